@@ -1,0 +1,1 @@
+//! The Parquet block: chunk codecs, layout, writer, reader, merge planning and object-store decorators.

@@ -1,0 +1,1 @@
+//! The Prometheus HTTP API: parses, fans out, merges and answers.

@@ -1,0 +1,1 @@
+//! Who owns what and which blocks exist: the catalogue's state machine and its durable log.

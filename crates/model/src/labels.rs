@@ -1,0 +1,391 @@
+//! A series' label set, held as one shared byte string in canonical form.
+//!
+//! Canonical form: for each label in ascending order of its name, the name then the value, each as an unsigned LEB128
+//! length followed by UTF-8 bytes. Equal sets have equal bytes, so equality and hashing are those of the bytes.
+//! Labels with an empty value do not exist in PromQL and are never stored.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::METRIC_NAME;
+
+/// An immutable, cheaply cloned label set, sorted by name, without duplicates and without empty values.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<[u8]>);
+
+/// Why a byte string is no label set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelsError {
+    /// The canonical bytes end inside a length or a string.
+    #[error("label set is cut off at byte {0}")]
+    Truncated(usize),
+    /// A name or value is not UTF-8.
+    #[error("label {0:?} is not valid UTF-8")]
+    NotUtf8(String),
+    /// Names are not strictly ascending.
+    #[error("label name {0:?} is duplicated or out of order")]
+    Unsorted(String),
+}
+
+impl Labels {
+    /// The set without labels.
+    pub fn empty() -> Self {
+        Labels(Arc::from(&[][..]))
+    }
+
+    /// Builds a set from pairs in any order; of pairs with the same name the last wins, empty values are dropped.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name.as_ref(), value.as_ref());
+        }
+        builder.build()
+    }
+
+    /// Takes canonical bytes that come from outside (a file, the wire) after checking them.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, LabelsError> {
+        check_canonical(bytes)?;
+        Ok(Labels(Arc::from(bytes)))
+    }
+
+    /// Takes bytes that [`append_canonical`] wrote in sorted order, or that were checked before. Reading a set made
+    /// from other bytes yields fewer labels, never a panic.
+    pub fn from_canonical_unchecked(bytes: &[u8]) -> Self {
+        Labels(Arc::from(bytes))
+    }
+
+    /// The canonical bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The labels in ascending order of their names.
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.0 }
+    }
+
+    /// The value of a label, if the set has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        for (n, v) in self.iter() {
+            match n.cmp(name) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(v),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
+
+    /// The metric name, empty when the set has none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// The number of labels.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether the set has no labels.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The set without the labels for which `drop` is true.
+    pub fn without(&self, mut drop: impl FnMut(&str) -> bool) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len());
+        for (name, value) in self.iter() {
+            if !drop(name) {
+                append_canonical(&mut bytes, name, value);
+            }
+        }
+        Labels(Arc::from(bytes))
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Labels::empty()
+    }
+}
+
+/// Compares pairwise, name then value, as Prometheus orders label sets; a prefix sorts first.
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Prometheus's form: `{__name__="up", job="node"}`, with Go-quoted values.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            if is_legacy_label_name(name) {
+                write!(f, "{name}={}", GoQuoted(value))?;
+            } else {
+                write!(f, "{}={}", GoQuoted(name), GoQuoted(value))?;
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Iterates over `(name, value)`.
+#[derive(Clone)]
+pub struct LabelsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> LabelsIter<'a> {
+    /// Iterates over canonical bytes that are not (yet) a [`Labels`]; stops at the first byte that is not canonical.
+    pub fn over(canonical: &'a [u8]) -> Self {
+        LabelsIter { rest: canonical }
+    }
+}
+
+impl<'a> Iterator for LabelsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = take_string(self.rest)?;
+        let (value, rest) = take_string(rest)?;
+        self.rest = rest;
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+    }
+}
+
+fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, used) = read_uvarint(bytes)?;
+    let end = used.checked_add(usize::try_from(len).ok()?)?;
+    Some((bytes.get(used..end)?, &bytes[end..]))
+}
+
+/// Reads an unsigned LEB128 number; returns it with the number of bytes that it took.
+pub fn read_uvarint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    for (i, &byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
+        if byte < 0x80 {
+            return Some((value, i + 1));
+        }
+    }
+    None
+}
+
+/// Appends an unsigned LEB128 number.
+pub fn append_uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends one label in canonical form. The caller appends labels in ascending order of their names and skips empty values.
+pub fn append_canonical(out: &mut Vec<u8>, name: &str, value: &str) {
+    append_uvarint(out, name.len() as u64);
+    out.extend_from_slice(name.as_bytes());
+    append_uvarint(out, value.len() as u64);
+    out.extend_from_slice(value.as_bytes());
+}
+
+/// Checks that bytes are a canonical label set.
+pub fn check_canonical(bytes: &[u8]) -> Result<(), LabelsError> {
+    let mut rest = bytes;
+    let mut previous: Option<&str> = None;
+    let text = |b: &'_ [u8]| String::from_utf8_lossy(b).into_owned();
+    while !rest.is_empty() {
+        let at = bytes.len() - rest.len();
+        let (name, after) = take_string(rest).ok_or(LabelsError::Truncated(at))?;
+        let (value, after) = take_string(after).ok_or(LabelsError::Truncated(at))?;
+        let name = std::str::from_utf8(name).map_err(|_| LabelsError::NotUtf8(text(name)))?;
+        std::str::from_utf8(value).map_err(|_| LabelsError::NotUtf8(name.to_string()))?;
+        if previous.is_some_and(|p| p >= name) {
+            return Err(LabelsError::Unsorted(name.to_string()));
+        }
+        previous = Some(name);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Whether a name needs no quotes in PromQL: `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub fn is_legacy_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a metric name needs no quotes: as a label name, with colons.
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+}
+
+/// Writes a string as Go's `strconv.Quote` does, which is how Prometheus prints label values.
+pub struct GoQuoted<'a>(pub &'a str);
+
+impl fmt::Display for GoQuoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\u{7}' => f.write_str("\\a")?,
+                '\u{8}' => f.write_str("\\b")?,
+                '\u{c}' => f.write_str("\\f")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                '\u{b}' => f.write_str("\\v")?,
+                c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
+                c if is_printable(c) => write!(f, "{c}")?,
+                c if (c as u32) < 0x10000 => write!(f, "\\u{:04x}", c as u32)?,
+                c => write!(f, "\\U{:08x}", c as u32)?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// Approximates Go's `strconv.IsPrint`: everything but controls, separators other than the space, surrogates and
+/// noncharacters.
+fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && (c == ' ' || !c.is_whitespace())
+        && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}')
+}
+
+/// Collects labels in any order and builds a [`Labels`]. Reusable: [`LabelsBuilder::clear`] keeps its memory.
+#[derive(Default, Clone, Debug)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Starts from the labels of a set.
+    pub fn from_labels(labels: &Labels) -> Self {
+        LabelsBuilder { pairs: labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
+    }
+
+    /// Sets a label; an empty value removes it.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        match self.pairs.iter_mut().find(|(n, _)| n == name) {
+            Some(pair) => {
+                pair.1.clear();
+                pair.1.push_str(value);
+            }
+            None => self.pairs.push((name.to_string(), value.to_string())),
+        }
+        self
+    }
+
+    /// Removes a label.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.pairs.retain(|(n, _)| n != name);
+        self
+    }
+
+    /// The value of a label, empty when it is not set.
+    pub fn get(&self, name: &str) -> &str {
+        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+
+    /// The labels set so far, in no particular order; empty values are removals.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Forgets all labels and keeps the memory.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+    }
+
+    /// The canonical set of what was set so far.
+    pub fn build(&mut self) -> Labels {
+        let mut bytes = Vec::new();
+        self.write_canonical(&mut bytes);
+        Labels(Arc::from(bytes))
+    }
+
+    /// Appends the canonical bytes to `out`.
+    pub fn write_canonical(&mut self, out: &mut Vec<u8>) {
+        self.pairs.sort_unstable();
+        for (name, value) in self.pairs.iter().filter(|(_, v)| !v.is_empty()) {
+            append_canonical(out, name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sorted_deduplicated_and_without_empty_values() {
+        let labels = Labels::from_pairs([("b", "2"), ("a", "1"), ("c", ""), ("b", "3")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "3")]);
+        assert_eq!(labels.get("b"), Some("3"));
+        assert_eq!(labels.get("c"), None);
+        assert_eq!(labels.to_string(), r#"{a="1", b="3"}"#);
+    }
+
+    #[test]
+    fn order_is_pairwise() {
+        let ab = Labels::from_pairs([("a", "b")]);
+        let abc = Labels::from_pairs([("a", "b"), ("c", "")]);
+        let longer = Labels::from_pairs([("a", "b"), ("c", "d")]);
+        let bigger = Labels::from_pairs([("a", "bb")]);
+        assert_eq!(ab, abc);
+        assert!(ab < longer && longer < bigger);
+    }
+
+    #[test]
+    fn hostile_canonical_bytes_are_refused() {
+        assert_eq!(Labels::from_canonical(&[5, b'a']), Err(LabelsError::Truncated(0)));
+        assert_eq!(
+            Labels::from_canonical(&[1, b'b', 1, b'x', 1, b'a', 1, b'x']),
+            Err(LabelsError::Unsorted("a".into()))
+        );
+        assert_eq!(Labels::from_canonical(&[1, 0xff, 1, b'x']), Err(LabelsError::NotUtf8("\u{fffd}".into())));
+        assert_eq!(Labels::from_canonical(&[0xff; 12]), Err(LabelsError::Truncated(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_bytes_round_trip(pairs in proptest::collection::btree_map("[a-zé_]{1,8}", ".{1,40}", 0..8)) {
+            let labels = Labels::from_pairs(&pairs);
+            prop_assert_eq!(&Labels::from_canonical(labels.as_bytes()).unwrap(), &labels);
+            let read: std::collections::BTreeMap<_, _> = labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+            prop_assert_eq!(read, pairs);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(labels) = Labels::from_canonical(&bytes) {
+                prop_assert_eq!(labels.as_bytes(), &bytes[..]);
+                labels.iter().count();
+            }
+        }
+    }
+}

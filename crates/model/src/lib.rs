@@ -1,0 +1,32 @@
+//! The vocabulary that every crate shares: labels, matchers, samples, native histograms, batches of both directions,
+//! time ranges, the series hash and the clock. No I/O and no async.
+
+pub mod batch;
+pub mod budget;
+pub mod clock;
+pub mod duration;
+pub mod hash;
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod sample;
+pub mod series_set;
+pub mod tenant;
+pub mod time;
+pub mod write;
+
+pub use batch::{SeriesBatch, SeriesView};
+pub use budget::Budget;
+pub use clock::{Clock, SystemClock};
+pub use hash::{SeriesHash, series_hash};
+pub use histogram::{CounterReset, Histogram, Span};
+pub use labels::{Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use sample::{Exemplar, Metadata, MetricType, STALE_NAN, Sample, is_stale_nan};
+pub use series_set::{SelectError, SelectRequest, SeriesSet};
+pub use tenant::TenantId;
+pub use time::TimeRange;
+pub use write::{RejectReason, WriteBatch, WriteError, WriteOutcome};
+
+/// The label that carries a metric's name.
+pub const METRIC_NAME: &str = "__name__";

@@ -1,0 +1,269 @@
+//! Label matchers: `=`, `!=`, `=~` and `!~`, with regular expressions anchored at both ends as Prometheus has them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::labels::{GoQuoted, is_legacy_label_name};
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchOp {
+    /// The operator as PromQL writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        }
+    }
+}
+
+/// A condition on one label. A label that a series lacks has the empty value.
+#[derive(Clone)]
+pub struct Matcher {
+    /// The label's name.
+    pub name: String,
+    /// How it compares.
+    pub op: MatchOp,
+    /// The value or the regular expression.
+    pub value: String,
+    regex: Option<Arc<Pattern>>,
+}
+
+/// A regular expression that is no matcher.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct MatcherError(pub String);
+
+impl Matcher {
+    /// Builds a matcher; fails only on a bad regular expression.
+    pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(&value)?)),
+        };
+        Ok(Matcher { name: name.into(), op, value, regex })
+    }
+
+    /// `name="value"`.
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+    }
+
+    /// Whether a label value satisfies the matcher.
+    pub fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (MatchOp::Equal, _) => self.value == value,
+            (MatchOp::NotEqual, _) => self.value != value,
+            (MatchOp::NotRegex, Some(pattern)) => !pattern.is_match(value),
+            (_, Some(pattern)) => pattern.is_match(value),
+            (_, None) => false,
+        }
+    }
+
+    /// Whether a series that lacks the label satisfies the matcher.
+    pub fn matches_empty(&self) -> bool {
+        self.matches("")
+    }
+
+    /// The values that a positive regular expression can match, when they are few and known: `a|b|c`. An index can look
+    /// them up instead of trying all values.
+    pub fn set_of_values(&self) -> Option<&[String]> {
+        match (self.op, &self.regex) {
+            (MatchOp::Regex | MatchOp::NotRegex, Some(pattern)) => pattern.literals.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// A prefix that all values have which the regular expression matches; empty when there is none.
+    pub fn prefix(&self) -> &str {
+        self.regex.as_ref().map_or("", |p| &p.prefix)
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.op == other.op && self.value == other.value
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_legacy_label_name(&self.name) {
+            f.write_str(&self.name)?;
+        } else {
+            write!(f, "{}", GoQuoted(&self.name))?;
+        }
+        write!(f, "{}{}", self.op.as_str(), GoQuoted(&self.value))
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Most alternatives that a regular expression is expanded to.
+const MAX_LITERALS: usize = 256;
+/// Most memory that a compiled regular expression may take, bytes.
+const MAX_REGEX_BYTES: usize = 4 << 20;
+
+/// A compiled, fully anchored regular expression with shortcuts. `.` matches newlines too, as in Prometheus 3.
+struct Pattern {
+    kind: PatternKind,
+    literals: Option<Vec<String>>,
+    prefix: String,
+}
+
+enum PatternKind {
+    Anything,
+    NotEmpty,
+    Literals(std::collections::HashSet<String>),
+    Regex(regex::Regex),
+}
+
+impl Pattern {
+    fn new(expression: &str) -> Result<Self, MatcherError> {
+        let anchored = format!("^(?s:{expression})$");
+        // Compiled first in every case, so that a bad expression is refused whatever shortcut applies.
+        let parsed = regex_syntax::ParserBuilder::new()
+            .dot_matches_new_line(true)
+            .nest_limit(1000)
+            .build()
+            .parse(expression)
+            .map_err(|e| MatcherError(go_style_message(expression, &e)))?;
+        if expression == ".*" {
+            return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new() });
+        }
+        if expression == ".+" {
+            return Ok(Pattern { kind: PatternKind::NotEmpty, literals: None, prefix: String::new() });
+        }
+        let mut extractor = regex_syntax::hir::literal::Extractor::new();
+        extractor.limit_total(MAX_LITERALS).limit_repeat(8).limit_class(16).limit_literal_len(512);
+        let found = extractor.extract(&parsed);
+        // Look-around (`^`, `\b`) makes a literal conditional, so exactness holds only without it.
+        if let Some(literals) =
+            found.literals().filter(|l| parsed.properties().look_set().is_empty() && l.iter().all(|l| l.is_exact()))
+        {
+            let mut values: Vec<String> =
+                literals.iter().filter_map(|l| String::from_utf8(l.as_bytes().to_vec()).ok()).collect();
+            values.sort_unstable();
+            values.dedup();
+            if !values.is_empty() {
+                return Ok(Pattern {
+                    kind: PatternKind::Literals(values.iter().cloned().collect()),
+                    literals: Some(values),
+                    prefix: String::new(),
+                });
+            }
+        }
+        let prefix =
+            found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
+        let regex = regex::RegexBuilder::new(&anchored)
+            .size_limit(MAX_REGEX_BYTES)
+            .dfa_size_limit(MAX_REGEX_BYTES)
+            .nest_limit(1000)
+            .build()
+            .map_err(|e| MatcherError(format!("error parsing regexp: {e}: `{expression}`")))?;
+        Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix })
+    }
+
+    fn is_match(&self, value: &str) -> bool {
+        match &self.kind {
+            PatternKind::Anything => true,
+            PatternKind::NotEmpty => !value.is_empty(),
+            PatternKind::Literals(values) => values.contains(value),
+            PatternKind::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+/// Go's wording for the mistakes that people make, so that messages equal Prometheus's; else the parser's own reason.
+fn go_style_message(expression: &str, error: &regex_syntax::Error) -> String {
+    use regex_syntax::ast::ErrorKind;
+    let (reason, excerpt) = match error {
+        regex_syntax::Error::Parse(e) => {
+            let span = e.span();
+            let at = expression.get(span.start.offset..span.end.offset).unwrap_or("").to_string();
+            match e.kind() {
+                ErrorKind::GroupUnclosed => ("missing closing )".to_string(), expression.to_string()),
+                ErrorKind::GroupUnopened => ("unexpected )".to_string(), expression.to_string()),
+                ErrorKind::ClassUnclosed => {
+                    ("missing closing ]".to_string(), expression[span.start.offset..].to_string())
+                }
+                ErrorKind::RepetitionMissing => {
+                    let op = expression[span.start.offset..].chars().next().map_or(String::new(), String::from);
+                    ("missing argument to repetition operator".to_string(), op)
+                }
+                ErrorKind::EscapeUnexpectedEof => {
+                    ("trailing backslash at end of expression".to_string(), String::new())
+                }
+                ErrorKind::EscapeUnrecognized => ("invalid escape sequence".to_string(), at),
+                ErrorKind::ClassRangeInvalid => ("invalid character class range".to_string(), at),
+                kind => (kind.to_string(), at),
+            }
+        }
+        other => (other.to_string(), expression.to_string()),
+    };
+    format!("error parsing regexp: {reason}: `{excerpt}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn regex(value: &str) -> Matcher {
+        Matcher::new(MatchOp::Regex, "l", value).unwrap()
+    }
+
+    #[test]
+    fn expressions_are_anchored_and_dot_matches_newlines() {
+        assert!(regex("a.c").matches("a\nc"));
+        assert!(!regex("b").matches("abc"));
+        assert!(regex("a|bc").matches("bc") && !regex("a|bc").matches("abc"));
+        assert!(regex(".*").matches("") && !regex(".+").matches(""));
+    }
+
+    #[test]
+    fn alternatives_are_known_and_prefixes_found() {
+        assert_eq!(regex("b|a|cd").set_of_values().unwrap(), ["a", "b", "cd"]);
+        assert_eq!(regex("foo(bar|baz)").set_of_values().unwrap(), ["foobar", "foobaz"]);
+        assert!(regex("foo.*").set_of_values().is_none());
+        assert_eq!(regex("foo.*").prefix(), "foo");
+        assert_eq!(regex("foo").set_of_values().unwrap(), ["foo"]);
+        assert!(regex("^foo$").matches("foo"));
+        assert!(regex("(?i)foo").matches("FOO") && !regex("(?i)foo").matches("FOOO"));
+    }
+
+    #[test]
+    fn bad_expressions_are_refused_in_gos_words() {
+        let error = Matcher::new(MatchOp::Regex, "l", "a(b").unwrap_err();
+        assert_eq!(error.to_string(), "error parsing regexp: missing closing ): `a(b`");
+        let error = Matcher::new(MatchOp::Regex, "l", "*").unwrap_err();
+        assert_eq!(error.to_string(), "error parsing regexp: missing argument to repetition operator: `*`");
+        assert!(Matcher::new(MatchOp::Regex, "l", "(".repeat(10_000)).is_err());
+        assert!(Matcher::new(MatchOp::Regex, "l", "((a{1000}){1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn negative_matchers_match_missing_labels() {
+        assert!(Matcher::new(MatchOp::NotRegex, "l", "a+").unwrap().matches_empty());
+        assert!(!Matcher::equal("l", "x").matches_empty());
+    }
+}

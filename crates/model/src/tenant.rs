@@ -1,0 +1,68 @@
+//! Tenants: isolated sets of series, named by the `X-Scope-OrgID` header.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A tenant's name: 1 to 150 bytes of `[a-zA-Z0-9!_.*'()-]`, as Mimir and Cortex allow, but not `.` or `..`,
+/// so that it is safe as a folder name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TenantId(Arc<str>);
+
+/// A name that no tenant can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TenantError {
+    /// Empty, `.` or `..`, or longer than 150 bytes.
+    #[error("tenant {0:?} must be 1 to 150 bytes long and not '.' or '..'")]
+    Length(String),
+    /// A character outside the allowed set.
+    #[error("tenant {0:?} contains the unsupported character {1:?}")]
+    Character(String, char),
+}
+
+impl TenantId {
+    /// The tenant of requests that name none.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, TenantError> {
+        if name.is_empty() || name.len() > 150 || name == "." || name == ".." {
+            return Err(TenantError::Length(name.chars().take(160).collect()));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!_.*'()-".contains(c);
+        match name.chars().find(|&c| !allowed(c)) {
+            Some(c) => Err(TenantError::Character(name.to_string(), c)),
+            None => Ok(TenantId(Arc::from(name))),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for TenantId {
+    fn default() -> Self {
+        TenantId(Arc::from(Self::ANONYMOUS))
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_as_folders() {
+        assert!(TenantId::new("team-a_1.prod").is_ok());
+        assert!(matches!(TenantId::new("a/b"), Err(TenantError::Character(_, '/'))));
+        for bad in ["", ".", "..", &"x".repeat(151)] {
+            assert!(matches!(TenantId::new(bad), Err(TenantError::Length(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
+
+pub mod functions;
+pub mod parser;
+pub mod querier;
+
+pub use querier::Querier;

@@ -1,0 +1,3 @@
+//! From text to a checked syntax tree.
+
+pub mod ast;

@@ -1,0 +1,1 @@
+//! Tests of behaviour across crates; see the files beside this folder.
