@@ -1,0 +1,196 @@
+//! The union of several series sets: series by series, and sample by sample where sources share a series.
+//!
+//! At equal timestamps the later source wins, so sources are given in rising order of authority (block sequences
+//! ascending, then the head). Neighbouring sources usually do not overlap in time; then samples are only concatenated.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::batch::{SeriesBatch, SeriesColumns, SeriesView};
+use crate::histogram::Histogram;
+use crate::labels::Labels;
+use crate::series_set::{EmptySet, SelectError, SeriesSet};
+use crate::time::TimeRange;
+
+/// Several series sets as one.
+pub struct MergedSet {
+    labels: Vec<Labels>,
+    sources: Vec<Source>,
+}
+
+struct Source {
+    set: Arc<dyn SeriesSet>,
+    /// For each series of the set, its position in the union; ascending.
+    positions: Vec<u32>,
+}
+
+impl MergedSet {
+    /// Unites sets given in rising order of authority. None gives the empty set, one gives itself.
+    pub fn unite(mut sets: Vec<Arc<dyn SeriesSet>>) -> Arc<dyn SeriesSet> {
+        sets.retain(|set| !set.labels().is_empty());
+        match sets.len() {
+            0 => Arc::new(EmptySet),
+            1 => sets.swap_remove(0),
+            _ => Arc::new(MergedSet::new(sets)),
+        }
+    }
+
+    fn new(sets: Vec<Arc<dyn SeriesSet>>) -> Self {
+        let mut all: Vec<(&Labels, usize)> =
+            sets.iter().enumerate().flat_map(|(source, set)| set.labels().iter().map(move |l| (l, source))).collect();
+        // Each set is sorted, so this stable sort is a merge of runs.
+        all.sort_by(|a, b| a.0.cmp(b.0));
+        let mut labels: Vec<Labels> = Vec::with_capacity(all.len());
+        let mut positions: Vec<Vec<u32>> = sets.iter().map(|set| Vec::with_capacity(set.labels().len())).collect();
+        for (label_set, source) in all {
+            if labels.last() != Some(label_set) {
+                labels.push(label_set.clone());
+            }
+            positions[source].push(labels.len() as u32 - 1);
+        }
+        let sources = sets.into_iter().zip(positions).map(|(set, positions)| Source { set, positions }).collect();
+        MergedSet { labels, sources }
+    }
+}
+
+impl SeriesSet for MergedSet {
+    fn labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        // The parts of each series, as columns of `out`'s own memory, in rising order of authority.
+        let mut parts: Vec<Vec<SeriesColumns>> = vec![Vec::new(); series.len()];
+        let mut fetched = SeriesBatch::default();
+        for source in &self.sources {
+            let from = source.positions.partition_point(|&p| (p as usize) < series.start);
+            let to = source.positions.partition_point(|&p| (p as usize) < series.end);
+            if from == to {
+                continue;
+            }
+            fetched.clear();
+            source.set.fetch(from..to, range, &mut fetched)?;
+            let base = out.append_columns(&fetched);
+            for (position, columns) in source.positions[from..to].iter().zip(&fetched.series) {
+                if !columns.t.is_empty() || !columns.ht.is_empty() {
+                    parts[*position as usize - series.start].push(columns.moved(&base));
+                }
+            }
+        }
+        for mut columns in parts {
+            match columns.len() {
+                0 => out.push(SeriesView::EMPTY),
+                1 => out.series.extend(columns.pop()),
+                _ => out.push_merged(&columns),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the columns of an appended batch begin.
+#[derive(Clone, Copy, Default)]
+struct Base {
+    t: usize,
+    v: usize,
+    st: usize,
+    ht: usize,
+    h: usize,
+    hst: usize,
+}
+
+impl SeriesColumns {
+    fn moved(&self, base: &Base) -> SeriesColumns {
+        SeriesColumns {
+            t: self.t.start + base.t..self.t.end + base.t,
+            v: self.v + base.v,
+            st: self.st.map(|at| at + base.st),
+            ht: self.ht.start + base.ht..self.ht.end + base.ht,
+            h: self.h + base.h,
+            hst: self.hst.map(|at| at + base.hst),
+        }
+    }
+}
+
+impl SeriesBatch {
+    /// Appends the columns of another batch, without its series; returns where they begin.
+    fn append_columns(&mut self, other: &SeriesBatch) -> Base {
+        let base = Base {
+            t: self.t.len(),
+            v: self.v.len(),
+            st: self.st.len(),
+            ht: self.ht.len(),
+            h: self.h.len(),
+            hst: self.hst.len(),
+        };
+        self.t.extend_from_slice(&other.t);
+        self.v.extend_from_slice(&other.v);
+        self.st.extend_from_slice(&other.st);
+        self.ht.extend_from_slice(&other.ht);
+        self.h.extend_from_slice(&other.h);
+        self.hst.extend_from_slice(&other.hst);
+        base
+    }
+
+    /// Appends one series made of several parts, whose columns are in this batch already, in rising order of authority.
+    fn push_merged(&mut self, parts: &[SeriesColumns]) {
+        let floats: Vec<SeriesColumns> = parts.iter().filter(|p| !p.t.is_empty()).cloned().collect();
+        let histograms: Vec<SeriesColumns> = parts.iter().filter(|p| !p.ht.is_empty()).cloned().collect();
+        let mut columns = SeriesColumns {
+            t: self.t.len()..self.t.len(),
+            v: self.v.len(),
+            ht: self.ht.len()..self.ht.len(),
+            h: self.h.len(),
+            ..Default::default()
+        };
+        if floats.iter().any(|p| p.st.is_some()) {
+            columns.st = Some(self.st.len());
+        }
+        if histograms.iter().any(|p| p.hst.is_some()) {
+            columns.hst = Some(self.hst.len());
+        }
+        let pick = merge_order(&floats.iter().map(|p| &self.t[p.t.clone()]).collect::<Vec<_>>());
+        for (part, at) in pick {
+            let p = &floats[part];
+            self.t.push(self.t[p.t.start + at]);
+            self.v.push(self.v[p.v + at]);
+            if columns.st.is_some() {
+                self.st.push(p.st.map_or(0, |from| self.st[from + at]));
+            }
+        }
+        let pick = merge_order(&histograms.iter().map(|p| &self.ht[p.ht.clone()]).collect::<Vec<_>>());
+        for (part, at) in pick {
+            let p = &histograms[part];
+            let histogram: Arc<Histogram> = self.h[p.h + at].clone();
+            self.ht.push(self.ht[p.ht.start + at]);
+            self.h.push(histogram);
+            if columns.hst.is_some() {
+                self.hst.push(p.hst.map_or(0, |from| self.hst[from + at]));
+            }
+        }
+        columns.t.end = self.t.len();
+        columns.ht.end = self.ht.len();
+        self.series.push(columns);
+    }
+}
+
+/// For ascending lists of timestamps in rising order of authority: which list and which element comes next in the
+/// merged list without duplicates.
+fn merge_order(lists: &[&[i64]]) -> Vec<(usize, usize)> {
+    let mut order: Vec<(i64, usize, usize)> = lists
+        .iter()
+        .enumerate()
+        .flat_map(|(part, ts)| ts.iter().enumerate().map(move |(at, &t)| (t, part, at)))
+        .collect();
+    let concatenated = order.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    if !concatenated {
+        // The highest authority of each timestamp comes first and survives.
+        order.sort_unstable_by_key(|&(t, part, _)| (t, std::cmp::Reverse(part)));
+        order.dedup_by_key(|&mut (t, ..)| t);
+    }
+    order.into_iter().map(|(_, part, at)| (part, at)).collect()
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;
