@@ -1,0 +1,226 @@
+//! The catalogue as a state machine: which blocks are live, up to where each tenant is flushed, what was deleted.
+//!
+//! Invariants: a block exists when it is listed here; of a (tenant, shard, window) there is one main block and any
+//! number of deltas with late samples; the boundary of a tenant never moves back; sequences only grow, so that of two
+//! samples at one timestamp that of the later commit wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A live block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockEntry {
+    /// Its ULID, which is also its folder's name.
+    pub id: String,
+    /// Start of its window, milliseconds since the epoch.
+    pub window_start: i64,
+    /// End of its window, excluded.
+    pub window_end: i64,
+    /// First sample, milliseconds.
+    pub min_t: i64,
+    /// Last sample, milliseconds.
+    pub max_t: i64,
+    /// The shards that it holds samples of.
+    pub shards: Vec<u32>,
+    /// Whether it holds late samples of a window that has its main block already.
+    pub delta: bool,
+    /// Order of commits; of two samples at one timestamp that of the higher sequence wins. Given by the catalogue.
+    pub sequence: u64,
+    /// Size of all its files.
+    pub bytes: u64,
+    /// Number of series.
+    pub series: u64,
+    /// Number of samples.
+    pub samples: u64,
+    /// Milliseconds between samples of a downsampled block; 0 for raw samples.
+    pub resolution_ms: i64,
+    /// The block's own description as the block crate encodes it; opaque here.
+    pub meta: String,
+}
+
+/// Series and time that were deleted. It masks the blocks whose sequence is not above its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// The selector, as PromQL prints it; all of its matchers must hold.
+    pub selector: String,
+    /// First deleted millisecond.
+    pub start: i64,
+    /// Last deleted millisecond.
+    pub end: i64,
+    /// The catalogue's sequence when it was made.
+    pub sequence: u64,
+}
+
+/// What the catalogue holds of one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TenantCatalogue {
+    /// Live blocks in the order of their sequences.
+    pub blocks: Vec<Arc<BlockEntry>>,
+    /// Everything before it is flushed, but for late samples; none while nothing was flushed.
+    pub boundary: Option<i64>,
+    /// Deletions that no rewrite has made true yet.
+    pub deletions: Vec<Deletion>,
+}
+
+/// The state. Cloning is cheap enough to publish every change: blocks are shared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalogue {
+    /// The last sequence that was given out.
+    pub sequence: u64,
+    /// By tenant name.
+    pub tenants: BTreeMap<String, Arc<TenantCatalogue>>,
+}
+
+/// A change. Every command may be sent again: what is done already changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes blocks live and moves the boundary, at once.
+    CommitBlocks {
+        /// Whose.
+        tenant: String,
+        /// What was uploaded; their sequences are given by the catalogue.
+        blocks: Vec<BlockEntry>,
+        /// Everything before it is flushed now.
+        boundary: Option<i64>,
+    },
+    /// Takes blocks out, for example when their retention has passed or a merge replaced them.
+    RemoveBlocks {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        ids: Vec<String>,
+    },
+    /// Masks series.
+    Delete {
+        /// Whose.
+        tenant: String,
+        /// Which series, as PromQL prints the selector.
+        selector: String,
+        /// First millisecond.
+        start: i64,
+        /// Last millisecond.
+        end: i64,
+    },
+    /// Forgets deletions up to a sequence, once rewrites have made them true.
+    ForgetDeletions {
+        /// Whose.
+        tenant: String,
+        /// Deletions up to this sequence.
+        upto: u64,
+    },
+}
+
+/// Why a command was refused; the state is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Another block covers the same.
+    #[error("shard {shard} of window {window_start} of tenant {tenant} is covered by block {by} already")]
+    Covered {
+        /// Whose.
+        tenant: String,
+        /// The shard that is covered.
+        shard: u32,
+        /// The window that is covered.
+        window_start: i64,
+        /// The block that covers it.
+        by: String,
+    },
+    /// A block that cannot be right.
+    #[error("block {id} of tenant {tenant} is malformed: {reason}")]
+    Malformed {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Catalogue {
+    /// Carries out a command, or refuses it and leaves the state as it was.
+    pub fn apply(&mut self, command: Command) -> Result<(), Refusal> {
+        match command {
+            Command::CommitBlocks { tenant, blocks, boundary } => self.commit(&tenant, blocks, boundary),
+            Command::RemoveBlocks { tenant, ids } => {
+                let ids: BTreeSet<String> = ids.into_iter().collect();
+                self.tenant_mut(&tenant).blocks.retain(|block| !ids.contains(&block.id));
+                Ok(())
+            }
+            Command::Delete { tenant, selector, start, end } => {
+                self.sequence += 1;
+                let sequence = self.sequence;
+                let deletions = &mut self.tenant_mut(&tenant).deletions;
+                deletions.push(Deletion { selector, start, end, sequence });
+                Ok(())
+            }
+            Command::ForgetDeletions { tenant, upto } => {
+                self.tenant_mut(&tenant).deletions.retain(|deletion| deletion.sequence > upto);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is known of a tenant.
+    pub fn tenant(&self, tenant: &str) -> Option<&Arc<TenantCatalogue>> {
+        self.tenants.get(tenant)
+    }
+
+    fn tenant_mut(&mut self, tenant: &str) -> &mut TenantCatalogue {
+        Arc::make_mut(self.tenants.entry(tenant.to_string()).or_default())
+    }
+
+    fn commit(&mut self, tenant: &str, blocks: Vec<BlockEntry>, boundary: Option<i64>) -> Result<(), Refusal> {
+        let known = self.tenants.get(tenant);
+        let is_live = |id: &str| known.is_some_and(|k| k.blocks.iter().any(|b| b.id == id));
+        let fresh: Vec<BlockEntry> = blocks.into_iter().filter(|block| !is_live(&block.id)).collect();
+        for (at, block) in fresh.iter().enumerate() {
+            check(tenant, block)?;
+            let live = known.iter().flat_map(|k| k.blocks.iter().map(Arc::as_ref));
+            let covering =
+                live.chain(&fresh[..at]).find_map(|other| shared_cover(block, other).map(|shard| (shard, other)));
+            if let Some((shard, other)) = covering {
+                let by = other.id.clone();
+                return Err(Refusal::Covered { tenant: tenant.into(), shard, window_start: block.window_start, by });
+            }
+        }
+        for mut block in fresh {
+            self.sequence += 1;
+            block.sequence = self.sequence;
+            self.tenant_mut(tenant).blocks.push(Arc::new(block));
+        }
+        let tenant = self.tenant_mut(tenant);
+        tenant.boundary = tenant.boundary.max(boundary);
+        Ok(())
+    }
+}
+
+fn check(tenant: &str, block: &BlockEntry) -> Result<(), Refusal> {
+    let refuse =
+        |reason: &str| Err(Refusal::Malformed { tenant: tenant.into(), id: block.id.clone(), reason: reason.into() });
+    if block.id.is_empty() || block.id.len() > 64 || !block.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return refuse("its id is not a ULID");
+    }
+    if block.window_end <= block.window_start {
+        return refuse("its window is empty");
+    }
+    if block.min_t < block.window_start || block.max_t >= block.window_end || block.max_t < block.min_t {
+        return refuse("its samples are outside its window");
+    }
+    Ok(())
+}
+
+/// A shard of which both blocks claim to be the main block of the same window.
+fn shared_cover(a: &BlockEntry, b: &BlockEntry) -> Option<u32> {
+    let same_kind = !a.delta && !b.delta && a.resolution_ms == b.resolution_ms;
+    if !same_kind || a.window_start >= b.window_end || b.window_start >= a.window_end {
+        return None;
+    }
+    a.shards.iter().copied().find(|shard| b.shards.contains(shard))
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;
