@@ -3,10 +3,38 @@
 //! Bucket counts are absolute (not deltas) and `f64`; those of an integer histogram are exact up to 2^53.
 //! Schema -4 to 8: bucket `i` covers `(base^(i-1), base^i]` with `base = 2^(2^-schema)`. Schema -53: custom bounds.
 
+//!
+//! Operations give the results of Prometheus's float histograms, bit for bit where the order of additions matters.
+//! Nothing here trusts its input: spans and buckets that contradict each other are read as far as both go.
+
+mod bounds;
+mod buckets;
+mod combine;
+mod compensated;
+mod format;
+mod layout;
+mod reset;
+mod scale;
+mod trim;
+mod validate;
+
 use std::sync::Arc;
+
+pub use bounds::bucket_bound;
+pub use buckets::{ApiBucket, Bucket, BucketIter};
+pub use combine::Combined;
+pub use compensated::{CompensatedHistogram, MeanHistogram, kahan_inc};
+pub use format::GoFloat;
+pub use validate::HistogramError;
 
 /// The schema of histograms with custom bucket bounds ("NHCB").
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
+
+/// The lowest schema of exponential buckets.
+pub const EXPONENTIAL_SCHEMA_MIN: i32 = -4;
+
+/// The highest schema of exponential buckets.
+pub const EXPONENTIAL_SCHEMA_MAX: i32 = 8;
 
 /// What is known of a counter reset between a histogram and the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -80,6 +108,11 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// Whether its buckets have custom bounds.
+    pub fn has_custom_buckets(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
+
     /// Whether it marks the end of its series.
     pub fn is_stale(&self) -> bool {
         crate::sample::is_stale_nan(self.sum)
@@ -94,3 +127,7 @@ impl Histogram {
                 + self.negative_buckets.capacity())
     }
 }
+
+#[cfg(test)]
+#[path = "histogram_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! Operations on one histogram: scaling, resolution, compaction, comparison.
+
+use super::combine::same_bounds;
+use super::layout::{Side, indexed, indices};
+use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, Span};
+
+impl Histogram {
+    /// Multiplies all counts and the sum. A negative factor makes a gauge. The layout stays.
+    pub fn mul(&mut self, factor: f64) {
+        self.map_counts(|count| count * factor);
+        if factor < 0.0 {
+            self.counter_reset = CounterReset::Gauge;
+        }
+    }
+
+    /// Divides all counts and the sum. A negative divisor makes a gauge; zero leaves no buckets.
+    pub fn div(&mut self, divisor: f64) {
+        self.map_counts(|count| count / divisor);
+        if divisor == 0.0 {
+            self.positive_spans.clear();
+            self.positive_buckets.clear();
+            self.negative_spans.clear();
+            self.negative_buckets.clear();
+        } else if divisor < 0.0 {
+            self.counter_reset = CounterReset::Gauge;
+        }
+    }
+
+    /// Turns the sign of all counts and the sum; the result is a gauge.
+    pub fn negate(&mut self) {
+        self.mul(-1.0);
+    }
+
+    fn map_counts(&mut self, map: impl Fn(f64) -> f64) {
+        self.integer = false;
+        let buckets = self.positive_buckets.iter_mut().chain(&mut self.negative_buckets);
+        for count in buckets.chain([&mut self.zero_count, &mut self.count, &mut self.sum]) {
+            *count = map(*count);
+        }
+    }
+
+    /// Drops empty buckets and joins adjacent spans. Runs of at most `max_empty` empty buckets between populated ones
+    /// stay, and gaps of at most `max_empty` are filled: results have `max_empty` 0.
+    pub fn compact(&mut self, max_empty: u32) {
+        for (spans, counts) in [
+            (&mut self.positive_spans, &mut self.positive_buckets),
+            (&mut self.negative_spans, &mut self.negative_buckets),
+        ] {
+            let mut side = Side { spans: std::mem::take(spans), cells: std::mem::take(counts) };
+            side.compact(max_empty);
+            (*spans, *counts) = (side.spans, side.cells);
+        }
+    }
+
+    /// Merges buckets until the histogram has the coarser `schema`.
+    ///
+    /// # Errors
+    /// When either schema is that of custom buckets, or `schema` is not lower than that of the histogram.
+    pub fn reduce_resolution(&mut self, schema: i32) -> Result<(), HistogramError> {
+        let custom = self.has_custom_buckets() || schema == CUSTOM_BUCKETS_SCHEMA;
+        if custom || schema >= self.schema {
+            return Err(HistogramError::CannotReduce { from: self.schema, to: schema });
+        }
+        for (spans, counts) in [
+            (&mut self.positive_spans, &mut self.positive_buckets),
+            (&mut self.negative_spans, &mut self.negative_buckets),
+        ] {
+            let side = Side::reduced(indexed(spans, counts), self.schema, schema);
+            (*spans, *counts) = (side.spans, side.cells);
+        }
+        self.schema = schema;
+        Ok(())
+    }
+
+    /// A copy with the coarser `schema`; a plain copy when the histogram has it already or has custom buckets.
+    /// As in Prometheus, a copy of lower resolution has no counter-reset hint.
+    pub fn at_schema(&self, schema: i32) -> Histogram {
+        let mut copy = self.clone();
+        if copy.reduce_resolution(schema).is_ok() {
+            copy.counter_reset = CounterReset::Unknown;
+        }
+        copy
+    }
+
+    /// Whether a count, the sum or a custom bound is infinite.
+    pub fn has_overflow(&self) -> bool {
+        let buckets = self.positive_buckets.iter().chain(&self.negative_buckets).chain(&self.custom_values[..]);
+        buckets.chain([&self.zero_count, &self.count, &self.sum]).any(|v| v.is_infinite())
+    }
+
+    /// Equality as PromQL's `==` has it: same schema and bounds, same buckets with the same bits, in whatever spans.
+    /// Counter-reset hints do not matter; empty buckets do.
+    pub fn same_as(&self, other: &Histogram) -> bool {
+        self.schema == other.schema
+            && same_bits(&[self.count, self.sum, self.zero_count], &[other.count, other.sum, other.zero_count])
+            && self.zero_threshold == other.zero_threshold
+            && (!self.has_custom_buckets() || same_bounds(&self.custom_values, &other.custom_values))
+            && same_bits(&self.positive_buckets, &other.positive_buckets)
+            && same_bits(&self.negative_buckets, &other.negative_buckets)
+            && same_layout(&self.positive_spans, &other.positive_spans, self.positive_buckets.len())
+            && same_layout(&self.negative_spans, &other.negative_spans, self.negative_buckets.len())
+    }
+}
+
+fn same_bits(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+fn same_layout(a: &[Span], b: &[Span], buckets: usize) -> bool {
+    a == b || indices(a, buckets).eq(indices(b, buckets))
+}
