@@ -62,6 +62,24 @@ impl WriteBatch {
         self.push_series(hash, start);
     }
 
+    /// As [`WriteBatch::begin_series`], with labels that may turn out to be bad: if `write` fails, what it appended is
+    /// taken back and no series begins. Samples pushed after that belong to no series.
+    pub fn try_begin_series<E>(
+        &mut self,
+        tenant: &TenantId,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.finish_series();
+        let start = self.labels.len();
+        if let Err(error) = write(&mut self.labels) {
+            self.labels.truncate(start);
+            return Err(error);
+        }
+        let hash = series_hash(tenant, &self.labels[start..]);
+        self.push_series(hash, start);
+        Ok(())
+    }
+
     /// As [`WriteBatch::begin_series`], with labels whose hash is known already.
     pub fn begin_known_series(&mut self, canonical: &[u8], hash: SeriesHash) {
         self.finish_series();
@@ -243,4 +261,37 @@ pub enum WriteError {
     /// The node cannot make samples durable at the moment (HTTP 503): disk full, starting, stopping.
     #[error("{0}")]
     Unavailable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Labels;
+
+    #[test]
+    fn a_series_with_bad_labels_leaves_no_trace() {
+        let up = Labels::from_pairs([("__name__", "up")]);
+        let tenant = TenantId::default();
+        let write = |out: &mut Vec<u8>| -> Result<(), ()> {
+            out.extend_from_slice(up.as_bytes());
+            Ok(())
+        };
+        let mut batch = WriteBatch::default();
+        assert_eq!(batch.try_begin_series(&tenant, write), Ok(()));
+        batch.samples.push(Sample { t: 1, v: 1.0, st: 0 });
+        let bad = |out: &mut Vec<u8>| {
+            out.push(9);
+            Err("bad")
+        };
+        assert_eq!(batch.try_begin_series(&tenant, bad), Err("bad"));
+        assert_eq!(batch.try_begin_series(&tenant, write), Ok(()));
+        batch.samples.push(Sample { t: 2, v: 2.0, st: 0 });
+        batch.finish_series();
+        assert_eq!(batch.series().len(), 2);
+        for series in batch.series() {
+            assert_eq!(batch.labels_of(series), up.as_bytes());
+            assert_eq!(batch.samples_of(series).len(), 1);
+            assert_eq!(series.hash, series_hash(&tenant, up.as_bytes()));
+        }
+    }
 }
