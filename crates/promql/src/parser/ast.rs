@@ -288,8 +288,10 @@ pub struct NumberLiteral {
 /// A string.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StringLiteral {
-    /// Its value, without quotes and escapes.
+    /// Its value, without quotes and escapes; bytes that are no UTF-8 are replaced by U+FFFD.
     pub value: String,
+    /// The exact bytes, only when they are no UTF-8.
+    pub bytes: Option<Box<[u8]>>,
     /// Where.
     pub pos: Pos,
 }
@@ -386,6 +388,110 @@ impl Expr {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },
+        }
+    }
+}
+
+impl AggregateOp {
+    /// The operator's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AggregateOp::Sum => "sum",
+            AggregateOp::Avg => "avg",
+            AggregateOp::Count => "count",
+            AggregateOp::Min => "min",
+            AggregateOp::Max => "max",
+            AggregateOp::Group => "group",
+            AggregateOp::Stddev => "stddev",
+            AggregateOp::Stdvar => "stdvar",
+            AggregateOp::Topk => "topk",
+            AggregateOp::Bottomk => "bottomk",
+            AggregateOp::CountValues => "count_values",
+            AggregateOp::Quantile => "quantile",
+            AggregateOp::Limitk => "limitk",
+            AggregateOp::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// Whether it takes a parameter before the expression.
+    pub fn has_param(self) -> bool {
+        use AggregateOp::*;
+        matches!(self, Topk | Bottomk | CountValues | Quantile | Limitk | LimitRatio)
+    }
+}
+
+impl BinaryOp {
+    /// The operator as PromQL writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Mod => "%",
+            BinaryOp::Pow => "^",
+            BinaryOp::Atan2 => "atan2",
+            BinaryOp::Eql => "==",
+            BinaryOp::Neq => "!=",
+            BinaryOp::Gtr => ">",
+            BinaryOp::Lss => "<",
+            BinaryOp::Gte => ">=",
+            BinaryOp::Lte => "<=",
+            BinaryOp::TrimUpper => "</",
+            BinaryOp::TrimLower => ">/",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Unless => "unless",
+        }
+    }
+
+    /// Whether it compares, and so filters or takes `bool`.
+    pub fn is_comparison(self) -> bool {
+        use BinaryOp::*;
+        matches!(self, Eql | Neq | Gtr | Lss | Gte | Lte)
+    }
+
+    /// Whether it combines sets of series.
+    pub fn is_set(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+}
+
+impl DurationOp {
+    /// The operator or function as PromQL writes it, without parentheses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DurationOp::Add => "+",
+            DurationOp::Sub => "-",
+            DurationOp::Mul => "*",
+            DurationOp::Div => "/",
+            DurationOp::Mod => "%",
+            DurationOp::Pow => "^",
+            DurationOp::Step => "step",
+            DurationOp::Range => "range",
+            DurationOp::Min => "min_of",
+            DurationOp::Max => "max_of",
+        }
+    }
+}
+
+impl ValueType {
+    /// The type's name in the API: `scalar`, `string`, `vector` or `matrix`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ValueType::Scalar => "scalar",
+            ValueType::String => "string",
+            ValueType::Vector => "vector",
+            ValueType::Matrix => "matrix",
+        }
+    }
+
+    /// The type's name in error messages: `instant vector`, `range vector`, `scalar` or `string`.
+    pub fn documented(self) -> &'static str {
+        match self {
+            ValueType::Vector => "instant vector",
+            ValueType::Matrix => "range vector",
+            other => other.as_str(),
         }
     }
 }

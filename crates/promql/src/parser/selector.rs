@@ -1,0 +1,95 @@
+//! Selectors of series: a metric's name and matchers in braces.
+
+use pharos_model::{MatchOp, Matcher};
+
+use super::ast::{BinaryOp, Expr, Pos, TimeModifiers, VectorSelector};
+use super::error::ParseError;
+use super::expression::{Context, Parser};
+use super::quote;
+use super::token::{Kind, Token};
+
+/// The label that holds a metric's name.
+pub(super) const METRIC_NAME: &str = "__name__";
+
+const PLACE: &str = "label matching";
+
+impl Parser<'_> {
+    /// A selector whose name, if any, was taken already.
+    pub(super) fn selector(&mut self, name: Option<Token>) -> Result<Expr, ParseError> {
+        self.height = 1;
+        self.vector_selector(name).map(|selector| Expr::Vector(Box::new(selector)))
+    }
+
+    /// A selector where nothing else may stand.
+    pub(super) fn only_selector(&mut self) -> Result<VectorSelector, ParseError> {
+        let token = self.peek()?;
+        if token.kind == Kind::LeftBrace {
+            return self.vector_selector(None);
+        }
+        if !token.kind.is_metric_name() {
+            return Err(self.unexpected());
+        }
+        self.next()?;
+        self.vector_selector(Some(token))
+    }
+
+    fn vector_selector(&mut self, name: Option<Token>) -> Result<VectorSelector, ParseError> {
+        let mut pos = name.map_or(self.peek()?.pos, |token| token.pos);
+        let mut matchers = Vec::new();
+        if self.peek()?.kind == Kind::LeftBrace {
+            self.next()?;
+            pos.end = self.matchers(&mut matchers)?;
+        }
+        let name = name.map_or("", |token| self.text(token)).to_string();
+        if !name.is_empty() {
+            matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
+        }
+        Ok(VectorSelector { name, matchers, time: TimeModifiers::default(), anchored: false, smoothed: false, pos })
+    }
+
+    /// Matchers up to the closing brace; returns where it ends.
+    fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<usize, ParseError> {
+        loop {
+            if let Some(close) = self.accept(Kind::RightBrace)? {
+                return Ok(close.pos.end);
+            }
+            matchers.push(self.matcher()?);
+            if self.accept(Kind::Comma)?.is_none() && self.peek()?.kind != Kind::RightBrace {
+                return Err(self.unexpected_in(Context::new(PLACE, "\",\" or \"}\"")));
+            }
+        }
+    }
+
+    /// `name="value"`, or the metric's name in quotes.
+    fn matcher(&mut self) -> Result<Matcher, ParseError> {
+        let label = self.peek()?;
+        let name = match label.kind {
+            Kind::Identifier => self.text(label).to_string(),
+            Kind::String => self.unquoted(label),
+            _ => return Err(self.unexpected_in(Context::new(PLACE, "identifier or \"}\""))),
+        };
+        self.next()?;
+        let op = match self.peek()?.kind {
+            Kind::Assign => MatchOp::Equal,
+            Kind::Binary(BinaryOp::Neq) => MatchOp::NotEqual,
+            Kind::MatchRegex => MatchOp::Regex,
+            Kind::MatchNotRegex => MatchOp::NotRegex,
+            _ if label.kind == Kind::String => return Ok(Matcher::equal(METRIC_NAME, name)),
+            _ => return Err(self.unexpected_in(Context::new(PLACE, "label matching operator"))),
+        };
+        self.next()?;
+        let value = self.peek()?;
+        if value.kind != Kind::String {
+            return Err(self.unexpected_in(Context::new(PLACE, "string")));
+        }
+        self.next()?;
+        let pos = Pos { start: label.pos.start, end: value.pos.end };
+        Matcher::new(op, name, self.unquoted(value)).map_err(|error| self.error(pos, error.to_string()))
+    }
+
+    /// The value of a string; no label holds bytes that are no UTF-8, so replacing them changes no match.
+    fn unquoted(&self, token: Token) -> String {
+        let bytes = quote::unquote(self.text(token));
+        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    }
+}
