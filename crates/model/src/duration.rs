@@ -47,7 +47,7 @@ pub fn format_duration(ms: i64) -> String {
     for (index, (name, unit)) in UNITS.iter().enumerate() {
         let unit = *unit as u64;
         let exact_only = index < 3;
-        if rest >= unit && (!exact_only || rest % unit == 0) {
+        if rest >= unit && (!exact_only || rest.is_multiple_of(unit)) {
             out.push_str(&format!("{}{name}", rest / unit));
             rest %= unit;
         }

@@ -2,6 +2,7 @@
 
 pub mod functions;
 pub mod parser;
+pub mod quantile;
 pub mod querier;
 
 pub use querier::Querier;

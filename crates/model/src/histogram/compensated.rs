@@ -154,14 +154,14 @@ const LARGE: f64 = f64::MAX / 2_097_152.0;
 
 fn is_large(h: &Histogram) -> bool {
     let counts = h.positive_buckets.iter().chain(&h.negative_buckets).chain(&h.custom_values[..]);
-    counts.chain([&h.zero_count, &h.count, &h.sum]).any(|v| !(v.abs() < LARGE))
+    counts.chain([&h.zero_count, &h.count, &h.sum]).any(|v| v.abs() >= LARGE)
 }
 
 impl CompensatedHistogram {
     fn is_large(&self) -> bool {
         let p = &self.parts;
         let cells = p.positive.cells.iter().chain(&p.negative.cells);
-        cells.chain([&p.zero, &p.count, &p.sum]).any(|c| !(c.value.abs() < LARGE))
+        cells.chain([&p.zero, &p.count, &p.sum]).any(|c| c.value.abs() >= LARGE)
             || p.custom_values.iter().any(|v| v.is_infinite())
     }
 }
