@@ -156,7 +156,8 @@ impl Parser<'_> {
             _ => return Ok(()),
         };
         self.next()?;
-        if self.peek()?.kind == Kind::LeftParen {
+        let next = self.peek()?.kind;
+        if next == Kind::LeftParen || !next.begins_expression() {
             matching.include = self.labels()?.0;
         }
         Ok(())

@@ -124,6 +124,10 @@ impl Parser<'_> {
             let operand = self.signed(minus, token.pos, operand)?;
             return self.duration_operators(operand, 0, context);
         }
+        if let Kind::Number | Kind::Duration = inner {
+            let number = self.number()?;
+            return self.signed(minus, token.pos, Expr::Number(number));
+        }
         let operand = self.duration_operand(context)?;
         if let (Kind::Preprocessor(_), false) = (inner, minus) {
             let pos = Pos { start: token.pos.start, end: operand.pos().end };
@@ -150,7 +154,7 @@ impl Parser<'_> {
     }
 
     fn in_range(&self, number: &NumberLiteral, pos: Pos) -> Result<(), ParseError> {
-        if number.value.abs() > OUT_OF_RANGE {
+        if number.value.is_nan() || number.value.abs() > OUT_OF_RANGE {
             return Err(self.error(pos, "duration out of range"));
         }
         Ok(())

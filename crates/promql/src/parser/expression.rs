@@ -33,6 +33,8 @@ impl Context {
 pub(super) struct Parser<'a> {
     lexer: Lexer<'a>,
     peeked: Option<Token>,
+    /// Where the token ends that was taken last.
+    pub(super) end: usize,
     nesting: usize,
     /// The height of the expression that was parsed last.
     pub(super) height: usize,
@@ -46,7 +48,7 @@ impl<'a> Parser<'a> {
             let message = format!("the query has {} bytes, more than the {MAX_QUERY_BYTES} allowed", input.len());
             return Err(ParseError::new(input, Pos::default(), message));
         }
-        Ok(Parser { lexer: Lexer::new(input), peeked: None, nesting: 0, height: 0, aggregations: 0 })
+        Ok(Parser { lexer: Lexer::new(input), peeked: None, end: 0, nesting: 0, height: 0, aggregations: 0 })
     }
 
     pub(super) fn input(&self) -> &'a str {
@@ -70,6 +72,7 @@ impl<'a> Parser<'a> {
     pub(super) fn next(&mut self) -> Result<Token, ParseError> {
         let token = self.peek()?;
         self.peeked = None;
+        self.end = token.pos.end;
         Ok(token)
     }
 

@@ -109,8 +109,7 @@ impl Parser<'_> {
         let height = self.height;
         let duration = self.offset_duration(OFFSET)?;
         self.grow(height.max(self.height), duration.pos())?;
-        let end = duration.pos().end;
-        let pos = expr.pos();
+        let (pos, end) = (expr.pos(), self.end);
         let Some((time, expr_end)) = time_modifiers(expr) else {
             let what =
                 "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";

@@ -9,7 +9,7 @@ use super::ast::{
     NumberLiteral, StringLiteral, Subquery, TimeModifiers, VectorMatching, VectorSelector,
 };
 use super::check::repeats_name;
-use super::number::format_duration;
+use super::number::{format_duration, milliseconds};
 use super::quote::quote_bytes;
 
 impl Display for Expr {
@@ -244,7 +244,8 @@ impl Display for SubquerySuffix<'_> {
 impl Display for NumberLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.duration {
-            return f.write_str(&format_duration((self.value * 1e9) as i64 / 1_000_000));
+            // Rounded, where Prometheus cuts off and so prints 4706ms as 4s705ms: a printed query must keep its meaning.
+            return f.write_str(&format_duration(milliseconds(self.value)));
         }
         write_decimal(f, self.value)
     }

@@ -102,7 +102,8 @@ impl Kind {
 
     /// Whether the token may be a label's name in `by (…)`, `on (…)` and the like.
     pub(super) fn is_grouping_label(self) -> bool {
-        self.is_metric_name() || matches!(self, Kind::Keyword(_) | Kind::Binary(BinaryOp::Atan2))
+        let without = self == Kind::Keyword(Keyword::Without);
+        !without && (self.is_metric_name() || matches!(self, Kind::Keyword(_) | Kind::Binary(BinaryOp::Atan2)))
     }
 
     /// Whether an expression can begin with the token.
