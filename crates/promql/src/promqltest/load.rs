@@ -1,0 +1,141 @@
+//! The `load` command: samples into the store, and native histograms made of classic ones (`load_with_nhcb`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_model::{Histogram, Labels, LabelsBuilder, METRIC_NAME};
+
+use super::script::{Load, LoadSeries, ScriptError};
+use super::series::SeriesValue;
+use super::store::MemoryStore;
+
+/// Puts the series of a `load` command into the store.
+pub(super) fn load(command: &Load, store: &mut MemoryStore) -> Result<(), ScriptError> {
+    for series in &command.series {
+        let floats = series.samples(command.step).filter_map(|(t, value, st)| match value {
+            SeriesValue::Float(v) => Some((t, *v, st)),
+            _ => None,
+        });
+        store.add_floats(&series.labels, floats);
+        let histograms = series.samples(command.step).filter_map(|(t, value, st)| match value {
+            SeriesValue::Histogram(h, _) => Some((t, h.clone(), st)),
+            _ => None,
+        });
+        store.add_histograms(&series.labels, histograms);
+    }
+    if command.with_nhcb {
+        for (labels, histograms) in custom_histograms(command)? {
+            store.add_histograms(&labels, histograms.into_iter().map(|(t, h)| (t, Arc::new(h), 0)));
+        }
+    }
+    store.finish_load();
+    Ok(())
+}
+
+impl LoadSeries {
+    /// The values with their times and start timestamps.
+    fn samples(&self, step: i64) -> impl Iterator<Item = (i64, &SeriesValue, i64)> {
+        self.values.iter().enumerate().map(move |(at, value)| {
+            let t = step.saturating_mul(at as i64);
+            let start = self.start_offsets.get(at).copied().flatten();
+            (t, value, start.map_or(0, |offset| t.saturating_add(offset)))
+        })
+    }
+}
+
+/// A classic histogram at one time.
+#[derive(Default)]
+struct Classic {
+    buckets: Vec<(f64, f64)>,
+    sum: f64,
+    count: Option<f64>,
+}
+
+enum Part {
+    Bucket(f64),
+    Sum,
+    Count,
+}
+
+type CustomSeries = BTreeMap<Labels, Vec<(i64, Histogram)>>;
+
+/// The native histograms of all classic ones of a command, by series.
+fn custom_histograms(command: &Load) -> Result<CustomSeries, ScriptError> {
+    let mut groups: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
+    for series in &command.series {
+        let Some((labels, part)) = classic_part(&series.labels) else { continue };
+        let group = groups.entry(labels).or_default();
+        for (t, value, _) in series.samples(command.step) {
+            let SeriesValue::Float(v) = value else { continue };
+            let classic = group.entry(t).or_default();
+            match part {
+                Part::Bucket(le) => classic.buckets.push((le, *v)),
+                Part::Sum => classic.sum = *v,
+                Part::Count => classic.count = Some(*v),
+            }
+        }
+    }
+    let mut converted = CustomSeries::new();
+    for (labels, group) in groups {
+        let histograms = group.into_iter().map(|(t, classic)| Ok((t, classic.to_native()?)));
+        converted.insert(labels, histograms.collect::<Result<_, ScriptError>>()?);
+    }
+    Ok(converted)
+}
+
+/// What a series is of a classic histogram, and the labels of that.
+fn classic_part(labels: &Labels) -> Option<(Labels, Part)> {
+    let name = labels.metric_name();
+    let (base, part) = if let Some(base) = name.strip_suffix("_bucket") {
+        let le: f64 = labels.get("le")?.parse().ok()?;
+        (base, Part::Bucket(le))
+    } else if let Some(base) = name.strip_suffix("_sum") {
+        (base, Part::Sum)
+    } else {
+        (name.strip_suffix("_count")?, Part::Count)
+    };
+    if matches!(part, Part::Bucket(le) if le.is_nan()) {
+        return None;
+    }
+    let base = LabelsBuilder::from_labels(labels).set(METRIC_NAME, base).remove("le").build();
+    Some((base, part))
+}
+
+impl Classic {
+    fn to_native(mut self) -> Result<Histogram, ScriptError> {
+        self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.buckets.dedup_by(|b, kept| b.0 == kept.0);
+        let count = self.count.or(self.buckets.last().map(|b| b.1)).unwrap_or(0.0);
+        if self.buckets.last().is_none_or(|b| b.0 != f64::INFINITY) {
+            self.buckets.push((f64::INFINITY, count));
+        }
+        let mut before = 0.0;
+        let mut counts = Vec::with_capacity(self.buckets.len());
+        for (_, cumulative) in &self.buckets {
+            if *cumulative < before {
+                let reason =
+                    format!("load_with_nhcb: histogram bucket counts are not cumulative: {cumulative} < {before}");
+                return Err(ScriptError::new(reason));
+            }
+            counts.push(cumulative - before);
+            before = *cumulative;
+        }
+        if before != count {
+            return Err(ScriptError::new(format!("load_with_nhcb: count mismatch: {count} and {before}")));
+        }
+        let bounds: Vec<f64> = self.buckets.iter().map(|b| b.0).filter(|le| *le != f64::INFINITY).collect();
+        let mut h = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            count,
+            sum: self.sum,
+            positive_spans: vec![pharos_model::Span { offset: 0, length: counts.len() as u32 }],
+            positive_buckets: counts,
+            custom_values: bounds.into(),
+            ..Histogram::default()
+        };
+        h.compact(2);
+        h.validate().map_err(|error| ScriptError::new(error.to_string()))?;
+        Ok(h)
+    }
+}

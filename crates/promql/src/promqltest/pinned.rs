@@ -1,0 +1,59 @@
+//! Variants of an instant expression that are pinned to its time with `@` modifiers, so that evaluating them at any
+//! other time must give the same result.
+
+use crate::parser::ast::{Expr, TimeModifiers};
+
+/// Functions whose results depend on the evaluation time even when all selectors are pinned.
+const UNSAFE_FUNCTIONS: [&str; 15] = [
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "days_in_month",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "predict_linear",
+    "range",
+    "start",
+    "step",
+    "time",
+    "timestamp",
+    "year",
+];
+
+/// The expression with `@ t` wherever there is no `@` yet; none when its result would still depend on the time.
+pub(super) fn pinned(expr: &Expr, t: i64) -> Option<Expr> {
+    let mut expr = expr.clone();
+    pin(&mut expr, t).then_some(expr)
+}
+
+/// The other times at which to evaluate a pinned expression.
+pub(super) fn other_times(t: i64) -> Vec<i64> {
+    if t == 0 { vec![-1000, 0, 1000] } else { vec![-10 * t, 0, t / 5, t, 10 * t] }
+}
+
+/// Pins an expression; false when it can't be.
+fn pin(expr: &mut Expr, t: i64) -> bool {
+    let pin_time = |time: &mut TimeModifiers| {
+        if time.at.is_none() {
+            (time.at, time.at_preprocessor) = (Some(t), None);
+        }
+        true
+    };
+    match expr {
+        Expr::Aggregate(e) => pin(&mut e.expr, t) && e.param.as_mut().is_none_or(|param| pin(param, t)),
+        Expr::Binary(e) => pin(&mut e.lhs, t) && pin(&mut e.rhs, t),
+        Expr::Call(e) => {
+            let safe = !UNSAFE_FUNCTIONS.contains(&e.func.name);
+            safe && e.args.iter_mut().all(|arg| pin(arg, t))
+        }
+        Expr::Matrix(e) => pin_time(&mut e.selector.time),
+        Expr::Vector(e) => pin_time(&mut e.time),
+        // What is inside is evaluated relative to the pinned time.
+        Expr::Subquery(e) => pin_time(&mut e.time),
+        Expr::Paren(e) => pin(&mut e.expr, t),
+        Expr::Unary(e) => pin(&mut e.expr, t),
+        Expr::Number(_) | Expr::String(_) | Expr::Duration(_) => true,
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs the commands of a script and reports what did not match.
+
+use pharos_model::Labels;
+
+use super::check::{check_annotations, check_value};
+use super::load::load;
+use super::pinned::{other_times, pinned};
+use super::script::{CommandKind, EvalCommand, Times, parse_script};
+use super::store::MemoryStore;
+use crate::engine::{Engine, QueryError, QueryOptions, QueryOutput};
+use crate::eval::{MatrixSeries, SampleValue, Value, VectorSample};
+use crate::parser::ast::{Expr, ValueType};
+use crate::parser::parse;
+
+/// What became of a script.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The script's name.
+    pub name: String,
+    /// Evaluations that gave what was expected.
+    pub passed: usize,
+    /// What did not.
+    pub failed: Vec<Failure>,
+}
+
+/// One evaluation, or another command, that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Its line in the script, from 1.
+    pub line: usize,
+    /// What was expected and what came.
+    pub message: String,
+}
+
+/// Runs a script; a script that can't be read is one failure.
+pub fn run_script(name: &str, text: &str, engine: &Engine) -> Report {
+    let mut report = Report { name: name.to_string(), ..Report::default() };
+    let commands = match parse_script(text) {
+        Ok(commands) => commands,
+        Err(error) => {
+            report.failed.push(Failure { line: error.line, message: error.reason });
+            return report;
+        }
+    };
+    let mut store = MemoryStore::default();
+    for command in commands {
+        let outcome = match command.kind {
+            CommandKind::Clear => {
+                store.clear();
+                continue;
+            }
+            CommandKind::Load(samples) => match load(&samples, &mut store) {
+                Ok(()) => continue,
+                Err(error) => Err(error.reason),
+            },
+            CommandKind::Eval(eval) => Run { eval: &eval, engine, store: &store }.run(),
+        };
+        match outcome {
+            Ok(()) => report.passed += 1,
+            Err(message) => report.failed.push(Failure { line: command.line, message }),
+        }
+    }
+    report
+}
+
+/// The run of one `eval` command.
+struct Run<'a> {
+    eval: &'a EvalCommand,
+    engine: &'a Engine,
+    store: &'a MemoryStore,
+}
+
+impl Run<'_> {
+    fn run(&self) -> Result<(), String> {
+        let expr = match parse(&self.eval.expr) {
+            Ok(expr) => expr,
+            Err(error) => return self.check_failure(&error.to_string()),
+        };
+        match self.eval.times {
+            Times::Range { start, end, step } => {
+                let output = self.engine.range(self.store, &expr, start, end, step, &self.options());
+                self.check(output, (start, end, step)).map(drop)
+            }
+            Times::Instant(t) => {
+                let t = self.eval.range_vector.map_or(t, |(_, end, _)| end);
+                self.instant(&expr, t)?;
+                let Some(expr) = pinned(&expr, t) else { return Ok(()) };
+                let at =
+                    |other: i64, error| format!("pinned with @ {}, evaluated at {other} ms: {error}", t as f64 / 1e3);
+                other_times(t).into_iter().try_for_each(|t| self.instant(&expr, t).map_err(|error| at(t, error)))
+            }
+        }
+    }
+
+    /// Evaluates at a time, and also as a range query with that time in its middle.
+    fn instant(&self, expr: &Expr, t: i64) -> Result<(), String> {
+        let times = self.eval.range_vector.unwrap_or((t, t, 0));
+        let output = self.engine.instant(self.store, expr, t, &self.options());
+        let Some(value) = self.check(output, times)? else { return Ok(()) };
+        let ranged = matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector);
+        let depends_on_range = ["start()", "end()", "range()", "step()"].iter().any(|f| self.eval.expr.contains(f));
+        if !ranged || self.eval.range_vector.is_some() || self.eval.result.string.is_some() || depends_on_range {
+            return Ok(());
+        }
+        let in_range = |error: String| format!("as a range query: {error}");
+        let output = self.engine.range(self.store, expr, t - 60_000, t + 60_000, 60_000, &self.options());
+        let output = output.map_err(|error| in_range(error.to_string()))?;
+        if self.eval.ordered {
+            return Ok(());
+        }
+        let Value::Matrix(matrix) = output.value else { return Err(in_range("the result is no matrix".into())) };
+        assert_sorted(&matrix)?;
+        let vector: Vec<_> = matrix.iter().filter_map(|series| sample_at(series, t)).collect();
+        let value = match value {
+            Value::Scalar(..) => match vector.first().map(|sample| &sample.value) {
+                Some(SampleValue::Float(v)) => Value::Scalar(t, *v),
+                _ => return Err(in_range("the scalar has no value".into())),
+            },
+            _ => Value::Vector(vector),
+        };
+        check_value(self.eval, &value, times).map_err(in_range)
+    }
+
+    fn options(&self) -> QueryOptions {
+        QueryOptions { text: self.eval.expr.clone(), ..QueryOptions::default() }
+    }
+
+    /// Checks an answer; returns its value when it was to succeed.
+    fn check(&self, output: Result<QueryOutput, QueryError>, times: (i64, i64, i64)) -> Result<Option<Value>, String> {
+        match output {
+            Err(error) => self.check_failure(&error.to_string()).map(|()| None),
+            Ok(_) if self.eval.fail.is_some() => Err("an error is expected, but there was none".into()),
+            Ok(output) => {
+                check_annotations(self.eval, &output.warnings, &output.infos)?;
+                if let Value::Matrix(matrix) = &output.value {
+                    assert_sorted(matrix)?;
+                }
+                check_value(self.eval, &output.value, times)?;
+                Ok(Some(output.value))
+            }
+        }
+    }
+
+    fn check_failure(&self, error: &str) -> Result<(), String> {
+        match &self.eval.fail {
+            None => Err(format!("error: {error}")),
+            Some(expected) if !expected.matches(error) => Err(format!("expected error {expected}, got {error:?}")),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The sample of a series at a time.
+fn sample_at(series: &MatrixSeries, t: i64) -> Option<VectorSample> {
+    let float = series.floats.iter().find(|(at, _)| *at == t).map(|(_, v)| SampleValue::Float(*v));
+    let histogram =
+        || series.histograms.iter().find(|(at, _)| *at == t).map(|(_, h)| SampleValue::Histogram(h.clone()));
+    Some(VectorSample { labels: series.labels.clone(), t, value: float.or_else(histogram)? })
+}
+
+/// Matrices are sorted by labels.
+fn assert_sorted(matrix: &[MatrixSeries]) -> Result<(), String> {
+    let unsorted = |[a, b]: &&[MatrixSeries; 2]| a.labels > b.labels;
+    let message = |a: &Labels, b: &Labels| format!("the matrix is not sorted: {b} comes after {a}");
+    matrix.array_windows().find(unsorted).map_or(Ok(()), |[a, b]| Err(message(&a.labels, &b.labels)))
+}

@@ -1,0 +1,166 @@
+//! Samples in memory, as a source for the evaluator.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_model::{
+    Budget, CounterReset, Histogram, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange,
+};
+
+use crate::querier::Querier;
+
+/// Series with all their samples in memory, in order of time.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    series: BTreeMap<Labels, Arc<Samples>>,
+}
+
+/// The samples of one series.
+#[derive(Clone, Debug, Default)]
+struct Samples {
+    t: Vec<i64>,
+    v: Vec<f64>,
+    st: Vec<i64>,
+    ht: Vec<i64>,
+    h: Vec<Arc<Histogram>>,
+    hst: Vec<i64>,
+}
+
+impl MemoryStore {
+    /// Forgets all samples.
+    pub fn clear(&mut self) {
+        self.series.clear();
+    }
+
+    /// Adds floats (time, value, start timestamp or 0; milliseconds) to a series. A later one replaces an earlier
+    /// one at the same time.
+    pub fn add_floats(&mut self, labels: &Labels, samples: impl IntoIterator<Item = (i64, f64, i64)>) {
+        let series = Arc::make_mut(self.series.entry(labels.clone()).or_default());
+        for (t, v, st) in samples {
+            match position(&series.t, t) {
+                Ok(at) => (series.v[at], series.st[at]) = (v, st),
+                Err(at) => {
+                    series.t.insert(at, t);
+                    series.v.insert(at, v);
+                    series.st.insert(at, st);
+                }
+            }
+        }
+    }
+
+    /// Adds native histograms as [`MemoryStore::add_floats`] does, and then finds the counter-reset hints of the
+    /// series as a store that keeps runs of histograms without resets in chunks finds them.
+    pub fn add_histograms(&mut self, labels: &Labels, samples: impl IntoIterator<Item = (i64, Arc<Histogram>, i64)>) {
+        let series = Arc::make_mut(self.series.entry(labels.clone()).or_default());
+        for (t, h, st) in samples {
+            match position(&series.ht, t) {
+                Ok(at) => (series.h[at], series.hst[at]) = (h, st),
+                Err(at) => {
+                    series.ht.insert(at, t);
+                    series.h.insert(at, h);
+                    series.hst.insert(at, st);
+                }
+            }
+        }
+    }
+
+    /// Sets the hints of all histograms. Call it when a load is complete.
+    pub fn finish_load(&mut self) {
+        for series in self.series.values_mut().filter(|s| !s.h.is_empty()) {
+            Arc::make_mut(series).set_hints();
+        }
+    }
+}
+
+fn position(times: &[i64], t: i64) -> Result<usize, usize> {
+    match times.last() {
+        Some(last) if *last >= t => times.binary_search(&t),
+        _ => Err(times.len()),
+    }
+}
+
+impl Samples {
+    fn set_hints(&mut self) {
+        let mut before: Option<(i64, Arc<Histogram>)> = None;
+        for (t, h) in self.ht.iter().zip(&mut self.h) {
+            let float_between = |since: i64| {
+                let next = self.t.partition_point(|at| *at <= since);
+                self.t.get(next).is_some_and(|at| at < t)
+            };
+            let hint = match &before {
+                _ if h.counter_reset == CounterReset::Gauge => CounterReset::Gauge,
+                Some((since, last)) if continues(h, last) && !float_between(*since) => CounterReset::NotReset,
+                _ => CounterReset::Unknown,
+            };
+            if !h.is_stale() && h.counter_reset != hint {
+                Arc::make_mut(h).counter_reset = hint;
+            }
+            before = Some((*t, h.clone()));
+        }
+    }
+
+    fn view(&self, range: TimeRange) -> SeriesView<'_> {
+        let within = |times: &[i64]| {
+            let start = times.partition_point(|t| *t < range.start);
+            start..times.partition_point(|t| *t <= range.end).max(start)
+        };
+        let (floats, histograms) = (within(&self.t), within(&self.ht));
+        let starts = |st: &'_ [i64]| st.iter().any(|st| *st != 0);
+        SeriesView {
+            t: &self.t[floats.clone()],
+            v: &self.v[floats.clone()],
+            st: if starts(&self.st) { &self.st[floats] } else { &[] },
+            ht: &self.ht[histograms.clone()],
+            h: &self.h[histograms.clone()],
+            hst: if starts(&self.hst) { &self.hst[histograms] } else { &[] },
+        }
+    }
+}
+
+/// Whether a counter histogram goes on where the one before ended, in the same layout.
+fn continues(h: &Histogram, before: &Histogram) -> bool {
+    if h.counter_reset == CounterReset::Reset || before.counter_reset == CounterReset::Gauge || before.is_stale() {
+        return false;
+    }
+    let unhinted = Histogram { counter_reset: CounterReset::Unknown, ..h.clone() };
+    h.is_stale()
+        || h.schema == before.schema
+            && h.zero_threshold == before.zero_threshold
+            && (h.schema != CUSTOM_BUCKETS_SCHEMA || h.custom_values == before.custom_values)
+            && !unhinted.detect_reset(before)
+}
+
+impl Querier for MemoryStore {
+    fn select(&self, request: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        let matched = |labels: &Labels| {
+            request.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or("")))
+        };
+        let found = self.series.iter().filter(|(labels, _)| matched(labels));
+        let (labels, samples): (Vec<_>, Vec<_>) = found.map(|(l, s)| (l.clone(), s.clone())).unzip();
+        if request.max_series > 0 && labels.len() > request.max_series {
+            return Err(SelectError::Series { limit: request.max_series });
+        }
+        Ok(Arc::new(MemorySet { labels, samples }))
+    }
+}
+
+/// The series of a selection.
+struct MemorySet {
+    labels: Vec<Labels>,
+    samples: Vec<Arc<Samples>>,
+}
+
+impl SeriesSet for MemorySet {
+    fn labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        for samples in &self.samples[series] {
+            out.push(samples.view(range));
+        }
+        Ok(())
+    }
+}
