@@ -10,7 +10,7 @@ const PRODUCT: u8 = 2;
 const POWER: u8 = 3;
 
 /// Seconds from which on a duration does not fit 64 bits of nanoseconds.
-const OUT_OF_RANGE: f64 = 9_223_372_036.854_775_807;
+const OUT_OF_RANGE: f64 = (1u64 << 63) as f64 / 1e9;
 
 impl Parser<'_> {
     /// A duration whose operators bind at least as tight as `min`.

@@ -111,10 +111,68 @@ pub(super) fn format_duration(ms: i64) -> String {
     let mut rest = ms.unsigned_abs();
     for (index, (name, unit)) in UNITS.iter().enumerate() {
         let exact_only = index < 2;
-        if rest >= *unit && !(exact_only && rest % unit != 0) {
+        if rest >= *unit && (!exact_only || rest.is_multiple_of(*unit)) {
             text.push_str(&format!("{}{name}", rest / unit));
             rest %= unit;
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, value) in [
+            ("0755", 493.0),
+            ("089", 89.0),
+            ("0x1_F", 31.0),
+            ("0X_1f", 31.0),
+            ("1_000.5_0", 1000.5),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1e-400", 0.0),
+            ("9223372036854775808", 9_223_372_036_854_775_808.0),
+            ("iNf", f64::INFINITY),
+        ] {
+            assert_eq!(parse_number(text), Ok(value), "{text}");
+        }
+        assert!(parse_number("NAN").unwrap().is_nan());
+        for (text, why) in [("1e", "invalid syntax"), ("0x", "invalid syntax"), ("1e999", "value out of range")] {
+            assert!(parse_number(text).unwrap_err().ends_with(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_falling_units_that_fit() {
+        assert_eq!(parse_duration("1d1h1ms"), Ok(90_000_001_000_000));
+        assert_eq!(parse_duration("5hs").unwrap_err(), "unknown unit \"hs\" in duration \"5hs\"");
+        assert_eq!(parse_duration("1m1h").unwrap_err(), "not a valid duration string: \"1m1h\"");
+        assert_eq!(parse_duration("293y").unwrap_err(), "duration out of range");
+        assert_eq!(
+            parse_duration("99999999999999999999s").unwrap_err(),
+            "not a valid duration string: \"99999999999999999999s\""
+        );
+    }
+
+    #[test]
+    fn only_years_and_weeks_must_divide() {
+        for (ms, text) in
+            [(0, "0s"), (90_061_001, "1d1h1m1s1ms"), (-60_000, "-1m"), (604_800_000, "1w"), (691_200_000, "8d")]
+        {
+            assert_eq!(format_duration(ms), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printed_durations_parse_back(ms in 0i64..9_000_000_000_000) {
+            let nanoseconds = parse_duration(&format_duration(ms)).unwrap();
+            prop_assert_eq!(nanoseconds, ms * 1_000_000);
+            prop_assert_eq!(milliseconds(seconds(nanoseconds)), ms);
+        }
+    }
 }

@@ -158,7 +158,7 @@ fn the_highest_tree_fits_the_stack() {
         assert_eq!(parse(&expr.to_string()).unwrap().to_string(), expr.to_string());
         assert!(!pretty(&expr).is_empty());
         assert_eq!(expr.clone(), expr);
-        assert_eq!(format!("{expr:?}").is_empty(), false);
+        assert!(!format!("{expr:?}").is_empty());
         for chain in [" or a", "[1m:1s]", " + 1"] {
             assert!(refusal(&format!("a{}", chain.repeat(100_000))).contains("chain of more than 1000 operations"));
         }
