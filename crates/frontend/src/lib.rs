@@ -1,1 +1,71 @@
 //! The Prometheus HTTP API: parses, fans out, merges and answers.
+//!
+//! A request flows one way: [`api`] decodes it, [`fanout`] asks the roles that hold samples, the engine evaluates, and
+//! [`json`] encodes the answer in the shape that Prometheus documents. What the API shows of other parts of the node
+//! (targets, configuration, flags, lifecycle) comes through [`services`].
+
+pub mod api;
+pub mod config;
+pub mod error;
+pub mod fanout;
+pub mod json;
+pub mod metrics;
+pub mod params;
+pub mod services;
+
+pub use api::router;
+pub use config::FrontendConfig;
+pub use error::ApiError;
+pub use fanout::Fanout;
+pub use services::Services;
+
+use std::sync::Arc;
+
+use pharos_model::{Clock, TenantId};
+use pharos_promql::engine::Engine;
+use tokio::sync::Semaphore;
+
+/// What the handlers share.
+pub struct Frontend {
+    /// Settings.
+    pub config: FrontendConfig,
+    /// Evaluates queries.
+    pub engine: Engine,
+    /// Where samples come from.
+    pub sources: Fanout,
+    /// The rest of the node.
+    pub services: Arc<dyn Services>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics of this role.
+    pub metrics: metrics::QueryMetrics,
+    /// Queries that may run at a time.
+    pub gate: Arc<Semaphore>,
+}
+
+impl Frontend {
+    /// Puts the role together.
+    pub fn create(
+        config: FrontendConfig,
+        engine: Engine,
+        sources: Fanout,
+        services: Arc<dyn Services>,
+        clock: Arc<dyn Clock>,
+        registry: &prometheus::Registry,
+    ) -> Result<Arc<Frontend>, prometheus::Error> {
+        let gate = Arc::new(Semaphore::new(config.max_concurrency.max(1)));
+        let metrics = metrics::QueryMetrics::register(registry)?;
+        Ok(Arc::new(Frontend { config, engine, sources, services, clock, metrics, gate }))
+    }
+}
+
+/// The tenant that a request names by `X-Scope-OrgID`.
+pub fn tenant_of(headers: &axum::http::HeaderMap) -> Result<TenantId, ApiError> {
+    match headers.get("x-scope-orgid") {
+        None => Ok(TenantId::default()),
+        Some(value) => {
+            let name = value.to_str().map_err(|_| ApiError::bad_data("header X-Scope-OrgID is not ASCII"))?;
+            TenantId::new(name).map_err(|e| ApiError::bad_data(e.to_string()))
+        }
+    }
+}

@@ -36,8 +36,20 @@ pub struct BlockEntry {
     pub samples: u64,
     /// Milliseconds between samples of a downsampled block; 0 for raw samples.
     pub resolution_ms: i64,
+    /// The cut of an ingester's head that it was made of; none for merged blocks.
+    #[serde(default)]
+    pub cut: Option<CutId>,
     /// The block's own description as the block crate encodes it; opaque here.
     pub meta: String,
+}
+
+/// Names a cut of a window of a head, so that an ingester that died between commit and its own note of it finds out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutId {
+    /// The ingester's identity.
+    pub ingester: String,
+    /// The number of the cut, ascending within a window.
+    pub number: u32,
 }
 
 /// Series and time that were deleted. It masks the blocks whose sequence is not above its own.

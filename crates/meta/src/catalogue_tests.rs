@@ -16,6 +16,7 @@ fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
         series: 1,
         samples: 1,
         resolution_ms: 0,
+        cut: None,
         meta: String::new(),
     }
 }

@@ -7,5 +7,5 @@ pub mod catalogue;
 pub mod log;
 mod meta;
 
-pub use catalogue::{BlockEntry, Catalogue, Command, Deletion, Refusal, TenantCatalogue};
+pub use catalogue::{BlockEntry, Catalogue, Command, CutId, Deletion, Refusal, TenantCatalogue};
 pub use meta::{Meta, MetaError, View};

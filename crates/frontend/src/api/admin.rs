@@ -1,0 +1,86 @@
+//! `admin/tsdb/*`: deletion, its clean-up, and snapshots. Off unless `--web.enable-admin-api` is given.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use pharos_model::Budget;
+use serde_json::json;
+
+use super::respond;
+use crate::error::{ApiError, ErrorKind};
+use crate::params::Params;
+use crate::{Frontend, tenant_of};
+
+fn enabled(frontend: &Frontend) -> Result<(), ApiError> {
+    if frontend.config.enable_admin_api {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"))
+}
+
+async fn run<T: Send + 'static>(
+    frontend: &Arc<Frontend>,
+    work: impl FnOnce(&Frontend) -> Result<T, String> + Send + 'static,
+) -> Result<T, ApiError> {
+    let budget = Arc::new(Budget::new(frontend.clock.clone(), frontend.config.timeout, u64::MAX));
+    let shared = frontend.clone();
+    respond::blocking(frontend, &budget, move || work(&shared).map_err(ApiError::internal)).await
+}
+
+/// `POST|PUT /api/v1/admin/tsdb/delete_series`
+pub(super) async fn delete_series(
+    State(frontend): State<Arc<Frontend>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
+    let done = async {
+        enabled(&frontend)?;
+        let tenant = tenant_of(&headers)?;
+        let (selectors, range) = (params.matchers()?, params.range()?);
+        if selectors.is_empty() {
+            return Err(ApiError::bad_data("no match[] parameter provided"));
+        }
+        run(&frontend, move |frontend| {
+            selectors.iter().try_for_each(|matchers| frontend.services.delete_series(&tenant, matchers, range))
+        })
+        .await
+    };
+    no_content(done.await)
+}
+
+/// `POST|PUT /api/v1/admin/tsdb/clean_tombstones`
+pub(super) async fn clean_tombstones(State(frontend): State<Arc<Frontend>>, headers: HeaderMap) -> Response {
+    let done = async {
+        enabled(&frontend)?;
+        let tenant = tenant_of(&headers)?;
+        run(&frontend, move |frontend| frontend.services.clean_tombstones(&tenant)).await
+    };
+    no_content(done.await)
+}
+
+/// `POST|PUT /api/v1/admin/tsdb/snapshot`
+pub(super) async fn snapshot(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
+    let done = async {
+        enabled(&frontend)?;
+        let skip_head = match params.get("skip_head") {
+            None => false,
+            Some(text) => text
+                .parse()
+                .map_err(|_| ApiError::parameter("skip_head", format!("unable to parse boolean {text:?}")))?,
+        };
+        run(&frontend, move |frontend| frontend.services.snapshot(skip_head)).await
+    };
+    match done.await {
+        Ok(name) => respond::success(json!({"name": name})),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn no_content(done: Result<(), ApiError>) -> Response {
+    match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,117 @@
+//! The syntax tree as JSON, as `/api/v1/parse_query` returns it for tree views.
+
+use pharos_promql::parser::ast::{
+    AtPreprocessor, Binary, Cardinality, Expr, TimeModifiers, VectorMatching, VectorSelector,
+};
+use serde_json::{Map, Value, json};
+
+/// The tree of an expression.
+pub(super) fn tree(expr: &Expr) -> Value {
+    match expr {
+        Expr::Aggregate(e) => json!({
+            "type": "aggregation", "op": e.op.as_str(), "expr": tree(&e.expr), "param": e.param.as_ref().map(tree),
+            "grouping": &e.grouping, "without": e.without,
+        }),
+        Expr::Binary(e) => binary(e),
+        Expr::Call(e) => json!({
+            "type": "call",
+            "func": {
+                "name": e.func.name,
+                "argTypes": e.func.args.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
+                "variadic": e.func.variadic,
+                "returnType": e.func.returns.as_str(),
+            },
+            "args": e.args.iter().map(tree).collect::<Vec<_>>(),
+        }),
+        Expr::Matrix(e) => {
+            let mut node = selector("matrixSelector", &e.selector);
+            node.insert("range".into(), json!(e.range));
+            Value::Object(node)
+        }
+        Expr::Subquery(e) => {
+            let mut node = Map::from_iter([
+                ("type".to_string(), json!("subquery")),
+                ("expr".to_string(), tree(&e.expr)),
+                ("range".to_string(), json!(e.range)),
+                ("step".to_string(), json!(e.step)),
+            ]);
+            time(&mut node, &e.time);
+            Value::Object(node)
+        }
+        Expr::Number(e) => json!({"type": "numberLiteral", "val": expr_number(e.value)}),
+        Expr::String(e) => json!({"type": "stringLiteral", "val": e.value}),
+        Expr::Paren(e) => json!({"type": "parenExpr", "expr": tree(&e.expr)}),
+        Expr::Unary(e) => json!({"type": "unaryExpr", "op": if e.minus { "-" } else { "+" }, "expr": tree(&e.expr)}),
+        Expr::Vector(e) => Value::Object(selector("vectorSelector", e)),
+        Expr::Duration(e) => json!({"type": "durationExpr", "expr": Expr::Duration(e.clone()).to_string()}),
+    }
+}
+
+fn binary(e: &Binary) -> Value {
+    json!({
+        "type": "binaryExpr", "op": e.op.as_str(), "lhs": tree(&e.lhs), "rhs": tree(&e.rhs),
+        "matching": e.matching.as_ref().map(matching), "bool": e.return_bool,
+    })
+}
+
+fn matching(m: &VectorMatching) -> Value {
+    let card = match m.card {
+        Cardinality::OneToOne => "one-to-one",
+        Cardinality::ManyToOne => "many-to-one",
+        Cardinality::OneToMany => "one-to-many",
+        Cardinality::ManyToMany => "many-to-many",
+    };
+    let mut node = json!({"card": card, "labels": &m.labels, "on": m.on, "include": &m.include});
+    if m.fill_left.is_some() || m.fill_right.is_some() {
+        node["fillValues"] = json!({"lhs": m.fill_left, "rhs": m.fill_right});
+    }
+    node
+}
+
+fn selector(kind: &str, s: &VectorSelector) -> Map<String, Value> {
+    let matchers: Vec<Value> =
+        s.matchers.iter().map(|m| json!({"name": m.name, "value": m.value, "type": m.op.as_str()})).collect();
+    let mut node = Map::from_iter([
+        ("type".to_string(), json!(kind)),
+        ("name".to_string(), json!(s.name)),
+        ("matchers".to_string(), json!(matchers)),
+        ("anchored".to_string(), json!(s.anchored)),
+        ("smoothed".to_string(), json!(s.smoothed)),
+    ]);
+    time(&mut node, &s.time);
+    node
+}
+
+fn time(node: &mut Map<String, Value>, time: &TimeModifiers) {
+    let start_or_end = time.at_preprocessor.map(|at| match at {
+        AtPreprocessor::Start => "start",
+        AtPreprocessor::End => "end",
+    });
+    node.insert("offset".into(), json!(time.offset));
+    node.insert("timestamp".into(), json!(time.at));
+    node.insert("startOrEnd".into(), json!(start_or_end));
+}
+
+fn expr_number(value: f64) -> String {
+    let mut out = Vec::new();
+    crate::json::float(&mut out, value);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tree;
+    use pharos_promql::parser::parse;
+
+    #[test]
+    fn a_tree_has_prometheus_shape() {
+        let json = tree(&parse("sum by (job) (rate(up{a!=\"b\"}[5m] offset 1m)) / 2").unwrap());
+        assert_eq!(json["type"], "binaryExpr");
+        assert_eq!(json["rhs"], serde_json::json!({"type": "numberLiteral", "val": "2"}));
+        let rate = &json["lhs"]["expr"];
+        assert_eq!(rate["func"]["argTypes"][0], "matrix");
+        assert_eq!(rate["args"][0]["range"], 300_000);
+        assert_eq!(rate["args"][0]["offset"], 60_000);
+        assert_eq!(rate["args"][0]["matchers"][0], serde_json::json!({"name": "a", "value": "b", "type": "!="}));
+    }
+}

@@ -1,0 +1,89 @@
+//! `query_exemplars`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use pharos_model::{Matcher, TimeRange};
+use pharos_promql::parser::{self, ast::Expr};
+use pharos_rpc::SeriesExemplars;
+
+use super::{respond, series};
+use crate::error::ApiError;
+use crate::params::Params;
+use crate::{Frontend, json};
+
+/// `GET|POST /api/v1/query_exemplars`
+pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    let found = async {
+        let range = TimeRange::new(params.required_time("start")?, params.required_time("end")?);
+        if range.is_empty() {
+            return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
+        }
+        let expr = parser::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))?;
+        let selectors = selectors(&expr);
+        if selectors.is_empty() {
+            return Ok(Vec::new());
+        }
+        series::ask(&frontend, &headers, move |querier| querier.exemplars(&selectors, range)).await
+    };
+    match found.await {
+        Ok(found) => respond::stream(move |out, parts| write(out, parts, &found)).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn write(out: &mut Vec<u8>, parts: &respond::Parts, found: &[SeriesExemplars]) -> Result<(), respond::Gone> {
+    out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
+    json::list(out, found, series_exemplars, |out| parts.flush(out))?;
+    out.extend_from_slice(b"]}");
+    Ok(())
+}
+
+fn series_exemplars(out: &mut Vec<u8>, series: &SeriesExemplars) {
+    out.extend_from_slice(b"{\"seriesLabels\":");
+    json::labels(out, &series.labels);
+    for (i, exemplar) in series.exemplars.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b",\"exemplars\":[{\"labels\":" } else { b",{\"labels\":" });
+        json::labels(out, &exemplar.labels);
+        out.extend_from_slice(b",\"value\":\"");
+        json::float(out, exemplar.value);
+        out.extend_from_slice(b"\",\"timestamp\":");
+        json::time(out, exemplar.t);
+        out.push(b'}');
+    }
+    out.extend_from_slice(if series.exemplars.is_empty() { b",\"exemplars\":[]}" } else { b"]}" });
+}
+
+/// The matchers of every vector selector in an expression.
+fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
+    let (mut found, mut open) = (Vec::new(), vec![expr]);
+    while let Some(expr) = open.pop() {
+        match expr {
+            Expr::Aggregate(e) => open.extend(e.param.iter().chain([&e.expr])),
+            Expr::Binary(e) => open.extend([&e.lhs, &e.rhs]),
+            Expr::Call(e) => open.extend(&e.args),
+            Expr::Matrix(e) => found.push(e.selector.matchers.clone()),
+            Expr::Vector(e) => found.push(e.matchers.clone()),
+            Expr::Subquery(e) => open.push(&e.expr),
+            Expr::Paren(e) => open.push(&e.expr),
+            Expr::Unary(e) => open.push(&e.expr),
+            Expr::Number(_) | Expr::String(_) | Expr::Duration(_) => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_found_everywhere() {
+        let expr = parser::parse("sum(rate(a[5m])) / on () (b offset 1m) > bool max_over_time(c[1h:1m])").unwrap();
+        let mut names: Vec<_> = selectors(&expr).iter().map(|m| m[0].value.clone()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+}

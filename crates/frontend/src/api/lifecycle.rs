@@ -1,0 +1,52 @@
+//! Health, readiness, reload, quit and the metrics of the process.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::Frontend;
+
+/// `GET /-/healthy`
+pub(super) async fn healthy() -> &'static str {
+    "Pharos is Healthy.\n"
+}
+
+/// `GET /-/ready`
+pub(super) async fn ready(State(frontend): State<Arc<Frontend>>) -> Response {
+    match frontend.services.ready() {
+        Ok(()) => "Pharos is Ready.\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}\n")).into_response(),
+    }
+}
+
+/// `POST|PUT /-/reload`
+pub(super) async fn reload(State(frontend): State<Arc<Frontend>>) -> Response {
+    if !frontend.config.enable_lifecycle {
+        return disabled();
+    }
+    match frontend.services.reload().await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")).into_response(),
+    }
+}
+
+/// `POST|PUT /-/quit`
+pub(super) async fn quit(State(frontend): State<Arc<Frontend>>) -> Response {
+    if !frontend.config.enable_lifecycle {
+        return disabled();
+    }
+    frontend.services.quit();
+    "Requesting termination... Goodbye!".into_response()
+}
+
+fn disabled() -> Response {
+    (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response()
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(frontend): State<Arc<Frontend>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], frontend.services.metrics_text())
+        .into_response()
+}

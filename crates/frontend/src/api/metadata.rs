@@ -1,0 +1,37 @@
+//! `metadata`: what is known of metric families.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::{respond, series};
+use crate::Frontend;
+use crate::params::Params;
+
+/// `GET /api/v1/metadata`
+pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    let found = async {
+        let (limit, per_metric) = (params.count("limit")?, params.count("limit_per_metric")?);
+        let known = series::ask(&frontend, &headers, |querier| querier.metadata()).await?;
+        let only = params.get("metric");
+        let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {
+            if limit > 0 && families.len() == limit && !families.contains_key(&name) {
+                break;
+            }
+            let entries = families.entry(name).or_default();
+            if per_metric == 0 || entries.len() < per_metric {
+                entries.push(json!({"type": m.kind.as_str(), "help": m.help, "unit": m.unit}));
+            }
+        }
+        Ok::<_, crate::ApiError>(families)
+    };
+    match found.await {
+        Ok(families) => respond::success(families),
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The routes. A handler decodes, calls the domain and encodes; nothing else.
+
+mod admin;
+mod ast_json;
+mod exemplars;
+mod federate;
+mod lifecycle;
+mod metadata;
+mod query;
+mod respond;
+mod series;
+mod status;
+mod targets;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get, post, put};
+
+use crate::Frontend;
+
+/// All routes of the API, without prefix.
+pub fn router(frontend: Arc<Frontend>) -> Router {
+    let api = Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(exemplars::query).post(exemplars::query))
+        .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(query::parse).post(query::parse))
+        .route("/series", get(series::series).post(series::series).delete(series::dropped))
+        .route("/labels", get(series::names).post(series::names))
+        .route("/label/{name}/values", get(series::values))
+        .route("/metadata", get(metadata::metadata))
+        .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(targets::metadata))
+        .route("/scrape_pools", get(targets::pools))
+        .route("/alertmanagers", get(status::alertmanagers))
+        .route("/rules", get(status::rules))
+        .route("/alerts", get(status::alerts))
+        .route("/status/config", get(status::config))
+        .route("/status/flags", get(status::flags))
+        .route("/status/runtimeinfo", get(status::runtime_info))
+        .route("/status/buildinfo", get(status::build_info))
+        .route("/status/tsdb", get(status::tsdb))
+        .route("/status/walreplay", get(status::wal_replay))
+        .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+        .fallback(any(respond::no_such_route));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/federate", get(federate::federate))
+        .route("/metrics", get(lifecycle::metrics))
+        .route("/-/healthy", get(lifecycle::healthy).head(lifecycle::healthy))
+        .route("/-/ready", get(lifecycle::ready).head(lifecycle::ready))
+        .route("/-/reload", post(lifecycle::reload).merge(put(lifecycle::reload)))
+        .route("/-/quit", post(lifecycle::quit).merge(put(lifecycle::quit)))
+        .with_state(frontend)
+}

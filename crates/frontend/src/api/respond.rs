@@ -1,0 +1,143 @@
+//! The envelope of answers, and the bridge from handlers to threads that may block.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use pharos_model::Budget;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::error::{ApiError, ErrorKind};
+use crate::{Frontend, json};
+
+/// A part of a streamed answer, bytes. Smaller answers are sent whole.
+const PART_BYTES: usize = 256 << 10;
+/// Parts that wait for a slow client.
+const PARTS_IN_FLIGHT: usize = 4;
+/// Most annotations of a kind that an answer holds, as in Prometheus.
+const MAX_ANNOTATIONS: usize = 10;
+
+/// `{"status":"success","data":…}`.
+pub(super) fn success(data: impl Serialize) -> Response {
+    success_with_warnings(data, &[])
+}
+
+/// As [`success`], with warnings.
+pub(super) fn success_with_warnings(data: impl Serialize, warnings: &[String]) -> Response {
+    let mut body = b"{\"status\":\"success\",\"data\":".to_vec();
+    if let Err(error) = serde_json::to_writer(&mut body, &data) {
+        return ApiError::internal(format!("error marshaling json response: {error}")).into_response();
+    }
+    annotations(&mut body, warnings, &[]);
+    body.push(b'}');
+    json_response(Body::from(body))
+}
+
+fn json_response(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Answers requests to routes that do not exist.
+pub(super) async fn no_such_route() -> Response {
+    axum::http::StatusCode::NOT_FOUND.into_response()
+}
+
+/// Appends `,"warnings":[…],"infos":[…]` where there are any.
+pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
+    for (key, kind, all) in [("warnings", "warning", warnings), ("infos", "info", infos)] {
+        if all.is_empty() {
+            continue;
+        }
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":[");
+        for (i, text) in all.iter().take(MAX_ANNOTATIONS).enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            json::string(out, text);
+        }
+        if all.len() > MAX_ANNOTATIONS {
+            out.push(b',');
+            json::string(out, &format!("{} more {kind} annotations omitted", all.len() - MAX_ANNOTATIONS));
+        }
+        out.push(b']');
+    }
+}
+
+/// Cancels a query when the handler that waits for it is dropped, because the client went away.
+struct CancelOnDrop(Arc<Budget>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Runs blocking work on a thread for it, within the limit of queries at a time.
+pub(super) async fn blocking<T: Send + 'static>(
+    frontend: &Arc<Frontend>,
+    budget: &Arc<Budget>,
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let cancel = CancelOnDrop(budget.clone());
+    let waited_from = frontend.clock.monotonic();
+    let closed = |_| ApiError::new(ErrorKind::Unavailable, "the server is stopping");
+    let turn = frontend.gate.clone().acquire_owned().await.map_err(closed)?;
+    frontend.metrics.queue_seconds.observe((frontend.clock.monotonic() - waited_from).as_secs_f64());
+    frontend.metrics.running.inc();
+    let running = frontend.metrics.running.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work();
+        running.dec();
+        drop(turn);
+        result
+    });
+    let result = done.await.map_err(|e| ApiError::internal(format!("query failed unexpectedly: {e}")))?;
+    std::mem::forget(cancel);
+    result
+}
+
+/// Where a blocking writer puts its answer: small ones are kept whole, larger ones leave in parts.
+pub(super) struct Parts {
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// The client went away.
+pub(super) struct Gone;
+
+impl Parts {
+    /// Sends away what is written once it is a part's worth.
+    pub(super) fn flush(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        if out.len() >= PART_BYTES { self.send(out) } else { Ok(()) }
+    }
+
+    fn send(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        self.sender.blocking_send(Bytes::from(std::mem::take(out))).map_err(|_| Gone)
+    }
+}
+
+/// Streams JSON that `write` makes on a thread that may block.
+pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static) -> Response {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(PARTS_IN_FLIGHT);
+    tokio::task::spawn_blocking(move || {
+        let parts = Parts { sender };
+        let mut out = Vec::with_capacity(4096);
+        // A client that is gone needs no rest.
+        let _gone = write(&mut out, &parts).and_then(|()| parts.send(&mut out));
+    });
+    let Some(first) = receiver.recv().await else {
+        return ApiError::internal("the answer could not be written").into_response();
+    };
+    if first.len() < PART_BYTES {
+        return json_response(Body::from(first));
+    }
+    let rest = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|part| (Ok::<_, Infallible>(part), receiver))
+    });
+    let first = futures::stream::once(std::future::ready(Ok::<_, Infallible>(first)));
+    json_response(Body::from_stream(futures::StreamExt::chain(first, rest)))
+}

@@ -1,0 +1,153 @@
+//! `series`, `labels` and `label/<name>/values`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use pharos_model::{Budget, Labels, SelectError};
+
+use super::respond;
+use crate::error::ApiError;
+use crate::fanout::TenantQuerier;
+use crate::params::Params;
+use crate::{Frontend, json, tenant_of};
+
+const TRUNCATED: &str = "results truncated due to limit";
+
+/// `GET|POST /api/v1/series`
+pub(super) async fn series(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    let found = async {
+        let (selectors, range, limit) = (params.matchers()?, params.range()?, params.limit()?);
+        if selectors.is_empty() {
+            return Err(ApiError::bad_data("no match[] parameter provided"));
+        }
+        // One more than the limit shows whether there are more.
+        let most = if limit == 0 { 0 } else { limit + 1 };
+        let found = ask(&frontend, &headers, move |querier| querier.series(&selectors, range, most)).await?;
+        Ok((found, limit))
+    };
+    match found.await {
+        Ok((found, limit)) => respond::stream(move |out, parts| write_series(out, parts, found, limit)).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// `DELETE /api/v1/series`, which Prometheus 1 had.
+pub(super) async fn dropped() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, ApiError::internal("not implemented").message).into_response()
+}
+
+fn write_series(
+    out: &mut Vec<u8>,
+    parts: &respond::Parts,
+    mut found: Vec<Labels>,
+    limit: usize,
+) -> Result<(), respond::Gone> {
+    let truncated = limit > 0 && found.len() > limit;
+    if truncated {
+        found.truncate(limit);
+    }
+    out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
+    json::list(out, &found, json::labels, |out| parts.flush(out))?;
+    out.push(b']');
+    if truncated {
+        respond::annotations(out, &[TRUNCATED.to_string()], &[]);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// `GET|POST /api/v1/labels`
+pub(super) async fn names(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    let found = async {
+        let (selectors, range) = (params.matchers()?, params.range()?);
+        let found = ask(&frontend, &headers, move |querier| querier.label_names(&selectors, range)).await?;
+        Ok((found, params.limit()?))
+    };
+    strings(found.await)
+}
+
+/// `GET /api/v1/label/<name>/values`
+pub(super) async fn values(
+    State(frontend): State<Arc<Frontend>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
+    let found = async {
+        let name = unescape_name(&name);
+        if name.is_empty() {
+            return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
+        }
+        let (selectors, range) = (params.matchers()?, params.range()?);
+        let found = ask(&frontend, &headers, move |querier| querier.label_values(&name, &selectors, range)).await?;
+        Ok((found, params.limit()?))
+    };
+    strings(found.await)
+}
+
+fn strings(found: Result<(Vec<String>, usize), ApiError>) -> Response {
+    match found {
+        Ok((mut found, limit)) if limit > 0 && found.len() > limit => {
+            found.truncate(limit);
+            respond::success_with_warnings(found, &[TRUNCATED.to_string()])
+        }
+        Ok((found, _)) => respond::success(found),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Asks the sources on a thread that may block.
+pub(super) async fn ask<T: Send + 'static>(
+    frontend: &Arc<Frontend>,
+    headers: &HeaderMap,
+    question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let querier = frontend.sources.of_tenant(tenant_of(headers)?);
+    let config = &frontend.config;
+    let budget = Arc::new(Budget::new(frontend.clock.clone(), config.timeout, config.max_memory_bytes));
+    respond::blocking(frontend, &budget, move || Ok(question(&querier)?)).await
+}
+
+/// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`; any other name stands for itself.
+fn unescape_name(name: &str) -> String {
+    let Some(escaped) = name.strip_prefix("U__") else { return name.to_string() };
+    let mut out = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('_') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(next) = after.strip_prefix('_') {
+            out.push('_');
+            rest = next;
+            continue;
+        }
+        let code =
+            after.find('_').and_then(|end| Some((end, char::from_u32(u32::from_str_radix(&after[..end], 16).ok()?)?)));
+        let Some((end, character)) = code else { return name.to_string() };
+        out.push(character);
+        rest = &after[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape_name;
+
+    #[test]
+    fn names_are_unescaped() {
+        for (escaped, name) in [
+            ("job", "job"),
+            ("U__http_2e_method", "http.method"),
+            ("U__a__b", "a_b"),
+            ("U___1f600_", "\u{1f600}"),
+            ("U__bad_zz_", "U__bad_zz_"),
+            ("U__open_2e", "U__open_2e"),
+        ] {
+            assert_eq!(unescape_name(escaped), name);
+        }
+    }
+}
