@@ -4,7 +4,7 @@
 //! bucket, exponentially in the other buckets of native histograms. Callers turn the notes into annotations.
 
 use pharos_model::Histogram;
-use pharos_model::histogram::{Bucket, kahan_inc};
+use pharos_model::histogram::{Bucket, exp2, kahan_inc, log2};
 
 /// Counts of neighbouring classic buckets that differ less than this, relatively, are taken to be equal.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
@@ -119,7 +119,7 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     let from_below = h.sum.is_nan() || q < 0.5;
     let rank = if from_below { q * h.count } else { (1.0 - q) * h.count };
     let found = if from_below { find_rank(h.buckets(), rank) } else { find_rank(h.buckets().rev(), rank) };
-    let Found { mut bucket, mut count, total } = found;
+    let Found { mut bucket, mut count, total, last } = found;
     if h.has_custom_buckets() {
         if bucket.lower == f64::NEG_INFINITY {
             if bucket.upper <= 0.0 {
@@ -140,6 +140,10 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     }
     let rank_in_bucket = if from_below { rank - (count - bucket.count) } else { count - rank };
     let note = (h.sum.is_nan() && total < h.count).then_some(NanNote::Skew);
+    if let Some(last) = last.filter(|_| h.sum.is_nan()) {
+        // Prometheus goes on to the last bucket to count NaN observations, and then interpolates in that.
+        bucket = last;
+    }
     (interpolate(&bucket, rank_in_bucket / bucket.count, h.has_custom_buckets()), note)
 }
 
@@ -298,15 +302,18 @@ struct Found {
     count: f64,
     /// Observations in all buckets.
     total: f64,
+    /// The last bucket of all, when the rank was found before it.
+    last: Option<Bucket>,
 }
 
 fn find_rank(buckets: impl Iterator<Item = Bucket>, rank: f64) -> Found {
     let none = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0, index: 0 };
-    let mut found = Found { bucket: none, count: 0.0, total: 0.0 };
+    let mut found = Found { bucket: none, count: 0.0, total: 0.0, last: None };
     let mut reached = false;
     for b in buckets {
         found.total += b.count;
         if reached {
+            found.last = Some(b);
             continue;
         }
         found.bucket = b;
@@ -333,11 +340,11 @@ fn interpolate(bucket: &Bucket, fraction: f64, custom: bool) -> f64 {
     if custom || (lower <= 0.0 && upper >= 0.0) {
         return lower + (upper - lower) * fraction;
     }
-    let (log_lower, log_upper) = (lower.abs().log2(), upper.abs().log2());
+    let (log_lower, log_upper) = (log2(lower.abs()), log2(upper.abs()));
     if lower > 0.0 {
-        return (log_lower + (log_upper - log_lower) * fraction).exp2();
+        return exp2(log_lower + (log_upper - log_lower) * fraction);
     }
-    -(log_upper + (log_lower - log_upper) * (1.0 - fraction)).exp2()
+    -exp2(log_upper + (log_lower - log_upper) * (1.0 - fraction))
 }
 
 /// The ranks of two values in a histogram, found while walking its buckets upwards.

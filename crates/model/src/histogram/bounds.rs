@@ -67,8 +67,8 @@ pub(super) fn exponential_bound(index: i64, schema: i32) -> f64 {
     if within == 0 && exponent == 1025 { f64::MAX } else { ldexp(fraction, exponent) }
 }
 
-/// `value * 2^exponent`, rounded once; `value` is in [0.5, 1].
-fn ldexp(value: f64, exponent: i64) -> f64 {
+/// `value * 2^exponent`, rounded once; `value` is in [0.5, 2].
+pub(super) fn ldexp(value: f64, exponent: i64) -> f64 {
     match exponent {
         1025.. => f64::INFINITY,
         -1000..=1024 => value * 2.0 * power_of_two(exponent - 1),

@@ -1,6 +1,7 @@
 //! Buckets with their bounds, one at a time.
 
 use super::bounds::bucket_bound;
+use super::math::log2;
 use super::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 
 /// One bucket of a histogram.
@@ -26,7 +27,7 @@ impl Bucket {
         if linear {
             return (at - self.lower) / (self.upper - self.lower);
         }
-        let [lower, upper, at_log] = [self.lower, self.upper, at].map(|v| v.abs().log2());
+        let [lower, upper, at_log] = [self.lower, self.upper, at].map(|v| log2(v.abs()));
         if at > 0.0 { (at_log - lower) / (upper - lower) } else { 1.0 - (at_log - upper) / (lower - upper) }
     }
 }

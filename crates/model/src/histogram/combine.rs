@@ -71,10 +71,10 @@ impl<C: Cell> Parts<C> {
             self.add_sides(other, scale);
         } else {
             let mut other = Parts::copy_of(other, scale);
-            self.reconcile_zero_buckets(&mut other);
+            let other_zero = self.reconcile_zero_buckets(&other);
+            self.zero.absorb(other_zero);
             self.reduce_to(other.schema);
             other.reduce_to(self.schema);
-            self.zero.absorb(other.zero);
             let (schema, threshold) = (self.schema, self.zero_threshold);
             let outside = move |&(index, _): &(i64, C)| exponential_bound(index, schema) > threshold;
             self.positive.merge(other.positive.iter().filter(outside));
@@ -135,16 +135,19 @@ impl<C: Cell> Parts<C> {
         }
     }
 
-    /// Widens the narrower zero bucket until both are equally wide.
-    fn reconcile_zero_buckets(&mut self, other: &mut Parts<C>) {
+    /// Widens the zero bucket until that of `other` can be made equally wide; returns what `other`'s holds then.
+    /// The buckets of `other` stay: those that are within it at the common resolution are left out of the sum.
+    fn reconcile_zero_buckets(&mut self, other: &Parts<C>) -> C {
+        let (mut zero, mut threshold) = (other.zero, other.zero_threshold);
         // Unequal for ever if a hostile threshold is NaN, hence comparisons instead of `!=`.
         loop {
-            if self.zero_threshold > other.zero_threshold {
-                other.widen_zero_bucket(self.zero_threshold);
-            } else if other.zero_threshold > self.zero_threshold {
-                self.widen_zero_bucket(other.zero_threshold);
+            if self.zero_threshold > threshold {
+                let sides = [&other.positive, &other.negative].map(Side::iter);
+                (zero, threshold) = zero_bucket_at(other.zero, other.schema, sides, self.zero_threshold);
+            } else if threshold > self.zero_threshold {
+                self.widen_zero_bucket(threshold);
             } else {
-                return;
+                return zero;
             }
         }
     }

@@ -13,6 +13,7 @@ mod combine;
 mod compensated;
 mod format;
 mod layout;
+mod math;
 mod reset;
 mod scale;
 mod trim;
@@ -25,6 +26,7 @@ pub use buckets::{ApiBucket, Bucket, BucketIter};
 pub use combine::Combined;
 pub use compensated::{CompensatedHistogram, MeanHistogram, kahan_inc};
 pub use format::GoFloat;
+pub use math::{exp2, log2};
 pub use validate::HistogramError;
 
 /// The schema of histograms with custom bucket bounds ("NHCB").
