@@ -1,8 +1,10 @@
 //! Wire types generated from proto/ and the clients through which roles call each other.
 
 pub mod ingest;
+pub mod query;
 
 pub use ingest::Ingest;
+pub use query::{SeriesExemplars, SeriesSource};
 
 /// Remote write 1.0 and remote read.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -52,3 +54,7 @@ pub mod opentelemetry {
 }
 
 pub use opentelemetry::proto as otlp;
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

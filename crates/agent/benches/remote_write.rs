@@ -1,0 +1,2 @@
+//! What decoding remote write 1.0 costs.
+fn main() {}

@@ -1,0 +1,151 @@
+//! Labels of a series, from the order and encoding of a request to canonical bytes.
+//!
+//! The usual request has them sorted and plain: they are copied as they come, and checked while they are. Anything else
+//! (unsorted, duplicated, empty, not UTF-8) takes a second, slower look that finds out what is wrong.
+
+use pharos_model::METRIC_NAME;
+use pharos_model::labels::{LabelsIter, append_uvarint};
+
+/// Why labels are no series.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LabelError {
+    /// No metric name, an empty or non-UTF-8 name, a non-UTF-8 value.
+    #[error("invalid metric name or labels, got {0}")]
+    Invalid(String),
+    /// A name occurs twice.
+    #[error("invalid labels for series, labels {labels}, duplicated label {name}")]
+    Duplicate { labels: String, name: String },
+    /// References that lead nowhere.
+    #[error("parsing labels for series: {0}")]
+    Reference(String),
+    /// A series of remote write 2.0 without samples and histograms.
+    #[error("TimeSeries must contain at least one sample or histogram for series {0}")]
+    NoSamples(String),
+}
+
+/// Writes labels in canonical form as long as they come sorted.
+pub(super) struct CanonicalWriter<'a, 'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    previous: &'a [u8],
+    has_metric_name: bool,
+    in_order: bool,
+}
+
+impl<'a, 'o> CanonicalWriter<'a, 'o> {
+    /// Labels will be appended to `out`.
+    pub(super) fn new(out: &'o mut Vec<u8>) -> Self {
+        let start = out.len();
+        CanonicalWriter { out, start, previous: &[], has_metric_name: false, in_order: true }
+    }
+
+    /// Appends a label. Empty values are left out.
+    #[inline]
+    pub(super) fn push(&mut self, name: &'a [u8], value: &'a [u8]) {
+        self.note(name, value);
+        if !value.is_empty() {
+            append_text(self.out, name);
+            append_text(self.out, value);
+        }
+    }
+
+    /// Appends a label of which name and value are given with the length byte before each.
+    #[inline]
+    pub(super) fn push_prefixed(&mut self, name: &'a [u8], value: &'a [u8]) {
+        self.note(&name[1..], &value[1..]);
+        if value.len() > 1 {
+            self.out.extend_from_slice(name);
+            self.out.extend_from_slice(value);
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, name: &'a [u8], value: &[u8]) {
+        self.in_order &= self.previous < name;
+        self.has_metric_name |= name == METRIC_NAME.as_bytes() && !value.is_empty();
+        self.previous = name;
+    }
+
+    /// Whether what was written is a valid series. If not, nothing is left in the output, and [`write_any_order`]
+    /// must look again.
+    #[inline]
+    pub(super) fn finish(self) -> bool {
+        let written = &self.out[self.start..];
+        // Lengths below 128 and ASCII strings are ASCII together; anything else is checked string by string.
+        let good = self.in_order && self.has_metric_name && (written.is_ascii() || all_utf8(written));
+        if !good {
+            self.out.truncate(self.start);
+        }
+        good
+    }
+}
+
+#[inline]
+fn append_text(out: &mut Vec<u8>, text: &[u8]) {
+    append_uvarint(out, text.len() as u64);
+    out.extend_from_slice(text);
+}
+
+/// Whether all names and values of bytes that [`CanonicalWriter`] wrote are UTF-8.
+fn all_utf8(written: &[u8]) -> bool {
+    let mut labels = LabelsIter::over(written);
+    let read: usize = labels.by_ref().map(|(name, value)| encoded_len(name.len()) + encoded_len(value.len())).sum();
+    read == written.len()
+}
+
+fn encoded_len(len: usize) -> usize {
+    let bits = (usize::BITS - len.leading_zeros()).max(1);
+    bits.div_ceil(7) as usize + len
+}
+
+/// Sorts labels and appends them in canonical form, or says why they are no series; then `out` is as before.
+/// Of the pairs, those with an empty value count only for what is wrong with them.
+pub(super) fn write_any_order<'a>(
+    pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    out: &mut Vec<u8>,
+) -> Result<(), LabelError> {
+    let mut pairs: Vec<(&[u8], &[u8])> = pairs.collect();
+    pairs.sort_by(|a, b| a.0.cmp(b.0));
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    let has_metric_name = pairs.iter().any(|(n, v)| *n == METRIC_NAME.as_bytes() && !v.is_empty());
+    if !has_metric_name || pairs.iter().any(|(n, v)| n.is_empty() || !is_text(n) || !is_text(v)) {
+        return Err(LabelError::Invalid(display(&pairs)));
+    }
+    if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let name = String::from_utf8_lossy(twice[0].0).into_owned();
+        return Err(LabelError::Duplicate { labels: display(&pairs), name });
+    }
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        append_text(out, name);
+        append_text(out, value);
+    }
+    Ok(())
+}
+
+/// Labels as they are, for a message: at most [`MAX_SHOWN_BYTES`] of them.
+fn display(pairs: &[(&[u8], &[u8])]) -> String {
+    use std::fmt::Write;
+    let mut text = String::from("{");
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        if text.len() + name.len() + value.len() > MAX_SHOWN_BYTES {
+            text.push_str(", ...");
+            break;
+        }
+        let separator = if i > 0 { ", " } else { "" };
+        let name = String::from_utf8_lossy(name);
+        let quoted = pharos_model::labels::GoQuoted(&name).to_string();
+        let name = if pharos_model::labels::is_legacy_label_name(&name) { &name } else { quoted.as_str() };
+        let value = String::from_utf8_lossy(value);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{name}={}", pharos_model::labels::GoQuoted(&value));
+    }
+    text.push('}');
+    text
+}
+
+/// Most bytes of a label set that a message repeats.
+const MAX_SHOWN_BYTES: usize = 4096;
+
+#[cfg(test)]
+#[path = "series_labels_tests.rs"]
+mod tests;

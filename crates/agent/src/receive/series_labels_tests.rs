@@ -1,0 +1,74 @@
+//! Tests of the way from request labels to canonical ones.
+
+use pharos_model::Labels;
+use proptest::prelude::*;
+
+use super::*;
+
+fn fast(pairs: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
+    let mut out = vec![7];
+    let mut writer = CanonicalWriter::new(&mut out);
+    for (name, value) in pairs {
+        writer.push(name, value);
+    }
+    let good = writer.finish();
+    assert!(good || out == [7]);
+    good.then(|| out.split_off(1))
+}
+
+fn slow(pairs: &[(&[u8], &[u8])]) -> Result<Vec<u8>, LabelError> {
+    let mut out = Vec::new();
+    write_any_order(pairs.iter().copied(), &mut out).map(|()| out)
+}
+
+#[test]
+fn bad_labels_are_named() {
+    let error = |pairs: &[(&[u8], &[u8])]| {
+        assert_eq!(fast(pairs), None);
+        slow(pairs).unwrap_err().to_string()
+    };
+    assert_eq!(error(&[(b"job", b"x")]), r#"invalid metric name or labels, got {job="x"}"#);
+    assert_eq!(error(&[]), "invalid metric name or labels, got {}");
+    assert_eq!(error(&[(b"__name__", b"")]), r#"invalid metric name or labels, got {__name__=""}"#);
+    assert_eq!(error(&[(b"", b"x"), (b"__name__", b"up")]), r#"invalid metric name or labels, got {""="x", __name__="up"}"#);
+    assert!(matches!(slow(&[(b"__name__", b"u\xffp")]), Err(LabelError::Invalid(_))));
+    assert_eq!(fast(&[(b"__name__", b"u\xffp")]), None);
+    assert_eq!(fast(&[(b"__name__", b"up"), (b"a\xff", b"x")]), None);
+    let twice: &[(&[u8], &[u8])] = &[(b"__name__", b"up"), (b"a", b"1"), (b"a", b"2")];
+    assert_eq!(
+        error(twice),
+        r#"invalid labels for series, labels {__name__="up", a="1", a="2"}, duplicated label a"#
+    );
+}
+
+#[test]
+fn huge_labels_are_not_repeated_in_full() {
+    let long = vec![b'x'; 100_000];
+    let error = slow(&[(b"a", &long), (b"b", b"1")]).unwrap_err().to_string();
+    assert!(error.len() < 200, "{error}");
+}
+
+#[test]
+fn unsorted_and_empty_labels_are_made_canonical() {
+    let pairs: &[(&[u8], &[u8])] = &[(b"job", b"node"), (b"gone", b""), (b"__name__", b"up")];
+    assert_eq!(fast(pairs), None);
+    let labels = Labels::from_canonical(&slow(pairs).unwrap()).unwrap();
+    assert_eq!(labels, Labels::from_pairs([("__name__", "up"), ("job", "node")]));
+    let sorted: &[(&[u8], &[u8])] = &[(b"__name__", b"up"), (b"gone", b""), (b"job", b"node")];
+    assert_eq!(fast(sorted).unwrap(), labels.as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn both_ways_give_the_canonical_bytes(
+        pairs in proptest::collection::btree_map("[a-zé_]{1,3}|[a-z]{120,140}", "é{0,70}|[a-z]{0,200}", 0..6),
+    ) {
+        let mut pairs = pairs;
+        pairs.insert("__name__".into(), "ü".into());
+        let expected = Labels::from_pairs(&pairs);
+        let raw: Vec<(&[u8], &[u8])> = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        prop_assert_eq!(&fast(&raw).unwrap()[..], expected.as_bytes());
+        let reversed: Vec<_> = raw.into_iter().rev().collect();
+        prop_assert_eq!(&slow(&reversed).unwrap()[..], expected.as_bytes());
+    }
+}

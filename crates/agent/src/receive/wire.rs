@@ -1,0 +1,219 @@
+//! Reads protobuf messages in place: no allocation, no recursion, every length checked before it is used.
+//!
+//! Owns the wire format only (keys, varints, fixed numbers, lengths); what the fields mean is known to the decoders.
+
+/// Bytes that are no protobuf message. Nothing of the request is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WireError {
+    /// The message ends inside a field.
+    #[error("proto: a field of {needed} bytes begins {left} bytes before the end of its message")]
+    Truncated { needed: u64, left: usize },
+    /// A varint of more than 64 bits, or one that never ends.
+    #[error("proto: integer overflow")]
+    Varint,
+    /// A field number of 0, or a wire type that nobody may use (groups are refused).
+    #[error("proto: illegal tag {0}")]
+    Tag(u64),
+    /// A known field with the wire type of another kind of value.
+    #[error("proto: wrong wire type {wire_type} for field {field}")]
+    WireType { field: u32, wire_type: u8 },
+}
+
+/// A number.
+pub(super) const VARINT: u8 = 0;
+/// Eight bytes.
+pub(super) const FIXED64: u8 = 1;
+/// A length, then as many bytes.
+pub(super) const BYTES: u8 = 2;
+/// Four bytes.
+pub(super) const FIXED32: u8 = 5;
+
+/// The part of a message that is still to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Reader { rest: message }
+    }
+
+    /// Bytes that are left.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The next field's number and wire type; `None` at the end of the message.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Option<(u32, u8)>, WireError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let key = self.varint()?;
+        let wire_type = (key & 7) as u8;
+        match u32::try_from(key >> 3) {
+            Ok(field) if field != 0 && matches!(wire_type, VARINT | FIXED64 | BYTES | FIXED32) => {
+                Ok(Some((field, wire_type)))
+            }
+            _ => Err(WireError::Tag(key)),
+        }
+    }
+
+    /// A varint of up to 64 bits.
+    #[inline]
+    pub(super) fn varint(&mut self) -> Result<u64, WireError> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
+        let mut value = 0u64;
+        for (i, &byte) in self.rest.iter().enumerate().take(10) {
+            if i == 9 && byte > 1 {
+                return Err(WireError::Varint);
+            }
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte < 0x80 {
+                self.rest = &self.rest[i + 1..];
+                return Ok(value);
+            }
+        }
+        match self.rest.len() {
+            left @ 0..10 => Err(WireError::Truncated { needed: left as u64 + 1, left }),
+            _ => Err(WireError::Varint),
+        }
+    }
+
+    /// Eight bytes, little endian.
+    #[inline]
+    pub(super) fn fixed64(&mut self) -> Result<u64, WireError> {
+        match self.rest.split_first_chunk::<8>() {
+            Some((bytes, rest)) => {
+                self.rest = rest;
+                Ok(u64::from_le_bytes(*bytes))
+            }
+            None => Err(WireError::Truncated { needed: 8, left: self.rest.len() }),
+        }
+    }
+
+    /// A length and as many bytes: a string, a message or packed numbers.
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
+        let len = self.varint()?;
+        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
+        let (bytes, rest) = split.ok_or(WireError::Truncated { needed: len, left: self.rest.len() })?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// The next field, when it is a label of remote write 1.0 as every sender writes it: field 1, name before value, both
+    /// under 128 bytes. Name and value come with the length byte before each. Otherwise nothing is read.
+    #[inline]
+    pub(super) fn plain_label(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        const LABEL: u8 = 1 << 3 | BYTES;
+        const NAME: u8 = 1 << 3 | BYTES;
+        const VALUE: u8 = 2 << 3 | BYTES;
+        let &[LABEL, len, NAME, name_len, ..] = self.rest else { return None };
+        let (len, name_len) = (usize::from(len), usize::from(name_len));
+        // Two keys and two length bytes; one that goes on makes it negative or differ below.
+        let value_len = len.checked_sub(4 + name_len).filter(|_| len < 0x80)?;
+        let (label, rest) = self.rest[2..].split_at_checked(len)?;
+        let (name, value) = label[1..].split_at_checked(1 + name_len)?;
+        let (key, value) = value.split_first()?;
+        if *key != VALUE || usize::from(*value.first()?) != value_len {
+            return None;
+        }
+        self.rest = rest;
+        Some((name, value))
+    }
+
+    /// Passes over the value of a field that nobody needs.
+    #[inline]
+    pub(super) fn skip(&mut self, wire_type: u8) -> Result<(), WireError> {
+        match wire_type {
+            VARINT => self.varint().map(drop),
+            FIXED64 => self.fixed64().map(drop),
+            FIXED32 => match self.rest.split_at_checked(4) {
+                Some((_, rest)) => {
+                    self.rest = rest;
+                    Ok(())
+                }
+                None => Err(WireError::Truncated { needed: 4, left: self.rest.len() }),
+            },
+            _ => self.bytes().map(drop),
+        }
+    }
+
+    /// A `double`.
+    #[inline]
+    pub(super) fn double(&mut self, field: u32, wire_type: u8) -> Result<f64, WireError> {
+        expect(field, wire_type, FIXED64)?;
+        self.fixed64().map(f64::from_bits)
+    }
+
+    /// A number that is sent as a varint: `uint64`, or any enum, or the raw form of signed ones.
+    #[inline]
+    pub(super) fn number(&mut self, field: u32, wire_type: u8) -> Result<u64, WireError> {
+        expect(field, wire_type, VARINT)?;
+        self.varint()
+    }
+
+    /// A string, a message or packed numbers of a field.
+    #[inline]
+    pub(super) fn chunk(&mut self, field: u32, wire_type: u8) -> Result<&'a [u8], WireError> {
+        expect(field, wire_type, BYTES)?;
+        self.bytes()
+    }
+
+    /// A repeated number field, packed or not: calls `each` for every value.
+    pub(super) fn numbers(
+        &mut self,
+        field: u32,
+        wire_type: u8,
+        mut each: impl FnMut(u64),
+    ) -> Result<(), WireError> {
+        if wire_type == VARINT {
+            each(self.varint()?);
+            return Ok(());
+        }
+        let mut packed = Reader::new(self.chunk(field, wire_type)?);
+        while packed.len() > 0 {
+            each(packed.varint()?);
+        }
+        Ok(())
+    }
+
+    /// A repeated `double` field, packed or not.
+    pub(super) fn doubles(&mut self, field: u32, wire_type: u8, out: &mut Vec<f64>) -> Result<(), WireError> {
+        if wire_type == FIXED64 {
+            out.push(f64::from_bits(self.fixed64()?));
+            return Ok(());
+        }
+        let mut packed = Reader::new(self.chunk(field, wire_type)?);
+        out.reserve(packed.len() / 8);
+        while packed.len() > 0 {
+            out.push(f64::from_bits(packed.fixed64()?));
+        }
+        Ok(())
+    }
+}
+
+#[inline]
+fn expect(field: u32, wire_type: u8, expected: u8) -> Result<(), WireError> {
+    if wire_type == expected { Ok(()) } else { Err(WireError::WireType { field, wire_type }) }
+}
+
+/// The value of a `sint64`: zigzag.
+pub(super) fn zigzag(raw: u64) -> i64 {
+    (raw >> 1) as i64 ^ -((raw & 1) as i64)
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
