@@ -1,0 +1,272 @@
+//! The float codec: a byte-aligned stream of tokens, one sample appended at a time.
+//!
+//! A decoder starts with `t` = first timestamp, delta 0, value 0, scale 0, start timestamp 0. Tokens:
+//!
+//! | token | meaning |
+//! |---|---|
+//! | `00nnnnnn` | n+1 samples at the same distance as before with the same value |
+//! | `01zzzzzz` | same distance; the scaled integer changes by zigzag z |
+//! | `10kkkkkk` | same distance; value of kind k |
+//! | `11kkkkkk` | a varint, the change of the distance, then a value of kind k |
+//!
+//! Kinds: 0 the same value; 1-8 that many bytes of zigzag change of the scaled integer; 9 XOR with the bits before
+//! (a byte of leading zero bytes and length, then the bytes); 10 a new scale byte and the scaled integer as varint;
+//! 11 (no sample) a varint, the change of the start timestamp.
+//! A value is the scaled integer divided by `10^scale` wherever that is exact to the bit, so that integers and short
+//! decimals take one to three bytes, and runs of a constant next to none.
+
+use crate::varint::{put_uvarint, put_varint, unzigzag, zigzag};
+use pharos_model::labels::read_uvarint;
+
+const RUN_MAX: u8 = 0x3f;
+const SMALL: u8 = 0x40;
+const GENERAL: u8 = 0x80;
+const WITH_TIME: u8 = 0x40;
+const XOR: u8 = 9;
+const RESCALE: u8 = 10;
+const START: u8 = 11;
+
+const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+/// Integers beyond this are not all exact in a double.
+const MAX_INT: i64 = 1 << 53;
+/// After a value that no scale fits, so many values are tried with the present scale only.
+const SEARCH_PAUSE: u8 = 15;
+
+/// What is known after the last sample, to append the next one.
+#[derive(Clone, Debug)]
+pub(crate) struct FloatEncoder {
+    /// Timestamp of the last sample.
+    pub(crate) t: i64,
+    delta: i64,
+    /// Bits of the last value.
+    pub(crate) bits: u64,
+    int: i64,
+    /// Start timestamp of the last sample.
+    pub(crate) st: i64,
+    scale: u8,
+    pause: u8,
+    run: bool,
+}
+
+impl FloatEncoder {
+    /// An encoder whose first sample will be at `first_t`.
+    pub(crate) fn new(first_t: i64) -> Self {
+        FloatEncoder { t: first_t, delta: 0, bits: 0, int: 0, st: 0, scale: 0, pause: 0, run: false }
+    }
+
+    /// Appends a sample.
+    #[inline]
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, t: i64, v: f64, st: i64) {
+        if st != self.st {
+            out.push(GENERAL | START);
+            put_varint(out, st.wrapping_sub(self.st));
+            self.st = st;
+            self.run = false;
+        }
+        let delta = t.wrapping_sub(self.t);
+        let change = delta.wrapping_sub(self.delta);
+        let bits = v.to_bits();
+        self.t = t;
+        if change == 0 && bits == self.bits {
+            match out.last_mut() {
+                Some(last) if self.run && *last < RUN_MAX => *last += 1,
+                _ => {
+                    out.push(0);
+                    self.run = true;
+                }
+            }
+            return;
+        }
+        self.run = false;
+        self.delta = delta;
+        self.append_changed(out, change, v, bits);
+    }
+
+    fn append_changed(&mut self, out: &mut Vec<u8>, change: i64, v: f64, bits: u64) {
+        let before = std::mem::replace(&mut self.bits, bits);
+        if bits == before {
+            return put_token(out, change, 0);
+        }
+        if let Some(int) = scaled(v, self.scale) {
+            let z = zigzag(int - self.int);
+            self.int = int;
+            if change == 0 && z < 64 {
+                return out.push(SMALL | z as u8);
+            }
+            let len = (8 - z.leading_zeros() as usize / 8).max(1);
+            put_token(out, change, len as u8);
+            return out.extend_from_slice(&z.to_le_bytes()[..len]);
+        }
+        if let Some((scale, int)) = self.search(v) {
+            (self.scale, self.int) = (scale, int);
+            put_token(out, change, RESCALE);
+            out.push(scale);
+            return put_varint(out, int);
+        }
+        put_token(out, change, XOR);
+        let xor = bits ^ before;
+        let (lead, trail) = (xor.leading_zeros() as usize / 8, xor.trailing_zeros() as usize / 8);
+        out.push((lead << 4 | (8 - lead - trail)) as u8);
+        out.extend_from_slice(&xor.to_be_bytes()[lead..8 - trail]);
+    }
+
+    /// The smallest scale at which the value is an exact integer.
+    fn search(&mut self, v: f64) -> Option<(u8, i64)> {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return None;
+        }
+        let found = (0..POWERS.len() as u8).find_map(|scale| scaled(v, scale).map(|int| (scale, int)));
+        if found.is_none() {
+            self.pause = SEARCH_PAUSE;
+        }
+        found
+    }
+}
+
+#[inline]
+fn put_token(out: &mut Vec<u8>, change: i64, kind: u8) {
+    if change == 0 {
+        out.push(GENERAL | kind);
+    } else {
+        out.push(GENERAL | WITH_TIME | kind);
+        put_uvarint(out, zigzag(change));
+    }
+}
+
+/// `v * 10^scale` if it is an integer from which `v` comes back to the bit.
+#[inline]
+fn scaled(v: f64, scale: u8) -> Option<i64> {
+    let int = if scale == 0 {
+        v as i64
+    } else {
+        let wide = v * POWERS[scale as usize];
+        (wide + 0.5f64.copysign(wide)) as i64
+    };
+    (int.unsigned_abs() < MAX_INT as u64 && unscaled(int, scale).to_bits() == v.to_bits()).then_some(int)
+}
+
+#[inline]
+fn unscaled(int: i64, scale: u8) -> f64 {
+    if scale == 0 { int as f64 } else { int as f64 / POWERS[scale as usize] }
+}
+
+/// Decodes `count` samples behind the end of the columns; `st` gets start timestamps if it is wanted. Bytes that no
+/// encoder wrote end the decoding early.
+pub(crate) fn decode(
+    bytes: &[u8],
+    count: usize,
+    first_t: i64,
+    t: &mut Vec<i64>,
+    v: &mut Vec<f64>,
+    st: Option<&mut Vec<i64>>,
+) {
+    let from = t.len();
+    let end = from + count;
+    t.reserve(count);
+    v.reserve(count);
+    match st {
+        None => decode_into(bytes, end, first_t, t, v, |_, _| {}),
+        Some(st) => decode_into(bytes, end, first_t, t, v, |start, n| st.extend(std::iter::repeat_n(start, n))),
+    };
+}
+
+fn decode_into(
+    bytes: &[u8],
+    end: usize,
+    first_t: i64,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+    mut started: impl FnMut(i64, usize),
+) -> Option<()> {
+    let (mut t, mut delta, mut bits, mut int, mut scale, mut start) = (first_t, 0i64, 0u64, 0i64, 0u8, 0i64);
+    let mut at = 0;
+    while times.len() < end {
+        let token = *bytes.get(at)?;
+        at += 1;
+        if token <= RUN_MAX {
+            let n = (token as usize + 1).min(end - times.len());
+            let value = f64::from_bits(bits);
+            times.extend((1..=n as i64).map(|i| t.wrapping_add(delta.wrapping_mul(i))));
+            values.extend(std::iter::repeat_n(value, n));
+            t = t.wrapping_add(delta.wrapping_mul(n as i64));
+            started(start, n);
+            continue;
+        }
+        if token < GENERAL {
+            int = int.wrapping_add(unzigzag(u64::from(token & 0x3f)));
+            bits = unscaled(int, scale).to_bits();
+        } else {
+            if token & WITH_TIME != 0 {
+                delta = delta.wrapping_add(read_varint(bytes, &mut at)?);
+            }
+            match token & 0x3f {
+                0 => {}
+                len @ 1..=8 => {
+                    int = int.wrapping_add(unzigzag(read_le(bytes, &mut at, len as usize)?));
+                    bits = unscaled(int, scale).to_bits();
+                }
+                XOR => bits ^= read_xor(bytes, &mut at)?,
+                RESCALE => {
+                    scale = (*bytes.get(at)?).min(POWERS.len() as u8 - 1);
+                    at += 1;
+                    int = read_varint(bytes, &mut at)?;
+                    bits = unscaled(int, scale).to_bits();
+                }
+                START => {
+                    start = start.wrapping_add(read_varint(bytes, &mut at)?);
+                    continue;
+                }
+                _ => return None,
+            }
+        }
+        t = t.wrapping_add(delta);
+        times.push(t);
+        values.push(f64::from_bits(bits));
+        started(start, 1);
+    }
+    Some(())
+}
+
+#[inline]
+fn read_varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(unzigzag(u64::from(first)));
+    }
+    let (value, used) = read_uvarint(&bytes[*at..])?;
+    *at += used;
+    Some(unzigzag(value))
+}
+
+#[inline]
+fn read_le(bytes: &[u8], at: &mut usize, len: usize) -> Option<u64> {
+    let value = match bytes.get(*at..*at + 8) {
+        Some(word) => {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(word);
+            u64::from_le_bytes(raw) & (u64::MAX >> (64 - 8 * len))
+        }
+        None => bytes.get(*at..*at + len)?.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    };
+    *at += len;
+    Some(value)
+}
+
+#[inline]
+fn read_xor(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let shape = *bytes.get(*at)? as usize;
+    let (lead, len) = (shape >> 4, shape & 0xf);
+    if lead + len > 8 {
+        return None;
+    }
+    let mut raw = [0; 8];
+    raw[lead..lead + len].copy_from_slice(bytes.get(*at + 1..*at + 1 + len)?);
+    *at += 1 + len;
+    Some(u64::from_be_bytes(raw))
+}
+
+#[cfg(test)]
+#[path = "float_tests.rs"]
+mod tests;

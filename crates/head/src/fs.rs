@@ -1,0 +1,103 @@
+//! The file system as the log sees it: a small trait, so that tests can make every operation fail.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A file that the log writes.
+pub trait LogFile: Send {
+    /// Writes at an offset; may write less than asked, and returns how much it wrote.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes everything written so far durable.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to a length.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+}
+
+/// What keeps a directory from being opened twice; let go when it is dropped.
+pub trait DirLock: Send + Sync {}
+
+/// The file system.
+pub trait Fs: Send + Sync + 'static {
+    /// Makes a directory and those above it.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// The files of a directory with their lengths, in no particular order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
+    /// Creates a file, or opens the one that is there, for writing.
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
+    /// Opens a file for reading from its start.
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations and removals in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock of a directory; fails with [`io::ErrorKind::WouldBlock`] if another process has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
+}
+
+/// The machine's file system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealFs;
+
+struct RealFile(File);
+
+impl LogFile for RealFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(&self.0, bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+struct RealLock {
+    _file: File,
+}
+
+impl DirLock for RealLock {}
+
+impl Fs for RealFs {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if let (Ok(name), true) = (entry.file_name().into_string(), entry.file_type()?.is_file()) {
+                files.push((name, entry.metadata()?.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(RealFile(OpenOptions::new().create(true).truncate(false).write(true).open(path)?)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.try_lock().map_err(io::Error::from)?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}
+

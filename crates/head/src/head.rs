@@ -1,0 +1,289 @@
+//! The head: opening with replay, appending, and what belongs to no single tenant.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use parking_lot::RwLock;
+use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
+use prometheus::Registry;
+
+use crate::append::Appender;
+use crate::config::HeadConfig;
+use crate::error::HeadError;
+use crate::fs::{DirLock, Fs};
+use crate::metrics::HeadMetrics;
+use crate::restore::{Restored, Restorer};
+use crate::tenant::Tenant;
+use crate::varint::Malformed;
+use crate::wal::record::Record;
+use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
+use crate::wal::{Commit, Log, LogConfig};
+
+const LOCK_FILE: &str = "lock";
+
+/// The newest samples of all tenants, in memory and in the write-ahead log. Shared by threads as it is.
+pub struct Head {
+    pub(crate) config: HeadConfig,
+    clock: Arc<dyn Clock>,
+    fs: Arc<dyn Fs>,
+    pub(crate) metrics: Arc<HeadMetrics>,
+    pub(crate) tenants: Tenants,
+    pub(crate) log: Log,
+    memory: AtomicI64,
+    /// The oldest segment that may still be there.
+    first_segment: parking_lot::Mutex<u32>,
+    _lock: Box<dyn DirLock>,
+}
+
+/// The tenants.
+pub(crate) struct Tenants {
+    by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    next_number: AtomicU32,
+    window_ms: i64,
+    max_exemplars: usize,
+}
+
+impl Tenants {
+    pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.by_id.read().get(id).cloned()
+    }
+
+    pub(crate) fn get_or_create(&self, id: &TenantId) -> Arc<Tenant> {
+        if let Some(tenant) = self.get(id) {
+            return tenant;
+        }
+        let mut by_id = self.by_id.write();
+        let create = || {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Tenant::new(id.clone(), number, self.window_ms, self.max_exemplars))
+        };
+        by_id.entry(id.clone()).or_insert_with(create).clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
+        self.by_id.read().values().cloned().collect()
+    }
+}
+
+/// Takes the lock of a log's directory.
+pub(crate) fn lock_dir(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, HeadError> {
+    let lock = dir.join(LOCK_FILE);
+    fs.lock(&lock).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => HeadError::Locked { dir: dir.into(), lock },
+        _ => HeadError::Io { action: "lock", path: lock, source },
+    })
+}
+
+impl Head {
+    /// Opens the log in `config.dir`, making the directory if needed, and replays it. `progress` is told how far the
+    /// replay is. Fails if another process has the directory, or the log is damaged where no crash damages it.
+    pub fn open(
+        config: HeadConfig,
+        clock: Arc<dyn Clock>,
+        fs: Arc<dyn Fs>,
+        registry: &Registry,
+        progress: &mut dyn FnMut(ReplayProgress),
+    ) -> Result<Head, HeadError> {
+        if config.window_ms <= 0 || config.out_of_order_window_ms < 0 {
+            return Err(HeadError::Config(format!(
+                "the window must be longer than 0 ms and the out-of-order window not negative, not {} and {}",
+                config.window_ms, config.out_of_order_window_ms
+            )));
+        }
+        let metrics = Arc::new(HeadMetrics::register(registry)?);
+        let dir = config.dir.clone();
+        let io = |action, source| HeadError::Io { action, path: dir.clone(), source };
+        fs.create_dir_all(&dir).map_err(|e| io("create", e))?;
+        let lock = lock_dir(&*fs, &dir)?;
+        let segments = Segments::list(&*fs, &dir)?;
+        if let Some(segment) = segments.gap() {
+            return Err(HeadError::MissingSegment { dir, segment });
+        }
+        let next_segment = segments.files.last().map_or(1, |(number, ..)| number + 1);
+        let first_segment = segments.files.first().map_or(next_segment, |(number, ..)| *number);
+        let log_config = LogConfig {
+            dir: dir.clone(),
+            first_segment: next_segment,
+            segment_bytes: config.segment_bytes,
+            max_pending_bytes: config.max_pending_bytes,
+        };
+        let tenants = Tenants {
+            by_id: RwLock::default(),
+            next_number: AtomicU32::new(0),
+            window_ms: config.window_ms,
+            max_exemplars: config.max_exemplars,
+        };
+        let log = Log::open(log_config, fs.clone(), metrics.clone()).map_err(|e| io("start the writer of", e))?;
+        let head = Head {
+            config,
+            clock,
+            fs,
+            metrics,
+            tenants,
+            log,
+            memory: AtomicI64::new(0),
+            first_segment: parking_lot::Mutex::new(first_segment),
+            _lock: lock,
+        };
+        head.restore(&segments, progress)?;
+        Ok(head)
+    }
+
+    fn restore(&self, segments: &Segments, progress: &mut dyn FnMut(ReplayProgress)) -> Result<(), HeadError> {
+        let started = self.clock.monotonic();
+        let restored = Restored::default();
+        let parts = self.config.replay_threads.clamp(1, 64) as u64;
+        let restorer = |part| Restorer {
+            tenants: &self.tenants,
+            restored: &restored,
+            part,
+            parts,
+            window_ms: self.config.window_ms,
+            now_ms: self.clock.now_ms(),
+            declared: HashMap::new(),
+        };
+        // Control records name tenants by their numbers in the segment, which the first worker's records tell.
+        let mut numbers: HashMap<(u32, u32), Arc<Tenant>> = HashMap::new();
+        let control = |segment: u32, record: Record<'_>| self.control(segment, record, &mut numbers);
+        replay(&*self.fs, &self.config.dir, segments, (0..parts).map(restorer).collect(), control, progress)?;
+        let samples = restored.samples.load(Ordering::Relaxed);
+        let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+        self.grow(restored.bytes.load(Ordering::Relaxed) as isize);
+        self.metrics.replay_seconds.observe(seconds);
+        self.metrics.replayed_samples.inc_by(samples);
+        if !segments.files.is_empty() {
+            tracing::info!(segments = segments.files.len(), samples, seconds, "write-ahead log replayed");
+        }
+        self.update_gauges();
+        Ok(())
+    }
+
+    /// Appends a batch to memory and to the log. What is wrong with single samples is in the outcome; an error
+    /// means that nothing was taken. Acknowledge only when the commit has resolved.
+    pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
+        self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
+        let tenant = self.tenants.get_or_create(tenant);
+        let mut state = tenant.append.lock();
+        let ticket = self.log.ticket();
+        let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms());
+        let (outcome, grown) = appender.run(batch);
+        let wal = &mut state.wal;
+        let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
+        wal.staged.clear();
+        wal.staged.shrink_to(4 << 20);
+        drop(state);
+        self.grow(grown);
+        self.metrics.count(&outcome);
+        self.metrics.series.add(outcome.new_series as i64);
+        Ok((outcome, commit))
+    }
+
+    fn check_memory(&self) -> Result<(), WriteError> {
+        let limit = self.config.max_memory_bytes;
+        if limit > 0 && self.memory_bytes() >= limit {
+            return Err(WriteError::Overloaded(format!(
+                "the head takes {} bytes, its limit max_memory_bytes is {limit}",
+                self.memory_bytes()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Resolves when everything that was appended so far is durable.
+    pub fn commit(&self) -> Commit {
+        self.log.commit()
+    }
+
+    /// About how many bytes the head takes, without what waits in the log's queue.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// How many bytes of the log are not durable yet.
+    pub fn pending_bytes(&self) -> u64 {
+        self.log.pending_bytes()
+    }
+
+    /// The tenants that have been seen, in no particular order.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.tenants.all().iter().map(|t| t.id.clone()).collect()
+    }
+
+    pub(crate) fn grow(&self, bytes: isize) {
+        let memory = self.memory.fetch_add(bytes as i64, Ordering::Relaxed) + bytes as i64;
+        self.metrics.memory.set(memory.max(0));
+    }
+
+    pub(crate) fn update_gauges(&self) {
+        let series: usize = self.tenants.all().iter().map(|t| t.index.read().len()).sum();
+        self.metrics.series.set(series as i64);
+    }
+
+    /// Applies a cut, flush or deletion that the log tells of.
+    fn control(
+        &self,
+        segment: u32,
+        record: Record<'_>,
+        numbers: &mut HashMap<(u32, u32), Arc<Tenant>>,
+    ) -> Result<(), Malformed> {
+        let tenant_of = |number: u32| {
+            numbers.get(&(segment, number)).cloned().ok_or(Malformed("names a tenant that the segment does not declare"))
+        };
+        match record {
+            Record::Tenant(record) => {
+                numbers.retain(|(other, _), _| *other == segment);
+                numbers.insert((segment, record.number), self.tenants.get_or_create(&record.tenant));
+            }
+            Record::Cut { tenant, window, cut } => {
+                let tenant = tenant_of(tenant)?;
+                let mut state = tenant.append.lock();
+                let entry = state.windows.entry(window).or_default();
+                entry.cuts = entry.cuts.max(cut);
+                state.note_segment(segment, window);
+            }
+            Record::Flushed { tenant, window, cut } => {
+                let tenant = tenant_of(tenant)?;
+                let mut state = tenant.append.lock();
+                tenant.set_flushed(&mut state, window, cut);
+                state.note_segment(segment, window);
+            }
+            Record::Delete { tenant, range, matchers } => {
+                let tenant = tenant_of(tenant)?;
+                let mut state = tenant.append.lock();
+                self.delete_in_memory(&tenant, &mut state, &matchers, range);
+            }
+            Record::Append { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segments of the log as far as no sample in memory can have come from them.
+    pub(crate) fn trim_log(&self) -> Result<(), HeadError> {
+        let mut first = self.first_segment.lock();
+        let mut keep = self.log.segment();
+        for tenant in self.tenants.all() {
+            let mut state = tenant.append.lock();
+            let state = &mut *state;
+            state.segment_windows.retain(|_, windows| {
+                windows.retain(|start| state.windows.get(start).is_some_and(|w| w.total() > 0));
+                !windows.is_empty()
+            });
+            keep = state.segment_windows.keys().next().map_or(keep, |segment| keep.min(*segment));
+        }
+        while *first < keep {
+            let path = segment_path(&self.config.dir, *first);
+            let removed = match self.fs.remove(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+            // One at a time and durable, oldest first: a crash must not leave a gap.
+            let removed = removed.and_then(|()| self.fs.sync_dir(&self.config.dir));
+            removed.map_err(|source| HeadError::Io { action: "remove", path, source })?;
+            self.metrics.wal_segments_removed.inc();
+            *first += 1;
+        }
+        Ok(())
+    }
+}

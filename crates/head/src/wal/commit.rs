@@ -1,0 +1,126 @@
+//! The durable position of the log, and futures that wait for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Condvar, Mutex};
+use pharos_model::WriteError;
+
+/// How far the log is durable, in bytes pushed since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    position: AtomicU64,
+    waiters: Mutex<Waiters>,
+    advanced: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    closed: bool,
+    next_id: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+impl Durable {
+    /// Everything up to `position` is durable.
+    pub(crate) fn advance(&self, position: u64) {
+        let mut waiters = self.waiters.lock();
+        self.position.store(position, Ordering::Release);
+        self.wake(&mut waiters);
+    }
+
+    /// Nothing more will become durable.
+    pub(crate) fn close(&self) {
+        let mut waiters = self.waiters.lock();
+        waiters.closed = true;
+        self.wake(&mut waiters);
+    }
+
+    fn wake(&self, waiters: &mut Waiters) {
+        waiters.wakers.drain(..).for_each(|(_, waker)| waker.wake());
+        self.advanced.notify_all();
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+}
+
+/// Resolves when everything that was in the log when it was made is fsynced. Wait for it with `.await`, on any
+/// executor, or with [`Commit::wait`]. Dropping it forgets the wait, not the write.
+#[derive(Debug)]
+#[must_use = "a write is acknowledged only when its commit has resolved"]
+pub struct Commit {
+    durable: Arc<Durable>,
+    position: u64,
+    waiter: Option<u64>,
+}
+
+impl Commit {
+    pub(crate) fn new(durable: Arc<Durable>, position: u64) -> Self {
+        Commit { durable, position, waiter: None }
+    }
+
+    /// Blocks until the log is durable. Fails when it was closed before.
+    pub fn wait(self) -> Result<(), WriteError> {
+        if self.is_durable() {
+            return Ok(());
+        }
+        let mut waiters = self.durable.waiters.lock();
+        while !self.is_durable() {
+            if waiters.closed {
+                return Err(closed());
+            }
+            self.durable.advanced.wait(&mut waiters);
+        }
+        Ok(())
+    }
+
+    /// Whether it has resolved.
+    pub fn is_durable(&self) -> bool {
+        self.durable.position() >= self.position
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<(), WriteError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.is_durable() {
+            return Poll::Ready(Ok(()));
+        }
+        let durable = self.durable.clone();
+        let mut waiters = durable.waiters.lock();
+        if self.is_durable() {
+            return Poll::Ready(Ok(()));
+        }
+        if waiters.closed {
+            return Poll::Ready(Err(closed()));
+        }
+        match self.waiter.and_then(|id| waiters.wakers.iter_mut().find(|(waiter, _)| *waiter == id)) {
+            Some((_, waker)) => waker.clone_from(context.waker()),
+            None => {
+                let id = waiters.next_id;
+                waiters.next_id += 1;
+                waiters.wakers.push((id, context.waker().clone()));
+                self.waiter = Some(id);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        if let Some(id) = self.waiter {
+            self.durable.waiters.lock().wakers.retain(|(waiter, _)| *waiter != id);
+        }
+    }
+}
+
+fn closed() -> WriteError {
+    WriteError::Unavailable("the write-ahead log is closed".into())
+}

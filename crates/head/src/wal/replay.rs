@@ -1,0 +1,231 @@
+//! Reading the log back into a head.
+//!
+//! The calling thread reads segments and checks checksums; workers decode records and append the samples of their own
+//! part of the series (by hash), so that what a series was sent stays in order. Records that concern all series (cuts, flushes,
+//! deletions) and ends of segments wait until all workers have done what came before.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+
+use super::record::{self, Record};
+use super::segment::{ReadError, SegmentReader, file_name, parse_file_name};
+use crate::error::HeadError;
+use crate::fs::Fs;
+use crate::varint::Malformed;
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Segments read so far.
+    pub segments: usize,
+    /// All segments.
+    pub total_segments: usize,
+    /// Bytes read so far.
+    pub bytes: u64,
+    /// All bytes.
+    pub total_bytes: u64,
+}
+
+/// Records that a worker may still have to do.
+const QUEUE: usize = 16;
+/// Progress is reported after so many bytes.
+const REPORT_BYTES: u64 = 16 << 20;
+
+/// What replays into: one a worker, each with its own part of the series.
+pub(crate) trait Sink: Send {
+    /// Applies a tenant or append record.
+    fn apply(&mut self, segment: u32, record: Record<'_>) -> Result<(), Malformed>;
+    /// Forgets what was declared in the segment and hands over what was counted.
+    fn settle(&mut self, end_of_segment: bool);
+}
+
+enum Work {
+    Record(u32, u64, Arc<[u8]>),
+    Settle { end_of_segment: bool, done: SyncSender<Option<(u64, Malformed)>> },
+}
+
+/// The segments of a log.
+pub(crate) struct Segments {
+    pub(crate) files: Vec<(u32, PathBuf, u64)>,
+}
+
+impl Segments {
+    /// Lists the segments and checks that none is missing between others.
+    pub(crate) fn list(fs: &dyn Fs, dir: &Path) -> Result<Self, HeadError> {
+        let listed = fs.list(dir).map_err(|source| HeadError::Io { action: "list", path: dir.into(), source })?;
+        let mut files: Vec<(u32, PathBuf, u64)> = listed
+            .into_iter()
+            .filter_map(|(name, len)| parse_file_name(&name).map(|number| (number, dir.join(&name), len)))
+            .collect();
+        files.sort_unstable_by_key(|(number, ..)| *number);
+        Ok(Segments { files })
+    }
+
+    /// The first number that is missing between others.
+    pub(crate) fn gap(&self) -> Option<u32> {
+        self.files.windows(2).find(|pair| pair[0].0 + 1 != pair[1].0).map(|pair| pair[0].0 + 1)
+    }
+}
+
+/// Replays all segments. `control` is called for cuts, flushes and deletions while the sinks rest.
+pub(crate) fn replay<S: Sink>(
+    fs: &dyn Fs,
+    dir: &Path,
+    segments: &Segments,
+    sinks: Vec<S>,
+    mut control: impl FnMut(u32, Record<'_>) -> Result<(), Malformed>,
+    progress: &mut dyn FnMut(ReplayProgress),
+) -> Result<(), HeadError> {
+    let total_bytes = segments.files.iter().map(|(.., len)| len).sum();
+    std::thread::scope(|scope| {
+        let workers: Vec<SyncSender<Work>> = sinks
+            .into_iter()
+            .map(|sink| {
+                let (sender, receiver) = sync_channel(QUEUE);
+                scope.spawn(move || work(sink, &receiver));
+                sender
+            })
+            .collect();
+        let mut done = ReplayProgress { segments: 0, total_segments: segments.files.len(), bytes: 0, total_bytes };
+        for (position, (number, path, len)) in segments.files.iter().enumerate() {
+            progress(done);
+            let segment = Segment { fs, dir, number: *number, path, len: *len };
+            let last = position + 1 == segments.files.len();
+            segment.replay(last, &workers, &mut control, &mut |read| {
+                progress(ReplayProgress { bytes: done.bytes + read, ..done });
+            })?;
+            done = ReplayProgress { segments: done.segments + 1, bytes: done.bytes + len, ..done };
+        }
+        progress(done);
+        Ok(())
+    })
+}
+
+fn work<S: Sink>(mut sink: S, receiver: &Receiver<Work>) {
+    let mut failed: Option<(u64, Malformed)> = None;
+    while let Ok(work) = receiver.recv() {
+        match work {
+            Work::Record(segment, offset, payload) if failed.is_none() => {
+                failed = record::read(&payload).and_then(|r| sink.apply(segment, r)).err().map(|e| (offset, e));
+            }
+            Work::Record(..) => {}
+            Work::Settle { end_of_segment, done } => {
+                sink.settle(end_of_segment);
+                let _ = done.send(failed.take());
+            }
+        }
+    }
+}
+
+/// Waits until all workers have done everything.
+fn settle(workers: &[SyncSender<Work>], end_of_segment: bool) -> Option<(u64, Malformed)> {
+    let mut replies = Vec::new();
+    for worker in workers {
+        let (done, reply) = sync_channel(1);
+        if worker.send(Work::Settle { end_of_segment, done }).is_ok() {
+            replies.push(reply);
+        }
+    }
+    replies.into_iter().filter_map(|reply| reply.recv().ok().flatten()).min_by_key(|(offset, _)| *offset)
+}
+
+struct Segment<'a> {
+    fs: &'a dyn Fs,
+    dir: &'a Path,
+    number: u32,
+    path: &'a Path,
+    len: u64,
+}
+
+impl Segment<'_> {
+    fn replay(
+        &self,
+        last: bool,
+        workers: &[SyncSender<Work>],
+        control: &mut impl FnMut(u32, Record<'_>) -> Result<(), Malformed>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), HeadError> {
+        let file = self.fs.open_read(self.path).map_err(|source| self.io("open", source))?;
+        let mut reader = match SegmentReader::new(file, self.len, self.number) {
+            Ok(reader) => reader,
+            Err(error) => return self.bad(0, error, last),
+        };
+        let mut reported = 0;
+        loop {
+            let offset = reader.offset();
+            let payload = match reader.next() {
+                Ok(Some(payload)) => payload,
+                Ok(None) => break,
+                Err(error) => {
+                    self.settle(workers)?;
+                    return self.bad(offset, error, last);
+                }
+            };
+            if record::is_control(payload) {
+                if let Some(failure) = settle(workers, false) {
+                    return Err(self.corrupt(failure.0, failure.1.to_string()));
+                }
+                let applied = record::read(payload).and_then(|r| control(self.number, r));
+                applied.map_err(|e| self.corrupt(offset, e.to_string()))?;
+            } else {
+                if record::is_tenant(payload) {
+                    let applied = record::read(payload).and_then(|r| control(self.number, r));
+                    applied.map_err(|e| self.corrupt(offset, e.to_string()))?;
+                }
+                let payload: Arc<[u8]> = Arc::from(payload);
+                for worker in workers {
+                    let _ = worker.send(Work::Record(self.number, offset, payload.clone()));
+                }
+            }
+            if reader.offset() - reported >= REPORT_BYTES {
+                reported = reader.offset();
+                progress(reported);
+            }
+        }
+        self.settle(workers)
+    }
+
+    fn settle(&self, workers: &[SyncSender<Work>]) -> Result<(), HeadError> {
+        settle(workers, true).map_or(Ok(()), |(offset, error)| Err(self.corrupt(offset, error.to_string())))
+    }
+
+    /// A bad record ends the last segment, where a crash may have torn it; elsewhere it is an error.
+    fn bad(&self, offset: u64, error: ReadError, last: bool) -> Result<(), HeadError> {
+        match error {
+            ReadError::Io(source) => Err(self.io("read", source)),
+            ReadError::Bad(reason) if last => {
+                tracing::warn!(file = %self.path.display(), offset, lost_bytes = self.len - offset, reason,
+                    "write-ahead log ends in a torn record; truncating it there");
+                truncate(self.fs, self.dir, self.path, offset)
+            }
+            ReadError::Bad(reason) => Err(self.corrupt(offset, reason)),
+        }
+    }
+
+    fn corrupt(&self, offset: u64, reason: String) -> HeadError {
+        HeadError::Corrupt { file: self.path.into(), offset, reason, dir: self.dir.into() }
+    }
+
+    fn io(&self, action: &'static str, source: std::io::Error) -> HeadError {
+        HeadError::Io { action, path: self.path.into(), source }
+    }
+}
+
+/// Cuts a segment to `len` bytes, for good; one without a header is removed.
+pub(crate) fn truncate(fs: &dyn Fs, dir: &Path, path: &Path, len: u64) -> Result<(), HeadError> {
+    let done = if len == 0 {
+        fs.remove(path).and_then(|()| fs.sync_dir(dir))
+    } else {
+        fs.open_write(path).and_then(|mut file| {
+            file.truncate(len)?;
+            file.sync()
+        })
+    };
+    done.map_err(|source| HeadError::Io { action: "truncate", path: path.into(), source })
+}
+
+/// The path of a segment.
+pub(crate) fn segment_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(file_name(number))
+}

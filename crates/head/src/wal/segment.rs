@@ -1,0 +1,164 @@
+//! The segment file: a header, then records, each with its length and checksum.
+//!
+//! ```text
+//! header: "PHAROSWL" | version u32 | number u32 | crc32 of those 16 bytes u32
+//! record: length of the payload u32 | crc32 of the payload u32 | payload
+//! ```
+//! All numbers are little-endian. A length is believed only if the file is long enough for it.
+
+use std::io::{self, Read};
+
+/// The bytes of a header.
+pub(crate) const HEADER: usize = 20;
+/// The bytes before a payload.
+pub(crate) const FRAME: usize = 8;
+/// No record is longer; writers split long before.
+pub(crate) const MAX_RECORD: usize = 64 << 20;
+
+const MAGIC: &[u8; 8] = b"PHAROSWL";
+const VERSION: u32 = 1;
+const READ_AHEAD: usize = 1 << 20;
+
+/// The file name of a segment.
+pub(crate) fn file_name(number: u32) -> String {
+    format!("{number:08}.wal")
+}
+
+/// The number in a segment's file name, nothing for other files.
+pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".wal")?;
+    if digits.len() < 8 || !digits.bytes().all(|b| b.is_ascii_digit()) { None } else { digits.parse().ok() }
+}
+
+/// The header of a segment.
+pub(crate) fn header(number: u32) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&number.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..16]);
+    bytes[16..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Begins a record at the end of `out`; the payload is appended next.
+pub(crate) fn begin_record(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[0; FRAME]);
+    out.len()
+}
+
+/// Ends the record whose payload began at `start`.
+pub(crate) fn end_record(out: &mut [u8], start: usize) {
+    let len = (out.len() - start) as u32;
+    let crc = crc32fast::hash(&out[start..]);
+    out[start - FRAME..start - 4].copy_from_slice(&len.to_le_bytes());
+    out[start - 4..start].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Why a segment cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What is there is no record.
+    #[error("{0}")]
+    Bad(String),
+}
+
+/// Reads the records of a segment in order.
+pub(crate) struct SegmentReader {
+    file: Box<dyn Read + Send>,
+    buffer: Vec<u8>,
+    at: usize,
+    /// Bytes of the file that are not in the buffer yet.
+    unread: u64,
+    offset: u64,
+}
+
+impl SegmentReader {
+    /// Reads and checks the header. `len` is the length of the file.
+    pub(crate) fn new(file: Box<dyn Read + Send>, len: u64, number: u32) -> Result<Self, ReadError> {
+        let mut reader = SegmentReader { file, buffer: Vec::new(), at: 0, unread: len, offset: 0 };
+        if !reader.fill(HEADER)? {
+            return Err(ReadError::Bad(format!("the header is cut off after {len} bytes")));
+        }
+        let found = &reader.buffer[..HEADER];
+        if found != header(number) {
+            let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
+            return Err(ReadError::Bad(if found[..8] == MAGIC[..] && version != VERSION {
+                format!("version {version} is not supported")
+            } else {
+                "the header is damaged".into()
+            }));
+        }
+        reader.consume(HEADER);
+        Ok(reader)
+    }
+
+    /// Where the next record begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The payload of the next record, or nothing at the end of the file.
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        if self.buffer.len() == self.at && self.unread == 0 {
+            return Ok(None);
+        }
+        if !self.fill(FRAME)? {
+            return Err(ReadError::Bad("the record is cut off in its length".into()));
+        }
+        let word = |at: usize| {
+            u32::from_le_bytes([self.buffer[at], self.buffer[at + 1], self.buffer[at + 2], self.buffer[at + 3]])
+        };
+        let (len, crc) = (word(self.at) as usize, word(self.at + 4));
+        if len == 0 || len > MAX_RECORD {
+            return Err(ReadError::Bad(format!("the record has an impossible length of {len} bytes")));
+        }
+        if !self.fill(FRAME + len)? {
+            return Err(ReadError::Bad(format!("the record of {len} bytes is cut off")));
+        }
+        let start = self.at + FRAME;
+        if crc32fast::hash(&self.buffer[start..start + len]) != crc {
+            return Err(ReadError::Bad("the record's checksum is wrong".into()));
+        }
+        self.consume(FRAME + len);
+        Ok(Some(&self.buffer[start..start + len]))
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Gets `want` bytes behind `at`; false if the file has no more.
+    fn fill(&mut self, want: usize) -> Result<bool, ReadError> {
+        let have = self.buffer.len() - self.at;
+        if have >= want {
+            return Ok(true);
+        }
+        if (want - have) as u64 > self.unread {
+            return Ok(false);
+        }
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        let more = (want - have).max(READ_AHEAD).min(usize::try_from(self.unread).unwrap_or(READ_AHEAD));
+        self.buffer.resize(have + more, 0);
+        let mut filled = have;
+        while filled < self.buffer.len() {
+            match self.file.read(&mut self.buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if filled < self.buffer.len() {
+            self.unread = 0;
+        } else {
+            self.unread -= more as u64;
+        }
+        self.buffer.truncate(filled);
+        Ok(filled >= want)
+    }
+}

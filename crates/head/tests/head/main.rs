@@ -1,0 +1,4 @@
+//! The head through its public API: semantics, a model under random operations, faults, torn logs, concurrency.
+
+mod basic;
+mod support;
