@@ -1,0 +1,54 @@
+//! Pages of Parquet files, decoded without trust: headers, levels and values.
+//!
+//! The Parquet library writes the files and reads their footers; pages are decoded here, because this knows the few
+//! encodings that blocks use, decodes several times faster and checks every number against a stated bound.
+
+pub(crate) mod delta;
+pub(crate) mod header;
+pub(crate) mod index;
+pub(crate) mod levels;
+pub(crate) mod values;
+
+/// Most bytes that a page may decompress to.
+pub(crate) const MAX_PAGE_BYTES: usize = 64 << 20;
+/// Most values that a page may hold.
+pub(crate) const MAX_PAGE_VALUES: usize = 4 << 20;
+
+/// What is wrong with a page; the caller adds the file.
+#[derive(Debug)]
+pub(crate) struct PageError(pub(crate) String);
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(crate) fn bad<T>(reason: impl Into<String>) -> Result<T, PageError> {
+    Err(PageError(reason.into()))
+}
+
+/// Reads an unsigned LEB128 number and moves past it.
+pub(crate) fn uvarint(bytes: &mut &[u8]) -> Result<u64, PageError> {
+    match pharos_model::labels::read_uvarint(bytes) {
+        Some((value, used)) => {
+            *bytes = &bytes[used..];
+            Ok(value)
+        }
+        None => bad("a number is cut off"),
+    }
+}
+
+/// Undoes the zigzag coding of signed numbers.
+pub(crate) fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// Takes `n` bytes.
+pub(crate) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], PageError> {
+    let Some((head, rest)) = bytes.split_at_checked(n) else {
+        return bad(format!("{n} bytes expected, {} left", bytes.len()));
+    };
+    *bytes = rest;
+    Ok(head)
+}

@@ -1,0 +1,220 @@
+//! Native histograms and exemplars of selected series: whole row groups, which are small.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pharos_model::batch::SeriesColumns;
+use pharos_model::{CounterReset, Exemplar, Histogram, Labels, Span, TimeRange};
+
+use super::fetch::within;
+use super::file::ParquetFile;
+use super::pages::{ChunkPages, Texts};
+use super::{BlockSelection, FileId};
+use crate::error::BlockError;
+use crate::schema::{exemplars as exemplar_columns, histograms as columns};
+
+/// A decoded row group of histograms.
+struct Histograms {
+    first_row: u64,
+    t: Vec<i64>,
+    st: Vec<i64>,
+    h: Vec<Arc<Histogram>>,
+}
+
+/// Appends the histograms of series that were appended to a batch before, to their columns.
+pub(super) async fn append_histograms(
+    selection: &BlockSelection,
+    series: Range<usize>,
+    range: TimeRange,
+    out: &mut dyn Iterator<Item = &mut SeriesColumns>,
+    ht: &mut Vec<i64>,
+    h: &mut Vec<Arc<Histogram>>,
+    hst: &mut Vec<i64>,
+) -> Result<(), BlockError> {
+    let starts = &selection.table.histograms;
+    if starts.last().is_none_or(|rows| *rows == 0) {
+        return Ok(());
+    }
+    let file = selection.reader.file(FileId::Histograms).await?;
+    let mut current: Option<(usize, Histograms)> = None;
+    for (sid, columns) in selection.sids[series].iter().map(|sid| *sid as usize).zip(out) {
+        let (start, hst_start) = (ht.len(), hst.len());
+        let mut row = u64::from(starts[sid]);
+        let end = u64::from(starts[sid + 1]);
+        if end > file.rows() {
+            return Err(file.damaged(format!("series {sid} needs row {end} of {}", file.rows())));
+        }
+        let table = &selection.table;
+        if !TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
+            row = end;
+        }
+        while row < end {
+            let number = file.group_of(row);
+            let group = match current.take() {
+                Some((known, group)) if known == number => group,
+                _ => read_group(selection, &file, number).await?,
+            };
+            let from = (row - group.first_row) as usize;
+            let to = group.t.len().min((end - group.first_row) as usize);
+            if to <= from {
+                return Err(file.damaged(format!("row group {number} lacks row {row}")));
+            }
+            let kept = within(&group.t[from..to], range);
+            let kept = from + kept.start..from + kept.end;
+            ht.extend_from_slice(&group.t[kept.clone()]);
+            hst.extend_from_slice(&group.st[kept.clone()]);
+            h.extend(group.h[kept].iter().cloned());
+            row = group.first_row + to as u64;
+            current = Some((number, group));
+        }
+        let any_st = hst[hst_start..].iter().any(|st| *st != 0);
+        if !any_st {
+            hst.truncate(hst_start);
+        }
+        columns.ht = start..ht.len();
+        columns.h = h.len() - (ht.len() - start);
+        columns.hst = any_st.then_some(hst_start);
+    }
+    Ok(())
+}
+
+async fn read_group(selection: &BlockSelection, file: &ParquetFile, group: usize) -> Result<Histograms, BlockError> {
+    let chunks = selection.reader.chunks(file, group, 0..file.columns.len()).await?;
+    let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
+    let ints = |column: usize| chunk(column).integers();
+    let numbers = |column: usize| Ok::<_, BlockError>(chunk(column).doubles()?.0);
+    let (reset, integer, schema) = (ints(columns::RESET)?, ints(columns::INTEGER)?, ints(columns::SCHEMA)?);
+    let (zero_threshold, zero_count) = (numbers(columns::ZERO_THRESHOLD)?, numbers(columns::ZERO_COUNT)?);
+    let (count, sum) = (numbers(columns::COUNT)?, numbers(columns::SUM)?);
+    let spans = |offsets: usize, lengths: usize| -> Result<Rows<(i64, i64)>, BlockError> {
+        let (offset, of) = chunk(offsets).integer_lists()?;
+        let (length, lf) = chunk(lengths).integer_lists()?;
+        if of != lf {
+            return Err(file.damaged(format!("spans of row group {group} have other offsets than lengths")));
+        }
+        Ok(Rows::new(offset.into_iter().zip(length).collect(), &of))
+    };
+    let buckets = |column: usize| chunk(column).doubles().map(|(values, lengths)| Rows::new(values, &lengths));
+    let (positive_spans, negative_spans) =
+        (spans(columns::POS_OFF, columns::POS_LEN)?, spans(columns::NEG_OFF, columns::NEG_LEN)?);
+    let (positive, negative, bounds) = (buckets(columns::POS)?, buckets(columns::NEG)?, buckets(columns::BOUNDS)?);
+    let mut last_bounds: Arc<[f64]> = Arc::from(&[][..]);
+    let mut h = Vec::with_capacity(count.len());
+    for at in 0..count.len() {
+        if last_bounds[..] != *bounds.row(at) {
+            last_bounds = Arc::from(bounds.row(at));
+        }
+        let histogram = Histogram {
+            counter_reset: match reset[at] {
+                1 => CounterReset::Reset,
+                2 => CounterReset::NotReset,
+                3 => CounterReset::Gauge,
+                _ => CounterReset::Unknown,
+            },
+            integer: integer[at] != 0,
+            schema: schema[at] as i32,
+            zero_threshold: zero_threshold[at],
+            zero_count: zero_count[at],
+            count: count[at],
+            sum: sum[at],
+            positive_spans: to_spans(positive_spans.row(at)),
+            positive_buckets: positive.row(at).to_vec(),
+            negative_spans: to_spans(negative_spans.row(at)),
+            negative_buckets: negative.row(at).to_vec(),
+            custom_values: last_bounds.clone(),
+        };
+        check(&histogram).map_err(|reason| file.damaged(format!("row {at} of row group {group}: {reason}")))?;
+        h.push(Arc::new(histogram));
+    }
+    Ok(Histograms { first_row: file.groups[group].first_row, t: ints(columns::T)?, st: ints(columns::ST)?, h })
+}
+
+/// Checks that the spans name as many buckets as there are.
+fn check(h: &Histogram) -> Result<(), String> {
+    for (spans, buckets) in [(&h.positive_spans, &h.positive_buckets), (&h.negative_spans, &h.negative_buckets)] {
+        let named: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
+        if named != buckets.len() as u64 {
+            return Err(format!("spans name {named} buckets, there are {}", buckets.len()));
+        }
+    }
+    Ok(())
+}
+
+fn to_spans(spans: &[(i64, i64)]) -> Vec<Span> {
+    spans.iter().map(|(offset, length)| Span { offset: *offset as i32, length: *length as u32 }).collect()
+}
+
+/// Lists of a row group.
+struct Rows<T> {
+    values: Vec<T>,
+    ends: Vec<usize>,
+}
+
+impl<T> Rows<T> {
+    fn new(values: Vec<T>, lengths: &[u32]) -> Self {
+        let mut end = 0;
+        let ends = lengths.iter().map(|length| {
+            end += *length as usize;
+            end
+        });
+        Rows { ends: ends.collect(), values }
+    }
+
+    fn row(&self, at: usize) -> &[T] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.values[start..self.ends[at]]
+    }
+}
+
+/// See [`BlockSelection::exemplars`].
+pub(super) async fn exemplars(
+    selection: &BlockSelection,
+    series: Range<usize>,
+    range: TimeRange,
+) -> Result<Vec<(usize, Exemplar)>, BlockError> {
+    let starts = &selection.table.exemplars;
+    let mut out = Vec::new();
+    if starts.last().is_none_or(|rows| *rows == 0) {
+        return Ok(out);
+    }
+    let file = selection.reader.file(FileId::Exemplars).await?;
+    let mut current: Option<(usize, Vec<Exemplar>)> = None;
+    for at in series {
+        let sid = selection.sids[at] as usize;
+        for row in u64::from(starts[sid])..u64::from(starts[sid + 1]) {
+            if row >= file.rows() {
+                return Err(file.damaged(format!("series {sid} needs row {row} of {}", file.rows())));
+            }
+            let number = file.group_of(row);
+            let group = match current.take() {
+                Some((known, group)) if known == number => group,
+                _ => read_exemplars(selection, &file, number).await?,
+            };
+            let local = (row - file.groups[number].first_row) as usize;
+            out.extend(group.get(local).filter(|e| range.contains(e.t)).map(|e| (at, e.clone())));
+            current = Some((number, group));
+        }
+    }
+    Ok(out)
+}
+
+async fn read_exemplars(
+    selection: &BlockSelection,
+    file: &ParquetFile,
+    group: usize,
+) -> Result<Vec<Exemplar>, BlockError> {
+    let chunks = selection.reader.chunks(file, group, 0..file.columns.len()).await?;
+    let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
+    let t = chunk(exemplar_columns::T).integers()?;
+    let (value, _) = chunk(exemplar_columns::VALUE).doubles()?;
+    let (keys, lengths) = chunk(exemplar_columns::MAP_KEY).map_texts()?;
+    let (values, value_lengths) = chunk(exemplar_columns::MAP_VALUE).map_texts()?;
+    if lengths != value_lengths {
+        return Err(file.damaged("labels of exemplars have other keys than values"));
+    }
+    let text = |texts: &Texts, at: usize| texts.values[texts.codes[at] as usize].to_string();
+    let pairs: Vec<(String, String)> = (0..keys.codes.len()).map(|at| (text(&keys, at), text(&values, at))).collect();
+    let labels = Rows::new(pairs, &lengths);
+    let one = |at: usize| Exemplar { labels: Labels::from_pairs(labels.row(at).iter().cloned()), value: value[at], t: t[at] };
+    Ok((0..t.len()).map(one).collect())
+}

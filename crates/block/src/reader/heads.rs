@@ -1,0 +1,101 @@
+//! The scalar columns of a row group of `data.parquet`, decoded and cached: what each row is, without its samples.
+
+use crate::coding::{Mode, Scale};
+use crate::error::BlockError;
+use crate::page::MAX_PAGE_VALUES;
+use crate::schema::data as columns;
+
+use super::file::{PageRef, ParquetFile};
+use super::pages::ChunkPages;
+use bytes::Bytes;
+
+/// The columns that make up the heads, in file order.
+pub(crate) const HEAD_COLUMNS: [usize; 9] = [
+    columns::SLICE_T,
+    columns::TS_ID,
+    columns::TS_OFF,
+    columns::N,
+    columns::MD,
+    columns::E,
+    columns::MUL,
+    columns::V0,
+    columns::ST,
+];
+
+/// Start timestamps of a row group up to this size are looked at, to learn whether there are any.
+const SMALL_ST_BYTES: u32 = 4096;
+
+/// The pages of the heads of a row group, a list a column. Start timestamps are left out when there are many.
+pub(crate) fn head_pages(file: &ParquetFile, group: usize) -> [Vec<PageRef>; 9] {
+    HEAD_COLUMNS.map(|column| {
+        let small = file.groups[group].chunks[column].pages.iter().all(|page| page.size <= SMALL_ST_BYTES);
+        if column == columns::ST && !small { Vec::new() } else { file.chunk_pages(group, column) }
+    })
+}
+
+/// One row: a slice of a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowHead {
+    pub(crate) slice_t: i64,
+    pub(crate) v0: i64,
+    pub(crate) scale: Scale,
+    pub(crate) ts_id: u32,
+    pub(crate) ts_off: u32,
+    pub(crate) n: u32,
+    pub(crate) mode: Mode,
+}
+
+/// The rows of a row group.
+#[derive(Debug)]
+pub(crate) struct GroupHeads {
+    pub(crate) rows: Vec<RowHead>,
+    /// Whether some row has start timestamps.
+    pub(crate) has_st: bool,
+}
+
+impl GroupHeads {
+    /// Decodes the heads of a row group from the pages of [`HEAD_COLUMNS`], chunk by chunk.
+    pub(crate) fn decode(file: &ParquetFile, group: usize, chunks: &[Vec<Bytes>]) -> Result<Self, BlockError> {
+        let mut decoded = Vec::with_capacity(HEAD_COLUMNS.len());
+        let mut has_st = false;
+        for (column, pages) in HEAD_COLUMNS.into_iter().zip(chunks) {
+            let chunk = ChunkPages { file, group, column, pages };
+            if column == columns::ST {
+                has_st = pages.is_empty() || !chunk.integer_lists()?.0.is_empty();
+            } else {
+                decoded.push(chunk.integers()?);
+            }
+        }
+        let [slice_t, ts_id, ts_off, n, md, e, mul, v0] = &decoded[..] else {
+            return Err(file.damaged("row heads are incomplete"));
+        };
+        let mut rows = Vec::with_capacity(slice_t.len());
+        for at in 0..slice_t.len() {
+            let bad = |what: &str, value: i64| file.damaged(format!("row {at} of row group {group} has {what} {value}"));
+            let size = |what: &str, value: i64| u32::try_from(value).map_err(|_| bad(what, value));
+            let n = size("the length", n[at])?;
+            if n == 0 || n as usize > MAX_PAGE_VALUES {
+                return Err(bad("the length", i64::from(n)));
+            }
+            rows.push(RowHead {
+                slice_t: slice_t[at],
+                v0: v0[at],
+                scale: Scale { e: exponent(e[at]).ok_or_else(|| bad("the exponent", e[at]))?, mul: mul[at] },
+                ts_id: size("the timestamp vector", ts_id[at])?,
+                ts_off: size("the timestamp offset", ts_off[at])?,
+                n,
+                mode: Mode::from_i64(md[at]).ok_or_else(|| bad("the coding", md[at]))?,
+            });
+        }
+        Ok(GroupHeads { rows, has_st })
+    }
+
+    /// Memory held, bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.rows.len() * size_of::<RowHead>()
+    }
+}
+
+fn exponent(e: i64) -> Option<u32> {
+    u32::try_from(e).ok().filter(|e| (*e as usize) < crate::coding::POWERS_OF_TEN.len())
+}

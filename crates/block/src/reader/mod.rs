@@ -1,0 +1,285 @@
+//! Reads a block by range requests: footers and the series table once, then only the pages that hold wanted rows.
+
+mod cache;
+mod extras;
+mod fetch;
+pub(crate) mod file;
+mod heads;
+mod pages;
+mod ranges;
+mod select;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::basic::Type as Physical;
+use pharos_model::{Labels, Matcher, TimeRange};
+
+pub use cache::BlockCache;
+use cache::{Part, Value};
+use file::{PageRef, ParquetFile};
+use heads::{GroupHeads, HEAD_COLUMNS, head_pages};
+pub use select::BlockSelection;
+use table::SeriesTable;
+
+use crate::error::BlockError;
+use crate::meta::{BlockMeta, DATA, EXEMPLARS, FORMAT_VERSION, HISTOGRAMS, SERIES, TS};
+use crate::schema;
+
+/// Pages up to this are kept in the cache.
+const CACHED_PAGE_BYTES: usize = 1 << 20;
+
+/// The files of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileId {
+    Data = 0,
+    Series = 1,
+    Ts = 2,
+    Histograms = 3,
+    Exemplars = 4,
+}
+
+impl FileId {
+    fn name(self) -> &'static str {
+        [DATA, SERIES, TS, HISTOGRAMS, EXEMPLARS][self as usize]
+    }
+}
+
+/// A block that can be asked. Cheap to clone.
+#[derive(Clone)]
+pub struct BlockReader {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    meta: Arc<BlockMeta>,
+    cache: Arc<BlockCache>,
+}
+
+impl BlockReader {
+    /// Opens the block in folder `prefix`. Footers of its main files are read now, unless they are cached.
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+        meta: Arc<BlockMeta>,
+        cache: Arc<BlockCache>,
+    ) -> Result<Self, BlockError> {
+        if meta.version == 0 || meta.version > FORMAT_VERSION {
+            let reason = format!("layout version {} is not known", meta.version);
+            return Err(BlockError::Meta { block: meta.id.to_string(), reason });
+        }
+        let reader = BlockReader { store, prefix, meta, cache };
+        let footers = [FileId::Data, FileId::Series, FileId::Ts].map(|id| reader.file(id));
+        futures::future::try_join_all(footers).await?;
+        Ok(reader)
+    }
+
+    /// The block's metadata.
+    pub fn meta(&self) -> &BlockMeta {
+        &self.meta
+    }
+
+    /// The series that satisfy all matchers and have samples in `range`; at most `max_series`, 0 for no limit.
+    pub async fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        max_series: usize,
+    ) -> Result<BlockSelection, BlockError> {
+        let (table, sids) = self.matching(matchers, range).await?;
+        if max_series > 0 && sids.len() > max_series {
+            return Err(BlockError::TooManySeries(max_series));
+        }
+        let mut scratch = Vec::new();
+        let labels: Vec<Labels> = sids.iter().map(|sid| table.labels(*sid, &mut scratch)).collect();
+        if !labels.is_sorted_by(|a, b| a < b) {
+            return Err(BlockError::damaged(self.path(FileId::Series).as_ref(), "its series are out of order"));
+        }
+        Ok(BlockSelection::new(self.clone(), table, sids, labels))
+    }
+
+    /// The label names of the series that satisfy all matchers and have samples in `range`, sorted.
+    pub async fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, BlockError> {
+        let (table, sids) = self.matching(matchers, range).await?;
+        Ok(table.label_names(&sids))
+    }
+
+    /// The values of a label in the series that satisfy all matchers and have samples in `range`, sorted.
+    pub async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<String>, BlockError> {
+        let (table, sids) = self.matching(matchers, range).await?;
+        Ok(table.label_values(name, &sids))
+    }
+
+    async fn matching(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<(Arc<SeriesTable>, Vec<u32>), BlockError> {
+        let table = self.table().await?;
+        let mut sids = Vec::new();
+        if self.meta.may_match(matchers, range) {
+            sids = table.select(matchers);
+            let time = |sid: usize| TimeRange::new(table.first_t[sid], table.last_t[sid]);
+            sids.retain(|sid| time(*sid as usize).overlaps(&range));
+        }
+        Ok((table, sids))
+    }
+
+    fn path(&self, id: FileId) -> Path {
+        self.prefix.clone().join(id.name())
+    }
+
+    fn block(&self) -> u128 {
+        self.meta.id.0
+    }
+
+    async fn file(&self, id: FileId) -> Result<Arc<ParquetFile>, BlockError> {
+        if let Some(Value::Footer(file)) = self.cache.get(self.block(), Part::Footer(id as u8)) {
+            return Ok(file);
+        }
+        let meta = self.meta.files.get(id.name()).copied().ok_or_else(|| BlockError::Meta {
+            block: self.meta.id.to_string(),
+            reason: format!("it does not list {}", id.name()),
+        })?;
+        let file = ParquetFile::open(self.store.as_ref(), self.path(id), meta).await?;
+        require_columns(id, &file)?;
+        let file = Arc::new(file);
+        self.cache.insert(self.block(), Part::Footer(id as u8), Value::Footer(file.clone()));
+        Ok(file)
+    }
+
+    async fn table(&self) -> Result<Arc<SeriesTable>, BlockError> {
+        if let Some(Value::Series(table)) = self.cache.get(self.block(), Part::Series) {
+            return Ok(table);
+        }
+        let (file, data) = futures::future::try_join(self.file(FileId::Series), self.file(FileId::Data)).await?;
+        let chunks = self.chunks(&file, 0, 0..file.columns.len()).await?;
+        let table = Arc::new(SeriesTable::decode(&file, &chunks)?);
+        let rows = table.slices.last().copied().unwrap_or(0);
+        if u64::from(rows) != data.rows() {
+            return Err(file.damaged(format!("its series have {rows} rows, {} has {}", data.name(), data.rows())));
+        }
+        self.cache.insert(self.block(), Part::Series, Value::Series(table.clone()));
+        Ok(table)
+    }
+
+    /// The raw pages of whole column chunks of a row group, fetched together and not cached.
+    async fn chunks(
+        &self,
+        file: &ParquetFile,
+        group: usize,
+        columns: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<Vec<Bytes>>, BlockError> {
+        let refs: Vec<Vec<PageRef>> = columns.into_iter().map(|column| file.chunk_pages(group, column)).collect();
+        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.place(*at)).collect();
+        let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
+        Ok(refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect()).collect())
+    }
+
+    /// The heads of row groups, which are ascending.
+    async fn heads(&self, file: &ParquetFile, groups: &[usize]) -> Result<Vec<Arc<GroupHeads>>, BlockError> {
+        let cached = |group: &usize| match self.cache.get(self.block(), Part::Heads(*group as u32)) {
+            Some(Value::Heads(heads)) => Some(heads),
+            _ => None,
+        };
+        let mut found: Vec<Option<Arc<GroupHeads>>> = groups.iter().map(cached).collect();
+        let missing: Vec<usize> =
+            groups.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(group, _)| *group).collect();
+        let refs: Vec<Vec<PageRef>> = missing.iter().flat_map(|group| head_pages(file, *group)).collect();
+        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.place(*at)).collect();
+        let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
+        let mut chunks = refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect::<Vec<Bytes>>());
+        let mut decoded = missing.iter();
+        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
+            let Some(group) = decoded.next() else { break };
+            let chunks: Vec<Vec<Bytes>> = chunks.by_ref().take(HEAD_COLUMNS.len()).collect();
+            let heads = Arc::new(GroupHeads::decode(file, *group, &chunks)?);
+            self.cache.insert(self.block(), Part::Heads(*group as u32), Value::Heads(heads.clone()));
+            *slot = Some(heads);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Pages, from the cache or the store, in the order in which they are asked for.
+    async fn pages(&self, id: FileId, file: &ParquetFile, wanted: &[PageRef]) -> Result<Vec<Bytes>, BlockError> {
+        let places: Option<Vec<_>> = wanted.iter().map(|at| file.place(*at)).collect();
+        let places = places.ok_or_else(|| file.damaged("rows without pages"))?;
+        let key = |offset: u64| Part::Page(id as u8, offset);
+        let cached = |offset: u64| match self.cache.get(self.block(), key(offset)) {
+            Some(Value::Page(bytes)) => Some(bytes),
+            _ => None,
+        };
+        let mut found: Vec<Option<Bytes>> = places.iter().map(|place| cached(place.offset)).collect();
+        let missing: Vec<_> =
+            places.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(place, _)| *place).collect();
+        let mut fetched = file.fetch(self.store.as_ref(), &missing).await?.into_iter().zip(&missing);
+        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
+            let Some((bytes, place)) = fetched.next() else { break };
+            if bytes.len() <= CACHED_PAGE_BYTES {
+                // A copy, since a slice would hold all that was fetched with it.
+                let copy = Value::Page(Bytes::copy_from_slice(&bytes));
+                self.cache.insert(self.block(), key(place.offset), copy);
+            }
+            *slot = Some(bytes);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+/// Refuses files whose columns are not those of a block.
+fn require_columns(id: FileId, file: &ParquetFile) -> Result<(), BlockError> {
+    use Physical::{BYTE_ARRAY, DOUBLE, INT32, INT64};
+    let int = |name| (name, INT32, 0, 0);
+    let long = |name| (name, INT64, 0, 0);
+    let double = |name| (name, DOUBLE, 0, 0);
+    let text = |name| (name, BYTE_ARRAY, 1, 0);
+    let list = |name, physical| (name, physical, 1, 1);
+    let map = |name| (name, BYTE_ARRAY, 1, 1);
+    match id {
+        FileId::Data => {
+            let [sid, slice_t, ts_id, ts_off, n, md, e, mul, v0, st, vi, vd] = schema::data::NAMES;
+            let heads = [int(sid), long(slice_t), int(ts_id), int(ts_off), int(n), int(md), int(e), long(mul), long(v0)];
+            file.require(&[&heads[..], &[list(st, INT64), (vi, INT64, 2, 1), list(vd, DOUBLE)]].concat())
+        }
+        FileId::Series => {
+            let [sid, hash, shard, slices, histograms, exemplars, first_t, last_t, kind, unit, help, labels] =
+                schema::series::NAMES;
+            let ints = [int(sid), long(hash), int(shard), int(slices), int(histograms), int(exemplars)];
+            let rest = [long(first_t), long(last_t), text(kind), text(unit), text(help), map(labels), map(labels)];
+            file.require(&[&ints[..], &rest].concat())?;
+            match file.columns[schema::series::LABELS..].iter().find(|c| c.physical != BYTE_ARRAY || (c.max_def, c.max_rep) != (1, 0)) {
+                Some(column) => Err(file.damaged(format!("label column {column:?} is no text"))),
+                None => Ok(()),
+            }
+        }
+        FileId::Ts => file.require(&[int("ts_id"), list("t", INT64)]),
+        FileId::Histograms => file.require(&[
+            int("sid"),
+            long("t"),
+            long("st"),
+            int("counter_reset"),
+            int("integer"),
+            int("schema"),
+            double("zero_threshold"),
+            double("zero_count"),
+            double("count"),
+            double("sum"),
+            list("positive_offsets", INT32),
+            list("positive_lengths", INT32),
+            list("positive", DOUBLE),
+            list("negative_offsets", INT32),
+            list("negative_lengths", INT32),
+            list("negative", DOUBLE),
+            list("bounds", DOUBLE),
+        ]),
+        FileId::Exemplars => {
+            file.require(&[int("sid"), long("t"), double("value"), map("labels"), map("labels")])
+        }
+    }
+}

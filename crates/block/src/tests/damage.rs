@@ -1,0 +1,134 @@
+//! Damaged blocks are errors that name the file, never panics.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::BlockError;
+
+fn sample_block() -> FinishedBlock {
+    let histogram = Arc::new(Histogram { sum: 1.5, count: 3.0, ..Histogram::default() });
+    let mut series: Vec<TestSeries> = (0..40)
+        .map(|i| TestSeries {
+            ht: vec![1, 2],
+            h: vec![histogram.clone(); 2],
+            st: (0..100).map(|s| s / 50).collect(),
+            exemplars: vec![Exemplar { labels: Labels::from_pairs([("trace_id", "x")]), value: 1.0, t: 5 }],
+            ..TestSeries::floats(
+                &[("__name__", "m"), ("i", &i.to_string()), ("job", "a")],
+                (0..100).map(|s| s * 1000 + i / 20).collect(),
+                (0..100).map(|s| if i % 4 == 0 { (s as f64).sqrt() } else { f64::from(s) * f64::from(i as i32) }).collect(),
+            )
+        })
+        .collect();
+    write(options(), &mut series)
+}
+
+/// Reads everything that there is; whatever happens, it must not panic.
+async fn read_everything(store: Arc<dyn ObjectStore>, meta: &BlockMeta) -> Result<(), BlockError> {
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let reader = BlockReader::open(store.clone(), meta.folder(), Arc::new(meta.clone()), cache).await?;
+    let selection = reader.select(&[], TimeRange::ALL, 0).await?;
+    let mut batch = SeriesBatch::default();
+    selection.fetch(0..selection.len(), TimeRange::ALL, &mut batch).await?;
+    selection.exemplars(0..selection.len(), TimeRange::ALL).await?;
+    reader.label_names(&[], TimeRange::ALL).await?;
+    (0..selection.len()).for_each(|at| drop(selection.metadata(at)));
+    BlockMeta::read_from_bucket(store.as_ref(), &meta.folder()).await?;
+    Ok(())
+}
+
+fn damaged(block: &FinishedBlock, file: usize, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), BlockError> {
+    let mut block = block.clone();
+    let mut bytes = block.files[file].1.to_vec();
+    change(&mut bytes);
+    let name = block.files[file].0.clone();
+    block.meta.files.get_mut(&name).unwrap().bytes = bytes.len() as u64;
+    block.files[file].1 = Bytes::from(bytes);
+    run(async {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        upload(store.as_ref(), &block.meta.folder(), &block).await.unwrap();
+        read_everything(store, &block.meta).await
+    })
+}
+
+#[test]
+fn every_byte_of_every_file_may_be_wrong() {
+    let block = sample_block();
+    assert!(damaged(&block, 0, |_| {}).is_ok());
+    for file in 0..block.files.len() {
+        let length = block.files[file].1.len();
+        // All positions would take minutes; a step that is prime to the structures reaches all kinds of them.
+        for at in (0..length).step_by(13).chain(length.saturating_sub(120)..length) {
+            for flip in [0xff, 0x01, 0x80] {
+                let outcome = damaged(&block, file, |bytes| bytes[at] ^= flip);
+                if let Err(BlockError::Damaged { file: named, .. }) = outcome {
+                    assert!(named.contains(".parquet"), "{named}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cut_and_empty_files_name_themselves() {
+    let block = sample_block();
+    for file in 0..3 {
+        for keep in [0, 4, 11, block.files[file].1.len() / 2] {
+            let error = damaged(&block, file, |bytes| bytes.truncate(keep)).unwrap_err().to_string();
+            assert!(error.contains(&block.files[file].0), "{error}");
+        }
+    }
+    assert!(damaged(&block, 1, |bytes| *bytes = b"PAR1 hello PAR1".to_vec()).is_err());
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let mut block = sample_block();
+    block.files.remove(0);
+    run(async {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        upload(store.as_ref(), &block.meta.folder(), &block).await.unwrap();
+        assert!(matches!(read_everything(store, &block.meta).await, Err(BlockError::Store(_))));
+    });
+}
+
+#[test]
+fn unusable_metadata_is_refused() {
+    let meta = sample_block().meta;
+    let text = String::from_utf8(meta.to_bytes()).unwrap();
+    assert!(BlockMeta::from_bytes(text.as_bytes()).is_ok());
+    for (from, to) in [
+        ("\"version\":1", "\"version\":99"),
+        ("\"window_end\":7200000", "\"window_end\":0"),
+        ("\"shards_total\":64", "\"shards_total\":1"),
+        ("\"tenant\":\"anonymous\"", "\"tenant\":\"../x\""),
+        ("{", "["),
+    ] {
+        assert!(text.contains(from));
+        assert!(BlockMeta::from_bytes(text.replacen(from, to, 1).as_bytes()).is_err(), "{to}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn garbage_in_any_place_is_an_error_or_harmless(file in 0usize..5, at in any::<prop::sample::Index>(), junk in proptest::collection::vec(any::<u8>(), 1..40)) {
+        let block = sample_block();
+        let _ = damaged(&block, file, |bytes| {
+            let at = at.index(bytes.len());
+            let end = (at + junk.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&junk[..end - at]);
+        });
+    }
+
+    #[test]
+    fn any_bytes_are_a_page_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = crate::page::header::parse_page(&bytes, false);
+        let _ = crate::page::delta::decode(&bytes, 100, &mut Vec::new());
+        let _ = crate::page::levels::Lists::read(&mut &bytes[..], 100, 2);
+        let _ = crate::page::index::offset_index(&bytes, 100, 1000);
+        let _ = crate::page::values::strings(&bytes, 10);
+    }
+}

@@ -1,0 +1,45 @@
+//! Puts a finished block into an object store.
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::error::BlockError;
+use crate::writer::FinishedBlock;
+
+/// Files above this are sent in parts of this size.
+const PART_BYTES: usize = 16 << 20;
+
+/// Uploads the files of a block into folder `prefix`, in their order. The block exists only once the catalogue lists it:
+/// an upload that fails half way leaves garbage, never half a block. Uploading again overwrites with the same bytes.
+pub async fn upload(store: &dyn ObjectStore, prefix: &Path, block: &FinishedBlock) -> Result<(), BlockError> {
+    for (name, bytes) in &block.files {
+        put(store, &prefix.clone().join(name.as_str()), bytes).await?;
+    }
+    Ok(())
+}
+
+async fn put(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<(), BlockError> {
+    if bytes.len() <= PART_BYTES {
+        store.put(path, bytes.clone().into()).await?;
+        return Ok(());
+    }
+    let mut upload = store.put_multipart(path).await?;
+    let mut sent = Ok(());
+    for start in (0..bytes.len()).step_by(PART_BYTES) {
+        let part = bytes.slice(start..bytes.len().min(start + PART_BYTES));
+        sent = upload.put_part(PutPayload::from(part)).await;
+        if sent.is_err() {
+            break;
+        }
+    }
+    let done = match sent {
+        Ok(()) => upload.complete().await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        // Best effort: parts that stay behind are garbage, which stores expire.
+        let _ = upload.abort().await;
+    }
+    Ok(done?)
+}
