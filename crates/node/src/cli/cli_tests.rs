@@ -1,0 +1,213 @@
+//! Tests of the command line as users type it.
+
+use std::time::Duration;
+
+use pharos_agent::config::ByteSize;
+
+use super::*;
+
+fn server(args: &[&str]) -> ServerArgs {
+    let args = ["pharos"].iter().chain(args);
+    match Cli::try_parse_from_args(args).unwrap().command {
+        Command::Server(server) => *server,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(args: &[&str]) -> String {
+    let error = Cli::try_parse_from_args(["pharos"].iter().chain(args)).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    error.to_string()
+}
+
+fn help(args: &[&str]) -> String {
+    let error = Cli::try_parse_from_args(["pharos"].iter().chain(args)).unwrap_err();
+    assert_eq!(error.exit_code(), 0);
+    error.to_string()
+}
+
+#[test]
+fn defaults_are_those_of_prometheus() {
+    for args in [&[][..], &["server"]] {
+        let server = server(args);
+        assert_eq!(server.config_file, None);
+        assert_eq!(server.web.listen_address, ["0.0.0.0:9090".parse().unwrap()]);
+        assert_eq!(server.storage.path.to_str(), Some("data/"));
+        assert_eq!(server.storage.min_block_duration, Duration::from_secs(7200));
+        assert_eq!(server.query.lookback_delta, Duration::from_secs(300));
+        assert_eq!(server.query.timeout, Duration::from_secs(120));
+        assert_eq!((server.query.max_samples, server.query.max_concurrency), (50_000_000, 20));
+        assert_eq!((server.web.max_connections, server.web.read_timeout), (512, Duration::from_secs(300)));
+        assert_eq!((server.log.level, server.log.format), (LogLevel::Info, LogFormat::Logfmt));
+        assert!(server.web.enable_remote_write_receiver && server.web.enable_otlp_receiver);
+        assert!(!server.web.enable_lifecycle && !server.web.enable_admin_api && server.roles.is_all());
+        assert!(server.warnings().is_empty());
+    }
+}
+
+#[test]
+fn flags_of_prometheus_without_a_subcommand() {
+    let server = server(&[
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path",
+        "/tmp/x",
+        "--storage.tsdb.min-block-duration=1m",
+        "--storage.tsdb.retention.time=15d",
+        "--storage.tsdb.retention.size=512MB",
+        "--web.listen-address=127.0.0.1:1",
+        "--web.listen-address=:2",
+        "--web.enable-lifecycle",
+        "--web.external-url=http://example.com/pharos/",
+        "--query.max-samples=5e7",
+        "--log.level=debug",
+        "--log.format=json",
+        "--enable-feature=exemplar-storage,native-histograms",
+        "--enable-feature=promql-experimental-functions",
+    ]);
+    assert_eq!(server.config_file.as_deref().unwrap().to_str(), Some("prometheus.yml"));
+    assert_eq!(server.storage.path.to_str(), Some("/tmp/x"));
+    assert_eq!(server.storage.min_block_duration, Duration::from_secs(60));
+    assert_eq!(server.storage.retention_time, Some(Duration::from_secs(15 * 86_400)));
+    assert_eq!(server.storage.retention_size, Some(ByteSize(512 << 20)));
+    assert_eq!(server.web.listen_address.len(), 2);
+    assert!(server.web.enable_lifecycle);
+    assert_eq!(server.web.route_prefix(), "/pharos");
+    assert_eq!(server.web.external_url(), "http://example.com/pharos");
+    assert_eq!(server.query.max_samples, 50_000_000);
+    assert_eq!((server.log.level, server.log.format), (LogLevel::Debug, LogFormat::Json));
+    assert!(server.features().has("native-histograms") && server.features().has("promql-experimental-functions"));
+}
+
+#[test]
+fn switches_take_a_value_or_a_no() {
+    for off in ["--web.enable-remote-write-receiver=false", "--no-web.enable-remote-write-receiver"] {
+        assert!(!server(&[off]).web.enable_remote_write_receiver, "{off}");
+    }
+    for on in ["--web.enable-remote-write-receiver", "--web.enable-remote-write-receiver=true"] {
+        assert!(server(&[on]).web.enable_remote_write_receiver, "{on}");
+    }
+    // A switch never eats the next argument.
+    assert_eq!(server(&["--web.enable-lifecycle", "--log.level", "warn"]).log.level, LogLevel::Warn);
+}
+
+#[test]
+fn all_flags_have_a_text_for_the_status_page() {
+    let server = server(&["--storage.path=/x", "--web.listen-address=:1", "--web.listen-address=:2", "--web.enable-lifecycle"]);
+    let flags = server.flags();
+    for (name, value) in [
+        ("storage.tsdb.path", "/x"),
+        ("storage.path", "/x"),
+        ("web.listen-address", ":1,:2"),
+        ("web.enable-lifecycle", "true"),
+        ("web.enable-admin-api", "false"),
+        ("query.timeout", "2m"),
+        ("config.file", ""),
+        ("log.level", "info"),
+        ("auto-gomemlimit", ""),
+    ] {
+        assert_eq!(flags.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert!(!flags.contains_key("help"));
+}
+
+#[test]
+fn mistakes_name_what_was_meant() {
+    for (args, parts) in [
+        (&["--web.listen-adress=:1"][..], &["unexpected argument '--web.listen-adress'", "'--web.listen-address'"][..]),
+        (&["--config.flie", "x"], &["unexpected argument '--config.flie'", "'--config.file'"]),
+        (&["-config.file=x"], &["unexpected argument '-config.file': flags take two dashes, write '--config.file'"]),
+        (&["--query.timeout=2x"], &["invalid value '2x' for '--query.timeout", "not a valid duration string"]),
+        (&["--query.timeout=0s"], &["must be longer than 0s"]),
+        (&["--log.level=loud"], &["[possible values: debug, info, warn, error]"]),
+        (&["--web.external-url=ftp://x"], &["unsupported scheme \"ftp\""]),
+        (&["--web.cors.origin=("], &["regex parse error"]),
+        (&["--storage.tsdb.retention.size=5"], &["not a size: \"5\""]),
+        (&["--roles=ruler"], &["unknown role \"ruler\""]),
+        (&["--roles=agent"], &["this release runs all roles"]),
+        (&["--storage.tsdb.max-block-duration=1h"], &["--storage.tsdb.max-block-duration is shorter"]),
+        (&["--web.config.file=web.yml"], &["--web.config.file cannot be used: TLS"]),
+        (&["--agent"], &["--agent cannot be used"]),
+        (&["--web.enable-lifecycle=maybe"], &["invalid value 'maybe'"]),
+        (&["serve"], &["unexpected argument 'serve'"]),
+        (&["tool", "check", "config"], &["<FILE>..."]),
+    ] {
+        let text = refusal(args);
+        for part in parts {
+            assert!(text.contains(part), "{args:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn flags_without_effect_are_taken_with_a_warning() {
+    let server = server(&[
+        "--auto-gomemlimit.ratio=0.8",
+        "--no-auto-gomemlimit",
+        "--storage.tsdb.wal-compression",
+        "--rules.alert.resend-delay=1m",
+        "--web.config.file=",
+        "--no-agent",
+        "--enable-feature=nonsense",
+    ]);
+    assert_eq!(
+        server.warnings(),
+        [
+            "--auto-gomemlimit has no effect in Pharos",
+            "--auto-gomemlimit.ratio has no effect in Pharos",
+            "--rules.alert.resend-delay has no effect in this release: recording and alerting rules are not evaluated yet",
+            "--storage.tsdb.wal-compression has no effect in Pharos",
+            "unknown feature \"nonsense\" in --enable-feature",
+        ]
+    );
+}
+
+#[test]
+fn every_flag_of_prometheus_is_taken() {
+    const NAMES: &str = include_str!("prometheus_flags.txt");
+    let command = Cli::command();
+    let server = server_command(&command);
+    let known = |name: &str| {
+        server.get_arguments().any(|arg| {
+            arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+        })
+    };
+    let missing: Vec<&str> = NAMES.lines().filter(|name| !known(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn help_has_its_headings_and_hides_what_has_no_effect() {
+    let text = help(&["server", "--help"]);
+    let headings: Vec<&str> = text.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+    assert_eq!(
+        headings,
+        [
+            "Options:",
+            "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle):",
+            "Storage: where samples live and how long (--storage.path=/var/lib/pharos):",
+            "Query: what one query may cost (--query.timeout=30s):",
+            "Log: what is written to stderr (--log.level=debug --log.format=json):",
+        ]
+    );
+    assert!(text.contains("[default: 2h]") && !text.contains("gomemlimit"));
+    let text = help(&["--help"]);
+    assert!(text.contains("pharos server --help") && text.contains("Examples:"));
+}
+
+#[test]
+fn version_is_printed_in_both_places() {
+    let expected = format!("pharos {}", env!("CARGO_PKG_VERSION"));
+    assert!(help(&["--version"]).starts_with(&expected));
+    assert!(help(&["server", "--version"]).starts_with("pharos-server"));
+}
+
+#[test]
+fn tools() {
+    let cli = Cli::try_parse_from_args(["pharos", "tool", "check", "config", "a.yml", "b.yml"]).unwrap();
+    match cli.command {
+        Command::Tool(ToolCommand::Check(CheckCommand::Config { files })) => assert_eq!(files.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    let cli = Cli::try_parse_from_args(["pharos", "tool", "wal", "repair", "data/wal"]).unwrap();
+    assert!(matches!(cli.command, Command::Tool(ToolCommand::Wal(WalCommand::Repair { .. }))));
+}

@@ -1,0 +1,127 @@
+//! Flags of Prometheus that have no effect here, or not yet: they are taken so that an existing command line works,
+//! and a warning says so. Those whose silence would be dangerous are refused.
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+/// What becomes of a flag that is given.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// About the Go runtime or Prometheus's own storage engine.
+    NoMeaning,
+    /// Served by a role that comes later.
+    Later(&'static str),
+    /// Refused, with the reason.
+    Refused(&'static str),
+}
+
+use Fate::{Later, NoMeaning, Refused};
+
+const SWITCH: bool = true;
+const VALUE: bool = false;
+const RULER: Fate = Later("recording and alerting rules are not evaluated yet");
+const NOTIFIER: Fate = Later("alerts are not sent yet");
+const OPEN_LISTENER: Fate = Refused("TLS and authentication of the listener are not supported yet; put a proxy in front");
+const AGENT_MODE: Fate = Refused("there is no agent mode yet; run the server");
+
+/// Name, whether it is a switch, and what becomes of it.
+const FLAGS: &[(&str, bool, Fate)] = &[
+    ("agent", SWITCH, AGENT_MODE),
+    ("alertmanager.drain-notification-queue-on-shutdown", SWITCH, NOTIFIER),
+    ("alertmanager.notification-batch-size", VALUE, NOTIFIER),
+    ("alertmanager.notification-queue-capacity", VALUE, NOTIFIER),
+    ("auto-gomaxprocs", SWITCH, NoMeaning),
+    ("auto-gomemlimit", SWITCH, NoMeaning),
+    ("auto-gomemlimit.ratio", VALUE, NoMeaning),
+    ("auto-gomemlimit.refresh-interval", VALUE, NoMeaning),
+    ("rules.alert.for-grace-period", VALUE, RULER),
+    ("rules.alert.for-outage-tolerance", VALUE, RULER),
+    ("rules.alert.resend-delay", VALUE, RULER),
+    ("rules.max-concurrent-evals", VALUE, RULER),
+    ("scrape.adjust-timestamps", SWITCH, NoMeaning),
+    ("scrape.discovery-reload-interval", VALUE, NoMeaning),
+    ("scrape.timestamp-tolerance", VALUE, NoMeaning),
+    ("storage.agent.checkpoint-batch-size", VALUE, AGENT_MODE),
+    ("storage.agent.checkpoint-from-in-memory-series", SWITCH, AGENT_MODE),
+    ("storage.agent.no-lockfile", SWITCH, AGENT_MODE),
+    ("storage.agent.path", VALUE, AGENT_MODE),
+    ("storage.agent.retention.max-time", VALUE, AGENT_MODE),
+    ("storage.agent.retention.min-time", VALUE, AGENT_MODE),
+    ("storage.agent.wal-compression", SWITCH, AGENT_MODE),
+    ("storage.agent.wal-compression-type", VALUE, AGENT_MODE),
+    ("storage.agent.wal-segment-size", VALUE, AGENT_MODE),
+    ("storage.agent.wal-truncate-frequency", VALUE, AGENT_MODE),
+    ("storage.remote.flush-deadline", VALUE, Later("samples are not sent to remote_write yet")),
+    ("storage.tsdb.allow-overlapping-blocks", SWITCH, NoMeaning),
+    ("storage.tsdb.allow-overlapping-compaction", SWITCH, NoMeaning),
+    ("storage.tsdb.block-reload-interval", VALUE, NoMeaning),
+    ("storage.tsdb.delay-compact-file.path", VALUE, NoMeaning),
+    ("storage.tsdb.delayed-compaction.max-percent", VALUE, NoMeaning),
+    ("storage.tsdb.head-chunks-write-queue-size", VALUE, NoMeaning),
+    ("storage.tsdb.max-block-chunk-segment-size", VALUE, NoMeaning),
+    ("storage.tsdb.no-lockfile", SWITCH, NoMeaning),
+    ("storage.tsdb.samples-per-chunk", VALUE, NoMeaning),
+    ("storage.tsdb.wal-compression", SWITCH, NoMeaning),
+    ("storage.tsdb.wal-compression-type", VALUE, NoMeaning),
+    ("storage.tsdb.wal-segment-size", VALUE, NoMeaning),
+    ("web.config.file", VALUE, OPEN_LISTENER),
+    ("web.console.libraries", VALUE, NoMeaning),
+    ("web.console.templates", VALUE, NoMeaning),
+    ("web.max-notifications-subscribers", VALUE, NoMeaning),
+    ("web.search.max-limit", VALUE, NoMeaning),
+    ("web.user-assets", VALUE, NoMeaning),
+];
+
+/// The flags without effect that were given.
+#[derive(Clone, Debug, Default)]
+pub struct InertFlags {
+    /// One line a flag.
+    pub warnings: Vec<String>,
+}
+
+impl Args for InertFlags {
+    fn augment_args(mut command: Command) -> Command {
+        for (name, is_switch, _) in FLAGS {
+            let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Set);
+            command = command.arg(match *is_switch {
+                SWITCH => arg
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .value_parser(BoolishValueParser::new()),
+                VALUE => arg,
+            });
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for InertFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = InertFlags::default();
+        given.update_from_arg_matches(matches)?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (name, is_switch, fate) in FLAGS {
+            let Some(mut raw) = matches.get_raw(name) else { continue };
+            let switched_off = *is_switch && matches.get_one::<bool>(name) == Some(&false);
+            let empty = raw.next().is_none_or(|value| value.is_empty());
+            match fate {
+                Refused(_) if switched_off || empty => {}
+                Refused(reason) => {
+                    let message = format!("--{name} cannot be used: {reason}\n");
+                    return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, message));
+                }
+                NoMeaning => self.warnings.push(format!("--{name} has no effect in Pharos")),
+                Later(reason) => self.warnings.push(format!("--{name} has no effect in this release: {reason}")),
+            }
+        }
+        Ok(())
+    }
+}

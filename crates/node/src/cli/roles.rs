@@ -1,0 +1,92 @@
+//! The roles that a process can run.
+
+use std::str::FromStr;
+
+/// A part of the cluster that runs in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Scrapes targets and receives pushes.
+    Agent,
+    /// Holds the newest samples in a head with a write-ahead log and ships blocks.
+    Ingester,
+    /// Serves blocks from object storage.
+    Store,
+    /// Answers the Prometheus HTTP API.
+    Frontend,
+    /// Decides who owns what and holds the catalogue of blocks.
+    Meta,
+}
+
+impl Role {
+    /// Every role of this release.
+    pub const ALL: [Role; 5] = [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Meta];
+
+    /// The name that `--roles` takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Agent => "agent",
+            Role::Ingester => "ingester",
+            Role::Store => "store",
+            Role::Frontend => "frontend",
+            Role::Meta => "meta",
+        }
+    }
+}
+
+/// The set of roles of this process, in the order of [`Role::ALL`], each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(Vec<Role>);
+
+impl Roles {
+    /// Whether the process has the role.
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Whether the process has every role.
+    pub fn is_all(&self) -> bool {
+        self.0.len() == Role::ALL.len()
+    }
+
+    /// The roles.
+    pub fn iter(&self) -> impl Iterator<Item = Role> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut roles = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            match Role::ALL.iter().find(|role| role.as_str() == name) {
+                Some(role) => roles.push(*role),
+                None if name == "all" => roles.extend(Role::ALL),
+                None => {
+                    let known = Role::ALL.map(Role::as_str).join(", ");
+                    return Err(format!("unknown role {name:?}; the roles are all, {known}"));
+                }
+            }
+        }
+        roles.sort();
+        roles.dedup();
+        Ok(Roles(roles))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let all: Roles = "all".parse().unwrap();
+        assert!(all.is_all() && all.has(Role::Meta));
+        assert_eq!("meta,frontend,store,ingester,agent".parse(), Ok(all));
+        let two: Roles = "store, agent,store".parse().unwrap();
+        assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
+        let error = "ruler".parse::<Roles>().unwrap_err();
+        assert_eq!(error, r#"unknown role "ruler"; the roles are all, agent, ingester, store, frontend, meta"#);
+    }
+}

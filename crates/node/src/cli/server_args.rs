@@ -1,0 +1,307 @@
+//! The flags of `pharos server`: what each means, its unit and its default.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, Args, ValueEnum};
+use pharos_agent::config::ByteSize;
+use regex::Regex;
+use url::Url;
+
+use super::features::Features;
+use super::inert::InertFlags;
+use super::roles::Roles;
+use super::values::{ListenAddress, byte_size, count, duration, positive_count, positive_duration};
+
+const WEB: &str = "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle)";
+const STORAGE: &str = "Storage: where samples live and how long (--storage.path=/var/lib/pharos)";
+const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
+const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
+
+/// Everything that the command line says about the server. Durations and sizes are checked and converted;
+/// [`ServerArgs::flags`] has the texts.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Switches take --flag, --no-flag and --flag=false. Flags of Prometheus that have no effect here \
+                        are taken with a warning.")]
+pub struct ServerArgs {
+    /// Configuration file, in the format of prometheus.yml. Without one, Pharos scrapes itself every 15 s
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Look for changes of the configuration file and reload it when it changed
+    #[arg(long = "config.auto-reload", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
+    pub config_auto_reload: bool,
+
+    /// How often to look for changes of the configuration file, with --config.auto-reload
+    #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
+          value_parser = positive_duration)]
+    pub config_auto_reload_interval: Duration,
+
+    /// Roles of this process: all, or a list of agent, ingester, store, frontend, meta
+    #[arg(long, value_name = "ROLE,…", default_value = "all")]
+    pub roles: Roles,
+
+    /// Features by name, a list with commas; the names are those of Prometheus
+    #[arg(long = "enable-feature", value_name = "NAME,…")]
+    enable_feature: Vec<String>,
+
+    /// Addresses and endpoints.
+    #[command(flatten, next_help_heading = WEB)]
+    pub web: WebArgs,
+
+    /// Where samples live.
+    #[command(flatten, next_help_heading = STORAGE)]
+    pub storage: StorageArgs,
+
+    /// What a query may cost.
+    #[command(flatten, next_help_heading = QUERY)]
+    pub query: QueryArgs,
+
+    /// What is logged.
+    #[command(flatten, next_help_heading = LOG)]
+    pub log: LogArgs,
+
+    #[command(flatten)]
+    inert: InertFlags,
+
+    #[arg(skip)]
+    pub(super) values: BTreeMap<String, String>,
+}
+
+/// Addresses and endpoints.
+#[derive(Clone, Debug, Args)]
+pub struct WebArgs {
+    /// Address to listen on for the API, pushes and /metrics. Can be repeated; :9090 is every IPv4 address
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
+    pub listen_address: Vec<ListenAddress>,
+
+    /// Serve /-/reload and /-/quit
+    #[arg(long = "web.enable-lifecycle", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
+    pub enable_lifecycle: bool,
+
+    /// Serve /api/v1/admin/tsdb: deletion and snapshots
+    #[arg(long = "web.enable-admin-api", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
+    pub enable_admin_api: bool,
+
+    /// Take remote write on /api/v1/write and /api/v1/push
+    #[arg(long = "web.enable-remote-write-receiver", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
+    pub enable_remote_write_receiver: bool,
+
+    /// Remote write messages that are taken: prometheus.WriteRequest, io.prometheus.write.v2.Request. Can be repeated
+    #[arg(long = "web.remote-write-receiver.accepted-protobuf-messages", value_name = "MESSAGE", value_delimiter = ',',
+          value_parser = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"],
+          default_values = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"], hide_possible_values = true)]
+    pub accepted_protobuf_messages: Vec<String>,
+
+    /// Take OTLP metrics on /api/v1/otlp/v1/metrics
+    #[arg(long = "web.enable-otlp-receiver", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
+    pub enable_otlp_receiver: bool,
+
+    /// URL under which users reach this server, for links; its path prefixes all endpoints
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = external_url)]
+    pub external_url: Option<Url>,
+
+    /// Prefix of all endpoints [default: the path of --web.external-url]
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    route_prefix: Option<String>,
+
+    /// Connections at a time over all listeners
+    #[arg(long = "web.max-connections", value_name = "N", default_value = "512", value_parser = positive_count)]
+    pub max_connections: u64,
+
+    /// Time to read a request, and time after which an idle connection is closed
+    #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
+    pub read_timeout: Duration,
+
+    /// Title of the web pages
+    #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
+    pub page_title: String,
+
+    /// Origins that may call the API from a browser: a regular expression, anchored at both ends
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*", value_parser = anchored_regex)]
+    pub cors_origin: Regex,
+}
+
+/// Where samples live.
+#[derive(Clone, Debug, Args)]
+pub struct StorageArgs {
+    /// Folder for the write-ahead log, the catalogue and, without object_store in the configuration, the blocks
+    /// [alias: --storage.tsdb.path]
+    #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
+    pub path: PathBuf,
+
+    /// The window: how much time a block covers when it is cut from the head
+    #[arg(long = "storage.tsdb.min-block-duration", value_name = "DURATION", default_value = "2h",
+          value_parser = positive_duration)]
+    pub min_block_duration: Duration,
+
+    /// The most time that a merged block covers [default: a tenth of the retention, at most 31d]
+    #[arg(long = "storage.tsdb.max-block-duration", value_name = "DURATION", value_parser = positive_duration)]
+    pub max_block_duration: Option<Duration>,
+
+    /// How long samples are kept; 0s is for ever. storage.tsdb.retention.time in the configuration goes first
+    #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = duration)]
+    pub retention_time: Option<Duration>,
+
+    /// The most bytes of blocks, such as 512GB; 0 is no limit. storage.tsdb.retention.size in the configuration goes first
+    #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", value_parser = byte_size)]
+    pub retention_size: Option<ByteSize>,
+
+    /// Samples in the answer to one remote read; 0 is no limit, streamed answers have none
+    #[arg(long = "storage.remote.read-sample-limit", value_name = "N", default_value = "50000000", value_parser = count)]
+    pub read_sample_limit: u64,
+
+    /// Remote reads at a time; 0 is no limit
+    #[arg(long = "storage.remote.read-concurrent-limit", value_name = "N", default_value = "10", value_parser = count)]
+    pub read_concurrent_limit: u64,
+
+    /// Bytes in one frame of a streamed remote read
+    #[arg(long = "storage.remote.read-max-bytes-in-frame", value_name = "N", default_value = "1048576",
+          value_parser = positive_count)]
+    pub read_max_bytes_in_frame: u64,
+}
+
+/// What a query may cost.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArgs {
+    /// How far back an instant selector looks for a sample
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
+    pub lookback_delta: Duration,
+
+    /// Time after which a query ends with an error
+    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = positive_duration)]
+    pub timeout: Duration,
+
+    /// Samples that one query may hold in memory
+    #[arg(long = "query.max-samples", value_name = "N", default_value = "50000000", value_parser = positive_count)]
+    pub max_samples: u64,
+
+    /// Queries at a time; more wait
+    #[arg(long = "query.max-concurrency", value_name = "N", default_value = "20", value_parser = positive_count)]
+    pub max_concurrency: u64,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// Least severity that is logged. runtime.log_level in the configuration goes first
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub level: LogLevel,
+
+    /// Form of a line
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    pub format: LogFormat,
+}
+
+/// The least severity that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What an operator may want to know.
+    Info,
+    /// What may need attention.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `time=… level=INFO source=… msg=… key=value`
+    Logfmt,
+    /// An object a line with the same keys.
+    Json,
+}
+
+impl ServerArgs {
+    /// Every flag by its long name with the text of its value, for `/api/v1/status/flags`.
+    pub fn flags(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
+    /// The features that `--enable-feature` names.
+    pub fn features(&self) -> Features {
+        Features::new(&self.enable_feature)
+    }
+
+    /// What to log at start: flags without effect, unknown features.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.inert.warnings.clone();
+        warnings.extend(self.features().warnings());
+        warnings
+    }
+
+    /// What single flags cannot say: how they fit together.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let storage = &self.storage;
+        if storage.max_block_duration.is_some_and(|max| max < storage.min_block_duration) {
+            return Err("--storage.tsdb.max-block-duration is shorter than --storage.tsdb.min-block-duration".into());
+        }
+        if !self.roles.is_all() {
+            let missing = "running some roles alone comes with the cluster; leave --roles away or say all";
+            return Err(format!("--roles: this release runs all roles in one process: {missing}"));
+        }
+        Ok(())
+    }
+}
+
+impl WebArgs {
+    /// The prefix of all endpoints: empty or `/path`, without a slash at the end.
+    pub fn route_prefix(&self) -> String {
+        let of_url = || self.external_url.as_ref().map(|url| url.path().to_string());
+        let path = self.route_prefix.clone().or_else(of_url).unwrap_or_default();
+        match path.trim_matches('/') {
+            "" => String::new(),
+            path => format!("/{path}"),
+        }
+    }
+
+    /// The URL under which users reach the server: the given one, else the machine's name and the first listener's port.
+    /// Never ends with a slash.
+    pub fn external_url(&self) -> String {
+        match &self.external_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_string(),
+            None => {
+                let port = self.listen_address.first().map_or(9090, |address| address.port);
+                format!("http://{}:{port}", host_name())
+            }
+        }
+    }
+}
+
+fn host_name() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match read.trim() {
+        "" => "localhost".into(),
+        name => name.to_string(),
+    }
+}
+
+/// Whether an argument is a switch: its value can be left away.
+pub(super) fn is_switch(arg: &Arg) -> bool {
+    arg.get_num_args().is_some_and(|range| range.min_values() == 0)
+}
+
+fn external_url(text: &str) -> Result<Url, String> {
+    if text.starts_with(['"', '\'']) {
+        return Err("must not begin or end with quotes".into());
+    }
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        scheme => Err(format!("unsupported scheme {scheme:?}: http or https is needed")),
+    }
+}
+
+fn anchored_regex(text: &str) -> Result<Regex, String> {
+    Regex::new(&format!("^(?s:{text})$")).map_err(|error| error.to_string())
+}

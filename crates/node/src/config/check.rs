@@ -1,0 +1,301 @@
+//! What single fields cannot say: checks across fields and sections, inheritance, and the warnings.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use pharos_agent::config::{GlobalConfig, RelabelConfig, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
+use pharos_agent::relabel::RelabelRule;
+use pharos_model::TenantId;
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::source::Step::{self, Field, Item};
+use super::source::SourceMap;
+use super::{Config, Environment, Loaded, expand, files, limits, yaml};
+
+/// A file that is being checked.
+struct Checked<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+/// A file of `scrape_config_files`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct ScrapeFile {
+    scrape_configs: Vec<ScrapeConfig>,
+}
+
+/// Checks a parsed configuration, fills in what is inherited and collects warnings.
+pub(super) fn complete(loaded: &mut Loaded, file: &Path, environment: Environment<'_>) -> Result<(), ConfigError> {
+    let text = std::mem::take(&mut loaded.raw_text);
+    let checked = Checked { file, text: &text };
+    checked.global(loaded, environment)?;
+    checked.scrape(loaded)?;
+    checked.storage_and_limits(&mut loaded.config)?;
+    checked.unserved(&loaded.config)?;
+    warn_of_unserved(loaded);
+    loaded.raw_text = text;
+    Ok(())
+}
+
+/// `scrape_configs[1].relabel_configs`.
+fn printed(path: &[Step<'_>]) -> String {
+    path.iter().fold(String::new(), |mut out, step| {
+        match step {
+            Field(name) if out.is_empty() => out.push_str(name),
+            Field(name) => out.push_str(&format!(".{name}")),
+            Item(index) => out.push_str(&format!("[{index}]")),
+        }
+        out
+    })
+}
+
+impl Checked<'_> {
+    /// An error at the value at the end of the path.
+    fn error(&self, path: &[Step<'_>], reason: impl Display) -> ConfigError {
+        let place = SourceMap::new(self.text, yaml::options()).place_of(path);
+        ConfigError::at(self.file, place, format!("{}: {reason}", printed(path)))
+    }
+
+    /// An error about the section at the end of the path, at the field that the reason names.
+    fn error_in(&self, path: &[Step<'_>], reason: impl Display) -> ConfigError {
+        let reason = reason.to_string();
+        let (place, field) = SourceMap::new(self.text, yaml::options()).field_named_in(path, &reason);
+        let field = field.map_or(String::new(), |field| format!(".{field}"));
+        ConfigError::at(self.file, place, format!("{}{field}: {reason}", printed(path)))
+    }
+
+    fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+
+    fn global(&self, loaded: &mut Loaded, environment: Environment<'_>) -> Result<(), ConfigError> {
+        let global = &mut loaded.config.global;
+        let mut unset = Vec::new();
+        for value in global.external_labels.values_mut() {
+            *value = expand::expand(value, environment, &mut unset);
+        }
+        let of_variable = |name| format!("global.external_labels: the environment variable {name:?} is empty or not set");
+        loaded.warnings.extend(unset.into_iter().map(of_variable));
+        let resolved = std::mem::take(global).resolve();
+        *global = resolved.map_err(|error| self.error_in(&[Field("global")], error))?;
+        global.set_directory(self.folder());
+        Ok(())
+    }
+
+    fn scrape(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
+        let mut jobs = BTreeMap::new();
+        let global = loaded.config.global.clone();
+        for (index, section) in loaded.config.scrape_configs.iter_mut().enumerate() {
+            loaded.scrape.push(Arc::new(self.scrape_section(index, section, &global, &mut jobs)?));
+        }
+        for (index, pattern) in loaded.config.scrape_config_files.clone().iter().enumerate() {
+            let path = [Field("scrape_config_files"), Item(index)];
+            files::check_pattern(pattern).map_err(|reason| self.error(&path, reason))?;
+            let found = files::find(self.folder(), pattern).map_err(|error| self.error(&path, error))?;
+            if found.is_empty() {
+                loaded.warnings.push(format!("{}: no file matches {pattern:?}", printed(&path)));
+            }
+            for file in found {
+                let text = yaml::read(&file)?;
+                let more: ScrapeFile = yaml::parse(&file, &text)?;
+                let checked = Checked { file: &file, text: &text };
+                for (index, mut section) in more.scrape_configs.into_iter().enumerate() {
+                    loaded.scrape.push(Arc::new(checked.scrape_section(index, &mut section, &global, &mut jobs)?));
+                    loaded.config.scrape_configs.push(section);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks one scrape section and writes into it what it inherits. `jobs` has the names so far and where they are.
+    fn scrape_section(
+        &self,
+        index: usize,
+        section: &mut ScrapeConfig,
+        global: &GlobalConfig,
+        jobs: &mut BTreeMap<String, String>,
+    ) -> Result<ResolvedScrapeConfig, ConfigError> {
+        let path = [Field("scrape_configs"), Item(index)];
+        let own = |field| [path[0], path[1], Field(field)];
+        if section.job_name.is_empty() {
+            return Err(self.error(&path, "job_name is missing or empty"));
+        }
+        let here = format!("{} of {}", printed(&path), self.file.display());
+        if let Some(first) = jobs.insert(section.job_name.clone(), here) {
+            let reason = format!("{:?} is already the name of {first}", section.job_name);
+            return Err(self.error(&own("job_name"), reason));
+        }
+        section.set_directory(self.folder());
+        let scheme = section.metric_name_validation_scheme.or(global.metric_name_validation_scheme).unwrap_or_default();
+        for (field, rules) in [
+            ("relabel_configs", &section.relabel_configs),
+            ("metric_relabel_configs", &section.metric_relabel_configs),
+        ] {
+            let rules: Vec<Option<&RelabelConfig>> = rules.iter().map(Option::as_ref).collect();
+            self.relabelling(&own(field), &rules, scheme)?;
+        }
+        let resolved = section.validate(global).map_err(|error| self.error_in(&path, error))?;
+        section.scrape_interval = resolved.scrape_interval;
+        section.scrape_timeout = resolved.scrape_timeout;
+        section.scrape_protocols = Some(resolved.protocols.clone());
+        Ok(resolved)
+    }
+
+    fn relabelling(
+        &self,
+        path: &[Step<'_>; 3],
+        rules: &[Option<&RelabelConfig>],
+        scheme: ValidationScheme,
+    ) -> Result<(), ConfigError> {
+        for (index, rule) in rules.iter().enumerate() {
+            let path = [path[0], path[1], path[2], Item(index)];
+            let rule = rule.ok_or_else(|| self.error(&path, "an empty relabelling rule"))?;
+            RelabelRule::new(rule.clone(), scheme).map_err(|error| self.error_in(&path, error))?;
+        }
+        Ok(())
+    }
+
+    fn storage_and_limits(&self, config: &mut Config) -> Result<(), ConfigError> {
+        let tsdb = &config.storage.tsdb;
+        let path = [Field("storage"), Field("tsdb"), Field("retention"), Field("percentage")];
+        if tsdb.retention.percentage.is_some_and(|share| !(0.0..=100.0).contains(&share)) {
+            return Err(self.error(&path, "must be from 0 to 100"));
+        }
+        let defaults = &mut config.limits.defaults;
+        if let Some(window) = tsdb.out_of_order_time_window
+            && defaults.out_of_order_time_window == limits::DEFAULT_WINDOW
+        {
+            defaults.out_of_order_time_window = window;
+        }
+        if let Some(exemplars) = &config.storage.exemplars {
+            defaults.max_exemplars = exemplars.max_exemplars;
+        }
+        for tenant in config.limits.overrides.keys() {
+            let path = [Field("limits"), Field("overrides"), Field(tenant)];
+            TenantId::new(tenant).map_err(|error| self.error(&path, error))?;
+        }
+        let otlp = &config.otlp;
+        if otlp.promote_all_resource_attributes && !otlp.promote_resource_attributes.is_empty() {
+            let path = [Field("otlp"), Field("promote_resource_attributes")];
+            return Err(self.error(&path, "cannot be given with promote_all_resource_attributes"));
+        }
+        Ok(())
+    }
+
+    /// Checks the sections that a later release serves.
+    fn unserved(&self, config: &Config) -> Result<(), ConfigError> {
+        for (index, pattern) in config.rule_files.iter().enumerate() {
+            let path = [Field("rule_files"), Item(index)];
+            files::check_pattern(pattern).map_err(|reason| self.error(&path, reason))?;
+        }
+        let mut names = BTreeMap::new();
+        for (index, remote) in config.remote_write.iter().enumerate() {
+            self.remote("remote_write", index, &remote.url, &remote.name, &mut names)?;
+            let path = [Field("remote_write"), Item(index), Field("protobuf_message")];
+            if !["prometheus.WriteRequest", "io.prometheus.write.v2.Request"].contains(&remote.protobuf_message.as_str()) {
+                let reason = "must be prometheus.WriteRequest or io.prometheus.write.v2.Request";
+                return Err(self.error(&path, reason));
+            }
+            let rules: Vec<_> = remote.write_relabel_configs.iter().map(Some).collect();
+            self.relabelling(&[path[0], path[1], Field("write_relabel_configs")], &rules, ValidationScheme::default())?;
+        }
+        names.clear();
+        for (index, remote) in config.remote_read.iter().enumerate() {
+            self.remote("remote_read", index, &remote.url, &remote.name, &mut names)?;
+        }
+        for (index, manager) in config.alerting.alertmanagers.iter().enumerate() {
+            let path = |field| [Field("alerting"), Field("alertmanagers"), Item(index), Field(field)];
+            if manager.api_version != "v2" {
+                return Err(self.error(&path("api_version"), "must be v2"));
+            }
+            if !["http", "https"].contains(&manager.scheme.as_str()) {
+                return Err(self.error(&path("scheme"), "must be http or https"));
+            }
+        }
+        self.tracing(config)
+    }
+
+    fn remote(
+        &self,
+        section: &str,
+        index: usize,
+        url: &str,
+        name: &str,
+        names: &mut BTreeMap<String, usize>,
+    ) -> Result<(), ConfigError> {
+        let path = [Field(section), Item(index)];
+        if url.is_empty() {
+            return Err(self.error(&path, "url is missing or empty"));
+        }
+        let is_http = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !url::Url::parse(url).is_ok_and(|url| is_http(&url)) {
+            return Err(self.error(&[path[0], path[1], Field("url")], "not a URL of http or https"));
+        }
+        match names.insert(name.to_string(), index) {
+            Some(first) if !name.is_empty() => {
+                let path = [path[0], path[1], Field("name")];
+                Err(self.error(&path, format!("{name:?} is already the name of {section}[{first}]")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tracing(&self, config: &Config) -> Result<(), ConfigError> {
+        let Some(tracing) = &config.tracing else { return Ok(()) };
+        let field = |name| [Field("tracing"), Field(name)];
+        if tracing.endpoint.is_empty() {
+            return Err(self.error(&[Field("tracing")], "endpoint is missing or empty"));
+        }
+        if !["http", "grpc"].contains(&tracing.client_type.as_str()) {
+            return Err(self.error(&field("client_type"), "must be http or grpc"));
+        }
+        if !["", "gzip"].contains(&tracing.compression.as_str()) {
+            return Err(self.error(&field("compression"), "must be gzip or left away"));
+        }
+        match (0.0..=1.0).contains(&tracing.sampling_fraction) {
+            true => Ok(()),
+            false => Err(self.error(&field("sampling_fraction"), "must be from 0 to 1")),
+        }
+    }
+}
+
+/// Names what is configured and has no effect.
+fn warn_of_unserved(loaded: &mut Loaded) {
+    let config = &loaded.config;
+    let tsdb = &config.storage.tsdb;
+    let unserved = [
+        ("rule_files", "rules are not evaluated yet", !config.rule_files.is_empty()),
+        ("alerting", "alerts are not sent yet", config.alerting != Default::default()),
+        ("remote_write", "samples are not forwarded yet", !config.remote_write.is_empty()),
+        ("remote_read", "other servers are not asked yet", !config.remote_read.is_empty()),
+        ("tracing", "traces are not sent yet", config.tracing.is_some()),
+        ("global.query_log_file", "queries are not logged yet", config.global.query_log_file.is_some()),
+        (
+            "global.scrape_failure_log_file",
+            "failed scrapes are not logged yet",
+            config.global.scrape_failure_log_file.is_some(),
+        ),
+        ("runtime.gogc", "it is about the Go runtime", config.runtime.gogc.is_some()),
+        ("storage.tsdb.retention.percentage", "it is not supported yet", tsdb.retention.percentage.is_some()),
+        (
+            "storage.tsdb.stale_series_compaction_threshold",
+            "stale series leave the head with their window",
+            tsdb.stale_series_compaction_threshold.is_some(),
+        ),
+    ];
+    for (section, reason, _) in unserved.into_iter().filter(|(_, _, is_set)| *is_set) {
+        loaded.warnings.push(format!("{section} has no effect: {reason}"));
+    }
+    for section in &config.scrape_configs {
+        let names = section.unsupported();
+        if !names.is_empty() {
+            let names = names.join(", ");
+            loaded.warnings.push(format!("scrape job {:?}: {names}: not supported yet, without effect", section.job_name));
+        }
+    }
+}

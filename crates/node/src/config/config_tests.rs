@@ -1,0 +1,144 @@
+//! Tests of good configurations: defaults, inheritance, variables, further files, printing, limits.
+
+use std::fs;
+
+use pharos_model::TenantId;
+
+use super::*;
+
+fn load(text: &str) -> Loaded {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prometheus.yml");
+    fs::write(&file, text).unwrap();
+    Config::load_with(&file, &|name| (name == "REGION").then(|| "eu-1".into())).unwrap()
+}
+
+#[test]
+fn an_empty_file_has_all_defaults() {
+    for text in ["", "# nothing\n\n", "---\n", "\u{feff}# bom\n", "{}\n", "global:\nscrape_configs:\n"] {
+        let loaded = load(text);
+        assert_eq!(loaded.config.global.scrape_interval, PromDuration::from_secs(60), "{text:?}");
+        assert_eq!(loaded.config.global.scrape_timeout, PromDuration::from_secs(10));
+        assert!(loaded.scrape.is_empty() && loaded.warnings.is_empty());
+        assert_eq!(loaded.raw_text, text);
+    }
+}
+
+#[test]
+fn without_a_file_the_server_scrapes_itself() {
+    let loaded = Config::without_file(9091).unwrap();
+    assert_eq!(loaded.scrape.len(), 1);
+    assert_eq!(loaded.scrape[0].job_name, "pharos");
+    assert_eq!(loaded.scrape[0].scrape_interval, PromDuration::from_secs(15));
+    assert_eq!(loaded.scrape[0].static_configs[0].targets, ["localhost:9091"]);
+}
+
+#[test]
+fn a_usual_file_of_prometheus() {
+    let loaded = load(
+        r#"
+global:
+  scrape_interval: 15s
+  evaluation_interval: 15s
+  external_labels:
+    region: ${REGION}
+    replica: "$NONE$$"
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: ["alertmanager:9093"]
+rule_files:
+  - "first.rules"
+scrape_configs:
+  - job_name: prometheus
+    static_configs:
+      - targets: ["localhost:9090"]
+        labels: {app: prometheus, version: 1.10}
+  - job_name: node
+    scrape_interval: 5s
+    kubernetes_sd_configs:
+      - role: node
+    relabel_configs:
+      - source_labels: [__address__]
+        regex: "(.*):.*"
+        target_label: host
+remote_write:
+  - url: http://user:pw@mimir:8080/api/v1/push
+    basic_auth: {username: me, password: hunter2}
+    queue_config: {max_shards: 5}
+storage:
+  tsdb:
+    out_of_order_time_window: 30m
+"#,
+    );
+    let labels = &loaded.config.global.external_labels;
+    assert_eq!((labels["region"].as_str(), labels["replica"].as_str()), ("eu-1", "$"));
+    assert_eq!(loaded.scrape[0].scrape_timeout, PromDuration::from_secs(10));
+    assert_eq!(loaded.scrape[0].static_configs[0].labels["version"], "1.10");
+    assert_eq!(loaded.scrape[1].scrape_timeout, PromDuration::from_secs(5));
+    assert_eq!(
+        loaded.config.limits.of_tenant(&TenantId::default()).out_of_order_time_window,
+        PromDuration::from_secs(1800)
+    );
+    assert_eq!(
+        loaded.warnings,
+        [
+            "global.external_labels: the environment variable \"NONE\" is empty or not set",
+            "rule_files has no effect: rules are not evaluated yet",
+            "alerting has no effect: alerts are not sent yet",
+            "remote_write has no effect: samples are not forwarded yet",
+            "scrape job \"node\": kubernetes_sd_configs: not supported yet, without effect",
+        ]
+    );
+    let yaml = loaded.config.to_yaml();
+    for part in ["password: <secret>", "xxxxx@mimir", "scrape_timeout: 5s", "max_shards: 5", "capacity: 10000"] {
+        assert!(yaml.contains(part), "{part} is not in\n{yaml}");
+    }
+    assert!(!yaml.contains("hunter2") && !yaml.contains(":pw@"), "{yaml}");
+}
+
+#[test]
+fn what_is_printed_loads_again() {
+    let first = load(
+        "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [b:1]}]\n  body_size_limit: 1MB\n\
+         limits: {max_head_memory: 4GB, overrides: {team-a: {max_series: 5}}}\nremote_read: [{url: 'http://x'}]\n",
+    );
+    let second = load(&first.config.to_yaml());
+    assert_eq!(first.config, second.config);
+}
+
+#[test]
+fn tenants_have_defaults_and_overrides() {
+    let loaded = load(
+        "limits:\n  defaults: {max_series: 100, max_labels: 30}\n  overrides:\n    team-a: {max_series: 0}\n    \
+         team-b: {out_of_order_time_window: 1d}\nstorage: {exemplars: {max_exemplars: 7}}\n",
+    );
+    let of = |name: &str| loaded.config.limits.of_tenant(&TenantId::new(name).unwrap());
+    assert_eq!((of("x").max_series, of("x").max_labels, of("x").max_exemplars), (100, 30, 7));
+    assert_eq!((of("team-a").max_series, of("team-a").max_labels), (0, 30));
+    assert_eq!(of("team-b").out_of_order_time_window, PromDuration::from_secs(86_400));
+    assert_eq!(of("team-a").out_of_order_time_window, PromDuration::from_secs(7200));
+}
+
+#[test]
+fn further_scrape_files_are_read_from_the_folder_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("p.yml", "scrape_config_files: ['more_*.yml', none.yml]\nscrape_configs: [{job_name: a}]\n");
+    write("more_2.yml", "scrape_configs: [{job_name: c}]\n");
+    write("more_1.yml", "scrape_configs:\n- job_name: b\n  basic_auth: {username: u, password_file: pw}\n");
+    let loaded = Config::load(&folder.path().join("p.yml")).unwrap();
+    let jobs: Vec<&str> = loaded.scrape.iter().map(|section| section.job_name.as_str()).collect();
+    assert_eq!(jobs, ["a", "b", "c"]);
+    let password_file = loaded.scrape[1].http.basic_auth.as_ref().unwrap().password_file.clone().unwrap();
+    assert_eq!(password_file, folder.path().join("pw"));
+    assert_eq!(loaded.warnings, ["scrape_config_files[1]: no file matches \"none.yml\""]);
+
+    write("more_2.yml", "# a comment\nscrape_configs: [{job_name: b}]\n");
+    let error = Config::load(&folder.path().join("p.yml")).unwrap_err().to_string();
+    let folder = format!("{}/", folder.path().display());
+    assert_eq!(
+        error.replace(&folder, ""),
+        "more_2.yml:2:29: scrape_configs[0].job_name: \"b\" is already the name of scrape_configs[0] of more_1.yml"
+    );
+}

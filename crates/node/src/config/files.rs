@@ -1,0 +1,63 @@
+//! File patterns of `scrape_config_files` and `rule_files`: a path whose last part may hold `*`.
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// What is wrong with a pattern, if anything.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
+    let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match pattern {
+        "" => Err("a file pattern is empty".into()),
+        _ if folder.contains('*') => Err(format!("invalid file pattern {pattern:?}: '*' may stand in the last part only")),
+        _ => Ok(()),
+    }
+}
+
+/// The files that a pattern names, relative to the configuration file's folder, by name. None is no mistake.
+pub(super) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
+    let path = folder.join(pattern);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    if !name.contains('*') {
+        return Ok(if path.exists() { vec![path] } else { Vec::new() });
+    }
+    let parts: Vec<String> = name.split('*').map(regex::escape).collect();
+    let Ok(wanted) = Regex::new(&format!("^(?s:{})$", parts.join(".*"))) else { return Ok(Vec::new()) };
+    let entries = match std::fs::read_dir(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| wanted.is_match(name)) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert!(check_pattern("a/b*.yml").is_ok() && check_pattern("rules.yml").is_ok());
+        assert!(check_pattern("a*/b.yml").is_err() && check_pattern("").is_err());
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yml", "a.yml", "c.json"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names = |pattern: &str| -> Vec<String> {
+            let found = find(folder.path(), pattern).unwrap();
+            found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(names("*.yml"), ["a.yml", "b.yml"]);
+        assert_eq!(names("c.json"), ["c.json"]);
+        assert!(names("none.yml").is_empty() && names("no/such/*.yml").is_empty());
+    }
+}

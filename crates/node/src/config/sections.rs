@@ -1,0 +1,175 @@
+//! The small sections: `runtime`, `storage`, `otlp` and `tracing`.
+
+use std::collections::BTreeMap;
+
+use pharos_agent::config::{ByteSize, PromDuration, TlsConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::LogLevel;
+
+/// The section `runtime`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// A setting of the Go runtime without effect here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gogc: Option<i64>,
+    /// Least severity that is logged. Default: what `--log.level` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// The section `storage`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Samples.
+    pub tsdb: TsdbConfig,
+    /// Exemplars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemplars: Option<ExemplarsConfig>,
+}
+
+/// `storage.tsdb`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TsdbConfig {
+    /// How far behind the newest sample of its tenant a sample may be. Default: what `limits` says, 2h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_order_time_window: Option<PromDuration>,
+    /// Share of stale series at which Prometheus compacts its head early; without effect here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_series_compaction_threshold: Option<f64>,
+    /// How long and how much is kept.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub retention: RetentionConfig,
+}
+
+/// `storage.tsdb.retention`. Each goes before the flag of the same name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// How long samples are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<PromDuration>,
+    /// The most bytes of blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteSize>,
+    /// The most of the disk that blocks may take, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentage: Option<f64>,
+}
+
+/// `storage.exemplars`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExemplarsConfig {
+    /// Exemplars that are kept a tenant, the newest. Default 100000.
+    pub max_exemplars: u64,
+}
+
+impl Default for ExemplarsConfig {
+    fn default() -> Self {
+        ExemplarsConfig { max_exemplars: 100_000 }
+    }
+}
+
+/// How names of OTLP become names of metrics and labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum TranslationStrategy {
+    /// Characters outside `[a-zA-Z0-9_:]` become `_`; units and `_total` are appended.
+    #[default]
+    UnderscoreEscapingWithSuffixes,
+    /// As above, nothing is appended.
+    UnderscoreEscapingWithoutSuffixes,
+    /// Names stay; units and `_total` are appended.
+    NoUTF8EscapingWithSuffixes,
+    /// Names stay as they are.
+    NoTranslation,
+}
+
+/// The section `otlp`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpConfig {
+    /// Whether every resource attribute becomes a label. Default false.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub promote_all_resource_attributes: bool,
+    /// Resource attributes that do not become labels when all others do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore_resource_attributes: Vec<String>,
+    /// Resource attributes that become labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub promote_resource_attributes: Vec<String>,
+    /// How names are translated.
+    pub translation_strategy: TranslationStrategy,
+    /// Whether `service.name`, `service.namespace` and `service.instance.id` also go to `target_info`. Default false.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub keep_identifying_resource_attributes: bool,
+    /// Whether explicit-bucket histograms become native ones with custom buckets. Default false.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub convert_histograms_to_nhcb: bool,
+    /// Whether name, version, schema URL and attributes of the scope become labels. Default false.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub promote_scope_metadata: bool,
+    /// Whether labels that begin with `_` get the prefix `key`. Default true.
+    pub label_name_underscore_sanitization: bool,
+    /// Whether several underscores in a row stay in label names. Default true.
+    pub label_name_preserve_multiple_underscores: bool,
+}
+
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        OtlpConfig {
+            promote_all_resource_attributes: false,
+            ignore_resource_attributes: Vec::new(),
+            promote_resource_attributes: Vec::new(),
+            translation_strategy: TranslationStrategy::default(),
+            keep_identifying_resource_attributes: false,
+            convert_histograms_to_nhcb: false,
+            promote_scope_metadata: false,
+            label_name_underscore_sanitization: true,
+            label_name_preserve_multiple_underscores: true,
+        }
+    }
+}
+
+/// The section `tracing`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracingConfig {
+    /// `http` or `grpc`. Default grpc.
+    pub client_type: String,
+    /// Where traces are sent.
+    pub endpoint: String,
+    /// Share of requests that are traced, 0 to 1.
+    pub sampling_fraction: f64,
+    /// Whether TLS is left away.
+    pub insecure: bool,
+    /// TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+    /// Headers that are added.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// `gzip` or nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub compression: String,
+    /// How long sending may take. Default 10s.
+    pub timeout: PromDuration,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        TracingConfig {
+            client_type: "grpc".into(),
+            endpoint: String::new(),
+            sampling_fraction: 0.0,
+            insecure: false,
+            tls_config: None,
+            headers: BTreeMap::new(),
+            compression: String::new(),
+            timeout: PromDuration::from_secs(10),
+        }
+    }
+}

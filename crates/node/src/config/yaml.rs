@@ -1,0 +1,127 @@
+//! From YAML text to a section's type, with errors that say where and what. Bounded in size, nesting and anchors.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::options::NonFiniteFloatPolicy;
+use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter};
+
+use super::error::{ConfigError, Place};
+use super::source::SourceMap;
+use crate::text::{clip, nearest};
+
+/// Bytes of a configuration file; thousands of scrape sections fit in a tenth of it.
+pub(super) const MAX_FILE_BYTES: u64 = 32 << 20;
+const MAX_NODES: usize = 2_000_000;
+const MAX_ALIASED_NODES: usize = 200_000;
+const MAX_DEPTH: usize = 48;
+
+/// How configuration files are read.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 2 * MAX_NODES,
+            max_nodes: MAX_NODES,
+            max_depth: MAX_DEPTH,
+            max_documents: 2,
+            max_aliases: 10_000,
+            max_anchors: 10_000,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_ALIASED_NODES,
+            max_replay_stack_depth: 16,
+        },
+        emit_comments: false,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    }
+}
+
+/// Reads a file's text; errors name the file and, for what is not UTF-8, the place.
+pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
+    use std::io::Read;
+    let unreadable = |error: std::io::Error| ConfigError::at(file, None, format!("cannot be read: {error}"));
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::at(file, None, format!("larger than {} MiB", MAX_FILE_BYTES >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let last_line = valid.rsplit('\n').next().unwrap_or_default();
+        let line = valid.matches('\n').count() as u64 + 1;
+        let column = last_line.chars().count() as u64 + 1;
+        ConfigError::at(file, Some(Place { line, column }), "not UTF-8 text")
+    })
+}
+
+/// Whether nothing but comments and empty lines is there.
+fn is_empty(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
+}
+
+/// Parses a file's text; an empty one has all defaults.
+pub(super) fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, ConfigError> {
+    if is_empty(text) {
+        return Ok(T::default());
+    }
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(file, text, &error))
+}
+
+/// Says where an error is and which field it concerns.
+fn explain(file: &Path, text: &str, error: &Error) -> ConfigError {
+    let mut error = error.without_snippet();
+    while let Error::AliasError { error: inner, .. } = error {
+        error = inner.without_snippet();
+    }
+    let location = error.location().filter(|location| location.line() > 0);
+    let place = location.map(|location| Place { line: location.line(), column: location.column() });
+    if let Some(place) = place.filter(|place| is_indented_by_tab(text, *place)) {
+        return ConfigError::at(file, Some(place), "a tab cannot indent YAML, use spaces");
+    }
+    let source = SourceMap::new(text, options());
+    let field = place.and_then(|place| match error {
+        Error::SerdeUnknownField { .. } | Error::DuplicateMappingKey { .. } => source.key_at(place),
+        _ => source.value_at(place).or_else(|| source.key_at(place)),
+    });
+    let reason = reason(error);
+    let reason = match field {
+        Some(field) => format!("{field}: {reason}"),
+        None => reason,
+    };
+    ConfigError::at(file, place, reason)
+}
+
+fn is_indented_by_tab(text: &str, place: Place) -> bool {
+    let lines = text.lines().skip(place.line.saturating_sub(2) as usize).take(2);
+    let mut indents = lines.map(|line| &line[..line.len() - line.trim_start().len()]);
+    indents.any(|indent| indent.contains('\t'))
+}
+
+fn reason(error: &Error) -> String {
+    match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            let meant = nearest(field, expected.iter().copied());
+            meant.map_or("unknown field".into(), |meant| format!("unknown field, did you mean {meant:?}?"))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            let known = expected.join(", ");
+            format!("unknown value {:?}; it is one of {known}", clip(variant, 64))
+        }
+        Error::SerdeInvalidType { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
+        Error::SerdeInvalidValue { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
+        Error::SerdeMissingField { field, .. } => format!("field {field:?} is missing"),
+        Error::InvalidScalar { ty, .. } => format!("not a valid {ty}"),
+        Error::Unexpected { expected, .. } => format!("expected {expected}"),
+        Error::NullIntoString { .. } => "expected a string, found nothing".into(),
+        Error::DuplicateMappingKey { .. } => "given twice".into(),
+        Error::Message { msg, .. } => msg.clone(),
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => "anchors and aliases expand to more than is allowed".into(),
+        other => DefaultMessageFormatter.format_message(other).replace('\n', " "),
+    }
+}

@@ -1,0 +1,5 @@
+//! `pharos tool`: each tool writes to the stream that it is given and says whether all is well.
+
+mod check_config;
+
+pub use check_config::check_config;
