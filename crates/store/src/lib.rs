@@ -1,1 +1,73 @@
 //! Answers queries from the blocks in object storage.
+//!
+//! The catalogue says which blocks live and what is deleted; nothing is listed. A query opens the blocks whose time and
+//! label filter fit, reads only the ranges that it needs, and merges them in the order of their sequences.
+
+mod mask;
+mod metrics;
+pub mod rebuild;
+mod set;
+mod source;
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use object_store::ObjectStore;
+use pharos_block::{BlockCache, BlockMeta};
+use pharos_meta::{BlockEntry, Meta};
+use pharos_model::SelectError;
+use tokio::runtime::Handle;
+
+use metrics::StoreMetrics;
+
+/// Settings of the store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Memory for what was read from blocks, bytes. Default: 256 MiB.
+    pub cache_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig { cache_bytes: 256 << 20 }
+    }
+}
+
+/// Descriptions of blocks that are kept decoded.
+const DECODED_BLOCKS: u64 = 10_000;
+
+/// The role.
+pub struct Store {
+    meta: Arc<Meta>,
+    objects: Arc<dyn ObjectStore>,
+    cache: Arc<BlockCache>,
+    decoded: Cache<String, Arc<BlockMeta>>,
+    runtime: Handle,
+    metrics: StoreMetrics,
+}
+
+impl Store {
+    /// Puts the role together. Reads run on `runtime`, while the asking thread waits.
+    pub fn create(
+        config: StoreConfig,
+        meta: Arc<Meta>,
+        objects: Arc<dyn ObjectStore>,
+        runtime: Handle,
+        registry: &prometheus::Registry,
+    ) -> Result<Arc<Store>, prometheus::Error> {
+        let cache = Arc::new(BlockCache::new(config.cache_bytes));
+        let metrics = StoreMetrics::register(registry, cache.clone())?;
+        let decoded = Cache::new(DECODED_BLOCKS);
+        Ok(Arc::new(Store { meta, objects, cache, decoded, runtime, metrics }))
+    }
+
+    fn describe(&self, entry: &BlockEntry) -> Result<Arc<BlockMeta>, SelectError> {
+        if let Some(known) = self.decoded.get(&entry.id) {
+            return Ok(known);
+        }
+        let unreadable = |e| SelectError::Storage(format!("catalogue entry of block {}: {e}", entry.id));
+        let meta = Arc::new(BlockMeta::from_bytes(entry.meta.as_bytes()).map_err(unreadable)?);
+        self.decoded.insert(entry.id.clone(), meta.clone());
+        Ok(meta)
+    }
+}

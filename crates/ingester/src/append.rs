@@ -1,0 +1,16 @@
+//! The write path: into the head, then wait until the log is durable.
+
+use async_trait::async_trait;
+use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
+use pharos_rpc::Ingest;
+
+use crate::Ingester;
+
+#[async_trait]
+impl Ingest for Ingester {
+    async fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
+        let (outcome, commit) = self.head.append(tenant, batch)?;
+        commit.await?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,96 @@
+//! Shipping: windows become blocks. [`policy`] decides, purely; [`ship`] does one window; this file is the loop around them.
+
+pub mod policy;
+mod ship;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::TenantId;
+use tokio::sync::watch;
+
+use crate::Ingester;
+use policy::{Action, Committed, FlushPolicy};
+pub use ship::FlushError;
+
+/// Longest wait before a failed flush is tried again.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Flushes windows as they end, until `shutdown` becomes true.
+pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
+    let mut backoff = Duration::ZERO;
+    loop {
+        let pause = ingester.config.interval + backoff;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        backoff = match round(&ingester).await {
+            Ok(()) => Duration::ZERO,
+            Err(error) => {
+                ingester.metrics.failures.inc();
+                let next = (backoff * 2).clamp(Duration::from_secs(1), MAX_BACKOFF);
+                tracing::warn!(%error, retry_in = ?next, "flushing failed; samples stay in memory and in the log until it succeeds");
+                next
+            }
+        };
+    }
+}
+
+/// Does what is due now, oldest window first; ends at the first failure.
+async fn round(ingester: &Arc<Ingester>) -> Result<(), FlushError> {
+    let policy = FlushPolicy::new(ingester.config.window_ms, ingester.config.grace);
+    let mut due: Vec<(TenantId, Action)> = Vec::new();
+    for tenant in ingester.head.tenants() {
+        let windows = ingester.head.windows(&tenant);
+        let actions = policy.decide(ingester.clock.now_ms(), &windows, &committed(ingester, &tenant));
+        due.extend(actions.into_iter().map(|action| (tenant.clone(), action)));
+    }
+    let mut waiting = due.iter().filter(|(_, action)| matches!(action, Action::Flush { .. })).count();
+    ingester.metrics.waiting_windows.set(waiting as i64);
+    for (tenant, action) in due {
+        match action {
+            Action::Flush { window } => {
+                ship::flush_window(ingester, &tenant, window).await?;
+                waiting -= 1;
+                ingester.metrics.waiting_windows.set(waiting as i64);
+            }
+            Action::Drop { window } => drop_window(ingester, tenant, window).await?,
+        }
+    }
+    Ok(())
+}
+
+/// When the newest block of each window of a tenant was made, from the block's ULID.
+fn committed(ingester: &Ingester, tenant: &TenantId) -> Committed {
+    let view = ingester.meta.view();
+    let mut newest = BTreeMap::new();
+    for block in view.catalogue.tenant(tenant.as_str()).iter().flat_map(|t| &t.blocks) {
+        let made = ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64);
+        let entry = newest.entry(block.window_start).or_insert(made);
+        *entry = made.max(*entry);
+    }
+    newest
+}
+
+async fn drop_window(ingester: &Arc<Ingester>, tenant: TenantId, window: i64) -> Result<(), FlushError> {
+    let shared = ingester.clone();
+    let freed = ship::blocking(move || Ok(shared.head.drop_flushed(&tenant, window)?)).await?;
+    tracing::debug!(window, freed, "flushed samples left memory");
+    Ok(())
+}
+
+impl Ingester {
+    /// Flushes every window of every tenant now, ended or not.
+    pub async fn flush_all(self: &Arc<Self>) -> Result<(), FlushError> {
+        for tenant in self.head.tenants() {
+            for window in self.head.windows(&tenant) {
+                if window.unflushed_samples > 0 {
+                    ship::flush_window(self, &tenant, window.start).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Decides which windows are flushed and which flushed ones leave memory. Pure: times and facts in, actions out.
+//!
+//! A window is flushed when it has ended and nothing was appended to it for a while, or at the latest half a window after its
+//! end; late samples follow the same rule, counted from the window's last block. Flushed samples leave memory when the
+//! grace period after their block has passed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_head::WindowInfo;
+
+/// When the newest block of a window was made, milliseconds since the epoch, by the window's start.
+pub type Committed = BTreeMap<i64, i64>;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Cut and ship the unflushed samples of the window.
+    Flush {
+        /// Its start.
+        window: i64,
+    },
+    /// Free the flushed samples of the window.
+    Drop {
+        /// Its start.
+        window: i64,
+    },
+}
+
+/// The times by which windows are flushed and dropped, all in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct FlushPolicy {
+    /// A window rests for so long before it is flushed.
+    settle: i64,
+    /// A window that never rests is flushed so long after its end or its last block.
+    at_the_latest: i64,
+    /// Flushed samples stay in memory for so long.
+    grace: i64,
+}
+
+impl FlushPolicy {
+    /// The policy for windows of `window_ms` milliseconds.
+    pub fn new(window_ms: i64, grace: Duration) -> Self {
+        FlushPolicy {
+            settle: (window_ms / 24).clamp(2_000, 300_000),
+            at_the_latest: (window_ms / 2).max(2_000),
+            grace: i64::try_from(grace.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// What is due at `now` for the windows of one tenant, oldest first.
+    pub fn decide(&self, now: i64, windows: &[WindowInfo], committed: &Committed) -> Vec<Action> {
+        let mut due = Vec::new();
+        for window in windows {
+            let block_made = committed.get(&window.start).copied();
+            if window.unflushed_samples > 0 && self.is_flush_due(now, window, block_made) {
+                due.push(Action::Flush { window: window.start });
+            }
+            // A flushed window without a block was removed by retention, or had nothing left to ship.
+            let grace_is_over = block_made.is_none_or(|made| now >= made.saturating_add(self.grace));
+            if window.flushed_samples > 0 && grace_is_over {
+                due.push(Action::Drop { window: window.start });
+            }
+        }
+        due
+    }
+
+    fn is_flush_due(&self, now: i64, window: &WindowInfo, block_made: Option<i64>) -> bool {
+        let rests = now.saturating_sub(window.newest_append_ms) >= self.settle;
+        let since = block_made.map_or(window.end, |made| made.max(window.end));
+        let overdue = now.saturating_sub(since) >= self.at_the_latest;
+        window.end <= now && (rests || overdue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: i64 = 7_200_000;
+
+    fn window(start: i64, unflushed: u64, flushed: u64, newest_append_ms: i64) -> WindowInfo {
+        WindowInfo {
+            start,
+            end: start + WINDOW,
+            unflushed_samples: unflushed,
+            flushed_samples: flushed,
+            bytes: 0,
+            newest_append_ms,
+            ever_flushed: flushed > 0,
+            cuts: 0,
+            flushed: 0,
+        }
+    }
+
+    fn policy() -> FlushPolicy {
+        FlushPolicy::new(WINDOW, Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn a_window_is_flushed_when_it_has_ended_and_rests() {
+        let w = [window(0, 1, 0, WINDOW)];
+        let none = Committed::new();
+        assert_eq!(policy().decide(WINDOW - 1, &w, &none), []);
+        assert_eq!(policy().decide(WINDOW + 299_999, &w, &none), []);
+        assert_eq!(policy().decide(WINDOW + 300_000, &w, &none), [Action::Flush { window: 0 }]);
+    }
+
+    #[test]
+    fn a_window_that_never_rests_is_flushed_at_the_latest_after_half_a_window() {
+        let now = WINDOW + WINDOW / 2;
+        assert_eq!(policy().decide(now - 1, &[window(0, 1, 0, now - 1)], &Committed::new()), []);
+        assert_eq!(policy().decide(now, &[window(0, 1, 0, now)], &Committed::new()), [Action::Flush { window: 0 }]);
+    }
+
+    #[test]
+    fn late_samples_wait_for_rest_or_half_a_window_after_the_last_block() {
+        let made = 10 * WINDOW;
+        let committed = Committed::from([(0, made)]);
+        let busy = |now| window(0, 5, 0, now);
+        assert_eq!(policy().decide(made + 1000, &[busy(made + 1000)], &committed), []);
+        let now = made + WINDOW / 2;
+        assert_eq!(policy().decide(now, &[busy(now)], &committed), [Action::Flush { window: 0 }]);
+    }
+
+    #[test]
+    fn flushed_samples_leave_memory_after_the_grace_period() {
+        let committed = Committed::from([(0, 5 * WINDOW)]);
+        let w = [window(0, 0, 9, 0)];
+        assert_eq!(policy().decide(5 * WINDOW + 3_599_999, &w, &committed), []);
+        assert_eq!(policy().decide(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0 }]);
+        assert_eq!(policy().decide(0, &w, &Committed::new()), [Action::Drop { window: 0 }]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_open_is_flushed_and_everything_old_is(
+            now in 0i64..100_000_000, starts in proptest::collection::vec((0i64..20, 0u64..3, 0i64..100_000_000), 0..10)
+        ) {
+            let windows: Vec<_> = starts.iter().map(|&(n, samples, t)| window(n * WINDOW, samples, 0, t.min(now))).collect();
+            let due = policy().decide(now, &windows, &Committed::new());
+            for w in &windows {
+                let flushes = due.contains(&Action::Flush { window: w.start });
+                prop_assert!(!flushes || w.end <= now);
+                let must = w.unflushed_samples > 0 && now >= w.end + WINDOW / 2;
+                prop_assert!(flushes || !must);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Metrics of the ingester.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+/// What shipping does.
+pub(crate) struct IngesterMetrics {
+    pub(crate) blocks: IntCounter,
+    pub(crate) block_bytes: IntCounter,
+    pub(crate) block_samples: IntCounter,
+    pub(crate) failures: IntCounter,
+    pub(crate) seconds: Histogram,
+    pub(crate) waiting_windows: IntGauge,
+}
+
+impl IngesterMetrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let seconds = Histogram::with_opts(
+            HistogramOpts::new("pharos_flush_duration_seconds", "Time to cut, upload and commit a window.")
+                .buckets(vec![0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
+        )?;
+        let waiting_windows =
+            IntGauge::new("pharos_flush_waiting_windows", "Ended windows whose samples are not in a block yet.")?;
+        registry.register(Box::new(seconds.clone()))?;
+        registry.register(Box::new(waiting_windows.clone()))?;
+        Ok(IngesterMetrics {
+            blocks: counter("pharos_flush_blocks_total", "Blocks that were committed.")?,
+            block_bytes: counter("pharos_flush_block_bytes_total", "Bytes of the blocks that were committed.")?,
+            block_samples: counter("pharos_flush_samples_total", "Samples in the blocks that were committed.")?,
+            failures: counter("pharos_flush_failures_total", "Flushes that failed and are tried again.")?,
+            seconds,
+            waiting_windows,
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Rebuilds a lost catalogue from the blocks' own footers. The only place that lists the bucket to learn what exists.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pharos_block::{BlockError, BlockMeta};
+use pharos_meta::{BlockEntry, Command, Meta, MetaError};
+use ulid::Ulid;
+
+/// Why a catalogue could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The bucket could not be listed.
+    #[error("listing the bucket: {0}")]
+    List(#[from] object_store::Error),
+    /// The catalogue did not take what was found.
+    #[error("catalogue: {0}")]
+    Meta(#[from] MetaError),
+}
+
+/// Commits every readable block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Damaged blocks are
+/// logged and left out. Of several blocks that cover the same window the first is the main one.
+pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta) -> Result<usize, RebuildError> {
+    let mut folders: BTreeMap<Ulid, Path> = BTreeMap::new();
+    let mut listing = objects.list(None);
+    while let Some(object) = listing.try_next().await? {
+        let parts: Vec<String> = object.location.parts().map(|part| part.as_ref().to_string()).collect();
+        if let [tenant, blocks, id, file] = parts.as_slice()
+            && blocks == "blocks"
+            && file == "data.parquet"
+            && let Ok(ulid) = Ulid::from_string(id)
+        {
+            folders.insert(ulid, Path::from_iter([tenant.as_str(), "blocks", id.as_str()]));
+        }
+    }
+    let mut rebuilt = 0;
+    for folder in folders.values() {
+        match BlockMeta::read_from_bucket(objects, folder).await {
+            Ok(block) => {
+                commit(meta, &block)?;
+                rebuilt += 1;
+            }
+            Err(error @ BlockError::Store(_)) => tracing::warn!(%folder, %error, "block could not be read, it is left out"),
+            Err(error) => tracing::error!(%folder, %error, "damaged block left out of the catalogue"),
+        }
+    }
+    Ok(rebuilt)
+}
+
+fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
+    let view = meta.view();
+    let known = view.catalogue.tenant(block.tenant.as_str());
+    let delta = known.is_some_and(|t| {
+        let overlaps = |b: &BlockEntry| b.window_start < block.window_end && block.window_start < b.window_end;
+        t.blocks.iter().any(|b| !b.delta && b.resolution_ms == block.resolution && overlaps(b))
+    });
+    let entry = BlockEntry {
+        id: block.id.to_string(),
+        window_start: block.window_start,
+        window_end: block.window_end,
+        min_t: block.min_t,
+        max_t: block.max_t,
+        shards: block.shards.clone(),
+        delta,
+        sequence: 0,
+        bytes: block.bytes(),
+        series: block.series,
+        samples: block.samples + block.histograms,
+        resolution_ms: block.resolution,
+        cut: None,
+        meta: String::from_utf8_lossy(&block.to_bytes()).into_owned(),
+    };
+    let tenant = block.tenant.as_str().to_string();
+    let boundary = (!delta).then_some(block.window_end);
+    meta.propose(Command::CommitBlocks { tenant, blocks: vec![entry], boundary }).map(|_| ())
+}

@@ -1,0 +1,173 @@
+//! The read path over blocks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use pharos_block::{BlockError, BlockReader};
+use pharos_meta::BlockEntry;
+use pharos_model::{
+    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
+};
+use pharos_rpc::{SeriesExemplars, SeriesSource};
+
+use crate::Store;
+use crate::mask::{self, Mask};
+use crate::set::{BlockSet, select_error};
+
+/// Blocks that one query reads at a time.
+const BLOCKS_AT_A_TIME: usize = 8;
+
+/// The blocks of a tenant that a question may touch, in the order of their sequences, and what is deleted.
+struct Found {
+    blocks: Vec<(Arc<BlockEntry>, BlockReader)>,
+    masks: Vec<Mask>,
+}
+
+impl Store {
+    fn find(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<Found, SelectError> {
+        let view = self.meta.view();
+        let Some(catalogue) = view.catalogue.tenant(tenant.as_str()) else {
+            return Ok(Found { blocks: Vec::new(), masks: Vec::new() });
+        };
+        let masks = catalogue.deletions.iter().map(Mask::parse).collect::<Result<_, _>>()?;
+        let mut wanted = Vec::new();
+        for entry in catalogue.blocks.iter().filter(|b| TimeRange::new(b.min_t, b.max_t).overlaps(&range)) {
+            let meta = self.describe(entry)?;
+            if meta.may_match(matchers, range) {
+                wanted.push((entry.clone(), meta));
+            } else {
+                self.metrics.blocks_skipped.inc();
+            }
+        }
+        self.metrics.blocks_asked.inc_by(wanted.len() as u64);
+        let open = |(entry, meta): (Arc<BlockEntry>, Arc<pharos_block::BlockMeta>)| async move {
+            let reader = BlockReader::open(self.objects.clone(), meta.folder(), meta, self.cache.clone()).await?;
+            Ok::<_, BlockError>((entry, reader))
+        };
+        let opened = stream::iter(wanted).map(open).buffered(BLOCKS_AT_A_TIME).try_collect();
+        let mut blocks: Vec<(Arc<BlockEntry>, BlockReader)> = self.runtime.block_on(opened).map_err(select_error)?;
+        blocks.sort_by_key(|(entry, _)| entry.sequence);
+        Ok(Found { blocks, masks })
+    }
+
+    /// The matching series of each block, in the order of sequences, without what is deleted.
+    fn sets(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        max_series: usize,
+    ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
+        let found = self.find(tenant, matchers, range)?;
+        let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
+            let (entry, reader, matchers) = (entry.clone(), reader.clone(), matchers.to_vec());
+            async move { Ok::<_, BlockError>((entry, reader.select(&matchers, range, max_series).await?)) }
+        };
+        let futures: Vec<_> = found.blocks.iter().map(select).collect();
+        let selected = stream::iter(futures).buffered(BLOCKS_AT_A_TIME).try_collect::<Vec<_>>();
+        let selected = self.runtime.block_on(selected).map_err(select_error)?;
+        let mut sets = Vec::with_capacity(selected.len());
+        for (entry, selection) in selected {
+            self.metrics.series.inc_by(selection.len() as u64);
+            let set: Arc<dyn SeriesSet> = Arc::new(BlockSet { selection, runtime: self.runtime.clone() });
+            sets.push(mask::apply(set, &found.masks, entry.sequence, TimeRange::new(entry.min_t, entry.max_t)));
+        }
+        Ok(sets)
+    }
+
+    fn is_masked(&self, tenant: &TenantId) -> bool {
+        self.meta.view().catalogue.tenant(tenant.as_str()).is_some_and(|t| !t.deletions.is_empty())
+    }
+}
+
+impl SeriesSource for Store {
+    fn select(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+        budget: &Arc<Budget>,
+    ) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        budget.check()?;
+        Ok(MergedSet::unite(self.sets(tenant, &request.matchers, request.range, request.max_series)?))
+    }
+
+    fn series(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Vec<Labels>, SelectError> {
+        let most = if limit == 0 { usize::MAX } else { limit };
+        let sets = self.sets(tenant, matchers, range, 0)?;
+        let found: BTreeSet<Labels> = sets.iter().flat_map(|set| set.labels().iter().take(most).cloned()).collect();
+        Ok(found.into_iter().take(most).collect())
+    }
+
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<String>, SelectError> {
+        if self.is_masked(tenant) {
+            let series = self.series(tenant, matchers, range, 0)?;
+            let names: BTreeSet<&str> = series.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
+            return Ok(names.into_iter().map(str::to_string).collect());
+        }
+        let found = self.find(tenant, matchers, range)?;
+        let ask = found.blocks.iter().map(|(_, reader)| reader.label_names(matchers, range));
+        let names = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
+        Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<String>, SelectError> {
+        if self.is_masked(tenant) {
+            let series = self.series(tenant, matchers, range, 0)?;
+            let values: BTreeSet<&str> = series.iter().filter_map(|l| l.get(name)).collect();
+            return Ok(values.into_iter().map(str::to_string).collect());
+        }
+        let found = self.find(tenant, matchers, range)?;
+        let ask = found.blocks.iter().map(|(_, reader)| reader.label_values(name, matchers, range));
+        let values = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
+        Ok(values.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<SeriesExemplars>, SelectError> {
+        let found = self.find(tenant, matchers, range)?;
+        let mut all: Vec<SeriesExemplars> = Vec::new();
+        for (_, reader) in &found.blocks {
+            let ask = async {
+                let selection = reader.select(matchers, range, 0).await?;
+                let exemplars = selection.exemplars(0..selection.len(), range).await?;
+                Ok::<_, BlockError>((selection, exemplars))
+            };
+            let (selection, exemplars) = self.runtime.block_on(ask).map_err(select_error)?;
+            for (at, exemplar) in exemplars {
+                let labels = &selection.labels()[at];
+                match all.last_mut().filter(|last| last.labels == *labels) {
+                    Some(last) => last.exemplars.push(exemplar),
+                    None => all.push(SeriesExemplars { labels: labels.clone(), exemplars: vec![exemplar] }),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn metadata(&self, _: &TenantId) -> Result<Vec<(String, Metadata)>, SelectError> {
+        // Families are described by those who scrape them now; the ingesters know.
+        Ok(Vec::new())
+    }
+}
