@@ -1,8 +1,15 @@
 //! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
 
+pub mod annotations;
+pub mod engine;
+mod eval;
 pub mod functions;
 pub mod parser;
+pub mod plan;
+pub mod promqltest;
 pub mod quantile;
 pub mod querier;
 
+pub use engine::{Engine, EngineOptions, QueryError, QueryOptions, QueryOutput, QueryStats};
+pub use eval::{MatrixSeries, SampleValue, Value, VectorSample};
 pub use querier::Querier;
