@@ -1,0 +1,246 @@
+//! Scalars of the configuration: durations, byte sizes and secrets, read and printed as Prometheus does.
+
+use std::fmt;
+use std::time::Duration;
+
+use pharos_model::duration::{format_duration, parse_duration};
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A duration such as `1h30m` or `15s`, whole milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PromDuration(u64);
+
+impl PromDuration {
+    /// From milliseconds.
+    pub const fn from_millis(ms: u64) -> Self {
+        PromDuration(ms)
+    }
+
+    /// From seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        PromDuration(seconds * 1000)
+    }
+
+    /// Parses `1h30m`, `15s`, `100ms`, `0`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        parse_duration(text).map(|ms| PromDuration(ms.unsigned_abs()))
+    }
+
+    /// In milliseconds.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// In seconds.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
+    /// As the standard type.
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
+    /// Whether it is not set.
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for PromDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_duration(i64::try_from(self.0).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Debug for PromDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for PromDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_str(ScalarText)?;
+        PromDuration::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for PromDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A number of bytes such as `512KB`, `1MiB` or `1.5GB`; every unit is a power of 1024.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct ByteSize(pub u64);
+
+const PREFIXES: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+
+impl ByteSize {
+    /// Parses a sequence of numbers with units; a bare `0` needs none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let invalid = || format!("units: invalid {text}");
+        let body = text.strip_prefix('+').unwrap_or(text);
+        if body == "0" {
+            return Ok(ByteSize(0));
+        }
+        if body.is_empty() || body.starts_with('-') {
+            return Err(invalid());
+        }
+        let (mut rest, mut total) = (body, 0.0f64);
+        while !rest.is_empty() {
+            let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+            let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
+            rest = &rest[digits..];
+            let letters = rest.bytes().take_while(|b| !b.is_ascii_digit() && *b != b'.').count();
+            let scale = unit_scale(&rest[..letters])
+                .ok_or_else(|| format!("units: unknown unit {} in {text}", &rest[..letters]))?;
+            total += number * scale;
+            rest = &rest[letters..];
+        }
+        if total >= i64::MAX as f64 {
+            return Err("units: overflow parsing unit".to_string());
+        }
+        Ok(ByteSize(total as u64))
+    }
+
+    /// Whether it is not set.
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+fn unit_scale(unit: &str) -> Option<f64> {
+    if unit == "B" {
+        return Some(1.0);
+    }
+    let prefix = unit.strip_suffix("iB").or_else(|| unit.strip_suffix('B'))?;
+    let power = PREFIXES.iter().skip(1).position(|p| *p == prefix)? + 1;
+    Some(1024f64.powi(power as i32))
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0B");
+        }
+        for (power, prefix) in PREFIXES.iter().enumerate().rev() {
+            let part = (self.0 >> (10 * power)) & 1023;
+            if part != 0 {
+                write!(f, "{part}{prefix}{}", if power == 0 { "B" } else { "iB" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_str(ScalarText)?;
+        ByteSize::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Takes a scalar as text, whether the format calls it a string or a number.
+struct ScalarText;
+
+impl Visitor<'_> for ScalarText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_string())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+}
+
+/// A password or token. It is never printed: `<secret>` stands in its place.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize, Hash)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The secret itself, for the request that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("<secret>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn byte_sizes_as_prometheus_reads_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1MB", 1 << 20),
+            ("512KB", 512 << 10),
+            ("1MiB", 1 << 20),
+            ("1.5GB", 3 << 29),
+            ("15B", 15),
+            ("1KiB512B", 1536),
+        ] {
+            assert_eq!(ByteSize::parse(text), Ok(ByteSize(bytes)), "{text}");
+        }
+        for bad in ["", "100", "10 MB", "1kB", "-1MB", ".B", "9999999EB", "1XB"] {
+            assert!(ByteSize::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ByteSize::parse("15"), Err("units: unknown unit  in 15".into()));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "<secret>");
+        assert_eq!(serde_json::to_string(&Secret::new("hunter2")).unwrap(), "\"<secret>\"");
+    }
+
+    proptest! {
+        #[test]
+        fn printed_sizes_parse_back(bytes in 0u64..(1 << 50)) {
+            prop_assert_eq!(ByteSize::parse(&ByteSize(bytes).to_string()), Ok(ByteSize(bytes)));
+        }
+    }
+}
