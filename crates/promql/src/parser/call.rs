@@ -3,7 +3,7 @@
 use pharos_model::labels::GoQuoted;
 
 use super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Cardinality, Expr, Pos, VectorMatching};
-use super::error::ParseError;
+use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::quote;
 use super::token::{Keyword, Kind, Token};
@@ -13,7 +13,7 @@ const GROUPING: &str = "grouping opts";
 
 impl Parser<'_> {
     /// A call of the function that `name` names; its parenthesis is next.
-    pub(super) fn call(&mut self, name: Token) -> Result<Expr, ParseError> {
+    pub(super) fn call(&mut self, name: Token) -> Result<Expr, Failure> {
         let (args, end) = self.arguments()?;
         let text = self.text(name);
         let Some(func) = functions::lookup(text) else {
@@ -25,7 +25,7 @@ impl Parser<'_> {
     }
 
     /// Arguments in parentheses, and where they end. The height is that of the highest.
-    fn arguments(&mut self) -> Result<(Vec<Expr>, usize), ParseError> {
+    fn arguments(&mut self) -> Result<(Vec<Expr>, usize), Failure> {
         self.expect(Kind::LeftParen)?;
         let mut args = Vec::new();
         let mut height = 0;
@@ -47,7 +47,7 @@ impl Parser<'_> {
     }
 
     /// An aggregation; its grouping or its parenthesis is next.
-    pub(super) fn aggregate(&mut self, op: AggregateOp, name: Token) -> Result<Expr, ParseError> {
+    pub(super) fn aggregate(&mut self, op: AggregateOp, name: Token) -> Result<Expr, Failure> {
         let before = self.grouping()?;
         self.aggregations += 1;
         let (args, mut end) = self.arguments()?;
@@ -67,12 +67,7 @@ impl Parser<'_> {
         Ok(Expr::Aggregate(Box::new(Aggregate { op, expr, param, grouping, without, pos })))
     }
 
-    fn aggregate_operands(
-        &self,
-        op: AggregateOp,
-        args: Vec<Expr>,
-        pos: Pos,
-    ) -> Result<(Option<Expr>, Expr), ParseError> {
+    fn aggregate_operands(&self, op: AggregateOp, args: Vec<Expr>, pos: Pos) -> Result<(Option<Expr>, Expr), Failure> {
         let (expected, got) = (1 + usize::from(op.has_param()), args.len());
         if got == 0 {
             return Err(self.error(pos, "no arguments for aggregate expression provided"));
@@ -90,7 +85,7 @@ impl Parser<'_> {
     }
 
     /// `by (…)` or `without (…)`, if it is next: whether it is `without`, the labels, and where they end.
-    fn grouping(&mut self) -> Result<Option<(bool, Vec<String>, usize)>, ParseError> {
+    fn grouping(&mut self) -> Result<Option<(bool, Vec<String>, usize)>, Failure> {
         let without = match self.peek()?.kind {
             Kind::Keyword(Keyword::By) => false,
             Kind::Keyword(Keyword::Without) => true,
@@ -102,7 +97,7 @@ impl Parser<'_> {
     }
 
     /// Names of labels in parentheses, and where they end.
-    fn labels(&mut self) -> Result<(Vec<String>, usize), ParseError> {
+    fn labels(&mut self) -> Result<(Vec<String>, usize), Failure> {
         if self.accept(Kind::LeftParen)?.is_none() {
             return Err(self.unexpected_in(Context::new(GROUPING, "\"(\"")));
         }
@@ -118,7 +113,7 @@ impl Parser<'_> {
         }
     }
 
-    fn label(&mut self) -> Result<String, ParseError> {
+    fn label(&mut self) -> Result<String, Failure> {
         let token = self.peek()?;
         if token.kind == Kind::String {
             self.next()?;
@@ -136,7 +131,7 @@ impl Parser<'_> {
     }
 
     /// What may stand between a binary operator (and `bool`) and its right side.
-    pub(super) fn vector_matching(&mut self) -> Result<VectorMatching, ParseError> {
+    pub(super) fn vector_matching(&mut self) -> Result<VectorMatching, Failure> {
         let mut matching = VectorMatching::default();
         let clause = self.peek()?.kind;
         if let Kind::Keyword(Keyword::On | Keyword::Ignoring) = clause {
@@ -149,7 +144,7 @@ impl Parser<'_> {
         Ok(matching)
     }
 
-    fn group_clause(&mut self, matching: &mut VectorMatching) -> Result<(), ParseError> {
+    fn group_clause(&mut self, matching: &mut VectorMatching) -> Result<(), Failure> {
         matching.card = match self.peek()?.kind {
             Kind::Keyword(Keyword::GroupLeft) => Cardinality::ManyToOne,
             Kind::Keyword(Keyword::GroupRight) => Cardinality::OneToMany,
@@ -163,7 +158,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn fill_clauses(&mut self, matching: &mut VectorMatching) -> Result<(), ParseError> {
+    fn fill_clauses(&mut self, matching: &mut VectorMatching) -> Result<(), Failure> {
         if self.accept(Kind::Keyword(Keyword::Fill))?.is_some() {
             let value = self.fill_value()?;
             matching.fill_left = Some(value);
@@ -184,7 +179,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn fill_value(&mut self) -> Result<f64, ParseError> {
+    fn fill_value(&mut self) -> Result<f64, Failure> {
         self.expect(Kind::LeftParen)?;
         let minus = self.accept(Kind::Binary(BinaryOp::Sub))?.is_some();
         if !minus {

@@ -5,11 +5,11 @@ use pharos_model::labels::GoQuoted;
 use pharos_model::{MatchOp, Matcher};
 
 use super::ast::{Aggregate, AggregateOp, Binary, Call, Cardinality, Expr, Pos, ValueType, VectorSelector};
-use super::error::ParseError;
+use super::error::Failure;
 use super::expression::Parser;
 use super::selector::METRIC_NAME;
 
-type Checked<T> = Result<T, ParseError>;
+type Checked<T> = Result<T, Failure>;
 
 /// Checks an expression; returns its type.
 pub(super) fn check(parser: &Parser<'_>, expr: &mut Expr) -> Checked<ValueType> {

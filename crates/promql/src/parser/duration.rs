@@ -1,7 +1,7 @@
 //! Arithmetic between durations, inside brackets and behind `offset`.
 
 use super::ast::{BinaryOp, DurationExpr, DurationOp, Expr, NumberLiteral, Pos};
-use super::error::ParseError;
+use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::token::{Kind, Preprocessor};
 
@@ -14,7 +14,7 @@ const OUT_OF_RANGE: f64 = (1u64 << 63) as f64 / 1e9;
 
 impl Parser<'_> {
     /// A duration whose operators bind at least as tight as `min`.
-    pub(super) fn duration_expression(&mut self, min: u8, context: Context) -> Result<Expr, ParseError> {
+    pub(super) fn duration_expression(&mut self, min: u8, context: Context) -> Result<Expr, Failure> {
         self.enter()?;
         let operand = self.duration_operand(context)?;
         let duration = self.duration_operators(operand, min, context)?;
@@ -22,7 +22,7 @@ impl Parser<'_> {
         Ok(duration)
     }
 
-    fn duration_operators(&mut self, operand: Expr, min: u8, context: Context) -> Result<Expr, ParseError> {
+    fn duration_operators(&mut self, operand: Expr, min: u8, context: Context) -> Result<Expr, Failure> {
         let mut lhs = operand;
         loop {
             let token = self.peek()?;
@@ -44,7 +44,7 @@ impl Parser<'_> {
         }
     }
 
-    fn duration_operand(&mut self, context: Context) -> Result<Expr, ParseError> {
+    fn duration_operand(&mut self, context: Context) -> Result<Expr, Failure> {
         self.height = 1;
         let token = self.peek()?;
         match token.kind {
@@ -68,7 +68,7 @@ impl Parser<'_> {
     }
 
     /// What is behind an opening parenthesis, which began at `start`.
-    fn duration_in_parens(&mut self, start: usize, context: Context) -> Result<Expr, ParseError> {
+    fn duration_in_parens(&mut self, start: usize, context: Context) -> Result<Expr, Failure> {
         let inner = self.duration_expression(0, context)?;
         let end = self.expect_in(Kind::RightParen, context)?;
         if let Expr::Duration(mut inner) = inner {
@@ -83,7 +83,7 @@ impl Parser<'_> {
     }
 
     /// `step()`, `range()`, `min_of(a, b)` or `max_of(a, b)`.
-    fn duration_call(&mut self, word: Preprocessor, context: Context) -> Result<Expr, ParseError> {
+    fn duration_call(&mut self, word: Preprocessor, context: Context) -> Result<Expr, Failure> {
         let op = match word {
             Preprocessor::Step => DurationOp::Step,
             Preprocessor::Range => DurationOp::Range,
@@ -109,7 +109,7 @@ impl Parser<'_> {
 
     /// A duration behind `offset`. What follows a number, a call or a signed parenthesis belongs to the whole
     /// expression: `foo offset 5m + 1` adds 1 to the samples.
-    pub(super) fn offset_duration(&mut self, context: Context) -> Result<Expr, ParseError> {
+    pub(super) fn offset_duration(&mut self, context: Context) -> Result<Expr, Failure> {
         let token = self.peek()?;
         let Kind::Binary(BinaryOp::Add | BinaryOp::Sub) = token.kind else {
             let operand = self.duration_operand(context)?;
@@ -136,7 +136,7 @@ impl Parser<'_> {
         self.signed(minus, token.pos, operand)
     }
 
-    fn signed(&mut self, minus: bool, sign: Pos, operand: Expr) -> Result<Expr, ParseError> {
+    fn signed(&mut self, minus: bool, sign: Pos, operand: Expr) -> Result<Expr, Failure> {
         let pos = Pos { start: sign.start, end: operand.pos().end };
         match operand {
             Expr::Number(mut number) => {
@@ -153,7 +153,7 @@ impl Parser<'_> {
         }
     }
 
-    fn in_range(&self, number: &NumberLiteral, pos: Pos) -> Result<(), ParseError> {
+    fn in_range(&self, number: &NumberLiteral, pos: Pos) -> Result<(), Failure> {
         if number.value.is_nan() || number.value.abs() > OUT_OF_RANGE {
             return Err(self.error(pos, "duration out of range"));
         }
@@ -161,7 +161,7 @@ impl Parser<'_> {
     }
 
     /// Takes a token of a kind; returns where it ends.
-    fn expect_in(&mut self, kind: Kind, context: Context) -> Result<usize, ParseError> {
+    fn expect_in(&mut self, kind: Kind, context: Context) -> Result<usize, Failure> {
         if self.peek()?.kind != kind {
             return Err(self.unexpected_in(context));
         }

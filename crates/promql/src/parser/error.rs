@@ -15,6 +15,9 @@ pub struct ParseError {
     pub line_column: Option<(usize, usize)>,
 }
 
+/// An error on its way up: one word, which keeps the frames of the recursive parser small.
+pub(super) type Failure = Box<ParseError>;
+
 impl ParseError {
     /// An error at a place of a query.
     pub(super) fn new(query: &str, pos: Pos, message: impl Into<String>) -> Self {

@@ -1,13 +1,13 @@
 //! The parser's core: tokens one ahead, operators by precedence, literals and parentheses.
 
 use super::ast::{Binary, BinaryOp, Expr, NumberLiteral, Paren, Pos, StringLiteral, Unary};
-use super::error::ParseError;
+use super::error::{Failure, ParseError};
 use super::lexer::Lexer;
 use super::token::{Keyword, Kind, Token};
 use super::{number, quote};
 
 /// How deep expressions may be nested in parentheses, calls, signs and powers.
-pub const MAX_NESTING: usize = 250;
+pub const MAX_NESTING: usize = 200;
 /// How high a tree may be; a chain such as `a or b or c` is one higher with each operator.
 pub const MAX_HEIGHT: usize = 1000;
 /// How long a query may be, bytes.
@@ -43,10 +43,10 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(input: &'a str) -> Result<Self, ParseError> {
+    pub(super) fn new(input: &'a str) -> Result<Self, Failure> {
         if input.len() > MAX_QUERY_BYTES {
             let message = format!("the query has {} bytes, more than the {MAX_QUERY_BYTES} allowed", input.len());
-            return Err(ParseError::new(input, Pos::default(), message));
+            return Err(Box::new(ParseError::new(input, Pos::default(), message)));
         }
         Ok(Parser { lexer: Lexer::new(input), peeked: None, end: 0, nesting: 0, height: 0, aggregations: 0 })
     }
@@ -60,7 +60,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next token, which stays the next one. It is read only here, so that errors come in Prometheus's order.
-    pub(super) fn peek(&mut self) -> Result<Token, ParseError> {
+    pub(super) fn peek(&mut self) -> Result<Token, Failure> {
         if let Some(token) = self.peeked {
             return Ok(token);
         }
@@ -69,7 +69,7 @@ impl<'a> Parser<'a> {
         Ok(token)
     }
 
-    pub(super) fn next(&mut self) -> Result<Token, ParseError> {
+    pub(super) fn next(&mut self) -> Result<Token, Failure> {
         let token = self.peek()?;
         self.peeked = None;
         self.end = token.pos.end;
@@ -77,30 +77,30 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes the next token if it is of a kind.
-    pub(super) fn accept(&mut self, kind: Kind) -> Result<Option<Token>, ParseError> {
+    pub(super) fn accept(&mut self, kind: Kind) -> Result<Option<Token>, Failure> {
         if self.peek()?.kind == kind { self.next().map(Some) } else { Ok(None) }
     }
 
-    pub(super) fn expect(&mut self, kind: Kind) -> Result<Token, ParseError> {
+    pub(super) fn expect(&mut self, kind: Kind) -> Result<Token, Failure> {
         if self.peek()?.kind == kind { self.next() } else { Err(self.unexpected()) }
     }
 
-    pub(super) fn expect_end(&mut self) -> Result<(), ParseError> {
+    pub(super) fn expect_end(&mut self) -> Result<(), Failure> {
         self.expect(Kind::Eof).map(|_| ())
     }
 
-    pub(super) fn error(&self, pos: Pos, message: impl Into<String>) -> ParseError {
-        ParseError::new(self.lexer.input, pos, message)
+    pub(super) fn error(&self, pos: Pos, message: impl Into<String>) -> Failure {
+        Box::new(ParseError::new(self.lexer.input, pos, message))
     }
 
     /// An error about the next token, where no more precise one fits.
-    pub(super) fn unexpected(&mut self) -> ParseError {
+    pub(super) fn unexpected(&mut self) -> Failure {
         let place = if self.aggregations > 0 { "aggregation" } else { "" };
         self.unexpected_in(Context::new(place, ""))
     }
 
     /// An error about the next token.
-    pub(super) fn unexpected_in(&mut self, context: Context) -> ParseError {
+    pub(super) fn unexpected_in(&mut self, context: Context) -> Failure {
         let token = match self.peek() {
             Ok(token) => token,
             Err(error) => return error,
@@ -116,7 +116,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Goes one level deeper; [`Parser::leave`] comes back.
-    pub(super) fn enter(&mut self) -> Result<(), ParseError> {
+    pub(super) fn enter(&mut self) -> Result<(), Failure> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             let pos = self.peek()?.pos;
@@ -130,7 +130,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Notes the height of a node whose highest child is `child` high.
-    pub(super) fn grow(&mut self, child: usize, pos: Pos) -> Result<(), ParseError> {
+    pub(super) fn grow(&mut self, child: usize, pos: Pos) -> Result<(), Failure> {
         self.height = child + 1;
         if self.height > MAX_HEIGHT {
             return Err(self.error(pos, format!("the expression has a chain of more than {MAX_HEIGHT} operations")));
@@ -139,7 +139,7 @@ impl<'a> Parser<'a> {
     }
 
     /// An expression whose operators bind at least as tight as `min`.
-    pub(super) fn expression(&mut self, min: u8) -> Result<Expr, ParseError> {
+    pub(super) fn expression(&mut self, min: u8) -> Result<Expr, Failure> {
         self.enter()?;
         let mut lhs = self.operand()?;
         while let Kind::Binary(op) = self.peek()?.kind {
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
         Ok(lhs)
     }
 
-    fn binary(&mut self, lhs: Expr, op: BinaryOp) -> Result<Expr, ParseError> {
+    fn binary(&mut self, lhs: Expr, op: BinaryOp) -> Result<Expr, Failure> {
         let left_height = self.height;
         self.next()?;
         let return_bool = self.accept(Kind::Keyword(Keyword::Bool))?.is_some();
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A signed operand, or a primary expression with its modifiers.
-    fn operand(&mut self) -> Result<Expr, ParseError> {
+    fn operand(&mut self) -> Result<Expr, Failure> {
         let token = self.peek()?;
         let Kind::Binary(BinaryOp::Add | BinaryOp::Sub) = token.kind else {
             let primary = self.primary()?;
@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Unary(Box::new(Unary { minus, expr, pos })))
     }
 
-    fn primary(&mut self) -> Result<Expr, ParseError> {
+    fn primary(&mut self) -> Result<Expr, Failure> {
         self.height = 1;
         let token = self.peek()?;
         match token.kind {
@@ -217,7 +217,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn paren(&mut self) -> Result<Expr, ParseError> {
+    fn paren(&mut self) -> Result<Expr, Failure> {
         let open = self.next()?;
         let expr = self.expression(0)?;
         let close = self.expect(Kind::RightParen)?;
@@ -227,7 +227,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A number or duration, which is known to be next.
-    pub(super) fn number(&mut self) -> Result<NumberLiteral, ParseError> {
+    pub(super) fn number(&mut self) -> Result<NumberLiteral, Failure> {
         let token = self.next()?;
         let text = self.text(token);
         let duration = token.kind == Kind::Duration;

@@ -4,7 +4,7 @@
 //! durations are computed. The first error ends the text.
 
 use super::ast::{BinaryOp, Pos};
-use super::error::ParseError;
+use super::error::{Failure, ParseError};
 use super::quote::{go_char, unicode_name};
 use super::token::{Keyword, Kind, Preprocessor, Token};
 
@@ -34,7 +34,7 @@ pub(super) struct Lexer<'a> {
     had_duration: bool,
 }
 
-type Lexed = Result<Kind, ParseError>;
+type Lexed = Result<Kind, Failure>;
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(input: &'a str) -> Self {
@@ -52,7 +52,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token; `Eof` again and again at the end.
-    pub(super) fn next_token(&mut self) -> Result<Token, ParseError> {
+    pub(super) fn next_token(&mut self) -> Result<Token, Failure> {
         self.start = self.at;
         let kind = match self.mode {
             Mode::End => Kind::Eof,
@@ -80,9 +80,9 @@ impl<'a> Lexer<'a> {
         accepted
     }
 
-    fn error<T>(&self, message: impl Into<String>) -> Result<T, ParseError> {
+    fn error<T>(&self, message: impl Into<String>) -> Result<T, Failure> {
         let pos = Pos { start: self.start, end: self.input.len() };
-        Err(ParseError::new(self.input, pos, message))
+        Err(Box::new(ParseError::new(self.input, pos, message)))
     }
 
     fn skip_spaces(&mut self) {
@@ -324,7 +324,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Checks an escape sequence behind its backslash.
-    fn escape(&mut self, quote: u8) -> Result<(), ParseError> {
+    fn escape(&mut self, quote: u8) -> Result<(), Failure> {
         let (digits, base, largest) = match self.byte(0) {
             b'a' | b'b' | b'f' | b'n' | b'r' | b't' | b'v' | b'\\' => {
                 self.at += 1;

@@ -26,12 +26,17 @@ pub use expression::{MAX_HEIGHT, MAX_NESTING, MAX_QUERY_BYTES};
 pub use pretty::pretty;
 
 use ast::{Expr, Pos};
+use error::Failure;
 use expression::Parser;
 use pharos_model::Matcher;
 use token::Kind;
 
 /// Parses a query and checks its types. Fails with the first error, in Prometheus's words.
 pub fn parse(input: &str) -> Result<Expr, ParseError> {
+    parse_query(input).map_err(|failure| *failure)
+}
+
+fn parse_query(input: &str) -> Result<Expr, Failure> {
     let mut parser = Parser::new(input)?;
     if parser.peek()?.kind == Kind::Eof {
         return Err(parser.error(Pos::default(), "no expression found in input"));
@@ -44,6 +49,10 @@ pub fn parse(input: &str) -> Result<Expr, ParseError> {
 
 /// Parses a series selector, such as a `match[]` parameter. Unlike in a query, it may match the empty series.
 pub fn parse_metric_selector(input: &str) -> Result<Vec<Matcher>, ParseError> {
+    parse_selector(input).map_err(|failure| *failure)
+}
+
+fn parse_selector(input: &str) -> Result<Vec<Matcher>, Failure> {
     let mut parser = Parser::new(input)?;
     let selector = parser.only_selector()?;
     parser.expect_end()?;

@@ -3,7 +3,7 @@
 use super::ast::{
     AtPreprocessor, BinaryOp, DurationExpr, Expr, MatrixSelector, Pos, Subquery, TimeModifiers, VectorSelector,
 };
-use super::error::ParseError;
+use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::number::milliseconds;
 use super::token::{Keyword, Kind, Preprocessor, Token};
@@ -17,7 +17,7 @@ const BEHIND_STEP: Context = Context::new("subquery selector", "\"]\"");
 
 impl Parser<'_> {
     /// Applies all modifiers that follow an expression.
-    pub(super) fn modifiers(&mut self, mut expr: Expr) -> Result<Expr, ParseError> {
+    pub(super) fn modifiers(&mut self, mut expr: Expr) -> Result<Expr, Failure> {
         loop {
             let token = self.peek()?;
             match token.kind {
@@ -38,7 +38,7 @@ impl Parser<'_> {
     }
 
     /// `[range]` or `[range:step]`.
-    fn range(&mut self, expr: Expr) -> Result<Expr, ParseError> {
+    fn range(&mut self, expr: Expr) -> Result<Expr, Failure> {
         let height = self.height;
         let open = self.next()?;
         let range = self.positive_duration(RANGE)?;
@@ -76,7 +76,7 @@ impl Parser<'_> {
         (range, range_expr): (i64, Option<DurationExpr>),
         open: Token,
         close: Token,
-    ) -> Result<Expr, ParseError> {
+    ) -> Result<Expr, Failure> {
         let brackets = Pos { start: open.pos.start, end: close.pos.end };
         let Expr::Vector(selector) = expr else {
             return Err(self.error(brackets, "ranges only allowed for vector selectors"));
@@ -92,7 +92,7 @@ impl Parser<'_> {
     }
 
     /// A duration over 0: milliseconds, or an expression that the evaluator computes.
-    fn positive_duration(&mut self, context: Context) -> Result<(i64, Option<DurationExpr>), ParseError> {
+    fn positive_duration(&mut self, context: Context) -> Result<(i64, Option<DurationExpr>), Failure> {
         let duration = self.duration_expression(0, context)?;
         // The token behind it is read first, as Prometheus does; its error takes precedence.
         self.peek()?;
@@ -104,7 +104,7 @@ impl Parser<'_> {
         }
     }
 
-    fn offset(&mut self, expr: &mut Expr) -> Result<(), ParseError> {
+    fn offset(&mut self, expr: &mut Expr) -> Result<(), Failure> {
         self.next()?;
         let height = self.height;
         let duration = self.offset_duration(OFFSET)?;
@@ -123,7 +123,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn at_modifier(&mut self, expr: &mut Expr) -> Result<(), ParseError> {
+    fn at_modifier(&mut self, expr: &mut Expr) -> Result<(), Failure> {
         self.next()?;
         if let Kind::Preprocessor(word @ (Preprocessor::Start | Preprocessor::End)) = self.peek()?.kind {
             self.next()?;
@@ -160,7 +160,7 @@ impl Parser<'_> {
         self.set_at(expr, number.pos.end, |time| time.at = Some((seconds * 1000.0).round() as i64))
     }
 
-    fn set_at(&self, expr: &mut Expr, end: usize, set: impl FnOnce(&mut TimeModifiers)) -> Result<(), ParseError> {
+    fn set_at(&self, expr: &mut Expr, end: usize, set: impl FnOnce(&mut TimeModifiers)) -> Result<(), Failure> {
         let pos = expr.pos();
         let Some((time, expr_end)) = time_modifiers(expr) else {
             let what =
@@ -176,7 +176,7 @@ impl Parser<'_> {
     }
 
     /// `anchored` or `smoothed`.
-    fn extend(&self, expr: &mut Expr, anchored: bool) -> Result<(), ParseError> {
+    fn extend(&self, expr: &mut Expr, anchored: bool) -> Result<(), Failure> {
         let pos = expr.pos();
         let word = if anchored { "anchored" } else { "smoothed" };
         let selector: &mut VectorSelector = match expr {

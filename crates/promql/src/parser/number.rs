@@ -97,9 +97,13 @@ pub(super) fn seconds(nanoseconds: i64) -> f64 {
     (nanoseconds / 1_000_000_000) as f64 + (nanoseconds % 1_000_000_000) as f64 / 1e9
 }
 
-/// Whole milliseconds of seconds, cut off after rounding to nanoseconds.
+/// Nanoseconds that a duration of centuries may lose as a number of seconds.
+const LOST_IN_SECONDS: i64 = 1000;
+
+/// Whole milliseconds of seconds; a part of one is cut off, unless all but a microsecond of it is there.
 pub(super) fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1e9).round() as i64 / 1_000_000
+    let nanoseconds = (seconds * 1e9).round() as i64;
+    nanoseconds.saturating_add(nanoseconds.signum() * LOST_IN_SECONDS) / 1_000_000
 }
 
 /// Prints milliseconds as Prometheus prints a duration: years and weeks only when nothing remains.
@@ -169,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printed_durations_parse_back(ms in 0i64..9_000_000_000) {
+        fn printed_durations_parse_back(ms in 0i64..9_000_000_000_000) {
             let nanoseconds = parse_duration(&format_duration(ms)).unwrap();
             prop_assert_eq!(nanoseconds, ms * 1_000_000);
             prop_assert_eq!(milliseconds(seconds(nanoseconds)), ms);

@@ -133,13 +133,13 @@ fn nesting_beyond_the_limit_is_an_error() {
             ("max_of(1,", "1", ")"),
         ] {
             let error = refusal(&nested(open, 100_000, core, close));
-            assert!(error.ends_with("nested deeper than 250 levels"), "{error}");
+            assert!(error.ends_with("nested deeper than 200 levels"), "{error}");
             let half = parse(&nested(open, MAX_NESTING / 3, core, close)).unwrap();
             assert_eq!(parse(&half.to_string()).unwrap().to_string(), half.to_string());
         }
         for (open, core, close) in [("(", "1", ")"), ("-", "step()", ""), ("1^", "1", ""), ("max_of(1,", "1", ")")] {
             let error = refusal(&format!("a[{}]", nested(open, 100_000, core, close)));
-            assert!(error.ends_with("nested deeper than 250 levels"), "{error}");
+            assert!(error.ends_with("nested deeper than 200 levels"), "{error}");
             parse(&format!("a offset ({})", nested(open, MAX_NESTING / 3, core, close))).unwrap();
         }
     });

@@ -3,7 +3,7 @@
 use pharos_model::{MatchOp, Matcher};
 
 use super::ast::{BinaryOp, Expr, Pos, TimeModifiers, VectorSelector};
-use super::error::ParseError;
+use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::quote;
 use super::token::{Kind, Token};
@@ -15,13 +15,13 @@ const PLACE: &str = "label matching";
 
 impl Parser<'_> {
     /// A selector whose name, if any, was taken already.
-    pub(super) fn selector(&mut self, name: Option<Token>) -> Result<Expr, ParseError> {
+    pub(super) fn selector(&mut self, name: Option<Token>) -> Result<Expr, Failure> {
         self.height = 1;
         self.vector_selector(name).map(|selector| Expr::Vector(Box::new(selector)))
     }
 
     /// A selector where nothing else may stand.
-    pub(super) fn only_selector(&mut self) -> Result<VectorSelector, ParseError> {
+    pub(super) fn only_selector(&mut self) -> Result<VectorSelector, Failure> {
         let token = self.peek()?;
         if token.kind == Kind::LeftBrace {
             return self.vector_selector(None);
@@ -33,7 +33,7 @@ impl Parser<'_> {
         self.vector_selector(Some(token))
     }
 
-    fn vector_selector(&mut self, name: Option<Token>) -> Result<VectorSelector, ParseError> {
+    fn vector_selector(&mut self, name: Option<Token>) -> Result<VectorSelector, Failure> {
         let mut pos = name.map_or(self.peek()?.pos, |token| token.pos);
         let mut matchers = Vec::new();
         if self.peek()?.kind == Kind::LeftBrace {
@@ -48,7 +48,7 @@ impl Parser<'_> {
     }
 
     /// Matchers up to the closing brace; returns where it ends.
-    fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<usize, ParseError> {
+    fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<usize, Failure> {
         loop {
             if let Some(close) = self.accept(Kind::RightBrace)? {
                 return Ok(close.pos.end);
@@ -61,7 +61,7 @@ impl Parser<'_> {
     }
 
     /// `name="value"`, or the metric's name in quotes.
-    fn matcher(&mut self) -> Result<Matcher, ParseError> {
+    fn matcher(&mut self) -> Result<Matcher, Failure> {
         let label = self.peek()?;
         let name = match label.kind {
             Kind::Identifier => self.text(label).to_string(),
