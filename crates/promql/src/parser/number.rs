@@ -98,9 +98,9 @@ pub(super) fn seconds(nanoseconds: i64) -> f64 {
 }
 
 /// Nanoseconds that a duration of centuries may lose as a number of seconds.
-const LOST_IN_SECONDS: i64 = 1000;
+const LOST_IN_SECONDS: i64 = 2000;
 
-/// Whole milliseconds of seconds; a part of one is cut off, unless all but a microsecond of it is there.
+/// Whole milliseconds of seconds; a part of one is cut off, unless all but two microseconds of it are there.
 pub(super) fn milliseconds(seconds: f64) -> i64 {
     let nanoseconds = (seconds * 1e9).round() as i64;
     nanoseconds.saturating_add(nanoseconds.signum() * LOST_IN_SECONDS) / 1_000_000
