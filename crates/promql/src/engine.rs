@@ -1,0 +1,208 @@
+//! The entry point: an expression, a source of samples and times in; a value with annotations out.
+//!
+//! The engine holds limits only. It is synchronous: callers run it on a thread that may block, and end a query by
+//! cancelling its [`Budget`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::{Budget, Clock, SelectError, SystemClock};
+
+use crate::eval::{self, Value};
+use crate::parser::ast::{Expr, ValueType};
+use crate::plan::{self, PlanContext};
+use crate::querier::Querier;
+
+/// Limits and defaults of all queries of an engine.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// How far back a sample is looked for, milliseconds. Default: 5 minutes.
+    pub lookback_delta_ms: i64,
+    /// Most samples that a query may hold in memory at a time. Default: 50 million.
+    pub max_samples: usize,
+    /// The step of subqueries that name none, milliseconds. Default: 1 minute.
+    pub default_subquery_step_ms: i64,
+    /// Longest time that a query may take. Default: 2 minutes.
+    pub timeout: Duration,
+    /// Most memory that a query may take, bytes. Default: 2 GiB.
+    pub max_memory_bytes: u64,
+    /// Most series that one selector may match, 0 for no limit. Default: 0.
+    pub max_series: usize,
+    /// Threads that one heavy query may use. Default: 2.
+    pub threads: usize,
+    /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
+    pub type_and_unit_labels: bool,
+    /// Whether start timestamps of samples are used by `rate` and the like. Default: true.
+    pub use_start_timestamps: bool,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            lookback_delta_ms: 300_000,
+            max_samples: 50_000_000,
+            default_subquery_step_ms: 60_000,
+            timeout: Duration::from_secs(120),
+            max_memory_bytes: 2 << 30,
+            max_series: 0,
+            threads: 2,
+            type_and_unit_labels: false,
+            use_start_timestamps: true,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+/// What is said of one query beside its expression and times.
+#[derive(Clone, Default)]
+pub struct QueryOptions {
+    /// The query's text, for the line and column of annotations. When empty, the query is taken to be one line.
+    pub text: String,
+    /// Replaces [`EngineOptions::lookback_delta_ms`] when present.
+    pub lookback_delta_ms: Option<i64>,
+    /// The budget to use, for callers that cancel or account; when absent, one is made from the engine's limits.
+    pub budget: Option<Arc<Budget>>,
+}
+
+/// What a query did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples that were read from the source.
+    pub samples_read: u64,
+    /// Most samples that were held at a time.
+    pub peak_samples: u64,
+    /// Series that were selected.
+    pub series: u64,
+    /// Most bytes that were taken from the budget at a time.
+    pub peak_bytes: u64,
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryOutput {
+    /// The value.
+    pub value: Value,
+    /// Annotations that begin with `PromQL warning: `, sorted, with positions.
+    pub warnings: Vec<String>,
+    /// Annotations that begin with `PromQL info: `, sorted, with positions.
+    pub infos: Vec<String>,
+    /// What it took.
+    pub stats: QueryStats,
+}
+
+/// Why a query failed, in Prometheus's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// It took longer than it may (error type `timeout`).
+    #[error("query timed out in expression evaluation")]
+    Timeout,
+    /// It was cancelled (error type `canceled`).
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// It would hold more samples than it may (error type `execution`).
+    #[error("query processing would load too many samples into memory in query execution")]
+    TooManySamples,
+    /// It needs more memory or selects more series than it may (error type `execution`).
+    #[error("{0}")]
+    Limit(String),
+    /// Its source failed (error type `internal`).
+    #[error("expanding series: {0}")]
+    Storage(String),
+    /// It can't be evaluated (error type `execution`).
+    #[error("{0}")]
+    Execution(String),
+    /// Its times or its type are not valid (error type `bad_data`).
+    #[error("{0}")]
+    BadData(String),
+}
+
+impl From<SelectError> for QueryError {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Cancelled => QueryError::Canceled,
+            SelectError::Timeout(_) => QueryError::Timeout,
+            SelectError::Memory { .. } | SelectError::Series { .. } => QueryError::Limit(error.to_string()),
+            SelectError::Storage(reason) => QueryError::Storage(reason),
+        }
+    }
+}
+
+/// Most steps that a range query may have, so that a grid always fits into memory (the HTTP API refuses 11,000 already).
+const MAX_STEPS: i64 = 10_000_000;
+
+/// Evaluates PromQL.
+#[derive(Clone, Default)]
+pub struct Engine {
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine with these limits.
+    pub fn new(options: EngineOptions) -> Self {
+        Engine { options }
+    }
+
+    /// The engine's limits and defaults.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The value of `expr` at `t_ms`.
+    pub fn instant(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        t_ms: i64,
+        options: &QueryOptions,
+    ) -> Result<QueryOutput, QueryError> {
+        self.run(querier, expr, PlanContext { start: t_ms, end: t_ms, step: 0 }, options)
+    }
+
+    /// The values of `expr` from `start_ms` to `end_ms`, `step_ms` apart: a matrix sorted by labels. The expression
+    /// must be a scalar or an instant vector.
+    pub fn range(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        options: &QueryOptions,
+    ) -> Result<QueryOutput, QueryError> {
+        if step_ms <= 0 {
+            return Err(QueryError::BadData("zero or negative query resolution step widths are not accepted".into()));
+        }
+        let kind = match expr.value_type() {
+            ValueType::Scalar | ValueType::Vector => None,
+            ValueType::Matrix => Some("range vector"),
+            ValueType::String => Some("string"),
+        };
+        if let Some(kind) = kind {
+            let reason = format!("invalid expression type {kind:?} for range query, must be Scalar or instant Vector");
+            return Err(QueryError::BadData(reason));
+        }
+        if end_ms.saturating_sub(start_ms) / step_ms > MAX_STEPS {
+            return Err(QueryError::Limit(format!("the range query has more than {MAX_STEPS} steps")));
+        }
+        self.run(querier, expr, PlanContext { start: start_ms, end: end_ms, step: step_ms }, options)
+    }
+
+    fn run(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        times: PlanContext,
+        options: &QueryOptions,
+    ) -> Result<QueryOutput, QueryError> {
+        let budget = options.budget.clone().unwrap_or_else(|| {
+            Arc::new(Budget::new(self.options.clock.clone(), self.options.timeout, self.options.max_memory_bytes))
+        });
+        budget.check()?;
+        let plan = plan::build(expr, &times)?;
+        let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms);
+        let shared = eval::Shared::new(querier, budget, &self.options, lookback);
+        eval::run(&shared, &plan, &times, &options.text)
+    }
+}

@@ -1,0 +1,68 @@
+//! `count_values`: a series for each distinct value.
+
+use std::fmt::Write;
+
+use pharos_model::LabelsBuilder;
+
+use super::grouping::Groups;
+use super::{label_parameter, result_row};
+use crate::eval::row::Grid;
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::Aggregate;
+
+/// Evaluates `count_values`.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let label = label_parameter(aggregate)?;
+    let mut names = aggregate.grouping.clone();
+    if !aggregate.without {
+        names.push(label.to_string());
+        names.sort_unstable();
+        names.dedup();
+    }
+    let mut groups = Groups::new(&names, aggregate.without);
+    let mut counts: Vec<u32> = Vec::new();
+    let mut reservation = ev.shared.reserve();
+    let mut value = String::new();
+    ev.vector(&aggregate.expr, grid, &mut |row| {
+        let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
+            let (group, new) = groups.of(&labels.set(label, text).build(), false);
+            if new {
+                reservation.grow(groups.bytes_of(group) + 4 * grid.len, 1)?;
+                counts.resize(groups.len() * grid.len, 0);
+            }
+            counts[group * grid.len + step] += 1;
+            Ok(())
+        };
+        let mut labels = LabelsBuilder::from_labels(&row.labels);
+        for step in row.present.iter() {
+            value.clear();
+            write_decimal(&mut value, row.values[step]);
+            count(&value, step, &mut labels)?;
+        }
+        for (step, h) in &row.hists {
+            count(&h.to_string(), *step as usize, &mut labels)?;
+        }
+        Ok(())
+    })?;
+    for group in 0..groups.len() {
+        let mut row = result_row(&groups.labels[group], false, grid.len);
+        for step in 0..grid.len {
+            let count = counts[group * grid.len + step];
+            if count > 0 {
+                row.put(step, f64::from(count));
+            }
+        }
+        sink(&mut row)?;
+    }
+    Ok(())
+}
+
+/// A float without an exponent, with the fewest digits that read back.
+fn write_decimal(out: &mut String, value: f64) {
+    let written = if value.is_infinite() {
+        out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
+    } else {
+        write!(out, "{value}")
+    };
+    debug_assert!(written.is_ok(), "strings take everything");
+}

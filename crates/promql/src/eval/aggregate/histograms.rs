@@ -1,0 +1,100 @@
+//! Sums and means of native histograms, cell by cell: they are few compared to floats.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pharos_model::histogram::{CompensatedHistogram, MeanHistogram};
+use pharos_model::{CounterReset, Histogram};
+
+use crate::eval::Eval;
+use crate::eval::hist_window::{MIXED_SCHEMAS, collision, reconciled};
+
+/// The cells with histograms.
+pub(super) struct HistCells {
+    mean: bool,
+    cells: HashMap<usize, Cell>,
+}
+
+struct Cell {
+    total: Total,
+    reset: bool,
+    not_reset: bool,
+}
+
+enum Total {
+    Sum(Box<CompensatedHistogram>),
+    Mean(Box<MeanHistogram>),
+    /// Histograms that do not fit together.
+    Incompatible,
+}
+
+impl HistCells {
+    pub(super) fn new(mean: bool) -> Self {
+        HistCells { mean, cells: HashMap::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Whether a cell has histograms.
+    pub(super) fn has(&self, cell: usize) -> bool {
+        !self.cells.is_empty() && self.cells.contains_key(&cell)
+    }
+
+    /// Takes in a histogram of the metric `name`.
+    pub(super) fn add(&mut self, ev: &Eval<'_, '_>, at: usize, h: &Histogram, name: &str, pos: usize) {
+        let mean = self.mean;
+        let Some(cell) = self.cells.get_mut(&at) else {
+            let total = if mean {
+                Total::Mean(Box::new(MeanHistogram::new(h)))
+            } else {
+                Total::Sum(Box::new(CompensatedHistogram::new(h)))
+            };
+            let mut cell = Cell { total, reset: false, not_reset: false };
+            cell.remember(h);
+            self.cells.insert(at, cell);
+            return;
+        };
+        let added = match &mut cell.total {
+            Total::Sum(sum) => sum.add(h),
+            Total::Mean(mean) => mean.add(h),
+            Total::Incompatible => return,
+        };
+        cell.remember(h);
+        match added {
+            Ok(combined) if combined.bounds_reconciled => ev.note(|n| n.info(reconciled("aggregation"), pos)),
+            Ok(_) => {}
+            Err(_) => {
+                let name = pharos_model::labels::GoQuoted(name);
+                ev.note(|n| n.warn(format!("{MIXED_SCHEMAS} {name}"), pos));
+                cell.total = Total::Incompatible;
+            }
+        }
+    }
+
+    /// The result of a cell, if it has one; `floats` says that there were floats too.
+    pub(super) fn finish(&mut self, ev: &Eval<'_, '_>, at: usize, floats: bool, pos: usize) -> Option<Arc<Histogram>> {
+        let cell = self.cells.remove(&at)?;
+        if floats {
+            ev.note(|n| n.warn("encountered a mix of histograms and floats for aggregation", pos));
+            return None;
+        }
+        let result = match cell.total {
+            Total::Sum(sum) => sum.finish(),
+            Total::Mean(mean) => mean.finish(),
+            Total::Incompatible => return None,
+        };
+        if cell.reset && cell.not_reset {
+            ev.note(|n| n.warn(collision("aggregation"), pos));
+        }
+        Some(Arc::new(result))
+    }
+}
+
+impl Cell {
+    fn remember(&mut self, h: &Histogram) {
+        self.reset |= h.counter_reset == CounterReset::Reset;
+        self.not_reset |= h.counter_reset == CounterReset::NotReset;
+    }
+}

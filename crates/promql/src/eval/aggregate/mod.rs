@@ -1,0 +1,78 @@
+//! Aggregations. Their memory grows with groups times steps, not with series.
+
+mod columns;
+mod count_values;
+mod grouping;
+mod histograms;
+mod quantile;
+mod select;
+
+use super::row::{Grid, Row};
+use super::{Eval, Outcome, Sink, parallel};
+use crate::engine::QueryError;
+use crate::parser::ast::AggregateOp;
+use crate::plan::{Aggregate, Node};
+use columns::Columns;
+
+/// Evaluates an aggregation.
+pub(crate) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
+    match aggregate.op {
+        AggregateOp::CountValues => count_values::evaluate(ev, aggregate, grid, sink),
+        AggregateOp::Quantile => quantile::evaluate(ev, aggregate, grid, sink),
+        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
+            select::evaluate(ev, aggregate, grid, sink)
+        }
+        _ => columns(ev, aggregate, grid, sink),
+    }
+}
+
+/// The aggregations that keep a few numbers a group and step.
+fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let gather = |ev: &Eval<'_, '_>| {
+        let mut columns = Columns::new(ev.shared, aggregate, grid.len);
+        ev.vector(&aggregate.expr, grid, &mut |row| columns.add(ev, row))?;
+        Ok(columns.detach())
+    };
+    let Some(parts) = parallel::divide(ev, &aggregate.expr, grid)? else {
+        return gather(ev)?.emit(ev, aggregate, grid, sink);
+    };
+    let whole = super::Part { set: parts[0].set.clone(), series: 0..parts.iter().map(|p| p.series.len()).sum() };
+    let mut results = parallel::each_part(ev, parts, gather)?.into_iter();
+    let Some(mut first) = results.next() else { return Ok(()) };
+    if results.all(|other| first.absorb(other)) {
+        return first.emit(ev, aggregate, grid, sink);
+    }
+    // Histograms, and means that overflow, depend on the order of all series.
+    let mut again = parallel::each_part(ev, vec![whole], gather)?.into_iter();
+    again.try_for_each(|columns| columns.emit(ev, aggregate, grid, sink))
+}
+
+/// The parameter of an aggregation at all steps.
+fn parameter(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid) -> Outcome<Vec<f64>> {
+    match &aggregate.param {
+        Some(param) => ev.scalar(param, grid),
+        None => Err(QueryError::Execution("aggregation lacks its parameter".into())),
+    }
+}
+
+/// The string parameter of `count_values`.
+fn label_parameter(aggregate: &Aggregate) -> Outcome<&str> {
+    match &aggregate.param {
+        Some(Node::Text(label)) if !label.is_empty() => Ok(label),
+        Some(Node::Text(label)) => Err(QueryError::Execution(format!("invalid label name {label:?}"))),
+        _ => Err(QueryError::Execution("aggregation lacks its label".into())),
+    }
+}
+
+/// Says that histograms were left out.
+fn note_ignored(ev: &Eval<'_, '_>, name: &str, pos: usize) {
+    ev.note(|n| n.info(format!("ignored histogram in {name} aggregation"), pos));
+}
+
+/// A row to put results into.
+fn result_row(labels: &pharos_model::Labels, drop_name: bool, len: usize) -> Row {
+    let mut row = Row::default();
+    row.reset(labels, len);
+    row.drop_name = drop_name;
+    row
+}

@@ -1,0 +1,53 @@
+//! `quantile`: keeps all floats of each group and step.
+
+use super::grouping::Groups;
+use super::{note_ignored, parameter, result_row};
+use crate::eval::row::Grid;
+use crate::eval::{Eval, Outcome, Sink, functions, over_time};
+use crate::plan::Aggregate;
+
+/// Evaluates `quantile`.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let q = parameter(ev, aggregate, grid)?;
+    let pos = aggregate.param_pos;
+    if q.iter().any(|q| q.is_nan()) {
+        functions::note_quantile(ev, f64::NAN, pos);
+    }
+    let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (l.min(*q), h.max(*q)));
+    if high > 1.0 {
+        functions::note_quantile(ev, high, pos);
+    }
+    if low < 0.0 {
+        functions::note_quantile(ev, low, pos);
+    }
+    let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
+    let mut cells: Vec<Vec<f64>> = Vec::new();
+    let mut reservation = ev.shared.reserve();
+    ev.vector(&aggregate.expr, grid, &mut |row| {
+        let (group, new) = groups.of(&row.labels, row.drop_name);
+        if new {
+            reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Vec<f64>>(), 0)?;
+            cells.resize(groups.len() * grid.len, Vec::new());
+        }
+        if !row.hists.is_empty() {
+            note_ignored(ev, "quantile", aggregate.expr_pos);
+        }
+        let floats = row.present.count();
+        reservation.grow(16 * floats, floats)?;
+        row.present.iter().for_each(|step| cells[group * grid.len + step].push(row.values[step]));
+        Ok(())
+    })?;
+    for group in 0..groups.len() {
+        let mut row = result_row(&groups.labels[group], groups.drop_name[group], grid.len);
+        for (step, q) in q.iter().enumerate() {
+            let values = &mut cells[group * grid.len + step];
+            if !values.is_empty() {
+                row.put(step, over_time::quantile(*q, values));
+            }
+        }
+        if !row.is_empty() {
+            sink(&mut row)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! `topk`, `bottomk`, `limitk` and `limit_ratio`: aggregations that choose among series.
+
+use pharos_model::Labels;
+use pharos_model::histogram::GoFloat;
+use xxhash_rust::xxh64::xxh64;
+
+use super::grouping::Groups;
+use super::{note_ignored, parameter};
+use crate::engine::QueryError;
+use crate::eval::row::{Grid, Row};
+use crate::eval::vector_matching::prometheus_bytes;
+use crate::eval::{Eval, Outcome, Sink};
+use crate::parser::ast::AggregateOp;
+use crate::plan::Aggregate;
+
+/// Evaluates an aggregation that chooses series.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let parameter = parameter(ev, aggregate, grid)?;
+    match aggregate.op {
+        AggregateOp::LimitRatio => limit_ratio(ev, aggregate, parameter, grid, sink),
+        _ => {
+            let Some(k) = counts(&parameter)? else { return Ok(()) };
+            match aggregate.op {
+                AggregateOp::Limitk => limitk(ev, aggregate, &k, grid, sink),
+                op => extremes(ev, aggregate, &k, op == AggregateOp::Topk, grid, sink),
+            }
+        }
+    }
+}
+
+/// How many series to choose at each step; nothing when none at any.
+fn counts(parameter: &[f64]) -> Outcome<Option<Vec<usize>>> {
+    let fail = |reason: String| Err(QueryError::Execution(reason));
+    if !parameter.iter().any(|k| *k >= 1.0 || k.is_nan()) {
+        return Ok(None);
+    }
+    if parameter.iter().any(|k| k.is_nan()) {
+        return fail("Parameter value is NaN".into());
+    }
+    for k in parameter {
+        if *k <= i64::MIN as f64 {
+            return fail(format!("Scalar value {} underflows int64", GoFloat(*k)));
+        }
+        if *k >= i64::MAX as f64 {
+            return fail(format!("Scalar value {} overflows int64", GoFloat(*k)));
+        }
+    }
+    Ok(Some(parameter.iter().map(|k| *k as usize).collect()))
+}
+
+/// The first `k` series of each group.
+fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
+    let mut taken: Vec<usize> = Vec::new();
+    let mut reservation = ev.shared.reserve();
+    ev.vector(&aggregate.expr, grid, &mut |row| {
+        let (group, new) = groups.of(&row.labels, row.drop_name);
+        if new {
+            reservation.grow(groups.bytes_of(group) + 8 * grid.len, 0)?;
+            taken.resize(groups.len() * grid.len, 0);
+        }
+        let mut chosen = row.occupied();
+        for step in row.occupied().iter() {
+            let taken = &mut taken[group * grid.len + step];
+            if *taken < k[step] {
+                *taken += 1;
+            } else {
+                chosen.unset(step);
+            }
+        }
+        row.mask(&chosen);
+        if row.is_empty() { Ok(()) } else { sink(row) }
+    })
+}
+
+/// The series whose hash is in a share of the hash space.
+fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: Grid, sink: Sink<'_>) -> Outcome {
+    if ratio.iter().all(|r| *r == 0.0) {
+        return Ok(());
+    }
+    if ratio.iter().any(|r| r.is_nan()) {
+        return Err(QueryError::Execution("Ratio value is NaN".into()));
+    }
+    let (low, high) = ratio.iter().fold((0.0f64, 0.0f64), |(l, h), r| (l.min(*r), h.max(*r)));
+    for (value, bound) in [(high, 1.0), (low, -1.0)] {
+        if value.abs() > 1.0 {
+            let (got, to) = (GoFloat(value), GoFloat(bound));
+            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {to}");
+            ev.note(|n| n.warn(text, aggregate.param_pos));
+        }
+    }
+    let mut bytes = Vec::new();
+    ev.vector(&aggregate.expr, grid, &mut |row| {
+        prometheus_bytes(&row.labels, &mut bytes);
+        let offset = xxh64(&bytes, 0) as f64 / u64::MAX as f64;
+        let mut chosen = row.occupied();
+        for (step, ratio) in ratio.iter().enumerate() {
+            let ratio = ratio.clamp(-1.0, 1.0);
+            let within = if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio };
+            if !within {
+                chosen.unset(step);
+            }
+        }
+        row.mask(&chosen);
+        if row.is_empty() { Ok(()) } else { sink(row) }
+    })
+}
+
+/// The series that have been chosen at some step so far.
+#[derive(Default)]
+struct Candidates {
+    labels: Vec<(Labels, bool)>,
+}
+
+/// `topk` and `bottomk`: a heap a group and step, with the value to be beaten on top.
+fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
+    let mut heaps: Vec<Heap> = Vec::new();
+    let mut candidates = Candidates::default();
+    let mut reservation = ev.shared.reserve();
+    ev.vector(&aggregate.expr, grid, &mut |row| {
+        if !row.hists.is_empty() {
+            note_ignored(ev, if top { "topk" } else { "bottomk" }, aggregate.pos);
+        }
+        if row.present.is_empty() {
+            return Ok(());
+        }
+        let (group, new) = groups.of(&row.labels, row.drop_name);
+        if new {
+            reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Heap>(), 0)?;
+            heaps.resize_with(groups.len() * grid.len, Heap::default);
+        }
+        let series = candidates.labels.len();
+        let (mut chosen, mut grown) = (false, 0);
+        for step in row.present.iter() {
+            let heap = &mut heaps[group * grid.len + step];
+            let before = heap.entries.len();
+            chosen |= heap.offer(row.values[step], series, k[step], top);
+            grown += heap.entries.len() - before;
+        }
+        if chosen {
+            reservation.grow(row.labels.as_bytes().len() + 32 + 16 * grown, grown)?;
+            candidates.labels.push((row.labels.clone(), row.drop_name));
+        }
+        Ok(())
+    })?;
+    for group in 0..groups.len() {
+        emit_group(&mut heaps[group * grid.len..(group + 1) * grid.len], &candidates, top, grid, sink)?;
+    }
+    Ok(())
+}
+
+/// Hands the chosen series of a group to `sink`, in the order of their values when there is one step.
+fn emit_group(heaps: &mut [Heap], candidates: &Candidates, top: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut chosen: Vec<(usize, u32, f64)> = Vec::new();
+    for (step, heap) in heaps.iter_mut().enumerate() {
+        let mut entries = std::mem::take(&mut heap.entries);
+        // The best first; NaN last.
+        entries.sort_by(|a, b| if top { Heap::order(b.0, a.0) } else { Heap::order(a.0, b.0) });
+        let nan = entries.iter().position(|e| !e.0.is_nan()).unwrap_or(0);
+        entries.rotate_left(nan);
+        chosen.extend(entries.into_iter().map(|(value, series)| (series, step as u32, value)));
+    }
+    if grid.len > 1 {
+        chosen.sort_unstable_by_key(|(series, step, _)| (*series, *step));
+    }
+    let mut row = Row::default();
+    for of_series in chosen.chunk_by(|a, b| a.0 == b.0) {
+        let (labels, drop_name) = &candidates.labels[of_series[0].0];
+        row.reset(labels, grid.len);
+        row.drop_name = *drop_name;
+        of_series.iter().for_each(|(_, step, value)| row.put(*step as usize, *value));
+        sink(&mut row)?;
+    }
+    Ok(())
+}
+
+/// A bounded binary heap of values with their series, sifted as Go's `container/heap` does, so that of equal values the
+/// same series stay.
+#[derive(Default)]
+struct Heap {
+    entries: Vec<(f64, usize)>,
+}
+
+impl Heap {
+    fn order(a: f64, b: f64) -> std::cmp::Ordering {
+        crate::eval::over_time::nan_first(&a, &b)
+    }
+
+    /// Whether `a` is to be beaten before `b`.
+    fn less(a: f64, b: f64, top: bool) -> bool {
+        a.is_nan() || if top { a < b } else { a > b }
+    }
+
+    /// Offers a value; whether it is among the chosen ones now.
+    #[inline]
+    fn offer(&mut self, value: f64, series: usize, k: usize, top: bool) -> bool {
+        if self.entries.len() < k {
+            self.entries.push((value, series));
+            self.up(top);
+            return true;
+        }
+        let Some(worst) = self.entries.first() else { return false };
+        let better = if top { worst.0 < value } else { worst.0 > value };
+        if !better && !(worst.0.is_nan() && !value.is_nan()) {
+            return false;
+        }
+        self.entries[0] = (value, series);
+        self.down(top);
+        true
+    }
+
+    fn up(&mut self, top: bool) {
+        let mut at = self.entries.len() - 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !Self::less(self.entries[at].0, self.entries[parent].0, top) {
+                break;
+            }
+            self.entries.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn down(&mut self, top: bool) {
+        let (e, mut at) = (&mut self.entries, 0);
+        loop {
+            let mut child = 2 * at + 1;
+            if child >= e.len() {
+                break;
+            }
+            if child + 1 < e.len() && Self::less(e[child + 1].0, e[child].0, top) {
+                child += 1;
+            }
+            if !Self::less(e[child].0, e[at].0, top) {
+                break;
+            }
+            e.swap(at, child);
+            at = child;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heaps_keep_the_best_and_prefer_numbers() {
+        let mut heap = Heap::default();
+        for (series, value) in [f64::NAN, 3.0, 1.0, 4.0, f64::NAN, 2.0].into_iter().enumerate() {
+            heap.offer(value, series, 3, true);
+        }
+        let mut kept: Vec<f64> = heap.entries.iter().map(|e| e.0).collect();
+        kept.sort_by(f64::total_cmp);
+        assert_eq!(kept, [2.0, 3.0, 4.0]);
+        assert!(!Heap::default().offer(1.0, 0, 0, true));
+    }
+
+    #[test]
+    fn parameters_are_checked() {
+        assert_eq!(counts(&[0.5, -1.0]), Ok(None));
+        assert_eq!(counts(&[2.9, -1.0]), Ok(Some(vec![2, 0])));
+        assert!(counts(&[f64::NAN]).is_err() && counts(&[1e30]).is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! Operators between two samples, and between columns of floats.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pharos_model::CounterReset;
+use pharos_model::histogram::{Combined, HistogramError};
+
+use super::Shared;
+use crate::eval::Eval;
+use crate::eval::hist_window::{collision, reconciled};
+use crate::parser::ast::BinaryOp;
+use crate::plan::Binary;
+
+/// One side of an operation.
+#[derive(Clone, Copy)]
+pub(super) enum Element<'a> {
+    Float(f64),
+    Hist(&'a Shared),
+}
+
+/// The result of an operation.
+#[derive(Debug)]
+pub(super) enum Value {
+    Float(f64),
+    Hist(Shared),
+}
+
+/// What annotations the operations of one operator call for.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    incompatible: BTreeSet<(&'static str, &'static str)>,
+    incompatible_layout: bool,
+    collision: bool,
+    reconciled: bool,
+}
+
+impl Outcomes {
+    /// Remembers that the operator is not defined between these types.
+    pub(super) fn incompatible(&mut self, l: &'static str, r: &'static str) {
+        self.incompatible.insert((l, r));
+    }
+
+    /// Applies the operator: the result, and whether a comparison holds. Nothing when it is not defined.
+    pub(super) fn apply(&mut self, op: BinaryOp, l: Element<'_>, r: Element<'_>) -> Option<(Value, bool)> {
+        use BinaryOp::{Add, Div, Eql, Mul, Neq, Sub, TrimLower, TrimUpper};
+        let changed = |h: &Shared, change: &dyn Fn(&mut pharos_model::Histogram)| {
+            let mut h = (**h).clone();
+            change(&mut h);
+            Some((Value::Hist(Arc::new(h)), true))
+        };
+        match (l, r, op) {
+            (Element::Float(_), Element::Float(_), TrimLower | TrimUpper) => {}
+            (Element::Float(l), Element::Float(r), op) if super::compares(op) => {
+                return Some((Value::Float(l), comparison(op)(l, r)));
+            }
+            (Element::Float(l), Element::Float(r), op) => {
+                return crate::eval::scalar_op(op, l, r).map(|v| (Value::Float(v), true));
+            }
+            (Element::Float(f), Element::Hist(h), Mul) | (Element::Hist(h), Element::Float(f), Mul) => {
+                return changed(h, &|h| {
+                    h.mul(f);
+                    h.compact(0);
+                });
+            }
+            (Element::Hist(h), Element::Float(f), Div) => {
+                return changed(h, &|h| {
+                    h.div(f);
+                    h.compact(0);
+                });
+            }
+            (Element::Hist(h), Element::Float(f), TrimUpper) => return changed(h, &|h| h.trim_upper(f)),
+            (Element::Hist(h), Element::Float(f), TrimLower) => return changed(h, &|h| h.trim_lower(f)),
+            (Element::Hist(l), Element::Hist(r), Add | Sub) => return self.combine(op, l, r),
+            (Element::Hist(l), Element::Hist(r), Eql) => return Some((Value::Hist(l.clone()), l.same_as(r))),
+            (Element::Hist(l), Element::Hist(r), Neq) => return Some((Value::Hist(l.clone()), !l.same_as(r))),
+            _ => {}
+        }
+        self.incompatible(kind(l), kind(r));
+        None
+    }
+
+    fn combine(&mut self, op: BinaryOp, l: &Shared, r: &Shared) -> Option<(Value, bool)> {
+        let mut result = (**l).clone();
+        let combined: Result<Combined, HistogramError> =
+            if op == BinaryOp::Add { result.add(r) } else { result.sub(r) };
+        let Ok(combined) = combined else {
+            self.incompatible_layout = true;
+            return None;
+        };
+        if op == BinaryOp::Sub {
+            result.counter_reset = CounterReset::Gauge;
+        }
+        self.collision |= combined.counter_reset_collision;
+        self.reconciled |= combined.bounds_reconciled;
+        result.compact(0);
+        Some((Value::Hist(Arc::new(result)), true))
+    }
+
+    /// Turns what was remembered into annotations.
+    pub(super) fn note(&self, ev: &Eval<'_, '_>, binary: &Binary) {
+        let op = symbol(binary.op);
+        let operation = if binary.op == BinaryOp::Add { "addition" } else { "subtraction" };
+        ev.note(|n| {
+            for (l, r) in &self.incompatible {
+                let text = format!("incompatible sample types encountered for binary operator \"{op}\": {l} {op} {r}");
+                n.info(text, binary.pos);
+            }
+            if self.incompatible_layout {
+                n.warn(format!("incompatible bucket layout encountered for binary operator {op}"), binary.pos);
+            }
+            if self.collision {
+                n.warn(collision(operation), binary.pos);
+            }
+            if self.reconciled {
+                n.info(reconciled(operation), binary.pos);
+            }
+        });
+    }
+}
+
+fn kind(element: Element<'_>) -> &'static str {
+    match element {
+        Element::Float(_) => "float",
+        Element::Hist(_) => "histogram",
+    }
+}
+
+/// The operator as PromQL writes it.
+fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Sub => "-",
+        BinaryOp::Mul => "*",
+        BinaryOp::Div => "/",
+        BinaryOp::Mod => "%",
+        BinaryOp::Pow => "^",
+        BinaryOp::Atan2 => "atan2",
+        BinaryOp::Eql => "==",
+        BinaryOp::Neq => "!=",
+        BinaryOp::Gtr => ">",
+        BinaryOp::Lss => "<",
+        BinaryOp::Gte => ">=",
+        BinaryOp::Lte => "<=",
+        BinaryOp::TrimUpper => "</",
+        BinaryOp::TrimLower => ">/",
+        BinaryOp::And => "and",
+        BinaryOp::Or => "or",
+        BinaryOp::Unless => "unless",
+    }
+}
+
+/// The test of a comparison.
+pub(super) fn comparison(op: BinaryOp) -> fn(f64, f64) -> bool {
+    match op {
+        BinaryOp::Eql => |l, r| l == r,
+        BinaryOp::Neq => |l, r| l != r,
+        BinaryOp::Gtr => |l, r| l > r,
+        BinaryOp::Lss => |l, r| l < r,
+        BinaryOp::Gte => |l, r| l >= r,
+        _ => |l, r| l <= r,
+    }
+}
+
+/// Arithmetic between columns, into `values`; `swapped` when `values` are on the right.
+pub(super) fn arithmetic(op: BinaryOp, values: &mut [f64], others: &[f64], swapped: bool) {
+    fn each(values: &mut [f64], others: &[f64], swapped: bool, f: impl Fn(f64, f64) -> f64) {
+        if swapped {
+            values.iter_mut().zip(others).for_each(|(v, o)| *v = f(*o, *v));
+        } else {
+            values.iter_mut().zip(others).for_each(|(v, o)| *v = f(*v, *o));
+        }
+    }
+    match op {
+        BinaryOp::Add => each(values, others, swapped, |l, r| l + r),
+        BinaryOp::Sub => each(values, others, swapped, |l, r| l - r),
+        BinaryOp::Mul => each(values, others, swapped, |l, r| l * r),
+        BinaryOp::Div => each(values, others, swapped, |l, r| l / r),
+        BinaryOp::Mod => each(values, others, swapped, |l, r| l % r),
+        BinaryOp::Pow => each(values, others, swapped, f64::powf),
+        BinaryOp::Atan2 => each(values, others, swapped, f64::atan2),
+        _ => {}
+    }
+}

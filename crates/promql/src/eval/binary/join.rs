@@ -1,0 +1,282 @@
+//! Operators between vectors: the "one" side is kept in memory by match group, the other flows past it.
+
+use std::collections::HashMap as LabelMap;
+
+use hashbrown::HashMap;
+use pharos_model::labels::LabelsIter;
+use pharos_model::{Labels, LabelsBuilder};
+
+use super::element::{self, Element, Outcomes, Value};
+use super::{changes_metric, compares};
+use crate::engine::QueryError;
+use crate::eval::bitmap::Bitmap;
+use crate::eval::row::{Grid, Row};
+use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::parser::ast::Cardinality;
+use crate::plan::Binary;
+
+/// Evaluates an operator between vectors.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let swapped = binary.matching.card == Cardinality::OneToMany;
+    let (one, many) = if swapped { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
+    let filled = binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some();
+    let one = ev.collect(one, grid)?;
+    if one.rows.is_empty() && !filled {
+        return Ok(());
+    }
+    let mut join = Join::new(binary, &one.rows, swapped, grid);
+    let mut many_steps = Bitmap::new(grid.len);
+    ev.vector(many, grid, &mut |row| {
+        many_steps.unite(&row.occupied());
+        join.probe(row, sink)
+    })?;
+    join.check_duplicates(&many_steps, filled)?;
+    join.fill_many(sink)?;
+    join.outcomes.note(ev, binary);
+    Ok(())
+}
+
+/// The series of the "one" side with the same match labels.
+struct Group {
+    rows: Vec<usize>,
+    /// The steps at which it was matched.
+    matched: Bitmap,
+}
+
+struct Join<'a> {
+    binary: &'a Binary,
+    /// Whether the "one" side is the left one.
+    swapped: bool,
+    grid: Grid,
+    one: &'a [Row],
+    filter: LabelFilter,
+    groups: Vec<Group>,
+    index: HashMap<Box<[u8]>, usize>,
+    /// Where two series of the "one" side are in the same group at the same step.
+    duplicate: Option<(Bitmap, usize, usize)>,
+    /// The steps of results of many-to-one matches, by group and labels.
+    results: LabelMap<(usize, Labels), Bitmap>,
+    outcomes: Outcomes,
+    key: Vec<u8>,
+    out: Row,
+}
+
+impl<'a> Join<'a> {
+    fn new(binary: &'a Binary, one: &'a [Row], swapped: bool, grid: Grid) -> Self {
+        let mut join = Join {
+            binary,
+            swapped,
+            grid,
+            one,
+            filter: LabelFilter::of(&binary.matching),
+            groups: Vec::new(),
+            index: HashMap::new(),
+            duplicate: None,
+            results: LabelMap::new(),
+            outcomes: Outcomes::default(),
+            key: Vec::new(),
+            out: Row::default(),
+        };
+        one.iter().enumerate().for_each(|(at, row)| join.build(at, row));
+        join
+    }
+
+    fn find(&mut self, labels: &Labels) -> Option<usize> {
+        self.key.clear();
+        self.filter.append(RawLabels::of(labels), &mut self.key);
+        self.index.get(&self.key[..]).copied()
+    }
+
+    fn add_group(&mut self, rows: Vec<usize>) -> usize {
+        let group = self.groups.len();
+        self.index.insert(self.key.as_slice().into(), group);
+        self.groups.push(Group { rows, matched: Bitmap::new(self.grid.len) });
+        group
+    }
+
+    /// Adds a series of the "one" side.
+    fn build(&mut self, at: usize, row: &Row) {
+        let Some(group) = self.find(&row.labels) else {
+            self.add_group(vec![at]);
+            return;
+        };
+        let steps = row.occupied();
+        for &before in &self.groups[group].rows {
+            let mut both = self.one[before].occupied();
+            both.intersect(&steps);
+            if !both.is_empty() && self.duplicate.is_none() {
+                self.duplicate = Some((both, before, at));
+            }
+        }
+        self.groups[group].rows.push(at);
+    }
+
+    fn check_duplicates(&self, many_steps: &Bitmap, filled: bool) -> Outcome {
+        let Some((steps, a, b)) = &self.duplicate else { return Ok(()) };
+        if !filled && !steps.intersects(many_steps) {
+            return Ok(());
+        }
+        let side = if self.swapped { "left" } else { "right" };
+        let group = self.filter.apply(&self.one[*a].labels);
+        let mut pair = [*a, *b].map(|at| self.one[at].labels.to_string());
+        pair.sort_unstable();
+        let [first, second] = pair;
+        Err(QueryError::Execution(format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side"
+        )))
+    }
+
+    /// Matches a series of the "many" side.
+    fn probe(&mut self, row: &mut Row, sink: Sink<'_>) -> Outcome {
+        let found = self.find(&row.labels);
+        let mut rest = row.occupied();
+        if let Some(group) = found {
+            for at in 0..self.groups[group].rows.len() {
+                let one = &self.one[self.groups[group].rows[at]];
+                let mut steps = one.occupied();
+                steps.intersect(&rest);
+                if !steps.is_empty() {
+                    rest.subtract(&steps);
+                    self.combine(group, row, one, steps, sink)?;
+                }
+            }
+        }
+        let Some(value) = self.binary.matching.fill_right.filter(|_| !rest.is_empty()) else { return Ok(()) };
+        let group = match found {
+            Some(group) => group,
+            None => self.add_group(Vec::new()),
+        };
+        let other = self.filler(&row.labels, value, &rest);
+        self.combine(group, row, &other, rest, sink)
+    }
+
+    /// Matches what is left of the "one" side with a fill value.
+    fn fill_many(&mut self, sink: Sink<'_>) -> Outcome {
+        let Some(value) = self.binary.matching.fill_left else { return Ok(()) };
+        for group in 0..self.groups.len() {
+            for at in 0..self.groups[group].rows.len() {
+                let one = &self.one[self.groups[group].rows[at]];
+                let mut steps = one.occupied();
+                steps.subtract(&self.groups[group].matched);
+                if !steps.is_empty() {
+                    let other = self.filler(&one.labels, value, &steps);
+                    self.combine(group, &other, one, steps, sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A series of one value with the match labels of another.
+    fn filler(&self, labels: &Labels, value: f64, steps: &Bitmap) -> Row {
+        let mut row = Row::default();
+        row.reset(&self.filter.apply(labels), self.grid.len);
+        row.values.fill(value);
+        row.present = steps.clone();
+        row
+    }
+
+    /// Applies the operator at `steps`, where both sides have a sample.
+    fn combine(&mut self, group: usize, many: &Row, one: &Row, mut steps: Bitmap, sink: Sink<'_>) -> Outcome {
+        let labels = self.result_labels(&many.labels, &one.labels);
+        let mut out = std::mem::take(&mut self.out);
+        out.reset(&labels, self.grid.len);
+        out.drop_name = self.binary.return_bool;
+        let (l, r) = if self.swapped { (one, many) } else { (many, one) };
+        if l.hists.is_empty() && r.hists.is_empty() {
+            self.floats(l, r, &mut steps, &mut out);
+        } else {
+            self.samples(l, r, &mut steps, &mut out);
+        }
+        self.claim(group, labels, &steps)?;
+        let handed = if out.is_empty() { Ok(()) } else { sink(&mut out) };
+        self.out = out;
+        handed
+    }
+
+    /// Applies the operator to columns of floats. Of `steps` those stay at which it is defined.
+    fn floats(&mut self, l: &Row, r: &Row, steps: &mut Bitmap, out: &mut Row) {
+        let op = self.binary.op;
+        out.values.copy_from_slice(&l.values);
+        if compares(op) {
+            let truth = element::comparison(op);
+            for step in steps.iter() {
+                let keep = truth(l.values[step], r.values[step]);
+                if self.binary.return_bool {
+                    out.put(step, f64::from(u8::from(keep)));
+                } else if keep {
+                    out.present.set(step);
+                }
+            }
+        } else if changes_metric(op) {
+            element::arithmetic(op, &mut out.values, &r.values, false);
+            out.present = steps.clone();
+        } else {
+            self.outcomes.incompatible("float", "float");
+            steps.reset(self.grid.len);
+        }
+    }
+
+    /// Applies the operator sample by sample.
+    fn samples(&mut self, l: &Row, r: &Row, steps: &mut Bitmap, out: &mut Row) {
+        let wanted = std::mem::replace(steps, Bitmap::new(self.grid.len));
+        fn at(row: &Row, step: usize) -> Element<'_> {
+            match row.hist(step) {
+                Some(h) => Element::Hist(h),
+                None => Element::Float(row.values[step]),
+            }
+        }
+        for step in wanted.iter() {
+            let Some((value, keep)) = self.outcomes.apply(self.binary.op, at(l, step), at(r, step)) else { continue };
+            steps.set(step);
+            match value {
+                _ if self.binary.return_bool => out.put(step, f64::from(u8::from(keep))),
+                _ if !keep => {}
+                Value::Float(value) => out.put(step, value),
+                Value::Hist(h) => out.hists.push((step as u32, h)),
+            }
+        }
+    }
+
+    /// Makes sure that no two matches of a group at a step have the same result.
+    fn claim(&mut self, group: usize, labels: Labels, steps: &Bitmap) -> Outcome {
+        let fail = |reason: &str| Err(QueryError::Execution(format!("multiple matches for labels: {reason}")));
+        let matched = &mut self.groups[group].matched;
+        if self.binary.matching.card == Cardinality::OneToOne {
+            if matched.intersects(steps) {
+                return fail("many-to-one matching must be explicit (group_left/group_right)");
+            }
+        } else {
+            let results = self.results.entry((group, labels)).or_insert_with(|| Bitmap::new(self.grid.len));
+            if results.intersects(steps) {
+                return fail("grouping labels must ensure unique matches");
+            }
+            results.unite(steps);
+        }
+        matched.unite(steps);
+        Ok(())
+    }
+
+    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
+        let matching = &self.binary.matching;
+        let base = if changes_metric(self.binary.op) { without_metadata(many) } else { many.clone() };
+        let named = |name: &str| matching.labels.iter().any(|l| l == name);
+        let base = match (matching.card, matching.on) {
+            (Cardinality::OneToOne, true) => base.without(|name| !named(name)),
+            (Cardinality::OneToOne, false) if !matching.labels.is_empty() => base.without(named),
+            _ => base,
+        };
+        if matching.include.is_empty() {
+            return base;
+        }
+        let mut builder = LabelsBuilder::default();
+        LabelsIter::over(base.as_bytes()).for_each(|(name, value)| {
+            builder.set(name, value);
+        });
+        for name in &matching.include {
+            builder.set(name, one.get(name).unwrap_or(""));
+        }
+        builder.build()
+    }
+}

@@ -1,0 +1,92 @@
+//! Binary operators of which at least one side is a vector.
+
+mod element;
+mod join;
+mod sets;
+
+use std::sync::Arc;
+
+use pharos_model::Histogram;
+
+use super::row::{Grid, Row};
+use super::{Eval, Outcome, Sink};
+use crate::parser::ast::BinaryOp;
+use crate::plan::Binary;
+use element::{Element, Outcomes};
+
+/// Evaluates a binary operator that yields a vector.
+pub(crate) fn vector(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    match (binary.lhs.is_scalar(), binary.rhs.is_scalar(), binary.op) {
+        (true, _, _) | (_, true, _) => with_scalar(ev, binary, grid, sink),
+        (_, _, BinaryOp::And) => sets::and(ev, binary, grid, sink),
+        (_, _, BinaryOp::Or) => sets::or(ev, binary, grid, sink),
+        (_, _, BinaryOp::Unless) => sets::unless(ev, binary, grid, sink),
+        _ => join::evaluate(ev, binary, grid, sink),
+    }
+}
+
+/// Whether the operator compares.
+fn compares(op: BinaryOp) -> bool {
+    matches!(op, BinaryOp::Eql | BinaryOp::Neq | BinaryOp::Gtr | BinaryOp::Lss | BinaryOp::Gte | BinaryOp::Lte)
+}
+
+/// Whether the result of the operator is another metric.
+fn changes_metric(op: BinaryOp) -> bool {
+    !compares(op) && !matches!(op, BinaryOp::TrimLower | BinaryOp::TrimUpper)
+}
+
+/// An operation between a vector and a number.
+fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let scalar_left = binary.lhs.is_scalar();
+    let (scalar, vector) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
+    let scalar = ev.scalar(scalar, grid)?;
+    let mut outcomes = Outcomes::default();
+    ev.vector(vector, grid, &mut |row| {
+        let hists = std::mem::take(&mut row.hists);
+        floats_with_scalar(binary, scalar_left, &scalar, &mut outcomes, row);
+        for (step, h) in hists {
+            let number = Element::Float(scalar[step as usize]);
+            let (l, r) = if scalar_left { (number, Element::Hist(&h)) } else { (Element::Hist(&h), number) };
+            let Some((result, keep)) = outcomes.apply(binary.op, l, r) else { continue };
+            if binary.return_bool {
+                row.put(step as usize, f64::from(u8::from(keep)));
+            } else if keep && let element::Value::Hist(h) = result {
+                row.hists.push((step, h));
+            }
+        }
+        row.drop_name |= changes_metric(binary.op) || binary.return_bool;
+        if row.is_empty() { Ok(()) } else { sink(row) }
+    })?;
+    outcomes.note(ev, binary);
+    Ok(())
+}
+
+/// The floats of a row with the numbers of the other side.
+fn floats_with_scalar(binary: &Binary, scalar_left: bool, scalar: &[f64], outcomes: &mut Outcomes, row: &mut Row) {
+    if row.present.is_empty() {
+        return;
+    }
+    if compares(binary.op) {
+        let truth = element::comparison(binary.op);
+        for (step, (v, s)) in row.values.iter_mut().zip(scalar).enumerate() {
+            let keep = if scalar_left { truth(*s, *v) } else { truth(*v, *s) };
+            if binary.return_bool {
+                *v = f64::from(u8::from(keep));
+            } else if !keep {
+                row.present.unset(step);
+            }
+        }
+    } else if changes_metric(binary.op) {
+        if scalar_left {
+            element::arithmetic(binary.op, &mut row.values, scalar, true);
+        } else {
+            element::arithmetic(binary.op, &mut row.values, scalar, false);
+        }
+    } else {
+        outcomes.incompatible("float", "float");
+        row.present.reset(row.values.len());
+    }
+}
+
+/// A histogram that may be shared.
+type Shared = Arc<Histogram>;

@@ -1,0 +1,85 @@
+//! `and`, `or` and `unless`: of one side, only the steps at which a match group is present are kept.
+
+use hashbrown::HashMap;
+
+use crate::eval::bitmap::Bitmap;
+use crate::eval::row::{Grid, Row};
+use crate::eval::vector_matching::{LabelFilter, RawLabels};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::{Binary, Node};
+
+/// The steps at which match groups have a sample.
+struct Presence {
+    filter: LabelFilter,
+    steps: HashMap<Box<[u8]>, Bitmap>,
+    key: Vec<u8>,
+}
+
+impl Presence {
+    fn new(binary: &Binary) -> Self {
+        Presence { filter: LabelFilter::of(&binary.matching), steps: HashMap::new(), key: Vec::new() }
+    }
+
+    fn find(&mut self, row: &Row) -> Option<&mut Bitmap> {
+        self.key.clear();
+        self.filter.append(RawLabels::of(&row.labels), &mut self.key);
+        self.steps.get_mut(&self.key[..])
+    }
+
+    /// Adds a series; the bytes that this took.
+    fn add(&mut self, row: &Row) -> usize {
+        let steps = row.occupied();
+        if let Some(before) = self.find(row) {
+            before.unite(&steps);
+            return 0;
+        }
+        let bytes = steps.bytes() + self.key.len() + 64;
+        self.steps.insert(self.key.as_slice().into(), steps);
+        bytes
+    }
+
+    /// Adds all series of a node.
+    fn of(ev: &Eval<'_, '_>, binary: &Binary, node: &Node, grid: Grid) -> Outcome<Self> {
+        let mut presence = Self::new(binary);
+        let mut reservation = ev.shared.reserve();
+        ev.vector(node, grid, &mut |row| reservation.grow(presence.add(row), 0))?;
+        Ok(presence)
+    }
+}
+
+/// `lhs and rhs`
+pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut right = Presence::of(ev, binary, &binary.rhs, grid)?;
+    ev.vector(&binary.lhs, grid, &mut |row| {
+        let Some(steps) = right.find(row) else { return Ok(()) };
+        row.mask(steps);
+        if row.is_empty() { Ok(()) } else { sink(row) }
+    })
+}
+
+/// `lhs unless rhs`
+pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut right = Presence::of(ev, binary, &binary.rhs, grid)?;
+    ev.vector(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))
+}
+
+/// `lhs or rhs`
+pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut left = Presence::new(binary);
+    let mut reservation = ev.shared.reserve();
+    ev.vector(&binary.lhs, grid, &mut |row| {
+        reservation.grow(left.add(row), 0)?;
+        sink(row)
+    })?;
+    ev.vector(&binary.rhs, grid, &mut |row| except(&mut left, row, sink))
+}
+
+/// Hands on the steps of a series at which its match group is not in `presence`.
+fn except(presence: &mut Presence, row: &mut Row, sink: Sink<'_>) -> Outcome {
+    if let Some(steps) = presence.find(row) {
+        let mut rest = row.occupied();
+        rest.subtract(steps);
+        row.mask(&rest);
+    }
+    if row.is_empty() { Ok(()) } else { sink(row) }
+}

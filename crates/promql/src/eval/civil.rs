@@ -1,0 +1,83 @@
+//! The calendar: days and times of day in UTC.
+
+/// A moment in UTC, to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Astronomical year.
+    pub(crate) year: i64,
+    /// 1 to 12.
+    pub(crate) month: i64,
+    /// 1 to 31.
+    pub(crate) day: i64,
+    /// 0 to 23.
+    pub(crate) hour: i64,
+    /// 0 to 59.
+    pub(crate) minute: i64,
+    /// 0 to 59.
+    pub(crate) second: i64,
+    /// Days since 1970-01-01.
+    days: i64,
+}
+
+impl Moment {
+    /// The moment `seconds` after 1970 began.
+    pub(crate) fn at_seconds(seconds: i64) -> Self {
+        let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Years are counted from March, so that the leap day is the last one; eras have 400 years.
+        let from_march = days + 719_468;
+        let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        Moment {
+            year: era * 400 + year_of_era + i64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * march_month + 2) / 5 + 1,
+            hour: of_day / 3600,
+            minute: of_day / 60 % 60,
+            second: of_day % 60,
+            days,
+        }
+    }
+
+    /// 0 for Sunday to 6.
+    pub(crate) fn weekday(&self) -> i64 {
+        (self.days + 4).rem_euclid(7)
+    }
+
+    fn is_leap(&self) -> bool {
+        self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0)
+    }
+
+    /// How many days the month has.
+    pub(crate) fn days_in_month(&self) -> i64 {
+        match self.month {
+            2 => 28 + i64::from(self.is_leap()),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        }
+    }
+
+    /// 1 to 366.
+    pub(crate) fn day_of_year(&self) -> i64 {
+        const BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        BEFORE[(self.month - 1) as usize] + self.day + i64::from(self.month > 2 && self.is_leap())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_days() {
+        let m = Moment::at_seconds(951_782_400);
+        assert_eq!((m.year, m.month, m.day, m.day_of_year(), m.weekday()), (2000, 2, 29, 60, 2));
+        assert_eq!(m.days_in_month(), 29);
+        let m = Moment::at_seconds(-1);
+        assert_eq!((m.year, m.month, m.day, m.hour, m.minute, m.second), (1969, 12, 31, 23, 59, 59));
+        assert_eq!(Moment::at_seconds(0).weekday(), 4);
+        Moment::at_seconds(i64::MIN / 2);
+    }
+}

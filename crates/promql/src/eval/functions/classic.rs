@@ -1,0 +1,234 @@
+//! `histogram_quantile`, `histogram_quantiles` and `histogram_fraction` over classic and native histograms.
+//!
+//! Classic buckets of a histogram are series that differ in `le` only; they are brought together by all other labels.
+
+use hashbrown::HashMap;
+use pharos_model::histogram::GoFloat;
+use pharos_model::labels::GoQuoted;
+use pharos_model::{Histogram, Labels, LabelsBuilder};
+
+use super::text;
+use crate::annotations::{Monotonicity, with_metric};
+use crate::eval::row::{Grid, Row};
+use crate::eval::vector_matching::{LabelFilter, RawLabels};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::Call;
+use crate::quantile::{self, ClassicBucket, NanNote};
+
+/// What is computed of each histogram.
+enum Wanted {
+    /// Quantiles, each at all steps, with the value of their label if they get one.
+    Quantiles { q: Vec<Vec<f64>>, label: Option<String> },
+    /// The fraction between two values, at all steps.
+    Fraction { lower: Vec<f64>, upper: Vec<f64> },
+}
+
+/// Evaluates one of the functions.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let scalar = |index: usize| ev.scalar(&call.args[index], grid);
+    let (wanted, vector) = match call.func.name {
+        "histogram_fraction" => (Wanted::Fraction { lower: scalar(0)?, upper: scalar(1)? }, 2),
+        "histogram_quantile" => (Wanted::Quantiles { q: vec![scalar(0)?], label: None }, 1),
+        _ => {
+            let q = (2..call.args.len()).map(scalar).collect::<Outcome<Vec<_>>>()?;
+            (Wanted::Quantiles { q, label: Some(text(call, 1)?.to_string()) }, 0)
+        }
+    };
+    if let Wanted::Quantiles { q, .. } = &wanted {
+        let first = if call.func.name == "histogram_quantile" { 0 } else { 2 };
+        for (index, q) in q.iter().enumerate() {
+            let bad = q.iter().filter(|q| !(0.0..=1.0).contains(*q));
+            bad.for_each(|q| super::note_quantile(ev, *q, call.arg_pos[first + index]));
+        }
+    }
+    let pos = call.arg_pos[vector];
+    let mut found = Found::new();
+    let mut reservation = ev.shared.reserve();
+    ev.vector(&call.args[vector], grid, &mut |row| {
+        reservation.grow(row.bytes(), row.samples())?;
+        found.add(ev, std::mem::take(row), pos);
+        Ok(())
+    })?;
+    for histogram in &found.histograms {
+        ev.shared.check()?;
+        Evaluation { ev, wanted: &wanted, histogram, grid, pos }.run(sink)?;
+    }
+    Ok(())
+}
+
+/// All samples with the same labels but `le`.
+struct Series {
+    labels: Labels,
+    /// Upper bounds and the series of cumulative counts.
+    buckets: Vec<(f64, Row)>,
+    /// The series of native histograms.
+    native: Vec<Row>,
+}
+
+struct Found {
+    filter: LabelFilter,
+    index: HashMap<Box<[u8]>, usize>,
+    histograms: Vec<Series>,
+    key: Vec<u8>,
+}
+
+impl Found {
+    fn new() -> Self {
+        let filter = LabelFilter::without(vec!["le".into()]);
+        Found { filter, index: HashMap::new(), histograms: Vec::new(), key: Vec::new() }
+    }
+
+    fn add(&mut self, ev: &Eval<'_, '_>, mut row: Row, pos: usize) {
+        if !row.hists.is_empty() {
+            let labels = row.labels.clone();
+            self.key.clear();
+            self.key.extend_from_slice(labels.as_bytes());
+            let at = self.find(&labels);
+            let mut native = Row { hists: std::mem::take(&mut row.hists), ..Row::default() };
+            native.present.reset(row.values.len());
+            self.histograms[at].native.push(native);
+        }
+        if row.present.is_empty() {
+            return;
+        }
+        let bound = row.labels.get("le").unwrap_or("");
+        let Some(upper) = parse_bound(bound) else {
+            let text = format!("bucket label \"le\" is missing or has a malformed value of {}", GoQuoted(bound));
+            let text = with_metric(&text, row.labels.metric_name());
+            ev.note(|n| n.warn(text, pos));
+            return;
+        };
+        self.key.clear();
+        self.filter.append(RawLabels::of(&row.labels), &mut self.key);
+        let labels = Labels::from_canonical_unchecked(&self.key);
+        let at = self.find(&labels);
+        self.histograms[at].buckets.push((upper, row));
+    }
+
+    /// The histogram whose labels' bytes are in `key`.
+    fn find(&mut self, labels: &Labels) -> usize {
+        if let Some(&at) = self.index.get(&self.key[..]) {
+            return at;
+        }
+        self.index.insert(self.key.as_slice().into(), self.histograms.len());
+        self.histograms.push(Series { labels: labels.clone(), buckets: Vec::new(), native: Vec::new() });
+        self.histograms.len() - 1
+    }
+}
+
+/// A bound as Go's `strconv.ParseFloat` reads it, for what occurs in practice.
+fn parse_bound(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b".+-eE".contains(&b));
+    let named = matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), "inf" | "infinity" | "nan");
+    (plain || named).then(|| text.parse().ok()).flatten()
+}
+
+struct Evaluation<'e, 's, 'q> {
+    ev: &'e Eval<'s, 'q>,
+    wanted: &'e Wanted,
+    histogram: &'e Series,
+    grid: Grid,
+    pos: usize,
+}
+
+impl Evaluation<'_, '_, '_> {
+    fn run(&self, sink: Sink<'_>) -> Outcome {
+        match self.wanted {
+            Wanted::Fraction { lower, upper } => self.emit(
+                None,
+                |step, buckets| quantile::bucket_fraction(lower[step], upper[step], buckets),
+                |step, h| self.native_fraction(lower[step], upper[step], h),
+                sink,
+            ),
+            Wanted::Quantiles { q, label } => q.iter().try_for_each(|q| {
+                // As in Prometheus, the label's value is that of the first step.
+                let label = label.as_ref().and_then(|name| q.first().map(|q| (name.as_str(), openmetrics(*q))));
+                self.emit(
+                    label,
+                    |step, buckets| self.classic_quantile(q[step], step, buckets),
+                    |step, h| self.native_quantile(q[step], h),
+                    sink,
+                )
+            }),
+        }
+    }
+
+    /// Computes a value of each step's histogram. Where there are both kinds, there is no value.
+    fn emit(
+        &self,
+        label: Option<(&str, String)>,
+        classic: impl Fn(usize, &mut Vec<ClassicBucket>) -> f64,
+        native: impl Fn(usize, &Histogram) -> f64,
+        sink: Sink<'_>,
+    ) -> Outcome {
+        let labels = match &label {
+            Some((name, value)) => LabelsBuilder::from_labels(&self.histogram.labels).set(name, value).build(),
+            None => self.histogram.labels.clone(),
+        };
+        let mut row = Row::default();
+        row.reset(&labels, self.grid.len);
+        row.drop_name = true;
+        let mut buckets = Vec::with_capacity(self.histogram.buckets.len());
+        for step in 0..self.grid.len {
+            buckets.clear();
+            let present = self.histogram.buckets.iter().filter(|(_, row)| row.present.get(step));
+            buckets.extend(present.map(|(upper, r)| ClassicBucket { upper_bound: *upper, count: r.values[step] }));
+            let h = self.histogram.native.iter().find_map(|row| row.hist(step));
+            match h {
+                Some(_) if !buckets.is_empty() => {
+                    let text = "vector contains a mix of classic and native histograms";
+                    self.ev.note(|n| n.warn(with_metric(text, self.name()), self.pos));
+                }
+                Some(h) => row.put(step, native(step, h)),
+                None if buckets.is_empty() => {}
+                None => row.put(step, classic(step, &mut buckets)),
+            }
+        }
+        if row.is_empty() { Ok(()) } else { sink(&mut row) }
+    }
+
+    fn name(&self) -> &str {
+        self.histogram.labels.metric_name()
+    }
+
+    fn classic_quantile(&self, q: f64, step: usize, buckets: &mut Vec<ClassicBucket>) -> f64 {
+        let (value, forced) = quantile::bucket_quantile(q, buckets);
+        if let Some(forced) = forced {
+            let t = self.grid.time(step);
+            let what = Monotonicity {
+                t: (t, t),
+                buckets: (forced.min_bucket, forced.max_bucket),
+                max_diff: forced.max_diff,
+                count: 1,
+            };
+            self.ev.note(|n| n.forced_monotonicity(self.name(), self.pos, what));
+        }
+        value
+    }
+
+    fn native_quantile(&self, q: f64, h: &Histogram) -> f64 {
+        let (value, note) = quantile::histogram_quantile(q, h);
+        let text = match note {
+            Some(NanNote::Result) => "input to histogram_quantile has NaN observations, result is NaN",
+            Some(NanNote::Skew) => "input to histogram_quantile has NaN observations, result is skewed higher",
+            None => return value,
+        };
+        self.ev.note(|n| n.info(with_metric(text, self.name()), self.pos));
+        value
+    }
+
+    fn native_fraction(&self, lower: f64, upper: f64, h: &Histogram) -> f64 {
+        let (value, left_out) = quantile::histogram_fraction(lower, upper, h);
+        if left_out {
+            let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+            self.ev.note(|n| n.info(with_metric(text, self.name()), self.pos));
+        }
+        value
+    }
+}
+
+/// A float as OpenMetrics writes it: whole numbers with `.0`.
+fn openmetrics(value: f64) -> String {
+    let text = GoFloat(value).to_string();
+    if value.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
+}

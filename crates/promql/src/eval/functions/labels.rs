@@ -1,0 +1,86 @@
+//! `label_replace` and `label_join`: functions of labels that look at no sample.
+
+use std::collections::HashMap;
+
+use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
+use regex::Regex;
+
+use super::text;
+use crate::engine::QueryError;
+use crate::eval::bitmap::Bitmap;
+use crate::eval::row::{Grid, Row};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::Call;
+
+/// `label_replace(v, dst, replacement, src, regex)`
+pub(super) fn replace(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let (dst, replacement, src, pattern) = (text(call, 1)?, text(call, 2)?, text(call, 3)?, text(call, 4)?);
+    let invalid =
+        |what: &str, value: &str| Err(QueryError::Execution(format!("invalid {what} in label_replace(): {value}")));
+    let Ok(regex) = Regex::new(&format!("^(?s:{pattern})$")) else { return invalid("regular expression", pattern) };
+    if dst.is_empty() {
+        return invalid("destination label name", dst);
+    }
+    let mut value = String::new();
+    relabel(ev, call, grid, sink, |row| {
+        let Some(captures) = regex.captures(row.labels.get(src).unwrap_or("")) else { return };
+        value.clear();
+        captures.expand(replacement, &mut value);
+        set(row, dst, &value);
+    })
+}
+
+/// `label_join(v, dst, separator, src…)`
+pub(super) fn join(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let (dst, separator) = (text(call, 1)?, text(call, 2)?);
+    let sources = (3..call.args.len()).map(|i| text(call, i)).collect::<Outcome<Vec<_>>>()?;
+    if let Some(bad) = sources.iter().find(|s| s.is_empty()) {
+        return Err(QueryError::Execution(format!("invalid source label name in label_join(): {bad}")));
+    }
+    if dst.is_empty() {
+        return Err(QueryError::Execution(format!("invalid destination label name in label_join(): {dst}")));
+    }
+    relabel(ev, call, grid, sink, |row| {
+        let values: Vec<&str> = sources.iter().map(|s| row.labels.get(s).unwrap_or("")).collect();
+        let value = values.join(separator);
+        set(row, dst, &value);
+    })
+}
+
+fn set(row: &mut Row, name: &str, value: &str) {
+    row.labels = LabelsBuilder::from_labels(&row.labels).set(name, value).build();
+    if name == METRIC_NAME {
+        row.drop_name = false;
+    }
+}
+
+/// Changes labels and makes sure that no two series have become one.
+fn relabel(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, mut change: impl FnMut(&mut Row)) -> Outcome {
+    let mut seen = Seen::default();
+    ev.vector(&call.args[0], grid, &mut |row| {
+        change(row);
+        seen.add(&row.labels, row.occupied())?;
+        sink(row)
+    })
+}
+
+/// The steps at which label sets have samples.
+#[derive(Default)]
+pub(crate) struct Seen {
+    steps: HashMap<Labels, Bitmap>,
+}
+
+impl Seen {
+    /// Adds the samples of a series; an error when a series with equal labels has one at the same step.
+    pub(crate) fn add(&mut self, labels: &Labels, steps: Bitmap) -> Outcome {
+        let Some(before) = self.steps.get_mut(labels) else {
+            self.steps.insert(labels.clone(), steps);
+            return Ok(());
+        };
+        if before.intersects(&steps) {
+            return Err(QueryError::Execution("vector cannot contain metrics with the same labelset".into()));
+        }
+        before.unite(&steps);
+        Ok(())
+    }
+}

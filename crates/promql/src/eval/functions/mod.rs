@@ -1,0 +1,107 @@
+//! Functions without a range vector among their arguments.
+
+mod classic;
+mod histograms;
+mod info;
+mod labels;
+mod math;
+mod sort;
+mod time;
+
+use pharos_model::histogram::GoFloat;
+use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
+
+use super::bitmap::Bitmap;
+use super::row::{Grid, Row};
+use super::{Eval, Outcome, Sink};
+use crate::engine::QueryError;
+use crate::plan::{Call, Node};
+
+/// Evaluates a function that yields a vector.
+pub(crate) fn vector(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    match call.func.name {
+        "vector" => {
+            let values = ev.scalar(&call.args[0], grid)?;
+            emit_scalar(&values, sink)
+        }
+        "absent" => absent(ev, call, grid, sink),
+        "timestamp" | "start_timestamp" => time::timestamp(ev, call, grid, sink),
+        "days_in_month" | "day_of_month" | "day_of_week" | "day_of_year" | "hour" | "minute" | "month" | "year" => {
+            time::date(ev, call, grid, sink)
+        }
+        "label_replace" => labels::replace(ev, call, grid, sink),
+        "label_join" => labels::join(ev, call, grid, sink),
+        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => sort::evaluate(ev, call, grid, sink),
+        "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev" | "histogram_stdvar" => {
+            histograms::summary(ev, call, grid, sink)
+        }
+        "histogram_quantile" | "histogram_fraction" | "histogram_quantiles" => classic::evaluate(ev, call, grid, sink),
+        "info" => info::evaluate(ev, call, grid, sink),
+        _ => math::evaluate(ev, call, grid, sink),
+    }
+}
+
+/// One series without labels.
+fn emit_scalar(values: &[f64], sink: Sink<'_>) -> Outcome {
+    let mut row = Row::default();
+    row.reset(&Labels::empty(), values.len());
+    row.values.copy_from_slice(values);
+    row.present.fill();
+    sink(&mut row)
+}
+
+fn absent(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut seen = Bitmap::new(grid.len);
+    ev.vector(&call.args[0], grid, &mut |row| {
+        seen.unite(&row.occupied());
+        Ok(())
+    })?;
+    let matchers = match &call.args[0] {
+        Node::Selector(s) => &s.matchers[..],
+        Node::Invariant(inner) => match &**inner {
+            Node::Selector(s) => &s.matchers[..],
+            _ => &[],
+        },
+        _ => &[],
+    };
+    emit_absent(&seen, matchers, grid, sink)
+}
+
+/// A series of ones at the steps that are not in `seen`, with the labels that the matchers fix.
+pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut row = Row::default();
+    row.reset(&absent_labels(matchers), grid.len);
+    row.drop_name = true;
+    row.values.fill(1.0);
+    row.present.fill();
+    row.present.subtract(seen);
+    if row.is_empty() { Ok(()) } else { sink(&mut row) }
+}
+
+/// The labels with exactly one matcher, which is an equality. Of a label's first equality and what follows, nothing stays.
+fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut builder = LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+        if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
+            builder.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            builder.remove(&matcher.name);
+        }
+    }
+    builder.build()
+}
+
+/// Warns of a quantile outside of 0 to 1.
+pub(crate) fn note_quantile(ev: &Eval<'_, '_>, q: f64, pos: usize) {
+    ev.note(|n| n.warn(format!("quantile value should be between 0 and 1, got {}", GoFloat(q)), pos));
+}
+
+/// A string argument.
+fn text(call: &Call, index: usize) -> Outcome<&str> {
+    match call.args.get(index) {
+        Some(Node::Text(text)) => Ok(text),
+        _ => Err(QueryError::Execution(format!("argument {} of {} is no string", index + 1, call.func.name))),
+    }
+}

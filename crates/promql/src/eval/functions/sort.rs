@@ -1,0 +1,106 @@
+//! Sorting of instant vectors. A range query is always sorted by labels, so there it only warns.
+
+use std::cmp::Ordering;
+
+use super::text;
+use crate::eval::over_time::nan_first;
+use crate::eval::row::{Grid, Row};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::Call;
+
+/// `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let by_value = matches!(call.func.name, "sort" | "sort_desc");
+    if grid.len > 1 {
+        let text = "sort is ineffective for range queries since results are always ordered by labels";
+        ev.note(|n| n.warn(text, call.pos));
+    }
+    let names = (1..call.args.len()).map(|i| text(call, i)).collect::<Outcome<Vec<_>>>()?;
+    let mut input = ev.collect(&call.args[0], grid)?;
+    if by_value {
+        input.rows.iter_mut().for_each(|row| row.hists.clear());
+        input.rows.retain(|row| !row.is_empty());
+    }
+    if grid.len == 1 {
+        match call.func.name {
+            "sort" => input.rows.sort_by(|a, b| nan_last(a.values[0], b.values[0], false)),
+            "sort_desc" => input.rows.sort_by(|a, b| nan_last(a.values[0], b.values[0], true)),
+            "sort_by_label" => input.rows.sort_by(|a, b| by_labels(&names, a, b)),
+            _ => input.rows.sort_by(|a, b| by_labels(&names, b, a)),
+        }
+    }
+    input.rows.iter_mut().try_for_each(sink)
+}
+
+fn nan_last(a: f64, b: f64, descending: bool) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (false, false) if descending => nan_first(&b, &a),
+        (false, false) => nan_first(&a, &b),
+        (a, b) => a.cmp(&b),
+    }
+}
+
+fn by_labels(names: &[&str], a: &Row, b: &Row) -> Ordering {
+    for name in names {
+        let (x, y) = (a.labels.get(name).unwrap_or(""), b.labels.get(name).unwrap_or(""));
+        let order = natural(x, y);
+        if x != y && order != Ordering::Equal {
+            return order;
+        }
+    }
+    a.labels.cmp(&b.labels)
+}
+
+/// Orders strings with runs of digits by their number: `node2` before `node10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut x, mut y) = (chunks(a), chunks(b));
+    loop {
+        match (x.next(), y.next()) {
+            (None, None) => return a.cmp(b),
+            (None, _) => return Ordering::Less,
+            (_, None) => return Ordering::Greater,
+            (Some(p), Some(q)) => {
+                let order = if is_number(p) && is_number(q) { by_number(p, q) } else { p.cmp(q) };
+                if order != Ordering::Equal {
+                    return order;
+                }
+            }
+        }
+    }
+}
+
+fn is_number(chunk: &str) -> bool {
+    chunk.as_bytes()[0].is_ascii_digit()
+}
+
+fn by_number(a: &str, b: &str) -> Ordering {
+    let (x, y) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+    x.len().cmp(&y.len()).then_with(|| x.cmp(y))
+}
+
+/// Runs of digits and of other characters.
+fn chunks(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let digit = rest.as_bytes().first()?.is_ascii_digit();
+        let len = rest.bytes().take_while(|b| b.is_ascii_digit() == digit).count();
+        let (chunk, after) = rest.split_at(len);
+        rest = after;
+        Some(chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_count_as_numbers() {
+        for (a, b) in [("node2", "node10"), ("a", "b"), ("1", "2"), ("", "a"), ("x1y2", "x1y10"), ("1é", "2é")] {
+            assert_eq!(natural(a, b), Ordering::Less, "{a} {b}");
+            assert_eq!(natural(b, a), Ordering::Greater, "{a} {b}");
+        }
+        assert_eq!(nan_last(f64::NAN, 1.0, true), Ordering::Greater);
+        assert_eq!(nan_last(2.0, 1.0, true), Ordering::Less);
+    }
+}

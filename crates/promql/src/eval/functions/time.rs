@@ -1,0 +1,54 @@
+//! Timestamps of samples and calendar functions.
+
+use crate::eval::civil::Moment;
+use crate::eval::row::{Grid, Row};
+use crate::eval::selector::{self, Field};
+use crate::eval::{Eval, Outcome, Sink};
+use crate::plan::{Call, Node};
+
+/// `timestamp()` and `start_timestamp()`: of a selector's samples, their own; of anything else, that of the step.
+pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let starts = call.func.name == "start_timestamp";
+    let field = if starts { Field::StartTimestamp } else { Field::Timestamp };
+    let mut named = |row: &mut Row| {
+        row.drop_name = true;
+        sink(row)
+    };
+    match &call.args[0] {
+        Node::Selector(_) if starts && !ev.shared.start_timestamps => Ok(()),
+        Node::Selector(s) if !s.smoothed => selector::instant(ev, s, grid, field, &mut named),
+        Node::Invariant(inner) if matches!(&**inner, Node::Selector(_)) => {
+            let Node::Selector(s) = &**inner else { return Ok(()) };
+            selector::instant(ev, s, grid, field, &mut named)
+        }
+        _ if starts => Ok(()),
+        other => ev.vector(other, grid, &mut |row| {
+            row.present = row.occupied();
+            row.hists.clear();
+            row.values.iter_mut().enumerate().for_each(|(step, v)| *v = grid.time(step) as f64 / 1000.0);
+            named(row)
+        }),
+    }
+}
+
+/// Calendar functions of values that are seconds, or of the steps' times.
+pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let of: fn(Moment) -> i64 = match call.func.name {
+        "days_in_month" => |m| m.days_in_month(),
+        "day_of_month" => |m| m.day,
+        "day_of_week" => |m| m.weekday(),
+        "day_of_year" => |m| m.day_of_year(),
+        "hour" => |m| m.hour,
+        "minute" => |m| m.minute,
+        "month" => |m| m.month,
+        _ => |m| m.year,
+    };
+    let at = |seconds: i64| of(Moment::at_seconds(seconds)) as f64;
+    match call.args.first() {
+        None => {
+            let values: Vec<f64> = (0..grid.len).map(|step| at(grid.time(step) / 1000)).collect();
+            super::emit_scalar(&values, sink)
+        }
+        Some(arg) => super::math::map(ev, arg, grid, sink, |v| at(v as i64)),
+    }
+}

@@ -1,0 +1,159 @@
+//! The evaluator: a plan over a grid of steps.
+//!
+//! Series flow one at a time ([`row::Row`], all steps of it) from selectors to the sink of the operator above; nothing
+//! keeps them that needn't. Operators that must (joins, aggregations) take what they keep from the query's budget.
+
+mod aggregate;
+mod binary;
+mod bitmap;
+pub(crate) mod civil;
+mod extended;
+mod functions;
+mod hist_window;
+mod output;
+mod over_time;
+mod parallel;
+mod range_call;
+mod rate;
+mod regression;
+mod row;
+mod scalar;
+mod selector;
+mod shared;
+mod value;
+mod vector_matching;
+mod window;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use pharos_model::SeriesSet;
+
+pub(crate) use output::run;
+pub(crate) use scalar::{go_max, go_min, scalar_op};
+pub(crate) use shared::Shared;
+pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
+
+use crate::annotations::Annotations;
+use crate::engine::QueryError;
+use crate::plan::Node;
+use row::{Grid, Row};
+
+/// Takes the series of an operator, one after the other; may change them.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(&mut Row) -> Result<(), QueryError>;
+
+/// The outcome of an evaluation step.
+pub(crate) type Outcome<T = ()> = Result<T, QueryError>;
+
+/// The part of a selection that a thread works on.
+#[derive(Clone)]
+pub(crate) struct Part {
+    /// The series of the only selector below.
+    pub(crate) set: Arc<dyn SeriesSet>,
+    /// Those of this thread.
+    pub(crate) series: Range<usize>,
+}
+
+/// One thread's evaluation of a query.
+pub(crate) struct Eval<'s, 'q> {
+    /// What it shares with the others.
+    pub(crate) shared: &'s Shared<'q>,
+    notes: RefCell<Annotations>,
+    part: Option<Part>,
+}
+
+impl<'s, 'q> Eval<'s, 'q> {
+    /// An evaluation of everything, or of a part.
+    pub(crate) fn new(shared: &'s Shared<'q>, part: Option<Part>) -> Self {
+        Eval { shared, notes: RefCell::default(), part }
+    }
+
+    /// Changes the annotations.
+    pub(crate) fn note(&self, add: impl FnOnce(&mut Annotations)) {
+        add(&mut self.notes.borrow_mut());
+    }
+
+    /// The annotations so far; none are left.
+    pub(crate) fn take_notes(&self) -> Annotations {
+        self.notes.take()
+    }
+
+    /// The part of a selection to work on, when it is divided.
+    pub(crate) fn part(&self) -> Option<&Part> {
+        self.part.as_ref()
+    }
+
+    /// Hands the series of a vector over all steps of a grid to `sink`.
+    pub(crate) fn vector(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
+        if grid.len == 0 {
+            return Ok(());
+        }
+        match node {
+            Node::Selector(selector) => selector::instant(self, selector, grid, selector::Field::Value, sink),
+            Node::Range(call) => range_call::evaluate(self, call, grid, sink),
+            Node::Call(call) => functions::vector(self, call, grid, sink),
+            Node::Aggregate(aggregate) => aggregate::evaluate(self, aggregate, grid, sink),
+            Node::Binary(binary) => binary::vector(self, binary, grid, sink),
+            Node::Negate(inner) => self.vector(inner, grid, &mut |row| {
+                row.drop_name = true;
+                row.values.iter_mut().for_each(|v| *v = -*v);
+                for (_, h) in &mut row.hists {
+                    Arc::make_mut(h).mul(-1.0);
+                }
+                sink(row)
+            }),
+            Node::Invariant(inner) => self.repeated(inner, grid, sink),
+            Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
+                Err(QueryError::Execution("the expression is no instant vector".into()))
+            }
+        }
+    }
+
+    /// Evaluates at the first step and repeats the result at all others.
+    fn repeated(&self, inner: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
+        let mut out = Row::default();
+        self.vector(inner, Grid::single(grid.start), &mut |row| {
+            if row.is_empty() {
+                return Ok(());
+            }
+            out.reset(&row.labels, grid.len);
+            out.drop_name = row.drop_name;
+            match row.hists.first() {
+                Some((_, h)) => out.hists.extend((0..grid.len as u32).map(|step| (step, h.clone()))),
+                None => {
+                    out.values.fill(row.values[0]);
+                    out.present.fill();
+                }
+            }
+            sink(&mut out)
+        })
+    }
+
+    /// The values of a scalar at all steps.
+    pub(crate) fn scalar(&self, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
+        scalar::evaluate(self, node, grid)
+    }
+
+    /// All series of a vector, kept in memory.
+    pub(crate) fn collect(&self, node: &Node, grid: Grid) -> Outcome<Collected<'_, 'q>> {
+        let mut rows = Vec::new();
+        let mut reservation = self.shared.reserve();
+        self.vector(node, grid, &mut |row| {
+            if !row.is_empty() {
+                let row = std::mem::take(row);
+                reservation.grow(row.bytes(), row.samples())?;
+                rows.push(row);
+            }
+            Ok(())
+        })?;
+        Ok(Collected { rows, _reservation: reservation })
+    }
+}
+
+/// Series kept in memory, with their share of the budget.
+pub(crate) struct Collected<'s, 'q> {
+    /// The series.
+    pub(crate) rows: Vec<Row>,
+    _reservation: shared::Reservation<'s, 'q>,
+}

@@ -1,0 +1,182 @@
+//! From rows to a query's value: names that are to go are dropped, series that became equal are merged, and matrices
+//! are sorted.
+
+use pharos_model::{Labels, SeriesView};
+
+use super::row::{Grid, Row};
+use super::shared::{Reservation, Shared};
+use super::value::{MatrixSeries, SampleValue, Value, VectorSample};
+use super::vector_matching::without_metadata;
+use super::window::Fresh;
+use super::{Eval, Outcome, Part, extended, parallel, range_call, selector};
+use crate::engine::{QueryError, QueryOutput};
+use crate::plan::{Kind, Node, PlanContext, RangeSelector};
+
+/// Evaluates a plan. `text` is the query's, for the places of annotations.
+pub(crate) fn run(shared: &Shared<'_>, plan: &Node, times: &PlanContext, text: &str) -> Outcome<QueryOutput> {
+    let ev = Eval::new(shared, None);
+    let value = if times.step == 0 { instant(&ev, plan, times.start)? } else { range(&ev, plan, times)? };
+    shared.check()?;
+    let (warnings, infos) = ev.take_notes().render(text);
+    Ok(QueryOutput { value, warnings, infos, stats: shared.stats() })
+}
+
+fn instant(ev: &Eval<'_, '_>, plan: &Node, t: i64) -> Outcome<Value> {
+    let grid = Grid::single(t);
+    match (plan.kind(), plan) {
+        (Kind::Text, Node::Text(text)) => Ok(Value::String(t, text.clone())),
+        (Kind::Scalar, _) => Ok(Value::Scalar(t, ev.scalar(plan, grid)?.first().copied().unwrap_or(f64::NAN))),
+        (Kind::Vector, _) => vector(ev, plan, grid),
+        (_, Node::Matrix(matrix)) => raw(ev, matrix, grid),
+        (_, Node::Subquery(subquery)) => {
+            matrix(ev, &subquery.expr, range_call::subquery_grid(ev, subquery, grid)).map(Value::Matrix)
+        }
+        _ => Err(QueryError::Execution("the expression has no value".into())),
+    }
+}
+
+fn range(ev: &Eval<'_, '_>, plan: &Node, times: &PlanContext) -> Outcome<Value> {
+    let grid = Grid::between(times.start, times.end, times.step);
+    if plan.kind() != Kind::Scalar {
+        return matrix(ev, plan, grid).map(Value::Matrix);
+    }
+    let values = ev.scalar(plan, grid)?;
+    let mut reservation = ev.shared.reserve();
+    reservation.grow(16 * values.len(), values.len())?;
+    let floats: Vec<_> = values.into_iter().enumerate().map(|(step, v)| (grid.time(step), v)).collect();
+    let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
+    Ok(Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }))
+}
+
+fn same_labels() -> QueryError {
+    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
+}
+
+/// The labels of a row in a result.
+fn labels(row: &Row) -> Labels {
+    if row.drop_name { without_metadata(&row.labels) } else { row.labels.clone() }
+}
+
+fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
+    let gather = |ev: &Eval<'_, '_>| {
+        let (mut samples, mut dropped) = (Vec::new(), false);
+        let mut reservation = ev.shared.reserve();
+        ev.vector(plan, grid, &mut |row| {
+            let value = match row.hists.pop() {
+                Some((_, h)) => SampleValue::Histogram(h),
+                None if row.present.get(0) => SampleValue::Float(row.values[0]),
+                None => return Ok(()),
+            };
+            dropped |= row.drop_name;
+            reservation.grow(size_of::<VectorSample>() + row.labels.as_bytes().len(), 1)?;
+            samples.push(VectorSample { labels: labels(row), t: grid.start, value });
+            Ok(())
+        })?;
+        Ok(samples)
+    };
+    let samples: Vec<VectorSample> = match parallel::divide(ev, plan, grid)? {
+        Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
+        None => gather(ev)?,
+    };
+    if !distinct(&samples) {
+        return Err(same_labels());
+    }
+    Ok(Value::Vector(samples))
+}
+
+fn distinct(samples: &[VectorSample]) -> bool {
+    if samples.is_sorted_by(|a, b| a.labels < b.labels) {
+        return true;
+    }
+    let mut seen = hashbrown::HashSet::with_capacity(samples.len());
+    samples.iter().all(|s| seen.insert(&s.labels))
+}
+
+fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSeries>> {
+    let gather = |ev: &Eval<'_, '_>| {
+        let mut series = Vec::new();
+        let mut reservation = ev.shared.reserve();
+        ev.vector(plan, grid, &mut |row| {
+            if !row.is_empty() {
+                take(row, grid, &mut reservation, &mut series)?;
+            }
+            Ok(())
+        })?;
+        Ok(series)
+    };
+    let series = match parallel::divide(ev, plan, grid)? {
+        Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
+        None => gather(ev)?,
+    };
+    merged(series)
+}
+
+/// Appends a row to a matrix.
+fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &mut Vec<MatrixSeries>) -> Outcome {
+    let samples = row.samples();
+    reservation.grow(16 * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
+    let floats = if row.present.is_full() {
+        row.values.iter().enumerate().map(|(step, v)| (grid.time(step), *v)).collect()
+    } else {
+        row.present.iter().map(|step| (grid.time(step), row.values[step])).collect()
+    };
+    let histograms = row.hists.drain(..).map(|(step, h)| (grid.time(step as usize), h)).collect();
+    out.push(MatrixSeries { labels: labels(row), floats, histograms });
+    Ok(())
+}
+
+/// Sorts series and merges those with equal labels, which must not have samples at the same time.
+fn merged(mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
+    if !series.is_sorted_by(|a, b| a.labels < b.labels) {
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+    let mut out: Vec<MatrixSeries> = Vec::with_capacity(series.len());
+    for next in series {
+        match out.last_mut() {
+            Some(last) if last.labels == next.labels => {
+                last.floats.extend(next.floats);
+                last.histograms.extend(next.histograms);
+                last.floats.sort_by_key(|(t, _)| *t);
+                last.histograms.sort_by_key(|(t, _)| *t);
+                let twice = last.floats.windows(2).any(|w| w[0].0 == w[1].0)
+                    || last.histograms.windows(2).any(|w| w[0].0 == w[1].0);
+                if twice {
+                    return Err(same_labels());
+                }
+            }
+            _ => out.push(next),
+        }
+    }
+    Ok(out)
+}
+
+/// The stored samples of a range vector selector.
+fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> {
+    let s = &matrix.selector;
+    let extension = extended::Extension::of(s);
+    let frame = super::window::Frame { grid, time: s.time, range: matrix.range };
+    let range = frame.read(ev, extension);
+    let Part { set, series } = selector::series(ev, s, range)?;
+    let mut out = Vec::new();
+    let mut reservation = ev.shared.reserve();
+    let mut fresh = Fresh::default();
+    ev.shared.walk(&*set, series, range, |labels, view| {
+        let view: SeriesView<'_> = fresh.strip(view);
+        let floats: Vec<(i64, f64)> = match extension {
+            Some(_) if !view.h.is_empty() => {
+                let modifier = if s.anchored { "anchored" } else { "smoothed" };
+                return Err(QueryError::Execution(format!("{modifier} modifier is not supported with histograms")));
+            }
+            Some(extension) => extended::floats(view.t, view.v, (frame.start(0), frame.end(0)), extension),
+            None => view.t.iter().copied().zip(view.v.iter().copied()).collect(),
+        };
+        let histograms: Vec<_> = view.ht.iter().copied().zip(view.h.iter().cloned()).collect();
+        let samples = floats.len() + histograms.len();
+        reservation.grow(16 * samples, samples)?;
+        if samples > 0 {
+            out.push(MatrixSeries { labels: labels.clone(), floats, histograms });
+        }
+        Ok(())
+    })?;
+    Ok(Value::Matrix(out))
+}

@@ -1,0 +1,74 @@
+//! The functions of whole series equal those of single windows.
+
+use super::*;
+use crate::eval::row::Grid;
+use crate::plan::Reference;
+use pharos_model::Labels;
+use proptest::prelude::*;
+
+fn frame(steps: usize, step: i64, range: i64) -> Frame {
+    Frame { grid: Grid { start: 0, step, len: steps }, time: Reference::default(), range }
+}
+
+fn by_window(frame: &Frame, view: &SeriesView<'_>, f: impl Fn(&[f64]) -> f64) -> Row {
+    let mut row = Row::default();
+    row.reset(&Labels::empty(), frame.grid.len);
+    frame.slide(view.t, &mut row, |_, a, b| Some(f(&view.v[a..b])));
+    row
+}
+
+fn assert_same(a: &Row, b: &Row) {
+    assert_eq!(a.present, b.present);
+    for step in a.present.iter() {
+        assert!(
+            a.values[step] == b.values[step] || (a.values[step].is_nan() && b.values[step].is_nan()),
+            "step {step}: {} and {}",
+            a.values[step],
+            b.values[step]
+        );
+    }
+}
+
+fn samples() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
+    let value = prop_oneof![Just(f64::NAN), Just(f64::INFINITY), (-5i32..5).prop_map(f64::from), -1e3..1e3f64];
+    proptest::collection::vec((1i64..30, value), 1..80).prop_map(|pairs| {
+        let mut t = 0;
+        pairs
+            .into_iter()
+            .map(|(gap, v)| {
+                t += gap;
+                (t, v)
+            })
+            .unzip()
+    })
+}
+
+proptest! {
+    #[test]
+    fn sliding_equals_recomputing((t, v) in samples(), step in 1i64..60, range in 1i64..120, q in -0.1f64..1.1) {
+        let view = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
+        let frame = frame(60, step, range);
+        let mut row = Row::default();
+        for largest in [true, false] {
+            row.reset(&Labels::empty(), 60);
+            extremes(&frame, &view, largest, &mut VecDeque::new(), &mut row);
+            assert_same(&row, &by_window(&frame, &view, |w| w[extreme(w, largest, false)]));
+        }
+        row.reset(&Labels::empty(), 60);
+        quantiles(&frame, &view, &[q; 60], &mut Vec::new(), &mut row);
+        assert_same(&row, &by_window(&frame, &view, |w| quantile(q, &mut w.to_vec())));
+        row.reset(&Labels::empty(), 60);
+        count_pairs(&frame, &view, &mut Vec::new(), &mut row, |i| changed(v[i - 1], v[i]));
+        let changes = by_window(&frame, &view, |w| w.windows(2).filter(|p| changed(p[0], p[1])).count() as f64);
+        assert_same(&row, &changes);
+    }
+}
+
+#[test]
+fn sums_are_compensated_and_means_do_not_overflow() {
+    assert_eq!(sum(&[1e100, 1.0, -1e100]), 1.0);
+    assert_eq!(sum(&[f64::INFINITY, 1.0]), f64::INFINITY);
+    assert_eq!(mean(&[f64::MAX, f64::MAX]), f64::MAX);
+    assert_eq!(variance(&[2.0, 4.0]), 1.0);
+    assert_eq!(median_deviation(&[1.0, 2.0, 4.0], &mut Vec::new()), 1.0);
+}

@@ -1,0 +1,392 @@
+//! Functions over range vectors: reads series (stored, or those of a subquery) and computes all windows of each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
+
+use super::bitmap::Bitmap;
+use super::rate::{self, Found, Rate};
+use super::row::{Grid, Row};
+use super::window::{Frame, Fresh, Window};
+use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, regression, selector};
+use crate::engine::QueryError;
+use crate::plan::{RangeCall, RangeInput, RangeSelector, Subquery};
+
+/// A function over a range vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeFn {
+    Rate(Rate),
+    Instant { counter: bool },
+    Sum,
+    Avg,
+    Extreme { largest: bool },
+    ExtremeTime { largest: bool },
+    Count,
+    First,
+    Last,
+    FirstTime,
+    LastTime,
+    Present,
+    Quantile,
+    Stddev,
+    Stdvar,
+    MedianDeviation,
+    Changes,
+    Resets,
+    Derivative,
+    Predict,
+    Smooth,
+}
+
+impl RangeFn {
+    fn named(name: &str) -> Option<Self> {
+        let rate = |counter, per_second| RangeFn::Rate(Rate { counter, per_second });
+        Some(match name {
+            "rate" => rate(true, true),
+            "increase" => rate(true, false),
+            "delta" => rate(false, false),
+            "irate" => RangeFn::Instant { counter: true },
+            "idelta" => RangeFn::Instant { counter: false },
+            "sum_over_time" => RangeFn::Sum,
+            "avg_over_time" => RangeFn::Avg,
+            "max_over_time" => RangeFn::Extreme { largest: true },
+            "min_over_time" => RangeFn::Extreme { largest: false },
+            "ts_of_max_over_time" => RangeFn::ExtremeTime { largest: true },
+            "ts_of_min_over_time" => RangeFn::ExtremeTime { largest: false },
+            "count_over_time" => RangeFn::Count,
+            "first_over_time" => RangeFn::First,
+            "last_over_time" => RangeFn::Last,
+            "ts_of_first_over_time" => RangeFn::FirstTime,
+            "ts_of_last_over_time" => RangeFn::LastTime,
+            "present_over_time" | "absent_over_time" => RangeFn::Present,
+            "quantile_over_time" => RangeFn::Quantile,
+            "stddev_over_time" => RangeFn::Stddev,
+            "stdvar_over_time" => RangeFn::Stdvar,
+            "mad_over_time" => RangeFn::MedianDeviation,
+            "changes" => RangeFn::Changes,
+            "resets" => RangeFn::Resets,
+            "deriv" => RangeFn::Derivative,
+            "predict_linear" => RangeFn::Predict,
+            "double_exponential_smoothing" => RangeFn::Smooth,
+            _ => return None,
+        })
+    }
+
+    /// Whether start timestamps change the result.
+    fn uses_starts(self) -> bool {
+        matches!(self, RangeFn::Rate(Rate { counter: true, .. }) | RangeFn::Instant { counter: true } | RangeFn::Resets)
+    }
+}
+
+/// A call that is ready to compute, with memory that it reuses from series to series.
+pub(crate) struct Kernel<'e, 's, 'q> {
+    /// The evaluation that it is part of.
+    pub(crate) ev: &'e Eval<'s, 'q>,
+    /// What it computes.
+    pub(crate) func: RangeFn,
+    /// Where its windows are.
+    pub(crate) frame: Frame,
+    /// Its scalar arguments, one value a step.
+    pub(crate) args: Vec<Vec<f64>>,
+    /// Where its first argument is in the query.
+    pub(crate) pos: usize,
+    /// `anchored` or `smoothed`, if the selector says so.
+    pub(crate) extension: Option<extended::Extension>,
+    keeps_name: bool,
+    fresh: Fresh,
+    found: Found,
+    queue: VecDeque<usize>,
+    counts: Vec<u32>,
+    /// Floats that a function needs room for.
+    pub(crate) scratch: Vec<f64>,
+    noted: String,
+}
+
+/// Evaluates a call.
+pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let args = call.args.iter().map(|arg| ev.scalar(arg, grid)).collect::<Outcome<Vec<_>>>()?;
+    let mut kernel = Kernel::new(ev, call, grid, args)?;
+    if call.func.name != "absent_over_time" {
+        return kernel.run(&call.input, sink);
+    }
+    let mut seen = Bitmap::new(grid.len);
+    kernel.run(&call.input, &mut |row| {
+        seen.unite(&row.occupied());
+        Ok(())
+    })?;
+    let matchers = match &call.input {
+        RangeInput::Selector(s) => &s.selector.matchers[..],
+        RangeInput::Subquery(_) => &[],
+    };
+    functions::emit_absent(&seen, matchers, grid, sink)
+}
+
+impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
+    fn new(ev: &'e Eval<'s, 'q>, call: &RangeCall, grid: Grid, args: Vec<Vec<f64>>) -> Outcome<Self> {
+        let name = call.func.name;
+        let func = RangeFn::named(name)
+            .ok_or_else(|| QueryError::Execution(format!("{name} is no function over a range vector")))?;
+        if func == RangeFn::Smooth {
+            for (index, (long, short)) in [("smoothing", "sf"), ("trend", "tf")].into_iter().enumerate() {
+                for value in args.get(index).into_iter().flatten() {
+                    regression::check_factor(long, short, *value)?;
+                }
+            }
+        }
+        let frame = Frame { grid, time: call.input.time(), range: call.input.range() };
+        let extension = match &call.input {
+            RangeInput::Selector(s) => extended::Extension::of(&s.selector),
+            RangeInput::Subquery(_) => None,
+        };
+        Ok(Kernel {
+            ev,
+            func,
+            frame,
+            args,
+            pos: call.pos,
+            extension,
+            keeps_name: matches!(func, RangeFn::First | RangeFn::Last),
+            fresh: Fresh::default(),
+            found: Found::default(),
+            queue: VecDeque::new(),
+            counts: Vec::new(),
+            scratch: Vec::new(),
+            noted: String::new(),
+        })
+    }
+
+    fn run(&mut self, input: &RangeInput, sink: Sink<'_>) -> Outcome {
+        match input {
+            RangeInput::Selector(selector) => self.stored(selector, sink),
+            RangeInput::Subquery(subquery) => self.computed(subquery, sink),
+        }
+    }
+
+    fn stored(&mut self, selector: &RangeSelector, sink: Sink<'_>) -> Outcome {
+        let range = self.frame.read(self.ev, self.extension);
+        let part = selector::series(self.ev, &selector.selector, range)?;
+        let mut row = Row::default();
+        let shared = self.ev.shared;
+        shared.walk(&*part.set, part.series, range, |labels, view| {
+            row.reset(labels, self.frame.grid.len);
+            row.drop_name = !self.keeps_name;
+            self.series(labels, view, &mut row);
+            if row.is_empty() { Ok(()) } else { sink(&mut row) }
+        })
+    }
+
+    fn computed(&mut self, subquery: &Subquery, sink: Sink<'_>) -> Outcome {
+        let grid = subquery_grid(self.ev, subquery, self.frame.grid);
+        let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
+        let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut row = Row::default();
+        self.ev.vector(&subquery.expr, grid, &mut |inner| {
+            self.ev.shared.check()?;
+            let full = inner.present.is_full();
+            if !full {
+                t.clear();
+                v.clear();
+                t.extend(inner.present.iter().map(|step| times[step]));
+                v.extend(inner.present.iter().map(|step| inner.values[step]));
+            }
+            ht.clear();
+            h.clear();
+            ht.extend(inner.hists.iter().map(|(step, _)| times[*step as usize]));
+            h.extend(inner.hists.drain(..).map(|(_, h)| without_hint(h)));
+            let (t, v) = if full { (&times[..], &inner.values[..]) } else { (&t[..], &v[..]) };
+            row.reset(&inner.labels, self.frame.grid.len);
+            row.drop_name = !self.keeps_name || inner.drop_name;
+            self.series(&inner.labels, SeriesView { t, v, ht: &ht, h: &h, ..SeriesView::EMPTY }, &mut row);
+            if row.is_empty() { Ok(()) } else { sink(&mut row) }
+        })
+    }
+
+    /// Computes all windows of one series.
+    fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let mut view = fresh.strip(view);
+        if !self.func.uses_starts() || !self.ev.shared.start_timestamps {
+            (view.st, view.hst) = (&[], &[]);
+        }
+        if let Some(extension) = self.extension {
+            extended::series(self, extension, labels, view, row);
+        } else if view.ht.is_empty() {
+            self.floats(labels, &view, row);
+        } else {
+            hist_window::series(self, labels, &view, row);
+        }
+        self.fresh = fresh;
+        if let RangeFn::Rate(Rate { counter: true, .. }) = self.func {
+            self.note_gauge(labels, row);
+        }
+    }
+
+    /// A series of floats only.
+    fn floats(&mut self, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) {
+        let frame = self.frame;
+        match self.func {
+            RangeFn::Rate(kind) => {
+                let overlaps = rate::extrapolated(kind, &frame, view, &mut self.found, row);
+                if overlaps > 0 {
+                    self.note_overlap(labels, overlaps);
+                }
+            }
+            RangeFn::Extreme { largest } => over_time::extremes(&frame, view, largest, &mut self.queue, row),
+            RangeFn::Quantile => {
+                over_time::quantiles(&frame, view, &self.args[0], &mut self.scratch, row);
+                row.present.iter().for_each(|step| self.note_quantile(step));
+            }
+            RangeFn::Changes => {
+                let differ = |i: usize| over_time::changed(view.v[i - 1], view.v[i]);
+                over_time::count_pairs(&frame, view, &mut self.counts, row, differ);
+            }
+            RangeFn::Resets => over_time::count_pairs(&frame, view, &mut self.counts, row, |i| {
+                let (t, st) = (view.t, view.st);
+                view.v[i] < view.v[i - 1] || (!st.is_empty() && rate::start_reset(st[i - 1], t[i - 1], st[i], t[i]))
+            }),
+            RangeFn::Sum => frame.slide(view.t, row, |_, a, b| Some(over_time::sum(&view.v[a..b]))),
+            RangeFn::Avg => frame.slide(view.t, row, |_, a, b| Some(over_time::mean(&view.v[a..b]))),
+            RangeFn::Count => frame.slide(view.t, row, |_, a, b| Some((b - a) as f64)),
+            RangeFn::Last => frame.slide(view.t, row, |_, _, b| Some(view.v[b - 1])),
+            _ => {
+                let mut windowed = std::mem::take(row);
+                frame.slide(view.t, &mut windowed, |step, a, b| {
+                    let samples = SeriesView {
+                        t: &view.t[a..b],
+                        v: &view.v[a..b],
+                        st: if view.st.is_empty() { &[] } else { &view.st[a..b] },
+                        ..SeriesView::EMPTY
+                    };
+                    self.of_floats(&self.window(step, samples))
+                });
+                *row = windowed;
+            }
+        }
+    }
+
+    /// A window of samples.
+    pub(crate) fn window<'a>(&self, step: usize, samples: SeriesView<'a>) -> Window<'a> {
+        let (start, end) = (self.frame.start(step), self.frame.end(step));
+        Window { samples, start, end, step, step_t: self.frame.grid.time(step) }
+    }
+
+    /// The value of a window by its floats alone; there is at least one.
+    pub(crate) fn of_floats(&self, w: &Window<'_>) -> Option<f64> {
+        let (t, v) = (w.samples.t, w.samples.v);
+        let seconds = |at: usize| t[at] as f64 / 1000.0;
+        Some(match self.func {
+            RangeFn::Rate(_) => return None,
+            RangeFn::Instant { counter } => return rate::instant(counter, w),
+            RangeFn::Sum => over_time::sum(v),
+            RangeFn::Avg => over_time::mean(v),
+            RangeFn::Extreme { largest } => v[over_time::extreme(v, largest, false)],
+            RangeFn::ExtremeTime { largest } => seconds(over_time::extreme(v, largest, true)),
+            RangeFn::Count => v.len() as f64,
+            RangeFn::First => v[0],
+            RangeFn::Last => v[v.len() - 1],
+            RangeFn::FirstTime => seconds(0),
+            RangeFn::LastTime => seconds(t.len() - 1),
+            RangeFn::Present => 1.0,
+            RangeFn::Quantile => over_time::quantile(self.args[0][w.step], &mut v.to_vec()),
+            RangeFn::Stddev => over_time::variance(v).sqrt(),
+            RangeFn::Stdvar => over_time::variance(v),
+            RangeFn::MedianDeviation => over_time::median_deviation(v, &mut Vec::with_capacity(v.len())),
+            RangeFn::Changes | RangeFn::Resets => return None,
+            RangeFn::Derivative if v.len() < 2 => return None,
+            RangeFn::Derivative => regression::line(t, v, t[0]).0,
+            RangeFn::Predict if v.len() < 2 => return None,
+            RangeFn::Predict => {
+                let (slope, intercept) = regression::line(t, v, w.step_t);
+                slope * self.args[0][w.step] + intercept
+            }
+            RangeFn::Smooth if v.len() < 2 => return None,
+            RangeFn::Smooth => regression::smooth(v, self.args[0][w.step], self.args[1][w.step]),
+        })
+    }
+
+    /// Warns of a quantile outside of 0 to 1.
+    pub(crate) fn note_quantile(&self, step: usize) {
+        let q = self.args[0][step];
+        if !(0.0..=1.0).contains(&q) {
+            functions::note_quantile(self.ev, q, self.pos);
+        }
+    }
+
+    /// Warns that start timestamps overlap.
+    pub(crate) fn note_overlap(&self, labels: &Labels, windows: u64) {
+        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
+        self.ev.note(|n| n.warn_counted(text, self.pos, windows));
+    }
+
+    /// Says that a metric does not look like a counter.
+    fn note_gauge(&mut self, labels: &Labels, row: &Row) {
+        let name = labels.metric_name();
+        if name.is_empty() || name == self.noted || row.present.is_empty() {
+            return;
+        }
+        let quoted = pharos_model::labels::GoQuoted(name);
+        let text = if self.ev.shared.type_labels {
+            let kind = labels.get("__type__").unwrap_or("");
+            if matches!(kind, "counter" | "histogram") {
+                return;
+            }
+            format!(
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {}: {quoted}",
+                pharos_model::labels::GoQuoted(kind)
+            )
+        } else {
+            if ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
+                return;
+            }
+            format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quoted}")
+        };
+        self.ev.note(|n| n.info(text, self.pos));
+        if !self.ev.shared.type_labels {
+            self.noted = name.to_string();
+        }
+    }
+
+    /// Warns with a text that ends with the metric's name.
+    pub(crate) fn warn_metric(&self, text: &str, labels: &Labels) {
+        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        self.ev.note(|n| n.warn(format!("{text} {name}"), self.pos));
+    }
+
+    /// Says that histograms were left out of a window with floats.
+    pub(crate) fn note_ignored(&self, labels: &Labels) {
+        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        let text =
+            format!("ignored histograms in a range containing both floats and histograms for metric name {name}");
+        self.ev.note(|n| n.info(text, self.pos));
+    }
+}
+
+impl Frame {
+    /// The time that must be read for all windows.
+    pub(crate) fn read(&self, ev: &Eval<'_, '_>, extension: Option<extended::Extension>) -> TimeRange {
+        let (before, after) = extension.map_or((0, 0), |e| e.reach(ev.shared.lookback));
+        TimeRange::new(
+            self.start(0).saturating_sub(before).saturating_add(1),
+            self.end(self.grid.len.saturating_sub(1)).saturating_add(after),
+        )
+    }
+}
+
+/// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.
+pub(crate) fn subquery_grid(ev: &Eval<'_, '_>, subquery: &Subquery, outer: Grid) -> Grid {
+    let step = if subquery.step > 0 { subquery.step } else { ev.shared.subquery_step };
+    let first = subquery.time.from(outer.start).saturating_sub(subquery.range);
+    let last = subquery.time.from(outer.end());
+    let aligned = step * (first / step);
+    Grid::between(if aligned <= first { aligned + step } else { aligned }, last, step)
+}
+
+/// Values of a subquery may be taken twice or skipped, so what is known of resets between them is not true any more.
+fn without_hint(h: Arc<Histogram>) -> Arc<Histogram> {
+    if matches!(h.counter_reset, CounterReset::Unknown | CounterReset::Gauge) {
+        return h;
+    }
+    Arc::new(Histogram { counter_reset: CounterReset::Unknown, ..(*h).clone() })
+}

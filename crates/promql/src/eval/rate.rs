@@ -1,0 +1,183 @@
+//! `rate`, `increase`, `delta`, `irate` and `idelta` over floats.
+//!
+//! Counter resets are found once a series, in one pass; each window then only adds up those within it, in the order in
+//! which Prometheus does, so results are equal to the bit.
+
+use pharos_model::SeriesView;
+
+use super::row::Row;
+use super::window::{Frame, Window};
+
+/// Which of the extrapolating functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Whether resets and the zero point count.
+    pub(crate) counter: bool,
+    /// Whether the result is per second.
+    pub(crate) per_second: bool,
+}
+
+/// Whether a start timestamp says that a counter began anew between two samples.
+pub(crate) fn start_reset(previous_st: i64, previous_t: i64, st: i64, t: i64) -> bool {
+    if previous_st == st || st == 0 || st >= t || st < previous_t {
+        return false;
+    }
+    // Where it points at the sample before, it is a delta, unless that sample's own start is unknown or impossible.
+    st > previous_t || (previous_st <= previous_t && previous_st != 0 && previous_st != previous_t)
+}
+
+/// Whether a sample claims to have begun before the previous one, though the previous one began at another time.
+pub(crate) fn start_overlap(previous_st: i64, previous_t: i64, st: i64) -> bool {
+    st != 0 && st < previous_t && st != previous_st
+}
+
+/// Memory for what is found in the pass over a series.
+#[derive(Default)]
+pub(crate) struct Found {
+    resets: Vec<usize>,
+    overlaps: Vec<usize>,
+}
+
+impl Found {
+    /// Finds the samples before which the counter was reset.
+    fn scan(&mut self, view: &SeriesView<'_>) {
+        self.resets.clear();
+        self.overlaps.clear();
+        let v = view.v;
+        if view.st.is_empty() {
+            // Most series have no reset: look whether there is one before looking where.
+            let dropped = v.windows(2).fold(false, |any, pair| any | (pair[1] < pair[0]));
+            if dropped {
+                self.resets.extend((1..v.len()).filter(|&i| v[i] < v[i - 1]));
+            }
+            return;
+        }
+        for i in 1..v.len() {
+            let (t, st) = (view.t, view.st);
+            if v[i] < v[i - 1] || start_reset(st[i - 1], t[i - 1], st[i], t[i]) {
+                self.resets.push(i);
+            }
+            if start_overlap(st[i - 1], t[i - 1], st[i]) {
+                self.overlaps.push(i);
+            }
+        }
+    }
+}
+
+/// Computes `rate`, `increase` or `delta` for a series of floats. Returns how many windows had overlapping starts.
+pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Found, row: &mut Row) -> u64 {
+    if kind.counter {
+        found.scan(view);
+    } else {
+        found.resets.clear();
+        found.overlaps.clear();
+    }
+    let (mut next_reset, mut overlapping) = (0, 0);
+    let divisor = if kind.per_second { frame.range as f64 / 1000.0 } else { 1.0 };
+    frame.slide(view.t, row, |step, first, end| {
+        let mut increase = view.v[end - 1] - view.v[first];
+        while next_reset < found.resets.len() && found.resets[next_reset] <= first {
+            next_reset += 1;
+        }
+        for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
+            increase += view.v[at - 1];
+        }
+        if !found.overlaps.is_empty() && found.overlaps.iter().any(|at| first < *at && *at < end) {
+            overlapping += 1;
+        }
+        let window_end = frame.end(step);
+        let edges = Edges {
+            start: window_end - frame.range,
+            end: window_end,
+            first_t: view.t[first],
+            last_t: view.t[end - 1],
+            intervals: end - 1 - first,
+            first_st: view.st.get(first).copied().unwrap_or(0),
+        };
+        let (increase, factor) = edges.extrapolate(kind.counter, increase, view.v[first])?;
+        Some(increase * (factor / divisor))
+    });
+    overlapping
+}
+
+/// What extrapolation needs to know of a window.
+pub(crate) struct Edges {
+    /// The millisecond before the window.
+    pub(crate) start: i64,
+    /// Its last millisecond.
+    pub(crate) end: i64,
+    /// Its first sample's time.
+    pub(crate) first_t: i64,
+    /// Its last sample's time.
+    pub(crate) last_t: i64,
+    /// Samples less one.
+    pub(crate) intervals: usize,
+    /// The first sample's start timestamp, 0 when unknown.
+    pub(crate) first_st: i64,
+}
+
+/// By how much an increase must be multiplied to stand for its whole window.
+pub(crate) struct Extrapolation {
+    /// The factor.
+    pub(crate) factor: f64,
+    /// Whether the series began within the window, so that its first value is part of the increase.
+    pub(crate) began: bool,
+}
+
+impl Edges {
+    /// The increase (with the first value, if the series began in the window) and its factor.
+    #[inline]
+    fn extrapolate(&self, counter: bool, increase: f64, first: f64) -> Option<(f64, f64)> {
+        // The zero point bounds the extrapolation of a counter that grows.
+        let share = if increase > 0.0 && first >= 0.0 { Some(first / increase) } else { None };
+        let found = self.factor(counter, share)?;
+        Some((if found.began { increase + first } else { increase }, found.factor))
+    }
+
+    /// The factor; `zero_share` is the first value in terms of the increase, when it can bound the extrapolation.
+    /// Nothing when there are too few samples.
+    #[inline]
+    pub(crate) fn factor(&self, counter: bool, zero_share: Option<f64>) -> Option<Extrapolation> {
+        let mut to_start = (self.first_t - self.start) as f64 / 1000.0;
+        let mut to_end = (self.end - self.last_t) as f64 / 1000.0;
+        let mut sampled = (self.last_t - self.first_t) as f64 / 1000.0;
+        let average = if self.intervals > 0 { sampled / self.intervals as f64 } else { 0.0 };
+        let threshold = average * 1.1;
+        let st = self.first_st;
+        let began = counter && st != 0 && st > self.start && st < self.first_t;
+        if began {
+            to_start = 0.0;
+            sampled = (self.last_t - st) as f64 / 1000.0;
+        } else if self.intervals == 0 {
+            return None;
+        } else {
+            if to_start >= threshold {
+                to_start = average / 2.0;
+            }
+            if let (true, Some(share)) = (counter, zero_share) {
+                let to_zero = sampled * share;
+                if to_zero < to_start {
+                    to_start = to_zero;
+                }
+            }
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let factor = if sampled != 0.0 { (sampled + to_start + to_end) / sampled } else { 1.0 };
+        Some(Extrapolation { factor, began })
+    }
+}
+
+/// `irate` (of counters) or `idelta` over the last two floats of a window.
+pub(crate) fn instant(counter: bool, w: &Window<'_>) -> Option<f64> {
+    let s = &w.samples;
+    let n = s.t.len();
+    if n < 2 {
+        return None;
+    }
+    let (t0, t1, v0, v1) = (s.t[n - 2], s.t[n - 1], s.v[n - 2], s.v[n - 1]);
+    let reset = counter && (v1 < v0 || (!s.st.is_empty() && start_reset(s.st[n - 2], t0, s.st[n - 1], t1)));
+    let increase = if reset { v1 } else { v1 - v0 };
+    Some(if counter { increase / ((t1 - t0) as f64 / 1000.0) } else { increase })
+}

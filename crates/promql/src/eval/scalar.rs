@@ -1,0 +1,99 @@
+//! Scalars: one number a step; and the arithmetic of numbers as Go has it.
+
+use super::row::Grid;
+use super::{Eval, Outcome};
+use crate::engine::QueryError;
+use crate::parser::ast::BinaryOp;
+use crate::plan::{Call, Node};
+
+/// The values of a scalar at all steps.
+pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
+    match node {
+        Node::Number(value) => Ok(vec![*value; grid.len]),
+        Node::Negate(inner) => Ok(evaluate(ev, inner, grid)?.into_iter().map(|v| -v).collect()),
+        Node::Invariant(inner) => {
+            let value = evaluate(ev, inner, Grid::single(grid.start))?.first().copied().unwrap_or(f64::NAN);
+            Ok(vec![value; grid.len])
+        }
+        Node::Binary(binary) => {
+            let mut lhs = evaluate(ev, &binary.lhs, grid)?;
+            let rhs = evaluate(ev, &binary.rhs, grid)?;
+            for (l, r) in lhs.iter_mut().zip(rhs) {
+                let reason = || QueryError::Execution("operator not allowed for scalar operations".into());
+                *l = scalar_op(binary.op, *l, r).ok_or_else(reason)?;
+            }
+            Ok(lhs)
+        }
+        Node::Call(call) => function(ev, call, grid),
+        _ => Err(QueryError::Execution("the expression is no scalar".into())),
+    }
+}
+
+fn function(ev: &Eval<'_, '_>, call: &Call, grid: Grid) -> Outcome<Vec<f64>> {
+    match (call.func.name, &call.args[..]) {
+        ("time", _) => Ok((0..grid.len).map(|step| grid.time(step) as f64 / 1000.0).collect()),
+        ("pi", _) => Ok(vec![std::f64::consts::PI; grid.len]),
+        ("max_of", [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, go_max),
+        ("min_of", [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, go_min),
+        ("scalar", [vector]) => only_float(ev, vector, grid),
+        (name, _) => Err(QueryError::Execution(format!("function {name:?} is no scalar"))),
+    }
+}
+
+fn pairwise(mut a: Vec<f64>, b: Vec<f64>, f: impl Fn(f64, f64) -> f64) -> Outcome<Vec<f64>> {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, b));
+    Ok(a)
+}
+
+/// `scalar()`: the float of the only series that has one, else NaN.
+fn only_float(ev: &Eval<'_, '_>, vector: &Node, grid: Grid) -> Outcome<Vec<f64>> {
+    let mut values = vec![f64::NAN; grid.len];
+    let mut seen = vec![false; grid.len];
+    ev.vector(vector, grid, &mut |row| {
+        for step in row.present.iter() {
+            values[step] = if seen[step] { f64::NAN } else { row.values[step] };
+            seen[step] = true;
+        }
+        Ok(())
+    })?;
+    Ok(values)
+}
+
+/// An operation between numbers; comparisons yield 0 or 1. Nothing for operators that numbers lack.
+pub(crate) fn scalar_op(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
+    let truth = |t: bool| Some(f64::from(u8::from(t)));
+    match op {
+        BinaryOp::Add => Some(l + r),
+        BinaryOp::Sub => Some(l - r),
+        BinaryOp::Mul => Some(l * r),
+        BinaryOp::Div => Some(l / r),
+        BinaryOp::Mod => Some(l % r),
+        BinaryOp::Pow => Some(l.powf(r)),
+        BinaryOp::Atan2 => Some(l.atan2(r)),
+        BinaryOp::Eql => truth(l == r),
+        BinaryOp::Neq => truth(l != r),
+        BinaryOp::Gtr => truth(l > r),
+        BinaryOp::Lss => truth(l < r),
+        BinaryOp::Gte => truth(l >= r),
+        BinaryOp::Lte => truth(l <= r),
+        BinaryOp::TrimUpper | BinaryOp::TrimLower | BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => None,
+    }
+}
+
+/// The smaller number as Go's `math.Min` has it: NaN if either is, unless one is -Inf.
+pub(crate) fn go_min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == b {
+        if a.is_sign_negative() { a } else { b }
+    } else {
+        a.min(b)
+    }
+}
+
+/// The larger number as Go's `math.Max` has it.
+pub(crate) fn go_max(a: f64, b: f64) -> f64 {
+    -go_min(-a, -b)
+}

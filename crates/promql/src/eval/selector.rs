@@ -1,0 +1,110 @@
+//! Instant vector selectors: at each step the newest sample within the lookback, unless it marks the series as stale.
+
+use pharos_model::{SeriesView, TimeRange, is_stale_nan};
+
+use super::row::{Grid, Row};
+use super::{Eval, Outcome, Part, Sink, extended};
+use crate::plan::Selector;
+
+/// What of a sample is the value of the selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// The sample's value.
+    Value,
+    /// Its timestamp, seconds, for `timestamp()`.
+    Timestamp,
+    /// Its start timestamp, seconds, for `start_timestamp()`.
+    StartTimestamp,
+    /// Its timestamp, milliseconds, for `info()`.
+    Milliseconds,
+}
+
+/// The time that an instant selector reads for a grid.
+pub(crate) fn time_range(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid) -> TimeRange {
+    let after = if selector.smoothed { ev.shared.lookback } else { 0 };
+    TimeRange::new(
+        selector.time.from(grid.start).saturating_sub(ev.shared.lookback).saturating_add(1),
+        selector.time.from(grid.end()).saturating_add(after),
+    )
+}
+
+/// The selector's series, or this thread's part of them.
+pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange) -> Outcome<Part> {
+    match ev.part() {
+        Some(part) => Ok(part.clone()),
+        None => {
+            let set = ev.shared.select(&selector.matchers, range)?;
+            let all = 0..set.labels().len();
+            Ok(Part { set, series: all })
+        }
+    }
+}
+
+/// Evaluates an instant selector.
+pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field: Field, sink: Sink<'_>) -> Outcome {
+    let range = time_range(ev, selector, grid);
+    let part = series(ev, selector, range)?;
+    let mut row = Row::default();
+    ev.shared.walk(&*part.set, part.series, range, |labels, view| {
+        row.reset(labels, grid.len);
+        if selector.smoothed {
+            extended::smooth(ev, selector, view, grid, &mut row);
+        } else if view.ht.is_empty() && field == Field::Value {
+            newest_floats(view, selector, ev.shared.lookback, grid, &mut row);
+        } else {
+            newest(view, selector, ev.shared.lookback, grid, field, &mut row);
+        }
+        if row.is_empty() { Ok(()) } else { sink(&mut row) }
+    })
+}
+
+/// The common case: a series of floats only.
+fn newest_floats(view: SeriesView<'_>, selector: &Selector, lookback: i64, grid: Grid, row: &mut Row) {
+    let mut next = 0;
+    for step in 0..grid.len {
+        let reference = selector.time.from(grid.time(step));
+        while next < view.t.len() && view.t[next] <= reference {
+            next += 1;
+        }
+        if next == 0 {
+            continue;
+        }
+        let value = view.v[next - 1];
+        if view.t[next - 1] > reference - lookback && !is_stale_nan(value) {
+            row.put(step, value);
+        }
+    }
+}
+
+/// The general case: floats and histograms, any field.
+fn newest(view: SeriesView<'_>, selector: &Selector, lookback: i64, grid: Grid, field: Field, row: &mut Row) {
+    let (mut float, mut hist) = (0, 0);
+    for step in 0..grid.len {
+        let reference = selector.time.from(grid.time(step));
+        while float < view.t.len() && view.t[float] <= reference {
+            float += 1;
+        }
+        while hist < view.ht.len() && view.ht[hist] <= reference {
+            hist += 1;
+        }
+        let float_t = if float > 0 { view.t[float - 1] } else { i64::MIN };
+        let hist_t = if hist > 0 { view.ht[hist - 1] } else { i64::MIN };
+        let t = float_t.max(hist_t);
+        if t == i64::MIN || t <= reference - lookback {
+            continue;
+        }
+        let is_hist = hist_t > float_t;
+        let stale = if is_hist { view.h[hist - 1].is_stale() } else { is_stale_nan(view.v[float - 1]) };
+        if stale {
+            continue;
+        }
+        let start = if is_hist { view.hst.get(hist.wrapping_sub(1)) } else { view.st.get(float.wrapping_sub(1)) };
+        match field {
+            Field::Value if is_hist => row.hists.push((step as u32, view.h[hist - 1].clone())),
+            Field::Value => row.put(step, view.v[float - 1]),
+            Field::Timestamp => row.put(step, t as f64 / 1000.0),
+            Field::StartTimestamp => row.put(step, start.copied().unwrap_or(0) as f64 / 1000.0),
+            Field::Milliseconds => row.put(step, t as f64),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Labels as bytes: which ones take part in a match or a group, without building label sets.
+
+use pharos_model::labels::read_uvarint;
+use pharos_model::{Labels, METRIC_NAME};
+
+use crate::parser::ast::VectorMatching;
+
+/// Iterates over the labels of canonical bytes without looking at their characters.
+#[derive(Clone, Copy)]
+pub(crate) struct RawLabels<'a> {
+    rest: &'a [u8],
+}
+
+/// One label: its name, and its name and value as they are encoded.
+pub(crate) struct RawLabel<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) encoded: &'a [u8],
+}
+
+impl<'a> RawLabels<'a> {
+    /// The labels of a set.
+    pub(crate) fn of(labels: &'a Labels) -> Self {
+        RawLabels { rest: labels.as_bytes() }
+    }
+}
+
+fn string(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (len, used) = match bytes.first() {
+        Some(&short) if short < 0x80 => (u64::from(short), 1),
+        _ => read_uvarint(bytes)?,
+    };
+    let end = used.checked_add(usize::try_from(len).ok()?)?;
+    Some((bytes.get(used..end)?, end))
+}
+
+impl<'a> Iterator for RawLabels<'a> {
+    type Item = RawLabel<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RawLabel<'a>> {
+        let (name, name_end) = string(self.rest)?;
+        let (_, value_len) = string(&self.rest[name_end..])?;
+        let (encoded, rest) = self.rest.split_at(name_end + value_len);
+        self.rest = rest;
+        Some(RawLabel { name, encoded })
+    }
+}
+
+/// Which labels count: only those named, or all but those named.
+#[derive(Clone, Debug)]
+pub(crate) struct LabelFilter {
+    names: Vec<String>,
+    keep: bool,
+}
+
+impl LabelFilter {
+    /// Only these, which are sorted.
+    pub(crate) fn only(names: Vec<String>) -> Self {
+        LabelFilter { names, keep: true }
+    }
+
+    /// All but these, which are sorted.
+    pub(crate) fn without(names: Vec<String>) -> Self {
+        LabelFilter { names, keep: false }
+    }
+
+    /// The labels by which the two sides of an operation are matched.
+    pub(crate) fn of(matching: &VectorMatching) -> Self {
+        let mut names = matching.labels.clone();
+        if !matching.on {
+            names.push(METRIC_NAME.to_string());
+        }
+        names.sort_unstable();
+        names.dedup();
+        LabelFilter { names, keep: matching.on }
+    }
+
+    /// Appends the labels that count, in canonical form.
+    pub(crate) fn append(&self, labels: RawLabels<'_>, out: &mut Vec<u8>) {
+        if self.keep && self.names.is_empty() {
+            return;
+        }
+        let mut names = self.names.iter().map(String::as_bytes).peekable();
+        for label in labels {
+            while names.next_if(|name| *name < label.name).is_some() {}
+            let named = names.peek().is_some_and(|name| *name == label.name);
+            if named == self.keep {
+                out.extend_from_slice(label.encoded);
+            }
+        }
+    }
+
+    /// The labels that count.
+    pub(crate) fn apply(&self, labels: &Labels) -> Labels {
+        let mut bytes = Vec::new();
+        self.append(RawLabels::of(labels), &mut bytes);
+        Labels::from_canonical_unchecked(&bytes)
+    }
+}
+
+/// A label set as Prometheus holds it in memory, for hashes that must equal its own: lengths below 255 take one byte,
+/// others a 255 and three bytes.
+pub(crate) fn prometheus_bytes(labels: &Labels, out: &mut Vec<u8>) {
+    out.clear();
+    let mut string = |text: &str| {
+        match text.len() {
+            len @ 0..255 => out.push(len as u8),
+            len => out.extend_from_slice(&[255, len as u8, (len >> 8) as u8, (len >> 16) as u8]),
+        }
+        out.extend_from_slice(text.as_bytes());
+    };
+    for (name, value) in labels.iter() {
+        string(name);
+        string(value);
+    }
+}
+
+/// Labels whose metric identity has changed: without name, type and unit.
+pub(crate) fn without_metadata(labels: &Labels) -> Labels {
+    LabelFilter::without(["__name__", "__type__", "__unit__"].map(String::from).to_vec()).apply(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn filters_equal_a_look_at_each_label(
+            pairs in proptest::collection::btree_map("[a-d]{1,2}", ".{1,200}", 0..6),
+            names in proptest::collection::btree_set("[a-d]{1,2}", 0..4),
+        ) {
+            let labels = Labels::from_pairs(&pairs);
+            let names: Vec<String> = names.into_iter().collect();
+            let only = labels.without(|n| !names.iter().any(|x| x == n));
+            prop_assert_eq!(LabelFilter::only(names.clone()).apply(&labels), only);
+            let without = labels.without(|n| names.iter().any(|x| x == n));
+            prop_assert_eq!(LabelFilter::without(names).apply(&labels), without);
+        }
+    }
+
+    #[test]
+    fn prometheus_hashes_are_pinned() {
+        let mut bytes = Vec::new();
+        prometheus_bytes(&Labels::from_pairs([("a", "bc")]), &mut bytes);
+        assert_eq!(bytes, b"\x01a\x02bc");
+        prometheus_bytes(&Labels::from_pairs([("a", "x".repeat(300))]), &mut bytes);
+        assert_eq!(bytes[2..6], [255, 44, 1, 0]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Windows that slide over the samples of one series: for each step those in `(reference - range, reference]`.
+
+use std::sync::Arc;
+
+use pharos_model::{Histogram, SeriesView, is_stale_nan};
+
+use super::row::{Grid, Row};
+use crate::plan::Reference;
+
+/// Where the windows of a range vector are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// The steps.
+    pub(crate) grid: Grid,
+    /// What they look at.
+    pub(crate) time: Reference,
+    /// How long windows are, milliseconds.
+    pub(crate) range: i64,
+}
+
+impl Frame {
+    /// The last millisecond of a step's window.
+    pub(crate) fn end(&self, step: usize) -> i64 {
+        self.time.from(self.grid.time(step))
+    }
+
+    /// The millisecond before a step's window.
+    pub(crate) fn start(&self, step: usize) -> i64 {
+        self.end(step).saturating_sub(self.range)
+    }
+
+    /// Calls `f(step, first, end)` for each step whose window has samples, with their positions in `t`, and puts what
+    /// it returns into `row`.
+    #[inline]
+    pub(crate) fn slide(&self, t: &[i64], row: &mut Row, mut f: impl FnMut(usize, usize, usize) -> Option<f64>) {
+        let mut cursor = Cursor::default();
+        for step in 0..self.grid.len {
+            let end = self.end(step);
+            cursor.advance(t, end.saturating_sub(self.range), end);
+            if cursor.first < cursor.end
+                && let Some(value) = f(step, cursor.first, cursor.end)
+            {
+                row.put(step, value);
+            }
+        }
+    }
+}
+
+/// The positions of a window, which only move forward.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    /// The first sample of the window.
+    pub(crate) first: usize,
+    /// One past its last sample.
+    pub(crate) end: usize,
+}
+
+impl Cursor {
+    /// Moves to the samples in `(after, until]`.
+    #[inline]
+    pub(crate) fn advance(&mut self, t: &[i64], after: i64, until: i64) {
+        while self.end < t.len() && t[self.end] <= until {
+            self.end += 1;
+        }
+        while self.first < self.end && t[self.first] <= after {
+            self.first += 1;
+        }
+    }
+}
+
+/// The samples of a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    /// The samples.
+    pub(crate) samples: SeriesView<'a>,
+    /// The millisecond before the window.
+    pub(crate) start: i64,
+    /// The last millisecond of the window.
+    pub(crate) end: i64,
+    /// The step.
+    pub(crate) step: usize,
+    /// The step's time.
+    pub(crate) step_t: i64,
+}
+
+/// The part of a series between positions of its floats and of its histograms.
+pub(crate) fn part<'a>(view: &SeriesView<'a>, floats: Cursor, hists: Cursor) -> SeriesView<'a> {
+    let (f, h) = (floats.first..floats.end, hists.first..hists.end);
+    SeriesView {
+        t: &view.t[f.clone()],
+        v: &view.v[f.clone()],
+        st: if view.st.is_empty() { &[] } else { &view.st[f] },
+        ht: &view.ht[h.clone()],
+        h: &view.h[h.clone()],
+        hst: if view.hst.is_empty() { &[] } else { &view.hst[h] },
+    }
+}
+
+/// Memory for a series without its stale markers.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    t: Vec<i64>,
+    v: Vec<f64>,
+    st: Vec<i64>,
+    ht: Vec<i64>,
+    h: Vec<Arc<Histogram>>,
+    hst: Vec<i64>,
+}
+
+impl Fresh {
+    /// The series without stale markers; copied only when there are some.
+    pub(crate) fn strip<'a>(&'a mut self, view: SeriesView<'a>) -> SeriesView<'a> {
+        let mut out = view;
+        if view.v.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
+            let keep = |i: &usize| !is_stale_nan(view.v[*i]);
+            gather(&mut self.t, view.t, keep);
+            gather(&mut self.st, view.st, keep);
+            self.v.clear();
+            self.v.extend(view.v.iter().filter(|v| !is_stale_nan(**v)));
+            (out.t, out.v, out.st) = (&self.t, &self.v, &self.st);
+        }
+        if view.h.iter().any(|h| h.is_stale()) {
+            let keep = |i: &usize| !view.h[*i].is_stale();
+            gather(&mut self.ht, view.ht, keep);
+            gather(&mut self.hst, view.hst, keep);
+            self.h.clear();
+            self.h.extend(view.h.iter().filter(|h| !h.is_stale()).cloned());
+            (out.ht, out.h, out.hst) = (&self.ht, &self.h, &self.hst);
+        }
+        out
+    }
+}
+
+fn gather(out: &mut Vec<i64>, from: &[i64], keep: impl Fn(&usize) -> bool) {
+    out.clear();
+    out.extend((0..from.len()).filter(keep).map(|i| from[i]));
+}

@@ -1,0 +1,145 @@
+//! Resolution: syntax to nodes, with all times as numbers and parentheses gone.
+
+use super::node::{Aggregate, Binary, Call, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery};
+use super::{PlanContext, duration};
+use crate::engine::QueryError;
+use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, TimeModifiers};
+
+/// Functions that may follow `anchored`, in the order of Prometheus's message.
+const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
+/// Functions that may follow `smoothed`.
+const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
+
+/// The node of an expression.
+pub(super) fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    match expr {
+        Expr::Number(number) => Ok(Node::Number(number.value)),
+        Expr::String(string) => Ok(Node::Text(string.value.clone())),
+        Expr::Paren(paren) => resolve(&paren.expr, times),
+        Expr::Unary(unary) => {
+            let inner = resolve(&unary.expr, times)?;
+            Ok(if unary.minus { Node::Negate(Box::new(inner)) } else { inner })
+        }
+        Expr::Vector(selector) => Ok(Node::Selector(resolve_selector(selector, times)?)),
+        Expr::Matrix(matrix) => Ok(Node::Matrix(resolve_matrix(matrix, times)?)),
+        Expr::Subquery(subquery) => Ok(Node::Subquery(Box::new(resolve_subquery(subquery, times)?))),
+        Expr::Duration(inner) => Ok(Node::Number(duration::evaluate(inner, times, true)? as f64 / 1000.0)),
+        Expr::Aggregate(aggregate) => resolve_aggregate(aggregate, times),
+        Expr::Binary(binary) => Ok(Node::Binary(Box::new(Binary {
+            op: binary.op,
+            lhs: resolve(&binary.lhs, times)?,
+            rhs: resolve(&binary.rhs, times)?,
+            matching: binary.matching.clone().unwrap_or_default(),
+            return_bool: binary.return_bool,
+            pos: binary.pos.start,
+        }))),
+        Expr::Call(call) => resolve_call(call, times),
+    }
+}
+
+fn inside(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Paren(paren) => inside(&paren.expr),
+        other => other,
+    }
+}
+
+fn resolve_time(time: &TimeModifiers, times: &PlanContext) -> Result<Reference, QueryError> {
+    let offset = match &time.offset_expr {
+        Some(expr) => duration::evaluate(expr, times, true)?,
+        None => time.offset,
+    };
+    let at = match time.at_preprocessor {
+        Some(AtPreprocessor::Start) => Some(times.start),
+        Some(AtPreprocessor::End) => Some(times.end),
+        None => time.at,
+    };
+    Ok(Reference { at, offset })
+}
+
+fn resolve_length(fixed: i64, expr: Option<&DurationExpr>, times: &PlanContext) -> Result<i64, QueryError> {
+    expr.map_or(Ok(fixed), |expr| duration::evaluate(expr, times, false))
+}
+
+fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Result<Selector, QueryError> {
+    Ok(Selector {
+        matchers: selector.matchers.clone(),
+        time: resolve_time(&selector.time, times)?,
+        anchored: selector.anchored,
+        smoothed: selector.smoothed,
+        pos: selector.pos.start,
+    })
+}
+
+fn resolve_matrix(matrix: &ast::MatrixSelector, times: &PlanContext) -> Result<RangeSelector, QueryError> {
+    Ok(RangeSelector {
+        selector: resolve_selector(&matrix.selector, times)?,
+        range: resolve_length(matrix.range, matrix.range_expr.as_ref(), times)?,
+    })
+}
+
+fn resolve_subquery(subquery: &ast::Subquery, times: &PlanContext) -> Result<Subquery, QueryError> {
+    Ok(Subquery {
+        expr: resolve(&subquery.expr, times)?,
+        range: resolve_length(subquery.range, subquery.range_expr.as_ref(), times)?,
+        step: resolve_length(subquery.step, subquery.step_expr.as_ref(), times)?,
+        time: resolve_time(&subquery.time, times)?,
+    })
+}
+
+fn resolve_aggregate(aggregate: &ast::Aggregate, times: &PlanContext) -> Result<Node, QueryError> {
+    let mut grouping = aggregate.grouping.clone();
+    grouping.sort_unstable();
+    grouping.dedup();
+    Ok(Node::Aggregate(Box::new(Aggregate {
+        op: aggregate.op,
+        expr: resolve(&aggregate.expr, times)?,
+        param: aggregate.param.as_ref().map(|p| resolve(p, times)).transpose()?,
+        grouping,
+        without: aggregate.without,
+        pos: aggregate.pos.start,
+        expr_pos: inside(&aggregate.expr).pos().start,
+        param_pos: aggregate.param.as_ref().map_or(0, |p| inside(p).pos().start),
+    })))
+}
+
+fn resolve_call(call: &ast::Call, times: &PlanContext) -> Result<Node, QueryError> {
+    let seconds = |ms: i64| Ok(Node::Number(ms as f64 / 1000.0));
+    match call.func.name {
+        "start" => return seconds(times.start),
+        "end" => return seconds(times.end),
+        "range" => return seconds(times.end - times.start),
+        "step" => return seconds(if times.start == times.end { 0 } else { times.step }),
+        _ => {}
+    }
+    let (mut input, mut args, mut arg_pos) = (None, Vec::new(), Vec::new());
+    for arg in &call.args {
+        let arg = inside(arg);
+        arg_pos.push(arg.pos().start);
+        match arg {
+            Expr::Matrix(matrix) => input = Some(RangeInput::Selector(resolve_matrix(matrix, times)?)),
+            Expr::Subquery(subquery) => input = Some(RangeInput::Subquery(resolve_subquery(subquery, times)?)),
+            other => args.push(resolve(other, times)?),
+        }
+    }
+    let Some(input) = input else {
+        return Ok(Node::Call(Box::new(Call { func: call.func, args, arg_pos, pos: call.pos.start })));
+    };
+    check_modifiers(call.func.name, &input)?;
+    let pos = arg_pos.first().copied().unwrap_or(call.pos.start);
+    Ok(Node::Range(Box::new(RangeCall { func: call.func, input, args, pos })))
+}
+
+fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), QueryError> {
+    let RangeInput::Selector(RangeSelector { selector, .. }) = input else { return Ok(()) };
+    let (modifier, allowed) = match (selector.anchored, selector.smoothed) {
+        (true, _) => ("anchored", &ANCHORED[..]),
+        (_, true) => ("smoothed", &SMOOTHED[..]),
+        _ => return Ok(()),
+    };
+    if allowed.contains(&function) {
+        return Ok(());
+    }
+    let allowed = allowed.join(", ");
+    Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
+}

@@ -1,0 +1,59 @@
+//! Arithmetic between durations, computed once a query: `[5m * 2]`, `offset (step() - 1s)`.
+
+use super::PlanContext;
+use crate::engine::QueryError;
+use crate::eval::{go_max, go_min};
+use crate::parser::ast::{DurationExpr, DurationOp, Expr, Pos};
+
+/// The milliseconds that a duration expression stands for. Ranges and steps must be positive, offsets need not.
+pub(super) fn evaluate(expr: &DurationExpr, times: &PlanContext, negative: bool) -> Result<i64, QueryError> {
+    let seconds = compute(expr, times)?;
+    if !seconds.is_finite() {
+        return Err(invalid(expr.pos, "duration is NaN or infinite"));
+    }
+    if seconds <= 0.0 && !negative {
+        return Err(invalid(expr.pos, "duration must be greater than 0"));
+    }
+    if seconds.abs() > (1u64 << 63) as f64 / 1e9 {
+        return Err(invalid(expr.pos, "duration is out of range"));
+    }
+    Ok((seconds * 1000.0) as i64)
+}
+
+fn invalid(pos: Pos, reason: &str) -> QueryError {
+    QueryError::BadData(format!("{}:{}: {reason}", pos.start, pos.end))
+}
+
+fn operand(expr: Option<&Expr>, times: &PlanContext) -> Result<f64, QueryError> {
+    match expr {
+        None => Ok(0.0),
+        Some(Expr::Number(number)) => Ok(number.value),
+        Some(Expr::Duration(inner)) => compute(inner, times),
+        Some(Expr::Paren(inner)) => operand(Some(&inner.expr), times),
+        Some(Expr::Unary(unary)) => {
+            let value = operand(Some(&unary.expr), times)?;
+            Ok(if unary.minus { -value } else { value })
+        }
+        Some(other) => Err(invalid(other.pos(), "unexpected expression in a duration")),
+    }
+}
+
+/// The value in seconds.
+fn compute(expr: &DurationExpr, times: &PlanContext) -> Result<f64, QueryError> {
+    let lhs = operand(expr.lhs.as_deref(), times)?;
+    let rhs = operand(expr.rhs.as_deref(), times)?;
+    Ok(match expr.op {
+        DurationOp::Step => times.step as f64 / 1000.0,
+        DurationOp::Range => (times.end - times.start) as f64 / 1000.0,
+        DurationOp::Min => go_min(lhs, rhs),
+        DurationOp::Max => go_max(lhs, rhs),
+        DurationOp::Add => lhs + rhs,
+        DurationOp::Sub => lhs - rhs,
+        DurationOp::Mul => lhs * rhs,
+        DurationOp::Div if rhs == 0.0 => return Err(invalid(expr.pos, "division by zero")),
+        DurationOp::Div => lhs / rhs,
+        DurationOp::Mod if rhs == 0.0 => return Err(invalid(expr.pos, "modulo by zero")),
+        DurationOp::Mod => lhs % rhs,
+        DurationOp::Pow => lhs.powf(rhs),
+    })
+}

@@ -1,0 +1,177 @@
+//! Step invariance: the highest parts of a plan whose value is the same at all steps are marked, as Prometheus does,
+//! so that they are evaluated once.
+
+use super::node::{Call, Node, RangeCall, RangeInput, Reference};
+
+/// Functions whose result depends on the evaluation's time though their arguments don't.
+const UNSAFE: [&str; 15] = [
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "range",
+    "start",
+    "step",
+    "time",
+    "timestamp",
+];
+
+/// The same plan with invariant parts marked.
+pub(super) fn mark(node: Node) -> Node {
+    let (node, found) = visit(node);
+    wrap_if(node, found.wrap)
+}
+
+/// What is known of a visited part: whether it is invariant, and whether marking it is worth it.
+#[derive(Clone, Copy)]
+struct Found {
+    invariant: bool,
+    wrap: bool,
+}
+
+const VARIES: Found = Found { invariant: false, wrap: false };
+const CONSTANT: Found = Found { invariant: true, wrap: false };
+const INVARIANT: Found = Found { invariant: true, wrap: true };
+
+fn wrap_if(node: Node, wrap: bool) -> Node {
+    if wrap { Node::Invariant(Box::new(node)) } else { node }
+}
+
+fn visit(node: Node) -> (Node, Found) {
+    match node {
+        Node::Number(_) | Node::Text(_) => (node, CONSTANT),
+        Node::Selector(ref s) => {
+            let fixed = s.time.at.is_some();
+            (node, Found { invariant: fixed, wrap: fixed })
+        }
+        Node::Matrix(ref m) => {
+            let fixed = m.selector.time.at.is_some();
+            (node, Found { invariant: fixed, wrap: false })
+        }
+        Node::Subquery(mut s) => {
+            s.expr = mark_subquery(s.expr);
+            let fixed = s.time.at.is_some();
+            (Node::Subquery(s), Found { invariant: fixed, wrap: false })
+        }
+        Node::Range(call) => visit_range(call),
+        Node::Call(call) => visit_call(call),
+        Node::Aggregate(mut a) => {
+            let (expr, found) = visit(a.expr);
+            a.expr = expr;
+            // As in Prometheus, a varying parameter of an invariant input is not seen; it is taken at the first step.
+            (Node::Aggregate(a), found)
+        }
+        Node::Binary(mut b) => {
+            let ((lhs, left), (rhs, right)) = (visit(b.lhs), visit(b.rhs));
+            if left.invariant && right.invariant {
+                (b.lhs, b.rhs) = (lhs, rhs);
+                return (Node::Binary(b), INVARIANT);
+            }
+            b.lhs = wrap_if(lhs, left.wrap);
+            b.rhs = wrap_if(rhs, right.wrap);
+            (Node::Binary(b), VARIES)
+        }
+        Node::Negate(inner) => {
+            let (inner, found) = visit(*inner);
+            (Node::Negate(Box::new(inner)), found)
+        }
+        Node::Invariant(_) => (node, CONSTANT),
+    }
+}
+
+/// The inside of a subquery has a grid of its own, so it is marked whatever surrounds it.
+fn mark_subquery(expr: Node) -> Node {
+    let (expr, found) = visit(expr);
+    wrap_if(expr, found.wrap)
+}
+
+fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
+    let fixed = match &mut call.input {
+        RangeInput::Selector(s) => s.selector.time.at.is_some(),
+        RangeInput::Subquery(s) => {
+            s.expr = mark_subquery(std::mem::replace(&mut s.expr, Node::Number(0.0)));
+            s.time.at.is_some()
+        }
+    };
+    let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
+    if fixed && !UNSAFE.contains(&call.func.name) && visited.iter().all(|(_, f)| f.invariant) {
+        call.args = visited.into_iter().map(|(n, _)| n).collect();
+        return (Node::Range(call), INVARIANT);
+    }
+    call.args = visited.into_iter().map(|(n, f)| wrap_if(n, f.wrap)).collect();
+    (Node::Range(call), VARIES)
+}
+
+fn visit_call(mut call: Box<Call>) -> (Node, Found) {
+    let name = call.func.name;
+    // The second argument of info() is only syntax for labels.
+    let evaluated = if name == "info" { 1 } else { usize::MAX };
+    let uniform = name != "info" || call.args.first().is_some_and(|a| info_reference(a).is_some());
+    let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
+    let all_invariant = visited.iter().take(evaluated).all(|(_, f)| f.invariant);
+    let fixed_timestamp =
+        name == "timestamp" && visited.iter().all(|(n, f)| f.invariant && matches!(n, Node::Selector(_)));
+    if all_invariant && (fixed_timestamp || (uniform && !UNSAFE.contains(&name))) {
+        call.args = visited.into_iter().map(|(n, _)| n).collect();
+        return (Node::Call(call), INVARIANT);
+    }
+    call.args = visited.into_iter().enumerate().map(|(i, (n, f))| wrap_if(n, f.wrap && i < evaluated)).collect();
+    (Node::Call(call), VARIES)
+}
+
+/// The time that all selectors below look at, when it is the same for all: `info()` looks for its info series then.
+pub(crate) fn info_reference(node: &Node) -> Option<Reference> {
+    let mut found = Vec::new();
+    let free = !collect_references(node, &mut Vec::new(), &mut found);
+    let first = *found.first()?;
+    let same = |a: Reference, b: Reference| match (a.at, b.at) {
+        (None, None) => a.offset == b.offset,
+        (Some(x), Some(y)) => x - a.offset == y - b.offset,
+        _ => false,
+    };
+    (!free && found.iter().all(|r| same(first, *r))).then_some(first)
+}
+
+/// Appends the references of all selectors below, seen through the subqueries around them; false when a part that
+/// yields series reads none.
+fn collect_references(node: &Node, around: &mut Vec<Reference>, found: &mut Vec<Reference>) -> bool {
+    let seen = |own: Reference, around: &[Reference]| {
+        around.iter().rev().fold(own, |inner, outer| match inner.at {
+            Some(_) => inner,
+            None => Reference { at: outer.at, offset: inner.offset + outer.offset },
+        })
+    };
+    match node {
+        Node::Selector(s) => found.push(seen(s.time, around)),
+        Node::Matrix(m) => found.push(seen(m.selector.time, around)),
+        Node::Subquery(s) => {
+            around.push(s.time);
+            let all = collect_references(&s.expr, around, found);
+            around.pop();
+            return all;
+        }
+        Node::Range(call) => match &call.input {
+            RangeInput::Selector(m) => found.push(seen(m.selector.time, around)),
+            RangeInput::Subquery(s) => {
+                around.push(s.time);
+                let all = collect_references(&s.expr, around, found);
+                around.pop();
+                return all;
+            }
+        },
+        Node::Call(call) if call.func.name == "info" => return collect_references(&call.args[0], around, found),
+        other => {
+            let inner: Vec<&Node> =
+                other.children().into_iter().filter(|n| !n.is_scalar() && !matches!(n, Node::Text(_))).collect();
+            return !inner.is_empty()
+                && inner.into_iter().fold(true, |all, n| collect_references(n, around, found) && all);
+        }
+    }
+    true
+}

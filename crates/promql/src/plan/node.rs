@@ -1,0 +1,213 @@
+//! The plan's nodes. Only the start of a position is ever shown, so a node keeps byte offsets.
+
+use pharos_model::Matcher;
+
+use crate::functions::Function;
+use crate::parser::ast::{AggregateOp, BinaryOp, ValueType, VectorMatching};
+
+/// What a node yields a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number.
+    Scalar,
+    /// Series with a sample each.
+    Vector,
+    /// Series with samples of a range.
+    Matrix,
+    /// A string.
+    Text,
+}
+
+/// A node of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// A constant.
+    Number(f64),
+    /// A string.
+    Text(String),
+    /// An instant vector selector.
+    Selector(Selector),
+    /// A range vector as the whole of an instant query.
+    Matrix(RangeSelector),
+    /// A subquery as the whole of an instant query.
+    Subquery(Box<Subquery>),
+    /// A function over a range vector.
+    Range(Box<RangeCall>),
+    /// Any other function.
+    Call(Box<Call>),
+    /// An aggregation.
+    Aggregate(Box<Aggregate>),
+    /// A binary operation.
+    Binary(Box<Binary>),
+    /// `-x`
+    Negate(Box<Node>),
+    /// A part whose value is the same at all steps: evaluated at the first, repeated for the others.
+    Invariant(Box<Node>),
+}
+
+/// The time that a selector looks at, seen from a step: `@` replaces the step, then the offset is subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Reference {
+    /// `@`, milliseconds.
+    pub at: Option<i64>,
+    /// Milliseconds into the past.
+    pub offset: i64,
+}
+
+impl Reference {
+    /// The time to look at from step `t`.
+    pub fn from(&self, t: i64) -> i64 {
+        self.at.unwrap_or(t).saturating_sub(self.offset)
+    }
+}
+
+/// An instant vector selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selector {
+    /// Which series.
+    pub matchers: Vec<Matcher>,
+    /// When.
+    pub time: Reference,
+    /// `anchored`
+    pub anchored: bool,
+    /// `smoothed`
+    pub smoothed: bool,
+    /// Byte offset in the query.
+    pub pos: usize,
+}
+
+/// A range vector selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RangeSelector {
+    /// Which series.
+    pub selector: Selector,
+    /// How long, milliseconds.
+    pub range: i64,
+}
+
+/// A subquery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subquery {
+    /// Of what.
+    pub expr: Node,
+    /// How long, milliseconds.
+    pub range: i64,
+    /// Its step, 0 for the engine's default.
+    pub step: i64,
+    /// When.
+    pub time: Reference,
+}
+
+/// Where a range function's samples come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RangeInput {
+    /// Stored samples.
+    Selector(RangeSelector),
+    /// The values of an expression.
+    Subquery(Subquery),
+}
+
+impl RangeInput {
+    /// How long, milliseconds.
+    pub fn range(&self) -> i64 {
+        match self {
+            RangeInput::Selector(s) => s.range,
+            RangeInput::Subquery(s) => s.range,
+        }
+    }
+
+    /// When.
+    pub fn time(&self) -> Reference {
+        match self {
+            RangeInput::Selector(s) => s.selector.time,
+            RangeInput::Subquery(s) => s.time,
+        }
+    }
+}
+
+/// A function over a range vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RangeCall {
+    /// Which.
+    pub func: &'static Function,
+    /// The range vector.
+    pub input: RangeInput,
+    /// The other arguments, all scalars.
+    pub args: Vec<Node>,
+    /// Byte offset of the first argument.
+    pub pos: usize,
+}
+
+/// A function without a range vector among its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Which.
+    pub func: &'static Function,
+    /// The arguments.
+    pub args: Vec<Node>,
+    /// Their byte offsets.
+    pub arg_pos: Vec<usize>,
+    /// Byte offset of the call.
+    pub pos: usize,
+}
+
+/// An aggregation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// Which.
+    pub op: AggregateOp,
+    /// Of what.
+    pub expr: Node,
+    /// `k`, the quantile, the ratio or the label.
+    pub param: Option<Node>,
+    /// Labels to keep or drop, sorted, each once.
+    pub grouping: Vec<String>,
+    /// Whether they are dropped.
+    pub without: bool,
+    /// Byte offset of the aggregation.
+    pub pos: usize,
+    /// Byte offset of what is aggregated.
+    pub expr_pos: usize,
+    /// Byte offset of the parameter.
+    pub param_pos: usize,
+}
+
+/// A binary operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binary {
+    /// Which.
+    pub op: BinaryOp,
+    /// Left side.
+    pub lhs: Node,
+    /// Right side.
+    pub rhs: Node,
+    /// How series meet, when both sides are vectors.
+    pub matching: VectorMatching,
+    /// Whether a comparison yields 0 or 1.
+    pub return_bool: bool,
+    /// Byte offset.
+    pub pos: usize,
+}
+
+impl Node {
+    /// What the node yields.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Node::Number(_) => Kind::Scalar,
+            Node::Text(_) => Kind::Text,
+            Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) => Kind::Vector,
+            Node::Matrix(_) | Node::Subquery(_) => Kind::Matrix,
+            Node::Call(call) => match call.func.returns {
+                ValueType::Scalar => Kind::Scalar,
+                ValueType::String => Kind::Text,
+                ValueType::Vector => Kind::Vector,
+                ValueType::Matrix => Kind::Matrix,
+            },
+            Node::Binary(b) => match (b.lhs.kind(), b.rhs.kind()) {
+                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+            Node::Negate(inner) | Node::Invariant(inner) => inner.kind(),
+        }
+    }
+}
