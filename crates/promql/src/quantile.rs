@@ -375,8 +375,9 @@ impl Ranks {
     /// How many observations are between the two, of `count`.
     fn between(&self, count: f64) -> f64 {
         let limited = |rank: Option<f64>| match rank {
-            Some(rank) if !(rank > count) => rank,
-            _ => count,
+            Some(rank) if rank > count => count,
+            Some(rank) => rank,
+            None => count,
         };
         limited(self.upper.1) - limited(self.lower.1)
     }

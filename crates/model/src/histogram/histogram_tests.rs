@@ -136,6 +136,9 @@ fn resets_are_detected() {
     assert!(!h(&[5.0]).detect_reset(&h(&[1.0, 0.0])));
     assert!(exponential(1, 0, &[5.0]).detect_reset(&h(&[1.0])), "the resolution went up");
     assert!(!exponential(-1, 0, &[5.0, 5.0]).detect_reset(&exponential(0, 0, &[1.0, 2.0, 3.0])));
+    let hint = |a: &[f64], b: Option<&[f64]>| h(a).hint_after(b.map(h).as_ref());
+    assert_eq!(hint(&[1.0], None), CounterReset::Unknown);
+    assert_eq!([hint(&[1.0], Some(&[2.0])), hint(&[2.0], Some(&[1.0]))], [CounterReset::Reset, CounterReset::NotReset]);
     let wide = Histogram { zero_threshold: 2.0, zero_count: 3.0, ..exponential(0, 2, &[5.0]) };
     assert!(!wide.detect_reset(&h(&[1.0, 2.0])));
     assert!(Histogram { zero_count: 2.0, ..wide.clone() }.detect_reset(&h(&[1.0, 2.0])));
@@ -300,10 +303,15 @@ proptest! {
         let (mut ab, mut ba) = (a.clone(), b.clone());
         ab.add(&b).unwrap();
         ba.add(&a).unwrap();
-        ab.compact(0);
-        ba.compact(0);
-        prop_assert!(ab.same_as(&ba), "{ab} {ba}");
-        prop_assert_eq!(total(&ab), total(&a) + total(&b));
+        prop_assert_eq!((ab.count, ab.sum, ab.schema), (ba.count, ba.sum, ba.schema));
+        // As in Prometheus, a bucket of the finer histogram that falls into the wider zero bucket of the other one may
+        // also stay in a coarser bucket that reaches out of it.
+        if a.zero_threshold == b.zero_threshold || a.schema == b.schema {
+            ab.compact(0);
+            ba.compact(0);
+            prop_assert!(ab.same_as(&ba), "{ab} {ba}");
+            prop_assert_eq!(total(&ab), total(&a) + total(&b));
+        }
     }
 
     #[test]
@@ -344,8 +352,8 @@ proptest! {
     #[test]
     fn no_reset_between_a_sum_and_its_part(a in well_formed(), b in well_formed()) {
         // Where only the sum is coarser, its zero bucket may end within a bucket, which counts as a reset.
+        let (a, b) = if a.zero_threshold >= b.zero_threshold { (a, b) } else { (b, a) };
         let a = if a.schema > b.schema { a.at_schema(b.schema) } else { a };
-        prop_assume!(a.zero_threshold >= b.zero_threshold);
         let mut sum = a.clone();
         sum.add(&b).unwrap();
         prop_assert!(!sum.detect_reset(&a));

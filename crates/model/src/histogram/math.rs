@@ -3,6 +3,8 @@
 //! These are the classic argument reductions and minimax polynomials of fdlibm's `log` and `exp`; the standard
 //! library's functions are as good, but round some results the other way.
 
+#![allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]
+
 use super::bounds::ldexp;
 
 const LN2_HI: f64 = 6.93147180369123816490e-01;

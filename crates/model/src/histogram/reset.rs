@@ -6,6 +6,15 @@ use super::layout::{Side, indexed};
 use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 
 impl Histogram {
+    /// The counter-reset hint, found by comparing with the sample before in the same series when there is none.
+    pub fn hint_after(&self, previous: Option<&Histogram>) -> CounterReset {
+        match (self.counter_reset, previous) {
+            (CounterReset::Unknown, Some(previous)) if self.detect_reset(previous) => CounterReset::Reset,
+            (CounterReset::Unknown, Some(_)) => CounterReset::NotReset,
+            (hint, _) => hint,
+        }
+    }
+
     /// Whether this histogram, which comes after `previous` in the same series, starts anew: a count went down, a
     /// populated bucket vanished, or the resolution or the zero bucket became finer. A hint decides where there is one.
     pub fn detect_reset(&self, previous: &Histogram) -> bool {

@@ -78,7 +78,7 @@ fn custom_histograms(command: &Load) -> Result<CustomSeries, ScriptError> {
     }
     let mut converted = CustomSeries::new();
     for (labels, group) in groups {
-        let histograms = group.into_iter().map(|(t, classic)| Ok((t, classic.to_native()?)));
+        let histograms = group.into_iter().map(|(t, classic)| Ok((t, classic.into_native()?)));
         converted.insert(labels, histograms.collect::<Result<_, ScriptError>>()?);
     }
     Ok(converted)
@@ -103,7 +103,7 @@ fn classic_part(labels: &Labels) -> Option<(Labels, Part)> {
 }
 
 impl Classic {
-    fn to_native(mut self) -> Result<Histogram, ScriptError> {
+    fn into_native(mut self) -> Result<Histogram, ScriptError> {
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         self.buckets.dedup_by(|b, kept| b.0 == kept.0);
         let count = self.count.or(self.buckets.last().map(|b| b.1)).unwrap_or(0.0);
