@@ -25,7 +25,8 @@ pub fn metrics_text(registry: &Registry) -> String {
 /// Registers `pharos_build_info` and, where there is a `/proc`, `process_*`.
 pub fn register_process_metrics(registry: &Registry) -> Result<(), prometheus::Error> {
     let labels = ["version", "revision", "rust_version"];
-    let info = GaugeVec::new(Opts::new("pharos_build_info", "Constant 1, with what was built in its labels."), &labels)?;
+    let info =
+        GaugeVec::new(Opts::new("pharos_build_info", "Constant 1, with what was built in its labels."), &labels)?;
     info.with_label_values(&[VERSION, REVISION, RUST_VERSION]).set(1.0);
     registry.register(Box::new(info))?;
     if Path::new("/proc/self/stat").exists() {

@@ -66,7 +66,10 @@ impl ReloadMetrics {
             Ok::<_, prometheus::Error>(gauge)
         };
         Ok(ReloadMetrics {
-            successful: gauge("pharos_config_last_reload_successful", "Whether the last configuration reload was applied.")?,
+            successful: gauge(
+                "pharos_config_last_reload_successful",
+                "Whether the last configuration reload was applied.",
+            )?,
             success_timestamp: gauge(
                 "pharos_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last applied, seconds since the epoch.",
@@ -166,11 +169,12 @@ mod tests {
         assert_eq!(error.to_string(), "the new configuration cannot be applied: no port is free");
         assert_eq!((interval(), handle.last_reload()), (5000, (false, 1000)));
 
-        handle.reload(|old, new| {
-            assert_ne!(old.config, new.config);
-            Ok(())
-        })
-        .unwrap();
+        handle
+            .reload(|old, new| {
+                assert_ne!(old.config, new.config);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!((interval(), handle.last_reload()), (7000, (true, 2000)));
         let text = crate::metrics::metrics_text(&registry);
         assert!(text.contains("pharos_config_last_reload_successful 1\n"), "{text}");

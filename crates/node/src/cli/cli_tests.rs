@@ -92,7 +92,8 @@ fn switches_take_a_value_or_a_no() {
 
 #[test]
 fn all_flags_have_a_text_for_the_status_page() {
-    let server = server(&["--storage.path=/x", "--web.listen-address=:1", "--web.listen-address=:2", "--web.enable-lifecycle"]);
+    let server =
+        server(&["--storage.path=/x", "--web.listen-address=:1", "--web.listen-address=:2", "--web.enable-lifecycle"]);
     let flags = server.flags();
     for (name, value) in [
         ("storage.tsdb.path", "/x"),

@@ -21,7 +21,8 @@ const SWITCH: bool = true;
 const VALUE: bool = false;
 const RULER: Fate = Later("recording and alerting rules are not evaluated yet");
 const NOTIFIER: Fate = Later("alerts are not sent yet");
-const OPEN_LISTENER: Fate = Refused("TLS and authentication of the listener are not supported yet; put a proxy in front");
+const OPEN_LISTENER: Fate =
+    Refused("TLS and authentication of the listener are not supported yet; put a proxy in front");
 const AGENT_MODE: Fate = Refused("there is no agent mode yet; run the server");
 
 /// Name, whether it is a switch, and what becomes of it.

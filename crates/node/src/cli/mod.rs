@@ -101,7 +101,9 @@ fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> 
 /// Says what is wrong with `-config.file`: clap would complain about `-c`.
 fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<(), clap::Error> {
     for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
-        let Some(name) = arg.strip_prefix('-').filter(|name| name.len() > 1 && !name.starts_with('-')) else { continue };
+        let Some(name) = arg.strip_prefix('-').filter(|name| name.len() > 1 && !name.starts_with('-')) else {
+            continue;
+        };
         let name = name.split('=').next().unwrap_or(name);
         let known = server_command(command).get_arguments().any(|arg| arg.get_long() == Some(name));
         if known {

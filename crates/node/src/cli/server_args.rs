@@ -22,8 +22,10 @@ const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.forma
 /// Everything that the command line says about the server. Durations and sizes are checked and converted;
 /// [`ServerArgs::flags`] has the texts.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Switches take --flag, --no-flag and --flag=false. Flags of Prometheus that have no effect here \
-                        are taken with a warning.")]
+#[command(
+    after_help = "Switches take --flag, --no-flag and --flag=false. Flags of Prometheus that have no effect here \
+                        are taken with a warning."
+)]
 pub struct ServerArgs {
     /// Configuration file, in the format of prometheus.yml. Without one, Pharos scrapes itself every 15 s
     #[arg(long = "config.file", value_name = "FILE")]

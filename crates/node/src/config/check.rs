@@ -11,8 +11,8 @@ use pharos_model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::source::Step::{self, Field, Item};
 use super::source::SourceMap;
+use super::source::Step::{self, Field, Item};
 use super::{Config, Environment, Loaded, expand, files, limits, yaml};
 
 /// A file that is being checked.
@@ -78,7 +78,8 @@ impl Checked<'_> {
         for value in global.external_labels.values_mut() {
             *value = expand::expand(value, environment, &mut unset);
         }
-        let of_variable = |name| format!("global.external_labels: the environment variable {name:?} is empty or not set");
+        let of_variable =
+            |name| format!("global.external_labels: the environment variable {name:?} is empty or not set");
         loaded.warnings.extend(unset.into_iter().map(of_variable));
         let resolved = std::mem::take(global).resolve();
         *global = resolved.map_err(|error| self.error_in(&[Field("global")], error))?;
@@ -132,10 +133,9 @@ impl Checked<'_> {
         }
         section.set_directory(self.folder());
         let scheme = section.metric_name_validation_scheme.or(global.metric_name_validation_scheme).unwrap_or_default();
-        for (field, rules) in [
-            ("relabel_configs", &section.relabel_configs),
-            ("metric_relabel_configs", &section.metric_relabel_configs),
-        ] {
+        for (field, rules) in
+            [("relabel_configs", &section.relabel_configs), ("metric_relabel_configs", &section.metric_relabel_configs)]
+        {
             let rules: Vec<Option<&RelabelConfig>> = rules.iter().map(Option::as_ref).collect();
             self.relabelling(&own(field), &rules, scheme)?;
         }
@@ -197,7 +197,9 @@ impl Checked<'_> {
         for (index, remote) in config.remote_write.iter().enumerate() {
             self.remote("remote_write", index, &remote.url, &remote.name, &mut names)?;
             let path = [Field("remote_write"), Item(index), Field("protobuf_message")];
-            if !["prometheus.WriteRequest", "io.prometheus.write.v2.Request"].contains(&remote.protobuf_message.as_str()) {
+            if !["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]
+                .contains(&remote.protobuf_message.as_str())
+            {
                 let reason = "must be prometheus.WriteRequest or io.prometheus.write.v2.Request";
                 return Err(self.error(&path, reason));
             }
@@ -295,7 +297,9 @@ fn warn_of_unserved(loaded: &mut Loaded) {
         let names = section.unsupported();
         if !names.is_empty() {
             let names = names.join(", ");
-            loaded.warnings.push(format!("scrape job {:?}: {names}: not supported yet, without effect", section.job_name));
+            loaded
+                .warnings
+                .push(format!("scrape job {:?}: {names}: not supported yet, without effect", section.job_name));
         }
     }
 }

@@ -101,7 +101,7 @@ storage:
 fn what_is_printed_loads_again() {
     let first = load(
         "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [b:1]}]\n  body_size_limit: 1MB\n\
-         limits: {max_head_memory: 4GB, overrides: {team-a: {max_series: 5}}}\nremote_read: [{url: 'http://x'}]\n",
+         limits: {max_head_memory: 4GB, overrides: {team-a: {max_series: 5}}}\nremote_read: [{url: 'http://x'}]\nobject_store: {type: s3, bucket: b, prefix: p}\n",
     );
     let second = load(&first.config.to_yaml());
     assert_eq!(first.config, second.config);

@@ -9,7 +9,9 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
     match pattern {
         "" => Err("a file pattern is empty".into()),
-        _ if folder.contains('*') => Err(format!("invalid file pattern {pattern:?}: '*' may stand in the last part only")),
+        _ if folder.contains('*') => {
+            Err(format!("invalid file pattern {pattern:?}: '*' may stand in the last part only"))
+        }
         _ => Ok(()),
     }
 }

@@ -37,22 +37,52 @@ fn fields_and_types() {
     let cases: Vec<(String, &str)> = vec![
         ("scrap_configs: []\n".into(), "p.yml:1:1: scrap_configs: unknown field, did you mean \"scrape_configs\"?"),
         ("zzz: 1\n".into(), "p.yml:1:1: zzz: unknown field"),
-        (job("scrape_intervall: 1s"), "p.yml:3:3: scrape_configs[0].scrape_intervall: unknown field, did you mean \"scrape_interval\"?"),
+        (
+            job("scrape_intervall: 1s"),
+            "p.yml:3:3: scrape_configs[0].scrape_intervall: unknown field, did you mean \"scrape_interval\"?",
+        ),
         (job("basic_auth: {user: x}"), "p.yml:3:16: scrape_configs[0].basic_auth.user: unknown field"),
-        (job("static_configs: [{target: [x]}]"), "p.yml:3:21: scrape_configs[0].static_configs[0].target: unknown field, did you mean \"targets\"?"),
-        ("global: 5\n".into(), "p.yml:1:9: global: expected mapping start"),
-        ("global: [1]\n".into(), "p.yml:1:9: global: expected mapping start"),
-        ("scrape_configs: {a: b}\n".into(), "p.yml:1:17: scrape_configs: expected sequence start"),
-        (job("honor_labels: maybe"), "p.yml:3:17: scrape_configs[0].honor_labels: not a valid boolean"),
-        (job("sample_limit: many"), "p.yml:3:17: scrape_configs[0].sample_limit: not a valid u64"),
-        (job("sample_limit: -1"), "p.yml:3:17: scrape_configs[0].sample_limit: not a valid u64"),
-        (job("params: {a: b}"), "p.yml:3:15: scrape_configs[0].params.a: expected sequence start"),
-        (job("job_name: b"), "p.yml:3:3: scrape_configs[0].job_name: given twice"),
-        ("rule_files: [{}]\n".into(), "p.yml:1:14: rule_files[0]: expected string scalar"),
-        ("scrape_configs:\n- job_name:\n".into(), "p.yml:2:12: scrape_configs[0].job_name: expected a string, found nothing"),
-        ("otlp: {translation_strategy: None}\n".into(), "p.yml:1:30: otlp.translation_strategy: unknown value \"None\"; it is one of UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation"),
-        ("runtime: {log_level: loud}\n".into(), "p.yml:1:22: runtime.log_level: unknown value \"loud\"; it is one of debug, info, warn, error"),
-        ("limits: {defaults: {max_serie: 1}}\n".into(), "p.yml:1:21: limits.defaults.max_serie: unknown field, did you mean \"max_series\"?"),
+        (
+            job("static_configs: [{target: [x]}]"),
+            "p.yml:3:21: scrape_configs[0].static_configs[0].target: unknown field, did you mean \"targets\"?",
+        ),
+        ("global: 5\n".into(), "p.yml:1:9: global: expected fields (a mapping)"),
+        ("global: [1]\n".into(), "p.yml:1:9: global: expected fields (a mapping)"),
+        ("scrape_configs: {a: b}\n".into(), "p.yml:1:17: scrape_configs: expected a list"),
+        (job("honor_labels: maybe"), "p.yml:3:17: scrape_configs[0].honor_labels: expected true or false"),
+        (
+            job("sample_limit: many"),
+            "p.yml:3:17: scrape_configs[0].sample_limit: expected a whole number, not negative",
+        ),
+        (job("sample_limit: -1"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a whole number, not negative"),
+        (job("params: {a: b}"), "p.yml:3:15: scrape_configs[0].params.a: expected a list"),
+        (job("job_name: b"), "p.yml:3:3: \"job_name\" is given twice"),
+        ("rule_files: [{}]\n".into(), "p.yml:1:14: rule_files[0]: expected a single value"),
+        (
+            "scrape_configs:\n- job_name:\n".into(),
+            "p.yml:2:11: scrape_configs[0].job_name: expected a string, found nothing",
+        ),
+        (
+            "otlp: {translation_strategy: None}\n".into(),
+            "p.yml:1:30: otlp.translation_strategy: unknown value \"None\"; it is one of UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation",
+        ),
+        (
+            "runtime: {log_level: loud}\n".into(),
+            "p.yml:1:22: runtime.log_level: unknown value \"loud\"; it is one of debug, info, warn, error",
+        ),
+        (
+            "object_store:\n  type: s3\n  bucket: b\n  regio: x\n".into(),
+            "p.yml:4:3: object_store.regio: unknown field, did you mean \"region\"?",
+        ),
+        (
+            "object_store: {type: gcs}\n".into(),
+            "p.yml:1:15: object_store: unknown value \"gcs\"; it is one of filesystem, s3",
+        ),
+        ("object_store: {type: s3}\n".into(), "p.yml:1:15: object_store: field \"bucket\" is missing"),
+        (
+            "limits: {defaults: {max_serie: 1}}\n".into(),
+            "p.yml:1:21: limits.defaults.max_serie: unknown field, did you mean \"max_series\"?",
+        ),
     ];
     let cases: Vec<(&str, &str)> = cases.iter().map(|(text, expected)| (text.as_str(), *expected)).collect();
     check(&cases);
@@ -61,21 +91,54 @@ fn fields_and_types() {
 #[test]
 fn values() {
     let cases: Vec<(String, &str)> = vec![
-        ("global:\n  scrape_interval: 15\n".into(), "p.yml:2:20: global.scrape_interval: not a valid duration string: \"15\""),
-        (job("scrape_timeout: 1x"), "p.yml:3:19: scrape_configs[0].scrape_timeout: not a valid duration string: \"1x\""),
+        (
+            "global:\n  scrape_interval: 15\n".into(),
+            "p.yml:2:20: global.scrape_interval: not a valid duration string: \"15\"",
+        ),
+        (
+            job("scrape_timeout: 1x"),
+            "p.yml:3:19: scrape_configs[0].scrape_timeout: not a valid duration string: \"1x\"",
+        ),
         (job("scrape_timeout: ''"), "p.yml:3:19: scrape_configs[0].scrape_timeout: empty duration string"),
         (job("body_size_limit: 5"), "p.yml:3:20: scrape_configs[0].body_size_limit: units: unknown unit  in 5"),
         ("limits: {max_head_memory: lots}\n".into(), "p.yml:1:27: limits.max_head_memory: units: invalid lots"),
-        (job("scrape_protocols: [Text]"), "?"),
-        (job("relabel_configs: [{action: replaces}]"), "p.yml:3:30: scrape_configs[0].relabel_configs[0].action: unknown relabel action \"replaces\""),
-        (job("relabel_configs: [{regex: '('}]"), "?"),
-        (job("relabel_configs: [{action: replace, regex: x}]"), "?"),
-        (job("relabel_configs: [null]"), "?"),
-        (job("metric_relabel_configs:\n  - action: drop\n  - action: hashmod\n    target_label: x"), "?"),
-        (job("static_configs: [{targets: ['http://x/y']}]"), "?"),
-        (job("file_sd_configs: [{files: [a.txt]}]"), "?"),
-        (job("bearer_token: a\n  bearer_token_file: b"), "?"),
-        ("global: {external_labels: {'': x}}\n".into(), "?"),
+        (
+            job("scrape_protocols: [Text]"),
+            "p.yml:3:22: scrape_configs[0].scrape_protocols[0]: unknown scrape protocol Text, supported: [OpenMetricsText0.0.1 OpenMetricsText1.0.0 OpenMetricsText2.0.0 PrometheusProto PrometheusText0.0.4 PrometheusText1.0.0]",
+        ),
+        (
+            job("relabel_configs: [{action: replaces}]"),
+            "p.yml:3:30: scrape_configs[0].relabel_configs[0].action: unknown relabel action \"replaces\"",
+        ),
+        (
+            job("relabel_configs: [{regex: '('}]"),
+            "p.yml:3:29: scrape_configs[0].relabel_configs[0].regex: error parsing regexp: unclosed group",
+        ),
+        (
+            job("relabel_configs: [{action: replace, regex: x}]"),
+            "p.yml:3:30: scrape_configs[0].relabel_configs[0].action: relabel configuration for replace action requires 'target_label' value",
+        ),
+        (job("relabel_configs: [null]"), "p.yml:3:21: scrape_configs[0].relabel_configs[0]: an empty relabelling rule"),
+        (
+            job("metric_relabel_configs:\n  - action: drop\n  - action: hashmod\n    target_label: x"),
+            "p.yml:5:5: scrape_configs[0].metric_relabel_configs[1]: relabel configuration for hashmod requires non-zero modulus",
+        ),
+        (
+            job("static_configs: [{targets: ['http://x/y']}]"),
+            "p.yml:3:31: scrape_configs[0].static_configs[0].targets[0]: \"http://x/y\" is not a valid hostname",
+        ),
+        (
+            job("file_sd_configs: [{files: [a.txt]}]"),
+            "p.yml:3:30: scrape_configs[0].file_sd_configs[0].files[0]: path name \"a.txt\" is not valid for file discovery",
+        ),
+        (
+            job("bearer_token: a\n  bearer_token_file: b"),
+            "p.yml:3:17: scrape_configs[0].bearer_token: at most one of bearer_token & bearer_token_file must be configured",
+        ),
+        (
+            "global: {external_labels: {'': x}}\n".into(),
+            "p.yml:1:28: global.external_labels.: \"\" is not a valid label name",
+        ),
     ];
     let cases: Vec<(&str, &str)> = cases.iter().map(|(text, expected)| (text.as_str(), *expected)).collect();
     check(&cases);
@@ -97,23 +160,53 @@ fn across_fields() {
             "p.yml:4:13: scrape_configs[2].job_name: \"a\" is already the name of scrape_configs[0] of p.yml",
         ),
         ("scrape_configs:\n- metrics_path: /x\n", "p.yml:2:3: scrape_configs[0]: job_name is missing or empty"),
-        ("scrape_configs:\n- \n", "p.yml:2:2: scrape_configs[0]: job_name is missing or empty"),
+        ("scrape_configs:\n- \n", "p.yml:2:3: scrape_configs[0]: job_name is missing or empty"),
         ("scrape_configs:\n- job_name: ''\n", "p.yml:2:3: scrape_configs[0]: job_name is missing or empty"),
-        ("rule_files: ['a*/b.yml']\n", "p.yml:1:14: rule_files[0]: invalid file pattern \"a*/b.yml\": '*' may stand in the last part only"),
-        ("scrape_config_files: ['*/b.yml']\n", "p.yml:1:23: scrape_config_files[0]: invalid file pattern \"*/b.yml\": '*' may stand in the last part only"),
+        (
+            "rule_files: ['a*/b.yml']\n",
+            "p.yml:1:14: rule_files[0]: invalid file pattern \"a*/b.yml\": '*' may stand in the last part only",
+        ),
+        (
+            "scrape_config_files: ['*/b.yml']\n",
+            "p.yml:1:23: scrape_config_files[0]: invalid file pattern \"*/b.yml\": '*' may stand in the last part only",
+        ),
         ("remote_write:\n- name: x\n", "p.yml:2:3: remote_write[0]: url is missing or empty"),
         ("remote_write:\n- url: mimir\n", "p.yml:2:8: remote_write[0].url: not a URL of http or https"),
-        ("remote_write:\n- {url: 'http://a', name: x}\n- {url: 'http://b', name: x}\n", "p.yml:3:27: remote_write[1].name: \"x\" is already the name of remote_write[0]"),
-        ("remote_write:\n- {url: 'http://a', protobuf_message: x}\n", "p.yml:2:39: remote_write[0].protobuf_message: must be prometheus.WriteRequest or io.prometheus.write.v2.Request"),
-        ("remote_write:\n- {url: 'http://a', queue_config: {shards: 1}}\n", "p.yml:2:36: remote_write[0].queue_config.shards: unknown field"),
+        (
+            "remote_write:\n- {url: 'http://a', name: x}\n- {url: 'http://b', name: x}\n",
+            "p.yml:3:27: remote_write[1].name: \"x\" is already the name of remote_write[0]",
+        ),
+        (
+            "remote_write:\n- {url: 'http://a', protobuf_message: x}\n",
+            "p.yml:2:39: remote_write[0].protobuf_message: must be prometheus.WriteRequest or io.prometheus.write.v2.Request",
+        ),
+        (
+            "remote_write:\n- {url: 'http://a', queue_config: {shards: 1}}\n",
+            "p.yml:2:36: remote_write[0].queue_config.shards: unknown field",
+        ),
         ("remote_read:\n- read_recent: true\n", "p.yml:2:3: remote_read[0]: url is missing or empty"),
-        ("alerting: {alertmanagers: [{api_version: v1}]}\n", "p.yml:1:42: alerting.alertmanagers[0].api_version: must be v2"),
-        ("alerting: {alertmanagers: [{scheme: ftp}]}\n", "p.yml:1:37: alerting.alertmanagers[0].scheme: must be http or https"),
+        (
+            "alerting: {alertmanagers: [{api_version: v1}]}\n",
+            "p.yml:1:42: alerting.alertmanagers[0].api_version: must be v2",
+        ),
+        (
+            "alerting: {alertmanagers: [{scheme: ftp}]}\n",
+            "p.yml:1:37: alerting.alertmanagers[0].scheme: must be http or https",
+        ),
         ("tracing: {insecure: true}\n", "p.yml:1:10: tracing: endpoint is missing or empty"),
-        ("tracing: {endpoint: x, sampling_fraction: 2}\n", "p.yml:1:43: tracing.sampling_fraction: must be from 0 to 1"),
+        (
+            "tracing: {endpoint: x, sampling_fraction: 2}\n",
+            "p.yml:1:43: tracing.sampling_fraction: must be from 0 to 1",
+        ),
         ("tracing: {endpoint: x, client_type: udp}\n", "p.yml:1:37: tracing.client_type: must be http or grpc"),
-        ("storage: {tsdb: {retention: {percentage: 101}}}\n", "p.yml:1:42: storage.tsdb.retention.percentage: must be from 0 to 100"),
-        ("limits: {overrides: {a/b: {}}}\n", "p.yml:1:27: limits.overrides.a/b: tenant \"a/b\" contains the unsupported character '/'"),
+        (
+            "storage: {tsdb: {retention: {percentage: 101}}}\n",
+            "p.yml:1:42: storage.tsdb.retention.percentage: must be from 0 to 100",
+        ),
+        (
+            "limits: {overrides: {a/b: {}}}\n",
+            "p.yml:1:27: limits.overrides.a/b: tenant \"a/b\" contains the unsupported character '/'",
+        ),
         (
             "otlp: {promote_all_resource_attributes: true, promote_resource_attributes: [a]}\n",
             "p.yml:1:76: otlp.promote_resource_attributes: cannot be given with promote_all_resource_attributes",
@@ -124,14 +217,14 @@ fn across_fields() {
 #[test]
 fn broken_yaml() {
     check(&[
-        ("global:\n\tscrape_interval: 5s\n", "?"),
-        ("global: {scrape_interval: 5s\n", "?"),
-        ("global:\n  a: 1\n b: 2\n", "?"),
-        ("scrape_configs:\n- job_name: \"a\n", "?"),
-        ("global: *nowhere\n", "?"),
-        ("global: {}\n---\nglobal: {}\n", "?"),
-        ("- a\n- b\n", "?"),
-        ("just text\n", "?"),
+        ("global:\n\tscrape_interval: 5s\n", "p.yml:2:2: a tab cannot indent YAML, use spaces"),
+        ("global: {scrape_interval: 5s\n", "p.yml:1:9: unclosed bracket '{'"),
+        ("global:\n  a: 1\n b: 2\n", "p.yml:2:3: a: unknown field"),
+        ("scrape_configs:\n- job_name: \"a\n", "p.yml:3:1: invalid indentation in multiline quoted scalar"),
+        ("global: *nowhere\n", "p.yml:1:9: alias references unknown anchor"),
+        ("global: {}\n---\nglobal: {}\n", "p.yml:3:1: a second YAML document begins, only one is read"),
+        ("- a\n- b\n", "p.yml:1:1: expected fields (a mapping)"),
+        ("just text\n", "p.yml:1:1: expected fields (a mapping)"),
     ]);
 }
 
@@ -160,7 +253,8 @@ fn bombs_end_with_an_error() {
     laughs.push_str("rule_files: *a11\n");
     let deep = format!("global: {}\n", "[".repeat(100_000));
     let nested = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
-    let list_bomb = format!("rule_files: &r [{}]\nscrape_config_files: [{}]\n", "x, ".repeat(1000), "*r, ".repeat(1000));
+    let list_bomb =
+        format!("rule_files: &r [{}]\nscrape_config_files: [{}]\n", "x, ".repeat(1000), "*r, ".repeat(1000));
     for text in [laughs, deep, nested, list_bomb] {
         let error = error_of(text.as_bytes());
         assert!(error.starts_with("p.yml:") && error.len() < 300, "{error}");

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pharos_agent::config::{GlobalConfig, PromDuration, ResolvedScrapeConfig, ScrapeConfig, TargetGroup};
+use pharos_block::objects::ObjectStoreConfig;
 use serde::{Deserialize, Serialize};
 
 pub use alerting::{AlertingConfig, AlertmanagerConfig};
@@ -64,6 +65,9 @@ pub struct Config {
     /// Where traces of this process go (not served yet).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
+    /// Where blocks are kept. Default: a folder below `--storage.path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_store: Option<ObjectStoreConfig>,
     /// What each tenant may use.
     pub limits: LimitsConfig,
 }
@@ -108,7 +112,8 @@ impl Config {
         let target = TargetGroup { targets: vec![format!("localhost:{port}")], ..TargetGroup::default() };
         let job = ScrapeConfig { job_name: "pharos".into(), static_configs: vec![target], ..ScrapeConfig::default() };
         let every_15_s = PromDuration::from_secs(15);
-        let global = GlobalConfig { scrape_interval: every_15_s, evaluation_interval: every_15_s, ..GlobalConfig::default() };
+        let global =
+            GlobalConfig { scrape_interval: every_15_s, evaluation_interval: every_15_s, ..GlobalConfig::default() };
         let config = Config { global, scrape_configs: vec![job], ..Config::default() };
         let mut loaded = Loaded { config, scrape: Vec::new(), warnings: Vec::new(), raw_text: String::new() };
         check::complete(&mut loaded, Path::new("(no configuration file)"), &|_| None)?;
@@ -122,8 +127,8 @@ impl Config {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;
-#[cfg(test)]
 #[path = "mistakes_tests.rs"]
 mod mistakes;
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -20,7 +20,8 @@ pub(super) enum Step<'a> {
 
 /// What is at a place of the file.
 pub(super) enum Node {
-    Scalar,
+    Text(String),
+    Other,
     List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
 }
@@ -52,58 +53,93 @@ impl SourceMap {
         place(node.referenced)
     }
 
-    /// The field, of the section at `path`, that a message names first; the section's own place when it names none.
+    /// The field, below the section at `path`, that a message is about: the one that it names first, else the one whose
+    /// text it quotes. The section's own place when there is neither.
     pub(super) fn field_named_in(&self, path: &[Step<'_>], message: &str) -> (Option<Place>, Option<String>) {
         let mut node = self.root.as_ref();
         for step in path {
             node = node.and_then(|node| child(node, *step));
         }
         let Some(section) = node else { return (self.place_of(path), None) };
-        let Node::Map(fields) = &section.value else { return (place(section.referenced), None) };
-        let mention = |key: &str| message.find(key).or_else(|| message.find(&key.replace('_', " ")));
-        let named = fields.iter().filter(|(key, _)| key.value.len() > 3 && key.value != "job_name");
-        let first = named.filter_map(|(key, value)| Some((mention(&key.value)?, key, value))).min_by_key(|found| found.0);
-        match first {
-            Some((_, key, value)) => (place(value.referenced), Some(key.value.clone())),
+        let is_quoted = |text: &str| message.contains(&format!("{text:?}"));
+        let quoted = || {
+            find(section, "", &|key, value| match (key, &value.value) {
+                (Some(key), _) if is_quoted(&key.value) => place(key.referenced),
+                (Some(key), Node::Text(_)) if key.value == JOB_NAME => None,
+                (_, Node::Text(text)) if is_quoted(text) => place(value.referenced),
+                _ => None,
+            })
+        };
+        match first_named(section, message).or_else(quoted) {
+            Some((field, place)) => (Some(place), Some(field)),
             None => (place(section.referenced), None),
         }
     }
 
     /// The path of the field whose value stands at the place: `scrape_configs[0].scrape_interval`.
     pub(super) fn value_at(&self, at: Place) -> Option<String> {
-        find(self.root.as_ref()?, "", &|_, value| place(value.referenced) == Some(at))
+        let is_there = |value: &Spanned<Node>| place(value.referenced).filter(|found| *found == at);
+        find(self.root.as_ref()?, "", &|_, value| is_there(value)).map(|(path, _)| path)
     }
 
     /// The path of the section that has a key at the place, with the key.
     pub(super) fn key_at(&self, at: Place) -> Option<String> {
-        find(self.root.as_ref()?, "", &|key, _| key.and_then(|key| place(key.referenced)) == Some(at))
+        let is_there = |key: &Spanned<String>| place(key.referenced).filter(|found| *found == at);
+        find(self.root.as_ref()?, "", &|key, _| key.and_then(is_there)).map(|(path, _)| path)
     }
+
+    /// The first key of that name at the place or behind it: its path and its place.
+    pub(super) fn key_named(&self, name: &str, at: Place) -> Option<(String, Place)> {
+        let matches = |key: &Spanned<String>| place(key.referenced).filter(|found| key.value == name && *found >= at);
+        find(self.root.as_ref()?, "", &|key, _| key.and_then(matches))
+    }
+}
+
+/// The field whose messages quote it without being about it.
+const JOB_NAME: &str = "job_name";
+
+/// The section's field that the message names first, with or without underscores.
+fn first_named(section: &Spanned<Node>, message: &str) -> Option<(String, Place)> {
+    let Node::Map(fields) = &section.value else { return None };
+    let mention = |key: &str| message.find(key).or_else(|| message.find(&key.replace('_', " ")));
+    let candidates = fields.iter().filter(|(key, _)| key.value.len() > 3 && key.value != JOB_NAME);
+    let named = candidates.filter_map(|(key, value)| Some((mention(&key.value)?, key, value)));
+    let (_, key, value) = named.min_by_key(|(position, ..)| *position)?;
+    Some((key.value.clone(), place(value.referenced)?))
 }
 
 fn child<'a>(node: &'a Spanned<Node>, step: Step<'_>) -> Option<&'a Spanned<Node>> {
     match (&node.value, step) {
-        (Node::Map(fields), Step::Field(name)) => fields.iter().find(|(key, _)| key.value == name).map(|(_, value)| value),
+        (Node::Map(fields), Step::Field(name)) => {
+            fields.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
+        }
         (Node::List(items), Step::Item(index)) => items.get(index),
         _ => None,
     }
 }
 
-/// The path of the first node, from the outside in, that satisfies the condition.
+/// The path and the place of the first node, from the outside in, that `wanted` gives a place.
 fn find(
     node: &Spanned<Node>,
     path: &str,
-    is_wanted: &dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> bool,
-) -> Option<String> {
+    wanted: &dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> Option<Place>,
+) -> Option<(String, Place)> {
     match &node.value {
-        Node::Scalar => None,
+        Node::Text(_) | Node::Other => None,
         Node::List(items) => items.iter().enumerate().find_map(|(index, item)| {
             let path = format!("{path}[{index}]");
-            if is_wanted(None, item) { Some(path) } else { find(item, &path, is_wanted) }
+            match wanted(None, item) {
+                Some(place) => Some((path, place)),
+                None => find(item, &path, wanted),
+            }
         }),
         Node::Map(fields) => fields.iter().find_map(|(key, value)| {
             let dot = if path.is_empty() { "" } else { "." };
             let path = format!("{path}{dot}{}", crate::text::clip(&key.value, 64));
-            if is_wanted(Some(key), value) { Some(path) } else { find(value, &path, is_wanted) }
+            match wanted(Some(key), value) {
+                Some(place) => Some((path, place)),
+                None => find(value, &path, wanted),
+            }
         }),
     }
 }
@@ -140,46 +176,46 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Node, E> {
-        Ok(Node::Scalar)
+    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_string()))
     }
 
     fn visit_bytes<E>(self, _: &[u8]) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Scalar)
+        Ok(Node::Other)
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Node::Scalar)
+        IgnoredAny::deserialize(deserializer).map(|_| Node::Other)
     }
 }

@@ -83,16 +83,18 @@ fn explain(file: &Path, text: &str, error: &Error) -> ConfigError {
         return ConfigError::at(file, Some(place), "a tab cannot indent YAML, use spaces");
     }
     let source = SourceMap::new(text, options());
-    let field = place.and_then(|place| match error {
-        Error::SerdeUnknownField { .. } | Error::DuplicateMappingKey { .. } => source.key_at(place),
-        _ => source.value_at(place).or_else(|| source.key_at(place)),
+    let found = place.and_then(|place| match error {
+        Error::SerdeUnknownField { field, .. } => source.key_named(field, place),
+        _ => source.value_at(place).or_else(|| source.key_at(place)).map(|path| (path, place)),
     });
     let reason = reason(error);
-    let reason = match field {
-        Some(field) => format!("{field}: {reason}"),
-        None => reason,
-    };
-    ConfigError::at(file, place, reason)
+    match (found, error) {
+        (Some((path, place)), _) => ConfigError::at(file, Some(place), format!("{path}: {reason}")),
+        (None, Error::SerdeUnknownField { field, .. }) => {
+            ConfigError::at(file, place, format!("{}: {reason}", clip(field, 64)))
+        }
+        (None, _) => ConfigError::at(file, place, reason),
+    }
 }
 
 fn is_indented_by_tab(text: &str, place: Place) -> bool {
@@ -114,14 +116,29 @@ fn reason(error: &Error) -> String {
         Error::SerdeInvalidType { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
         Error::SerdeInvalidValue { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
         Error::SerdeMissingField { field, .. } => format!("field {field:?} is missing"),
-        Error::InvalidScalar { ty, .. } => format!("not a valid {ty}"),
-        Error::Unexpected { expected, .. } => format!("expected {expected}"),
+        Error::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
+        Error::Unexpected { expected, .. } => format!("expected {}", in_words(expected)),
         Error::NullIntoString { .. } => "expected a string, found nothing".into(),
-        Error::DuplicateMappingKey { .. } => "given twice".into(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("{:?} is given twice", clip(key, 64)),
+        Error::MultipleDocuments { .. } => "a second YAML document begins, only one is read".into(),
         Error::Message { msg, .. } => msg.clone(),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => "anchors and aliases expand to more than is allowed".into(),
         other => DefaultMessageFormatter.format_message(other).replace('\n', " "),
+    }
+}
+
+/// What the parser expected, in the words of people who write configurations.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "mapping start" => "fields (a mapping)",
+        "sequence start" => "a list",
+        "string scalar" | "scalar" => "a single value",
+        "boolean" => "true or false",
+        "floating point" => "a number",
+        "u64" | "u32" | "usize" => "a whole number, not negative",
+        "i64" | "i32" => "a whole number",
+        other => other,
     }
 }

@@ -56,7 +56,13 @@ mod tests {
         );
         let (all_good, text) = run(&[bad, good, missing]);
         assert!(!all_good);
-        assert!(text.contains("  FAILED: bad.yml:1:1: scrap_configs: unknown field, did you mean \"scrape_configs\"?\n"), "{text}");
-        assert!(text.contains(" SUCCESS: good.yml") && text.contains("  FAILED: missing.yml: cannot be read: "), "{text}");
+        assert!(
+            text.contains("  FAILED: bad.yml:1:1: scrap_configs: unknown field, did you mean \"scrape_configs\"?\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(" SUCCESS: good.yml") && text.contains("  FAILED: missing.yml: cannot be read: "),
+            "{text}"
+        );
     }
 }

@@ -1,0 +1,37 @@
+//! `pharos tool wal repair`: makes a damaged write-ahead log readable again and says what was lost.
+
+use std::io::Write;
+use std::path::Path;
+
+use pharos_head::wal;
+
+/// Repairs the log in a folder that no server uses and writes what was done. The error says why nothing was done.
+pub fn repair_wal(dir: &Path, out: &mut dyn Write) -> Result<(), String> {
+    if !dir.is_dir() {
+        return Err(format!("{} is no folder", dir.display()));
+    }
+    let report = wal::repair(dir).map_err(|error| error.to_string())?;
+    let mut lines = vec![format!("{} segments are intact", report.intact)];
+    for cut in &report.truncated {
+        let (file, offset, lost) = (cut.file.display(), cut.offset, cut.lost_bytes);
+        lines.push(format!("{file}: cut at byte {offset}, {lost} bytes are lost: {}", cut.reason));
+    }
+    lines.extend(report.missing.iter().map(|segment| format!("segment {segment} is missing")));
+    lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_log_is_intact_and_a_missing_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut out = Vec::new();
+        repair_wal(folder.path(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "0 segments are intact\n");
+        let missing = folder.path().join("none");
+        let error = repair_wal(&missing, &mut Vec::new()).unwrap_err();
+        assert_eq!(error, format!("{} is no folder", missing.display()));
+    }
+}
