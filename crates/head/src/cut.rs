@@ -12,7 +12,7 @@ use crate::select::{compare_canonical, matching_series, read_series};
 use crate::series::{Part, Series};
 use crate::tenant::{AppendState, Tenant, series_bytes};
 use crate::wal::Commit;
-use crate::wal::record::{put_cut, put_delete, put_flushed};
+use crate::wal::record::{Step, put_delete, put_step};
 use crate::window::{FlushMap, WindowInfo};
 
 /// Series that are looked at under one hold of a tenant's lock.
@@ -117,7 +117,7 @@ impl Head {
         let entry = state.windows.entry(start).or_default();
         entry.cuts += 1;
         let (number, info) = (entry.cuts, entry.info(start, self.config.window_ms));
-        let _ = self.log_control(&tenant, &mut state, start, |out| put_cut(out, tenant.number, start, number));
+        let _ = self.log_step(&tenant, &mut state, Step::Cut, start, number);
         let flush = tenant.flush.read().clone();
         drop(state);
         let mut cut =
@@ -151,7 +151,7 @@ impl Head {
         let start = window_start(window, self.config.window_ms);
         let mut state = tenant.append.lock();
         tenant.set_flushed(&mut state, start, number);
-        self.log_control(&tenant, &mut state, start, |out| put_flushed(out, tenant.number, start, number))
+        self.log_step(&tenant, &mut state, Step::Flushed, start, number)
     }
 
     /// Frees the samples of a window that are flushed, the series that have none left, and the segments of
@@ -159,33 +159,72 @@ impl Head {
     pub fn drop_flushed(&self, tenant: &TenantId, window: i64) -> Result<u64, HeadError> {
         let Some(tenant) = self.tenants.get(tenant) else { return Ok(0) };
         let start = window_start(window, self.config.window_ms);
-        let flush = tenant.flush.read().clone();
+        let mut state = tenant.append.lock();
+        let flushed = state.windows.get(&start).map_or(0, |w| w.flushed);
+        if flushed == 0 {
+            return Ok(0);
+        }
+        // Logged first: what is appended from now on may repeat samples that the loop below has freed already, and
+        // replay, which frees all of them here, takes it as well.
+        let _ = self.log_step(&tenant, &mut state, Step::Dropped, start, flushed);
+        drop(state);
         let all: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
-        let (mut freed, mut samples_freed) = (0, 0);
+        let mut freed = 0;
         for slice in all.chunks(SLICE) {
             let mut state = tenant.append.lock();
-            let mut gone = Vec::new();
-            for series in slice {
-                let mut data = series.data.lock();
-                samples_freed += data.drop_parts(|part| {
-                    let (t, epoch) = place(*part);
-                    window_start(t, flush.width) == start && flush.is_flushed(t, epoch)
-                });
-                if data.is_empty() {
-                    gone.push(series.clone());
-                }
-            }
-            freed += self.remove_series(&tenant, &mut state, &gone);
+            freed += self.drop_in_memory(&mut state, slice.iter(), start, flushed);
+            let empty: Vec<_> = slice.iter().filter(|s| s.data.lock().is_empty()).cloned().collect();
+            freed += self.remove_series(&tenant, &mut state, &empty);
         }
-        freed += samples_freed;
-        let flushed = flush.flushed.get(&start).copied().unwrap_or(0);
         if let Some(window) = tenant.append.lock().windows.get_mut(&start) {
-            window.drop_flushed(flushed, samples_freed as u64);
+            window.drop_epochs(flushed);
         }
         self.grow(-(freed as isize));
-        self.trim_log()?;
-        self.forget_windows(&tenant);
+        let first_segment = self.trim_log()?;
+        self.forget_windows(&tenant, first_segment);
         Ok(freed as u64)
+    }
+
+    /// Frees the samples of a window whose epochs are below `flushed`; returns how many bytes they took.
+    fn drop_in_memory<'a>(
+        &self,
+        state: &mut AppendState,
+        series: impl Iterator<Item = &'a Arc<Series>>,
+        start: i64,
+        flushed: u32,
+    ) -> usize {
+        let mut freed = 0;
+        for series in series {
+            freed += series.data.lock().drop_parts(|part| {
+                let (t, epoch) = place(*part);
+                epoch < flushed && window_start(t, self.config.window_ms) == start
+            });
+        }
+        if let Some(window) = state.windows.get_mut(&start) {
+            window.bytes -= freed as i64;
+        }
+        freed
+    }
+
+    /// Frees samples as the log tells. Series stay, since the log may still name them.
+    pub(crate) fn drop_replayed(&self, tenant: &Tenant, state: &mut AppendState, start: i64, flushed: u32) {
+        let index = tenant.index.read();
+        let freed = self.drop_in_memory(state, index.iter(), start, flushed);
+        if let Some(window) = state.windows.get_mut(&start) {
+            window.drop_epochs(flushed);
+        }
+        self.grow(-(freed as isize));
+    }
+
+    /// Removes the series that replay left without samples.
+    pub(crate) fn remove_empty_series(&self) {
+        for tenant in self.tenants.all() {
+            let mut state = tenant.append.lock();
+            let all: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
+            let empty: Vec<_> = all.into_iter().filter(|s| s.data.lock().is_empty()).collect();
+            let freed = self.remove_series(&tenant, &mut state, &empty);
+            self.grow(-(freed as isize));
+        }
     }
 
     /// Removes the samples of matching series in a range, at once and in the log.
@@ -193,7 +232,9 @@ impl Head {
         self.log.check()?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
-        self.delete_in_memory(&tenant, &mut state, matchers, range);
+        let emptied = self.delete_in_memory(&tenant, &mut state, matchers, range);
+        let freed = self.remove_series(&tenant, &mut state, &emptied);
+        self.grow(-(freed as isize));
         let ticket = self.log.ticket();
         state.declare_tenant(&tenant, ticket.segment());
         put_delete(&mut state.wal.staged, tenant.number, range, matchers);
@@ -202,13 +243,14 @@ impl Head {
         Ok(commit)
     }
 
+    /// Removes samples; returns the series that have none left, by number.
     pub(crate) fn delete_in_memory(
         &self,
         tenant: &Tenant,
         state: &mut AppendState,
         matchers: &[Matcher],
         range: TimeRange,
-    ) {
+    ) -> Vec<Arc<Series>> {
         let mut gone = Vec::new();
         let mut freed = 0isize;
         for series in matching_series(tenant, matchers, |_| true) {
@@ -224,9 +266,9 @@ impl Head {
                 gone.push(series.clone());
             }
         }
-        gone.sort_by_key(|s| s.id);
-        freed += self.remove_series(tenant, state, &gone) as isize;
+        gone.sort_by_key(|s: &Arc<Series>| s.id);
         self.grow(-freed);
+        gone
     }
 
     /// Forgets series without samples. `gone` ascends by number.
@@ -249,9 +291,10 @@ impl Head {
     }
 
     /// Forgets the cuts of windows that neither memory nor the log mention any more.
-    fn forget_windows(&self, tenant: &Tenant) {
+    fn forget_windows(&self, tenant: &Tenant, first_segment: u32) {
         let mut state = tenant.append.lock();
         let state = &mut *state;
+        state.segment_windows.retain(|segment, _| *segment >= first_segment);
         let bound = state.newest.map_or(i64::MIN, |t| t.saturating_sub(self.config.out_of_order_window_ms));
         let width = self.config.window_ms;
         let mentioned = &state.segment_windows;
@@ -267,11 +310,11 @@ impl Head {
         }
     }
 
-    /// Logs what is said about a window.
-    fn log_control(&self, tenant: &Tenant, state: &mut AppendState, window: i64, put: impl FnOnce(&mut Vec<u8>)) -> Commit {
+    /// Logs a step in the life of a cut.
+    fn log_step(&self, tenant: &Tenant, state: &mut AppendState, step: Step, window: i64, cut: u32) -> Commit {
         let ticket = self.log.ticket();
         state.declare_tenant(tenant, ticket.segment());
-        put(&mut state.wal.staged);
+        put_step(&mut state.wal.staged, step, tenant.number, window, cut);
         state.note_segment(ticket.segment(), window);
         let commit = self.log.push(ticket, &state.wal.staged, 0);
         state.wal.staged.clear();

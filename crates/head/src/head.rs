@@ -153,6 +153,7 @@ impl Head {
         self.grow(restored.bytes.load(Ordering::Relaxed) as isize);
         self.metrics.replay_seconds.observe(seconds);
         self.metrics.replayed_samples.inc_by(samples);
+        self.remove_empty_series();
         if !segments.files.is_empty() {
             tracing::info!(segments = segments.files.len(), samples, seconds, "write-ahead log replayed");
         }
@@ -252,25 +253,29 @@ impl Head {
             Record::Delete { tenant, range, matchers } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
+                // Series without samples stay for now, since the log may still name them.
                 self.delete_in_memory(&tenant, &mut state, &matchers, range);
+            }
+            Record::Dropped { tenant, window, cut } => {
+                let tenant = tenant_of(tenant)?;
+                let mut state = tenant.append.lock();
+                self.drop_replayed(&tenant, &mut state, window, cut);
+                state.note_segment(segment, window);
             }
             Record::Append { .. } => {}
         }
         Ok(())
     }
 
-    /// Removes the oldest segments of the log as far as no sample in memory can have come from them.
-    pub(crate) fn trim_log(&self) -> Result<(), HeadError> {
+    /// Removes the oldest segments of the log as far as no sample in memory can have come from them; returns the oldest left.
+    pub(crate) fn trim_log(&self) -> Result<u32, HeadError> {
         let mut first = self.first_segment.lock();
         let mut keep = self.log.segment();
         for tenant in self.tenants.all() {
-            let mut state = tenant.append.lock();
-            let state = &mut *state;
-            state.segment_windows.retain(|_, windows| {
-                windows.retain(|start| state.windows.get(start).is_some_and(|w| w.total() > 0));
-                !windows.is_empty()
-            });
-            keep = state.segment_windows.keys().next().map_or(keep, |segment| keep.min(*segment));
+            let state = tenant.append.lock();
+            let alive = |start: &i64| state.windows.get(start).is_some_and(|w| w.total() > 0);
+            let oldest = state.segment_windows.iter().find(|(_, windows)| windows.iter().any(alive));
+            keep = oldest.map_or(keep, |(segment, _)| keep.min(*segment));
         }
         while *first < keep {
             let path = segment_path(&self.config.dir, *first);
@@ -284,6 +289,6 @@ impl Head {
             self.metrics.wal_segments_removed.inc();
             *first += 1;
         }
-        Ok(())
+        Ok(*first)
     }
 }

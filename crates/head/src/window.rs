@@ -69,9 +69,8 @@ impl WindowState {
         }
     }
 
-    /// Forgets the samples of the epochs below `flushed`.
-    pub(crate) fn drop_flushed(&mut self, flushed: u32, bytes: u64) {
-        self.bytes -= bytes as i64;
+    /// Forgets the counts of the epochs below `flushed`.
+    pub(crate) fn drop_epochs(&mut self, flushed: u32) {
         while self.first_epoch < flushed && self.samples.pop_front().is_some() {
             self.first_epoch += 1;
         }

@@ -7,6 +7,7 @@
 //! | 3 cut | tenant number, window, number of the cut |
 //! | 4 flushed | as cut: the samples of that cut are in a block |
 //! | 5 delete | tenant number, range, matchers |
+//! | 6 dropped | as cut: the flushed samples of lower epochs were freed |
 //!
 //! Declared series are numbered 0, 1, 2… per tenant and segment. A sample is one byte of flags, what differs from the
 //! sample before (series, time, start time), and its value: the bytes of a small integer or the upper bytes of a double.
@@ -24,6 +25,7 @@ const APPEND: u8 = 2;
 const CUT: u8 = 3;
 const FLUSHED: u8 = 4;
 const DELETE: u8 = 5;
+const DROPPED: u8 = 6;
 
 /// An append record is ended when it has so many bytes.
 pub(crate) const SPLIT_BYTES: usize = 1 << 20;
@@ -57,12 +59,13 @@ pub(crate) enum Record<'a> {
     Append { tenant: u32, body: Reader<'a> },
     Cut { tenant: u32, window: i64, cut: u32 },
     Flushed { tenant: u32, window: i64, cut: u32 },
+    Dropped { tenant: u32, window: i64, cut: u32 },
     Delete { tenant: u32, range: TimeRange, matchers: Vec<Matcher> },
 }
 
 /// Whether a payload concerns all series of a tenant and must wait for what came before it.
 pub(crate) fn is_control(payload: &[u8]) -> bool {
-    matches!(payload.first(), Some(&(CUT | FLUSHED | DELETE)))
+    matches!(payload.first(), Some(&(CUT | FLUSHED | DROPPED | DELETE)))
 }
 
 /// Whether a payload declares a tenant.
@@ -80,6 +83,7 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
         APPEND => Record::Append { tenant, body: r },
         CUT => Record::Cut { tenant, window: r.varint()?, cut: r.u32()? },
         FLUSHED => Record::Flushed { tenant, window: r.varint()?, cut: r.u32()? },
+        DROPPED => Record::Dropped { tenant, window: r.varint()?, cut: r.u32()? },
         DELETE => {
             let range = TimeRange::new(r.varint()?, r.varint()?);
             let matchers = (0..r.count(3)?).map(|_| read_matcher(&mut r)).collect::<Result<_, _>>()?;
@@ -133,17 +137,25 @@ pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
     });
 }
 
-/// Appends the record of a cut.
-pub(crate) fn put_cut(out: &mut Vec<u8>, tenant: u32, window: i64, cut: u32) {
-    framed(out, CUT, tenant, |out| {
-        put_varint(out, window);
-        put_uvarint(out, u64::from(cut));
-    });
+/// What a record says of a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It was made.
+    Cut,
+    /// It is in a block.
+    Flushed,
+    /// Its samples were freed.
+    Dropped,
 }
 
-/// Appends the record of a flushed cut.
-pub(crate) fn put_flushed(out: &mut Vec<u8>, tenant: u32, window: i64, cut: u32) {
-    framed(out, FLUSHED, tenant, |out| {
+/// Appends the record of a step in the life of a cut.
+pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, cut: u32) {
+    let kind = match step {
+        Step::Cut => CUT,
+        Step::Flushed => FLUSHED,
+        Step::Dropped => DROPPED,
+    };
+    framed(out, kind, tenant, |out| {
         put_varint(out, window);
         put_uvarint(out, u64::from(cut));
     });

@@ -71,10 +71,10 @@ fn other_records_round_trip() {
     put_tenant(&mut out, &record);
     assert!(matches!(read(payload(&out)), Ok(Record::Tenant(found)) if found == record));
     out.clear();
-    put_cut(&mut out, 3, i64::MIN, 9);
+    put_step(&mut out, Step::Cut, 3, i64::MIN, 9);
     assert!(matches!(read(payload(&out)), Ok(Record::Cut { tenant: 3, window: i64::MIN, cut: 9 })));
     out.clear();
-    put_flushed(&mut out, 3, 0, 1);
+    put_step(&mut out, Step::Flushed, 3, 0, 1);
     assert!(matches!(read(payload(&out)), Ok(Record::Flushed { tenant: 3, window: 0, cut: 1 })));
     out.clear();
     let matchers = [Matcher::equal("a", "b"), Matcher::new(MatchOp::NotRegex, "c", "d.*").unwrap()];

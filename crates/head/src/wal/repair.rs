@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::replay::{Segments, truncate};
+use super::replay::{Segments, segment_path, truncate};
 use super::segment::{ReadError, SegmentReader};
 use crate::error::HeadError;
 use crate::fs::{Fs, RealFs};
@@ -62,32 +62,17 @@ pub(crate) fn repair_on(fs: &dyn Fs, dir: &Path) -> Result<RepairReport, HeadErr
             None => report.intact += 1,
             Some((_, ReadError::Io(source))) => return Err(io(source)),
             Some((offset, ReadError::Bad(reason))) => {
-                cut(fs, dir, path, *number, offset)?;
+                truncate(fs, dir, path, *number, offset)?;
                 report.truncated.push(Truncation { file: path.clone(), offset, lost_bytes: len - offset, reason });
             }
         }
     }
     for pair in segments.files.windows(2) {
         for number in pair[0].0 + 1..pair[1].0 {
-            cut(fs, dir, &super::replay::segment_path(dir, number), number, 0)?;
+            truncate(fs, dir, &segment_path(dir, number), number, 0)?;
             report.missing.push(number);
         }
     }
     drop(lock);
     Ok(report)
-}
-
-/// Cuts a segment; one without a good header becomes an empty one, so that the numbers stay without a gap.
-fn cut(fs: &dyn Fs, dir: &Path, path: &Path, number: u32, offset: u64) -> Result<(), HeadError> {
-    if offset > 0 {
-        return truncate(fs, dir, path, offset);
-    }
-    let write = || {
-        let mut file = fs.open_write(path)?;
-        file.truncate(0)?;
-        super::log::write_all(&mut *file, &super::segment::header(number), 0)?;
-        file.sync()?;
-        fs.sync_dir(dir)
-    };
-    write().map_err(|source| HeadError::Io { action: "write", path: path.into(), source })
 }

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
 
 use super::record::{self, Record};
-use super::segment::{ReadError, SegmentReader, file_name, parse_file_name};
+use super::log::write_all;
+use super::segment::{ReadError, SegmentReader, file_name, header, parse_file_name};
 use crate::error::HeadError;
 use crate::fs::Fs;
 use crate::varint::Malformed;
@@ -197,7 +198,7 @@ impl Segment<'_> {
             ReadError::Bad(reason) if last => {
                 tracing::warn!(file = %self.path.display(), offset, lost_bytes = self.len - offset, reason,
                     "write-ahead log ends in a torn record; truncating it there");
-                truncate(self.fs, self.dir, self.path, offset)
+                truncate(self.fs, self.dir, self.path, self.number, offset)
             }
             ReadError::Bad(reason) => Err(self.corrupt(offset, reason)),
         }
@@ -212,17 +213,18 @@ impl Segment<'_> {
     }
 }
 
-/// Cuts a segment to `len` bytes, for good; one without a header is removed.
-pub(crate) fn truncate(fs: &dyn Fs, dir: &Path, path: &Path, len: u64) -> Result<(), HeadError> {
-    let done = if len == 0 {
-        fs.remove(path).and_then(|()| fs.sync_dir(dir))
-    } else {
-        fs.open_write(path).and_then(|mut file| {
-            file.truncate(len)?;
-            file.sync()
-        })
+/// Cuts a segment to `len` bytes, for good. One without a good header becomes an empty one, so that the numbers stay without a gap.
+pub(crate) fn truncate(fs: &dyn Fs, dir: &Path, path: &Path, number: u32, len: u64) -> Result<(), HeadError> {
+    let cut = || {
+        let mut file = fs.open_write(path)?;
+        file.truncate(len)?;
+        if len == 0 {
+            write_all(&mut *file, &header(number), 0)?;
+        }
+        file.sync()?;
+        fs.sync_dir(dir)
     };
-    done.map_err(|source| HeadError::Io { action: "truncate", path: path.into(), source })
+    cut().map_err(|source| HeadError::Io { action: "truncate", path: path.into(), source })
 }
 
 /// The path of a segment.

@@ -11,11 +11,11 @@ use pharos_head::{Head, HeadConfig, HeadError, HeadFilter};
 use pharos_model::clock::ManualClock;
 use pharos_model::{Labels, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch, WriteOutcome};
 
-pub const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 
 /// What an injected fault does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The operation fails.
     Fail,
     /// A write writes half and then the disk is full.
@@ -43,11 +43,11 @@ struct File {
 
 /// The disk; clones share it.
 #[derive(Clone, Default)]
-pub struct MemFs(Arc<Mutex<Disk>>);
+pub(crate) struct MemFs(Arc<Mutex<Disk>>);
 
 impl MemFs {
     /// Forgets what was not fsynced; `keep_torn` keeps half of what was written behind it.
-    pub fn crash(&self, keep_torn: bool) {
+    pub(crate) fn crash(&self, keep_torn: bool) {
         let mut disk = self.0.lock();
         disk.files.retain(|_, file| file.named || keep_torn);
         for file in disk.files.values_mut() {
@@ -61,32 +61,33 @@ impl MemFs {
         disk.operations = 0;
     }
 
-    pub fn fault_at(&self, operation: u64, fault: Fault) {
+    pub(crate) fn fault_at(&self, operation: u64, fault: Fault) {
         let mut disk = self.0.lock();
         disk.operations = 0;
         disk.fault = Some((operation, fault));
     }
 
     /// Whether all writes fail from now on.
-    pub fn set_failing(&self, failing: bool) {
+    pub(crate) fn set_failing(&self, failing: bool) {
         self.0.lock().failing = failing;
     }
 
-    pub fn operations(&self) -> u64 {
-        self.0.lock().operations
+    /// Whether a fault ended all writing.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.lock().dead
     }
 
-    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let disk = self.0.lock();
         disk.files.iter().filter(|(p, _)| p.extension().is_some()).map(|(p, f)| (p.clone(), f.bytes.clone())).collect()
     }
 
-    pub fn set_file(&self, path: &Path, bytes: &[u8]) {
+    pub(crate) fn set_file(&self, path: &Path, bytes: &[u8]) {
         let file = File { bytes: bytes.to_vec(), durable: bytes.to_vec(), named: true };
         self.0.lock().files.insert(path.into(), file);
     }
 
-    pub fn remove_file(&self, path: &Path) {
+    pub(crate) fn remove_file(&self, path: &Path) {
         self.0.lock().files.remove(path);
     }
 
@@ -194,30 +195,30 @@ impl Fs for MemFs {
     }
 }
 
-pub fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::default()
 }
 
-pub fn config() -> HeadConfig {
+pub(crate) fn config() -> HeadConfig {
     HeadConfig { segment_bytes: 2048, replay_threads: 2, max_future_ms: 0, ..HeadConfig::new("/wal") }
 }
 
-pub fn try_open(fs: &MemFs, config: HeadConfig) -> Result<Head, HeadError> {
+pub(crate) fn try_open(fs: &MemFs, config: HeadConfig) -> Result<Head, HeadError> {
     let clock = Arc::new(ManualClock::at(0));
     Head::open(config, clock, Arc::new(fs.clone()), &prometheus::Registry::new(), &mut |_| {})
 }
 
-pub fn open(fs: &MemFs) -> Head {
+pub(crate) fn open(fs: &MemFs) -> Head {
     try_open(fs, config()).unwrap()
 }
 
-pub fn labels(series: u32) -> Labels {
+pub(crate) fn labels(series: u32) -> Labels {
     let (job, instance) = (format!("job-{}", series % 3), series.to_string());
     Labels::from_pairs([("__name__", "m"), ("instance", &instance), ("job", &job)])
 }
 
 /// A batch with one sample a series.
-pub fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
+pub(crate) fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for &(series, t, v) in samples {
         batch.begin_series(&tenant(), |out| out.extend_from_slice(labels(series).as_bytes()));
@@ -228,16 +229,16 @@ pub fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
 }
 
 /// Appends and waits.
-pub fn append(head: &Head, samples: &[(u32, i64, f64)]) -> WriteOutcome {
+pub(crate) fn append(head: &Head, samples: &[(u32, i64, f64)]) -> WriteOutcome {
     let (outcome, commit) = head.append(&tenant(), &batch(samples)).unwrap();
     commit.wait().unwrap();
     outcome
 }
 
-pub type Samples = BTreeMap<(Labels, i64), u64>;
+pub(crate) type Samples = BTreeMap<(Labels, i64), u64>;
 
 /// All floats that a filter serves in a range, by series and time; panics on duplicates and disorder.
-pub fn read(head: &Head, range: TimeRange, filter: HeadFilter) -> Samples {
+pub(crate) fn read(head: &Head, range: TimeRange, filter: HeadFilter) -> Samples {
     let request = SelectRequest { matchers: Vec::new(), range, max_series: 0 };
     let set = head.select(&tenant(), &request, filter).unwrap();
     assert!(set.labels().is_sorted());
@@ -254,6 +255,6 @@ pub fn read(head: &Head, range: TimeRange, filter: HeadFilter) -> Samples {
     all
 }
 
-pub fn read_all(head: &Head) -> Samples {
+pub(crate) fn read_all(head: &Head) -> Samples {
     read(head, TimeRange::ALL, HeadFilter::ALL)
 }

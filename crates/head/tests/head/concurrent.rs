@@ -1,0 +1,66 @@
+//! Writers, readers and a flusher at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pharos_head::HeadFilter;
+use pharos_model::TimeRange;
+
+use crate::support::*;
+
+const WRITERS: u32 = 3;
+const ROUNDS: i64 = 400;
+
+#[test]
+fn appends_selects_and_cuts_at_once() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    let done = AtomicBool::new(false);
+    let flushed = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|writer| {
+            let head = &head;
+            scope.spawn(move || {
+                for i in 0..ROUNDS {
+                    let samples: Vec<_> = (0..8).map(|s| (writer * 8 + s, i * 30_000, i as f64)).collect();
+                    assert_eq!(append(head, &samples).samples, 8);
+                }
+            })
+        }).collect();
+        let reader = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                read_all(&head);
+                read(&head, TimeRange::new(0, 3_000_000), HeadFilter { from: 1_000_000, late: true });
+            }
+        });
+        let flusher = scope.spawn(|| {
+            let mut flushed = Samples::new();
+            while !done.load(Ordering::SeqCst) {
+                for window in head.windows(&tenant()) {
+                    let cut = head.cut(&tenant(), window.start);
+                    let visited: Result<(), ()> = cut.for_each(|s| {
+                        for (t, v) in s.samples.t.iter().zip(s.samples.v) {
+                            let twice = flushed.insert((s.labels.clone(), *t), v.to_bits());
+                            assert!(twice.is_none(), "each sample is in one cut");
+                        }
+                        Ok(())
+                    });
+                    visited.unwrap();
+                    head.mark_flushed(&cut).wait().unwrap();
+                    if window.start == 0 {
+                        head.drop_flushed(&tenant(), 0).unwrap();
+                    }
+                }
+                std::thread::yield_now();
+            }
+            flushed
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap();
+        flusher.join().unwrap()
+    });
+    let unflushed = read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true });
+    assert_eq!(flushed.len() + unflushed.len(), (WRITERS as i64 * 8 * ROUNDS) as usize);
+    drop(head);
+    let head = open(&fs);
+    assert_eq!(read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true }), unflushed);
+}

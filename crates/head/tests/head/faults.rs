@@ -1,0 +1,139 @@
+//! A disk that fails: nothing acknowledged is lost, nothing is there twice, and work goes on when it is well again.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use pharos_head::HeadConfig;
+use pharos_model::WriteError;
+
+use crate::support::*;
+
+/// Appends until the disk dies; what was acknowledged must be there after a crash, once, whatever was torn.
+#[test]
+fn acknowledged_samples_survive_a_death_at_every_operation() {
+    for operation in 1..60 {
+        for keep_torn in [false, true] {
+            let fs = MemFs::default();
+            let head = open(&fs);
+            fs.fault_at(operation, Fault::Die);
+            let mut acknowledged = Samples::new();
+            for i in 0..40i64 {
+                let samples: Vec<_> = (0..12).map(|s| (s, i * 1000, (i * 7) as f64 + 0.25)).collect();
+                let Ok((_, commit)) = head.append(&tenant(), &batch(&samples)) else { break };
+                if i == 20 {
+                    let cut = head.cut(&tenant(), 0);
+                    let _marked = head.mark_flushed(&cut);
+                }
+                while !commit.is_durable() && !fs.is_dead() {
+                    std::thread::yield_now();
+                }
+                if !commit.is_durable() {
+                    break;
+                }
+                acknowledged.extend(samples.iter().map(|(s, t, v)| ((labels(*s), *t), v.to_bits())));
+            }
+            drop(head);
+            fs.crash(keep_torn);
+            let head = open(&fs);
+            let found = read_all(&head);
+            for (sample, bits) in &acknowledged {
+                assert_eq!(found.get(sample), Some(bits), "death at operation {operation}, torn: {keep_torn}");
+            }
+            append(&head, &[(1, 50_000, 1.0)]);
+            drop(head);
+            assert_eq!(read_all(&open(&fs)).len(), found.len() + 1);
+        }
+    }
+}
+
+/// One failure of any kind at any operation is repaired without a restart.
+#[test]
+fn every_single_failure_is_repaired_in_place() {
+    for fault in [Fault::Fail, Fault::Short] {
+        for operation in 1..40 {
+            let fs = MemFs::default();
+            let head = open(&fs);
+            fs.fault_at(operation, fault);
+            for i in 0..15i64 {
+                append(&head, &(0..10).map(|s| (s, i * 1000, i as f64)).collect::<Vec<_>>());
+            }
+            let before = read_all(&head);
+            assert_eq!(before.len(), 150);
+            drop(head);
+            fs.crash(false);
+            assert_eq!(read_all(&open(&fs)), before, "{fault:?} at operation {operation}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_before_memory_is_touched_and_recovers_by_itself() {
+    let fs = MemFs::default();
+    let head = try_open(&fs, HeadConfig { max_pending_bytes: 4096, ..config() }).unwrap();
+    append(&head, &[(1, 0, 0.0)]);
+    fs.set_failing(true);
+    let mut commits = Vec::new();
+    let refused = (1..10_000i64).find_map(|i| match head.append(&tenant(), &batch(&[(1, i, i as f64)])) {
+        Ok((_, commit)) => {
+            commits.push(commit);
+            None
+        }
+        Err(error) => Some((i, error)),
+    });
+    let (at, error) = refused.unwrap();
+    assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
+    assert_eq!(read_all(&head).len() as i64, at, "what was refused is not in memory");
+    assert!(commits.iter().all(|c| !c.is_durable()), "nothing is acknowledged");
+    fs.set_failing(false);
+    for commit in commits {
+        commit.wait().unwrap();
+    }
+    append(&head, &[(1, at, 1.0)]);
+    let before = read_all(&head);
+    drop(head);
+    fs.crash(false);
+    assert_eq!(read_all(&open(&fs)), before);
+}
+
+#[test]
+fn a_duplicate_waits_until_the_first_is_durable() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 0.0)]);
+    fs.set_failing(true);
+    let (_, first) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    let (outcome, again) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    assert_eq!(outcome.samples, 1);
+    assert!(!again.is_durable());
+    fs.set_failing(false);
+    again.wait().unwrap();
+    assert!(first.is_durable());
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn commits_are_futures_that_wake_and_fail_when_the_log_closes() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 0.0)]);
+    fs.set_failing(true);
+    let (_, commit) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(flag.clone());
+    let mut commit = pin!(commit);
+    assert!(commit.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(head);
+    assert!(flag.0.load(Ordering::SeqCst));
+    let polled = commit.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Err(WriteError::Unavailable(_)))));
+}
