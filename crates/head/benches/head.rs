@@ -10,7 +10,8 @@ use divan::{Bencher, counter::ItemsCount};
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, HeadFilter};
 use pharos_model::{
-    Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, SystemClock, TenantId, TimeRange, WriteBatch, series_hash,
+    Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, SystemClock, TenantId, TimeRange, WriteBatch,
+    series_hash,
 };
 
 #[global_allocator]
@@ -128,7 +129,11 @@ fn figures() {
     let (begun, cpu) = (clock.monotonic(), cpu_seconds());
     let head = open(dir.path());
     let seconds = (clock.monotonic() - begun).as_secs_f64();
-    println!("replay: {:.1} M samples/s, {:.2} CPU-s a million", samples / seconds / 1e6, (cpu_seconds() - cpu) / samples * 1e6);
+    println!(
+        "replay: {:.1} M samples/s, {:.2} CPU-s a million",
+        samples / seconds / 1e6,
+        (cpu_seconds() - cpu) / samples * 1e6
+    );
     drop(head);
 }
 

@@ -182,7 +182,8 @@ impl<'a> Appender<'a> {
         }
         (t > self.latest).then(|| {
             let ahead = pharos_model::duration::format_duration(self.config.max_future_ms);
-            let message = format!("sample too far in the future: timestamp {t} is more than {ahead} ahead of {}", self.now_ms);
+            let message =
+                format!("sample too far in the future: timestamp {t} is more than {ahead} ahead of {}", self.now_ms);
             (RejectReason::TooFarInFuture, message)
         })
     }
@@ -300,7 +301,8 @@ fn check_labels(canonical: &[u8], limits: &TenantLimits) -> Result<(), Refusal> 
         }
         if over(value.len(), limits.max_label_value_length) {
             let limit = limits.max_label_value_length;
-            let what = format!("value of label {name} of {} bytes, the limit max_label_value_length is {limit}", value.len());
+            let what =
+                format!("value of label {name} of {} bytes, the limit max_label_value_length is {limit}", value.len());
             return Err((RejectReason::MaxLabelValueLength, what));
         }
     }

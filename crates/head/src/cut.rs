@@ -120,8 +120,14 @@ impl Head {
         let _ = self.log_step(&tenant, &mut state, Step::Cut, start, number);
         let flush = tenant.flush.read().clone();
         drop(state);
-        let mut cut =
-            WindowCut { tenant: tenant_id.clone(), window: info, number, flush, series: Vec::new(), exemplars: Vec::new() };
+        let mut cut = WindowCut {
+            tenant: tenant_id.clone(),
+            window: info,
+            number,
+            flush,
+            series: Vec::new(),
+            exemplars: Vec::new(),
+        };
         let mut series: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
         series.retain(|s| {
             let mut holds = false;

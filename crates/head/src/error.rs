@@ -24,7 +24,9 @@ pub enum HeadError {
         source: std::io::Error,
     },
     /// The log is damaged where no crash damages it.
-    #[error("write-ahead log is damaged: {file} at offset {offset}: {reason}; repair it with 'pharos tool wal repair {dir}'")]
+    #[error(
+        "write-ahead log is damaged: {file} at offset {offset}: {reason}; repair it with 'pharos tool wal repair {dir}'"
+    )]
     Corrupt {
         /// The segment.
         file: PathBuf,

@@ -88,7 +88,11 @@ impl ExemplarRing {
     }
 
     /// The exemplars for whose series, time and epoch `wanted` holds, by series in ascending order of labels.
-    pub(crate) fn select(&self, range: TimeRange, mut wanted: impl FnMut(&Series, u32) -> bool) -> Vec<SeriesExemplars> {
+    pub(crate) fn select(
+        &self,
+        range: TimeRange,
+        mut wanted: impl FnMut(&Series, u32) -> bool,
+    ) -> Vec<SeriesExemplars> {
         let mut by_series: HashMap<u32, SeriesExemplars> = HashMap::new();
         for e in self.entries.iter().filter(|e| range.contains(e.exemplar.t)) {
             if wanted(&e.series, e.epoch) {

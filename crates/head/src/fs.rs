@@ -100,4 +100,3 @@ impl Fs for RealFs {
         Ok(Box::new(RealLock { _file: file }))
     }
 }
-

@@ -230,7 +230,10 @@ impl Head {
         numbers: &mut HashMap<(u32, u32), Arc<Tenant>>,
     ) -> Result<(), Malformed> {
         let tenant_of = |number: u32| {
-            numbers.get(&(segment, number)).cloned().ok_or(Malformed("names a tenant that the segment does not declare"))
+            numbers
+                .get(&(segment, number))
+                .cloned()
+                .ok_or(Malformed("names a tenant that the segment does not declare"))
         };
         match record {
             Record::Tenant(record) => {

@@ -66,7 +66,10 @@ impl HeadMetrics {
             histograms: counter("pharos_head_histograms_appended_total", "Histogram samples taken.")?,
             exemplars: counter("pharos_head_exemplars_appended_total", "Exemplars taken.")?,
             series_created: counter("pharos_head_series_created_total", "Series created.")?,
-            series_removed: counter("pharos_head_series_removed_total", "Series removed because they had no samples left.")?,
+            series_removed: counter(
+                "pharos_head_series_removed_total",
+                "Series removed because they had no samples left.",
+            )?,
             rejected: REASONS.iter().map(|r| (*r, rejected.with_label_values(&[r.as_str()]))).collect(),
             refused: counter("pharos_head_refused_writes_total", "Writes refused as a whole: memory or log limit.")?,
             series: gauge("pharos_head_series", "Series in memory.")?,
@@ -74,10 +77,19 @@ impl HeadMetrics {
             cuts: counter("pharos_head_cuts_total", "Windows cut.")?,
             wal_bytes: counter("pharos_wal_written_bytes_total", "Bytes written to the write-ahead log.")?,
             wal_syncs: counter("pharos_wal_fsyncs_total", "Times that the write-ahead log was fsynced.")?,
-            wal_failures: counter("pharos_wal_failures_total", "Failed writes and fsyncs of the write-ahead log; they are repeated.")?,
-            wal_segments_removed: counter("pharos_wal_segments_removed_total", "Segments of the write-ahead log removed.")?,
+            wal_failures: counter(
+                "pharos_wal_failures_total",
+                "Failed writes and fsyncs of the write-ahead log; they are repeated.",
+            )?,
+            wal_segments_removed: counter(
+                "pharos_wal_segments_removed_total",
+                "Segments of the write-ahead log removed.",
+            )?,
             replay_seconds,
-            replayed_samples: counter("pharos_head_replayed_samples_total", "Samples replayed from the write-ahead log.")?,
+            replayed_samples: counter(
+                "pharos_head_replayed_samples_total",
+                "Samples replayed from the write-ahead log.",
+            )?,
         })
     }
 

@@ -53,7 +53,11 @@ impl View {
                     Part::Chunk(chunk) => !self.chunk(&chunk, range).is_empty(),
                     Part::Late(late) => {
                         let range = self.range_of(late.window, late.epoch, range);
-                        late.floats.iter().map(|s| s.t).chain(late.histograms.iter().map(|s| s.t)).any(|t| range.contains(t))
+                        late.floats
+                            .iter()
+                            .map(|s| s.t)
+                            .chain(late.histograms.iter().map(|s| s.t))
+                            .any(|t| range.contains(t))
                     }
                 };
         });

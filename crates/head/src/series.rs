@@ -97,14 +97,7 @@ impl AnySample<'_> {
 
 impl SeriesData {
     pub(crate) fn new() -> Self {
-        SeriesData {
-            wal_segment: 0,
-            wal_ref: 0,
-            newest: i64::MIN,
-            chunks: Vec::new(),
-            open: Open::None,
-            late: None,
-        }
+        SeriesData { wal_segment: 0, wal_ref: 0, newest: i64::MIN, chunks: Vec::new(), open: Open::None, late: None }
     }
 
     /// Adds a sample unless its timestamp is taken.
@@ -282,8 +275,7 @@ impl SeriesData {
                 chunk::seal_histograms(&samples, chunk.epoch, &mut kept);
                 chunk.count as usize - samples.len()
             } else {
-                let samples: Vec<Sample> =
-                    float_samples(chunk).into_iter().filter(|s| !range.contains(s.t)).collect();
+                let samples: Vec<Sample> = float_samples(chunk).into_iter().filter(|s| !range.contains(s.t)).collect();
                 chunk::seal_floats(&samples, chunk.epoch, &mut kept);
                 chunk.count as usize - samples.len()
             };

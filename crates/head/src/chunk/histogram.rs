@@ -70,7 +70,10 @@ pub(crate) fn decode(before: Option<&Histogram>, reader: &mut Reader<'_>) -> Res
 }
 
 fn counts(h: &Histogram) -> impl Iterator<Item = f64> {
-    [h.count, h.zero_count].into_iter().chain(h.positive_buckets.iter().copied()).chain(h.negative_buckets.iter().copied())
+    [h.count, h.zero_count]
+        .into_iter()
+        .chain(h.positive_buckets.iter().copied())
+        .chain(h.negative_buckets.iter().copied())
 }
 
 fn is_whole(value: f64) -> bool {

@@ -30,7 +30,15 @@ fn removed_series_leave_nothing_behind() {
 fn matchers() -> impl Strategy<Value = Matcher> {
     let ops = prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual), Just(MatchOp::Regex), Just(MatchOp::NotRegex)];
     let values = prop_oneof![
-        Just(""), Just("x"), Just("xy"), Just("x|y"), Just("x.*"), Just(".*"), Just(".+"), Just("(x|)"), Just("[xy]+")
+        Just(""),
+        Just("x"),
+        Just("xy"),
+        Just("x|y"),
+        Just("x.*"),
+        Just(".*"),
+        Just(".+"),
+        Just("(x|)"),
+        Just("[xy]+")
     ];
     (ops, prop_oneof![Just("a"), Just("b"), Just("c"), Just("missing")], values)
         .prop_map(|(op, name, value)| Matcher::new(op, name, value).unwrap())

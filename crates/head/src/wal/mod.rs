@@ -16,5 +16,5 @@ pub(crate) mod segment;
 
 pub use commit::Commit;
 pub(crate) use log::{Log, LogConfig};
-pub use replay::ReplayProgress;
 pub use repair::{RepairReport, repair};
+pub use replay::ReplayProgress;

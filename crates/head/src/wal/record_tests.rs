@@ -79,7 +79,9 @@ fn other_records_round_trip() {
     out.clear();
     let matchers = [Matcher::equal("a", "b"), Matcher::new(MatchOp::NotRegex, "c", "d.*").unwrap()];
     put_delete(&mut out, 3, TimeRange::ALL, &matchers);
-    let Ok(Record::Delete { tenant: 3, range: TimeRange::ALL, matchers: found }) = read(payload(&out)) else { panic!() };
+    let Ok(Record::Delete { tenant: 3, range: TimeRange::ALL, matchers: found }) = read(payload(&out)) else {
+        panic!()
+    };
     assert_eq!(found, matchers);
 }
 

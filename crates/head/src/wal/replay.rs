@@ -5,11 +5,11 @@
 //! deletions) and ends of segments wait until all workers have done what came before.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::record::{self, Record};
 use super::log::write_all;
+use super::record::{self, Record};
 use super::segment::{ReadError, SegmentReader, file_name, header, parse_file_name};
 use crate::error::HeadError;
 use crate::fs::Fs;

@@ -79,7 +79,11 @@ fn floats_histograms_exemplars_metadata_and_start_times() {
     b.samples.push(pharos_model::Sample { t: 1000, v: 1.0, st: 500 });
     b.samples.push(pharos_model::Sample { t: 3000, v: 2.0, st: 500 });
     for t in [2000, 4000, 1500] {
-        b.histograms.push(HistogramSample { t, st: t - 1, h: Arc::new(Histogram { sum: t as f64, ..Histogram::default() }) });
+        b.histograms.push(HistogramSample {
+            t,
+            st: t - 1,
+            h: Arc::new(Histogram { sum: t as f64, ..Histogram::default() }),
+        });
     }
     let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 3.0, t: 1000 };
     b.exemplars.push(exemplar.clone());
@@ -113,7 +117,10 @@ fn selectors_names_values_and_statistics() {
     let regex = Matcher::new(MatchOp::Regex, "instance", "1.").unwrap();
     let matchers = [Matcher::equal("job", "job-1"), regex];
     let all = TimeRange::ALL;
-    assert_eq!(head.series(&tenant(), &matchers, all, HeadFilter::ALL), [labels(10), labels(13), labels(16), labels(19)]);
+    assert_eq!(
+        head.series(&tenant(), &matchers, all, HeadFilter::ALL),
+        [labels(10), labels(13), labels(16), labels(19)]
+    );
     assert_eq!(head.label_names(&tenant(), &matchers, all, HeadFilter::ALL), ["__name__", "instance", "job"]);
     assert_eq!(head.label_values(&tenant(), "job", &[], all, HeadFilter::ALL), ["job-0", "job-1", "job-2"]);
     assert!(head.series(&tenant(), &[], TimeRange::new(1001, 2000), HeadFilter::ALL).is_empty());
@@ -133,7 +140,12 @@ fn limits_are_named() {
     assert_eq!((outcome.samples, outcome.new_series), (3, 2));
     assert!(outcome.rejected[&RejectReason::MaxSeries].first.contains("max_series"), "{outcome:?}");
     let mut b = WriteBatch::default();
-    for pairs in [vec![("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")], vec![("a_long_name", "1")], vec![("a", "longer")], vec![]] {
+    for pairs in [
+        vec![("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")],
+        vec![("a_long_name", "1")],
+        vec![("a", "longer")],
+        vec![],
+    ] {
         b.begin_series(&tenant(), |out| out.extend_from_slice(Labels::from_pairs(pairs).as_bytes()));
         b.samples.push(pharos_model::Sample { t: 0, v: 0.0, st: 0 });
     }

@@ -16,15 +16,17 @@ fn appends_selects_and_cuts_at_once() {
     let head = open(&fs);
     let done = AtomicBool::new(false);
     let flushed = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS).map(|writer| {
-            let head = &head;
-            scope.spawn(move || {
-                for i in 0..ROUNDS {
-                    let samples: Vec<_> = (0..8).map(|s| (writer * 8 + s, i * 30_000, i as f64)).collect();
-                    assert_eq!(append(head, &samples).samples, 8);
-                }
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let head = &head;
+                scope.spawn(move || {
+                    for i in 0..ROUNDS {
+                        let samples: Vec<_> = (0..8).map(|s| (writer * 8 + s, i * 30_000, i as f64)).collect();
+                        assert_eq!(append(head, &samples).samples, 8);
+                    }
+                })
             })
-        }).collect();
+            .collect();
         let reader = scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 read_all(&head);

@@ -14,7 +14,9 @@ fn contents(cut: &WindowCut) -> Samples {
     cut.for_each(|series| {
         assert!(previous.as_ref() < Some(series.labels), "ascending labels");
         previous = Some(series.labels.clone());
-        all.extend(series.samples.t.iter().zip(series.samples.v).map(|(t, v)| ((series.labels.clone(), *t), v.to_bits())));
+        all.extend(
+            series.samples.t.iter().zip(series.samples.v).map(|(t, v)| ((series.labels.clone(), *t), v.to_bits())),
+        );
         Ok::<_, Infallible>(())
     })
     .unwrap();

@@ -97,7 +97,10 @@ fn repair_keeps_what_can_be_read() {
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some() {
-            repaired.set_file(&std::path::Path::new("/wal").join(path.file_name().unwrap()), &std::fs::read(&path).unwrap());
+            repaired.set_file(
+                &std::path::Path::new("/wal").join(path.file_name().unwrap()),
+                &std::fs::read(&path).unwrap(),
+            );
         }
     }
     let found = read_all(&open(&repaired)).len();
