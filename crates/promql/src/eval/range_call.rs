@@ -168,10 +168,11 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let part = selector::series(self.ev, &selector.selector, range)?;
         let mut row = Row::default();
         let shared = self.ev.shared;
+        let mut slim = selector::Slim::new(&selector.selector);
         shared.walk(&*part.set, part.series, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
-            self.series(labels, view, &mut row);
+            self.series(labels, slim.of(view), &mut row);
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
     }

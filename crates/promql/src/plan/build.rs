@@ -67,6 +67,7 @@ fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Resu
         time: resolve_time(&selector.time, times)?,
         anchored: selector.anchored,
         smoothed: selector.smoothed,
+        stats: false,
         pos: selector.pos.start,
     })
 }
@@ -112,6 +113,7 @@ fn resolve_call(call: &ast::Call, times: &PlanContext) -> Result<Node, QueryErro
         "step" => return seconds(if times.start == times.end { 0 } else { times.step }),
         _ => {}
     }
+    check_label_names(call)?;
     let (mut input, mut args, mut arg_pos) = (None, Vec::new(), Vec::new());
     for arg in &call.args {
         let arg = inside(arg);
@@ -142,4 +144,26 @@ fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), QueryError>
     }
     let allowed = allowed.join(", ");
     Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
+}
+
+/// Label names must be UTF-8, which string literals need not be.
+fn check_label_names(call: &ast::Call) -> Result<(), QueryError> {
+    let name = call.func.name;
+    if !matches!(name, "label_replace" | "label_join") {
+        return Ok(());
+    }
+    for (index, arg) in call.args.iter().enumerate() {
+        let what = match (name, index) {
+            (_, 1) => "destination",
+            ("label_join", 3..) => "source",
+            _ => continue,
+        };
+        if let Expr::String(string) = inside(arg)
+            && string.bytes.is_some()
+        {
+            let reason = format!("invalid {what} label name in {name}(): {}", string.value);
+            return Err(QueryError::Execution(reason));
+        }
+    }
+    Ok(())
 }

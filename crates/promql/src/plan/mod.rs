@@ -6,6 +6,7 @@ mod duration;
 mod fold;
 mod invariant;
 mod node;
+mod stats;
 
 pub(crate) use invariant::info_reference;
 pub use node::{
@@ -29,5 +30,5 @@ pub struct PlanContext {
 /// Plans an expression: resolves, folds, marks.
 pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
     let node = build::resolve(expr, times)?;
-    Ok(invariant::mark(fold::fold(node)))
+    Ok(invariant::mark(stats::mark(fold::fold(node))))
 }

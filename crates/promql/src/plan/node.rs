@@ -72,6 +72,8 @@ pub struct Selector {
     pub anchored: bool,
     /// `smoothed`
     pub smoothed: bool,
+    /// Whether only count and sum of histograms are needed.
+    pub stats: bool,
     /// Byte offset in the query.
     pub pos: usize,
 }
