@@ -48,6 +48,12 @@ impl PromDuration {
     }
 }
 
+impl From<PromDuration> for Duration {
+    fn from(duration: PromDuration) -> Self {
+        duration.as_duration()
+    }
+}
+
 impl fmt::Display for PromDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format_duration(i64::try_from(self.0).unwrap_or(i64::MAX)))
