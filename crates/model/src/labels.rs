@@ -310,6 +310,11 @@ impl LabelsBuilder {
         self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
     }
 
+    /// Whether a label was set, be it to the empty value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(n, _)| n == name)
+    }
+
     /// The labels set so far, in no particular order; empty values are removals.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_str(), v.as_str()))
@@ -348,6 +353,14 @@ mod tests {
         assert_eq!(labels.get("b"), Some("3"));
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels.to_string(), r#"{a="1", b="3"}"#);
+    }
+
+    #[test]
+    fn a_builder_knows_labels_that_were_set_to_nothing() {
+        let mut builder = LabelsBuilder::default();
+        builder.set("a", "");
+        assert!(builder.contains("a") && !builder.contains("b"));
+        assert!(builder.build().is_empty());
     }
 
     #[test]
