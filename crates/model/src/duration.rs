@@ -37,7 +37,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     Ok(total)
 }
 
-/// Prints milliseconds as Prometheus's `model.Duration` does: years, weeks and days only when they divide exactly.
+/// Prints milliseconds as Prometheus's `model.Duration` does: years and weeks only when they divide exactly.
 pub fn format_duration(ms: i64) -> String {
     if ms == 0 {
         return "0s".into();
@@ -46,7 +46,7 @@ pub fn format_duration(ms: i64) -> String {
     let mut rest = ms.unsigned_abs();
     for (index, (name, unit)) in UNITS.iter().enumerate() {
         let unit = *unit as u64;
-        let exact_only = index < 3;
+        let exact_only = index < 2;
         if rest >= unit && (!exact_only || rest.is_multiple_of(unit)) {
             out.push_str(&format!("{}{name}", rest / unit));
             rest %= unit;
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(format_duration(5_400_000), "1h30m");
         assert_eq!(format_duration(8 * 86_400_000), "8d");
         assert_eq!(format_duration(7 * 86_400_000), "1w");
-        assert_eq!(format_duration(90_061_000), "25h1m1s");
+        assert_eq!(format_duration(90_061_000), "1d1h1m1s");
     }
 
     proptest! {
