@@ -3,7 +3,7 @@
 use pharos_model::histogram::GoFloat;
 use pharos_model::{Histogram, Labels};
 
-use super::script::{EvalCommand, Expectation};
+use super::expect::{EvalCommand, Expectation};
 use super::series::SeriesValue;
 use crate::eval::{MatrixSeries, SampleValue, Value, VectorSample};
 use crate::quantile::almost_equal;
@@ -101,7 +101,7 @@ fn check_matrix(eval: &EvalCommand, matrix: &[MatrixSeries], times: (i64, i64, i
         let expected: Vec<(i64, &SeriesValue)> = values
             .iter()
             .enumerate()
-            .map(|(at, value)| (start + at as i64 * step, value))
+            .map(|(at, value)| (start.saturating_add(step.saturating_mul(at as i64)), value))
             .filter(|(_, value)| **value != SeriesValue::Omitted)
             .collect();
         if let Some((t, _)) = expected.iter().find(|(t, _)| *t > end) {

@@ -4,6 +4,7 @@
 //! an instant evaluation also with `@` modifiers at other times, and each of these also as a range query.
 
 mod check;
+mod expect;
 mod load;
 mod pinned;
 mod run;

@@ -30,7 +30,7 @@ pub(super) fn pinned(expr: &Expr, t: i64) -> Option<Expr> {
 
 /// The other times at which to evaluate a pinned expression.
 pub(super) fn other_times(t: i64) -> Vec<i64> {
-    if t == 0 { vec![-1000, 0, 1000] } else { vec![-10 * t, 0, t / 5, t, 10 * t] }
+    if t == 0 { vec![-1000, 0, 1000] } else { vec![t.saturating_mul(-10), 0, t / 5, t, t.saturating_mul(10)] }
 }
 
 /// Pins an expression; false when it can't be.

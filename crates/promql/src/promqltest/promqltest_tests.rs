@@ -75,3 +75,73 @@ fn hints_are_found_as_chunks_would_tell_them() {
     use CounterReset::{NotReset, Unknown};
     assert_eq!(hints, [Unknown, NotReset, Unknown, NotReset, Unknown]);
 }
+
+#[test]
+fn start_timestamps_are_relative_to_their_samples() {
+    let script = "load 1m\n  c_total@st -1m+10sx2 _ -5s\n  c_total 1+1x4\n\neval instant at 4m c_total\n  c_total 5\n";
+    assert_eq!(run_script("starts", script, &Engine::default()).passed, 1);
+    for bad in ["-1m", "x3", "\u{e9}", "-1m+10s", "+", "-1mx1x1"] {
+        let report = run_script("bad", &format!("load 1m\n  c@st {bad}\n  c 1 2 3\n"), &Engine::default());
+        assert_eq!(report.failed.len(), 1, "{bad}");
+    }
+}
+
+/// Words that scripts are made of, put together in any order.
+fn words() -> impl proptest::strategy::Strategy<Value = String> {
+    let words = [
+        "load",
+        "load_with_nhcb",
+        "clear",
+        "eval",
+        "eval_fail",
+        "instant",
+        "range",
+        "at",
+        "from",
+        "to",
+        "step",
+        "1m",
+        "-5s",
+        "0",
+        "m",
+        "m{a=\"b\"}",
+        "m@st",
+        "{{",
+        "}}",
+        "{{count:1 buckets:[1 2]}}",
+        "x3",
+        "1+2x3",
+        "_x2",
+        "stale",
+        "expect",
+        "warn",
+        "fail",
+        "msg:",
+        "regex:(",
+        "string",
+        "vector",
+        "\"a\"",
+        "\n",
+        "\n",
+        "\n\n",
+        "#",
+        "sum(m)",
+        "m[5m]",
+        "\u{e9}",
+        "1e",
+        "+",
+        "{",
+        "\t",
+    ];
+    proptest::strategy::Strategy::prop_map(
+        proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..40),
+        |w| w.join(" "),
+    )
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_script_panics(script in words()) {
+        run_script("hostile", &script, &Engine::default());
+    }
+}

@@ -3,9 +3,10 @@
 use pharos_model::Labels;
 
 use super::check::{check_annotations, check_value};
+use super::expect::EvalCommand;
 use super::load::load;
 use super::pinned::{other_times, pinned};
-use super::script::{CommandKind, EvalCommand, Times, parse_script};
+use super::script::{CommandKind, Times, parse_script};
 use super::store::MemoryStore;
 use crate::engine::{Engine, QueryError, QueryOptions, QueryOutput};
 use crate::eval::{MatrixSeries, SampleValue, Value, VectorSample};
@@ -103,7 +104,14 @@ impl Run<'_> {
             return Ok(());
         }
         let in_range = |error: String| format!("as a range query: {error}");
-        let output = self.engine.range(self.store, expr, t - 60_000, t + 60_000, 60_000, &self.options());
+        let output = self.engine.range(
+            self.store,
+            expr,
+            t.saturating_sub(60_000),
+            t.saturating_add(60_000),
+            60_000,
+            &self.options(),
+        );
         let output = output.map_err(|error| in_range(error.to_string()))?;
         if self.eval.ordered {
             return Ok(());

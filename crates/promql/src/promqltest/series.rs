@@ -9,7 +9,7 @@ use super::script::ScriptError;
 use crate::parser::parse_metric_selector;
 
 /// Most values that one line may stand for, so that a script can't fill the memory.
-const MAX_VALUES: usize = 10_000_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// One position of an expanded series line.
 #[derive(Clone, Debug, PartialEq)]
