@@ -31,16 +31,6 @@ pub struct ServerArgs {
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Look for changes of the configuration file and reload it when it changed
-    #[arg(long = "config.auto-reload", num_args = 0..=1, require_equals = true, value_name = "BOOL",
-          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
-    pub config_auto_reload: bool,
-
-    /// How often to look for changes of the configuration file, with --config.auto-reload
-    #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
-          value_parser = positive_duration)]
-    pub config_auto_reload_interval: Duration,
-
     /// Roles of this process: all, or a list of agent, ingester, store, frontend, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,

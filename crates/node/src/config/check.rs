@@ -131,7 +131,6 @@ impl Checked<'_> {
             let reason = format!("{:?} is already the name of {first}", section.job_name);
             return Err(self.error(&own("job_name"), reason));
         }
-        section.set_directory(self.folder());
         let scheme = section.metric_name_validation_scheme.or(global.metric_name_validation_scheme).unwrap_or_default();
         for (field, rules) in
             [("relabel_configs", &section.relabel_configs), ("metric_relabel_configs", &section.metric_relabel_configs)]
@@ -139,6 +138,9 @@ impl Checked<'_> {
             let rules: Vec<Option<&RelabelConfig>> = rules.iter().map(Option::as_ref).collect();
             self.relabelling(&own(field), &rules, scheme)?;
         }
+        // Checked as it is written, so that a message quotes what the file says, then again with whole paths.
+        section.validate(global).map_err(|error| self.error_in(&path, error))?;
+        section.set_directory(self.folder());
         let resolved = section.validate(global).map_err(|error| self.error_in(&path, error))?;
         section.scrape_interval = resolved.scrape_interval;
         section.scrape_timeout = resolved.scrape_timeout;

@@ -76,9 +76,9 @@ fn fields_and_types() {
         ),
         (
             "object_store: {type: gcs}\n".into(),
-            "p.yml:1:15: object_store: unknown value \"gcs\"; it is one of filesystem, s3",
+            "p.yml:1:16: object_store.type: unknown value \"gcs\"; it is one of filesystem, s3",
         ),
-        ("object_store: {type: s3}\n".into(), "p.yml:1:15: object_store: field \"bucket\" is missing"),
+        ("object_store: {type: s3}\n".into(), "p.yml:1:1: object_store: field \"bucket\" is missing"),
         (
             "limits: {defaults: {max_serie: 1}}\n".into(),
             "p.yml:1:21: limits.defaults.max_serie: unknown field, did you mean \"max_series\"?",
