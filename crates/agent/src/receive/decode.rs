@@ -15,6 +15,12 @@ pub(super) enum DecodeError {
     /// Decoded, it would need more memory than a request may.
     #[error("the decoded request needs more than {limit} bytes")]
     TooLarge { limit: usize },
+    /// A message that a generated decoder refuses.
+    #[error("{0}")]
+    Message(String),
+    /// One part of it is larger than any such part is.
+    #[error("a data point, resource or scope of {bytes} bytes is over the limit of {limit} bytes")]
+    PartTooLarge { bytes: usize, limit: usize },
 }
 
 /// A batch under construction, of one request.
@@ -88,13 +94,22 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Counts several refusals of one reason.
+pub(super) fn reject_many(
+    refused: &mut WriteOutcome,
+    reason: RejectReason,
+    count: u64,
+    message: impl FnOnce() -> String,
+) {
+    refused.reject(reason, message);
+    if let Some(rejected) = refused.rejected.get_mut(&reason) {
+        rejected.count += count.saturating_sub(1);
+    }
+}
+
 /// Refuses all of a series with so many samples because of its labels.
 pub(super) fn refuse_series(refused: &mut WriteOutcome, error: &LabelError, samples: usize) {
-    let reason = RejectReason::InvalidLabels;
-    refused.reject(reason, || error.to_string());
-    if let Some(rejected) = refused.rejected.get_mut(&reason) {
-        rejected.count += (samples as u64).saturating_sub(1);
-    }
+    reject_many(refused, RejectReason::InvalidLabels, samples as u64, || error.to_string());
 }
 
 /// The metric type of a number, which both protocols use.

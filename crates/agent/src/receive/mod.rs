@@ -4,6 +4,8 @@
 //! answered when its samples are durable. Handlers decode, call and encode; what is wrong with a request is decided by
 //! the decoders, what is wrong with a sample in time by the head.
 
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod buffers;
 mod config;
@@ -12,6 +14,7 @@ mod error;
 mod histogram;
 mod inflight;
 mod metrics;
+mod otlp;
 mod remote_write;
 mod series_labels;
 #[cfg(test)]
@@ -23,6 +26,7 @@ mod write_v2;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -31,6 +35,7 @@ use pharos_model::{Clock, TenantId, WriteBatch, WriteOutcome};
 use pharos_rpc::Ingest;
 
 pub use config::ReceiveConfig;
+pub use otlp::{OtlpConfig, OtlpConfigError, TranslationStrategy};
 
 use buffers::BufferPool;
 use error::ReceiveError;
@@ -48,6 +53,7 @@ pub struct Receiver {
     metrics: ReceiveMetrics,
     inflight: Arc<Inflight>,
     buffers: Arc<BufferPool>,
+    otlp: ArcSwap<OtlpConfig>,
 }
 
 impl Receiver {
@@ -66,7 +72,13 @@ impl Receiver {
             clock,
             metrics: ReceiveMetrics::new(registry)?,
             buffers: Arc::default(),
+            otlp: ArcSwap::default(),
         }))
+    }
+
+    /// Translates OTLP requests that begin from now on as `otlp` says; give it checked.
+    pub fn set_otlp(&self, otlp: OtlpConfig) {
+        self.otlp.store(Arc::new(otlp));
     }
 
     /// Appends what is good, counts it, and adds what the decoder refused.
@@ -101,6 +113,9 @@ pub fn router(receiver: Arc<Receiver>) -> Router {
         router = router
             .route("/api/v1/write", post(remote_write::handle))
             .route("/api/v1/push", post(remote_write::handle));
+    }
+    if receiver.config.otlp {
+        router = router.route("/api/v1/otlp/v1/metrics", post(otlp::handle));
     }
     router.with_state(receiver)
 }

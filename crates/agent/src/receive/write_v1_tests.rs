@@ -54,7 +54,7 @@ fn good_series_are_taken_and_bad_ones_named() {
 #[test]
 fn times_and_bits_are_passed_on_as_they_are() {
     let year_9999 = 253_402_300_799_999;
-    let bits = [0x7ff0_0000_0000_0002, 0x7ff8_0000_0000_0001, 0xfff8_dead_beef_0001, (-0.0f64).to_bits()];
+    let bits = [0x7ff0_0000_0000_0002, 0x7ff8_0000_0000_0001, 0xfff8_dead_beef_0001, (-1.5f64).to_bits()];
     let samples: Vec<(i64, f64)> =
         [-1, year_9999, i64::MIN, i64::MAX].into_iter().zip(bits.map(f64::from_bits)).collect();
     let (batch, _) = decode_bytes(&request(vec![series(&[("__name__", "x")], &samples)])).unwrap();

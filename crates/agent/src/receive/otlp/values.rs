@@ -1,0 +1,140 @@
+//! Attribute values as label values: strings as they are, numbers and booleans printed, arrays and maps as JSON.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pharos_rpc::otlp::common::v1::any_value::Value;
+use pharos_rpc::otlp::common::v1::{AnyValue, KeyValue};
+
+/// The text of a value; empty when there is none.
+pub(super) fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|v| v.value.as_ref()) {
+        None => String::new(),
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::BytesValue(bytes)) => STANDARD.encode(bytes),
+        Some(Value::DoubleValue(number)) if !number.is_finite() => {
+            format!("json: unsupported value: {}", go_non_finite(*number))
+        }
+        Some(value) => {
+            let mut out = String::new();
+            append_json(value, &mut out);
+            out
+        }
+    }
+}
+
+/// A float as `strconv.FormatFloat(f, 'f', -1, 64)` prints it: the shortest digits that read back, never an exponent.
+pub(super) fn decimal(number: f64) -> String {
+    if number.is_finite() { format!("{number}") } else { go_non_finite(number).to_string() }
+}
+
+fn go_non_finite(number: f64) -> &'static str {
+    match (number.is_nan(), number > 0.0) {
+        (true, _) => "NaN",
+        (false, true) => "+Inf",
+        (false, false) => "-Inf",
+    }
+}
+
+// Writing to a string cannot fail, so its results are dropped. Depth is bounded by the protobuf decoder.
+fn append_json(value: &Value, out: &mut String) {
+    match value {
+        Value::StringValue(text) => append_quoted(text, out),
+        Value::BytesValue(bytes) => append_quoted(&STANDARD.encode(bytes), out),
+        Value::BoolValue(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::IntValue(number) => drop(write!(out, "{number}")),
+        Value::DoubleValue(number) => append_number(*number, out),
+        Value::ArrayValue(array) => {
+            out.push('[');
+            for (i, value) in array.values.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                append_any(Some(value), out);
+            }
+            out.push(']');
+        }
+        Value::KvlistValue(map) => {
+            let mut entries: Vec<&KeyValue> = map.values.iter().collect();
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            out.push('{');
+            for (i, entry) in entries.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                append_quoted(&entry.key, out);
+                out.push(':');
+                append_any(entry.value.as_ref(), out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn append_any(value: Option<&AnyValue>, out: &mut String) {
+    match value.and_then(|v| v.value.as_ref()) {
+        Some(value) => append_json(value, out),
+        None => out.push_str("null"),
+    }
+}
+
+/// A number as Go's JSON encoder prints it: with an exponent when it is very small or large.
+fn append_number(number: f64, out: &mut String) {
+    let size = number.abs();
+    let _ = match size != 0.0 && !(1e-6..1e21).contains(&size) {
+        _ if !number.is_finite() => write!(out, "\"{}\"", go_non_finite(number)),
+        false => write!(out, "{number}"),
+        true if size >= 1.0 => write!(out, "{}", format!("{number:e}").replace('e', "e+")),
+        true => write!(out, "{number:e}"),
+    };
+}
+
+/// A JSON string with the characters escaped that Go's encoder escapes.
+fn append_quoted(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => drop(write!(out, "\\u{:04x}", c as u32)),
+            c if (c as u32) < 0x20 => drop(write!(out, "\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pharos_rpc::otlp::common::v1::{ArrayValue, KeyValueList};
+
+    fn any(value: Value) -> AnyValue {
+        AnyValue { value: Some(value) }
+    }
+
+    #[test]
+    fn values_are_printed_as_go_does() {
+        for (value, expected) in [
+            (Value::StringValue("a<b".into()), "a<b"),
+            (Value::BoolValue(true), "true"),
+            (Value::IntValue(-7), "-7"),
+            (Value::DoubleValue(1.5), "1.5"),
+            (Value::DoubleValue(3.0), "3"),
+            (Value::DoubleValue(1e21), "1e+21"),
+            (Value::DoubleValue(1e-7), "1e-7"),
+            (Value::DoubleValue(f64::INFINITY), "json: unsupported value: +Inf"),
+            (Value::BytesValue(vec![1, 2, 255]), "AQL/"),
+        ] {
+            assert_eq!(text(Some(&any(value))), expected);
+        }
+        assert_eq!(text(None), "");
+        let entry = |key: &str, value| KeyValue { key: key.into(), value };
+        let map = KeyValueList { values: vec![entry("z", None), entry("a", Some(any(Value::StringValue("<\n".into()))))] };
+        let array = ArrayValue { values: vec![any(Value::IntValue(1)), any(Value::KvlistValue(map))] };
+        assert_eq!(text(Some(&any(Value::ArrayValue(array)))), r#"[1,{"a":"\u003c\n","z":null}]"#);
+        assert_eq!((decimal(0.1), decimal(1e21), decimal(f64::NEG_INFINITY)), ("0.1".into(), "1000000000000000000000".into(), "-Inf".into()));
+    }
+}
