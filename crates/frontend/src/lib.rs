@@ -11,6 +11,7 @@ pub mod fanout;
 pub mod json;
 pub mod metrics;
 pub mod params;
+pub mod remote_read;
 pub mod services;
 
 pub use api::router;

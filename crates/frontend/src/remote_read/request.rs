@@ -1,0 +1,58 @@
+//! Reads a remote-read request: what is asked, in which form the answer may come.
+
+use pharos_model::{Labels, MatchOp, Matcher, SelectRequest, TimeRange};
+use pharos_rpc::prometheus::label_matcher::Type;
+use pharos_rpc::prometheus::read_request::ResponseType;
+use pharos_rpc::prometheus::{LabelMatcher, Query, ReadRequest};
+use prost::Message;
+
+use super::ReadError;
+
+/// Largest request after decompression, bytes. It holds matchers only.
+const MAX_REQUEST_BYTES: usize = 2 << 20;
+
+/// Decompresses and decodes a request.
+pub(super) fn decode(body: &[u8]) -> Result<ReadRequest, ReadError> {
+    let bad = |error: snap::Error| ReadError::BadRequest(format!("snappy: corrupt input: {error}"));
+    let declared = snap::raw::decompress_len(body).map_err(bad)?;
+    if declared > MAX_REQUEST_BYTES {
+        let text = format!("decoded size {declared} exceeds the {MAX_REQUEST_BYTES} bytes limit");
+        return Err(ReadError::BadRequest(text));
+    }
+    let request = snap::raw::Decoder::new().decompress_vec(body).map_err(bad)?;
+    ReadRequest::decode(&request[..]).map_err(|error| ReadError::BadRequest(format!("proto: {error}")))
+}
+
+/// The first form of answer that the sender accepts and that exists; samples when it names none.
+pub(super) fn response_type(request: &ReadRequest) -> Result<ResponseType, ReadError> {
+    let accepted = &request.accepted_response_types;
+    if accepted.is_empty() {
+        return Ok(ResponseType::Samples);
+    }
+    accepted.iter().find_map(|number| ResponseType::try_from(*number).ok()).ok_or_else(|| {
+        ReadError::BadRequest(format!(
+            "server does not support any of the requested response types: {:?}; supported: SAMPLES, STREAMED_XOR_CHUNKS",
+            accepted.iter().take(16).collect::<Vec<_>>()
+        ))
+    })
+}
+
+/// The selection of a query. Series do not carry external labels, so matchers for them match their absence.
+pub(super) fn selection(query: &Query, external: &Labels, max_series: usize) -> Result<SelectRequest, ReadError> {
+    let matchers = query.matchers.iter().map(|matcher| to_matcher(matcher, external)).collect::<Result<_, _>>()?;
+    let range = TimeRange::new(query.start_timestamp_ms, query.end_timestamp_ms);
+    Ok(SelectRequest { matchers, range, max_series })
+}
+
+fn to_matcher(matcher: &LabelMatcher, external: &Labels) -> Result<Matcher, ReadError> {
+    let op = match Type::try_from(matcher.r#type) {
+        Ok(Type::Eq) => MatchOp::Equal,
+        Ok(Type::Neq) => MatchOp::NotEqual,
+        Ok(Type::Re) => MatchOp::Regex,
+        Ok(Type::Nre) => MatchOp::NotRegex,
+        Err(_) => return Err(ReadError::BadRequest("invalid matcher type".into())),
+    };
+    let is_external = op == MatchOp::Equal && external.get(&matcher.name) == Some(&matcher.value);
+    let value = if is_external { "" } else { &matcher.value };
+    Matcher::new(op, &matcher.name, value).map_err(|error| ReadError::BadRequest(error.to_string()))
+}
