@@ -24,6 +24,7 @@ fn run(path: &Path) -> Report {
     run_script(&name, &text, &Engine::default())
 }
 
+#[allow(clippy::print_stdout, reason = "the report of the test")]
 fn check(folder: &Path) {
     let (mut passed, mut failed, mut below) = (0, 0, Vec::new());
     for path in scripts(folder) {
