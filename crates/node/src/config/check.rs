@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pharos_agent::config::{GlobalConfig, RelabelConfig, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
+use pharos_agent::receive;
 use pharos_agent::relabel::RelabelRule;
 use pharos_model::TenantId;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub(super) fn complete(loaded: &mut Loaded, file: &Path, environment: Environmen
     let checked = Checked { file, text: &text };
     checked.global(loaded, environment)?;
     checked.scrape(loaded)?;
-    checked.storage_and_limits(&mut loaded.config)?;
+    checked.storage_and_limits(loaded)?;
     checked.unserved(&loaded.config)?;
     warn_of_unserved(loaded);
     loaded.raw_text = text;
@@ -162,7 +163,8 @@ impl Checked<'_> {
         Ok(())
     }
 
-    fn storage_and_limits(&self, config: &mut Config) -> Result<(), ConfigError> {
+    fn storage_and_limits(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
+        let config = &mut loaded.config;
         let tsdb = &config.storage.tsdb;
         let path = [Field("storage"), Field("tsdb"), Field("retention"), Field("percentage")];
         if tsdb.retention.percentage.is_some_and(|share| !(0.0..=100.0).contains(&share)) {
@@ -181,11 +183,8 @@ impl Checked<'_> {
             let path = [Field("limits"), Field("overrides"), Field(tenant)];
             TenantId::new(tenant).map_err(|error| self.error(&path, error))?;
         }
-        let otlp = &config.otlp;
-        if otlp.promote_all_resource_attributes && !otlp.promote_resource_attributes.is_empty() {
-            let path = [Field("otlp"), Field("promote_resource_attributes")];
-            return Err(self.error(&path, "cannot be given with promote_all_resource_attributes"));
-        }
+        let otlp = receive::OtlpConfig::from(&config.otlp);
+        loaded.otlp = otlp.checked().map_err(|error| self.error_in(&[Field("otlp")], error))?;
         Ok(())
     }
 

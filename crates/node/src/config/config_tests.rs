@@ -121,6 +121,14 @@ fn tenants_have_defaults_and_overrides() {
 }
 
 #[test]
+fn the_receiver_gets_the_section_otlp() {
+    let loaded = load("otlp: {promote_resource_attributes: [' a '], translation_strategy: NoTranslation}\n");
+    assert_eq!(loaded.otlp.promote_resource_attributes, ["a"]);
+    assert_eq!(loaded.otlp.translation_strategy, receive::TranslationStrategy::NoTranslation);
+    assert_eq!(load("").otlp, receive::OtlpConfig::default());
+}
+
+#[test]
 fn further_scrape_files_are_read_from_the_folder_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();

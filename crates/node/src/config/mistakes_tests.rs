@@ -209,7 +209,7 @@ fn across_fields() {
         ),
         (
             "otlp: {promote_all_resource_attributes: true, promote_resource_attributes: [a]}\n",
-            "p.yml:1:76: otlp.promote_resource_attributes: cannot be given with promote_all_resource_attributes",
+            "p.yml:1:41: otlp.promote_all_resource_attributes: 'promote_all_resource_attributes' and 'promote_resource_attributes' cannot be configured simultaneously",
         ),
     ]);
 }

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pharos_agent::config::{GlobalConfig, PromDuration, ResolvedScrapeConfig, ScrapeConfig, TargetGroup};
+use pharos_agent::receive;
 use pharos_block::objects::ObjectStoreConfig;
 use serde::{Deserialize, Serialize};
 
@@ -79,10 +80,19 @@ pub struct Loaded {
     pub config: Config,
     /// The scrape sections as the agent runs them, in the order of `config.scrape_configs`.
     pub scrape: Vec<Arc<ResolvedScrapeConfig>>,
+    /// The section `otlp` as the receiver runs by it.
+    pub otlp: receive::OtlpConfig,
     /// What to tell the operator: sections that have no effect, unset variables.
     pub warnings: Vec<String>,
     /// The file's text; empty without a file.
     pub raw_text: String,
+}
+
+impl Loaded {
+    fn unchecked(config: Config, raw_text: String) -> Self {
+        let otlp = receive::OtlpConfig::default();
+        Loaded { config, scrape: Vec::new(), otlp, warnings: Vec::new(), raw_text }
+    }
 }
 
 /// Looks up an environment variable, for `external_labels`.
@@ -102,7 +112,7 @@ impl Config {
     pub fn load_with(file: &Path, environment: Environment<'_>) -> Result<Loaded, ConfigError> {
         let text = yaml::read(file)?;
         let config: Config = yaml::parse(file, &text)?;
-        let mut loaded = Loaded { config, scrape: Vec::new(), warnings: Vec::new(), raw_text: text };
+        let mut loaded = Loaded::unchecked(config, text);
         check::complete(&mut loaded, file, environment)?;
         Ok(loaded)
     }
@@ -115,7 +125,7 @@ impl Config {
         let global =
             GlobalConfig { scrape_interval: every_15_s, evaluation_interval: every_15_s, ..GlobalConfig::default() };
         let config = Config { global, scrape_configs: vec![job], ..Config::default() };
-        let mut loaded = Loaded { config, scrape: Vec::new(), warnings: Vec::new(), raw_text: String::new() };
+        let mut loaded = Loaded::unchecked(config, String::new());
         check::complete(&mut loaded, Path::new("(no configuration file)"), &|_| None)?;
         Ok(loaded)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pharos_agent::config::{ByteSize, PromDuration, TlsConfig};
+use pharos_agent::receive;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::LogLevel;
@@ -170,6 +171,33 @@ impl Default for TracingConfig {
             headers: BTreeMap::new(),
             compression: String::new(),
             timeout: PromDuration::from_secs(10),
+        }
+    }
+}
+
+impl From<&OtlpConfig> for receive::OtlpConfig {
+    fn from(section: &OtlpConfig) -> Self {
+        receive::OtlpConfig {
+            promote_all_resource_attributes: section.promote_all_resource_attributes,
+            promote_resource_attributes: section.promote_resource_attributes.clone(),
+            ignore_resource_attributes: section.ignore_resource_attributes.clone(),
+            translation_strategy: match section.translation_strategy {
+                TranslationStrategy::UnderscoreEscapingWithSuffixes => {
+                    receive::TranslationStrategy::UnderscoreEscapingWithSuffixes
+                }
+                TranslationStrategy::UnderscoreEscapingWithoutSuffixes => {
+                    receive::TranslationStrategy::UnderscoreEscapingWithoutSuffixes
+                }
+                TranslationStrategy::NoUTF8EscapingWithSuffixes => {
+                    receive::TranslationStrategy::NoUTF8EscapingWithSuffixes
+                }
+                TranslationStrategy::NoTranslation => receive::TranslationStrategy::NoTranslation,
+            },
+            keep_identifying_resource_attributes: section.keep_identifying_resource_attributes,
+            convert_histograms_to_nhcb: section.convert_histograms_to_nhcb,
+            promote_scope_metadata: section.promote_scope_metadata,
+            label_name_underscore_sanitization: section.label_name_underscore_sanitization,
+            label_name_preserve_multiple_underscores: section.label_name_preserve_multiple_underscores,
         }
     }
 }

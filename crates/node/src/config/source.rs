@@ -118,12 +118,11 @@ fn child<'a>(node: &'a Spanned<Node>, step: Step<'_>) -> Option<&'a Spanned<Node
     }
 }
 
+/// Gives the place of a node, by its key and value, when it is the one that is looked for.
+type Wanted<'a> = &'a dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> Option<Place>;
+
 /// The path and the place of the first node, from the outside in, that `wanted` gives a place.
-fn find(
-    node: &Spanned<Node>,
-    path: &str,
-    wanted: &dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> Option<Place>,
-) -> Option<(String, Place)> {
+fn find(node: &Spanned<Node>, path: &str, wanted: Wanted<'_>) -> Option<(String, Place)> {
     match &node.value {
         Node::Text(_) | Node::Other => None,
         Node::List(items) => items.iter().enumerate().find_map(|(index, item)| {
