@@ -105,7 +105,10 @@ impl BlockMeta {
         let meta: BlockMeta = serde_json::from_slice(bytes).map_err(|e| unusable(e.to_string()))?;
         let unusable = |reason: &str| BlockError::Meta { block: meta.id.to_string(), reason: reason.into() };
         if meta.version == 0 || meta.version > FORMAT_VERSION {
-            return Err(unusable(&format!("layout version {} is not known, the newest is {FORMAT_VERSION}", meta.version)));
+            return Err(unusable(&format!(
+                "layout version {} is not known, the newest is {FORMAT_VERSION}",
+                meta.version
+            )));
         }
         if meta.window_end <= meta.window_start {
             return Err(unusable("its window is empty"));
@@ -139,7 +142,8 @@ impl BlockMeta {
                 meta = Some(BlockMeta::from_bytes(bytes.as_bytes())?);
             }
         }
-        let meta = meta.ok_or_else(|| BlockError::Meta { block: prefix.to_string(), reason: "it has no data".into() })?;
+        let meta =
+            meta.ok_or_else(|| BlockError::Meta { block: prefix.to_string(), reason: "it has no data".into() })?;
         Ok(BlockMeta { files, ..meta })
     }
 
@@ -186,7 +190,8 @@ mod ulids_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Ulid>, D::Error> {
         let texts = Vec::<String>::deserialize(input)?;
-        let parse = |text: &String| Ulid::from_string(text).map_err(|e| serde::de::Error::custom(format!("{text:?}: {e}")));
+        let parse =
+            |text: &String| Ulid::from_string(text).map_err(|e| serde::de::Error::custom(format!("{text:?}: {e}")));
         texts.iter().map(parse).collect()
     }
 }

@@ -40,7 +40,18 @@ pub(crate) mod series {
     pub(crate) const MAP_VALUE: usize = 12;
     pub(crate) const LABELS: usize = 13;
     pub(crate) const NAMES: [&str; 12] = [
-        "sid", "hash", "shard", "slices", "histograms", "exemplars", "first_t", "last_t", "type", "unit", "help", "labels",
+        "sid",
+        "hash",
+        "shard",
+        "slices",
+        "histograms",
+        "exemplars",
+        "first_t",
+        "last_t",
+        "type",
+        "unit",
+        "help",
+        "labels",
     ];
 }
 
@@ -191,7 +202,11 @@ pub(crate) fn histograms_schema() -> Result<TypePtr> {
 
 pub(crate) fn exemplars_schema() -> Result<TypePtr> {
     use Physical::{DOUBLE, INT32, INT64};
-    message("exemplars", vec![scalar("sid", INT32)?, scalar("t", INT64)?, scalar("value", DOUBLE)?, map("labels")?], &[])
+    message(
+        "exemplars",
+        vec![scalar("sid", INT32)?, scalar("t", INT64)?, scalar("value", DOUBLE)?, map("labels")?],
+        &[],
+    )
 }
 
 /// Properties that all files share: integers delta-packed, text in dictionaries, zstd, small pages, statistics of scalars.

@@ -1,1 +1,12 @@
-//! Object stores.
+//! Object stores: built from settings, and decorated, one concern a file.
+
+pub mod config;
+pub mod counting;
+pub mod retry;
+
+#[cfg(test)]
+mod conformance;
+
+pub use config::ObjectStoreConfig;
+pub use counting::{Counting, StoreMetrics};
+pub use retry::{RetryPolicy, Retrying};

@@ -65,7 +65,10 @@ pub(crate) fn parse_page(bytes: &[u8], zstd: bool) -> Result<RawPage<'_>, PageEr
     let uncompressed = size("page size", fields.uncompressed, MAX_PAGE_BYTES)?;
     let compressed = size("compressed page size", fields.compressed, MAX_PAGE_BYTES)?;
     let body = take(&mut rest, compressed)?;
-    let body = if zstd && uncompressed > 0 {
+    let body = if uncompressed == 0 {
+        // An empty dictionary, which is compressed to some bytes all the same.
+        Cow::Borrowed(&[][..])
+    } else if zstd {
         let body = zstd::bulk::decompress(body, uncompressed).map_err(|e| PageError(format!("zstd: {e}")))?;
         Cow::Owned(body)
     } else {

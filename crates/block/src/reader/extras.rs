@@ -215,6 +215,7 @@ async fn read_exemplars(
     let text = |texts: &Texts, at: usize| texts.values[texts.codes[at] as usize].to_string();
     let pairs: Vec<(String, String)> = (0..keys.codes.len()).map(|at| (text(&keys, at), text(&values, at))).collect();
     let labels = Rows::new(pairs, &lengths);
-    let one = |at: usize| Exemplar { labels: Labels::from_pairs(labels.row(at).iter().cloned()), value: value[at], t: t[at] };
+    let one =
+        |at: usize| Exemplar { labels: Labels::from_pairs(labels.row(at).iter().cloned()), value: value[at], t: t[at] };
     Ok((0..t.len()).map(one).collect())
 }

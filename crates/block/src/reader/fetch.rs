@@ -8,28 +8,13 @@ use bytes::Bytes;
 use pharos_model::batch::SeriesColumns;
 use pharos_model::{STALE_NAN, SeriesBatch, TimeRange};
 
-use super::cache::{Part, Value};
+use super::cursor::{Cursor, read_integers};
 use super::file::{PageRef, ParquetFile};
-use super::heads::RowHead;
-use super::pages::data_page;
-use super::{BlockReader, BlockSelection, FileId, extras};
+use super::plan::{PlannedRow, plan};
+use super::{BlockSelection, FileId, extras, timestamps};
 use crate::coding::{self, Mode};
 use crate::error::BlockError;
-use crate::page::PageError;
-use crate::page::levels::{List, Lists};
-use crate::page::values::{self, IntWidth};
-use crate::schema::{data as columns, ts as ts_columns};
-
-/// A wanted row with the pages that hold its parts.
-struct PlannedRow {
-    head: RowHead,
-    /// Its position in its row group.
-    local: u32,
-    /// The page of `vi` or `vd`, if it needs one.
-    values: Option<PageRef>,
-    /// The page of its start timestamps, if the row group has any.
-    st: Option<PageRef>,
-}
+use crate::page::values;
 
 /// Appends series to `out`; see [`BlockSelection::fetch`].
 pub(super) async fn fetch(
@@ -44,7 +29,7 @@ pub(super) async fn fetch(
     let mut pages: Vec<PageRef> = rows.iter().flat_map(|row| [row.values, row.st]).flatten().collect();
     pages.sort_unstable_by_key(|at| (at.group, at.column, at.page));
     pages.dedup();
-    let vectors = load_ts(reader, rows.iter().map(|row| row.head.ts_id).collect());
+    let vectors = timestamps::load(reader, rows.iter().map(|row| row.head.ts_id).collect());
     let (bytes, vectors) = futures::future::try_join(reader.pages(FileId::Data, &file, &pages), vectors).await?;
     let mut decoder = Decoder {
         file: &file,
@@ -62,182 +47,16 @@ pub(super) async fn fetch(
         decoder.append_series(&rows[from..to], range, out)?;
         from = to;
     }
-    extras::append_histograms(selection, series, range, &mut out.series[first..].iter_mut(), &mut out.ht, &mut out.h, &mut out.hst).await
-}
-
-/// The rows that may have samples in `range`, and where each series' rows end.
-async fn plan(
-    selection: &BlockSelection,
-    file: &ParquetFile,
-    series: Range<usize>,
-    range: TimeRange,
-) -> Result<(Vec<PlannedRow>, Vec<usize>), BlockError> {
-    let table = &selection.table;
-    let spans: Vec<Range<u32>> = selection.sids[series]
-        .iter()
-        .map(|sid| *sid as usize)
-        .map(|sid| match TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
-            true => table.slices[sid]..table.slices[sid + 1],
-            false => 0..0,
-        })
-        .collect();
-    let mut groups: Vec<usize> = Vec::new();
-    for span in spans.iter().filter(|span| !span.is_empty()) {
-        let from = file.group_of(u64::from(span.start)).max(groups.last().map_or(0, |last| last + 1));
-        groups.extend(from..=file.group_of(u64::from(span.end - 1)));
-    }
-    let heads = selection.reader.heads(file, &groups).await?;
-    let mut rows = Vec::new();
-    let mut ends = Vec::with_capacity(spans.len());
-    let mut at = 0;
-    for span in spans {
-        let begin = rows.len();
-        for row in span {
-            while at + 1 < groups.len() && file.groups[groups[at + 1]].first_row <= u64::from(row) {
-                at += 1;
-            }
-            let local = (u64::from(row) - file.groups[groups[at]].first_row) as usize;
-            let head = heads[at].rows[local];
-            // A slice ends before the next of its series begins.
-            if rows.len() > begin && head.slice_t <= range.start {
-                rows.truncate(begin);
-            }
-            if head.slice_t <= range.end {
-                rows.push(plan_row(file, groups[at], local as u32, head, heads[at].has_st)?);
-            }
-        }
-        ends.push(rows.len());
-    }
-    Ok((rows, ends))
-}
-
-fn plan_row(file: &ParquetFile, group: usize, local: u32, head: RowHead, has_st: bool) -> Result<PlannedRow, BlockError> {
-    let page_of = |column: usize| {
-        let pages = &file.groups[group].chunks[column].pages;
-        let page = pages.partition_point(|page| page.first_row <= local).checked_sub(1);
-        let page = page.ok_or_else(|| file.damaged(format!("row {local} of row group {group} has no page")))?;
-        Ok::<_, BlockError>(PageRef { group: group as u32, column: column as u32, page: Some(page as u32) })
-    };
-    let values = match head.mode {
-        Mode::Constant => None,
-        Mode::Scaled => Some(page_of(columns::VI)?),
-        Mode::Doubles | Mode::ConstantDouble => Some(page_of(columns::VD)?),
-    };
-    Ok(PlannedRow { head, local, values, st: if has_st { Some(page_of(columns::ST)?) } else { None } })
-}
-
-/// Timestamp vectors by their number.
-async fn load_ts(reader: &BlockReader, mut ids: Vec<u32>) -> Result<HashMap<u32, Arc<[i64]>>, BlockError> {
-    ids.sort_unstable();
-    ids.dedup();
-    let mut vectors = HashMap::with_capacity(ids.len());
-    ids.retain(|id| match reader.cache.get(reader.block(), Part::Ts(*id)) {
-        Some(Value::Ts(vector)) => vectors.insert(*id, vector).is_some(),
-        _ => true,
-    });
-    if ids.is_empty() {
-        return Ok(vectors);
-    }
-    let file = reader.file(FileId::Ts).await?;
-    let mut wanted: Vec<(PageRef, u32)> = Vec::with_capacity(ids.len());
-    for id in ids {
-        if u64::from(id) >= file.rows() {
-            return Err(file.damaged(format!("it lacks the timestamp vector {id}")));
-        }
-        let group = file.group_of(u64::from(id));
-        let local = (u64::from(id) - file.groups[group].first_row) as u32;
-        let pages = &file.groups[group].chunks[ts_columns::T].pages;
-        let page = pages.partition_point(|page| page.first_row <= local).saturating_sub(1) as u32;
-        wanted.push((PageRef { group: group as u32, column: ts_columns::T as u32, page: Some(page) }, id));
-    }
-    let mut pages: Vec<PageRef> = wanted.iter().map(|(page, _)| *page).collect();
-    pages.dedup();
-    let bytes: HashMap<PageRef, Bytes> =
-        pages.iter().copied().zip(reader.pages(FileId::Ts, &file, &pages).await?).collect();
-    let mut cursor = Cursor::default();
-    for (page, id) in wanted {
-        let group = &file.groups[page.group as usize];
-        let local = (u64::from(id) - group.first_row) as u32;
-        let list = cursor.seek(&file, &bytes, page, local, 1, read_integers)?;
-        let vector: Arc<[i64]> = Arc::from(cursor.slice(list));
-        reader.cache.insert(reader.block(), Part::Ts(id), Value::Ts(vector.clone()));
-        vectors.insert(id, vector);
-    }
-    Ok(vectors)
-}
-
-/// The page of a list column that was decoded last.
-struct Cursor<T> {
-    page: Option<PageRef>,
-    lists: Lists,
-    values: Vec<T>,
-}
-
-impl<T> Default for Cursor<T> {
-    fn default() -> Self {
-        Cursor { page: None, lists: Lists::default(), values: Vec::new() }
-    }
-}
-
-type ReadValues<T> = fn(&[u8], crate::page::header::ValueEncoding, usize, &mut Vec<T>) -> Result<(), PageError>;
-
-fn read_integers(
-    body: &[u8],
-    encoding: crate::page::header::ValueEncoding,
-    count: usize,
-    out: &mut Vec<i64>,
-) -> Result<(), PageError> {
-    values::integers(body, encoding, IntWidth::Eight, None, count, out)
-}
-
-impl<T> Cursor<T> {
-    /// The list of a row, after decoding its page unless that is the current one.
-    fn seek(
-        &mut self,
-        file: &ParquetFile,
-        bytes: &HashMap<PageRef, Bytes>,
-        page: PageRef,
-        local: u32,
-        max_def: u32,
-        read: ReadValues<T>,
-    ) -> Result<List, BlockError> {
-        let error = |reason: String| {
-            let column = &file.columns[page.column as usize].name;
-            file.damaged(format!("column {column} of row group {}: {reason}", page.group))
-        };
-        let place = file.place(page).zip(bytes.get(&page));
-        let (place, raw) = place.ok_or_else(|| error("a page is missing".into()))?;
-        if self.page != Some(page) {
-            self.page = None;
-            self.values.clear();
-            let zstd = file.groups[page.group as usize].chunks[page.column as usize].zstd;
-            self.decode(raw, zstd, max_def, read).map_err(|e| error(e.to_string()))?;
-            self.page = Some(page);
-        }
-        let at = local.checked_sub(place.first_row).map(|at| at as usize);
-        at.and_then(|at| self.lists.rows.get(at).copied()).ok_or_else(|| error(format!("row {local} is missing")))
-    }
-
-    fn decode(&mut self, raw: &Bytes, zstd: bool, max_def: u32, read: ReadValues<T>) -> Result<(), PageError> {
-        let page = data_page(raw, zstd)?;
-        let mut body = &page.body[..];
-        self.lists = Lists::read(&mut body, page.num_values, max_def)?;
-        if self.lists.values > 0 {
-            read(body, page.encoding, self.lists.values, &mut self.values)?;
-        }
-        Ok(())
-    }
-
-    /// The values of a list of the current page, without nulls.
-    fn slice(&self, list: List) -> &[T] {
-        let from = list.values as usize;
-        &self.values[from..from + (list.len - list.null_count) as usize]
-    }
-
-    /// Where the nulls of a list are.
-    fn nulls(&self, list: List) -> &[u32] {
-        &self.lists.nulls[list.nulls as usize..(list.nulls + list.null_count) as usize]
-    }
+    extras::append_histograms(
+        selection,
+        series,
+        range,
+        &mut out.series[first..].iter_mut(),
+        &mut out.ht,
+        &mut out.h,
+        &mut out.hst,
+    )
+    .await
 }
 
 /// Turns planned rows into samples.
@@ -254,7 +73,12 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn append_series(&mut self, rows: &[PlannedRow], range: TimeRange, out: &mut SeriesBatch) -> Result<(), BlockError> {
+    fn append_series(
+        &mut self,
+        rows: &[PlannedRow],
+        range: TimeRange,
+        out: &mut SeriesBatch,
+    ) -> Result<(), BlockError> {
         let (v, st_start) = (out.v.len(), out.st.len());
         // Parts of timestamp vectors; slices of one series mostly continue each other.
         let mut parts: Vec<(u32, Range<usize>)> = Vec::with_capacity(1);
@@ -321,7 +145,8 @@ impl Decoder<'_> {
             return Ok(());
         };
         let expect = |found: u32, wanted: u32| {
-            let reason = || format!("row {} of row group {} has {found} values instead of {wanted}", row.local, page.group);
+            let reason =
+                || format!("row {} of row group {} has {found} values instead of {wanted}", row.local, page.group);
             if found == wanted { Ok(()) } else { Err(self.file.damaged(reason())) }
         };
         if head.mode == Mode::Scaled {

@@ -133,8 +133,7 @@ impl ParquetFile {
     /// Checks that the first columns have these names and shapes: physical type, definition and repetition level.
     pub(crate) fn require(&self, expected: &[(&str, Physical, i16, i16)]) -> Result<(), BlockError> {
         for (at, (name, physical, max_def, max_rep)) in expected.iter().enumerate() {
-            let wanted =
-                Column { name: name.to_string(), physical: *physical, max_def: *max_def, max_rep: *max_rep };
+            let wanted = Column { name: name.to_string(), physical: *physical, max_def: *max_def, max_rep: *max_rep };
             if self.columns.get(at) != Some(&wanted) {
                 let found = self.columns.get(at);
                 return Err(self.damaged(format!("column {at} is {found:?} instead of {wanted:?}")));
@@ -180,7 +179,8 @@ impl ParquetFile {
         let fetched: Vec<(u64, Bytes)> =
             stream::iter(merged.into_iter().map(fetch)).buffered(CONCURRENCY).try_collect().await?;
         let slice = |page: &PageAt| {
-            let (start, bytes) = &fetched[fetched.partition_point(|(start, _)| *start <= page.offset).saturating_sub(1)];
+            let (start, bytes) =
+                &fetched[fetched.partition_point(|(start, _)| *start <= page.offset).saturating_sub(1)];
             let from = page.offset.saturating_sub(*start) as usize;
             let to = from.saturating_add(page.size as usize);
             if to > bytes.len() {
@@ -204,6 +204,9 @@ async fn fetch_tail(store: &dyn ObjectStore, path: &Path, meta: FileMeta, want: 
         return Err(BlockError::damaged(path.as_ref(), format!("its index claims {want} bytes, more than {MAX_TAIL}")));
     }
     let want = want.min(meta.bytes);
+    if want == 0 {
+        return Err(BlockError::damaged(path.as_ref(), "it is empty"));
+    }
     let bytes = store.get_range(path, meta.bytes - want..meta.bytes).await?;
     if bytes.len() as u64 != want {
         return Err(BlockError::damaged(path.as_ref(), format!("{} bytes at its end instead of {want}", bytes.len())));
@@ -212,7 +215,7 @@ async fn fetch_tail(store: &dyn ObjectStore, path: &Path, meta: FileMeta, want: 
 }
 
 /// Where the offset indexes begin.
-fn index_start(metadata: &ParquetMetaData) -> Option<u64> {
+pub(crate) fn index_start(metadata: &ParquetMetaData) -> Option<u64> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     columns.filter_map(|column| column.offset_index_offset()).filter_map(|at| u64::try_from(at).ok()).min()
 }
@@ -222,7 +225,8 @@ fn groups_of(metadata: &ParquetMetaData, tail: &Bytes, tail_start: u64) -> Resul
     let mut groups = Vec::new();
     let mut first_row = 0u64;
     for (at, group) in metadata.row_groups().iter().enumerate() {
-        let rows = u32::try_from(group.num_rows()).map_err(|_| format!("row group {at} has {} rows", group.num_rows()))?;
+        let rows =
+            u32::try_from(group.num_rows()).map_err(|_| format!("row group {at} has {} rows", group.num_rows()))?;
         if group.num_columns() != columns {
             return Err(format!("row group {at} has {} columns instead of {columns}", group.num_columns()));
         }

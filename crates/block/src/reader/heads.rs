@@ -71,7 +71,8 @@ impl GroupHeads {
         };
         let mut rows = Vec::with_capacity(slice_t.len());
         for at in 0..slice_t.len() {
-            let bad = |what: &str, value: i64| file.damaged(format!("row {at} of row group {group} has {what} {value}"));
+            let bad =
+                |what: &str, value: i64| file.damaged(format!("row {at} of row group {group} has {what} {value}"));
             let size = |what: &str, value: i64| u32::try_from(value).map_err(|_| bad(what, value));
             let n = size("the length", n[at])?;
             if n == 0 || n as usize > MAX_PAGE_VALUES {

@@ -1,14 +1,17 @@
 //! Reads a block by range requests: footers and the series table once, then only the pages that hold wanted rows.
 
 mod cache;
+mod cursor;
 mod extras;
 mod fetch;
 pub(crate) mod file;
 mod heads;
 mod pages;
+mod plan;
 mod ranges;
 mod select;
 mod table;
+mod timestamps;
 
 use std::sync::Arc;
 
@@ -244,7 +247,8 @@ fn require_columns(id: FileId, file: &ParquetFile) -> Result<(), BlockError> {
     match id {
         FileId::Data => {
             let [sid, slice_t, ts_id, ts_off, n, md, e, mul, v0, st, vi, vd] = schema::data::NAMES;
-            let heads = [int(sid), long(slice_t), int(ts_id), int(ts_off), int(n), int(md), int(e), long(mul), long(v0)];
+            let heads =
+                [int(sid), long(slice_t), int(ts_id), int(ts_off), int(n), int(md), int(e), long(mul), long(v0)];
             file.require(&[&heads[..], &[list(st, INT64), (vi, INT64, 2, 1), list(vd, DOUBLE)]].concat())
         }
         FileId::Series => {
@@ -253,7 +257,10 @@ fn require_columns(id: FileId, file: &ParquetFile) -> Result<(), BlockError> {
             let ints = [int(sid), long(hash), int(shard), int(slices), int(histograms), int(exemplars)];
             let rest = [long(first_t), long(last_t), text(kind), text(unit), text(help), map(labels), map(labels)];
             file.require(&[&ints[..], &rest].concat())?;
-            match file.columns[schema::series::LABELS..].iter().find(|c| c.physical != BYTE_ARRAY || (c.max_def, c.max_rep) != (1, 0)) {
+            match file.columns[schema::series::LABELS..]
+                .iter()
+                .find(|c| c.physical != BYTE_ARRAY || (c.max_def, c.max_rep) != (1, 0))
+            {
                 Some(column) => Err(file.damaged(format!("label column {column:?} is no text"))),
                 None => Ok(()),
             }
@@ -278,8 +285,6 @@ fn require_columns(id: FileId, file: &ParquetFile) -> Result<(), BlockError> {
             list("negative", DOUBLE),
             list("bounds", DOUBLE),
         ]),
-        FileId::Exemplars => {
-            file.require(&[int("sid"), long("t"), double("value"), map("labels"), map("labels")])
-        }
+        FileId::Exemplars => file.require(&[int("sid"), long("t"), double("value"), map("labels"), map("labels")]),
     }
 }

@@ -59,12 +59,7 @@ impl BlockSelection {
     /// Appends the series at positions `series`, in that order, with their samples in `range`, to `out`; a series without
     /// samples there is appended empty. Series with the same timestamps share them. Walk forward for best speed, some
     /// thousands of series at a time: compressed pages of all of them are held until it is done.
-    pub async fn fetch(
-        &self,
-        series: Range<usize>,
-        range: TimeRange,
-        out: &mut SeriesBatch,
-    ) -> Result<(), BlockError> {
+    pub async fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), BlockError> {
         fetch::fetch(self, series, range, out).await
     }
 

@@ -61,7 +61,13 @@ impl SeriesTable {
         }
         labels.sort_by(|a, b| a.name.cmp(&b.name));
         let mut end = 0;
-        let ends = lengths.iter().map(|len| { end += len; end }).collect();
+        let ends = lengths
+            .iter()
+            .map(|len| {
+                end += len;
+                end
+            })
+            .collect();
         let starts = |column: usize| starts_of(file, &chunk(column).integers()?);
         let texts = |column: usize| chunk(column).texts();
         Ok(SeriesTable {
@@ -111,7 +117,10 @@ impl SeriesTable {
     }
 
     fn map_label(&self, at: usize) -> (&str, &str) {
-        (&self.map.keys.values[self.map.keys.codes[at] as usize], &self.map.values.values[self.map.values.codes[at] as usize])
+        (
+            &self.map.keys.values[self.map.keys.codes[at] as usize],
+            &self.map.values.values[self.map.values.codes[at] as usize],
+        )
     }
 
     /// The labels of a series. `scratch` keeps its memory between calls.
@@ -147,13 +156,11 @@ impl SeriesTable {
             return;
         };
         let mut verdicts: Vec<Option<bool>> = vec![None; self.map.values.values.len()];
-        sids.retain(|sid| {
-            match self.map_run(*sid).find(|at| self.map.keys.codes[*at] as usize == key) {
-                None => absent,
-                Some(at) => {
-                    let code = self.map.values.codes[at] as usize;
-                    *verdicts[code].get_or_insert_with(|| matcher.matches(&self.map.values.values[code]))
-                }
+        sids.retain(|sid| match self.map_run(*sid).find(|at| self.map.keys.codes[*at] as usize == key) {
+            None => absent,
+            Some(at) => {
+                let code = self.map.values.codes[at] as usize;
+                *verdicts[code].get_or_insert_with(|| matcher.matches(&self.map.values.values[code]))
             }
         });
     }

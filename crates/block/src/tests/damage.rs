@@ -17,7 +17,9 @@ fn sample_block() -> FinishedBlock {
             ..TestSeries::floats(
                 &[("__name__", "m"), ("i", &i.to_string()), ("job", "a")],
                 (0..100).map(|s| s * 1000 + i / 20).collect(),
-                (0..100).map(|s| if i % 4 == 0 { (s as f64).sqrt() } else { f64::from(s) * f64::from(i as i32) }).collect(),
+                (0..100)
+                    .map(|s| if i % 4 == 0 { (s as f64).sqrt() } else { f64::from(s) * f64::from(i as i32) })
+                    .collect(),
             )
         })
         .collect();

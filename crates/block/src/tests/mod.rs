@@ -89,9 +89,8 @@ pub(crate) fn bits(values: &[f64]) -> Vec<u64> {
 pub(crate) fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
     let numbers = |h: &Histogram| bits(&[h.zero_threshold, h.zero_count, h.count, h.sum]);
     let lists = |h: &Histogram| [bits(&h.positive_buckets), bits(&h.negative_buckets), bits(&h.custom_values)];
-    let rest = |h: &Histogram| {
-        (h.counter_reset, h.integer, h.schema, h.positive_spans.clone(), h.negative_spans.clone())
-    };
+    let rest =
+        |h: &Histogram| (h.counter_reset, h.integer, h.schema, h.positive_spans.clone(), h.negative_spans.clone());
     numbers(a) == numbers(b) && lists(a) == lists(b) && rest(a) == rest(b)
 }
 

@@ -25,10 +25,17 @@ fn values(n: usize) -> impl Strategy<Value = Vec<f64>> {
     prop_oneof![
         vec(value(), n),
         value().prop_map(move |v| vec![v; n]),
-        (any::<i32>(), 0i64..5000).prop_map(move |(from, step)| (0..n as i64).map(|i| (i64::from(from) + i * step) as f64).collect()),
+        (any::<i32>(), 0i64..5000)
+            .prop_map(move |(from, step)| (0..n as i64).map(|i| (i64::from(from) + i * step) as f64).collect()),
         (0u32..100_000, vec(0u32..40, n)).prop_map(|(from, steps)| {
             let mut at = from;
-            steps.iter().map(|step| { at += step; f64::from(at) / 100.0 }).collect()
+            steps
+                .iter()
+                .map(|step| {
+                    at += step;
+                    f64::from(at) / 100.0
+                })
+                .collect()
         }),
     ]
 }
@@ -55,8 +62,12 @@ fn histogram() -> impl Strategy<Value = Arc<Histogram>> {
             };
             let buckets = |side: &[(i8, Vec<f64>)]| side.iter().flat_map(|(_, b)| b.clone()).collect();
             Arc::new(Histogram {
-                counter_reset: [CounterReset::Unknown, CounterReset::Reset, CounterReset::NotReset, CounterReset::Gauge]
-                    [reset as usize],
+                counter_reset: [
+                    CounterReset::Unknown,
+                    CounterReset::Reset,
+                    CounterReset::NotReset,
+                    CounterReset::Gauge,
+                ][reset as usize],
                 integer,
                 schema: if bounds.is_empty() { schema } else { CUSTOM_BUCKETS_SCHEMA },
                 zero_threshold: numbers[0],
@@ -90,7 +101,11 @@ fn exemplars() -> impl Strategy<Value = Vec<Exemplar>> {
 }
 
 fn metadata() -> impl Strategy<Value = Option<Metadata>> {
-    proptest::option::of(("[a-z]{0,6}", ".{0,10}").prop_map(|(unit, help)| Metadata { kind: MetricType::Gauge, unit, help }))
+    proptest::option::of(("[a-z]{0,6}", ".{0,10}").prop_map(|(unit, help)| Metadata {
+        kind: MetricType::Gauge,
+        unit,
+        help,
+    }))
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
@@ -109,20 +124,22 @@ fn labels() -> impl Strategy<Value = Labels> {
 
 /// One series with anything in it.
 fn one_series() -> impl Strategy<Value = TestSeries> {
-    (labels(), times(), histograms(), exemplars(), metadata()).prop_flat_map(|(labels, t, (ht, h, hst), exemplars, metadata)| {
-        let n = t.len();
-        (values(n), start_times(n)).prop_map(move |(v, st)| TestSeries {
-            labels: labels.clone(),
-            t: t.clone(),
-            v,
-            st,
-            ht: ht.clone(),
-            h: h.clone(),
-            hst: hst.clone(),
-            exemplars: exemplars.clone(),
-            metadata: metadata.clone(),
-        })
-    })
+    (labels(), times(), histograms(), exemplars(), metadata()).prop_flat_map(
+        |(labels, t, (ht, h, hst), exemplars, metadata)| {
+            let n = t.len();
+            (values(n), start_times(n)).prop_map(move |(v, st)| TestSeries {
+                labels: labels.clone(),
+                t: t.clone(),
+                v,
+                st,
+                ht: ht.clone(),
+                h: h.clone(),
+                hst: hst.clone(),
+                exemplars: exemplars.clone(),
+                metadata: metadata.clone(),
+            })
+        },
+    )
 }
 
 /// Up to `most` series with distinct labels, sorted.

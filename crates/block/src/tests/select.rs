@@ -19,7 +19,8 @@ fn some_series() -> Vec<TestSeries> {
         series.push(TestSeries::floats(&pairs, vec![10, 20], vec![1.0, 2.0]));
     }
     // Enough without the label "rare" to keep it out of the columns.
-    series.extend((0..30).map(|i| TestSeries::floats(&[("__name__", "z"), ("i", &i.to_string())], vec![100], vec![0.0])));
+    series
+        .extend((0..30).map(|i| TestSeries::floats(&[("__name__", "z"), ("i", &i.to_string())], vec![100], vec![0.0])));
     series
 }
 
@@ -56,13 +57,22 @@ fn matchers_select_what_a_naive_scan_does() {
         let error = reader.select(&[], TimeRange::ALL, 5).await.err();
         assert!(matches!(error, Some(BlockError::TooManySeries(5))));
         let hashed = reader.select(&[m(Equal, "job", "node")], TimeRange::ALL, 0).await.unwrap();
-        assert!((0..hashed.len()).all(|at| hashed.hash(at) == series_hash(&TenantId::default(), hashed.labels()[at].as_bytes())));
+        assert!(
+            (0..hashed.len())
+                .all(|at| hashed.hash(at) == series_hash(&TenantId::default(), hashed.labels()[at].as_bytes()))
+        );
         assert_eq!(hashed.clone().filter(|labels, _| labels.metric_name() == "up").len(), 1);
         assert_eq!(reader.label_names(&[], TimeRange::ALL).await.unwrap(), ["__name__", "code", "i", "job", "rare"]);
-        assert_eq!(reader.label_names(&[m(Equal, "__name__", "load")], TimeRange::ALL).await.unwrap(), ["__name__", "job", "rare"]);
+        assert_eq!(
+            reader.label_names(&[m(Equal, "__name__", "load")], TimeRange::ALL).await.unwrap(),
+            ["__name__", "job", "rare"]
+        );
         assert_eq!(reader.label_values("code", &[], TimeRange::ALL).await.unwrap(), ["200", "500"]);
         assert_eq!(reader.label_values("rare", &[], TimeRange::ALL).await.unwrap(), ["é"]);
-        assert_eq!(reader.label_values("job", &[m(Equal, "__name__", "load")], TimeRange::ALL).await.unwrap(), ["node"]);
+        assert_eq!(
+            reader.label_values("job", &[m(Equal, "__name__", "load")], TimeRange::ALL).await.unwrap(),
+            ["node"]
+        );
         assert!(reader.label_values("nothing", &[], TimeRange::ALL).await.unwrap().is_empty());
     });
 }

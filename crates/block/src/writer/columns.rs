@@ -126,7 +126,9 @@ impl TextColumn {
         &mut self,
         group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), BlockError> {
-        write_leaf::<parquet::data_type::ByteArrayType, W>(group, |w| w.write_batch(&self.values, Some(&self.def), None))?;
+        write_leaf::<parquet::data_type::ByteArrayType, W>(group, |w| {
+            w.write_batch(&self.values, Some(&self.def), None)
+        })?;
         *self = TextColumn::default();
         Ok(())
     }

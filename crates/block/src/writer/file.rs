@@ -10,6 +10,7 @@ use parquet::schema::types::TypePtr;
 
 use crate::error::BlockError;
 use crate::meta::FileMeta;
+use crate::reader::file::index_start;
 
 /// One file.
 pub(crate) struct FileWriter(SerializedFileWriter<Vec<u8>>);
@@ -40,14 +41,12 @@ impl FileWriter {
         if let Some((key, value)) = key_value {
             self.0.append_key_value_metadata(KeyValue::new(key.to_string(), value));
         }
-        self.0.finish()?;
-        let body = self.0.flushed_row_groups().iter().map(|group| {
-            let ends = group.columns().iter().map(|column| column.byte_range()).map(|(start, len)| start + len);
-            ends.max().unwrap_or(0)
-        });
-        let body = body.max().unwrap_or(0);
-        let bytes = self.0.into_inner()?;
-        let meta = FileMeta { bytes: bytes.len() as u64, tail: (bytes.len() as u64).saturating_sub(body) };
+        let metadata = self.0.finish()?;
+        let bytes = std::mem::take(self.0.inner_mut());
+        let total = bytes.len() as u64;
+        let footer = bytes.last_chunk::<8>().map_or(0, |[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]) + 8);
+        let tail = index_start(&metadata).map_or(0, |start| total.saturating_sub(start)).max(u64::from(footer));
+        let meta = FileMeta { bytes: total, tail };
         Ok((meta, Bytes::from(bytes)))
     }
 }

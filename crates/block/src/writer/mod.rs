@@ -22,6 +22,9 @@ use extras::{ExemplarFile, HistogramFile};
 use series::{SeriesRow, SeriesTable};
 use ts::TsFile;
 
+/// Most samples of a series in a block: eleven days at one a second.
+const MAX_SAMPLES: usize = 1_000_000;
+
 /// What a block is to be.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -254,8 +257,9 @@ fn check(labels: &Labels, s: SeriesView<'_>) -> Result<(), BlockError> {
     let ascending = |t: &[i64]| t.is_sorted_by(|a, b| a < b);
     let fits = |n: usize, st: &[i64]| st.is_empty() || st.len() == n;
     let shapes = s.t.len() == s.v.len() && s.ht.len() == s.h.len() && fits(s.t.len(), s.st) && fits(s.ht.len(), s.hst);
-    if !shapes || i32::try_from(s.t.len().max(s.ht.len())).is_err() {
-        return Err(BlockError::Input(format!("columns of series {labels} differ in length or are too long")));
+    if !shapes || s.t.len().max(s.ht.len()) > MAX_SAMPLES {
+        let limit = format!("differ in length or have more than {MAX_SAMPLES} samples");
+        return Err(BlockError::Input(format!("columns of series {labels} {limit}")));
     }
     if !ascending(s.t) || !ascending(s.ht) {
         return Err(BlockError::Input(format!("timestamps of series {labels} do not ascend")));

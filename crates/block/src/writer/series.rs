@@ -114,10 +114,13 @@ impl SeriesTable {
         let mut codes: Vec<u32> = (0..counts.len() as u32)
             .filter(|code| name_of(*code) == METRIC_NAME || counts[*code as usize] * 8 >= self.rows.len())
             .collect();
-        codes.sort_by_key(|code| (name_of(*code) != METRIC_NAME, std::cmp::Reverse(counts[*code as usize]), name_of(*code)));
+        codes.sort_by_key(|code| {
+            (name_of(*code) != METRIC_NAME, std::cmp::Reverse(counts[*code as usize]), name_of(*code))
+        });
         let mut taken = schema::series::NAMES.to_vec();
         codes.retain(|code| {
-            let free = taken.len() < schema::series::NAMES.len() + MAX_PROMOTED && schema::is_column_name(name_of(*code), &taken);
+            let free = taken.len() < schema::series::NAMES.len() + MAX_PROMOTED
+                && schema::is_column_name(name_of(*code), &taken);
             if free {
                 taken.push(name_of(*code));
             }
@@ -191,4 +194,3 @@ impl SeriesTable {
         column
     }
 }
-

@@ -1,0 +1,90 @@
+//! Which rows a fetch needs, and which pages hold their parts.
+
+use std::ops::Range;
+
+use pharos_model::TimeRange;
+
+use super::BlockSelection;
+use super::file::{PageRef, ParquetFile};
+use super::heads::RowHead;
+use crate::coding::Mode;
+use crate::error::BlockError;
+use crate::schema::data as columns;
+
+/// A wanted row with the pages that hold its parts.
+pub(super) struct PlannedRow {
+    pub(super) head: RowHead,
+    /// Its position in its row group.
+    pub(super) local: u32,
+    /// The page of `vi` or `vd`, if it needs one.
+    pub(super) values: Option<PageRef>,
+    /// The page of its start timestamps, if the row group has any.
+    pub(super) st: Option<PageRef>,
+}
+
+/// The rows that may have samples in `range`, and where each series' rows end.
+pub(super) async fn plan(
+    selection: &BlockSelection,
+    file: &ParquetFile,
+    series: Range<usize>,
+    range: TimeRange,
+) -> Result<(Vec<PlannedRow>, Vec<usize>), BlockError> {
+    let table = &selection.table;
+    let spans: Vec<Range<u32>> = selection.sids[series]
+        .iter()
+        .map(|sid| *sid as usize)
+        .map(|sid| match TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
+            true => table.slices[sid]..table.slices[sid + 1],
+            false => 0..0,
+        })
+        .collect();
+    let mut groups: Vec<usize> = Vec::new();
+    for span in spans.iter().filter(|span| !span.is_empty()) {
+        let from = file.group_of(u64::from(span.start)).max(groups.last().map_or(0, |last| last + 1));
+        groups.extend(from..=file.group_of(u64::from(span.end - 1)));
+    }
+    let heads = selection.reader.heads(file, &groups).await?;
+    let mut rows = Vec::new();
+    let mut ends = Vec::with_capacity(spans.len());
+    let mut at = 0;
+    for span in spans {
+        let begin = rows.len();
+        for row in span {
+            while at + 1 < groups.len() && file.groups[groups[at + 1]].first_row <= u64::from(row) {
+                at += 1;
+            }
+            let local = (u64::from(row) - file.groups[groups[at]].first_row) as usize;
+            let head = heads[at].rows[local];
+            // A slice ends before the next of its series begins.
+            if rows.len() > begin && head.slice_t <= range.start {
+                rows.truncate(begin);
+            }
+            if head.slice_t <= range.end {
+                rows.push(plan_row(file, groups[at], local as u32, head, heads[at].has_st)?);
+            }
+        }
+        ends.push(rows.len());
+    }
+    Ok((rows, ends))
+}
+
+fn plan_row(
+    file: &ParquetFile,
+    group: usize,
+    local: u32,
+    head: RowHead,
+    has_st: bool,
+) -> Result<PlannedRow, BlockError> {
+    let page_of = |column: usize| {
+        let pages = &file.groups[group].chunks[column].pages;
+        let page = pages.partition_point(|page| page.first_row <= local).checked_sub(1);
+        let page = page.ok_or_else(|| file.damaged(format!("row {local} of row group {group} has no page")))?;
+        Ok::<_, BlockError>(PageRef { group: group as u32, column: column as u32, page: Some(page as u32) })
+    };
+    let values = match head.mode {
+        Mode::Constant => None,
+        Mode::Scaled => Some(page_of(columns::VI)?),
+        Mode::Doubles | Mode::ConstantDouble => Some(page_of(columns::VD)?),
+    };
+    Ok(PlannedRow { head, local, values, st: if has_st { Some(page_of(columns::ST)?) } else { None } })
+}
