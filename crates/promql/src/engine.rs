@@ -132,6 +132,9 @@ impl From<SelectError> for QueryError {
 /// Most steps that a range query may have, so that a grid always fits into memory (the HTTP API refuses 11,000 already).
 const MAX_STEPS: i64 = 10_000_000;
 
+/// Times beyond this many milliseconds from the epoch are taken to be there, so that arithmetic has room.
+pub(crate) const MAX_TIME: i64 = 1 << 58;
+
 /// Evaluates PromQL.
 #[derive(Clone, Default)]
 pub struct Engine {
@@ -200,9 +203,15 @@ impl Engine {
             Arc::new(Budget::new(self.options.clock.clone(), self.options.timeout, self.options.max_memory_bytes))
         });
         budget.check()?;
+        let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
+        let times = PlanContext { start: near(times.start), end: near(times.end), step: near(times.step) };
         let plan = plan::build(expr, &times)?;
-        let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms);
+        let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
         let shared = eval::Shared::new(querier, budget, &self.options, lookback);
         eval::run(&shared, &plan, &times, &options.text)
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -228,7 +228,8 @@ fn hist_rate(
     let left = if smoothed && t[first] < w.start { at(first, w.start)? } else { (*h[first]).clone() };
     let cut = smoothed && last > 0 && t[last] > w.end;
     let right = if cut { at(last - 1, w.end)? } else { (*h[last]).clone() };
-    if !kind.counter && !(gauge(&left) && gauge(&right)) {
+    let gauges = gauge(&left) && gauge(&right);
+    if !kind.counter && !gauges {
         notes.warn(named(NOT_A_GAUGE, labels), pos);
     }
     let mut result = right.clone();

@@ -279,19 +279,19 @@ fn increase(
     if kind.counter {
         let mut previous = first;
         let mut overlapped = false;
-        for i in 1..h.len() {
+        for (i, now) in h.iter().enumerate().skip(1) {
             if !overlapped && !s.hst.is_empty() && start_overlap(s.hst[i - 1], s.ht[i - 1], s.hst[i]) {
                 kernel.note_overlap(labels, 1);
                 overlapped = true;
             }
-            if began(i) || h[i].detect_reset(previous) {
+            if began(i) || now.detect_reset(previous) {
                 match result.add(previous) {
                     Ok(combined) if combined.bounds_reconciled => notes.info(reconciled("addition"), pos),
                     Ok(_) => {}
                     Err(_) => return incompatible(notes),
                 }
             }
-            previous = &h[i];
+            previous = now;
         }
     } else if !gauge(&h[0]) || !gauge(last) {
         notes.warn(named(NOT_A_GAUGE, labels), pos);

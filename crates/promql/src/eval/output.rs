@@ -29,7 +29,7 @@ fn instant(ev: &Eval<'_, '_>, plan: &Node, t: i64) -> Outcome<Value> {
         (Kind::Vector, _) => vector(ev, plan, grid),
         (_, Node::Matrix(matrix)) => raw(ev, matrix, grid),
         (_, Node::Subquery(subquery)) => {
-            matrix(ev, &subquery.expr, range_call::subquery_grid(ev, subquery, grid)).map(Value::Matrix)
+            matrix(ev, &subquery.expr, range_call::subquery_grid(ev, subquery, grid)?).map(Value::Matrix)
         }
         _ => Err(QueryError::Execution("the expression has no value".into())),
     }
@@ -93,6 +93,8 @@ fn distinct(samples: &[VectorSample]) -> bool {
 }
 
 fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSeries>> {
+    let mut column = ev.shared.reserve();
+    column.grow(64 * grid.len, 0)?;
     let gather = |ev: &Eval<'_, '_>| {
         let mut series = Vec::new();
         let mut reservation = ev.shared.reserve();

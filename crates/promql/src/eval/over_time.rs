@@ -9,7 +9,7 @@ use pharos_model::SeriesView;
 use pharos_model::histogram::kahan_inc;
 
 use super::row::Row;
-use super::window::Frame;
+use super::window::{Cursor, slide};
 
 /// The sum as Prometheus computes it.
 pub(crate) fn sum(v: &[f64]) -> f64 {
@@ -113,7 +113,7 @@ pub(crate) fn changed(a: f64, b: f64) -> bool {
 
 /// `max_over_time` or `min_over_time` of all windows: a queue holds the samples that may still become the extreme.
 pub(crate) fn extremes(
-    frame: &Frame,
+    windows: &[Cursor],
     view: &SeriesView<'_>,
     largest: bool,
     queue: &mut VecDeque<usize>,
@@ -122,7 +122,7 @@ pub(crate) fn extremes(
     let v = view.v;
     queue.clear();
     let mut taken = 0;
-    frame.slide(view.t, row, |_, first, end| {
+    slide(windows, row, |_, first, end| {
         // Samples before the window's first one were never in a window that matters from here on.
         for at in taken.max(first)..end {
             let x = v[at];
@@ -143,11 +143,11 @@ pub(crate) fn extremes(
 }
 
 /// `quantile_over_time` of all windows: the window is kept sorted while it slides.
-pub(crate) fn quantiles(frame: &Frame, view: &SeriesView<'_>, q: &[f64], sorted: &mut Vec<f64>, row: &mut Row) {
+pub(crate) fn quantiles(windows: &[Cursor], view: &SeriesView<'_>, q: &[f64], sorted: &mut Vec<f64>, row: &mut Row) {
     let v = view.v;
     let (mut have_first, mut have_end) = (0, 0);
     sorted.clear();
-    frame.slide(view.t, row, |step, first, end| {
+    slide(windows, row, |step, first, end| {
         let moved = (first - have_first.min(first)) + (end - have_end);
         if first >= have_end || moved * 4 > end - first {
             sorted.clear();
@@ -171,7 +171,7 @@ pub(crate) fn quantiles(frame: &Frame, view: &SeriesView<'_>, q: &[f64], sorted:
 
 /// How many neighbours in each window satisfy `differ(earlier, later)`, found in one pass.
 pub(crate) fn count_pairs(
-    frame: &Frame,
+    windows: &[Cursor],
     view: &SeriesView<'_>,
     found: &mut Vec<u32>,
     row: &mut Row,
@@ -184,7 +184,7 @@ pub(crate) fn count_pairs(
         count += u32::from(i > 0 && differ(i));
         count
     }));
-    frame.slide(view.t, row, |_, first, end| Some(f64::from(found[end - 1] - found[first])));
+    slide(windows, row, |_, first, end| Some(f64::from(found[end - 1] - found[first])));
 }
 
 #[cfg(test)]

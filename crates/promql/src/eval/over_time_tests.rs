@@ -2,18 +2,21 @@
 
 use super::*;
 use crate::eval::row::Grid;
+use crate::eval::window::Frame;
 use crate::plan::Reference;
 use pharos_model::Labels;
 use proptest::prelude::*;
 
-fn frame(steps: usize, step: i64, range: i64) -> Frame {
-    Frame { grid: Grid { start: 0, step, len: steps }, time: Reference::default(), range }
+fn windows(t: &[i64], steps: usize, step: i64, range: i64) -> Vec<Cursor> {
+    let mut windows = Vec::new();
+    Frame { grid: Grid { start: 0, step, len: steps }, time: Reference::default(), range }.windows(t, &mut windows);
+    windows
 }
 
-fn by_window(frame: &Frame, view: &SeriesView<'_>, f: impl Fn(&[f64]) -> f64) -> Row {
+fn by_window(windows: &[Cursor], view: &SeriesView<'_>, f: impl Fn(&[f64]) -> f64) -> Row {
     let mut row = Row::default();
-    row.reset(&Labels::empty(), frame.grid.len);
-    frame.slide(view.t, &mut row, |_, a, b| Some(f(&view.v[a..b])));
+    row.reset(&Labels::empty(), windows.len());
+    slide(windows, &mut row, |_, a, b| Some(f(&view.v[a..b])));
     row
 }
 
@@ -47,19 +50,19 @@ proptest! {
     #[test]
     fn sliding_equals_recomputing((t, v) in samples(), step in 1i64..60, range in 1i64..120, q in -0.1f64..1.1) {
         let view = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
-        let frame = frame(60, step, range);
+        let windows = windows(&t, 60, step, range);
         let mut row = Row::default();
         for largest in [true, false] {
             row.reset(&Labels::empty(), 60);
-            extremes(&frame, &view, largest, &mut VecDeque::new(), &mut row);
-            assert_same(&row, &by_window(&frame, &view, |w| w[extreme(w, largest, false)]));
+            extremes(&windows, &view, largest, &mut VecDeque::new(), &mut row);
+            assert_same(&row, &by_window(&windows, &view, |w| w[extreme(w, largest, false)]));
         }
         row.reset(&Labels::empty(), 60);
-        quantiles(&frame, &view, &[q; 60], &mut Vec::new(), &mut row);
-        assert_same(&row, &by_window(&frame, &view, |w| quantile(q, &mut w.to_vec())));
+        quantiles(&windows, &view, &[q; 60], &mut Vec::new(), &mut row);
+        assert_same(&row, &by_window(&windows, &view, |w| quantile(q, &mut w.to_vec())));
         row.reset(&Labels::empty(), 60);
-        count_pairs(&frame, &view, &mut Vec::new(), &mut row, |i| changed(v[i - 1], v[i]));
-        let changes = by_window(&frame, &view, |w| w.windows(2).filter(|p| changed(p[0], p[1])).count() as f64);
+        count_pairs(&windows, &view, &mut Vec::new(), &mut row, |i| changed(v[i - 1], v[i]));
+        let changes = by_window(&windows, &view, |w| w.windows(2).filter(|p| changed(p[0], p[1])).count() as f64);
         assert_same(&row, &changes);
     }
 }

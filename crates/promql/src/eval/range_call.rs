@@ -8,7 +8,7 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 use super::bitmap::Bitmap;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
-use super::window::{Frame, Fresh, Window};
+use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, regression, selector};
 use crate::engine::QueryError;
 use crate::plan::{RangeCall, RangeInput, RangeSelector, Subquery};
@@ -98,6 +98,7 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     found: Found,
     queue: VecDeque<usize>,
     counts: Vec<u32>,
+    windows: PerTimes<Cursor>,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
     noted: String,
@@ -151,6 +152,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             found: Found::default(),
             queue: VecDeque::new(),
             counts: Vec::new(),
+            windows: PerTimes::default(),
             scratch: Vec::new(),
             noted: String::new(),
         })
@@ -178,7 +180,9 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
     }
 
     fn computed(&mut self, subquery: &Subquery, sink: Sink<'_>) -> Outcome {
-        let grid = subquery_grid(self.ev, subquery, self.frame.grid);
+        let grid = subquery_grid(self.ev, subquery, self.frame.grid)?;
+        let mut reservation = self.ev.shared.reserve();
+        reservation.grow(32 * grid.len, 0)?;
         let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
         let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut row = Row::default();
@@ -207,8 +211,13 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) {
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
-        if !self.func.uses_starts() || !self.ev.shared.start_timestamps {
-            (view.st, view.hst) = (&[], &[]);
+        let unused = !self.func.uses_starts() || !self.ev.shared.start_timestamps;
+        let unknown = |st: &[i64]| st.iter().all(|st| *st == 0);
+        if unused || unknown(view.st) {
+            view.st = &[];
+        }
+        if unused || unknown(view.hst) {
+            view.hst = &[];
         }
         if let Some(extension) = self.extension {
             extended::series(self, extension, labels, view, row);
@@ -226,44 +235,39 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
     /// A series of floats only.
     fn floats(&mut self, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) {
         let frame = self.frame;
-        match self.func {
-            RangeFn::Rate(kind) => {
-                let overlaps = rate::extrapolated(kind, &frame, view, &mut self.found, row);
-                if overlaps > 0 {
-                    self.note_overlap(labels, overlaps);
-                }
+        if let RangeFn::Rate(kind) = self.func {
+            let overlaps = rate::extrapolated(kind, &frame, view, &mut self.found, row);
+            if overlaps > 0 {
+                self.note_overlap(labels, overlaps);
             }
-            RangeFn::Extreme { largest } => over_time::extremes(&frame, view, largest, &mut self.queue, row),
+            return;
+        }
+        let mut cache = std::mem::take(&mut self.windows);
+        let windows = cache.of(view.t, |out| frame.windows(view.t, out));
+        match self.func {
+            RangeFn::Extreme { largest } => over_time::extremes(windows, view, largest, &mut self.queue, row),
             RangeFn::Quantile => {
-                over_time::quantiles(&frame, view, &self.args[0], &mut self.scratch, row);
+                over_time::quantiles(windows, view, &self.args[0], &mut self.scratch, row);
                 row.present.iter().for_each(|step| self.note_quantile(step));
             }
             RangeFn::Changes => {
                 let differ = |i: usize| over_time::changed(view.v[i - 1], view.v[i]);
-                over_time::count_pairs(&frame, view, &mut self.counts, row, differ);
+                over_time::count_pairs(windows, view, &mut self.counts, row, differ);
             }
-            RangeFn::Resets => over_time::count_pairs(&frame, view, &mut self.counts, row, |i| {
+            RangeFn::Resets => over_time::count_pairs(windows, view, &mut self.counts, row, |i| {
                 let (t, st) = (view.t, view.st);
                 view.v[i] < view.v[i - 1] || (!st.is_empty() && rate::start_reset(st[i - 1], t[i - 1], st[i], t[i]))
             }),
-            RangeFn::Sum => frame.slide(view.t, row, |_, a, b| Some(over_time::sum(&view.v[a..b]))),
-            RangeFn::Avg => frame.slide(view.t, row, |_, a, b| Some(over_time::mean(&view.v[a..b]))),
-            RangeFn::Count => frame.slide(view.t, row, |_, a, b| Some((b - a) as f64)),
-            RangeFn::Last => frame.slide(view.t, row, |_, _, b| Some(view.v[b - 1])),
-            _ => {
-                let mut windowed = std::mem::take(row);
-                frame.slide(view.t, &mut windowed, |step, a, b| {
-                    let samples = SeriesView {
-                        t: &view.t[a..b],
-                        v: &view.v[a..b],
-                        st: if view.st.is_empty() { &[] } else { &view.st[a..b] },
-                        ..SeriesView::EMPTY
-                    };
-                    self.of_floats(&self.window(step, samples))
-                });
-                *row = windowed;
-            }
+            RangeFn::Sum => slide(windows, row, |_, a, b| Some(over_time::sum(&view.v[a..b]))),
+            RangeFn::Avg => slide(windows, row, |_, a, b| Some(over_time::mean(&view.v[a..b]))),
+            RangeFn::Count => slide(windows, row, |_, a, b| Some((b - a) as f64)),
+            RangeFn::Last => slide(windows, row, |_, _, b| Some(view.v[b - 1])),
+            _ => slide(windows, row, |step, first, end| {
+                let samples = part(view, Cursor { first, end }, Cursor::default());
+                self.of_floats(&self.window(step, samples))
+            }),
         }
+        self.windows = cache;
     }
 
     /// A window of samples.
@@ -376,12 +380,14 @@ impl Frame {
 }
 
 /// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.
-pub(crate) fn subquery_grid(ev: &Eval<'_, '_>, subquery: &Subquery, outer: Grid) -> Grid {
+pub(crate) fn subquery_grid(ev: &Eval<'_, '_>, subquery: &Subquery, outer: Grid) -> Outcome<Grid> {
     let step = if subquery.step > 0 { subquery.step } else { ev.shared.subquery_step };
     let first = subquery.time.from(outer.start).saturating_sub(subquery.range);
     let last = subquery.time.from(outer.end());
     let aligned = step * (first / step);
-    Grid::between(if aligned <= first { aligned + step } else { aligned }, last, step)
+    let grid = Grid::between(if aligned <= first { aligned + step } else { aligned }, last, step);
+    // One series could hold that many samples.
+    if grid.len > ev.shared.max_samples() { Err(QueryError::TooManySamples) } else { Ok(grid) }
 }
 
 /// Values of a subquery may be taken twice or skipped, so what is known of resets between them is not true any more.

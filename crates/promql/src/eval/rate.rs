@@ -6,7 +6,7 @@
 use pharos_model::SeriesView;
 
 use super::row::Row;
-use super::window::{Frame, Window};
+use super::window::{Cursor, Frame, PerTimes, Window};
 
 /// Which of the extrapolating functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(crate) fn start_overlap(previous_st: i64, previous_t: i64, st: i64) -> bool 
 pub(crate) struct Found {
     resets: Vec<usize>,
     overlaps: Vec<usize>,
+    shapes: PerTimes<Shape>,
 }
 
 impl Found {
@@ -72,9 +73,97 @@ pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, fou
         found.resets.clear();
         found.overlaps.clear();
     }
-    let (mut next_reset, mut overlapping) = (0, 0);
-    let divisor = if kind.per_second { frame.range as f64 / 1000.0 } else { 1.0 };
-    frame.slide(view.t, row, |step, first, end| {
+    if kind.counter && !view.st.is_empty() {
+        return with_starts(kind, frame, view, found, row);
+    }
+    let shapes = found.shapes.of(view.t, |out| shapes(kind, frame, view.t, out));
+    let (v, mut next_reset) = (view.v, 0);
+    for (step, shape) in shapes.iter().enumerate() {
+        let Shape { first, end, .. } = *shape;
+        if end == 0 {
+            continue;
+        }
+        let mut increase = v[end - 1] - v[first];
+        while next_reset < found.resets.len() && found.resets[next_reset] <= first {
+            next_reset += 1;
+        }
+        for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
+            increase += v[at - 1];
+        }
+        let scale = if kind.counter { shape.counter_scale(increase, v[first], frame, view.t) } else { shape.scale };
+        row.put(step, increase * scale);
+    }
+    0
+}
+
+/// What of a window's rate depends on timestamps only.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// First sample.
+    first: usize,
+    /// One past the last sample; 0 when there are less than two.
+    end: usize,
+    /// Time between first and last sample, seconds.
+    sampled: f64,
+    /// Time to extrapolate to before the first sample, unless the zero point is nearer, seconds.
+    to_start: f64,
+    /// What the increase is multiplied by, unless the zero point is nearer.
+    scale: f64,
+    /// What the factor is divided by.
+    divisor: f64,
+    /// The window's last millisecond.
+    window_end: i64,
+}
+
+impl Shape {
+    /// What the increase of a counter is multiplied by.
+    #[inline]
+    fn counter_scale(&self, increase: f64, first_value: f64, frame: &Frame, t: &[i64]) -> f64 {
+        // Far from its zero point, a counter needs no division. The margin is for rounding; NaN is never far.
+        let far = first_value * self.sampled >= self.to_start * increase * (1.0 + 1e-9);
+        if far || !(increase > 0.0 && first_value >= 0.0) {
+            return self.scale;
+        }
+        let edges = Edges::of(frame, self.window_end, t, self.first, self.end, 0);
+        edges.factor(true, Some(first_value / increase)).map_or(self.scale, |found| found.factor / self.divisor)
+    }
+}
+
+fn divisor(kind: Rate, frame: &Frame) -> f64 {
+    if kind.per_second { frame.range as f64 / 1000.0 } else { 1.0 }
+}
+
+fn shapes(kind: Rate, frame: &Frame, t: &[i64], out: &mut Vec<Shape>) {
+    let divisor = divisor(kind, frame);
+    let mut cursor = Cursor::default();
+    out.extend((0..frame.grid.len).map(|step| {
+        let window_end = frame.end(step);
+        cursor.advance(t, window_end.saturating_sub(frame.range), window_end);
+        let Cursor { first, end } = cursor;
+        let none = Shape { first, end: 0, sampled: 0.0, to_start: 0.0, scale: 0.0, divisor, window_end };
+        if end - first < 2 {
+            return none;
+        }
+        match Edges::of(frame, window_end, t, first, end, 0).factor(false, None) {
+            None => none,
+            Some(Extrapolation { factor, sampled, to_start, .. }) => {
+                Shape { first, end, sampled, to_start, scale: factor / divisor, divisor, window_end }
+            }
+        }
+    }));
+}
+
+/// Counters whose samples have start timestamps.
+fn with_starts(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Found, row: &mut Row) -> u64 {
+    let (mut next_reset, mut overlapping, mut cursor) = (0, 0, Cursor::default());
+    let divisor = divisor(kind, frame);
+    for step in 0..frame.grid.len {
+        let window_end = frame.end(step);
+        cursor.advance(view.t, window_end.saturating_sub(frame.range), window_end);
+        let Cursor { first, end } = cursor;
+        if first == end {
+            continue;
+        }
         let mut increase = view.v[end - 1] - view.v[first];
         while next_reset < found.resets.len() && found.resets[next_reset] <= first {
             next_reset += 1;
@@ -82,21 +171,17 @@ pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, fou
         for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
             increase += view.v[at - 1];
         }
-        if !found.overlaps.is_empty() && found.overlaps.iter().any(|at| first < *at && *at < end) {
+        if found.overlaps.iter().any(|at| first < *at && *at < end) {
             overlapping += 1;
         }
-        let window_end = frame.end(step);
-        let edges = Edges {
-            start: window_end - frame.range,
-            end: window_end,
-            first_t: view.t[first],
-            last_t: view.t[end - 1],
-            intervals: end - 1 - first,
-            first_st: view.st.get(first).copied().unwrap_or(0),
-        };
-        let (increase, factor) = edges.extrapolate(kind.counter, increase, view.v[first])?;
-        Some(increase * (factor / divisor))
-    });
+        let edges = Edges::of(frame, window_end, view.t, first, end, view.st[first]);
+        let value = view.v[first];
+        let share = (increase > 0.0 && value >= 0.0).then(|| value / increase);
+        if let Some(found) = edges.factor(true, share) {
+            let increase = if found.began { increase + value } else { increase };
+            row.put(step, increase * (found.factor / divisor));
+        }
+    }
     overlapping
 }
 
@@ -122,16 +207,24 @@ pub(crate) struct Extrapolation {
     pub(crate) factor: f64,
     /// Whether the series began within the window, so that its first value is part of the increase.
     pub(crate) began: bool,
+    /// Time between first and last sample, seconds.
+    pub(crate) sampled: f64,
+    /// How far it extrapolates to before the first sample, seconds.
+    pub(crate) to_start: f64,
 }
 
 impl Edges {
-    /// The increase (with the first value, if the series began in the window) and its factor.
+    /// The edges of a window with the samples `first..end` of `t`.
     #[inline]
-    fn extrapolate(&self, counter: bool, increase: f64, first: f64) -> Option<(f64, f64)> {
-        // The zero point bounds the extrapolation of a counter that grows.
-        let share = if increase > 0.0 && first >= 0.0 { Some(first / increase) } else { None };
-        let found = self.factor(counter, share)?;
-        Some((if found.began { increase + first } else { increase }, found.factor))
+    fn of(frame: &Frame, window_end: i64, t: &[i64], first: usize, end: usize, first_st: i64) -> Self {
+        Edges {
+            start: window_end - frame.range,
+            end: window_end,
+            first_t: t[first],
+            last_t: t[end - 1],
+            intervals: end - 1 - first,
+            first_st,
+        }
     }
 
     /// The factor; `zero_share` is the first value in terms of the increase, when it can bound the extrapolation.
@@ -165,7 +258,7 @@ impl Edges {
             to_end = average / 2.0;
         }
         let factor = if sampled != 0.0 { (sampled + to_start + to_end) / sampled } else { 1.0 };
-        Some(Extrapolation { factor, began })
+        Some(Extrapolation { factor, began, sampled, to_start })
     }
 }
 

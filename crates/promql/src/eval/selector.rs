@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pharos_model::{CounterReset, Histogram, SeriesView, TimeRange, is_stale_nan};
 
 use super::row::{Grid, Row};
+use super::window::PerTimes;
 use super::{Eval, Outcome, Part, Sink, extended};
 use crate::plan::Selector;
 
@@ -48,13 +49,15 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     let part = series(ev, selector, range)?;
     let mut row = Row::default();
     let mut slim = Slim::new(selector);
+    let mut positions = PerTimes::default();
     ev.shared.walk(&*part.set, part.series, range, |labels, view| {
         let view = slim.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {
             extended::smooth(ev, selector, view, grid, &mut row);
         } else if view.ht.is_empty() && field == Field::Value {
-            newest_floats(view, selector, ev.shared.lookback, grid, &mut row);
+            let find = |out: &mut _| newest_positions(view.t, selector, ev.shared.lookback, grid, out);
+            newest_floats(view.v, positions.of(view.t, find), &mut row);
         } else {
             newest(view, selector, ev.shared.lookback, grid, field, &mut row);
         }
@@ -62,20 +65,23 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     })
 }
 
-/// The common case: a series of floats only.
-fn newest_floats(view: SeriesView<'_>, selector: &Selector, lookback: i64, grid: Grid, row: &mut Row) {
+/// The position after each step's newest sample, 0 when there is none within the lookback.
+fn newest_positions(t: &[i64], selector: &Selector, lookback: i64, grid: Grid, out: &mut Vec<usize>) {
     let mut next = 0;
-    for step in 0..grid.len {
+    out.extend((0..grid.len).map(|step| {
         let reference = selector.time.from(grid.time(step));
-        while next < view.t.len() && view.t[next] <= reference {
+        while next < t.len() && t[next] <= reference {
             next += 1;
         }
-        if next == 0 {
-            continue;
-        }
-        let value = view.v[next - 1];
-        if view.t[next - 1] > reference - lookback && !is_stale_nan(value) {
-            row.put(step, value);
+        if next > 0 && t[next - 1] > reference - lookback { next } else { 0 }
+    }));
+}
+
+/// The common case: a series of floats only.
+fn newest_floats(v: &[f64], positions: &[usize], row: &mut Row) {
+    for (step, &next) in positions.iter().enumerate() {
+        if next > 0 && !is_stale_nan(v[next - 1]) {
+            row.put(step, v[next - 1]);
         }
     }
 }

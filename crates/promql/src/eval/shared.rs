@@ -72,6 +72,11 @@ impl<'q> Shared<'q> {
         Ok(set)
     }
 
+    /// Most samples that may be held at a time.
+    pub(crate) fn max_samples(&self) -> usize {
+        self.max_samples as usize
+    }
+
     /// An empty reservation of memory.
     pub(crate) fn reserve(&self) -> Reservation<'_, 'q> {
         Reservation { shared: self, bytes: 0, samples: 0 }

@@ -29,20 +29,55 @@ impl Frame {
         self.end(step).saturating_sub(self.range)
     }
 
-    /// Calls `f(step, first, end)` for each step whose window has samples, with their positions in `t`, and puts what
-    /// it returns into `row`.
-    #[inline]
-    pub(crate) fn slide(&self, t: &[i64], row: &mut Row, mut f: impl FnMut(usize, usize, usize) -> Option<f64>) {
+    /// The windows of all steps, as positions in `t`.
+    pub(crate) fn windows(&self, t: &[i64], out: &mut Vec<Cursor>) {
         let mut cursor = Cursor::default();
-        for step in 0..self.grid.len {
+        out.extend((0..self.grid.len).map(|step| {
             let end = self.end(step);
             cursor.advance(t, end.saturating_sub(self.range), end);
-            if cursor.first < cursor.end
-                && let Some(value) = f(step, cursor.first, cursor.end)
-            {
-                row.put(step, value);
-            }
+            cursor
+        }));
+    }
+}
+
+/// Calls `f(step, first, end)` for each window that has samples, with their positions, and puts what it returns into
+/// `row`.
+#[inline]
+pub(crate) fn slide(windows: &[Cursor], row: &mut Row, mut f: impl FnMut(usize, usize, usize) -> Option<f64>) {
+    for (step, window) in windows.iter().enumerate() {
+        if window.first < window.end
+            && let Some(value) = f(step, window.first, window.end)
+        {
+            row.put(step, value);
         }
+    }
+}
+
+/// What depends on a series' timestamps only. Series of one scrape share these, so it is found once for many series.
+pub(crate) struct PerTimes<T> {
+    t: Vec<i64>,
+    known: bool,
+    found: Vec<T>,
+}
+
+impl<T> Default for PerTimes<T> {
+    fn default() -> Self {
+        PerTimes { t: Vec::new(), known: false, found: Vec::new() }
+    }
+}
+
+impl<T> PerTimes<T> {
+    /// What `find` finds for these timestamps; it is not asked again while they stay the same.
+    #[inline]
+    pub(crate) fn of(&mut self, t: &[i64], find: impl FnOnce(&mut Vec<T>)) -> &[T] {
+        if !self.known || self.t != t {
+            self.t.clear();
+            self.t.extend_from_slice(t);
+            self.found.clear();
+            find(&mut self.found);
+            self.known = true;
+        }
+        &self.found
     }
 }
 

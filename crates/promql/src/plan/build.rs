@@ -2,7 +2,7 @@
 
 use super::node::{Aggregate, Binary, Call, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery};
 use super::{PlanContext, duration};
-use crate::engine::QueryError;
+use crate::engine::{MAX_TIME, QueryError};
 use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, TimeModifiers};
 
 /// Functions that may follow `anchored`, in the order of Prometheus's message.
@@ -54,11 +54,13 @@ fn resolve_time(time: &TimeModifiers, times: &PlanContext) -> Result<Reference, 
         Some(AtPreprocessor::End) => Some(times.end),
         None => time.at,
     };
-    Ok(Reference { at, offset })
+    let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
+    Ok(Reference { at: at.map(near), offset: near(offset) })
 }
 
 fn resolve_length(fixed: i64, expr: Option<&DurationExpr>, times: &PlanContext) -> Result<i64, QueryError> {
-    expr.map_or(Ok(fixed), |expr| duration::evaluate(expr, times, false))
+    let length = expr.map_or(Ok(fixed), |expr| duration::evaluate(expr, times, false))?;
+    Ok(length.clamp(0, MAX_TIME))
 }
 
 fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Result<Selector, QueryError> {

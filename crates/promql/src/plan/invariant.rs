@@ -170,7 +170,7 @@ fn collect_references(node: &Node, around: &mut Vec<Reference>, found: &mut Vec<
             let inner: Vec<&Node> =
                 other.children().into_iter().filter(|n| !n.is_scalar() && !matches!(n, Node::Text(_))).collect();
             return !inner.is_empty()
-                && inner.into_iter().fold(true, |all, n| collect_references(n, around, found) && all);
+                && inner.into_iter().map(|n| collect_references(n, around, found)).filter(|all| !all).count() == 0;
         }
     }
     true

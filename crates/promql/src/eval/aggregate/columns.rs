@@ -1,5 +1,7 @@
 //! `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev` and `stdvar`: columns of a few numbers a group and step.
 
+use std::collections::btree_map::{BTreeMap, Entry};
+
 use pharos_model::histogram::kahan_inc;
 
 use super::grouping::Groups;
@@ -30,7 +32,7 @@ pub(super) struct Totals {
     /// What rounding lost of the sum, or the sum of squared deviations.
     side: Vec<f64>,
     /// Means that would have overflowed as sums: by cell.
-    moving: std::collections::BTreeMap<usize, f64>,
+    moving: BTreeMap<usize, f64>,
     hists: HistCells,
 }
 
@@ -251,25 +253,20 @@ fn add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
 }
 
 /// Takes a value into a mean: as a sum while that does not overflow, then by moving the mean.
-fn mean(
-    moving: &mut std::collections::BTreeMap<usize, f64>,
-    cell: usize,
-    value: f64,
-    before: u32,
-    sum: &mut f64,
-    lost: &mut f64,
-) {
+fn mean(moving: &mut BTreeMap<usize, f64>, cell: usize, value: f64, before: u32, sum: &mut f64, lost: &mut f64) {
     let n = f64::from(before) + 1.0;
-    if !moving.contains_key(&cell) {
-        let (total, total_lost) = add(value, *sum, *lost);
-        if before == 0 || !total.is_infinite() {
-            (*sum, *lost) = (total, total_lost);
-            return;
+    let mean = match moving.entry(cell) {
+        Entry::Occupied(mean) => mean.into_mut(),
+        Entry::Vacant(vacant) => {
+            let (total, total_lost) = add(value, *sum, *lost);
+            if before == 0 || !total.is_infinite() {
+                (*sum, *lost) = (total, total_lost);
+                return;
+            }
+            *lost /= n - 1.0;
+            vacant.insert(*sum / (n - 1.0))
         }
-        moving.insert(cell, *sum / (n - 1.0));
-        *lost /= n - 1.0;
-    }
-    let Some(mean) = moving.get_mut(&cell) else { return };
+    };
     let q = (n - 1.0) / n;
     (*mean, *lost) = kahan_inc(value / n, q * *mean, q * *lost);
 }

@@ -202,7 +202,8 @@ impl Heap {
         }
         let Some(worst) = self.entries.first() else { return false };
         let better = if top { worst.0 < value } else { worst.0 > value };
-        if !better && !(worst.0.is_nan() && !value.is_nan()) {
+        let replaces_nan = worst.0.is_nan() && !value.is_nan();
+        if !(better || replaces_nan) {
             return false;
         }
         self.entries[0] = (value, series);
