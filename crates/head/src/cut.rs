@@ -117,7 +117,7 @@ impl Head {
         let entry = state.windows.entry(start).or_default();
         entry.cuts += 1;
         let (number, info) = (entry.cuts, entry.info(start, self.config.window_ms));
-        let _ = self.log_step(&tenant, &mut state, Step::Cut, start, number);
+        drop(self.log_step(&tenant, &mut state, Step::Cut, start, number));
         let flush = tenant.flush.read().clone();
         drop(state);
         let mut cut = WindowCut {
@@ -172,7 +172,7 @@ impl Head {
         }
         // Logged first: what is appended from now on may repeat samples that the loop below has freed already, and
         // replay, which frees all of them here, takes it as well.
-        let _ = self.log_step(&tenant, &mut state, Step::Dropped, start, flushed);
+        drop(self.log_step(&tenant, &mut state, Step::Dropped, start, flushed));
         drop(state);
         let all: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
         let mut freed = 0;
@@ -277,19 +277,18 @@ impl Head {
         gone
     }
 
-    /// Forgets series without samples. `gone` ascends by number.
-    fn remove_series(&self, tenant: &Tenant, state: &mut AppendState, gone: &[Arc<Series>]) -> usize {
+    /// Forgets series without samples, those that are not forgotten yet. `empty` ascends by number.
+    fn remove_series(&self, tenant: &Tenant, state: &mut AppendState, empty: &[Arc<Series>]) -> usize {
+        let mut remove = |series: &&Arc<Series>| {
+            state.table.find_entry(series.hash, |s| s.id == series.id).map(|entry| entry.remove()).is_ok()
+        };
+        let gone: Vec<Arc<Series>> = empty.iter().filter(&mut remove).cloned().collect();
         if gone.is_empty() {
             return 0;
         }
-        for series in gone {
-            if let Ok(entry) = state.table.find_entry(series.hash, |s| s.id == series.id) {
-                entry.remove();
-            }
-        }
         let mut index = tenant.index.write();
         let before = index.bytes();
-        index.remove(gone);
+        index.remove(&gone);
         let index_bytes = before - index.bytes();
         self.metrics.series_removed.inc_by(gone.len() as u64);
         self.metrics.series.sub(gone.len() as i64);

@@ -53,6 +53,7 @@ pub(crate) struct SeriesData {
     newest: i64,
     chunks: Vec<Chunk>,
     open: Open,
+    #[allow(clippy::box_collection, reason = "few series have late samples: 8 bytes a series instead of 24")]
     late: Option<Box<Vec<LateBuffer>>>,
 }
 

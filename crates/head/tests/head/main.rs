@@ -1,5 +1,7 @@
 //! The head through its public API: semantics, a model under random operations, faults, torn logs, concurrency.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod basic;
 mod concurrent;
 mod cuts;
