@@ -47,7 +47,7 @@ mod tests {
             let all_good = check_config(files, &mut out).unwrap();
             (all_good, String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), ""))
         };
-        let (all_good, text) = run(&[good.clone()]);
+        let (all_good, text) = run(std::slice::from_ref(&good));
         assert!(all_good);
         assert_eq!(
             text,
