@@ -4,11 +4,11 @@
 use pharos_model::{Labels, STALE_NAN, SeriesHash, TenantId, series_hash};
 
 /// Samples of a series that lives through the window.
-pub const STEPS: usize = 480;
+pub(crate) const STEPS: usize = 480;
 
 /// How lively the values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
+pub(crate) enum Load {
     /// As on real machines: most series rest, counters grow in bursts.
     Typical,
     /// Every series but a fifth moves at every scrape, by evenly distributed random steps: little to compress.
@@ -16,11 +16,11 @@ pub enum Load {
 }
 
 /// One series with its samples.
-pub struct Series {
-    pub labels: Labels,
-    pub hash: SeriesHash,
-    pub t: Vec<i64>,
-    pub v: Vec<f64>,
+pub(crate) struct Series {
+    pub(crate) labels: Labels,
+    pub(crate) hash: SeriesHash,
+    pub(crate) t: Vec<i64>,
+    pub(crate) v: Vec<f64>,
 }
 
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ fn values(kind: Kind, seed: u64, load: Load) -> Vec<f64> {
 }
 
 /// All series of some hosts in label order.
-pub fn fleet(hosts: u64, load: Load) -> Vec<Series> {
+pub(crate) fn fleet(hosts: u64, load: Load) -> Vec<Series> {
     let mut all: Vec<Series> = (0..hosts).flat_map(|host| host_series(host, load)).collect();
     all.sort_by(|a, b| a.labels.cmp(&b.labels));
     all
