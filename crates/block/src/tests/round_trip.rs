@@ -26,9 +26,9 @@ proptest! {
                 assert_samples(&matched, &batch, range);
                 // A part at a time gives the same.
                 batch.clear();
-                for at in 0..selection.len() {
+                for (at, one) in matched.iter().enumerate() {
                     selection.fetch(at..at + 1, range, &mut batch).await.unwrap();
-                    assert_eq!(selection.metadata(at), matched[at].metadata);
+                    assert_eq!(selection.metadata(at), one.metadata);
                 }
                 assert_samples(&matched, &batch, range);
                 let exemplars = selection.exemplars(0..selection.len(), range).await.unwrap();
