@@ -57,12 +57,7 @@ pub(super) fn snappy<'o>(
 }
 
 /// Decompresses gzip into `out`, which grows with what is really there, up to the limit.
-pub(super) fn gzip(
-    compressed: &[u8],
-    limit: usize,
-    taken: &mut Taken,
-    out: &mut Vec<u8>,
-) -> Result<(), ReceiveError> {
+pub(super) fn gzip(compressed: &[u8], limit: usize, taken: &mut Taken, out: &mut Vec<u8>) -> Result<(), ReceiveError> {
     /// Bytes that are decompressed at a time.
     const STEP: usize = 64 << 10;
     out.clear();

@@ -1,6 +1,8 @@
 //! What the decoders of both protocols share: where they write, what they refuse, and how much they may make of a request.
 
-use pharos_model::{Exemplar, Labels, LabelsBuilder, MetricType, RejectReason, Sample, TenantId, WriteBatch, WriteOutcome};
+use pharos_model::{
+    Exemplar, Labels, LabelsBuilder, MetricType, RejectReason, Sample, TenantId, WriteBatch, WriteOutcome,
+};
 
 use super::histogram;
 use super::series_labels::LabelError;

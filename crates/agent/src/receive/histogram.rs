@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use pharos_model::CounterReset;
 use pharos_model::histogram::{EXPONENTIAL_SCHEMA_MAX, Histogram, Span};
 use pharos_model::write::HistogramSample;
-use pharos_model::CounterReset;
 
 use super::wire::{Reader, WireError, zigzag};
 

@@ -110,9 +110,8 @@ impl Receiver {
 pub fn router(receiver: Arc<Receiver>) -> Router {
     let mut router = Router::new();
     if receiver.config.remote_write {
-        router = router
-            .route("/api/v1/write", post(remote_write::handle))
-            .route("/api/v1/push", post(remote_write::handle));
+        router =
+            router.route("/api/v1/write", post(remote_write::handle)).route("/api/v1/push", post(remote_write::handle));
     }
     if receiver.config.otlp {
         router = router.route("/api/v1/otlp/v1/metrics", post(otlp::handle));
@@ -124,8 +123,7 @@ pub fn router(receiver: Arc<Receiver>) -> Router {
 fn tenant_of(headers: &HeaderMap) -> Result<TenantId, ReceiveError> {
     match headers.get(TENANT_HEADER) {
         None => Ok(TenantId::default()),
-        Some(name) => {
-            TenantId::new(&String::from_utf8_lossy(name.as_bytes())).map_err(|e| ReceiveError::BadRequest(e.to_string()))
-        }
+        Some(name) => TenantId::new(&String::from_utf8_lossy(name.as_bytes()))
+            .map_err(|e| ReceiveError::BadRequest(e.to_string())),
     }
 }

@@ -173,7 +173,9 @@ fn message_of(headers: &HeaderMap) -> Result<Message, ReceiveError> {
     for part in parts {
         match part.split_once('=') {
             None => {
-                return unsupported(format!("expected parameters to be key-values, got {part} in {content_type} content-type"));
+                return unsupported(format!(
+                    "expected parameters to be key-values, got {part} in {content_type} content-type"
+                ));
             }
             Some(("proto", V1_NAME)) => return Ok(Message::V1),
             Some(("proto", V2_NAME)) => return Ok(Message::V2),

@@ -117,10 +117,9 @@ async fn the_ingesters_refusals_and_failures_become_status_codes() {
     assert_eq!(send(&exemplars, post("/api/v1/write", &[], v1_body(&["a"]))).await.0, 204);
     assert_eq!(send(&exemplars, post("/api/v1/write", &[("content-type", V2_TYPE)], v2_body(&["a"]))).await.0, 400);
 
-    for (fail, expected) in [
-        (WriteError::Overloaded("head is full".into()), 429),
-        (WriteError::Unavailable("disk is full".into()), 503),
-    ] {
+    for (fail, expected) in
+        [(WriteError::Overloaded("head is full".into()), 429), (WriteError::Unavailable("disk is full".into()), 503)]
+    {
         let recorder = Arc::new(Recorder { fail: Some(fail), ..Recorder::default() });
         let receiver = receiver(&recorder, ReceiveConfig::default());
         let (code, response, _) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a"]))).await;

@@ -30,15 +30,15 @@ fn bad_labels_are_named() {
     assert_eq!(error(&[(b"job", b"x")]), r#"invalid metric name or labels, got {job="x"}"#);
     assert_eq!(error(&[]), "invalid metric name or labels, got {}");
     assert_eq!(error(&[(b"__name__", b"")]), r#"invalid metric name or labels, got {__name__=""}"#);
-    assert_eq!(error(&[(b"", b"x"), (b"__name__", b"up")]), r#"invalid metric name or labels, got {""="x", __name__="up"}"#);
+    assert_eq!(
+        error(&[(b"", b"x"), (b"__name__", b"up")]),
+        r#"invalid metric name or labels, got {""="x", __name__="up"}"#
+    );
     assert!(matches!(slow(&[(b"__name__", b"u\xffp")]), Err(LabelError::Invalid(_))));
     assert_eq!(fast(&[(b"__name__", b"u\xffp")]), None);
     assert_eq!(fast(&[(b"__name__", b"up"), (b"a\xff", b"x")]), None);
     let twice: &[(&[u8], &[u8])] = &[(b"__name__", b"up"), (b"a", b"1"), (b"a", b"2")];
-    assert_eq!(
-        error(twice),
-        r#"invalid labels for series, labels {__name__="up", a="1", a="2"}, duplicated label a"#
-    );
+    assert_eq!(error(twice), r#"invalid labels for series, labels {__name__="up", a="1", a="2"}, duplicated label a"#);
 }
 
 #[test]

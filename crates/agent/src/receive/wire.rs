@@ -172,12 +172,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A repeated number field, packed or not: calls `each` for every value.
-    pub(super) fn numbers(
-        &mut self,
-        field: u32,
-        wire_type: u8,
-        mut each: impl FnMut(u64),
-    ) -> Result<(), WireError> {
+    pub(super) fn numbers(&mut self, field: u32, wire_type: u8, mut each: impl FnMut(u64)) -> Result<(), WireError> {
         if wire_type == VARINT {
             each(self.varint()?);
             return Ok(());

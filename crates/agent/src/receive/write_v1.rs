@@ -23,6 +23,9 @@ pub(super) fn decode(request: &[u8], decoder: &mut Decoder<'_>) -> Result<(), De
     Ok(())
 }
 
+/// Name and value, as sent.
+type RawLabel<'a> = (&'a [u8], &'a [u8]);
+
 /// What a first look at a series found besides its labels.
 #[derive(Default)]
 struct Rest<'a> {
@@ -97,7 +100,7 @@ fn copy_labels<'a>(message: &'a [u8], out: &mut Vec<u8>, rest: &mut Rest<'a>) ->
     Ok(writer.finish())
 }
 
-fn all_labels(message: &[u8]) -> Result<Vec<(&[u8], &[u8])>, WireError> {
+fn all_labels(message: &[u8]) -> Result<Vec<RawLabel<'_>>, WireError> {
     let mut pairs = Vec::new();
     let mut reader = Reader::new(message);
     while let Some((field, kind)) = reader.key()? {
@@ -109,7 +112,7 @@ fn all_labels(message: &[u8]) -> Result<Vec<(&[u8], &[u8])>, WireError> {
     Ok(pairs)
 }
 
-fn label(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+fn label(message: &[u8]) -> Result<RawLabel<'_>, WireError> {
     let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader::new(message);
     while let Some((field, kind)) = reader.key()? {

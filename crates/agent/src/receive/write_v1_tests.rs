@@ -186,7 +186,10 @@ fn every_cut_is_an_error_or_a_shorter_request() {
     }
 }
 
-fn any_series() -> impl Strategy<Value = (Vec<(String, String)>, Vec<(i64, u64)>)> {
+/// Labels and samples, values as bits.
+type AnySeries = (Vec<(String, String)>, Vec<(i64, u64)>);
+
+fn any_series() -> impl Strategy<Value = AnySeries> {
     let labels = proptest::collection::btree_map("[a-z_]{1,12}|é{1,3}|[a-z]{130}", ".{0,20}|[a-z]{128,200}", 0..8);
     (labels.prop_map(|l| l.into_iter().collect()), proptest::collection::vec(any::<(i64, u64)>(), 1..4))
 }

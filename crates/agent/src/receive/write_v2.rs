@@ -20,7 +20,7 @@ pub(super) fn decode(request: &[u8], decoder: &mut Decoder<'_>) -> Result<(), De
         match field {
             4 => {
                 let symbol = reader.chunk(field, kind)?;
-                decoder.take(size_of_val(&symbol))?;
+                decoder.take(size_of::<&[u8]>())?;
                 symbols.push(symbol);
             }
             _ => reader.skip(kind)?,

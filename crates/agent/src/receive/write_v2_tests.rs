@@ -108,7 +108,11 @@ fn repeated_long_symbols_do_not_expand_beyond_the_limit() {
     let request = proto::Request {
         symbols: symbols(&["", "__name__", &long]),
         timeseries: vec![
-            proto::TimeSeries { labels_refs: vec![1, 2], samples: vec![sample(1, 1.0, 0)], ..Default::default() };
+            proto::TimeSeries {
+                labels_refs: vec![1, 2],
+                samples: vec![sample(1, 1.0, 0)],
+                ..Default::default()
+            };
             1000
         ],
     };

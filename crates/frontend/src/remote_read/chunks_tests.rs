@@ -27,7 +27,8 @@ fn chunks_have_at_most_120_samples_and_keep_the_order_of_kinds() {
     let t: Vec<i64> = (0..300).chain(400..410).collect();
     let v: Vec<f64> = t.iter().map(|t| *t as f64).collect();
     let ht: Vec<i64> = (300..400).collect();
-    let h: Vec<Arc<Histogram>> = ht.iter().map(|_| Arc::new(Histogram { integer: true, ..Default::default() })).collect();
+    let h: Vec<Arc<Histogram>> =
+        ht.iter().map(|_| Arc::new(Histogram { integer: true, ..Default::default() })).collect();
     let chunks = chunks_of(SeriesView { t: &t, v: &v, ht: &ht, h: &h, ..SeriesView::EMPTY });
     let seen: Vec<(i64, i64, i32)> = chunks.iter().map(|c| (c.min_time_ms, c.max_time_ms, c.r#type)).collect();
     assert_eq!(seen, [(0, 119, 1), (120, 239, 1), (240, 299, 1), (300, 399, 2), (400, 409, 1)]);

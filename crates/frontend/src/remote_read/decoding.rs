@@ -198,10 +198,13 @@ fn integers(from: &mut Bits<'_>, layout: &Histogram, count: u64) -> Vec<(i64, Hi
             }
         }
         let absolute = |deltas: &[i64]| {
-            deltas.iter().scan(0i64, |last, delta| {
-                *last += delta;
-                Some(*last as f64)
-            }).collect::<Vec<f64>>()
+            deltas
+                .iter()
+                .scan(0i64, |last, delta| {
+                    *last += delta;
+                    Some(*last as f64)
+                })
+                .collect::<Vec<f64>>()
         };
         let h = Histogram {
             count: numbers[1] as f64,

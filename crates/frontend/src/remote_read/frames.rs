@@ -13,12 +13,13 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         let [a, b, c, d, e, f, g, h] = (u64::from_le_bytes(*word) ^ u64::from(crc)).to_le_bytes();
-        crc = [a, b, c, d, e, f, g, h].iter().zip(TABLES.iter().rev()).fold(0, |crc, (byte, table)| {
-            crc ^ table[usize::from(*byte)]
-        });
+        crc = [a, b, c, d, e, f, g, h]
+            .iter()
+            .zip(TABLES.iter().rev())
+            .fold(0, |crc, (byte, table)| crc ^ table[usize::from(*byte)]);
     }
     for byte in rest {
-        crc = crc >> 8 ^ TABLES[0][usize::from(crc as u8 ^ byte)];
+        crc = (crc >> 8) ^ TABLES[0][usize::from(crc as u8 ^ byte)];
     }
     !crc
 }
@@ -35,7 +36,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = crc >> 1 ^ (crc & 1) * POLYNOMIAL;
+            crc = (crc >> 1) ^ ((crc & 1) * POLYNOMIAL);
             bit += 1;
         }
         tables[0][byte] = crc;
@@ -46,7 +47,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut byte = 0;
         while byte < 256 {
             let before = tables[after - 1][byte];
-            tables[after][byte] = before >> 8 ^ tables[0][(before & 0xff) as usize];
+            tables[after][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
             byte += 1;
         }
         after += 1;
@@ -72,7 +73,7 @@ mod tests {
     proptest! {
         #[test]
         fn eight_bytes_at_a_time_are_as_one_at_a_time(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let slow = bytes.iter().fold(!0u32, |crc, byte| crc >> 8 ^ TABLES[0][usize::from(crc as u8 ^ byte)]);
+            let slow = bytes.iter().fold(!0u32, |crc, byte| (crc >> 8) ^ TABLES[0][usize::from(crc as u8 ^ byte)]);
             prop_assert_eq!(crc32c(&bytes), !slow);
         }
     }

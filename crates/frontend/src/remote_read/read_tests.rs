@@ -9,10 +9,12 @@ use pharos_rpc::prometheus::{LabelMatcher, ReadResponse};
 
 use super::*;
 
+type MemorySeries = (Labels, Vec<(i64, f64)>, Vec<(i64, Arc<Histogram>)>);
+
 /// Series in memory: labels, floats, histograms.
 #[derive(Default)]
 struct Memory {
-    series: Vec<(Labels, Vec<(i64, f64)>, Vec<(i64, Arc<Histogram>)>)>,
+    series: Vec<MemorySeries>,
     fail: Option<SelectError>,
 }
 
@@ -29,9 +31,8 @@ impl Querier for MemoryQuerier {
         if let Some(error) = &self.0.fail {
             return Err(error.clone());
         }
-        let all = |labels: &Labels| {
-            request.matchers.iter().all(|m: &Matcher| m.matches(labels.get(&m.name).unwrap_or("")))
-        };
+        let all =
+            |labels: &Labels| request.matchers.iter().all(|m: &Matcher| m.matches(labels.get(&m.name).unwrap_or("")));
         let positions: Vec<usize> = (0..self.0.series.len()).filter(|at| all(&self.0.series[*at].0)).collect();
         let labels = positions.iter().map(|at| self.0.series[*at].0.clone()).collect();
         Ok(Arc::new(Selected { labels, memory: self.0.clone(), positions }))
@@ -124,7 +125,8 @@ async fn samples_are_answered_by_query() {
 async fn chunks_are_streamed_in_frames() {
     let limits = ReadLimits { max_frame_bytes: 1000, ..limits() };
     let (status, kind, bytes) =
-        ask(memory(50, 1000), body(vec![query(vec![]), query(vec![matcher(Type::Eq, "i", "0003")])], &[1, 0]), limits).await;
+        ask(memory(50, 1000), body(vec![query(vec![]), query(vec![matcher(Type::Eq, "i", "0003")])], &[1, 0]), limits)
+            .await;
     assert_eq!((status, kind.as_str()), (200, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"));
     let frames = frames_of(&bytes.unwrap());
     assert!(frames.len() > 51 && frames.iter().all(|f| f.encoded_len() < 2500), "{}", frames.len());

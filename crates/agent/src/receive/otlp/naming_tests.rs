@@ -51,7 +51,9 @@ fn names_of_which_nothing_is_left_are_refused() {
 
 #[test]
 fn units_of_metadata() {
-    for (unit, expected) in [("By/s", "bytes_per_second"), ("1", ""), ("{x}", ""), ("ms", "milliseconds"), ("a b", "a_b")] {
+    for (unit, expected) in
+        [("By/s", "bytes_per_second"), ("1", ""), ("{x}", ""), ("ms", "milliseconds"), ("a b", "a_b")]
+    {
         assert_eq!(unit_name(unit), expected);
     }
 }

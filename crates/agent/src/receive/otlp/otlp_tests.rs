@@ -36,7 +36,13 @@ fn export(metrics: Vec<proto::Metric>) -> ExportMetricsServiceRequest {
 }
 
 fn metric(name: &str, unit: &str, data: Data) -> proto::Metric {
-    proto::Metric { name: name.into(), unit: unit.into(), description: "Help.".into(), data: Some(data), ..Default::default() }
+    proto::Metric {
+        name: name.into(),
+        unit: unit.into(),
+        description: "Help.".into(),
+        data: Some(data),
+        ..Default::default()
+    }
 }
 
 fn number(value: f64) -> proto::NumberDataPoint {
@@ -93,7 +99,10 @@ fn numbers_become_samples_with_target_info() {
     );
     assert_eq!(batch.samples[0].st, 5000);
     let said: Vec<String> = batch.metadata.iter().map(|(f, m)| format!("{f} {} {}", m.kind.as_str(), m.unit)).collect();
-    assert_eq!(said, ["http_requests_total counter ", "queue_size_bytes gauge bytes", "cpu_ratio gauge ", "target_info gauge "]);
+    assert_eq!(
+        said,
+        ["http_requests_total counter ", "queue_size_bytes gauge bytes", "cpu_ratio gauge ", "target_info gauge "]
+    );
 }
 
 #[test]
@@ -216,7 +225,10 @@ fn deltas_are_refused_and_the_rest_is_taken() {
     let (batch, refused) = translated(&OtlpConfig::default(), metrics);
     assert_eq!(batch.series().len(), 2);
     let rejected = &refused.rejected[&RejectReason::InvalidLabels];
-    assert_eq!((rejected.count, rejected.first.as_str()), (3, r#"invalid temporality and type combination for metric "delta""#));
+    assert_eq!(
+        (rejected.count, rejected.first.as_str()),
+        (3, r#"invalid temporality and type combination for metric "delta""#)
+    );
 }
 
 #[test]

@@ -61,11 +61,7 @@ pub(super) fn number(
 }
 
 /// A point of a summary: sum, count and a series for each quantile.
-pub(super) fn summary(
-    to: &mut Translation<'_, '_, '_>,
-    family: &Family<'_>,
-    point: &[u8],
-) -> Result<(), DecodeError> {
+pub(super) fn summary(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, point: &[u8]) -> Result<(), DecodeError> {
     let point: proto::SummaryDataPoint = part(point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
@@ -83,11 +79,7 @@ pub(super) fn summary(
 }
 
 /// A point of a histogram with explicit bounds, as a classic histogram.
-pub(super) fn classic(
-    to: &mut Translation<'_, '_, '_>,
-    family: &Family<'_>,
-    point: &[u8],
-) -> Result<(), DecodeError> {
+pub(super) fn classic(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, point: &[u8]) -> Result<(), DecodeError> {
     let point: proto::HistogramDataPoint = part(point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {

@@ -106,7 +106,9 @@ impl Translation<'_, '_, '_> {
         scope: &ScopeLabels,
     ) -> Result<(), DecodeError> {
         let Some(kind) = head.kind else {
-            self.refuse(RejectReason::InvalidLabels, 1, || format!("unsupported metric type of metric {:?}", head.name));
+            self.refuse(RejectReason::InvalidLabels, 1, || {
+                format!("unsupported metric type of metric {:?}", head.name)
+            });
             return Ok(());
         };
         let has_temporality = matches!(kind, Kind::Sum | Kind::Histogram | Kind::ExponentialHistogram);

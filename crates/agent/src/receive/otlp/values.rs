@@ -132,9 +132,13 @@ mod tests {
         }
         assert_eq!(text(None), "");
         let entry = |key: &str, value| KeyValue { key: key.into(), value };
-        let map = KeyValueList { values: vec![entry("z", None), entry("a", Some(any(Value::StringValue("<\n".into()))))] };
+        let map =
+            KeyValueList { values: vec![entry("z", None), entry("a", Some(any(Value::StringValue("<\n".into()))))] };
         let array = ArrayValue { values: vec![any(Value::IntValue(1)), any(Value::KvlistValue(map))] };
         assert_eq!(text(Some(&any(Value::ArrayValue(array)))), r#"[1,{"a":"\u003c\n","z":null}]"#);
-        assert_eq!((decimal(0.1), decimal(1e21), decimal(f64::NEG_INFINITY)), ("0.1".into(), "1000000000000000000000".into(), "-Inf".into()));
+        assert_eq!(
+            (decimal(0.1), decimal(1e21), decimal(f64::NEG_INFINITY)),
+            ("0.1".into(), "1000000000000000000000".into(), "-Inf".into())
+        );
     }
 }
