@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pharos_model::{Budget, Exemplar, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
+use pharos_model::{
+    Budget, Exemplar, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
+};
 
 /// The exemplars of one series.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +36,12 @@ pub trait SeriesSource: Send + Sync + 'static {
     ) -> Result<Vec<Labels>, SelectError>;
 
     /// The label names of the matching series, ascending.
-    fn label_names(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError>;
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<String>, SelectError>;
 
     /// The values of a label over the matching series, ascending.
     fn label_values(
