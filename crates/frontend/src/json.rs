@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use pharos_model::{Histogram, Labels};
-use pharos_promql::eval::{MatrixSeries, SampleValue, Value, VectorSample};
+use pharos_promql::{MatrixSeries, SampleValue, Value, VectorSample};
 
 /// Appends a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod logging;
 pub mod metrics;
 pub mod reload;
+pub mod server;
 pub mod tool;
 
 mod text;

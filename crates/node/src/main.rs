@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use pharos_node::cli::{CheckCommand, Cli, Command, ToolCommand, WalCommand};
 use pharos_node::tool;
 
+/// Returns memory faster and fragments less than the system's under many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse_from_args(std::env::args_os()) {
         Ok(cli) => cli,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use pharos_block::{BlockError, BlockMeta};
 use pharos_meta::{BlockEntry, Command, Meta, MetaError};
 use ulid::Ulid;
@@ -42,7 +42,9 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta) -> Result<usize, Re
                 commit(meta, &block)?;
                 rebuilt += 1;
             }
-            Err(error @ BlockError::Store(_)) => tracing::warn!(%folder, %error, "block could not be read, it is left out"),
+            Err(error @ BlockError::Store(_)) => {
+                tracing::warn!(%folder, %error, "block could not be read, it is left out")
+            }
             Err(error) => tracing::error!(%folder, %error, "damaged block left out of the catalogue"),
         }
     }

@@ -7,6 +7,7 @@ mod federate;
 mod lifecycle;
 mod metadata;
 mod query;
+mod read;
 mod respond;
 mod series;
 mod status;
@@ -43,6 +44,7 @@ pub fn router(frontend: Arc<Frontend>) -> Router {
         .route("/status/buildinfo", get(status::build_info))
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::wal_replay))
+        .route("/read", post(read::read))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::{Budget, TenantId};
+use pharos_promql::Value;
 use pharos_promql::engine::{QueryOptions, QueryOutput};
-use pharos_promql::eval::Value;
 use pharos_promql::parser::{self, ast::Expr};
 
 use super::{ast_json, respond};

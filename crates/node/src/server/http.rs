@@ -1,0 +1,119 @@
+//! Listeners: connections are accepted within a limit, served by the router once the node is up, and closed in order.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+/// Longest wait for requests under way when the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The router, absent while the node starts.
+pub(super) type SharedRouter = Arc<ArcSwapOption<Router>>;
+
+/// What listeners need to know.
+#[derive(Clone)]
+pub(super) struct HttpConfig {
+    /// Most connections over all listeners.
+    pub(super) max_connections: usize,
+    /// Longest time that a client may take to send the head of a request.
+    pub(super) read_timeout: Duration,
+}
+
+/// Binds an address; the error names it.
+pub(super) async fn bind(address: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|e| format!("listening on {address}: {e}"))
+}
+
+/// Serves all listeners until `shutdown` becomes true, then waits for requests under way.
+pub(super) async fn serve(
+    listeners: Vec<TcpListener>,
+    router: SharedRouter,
+    config: HttpConfig,
+    shutdown: watch::Receiver<bool>,
+) {
+    let permits = Arc::new(Semaphore::new(config.max_connections));
+    let loops = listeners.into_iter().map(|listener| {
+        tokio::spawn(accept(listener, router.clone(), permits.clone(), config.clone(), shutdown.clone()))
+    });
+    for served in loops.collect::<Vec<_>>() {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "a listener ended unexpectedly");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: SharedRouter,
+    permits: Arc<Semaphore>,
+    config: HttpConfig,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.read_timeout);
+    builder.http2().timer(TokioTimer::new());
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        let (stream, peer): (_, SocketAddr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, usually: accepting again at once would spin.
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Answers are small and clients wait for them.
+        let _best_effort = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let router = router.load_full();
+            async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
+        });
+        let connection =
+            graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "connection ended with an error");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way when the server stopped");
+    }
+}
+
+async fn respond(router: Option<Arc<Router>>, request: Request<Body>) -> Response {
+    match router {
+        Some(router) => match Router::clone(&router).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None if request.uri().path().ends_with("/-/healthy") => "Pharos is Healthy.\n".into_response(),
+        None => {
+            let retry = [(header::RETRY_AFTER, "1")];
+            (StatusCode::SERVICE_UNAVAILABLE, retry, "Service Unavailable: the write-ahead log is being replayed\n")
+                .into_response()
+        }
+    }
+}

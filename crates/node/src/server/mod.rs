@@ -1,0 +1,144 @@
+//! The server: opens what is on disk, wires the roles, serves until it is told to stop.
+//!
+//! Start: flags and configuration are checked, listeners are bound (and answer 503), the log is replayed, roles are
+//! created and started, the router is put in place. Stop: scraping ends, requests under way are answered, shipping ends,
+//! the log is closed. Nothing needs flushing: the log has it.
+
+mod http;
+mod roles;
+mod services;
+mod snapshot;
+mod storage;
+mod targets;
+mod web;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pharos_model::{Clock, SystemClock};
+use prometheus::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::ServerArgs;
+use crate::logging;
+use crate::metrics::register_process_metrics;
+use crate::reload::{ConfigHandle, ConfigSource};
+use services::NodeServices;
+use storage::Folders;
+
+/// Runs the server until SIGINT, SIGTERM or `/-/quit`. The error says why it could not start.
+pub fn run(args: ServerArgs) -> Result<(), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let log = logging::init(args.log.level, args.log.format, clock.clone()).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pharos")
+        .build()
+        .map_err(|e| format!("starting threads: {e}"))?;
+    let outcome = runtime.block_on(serve(args, clock, log));
+    // What still runs on blocking threads is a query whose client waits no longer.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle) -> Result<(), String> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = "all", "starting pharos");
+    args.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let registry = Registry::new();
+    register_process_metrics(&registry).map_err(|e| e.to_string())?;
+    let config = load_config(&args, &clock, &registry, &log)?;
+    let (stop, stopped) = watch::channel(false);
+
+    let mut listeners = Vec::new();
+    for address in &args.web.listen_address {
+        let listener = http::bind(&address.to_string()).await?;
+        tracing::info!(%address, "listening");
+        listeners.push(listener);
+    }
+    let router: http::SharedRouter = Arc::new(ArcSwapOption::empty());
+    let http_config =
+        http::HttpConfig { max_connections: args.web.max_connections as usize, read_timeout: args.web.read_timeout };
+    let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config, stopped.clone()));
+
+    let folders = Folders::new(&args.storage.path)?;
+    let started =
+        roles::start(roles::Parts { args: &args, config, clock, registry, log, folders, stop: stop.clone(), stopped });
+    tokio::pin!(started);
+    let mut signals = Signals::new()?;
+    let roles = tokio::select! {
+        roles = &mut started => roles?,
+        () = signals.stop() => return Err("stopped by a signal while starting".into()),
+    };
+    router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
+    tracing::info!("server is ready to receive web requests");
+
+    wait_for_stop(&mut signals, &roles.services, stop.subscribe()).await;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    roles.finish().await;
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the HTTP server ended unexpectedly");
+    }
+    tracing::info!("see you next time");
+    Ok(())
+}
+
+fn load_config(
+    args: &ServerArgs,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    log: &logging::LogHandle,
+) -> Result<Arc<ConfigHandle>, String> {
+    let source = match &args.config_file {
+        Some(file) => ConfigSource::File(file.clone()),
+        None => ConfigSource::Builtin { port: args.web.listen_address.first().map_or(9090, |a| a.port) },
+    };
+    let handle = ConfigHandle::load(source, clock.clone(), registry).map_err(|e| e.to_string())?;
+    let loaded = handle.current();
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if let Some(level) = loaded.config.runtime.log_level {
+        log.set_level(level);
+    }
+    Ok(Arc::new(handle))
+}
+
+/// The signals that the server listens to.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|e| format!("listening to signals: {e}"));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn wait_for_stop(signals: &mut Signals, services: &Arc<NodeServices>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => return,
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = signals.hangup.recv() => {
+                let services = services.clone();
+                // The outcome is in the log and in the metrics.
+                let _logged = tokio::task::spawn_blocking(move || services.reload_now()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Creates the roles, hands them to each other and starts them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use pharos_agent::receive::{ReceiveConfig, Receiver};
+use pharos_agent::{Agent, AgentConfig};
+use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
+use pharos_compactor::{Compactor, CompactorConfig};
+use pharos_frontend::{Fanout, Frontend, FrontendConfig};
+use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_meta::Meta;
+use pharos_model::Clock;
+use pharos_promql::engine::{Engine, EngineOptions};
+use pharos_rpc::{Ingest, SeriesSource};
+use pharos_store::{Store, StoreConfig};
+use prometheus::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::services::{NodeServices, retention_text};
+use super::snapshot::Snapshots;
+use super::storage::{self, Folders};
+use crate::cli::ServerArgs;
+use crate::config::Loaded;
+use crate::logging::LogHandle;
+use crate::reload::ConfigHandle;
+
+/// How long samples are kept in the local folder when nothing else is said, as in Prometheus.
+const LOCAL_RETENTION: Duration = Duration::from_secs(15 * 86_400);
+
+/// What the roles are made of.
+pub(super) struct Parts<'a> {
+    pub(super) args: &'a ServerArgs,
+    pub(super) config: Arc<ConfigHandle>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Registry,
+    pub(super) log: LogHandle,
+    pub(super) folders: Folders,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// The running roles.
+pub(super) struct Roles {
+    pub(super) frontend: Arc<Frontend>,
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) services: Arc<NodeServices>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Roles {
+    /// Waits until every role has ended.
+    pub(super) async fn finish(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a role ended unexpectedly");
+            }
+        }
+    }
+}
+
+/// Opens the storage, then creates and starts every role.
+pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
+    let (args, registry, clock) = (parts.args, &parts.registry, &parts.clock);
+    let loaded = parts.config.current();
+    let objects = object_store(&parts, &loaded)?;
+    let meta = storage::open_meta(parts.folders.meta(), &*objects).await?;
+    let ingester = ingester(&parts, &loaded, meta.clone(), objects.clone()).await?;
+    let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
+        .map_err(text)?;
+    let receiver =
+        Receiver::new(receive_config(args, &loaded), ingester.clone(), clock.clone(), registry).map_err(text)?;
+    receiver.set_otlp(loaded.otlp.clone());
+    let ingest: Arc<dyn Ingest> = ingester.clone();
+    let agent = Agent::create(
+        AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() },
+        ingest,
+        clock.clone(),
+        registry,
+    )
+    .map_err(text)?;
+    let retention = retention(args, &loaded);
+    let compactor_config = CompactorConfig { retention, ..CompactorConfig::default() };
+    let compactor =
+        Compactor::create(compactor_config, meta.clone(), objects.clone(), clock.clone(), registry).map_err(text)?;
+    let snapshots = Snapshots {
+        folder: parts.folders.snapshots(),
+        ingester: ingester.clone(),
+        meta,
+        objects,
+        clock: clock.clone(),
+        runtime: Handle::current(),
+    };
+    let services = Arc::new(NodeServices {
+        config: parts.config.clone(),
+        flags: args.flags().clone(),
+        ingester: ingester.clone(),
+        agent: agent.clone(),
+        receiver: receiver.clone(),
+        snapshots,
+        registry: registry.clone(),
+        clock: clock.clone(),
+        log: parts.log.clone(),
+        stop: parts.stop.clone(),
+        started_ms: clock.now_ms(),
+        retention: retention_text(retention),
+    });
+    let sources: Vec<Arc<dyn SeriesSource>> = vec![ingester.clone(), store];
+    let frontend = Frontend::create(
+        frontend_config(args, &loaded),
+        engine(args, &loaded, clock),
+        Fanout::new(sources),
+        services.clone(),
+        clock.clone(),
+        registry,
+    )
+    .map_err(text)?;
+    let tasks = vec![
+        tokio::spawn(agent.run(parts.stopped.clone())),
+        tokio::spawn(ingester.run(parts.stopped.clone())),
+        tokio::spawn(compactor.run(parts.stopped.clone())),
+    ];
+    Ok(Roles { frontend, receiver, services, tasks })
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn object_store(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<dyn ObjectStore>, String> {
+    let local = || ObjectStoreConfig::filesystem(parts.folders.bucket());
+    let config = loaded.config.object_store.clone().unwrap_or_else(local);
+    config.build(StoreMetrics::new(&parts.registry).map_err(text)?).map_err(text)
+}
+
+async fn ingester(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    meta: Arc<Meta>,
+    objects: Arc<dyn ObjectStore>,
+) -> Result<Arc<Ingester>, String> {
+    let window_ms = parts.args.storage.min_block_duration.as_millis() as i64;
+    let head_config = storage::head_config(parts.folders.wal(), window_ms, &loaded.config.limits);
+    let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
+    let head = tokio::task::spawn_blocking(move || storage::open_head(head_config, clock, &registry))
+        .await
+        .map_err(text)??;
+    let config = IngesterConfig::new(parts.folders.identity(&*parts.clock)?, window_ms);
+    Ingester::create(config, Arc::new(head), meta, objects, parts.clock.clone(), &parts.registry).map_err(text)
+}
+
+fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {
+    let limits = &loaded.config.limits;
+    ReceiveConfig {
+        remote_write: args.web.enable_remote_write_receiver,
+        otlp: args.web.enable_otlp_receiver,
+        max_body_bytes: limits.max_request_size.0 as usize,
+        max_decompressed_bytes: limits.max_decompressed_request_size.0 as usize,
+        max_inflight_bytes: limits.max_inflight_requests_size.0 as usize,
+        ..ReceiveConfig::default()
+    }
+}
+
+fn frontend_config(args: &ServerArgs, loaded: &Loaded) -> FrontendConfig {
+    let external = &loaded.config.global.external_labels;
+    FrontendConfig {
+        timeout: args.query.timeout,
+        max_memory_bytes: loaded.config.limits.max_query_memory.0,
+        max_concurrency: args.query.max_concurrency as usize,
+        lookback_delta_ms: args.query.lookback_delta.as_millis() as i64,
+        enable_lifecycle: args.web.enable_lifecycle,
+        enable_admin_api: args.web.enable_admin_api,
+        external_labels: external.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        remote_read_sample_limit: args.storage.read_sample_limit as usize,
+    }
+}
+
+fn engine(args: &ServerArgs, loaded: &Loaded, clock: &Arc<dyn Clock>) -> Engine {
+    Engine::new(EngineOptions {
+        lookback_delta_ms: args.query.lookback_delta.as_millis() as i64,
+        max_samples: args.query.max_samples as usize,
+        default_subquery_step_ms: loaded.config.global.evaluation_interval.as_millis() as i64,
+        timeout: args.query.timeout,
+        max_memory_bytes: loaded.config.limits.max_query_memory.0,
+        threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
+        clock: clock.clone(),
+        ..EngineOptions::default()
+    })
+}
+
+/// The retention in force: the configuration goes before the flag; without both, the local folder keeps 15 days and a
+/// bucket keeps everything.
+fn retention(args: &ServerArgs, loaded: &Loaded) -> Option<Duration> {
+    let configured = loaded.config.storage.tsdb.retention.time.map(|time| time.as_duration());
+    let default = || if loaded.config.object_store.is_none() { LOCAL_RETENTION } else { Duration::ZERO };
+    let retention = configured.or(args.storage.retention_time).unwrap_or_else(default);
+    (retention > Duration::ZERO).then_some(retention)
+}

@@ -1,0 +1,108 @@
+//! Opens what lives on disk: identity, head, catalogue, object store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use pharos_head::fs::RealFs;
+use pharos_head::{Head, HeadConfig, ReplayProgress, TenantLimits};
+use pharos_meta::Meta;
+use pharos_model::Clock;
+use prometheus::Registry;
+use ulid::Ulid;
+
+use crate::config::LimitsConfig;
+
+/// The folders below `--storage.path`.
+pub(super) struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    pub(super) fn new(root: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(root).map_err(|e| format!("data folder {}: {e}", root.display()))?;
+        let root = root.canonicalize().map_err(|e| format!("data folder {}: {e}", root.display()))?;
+        Ok(Folders { root })
+    }
+
+    pub(super) fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(super) fn meta(&self) -> PathBuf {
+        self.root.join("meta")
+    }
+
+    pub(super) fn bucket(&self) -> PathBuf {
+        self.root.join("bucket")
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// Who this node is: made at the first start, kept for ever.
+    pub(super) fn identity(&self, clock: &dyn Clock) -> Result<String, String> {
+        let file = self.root.join("node-id");
+        let failed = |e: std::io::Error| format!("{}: {e}", file.display());
+        match std::fs::read_to_string(&file) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let random = u128::from(clock.monotonic().as_nanos() as u64) << 32 | u128::from(std::process::id());
+        let identity = Ulid::from_parts(clock.now_ms().max(0) as u64, random).to_string();
+        let temporary = self.root.join("node-id.new");
+        std::fs::write(&temporary, &identity).map_err(failed)?;
+        std::fs::rename(&temporary, &file).map_err(failed)?;
+        Ok(identity)
+    }
+}
+
+/// Settings of the head from flags and the section `limits`.
+pub(super) fn head_config(dir: PathBuf, window_ms: i64, limits: &LimitsConfig) -> HeadConfig {
+    let defaults = &limits.defaults;
+    HeadConfig {
+        window_ms,
+        out_of_order_window_ms: defaults.out_of_order_time_window.as_millis() as i64,
+        max_future_ms: limits.max_future_time.as_millis() as i64,
+        max_memory_bytes: limits.max_head_memory.0,
+        limits: TenantLimits {
+            max_series: defaults.max_series as usize,
+            max_labels: defaults.max_labels as usize,
+            max_label_name_length: defaults.max_label_name_length as usize,
+            max_label_value_length: defaults.max_label_value_length as usize,
+        },
+        max_exemplars: defaults.max_exemplars as usize,
+        ..HeadConfig::new(dir)
+    }
+}
+
+/// Replays the log, telling how far it is. Blocks.
+pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Head, String> {
+    let mut last_percent = 0;
+    let mut progress = |p: ReplayProgress| {
+        let percent = p.bytes * 100 / p.total_bytes.max(1);
+        if percent >= last_percent + 10 {
+            last_percent = percent;
+            tracing::info!(percent, segments = p.segments, of = p.total_segments, "replaying the write-ahead log");
+        }
+    };
+    Head::open(config, clock, Arc::new(RealFs), registry, &mut progress).map_err(|e| e.to_string())
+}
+
+/// Opens the catalogue; when it is new and the bucket has blocks, rebuilds it from them.
+pub(super) async fn open_meta(folder: PathBuf, objects: &dyn ObjectStore) -> Result<Arc<Meta>, String> {
+    let is_new = !folder.join("meta.redb").exists();
+    let meta = Arc::new(Meta::open(&folder).map_err(|e| e.to_string())?);
+    if is_new {
+        let rebuilt = pharos_store::rebuild::rebuild(objects, &meta)
+            .await
+            .map_err(|e| format!("rebuilding the catalogue: {e}"))?;
+        if rebuilt > 0 {
+            tracing::warn!(blocks = rebuilt, "there was no catalogue: it was rebuilt from the blocks in the bucket");
+        }
+    }
+    Ok(meta)
+}
