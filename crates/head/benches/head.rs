@@ -2,7 +2,11 @@
 //!
 //! `cargo bench -p pharos-head` prints the usual table; figures that are no times are printed before it.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends at its first failure and prints figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark ends at its first failure and prints figures"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
