@@ -162,7 +162,7 @@ proptest! {
     fn ranges_are_made_of_instants(
         query in prop::sample::select(vec![
             "m_total", "rate(m_total[3m])", "sum by (group) (m_total)", "topk(3, m_total)", "m_total offset 2m",
-            "m_total / on (i) m_total", "m_total > 20 or m_total < 5", "max_over_time(m_total[4m])", "time()",
+            "m_total * on (i) m_total", "m_total > 20 or m_total < 5", "max_over_time(m_total[4m])", "time()",
             "quantile_over_time(0.3, m_total[7m])", "sum_over_time(rate(m_total[2m])[5m:30s])", "absent(m_total > 1e9)",
         ]),
         start in -5i64..40, step in 1i64..7,

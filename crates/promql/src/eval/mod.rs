@@ -79,6 +79,15 @@ impl<'s, 'q> Eval<'s, 'q> {
         self.notes.take()
     }
 
+    /// Does `work` ahead of its turn: its annotations are returned, to be added when it would have been done. Of equal
+    /// annotations the last one's place is shown, so their order matters.
+    pub(crate) fn ahead<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Annotations)> {
+        let before = self.take_notes();
+        let result = work();
+        let notes = self.notes.replace(before);
+        Ok((result?, notes))
+    }
+
     /// The part of a selection to work on, when it is divided.
     pub(crate) fn part(&self) -> Option<&Part> {
         self.part.as_ref()

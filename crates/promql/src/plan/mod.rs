@@ -32,3 +32,7 @@ pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
     let node = build::resolve(expr, times)?;
     Ok(invariant::mark(stats::mark(fold::fold(node))))
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -21,8 +21,14 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
     let swapped = binary.matching.card == Cardinality::OneToMany;
     let (one, many) = if swapped { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
     let filled = binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some();
-    let one = ev.collect(one, grid)?;
+    let (one, one_notes) = ev.ahead(|| ev.collect(one, grid))?;
+    if swapped {
+        ev.note(|n| n.absorb(one_notes.clone()));
+    }
     if one.rows.is_empty() && !filled {
+        // Nothing can match, but what the other side has to say is said.
+        ev.vector(many, grid, &mut |_| Ok(()))?;
+        ev.note(|n| n.absorb(one_notes));
         return Ok(());
     }
     let mut join = Join::new(binary, &one.rows, swapped, grid);
@@ -31,6 +37,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
         many_steps.unite(&row.occupied());
         join.probe(row, sink)
     })?;
+    if !swapped {
+        ev.note(|n| n.absorb(one_notes));
+    }
     join.check_duplicates(&many_steps, filled)?;
     join.fill_many(sink)?;
     join.outcomes.note(ev, binary);

@@ -39,7 +39,10 @@ fn changes_metric(op: BinaryOp) -> bool {
 fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let scalar_left = binary.lhs.is_scalar();
     let (scalar, vector) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
-    let scalar = ev.scalar(scalar, grid)?;
+    let (scalar, notes) = ev.ahead(|| ev.scalar(scalar, grid))?;
+    if scalar_left {
+        ev.note(|n| n.absorb(notes.clone()));
+    }
     let mut outcomes = Outcomes::default();
     ev.vector(vector, grid, &mut |row| {
         let hists = std::mem::take(&mut row.hists);
@@ -57,6 +60,9 @@ fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -
         row.drop_name |= changes_metric(binary.op) || binary.return_bool;
         if row.is_empty() { Ok(()) } else { sink(row) }
     })?;
+    if !scalar_left {
+        ev.note(|n| n.absorb(notes));
+    }
     outcomes.note(ev, binary);
     Ok(())
 }
@@ -77,11 +83,7 @@ fn floats_with_scalar(binary: &Binary, scalar_left: bool, scalar: &[f64], outcom
             }
         }
     } else if changes_metric(binary.op) {
-        if scalar_left {
-            element::arithmetic(binary.op, &mut row.values, scalar, true);
-        } else {
-            element::arithmetic(binary.op, &mut row.values, scalar, false);
-        }
+        element::arithmetic(binary.op, &mut row.values, scalar, scalar_left);
     } else {
         outcomes.incompatible("float", "float");
         row.present.reset(row.values.len());

@@ -49,18 +49,22 @@ impl Presence {
 
 /// `lhs and rhs`
 pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let mut right = Presence::of(ev, binary, &binary.rhs, grid)?;
+    let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
     ev.vector(&binary.lhs, grid, &mut |row| {
         let Some(steps) = right.find(row) else { return Ok(()) };
         row.mask(steps);
         if row.is_empty() { Ok(()) } else { sink(row) }
-    })
+    })?;
+    ev.note(|n| n.absorb(notes));
+    Ok(())
 }
 
 /// `lhs unless rhs`
 pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let mut right = Presence::of(ev, binary, &binary.rhs, grid)?;
-    ev.vector(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))
+    let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
+    ev.vector(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))?;
+    ev.note(|n| n.absorb(notes));
+    Ok(())
 }
 
 /// `lhs or rhs`
