@@ -45,6 +45,7 @@ fn main() {
     let hosts = std::env::var("HOSTS").ok().and_then(|hosts| hosts.parse().ok()).unwrap_or(200);
     for load in [Load::Typical, Load::Noisy] {
         report(hosts, load);
+        speed(20, load);
     }
     divan::main();
 }
@@ -109,6 +110,39 @@ fn report(hosts: u64, load: Load) {
     }
 }
 
+/// CPU time of this thread, seconds: what counts on a machine that is shared. Zero where there is no `/proc`.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
+/// Samples a second of CPU time, the best of some rounds.
+fn speed(hosts: u64, load: Load) {
+    let series = fleet::fleet(hosts, load);
+    let samples: usize = series.iter().map(|one| one.t.len()).sum();
+    let (runtime, selection, _) = prepared(load);
+    let best = |what: &str, run: &mut dyn FnMut()| {
+        let took = (0..7).map(|_| {
+            let start = cpu_seconds();
+            run();
+            cpu_seconds() - start
+        });
+        let took = took.fold(f64::INFINITY, f64::min);
+        println!("  {what}: {:.0} M samples a CPU second", samples as f64 / took / 1e6);
+    };
+    best("encode", &mut || {
+        divan::black_box(write(&series));
+    });
+    best("decode", &mut || {
+        walk(&runtime, &selection, |batch| {
+            divan::black_box(batch.v.len());
+        });
+    });
+    best("decode and rate", &mut || {
+        divan::black_box(rates(&runtime, &selection));
+    });
+}
+
 #[divan::bench(args = [Load::Typical, Load::Noisy], sample_count = 5, sample_size = 1)]
 fn encode(bencher: divan::Bencher<'_, '_>, load: Load) {
     let series = fleet::fleet(20, load);
@@ -160,38 +194,40 @@ fn decode_and_sum(bencher: divan::Bencher<'_, '_>, load: Load) {
     });
 }
 
-/// The increase over five minutes at every minute, with counter resets, as `rate` has it.
 #[divan::bench(args = [Load::Typical, Load::Noisy], sample_count = 10, sample_size = 1)]
 fn decode_and_rate(bencher: divan::Bencher<'_, '_>, load: Load) {
     let (runtime, selection, samples) = prepared(load);
-    bencher.counter(ItemsCount::new(samples)).bench_local(|| {
-        let mut total = 0.0;
-        let mut increases: Vec<f64> = Vec::new();
-        walk(&runtime, &selection, |batch| {
-            for at in 0..batch.len() {
-                let view = batch.view(at);
-                increases.clear();
-                let mut sum = 0.0;
-                let mut before = view.v.first().copied().unwrap_or(0.0);
-                increases.extend(view.v.iter().map(|v| {
-                    sum += if *v < before { *v } else { v - before };
-                    before = *v;
-                    sum
-                }));
-                let (mut from, mut to) = (0, 0);
-                for end in (300_000..=7_200_000i64).step_by(60_000) {
-                    while to < view.t.len() && view.t[to] <= end {
-                        to += 1;
-                    }
-                    while from < to && view.t[from] <= end - 300_000 {
-                        from += 1;
-                    }
-                    if to > from + 1 {
-                        total += (increases[to - 1] - increases[from]) / (view.t[to - 1] - view.t[from]) as f64;
-                    }
+    bencher.counter(ItemsCount::new(samples)).bench_local(|| rates(&runtime, &selection));
+}
+
+/// The increase over five minutes at every minute, with counter resets, as `rate` has it; summed over all series.
+fn rates(runtime: &Runtime, selection: &BlockSelection) -> f64 {
+    let mut total = 0.0;
+    let mut increases: Vec<f64> = Vec::new();
+    walk(runtime, selection, |batch| {
+        for at in 0..batch.len() {
+            let view = batch.view(at);
+            increases.clear();
+            let mut sum = 0.0;
+            let mut before = view.v.first().copied().unwrap_or(0.0);
+            increases.extend(view.v.iter().map(|v| {
+                sum += if *v < before { *v } else { v - before };
+                before = *v;
+                sum
+            }));
+            let (mut from, mut to) = (0, 0);
+            for end in (300_000..=7_200_000i64).step_by(60_000) {
+                while to < view.t.len() && view.t[to] <= end {
+                    to += 1;
+                }
+                while from < to && view.t[from] <= end - 300_000 {
+                    from += 1;
+                }
+                if to > from + 1 {
+                    total += (increases[to - 1] - increases[from]) / (view.t[to - 1] - view.t[from]) as f64;
                 }
             }
-        });
-        total
+        }
     });
+    total
 }
