@@ -161,12 +161,7 @@ impl Format {
     }
 
     /// Reads a body into a sink. `histograms` says what becomes of native histograms (protobuf only).
-    pub fn parse(
-        self,
-        body: &[u8],
-        histograms: HistogramOptions,
-        sink: &mut impl Sink,
-    ) -> Result<(), ExpositionError> {
+    pub fn parse(self, body: &[u8], histograms: HistogramOptions, sink: &mut impl Sink) -> Result<(), ExpositionError> {
         match self {
             Format::Text => parse_text(body, sink),
             Format::OpenMetrics => parse_openmetrics(body, sink),
@@ -189,8 +184,7 @@ pub struct HistogramOptions {
 
 /// Checks that a body is text: UTF-8 without NUL.
 fn checked_text(body: &[u8]) -> Result<&str, ExpositionError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|e| ExpositionError::at(body, e.valid_up_to(), "invalid UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|e| ExpositionError::at(body, e.valid_up_to(), "invalid UTF-8"))?;
     match memchr::memchr(0, body) {
         Some(offset) => Err(ExpositionError::at(body, offset, "unexpected NUL byte")),
         None => Ok(text),

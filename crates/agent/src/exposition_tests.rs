@@ -1,8 +1,8 @@
 use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Labels, METRIC_NAME};
 use pharos_rpc::client;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::collect::Collect;
 use super::*;

@@ -1,1 +1,15 @@
 //! Stateless intake: discovers and scrapes targets, receives remote write and OTLP, hands samples on.
+
+mod agent;
+pub mod config;
+mod discovery;
+pub mod exposition;
+mod http;
+pub mod receive;
+pub mod relabel;
+mod scrape;
+mod targets;
+
+pub use agent::{Agent, AgentConfig, AgentError};
+pub use scrape::pool::PoolStatus;
+pub use targets::{Health, Target, TargetStatus};

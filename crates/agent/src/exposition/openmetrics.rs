@@ -96,8 +96,7 @@ impl OpenMetricsParser<'_> {
             self.created(&series, v, sink);
             return Ok(next);
         }
-        let source =
-            SeriesText { text: &self.text[series.clone()], dialect: Dialect::OpenMetrics, kind: self.kind };
+        let source = SeriesText { text: &self.text[series.clone()], dialect: Dialect::OpenMetrics, kind: self.kind };
         let key = SeriesKey { key: source.text.as_bytes(), is_expected, labels: &source };
         let info = SampleInfo { t, st: 0, exemplars: exemplar.as_slice() };
         let slot = sink.float(key, v, info).map_err(|e| (at, e.reason))?;
@@ -111,9 +110,9 @@ impl OpenMetricsParser<'_> {
     fn token(&self, at: usize, expected: &str) -> Result<usize, Mistake> {
         let bytes = self.text.as_bytes();
         let start = at + 1;
-        let length = bytes.get(start..).map_or(0, |rest| {
-            rest.iter().position(|b| matches!(b, b' ' | b'\n')).unwrap_or(rest.len())
-        });
+        let length = bytes
+            .get(start..)
+            .map_or(0, |rest| rest.iter().position(|b| matches!(b, b' ' | b'\n')).unwrap_or(rest.len()));
         if bytes.get(at) != Some(&b' ') || length == 0 {
             return Err((at, expected.into()));
         }

@@ -10,9 +10,7 @@ use pharos_rpc::client;
 use prost::Message;
 
 use super::float::{excerpt, format_bound};
-use super::{
-    ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink,
-};
+use super::{ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink};
 
 const KEY_PREFIX: u8 = 0xff;
 

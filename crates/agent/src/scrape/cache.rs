@@ -1,0 +1,241 @@
+//! What is known of the series of one target: how a line of its body maps to prepared labels, and which series were
+//! there in the last scrape, so that those that vanish get a stale marker.
+//!
+//! In a steady state a scrape costs one comparison of bytes for each series: lines come in the order of the scrape
+//! before, so the cache says which one it expects ([`SeriesCache::expected`]). Lookups by hash are for the others.
+
+use hashbrown::HashTable;
+use pharos_model::SeriesHash;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A number of an entry.
+pub(crate) type EntryId = u32;
+
+/// What a line of a target stands for.
+pub(crate) struct Entry {
+    key: Box<[u8]>,
+    /// Canonical labels as they are stored; empty when relabelling drops the series.
+    pub(crate) canonical: Box<[u8]>,
+    /// Their hash.
+    pub(crate) hash: SeriesHash,
+    /// Whether its last sample was a native histogram.
+    pub(crate) is_histogram: bool,
+    /// Last scrape in which the line was seen.
+    seen: u64,
+    /// Last scrape after which the series has to be marked stale when it vanishes.
+    tracked: u64,
+    position: u32,
+}
+
+impl Entry {
+    /// Whether relabelling drops the series.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.canonical.is_empty()
+    }
+}
+
+/// A series that has to be marked stale.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TrackedSeries {
+    pub(crate) canonical: Box<[u8]>,
+    pub(crate) hash: SeriesHash,
+    pub(crate) is_histogram: bool,
+}
+
+/// The cache of one target.
+#[derive(Default)]
+pub(crate) struct SeriesCache {
+    entries: Vec<Option<Entry>>,
+    free: Vec<EntryId>,
+    index: HashTable<EntryId>,
+    /// Lines of the last good scrape, in their order.
+    order: Vec<EntryId>,
+    next_order: Vec<EntryId>,
+    /// Where in `order` the next line is expected.
+    position: usize,
+    /// Series that the last good scrape tracks.
+    tracked: Vec<EntryId>,
+    next_tracked: Vec<EntryId>,
+    /// How many of `tracked` were seen again.
+    retained: usize,
+    /// Entries that the running scrape made.
+    created: Vec<EntryId>,
+    /// Series that a predecessor of this target tracked.
+    inherited: Vec<TrackedSeries>,
+    scrape: u64,
+}
+
+impl SeriesCache {
+    /// Begins a scrape.
+    pub(crate) fn begin(&mut self) {
+        self.scrape += 1;
+        self.position = 0;
+        self.retained = 0;
+        self.next_order.clear();
+        self.next_tracked.clear();
+        self.created.clear();
+    }
+
+    /// The key of the line that is expected next.
+    pub(crate) fn expected(&self) -> &[u8] {
+        self.expected_id().and_then(|id| self.get(id)).map_or(b"", |entry| &entry.key)
+    }
+
+    /// The entry of the line that is expected next.
+    pub(crate) fn expected_id(&self) -> Option<EntryId> {
+        self.order.get(self.position).copied()
+    }
+
+    /// The entry of a line.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<EntryId> {
+        let is_key = |id: &EntryId| self.get(*id).is_some_and(|entry| &*entry.key == key);
+        self.index.find(xxh3_64(key), is_key).copied()
+    }
+
+    pub(crate) fn get(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(id as usize)?.as_ref()
+    }
+
+    /// Remembers a line; empty labels say that its series is dropped.
+    pub(crate) fn insert(&mut self, key: &[u8], canonical: &[u8], hash: SeriesHash) -> EntryId {
+        let entry = Entry {
+            key: key.into(),
+            canonical: canonical.into(),
+            hash,
+            is_histogram: false,
+            seen: 0,
+            tracked: 0,
+            position: 0,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = Some(entry);
+                id
+            }
+            None => {
+                self.entries.push(Some(entry));
+                (self.entries.len() - 1) as EntryId
+            }
+        };
+        let entries = &self.entries;
+        let rehash = |id: &EntryId| entries[*id as usize].as_ref().map_or(0, |entry| xxh3_64(&entry.key));
+        self.index.insert_unique(xxh3_64(key), id, rehash);
+        self.created.push(id);
+        id
+    }
+
+    /// Says that a line was seen; true when it was seen before in this scrape.
+    pub(crate) fn see(&mut self, id: EntryId) -> bool {
+        let Some(entry) = self.entries[id as usize].as_mut() else { return false };
+        // The line after this one comes next, be it that the target changed its order.
+        let was_at = if self.order.get(self.position) == Some(&id) { self.position } else { entry.position as usize };
+        self.position = was_at + 1;
+        if entry.seen == self.scrape {
+            return true;
+        }
+        entry.seen = self.scrape;
+        entry.position = self.next_order.len() as u32;
+        self.next_order.push(id);
+        false
+    }
+
+    /// Says that a series has to be marked stale when it vanishes.
+    pub(crate) fn track(&mut self, id: EntryId, is_histogram: bool) {
+        let scrape = self.scrape;
+        let Some(entry) = self.entries[id as usize].as_mut() else { return };
+        entry.is_histogram = is_histogram;
+        if entry.tracked == scrape {
+            return;
+        }
+        // Only what the last good scrape tracked has a mark; everything else has 0.
+        self.retained += usize::from(entry.tracked != 0);
+        entry.tracked = scrape;
+        self.next_tracked.push(id);
+    }
+
+    /// Ends a good scrape: hands out the series that vanished and forgets lines that were not seen.
+    pub(crate) fn commit(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
+        let vanished = self.retained != self.tracked.len();
+        if vanished || !self.inherited.is_empty() {
+            let present: std::collections::HashSet<SeriesHash> =
+                self.next_tracked.iter().filter_map(|id| self.get(*id)).map(|entry| entry.hash).collect();
+            for id in &self.tracked {
+                let Some(entry) = self.entries[*id as usize].as_mut().filter(|e| e.tracked != self.scrape) else {
+                    continue;
+                };
+                entry.tracked = 0;
+                if !present.contains(&entry.hash) {
+                    stale(&entry.canonical, entry.hash, entry.is_histogram);
+                }
+            }
+            for series in self.inherited.drain(..).filter(|series| !present.contains(&series.hash)) {
+                stale(&series.canonical, series.hash, series.is_histogram);
+            }
+        }
+        std::mem::swap(&mut self.order, &mut self.next_order);
+        std::mem::swap(&mut self.tracked, &mut self.next_tracked);
+        if self.index.len() != self.order.len() {
+            self.forget(|entry, scrape| entry.seen != scrape);
+        }
+    }
+
+    /// Ends a scrape that failed: hands out all series of the last good one and forgets the lines that are new.
+    pub(crate) fn fail(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
+        for id in std::mem::take(&mut self.tracked) {
+            if let Some(entry) = self.get(id) {
+                stale(&entry.canonical, entry.hash, entry.is_histogram);
+            }
+        }
+        for series in self.inherited.drain(..) {
+            stale(&series.canonical, series.hash, series.is_histogram);
+        }
+        for entry in self.entries.iter_mut().flatten() {
+            entry.tracked = 0;
+        }
+        let created = std::mem::take(&mut self.created);
+        for id in created {
+            self.remove(id);
+        }
+    }
+
+    fn forget(&mut self, is_forgotten: impl Fn(&Entry, u64) -> bool) {
+        let scrape = self.scrape;
+        for id in 0..self.entries.len() as EntryId {
+            if self.get(id).is_some_and(|entry| is_forgotten(entry, scrape)) {
+                self.remove(id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        let Some(entry) = self.entries[id as usize].take() else { return };
+        if let Ok(found) = self.index.find_entry(xxh3_64(&entry.key), |other| *other == id) {
+            found.remove();
+        }
+        self.free.push(id);
+    }
+
+    /// The series that would be marked stale if the target went away now.
+    pub(crate) fn tracked_series(&self) -> Vec<TrackedSeries> {
+        let own = self.tracked.iter().filter_map(|id| self.get(*id)).map(|entry| TrackedSeries {
+            canonical: entry.canonical.clone(),
+            hash: entry.hash,
+            is_histogram: entry.is_histogram,
+        });
+        own.chain(self.inherited.iter().cloned()).collect()
+    }
+
+    /// Takes over the series of a predecessor: those that the next scrape does not have are marked stale.
+    pub(crate) fn inherit(&mut self, series: Vec<TrackedSeries>) {
+        self.inherited.extend(series);
+    }
+
+    /// How many lines are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

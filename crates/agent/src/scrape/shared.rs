@@ -1,0 +1,120 @@
+//! What all scrape loops of an agent share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pharos_model::{Clock, TenantId, WriteBatch};
+use pharos_rpc::Ingest;
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::ScrapeMetrics;
+use crate::http::{Answer, HttpClient, HttpError};
+
+/// Buffers that are kept for the next scrape.
+const KEPT_BUFFERS: usize = 16;
+/// The largest body buffer that is kept, bytes.
+const KEPT_BODY_BYTES: usize = 8 << 20;
+
+/// Fetches bodies; tests have their own.
+#[async_trait]
+pub(crate) trait Fetch: Send + Sync + 'static {
+    /// Appends at most `limit` bytes of the target's body to `body`.
+    async fn fetch(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        timeout: Duration,
+        limit: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Answer, HttpError>;
+}
+
+#[async_trait]
+impl Fetch for HttpClient {
+    async fn fetch(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        timeout: Duration,
+        limit: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Answer, HttpError> {
+        self.get(url, headers, timeout, limit, body).await
+    }
+}
+
+/// What all scrape loops share.
+pub(crate) struct Shared {
+    pub(crate) ingest: Arc<dyn Ingest>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tenant: TenantId,
+    pub(crate) metrics: ScrapeMetrics,
+    buffers: Mutex<Vec<Buffers>>,
+}
+
+/// Memory of one scrape.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    pub(crate) body: Vec<u8>,
+    pub(crate) batch: WriteBatch,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        ingest: Arc<dyn Ingest>,
+        clock: Arc<dyn Clock>,
+        tenant: TenantId,
+        metrics: ScrapeMetrics,
+    ) -> Arc<Self> {
+        Arc::new(Shared { ingest, clock, tenant, metrics, buffers: Mutex::default() })
+    }
+
+    /// Empty buffers, used ones if there are any.
+    pub(crate) fn take_buffers(&self) -> Buffers {
+        self.buffers.lock().pop().unwrap_or_default()
+    }
+
+    /// Keeps buffers for the next scrape.
+    pub(crate) fn give_back(&self, mut buffers: Buffers) {
+        if buffers.body.capacity() > KEPT_BODY_BYTES {
+            return;
+        }
+        buffers.body.clear();
+        buffers.batch.clear();
+        let mut kept = self.buffers.lock();
+        if kept.len() < KEPT_BUFFERS {
+            kept.push(buffers);
+        }
+    }
+
+    /// Hands a batch on; false when it was refused as a whole. Refusals are counted and logged here.
+    pub(crate) async fn append(&self, url: &str, batch: &WriteBatch) -> bool {
+        match self.ingest.append(&self.tenant, batch).await {
+            Ok(outcome) => {
+                for (reason, rejected) in &outcome.rejected {
+                    self.metrics.rejected.with_label_values(&[reason.as_str()]).inc_by(rejected.count);
+                    let (reason, count) = (reason.as_str(), rejected.count);
+                    tracing::warn!(
+                        target_url = url,
+                        reason,
+                        count,
+                        first = rejected.first,
+                        "scraped samples were rejected"
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                let reason = match &error {
+                    pharos_model::WriteError::Overloaded(_) => "overloaded",
+                    pharos_model::WriteError::Unavailable(_) => "unavailable",
+                };
+                self.metrics.refused.with_label_values(&[reason]).inc();
+                tracing::warn!(target_url = url, %error, "a scrape was refused");
+                false
+            }
+        }
+    }
+}
