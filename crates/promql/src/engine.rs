@@ -205,11 +205,38 @@ impl Engine {
         budget.check()?;
         let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
         let times = PlanContext { start: near(times.start), end: near(times.end), step: near(times.step) };
-        let plan = plan::build(expr, &times)?;
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
-        let shared = eval::Shared::new(querier, budget, &self.options, lookback);
-        eval::run(&shared, &plan, &times, &options.text)
+        let height = plan::height(expr);
+        // What needs more stack than usual runs on one thread that has it.
+        let deep = height > MAX_USUAL_HEIGHT;
+        let threads = if deep { 1 } else { self.options.threads };
+        let limits = EngineOptions { threads, ..self.options.clone() };
+        let work = || {
+            let plan = plan::build(expr, &times)?;
+            let shared = eval::Shared::new(querier, budget, &limits, lookback);
+            eval::run(&shared, &plan, &times, &options.text)
+        };
+        if deep { on_large_stack(height, work) } else { work() }
     }
+}
+
+/// Expressions that are not higher than this are evaluated on the caller's stack.
+const MAX_USUAL_HEIGHT: usize = 60;
+/// Stack for each level of a higher expression, bytes.
+const STACK_OF_LEVEL: usize = 32 << 10;
+
+/// Runs `work` on a thread with enough stack for an expression of this height.
+fn on_large_stack<T: Send>(
+    height: usize,
+    work: impl FnOnce() -> Result<T, QueryError> + Send,
+) -> Result<T, QueryError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("promql-deep".into()).stack_size(height * STACK_OF_LEVEL);
+        let handle = thread
+            .spawn_scoped(scope, work)
+            .map_err(|error| QueryError::Limit(format!("no thread for an expression of height {height}: {error}")))?;
+        handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[cfg(test)]

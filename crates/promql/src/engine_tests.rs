@@ -193,3 +193,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_and_deep_expressions_end_with_a_value_or_an_error() {
+    let store = store(2, 2);
+    let mut values = 0;
+    for n in [190, 990, 20_000] {
+        for query in [
+            format!("m_total{}", " + 1".repeat(n)),
+            format!("1{}", " + time()".repeat(n)),
+            format!("m_total{}", " or m_total".repeat(n)),
+            format!("m_total{}", " ^ m_total".repeat(n)),
+            format!("m_total{}", " - on (i) m_total".repeat(n)),
+            format!("{}m_total{}", "abs(".repeat(n), ")".repeat(n)),
+            format!("{}m_total{}", "sum(".repeat(n), ")".repeat(n)),
+            format!("{}m_total", "-".repeat(n)),
+            format!("m_total{}", "[5m:1m]".repeat(n)),
+            format!("{}m_total{}", "max_over_time(".repeat(n), "[1m:1m])".repeat(n)),
+        ] {
+            let Ok(expr) = parse(&query) else { continue };
+            values += usize::from(Engine::default().instant(&store, &expr, 0, &QueryOptions::default()).is_ok());
+        }
+    }
+    assert!(values >= 10, "{values}");
+}

@@ -4,10 +4,12 @@
 mod build;
 mod duration;
 mod fold;
+mod height;
 mod invariant;
 mod node;
 mod stats;
 
+pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
     Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
