@@ -23,7 +23,7 @@ pub(crate) type Found = Option<Arc<Vec<Labels>>>;
 enum Mechanism {
     Static(Vec<TargetGroup>),
     File(FileSdConfig),
-    Http(HttpSdConfig),
+    Http(Box<HttpSdConfig>),
 }
 
 /// A running mechanism.
@@ -71,7 +71,7 @@ impl Discoveries {
             Mechanism::File(config) => tokio::spawn(file::run(config, clock, metrics, publish)),
             Mechanism::Http(config) => {
                 let client = HttpClient::new(&config.http_client()?)?;
-                tokio::spawn(http_sd::run(config, client, metrics, publish))
+                tokio::spawn(http_sd::run(*config, client, metrics, publish))
             }
         };
         self.running.push(Running { mechanism, found: found.clone(), task });
@@ -88,7 +88,7 @@ impl Discoveries {
 fn mechanisms(config: &ResolvedScrapeConfig) -> Vec<Mechanism> {
     let statics = (!config.static_configs.is_empty()).then(|| Mechanism::Static(config.static_configs.clone()));
     let files = config.file_sd_configs.iter().cloned().map(Mechanism::File);
-    let servers = config.http_sd_configs.iter().cloned().map(Mechanism::Http);
+    let servers = config.http_sd_configs.iter().cloned().map(|config| Mechanism::Http(Box::new(config)));
     statics.into_iter().chain(files).chain(servers).collect()
 }
 

@@ -147,7 +147,7 @@ async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u
     let encoding = header(CONTENT_ENCODING);
     let bounded = Bounded { body, limit };
     let mut decoder = match encoding.as_str() {
-        "gzip" => Decoder::Gzip(MultiGzDecoder::new(bounded)),
+        "gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(bounded))),
         "" | "identity" => Decoder::Plain(bounded),
         other => return Err(HttpError::Failed(format!("unsupported Content-Encoding {other:?}"))),
     };
@@ -180,7 +180,7 @@ impl std::io::Write for Bounded<'_> {
 
 enum Decoder<'a> {
     Plain(Bounded<'a>),
-    Gzip(MultiGzDecoder<Bounded<'a>>),
+    Gzip(Box<MultiGzDecoder<Bounded<'a>>>),
 }
 
 impl Decoder<'_> {
@@ -206,3 +206,7 @@ fn body_error(error: std::io::Error) -> HttpError {
         _ => HttpError::Failed(format!("decompressing the body: {error}")),
     }
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -22,4 +22,4 @@ pub(crate) use shared::Shared;
 
 #[cfg(test)]
 #[path = "scrape_tests.rs"]
-mod tests;
+pub(crate) mod tests;

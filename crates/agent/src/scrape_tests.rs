@@ -46,8 +46,8 @@ impl Clock for TokioClock {
 /// Writes down what it gets as `series value @ms-since-start`.
 #[derive(Default)]
 pub(crate) struct Recorder {
-    pub(crate) batches: Mutex<Vec<Vec<String>>>,
-    pub(crate) metadata: Mutex<Vec<String>>,
+    batches: Mutex<Vec<Vec<String>>>,
+    metadata: Mutex<Vec<String>>,
     refuse: Mutex<Option<WriteError>>,
 }
 

@@ -231,6 +231,7 @@ impl SeriesCache {
     }
 
     /// How many lines are remembered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
