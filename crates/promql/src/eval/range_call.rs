@@ -8,6 +8,7 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 use super::bitmap::Bitmap;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
+use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, regression, selector};
 use crate::engine::QueryError;
@@ -101,7 +102,8 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     windows: PerTimes<Cursor>,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
-    noted: String,
+    /// The metric name that was last found to be, or not to be, that of a counter.
+    judged: Vec<u8>,
 }
 
 /// Evaluates a call.
@@ -154,7 +156,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             counts: Vec::new(),
             windows: PerTimes::default(),
             scratch: Vec::new(),
-            noted: String::new(),
+            judged: Vec::new(),
         })
     }
 
@@ -327,9 +329,15 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Says that a metric does not look like a counter.
     fn note_gauge(&mut self, labels: &Labels, row: &Row) {
-        let name = labels.metric_name();
-        if name.is_empty() || name == self.noted || row.present.is_empty() {
+        let raw_name = raw_metric_name(labels);
+        if raw_name.is_empty() || raw_name == self.judged || row.present.is_empty() {
             return;
+        }
+        let name = labels.metric_name();
+        if !self.ev.shared.type_labels {
+            // Series of one metric follow each other, and only the name matters.
+            self.judged.clear();
+            self.judged.extend_from_slice(raw_name);
         }
         let quoted = pharos_model::labels::GoQuoted(name);
         let text = if self.ev.shared.type_labels {
@@ -348,9 +356,6 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quoted}")
         };
         self.ev.note(|n| n.info(text, self.pos));
-        if !self.ev.shared.type_labels {
-            self.noted = name.to_string();
-        }
     }
 
     /// Warns with a text that ends with the metric's name.

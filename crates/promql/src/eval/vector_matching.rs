@@ -11,9 +11,10 @@ pub(crate) struct RawLabels<'a> {
     rest: &'a [u8],
 }
 
-/// One label: its name, and its name and value as they are encoded.
+/// One label: its name, its value, and both as they are encoded.
 pub(crate) struct RawLabel<'a> {
     pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
     pub(crate) encoded: &'a [u8],
 }
 
@@ -39,11 +40,17 @@ impl<'a> Iterator for RawLabels<'a> {
     #[inline]
     fn next(&mut self) -> Option<RawLabel<'a>> {
         let (name, name_end) = string(self.rest)?;
-        let (_, value_len) = string(&self.rest[name_end..])?;
+        let (value, value_len) = string(&self.rest[name_end..])?;
         let (encoded, rest) = self.rest.split_at(name_end + value_len);
         self.rest = rest;
-        Some(RawLabel { name, encoded })
+        Some(RawLabel { name, value, encoded })
     }
+}
+
+/// The bytes of the metric's name, empty when there is none.
+pub(crate) fn raw_metric_name(labels: &Labels) -> &[u8] {
+    let name = RawLabels::of(labels).find(|label| label.name == METRIC_NAME.as_bytes());
+    name.map_or(&[], |label| label.value)
 }
 
 /// Which labels count: only those named, or all but those named.
