@@ -42,6 +42,17 @@ struct OpenWindow {
     bytes: isize,
 }
 
+/// Timestamps before are too old: the out-of-order window behind the newest sample. While that sample itself is older
+/// than the window, as seen from the clock, history is being loaded; it may come in any order.
+fn oldest_taken(config: &HeadConfig, newest: Option<i64>, now_ms: i64) -> i64 {
+    match newest {
+        Some(newest) if newest >= now_ms.saturating_sub(config.out_of_order_window_ms) => {
+            newest.saturating_sub(config.out_of_order_window_ms)
+        }
+        _ => i64::MIN,
+    }
+}
+
 /// Why a sample is refused.
 type Refusal = (RejectReason, String);
 
@@ -53,7 +64,7 @@ impl<'a> Appender<'a> {
         segment: u32,
         now_ms: i64,
     ) -> Self {
-        let oldest = state.newest.map_or(i64::MIN, |newest| newest.saturating_sub(config.out_of_order_window_ms));
+        let oldest = oldest_taken(config, state.newest, now_ms);
         let latest = if config.max_future_ms > 0 { now_ms.saturating_add(config.max_future_ms) } else { i64::MAX };
         let newest = state.newest.unwrap_or(i64::MIN);
         let window = OpenWindow { ctx: WindowCtx { start: i64::MAX, epoch: 0 }, last: i64::MIN, samples: 0, bytes: 0 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::batch::SeriesColumns;
 use pharos_model::write::HistogramSample;
-use pharos_model::{Labels, Matcher, Sample, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
+use pharos_model::{Histogram, Labels, Matcher, Sample, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
 use smallvec::SmallVec;
 
 use crate::chunk::{ChunkKind, ChunkRef};
@@ -236,6 +236,15 @@ fn keep_only<T: Copy>(column: &mut Vec<T>, from: usize, keep: &std::ops::Range<u
     column.truncate(from + keep.len());
 }
 
+/// Says of a histogram without a counter-reset hint whether it continues the one before in its chunk.
+fn note_reset(h: &mut Arc<Histogram>, before: Option<&Histogram>) {
+    let Some(before) = before.filter(|b| !b.is_stale() && !h.is_stale()) else { return };
+    let hint = h.hint_after(Some(before));
+    if hint != h.counter_reset {
+        Arc::make_mut(h).counter_reset = hint;
+    }
+}
+
 /// Appends histograms; returns where their start timestamps begin, if there are any.
 fn read_histograms(
     chunks: &[(ChunkRef<'_>, TimeRange)],
@@ -243,7 +252,15 @@ fn read_histograms(
     out: &mut SeriesBatch,
 ) -> Option<usize> {
     for (chunk, range) in chunks {
-        chunk.histograms(|s| all.extend(range.contains(s.t).then_some(s)));
+        let mut before: Option<Arc<Histogram>> = None;
+        chunk.histograms(|mut s| {
+            let as_stored = s.h.clone();
+            if range.contains(s.t) {
+                note_reset(&mut s.h, before.as_deref());
+                all.push(s);
+            }
+            before = Some(as_stored);
+        });
     }
     all.sort_by_key(|s| s.t);
     let st_from = out.hst.len();

@@ -3,7 +3,7 @@
 pub mod policy;
 mod ship;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use pharos_model::TenantId;
 use tokio::sync::watch;
 
 use crate::Ingester;
-use policy::{Action, Committed, FlushPolicy};
+use policy::{Action, Committed, FlushPolicy, Waiting};
 pub use ship::FlushError;
 
 /// Longest wait before a failed flush is tried again.
@@ -20,13 +20,14 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// Flushes windows as they end, until `shutdown` becomes true.
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     let mut backoff = Duration::ZERO;
+    let mut waiting = HashMap::new();
     loop {
         let pause = ingester.config.interval + backoff;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        backoff = match round(&ingester).await {
+        backoff = match round(&ingester, &mut waiting).await {
             Ok(()) => Duration::ZERO,
             Err(error) => {
                 ingester.metrics.failures.inc();
@@ -39,12 +40,14 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
 }
 
 /// Does what is due now, oldest window first; ends at the first failure.
-async fn round(ingester: &Arc<Ingester>) -> Result<(), FlushError> {
+async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
     let policy = FlushPolicy::new(ingester.config.window_ms, ingester.config.grace);
     let mut due: Vec<(TenantId, Action)> = Vec::new();
     for tenant in ingester.head.tenants() {
         let windows = ingester.head.windows(&tenant);
-        let actions = policy.decide(ingester.clock.now_ms(), &windows, &committed(ingester, &tenant));
+        let (now, since) = (ingester.clock.now_ms(), waiting_since.entry(tenant.clone()).or_default());
+        policy::note_waiting(since, now, &windows);
+        let actions = policy.decide(now, &windows, &committed(ingester, &tenant), since);
         due.extend(actions.into_iter().map(|action| (tenant.clone(), action)));
     }
     let mut waiting = due.iter().filter(|(_, action)| matches!(action, Action::Flush { .. })).count();

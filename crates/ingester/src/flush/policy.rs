@@ -1,7 +1,7 @@
 //! Decides which windows are flushed and which flushed ones leave memory. Pure: times and facts in, actions out.
 //!
-//! A window is flushed when it has ended and nothing was appended to it for a while, or at the latest half a window after its
-//! end; late samples follow the same rule, counted from the window's last block. Flushed samples leave memory when the
+//! A window is flushed when it has ended and nothing was appended to it for a while, or at the latest when it has waited for
+//! half a window since its end; late samples follow the same rule, counted from the window's last block. Flushed samples leave memory when the
 //! grace period after their block has passed.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,17 @@ use pharos_head::WindowInfo;
 
 /// When the newest block of a window was made, milliseconds since the epoch, by the window's start.
 pub type Committed = BTreeMap<i64, i64>;
+
+/// Since when each window was seen with unflushed samples, milliseconds since the epoch, by the window's start.
+pub type Waiting = BTreeMap<i64, i64>;
+
+/// Notes windows that begin to wait and forgets those that do so no longer.
+pub fn note_waiting(waiting: &mut Waiting, now: i64, windows: &[WindowInfo]) {
+    waiting.retain(|start, _| windows.iter().any(|w| w.start == *start && w.unflushed_samples > 0));
+    for window in windows.iter().filter(|w| w.unflushed_samples > 0) {
+        waiting.entry(window.start).or_insert(now);
+    }
+}
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +43,7 @@ pub enum Action {
 pub struct FlushPolicy {
     /// A window rests for so long before it is flushed.
     settle: i64,
-    /// A window that never rests is flushed so long after its end or its last block.
+    /// A window that never rests is flushed so long after its end, its last block and its first wait.
     at_the_latest: i64,
     /// Flushed samples stay in memory for so long.
     grace: i64,
@@ -49,11 +60,13 @@ impl FlushPolicy {
     }
 
     /// What is due at `now` for the windows of one tenant, oldest first.
-    pub fn decide(&self, now: i64, windows: &[WindowInfo], committed: &Committed) -> Vec<Action> {
+    pub fn decide(&self, now: i64, windows: &[WindowInfo], committed: &Committed, waiting: &Waiting) -> Vec<Action> {
         let mut due = Vec::new();
         for window in windows {
             let block_made = committed.get(&window.start).copied();
-            if window.unflushed_samples > 0 && self.is_flush_due(now, window, block_made) {
+            if window.unflushed_samples > 0
+                && self.is_flush_due(now, window, block_made, waiting.get(&window.start).copied())
+            {
                 due.push(Action::Flush { window: window.start });
             }
             // A flushed window without a block was removed by retention, or had nothing left to ship.
@@ -65,9 +78,9 @@ impl FlushPolicy {
         due
     }
 
-    fn is_flush_due(&self, now: i64, window: &WindowInfo, block_made: Option<i64>) -> bool {
+    fn is_flush_due(&self, now: i64, window: &WindowInfo, block_made: Option<i64>, waits_since: Option<i64>) -> bool {
         let rests = now.saturating_sub(window.newest_append_ms) >= self.settle;
-        let since = block_made.map_or(window.end, |made| made.max(window.end));
+        let since = window.end.max(block_made.unwrap_or(i64::MIN)).max(waits_since.unwrap_or(now));
         let overdue = now.saturating_sub(since) >= self.at_the_latest;
         window.end <= now && (rests || overdue)
     }
@@ -95,24 +108,41 @@ mod tests {
         }
     }
 
-    fn policy() -> FlushPolicy {
-        FlushPolicy::new(WINDOW, Duration::from_secs(3600))
+    /// What is due when all windows have waited since the epoch.
+    fn due(now: i64, windows: &[WindowInfo], committed: &Committed) -> Vec<Action> {
+        let waiting = windows.iter().map(|w| (w.start, 0)).collect();
+        FlushPolicy::new(WINDOW, Duration::from_secs(3600)).decide(now, windows, committed, &waiting)
+    }
+
+    #[test]
+    fn history_that_is_being_loaded_waits_too() {
+        let now = 100 * WINDOW;
+        let (busy, mut waiting) = ([window(0, 5, 0, now)], Waiting::new());
+        note_waiting(&mut waiting, now, &busy);
+        let decide = |now| {
+            let busy = [window(0, 5, 0, now)];
+            FlushPolicy::new(WINDOW, Duration::ZERO).decide(now, &busy, &Committed::new(), &waiting)
+        };
+        assert_eq!(decide(now + WINDOW / 2 - 1), []);
+        assert_eq!(decide(now + WINDOW / 2), [Action::Flush { window: 0 }]);
+        note_waiting(&mut waiting, now, &[window(0, 0, 5, now)]);
+        assert!(waiting.is_empty());
     }
 
     #[test]
     fn a_window_is_flushed_when_it_has_ended_and_rests() {
         let w = [window(0, 1, 0, WINDOW)];
         let none = Committed::new();
-        assert_eq!(policy().decide(WINDOW - 1, &w, &none), []);
-        assert_eq!(policy().decide(WINDOW + 299_999, &w, &none), []);
-        assert_eq!(policy().decide(WINDOW + 300_000, &w, &none), [Action::Flush { window: 0 }]);
+        assert_eq!(due(WINDOW - 1, &w, &none), []);
+        assert_eq!(due(WINDOW + 299_999, &w, &none), []);
+        assert_eq!(due(WINDOW + 300_000, &w, &none), [Action::Flush { window: 0 }]);
     }
 
     #[test]
     fn a_window_that_never_rests_is_flushed_at_the_latest_after_half_a_window() {
         let now = WINDOW + WINDOW / 2;
-        assert_eq!(policy().decide(now - 1, &[window(0, 1, 0, now - 1)], &Committed::new()), []);
-        assert_eq!(policy().decide(now, &[window(0, 1, 0, now)], &Committed::new()), [Action::Flush { window: 0 }]);
+        assert_eq!(due(now - 1, &[window(0, 1, 0, now - 1)], &Committed::new()), []);
+        assert_eq!(due(now, &[window(0, 1, 0, now)], &Committed::new()), [Action::Flush { window: 0 }]);
     }
 
     #[test]
@@ -120,18 +150,18 @@ mod tests {
         let made = 10 * WINDOW;
         let committed = Committed::from([(0, made)]);
         let busy = |now| window(0, 5, 0, now);
-        assert_eq!(policy().decide(made + 1000, &[busy(made + 1000)], &committed), []);
+        assert_eq!(due(made + 1000, &[busy(made + 1000)], &committed), []);
         let now = made + WINDOW / 2;
-        assert_eq!(policy().decide(now, &[busy(now)], &committed), [Action::Flush { window: 0 }]);
+        assert_eq!(due(now, &[busy(now)], &committed), [Action::Flush { window: 0 }]);
     }
 
     #[test]
     fn flushed_samples_leave_memory_after_the_grace_period() {
         let committed = Committed::from([(0, 5 * WINDOW)]);
         let w = [window(0, 0, 9, 0)];
-        assert_eq!(policy().decide(5 * WINDOW + 3_599_999, &w, &committed), []);
-        assert_eq!(policy().decide(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0 }]);
-        assert_eq!(policy().decide(0, &w, &Committed::new()), [Action::Drop { window: 0 }]);
+        assert_eq!(due(5 * WINDOW + 3_599_999, &w, &committed), []);
+        assert_eq!(due(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0 }]);
+        assert_eq!(due(0, &w, &Committed::new()), [Action::Drop { window: 0 }]);
     }
 
     proptest! {
@@ -140,7 +170,7 @@ mod tests {
             now in 0i64..100_000_000, starts in proptest::collection::vec((0i64..20, 0u64..3, 0i64..100_000_000), 0..10)
         ) {
             let windows: Vec<_> = starts.iter().map(|&(n, samples, t)| window(n * WINDOW, samples, 0, t.min(now))).collect();
-            let due = policy().decide(now, &windows, &Committed::new());
+            let due = due(now, &windows, &Committed::new());
             for w in &windows {
                 let flushes = due.contains(&Action::Flush { window: w.start });
                 prop_assert!(!flushes || w.end <= now);
