@@ -1,13 +1,18 @@
 """Starts real processes for the end-to-end checks and talks to them. Standard library only."""
+import contextlib
 import json
 import os
 import pathlib
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +20,97 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 BINARY = os.environ.get("PHAROS", str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/pharos"))
+
+
+class Skipped(Exception):
+    """A check cannot be made here; the text says why."""
+
+
+class Checks:
+    """Runs named checks, prints each outcome and counts: `N passed, M failed`."""
+
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+
+    def run(self, name, function, *args):
+        """One check: it passes when the function returns. Its exception is printed, the next check runs in any case."""
+        began = time.monotonic()
+        try:
+            function(*args)
+        except Skipped as reason:
+            self.skipped += 1
+            print(f"skip {name}: {reason}", flush=True)
+            return
+        except Exception as error:  # any failure of a check is a result, not the end of the script
+            self.failed += 1
+            print(f"FAIL {name}: {error}", flush=True)
+            if not isinstance(error, AssertionError):
+                traceback.print_exc()
+            return
+        self.passed += 1
+        print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
+
+    def finish(self):
+        """Prints the count and ends the process with 1 when something failed."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
+        sys.exit(1 if self.failed else 0)
+
+
+class Service:
+    """Some other server (Prometheus, an S3 server, an exporter) as a process with a log; it can be stopped and started again."""
+
+    def __init__(self, folder, name, command, url, env=None):
+        self.command, self.url, self.env = [str(part) for part in command], url, {**os.environ, **(env or {})}
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.name, self.process = name, None
+
+    def start(self, path="/", seconds=60):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.env)
+        wait_for(lambda: self.answers(path), seconds, f"{self.name} does not answer", self.log)
+        return self
+
+    def answers(self, path):
+        check(self.process.poll() is None, f"{self.name} exited with {self.process.returncode}")
+        try:
+            return request(urllib.request.Request(self.url + path), 5)[0] < 500
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def peer(name):
+    """Another project's program: in $PEERS (default ../peers) or on the PATH."""
+    folder = pathlib.Path(os.environ.get("PEERS", ROOT.parent / "peers"))
+    for candidate in (folder / name, folder / "s3s/bin" / name, folder / "bin" / name):
+        if candidate.is_file():
+            return str(candidate)
+    found = shutil.which(name)
+    if not found:
+        raise Skipped(f"{name} is not installed")
+    return found
+
+
+@contextlib.contextmanager
+def tmpfs(folder, size):
+    """A small file system in memory, which limits root too. Skips where mounting is not allowed."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        raise Skipped("tmpfs cannot be mounted")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
 
 
 def free_port():
@@ -43,7 +139,8 @@ class Pharos:
     def start(self, wait=True, seconds=120):
         command = [BINARY, "server", f"--config.file={self.config}", f"--storage.path={self.folder}/data",
                    f"--web.listen-address=127.0.0.1:{self.port}", *self.flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=open(self.log, "ab"))
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         if wait:
             self.wait_ready(seconds)
         return self
@@ -52,6 +149,7 @@ class Pharos:
         wait_for(lambda: self.alive() and self.is_ready(), seconds, f"{self.url} is not ready", self.log)
 
     def alive(self):
+        """True, or an error with the end of the log when the process is gone."""
         if self.process.poll() is not None:
             raise AssertionError(f"pharos exited with {self.process.returncode}:\n{self.tail()}")
         return True
@@ -67,9 +165,19 @@ class Pharos:
         self.process.wait()
 
     def stop(self, seconds=60):
+        """Ends the process with SIGTERM and returns its exit code; what outlives the time is killed."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(seconds)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"pharos outlived SIGTERM by {seconds} s\n{self.tail()}") from None
+        return self.process.returncode if self.process else None
+
+    def logged(self, pattern):
+        """Whether a line of the log matches."""
+        return re.search(pattern, self.log.read_text(errors="replace")) is not None
 
     def tail(self, size=4000):
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
@@ -83,9 +191,13 @@ class Pharos:
 
     def query(self, expression, **params):
         status, body = self.get("/api/v1/query", query=expression, **params)
-        answer = json.loads(body)
-        assert status == 200, f"{expression}: {status} {answer}"
-        return answer["data"]["result"]
+        check(status == 200, f"{expression}: {status} {body[:1000]}")
+        return json.loads(body)["data"]["result"]
+
+    def scalar(self, expression, **params):
+        """The value of a query that gives at most one series; 0 for none."""
+        result = self.query(expression, **params)
+        return float(result[0]["value"][1]) if result else 0.0
 
     def metric(self, name):
         """The sum of a metric of the server itself."""
@@ -93,8 +205,15 @@ class Pharos:
         for line in self.get("/metrics")[1].splitlines():
             if line.startswith(name) and line[len(name):len(name) + 1] in ("{", " "):
                 total, found = total + float(line.rsplit(" ", 1)[1]), True
-        assert found, f"no metric {name}"
+        check(found, f"no metric {name}")
         return total
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.kill()
 
 
 def request(what, seconds=60):
