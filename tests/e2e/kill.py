@@ -37,9 +37,10 @@ def verify(tool, server, shape):
     return done.stdout.strip()
 
 
-def oldest_is_shipped(server):
-    """Blocks were made since the restart, or before it, and none is due."""
-    return server.metric("pharos_flush_waiting_windows") == 0 and any((server.folder / "data/bucket").rglob("data.parquet"))
+def is_shipped(server, steps):
+    """Every window but the open one has a block and none waits. Samples come every 15 s, so four fill a window."""
+    blocks = sum(1 for _ in (server.folder / "data/bucket").rglob("data.parquet"))
+    return blocks >= steps // 4 - 1 and server.metric("pharos_flush_waiting_windows") == 0
 
 
 def one_round(tool, rng, args, number):
@@ -72,7 +73,7 @@ def one_round(tool, rng, args, number):
             server.start()
             found = verify(tool, server, shape)
             if ships:
-                wait_for(lambda: oldest_is_shipped(server), 90, "windows wait to be shipped", server.log)
+                wait_for(lambda: is_shipped(server, args.steps), 120, "windows wait to be shipped", server.log)
                 found = verify(tool, server, shape)
             print(f"     {kills + 1} kills, {json.loads(out)['retries']} retries, {blocks:.0f} blocks at the last kill, {found}", flush=True)
         finally:
