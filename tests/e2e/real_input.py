@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from pharos import Checks, Pharos, Service, check, free_port, peer, request
+from pharos import Checks, Pharos, Service, check, free_port, peer, wait_for
 
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -171,8 +171,7 @@ def main():
                 checks.run("one sample a second", spacing, server, start, end)
                 checks.run("promtool check metrics", check_metrics, server)
                 checks.run("the same after a restart", restarted, server, watch)
-                status, body = request(f"{server.url}/api/v1/targets")
-                checks.run("targets", check, status == 200 and '"health":"up"' in body, body[:500])
+                checks.run("the target is up", wait_for, lambda: '"health":"up"' in server.get("/api/v1/targets")[1], 10, "not up")
         finally:
             for service in services:
                 service.stop()
