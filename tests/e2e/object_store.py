@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The object store goes away and comes back: samples keep coming in, flushing waits and says so, nothing is lost. Folder and S3.
+
+  object_store.py [--only local|minio|s3s-fs] [--hosts 10]
+
+local: the bucket is a tmpfs that becomes read-only, then a folder that is replaced by a file. minio, s3s-fs: real S3 servers (in $PEERS), stopped and started
+again; then the server restarts without its catalogue, which it rebuilds from the bucket.
+"""
+import argparse
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import wire
+from pharos import Checks, Pharos, Service, check, free_port, loadgen, peer, tmpfs, wait_for
+
+WINDOW = "--storage.tsdb.min-block-duration=1m"
+KEY, SECRET, BUCKET = "pharoskey", "pharossecret", "blocks"
+
+
+class Load:
+    """History of some hosts that the generator writes and verifies."""
+
+    def __init__(self, tool, server, hosts):
+        self.tool, self.server, self.parts, self.hosts = tool, server, [], hosts
+
+    def write(self):
+        """Another set of hosts, half an hour up to now."""
+        shape = ["--hosts", str(self.hosts), "--first-host", str(len(self.parts) * 1000), "--steps", "120", "--end", str(int(time.time()) // 15 * 15)]
+        done = subprocess.run([self.tool, "write", "--url", f"{self.server.url}/api/v1/write", *shape], capture_output=True, text=True, timeout=120)
+        check(done.returncode == 0, f"the writer failed: {done.stderr[-500:]}\n{self.server.tail()}")
+        check('"retries":0' in done.stdout, f"writes were refused: {done.stdout}")
+        self.parts.append(shape)
+
+    def verify(self):
+        for shape in self.parts:
+            done = subprocess.run([self.tool, "verify", "--url", self.server.url, *shape], capture_output=True, text=True, timeout=120)
+            check(done.returncode == 0, f"{done.stdout}{done.stderr}\n{self.server.tail()}")
+
+
+def flushed(server):
+    """Waits until all windows that are over have been shipped."""
+    wait_for(lambda: server.metric("pharos_flush_blocks_total") > 0 and server.metric("pharos_flush_waiting_windows") == 0
+             and all_old_are_shipped(server), 150, "windows wait to be shipped", server.log)
+
+
+def all_old_are_shipped(server):
+    """The samples in memory are no more than what the grace period and the open window explain: all that was appended is in blocks but the newest two minutes."""
+    # 120 steps of 15 s: 30 minutes, of which at most two may be open or settling.
+    shipped, taken = server.metric("pharos_flush_samples_total"), server.metric("pharos_head_samples_appended_total") + server.metric("pharos_head_replayed_samples_total")
+    return shipped >= taken * 0.9
+
+
+def away_and_back(server, load, take_away, bring_back):
+    load.write()
+    flushed(server)
+    load.verify()
+    failures = server.metric("pharos_flush_failures_total")
+    take_away()
+    load.write()
+    wait_for(lambda: server.metric("pharos_flush_failures_total") > failures + 1, 90, "no failure is counted", server.log)
+    check(server.logged("flushing failed"), "the log says nothing")
+    check(server.get("/-/ready")[0] == 200, "not ready")
+    now = int(time.time() * 1000)
+    status, text = server.post("/api/v1/write", wire.snappy(wire.series([("__name__", "while_away")], (1, now))), wire.HEADERS)
+    check(status == 204, f"a write gets {status}: {text}")
+    check(server.scalar("while_away", time=now / 1000) == 1, "a new sample is not found")
+    blocks = server.metric("pharos_flush_blocks_total")
+    bring_back()
+    wait_for(lambda: server.metric("pharos_flush_blocks_total") > blocks, 120, "nothing is shipped after the return", server.log)
+    flushed(server)
+    load.verify()
+    server.kill()
+    server.start()
+    load.verify()
+
+
+def read_only(folder, tool, hosts):
+    with tmpfs(f"{folder}/bucket", "200m") as bucket:
+        config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
+        with Pharos(f"{folder}/server", config, WINDOW).start() as server:
+            remount = lambda mode: subprocess.run(["mount", "-o", f"remount,{mode}", bucket], check=True)
+            away_and_back(server, Load(tool, server, hosts), lambda: remount("ro"), lambda: remount("rw"))
+
+
+def replaced(folder, tool, hosts):
+    bucket, aside = pathlib.Path(folder) / "bucket", pathlib.Path(folder) / "aside"
+    config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
+
+    def take_away():
+        bucket.rename(aside)
+        bucket.write_text("not a folder")
+
+    def bring_back():
+        bucket.unlink()
+        aside.rename(bucket)
+
+    with Pharos(f"{folder}/server", config, WINDOW).start() as server:
+        away_and_back(server, Load(tool, server, hosts), take_away, bring_back)
+
+
+def minio(folder):
+    port, data = free_port(), pathlib.Path(folder) / "objects"
+    (data / BUCKET).mkdir(parents=True)
+    return Service(folder, "minio", [peer("minio"), "server", data, "--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{free_port()}"],
+                   f"http://127.0.0.1:{port}", {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET}), data
+
+
+def s3s_fs(folder):
+    port, data = free_port(), pathlib.Path(folder) / "objects"
+    (data / BUCKET).mkdir(parents=True)
+    return Service(folder, "s3s-fs", [peer("s3s-fs"), "--host", "127.0.0.1", "--port", str(port), "--access-key", KEY, "--secret-key", SECRET, data],
+                   f"http://127.0.0.1:{port}"), data
+
+
+def s3(folder, tool, hosts, kind):
+    service, data = kind(folder)
+    service.start()
+    config = (f"scrape_configs: []\nobject_store: {{type: s3, bucket: {BUCKET}, endpoint: '{service.url}', access_key: {KEY}, secret_key: {SECRET}, "
+              "prefix: some/where, max_retries: 1, timeout_seconds: 10}\n")
+    try:
+        with Pharos(f"{folder}/server", config, WINDOW).start() as server:
+            load = Load(tool, server, hosts)
+            away_and_back(server, load, service.stop, service.start)
+            check(any((data / BUCKET / "some/where").rglob("data.parquet*")), "no block below the prefix of the bucket")
+            check(not (server.folder / "data/bucket").exists() or not any((server.folder / "data/bucket").rglob("*.parquet")), "blocks are on the local disk")
+            # All is in blocks and dropped from memory but the newest: without a catalogue the bucket tells what there is.
+            server.stop()
+            for file in (server.folder / "data/meta").iterdir():
+                file.unlink()
+            server.start()
+            check(server.logged("rebuilt from the blocks"), f"nothing about rebuilding\n{server.tail()}")
+            load.verify()
+            check(server.metric("pharos_object_store_requests_total") > 0, "no request to the object store")
+    finally:
+        service.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["local", "minio", "s3s-fs"])
+    parser.add_argument("--hosts", type=int, default=10)
+    args = parser.parse_args()
+    checks, tool = Checks(), loadgen()
+
+    def run(part, name, body, *rest):
+        def within():
+            with tempfile.TemporaryDirectory(prefix="pharos-store-") as folder:
+                body(folder, tool, args.hosts, *rest)
+        if args.only in (None, part):
+            checks.run(name, within)
+
+    run("local", "a bucket that becomes read-only", read_only)
+    run("local", "a bucket that is replaced by a file", replaced)
+    run("minio", "S3 of MinIO stops and comes back", s3, minio)
+    run("s3s-fs", "S3 of s3s-fs stops and comes back", s3, s3s_fs)
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()
