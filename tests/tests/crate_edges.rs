@@ -1,6 +1,8 @@
 //! The rules of the house that `cargo metadata` can see: which crate may depend on which, and that there is no crate for
 //! whatever has no place. The table is that of the architecture; a new edge is a decision, made here and there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the workspace shall fail loudly")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

@@ -29,7 +29,8 @@ fn is_garbage(path: &Path, catalogue: &Catalogue, born_before: i64) -> bool {
     let [tenant, folder, id, _file] = parts.as_slice() else { return false };
     let Ok(ulid) = Ulid::from_string(id) else { return false };
     let listed = || catalogue.tenant(tenant).is_some_and(|t| t.blocks.iter().any(|block| block.id == *id));
-    folder == "blocks" && i64::try_from(ulid.timestamp_ms()).is_ok_and(|born| born < born_before) && !listed()
+    let is_old = |born: i64| catalogue.rebuilt_ms <= born && born < born_before;
+    folder == "blocks" && i64::try_from(ulid.timestamp_ms()).is_ok_and(is_old) && !listed()
 }
 
 #[cfg(test)]
@@ -77,5 +78,12 @@ mod tests {
         let mut expected = vec![path(&new), path(&kept), Path::from("t/other/file"), Path::from("t/blocks/notes/x")];
         expected.sort();
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn what_a_rebuild_left_out_is_not_garbage() {
+        let path = Path::from(format!("t/blocks/{}/data.parquet", Ulid::from_parts(10, 1)));
+        assert!(is_garbage(&path, &Catalogue::default(), 100));
+        assert!(!is_garbage(&path, &Catalogue { rebuilt_ms: 50, ..Catalogue::default() }, 100));
     }
 }

@@ -185,7 +185,7 @@ impl Head {
         let limit = self.config.max_memory_bytes;
         if limit > 0 && self.memory_bytes() >= limit {
             return Err(WriteError::Overloaded(format!(
-                "the head takes {} bytes, its limit max_memory_bytes is {limit}",
+                "the head takes {} bytes, its limit max_head_memory is {limit}",
                 self.memory_bytes()
             )));
         }

@@ -236,11 +236,10 @@ fn keep_only<T: Copy>(column: &mut Vec<T>, from: usize, keep: &std::ops::Range<u
     column.truncate(from + keep.len());
 }
 
-/// Says of a histogram without a counter-reset hint whether it continues the one before in its chunk.
+/// Gives a histogram the counter-reset hint that the one before in its chunk tells.
 fn note_reset(h: &mut Arc<Histogram>, before: Option<&Histogram>) {
-    let Some(before) = before.filter(|b| !b.is_stale() && !h.is_stale()) else { return };
-    let hint = h.hint_after(Some(before));
-    if hint != h.counter_reset {
+    let hint = h.hint_when_read(before);
+    if !h.is_stale() && hint != h.counter_reset {
         Arc::make_mut(h).counter_reset = hint;
     }
 }

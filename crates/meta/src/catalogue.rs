@@ -81,6 +81,10 @@ pub struct TenantCatalogue {
 pub struct Catalogue {
     /// The last sequence that was given out.
     pub sequence: u64,
+    /// When the catalogue was rebuilt from the bucket, milliseconds since the epoch; 0 if it never was. Blocks from before that it
+    /// does not list may be damaged ones that somebody can still save.
+    #[serde(default)]
+    pub rebuilt_ms: i64,
     /// By tenant name.
     pub tenants: BTreeMap<String, Arc<TenantCatalogue>>,
 }
@@ -114,6 +118,11 @@ pub enum Command {
         start: i64,
         /// Last millisecond.
         end: i64,
+    },
+    /// Notes that the catalogue was rebuilt from the bucket.
+    Rebuilt {
+        /// When, milliseconds since the epoch.
+        at_ms: i64,
     },
     /// Forgets deletions up to a sequence, once rewrites have made them true.
     ForgetDeletions {
@@ -166,6 +175,10 @@ impl Catalogue {
                 let sequence = self.sequence;
                 let deletions = &mut self.tenant_mut(&tenant).deletions;
                 deletions.push(Deletion { selector, start, end, sequence });
+                Ok(())
+            }
+            Command::Rebuilt { at_ms } => {
+                self.rebuilt_ms = self.rebuilt_ms.max(at_ms);
                 Ok(())
             }
             Command::ForgetDeletions { tenant, upto } => {

@@ -15,14 +15,23 @@ pub enum RebuildError {
     /// The bucket could not be listed.
     #[error("listing the bucket: {0}")]
     List(#[from] object_store::Error),
+    /// A block could not be read, perhaps for the moment only.
+    #[error("reading block {folder}: {source}")]
+    Read {
+        /// The block's folder.
+        folder: Path,
+        /// What failed.
+        source: BlockError,
+    },
     /// The catalogue did not take what was found.
     #[error("catalogue: {0}")]
     Meta(#[from] MetaError),
 }
 
-/// Commits every readable block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Damaged blocks are
-/// logged and left out. Of several blocks that cover the same window the first is the main one.
-pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta) -> Result<usize, RebuildError> {
+/// Commits every sound block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Damaged blocks are
+/// logged and left out; `now_ms` is noted, so that they are not collected as garbage. If the bucket cannot be read, the catalogue
+/// must be thrown away and rebuilt again. Of several blocks that cover the same window the first is the main one.
+pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
     let mut folders: BTreeMap<Ulid, Path> = BTreeMap::new();
     let mut listing = objects.list(None);
     while let Some(object) = listing.try_next().await? {
@@ -48,8 +57,15 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta) -> Result<usize, Re
             Err(error) => tracing::error!(%folder, %error, "damaged block left out of the catalogue"),
         }
     }
+    if !folders.is_empty() {
+        meta.propose(Command::Rebuilt { at_ms: now_ms })?;
+    }
     Ok(rebuilt)
 }
+
+#[cfg(test)]
+#[path = "rebuild_tests.rs"]
+mod tests;
 
 fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     let view = meta.view();

@@ -45,13 +45,16 @@ pub(super) async fn federate(State(frontend): State<Arc<Frontend>>, headers: Hea
     }
 }
 
+/// Time and value of the newest sample of each series, by metric name and labels.
+type Newest = BTreeMap<(String, Labels), (i64, f64)>;
+
 /// The newest float of each series that did not end, ascending by metric name and labels.
 fn newest_samples(
     querier: &TenantQuerier,
     selectors: &[Vec<Matcher>],
     range: TimeRange,
     budget: &Arc<Budget>,
-) -> Result<BTreeMap<(String, Labels), (i64, f64)>, SelectError> {
+) -> Result<Newest, SelectError> {
     let mut newest = BTreeMap::new();
     let mut batch = SeriesBatch::default();
     for matchers in selectors {
@@ -74,11 +77,7 @@ fn newest_samples(
     Ok(newest)
 }
 
-fn render(
-    newest: &BTreeMap<(String, Labels), (i64, f64)>,
-    known: &BTreeMap<String, Metadata>,
-    external: &[(String, String)],
-) -> String {
+fn render(newest: &Newest, known: &BTreeMap<String, Metadata>, external: &[(String, String)]) -> String {
     let mut text = String::new();
     let mut family = None;
     for ((name, labels), (t, v)) in newest {

@@ -20,8 +20,20 @@ pub(crate) struct Durable {
 #[derive(Debug, Default)]
 struct Waiters {
     closed: bool,
+    /// Why the log cannot be written, while it cannot.
+    failing: Option<String>,
     next_id: u64,
     wakers: Vec<(u64, Waker)>,
+}
+
+impl Waiters {
+    fn refusal(&self) -> Option<WriteError> {
+        if self.closed {
+            return Some(WriteError::Unavailable("the write-ahead log is closed".into()));
+        }
+        let message = |cause| format!("the write-ahead log cannot be written: {cause}");
+        self.failing.as_ref().map(|cause| WriteError::Unavailable(message(cause)))
+    }
 }
 
 impl Durable {
@@ -29,7 +41,20 @@ impl Durable {
     pub(crate) fn advance(&self, position: u64) {
         let mut waiters = self.waiters.lock();
         self.position.store(position, Ordering::Release);
+        waiters.failing = None;
         self.wake(&mut waiters);
+    }
+
+    /// The log cannot be written at the moment: who waits is told, what is queued stays queued.
+    pub(crate) fn fail(&self, cause: &str) {
+        let mut waiters = self.waiters.lock();
+        waiters.failing = Some(cause.to_string());
+        self.wake(&mut waiters);
+    }
+
+    /// Why nothing is acknowledged at the moment, if so.
+    pub(crate) fn refusal(&self) -> Option<WriteError> {
+        self.waiters.lock().refusal()
     }
 
     /// Nothing more will become durable.
@@ -49,7 +74,8 @@ impl Durable {
     }
 }
 
-/// Resolves when everything that was in the log when it was made is fsynced. Wait for it with `.await`, on any
+/// Resolves when everything that was in the log when it was made is fsynced, or fails while the log cannot be written: the
+/// samples may become durable later, and sending them again is safe. Wait for it with `.await`, on any
 /// executor, or with [`Commit::wait`]. Dropping it forgets the wait, not the write.
 #[derive(Debug)]
 #[must_use = "a write is acknowledged only when its commit has resolved"]
@@ -64,15 +90,15 @@ impl Commit {
         Commit { durable, position, waiter: None }
     }
 
-    /// Blocks until the log is durable. Fails when it was closed before.
+    /// Blocks until the log is durable. Fails while the log cannot be written, and when it was closed before.
     pub fn wait(self) -> Result<(), WriteError> {
         if self.is_durable() {
             return Ok(());
         }
         let mut waiters = self.durable.waiters.lock();
         while !self.is_durable() {
-            if waiters.closed {
-                return Err(closed());
+            if let Some(refusal) = waiters.refusal() {
+                return Err(refusal);
             }
             self.durable.advanced.wait(&mut waiters);
         }
@@ -97,8 +123,8 @@ impl Future for Commit {
         if self.is_durable() {
             return Poll::Ready(Ok(()));
         }
-        if waiters.closed {
-            return Poll::Ready(Err(closed()));
+        if let Some(refusal) = waiters.refusal() {
+            return Poll::Ready(Err(refusal));
         }
         match self.waiter.and_then(|id| waiters.wakers.iter_mut().find(|(waiter, _)| *waiter == id)) {
             Some((_, waker)) => waker.clone_from(context.waker()),
@@ -119,8 +145,4 @@ impl Drop for Commit {
             self.durable.waiters.lock().wakers.retain(|(waiter, _)| *waiter != id);
         }
     }
-}
-
-fn closed() -> WriteError {
-    WriteError::Unavailable("the write-ahead log is closed".into())
 }

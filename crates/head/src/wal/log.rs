@@ -92,6 +92,9 @@ impl Log {
 
     /// Refuses when too much waits to become durable.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
+        if let Some(refusal) = self.shared.durable.refusal() {
+            return Err(refusal);
+        }
         let queue = self.shared.queue.lock();
         let waiting = queue.pushed - self.shared.durable.position();
         if waiting < self.shared.config.max_pending_bytes {
@@ -234,7 +237,10 @@ impl Writer {
                 tracing::error!(%error, segment = piece.segment, dir = %self.shared.config.dir.display(),
                     "write-ahead log cannot be written, trying again; writes are not acknowledged meanwhile");
             }
-            queue.error = Some(error.to_string());
+            let again = queue.error.replace(error.to_string()).is_some();
+            if again {
+                self.shared.durable.fail(&error.to_string());
+            }
             if queue.closing {
                 tracing::error!(%error, "write-ahead log closes with bytes that were never acknowledged");
                 return false;

@@ -136,9 +136,12 @@ fn resets_are_detected() {
     assert!(!h(&[5.0]).detect_reset(&h(&[1.0, 0.0])));
     assert!(exponential(1, 0, &[5.0]).detect_reset(&h(&[1.0])), "the resolution went up");
     assert!(!exponential(-1, 0, &[5.0, 5.0]).detect_reset(&exponential(0, 0, &[1.0, 2.0, 3.0])));
-    let hint = |a: &[f64], b: Option<&[f64]>| h(a).hint_after(b.map(h).as_ref());
+    let hint = |a: &[f64], b: Option<&[f64]>| h(a).hint_when_read(b.map(h).as_ref());
     assert_eq!(hint(&[1.0], None), CounterReset::Unknown);
-    assert_eq!([hint(&[1.0], Some(&[2.0])), hint(&[2.0], Some(&[1.0]))], [CounterReset::Reset, CounterReset::NotReset]);
+    assert_eq!(
+        [hint(&[1.0], Some(&[2.0])), hint(&[2.0], Some(&[1.0]))],
+        [CounterReset::Unknown, CounterReset::NotReset]
+    );
     let wide = Histogram { zero_threshold: 2.0, zero_count: 3.0, ..exponential(0, 2, &[5.0]) };
     assert!(!wide.detect_reset(&h(&[1.0, 2.0])));
     assert!(Histogram { zero_count: 2.0, ..wide.clone() }.detect_reset(&h(&[1.0, 2.0])));

@@ -6,13 +6,28 @@ use super::layout::{Side, indexed};
 use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 
 impl Histogram {
-    /// The counter-reset hint, found by comparing with the sample before in the same series when there is none.
-    pub fn hint_after(&self, previous: Option<&Histogram>) -> CounterReset {
-        match (self.counter_reset, previous) {
-            (CounterReset::Unknown, Some(previous)) if self.detect_reset(previous) => CounterReset::Reset,
-            (CounterReset::Unknown, Some(_)) => CounterReset::NotReset,
-            (hint, _) => hint,
+    /// The counter-reset hint with which storage hands the histogram out, where `previous` is the sample before it in the
+    /// series, if that is known and a histogram: a gauge stays one, what continues the one before is known to, and of anything else
+    /// nothing is known. Resets that writers announce are not handed out, as in Prometheus: readers compare.
+    pub fn hint_when_read(&self, previous: Option<&Histogram>) -> CounterReset {
+        match previous {
+            _ if self.counter_reset == CounterReset::Gauge => CounterReset::Gauge,
+            Some(previous) if self.continues(previous) => CounterReset::NotReset,
+            _ => CounterReset::Unknown,
         }
+    }
+
+    fn continues(&self, before: &Histogram) -> bool {
+        if self.counter_reset == CounterReset::Reset || before.counter_reset == CounterReset::Gauge || before.is_stale()
+        {
+            return false;
+        }
+        let unhinted = || Histogram { counter_reset: CounterReset::Unknown, ..self.clone() };
+        self.is_stale()
+            || self.schema == before.schema
+                && self.zero_threshold == before.zero_threshold
+                && (!self.has_custom_buckets() || self.custom_values == before.custom_values)
+                && !unhinted().detect_reset(before)
     }
 
     /// Whether this histogram, which comes after `previous` in the same series, starts anew: a count went down, a

@@ -9,8 +9,8 @@ use pharos_agent::{Agent, AgentConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::{Fanout, Frontend, FrontendConfig};
+use pharos_head::Head;
 use pharos_ingester::{Ingester, IngesterConfig};
-use pharos_meta::Meta;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_rpc::{Ingest, SeriesSource};
@@ -66,9 +66,14 @@ impl Roles {
 pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let (args, registry, clock) = (parts.args, &parts.registry, &parts.clock);
     let loaded = parts.config.current();
+    warn_of_what_has_no_effect(args, &loaded);
     let objects = object_store(&parts, &loaded)?;
-    let meta = storage::open_meta(parts.folders.meta(), &*objects).await?;
-    let ingester = ingester(&parts, &loaded, meta.clone(), objects.clone()).await?;
+    // The head first: its lock says best that another process has the folder.
+    let head = head(&parts, &loaded).await?;
+    let meta = storage::open_meta(&parts.folders.meta(), &*objects, &**clock).await?;
+    let ingester_config = IngesterConfig::new(parts.folders.identity(&**clock)?, window_ms(args));
+    let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
+        .map_err(text)?;
     let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
         .map_err(text)?;
     let receiver =
@@ -126,6 +131,18 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     Ok(Roles { frontend, receiver, services, tasks })
 }
 
+/// Says which settings are understood and not served yet, so that nobody relies on them.
+fn warn_of_what_has_no_effect(args: &ServerArgs, loaded: &Loaded) {
+    let settings = [
+        ("limits.overrides", !loaded.config.limits.overrides.is_empty()),
+        ("--storage.tsdb.retention.size", args.storage.retention_size.is_some_and(|size| size.0 > 0)),
+        ("--storage.tsdb.max-block-duration", args.storage.max_block_duration.is_some()),
+    ];
+    for (setting, _) in settings.iter().filter(|(_, given)| *given) {
+        tracing::warn!(setting, "this setting has no effect yet");
+    }
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -136,20 +153,15 @@ fn object_store(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<dyn ObjectStor
     config.build(StoreMetrics::new(&parts.registry).map_err(text)?).map_err(text)
 }
 
-async fn ingester(
-    parts: &Parts<'_>,
-    loaded: &Loaded,
-    meta: Arc<Meta>,
-    objects: Arc<dyn ObjectStore>,
-) -> Result<Arc<Ingester>, String> {
-    let window_ms = parts.args.storage.min_block_duration.as_millis() as i64;
-    let head_config = storage::head_config(parts.folders.wal(), window_ms, &loaded.config.limits);
+async fn head(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<Head>, String> {
+    let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
     let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
-    let head = tokio::task::spawn_blocking(move || storage::open_head(head_config, clock, &registry))
-        .await
-        .map_err(text)??;
-    let config = IngesterConfig::new(parts.folders.identity(&*parts.clock)?, window_ms);
-    Ingester::create(config, Arc::new(head), meta, objects, parts.clock.clone(), &parts.registry).map_err(text)
+    let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
+    opened.await.map_err(text)?.map(Arc::new)
+}
+
+fn window_ms(args: &ServerArgs) -> i64 {
+    args.storage.min_block_duration.as_millis() as i64
 }
 
 fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use pharos_head::fs::RealFs;
@@ -92,17 +93,43 @@ pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Re
     Head::open(config, clock, Arc::new(RealFs), registry, &mut progress).map_err(|e| e.to_string())
 }
 
-/// Opens the catalogue; when it is new and the bucket has blocks, rebuilds it from them.
-pub(super) async fn open_meta(folder: PathBuf, objects: &dyn ObjectStore) -> Result<Arc<Meta>, String> {
-    let is_new = !folder.join("meta.redb").exists();
-    let meta = Arc::new(Meta::open(&folder).map_err(|e| e.to_string())?);
-    if is_new {
-        let rebuilt = pharos_store::rebuild::rebuild(objects, &meta)
-            .await
-            .map_err(|e| format!("rebuilding the catalogue: {e}"))?;
-        if rebuilt > 0 {
-            tracing::warn!(blocks = rebuilt, "there was no catalogue: it was rebuilt from the blocks in the bucket");
+/// Longest pause between two tries to rebuild a catalogue.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// Opens the catalogue. When there is none it is rebuilt from the blocks in the bucket, in a folder of its own that takes the
+/// right name only when it is complete: a rebuild that breaks off begins anew. It waits for a bucket that cannot be read.
+pub(super) async fn open_meta(
+    folder: &Path,
+    objects: &dyn ObjectStore,
+    clock: &dyn Clock,
+) -> Result<Arc<Meta>, String> {
+    let failed = |e: std::io::Error| format!("catalogue folder {}: {e}", folder.display());
+    let mut pause = Duration::from_millis(500);
+    while !folder.join("meta.redb").exists() {
+        let unfinished = folder.with_extension("rebuild");
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(failed)?;
+        }
+        let rebuilt = {
+            let meta = Meta::open(&unfinished).map_err(|e| e.to_string())?;
+            pharos_store::rebuild::rebuild(objects, &meta, clock.now_ms()).await
+        };
+        match rebuilt {
+            Ok(blocks) => {
+                if blocks > 0 {
+                    tracing::warn!(blocks, "there was no catalogue: it was rebuilt from the blocks in the bucket");
+                }
+                if folder.exists() {
+                    std::fs::remove_dir_all(folder).map_err(failed)?;
+                }
+                std::fs::rename(&unfinished, folder).map_err(failed)?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?pause, "there is no catalogue and the bucket cannot be read to rebuild it");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
         }
     }
-    Ok(meta)
+    Meta::open(folder).map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{
-    Budget, CounterReset, Histogram, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange,
+    Budget, Histogram, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange,
 };
 
 use crate::querier::Querier;
@@ -89,11 +88,8 @@ impl Samples {
                 let next = self.t.partition_point(|at| *at <= since);
                 self.t.get(next).is_some_and(|at| at < t)
             };
-            let hint = match &before {
-                _ if h.counter_reset == CounterReset::Gauge => CounterReset::Gauge,
-                Some((since, last)) if continues(h, last) && !float_between(*since) => CounterReset::NotReset,
-                _ => CounterReset::Unknown,
-            };
+            let known = before.as_ref().filter(|(since, _)| !float_between(*since));
+            let hint = h.hint_when_read(known.map(|(_, last)| &**last));
             if !h.is_stale() && h.counter_reset != hint {
                 Arc::make_mut(h).counter_reset = hint;
             }
@@ -117,19 +113,6 @@ impl Samples {
             hst: if starts(&self.hst) { &self.hst[histograms] } else { &[] },
         }
     }
-}
-
-/// Whether a counter histogram goes on where the one before ended, in the same layout.
-fn continues(h: &Histogram, before: &Histogram) -> bool {
-    if h.counter_reset == CounterReset::Reset || before.counter_reset == CounterReset::Gauge || before.is_stale() {
-        return false;
-    }
-    let unhinted = Histogram { counter_reset: CounterReset::Unknown, ..h.clone() };
-    h.is_stale()
-        || h.schema == before.schema
-            && h.zero_threshold == before.zero_threshold
-            && (h.schema != CUSTOM_BUCKETS_SCHEMA || h.custom_values == before.custom_values)
-            && !unhinted.detect_reset(before)
 }
 
 impl Querier for MemoryStore {

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The end-to-end checks that every change must pass: real processes, real signals, real disks. Needs Rust, a C compiler and Python 3.11; builds what is
+# missing. The others of this folder (real_input, prometheus_peer, object_store with S3, duckdb_check) need other projects' programs: see README.md.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+export PHAROS="${PHAROS:-${CARGO_TARGET_DIR:-$PWD/target}/release/pharos}"
+if [ ! -x "$PHAROS" ]; then
+  cargo build --release --locked || exit 1
+fi
+
+failed=()
+check() {
+  local name=$1 limit=$2 began=$SECONDS
+  shift 2
+  printf -- '-- %s\n' "$name"
+  timeout --kill-after=10 "$limit" python3 "tests/e2e/$@" || failed+=("$name")
+  printf -- '-- %s: %s s\n' "$name" $((SECONDS - began))
+}
+
+check "PromQL conformance" 180 conformance.py
+check "kill -9" 200 kill.py --rounds 3
+check "kill -9 with a torn log" 120 kill.py --torn --rounds 1
+check "bad input" 180 bad_input.py
+check "full disk" 120 full_disk.py
+check "object store away and back" 180 object_store.py --only local --hosts 5
+check "lifecycle" 120 lifecycle.py
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'FAILED: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "all end-to-end checks passed in $SECONDS s"
