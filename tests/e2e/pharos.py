@@ -31,6 +31,8 @@ class Checks:
 
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, 0, 0
+        # When the time is up, what was started ends and what was mounted is unmounted.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
 
     def run(self, name, function, *args):
         """One check: it passes when the function returns. Its exception is printed, the next check runs in any case."""

@@ -10,10 +10,10 @@ fi
 
 failed=()
 check() {
-  local name=$1 limit=$2 began=$SECONDS
-  shift 2
+  local name=$1 limit=$2 script=$3 began=$SECONDS
+  shift 3
   printf -- '-- %s\n' "$name"
-  timeout --kill-after=10 "$limit" python3 "tests/e2e/$@" || failed+=("$name")
+  timeout --kill-after=10 "$limit" python3 "tests/e2e/$script" "$@" || failed+=("$name")
   printf -- '-- %s: %s s\n' "$name" $((SECONDS - began))
 }
 
