@@ -273,6 +273,34 @@ def damaged_blocks(folder):
         check(server.scalar("count(whole)", time=now + 50) == 300, "the catalogue was not rebuilt")
 
 
+def damaged_log(folder):
+    """Damage in the middle of the log is an error that names file, offset and the repair; after the repair what is before and behind is there."""
+    with Pharos(f"{folder}/log", "scrape_configs: []\n").start() as server:
+        now = int(time.time())
+        for name in ("before", "damaged", "behind"):
+            for part in range(20):
+                body = b"".join(wire.series([("__name__", name), ("n", f"{part}-{n}")], (n, now * 1000)) for n in range(100))
+                write(server, wire.snappy(body), 204, tenant="anonymous")
+            server.kill()
+            server.start()
+        server.stop()
+        segments = sorted((server.folder / "data/wal").glob("*.wal"), key=lambda path: path.name)
+        holding = [path for path in segments if b"damaged" in path.read_bytes() and b"behind" not in path.read_bytes()]
+        check(holding, f"no segment of its own: {segments}")
+        data = bytearray(holding[0].read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        holding[0].write_bytes(data)
+        server.start(wait=False)
+        check(server.process.wait(20) not in (0, 101), f"it starts on a damaged log\n{server.tail()}")
+        text = server.tail()
+        check(holding[0].name in text and "offset" in text and "tool wal repair" in text, f"file, offset or repair are not named: {text}")
+        done = subprocess.run([BINARY, "tool", "wal", "repair", server.folder / "data/wal"], capture_output=True, text=True, timeout=60)
+        check(done.returncode == 0, f"repair: {done.returncode} {done.stdout}{done.stderr}")
+        server.start()
+        counts = {name: server.scalar(f"count({name})", time=now) for name in ("before", "damaged", "behind")}
+        check(counts["before"] == counts["behind"] == 2000 and 0 < counts["damaged"] < 2000, f"{counts}\n{server.tail()}")
+
+
 MISTAKES = [
     ("scrap_configs: []\n", 1, "scrape_configs"),
     ("global:\n  scrape_interval: soon\n", 2, "scrape_interval"),
@@ -340,6 +368,7 @@ def main():
             checks.run("broken expositions", scrapes, server)
             checks.run("memory stays bounded under scrapes", memory, server)
         checks.run("damaged blocks", damaged_blocks, folder)
+        checks.run("a damaged log", damaged_log, folder)
         checks.run("configuration mistakes", config_mistakes, folder)
         checks.run("a bad reload leaves the old configuration", bad_reload, folder)
     checks.finish()

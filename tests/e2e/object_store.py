@@ -100,6 +100,33 @@ def replaced(folder, tool, hosts):
         away_and_back(server, Load(tool, server, hosts), take_away, bring_back)
 
 
+def head_limit(folder, *_):
+    """While the bucket is away memory fills up to its limit, then writes get 429; when it is back they are taken again, nothing is lost."""
+    bucket = pathlib.Path(folder) / "bucket"
+    config = f"scrape_configs: []\nlimits: {{max_head_memory: 30MiB}}\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
+    with Pharos(f"{folder}/server", config, WINDOW).start() as server:
+        bucket.rmdir()
+        bucket.write_text("not a folder")
+        at = int(time.time()) // 60 * 60 - 1200
+
+        def write(part):
+            body = b"".join(wire.series([("__name__", "filling"), ("part", str(part)), ("n", f"{n:0100}")], (part, at * 1000)) for n in range(1000))
+            return server.post("/api/v1/write", wire.snappy(body), wire.HEADERS)
+
+        taken = 0
+        while taken < 1000 and (answer := write(taken))[0] == 204:
+            taken += 1
+        status, text = answer
+        check(status == 429 and "memory" in text, f"after {taken} requests: {status} {text}")
+        count = lambda: server.scalar("count(last_over_time(filling[5m]))", time=at + 30)
+        check(count() == taken * 1000, f"{count()} of {taken * 1000} samples")
+        check(server.metric("pharos_head_refused_writes_total") > 0, "the refusal is not counted")
+        bucket.unlink()
+        wait_for(lambda: write(taken)[0] == 204, 120, "writes are still refused", server.log)
+        check(count() == (taken + 1) * 1000, f"{count()} of {(taken + 1) * 1000} samples")
+        print(f"     {taken} requests of 1,000 series until {text.strip()[:120]}", flush=True)
+
+
 def minio(folder):
     port, data = free_port(), pathlib.Path(folder) / "objects"
     (data / BUCKET).mkdir(parents=True)
@@ -153,6 +180,7 @@ def main():
 
     run("local", "a bucket that becomes read-only", read_only)
     run("local", "a bucket that is replaced by a file", replaced)
+    run("local", "memory's limit while the bucket is away", head_limit)
     run("minio", "S3 of MinIO stops and comes back", s3, minio)
     run("s3s-fs", "S3 of s3s-fs stops and comes back", s3, s3s_fs)
     checks.finish()
