@@ -236,7 +236,7 @@ def wait_for(condition, seconds, message, log=None):
 
 
 def loadgen():
-    """Builds the load generator of ../shared/bench."""
+    """Builds the load generator of ../shared/bench; its path."""
     target = pathlib.Path(os.environ.get("LOADGEN_TARGET", tempfile.gettempdir() + "/loadgen-target"))
     manifest = SHARED / "bench/loadgen/Cargo.toml"
     subprocess.run(["cargo", "build", "--release", "--quiet", "--manifest-path", str(manifest), "--target-dir", str(target)], check=True)

@@ -7,6 +7,9 @@ export PHAROS="${PHAROS:-${CARGO_TARGET_DIR:-$PWD/target}/release/pharos}"
 if [ ! -x "$PHAROS" ]; then
   cargo build --release --locked || exit 1
 fi
+# Built here, so that no check's time goes into it.
+export LOADGEN_TARGET="${LOADGEN_TARGET:-${TMPDIR:-/tmp}/loadgen-target}"
+cargo build --release --quiet --manifest-path ../shared/bench/loadgen/Cargo.toml --target-dir "$LOADGEN_TARGET" || exit 1
 
 failed=()
 check() {
