@@ -57,7 +57,8 @@ def full(folder, tool):
         wait_for(lambda: server.logged("write-ahead log"), 5, "the log says nothing", server.log)
         check(server.metric("pharos_wal_failures_total") > 0, "no failure is counted")
         check(server.get("/-/healthy")[0] == 200, "not healthy")
-        check(server.scalar("count(probe)") == len(acknowledged), "queries do not show what was acknowledged")
+        # A refused sample may show too: it is in memory and becomes durable when there is space, or is sent again.
+        check(server.scalar("count(probe)") >= len(acknowledged), "queries do not show what was acknowledged")
         print(f"     {len(acknowledged)} writes fitted in, then {refused[0][1]}: {refused[0][2].strip()[:150]}", flush=True)
 
         more = ["--hosts", "5", "--first-host", "100", "--steps", "60", "--end", str(end)]
