@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import urllib.request
 import zlib
 
 import wire
@@ -195,6 +196,7 @@ def queries(checks, server):
     case("100,000 nested parentheses to format", 400, "", path="/api/v1/format_query", query="(" * deep + "1" + ")" * deep)
     case("100,000 nested parentheses to parse", 400, "", path="/api/v1/parse_query", query="(" * deep + "1" + ")" * deep)
     case("a 100 MB query", (400, 413), "", query="a" * 100_000_000)
+    checks.run("query: a large answer, compressed", compressed, server, now)
     case("everything, with a small budget", 422, "memory|budget|limit", query='{__name__=~".*",padding!=""}')
     case("everything, raw", 422, "memory|budget|limit", query='{__name__=~".+"}[1h]')
     case("everything times everything", 422, "memory|budget|limit|many", query='{__name__=~".+"} * on() group_left() {__name__=~".+"}')
@@ -211,6 +213,20 @@ def queries(checks, server):
     case("a subquery of a billion steps", (400, 422), "", query="count_over_time(vector(1)[1000y:1ms])")
     case("remote read of garbage", 400, "", path="/api/v1/read", query="x")
     case("series without matchers", 400, "match", path="/api/v1/series")
+
+
+def compressed(server, now):
+    """A large answer is the same plain and compressed."""
+    urls = [f"{server.url}/api/v1/series?match[]=%7Bpadding!=%22%22%7D", f"{server.url}/api/v1/query?query=load_1&time={now}"]
+    for url in urls:
+        plain = urllib.request.urlopen(url, timeout=30).read()
+        check(len(plain) > 200_000, f"{url}: {len(plain)} bytes are not large")
+        for encoding in ("gzip", "zstd"):
+            with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept-Encoding": encoding}), timeout=30) as reply:
+                body, name = reply.read(), reply.headers["Content-Encoding"]
+            check(name == encoding and len(body) < len(plain), f"{url}: {name}, {len(body)} bytes")
+            check(encoding != "gzip" or gzip.decompress(body) == plain, f"{url}: other content")
+    next_request_works(server)
 
 
 def load(server, now):
