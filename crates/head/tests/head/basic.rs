@@ -159,7 +159,7 @@ fn limits_are_named() {
 fn memory_over_the_limit_refuses_writes() {
     let head = try_open(&MemFs::default(), HeadConfig { max_memory_bytes: 20_000, ..config() }).unwrap();
     let refused = (0..1000).find_map(|i| head.append(&tenant(), &batch(&[(i, 0, 0.0)])).err()).unwrap();
-    assert!(matches!(&refused, WriteError::Overloaded(m) if m.contains("max_memory_bytes")), "{refused}");
+    assert!(matches!(&refused, WriteError::Overloaded(m) if m.contains("max_head_memory")), "{refused}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use pharos_head::HeadConfig;
+use pharos_head::{Head, HeadConfig};
 use pharos_model::WriteError;
 
 use crate::support::*;
@@ -88,9 +88,8 @@ fn a_full_disk_refuses_before_memory_is_touched_and_recovers_by_itself() {
     assert_eq!(read_all(&head).len() as i64, at, "what was refused is not in memory");
     assert!(commits.iter().all(|c| !c.is_durable()), "nothing is acknowledged");
     fs.set_failing(false);
-    for commit in commits {
-        commit.wait().unwrap();
-    }
+    until_durable(&head);
+    assert!(commits.iter().all(|c| c.is_durable()));
     append(&head, &[(1, at, 1.0)]);
     let before = read_all(&head);
     drop(head);
@@ -109,8 +108,31 @@ fn a_duplicate_waits_until_the_first_is_durable() {
     assert_eq!(outcome.samples, 1);
     assert!(!again.is_durable());
     fs.set_failing(false);
-    again.wait().unwrap();
-    assert!(first.is_durable());
+    until_durable(&head);
+    assert!(first.is_durable() && again.is_durable());
+}
+
+/// Waits until the log can be written again and is; while it cannot, waiting is refused.
+fn until_durable(head: &Head) {
+    while head.commit().wait().is_err() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_waits_is_told_that_the_log_cannot_be_written() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 0.0)]);
+    fs.set_failing(true);
+    let (_, commit) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    let error = commit.wait().unwrap_err();
+    assert!(error.to_string().starts_with("the write-ahead log cannot be written: "), "{error}");
+    assert!(head.append(&tenant(), &batch(&[(1, 6, 1.0)])).is_err(), "refused before memory is touched");
+    fs.set_failing(false);
+    until_durable(&head);
+    append(&head, &[(1, 5, 1.0), (1, 6, 1.0)]);
+    assert_eq!(read_all(&head).len(), 3);
 }
 
 struct Flag(AtomicBool);
