@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use pharos_model::Budget;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -139,5 +140,31 @@ pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<()
         receiver.recv().await.map(|part| (Ok::<_, Infallible>(part), receiver))
     });
     let first = futures::stream::once(std::future::ready(Ok::<_, Infallible>(first)));
-    json_response(Body::from_stream(futures::StreamExt::chain(first, rest)))
+    // Fused, because compression asks again after the end.
+    json_response(Body::from_stream(first.chain(rest).fuse()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_streamed_answer_may_be_polled_after_its_end() {
+        let answer = stream(|out, parts| {
+            for _ in 0..3 {
+                out.resize(PART_BYTES, b' ');
+                parts.flush(out)?;
+            }
+            Ok(())
+        });
+        let mut body = answer.await.into_body();
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            bytes += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(bytes, 3 * PART_BYTES);
+        assert!(body.frame().await.is_none(), "it has ended for good");
+    }
 }

@@ -156,7 +156,9 @@ async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLim
         Some((frame, receive))
     });
     let first = futures::stream::once(async { Ok(first) });
-    Ok((headers, Body::from_stream(futures::StreamExt::chain(first, rest))).into_response())
+    // Fused, because compression asks again after the end.
+    let frames = futures::StreamExt::fuse(futures::StreamExt::chain(first, rest));
+    Ok((headers, Body::from_stream(frames)).into_response())
 }
 
 /// Encodes all queries. A frame holds chunks of one series.

@@ -29,7 +29,7 @@ pub enum CheckCommand {
 /// What can be done to a write-ahead log.
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
-    /// Cut the log at its first bad record, so that the server starts again; what follows that record is lost
+    /// Cut the log at its first bad record, so that the server starts again; what follows it in its segment is lost
     Repair {
         /// The folder of the log, as the server's error names it
         #[arg(value_name = "DIR")]
