@@ -99,7 +99,7 @@ impl Outcomes {
 
     /// Turns what was remembered into annotations.
     pub(super) fn note(&self, ev: &Eval<'_, '_>, binary: &Binary) {
-        let op = symbol(binary.op);
+        let op = binary.op.as_str();
         let operation = if binary.op == BinaryOp::Add { "addition" } else { "subtraction" };
         ev.note(|n| {
             for (l, r) in &self.incompatible {
@@ -123,30 +123,6 @@ fn kind(element: Element<'_>) -> &'static str {
     match element {
         Element::Float(_) => "float",
         Element::Hist(_) => "histogram",
-    }
-}
-
-/// The operator as PromQL writes it.
-fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Eql => "==",
-        BinaryOp::Neq => "!=",
-        BinaryOp::Gtr => ">",
-        BinaryOp::Lss => "<",
-        BinaryOp::Gte => ">=",
-        BinaryOp::Lte => "<=",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
     }
 }
 
