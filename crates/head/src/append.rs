@@ -10,7 +10,7 @@ use crate::config::{HeadConfig, TenantLimits};
 use crate::exemplars::Taken;
 use crate::series::{AnySample, Insert, Series, SeriesData, WindowCtx};
 use crate::tenant::{AppendState, Tenant};
-use crate::wal::record::SPLIT_BYTES;
+use crate::wal::record::{SPLIT_BYTES, put_append};
 
 /// No label set is longer, so that it fits into a record.
 const MAX_LABEL_BYTES: usize = 1 << 20;
@@ -77,7 +77,7 @@ impl<'a> Appender<'a> {
         for entry in batch.series() {
             self.series(batch, entry);
             if self.state.wal.encoder.bytes() >= SPLIT_BYTES {
-                self.state.wal.encoder.finish(self.tenant.number, &mut self.state.wal.staged);
+                self.write_out();
             }
         }
         self.metadata(batch);
@@ -85,7 +85,7 @@ impl<'a> Appender<'a> {
         if self.outcome.samples + self.outcome.histograms > 0 && self.newest > i64::MIN {
             self.state.newest = Some(self.newest);
         }
-        self.state.wal.encoder.finish(self.tenant.number, &mut self.state.wal.staged);
+        self.write_out();
         (self.outcome, self.grown)
     }
 
@@ -120,6 +120,12 @@ impl<'a> Appender<'a> {
         if !entry.exemplars.is_empty() {
             self.exemplars(batch, entry, found.as_ref());
         }
+    }
+
+    /// Moves what is encoded so far into the record that is pushed to the log.
+    fn write_out(&mut self) {
+        let wal = &mut self.state.wal;
+        put_append(&mut wal.staged, self.tenant.number, &mut wal.encoder);
     }
 
     fn any_in_bounds(&self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {

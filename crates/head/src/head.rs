@@ -16,10 +16,10 @@ use crate::fs::{DirLock, Fs};
 use crate::metrics::HeadMetrics;
 use crate::restore::{Restored, Restorer};
 use crate::tenant::Tenant;
-use crate::varint::Malformed;
 use crate::wal::record::Record;
 use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
 use crate::wal::{Commit, Log, LogConfig};
+use pharos_model::wire::Malformed;
 
 const LOCK_FILE: &str = "lock";
 

@@ -20,7 +20,6 @@ mod restore;
 mod select;
 mod series;
 mod tenant;
-mod varint;
 pub mod wal;
 mod window;
 

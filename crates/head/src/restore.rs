@@ -11,9 +11,10 @@ use pharos_model::{Exemplar, Metadata, Sample, series_hash};
 use crate::head::Tenants;
 use crate::series::{AnySample, Insert, Series, WindowCtx};
 use crate::tenant::Tenant;
-use crate::varint::Malformed;
-use crate::wal::record::{AppendVisitor, Record, TenantRecord, read_append};
+use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
+use pharos_model::wire::Malformed;
+use pharos_model::wire::append::{AppendVisitor, read_append};
 
 const UNDECLARED: Malformed = Malformed("names what the segment does not declare");
 

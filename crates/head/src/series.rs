@@ -4,10 +4,10 @@
 //! epoch, that are sealed into chunks of their own. A timestamp occurs at most once in a series, floats and histograms together.
 
 use parking_lot::Mutex;
+use pharos_model::wire::histogram::same_sample;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Labels, Sample};
 
-use crate::chunk::histogram::same_sample;
 use crate::chunk::{self, Chunk, ChunkKind, ChunkRef, OpenFloats, OpenHistograms};
 
 /// Late samples are sealed into a chunk when there are so many of a window.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use pharos_model::time::window_start;
+use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{Labels, Metadata, TenantId};
 
 use crate::exemplars::ExemplarRing;
 use crate::index::Index;
 use crate::series::{Series, SeriesData};
-use crate::wal::record::{AppendEncoder, TenantRecord, WindowCuts, put_tenant};
+use crate::wal::record::{TenantRecord, WindowCuts, put_tenant};
 use crate::window::{FlushMap, WindowState};
 
 /// A tenant.

@@ -14,6 +14,7 @@ pub mod sample;
 pub mod series_set;
 pub mod tenant;
 pub mod time;
+pub mod wire;
 pub mod write;
 
 pub use batch::{SeriesBatch, SeriesView};

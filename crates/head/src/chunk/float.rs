@@ -15,8 +15,8 @@
 //! A value is the scaled integer divided by `10^scale` wherever that is exact to the bit, so that integers and short
 //! decimals take one to three bytes, and runs of a constant next to none.
 
-use crate::varint::{put_uvarint, put_varint, unzigzag, zigzag};
 use pharos_model::labels::read_uvarint;
+use pharos_model::wire::{put_uvarint, put_varint, unzigzag, zigzag};
 
 const RUN_MAX: u8 = 0x3f;
 const SMALL: u8 = 0x40;

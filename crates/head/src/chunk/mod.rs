@@ -4,15 +4,14 @@
 //! window had when the chunk was begun: all its samples belong to the cut of that number (see `window.rs`).
 
 pub(crate) mod float;
-pub(crate) mod histogram;
 
 use std::sync::Arc;
 
 use pharos_model::write::HistogramSample;
 use pharos_model::{Histogram, Sample};
 
-use crate::varint::{Reader, put_varint};
 use float::FloatEncoder;
+use pharos_model::wire::{Reader, histogram, put_varint};
 
 /// A chunk is full when it has this many bytes of floats...
 const FLOAT_BYTES: usize = 512;

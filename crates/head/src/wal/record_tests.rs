@@ -1,4 +1,6 @@
 use super::*;
+use pharos_model::write::HistogramSample;
+use pharos_model::{Histogram, Labels, MetricType};
 use proptest::prelude::*;
 
 #[derive(Default, Debug, PartialEq)]
@@ -53,7 +55,7 @@ fn a_steady_batch_takes_few_bytes_a_sample() {
         encoder.sample(series, &Sample { t: 1_700_000_000_000, v: f64::from(series * 10), st: 0 });
     }
     let mut out = Vec::new();
-    encoder.finish(7, &mut out);
+    put_append(&mut out, 7, &mut encoder);
     assert!(out.len() < 4000, "{}", out.len());
     assert_eq!(collect(&out).samples.len(), 1000);
 }
@@ -111,7 +113,7 @@ proptest! {
         encoder.exemplar(exemplar.0, &e);
         encoder.metadata(&family, &Metadata::default());
         let mut out = Vec::new();
-        encoder.finish(7, &mut out);
+        put_append(&mut out, 7, &mut encoder);
         let expected = Collected {
             series, samples, histograms: vec![(exemplar.0, exemplar.1, 4)], exemplars: vec![(exemplar.0, e)],
             metadata: vec![(family, Metadata::default())],

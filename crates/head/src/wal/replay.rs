@@ -13,7 +13,7 @@ use super::record::{self, Record};
 use super::segment::{ReadError, SegmentReader, file_name, header, parse_file_name};
 use crate::error::HeadError;
 use crate::fs::Fs;
-use crate::varint::Malformed;
+use pharos_model::wire::Malformed;
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

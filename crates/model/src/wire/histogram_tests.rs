@@ -1,5 +1,5 @@
 use super::*;
-use pharos_model::STALE_NAN;
+use crate::STALE_NAN;
 use proptest::prelude::*;
 
 pub(crate) fn sample(scale: f64) -> Histogram {

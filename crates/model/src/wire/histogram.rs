@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use pharos_model::{CounterReset, Histogram, Span};
+use crate::histogram::{CounterReset, Histogram, Span};
 
-use crate::varint::{Malformed, Reader, put_uvarint, put_varint};
+use super::{Malformed, Reader, put_uvarint, put_varint};
 
 const SAME_LAYOUT: u8 = 1;
 const INTEGER: u8 = 2;
@@ -17,7 +17,7 @@ const RESET_SHIFT: u8 = 3;
 const MAX_WHOLE: f64 = (1u64 << 53) as f64;
 
 /// Appends a histogram; `before` is the one that the decoder will have at hand.
-pub(crate) fn encode(before: Option<&Histogram>, h: &Histogram, out: &mut Vec<u8>) {
+pub fn encode(before: Option<&Histogram>, h: &Histogram, out: &mut Vec<u8>) {
     let same = before.filter(|b| same_layout(b, h));
     let whole = counts(h).all(is_whole) && same.is_none_or(|b| counts(b).all(is_whole));
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
@@ -39,7 +39,7 @@ pub(crate) fn encode(before: Option<&Histogram>, h: &Histogram, out: &mut Vec<u8
 }
 
 /// Reads a histogram that [`encode`] wrote with the same `before`.
-pub(crate) fn decode(before: Option<&Histogram>, reader: &mut Reader<'_>) -> Result<Histogram, Malformed> {
+pub fn decode(before: Option<&Histogram>, reader: &mut Reader<'_>) -> Result<Histogram, Malformed> {
     let flags = reader.byte()?;
     let same = flags & SAME_LAYOUT != 0;
     let mut h = match before {
@@ -152,7 +152,7 @@ fn read_bits(reader: &mut Reader<'_>, base: f64) -> Result<f64, Malformed> {
 }
 
 /// Whether two histograms are the same sample, NaN bits included; what is known of resets does not count.
-pub(crate) fn same_sample(a: &Histogram, b: &Histogram) -> bool {
+pub fn same_sample(a: &Histogram, b: &Histogram) -> bool {
     same_layout(a, b)
         && a.sum.to_bits() == b.sum.to_bits()
         && counts(a).zip(counts(b)).all(|(a, b)| a.to_bits() == b.to_bits())
