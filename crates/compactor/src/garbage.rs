@@ -36,7 +36,7 @@ fn is_garbage(path: &Path, catalogue: &Catalogue, born_before: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use object_store::memory::InMemory;
-    use pharos_meta::{BlockEntry, Command, Meta};
+    use pharos_meta::{BlockEntry, CatalogueCommand, Meta};
 
     use super::*;
 
@@ -62,11 +62,11 @@ mod tests {
     #[tokio::test]
     async fn only_old_unlisted_blocks_are_collected() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = Meta::open(folder.path()).unwrap();
+        let meta = Meta::open(folder.path()).await.unwrap();
         let (old, new, kept) = (Ulid::from_parts(10, 1), Ulid::from_parts(500, 2), Ulid::from_parts(20, 3));
         let blocks = vec![entry(&kept.to_string(), 900), entry(&Ulid::from_parts(30, 4).to_string(), 50)];
-        meta.propose(Command::CommitBlocks { tenant: "t".into(), blocks, boundary: None }).unwrap();
-        assert_eq!(crate::retention::expire(&meta, 100).unwrap(), 1);
+        meta.propose(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, boundary: None }).await.unwrap();
+        assert_eq!(crate::retention::expire(&meta, 100).await.unwrap(), 1);
         let store = InMemory::new();
         let path = |id: &Ulid| Path::from(format!("t/blocks/{id}/data.parquet"));
         for path in [path(&old), path(&new), path(&kept), Path::from("t/other/file"), Path::from("t/blocks/notes/x")] {

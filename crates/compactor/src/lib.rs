@@ -83,7 +83,7 @@ impl Compactor {
     pub async fn round(&self) {
         if let Some(retention) = self.config.retention {
             let horizon = self.clock.now_ms().saturating_sub(retention.as_millis() as i64);
-            match retention::expire(&self.meta, horizon) {
+            match retention::expire(&self.meta, horizon).await {
                 Ok(count) => self.removed.inc_by(count),
                 Err(error) => tracing::warn!(%error, "removing old blocks failed, it is tried again later"),
             }

@@ -68,12 +68,12 @@ impl Ingester {
         let _no_cut_under_way = self.flushing.blocking_lock();
         self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
         let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let command = pharos_meta::Command::Delete {
+        let command = pharos_meta::CatalogueCommand::Delete {
             tenant: tenant.as_str().to_string(),
             selector: format!("{{{selector}}}"),
             start: range.start,
             end: range.end,
         };
-        self.meta.propose(command).map(|_| ()).map_err(|e| e.to_string())
+        self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
     }
 }

@@ -91,7 +91,7 @@ pub struct Catalogue {
 
 /// A change. Every command may be sent again: what is done already changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Command {
+pub enum CatalogueCommand {
     /// Makes blocks live and moves the boundary, at once.
     CommitBlocks {
         /// Whose.
@@ -162,26 +162,32 @@ pub enum Refusal {
 
 impl Catalogue {
     /// Carries out a command, or refuses it and leaves the state as it was.
-    pub fn apply(&mut self, command: Command) -> Result<(), Refusal> {
+    pub fn apply(&mut self, command: CatalogueCommand) -> Result<(), Refusal> {
         match command {
-            Command::CommitBlocks { tenant, blocks, boundary } => self.commit(&tenant, blocks, boundary),
-            Command::RemoveBlocks { tenant, ids } => {
+            CatalogueCommand::CommitBlocks { tenant, blocks, boundary } => self.commit(&tenant, blocks, boundary),
+            CatalogueCommand::RemoveBlocks { tenant, ids } => {
                 let ids: BTreeSet<String> = ids.into_iter().collect();
                 self.tenant_mut(&tenant).blocks.retain(|block| !ids.contains(&block.id));
                 Ok(())
             }
-            Command::Delete { tenant, selector, start, end } => {
+            CatalogueCommand::Delete { tenant, selector, start, end } => {
+                let repeated = |last: &Deletion| {
+                    last.sequence == self.sequence && (&last.selector, last.start, last.end) == (&selector, start, end)
+                };
+                if self.tenant(&tenant).and_then(|known| known.deletions.last()).is_some_and(repeated) {
+                    return Ok(());
+                }
                 self.sequence += 1;
                 let sequence = self.sequence;
                 let deletions = &mut self.tenant_mut(&tenant).deletions;
                 deletions.push(Deletion { selector, start, end, sequence });
                 Ok(())
             }
-            Command::Rebuilt { at_ms } => {
+            CatalogueCommand::Rebuilt { at_ms } => {
                 self.rebuilt_ms = self.rebuilt_ms.max(at_ms);
                 Ok(())
             }
-            Command::ForgetDeletions { tenant, upto } => {
+            CatalogueCommand::ForgetDeletions { tenant, upto } => {
                 self.tenant_mut(&tenant).deletions.retain(|deletion| deletion.sequence > upto);
                 Ok(())
             }

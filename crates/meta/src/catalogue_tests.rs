@@ -21,8 +21,8 @@ fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
     }
 }
 
-fn commit(blocks: Vec<BlockEntry>, boundary: i64) -> Command {
-    Command::CommitBlocks { tenant: "t".into(), blocks, boundary: Some(boundary) }
+fn commit(blocks: Vec<BlockEntry>, boundary: i64) -> CatalogueCommand {
+    CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, boundary: Some(boundary) }
 }
 
 #[test]
@@ -75,9 +75,13 @@ fn malformed_blocks_are_refused() {
 fn deletions_have_sequences_and_can_be_forgotten() {
     let mut catalogue = Catalogue::default();
     for selector in ["{a=\"1\"}", "{a=\"2\"}"] {
-        catalogue.apply(Command::Delete { tenant: "t".into(), selector: selector.into(), start: 0, end: 9 }).unwrap();
+        catalogue
+            .apply(CatalogueCommand::Delete { tenant: "t".into(), selector: selector.into(), start: 0, end: 9 })
+            .unwrap();
     }
-    catalogue.apply(Command::ForgetDeletions { tenant: "t".into(), upto: 1 }).unwrap();
+    catalogue.apply(CatalogueCommand::ForgetDeletions { tenant: "t".into(), upto: 1 }).unwrap();
+    let last = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"2\"}".into(), start: 0, end: 9 };
+    catalogue.apply(last).unwrap();
     let left = &catalogue.tenant("t").unwrap().deletions;
     assert_eq!(left.iter().map(|d| d.selector.as_str()).collect::<Vec<_>>(), ["{a=\"2\"}"]);
 }

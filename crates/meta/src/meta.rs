@@ -1,20 +1,47 @@
-//! The running authority: one log, one catalogue, and a numbered view that everyone watches.
+//! The running authority: one log, one state, and a numbered view that everyone watches.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::catalogue::{Catalogue, Command, Refusal};
 use crate::log::{Log, LogError};
+use crate::state::{ClusterState, Command, Refusal, Response};
 
-/// A numbered snapshot of what meta knows.
+/// A numbered snapshot of what meta knows; reads as the [`ClusterState`].
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// Goes up with every change.
-    pub version: u64,
-    /// Blocks, boundaries and deletions.
-    pub catalogue: Arc<Catalogue>,
+    state: Arc<ClusterState>,
+}
+
+impl View {
+    /// The view of a state.
+    pub fn new(state: Arc<ClusterState>) -> Self {
+        View { state }
+    }
+
+    /// The state itself.
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+}
+
+impl Deref for View {
+    type Target = ClusterState;
+
+    fn deref(&self) -> &ClusterState {
+        &self.state
+    }
+}
+
+/// What a command that took effect led to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What the state machine answered.
+    pub response: Response,
+    /// A view that has its effect.
+    pub view: View,
 }
 
 /// Why a command had no effect.
@@ -26,65 +53,89 @@ pub enum MetaError {
     /// It could not be made durable.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The work was broken off.
+    #[error("broken off: {0}")]
+    BrokenOff(String),
 }
 
-/// Meta in one process.
+/// What knows who owns what: every role asks it, watches it, and proposes changes to it.
 pub struct Meta {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     log: Mutex<Log>,
     view: watch::Sender<View>,
 }
 
+impl Inner {
+    fn propose(&self, command: &Command) -> Result<Outcome, MetaError> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = ClusterState::clone(self.view.borrow().state());
+        // Tried first, so that the log holds no refused command.
+        let response = state.apply(command)?;
+        log.append(command)?;
+        log.compact(&state)?;
+        let view = View::new(Arc::new(state));
+        self.view.send_replace(view.clone());
+        Ok(Outcome { response, view })
+    }
+}
+
 impl Meta {
     /// Opens the durable state in a folder, creating it when it is not there.
-    pub fn open(folder: &Path) -> Result<Meta, LogError> {
+    pub async fn open(folder: &Path) -> Result<Meta, MetaError> {
         let failed = |e: std::io::Error| LogError::Database(redb::Error::Io(e));
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let (log, catalogue) = Log::open(&folder.join("meta.redb"))?;
-        let view = View { version: catalogue.sequence, catalogue: Arc::new(catalogue) };
-        Ok(Meta { log: Mutex::new(log), view: watch::Sender::new(view) })
+        let (log, state) = Log::open(&folder.join("meta.redb"))?;
+        let view = watch::Sender::new(View::new(Arc::new(state)));
+        Ok(Meta { inner: Arc::new(Inner { log: Mutex::new(log), view }) })
     }
 
-    /// Makes a command durable, carries it out and publishes the new view. Blocks for the length of an fsync.
-    pub fn propose(&self, command: Command) -> Result<View, MetaError> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut catalogue = Catalogue::clone(&self.view.borrow().catalogue);
-        // Tried first, so that the log holds no refused command.
-        catalogue.apply(command.clone())?;
-        log.append(&command)?;
-        log.compact(&catalogue)?;
-        let view = View { version: self.view.borrow().version + 1, catalogue: Arc::new(catalogue) };
-        self.view.send_replace(view.clone());
-        Ok(view)
+    /// Makes a command durable, carries it out and publishes the new view.
+    pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
+        let (inner, command) = (self.inner.clone(), command.into());
+        let proposed = tokio::task::spawn_blocking(move || inner.propose(&command));
+        proposed.await.map_err(|e| MetaError::BrokenOff(e.to_string()))?
     }
+
+    /// As [`Meta::propose`], for threads that may block.
+    pub fn propose_blocking(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
+        self.inner.propose(&command.into())
+    }
+
+    /// Ends the work; the folder can be opened again then.
+    pub async fn shutdown(self) {}
 
     /// The newest view.
     pub fn view(&self) -> View {
-        self.view.borrow().clone()
+        self.inner.view.borrow().clone()
     }
 
     /// A watch on the view.
     pub fn watch(&self) -> watch::Receiver<View> {
-        self.view.subscribe()
+        self.inner.view.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CatalogueCommand;
 
     #[tokio::test]
     async fn a_proposal_is_durable_and_seen_by_watchers() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = Meta::open(folder.path()).unwrap();
+        let meta = Meta::open(folder.path()).await.unwrap();
         let mut watch = meta.watch();
         let before = meta.view().version;
-        let command = Command::Delete { tenant: "t".into(), selector: "{a=\"b\"}".into(), start: 1, end: 2 };
-        meta.propose(command).unwrap();
+        let command = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"b\"}".into(), start: 1, end: 2 };
+        meta.propose(command).await.unwrap();
         watch.changed().await.unwrap();
         assert!(watch.borrow().version > before);
         assert_eq!(watch.borrow().catalogue.tenant("t").unwrap().deletions.len(), 1);
-        drop(meta);
-        let again = Meta::open(folder.path()).unwrap();
+        meta.shutdown().await;
+        let again = Meta::open(folder.path()).await.unwrap();
         assert_eq!(again.view().catalogue.tenant("t").unwrap().deletions.len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pharos_block::{BlockError, BlockMeta};
-use pharos_meta::{BlockEntry, Command, Meta, MetaError};
+use pharos_meta::{BlockEntry, CatalogueCommand, Meta, MetaError};
 use ulid::Ulid;
 
 /// Why a catalogue could not be rebuilt.
@@ -48,7 +48,7 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
     for folder in folders.values() {
         match BlockMeta::read_from_bucket(objects, folder).await {
             Ok(block) => {
-                commit(meta, &block)?;
+                commit(meta, &block).await?;
                 rebuilt += 1;
             }
             Err(error @ BlockError::Store(_)) => {
@@ -58,7 +58,7 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
         }
     }
     if !folders.is_empty() {
-        meta.propose(Command::Rebuilt { at_ms: now_ms })?;
+        meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms }).await?;
     }
     Ok(rebuilt)
 }
@@ -67,7 +67,7 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
 #[path = "rebuild_tests.rs"]
 mod tests;
 
-fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
+async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     let view = meta.view();
     let known = view.catalogue.tenant(block.tenant.as_str());
     let delta = known.is_some_and(|t| {
@@ -92,5 +92,5 @@ fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     };
     let tenant = block.tenant.as_str().to_string();
     let boundary = (!delta).then_some(block.window_end);
-    meta.propose(Command::CommitBlocks { tenant, blocks: vec![entry], boundary }).map(|_| ())
+    meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], boundary }).await.map(|_| ())
 }

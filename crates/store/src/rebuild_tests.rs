@@ -26,9 +26,9 @@ async fn sound_blocks_come_back_and_damaged_ones_are_left_out() {
     let path = Path::from(format!("anonymous/blocks/{damaged}/data.parquet"));
     store.put(&path, PutPayload::from_static(b"PAR1 nothing of use")).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let meta = Meta::open(folder.path()).unwrap();
+    let meta = Meta::open(folder.path()).await.unwrap();
     assert_eq!(rebuild(&*store, &meta, 5000).await.unwrap(), 2);
-    let catalogue = meta.view().catalogue;
+    let catalogue = meta.view().catalogue.clone();
     let tenant = catalogue.tenant("anonymous").unwrap();
     let blocks: Vec<_> = tenant.blocks.iter().map(|b| (b.id.clone(), b.delta, b.samples)).collect();
     assert_eq!(blocks, [(main.to_string(), false, 2), (late.to_string(), true, 2)]);

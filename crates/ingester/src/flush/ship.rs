@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
 use pharos_head::{HeadError, WindowCut};
-use pharos_meta::{BlockEntry, Command, CutId, MetaError};
+use pharos_meta::{BlockEntry, CatalogueCommand, CutId, MetaError};
 use pharos_model::{Exemplar, Labels, Metadata, TenantId, WriteError};
 use ulid::Ulid;
 
@@ -157,7 +157,7 @@ async fn commit(ingester: &Arc<Ingester>, cut: &WindowCut, block: &FinishedBlock
         meta: String::from_utf8_lossy(&meta.to_bytes()).into_owned(),
     };
     let boundary = (!delta).then_some(meta.window_end);
-    let command = Command::CommitBlocks { tenant: meta.tenant.as_str().to_string(), blocks: vec![entry], boundary };
-    let shared = ingester.clone();
-    blocking(move || Ok(shared.meta.propose(command).map(|_| ())?)).await
+    let tenant = meta.tenant.as_str().to_string();
+    ingester.meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], boundary }).await?;
+    Ok(())
 }

@@ -111,8 +111,10 @@ pub(super) async fn open_meta(
             std::fs::remove_dir_all(&unfinished).map_err(failed)?;
         }
         let rebuilt = {
-            let meta = Meta::open(&unfinished).map_err(|e| e.to_string())?;
-            pharos_store::rebuild::rebuild(objects, &meta, clock.now_ms()).await
+            let meta = Meta::open(&unfinished).await.map_err(|e| e.to_string())?;
+            let rebuilt = pharos_store::rebuild::rebuild(objects, &meta, clock.now_ms()).await;
+            meta.shutdown().await;
+            rebuilt
         };
         match rebuilt {
             Ok(blocks) => {
@@ -131,5 +133,5 @@ pub(super) async fn open_meta(
             }
         }
     }
-    Meta::open(folder).map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
+    Meta::open(folder).await.map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
 }

@@ -1,0 +1,287 @@
+//! The shard table: who holds which shard, who is in sync, who leads, who learns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterState, MemberState, Placement, Refusal, Response, Role};
+
+/// A shard's replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Goes up at every change of what is below; fences writers with an older one.
+    pub epoch: u64,
+    /// All that hold or learn it, ascending: in sync, learning, or out of sync.
+    pub replicas: Vec<String>,
+    /// Those that have every acknowledged sample, ascending.
+    pub in_sync: Vec<String>,
+    /// Who ships it; in sync. None only while nothing is in sync.
+    pub leader: Option<String>,
+    /// Those that catch up, ascending. Writes go to them too.
+    pub learners: Vec<Learner>,
+}
+
+/// A replica that catches up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learner {
+    /// Who.
+    pub node: String,
+    /// The epoch since which every acknowledged write has gone to it too; what it copies, and its promotion, name this one.
+    pub since: u64,
+}
+
+impl Shard {
+    /// Whether a node has every acknowledged sample.
+    pub fn is_in_sync(&self, node: &str) -> bool {
+        self.in_sync.iter().any(|n| n == node)
+    }
+
+    /// The epoch since which a node learns; none if it does not.
+    pub fn learns_since(&self, node: &str) -> Option<u64> {
+        self.learners.iter().find(|learner| learner.node == node).map(|learner| learner.since)
+    }
+
+    /// Whether a node holds or learns it, or is out of sync.
+    pub fn has_replica(&self, node: &str) -> bool {
+        self.replicas.iter().any(|n| n == node)
+    }
+
+    /// Those that writes go to: in sync first, then learners.
+    pub fn written_to(&self) -> impl Iterator<Item = &str> {
+        self.in_sync.iter().map(String::as_str).chain(self.learners.iter().map(|learner| learner.node.as_str()))
+    }
+
+    fn drop_replica(&mut self, node: &str) {
+        self.replicas.retain(|n| n != node);
+        self.in_sync.retain(|n| n != node);
+        self.learners.retain(|learner| learner.node != node);
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let ascending = |nodes: &[String]| nodes.windows(2).all(|pair| pair[0] < pair[1]);
+        let learners: Vec<String> = self.learners.iter().map(|learner| learner.node.clone()).collect();
+        if ![&self.replicas, &self.in_sync, &learners].iter().all(|nodes| ascending(nodes)) {
+            return Err("a list of nodes is not ascending".into());
+        }
+        if let Some(node) = self.in_sync.iter().chain(&learners).find(|node| !self.replicas.contains(node)) {
+            return Err(format!("{node} is no replica"));
+        }
+        if let Some(node) = learners.iter().find(|node| self.in_sync.contains(node)) {
+            return Err(format!("{node} is in sync and learns"));
+        }
+        if self.learners.iter().any(|learner| learner.since > self.epoch) {
+            return Err("a learner is ahead of the epoch".into());
+        }
+        match &self.leader {
+            Some(leader) if !self.in_sync.contains(leader) => Err(format!("leader {leader} is not in sync")),
+            None if !self.in_sync.is_empty() => Err("nobody leads what is in sync".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ClusterState {
+    /// The numbers of the shards that a node has a replica of.
+    pub fn shards_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = u32> + 'a {
+        self.shards.iter().zip(0u32..).filter(move |(shard, _)| shard.has_replica(node)).map(|(_, number)| number)
+    }
+
+    /// How many shards each node leads.
+    pub fn led(&self) -> BTreeMap<&str, usize> {
+        let mut led = BTreeMap::new();
+        for leader in self.shards.iter().filter_map(|shard| shard.leader.as_deref()) {
+            *led.entry(leader).or_insert(0) += 1;
+        }
+        led
+    }
+
+    /// Copies that a shard must keep: the replication factor, or as many as there are ingesters to hold them.
+    pub fn copies_needed(&self) -> usize {
+        let factor = self.settings.as_ref().map_or(1, |settings| settings.replication_factor as usize);
+        factor.min(self.active_ingesters().count())
+    }
+
+    fn shard(&self, shard: u32) -> Result<&Arc<Shard>, Refusal> {
+        self.shards.get(shard as usize).ok_or(Refusal::NoShard { shard })
+    }
+
+    /// Changes a shard, counts its epoch up and sees to its leader.
+    fn change(&mut self, number: u32, change: impl FnOnce(&mut Shard, u64)) -> Response {
+        let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) else { return Response::Done };
+        let shard = Arc::make_mut(shard);
+        shard.epoch += 1;
+        change(shard, shard.epoch);
+        let epoch = shard.epoch;
+        if !shard.leader.as_ref().is_some_and(|leader| shard.in_sync.contains(leader)) {
+            shard.leader = None;
+            let leader = self.best_leader(number);
+            if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) {
+                Arc::make_mut(shard).leader = leader;
+            }
+        }
+        Response::Epoch(epoch)
+    }
+
+    /// The in-sync replica that should lead: at work, with the fewest shards led, by identity.
+    fn best_leader(&self, number: u32) -> Option<String> {
+        let led = self.led();
+        let rank = |node: &&String| {
+            let state = self.members.get(*node).map(|member| member.state);
+            let unfit = match state {
+                Some(MemberState::Active) => 0,
+                Some(MemberState::Draining) => 1,
+                Some(MemberState::Joining) => 2,
+                _ => 3,
+            };
+            (unfit, led.get(node.as_str()).copied().unwrap_or(0), (*node).clone())
+        };
+        self.shards.get(number as usize)?.in_sync.iter().min_by_key(rank).cloned()
+    }
+
+    /// A live ingester that may get a replica.
+    fn holder(&self, node: &str) -> Result<(), Refusal> {
+        let member = self.member(node).ok_or_else(|| Refusal::NoMember { node: node.into() })?;
+        if member.has(Role::Ingester) && member.state.is_live() {
+            return Ok(());
+        }
+        let reason = "only an ingester at work gets a shard".into();
+        Err(Refusal::State { node: node.into(), state: member.state, reason })
+    }
+
+    pub(super) fn report_failed(&mut self, node: &str, shards: &[(u32, u64)]) -> Result<Response, Refusal> {
+        let (mut unchanged, mut last) = (BTreeSet::new(), None);
+        let mut changed = false;
+        for &(number, epoch) in shards {
+            let shard = self.shard(number)?;
+            if !shard.has_replica(node) || (!shard.is_in_sync(node) && shard.learns_since(node).is_none()) {
+                changed = true; // It is what the reporter wants already.
+            } else if shard.epoch != epoch {
+                unchanged.insert(number);
+            } else if shard.in_sync == [node] {
+                last = last.or(Some(number));
+                unchanged.insert(number);
+            } else {
+                changed = true;
+                self.change(number, |shard, epoch| {
+                    shard.in_sync.retain(|n| n != node);
+                    shard.learners.iter_mut().filter(|l| l.node == node).for_each(|l| l.since = epoch);
+                });
+            }
+        }
+        match last {
+            Some(shard) if !changed => Err(Refusal::LastInSync { shard, node: node.into() }),
+            _ => Ok(Response::Unchanged(unchanged.into_iter().collect())),
+        }
+    }
+
+    pub(super) fn place_shards(&mut self, placements: &[Placement]) -> Result<Response, Refusal> {
+        for Placement { shard: number, nodes } in placements {
+            let shard = self.shard(*number)?;
+            let replicas: BTreeSet<&String> = nodes.iter().collect();
+            if replicas.is_empty() || replicas.len() != nodes.len() {
+                return Err(Refusal::BadPlacement { shard: *number });
+            }
+            let replicas: Vec<String> = replicas.into_iter().cloned().collect();
+            if !shard.in_sync.is_empty() {
+                if shard.in_sync == replicas {
+                    continue;
+                }
+                return Err(Refusal::Placed { shard: *number, epoch: shard.epoch });
+            }
+            nodes.iter().try_for_each(|node| self.holder(node))?;
+            self.change(*number, |shard, _| {
+                shard.learners.clear();
+                shard.leader = nodes.first().cloned();
+                shard.in_sync.clone_from(&replicas);
+                shard.replicas = replicas;
+            });
+        }
+        Ok(Response::Done)
+    }
+
+    pub(super) fn add_learner(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
+        let shard = self.shard(number)?;
+        if shard.in_sync.is_empty() {
+            return Err(Refusal::NothingInSync { shard: number });
+        }
+        if shard.is_in_sync(node) || shard.learns_since(node).is_some() {
+            return Ok(Response::Epoch(shard.epoch));
+        }
+        self.holder(node)?;
+        Ok(self.change(number, |shard, since| {
+            if let Err(at) = shard.replicas.binary_search_by(|n| n.as_str().cmp(node)) {
+                shard.replicas.insert(at, node.into());
+            }
+            shard.learners.push(Learner { node: node.into(), since });
+            shard.learners.sort_by(|a, b| a.node.cmp(&b.node));
+        }))
+    }
+
+    pub(super) fn promote(&mut self, number: u32, node: &str, epoch: u64) -> Result<Response, Refusal> {
+        let shard = self.shard(number)?;
+        if shard.is_in_sync(node) {
+            return Ok(Response::Epoch(shard.epoch));
+        }
+        let since = shard.learns_since(node);
+        if since != Some(epoch) {
+            return Err(Refusal::NotLearning { shard: number, node: node.into(), asked: epoch, since });
+        }
+        Ok(self.change(number, |shard, _| {
+            shard.learners.retain(|learner| learner.node != node);
+            shard.in_sync.push(node.into());
+            shard.in_sync.sort();
+        }))
+    }
+
+    pub(super) fn remove_replica(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
+        let shard = self.shard(number)?;
+        if !shard.has_replica(node) {
+            return Ok(Response::Epoch(shard.epoch));
+        }
+        if shard.in_sync == [node] {
+            return Err(Refusal::LastInSync { shard: number, node: node.into() });
+        }
+        let live = |n: &&String| *n != node && self.member(n).is_some_and(|m| m.state.is_live());
+        let (left, needed) = (shard.in_sync.iter().filter(live).count(), self.copies_needed());
+        if left < needed {
+            return Err(Refusal::TooFew { shard: number, node: node.into(), left, needed });
+        }
+        Ok(self.change(number, |shard, _| shard.drop_replica(node)))
+    }
+
+    pub(super) fn set_leader(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
+        let shard = self.shard(number)?;
+        if shard.leader.as_deref() == Some(node) {
+            return Ok(Response::Epoch(shard.epoch));
+        }
+        if !shard.is_in_sync(node) {
+            return Err(Refusal::NotInSync { shard: number, node: node.into() });
+        }
+        self.holder(node)?;
+        Ok(self.change(number, |shard, _| shard.leader = Some(node.into())))
+    }
+
+    /// Where a member that went down leads and a live one could, that one does.
+    pub(super) fn move_leaders_off(&mut self, node: &str) {
+        let led: Vec<u32> = (0u32..)
+            .zip(self.shards.iter())
+            .filter(|(_, s)| s.leader.as_deref() == Some(node))
+            .map(|(n, _)| n)
+            .collect();
+        for number in led {
+            let Some(best) = self.best_leader(number) else { continue };
+            if best != node && self.member(&best).is_some_and(|member| member.state.is_live()) {
+                self.change(number, |shard, _| shard.leader = Some(best));
+            }
+        }
+    }
+
+    /// Takes a node out of every shard, whatever is left.
+    pub(super) fn drop_from_shards(&mut self, node: &str) {
+        let held: Vec<u32> = self.shards_of(node).collect();
+        for number in held {
+            self.change(number, |shard, _| shard.drop_replica(node));
+        }
+    }
+}

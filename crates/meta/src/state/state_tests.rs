@@ -1,0 +1,316 @@
+//! What always holds, under any commands in any order; and the answers that roles rely on.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalogue::CatalogueCommand;
+
+const NODES: [&str; 5] = ["A", "B", "C", "D", "E"];
+
+fn member(id: &str, roles: &[Role]) -> Member {
+    Member {
+        id: id.into(),
+        address: format!("{id}:7946"),
+        roles: roles.iter().copied().collect(),
+        weight: 100,
+        state: MemberState::Active,
+        ..Member::default()
+    }
+}
+
+fn join(id: &str) -> Command {
+    Command::Join { member: member(id, &[Role::Ingester, Role::Agent]), at_ms: 1 }
+}
+
+fn settings(shards: u32, replication_factor: u32) -> Settings {
+    Settings { cluster: "c".into(), shards, replication_factor }
+}
+
+fn set_state(node: &str, state: MemberState) -> Command {
+    Command::SetMemberState { node: node.into(), state, at_ms: 2 }
+}
+
+fn place(shard: u32, nodes: &[&str]) -> Command {
+    let nodes = nodes.iter().map(ToString::to_string).collect();
+    Command::PlaceShards { placements: vec![Placement { shard, nodes }] }
+}
+
+fn failed(node: &str, shards: &[(u32, u64)]) -> Command {
+    Command::ReportFailed { node: node.into(), shards: shards.to_vec(), reporter: "Z".into() }
+}
+
+fn add(shard: u32, node: &str) -> Command {
+    Command::AddLearner { shard, node: node.into() }
+}
+
+fn promote(shard: u32, node: &str, epoch: u64) -> Command {
+    Command::Promote { shard, node: node.into(), epoch }
+}
+
+fn drop_replica(shard: u32, node: &str) -> Command {
+    Command::RemoveReplica { shard, node: node.into() }
+}
+
+/// A cluster of five ingesters, its first shard on A, B and C.
+fn cluster(shards: u32, replication_factor: u32) -> ClusterState {
+    let mut state = ClusterState::default();
+    state.apply(&Command::Bootstrap { settings: settings(shards, replication_factor) }).unwrap();
+    NODES.iter().for_each(|node| drop(state.apply(&join(node)).unwrap()));
+    state.apply(&place(0, &["A", "B", "C"])).unwrap();
+    state
+}
+
+fn epoch(response: Response) -> u64 {
+    let Response::Epoch(epoch) = response else { panic!("{response:?}") };
+    epoch
+}
+
+#[test]
+fn a_failed_replica_leaves_and_comes_back_only_with_everything() {
+    let mut state = cluster(1, 3);
+    let e = state.shards[0].epoch;
+    assert_eq!(state.apply(&failed("B", &[(0, e)])).unwrap(), Response::Unchanged(vec![]));
+    assert_eq!(state.shards[0].in_sync, ["A", "C"]);
+    let since = epoch(state.apply(&add(0, "B")).unwrap());
+    assert_eq!(state.shards[0].learns_since("B"), Some(since));
+    // A write to the learner fails: what it has learnt is not enough any more.
+    state.apply(&failed("B", &[(0, since)])).unwrap();
+    let again = state.shards[0].learns_since("B").unwrap();
+    assert!(again > since);
+    let refused = state.apply(&promote(0, "B", since)).unwrap_err();
+    let expected = Refusal::NotLearning { shard: 0, node: "B".into(), asked: since, since: Some(again) };
+    assert_eq!(refused, expected);
+    // Another change of the shard does not make the learner begin anew.
+    state.apply(&Command::SetLeader { shard: 0, node: "C".into() }).unwrap();
+    state.apply(&promote(0, "B", again)).unwrap();
+    assert_eq!(state.shards[0].in_sync, ["A", "B", "C"]);
+    assert_eq!(state.apply(&promote(0, "B", again)).unwrap(), Response::Epoch(state.shards[0].epoch));
+}
+
+#[test]
+fn stale_reports_and_the_last_replica_change_nothing() {
+    let mut state = cluster(2, 1);
+    state.apply(&place(1, &["A"])).unwrap();
+    let (one, two) = (state.shards[0].epoch, state.shards[1].epoch);
+    let before = state.clone();
+    assert_eq!(state.apply(&failed("A", &[(0, one + 1)])).unwrap(), Response::Unchanged(vec![0]));
+    assert_eq!(state.shards, before.shards);
+    let last = Refusal::LastInSync { shard: 1, node: "A".into() };
+    assert_eq!(state.apply(&failed("A", &[(1, two)])).unwrap_err(), last);
+    assert_eq!(state.apply(&failed("A", &[(0, one), (1, two)])).unwrap(), Response::Unchanged(vec![1]));
+    assert_eq!((state.shards[0].in_sync.len(), state.shards[1].in_sync.len()), (2, 1));
+    assert_eq!(state.apply(&failed("A", &[(0, one)])).unwrap(), Response::Unchanged(vec![]), "done already");
+}
+
+#[test]
+fn a_drain_replaces_first() {
+    let mut state = cluster(1, 3);
+    state.apply(&set_state("A", MemberState::Draining)).unwrap();
+    let few = Refusal::TooFew { shard: 0, node: "A".into(), left: 2, needed: 3 };
+    assert_eq!(state.apply(&drop_replica(0, "A")).unwrap_err(), few);
+    let since = epoch(state.apply(&add(0, "D")).unwrap());
+    assert_eq!(state.apply(&drop_replica(0, "A")).unwrap_err(), few);
+    state.apply(&promote(0, "D", since)).unwrap();
+    state.apply(&drop_replica(0, "A")).unwrap();
+    assert_eq!(state.shards[0].replicas, ["B", "C", "D"]);
+    state.apply(&Command::ForgetMember { node: "A".into() }).unwrap();
+    assert!(state.member("A").is_none());
+}
+
+#[test]
+fn leaders_move_off_a_member_that_is_down_and_the_drain_outlives_it() {
+    let mut state = cluster(1, 3);
+    assert_eq!(state.shards[0].leader.as_deref(), Some("A"));
+    state.apply(&set_state("A", MemberState::Draining)).unwrap();
+    state.apply(&set_state("A", MemberState::Down)).unwrap();
+    assert_ne!(state.shards[0].leader.as_deref(), Some("A"));
+    assert!(state.shards[0].is_in_sync("A"));
+    state.apply(&set_state("A", MemberState::Active)).unwrap();
+    assert_eq!(state.members["A"].state, MemberState::Draining);
+    state.apply(&set_state("A", MemberState::Active)).unwrap();
+    assert_eq!(state.members["A"].state, MemberState::Active);
+}
+
+#[test]
+fn removal_is_for_the_dead() {
+    let mut state = cluster(1, 3);
+    let remove = |force| Command::RemoveMember { node: "A".into(), force, at_ms: 3 };
+    assert_eq!(state.apply(&remove(false)).unwrap_err(), Refusal::HoldsShards { node: "A".into(), shards: 1 });
+    state.apply(&set_state("A", MemberState::Down)).unwrap();
+    state.apply(&remove(false)).unwrap();
+    assert_eq!(state.shards[0].replicas, ["B", "C"]);
+    assert_eq!(state.apply(&join("A")).unwrap_err(), Refusal::Removed { node: "A".into() });
+    for node in ["B", "C"] {
+        state.apply(&set_state(node, MemberState::Down)).unwrap();
+        let e = state.shards[0].epoch;
+        let _refused_for_the_last = state.apply(&failed(node, &[(0, e)]));
+    }
+    let command = Command::RemoveMember { node: "C".into(), force: false, at_ms: 3 };
+    assert_eq!(state.apply(&command).unwrap_err(), Refusal::LastInSync { shard: 0, node: "C".into() });
+    state.apply(&Command::RemoveMember { node: "C".into(), force: true, at_ms: 3 }).unwrap();
+    assert_eq!((state.shards[0].leader.clone(), state.shards[0].in_sync.len()), (None, 0));
+    state.apply(&place(0, &["D"])).unwrap();
+    assert_eq!(state.shards[0].replicas, ["D"]);
+}
+
+#[test]
+fn ownership_follows_the_live_agents() {
+    let mut state = cluster(1, 1);
+    let mut epochs = vec![state.ownership_epoch];
+    for state_of_e in [MemberState::Draining, MemberState::Down, MemberState::Active, MemberState::Active] {
+        state.apply(&set_state("E", state_of_e)).unwrap();
+        epochs.push(state.ownership_epoch);
+    }
+    let e = epochs[0];
+    assert_eq!(epochs, [e, e + 1, e + 1, e + 1, e + 2], "draining agents own nothing");
+    state.apply(&join("E")).unwrap();
+    assert_eq!(state.ownership_epoch, e + 2);
+}
+
+#[test]
+fn leases_are_held_while_the_holder_is_up() {
+    let mut state = cluster(1, 1);
+    let take = |node: &str| Command::TakeLease { name: "compactor".into(), node: node.into() };
+    assert_eq!(state.apply(&take("A")).unwrap(), Response::Lease { number: 1 });
+    assert_eq!(state.apply(&take("A")).unwrap(), Response::Lease { number: 1 });
+    let held = Refusal::LeaseHeld { name: "compactor".into(), holder: "A".into() };
+    assert_eq!(state.apply(&take("B")).unwrap_err(), held);
+    state.apply(&set_state("A", MemberState::Down)).unwrap();
+    assert_eq!(state.apply(&take("B")).unwrap(), Response::Lease { number: 2 });
+    state.apply(&Command::GiveLease { name: "compactor".into(), node: "A".into() }).unwrap();
+    assert_eq!(state.leases["compactor"].holder.as_deref(), Some("B"));
+    state.apply(&Command::GiveLease { name: "compactor".into(), node: "B".into() }).unwrap();
+    assert_eq!(state.apply(&take("C")).unwrap(), Response::Lease { number: 3 });
+}
+
+#[test]
+fn a_restored_state_is_beyond_all_that_was_given_out() {
+    let export = cluster(2, 3);
+    let mut state = ClusterState::default();
+    state.apply(&Command::Bootstrap { settings: settings(2, 3) }).unwrap();
+    state.apply(&join("N")).unwrap();
+    let command = CatalogueCommand::Delete { tenant: "t".into(), selector: "{}".into(), start: 0, end: 1 };
+    state.apply(&command.into()).unwrap();
+    state.apply(&Command::Restore { state: Box::new(export.clone()) }).unwrap();
+    assert!(state.version > export.version && state.incarnation == 1);
+    assert!(state.shards.iter().zip(export.shards.iter()).all(|(new, old)| new.epoch > old.epoch + 1000));
+    assert_eq!(state.members["A"].state, MemberState::Down);
+    assert_eq!(state.members["N"].state, MemberState::Active);
+    let mut other = cluster(2, 3);
+    other.shards = Arc::new(vec![Arc::default(); 3]);
+    let refused = state.apply(&Command::Restore { state: Box::new(other) }).unwrap_err();
+    assert!(matches!(refused, Refusal::BadExport { .. }));
+}
+
+#[test]
+fn malformed_members_and_settings_are_refused() {
+    let mut state = ClusterState::default();
+    for bad in [
+        Member { id: "a/b".into(), ..member("A", &[]) },
+        Member { weight: 0, ..member("A", &[]) },
+        Member { zone: "z\n".into(), ..member("A", &[]) },
+        Member { state: MemberState::Down, ..member("A", &[]) },
+    ] {
+        let refused = state.apply(&Command::Join { member: bad, at_ms: 0 }).unwrap_err();
+        assert!(matches!(refused, Refusal::BadMember { .. }), "{refused}");
+    }
+    let refused = state.apply(&Command::Bootstrap { settings: settings(0, 1) }).unwrap_err();
+    assert!(matches!(refused, Refusal::Settings { .. }));
+    assert_eq!(state, ClusterState::default());
+}
+
+fn any_node() -> impl Strategy<Value = String> {
+    proptest::sample::select(&NODES[..]).prop_map(str::to_string)
+}
+
+fn any_state() -> impl Strategy<Value = MemberState> {
+    proptest::sample::select(
+        &[MemberState::Active, MemberState::Active, MemberState::Draining, MemberState::Down, MemberState::Joining][..],
+    )
+}
+
+/// Commands with epochs as distances from the present one, so that most of them mean something.
+fn any_command() -> impl Strategy<Value = (Command, u64)> {
+    let shard = 0u32..3;
+    let nodes = proptest::collection::vec(any_node(), 0..4);
+    let command = prop_oneof![
+        1 => any_node().prop_map(|node| join(&node)),
+        2 => (any_node(), any_state()).prop_map(|(node, state)| set_state(&node, state)),
+        1 => (any_node(), any::<bool>()).prop_map(|(node, force)| Command::RemoveMember { node, force, at_ms: 3 }),
+        1 => any_node().prop_map(|node| Command::ForgetMember { node }),
+        4 => (any_node(), shard.clone()).prop_map(|(node, shard)| failed(&node, &[(shard, 0)])),
+        3 => (shard.clone(), nodes).prop_map(|(shard, nodes)| Command::PlaceShards { placements: vec![Placement { shard, nodes }] }),
+        6 => (shard.clone(), any_node()).prop_map(|(shard, node)| add(shard, &node)),
+        6 => (shard.clone(), any_node()).prop_map(|(shard, node)| promote(shard, &node, 0)),
+        3 => (shard.clone(), any_node()).prop_map(|(shard, node)| drop_replica(shard, &node)),
+        2 => (shard, any_node()).prop_map(|(shard, node)| Command::SetLeader { shard, node }),
+        1 => (1u32..5).prop_map(|replicas| Command::SetReplicationFactor { replicas }),
+        1 => any_node().prop_map(|node| Command::TakeLease { name: "l".into(), node }),
+    ];
+    (command, prop_oneof![5 => Just(0u64), 1 => 1u64..3])
+}
+
+/// Puts the epochs of now, less the distance, into a command.
+fn dated(state: &ClusterState, command: Command, behind: u64) -> Command {
+    match command {
+        Command::ReportFailed { node, shards, reporter } => {
+            let dated = shards.iter().map(|(n, _)| (*n, state.shards[*n as usize].epoch.saturating_sub(behind)));
+            Command::ReportFailed { node, shards: dated.collect(), reporter }
+        }
+        Command::Promote { shard, node, .. } => {
+            let since = state.shards[shard as usize].learns_since(&node).unwrap_or(1);
+            Command::Promote { shard, epoch: since.saturating_sub(behind), node }
+        }
+        other => other,
+    }
+}
+
+/// What a step may do to a shard.
+fn check_step(old: &ClusterState, new: &ClusterState, command: &Command) -> Result<(), TestCaseError> {
+    prop_assert!(new.check().is_ok(), "{:?} after {command:?}", new.check());
+    prop_assert!(new.ownership_epoch >= old.ownership_epoch && new.version == old.version + 1);
+    for (number, (old_shard, shard)) in (0u32..).zip(old.shards.iter().zip(new.shards.iter())) {
+        let same = old_shard == shard;
+        prop_assert!(if same { true } else { shard.epoch > old_shard.epoch }, "{command:?}: {old_shard:?} {shard:?}");
+        for node in shard.in_sync.iter().filter(|node| !old_shard.is_in_sync(node)) {
+            let earned = match command {
+                Command::Promote { epoch, .. } => old_shard.learns_since(node) == Some(*epoch),
+                Command::PlaceShards { .. } => old_shard.in_sync.is_empty(),
+                _ => false,
+            };
+            prop_assert!(earned, "{node} got in sync for shard {number} by {command:?}");
+        }
+        if shard.in_sync.is_empty() && !old_shard.in_sync.is_empty() {
+            prop_assert!(matches!(command, Command::RemoveMember { force: true, .. }), "{command:?}");
+        }
+        if let Command::RemoveReplica { .. } = command
+            && !same
+        {
+            let live = |n: &&String| new.member(n).is_some_and(|m| m.state.is_live());
+            let left = shard.in_sync.iter().filter(live).count();
+            prop_assert!(!shard.in_sync.is_empty() && left >= new.copies_needed());
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn every_step_keeps_the_invariants(steps in proptest::collection::vec(any_command(), 1..120)) {
+        let mut state = cluster(3, 3);
+        let mut replayed = state.clone();
+        for (command, behind) in steps {
+            let command = dated(&state, command, behind);
+            let before = state.clone();
+            match state.apply(&command) {
+                Ok(_) => check_step(&before, &state, &command)?,
+                Err(_) => prop_assert_eq!(&state, &before),
+            }
+            let wire = serde_json::to_vec(&command).unwrap();
+            let _same_answer = replayed.apply(&serde_json::from_slice(&wire).unwrap());
+            prop_assert_eq!(&state, &replayed);
+        }
+        let exported: ClusterState = serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap();
+        prop_assert_eq!(exported, state);
+    }
+}
