@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
+    "pharos/ingest.proto",
     "prometheus/remote.proto",
     "prometheus/write_v2.proto",
     "prometheus/client.proto",
@@ -14,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
     println!("cargo::rerun-if-changed={root}");
     let descriptors = protox::compile(FILES, [root])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    let mut config = prost_build::Config::new();
+    config.bytes([".pharos"]);
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -6,6 +6,12 @@ pub mod query;
 pub use ingest::Ingest;
 pub use query::{SeriesExemplars, SeriesSource};
 
+/// The write path between nodes.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod ingest_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.ingest.v1.rs"));
+}
+
 /// Remote write 1.0 and remote read.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod prometheus {
