@@ -206,6 +206,24 @@ impl RejectReason {
             RejectReason::MaxLabelValueLength => "max_label_value_length",
         }
     }
+
+    /// The reason of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        use RejectReason::*;
+        let all = [
+            TooOld,
+            TooFarInFuture,
+            DuplicateTimestamp,
+            InvalidLabels,
+            InvalidHistogram,
+            InvalidExemplar,
+            MaxSeries,
+            MaxLabels,
+            MaxLabelNameLength,
+            MaxLabelValueLength,
+        ];
+        all.into_iter().find(|reason| reason.as_str() == name)
+    }
 }
 
 /// What became of a batch that was handled: how much is durable now, what was refused and why.

@@ -1,5 +1,6 @@
 //! Wire types generated from proto/ and the clients through which roles call each other.
 
+pub mod append;
 pub mod ingest;
 pub mod query;
 

@@ -1,0 +1,217 @@
+//! An agent's stream of appends to one ingester: opened when it is needed, opened anew when it broke.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pharos_model::{TenantId, WriteError};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::{Appended, EncodedShard, Replica, ReplicaError, ShardTarget, Shipment, outcome_from};
+use crate::ingest_v1 as wire;
+use crate::ingest_v1::ingest_client::IngestClient as Client;
+
+/// Requests that wait to be sent on a stream.
+const QUEUE: usize = 32;
+/// No message is larger, bytes.
+pub(crate) const MAX_MESSAGE: usize = 512 << 20;
+
+/// An ingester behind the network.
+pub struct IngestClient {
+    channel: Channel,
+    stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
+}
+
+/// One open stream.
+struct Stream {
+    requests: mpsc::Sender<wire::AppendRequest>,
+    /// Up to which number the series of which generation were declared, by tenant and shard. Held while a request is put into the
+    /// queue, so that declarations are sent in their order.
+    declared: Mutex<HashMap<TenantId, HashMap<u32, (u32, u32)>>>,
+    answers: Answers,
+}
+
+/// Who waits for which answer; none when the stream has ended, with the reason.
+struct Answers {
+    waiting: Mutex<Result<HashMap<u64, oneshot::Sender<wire::AppendResponse>>, String>>,
+    next: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl IngestClient {
+    /// A client over a channel, which connects when it is needed.
+    pub fn new(channel: Channel) -> Self {
+        IngestClient { channel, stream: tokio::sync::Mutex::new(None) }
+    }
+
+    /// The gRPC client, for what is no stream.
+    pub fn client(&self) -> Client<Channel> {
+        Client::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// The open stream, or a new one.
+    async fn stream(&self) -> Result<Arc<Stream>, ReplicaError> {
+        let mut slot = self.stream.lock().await;
+        if let Some(stream) = slot.as_ref().filter(|stream| stream.answers.is_open()) {
+            return Ok(stream.clone());
+        }
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let opened = self.client().append(ReceiverStream::new(receiver)).await;
+        let incoming = opened.map_err(|e| ReplicaError::Unreachable(describe(&e)))?.into_inner();
+        let answers = Answers { waiting: Mutex::new(Ok(HashMap::new())), next: AtomicU64::new(0) };
+        let stream = Arc::new(Stream { requests, declared: Mutex::default(), answers });
+        tokio::spawn(receive(incoming, Arc::downgrade(&stream)));
+        *slot = Some(stream.clone());
+        Ok(stream)
+    }
+
+    /// Ends a stream, so that the next request opens another.
+    async fn give_up(&self, stream: &Arc<Stream>) {
+        let mut slot = self.stream.lock().await;
+        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+            *slot = None;
+        }
+    }
+}
+
+fn describe(status: &tonic::Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => format!("{}: {source}", status.message()),
+        None => status.message().to_string(),
+    }
+}
+
+/// Hands answers to those who wait until the stream ends.
+async fn receive(mut incoming: Streaming<wire::AppendResponse>, stream: std::sync::Weak<Stream>) {
+    let reason = loop {
+        match incoming.message().await {
+            Ok(Some(answer)) => {
+                let Some(stream) = stream.upgrade() else { return };
+                stream.answers.resolve(answer);
+            }
+            Ok(None) => break "the ingester ended the stream".to_string(),
+            Err(status) => break describe(&status),
+        }
+    };
+    if let Some(stream) = stream.upgrade() {
+        *lock(&stream.answers.waiting) = Err(reason);
+    }
+}
+
+impl Answers {
+    fn is_open(&self) -> bool {
+        lock(&self.waiting).is_ok()
+    }
+
+    fn resolve(&self, answer: wire::AppendResponse) {
+        let waiting = lock(&self.waiting).as_mut().ok().and_then(|waiting| waiting.remove(&answer.id));
+        if let Some(waiting) = waiting {
+            // Who asked may wait no longer.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// A number for a request, and its answer to come.
+    fn expect(&self) -> Result<(u64, oneshot::Receiver<wire::AppendResponse>), ReplicaError> {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        match &mut *lock(&self.waiting) {
+            Ok(waiting) => waiting.insert(id, sender),
+            Err(reason) => return Err(ReplicaError::Unreachable(reason.clone())),
+        };
+        Ok((id, receiver))
+    }
+
+    fn forget(&self, id: u64) {
+        if let Ok(waiting) = &mut *lock(&self.waiting) {
+            waiting.remove(&id);
+        }
+    }
+
+    fn why_ended(&self) -> String {
+        lock(&self.waiting).as_ref().err().cloned().unwrap_or_else(|| "the stream ended".into())
+    }
+}
+
+/// Forgets a request when its sender waits no longer; the stream is then given up, since its peer may be stuck.
+struct Waiting<'a> {
+    stream: &'a Arc<Stream>,
+    id: u64,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.stream.answers.forget(self.id);
+        if !self.answered {
+            let mut waiting = lock(&self.stream.answers.waiting);
+            if waiting.is_ok() {
+                *waiting = Err("an answer took too long".into());
+            }
+        }
+    }
+}
+
+impl Stream {
+    async fn append(self: &Arc<Self>, shipment: &Shipment, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+        let ended = || ReplicaError::Unreachable(self.answers.why_ended());
+        let (id, answer) = self.answers.expect()?;
+        let mut waiting = Waiting { stream: self, id, answered: false };
+        let place = self.requests.reserve().await.map_err(|_| ended())?;
+        {
+            let mut declared = lock(&self.declared);
+            let known = declared.entry(shipment.tenant.clone()).or_default();
+            let chunks = targets.iter().filter_map(|target| {
+                let at = shipment.shards.binary_search_by_key(&target.shard, |shard| shard.shard).ok()?;
+                Some(chunk(&shipment.shards[at], target, known))
+            });
+            let chunks = chunks.collect();
+            place.send(wire::AppendRequest { id, tenant: shipment.tenant.as_str().into(), chunks });
+        }
+        let answer = answer.await.map_err(|_| ended())?;
+        waiting.answered = true;
+        if let Some(failure) = answer.failure {
+            return Err(ReplicaError::Refused(WriteError::from(failure)));
+        }
+        let stale = answer.stale.iter().map(|s| (s.shard, s.epoch)).collect();
+        Ok(Appended { outcome: outcome_from(answer.outcome.unwrap_or_default()), stale })
+    }
+}
+
+/// A chunk with the declarations that the stream still lacks.
+fn chunk(shard: &EncodedShard, target: &ShardTarget, known: &mut HashMap<u32, (u32, u32)>) -> wire::ShardChunk {
+    let entry = known.entry(shard.shard).or_insert((shard.generation(), 0));
+    if entry.0 != shard.generation() {
+        *entry = (shard.generation(), 0);
+    }
+    let first = entry.1;
+    entry.1 = first.max(shard.series());
+    wire::ShardChunk {
+        shard: shard.shard,
+        epoch: target.epoch,
+        counted: target.counted,
+        generation: shard.generation(),
+        first,
+        declared: shard.declarations(first),
+        samples: shard.samples(),
+    }
+}
+
+#[async_trait]
+impl Replica for IngestClient {
+    async fn append(&self, shipment: &Arc<Shipment>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+        let stream = self.stream().await?;
+        let appended = stream.append(shipment, targets).await;
+        if matches!(appended, Err(ReplicaError::Unreachable(_))) {
+            self.give_up(&stream).await;
+        }
+        appended
+    }
+}

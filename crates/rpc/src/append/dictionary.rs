@@ -1,0 +1,145 @@
+//! The numbers that a sender gives to the series of a tenant and shard, the same on all of its streams.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use pharos_model::WriteBatch;
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::wire::{Reader, put_bytes};
+use pharos_model::write::BatchSeries;
+
+/// A dictionary that takes so many bytes begins anew: series that went away are forgotten by that.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The series of a tenant and shard that a sender has seen.
+#[derive(Default)]
+pub struct Dictionary {
+    current: Mutex<Arc<Generation>>,
+}
+
+/// One numbering of series. Grows only; a chunk that refers to it keeps it alive.
+#[derive(Default)]
+struct Generation {
+    number: u32,
+    series: Mutex<Numbered>,
+}
+
+#[derive(Default)]
+struct Numbered {
+    /// Hash, and where the canonical labels with their length before them end, by number.
+    entries: Vec<(u64, u32)>,
+    /// Canonical labels with their lengths, by number.
+    bytes: Vec<u8>,
+    by_hash: HashTable<u32>,
+}
+
+/// Samples of one shard, coded once for all replicas.
+#[derive(Clone)]
+pub struct EncodedShard {
+    /// The shard.
+    pub shard: u32,
+    generation: Arc<Generation>,
+    /// It refers to series below this number.
+    series: u32,
+    samples: Bytes,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Dictionary {
+    /// Codes the samples of some series of a batch, behind what the encoder has already.
+    pub fn encode<'a>(
+        &self,
+        shard: u32,
+        batch: &WriteBatch,
+        series: impl Iterator<Item = &'a BatchSeries>,
+        encoder: &mut AppendEncoder,
+    ) -> EncodedShard {
+        let generation = self.generation();
+        let mut numbered = lock(&generation.series);
+        for entry in series {
+            let number = numbered.number_of(entry.hash, batch.labels_of(entry));
+            batch.samples_of(entry).iter().for_each(|s| encoder.sample(number, s));
+            batch.histograms_of(entry).iter().for_each(|s| encoder.histogram(number, s));
+            batch.exemplars_of(entry).iter().for_each(|e| encoder.exemplar(number, e));
+        }
+        let series = numbered.entries.len() as u32;
+        drop(numbered);
+        let mut samples = Vec::with_capacity(encoder.bytes() + 16);
+        encoder.finish(&mut samples);
+        EncodedShard { shard, generation, series, samples: samples.into() }
+    }
+
+    /// The numbering in use; a new one when the last has grown too large.
+    fn generation(&self) -> Arc<Generation> {
+        let mut current = lock(&self.current);
+        if lock(&current.series).bytes.len() > MAX_BYTES {
+            let number = current.number.wrapping_add(1);
+            *current = Arc::new(Generation { number, ..Generation::default() });
+        }
+        current.clone()
+    }
+
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let generation = lock(&self.current).clone();
+        let numbered = lock(&generation.series);
+        numbered.bytes.capacity() + numbered.entries.capacity() * 16 + numbered.by_hash.capacity() * 5
+    }
+}
+
+impl Numbered {
+    fn number_of(&mut self, hash: u64, canonical: &[u8]) -> u32 {
+        let (entries, bytes) = (&self.entries, &self.bytes);
+        let same = |number: &u32| {
+            let labels = Reader::new(&bytes[span(entries, *number)]).prefixed();
+            entries[*number as usize].0 == hash && labels == Ok(canonical)
+        };
+        if let Some(number) = self.by_hash.find(hash, same) {
+            return *number;
+        }
+        let number = self.entries.len() as u32;
+        put_bytes(&mut self.bytes, canonical);
+        self.entries.push((hash, self.bytes.len() as u32));
+        let entries = &self.entries;
+        self.by_hash.insert_unique(hash, number, |n| entries[*n as usize].0);
+        number
+    }
+}
+
+/// Where a series is in the bytes.
+fn span(entries: &[(u64, u32)], number: u32) -> std::ops::Range<usize> {
+    let start = number.checked_sub(1).map_or(0, |before| entries[before as usize].1);
+    start as usize..entries[number as usize].1 as usize
+}
+
+impl EncodedShard {
+    /// The number of its generation.
+    pub fn generation(&self) -> u32 {
+        self.generation.number
+    }
+
+    /// It refers to series below this number.
+    pub fn series(&self) -> u32 {
+        self.series
+    }
+
+    /// The coded samples.
+    pub fn samples(&self) -> Bytes {
+        self.samples.clone()
+    }
+
+    /// The declarations of the series from a number on, as far as this chunk refers to them.
+    pub fn declarations(&self, from: u32) -> Bytes {
+        if from >= self.series {
+            return Bytes::new();
+        }
+        let numbered = lock(&self.generation.series);
+        let start = span(&numbered.entries, from).start;
+        let end = span(&numbered.entries, self.series - 1).end;
+        Bytes::copy_from_slice(&numbered.bytes[start..end])
+    }
+}

@@ -1,0 +1,122 @@
+//! The write path between nodes: an agent's stream of appends to an ingester, both ends of it.
+//!
+//! Samples are coded once for all replicas, shard by shard, by reference to the series of a [`Dictionary`]; a stream
+//! ([`IngestClient`]) declares what it has not declared yet, and [`Declared`] remembers it on the other side.
+
+mod client;
+mod declared;
+mod dictionary;
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;
+
+pub use client::IngestClient;
+pub use declared::{Declared, DeclaredError, read_copy};
+pub use dictionary::{Dictionary, EncodedShard};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pharos_model::{RejectReason, TenantId, WriteBatch, WriteError, WriteOutcome};
+
+use crate::ingest_v1 as wire;
+
+/// One shard of a request to a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardTarget {
+    /// The shard.
+    pub shard: u32,
+    /// Its epoch as the sender knows it.
+    pub epoch: u64,
+    /// Whether this replica counts what becomes of the samples: one replica of each shard does.
+    pub counted: bool,
+}
+
+/// What is sent to the replicas of some shards: the batch itself for one in this process, the coded shards for others.
+pub struct Shipment {
+    /// Whose.
+    pub tenant: TenantId,
+    /// All samples.
+    pub batch: Arc<WriteBatch>,
+    /// The same by shard, ascending; only the shards that some remote replica gets.
+    pub shards: Vec<EncodedShard>,
+}
+
+/// A replica's answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Appended {
+    /// What became of the samples that it was to count. All of it, and the others, are durable.
+    pub outcome: WriteOutcome,
+    /// The shards that it did not take because it knows a newer epoch, with that epoch.
+    pub stale: Vec<(u32, u64)>,
+}
+
+/// Why a replica took nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// It answered that it can't.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    /// It could not be asked, or did not answer. It may have taken the samples nevertheless.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// An ingester as agents see it, in this process or behind the network.
+#[async_trait]
+pub trait Replica: Send + Sync + 'static {
+    /// Appends the samples of `targets` and answers when they are durable.
+    async fn append(&self, shipment: &Arc<Shipment>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError>;
+}
+
+impl From<&WriteOutcome> for wire::WriteOutcome {
+    fn from(outcome: &WriteOutcome) -> Self {
+        let rejected = outcome.rejected.iter().map(|(reason, rejected)| wire::Rejected {
+            reason: reason.as_str().into(),
+            count: rejected.count,
+            first: rejected.first.clone(),
+        });
+        wire::WriteOutcome {
+            samples: outcome.samples,
+            histograms: outcome.histograms,
+            exemplars: outcome.exemplars,
+            new_series: outcome.new_series,
+            rejected: rejected.collect(),
+        }
+    }
+}
+
+/// An outcome from the network. A reason that this version does not know counts as bad labels: the message tells.
+fn outcome_from(wire: wire::WriteOutcome) -> WriteOutcome {
+    let mut outcome = WriteOutcome {
+        samples: wire.samples,
+        histograms: wire.histograms,
+        exemplars: wire.exemplars,
+        new_series: wire.new_series,
+        ..WriteOutcome::default()
+    };
+    for rejected in wire.rejected {
+        let reason = RejectReason::parse(&rejected.reason).unwrap_or(RejectReason::InvalidLabels);
+        outcome.reject(reason, || rejected.first);
+        if let Some(entry) = outcome.rejected.get_mut(&reason) {
+            entry.count += rejected.count.saturating_sub(1);
+        }
+    }
+    outcome
+}
+
+impl From<&WriteError> for wire::Failure {
+    fn from(error: &WriteError) -> Self {
+        wire::Failure { overloaded: matches!(error, WriteError::Overloaded(_)), message: error.to_string() }
+    }
+}
+
+impl From<wire::Failure> for WriteError {
+    fn from(failure: wire::Failure) -> Self {
+        match failure.overloaded {
+            true => WriteError::Overloaded(failure.message),
+            false => WriteError::Unavailable(failure.message),
+        }
+    }
+}
