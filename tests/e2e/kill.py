@@ -55,6 +55,9 @@ def one_round(tool, rng, args, number):
         try:
             for _ in range(rng.randrange(1, 4)):
                 time.sleep(rng.uniform(0.1, 1.2))
+                if args.torn:
+                    # A slow machine may have written nothing yet: then there is nothing to tear.
+                    wait_for(lambda: newest_segment(server) or writer.poll() is not None, 30, "no log", server.log)
                 if writer.poll() is not None:
                     break
                 server.kill()
