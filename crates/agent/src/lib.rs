@@ -3,6 +3,7 @@
 mod agent;
 pub mod config;
 mod discovery;
+pub mod distribute;
 pub mod exposition;
 mod http;
 pub mod receive;

@@ -12,6 +12,11 @@ pub fn series_hash(tenant: &TenantId, canonical: &[u8]) -> SeriesHash {
     xxh3_64_with_seed(canonical, xxh3_64(tenant.as_str().as_bytes()))
 }
 
+/// The hash of a name, which places what is said of a metric family in the hash space.
+pub fn name_hash(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}
+
 /// The shard of a series in a cluster of `shards` shards.
 pub fn shard_of(hash: SeriesHash, shards: u32) -> u32 {
     (hash % u64::from(shards.max(1))) as u32

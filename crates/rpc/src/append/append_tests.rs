@@ -1,1 +1,107 @@
+use std::collections::BTreeMap;
 
+use pharos_model::hash::shard_of;
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::{Labels, Sample, TenantId, WriteBatch};
+use proptest::prelude::*;
+
+use super::*;
+use crate::ingest_v1::ShardChunk;
+
+const SHARDS: u32 = 3;
+
+/// (series, time) of samples, in the order of arrival.
+type Arrivals = Vec<(u8, i64)>;
+
+fn labels(series: u8) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())])
+}
+
+fn batch(tenant: &TenantId, arrivals: &Arrivals) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    for (series, t) in arrivals {
+        batch.begin_series(tenant, |out| out.extend_from_slice(labels(*series).as_bytes()));
+        batch.samples.push(Sample { t: *t, v: *t as f64 / 3.0, st: 0 });
+    }
+    batch.finish_series();
+    batch
+}
+
+fn content(batch: &WriteBatch) -> BTreeMap<Vec<u8>, Vec<(i64, u64)>> {
+    let mut found: BTreeMap<Vec<u8>, Vec<(i64, u64)>> = BTreeMap::new();
+    for series in batch.series() {
+        let samples = batch.samples_of(series).iter().map(|s| (s.t, s.v.to_bits()));
+        found.entry(batch.labels_of(series).to_vec()).or_default().extend(samples);
+    }
+    found
+}
+
+fn encode(dictionaries: &[Dictionary], batch: &WriteBatch) -> Vec<EncodedShard> {
+    let of_shard = |shard| batch.series().iter().filter(move |s| shard_of(s.hash, SHARDS) == shard);
+    let encode =
+        |shard: u32| dictionaries[shard as usize].encode(shard, batch, of_shard(shard), &mut AppendEncoder::default());
+    (0..SHARDS).map(encode).collect()
+}
+
+/// What a stream sends that has declared so many series of each shard.
+fn chunk(shard: &EncodedShard, declared: &mut u32) -> ShardChunk {
+    let first = *declared;
+    *declared = first.max(shard.series());
+    ShardChunk {
+        shard: shard.shard,
+        epoch: 1,
+        counted: true,
+        generation: shard.generation(),
+        first,
+        declared: shard.declarations(first),
+        samples: shard.samples(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_arrives(sent in proptest::collection::vec(
+        proptest::collection::vec((any::<u8>(), -1_000i64..1_000), 0..40), 1..6), late in 0usize..6) {
+        let tenant = TenantId::default();
+        let dictionaries: Vec<Dictionary> = (0..SHARDS).map(|_| Dictionary::default()).collect();
+        // Two streams, of which one opens later: it is told what it missed.
+        let mut streams = [(Declared::default(), [0u32; 3]), (Declared::default(), [0u32; 3])];
+        for (number, arrivals) in sent.iter().enumerate() {
+            let batch = batch(&tenant, arrivals);
+            let shards = encode(&dictionaries, &batch);
+            for (stream, (declared, counts)) in streams.iter_mut().enumerate() {
+                if stream == 1 && number < late {
+                    continue;
+                }
+                let mut received = WriteBatch::default();
+                for shard in &shards {
+                    let chunk = chunk(shard, &mut counts[shard.shard as usize]);
+                    declared.declare(&tenant, SHARDS, &chunk).unwrap();
+                    declared.read(&tenant, &chunk, &mut received).unwrap();
+                }
+                prop_assert_eq!(content(&received), content(&batch));
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_chunks_are_refused_or_harmless(declared in proptest::collection::vec(any::<u8>(), 0..60),
+        samples in proptest::collection::vec(any::<u8>(), 0..60), first in 0u32..3) {
+        let chunk = ShardChunk { shard: 1, epoch: 1, counted: false, generation: 0, first,
+            declared: declared.into(), samples: samples.into() };
+        let mut table = Declared::default();
+        if table.declare(&TenantId::default(), SHARDS, &chunk).is_ok() {
+            let _ = table.read(&TenantId::default(), &chunk, &mut WriteBatch::default());
+        }
+        let _ = read_copy(&TenantId::default(), &chunk.samples);
+    }
+}
+
+#[test]
+fn outcomes_survive_the_way() {
+    let mut outcome = WriteOutcome { samples: 3, new_series: 1, ..WriteOutcome::default() };
+    for _ in 0..2 {
+        outcome.reject(RejectReason::TooOld, || "first".into());
+    }
+    assert_eq!(outcome_from(wire::WriteOutcome::from(&outcome)), outcome);
+}

@@ -26,12 +26,15 @@ pub struct IngestClient {
     stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
 }
 
+/// By shard: the generation of the numbers, and how many of them were declared.
+type DeclaredShards = HashMap<u32, (u32, u32)>;
+
 /// One open stream.
 struct Stream {
     requests: mpsc::Sender<wire::AppendRequest>,
-    /// Up to which number the series of which generation were declared, by tenant and shard. Held while a request is put into the
+    /// What was declared, by tenant. Held while a request is put into the
     /// queue, so that declarations are sent in their order.
-    declared: Mutex<HashMap<TenantId, HashMap<u32, (u32, u32)>>>,
+    declared: Mutex<HashMap<TenantId, DeclaredShards>>,
     answers: Answers,
 }
 
@@ -160,7 +163,11 @@ impl Drop for Waiting<'_> {
 }
 
 impl Stream {
-    async fn append(self: &Arc<Self>, shipment: &Shipment, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+    async fn append(
+        self: &Arc<Self>,
+        shipment: &Shipment<'_>,
+        targets: &[ShardTarget],
+    ) -> Result<Appended, ReplicaError> {
         let ended = || ReplicaError::Unreachable(self.answers.why_ended());
         let (id, answer) = self.answers.expect()?;
         let mut waiting = Waiting { stream: self, id, answered: false };
@@ -186,7 +193,7 @@ impl Stream {
 }
 
 /// A chunk with the declarations that the stream still lacks.
-fn chunk(shard: &EncodedShard, target: &ShardTarget, known: &mut HashMap<u32, (u32, u32)>) -> wire::ShardChunk {
+fn chunk(shard: &EncodedShard, target: &ShardTarget, known: &mut DeclaredShards) -> wire::ShardChunk {
     let entry = known.entry(shard.shard).or_insert((shard.generation(), 0));
     if entry.0 != shard.generation() {
         *entry = (shard.generation(), 0);
@@ -206,7 +213,7 @@ fn chunk(shard: &EncodedShard, target: &ShardTarget, known: &mut HashMap<u32, (u
 
 #[async_trait]
 impl Replica for IngestClient {
-    async fn append(&self, shipment: &Arc<Shipment>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+    async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
         let stream = self.stream().await?;
         let appended = stream.append(shipment, targets).await;
         if matches!(appended, Err(ReplicaError::Unreachable(_))) {

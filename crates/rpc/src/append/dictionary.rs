@@ -1,5 +1,6 @@
 //! The numbers that a sender gives to the series of a tenant and shard, the same on all of its streams.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,8 +19,10 @@ pub struct Dictionary {
     current: Mutex<Arc<Generation>>,
 }
 
+/// Every numbering of this process has a number of its own, so that no stream takes one for another.
+static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+
 /// One numbering of series. Grows only; a chunk that refers to it keeps it alive.
-#[derive(Default)]
 struct Generation {
     number: u32,
     series: Mutex<Numbered>,
@@ -43,6 +46,12 @@ pub struct EncodedShard {
     /// It refers to series below this number.
     series: u32,
     samples: Bytes,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Generation { number: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), series: Mutex::default() }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,8 +86,7 @@ impl Dictionary {
     fn generation(&self) -> Arc<Generation> {
         let mut current = lock(&self.current);
         if lock(&current.series).bytes.len() > MAX_BYTES {
-            let number = current.number.wrapping_add(1);
-            *current = Arc::new(Generation { number, ..Generation::default() });
+            *current = Arc::default();
         }
         current.clone()
     }

@@ -15,8 +15,6 @@ pub use client::IngestClient;
 pub use declared::{Declared, DeclaredError, read_copy};
 pub use dictionary::{Dictionary, EncodedShard};
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use pharos_model::{RejectReason, TenantId, WriteBatch, WriteError, WriteOutcome};
 
@@ -34,12 +32,12 @@ pub struct ShardTarget {
 }
 
 /// What is sent to the replicas of some shards: the batch itself for one in this process, the coded shards for others.
-pub struct Shipment {
+pub struct Shipment<'a> {
     /// Whose.
-    pub tenant: TenantId,
+    pub tenant: &'a TenantId,
     /// All samples.
-    pub batch: Arc<WriteBatch>,
-    /// The same by shard, ascending; only the shards that some remote replica gets.
+    pub batch: &'a WriteBatch,
+    /// The same by shard, ascending; at least the shards that a remote replica gets.
     pub shards: Vec<EncodedShard>,
 }
 
@@ -67,7 +65,7 @@ pub enum ReplicaError {
 #[async_trait]
 pub trait Replica: Send + Sync + 'static {
     /// Appends the samples of `targets` and answers when they are durable.
-    async fn append(&self, shipment: &Arc<Shipment>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError>;
+    async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError>;
 }
 
 impl From<&WriteOutcome> for wire::WriteOutcome {

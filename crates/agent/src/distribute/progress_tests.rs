@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use pharos_meta::{ClusterState, Learner, Settings, Shard};
+
+use super::*;
+
+/// A view of one shard with three copies wanted.
+fn view(epoch: u64, in_sync: &[&str], learners: &[&str]) -> View {
+    let names = |nodes: &[&str]| nodes.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    let shard = Shard {
+        epoch,
+        replicas: names(&[in_sync, learners].concat()),
+        in_sync: names(in_sync),
+        leader: in_sync.first().map(|n| n.to_string()),
+        learners: learners.iter().map(|n| Learner { node: n.to_string(), since: epoch }).collect(),
+    };
+    let settings = Settings { cluster: "c".into(), shards: 1, replication_factor: 3 };
+    let state =
+        ClusterState { settings: Some(settings), shards: Arc::new(vec![Arc::new(shard)]), ..Default::default() };
+    View::new(Arc::new(state))
+}
+
+fn send(progress: &mut Progress, view: &View) -> BTreeMap<String, Vec<ShardTarget>> {
+    match progress.next(view) {
+        Next::Send(requests) => requests,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn done_when_all_in_sync_and_learners_have_it_and_one_counted() {
+    let view = view(7, &["a", "b"], &["c"]);
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &view);
+    assert_eq!(requests.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(requests.values().flatten().filter(|target| target.counted).count(), 1);
+    for (node, targets) in &requests {
+        assert_ne!(progress.next(&view), Next::Done);
+        progress.appended(node, targets, &[]);
+    }
+    assert_eq!(progress.next(&view), Next::Done);
+}
+
+#[test]
+fn a_failed_replica_is_waited_for_until_it_is_out_of_sync() {
+    let before = view(7, &["a", "b", "c"], &[]);
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &before);
+    progress.appended("b", &requests["b"], &[]);
+    progress.appended("c", &requests["c"], &[]);
+    progress.reported("a", &requests["a"]);
+    // The old view still has it in sync: it is asked again.
+    assert_eq!(send(&mut progress, &before).keys().collect::<Vec<_>>(), ["a"]);
+    // Under the new view it is not needed, but nobody has counted: the new leader does.
+    let after = view(8, &["b", "c"], &[]);
+    let again = send(&mut progress, &after);
+    assert_eq!(again.keys().collect::<Vec<_>>(), ["b"]);
+    assert!(again["b"][0].counted);
+    progress.appended("b", &again["b"], &[]);
+    assert_eq!(progress.next(&after), Next::Done);
+}
+
+#[test]
+fn too_few_in_sync_is_no_write() {
+    assert!(matches!(Progress::new([0]).next(&view(7, &["a"], &["b"])), Next::Wait(_)));
+    assert_eq!(Progress::new([]).next(&view(7, &["a"], &[])), Next::Done);
+}
+
+#[test]
+fn a_stale_epoch_waits_for_the_view() {
+    let old = view(7, &["a", "b"], &[]);
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &old);
+    progress.appended("a", &requests["a"], &[(0, 9)]);
+    progress.appended("b", &requests["b"], &[(0, 9)]);
+    assert!(matches!(progress.next(&old), Next::Wait(_)));
+    assert_eq!(send(&mut progress, &view(9, &["a", "b"], &["c"])).len(), 3);
+}
+
+#[test]
+fn a_learner_that_fails_is_reported_once_and_not_waited_for() {
+    let before = view(7, &["a", "b"], &["c"]);
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &before);
+    progress.appended("a", &requests["a"], &[]);
+    progress.appended("b", &requests["b"], &[]);
+    assert_eq!(send(&mut progress, &before).len(), 1, "the learner is not reported yet");
+    progress.reported("c", &requests["c"]);
+    assert_eq!(progress.next(&view(8, &["a", "b"], &["c"])), Next::Done);
+}
