@@ -70,8 +70,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let objects = object_store(&parts, &loaded)?;
     // The head first: its lock says best that another process has the folder.
     let head = head(&parts, &loaded).await?;
-    let meta = storage::open_meta(&parts.folders.meta(), &*objects, &**clock).await?;
-    let ingester_config = IngesterConfig::new(parts.folders.identity(&**clock)?, window_ms(args));
+    let identity = parts.folders.identity(&**clock)?;
+    let meta = storage::open_meta(&parts.folders.meta(), &identity, &*objects, &**clock).await?;
+    let ingester_config = IngesterConfig::new(identity, window_ms(args));
     let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
         .map_err(text)?;
     let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
