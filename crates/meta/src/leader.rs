@@ -20,6 +20,8 @@ use crate::voters::{self, Standing, VoterChange};
 
 /// How long the group waits for a voter that never was a member.
 const STRANGER_TIME: Duration = Duration::from_secs(60);
+/// Pause before a placement is looked at again that nothing has changed but the time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Longest time for one change of the group; it is tried again.
 const CHANGE_TIME: Duration = Duration::from_secs(10);
 /// Entries that a learner may lack and vote all the same.
@@ -36,7 +38,13 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
                 return;
             }
             let now = group.clock.monotonic();
-            let reign = reign.get_or_insert_with(|| Reign { since: now, exported: None, export_due: now, born: None });
+            let reign = reign.get_or_insert_with(|| Reign {
+                since: now,
+                exported: None,
+                export_due: now,
+                born: None,
+                placed: None,
+            });
             if let Err(error) = reign.round(&group, exports.as_deref()).await {
                 tracing::warn!(%error, "a round of the leader of meta broke off");
             }
@@ -59,6 +67,8 @@ struct Reign {
     export_due: Duration,
     /// When the first ingester was seen while shards had no place.
     born: Option<Duration>,
+    /// The version for which nothing was left to place, and when.
+    placed: Option<(u64, Duration)>,
 }
 
 impl Reign {
@@ -139,8 +149,15 @@ impl Reign {
             self.born = Some(now);
         }
         let settled_for = self.born.map_or(Duration::ZERO, |born| now.saturating_sub(born));
+        let just_looked =
+            |(version, at): (u64, Duration)| version == view.version && now.saturating_sub(at) < LOOK_AGAIN;
+        if self.placed.is_some_and(just_looked) {
+            return Ok(());
+        }
         let moment = Moment { now_ms: group.clock.now_ms(), settled_for };
-        for command in placement::propose(view, &group.config.placement, moment) {
+        let steps = placement::propose(view, &group.config.placement, moment);
+        self.placed = steps.is_empty().then_some((view.version, now));
+        for command in steps {
             tracing::debug!(?command, "placement");
             carry_out(group, command).await?;
         }

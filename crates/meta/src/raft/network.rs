@@ -26,6 +26,8 @@ use super::types::{Snapshot, SnapshotMeta, Types, Vote};
 pub(crate) const MOST_MESSAGE_BYTES: usize = 1 << 30;
 /// Bytes of a part of a snapshot.
 const PART_BYTES: usize = 1 << 20;
+/// Longest time for entries.
+const APPEND_TIME: Duration = Duration::from_secs(5);
 /// Longest time for a snapshot.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
 
@@ -121,7 +123,9 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
-        self.call(&rpc, option.hard_ttl(), |mut client, m| async move { client.append(m).await }).await
+        // Signs of life are due soon; entries wait for a disk.
+        let time = if rpc.entries.is_empty() { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIME) };
+        self.call(&rpc, time, |mut client, m| async move { client.append(m).await }).await
     }
 
     async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
