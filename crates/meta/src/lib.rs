@@ -31,7 +31,7 @@ pub use config::{Birth, MetaConfig, MetaParts, Timing};
 pub use meta::{GroupStatus, Meta, MetaError, Outcome, View};
 pub use state::{
     ClusterState, Command, Learner, Lease, Member, MemberState, Placement, Refusal, Response, Role, Settings, Shard,
-    TenantLimits,
+    TenantLimits, USUAL_WEIGHT,
 };
 
 #[cfg(test)]
