@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "pharos/ingest.proto",
+    "pharos/meta.proto",
     "prometheus/remote.proto",
     "prometheus/write_v2.proto",
     "prometheus/client.proto",

@@ -283,7 +283,7 @@ def damaged_blocks(folder):
         next_request_works(server)
         check(server.scalar("count(whole)", time=now + 50) == 300, "the whole block is not read after errors")
         server.stop()
-        (server.folder / "data/meta/meta.redb").unlink()
+        (server.folder / "data/meta/raft.redb").unlink()
         server.start()
         check(server.logged(f"damaged block.*{short.parent.name}|{short.parent.name}.*damaged block"), f"nothing about the damaged block\n{server.tail()}")
         check(server.scalar("count(whole)", time=now + 50) == 300, "the catalogue was not rebuilt")

@@ -62,7 +62,7 @@ mod tests {
     #[tokio::test]
     async fn only_old_unlisted_blocks_are_collected() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = Meta::open(folder.path()).await.unwrap();
+        let meta = Meta::open(folder.path(), "A").await.unwrap();
         let (old, new, kept) = (Ulid::from_parts(10, 1), Ulid::from_parts(500, 2), Ulid::from_parts(20, 3));
         let blocks = vec![entry(&kept.to_string(), 900), entry(&Ulid::from_parts(30, 4).to_string(), 50)];
         meta.propose(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, boundary: None }).await.unwrap();

@@ -1,16 +1,38 @@
-//! Who owns what and which blocks exist: the cluster's state machine and its durable log.
+//! Who owns what and which blocks exist: the cluster's state machine, the group that agrees on it, and where shards go.
 //!
 //! [`state::ClusterState`] is pure: commands go in, a changed state comes out; [`catalogue::Catalogue`] is its part about
-//! blocks. [`Meta`] runs it on a durable log ([`log`], redb) and publishes every state as a numbered [`View`].
+//! blocks. Raft brings the same commands to every node of the group in the same order, and [`Meta`] is the one handle for
+//! all roles: a numbered [`View`] to read and to watch, and [`Meta::propose`]. [`placement`] says, purely, where shards
+//! should be; the leader carries that out.
+//!
+//! A command on its way: `propose` (any node) → the leader's log → a majority's disks → the state machine of every node →
+//! the feed, from which watchers here and followers elsewhere see it.
 
+mod bootstrap;
 pub mod catalogue;
-pub mod log;
+pub mod codec;
+mod config;
+pub mod export;
+mod feed;
+mod follow;
+mod group;
+mod heartbeats;
+mod leader;
 mod meta;
+pub mod placement;
+mod raft;
+mod remote;
+mod service;
 pub mod state;
+mod voters;
 
 pub use catalogue::{BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, TenantCatalogue};
-pub use meta::{Meta, MetaError, Outcome, View};
+pub use config::{Birth, MetaConfig, MetaParts, Timing};
+pub use meta::{GroupStatus, Meta, MetaError, Outcome, View};
 pub use state::{
     ClusterState, Command, Learner, Lease, Member, MemberState, Placement, Refusal, Response, Role, Settings, Shard,
-    TenantLimits,
+    TenantLimits, USUAL_WEIGHT,
 };
+
+#[cfg(test)]
+mod cluster_tests;

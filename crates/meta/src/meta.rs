@@ -1,13 +1,32 @@
-//! The running authority: one log, one state, and a numbered view that everyone watches.
+//! The handle that every role uses: what it knows, what it is told, what it asks for. Behind it is a node of the group
+//! ([`crate::group`]) or one that follows it ([`crate::follow`]).
 
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use pharos_model::{Clock, SystemClock};
+use pharos_rpc::meta_v1::meta_server::MetaServer;
+use pharos_rpc::meta_v1::raft_server::RaftServer;
+use pharos_rpc::{Channels, Connect};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tonic::service::RoutesBuilder;
 
-use crate::log::{Log, LogError};
-use crate::state::{ClusterState, Command, Refusal, Response};
+use crate::bootstrap;
+use crate::config::{Birth, MetaConfig, MetaParts, Timing};
+use crate::feed::Feed;
+use crate::follow::Follower;
+use crate::group::{Group, PROPOSE_TIME};
+use crate::leader;
+use crate::raft::network::MOST_MESSAGE_BYTES;
+use crate::raft::service::RaftService;
+use crate::remote::Remote;
+use crate::service::MetaService;
+use crate::state::{ClusterState, Command, Member, Refusal, Response};
 
 /// A numbered snapshot of what meta knows; reads as the [`ClusterState`].
 #[derive(Clone, Debug, Default)]
@@ -50,92 +69,263 @@ pub enum MetaError {
     /// The state machine refused it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It could not be made durable.
+    /// The disk, or an export.
     #[error(transparent)]
-    Log(#[from] LogError),
-    /// The work was broken off.
-    #[error("broken off: {0}")]
-    BrokenOff(String),
+    Storage(#[from] io::Error),
+    /// Nobody could carry it out in time; it may take effect yet. Sending it again is safe.
+    #[error("meta is not available: {0}")]
+    Unavailable(String),
+    /// This node's part of meta has ended.
+    #[error("meta has ended: {0}")]
+    Stopped(String),
+}
+
+/// How the group of meta is, as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Raft id of the leader.
+    pub leader: Option<u64>,
+    /// Whether this node leads.
+    pub leads: bool,
+    /// Raft ids of those that vote.
+    pub voters: Vec<u64>,
+    /// Raft ids of those that stand by.
+    pub learners: Vec<u64>,
+    /// Raft's term.
+    pub term: u64,
+    /// Position of the last entry that was applied here.
+    pub applied: u64,
 }
 
 /// What knows who owns what: every role asks it, watches it, and proposes changes to it.
 pub struct Meta {
-    inner: Arc<Inner>,
+    side: Side,
+    feed: Arc<Feed>,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+    timing: Timing,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
-struct Inner {
-    log: Mutex<Log>,
-    view: watch::Sender<View>,
+#[derive(Clone)]
+enum Side {
+    Group(Arc<Group>),
+    Follower(Arc<Follower>),
 }
 
-impl Inner {
-    fn propose(&self, command: &Command) -> Result<Outcome, MetaError> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = ClusterState::clone(self.view.borrow().state());
-        // Tried first, so that the log holds no refused command.
-        let response = state.apply(command)?;
-        log.append(command)?;
-        log.compact(&state)?;
-        let view = View::new(Arc::new(state));
-        self.view.send_replace(view.clone());
-        Ok(Outcome { response, view })
+impl Side {
+    async fn heartbeat(&self, node: &str) -> Result<bool, MetaError> {
+        match self {
+            Side::Group(group) => {
+                group.heartbeat(node, false).await.map_err(|status| MetaError::Unavailable(status.to_string()))
+            }
+            Side::Follower(follower) => follower.heartbeat(node).await,
+        }
+    }
+
+    async fn propose(&self, command: Arc<Command>) -> Result<crate::raft::types::Answer, MetaError> {
+        match self {
+            Side::Group(group) => group.propose(command, false).await,
+            Side::Follower(follower) => follower.propose(command).await,
+        }
+    }
+
+    fn stopped(&self) -> watch::Receiver<bool> {
+        match self {
+            Side::Group(group) => group.stop.subscribe(),
+            Side::Follower(follower) => follower.stop.subscribe(),
+        }
     }
 }
 
 impl Meta {
-    /// Opens the durable state in a folder, creating it when it is not there.
-    pub async fn open(folder: &Path) -> Result<Meta, MetaError> {
-        let failed = |e: std::io::Error| LogError::Database(redb::Error::Io(e));
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let (log, state) = Log::open(&folder.join("meta.redb"))?;
-        let view = watch::Sender::new(View::new(Arc::new(state)));
-        Ok(Meta { inner: Arc::new(Inner { log: Mutex::new(log), view }) })
+    /// A node by itself: the state in a folder, without a network. Ready when this returns.
+    pub async fn open(folder: &Path, identity: &str) -> Result<Meta, MetaError> {
+        let (clock, connect) = (Arc::new(SystemClock::new()), Arc::new(Channels::new()));
+        Meta::start(folder, MetaConfig::alone(identity), MetaParts { clock, connect, exports: None }).await
     }
 
-    /// Makes a command durable, carries it out and publishes the new view.
+    /// A node with the meta role. Returns at once, or when it is ready if it is by itself; a node that has to find others
+    /// needs its services mounted ([`Meta::add_services`]), and is ready when [`Meta::ready`] says so.
+    pub async fn start(folder: &Path, config: MetaConfig, parts: MetaParts) -> Result<Meta, MetaError> {
+        let alone = config.birth == Birth::Alone;
+        let timing = config.timing.clone();
+        let group = Group::open(folder, config, &parts).await?;
+        let (founding, leading) = (bootstrap::run(group.clone()), leader::run(group.clone(), parts.exports));
+        let mut tasks = Vec::new();
+        if alone {
+            founding.await?;
+        } else {
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = founding.await {
+                    tracing::error!(%error, "this node could not come to its cluster");
+                }
+            }));
+        }
+        tasks.push(tokio::spawn(leading));
+        let feed = group.feed.clone();
+        let (clock, runtime) = (parts.clock, Handle::current());
+        let meta = Meta { side: Side::Group(group), feed, clock, runtime, timing, tasks: Mutex::new(tasks) };
+        if alone {
+            meta.recovered().await?;
+        }
+        Ok(meta)
+    }
+
+    /// A node without the meta role, which follows those at these addresses.
+    pub fn connect(addresses: Vec<String>, connect: Arc<dyn Connect>, clock: Arc<dyn Clock>) -> Meta {
+        let follower = Follower::start(Remote::new(connect), addresses);
+        let feed = follower.feed.clone();
+        let (runtime, timing) = (Handle::current(), Timing::default());
+        Meta { side: Side::Follower(follower), feed, clock, runtime, timing, tasks: Mutex::default() }
+    }
+
+    /// Waits until what the log held at the start is applied, if this node is the only voter.
+    async fn recovered(&self) -> Result<(), MetaError> {
+        let Side::Group(group) = &self.side else { return Ok(()) };
+        let own = *group.raft.node_id();
+        let status = self.status();
+        if status.voters.iter().any(|voter| *voter != own) {
+            return Ok(());
+        }
+        let wait = group.raft.wait(Some(PROPOSE_TIME));
+        let unavailable = |error: openraft::metrics::WaitError| MetaError::Unavailable(error.to_string());
+        let led = wait.metrics(|metrics| metrics.current_leader == Some(own), "this node leads").await;
+        let last = led.map_err(unavailable)?.last_log_index;
+        wait.applied_index_at_least(last, "the log is applied").await.map_err(unavailable)?;
+        self.ready().await;
+        Ok(())
+    }
+
+    /// Waits until there is a cluster and this node has a view of it.
+    pub async fn ready(&self) -> View {
+        let mut watch = self.feed.watch();
+        match watch.wait_for(|view| view.settings.is_some()).await {
+            Ok(view) => view.clone(),
+            Err(_) => self.view(),
+        }
+    }
+
+    /// Adds what other nodes ask of this one, if it has the meta role.
+    pub fn add_services(&self, routes: &mut RoutesBuilder) {
+        let Side::Group(group) = &self.side else { return };
+        let raft = RaftServer::new(RaftService { raft: group.raft.clone() });
+        let meta = MetaServer::new(MetaService::new(group.clone()));
+        routes
+            .add_service(
+                raft.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+            )
+            .add_service(
+                meta.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+            );
+    }
+
+    /// Makes a command durable on a majority and has it carried out. What it leads to is in the view when this returns.
     pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
-        let (inner, command) = (self.inner.clone(), command.into());
-        let proposed = tokio::task::spawn_blocking(move || inner.propose(&command));
-        proposed.await.map_err(|e| MetaError::BrokenOff(e.to_string()))?
+        let answer = self.side.propose(Arc::new(command.into())).await?;
+        let response = answer.result?;
+        let reached = tokio::time::timeout(PROPOSE_TIME, self.feed.reach(answer.version)).await;
+        let late = |_| MetaError::Unavailable(format!("version {} did not reach this node in time", answer.version));
+        Ok(Outcome { response, view: reached.map_err(late)? })
     }
 
-    /// As [`Meta::propose`], for threads that may block.
+    /// As [`Meta::propose`], for threads that may block; not for those of the runtime.
     pub fn propose_blocking(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
-        self.inner.propose(&command.into())
+        self.runtime.block_on(self.propose(command))
     }
 
-    /// Ends the work; the folder can be opened again then.
-    pub async fn shutdown(self) {}
+    /// Makes this node a member and keeps its lease from now on.
+    pub async fn enter(&self, member: Member) -> Result<View, MetaError> {
+        let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
+        let entered = self.propose(join).await?.view;
+        let (side, clock, every) = (self.side.clone(), self.clock.clone(), self.timing.member_heartbeat);
+        let mut stop = self.side.stopped();
+        let beating = async move {
+            loop {
+                match side.heartbeat(&member.id).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let join = Command::Join { member: member.clone(), at_ms: clock.now_ms() };
+                        if let Err(error) = side.propose(Arc::new(join)).await {
+                            tracing::warn!(%error, "this node is no member and could not join");
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "no sign of life could be given"),
+                }
+                tokio::time::sleep(every).await;
+            }
+        };
+        self.tasks.lock().push(tokio::spawn(async move {
+            tokio::select! {
+                () = beating => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }));
+        Ok(entered)
+    }
 
     /// The newest view.
     pub fn view(&self) -> View {
-        self.inner.view.borrow().clone()
+        self.feed.view()
     }
 
     /// A watch on the view.
     pub fn watch(&self) -> watch::Receiver<View> {
-        self.inner.view.subscribe()
+        self.feed.watch()
+    }
+
+    /// How the group is; nothing is known of it on a node without the meta role.
+    pub fn status(&self) -> GroupStatus {
+        let Side::Group(group) = &self.side else { return GroupStatus::default() };
+        let metrics = group.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        GroupStatus {
+            leader: metrics.current_leader,
+            leads: metrics.state.is_leader(),
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            term: metrics.current_term,
+            applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        }
+    }
+
+    /// Writes a snapshot now and drops the log that it holds, as far as Raft finds that right.
+    pub async fn compact(&self) -> Result<(), MetaError> {
+        let Side::Group(group) = &self.side else { return Ok(()) };
+        group.raft.trigger().snapshot().await.map_err(|fatal| MetaError::Stopped(fatal.to_string()))
+    }
+
+    /// Ends the work, so that the folder can be opened again. The view stays readable.
+    pub async fn shutdown(&self) {
+        match &self.side {
+            Side::Group(group) => group.shutdown().await,
+            Side::Follower(follower) => {
+                follower.stop.send_replace(true);
+            }
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of meta ended unexpectedly");
+            }
+        }
+    }
+}
+
+impl Drop for Meta {
+    fn drop(&mut self) {
+        match &self.side {
+            Side::Group(group) => {
+                group.stop.send_replace(true);
+            }
+            Side::Follower(follower) => {
+                follower.stop.send_replace(true);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::CatalogueCommand;
-
-    #[tokio::test]
-    async fn a_proposal_is_durable_and_seen_by_watchers() {
-        let folder = tempfile::tempdir().unwrap();
-        let meta = Meta::open(folder.path()).await.unwrap();
-        let mut watch = meta.watch();
-        let before = meta.view().version;
-        let command = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"b\"}".into(), start: 1, end: 2 };
-        meta.propose(command).await.unwrap();
-        watch.changed().await.unwrap();
-        assert!(watch.borrow().version > before);
-        assert_eq!(watch.borrow().catalogue.tenant("t").unwrap().deletions.len(), 1);
-        meta.shutdown().await;
-        let again = Meta::open(folder.path()).await.unwrap();
-        assert_eq!(again.view().catalogue.tenant("t").unwrap().deletions.len(), 1);
-    }
-}
+#[path = "meta_tests.rs"]
+mod tests;

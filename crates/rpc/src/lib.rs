@@ -1,9 +1,11 @@
 //! Wire types generated from proto/ and the clients through which roles call each other.
 
 pub mod append;
+pub mod connect;
 pub mod ingest;
 pub mod query;
 
+pub use connect::{Channels, Connect, Connection, TokenCheck};
 pub use ingest::Ingest;
 pub use query::{SeriesExemplars, SeriesSource};
 
@@ -11,6 +13,12 @@ pub use query::{SeriesExemplars, SeriesSource};
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod ingest_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.ingest.v1.rs"));
+}
+
+/// What meta nodes say to each other and what others ask of them.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod meta_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.meta.v1.rs"));
 }
 
 /// Remote write 1.0 and remote read.

@@ -26,7 +26,7 @@ async fn sound_blocks_come_back_and_damaged_ones_are_left_out() {
     let path = Path::from(format!("anonymous/blocks/{damaged}/data.parquet"));
     store.put(&path, PutPayload::from_static(b"PAR1 nothing of use")).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let meta = Meta::open(folder.path()).await.unwrap();
+    let meta = Meta::open(folder.path(), "A").await.unwrap();
     assert_eq!(rebuild(&*store, &meta, 5000).await.unwrap(), 2);
     let catalogue = meta.view().catalogue.clone();
     let tenant = catalogue.tenant("anonymous").unwrap();

@@ -123,6 +123,31 @@ pub enum Command {
     Catalogue(CatalogueCommand),
 }
 
+impl Command {
+    /// What it is called, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Bootstrap { .. } => "bootstrap",
+            Command::SetReplicationFactor { .. } => "set replication factor",
+            Command::Join { .. } => "join",
+            Command::SetMemberState { .. } => "set member state",
+            Command::RemoveMember { .. } => "remove member",
+            Command::ForgetMember { .. } => "forget member",
+            Command::ReportFailed { .. } => "report failed",
+            Command::PlaceShards { .. } => "place shards",
+            Command::AddLearner { .. } => "add learner",
+            Command::Promote { .. } => "promote",
+            Command::RemoveReplica { .. } => "remove replica",
+            Command::SetLeader { .. } => "set leader",
+            Command::TakeLease { .. } => "take lease",
+            Command::GiveLease { .. } => "give lease",
+            Command::SetLimits { .. } => "set limits",
+            Command::Restore { .. } => "restore",
+            Command::Catalogue(_) => "catalogue",
+        }
+    }
+}
+
 impl From<CatalogueCommand> for Command {
     fn from(change: CatalogueCommand) -> Self {
         Command::Catalogue(change)

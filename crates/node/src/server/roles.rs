@@ -11,6 +11,7 @@ use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::{Fanout, Frontend, FrontendConfig};
 use pharos_head::Head;
 use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_meta::{Member, MemberState, Meta, Role, USUAL_WEIGHT};
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_rpc::{Ingest, SeriesSource};
@@ -49,6 +50,7 @@ pub(super) struct Roles {
     pub(super) receiver: Arc<Receiver>,
     pub(super) services: Arc<NodeServices>,
     tasks: Vec<JoinHandle<()>>,
+    meta: Arc<Meta>,
 }
 
 impl Roles {
@@ -59,6 +61,8 @@ impl Roles {
                 tracing::error!(%error, "a role ended unexpectedly");
             }
         }
+        // Last: the others ask it until they end.
+        self.meta.shutdown().await;
     }
 }
 
@@ -70,8 +74,10 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let objects = object_store(&parts, &loaded)?;
     // The head first: its lock says best that another process has the folder.
     let head = head(&parts, &loaded).await?;
-    let meta = storage::open_meta(&parts.folders.meta(), &*objects, &**clock).await?;
-    let ingester_config = IngesterConfig::new(parts.folders.identity(&**clock)?, window_ms(args));
+    let identity = parts.folders.identity(&**clock)?;
+    let meta = storage::open_meta(&parts.folders.meta(), &identity, &*objects, &**clock).await?;
+    meta.enter(member(&identity, args)).await.map_err(text)?;
+    let ingester_config = IngesterConfig::new(identity, window_ms(args));
     let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
         .map_err(text)?;
     let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
@@ -94,7 +100,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let snapshots = Snapshots {
         folder: parts.folders.snapshots(),
         ingester: ingester.clone(),
-        meta,
+        meta: meta.clone(),
         objects,
         clock: clock.clone(),
         runtime: Handle::current(),
@@ -128,7 +134,23 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         tokio::spawn(ingester.run(parts.stopped.clone())),
         tokio::spawn(compactor.run(parts.stopped.clone())),
     ];
-    Ok(Roles { frontend, receiver, services, tasks })
+    Ok(Roles { frontend, receiver, services, tasks, meta })
+}
+
+/// This node as a member of its cluster: it does everything, and nobody else reaches it.
+fn member(identity: &str, args: &ServerArgs) -> Member {
+    Member {
+        id: identity.to_string(),
+        address: String::new(),
+        http_address: args.web.listen_address.first().map(ToString::to_string).unwrap_or_default(),
+        zone: String::new(),
+        roles: Role::ALL.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        weight: USUAL_WEIGHT,
+        state: MemberState::Active,
+        draining: false,
+        since_ms: 0,
+    }
 }
 
 /// Says which settings are understood and not served yet, so that nobody relies on them.

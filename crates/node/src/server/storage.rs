@@ -100,18 +100,19 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// right name only when it is complete: a rebuild that breaks off begins anew. It waits for a bucket that cannot be read.
 pub(super) async fn open_meta(
     folder: &Path,
+    identity: &str,
     objects: &dyn ObjectStore,
     clock: &dyn Clock,
 ) -> Result<Arc<Meta>, String> {
     let failed = |e: std::io::Error| format!("catalogue folder {}: {e}", folder.display());
     let mut pause = Duration::from_millis(500);
-    while !folder.join("meta.redb").exists() {
+    while !folder.join("raft.redb").exists() {
         let unfinished = folder.with_extension("rebuild");
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(failed)?;
         }
         let rebuilt = {
-            let meta = Meta::open(&unfinished).await.map_err(|e| e.to_string())?;
+            let meta = Meta::open(&unfinished, identity).await.map_err(|e| e.to_string())?;
             let rebuilt = pharos_store::rebuild::rebuild(objects, &meta, clock.now_ms()).await;
             meta.shutdown().await;
             rebuilt
@@ -133,5 +134,5 @@ pub(super) async fn open_meta(
             }
         }
     }
-    Meta::open(folder).await.map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
+    Meta::open(folder, identity).await.map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
 }

@@ -1,0 +1,82 @@
+use std::time::Instant;
+
+use super::*;
+use crate::catalogue::CatalogueCommand;
+use crate::state::{MemberState, Role};
+
+fn delete(n: u64) -> CatalogueCommand {
+    CatalogueCommand::Delete { tenant: "t".into(), selector: format!("{{a=\"{n}\"}}"), start: 1, end: 2 }
+}
+
+fn deletions(view: &View) -> usize {
+    view.catalogue.tenant("t").map_or(0, |tenant| tenant.deletions.len())
+}
+
+#[tokio::test]
+async fn a_proposal_is_durable_and_seen_by_watchers() {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Meta::open(folder.path(), "A").await.unwrap();
+    let mut watch = meta.watch();
+    let before = watch.borrow_and_update().version;
+    let outcome = meta.propose(delete(1)).await.unwrap();
+    assert_eq!((deletions(&outcome.view), outcome.response), (1, Response::Done));
+    watch.changed().await.unwrap();
+    assert!(watch.borrow().version > before);
+    meta.shutdown().await;
+    drop(meta);
+    let again = Meta::open(folder.path(), "A").await.unwrap();
+    assert_eq!(deletions(&again.view()), 1);
+    again.shutdown().await;
+    assert!(matches!(again.propose(delete(2)).await, Err(MetaError::Stopped(_))));
+    assert_eq!(deletions(&again.view()), 1, "the view stays");
+}
+
+#[tokio::test]
+async fn a_node_by_itself_starts_at_once_also_behind_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = MetaConfig::alone("A");
+    config.timing.commands_per_snapshot = 20;
+    let parts = || MetaParts { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+    for round in 1..=3 {
+        #[allow(clippy::disallowed_methods, reason = "the test is about real time")]
+        let began = Instant::now();
+        let meta = Meta::start(folder.path(), config.clone(), parts()).await.unwrap();
+        assert!(began.elapsed().as_millis() < 900, "{:?} in round {round}", began.elapsed());
+        for n in 0..33 {
+            meta.propose(delete(round * 100 + n)).await.unwrap();
+        }
+        assert_eq!(deletions(&meta.view()), round as usize * 33);
+        meta.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_belongs_to_one_node() {
+    let folder = tempfile::tempdir().unwrap();
+    Meta::open(folder.path(), "A").await.unwrap().shutdown().await;
+    let error = Meta::open(folder.path(), "B").await.err().unwrap().to_string();
+    assert!(error.ends_with("belongs to node A, this is node B"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_node_holds_all_shards_and_refusals_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Arc::new(Meta::open(folder.path(), "A").await.unwrap());
+    let member = Member {
+        id: "A".into(),
+        roles: Role::ALL.into(),
+        weight: 100,
+        state: MemberState::Active,
+        ..Member::default()
+    };
+    meta.enter(member).await.unwrap();
+    let placed = |view: &View| view.shards.iter().all(|shard| shard.leader.as_deref() == Some("A"));
+    let view = meta.watch().wait_for(placed).await.unwrap().clone();
+    assert_eq!((view.shards.len(), view.ownership_epoch), (64, 1));
+    let refused = meta.propose(Command::RemoveReplica { shard: 0, node: "A".into() }).await.unwrap_err();
+    assert!(matches!(refused, MetaError::Refused(Refusal::LastInSync { .. })), "{refused}");
+    let shared = meta.clone();
+    let blocked = tokio::task::spawn_blocking(move || shared.propose_blocking(delete(1)));
+    assert_eq!(deletions(&blocked.await.unwrap().unwrap().view), 1);
+    meta.shutdown().await;
+}

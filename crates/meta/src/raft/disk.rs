@@ -1,0 +1,212 @@
+//! What Raft keeps on disk, in one redb file: the log, the vote, how far it is committed, and the newest snapshot.
+//!
+//! Invariant: what a call here has written is fsynced when it returns. Entries and descriptions are JSON, the state in a
+//! snapshot is compressed JSON ([`crate::codec`]).
+
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::types::{Entry, LogId, SnapshotMeta, Vote};
+
+/// Position -> entry.
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Name -> value, of the few things below.
+const FACTS: TableDefinition<&str, &[u8]> = TableDefinition::new("facts");
+
+const IDENTITY: &str = "identity";
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+const SNAPSHOT_META: &str = "snapshot-meta";
+const SNAPSHOT_DATA: &str = "snapshot-data";
+
+/// The file, opened by one process at a time.
+pub(crate) struct Disk {
+    database: Database,
+}
+
+fn failed(error: impl Into<redb::Error>) -> io::Error {
+    let error: redb::Error = error.into();
+    io::Error::other(error)
+}
+
+fn to_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(io::Error::other)
+}
+
+fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> io::Result<T> {
+    let unreadable = |e| io::Error::new(io::ErrorKind::InvalidData, format!("cluster log: {what} is unreadable: {e}"));
+    serde_json::from_slice(bytes).map_err(unreadable)
+}
+
+impl Disk {
+    /// Opens or creates the file of a node. It belongs to that node for ever.
+    pub(crate) fn open(path: &Path, identity: &str) -> io::Result<Disk> {
+        let disk = Disk { database: Database::create(path).map_err(failed)? };
+        let known: Option<String> = match disk.is_new()? {
+            true => None,
+            false => disk.fact(IDENTITY)?,
+        };
+        match known {
+            Some(owner) if owner != identity => {
+                let reason = format!("{} belongs to node {owner}, this is node {identity}", path.display());
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, reason))
+            }
+            Some(_) => Ok(disk),
+            None => {
+                disk.write(|write| {
+                    write.open_table(LOG).map_err(failed)?;
+                    put(write, IDENTITY, &identity)
+                })?;
+                Ok(disk)
+            }
+        }
+    }
+
+    fn is_new(&self) -> io::Result<bool> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let mut tables = read.list_tables().map_err(failed)?;
+        Ok(tables.next().is_none())
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
+        let write = self.database.begin_write().map_err(failed)?;
+        let done = work(&write)?;
+        write.commit().map_err(failed)?;
+        Ok(done)
+    }
+
+    fn raw(&self, name: &str) -> io::Result<Option<Bytes>> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let facts = read.open_table(FACTS).map_err(failed)?;
+        let found = facts.get(name).map_err(failed)?;
+        Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+    }
+
+    fn fact<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        self.raw(name)?.map(|bytes| from_json(name, &bytes)).transpose()
+    }
+
+    pub(crate) fn vote(&self) -> io::Result<Option<Vote>> {
+        self.fact(VOTE)
+    }
+
+    pub(crate) fn save_vote(&self, vote: &Vote) -> io::Result<()> {
+        self.write(|write| put(write, VOTE, vote))
+    }
+
+    pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
+        self.fact(COMMITTED)
+    }
+
+    /// Where the log begins: the last entry that was purged.
+    pub(crate) fn purged(&self) -> io::Result<Option<LogId>> {
+        self.fact(PURGED)
+    }
+
+    /// The last entry.
+    pub(crate) fn last(&self) -> io::Result<Option<LogId>> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let log = read.open_table(LOG).map_err(failed)?;
+        let Some((at, entry)) = log.last().map_err(failed)? else { return Ok(None) };
+        let entry: Entry = from_json(&format!("entry {}", at.value()), entry.value())?;
+        Ok(Some(entry.log_id))
+    }
+
+    pub(crate) fn entries(&self, range: impl RangeBounds<u64>) -> io::Result<Vec<Entry>> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let log = read.open_table(LOG).map_err(failed)?;
+        let mut entries = Vec::new();
+        for found in log.range(range).map_err(failed)? {
+            let (at, entry) = found.map_err(failed)?;
+            entries.push(from_json(&format!("entry {}", at.value()), entry.value())?);
+        }
+        Ok(entries)
+    }
+
+    /// Adds entries, and notes what is committed by the way.
+    pub(crate) fn append(&self, entries: &[Entry], committed: Option<&LogId>) -> io::Result<()> {
+        self.write(|write| {
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            for entry in entries {
+                log.insert(entry.log_id.index, to_json(entry)?.as_slice()).map_err(failed)?;
+            }
+            drop(log);
+            committed.map_or(Ok(()), |committed| put(write, COMMITTED, committed))
+        })
+    }
+
+    /// Drops the entries behind a position; all of them without one.
+    pub(crate) fn truncate_after(&self, last: Option<u64>) -> io::Result<()> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.write(|write| {
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            log.retain_in((from, Bound::Unbounded), |_, _| false).map_err(failed)
+        })
+    }
+
+    /// Drops the entries up to one, which a snapshot holds.
+    pub(crate) fn purge(&self, upto: &LogId) -> io::Result<()> {
+        self.write(|write| {
+            put(write, PURGED, upto)?;
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            log.retain_in(..=upto.index, |_, _| false).map_err(failed)
+        })
+    }
+
+    pub(crate) fn snapshot(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
+        let Some(meta) = self.fact(SNAPSHOT_META)? else { return Ok(None) };
+        Ok(self.raw(SNAPSHOT_DATA)?.map(|data| (meta, data)))
+    }
+
+    pub(crate) fn save_snapshot(&self, meta: &SnapshotMeta, data: &[u8]) -> io::Result<()> {
+        self.write(|write| {
+            put(write, SNAPSHOT_META, meta)?;
+            let mut facts = write.open_table(FACTS).map_err(failed)?;
+            facts.insert(SNAPSHOT_DATA, data).map_err(failed)?;
+            Ok(())
+        })
+    }
+}
+
+fn put<T: Serialize>(write: &WriteTransaction, name: &str, value: &T) -> io::Result<()> {
+    let bytes = to_json(value)?;
+    write.open_table(FACTS).map_err(failed)?.insert(name, bytes.as_slice()).map_err(failed)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_belongs_to_one_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("raft.redb");
+        drop(Disk::open(&path, "A").unwrap());
+        drop(Disk::open(&path, "A").unwrap());
+        let error = Disk::open(&path, "B").err().unwrap().to_string();
+        assert!(error.ends_with("belongs to node A, this is node B"), "{error}");
+    }
+
+    #[test]
+    fn unreadable_entries_are_errors_that_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(&folder.path().join("raft.redb"), "A").unwrap();
+        disk.write(|write| {
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            log.insert(3, &b"{\"log_id\":7}"[..]).map_err(failed)?;
+            Ok(())
+        })
+        .unwrap();
+        let error = disk.entries(..).err().unwrap().to_string();
+        assert!(error.starts_with("cluster log: entry 3 is unreadable"), "{error}");
+        assert!(disk.last().is_err());
+    }
+}

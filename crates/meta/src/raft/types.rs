@@ -1,0 +1,60 @@
+//! The types that Raft is set up with: what is in the log, what applying it answers, how nodes are named.
+
+use std::fmt;
+use std::sync::Arc;
+
+use openraft::type_config::alias;
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use crate::state::{Command, Refusal, Response};
+
+openraft::declare_raft_types!(
+    /// Raft over the cluster's commands.
+    pub(crate) Types:
+        D = Proposal,
+        R = Answer,
+        NodeId = u64,
+        Node = openraft::BasicNode,
+);
+
+/// A running Raft.
+pub(crate) type Raft = openraft::Raft<Types, Machine>;
+pub(crate) type Entry = alias::EntryOf<Types>;
+pub(crate) type LogId = alias::LogIdOf<Types>;
+pub(crate) type Vote = alias::VoteOf<Types>;
+pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
+pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
+pub(crate) type Snapshot = alias::SnapshotOf<Types, bytes::Bytes>;
+
+/// The Raft id of a node, made of its identity.
+pub(crate) fn raft_id(identity: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(identity.as_bytes())
+}
+
+/// A command in the log.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Proposal(pub(crate) Arc<Command>);
+
+impl fmt::Display for Proposal {
+    /// The name of the command only: some hold whole states.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What applying an entry led to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The version of the state after it.
+    pub(crate) version: u64,
+    /// What the state machine said.
+    pub(crate) result: Result<Response, Refusal>,
+}
