@@ -16,7 +16,7 @@ use divan::{Bencher, counter::ItemsCount};
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, HeadFilter};
 use pharos_model::{
-    Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, SystemClock, TenantId, TimeRange, WriteBatch,
+    Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
     series_hash,
 };
 
@@ -121,7 +121,7 @@ fn figures() {
     println!("accounted: {} bytes a series", head.memory_bytes() / SERIES as u64);
     println!("log: {:.2} bytes a sample", directory_bytes(dir.path()) as f64 / samples);
     let clock = SystemClock::new();
-    let (begun, cut) = (clock.monotonic(), head.cut(&TenantId::default(), START));
+    let (begun, cut) = (clock.monotonic(), head.cut(&TenantId::default(), START, &ShardSet::all(64)));
     let mut cut_samples = 0;
     cut.for_each(|s| {
         cut_samples += s.samples.t.len();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pharos_model::labels::{LabelsIter, check_canonical};
+use pharos_model::time::window_start;
 use pharos_model::write::{BatchSeries, HistogramSample};
 use pharos_model::{RejectReason, Sample, WriteBatch, WriteOutcome};
 
@@ -17,6 +18,15 @@ const MAX_LABEL_BYTES: usize = 1 << 20;
 /// No histogram has more buckets, so that it fits into a record.
 const MAX_BUCKETS: usize = 1 << 16;
 
+/// Where a batch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From outside: bounds of time and limits apply.
+    Sender,
+    /// From another head, which has applied them.
+    Head,
+}
+
 /// Appends one batch. The tenant is locked, and the log's segment is held.
 pub(crate) struct Appender<'a> {
     pub(crate) config: &'a HeadConfig,
@@ -24,12 +34,15 @@ pub(crate) struct Appender<'a> {
     pub(crate) state: &'a mut AppendState,
     pub(crate) segment: u32,
     pub(crate) now_ms: i64,
+    limits: TenantLimits,
     /// Timestamps before are too old.
     oldest: i64,
     /// Timestamps behind are too far in the future.
     latest: i64,
     newest: i64,
     window: OpenWindow,
+    /// The shard of the series at hand.
+    shard: u16,
     outcome: WriteOutcome,
     grown: isize,
 }
@@ -38,6 +51,7 @@ pub(crate) struct Appender<'a> {
 struct OpenWindow {
     ctx: WindowCtx,
     last: i64,
+    /// Those of the series at hand; of the series before they are in the tenant's tally.
     samples: u64,
     bytes: isize,
 }
@@ -63,13 +77,32 @@ impl<'a> Appender<'a> {
         state: &'a mut AppendState,
         segment: u32,
         now_ms: i64,
+        origin: Origin,
     ) -> Self {
-        let oldest = oldest_taken(config, state.newest, now_ms);
-        let latest = if config.max_future_ms > 0 { now_ms.saturating_add(config.max_future_ms) } else { i64::MAX };
+        let (oldest, latest) = match origin {
+            Origin::Head => (i64::MIN, i64::MAX),
+            Origin::Sender if config.max_future_ms == 0 => (oldest_taken(config, state.newest, now_ms), i64::MAX),
+            Origin::Sender => (oldest_taken(config, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms)),
+        };
+        let limits = if origin == Origin::Head { TenantLimits::default() } else { config.limits };
         let newest = state.newest.unwrap_or(i64::MIN);
         let window = OpenWindow { ctx: WindowCtx { start: i64::MAX, epoch: 0 }, last: i64::MIN, samples: 0, bytes: 0 };
         let outcome = WriteOutcome::default();
-        Appender { config, tenant, state, segment, now_ms, oldest, latest, newest, window, outcome, grown: 0 }
+        Appender {
+            config,
+            tenant,
+            state,
+            segment,
+            now_ms,
+            limits,
+            oldest,
+            latest,
+            newest,
+            window,
+            shard: 0,
+            outcome,
+            grown: 0,
+        }
     }
 
     /// Appends the batch; returns what became of it and by how many bytes the head grew.
@@ -101,6 +134,7 @@ impl<'a> Appender<'a> {
         }
         match &found {
             Some(series) => {
+                self.begin_series(series.shard);
                 let mut data = series.data.lock();
                 for s in samples {
                     self.sample(series, &mut data, AnySample::Float(s));
@@ -212,29 +246,41 @@ impl<'a> Appender<'a> {
             return self.window.ctx;
         }
         self.close_window();
-        let ctx = self.state.window_of(t, self.config.window_ms);
+        let start = window_start(t, self.config.window_ms);
+        let epoch = self.state.begin_window(self.tenant, self.segment, start, self.now_ms);
+        let ctx = WindowCtx { start, epoch };
         self.window.ctx = ctx;
         self.window.last = ctx.start.saturating_add(self.config.window_ms - 1);
         ctx
     }
 
+    /// What is counted from now on is of this shard.
+    #[inline]
+    fn begin_series(&mut self, shard: u16) {
+        if self.shard != shard {
+            self.state.tally.add(self.shard, std::mem::take(&mut self.window.samples));
+            self.shard = shard;
+        }
+    }
+
     fn close_window(&mut self) {
-        if self.window.samples == 0 {
+        self.state.tally.add(self.shard, std::mem::take(&mut self.window.samples));
+        if self.state.tally.is_empty() {
             return;
         }
         let ctx = self.window.ctx;
-        let window = self.state.windows.entry(ctx.start).or_default();
-        window.count(ctx.epoch, self.window.samples);
+        let Some(window) = self.state.windows.get_mut(&ctx.start) else { return };
+        window.count(ctx.epoch, &mut self.state.tally);
         window.bytes += self.window.bytes as i64;
         window.newest_append_ms = window.newest_append_ms.max(self.now_ms);
         self.state.note_segment(self.segment, ctx.start);
         self.grown += self.window.bytes;
-        (self.window.samples, self.window.bytes) = (0, 0);
+        self.window.bytes = 0;
     }
 
     fn create(&mut self, canonical: &[u8], hash: u64) -> Result<Arc<Series>, Refusal> {
-        check_labels(canonical, &self.config.limits)?;
-        let max_series = self.config.limits.max_series;
+        check_labels(canonical, &self.limits)?;
+        let max_series = self.limits.max_series;
         if max_series > 0 && self.state.table.len() >= max_series {
             let message = format!("tenant {} has {max_series} series, its limit max_series", self.tenant.id);
             return Err((RejectReason::MaxSeries, message));

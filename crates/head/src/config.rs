@@ -22,6 +22,8 @@ pub struct HeadConfig {
     pub dir: PathBuf,
     /// The width of a window, milliseconds. Default: 2 h.
     pub window_ms: i64,
+    /// How many shards the cluster has, at most [`MAX_SHARDS`](pharos_model::shards::MAX_SHARDS). It is in the log and cannot be changed. Default: 64.
+    pub shards: u32,
     /// How far behind the newest sample of its tenant a sample may be, milliseconds. Default: 2 h.
     pub out_of_order_window_ms: i64,
     /// How far ahead of the clock a sample may be, milliseconds; 0 for any distance. Default: one day.
@@ -48,6 +50,7 @@ impl HeadConfig {
         HeadConfig {
             dir: dir.into(),
             window_ms: 7_200_000,
+            shards: 64,
             out_of_order_window_ms: 7_200_000,
             max_future_ms: 86_400_000,
             limits: TenantLimits::default(),

@@ -37,6 +37,16 @@ pub enum HeadError {
         /// The directory of the log.
         dir: PathBuf,
     },
+    /// Another version of Pharos wrote the log.
+    #[error(
+        "write-ahead log segment {file} cannot be read: {reason}; ship it with the version that wrote it, or remove it and lose it"
+    )]
+    Version {
+        /// The segment.
+        file: PathBuf,
+        /// Which version it has.
+        reason: String,
+    },
     /// A segment between others is not there.
     #[error("write-ahead log in {dir} lacks segment {segment}; accept the loss with 'pharos tool wal repair {dir}'")]
     MissingSegment {

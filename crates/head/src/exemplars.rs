@@ -77,6 +77,18 @@ impl ExemplarRing {
         Taken::New
     }
 
+    /// Forgets the exemplars of series for which `gone` holds.
+    pub(crate) fn forget(&mut self, gone: impl Fn(&Series) -> bool) {
+        let newest = &mut self.newest;
+        self.entries.retain(|e| {
+            let gone = gone(&e.series);
+            if gone {
+                newest.remove(&e.series.id);
+            }
+            !gone
+        });
+    }
+
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         if let Some(newest) = self.newest.get_mut(&oldest.series.id) {
@@ -115,7 +127,7 @@ mod tests {
     fn bounded_ordered_and_without_duplicates() {
         let labels = Labels::from_pairs([("a", "b")]);
         let data = parking_lot::Mutex::new(SeriesData::new());
-        let series = Arc::new(Series { id: 1, hash: 0, labels, data });
+        let series = Arc::new(Series { id: 1, shard: 0, hash: 0, labels, data });
         let mut ring = ExemplarRing::new(3);
         let at = |t| Exemplar { labels: Labels::from_pairs([("trace_id", "x")]), value: 1.0, t };
         for t in 0..10 {
@@ -128,5 +140,8 @@ mod tests {
         let found = ring.select(TimeRange::new(8, 9), |_, _| true);
         assert_eq!(found[0].exemplars, [at(8), at(9)]);
         assert_eq!(ring.select(TimeRange::ALL, |_, _| true)[0].exemplars.len(), 3);
+        ring.forget(|series| series.id == 1);
+        assert!(ring.select(TimeRange::ALL, |_, _| true).is_empty());
+        assert_eq!(ring.add(&series, &at(0), 0), Taken::New);
     }
 }

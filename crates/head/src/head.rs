@@ -1,15 +1,16 @@
 //! The head: opening with replay, appending, and what belongs to no single tenant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use parking_lot::RwLock;
+use pharos_model::shards::MAX_SHARDS;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
-use crate::append::Appender;
+use crate::append::{Appender, Origin};
 use crate::config::HeadConfig;
 use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
@@ -26,7 +27,7 @@ const LOCK_FILE: &str = "lock";
 /// The newest samples of all tenants, in memory and in the write-ahead log. Shared by threads as it is.
 pub struct Head {
     pub(crate) config: HeadConfig,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     fs: Arc<dyn Fs>,
     pub(crate) metrics: Arc<HeadMetrics>,
     pub(crate) tenants: Tenants,
@@ -41,6 +42,7 @@ pub struct Head {
 pub(crate) struct Tenants {
     by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
     next_number: AtomicU32,
+    shards: u32,
     window_ms: i64,
     max_exemplars: usize,
 }
@@ -57,7 +59,7 @@ impl Tenants {
         let mut by_id = self.by_id.write();
         let create = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Tenant::new(id.clone(), number, self.window_ms, self.max_exemplars))
+            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, self.max_exemplars))
         };
         by_id.entry(id.clone()).or_insert_with(create).clone()
     }
@@ -92,6 +94,9 @@ impl Head {
                 config.window_ms, config.out_of_order_window_ms
             )));
         }
+        if !(1..=MAX_SHARDS).contains(&config.shards) {
+            return Err(HeadError::Config(format!("there must be 1 to {MAX_SHARDS} shards, not {}", config.shards)));
+        }
         let metrics = Arc::new(HeadMetrics::register(registry)?);
         let dir = config.dir.clone();
         let io = |action, source| HeadError::Io { action, path: dir.clone(), source };
@@ -112,6 +117,7 @@ impl Head {
         let tenants = Tenants {
             by_id: RwLock::default(),
             next_number: AtomicU32::new(0),
+            shards: config.shards,
             window_ms: config.window_ms,
             max_exemplars: config.max_exemplars,
         };
@@ -164,11 +170,26 @@ impl Head {
     /// Appends a batch to memory and to the log. What is wrong with single samples is in the outcome; an error
     /// means that nothing was taken. Acknowledge only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
+        self.append_from(tenant, batch, Origin::Sender)
+    }
+
+    /// As [`Head::append`], for a batch of [`Head::export`]: what another head took once is taken whatever its age, and
+    /// limits of the tenant do not count.
+    pub fn append_copy(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
+        self.append_from(tenant, batch, Origin::Head)
+    }
+
+    fn append_from(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        origin: Origin,
+    ) -> Result<(WriteOutcome, Commit), WriteError> {
         self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
         let ticket = self.log.ticket();
-        let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms());
+        let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
         let (outcome, grown) = appender.run(batch);
         let wal = &mut state.wal;
         let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
@@ -243,14 +264,13 @@ impl Head {
             Record::Cut { tenant, window, cut } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                let entry = state.windows.entry(window).or_default();
-                entry.cuts = entry.cuts.max(cut);
+                tenant.set_cuts(&mut state, window, cut);
                 state.note_segment(segment, window);
             }
-            Record::Flushed { tenant, window, cut } => {
+            Record::Flushed { tenant, window, cut, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                tenant.set_flushed(&mut state, window, cut);
+                tenant.set_flushed(&mut state, window, cut, &shards);
                 state.note_segment(segment, window);
             }
             Record::Delete { tenant, range, matchers } => {
@@ -259,11 +279,17 @@ impl Head {
                 // Series without samples stay for now, since the log may still name them.
                 self.delete_in_memory(&tenant, &mut state, &matchers, range);
             }
-            Record::Dropped { tenant, window, cut } => {
+            Record::Dropped { tenant, window, cut, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                self.drop_replayed(&tenant, &mut state, window, cut);
+                self.drop_replayed(&tenant, &mut state, window, &BTreeMap::from([(cut, shards)]));
                 state.note_segment(segment, window);
+            }
+            Record::Forget { tenant, shards } => {
+                let tenant = tenant_of(tenant)?;
+                let mut state = tenant.append.lock();
+                // Series stay here, too.
+                self.forget_in_memory(&tenant, &mut state, &shards);
             }
             Record::Append { .. } => {}
         }
@@ -273,7 +299,7 @@ impl Head {
     /// Removes the oldest segments of the log as far as no sample in memory can have come from them; returns the oldest left.
     pub(crate) fn trim_log(&self) -> Result<u32, HeadError> {
         let mut first = self.first_segment.lock();
-        let mut keep = self.log.segment();
+        let mut keep = self.log.oldest_open();
         for tenant in self.tenants.all() {
             let state = tenant.append.lock();
             let alive = |start: &i64| state.windows.get(start).is_some_and(|w| w.total() > 0);

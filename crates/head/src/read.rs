@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pharos_model::series_set::EmptySet;
-use pharos_model::{Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
+use pharos_model::{Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, ShardSet, TenantId, TimeRange};
 
 use crate::exemplars::SeriesExemplars;
 use crate::head::Head;
@@ -108,17 +108,24 @@ impl Head {
     fn found(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange, filter: HeadFilter) -> Vec<Arc<Series>> {
         let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
         let view = View { filter, flush: tenant.flush.read().clone() };
-        matching_series(&tenant, matchers, |data| view.has_samples(data, range))
+        matching_series(&tenant, matchers, |series| view.has_samples(series, range))
     }
 
-    /// The exemplars of series that satisfy any of the selectors, in a range, by ascending labels.
-    pub fn exemplars(&self, tenant: &TenantId, selectors: &[Vec<Matcher>], range: TimeRange) -> Vec<SeriesExemplars> {
+    /// The exemplars of series that satisfy any of the selectors, in a range, by ascending labels; of some shards or all.
+    pub fn exemplars(
+        &self,
+        tenant: &TenantId,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        shards: Option<&ShardSet>,
+    ) -> Vec<SeriesExemplars> {
         let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
         let matches = |series: &Series, matchers: &[Matcher]| {
             matchers.iter().all(|m| m.matches(series.labels.get(&m.name).unwrap_or("")))
         };
         let ring = tenant.exemplars.lock();
-        ring.select(range, |series, _| selectors.iter().any(|matchers| matches(series, matchers)))
+        let asked = |series: &Series| shards.is_none_or(|shards| shards.contains(series.shard.into()));
+        ring.select(range, |series, _| asked(series) && selectors.iter().any(|matchers| matches(series, matchers)))
     }
 
     /// What is known of metric families, by name.

@@ -13,6 +13,7 @@ use crate::series::{AnySample, Insert, Series, WindowCtx};
 use crate::tenant::Tenant;
 use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
+use crate::window::{Tally, WindowState};
 use pharos_model::wire::Malformed;
 use pharos_model::wire::append::{AppendVisitor, read_append};
 
@@ -44,25 +45,24 @@ pub(crate) struct Declared {
     /// By reference; nothing for the series of other workers.
     series: Vec<Option<Arc<Series>>>,
     windows: BTreeMap<i64, WindowDelta>,
+    /// First and last millisecond of the window at hand, which is not among `windows` meanwhile.
     window: Option<(i64, i64, WindowDelta)>,
     newest: i64,
 }
 
 /// What a worker added to a window.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct WindowDelta {
     epoch: u32,
     samples: u64,
+    tally: Tally,
     bytes: i64,
 }
 
 impl Sink for Restorer<'_> {
     fn apply(&mut self, segment: u32, record: Record<'_>) -> Result<(), Malformed> {
         match record {
-            Record::Tenant(record) => {
-                self.declare(segment, record);
-                Ok(())
-            }
+            Record::Tenant(record) => self.declare(segment, record),
             Record::Append { tenant, body } => {
                 let Some(mut declared) = self.declared.remove(&tenant) else { return Err(UNDECLARED) };
                 let read = read_append(body, &mut Visit { restorer: self, declared: &mut declared });
@@ -85,14 +85,18 @@ impl Sink for Restorer<'_> {
 
 impl Restorer<'_> {
     /// All workers apply the state of the tenant: it must stand before their first sample.
-    fn declare(&mut self, segment: u32, record: TenantRecord) {
+    fn declare(&mut self, segment: u32, record: TenantRecord) -> Result<(), Malformed> {
         let tenant = self.tenants.get_or_create(&record.tenant);
+        if record.shards != tenant.shards {
+            return Err(Malformed("is for another number of shards than the head is configured for"));
+        }
         let mut state = tenant.append.lock();
         state.newest = state.newest.max(record.newest);
         for w in record.windows {
-            tenant.set_flushed(&mut state, w.window, w.flushed);
-            let window = state.windows.entry(w.window).or_default();
-            window.cuts = window.cuts.max(w.cuts);
+            tenant.set_cuts(&mut state, w.window, w.cuts);
+            for (cut, shards) in &w.flushed {
+                tenant.set_flushed(&mut state, w.window, *cut, shards);
+            }
             state.note_segment(segment, w.window);
         }
         if self.part == 0 {
@@ -104,6 +108,7 @@ impl Restorer<'_> {
         if let Some(mut before) = self.declared.insert(record.number, declared) {
             before.settle(self.now_ms, self.restored);
         }
+        Ok(())
     }
 }
 
@@ -112,9 +117,10 @@ impl Declared {
     fn settle(&mut self, now_ms: i64, restored: &Restored) {
         self.close_window();
         let mut state = self.tenant.append.lock();
-        for (start, delta) in std::mem::take(&mut self.windows) {
-            let window = state.windows.entry(start).or_default();
-            window.count(delta.epoch, delta.samples);
+        for (start, mut delta) in std::mem::take(&mut self.windows) {
+            let fresh = || WindowState::new(self.tenant.shards, delta.epoch);
+            let window = state.windows.entry(start).or_insert_with(fresh);
+            window.count(delta.epoch, &mut delta.tally);
             window.bytes += delta.bytes;
             window.newest_append_ms = now_ms;
             state.note_segment(self.segment, start);
@@ -128,10 +134,7 @@ impl Declared {
 
     fn close_window(&mut self) {
         if let Some((start, _, delta)) = self.window.take() {
-            let total = self.windows.entry(start).or_default();
-            total.epoch = delta.epoch;
-            total.samples += delta.samples;
-            total.bytes += delta.bytes;
+            self.windows.insert(start, delta);
         }
     }
 
@@ -142,7 +145,9 @@ impl Declared {
             _ => {
                 self.close_window();
                 let ctx = self.tenant.append.lock().window_of(t, width);
-                let delta = WindowDelta { epoch: ctx.epoch, ..WindowDelta::default() };
+                let fresh = || WindowDelta { epoch: 0, samples: 0, tally: Tally::new(self.tenant.shards), bytes: 0 };
+                let delta = self.windows.remove(&ctx.start).unwrap_or_else(fresh);
+                let delta = WindowDelta { epoch: ctx.epoch, ..delta };
                 self.window = Some((ctx.start, ctx.start.saturating_add(width - 1), delta));
                 ctx
             }
@@ -169,6 +174,7 @@ impl Visit<'_, '_> {
         let inserted = series.data.lock().insert(sample, ctx);
         if let (Insert::Added(grown), Some((_, _, delta))) = (inserted, &mut self.declared.window) {
             delta.samples += 1;
+            delta.tally.add(series.shard, 1);
             delta.bytes += grown as i64;
         }
         self.declared.newest = self.declared.newest.max(t);

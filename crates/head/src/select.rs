@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use pharos_model::batch::SeriesColumns;
 use pharos_model::write::HistogramSample;
-use pharos_model::{Histogram, Labels, Matcher, Sample, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
+use pharos_model::{
+    Histogram, Labels, Matcher, Sample, SelectError, SelectRequest, SeriesBatch, SeriesSet, ShardSet, TimeRange,
+};
 use smallvec::SmallVec;
 
 use crate::chunk::{ChunkKind, ChunkRef};
@@ -13,17 +15,19 @@ use crate::tenant::Tenant;
 use crate::window::FlushMap;
 
 /// Which samples of the head a query is to be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadFilter {
     /// All samples from this timestamp on, flushed or not.
     pub from: i64,
     /// Also the samples before it that are not flushed yet.
     pub late: bool,
+    /// Of these shards only; nothing for all of them, which costs nothing.
+    pub shards: Option<Arc<ShardSet>>,
 }
 
 impl HeadFilter {
     /// Everything in memory.
-    pub const ALL: HeadFilter = HeadFilter { from: i64::MIN, late: true };
+    pub const ALL: HeadFilter = HeadFilter { from: i64::MIN, late: true, shards: None };
 }
 
 /// Says for each piece of a series which time of it is served.
@@ -34,25 +38,28 @@ pub(crate) struct View {
 }
 
 impl View {
-    fn range_of(&self, t: i64, epoch: u32, range: TimeRange) -> TimeRange {
-        let unflushed_too = self.filter.late && !self.flush.is_flushed(t, epoch);
+    fn range_of(&self, t: i64, shard: u16, epoch: u32, range: TimeRange) -> TimeRange {
+        let unflushed_too = self.filter.late && !self.flush.is_flushed(t, shard, epoch);
         if unflushed_too { range } else { TimeRange::new(range.start.max(self.filter.from), range.end) }
     }
 
     /// The part of a chunk's time that is served.
-    fn chunk(&self, chunk: &ChunkRef<'_>, range: TimeRange) -> TimeRange {
-        self.range_of(chunk.min_t, chunk.epoch, range).intersect(&TimeRange::new(chunk.min_t, chunk.max_t))
+    fn chunk(&self, shard: u16, chunk: &ChunkRef<'_>, range: TimeRange) -> TimeRange {
+        self.range_of(chunk.min_t, shard, chunk.epoch, range).intersect(&TimeRange::new(chunk.min_t, chunk.max_t))
     }
 
     /// Whether a series has a sample, or may have one, that is served.
-    pub(crate) fn has_samples(&self, data: &SeriesData, range: TimeRange) -> bool {
+    pub(crate) fn has_samples(&self, series: &Series, range: TimeRange) -> bool {
+        if self.filter.shards.as_ref().is_some_and(|shards| !shards.contains(series.shard.into())) {
+            return false;
+        }
         let mut found = false;
-        data.parts(|part| {
+        series.data.lock().parts(|part| {
             found = found
                 || match part {
-                    Part::Chunk(chunk) => !self.chunk(&chunk, range).is_empty(),
+                    Part::Chunk(chunk) => !self.chunk(series.shard, &chunk, range).is_empty(),
                     Part::Late(late) => {
-                        let range = self.range_of(late.window, late.epoch, range);
+                        let range = self.range_of(late.window, series.shard, late.epoch, range);
                         late.floats
                             .iter()
                             .map(|s| s.t)
@@ -69,13 +76,13 @@ impl View {
 pub(crate) fn matching_series(
     tenant: &Tenant,
     matchers: &[Matcher],
-    mut served: impl FnMut(&SeriesData) -> bool,
+    mut served: impl FnMut(&Series) -> bool,
 ) -> Vec<Arc<Series>> {
     let index = tenant.index.read();
     let ids = index.matching(matchers);
     let mut series: Vec<Arc<Series>> = ids.iter().filter_map(|&id| index.get(id).cloned()).collect();
     drop(index);
-    series.retain(|s| served(&s.data.lock()));
+    series.retain(|s| served(s));
     series.sort_by(|a, b| compare_canonical(a.labels.as_bytes(), b.labels.as_bytes()));
     series
 }
@@ -116,7 +123,7 @@ pub(crate) struct HeadSet {
 impl HeadSet {
     pub(crate) fn select(tenant: &Tenant, request: &SelectRequest, filter: HeadFilter) -> Result<Self, SelectError> {
         let view = View { filter, flush: tenant.flush.read().clone() };
-        let series = matching_series(tenant, &request.matchers, |data| view.has_samples(data, request.range));
+        let series = matching_series(tenant, &request.matchers, |series| view.has_samples(series, request.range));
         if request.max_series > 0 && series.len() > request.max_series {
             return Err(SelectError::Series { limit: request.max_series });
         }
@@ -137,8 +144,8 @@ impl SeriesSet for HeadSet {
     ) -> Result<(), SelectError> {
         for series in &self.series[series] {
             read_series(&series.data.lock(), out, |chunk_or_late| match chunk_or_late {
-                Part::Chunk(chunk) => self.view.chunk(&chunk, range),
-                Part::Late(late) => self.view.range_of(late.window, late.epoch, range),
+                Part::Chunk(chunk) => self.view.chunk(series.shard, &chunk, range),
+                Part::Late(late) => self.view.range_of(late.window, series.shard, late.epoch, range),
             });
         }
         Ok(())

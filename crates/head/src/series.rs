@@ -18,6 +18,8 @@ const LATE_SAMPLES: usize = 48;
 pub(crate) struct Series {
     /// Its number within the tenant; never used again.
     pub(crate) id: u32,
+    /// The shard that its hash falls into.
+    pub(crate) shard: u16,
     /// Its place in the hash space.
     pub(crate) hash: u64,
     pub(crate) labels: Labels,

@@ -8,21 +8,24 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
+use pharos_model::hash::shard_of;
 use pharos_model::time::window_start;
 use pharos_model::wire::append::AppendEncoder;
-use pharos_model::{Labels, Metadata, TenantId};
+use pharos_model::{Labels, Metadata, ShardSet, TenantId};
 
 use crate::exemplars::ExemplarRing;
 use crate::index::Index;
 use crate::series::{Series, SeriesData};
-use crate::wal::record::{TenantRecord, WindowCuts, put_tenant};
-use crate::window::{FlushMap, WindowState};
+use crate::wal::record::{Step, TenantRecord, WindowCuts, put_step, put_tenant};
+use crate::window::{FlushMap, Tally, WindowState, first_epoch};
 
 /// A tenant.
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     /// Its number in the log, as long as this process runs.
     pub(crate) number: u32,
+    /// How many shards there are.
+    pub(crate) shards: u32,
     pub(crate) append: Mutex<AppendState>,
     pub(crate) index: RwLock<Index>,
     pub(crate) flush: RwLock<FlushMap>,
@@ -35,6 +38,8 @@ pub(crate) struct AppendState {
     /// The newest timestamp of the tenant.
     pub(crate) newest: Option<i64>,
     pub(crate) windows: BTreeMap<i64, WindowState>,
+    /// Samples of the window at hand that are not counted in `windows` yet.
+    pub(crate) tally: Tally,
     pub(crate) metadata: HashMap<String, Metadata>,
     /// Which windows have samples or marks in which segment of the log.
     pub(crate) segment_windows: BTreeMap<u32, BTreeSet<i64>>,
@@ -54,14 +59,16 @@ pub(crate) struct TenantLog {
 }
 
 impl Tenant {
-    pub(crate) fn new(id: TenantId, number: u32, window_ms: i64, max_exemplars: usize) -> Self {
+    pub(crate) fn new(id: TenantId, number: u32, shards: u32, window_ms: i64, max_exemplars: usize) -> Self {
         Tenant {
             id,
             number,
+            shards,
             append: Mutex::new(AppendState {
                 table: HashTable::new(),
                 newest: None,
                 windows: BTreeMap::new(),
+                tally: Tally::new(shards),
                 metadata: HashMap::new(),
                 segment_windows: BTreeMap::new(),
                 wal: TenantLog::default(),
@@ -77,7 +84,8 @@ impl Tenant {
         let mut index = self.index.write();
         let labels = Labels::from_canonical_unchecked(canonical);
         let data = Mutex::new(SeriesData::new());
-        let series = Arc::new(Series { id: index.next_id()?, hash, labels, data });
+        let series =
+            Arc::new(Series { id: index.next_id()?, shard: shard_of(hash, self.shards) as u16, hash, labels, data });
         let before = index.bytes();
         index.add(&series);
         let index_bytes = index.bytes() - before;
@@ -86,12 +94,23 @@ impl Tenant {
         Some((series, index_bytes + series_bytes(canonical.len())))
     }
 
-    /// Raises a flushed cut of a window, for readers too.
-    pub(crate) fn set_flushed(&self, state: &mut AppendState, window: i64, cut: u32) {
-        let entry = state.windows.entry(window).or_default();
+    /// The series of some shards, by number.
+    pub(crate) fn series_of(&self, shards: &ShardSet) -> Vec<Arc<Series>> {
+        self.index.read().iter().filter(|s| shards.contains(s.shard.into())).cloned().collect()
+    }
+
+    /// Raises the newest cut of a window.
+    pub(crate) fn set_cuts(&self, state: &mut AppendState, window: i64, cut: u32) {
+        let entry = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
         entry.cuts = entry.cuts.max(cut);
-        entry.flushed = entry.flushed.max(cut);
-        let flushed = entry.flushed;
+    }
+
+    /// Raises the newest flushed cut of some shards of a window, for readers too.
+    pub(crate) fn set_flushed(&self, state: &mut AppendState, window: i64, cut: u32, shards: &ShardSet) {
+        let entry = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
+        entry.cuts = entry.cuts.max(cut);
+        entry.flushed.raise(shards, cut);
+        let flushed = entry.flushed.clone();
         let mut flush = self.flush.write();
         Arc::make_mut(&mut flush.flushed).insert(window, flushed);
     }
@@ -121,11 +140,17 @@ impl AppendState {
             return;
         }
         let cut = self.windows.iter().filter(|(_, w)| w.cuts > 0);
+        let cuts_of = |(&window, w): (&i64, &WindowState)| WindowCuts {
+            window,
+            cuts: w.cuts,
+            flushed: w.flushed.by_cut(|_| true).into_iter().collect(),
+        };
         let record = TenantRecord {
             number: tenant.number,
             tenant: tenant.id.clone(),
             newest: self.newest,
-            windows: cut.map(|(&window, w)| WindowCuts { window, cuts: w.cuts, flushed: w.flushed }).collect(),
+            shards: tenant.shards,
+            windows: cut.map(cuts_of).collect(),
             metadata: self.metadata.iter().map(|(family, m)| (family.clone(), m.clone())).collect(),
         };
         put_tenant(&mut self.wal.staged, &record);
@@ -145,6 +170,18 @@ impl AppendState {
             self.wal.next_ref += 1;
         }
         data.wal_ref
+    }
+
+    /// The newest cut of a window, of which there may be nothing yet: then its first epoch is noted and logged.
+    pub(crate) fn begin_window(&mut self, tenant: &Tenant, segment: u32, start: i64, now_ms: i64) -> u32 {
+        if let Some(window) = self.windows.get(&start) {
+            return window.cuts;
+        }
+        let first = first_epoch(now_ms);
+        self.declare_tenant(tenant, segment);
+        put_step(&mut self.wal.staged, Step::Cut, tenant.number, start, first, &ShardSet::new());
+        self.windows.insert(start, WindowState::new(tenant.shards, first));
+        first
     }
 
     /// Notes that a segment of the log says something about a window.

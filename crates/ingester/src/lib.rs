@@ -17,7 +17,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use pharos_head::Head;
 use pharos_meta::Meta;
-use pharos_model::Clock;
+use pharos_model::{Clock, ShardSet};
 use tokio::sync::watch;
 
 use metrics::IngesterMetrics;
@@ -56,6 +56,11 @@ impl Ingester {
     /// The head.
     pub fn head(&self) -> &Arc<Head> {
         &self.head
+    }
+
+    /// The shards that this node cuts and ships: all of them.
+    fn led(&self) -> ShardSet {
+        ShardSet::all(self.config.shards_total)
     }
 
     /// Deletes series from the head and masks them in blocks. Blocks the thread.

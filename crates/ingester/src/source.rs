@@ -15,7 +15,7 @@ impl Ingester {
     fn filter(&self, tenant: &TenantId) -> HeadFilter {
         let view = self.meta.view();
         let boundary = view.catalogue.tenant(tenant.as_str()).and_then(|t| t.boundary);
-        HeadFilter { from: boundary.unwrap_or(i64::MIN), late: true }
+        HeadFilter { from: boundary.unwrap_or(i64::MIN), ..HeadFilter::ALL }
     }
 }
 
@@ -69,7 +69,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.head.exemplars(tenant, &[matchers.to_vec()], range);
+        let found = self.head.exemplars(tenant, &[matchers.to_vec()], range, None);
         Ok(found.into_iter().map(|s| SeriesExemplars { labels: s.labels, exemplars: s.exemplars }).collect())
     }
 

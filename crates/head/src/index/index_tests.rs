@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn series(id: u32, pairs: &[(&str, &str)]) -> Arc<Series> {
     let labels = Labels::from_pairs(pairs.iter().copied());
-    Arc::new(Series { id, hash: 0, labels, data: parking_lot::Mutex::new(SeriesData::new()) })
+    Arc::new(Series { id, shard: 0, hash: 0, labels, data: parking_lot::Mutex::new(SeriesData::new()) })
 }
 
 fn index(series: &[Arc<Series>]) -> Index {

@@ -48,6 +48,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     pieces: Vec<Piece>,
+    /// The oldest segment to which the writer may be writing.
+    writing: Option<u32>,
     /// Bytes pushed since the log was opened.
     pushed: u64,
     /// Bytes of the current segment, and those of series declarations among them.
@@ -150,9 +152,11 @@ impl Log {
         Commit::new(self.shared.durable.clone(), self.shared.queue.lock().pushed)
     }
 
-    /// The segment that is written now.
-    pub(crate) fn segment(&self) -> u32 {
-        *self.shared.segment.read()
+    /// The segments before this one are written and closed: nothing will be added to them.
+    pub(crate) fn oldest_open(&self) -> u32 {
+        let segment = self.shared.segment.read();
+        let queue = self.shared.queue.lock();
+        queue.writing.or(queue.pieces.first().map(|piece| piece.segment)).unwrap_or(*segment)
     }
 
     /// Bytes that are not durable yet.
@@ -209,12 +213,14 @@ impl Writer {
     /// Waits for something to write; nothing when the log is closing and all is written.
     fn next_work(&self) -> Option<Vec<Piece>> {
         let mut queue = self.shared.queue.lock();
+        queue.writing = None;
         while queue.pieces.is_empty() {
             if queue.closing {
                 return None;
             }
             self.shared.work.wait(&mut queue);
         }
+        queue.writing = queue.pieces.first().map(|piece| piece.segment);
         Some(std::mem::take(&mut queue.pieces))
     }
 

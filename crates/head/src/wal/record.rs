@@ -2,17 +2,22 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 tenant | number in this segment, name, newest timestamp, cuts and flushed cuts of its windows, metadata |
+//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, cuts and flushed cuts of its windows, metadata |
 //! | 2 append | tenant number; series declared; samples; histograms; exemplars; metadata |
-//! | 3 cut | tenant number, window, number of the cut |
-//! | 4 flushed | as cut: the samples of that cut are in a block |
+//! | 3 cut | tenant number, window, number of the cut; also begins a window, whose first epoch it names |
+//! | 4 flushed | as cut, and shards: their samples of that cut are in a block |
 //! | 5 delete | tenant number, range, matchers |
-//! | 6 dropped | as cut: the flushed samples of lower epochs were freed |
+//! | 6 dropped | as flushed: the samples of these shards and lower epochs were freed |
+//! | 7 forget | tenant number, shards: all their samples went |
+//!
+//! A set of shards is its ranges in ascending order: how many, then of each the distance from the end of the one before,
+//! and its length.
 //!
 //! Declared series are numbered 0, 1, 2… per tenant and segment; appends are coded as [`pharos_model::wire::append`] says.
 
+use pharos_model::shards::MAX_SHARDS;
 use pharos_model::write::HistogramSample;
-use pharos_model::{Exemplar, MatchOp, Matcher, Metadata, Sample, TenantId, TimeRange};
+use pharos_model::{Exemplar, MatchOp, Matcher, Metadata, Sample, ShardSet, TenantId, TimeRange};
 
 use pharos_model::wire::append::{AppendEncoder, AppendVisitor, put_metadata, read_append, read_metadata};
 use pharos_model::wire::{Malformed, Reader, put_bytes, put_uvarint, put_varint};
@@ -25,16 +30,18 @@ const CUT: u8 = 3;
 const FLUSHED: u8 = 4;
 const DELETE: u8 = 5;
 const DROPPED: u8 = 6;
+const FORGET: u8 = 7;
 
 /// An append record is ended when it has so many bytes.
 pub(crate) const SPLIT_BYTES: usize = 1 << 20;
 
 /// The cuts of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WindowCuts {
     pub(crate) window: i64,
     pub(crate) cuts: u32,
-    pub(crate) flushed: u32,
+    /// Flushed cuts, each with the shards of which it is the newest one.
+    pub(crate) flushed: Vec<(u32, ShardSet)>,
 }
 
 /// A tenant with the state that must outlive the segments before.
@@ -42,6 +49,7 @@ pub(crate) struct WindowCuts {
 pub(crate) struct TenantRecord {
     pub(crate) number: u32,
     pub(crate) tenant: TenantId,
+    pub(crate) shards: u32,
     pub(crate) newest: Option<i64>,
     pub(crate) windows: Vec<WindowCuts>,
     pub(crate) metadata: Vec<(String, Metadata)>,
@@ -52,14 +60,15 @@ pub(crate) enum Record<'a> {
     Tenant(TenantRecord),
     Append { tenant: u32, body: Reader<'a> },
     Cut { tenant: u32, window: i64, cut: u32 },
-    Flushed { tenant: u32, window: i64, cut: u32 },
-    Dropped { tenant: u32, window: i64, cut: u32 },
+    Flushed { tenant: u32, window: i64, cut: u32, shards: ShardSet },
+    Dropped { tenant: u32, window: i64, cut: u32, shards: ShardSet },
+    Forget { tenant: u32, shards: ShardSet },
     Delete { tenant: u32, range: TimeRange, matchers: Vec<Matcher> },
 }
 
 /// Whether a payload concerns all series of a tenant and must wait for what came before it.
 pub(crate) fn is_control(payload: &[u8]) -> bool {
-    matches!(payload.first(), Some(&(CUT | FLUSHED | DROPPED | DELETE)))
+    matches!(payload.first(), Some(&(CUT | FLUSHED | DROPPED | DELETE | FORGET)))
 }
 
 /// Whether a payload declares a tenant.
@@ -76,8 +85,9 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
         TENANT => Record::Tenant(read_tenant(tenant, &mut r)?),
         APPEND => Record::Append { tenant, body: r },
         CUT => Record::Cut { tenant, window: r.varint()?, cut: r.u32()? },
-        FLUSHED => Record::Flushed { tenant, window: r.varint()?, cut: r.u32()? },
-        DROPPED => Record::Dropped { tenant, window: r.varint()?, cut: r.u32()? },
+        FLUSHED => Record::Flushed { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
+        DROPPED => Record::Dropped { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
+        FORGET => Record::Forget { tenant, shards: read_shards(&mut r)? },
         DELETE => {
             let range = TimeRange::new(r.varint()?, r.varint()?);
             let matchers = (0..r.count(3)?).map(|_| read_matcher(&mut r)).collect::<Result<_, _>>()?;
@@ -118,13 +128,18 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
 pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
     framed(out, TENANT, record.number, |out| {
         put_bytes(out, record.tenant.as_str().as_bytes());
+        put_uvarint(out, u64::from(record.shards));
         out.push(u8::from(record.newest.is_some()));
         put_varint(out, record.newest.unwrap_or(0));
         put_uvarint(out, record.windows.len() as u64);
         for w in &record.windows {
             put_varint(out, w.window);
             put_uvarint(out, u64::from(w.cuts));
-            put_uvarint(out, u64::from(w.flushed));
+            put_uvarint(out, w.flushed.len() as u64);
+            for (cut, shards) in &w.flushed {
+                put_uvarint(out, u64::from(*cut));
+                put_shards(out, shards);
+            }
         }
         put_uvarint(out, record.metadata.len() as u64);
         record.metadata.iter().for_each(|(family, metadata)| put_metadata(out, family, metadata));
@@ -142,8 +157,8 @@ pub(crate) enum Step {
     Dropped,
 }
 
-/// Appends the record of a step in the life of a cut.
-pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, cut: u32) {
+/// Appends the record of a step in the life of a cut of some shards; that a cut was made concerns all shards.
+pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, cut: u32, shards: &ShardSet) {
     let kind = match step {
         Step::Cut => CUT,
         Step::Flushed => FLUSHED,
@@ -152,7 +167,38 @@ pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, 
     framed(out, kind, tenant, |out| {
         put_varint(out, window);
         put_uvarint(out, u64::from(cut));
+        if step != Step::Cut {
+            put_shards(out, shards);
+        }
     });
+}
+
+/// Appends the record that shards were forgotten.
+pub(crate) fn put_forget(out: &mut Vec<u8>, tenant: u32, shards: &ShardSet) {
+    framed(out, FORGET, tenant, |out| put_shards(out, shards));
+}
+
+fn put_shards(out: &mut Vec<u8>, shards: &ShardSet) {
+    put_uvarint(out, shards.ranges().count() as u64);
+    let mut end = 0;
+    for range in shards.ranges() {
+        put_uvarint(out, u64::from(range.start() - end));
+        end = range.end() + 1;
+        put_uvarint(out, u64::from(end - range.start()));
+    }
+}
+
+fn read_shards(r: &mut Reader<'_>) -> Result<ShardSet, Malformed> {
+    let (mut shards, mut end) = (ShardSet::new(), 0u32);
+    for _ in 0..r.count(2)? {
+        let start = end.saturating_add(r.u32()?);
+        end = start.saturating_add(r.u32()?);
+        if end > MAX_SHARDS {
+            return Err(Malformed("more shards than there can be"));
+        }
+        shards.extend(start..end);
+    }
+    Ok(shards)
 }
 
 /// Appends the record of a deletion.
@@ -191,13 +237,18 @@ fn framed(out: &mut Vec<u8>, kind: u8, tenant: u32, write: impl FnOnce(&mut Vec<
 
 fn read_tenant(number: u32, r: &mut Reader<'_>) -> Result<TenantRecord, Malformed> {
     let tenant = TenantId::new(r.text()?).map_err(|_| Malformed("bad tenant name"))?;
+    let shards = r.u32()?;
     let known = r.byte()? != 0;
     let newest = r.varint()?;
-    let windows = (0..r.count(3)?)
-        .map(|_| Ok(WindowCuts { window: r.varint()?, cuts: r.u32()?, flushed: r.u32()? }))
-        .collect::<Result<_, _>>()?;
+    let windows = (0..r.count(3)?).map(|_| read_window(r)).collect::<Result<_, _>>()?;
     let metadata = (0..r.count(4)?).map(|_| read_metadata(r)).collect::<Result<_, _>>()?;
-    Ok(TenantRecord { number, tenant, newest: known.then_some(newest), windows, metadata })
+    Ok(TenantRecord { number, tenant, shards, newest: known.then_some(newest), windows, metadata })
+}
+
+fn read_window(r: &mut Reader<'_>) -> Result<WindowCuts, Malformed> {
+    let (window, cuts) = (r.varint()?, r.u32()?);
+    let flushed = (0..r.count(2)?).map(|_| Ok((r.u32()?, read_shards(r)?))).collect::<Result<_, _>>()?;
+    Ok(WindowCuts { window, cuts, flushed })
 }
 
 fn read_matcher(r: &mut Reader<'_>) -> Result<Matcher, Malformed> {

@@ -62,22 +62,41 @@ fn a_steady_batch_takes_few_bytes_a_sample() {
 
 #[test]
 fn other_records_round_trip() {
+    let shards = ShardSet::from_iter([1, 2, 3, 77, MAX_SHARDS - 1]);
     let record = TenantRecord {
         number: 3,
         tenant: TenantId::new("team-a").unwrap(),
+        shards: 64,
         newest: Some(-5),
-        windows: vec![WindowCuts { window: -7_200_000, cuts: 3, flushed: 2 }],
+        windows: vec![WindowCuts {
+            window: -7_200_000,
+            cuts: 3,
+            flushed: vec![(2, ShardSet::all(64)), (3, shards.clone())],
+        }],
         metadata: vec![("up".into(), Metadata { kind: MetricType::Gauge, unit: "".into(), help: "Is it up?".into() })],
     };
     let mut out = Vec::new();
     put_tenant(&mut out, &record);
     assert!(matches!(read(payload(&out)), Ok(Record::Tenant(found)) if found == record));
     out.clear();
-    put_step(&mut out, Step::Cut, 3, i64::MIN, 9);
+    put_step(&mut out, Step::Cut, 3, i64::MIN, 9, &shards);
     assert!(matches!(read(payload(&out)), Ok(Record::Cut { tenant: 3, window: i64::MIN, cut: 9 })));
     out.clear();
-    put_step(&mut out, Step::Flushed, 3, 0, 1);
-    assert!(matches!(read(payload(&out)), Ok(Record::Flushed { tenant: 3, window: 0, cut: 1 })));
+    put_step(&mut out, Step::Flushed, 3, 0, 1, &shards);
+    let of = |found: &ShardSet| *found == shards;
+    assert!(matches!(read(payload(&out)), Ok(Record::Flushed { tenant: 3, window: 0, cut: 1, shards }) if of(&shards)));
+    out.clear();
+    put_step(&mut out, Step::Dropped, 3, 0, 1, &ShardSet::new());
+    assert!(matches!(read(payload(&out)), Ok(Record::Dropped { cut: 1, shards, .. }) if shards.is_empty()));
+    out.clear();
+    put_forget(&mut out, 3, &shards);
+    assert!(matches!(read(payload(&out)), Ok(Record::Forget { tenant: 3, shards }) if of(&shards)));
+    // Ranges far beyond the last shard.
+    for ranges in [[1, 0, 0xff], [1, 0xff, 1]] {
+        let ranges: Vec<u8> =
+            ranges.iter().flat_map(|&n| if n == 0xff { vec![0xff, 0xff, 3] } else { vec![n] }).collect();
+        assert!(read(&[&[FORGET, 3], &ranges[..]].concat()).is_err());
+    }
     out.clear();
     let matchers = [Matcher::equal("a", "b"), Matcher::new(MatchOp::NotRegex, "c", "d.*").unwrap()];
     put_delete(&mut out, 3, TimeRange::ALL, &matchers);

@@ -61,6 +61,9 @@ pub(crate) fn repair_on(fs: &dyn Fs, dir: &Path) -> Result<RepairReport, HeadErr
         match damage {
             None => report.intact += 1,
             Some((_, ReadError::Io(source))) => return Err(io(source)),
+            Some((_, error @ ReadError::Version(_))) => {
+                return Err(HeadError::Version { file: path.clone(), reason: error.to_string() });
+            }
             Some((offset, ReadError::Bad(reason))) => {
                 truncate(fs, dir, path, *number, offset)?;
                 report.truncated.push(Truncation { file: path.clone(), offset, lost_bytes: len - offset, reason });

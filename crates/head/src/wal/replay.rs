@@ -201,6 +201,7 @@ impl Segment<'_> {
                 truncate(self.fs, self.dir, self.path, self.number, offset)
             }
             ReadError::Bad(reason) => Err(self.corrupt(offset, reason)),
+            ReadError::Version(_) => Err(HeadError::Version { file: self.path.into(), reason: error.to_string() }),
         }
     }
 

@@ -16,7 +16,8 @@ pub(crate) const FRAME: usize = 8;
 pub(crate) const MAX_RECORD: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"PHAROSWL";
-const VERSION: u32 = 1;
+/// Version 2 has shards in the records of cuts.
+const VERSION: u32 = 2;
 const READ_AHEAD: usize = 1 << 20;
 
 /// The file name of a segment.
@@ -63,6 +64,9 @@ pub(crate) enum ReadError {
     /// What is there is no record.
     #[error("{0}")]
     Bad(String),
+    /// Another version of Pharos wrote the segment.
+    #[error("its format has version {0}, this program reads version {VERSION}")]
+    Version(u32),
 }
 
 /// Reads the records of a segment in order.
@@ -85,11 +89,12 @@ impl SegmentReader {
         let found = &reader.buffer[..HEADER];
         if found != header(number) {
             let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
-            return Err(ReadError::Bad(if found[..8] == MAGIC[..] && version != VERSION {
-                format!("version {version} is not supported")
+            let whole = found[16..] == crc32fast::hash(&found[..16]).to_le_bytes();
+            return Err(if whole && found[..8] == MAGIC[..] && version != VERSION {
+                ReadError::Version(version)
             } else {
-                "the header is damaged".into()
-            }));
+                ReadError::Bad("the header is damaged".into())
+            });
         }
         reader.consume(HEADER);
         Ok(reader)

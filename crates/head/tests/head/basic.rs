@@ -96,7 +96,7 @@ fn floats_histograms_exemplars_metadata_and_start_times() {
     drop(head);
     let head = open(&fs);
     assert_eq!(head.metadata(&tenant())["m"], metadata);
-    let found = head.exemplars(&tenant(), &[vec![Matcher::equal("job", "job-1")]], TimeRange::ALL);
+    let found = head.exemplars(&tenant(), &[vec![Matcher::equal("job", "job-1")]], TimeRange::ALL, None);
     assert_eq!((found.len(), &found[0].exemplars[0]), (1, &exemplar));
     let request = SelectRequest { matchers: vec![], range: TimeRange::ALL, max_series: 0 };
     let set = head.select(&tenant(), &request, HeadFilter::ALL).unwrap();

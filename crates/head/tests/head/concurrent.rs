@@ -32,14 +32,18 @@ fn appends_selects_and_cuts_at_once() {
         let reader = scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 read_all(&head);
-                read(&head, TimeRange::new(0, 3_000_000), HeadFilter { from: 1_000_000, late: true });
+                read(
+                    &head,
+                    TimeRange::new(0, 3_000_000),
+                    HeadFilter { from: 1_000_000, late: true, ..HeadFilter::ALL },
+                );
             }
         });
         let flusher = scope.spawn(|| {
             let mut flushed = Samples::new();
             while !done.load(Ordering::SeqCst) {
                 for window in head.windows(&tenant()) {
-                    let cut = head.cut(&tenant(), window.start);
+                    let cut = head.cut(&tenant(), window.start, &all_shards());
                     let visited: Result<(), ()> = cut.for_each(|s| {
                         for (t, v) in s.samples.t.iter().zip(s.samples.v) {
                             let twice = flushed.insert((s.labels.clone(), *t), v.to_bits());
@@ -50,7 +54,7 @@ fn appends_selects_and_cuts_at_once() {
                     visited.unwrap();
                     head.mark_flushed(&cut).wait().unwrap();
                     if window.start == 0 {
-                        head.drop_flushed(&tenant(), 0).unwrap();
+                        head.drop_flushed(&tenant(), 0, &all_shards()).unwrap();
                     }
                 }
                 std::thread::yield_now();
@@ -62,9 +66,9 @@ fn appends_selects_and_cuts_at_once() {
         reader.join().unwrap();
         flusher.join().unwrap()
     });
-    let unflushed = read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true });
+    let unflushed = read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true, ..HeadFilter::ALL });
     assert_eq!(flushed.len() + unflushed.len(), (WRITERS as i64 * 8 * ROUNDS) as usize);
     drop(head);
     let head = try_open(&fs, any_order).unwrap();
-    assert_eq!(read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true }), unflushed);
+    assert_eq!(read(&head, TimeRange::ALL, HeadFilter { from: i64::MAX, late: true, ..HeadFilter::ALL }), unflushed);
 }

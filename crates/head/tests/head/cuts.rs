@@ -38,23 +38,24 @@ fn head_with_two_windows(fs: &MemFs) -> Head {
 fn a_cut_is_stable_and_late_samples_are_the_next_cut() {
     let fs = MemFs::default();
     let head = head_with_two_windows(&fs);
-    let first = head.cut(&tenant(), 500);
+    let first = head.cut(&tenant(), 500, &all_shards());
     append(&head, &[(1, 300, 5.0), (1, 150, 6.0), (4, 100, 7.0)]);
     assert_eq!(contents(&first), Samples::from([sample(1, 100, 1.0), sample(2, 100, 2.0), sample(1, 200, 3.0)]));
     head.mark_flushed(&first).wait().unwrap();
-    let info = head.windows(&tenant())[0];
-    assert_eq!((info.start, info.unflushed_samples, info.flushed_samples, info.ever_flushed), (0, 3, 3, true));
-    let delta = head.cut(&tenant(), 0);
+    let info = head.windows(&tenant()).remove(0);
+    assert_eq!((info.start, info.unflushed_samples, info.flushed_samples), (0, 3, 3));
+    assert!((0..64).all(|shard| info.flushed(shard) == first.number()));
+    let delta = head.cut(&tenant(), 0, &all_shards());
     assert_eq!(contents(&delta), Samples::from([sample(1, 300, 5.0), sample(1, 150, 6.0), sample(4, 100, 7.0)]));
 
-    let served = |late| read(&head, TimeRange::ALL, HeadFilter { from: W, late });
+    let served = |late| read(&head, TimeRange::ALL, HeadFilter { from: W, late, ..HeadFilter::ALL });
     assert_eq!(served(false), Samples::from([sample(3, W + 100, 4.0)]));
     assert_eq!(served(true).len(), 4, "late samples are served until they are flushed");
     head.mark_flushed(&delta).wait().unwrap();
     assert_eq!(served(true).len(), 1);
     assert_eq!(read_all(&head).len(), 7, "nothing is dropped yet");
 
-    assert!(head.drop_flushed(&tenant(), 0).unwrap() > 0);
+    assert!(head.drop_flushed(&tenant(), 0, &all_shards()).unwrap() > 0);
     assert_eq!(read_all(&head), Samples::from([sample(3, W + 100, 4.0)]));
     assert_eq!(head.stats(&tenant(), 1).series, 1, "series without samples are gone");
     append(&head, &[(1, W + 200, 9.0)]);
@@ -65,7 +66,7 @@ fn a_cut_is_stable_and_late_samples_are_the_next_cut() {
 fn marks_survive_restarts_also_by_number() {
     let fs = MemFs::default();
     let head = head_with_two_windows(&fs);
-    let cut = head.cut(&tenant(), 0);
+    let cut = head.cut(&tenant(), 0, &all_shards());
     head.commit().wait().unwrap();
     append(&head, &[(1, 250, 8.0)]);
     drop(head);
@@ -73,13 +74,13 @@ fn marks_survive_restarts_also_by_number() {
 
     let head = open(&fs);
     assert_eq!(head.windows(&tenant())[0].cuts, 1);
-    head.mark_flushed_cut(&tenant(), 0, cut.number()).wait().unwrap();
+    head.mark_flushed_cut(&tenant(), 0, cut.number(), cut.shards()).wait().unwrap();
     drop(head);
     fs.crash(false);
 
     let head = open(&fs);
-    assert_eq!(contents(&head.cut(&tenant(), 0)), Samples::from([sample(1, 250, 8.0)]));
-    head.drop_flushed(&tenant(), 0).unwrap();
+    assert_eq!(contents(&head.cut(&tenant(), 0, &all_shards())), Samples::from([sample(1, 250, 8.0)]));
+    head.drop_flushed(&tenant(), 0, &all_shards()).unwrap();
     let left = read_all(&head);
     assert_eq!(left, Samples::from([sample(1, 250, 8.0), sample(3, W + 100, 4.0)]));
     drop(head);
@@ -95,9 +96,9 @@ fn the_log_stays_short() {
         for i in 0..100 {
             append(&head, &[(1, window * W + i * 60_000, i as f64), (2, window * W + i * 60_000, 0.1)]);
         }
-        let cut = head.cut(&tenant(), window * W);
+        let cut = head.cut(&tenant(), window * W, &all_shards());
         head.mark_flushed(&cut).wait().unwrap();
-        head.drop_flushed(&tenant(), window * W).unwrap();
+        head.drop_flushed(&tenant(), window * W, &all_shards()).unwrap();
         most = most.max(fs.files().len());
     }
     assert!(most < 8, "{most} segments");
@@ -111,13 +112,13 @@ fn the_log_stays_short() {
 fn a_sample_sent_again_with_another_value_after_the_drop_survives_a_restart() {
     let fs = MemFs::default();
     let head = head_with_two_windows(&fs);
-    let cut = head.cut(&tenant(), 0);
+    let cut = head.cut(&tenant(), 0, &all_shards());
     head.mark_flushed(&cut).wait().unwrap();
-    head.drop_flushed(&tenant(), 0).unwrap();
+    head.drop_flushed(&tenant(), 0, &all_shards()).unwrap();
     append(&head, &[(1, 100, 99.0)]);
     drop(head);
     let head = open(&fs);
-    assert_eq!(contents(&head.cut(&tenant(), 0)), Samples::from([sample(1, 100, 99.0)]));
+    assert_eq!(contents(&head.cut(&tenant(), 0, &all_shards())), Samples::from([sample(1, 100, 99.0)]));
 }
 
 #[test]

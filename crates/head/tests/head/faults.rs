@@ -24,7 +24,7 @@ fn acknowledged_samples_survive_a_death_at_every_operation() {
                 let samples: Vec<_> = (0..12).map(|s| (s, i * 1000, (i * 7) as f64 + 0.25)).collect();
                 let Ok((_, commit)) = head.append(&tenant(), &batch(&samples)) else { break };
                 if i == 20 {
-                    let cut = head.cut(&tenant(), 0);
+                    let cut = head.cut(&tenant(), 0, &all_shards());
                     let _marked = head.mark_flushed(&cut);
                 }
                 while !commit.is_durable() && !fs.is_dead() {

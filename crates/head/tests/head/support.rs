@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use pharos_head::fs::{DirLock, Fs, LogFile};
 use pharos_head::{Head, HeadConfig, HeadError, HeadFilter};
 use pharos_model::clock::ManualClock;
-use pharos_model::{Labels, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch, WriteOutcome};
+use pharos_model::{
+    Labels, Sample, SelectRequest, SeriesBatch, ShardSet, TenantId, TimeRange, WriteBatch, WriteOutcome,
+};
 
 pub(crate) const HOUR: i64 = 3_600_000;
 
@@ -197,6 +199,10 @@ impl Fs for MemFs {
 
 pub(crate) fn tenant() -> TenantId {
     TenantId::default()
+}
+
+pub(crate) fn all_shards() -> ShardSet {
+    ShardSet::all(64)
 }
 
 pub(crate) fn config() -> HeadConfig {

@@ -3,11 +3,12 @@
 pub mod policy;
 mod ship;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::TenantId;
+use pharos_head::WindowInfo;
+use pharos_model::{ShardSet, TenantId};
 use tokio::sync::watch;
 
 use crate::Ingester;
@@ -47,7 +48,7 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
         let windows = ingester.head.windows(&tenant);
         let (now, since) = (ingester.clock.now_ms(), waiting_since.entry(tenant.clone()).or_default());
         policy::note_waiting(since, now, &windows);
-        let actions = policy.decide(now, &windows, &committed(ingester, &tenant), since);
+        let actions = policy.decide(now, &windows, &ingester.led(), &committed(ingester, &tenant, &windows), since);
         due.extend(actions.into_iter().map(|action| (tenant.clone(), action)));
     }
     let mut waiting = due.iter().filter(|(_, action)| matches!(action, Action::Flush { .. })).count();
@@ -59,27 +60,36 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
                 waiting -= 1;
                 ingester.metrics.waiting_windows.set(waiting as i64);
             }
-            Action::Drop { window } => drop_window(ingester, tenant, window).await?,
+            Action::Drop { window, shards } => drop_window(ingester, tenant, window, shards).await?,
         }
     }
     Ok(())
 }
 
-/// When the newest block of each window of a tenant was made, from the block's ULID.
-fn committed(ingester: &Ingester, tenant: &TenantId) -> Committed {
+/// When the newest block of each shard of these windows of a tenant was made, from the block's ULID.
+fn committed(ingester: &Ingester, tenant: &TenantId, windows: &[WindowInfo]) -> Committed {
     let view = ingester.meta.view();
-    let mut newest = BTreeMap::new();
-    for block in view.catalogue.tenant(tenant.as_str()).iter().flat_map(|t| &t.blocks) {
+    let mut newest = Committed::new();
+    let known: BTreeSet<i64> = windows.iter().map(|w| w.start).collect();
+    let blocks = view.catalogue.tenant(tenant.as_str()).into_iter().flat_map(|t| &t.blocks);
+    for block in blocks.filter(|block| known.contains(&block.window_start)) {
         let made = ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64);
-        let entry = newest.entry(block.window_start).or_insert(made);
-        *entry = made.max(*entry);
+        for shard in &block.shards {
+            let entry = newest.entry((block.window_start, *shard)).or_insert(made);
+            *entry = made.max(*entry);
+        }
     }
     newest
 }
 
-async fn drop_window(ingester: &Arc<Ingester>, tenant: TenantId, window: i64) -> Result<(), FlushError> {
+async fn drop_window(
+    ingester: &Arc<Ingester>,
+    tenant: TenantId,
+    window: i64,
+    shards: ShardSet,
+) -> Result<(), FlushError> {
     let shared = ingester.clone();
-    let freed = ship::blocking(move || Ok(shared.head.drop_flushed(&tenant, window)?)).await?;
+    let freed = ship::blocking(move || Ok(shared.head.drop_flushed(&tenant, window, &shards)?)).await?;
     tracing::debug!(window, freed, "flushed samples left memory");
     Ok(())
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_head::WindowInfo;
+use pharos_model::ShardSet;
 
-/// When the newest block of a window was made, milliseconds since the epoch, by the window's start.
-pub type Committed = BTreeMap<i64, i64>;
+/// When the newest block of a shard of a window was made, milliseconds since the epoch, by the window's start and the shard.
+pub type Committed = BTreeMap<(i64, u32), i64>;
 
 /// Since when each window was seen with unflushed samples, milliseconds since the epoch, by the window's start.
 pub type Waiting = BTreeMap<i64, i64>;
@@ -24,17 +25,19 @@ pub fn note_waiting(waiting: &mut Waiting, now: i64, windows: &[WindowInfo]) {
 }
 
 /// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Cut and ship the unflushed samples of the window.
+    /// Cut and ship the unflushed samples of the window in the shards that are led here.
     Flush {
         /// Its start.
         window: i64,
     },
-    /// Free the flushed samples of the window.
+    /// Free the flushed samples of some shards of the window.
     Drop {
         /// Its start.
         window: i64,
+        /// Of these shards.
+        shards: ShardSet,
     },
 }
 
@@ -59,26 +62,42 @@ impl FlushPolicy {
         }
     }
 
-    /// What is due at `now` for the windows of one tenant, oldest first.
-    pub fn decide(&self, now: i64, windows: &[WindowInfo], committed: &Committed, waiting: &Waiting) -> Vec<Action> {
+    /// What is due at `now` for the windows of one tenant, oldest first. `led` are the shards that are shipped here.
+    pub fn decide(
+        &self,
+        now: i64,
+        windows: &[WindowInfo],
+        led: &ShardSet,
+        committed: &Committed,
+        waiting: &Waiting,
+    ) -> Vec<Action> {
         let mut due = Vec::new();
         for window in windows {
-            let block_made = committed.get(&window.start).copied();
-            if window.unflushed_samples > 0
-                && self.is_flush_due(now, window, block_made, waiting.get(&window.start).copied())
-            {
+            let made = |shard: u32| committed.get(&(window.start, shard)).copied();
+            let ripe = window.unflushed().intersection(led);
+            let newest_block = ripe.iter().filter_map(made).max();
+            if !ripe.is_empty() && self.is_flush_due(now, window, newest_block, waiting.get(&window.start).copied()) {
                 due.push(Action::Flush { window: window.start });
             }
-            // A flushed window without a block was removed by retention, or had nothing left to ship.
-            let grace_is_over = block_made.is_none_or(|made| now >= made.saturating_add(self.grace));
-            if window.flushed_samples > 0 && grace_is_over {
-                due.push(Action::Drop { window: window.start });
+            // A flushed shard without a block was removed by retention, or had nothing left to ship.
+            let grace_is_over = |shard: &u32| made(*shard).is_none_or(|made| now >= made.saturating_add(self.grace));
+            let shards: ShardSet = window.droppable().iter().filter(grace_is_over).collect();
+            if !shards.is_empty() {
+                due.push(Action::Drop { window: window.start, shards });
             }
         }
         due
     }
 
-    fn is_flush_due(&self, now: i64, window: &WindowInfo, block_made: Option<i64>, waits_since: Option<i64>) -> bool {
+    /// Whether what is not flushed of a window is due to be: it has ended and rests, or has waited for long enough. `block_made`
+    /// is the newest block of its shards, `waits_since` when it was first seen to wait.
+    pub fn is_flush_due(
+        &self,
+        now: i64,
+        window: &WindowInfo,
+        block_made: Option<i64>,
+        waits_since: Option<i64>,
+    ) -> bool {
         let rests = now.saturating_sub(window.newest_append_ms) >= self.settle;
         let since = window.end.max(block_made.unwrap_or(i64::MIN)).max(waits_since.unwrap_or(now));
         let overdue = now.saturating_sub(since) >= self.at_the_latest;
@@ -88,6 +107,7 @@ impl FlushPolicy {
 
 #[cfg(test)]
 mod tests {
+    use pharos_head::ShardWindow;
     use proptest::prelude::*;
 
     use super::*;
@@ -95,6 +115,7 @@ mod tests {
     const WINDOW: i64 = 7_200_000;
 
     fn window(start: i64, unflushed: u64, flushed: u64, newest_append_ms: i64) -> WindowInfo {
+        let shards = vec![ShardWindow { shard: 7, unflushed_samples: unflushed, flushed_samples: flushed, flushed: 0 }];
         WindowInfo {
             start,
             end: start + WINDOW,
@@ -102,16 +123,21 @@ mod tests {
             flushed_samples: flushed,
             bytes: 0,
             newest_append_ms,
-            ever_flushed: flushed > 0,
             cuts: 0,
-            flushed: 0,
+            shards,
         }
     }
 
     /// What is due when all windows have waited since the epoch.
     fn due(now: i64, windows: &[WindowInfo], committed: &Committed) -> Vec<Action> {
         let waiting = windows.iter().map(|w| (w.start, 0)).collect();
-        FlushPolicy::new(WINDOW, Duration::from_secs(3600)).decide(now, windows, committed, &waiting)
+        FlushPolicy::new(WINDOW, Duration::from_secs(3600)).decide(
+            now,
+            windows,
+            &ShardSet::all(64),
+            committed,
+            &waiting,
+        )
     }
 
     #[test]
@@ -121,7 +147,7 @@ mod tests {
         note_waiting(&mut waiting, now, &busy);
         let decide = |now| {
             let busy = [window(0, 5, 0, now)];
-            FlushPolicy::new(WINDOW, Duration::ZERO).decide(now, &busy, &Committed::new(), &waiting)
+            FlushPolicy::new(WINDOW, Duration::ZERO).decide(now, &busy, &ShardSet::all(64), &Committed::new(), &waiting)
         };
         assert_eq!(decide(now + WINDOW / 2 - 1), []);
         assert_eq!(decide(now + WINDOW / 2), [Action::Flush { window: 0 }]);
@@ -148,7 +174,7 @@ mod tests {
     #[test]
     fn late_samples_wait_for_rest_or_half_a_window_after_the_last_block() {
         let made = 10 * WINDOW;
-        let committed = Committed::from([(0, made)]);
+        let committed = Committed::from([((0, 7), made)]);
         let busy = |now| window(0, 5, 0, now);
         assert_eq!(due(made + 1000, &[busy(made + 1000)], &committed), []);
         let now = made + WINDOW / 2;
@@ -157,11 +183,32 @@ mod tests {
 
     #[test]
     fn flushed_samples_leave_memory_after_the_grace_period() {
-        let committed = Committed::from([(0, 5 * WINDOW)]);
+        let committed = Committed::from([((0, 7), 5 * WINDOW)]);
         let w = [window(0, 0, 9, 0)];
         assert_eq!(due(5 * WINDOW + 3_599_999, &w, &committed), []);
-        assert_eq!(due(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0 }]);
-        assert_eq!(due(0, &w, &Committed::new()), [Action::Drop { window: 0 }]);
+        assert_eq!(due(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0, shards: ShardSet::of(7) }]);
+        assert_eq!(due(0, &w, &Committed::new()), [Action::Drop { window: 0, shards: ShardSet::of(7) }]);
+    }
+
+    #[test]
+    fn shards_are_shipped_where_they_are_led_and_dropped_each_in_its_time() {
+        let mut w = window(0, 0, 0, 0);
+        let shard = |shard, unflushed_samples, flushed_samples| ShardWindow {
+            shard,
+            unflushed_samples,
+            flushed_samples,
+            flushed: 0,
+        };
+        w.shards = vec![shard(1, 5, 5), shard(2, 0, 5), shard(3, 0, 5)];
+        let committed = Committed::from([((0, 1), 0), ((0, 2), 0), ((0, 3), 5 * WINDOW)]);
+        let decide = |led: &ShardSet| {
+            let waiting = Waiting::from([(0, 0)]);
+            let policy = FlushPolicy::new(WINDOW, Duration::from_secs(3600));
+            policy.decide(5 * WINDOW, std::slice::from_ref(&w), led, &committed, &waiting)
+        };
+        let drop = Action::Drop { window: 0, shards: ShardSet::from_iter([1, 2]) };
+        assert_eq!(decide(&ShardSet::from_iter([2, 3])), std::slice::from_ref(&drop));
+        assert_eq!(decide(&ShardSet::of(1)), [Action::Flush { window: 0 }, drop]);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
 use pharos_head::{HeadError, WindowCut};
 use pharos_meta::{BlockEntry, CatalogueCommand, CutId, MetaError};
-use pharos_model::{Exemplar, Labels, Metadata, TenantId, WriteError};
+use pharos_model::{Exemplar, Labels, Metadata, ShardSet, TenantId, WriteError};
 use ulid::Ulid;
 
 use crate::Ingester;
@@ -58,7 +58,7 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
     let shared = ingester.clone();
     let (of, id) = (tenant.clone(), new_id(ingester));
     let (cut, block) = blocking(move || {
-        let cut = shared.head.cut(&of, window);
+        let cut = shared.head.cut(&of, window, &shared.led());
         shared.head.commit().wait()?;
         let failed = |source| FlushError::Block { tenant: of.clone(), window, source };
         let block = write_block(&shared, &cut, id).map_err(failed)?;
@@ -95,24 +95,26 @@ fn new_id(ingester: &Ingester) -> Ulid {
 async fn make_up_for_a_crash(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<bool, FlushError> {
     let view = ingester.meta.view();
     let blocks = view.catalogue.tenant(tenant.as_str()).into_iter().flat_map(|t| &t.blocks);
-    let mine = blocks.filter(|b| b.window_start == window).filter_map(|b| b.cut.as_ref());
-    let committed = mine.filter(|cut| cut.ingester == ingester.config.identity).map(|cut| cut.number).max();
-    let known = ingester.head.windows(tenant).iter().find(|w| w.start == window).map_or(0, |w| w.flushed);
-    match committed {
-        Some(number) if number > known => {
-            tracing::info!(%tenant, window, cut = number, "window was committed before a crash");
-            ingester.head.mark_flushed_cut(tenant, window, number).await?;
-            Ok(true)
+    let mine = blocks.filter(|b| b.window_start == window).filter_map(|b| Some((b, b.cut.as_ref()?)));
+    let known = ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
+    let mut made_up = false;
+    for (block, cut) in mine.filter(|(_, cut)| cut.ingester == ingester.config.identity) {
+        let unmarked = |shard: &u32| known.as_ref().map_or(0, |w| w.flushed(*shard)) < cut.number;
+        let shards: ShardSet = block.shards.iter().copied().filter(unmarked).collect();
+        if !shards.is_empty() {
+            tracing::info!(%tenant, window, cut = cut.number, %shards, "window was committed before a crash");
+            ingester.head.mark_flushed_cut(tenant, window, cut.number, &shards).await?;
+            made_up = true;
         }
-        _ => Ok(false),
     }
+    Ok(made_up)
 }
 
 fn write_block(ingester: &Ingester, cut: &WindowCut, id: Ulid) -> Result<FinishedBlock, BlockError> {
     let window = cut.window();
     let mut options = WriterOptions::new(id, cut.tenant().clone(), window.start, window.end);
     options.shards_total = ingester.config.shards_total;
-    options.shards = Some((0..ingester.config.shards_total).collect());
+    options.shards = Some(cut.shards().iter().collect());
     options.sequence = id.timestamp_ms();
     let mut writer = BlockWriter::new(options)?;
     let families: HashMap<String, Metadata> = ingester.head.metadata(cut.tenant()).into_iter().collect();

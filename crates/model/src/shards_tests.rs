@@ -1,0 +1,100 @@
+//! Sets against sets of the standard library; digests.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The sum in [`the_digest_is_pinned`], computed apart from the code.
+const PINNED: u64 = 0x3626_43e5_561e_3b3d;
+
+fn sets() -> impl Strategy<Value = BTreeSet<u32>> {
+    prop_oneof![
+        proptest::collection::btree_set(0u32..64, 0..64),
+        proptest::collection::btree_set(0u32..MAX_SHARDS, 0..40),
+        Just((0..MAX_SHARDS).collect()),
+    ]
+}
+
+#[test]
+fn text() {
+    let set = ShardSet::from_iter([0, 1, 2, 5, 63, 64, 65]);
+    assert_eq!(set.to_string(), "0-2,5,63-65");
+    assert_eq!(ShardSet::new().to_string(), "");
+    assert_eq!(ShardSet::all(64).to_string(), "0-63");
+    for bad in ["1,", ",", "-", "3-2", "4096", "0-4096", "a", "1 ", "1-2-3", "+1", "1--"] {
+        assert!(bad.parse::<ShardSet>().is_err(), "{bad}");
+    }
+    assert_eq!(serde_json::to_string(&set).unwrap(), "\"0-2,5,63-65\"");
+    assert!(serde_json::from_str::<ShardSet>("\"9999\"").is_err());
+}
+
+#[test]
+fn what_is_beyond_the_last_shard_is_left_out() {
+    let mut set = ShardSet::new();
+    assert!(!set.insert(MAX_SHARDS) && !set.insert(u32::MAX) && set.is_empty());
+    assert!(!set.contains(u32::MAX) && !set.remove(u32::MAX));
+    assert_eq!(ShardSet::all(u32::MAX).len(), MAX_SHARDS as usize);
+}
+
+#[test]
+fn the_digest_is_pinned() {
+    let mut digest = ShardDigest::default();
+    digest.add_all(0x0123_4567_89ab_cdef, &[0, 1, -1, i64::MAX]);
+    assert_eq!(digest, ShardDigest { samples: 4, sum: PINNED });
+    let json = |d: BlockDigest| serde_json::to_string(&d).unwrap();
+    let plain = BlockDigest { shard: 3, held: digest, whole: None };
+    assert_eq!(json(plain), format!("[3,4,{PINNED}]"));
+    let whole = BlockDigest { whole: Some(ShardDigest { samples: 1, sum: u64::MAX }), ..plain };
+    for digest in [plain, whole] {
+        assert_eq!(serde_json::from_str::<BlockDigest>(&json(digest)).unwrap(), digest);
+    }
+    for bad in ["[]", "[1,2]", "[1,2,3,4]", "[4294967296,1,1]", "[1,-2,3]", "3"] {
+        assert!(serde_json::from_str::<BlockDigest>(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_set_is_a_set(a in sets(), b in sets(), shard in 0..MAX_SHARDS) {
+        let [left, right] = [&a, &b].map(|set| set.iter().copied().collect::<ShardSet>());
+        let same = |got: ShardSet, expected: BTreeSet<u32>| {
+            assert_eq!(got.iter().collect::<Vec<_>>(), expected.iter().copied().collect::<Vec<_>>());
+            assert_eq!(got, expected.iter().rev().copied().collect(), "equal sets are equal values");
+            assert_eq!((got.len(), got.is_empty()), (expected.len(), expected.is_empty()));
+        };
+        same(left.union(&right), a.union(&b).copied().collect());
+        same(left.intersection(&right), a.intersection(&b).copied().collect());
+        same(left.difference(&right), a.difference(&b).copied().collect());
+        prop_assert_eq!(left.is_disjoint(&right), a.is_disjoint(&b));
+        prop_assert_eq!(left.is_subset(&right), a.is_subset(&b));
+        prop_assert_eq!(left.contains(shard), a.contains(&shard));
+        prop_assert_eq!(&left.to_string().parse::<ShardSet>().unwrap(), &left);
+        let (mut set, mut model) = (left.clone(), a.clone());
+        prop_assert_eq!(set.remove(shard), model.remove(&shard));
+        same(set.clone(), model.clone());
+        prop_assert_eq!(set.insert(shard), model.insert(shard));
+        same(set, model);
+    }
+
+    #[test]
+    fn digests_of_parts_add_up_in_any_order(samples in proptest::collection::vec((any::<u64>(), any::<i64>()), 0..50), cut in 0usize..50) {
+        let digest = |samples: &mut dyn Iterator<Item = &(u64, i64)>| {
+            let mut digest = ShardDigest::default();
+            samples.for_each(|(hash, t)| digest.add(*hash, *t));
+            digest
+        };
+        let (head, tail) = samples.split_at(cut.min(samples.len()));
+        let mut parts = digest(&mut tail.iter().rev());
+        parts.absorb(digest(&mut head.iter()));
+        prop_assert_eq!(parts, digest(&mut samples.iter()));
+    }
+
+    #[test]
+    fn text_that_is_no_set_is_an_error(text in "[0-9,-]{0,12}|.{0,12}") {
+        if let Ok(set) = text.parse::<ShardSet>() {
+            prop_assert_eq!(set.to_string().parse::<ShardSet>().unwrap(), set);
+        }
+    }
+}
