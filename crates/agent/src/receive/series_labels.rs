@@ -44,6 +44,8 @@ pub(super) struct CanonicalWriter<'a, 'o> {
 
 /// Bytes that are copied at once, whatever a piece has.
 const BLOCK: usize = 32;
+/// Room that is made at a time.
+const ROOM: usize = 1024;
 
 /// The first eight bytes of a text as a number that orders as they do; zeros where it is shorter.
 #[inline]
@@ -56,11 +58,11 @@ fn prefix(text: &[u8], len: usize) -> u64 {
 }
 
 impl<'a, 'o> CanonicalWriter<'a, 'o> {
-    /// Labels will be appended to `out`, at most so many bytes of them.
+    /// Labels will be appended to `out`, about so many bytes of them.
     #[inline]
     pub(super) fn new(out: &'o mut Vec<u8>, bytes: usize) -> Self {
         let start = out.len();
-        out.resize(start + bytes + BLOCK, 0);
+        out.resize(start + bytes.min(ROOM) + BLOCK, 0);
         CanonicalWriter {
             out,
             start,
@@ -115,12 +117,22 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
     /// Copies the first `len` bytes.
     #[inline]
     fn put(&mut self, from: &[u8], len: usize) {
-        let room = &mut self.out[self.at..];
-        match (room.first_chunk_mut::<BLOCK>(), from.first_chunk::<BLOCK>()) {
-            (Some(room), Some(block)) if len <= BLOCK => *room = *block,
-            _ => room[..len].copy_from_slice(&from[..len]),
+        match (self.out[self.at..].first_chunk_mut::<BLOCK>(), from.first_chunk::<BLOCK>()) {
+            (Some(room), Some(block)) if len <= BLOCK => {
+                *room = *block;
+                self.at += len;
+            }
+            _ => self.put_long(&from[..len]),
         }
-        self.at += len;
+    }
+
+    fn put_long(&mut self, text: &[u8]) {
+        let end = self.at + text.len();
+        if end > self.out.len() {
+            self.out.resize(end + ROOM + BLOCK, 0);
+        }
+        self.out[self.at..end].copy_from_slice(text);
+        self.at = end;
     }
 
     /// Whether what was written is a valid series. If not, nothing is left in the output, and [`write_any_order`]
