@@ -1,15 +1,17 @@
-//! The read path: what is not in blocks yet.
+//! The read path: what is in memory.
 //!
-//! Everything from the tenant's boundary on, and late samples before it that no block holds. What is flushed between
-//! this answer and that of the store nodes is in both; the merge shows it once.
+//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::complete_from`]
+//! says from which time on nothing else need be asked; what both have before that, the merge shows once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_head::HeadFilter;
 use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
 use pharos_rpc::{SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
+use crate::complete::{Facts, complete_from};
 
 impl Ingester {
     fn filter(&self, tenant: &TenantId) -> HeadFilter {
@@ -20,6 +22,16 @@ impl Ingester {
 }
 
 impl SeriesSource for Ingester {
+    fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
+        // The view first: a block of it was cut from windows that the head tells of afterwards.
+        let view = self.meta.view();
+        let Some(catalogue) = view.catalogue.tenant(tenant.as_str()) else { return i64::MIN };
+        let windows = self.head.windows(tenant);
+        let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
+        let blocks = catalogue.blocks.iter().map(Arc::as_ref);
+        complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows)
+    }
+
     fn select(
         &self,
         tenant: &TenantId,
@@ -27,7 +39,7 @@ impl SeriesSource for Ingester {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        self.head.select(tenant, request, self.filter(tenant))
+        self.head.select(tenant, request, HeadFilter::ALL)
     }
 
     fn series(
@@ -37,7 +49,7 @@ impl SeriesSource for Ingester {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = self.head.series(tenant, matchers, range, self.filter(tenant));
+        let mut found = self.head.series(tenant, matchers, range, HeadFilter::ALL);
         if limit > 0 {
             found.truncate(limit);
         }
@@ -50,7 +62,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(tenant, matchers, range, self.filter(tenant)))
+        Ok(self.head.label_names(tenant, matchers, range, HeadFilter::ALL))
     }
 
     fn label_values(
@@ -60,7 +72,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(tenant, name, matchers, range, self.filter(tenant)))
+        Ok(self.head.label_values(tenant, name, matchers, range, HeadFilter::ALL))
     }
 
     fn exemplars(

@@ -12,6 +12,7 @@ use pharos_model::{ShardSet, TenantId};
 use tokio::sync::watch;
 
 use crate::Ingester;
+use crate::complete::made_ms;
 use policy::{Action, Committed, FlushPolicy, Waiting};
 pub use ship::FlushError;
 
@@ -40,7 +41,13 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
     }
 }
 
-/// Does what is due now, oldest window first; ends at the first failure.
+impl Ingester {
+    /// Does what is due now, oldest window first; ends at the first failure. `waiting` is kept from call to call.
+    pub async fn flush_due(self: &Arc<Self>, waiting: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
+        round(self, waiting).await
+    }
+}
+
 async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
     let policy = FlushPolicy::new(ingester.config.window_ms, ingester.config.grace);
     let mut due: Vec<(TenantId, Action)> = Vec::new();
@@ -66,16 +73,17 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
     Ok(())
 }
 
-/// When the newest block of each shard of these windows of a tenant was made, from the block's ULID.
+/// When the newest of the blocks that hold time of a window was made, by window and shard.
 fn committed(ingester: &Ingester, tenant: &TenantId, windows: &[WindowInfo]) -> Committed {
     let view = ingester.meta.view();
     let mut newest = Committed::new();
-    let known: BTreeSet<i64> = windows.iter().map(|w| w.start).collect();
-    let blocks = view.catalogue.tenant(tenant.as_str()).into_iter().flat_map(|t| &t.blocks);
-    for block in blocks.filter(|block| known.contains(&block.window_start)) {
-        let made = ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64);
-        for shard in &block.shards {
-            let entry = newest.entry((block.window_start, *shard)).or_insert(made);
+    for block in view.catalogue.tenant(tenant.as_str()).iter().flat_map(|t| &t.blocks) {
+        // Windows ascend; a merged block holds several.
+        let first = windows.partition_point(|w| w.end <= block.window_start);
+        let made = made_ms(block);
+        let covered = windows[first..].iter().take_while(|w| w.start < block.window_end);
+        for key in covered.flat_map(|w| block.shards.iter().map(|shard| (w.start, *shard))) {
+            let entry = newest.entry(key).or_insert(made);
             *entry = made.max(*entry);
         }
     }
