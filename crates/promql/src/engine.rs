@@ -28,8 +28,10 @@ pub struct EngineOptions {
     pub timeout: Duration,
     /// Most memory that a query may take, bytes. Default: 2 GiB.
     pub max_memory_bytes: u64,
-    /// Most series that one selector may match, 0 for no limit. Default: 0.
+    /// Most series that the selectors of a query may match together, 0 for no limit. Default: 0.
     pub max_series: usize,
+    /// Most points that a query may compute: series times steps of all of its selectors, 0 for no limit. Default: 0.
+    pub max_points: u64,
     /// Threads that one heavy query may use. Default: 2.
     pub threads: usize,
     /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
@@ -49,6 +51,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             max_memory_bytes: 2 << 30,
             max_series: 0,
+            max_points: 0,
             threads: 2,
             type_and_unit_labels: false,
             use_start_timestamps: true,

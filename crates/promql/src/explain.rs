@@ -92,6 +92,10 @@ impl Describer<'_> {
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Binary(binary) => self.binary(binary),
             Node::Negate(inner) => PlanNode { children: vec![self.node(inner)], ..named("negate", Vec::new()) },
+            Node::Shared(shared) => {
+                let details = vec![("number", shared.id.to_string()), ("uses", shared.uses.to_string())];
+                PlanNode { children: vec![self.node(&shared.expr)], ..named("shared", details) }
+            }
             Node::Invariant(inner) => {
                 let detail = ("evaluated", "at the first step, repeated for the others".into());
                 PlanNode { children: vec![self.node(inner)], ..named("invariant", vec![detail]) }
@@ -172,6 +176,13 @@ fn of_selector(selector: &Selector) -> PlanNode {
     shown.details.extend(of_time(selector.time));
     let modifiers = [(selector.anchored, "anchored"), (selector.smoothed, "smoothed")];
     shown.details.extend(modifiers.into_iter().filter(|(on, _)| *on).map(|(_, name)| ("modifier", name.to_string())));
+    let own = selector.matchers.len() - selector.implied.min(selector.matchers.len());
+    if selector.implied > 0 {
+        shown.pushed.push(("matchers", of_matchers(&selector.matchers[own..])));
+    }
+    if selector.readers > 1 {
+        shown.pushed.push(("samples", format!("read once for {} selectors", selector.readers)));
+    }
     if selector.stats {
         shown.pushed.push(("histograms", "count and sum only".into()));
     }

@@ -1,6 +1,7 @@
 //! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
 
 pub mod annotations;
+pub mod distribute;
 pub mod engine;
 mod eval;
 pub mod explain;

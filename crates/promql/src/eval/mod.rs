@@ -11,6 +11,7 @@ mod counts;
 mod extended;
 mod functions;
 mod hist_window;
+mod kept;
 mod output;
 mod over_time;
 mod parallel;
@@ -33,8 +34,9 @@ use std::sync::Arc;
 
 use pharos_model::SeriesSet;
 
+pub(crate) use aggregate::Groups;
 pub(crate) use output::run;
-pub(crate) use parallel::may_divide;
+pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use scalar::{go_max, go_min, scalar_op};
 pub(crate) use shared::Shared;
 pub(crate) use track::Tracker;
@@ -107,6 +109,15 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok((result?, counts.total))
     }
 
+    /// Does `work` with annotations and counts of its own, which are returned.
+    pub(crate) fn apart<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Annotations, Counts)> {
+        let before = self.counts.replace(self.new_counts());
+        let result = self.ahead(work);
+        let counts = self.counts.replace(before);
+        let (result, notes) = result?;
+        Ok((result, notes, counts))
+    }
+
     /// What was counted so far; nothing is left.
     pub(crate) fn take_counts(&self) -> Counts {
         self.counts.take()
@@ -164,6 +175,7 @@ impl<'s, 'q> Eval<'s, 'q> {
                 sink(row)
             }),
             Node::Invariant(inner) => self.repeated(inner, grid, sink),
+            Node::Shared(shared) => kept::evaluate(self, shared, grid, sink),
             Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
                 Err(QueryError::Execution("the expression is no instant vector".into()))
             }
@@ -193,6 +205,12 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok(())
     }
 
+    /// The same as [`Eval::vector`], by several threads where that is worth it: for operators that take in all series
+    /// of a chain one after the other.
+    pub(crate) fn stream(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
+        if grid.len == 0 { Ok(()) } else { parallel::stream(self, node, grid, sink) }
+    }
+
     /// The values of a scalar at all steps.
     pub(crate) fn scalar(&self, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
         scalar::evaluate(self, node, grid)
@@ -202,7 +220,7 @@ impl<'s, 'q> Eval<'s, 'q> {
     pub(crate) fn collect(&self, node: &Node, grid: Grid) -> Outcome<Collected<'_, 'q>> {
         let mut rows = Vec::new();
         let mut reservation = self.reserve();
-        self.vector(node, grid, &mut |row| {
+        self.stream(node, grid, &mut |row| {
             if !row.is_empty() {
                 let row = std::mem::take(row);
                 reservation.grow(row.bytes(), row.samples())?;

@@ -188,7 +188,7 @@ fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> 
     let extension = extended::Extension::of(s);
     let frame = super::window::Frame { grid, time: s.time, range: matrix.range };
     let range = frame.read(ev, extension);
-    let part = selector::series(ev, s, range)?;
+    let part = selector::series(ev, s, range, grid.len)?;
     let mut out = Vec::new();
     let mut reservation = ev.reserve();
     let mut fresh = Fresh::default();

@@ -1,7 +1,10 @@
 //! Reading the samples of a selection in batches.
 
+use std::sync::Arc;
+
 use pharos_model::{Labels, SeriesBatch, SeriesView, TimeRange};
 
+use super::kept::Share;
 use super::{Eval, Outcome, Part};
 use crate::plan::Selector;
 
@@ -27,6 +30,16 @@ pub(crate) fn walk(
     let (mut at, mut width) = (part.series.start, FIRST_BATCH_SERIES);
     while at < part.series.end {
         shared.check()?;
+        if selector.readers > 1
+            && let Some((series, kept)) = shared.kept.batch(&part.set, at)
+        {
+            let end = series.end.min(part.series.end);
+            for position in at..end {
+                each(&part.set.labels()[position], kept.view(position - series.start))?;
+            }
+            at = end;
+            continue;
+        }
         let end = part.series.end.min(at + width);
         batch.clear();
         let started = tracked.map(|(tracker, _)| tracker.now());
@@ -36,9 +49,18 @@ pub(crate) fn walk(
         if let (Some((tracker, slot)), Some(started)) = (tracked, started) {
             slot.read(end - at, samples, tracker.now().saturating_sub(started));
         }
-        reservation.set(batch.bytes(), samples)?;
+        let share = Share { bytes: batch.bytes() as u64, samples: samples as u64 };
+        let kept = selector.readers > 1 && shared.take_to_keep(share);
+        if kept {
+            reservation.set(0, 0)?;
+        } else {
+            reservation.set(batch.bytes(), samples)?;
+        }
         for (index, labels) in part.set.labels()[at..end].iter().enumerate() {
             each(labels, batch.view(index))?;
+        }
+        if kept {
+            shared.kept.keep_batch(&part.set, at..end, Arc::new(std::mem::take(&mut batch)), share);
         }
         at = end;
         width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);

@@ -8,6 +8,8 @@ use crate::plan::{Call, Node};
 
 /// The values of a scalar at all steps.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
+    // Numbers live shortly, so it is enough that they would fit.
+    ev.reserve().grow(8 * grid.len, 0)?;
     match node {
         Node::Number(value) => Ok(vec![*value; grid.len]),
         Node::Negate(inner) => Ok(evaluate(ev, inner, grid)?.into_iter().map(|v| -v).collect()),

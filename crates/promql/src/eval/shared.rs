@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pharos_model::{Budget, Clock, SelectRequest, SeriesSet, TimeRange};
 
+use super::kept::{Kept, Share};
 use super::track::{Slot, Tracker};
 use crate::engine::{EngineOptions, QueryError, QueryStats};
 use crate::plan::Selector;
@@ -26,14 +27,18 @@ pub(crate) struct Shared<'q> {
     pub(crate) start_timestamps: bool,
     /// Where time comes from.
     pub(crate) clock: Arc<dyn Clock>,
+    /// What is kept to be used again.
+    pub(crate) kept: Kept,
     /// What operators do, when that is measured.
     pub(crate) tracker: Option<Tracker>,
     max_series: usize,
+    max_points: u64,
     max_samples: u64,
     held: AtomicU64,
     peak: AtomicU64,
     read: AtomicU64,
     series: AtomicU64,
+    points: AtomicU64,
 }
 
 impl<'q> Shared<'q> {
@@ -54,13 +59,16 @@ impl<'q> Shared<'q> {
             type_labels: options.type_and_unit_labels,
             start_timestamps: options.use_start_timestamps,
             clock: options.clock.clone(),
+            kept: Kept::default(),
             tracker,
             max_series: options.max_series,
+            max_points: options.max_points,
             max_samples: options.max_samples as u64,
             held: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             read: AtomicU64::new(0),
             series: AtomicU64::new(0),
+            points: AtomicU64::new(0),
         }
     }
 
@@ -70,16 +78,77 @@ impl<'q> Shared<'q> {
     }
 
     /// The series of a selector, with the time that will be read of them.
-    pub(crate) fn select(&self, selector: &Selector, range: TimeRange) -> Result<Arc<dyn SeriesSet>, QueryError> {
+    pub(crate) fn select(
+        &self,
+        selector: &Selector,
+        range: TimeRange,
+        steps: usize,
+    ) -> Result<Arc<dyn SeriesSet>, QueryError> {
+        let set = self.set(selector, range)?;
+        self.count_points(set.labels().len(), steps)?;
+        Ok(set)
+    }
+
+    fn set(&self, selector: &Selector, range: TimeRange) -> Result<Arc<dyn SeriesSet>, QueryError> {
         self.check()?;
+        if selector.readers > 1
+            && let Some(set) = self.kept.set(selector, range)
+        {
+            return Ok(set);
+        }
         let request = SelectRequest { matchers: selector.matchers.clone(), range, max_series: self.max_series };
         let slot = self.tracker.as_ref().and_then(|tracker| tracker.slot_of_selector(selector));
         let set = match slot {
             Some(slot) => self.querier.select(&request, &slot.account(&self.budget))?,
             None => self.querier.select(&request, &self.budget)?,
         };
-        self.series.fetch_add(set.labels().len() as u64, Ordering::Relaxed);
+        let series = self.series.fetch_add(set.labels().len() as u64, Ordering::Relaxed) + set.labels().len() as u64;
+        if self.max_series > 0 && series > self.max_series as u64 {
+            return Err(QueryError::Limit(format!("query selects more than {} series (max_series)", self.max_series)));
+        }
+        if selector.readers > 1 {
+            self.kept.keep_set(selector, range, &set);
+        }
         Ok(set)
+    }
+
+    /// Counts series that will be evaluated at some steps.
+    fn count_points(&self, series: usize, steps: usize) -> Result<(), QueryError> {
+        let points = (series as u64).saturating_mul(steps as u64);
+        let before = self.points.fetch_add(points, Ordering::Relaxed);
+        if self.max_points > 0 && before.saturating_add(points) > self.max_points {
+            let limit = self.max_points;
+            return Err(QueryError::Limit(format!(
+                "query has more than {limit} points, series times steps (max_points)"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes memory for what is kept to be used again; false when that would leave less than half for the operators.
+    pub(crate) fn take_to_keep(&self, share: Share) -> bool {
+        let held = self.held.load(Ordering::Relaxed) + share.samples;
+        let fits = self.budget.used_bytes().saturating_add(share.bytes) <= self.budget.max_bytes() / 2
+            && held <= self.max_samples / 2;
+        if !fits || self.budget.take(share.bytes).is_err() {
+            return false;
+        }
+        let held = self.held.fetch_add(share.samples, Ordering::Relaxed) + share.samples;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives back what was taken with [`Shared::take_to_keep`].
+    pub(crate) fn give_back(&self, share: Share) {
+        self.budget.give_back(share.bytes);
+        self.held.fetch_sub(share.samples, Ordering::Relaxed);
+    }
+
+    /// Lets go of all that is kept; whether there was any.
+    fn release_kept(&self) -> bool {
+        let share = self.kept.clear();
+        self.give_back(share);
+        share != Share::default()
     }
 
     /// Most samples that may be held at a time.
@@ -122,7 +191,12 @@ pub(crate) struct Reservation<'s, 'q> {
 impl Reservation<'_, '_> {
     /// Takes more.
     pub(crate) fn grow(&mut self, bytes: usize, samples: usize) -> Result<(), QueryError> {
-        self.shared.budget.take(bytes as u64)?;
+        if let Err(error) = self.shared.budget.take(bytes as u64) {
+            if !self.shared.release_kept() {
+                return Err(error.into());
+            }
+            self.shared.budget.take(bytes as u64)?;
+        }
         self.bytes += bytes as u64;
         if let Some(operator) = self.operator {
             operator.take(bytes as u64);
@@ -130,7 +204,8 @@ impl Reservation<'_, '_> {
         let held = self.shared.held.fetch_add(samples as u64, Ordering::Relaxed) + samples as u64;
         self.samples += samples as u64;
         self.shared.peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.shared.max_samples {
+        let too_many = |held| held > self.shared.max_samples;
+        if too_many(held) && !(self.shared.release_kept() && !too_many(self.shared.held.load(Ordering::Relaxed))) {
             return Err(QueryError::TooManySamples);
         }
         Ok(())
@@ -152,6 +227,12 @@ impl Reservation<'_, '_> {
         }
         self.shared.held.fetch_sub(self.samples, Ordering::Relaxed);
         (self.bytes, self.samples) = (0, 0);
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        self.release_kept();
     }
 }
 

@@ -7,12 +7,15 @@ mod fold;
 mod height;
 mod invariant;
 mod node;
+mod propagate;
+mod share;
 mod stats;
 
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
-    Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
+    Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
+    Subquery,
 };
 
 use crate::engine::QueryError;
@@ -39,9 +42,15 @@ pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
     Ok(rewrite(resolve(expr, times)?))
 }
 
+/// The plan of an expression without the rewrites that only save work, for comparison.
+#[cfg(test)]
+pub(crate) fn build_plainly(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
+}
+
 /// All rewrites, in their order.
 fn rewrite(node: Node) -> Node {
-    invariant::mark(stats::mark(node))
+    share::share(invariant::mark(stats::mark(propagate::propagate(node))))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     let mut counts: Vec<u32> = Vec::new();
     let mut reservation = ev.reserve();
     let mut value = String::new();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
             if new {

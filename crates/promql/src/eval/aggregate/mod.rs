@@ -13,6 +13,7 @@ use crate::engine::QueryError;
 use crate::parser::ast::AggregateOp;
 use crate::plan::{Aggregate, Node};
 use columns::Columns;
+pub(crate) use grouping::Groups;
 
 /// Evaluates an aggregation.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {

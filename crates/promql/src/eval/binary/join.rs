@@ -27,13 +27,13 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
     }
     if one.rows.is_empty() && !filled {
         // Nothing can match, but what the other side has to say is said.
-        ev.vector(many, grid, &mut |_| Ok(()))?;
+        ev.stream(many, grid, &mut |_| Ok(()))?;
         ev.note(|n| n.absorb(one_notes));
         return Ok(());
     }
     let mut join = Join::new(binary, &one.rows, swapped, grid);
     let mut many_steps = Bitmap::new(grid.len);
-    ev.vector(many, grid, &mut |row| {
+    ev.stream(many, grid, &mut |row| {
         many_steps.unite(&row.occupied());
         join.probe(row, sink)
     })?;
