@@ -4,7 +4,7 @@
 //! Sharing is never more than a mark: each place keeps what it needs to be evaluated by itself, should the shared result
 //! be too large to be kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::node::{Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
 
@@ -20,9 +20,21 @@ pub(super) fn share(node: Node) -> Node {
     count(&node, &mut seen);
     let mut shared = Vec::new();
     let mut node = mark(node, &seen, &mut shared);
-    let mut readings = HashMap::new();
-    selectors(&mut node, &mut |selector, range| *readings.entry(reading(selector, range)).or_insert(0) += 1);
-    selectors(&mut node, &mut |selector, range| selector.readers = readings[&reading(selector, range)]);
+    let (mut readings, mut evaluated) = (HashMap::new(), HashSet::new());
+    selectors(&mut node, &mut |part| match part {
+        // Only the first of equal parts is evaluated.
+        Part::Shared(id) => evaluated.insert(id),
+        Part::Selector(selector, range) => {
+            *readings.entry(reading(selector, range)).or_insert(0) += 1;
+            true
+        }
+    });
+    selectors(&mut node, &mut |part| {
+        if let Part::Selector(selector, range) = part {
+            selector.readers = readings.get(&reading(selector, range)).copied().unwrap_or(1);
+        }
+        true
+    });
     node
 }
 
@@ -80,15 +92,29 @@ fn mark(node: Node, seen: &HashMap<String, usize>, shared: &mut Vec<String>) -> 
     Node::Shared(Box::new(SharedNode { id, uses, pos, expr }))
 }
 
-/// Visits all selectors, with the length of their range.
-fn selectors(node: &mut Node, visit: &mut impl FnMut(&mut Selector, Option<i64>)) {
+/// What is visited on the way through a plan.
+enum Part<'a> {
+    /// A selector, with the length of its range.
+    Selector(&'a mut Selector, Option<i64>),
+    /// A shared part, by its number.
+    Shared(usize),
+}
+
+/// Visits all selectors and shared parts; not what is inside those for which `visit` is false.
+fn selectors(node: &mut Node, visit: &mut impl FnMut(Part<'_>) -> bool) {
     match node {
-        Node::Selector(selector) => visit(selector, None),
-        Node::Matrix(RangeSelector { selector, range }) => visit(selector, Some(*range)),
+        Node::Selector(selector) => {
+            visit(Part::Selector(selector, None));
+        }
+        Node::Matrix(RangeSelector { selector, range }) => {
+            visit(Part::Selector(selector, Some(*range)));
+        }
         Node::Range(call) => {
             let RangeCall { input, args, .. } = &mut **call;
             match input {
-                RangeInput::Selector(matrix) => visit(&mut matrix.selector, Some(matrix.range)),
+                RangeInput::Selector(matrix) => {
+                    visit(Part::Selector(&mut matrix.selector, Some(matrix.range)));
+                }
                 RangeInput::Subquery(subquery) => selectors(&mut subquery.expr, visit),
             }
             args.iter_mut().for_each(|arg| selectors(arg, visit));
@@ -104,7 +130,11 @@ fn selectors(node: &mut Node, visit: &mut impl FnMut(&mut Selector, Option<i64>)
             selectors(&mut binary.rhs, visit);
         }
         Node::Negate(inner) | Node::Invariant(inner) => selectors(inner, visit),
-        Node::Shared(shared) => selectors(&mut shared.expr, visit),
+        Node::Shared(shared) => {
+            if visit(Part::Shared(shared.id)) {
+                selectors(&mut shared.expr, visit);
+            }
+        }
         Node::Number(_) | Node::Text(_) => {}
     }
 }
