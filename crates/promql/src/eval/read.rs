@@ -34,9 +34,7 @@ pub(crate) fn walk(
             && let Some((series, kept)) = shared.kept.batch(&part.set, at)
         {
             let end = series.end.min(part.series.end);
-            for position in at..end {
-                each(&part.set.labels()[position], kept.view(position - series.start))?;
-            }
+            hand_on(&part.set.labels()[at..end], &kept, at - series.start, &mut each)?;
             at = end;
             continue;
         }
@@ -50,20 +48,27 @@ pub(crate) fn walk(
             slot.read(end - at, samples, tracker.now().saturating_sub(started));
         }
         let share = Share { bytes: batch.bytes() as u64, samples: samples as u64 };
-        let kept = selector.readers > 1 && shared.take_to_keep(share);
-        if kept {
+        if selector.readers > 1 && shared.take_to_keep(share) {
             reservation.set(0, 0)?;
+            let kept = Arc::new(std::mem::take(&mut batch));
+            shared.kept.keep_batch(&part.set, at..end, kept.clone(), share);
+            hand_on(&part.set.labels()[at..end], &kept, 0, &mut each)?;
         } else {
             reservation.set(batch.bytes(), samples)?;
-        }
-        for (index, labels) in part.set.labels()[at..end].iter().enumerate() {
-            each(labels, batch.view(index))?;
-        }
-        if kept {
-            shared.kept.keep_batch(&part.set, at..end, Arc::new(std::mem::take(&mut batch)), share);
+            hand_on(&part.set.labels()[at..end], &batch, 0, &mut each)?;
         }
         at = end;
         width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);
     }
     Ok(())
+}
+
+/// Hands series to `each`, with their samples from position `first` of a batch on.
+fn hand_on(
+    labels: &[Labels],
+    batch: &SeriesBatch,
+    first: usize,
+    each: &mut impl FnMut(&Labels, SeriesView<'_>) -> Outcome,
+) -> Outcome {
+    labels.iter().enumerate().try_for_each(|(index, labels)| each(labels, batch.view(first + index)))
 }
