@@ -143,29 +143,30 @@ fn facts_of_aggregate(a: &Aggregate) -> Vec<&Matcher> {
 
 fn facts_of_binary(binary: &Binary) -> Vec<&Matcher> {
     let matching = &binary.matching;
-    let met = |side: &'_ Node| -> Vec<usize> {
-        facts(side).iter().enumerate().filter(|(_, m)| is_matched(matching, &m.name)).map(|(at, _)| at).collect()
-    };
-    match binary.op {
+    // Each side is looked at once, or the cost would double with each level of a chain.
+    fn met<'m>(matching: &VectorMatching, side: Vec<&'m Matcher>) -> Vec<&'m Matcher> {
+        side.into_iter().filter(|m| is_matched(matching, &m.name)).collect()
+    }
+    let mut all = match binary.op {
         _ if binary.lhs.is_scalar() => facts(&binary.rhs),
         _ if binary.rhs.is_scalar() => facts(&binary.lhs),
         BinaryOp::Or => Vec::new(),
         BinaryOp::Unless => facts(&binary.lhs),
-        BinaryOp::And => {
-            let right = facts(&binary.rhs);
-            facts(&binary.lhs).into_iter().chain(met(&binary.rhs).into_iter().map(|at| right[at])).collect()
-        }
+        BinaryOp::And => [facts(&binary.lhs), met(matching, facts(&binary.rhs))].concat(),
         _ if is_filled(matching) => Vec::new(),
         _ => {
             let swapped = matching.card == Cardinality::OneToMany;
             let (one, many) = if swapped { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
-            let right = facts(one);
-            let all = facts(many).into_iter().chain(met(one).into_iter().map(|at| right[at]));
             // One-to-one results have the labels of the match only.
             let kept = |label: &str| matching.card != Cardinality::OneToOne || is_matched(matching, label);
-            all.filter(|m| kept(&m.name) && !matching.include.contains(&m.name)).collect()
+            let mut all = [facts(many), met(matching, facts(one))].concat();
+            all.retain(|m| kept(&m.name) && !matching.include.contains(&m.name));
+            all
         }
-    }
+    };
+    all.sort_by(|a, b| (&a.name, a.op.as_str(), &a.value).cmp(&(&b.name, b.op.as_str(), &b.value)));
+    all.dedup();
+    all
 }
 
 /// Leaves out series that do not satisfy `wanted`, as far down as that can be done without another effect.

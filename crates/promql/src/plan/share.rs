@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::node::{Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
 
-/// Larger plans are left as they are: looking for equal parts would cost more than it can save.
-const MAX_NODES: usize = 2000;
+/// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
+/// it can save.
+const MAX_NODES: usize = 300;
 
 /// The same plan with equal parts marked.
 pub(super) fn share(node: Node) -> Node {
