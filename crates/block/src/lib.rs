@@ -21,7 +21,7 @@ pub mod writer;
 
 pub use error::BlockError;
 pub use meta::{BlockMeta, FileMeta};
-pub use reader::{BlockCache, BlockReader, BlockSelection};
+pub use reader::{BlockCache, BlockReader, BlockSelection, accounted};
 pub use upload::upload;
 pub use writer::{BlockWriter, FinishedBlock, WriterOptions};
 

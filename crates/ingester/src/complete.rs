@@ -56,7 +56,7 @@ pub(crate) fn complete_from<'a>(
         known.max_t = known.max_t.max(block.max_t);
         known.made = known.made.max(made_ms(block));
         known.flushed = match &block.cut {
-            Some(cut) if cut.ingester == facts.identity && cut.number <= window.flushed => {
+            Some(cut) if cut.ingester == facts.identity && is_marked(window, block, cut.number) => {
                 known.flushed.map(|samples| samples.saturating_add(block.samples))
             }
             // Committed and not marked yet: its samples count as unflushed in memory.
@@ -74,6 +74,11 @@ pub(crate) fn complete_from<'a>(
         }
     }
     from
+}
+
+/// Whether the head knows that a cut is in a block: all shards of the block are marked.
+fn is_marked(window: &WindowInfo, block: &BlockEntry, cut: u32) -> bool {
+    window.shards.iter().filter(|s| block.shards.contains(&s.shard)).all(|s| cut <= s.flushed)
 }
 
 #[cfg(test)]

@@ -13,14 +13,6 @@ use pharos_rpc::{SeriesExemplars, SeriesSource};
 use crate::Ingester;
 use crate::complete::{Facts, complete_from};
 
-impl Ingester {
-    fn filter(&self, tenant: &TenantId) -> HeadFilter {
-        let view = self.meta.view();
-        let boundary = view.catalogue.tenant(tenant.as_str()).and_then(|t| t.boundary);
-        HeadFilter { from: boundary.unwrap_or(i64::MIN), ..HeadFilter::ALL }
-    }
-}
-
 impl SeriesSource for Ingester {
     fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
         // The view first: a block of it was cut from windows that the head tells of afterwards.

@@ -83,6 +83,12 @@ impl Annotations {
         }
     }
 
+    /// The same about the same expression `by` bytes further on in the query.
+    pub(crate) fn moved(mut self, by: isize) -> Self {
+        self.found.values_mut().for_each(|detail| detail.pos = detail.pos.wrapping_add_signed(by));
+        self
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -1,15 +1,18 @@
 //! The series of one block as a [`SeriesSet`]: the asking thread waits while the runtime reads.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use pharos_block::{BlockError, BlockSelection};
-use pharos_model::{Labels, SelectError, SeriesBatch, SeriesSet, TimeRange};
+use pharos_block::{BlockError, BlockSelection, accounted};
+use pharos_model::{Budget, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange};
 use tokio::runtime::Handle;
 
 /// What a selector matched in a block.
 pub(crate) struct BlockSet {
     pub(crate) selection: BlockSelection,
     pub(crate) runtime: Handle,
+    /// Where reads are counted.
+    pub(crate) budget: Option<Arc<Budget>>,
 }
 
 impl SeriesSet for BlockSet {
@@ -18,7 +21,12 @@ impl SeriesSet for BlockSet {
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        self.runtime.block_on(self.selection.fetch(series, range, out)).map_err(select_error)
+        let fetch = self.selection.fetch(series, range, out);
+        let fetched = match &self.budget {
+            Some(budget) => self.runtime.block_on(accounted(budget.clone(), fetch)),
+            None => self.runtime.block_on(fetch),
+        };
+        fetched.map_err(select_error)
     }
 }
 

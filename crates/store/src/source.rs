@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_block::{BlockError, BlockReader};
+use pharos_block::{BlockError, BlockReader, accounted};
 use pharos_meta::BlockEntry;
 use pharos_model::{
     Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
@@ -58,6 +58,7 @@ impl Store {
         matchers: &[Matcher],
         range: TimeRange,
         max_series: usize,
+        budget: Option<&Arc<Budget>>,
     ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
         let found = self.find(tenant, matchers, range)?;
         let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
@@ -66,11 +67,16 @@ impl Store {
         };
         let futures: Vec<_> = found.blocks.iter().map(select).collect();
         let selected = stream::iter(futures).buffered(BLOCKS_AT_A_TIME).try_collect::<Vec<_>>();
-        let selected = self.runtime.block_on(selected).map_err(select_error)?;
+        let selected = match budget {
+            Some(budget) => self.runtime.block_on(accounted(budget.clone(), selected)),
+            None => self.runtime.block_on(selected),
+        };
+        let selected = selected.map_err(select_error)?;
         let mut sets = Vec::with_capacity(selected.len());
         for (entry, selection) in selected {
             self.metrics.series.inc_by(selection.len() as u64);
-            let set: Arc<dyn SeriesSet> = Arc::new(BlockSet { selection, runtime: self.runtime.clone() });
+            let set: Arc<dyn SeriesSet> =
+                Arc::new(BlockSet { selection, runtime: self.runtime.clone(), budget: budget.cloned() });
             sets.push(mask::apply(set, &found.masks, entry.sequence, TimeRange::new(entry.min_t, entry.max_t)));
         }
         Ok(sets)
@@ -89,7 +95,7 @@ impl SeriesSource for Store {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        Ok(MergedSet::unite(self.sets(tenant, &request.matchers, request.range, request.max_series)?))
+        Ok(MergedSet::unite(self.sets(tenant, &request.matchers, request.range, request.max_series, Some(budget))?))
     }
 
     fn series(
@@ -100,7 +106,7 @@ impl SeriesSource for Store {
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
         let most = if limit == 0 { usize::MAX } else { limit };
-        let sets = self.sets(tenant, matchers, range, 0)?;
+        let sets = self.sets(tenant, matchers, range, 0, None)?;
         let found: BTreeSet<Labels> = sets.iter().flat_map(|set| set.labels().iter().take(most).cloned()).collect();
         Ok(found.into_iter().take(most).collect())
     }

@@ -10,6 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::basic::{Compression, Type as Physical};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 
+use super::account;
 use super::ranges::coalesce;
 use crate::error::BlockError;
 use crate::meta::FileMeta;
@@ -184,6 +185,7 @@ impl ParquetFile {
         let merged = coalesce(&ranges);
         let fetch = |range: Range<u64>| async move {
             let bytes = store.get_range(&self.path, range.clone()).await?;
+            account::count(bytes.len());
             if bytes.len() as u64 != range.end - range.start {
                 return Err(self.damaged(format!("{} bytes at {range:?}", bytes.len())));
             }
@@ -225,6 +227,7 @@ async fn fetch_tail(store: &dyn ObjectStore, path: &Path, meta: FileMeta, want: 
         return Err(BlockError::damaged(path.as_ref(), "it is empty"));
     }
     let bytes = store.get_range(path, meta.bytes - want..meta.bytes).await?;
+    account::count(bytes.len());
     if bytes.len() as u64 != want {
         return Err(BlockError::damaged(path.as_ref(), format!("{} bytes at its end instead of {want}", bytes.len())));
     }

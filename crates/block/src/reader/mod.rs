@@ -1,5 +1,6 @@
 //! Reads a block by range requests: footers and the series table once, then only the pages that hold wanted rows.
 
+mod account;
 mod cache;
 mod cursor;
 mod extras;
@@ -21,6 +22,7 @@ use object_store::path::Path;
 use parquet::basic::Type as Physical;
 use pharos_model::{Labels, Matcher, TimeRange};
 
+pub use account::accounted;
 pub use cache::BlockCache;
 use cache::{Part, Value};
 use file::{PageRef, ParquetFile};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use pharos_model::histogram::{CompensatedHistogram, HistogramError, MeanHistogram};
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
+use super::Outcome;
 use super::over_time;
 use super::range_call::{Kernel, RangeFn};
 use super::rate::{Edges, Rate, start_overlap, start_reset};
 use super::row::Row;
-use super::window::{Cursor, Window, part};
+use super::window::{Cursor, Patience, Window, part};
 use crate::annotations::Annotations;
 
 /// A float or a histogram.
@@ -34,15 +35,20 @@ pub(crate) fn collision(operation: &str) -> String {
     format!("conflicting counter resets during histogram {operation}")
 }
 
+/// How many floats a histogram makes the work of.
+const HISTOGRAM_WORK: usize = 64;
+
 /// Computes all windows of a series that has histograms.
-pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) {
+pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) -> Outcome {
     let frame = kernel.frame;
     let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
+    let mut patience = Patience::default();
     for step in 0..frame.grid.len {
         let end = frame.end(step);
         floats.advance(view.t, end - frame.range, end);
         hists.advance(view.ht, end - frame.range, end);
         let samples = part(view, floats, hists);
+        patience.spend(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }
@@ -52,6 +58,7 @@ pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &Series
             None => {}
         }
     }
+    Ok(())
 }
 
 fn of_window(kernel: &Kernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
@@ -213,7 +220,9 @@ fn float_rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Wind
     frame.grid = super::row::Grid::single(w.step_t);
     let mut row = Row::default();
     row.reset(labels, 1);
-    let overlaps = super::rate::extrapolated(kind, &frame, &w.samples, &mut Default::default(), &mut row);
+    let found = &mut Default::default();
+    // A query that may not go on is ended by the next window.
+    let overlaps = super::rate::extrapolated(kernel.ev, kind, &frame, &w.samples, found, &mut row).unwrap_or(0);
     if overlaps > 0 {
         kernel.note_overlap(labels, overlaps);
     }

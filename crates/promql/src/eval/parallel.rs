@@ -3,9 +3,15 @@
 //! A chain is a plan with one selector at its bottom and operators above it that treat each series by itself. Its
 //! series can be divided in their order, each part evaluated by a thread, and the results put together in that order.
 
-use super::row::Grid;
+use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+
+use super::counts::Counts;
+use super::row::{Grid, Row};
+use super::shared::Reservation;
 use super::window::Frame;
-use super::{Eval, Outcome, Part, extended, selector};
+use super::{Eval, Outcome, Part, Sink, extended, selector};
+use crate::annotations::Annotations;
 use crate::plan::{Node, RangeInput, RangeSelector, Selector};
 
 /// Fewer series than this are not worth a thread.
@@ -50,6 +56,11 @@ const BY_SERIES: [&str; 27] = [
     "clamp_max",
 ];
 
+/// Whether a function treats each series by itself, changes no label but the name, and never annotates.
+pub(crate) fn treats_by_series(function: &str) -> bool {
+    BY_SERIES.contains(&function)
+}
+
 fn bottom(node: &Node) -> Option<Bottom<'_>> {
     let rest_is_constant = |args: &[Node]| args.iter().all(|a| !a.reads_samples());
     match node {
@@ -61,7 +72,7 @@ fn bottom(node: &Node) -> Option<Bottom<'_>> {
             }
         }
         Node::Negate(inner) => bottom(inner),
-        Node::Call(call) if BY_SERIES.contains(&call.func.name) && rest_is_constant(&call.args[1..]) => {
+        Node::Call(call) if treats_by_series(call.func.name) && rest_is_constant(&call.args[1..]) => {
             bottom(&call.args[0])
         }
         Node::Binary(binary) => match (binary.lhs.is_scalar(), binary.rhs.is_scalar()) {
@@ -73,6 +84,11 @@ fn bottom(node: &Node) -> Option<Bottom<'_>> {
     }
 }
 
+/// Whether a node is a chain that can be divided among threads.
+pub(crate) fn may_divide(node: &Node) -> bool {
+    bottom(node).is_some()
+}
+
 /// The parts in which a chain shall be evaluated, at least one; nothing when the node is no chain, or a part of a
 /// selection is being evaluated already.
 pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Option<Vec<Part>>> {
@@ -81,10 +97,10 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
     }
     let part = match bottom(node) {
         None => return Ok(None),
-        Some(Bottom::Instant(s)) => selector::series(ev, s, selector::time_range(ev, s, grid))?,
+        Some(Bottom::Instant(s)) => selector::series(ev, s, selector::time_range(ev, s, grid), grid.len)?,
         Some(Bottom::Range(s)) => {
             let frame = Frame { grid, time: s.selector.time, range: s.range };
-            selector::series(ev, &s.selector, frame.read(ev, extended::Extension::of(&s.selector)))?
+            selector::series(ev, &s.selector, frame.read(ev, extended::Extension::of(&s.selector)), grid.len)?
         }
     };
     let series = part.series.len();
@@ -101,10 +117,11 @@ pub(crate) fn each_part<T: Send>(
     parts: Vec<Part>,
     work: impl Fn(&Eval<'_, '_>) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
-    let shared = ev.shared;
+    let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let run = |part: Part| {
-        let worker = Eval::new(shared, Some(part));
-        work(&worker).map(|result| (result, worker.take_notes()))
+        let worker = Eval::new(shared, Some(part), counts.clone());
+        worker.operator.set(operator);
+        work(&worker).map(|result| (result, worker.take_notes(), worker.take_counts()))
     };
     let mut parts = parts.into_iter();
     let first = parts.next();
@@ -119,9 +136,82 @@ pub(crate) fn each_part<T: Send>(
     });
     let mut results = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
-        let (result, notes) = outcome?;
+        let (result, notes, counts) = outcome?;
         ev.note(|n| n.absorb(notes));
+        ev.counted(counts);
         results.push(result);
     }
     Ok(results)
+}
+
+/// Points (series times steps) that a block of a stream should have.
+const BLOCK_POINTS: usize = 128 << 10;
+/// Fewest and most series of a block.
+const BLOCK_SERIES: (usize, usize) = (32, 512);
+
+/// Some series of a stream, computed by a thread.
+struct Block<'s, 'q> {
+    rows: Vec<Row>,
+    notes: Annotations,
+    counts: Counts,
+    _reservation: Reservation<'s, 'q>,
+}
+
+/// Hands the series of a vector to `sink` in their order, as [`Eval::vector`] does; those of a heavy chain are computed
+/// by several threads, a block at a time, while this one takes them.
+pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let Some(mut parts) = divide(ev, node, grid)? else { return ev.vector(node, grid, sink) };
+    let threads = parts.len();
+    if threads < 2 {
+        let Some(part) = parts.pop() else { return Ok(()) };
+        let worker = Eval::new(ev.shared, Some(part), ev.new_counts());
+        worker.operator.set(ev.operator.get());
+        let outcome = worker.vector(node, grid, sink);
+        ev.note(|n| n.absorb(worker.take_notes()));
+        ev.counted(worker.take_counts());
+        return outcome;
+    }
+    let (set, end) = (parts[0].set.clone(), parts[threads - 1].series.end);
+    let width = (BLOCK_POINTS / grid.len).clamp(BLOCK_SERIES.0, BLOCK_SERIES.1);
+    let blocks: Vec<Range<usize>> = (0..end).step_by(width).map(|at| at..end.min(at + width)).collect();
+    let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
+    let compute = |series: &Range<usize>| -> Outcome<Block<'_, '_>> {
+        let worker = Eval::new(shared, Some(Part { set: set.clone(), series: series.clone() }), counts.clone());
+        worker.operator.set(operator);
+        let (mut rows, mut reservation) = (Vec::with_capacity(series.len()), worker.reserve());
+        worker.vector(node, grid, &mut |row| {
+            reservation.grow(row.bytes(), row.samples())?;
+            rows.push(std::mem::take(row));
+            Ok(())
+        })?;
+        let (notes, counts) = (worker.take_notes(), worker.take_counts());
+        Ok(Block { rows, notes, counts, _reservation: reservation })
+    };
+    std::thread::scope(|scope| {
+        let (blocks, compute) = (&blocks, &compute);
+        let work = |thread: usize| {
+            let (sender, receiver) = sync_channel(1);
+            scope.spawn(move || {
+                for series in blocks.iter().skip(thread).step_by(threads) {
+                    let outcome = compute(series);
+                    let failed = outcome.is_err();
+                    // Nobody listens any more when the query has failed elsewhere.
+                    if sender.send(outcome).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            receiver
+        };
+        let receivers: Vec<_> = (0..threads).map(work).collect();
+        for block in 0..blocks.len() {
+            // A thread that is gone without an outcome has panicked, which the scope passes on.
+            let Ok(outcome) = receivers[block % threads].recv() else { break };
+            let mut block = outcome?;
+            ev.note(|n| n.absorb(std::mem::take(&mut block.notes)));
+            ev.counted(std::mem::take(&mut block.counts));
+            block.rows.iter_mut().try_for_each(&mut *sink)?;
+        }
+        Ok(())
+    })
 }

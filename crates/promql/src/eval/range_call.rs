@@ -6,11 +6,12 @@ use std::sync::Arc;
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 
 use super::bitmap::Bitmap;
+use super::counts::Counts;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
 use super::vector_matching::raw_metric_name;
-use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide};
-use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, regression, selector};
+use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
+use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::engine::QueryError;
 use crate::plan::{RangeCall, RangeInput, RangeSelector, Subquery};
 
@@ -100,11 +101,16 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     queue: VecDeque<usize>,
     counts: Vec<u32>,
     windows: PerTimes<Cursor>,
+    samples: Counts,
+    totals: PerTimes<u64>,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
     /// The metric name that was last found to be, or not to be, that of a counter.
     judged: Vec<u8>,
 }
+
+/// Bytes that a step takes while a call is evaluated, beside the samples.
+const BYTES_OF_STEP: usize = 96;
 
 /// Evaluates a call.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -155,35 +161,45 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             queue: VecDeque::new(),
             counts: Vec::new(),
             windows: PerTimes::default(),
+            samples: ev.new_counts(),
+            totals: PerTimes::default(),
             scratch: Vec::new(),
             judged: Vec::new(),
         })
     }
 
     fn run(&mut self, input: &RangeInput, sink: Sink<'_>) -> Outcome {
+        // One row, and what is known of each window.
+        let mut reservation = self.ev.reserve();
+        reservation.grow(BYTES_OF_STEP * self.frame.grid.len, 0)?;
         match input {
-            RangeInput::Selector(selector) => self.stored(selector, sink),
-            RangeInput::Subquery(subquery) => self.computed(subquery, sink),
+            RangeInput::Selector(selector) => self.stored(selector, sink)?,
+            RangeInput::Subquery(subquery) => {
+                // What the inside of a subquery looks at is seen through its points.
+                let ev = self.ev;
+                ev.counting_apart(|| self.computed(subquery, sink))?;
+            }
         }
+        self.ev.counted(std::mem::take(&mut self.samples));
+        Ok(())
     }
 
     fn stored(&mut self, selector: &RangeSelector, sink: Sink<'_>) -> Outcome {
         let range = self.frame.read(self.ev, self.extension);
-        let part = selector::series(self.ev, &selector.selector, range)?;
+        let part = selector::series(self.ev, &selector.selector, range, self.frame.grid.len)?;
         let mut row = Row::default();
-        let shared = self.ev.shared;
         let mut slim = selector::Slim::new(&selector.selector);
-        shared.walk(&*part.set, part.series, range, |labels, view| {
+        read::walk(self.ev, &selector.selector, part, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
-            self.series(labels, slim.of(view), &mut row);
+            self.series(labels, slim.of(view), &mut row)?;
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
     }
 
     fn computed(&mut self, subquery: &Subquery, sink: Sink<'_>) -> Outcome {
         let grid = subquery_grid(self.ev, subquery, self.frame.grid)?;
-        let mut reservation = self.ev.shared.reserve();
+        let mut reservation = self.ev.reserve();
         reservation.grow(32 * grid.len, 0)?;
         let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
         let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -204,15 +220,16 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             let (t, v) = if full { (&times[..], &inner.values[..]) } else { (&t[..], &v[..]) };
             row.reset(&inner.labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name || inner.drop_name;
-            self.series(&inner.labels, SeriesView { t, v, ht: &ht, h: &h, ..SeriesView::EMPTY }, &mut row);
+            self.series(&inner.labels, SeriesView { t, v, ht: &ht, h: &h, ..SeriesView::EMPTY }, &mut row)?;
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
     }
 
     /// Computes all windows of one series.
-    fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) {
+    fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) -> Outcome {
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
+        self.count(&view);
         let unused = !self.func.uses_starts() || !self.ev.shared.start_timestamps;
         let unknown = |st: &[i64]| st.iter().all(|st| *st == 0);
         if unused || unknown(view.st) {
@@ -224,25 +241,41 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         if let Some(extension) = self.extension {
             extended::series(self, extension, labels, view, row);
         } else if view.ht.is_empty() {
-            self.floats(labels, &view, row);
+            self.floats(labels, &view, row)?;
         } else {
-            hist_window::series(self, labels, &view, row);
+            hist_window::series(self, labels, &view, row)?;
         }
         self.fresh = fresh;
         if let RangeFn::Rate(Rate { counter: true, .. }) = self.func {
             self.note_gauge(labels, row);
         }
+        Ok(())
+    }
+
+    /// Counts the samples that all windows of a series look at.
+    fn count(&mut self, view: &SeriesView<'_>) {
+        if view.ht.is_empty() && self.samples.steps.is_empty() {
+            let frame = self.frame;
+            let total = self.totals.of(view.t, |out| {
+                let mut counts = Counts::default();
+                counts.add_windows(&frame, view.t, &[], &[]);
+                out.push(counts.total);
+            });
+            self.samples.total += total.iter().sum::<u64>();
+        } else {
+            self.samples.add_windows(&self.frame, view.t, view.ht, view.h);
+        }
     }
 
     /// A series of floats only.
-    fn floats(&mut self, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) {
+    fn floats(&mut self, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) -> Outcome {
         let frame = self.frame;
         if let RangeFn::Rate(kind) = self.func {
-            let overlaps = rate::extrapolated(kind, &frame, view, &mut self.found, row);
+            let overlaps = rate::extrapolated(self.ev, kind, &frame, view, &mut self.found, row)?;
             if overlaps > 0 {
                 self.note_overlap(labels, overlaps);
             }
-            return;
+            return Ok(());
         }
         let mut cache = std::mem::take(&mut self.windows);
         let windows = cache.of(view.t, |out| frame.windows(view.t, out));
@@ -260,16 +293,17 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
                 let (t, st) = (view.t, view.st);
                 view.v[i] < view.v[i - 1] || (!st.is_empty() && rate::start_reset(st[i - 1], t[i - 1], st[i], t[i]))
             }),
-            RangeFn::Sum => slide(windows, row, |_, a, b| Some(over_time::sum(&view.v[a..b]))),
-            RangeFn::Avg => slide(windows, row, |_, a, b| Some(over_time::mean(&view.v[a..b]))),
+            RangeFn::Sum => slide_through(self.ev, windows, row, |_, a, b| Some(over_time::sum(&view.v[a..b])))?,
+            RangeFn::Avg => slide_through(self.ev, windows, row, |_, a, b| Some(over_time::mean(&view.v[a..b])))?,
             RangeFn::Count => slide(windows, row, |_, a, b| Some((b - a) as f64)),
             RangeFn::Last => slide(windows, row, |_, _, b| Some(view.v[b - 1])),
-            _ => slide(windows, row, |step, first, end| {
+            _ => slide_through(self.ev, windows, row, |step, first, end| {
                 let samples = part(view, Cursor { first, end }, Cursor::default());
                 self.of_floats(&self.window(step, samples))
-            }),
+            })?,
         }
         self.windows = cache;
+        Ok(())
     }
 
     /// A window of samples.

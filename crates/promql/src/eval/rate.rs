@@ -6,7 +6,8 @@
 use pharos_model::SeriesView;
 
 use super::row::Row;
-use super::window::{Cursor, Frame, PerTimes, Window};
+use super::window::{Cursor, Frame, Patience, PerTimes, Window};
+use super::{Eval, Outcome};
 
 /// Which of the extrapolating functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,14 @@ impl Found {
 }
 
 /// Computes `rate`, `increase` or `delta` for a series of floats. Returns how many windows had overlapping starts.
-pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Found, row: &mut Row) -> u64 {
+pub(crate) fn extrapolated(
+    ev: &Eval<'_, '_>,
+    kind: Rate,
+    frame: &Frame,
+    view: &SeriesView<'_>,
+    found: &mut Found,
+    row: &mut Row,
+) -> Outcome<u64> {
     if kind.counter {
         found.scan(view);
     } else {
@@ -74,10 +82,10 @@ pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, fou
         found.overlaps.clear();
     }
     if kind.counter && !view.st.is_empty() {
-        return with_starts(kind, frame, view, found, row);
+        return with_starts(ev, kind, frame, view, found, row);
     }
     let shapes = found.shapes.of(view.t, |out| shapes(kind, frame, view.t, out));
-    let (v, mut next_reset) = (view.v, 0);
+    let (v, mut next_reset, mut patience) = (view.v, 0, Patience::default());
     for (step, shape) in shapes.iter().enumerate() {
         let Shape { first, end, .. } = *shape;
         if end == 0 {
@@ -87,13 +95,16 @@ pub(crate) fn extrapolated(kind: Rate, frame: &Frame, view: &SeriesView<'_>, fou
         while next_reset < found.resets.len() && found.resets[next_reset] <= first {
             next_reset += 1;
         }
+        if next_reset < found.resets.len() {
+            patience.spend(ev, end - first)?;
+        }
         for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
             increase += v[at - 1];
         }
         let scale = if kind.counter { shape.counter_scale(increase, v[first], frame, view.t) } else { shape.scale };
         row.put(step, increase * scale);
     }
-    0
+    Ok(0)
 }
 
 /// What of a window's rate depends on timestamps only.
@@ -154,7 +165,15 @@ fn shapes(kind: Rate, frame: &Frame, t: &[i64], out: &mut Vec<Shape>) {
 }
 
 /// Counters whose samples have start timestamps.
-fn with_starts(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Found, row: &mut Row) -> u64 {
+fn with_starts(
+    ev: &Eval<'_, '_>,
+    kind: Rate,
+    frame: &Frame,
+    view: &SeriesView<'_>,
+    found: &mut Found,
+    row: &mut Row,
+) -> Outcome<u64> {
+    let mut patience = Patience::default();
     let (mut next_reset, mut overlapping, mut cursor) = (0, 0, Cursor::default());
     let divisor = divisor(kind, frame);
     for step in 0..frame.grid.len {
@@ -164,6 +183,7 @@ fn with_starts(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Fou
         if first == end {
             continue;
         }
+        patience.spend(ev, end - first)?;
         let mut increase = view.v[end - 1] - view.v[first];
         while next_reset < found.resets.len() && found.resets[next_reset] <= first {
             next_reset += 1;
@@ -182,7 +202,7 @@ fn with_starts(kind: Rate, frame: &Frame, view: &SeriesView<'_>, found: &mut Fou
             row.put(step, increase * (found.factor / divisor));
         }
     }
-    overlapping
+    Ok(overlapping)
 }
 
 /// What extrapolation needs to know of a window.

@@ -6,7 +6,7 @@ use pharos_model::{CounterReset, Histogram, SeriesView, TimeRange, is_stale_nan}
 
 use super::row::{Grid, Row};
 use super::window::PerTimes;
-use super::{Eval, Outcome, Part, Sink, extended};
+use super::{Eval, Outcome, Part, Sink, extended, read};
 use crate::plan::Selector;
 
 /// What of a sample is the value of the selector.
@@ -31,26 +31,32 @@ pub(crate) fn time_range(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid) -> 
     )
 }
 
-/// The selector's series, or this thread's part of them.
-pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange) -> Outcome<Part> {
+/// The selector's series, or this thread's part of them, to be evaluated at this many steps.
+pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange, steps: usize) -> Outcome<Part> {
     match ev.part() {
         Some(part) => Ok(part.clone()),
         None => {
-            let set = ev.shared.select(&selector.matchers, range)?;
+            let set = ev.shared.select(selector, range, steps)?;
             let all = 0..set.labels().len();
             Ok(Part { set, series: all })
         }
     }
 }
 
+/// Bytes that a step takes while a selector is evaluated: of a row, and the place of its newest sample.
+const BYTES_OF_STEP: usize = 24;
+
 /// Evaluates an instant selector.
 pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field: Field, sink: Sink<'_>) -> Outcome {
     let range = time_range(ev, selector, grid);
-    let part = series(ev, selector, range)?;
+    let part = series(ev, selector, range, grid.len)?;
     let mut row = Row::default();
     let mut slim = Slim::new(selector);
     let mut positions = PerTimes::default();
-    ev.shared.walk(&*part.set, part.series, range, |labels, view| {
+    let mut counts = ev.new_counts();
+    let mut reservation = ev.reserve();
+    reservation.grow(BYTES_OF_STEP * grid.len, 0)?;
+    read::walk(ev, selector, part, range, |labels, view| {
         let view = slim.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {
@@ -61,8 +67,11 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
         } else {
             newest(view, selector, ev.shared.lookback, grid, field, &mut row);
         }
+        counts.add_row(&row);
         if row.is_empty() { Ok(()) } else { sink(&mut row) }
-    })
+    })?;
+    ev.counted(counts);
+    Ok(())
 }
 
 /// The position after each step's newest sample, 0 when there is none within the lookback.

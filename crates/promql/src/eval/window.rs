@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pharos_model::{Histogram, SeriesView, is_stale_nan};
 
 use super::row::{Grid, Row};
+use super::{Eval, Outcome};
 use crate::plan::Reference;
 
 /// Where the windows of a range vector are.
@@ -50,6 +51,48 @@ pub(crate) fn slide(windows: &[Cursor], row: &mut Row, mut f: impl FnMut(usize, 
         {
             row.put(step, value);
         }
+    }
+}
+
+/// Samples that windows may look at before it is asked whether the query may go on.
+const UNCHECKED: usize = 1 << 22;
+
+/// The same as [`slide`], for functions that look at all samples of each window: asks now and then whether to go on.
+#[inline]
+pub(crate) fn slide_through(
+    ev: &Eval<'_, '_>,
+    windows: &[Cursor],
+    row: &mut Row,
+    mut f: impl FnMut(usize, usize, usize) -> Option<f64>,
+) -> Outcome {
+    let mut patience = Patience::default();
+    for (step, window) in windows.iter().enumerate() {
+        patience.spend(ev, window.end - window.first)?;
+        if window.first < window.end
+            && let Some(value) = f(step, window.first, window.end)
+        {
+            row.put(step, value);
+        }
+    }
+    Ok(())
+}
+
+/// Work since it was last asked whether the query may go on.
+#[derive(Default)]
+pub(crate) struct Patience {
+    spent: usize,
+}
+
+impl Patience {
+    /// Counts work on some samples; asks when it has become much.
+    #[inline]
+    pub(crate) fn spend(&mut self, ev: &Eval<'_, '_>, samples: usize) -> Outcome {
+        self.spent += samples + 1;
+        if self.spent > UNCHECKED {
+            self.spent = 0;
+            ev.shared.check()?;
+        }
+        Ok(())
     }
 }
 

@@ -70,6 +70,8 @@ fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Resu
         anchored: selector.anchored,
         smoothed: selector.smoothed,
         stats: false,
+        implied: 0,
+        readers: 1,
         pos: selector.pos.start,
     })
 }

@@ -53,6 +53,10 @@ impl Node {
             }
             Node::Negate(inner) => Node::Negate(Box::new(f(*inner))),
             Node::Invariant(inner) => Node::Invariant(Box::new(f(*inner))),
+            Node::Shared(mut shared) => {
+                shared.expr = f(shared.expr);
+                Node::Shared(shared)
+            }
             leaf @ (Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_)) => leaf,
         }
     }
@@ -72,6 +76,7 @@ impl Node {
             Node::Aggregate(a) => std::iter::once(&a.expr).chain(&a.param).collect(),
             Node::Binary(b) => vec![&b.lhs, &b.rhs],
             Node::Negate(inner) | Node::Invariant(inner) => vec![inner],
+            Node::Shared(shared) => vec![&shared.expr],
             Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_) => Vec::new(),
         }
     }

@@ -81,7 +81,8 @@ fn visit(node: Node) -> (Node, Found) {
             let (inner, found) = visit(*inner);
             (Node::Negate(Box::new(inner)), found)
         }
-        Node::Invariant(_) => (node, CONSTANT),
+        // Parts are shared after this.
+        Node::Invariant(_) | Node::Shared(_) => (node, CONSTANT),
     }
 }
 

@@ -7,12 +7,15 @@ mod fold;
 mod height;
 mod invariant;
 mod node;
+mod propagate;
+mod share;
 mod stats;
 
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
-    Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
+    Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
+    Subquery,
 };
 
 use crate::engine::QueryError;
@@ -29,10 +32,25 @@ pub struct PlanContext {
     pub step: i64,
 }
 
-/// Plans an expression: resolves, folds, marks.
+/// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
+pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(fold::fold(build::resolve(expr, times)?))
+}
+
+/// Plans an expression: resolves it and applies all rewrites.
 pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    let node = build::resolve(expr, times)?;
-    Ok(invariant::mark(stats::mark(fold::fold(node))))
+    Ok(rewrite(resolve(expr, times)?))
+}
+
+/// The plan of an expression without the rewrites that only save work, for comparison.
+#[cfg(test)]
+pub(crate) fn build_plainly(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
+}
+
+/// All rewrites, in their order.
+fn rewrite(node: Node) -> Node {
+    share::share(invariant::mark(stats::mark(propagate::propagate(node))))
 }
 
 #[cfg(test)]

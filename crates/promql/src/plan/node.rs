@@ -41,6 +41,8 @@ pub enum Node {
     Binary(Box<Binary>),
     /// `-x`
     Negate(Box<Node>),
+    /// A part that occurs several times: evaluated once where the result is small enough to be kept.
+    Shared(Box<SharedNode>),
     /// A part whose value is the same at all steps: evaluated at the first, repeated for the others.
     Invariant(Box<Node>),
 }
@@ -74,6 +76,10 @@ pub struct Selector {
     pub smoothed: bool,
     /// Whether only count and sum of histograms are needed.
     pub stats: bool,
+    /// How many of the matchers, the last ones, were found to hold by the other side of a join.
+    pub implied: usize,
+    /// How many selectors of the plan read the same samples, this one included.
+    pub readers: usize,
     /// Byte offset in the query.
     pub pos: usize,
 }
@@ -191,6 +197,19 @@ pub struct Binary {
     pub pos: usize,
 }
 
+/// A part that occurs several times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedNode {
+    /// The same for equal parts.
+    pub id: usize,
+    /// How many there are.
+    pub uses: usize,
+    /// Byte offset of this one.
+    pub pos: usize,
+    /// What is evaluated.
+    pub expr: Node,
+}
+
 impl Node {
     /// What the node yields.
     pub fn kind(&self) -> Kind {
@@ -210,6 +229,7 @@ impl Node {
                 _ => Kind::Vector,
             },
             Node::Negate(inner) | Node::Invariant(inner) => inner.kind(),
+            Node::Shared(shared) => shared.expr.kind(),
         }
     }
 }

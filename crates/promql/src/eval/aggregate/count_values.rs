@@ -7,8 +7,12 @@ use pharos_model::LabelsBuilder;
 use super::grouping::Groups;
 use super::{label_parameter, result_row};
 use crate::eval::row::Grid;
+use crate::eval::window::Patience;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
+
+/// How many samples' work it is to print a value and look it up.
+const WORK_OF_VALUE: usize = 64;
 
 /// Evaluates `count_values`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -21,9 +25,10 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
     let mut groups = Groups::new(&names, aggregate.without);
     let mut counts: Vec<u32> = Vec::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     let mut value = String::new();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    let mut patience = Patience::default();
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
             if new {
@@ -35,6 +40,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         };
         let mut labels = LabelsBuilder::from_labels(&row.labels);
         for step in row.present.iter() {
+            patience.spend(ev, WORK_OF_VALUE)?;
             value.clear();
             write_decimal(&mut value, row.values[step]);
             count(&value, step, &mut labels)?;

@@ -22,8 +22,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut cells: Vec<Vec<f64>> = Vec::new();
-    let mut reservation = ev.shared.reserve();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    let mut reservation = ev.reserve();
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
             reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Vec<f64>>(), 0)?;

@@ -52,8 +52,8 @@ fn counts(parameter: &[f64]) -> Outcome<Option<Vec<usize>>> {
 fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut taken: Vec<usize> = Vec::new();
-    let mut reservation = ev.shared.reserve();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    let mut reservation = ev.reserve();
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
             reservation.grow(groups.bytes_of(group) + 8 * grid.len, 0)?;
@@ -90,7 +90,7 @@ fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: 
         }
     }
     let mut bytes = Vec::new();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         prometheus_bytes(&row.labels, &mut bytes);
         let offset = xxh64(&bytes, 0) as f64 / u64::MAX as f64;
         let mut chosen = row.occupied();
@@ -117,8 +117,8 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut heaps: Vec<Heap> = Vec::new();
     let mut candidates = Candidates::default();
-    let mut reservation = ev.shared.reserve();
-    ev.vector(&aggregate.expr, grid, &mut |row| {
+    let mut reservation = ev.reserve();
+    ev.stream(&aggregate.expr, grid, &mut |row| {
         if !row.hists.is_empty() {
             note_ignored(ev, if top { "topk" } else { "bottomk" }, aggregate.pos);
         }

@@ -27,13 +27,13 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
     }
     if one.rows.is_empty() && !filled {
         // Nothing can match, but what the other side has to say is said.
-        ev.vector(many, grid, &mut |_| Ok(()))?;
+        ev.stream(many, grid, &mut |_| Ok(()))?;
         ev.note(|n| n.absorb(one_notes));
         return Ok(());
     }
     let mut join = Join::new(binary, &one.rows, swapped, grid);
     let mut many_steps = Bitmap::new(grid.len);
-    ev.vector(many, grid, &mut |row| {
+    ev.stream(many, grid, &mut |row| {
         many_steps.unite(&row.occupied());
         join.probe(row, sink)
     })?;
@@ -49,6 +49,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
 /// The series of the "one" side with the same match labels.
 struct Group {
     rows: Vec<usize>,
+    /// The steps at which any of them has a sample.
+    occupied: Bitmap,
     /// The steps at which it was matched.
     matched: Bitmap,
 }
@@ -100,25 +102,24 @@ impl<'a> Join<'a> {
     fn add_group(&mut self, rows: Vec<usize>) -> usize {
         let group = self.groups.len();
         self.index.insert(self.key.as_slice().into(), group);
-        self.groups.push(Group { rows, matched: Bitmap::new(self.grid.len) });
+        let empty = Bitmap::new(self.grid.len);
+        self.groups.push(Group { rows, occupied: empty.clone(), matched: empty });
         group
     }
 
     /// Adds a series of the "one" side.
     fn build(&mut self, at: usize, row: &Row) {
-        let Some(group) = self.find(&row.labels) else {
-            self.add_group(vec![at]);
-            return;
-        };
-        let steps = row.occupied();
-        for &before in &self.groups[group].rows {
-            let mut both = self.one[before].occupied();
-            both.intersect(&steps);
-            if !both.is_empty() && self.duplicate.is_none() {
-                self.duplicate = Some((both, before, at));
-            }
+        let group = self.find(&row.labels).unwrap_or_else(|| self.add_group(Vec::new()));
+        let (steps, group) = (row.occupied(), &mut self.groups[group]);
+        if self.duplicate.is_none() && group.occupied.intersects(&steps) {
+            self.duplicate = group.rows.iter().find_map(|&before| {
+                let mut both = self.one[before].occupied();
+                both.intersect(&steps);
+                (!both.is_empty()).then_some((both, before, at))
+            });
         }
-        self.groups[group].rows.push(at);
+        group.occupied.unite(&steps);
+        group.rows.push(at);
     }
 
     fn check_duplicates(&self, many_steps: &Bitmap, filled: bool) -> Outcome {
@@ -142,6 +143,9 @@ impl<'a> Join<'a> {
         let mut rest = row.occupied();
         if let Some(group) = found {
             for at in 0..self.groups[group].rows.len() {
+                if rest.is_empty() {
+                    break;
+                }
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.intersect(&rest);

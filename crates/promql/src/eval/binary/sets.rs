@@ -41,8 +41,8 @@ impl Presence {
     /// Adds all series of a node.
     fn of(ev: &Eval<'_, '_>, binary: &Binary, node: &Node, grid: Grid) -> Outcome<Self> {
         let mut presence = Self::new(binary);
-        let mut reservation = ev.shared.reserve();
-        ev.vector(node, grid, &mut |row| reservation.grow(presence.add(row), 0))?;
+        let mut reservation = ev.reserve();
+        ev.stream(node, grid, &mut |row| reservation.grow(presence.add(row), 0))?;
         Ok(presence)
     }
 }
@@ -50,7 +50,7 @@ impl Presence {
 /// `lhs and rhs`
 pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
-    ev.vector(&binary.lhs, grid, &mut |row| {
+    ev.stream(&binary.lhs, grid, &mut |row| {
         let Some(steps) = right.find(row) else { return Ok(()) };
         row.mask(steps);
         if row.is_empty() { Ok(()) } else { sink(row) }
@@ -62,7 +62,7 @@ pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>
 /// `lhs unless rhs`
 pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
-    ev.vector(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))?;
+    ev.stream(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))?;
     ev.note(|n| n.absorb(notes));
     Ok(())
 }
@@ -70,12 +70,12 @@ pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
 /// `lhs or rhs`
 pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut left = Presence::new(binary);
-    let mut reservation = ev.shared.reserve();
-    ev.vector(&binary.lhs, grid, &mut |row| {
+    let mut reservation = ev.reserve();
+    ev.stream(&binary.lhs, grid, &mut |row| {
         reservation.grow(left.add(row), 0)?;
         sink(row)
     })?;
-    ev.vector(&binary.rhs, grid, &mut |row| except(&mut left, row, sink))
+    ev.stream(&binary.rhs, grid, &mut |row| except(&mut left, row, sink))
 }
 
 /// Hands on the steps of a series at which its match group is not in `presence`.

@@ -99,7 +99,7 @@ impl Wanted {
             });
         }
         let mut rows = Vec::new();
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         for (present, values) in patterns {
             let mut matchers = Vec::new();
             for ((name, present), values) in IDENTIFYING.iter().zip(present).zip(values) {
@@ -111,7 +111,16 @@ impl Wanted {
                 });
             }
             matchers.extend(self.data.iter().chain(&self.names).cloned());
-            let selector = Selector { matchers, time, anchored: false, smoothed: false, stats: false, pos: 0 };
+            let selector = Selector {
+                matchers,
+                time,
+                anchored: false,
+                smoothed: false,
+                stats: false,
+                implied: 0,
+                readers: 1,
+                pos: 0,
+            };
             selector::instant(ev, &selector, grid, Field::Milliseconds, &mut |row| {
                 let row = std::mem::take(row);
                 reservation.grow(row.bytes(), row.samples())?;

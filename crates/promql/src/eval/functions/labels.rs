@@ -22,11 +22,15 @@ pub(super) fn replace(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>
         return invalid("destination label name", dst);
     }
     let mut value = String::new();
+    let groups = replacement.matches('$').count();
     relabel(ev, call, grid, sink, |row| {
-        let Some(captures) = regex.captures(row.labels.get(src).unwrap_or("")) else { return };
+        let text = row.labels.get(src).unwrap_or("");
+        let Some(captures) = regex.captures(text) else { return Ok(()) };
+        check_size(call, replacement.len() + groups.saturating_mul(text.len()), 16 * MAX_LABEL_BYTES)?;
         value.clear();
         captures.expand(replacement, &mut value);
         set(row, dst, &value);
+        Ok(())
     })
 }
 
@@ -42,9 +46,20 @@ pub(super) fn join(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -
     }
     relabel(ev, call, grid, sink, |row| {
         let values: Vec<&str> = sources.iter().map(|s| row.labels.get(s).unwrap_or("")).collect();
-        let value = values.join(separator);
-        set(row, dst, &value);
+        let separators = separator.len().saturating_mul(values.len());
+        check_size(call, values.iter().map(|v| v.len()).sum::<usize>().saturating_add(separators), MAX_LABEL_BYTES)?;
+        set(row, dst, &values.join(separator));
+        Ok(())
     })
+}
+
+/// An error when a label would become larger than it may.
+fn check_size(call: &Call, bytes: usize, most: usize) -> Outcome {
+    if bytes <= most {
+        return Ok(());
+    }
+    let name = call.func.name;
+    Err(QueryError::Limit(format!("{name}() would make a label of {bytes} bytes, more than {most}")))
 }
 
 fn set(row: &mut Row, name: &str, value: &str) {
@@ -54,11 +69,24 @@ fn set(row: &mut Row, name: &str, value: &str) {
     }
 }
 
+/// Most bytes that the labels of a series may become: nested calls can double them each time.
+const MAX_LABEL_BYTES: usize = 1 << 20;
+
 /// Changes labels and makes sure that no two series have become one.
-fn relabel(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, mut change: impl FnMut(&mut Row)) -> Outcome {
+fn relabel(
+    ev: &Eval<'_, '_>,
+    call: &Call,
+    grid: Grid,
+    sink: Sink<'_>,
+    mut change: impl FnMut(&mut Row) -> Outcome,
+) -> Outcome {
     let mut seen = Seen::default();
-    ev.vector(&call.args[0], grid, &mut |row| {
-        change(row);
+    let mut reservation = ev.reserve();
+    ev.stream(&call.args[0], grid, &mut |row| {
+        change(row)?;
+        let bytes = row.labels.as_bytes().len();
+        check_size(call, bytes, MAX_LABEL_BYTES)?;
+        reservation.grow(bytes + row.present.bytes() + 64, 0)?;
         seen.add(&row.labels, row.occupied())?;
         sink(row)
     })

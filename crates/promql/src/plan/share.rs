@@ -1,0 +1,192 @@
+//! What is the same is done once: equal aggregations and subqueries are marked as shared, and so are selectors that read
+//! the same samples.
+//!
+//! Sharing is never more than a mark: each place keeps what it needs to be evaluated by itself, should the shared result
+//! be too large to be kept.
+
+use std::collections::{HashMap, HashSet};
+
+use super::node::{Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
+
+/// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
+/// it can save.
+const MAX_NODES: usize = 300;
+
+/// The same plan with equal parts marked.
+pub(super) fn share(node: Node) -> Node {
+    if size(&node) > MAX_NODES {
+        return node;
+    }
+    let mut seen = HashMap::new();
+    count(&node, &mut seen);
+    let mut shared = Vec::new();
+    let mut node = mark(node, &seen, &mut shared);
+    let (mut readings, mut evaluated) = (HashMap::new(), HashSet::new());
+    selectors(&mut node, &mut |part| match part {
+        // Only the first of equal parts is evaluated.
+        Part::Shared(id) => evaluated.insert(id),
+        Part::Selector(selector, range) => {
+            *readings.entry(reading(selector, range)).or_insert(0) += 1;
+            true
+        }
+    });
+    selectors(&mut node, &mut |part| {
+        if let Part::Selector(selector, range) = part {
+            selector.readers = readings.get(&reading(selector, range)).copied().unwrap_or(1);
+        }
+        true
+    });
+    node
+}
+
+fn size(node: &Node) -> usize {
+    1 + node.children().into_iter().map(size).sum::<usize>()
+}
+
+/// Whether the result of a node is worth keeping: it costs more to compute than to keep.
+fn is_worth_sharing(node: &Node) -> bool {
+    let computes = match node {
+        Node::Aggregate(_) => true,
+        Node::Range(call) => matches!(call.input, RangeInput::Subquery(_)),
+        _ => false,
+    };
+    computes && node.reads_samples()
+}
+
+/// What makes two nodes equal: all but where they are in the query. Parts must have equal distances, so that places of
+/// annotations can be moved from one to the other.
+fn identity(node: &Node) -> Option<String> {
+    is_worth_sharing(node).then(|| format!("{:?}", node.clone().moved(-(place(node) as isize))))
+}
+
+/// Where a node is in the query.
+fn place(node: &Node) -> usize {
+    match node {
+        Node::Aggregate(a) => a.pos,
+        Node::Range(call) => call.pos,
+        _ => 0,
+    }
+}
+
+/// Counts equal nodes; not those inside of a node that is equal to an earlier one, which are never evaluated.
+fn count(node: &Node, seen: &mut HashMap<String, usize>) {
+    if let Some(identity) = identity(node) {
+        let times = seen.entry(identity).or_insert(0);
+        *times += 1;
+        if *times > 1 {
+            return;
+        }
+    }
+    node.children().into_iter().for_each(|child| count(child, seen));
+}
+
+fn mark(node: Node, seen: &HashMap<String, usize>, shared: &mut Vec<String>) -> Node {
+    let Some(identity) = identity(&node).filter(|i| seen.get(i).is_some_and(|n| *n > 1)) else {
+        return node.map_children(|child| mark(child, seen, shared));
+    };
+    let id = shared.iter().position(|s| *s == identity).unwrap_or_else(|| {
+        shared.push(identity.clone());
+        shared.len() - 1
+    });
+    let (uses, pos) = (seen[&identity], place(&node));
+    let expr = node.map_children(|child| mark(child, seen, shared));
+    Node::Shared(Box::new(SharedNode { id, uses, pos, expr }))
+}
+
+/// What is visited on the way through a plan.
+enum Part<'a> {
+    /// A selector, with the length of its range.
+    Selector(&'a mut Selector, Option<i64>),
+    /// A shared part, by its number.
+    Shared(usize),
+}
+
+/// Visits all selectors and shared parts; not what is inside those for which `visit` is false.
+fn selectors(node: &mut Node, visit: &mut impl FnMut(Part<'_>) -> bool) {
+    match node {
+        Node::Selector(selector) => {
+            visit(Part::Selector(selector, None));
+        }
+        Node::Matrix(RangeSelector { selector, range }) => {
+            visit(Part::Selector(selector, Some(*range)));
+        }
+        Node::Range(call) => {
+            let RangeCall { input, args, .. } = &mut **call;
+            match input {
+                RangeInput::Selector(matrix) => {
+                    visit(Part::Selector(&mut matrix.selector, Some(matrix.range)));
+                }
+                RangeInput::Subquery(subquery) => selectors(&mut subquery.expr, visit),
+            }
+            args.iter_mut().for_each(|arg| selectors(arg, visit));
+        }
+        Node::Subquery(subquery) => selectors(&mut subquery.expr, visit),
+        Node::Call(call) => call.args.iter_mut().for_each(|arg| selectors(arg, visit)),
+        Node::Aggregate(a) => {
+            selectors(&mut a.expr, visit);
+            a.param.iter_mut().for_each(|param| selectors(param, visit));
+        }
+        Node::Binary(binary) => {
+            selectors(&mut binary.lhs, visit);
+            selectors(&mut binary.rhs, visit);
+        }
+        Node::Negate(inner) | Node::Invariant(inner) => selectors(inner, visit),
+        Node::Shared(shared) => {
+            if visit(Part::Shared(shared.id)) {
+                selectors(&mut shared.expr, visit);
+            }
+        }
+        Node::Number(_) | Node::Text(_) => {}
+    }
+}
+
+/// What makes two selectors read the same samples, when they are evaluated over the same steps.
+fn reading(selector: &Selector, range: Option<i64>) -> String {
+    let mut matchers: Vec<String> = selector.matchers.iter().map(|m| m.to_string()).collect();
+    matchers.sort_unstable();
+    let extended = (selector.anchored, selector.smoothed);
+    format!("{matchers:?} {range:?} {:?} {extended:?}", selector.time)
+}
+
+impl Node {
+    /// The same node at another place in the query.
+    fn moved(self, by: isize) -> Node {
+        let at = |pos: usize| pos.wrapping_add_signed(by);
+        let node = match self {
+            Node::Selector(s) => Node::Selector(Selector { pos: at(s.pos), ..s }),
+            Node::Matrix(mut m) => {
+                m.selector.pos = at(m.selector.pos);
+                Node::Matrix(m)
+            }
+            Node::Range(mut call) => {
+                call.pos = at(call.pos);
+                if let RangeInput::Selector(m) = &mut call.input {
+                    m.selector.pos = at(m.selector.pos);
+                }
+                Node::Range(call)
+            }
+            Node::Call(mut call) => {
+                call.pos = at(call.pos);
+                call.arg_pos.iter_mut().for_each(|pos| *pos = at(*pos));
+                Node::Call(call)
+            }
+            Node::Aggregate(mut a) => {
+                (a.pos, a.expr_pos) = (at(a.pos), at(a.expr_pos));
+                if a.param.is_some() {
+                    a.param_pos = at(a.param_pos);
+                }
+                Node::Aggregate(a)
+            }
+            Node::Binary(mut b) => {
+                b.pos = at(b.pos);
+                Node::Binary(b)
+            }
+            other => other,
+        };
+        node.map_children(|child| child.moved(by))
+    }
+}
+
+#[cfg(test)]
+#[path = "share_tests.rs"]
+mod tests;
