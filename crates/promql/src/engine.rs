@@ -9,9 +9,11 @@ use std::time::Duration;
 use pharos_model::{Budget, Clock, SelectError, SystemClock};
 
 use crate::eval::{self, Value};
+use crate::explain::{self, Explanation, PlanNode};
 use crate::parser::ast::{Expr, ValueType};
 use crate::plan::{self, PlanContext};
 use crate::querier::Querier;
+pub use crate::stats::{QueryStats, Timings};
 
 /// Limits and defaults of all queries of an engine.
 #[derive(Clone)]
@@ -64,19 +66,10 @@ pub struct QueryOptions {
     pub lookback_delta_ms: Option<i64>,
     /// The budget to use, for callers that cancel or account; when absent, one is made from the engine's limits.
     pub budget: Option<Arc<Budget>>,
-}
-
-/// What a query did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueryStats {
-    /// Samples that were read from the source.
-    pub samples_read: u64,
-    /// Most samples that were held at a time.
-    pub peak_samples: u64,
-    /// Series that were selected.
-    pub series: u64,
-    /// Most bytes that were taken from the budget at a time.
-    pub peak_bytes: u64,
+    /// Whether each operator is measured: [`QueryOutput::plan`] then says what it did. Costs some time by series.
+    pub analyze: bool,
+    /// Whether the samples that steps look at are counted by step.
+    pub samples_per_step: bool,
 }
 
 /// The answer to a query.
@@ -90,6 +83,8 @@ pub struct QueryOutput {
     pub infos: Vec<String>,
     /// What it took.
     pub stats: QueryStats,
+    /// What was evaluated and what each operator did, with [`QueryOptions::analyze`].
+    pub plan: Option<PlanNode>,
 }
 
 /// Why a query failed, in Prometheus's words.
@@ -174,22 +169,30 @@ impl Engine {
         step_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
-        if step_ms <= 0 {
-            return Err(QueryError::BadData("zero or negative query resolution step widths are not accepted".into()));
-        }
-        let kind = match expr.value_type() {
-            ValueType::Scalar | ValueType::Vector => None,
-            ValueType::Matrix => Some("range vector"),
-            ValueType::String => Some("string"),
-        };
-        if let Some(kind) = kind {
-            let reason = format!("invalid expression type {kind:?} for range query, must be Scalar or instant Vector");
-            return Err(QueryError::BadData(reason));
-        }
-        if end_ms.saturating_sub(start_ms) / step_ms > MAX_STEPS {
-            return Err(QueryError::Limit(format!("the range query has more than {MAX_STEPS} steps")));
-        }
+        check_range(expr, start_ms, end_ms, step_ms)?;
         self.run(querier, expr, PlanContext { start: start_ms, end: end_ms, step: step_ms }, options)
+    }
+
+    /// The plan of `expr`, as it would be evaluated from `start_ms` to `end_ms`, `step_ms` apart; at `start_ms` alone when
+    /// the step is 0. Nothing is read.
+    pub fn explain(
+        &self,
+        expr: &Expr,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+    ) -> Result<Explanation, QueryError> {
+        if step_ms > 0 {
+            check_range(expr, start_ms, end_ms, step_ms)?;
+        }
+        let times = bounded(PlanContext { start: start_ms, end: end_ms, step: step_ms.max(0) });
+        let height = plan::height(expr);
+        let work = || {
+            let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
+            Ok(Explanation {
+                logical: explain::describe(&plan::resolve(expr, &times)?, 1, None),
+                physical: explain::describe(&plan::build(expr, &times)?, threads, None),
+            })
+        };
+        if height > MAX_USUAL_HEIGHT { on_large_stack(height, work) } else { work() }
     }
 
     fn run(
@@ -203,8 +206,7 @@ impl Engine {
             Arc::new(Budget::new(self.options.clock.clone(), self.options.timeout, self.options.max_memory_bytes))
         });
         budget.check()?;
-        let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
-        let times = PlanContext { start: near(times.start), end: near(times.end), step: near(times.step) };
+        let times = bounded(times);
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
         let height = plan::height(expr);
         // What needs more stack than usual runs on one thread that has it.
@@ -212,12 +214,49 @@ impl Engine {
         let threads = if deep { 1 } else { self.options.threads };
         let limits = EngineOptions { threads, ..self.options.clone() };
         let work = || {
+            let started = limits.clock.monotonic();
             let plan = plan::build(expr, &times)?;
-            let shared = eval::Shared::new(querier, budget, &limits, lookback);
-            eval::run(&shared, &plan, &times, &options.text)
+            let prepared = limits.clock.monotonic();
+            let tracker = options.analyze.then(|| eval::Tracker::new(&plan, limits.clock.clone()));
+            let shared = eval::Shared::new(querier, budget, &limits, lookback, tracker);
+            let mut output = eval::run(&shared, &plan, &times, options)?;
+            let ended = limits.clock.monotonic();
+            let timings = &mut output.stats.timings;
+            timings.preparation = prepared.saturating_sub(started);
+            timings.inner_eval = ended.saturating_sub(prepared).saturating_sub(timings.result_sort);
+            timings.eval_total = ended.saturating_sub(started);
+            timings.exec_total = timings.eval_total;
+            output.plan = shared.tracker.as_ref().map(|tracker| explain::describe(&plan, threads, Some(tracker)));
+            Ok(output)
         };
         if deep { on_large_stack(height, work) } else { work() }
     }
+}
+
+/// Times so near to the epoch that arithmetic has room.
+fn bounded(times: PlanContext) -> PlanContext {
+    let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
+    PlanContext { start: near(times.start), end: near(times.end), step: near(times.step) }
+}
+
+/// Whether an expression can be evaluated over a range.
+fn check_range(expr: &Expr, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), QueryError> {
+    if step_ms <= 0 {
+        return Err(QueryError::BadData("zero or negative query resolution step widths are not accepted".into()));
+    }
+    let kind = match expr.value_type() {
+        ValueType::Scalar | ValueType::Vector => None,
+        ValueType::Matrix => Some("range vector"),
+        ValueType::String => Some("string"),
+    };
+    if let Some(kind) = kind {
+        let reason = format!("invalid expression type {kind:?} for range query, must be Scalar or instant Vector");
+        return Err(QueryError::BadData(reason));
+    }
+    if end_ms.saturating_sub(start_ms) / step_ms > MAX_STEPS {
+        return Err(QueryError::Limit(format!("the range query has more than {MAX_STEPS} steps")));
+    }
+    Ok(())
 }
 
 /// Expressions that are not higher than this are evaluated on the caller's stack.

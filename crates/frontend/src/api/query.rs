@@ -108,7 +108,7 @@ async fn run(
     let text = params.get("query").unwrap_or("").to_string();
     let expr = parse_expression(params)?;
     let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, frontend.config.max_memory_bytes));
-    let options = QueryOptions { text, lookback_delta_ms, budget: Some(budget.clone()) };
+    let options = QueryOptions { text, lookback_delta_ms, budget: Some(budget.clone()), ..QueryOptions::default() };
     let (engine, querier) = (frontend.engine.clone(), frontend.sources.of_tenant(tenant));
     let mut output = respond::blocking(frontend, &budget, move || {
         let output = match times {

@@ -7,6 +7,7 @@ mod aggregate;
 mod binary;
 mod bitmap;
 pub(crate) mod civil;
+mod counts;
 mod extended;
 mod functions;
 mod hist_window;
@@ -15,29 +16,34 @@ mod over_time;
 mod parallel;
 mod range_call;
 mod rate;
+mod read;
 mod regression;
 mod row;
 mod scalar;
 mod selector;
 mod shared;
+mod track;
 mod value;
 mod vector_matching;
 mod window;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
 use pharos_model::SeriesSet;
 
 pub(crate) use output::run;
+pub(crate) use parallel::may_divide;
 pub(crate) use scalar::{go_max, go_min, scalar_op};
 pub(crate) use shared::Shared;
+pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::plan::Node;
+use counts::Counts;
 use row::{Grid, Row};
 
 /// Takes the series of an operator, one after the other; may change them.
@@ -60,13 +66,50 @@ pub(crate) struct Eval<'s, 'q> {
     /// What it shares with the others.
     pub(crate) shared: &'s Shared<'q>,
     notes: RefCell<Annotations>,
+    counts: RefCell<Counts>,
+    /// The operator at work, when operators are measured.
+    operator: Cell<Option<&'s track::Slot>>,
     part: Option<Part>,
 }
 
 impl<'s, 'q> Eval<'s, 'q> {
-    /// An evaluation of everything, or of a part.
-    pub(crate) fn new(shared: &'s Shared<'q>, part: Option<Part>) -> Self {
-        Eval { shared, notes: RefCell::default(), part }
+    /// An evaluation of everything, or of a part, that begins with these counts.
+    pub(crate) fn new(shared: &'s Shared<'q>, part: Option<Part>, counts: Counts) -> Self {
+        Eval { shared, notes: RefCell::default(), counts: RefCell::new(counts), operator: Cell::new(None), part }
+    }
+
+    /// An empty reservation of memory for the operator at work.
+    pub(crate) fn reserve(&self) -> shared::Reservation<'s, 'q> {
+        self.shared.reserve_for(self.operator.get())
+    }
+
+    /// An empty count, by step if the evaluation's is.
+    pub(crate) fn new_counts(&self) -> Counts {
+        let steps = self.counts.borrow().steps.len();
+        Counts::new(steps > 0, steps)
+    }
+
+    /// Adds what an operator that is done has counted.
+    pub(crate) fn counted(&self, counts: Counts) {
+        self.counts.borrow_mut().absorb(counts);
+    }
+
+    /// Adds a count at each of `len` steps.
+    pub(crate) fn counted_everywhere(&self, count: u64, len: usize) {
+        self.counts.borrow_mut().add_everywhere(count, len);
+    }
+
+    /// Does `work` with a count of its own, which is returned.
+    pub(crate) fn counting_apart<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, u64)> {
+        let before = self.counts.take();
+        let result = work();
+        let counts = self.counts.replace(before);
+        Ok((result?, counts.total))
+    }
+
+    /// What was counted so far; nothing is left.
+    pub(crate) fn take_counts(&self) -> Counts {
+        self.counts.take()
     }
 
     /// Changes the annotations.
@@ -98,6 +141,14 @@ impl<'s, 'q> Eval<'s, 'q> {
         if grid.len == 0 {
             return Ok(());
         }
+        let tracked = self.shared.tracker.as_ref().and_then(|tracker| Some((tracker, tracker.slot(node)?)));
+        match tracked {
+            None => self.evaluate(node, grid, sink),
+            Some(tracked) => track::measured(self, tracked, node, grid, sink),
+        }
+    }
+
+    fn evaluate(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         match node {
             Node::Selector(selector) => selector::instant(self, selector, grid, selector::Field::Value, sink),
             Node::Range(call) => range_call::evaluate(self, call, grid, sink),
@@ -122,7 +173,7 @@ impl<'s, 'q> Eval<'s, 'q> {
     /// Evaluates at the first step and repeats the result at all others.
     fn repeated(&self, inner: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         let mut out = Row::default();
-        self.vector(inner, Grid::single(grid.start), &mut |row| {
+        let mut repeat = |row: &mut Row| {
             if row.is_empty() {
                 return Ok(());
             }
@@ -136,7 +187,10 @@ impl<'s, 'q> Eval<'s, 'q> {
                 }
             }
             sink(&mut out)
-        })
+        };
+        let ((), count) = self.counting_apart(|| self.vector(inner, Grid::single(grid.start), &mut repeat))?;
+        self.counted_everywhere(count, grid.len);
+        Ok(())
     }
 
     /// The values of a scalar at all steps.
@@ -147,7 +201,7 @@ impl<'s, 'q> Eval<'s, 'q> {
     /// All series of a vector, kept in memory.
     pub(crate) fn collect(&self, node: &Node, grid: Grid) -> Outcome<Collected<'_, 'q>> {
         let mut rows = Vec::new();
-        let mut reservation = self.shared.reserve();
+        let mut reservation = self.reserve();
         self.vector(node, grid, &mut |row| {
             if !row.is_empty() {
                 let row = std::mem::take(row);

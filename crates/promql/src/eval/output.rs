@@ -1,47 +1,69 @@
 //! From rows to a query's value: names that are to go are dropped, series that became equal are merged, and matrices
 //! are sorted.
 
-use pharos_model::{Labels, SeriesView};
+use std::sync::Arc;
 
+use pharos_model::{Histogram, Labels, SeriesView};
+
+use super::counts::Counts;
 use super::row::{Grid, Row};
 use super::shared::{Reservation, Shared};
 use super::value::{MatrixSeries, SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
 use super::window::Fresh;
-use super::{Eval, Outcome, Part, extended, parallel, range_call, selector};
-use crate::engine::{QueryError, QueryOutput};
+use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector};
+use crate::engine::{QueryError, QueryOptions, QueryOutput};
 use crate::plan::{Kind, Node, PlanContext, RangeSelector};
 
 /// Evaluates a plan. `text` is the query's, for the places of annotations.
-pub(crate) fn run(shared: &Shared<'_>, plan: &Node, times: &PlanContext, text: &str) -> Outcome<QueryOutput> {
-    let ev = Eval::new(shared, None);
-    let value = if times.step == 0 { instant(&ev, plan, times.start)? } else { range(&ev, plan, times)? };
+pub(crate) fn run(
+    shared: &Shared<'_>,
+    plan: &Node,
+    times: &PlanContext,
+    options: &QueryOptions,
+) -> Outcome<QueryOutput> {
+    let grid = match times.step {
+        0 => Grid::single(times.start),
+        step => Grid::between(times.start, times.end, step),
+    };
+    let ev = Eval::new(shared, None, Counts::new(options.samples_per_step, grid.len));
+    let value = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
     shared.check()?;
-    let (warnings, infos) = ev.take_notes().render(text);
-    Ok(QueryOutput { value, warnings, infos, stats: shared.stats() })
+    let mut stats = shared.stats();
+    let started = shared.clock.monotonic();
+    let value = sorted(value)?;
+    stats.timings.result_sort = shared.clock.monotonic().saturating_sub(started);
+    let counts = ev.take_counts();
+    stats.queryable_samples = counts.total;
+    stats.queryable_samples_per_step =
+        counts.steps.into_iter().enumerate().map(|(step, n)| (grid.time(step), n)).collect();
+    let (warnings, infos) = ev.take_notes().render(&options.text);
+    Ok(QueryOutput { value, warnings, infos, stats, plan: None })
 }
 
-fn instant(ev: &Eval<'_, '_>, plan: &Node, t: i64) -> Outcome<Value> {
-    let grid = Grid::single(t);
+fn instant(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
+    let t = grid.start;
     match (plan.kind(), plan) {
         (Kind::Text, Node::Text(text)) => Ok(Value::String(t, text.clone())),
         (Kind::Scalar, _) => Ok(Value::Scalar(t, ev.scalar(plan, grid)?.first().copied().unwrap_or(f64::NAN))),
         (Kind::Vector, _) => vector(ev, plan, grid),
         (_, Node::Matrix(matrix)) => raw(ev, matrix, grid),
         (_, Node::Subquery(subquery)) => {
-            matrix(ev, &subquery.expr, range_call::subquery_grid(ev, subquery, grid)?).map(Value::Matrix)
+            let inner = range_call::subquery_grid(ev, subquery, grid)?;
+            let (series, count) = ev.counting_apart(|| matrix(ev, &subquery.expr, inner))?;
+            ev.counted_everywhere(count, 1);
+            Ok(Value::Matrix(series))
         }
         _ => Err(QueryError::Execution("the expression has no value".into())),
     }
 }
 
-fn range(ev: &Eval<'_, '_>, plan: &Node, times: &PlanContext) -> Outcome<Value> {
-    let grid = Grid::between(times.start, times.end, times.step);
+fn range(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     if plan.kind() != Kind::Scalar {
         return matrix(ev, plan, grid).map(Value::Matrix);
     }
     let values = ev.scalar(plan, grid)?;
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     reservation.grow(16 * values.len(), values.len())?;
     let floats: Vec<_> = values.into_iter().enumerate().map(|(step, v)| (grid.time(step), v)).collect();
     let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
@@ -60,7 +82,7 @@ fn labels(row: &Row) -> Labels {
 fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     let gather = |ev: &Eval<'_, '_>| {
         let (mut samples, mut dropped) = (Vec::new(), false);
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
             let value = match row.hists.pop() {
                 Some((_, h)) => SampleValue::Histogram(h),
@@ -93,11 +115,11 @@ fn distinct(samples: &[VectorSample]) -> bool {
 }
 
 fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSeries>> {
-    let mut column = ev.shared.reserve();
+    let mut column = ev.reserve();
     column.grow(64 * grid.len, 0)?;
     let gather = |ev: &Eval<'_, '_>| {
         let mut series = Vec::new();
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
             if !row.is_empty() {
                 take(row, grid, &mut reservation, &mut series)?;
@@ -110,7 +132,15 @@ fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSerie
         Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
         None => gather(ev)?,
     };
-    merged(series)
+    Ok(series)
+}
+
+/// The same value with the series of a matrix in order.
+fn sorted(value: Value) -> Outcome<Value> {
+    match value {
+        Value::Matrix(series) => merged(series).map(Value::Matrix),
+        other => Ok(other),
+    }
 }
 
 /// Appends a row to a matrix.
@@ -158,11 +188,12 @@ fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> 
     let extension = extended::Extension::of(s);
     let frame = super::window::Frame { grid, time: s.time, range: matrix.range };
     let range = frame.read(ev, extension);
-    let Part { set, series } = selector::series(ev, s, range)?;
+    let part = selector::series(ev, s, range)?;
     let mut out = Vec::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     let mut fresh = Fresh::default();
-    ev.shared.walk(&*set, series, range, |labels, view| {
+    let mut counts = ev.new_counts();
+    read::walk(ev, s, part, range, |labels, view| {
         let view: SeriesView<'_> = fresh.strip(view);
         let floats: Vec<(i64, f64)> = match extension {
             Some(_) if !view.h.is_empty() => {
@@ -174,11 +205,14 @@ fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> 
         };
         let histograms: Vec<_> = view.ht.iter().copied().zip(view.h.iter().cloned()).collect();
         let samples = floats.len() + histograms.len();
+        let weights = histograms.iter().map(|(_, h): &(i64, Arc<Histogram>)| counts::weight(h)).sum::<u64>();
+        counts.add_at(0, floats.len() as u64 + weights);
         reservation.grow(16 * samples, samples)?;
         if samples > 0 {
             out.push(MatrixSeries { labels: labels.clone(), floats, histograms });
         }
         Ok(())
     })?;
+    ev.counted(counts);
     Ok(Value::Matrix(out))
 }

@@ -73,6 +73,11 @@ fn bottom(node: &Node) -> Option<Bottom<'_>> {
     }
 }
 
+/// Whether a node is a chain that can be divided among threads.
+pub(crate) fn may_divide(node: &Node) -> bool {
+    bottom(node).is_some()
+}
+
 /// The parts in which a chain shall be evaluated, at least one; nothing when the node is no chain, or a part of a
 /// selection is being evaluated already.
 pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Option<Vec<Part>>> {
@@ -101,10 +106,11 @@ pub(crate) fn each_part<T: Send>(
     parts: Vec<Part>,
     work: impl Fn(&Eval<'_, '_>) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
-    let shared = ev.shared;
+    let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let run = |part: Part| {
-        let worker = Eval::new(shared, Some(part));
-        work(&worker).map(|result| (result, worker.take_notes()))
+        let worker = Eval::new(shared, Some(part), counts.clone());
+        worker.operator.set(operator);
+        work(&worker).map(|result| (result, worker.take_notes(), worker.take_counts()))
     };
     let mut parts = parts.into_iter();
     let first = parts.next();
@@ -119,8 +125,9 @@ pub(crate) fn each_part<T: Send>(
     });
     let mut results = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
-        let (result, notes) = outcome?;
+        let (result, notes, counts) = outcome?;
         ev.note(|n| n.absorb(notes));
+        ev.counted(counts);
         results.push(result);
     }
     Ok(results)

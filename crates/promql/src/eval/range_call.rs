@@ -6,11 +6,12 @@ use std::sync::Arc;
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 
 use super::bitmap::Bitmap;
+use super::counts::Counts;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
 use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide};
-use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, regression, selector};
+use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::engine::QueryError;
 use crate::plan::{RangeCall, RangeInput, RangeSelector, Subquery};
 
@@ -100,6 +101,8 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     queue: VecDeque<usize>,
     counts: Vec<u32>,
     windows: PerTimes<Cursor>,
+    samples: Counts,
+    totals: PerTimes<u64>,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
     /// The metric name that was last found to be, or not to be, that of a counter.
@@ -155,6 +158,8 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             queue: VecDeque::new(),
             counts: Vec::new(),
             windows: PerTimes::default(),
+            samples: ev.new_counts(),
+            totals: PerTimes::default(),
             scratch: Vec::new(),
             judged: Vec::new(),
         })
@@ -162,18 +167,23 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     fn run(&mut self, input: &RangeInput, sink: Sink<'_>) -> Outcome {
         match input {
-            RangeInput::Selector(selector) => self.stored(selector, sink),
-            RangeInput::Subquery(subquery) => self.computed(subquery, sink),
+            RangeInput::Selector(selector) => self.stored(selector, sink)?,
+            RangeInput::Subquery(subquery) => {
+                // What the inside of a subquery looks at is seen through its points.
+                let ev = self.ev;
+                ev.counting_apart(|| self.computed(subquery, sink))?;
+            }
         }
+        self.ev.counted(std::mem::take(&mut self.samples));
+        Ok(())
     }
 
     fn stored(&mut self, selector: &RangeSelector, sink: Sink<'_>) -> Outcome {
         let range = self.frame.read(self.ev, self.extension);
         let part = selector::series(self.ev, &selector.selector, range)?;
         let mut row = Row::default();
-        let shared = self.ev.shared;
         let mut slim = selector::Slim::new(&selector.selector);
-        shared.walk(&*part.set, part.series, range, |labels, view| {
+        read::walk(self.ev, &selector.selector, part, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
             self.series(labels, slim.of(view), &mut row);
@@ -183,7 +193,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     fn computed(&mut self, subquery: &Subquery, sink: Sink<'_>) -> Outcome {
         let grid = subquery_grid(self.ev, subquery, self.frame.grid)?;
-        let mut reservation = self.ev.shared.reserve();
+        let mut reservation = self.ev.reserve();
         reservation.grow(32 * grid.len, 0)?;
         let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
         let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -213,6 +223,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) {
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
+        self.count(&view);
         let unused = !self.func.uses_starts() || !self.ev.shared.start_timestamps;
         let unknown = |st: &[i64]| st.iter().all(|st| *st == 0);
         if unused || unknown(view.st) {
@@ -231,6 +242,21 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         self.fresh = fresh;
         if let RangeFn::Rate(Rate { counter: true, .. }) = self.func {
             self.note_gauge(labels, row);
+        }
+    }
+
+    /// Counts the samples that all windows of a series look at.
+    fn count(&mut self, view: &SeriesView<'_>) {
+        if view.ht.is_empty() && self.samples.steps.is_empty() {
+            let frame = self.frame;
+            let total = self.totals.of(view.t, |out| {
+                let mut counts = Counts::default();
+                counts.add_windows(&frame, view.t, &[], &[]);
+                out.push(counts.total);
+            });
+            self.samples.total += total.iter().sum::<u64>();
+        } else {
+            self.samples.add_windows(&self.frame, view.t, view.ht, view.h);
         }
     }
 

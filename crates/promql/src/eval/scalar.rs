@@ -12,7 +12,9 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Ve
         Node::Number(value) => Ok(vec![*value; grid.len]),
         Node::Negate(inner) => Ok(evaluate(ev, inner, grid)?.into_iter().map(|v| -v).collect()),
         Node::Invariant(inner) => {
-            let value = evaluate(ev, inner, Grid::single(grid.start))?.first().copied().unwrap_or(f64::NAN);
+            let (value, count) = ev.counting_apart(|| evaluate(ev, inner, Grid::single(grid.start)))?;
+            ev.counted_everywhere(count, grid.len);
+            let value = value.first().copied().unwrap_or(f64::NAN);
             Ok(vec![value; grid.len])
         }
         Node::Binary(binary) => {

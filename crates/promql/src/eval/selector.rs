@@ -6,7 +6,7 @@ use pharos_model::{CounterReset, Histogram, SeriesView, TimeRange, is_stale_nan}
 
 use super::row::{Grid, Row};
 use super::window::PerTimes;
-use super::{Eval, Outcome, Part, Sink, extended};
+use super::{Eval, Outcome, Part, Sink, extended, read};
 use crate::plan::Selector;
 
 /// What of a sample is the value of the selector.
@@ -36,7 +36,7 @@ pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange) -
     match ev.part() {
         Some(part) => Ok(part.clone()),
         None => {
-            let set = ev.shared.select(&selector.matchers, range)?;
+            let set = ev.shared.select(selector, range)?;
             let all = 0..set.labels().len();
             Ok(Part { set, series: all })
         }
@@ -50,7 +50,8 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     let mut row = Row::default();
     let mut slim = Slim::new(selector);
     let mut positions = PerTimes::default();
-    ev.shared.walk(&*part.set, part.series, range, |labels, view| {
+    let mut counts = ev.new_counts();
+    read::walk(ev, selector, part, range, |labels, view| {
         let view = slim.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {
@@ -61,8 +62,11 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
         } else {
             newest(view, selector, ev.shared.lookback, grid, field, &mut row);
         }
+        counts.add_row(&row);
         if row.is_empty() { Ok(()) } else { sink(&mut row) }
-    })
+    })?;
+    ev.counted(counts);
+    Ok(())
 }
 
 /// The position after each step's newest sample, 0 when there is none within the lookback.

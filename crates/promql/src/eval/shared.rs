@@ -1,20 +1,14 @@
 //! What all operators of a query share: its source, its limits and what it has used of them.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pharos_model::{Budget, Labels, Matcher, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange};
+use pharos_model::{Budget, Clock, SelectRequest, SeriesSet, TimeRange};
 
+use super::track::{Slot, Tracker};
 use crate::engine::{EngineOptions, QueryError, QueryStats};
+use crate::plan::Selector;
 use crate::querier::Querier;
-
-/// Samples that a batch of series should hold, so that it fits into a core's caches.
-const BATCH_SAMPLES: usize = 64 << 10;
-/// Most series of a batch.
-const MAX_BATCH_SERIES: usize = 512;
-/// Series of the first batch, when nothing is known of their length.
-const FIRST_BATCH_SERIES: usize = 32;
 
 /// A query's source and limits; shared by its threads.
 pub(crate) struct Shared<'q> {
@@ -30,6 +24,10 @@ pub(crate) struct Shared<'q> {
     pub(crate) type_labels: bool,
     /// Whether start timestamps count.
     pub(crate) start_timestamps: bool,
+    /// Where time comes from.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What operators do, when that is measured.
+    pub(crate) tracker: Option<Tracker>,
     max_series: usize,
     max_samples: u64,
     held: AtomicU64,
@@ -40,7 +38,13 @@ pub(crate) struct Shared<'q> {
 
 impl<'q> Shared<'q> {
     /// The shared part of a query.
-    pub(crate) fn new(querier: &'q dyn Querier, budget: Arc<Budget>, options: &EngineOptions, lookback: i64) -> Self {
+    pub(crate) fn new(
+        querier: &'q dyn Querier,
+        budget: Arc<Budget>,
+        options: &EngineOptions,
+        lookback: i64,
+        tracker: Option<Tracker>,
+    ) -> Self {
         Shared {
             querier,
             budget,
@@ -49,6 +53,8 @@ impl<'q> Shared<'q> {
             threads: options.threads.max(1),
             type_labels: options.type_and_unit_labels,
             start_timestamps: options.use_start_timestamps,
+            clock: options.clock.clone(),
+            tracker,
             max_series: options.max_series,
             max_samples: options.max_samples as u64,
             held: AtomicU64::new(0),
@@ -64,10 +70,14 @@ impl<'q> Shared<'q> {
     }
 
     /// The series of a selector, with the time that will be read of them.
-    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn SeriesSet>, QueryError> {
+    pub(crate) fn select(&self, selector: &Selector, range: TimeRange) -> Result<Arc<dyn SeriesSet>, QueryError> {
         self.check()?;
-        let request = SelectRequest { matchers: matchers.to_vec(), range, max_series: self.max_series };
-        let set = self.querier.select(&request, &self.budget)?;
+        let request = SelectRequest { matchers: selector.matchers.clone(), range, max_series: self.max_series };
+        let slot = self.tracker.as_ref().and_then(|tracker| tracker.slot_of_selector(selector));
+        let set = match slot {
+            Some(slot) => self.querier.select(&request, &slot.account(&self.budget))?,
+            None => self.querier.select(&request, &self.budget)?,
+        };
         self.series.fetch_add(set.labels().len() as u64, Ordering::Relaxed);
         Ok(set)
     }
@@ -77,9 +87,14 @@ impl<'q> Shared<'q> {
         self.max_samples as usize
     }
 
-    /// An empty reservation of memory.
-    pub(crate) fn reserve(&self) -> Reservation<'_, 'q> {
-        Reservation { shared: self, bytes: 0, samples: 0 }
+    /// An empty reservation of memory, for an operator when operators are measured.
+    pub(crate) fn reserve_for<'s>(&'s self, operator: Option<&'s Slot>) -> Reservation<'s, 'q> {
+        Reservation { shared: self, operator, bytes: 0, samples: 0 }
+    }
+
+    /// Counts samples that were read.
+    pub(crate) fn count_read(&self, samples: usize) {
+        self.read.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
     /// What the query did so far.
@@ -89,41 +104,17 @@ impl<'q> Shared<'q> {
             peak_samples: self.peak.load(Ordering::Relaxed),
             series: self.series.load(Ordering::Relaxed),
             peak_bytes: self.budget.peak_bytes(),
+            bytes_read: self.budget.reads().0,
+            requests: self.budget.reads().1,
+            ..QueryStats::default()
         }
-    }
-
-    /// Walks over some series of a set in batches and hands each with its samples to `each`.
-    pub(crate) fn walk(
-        &self,
-        set: &dyn SeriesSet,
-        series: Range<usize>,
-        range: TimeRange,
-        mut each: impl FnMut(&Labels, SeriesView<'_>) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        let mut batch = SeriesBatch::default();
-        let mut reservation = self.reserve();
-        let (mut at, mut width) = (series.start, FIRST_BATCH_SERIES);
-        while at < series.end {
-            self.check()?;
-            let end = series.end.min(at + width);
-            batch.clear();
-            set.fetch(at..end, range, &mut batch)?;
-            let samples = batch.samples();
-            self.read.fetch_add(samples as u64, Ordering::Relaxed);
-            reservation.set(batch.bytes(), samples)?;
-            for (index, labels) in set.labels()[at..end].iter().enumerate() {
-                each(labels, batch.view(index))?;
-            }
-            at = end;
-            width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);
-        }
-        Ok(())
     }
 }
 
 /// Memory and samples taken from a query's limits; given back on drop.
 pub(crate) struct Reservation<'s, 'q> {
     shared: &'s Shared<'q>,
+    operator: Option<&'s Slot>,
     bytes: u64,
     samples: u64,
 }
@@ -133,6 +124,9 @@ impl Reservation<'_, '_> {
     pub(crate) fn grow(&mut self, bytes: usize, samples: usize) -> Result<(), QueryError> {
         self.shared.budget.take(bytes as u64)?;
         self.bytes += bytes as u64;
+        if let Some(operator) = self.operator {
+            operator.take(bytes as u64);
+        }
         let held = self.shared.held.fetch_add(samples as u64, Ordering::Relaxed) + samples as u64;
         self.samples += samples as u64;
         self.shared.peak.fetch_max(held, Ordering::Relaxed);
@@ -153,6 +147,9 @@ impl Reservation<'_, '_> {
 
     fn release(&mut self) {
         self.shared.budget.give_back(self.bytes);
+        if let Some(operator) = self.operator {
+            operator.give_back(self.bytes);
+        }
         self.shared.held.fetch_sub(self.samples, Ordering::Relaxed);
         (self.bytes, self.samples) = (0, 0);
     }

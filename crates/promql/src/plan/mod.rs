@@ -29,10 +29,19 @@ pub struct PlanContext {
     pub step: i64,
 }
 
-/// Plans an expression: resolves, folds, marks.
+/// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
+pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(fold::fold(build::resolve(expr, times)?))
+}
+
+/// Plans an expression: resolves it and applies all rewrites.
 pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    let node = build::resolve(expr, times)?;
-    Ok(invariant::mark(stats::mark(fold::fold(node))))
+    Ok(rewrite(resolve(expr, times)?))
+}
+
+/// All rewrites, in their order.
+fn rewrite(node: Node) -> Node {
+    invariant::mark(stats::mark(node))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::grouping::Groups;
 use super::histograms::HistCells;
 use super::{note_ignored, result_row};
 use crate::eval::row::{Grid, Row};
-use crate::eval::shared::{Reservation, Shared};
+use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::parser::ast::AggregateOp;
 use crate::plan::Aggregate;
@@ -37,7 +37,7 @@ pub(super) struct Totals {
 }
 
 impl<'s, 'q> Columns<'s, 'q> {
-    pub(super) fn new(shared: &'s Shared<'q>, aggregate: &Aggregate, steps: usize) -> Self {
+    pub(super) fn new(ev: &Eval<'s, 'q>, aggregate: &Aggregate, steps: usize) -> Self {
         let totals = Totals {
             op: aggregate.op,
             steps,
@@ -48,7 +48,7 @@ impl<'s, 'q> Columns<'s, 'q> {
             moving: Default::default(),
             hists: HistCells::new(aggregate.op == AggregateOp::Avg),
         };
-        Columns { totals, expr_pos: aggregate.expr_pos, reservation: shared.reserve() }
+        Columns { totals, expr_pos: aggregate.expr_pos, reservation: ev.reserve() }
     }
 
     /// Takes in a series.
@@ -192,7 +192,7 @@ impl Totals {
 
     /// Hands the groups to `sink`.
     pub(super) fn emit(mut self, ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         reservation.grow(20 * self.count.len(), self.count.len())?;
         for group in 0..self.groups.len() {
             let mut row = result_row(&self.groups.labels[group], self.groups.drop_name[group], grid.len);

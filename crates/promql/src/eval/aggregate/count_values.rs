@@ -21,7 +21,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
     let mut groups = Groups::new(&names, aggregate.without);
     let mut counts: Vec<u32> = Vec::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     let mut value = String::new();
     ev.vector(&aggregate.expr, grid, &mut |row| {
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {

@@ -29,7 +29,7 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
 /// The aggregations that keep a few numbers a group and step.
 fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
     let gather = |ev: &Eval<'_, '_>| {
-        let mut columns = Columns::new(ev.shared, aggregate, grid.len);
+        let mut columns = Columns::new(ev, aggregate, grid.len);
         ev.vector(&aggregate.expr, grid, &mut |row| columns.add(ev, row))?;
         Ok(columns.detach())
     };

@@ -22,7 +22,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut cells: Vec<Vec<f64>> = Vec::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     ev.vector(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {

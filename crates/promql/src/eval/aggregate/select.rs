@@ -52,7 +52,7 @@ fn counts(parameter: &[f64]) -> Outcome<Option<Vec<usize>>> {
 fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut taken: Vec<usize> = Vec::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     ev.vector(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
@@ -117,7 +117,7 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut heaps: Vec<Heap> = Vec::new();
     let mut candidates = Candidates::default();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     ev.vector(&aggregate.expr, grid, &mut |row| {
         if !row.hists.is_empty() {
             note_ignored(ev, if top { "topk" } else { "bottomk" }, aggregate.pos);

@@ -41,7 +41,7 @@ impl Presence {
     /// Adds all series of a node.
     fn of(ev: &Eval<'_, '_>, binary: &Binary, node: &Node, grid: Grid) -> Outcome<Self> {
         let mut presence = Self::new(binary);
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         ev.vector(node, grid, &mut |row| reservation.grow(presence.add(row), 0))?;
         Ok(presence)
     }
@@ -70,7 +70,7 @@ pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
 /// `lhs or rhs`
 pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut left = Presence::new(binary);
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     ev.vector(&binary.lhs, grid, &mut |row| {
         reservation.grow(left.add(row), 0)?;
         sink(row)

@@ -43,7 +43,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     }
     let pos = call.arg_pos[vector];
     let mut found = Found::new();
-    let mut reservation = ev.shared.reserve();
+    let mut reservation = ev.reserve();
     ev.vector(&call.args[vector], grid, &mut |row| {
         reservation.grow(row.bytes(), row.samples())?;
         found.add(ev, std::mem::take(row), pos);

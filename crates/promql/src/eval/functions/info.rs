@@ -99,7 +99,7 @@ impl Wanted {
             });
         }
         let mut rows = Vec::new();
-        let mut reservation = ev.shared.reserve();
+        let mut reservation = ev.reserve();
         for (present, values) in patterns {
             let mut matchers = Vec::new();
             for ((name, present), values) in IDENTIFYING.iter().zip(present).zip(values) {

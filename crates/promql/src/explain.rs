@@ -1,0 +1,205 @@
+//! Plans in a form to be shown: a tree of operators with what is known of each, before or after they ran.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use pharos_model::Matcher;
+use pharos_model::histogram::GoFloat;
+
+use crate::eval::{Tracker, may_divide};
+use crate::parser::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::plan::{Aggregate, Binary, Node, RangeInput, RangeSelector, Reference, Selector, Subquery};
+
+/// An operator of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlanNode {
+    /// What it is: `aggregate`, `range function`, `selector`, `join`…
+    pub operator: &'static str,
+    /// Its particulars, by name: `("by", "job")`.
+    pub details: Vec<(&'static str, String)>,
+    /// What was moved to this operator from elsewhere in the expression, or is asked of the source of samples, by name.
+    pub pushed: Vec<(&'static str, String)>,
+    /// What it did, when the plan was run with [`QueryOptions::analyze`](crate::QueryOptions::analyze).
+    pub actual: Option<OperatorStats>,
+    /// The operators that it takes its input from.
+    pub children: Vec<PlanNode>,
+}
+
+/// What an operator did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatorStats {
+    /// Series that it handed on; where a long range is evaluated in slices, once for each slice.
+    pub series: u64,
+    /// Samples that it handed on.
+    pub samples: u64,
+    /// Samples that it read from its source; zero for all but selectors.
+    pub samples_read: u64,
+    /// Time of itself and of what is below it, over all threads. Evaluations that overlap in time add up.
+    pub wall: Duration,
+    /// Most bytes of the query's budget that it held itself at a time.
+    pub peak_bytes: u64,
+    /// Bytes that sources read for it from files or objects, as far as they say; zero for all but selectors.
+    pub bytes_read: u64,
+    /// Requests in which they read them.
+    pub requests: u64,
+}
+
+/// The plan of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The expression as it was written, with times and durations resolved and constants folded.
+    pub logical: PlanNode,
+    /// What is evaluated: rewritten, with what is pushed where and what is shared.
+    pub physical: PlanNode,
+}
+
+/// Describes a plan; with what its operators did, if they were tracked.
+pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -> PlanNode {
+    Describer { threads, tracker }.node(node)
+}
+
+struct Describer<'t> {
+    threads: usize,
+    tracker: Option<&'t Tracker>,
+}
+
+fn named(operator: &'static str, details: Vec<(&'static str, String)>) -> PlanNode {
+    PlanNode { operator, details, ..PlanNode::default() }
+}
+
+impl Describer<'_> {
+    fn node(&self, node: &Node) -> PlanNode {
+        let mut shown = match node {
+            Node::Number(value) => named("number", vec![("value", GoFloat(*value).to_string())]),
+            Node::Text(text) => named("string", vec![("value", text.clone())]),
+            Node::Selector(selector) => of_selector(selector),
+            Node::Matrix(matrix) => self.matrix(matrix),
+            Node::Subquery(subquery) => self.subquery(subquery),
+            Node::Range(call) => {
+                let mut shown = named("range function", vec![("function", call.func.name.into())]);
+                shown.children.push(match &call.input {
+                    RangeInput::Selector(matrix) => self.matrix(matrix),
+                    RangeInput::Subquery(subquery) => self.subquery(subquery),
+                });
+                shown.children.extend(call.args.iter().map(|arg| self.node(arg)));
+                shown
+            }
+            Node::Call(call) => {
+                let mut shown = named("function", vec![("function", call.func.name.into())]);
+                shown.children.extend(call.args.iter().map(|arg| self.node(arg)));
+                shown
+            }
+            Node::Aggregate(aggregate) => self.aggregate(aggregate),
+            Node::Binary(binary) => self.binary(binary),
+            Node::Negate(inner) => PlanNode { children: vec![self.node(inner)], ..named("negate", Vec::new()) },
+            Node::Invariant(inner) => {
+                let detail = ("evaluated", "at the first step, repeated for the others".into());
+                PlanNode { children: vec![self.node(inner)], ..named("invariant", vec![detail]) }
+            }
+        };
+        shown.actual = self.tracker.and_then(|t| t.of(node));
+        shown
+    }
+
+    fn matrix(&self, matrix: &RangeSelector) -> PlanNode {
+        let mut shown = of_selector(&matrix.selector);
+        shown.details.insert(1, ("range", milliseconds(matrix.range)));
+        shown.actual = self.tracker.and_then(|t| t.of_selector(&matrix.selector));
+        shown
+    }
+
+    fn subquery(&self, subquery: &Subquery) -> PlanNode {
+        let step = if subquery.step > 0 { milliseconds(subquery.step) } else { "default".into() };
+        let mut shown = named("subquery", vec![("range", milliseconds(subquery.range)), ("step", step)]);
+        shown.details.extend(of_time(subquery.time));
+        shown.children.push(self.node(&subquery.expr));
+        shown
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> PlanNode {
+        let mut shown = named("aggregate", vec![("operation", aggregate.op.as_str().into())]);
+        if aggregate.without || !aggregate.grouping.is_empty() {
+            shown.details.push((if aggregate.without { "without" } else { "by" }, aggregate.grouping.join(", ")));
+        }
+        if self.threads > 1 && may_divide(&aggregate.expr) {
+            shown.details.push(("threads", format!("up to {}", self.threads)));
+        }
+        shown.children.push(self.node(&aggregate.expr));
+        shown.children.extend(aggregate.param.as_ref().map(|param| self.node(param)));
+        shown
+    }
+
+    fn binary(&self, binary: &Binary) -> PlanNode {
+        let vectors = !binary.lhs.is_scalar() && !binary.rhs.is_scalar();
+        let operator = match binary.op {
+            _ if !vectors => "arithmetic",
+            BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => "set operation",
+            _ => "join",
+        };
+        let bool_modifier = if binary.return_bool { " bool" } else { "" };
+        let mut shown = named(operator, vec![("operation", format!("{}{bool_modifier}", binary.op.as_str()))]);
+        if vectors {
+            shown.details.push(("matching", of_matching(&binary.matching)));
+        }
+        shown.children = vec![self.node(&binary.lhs), self.node(&binary.rhs)];
+        shown
+    }
+}
+
+fn milliseconds(ms: i64) -> String {
+    pharos_model::duration::format_duration(ms)
+}
+
+fn of_time(time: Reference) -> Vec<(&'static str, String)> {
+    let at = time.at.map(|at| ("at", GoFloat(at as f64 / 1000.0).to_string()));
+    let offset = (time.offset != 0).then(|| ("offset", milliseconds(time.offset)));
+    at.into_iter().chain(offset).collect()
+}
+
+fn of_matchers(matchers: &[Matcher]) -> String {
+    let mut text = String::from("{");
+    for (index, matcher) in matchers.iter().enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        // Strings take everything.
+        let _ = write!(text, "{comma}{matcher}");
+    }
+    text.push('}');
+    text
+}
+
+fn of_selector(selector: &Selector) -> PlanNode {
+    let mut shown = named("selector", vec![("series", of_matchers(&selector.matchers))]);
+    shown.details.extend(of_time(selector.time));
+    let modifiers = [(selector.anchored, "anchored"), (selector.smoothed, "smoothed")];
+    shown.details.extend(modifiers.into_iter().filter(|(on, _)| *on).map(|(_, name)| ("modifier", name.to_string())));
+    if selector.stats {
+        shown.pushed.push(("histograms", "count and sum only".into()));
+    }
+    shown
+}
+
+fn of_matching(matching: &VectorMatching) -> String {
+    let mut text = match matching.card {
+        Cardinality::OneToOne => String::from("one-to-one"),
+        Cardinality::ManyToOne => String::from("many-to-one"),
+        Cardinality::OneToMany => String::from("one-to-many"),
+        Cardinality::ManyToMany => String::from("many-to-many"),
+    };
+    if matching.on || !matching.labels.is_empty() {
+        let word = if matching.on { "on" } else { "ignoring" };
+        text.push_str(&format!(" {word} ({})", matching.labels.join(", ")));
+    }
+    if !matching.include.is_empty() {
+        text.push_str(&format!(", with ({}) of the one side", matching.include.join(", ")));
+    }
+    for (side, value) in [("left", matching.fill_left), ("right", matching.fill_right)] {
+        if let Some(value) = value {
+            text.push_str(&format!(", {side} filled with {}", GoFloat(value)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;
