@@ -6,7 +6,7 @@ use pharos_model::labels::{LabelsIter, check_canonical};
 use pharos_model::write::{BatchSeries, HistogramSample};
 use pharos_model::{RejectReason, Sample, WriteBatch, WriteOutcome};
 
-use crate::config::{HeadConfig, TenantLimits};
+use crate::config::{HeadConfig, TenantLimits, TenantSettings};
 use crate::exemplars::Taken;
 use crate::series::{AnySample, Insert, Series, SeriesData, WindowCtx};
 use crate::tenant::{AppendState, Tenant};
@@ -44,10 +44,10 @@ struct OpenWindow {
 
 /// Timestamps before are too old: the out-of-order window behind the newest sample. While that sample itself is older
 /// than the window, as seen from the clock, history is being loaded; it may come in any order.
-fn oldest_taken(config: &HeadConfig, newest: Option<i64>, now_ms: i64) -> i64 {
+fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
     match newest {
-        Some(newest) if newest >= now_ms.saturating_sub(config.out_of_order_window_ms) => {
-            newest.saturating_sub(config.out_of_order_window_ms)
+        Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
+            newest.saturating_sub(settings.out_of_order_window_ms)
         }
         _ => i64::MIN,
     }
@@ -64,7 +64,7 @@ impl<'a> Appender<'a> {
         segment: u32,
         now_ms: i64,
     ) -> Self {
-        let oldest = oldest_taken(config, state.newest, now_ms);
+        let oldest = oldest_taken(&state.settings, state.newest, now_ms);
         let latest = if config.max_future_ms > 0 { now_ms.saturating_add(config.max_future_ms) } else { i64::MAX };
         let newest = state.newest.unwrap_or(i64::MIN);
         let window = OpenWindow { ctx: WindowCtx { start: i64::MAX, epoch: 0 }, last: i64::MIN, samples: 0, bytes: 0 };
@@ -190,8 +190,8 @@ impl<'a> Appender<'a> {
 
     fn out_of_bounds(&self, t: i64) -> Option<Refusal> {
         if t < self.oldest {
-            let window = pharos_model::duration::format_duration(self.config.out_of_order_window_ms);
-            let newest = self.oldest.saturating_add(self.config.out_of_order_window_ms);
+            let window = pharos_model::duration::format_duration(self.state.settings.out_of_order_window_ms);
+            let newest = self.oldest.saturating_add(self.state.settings.out_of_order_window_ms);
             let message = format!(
                 "too old sample: timestamp {t} is more than the out-of-order window of {window} behind the newest sample at {newest}"
             );
@@ -233,8 +233,8 @@ impl<'a> Appender<'a> {
     }
 
     fn create(&mut self, canonical: &[u8], hash: u64) -> Result<Arc<Series>, Refusal> {
-        check_labels(canonical, &self.config.limits)?;
-        let max_series = self.config.limits.max_series;
+        check_labels(canonical, &self.state.settings.limits)?;
+        let max_series = self.state.settings.limits.max_series;
         if max_series > 0 && self.state.table.len() >= max_series {
             let message = format!("tenant {} has {max_series} series, its limit max_series", self.tenant.id);
             return Err((RejectReason::MaxSeries, message));
