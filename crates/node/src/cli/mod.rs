@@ -18,7 +18,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
-pub use server_args::{LogFormat, LogLevel, ServerArgs, WebArgs};
+pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, WebArgs};
 pub use tool::{CheckCommand, TestCommand, ToolCommand, WalCommand};
 pub use values::ListenAddress;
 

@@ -65,9 +65,9 @@ impl<'a> Run<'a> {
             0 => context.eval_interval_ms,
             ms => ms,
         };
-        for input in &test.input_series {
+        for (index, input) in test.input_series.iter().enumerate() {
             let line = format!("{} {}", input.series, input.values);
-            let (labels, values) = parse_series(&line).map_err(|error| vec![error.reason])?;
+            let (labels, values) = parse_series(&line).map_err(|error| vec![bad_series(&line, index, error.reason)])?;
             store.input(labels, &values, test.start_timestamp, step_ms);
         }
         let groups = load_groups(test, context, step_ms)?;
@@ -151,6 +151,16 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         Err(format!("{about},\n        exp: {}\n        got: {}", show::samples(&expected), show::samples(&found)))
+    }
+}
+
+/// What is wrong with an input series. Where its selector is, the place is that in the `load` command which promtool makes of
+/// all of them.
+fn bad_series(line: &str, index: usize, reason: String) -> String {
+    let error = parser::parse_metric_selector(line).err().map(|error| error.to_string());
+    match error.as_deref().and_then(|error| error.strip_prefix("1:")).filter(|_| reason.starts_with("invalid series")) {
+        Some(error) => format!("{}:{error}", index + 2),
+        None => reason,
     }
 }
 
