@@ -27,6 +27,7 @@ check "bad input" 180 bad_input.py
 check "full disk" 120 full_disk.py
 check "object store away and back" 180 object_store.py --only local --hosts 5
 check "lifecycle" 120 lifecycle.py
+check "queries under way" 120 queries.py
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'FAILED: %s\n' "${failed[@]}"

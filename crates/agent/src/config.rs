@@ -20,7 +20,7 @@ pub use protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use resolved::ResolvedScrapeConfig;
 pub use scrape::ScrapeConfig;
-pub use units::{ByteSize, PromDuration, Secret};
+pub use units::{ByteSize, PromDuration, Secret, without_password};
 
 pub(crate) use relabel::{DEFAULT_REGEX, DEFAULT_REPLACEMENT};
 

@@ -20,6 +20,8 @@ use tokio::sync::watch;
 pub struct CompactorConfig {
     /// How long samples are kept, `--storage.tsdb.retention.time`; none keeps them for ever.
     pub retention: Option<Duration>,
+    /// The most bytes of blocks, `--storage.tsdb.retention.size`: the oldest go first. None is no limit.
+    pub max_bytes: Option<u64>,
     /// Time between two rounds. Default: 10 minutes.
     pub interval: Duration,
     /// How old a block must be before its objects count as garbage when the catalogue does not list it. Default: a day.
@@ -30,6 +32,7 @@ impl Default for CompactorConfig {
     fn default() -> Self {
         CompactorConfig {
             retention: None,
+            max_bytes: None,
             interval: Duration::from_secs(600),
             garbage_age: Duration::from_secs(86_400),
         }
@@ -57,7 +60,7 @@ impl Compactor {
     ) -> Result<Self, prometheus::Error> {
         let removed = IntCounter::new(
             "pharos_compactor_blocks_removed_total",
-            "Blocks removed because their retention has passed.",
+            "Blocks removed because their retention has passed or all blocks were too large.",
         )?;
         let collected = IntCounter::new(
             "pharos_compactor_garbage_objects_total",
@@ -86,6 +89,14 @@ impl Compactor {
             match retention::expire(&self.meta, horizon).await {
                 Ok(count) => self.removed.inc_by(count),
                 Err(error) => tracing::warn!(%error, "removing old blocks failed, it is tried again later"),
+            }
+        }
+        if let Some(max_bytes) = self.config.max_bytes {
+            match retention::shrink(&self.meta, max_bytes) {
+                Ok(count) => self.removed.inc_by(count),
+                Err(error) => {
+                    tracing::warn!(%error, "removing blocks over the size limit failed, it is tried again later")
+                }
             }
         }
         let born_before = self.clock.now_ms().saturating_sub(self.config.garbage_age.as_millis() as i64);

@@ -1,4 +1,7 @@
-//! Takes blocks out of the catalogue when all of their samples are older than the retention.
+//! Takes blocks out of the catalogue when all of their samples are older than the retention, or when all blocks together are
+//! larger than they may be.
+
+use std::collections::BTreeMap;
 
 use pharos_meta::{CatalogueCommand, Meta, MetaError};
 
@@ -15,4 +18,76 @@ pub async fn expire(meta: &Meta, horizon: i64) -> Result<u64, MetaError> {
         }
     }
     Ok(removed)
+}
+
+/// Removes the oldest blocks until those that are left take at most `max_bytes`; returns how many there were. Blocks are as
+/// old as their last sample, whoever's they are. The newest block stays.
+pub fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
+    let catalogue = meta.view().catalogue;
+    let of_tenant = catalogue.tenants.iter().flat_map(|(tenant, t)| t.blocks.iter().map(move |block| (tenant, block)));
+    let mut blocks: Vec<_> = of_tenant.collect();
+    blocks.sort_by(|(_, a), (_, b)| (a.max_t, &a.id).cmp(&(b.max_t, &b.id)));
+    let mut bytes: u64 = blocks.iter().map(|(_, block)| block.bytes).sum();
+    let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let but_the_newest = blocks.len().saturating_sub(1);
+    for (tenant, block) in &blocks[..but_the_newest] {
+        if bytes <= max_bytes {
+            break;
+        }
+        bytes -= block.bytes;
+        gone.entry(tenant.as_str()).or_default().push(block.id.clone());
+    }
+    let mut removed = 0;
+    for (tenant, ids) in gone {
+        removed += ids.len() as u64;
+        tracing::info!(tenant, blocks = ids.len(), max_bytes, "removing the oldest blocks: all together are too large");
+        meta.propose(Command::RemoveBlocks { tenant: tenant.into(), ids })?;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use pharos_meta::BlockEntry;
+
+    use super::*;
+
+    fn block(id: &str, max_t: i64, bytes: u64) -> BlockEntry {
+        BlockEntry {
+            id: id.into(),
+            window_start: 0,
+            window_end: 1000,
+            min_t: 0,
+            max_t,
+            shards: vec![],
+            delta: true,
+            sequence: 0,
+            bytes,
+            series: 1,
+            samples: 1,
+            resolution_ms: 0,
+            cut: None,
+            meta: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_blocks_of_all_tenants_go_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = Meta::open(folder.path()).unwrap();
+        let commit = |tenant: &str, blocks| {
+            meta.propose(Command::CommitBlocks { tenant: tenant.into(), blocks, boundary: None }).unwrap();
+        };
+        commit("a", vec![block("a1", 100, 10), block("a2", 300, 10)]);
+        commit("b", vec![block("b1", 200, 10), block("b2", 400, 10)]);
+        let left = || -> Vec<String> {
+            let catalogue = meta.view().catalogue;
+            catalogue.tenants.values().flat_map(|t| t.blocks.iter().map(|block| block.id.clone())).collect()
+        };
+        assert_eq!(shrink(&meta, 40).unwrap(), 0);
+        assert_eq!(shrink(&meta, 25).unwrap(), 2);
+        assert_eq!(left(), ["a2", "b2"]);
+        assert_eq!(shrink(&meta, 1).unwrap(), 1);
+        assert_eq!(left(), ["b2"], "the newest stays");
+    }
 }

@@ -1,16 +1,24 @@
 //! Settings of the frontend.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::limits::LimitsByTenant;
+use crate::queries::log::QueryLog;
 
 /// Settings of the frontend; the flags of the same names set them.
 #[derive(Clone, Debug)]
 pub struct FrontendConfig {
-    /// Longest time of a query, `--query.timeout`. Default: 2 minutes.
-    pub timeout: Duration,
-    /// Most memory of a query, bytes. Default: 2 GiB.
-    pub max_memory_bytes: u64,
+    /// What the queries of each tenant may cost. Whoever reloads the configuration replaces it.
+    pub limits: Arc<ArcSwap<LimitsByTenant>>,
+    /// Where all queries are logged, `global.query_log_file`. A reload sets its file.
+    pub query_log: Arc<QueryLog>,
     /// Queries that run at a time, `--query.max-concurrency`. Default: 20.
     pub max_concurrency: usize,
+    /// Queries that take longer are logged, `--query.slow-log-threshold`; none logs none. Default: 10 s.
+    pub slow_log_threshold: Option<Duration>,
     /// How far back an instant selector looks, milliseconds, `--query.lookback-delta`. Default: 5 minutes.
     pub lookback_delta_ms: i64,
     /// Whether `/-/reload` and `/-/quit` answer, `--web.enable-lifecycle`. Default: no.
@@ -21,19 +29,26 @@ pub struct FrontendConfig {
     pub external_labels: Vec<(String, String)>,
     /// Most samples that remote read answers with, 0 for no limit. Default: 50 million.
     pub remote_read_sample_limit: usize,
+    /// Remote reads at a time, 0 for no limit. Default: 10.
+    pub remote_read_concurrency: usize,
+    /// Where a frame of a streamed remote read ends, bytes. Default: 1 MiB.
+    pub remote_read_frame_bytes: usize,
 }
 
 impl Default for FrontendConfig {
     fn default() -> Self {
         FrontendConfig {
-            timeout: Duration::from_secs(120),
-            max_memory_bytes: 2 << 30,
+            limits: Arc::default(),
+            query_log: Arc::default(),
             max_concurrency: 20,
+            slow_log_threshold: Some(Duration::from_secs(10)),
             lookback_delta_ms: 300_000,
             enable_lifecycle: false,
             enable_admin_api: false,
             external_labels: Vec::new(),
             remote_read_sample_limit: 50_000_000,
+            remote_read_concurrency: 10,
+            remote_read_frame_bytes: 1 << 20,
         }
     }
 }

@@ -13,12 +13,14 @@ pub enum ErrorKind {
     BadData,
     /// The query can't be evaluated or is over a limit.
     Execution,
-    /// The query was cancelled.
+    /// The query was cancelled: by a client that hung up, which reads nothing, or through the API.
     Canceled,
     /// The query took too long.
     Timeout,
     /// Something failed here.
     Internal,
+    /// The tenant has too much under way.
+    TooManyRequests,
     /// Not at the moment.
     Unavailable,
     /// There is no such thing.
@@ -33,6 +35,7 @@ impl ErrorKind {
             ErrorKind::Canceled => "canceled",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Internal => "internal",
+            ErrorKind::TooManyRequests => "too_many_requests",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::NotFound => "not_found",
         }
@@ -43,9 +46,8 @@ impl ErrorKind {
         match self {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
             ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            // nginx's "client closed request", which Prometheus uses as well.
-            ErrorKind::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-            ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Canceled | ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
         }

@@ -8,9 +8,12 @@ pub mod api;
 pub mod config;
 pub mod error;
 pub mod fanout;
+pub mod features;
 pub mod json;
+pub mod limits;
 pub mod metrics;
 pub mod params;
+pub mod queries;
 pub mod remote_read;
 pub mod services;
 
@@ -18,12 +21,16 @@ pub use api::router;
 pub use config::FrontendConfig;
 pub use error::ApiError;
 pub use fanout::Fanout;
+pub use features::QueryFeatures;
+pub use limits::{LimitsByTenant, QueryLimits};
 pub use services::Services;
 
 use std::sync::Arc;
 
-use pharos_model::{Clock, TenantId};
+use pharos_model::{Budget, Clock, TenantId};
 use pharos_promql::engine::Engine;
+use queries::queue::FairQueue;
+use queries::registry::ActiveQueries;
 use tokio::sync::Semaphore;
 
 /// What the handlers share.
@@ -40,8 +47,12 @@ pub struct Frontend {
     pub clock: Arc<dyn Clock>,
     /// Metrics of this role.
     pub metrics: metrics::QueryMetrics,
-    /// Queries that may run at a time.
-    pub gate: Arc<Semaphore>,
+    /// Queries that wait for their turn.
+    pub queue: Arc<FairQueue>,
+    /// Queries under way.
+    pub active: Arc<ActiveQueries>,
+    /// Remote reads that may run at a time.
+    pub reads: Arc<Semaphore>,
 }
 
 impl Frontend {
@@ -54,9 +65,31 @@ impl Frontend {
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
     ) -> Result<Arc<Frontend>, prometheus::Error> {
-        let gate = Arc::new(Semaphore::new(config.max_concurrency.max(1)));
         let metrics = metrics::QueryMetrics::register(registry)?;
-        Ok(Arc::new(Frontend { config, engine, sources, services, clock, metrics, gate }))
+        let reads = match config.remote_read_concurrency {
+            0 => Semaphore::MAX_PERMITS,
+            n => n.min(Semaphore::MAX_PERMITS),
+        };
+        Ok(Arc::new(Frontend {
+            queue: FairQueue::new(config.max_concurrency),
+            active: ActiveQueries::new(metrics.active.clone()),
+            reads: Arc::new(Semaphore::new(reads)),
+            config,
+            engine,
+            sources,
+            services,
+            clock,
+            metrics,
+        }))
+    }
+}
+
+impl Frontend {
+    /// A budget with a tenant's limits, from now on.
+    pub fn budget(&self, tenant: &TenantId) -> Arc<Budget> {
+        let limits = self.config.limits.load();
+        let limits = limits.of(tenant);
+        Arc::new(Budget::new(self.clock.clone(), limits.timeout, limits.max_memory_bytes))
     }
 }
 

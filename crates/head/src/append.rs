@@ -7,7 +7,7 @@ use pharos_model::time::window_start;
 use pharos_model::write::{BatchSeries, HistogramSample};
 use pharos_model::{RejectReason, Sample, WriteBatch, WriteOutcome};
 
-use crate::config::{HeadConfig, TenantLimits};
+use crate::config::{HeadConfig, TenantLimits, TenantSettings};
 use crate::exemplars::Taken;
 use crate::series::{AnySample, Insert, Series, SeriesData, WindowCtx};
 use crate::tenant::{AppendState, Tenant};
@@ -58,10 +58,10 @@ struct OpenWindow {
 
 /// Timestamps before are too old: the out-of-order window behind the newest sample. While that sample itself is older
 /// than the window, as seen from the clock, history is being loaded; it may come in any order.
-fn oldest_taken(config: &HeadConfig, newest: Option<i64>, now_ms: i64) -> i64 {
+fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
     match newest {
-        Some(newest) if newest >= now_ms.saturating_sub(config.out_of_order_window_ms) => {
-            newest.saturating_sub(config.out_of_order_window_ms)
+        Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
+            newest.saturating_sub(settings.out_of_order_window_ms)
         }
         _ => i64::MIN,
     }
@@ -81,10 +81,10 @@ impl<'a> Appender<'a> {
     ) -> Self {
         let (oldest, latest) = match origin {
             Origin::Head => (i64::MIN, i64::MAX),
-            Origin::Sender if config.max_future_ms == 0 => (oldest_taken(config, state.newest, now_ms), i64::MAX),
-            Origin::Sender => (oldest_taken(config, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms)),
+            Origin::Sender if config.max_future_ms == 0 => (oldest_taken(&state.settings, state.newest, now_ms), i64::MAX),
+            Origin::Sender => (oldest_taken(&state.settings, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms)),
         };
-        let limits = if origin == Origin::Head { TenantLimits::default() } else { config.limits };
+        let limits = if origin == Origin::Head { TenantLimits::default() } else { state.settings.limits };
         let newest = state.newest.unwrap_or(i64::MIN);
         let window = OpenWindow { ctx: WindowCtx { start: i64::MAX, epoch: 0 }, last: i64::MIN, samples: 0, bytes: 0 };
         let outcome = WriteOutcome::default();
@@ -224,8 +224,8 @@ impl<'a> Appender<'a> {
 
     fn out_of_bounds(&self, t: i64) -> Option<Refusal> {
         if t < self.oldest {
-            let window = pharos_model::duration::format_duration(self.config.out_of_order_window_ms);
-            let newest = self.oldest.saturating_add(self.config.out_of_order_window_ms);
+            let window = pharos_model::duration::format_duration(self.state.settings.out_of_order_window_ms);
+            let newest = self.oldest.saturating_add(self.state.settings.out_of_order_window_ms);
             let message = format!(
                 "too old sample: timestamp {t} is more than the out-of-order window of {window} behind the newest sample at {newest}"
             );

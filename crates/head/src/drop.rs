@@ -235,7 +235,7 @@ impl Head {
         let mut state = tenant.append.lock();
         let state = &mut *state;
         state.segment_windows.retain(|segment, _| *segment >= first_segment);
-        let bound = state.newest.map_or(i64::MIN, |t| t.saturating_sub(self.config.out_of_order_window_ms));
+        let bound = state.newest.map_or(i64::MIN, |t| t.saturating_sub(state.settings.out_of_order_window_ms));
         let width = self.config.window_ms;
         let mentioned = &state.segment_windows;
         state.windows.retain(|start, w| {

@@ -49,6 +49,14 @@ impl ExemplarRing {
         ExemplarRing { entries: VecDeque::new(), newest: HashMap::new(), capacity }
     }
 
+    /// Changes how many are kept; the oldest go when there are more.
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        while self.entries.len() > capacity {
+            self.forget_oldest();
+        }
+    }
+
     pub(crate) fn add(&mut self, series: &Arc<Series>, exemplar: &Exemplar, epoch: u32) -> Taken {
         let chars: usize = exemplar.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
         if chars > MAX_LABEL_CHARS {

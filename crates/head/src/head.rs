@@ -11,7 +11,7 @@ use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
 use crate::append::{Appender, Origin};
-use crate::config::HeadConfig;
+use crate::config::{HeadConfig, SettingsByTenant};
 use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
 use crate::metrics::HeadMetrics;
@@ -44,7 +44,7 @@ pub(crate) struct Tenants {
     next_number: AtomicU32,
     shards: u32,
     window_ms: i64,
-    max_exemplars: usize,
+    settings: RwLock<SettingsByTenant>,
 }
 
 impl Tenants {
@@ -59,7 +59,8 @@ impl Tenants {
         let mut by_id = self.by_id.write();
         let create = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, self.max_exemplars))
+            let settings = self.settings.read().of(id);
+            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, settings))
         };
         by_id.entry(id.clone()).or_insert_with(create).clone()
     }
@@ -119,7 +120,7 @@ impl Head {
             next_number: AtomicU32::new(0),
             shards: config.shards,
             window_ms: config.window_ms,
-            max_exemplars: config.max_exemplars,
+            settings: RwLock::new(config.by_tenant()),
         };
         let log = Log::open(log_config, fs.clone(), metrics.clone()).map_err(|e| io("start the writer of", e))?;
         let head = Head {
@@ -200,6 +201,21 @@ impl Head {
         self.metrics.count(&outcome);
         self.metrics.series.add(outcome.new_series as i64);
         Ok((outcome, commit))
+    }
+
+    /// Replaces what tenants may hold, for those that exist and those that come.
+    pub fn set_settings(&self, settings: SettingsByTenant) {
+        let tenants: Vec<_> = {
+            // Under the lock with which tenants are made, so that none is made with the old ones after this.
+            let by_id = self.tenants.by_id.write();
+            *self.tenants.settings.write() = settings.clone();
+            by_id.values().cloned().collect()
+        };
+        for tenant in tenants {
+            let own = settings.of(&tenant.id);
+            tenant.append.lock().settings = own;
+            tenant.exemplars.lock().set_capacity(own.max_exemplars);
+        }
     }
 
     fn check_memory(&self) -> Result<(), WriteError> {

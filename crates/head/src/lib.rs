@@ -26,7 +26,7 @@ mod tenant;
 pub mod wal;
 mod window;
 
-pub use config::{HeadConfig, TenantLimits};
+pub use config::{HeadConfig, SettingsByTenant, TenantLimits, TenantSettings};
 pub use cut::{CutSeries, WindowCut};
 pub use digest::{HeldDigest, WindowDigest};
 pub use error::HeadError;

@@ -13,6 +13,7 @@ use pharos_model::time::window_start;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{Labels, Metadata, ShardSet, TenantId};
 
+use crate::config::TenantSettings;
 use crate::exemplars::ExemplarRing;
 use crate::index::Index;
 use crate::series::{Series, SeriesData};
@@ -34,6 +35,8 @@ pub(crate) struct Tenant {
 
 /// What writers of a tenant need, one at a time.
 pub(crate) struct AppendState {
+    /// What the tenant may do; a reload replaces it.
+    pub(crate) settings: TenantSettings,
     pub(crate) table: HashTable<Arc<Series>>,
     /// The newest timestamp of the tenant.
     pub(crate) newest: Option<i64>,
@@ -59,12 +62,19 @@ pub(crate) struct TenantLog {
 }
 
 impl Tenant {
-    pub(crate) fn new(id: TenantId, number: u32, shards: u32, window_ms: i64, max_exemplars: usize) -> Self {
+    pub(crate) fn new(
+        id: TenantId,
+        number: u32,
+        shards: u32,
+        window_ms: i64,
+        settings: TenantSettings,
+    ) -> Self {
         Tenant {
             id,
             number,
             shards,
             append: Mutex::new(AppendState {
+                settings,
                 table: HashTable::new(),
                 newest: None,
                 windows: BTreeMap::new(),
@@ -75,7 +85,7 @@ impl Tenant {
             }),
             index: RwLock::default(),
             flush: RwLock::new(FlushMap::new(window_ms)),
-            exemplars: Mutex::new(ExemplarRing::new(max_exemplars)),
+            exemplars: Mutex::new(ExemplarRing::new(settings.max_exemplars)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pharos_node::cli::{CheckCommand, Cli, Command, ToolCommand, WalCommand};
+use pharos_node::cli::{CheckCommand, Cli, Command, TestCommand, ToolCommand, WalCommand};
 use pharos_node::tool;
 
 /// Returns memory faster and fragments less than the system's under many threads.
@@ -21,12 +21,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Server(args) => pharos_node::server::run(*args).map(|()| true),
-        Command::Tool(ToolCommand::Check(CheckCommand::Config { files })) => {
-            tool::check_config(&files, &mut std::io::stdout().lock()).map_err(|error| error.to_string())
-        }
-        Command::Tool(ToolCommand::Wal(WalCommand::Repair { dir })) => {
-            tool::repair_wal(&dir, &mut std::io::stdout().lock()).map(|()| true)
-        }
+        Command::Tool(command) => run_tool(command),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -35,5 +30,23 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "pharos: {reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs a tool; `Ok(false)` when it found something wrong.
+fn run_tool(command: ToolCommand) -> Result<bool, String> {
+    let (out, errors) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    let text = |error: std::io::Error| error.to_string();
+    match command {
+        ToolCommand::Check(CheckCommand::Config { files }) => tool::check_config(&files, out).map_err(text),
+        ToolCommand::Promqltest { files } => tool::promqltest(&files, out, errors).map_err(text),
+        ToolCommand::Test(TestCommand::Rules { files, run, ignore_unknown_fields, .. }) => {
+            let pattern = (!run.is_empty()).then(|| run.join("|"));
+            let run =
+                pattern.map(|pattern| regex::Regex::new(&pattern)).transpose().map_err(|error| error.to_string())?;
+            let options = tool::TestRulesOptions { run, ignore_unknown_fields };
+            tool::test_rules(&files, &options, out, errors).map_err(text)
+        }
+        ToolCommand::Wal(WalCommand::Repair { dir }) => tool::repair_wal(&dir, out).map(|()| true),
     }
 }

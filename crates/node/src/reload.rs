@@ -1,6 +1,7 @@
 //! The configuration that is in force, and its replacement while the server runs. A bad file leaves the old one in force.
 
-use std::path::PathBuf;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use pharos_model::Clock;
 use prometheus::{Gauge, Registry};
 
-use crate::config::{Config, ConfigError, Loaded};
+use crate::config::{Config, ConfigError, Loaded, find_files};
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,23 @@ impl ConfigSource {
             ConfigSource::File(file) => Config::load(file),
             ConfigSource::Builtin { port } => Config::without_file(*port),
         }
+    }
+}
+
+/// Tells changes of files by their fingerprint.
+pub struct FilesWatch {
+    last: u64,
+}
+
+impl FilesWatch {
+    /// The files are now as this says.
+    pub fn new(fingerprint: u64) -> Self {
+        FilesWatch { last: fingerprint }
+    }
+
+    /// Whether they are no longer as they were when this was asked before.
+    pub fn has_changed(&mut self, fingerprint: u64) -> bool {
+        std::mem::replace(&mut self.last, fingerprint) != fingerprint
     }
 }
 
@@ -107,6 +125,24 @@ impl ConfigHandle {
         &self.source
     }
 
+    /// A number that changes when the configuration's file, or a file of `scrape_config_files` or `rule_files`, does. Blocks
+    /// while it reads them.
+    pub fn fingerprint(&self) -> u64 {
+        let ConfigSource::File(file) = &self.source else { return 0 };
+        let mut hasher = std::hash::DefaultHasher::new();
+        let mut files = vec![file.clone()];
+        let loaded = self.current();
+        let folder = file.parent().unwrap_or(Path::new(""));
+        for pattern in loaded.config.scrape_config_files.iter().chain(&loaded.config.rule_files) {
+            files.extend(find_files(folder, pattern).unwrap_or_default());
+        }
+        for file in files {
+            // What cannot be read counts as empty: it is a change, too.
+            (&file, std::fs::read(&file).unwrap_or_default()).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// Whether the last load was applied, and when one was applied last, milliseconds since the epoch.
     pub fn last_reload(&self) -> (bool, i64) {
         (self.successful.load(Ordering::Relaxed), self.applied_ms.load(Ordering::Relaxed))
@@ -159,7 +195,10 @@ mod tests {
         assert_eq!((interval(), handle.last_reload()), (5000, (true, 1000)));
 
         clock.set(2000);
+        let mut watch = FilesWatch::new(handle.fingerprint());
+        assert!(!watch.has_changed(handle.fingerprint()));
         write("global: {scrape_interval: nonsense}\n");
+        assert!(watch.has_changed(handle.fingerprint()) && !watch.has_changed(handle.fingerprint()));
         let error = handle.reload(|_, _| panic!("a bad file is not applied")).unwrap_err();
         assert!(error.to_string().contains("prometheus.yml:1:27: global.scrape_interval: "), "{error}");
         assert_eq!((interval(), handle.last_reload()), (5000, (false, 1000)));

@@ -80,6 +80,7 @@ with_http_client! {
     #[serde(default, deny_unknown_fields)]
     pub struct HttpSdConfig {
         /// Where the target groups are fetched as JSON.
+        #[serde(serialize_with = "crate::config::without_password")]
         pub url: String,
         /// How often. Default 1m.
         pub refresh_interval: PromDuration,

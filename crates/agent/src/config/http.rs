@@ -40,7 +40,10 @@ macro_rules! with_http_client {
             /// Whether HTTP/2 may be negotiated over TLS. Default true.
             pub enable_http2: bool,
             /// A proxy (not supported yet).
-            #[serde(skip_serializing_if = "Option::is_none")]
+            #[serde(
+                skip_serializing_if = "Option::is_none",
+                serialize_with = "crate::config::units::maybe_without_password"
+            )]
             pub proxy_url: Option<String>,
             /// Addresses that need no proxy (not supported yet).
             #[serde(skip_serializing_if = "Option::is_none")]

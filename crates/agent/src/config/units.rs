@@ -213,6 +213,23 @@ impl Serialize for Secret {
     }
 }
 
+/// Prints a URL with `xxxxx` in place of its password.
+pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let Ok(mut parsed) = url::Url::parse(url) else { return serializer.serialize_str(url) };
+    if parsed.password().is_none() || parsed.set_password(Some("xxxxx")).is_err() {
+        return serializer.serialize_str(url);
+    }
+    serializer.collect_str(&parsed)
+}
+
+/// As [`without_password`], where there may be no URL.
+pub(crate) fn maybe_without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(url) => without_password(url, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

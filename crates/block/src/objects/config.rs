@@ -44,10 +44,10 @@ pub struct S3Config {
     #[serde(default = "default_region")]
     pub region: String,
     /// Access key. Default: the environment (`AWS_ACCESS_KEY_ID`) or the machine's role.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "hidden")]
     pub access_key: Option<String>,
     /// Secret key. Default: the environment (`AWS_SECRET_ACCESS_KEY`) or the machine's role.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "hidden")]
     pub secret_key: Option<String>,
     /// Whether the bucket is part of the path rather than of the host's name. Default: true.
     #[serde(default = "yes")]
@@ -64,6 +64,11 @@ pub struct S3Config {
     /// Most seconds that one request may take. Default: 60.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u64,
+}
+
+/// Prints `<secret>` in place of a key.
+fn hidden<S: serde::Serializer>(_: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("<secret>")
 }
 
 fn default_region() -> String {
@@ -181,13 +186,14 @@ mod tests {
     #[test]
     fn settings_are_read_with_defaults_and_mistakes_are_named() {
         let s3: ObjectStoreConfig = serde_json::from_str(
-            r#"{"type":"s3","bucket":"b","endpoint":"http://localhost:9000","secret_key":"hush"}"#,
+            r#"{"type":"s3","bucket":"b","endpoint":"http://localhost:9000","access_key":"me-hush","secret_key":"hush"}"#,
         )
         .unwrap();
         let ObjectStoreConfig::S3(config) = &s3 else { panic!("{s3:?}") };
         assert!(config.path_style && config.region == "us-east-1" && config.max_retries == 8);
         assert!(!format!("{s3:?}").contains("hush"));
-        assert!(!serde_json::to_string(&s3).unwrap().contains("hush"));
+        let printed = serde_json::to_string(&s3).unwrap();
+        assert!(!printed.contains("hush") && printed.matches("<secret>").count() == 2, "{printed}");
         let error = serde_json::from_str::<ObjectStoreConfig>(r#"{"type":"s3","bucket":"b","regio":"x"}"#).unwrap_err();
         assert!(error.to_string().contains("regio"), "{error}");
         assert!(serde_json::from_str::<ObjectStoreConfig>(r#"{"type":"gcs"}"#).is_err());

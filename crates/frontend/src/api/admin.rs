@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pharos_model::Budget;
+use pharos_model::TenantId;
 use serde_json::json;
 
 use super::respond;
@@ -24,9 +24,9 @@ async fn run<T: Send + 'static>(
     frontend: &Arc<Frontend>,
     work: impl FnOnce(&Frontend) -> Result<T, String> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let budget = Arc::new(Budget::new(frontend.clock.clone(), frontend.config.timeout, u64::MAX));
-    let shared = frontend.clone();
-    respond::blocking(frontend, &budget, move || work(&shared).map_err(ApiError::internal)).await
+    let (tenant, shared) = (TenantId::default(), frontend.clone());
+    let budget = frontend.budget(&tenant);
+    respond::blocking(frontend, &tenant, &budget, move || work(&shared).map_err(ApiError::internal)).await
 }
 
 /// `POST|PUT /api/v1/admin/tsdb/delete_series`

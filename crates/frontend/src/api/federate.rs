@@ -28,11 +28,11 @@ pub(super) async fn federate(State(frontend): State<Arc<Frontend>>, headers: Hea
         let tenant = tenant_of(&headers)?;
         let now = frontend.clock.now_ms();
         let config = &frontend.config;
-        let budget = Arc::new(Budget::new(frontend.clock.clone(), config.timeout, config.max_memory_bytes));
-        let (querier, external) = (frontend.sources.of_tenant(tenant), config.external_labels.clone());
+        let budget = frontend.budget(&tenant);
+        let (querier, external) = (frontend.sources.of_tenant(tenant.clone()), config.external_labels.clone());
         let range = TimeRange::new(now - config.lookback_delta_ms + 1, now);
         let spent = budget.clone();
-        respond::blocking(&frontend, &budget, move || {
+        respond::blocking(&frontend, &tenant, &budget, move || {
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
             Ok(render(&newest, &known, &external))

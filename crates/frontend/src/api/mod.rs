@@ -1,8 +1,11 @@
 //! The routes. A handler decodes, calls the domain and encodes; nothing else.
 
+mod active;
 mod admin;
 mod ast_json;
 mod exemplars;
+mod explain;
+mod features;
 mod federate;
 mod lifecycle;
 mod metadata;
@@ -16,7 +19,7 @@ mod targets;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 
 use crate::Frontend;
 
@@ -44,6 +47,9 @@ pub fn router(frontend: Arc<Frontend>) -> Router {
         .route("/status/buildinfo", get(status::build_info))
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::wal_replay))
+        .route("/status/active_queries", get(active::list))
+        .route("/status/active_queries/{id}", delete(active::cancel))
+        .route("/features", get(features::features))
         .route("/read", post(read::read))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))

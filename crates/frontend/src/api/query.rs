@@ -7,35 +7,42 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::{Budget, TenantId};
-use pharos_promql::Value;
-use pharos_promql::engine::{QueryOptions, QueryOutput};
+use pharos_promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_promql::parser::{self, ast::Expr};
+use pharos_promql::{Explanation, Value};
 
-use super::{ast_json, respond};
+use super::{ast_json, explain, respond};
 use crate::error::ApiError;
+use crate::limits::QueryLimits;
 use crate::params::Params;
+use crate::queries::log::{self, Client, Ended};
+use crate::queries::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage};
+use crate::queries::{self, Job, Times};
 use crate::{Frontend, json, tenant_of};
 
-/// Most points of a series that a range query may ask for.
-const MAX_POINTS: i64 = 11_000;
-
-/// Times of a query, milliseconds.
-#[derive(Clone, Copy)]
-enum Times {
-    At(i64),
-    Range { start: i64, end: i64, step: i64 },
-}
+/// Prometheus's limit of points, whose message says so in its own words.
+const USUAL_MAX_POINTS: i64 = 11_000;
 
 /// `GET|POST /api/v1/query`
-pub(super) async fn instant(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn instant(
+    State(frontend): State<Arc<Frontend>>,
+    client: Client,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
     let times = params.time("time").map(|t| Times::At(t.unwrap_or_else(|| frontend.clock.now_ms())));
-    answer(&frontend, "query", &headers, &params, times).await
+    answer(&frontend, "query", client, &headers, &params, times).await
 }
 
 /// `GET|POST /api/v1/query_range`
-pub(super) async fn range(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn range(
+    State(frontend): State<Arc<Frontend>>,
+    client: Client,
+    headers: HeaderMap,
+    params: Params,
+) -> Response {
     let times = range_times(&params);
-    answer(&frontend, "query_range", &headers, &params, times).await
+    answer(&frontend, "query_range", client, &headers, &params, times).await
 }
 
 /// `GET|POST /api/v1/format_query`
@@ -70,57 +77,209 @@ fn range_times(params: &Params) -> Result<Times, ApiError> {
         let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(ApiError::parameter("step", reason));
     }
-    if (end - start) / step > MAX_POINTS {
-        let reason = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
-        return Err(ApiError::bad_data(reason));
-    }
     Ok(Times::Range { start, end, step })
+}
+
+fn check_points(times: Times, limits: &QueryLimits) -> Result<(), ApiError> {
+    let Times::Range { start, end, step } = times else { return Ok(()) };
+    if (end - start) / step <= limits.max_points {
+        return Ok(());
+    }
+    Err(ApiError::bad_data(match limits.max_points {
+        USUAL_MAX_POINTS => "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)".into(),
+        most => format!("exceeded maximum resolution of {most} points per timeseries, the limit max_query_points. Try decreasing the query resolution (?step=XX)"),
+    }))
+}
+
+/// What is asked for besides the value.
+#[derive(Clone, Copy, Default)]
+struct Extras {
+    stats: bool,
+    stats_by_step: bool,
+    explain: bool,
+    analyze: bool,
+}
+
+impl Extras {
+    fn of(params: &Params) -> Result<Self, ApiError> {
+        let switch = |name: &str| match params.get(name) {
+            None | Some("" | "false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ApiError::parameter(name, "must be true or false")),
+        };
+        let stats = params.get("stats").unwrap_or("");
+        let (explain, analyze) = (switch("explain")?, switch("analyze")?);
+        Ok(Extras { stats: !stats.is_empty(), stats_by_step: stats == "all", explain: explain || analyze, analyze })
+    }
+}
+
+/// A query that is read and checked.
+struct Query {
+    tenant: TenantId,
+    limits: QueryLimits,
+    expr: Expr,
+    times: Times,
+    extras: Extras,
+    limit: usize,
+    timeout: Duration,
+    options: QueryOptions,
+}
+
+impl Query {
+    fn new(
+        frontend: &Frontend,
+        headers: &HeaderMap,
+        params: &Params,
+        times: Result<Times, ApiError>,
+    ) -> Result<Self, ApiError> {
+        let (tenant, times) = (tenant_of(headers)?, times?);
+        let limits = frontend.config.limits.load().of(&tenant).clone();
+        check_points(times, &limits)?;
+        let (limit, extras) = (params.limit()?, Extras::of(params)?);
+        let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
+        let timeout = asked.unwrap_or(Duration::MAX).min(limits.timeout);
+        let lookback_delta_ms = params.duration("lookback_delta")?;
+        let text = params.get("query").unwrap_or("").to_string();
+        let expr = parse_expression(params)?;
+        limits.features.check(&expr, &text)?;
+        let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, limits.max_memory_bytes));
+        let options = QueryOptions {
+            text,
+            lookback_delta_ms,
+            budget: Some(budget),
+            analyze: extras.analyze,
+            samples_per_step: extras.stats_by_step,
+        };
+        Ok(Query { tenant, limits, expr, times, extras, limit, timeout, options })
+    }
+
+    /// The engine with the tenant's limits.
+    fn engine(&self, frontend: &Frontend) -> Engine {
+        let usual = frontend.engine.options();
+        let (max_samples, max_series) = (self.limits.max_samples, self.limits.max_series);
+        Engine::new(EngineOptions { max_samples, max_series, ..usual.clone() })
+    }
+}
+
+/// The answer before it is written.
+struct Answer {
+    output: Option<QueryOutput>,
+    plan: Option<Explanation>,
+    extras: Extras,
+    queued: Duration,
+    /// Kept until the answer is written, so that it can be seen and cancelled.
+    registered: Option<Registered>,
 }
 
 async fn answer(
     frontend: &Arc<Frontend>,
-    endpoint: &str,
+    endpoint: &'static str,
+    client: Client,
     headers: &HeaderMap,
     params: &Params,
     times: Result<Times, ApiError>,
 ) -> Response {
     let began = frontend.clock.monotonic();
-    let outcome = async { run(frontend, tenant_of(headers)?, params, times?).await }.await;
+    let outcome = match Query::new(frontend, headers, params, times) {
+        Ok(query) if query.extras.explain && !query.extras.analyze => explained(frontend, query),
+        Ok(query) => run(frontend, endpoint, client, query, began).await,
+        Err(error) => Err(error),
+    };
     let label = if outcome.is_ok() { "success" } else { "error" };
     frontend.metrics.queries.with_label_values(&[endpoint, label]).inc();
     frontend.metrics.seconds.observe((frontend.clock.monotonic() - began).as_secs_f64());
     match outcome {
-        Ok((output, stats)) => respond::stream(move |out, parts| write(out, parts, &output, stats)).await,
+        Ok(answer) => respond::stream(move |out, parts| write(out, parts, &answer)).await,
         Err(error) => error.into_response(),
     }
 }
 
+/// The plan of a query that is not run.
+fn explained(frontend: &Frontend, query: Query) -> Result<Answer, ApiError> {
+    let plan = query.engine(frontend).explain(&query.expr, query.times.as_range())?;
+    Ok(Answer { output: None, plan: Some(plan), extras: query.extras, queued: Duration::ZERO, registered: None })
+}
+
 async fn run(
     frontend: &Arc<Frontend>,
-    tenant: TenantId,
-    params: &Params,
-    times: Times,
-) -> Result<(QueryOutput, bool), ApiError> {
-    let limit = params.limit()?;
-    let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
-    let timeout = asked.unwrap_or(Duration::MAX).min(frontend.config.timeout);
-    let lookback_delta_ms = params.duration("lookback_delta")?;
-    let text = params.get("query").unwrap_or("").to_string();
-    let expr = parse_expression(params)?;
-    let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, frontend.config.max_memory_bytes));
-    let options = QueryOptions { text, lookback_delta_ms, budget: Some(budget.clone()), ..QueryOptions::default() };
-    let (engine, querier) = (frontend.engine.clone(), frontend.sources.of_tenant(tenant));
-    let mut output = respond::blocking(frontend, &budget, move || {
+    endpoint: &'static str,
+    client: Client,
+    query: Query,
+    began: Duration,
+) -> Result<Answer, ApiError> {
+    let budget = query.options.budget.clone().unwrap_or_else(|| frontend.budget(&query.tenant));
+    let registered = ActiveQueries::register(
+        &frontend.active,
+        QueryStart {
+            tenant: query.tenant.clone(),
+            endpoint,
+            text: query.options.text.clone(),
+            times: query.times,
+            started_ms: frontend.clock.now_ms(),
+            began,
+            budget: budget.clone(),
+        },
+    );
+    let engine = query.engine(frontend);
+    let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
+    let querier = Counted { querier: frontend.sources.of_tenant(tenant.clone()), query: registered.query().clone() };
+    let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
+    let evaluated = queries::run(frontend, job, move || {
+        let plan = extras.analyze.then(|| engine.explain(&expr, times.as_range())).transpose()?;
         let output = match times {
             Times::At(t) => engine.instant(&querier, &expr, t, &options),
             Times::Range { start, end, step } => engine.range(&querier, &expr, start, end, step, &options),
         };
-        Ok(output?)
+        Ok((output?, plan))
     })
-    .await?;
+    .await;
+    let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, queued)| *queued);
+    let output = evaluated.as_ref().map(|((output, _), _)| output);
+    ended(frontend, &registered, output, queued, began, &client);
+    let ((mut output, mut plan), queued) = evaluated?;
     frontend.metrics.samples.inc_by(output.stats.samples_read);
     truncate(&mut output, limit);
-    Ok((output, params.get("stats").is_some()))
+    if let (Some(plan), Some(analyzed)) = (&mut plan, output.plan.take()) {
+        plan.physical = analyzed;
+    }
+    registered.enter(Stage::Answering);
+    Ok(Answer { output: Some(output), plan, extras, queued, registered: Some(registered) })
+}
+
+/// Writes of a query that was evaluated to the logs.
+fn ended(
+    frontend: &Arc<Frontend>,
+    registered: &Registered,
+    output: Result<&QueryOutput, &ApiError>,
+    queued: Duration,
+    began: Duration,
+    client: &Client,
+) {
+    let duration = frontend.clock.monotonic().saturating_sub(began);
+    let is_slow = frontend.config.slow_log_threshold.is_some_and(|threshold| duration >= threshold);
+    if !is_slow && !frontend.config.query_log.is_on() {
+        return;
+    }
+    let result_series = output.map_or(0, |output| match &output.value {
+        Value::Vector(samples) => samples.len(),
+        Value::Matrix(series) => series.len(),
+        Value::Scalar(..) | Value::String(..) => 1,
+    });
+    let ended = Ended {
+        query: registered.query(),
+        now_ms: frontend.clock.now_ms(),
+        duration,
+        queued,
+        stats: output.ok().map(|output| &output.stats),
+        result_series,
+        error: output.err(),
+        client,
+    };
+    if is_slow {
+        frontend.metrics.slow.inc();
+        log::slow(&ended);
+    }
+    frontend.config.query_log.write(&ended);
 }
 
 /// Keeps the first `limit` series and says so.
@@ -141,18 +300,27 @@ fn truncate(output: &mut QueryOutput, limit: usize) {
     }
 }
 
-fn write(out: &mut Vec<u8>, parts: &respond::Parts, output: &QueryOutput, stats: bool) -> Result<(), respond::Gone> {
+fn write(out: &mut Vec<u8>, parts: &respond::Parts, answer: &Answer) -> Result<(), respond::Gone> {
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":{");
-    json::value(out, &output.value, |out| parts.flush(out))?;
-    if stats {
-        let samples = serde_json::json!({
-            "totalQueryableSamples": output.stats.samples_read,
-            "peakSamples": output.stats.peak_samples,
-        });
-        out.extend_from_slice(format!(",\"stats\":{{\"samples\":{samples}}}").as_bytes());
+    if let Some(output) = &answer.output {
+        let is_cancelled = || answer.registered.as_ref().is_some_and(|registered| registered.query().is_cancelled());
+        json::value(out, &output.value, |out| if is_cancelled() { Err(respond::Gone) } else { parts.flush(out) })?;
+        if answer.extras.stats {
+            let stats = log::stats_json(&output.stats, answer.queued, answer.extras.stats_by_step);
+            out.extend_from_slice(format!(",\"stats\":{stats}").as_bytes());
+        }
+    }
+    if let Some(plan) = &answer.plan {
+        let comma = if answer.output.is_some() { "," } else { "" };
+        out.extend_from_slice(format!("{comma}\"explain\":{{\"logical\":").as_bytes());
+        explain::plan(out, &plan.logical);
+        out.extend_from_slice(b",\"physical\":");
+        explain::plan(out, &plan.physical);
+        out.push(b'}');
     }
     out.push(b'}');
-    respond::annotations(out, &output.warnings, &output.infos);
+    let (warnings, infos) = answer.output.as_ref().map_or((&[][..], &[][..]), |o| (&o.warnings, &o.infos));
+    respond::annotations(out, warnings, infos);
     out.push(b'}');
     Ok(())
 }

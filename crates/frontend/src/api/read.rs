@@ -6,9 +6,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use pharos_model::{Budget, Labels};
+use pharos_model::Labels;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 use crate::remote_read::{self, ReadLimits};
 use crate::{Frontend, tenant_of};
 
@@ -27,11 +27,16 @@ pub(super) async fn read(State(frontend): State<Arc<Frontend>>, headers: HeaderM
         Err(error) => return error.into_response(),
     };
     let config = &frontend.config;
-    let budget = Arc::new(Budget::new(frontend.clock.clone(), config.timeout, config.max_memory_bytes));
+    let Ok(turn) = frontend.reads.clone().acquire_owned().await else {
+        return ApiError::new(ErrorKind::Unavailable, "the server is stopping").into_response();
+    };
     let limits = ReadLimits {
         max_samples: config.remote_read_sample_limit,
+        max_series: frontend.config.limits.load().of(&tenant).max_series,
+        max_frame_bytes: config.remote_read_frame_bytes,
+        turn: Some(Arc::new(turn)),
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
-        ..ReadLimits::new(budget)
+        ..ReadLimits::new(frontend.budget(&tenant))
     };
     remote_read::read(body, Arc::new(frontend.sources.of_tenant(tenant)), limits).await
 }

@@ -7,12 +7,12 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use pharos_model::Budget;
+use pharos_model::{Budget, TenantId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::error::{ApiError, ErrorKind};
-use crate::{Frontend, json};
+use crate::error::ApiError;
+use crate::{Frontend, json, queries};
 
 /// A part of a streamed answer, bytes. Smaller answers are sent whole.
 const PART_BYTES: usize = 256 << 10;
@@ -69,37 +69,16 @@ pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[Strin
     }
 }
 
-/// Cancels a query when the handler that waits for it is dropped, because the client went away.
-struct CancelOnDrop(Arc<Budget>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// Runs blocking work on a thread for it, within the limit of queries at a time.
+/// Runs blocking work of a tenant on a thread for it, in its turn.
 pub(super) async fn blocking<T: Send + 'static>(
     frontend: &Arc<Frontend>,
+    tenant: &TenantId,
     budget: &Arc<Budget>,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let cancel = CancelOnDrop(budget.clone());
-    let waited_from = frontend.clock.monotonic();
-    let closed = |_| ApiError::new(ErrorKind::Unavailable, "the server is stopping");
-    let turn = frontend.gate.clone().acquire_owned().await.map_err(closed)?;
-    frontend.metrics.queue_seconds.observe((frontend.clock.monotonic() - waited_from).as_secs_f64());
-    frontend.metrics.running.inc();
-    let running = frontend.metrics.running.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        let result = work();
-        running.dec();
-        drop(turn);
-        result
-    });
-    let result = done.await.map_err(|e| ApiError::internal(format!("query failed unexpectedly: {e}")))?;
-    std::mem::forget(cancel);
-    result
+    let timeout = frontend.config.limits.load().of(tenant).timeout;
+    let job = queries::Job { tenant, budget, timeout, registered: None };
+    queries::run(frontend, job, work).await.map(|(done, _)| done)
 }
 
 /// Where a blocking writer puts its answer: small ones are kept whole, larger ones leave in parts.

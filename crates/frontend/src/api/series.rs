@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{Budget, Labels, SelectError};
+use pharos_model::{Labels, SelectError};
 
 use super::respond;
 use crate::error::ApiError;
@@ -104,10 +104,9 @@ pub(super) async fn ask<T: Send + 'static>(
     headers: &HeaderMap,
     question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let querier = frontend.sources.of_tenant(tenant_of(headers)?);
-    let config = &frontend.config;
-    let budget = Arc::new(Budget::new(frontend.clock.clone(), config.timeout, config.max_memory_bytes));
-    respond::blocking(frontend, &budget, move || Ok(question(&querier)?)).await
+    let tenant = tenant_of(headers)?;
+    let (querier, budget) = (frontend.sources.of_tenant(tenant.clone()), frontend.budget(&tenant));
+    respond::blocking(frontend, &tenant, &budget, move || Ok(question(&querier)?)).await
 }
 
 /// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`; any other name stands for itself.

@@ -38,6 +38,8 @@ pub struct ReadLimits {
     pub max_frame_bytes: usize,
     /// Labels that are added to every series.
     pub external_labels: Labels,
+    /// The right to run, held until the answer is written.
+    pub turn: Option<Arc<tokio::sync::OwnedSemaphorePermit>>,
 }
 
 impl ReadLimits {
@@ -49,6 +51,7 @@ impl ReadLimits {
             max_series: 0,
             max_frame_bytes: 1 << 20,
             external_labels: Labels::empty(),
+            turn: None,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What appends, reads and limits do, one behaviour a test.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use pharos_head::{HeadConfig, HeadError, HeadFilter, TenantLimits};
+use pharos_head::{HeadConfig, HeadError, HeadFilter, SettingsByTenant, TenantLimits, TenantSettings};
 use pharos_model::write::HistogramSample;
 use pharos_model::{
     Exemplar, Histogram, Labels, MatchOp, Matcher, Metadata, MetricType, RejectReason, SelectRequest, SeriesBatch,
-    TimeRange, WriteBatch, WriteError,
+    TenantId, TimeRange, WriteBatch, WriteError,
 };
 
 use crate::support::*;
@@ -153,6 +154,29 @@ fn limits_are_named() {
     let (outcome, _commit) = head.append(&tenant(), &b).unwrap();
     let reasons: Vec<_> = outcome.rejected.keys().map(|r| r.as_str()).collect();
     assert_eq!(reasons, ["invalid_labels", "max_labels", "max_label_name_length", "max_label_value_length"]);
+}
+
+#[test]
+fn tenants_have_settings_of_their_own_and_a_reload_replaces_them() {
+    const NOW: i64 = 100_000;
+    let own = |max_series, out_of_order_window_ms| {
+        let limits = TenantLimits { max_series, ..TenantLimits::default() };
+        TenantSettings { limits, out_of_order_window_ms, max_exemplars: 1 }
+    };
+    let base = HeadConfig { own_settings: HashMap::from([(tenant(), own(1, 0))]), ..config() };
+    let settings = base.by_tenant();
+    let head = try_open(&MemFs::default(), base).unwrap();
+    let other = TenantId::new("other").unwrap();
+    let refused = |tenant: &TenantId, series: &[(u32, i64, f64)]| -> Vec<&'static str> {
+        let (outcome, _commit) = head.append(tenant, &batch(series)).unwrap();
+        outcome.rejected.keys().map(|reason| reason.as_str()).collect()
+    };
+    assert_eq!(refused(&tenant(), &[(1, NOW, 0.0), (2, NOW, 0.0)]), ["max_series"]);
+    assert_eq!(refused(&tenant(), &[(1, NOW - 1000, 0.0)]), ["too_old"]);
+    assert!(refused(&other, &[(1, NOW, 0.0), (2, NOW, 0.0), (1, NOW - 1000, 0.0)]).is_empty());
+    head.set_settings(SettingsByTenant { own: HashMap::from([(tenant(), own(2, 60_000))]), ..settings });
+    assert!(refused(&tenant(), &[(2, NOW, 0.0), (1, NOW - 2000, 0.0)]).is_empty());
+    assert_eq!(refused(&tenant(), &[(3, NOW, 0.0)]), ["max_series"]);
 }
 
 #[test]

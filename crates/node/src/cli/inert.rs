@@ -23,7 +23,6 @@ const RULER: Fate = Later("recording and alerting rules are not evaluated yet");
 const NOTIFIER: Fate = Later("alerts are not sent yet");
 const OPEN_LISTENER: Fate =
     Refused("TLS and authentication of the listener are not supported yet; put a proxy in front");
-const SIGNAL: Fate = Later("send SIGHUP or POST to /-/reload");
 const AGENT_MODE: Fate = Refused("there is no agent mode yet; run the server");
 
 /// Name, whether it is a switch, and what becomes of it.
@@ -36,8 +35,6 @@ const FLAGS: &[(&str, bool, Fate)] = &[
     ("auto-gomemlimit", SWITCH, NoMeaning),
     ("auto-gomemlimit.ratio", VALUE, NoMeaning),
     ("auto-gomemlimit.refresh-interval", VALUE, NoMeaning),
-    ("config.auto-reload", SWITCH, SIGNAL),
-    ("config.auto-reload-interval", VALUE, SIGNAL),
     ("rules.alert.for-grace-period", VALUE, RULER),
     ("rules.alert.for-outage-tolerance", VALUE, RULER),
     ("rules.alert.resend-delay", VALUE, RULER),

@@ -18,8 +18,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
-pub use server_args::{LogFormat, LogLevel, ServerArgs, WebArgs};
-pub use tool::{CheckCommand, ToolCommand, WalCommand};
+pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, WebArgs};
+pub use tool::{CheckCommand, TestCommand, ToolCommand, WalCommand};
 pub use values::ListenAddress;
 
 /// What the command line asks for.
@@ -44,7 +44,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: scrape, receive, store and answer PromQL (the default)
     Server(Box<ServerArgs>),
-    /// Check configurations, repair a write-ahead log
+    /// Check configurations, test rules and queries, repair a write-ahead log
     #[command(subcommand)]
     Tool(ToolCommand),
 }
@@ -54,7 +54,8 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
-  pharos tool check config prometheus.yml       check a configuration before a reload";
+  pharos tool check config prometheus.yml       check a configuration before a reload
+  pharos tool test rules tests.yml              run unit tests of rules";
 
 impl Cli {
     /// Parses arguments, the first of which is the program's name. The error also carries `--help` and `--version`.

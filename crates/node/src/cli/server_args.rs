@@ -31,6 +31,16 @@ pub struct ServerArgs {
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
+    /// Reload the configuration when its file, or a file of scrape_config_files or rule_files, has changed
+    #[arg(long = "config.auto-reload", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
+    pub auto_reload: bool,
+
+    /// Time between two looks at the files
+    #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
+          value_parser = positive_duration)]
+    pub auto_reload_interval: Duration,
+
     /// Roles of this process: all, or a list of agent, ingester, store, frontend, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,
@@ -179,9 +189,13 @@ pub struct QueryArgs {
     #[arg(long = "query.max-samples", value_name = "N", default_value = "50000000", value_parser = positive_count)]
     pub max_samples: u64,
 
-    /// Queries at a time; more wait
+    /// Queries at a time; more wait, and tenants take turns
     #[arg(long = "query.max-concurrency", value_name = "N", default_value = "20", value_parser = positive_count)]
     pub max_concurrency: u64,
+
+    /// Queries that take longer are logged with what they took; 0s logs none
+    #[arg(long = "query.slow-log-threshold", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub slow_log_threshold: Duration,
 }
 
 /// What is logged.

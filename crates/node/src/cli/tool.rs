@@ -10,6 +10,15 @@ pub enum ToolCommand {
     /// Check files before the server reads them
     #[command(subcommand)]
     Check(CheckCommand),
+    /// Run scripts of the promqltest language: exits with 1 when an evaluation gives something else than is expected
+    Promqltest {
+        /// The scripts
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Unit tests
+    #[command(subcommand)]
+    Test(TestCommand),
     /// Look after a write-ahead log
     #[command(subcommand)]
     Wal(WalCommand),
@@ -23,6 +32,26 @@ pub enum CheckCommand {
         /// The files, for example prometheus.yml
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+}
+
+/// What can be tested.
+#[derive(Debug, Subcommand)]
+pub enum TestCommand {
+    /// Unit tests of rules, in promtool's format: exits with 1 when one fails
+    Rules {
+        /// The files with the tests
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Run only groups of tests whose names match. Can be repeated
+        #[arg(long, value_name = "REGEX")]
+        run: Vec<String>,
+        /// Pass over unknown fields of rule files
+        #[arg(long = "ignore-unknown-fields")]
+        ignore_unknown_fields: bool,
+        /// Features by name, as promtool takes them; all of them are on
+        #[arg(long = "enable-feature", value_name = "NAME,…", hide = true)]
+        enable_feature: Vec<String>,
     },
 }
 

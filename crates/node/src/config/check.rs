@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pharos_agent::config::{GlobalConfig, RelabelConfig, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
 use pharos_agent::receive;
 use pharos_agent::relabel::RelabelRule;
+use pharos_frontend::QueryFeatures;
 use pharos_model::TenantId;
 use serde::{Deserialize, Serialize};
 
@@ -183,8 +184,29 @@ impl Checked<'_> {
             let path = [Field("limits"), Field("overrides"), Field(tenant)];
             TenantId::new(tenant).map_err(|error| self.error(&path, error))?;
         }
+        self.query_features(config)?;
         let otlp = receive::OtlpConfig::from(&config.otlp);
         loaded.otlp = otlp.checked().map_err(|error| self.error_in(&[Field("otlp")], error))?;
+        Ok(())
+    }
+
+    fn query_features(&self, config: &Config) -> Result<(), ConfigError> {
+        let limits = &config.limits;
+        let defaults = (vec![Field("limits"), Field("defaults")], &limits.defaults.disabled_query_features);
+        let own = limits.overrides.iter().filter_map(|(tenant, own)| {
+            let path = vec![Field("limits"), Field("overrides"), Field(tenant.as_str())];
+            own.disabled_query_features.as_ref().map(|names| (path, names))
+        });
+        for (mut path, names) in std::iter::once(defaults).chain(own) {
+            path.push(Field("disabled_query_features"));
+            for (index, name) in names.iter().enumerate() {
+                if !QueryFeatures::default().disable(name) {
+                    path.push(Item(index));
+                    let known = QueryFeatures::NAMES.join(", ");
+                    return Err(self.error(&path, format!("{name:?} is not known; it is one of {known}")));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -277,7 +299,6 @@ fn warn_of_unserved(loaded: &mut Loaded) {
         ("remote_write", "samples are not forwarded yet", !config.remote_write.is_empty()),
         ("remote_read", "other servers are not asked yet", !config.remote_read.is_empty()),
         ("tracing", "traces are not sent yet", config.tracing.is_some()),
-        ("global.query_log_file", "queries are not logged yet", config.global.query_log_file.is_some()),
         (
             "global.scrape_failure_log_file",
             "failed scrapes are not logged yet",

@@ -98,6 +98,44 @@ storage:
 }
 
 #[test]
+fn no_secret_is_printed() {
+    let text = "
+scrape_configs:
+- job_name: a
+  basic_auth: {username: u, password: hunter2}
+  proxy_url: http://u:hunter2@proxy:1
+  tls_config: {cert: c, key: hunter2}
+  http_headers: {X-Key: {secrets: [hunter2]}}
+  http_sd_configs:
+  - {url: 'http://u:hunter2@sd/x', authorization: {credentials: hunter2}}
+- job_name: b
+  bearer_token: hunter2
+- job_name: c
+  oauth2: {client_id: i, client_secret: hunter2, token_url: 'http://x'}
+  consul_sd_configs: [{server: x, token: hunter2}]
+alerting:
+  alertmanagers:
+  - {basic_auth: {username: u, password: hunter2}, static_configs: [{targets: [a:1]}]}
+remote_write:
+- {url: 'http://u:hunter2@w/x', authorization: {credentials: hunter2}}
+- {url: 'http://w/y', sigv4: {access_key: a, secret_key: hunter2}}
+- {url: 'http://w/z', bearer_token: hunter2, proxy_url: 'http://u:hunter2@p:1'}
+remote_read:
+- {url: 'http://r/x', basic_auth: {username: u, password: hunter2}, http_headers: {X-Key: {secrets: [hunter2]}}}
+object_store: {type: s3, bucket: b, endpoint: 'http://s3', access_key: hunter2-id, secret_key: hunter2}
+";
+    let loaded = load(text);
+    let yaml = loaded.config.to_yaml();
+    assert!(!yaml.contains("hunter2"), "{yaml}");
+    for part in ["access_key: <secret>", "secret_key: <secret>", "bearer_token: <secret>", "xxxxx@proxy", "xxxxx@sd"] {
+        assert!(yaml.contains(part), "{part} is not in\n{yaml}");
+    }
+    let debug = format!("{:?}", loaded.config.object_store);
+    assert!(!debug.contains("hunter2"), "{debug}");
+    assert!(!loaded.warnings.join("\n").contains("hunter2"));
+}
+
+#[test]
 fn what_is_printed_loads_again() {
     let first = load(
         "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [b:1]}]\n  body_size_limit: 1MB\n\

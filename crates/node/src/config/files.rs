@@ -17,7 +17,7 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
 }
 
 /// The files that a pattern names, relative to the configuration file's folder, by name. None is no mistake.
-pub(super) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
     let path = folder.join(pattern);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());

@@ -104,6 +104,23 @@ tenant_limits! {
     out_of_order_time_window: PromDuration = DEFAULT_WINDOW,
     /// Exemplars that are kept, the newest. Default 10000.
     max_exemplars: u64 = 10_000,
+    /// Memory of one query. Default 0: what `limits.max_query_memory` says.
+    max_query_memory: ByteSize = ByteSize(0),
+    /// Samples that one query may hold in memory. Default 0: what `--query.max-samples` says.
+    max_query_samples: u64 = 0,
+    /// Series that one selector may match. Default 0: no limit.
+    max_query_series: u64 = 0,
+    /// Points of a series that a range query may ask for. Default 11000.
+    max_query_points: u64 = 11_000,
+    /// Longest time of a query. Default 0: what `--query.timeout` says, which is also the most.
+    query_timeout: PromDuration = PromDuration::from_secs(0),
+    /// Queries that run at a time. Default 0: only `--query.max-concurrency` limits them.
+    max_concurrent_queries: u64 = 0,
+    /// Queries that wait for their turn; more are refused with 429. Default 256; 0 is no limit.
+    max_queued_queries: u64 = 256,
+    /// Experimental parts of PromQL that may not be used: `promql-experimental-functions`,
+    /// `promql-extended-range-selectors`, `promql-binop-fill-modifiers`, `promql-duration-expr`. Default: none.
+    disabled_query_features: Vec<String> = Vec::new(),
 }
 
 /// Where nothing says how far out of order samples may be.

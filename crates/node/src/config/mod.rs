@@ -23,6 +23,9 @@ use pharos_agent::receive;
 use pharos_block::objects::ObjectStoreConfig;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use files::find as find_files;
+pub(crate) use yaml::options as yaml_options;
+
 pub use alerting::{AlertingConfig, AlertmanagerConfig};
 pub use error::{ConfigError, Place};
 pub use limits::{LimitsConfig, TenantLimits, TenantOverrides};

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pharos_agent::config::{Authorization, BasicAuth, HeaderValues, PromDuration, RelabelConfig, Secret, TlsConfig};
+use pharos_agent::config::{
+    Authorization, BasicAuth, HeaderValues, PromDuration, RelabelConfig, Secret, TlsConfig, without_password,
+};
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Declares a section with its defaults and, besides its own fields, those of an HTTP client.
 macro_rules! http_section {
@@ -45,7 +47,7 @@ macro_rules! http_section {
             /// Whether HTTP/2 may be negotiated over TLS. Default true.
             pub enable_http2: bool,
             /// A proxy.
-            #[serde(skip_serializing_if = "String::is_empty", serialize_with = "crate::config::remote::without_password")]
+            #[serde(skip_serializing_if = "String::is_empty", serialize_with = "pharos_agent::config::without_password")]
             pub proxy_url: String,
             /// Addresses that need no proxy.
             #[serde(skip_serializing_if = "String::is_empty")]
@@ -85,15 +87,6 @@ macro_rules! http_section {
     };
 }
 pub(super) use http_section;
-
-/// Prints a URL with `xxxxx` for its password.
-pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let Ok(mut parsed) = url::Url::parse(url) else { return serializer.serialize_str(url) };
-    if parsed.password().is_none() || parsed.set_password(Some("xxxxx")).is_err() {
-        return serializer.serialize_str(url);
-    }
-    serializer.collect_str(&parsed)
-}
 
 http_section! {
     /// An entry of `remote_write`.

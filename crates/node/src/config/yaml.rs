@@ -17,7 +17,7 @@ const MAX_ALIASED_NODES: usize = 200_000;
 const MAX_DEPTH: usize = 48;
 
 /// How configuration files are read.
-pub(super) fn options() -> serde_saphyr::Options {
+pub(crate) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 2 * MAX_NODES,

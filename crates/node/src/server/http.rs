@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use pharos_frontend::queries::log::ClientAddress;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
@@ -84,8 +85,9 @@ async fn accept(
         // Answers are small and clients wait for them.
         let _best_effort = stream.set_nodelay(true);
         let router = router.clone();
-        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let router = router.load_full();
+            request.extensions_mut().insert(ClientAddress(peer.ip()));
             async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
         });
         let connection =

@@ -5,6 +5,7 @@
 //! the log is closed. Nothing needs flushing: the log has it.
 
 mod http;
+mod limits;
 mod owner;
 mod roles;
 mod services;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use crate::cli::ServerArgs;
 use crate::logging;
 use crate::metrics::register_process_metrics;
-use crate::reload::{ConfigHandle, ConfigSource};
+use crate::reload::{ConfigHandle, ConfigSource, FilesWatch};
 use services::NodeServices;
 use storage::Folders;
 
@@ -74,7 +75,8 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
     tracing::info!("server is ready to receive web requests");
 
-    wait_for_stop(&mut signals, &roles.services, stop.subscribe()).await;
+    let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
+    wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload).await;
     tracing::info!("stopping");
     stop.send_replace(true);
     roles.finish().await;
@@ -129,9 +131,31 @@ impl Signals {
     }
 }
 
-async fn wait_for_stop(signals: &mut Signals, services: &Arc<NodeServices>, mut stop: watch::Receiver<bool>) {
+/// Waits for the end; until then reloads when a signal asks for it or, if so wished, the configuration's files change.
+async fn wait_for_stop(
+    signals: &mut Signals,
+    services: &Arc<NodeServices>,
+    mut stop: watch::Receiver<bool>,
+    auto_reload: Option<std::time::Duration>,
+) {
+    let mut watched = FilesWatch::new(services.config.fingerprint());
     loop {
+        let look_again = async {
+            match auto_reload {
+                Some(interval) => tokio::time::sleep(interval).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = look_again => {
+                let services = services.clone();
+                let changed = watched.has_changed(services.config.fingerprint());
+                if changed {
+                    tracing::info!("the configuration's files have changed");
+                    // The outcome is in the log and in the metrics.
+                    let _logged = tokio::task::spawn_blocking(move || services.reload_now()).await;
+                }
+            }
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
             _ = stop.wait_for(|stop| *stop) => return,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use pharos_agent::receive::{ReceiveConfig, Receiver};
 use pharos_agent::{Agent, AgentConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
+use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::{Fanout, Frontend, FrontendConfig};
 use pharos_head::Head;
 use pharos_ingester::{Ingester, IngesterConfig};
@@ -74,7 +76,7 @@ impl Roles {
 pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let (args, registry, clock) = (parts.args, &parts.registry, &parts.clock);
     let loaded = parts.config.current();
-    warn_of_what_has_no_effect(args, &loaded);
+    warn_of_what_has_no_effect(args);
     let objects = object_store(&parts, &loaded)?;
     // The head first: its lock says best that another process has the folder.
     let head = head(&parts, &loaded).await?;
@@ -103,8 +105,8 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         registry,
     )
     .map_err(text)?;
-    let retention = retention(args, &loaded);
-    let compactor_config = CompactorConfig { retention, ..CompactorConfig::default() };
+    let (retention, max_bytes) = (retention(args, &loaded), max_block_bytes(args, &loaded));
+    let compactor_config = CompactorConfig { retention, max_bytes, ..CompactorConfig::default() };
     let compactor =
         Compactor::create(compactor_config, meta.clone(), objects.clone(), clock.clone(), registry).map_err(text)?;
     let snapshots = Snapshots {
@@ -115,6 +117,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         clock: clock.clone(),
         runtime: Handle::current(),
     };
+    let frontend_config = frontend_config(args, &loaded)?;
     let services = Arc::new(NodeServices {
         config: parts.config.clone(),
         flags: args.flags().clone(),
@@ -127,11 +130,14 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         log: parts.log.clone(),
         stop: parts.stop.clone(),
         started_ms: clock.now_ms(),
-        retention: retention_text(retention),
+        retention: retention_text(retention, max_bytes),
+        query_args: args.query.clone(),
+        query_limits: frontend_config.limits.clone(),
+        query_log: frontend_config.query_log.clone(),
     });
     let sources: Vec<Arc<dyn SeriesSource>> = vec![ingester.clone(), store];
     let frontend = Frontend::create(
-        frontend_config(args, &loaded),
+        frontend_config,
         engine(args, &loaded, clock),
         Fanout::new(sources),
         services.clone(),
@@ -190,14 +196,10 @@ async fn collect_what_is_ours(
 }
 
 /// Says which settings are understood and not served yet, so that nobody relies on them.
-fn warn_of_what_has_no_effect(args: &ServerArgs, loaded: &Loaded) {
-    let settings = [
-        ("limits.overrides", !loaded.config.limits.overrides.is_empty()),
-        ("--storage.tsdb.retention.size", args.storage.retention_size.is_some_and(|size| size.0 > 0)),
-        ("--storage.tsdb.max-block-duration", args.storage.max_block_duration.is_some()),
-    ];
-    for (setting, _) in settings.iter().filter(|(_, given)| *given) {
-        tracing::warn!(setting, "this setting has no effect yet");
+fn warn_of_what_has_no_effect(args: &ServerArgs) {
+    if args.storage.max_block_duration.is_some() {
+        let setting = "--storage.tsdb.max-block-duration";
+        tracing::warn!(setting, "this setting has no effect yet: blocks are not merged");
     }
 }
 
@@ -234,18 +236,24 @@ fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {
     }
 }
 
-fn frontend_config(args: &ServerArgs, loaded: &Loaded) -> FrontendConfig {
+fn frontend_config(args: &ServerArgs, loaded: &Loaded) -> Result<FrontendConfig, String> {
     let external = &loaded.config.global.external_labels;
-    FrontendConfig {
-        timeout: args.query.timeout,
-        max_memory_bytes: loaded.config.limits.max_query_memory.0,
+    let query_log = Arc::new(QueryLog::default());
+    query_log.set(loaded.config.global.query_log_file.as_deref())?;
+    let limits = super::limits::query_limits(&args.query, &loaded.config.limits);
+    Ok(FrontendConfig {
+        limits: Arc::new(ArcSwap::from_pointee(limits)),
+        query_log,
+        slow_log_threshold: Some(args.query.slow_log_threshold).filter(|threshold| !threshold.is_zero()),
         max_concurrency: args.query.max_concurrency as usize,
         lookback_delta_ms: args.query.lookback_delta.as_millis() as i64,
         enable_lifecycle: args.web.enable_lifecycle,
         enable_admin_api: args.web.enable_admin_api,
         external_labels: external.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         remote_read_sample_limit: args.storage.read_sample_limit as usize,
-    }
+        remote_read_concurrency: args.storage.read_concurrent_limit as usize,
+        remote_read_frame_bytes: args.storage.read_max_bytes_in_frame as usize,
+    })
 }
 
 fn engine(args: &ServerArgs, loaded: &Loaded, clock: &Arc<dyn Clock>) -> Engine {
@@ -268,4 +276,10 @@ fn retention(args: &ServerArgs, loaded: &Loaded) -> Option<Duration> {
     let default = || if loaded.config.object_store.is_none() { LOCAL_RETENTION } else { Duration::ZERO };
     let retention = configured.or(args.storage.retention_time).unwrap_or_else(default);
     (retention > Duration::ZERO).then_some(retention)
+}
+
+/// The most bytes of blocks: the configuration goes before the flag; 0 is no limit.
+fn max_block_bytes(args: &ServerArgs, loaded: &Loaded) -> Option<u64> {
+    let configured = loaded.config.storage.tsdb.retention.size.or(args.storage.retention_size);
+    configured.map(|size| size.0).filter(|bytes| *bytes > 0)
 }

@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use pharos_agent::Agent;
+use pharos_agent::config::ByteSize;
 use pharos_agent::receive::Receiver;
-use pharos_frontend::Services;
+use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::services::{
     ActiveTarget, BuildInfo, DroppedTarget, HeadStats, NameCount, RuntimeInfo, TargetMetadata, TsdbStatus, WalReplay,
 };
+use pharos_frontend::{LimitsByTenant, Services};
 use pharos_ingester::Ingester;
 use pharos_model::duration::format_duration;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use super::limits;
 use super::snapshot::Snapshots;
+use crate::cli::QueryArgs;
 use crate::logging::LogHandle;
 use crate::metrics::metrics_text;
 use crate::reload::ConfigHandle;
@@ -37,15 +42,24 @@ pub(super) struct NodeServices {
     pub(super) stop: watch::Sender<bool>,
     pub(super) started_ms: i64,
     pub(super) retention: String,
+    pub(super) query_args: QueryArgs,
+    pub(super) query_limits: Arc<ArcSwap<LimitsByTenant>>,
+    pub(super) query_log: Arc<QueryLog>,
 }
 
 impl NodeServices {
     /// Puts the configuration file in force again; a bad one changes nothing.
     pub(super) fn reload_now(&self) -> Result<(), String> {
-        let applied = self.config.reload(|_, new| self.agent.reload(new.scrape.clone()).map_err(|e| e.to_string()));
+        let applied = self.config.reload(|_, new| {
+            self.query_log.set(new.config.global.query_log_file.as_deref())?;
+            self.agent.reload(new.scrape.clone()).map_err(|e| e.to_string())
+        });
         match applied {
             Ok(loaded) => {
                 self.receiver.set_otlp(loaded.otlp.clone());
+                let limits = &loaded.config.limits;
+                self.ingester.head().set_settings(limits::head_settings(limits));
+                self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 if let Some(level) = loaded.config.runtime.log_level {
                     self.log.set_level(level);
@@ -190,6 +204,9 @@ impl Services for NodeServices {
 }
 
 /// The retention as `status/runtimeinfo` shows it.
-pub(super) fn retention_text(retention: Option<std::time::Duration>) -> String {
-    retention.map_or_else(|| "unlimited".into(), |time| format_duration(time.as_millis() as i64))
+pub(super) fn retention_text(retention: Option<std::time::Duration>, max_bytes: Option<u64>) -> String {
+    let time = retention.map(|time| format_duration(time.as_millis() as i64));
+    let size = max_bytes.map(|bytes| ByteSize(bytes).to_string());
+    let parts: Vec<String> = time.into_iter().chain(size).collect();
+    if parts.is_empty() { "unlimited".into() } else { parts.join(" or ") }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use pharos_head::fs::RealFs;
-use pharos_head::{Head, HeadConfig, ReplayProgress, TenantLimits};
+use pharos_head::{Head, HeadConfig, ReplayProgress, SettingsByTenant};
 use pharos_meta::Meta;
 use pharos_model::Clock;
 use prometheus::Registry;
@@ -63,19 +63,15 @@ impl Folders {
 
 /// Settings of the head from flags and the section `limits`.
 pub(super) fn head_config(dir: PathBuf, window_ms: i64, limits: &LimitsConfig) -> HeadConfig {
-    let defaults = &limits.defaults;
+    let SettingsByTenant { defaults, own } = super::limits::head_settings(limits);
     HeadConfig {
         window_ms,
-        out_of_order_window_ms: defaults.out_of_order_time_window.as_millis() as i64,
+        out_of_order_window_ms: defaults.out_of_order_window_ms,
         max_future_ms: limits.max_future_time.as_millis() as i64,
         max_memory_bytes: limits.max_head_memory.0,
-        limits: TenantLimits {
-            max_series: defaults.max_series as usize,
-            max_labels: defaults.max_labels as usize,
-            max_label_name_length: defaults.max_label_name_length as usize,
-            max_label_value_length: defaults.max_label_value_length as usize,
-        },
-        max_exemplars: defaults.max_exemplars as usize,
+        limits: defaults.limits,
+        own_settings: own,
+        max_exemplars: defaults.max_exemplars,
         ..HeadConfig::new(dir)
     }
 }

@@ -21,12 +21,13 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
         .allow_methods(Any)
         .allow_headers(Any)
         .max_age(Duration::from_secs(600));
+    let title = args.page_title.clone();
     let api = pharos_frontend::router(roles.frontend.clone());
     let routes = Router::new()
         .route(
             "/",
-            get(|| async {
-                "Pharos. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n"
+            get(move || async move {
+                format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n")
             }),
         )
         .merge(api)

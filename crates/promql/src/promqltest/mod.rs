@@ -14,7 +14,7 @@ mod store;
 
 pub use run::{Failure, Report, run_script};
 pub use script::ScriptError;
-pub use series::{SeriesValue, parse_series};
+pub use series::{SeriesValue, histogram_notation, parse_series};
 pub use store::MemoryStore;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, GoFloat};
 use pharos_model::{CounterReset, Histogram, Labels, METRIC_NAME, MatchOp, STALE_NAN, Span};
 
 use super::script::ScriptError;
@@ -10,6 +10,9 @@ use crate::parser::parse_metric_selector;
 
 /// Most values that one line may stand for, so that a script can't fill the memory.
 pub(super) const MAX_VALUES: usize = 1_000_000;
+
+/// Widest gap between buckets that is filled when a histogram is printed.
+const MAX_GAP: u32 = 10_000;
 
 /// One position of an expanded series line.
 #[derive(Clone, Debug, PartialEq)]
@@ -248,4 +251,42 @@ pub(super) fn parse_number(text: &str) -> Option<f64> {
         return i64::from_str_radix(hex, 16).ok().map(|n| n as f64);
     }
     text.parse().ok()
+}
+
+/// A histogram in series notation: `{{count:2 sum:3 buckets:[2]}}`. What is zero is left away; gaps between buckets are
+/// filled.
+pub fn histogram_notation(h: &Histogram) -> String {
+    let mut h = h.clone();
+    h.compact(MAX_GAP);
+    let list = |values: &[f64]| values.iter().map(|v| GoFloat(*v).to_string()).collect::<Vec<_>>().join(" ");
+    let mut parts = Vec::new();
+    if h.schema != 0 {
+        parts.push(format!("schema:{}", h.schema));
+    }
+    let numbers = [("count", h.count), ("sum", h.sum), ("z_bucket", h.zero_count), ("z_bucket_w", h.zero_threshold)];
+    for (key, value) in numbers.into_iter().filter(|(_, value)| *value != 0.0) {
+        parts.push(format!("{key}:{}", GoFloat(value)));
+    }
+    if h.has_custom_buckets() {
+        parts.push(format!("custom_values:[{}]", list(&h.custom_values)));
+    }
+    match h.counter_reset {
+        CounterReset::Unknown => {}
+        CounterReset::Reset => parts.push("counter_reset_hint:reset".into()),
+        CounterReset::NotReset => parts.push("counter_reset_hint:not_reset".into()),
+        CounterReset::Gauge => parts.push("counter_reset_hint:gauge".into()),
+    }
+    let sides = [
+        ("offset", "buckets", &h.positive_spans, &h.positive_buckets),
+        ("n_offset", "n_buckets", &h.negative_spans, &h.negative_buckets),
+    ];
+    for (offset_key, key, spans, buckets) in sides {
+        if let Some(offset) = spans.first().map(|span| span.offset).filter(|offset| *offset != 0) {
+            parts.push(format!("{offset_key}:{offset}"));
+        }
+        if !buckets.is_empty() {
+            parts.push(format!("{key}:[{}]", list(buckets)));
+        }
+    }
+    format!("{{{{{}}}}}", parts.join(" "))
 }

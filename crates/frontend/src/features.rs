@@ -1,0 +1,156 @@
+//! Parts of PromQL that are experimental in Prometheus: on here, unless they are switched off for a tenant.
+
+use pharos_promql::parser::ast::{AggregateOp, Expr, Pos, TimeModifiers, VectorSelector};
+
+use crate::error::ApiError;
+
+/// Which experimental parts of the language a tenant may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryFeatures {
+    /// Functions and aggregations (`promql-experimental-functions`).
+    pub functions: bool,
+    /// `anchored` and `smoothed` (`promql-extended-range-selectors`).
+    pub extended_selectors: bool,
+    /// `fill`, `fill_left`, `fill_right` (`promql-binop-fill-modifiers`).
+    pub fill_modifiers: bool,
+    /// Arithmetic in ranges and offsets (`promql-duration-expr`).
+    pub duration_expressions: bool,
+}
+
+impl Default for QueryFeatures {
+    fn default() -> Self {
+        QueryFeatures { functions: true, extended_selectors: true, fill_modifiers: true, duration_expressions: true }
+    }
+}
+
+impl QueryFeatures {
+    /// The names of the features, as `--enable-feature` of Prometheus takes them.
+    pub const NAMES: [&'static str; 4] = [
+        "promql-experimental-functions",
+        "promql-extended-range-selectors",
+        "promql-binop-fill-modifiers",
+        "promql-duration-expr",
+    ];
+
+    /// Switches a feature off; false when there is none of that name.
+    pub fn disable(&mut self, name: &str) -> bool {
+        let switches = [
+            &mut self.functions,
+            &mut self.extended_selectors,
+            &mut self.fill_modifiers,
+            &mut self.duration_expressions,
+        ];
+        match Self::NAMES.iter().position(|known| *known == name) {
+            Some(at) => {
+                *switches[at] = false;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Refuses an expression that uses what is switched off, in the words of Prometheus.
+    pub fn check(&self, expr: &Expr, text: &str) -> Result<(), ApiError> {
+        if *self == QueryFeatures::default() {
+            return Ok(());
+        }
+        let mut open = vec![expr];
+        while let Some(expr) = open.pop() {
+            if let Some((pos, reason)) = self.refusal(expr) {
+                let reason = format!("{}: parse error: {reason}", place(text, pos.start));
+                return Err(ApiError::parameter("query", reason));
+            }
+            match expr {
+                Expr::Aggregate(e) => open.extend(e.param.iter().chain([&e.expr])),
+                Expr::Binary(e) => open.extend([&e.lhs, &e.rhs]),
+                Expr::Call(e) => open.extend(&e.args),
+                Expr::Subquery(e) => open.push(&e.expr),
+                Expr::Paren(e) => open.push(&e.expr),
+                Expr::Unary(e) => open.push(&e.expr),
+                Expr::Matrix(_) | Expr::Vector(_) | Expr::Number(_) | Expr::String(_) | Expr::Duration(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, expr: &Expr) -> Option<(Pos, String)> {
+        match expr {
+            Expr::Call(e) if e.func.experimental && !self.functions => {
+                Some((e.pos, format!("function \"{}\" is not enabled", e.func.name)))
+            }
+            Expr::Aggregate(e) if matches!(e.op, AggregateOp::Limitk | AggregateOp::LimitRatio) && !self.functions => {
+                let name = e.op.as_str();
+                let flag = "--enable-feature=promql-experimental-functions";
+                Some((e.pos, format!("{name}() is experimental and must be enabled with {flag}")))
+            }
+            Expr::Binary(e) if !self.fill_modifiers => {
+                let matching = e.matching.as_ref()?;
+                let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
+                fills.then(|| (e.pos, "binop fill modifiers are experimental and not enabled".into()))
+            }
+            Expr::Vector(selector) => self.selector(selector, false),
+            Expr::Matrix(e) => self.selector(&e.selector, e.range_expr.is_some()),
+            Expr::Subquery(e) => {
+                let computed = e.range_expr.is_some() || e.step_expr.is_some() || is_computed(&e.time);
+                self.duration(computed, e.pos)
+            }
+            _ => None,
+        }
+    }
+
+    fn selector(&self, selector: &VectorSelector, computed_range: bool) -> Option<(Pos, String)> {
+        let modifier = match selector {
+            VectorSelector { anchored: true, .. } => Some("anchored"),
+            VectorSelector { smoothed: true, .. } => Some("smoothed"),
+            _ => None,
+        };
+        match modifier.filter(|_| !self.extended_selectors) {
+            Some(name) => Some((selector.pos, format!("{name} modifier is experimental and not enabled"))),
+            None => self.duration(computed_range || is_computed(&selector.time), selector.pos),
+        }
+    }
+
+    fn duration(&self, computed: bool, pos: Pos) -> Option<(Pos, String)> {
+        let refused = computed && !self.duration_expressions;
+        refused.then(|| (pos, "experimental duration expression is not enabled".into()))
+    }
+}
+
+fn is_computed(time: &TimeModifiers) -> bool {
+    time.offset_expr.is_some()
+}
+
+/// `line:column`, both from 1.
+fn place(text: &str, at: usize) -> String {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+    format!("{line}:{column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use pharos_promql::parser::parse;
+
+    use super::*;
+
+    #[test]
+    fn each_feature_can_be_switched_off() {
+        for (feature, text, place) in [
+            (QueryFeatures::NAMES[0], "sum(mad_over_time(up[5m]))", "1:5: "),
+            (QueryFeatures::NAMES[0], "limitk(1, up)", "1:1: "),
+            (QueryFeatures::NAMES[1], "up +\nrate(up[5m] smoothed)", "2:6: "),
+            (QueryFeatures::NAMES[2], "a + fill(0) b", "1:1: "),
+            (QueryFeatures::NAMES[3], "rate(up[5m + 1m])", "1:6: "),
+        ] {
+            let expr = parse(text).unwrap();
+            assert!(QueryFeatures::default().check(&expr, text).is_ok());
+            let mut features = QueryFeatures::default();
+            assert!(features.disable(feature));
+            let error = features.check(&expr, text).unwrap_err();
+            assert!(error.message.contains(&format!("{place}parse error: ")), "{}", error.message);
+            assert!(features.check(&parse("sum(rate(up[5m]))").unwrap(), "").is_ok());
+        }
+        assert!(!QueryFeatures::default().disable("promql-time-travel"));
+    }
+}

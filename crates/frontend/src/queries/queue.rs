@@ -1,0 +1,267 @@
+//! The queue in front of `--query.max-concurrency`: tenants take turns, so that none waits for all the queries of another.
+//!
+//! Invariants: a tenant stands in `turns` once, exactly when queries of it wait; `running` is the number of turns that
+//! were granted and not given back.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use pharos_model::TenantId;
+use tokio::sync::oneshot;
+
+/// Queries that wait, and how many run.
+pub struct FairQueue {
+    max_running: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: usize,
+    lines: HashMap<TenantId, Line>,
+    /// Tenants with waiting queries, the next one first.
+    turns: VecDeque<TenantId>,
+}
+
+/// The queries of one tenant.
+#[derive(Default)]
+struct Line {
+    running: usize,
+    /// 0 is no limit.
+    max_running: usize,
+    waiting: VecDeque<oneshot::Sender<()>>,
+}
+
+/// The tenant's line is full.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Most queries that may wait.
+    pub limit: usize,
+}
+
+/// The right to run, given back when it is dropped.
+pub struct Turn {
+    queue: Arc<FairQueue>,
+    tenant: TenantId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.queue.give_back(&self.tenant);
+    }
+}
+
+/// A place in the queue: resolves to the turn. Dropping it leaves the queue.
+pub struct Waiting {
+    granted: oneshot::Receiver<()>,
+    queue: Arc<FairQueue>,
+    tenant: TenantId,
+    done: bool,
+}
+
+impl Future for Waiting {
+    /// None when the queue is gone.
+    type Output = Option<Turn>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Turn>> {
+        let granted = std::task::ready!(Pin::new(&mut self.granted).poll(context));
+        self.done = true;
+        Poll::Ready(granted.ok().map(|()| Turn { queue: self.queue.clone(), tenant: self.tenant.clone() }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.granted.close();
+        if self.granted.try_recv().is_ok() {
+            self.queue.give_back(&self.tenant);
+        } else {
+            self.queue.forget_closed(&self.tenant);
+        }
+    }
+}
+
+impl FairQueue {
+    /// A queue for `max_running` queries at a time.
+    pub fn new(max_running: usize) -> Arc<Self> {
+        Arc::new(FairQueue { max_running: max_running.max(1), state: Mutex::default() })
+    }
+
+    /// Takes a place for a query of a tenant that may run `max_running` at a time (0: any number) and let `max_waiting` wait (0: any number).
+    ///
+    /// # Errors
+    /// As many wait already.
+    pub fn enter(
+        queue: &Arc<Self>,
+        tenant: &TenantId,
+        max_running: usize,
+        max_waiting: usize,
+    ) -> Result<Waiting, Full> {
+        let (sender, granted) = oneshot::channel();
+        let mut state = queue.lock();
+        let line = state.lines.entry(tenant.clone()).or_default();
+        line.max_running = max_running;
+        line.waiting.push_back(sender);
+        let waits = line.waiting.len();
+        if waits == 1 {
+            state.turns.push_back(tenant.clone());
+        }
+        queue.grant(&mut state);
+        let still_waits = state.lines.get(tenant).map_or(0, |line| line.waiting.len());
+        let waiting = Waiting { granted, queue: queue.clone(), tenant: tenant.clone(), done: false };
+        drop(state);
+        // Whoever gets a turn at once does not wait.
+        if max_waiting > 0 && still_waits > max_waiting { Err(Full { limit: max_waiting }) } else { Ok(waiting) }
+    }
+
+    /// How many queries wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().lines.values().map(|line| line.waiting.len()).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives turns to those that wait, one to each tenant in its order, as long as there are any.
+    fn grant(&self, state: &mut State) {
+        let mut passed = 0;
+        while state.running < self.max_running && passed < state.turns.len() {
+            let Some(tenant) = state.turns.pop_front() else { return };
+            let Some(line) = state.lines.get_mut(&tenant) else { continue };
+            if line.max_running > 0 && line.running >= line.max_running {
+                state.turns.push_back(tenant);
+                passed += 1;
+                continue;
+            }
+            let granted = line.waiting.pop_front().is_some_and(|waiter| waiter.send(()).is_ok());
+            line.running += usize::from(granted);
+            state.running += usize::from(granted);
+            if !line.waiting.is_empty() {
+                state.turns.push_back(tenant);
+            } else if line.running == 0 {
+                state.lines.remove(&tenant);
+            }
+            passed = 0;
+        }
+    }
+
+    fn give_back(&self, tenant: &TenantId) {
+        let mut state = self.lock();
+        state.running -= 1;
+        if let Some(line) = state.lines.get_mut(tenant) {
+            line.running -= 1;
+            if line.running == 0 && line.waiting.is_empty() {
+                state.lines.remove(tenant);
+            }
+        }
+        self.grant(&mut state);
+    }
+
+    /// Takes the places of those who went away out of a tenant's line.
+    fn forget_closed(&self, tenant: &TenantId) {
+        let mut state = self.lock();
+        let Some(line) = state.lines.get_mut(tenant) else { return };
+        line.waiting.retain(|waiter| !waiter.is_closed());
+        if !line.waiting.is_empty() {
+            return;
+        }
+        if line.running == 0 {
+            state.lines.remove(tenant);
+        }
+        state.turns.retain(|other| other != tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::new(name).unwrap()
+    }
+
+    fn enter(queue: &Arc<FairQueue>, name: &str) -> Waiting {
+        FairQueue::enter(queue, &tenant(name), 0, 100).unwrap()
+    }
+
+    #[test]
+    fn tenants_take_turns() {
+        let queue = FairQueue::new(1);
+        let first = enter(&queue, "a").now_or_never().flatten().unwrap();
+        let mut waiting: Vec<_> = ["a", "a", "a", "b", "c"].iter().map(|name| Some(enter(&queue, name))).collect();
+        let mut order = Vec::new();
+        let mut turn = Some(first);
+        while order.len() < waiting.len() {
+            drop(turn.take());
+            for (at, place) in waiting.iter_mut().enumerate() {
+                if let Some(Some(granted)) = place.as_mut().and_then(|place| place.now_or_never()) {
+                    order.push(at);
+                    (turn, *place) = (Some(granted), None);
+                    break;
+                }
+            }
+        }
+        assert_eq!(order, [0, 3, 4, 1, 2]);
+        drop(turn);
+        assert!(queue.lock().lines.is_empty() && queue.lock().turns.is_empty() && queue.lock().running == 0);
+    }
+
+    #[test]
+    fn lines_are_bounded_and_a_tenant_has_its_own_concurrency() {
+        let queue = FairQueue::new(4);
+        let limited = |max_waiting| FairQueue::enter(&queue, &tenant("a"), 1, max_waiting);
+        let running = limited(2).unwrap().now_or_never().flatten().unwrap();
+        let (mut second, third) = (limited(2).unwrap(), limited(2).unwrap());
+        assert_eq!(limited(2).err(), Some(Full { limit: 2 }));
+        assert_eq!(queue.waiting(), 2);
+        let other = enter(&queue, "b").now_or_never().flatten();
+        assert!(other.is_some() && (&mut second).now_or_never().is_none());
+        drop(third);
+        assert_eq!(queue.waiting(), 1);
+        drop(running);
+        assert!(second.now_or_never().flatten().is_some());
+    }
+
+    #[test]
+    fn who_leaves_with_a_turn_gives_it_on() {
+        let queue = FairQueue::new(1);
+        let turn = enter(&queue, "a").now_or_never().flatten();
+        let (leaves, stays) = (enter(&queue, "a"), enter(&queue, "a"));
+        drop(turn);
+        drop(leaves);
+        assert!(stays.now_or_never().flatten().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn all_turns_come_back(steps in prop::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
+            let queue = FairQueue::new(2);
+            let names = ["a", "b", "c"];
+            let (mut places, mut turns) = (Vec::new(), Vec::new());
+            for (step, name, at) in steps {
+                match step {
+                    0 | 1 => places.extend(FairQueue::enter(&queue, &tenant(names[name]), name, 3).ok()),
+                    2 if !places.is_empty() => {
+                        let mut place: Waiting = places.remove(at % places.len());
+                        turns.extend((&mut place).now_or_never().flatten());
+                    }
+                    _ if !turns.is_empty() => drop(turns.remove(at % turns.len())),
+                    _ => {}
+                }
+                prop_assert!(turns.len() <= 2 && queue.lock().running <= 2);
+            }
+            drop((places, turns));
+            let state = queue.lock();
+            prop_assert!(state.running == 0 && state.lines.is_empty() && state.turns.is_empty());
+        }
+    }
+}
