@@ -72,7 +72,7 @@ impl World {
         let registry = prometheus::Registry::new();
         let requests = StoreMetrics::new(&registry).unwrap();
         let objects: Arc<dyn ObjectStore> = Arc::new(Counting::new(InMemory::new(), requests.clone()));
-        let meta = Arc::new(runtime.block_on(Meta::open(&folder.path().join("meta"))).unwrap());
+        let meta = Arc::new(runtime.block_on(Meta::open(&folder.path().join("meta"), "me")).unwrap());
         let ingester = open_ingester(folder.path(), &clock, &meta, &objects);
         // Nothing is cached, so that every use of a block is a request.
         let config = StoreConfig { cache_bytes: 0 };

@@ -92,7 +92,7 @@ impl Compactor {
             }
         }
         if let Some(max_bytes) = self.config.max_bytes {
-            match retention::shrink(&self.meta, max_bytes) {
+            match retention::shrink(&self.meta, max_bytes).await {
                 Ok(count) => self.removed.inc_by(count),
                 Err(error) => {
                     tracing::warn!(%error, "removing blocks over the size limit failed, it is tried again later")

@@ -22,8 +22,8 @@ pub async fn expire(meta: &Meta, horizon: i64) -> Result<u64, MetaError> {
 
 /// Removes the oldest blocks until those that are left take at most `max_bytes`; returns how many there were. Blocks are as
 /// old as their last sample, whoever's they are. The newest block stays.
-pub fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
-    let catalogue = meta.view().catalogue;
+pub async fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
+    let catalogue = meta.view().catalogue.clone();
     let of_tenant = catalogue.tenants.iter().flat_map(|(tenant, t)| t.blocks.iter().map(move |block| (tenant, block)));
     let mut blocks: Vec<_> = of_tenant.collect();
     blocks.sort_by(|(_, a), (_, b)| (a.max_t, &a.id).cmp(&(b.max_t, &b.id)));
@@ -41,7 +41,7 @@ pub fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
     for (tenant, ids) in gone {
         removed += ids.len() as u64;
         tracing::info!(tenant, blocks = ids.len(), max_bytes, "removing the oldest blocks: all together are too large");
-        meta.propose(Command::RemoveBlocks { tenant: tenant.into(), ids })?;
+        meta.propose(CatalogueCommand::RemoveBlocks { tenant: tenant.into(), ids }).await?;
     }
     Ok(removed)
 }
@@ -71,23 +71,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_oldest_blocks_of_all_tenants_go_first() {
+    #[tokio::test]
+    async fn the_oldest_blocks_of_all_tenants_go_first() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = Meta::open(folder.path()).unwrap();
-        let commit = |tenant: &str, blocks| {
-            meta.propose(Command::CommitBlocks { tenant: tenant.into(), blocks, boundary: None }).unwrap();
-        };
-        commit("a", vec![block("a1", 100, 10), block("a2", 300, 10)]);
-        commit("b", vec![block("b1", 200, 10), block("b2", 400, 10)]);
+        let meta = Meta::open(folder.path(), "node").await.unwrap();
+        let blocks =
+            [("a", [block("a1", 100, 10), block("a2", 300, 10)]), ("b", [block("b1", 200, 10), block("b2", 400, 10)])];
+        for (tenant, blocks) in blocks {
+            let command =
+                CatalogueCommand::CommitBlocks { tenant: tenant.into(), blocks: blocks.into(), boundary: None };
+            meta.propose(command).await.unwrap();
+        }
         let left = || -> Vec<String> {
-            let catalogue = meta.view().catalogue;
+            let catalogue = meta.view().catalogue.clone();
             catalogue.tenants.values().flat_map(|t| t.blocks.iter().map(|block| block.id.clone())).collect()
         };
-        assert_eq!(shrink(&meta, 40).unwrap(), 0);
-        assert_eq!(shrink(&meta, 25).unwrap(), 2);
+        assert_eq!(shrink(&meta, 40).await.unwrap(), 0);
+        assert_eq!(shrink(&meta, 25).await.unwrap(), 2);
         assert_eq!(left(), ["a2", "b2"]);
-        assert_eq!(shrink(&meta, 1).unwrap(), 1);
+        assert_eq!(shrink(&meta, 1).await.unwrap(), 1);
         assert_eq!(left(), ["b2"], "the newest stays");
     }
 }

@@ -1,3 +1,4 @@
+use pharos_head::ShardWindow;
 use pharos_meta::CutId;
 use ulid::Ulid;
 
@@ -14,9 +15,8 @@ fn window(number: i64, flushed_samples: u64, cuts: u32, flushed: u32) -> WindowI
         flushed_samples,
         bytes: 0,
         newest_append_ms: 0,
-        ever_flushed: flushed > 0,
         cuts,
-        flushed,
+        shards: vec![ShardWindow { shard: 0, unflushed_samples: 7, flushed_samples, flushed }],
     }
 }
 

@@ -77,9 +77,9 @@ impl Budget {
 
     /// How much of its time is left.
     pub fn remaining(&self) -> Duration {
-        match self.deadline {
+        match self.limits.deadline {
             Duration::MAX => Duration::MAX,
-            deadline => deadline.saturating_sub(self.clock.monotonic()),
+            deadline => deadline.saturating_sub(self.limits.clock.monotonic()),
         }
     }
 

@@ -3,7 +3,7 @@
 pub mod policy;
 mod ship;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
