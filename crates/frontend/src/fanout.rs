@@ -1,16 +1,23 @@
 //! One answer from all roles that hold samples of a tenant.
 //!
 //! Sources are asked in the given order, recent samples first: what is flushed between two calls is then seen twice,
-//! which merging undoes, and never missed. In a merge the first source has the highest authority.
+//! which merging undoes, and never missed. In a merge the first source has the highest authority. A source that says
+//! from which time on it is complete leaves only the time before that to those behind it, or nothing: then they are not asked.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_model::{
-    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
+    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView,
+    TenantId, TimeRange,
 };
 use pharos_promql::Querier;
 use pharos_rpc::{SeriesExemplars, SeriesSource};
+
+/// For how long a source must stay complete that answers at once: nothing is fetched later.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// The sources of samples, recent first.
 #[derive(Clone)]
@@ -40,8 +47,9 @@ pub struct TenantQuerier {
 impl Querier for TenantQuerier {
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
         let mut sets = Vec::with_capacity(self.sources.len());
-        for source in self.sources.iter() {
-            sets.push(source.select(&self.tenant, request, budget)?);
+        for (source, range) in self.asked(request.range, budget.remaining()) {
+            let set = source.select(&self.tenant, &SelectRequest { range, ..request.clone() }, budget)?;
+            sets.push(if range == request.range { set } else { Arc::new(Clipped { set, range }) });
         }
         sets.reverse();
         let united = MergedSet::unite(sets);
@@ -52,7 +60,44 @@ impl Querier for TenantQuerier {
     }
 }
 
+/// A set of which only the samples of a range are fetched, whatever is asked for.
+struct Clipped {
+    set: Arc<dyn SeriesSet>,
+    range: TimeRange,
+}
+
+impl SeriesSet for Clipped {
+    fn labels(&self) -> &[Labels] {
+        self.set.labels()
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        let range = range.intersect(&self.range);
+        if range.is_empty() {
+            series.for_each(|_| out.push(SeriesView::EMPTY));
+            return Ok(());
+        }
+        self.set.fetch(series, range, out)
+    }
+}
+
 impl TenantQuerier {
+    /// Who is asked for what part of a range, for answers that are read within `lasting`. Lazy: a source says from where
+    /// on it is complete before it is asked, and the next one is asked after it has answered.
+    fn asked(&self, range: TimeRange, lasting: Duration) -> impl Iterator<Item = (&dyn SeriesSource, TimeRange)> {
+        const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
+        let mut left = range;
+        self.sources.iter().map_while(move |source| {
+            let part = left;
+            if part.is_empty() && !range.is_empty() {
+                return None;
+            }
+            let complete_from = source.complete_from(&self.tenant, lasting);
+            left = complete_from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(left.start, left.end.min(last)));
+            Some((source.as_ref(), part))
+        })
+    }
+
     /// The label sets that match one of the selectors, ascending; at most `limit`, 0 for all.
     pub fn series(
         &self,
@@ -61,7 +106,7 @@ impl TenantQuerier {
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
         let mut found = BTreeSet::new();
-        for source in self.sources.iter() {
+        for (source, range) in self.asked(range, AT_ONCE) {
             for matchers in selectors {
                 found.extend(source.series(&self.tenant, matchers, range, limit)?);
             }
@@ -71,7 +116,7 @@ impl TenantQuerier {
 
     /// The label names of the series that match one of the selectors, or of all series without selectors.
     pub fn label_names(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.collect(selectors, |source, matchers| source.label_names(&self.tenant, matchers, range))
+        self.collect(selectors, range, |source, matchers, range| source.label_names(&self.tenant, matchers, range))
     }
 
     /// The values of a label over the series that match one of the selectors, or over all series without selectors.
@@ -81,26 +126,31 @@ impl TenantQuerier {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        self.collect(selectors, |source, matchers| source.label_values(&self.tenant, name, matchers, range))
+        let ask = |source: &dyn SeriesSource, matchers: &[Matcher], range| {
+            source.label_values(&self.tenant, name, matchers, range)
+        };
+        self.collect(selectors, range, ask)
     }
 
     fn collect(
         &self,
         selectors: &[Vec<Matcher>],
-        ask: impl Fn(&dyn SeriesSource, &[Matcher]) -> Result<Vec<String>, SelectError>,
+        range: TimeRange,
+        ask: impl Fn(&dyn SeriesSource, &[Matcher], TimeRange) -> Result<Vec<String>, SelectError>,
     ) -> Result<Vec<String>, SelectError> {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything } else { selectors };
         let mut found = BTreeSet::new();
-        for source in self.sources.iter() {
+        for (source, range) in self.asked(range, AT_ONCE) {
             for matchers in selectors {
-                found.extend(ask(source.as_ref(), matchers)?);
+                found.extend(ask(source, matchers, range)?);
             }
         }
         Ok(found.into_iter().collect())
     }
 
-    /// The exemplars of the series that match one of the selectors, ascending by series and time.
+    /// The exemplars of the series that match one of the selectors, ascending by series and time. All sources are asked:
+    /// of exemplars a source keeps only some.
     pub fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
         let mut found: Vec<SeriesExemplars> = Vec::new();
         for source in self.sources.iter() {
@@ -139,3 +189,7 @@ fn cut<T>(found: BTreeSet<T>, limit: usize) -> Vec<T> {
     let most = if limit == 0 { usize::MAX } else { limit };
     found.into_iter().take(most).collect()
 }
+
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;

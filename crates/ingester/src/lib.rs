@@ -5,6 +5,7 @@
 //! memory after the grace period.
 
 mod append;
+mod complete;
 mod config;
 pub mod flush;
 mod metrics;
@@ -13,6 +14,7 @@ mod source;
 pub use config::IngesterConfig;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_head::Head;
@@ -32,6 +34,8 @@ pub struct Ingester {
     metrics: IngesterMetrics,
     /// Held while a window is cut and shipped, and while series are deleted, so that a cut never brings back what was deleted.
     flushing: tokio::sync::Mutex<()>,
+    /// Counts the names that were given to blocks.
+    ids: AtomicU32,
 }
 
 impl Ingester {
@@ -45,7 +49,8 @@ impl Ingester {
         registry: &prometheus::Registry,
     ) -> Result<Arc<Ingester>, prometheus::Error> {
         let metrics = IngesterMetrics::register(registry)?;
-        Ok(Arc::new(Ingester { config, head, meta, objects, clock, metrics, flushing: tokio::sync::Mutex::default() }))
+        let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
+        Ok(Arc::new(Ingester { config, head, meta, objects, clock, metrics, flushing, ids }))
     }
 
     /// Flushes windows as they end, until `shutdown` becomes true.

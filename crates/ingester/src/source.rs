@@ -1,25 +1,29 @@
-//! The read path: what is not in blocks yet.
+//! The read path: what is in memory.
 //!
-//! Everything from the tenant's boundary on, and late samples before it that no block holds. What is flushed between
-//! this answer and that of the store nodes is in both; the merge shows it once.
+//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::complete_from`]
+//! says from which time on nothing else need be asked; what both have before that, the merge shows once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_head::HeadFilter;
 use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
 use pharos_rpc::{SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
-
-impl Ingester {
-    fn filter(&self, tenant: &TenantId) -> HeadFilter {
-        let view = self.meta.view();
-        let boundary = view.catalogue.tenant(tenant.as_str()).and_then(|t| t.boundary);
-        HeadFilter { from: boundary.unwrap_or(i64::MIN), late: true }
-    }
-}
+use crate::complete::{Facts, complete_from};
 
 impl SeriesSource for Ingester {
+    fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
+        // The view first: a block of it was cut from windows that the head tells of afterwards.
+        let view = self.meta.view();
+        let windows = self.head.windows(tenant);
+        let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
+        let catalogue = view.catalogue.tenant(tenant.as_str());
+        let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
+        complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows)
+    }
+
     fn select(
         &self,
         tenant: &TenantId,
@@ -27,7 +31,7 @@ impl SeriesSource for Ingester {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        self.head.select(tenant, request, self.filter(tenant))
+        self.head.select(tenant, request, HeadFilter::ALL)
     }
 
     fn series(
@@ -37,7 +41,7 @@ impl SeriesSource for Ingester {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = self.head.series(tenant, matchers, range, self.filter(tenant));
+        let mut found = self.head.series(tenant, matchers, range, HeadFilter::ALL);
         if limit > 0 {
             found.truncate(limit);
         }
@@ -50,7 +54,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(tenant, matchers, range, self.filter(tenant)))
+        Ok(self.head.label_names(tenant, matchers, range, HeadFilter::ALL))
     }
 
     fn label_values(
@@ -60,7 +64,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(tenant, name, matchers, range, self.filter(tenant)))
+        Ok(self.head.label_values(tenant, name, matchers, range, HeadFilter::ALL))
     }
 
     fn exemplars(

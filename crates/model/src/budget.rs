@@ -53,6 +53,14 @@ impl Budget {
         Ok(())
     }
 
+    /// How much of its time is left.
+    pub fn remaining(&self) -> Duration {
+        match self.deadline {
+            Duration::MAX => Duration::MAX,
+            deadline => deadline.saturating_sub(self.clock.monotonic()),
+        }
+    }
+
     /// Takes memory from the budget. What is taken is given back with [`Budget::give_back`].
     pub fn take(&self, bytes: u64) -> Result<(), SelectError> {
         let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
@@ -90,7 +98,10 @@ mod tests {
         budget.give_back(60);
         assert!(budget.take(100).is_ok() && budget.check().is_ok());
         assert_eq!(budget.peak_bytes(), 120);
+        clock.set(400);
+        assert_eq!(budget.remaining(), Duration::from_millis(600));
         clock.set(1001);
+        assert_eq!((budget.remaining(), Budget::unlimited().remaining()), (Duration::ZERO, Duration::MAX));
         assert!(matches!(budget.check(), Err(SelectError::Timeout(_))));
         budget.cancel();
         assert!(matches!(budget.check(), Err(SelectError::Cancelled)));

@@ -2,6 +2,7 @@
 //! network. All calls block and are made on threads that may block.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_model::{
     Budget, Exemplar, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
@@ -18,6 +19,14 @@ pub struct SeriesExemplars {
 
 /// A role that answers for samples: an ingester for recent ones, a store node for those in blocks.
 pub trait SeriesSource: Send + Sync + 'static {
+    /// From which timestamp on this source alone has every sample of the tenant, now and until `lasting` has passed, so
+    /// that others need not be asked for that time. What it says holds for answers that it begins after saying so.
+    /// `i64::MIN` for all time, `i64::MAX` for none, which is what a source says that cannot know.
+    fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
+        let _ = (tenant, lasting);
+        i64::MAX
+    }
+
     /// The series that all matchers of the request match, with their samples on demand.
     fn select(
         &self,

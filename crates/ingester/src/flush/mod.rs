@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_head::WindowInfo;
 use pharos_model::TenantId;
 use tokio::sync::watch;
 
 use crate::Ingester;
+use crate::complete::made_ms;
 use policy::{Action, Committed, FlushPolicy, Waiting};
 pub use ship::FlushError;
 
@@ -39,7 +41,13 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
     }
 }
 
-/// Does what is due now, oldest window first; ends at the first failure.
+impl Ingester {
+    /// Does what is due now, oldest window first; ends at the first failure. `waiting` is kept from call to call.
+    pub async fn flush_due(self: &Arc<Self>, waiting: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
+        round(self, waiting).await
+    }
+}
+
 async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
     let policy = FlushPolicy::new(ingester.config.window_ms, ingester.config.grace);
     let mut due: Vec<(TenantId, Action)> = Vec::new();
@@ -47,7 +55,7 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
         let windows = ingester.head.windows(&tenant);
         let (now, since) = (ingester.clock.now_ms(), waiting_since.entry(tenant.clone()).or_default());
         policy::note_waiting(since, now, &windows);
-        let actions = policy.decide(now, &windows, &committed(ingester, &tenant), since);
+        let actions = policy.decide(now, &windows, &committed(ingester, &tenant, &windows), since);
         due.extend(actions.into_iter().map(|action| (tenant.clone(), action)));
     }
     let mut waiting = due.iter().filter(|(_, action)| matches!(action, Action::Flush { .. })).count();
@@ -65,14 +73,18 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
     Ok(())
 }
 
-/// When the newest block of each window of a tenant was made, from the block's ULID.
-fn committed(ingester: &Ingester, tenant: &TenantId) -> Committed {
+/// When the newest of the blocks that hold time of a window was made, by window.
+fn committed(ingester: &Ingester, tenant: &TenantId, windows: &[WindowInfo]) -> Committed {
     let view = ingester.meta.view();
     let mut newest = BTreeMap::new();
     for block in view.catalogue.tenant(tenant.as_str()).iter().flat_map(|t| &t.blocks) {
-        let made = ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64);
-        let entry = newest.entry(block.window_start).or_insert(made);
-        *entry = made.max(*entry);
+        // Windows ascend; a merged block holds several.
+        let first = windows.partition_point(|w| w.end <= block.window_start);
+        for window in windows[first..].iter().take_while(|w| w.start < block.window_end) {
+            let made = made_ms(block);
+            let entry = newest.entry(window.start).or_insert(made);
+            *entry = made.max(*entry);
+        }
     }
     newest
 }

@@ -64,15 +64,16 @@ impl FlushPolicy {
         let mut due = Vec::new();
         for window in windows {
             let block_made = committed.get(&window.start).copied();
-            if window.unflushed_samples > 0
-                && self.is_flush_due(now, window, block_made, waiting.get(&window.start).copied())
-            {
-                due.push(Action::Flush { window: window.start });
-            }
+            // Dropped before it is flushed again: what is flushed now has a grace period of its own.
             // A flushed window without a block was removed by retention, or had nothing left to ship.
             let grace_is_over = block_made.is_none_or(|made| now >= made.saturating_add(self.grace));
             if window.flushed_samples > 0 && grace_is_over {
                 due.push(Action::Drop { window: window.start });
+            }
+            if window.unflushed_samples > 0
+                && self.is_flush_due(now, window, block_made, waiting.get(&window.start).copied())
+            {
+                due.push(Action::Flush { window: window.start });
             }
         }
         due
@@ -162,6 +163,13 @@ mod tests {
         assert_eq!(due(5 * WINDOW + 3_599_999, &w, &committed), []);
         assert_eq!(due(5 * WINDOW + 3_600_000, &w, &committed), [Action::Drop { window: 0 }]);
         assert_eq!(due(0, &w, &Committed::new()), [Action::Drop { window: 0 }]);
+    }
+
+    #[test]
+    fn late_samples_that_are_flushed_now_do_not_leave_with_those_before() {
+        let committed = Committed::from([(0, 5 * WINDOW)]);
+        let due = due(7 * WINDOW, &[window(0, 3, 9, 5 * WINDOW)], &committed);
+        assert_eq!(due, [Action::Drop { window: 0 }, Action::Flush { window: 0 }]);
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
 use pharos_head::{HeadError, WindowCut};
@@ -84,10 +85,12 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
     Ok(ingester.head.mark_flushed(&cut).await?)
 }
 
+/// A name that no other block has: within this process a counter tells blocks of a millisecond apart, between processes
+/// their numbers and the time since each began.
 fn new_id(ingester: &Ingester) -> Ulid {
-    // The random part need only differ between blocks of the same millisecond: the identity and a counter of cuts would
-    // do, a hash of both clocks does as well.
-    let random = u128::from(ingester.clock.monotonic().as_nanos() as u64) << 16 | u128::from(std::process::id() as u16);
+    let counter = ingester.ids.fetch_add(1, Ordering::Relaxed) as u16;
+    let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff_ffff;
+    let random = u128::from(counter) << 64 | u128::from(since_start) << 16 | u128::from(std::process::id() as u16);
     Ulid::from_parts(ingester.clock.now_ms().max(0) as u64, random)
 }
 
