@@ -7,6 +7,7 @@ local: the bucket is a tmpfs that becomes read-only, then a folder that is repla
 again; then the server restarts without its catalogue, which it rebuilds from the bucket.
 """
 import argparse
+import json
 import pathlib
 import subprocess
 import tempfile
@@ -100,6 +101,53 @@ def replaced(folder, tool, hosts):
         away_and_back(server, Load(tool, server, hosts), take_away, bring_back)
 
 
+def still_remembered(folder, *_):
+    """The bucket goes away after windows were flushed: queries over them are answered from memory for as long as they are remembered, also after a restart."""
+    bucket = pathlib.Path(folder) / "bucket"
+    config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
+    # Windows of four minutes are remembered for two more.
+    with Pharos(f"{folder}/server", config, "--storage.tsdb.min-block-duration=4m", "--query.timeout=10s").start() as server:
+        at = int(time.time()) // 240 * 240 - 1200
+        body = b"".join(wire.series([("__name__", "remembered"), ("n", str(n))], *((n, (at + 15 * i) * 1000) for i in range(60))) for n in range(50))
+        status, text = server.post("/api/v1/write", wire.snappy(body), wire.HEADERS)
+        check(status == 204, f"a write gets {status}: {text}")
+        flushed(server)
+        bucket.rename(f"{folder}/aside")
+        bucket.write_text("not a folder")
+        count = lambda: server.scalar("sum(count_over_time(remembered[20m]))", time=at + 900)
+        check(count() == 3000, f"{count()} of 3000 samples")
+        status, names = server.get(f"/api/v1/label/n/values?start={at}&end={at + 900}")
+        check(status == 200 and len(json.loads(names)["data"]) == 50, f"{status} {names}")
+        server.kill()
+        server.start()
+        check(count() == 3000, f"{count()} of 3000 samples after a restart")
+
+
+def two_servers(folder, *_):
+    """A second server on the same bucket refuses to start and says whose it is; it may take it over."""
+    bucket = pathlib.Path(folder) / "bucket"
+    config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
+    with Pharos(f"{folder}/first", config).start() as first:
+        mine = (first.folder / "data/node-id").read_text()
+        second = Pharos(f"{folder}/second", config)
+        code, said = refusal(second)
+        check(code != 0 and mine in said and (second.folder / "data/node-id").read_text() in said and "--storage.take-over-bucket" in said, f"{code}: {said[-800:]}")
+        first.stop()
+        first.start()
+        first.stop()
+        second.flags.append("--storage.take-over-bucket")
+        with second.start():
+            second.stop()
+        code, said = refusal(first)
+        check(code != 0 and "belongs to server" in said, f"{code}: {said[-800:]}")
+
+
+def refusal(server):
+    """Starts a server that must not start; its exit code and log."""
+    done = subprocess.run(server.command(), capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
 def head_limit(folder, *_):
     """While the bucket is away memory fills up to its limit, then writes get 429; when it is back they are taken again, nothing is lost."""
     bucket = pathlib.Path(folder) / "bucket"
@@ -151,6 +199,8 @@ def s3(folder, tool, hosts, kind):
             load = Load(tool, server, hosts)
             away_and_back(server, load, service.stop, service.start)
             check(any((data / BUCKET / "some/where").rglob("data.parquet*")), "no block below the prefix of the bucket")
+            code, said = refusal(Pharos(f"{folder}/second", config))
+            check(code != 0 and "belongs to server" in said, f"a second server on the bucket: {code}: {said[-800:]}")
             check(not (server.folder / "data/bucket").exists() or not any((server.folder / "data/bucket").rglob("*.parquet")), "blocks are on the local disk")
             # All is in blocks and dropped from memory but the newest: without a catalogue the bucket tells what there is.
             server.stop()
@@ -180,6 +230,8 @@ def main():
 
     run("local", "a bucket that becomes read-only", read_only)
     run("local", "a bucket that is replaced by a file", replaced)
+    run("local", "a bucket that is away after flushing", still_remembered)
+    run("local", "two servers on one bucket", two_servers)
     run("local", "memory's limit while the bucket is away", head_limit)
     run("minio", "S3 of MinIO stops and comes back", s3, minio)
     run("s3s-fs", "S3 of s3s-fs stops and comes back", s3, s3s_fs)

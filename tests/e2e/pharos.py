@@ -138,11 +138,13 @@ class Pharos:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def command(self):
+        return [BINARY, "server", f"--config.file={self.config}", f"--storage.path={self.folder}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}", *self.flags]
+
     def start(self, wait=True, seconds=120):
-        command = [BINARY, "server", f"--config.file={self.config}", f"--storage.path={self.folder}/data",
-                   f"--web.listen-address=127.0.0.1:{self.port}", *self.flags]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+            self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=log)
         if wait:
             self.wait_ready(seconds)
         return self

@@ -145,6 +145,11 @@ pub struct StorageArgs {
     #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", value_parser = byte_size)]
     pub retention_size: Option<ByteSize>,
 
+    /// Serve the blocks of a bucket that belongs to another server, which must be gone for good. Once is enough
+    #[arg(long = "storage.take-over-bucket", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
+    pub take_over_bucket: bool,
+
     /// Samples in the answer to one remote read; 0 is no limit, streamed answers have none
     #[arg(long = "storage.remote.read-sample-limit", value_name = "N", default_value = "50000000", value_parser = count)]
     pub read_sample_limit: u64,

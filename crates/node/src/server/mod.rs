@@ -5,6 +5,7 @@
 //! the log is closed. Nothing needs flushing: the log has it.
 
 mod http;
+mod owner;
 mod roles;
 mod services;
 mod snapshot;

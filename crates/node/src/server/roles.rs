@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::owner::{Claim, ClaimError};
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::{self, Folders};
@@ -30,6 +31,9 @@ use crate::reload::ConfigHandle;
 
 /// How long samples are kept in the local folder when nothing else is said, as in Prometheus.
 const LOCAL_RETENTION: Duration = Duration::from_secs(15 * 86_400);
+
+/// Pause between two tries to claim a bucket that was away at the start.
+const CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the roles are made of.
 pub(super) struct Parts<'a> {
@@ -70,8 +74,15 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let objects = object_store(&parts, &loaded)?;
     // The head first: its lock says best that another process has the folder.
     let head = head(&parts, &loaded).await?;
+    let claim = Claim {
+        objects: objects.clone(),
+        identity: parts.folders.identity(&**clock)?,
+        clock: clock.clone(),
+        take_over: args.storage.take_over_bucket,
+    };
+    let is_claimed = claim.at_start().await?;
     let meta = storage::open_meta(&parts.folders.meta(), &*objects, &**clock).await?;
-    let ingester_config = IngesterConfig::new(parts.folders.identity(&**clock)?, window_ms(args));
+    let ingester_config = IngesterConfig::new(claim.identity.clone(), window_ms(args));
     let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
         .map_err(text)?;
     let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
@@ -126,9 +137,35 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let tasks = vec![
         tokio::spawn(agent.run(parts.stopped.clone())),
         tokio::spawn(ingester.run(parts.stopped.clone())),
-        tokio::spawn(compactor.run(parts.stopped.clone())),
+        tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, parts.stop.clone(), parts.stopped.clone())),
     ];
     Ok(Roles { frontend, receiver, services, tasks })
+}
+
+/// Runs the compactor, which deletes, once the bucket is known to be this server's; ends the process when it is another's.
+async fn collect_what_is_ours(
+    claim: Claim,
+    mut is_claimed: bool,
+    compactor: Compactor,
+    stop: watch::Sender<bool>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    while !is_claimed {
+        tokio::select! {
+            () = tokio::time::sleep(CLAIM_PAUSE) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        match claim.now().await {
+            Ok(()) => is_claimed = true,
+            Err(ClaimError::Store(error)) => tracing::warn!(%error, "the object store still cannot be claimed"),
+            Err(error) => {
+                tracing::error!(%error, "stopping");
+                stop.send_replace(true);
+                return;
+            }
+        }
+    }
+    compactor.run(stopped).await;
 }
 
 /// Says which settings are understood and not served yet, so that nobody relies on them.
