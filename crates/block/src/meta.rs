@@ -87,6 +87,9 @@ pub struct FileMeta {
     /// The bytes at its end that hold the footer and the page index, 0 when unknown.
     #[serde(default)]
     pub tail: u64,
+    /// CRC-32 of those bytes, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc: Option<u32>,
 }
 
 impl BlockMeta {
@@ -125,7 +128,7 @@ impl BlockMeta {
         for name in [DATA, SERIES, TS, HISTOGRAMS, EXEMPLARS] {
             match store.head(&prefix.clone().join(name)).await {
                 Ok(object) => {
-                    files.insert(name.to_string(), FileMeta { bytes: object.size, tail: 0 });
+                    files.insert(name.to_string(), FileMeta { bytes: object.size, tail: 0, crc: None });
                 }
                 Err(object_store::Error::NotFound { .. }) if matches!(name, HISTOGRAMS | EXEMPLARS) => {}
                 Err(error) => return Err(error.into()),
@@ -134,7 +137,7 @@ impl BlockMeta {
         let mut meta = None;
         for (name, file) in &mut files {
             let opened = ParquetFile::open(store, prefix.clone().join(name.as_str()), *file).await?;
-            file.tail = opened.tail;
+            (file.tail, file.crc) = (opened.tail, Some(opened.tail_crc));
             if name == DATA {
                 let bytes = opened.key_value(META_KEY).ok_or_else(|| {
                     BlockError::damaged(opened.name(), format!("its footer has no {META_KEY:?}, so it is no block"))

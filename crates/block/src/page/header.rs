@@ -80,6 +80,16 @@ pub(crate) fn parse_page(bytes: &[u8], zstd: bool) -> Result<RawPage<'_>, PageEr
     Ok(RawPage { kind, num_values, encoding, body })
 }
 
+/// The length of the page at the start of `bytes`, with its header.
+pub(crate) fn page_length(bytes: &[u8]) -> Result<usize, PageError> {
+    let mut rest = bytes;
+    let body = page_header(&mut rest)?.compressed.and_then(|n| usize::try_from(n).ok());
+    match body {
+        Some(body) if body <= rest.len() => Ok(bytes.len() - rest.len() + body),
+        _ => bad("a page is cut off"),
+    }
+}
+
 fn page_header(rest: &mut &[u8]) -> Result<Fields, PageError> {
     let mut fields = Fields::default();
     let mut id = 0;

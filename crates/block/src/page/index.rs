@@ -12,6 +12,8 @@ pub(crate) struct PageAt {
     pub(crate) size: u32,
     /// Its first row, counted from the start of the row group.
     pub(crate) first_row: u32,
+    /// CRC-32 of its bytes, where the file has checksums.
+    pub(crate) crc: Option<u32>,
 }
 
 /// Checks that bytes are one struct whose lists claim no more elements than there are bytes left, so that a parser which
@@ -62,5 +64,5 @@ fn page_location(bytes: &mut &[u8], end: u64) -> Result<PageAt, PageError> {
     if size as usize > super::MAX_PAGE_BYTES || offset.checked_add(u64::from(size)).is_none_or(|to| to > end) {
         return bad(format!("page at {offset} of {size} bytes ends beyond {end}"));
     }
-    Ok(PageAt { offset, size, first_row })
+    Ok(PageAt { offset, size, first_row, crc: None })
 }

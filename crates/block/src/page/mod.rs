@@ -7,6 +7,7 @@ pub(crate) mod delta;
 pub(crate) mod header;
 pub(crate) mod index;
 pub(crate) mod levels;
+pub(crate) mod sums;
 pub(crate) mod values;
 
 /// Most bytes that a page may decompress to.

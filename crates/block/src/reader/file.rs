@@ -13,7 +13,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use super::ranges::coalesce;
 use crate::error::BlockError;
 use crate::meta::FileMeta;
+use crate::page::PageError;
 use crate::page::index::{PageAt, check_struct, offset_index};
+use crate::page::sums;
 
 /// Read from the end of a file whose index size is not known.
 const TAIL_GUESS: u64 = 64 << 10;
@@ -63,6 +65,8 @@ pub(crate) struct ParquetFile {
     path: Path,
     /// Bytes at the end that hold footer and index.
     pub(crate) tail: u64,
+    /// CRC-32 of those bytes.
+    pub(crate) tail_crc: u32,
     pub(crate) columns: Vec<Column>,
     pub(crate) groups: Vec<Group>,
     key_values: Vec<(String, String)>,
@@ -98,7 +102,11 @@ impl ParquetFile {
             tail = fetch_tail(store, &path, meta, needed).await?;
         }
         let tail_start = meta.bytes - tail.len() as u64;
-        let groups = groups_of(&parsed, &tail, tail_start).map_err(damaged)?;
+        let tail_crc = crc32fast::hash(&tail[tail.len() - needed as usize..]);
+        if needed == meta.tail && !sums::holds(&tail[tail.len() - needed as usize..], meta.crc) {
+            return Err(damaged("its footer has another checksum".into()));
+        }
+        let mut groups = groups_of(&parsed, &tail, tail_start).map_err(damaged)?;
         let columns = parsed.file_metadata().schema_descr().columns().iter().map(|column| Column {
             name: column.path().parts().first().cloned().unwrap_or_default(),
             physical: column.physical_type(),
@@ -106,8 +114,13 @@ impl ParquetFile {
             max_rep: column.max_rep_level(),
         });
         let pairs = parsed.file_metadata().key_value_metadata().into_iter().flatten();
-        let key_values = pairs.filter_map(|kv| Some((kv.key.clone(), kv.value.clone()?))).collect();
-        Ok(ParquetFile { columns: columns.collect(), tail: needed, groups, key_values, path })
+        let mut key_values: Vec<(String, String)> =
+            pairs.filter_map(|kv| Some((kv.key.clone(), kv.value.clone()?))).collect();
+        if let Some(at) = key_values.iter().position(|(key, _)| key == sums::SUMS_KEY) {
+            let (_, text) = key_values.swap_remove(at);
+            note_sums(&mut groups, &text).map_err(|e| damaged(e.to_string()))?;
+        }
+        Ok(ParquetFile { columns: columns.collect(), tail: needed, tail_crc, groups, key_values, path })
     }
 
     /// The file's path, for messages.
@@ -186,7 +199,11 @@ impl ParquetFile {
             if to > bytes.len() {
                 return Err(self.damaged(format!("page at {} overlaps others", page.offset)));
             }
-            Ok(bytes.slice(from..to))
+            let bytes = bytes.slice(from..to);
+            if !sums::holds(&bytes, page.crc) {
+                return Err(self.damaged(format!("page at {} has another checksum", page.offset)));
+            }
+            Ok(bytes)
         };
         wanted.iter().map(slice).collect()
     }
@@ -218,6 +235,16 @@ async fn fetch_tail(store: &dyn ObjectStore, path: &Path, meta: FileMeta, want: 
 pub(crate) fn index_start(metadata: &ParquetMetaData) -> Option<u64> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     columns.filter_map(|column| column.offset_index_offset()).filter_map(|at| u64::try_from(at).ok()).min()
+}
+
+/// Gives each page its checksum; they are in the order of the file.
+fn note_sums(groups: &mut [Group], text: &str) -> Result<(), PageError> {
+    let chunks = groups.iter_mut().flat_map(|group| &mut group.chunks);
+    let mut pages: Vec<&mut PageAt> = chunks.flat_map(|c| c.dictionary.iter_mut().chain(&mut c.pages)).collect();
+    pages.sort_unstable_by_key(|page| page.offset);
+    let sums = sums::decode(text, pages.len())?;
+    pages.into_iter().zip(sums).for_each(|(page, sum)| page.crc = Some(sum));
+    Ok(())
 }
 
 fn groups_of(metadata: &ParquetMetaData, tail: &Bytes, tail_start: u64) -> Result<Vec<Group>, String> {
@@ -261,7 +288,7 @@ fn chunk_of(column: &ColumnChunkMetaData, rows: u32, tail: &Bytes, tail_start: u
             if size as usize > crate::page::MAX_PAGE_BYTES {
                 return Err(format!("column {name} has a dictionary of {size} bytes"));
             }
-            Some(PageAt { offset: at as u64, size, first_row: 0 })
+            Some(PageAt { offset: at as u64, size, first_row: 0, crc: None })
         }
         _ => None,
     };

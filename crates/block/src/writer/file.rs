@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -10,6 +11,7 @@ use parquet::schema::types::TypePtr;
 
 use crate::error::BlockError;
 use crate::meta::FileMeta;
+use crate::page::sums;
 use crate::reader::file::index_start;
 
 /// One file.
@@ -36,8 +38,23 @@ impl FileWriter {
         self.0.bytes_written()
     }
 
-    /// Writes the footer with a key and value, if there is one; returns the whole file.
+    /// The checksums of all pages, in their order.
+    fn sums(&mut self) -> Result<String, BlockError> {
+        self.0.flush().map_err(ParquetError::from)?;
+        let bytes = self.0.inner();
+        let mut sums = Vec::new();
+        for column in self.0.flushed_row_groups().iter().flat_map(|group| group.columns()) {
+            let (start, length) = column.byte_range();
+            let chunk = bytes.get(start as usize..(start + length) as usize).unwrap_or_default();
+            sums::sums_of(chunk, &mut sums).map_err(|e| BlockError::Input(format!("checksums of its pages: {e}")))?;
+        }
+        Ok(sums::encode(&sums))
+    }
+
+    /// Writes the footer with checksums and with a key and value, if there is one; returns the whole file.
     pub(crate) fn finish(mut self, key_value: Option<(&str, String)>) -> Result<(FileMeta, Bytes), BlockError> {
+        let sums = self.sums()?;
+        self.0.append_key_value_metadata(KeyValue::new(sums::SUMS_KEY.to_string(), sums));
         if let Some((key, value)) = key_value {
             self.0.append_key_value_metadata(KeyValue::new(key.to_string(), value));
         }
@@ -46,7 +63,8 @@ impl FileWriter {
         let total = bytes.len() as u64;
         let footer = bytes.last_chunk::<8>().map_or(0, |[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]) + 8);
         let tail = index_start(&metadata).map_or(0, |start| total.saturating_sub(start)).max(u64::from(footer));
-        let meta = FileMeta { bytes: total, tail };
+        let crc = bytes.len().checked_sub(tail as usize).map(|from| crc32fast::hash(&bytes[from..]));
+        let meta = FileMeta { bytes: total, tail, crc };
         Ok((meta, Bytes::from(bytes)))
     }
 }
