@@ -28,6 +28,17 @@ pub(super) const BYTES: u8 = 2;
 /// Four bytes.
 pub(super) const FIXED32: u8 = 5;
 
+/// A label in place: name and value, each from the length byte before it to the end of the message.
+#[derive(Clone, Copy)]
+pub(super) struct PlainLabel<'a> {
+    pub(super) name: &'a [u8],
+    /// Under 128.
+    pub(super) name_len: usize,
+    pub(super) value: &'a [u8],
+    /// Under 128.
+    pub(super) value_len: usize,
+}
+
 /// The part of a message that is still to be read.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -72,7 +83,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Up to eight bytes are taken at a time: timestamps have six.
     fn long_varint(&mut self) -> Result<u64, WireError> {
+        const ENDS: u64 = 0x8080_8080_8080_8080;
+        let Some(bytes) = self.rest.first_chunk::<8>() else { return self.any_varint() };
+        let bytes = u64::from_le_bytes(*bytes);
+        let ends = !bytes & ENDS;
+        if ends == 0 {
+            return self.any_varint();
+        }
+        // All bits up to the first byte that does not go on; then groups of seven move together, pair by pair.
+        let x = bytes & (ends ^ (ends - 1));
+        let x = (x & 0x007f_007f_007f_007f) | (x & 0x7f00_7f00_7f00_7f00) >> 1;
+        let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x3fff_0000_3fff_0000) >> 2;
+        let x = (x & 0x0000_0000_0fff_ffff) | (x & 0x0fff_ffff_0000_0000) >> 4;
+        self.rest = &self.rest[ends.trailing_zeros() as usize / 8 + 1..];
+        Ok(x)
+    }
+
+    #[cold]
+    fn any_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0u64;
         for (i, &byte) in self.rest.iter().enumerate().take(10) {
             if i == 9 && byte > 1 {
@@ -113,9 +143,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, when it is a label of remote write 1.0 as every sender writes it: field 1, name before value, both
-    /// under 128 bytes. Name and value come with the length byte before each. Otherwise nothing is read.
+    /// under 128 bytes. Otherwise nothing is read.
     #[inline]
-    pub(super) fn plain_label(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+    pub(super) fn plain_label(&mut self) -> Option<PlainLabel<'a>> {
         const LABEL: u8 = 1 << 3 | BYTES;
         const NAME: u8 = 1 << 3 | BYTES;
         const VALUE: u8 = 2 << 3 | BYTES;
@@ -123,14 +153,13 @@ impl<'a> Reader<'a> {
         let (len, name_len) = (usize::from(len), usize::from(name_len));
         // Two keys and two length bytes; one that goes on makes it negative or differ below.
         let value_len = len.checked_sub(4 + name_len).filter(|_| len < 0x80)?;
-        let (label, rest) = self.rest[2..].split_at_checked(len)?;
-        let (name, value) = label[1..].split_at_checked(1 + name_len)?;
-        let (key, value) = value.split_first()?;
+        let name = &self.rest[3..];
+        let (key, value) = name.get(1 + name_len..)?.split_first()?;
         if *key != VALUE || usize::from(*value.first()?) != value_len {
             return None;
         }
-        self.rest = rest;
-        Some((name, value))
+        self.rest = value.get(1 + value_len..)?;
+        Some(PlainLabel { name, name_len, value, value_len })
     }
 
     /// Passes over the value of a field that nobody needs.

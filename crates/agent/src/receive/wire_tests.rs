@@ -28,6 +28,16 @@ fn groups_and_field_zero_are_refused() {
 
 proptest! {
     #[test]
+    fn varints_are_read_whatever_follows(value: u64, shift in 0u32..64, rest in proptest::collection::vec(any::<u8>(), 0..12)) {
+        let mut bytes = Vec::new();
+        pharos_model::labels::append_uvarint(&mut bytes, value >> shift);
+        bytes.extend(&rest);
+        let mut reader = Reader::new(&bytes);
+        prop_assert_eq!(reader.varint(), Ok(value >> shift));
+        prop_assert_eq!(reader.len(), rest.len());
+    }
+
+    #[test]
     fn any_bytes_are_read_to_their_end_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let mut reader = Reader::new(&bytes);
         while let Ok(Some((_, wire_type))) = reader.key() {

@@ -75,11 +75,11 @@ fn series(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError> 
 /// Copies labels as long as they are sorted and good, and counts the other fields. `false`: look again, nothing is copied.
 #[inline]
 fn copy_labels<'a>(message: &'a [u8], out: &mut Vec<u8>, rest: &mut Rest<'a>) -> Result<bool, WireError> {
-    let mut writer = CanonicalWriter::new(out);
+    let mut writer = CanonicalWriter::new(out, message.len());
     let mut reader = Reader::new(message);
     loop {
-        if let Some((name, value)) = reader.plain_label() {
-            writer.push_prefixed(name, value);
+        if let Some(label) = reader.plain_label() {
+            writer.push_plain(&label);
             continue;
         }
         let here = reader;

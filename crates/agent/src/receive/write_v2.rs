@@ -113,7 +113,7 @@ impl<'a> RequestDecoder<'a, '_, '_> {
             return Ok(Err(no_samples(pairs())));
         }
         Ok(self.decoder.batch.try_begin_series(self.decoder.tenant, |out| {
-            let mut writer = CanonicalWriter::new(out);
+            let mut writer = CanonicalWriter::new(out, bytes);
             for (name, value) in pairs() {
                 writer.push(name, value);
             }

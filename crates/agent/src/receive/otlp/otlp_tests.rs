@@ -285,7 +285,9 @@ async fn requests_are_answered_with_what_was_refused() {
     for (headers, body, expected) in [
         (vec![protobuf], only_bad, 400),
         (vec![protobuf], bytes[..bytes.len() - 1].to_vec(), 400),
-        (vec![("content-type", "application/json")], bytes.clone(), 415),
+        (vec![("content-type", "text/plain")], bytes.clone(), 415),
+        (vec![("content-type", "application/json")], bytes.clone(), 400),
+        (vec![("content-type", "application/json; charset=utf-8")], b"{}".to_vec(), 200),
         (vec![protobuf, ("content-encoding", "br")], bytes, 415),
     ] {
         assert_eq!(send(&receiver, post(&headers, body)).await.0, expected, "{headers:?}");
