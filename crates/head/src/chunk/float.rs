@@ -161,71 +161,104 @@ pub(crate) fn decode(
     v: &mut Vec<f64>,
     st: Option<&mut Vec<i64>>,
 ) {
-    let from = t.len();
-    let end = from + count;
-    t.reserve(count);
-    v.reserve(count);
-    match st {
-        None => decode_into(bytes, end, first_t, t, v, |_, _| {}),
-        Some(st) => decode_into(bytes, end, first_t, t, v, |start, n| st.extend(std::iter::repeat_n(start, n))),
+    let (t_from, v_from) = (t.len(), v.len());
+    t.resize(t_from + count, 0);
+    v.resize(v_from + count, 0.0);
+    let (times, values) = (&mut t[t_from..], &mut v[v_from..]);
+    let decoded = match st {
+        None => decode_into(bytes, first_t, times, values, |_, _| {}),
+        Some(st) => decode_into(bytes, first_t, times, values, |start, n| st.extend(std::iter::repeat_n(start, n))),
     };
+    t.truncate(t_from + decoded);
+    v.truncate(v_from + decoded);
 }
 
+/// What is known while samples are decoded.
+struct State {
+    t: i64,
+    delta: i64,
+    bits: u64,
+    int: i64,
+    /// The power of ten by which integers are divided.
+    power: f64,
+    start: i64,
+}
+
+/// Fills both slices, which are of one length; returns how far it came.
+#[inline]
 fn decode_into(
     bytes: &[u8],
-    end: usize,
     first_t: i64,
-    times: &mut Vec<i64>,
-    values: &mut Vec<f64>,
+    times: &mut [i64],
+    values: &mut [f64],
     mut started: impl FnMut(i64, usize),
-) -> Option<()> {
-    let (mut t, mut delta, mut bits, mut int, mut scale, mut start) = (first_t, 0i64, 0u64, 0i64, 0u8, 0i64);
-    let mut at = 0;
-    while times.len() < end {
-        let token = *bytes.get(at)?;
+) -> usize {
+    let count = times.len().min(values.len());
+    let (times, values) = (&mut times[..count], &mut values[..count]);
+    let mut s = State { t: first_t, delta: 0, bits: 0, int: 0, power: 1.0, start: 0 };
+    let (mut at, mut done) = (0, 0);
+    while done < count {
+        let Some(&token) = bytes.get(at) else { return done };
         at += 1;
         if token <= RUN_MAX {
-            let n = (token as usize + 1).min(end - times.len());
-            let value = f64::from_bits(bits);
-            times.extend((1..=n as i64).map(|i| t.wrapping_add(delta.wrapping_mul(i))));
-            values.extend(std::iter::repeat_n(value, n));
-            t = t.wrapping_add(delta.wrapping_mul(n as i64));
-            started(start, n);
+            let n = (token as usize + 1).min(count - done);
+            for time in &mut times[done..done + n] {
+                s.t = s.t.wrapping_add(s.delta);
+                *time = s.t;
+            }
+            values[done..done + n].fill(f64::from_bits(s.bits));
+            started(s.start, n);
+            done += n;
             continue;
         }
         if token < GENERAL {
-            int = int.wrapping_add(unzigzag(u64::from(token & 0x3f)));
-            bits = unscaled(int, scale).to_bits();
+            s.int = s.int.wrapping_add(unzigzag(u64::from(token & 0x3f)));
+            s.bits = (s.int as f64 / s.power).to_bits();
         } else {
-            if token & WITH_TIME != 0 {
-                delta = delta.wrapping_add(read_varint(bytes, &mut at)?);
-            }
-            match token & 0x3f {
-                0 => {}
-                len @ 1..=8 => {
-                    int = int.wrapping_add(unzigzag(read_le(bytes, &mut at, len as usize)?));
-                    bits = unscaled(int, scale).to_bits();
-                }
-                XOR => bits ^= read_xor(bytes, &mut at)?,
-                RESCALE => {
-                    scale = (*bytes.get(at)?).min(POWERS.len() as u8 - 1);
-                    at += 1;
-                    int = read_varint(bytes, &mut at)?;
-                    bits = unscaled(int, scale).to_bits();
-                }
-                START => {
-                    start = start.wrapping_add(read_varint(bytes, &mut at)?);
-                    continue;
-                }
-                _ => return None,
+            match s.general(token, bytes, &mut at) {
+                Some(true) => {}
+                Some(false) => continue,
+                None => return done,
             }
         }
-        t = t.wrapping_add(delta);
-        times.push(t);
-        values.push(f64::from_bits(bits));
-        started(start, 1);
+        s.t = s.t.wrapping_add(s.delta);
+        times[done] = s.t;
+        values[done] = f64::from_bits(s.bits);
+        started(s.start, 1);
+        done += 1;
     }
-    Some(())
+    done
+}
+
+impl State {
+    /// Reads what follows a token of a general form; says whether it is a sample. Nothing for bytes that no encoder wrote.
+    #[inline]
+    fn general(&mut self, token: u8, bytes: &[u8], at: &mut usize) -> Option<bool> {
+        if token & WITH_TIME != 0 {
+            self.delta = self.delta.wrapping_add(read_varint(bytes, at)?);
+        }
+        match token & 0x3f {
+            0 => {}
+            len @ 1..=8 => {
+                self.int = self.int.wrapping_add(unzigzag(read_le(bytes, at, len as usize)?));
+                // A division by one changes nothing.
+                self.bits = (self.int as f64 / self.power).to_bits();
+            }
+            XOR => self.bits ^= read_xor(bytes, at)?,
+            RESCALE => {
+                self.power = POWERS[usize::from(*bytes.get(*at)?).min(POWERS.len() - 1)];
+                *at += 1;
+                self.int = read_varint(bytes, at)?;
+                self.bits = (self.int as f64 / self.power).to_bits();
+            }
+            START => {
+                self.start = self.start.wrapping_add(read_varint(bytes, at)?);
+                return Some(false);
+            }
+            _ => return None,
+        }
+        Some(true)
+    }
 }
 
 #[inline]
@@ -235,9 +268,17 @@ fn read_varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
         *at += 1;
         return Some(unzigzag(u64::from(first)));
     }
-    let (value, used) = read_uvarint(&bytes[*at..])?;
-    *at += used;
-    Some(unzigzag(value))
+    match bytes.get(*at + 1) {
+        Some(&second) if second < 0x80 => {
+            *at += 2;
+            Some(unzigzag(u64::from(first & 0x7f) | u64::from(second) << 7))
+        }
+        _ => {
+            let (value, used) = read_uvarint(&bytes[*at..])?;
+            *at += used;
+            Some(unzigzag(value))
+        }
+    }
 }
 
 #[inline]
