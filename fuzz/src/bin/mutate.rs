@@ -1,0 +1,137 @@
+//! The plain driver: feeds seeds and random changes of them to a target, for where libFuzzer cannot be built.
+//!
+//! `mutate run <target> <seconds> <folder>…` runs a target over the files of folders and mutants of them; an input
+//! that fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use pharos_fuzz::{TARGETS, Target};
+
+/// No input may take longer.
+const SLOW: Duration = Duration::from_secs(10);
+const MAX_INPUT: usize = 64 << 10;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match &args[..] {
+        ["seeds", folder] => write_seeds(Path::new(folder)),
+        ["run", target, seconds, folders @ ..] => {
+            let target = TARGETS.iter().find(|t| t.name == *target);
+            match (target, seconds.parse()) {
+                (Some(target), Ok(seconds)) => drive(target, Duration::from_secs(seconds), folders),
+                _ => usage(),
+            }
+        }
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    let names: Vec<&str> = TARGETS.iter().map(|t| t.name).collect();
+    eprintln!("usage: mutate run {{{}}} <seconds> <folder>... | mutate seeds <folder>", names.join("|"));
+    ExitCode::FAILURE
+}
+
+fn write_seeds(folder: &Path) -> ExitCode {
+    match TARGETS.iter().try_for_each(|target| target.write_seeds(folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn drive(target: &Target, time: Duration, folders: &[&str]) -> ExitCode {
+    let mut inputs = (target.seeds)();
+    for folder in folders {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        inputs.extend(files.filter_map(|file| std::fs::read(file.path()).ok()));
+    }
+    let began = Instant::now();
+    for input in &inputs {
+        feed(target, input);
+    }
+    let (mut random, mut runs) = (Random(0x9e37_79b9_7f4a_7c15), inputs.len());
+    while began.elapsed() < time {
+        let input = random.mutant(&inputs);
+        feed(target, &input);
+        runs += 1;
+    }
+    println!("{}: {runs} inputs in {:.1} s", target.name, began.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
+}
+
+/// Runs one input, which is on disk while it runs, so that it is there after an abort too.
+fn feed(target: &Target, input: &[u8]) {
+    let folder = Path::new("artifacts").join(target.name);
+    let saved = folder.join("running");
+    std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&saved, input)).expect("artifacts can be written");
+    let began = Instant::now();
+    (target.run)(input);
+    let took = began.elapsed();
+    assert!(took < SLOW, "an input took {took:?}; it is in {}", saved.display());
+    std::fs::remove_file(&saved).expect("the file was written");
+}
+
+/// Xorshift: the same mutants at every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    fn mutant(&mut self, inputs: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = inputs[self.below(inputs.len())].clone();
+        for _ in 0..1 << self.below(5) {
+            let other = &inputs[self.below(inputs.len())];
+            self.change(&mut input, other);
+        }
+        input.truncate(MAX_INPUT);
+        input
+    }
+
+    fn change(&mut self, input: &mut Vec<u8>, other: &[u8]) {
+        const EXTREMES: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
+        let at = self.below(input.len());
+        if input.is_empty() {
+            input.push(self.next() as u8);
+            return;
+        }
+        match self.below(8) {
+            0 => input[at] ^= 1 << self.below(8),
+            1 => input[at] = self.next() as u8,
+            2 => drop(input.remove(at)),
+            3 => input.insert(at, self.next() as u8),
+            4 => input.truncate(at),
+            5 => {
+                let bytes = EXTREMES[self.below(EXTREMES.len())].to_le_bytes();
+                let end = (at + (1 << self.below(4))).min(input.len());
+                input[at..end].copy_from_slice(&bytes[..end - at]);
+            }
+            6 => {
+                let end = at + self.below(input.len() - at).min(256);
+                let piece = input[at..end].to_vec();
+                let to = self.below(input.len());
+                input.splice(to..to, piece);
+            }
+            _ => {
+                let from = self.below(other.len());
+                let piece = other[from..(from + self.below(256)).min(other.len())].to_vec();
+                let end = (at + self.below(64)).min(input.len());
+                input.splice(at..end, piece);
+            }
+        }
+    }
+}
