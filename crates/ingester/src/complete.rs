@@ -37,12 +37,16 @@ pub(crate) fn made_ms(block: &BlockEntry) -> i64 {
 }
 
 /// The first timestamp from which on memory holds every sample of a tenant whose live blocks and windows in
-/// memory are these; `i64::MIN` for all time.
+/// memory are these; `i64::MIN` for all time, `i64::MAX` for none.
 pub(crate) fn complete_from<'a>(
     facts: Facts<'_>,
     blocks: impl IntoIterator<Item = &'a BlockEntry>,
     windows: &[WindowInfo],
 ) -> i64 {
+    // What is in no block yet may be shipped the next moment, and dropped a grace period later.
+    if facts.lasting >= facts.grace {
+        return i64::MAX;
+    }
     let in_memory: BTreeMap<i64, &WindowInfo> = windows.iter().map(|w| (w.start, w)).collect();
     let mut from = i64::MIN;
     let mut by_window: BTreeMap<i64, WindowBlocks> = BTreeMap::new();

@@ -17,10 +17,10 @@ impl SeriesSource for Ingester {
     fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
         // The view first: a block of it was cut from windows that the head tells of afterwards.
         let view = self.meta.view();
-        let Some(catalogue) = view.catalogue.tenant(tenant.as_str()) else { return i64::MIN };
         let windows = self.head.windows(tenant);
         let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
-        let blocks = catalogue.blocks.iter().map(Arc::as_ref);
+        let catalogue = view.catalogue.tenant(tenant.as_str());
+        let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
         complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows)
     }
 

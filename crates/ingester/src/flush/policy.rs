@@ -74,16 +74,17 @@ impl FlushPolicy {
         let mut due = Vec::new();
         for window in windows {
             let made = |shard: u32| committed.get(&(window.start, shard)).copied();
-            let ripe = window.unflushed().intersection(led);
-            let newest_block = ripe.iter().filter_map(made).max();
-            if !ripe.is_empty() && self.is_flush_due(now, window, newest_block, waiting.get(&window.start).copied()) {
-                due.push(Action::Flush { window: window.start });
-            }
+            // Dropped before it is flushed again: what is flushed now has a grace period of its own.
             // A flushed shard without a block was removed by retention, or had nothing left to ship.
             let grace_is_over = |shard: &u32| made(*shard).is_none_or(|made| now >= made.saturating_add(self.grace));
             let shards: ShardSet = window.droppable().iter().filter(grace_is_over).collect();
             if !shards.is_empty() {
                 due.push(Action::Drop { window: window.start, shards });
+            }
+            let ripe = window.unflushed().intersection(led);
+            let newest_block = ripe.iter().filter_map(made).max();
+            if !ripe.is_empty() && self.is_flush_due(now, window, newest_block, waiting.get(&window.start).copied()) {
+                due.push(Action::Flush { window: window.start });
             }
         }
         due
@@ -208,7 +209,14 @@ mod tests {
         };
         let drop = Action::Drop { window: 0, shards: ShardSet::from_iter([1, 2]) };
         assert_eq!(decide(&ShardSet::from_iter([2, 3])), std::slice::from_ref(&drop));
-        assert_eq!(decide(&ShardSet::of(1)), [Action::Flush { window: 0 }, drop]);
+        assert_eq!(decide(&ShardSet::of(1)), [drop, Action::Flush { window: 0 }]);
+    }
+
+    #[test]
+    fn late_samples_that_are_flushed_now_do_not_leave_with_those_before() {
+        let committed = Committed::from([((0, 7), 5 * WINDOW)]);
+        let due = due(7 * WINDOW, &[window(0, 3, 9, 5 * WINDOW)], &committed);
+        assert_eq!(due, [Action::Drop { window: 0, shards: ShardSet::of(7) }, Action::Flush { window: 0 }]);
     }
 
     proptest! {

@@ -45,7 +45,7 @@ fn every_kind_of_value_is_mapped() {
         Value::IntValue(7),
         Value::DoubleValue(1.5),
         Value::BoolValue(true),
-        Value::BytesValue(vec![1, 2].into()),
+        Value::BytesValue(vec![1, 2]),
     ];
     assert_eq!(values[..6], expected);
     assert!(matches!(&values[6], Value::ArrayValue(list) if list.values.len() == 2));
