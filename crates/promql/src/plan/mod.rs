@@ -9,6 +9,7 @@ mod invariant;
 mod node;
 mod stats;
 
+pub(crate) use build::check_modifiers;
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
