@@ -90,14 +90,6 @@ fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: 
     if ratio.iter().any(|r| r.is_nan()) {
         return ignored(ev, aggregate, grid, Err(QueryError::Execution("Ratio value is NaN".into())));
     }
-    let (low, high) = ratio.iter().fold((0.0f64, 0.0f64), |(l, h), r| (l.min(*r), h.max(*r)));
-    for (value, bound) in [(high, 1.0), (low, -1.0)] {
-        if value.abs() > 1.0 {
-            let (got, to) = (GoFloat(value), GoFloat(bound));
-            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {to}");
-            ev.note(|n| n.warn(text, aggregate.param_pos));
-        }
-    }
     let mut bytes = Vec::new();
     ev.vector(&aggregate.expr, grid, &mut |row| {
         prometheus_bytes(&row.labels, &mut bytes);
@@ -112,7 +104,16 @@ fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: 
         }
         row.mask(&chosen);
         if row.is_empty() { Ok(()) } else { sink(row) }
-    })
+    })?;
+    let (low, high) = ratio.iter().fold((0.0f64, 0.0f64), |(l, h), r| (l.min(*r), h.max(*r)));
+    for (value, bound) in [(high, 1.0), (low, -1.0)] {
+        if value.abs() > 1.0 {
+            let (got, to) = (GoFloat(value), GoFloat(bound));
+            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {to}");
+            ev.note(|n| n.warn(text, aggregate.param_pos));
+        }
+    }
+    Ok(())
 }
 
 /// The series that have been chosen at some step so far.
