@@ -21,6 +21,7 @@ check() {
 }
 
 check "PromQL conformance" 180 conformance.py
+check "differential PromQL" 120 differential.py
 check "kill -9" 200 kill.py --rounds 3
 check "kill -9 with a torn log" 120 kill.py --torn --rounds 1
 check "bad input" 180 bad_input.py

@@ -95,7 +95,10 @@ impl From<QueryError> for ApiError {
             QueryError::Storage(_) => ErrorKind::Internal,
             QueryError::BadData(_) => ErrorKind::BadData,
         };
-        ApiError::new(kind, error.to_string())
+        match error {
+            QueryError::BadData(reason) => ApiError::parameter("query", reason),
+            error => ApiError::new(kind, error.to_string()),
+        }
     }
 }
 

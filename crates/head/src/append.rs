@@ -81,8 +81,12 @@ impl<'a> Appender<'a> {
     ) -> Self {
         let (oldest, latest) = match origin {
             Origin::Head => (i64::MIN, i64::MAX),
-            Origin::Sender if config.max_future_ms == 0 => (oldest_taken(&state.settings, state.newest, now_ms), i64::MAX),
-            Origin::Sender => (oldest_taken(&state.settings, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms)),
+            Origin::Sender if config.max_future_ms == 0 => {
+                (oldest_taken(&state.settings, state.newest, now_ms), i64::MAX)
+            }
+            Origin::Sender => {
+                (oldest_taken(&state.settings, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms))
+            }
         };
         let limits = if origin == Origin::Head { TenantLimits::default() } else { state.settings.limits };
         let newest = state.newest.unwrap_or(i64::MIN);

@@ -62,13 +62,7 @@ pub(crate) struct TenantLog {
 }
 
 impl Tenant {
-    pub(crate) fn new(
-        id: TenantId,
-        number: u32,
-        shards: u32,
-        window_ms: i64,
-        settings: TenantSettings,
-    ) -> Self {
+    pub(crate) fn new(id: TenantId, number: u32, shards: u32, window_ms: i64, settings: TenantSettings) -> Self {
         Tenant {
             id,
             number,

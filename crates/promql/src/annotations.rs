@@ -1,6 +1,7 @@
 //! Warnings and infos about a query's data, in Prometheus's words, with the place in the query that they are about.
 //!
-//! Annotations are equal when their texts are, wherever they are from: of equal ones the last one's place is shown.
+//! Annotations are equal when their texts are, wherever they are from: of equal ones the last one's place is shown, of
+//! those that collect something the first one's.
 
 use std::collections::BTreeMap;
 
@@ -71,6 +72,10 @@ impl Annotations {
 
     fn add(&mut self, text: String, mut detail: Detail) {
         if let Some(before) = self.found.get(&text) {
+            // What collects something stays where it was first.
+            if detail.extra != Extra::None {
+                detail.pos = before.pos;
+            }
             detail.extra = before.extra.clone().merge(detail.extra);
         }
         self.found.insert(text, detail);
@@ -196,6 +201,19 @@ mod tests {
         let (warnings, infos) = notes.render("rate(\nx[5m])");
         assert_eq!(warnings, ["PromQL warning: overlap (3 occurrences) (1:1)", "PromQL warning: something (2:4)"]);
         assert_eq!(infos, ["PromQL info: else (1:1)"]);
+    }
+
+    #[test]
+    fn what_collects_stays_at_its_first_place() {
+        let what = |t| Monotonicity { t: (t, t), buckets: (1.0, 2.0), max_diff: 3.0, count: 1 };
+        let mut notes = Annotations::default();
+        notes.forced_monotonicity("", 2, what(1000));
+        notes.forced_monotonicity("", 5, what(0));
+        let infos = notes.render("x").1;
+        assert!(
+            infos[0].ends_with("over 2 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:00:01Z (1:3)"),
+            "{infos:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The syntax tree as JSON, as `/api/v1/parse_query` returns it for tree views.
 
 use pharos_promql::parser::ast::{
-    AtPreprocessor, Binary, Cardinality, Expr, TimeModifiers, VectorMatching, VectorSelector,
+    AtPreprocessor, Binary, Cardinality, DurationExpr, Expr, TimeModifiers, VectorMatching, VectorSelector,
 };
 use serde_json::{Map, Value, json};
 
@@ -26,6 +26,7 @@ pub(super) fn tree(expr: &Expr) -> Value {
         Expr::Matrix(e) => {
             let mut node = selector("matrixSelector", &e.selector);
             node.insert("range".into(), json!(e.range));
+            node.insert("rangeExpr".into(), written(e.range_expr.as_ref()));
             Value::Object(node)
         }
         Expr::Subquery(e) => {
@@ -33,7 +34,9 @@ pub(super) fn tree(expr: &Expr) -> Value {
                 ("type".to_string(), json!("subquery")),
                 ("expr".to_string(), tree(&e.expr)),
                 ("range".to_string(), json!(e.range)),
+                ("rangeExpr".to_string(), written(e.range_expr.as_ref())),
                 ("step".to_string(), json!(e.step)),
+                ("stepExpr".to_string(), written(e.step_expr.as_ref())),
             ]);
             time(&mut node, &e.time);
             Value::Object(node)
@@ -43,8 +46,26 @@ pub(super) fn tree(expr: &Expr) -> Value {
         Expr::Paren(e) => json!({"type": "parenExpr", "expr": tree(&e.expr)}),
         Expr::Unary(e) => json!({"type": "unaryExpr", "op": if e.minus { "-" } else { "+" }, "expr": tree(&e.expr)}),
         Expr::Vector(e) => Value::Object(selector("vectorSelector", e)),
-        Expr::Duration(e) => json!({"type": "durationExpr", "expr": Expr::Duration(e.clone()).to_string()}),
+        Expr::Duration(e) => duration(e),
     }
+}
+
+/// A duration that was written as an expression, or nothing.
+fn written(expr: Option<&DurationExpr>) -> Value {
+    expr.map_or(Value::Null, duration)
+}
+
+fn duration(e: &DurationExpr) -> Value {
+    let side = |side: &Option<Box<Expr>>| match side.as_deref() {
+        None => Value::Null,
+        Some(Expr::Number(n)) => {
+            json!({"type": "numberLiteral", "val": expr_number(n.value), "duration": n.duration})
+        }
+        Some(other) => tree(other),
+    };
+    json!({
+        "type": "durationExpr", "op": e.op.as_str(), "lhs": side(&e.lhs), "rhs": side(&e.rhs), "wrapped": e.wrapped,
+    })
 }
 
 fn binary(e: &Binary) -> Value {
@@ -61,11 +82,10 @@ fn matching(m: &VectorMatching) -> Value {
         Cardinality::OneToMany => "one-to-many",
         Cardinality::ManyToMany => "many-to-many",
     };
-    let mut node = json!({"card": card, "labels": &m.labels, "on": m.on, "include": &m.include});
-    if m.fill_left.is_some() || m.fill_right.is_some() {
-        node["fillValues"] = json!({"lhs": m.fill_left, "rhs": m.fill_right});
-    }
-    node
+    json!({
+        "card": card, "labels": &m.labels, "on": m.on, "include": &m.include,
+        "fillValues": {"lhs": m.fill_left, "rhs": m.fill_right},
+    })
 }
 
 fn selector(kind: &str, s: &VectorSelector) -> Map<String, Value> {
@@ -88,6 +108,7 @@ fn time(node: &mut Map<String, Value>, time: &TimeModifiers) {
         AtPreprocessor::End => "end",
     });
     node.insert("offset".into(), json!(time.offset));
+    node.insert("offsetExpr".into(), written(time.offset_expr.as_ref()));
     node.insert("timestamp".into(), json!(time.at));
     node.insert("startOrEnd".into(), json!(start_or_end));
 }
@@ -104,6 +125,18 @@ mod tests {
     use pharos_promql::parser::parse;
 
     #[test]
+    fn durations_are_trees_too() {
+        let json = tree(&parse("up offset (2 * 1m)").unwrap());
+        let (two, minute) = (
+            serde_json::json!({"type": "numberLiteral", "val": "2", "duration": false}),
+            serde_json::json!({"type": "numberLiteral", "val": "60", "duration": true}),
+        );
+        let expected =
+            serde_json::json!({"type": "durationExpr", "op": "*", "lhs": two, "rhs": minute, "wrapped": true});
+        assert_eq!(json["offsetExpr"], expected);
+    }
+
+    #[test]
     fn a_tree_has_prometheus_shape() {
         let json = tree(&parse("sum by (job) (rate(up{a!=\"b\"}[5m] offset 1m)) / 2").unwrap());
         assert_eq!(json["type"], "binaryExpr");
@@ -112,6 +145,7 @@ mod tests {
         assert_eq!(rate["func"]["argTypes"][0], "matrix");
         assert_eq!(rate["args"][0]["range"], 300_000);
         assert_eq!(rate["args"][0]["offset"], 60_000);
+        assert_eq!(rate["args"][0]["rangeExpr"], serde_json::Value::Null);
         assert_eq!(rate["args"][0]["matchers"][0], serde_json::json!({"name": "a", "value": "b", "type": "!="}));
     }
 }

@@ -67,12 +67,12 @@ impl CompensatedHistogram {
             || p.custom_values.iter().any(|v| v.is_infinite())
     }
 
-    /// The sum, compacted.
+    /// The sum, with empty buckets.
     pub fn finish(self) -> Histogram {
         self.total(|cell| cell.value + cell.lost)
     }
 
-    /// The sum divided by `n`, compacted. Division comes before the compensation is added.
+    /// The sum divided by `n`, with empty buckets. Division comes before the compensation is added.
     pub fn finish_divided(self, n: f64) -> Histogram {
         self.total(|cell| cell.value / n + cell.lost / n)
     }
@@ -80,7 +80,7 @@ impl CompensatedHistogram {
     fn total(self, of: impl Fn(Kahan) -> f64) -> Histogram {
         let p = self.parts;
         let side = |side: Side<Kahan>| Side { cells: side.cells.into_iter().map(&of).collect(), spans: side.spans };
-        let mut parts = Parts {
+        let parts = Parts {
             counter_reset: p.counter_reset,
             schema: p.schema,
             zero_threshold: p.zero_threshold,
@@ -91,8 +91,6 @@ impl CompensatedHistogram {
             negative: side(p.negative),
             custom_values: p.custom_values,
         };
-        parts.positive.compact(0);
-        parts.negative.compact(0);
         parts.into_histogram()
     }
 
@@ -143,7 +141,7 @@ impl MeanHistogram {
         self.sum_or_mean.add(&part)
     }
 
-    /// The mean, compacted.
+    /// The mean, with empty buckets.
     pub fn finish(self) -> Histogram {
         if self.incremental { self.sum_or_mean.finish() } else { self.sum_or_mean.finish_divided(self.n) }
     }

@@ -177,6 +177,24 @@ fn trimming_interpolates() {
 }
 
 #[test]
+fn empty_buckets_make_no_difference() {
+    let h = Histogram {
+        count: 2.0,
+        positive_spans: vec![Span { offset: 1, length: 1 }],
+        positive_buckets: vec![2.0],
+        ..Histogram::default()
+    };
+    let filled = Histogram {
+        positive_spans: vec![Span { offset: 0, length: 3 }],
+        positive_buckets: vec![0.0, 2.0, 0.0],
+        ..h.clone()
+    };
+    let moved = Histogram { positive_buckets: vec![2.0, 0.0, 0.0], ..filled.clone() };
+    assert!(h.same_as(&filled) && filled.same_as(&h));
+    assert!(!h.same_as(&moved) && !filled.same_as(&moved));
+}
+
+#[test]
 fn compaction_has_one_result() {
     let mut h = Histogram {
         positive_spans: vec![

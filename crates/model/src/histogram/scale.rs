@@ -89,16 +89,16 @@ impl Histogram {
     }
 
     /// Equality as PromQL's `==` has it: same schema and bounds, same buckets with the same bits, in whatever spans.
-    /// Counter-reset hints do not matter; empty buckets do.
+    /// Counter-reset hints and empty buckets do not matter.
     pub fn same_as(&self, other: &Histogram) -> bool {
         self.schema == other.schema
             && same_bits(&[self.count, self.sum, self.zero_count], &[other.count, other.sum, other.zero_count])
             && self.zero_threshold == other.zero_threshold
             && (!self.has_custom_buckets() || same_bounds(&self.custom_values, &other.custom_values))
-            && same_bits(&self.positive_buckets, &other.positive_buckets)
-            && same_bits(&self.negative_buckets, &other.negative_buckets)
-            && same_layout(&self.positive_spans, &other.positive_spans, self.positive_buckets.len())
-            && same_layout(&self.negative_spans, &other.negative_spans, self.negative_buckets.len())
+            && filled(&self.positive_spans, &self.positive_buckets)
+                .eq(filled(&other.positive_spans, &other.positive_buckets))
+            && filled(&self.negative_spans, &self.negative_buckets)
+                .eq(filled(&other.negative_spans, &other.negative_buckets))
     }
 }
 
@@ -106,6 +106,8 @@ fn same_bits(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-fn same_layout(a: &[Span], b: &[Span], buckets: usize) -> bool {
-    a == b || indices(a, buckets).eq(indices(b, buckets))
+/// Index and bits of the buckets that are not empty.
+fn filled(spans: &[Span], buckets: &[f64]) -> impl Iterator<Item = (i64, u64)> {
+    let counts = buckets.iter().map(|count| count.to_bits());
+    indices(spans, buckets.len()).zip(counts).filter(|(_, bits)| f64::from_bits(*bits) != 0.0)
 }

@@ -19,10 +19,17 @@ pub(crate) struct Moment {
     days: i64,
 }
 
+/// The first second of the calendar.
+const FIRST_SECOND: i128 = -9_223_372_028_741_760_000;
+
 impl Moment {
-    /// The moment `seconds` after 1970 began.
+    /// The moment `seconds` after 1970 began. As in Go, what is before year -292277022400 is behind all others.
     pub(crate) fn at_seconds(seconds: i64) -> Self {
-        let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let mut seconds = i128::from(seconds);
+        if seconds < FIRST_SECOND {
+            seconds += 1 << 64;
+        }
+        let (days, of_day) = (seconds.div_euclid(86_400) as i64, seconds.rem_euclid(86_400) as i64);
         // Years are counted from March, so that the leap day is the last one; eras have 400 years.
         let from_march = days + 719_468;
         let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
@@ -79,5 +86,7 @@ mod tests {
         assert_eq!((m.year, m.month, m.day, m.hour, m.minute, m.second), (1969, 12, 31, 23, 59, 59));
         assert_eq!(Moment::at_seconds(0).weekday(), 4);
         Moment::at_seconds(i64::MIN / 2);
+        let m = Moment::at_seconds(i64::MIN);
+        assert_eq!((m.year, m.month, m.day, m.hour), (292_277_026_596, 12, 4, 15));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use pharos_model::{Histogram, Labels, SeriesView};
 
 use super::counts::Counts;
@@ -70,7 +71,8 @@ fn range(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     Ok(Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }))
 }
 
-fn same_labels() -> QueryError {
+/// The error of two series with the same labels.
+pub(crate) fn same_labels() -> QueryError {
     QueryError::Execution("vector cannot contain metrics with the same labelset".into())
 }
 
@@ -100,18 +102,32 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
         Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
         None => gather(ev)?,
     };
-    if !distinct(&samples) {
-        return Err(same_labels());
-    }
-    Ok(Value::Vector(samples))
+    distinct(samples).map(Value::Vector)
 }
 
-fn distinct(samples: &[VectorSample]) -> bool {
+/// The samples if no two have the same labels. A float and a histogram may: the histogram stays.
+fn distinct(samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
     if samples.is_sorted_by(|a, b| a.labels < b.labels) {
-        return true;
+        return Ok(samples);
     }
-    let mut seen = hashbrown::HashSet::with_capacity(samples.len());
-    samples.iter().all(|s| seen.insert(&s.labels))
+    let is_hist = |sample: &VectorSample| matches!(sample.value, SampleValue::Histogram(_));
+    // Where the sample of some labels is, and whether there was one of the other kind.
+    let mut seen: HashMap<Labels, (usize, bool)> = HashMap::with_capacity(samples.len());
+    let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let (at, both) = seen.entry(sample.labels.clone()).or_insert((out.len(), false));
+        match out.get_mut(*at) {
+            None => out.push(sample),
+            Some(before) if *both || is_hist(before) == is_hist(&sample) => return Err(same_labels()),
+            Some(before) => {
+                *both = true;
+                if is_hist(&sample) {
+                    *before = sample;
+                }
+            }
+        }
+    }
+    Ok(out)
 }
 
 fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSeries>> {

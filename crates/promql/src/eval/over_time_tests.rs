@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 fn windows(t: &[i64], steps: usize, step: i64, range: i64) -> Vec<Cursor> {
     let mut windows = Vec::new();
-    Frame { grid: Grid { start: 0, step, len: steps }, time: Reference::default(), range }.windows(t, &mut windows);
+    Frame { grid: Grid { start: 0, step, len: steps, instant: false }, time: Reference::default(), range }
+        .windows(t, &mut windows);
     windows
 }
 

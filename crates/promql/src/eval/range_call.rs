@@ -12,8 +12,9 @@ use super::row::{Grid, Row};
 use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
+use crate::annotations::Annotations;
 use crate::engine::QueryError;
-use crate::plan::{RangeCall, RangeInput, RangeSelector, Subquery};
+use crate::plan::{self, RangeCall, RangeInput, RangeSelector, Subquery};
 
 /// A function over a range vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,15 +135,9 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Si
 impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
     fn new(ev: &'e Eval<'s, 'q>, call: &RangeCall, grid: Grid, args: Vec<Vec<f64>>) -> Outcome<Self> {
         let name = call.func.name;
+        plan::check_modifiers(name, &call.input)?;
         let func = RangeFn::named(name)
             .ok_or_else(|| QueryError::Execution(format!("{name} is no function over a range vector")))?;
-        if func == RangeFn::Smooth {
-            for (index, (long, short)) in [("smoothing", "sf"), ("trend", "tf")].into_iter().enumerate() {
-                for value in args.get(index).into_iter().flatten() {
-                    regression::check_factor(long, short, *value)?;
-                }
-            }
-        }
         let frame = Frame { grid, time: call.input.time(), range: call.input.range() };
         let extension = match &call.input {
             RangeInput::Selector(s) => extended::Extension::of(&s.selector),
@@ -204,6 +199,8 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
         let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut row = Row::default();
+        // Its annotations come behind those of the subquery.
+        let mut notes = Annotations::default();
         self.ev.vector(&subquery.expr, grid, &mut |inner| {
             self.ev.shared.check()?;
             let full = inner.present.is_full();
@@ -220,9 +217,13 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             let (t, v) = if full { (&times[..], &inner.values[..]) } else { (&t[..], &v[..]) };
             row.reset(&inner.labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name || inner.drop_name;
-            self.series(&inner.labels, SeriesView { t, v, ht: &ht, h: &h, ..SeriesView::EMPTY }, &mut row)?;
+            let view = SeriesView { t, v, ht: &ht, h: &h, ..SeriesView::EMPTY };
+            let ((), own) = self.ev.ahead(|| self.series(&inner.labels, view, &mut row))?;
+            notes.absorb(own);
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
-        })
+        })?;
+        self.ev.note(|n| n.absorb(notes));
+        Ok(())
     }
 
     /// Computes all windows of one series.
@@ -230,6 +231,9 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
         self.count(&view);
+        if self.func == RangeFn::Smooth {
+            self.check_factors(&view)?;
+        }
         let unused = !self.func.uses_starts() || !self.ev.shared.start_timestamps;
         let unknown = |st: &[i64]| st.iter().all(|st| *st == 0);
         if unused || unknown(view.st) {
@@ -265,6 +269,19 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         } else {
             self.samples.add_windows(&self.frame, view.t, view.ht, view.h);
         }
+    }
+
+    /// Checks the factors of `double_exponential_smoothing` at the steps whose windows have samples.
+    fn check_factors(&self, view: &SeriesView<'_>) -> Outcome {
+        for step in 0..self.frame.grid.len {
+            let (end, start) = (self.frame.end(step), self.frame.start(step));
+            let within = |t: &[i64]| t.partition_point(|t| *t <= start) < t.partition_point(|t| *t <= end);
+            if within(view.t) || within(view.ht) {
+                regression::check_factor("smoothing", "sf", self.args[0][step])?;
+                regression::check_factor("trend", "tf", self.args[1][step])?;
+            }
+        }
+        Ok(())
     }
 
     /// A series of floats only.

@@ -15,6 +15,8 @@ pub(crate) struct Grid {
     pub(crate) step: i64,
     /// How many.
     pub(crate) len: usize,
+    /// Whether it is a moment, not a range that may hold one step only.
+    pub(crate) instant: bool,
 }
 
 impl Grid {
@@ -22,12 +24,12 @@ impl Grid {
     pub(crate) fn between(start: i64, end: i64, step: i64) -> Self {
         let step = step.max(1);
         let len = if end < start { 0 } else { (end.saturating_sub(start) / step) as usize + 1 };
-        Grid { start, step, len }
+        Grid { start, step, len, instant: start == end }
     }
 
     /// One step.
     pub(crate) fn single(t: i64) -> Self {
-        Grid { start: t, step: 1, len: 1 }
+        Grid { start: t, step: 1, len: 1, instant: true }
     }
 
     /// The time of a step.

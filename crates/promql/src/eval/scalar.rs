@@ -23,7 +23,10 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Ve
             let mut lhs = evaluate(ev, &binary.lhs, grid)?;
             let rhs = evaluate(ev, &binary.rhs, grid)?;
             for (l, r) in lhs.iter_mut().zip(rhs) {
-                let reason = || QueryError::Execution("operator not allowed for scalar operations".into());
+                let reason = || {
+                    let op = binary.op.as_str();
+                    QueryError::Execution(format!("operator \"{op}\" not allowed for Scalar operations"))
+                };
                 *l = scalar_op(binary.op, *l, r).ok_or_else(reason)?;
             }
             Ok(lhs)

@@ -124,19 +124,24 @@ fn resolve_call(call: &ast::Call, times: &PlanContext) -> Result<Node, QueryErro
         arg_pos.push(arg.pos().start);
         match arg {
             Expr::Matrix(matrix) => input = Some(RangeInput::Selector(resolve_matrix(matrix, times)?)),
-            Expr::Subquery(subquery) => input = Some(RangeInput::Subquery(resolve_subquery(subquery, times)?)),
+            Expr::Subquery(subquery) => {
+                input = Some(RangeInput::Subquery(resolve_subquery(subquery, times)?));
+                // As in Prometheus, where the samples of a subquery have no place in the query.
+                arg_pos.pop();
+                arg_pos.push(0);
+            }
             other => args.push(resolve(other, times)?),
         }
     }
     let Some(input) = input else {
         return Ok(Node::Call(Box::new(Call { func: call.func, args, arg_pos, pos: call.pos.start })));
     };
-    check_modifiers(call.func.name, &input)?;
     let pos = arg_pos.first().copied().unwrap_or(call.pos.start);
     Ok(Node::Range(Box::new(RangeCall { func: call.func, input, args, pos })))
 }
 
-fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), QueryError> {
+/// Whether the modifiers of a range vector may be used with a function.
+pub(crate) fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), QueryError> {
     let RangeInput::Selector(RangeSelector { selector, .. }) = input else { return Ok(()) };
     let (modifier, allowed) = match (selector.anchored, selector.smoothed) {
         (true, _) => ("anchored", &ANCHORED[..]),

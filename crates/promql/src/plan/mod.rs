@@ -11,6 +11,7 @@ mod propagate;
 mod share;
 mod stats;
 
+pub(crate) use build::check_modifiers;
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{

@@ -68,6 +68,7 @@ fn buckets_are_left_out_where_only_count_and_sum_matter() {
 
 #[test]
 fn modifiers_fit_their_functions() {
-    let error = build(&parse("deriv(x[5m] smoothed)").unwrap(), &TIMES).unwrap_err();
+    let Node::Range(call) = plan("deriv(x[5m] smoothed)") else { panic!("no range function") };
+    let error = check_modifiers("deriv", &call.input).unwrap_err();
     assert_eq!(error.to_string(), "smoothed modifier can only be used with: delta, increase, rate - not with deriv");
 }

@@ -131,7 +131,8 @@ impl Totals {
             AggregateOp::Stdvar => "stdvar",
             AggregateOp::Sum | AggregateOp::Avg => {
                 for (step, h) in &row.hists {
-                    self.hists.add(ev, first + *step as usize, h, row.labels.metric_name(), pos);
+                    let cell = first + *step as usize;
+                    self.hists.add(cell, h, &row.labels, self.count[cell] > 0, pos);
                 }
                 return;
             }
@@ -194,6 +195,7 @@ impl Totals {
     pub(super) fn emit(mut self, ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
         let mut reservation = ev.reserve();
         reservation.grow(20 * self.count.len(), self.count.len())?;
+        ev.note(|n| n.absorb(self.hists.take_notes()));
         for group in 0..self.groups.len() {
             let mut row = result_row(&self.groups.labels[group], self.groups.drop_name[group], grid.len);
             for step in 0..grid.len {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pharos_model::histogram::{CompensatedHistogram, MeanHistogram};
-use pharos_model::{CounterReset, Histogram};
+use pharos_model::{CounterReset, Histogram, Labels};
 
+use crate::annotations::Annotations;
 use crate::eval::Eval;
 use crate::eval::hist_window::{MIXED_SCHEMAS, collision, reconciled};
 
@@ -13,6 +14,8 @@ use crate::eval::hist_window::{MIXED_SCHEMAS, collision, reconciled};
 pub(super) struct HistCells {
     mean: bool,
     cells: HashMap<usize, Cell>,
+    /// What there is to say of the histograms. It comes behind what the argument says.
+    notes: Annotations,
 }
 
 struct Cell {
@@ -24,13 +27,15 @@ struct Cell {
 enum Total {
     Sum(Box<CompensatedHistogram>),
     Mean(Box<MeanHistogram>),
-    /// Histograms that do not fit together.
-    Incompatible,
+    /// Histograms that do not fit together; whether there were floats before.
+    Incompatible(bool),
+    /// Histograms behind a float, which are not looked at.
+    Ignored,
 }
 
 impl HistCells {
     pub(super) fn new(mean: bool) -> Self {
-        HistCells { mean, cells: HashMap::new() }
+        HistCells { mean, cells: HashMap::new(), notes: Annotations::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -42,11 +47,13 @@ impl HistCells {
         !self.cells.is_empty() && self.cells.contains_key(&cell)
     }
 
-    /// Takes in a histogram of the metric `name`.
-    pub(super) fn add(&mut self, ev: &Eval<'_, '_>, at: usize, h: &Histogram, name: &str, pos: usize) {
+    /// Takes in a histogram of the series `labels`; `floats` says whether the cell had floats before.
+    pub(super) fn add(&mut self, at: usize, h: &Histogram, labels: &Labels, floats: bool, pos: usize) {
         let mean = self.mean;
         let Some(cell) = self.cells.get_mut(&at) else {
-            let total = if mean {
+            let total = if floats {
+                Total::Ignored
+            } else if mean {
                 Total::Mean(Box::new(MeanHistogram::new(h)))
             } else {
                 Total::Sum(Box::new(CompensatedHistogram::new(h)))
@@ -59,35 +66,43 @@ impl HistCells {
         let added = match &mut cell.total {
             Total::Sum(sum) => sum.add(h),
             Total::Mean(mean) => mean.add(h),
-            Total::Incompatible => return,
+            Total::Incompatible(_) | Total::Ignored => return,
         };
         cell.remember(h);
         match added {
-            Ok(combined) if combined.bounds_reconciled => ev.note(|n| n.info(reconciled("aggregation"), pos)),
+            Ok(combined) if combined.bounds_reconciled => self.notes.info(reconciled("aggregation"), pos),
             Ok(_) => {}
             Err(_) => {
-                let name = pharos_model::labels::GoQuoted(name);
-                ev.note(|n| n.warn(format!("{MIXED_SCHEMAS} {name}"), pos));
-                cell.total = Total::Incompatible;
+                let name = pharos_model::labels::GoQuoted(labels.metric_name());
+                self.notes.warn(format!("{MIXED_SCHEMAS} {name}"), pos);
+                cell.total = Total::Incompatible(floats);
             }
         }
+    }
+
+    /// What there is to say of what was taken in; nothing is left.
+    pub(super) fn take_notes(&mut self) -> Annotations {
+        std::mem::take(&mut self.notes)
     }
 
     /// The result of a cell, if it has one; `floats` says that there were floats too.
     pub(super) fn finish(&mut self, ev: &Eval<'_, '_>, at: usize, floats: bool, pos: usize) -> Option<Arc<Histogram>> {
         let cell = self.cells.remove(&at)?;
-        if floats {
+        // What comes behind histograms that do not fit together is not looked at.
+        let mixed = if let Total::Incompatible(before) = cell.total { before } else { floats };
+        if mixed {
             ev.note(|n| n.warn("encountered a mix of histograms and floats for aggregation", pos));
             return None;
         }
-        let result = match cell.total {
+        let mut result = match cell.total {
             Total::Sum(sum) => sum.finish(),
             Total::Mean(mean) => mean.finish(),
-            Total::Incompatible => return None,
+            Total::Incompatible(_) | Total::Ignored => return None,
         };
         if cell.reset && cell.not_reset {
             ev.note(|n| n.warn(collision("aggregation"), pos));
         }
+        result.compact(0);
         Some(Arc::new(result))
     }
 }

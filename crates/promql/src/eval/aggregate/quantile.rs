@@ -9,17 +9,6 @@ use crate::plan::Aggregate;
 /// Evaluates `quantile`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
     let q = parameter(ev, aggregate, grid)?;
-    let pos = aggregate.param_pos;
-    if q.iter().any(|q| q.is_nan()) {
-        functions::note_quantile(ev, f64::NAN, pos);
-    }
-    let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (l.min(*q), h.max(*q)));
-    if high > 1.0 {
-        functions::note_quantile(ev, high, pos);
-    }
-    if low < 0.0 {
-        functions::note_quantile(ev, low, pos);
-    }
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut cells: Vec<Vec<f64>> = Vec::new();
     let mut reservation = ev.reserve();
@@ -37,6 +26,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         row.present.iter().for_each(|step| cells[group * grid.len + step].push(row.values[step]));
         Ok(())
     })?;
+    note_parameter(ev, &q, aggregate.param_pos);
     for group in 0..groups.len() {
         let mut row = result_row(&groups.labels[group], groups.drop_name[group], grid.len);
         for (step, q) in q.iter().enumerate() {
@@ -50,4 +40,12 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         }
     }
     Ok(())
+}
+
+/// Warns of quantiles outside of 0 to 1: of NaN, the largest and the least.
+fn note_parameter(ev: &Eval<'_, '_>, q: &[f64], pos: usize) {
+    let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (l.min(*q), h.max(*q)));
+    let nan = q.iter().find(|q| q.is_nan()).copied();
+    let bad = nan.into_iter().chain((high > 1.0).then_some(high)).chain((low < 0.0).then_some(low));
+    bad.for_each(|q| functions::note_quantile(ev, q, pos));
 }

@@ -19,13 +19,22 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     match aggregate.op {
         AggregateOp::LimitRatio => limit_ratio(ev, aggregate, parameter, grid, sink),
         _ => {
-            let Some(k) = counts(&parameter)? else { return Ok(()) };
+            let k = match counts(&parameter) {
+                Ok(Some(k)) => k,
+                nothing => return ignored(ev, aggregate, grid, nothing.map(drop)),
+            };
             match aggregate.op {
                 AggregateOp::Limitk => limitk(ev, aggregate, &k, grid, sink),
                 op => extremes(ev, aggregate, &k, op == AggregateOp::Topk, grid, sink),
             }
         }
     }
+}
+
+/// Evaluates the series for their errors and annotations only, which come before `outcome`.
+fn ignored(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, outcome: Outcome) -> Outcome {
+    ev.vector(&aggregate.expr, grid, &mut |_| Ok(()))?;
+    outcome
 }
 
 /// How many series to choose at each step; nothing when none at any.
@@ -76,18 +85,10 @@ fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sin
 /// The series whose hash is in a share of the hash space.
 fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: Grid, sink: Sink<'_>) -> Outcome {
     if ratio.iter().all(|r| *r == 0.0) {
-        return Ok(());
+        return ignored(ev, aggregate, grid, Ok(()));
     }
     if ratio.iter().any(|r| r.is_nan()) {
-        return Err(QueryError::Execution("Ratio value is NaN".into()));
-    }
-    let (low, high) = ratio.iter().fold((0.0f64, 0.0f64), |(l, h), r| (l.min(*r), h.max(*r)));
-    for (value, bound) in [(high, 1.0), (low, -1.0)] {
-        if value.abs() > 1.0 {
-            let (got, to) = (GoFloat(value), GoFloat(bound));
-            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {to}");
-            ev.note(|n| n.warn(text, aggregate.param_pos));
-        }
+        return ignored(ev, aggregate, grid, Err(QueryError::Execution("Ratio value is NaN".into())));
     }
     let mut bytes = Vec::new();
     ev.stream(&aggregate.expr, grid, &mut |row| {
@@ -103,7 +104,16 @@ fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: 
         }
         row.mask(&chosen);
         if row.is_empty() { Ok(()) } else { sink(row) }
-    })
+    })?;
+    let (low, high) = ratio.iter().fold((0.0f64, 0.0f64), |(l, h), r| (l.min(*r), h.max(*r)));
+    for (value, bound) in [(high, 1.0), (low, -1.0)] {
+        if value.abs() > 1.0 {
+            let (got, to) = (GoFloat(value), GoFloat(bound));
+            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {to}");
+            ev.note(|n| n.warn(text, aggregate.param_pos));
+        }
+    }
+    Ok(())
 }
 
 /// The series that have been chosen at some step so far.

@@ -26,23 +26,38 @@ pub(super) enum Value {
     Hist(Shared),
 }
 
-/// What annotations the operations of one operator call for.
+/// What there is to say about an operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Remark {
+    /// The operator is not defined between these types.
+    Types(&'static str, &'static str),
+    Layout,
+    Collision,
+    Reconciled,
+}
+
+/// What annotations the operations of one operator call for: of each step, what its last operation with a remark calls
+/// for.
 #[derive(Default)]
 pub(super) struct Outcomes {
-    incompatible: BTreeSet<(&'static str, &'static str)>,
-    incompatible_layout: bool,
-    collision: bool,
-    reconciled: bool,
+    last: Vec<Option<Remark>>,
 }
 
 impl Outcomes {
-    /// Remembers that the operator is not defined between these types.
-    pub(super) fn incompatible(&mut self, l: &'static str, r: &'static str) {
-        self.incompatible.insert((l, r));
+    fn remark(&mut self, step: usize, remark: Remark) {
+        if step >= self.last.len() {
+            self.last.resize(step + 1, None);
+        }
+        self.last[step] = Some(remark);
     }
 
-    /// Applies the operator: the result, and whether a comparison holds. Nothing when it is not defined.
-    pub(super) fn apply(&mut self, op: BinaryOp, l: Element<'_>, r: Element<'_>) -> Option<(Value, bool)> {
+    /// Remembers that the operator is not defined between these types.
+    pub(super) fn incompatible(&mut self, step: usize, l: &'static str, r: &'static str) {
+        self.remark(step, Remark::Types(l, r));
+    }
+
+    /// Applies the operator at a step: the result, and whether a comparison holds. Nothing when there is no result.
+    pub(super) fn apply(&mut self, op: BinaryOp, step: usize, l: Element<'_>, r: Element<'_>) -> Option<(Value, bool)> {
         use BinaryOp::{Add, Div, Eql, Mul, Neq, Sub, TrimLower, TrimUpper};
         let changed = |h: &Shared, change: &dyn Fn(&mut pharos_model::Histogram)| {
             let mut h = (**h).clone();
@@ -71,28 +86,34 @@ impl Outcomes {
             }
             (Element::Hist(h), Element::Float(f), TrimUpper) => return changed(h, &|h| h.trim_upper(f)),
             (Element::Hist(h), Element::Float(f), TrimLower) => return changed(h, &|h| h.trim_lower(f)),
-            (Element::Hist(l), Element::Hist(r), Add | Sub) => return self.combine(op, l, r),
+            (Element::Hist(l), Element::Hist(r), Add | Sub) => return self.combine(op, step, l, r),
             (Element::Hist(l), Element::Hist(r), Eql) => return Some((Value::Hist(l.clone()), l.same_as(r))),
             (Element::Hist(l), Element::Hist(r), Neq) => return Some((Value::Hist(l.clone()), !l.same_as(r))),
             _ => {}
         }
-        self.incompatible(kind(l), kind(r));
+        self.incompatible(step, kind(l), kind(r));
         None
     }
 
-    fn combine(&mut self, op: BinaryOp, l: &Shared, r: &Shared) -> Option<(Value, bool)> {
+    fn combine(&mut self, op: BinaryOp, step: usize, l: &Shared, r: &Shared) -> Option<(Value, bool)> {
         let mut result = (**l).clone();
         let combined: Result<Combined, HistogramError> =
             if op == BinaryOp::Add { result.add(r) } else { result.sub(r) };
         let Ok(combined) = combined else {
-            self.incompatible_layout = true;
+            self.remark(step, Remark::Layout);
             return None;
         };
         if op == BinaryOp::Sub {
             result.counter_reset = CounterReset::Gauge;
         }
-        self.collision |= combined.counter_reset_collision;
-        self.reconciled |= combined.bounds_reconciled;
+        if combined.counter_reset_collision {
+            // As in Prometheus, hints that contradict each other leave no result.
+            self.remark(step, Remark::Collision);
+            return None;
+        }
+        if combined.bounds_reconciled {
+            self.remark(step, Remark::Reconciled);
+        }
         result.compact(0);
         Some((Value::Hist(Arc::new(result)), true))
     }
@@ -101,19 +122,22 @@ impl Outcomes {
     pub(super) fn note(&self, ev: &Eval<'_, '_>, binary: &Binary) {
         let op = binary.op.as_str();
         let operation = if binary.op == BinaryOp::Add { "addition" } else { "subtraction" };
+        let remarks: BTreeSet<Remark> = self.last.iter().flatten().copied().collect();
         ev.note(|n| {
-            for (l, r) in &self.incompatible {
-                let text = format!("incompatible sample types encountered for binary operator \"{op}\": {l} {op} {r}");
-                n.info(text, binary.pos);
-            }
-            if self.incompatible_layout {
-                n.warn(format!("incompatible bucket layout encountered for binary operator {op}"), binary.pos);
-            }
-            if self.collision {
-                n.warn(collision(operation), binary.pos);
-            }
-            if self.reconciled {
-                n.info(reconciled(operation), binary.pos);
+            for remark in remarks {
+                match remark {
+                    Remark::Types(l, r) => {
+                        let what = format!("{l} {op} {r}");
+                        let text =
+                            format!("incompatible sample types encountered for binary operator \"{op}\": {what}");
+                        n.info(text, binary.pos);
+                    }
+                    Remark::Layout => {
+                        n.warn(format!("incompatible bucket layout encountered for binary operator {op}"), binary.pos);
+                    }
+                    Remark::Collision => n.warn(collision(operation), binary.pos),
+                    Remark::Reconciled => n.info(reconciled(operation), binary.pos),
+                }
             }
         });
     }

@@ -7,7 +7,7 @@ use pharos_model::labels::LabelsIter;
 use pharos_model::{Labels, LabelsBuilder};
 
 use super::element::{self, Element, Outcomes, Value};
-use super::{changes_metric, compares};
+use super::{changes_metric, compares, left_first};
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::row::{Grid, Row};
@@ -21,14 +21,20 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
     let swapped = binary.matching.card == Cardinality::OneToMany;
     let (one, many) = if swapped { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
     let filled = binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some();
-    let (one, one_notes) = ev.ahead(|| ev.collect(one, grid))?;
-    if swapped {
-        ev.note(|n| n.absorb(one_notes.clone()));
+    let (one, one_notes) = match ev.ahead(|| ev.collect(one, grid)) {
+        Ok(collected) => collected,
+        Err(error) if swapped => return Err(error),
+        Err(error) => return Err(left_first(ev, many, grid, error)),
+    };
+    let mut one_notes = Some(one_notes);
+    // The left side's annotations come first.
+    if let Some(notes) = one_notes.take_if(|_| swapped) {
+        ev.note(|n| n.absorb(notes));
     }
     if one.rows.is_empty() && !filled {
         // Nothing can match, but what the other side has to say is said.
         ev.stream(many, grid, &mut |_| Ok(()))?;
-        ev.note(|n| n.absorb(one_notes));
+        ev.note(|n| one_notes.into_iter().for_each(|notes| n.absorb(notes)));
         return Ok(());
     }
     let mut join = Join::new(binary, &one.rows, swapped, grid);
@@ -37,11 +43,10 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
         many_steps.unite(&row.occupied());
         join.probe(row, sink)
     })?;
-    if !swapped {
-        ev.note(|n| n.absorb(one_notes));
-    }
-    join.check_duplicates(&many_steps, filled)?;
+    ev.note(|n| one_notes.into_iter().for_each(|notes| n.absorb(notes)));
     join.fill_many(sink)?;
+    join.check(&many_steps, filled)?;
+    join.above.take().map_or(Ok(()), Err)?;
     join.outcomes.note(ev, binary);
     Ok(())
 }
@@ -49,7 +54,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
 /// The series of the "one" side with the same match labels.
 struct Group {
     rows: Vec<usize>,
-    /// The steps at which any of them has a sample.
+    /// The steps of these series.
     occupied: Bitmap,
     /// The steps at which it was matched.
     matched: Bitmap,
@@ -64,8 +69,13 @@ struct Join<'a> {
     filter: LabelFilter,
     groups: Vec<Group>,
     index: HashMap<Box<[u8]>, usize>,
-    /// Where two series of the "one" side are in the same group at the same step.
-    duplicate: Option<(Bitmap, usize, usize)>,
+    /// For each step the first series of the "one" side that is not the only one of its group, and that group. Empty
+    /// when there is none at any step.
+    duplicates: Vec<Option<(usize, usize)>>,
+    /// The first step at which a match is not unique.
+    ambiguous: Option<usize>,
+    /// An error of the operator above, which an error of this one comes before.
+    above: Option<QueryError>,
     /// The steps of results of many-to-one matches, by group and labels.
     results: LabelMap<(usize, Labels), Bitmap>,
     outcomes: Outcomes,
@@ -83,7 +93,9 @@ impl<'a> Join<'a> {
             filter: LabelFilter::of(&binary.matching),
             groups: Vec::new(),
             index: HashMap::new(),
-            duplicate: None,
+            duplicates: Vec::new(),
+            ambiguous: None,
+            above: None,
             results: LabelMap::new(),
             outcomes: Outcomes::default(),
             key: Vec::new(),
@@ -102,34 +114,46 @@ impl<'a> Join<'a> {
     fn add_group(&mut self, rows: Vec<usize>) -> usize {
         let group = self.groups.len();
         self.index.insert(self.key.as_slice().into(), group);
-        let empty = Bitmap::new(self.grid.len);
-        self.groups.push(Group { rows, occupied: empty.clone(), matched: empty });
+        let steps = Bitmap::new(self.grid.len);
+        self.groups.push(Group { rows, occupied: steps.clone(), matched: steps });
         group
     }
 
     /// Adds a series of the "one" side.
     fn build(&mut self, at: usize, row: &Row) {
         let group = self.find(&row.labels).unwrap_or_else(|| self.add_group(Vec::new()));
-        let (steps, group) = (row.occupied(), &mut self.groups[group]);
-        if self.duplicate.is_none() && group.occupied.intersects(&steps) {
-            self.duplicate = group.rows.iter().find_map(|&before| {
-                let mut both = self.one[before].occupied();
-                both.intersect(&steps);
-                (!both.is_empty()).then_some((both, before, at))
-            });
+        let steps = row.occupied();
+        let known = &mut self.groups[group];
+        if known.occupied.intersects(&steps) {
+            self.duplicates.resize(self.grid.len, None);
+            for step in steps.iter().filter(|step| known.occupied.get(*step)) {
+                self.duplicates[step].get_or_insert((at, group));
+            }
         }
-        group.occupied.unite(&steps);
-        group.rows.push(at);
+        known.occupied.unite(&steps);
+        known.rows.push(at);
     }
 
-    fn check_duplicates(&self, many_steps: &Bitmap, filled: bool) -> Outcome {
-        let Some((steps, a, b)) = &self.duplicate else { return Ok(()) };
-        if !filled && !steps.intersects(many_steps) {
-            return Ok(());
+    /// Fails when the matches were not unique. As in Prometheus, the error is that of the first step that has one.
+    fn check(&self, many_steps: &Bitmap, filled: bool) -> Outcome {
+        let counts = |(step, found): (usize, &Option<(usize, usize)>)| {
+            found.filter(|_| filled || many_steps.get(step)).map(|(at, group)| (step, at, group))
+        };
+        let duplicate = self.duplicates.iter().enumerate().find_map(counts);
+        let ambiguous = self.ambiguous.filter(|step| duplicate.is_none_or(|(other, ..)| *step < other));
+        if ambiguous.is_some() {
+            let reason = match self.binary.matching.card {
+                Cardinality::OneToOne => "many-to-one matching must be explicit (group_left/group_right)",
+                _ => "grouping labels must ensure unique matches",
+            };
+            return Err(QueryError::Execution(format!("multiple matches for labels: {reason}")));
         }
+        let Some((step, at, group)) = duplicate else { return Ok(()) };
+        let mut same_group = self.groups[group].rows.iter();
+        let before = same_group.find(|row| self.one[**row].occupied().get(step)).copied().unwrap_or(at);
         let side = if self.swapped { "left" } else { "right" };
-        let group = self.filter.apply(&self.one[*a].labels);
-        let mut pair = [*a, *b].map(|at| self.one[at].labels.to_string());
+        let group = self.filter.apply(&self.one[at].labels);
+        let mut pair = [before, at].map(|at| self.one[at].labels.to_string());
         pair.sort_unstable();
         let [first, second] = pair;
         Err(QueryError::Execution(format!(
@@ -202,8 +226,13 @@ impl<'a> Join<'a> {
         } else {
             self.samples(l, r, &mut steps, &mut out);
         }
-        self.claim(group, labels, &steps)?;
-        let handed = if out.is_empty() { Ok(()) } else { sink(&mut out) };
+        self.claim(group, labels, &steps);
+        // A query that is to fail shall fail with the first of its errors.
+        let useless = out.is_empty() || self.ambiguous.is_some() || self.above.is_some();
+        let mut handed = if useless { Ok(()) } else { sink(&mut out) };
+        if let Err(QueryError::Execution(_)) = &handed {
+            self.above = std::mem::replace(&mut handed, Ok(())).err();
+        }
         self.out = out;
         handed
     }
@@ -226,7 +255,7 @@ impl<'a> Join<'a> {
             element::arithmetic(op, &mut out.values, &r.values, false);
             out.present = steps.clone();
         } else {
-            self.outcomes.incompatible("float", "float");
+            steps.iter().for_each(|step| self.outcomes.incompatible(step, "float", "float"));
             steps.reset(self.grid.len);
         }
     }
@@ -241,7 +270,9 @@ impl<'a> Join<'a> {
             }
         }
         for step in wanted.iter() {
-            let Some((value, keep)) = self.outcomes.apply(self.binary.op, at(l, step), at(r, step)) else { continue };
+            let Some((value, keep)) = self.outcomes.apply(self.binary.op, step, at(l, step), at(r, step)) else {
+                continue;
+            };
             steps.set(step);
             match value {
                 _ if self.binary.return_bool => out.put(step, f64::from(u8::from(keep))),
@@ -252,23 +283,20 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Makes sure that no two matches of a group at a step have the same result.
-    fn claim(&mut self, group: usize, labels: Labels, steps: &Bitmap) -> Outcome {
-        let fail = |reason: &str| Err(QueryError::Execution(format!("multiple matches for labels: {reason}")));
+    /// Looks whether two matches of a group at a step have the same result.
+    fn claim(&mut self, group: usize, labels: Labels, steps: &Bitmap) {
         let matched = &mut self.groups[group].matched;
-        if self.binary.matching.card == Cardinality::OneToOne {
-            if matched.intersects(steps) {
-                return fail("many-to-one matching must be explicit (group_left/group_right)");
-            }
+        let taken = if self.binary.matching.card == Cardinality::OneToOne {
+            &mut *matched
         } else {
-            let results = self.results.entry((group, labels)).or_insert_with(|| Bitmap::new(self.grid.len));
-            if results.intersects(steps) {
-                return fail("grouping labels must ensure unique matches");
-            }
-            results.unite(steps);
+            self.results.entry((group, labels)).or_insert_with(|| Bitmap::new(self.grid.len))
+        };
+        if taken.intersects(steps) {
+            let first = steps.iter().find(|step| taken.get(*step));
+            self.ambiguous = self.ambiguous.into_iter().chain(first).min();
         }
+        taken.unite(steps);
         matched.unite(steps);
-        Ok(())
     }
 
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {

@@ -10,8 +10,9 @@ use pharos_model::Histogram;
 
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
+use crate::engine::QueryError;
 use crate::parser::ast::BinaryOp;
-use crate::plan::Binary;
+use crate::plan::{Binary, Node};
 use element::{Element, Outcomes};
 
 /// Evaluates a binary operator that yields a vector.
@@ -23,6 +24,14 @@ pub(crate) fn vector(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
         (_, _, BinaryOp::Unless) => sets::unless(ev, binary, grid, sink),
         _ => join::evaluate(ev, binary, grid, sink),
     }
+}
+
+/// The error of an operator whose right side has failed: that of its left side, which comes first, if it fails too.
+fn left_first(ev: &Eval<'_, '_>, left: &Node, grid: Grid, error: QueryError) -> QueryError {
+    if !matches!(error, QueryError::Execution(_)) {
+        return error;
+    }
+    ev.vector(left, grid, &mut |_| Ok(())).err().unwrap_or(error)
 }
 
 /// Whether the operator compares.
@@ -39,7 +48,11 @@ fn changes_metric(op: BinaryOp) -> bool {
 fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let scalar_left = binary.lhs.is_scalar();
     let (scalar, vector) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
-    let (scalar, notes) = ev.ahead(|| ev.scalar(scalar, grid))?;
+    let (scalar, notes) = match ev.ahead(|| ev.scalar(scalar, grid)) {
+        Ok(computed) => computed,
+        Err(error) if scalar_left => return Err(error),
+        Err(error) => return Err(left_first(ev, vector, grid, error)),
+    };
     if scalar_left {
         ev.note(|n| n.absorb(notes.clone()));
     }
@@ -50,7 +63,7 @@ fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -
         for (step, h) in hists {
             let number = Element::Float(scalar[step as usize]);
             let (l, r) = if scalar_left { (number, Element::Hist(&h)) } else { (Element::Hist(&h), number) };
-            let Some((result, keep)) = outcomes.apply(binary.op, l, r) else { continue };
+            let Some((result, keep)) = outcomes.apply(binary.op, step as usize, l, r) else { continue };
             if binary.return_bool {
                 row.put(step as usize, f64::from(u8::from(keep)));
             } else if keep && let element::Value::Hist(h) = result {
@@ -85,7 +98,7 @@ fn floats_with_scalar(binary: &Binary, scalar_left: bool, scalar: &[f64], outcom
     } else if changes_metric(binary.op) {
         element::arithmetic(binary.op, &mut row.values, scalar, scalar_left);
     } else {
-        outcomes.incompatible("float", "float");
+        row.present.iter().for_each(|step| outcomes.incompatible(step, "float", "float"));
         row.present.reset(row.values.len());
     }
 }

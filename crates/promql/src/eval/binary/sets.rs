@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use crate::annotations::Annotations;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
@@ -45,11 +46,17 @@ impl Presence {
         ev.stream(node, grid, &mut |row| reservation.grow(presence.add(row), 0))?;
         Ok(presence)
     }
+
+    /// Adds all series of the right side, ahead of the left one.
+    fn of_right(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid) -> Outcome<(Self, Annotations)> {
+        let found = ev.ahead(|| Self::of(ev, binary, &binary.rhs, grid));
+        found.map_err(|error| super::left_first(ev, &binary.lhs, grid, error))
+    }
 }
 
 /// `lhs and rhs`
 pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
+    let (mut right, notes) = Presence::of_right(ev, binary, grid)?;
     ev.stream(&binary.lhs, grid, &mut |row| {
         let Some(steps) = right.find(row) else { return Ok(()) };
         row.mask(steps);
@@ -61,7 +68,7 @@ pub(super) fn and(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>
 
 /// `lhs unless rhs`
 pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let (mut right, notes) = ev.ahead(|| Presence::of(ev, binary, &binary.rhs, grid))?;
+    let (mut right, notes) = Presence::of_right(ev, binary, grid)?;
     ev.stream(&binary.lhs, grid, &mut |row| except(&mut right, row, sink))?;
     ev.note(|n| n.absorb(notes));
     Ok(())

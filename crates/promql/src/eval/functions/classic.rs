@@ -7,8 +7,9 @@ use pharos_model::histogram::GoFloat;
 use pharos_model::labels::GoQuoted;
 use pharos_model::{Histogram, Labels, LabelsBuilder};
 
+use super::labels::Seen;
 use super::text;
-use crate::annotations::{Monotonicity, with_metric};
+use crate::annotations::{Annotations, Monotonicity, with_metric};
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 use crate::eval::{Eval, Outcome, Sink};
@@ -34,6 +35,15 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
             (Wanted::Quantiles { q, label: Some(text(call, 1)?.to_string()) }, 0)
         }
     };
+    let pos = call.arg_pos[vector];
+    let mut found = Found::new();
+    let mut reservation = ev.reserve();
+    ev.stream(&call.args[vector], grid, &mut |row| {
+        reservation.grow(row.bytes(), row.samples())?;
+        found.add(std::mem::take(row), pos);
+        Ok(())
+    })?;
+    ev.note(|n| n.absorb(std::mem::take(&mut found.notes)));
     if let Wanted::Quantiles { q, .. } = &wanted {
         let first = if call.func.name == "histogram_quantile" { 0 } else { 2 };
         for (index, q) in q.iter().enumerate() {
@@ -41,17 +51,19 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
             bad.for_each(|q| super::note_quantile(ev, *q, call.arg_pos[first + index]));
         }
     }
-    let pos = call.arg_pos[vector];
-    let mut found = Found::new();
-    let mut reservation = ev.reserve();
-    ev.stream(&call.args[vector], grid, &mut |row| {
-        reservation.grow(row.bytes(), row.samples())?;
-        found.add(ev, std::mem::take(row), pos);
-        Ok(())
-    })?;
-    for histogram in &found.histograms {
+    // Equal labels are an error: of an instant query's result at its end, of a range query's at once.
+    let labelled = matches!(&wanted, Wanted::Quantiles { label: Some(_), .. });
+    let mut seen = Seen::default();
+    let rounds = if let Wanted::Quantiles { q, .. } = &wanted { q.len() } else { 1 };
+    let each = (0..rounds).flat_map(|round| found.histograms.iter().map(move |histogram| (round, histogram)));
+    for (round, histogram) in each {
         ev.shared.check()?;
-        Evaluation { ev, wanted: &wanted, histogram, grid, pos }.run(sink)?;
+        Evaluation { ev, wanted: &wanted, histogram, grid, pos }.run(round, &mut |row| {
+            if labelled && !grid.instant {
+                seen.add(row)?;
+            }
+            sink(row)
+        })?;
     }
     Ok(())
 }
@@ -70,15 +82,17 @@ struct Found {
     index: HashMap<Box<[u8]>, usize>,
     histograms: Vec<Series>,
     key: Vec<u8>,
+    /// What there is to say of the series. It comes behind what the argument says.
+    notes: Annotations,
 }
 
 impl Found {
     fn new() -> Self {
         let filter = LabelFilter::without(vec!["le".into()]);
-        Found { filter, index: HashMap::new(), histograms: Vec::new(), key: Vec::new() }
+        Found { filter, index: HashMap::new(), histograms: Vec::new(), key: Vec::new(), notes: Annotations::default() }
     }
 
-    fn add(&mut self, ev: &Eval<'_, '_>, mut row: Row, pos: usize) {
+    fn add(&mut self, mut row: Row, pos: usize) {
         if !row.hists.is_empty() {
             let labels = row.labels.clone();
             self.key.clear();
@@ -95,7 +109,7 @@ impl Found {
         let Some(upper) = parse_bound(bound) else {
             let text = format!("bucket label \"le\" is missing or has a malformed value of {}", GoQuoted(bound));
             let text = with_metric(&text, row.labels.metric_name());
-            ev.note(|n| n.warn(text, pos));
+            self.notes.warn(text, pos);
             return;
         };
         self.key.clear();
@@ -132,7 +146,8 @@ struct Evaluation<'e, 's, 'q> {
 }
 
 impl Evaluation<'_, '_, '_> {
-    fn run(&self, sink: Sink<'_>) -> Outcome {
+    /// Computes the fraction, or the quantile of this index.
+    fn run(&self, index: usize, sink: Sink<'_>) -> Outcome {
         match self.wanted {
             Wanted::Fraction { lower, upper } => self.emit(
                 None,
@@ -140,7 +155,8 @@ impl Evaluation<'_, '_, '_> {
                 |step, h| self.native_fraction(lower[step], upper[step], h),
                 sink,
             ),
-            Wanted::Quantiles { q, label } => q.iter().try_for_each(|q| {
+            Wanted::Quantiles { q, label } => {
+                let q = &q[index];
                 // As in Prometheus, the label's value is that of the first step.
                 let label = label.as_ref().and_then(|name| q.first().map(|q| (name.as_str(), openmetrics(*q))));
                 self.emit(
@@ -149,7 +165,7 @@ impl Evaluation<'_, '_, '_> {
                     |step, h| self.native_quantile(q[step], h),
                     sink,
                 )
-            }),
+            }
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     let names: BTreeSet<&str> = infos.iter().map(|row| row.labels.metric_name()).collect();
     let mut seen = Seen::default();
     let mut emit = |row: &mut Row| {
-        seen.add(&row.labels, row.occupied())?;
+        seen.add(row)?;
         sink(row)
     };
     for row in &mut base.rows {

@@ -8,6 +8,7 @@ use regex::Regex;
 use super::text;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Call;
@@ -87,28 +88,33 @@ fn relabel(
         let bytes = row.labels.as_bytes().len();
         check_size(call, bytes, MAX_LABEL_BYTES)?;
         reservation.grow(bytes + row.present.bytes() + 64, 0)?;
-        seen.add(&row.labels, row.occupied())?;
+        seen.add(row)?;
         sink(row)
     })
 }
 
-/// The steps at which label sets have samples.
+/// The steps at which label sets have floats and histograms.
 #[derive(Default)]
 pub(crate) struct Seen {
-    steps: HashMap<Labels, Bitmap>,
+    steps: HashMap<Labels, [Bitmap; 2]>,
 }
 
 impl Seen {
-    /// Adds the samples of a series; an error when a series with equal labels has one at the same step.
-    pub(crate) fn add(&mut self, labels: &Labels, steps: Bitmap) -> Outcome {
-        let Some(before) = self.steps.get_mut(labels) else {
-            self.steps.insert(labels.clone(), steps);
+    /// Adds a series; an error when one with equal labels has a sample of the same kind at the same step.
+    pub(crate) fn add(&mut self, row: &Row) -> Outcome {
+        let mut hists = Bitmap::new(row.present.len());
+        row.hists.iter().for_each(|(step, _)| hists.set(*step as usize));
+        let kinds = [row.present.clone(), hists];
+        let Some(known) = self.steps.get_mut(&row.labels) else {
+            self.steps.insert(row.labels.clone(), kinds);
             return Ok(());
         };
-        if before.intersects(&steps) {
-            return Err(QueryError::Execution("vector cannot contain metrics with the same labelset".into()));
+        for (before, steps) in known.iter_mut().zip(&kinds) {
+            if before.intersects(steps) {
+                return Err(same_labels());
+            }
+            before.unite(steps);
         }
-        before.unite(&steps);
         Ok(())
     }
 }

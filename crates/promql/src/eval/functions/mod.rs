@@ -78,11 +78,16 @@ pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], grid: Grid, sink:
     if row.is_empty() { Ok(()) } else { sink(&mut row) }
 }
 
-/// The labels with exactly one matcher, which is an equality. Of a label's first equality and what follows, nothing stays.
+/// The labels of which the last matcher is their first equality. As in Prometheus, matchers that only take series away
+/// come behind the others.
 fn absent_labels(matchers: &[Matcher]) -> Labels {
     let mut builder = LabelsBuilder::default();
+    let needed = |name: &str| matchers.iter().any(|m| m.name == name && !m.matches(""));
+    let takes_away =
+        |m: &Matcher| !needed(&m.name) || matches!(m.op, MatchOp::NotEqual | MatchOp::NotRegex) && m.matches("");
+    let (last, first): (Vec<&Matcher>, _) = matchers.iter().partition(|m| takes_away(m));
     let mut seen: Vec<&str> = Vec::new();
-    for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+    for matcher in first.into_iter().chain(last).filter(|m| m.name != METRIC_NAME) {
         if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
             builder.set(&matcher.name, &matcher.value);
             seen.push(&matcher.name);

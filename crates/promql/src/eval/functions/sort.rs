@@ -11,12 +11,12 @@ use crate::plan::Call;
 /// `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
     let by_value = matches!(call.func.name, "sort" | "sort_desc");
-    if grid.len > 1 {
+    let names = (1..call.args.len()).map(|i| text(call, i)).collect::<Outcome<Vec<_>>>()?;
+    let mut input = ev.collect(&call.args[0], grid)?;
+    if !grid.instant {
         let text = "sort is ineffective for range queries since results are always ordered by labels";
         ev.note(|n| n.warn(text, call.pos));
     }
-    let names = (1..call.args.len()).map(|i| text(call, i)).collect::<Outcome<Vec<_>>>()?;
-    let mut input = ev.collect(&call.args[0], grid)?;
     if by_value {
         input.rows.iter_mut().for_each(|row| row.hists.clear());
         input.rows.retain(|row| !row.is_empty());

@@ -4,7 +4,7 @@ use crate::eval::civil::Moment;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};
-use crate::plan::{Call, Node};
+use crate::plan::{Call, Node, Reference, Selector};
 
 /// `timestamp()` and `start_timestamp()`: of a selector's samples, their own; of anything else, that of the step.
 pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -14,14 +14,21 @@ pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'
         row.drop_name = true;
         sink(row)
     };
-    match &call.args[0] {
+    let argument = match &call.args[0] {
+        Node::Invariant(inner) if matches!(&**inner, Node::Selector(_)) => inner,
+        other => other,
+    };
+    match argument {
         Node::Selector(_) if starts && !ev.shared.start_timestamps => Ok(()),
-        Node::Selector(s) if !s.smoothed => selector::instant(ev, s, grid, field, &mut named),
-        Node::Invariant(inner) if matches!(&**inner, Node::Selector(_)) => {
-            let Node::Selector(s) = &**inner else { return Ok(()) };
-            selector::instant(ev, s, grid, field, &mut named)
+        // Smoothing is about values, not about their times. As in Prometheus, `@` leaves no place for an offset here.
+        Node::Selector(s) if s.smoothed || s.time.at.is_some() => {
+            let offset = if s.time.at.is_some() { 0 } else { s.time.offset };
+            let plain = Selector { smoothed: false, time: Reference { offset, ..s.time }, ..s.clone() };
+            selector::instant(ev, &plain, grid, field, &mut named)
         }
-        _ if starts => Ok(()),
+        Node::Selector(s) => selector::instant(ev, s, grid, field, &mut named),
+        // What the argument has to say is said.
+        other if starts => ev.vector(other, grid, &mut |_| Ok(())),
         other => ev.vector(other, grid, &mut |row| {
             row.present = row.occupied();
             row.hists.clear();
@@ -49,6 +56,12 @@ pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -
             let values: Vec<f64> = (0..grid.len).map(|step| at(grid.time(step) / 1000)).collect();
             super::emit_scalar(&values, sink)
         }
-        Some(arg) => super::math::map(ev, arg, grid, sink, |v| at(v as i64)),
+        Some(arg) => super::math::map(ev, arg, grid, sink, |v| at(whole(v))),
     }
+}
+
+/// The whole part of a number; what is no 64-bit integer is the least one, as processors and hence Prometheus have it.
+fn whole(v: f64) -> i64 {
+    let fits = (i64::MIN as f64..-(i64::MIN as f64)).contains(&v);
+    if fits { v as i64 } else { i64::MIN }
 }
