@@ -38,13 +38,8 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
                 return;
             }
             let now = group.clock.monotonic();
-            let reign = reign.get_or_insert_with(|| Reign {
-                since: now,
-                exported: None,
-                export_due: now,
-                born: None,
-                placed: None,
-            });
+            let reign =
+                reign.get_or_insert(Reign { since: now, exported: None, export_due: now, born: None, placed: None });
             if let Err(error) = reign.round(&group, exports.as_deref()).await {
                 tracing::warn!(%error, "a round of the leader of meta broke off");
             }

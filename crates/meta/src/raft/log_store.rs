@@ -93,7 +93,7 @@ impl RaftLogStorage<Types> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let committed = *self.committed.lock();
         let written = self.blocking(move |disk| disk.append(&entries, committed.as_ref())).await;
-        let told = written.as_ref().map(|()| ()).map_err(|e| io::Error::new(e.kind(), e.to_string()));
+        let told = written.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
         callback.io_completed(told);
         written
     }

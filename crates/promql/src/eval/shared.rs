@@ -205,7 +205,9 @@ impl Reservation<'_, '_> {
         self.samples += samples as u64;
         self.shared.peak.fetch_max(held, Ordering::Relaxed);
         let too_many = |held| held > self.shared.max_samples;
-        if too_many(held) && !(self.shared.release_kept() && !too_many(self.shared.held.load(Ordering::Relaxed))) {
+        let released = too_many(held) && self.shared.release_kept();
+        let held = if released { self.shared.held.load(Ordering::Relaxed) } else { held };
+        if too_many(held) {
             return Err(QueryError::TooManySamples);
         }
         Ok(())

@@ -76,7 +76,7 @@ pub(super) type Failure = (usize, String);
 #[derive(Debug, PartialEq)]
 enum End {
     Text,
-    End,
+    Close,
     Else(Option<&'static str>),
 }
 
@@ -101,7 +101,7 @@ impl End {
     fn name(&self) -> &'static str {
         match self {
             End::Text => "EOF",
-            End::End => "{{end}}",
+            End::Close => "{{end}}",
             End::Else(_) => "{{else}}",
         }
     }
@@ -195,7 +195,7 @@ impl Parser<'_> {
                 self.close(word)?;
                 node
             }
-            "end" => return self.close("end").map(|()| Some(End::End)),
+            "end" => return self.close("end").map(|()| Some(End::Close)),
             "else" => return self.or_else().map(Some),
             _ => {
                 self.peeked = Some(token);
@@ -237,11 +237,11 @@ impl Parser<'_> {
             let (then, end) = parser.nodes()?;
             parser.loops -= usize::from(word == "range");
             let otherwise = match end {
-                End::End => Nodes::new(),
+                End::Close => Nodes::new(),
                 End::Else(Some(chained)) if chained == word => vec![parser.branch(chained)?],
                 End::Else(Some(_)) => return Err((parser.lexer.offset(), format!("unexpected else in {word}"))),
                 End::Else(None) => match parser.nodes()? {
-                    (otherwise, End::End) => otherwise,
+                    (otherwise, End::Close) => otherwise,
                     (_, end) => return Err((parser.lexer.offset(), format!("expected end; found {}", end.name()))),
                 },
                 End::Text => return Err((parser.lexer.offset(), "unexpected EOF".into())),
@@ -304,7 +304,7 @@ impl Parser<'_> {
             let (nodes, end) = parser.nodes()?;
             (parser.variables, parser.loops) = (outer, loops);
             match end {
-                End::End => Ok(nodes),
+                End::Close => Ok(nodes),
                 end => Err((parser.lexer.offset(), format!("unexpected {} in define clause", end.name()))),
             }
         })
@@ -356,8 +356,7 @@ impl Parser<'_> {
         self.skip_space()?;
         let start = self.lexer.mark(self.peeked.as_ref());
         let mut names = Vec::new();
-        loop {
-            let TokenKind::Variable(name) = self.solid()?.kind else { break };
+        while let TokenKind::Variable(name) = self.solid()?.kind {
             names.push(name);
             let token = self.solid()?;
             match token.kind {

@@ -1,9 +1,8 @@
 //! The samples of a test: input series, which appear as time passes, and what rules write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
-use pharos_model::{Histogram, Labels};
+use pharos_model::Labels;
 use pharos_promql::engine::{Engine, QueryOptions};
 use pharos_promql::parser::ast::Expr;
 use pharos_promql::promqltest::{MemoryStore, SeriesValue};
@@ -68,7 +67,7 @@ impl RuleStore for TestStore {
     }
 
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String> {
-        let mut histograms: BTreeMap<&Labels, Vec<(i64, Arc<Histogram>, i64)>> = BTreeMap::new();
+        let mut histograms: BTreeMap<&Labels, Vec<_>> = BTreeMap::new();
         let mut refused = None;
         for sample in samples {
             if let Some((t, value)) = self.newest.get(&sample.labels)
