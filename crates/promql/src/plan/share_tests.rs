@@ -51,7 +51,7 @@ fn source(series: usize) -> Counting {
     let mut store = MemoryStore::default();
     for i in 0..series {
         let labels = Labels::from_pairs([("__name__", "x".to_string()), ("i", i.to_string())]);
-        store.add_floats(&labels, (0..20).map(|s| (s * MINUTE / 2, (s * i as i64) as f64, 0)));
+        store.add_floats(&labels, (0..20).map(|s| (s * MINUTE / 2, (s * i as i64 + 1) as f64, 0)));
     }
     Counting(store, AtomicUsize::new(0))
 }
