@@ -46,7 +46,7 @@ pub struct Alert {
     /// What identifies it.
     pub labels: Labels,
     /// Annotations, expanded.
-    pub annotations: Labels,
+    pub annotations: Texts,
     /// The expression's value when it was last evaluated; of a histogram, 0.
     pub value: f64,
     /// Since when its condition holds.
@@ -182,7 +182,7 @@ impl AlertingRule {
                 labels.set(name, &expand(text));
             }
             let labels = labels.set(ALERT_NAME, &self.spec.name).build();
-            let annotations = Labels::from_pairs(self.annotations.iter().map(|(name, text)| (name, expand(text))));
+            let annotations = self.annotations.iter().map(|(name, text)| (name.clone(), expand(text))).collect();
             let value = match &sample.value {
                 SampleValue::Float(v) => *v,
                 SampleValue::Histogram(_) => 0.0,

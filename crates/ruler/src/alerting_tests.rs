@@ -38,7 +38,7 @@ fn pending_firing_resolved() {
     let alert = rule.active().next().unwrap();
     assert_eq!((alert.active_at_ms, alert.fired_at_ms), (120_000, Some(240_000)));
     assert_eq!(alert.labels.to_string(), r#"{alertname="Down", instance="a"}"#);
-    assert_eq!(alert.annotations.get("s"), Some("a 0"));
+    assert_eq!(alert.annotations["s"], "a 0");
     at(&mut rule, 5, &[], 0).unwrap();
     assert_eq!((states(&rule).len(), rule.alerts().count(), rule.state()), (0, 1, AlertState::Inactive));
     at(&mut rule, 21, &[], 0).unwrap();

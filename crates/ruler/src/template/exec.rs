@@ -252,7 +252,11 @@ impl Run<'_> {
 
     fn fields(&self, mut value: Data, of: &Operand) -> Result<Data, String> {
         for name in &of.fields {
-            value = value.field(name).map_err(|reason| self.error(&of.at, reason))?;
+            value = value.field(name).map_err(|reason| {
+                // Of a variable's field the place is behind the variable.
+                let behind = if let OperandKind::Variable(name) = &of.kind { name.len() + 1 } else { 0 };
+                self.error(&Place { offset: of.at.offset + behind, ..of.at.clone() }, reason)
+            })?;
         }
         Ok(value)
     }

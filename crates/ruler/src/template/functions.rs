@@ -149,7 +149,8 @@ fn of_text(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Data, St
         "args" => args_map(&[Data::text(text)]),
         "printf" => Data::text(go::printf(text, &[])),
         "println" => Data::text(format!("{text}\n")),
-        "js" | "print" | "safeHtml" => Data::text(text),
+        "js" => Data::text(escape_js(text)),
+        "print" | "safeHtml" => Data::text(text),
         _ => return Err(format!("wrong type of argument: string {text:?}")),
     })
 }
@@ -174,6 +175,7 @@ fn of_values(name: &str, args: &[Data]) -> Result<Data, String> {
         ("println", args) => Data::text(print(args, true) + "\n"),
         ("printf", [format, args @ ..]) => Data::text(go::printf(&text(format)?, args)),
         ("html", args) => Data::text(escape_html(&print(args, false))),
+        ("js", args) => Data::text(escape_js(&print(args, false))),
         ("urlquery", args) => Data::text(escape_query(&print(args, false))),
         ("args", args) => args_map(args),
         ("first", [Data::List(list)]) => list.first().cloned().ok_or("first() called on vector with no elements")?,
@@ -215,7 +217,10 @@ fn print(args: &[Data], lines: bool) -> String {
         if i > 0 && (lines || !texts(arg) && !texts(&args[i - 1])) {
             out.push(' ');
         }
-        out.push_str(&arg.to_string());
+        match arg {
+            Data::Nil => out.push_str("<nil>"),
+            arg => out.push_str(&arg.to_string()),
+        }
     }
     out
 }
@@ -304,7 +309,7 @@ fn order(a: &Data, b: &Data, equality: bool) -> Result<Option<Ordering>, String>
         (
             Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Text(_),
             Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Text(_),
-        ) => Err("incompatible types for comparison".into()),
+        ) => Err(format!("incompatible types for comparison: {} and {}", a.type_name(), b.type_name())),
         _ => Err("invalid type for comparison".into()),
     }
 }
@@ -344,6 +349,20 @@ fn escape_html(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As inside a string of JavaScript.
+fn escape_js(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '\'' | '"' => out.extend(['\\', c]),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c < ' ' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
             c => out.push(c),
         }
     }

@@ -93,7 +93,7 @@ struct Directive {
     precision: Option<usize>,
 }
 
-/// `printf`: the verbs v, s, q, d, f, F, e, g, t, x, X, o, b and c, with flags, width and precision.
+/// `printf`: the verbs v, s, q, d, f, F, e, g, t, x, X, o, b, c, U and T, with flags, width and precision.
 pub(super) fn printf(format: &str, args: &[Data]) -> String {
     let mut out = String::with_capacity(format.len());
     let (mut args, mut chars) = (args.iter(), format.chars().peekable());
@@ -146,7 +146,11 @@ impl Directive {
         let bad = || format!("%!{verb}({}={arg})", arg.type_name());
         let text = match (verb, arg) {
             ('v', Data::Float(v)) => self.float('g', *v),
-            ('v' | 'd', Data::Int(n)) => self.signed(*n >= 0, n.unsigned_abs().to_string()),
+            ('T', _) => arg.type_name().to_string(),
+            ('v', Data::Nil) => "<nil>".into(),
+            ('v', Data::Int(n)) => n.to_string(),
+            ('U', Data::Int(n)) => format!("U+{n:04X}"),
+            ('d', Data::Int(n)) => self.signed(*n >= 0, n.unsigned_abs().to_string()),
             ('v', _) => arg.to_string(),
             ('s', Data::Bool(_) | Data::Int(_) | Data::Float(_)) => bad(),
             ('s', _) => self.cut(arg.to_string()),

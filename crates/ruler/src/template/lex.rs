@@ -98,6 +98,11 @@ impl<'a> Lexer<'a> {
         self.text.get(start..end).unwrap_or("").trim().to_string()
     }
 
+    /// A part of the text.
+    pub(super) fn text_from(&self, start: usize, end: usize) -> String {
+        self.text.get(start..end).unwrap_or("").to_string()
+    }
+
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }

@@ -390,6 +390,9 @@ impl Parser<'_> {
                 }
             }
         }
+        if let [Operand { kind: OperandKind::Function(_), at, .. }, .., last] = operands.as_mut_slice() {
+            at.text = self.lexer.text_from(at.offset, last.at.offset + last.at.text.len());
+        }
         Ok(Command { operands })
     }
 

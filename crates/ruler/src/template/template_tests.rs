@@ -97,7 +97,10 @@ fn functions() {
             "3720 1m30s 1970-01-01 00:00:00 +0000 UTC",
         ),
         ("{{ now }} {{ externalURL }} {{ pathPrefix }}", "1.7000000005e+09 http://pharos.example.org/x /x"),
-        ("{{ print 1 2 \"a\" }} {{ html \"<a>\" }} {{ urlQueryEscape \"a b\" }}", "1 2a &lt;a&gt; a+b"),
+        (
+            "{{ print 1 2 \"a\" nil }} {{ js \"it's\" }} {{ html \"<a>\" }} {{ urlQueryEscape \"a b\" }}",
+            "1 2a<nil> it\\'s &lt;a&gt; a+b",
+        ),
         ("{{ slice \"abcd\" 1 3 }} {{ lt 1 2 }} {{ ne \"a\" \"b\" }} {{ eq 1 2 1 }}", "bc true true true"),
     ] {
         assert_eq!(expand(text, 0.0), expected, "{text}");
@@ -127,7 +130,7 @@ fn mistakes_have_their_place() {
     }
     assert!(expand("{{ .Nope }}", 0.0).contains("can't evaluate field Nope in type struct"));
     assert!(expand("{{ query \"bad\" }}", 0.0).contains("error calling query: no such query"));
-    assert!(expand("{{ eq 1 \"a\" }}", 0.0).contains("incompatible types for comparison"));
+    assert!(expand("{{ eq 1 \"a\" }}", 0.0).contains("incompatible types for comparison: int and string"));
 }
 
 #[test]

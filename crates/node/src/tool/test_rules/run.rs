@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
         let expected = test.exp_alerts.iter().map(|alert| {
             let mut labels = alert.exp_labels.clone();
             labels.insert(ALERT_NAME.into(), test.alertname.clone());
-            ShownAlert::new(Labels::from_pairs(labels), Labels::from_pairs(&alert.exp_annotations))
+            ShownAlert::new(Labels::from_pairs(labels), alert.exp_annotations.clone())
         });
         let mut expected: Vec<ShownAlert> = expected.collect();
         found.sort();

@@ -1,8 +1,10 @@
 //! What tests compare, in promtool's printed form.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::histogram::GoFloat;
+use pharos_model::labels::GoQuoted;
 use pharos_model::{Histogram, Labels};
 use pharos_promql::promqltest::histogram_notation;
 
@@ -10,11 +12,11 @@ use pharos_promql::promqltest::histogram_notation;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ShownAlert {
     labels: Labels,
-    annotations: Labels,
+    annotations: BTreeMap<String, String>,
 }
 
 impl ShownAlert {
-    pub(super) fn new(labels: Labels, annotations: Labels) -> Self {
+    pub(super) fn new(labels: Labels, annotations: BTreeMap<String, String>) -> Self {
         ShownAlert { labels, annotations }
     }
 }
@@ -66,8 +68,9 @@ pub(super) fn alerts(alerts: &[ShownAlert]) -> String {
         return "[]".into();
     }
     let shown = alerts.iter().enumerate().map(|(at, alert)| {
-        let (labels, annotations) = (&alert.labels, &alert.annotations);
-        format!("{INDENT}{at}:\n{INDENT}  Labels:{labels}\n{INDENT}  Annotations:{annotations}")
+        let pairs = alert.annotations.iter().map(|(name, value)| format!("{name}={}", GoQuoted(value)));
+        let (labels, annotations) = (&alert.labels, pairs.collect::<Vec<_>>().join(", "));
+        format!("{INDENT}{at}:\n{INDENT}  Labels:{labels}\n{INDENT}  Annotations:{{{annotations}}}")
     });
     format!("[\n{}\n{INDENT}]", shown.collect::<Vec<_>>().join(",\n"))
 }
