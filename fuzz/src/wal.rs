@@ -14,7 +14,8 @@ use pharos_head::{Head, HeadConfig, HeadError, HeadFilter};
 use pharos_model::clock::ManualClock;
 use pharos_model::write::HistogramSample;
 use pharos_model::{
-    Exemplar, Histogram, Labels, MatchOp, Matcher, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch,
+    Exemplar, Histogram, Labels, MatchOp, Matcher, Sample, SelectRequest, SeriesBatch, ShardSet, TenantId, TimeRange,
+    WriteBatch,
 };
 
 /// Files in memory.
@@ -120,6 +121,9 @@ fn contents(head: &Head) -> Vec<String> {
     all
 }
 
+/// Shards of the head, as it has by default.
+const SHARDS: u32 = 64;
+
 const AS_FILE: u8 = 1;
 const BEHIND_ANOTHER: u8 = 2;
 
@@ -144,10 +148,10 @@ pub fn run(data: &[u8]) {
     if let Ok((_, commit)) = again.append(&tenant, &batch(5_000)) {
         let _ = commit.wait();
     }
-    let cut = again.cut(&tenant, 0);
+    let cut = again.cut(&tenant, 0, &ShardSet::all(SHARDS));
     let _ = cut.for_each(|_| Ok::<_, ()>(()));
     let _ = again.mark_flushed(&cut).wait();
-    let _ = again.drop_flushed(&tenant, 0);
+    let _ = again.drop_flushed(&tenant, 0, &ShardSet::all(SHARDS));
     let left = contents(&again);
     drop(again);
     let last = open(&fs).unwrap_or_else(|e| panic!("what was written does not open again: {e}"));
@@ -230,9 +234,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for t in [1000, 2000, 3000, 7_300_000] {
         head.append(&tenant, &batch(t)).expect("a write").1.wait().expect("a log");
     }
-    let cut = head.cut(&tenant, 0);
+    let cut = head.cut(&tenant, 0, &ShardSet::all(SHARDS));
     head.mark_flushed(&cut).wait().expect("a log");
-    head.drop_flushed(&tenant, 0).expect("a log");
+    head.drop_flushed(&tenant, 0, &ShardSet::all(SHARDS)).expect("a log");
     head.append(&tenant, &batch(1500)).expect("a write").1.wait().expect("a log");
     drop(head);
     let mut seeds = Vec::new();
