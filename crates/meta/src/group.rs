@@ -36,6 +36,7 @@ const PLEDGE_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Group {
     pub(crate) config: MetaConfig,
     pub(crate) raft: Raft,
+    disk: Arc<Disk>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remote: Remote,
@@ -77,10 +78,11 @@ impl Group {
         let (disk, machine) = opened.await.map_err(io::Error::other)??;
         let feed = machine.feed().clone();
         let network = Network { connect: parts.connect.clone() };
-        let log = LogStore::new(disk);
+        let log = LogStore::new(disk.clone());
         let raft = Raft::new(raft_id(&config.identity), raft_config(&config)?, network, log, machine).await;
         Ok(Arc::new(Group {
             raft: raft.map_err(|fatal| MetaError::Stopped(fatal.to_string()))?,
+            disk,
             feed,
             clock: parts.clock.clone(),
             remote: Remote::new(parts.connect.clone()),
@@ -193,6 +195,10 @@ impl Group {
         self.stop.send_replace(true);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "Raft ended unexpectedly");
+        }
+        let disk = self.disk.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
+            tracing::warn!(%error, "closing the cluster log was broken off");
         }
     }
 }

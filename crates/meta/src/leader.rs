@@ -173,7 +173,7 @@ impl Reign {
 }
 
 /// The birth of the cluster whose group this node leads.
-fn birth(group: &Group) -> Command {
+pub(crate) fn birth(group: &Group) -> Command {
     let config = &group.config;
     let cluster = format!("{}-{:x}", config.identity, group.clock.now_ms());
     let (shards, replication_factor) = (config.shards, config.replication_factor);

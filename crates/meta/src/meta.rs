@@ -193,6 +193,9 @@ impl Meta {
         let led = wait.metrics(|metrics| metrics.current_leader == Some(own), "this node leads").await;
         let last = led.map_err(unavailable)?.last_log_index;
         wait.applied_index_at_least(last, "the log is applied").await.map_err(unavailable)?;
+        if self.view().settings.is_none() {
+            group.propose(Arc::new(leader::birth(group)), false).await?;
+        }
         self.ready().await;
         Ok(())
     }

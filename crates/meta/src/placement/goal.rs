@@ -4,7 +4,7 @@
 //! single replicas from nodes above their share to nodes below it. A node's share follows its weight, within what zones
 //! allow: with at least as many zones as copies no zone holds two copies of a shard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ring::Ring;
 use crate::state::{ClusterState, Member, MemberState};
@@ -46,9 +46,11 @@ struct Plan<'a> {
 /// What should be where. `keeps` says of a member whether replicas may stay on it.
 pub fn goal(state: &ClusterState, keeps: impl Fn(&Member) -> bool) -> Goal {
     let mut plan = Plan::new(state, keeps);
+    let mut spare: Vec<(usize, usize)> = Vec::new();
     for shard in 0..plan.shards.len() {
-        plan.trim(shard);
+        spare.extend(plan.trim(shard).into_iter().map(|node| (shard, node)));
     }
+    plan.exchange(&mut spare);
     for shard in 0..plan.shards.len() {
         plan.fill(shard);
         plan.spread(shard);
@@ -111,16 +113,63 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Takes away what is too much: first from zones with too many copies, then from the fullest node.
-    fn trim(&mut self, shard: usize) {
+    /// Takes away what is too much: first from zones with too many copies, then from the fullest node. Returns from whom.
+    fn trim(&mut self, shard: usize) -> Vec<usize> {
+        let mut trimmed = Vec::new();
         while self.shards[shard].len() > self.copies {
             let crowded = |node: usize| self.in_zone(shard, self.nodes[node].zone) > self.per_zone;
             let rank = |a: &usize, b: &usize| {
                 crowded(*a).cmp(&crowded(*b)).then(self.fullness(*a).total_cmp(&self.fullness(*b)))
             };
-            let Some(node) = self.shards[shard].iter().copied().max_by(rank) else { return };
+            let Some(node) = self.shards[shard].iter().copied().max_by(rank) else { break };
             self.take(shard, node);
+            trimmed.push(node);
         }
+        trimmed
+    }
+
+    /// Lets nodes that would lose a replica keep it in place of others, until loads are as even as that can make them: this
+    /// moves nothing.
+    fn exchange(&mut self, spare: &mut [(usize, usize)]) {
+        for _ in 0..spare.len() {
+            let uneven = |from: usize| {
+                let path = self.path(from, spare);
+                path.filter(|path| path.iter().all(|(at, from)| self.fits(spare[*at].0, spare[*at].1, Some(*from))))
+            };
+            let Some(path) = (0..self.nodes.len()).find_map(uneven) else { return };
+            for (at, from) in path {
+                let (shard, kept) = spare[at];
+                self.take(shard, from);
+                self.put(shard, kept);
+                spare[at] = (shard, from);
+            }
+        }
+    }
+
+    /// A way to bring a node's load down that ends at a node which should have more: one after the other gives up a shard
+    /// (by position among the spare) that the next one keeps.
+    fn path(&self, start: usize, spare: &[(usize, usize)]) -> Option<Vec<(usize, usize)>> {
+        let mut came_by: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        let mut queue = VecDeque::from([start]);
+        while let Some(node) = queue.pop_front() {
+            for (at, (shard, kept)) in spare.iter().enumerate() {
+                if *kept == start || came_by.contains_key(kept) || !self.shards[*shard].contains(&node) {
+                    continue;
+                }
+                came_by.insert(*kept, (at, node));
+                queue.push_back(*kept);
+                if self.worth_it(start, *kept) {
+                    let mut path = Vec::new();
+                    let mut end = *kept;
+                    while let Some((at, from)) = came_by.get(&end).filter(|_| end != start) {
+                        path.push((*at, *from));
+                        end = *from;
+                    }
+                    return Some(path);
+                }
+            }
+        }
+        None
     }
 
     /// Whether a node may get a replica of a shard, were `without` not there.

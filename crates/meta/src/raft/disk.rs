@@ -8,12 +8,15 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use parking_lot::RwLock;
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::types::{Entry, LogId, SnapshotMeta, Vote};
 
+/// Memory for parts of the file; nearly all that is read is the end of the log.
+const CACHE_BYTES: usize = 16 << 20;
 /// Position -> entry.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Name -> value, of the few things below.
@@ -28,12 +31,17 @@ const SNAPSHOT_DATA: &str = "snapshot-data";
 
 /// The file, opened by one process at a time.
 pub(crate) struct Disk {
-    database: Database,
+    /// None once it is closed.
+    database: RwLock<Option<Database>>,
 }
 
 fn failed(error: impl Into<redb::Error>) -> io::Error {
     let error: redb::Error = error.into();
     io::Error::other(error)
+}
+
+fn closed() -> io::Error {
+    io::Error::other("cluster log: it is closed")
 }
 
 fn to_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
@@ -48,7 +56,8 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> io::Result<T> {
 impl Disk {
     /// Opens or creates the file of a node. It belongs to that node for ever.
     pub(crate) fn open(path: &Path, identity: &str) -> io::Result<Disk> {
-        let disk = Disk { database: Database::create(path).map_err(failed)? };
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(failed)?;
+        let disk = Disk { database: RwLock::new(Some(database)) };
         let known: Option<String> = match disk.is_new()? {
             true => None,
             false => disk.fact(IDENTITY)?,
@@ -69,24 +78,37 @@ impl Disk {
         }
     }
 
+    /// Closes the file, when what is under way is done, whoever still has this.
+    pub(crate) fn close(&self) {
+        *self.database.write() = None;
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> io::Result<T>) -> io::Result<T> {
+        let database = self.database.read();
+        work(&database.as_ref().ok_or_else(closed)?.begin_read().map_err(failed)?)
+    }
+
     fn is_new(&self) -> io::Result<bool> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let mut tables = read.list_tables().map_err(failed)?;
-        Ok(tables.next().is_none())
+        self.read(|read| {
+            let mut tables = read.list_tables().map_err(failed)?;
+            Ok(tables.next().is_none())
+        })
     }
 
     fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
-        let write = self.database.begin_write().map_err(failed)?;
+        let database = self.database.read();
+        let write = database.as_ref().ok_or_else(closed)?.begin_write().map_err(failed)?;
         let done = work(&write)?;
         write.commit().map_err(failed)?;
         Ok(done)
     }
 
     fn raw(&self, name: &str) -> io::Result<Option<Bytes>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let facts = read.open_table(FACTS).map_err(failed)?;
-        let found = facts.get(name).map_err(failed)?;
-        Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+        self.read(|read| {
+            let facts = read.open_table(FACTS).map_err(failed)?;
+            let found = facts.get(name).map_err(failed)?;
+            Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+        })
     }
 
     fn fact<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
@@ -112,22 +134,24 @@ impl Disk {
 
     /// The last entry.
     pub(crate) fn last(&self) -> io::Result<Option<LogId>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let log = read.open_table(LOG).map_err(failed)?;
-        let Some((at, entry)) = log.last().map_err(failed)? else { return Ok(None) };
-        let entry: Entry = from_json(&format!("entry {}", at.value()), entry.value())?;
-        Ok(Some(entry.log_id))
+        self.read(|read| {
+            let log = read.open_table(LOG).map_err(failed)?;
+            let Some((at, entry)) = log.last().map_err(failed)? else { return Ok(None) };
+            let entry: Entry = from_json(&format!("entry {}", at.value()), entry.value())?;
+            Ok(Some(entry.log_id))
+        })
     }
 
     pub(crate) fn entries(&self, range: impl RangeBounds<u64>) -> io::Result<Vec<Entry>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let log = read.open_table(LOG).map_err(failed)?;
-        let mut entries = Vec::new();
-        for found in log.range(range).map_err(failed)? {
-            let (at, entry) = found.map_err(failed)?;
-            entries.push(from_json(&format!("entry {}", at.value()), entry.value())?);
-        }
-        Ok(entries)
+        self.read(|read| {
+            let log = read.open_table(LOG).map_err(failed)?;
+            let mut entries = Vec::new();
+            for found in log.range(range).map_err(failed)? {
+                let (at, entry) = found.map_err(failed)?;
+                entries.push(from_json(&format!("entry {}", at.value()), entry.value())?);
+            }
+            Ok(entries)
+        })
     }
 
     /// Adds entries, and notes what is committed by the way.

@@ -93,8 +93,10 @@ impl RaftLogStorage<Types> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let committed = *self.committed.lock();
         let written = self.blocking(move |disk| disk.append(&entries, committed.as_ref())).await;
-        let told = written.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
-        callback.io_completed(told);
+        callback.io_completed(match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        });
         written
     }
 

@@ -239,6 +239,9 @@ impl ClusterState {
         if !shard.has_replica(node) {
             return Ok(Response::Epoch(shard.epoch));
         }
+        if shard.in_sync.is_empty() {
+            return Err(Refusal::NothingInSync { shard: number }); // It may have some of what is lost.
+        }
         if shard.in_sync == [node] {
             return Err(Refusal::LastInSync { shard: number, node: node.into() });
         }
