@@ -4,7 +4,7 @@ use crate::eval::civil::Moment;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};
-use crate::plan::{Call, Node, Reference, Selector};
+use crate::plan::{Call, Node, Selector};
 
 /// `timestamp()` and `start_timestamp()`: of a selector's samples, their own; of anything else, that of the step.
 pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -20,11 +20,9 @@ pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'
     };
     match argument {
         Node::Selector(_) if starts && !ev.shared.start_timestamps => Ok(()),
-        // Smoothing is about values, not about their times. As in Prometheus, `@` leaves no place for an offset here.
-        Node::Selector(s) if s.smoothed || s.time.at.is_some() => {
-            let offset = if s.time.at.is_some() { 0 } else { s.time.offset };
-            let plain = Selector { smoothed: false, time: Reference { offset, ..s.time }, ..s.clone() };
-            selector::instant(ev, &plain, grid, field, &mut named)
+        // Smoothing is about values, not about their times.
+        Node::Selector(s) if s.smoothed => {
+            selector::instant(ev, &Selector { smoothed: false, ..s.clone() }, grid, field, &mut named)
         }
         Node::Selector(s) => selector::instant(ev, s, grid, field, &mut named),
         // What the argument has to say is said.
