@@ -1,4 +1,4 @@
-//! What is the same is done once: equal aggregations and subqueries are marked as shared, and so are selectors that read
+//! What is the same is done once: equal aggregations are marked as shared, and so are selectors that read
 //! the same samples.
 //!
 //! Sharing is never more than a mark: each place keeps what it needs to be evaluated by itself, should the shared result
@@ -43,14 +43,16 @@ fn size(node: &Node) -> usize {
     1 + node.children().into_iter().map(size).sum::<usize>()
 }
 
-/// Whether the result of a node is worth keeping: it costs more to compute than to keep.
+/// Whether the result of a node is worth keeping: it costs more to compute than to keep. Functions over subqueries are left out:
+/// what they annotate has no place in the query, which cannot be told from a place that is to be moved.
 fn is_worth_sharing(node: &Node) -> bool {
-    let computes = match node {
-        Node::Aggregate(_) => true,
-        Node::Range(call) => matches!(call.input, RangeInput::Subquery(_)),
-        _ => false,
-    };
-    computes && node.reads_samples()
+    matches!(node, Node::Aggregate(_)) && !over_subquery(node) && node.reads_samples()
+}
+
+/// Whether a function over a subquery is in a node.
+fn over_subquery(node: &Node) -> bool {
+    matches!(node, Node::Range(call) if matches!(call.input, RangeInput::Subquery(_)))
+        || node.children().into_iter().any(over_subquery)
 }
 
 /// What makes two nodes equal: all but where they are in the query. Parts must have equal distances, so that places of
@@ -63,7 +65,6 @@ fn identity(node: &Node) -> Option<String> {
 fn place(node: &Node) -> usize {
     match node {
         Node::Aggregate(a) => a.pos,
-        Node::Range(call) => call.pos,
         _ => 0,
     }
 }

@@ -29,10 +29,16 @@ fn equal_parts_are_found_whatever_their_place() {
     assert_eq!(shared_parts("sum(x) / sum(x)"), [(0, 2), (0, 2)]);
     let nested = shared_parts("sum(max by (a) (x)) / (1 + sum(max by (a) (x))) + max by (a) (x)");
     assert_eq!(nested, [(0, 2), (1, 2), (0, 2), (1, 2), (1, 2)]);
-    assert_eq!(shared_parts("max_over_time(x[5m:1m]) - max_over_time(x[5m:1m])"), [(0, 2), (0, 2)]);
-    for query in
-        ["sum(x) / sum(y)", "sum(x) / sum( x)", "x / x", "sum(x) / sum(x offset 1m)", "sum(vector(1)) + sum(vector(1))"]
-    {
+    let different = [
+        "sum(x) / sum(y)",
+        "sum(x) / sum( x)",
+        "x / x",
+        "sum(x) / sum(x offset 1m)",
+        "sum(vector(1)) + sum(vector(1))",
+        "max_over_time(x[5m:1m]) - max_over_time(x[5m:1m])",
+        "sum(rate(x[5m:1m])) / sum(rate(x[5m:1m]))",
+    ];
+    for query in different {
         assert_eq!(shared_parts(query), [], "{query}");
     }
 }

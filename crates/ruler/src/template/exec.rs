@@ -135,7 +135,11 @@ impl Run<'_> {
             Data::List(list) => list.iter().enumerate().map(|(i, item)| (Data::Int(i as i64), item.clone())).collect(),
             Data::Texts(map) => map.iter().map(|(name, text)| (Data::text(name), Data::text(text))).collect(),
             Data::Map(map) => map.iter().map(|(name, item)| (Data::text(name), item.clone())).collect(),
-            Data::Int(n) => (0..(*n).clamp(0, MAX_STEPS as i64)).map(|i| (Data::Int(i), Data::Int(i))).collect(),
+            Data::Int(n) => {
+                // Each item is a step: no more are made than may be taken, but for the one that is too many.
+                let most = MAX_STEPS.saturating_sub(self.steps) + 1;
+                (0..(*n).clamp(0, most as i64)).map(|i| (Data::Int(i), Data::Int(i))).collect()
+            }
             Data::Nil => Vec::new(),
             other => {
                 let reason = format!("range can't iterate over {other}");
@@ -146,6 +150,7 @@ impl Run<'_> {
             return self.nodes(otherwise, dot);
         }
         for (key, item) in items {
+            self.step()?;
             let scope = self.variables.len();
             match over.variables.as_slice() {
                 [name] => self.set(name, item.clone(), over.assigns),
