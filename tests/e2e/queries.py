@@ -175,16 +175,16 @@ def logs(folder):
     config = f"global: {{query_log_file: {log}}}\n"
     with Pharos(folder, config, "--query.slow-log-threshold=1ms", "--log.format=json").start() as server:
         check(write(server, "a", sample("m"), sample("m", x="y"))[0] == 204, "nothing is written")
-        check(ask(server, "a", "sum(sum_over_time(m[10m:10ms]))", time=NOW)[0] == 200, "no answer")
+        check(ask(server, "a", "sum(sum_over_time(m[1h:10ms]))", time=NOW)[0] == 200, "no answer")
         status, _ = ask(server, "a", "m * on() m", time=NOW)
         check(status == 422, f"{status}")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-        check([line["params"]["query"] for line in lines] == ["sum(sum_over_time(m[10m:10ms]))", "m * on() m"], f"{lines}")
+        check([line["params"]["query"] for line in lines] == ["sum(sum_over_time(m[1h:10ms]))", "m * on() m"], f"{lines}")
         check(lines[0]["msg"] == "promql query logged" and lines[0]["stats"]["timings"]["evalTotalTime"] > 0, f"{lines[0]}")
         check(lines[0]["httpRequest"] == {"clientIP": "127.0.0.1", "method": "GET", "path": "/api/v1/query"}, f"{lines[0]}")
         check("error" in lines[1], f"{lines[1]}")
         slow = [line for line in map(json.loads, server.log.read_text().splitlines()) if line["msg"] == "slow query"]
-        check(slow and slow[0]["tenant"] == "a" and slow[0]["query"] == "sum(sum_over_time(m[10m:10ms]))", f"{slow}")
+        check(slow and slow[0]["tenant"] == "a" and slow[0]["query"] == "sum(sum_over_time(m[1h:10ms]))", f"{slow}")
         known = {"start", "end", "step", "steps", "duration_seconds", "queue_seconds", "series", "samples_read",
                  "peak_bytes", "bytes_read", "requests", "error", "endpoint"}
         check(known <= slow[0].keys(), f"{known - slow[0].keys()} are missing")

@@ -15,7 +15,7 @@ use crate::heartbeats::{self, Pulse};
 use crate::meta::{MetaError, View};
 use crate::placement::{self, Moment};
 use crate::raft::types::Proposal;
-use crate::state::{Command, Member, Settings};
+use crate::state::{Command, Member, Refusal, Settings};
 use crate::voters::{self, Standing, VoterChange};
 
 /// How long the group waits for a voter that never was a member.
@@ -187,8 +187,10 @@ async fn carry_out(group: &Group, command: Command) -> Result<(), MetaError> {
     let written = tokio::time::timeout(CHANGE_TIME, written).await;
     let written = written.map_err(|_| MetaError::Unavailable(format!("{name}: no majority answers")))?;
     let answer = written.map_err(|error| MetaError::Unavailable(format!("{name}: {error}")))?.data;
-    if let Err(refusal) = answer.result {
-        tracing::warn!(name, %refusal, "a command of the leader was refused");
+    match answer.result {
+        // A leader that has just started may not have read yet that its cluster was born.
+        Ok(_) | Err(Refusal::Born { .. }) => {}
+        Err(refusal) => tracing::warn!(name, %refusal, "a command of the leader was refused"),
     }
     Ok(())
 }

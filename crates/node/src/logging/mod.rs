@@ -1,6 +1,6 @@
 //! Logging to stderr as Prometheus 3 does: a line an event in logfmt or JSON, with time, level, source, message and fields.
 //!
-//! The level applies to Pharos's own events; libraries are never logged below `info`.
+//! The level applies to Pharos's own events; libraries are never logged below `info`, openraft never below `warn`.
 
 mod format;
 
@@ -44,5 +44,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    Targets::new().with_default(libraries).with_target("pharos", own)
+    // What Raft does step by step is for its developers; meta says what matters of it.
+    let raft = libraries.min(LevelFilter::WARN);
+    Targets::new().with_default(libraries).with_target("openraft", raft).with_target("pharos", own)
 }
