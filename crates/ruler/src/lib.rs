@@ -1,4 +1,4 @@
-//! Rules: what a rule file says ([`file`]), how its groups are evaluated ([`group`], [`alerting`], [`recording`]) and how
+//! Rules: what a rule file says ([`mod@file`]), how its groups are evaluated ([`group`], [`alerting`], [`recording`]) and how
 //! labels and annotations of alerts are expanded ([`template`]).
 //!
 //! Nothing here does I/O or looks at a clock: whoever runs rules hands in text, times and a [`RuleStore`], which answers
