@@ -59,6 +59,9 @@ fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
         max_in_snapshot_log_to_keep: timing.commands_per_snapshot / 4,
         replication_lag_threshold: timing.commands_per_snapshot,
         max_payload_entries: 64,
+        // The defaults take 60 MB at the start of every process.
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(4096),
         enable_pre_vote: Some(true),
         ..Config::default()
     };
