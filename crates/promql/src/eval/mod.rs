@@ -26,6 +26,7 @@ mod shared;
 mod slices;
 mod slim;
 mod track;
+mod unite;
 mod value;
 mod vector_matching;
 mod window;
@@ -42,7 +43,7 @@ pub(crate) use output::run;
 pub(crate) use output::run_in;
 pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use row::Grid;
-pub(crate) use scalar::{go_max, go_min, scalar_op};
+pub(crate) use scalar::{go_max, go_min, go_pow, scalar_op};
 pub(crate) use shared::Shared;
 pub(crate) use slices::slices_of;
 #[cfg(test)]
