@@ -77,13 +77,7 @@ impl Ingester {
     ) -> Result<(), String> {
         let _no_cut_under_way = self.flushing.blocking_lock();
         self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
-        let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let command = pharos_meta::CatalogueCommand::Delete {
-            tenant: tenant.as_str().to_string(),
-            selector: format!("{{{selector}}}"),
-            start: range.start,
-            end: range.end,
-        };
+        let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
         self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
     }
 }

@@ -5,7 +5,7 @@ pub mod connect;
 pub mod ingest;
 pub mod query;
 
-pub use connect::{Channels, Connect, Connection, TokenCheck};
+pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
 pub use ingest::Ingest;
 pub use query::{SeriesExemplars, SeriesSource};
 
