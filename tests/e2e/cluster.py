@@ -186,7 +186,7 @@ def scale(cluster, load, rng):
         before = placements(cluster.status())
         began, ingesters = time.monotonic(), len(cluster.of("ingester"))
         node = cluster.add("ingester")
-        wait_for(lambda: any(node.identity in shard["in_sync"] for shard in cluster.status()["shards"]), 120, f"{name} gets no shard", node.log)
+        wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 120, f"{name} gets no shard", node.log)
         balanced(cluster)
         after = placements(cluster.status())
         moved, share = len(after - before), len(after) / (ingesters + 1)
@@ -206,7 +206,7 @@ def balanced(cluster, seconds=180):
     """Waits until no ingester has more than 1.25 times the mean of replicas, and all is in sync."""
     def is_balanced():
         status = cluster.status()
-        held = [sum(node.identity in shard["in_sync"] for shard in status["shards"]) for node in cluster.of("ingester")]
+        held = [sum(node.identity in shard["inSync"] for shard in status["shards"]) for node in cluster.of("ingester")]
         return max(held) <= 1.25 * sum(held) / len(held) + 1 and not cluster.unsettled()
     wait_for(is_balanced, seconds, "the replicas are not balanced")
 
@@ -234,7 +234,7 @@ def short(cluster, load, rng):
     kill_and_return(cluster, load, rng.choice(cluster.of("ingester")))
     kill_and_return(cluster, load, cluster.meta_leader())
     node = cluster.add("ingester")
-    wait_for(lambda: any(node.identity in shard["in_sync"] for shard in cluster.status()["shards"]), 60, "the new ingester gets no shard", node.log)
+    wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 60, "the new ingester gets no shard", node.log)
     print(f"     drained in {cluster.drain(cluster['ingester-1'], 90):.1f} s", flush=True)
     cluster.settle(60)
 
