@@ -7,7 +7,7 @@ pub mod query;
 
 pub use connect::{Channels, Connect, Connection, TokenCheck};
 pub use ingest::Ingest;
-pub use query::{SeriesExemplars, SeriesSource};
+pub use query::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 /// The write path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
