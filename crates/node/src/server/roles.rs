@@ -16,7 +16,7 @@ use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_meta::{Member, MemberState, Meta, Role, USUAL_WEIGHT};
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
-use pharos_rpc::{Ingest, SeriesSource};
+use pharos_rpc::{Channels, Ingest, SeriesSource};
 use pharos_store::{Store, StoreConfig};
 use prometheus::Registry;
 use tokio::runtime::Handle;
@@ -90,7 +90,8 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let meta = storage::open_meta(&parts.folders.meta(), &claim.identity, &*objects, &**clock).await?;
     meta.enter(member(&claim.identity, args)).await.map_err(text)?;
     let ingester_config = IngesterConfig::new(claim.identity.clone(), window_ms(args));
-    let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
+    let (connect, bucket) = (Arc::new(Channels::new()), objects.clone());
+    let ingester = Ingester::create(ingester_config, head, meta.clone(), bucket, clock.clone(), connect, registry)
         .map_err(text)?;
     let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
         .map_err(text)?;
