@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use pharos_meta::placement::PlacementConfig;
+use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_meta::{Birth, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Role, Timing};
 use pharos_model::Clock;
 use pharos_rpc::{Channels, Connect};
@@ -27,6 +28,7 @@ pub(super) struct Membership {
     pub(super) identity: String,
     network: Option<Network>,
     member: Member,
+    clock: Arc<dyn Clock>,
 }
 
 impl Membership {
@@ -43,7 +45,7 @@ impl Membership {
         if args.is_alone() {
             let meta = storage::open_meta(&folders.meta(), &identity, &**objects, &**clock).await?;
             let member = member(&identity, args, String::new());
-            return Ok(Membership { meta, identity, network: None, member });
+            return Ok(Membership { meta, identity, network: None, member, clock: clock.clone() });
         }
         let network = Network::open(&args.cluster, http, clock, stopped).await?;
         let meta = if args.roles.has(cli::Role::Meta) {
@@ -55,14 +57,24 @@ impl Membership {
             Meta::connect(args.cluster.join.clone(), network.connect.clone(), clock.clone())
         };
         let member = member(&identity, args, network.address.clone());
-        let membership = Membership { meta: Arc::new(meta), identity, network: Some(network), member };
+        let (meta, network, clock) = (Arc::new(meta), Some(network), clock.clone());
+        let membership = Membership { meta, identity, network, member, clock };
         membership.serve(|_| ());
         membership.wait_for_cluster(args).await;
-        // What the roles are made of is a view that is not older than this start: fences depend on it.
-        let joining = Member { state: MemberState::Joining, ..membership.member.clone() };
-        let join = Command::Join { member: joining, at_ms: clock.now_ms() };
-        membership.meta.propose(join).await.map_err(|e| e.to_string())?;
         Ok(membership)
+    }
+
+    /// Says that the node is coming. The view that it has then is not older than its start: the ingester's fence depends
+    /// on that.
+    pub(super) async fn announce(&self) -> Result<(), String> {
+        let joining = Member { state: MemberState::Joining, ..self.member.clone() };
+        let join = Command::Join { member: joining, at_ms: self.clock.now_ms() };
+        self.meta.propose(join).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// The number of shards of the cluster.
+    pub(super) fn shards(&self) -> u32 {
+        self.meta.view().settings.as_ref().map_or(DEFAULT_SHARDS, |settings| settings.shards)
     }
 
     async fn wait_for_cluster(&self, args: &ServerArgs) {

@@ -12,11 +12,13 @@ use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::{Fanout, Frontend, FrontendConfig};
-use pharos_head::Head;
+use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_rpc::append::{IngestClient, Replica};
+use pharos_rpc::query::{AskLimits, QueryServices};
 use pharos_rpc::{Ingest, SeriesSource};
 use pharos_store::{Store, StoreConfig};
 use prometheus::Registry;
@@ -82,10 +84,16 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let loaded = parts.config.current();
     warn_of_what_has_no_effect(args);
     let objects = object_store(&parts, &loaded)?;
-    // The head first: its lock says best that another process has the folder.
-    let head = if args.roles.has(cli::Role::Ingester) { Some(head(&parts, &loaded).await?) } else { None };
+    let is_ingester = args.roles.has(cli::Role::Ingester);
+    // Alone, the head comes first: its lock says best that another process has the folder.
+    let first_head = if args.is_alone() { Some(head(&parts, &loaded, DEFAULT_SHARDS).await?) } else { None };
     let (http, stopped) = (parts.http.clone(), parts.stopped.clone());
     let membership = Membership::begin(args, &parts.folders, &objects, clock, http, stopped).await?;
+    let head = match first_head {
+        None if is_ingester => Some(head(&parts, &loaded, membership.shards()).await?),
+        first => first,
+    };
+    membership.announce().await?;
     let claim = Claim {
         objects: objects.clone(),
         identity: membership.bucket_owner(),
@@ -127,7 +135,8 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let sources = holders.sources();
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
-    membership.serve(|routes| holders.add_services(routes));
+    let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
+    membership.serve(|routes| holders.add_services(clock, asked, routes));
     membership.enter().await?;
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
@@ -162,7 +171,9 @@ impl Holders {
         let (args, meta, clock) = (parts.args, &membership.meta, &parts.clock);
         let ingester = |head| {
             let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
-            Ingester::create(config, head, meta.clone(), objects.clone(), clock.clone(), &parts.registry)
+            let config = IngesterConfig { shards_total: membership.shards(), ..config };
+            let (meta, objects, connect) = (meta.clone(), objects.clone(), membership.connect());
+            Ingester::create(config, head, meta, objects, clock.clone(), connect, &parts.registry)
         };
         let ingester = head.map(ingester).transpose().map_err(text)?;
         let has_store = args.roles.has(cli::Role::Store);
@@ -180,10 +191,13 @@ impl Holders {
     }
 
     /// What other nodes ask of this one.
-    fn add_services(&self, routes: &mut RoutesBuilder) {
+    fn add_services(&self, clock: &Arc<dyn Clock>, limits: AskLimits, routes: &mut RoutesBuilder) {
         if let Some(ingester) = &self.ingester {
             ingester.add_services(routes);
         }
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        QueryServices { ingester, store, clock: clock.clone(), limits }.add_to(routes);
     }
 }
 
@@ -281,8 +295,9 @@ fn object_store(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<dyn ObjectStor
     config.build(StoreMetrics::new(&parts.registry).map_err(text)?).map_err(text)
 }
 
-async fn head(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<Head>, String> {
+async fn head(parts: &Parts<'_>, loaded: &Loaded, shards: u32) -> Result<Arc<Head>, String> {
     let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
+    let config = HeadConfig { shards, ..config };
     let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
     let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
     opened.await.map_err(text)?.map(Arc::new)

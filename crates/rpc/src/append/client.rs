@@ -18,7 +18,7 @@ use crate::ingest_v1::ingest_client::IngestClient as Client;
 /// Requests that wait to be sent on a stream.
 const QUEUE: usize = 32;
 /// No message is larger, bytes.
-pub(crate) const MAX_MESSAGE: usize = 512 << 20;
+pub const MAX_MESSAGE: usize = 512 << 20;
 
 /// An ingester behind the network.
 pub struct IngestClient {
@@ -49,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl IngestClient {
-    /// A client over a connection, which is made when it is needed.
+    /// A client over a connection, which may be made when the first call needs it.
     pub fn new(connection: Connection) -> Self {
         IngestClient { connection, stream: tokio::sync::Mutex::new(None) }
     }
