@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "pharos/agent.proto",
     "pharos/ingest.proto",
     "pharos/meta.proto",
     "prometheus/remote.proto",

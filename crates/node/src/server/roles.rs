@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use pharos_agent::receive::{ReceiveConfig, Receiver};
-use pharos_agent::{Agent, AgentConfig};
+use pharos_agent::{Agent, AgentConfig, Ownership};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
@@ -101,6 +101,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let agent = Agent::create(
         AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() },
         ingest,
+        Ownership::everything(),
         clock.clone(),
         registry,
     )
