@@ -89,6 +89,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
     wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload).await;
     tracing::info!("stopping");
+    roles.leave().await;
     stop.send_replace(true);
     roles.finish().await;
     if let Err(error) = serving.await {

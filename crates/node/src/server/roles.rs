@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use pharos_agent::distribute::{DistributeConfig, Distributor, Replicas};
 use pharos_agent::receive::{ReceiveConfig, Receiver};
-use pharos_agent::{Agent, AgentConfig};
+use pharos_agent::{Agent, AgentConfig, Ownership};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
@@ -41,6 +41,10 @@ use crate::reload::ConfigHandle;
 /// How long samples are kept in the local folder when nothing else is said, as in Prometheus.
 const LOCAL_RETENTION: Duration = Duration::from_secs(15 * 86_400);
 
+/// Longest wait for the first discovery of targets before the node enters its cluster.
+const DISCOVERY: Duration = Duration::from_secs(10);
+/// Longest wait for other agents to take over the targets of one that stops.
+const HAND_OVER: Duration = Duration::from_secs(15);
 /// Pause between two tries to claim a bucket that was away at the start.
 const CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
@@ -60,6 +64,7 @@ pub(super) struct Parts<'a> {
 /// The running roles.
 pub(super) struct Roles {
     pub(super) frontend: Arc<Frontend>,
+    agent: Option<Arc<Agent>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
     tasks: Vec<JoinHandle<()>>,
@@ -67,6 +72,18 @@ pub(super) struct Roles {
 }
 
 impl Roles {
+    /// Tells the cluster that this node is about to stop, and waits until other agents scrape its targets. Everything
+    /// works on meanwhile.
+    pub(super) async fn leave(&self) {
+        if !self.membership.leave().await {
+            return;
+        }
+        let Some(agent) = &self.agent else { return };
+        if tokio::time::timeout(HAND_OVER, agent.hand_over()).await.is_err() {
+            tracing::warn!("not all targets could be handed over to other agents in time");
+        }
+    }
+
     /// Waits until every role has ended.
     pub(super) async fn finish(self) {
         for task in self.tasks {
@@ -136,12 +153,19 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
-    membership.serve(|routes| holders.add_services(clock, asked, routes));
-    membership.enter().await?;
+    membership.serve(|routes| {
+        holders.add_services(clock, asked, routes);
+        intake.iter().for_each(|intake| intake.agent.add_services(routes));
+    });
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
         tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
+        // Others count on it from then on, for targets that it must know.
+        if membership.is_open() && tokio::time::timeout(DISCOVERY, intake.agent.discovered()).await.is_err() {
+            tracing::warn!("targets are still being discovered; this node enters the cluster without them");
+        }
     }
+    membership.enter().await?;
     if let Some(ingester) = &holders.ingester {
         tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
     }
@@ -152,7 +176,8 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
-    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, tasks, membership })
+    let (agent, receiver) = intake.map(|intake| (intake.agent, intake.receiver)).unzip();
+    Ok(Roles { frontend, agent, receiver, services, tasks, membership })
 }
 
 /// The roles that hold samples, as far as this node has them.
@@ -227,7 +252,11 @@ impl Intake {
         let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
         let config = AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() };
-        let agent = Agent::create(config, ingest, clock.clone(), registry).map_err(text)?;
+        let ownership = match membership.is_open() {
+            true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
+            false => Ownership::everything(),
+        };
+        let agent = Agent::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
 }
