@@ -50,7 +50,7 @@ pub enum Command {
         /// Who.
         node: String,
     },
-    /// A replica did not take a write: it is out of sync, or has to learn anew.
+    /// A replica did not take a write: it is out of sync, and does not learn any more until it is told to again.
     ReportFailed {
         /// The replica.
         node: String,
@@ -171,7 +171,7 @@ pub enum Response {
     Done,
     /// The shard's epoch now.
     Epoch(u64),
-    /// Of a report: the shards for which it changed nothing, because their epoch is another one by now or because nothing
+    /// Of a report: the shards for which it changed nothing, because their epoch is another one by now or because too little
     /// else is in sync. Writes to them are not acknowledged.
     Unchanged(Vec<u32>),
     /// The lease is held; its number fences earlier holders.
@@ -278,8 +278,8 @@ pub enum Refusal {
         /// Who.
         node: String,
     },
-    /// Every shard of the report has nothing else in sync.
-    #[error("node {node} is the last in-sync replica of shard {shard}")]
+    /// Every shard of the report has too little else in sync.
+    #[error("node {node} is one of the last in-sync replicas of shard {shard}, and stays one")]
     LastInSync {
         /// The first of them.
         shard: u32,

@@ -104,7 +104,7 @@ impl ClusterState {
             Command::SetMemberState { node, state, at_ms } => self.set_member_state(node, *state, *at_ms),
             Command::RemoveMember { node, force, at_ms } => self.remove_member(node, *force, *at_ms),
             Command::ForgetMember { node } => self.forget_member(node),
-            Command::ReportFailed { node, shards, reporter: _ } => self.report_failed(node, shards),
+            Command::ReportFailed { node, shards, reporter } => self.report_failed(node, shards, reporter),
             Command::PlaceShards { placements } => self.place_shards(placements),
             Command::AddLearner { shard, node } => self.add_learner(*shard, node),
             Command::Promote { shard, node, epoch } => self.promote(*shard, node, *epoch),

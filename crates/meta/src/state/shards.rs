@@ -27,7 +27,8 @@ pub struct Shard {
 pub struct Learner {
     /// Who.
     pub node: String,
-    /// The epoch since which every acknowledged write has gone to it too; what it copies, and its promotion, name this one.
+    /// The epoch since which every acknowledged write is in it too; what it copies, and its promotion, name this one. A write that
+    /// it does not take ends its learning.
     pub since: u64,
 }
 
@@ -149,23 +150,34 @@ impl ClusterState {
         Err(Refusal::State { node: node.into(), state: member.state, reason })
     }
 
-    pub(super) fn report_failed(&mut self, node: &str, shards: &[(u32, u64)]) -> Result<Response, Refusal> {
+    /// A sender's word takes a replica out of sync while enough others are left for writes: with fewer nobody is served, and what
+    /// is acknowledged would be on fewer nodes than was promised. A replica's own word counts as long as there is another.
+    pub(super) fn report_failed(
+        &mut self,
+        node: &str,
+        shards: &[(u32, u64)],
+        reporter: &str,
+    ) -> Result<Response, Refusal> {
+        let must_stay = match &self.settings {
+            Some(settings) if reporter != node => settings.min_in_sync(),
+            _ => 1,
+        };
         let (mut unchanged, mut last) = (BTreeSet::new(), None);
         let mut changed = false;
         for &(number, epoch) in shards {
             let shard = self.shard(number)?;
             if !shard.has_replica(node) || (!shard.is_in_sync(node) && shard.learns_since(node).is_none()) {
                 changed = true; // It is what the reporter wants already.
-            } else if shard.epoch != epoch {
+            } else if shard.learns_since(node).map_or(shard.epoch != epoch, |since| epoch < since) {
                 unchanged.insert(number);
-            } else if shard.in_sync == [node] {
+            } else if shard.is_in_sync(node) && shard.in_sync.len() <= must_stay {
                 last = last.or(Some(number));
                 unchanged.insert(number);
             } else {
                 changed = true;
-                self.change(number, |shard, epoch| {
+                self.change(number, |shard, _| {
                     shard.in_sync.retain(|n| n != node);
-                    shard.learners.iter_mut().filter(|l| l.node == node).for_each(|l| l.since = epoch);
+                    shard.learners.retain(|learner| learner.node != node);
                 });
             }
         }

@@ -73,15 +73,18 @@ fn a_failed_replica_leaves_and_comes_back_only_with_everything() {
     assert_eq!(state.shards[0].in_sync, ["A", "C"]);
     let since = epoch(state.apply(&add(0, "B")).unwrap());
     assert_eq!(state.shards[0].learns_since("B"), Some(since));
-    // A write to the learner fails: what it has learnt is not enough any more.
-    state.apply(&failed("B", &[(0, since)])).unwrap();
-    let again = state.shards[0].learns_since("B").unwrap();
+    // A write to the learner fails, under whatever epoch it learned: what it has learnt is not enough any more, and nobody waits for it.
+    assert_eq!(state.apply(&failed("B", &[(0, since - 1)])).unwrap(), Response::Unchanged(vec![0]), "of before");
+    state.apply(&Command::SetLeader { shard: 0, node: "C".into() }).unwrap();
+    assert_eq!(state.apply(&failed("B", &[(0, since)])).unwrap(), Response::Unchanged(vec![]));
+    assert_eq!(state.shards[0].learns_since("B"), None);
+    let again = epoch(state.apply(&add(0, "B")).unwrap());
     assert!(again > since);
     let refused = state.apply(&promote(0, "B", since)).unwrap_err();
     let expected = Refusal::NotLearning { shard: 0, node: "B".into(), asked: since, since: Some(again) };
     assert_eq!(refused, expected);
     // Another change of the shard does not make the learner begin anew.
-    state.apply(&Command::SetLeader { shard: 0, node: "C".into() }).unwrap();
+    state.apply(&Command::SetLeader { shard: 0, node: "A".into() }).unwrap();
     state.apply(&promote(0, "B", again)).unwrap();
     assert_eq!(state.shards[0].in_sync, ["A", "B", "C"]);
     assert_eq!(state.apply(&promote(0, "B", again)).unwrap(), Response::Epoch(state.shards[0].epoch));
@@ -100,6 +103,21 @@ fn stale_reports_and_the_last_replica_change_nothing() {
     assert_eq!(state.apply(&failed("A", &[(0, one), (1, two)])).unwrap(), Response::Unchanged(vec![1]));
     assert_eq!((state.shards[0].in_sync.len(), state.shards[1].in_sync.len()), (2, 1));
     assert_eq!(state.apply(&failed("A", &[(0, one)])).unwrap(), Response::Unchanged(vec![]), "done already");
+}
+
+#[test]
+fn senders_do_not_take_away_what_writes_need_but_a_replica_may_itself() {
+    let mut state = cluster(1, 3);
+    let report = |state: &mut ClusterState, node: &str, reporter: &str| {
+        let shards = vec![(0, state.shards[0].epoch)];
+        state.apply(&Command::ReportFailed { node: node.into(), shards, reporter: reporter.into() })
+    };
+    report(&mut state, "A", "Z").unwrap();
+    let stays = Refusal::LastInSync { shard: 0, node: "B".into() };
+    assert_eq!(report(&mut state, "B", "Z").unwrap_err(), stays);
+    report(&mut state, "B", "B").unwrap();
+    assert_eq!(state.shards[0].in_sync, ["C"]);
+    assert!(matches!(report(&mut state, "C", "C").unwrap_err(), Refusal::LastInSync { .. }));
 }
 
 #[test]
