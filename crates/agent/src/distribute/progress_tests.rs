@@ -13,6 +13,7 @@ fn view(epoch: u64, in_sync: &[&str], learners: &[&str]) -> View {
         in_sync: names(in_sync),
         leader: in_sync.first().map(|n| n.to_string()),
         learners: learners.iter().map(|n| Learner { node: n.to_string(), since: epoch }).collect(),
+        led_since: epoch,
     };
     let settings = Settings { cluster: "c".into(), shards: 1, replication_factor: 3 };
     let state =

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{BlockEntry, CatalogueCommand};
+
 use super::{ClusterState, MemberState, Placement, Refusal, Response, Role};
 
 /// A shard's replicas.
@@ -20,6 +22,9 @@ pub struct Shard {
     pub leader: Option<String>,
     /// Those that catch up, ascending. Writes go to them too.
     pub learners: Vec<Learner>,
+    /// The epoch since which the leader leads: what it cut under an earlier one may be in another's block.
+    #[serde(default)]
+    pub led_since: u64,
 }
 
 /// A replica that catches up.
@@ -111,6 +116,7 @@ impl ClusterState {
     fn change(&mut self, number: u32, change: impl FnOnce(&mut Shard, u64)) -> Response {
         let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) else { return Response::Done };
         let shard = Arc::make_mut(shard);
+        let before = shard.leader.clone();
         shard.epoch += 1;
         change(shard, shard.epoch);
         let epoch = shard.epoch;
@@ -120,6 +126,11 @@ impl ClusterState {
             if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) {
                 Arc::make_mut(shard).leader = leader;
             }
+        }
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize)
+            && shard.leader != before
+        {
+            Arc::make_mut(shard).led_since = epoch;
         }
         Response::Epoch(epoch)
     }
@@ -275,6 +286,38 @@ impl ClusterState {
         }
         self.holder(node)?;
         Ok(self.change(number, |shard, _| shard.leader = Some(node.into())))
+    }
+
+    /// Makes blocks live that a node has cut of shards that it led since before the cut and still leads.
+    pub(super) fn ship_blocks(
+        &mut self,
+        node: &str,
+        cut: &[(u32, u64)],
+        tenant: &str,
+        blocks: &[BlockEntry],
+        seen: u64,
+    ) -> Result<Response, Refusal> {
+        if self.catalogue.has_all(tenant, blocks)? {
+            return Ok(Response::Done);
+        }
+        let epoch_of = |number: u32| cut.iter().find(|(cut, _)| *cut == number).map_or(0, |(_, epoch)| *epoch);
+        let held = blocks.iter().flat_map(|block| &block.shards).copied();
+        for number in held.chain(cut.iter().map(|(number, _)| *number)) {
+            let (shard, epoch) = (self.shard(number)?, epoch_of(number));
+            if shard.leader.as_deref() != Some(node) || epoch < shard.led_since {
+                let (leader, since) = (shard.leader.clone(), shard.led_since);
+                return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
+            }
+        }
+        // Of a sample in a block and a deletion the later one wins: a cut of before must not come after.
+        let newest = self.catalogue.newest_deletion(tenant);
+        if seen < newest {
+            return Err(Refusal::Deleted { tenant: tenant.into(), newest, seen });
+        }
+        let (tenant, blocks) = (tenant.to_string(), blocks.to_vec());
+        let boundary = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
+        Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, boundary })?;
+        Ok(Response::Done)
     }
 
     /// Where a member that went down leads and a live one could, that one does.

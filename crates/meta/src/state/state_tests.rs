@@ -254,6 +254,61 @@ fn malformed_members_and_settings_are_refused() {
     assert_eq!(state, ClusterState::default());
 }
 
+fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
+    let block = crate::catalogue::BlockEntry {
+        id: id.into(),
+        window_start: 0,
+        window_end: 100,
+        min_t: 0,
+        max_t: 99,
+        shards: cut.iter().map(|(shard, _)| *shard).collect(),
+        delta,
+        sequence: 0,
+        bytes: 1,
+        series: 1,
+        samples: 1,
+        resolution_ms: 0,
+        cut: Some(crate::catalogue::CutId { ingester: node.into(), number: 1 }),
+        digests: Vec::new(),
+        meta: String::new(),
+    };
+    Command::ShipBlocks { node: node.into(), cut: cut.to_vec(), tenant: "t".into(), blocks: vec![block], deletions }
+}
+
+#[test]
+fn only_who_has_led_since_the_cut_ships() {
+    let mut state = cluster(2, 3);
+    let lead = |node: &str| Command::SetLeader { shard: 0, node: node.into() };
+    let refused =
+        |state: &mut ClusterState, command: &Command| matches!(state.apply(command), Err(Refusal::NotLeader { .. }));
+    assert!(refused(&mut state, &ship("B", "1", &[(0, 1)], false, 0)));
+    // Other changes of the shard do not matter.
+    state.apply(&failed("C", &[(0, 1)])).unwrap();
+    assert_eq!(state.shards[0].led_since, 1);
+    state.apply(&ship("A", "1", &[(0, 1)], false, 0)).unwrap();
+    state.apply(&lead("B")).unwrap();
+    assert_eq!(state.apply(&ship("A", "1", &[(0, 1)], false, 0)), Ok(Response::Done), "it is live: sent again");
+    assert!(refused(&mut state, &ship("A", "2", &[(0, 2)], true, 0)));
+    state.apply(&lead("A")).unwrap();
+    assert!(refused(&mut state, &ship("A", "2", &[(0, 2)], true, 0)), "it did not lead all the time");
+    let since = state.shards[0].led_since;
+    state.apply(&ship("A", "2", &[(0, since)], true, 0)).unwrap();
+    let taken = state.apply(&ship("B", "2", &[(0, since)], true, 0));
+    assert!(matches!(taken, Err(Refusal::Catalogue(_))), "{taken:?}");
+    assert!(refused(&mut state, &ship("A", "3", &[(1, 9)], false, 0)), "nobody leads it");
+}
+
+#[test]
+fn a_cut_from_before_a_deletion_is_refused() {
+    let mut state = cluster(1, 3);
+    let delete = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"1\"}".into(), start: 0, end: 9 };
+    state.apply(&Command::Catalogue(delete)).unwrap();
+    let newest = state.catalogue.newest_deletion("t");
+    let late = state.apply(&ship("A", "1", &[(0, 1)], false, newest - 1));
+    assert_eq!(late, Err(Refusal::Deleted { tenant: "t".into(), newest, seen: newest - 1 }));
+    state.apply(&ship("A", "1", &[(0, 1)], false, newest)).unwrap();
+}
+
 fn any_node() -> impl Strategy<Value = String> {
     proptest::sample::select(&NODES[..]).prop_map(str::to_string)
 }
