@@ -14,7 +14,7 @@ use pharos_model::{
     TenantId, TimeRange,
 };
 use pharos_promql::Querier;
-use pharos_rpc::{SeriesExemplars, SeriesSource};
+use pharos_rpc::{Scope, SeriesExemplars, SeriesSource};
 
 /// For how long a source must stay complete that answers at once: nothing is fetched later.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ impl Fanout {
 
     /// The source of one tenant's samples.
     pub fn of_tenant(&self, tenant: TenantId) -> TenantQuerier {
-        TenantQuerier { sources: self.sources.clone(), tenant }
+        TenantQuerier { sources: self.sources.clone(), scope: Scope::all(tenant) }
     }
 }
 
@@ -41,14 +41,15 @@ impl Fanout {
 #[derive(Clone)]
 pub struct TenantQuerier {
     sources: Arc<[Arc<dyn SeriesSource>]>,
-    tenant: TenantId,
+    scope: Scope,
 }
 
 impl Querier for TenantQuerier {
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
         let mut sets = Vec::with_capacity(self.sources.len());
-        for (source, range) in self.asked(request.range, budget.remaining()) {
-            let set = source.select(&self.tenant, &SelectRequest { range, ..request.clone() }, budget)?;
+        for asked in self.asked(request.range, budget.remaining()) {
+            let (source, range) = asked?;
+            let set = source.select(&self.scope, &SelectRequest { range, ..request.clone() }, budget)?;
             sets.push(if range == request.range { set } else { Arc::new(Clipped { set, range }) });
         }
         sets.reverse();
@@ -79,12 +80,23 @@ impl SeriesSet for Clipped {
         }
         self.set.fetch(series, range, out)
     }
+
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        let range = range.intersect(&self.range);
+        if !range.is_empty() {
+            self.set.announce(series, range);
+        }
+    }
 }
 
 impl TenantQuerier {
     /// Who is asked for what part of a range, for answers that are read within `lasting`. Lazy: a source says from where
     /// on it is complete before it is asked, and the next one is asked after it has answered.
-    fn asked(&self, range: TimeRange, lasting: Duration) -> impl Iterator<Item = (&dyn SeriesSource, TimeRange)> {
+    fn asked(
+        &self,
+        range: TimeRange,
+        lasting: Duration,
+    ) -> impl Iterator<Item = Result<(&dyn SeriesSource, TimeRange), SelectError>> {
         const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
         let mut left = range;
         self.sources.iter().map_while(move |source| {
@@ -92,9 +104,12 @@ impl TenantQuerier {
             if part.is_empty() && !range.is_empty() {
                 return None;
             }
-            let complete_from = source.complete_from(&self.tenant, lasting);
-            left = complete_from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(left.start, left.end.min(last)));
-            Some((source.as_ref(), part))
+            let complete = match source.completeness(&self.scope, lasting) {
+                Ok(complete) => complete,
+                Err(error) => return Some(Err(error)),
+            };
+            left = complete.from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(left.start, left.end.min(last)));
+            Some(Ok((source.as_ref(), part)))
         })
     }
 
@@ -106,9 +121,10 @@ impl TenantQuerier {
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
         let mut found = BTreeSet::new();
-        for (source, range) in self.asked(range, AT_ONCE) {
+        for asked in self.asked(range, AT_ONCE) {
+            let (source, range) = asked?;
             for matchers in selectors {
-                found.extend(source.series(&self.tenant, matchers, range, limit)?);
+                found.extend(source.series(&self.scope, matchers, range, limit)?);
             }
         }
         Ok(cut(found, limit))
@@ -116,7 +132,7 @@ impl TenantQuerier {
 
     /// The label names of the series that match one of the selectors, or of all series without selectors.
     pub fn label_names(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.collect(selectors, range, |source, matchers, range| source.label_names(&self.tenant, matchers, range))
+        self.collect(selectors, range, |source, matchers, range| source.label_names(&self.scope, matchers, range))
     }
 
     /// The values of a label over the series that match one of the selectors, or over all series without selectors.
@@ -127,7 +143,7 @@ impl TenantQuerier {
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
         let ask = |source: &dyn SeriesSource, matchers: &[Matcher], range| {
-            source.label_values(&self.tenant, name, matchers, range)
+            source.label_values(&self.scope, name, matchers, range)
         };
         self.collect(selectors, range, ask)
     }
@@ -141,7 +157,8 @@ impl TenantQuerier {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything } else { selectors };
         let mut found = BTreeSet::new();
-        for (source, range) in self.asked(range, AT_ONCE) {
+        for asked in self.asked(range, AT_ONCE) {
+            let (source, range) = asked?;
             for matchers in selectors {
                 found.extend(ask(source, matchers, range)?);
             }
@@ -155,7 +172,7 @@ impl TenantQuerier {
         let mut found: Vec<SeriesExemplars> = Vec::new();
         for source in self.sources.iter() {
             for matchers in selectors {
-                found.extend(source.exemplars(&self.tenant, matchers, range)?);
+                found.extend(source.exemplars(&self.scope, matchers, range)?);
             }
         }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -177,7 +194,7 @@ impl TenantQuerier {
     pub fn metadata(&self) -> Result<Vec<(String, Metadata)>, SelectError> {
         let mut found = Vec::new();
         for source in self.sources.iter() {
-            found.extend(source.metadata(&self.tenant)?);
+            found.extend(source.metadata(&self.scope)?);
         }
         found.sort_by(|a, b| (&a.0, a.1.kind.as_str(), &a.1.help).cmp(&(&b.0, b.1.kind.as_str(), &b.1.help)));
         found.dedup();

@@ -1,83 +1,88 @@
 //! The read path: what is in memory.
 //!
-//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::complete_from`]
+//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::completeness`]
 //! says from which time on nothing else need be asked; what both have before that, the merge shows once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_head::HeadFilter;
-use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
-use pharos_rpc::{SeriesExemplars, SeriesSource};
+use pharos_head::{HeadFilter, WindowInfo};
+use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TimeRange};
+use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
 use crate::complete::{Facts, complete_from};
 
+/// What of memory answers for a scope.
+fn filter(scope: &Scope) -> HeadFilter {
+    HeadFilter { shards: scope.shards.clone(), ..HeadFilter::ALL }
+}
+
 impl SeriesSource for Ingester {
-    fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
+    fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
         // The view first: a block of it was cut from windows that the head tells of afterwards.
         let view = self.meta.view();
-        let windows = self.head.windows(tenant);
+        let windows = self.head.windows(&scope.tenant);
         let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
-        let catalogue = view.catalogue.tenant(tenant.as_str());
+        let catalogue = view.catalogue.tenant(scope.tenant.as_str());
+        let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
-        complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows)
+        let blocks = blocks.filter(|block| block.shards.iter().any(|shard| is_asked(*shard)));
+        let from = complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows);
+        let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
+        let unflushed_from = windows.iter().filter(has_unflushed).map(|w| w.start).min().unwrap_or(i64::MAX);
+        Ok(Completeness { from, unflushed_from, version: view.version })
     }
 
     fn select(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         request: &SelectRequest,
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        self.head.select(tenant, request, HeadFilter::ALL)
+        self.head.select(&scope.tenant, request, filter(scope))
     }
 
     fn series(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = self.head.series(tenant, matchers, range, HeadFilter::ALL);
+        let mut found = self.head.series(&scope.tenant, matchers, range, filter(scope));
         if limit > 0 {
             found.truncate(limit);
         }
         Ok(found)
     }
 
-    fn label_names(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(tenant, matchers, range, HeadFilter::ALL))
+    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+        Ok(self.head.label_names(&scope.tenant, matchers, range, filter(scope)))
     }
 
     fn label_values(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         name: &str,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(tenant, name, matchers, range, HeadFilter::ALL))
+        Ok(self.head.label_values(&scope.tenant, name, matchers, range, filter(scope)))
     }
 
     fn exemplars(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.head.exemplars(tenant, &[matchers.to_vec()], range, None);
+        let found = self.head.exemplars(&scope.tenant, &[matchers.to_vec()], range, scope.shards.as_deref());
         Ok(found.into_iter().map(|s| SeriesExemplars { labels: s.labels, exemplars: s.exemplars }).collect())
     }
 
-    fn metadata(&self, tenant: &TenantId) -> Result<Vec<(String, Metadata)>, SelectError> {
-        Ok(self.head.metadata(tenant).into_iter().collect())
+    fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
+        Ok(self.head.metadata(&scope.tenant).into_iter().collect())
     }
 }
