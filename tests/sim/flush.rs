@@ -158,6 +158,7 @@ fn write_blocks(node: &mut Ingester, env: &mut Env, cut: &Cut) -> Vec<Made> {
             false => cut.shards.difference(&covered),
         };
         let entry = BlockEntry {
+            digests: Vec::new(),
             id: String::new(),
             window_start: cut.window,
             window_end: cut.window + WINDOW_MS,

@@ -299,7 +299,10 @@ impl Meta {
             true => Command::ForgetMember { node },
             false => Command::SetMemberState { node, state: MemberState::Down, at_ms },
         };
-        Ok(self.propose(command).await?.view)
+        let view = self.propose(command).await?.view;
+        // What others have to know is known; nothing is worth waiting for until this node ends.
+        self.contact.send_replace(Some(Duration::MAX));
+        Ok(view)
     }
 
     /// The clock of this part of meta, by which [`Meta::contact`] counts.
