@@ -2,7 +2,7 @@
 """A cluster of real processes under load, and what may go wrong: nothing acknowledged is lost, nothing is there twice, every answer is right or an error.
 
   cluster.py --short                 what CI runs, under three minutes
-  cluster.py                         all scenarios, about forty minutes
+  cluster.py                         all scenarios, most of an hour
   cluster.py --only wipe scale       some of them
   cluster.py --list
 
@@ -14,6 +14,7 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -186,7 +187,7 @@ def scale(cluster, load, rng):
         before = placements(cluster.status())
         began, ingesters = time.monotonic(), len(cluster.of("ingester"))
         node = cluster.add("ingester")
-        wait_for(lambda: any(node.identity in shard["in_sync"] for shard in cluster.status()["shards"]), 120, f"{name} gets no shard", node.log)
+        wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 120, f"{name} gets no shard", node.log)
         balanced(cluster)
         after = placements(cluster.status())
         moved, share = len(after - before), len(after) / (ingesters + 1)
@@ -206,7 +207,7 @@ def balanced(cluster, seconds=180):
     """Waits until no ingester has more than 1.25 times the mean of replicas, and all is in sync."""
     def is_balanced():
         status = cluster.status()
-        held = [sum(node.identity in shard["in_sync"] for shard in status["shards"]) for node in cluster.of("ingester")]
+        held = [sum(node.identity in shard["inSync"] for shard in status["shards"]) for node in cluster.of("ingester")]
         return max(held) <= 1.25 * sum(held) / len(held) + 1 and not cluster.unsettled()
     wait_for(is_balanced, seconds, "the replicas are not balanced")
 
@@ -228,13 +229,39 @@ def rolling(cluster, load, rng):
     load.verify()
 
 
+def many_kills(cluster, load, rng):
+    """kill -9 of an ingester a dozen times: how long clients are without writes and reads."""
+    seen = [kill_and_return(cluster, load, rng.choice(cluster.of("ingester"))) for _ in range(12)]
+    for what, times in zip(("writes", "reads"), zip(*seen)):
+        ordered = sorted(times)
+        print(f"     without {what}: median {ordered[len(ordered) // 2]:.2f} s, longest {ordered[-1]:.2f} s", flush=True)
+
+
+def drain_many_series(cluster, load, rng):
+    """A node with 100,000 series is drained: there are four, each with three quarters of 134,000."""
+    hosts = 134_000 // load.series
+    cluster.add("ingester")
+    balanced(cluster)
+    shape = ["--first-host", "100000", "--hosts", str(hosts), "--steps", "4", "--interval", "5", "--end", str(int(time.time()) // 5 * 5)]
+    agent, frontend = cluster.of("agent")[0], cluster.of("frontend")[0]
+    done = subprocess.run([load.tool, "write", "--url", f"{agent.url}/api/v1/write", *shape], capture_output=True, text=True, timeout=300)
+    check(done.returncode == 0, f"the writer failed: {done.stderr[-800:]}")
+    node, since = cluster["ingester-1"], time.monotonic()
+    series = node.metric("pharos_head_series")
+    took = cluster.drain(node)
+    cluster.settle()
+    report(load, f"drain of {node.name} with {series:.0f} series took {took:.1f} s", since)
+    done = subprocess.run([load.tool, "verify", "--url", frontend.url, *shape], capture_output=True, text=True, timeout=300)
+    check(done.returncode == 0, f"{done.stdout}{done.stderr}")
+
+
 def short(cluster, load, rng):
     """In two minutes: an ingester and the leader of meta are killed, a node joins, one is drained."""
     load.wait_rounds(3)
     kill_and_return(cluster, load, rng.choice(cluster.of("ingester")))
     kill_and_return(cluster, load, cluster.meta_leader())
     node = cluster.add("ingester")
-    wait_for(lambda: any(node.identity in shard["in_sync"] for shard in cluster.status()["shards"]), 60, "the new ingester gets no shard", node.log)
+    wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 60, "the new ingester gets no shard", node.log)
     print(f"     drained in {cluster.drain(cluster['ingester-1'], 90):.1f} s", flush=True)
     cluster.settle(60)
 
@@ -249,6 +276,8 @@ SCENARIOS = {
     "object-store": object_store_away,
     "scale": scale,
     "rolling": rolling,
+    "many-kills": many_kills,
+    "many-series": drain_many_series,
 }
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from pharos import BINARY, Pharos, Skipped, check, request, wait_for
 
 WEB, PEER = 9090, 7946
-INTERVAL_MS = 1000
+TOKEN = "of-the-test"
 LAYOUT = {"meta": 3, "ingester": 3, "agent": 2, "store": 2, "frontend": 1, "compactor": 1}
 
 
@@ -134,7 +134,7 @@ class Cluster:
         self.zones = {}
         # Numbers of addresses begin at 11; those of meta come first and are what all others join.
         self.join = ",".join(f"{self.network.address(11 + i)}:{PEER}" for i in range(metas))
-        self.flags = [f"--cluster.expect={metas}", f"--cluster.replication-factor={factor}", "--cluster.token=of-the-test",
+        self.flags = [f"--cluster.expect={metas}", f"--cluster.replication-factor={factor}", f"--cluster.token={TOKEN}",
                       "--storage.tsdb.min-block-duration=1m", *flags]
         self.nodes, self.next = {}, 11
         for role, count in self.layout.items():
@@ -175,8 +175,7 @@ class Cluster:
             try:
                 status, body = request(urllib.request.Request(node.url + "/api/v1/cluster"), 5)
                 if status == 200:
-                    found = json.loads(body)
-                    return found.get("data", found)
+                    return json.loads(body)["data"]
                 errors.append(f"{node.name}: {status} {body[:200]}")
             except OSError as error:
                 errors.append(f"{node.name}: {error}")
@@ -184,10 +183,10 @@ class Cluster:
 
     def members(self, status=None):
         """Members by identity."""
-        return {member["id"]: member for member in (status or self.status())["members"]}
+        return {member["node"]: member for member in (status or self.status())["members"]}
 
     def state_of(self, node, status=None):
-        return str(self.members(status).get(node.identity, {}).get("state", "unknown")).lower()
+        return self.members(status).get(node.identity, {}).get("state", "unknown")
 
     def unsettled(self):
         """What is not as it should be when nothing has failed for a while; empty when all is well."""
@@ -201,9 +200,9 @@ class Cluster:
                 wrong.append(f"{node.name} is {state}")
         wanted = min(self.factor, len(self.of("ingester")))
         running = {node.identity for node in self.of("ingester")}
-        short = [s for s in status["shards"] if len(s["in_sync"]) < wanted or s["learners"] or not set(s["in_sync"]) <= running or not s["leader"]]
-        if short:
-            wrong.append(f"{len(short)} of {len(status['shards'])} shards are not in sync {wanted} times, such as {json.dumps(short[0])}")
+        short = [s for s in status["shards"] if len(s["inSync"]) < wanted or s["lagging"] or not set(s["inSync"]) <= running or not s["leader"]]
+        if short or not status["shards"]:
+            wrong.append(f"{len(short)} of {len(status['shards'])} shards are not in sync {wanted} times, such as {json.dumps(short[:1])}")
         return wrong
 
     def settle(self, seconds=120):
@@ -219,7 +218,7 @@ class Cluster:
         return time.monotonic() - began
 
     def meta_leader(self):
-        leader = self.status().get("leader")
+        leader = self.status()["meta"]["leader"]
         found = [node for node in self.of("meta") if node.identity == leader]
         check(found, f"the leader of meta is {leader!r}, which is no node of meta that runs")
         return found[0]
@@ -227,7 +226,7 @@ class Cluster:
     def command(self, *arguments, seconds=300, node=None):
         """`pharos cluster ...` against a node; its output."""
         server = (node or self.of("meta")[0]).url
-        done = subprocess.run([BINARY, "cluster", *arguments, "--server", server], capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run([BINARY, "cluster", *arguments, "--server", server, "--token", TOKEN], capture_output=True, text=True, timeout=seconds)
         check(done.returncode == 0, f"pharos cluster {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 

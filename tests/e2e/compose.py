@@ -58,8 +58,7 @@ class Stack:
     def status(self):
         status, body = self.ask("cluster")
         check(status == 200, f"cluster: {status} {body[:500]}")
-        found = json.loads(body)
-        return found.get("data", found)
+        return json.loads(body)["data"]
 
     def settled(self, ingesters, factor=3):
         """Whether so many ingesters are at work and hold something, and every shard is in sync `factor` times."""
@@ -67,9 +66,9 @@ class Stack:
             status = self.status()
         except (AssertionError, OSError):
             return False
-        live = {m["id"] for m in status["members"] if "ingester" in m["roles"] and str(m["state"]).lower() == "active"}
-        holding = {node for shard in status["shards"] for node in shard["in_sync"]}
-        return len(live) == ingesters and holding == live and all(len(s["in_sync"]) == factor and not s["learners"] for s in status["shards"])
+        live = {m["node"] for m in status["members"] if "ingester" in m["roles"] and m["state"] == "active"}
+        holding = {node for shard in status["shards"] for node in shard["inSync"]}
+        return len(live) == ingesters and holding == live and all(len(s["inSync"]) == factor and not s["lagging"] for s in status["shards"])
 
     def settle(self, ingesters, seconds=WAIT):
         began = time.monotonic()
@@ -181,7 +180,7 @@ def down_and_up(stack):
     stack.verify()
     check(total() == known, f"the demo's samples were {known} before and are {total()}")
     check(float(stack.query('count(count_over_time({job="shop"}[1h]))')[0]["value"][1]) >= float(before), "series of the demo are missing")
-    members = [m for m in stack.status()["members"] if "ingester" in m["roles"] and str(m["state"]).lower() in ("active", "down")]
+    members = [m for m in stack.status()["members"] if "ingester" in m["roles"] and m["state"] in ("active", "down")]
     check(len(members) == 3, f"the ingesters have new identities: {members}")
     stack.write()
     stack.verify()

@@ -28,8 +28,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What tests of any crate may use besides, to have something real to work with.
 const TESTS_MAY_USE: &[&str] = &["model", "block", "head", "promql", "rpc", "meta"];
 
-/// The binary and the tests across crates use everything.
-const MAY_USE_ALL: &[&str] = &["pharos", "pharos-tests"];
+/// The binary, the tests across crates and the fuzz targets use everything.
+const MAY_USE_ALL: &[&str] = &["pharos", "pharos-fuzz", "pharos-tests"];
 
 /// Names of crates that gather what has no place.
 const NO_PLACE: &[&str] = &["common", "utils", "util", "shared", "misc", "helpers", "types", "core"];

@@ -80,6 +80,13 @@ impl SeriesSet for Clipped {
         }
         self.set.fetch(series, range, out)
     }
+
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        let range = range.intersect(&self.range);
+        if !range.is_empty() {
+            self.set.announce(series, range);
+        }
+    }
 }
 
 impl TenantQuerier {

@@ -20,6 +20,8 @@ pub struct QueryLimits {
     pub max_series: usize,
     /// Most points of a series that a range query may ask for; never off. Default: 11,000.
     pub max_points: i64,
+    /// Most points that a query computes: series times steps of all its selectors. Default: off.
+    pub max_total_points: u64,
     /// Queries of the tenant that run at a time. Default: off, only that of the process holds.
     pub max_concurrency: usize,
     /// Queries of the tenant that wait; more are refused with 429. Default: 256.
@@ -36,6 +38,7 @@ impl Default for QueryLimits {
             max_samples: 50_000_000,
             max_series: 0,
             max_points: 11_000,
+            max_total_points: 0,
             max_concurrency: 0,
             max_queued: 256,
             features: QueryFeatures::default(),

@@ -122,13 +122,7 @@ impl Ingester {
         // What was cut before would bring it back.
         self.undecided.lock().retain(|(of, _), _| of != tenant);
         self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
-        let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let command = pharos_meta::CatalogueCommand::Delete {
-            tenant: tenant.as_str().to_string(),
-            selector: format!("{{{selector}}}"),
-            start: range.start,
-            end: range.end,
-        };
+        let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
         self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
     }
 }

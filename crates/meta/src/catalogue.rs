@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_model::BlockDigest;
+use pharos_model::{BlockDigest, Matcher, TenantId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 /// A live block.
@@ -136,6 +136,19 @@ pub enum CatalogueCommand {
         /// Deletions up to this sequence.
         upto: u64,
     },
+}
+
+impl CatalogueCommand {
+    /// Masks the series that all matchers match.
+    pub fn delete(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> CatalogueCommand {
+        let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        CatalogueCommand::Delete {
+            tenant: tenant.as_str().to_string(),
+            selector: format!("{{{selector}}}"),
+            start: range.start,
+            end: range.end,
+        }
+    }
 }
 
 /// Why a command was refused; the state is as before.

@@ -20,6 +20,8 @@ pub(crate) struct Pulse<'a> {
     pub(crate) now_ms: i64,
     /// Silence after which a member counts as down.
     pub(crate) lease: Duration,
+    /// The same of a member that is an agent and neither keeps samples nor votes: its targets are to move at once.
+    pub(crate) agent_lease: Duration,
     /// How long a member that holds nothing is down before it is forgotten.
     pub(crate) forget_after: Duration,
 }
@@ -30,7 +32,9 @@ pub(crate) fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
     for member in state.members.values() {
         let heard = pulse.heard.get(&member.id).copied().filter(|heard| *heard >= pulse.since);
         let silent_for = pulse.now.saturating_sub(heard.unwrap_or(pulse.since));
-        let silent = silent_for > pulse.lease && member.id != pulse.leader;
+        let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
+        let lease = if member.has(Role::Agent) && !keeps { pulse.agent_lease } else { pulse.lease };
+        let silent = silent_for > lease && member.id != pulse.leader;
         let set = |to| Command::SetMemberState { node: member.id.clone(), state: to, at_ms: pulse.now_ms };
         match member.state {
             MemberState::Active | MemberState::Draining | MemberState::Joining if silent => {
@@ -40,7 +44,6 @@ pub(crate) fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
                 due.push(set(MemberState::Active))
             }
             MemberState::Down => {
-                let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
                 let down_for = pulse.now_ms.saturating_sub(member.since_ms);
                 if !keeps && down_for > pulse.forget_after.as_millis() as i64 {
                     due.push(Command::ForgetMember { node: member.id.clone() });
@@ -96,6 +99,7 @@ mod tests {
             now: second(now),
             now_ms: 1_000_000,
             lease: second(10),
+            agent_lease: second(3),
             forget_after: second(600),
         };
         assert_eq!(names(due(&state, &pulse(110, &heard))), ["E forgotten"]);

@@ -90,6 +90,7 @@ impl Reign {
                 now: group.clock.monotonic(),
                 now_ms: group.clock.now_ms(),
                 lease: timing.lease,
+                agent_lease: timing.agent_lease,
                 forget_after: timing.forget_after,
             };
             heartbeats::due(view, &pulse)

@@ -9,6 +9,14 @@ use pharos_model::histogram::GoFloat;
 
 use crate::eval::civil;
 
+/// The place of what is nowhere in the query; shown as its beginning.
+pub(crate) const NOWHERE: usize = usize::MAX;
+
+/// A place that is `by` bytes further on; what is nowhere stays there.
+pub(crate) fn moved(pos: usize, by: isize) -> usize {
+    if pos == NOWHERE { NOWHERE } else { pos.wrapping_add_signed(by) }
+}
+
 /// The annotations of a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
@@ -88,9 +96,19 @@ impl Annotations {
         }
     }
 
+    /// Adds all of `other`, found by the same plan at other steps. False when an annotation is from another place there: only who sees
+    /// all steps at once knows which place is the last then.
+    pub(crate) fn unite(&mut self, other: Annotations) -> bool {
+        let same_place =
+            |(text, detail): (&String, &Detail)| self.found.get(text).is_none_or(|own| own.pos == detail.pos);
+        let united = other.found.iter().all(same_place);
+        self.absorb(other);
+        united
+    }
+
     /// The same about the same expression `by` bytes further on in the query.
     pub(crate) fn moved(mut self, by: isize) -> Self {
-        self.found.values_mut().for_each(|detail| detail.pos = detail.pos.wrapping_add_signed(by));
+        self.found.values_mut().for_each(|detail| detail.pos = moved(detail.pos, by));
         self
     }
 
@@ -152,6 +170,7 @@ pub(crate) fn with_metric(text: &str, name: &str) -> String {
 
 /// `line:column`, both from 1.
 fn place(query: &str, pos: usize) -> String {
+    let pos = if pos == NOWHERE { 0 } else { pos };
     let before = query.as_bytes().get(..pos).unwrap_or(&[]);
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let column = match before.iter().rposition(|b| *b == b'\n') {

@@ -32,6 +32,9 @@ pub struct EngineOptions {
     pub max_series: usize,
     /// Most points that a query may compute: series times steps of all of its selectors, 0 for no limit. Default: 0.
     pub max_points: u64,
+    /// Most steps of a range that are evaluated at a time, where that changes nothing: what operators keep in memory grows with
+    /// this, not with the range. 0 for any number. Default: 2048.
+    pub slice_steps: usize,
     /// Threads that one heavy query may use. Default: 2.
     pub threads: usize,
     /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
@@ -52,6 +55,7 @@ impl Default for EngineOptions {
             max_memory_bytes: 2 << 30,
             max_series: 0,
             max_points: 0,
+            slice_steps: 2048,
             threads: 2,
             type_and_unit_labels: false,
             use_start_timestamps: true,
@@ -190,10 +194,11 @@ impl Engine {
         let height = plan::height(expr);
         let work = || {
             let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
-            Ok(Explanation {
-                logical: explain::describe(&plan::resolve(expr, &times)?, 1, None),
-                physical: explain::describe(&plan::build(expr, &times)?, threads, None),
-            })
+            let plan = plan::build(expr, &times)?;
+            let slices = eval::slices_of(&plan, &times, self.options.slice_steps, self.options.lookback_delta_ms);
+            let mut physical = explain::describe(&plan, threads, None);
+            physical.note_slices(&slices);
+            Ok(Explanation { logical: explain::describe(&plan::resolve(expr, &times)?, 1, None), physical })
         };
         if height > MAX_USUAL_HEIGHT { on_large_stack(height, work) } else { work() }
     }
@@ -229,7 +234,11 @@ impl Engine {
             timings.inner_eval = ended.saturating_sub(prepared).saturating_sub(timings.result_sort);
             timings.eval_total = ended.saturating_sub(started);
             timings.exec_total = timings.eval_total;
-            output.plan = shared.tracker.as_ref().map(|tracker| explain::describe(&plan, threads, Some(tracker)));
+            output.plan = shared.tracker.as_ref().map(|tracker| {
+                let mut shown = explain::describe(&plan, threads, Some(tracker));
+                shown.note_slices(&eval::slices_of(&plan, &times, limits.slice_steps, lookback));
+                shown
+            });
             Ok(output)
         };
         if deep { on_large_stack(height, work) } else { work() }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pharos_model::Matcher;
 use pharos_model::histogram::GoFloat;
 
-use crate::eval::{Tracker, may_divide};
+use crate::eval::{Grid, Tracker, may_divide};
 use crate::parser::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::plan::{Aggregate, Binary, Node, RangeInput, RangeSelector, Reference, Selector, Subquery};
 
@@ -56,6 +56,15 @@ pub struct Explanation {
 /// Describes a plan; with what its operators did, if they were tracked.
 pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -> PlanNode {
     Describer { threads, tracker }.node(node)
+}
+
+impl PlanNode {
+    /// Says in how many slices of its range a plan is evaluated, if it is.
+    pub(crate) fn note_slices(&mut self, slices: &[Grid]) {
+        if let [first, _, ..] = slices {
+            self.details.push(("slices", format!("{} of about {} steps", slices.len(), first.len)));
+        }
+    }
 }
 
 struct Describer<'t> {

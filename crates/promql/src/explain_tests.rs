@@ -43,6 +43,21 @@ fn outline(node: &PlanNode, depth: usize, out: &mut String) {
 }
 
 #[test]
+fn slices_are_shown() {
+    let engine = Engine::new(EngineOptions { slice_steps: 100, ..EngineOptions::default() });
+    let shown = |query: &str| {
+        let physical = engine.explain(&parse(query).unwrap(), (0, 200 * MINUTE, MINUTE)).unwrap().physical;
+        physical.details.into_iter().find(|(name, _)| *name == "slices").map(|(_, text)| text)
+    };
+    assert_eq!(shown("sum(x)").as_deref(), Some("3 of about 67 steps"));
+    assert_eq!(shown("x"), None);
+    let options = QueryOptions { analyze: true, ..QueryOptions::default() };
+    let expr = parse("sum(m_total)").unwrap();
+    let plan = engine.range(&store(), &expr, 0, 200 * MINUTE, MINUTE, &options).unwrap().plan.unwrap();
+    assert!(plan.details.iter().any(|(name, _)| *name == "slices"), "{plan:?}");
+}
+
+#[test]
 fn plans_are_shown_without_reading() {
     let engine = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() });
     let query = "sum by (group) (rate(m_total{i=~\"1.*\"}[5m] offset 1m)) / on (group) group_left (x) (y @ 10) > 1 + 1";

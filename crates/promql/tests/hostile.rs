@@ -211,9 +211,9 @@ fn a_million_series_and_a_small_budget() {
     let narrow = engine(|o| (o.max_series, o.timeout) = (1_500_000, BOUND));
     assert!(instant(&narrow, &source, "count(m)").is_ok());
     let error = instant(&narrow, &source, "count(m) + count(m offset 1m)").unwrap_err().to_string();
-    assert_eq!(error, "query selects more than 1500000 series (max_series)");
+    assert_eq!(error, "query selects more than 1500000 series (max_query_series)");
     let short = engine(|o| (o.max_points, o.timeout) = (2_000_000, BOUND));
     assert!(instant(&short, &source, "count(m)").is_ok());
     let error = instant(&short, &source, "count_over_time(count(m)[5m:1m])").unwrap_err().to_string();
-    assert_eq!(error, "query has more than 2000000 points, series times steps (max_points)");
+    assert_eq!(error, "query has more than 2000000 points, series times steps (max_query_total_points)");
 }

@@ -1,7 +1,15 @@
 //! The plain driver: feeds seeds and random changes of them to a target, for where libFuzzer cannot be built.
 //!
 //! `mutate run <target> <seconds> <folder>…` runs a target over the files of folders and mutants of them; an input
-//! that fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets.
+//! that fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets. `FUZZ_SEED` is the number
+//! that the mutants are made from.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a tool for developers: it has no clock but the real one, and ends where something is wrong"
+)]
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -55,7 +63,8 @@ fn drive(target: &Target, time: Duration, folders: &[&str]) -> ExitCode {
     for input in &inputs {
         feed(target, input);
     }
-    let (mut random, mut runs) = (Random(0x9e37_79b9_7f4a_7c15), inputs.len());
+    let seed: u64 = std::env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let (mut random, mut runs) = (Random(0x9e37_79b9_7f4a_7c15 ^ seed << 1), inputs.len());
     while began.elapsed() < time {
         let input = random.mutant(&inputs);
         feed(target, &input);
@@ -77,7 +86,7 @@ fn feed(target: &Target, input: &[u8]) {
     std::fs::remove_file(&saved).expect("the file was written");
 }
 
-/// Xorshift: the same mutants at every run.
+/// Xorshift: the same mutants at every run with a seed.
 struct Random(u64);
 
 impl Random {

@@ -156,8 +156,8 @@ impl Query {
     /// The engine with the tenant's limits.
     fn engine(&self, frontend: &Frontend) -> Engine {
         let usual = frontend.engine.options();
-        let (max_samples, max_series) = (self.limits.max_samples, self.limits.max_series);
-        Engine::new(EngineOptions { max_samples, max_series, ..usual.clone() })
+        let QueryLimits { max_samples, max_series, max_total_points: max_points, .. } = self.limits;
+        Engine::new(EngineOptions { max_samples, max_series, max_points, ..usual.clone() })
     }
 }
 

@@ -12,7 +12,7 @@ mod steps;
 use std::time::Duration;
 
 pub use goal::{Goal, goal};
-pub use owner::{Owners, owner};
+pub use owner::{Owners, Timeline, owner};
 
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 

@@ -3,6 +3,7 @@
 //! Flags are those of Prometheus, with two dashes, `--flag=value` or `--flag value`; switches are `--flag`, `--no-flag`
 //! or `--flag=false`. Mistakes end with status 2.
 
+mod cluster_args;
 mod features;
 mod inert;
 mod roles;
@@ -15,6 +16,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use cluster_args::ClusterArgs;
 pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
@@ -115,6 +117,9 @@ fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<
     Ok(())
 }
 
+/// Flags whose values are shown to nobody.
+const SECRETS: [&str; 1] = ["cluster.token"];
+
 /// All flags with the text of their values, for `/api/v1/status/flags`.
 fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
@@ -123,7 +128,10 @@ fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, St
         let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
         let raw = given.try_get_raw(id).ok().flatten();
         let texts = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
-        let text = texts.collect::<Vec<_>>().join(",");
+        let mut text = texts.collect::<Vec<_>>().join(",");
+        if SECRETS.contains(&long) && !text.is_empty() {
+            text = "<secret>".into();
+        }
         for alias in arg.get_all_aliases().unwrap_or_default() {
             values.insert(alias.to_string(), text.clone());
         }

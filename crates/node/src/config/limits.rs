@@ -112,6 +112,8 @@ tenant_limits! {
     max_query_series: u64 = 0,
     /// Points of a series that a range query may ask for. Default 11000.
     max_query_points: u64 = 11_000,
+    /// Points that a query may compute: series times steps, of all its selectors together. Default 0: no limit.
+    max_query_total_points: u64 = 0,
     /// Longest time of a query. Default 0: what `--query.timeout` says, which is also the most.
     query_timeout: PromDuration = PromDuration::from_secs(0),
     /// Queries that run at a time. Default 0: only `--query.max-concurrency` limits them.

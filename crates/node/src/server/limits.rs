@@ -54,6 +54,7 @@ fn tenant_query_limits(args: &QueryArgs, limits: &LimitsConfig, tenant: &config:
         max_samples: or(tenant.max_query_samples, args.max_samples) as usize,
         max_series: tenant.max_query_series as usize,
         max_points: i64::try_from(or(tenant.max_query_points, 11_000)).unwrap_or(i64::MAX),
+        max_total_points: tenant.max_query_total_points,
         max_concurrency: tenant.max_concurrent_queries as usize,
         max_queued: tenant.max_queued_queries as usize,
         features,
@@ -75,7 +76,7 @@ mod tests {
     fn overrides_reach_the_head_and_the_queries() {
         let text = "limits:\n  max_query_memory: 1GB\n  defaults: {max_series: 10, max_query_points: 500}\n  overrides:\n    \
                     a: {max_series: 20, out_of_order_time_window: 1d, max_query_memory: 1MB, query_timeout: 1h, \
-                    max_concurrent_queries: 1, disabled_query_features: [promql-duration-expr]}\n";
+                    max_concurrent_queries: 1, max_query_total_points: 7, disabled_query_features: [promql-duration-expr]}\n";
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p.yml");
         std::fs::write(&file, text).unwrap();
@@ -91,6 +92,7 @@ mod tests {
         assert_eq!((queries.of(&a).max_memory_bytes, queries.of(&b).max_memory_bytes), (1 << 20, 1 << 30));
         assert_eq!((queries.of(&a).max_points, queries.of(&a).timeout.as_secs()), (500, 30));
         assert_eq!((queries.of(&a).max_concurrency, queries.of(&b).max_concurrency), (1, 0));
+        assert_eq!((queries.of(&a).max_total_points, queries.of(&b).max_total_points), (7, 0));
         assert!(!queries.of(&a).features.duration_expressions && queries.of(&b).features.duration_expressions);
     }
 }

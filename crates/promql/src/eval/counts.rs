@@ -60,6 +60,12 @@ impl Counts {
         self.steps.iter_mut().zip(other.steps).for_each(|(a, b)| *a += b);
     }
 
+    /// Adds a count over the steps behind those of this one.
+    pub(crate) fn append(&mut self, other: Counts) {
+        self.total += other.total;
+        self.steps.extend(other.steps);
+    }
+
     /// Adds a total at each of `len` steps.
     pub(crate) fn add_everywhere(&mut self, n: u64, len: usize) {
         self.total += n * len as u64;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
-use super::Eval;
 use super::hist_window::{
     self, MIXED_SCHEMAS, MIXED_TYPES, NOT_A_COUNTER, NOT_A_GAUGE, Point, named, note_combined, reconciled,
 };
 use super::range_call::{Kernel, RangeFn};
 use super::rate::Rate;
 use super::row::{Grid, Row};
-use super::window::{Cursor, Fresh, Window, part};
+use super::window::{Cursor, Fresh, Patience, Window, part};
+use super::{Eval, Outcome};
 use crate::annotations::Annotations;
 use crate::plan::Selector;
 
@@ -49,7 +49,8 @@ pub(crate) fn series(
     labels: &Labels,
     view: SeriesView<'_>,
     row: &mut Row,
-) {
+) -> Outcome {
+    let mut patience = Patience::default();
     let (before, after) = extension.reach(kernel.ev.shared.lookback);
     let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
     for step in 0..kernel.frame.grid.len {
@@ -57,6 +58,7 @@ pub(crate) fn series(
         floats.advance(view.t, start - before, end + after);
         hists.advance(view.ht, start - before, end + after);
         let samples = part(&view, floats, hists);
+        patience.spend(kernel.ev, samples.t.len() + samples.ht.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }
@@ -66,6 +68,7 @@ pub(crate) fn series(
             None => {}
         }
     }
+    Ok(())
 }
 
 fn of_window(kernel: &Kernel<'_, '_, '_>, extension: Extension, labels: &Labels, w: &Window<'_>) -> Option<Point> {

@@ -84,6 +84,11 @@ impl Kept {
         all
     }
 
+    /// Forgets what was kept, and that it was. All must have been cleared.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Inner::default();
+    }
+
     /// The series of an earlier selector that read the same.
     pub(crate) fn set(&self, selector: &Selector, range: TimeRange) -> Option<Arc<dyn SeriesSet>> {
         let wanted = &selector.matchers;

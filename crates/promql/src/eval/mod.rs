@@ -23,6 +23,8 @@ mod row;
 mod scalar;
 mod selector;
 mod shared;
+mod slices;
+mod slim;
 mod track;
 mod value;
 mod vector_matching;
@@ -36,9 +38,15 @@ use pharos_model::SeriesSet;
 
 pub(crate) use aggregate::Groups;
 pub(crate) use output::run;
+#[cfg(test)]
+pub(crate) use output::run_in;
 pub(crate) use parallel::{may_divide, treats_by_series};
+pub(crate) use row::Grid;
 pub(crate) use scalar::{go_max, go_min, scalar_op};
 pub(crate) use shared::Shared;
+pub(crate) use slices::slices_of;
+#[cfg(test)]
+pub(crate) use slices::{cut, may_slice};
 pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
@@ -46,7 +54,7 @@ use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::plan::Node;
 use counts::Counts;
-use row::{Grid, Row};
+use row::Row;
 
 /// Takes the series of an operator, one after the other; may change them.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&mut Row) -> Result<(), QueryError>;

@@ -9,10 +9,11 @@ use pharos_model::{Histogram, Labels, SeriesView};
 use super::counts::Counts;
 use super::row::{Grid, Row};
 use super::shared::{Reservation, Shared};
-use super::value::{MatrixSeries, SampleValue, Value, VectorSample};
+pub(super) use super::value::MatrixSeries;
+use super::value::{SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
 use super::window::Fresh;
-use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector};
+use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, slices};
 use crate::engine::{QueryError, QueryOptions, QueryOutput};
 use crate::plan::{Kind, Node, PlanContext, RangeSelector};
 
@@ -23,23 +24,46 @@ pub(crate) fn run(
     times: &PlanContext,
     options: &QueryOptions,
 ) -> Outcome<QueryOutput> {
-    let grid = match times.step {
-        0 => Grid::single(times.start),
-        step => Grid::between(times.start, times.end, step),
+    let slices = slices::slices_of(plan, times, shared.slice_steps, shared.lookback);
+    run_in(&slices, shared, plan, times, options)
+}
+
+/// Evaluates a plan in these slices of its range.
+pub(crate) fn run_in(
+    slices: &[Grid],
+    shared: &Shared<'_>,
+    plan: &Node,
+    times: &PlanContext,
+    options: &QueryOptions,
+) -> Outcome<QueryOutput> {
+    let by_step = options.samples_per_step;
+    let grid = whole(slices);
+    let sliced = if slices.len() > 1 { slices::evaluate(shared, plan, slices, by_step)? } else { None };
+    let (value, notes, counts) = match sliced {
+        Some(found) => (Value::Matrix(found.series), found.notes, found.counts),
+        None => {
+            shared.begin_again();
+            let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
+            let value = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
+            (value, ev.take_notes(), ev.take_counts())
+        }
     };
-    let ev = Eval::new(shared, None, Counts::new(options.samples_per_step, grid.len));
-    let value = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
     shared.check()?;
     let mut stats = shared.stats();
     let started = shared.clock.monotonic();
     let value = sorted(value)?;
     stats.timings.result_sort = shared.clock.monotonic().saturating_sub(started);
-    let counts = ev.take_counts();
     stats.queryable_samples = counts.total;
     stats.queryable_samples_per_step =
         counts.steps.into_iter().enumerate().map(|(step, n)| (grid.time(step), n)).collect();
-    let (warnings, infos) = ev.take_notes().render(&options.text);
+    let (warnings, infos) = notes.render(&options.text);
     Ok(QueryOutput { value, warnings, infos, stats, plan: None })
+}
+
+/// The steps of all slices.
+fn whole(slices: &[Grid]) -> Grid {
+    let len = slices.iter().map(|slice| slice.len).sum();
+    slices.first().map_or(Grid::single(0), |first| Grid { len, ..*first })
 }
 
 fn instant(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
@@ -130,7 +154,14 @@ fn distinct(samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
     Ok(out)
 }
 
-fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Vec<MatrixSeries>> {
+/// The series of a range, in any order.
+pub(super) type Matrix = Vec<MatrixSeries>;
+
+/// Bytes of a sample of a result.
+pub(super) const BYTES_OF_SAMPLE: usize = 16;
+
+/// Evaluates a vector over a grid.
+pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matrix> {
     let mut column = ev.reserve();
     column.grow(64 * grid.len, 0)?;
     let gather = |ev: &Eval<'_, '_>| {
@@ -162,7 +193,7 @@ fn sorted(value: Value) -> Outcome<Value> {
 /// Appends a row to a matrix.
 fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &mut Vec<MatrixSeries>) -> Outcome {
     let samples = row.samples();
-    reservation.grow(16 * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
+    reservation.grow(BYTES_OF_SAMPLE * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
     let floats = if row.present.is_full() {
         row.values.iter().enumerate().map(|(step, v)| (grid.time(step), *v)).collect()
     } else {
@@ -182,8 +213,12 @@ fn merged(mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
     for next in series {
         match out.last_mut() {
             Some(last) if last.labels == next.labels => {
+                let in_order = follows(&last.floats, &next.floats) && follows(&last.histograms, &next.histograms);
                 last.floats.extend(next.floats);
                 last.histograms.extend(next.histograms);
+                if in_order {
+                    continue;
+                }
                 last.floats.sort_by_key(|(t, _)| *t);
                 last.histograms.sort_by_key(|(t, _)| *t);
                 let twice = last.floats.windows(2).any(|w| w[0].0 == w[1].0)
@@ -196,6 +231,11 @@ fn merged(mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
         }
     }
     Ok(out)
+}
+
+/// Whether all samples of `b` are later than those of `a`.
+fn follows<T>(a: &[(i64, T)], b: &[(i64, T)]) -> bool {
+    a.last().is_none_or(|a| b.first().is_none_or(|b| a.0 < b.0))
 }
 
 /// The stored samples of a range vector selector.

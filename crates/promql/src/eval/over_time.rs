@@ -9,7 +9,8 @@ use pharos_model::SeriesView;
 use pharos_model::histogram::kahan_inc;
 
 use super::row::Row;
-use super::window::{Cursor, slide};
+use super::window::{Cursor, slide, slide_through};
+use super::{Eval, Outcome};
 
 /// The sum as Prometheus computes it.
 pub(crate) fn sum(v: &[f64]) -> f64 {
@@ -113,16 +114,17 @@ pub(crate) fn changed(a: f64, b: f64) -> bool {
 
 /// `max_over_time` or `min_over_time` of all windows: a queue holds the samples that may still become the extreme.
 pub(crate) fn extremes(
+    ev: &Eval<'_, '_>,
     windows: &[Cursor],
     view: &SeriesView<'_>,
     largest: bool,
     queue: &mut VecDeque<usize>,
     row: &mut Row,
-) {
+) -> Outcome {
     let v = view.v;
     queue.clear();
     let mut taken = 0;
-    slide(windows, row, |_, first, end| {
+    slide(ev, windows, row, |_, first, end| {
         // Samples before the window's first one were never in a window that matters from here on.
         for at in taken.max(first)..end {
             let x = v[at];
@@ -139,15 +141,22 @@ pub(crate) fn extremes(
             queue.pop_front();
         }
         Some(queue.front().map_or(v[first], |&at| v[at]))
-    });
+    })
 }
 
 /// `quantile_over_time` of all windows: the window is kept sorted while it slides.
-pub(crate) fn quantiles(windows: &[Cursor], view: &SeriesView<'_>, q: &[f64], sorted: &mut Vec<f64>, row: &mut Row) {
+pub(crate) fn quantiles(
+    ev: &Eval<'_, '_>,
+    windows: &[Cursor],
+    view: &SeriesView<'_>,
+    q: &[f64],
+    sorted: &mut Vec<f64>,
+    row: &mut Row,
+) -> Outcome {
     let v = view.v;
     let (mut have_first, mut have_end) = (0, 0);
     sorted.clear();
-    slide(windows, row, |step, first, end| {
+    slide_through(ev, windows, row, |step, first, end| {
         let moved = (first - have_first.min(first)) + (end - have_end);
         if first >= have_end || moved * 4 > end - first {
             sorted.clear();
@@ -166,17 +175,18 @@ pub(crate) fn quantiles(windows: &[Cursor], view: &SeriesView<'_>, q: &[f64], so
         }
         (have_first, have_end) = (first, end);
         Some(quantile_sorted(q[step], sorted))
-    });
+    })
 }
 
 /// How many neighbours in each window satisfy `differ(earlier, later)`, found in one pass.
 pub(crate) fn count_pairs(
+    ev: &Eval<'_, '_>,
     windows: &[Cursor],
     view: &SeriesView<'_>,
     found: &mut Vec<u32>,
     row: &mut Row,
     differ: impl Fn(usize) -> bool,
-) {
+) -> Outcome {
     // found[i]: how many of the first i+1 samples differ from the one before.
     found.clear();
     let mut count = 0;
@@ -184,7 +194,7 @@ pub(crate) fn count_pairs(
         count += u32::from(i > 0 && differ(i));
         count
     }));
-    slide(windows, row, |_, first, end| Some(f64::from(found[end - 1] - found[first])));
+    slide(ev, windows, row, |_, first, end| Some(f64::from(found[end - 1] - found[first])))
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! The functions of whole series equal those of single windows.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::engine::{EngineOptions, QueryError};
+use crate::eval::Shared;
+use crate::eval::counts::Counts;
 use crate::eval::row::Grid;
 use crate::eval::window::Frame;
 use crate::plan::Reference;
-use pharos_model::Labels;
+use crate::promqltest::MemoryStore;
+use pharos_model::{Budget, Labels};
 use proptest::prelude::*;
 
 fn windows(t: &[i64], steps: usize, step: i64, range: i64) -> Vec<Cursor> {
@@ -17,8 +23,17 @@ fn windows(t: &[i64], steps: usize, step: i64, range: i64) -> Vec<Cursor> {
 fn by_window(windows: &[Cursor], view: &SeriesView<'_>, f: impl Fn(&[f64]) -> f64) -> Row {
     let mut row = Row::default();
     row.reset(&Labels::empty(), windows.len());
-    slide(windows, &mut row, |_, a, b| Some(f(&view.v[a..b])));
+    for (step, window) in windows.iter().enumerate().filter(|(_, window)| window.first < window.end) {
+        row.put(step, f(&view.v[window.first..window.end]));
+    }
     row
+}
+
+/// Does `work` with an evaluation within a budget.
+fn evaluating<T>(budget: Budget, work: impl FnOnce(&Eval<'_, '_>) -> T) -> T {
+    let store = MemoryStore::default();
+    let shared = Shared::new(&store, Arc::new(budget), &EngineOptions::default(), 300_000, None);
+    work(&Eval::new(&shared, None, Counts::default()))
 }
 
 fn assert_same(a: &Row, b: &Row) {
@@ -52,20 +67,36 @@ proptest! {
     fn sliding_equals_recomputing((t, v) in samples(), step in 1i64..60, range in 1i64..120, q in -0.1f64..1.1) {
         let view = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
         let windows = windows(&t, 60, step, range);
-        let mut row = Row::default();
-        for largest in [true, false] {
+        let slid = |compute: &dyn Fn(&Eval<'_, '_>, &mut Row) -> Outcome| {
+            let mut row = Row::default();
             row.reset(&Labels::empty(), 60);
-            extremes(&windows, &view, largest, &mut VecDeque::new(), &mut row);
+            evaluating(Budget::unlimited(), |ev| compute(ev, &mut row)).unwrap();
+            row
+        };
+        for largest in [true, false] {
+            let row = slid(&|ev, row| extremes(ev, &windows, &view, largest, &mut VecDeque::new(), row));
             assert_same(&row, &by_window(&windows, &view, |w| w[extreme(w, largest, false)]));
         }
-        row.reset(&Labels::empty(), 60);
-        quantiles(&windows, &view, &[q; 60], &mut Vec::new(), &mut row);
+        let row = slid(&|ev, row| quantiles(ev, &windows, &view, &[q; 60], &mut Vec::new(), row));
         assert_same(&row, &by_window(&windows, &view, |w| quantile(q, &mut w.to_vec())));
-        row.reset(&Labels::empty(), 60);
-        count_pairs(&windows, &view, &mut Vec::new(), &mut row, |i| changed(v[i - 1], v[i]));
+        let row = slid(&|ev, row| count_pairs(ev, &windows, &view, &mut Vec::new(), row, |i| changed(v[i - 1], v[i])));
         let changes = by_window(&windows, &view, |w| w.windows(2).filter(|p| changed(p[0], p[1])).count() as f64);
         assert_same(&row, &changes);
     }
+}
+
+#[test]
+fn many_windows_of_one_series_are_left_when_the_query_ends() {
+    let (t, v) = ([0, 1], [1.0, 2.0]);
+    let view = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
+    let windows = vec![Cursor { first: 0, end: 2 }; 5 << 20];
+    let mut row = Row::default();
+    row.reset(&Labels::empty(), windows.len());
+    let budget = Budget::unlimited();
+    budget.cancel();
+    let outcome = evaluating(budget, |ev| slide(ev, &windows, &mut row, |_, a, b| Some(view.v[a..b].len() as f64)));
+    assert_eq!(outcome, Err(QueryError::Canceled));
+    assert!(row.present.count() < windows.len());
 }
 
 #[test]

@@ -15,9 +15,11 @@ use crate::annotations::Annotations;
 use crate::plan::{Node, RangeInput, RangeSelector, Selector};
 
 /// Fewer series than this are not worth a thread.
-const MIN_SERIES: usize = 128;
-/// Fewer series times steps than this are not worth a thread.
-const MIN_WORK: usize = 20_000;
+const MIN_SERIES: usize = 64;
+/// To read a series is about as much work as to evaluate this many steps of it: chunks are decoded from their beginning.
+const STEPS_OF_READING: usize = 40;
+/// Less work than this, in steps of series, is not worth a thread: it is done in less than a millisecond.
+const MIN_WORK: usize = 10_000;
 
 /// The bottom of a chain.
 enum Bottom<'n> {
@@ -104,7 +106,8 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
         }
     };
     let series = part.series.len();
-    let worth = series >= MIN_SERIES && series.saturating_mul(grid.len) >= MIN_WORK || series >= MIN_SERIES * 32;
+    let work = series.saturating_mul(grid.len.saturating_add(STEPS_OF_READING));
+    let worth = series >= MIN_SERIES && work >= MIN_WORK;
     let threads = if worth { ev.shared.threads.min(series / (MIN_SERIES / 2)) } else { 1 };
     let bounds = |i: usize| series * i / threads;
     Ok(Some((0..threads).map(|i| Part { set: part.set.clone(), series: bounds(i)..bounds(i + 1) }).collect()))

@@ -9,8 +9,9 @@ use super::bitmap::Bitmap;
 use super::counts::Counts;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
+use super::slim::Slim;
 use super::vector_matching::raw_metric_name;
-use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
+use super::window::{Cursor, Frame, Fresh, Patience, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
@@ -104,6 +105,7 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     windows: PerTimes<Cursor>,
     samples: Counts,
     totals: PerTimes<u64>,
+    patience: Patience,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
     /// The metric name that was last found to be, or not to be, that of a counter.
@@ -158,6 +160,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             windows: PerTimes::default(),
             samples: ev.new_counts(),
             totals: PerTimes::default(),
+            patience: Patience::default(),
             scratch: Vec::new(),
             judged: Vec::new(),
         })
@@ -183,7 +186,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let range = self.frame.read(self.ev, self.extension);
         let part = selector::series(self.ev, &selector.selector, range, self.frame.grid.len)?;
         let mut row = Row::default();
-        let mut slim = selector::Slim::new(&selector.selector);
+        let mut slim = Slim::new(&selector.selector, self.frame.grid, self.frame.range);
         read::walk(self.ev, &selector.selector, part, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
@@ -228,6 +231,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Computes all windows of one series.
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) -> Outcome {
+        self.patience.spend(self.ev, self.frame.grid.len)?;
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
         self.count(&view);
@@ -243,7 +247,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             view.hst = &[];
         }
         if let Some(extension) = self.extension {
-            extended::series(self, extension, labels, view, row);
+            extended::series(self, extension, labels, view, row)?;
         } else if view.ht.is_empty() {
             self.floats(labels, &view, row)?;
         } else {
@@ -297,23 +301,25 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let mut cache = std::mem::take(&mut self.windows);
         let windows = cache.of(view.t, |out| frame.windows(view.t, out));
         match self.func {
-            RangeFn::Extreme { largest } => over_time::extremes(windows, view, largest, &mut self.queue, row),
+            RangeFn::Extreme { largest } => {
+                over_time::extremes(self.ev, windows, view, largest, &mut self.queue, row)?;
+            }
             RangeFn::Quantile => {
-                over_time::quantiles(windows, view, &self.args[0], &mut self.scratch, row);
+                over_time::quantiles(self.ev, windows, view, &self.args[0], &mut self.scratch, row)?;
                 row.present.iter().for_each(|step| self.note_quantile(step));
             }
             RangeFn::Changes => {
                 let differ = |i: usize| over_time::changed(view.v[i - 1], view.v[i]);
-                over_time::count_pairs(windows, view, &mut self.counts, row, differ);
+                over_time::count_pairs(self.ev, windows, view, &mut self.counts, row, differ)?;
             }
-            RangeFn::Resets => over_time::count_pairs(windows, view, &mut self.counts, row, |i| {
+            RangeFn::Resets => over_time::count_pairs(self.ev, windows, view, &mut self.counts, row, |i| {
                 let (t, st) = (view.t, view.st);
                 view.v[i] < view.v[i - 1] || (!st.is_empty() && rate::start_reset(st[i - 1], t[i - 1], st[i], t[i]))
-            }),
+            })?,
             RangeFn::Sum => slide_through(self.ev, windows, row, |_, a, b| Some(over_time::sum(&view.v[a..b])))?,
             RangeFn::Avg => slide_through(self.ev, windows, row, |_, a, b| Some(over_time::mean(&view.v[a..b])))?,
-            RangeFn::Count => slide(windows, row, |_, a, b| Some((b - a) as f64)),
-            RangeFn::Last => slide(windows, row, |_, _, b| Some(view.v[b - 1])),
+            RangeFn::Count => slide(self.ev, windows, row, |_, a, b| Some((b - a) as f64))?,
+            RangeFn::Last => slide(self.ev, windows, row, |_, _, b| Some(view.v[b - 1]))?,
             _ => slide_through(self.ev, windows, row, |step, first, end| {
                 let samples = part(view, Cursor { first, end }, Cursor::default());
                 self.of_floats(&self.window(step, samples))

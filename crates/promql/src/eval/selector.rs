@@ -1,11 +1,10 @@
 //! Instant vector selectors: at each step the newest sample within the lookback, unless it marks the series as stale.
 
-use std::sync::Arc;
-
-use pharos_model::{CounterReset, Histogram, SeriesView, TimeRange, is_stale_nan};
+use pharos_model::{SeriesView, TimeRange, is_stale_nan};
 
 use super::row::{Grid, Row};
-use super::window::PerTimes;
+use super::slim::Slim;
+use super::window::{Patience, PerTimes};
 use super::{Eval, Outcome, Part, Sink, extended, read};
 use crate::plan::Selector;
 
@@ -51,12 +50,14 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     let range = time_range(ev, selector, grid);
     let part = series(ev, selector, range, grid.len)?;
     let mut row = Row::default();
-    let mut slim = Slim::new(selector);
+    let mut slim = Slim::new(selector, grid, ev.shared.lookback);
     let mut positions = PerTimes::default();
     let mut counts = ev.new_counts();
     let mut reservation = ev.reserve();
     reservation.grow(BYTES_OF_STEP * grid.len, 0)?;
+    let mut patience = Patience::default();
     read::walk(ev, selector, part, range, |labels, view| {
+        patience.spend(ev, grid.len)?;
         let view = slim.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {
@@ -125,42 +126,5 @@ fn newest(view: SeriesView<'_>, selector: &Selector, lookback: i64, grid: Grid, 
             Field::StartTimestamp => row.put(step, start.copied().unwrap_or(0) as f64 / 1000.0),
             Field::Milliseconds => row.put(step, t as f64),
         }
-    }
-}
-
-/// Histograms without buckets, for selectors of which only count and sum are needed.
-pub(crate) struct Slim {
-    wanted: bool,
-    h: Vec<Arc<Histogram>>,
-}
-
-impl Slim {
-    /// For a selector.
-    pub(crate) fn new(selector: &Selector) -> Self {
-        Slim { wanted: selector.stats, h: Vec::new() }
-    }
-
-    /// The series with slim histograms, if they are wanted. Resets that only the buckets show become hints.
-    pub(crate) fn of<'a>(&'a mut self, view: SeriesView<'a>) -> SeriesView<'a> {
-        if !self.wanted || view.h.is_empty() {
-            return view;
-        }
-        self.h.clear();
-        let mut last: Option<&Histogram> = None;
-        for h in view.h {
-            if h.is_stale() {
-                self.h.push(h.clone());
-                continue;
-            }
-            let counter_reset = match (h.counter_reset, last) {
-                (CounterReset::Unknown, Some(last)) if h.detect_reset(last) => CounterReset::Reset,
-                (CounterReset::Unknown, Some(_)) => CounterReset::NotReset,
-                (hint, _) => hint,
-            };
-            let (schema, count, sum) = (h.schema, h.count, h.sum);
-            self.h.push(Arc::new(Histogram { counter_reset, schema, count, sum, ..Histogram::default() }));
-            last = Some(h);
-        }
-        SeriesView { h: &self.h, ..view }
     }
 }

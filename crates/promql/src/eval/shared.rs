@@ -21,6 +21,8 @@ pub(crate) struct Shared<'q> {
     pub(crate) subquery_step: i64,
     /// Threads to use for heavy selections.
     pub(crate) threads: usize,
+    /// Most steps that are evaluated at a time.
+    pub(crate) slice_steps: usize,
     /// Whether counters are known by `__type__`.
     pub(crate) type_labels: bool,
     /// Whether start timestamps count.
@@ -38,6 +40,8 @@ pub(crate) struct Shared<'q> {
     peak: AtomicU64,
     read: AtomicU64,
     series: AtomicU64,
+    /// The most series of an earlier slice.
+    most_series: AtomicU64,
     points: AtomicU64,
 }
 
@@ -56,6 +60,7 @@ impl<'q> Shared<'q> {
             lookback,
             subquery_step: options.default_subquery_step_ms.max(1),
             threads: options.threads.max(1),
+            slice_steps: options.slice_steps,
             type_labels: options.type_and_unit_labels,
             start_timestamps: options.use_start_timestamps,
             clock: options.clock.clone(),
@@ -68,6 +73,7 @@ impl<'q> Shared<'q> {
             peak: AtomicU64::new(0),
             read: AtomicU64::new(0),
             series: AtomicU64::new(0),
+            most_series: AtomicU64::new(0),
             points: AtomicU64::new(0),
         }
     }
@@ -104,7 +110,10 @@ impl<'q> Shared<'q> {
         };
         let series = self.series.fetch_add(set.labels().len() as u64, Ordering::Relaxed) + set.labels().len() as u64;
         if self.max_series > 0 && series > self.max_series as u64 {
-            return Err(QueryError::Limit(format!("query selects more than {} series (max_series)", self.max_series)));
+            return Err(QueryError::Limit(format!(
+                "query selects more than {} series (max_query_series)",
+                self.max_series
+            )));
         }
         if selector.readers > 1 {
             self.kept.keep_set(selector, range, &set);
@@ -119,7 +128,7 @@ impl<'q> Shared<'q> {
         if self.max_points > 0 && before.saturating_add(points) > self.max_points {
             let limit = self.max_points;
             return Err(QueryError::Limit(format!(
-                "query has more than {limit} points, series times steps (max_points)"
+                "query has more than {limit} points, series times steps (max_query_total_points)"
             )));
         }
         Ok(())
@@ -151,6 +160,19 @@ impl<'q> Shared<'q> {
         share != Share::default()
     }
 
+    /// Lets go of what only the steps of a slice need; the next slice selects the same series again.
+    pub(crate) fn end_slice(&self) {
+        self.release_kept();
+        self.kept.forget();
+        self.most_series.fetch_max(self.series.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Lets go of all that slices needed and counted towards limits, when the whole is evaluated after all.
+    pub(crate) fn begin_again(&self) {
+        self.end_slice();
+        self.points.store(0, Ordering::Relaxed);
+    }
+
     /// Most samples that may be held at a time.
     pub(crate) fn max_samples(&self) -> usize {
         self.max_samples as usize
@@ -171,7 +193,7 @@ impl<'q> Shared<'q> {
         QueryStats {
             samples_read: self.read.load(Ordering::Relaxed),
             peak_samples: self.peak.load(Ordering::Relaxed),
-            series: self.series.load(Ordering::Relaxed),
+            series: self.series.load(Ordering::Relaxed).max(self.most_series.load(Ordering::Relaxed)),
             peak_bytes: self.budget.peak_bytes(),
             bytes_read: self.budget.reads().0,
             requests: self.budget.reads().1,

@@ -42,22 +42,33 @@ impl Frame {
 }
 
 /// Calls `f(step, first, end)` for each window that has samples, with their positions, and puts what it returns into
-/// `row`.
+/// `row`. Asks now and then whether to go on; `f` is taken to be cheap.
 #[inline]
-pub(crate) fn slide(windows: &[Cursor], row: &mut Row, mut f: impl FnMut(usize, usize, usize) -> Option<f64>) {
-    for (step, window) in windows.iter().enumerate() {
-        if window.first < window.end
-            && let Some(value) = f(step, window.first, window.end)
-        {
-            row.put(step, value);
+pub(crate) fn slide(
+    ev: &Eval<'_, '_>,
+    windows: &[Cursor],
+    row: &mut Row,
+    mut f: impl FnMut(usize, usize, usize) -> Option<f64>,
+) -> Outcome {
+    for (block, first_step) in windows.chunks(UNCHECKED).zip((0..).step_by(UNCHECKED)) {
+        if first_step > 0 {
+            ev.shared.check()?;
+        }
+        for (step, window) in (first_step..).zip(block) {
+            if window.first < window.end
+                && let Some(value) = f(step, window.first, window.end)
+            {
+                row.put(step, value);
+            }
         }
     }
+    Ok(())
 }
 
 /// Samples that windows may look at before it is asked whether the query may go on.
 const UNCHECKED: usize = 1 << 22;
 
-/// The same as [`slide`], for functions that look at all samples of each window: asks now and then whether to go on.
+/// The same as [`slide`], for functions that look at all samples of each window.
 #[inline]
 pub(crate) fn slide_through(
     ev: &Eval<'_, '_>,

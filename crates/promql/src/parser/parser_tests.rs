@@ -33,6 +33,23 @@ fn operators_bind_by_precedence() {
 }
 
 #[test]
+fn the_base_of_a_power_is_printed_without_a_sign() {
+    for (query, printed) in [
+        ("Inf ^ a", "Inf ^ a"),
+        ("+Inf ^ a", "+Inf ^ a"),
+        ("-Inf ^ Inf ^ +Inf", "-Inf ^ Inf ^ +Inf"),
+        ("a != +Inf ^ a", "a != +Inf ^ a"),
+        ("+Inf * a", "+Inf * a"),
+        ("(-Inf) ^ a", "(-Inf) ^ a"),
+    ] {
+        assert_eq!(canonical(query), printed);
+        assert_eq!(canonical(printed), printed);
+        let long = parse(&format!("{query} + {}", "a".repeat(100))).unwrap();
+        assert_eq!(canonical(&pretty(&long)), long.to_string());
+    }
+}
+
+#[test]
 fn modifiers_come_in_any_order() {
     assert_eq!(canonical("foo offset -5m @ end()"), "foo @ end() offset -5m");
     assert_eq!(canonical("foo[1h] @ 10 anchored offset 1"), "foo[1h] anchored @ 10.000 offset 1s");
@@ -208,6 +225,11 @@ fn duration() -> impl Strategy<Value = String> {
     })
 }
 
+/// Numbers with signs, as they are written.
+fn number() -> impl Strategy<Value = String> {
+    ("[-+]{0,2}", "Inf|NaN|0x1F|1e300|[0-9]{1,4}|1h5ms|[.]5|-0").prop_map(|(sign, number)| sign + &number)
+}
+
 /// Selectors with sorted matchers, which is how they are printed.
 fn selector() -> impl Strategy<Value = String> {
     let matcher = (r#"[a-z_]{1,4}|"[a-zé.]{0,2} [a-zé.]{0,2}""#, "=|!=|=~|!~", r#""[a-z|.*☺]{0,5}""#);
@@ -236,7 +258,9 @@ fn vector() -> impl Strategy<Value = String> {
             (inner.clone(), "and|or|unless", inner.clone()).prop_map(|(a, op, b)| format!("{a} {op} on (x) {b}")),
             (inner.clone(), inner.clone())
                 .prop_map(|(a, b)| format!("{a} + ignoring (a, \"b c\") group_left (d) fill (2) {b}")),
-            (inner.clone(), any::<f64>()).prop_map(|(a, n)| format!("{a} * {n}")),
+            (inner.clone(), r"\*|\^|!=", any::<f64>()).prop_map(|(a, op, n)| format!("{a} {op} {n}")),
+            (number(), r"\*|\^|</|> bool", inner.clone()).prop_map(|(n, op, a)| format!("{n} {op} {a}")),
+            ("[-+]", inner.clone()).prop_map(|(sign, a)| format!("{sign}{a}")),
             inner.clone().prop_map(|a| format!("({a})")),
             inner.clone().prop_map(|a| format!("-({a})")),
             inner.clone().prop_map(|a| format!("topk by (x) (3, {a})")),
@@ -257,6 +281,28 @@ proptest! {
         let formatted = pretty(&tree);
         let again = parse(&formatted).map_err(|e| TestCaseError::fail(format!("{formatted}: {e}")))?;
         prop_assert_eq!(without_positions(&again), without_positions(&tree));
+    }
+
+    /// What a chain of tokens means is printed so that it means the same, however odd it is.
+    #[test]
+    fn printed_chains_of_tokens_parse_to_the_same_text(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "a", "a", "1", "Inf", "NaN", "5m", "+", "-", "^", "^", "*", "==", "!=", "or", "and", "atan2", "(", ")", "bool",
+                "offset", "@", "[1m:]", "[5m]", "start()", "time()", "abs(", "sum(", "sum by(a)(", "on(a)", "group_left", "fill(1)",
+                "ignoring(a, b)", "smoothed", "step()", "max_of(", ",", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            ]),
+            1..20,
+        ),
+    ) {
+        let text = words.join(" ");
+        let closed = format!("{text}{}", " )".repeat(text.matches('(').count().saturating_sub(text.matches(')').count())));
+        let Ok(tree) = parse(&closed) else { return Ok(()) };
+        let printed = tree.to_string();
+        for again in [&printed, &pretty(&tree)] {
+            let again = parse(again).map_err(|e| TestCaseError::fail(format!("{again}: {e}")))?;
+            prop_assert_eq!(again.to_string(), &printed[..], "{}", closed);
+        }
     }
 
     #[test]

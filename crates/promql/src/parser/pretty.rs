@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::ast::{Binary, Call, Expr, Subquery, Unary};
-use super::print::{AggregateHead, Operator, SubquerySuffix};
+use super::print::{AggregateHead, Operator, SubquerySuffix, unsigned_base};
 
 /// The longest expression that stays on one line, bytes.
 const LINE: usize = 100;
@@ -79,7 +79,13 @@ impl Printer {
     }
 
     fn binary(&mut self, binary: &Binary, level: usize) {
-        self.expr(&binary.lhs, level + 1);
+        match unsigned_base(binary) {
+            Some(base) => {
+                self.indent(level + 1);
+                self.put(base);
+            }
+            None => self.expr(&binary.lhs, level + 1),
+        }
         self.out.push('\n');
         self.indent(level);
         self.put(Operator(binary));

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use pharos_model::labels::{GoQuoted, is_legacy_label_name};
 
 use super::ast::{
-    Aggregate, AtPreprocessor, Binary, Call, Cardinality, DurationExpr, DurationOp, Expr, MatrixSelector,
+    Aggregate, AtPreprocessor, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, Expr, MatrixSelector,
     NumberLiteral, StringLiteral, Subquery, TimeModifiers, VectorMatching, VectorSelector,
 };
 use super::check::repeats_name;
@@ -73,8 +73,18 @@ impl Display for LabelList<'_> {
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.lhs, Operator(self), self.rhs)
+        match unsigned_base(self) {
+            Some(base) => f.write_str(base)?,
+            None => self.lhs.fmt(f)?,
+        }
+        write!(f, " {} {}", Operator(self), self.rhs)
     }
+}
+
+/// How a base is printed that would change its meaning with a sign: `+Inf ^ x` is the sign of a power. Prometheus prints the sign.
+pub(super) fn unsigned_base(binary: &Binary) -> Option<&'static str> {
+    let infinite = matches!(&binary.lhs, Expr::Number(number) if number.value == f64::INFINITY);
+    (binary.op == BinaryOp::Pow && infinite).then_some("Inf")
 }
 
 /// A binary operator with its modifiers.

@@ -2,6 +2,7 @@
 
 use super::node::{Aggregate, Binary, Call, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery};
 use super::{PlanContext, duration};
+use crate::annotations::NOWHERE;
 use crate::engine::{MAX_TIME, QueryError};
 use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, TimeModifiers};
 
@@ -128,13 +129,14 @@ fn resolve_call(call: &ast::Call, times: &PlanContext) -> Result<Node, QueryErro
                 input = Some(RangeInput::Subquery(resolve_subquery(subquery, times)?));
                 // As in Prometheus, where the samples of a subquery have no place in the query.
                 arg_pos.pop();
-                arg_pos.push(0);
+                arg_pos.push(NOWHERE);
             }
             other => args.push(resolve(other, times)?),
         }
     }
     let Some(input) = input else {
-        return Ok(Node::Call(Box::new(Call { func: call.func, args, arg_pos, pos: call.pos.start })));
+        let signed = call.args.first().is_some_and(|arg| matches!(inside(arg), Expr::Unary(_)));
+        return Ok(Node::Call(Box::new(Call { func: call.func, args, arg_pos, signed, pos: call.pos.start })));
     };
     let pos = arg_pos.first().copied().unwrap_or(call.pos.start);
     Ok(Node::Range(Box::new(RangeCall { func: call.func, input, args, pos })))

@@ -116,8 +116,9 @@ fn visit_call(mut call: Box<Call>) -> (Node, Found) {
     let uniform = name != "info" || call.args.first().is_some_and(|a| info_reference(a).is_some());
     let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
     let all_invariant = visited.iter().take(evaluated).all(|(_, f)| f.invariant);
-    let fixed_timestamp =
-        name == "timestamp" && visited.iter().all(|(n, f)| f.invariant && matches!(n, Node::Selector(_)));
+    let fixed_timestamp = name == "timestamp"
+        && !call.signed
+        && visited.iter().all(|(n, f)| f.invariant && matches!(n, Node::Selector(_)));
     if all_invariant && (fixed_timestamp || (uniform && !UNSAFE.contains(&name))) {
         call.args = visited.into_iter().map(|(n, _)| n).collect();
         return (Node::Call(call), INVARIANT);

@@ -155,6 +155,9 @@ pub struct Call {
     pub args: Vec<Node>,
     /// Their byte offsets.
     pub arg_pos: Vec<usize>,
+    /// Whether the first argument has a sign: a plus leaves no other trace in the plan, yet a selector behind one is no
+    /// selector to functions that look at the argument itself.
+    pub signed: bool,
     /// Byte offset of the call.
     pub pos: usize,
 }

@@ -179,6 +179,30 @@ fn query() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
+    /// Slices of a range change neither values nor annotations nor errors nor counts.
+    #[test]
+    fn slices_give_equal_results(query in query(), again in query(), twice in any::<bool>(), seed in 0u64..1000, steps in 1usize..6) {
+        let text = if twice { format!("({query}) or sum by (i) ({again}) + sum by (i) ({again})") } else { query };
+        let Ok(expr) = parse(&text) else { return Ok(()) };
+        let plan = plan::build(&expr, &TIMES).unwrap();
+        if !eval::may_slice(&plan) {
+            return Ok(());
+        }
+        let (store, options) = (store(seed), EngineOptions::default());
+        let budget = || Arc::new(Budget::unlimited());
+        let whole = run(&store, &plan, &options, budget());
+        let slices = eval::cut(eval::Grid::between(TIMES.start, TIMES.end, TIMES.step), steps);
+        let shared = eval::Shared::new(&store, budget(), &options, 5 * MINUTE, None);
+        let options = QueryOptions { samples_per_step: true, ..QueryOptions::default() };
+        let sliced = eval::run_in(&slices, &shared, &plan, &TIMES, &options);
+        prop_assert_eq!(shown(&whole), shown(&sliced), "{}", text);
+        if let (Ok(whole), Ok(sliced)) = (whole, sliced) {
+            prop_assert_eq!(whole.stats.queryable_samples_per_step, sliced.stats.queryable_samples_per_step, "{}", text);
+            prop_assert_eq!(whole.stats.queryable_samples, sliced.stats.queryable_samples, "{}", text);
+            prop_assert_eq!(whole.stats.series, sliced.stats.series, "{}", text);
+        }
+    }
+
     /// Rewrites change neither values nor annotations nor errors.
     #[test]
     fn rewritten_plans_give_equal_results(query in query(), again in query(), twice in any::<bool>(), seed in 0u64..1000) {

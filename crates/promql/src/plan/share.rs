@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::{Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
+use crate::annotations::{self, NOWHERE};
 
 /// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
 /// it can save.
@@ -43,16 +44,14 @@ fn size(node: &Node) -> usize {
     1 + node.children().into_iter().map(size).sum::<usize>()
 }
 
-/// Whether the result of a node is worth keeping: it costs more to compute than to keep. Functions over subqueries are left out:
-/// what they annotate has no place in the query, which cannot be told from a place that is to be moved.
+/// Whether the result of a node is worth keeping: it costs more to compute than to keep.
 fn is_worth_sharing(node: &Node) -> bool {
-    matches!(node, Node::Aggregate(_)) && !over_subquery(node) && node.reads_samples()
-}
-
-/// Whether a function over a subquery is in a node.
-fn over_subquery(node: &Node) -> bool {
-    matches!(node, Node::Range(call) if matches!(call.input, RangeInput::Subquery(_)))
-        || node.children().into_iter().any(over_subquery)
+    let costly = match node {
+        Node::Aggregate(_) => true,
+        Node::Range(call) => matches!(call.input, RangeInput::Subquery(_)),
+        _ => false,
+    };
+    costly && node.reads_samples()
 }
 
 /// What makes two nodes equal: all but where they are in the query. Parts must have equal distances, so that places of
@@ -61,11 +60,23 @@ fn identity(node: &Node) -> Option<String> {
     is_worth_sharing(node).then(|| format!("{:?}", node.clone().moved(-(place(node) as isize))))
 }
 
-/// Where a node is in the query.
+/// Where a node is in the query: its own place, or, where it has none, that of the first of its parts that has one.
 fn place(node: &Node) -> usize {
-    match node {
+    let own = match node {
         Node::Aggregate(a) => a.pos,
-        _ => 0,
+        Node::Selector(s) => s.pos,
+        Node::Matrix(m) => m.selector.pos,
+        Node::Call(call) => call.pos,
+        Node::Binary(b) => b.pos,
+        Node::Range(call) => match &call.input {
+            RangeInput::Selector(matrix) => matrix.selector.pos,
+            RangeInput::Subquery(_) => NOWHERE,
+        },
+        _ => NOWHERE,
+    };
+    match own {
+        NOWHERE => node.children().into_iter().map(place).find(|pos| *pos != NOWHERE).unwrap_or(NOWHERE),
+        own => own,
     }
 }
 
@@ -152,7 +163,7 @@ fn reading(selector: &Selector, range: Option<i64>) -> String {
 impl Node {
     /// The same node at another place in the query.
     fn moved(self, by: isize) -> Node {
-        let at = |pos: usize| pos.wrapping_add_signed(by);
+        let at = |pos: usize| annotations::moved(pos, by);
         let node = match self {
             Node::Selector(s) => Node::Selector(Selector { pos: at(s.pos), ..s }),
             Node::Matrix(mut m) => {

@@ -29,14 +29,17 @@ fn equal_parts_are_found_whatever_their_place() {
     assert_eq!(shared_parts("sum(x) / sum(x)"), [(0, 2), (0, 2)]);
     let nested = shared_parts("sum(max by (a) (x)) / (1 + sum(max by (a) (x))) + max by (a) (x)");
     assert_eq!(nested, [(0, 2), (1, 2), (0, 2), (1, 2), (1, 2)]);
+    for over_subquery in ["max_over_time(x[5m:1m])", "quantile_over_time(0.5, (-x)[5m:1m])", "sum(rate(x[5m:1m]))"] {
+        assert_eq!(shared_parts(&format!("{over_subquery} - {over_subquery}")), [(0, 2), (0, 2)], "{over_subquery}");
+    }
     let different = [
         "sum(x) / sum(y)",
         "sum(x) / sum( x)",
         "x / x",
         "sum(x) / sum(x offset 1m)",
         "sum(vector(1)) + sum(vector(1))",
-        "max_over_time(x[5m:1m]) - max_over_time(x[5m:1m])",
-        "sum(rate(x[5m:1m])) / sum(rate(x[5m:1m]))",
+        "max_over_time(x[5m:1m]) - max_over_time(x[5m:2m])",
+        "rate(x[5m]) - rate(x[5m])",
     ];
     for query in different {
         assert_eq!(shared_parts(query), [], "{query}");
@@ -84,6 +87,28 @@ fn what_is_shared_is_read_once() {
             assert_eq!(output.stats.samples_read, plain.stats.samples_read, "{query}");
             assert_eq!(output.stats.queryable_samples, share * plain.stats.queryable_samples, "{query}");
         }
+    }
+}
+
+#[test]
+fn annotations_of_shared_parts_are_where_they_would_be() {
+    let source = source(3);
+    for query in [
+        "1 + sum(rate(x[5m:1m])) / sum(rate(x[5m:1m]))",
+        "1 + quantile_over_time(7, x[5m:1m]) / quantile_over_time(7, x[5m:1m])",
+        "1 + sum(quantile_over_time(7, x[5m])) / sum(quantile_over_time(7, x[5m]))",
+    ] {
+        let expr = parse(query).unwrap();
+        let outputs = [plan::build(&expr, &TIMES), plan::build_plainly(&expr, &TIMES)].map(|plan| {
+            let options = QueryOptions { text: query.into(), ..QueryOptions::default() };
+            let budget = Arc::new(Budget::unlimited());
+            let shared = crate::eval::Shared::new(&source, budget, &EngineOptions::default(), 5 * MINUTE, None);
+            let output = crate::eval::run(&shared, &plan.unwrap(), &TIMES, &options).unwrap();
+            // As text, where NaN equals itself.
+            (format!("{:?}", output.value), [output.warnings, output.infos].concat())
+        });
+        assert_eq!(outputs[0], outputs[1], "{query}");
+        assert_eq!(outputs[0].1.len(), 1, "{query}: {:?}", outputs[0].1);
     }
 }
 

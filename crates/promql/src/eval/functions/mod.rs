@@ -57,6 +57,7 @@ fn absent(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome
         Ok(())
     })?;
     let matchers = match &call.args[0] {
+        _ if call.signed => &[],
         Node::Selector(s) => &s.matchers[..],
         Node::Invariant(inner) => match &**inner {
             Node::Selector(s) => &s.matchers[..],

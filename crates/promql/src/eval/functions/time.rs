@@ -19,21 +19,28 @@ pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'
         other => other,
     };
     match argument {
+        other if call.signed => of_steps(ev, other, starts, grid, &mut named),
         Node::Selector(_) if starts && !ev.shared.start_timestamps => Ok(()),
         // Smoothing is about values, not about their times.
         Node::Selector(s) if s.smoothed => {
             selector::instant(ev, &Selector { smoothed: false, ..s.clone() }, grid, field, &mut named)
         }
         Node::Selector(s) => selector::instant(ev, s, grid, field, &mut named),
-        // What the argument has to say is said.
-        other if starts => ev.vector(other, grid, &mut |_| Ok(())),
-        other => ev.vector(other, grid, &mut |row| {
-            row.present = row.occupied();
-            row.hists.clear();
-            row.values.iter_mut().enumerate().for_each(|(step, v)| *v = grid.time(step) as f64 / 1000.0);
-            named(row)
-        }),
+        other => of_steps(ev, other, starts, grid, &mut named),
     }
+}
+
+/// The times of steps at which something computed has a value. It has no start: what it has to say is said all the same.
+fn of_steps(ev: &Eval<'_, '_>, computed: &Node, starts: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
+    if starts {
+        return ev.vector(computed, grid, &mut |_| Ok(()));
+    }
+    ev.vector(computed, grid, &mut |row| {
+        row.present = row.occupied();
+        row.hists.clear();
+        row.values.iter_mut().enumerate().for_each(|(step, v)| *v = grid.time(step) as f64 / 1000.0);
+        sink(row)
+    })
 }
 
 /// Calendar functions of values that are seconds, or of the steps' times.

@@ -1,12 +1,58 @@
 //! How queries reach samples: one trait for the roles that hold them, whether they live in this process or behind the
-//! network. All calls block and are made on threads that may block.
+//! network. All calls of it block and are made on threads that may block.
+//!
+//! [`QueryServices`] serves the sources of a node to others; [`RemoteSource`] is a source on another node.
+
+mod batch;
+mod client;
+mod convert;
+mod labels;
+mod remote_set;
+mod server;
+mod server_select;
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;
+
+pub use batch::{BatchError, read_batch, write_batch};
+pub use client::{RemoteSource, SourceRole};
+pub use convert::AskError;
+pub use labels::{LabelsWriter, read_labels, write_labels};
+pub use remote_set::RemoteSet;
+pub use server::{AskLimits, QueryServices};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{
-    Budget, Exemplar, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, ShardSet, TenantId, TimeRange,
+    Budget, Exemplar, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest,
+    SeriesSet, ShardSet, TenantId, TimeRange,
 };
+
+/// No message is larger, bytes.
+const MOST_MESSAGE_BYTES: usize = 256 << 20;
+
+/// The view under which a source is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedView {
+    /// Goes up when the state of the cluster was restored.
+    pub incarnation: u64,
+    /// The version of the view.
+    pub version: u64,
+    /// Shards with their epochs, ascending; none when nothing is asked about shards.
+    pub epochs: Arc<[(u32, u64)]>,
+}
+
+/// A source may not answer for some shards: another replica has to be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// Which; all that were asked for if there are none.
+    pub shards: ShardSet,
+    /// Why.
+    pub reason: String,
+}
 
 /// Whose samples are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +98,13 @@ pub struct SeriesExemplars {
 
 /// A role that answers for samples: an ingester for recent ones, a store node for those in blocks.
 pub trait SeriesSource: Send + Sync + 'static {
+    /// Whether this source may answer under a view: waits a little until it knows one that is as new, and refuses the
+    /// shards of which it knows that it lacks samples. Asked before everything else that comes from another node.
+    fn admit(&self, view: &AskedView) -> Result<(), Refused> {
+        let _ = view;
+        Ok(())
+    }
+
     /// Of which time the source has everything, now and until `lasting` has passed. What it says holds for answers that it
     /// begins after saying so.
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
@@ -98,4 +151,15 @@ pub trait SeriesSource: Send + Sync + 'static {
 
     /// What is known of metric families, by name; a family may have more than one description.
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError>;
+
+    /// The value of a part of a query over the series of a scope.
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        let _ = (scope, budget);
+        Err(FragmentError::Unsupported(format!("this source does not evaluate {:?}", fragment.expressions)))
+    }
 }

@@ -1,0 +1,110 @@
+//! Histograms without buckets, for selectors of which only count and sum are needed.
+//!
+//! Resets that only buckets show become hints. As in Prometheus, a reset is looked for between histograms that are visited one after
+//! the other; what lies between two windows is not visited, so nothing is known of the first histogram behind such a gap.
+
+use std::sync::Arc;
+
+use pharos_model::{CounterReset, Histogram, SeriesView};
+
+use super::row::Grid;
+use crate::plan::{Reference, Selector};
+
+/// What the steps of a selector visit: the samples in `[reference - span, reference]` of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visits {
+    /// The steps.
+    pub(crate) grid: Grid,
+    /// What they look at.
+    pub(crate) time: Reference,
+    /// How far back, milliseconds.
+    pub(crate) span: i64,
+}
+
+impl Visits {
+    /// The times from which on samples are visited again after some were left out, ascending.
+    fn gaps(&self, view: &SeriesView<'_>) -> Vec<i64> {
+        if self.time.at.is_some() || self.grid.step <= self.span {
+            return Vec::new();
+        }
+        let behind = |times: &[i64], t: i64| times.get(times.partition_point(|at| *at < t)).copied();
+        let mut gaps = Vec::new();
+        for step in 1..self.grid.len {
+            let visited = self.time.from(self.grid.time(step - 1));
+            let from = self.time.from(self.grid.time(step)).saturating_sub(self.span);
+            let Some(next) = [view.t, view.ht].into_iter().filter_map(|times| behind(times, visited)).min() else {
+                break;
+            };
+            if next < from {
+                gaps.push(from);
+            }
+        }
+        gaps
+    }
+}
+
+/// Makes histograms slim, if a selector wants that.
+pub(crate) struct Slim {
+    visits: Option<Visits>,
+    h: Vec<Arc<Histogram>>,
+}
+
+impl Slim {
+    /// For a selector whose steps visit these samples.
+    pub(crate) fn new(selector: &Selector, grid: Grid, span: i64) -> Self {
+        let visits = Visits { grid, time: selector.time, span };
+        Slim { visits: selector.stats.then_some(visits), h: Vec::new() }
+    }
+
+    /// The series with slim histograms, if they are wanted.
+    pub(crate) fn of<'a>(&'a mut self, view: SeriesView<'a>) -> SeriesView<'a> {
+        let Some(visits) = self.visits.filter(|_| !view.h.is_empty()) else { return view };
+        let gaps = visits.gaps(&view);
+        let mut gaps = gaps.iter().peekable();
+        self.h.clear();
+        let mut last: Option<&Histogram> = None;
+        for (h, t) in view.h.iter().zip(view.ht) {
+            while gaps.next_if(|from| *from <= t).is_some() {
+                last = None;
+            }
+            if h.is_stale() {
+                self.h.push(h.clone());
+                continue;
+            }
+            let counter_reset = match (h.counter_reset, last) {
+                (CounterReset::Unknown, Some(last)) if h.detect_reset(last) => CounterReset::Reset,
+                (CounterReset::Unknown, Some(_)) => CounterReset::NotReset,
+                (hint, _) => hint,
+            };
+            let (schema, count, sum) = (h.schema, h.count, h.sum);
+            self.h.push(Arc::new(Histogram { counter_reset, schema, count, sum, ..Histogram::default() }));
+            last = Some(h);
+        }
+        SeriesView { h: &self.h, ..view }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_between_windows_is_not_visited() {
+        let t: Vec<i64> = (0..10).map(|i| i * 10).collect();
+        let h: Vec<Arc<Histogram>> =
+            (0..10).map(|i| Arc::new(Histogram { count: f64::from(i), ..Histogram::default() })).collect();
+        let view = SeriesView { ht: &t, h: &h, ..SeriesView::EMPTY };
+        let unknown = |step: i64, span: i64| {
+            let grid = Grid { start: 0, step, len: 4, instant: false };
+            let mut slim = Slim { visits: Some(Visits { grid, time: Reference::default(), span }), h: Vec::new() };
+            let h = slim.of(view).h;
+            (0..10).filter(|i| h[*i].counter_reset == CounterReset::Unknown).collect::<Vec<_>>()
+        };
+        assert_eq!(unknown(10, 10), [0]);
+        // Steps at 0, 30, 60, 90 look back to 15, 45, 75: those at 20, 50 and 80 are the first behind gaps.
+        assert_eq!(unknown(30, 15), [0, 2, 5, 8]);
+        // The sample at the beginning of a window is visited, and nothing is left out between the samples at 0 and 10.
+        assert_eq!(unknown(30, 20), [0, 1, 4, 7]);
+        assert_eq!(unknown(30, 30), [0]);
+    }
+}
