@@ -19,7 +19,8 @@ pub enum Command {
         /// Copies, 1 to 16.
         replicas: u32,
     },
-    /// A node comes, or comes back with another address, version or set of roles. A node that drains goes on draining.
+    /// A node comes, or comes back with another address, version or set of roles. A node that drains goes on draining while
+    /// it holds replicas.
     Join {
         /// Who; its state is `Joining` or `Active`.
         member: Member,

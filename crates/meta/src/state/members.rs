@@ -199,8 +199,10 @@ impl ClusterState {
         if known.is_some_and(|known| known.state == MemberState::Removed) {
             return Err(Refusal::Removed { node: member.id.clone() });
         }
+        // What was drained and starts again is meant to work again; what still holds replicas was broken off.
+        let drains = |known: &Arc<Member>| known.draining && self.shards_of(&known.id).next().is_some();
         let (draining, before, since) =
-            known.map_or((false, None, at_ms), |known| (known.draining, Some(known.state), known.since_ms));
+            known.map_or((false, None, at_ms), |known| (drains(known), Some(known.state), known.since_ms));
         let state = if draining { MemberState::Draining } else { member.state };
         let since_ms = if before == Some(state) { since } else { at_ms };
         self.put(Some(Member { state, draining, since_ms, ..member.clone() }), &member.id, Some(at_ms));

@@ -132,6 +132,23 @@ fn leaders_move_off_a_member_that_is_down_and_the_drain_outlives_it() {
 }
 
 #[test]
+fn what_was_drained_and_starts_again_works_again() {
+    let mut state = cluster(1, 3);
+    state.apply(&set_state("A", MemberState::Draining)).unwrap();
+    let again = |state: &ClusterState| {
+        let member = Member { state: MemberState::Active, ..Member::clone(&state.members["A"]) };
+        Command::Join { member, at_ms: 9 }
+    };
+    state.apply(&again(&state)).unwrap();
+    assert_eq!(state.members["A"].state, MemberState::Draining, "it still holds a replica");
+    let since = epoch(state.apply(&add(0, "D")).unwrap());
+    state.apply(&promote(0, "D", since)).unwrap();
+    state.apply(&drop_replica(0, "A")).unwrap();
+    state.apply(&again(&state)).unwrap();
+    assert_eq!((state.members["A"].state, state.members["A"].draining), (MemberState::Active, false));
+}
+
+#[test]
 fn removal_is_for_the_dead() {
     let mut state = cluster(1, 3);
     let remove = |force| Command::RemoveMember { node: "A".into(), force, at_ms: 3 };

@@ -27,7 +27,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 
-use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::{Claim, ClaimError};
@@ -45,6 +44,10 @@ use crate::reload::ConfigHandle;
 /// How long samples are kept in the local folder when nothing else is said, as in Prometheus.
 const LOCAL_RETENTION: Duration = Duration::from_secs(15 * 86_400);
 
+/// Longest wait for the first discovery of targets before the node enters its cluster.
+const DISCOVERY: Duration = Duration::from_secs(10);
+/// Longest wait for other agents to take over the targets of one that stops.
+const HAND_OVER: Duration = Duration::from_secs(15);
 /// Pause between two tries to claim a bucket that was away at the start.
 const CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
@@ -64,6 +67,7 @@ pub(super) struct Parts<'a> {
 /// The running roles.
 pub(super) struct Roles {
     pub(super) frontend: Arc<Frontend>,
+    agent: Option<Arc<Agent>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
     pub(super) cluster: Arc<ClusterApi>,
@@ -72,10 +76,15 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    /// Tells the cluster that this node is about to stop, and hands its targets over. The roles still run meanwhile.
-    pub(super) async fn depart(&self) {
-        if self.membership.is_open() {
-            departure::depart(&self.membership, self.services.agent.as_deref()).await;
+    /// Tells the cluster that this node is about to stop, and waits until other agents scrape its targets. Everything
+    /// works on meanwhile.
+    pub(super) async fn leave(&self) {
+        if !self.membership.leave().await {
+            return;
+        }
+        let Some(agent) = &self.agent else { return };
+        if tokio::time::timeout(HAND_OVER, agent.hand_over()).await.is_err() {
+            tracing::warn!("not all targets could be handed over to other agents in time");
         }
     }
 
@@ -161,7 +170,10 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
         tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
-        departure::discover(&intake.agent).await;
+        // Others count on it from then on, for targets that it must know.
+        if membership.is_open() && tokio::time::timeout(DISCOVERY, intake.agent.discovered()).await.is_err() {
+            tracing::warn!("targets are still being discovered; this node enters the cluster without them");
+        }
     }
     membership.enter().await?;
     if let Some(ingester) = &holders.ingester {
@@ -174,7 +186,8 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
-    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+    let (agent, receiver) = intake.map(|intake| (intake.agent, intake.receiver)).unzip();
+    Ok(Roles { frontend, agent, receiver, services, cluster, tasks, membership })
 }
 
 /// The cluster as operators see it.
