@@ -16,7 +16,7 @@ pub mod export;
 mod feed;
 mod follow;
 mod group;
-mod heartbeats;
+pub mod heartbeats;
 mod leader;
 mod meta;
 pub mod placement;

@@ -104,7 +104,7 @@ impl ClusterState {
             Command::SetMemberState { node, state, at_ms } => self.set_member_state(node, *state, *at_ms),
             Command::RemoveMember { node, force, at_ms } => self.remove_member(node, *force, *at_ms),
             Command::ForgetMember { node } => self.forget_member(node),
-            Command::ReportFailed { node, shards, reporter: _ } => self.report_failed(node, shards),
+            Command::ReportFailed { node, shards, reporter } => self.report_failed(node, shards, reporter),
             Command::PlaceShards { placements } => self.place_shards(placements),
             Command::AddLearner { shard, node } => self.add_learner(*shard, node),
             Command::Promote { shard, node, epoch } => self.promote(*shard, node, *epoch),
@@ -114,6 +114,9 @@ impl ClusterState {
             Command::GiveLease { name, node } => self.give_lease(name, node),
             Command::SetLimits { tenant, limits } => self.set_limits(tenant, limits.as_ref()),
             Command::Restore { state } => self.restore(state),
+            Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
+                self.ship_blocks(node, cut, tenant, blocks, *deletions)
+            }
             Command::Catalogue(change) => {
                 Arc::make_mut(&mut self.catalogue).apply(change.clone())?;
                 Ok(Response::Done)
@@ -171,6 +174,7 @@ impl ClusterState {
             let shard = Arc::make_mut(shard);
             shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;
             shard.learners.iter_mut().for_each(|learner| learner.since = shard.epoch);
+            shard.led_since = shard.epoch;
         }
         let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
         let gone: Vec<String> =

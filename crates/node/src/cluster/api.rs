@@ -105,7 +105,7 @@ impl ClusterApi {
     /// How the cluster is.
     pub async fn status(&self) -> ClusterStatus {
         let (group, view, now_ms) = (self.group().await, self.meta.view(), self.clock.now_ms());
-        let moment = Moment { now_ms, settled_for: Duration::MAX };
+        let moment = Moment { now_ms, silent: &[], settled_for: Duration::MAX };
         ClusterStatus::of(&Facts {
             state: &view,
             group: group.as_ref(),
