@@ -267,6 +267,11 @@ impl Meta {
         Ok(entered)
     }
 
+    /// What its tasks run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// The newest view.
     pub fn view(&self) -> View {
         self.feed.view()
