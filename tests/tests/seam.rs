@@ -157,11 +157,6 @@ impl World {
         read
     }
 
-    /// From which time on the ingester has everything.
-    fn complete_from(&self) -> i64 {
-        self.ingester().completeness(&Scope::all(TenantId::default()), LASTING).unwrap().from
-    }
-
     fn check(&mut self, range: TimeRange, pause: Duration) {
         let complete_from = self.complete_from();
         let before = self.gets();

@@ -316,6 +316,11 @@ impl Meta {
         self.contact.subscribe()
     }
 
+    /// What its tasks run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// The newest view.
     pub fn view(&self) -> View {
         self.feed.view()
