@@ -2,9 +2,11 @@
 
 use std::error::Error;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
+    "pharos/agent.proto",
     "pharos/ingest.proto",
     "pharos/meta.proto",
+    "pharos/query.proto",
     "prometheus/remote.proto",
     "prometheus/write_v2.proto",
     "prometheus/client.proto",

@@ -29,6 +29,7 @@ check "full disk" 120 full_disk.py
 check "object store away and back" 180 object_store.py --only local --hosts 5
 check "lifecycle" 120 lifecycle.py
 check "queries under way" 120 queries.py
+check "a cluster" 240 cluster.py --short
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'FAILED: %s\n' "${failed[@]}"

@@ -15,11 +15,11 @@ use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::flush::policy::Waiting;
 use pharos_ingester::{Ingester, IngesterConfig};
-use pharos_meta::Meta;
+use pharos_meta::{Command, Member, MemberState, Meta, Placement, Role, USUAL_WEIGHT};
 use pharos_model::clock::ManualClock;
 use pharos_model::{Budget, Labels, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch};
 use pharos_promql::Querier;
-use pharos_rpc::SeriesSource;
+use pharos_rpc::{Channels, Scope, SeriesSource};
 use pharos_store::{Store, StoreConfig};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -61,7 +61,8 @@ fn open_ingester(
     };
     let head = Head::open(config, clock.clone(), Arc::new(RealFs), &registry, &mut |_| {}).unwrap();
     let config = IngesterConfig::new("me", WINDOW);
-    Ingester::create(config, Arc::new(head), meta.clone(), objects.clone(), clock.clone(), &registry).unwrap()
+    let (connect, head) = (Arc::new(Channels::new()), Arc::new(head));
+    Ingester::create(config, head, meta.clone(), objects.clone(), clock.clone(), connect, &registry).unwrap()
 }
 
 impl World {
@@ -73,6 +74,18 @@ impl World {
         let requests = StoreMetrics::new(&registry).unwrap();
         let objects: Arc<dyn ObjectStore> = Arc::new(Counting::new(InMemory::new(), requests.clone()));
         let meta = Arc::new(runtime.block_on(Meta::open(&folder.path().join("meta"), "me")).unwrap());
+        let member = Member {
+            id: "me".into(),
+            roles: Role::ALL.into(),
+            weight: USUAL_WEIGHT,
+            state: MemberState::Active,
+            ..Member::default()
+        };
+        let nodes = vec!["me".to_string()];
+        let placements = (0..64).map(|shard| Placement { shard, nodes: nodes.clone() }).collect();
+        for command in [Command::Join { member, at_ms: 0 }, Command::PlaceShards { placements }] {
+            runtime.block_on(meta.propose(command)).unwrap();
+        }
         let ingester = open_ingester(folder.path(), &clock, &meta, &objects);
         // Nothing is cached, so that every use of a block is a request.
         let config = StoreConfig { cache_bytes: 0 };
@@ -114,6 +127,11 @@ impl World {
         self.ingester = Some(open_ingester(self.folder.path(), &self.clock, &self.meta, &self.objects));
     }
 
+    /// From when on the ingester has everything.
+    fn complete_from(&self) -> i64 {
+        self.ingester().completeness(&Scope::all(TenantId::default()), LASTING).unwrap().from
+    }
+
     fn gets(&self) -> u64 {
         self.requests.requests("get")
     }
@@ -140,7 +158,7 @@ impl World {
     }
 
     fn check(&mut self, range: TimeRange, pause: Duration) {
-        let complete_from = self.ingester().complete_from(&TenantId::default(), LASTING);
+        let complete_from = self.complete_from();
         let before = self.gets();
         let expected: Model =
             self.model.iter().filter(|((_, t), _)| range.contains(*t)).map(|(k, v)| (k.clone(), *v)).collect();
@@ -217,6 +235,6 @@ fn flushed_samples_are_served_from_memory_alone_until_the_grace_period_ends() {
     assert!(world.gets() > gets, "from now on blocks are asked too");
     world.clock.advance(Duration::from_secs(11));
     world.tick();
-    assert_eq!(world.ingester().complete_from(&TenantId::default(), LASTING), written.start + 29 * SECOND + 1);
+    assert_eq!(world.complete_from(), written.start + 29 * SECOND + 1);
     world.check(written, Duration::ZERO);
 }

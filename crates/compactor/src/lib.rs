@@ -10,14 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pharos_meta::Meta;
+use pharos_meta::{Command, Meta, MetaError, Refusal};
 use pharos_model::Clock;
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
 
+/// The name of the lease under which one compactor works.
+const LEASE: &str = "compactor";
+
 /// Settings of the compactor.
 #[derive(Clone, Debug)]
 pub struct CompactorConfig {
+    /// Who this node is: of several compactors, the one with the lease works.
+    pub node: String,
     /// How long samples are kept, `--storage.tsdb.retention.time`; none keeps them for ever.
     pub retention: Option<Duration>,
     /// The most bytes of blocks, `--storage.tsdb.retention.size`: the oldest go first. None is no limit.
@@ -31,6 +36,7 @@ pub struct CompactorConfig {
 impl Default for CompactorConfig {
     fn default() -> Self {
         CompactorConfig {
+            node: String::new(),
             retention: None,
             max_bytes: None,
             interval: Duration::from_secs(600),
@@ -71,13 +77,27 @@ impl Compactor {
         Ok(Compactor { config, meta, store, clock, removed, collected })
     }
 
-    /// Works until `shutdown` becomes true.
+    /// Works while no other compactor does, until `shutdown` becomes true.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         loop {
-            self.round().await;
+            if self.has_lease().await {
+                self.round().await;
+            }
             tokio::select! {
                 () = tokio::time::sleep(self.config.interval) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn has_lease(&self) -> bool {
+        let take = Command::TakeLease { name: LEASE.into(), node: self.config.node.clone() };
+        match self.meta.propose(take).await {
+            Ok(_) => true,
+            Err(MetaError::Refused(Refusal::LeaseHeld { .. })) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the lease of the compactor cannot be had, it is tried again later");
+                false
             }
         }
     }

@@ -1,5 +1,7 @@
 use std::sync::Mutex;
 
+use pharos_rpc::Completeness;
+
 use super::*;
 
 /// A source with one series that has a sample every ten milliseconds of a range; remembers what it was asked.
@@ -45,37 +47,33 @@ fn labels() -> Labels {
 }
 
 impl SeriesSource for Fixed {
-    fn complete_from(&self, _: &TenantId, lasting: Duration) -> i64 {
-        if lasting == Duration::MAX { i64::MAX } else { self.complete_from }
+    fn completeness(&self, _: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
+        let from = if lasting == Duration::MAX { i64::MAX } else { self.complete_from };
+        Ok(Completeness { from, ..Completeness::UNKNOWN })
     }
 
-    fn select(
-        &self,
-        _: &TenantId,
-        request: &SelectRequest,
-        _: &Arc<Budget>,
-    ) -> Result<Arc<dyn SeriesSet>, SelectError> {
+    fn select(&self, _: &Scope, request: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
         self.note(request.range)?;
         Ok(Arc::new(FixedSet(vec![labels()], self.has, self.value)))
     }
 
-    fn series(&self, _: &TenantId, _: &[Matcher], range: TimeRange, _: usize) -> Result<Vec<Labels>, SelectError> {
+    fn series(&self, _: &Scope, _: &[Matcher], range: TimeRange, _: usize) -> Result<Vec<Labels>, SelectError> {
         self.note(range).map(|()| vec![labels()])
     }
 
-    fn label_names(&self, _: &TenantId, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+    fn label_names(&self, _: &Scope, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
         self.note(range).map(|()| vec!["__name__".into()])
     }
 
-    fn label_values(&self, _: &TenantId, _: &str, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+    fn label_values(&self, _: &Scope, _: &str, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
         self.note(range).map(|()| vec!["m".into()])
     }
 
-    fn exemplars(&self, _: &TenantId, _: &[Matcher], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
+    fn exemplars(&self, _: &Scope, _: &[Matcher], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
         self.note(range).map(|()| Vec::new())
     }
 
-    fn metadata(&self, _: &TenantId) -> Result<Vec<(String, Metadata)>, SelectError> {
+    fn metadata(&self, _: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
         Ok(Vec::new())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use pharos_model::hash::shard_of;
 use pharos_model::labels::{LabelsIter, check_canonical};
 use pharos_model::time::window_start;
 use pharos_model::write::{BatchSeries, HistogramSample};
-use pharos_model::{RejectReason, Sample, WriteBatch, WriteOutcome};
+use pharos_model::{RejectReason, Sample, ShardSet, WriteBatch, WriteOutcome};
 
 use crate::config::{HeadConfig, TenantLimits, TenantSettings};
 use crate::exemplars::Taken;
@@ -27,6 +28,15 @@ pub(crate) enum Origin {
     Head,
 }
 
+/// Which shards of a batch are appended, and of which the outcome tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Only<'a> {
+    /// Samples of other shards are left out.
+    pub taken: &'a ShardSet,
+    /// Of the others the outcome says nothing.
+    pub counted: &'a ShardSet,
+}
+
 /// Appends one batch. The tenant is locked, and the log's segment is held.
 pub(crate) struct Appender<'a> {
     pub(crate) config: &'a HeadConfig,
@@ -43,8 +53,19 @@ pub(crate) struct Appender<'a> {
     window: OpenWindow,
     /// The shard of the series at hand.
     shard: u16,
+    only: Option<Only<'a>>,
     outcome: WriteOutcome,
+    /// Of shards that are not counted.
+    uncounted: WriteOutcome,
     grown: isize,
+}
+
+/// What became of a batch.
+pub(crate) struct Run {
+    pub(crate) outcome: WriteOutcome,
+    pub(crate) uncounted: WriteOutcome,
+    /// By how many bytes the head grew.
+    pub(crate) grown: isize,
 }
 
 /// The window of the last sample with what was added to it.
@@ -104,26 +125,51 @@ impl<'a> Appender<'a> {
             newest,
             window,
             shard: 0,
+            only: None,
             outcome,
+            uncounted: WriteOutcome::default(),
             grown: 0,
         }
     }
 
-    /// Appends the batch; returns what became of it and by how many bytes the head grew.
-    pub(crate) fn run(mut self, batch: &WriteBatch) -> (WriteOutcome, isize) {
+    /// Appends only some shards.
+    pub(crate) fn only(mut self, only: Option<Only<'a>>) -> Self {
+        self.only = only;
+        self
+    }
+
+    /// Appends the batch.
+    pub(crate) fn run(mut self, batch: &WriteBatch) -> Run {
         for entry in batch.series() {
-            self.series(batch, entry);
+            match self.only {
+                None => self.series(batch, entry),
+                Some(only) => self.series_of(only, batch, entry),
+            }
             if self.state.wal.encoder.bytes() >= SPLIT_BYTES {
                 self.write_out();
             }
         }
         self.metadata(batch);
         self.close_window();
-        if self.outcome.samples + self.outcome.histograms > 0 && self.newest > i64::MIN {
+        let taken = |outcome: &WriteOutcome| outcome.samples + outcome.histograms > 0;
+        if (taken(&self.outcome) || taken(&self.uncounted)) && self.newest > i64::MIN {
             self.state.newest = Some(self.newest);
         }
         self.write_out();
-        (self.outcome, self.grown)
+        Run { outcome: self.outcome, uncounted: self.uncounted, grown: self.grown }
+    }
+
+    fn series_of(&mut self, only: Only<'_>, batch: &WriteBatch, entry: &BatchSeries) {
+        let shard = shard_of(entry.hash, self.tenant.shards);
+        if !only.taken.contains(shard) {
+            return;
+        }
+        if only.counted.contains(shard) {
+            return self.series(batch, entry);
+        }
+        std::mem::swap(&mut self.outcome, &mut self.uncounted);
+        self.series(batch, entry);
+        std::mem::swap(&mut self.outcome, &mut self.uncounted);
     }
 
     fn series(&mut self, batch: &WriteBatch, entry: &BatchSeries) {

@@ -10,11 +10,14 @@ use pharos_model::{Exemplar, Labels, Metadata, Sample, SeriesHash, ShardSet, Ten
 use crate::cut::place;
 use crate::head::Head;
 use crate::series::{Part, Series, float_samples};
+use crate::slices::SameSlices;
 use crate::window::FlushMap;
 
 /// The unflushed samples of some shards of a tenant, as an iterator of batches; see [`Head::export`].
 pub struct Export {
     flush: FlushMap,
+    /// What is left out.
+    without: SameSlices,
     max_bytes: usize,
     metadata: IntoIter<(String, Metadata)>,
     exemplars: HashMap<Labels, Vec<Exemplar>>,
@@ -40,6 +43,7 @@ impl Head {
     pub fn export(&self, tenant: &TenantId, shards: &ShardSet, after: Option<SeriesHash>, max_bytes: usize) -> Export {
         let mut export = Export {
             flush: FlushMap::new(self.config.window_ms),
+            without: SameSlices::default(),
             max_bytes: max_bytes.max(1),
             metadata: Vec::new().into_iter(),
             exemplars: HashMap::new(),
@@ -67,6 +71,12 @@ impl Head {
 }
 
 impl Export {
+    /// Leaves out what the other head has already.
+    pub fn without(mut self, same: SameSlices) -> Self {
+        self.without = same;
+        self
+    }
+
     /// Up to which hash everything was in the batches so far: where another export may go on.
     pub fn position(&self) -> Option<SeriesHash> {
         self.done
@@ -91,6 +101,8 @@ impl Export {
                 }
             }
         });
+        floats.retain(|s| !self.without.contains(series.shard, s.t));
+        histograms.retain(|s| !self.without.contains(series.shard, s.t));
         floats.sort_unstable_by_key(|s| s.t);
         histograms.sort_unstable_by_key(|s| s.t);
         let has_samples = !floats.is_empty() || !histograms.is_empty();

@@ -10,7 +10,7 @@ use pharos_model::shards::MAX_SHARDS;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
-use crate::append::{Appender, Origin};
+use crate::append::{Appender, Only, Origin, Run};
 use crate::config::{HeadConfig, SettingsByTenant};
 use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
@@ -35,6 +35,7 @@ pub struct Head {
     memory: AtomicI64,
     /// The oldest segment that may still be there.
     first_segment: parking_lot::Mutex<u32>,
+    began_empty: bool,
     _lock: Box<dyn DirLock>,
 }
 
@@ -132,6 +133,7 @@ impl Head {
             log,
             memory: AtomicI64::new(0),
             first_segment: parking_lot::Mutex::new(first_segment),
+            began_empty: segments.files.is_empty(),
             _lock: lock,
         };
         head.restore(&segments, progress)?;
@@ -171,13 +173,23 @@ impl Head {
     /// Appends a batch to memory and to the log. What is wrong with single samples is in the outcome; an error
     /// means that nothing was taken. Acknowledge only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Sender)
+        self.append_from(tenant, batch, Origin::Sender, None)
+    }
+
+    /// As [`Head::append`], for some shards of the batch only; all of its metadata is taken.
+    pub fn append_shards(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        only: Only<'_>,
+    ) -> Result<(WriteOutcome, Commit), WriteError> {
+        self.append_from(tenant, batch, Origin::Sender, Some(only))
     }
 
     /// As [`Head::append`], for a batch of [`Head::export`]: what another head took once is taken whatever its age, and
     /// limits of the tenant do not count.
     pub fn append_copy(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Head)
+        self.append_from(tenant, batch, Origin::Head, None)
     }
 
     fn append_from(
@@ -185,13 +197,14 @@ impl Head {
         tenant: &TenantId,
         batch: &WriteBatch,
         origin: Origin,
+        only: Option<Only<'_>>,
     ) -> Result<(WriteOutcome, Commit), WriteError> {
         self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
         let ticket = self.log.ticket();
         let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
-        let (outcome, grown) = appender.run(batch);
+        let Run { outcome, uncounted, grown } = appender.only(only).run(batch);
         let wal = &mut state.wal;
         let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
         wal.staged.clear();
@@ -199,7 +212,8 @@ impl Head {
         drop(state);
         self.grow(grown);
         self.metrics.count(&outcome);
-        self.metrics.series.add(outcome.new_series as i64);
+        self.metrics.count(&uncounted);
+        self.metrics.series.add((outcome.new_series + uncounted.new_series) as i64);
         Ok((outcome, commit))
     }
 
@@ -232,6 +246,11 @@ impl Head {
     /// Resolves when everything that was appended so far is durable.
     pub fn commit(&self) -> Commit {
         self.log.commit()
+    }
+
+    /// Whether there was no log when it was opened.
+    pub fn began_empty(&self) -> bool {
+        self.began_empty
     }
 
     /// About how many bytes the head takes, without what waits in the log's queue.

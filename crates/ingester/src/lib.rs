@@ -2,26 +2,34 @@
 //!
 //! A sample goes one way: [`append`] puts it into the head and answers when the log is fsynced; [`source`] serves it to
 //! queries until it is in a block; [`flush`] cuts windows, uploads blocks, commits them to the catalogue and drops
-//! memory after the grace period.
+//! memory after the grace period. In a cluster it holds replicas of shards: [`replica`] takes what agents send, under the
+//! epochs that [`fence`] guards, and [`service`] is what other nodes ask for.
 
 mod append;
 mod complete;
 mod config;
+mod fence;
 pub mod flush;
+mod learn;
 mod metrics;
+mod replica;
+mod service;
 mod source;
 
 pub use config::IngesterConfig;
+pub use learn::Learning;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_head::Head;
-use pharos_meta::Meta;
+use pharos_meta::{Meta, View};
 use pharos_model::{Clock, ShardSet};
+use pharos_rpc::Connect;
 use tokio::sync::watch;
 
+use fence::Fence;
 use metrics::IngesterMetrics;
 
 /// The role. Cheap to share.
@@ -31,7 +39,17 @@ pub struct Ingester {
     meta: Arc<Meta>,
     objects: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
+    connect: Arc<dyn Connect>,
     metrics: IngesterMetrics,
+    fence: Fence,
+    /// The copies under way.
+    learning: learn::Progress,
+    /// Shards that were lost with the disk, and their epochs.
+    lost: Vec<(u32, u64)>,
+    /// Blocks whose commit was not answered.
+    undecided: flush::ship::AllUndecided,
+    /// What is known of samples here that are in blocks of others.
+    reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
     /// Held while a window is cut and shipped, and while series are deleted, so that a cut never brings back what was deleted.
     flushing: tokio::sync::Mutex<()>,
     /// Counts the names that were given to blocks.
@@ -39,23 +57,43 @@ pub struct Ingester {
 }
 
 impl Ingester {
-    /// Puts the role together.
+    /// Puts the role together. The node must have entered its cluster before, so that its view is of now: it takes the
+    /// place of the fence that a restart has lost.
     pub fn create(
         config: IngesterConfig,
         head: Arc<Head>,
         meta: Arc<Meta>,
         objects: Arc<dyn ObjectStore>,
         clock: Arc<dyn Clock>,
+        connect: Arc<dyn Connect>,
         registry: &prometheus::Registry,
     ) -> Result<Arc<Ingester>, prometheus::Error> {
         let metrics = IngesterMetrics::register(registry)?;
         let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
-        Ok(Arc::new(Ingester { config, head, meta, objects, clock, metrics, flushing, ids }))
+        let fence = Fence::new(config.shards_total);
+        let lost = learn::lost(&config.identity, &meta.view(), &head);
+        let learning = learn::Progress::default();
+        Ok(Arc::new(Ingester {
+            config,
+            head,
+            meta,
+            objects,
+            clock,
+            connect,
+            metrics,
+            fence,
+            learning,
+            lost,
+            undecided: Default::default(),
+            reconciled: Default::default(),
+            flushing,
+            ids,
+        }))
     }
 
-    /// Flushes windows as they end, until `shutdown` becomes true.
+    /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        flush::run(self, shutdown).await;
+        tokio::join!(flush::run(self.clone(), shutdown.clone()), learn::run(self, shutdown));
     }
 
     /// The head.
@@ -63,9 +101,14 @@ impl Ingester {
         &self.head
     }
 
-    /// The shards that this node cuts and ships: all of them.
+    /// The shards that this node cuts and ships: those that it leads.
     fn led(&self) -> ShardSet {
-        ShardSet::all(self.config.shards_total)
+        self.led_in(&self.meta.view())
+    }
+
+    fn led_in(&self, view: &View) -> ShardSet {
+        let me = self.config.identity.as_str();
+        (0..).zip(view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == Some(me)).map(|(n, _)| n).collect()
     }
 
     /// Deletes series from the head and masks them in blocks. Blocks the thread.
@@ -76,14 +119,13 @@ impl Ingester {
         range: pharos_model::TimeRange,
     ) -> Result<(), String> {
         let _no_cut_under_way = self.flushing.blocking_lock();
+        // What was cut before would bring it back.
+        self.undecided.lock().retain(|(of, _), _| of != tenant);
         self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
-        let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let command = pharos_meta::CatalogueCommand::Delete {
-            tenant: tenant.as_str().to_string(),
-            selector: format!("{{{selector}}}"),
-            start: range.start,
-            end: range.end,
-        };
+        let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
         self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
     }
 }
+
+#[cfg(test)]
+mod test_cluster;

@@ -1,83 +1,154 @@
 //! The read path: what is in memory.
 //!
-//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::complete_from`]
+//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::completeness`]
 //! says from which time on nothing else need be asked; what both have before that, the merge shows once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_head::HeadFilter;
-use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange};
-use pharos_rpc::{SeriesExemplars, SeriesSource};
+use pharos_head::{HeadFilter, WindowInfo};
+use pharos_meta::{Shard, View};
+use pharos_model::{
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
+    ShardSet, TimeRange,
+};
+use pharos_promql::{Querier, distribute};
+use pharos_rpc::query::{AskedView, Refused};
+use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
 use crate::complete::{Facts, complete_from};
 
+/// What of memory answers for a scope.
+fn filter(scope: &Scope) -> HeadFilter {
+    HeadFilter { shards: scope.shards.clone(), ..HeadFilter::ALL }
+}
+
+/// How long an ingester waits for a view that an asker has already.
+const VIEW_TIME: Duration = Duration::from_millis(500);
+
 impl SeriesSource for Ingester {
-    fn complete_from(&self, tenant: &TenantId, lasting: Duration) -> i64 {
-        // The view first: a block of it was cut from windows that the head tells of afterwards.
+    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+        // What it says of other shards, or of blocks, is no matter here: memory has what it has.
+        let epoch = |view: &View, shard: u32| view.shards.get(shard as usize).map_or(0, |shard| shard.epoch);
+        let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| epoch(view, *shard) >= *asked);
+        let (view, identity) = (self.meta.await_view_blocking(VIEW_TIME, knows), &*self.config.identity);
+        let is_refused = |(shard, asked): &&(u32, u64)| match view.shards.get(*shard as usize) {
+            Some(shard) => shard.epoch < *asked || !shard.is_in_sync(identity),
+            None => true,
+        };
+        let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let version = view.version;
+        let reason = format!("ingester {identity} is not in sync for shards {shards} as of version {version}");
+        Err(Refused { shards, reason })
+    }
+
+    fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
+        let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
+        let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
+        // Before the view: what is flushed by then is in blocks of it.
+        let before = self.head.windows(&scope.tenant);
+        let unflushed_from = before.iter().filter(has_unflushed).map(|w| w.start).min().unwrap_or(i64::MAX);
+        // And again after the view: a block of it was cut from windows that the head tells of now.
         let view = self.meta.view();
-        let windows = self.head.windows(tenant);
-        let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
-        let catalogue = view.catalogue.tenant(tenant.as_str());
+        let windows = self.head.windows(&scope.tenant);
+        let me = &*self.config.identity;
+        // Who is not in sync lacks samples, and blocks may have been made of them that its view does not list yet.
+        let lacks = |(number, shard): (u32, &Arc<Shard>)| is_asked(number) && !shard.is_in_sync(me);
+        if view.shards.is_empty() || (0u32..).zip(view.shards.iter()).any(lacks) {
+            return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
+        }
+        let catalogue = view.catalogue.tenant(scope.tenant.as_str());
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
-        complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows)
+        let reconciled = self.reconciled.lock();
+        let facts = Facts {
+            identity: me,
+            now_ms: self.clock.now_ms(),
+            lasting,
+            grace: self.config.grace,
+            shards: scope.shards.as_deref(),
+            verified: reconciled.verified(&scope.tenant),
+        };
+        Ok(Completeness { from: complete_from(facts, blocks, &windows), unflushed_from, version: view.version })
     }
 
     fn select(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         request: &SelectRequest,
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        self.head.select(tenant, request, HeadFilter::ALL)
+        self.head.select(&scope.tenant, request, filter(scope))
     }
 
     fn series(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = self.head.series(tenant, matchers, range, HeadFilter::ALL);
+        let mut found = self.head.series(&scope.tenant, matchers, range, filter(scope));
         if limit > 0 {
             found.truncate(limit);
         }
         Ok(found)
     }
 
-    fn label_names(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(tenant, matchers, range, HeadFilter::ALL))
+    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+        Ok(self.head.label_names(&scope.tenant, matchers, range, filter(scope)))
     }
 
     fn label_values(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         name: &str,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(tenant, name, matchers, range, HeadFilter::ALL))
+        Ok(self.head.label_values(&scope.tenant, name, matchers, range, filter(scope)))
     }
 
     fn exemplars(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.head.exemplars(tenant, &[matchers.to_vec()], range, None);
+        let found = self.head.exemplars(&scope.tenant, &[matchers.to_vec()], range, scope.shards.as_deref());
         Ok(found.into_iter().map(|s| SeriesExemplars { labels: s.labels, exemplars: s.exemplars }).collect())
     }
 
-    fn metadata(&self, tenant: &TenantId) -> Result<Vec<(String, Metadata)>, SelectError> {
-        Ok(self.head.metadata(tenant).into_iter().collect())
+    fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
+        Ok(self.head.metadata(&scope.tenant).into_iter().collect())
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        let querier = Scoped { source: self, scope };
+        distribute::evaluate(&querier, fragment, budget, THREADS)
+    }
+}
+
+/// Threads that a fragment may use.
+const THREADS: usize = 2;
+
+/// The samples of a scope, for the evaluator.
+struct Scoped<'a> {
+    source: &'a Ingester,
+    scope: &'a Scope,
+}
+
+impl Querier for Scoped<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self.source.select(self.scope, request, budget)
     }
 }

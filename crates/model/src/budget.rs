@@ -114,12 +114,17 @@ impl Budget {
         self.limits.max_bytes
     }
 
-    /// Counts what a source has read from files or objects for the query: called by sources once a request.
+    /// Counts what a source has read from files, objects or other nodes for the query: called by sources once a request.
     pub fn count_read(&self, bytes: u64) {
+        self.count_reads(bytes, 1);
+    }
+
+    /// Counts what was read in several requests.
+    pub fn count_reads(&self, bytes: u64, requests: u64) {
         let mut budget = Some(self);
         while let Some(at) = budget {
             at.reads.bytes.fetch_add(bytes, Ordering::Relaxed);
-            at.reads.requests.fetch_add(1, Ordering::Relaxed);
+            at.reads.requests.fetch_add(requests, Ordering::Relaxed);
             budget = at.whole.as_deref();
         }
     }

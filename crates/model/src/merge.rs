@@ -62,16 +62,17 @@ impl SeriesSet for MergedSet {
         // The parts of each series, as columns of `out`'s own memory, in rising order of authority.
         let mut parts: Vec<Vec<SeriesColumns>> = vec![Vec::new(); series.len()];
         let mut fetched = SeriesBatch::default();
+        // Those far away send at the same time.
+        self.announce(series.clone(), range);
         for source in &self.sources {
-            let from = source.positions.partition_point(|&p| (p as usize) < series.start);
-            let to = source.positions.partition_point(|&p| (p as usize) < series.end);
-            if from == to {
+            let own = source.of(&series);
+            if own.is_empty() {
                 continue;
             }
             fetched.clear();
-            source.set.fetch(from..to, range, &mut fetched)?;
+            source.set.fetch(own.clone(), range, &mut fetched)?;
             let base = out.append_columns(&fetched);
-            for (position, columns) in source.positions[from..to].iter().zip(&fetched.series) {
+            for (position, columns) in source.positions[own].iter().zip(&fetched.series) {
                 if !columns.t.is_empty() || !columns.ht.is_empty() {
                     parts[*position as usize - series.start].push(columns.moved(&base));
                 }
@@ -85,6 +86,23 @@ impl SeriesSet for MergedSet {
             }
         }
         Ok(())
+    }
+
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        for source in &self.sources {
+            let own = source.of(&series);
+            if !own.is_empty() {
+                source.set.announce(own, range);
+            }
+        }
+    }
+}
+
+impl Source {
+    /// The positions in the set of those series of the union that it has.
+    fn of(&self, series: &Range<usize>) -> Range<usize> {
+        let before = |end: usize| self.positions.partition_point(|&p| (p as usize) < end);
+        before(series.start)..before(series.end)
     }
 }
 

@@ -30,6 +30,12 @@ pub trait SeriesSet: Send + Sync {
     /// Appends the series at positions `series` of `labels()`, in that order, with their samples in `range`,
     /// to `out`; a series without samples there is appended empty.
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError>;
+
+    /// Says that exactly this will be fetched soon, so that a source far away can send it already. Does not block, and
+    /// does nothing for sources that are near.
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        let _ = (series, range);
+    }
 }
 
 /// Why samples could not be had.

@@ -2,10 +2,14 @@
 //! process; [`Connect`] gives one for an address. [`Channels`] is the one for real networks.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -28,16 +32,23 @@ pub const TOKEN_HEADER: &str = "x-pharos-join-token";
 /// Most connections that are kept.
 const MOST_CHANNELS: usize = 4096;
 
-/// Changes an endpoint before it is used, for example to turn TLS on. It gets the address too.
-pub type Prepare = Arc<dyn Fn(Endpoint, &str) -> Result<Endpoint, String> + Send + Sync>;
+/// A stream of bytes to another node.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// Opens streams to other nodes, for example encrypted ones. Without one they are plain TCP.
+pub trait Dial: Send + Sync + 'static {
+    /// A stream to `host:port`.
+    fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
+}
 
 /// One HTTP/2 connection an address, shared by all callers.
 #[derive(Clone, Default)]
 pub struct Channels {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
     token: Option<MetadataValue<Ascii>>,
-    prepare: Option<Prepare>,
-    scheme_is_https: bool,
+    dial: Option<Arc<dyn Dial>>,
 }
 
 impl Channels {
@@ -53,10 +64,9 @@ impl Channels {
         Ok(self)
     }
 
-    /// Prepares every endpoint, whose address begins with `https://` then if `encrypted`.
-    pub fn with_endpoint(mut self, encrypted: bool, prepare: Prepare) -> Self {
-        self.scheme_is_https = encrypted;
-        self.prepare = Some(prepare);
+    /// Has streams opened by `dial`.
+    pub fn with_dial(mut self, dial: Arc<dyn Dial>) -> Self {
+        self.dial = Some(dial);
         self
     }
 
@@ -71,19 +81,23 @@ impl Channels {
             return Ok(channel.clone());
         }
         let bad = |reason: &dyn std::fmt::Display| Status::invalid_argument(format!("address {address:?}: {reason}"));
-        let scheme = if self.scheme_is_https { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|e| bad(&e))?
             .connect_timeout(Duration::from_secs(3))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
-        let endpoint = match &self.prepare {
-            None => endpoint,
-            Some(prepare) => prepare(endpoint, address).map_err(|e| bad(&e))?,
+        let channel = match self.dial.clone() {
+            None => endpoint.connect_lazy(),
+            Some(dial) => {
+                let address = address.to_string();
+                endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+                    let dialling = dial.dial(address.clone());
+                    async move { dialling.await.map(TokioIo::new) }
+                }))
+            }
         };
-        let channel = endpoint.connect_lazy();
         if channels.len() >= MOST_CHANNELS {
             channels.clear();
         }

@@ -5,9 +5,15 @@ pub mod connect;
 pub mod ingest;
 pub mod query;
 
-pub use connect::{Channels, Connect, Connection, TokenCheck};
+pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
 pub use ingest::Ingest;
-pub use query::{SeriesExemplars, SeriesSource};
+pub use query::{Completeness, QueryServices, RemoteSource, Scope, SeriesExemplars, SeriesSource};
+
+/// What agents say to each other and what others ask of them.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod agent_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.agent.v1.rs"));
+}
 
 /// The write path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -19,6 +25,12 @@ pub mod ingest_v1 {
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod meta_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.meta.v1.rs"));
+}
+
+/// The read path between nodes.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod query_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.query.v1.rs"));
 }
 
 /// Remote write 1.0 and remote read.

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_block::{BlockError, BlockReader, accounted};
-use pharos_meta::BlockEntry;
+use pharos_block::{BlockError, BlockReader, BlockSelection, accounted};
+use pharos_meta::state::DEFAULT_SHARDS;
+use pharos_meta::{BlockEntry, View};
+use pharos_model::hash::shard_of;
 use pharos_model::{
-    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, TenantId, TimeRange,
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
+    SeriesSet, ShardSet, TimeRange,
 };
-use pharos_rpc::{SeriesExemplars, SeriesSource};
+use pharos_promql::{Querier, distribute};
+use pharos_rpc::query::{AskedView, Refused};
+use pharos_rpc::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
 use crate::mask::{self, Mask};
@@ -25,14 +31,19 @@ struct Found {
 }
 
 impl Store {
-    fn find(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<Found, SelectError> {
+    fn find(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Found, SelectError> {
         let view = self.meta.view();
-        let Some(catalogue) = view.catalogue.tenant(tenant.as_str()) else {
+        let Some(catalogue) = view.catalogue.tenant(scope.tenant.as_str()) else {
             return Ok(Found { blocks: Vec::new(), masks: Vec::new() });
         };
         let masks = catalogue.deletions.iter().map(Mask::parse).collect::<Result<_, _>>()?;
         let mut wanted = Vec::new();
-        for entry in catalogue.blocks.iter().filter(|b| TimeRange::new(b.min_t, b.max_t).overlaps(&range)) {
+        let has_asked = |b: &BlockEntry| match &scope.shards {
+            Some(shards) => b.shards.iter().any(|shard| shards.contains(*shard)),
+            None => true,
+        };
+        let fits = |b: &&Arc<BlockEntry>| TimeRange::new(b.min_t, b.max_t).overlaps(&range) && has_asked(b);
+        for entry in catalogue.blocks.iter().filter(fits) {
             let meta = self.describe(entry)?;
             if meta.may_match(matchers, range) {
                 wanted.push((entry.clone(), meta));
@@ -51,19 +62,28 @@ impl Store {
         Ok(Found { blocks, masks })
     }
 
+    /// The series of a selection that are in the scope.
+    fn in_scope(&self, scope: &Scope, selection: BlockSelection) -> BlockSelection {
+        let Some(shards) = &scope.shards else { return selection };
+        let total = self.meta.view().settings.as_ref().map_or(DEFAULT_SHARDS, |settings| settings.shards);
+        selection.filter(|_, hash| shards.contains(shard_of(hash, total)))
+    }
+
     /// The matching series of each block, in the order of sequences, without what is deleted.
     fn sets(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         max_series: usize,
         budget: Option<&Arc<Budget>>,
     ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
-        let found = self.find(tenant, matchers, range)?;
+        let found = self.find(scope, matchers, range)?;
+        // Those of other shards do not count.
+        let most = if scope.shards.is_none() { max_series } else { 0 };
         let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
             let (entry, reader, matchers) = (entry.clone(), reader.clone(), matchers.to_vec());
-            async move { Ok::<_, BlockError>((entry, reader.select(&matchers, range, max_series).await?)) }
+            async move { Ok::<_, BlockError>((entry, reader.select(&matchers, range, most).await?)) }
         };
         let futures: Vec<_> = found.blocks.iter().map(select).collect();
         let selected = stream::iter(futures).buffered(BLOCKS_AT_A_TIME).try_collect::<Vec<_>>();
@@ -74,6 +94,10 @@ impl Store {
         let selected = selected.map_err(select_error)?;
         let mut sets = Vec::with_capacity(selected.len());
         for (entry, selection) in selected {
+            let selection = self.in_scope(scope, selection);
+            if max_series > 0 && selection.len() > max_series {
+                return Err(SelectError::Series { limit: max_series });
+            }
             self.metrics.series.inc_by(selection.len() as u64);
             let set: Arc<dyn SeriesSet> =
                 Arc::new(BlockSet { selection, runtime: self.runtime.clone(), budget: budget.cloned() });
@@ -82,47 +106,58 @@ impl Store {
         Ok(sets)
     }
 
-    fn is_masked(&self, tenant: &TenantId) -> bool {
-        self.meta.view().catalogue.tenant(tenant.as_str()).is_some_and(|t| !t.deletions.is_empty())
+    /// Whether series have to be looked at to know which names and values there are.
+    fn is_looked_at(&self, scope: &Scope) -> bool {
+        scope.shards.is_some()
+            || self.meta.view().catalogue.tenant(scope.tenant.as_str()).is_some_and(|t| !t.deletions.is_empty())
     }
 }
 
+/// How long a store waits for a view that an asker has already.
+const VIEW_TIME: Duration = Duration::from_secs(2);
+
 impl SeriesSource for Store {
+    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+        let wanted = (asked.incarnation, asked.version);
+        let knows = |view: &View| (view.incarnation, view.version) >= wanted;
+        let view = self.meta.await_view_blocking(VIEW_TIME, knows);
+        if knows(&view) {
+            return Ok(());
+        }
+        let reason = format!("this store knows version {} of the view, not yet {}", view.version, asked.version);
+        Err(Refused { shards: ShardSet::new(), reason })
+    }
+
     fn select(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         request: &SelectRequest,
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        Ok(MergedSet::unite(self.sets(tenant, &request.matchers, request.range, request.max_series, Some(budget))?))
+        Ok(MergedSet::unite(self.sets(scope, &request.matchers, request.range, request.max_series, Some(budget))?))
     }
 
     fn series(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
         let most = if limit == 0 { usize::MAX } else { limit };
-        let sets = self.sets(tenant, matchers, range, 0, None)?;
+        let sets = self.sets(scope, matchers, range, 0, None)?;
         let found: BTreeSet<Labels> = sets.iter().flat_map(|set| set.labels().iter().take(most).cloned()).collect();
         Ok(found.into_iter().take(most).collect())
     }
 
-    fn label_names(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<Vec<String>, SelectError> {
-        if self.is_masked(tenant) {
-            let series = self.series(tenant, matchers, range, 0)?;
+    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+        if self.is_looked_at(scope) {
+            let series = self.series(scope, matchers, range, 0)?;
             let names: BTreeSet<&str> = series.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
             return Ok(names.into_iter().map(str::to_string).collect());
         }
-        let found = self.find(tenant, matchers, range)?;
+        let found = self.find(scope, matchers, range)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_names(matchers, range));
         let names = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -130,17 +165,17 @@ impl SeriesSource for Store {
 
     fn label_values(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         name: &str,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        if self.is_masked(tenant) {
-            let series = self.series(tenant, matchers, range, 0)?;
+        if self.is_looked_at(scope) {
+            let series = self.series(scope, matchers, range, 0)?;
             let values: BTreeSet<&str> = series.iter().filter_map(|l| l.get(name)).collect();
             return Ok(values.into_iter().map(str::to_string).collect());
         }
-        let found = self.find(tenant, matchers, range)?;
+        let found = self.find(scope, matchers, range)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_values(name, matchers, range));
         let values = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(values.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -148,15 +183,15 @@ impl SeriesSource for Store {
 
     fn exemplars(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.find(tenant, matchers, range)?;
+        let found = self.find(scope, matchers, range)?;
         let mut all: Vec<SeriesExemplars> = Vec::new();
         for (_, reader) in &found.blocks {
             let ask = async {
-                let selection = reader.select(matchers, range, 0).await?;
+                let selection = self.in_scope(scope, reader.select(matchers, range, 0).await?);
                 let exemplars = selection.exemplars(0..selection.len(), range).await?;
                 Ok::<_, BlockError>((selection, exemplars))
             };
@@ -172,8 +207,33 @@ impl SeriesSource for Store {
         Ok(all)
     }
 
-    fn metadata(&self, _: &TenantId) -> Result<Vec<(String, Metadata)>, SelectError> {
+    fn metadata(&self, _: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
         // Families are described by those who scrape them now; the ingesters know.
         Ok(Vec::new())
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        let querier = Scoped { source: self, scope };
+        distribute::evaluate(&querier, fragment, budget, THREADS)
+    }
+}
+
+/// Threads that a fragment may use.
+const THREADS: usize = 2;
+
+/// The samples of a scope, for the evaluator.
+struct Scoped<'a> {
+    source: &'a Store,
+    scope: &'a Scope,
+}
+
+impl Querier for Scoped<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self.source.select(self.scope, request, budget)
     }
 }

@@ -209,6 +209,10 @@ impl SeriesSet for CountedSet {
         self.query.samples_read.fetch_add((out.samples() - before) as u64, Ordering::Relaxed);
         Ok(())
     }
+
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        self.set.announce(series, range);
+    }
 }
 
 #[cfg(test)]

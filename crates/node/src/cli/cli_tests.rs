@@ -124,7 +124,9 @@ fn mistakes_name_what_was_meant() {
         (&["--web.cors.origin=("], &["regex parse error"]),
         (&["--storage.tsdb.retention.size=5"], &["not a size: \"5\""]),
         (&["--roles=ruler"], &["unknown role \"ruler\""]),
-        (&["--roles=agent"], &["this release runs all roles"]),
+        (&["--roles=agent"], &["has not the meta role", "--join=HOST:PORT"]),
+        (&["--join=a"], &["\"a\" is no cluster address"]),
+        (&["--tls.cert-file=a"], &["--tls.key-file", "--tls.ca-file"]),
         (&["--storage.tsdb.max-block-duration=1h"], &["--storage.tsdb.max-block-duration is shorter"]),
         (&["--web.config.file=web.yml"], &["--web.config.file cannot be used: TLS"]),
         (&["--agent"], &["--agent cannot be used"]),
@@ -163,6 +165,21 @@ fn flags_without_effect_are_taken_with_a_warning() {
 }
 
 #[test]
+fn a_node_is_alone_or_one_of_a_cluster() {
+    assert!(server(&[]).is_alone() && !server(&["--roles=meta"]).is_alone());
+    assert!(!server(&["--cluster.listen-address=127.0.0.1:0"]).is_alone());
+    let joining = server(&["--roles=ingester,agent", "--join=a:1,b:2", "--join=b:2", "--cluster.token=secret"]);
+    assert!(!joining.is_alone());
+    assert_eq!(joining.cluster.join, ["a:1", "b:2", "b:2"]);
+    assert_eq!(joining.flags()["cluster.token"], "<secret>");
+    let founders = |flags: &[&str]| server(flags).cluster.founders();
+    assert_eq!(founders(&[]), 1);
+    assert_eq!(founders(&["--join=a:1"]), 2, "who joins one other does not found a cluster by itself");
+    assert_eq!(founders(&["--join=a:1,b:1,c:1"]), 3);
+    assert_eq!(founders(&["--join=a:1", "--cluster.expect=1"]), 1);
+}
+
+#[test]
 fn every_flag_of_prometheus_is_taken() {
     const NAMES: &str = include_str!("prometheus_flags.txt");
     let command = Cli::command();
@@ -187,6 +204,7 @@ fn help_has_its_headings_and_hides_what_has_no_effect() {
             "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle):",
             "Storage: where samples live and how long (--storage.path=/var/lib/pharos):",
             "Query: what one query may cost (--query.timeout=30s):",
+            "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946):",
             "Log: what is written to stderr (--log.level=debug --log.format=json):",
         ]
     );

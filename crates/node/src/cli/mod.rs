@@ -3,6 +3,8 @@
 //! Flags are those of Prometheus, with two dashes, `--flag=value` or `--flag value`; switches are `--flag`, `--no-flag`
 //! or `--flag=false`. Mistakes end with status 2.
 
+mod cluster;
+mod cluster_args;
 mod features;
 mod inert;
 mod roles;
@@ -15,6 +17,8 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use cluster::{ClusterCommand, ClusterCommandArgs};
+pub use cluster_args::ClusterArgs;
 pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
@@ -44,6 +48,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: scrape, receive, store and answer PromQL (the default)
     Server(Box<ServerArgs>),
+    /// Look at a running cluster, drain and remove nodes, save and restore what it agrees on
+    Cluster(ClusterCommandArgs),
     /// Check configurations, test rules and queries, repair a write-ahead log
     #[command(subcommand)]
     Tool(ToolCommand),
@@ -54,6 +60,7 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
+  pharos cluster status                         how the cluster is, and what to do about it
   pharos tool check config prometheus.yml       check a configuration before a reload
   pharos tool test rules tests.yml              run unit tests of rules";
 
@@ -79,7 +86,7 @@ fn server_command(command: &clap::Command) -> &clap::Command {
 
 /// Puts in `server` where no subcommand is, and writes `--no-switch` as `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
-    const TOP_LEVEL: [&str; 7] = ["server", "tool", "help", "-h", "--help", "-V", "--version"];
+    const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {
         args.push("pharos".into());
     }
@@ -115,6 +122,9 @@ fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<
     Ok(())
 }
 
+/// Flags whose values are shown to nobody.
+const SECRETS: [&str; 1] = ["cluster.token"];
+
 /// All flags with the text of their values, for `/api/v1/status/flags`.
 fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
@@ -123,7 +133,10 @@ fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, St
         let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
         let raw = given.try_get_raw(id).ok().flatten();
         let texts = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
-        let text = texts.collect::<Vec<_>>().join(",");
+        let mut text = texts.collect::<Vec<_>>().join(",");
+        if SECRETS.contains(&long) && !text.is_empty() {
+            text = "<secret>".into();
+        }
         for alias in arg.get_all_aliases().unwrap_or_default() {
             values.insert(alias.to_string(), text.clone());
         }

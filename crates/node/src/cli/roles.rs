@@ -13,13 +13,15 @@ pub enum Role {
     Store,
     /// Answers the Prometheus HTTP API.
     Frontend,
+    /// Keeps object storage in order.
+    Compactor,
     /// Decides who owns what and holds the catalogue of blocks.
     Meta,
 }
 
 impl Role {
     /// Every role of this release.
-    pub const ALL: [Role; 5] = [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Meta];
+    pub const ALL: [Role; 6] = [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Compactor, Role::Meta];
 
     /// The name that `--roles` takes.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Role {
             Role::Ingester => "ingester",
             Role::Store => "store",
             Role::Frontend => "frontend",
+            Role::Compactor => "compactor",
             Role::Meta => "meta",
         }
     }
@@ -46,6 +49,12 @@ impl Roles {
     /// Whether the process has every role.
     pub fn is_all(&self) -> bool {
         self.0.len() == Role::ALL.len()
+    }
+
+    /// Their names with commas, or `all`.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|role| role.as_str()).collect();
+        if self.is_all() { "all".into() } else { names.join(",") }
     }
 
     /// The roles.
@@ -83,10 +92,13 @@ mod tests {
     fn names() {
         let all: Roles = "all".parse().unwrap();
         assert!(all.is_all() && all.has(Role::Meta));
-        assert_eq!("meta,frontend,store,ingester,agent".parse(), Ok(all));
+        assert_eq!("compactor,meta,frontend,store,ingester,agent".parse(), Ok(all));
         let two: Roles = "store, agent,store".parse().unwrap();
         assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
         let error = "ruler".parse::<Roles>().unwrap_err();
-        assert_eq!(error, r#"unknown role "ruler"; the roles are all, agent, ingester, store, frontend, meta"#);
+        assert_eq!(
+            error,
+            r#"unknown role "ruler"; the roles are all, agent, ingester, store, frontend, compactor, meta"#
+        );
     }
 }

@@ -9,14 +9,16 @@ use pharos_agent::config::ByteSize;
 use regex::Regex;
 use url::Url;
 
+use super::cluster_args::ClusterArgs;
 use super::features::Features;
 use super::inert::InertFlags;
-use super::roles::Roles;
+use super::roles::{Role, Roles};
 use super::values::{ListenAddress, byte_size, count, duration, positive_count, positive_duration};
 
 const WEB: &str = "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle)";
 const STORAGE: &str = "Storage: where samples live and how long (--storage.path=/var/lib/pharos)";
 const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
+const CLUSTER: &str = "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946)";
 const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
 
 /// Everything that the command line says about the server. Durations and sizes are checked and converted;
@@ -41,7 +43,7 @@ pub struct ServerArgs {
           value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
 
-    /// Roles of this process: all, or a list of agent, ingester, store, frontend, meta
+    /// Roles of this process: all, or a list of agent, ingester, store, frontend, compactor, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,
 
@@ -60,6 +62,10 @@ pub struct ServerArgs {
     /// What a query may cost.
     #[command(flatten, next_help_heading = QUERY)]
     pub query: QueryArgs,
+
+    /// How nodes find each other.
+    #[command(flatten, next_help_heading = CLUSTER)]
+    pub cluster: ClusterArgs,
 
     /// What is logged.
     #[command(flatten, next_help_heading = LOG)]
@@ -244,6 +250,11 @@ impl ServerArgs {
         Features::new(&self.enable_feature)
     }
 
+    /// Whether the node is a cluster by itself that nobody else reaches.
+    pub fn is_alone(&self) -> bool {
+        self.roles.is_all() && !self.cluster.is_open()
+    }
+
     /// What to log at start: flags without effect, unknown features.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.inert.warnings.clone();
@@ -257,9 +268,10 @@ impl ServerArgs {
         if storage.max_block_duration.is_some_and(|max| max < storage.min_block_duration) {
             return Err("--storage.tsdb.max-block-duration is shorter than --storage.tsdb.min-block-duration".into());
         }
-        if !self.roles.is_all() {
-            let missing = "running some roles alone comes with the cluster; leave --roles away or say all";
-            return Err(format!("--roles: this release runs all roles in one process: {missing}"));
+        self.cluster.check()?;
+        if !self.roles.is_all() && !self.roles.has(Role::Meta) && self.cluster.join.is_empty() {
+            let needed = "--join=HOST:PORT,… names nodes that have it";
+            return Err(format!("--roles: this node has not the meta role, so it needs others: {needed}"));
         }
         Ok(())
     }

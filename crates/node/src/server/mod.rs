@@ -4,8 +4,11 @@
 //! created and started, the router is put in place. Stop: scraping ends, requests under way are answered, shipping ends,
 //! the log is closed. Nothing needs flushing: the log has it.
 
+mod departure;
 mod http;
 mod limits;
+mod membership;
+mod network;
 mod owner;
 mod roles;
 mod services;
@@ -45,7 +48,7 @@ pub fn run(args: ServerArgs) -> Result<(), String> {
 }
 
 async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle) -> Result<(), String> {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = "all", "starting pharos");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = args.roles.names(), "starting pharos");
     args.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let registry = Registry::new();
     register_process_metrics(&registry).map_err(|e| e.to_string())?;
@@ -61,11 +64,20 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let router: http::SharedRouter = Arc::new(ArcSwapOption::empty());
     let http_config =
         http::HttpConfig { max_connections: args.web.max_connections as usize, read_timeout: args.web.read_timeout };
-    let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config, stopped.clone()));
+    let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config.clone(), None, stopped.clone()));
 
     let folders = Folders::new(&args.storage.path)?;
-    let started =
-        roles::start(roles::Parts { args: &args, config, clock, registry, log, folders, stop: stop.clone(), stopped });
+    let started = roles::start(roles::Parts {
+        args: &args,
+        config,
+        clock,
+        registry,
+        log,
+        folders,
+        http: http_config,
+        stop: stop.clone(),
+        stopped,
+    });
     tokio::pin!(started);
     let mut signals = Signals::new()?;
     let roles = tokio::select! {
@@ -78,6 +90,10 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
     wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload).await;
     tracing::info!("stopping");
+    tokio::select! {
+        () = roles.depart() => {}
+        () = signals.stop() => tracing::warn!("told again to stop: the cluster finds out by itself"),
+    }
     stop.send_replace(true);
     roles.finish().await;
     if let Err(error) = serving.await {

@@ -5,29 +5,39 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use object_store::ObjectStore;
+use pharos_agent::distribute::{DistributeConfig, Distributor, Replicas};
 use pharos_agent::receive::{ReceiveConfig, Receiver};
-use pharos_agent::{Agent, AgentConfig};
+use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
-use pharos_frontend::{Fanout, Frontend, FrontendConfig};
-use pharos_head::Head;
-use pharos_ingester::{Ingester, IngesterConfig};
-use pharos_meta::{Member, MemberState, Meta, Role, USUAL_WEIGHT};
+use pharos_frontend::{ClusterParts, Fanout, Frontend, FrontendConfig};
+use pharos_head::{Head, HeadConfig};
+use pharos_ingester::{Ingester, IngesterConfig, Learning};
+use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
+use pharos_rpc::append::{IngestClient, Replica};
+use pharos_rpc::query::{AskLimits, QueryServices};
 use pharos_rpc::{Ingest, SeriesSource};
 use pharos_store::{Store, StoreConfig};
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::service::RoutesBuilder;
 
+use super::departure;
+use super::http::HttpConfig;
+use super::membership::Membership;
 use super::owner::{Claim, ClaimError};
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::{self, Folders};
-use crate::cli::ServerArgs;
+use super::targets::AllTargets;
+use crate::cli::{self, ServerArgs};
+use crate::cluster::status::{Copied, Progress};
+use crate::cluster::{Access, ClusterApi};
 use crate::config::Loaded;
 use crate::logging::LogHandle;
 use crate::reload::ConfigHandle;
@@ -46,6 +56,7 @@ pub(super) struct Parts<'a> {
     pub(super) registry: Registry,
     pub(super) log: LogHandle,
     pub(super) folders: Folders,
+    pub(super) http: HttpConfig,
     pub(super) stop: watch::Sender<bool>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -53,13 +64,21 @@ pub(super) struct Parts<'a> {
 /// The running roles.
 pub(super) struct Roles {
     pub(super) frontend: Arc<Frontend>,
-    pub(super) receiver: Arc<Receiver>,
+    pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
+    pub(super) cluster: Arc<ClusterApi>,
     tasks: Vec<JoinHandle<()>>,
-    meta: Arc<Meta>,
+    membership: Membership,
 }
 
 impl Roles {
+    /// Tells the cluster that this node is about to stop, and hands its targets over. The roles still run meanwhile.
+    pub(super) async fn depart(&self) {
+        if self.membership.is_open() {
+            departure::depart(&self.membership, self.services.agent.as_deref()).await;
+        }
+    }
+
     /// Waits until every role has ended.
     pub(super) async fn finish(self) {
         for task in self.tasks {
@@ -67,64 +86,58 @@ impl Roles {
                 tracing::error!(%error, "a role ended unexpectedly");
             }
         }
-        // Last: the others ask it until they end.
-        self.meta.shutdown().await;
+        self.membership.finish().await;
     }
 }
 
-/// Opens the storage, then creates and starts every role.
+/// Opens the storage, finds the cluster, then creates and starts every role that this node has.
 pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let (args, registry, clock) = (parts.args, &parts.registry, &parts.clock);
     let loaded = parts.config.current();
     warn_of_what_has_no_effect(args);
     let objects = object_store(&parts, &loaded)?;
-    // The head first: its lock says best that another process has the folder.
-    let head = head(&parts, &loaded).await?;
+    let is_ingester = args.roles.has(cli::Role::Ingester);
+    // Alone, the head comes first: its lock says best that another process has the folder.
+    let first_head = if args.is_alone() { Some(head(&parts, &loaded, DEFAULT_SHARDS).await?) } else { None };
+    let (http, stopped) = (parts.http.clone(), parts.stopped.clone());
+    let membership = Membership::begin(args, &parts.folders, &objects, clock, http, stopped).await?;
+    let head = match first_head {
+        None if is_ingester => Some(head(&parts, &loaded, membership.shards()).await?),
+        first => first,
+    };
+    membership.announce().await?;
     let claim = Claim {
         objects: objects.clone(),
-        identity: parts.folders.identity(&**clock)?,
+        identity: membership.bucket_owner(),
         clock: clock.clone(),
         take_over: args.storage.take_over_bucket,
     };
     let is_claimed = claim.at_start().await?;
-    let meta = storage::open_meta(&parts.folders.meta(), &claim.identity, &*objects, &**clock).await?;
-    meta.enter(member(&claim.identity, args)).await.map_err(text)?;
-    let ingester_config = IngesterConfig::new(claim.identity.clone(), window_ms(args));
-    let ingester = Ingester::create(ingester_config, head, meta.clone(), objects.clone(), clock.clone(), registry)
-        .map_err(text)?;
-    let store = Store::create(StoreConfig::default(), meta.clone(), objects.clone(), Handle::current(), registry)
-        .map_err(text)?;
-    let receiver =
-        Receiver::new(receive_config(args, &loaded), ingester.clone(), clock.clone(), registry).map_err(text)?;
-    receiver.set_otlp(loaded.otlp.clone());
-    let ingest: Arc<dyn Ingest> = ingester.clone();
-    let agent = Agent::create(
-        AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() },
-        ingest,
-        clock.clone(),
-        registry,
-    )
-    .map_err(text)?;
+    let meta = membership.meta.clone();
+    let holders = Holders::create(&parts, &membership, head, &objects)?;
+    let intake = Intake::create(&parts, &loaded, &membership, holders.ingester.as_ref())?;
     let (retention, max_bytes) = (retention(args, &loaded), max_block_bytes(args, &loaded));
-    let compactor_config = CompactorConfig { retention, max_bytes, ..CompactorConfig::default() };
-    let compactor =
-        Compactor::create(compactor_config, meta.clone(), objects.clone(), clock.clone(), registry).map_err(text)?;
-    let snapshots = Snapshots {
-        folder: parts.folders.snapshots(),
-        ingester: ingester.clone(),
-        meta: meta.clone(),
-        objects,
-        clock: clock.clone(),
-        runtime: Handle::current(),
-    };
     let frontend_config = frontend_config(args, &loaded)?;
     let services = Arc::new(NodeServices {
         config: parts.config.clone(),
         flags: args.flags().clone(),
-        ingester: ingester.clone(),
-        agent: agent.clone(),
-        receiver: receiver.clone(),
-        snapshots,
+        meta: meta.clone(),
+        ingester: holders.ingester.clone(),
+        agent: intake.as_ref().map(|intake| intake.agent.clone()),
+        receiver: intake.as_ref().map(|intake| intake.receiver.clone()),
+        targets: AllTargets {
+            node: membership.identity.clone(),
+            local: intake.as_ref().map(|intake| intake.agent.clone()),
+            others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
+        },
+        snapshots: Snapshots {
+            folder: parts.folders.snapshots(),
+            ingester: holders.ingester.clone(),
+            meta: meta.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        },
         registry: registry.clone(),
         clock: clock.clone(),
         log: parts.log.clone(),
@@ -135,38 +148,166 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         query_limits: frontend_config.limits.clone(),
         query_log: frontend_config.query_log.clone(),
     });
-    let sources: Vec<Arc<dyn SeriesSource>> = vec![ingester.clone(), store];
-    let frontend = Frontend::create(
-        frontend_config,
-        engine(args, &loaded, clock),
-        Fanout::new(sources),
-        services.clone(),
-        clock.clone(),
-        registry,
-    )
-    .map_err(text)?;
-    let tasks = vec![
-        tokio::spawn(agent.run(parts.stopped.clone())),
-        tokio::spawn(ingester.run(parts.stopped.clone())),
-        tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, parts.stop.clone(), parts.stopped.clone())),
-    ];
-    Ok(Roles { frontend, receiver, services, tasks, meta })
+    let cluster = cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref());
+    let cluster = Arc::new(cluster);
+    let engine = engine(args, &loaded, clock);
+    let sources = holders.sources(&membership, clock);
+    let frontend =
+        Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
+    let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
+    membership.serve(|routes| {
+        holders.add_services(clock, asked, routes);
+        intake.iter().for_each(|intake| intake.agent.add_services(routes));
+    });
+    let mut tasks = Vec::new();
+    if let Some(intake) = &intake {
+        tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
+        departure::discover(&intake.agent).await;
+    }
+    membership.enter().await?;
+    if let Some(ingester) = &holders.ingester {
+        tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
+    }
+    if args.roles.has(cli::Role::Compactor) {
+        let node = membership.identity.clone();
+        let config = CompactorConfig { node, retention, max_bytes, ..CompactorConfig::default() };
+        let compactor = Compactor::create(config, meta, objects, clock.clone(), registry).map_err(text)?;
+        let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
+        tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
+    }
+    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
 }
 
-/// This node as a member of its cluster: it does everything, and nobody else reaches it.
-fn member(identity: &str, args: &ServerArgs) -> Member {
-    Member {
-        id: identity.to_string(),
-        address: String::new(),
-        http_address: args.web.listen_address.first().map(ToString::to_string).unwrap_or_default(),
-        zone: String::new(),
-        roles: Role::ALL.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        weight: USUAL_WEIGHT,
-        state: MemberState::Active,
-        draining: false,
-        since_ms: 0,
+/// The cluster as operators see it.
+fn cluster_api(
+    args: &ServerArgs,
+    membership: &Membership,
+    objects: &Arc<dyn ObjectStore>,
+    clock: &Arc<dyn Clock>,
+    ingester: Option<&Arc<Ingester>>,
+) -> ClusterApi {
+    let (ingester, node) = (ingester.cloned(), membership.identity.clone());
+    let progress = move || -> Progress {
+        let learned = ingester.iter().flat_map(|ingester| ingester.progress());
+        let copied = |learning: Learning| {
+            let copied = Copied { samples: learning.samples, bytes: learning.bytes };
+            let node = node.clone();
+            learning.shards.iter().map(move |shard| ((shard, node.clone()), copied)).collect::<Vec<_>>()
+        };
+        learned.flat_map(copied).collect()
+    };
+    ClusterApi {
+        meta: membership.meta.clone(),
+        node: membership.identity.clone(),
+        objects: objects.clone(),
+        clock: clock.clone(),
+        access: Access { everyone: args.web.enable_admin_api, token: membership.token() },
+        progress: Box::new(progress),
     }
+}
+
+/// The roles that hold samples, as far as this node has them.
+struct Holders {
+    ingester: Option<Arc<Ingester>>,
+    store: Option<Arc<Store>>,
+}
+
+impl Holders {
+    fn create(
+        parts: &Parts<'_>,
+        membership: &Membership,
+        head: Option<Arc<Head>>,
+        objects: &Arc<dyn ObjectStore>,
+    ) -> Result<Holders, String> {
+        let (args, meta, clock) = (parts.args, &membership.meta, &parts.clock);
+        let ingester = |head| {
+            let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
+            let config = IngesterConfig { shards_total: membership.shards(), ..config };
+            let (meta, objects, connect) = (meta.clone(), objects.clone(), membership.connect());
+            Ingester::create(config, head, meta, objects, clock.clone(), connect, &parts.registry)
+        };
+        let ingester = head.map(ingester).transpose().map_err(text)?;
+        let has_store = args.roles.has(cli::Role::Store);
+        let runtime = Handle::current();
+        let store = has_store
+            .then(|| Store::create(StoreConfig::default(), meta.clone(), objects.clone(), runtime, &parts.registry));
+        Ok(Holders { ingester, store: store.transpose().map_err(text)? })
+    }
+
+    /// What queries ask: the roles of this process, recent samples first, or all nodes that hold samples.
+    fn sources(&self, membership: &Membership, clock: &Arc<dyn Clock>) -> Fanout {
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        if !membership.is_open() {
+            return Fanout::new(ingester.into_iter().chain(store).collect());
+        }
+        Fanout::of_cluster(ClusterParts {
+            views: membership.meta.watch(),
+            connect: membership.connect(),
+            identity: membership.identity.clone(),
+            ingester,
+            store,
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// What other nodes ask of this one.
+    fn add_services(&self, clock: &Arc<dyn Clock>, limits: AskLimits, routes: &mut RoutesBuilder) {
+        if let Some(ingester) = &self.ingester {
+            ingester.add_services(routes);
+        }
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        QueryServices { ingester, store, clock: clock.clone(), limits }.add_to(routes);
+    }
+}
+
+/// The roles that take samples in.
+struct Intake {
+    agent: Arc<Agent>,
+    receiver: Arc<Receiver>,
+}
+
+impl Intake {
+    /// Nothing if this node has not the role.
+    fn create(
+        parts: &Parts<'_>,
+        loaded: &Loaded,
+        membership: &Membership,
+        ingester: Option<&Arc<Ingester>>,
+    ) -> Result<Option<Intake>, String> {
+        let (args, registry, clock) = (parts.args, &parts.registry, &parts.clock);
+        if !args.roles.has(cli::Role::Agent) {
+            return Ok(None);
+        }
+        let ingest: Arc<dyn Ingest> = match ingester {
+            Some(ingester) if !membership.is_open() => ingester.clone(),
+            local => Arc::new(distributor(membership, local)),
+        };
+        let receive = receive_config(args, loaded);
+        let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
+        receiver.set_otlp(loaded.otlp.clone());
+        let config = AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() };
+        let ownership = match membership.is_open() {
+            true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
+            false => Ownership::everything(),
+        };
+        let agent = Agent::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
+        Ok(Some(Intake { agent, receiver }))
+    }
+}
+
+/// Brings samples to all replicas of their shards, of which one may be in this process.
+fn distributor(membership: &Membership, local: Option<&Arc<Ingester>>) -> Distributor {
+    let local = local.map(|ingester| (membership.identity.clone(), ingester.clone() as Arc<dyn Replica>));
+    let connect = membership.connect();
+    let replica = move |address: &str| -> Result<Arc<dyn Replica>, String> {
+        let connection = connect.connect(address).map_err(|status| status.message().to_string())?;
+        Ok(Arc::new(IngestClient::new(connection)))
+    };
+    let config = DistributeConfig::new(membership.identity.clone());
+    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)))
 }
 
 /// Runs the compactor, which deletes, once the bucket is known to be this server's; ends the process when it is another's.
@@ -207,14 +348,22 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Where blocks are. Nodes that others count on need one that all of them reach.
 fn object_store(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<dyn ObjectStore>, String> {
-    let local = || ObjectStoreConfig::filesystem(parts.folders.bucket());
-    let config = loaded.config.object_store.clone().unwrap_or_else(local);
+    let config = match loaded.config.object_store.clone() {
+        Some(config) => config,
+        None if !parts.args.cluster.join.is_empty() => {
+            let section = "the section object_store of --config.file says where, for example an S3 bucket";
+            return Err(format!("a cluster needs an object store that all of its nodes reach: {section}"));
+        }
+        None => ObjectStoreConfig::filesystem(parts.folders.bucket()),
+    };
     config.build(StoreMetrics::new(&parts.registry).map_err(text)?).map_err(text)
 }
 
-async fn head(parts: &Parts<'_>, loaded: &Loaded) -> Result<Arc<Head>, String> {
+async fn head(parts: &Parts<'_>, loaded: &Loaded, shards: u32) -> Result<Arc<Head>, String> {
     let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
+    let config = HeadConfig { shards, ..config };
     let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
     let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
     opened.await.map_err(text)?.map(Arc::new)

@@ -9,17 +9,20 @@ use pharos_agent::config::ByteSize;
 use pharos_agent::receive::Receiver;
 use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::services::{
-    ActiveTarget, BuildInfo, DroppedTarget, HeadStats, NameCount, RuntimeInfo, TargetMetadata, TsdbStatus, WalReplay,
+    BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_frontend::{LimitsByTenant, Services};
 use pharos_ingester::Ingester;
+use pharos_meta::{CatalogueCommand, Meta};
 use pharos_model::duration::format_duration;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
+use pharos_rpc::agent_v1::TargetsRequest;
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use super::limits;
 use super::snapshot::Snapshots;
+use super::targets::AllTargets;
 use crate::cli::QueryArgs;
 use crate::logging::LogHandle;
 use crate::metrics::metrics_text;
@@ -32,9 +35,11 @@ const API_VERSION: &str = "3.15.0";
 pub(super) struct NodeServices {
     pub(super) config: Arc<ConfigHandle>,
     pub(super) flags: BTreeMap<String, String>,
-    pub(super) ingester: Arc<Ingester>,
-    pub(super) agent: Arc<Agent>,
-    pub(super) receiver: Arc<Receiver>,
+    pub(super) meta: Arc<Meta>,
+    pub(super) ingester: Option<Arc<Ingester>>,
+    pub(super) agent: Option<Arc<Agent>>,
+    pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) targets: AllTargets,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -52,13 +57,18 @@ impl NodeServices {
     pub(super) fn reload_now(&self) -> Result<(), String> {
         let applied = self.config.reload(|_, new| {
             self.query_log.set(new.config.global.query_log_file.as_deref())?;
-            self.agent.reload(new.scrape.clone()).map_err(|e| e.to_string())
+            let agent = self.agent.as_ref();
+            agent.map_or(Ok(()), |agent| agent.reload(new.scrape.clone()).map_err(|e| e.to_string()))
         });
         match applied {
             Ok(loaded) => {
-                self.receiver.set_otlp(loaded.otlp.clone());
                 let limits = &loaded.config.limits;
-                self.ingester.head().set_settings(limits::head_settings(limits));
+                if let Some(receiver) = &self.receiver {
+                    receiver.set_otlp(loaded.otlp.clone());
+                }
+                if let Some(ingester) = &self.ingester {
+                    ingester.head().set_settings(limits::head_settings(limits));
+                }
                 self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 if let Some(level) = loaded.config.runtime.log_level {
@@ -149,7 +159,8 @@ impl Services for NodeServices {
     }
 
     fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus {
-        let stats = self.ingester.head().stats(tenant, limit);
+        let Some(ingester) = &self.ingester else { return TsdbStatus::default() };
+        let stats = ingester.head().stats(tenant, limit);
         let rows = |counts: Vec<pharos_head::LabelCount>| {
             counts.into_iter().map(|c| NameCount { name: c.name, value: c.value }).collect()
         };
@@ -168,28 +179,22 @@ impl Services for NodeServices {
         }
     }
 
-    fn active_targets(&self, pool: Option<&str>) -> Vec<ActiveTarget> {
-        super::targets::active(&self.agent, pool)
+    async fn targets(&self, pool: Option<&str>) -> Targets {
+        let request = TargetsRequest { pool: pool.unwrap_or_default().into(), metadata: false };
+        self.targets.all(&request).await.shown()
     }
 
-    fn dropped_targets(&self, pool: Option<&str>) -> Vec<DroppedTarget> {
-        super::targets::dropped(&self.agent, pool)
-    }
-
-    fn dropped_target_counts(&self) -> BTreeMap<String, usize> {
-        super::targets::dropped_counts(&self.agent)
-    }
-
-    fn scrape_pools(&self) -> Vec<String> {
-        super::targets::pools(&self.agent)
-    }
-
-    fn target_metadata(&self) -> Vec<TargetMetadata> {
-        super::targets::metadata(&self.agent)
+    async fn target_metadata(&self) -> Vec<TargetMetadata> {
+        let request = TargetsRequest { pool: String::new(), metadata: true };
+        self.targets.all(&request).await.metadata()
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {
-        self.ingester.delete(tenant, matchers, range)
+        if let Some(ingester) = &self.ingester {
+            return ingester.delete(tenant, matchers, range);
+        }
+        let deletion = CatalogueCommand::delete(tenant, matchers, range);
+        self.meta.propose_blocking(deletion).map(|_| ()).map_err(|e| e.to_string())
     }
 
     fn clean_tombstones(&self, tenant: &TenantId) -> Result<(), String> {

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 /// Takes snapshots.
 pub(super) struct Snapshots {
     pub(super) folder: PathBuf,
-    pub(super) ingester: Arc<Ingester>,
+    pub(super) ingester: Option<Arc<Ingester>>,
     pub(super) meta: Arc<Meta>,
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) clock: Arc<dyn Clock>,
@@ -25,7 +25,9 @@ impl Snapshots {
     pub(super) fn take(&self, skip_head: bool) -> Result<String, String> {
         self.runtime.block_on(async {
             if !skip_head {
-                self.ingester.flush_all().await.map_err(|e| format!("flushing: {e}"))?;
+                let only = "a node without the ingester role has no head: use skip_head=true, or ask an ingester";
+                let ingester = self.ingester.as_ref().ok_or(only)?;
+                ingester.flush_all().await.map_err(|e| format!("flushing: {e}"))?;
             }
             self.copy(&self.meta.view()).await
         })

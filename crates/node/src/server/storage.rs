@@ -52,13 +52,18 @@ impl Folders {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let random = u128::from(clock.monotonic().as_nanos() as u64) << 32 | u128::from(std::process::id());
+        let random = u128::from(random()) << 64 | u128::from(random());
         let identity = Ulid::from_parts(clock.now_ms().max(0) as u64, random).to_string();
         let temporary = self.root.join("node-id.new");
         std::fs::write(&temporary, &identity).map_err(failed)?;
         std::fs::rename(&temporary, &file).map_err(failed)?;
         Ok(identity)
     }
+}
+
+/// A number that no other node has. The hasher's keys are the system's randomness.
+fn random() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id())
 }
 
 /// Settings of the head from flags and the section `limits`.

@@ -47,6 +47,10 @@ pub(crate) fn walk(
         if let (Some((tracker, slot)), Some(started)) = (tracked, started) {
             slot.read(end - at, samples, tracker.now().saturating_sub(started));
         }
+        width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);
+        if end < part.series.end {
+            part.set.announce(end..part.series.end.min(end + width), range);
+        }
         let share = Share { bytes: batch.bytes() as u64, samples: samples as u64 };
         if selector.readers > 1 && shared.take_to_keep(share) {
             reservation.set(0, 0)?;
@@ -58,7 +62,6 @@ pub(crate) fn walk(
             hand_on(&part.set.labels()[at..end], &batch, 0, &mut each)?;
         }
         at = end;
-        width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);
     }
     Ok(())
 }

@@ -9,20 +9,20 @@ use pharos_model::{TenantId, WriteError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 use super::{Appended, EncodedShard, Replica, ReplicaError, ShardTarget, Shipment, outcome_from};
+use crate::connect::Connection;
 use crate::ingest_v1 as wire;
 use crate::ingest_v1::ingest_client::IngestClient as Client;
 
 /// Requests that wait to be sent on a stream.
 const QUEUE: usize = 32;
 /// No message is larger, bytes.
-pub(crate) const MAX_MESSAGE: usize = 512 << 20;
+pub const MAX_MESSAGE: usize = 512 << 20;
 
 /// An ingester behind the network.
 pub struct IngestClient {
-    channel: Channel,
+    connection: Connection,
     stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
 }
 
@@ -49,14 +49,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl IngestClient {
-    /// A client over a channel, which connects when it is needed.
-    pub fn new(channel: Channel) -> Self {
-        IngestClient { channel, stream: tokio::sync::Mutex::new(None) }
+    /// A client over a connection, which may be made when the first call needs it.
+    pub fn new(connection: Connection) -> Self {
+        IngestClient { connection, stream: tokio::sync::Mutex::new(None) }
     }
 
     /// The gRPC client, for what is no stream.
-    pub fn client(&self) -> Client<Channel> {
-        Client::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+    pub fn client(&self) -> Client<Connection> {
+        Client::new(self.connection.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
     }
 
     /// The open stream, or a new one.

@@ -11,7 +11,7 @@ mod dictionary;
 #[path = "append_tests.rs"]
 mod tests;
 
-pub use client::IngestClient;
+pub use client::{IngestClient, MAX_MESSAGE};
 pub use declared::{Declared, DeclaredError, read_copy};
 pub use dictionary::{Dictionary, EncodedShard};
 

@@ -1,0 +1,57 @@
+//! Forgetting: samples of shards that went to other nodes leave memory and log.
+//!
+//! Not before this node has been no replica for longer than any write takes ([`crate::IngesterConfig::forget_after`]): a write that it took while
+//! it was one must not be counted as its own when it becomes one again.
+
+use std::sync::Arc;
+
+use pharos_meta::View;
+use pharos_model::{ShardSet, WriteError};
+
+use super::policy::{Strange, forgettable};
+use crate::Ingester;
+use crate::fence::epoch_in;
+
+/// Forgets what is due.
+pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, strange: &mut Strange) {
+    let (me, after) = (ingester.config.identity.as_str(), ingester.config.forget_after);
+    if view.shards.iter().all(|shard| shard.has_replica(me)) {
+        strange.clear();
+        return;
+    }
+    let (held, now) = (held(ingester), ingester.clock.monotonic());
+    let due = forgettable(me, view, &held, strange, now, after);
+    if due.is_empty() {
+        return;
+    }
+    let shared = ingester.clone();
+    match tokio::task::spawn_blocking(move || forget_now(&shared, &due)).await {
+        Ok(Ok(shards)) => {
+            ingester.metrics.learn.forgotten.inc_by(shards.len() as u64);
+            tracing::info!(%shards, "shards that other nodes hold were forgotten");
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "shards that other nodes hold are forgotten later"),
+        Err(error) => tracing::error!(%error, "forgetting ended unexpectedly"),
+    }
+}
+
+/// The shards that this node has samples of.
+fn held(ingester: &Ingester) -> ShardSet {
+    let windows = ingester.head.tenants().into_iter().flat_map(|tenant| ingester.head.windows(&tenant));
+    windows.flat_map(|window| window.unflushed().union(&window.droppable()).iter().collect::<Vec<_>>()).collect()
+}
+
+/// Forgets shards of which the newest view, and no request, says that this node holds them again.
+fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteError> {
+    let closed = ingester.fence.close();
+    let (view, me) = (ingester.meta.view(), ingester.config.identity.as_str());
+    let is_strange = |shard: &u32| {
+        let known = view.shards.get(*shard as usize).is_some_and(|s| !s.has_replica(me) && !s.in_sync.is_empty());
+        known && closed.raised(*shard) <= epoch_in(&view, *shard)
+    };
+    let shards: ShardSet = due.iter().filter(is_strange).collect();
+    let commit = ingester.head.forget_shards(None, &shards)?;
+    drop(closed);
+    commit.wait()?;
+    Ok(shards)
+}

@@ -1,0 +1,105 @@
+//! Decides what is copied from whom, and which shards are forgotten. Pure: a view and what is under way in, actions out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pharos_meta::View;
+use pharos_model::ShardSet;
+
+/// Shards to learn, each with the epoch since which it is learned.
+pub(crate) type Wanted = BTreeMap<u32, u64>;
+
+/// What a decision is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    /// Who decides.
+    pub(crate) me: &'a str,
+    pub(crate) view: &'a View,
+    /// Copies under way, by source.
+    pub(crate) under_way: &'a BTreeMap<String, Wanted>,
+    /// Sources that failed lately.
+    pub(crate) shunned: &'a BTreeSet<String>,
+    /// Most copies at the same time.
+    pub(crate) most: usize,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Copy shards from a node.
+    Copy {
+        /// Which one.
+        source: String,
+        /// What.
+        shards: Wanted,
+    },
+    /// The copy from that node is of no use any more: none of its shards is learned since that epoch.
+    Stop {
+        /// Which one.
+        source: String,
+    },
+}
+
+/// What to copy now. What is learned and can be copied from nobody at the moment waits.
+pub(crate) fn decide(facts: Facts<'_>) -> Vec<Action> {
+    let Facts { me, view, under_way, .. } = facts;
+    let since = |shard: u32| view.shards.get(shard as usize)?.learns_since(me);
+    let is_useful = |shards: &Wanted| shards.iter().any(|(shard, epoch)| since(*shard) == Some(*epoch));
+    let mut actions: Vec<Action> = Vec::new();
+    let mut busy: BTreeSet<&str> = BTreeSet::new();
+    for (source, shards) in under_way {
+        busy.insert(source);
+        if !is_useful(shards) {
+            actions.push(Action::Stop { source: source.clone() });
+        }
+    }
+    let is_copied = |shard: u32, epoch: u64| under_way.values().any(|shards| shards.get(&shard) == Some(&epoch));
+    let mut copies: BTreeMap<&str, Wanted> = BTreeMap::new();
+    for (number, shard) in (0u32..).zip(view.shards.iter()) {
+        let Some(epoch) = shard.learns_since(me).filter(|epoch| !is_copied(number, *epoch)) else { continue };
+        let is_usable = |node: &&String| {
+            let is_live = view.members.get(*node).is_some_and(|member| member.state.is_live());
+            *node != me && is_live && !facts.shunned.contains(*node)
+        };
+        // The leader has marked most as flushed: what it has marked need not be copied.
+        let rank =
+            |node: &&String| (busy.contains(node.as_str()), shard.leader.as_ref() != Some(*node), (*node).clone());
+        if let Some(source) = shard.in_sync.iter().filter(is_usable).min_by_key(rank)
+            && !busy.contains(source.as_str())
+        {
+            copies.entry(source).or_default().insert(number, epoch);
+        }
+    }
+    let free = facts.most.saturating_sub(under_way.len());
+    let copies = copies.into_iter().take(free);
+    actions.extend(copies.map(|(source, shards)| Action::Copy { source: source.into(), shards }));
+    actions
+}
+
+/// Since when a node that has samples of shards is no replica of them, by shard.
+pub(crate) type Strange = BTreeMap<u32, Duration>;
+
+/// The shards that a node has samples of and shall forget: it has been no replica of them for so long that no write
+/// which it took part in as one can still be under way. Notes when each became strange.
+pub(crate) fn forgettable(
+    me: &str,
+    view: &View,
+    held: &ShardSet,
+    strange: &mut Strange,
+    now: Duration,
+    after: Duration,
+) -> ShardSet {
+    // While nothing is in sync, whoever has some of it may be needed.
+    let is_strange = |number: u32| {
+        view.shards.get(number as usize).is_some_and(|shard| !shard.has_replica(me) && !shard.in_sync.is_empty())
+    };
+    strange.retain(|shard, _| held.contains(*shard) && is_strange(*shard));
+    for shard in held.iter().filter(|shard| is_strange(*shard)) {
+        strange.entry(shard).or_insert(now);
+    }
+    strange.iter().filter(|(_, since)| now.saturating_sub(**since) >= after).map(|(shard, _)| *shard).collect()
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

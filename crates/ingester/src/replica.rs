@@ -1,0 +1,56 @@
+//! The write path of a cluster: what agents send to a replica, in this process or through [`crate::service`].
+
+use async_trait::async_trait;
+use pharos_head::{Commit, Only};
+use pharos_model::{ShardSet, TenantId, WriteBatch, WriteError};
+use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+
+use crate::Ingester;
+
+impl Ingester {
+    /// Puts the samples of some shards of a batch into the head, without those whose epoch is too old a one. All of them are
+    /// durable when the commit has resolved, if there is one.
+    pub(crate) fn take(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        targets: &[ShardTarget],
+    ) -> Result<(Appended, Option<Commit>), WriteError> {
+        let view = self.meta.view();
+        let (mut taken, mut counted) = (ShardSet::new(), ShardSet::new());
+        let mut appended = Appended::default();
+        // From the check until the samples are in the head: see `fence`.
+        let admission = self.fence.admit();
+        for target in targets {
+            match admission.check(&view, target.shard, target.epoch) {
+                Ok(()) => _ = taken.insert(target.shard),
+                Err(known) => appended.stale.push((target.shard, known)),
+            }
+            if target.counted {
+                counted.insert(target.shard);
+            }
+        }
+        if taken.is_empty() {
+            return Ok((appended, None));
+        }
+        let (outcome, commit) = self.head.append_shards(tenant, batch, Only { taken: &taken, counted: &counted })?;
+        drop(admission);
+        appended.outcome = outcome;
+        Ok((appended, Some(commit)))
+    }
+}
+
+#[async_trait]
+impl Replica for Ingester {
+    async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+        let (appended, commit) = self.take(shipment.tenant, shipment.batch, targets)?;
+        if let Some(commit) = commit {
+            commit.await?;
+        }
+        Ok(appended)
+    }
+}
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! Appends of agents, in this process and by gRPC.
+
+use std::sync::Arc;
+
+use pharos_model::hash::shard_of;
+use pharos_model::{TenantId, WriteBatch};
+use pharos_rpc::Ingest;
+use pharos_rpc::append::{Appended, Replica, ShardTarget, Shipment};
+
+use crate::test_cluster::{Cluster, SHARDS, batch, encode, held, in_time, scrape, shards_of};
+
+fn targets(batch: &WriteBatch, epoch: u64) -> Vec<ShardTarget> {
+    shards_of(batch).iter().map(|shard| ShardTarget { shard, epoch, counted: true }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_send_is_durable_on_every_replica() {
+    let mut cluster = Cluster::of(&["A", "B", "C"], 3).await;
+    cluster.write(&scrape(1)).await;
+    cluster.write(&scrape(2)).await;
+    let all: Vec<_> = (0..40).flat_map(|s| [1, 2].map(|t| (s, t, t as f64 + f64::from(s)))).collect();
+    for name in ["A", "B", "C"] {
+        assert_eq!(held(cluster.node(name)), all);
+    }
+    cluster.stop("B").await;
+    cluster.start("B").await;
+    assert_eq!(held(cluster.node("B")), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_appends_of_a_stream_are_in_flight_and_answered_each() {
+    let cluster = Cluster::of(&["A"], 1).await;
+    let epoch = cluster.meta.view().shards[0].epoch;
+    let client = Arc::new(cluster.client("A"));
+    let sends = (0..200i64).map(|t| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let batch = batch(&scrape(t));
+            let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
+            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            client.append(&shipment, &targets).await.unwrap()
+        })
+    });
+    let sends: Vec<_> = sends.collect();
+    for send in sends {
+        let Appended { outcome, stale } = in_time(send).await.unwrap();
+        assert_eq!((outcome.samples, stale), (40, Vec::new()));
+    }
+    assert_eq!(held(cluster.node("A")).len(), 200 * 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_epochs_are_fenced_in_process_and_by_grpc() {
+    let cluster = Cluster::of(&["A", "B"], 2).await;
+    let batch = batch(&scrape(1));
+    let tenant = TenantId::default();
+    let epoch = cluster.meta.view().shards[0].epoch;
+    let some = shards_of(&batch).iter().next().unwrap();
+    let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+    let mut mixed = targets(&batch, epoch);
+    mixed.iter_mut().filter(|t| t.shard == some).for_each(|t| t.epoch = 0);
+    let client = cluster.client("A");
+    let replicas: [&dyn Replica; 2] = [&client, &**cluster.node("B")];
+    let of_shard = |shard| batch.series().iter().filter(|s| shard_of(s.hash, SHARDS) == shard).count();
+    for (replica, node) in replicas.into_iter().zip(["A", "B"]) {
+        let answer = replica.append(&shipment, &mixed).await.unwrap();
+        assert_eq!(answer.stale, [(some, epoch)]);
+        assert_eq!(held(cluster.node(node)).len(), 40 - of_shard(some));
+        // An epoch that the node has not seen is taken, and known from then on.
+        let newer = replica.append(&shipment, &targets(&batch, epoch + 7)).await.unwrap();
+        assert_eq!((newer.stale.len(), newer.outcome.samples), (0, 40));
+        let again = replica.append(&shipment, &targets(&batch, epoch)).await.unwrap();
+        assert!(again.stale.iter().all(|(_, known)| *known == epoch + 7) && again.stale.len() == SHARDS as usize);
+        // Only what is counted is counted, and what is sent again is taken again.
+        let uncounted: Vec<_> =
+            targets(&batch, epoch + 7).into_iter().map(|t| ShardTarget { counted: t.shard == some, ..t }).collect();
+        let counted = replica.append(&shipment, &uncounted).await.unwrap();
+        assert_eq!(counted.outcome.samples as usize, of_shard(some));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_breaks_the_rules_ends_its_stream_only() {
+    use pharos_rpc::ingest_v1::{AppendRequest, ShardChunk};
+    let cluster = Cluster::of(&["A"], 1).await;
+    let bad = [
+        AppendRequest { id: 1, tenant: "no/such".into(), chunks: Vec::new() },
+        AppendRequest {
+            id: 1,
+            tenant: "t".into(),
+            chunks: vec![ShardChunk { shard: SHARDS, ..ShardChunk::default() }],
+        },
+        AppendRequest {
+            id: 1,
+            tenant: "t".into(),
+            chunks: vec![ShardChunk { samples: b"\xff\xff".as_slice().into(), ..ShardChunk::default() }],
+        },
+    ];
+    for request in bad {
+        let requests = tokio_stream::iter([request]);
+        let mut answers = cluster.client("A").client().append(requests).await.unwrap().into_inner();
+        let status = in_time(answers.message()).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+    }
+    cluster.write(&scrape(1)).await;
+    let direct = cluster.node("A").append(&TenantId::default(), &batch(&scrape(2))).await.unwrap();
+    assert_eq!((direct.samples, held(cluster.node("A")).len()), (40, 80));
+}

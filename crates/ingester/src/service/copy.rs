@@ -1,0 +1,136 @@
+//! The source of a copy: fences older epochs, then reads all that no block holds of some shards.
+//!
+//! Whatever was acknowledged before the learner's epoch is in this head when the fence is raised, because this replica is in sync; what is
+//! acknowledged under the learner's epoch goes to the learner, too. So the copy and the writes together are all.
+
+use std::sync::Arc;
+
+use pharos_head::{Export, HeldSlices};
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::{SeriesHash, ShardDigest, ShardSet, TenantId, WriteBatch};
+use pharos_rpc::ingest_v1::{CopyRequest, CopyResponse};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::shard_epochs;
+use crate::Ingester;
+
+/// Bytes of a batch, about.
+const BATCH_BYTES: usize = 1 << 20;
+/// Batches that wait to be sent.
+const BATCHES: usize = 2;
+/// Slices of time are at least so long, milliseconds.
+const MIN_SLICE_MS: i64 = 100;
+
+/// A checked request.
+struct Copy {
+    ingester: Arc<Ingester>,
+    shards: ShardSet,
+    /// Where to go on.
+    after: Option<(TenantId, Option<SeriesHash>)>,
+    /// What the learner has, by tenant.
+    held: Vec<(TenantId, HeldSlices)>,
+    slice_ms: i64,
+    batches: mpsc::Sender<Result<CopyResponse, Status>>,
+}
+
+/// The learner went away.
+struct Gone;
+
+/// Serves a copy; `place` is held until it ends.
+pub(super) fn serve(
+    ingester: Arc<Ingester>,
+    place: OwnedSemaphorePermit,
+    request: CopyRequest,
+) -> Result<ReceiverStream<Result<CopyResponse, Status>>, Status> {
+    let asked = shard_epochs(&ingester, &request.shards)?;
+    let bad =
+        |error: &dyn std::fmt::Display| Status::invalid_argument(format!("copy for {}: {error}", request.learner));
+    check_in_sync(&ingester, &asked)?;
+    let after = match &request.after {
+        Some(at) => Some((TenantId::new(&at.tenant).map_err(|e| bad(&e))?, at.series)),
+        None => None,
+    };
+    let slice_ms = request.slice_ms.max(MIN_SLICE_MS);
+    let mut held: Vec<(TenantId, HeldSlices)> = Vec::new();
+    for of_shard in &request.held {
+        let tenant = TenantId::new(&of_shard.tenant).map_err(|e| bad(&e))?;
+        if held.last().is_none_or(|(last, _)| *last != tenant) {
+            held.push((tenant, HeldSlices::new(slice_ms)));
+        }
+        let Some((_, slices)) = held.last_mut() else { continue };
+        let digests = of_shard.samples.iter().zip(&of_shard.sums);
+        for (slice, (samples, sum)) in of_shard.slices.iter().zip(digests) {
+            slices.set(of_shard.shard, *slice, ShardDigest { samples: *samples, sum: *sum });
+        }
+    }
+    {
+        let fence = ingester.fence.close();
+        asked.iter().for_each(|(shard, since)| fence.raise(*shard, *since));
+    }
+    let shards: ShardSet = asked.iter().map(|(shard, _)| *shard).collect();
+    tracing::info!(learner = request.learner, %shards, "a learner copies");
+    let (batches, stream) = mpsc::channel(BATCHES);
+    let copy = Copy { ingester, shards, after, held, slice_ms, batches };
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        // A learner that went away comes again.
+        let _gone = copy.run();
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+/// Only who is in sync has all there is.
+fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status> {
+    let (view, me) = (ingester.meta.view(), &ingester.config.identity);
+    let lacks = |(shard, _): &&(u32, u64)| !view.shards.get(*shard as usize).is_some_and(|s| s.is_in_sync(me));
+    match asked.iter().find(lacks) {
+        Some((shard, _)) => Err(Status::failed_precondition(format!("{me} is not in sync for shard {shard}"))),
+        None => Ok(()),
+    }
+}
+
+impl Copy {
+    fn run(self) -> Result<(), Gone> {
+        let mut tenants = self.ingester.head.tenants();
+        tenants.sort();
+        for tenant in tenants {
+            let after = match &self.after {
+                Some((last, _)) if tenant < *last => continue,
+                Some((last, series)) if tenant == *last => *series,
+                _ => None,
+            };
+            let mut export = self.ingester.head.export(&tenant, &self.shards, after, BATCH_BYTES);
+            if let Some((_, held)) = self.held.iter().find(|(of, _)| *of == tenant) {
+                let ours = self.ingester.head.slices(&tenant, &self.shards, self.slice_ms);
+                export = export.without(held.same_as(&ours));
+            }
+            self.send_all(&tenant, export)?;
+        }
+        Ok(())
+    }
+
+    fn send_all(&self, tenant: &TenantId, mut export: Export) -> Result<(), Gone> {
+        let mut encoder = AppendEncoder::default();
+        while let Some(batch) = export.next() {
+            let mut bytes = Vec::new();
+            encode(&batch, &mut encoder, &mut bytes);
+            let response =
+                CopyResponse { tenant: tenant.as_str().into(), batch: bytes.into(), position: export.position() };
+            self.batches.blocking_send(Ok(response)).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode(batch: &WriteBatch, encoder: &mut AppendEncoder, out: &mut Vec<u8>) {
+    for (number, series) in (0u32..).zip(batch.series()) {
+        encoder.series(batch.labels_of(series));
+        batch.samples_of(series).iter().for_each(|s| encoder.sample(number, s));
+        batch.histograms_of(series).iter().for_each(|s| encoder.histogram(number, s));
+        batch.exemplars_of(series).iter().for_each(|e| encoder.exemplar(number, e));
+    }
+    batch.metadata.iter().for_each(|(family, metadata)| encoder.metadata(family, metadata));
+    encoder.finish(out);
+}

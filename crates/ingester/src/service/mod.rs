@@ -1,0 +1,76 @@
+//! What the ingester answers to other nodes: decode, call, encode.
+
+mod append;
+mod copy;
+mod unflushed;
+
+use std::sync::Arc;
+
+use pharos_model::shards::MAX_SHARDS;
+use pharos_rpc::append::MAX_MESSAGE;
+use pharos_rpc::ingest_v1::ingest_server::{Ingest, IngestServer};
+use pharos_rpc::ingest_v1::{
+    AppendRequest, AppendResponse, CopyRequest, CopyResponse, ShardEpoch, UnflushedRequest, UnflushedResponse,
+};
+use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::RoutesBuilder;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::Ingester;
+
+/// Requests of all streams whose samples are not durable yet, KiB.
+const INFLIGHT_KIB: usize = 128 << 10;
+/// Copies that are read at the same time.
+const COPIES: usize = 4;
+
+impl Ingester {
+    /// Adds what other nodes ask of this one.
+    pub fn add_services(self: &Arc<Self>, routes: &mut RoutesBuilder) {
+        let service = IngestService {
+            ingester: self.clone(),
+            inflight_kib: Arc::new(Semaphore::new(INFLIGHT_KIB)),
+            copies: Arc::new(Semaphore::new(COPIES)),
+        };
+        let server = IngestServer::new(service);
+        routes.add_service(server.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
+    }
+}
+
+/// Answers for one ingester.
+struct IngestService {
+    ingester: Arc<Ingester>,
+    inflight_kib: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
+}
+
+/// Shards with epochs, checked.
+fn shard_epochs(ingester: &Ingester, shards: &[ShardEpoch]) -> Result<Vec<(u32, u64)>, Status> {
+    let total = ingester.config.shards_total.min(MAX_SHARDS);
+    match shards.iter().find(|s| s.shard >= total) {
+        Some(s) => Err(Status::invalid_argument(format!("there is no shard {}, there are {total}", s.shard))),
+        None => Ok(shards.iter().map(|s| (s.shard, s.epoch)).collect()),
+    }
+}
+
+#[tonic::async_trait]
+impl Ingest for IngestService {
+    type AppendStream = ReceiverStream<Result<AppendResponse, Status>>;
+
+    async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+        let answers = append::serve(self.ingester.clone(), self.inflight_kib.clone(), request.into_inner());
+        Ok(Response::new(answers))
+    }
+
+    type CopyStream = ReceiverStream<Result<CopyResponse, Status>>;
+
+    async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<Self::CopyStream>, Status> {
+        let busy = |_| Status::resource_exhausted(format!("{COPIES} copies are being read already"));
+        let place = self.copies.clone().try_acquire_owned().map_err(busy)?;
+        copy::serve(self.ingester.clone(), place, request.into_inner()).map(Response::new)
+    }
+
+    async fn unflushed(&self, request: Request<UnflushedRequest>) -> Result<Response<UnflushedResponse>, Status> {
+        unflushed::answer(&self.ingester, &request.into_inner()).map(Response::new)
+    }
+}

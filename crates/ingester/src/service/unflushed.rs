@@ -1,0 +1,35 @@
+//! Says what is not in blocks yet, so that other replicas learn what is.
+
+use pharos_rpc::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse, UnflushedWindow};
+use tonic::Status;
+
+use super::shard_epochs;
+use crate::Ingester;
+
+pub(super) fn answer(ingester: &Ingester, request: &UnflushedRequest) -> Result<UnflushedResponse, Status> {
+    let asked = shard_epochs(ingester, &request.shards)?;
+    let mut answer = UnflushedResponse::default();
+    let mut current = pharos_model::ShardSet::new();
+    {
+        let (view, admission) = (ingester.meta.view(), ingester.fence.admit());
+        for (shard, epoch) in asked {
+            match admission.check(&view, shard, epoch) {
+                Ok(()) => _ = current.insert(shard),
+                Err(epoch) => answer.stale.push(ShardEpoch { shard, epoch }),
+            }
+        }
+    }
+    for tenant in ingester.head.tenants() {
+        for window in ingester.head.windows(&tenant) {
+            let unflushed = window.unflushed().intersection(&current);
+            if !unflushed.is_empty() {
+                let (tenant, shards) = (tenant.as_str().to_string(), unflushed.iter().collect());
+                answer.windows.push(UnflushedWindow { tenant, window: window.start, shards });
+            }
+        }
+    }
+    // The view comes last: what was marked as flushed above is in it.
+    let view = ingester.meta.view();
+    (answer.incarnation, answer.version) = (view.incarnation, view.version);
+    Ok(answer)
+}

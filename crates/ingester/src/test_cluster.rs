@@ -1,0 +1,317 @@
+//! Several ingesters in this process, over a network that can be cut; where shards are is said by the test.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use parking_lot::Mutex;
+use pharos_head::fs::RealFs;
+use pharos_head::{Head, HeadConfig, HeadFilter};
+use pharos_meta::{
+    BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Role, USUAL_WEIGHT, View,
+};
+use pharos_model::clock::ManualClock;
+use pharos_model::hash::shard_of;
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::{
+    Clock, Labels, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
+};
+use pharos_rpc::append::{Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
+use pharos_rpc::{Channels, Connect, Connection};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use crate::flush::policy::Waiting;
+use crate::{Ingester, IngesterConfig};
+
+pub(crate) const SHARDS: u32 = 4;
+pub(crate) const WINDOW: i64 = 60_000;
+/// Where the clock begins.
+pub(crate) const START: i64 = 1_000 * WINDOW;
+
+/// A network within the process. What is cut off is reached by nobody.
+#[derive(Default)]
+pub(crate) struct Network {
+    nodes: Mutex<BTreeMap<String, Routes>>,
+    pub(crate) cut_off: Mutex<HashSet<String>>,
+}
+
+/// The network as all see it.
+struct Link(Arc<Network>);
+
+impl Connect for Link {
+    fn connect(&self, address: &str) -> Result<Connection, Status> {
+        let (network, to) = (self.0.clone(), address.to_string());
+        Ok(Connection::new(tower::service_fn(move |request: http::Request<tonic::body::Body>| {
+            let (network, to) = (network.clone(), to.clone());
+            async move {
+                let reachable = !network.cut_off.lock().contains(&to);
+                let routes = network.nodes.lock().get(&to).cloned();
+                match routes.filter(|_| reachable) {
+                    Some(routes) => routes.oneshot(request).await.map_err(|never| match never {}),
+                    None => Err(Status::unavailable(format!("{to} cannot be reached"))),
+                }
+            }
+        })))
+    }
+}
+
+/// Ingesters of one cluster, whose meta is a node by itself that places nothing.
+pub(crate) struct Cluster {
+    folder: TempDir,
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) nodes: BTreeMap<String, Arc<Ingester>>,
+    waiting: HashMap<String, HashMap<TenantId, Waiting>>,
+    learning: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)>,
+}
+
+impl Cluster {
+    /// These ingesters hold all shards; the first one leads.
+    pub(crate) async fn of(names: &[&str], copies: u32) -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = MetaConfig::alone("meta");
+        (config.shards, config.replication_factor) = (SHARDS, copies);
+        (config.timing.round, config.timing.lease) = (Duration::from_secs(3600), Duration::from_secs(3600));
+        let parts =
+            MetaParts { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+        let meta = Arc::new(Meta::start(&folder.path().join("meta"), config, parts).await.unwrap());
+        let mut cluster = Cluster {
+            folder,
+            meta,
+            network: Arc::default(),
+            clock: Arc::new(ManualClock::at(START)),
+            objects: Arc::new(InMemory::new()),
+            nodes: BTreeMap::new(),
+            waiting: HashMap::new(),
+            learning: HashMap::new(),
+        };
+        for name in names {
+            cluster.start(name).await;
+        }
+        cluster.place(names).await;
+        cluster
+    }
+
+    /// Starts a node, with what its folder holds.
+    pub(crate) async fn start(&mut self, name: &str) {
+        let member = Member {
+            id: name.into(),
+            address: name.into(),
+            roles: [Role::Ingester].into(),
+            weight: USUAL_WEIGHT,
+            state: MemberState::Active,
+            ..Member::default()
+        };
+        self.propose(Command::Join { member, at_ms: START }).await;
+        let registry = prometheus::Registry::new();
+        let head = HeadConfig {
+            window_ms: WINDOW,
+            shards: SHARDS,
+            out_of_order_window_ms: 10 * WINDOW,
+            ..HeadConfig::new(self.folder.path().join(name))
+        };
+        let head = Head::open(head, self.clock.clone(), Arc::new(RealFs), &registry, &mut |_| {}).unwrap();
+        let config = IngesterConfig {
+            shards_total: SHARDS,
+            interval: Duration::from_millis(20),
+            ..IngesterConfig::new(name, WINDOW)
+        };
+        let (connect, clock) = (Arc::new(Link(self.network.clone())), self.clock.clone());
+        let (meta, objects) = (self.meta.clone(), self.objects.clone());
+        let ingester = Ingester::create(config, Arc::new(head), meta, objects, clock, connect, &registry).unwrap();
+        let mut routes = Routes::builder();
+        ingester.add_services(&mut routes);
+        self.network.nodes.lock().insert(name.into(), routes.routes());
+        self.nodes.insert(name.into(), ingester);
+    }
+
+    /// Stops a node; its folder stays.
+    pub(crate) async fn stop(&mut self, name: &str) {
+        self.network.nodes.lock().remove(name);
+        self.waiting.remove(name);
+        if let Some((stop, task)) = self.learning.remove(name) {
+            stop.send_replace(true);
+            in_time(task).await.unwrap();
+        }
+        let ingester = self.nodes.remove(name).unwrap();
+        // Tasks that serve others let go of it when they notice.
+        until(|| Arc::strong_count(&ingester) == 1).await;
+    }
+
+    /// The node learns and forgets from now on.
+    pub(crate) fn learn(&mut self, name: &str) {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(crate::learn::run(self.nodes[name].clone(), stopped));
+        self.learning.insert(name.into(), (stop, task));
+    }
+
+    /// Loses what a node that is stopped has on its disk.
+    pub(crate) fn wipe(&self, name: &str) {
+        std::fs::remove_dir_all(self.folder.path().join(name)).unwrap();
+    }
+
+    /// Waits until the view is as wanted.
+    pub(crate) async fn sees(&self, seen: impl Fn(&View) -> bool) {
+        let mut watch = self.meta.watch();
+        in_time(watch.wait_for(|view| seen(view))).await.unwrap();
+    }
+
+    pub(crate) async fn add_learner(&self, name: &str) {
+        for shard in 0..SHARDS {
+            self.propose(Command::AddLearner { shard, node: name.into() }).await;
+        }
+    }
+
+    /// Waits until a node is in sync for all shards.
+    pub(crate) async fn in_sync(&self, name: &str) {
+        self.sees(|view| view.shards.iter().all(|shard| shard.is_in_sync(name))).await;
+    }
+
+    pub(crate) fn node(&self, name: &str) -> &Arc<Ingester> {
+        &self.nodes[name]
+    }
+
+    pub(crate) async fn propose(&self, command: impl Into<Command>) -> View {
+        self.meta.propose(command).await.unwrap().view
+    }
+
+    /// All shards are in sync on these nodes, of which the first one leads.
+    async fn place(&self, names: &[&str]) {
+        let nodes: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        let placements = (0..SHARDS).map(|shard| Placement { shard, nodes: nodes.clone() }).collect();
+        self.propose(Command::PlaceShards { placements }).await;
+    }
+
+    /// Writes to all that have to have it, as an agent does, and reports those that fail.
+    pub(crate) async fn write(&self, samples: &[(u32, i64, f64)]) {
+        // What is stale is sent again under the view of then.
+        while self.try_write_under(&self.meta.view(), samples).await.is_err() {}
+    }
+
+    pub(crate) async fn try_write_under(&self, view: &View, samples: &[(u32, i64, f64)]) -> Result<(), String> {
+        let (tenant, batch) = (TenantId::default(), batch(samples));
+        let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
+        for shard in shards_of(&batch).iter() {
+            let known = &view.shards[shard as usize];
+            for node in known.written_to() {
+                let counted = known.leader.as_deref() == Some(node);
+                targets.entry(node.into()).or_default().push(ShardTarget { shard, epoch: known.epoch, counted });
+            }
+        }
+        for (node, targets) in targets {
+            let client = self.client(&node);
+            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            let answer = client.append(&shipment, &targets).await;
+            match answer {
+                Ok(appended) if appended.stale.is_empty() => {}
+                Ok(appended) => return Err(format!("stale: {:?}", appended.stale)),
+                Err(_) => {
+                    let shards = targets.iter().map(|t| (t.shard, t.epoch)).collect();
+                    self.propose(Command::ReportFailed { node, shards, reporter: "test".into() }).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn client(&self, name: &str) -> IngestClient {
+        IngestClient::new(Link(self.network.clone()).connect(name).unwrap())
+    }
+
+    pub(crate) async fn lead(&self, name: &str) {
+        for shard in 0..SHARDS {
+            self.propose(Command::SetLeader { shard, node: name.into() }).await;
+        }
+    }
+
+    /// What is due on a node happens.
+    pub(crate) async fn tick(&mut self, name: &str) {
+        let ingester = self.nodes[name].clone();
+        ingester.flush_due(self.waiting.entry(name.into()).or_default()).await.unwrap();
+    }
+
+    /// Goes to the time at which a window of the start is flushed.
+    pub(crate) fn end_window(&self) {
+        self.clock.set(self.clock.now_ms().max(START + WINDOW) + WINDOW);
+    }
+
+    /// The live blocks.
+    pub(crate) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
+        let view = self.meta.view();
+        view.catalogue.tenant(TenantId::default().as_str()).map_or(Vec::new(), |tenant| tenant.blocks.clone())
+    }
+
+    /// Samples of a node that are not flushed, and those that are and are in memory.
+    pub(crate) fn counts(&self, name: &str) -> (u64, u64) {
+        let windows = self.nodes[name].head().windows(&TenantId::default());
+        (windows.iter().map(|w| w.unflushed_samples).sum(), windows.iter().map(|w| w.flushed_samples).sum())
+    }
+}
+
+pub(crate) async fn until(reached: impl Fn() -> bool) {
+    let polling = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    in_time(polling).await;
+}
+
+pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time")
+}
+
+pub(crate) fn labels(series: u32) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())])
+}
+
+/// Series, times from the start, values.
+pub(crate) fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
+    let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
+    for (series, t, v) in samples {
+        batch.begin_series(&tenant, |out| out.extend_from_slice(labels(*series).as_bytes()));
+        batch.samples.push(Sample { t: START + t, v: *v, st: 0 });
+    }
+    batch.finish_series();
+    batch
+}
+
+pub(crate) fn shards_of(batch: &WriteBatch) -> ShardSet {
+    batch.series().iter().map(|series| shard_of(series.hash, SHARDS)).collect()
+}
+
+pub(crate) fn encode(batch: &WriteBatch) -> Vec<EncodedShard> {
+    let of_shard = |shard| batch.series().iter().filter(move |s| shard_of(s.hash, SHARDS) == shard);
+    let encode = |shard| Dictionary::default().encode(shard, batch, of_shard(shard), &mut AppendEncoder::default());
+    (0..SHARDS).map(encode).collect()
+}
+
+/// What is in memory: series, times from the start, values.
+pub(crate) fn held(ingester: &Ingester) -> Vec<(u32, i64, f64)> {
+    let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
+    let set = ingester.head().select(&TenantId::default(), &request, HeadFilter::ALL).unwrap();
+    let mut out = SeriesBatch::default();
+    set.fetch(0..set.labels().len(), TimeRange::ALL, &mut out).unwrap();
+    let mut found = Vec::new();
+    for (at, labels) in set.labels().iter().enumerate() {
+        let series = labels.get("series").unwrap().parse().unwrap();
+        let view = out.view(at);
+        found.extend(view.t.iter().zip(view.v).map(|(t, v)| (series, t - START, *v)));
+    }
+    found.sort_by_key(|(series, t, _)| (*series, *t));
+    found
+}
+
+/// Samples of many series.
+pub(crate) fn scrape(t: i64) -> Vec<(u32, i64, f64)> {
+    (0..40).map(|series| (series, t, t as f64 + f64::from(series))).collect()
+}

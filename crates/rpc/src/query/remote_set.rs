@@ -1,0 +1,308 @@
+//! A selection on another node: label sets here, samples there until they are fetched.
+//!
+//! One stream of calls is open as long as the set lives. A task takes what comes and gives it to whoever fetched it; what
+//! is announced is on its way while other things are computed. Memory of what waits is the query's.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pharos_model::{Budget, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange};
+use prost::Message;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::batch::read_batch;
+use super::client::{RemoteSource, within};
+use super::convert::{AskError, write_range};
+use super::labels::read_labels;
+use crate::Connection;
+use crate::query_v1 as wire;
+use crate::query_v1::query_client::QueryClient;
+
+/// Requests that wait to be sent.
+const QUEUE: usize = 16;
+/// Most fetches that are announced and not fetched yet.
+const MAX_ANNOUNCED: usize = 2;
+
+/// What a selector matched on another node.
+pub struct RemoteSet {
+    labels: Vec<Labels>,
+    requests: mpsc::Sender<wire::SelectRequest>,
+    waiting: Arc<Waiting>,
+    announced: Mutex<Vec<Announced>>,
+    next: AtomicU64,
+    budget: Arc<Budget>,
+    /// What the label sets take of it.
+    held: u64,
+    runtime: Handle,
+    source: RemoteSource,
+    receiving: AbortHandle,
+}
+
+/// The parts of a fetch.
+type Parts = Result<Vec<Bytes>, AskError>;
+
+/// A fetch that was asked for before it is needed.
+struct Announced {
+    series: Range<usize>,
+    range: TimeRange,
+    parts: oneshot::Receiver<Parts>,
+}
+
+/// Who waits for what; why nothing comes any more.
+struct Waiting {
+    fetches: Mutex<Result<HashMap<u64, Fetching>, AskError>>,
+    budget: Arc<Budget>,
+}
+
+struct Fetching {
+    parts: Vec<Bytes>,
+    held: u64,
+    done: oneshot::Sender<Parts>,
+}
+
+impl RemoteSet {
+    /// Opens the stream and takes the label sets.
+    pub(super) async fn open(
+        mut client: QueryClient<Connection>,
+        source: RemoteSource,
+        selector: wire::Selector,
+        budget: Arc<Budget>,
+        runtime: Handle,
+    ) -> Result<RemoteSet, AskError> {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let first = wire::SelectRequest { selector: Some(selector), fetch: None };
+        // There is room for it.
+        let _sent = requests.try_send(first);
+        let opened = client.select(ReceiverStream::new(receiver)).await;
+        let mut answers = opened.map_err(|status| source.failed(&status))?.into_inner();
+        let waiting = Arc::new(Waiting { fetches: Mutex::new(Ok(HashMap::new())), budget: budget.clone() });
+        let mut set = RemoteSet {
+            labels: Vec::new(),
+            requests,
+            waiting: waiting.clone(),
+            announced: Mutex::default(),
+            next: AtomicU64::new(1),
+            budget,
+            held: 0,
+            runtime: runtime.clone(),
+            source: source.clone(),
+            receiving: runtime.spawn(std::future::ready(())).abort_handle(),
+        };
+        set.take_labels(&mut answers).await?;
+        set.receiving = runtime.spawn(receive(answers, source, waiting)).abort_handle();
+        Ok(set)
+    }
+
+    async fn take_labels(&mut self, answers: &mut Streaming<wire::SelectAnswer>) -> Result<(), AskError> {
+        loop {
+            let answer = answers.message().await.map_err(|status| self.source.failed(&status))?;
+            let answer = answer.ok_or_else(|| broken_off(&self.source))?;
+            self.budget.count_read(answer.encoded_len() as u64);
+            let before = self.labels.len();
+            let (budget, held) = (&self.budget, &mut self.held);
+            read_labels(&answer.labels, &mut self.labels, |bytes| {
+                let bytes = (bytes + size_of::<Labels>()) as u64;
+                budget.take(bytes)?;
+                *held += bytes;
+                Ok::<_, AskError>(())
+            })?;
+            if !self.labels[before.saturating_sub(1)..].is_sorted_by(|a, b| a < b) {
+                let address = self.source.address();
+                return Err(AskError::Unreachable(format!("node {address}: label sets are out of order")));
+            }
+            if answer.all_labels {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The label sets, ascending.
+    pub fn labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    /// Asks for samples.
+    fn ask(&self, series: Range<usize>, range: TimeRange) -> Result<Asking, AskError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (done, parts) = oneshot::channel();
+        match &mut *self.waiting.fetches.lock() {
+            Ok(fetches) => fetches.insert(id, Fetching { parts: Vec::new(), held: 0, done }),
+            Err(error) => return Err(error.clone()),
+        };
+        let fetch =
+            wire::Fetch { id, from: series.start as u64, to: series.end as u64, range: Some(write_range(range)) };
+        Ok(Asking { id, request: wire::SelectRequest { selector: None, fetch: Some(fetch) }, parts })
+    }
+
+    /// The parts of a fetch: of one that was announced, or of a new one.
+    async fn parts(&self, series: Range<usize>, range: TimeRange) -> Parts {
+        let announced = {
+            let mut announced = self.announced.lock();
+            let at = announced.iter().position(|a| a.series == series && a.range == range);
+            at.map(|at| announced.swap_remove(at).parts)
+        };
+        let parts = match announced {
+            Some(parts) => parts,
+            None => {
+                let asking = self.ask(series, range)?;
+                if self.requests.send(asking.request).await.is_err() {
+                    self.waiting.forget(asking.id);
+                    return Err(self.why());
+                }
+                asking.parts
+            }
+        };
+        parts.await.map_err(|_| self.why())?
+    }
+
+    /// Why nothing comes any more.
+    fn why(&self) -> AskError {
+        match &*self.waiting.fetches.lock() {
+            Err(error) => error.clone(),
+            Ok(_) => broken_off(&self.source),
+        }
+    }
+
+    /// Fetches as [`SeriesSet::fetch`]; errors say more.
+    pub async fn fetch_parts(
+        &self,
+        series: Range<usize>,
+        range: TimeRange,
+        out: &mut SeriesBatch,
+    ) -> Result<(), AskError> {
+        if series.is_empty() {
+            return Ok(());
+        }
+        let parts = within(&self.budget, self.parts(series.clone(), range)).await?;
+        let held: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let mut read = 0;
+        let outcome: Result<(), AskError> = parts.iter().try_for_each(|part| {
+            read += read_batch(part, out)
+                .map_err(|e| AskError::Unreachable(format!("node {}: {e}", self.source.address())))?;
+            Ok(())
+        });
+        drop(parts);
+        self.budget.give_back(held);
+        outcome?;
+        if read != series.len() {
+            let (address, asked) = (self.source.address(), series.len());
+            return Err(AskError::Unreachable(format!("node {address}: {read} series where {asked} were fetched")));
+        }
+        Ok(())
+    }
+}
+
+struct Asking {
+    id: u64,
+    request: wire::SelectRequest,
+    parts: oneshot::Receiver<Parts>,
+}
+
+fn broken_off(source: &RemoteSource) -> AskError {
+    AskError::Unreachable(format!("node {}: the answer broke off", source.address()))
+}
+
+impl Waiting {
+    fn forget(&self, id: u64) {
+        if let Ok(fetches) = &mut *self.fetches.lock()
+            && let Some(fetching) = fetches.remove(&id)
+        {
+            self.budget.give_back(fetching.held);
+        }
+    }
+
+    /// Takes a part of a fetch.
+    fn take(&self, answer: wire::SelectAnswer) -> Result<(), AskError> {
+        self.budget.count_reads(answer.encoded_len() as u64 + answer.bytes_read, 1 + answer.requests);
+        let bytes = answer.samples.len() as u64;
+        self.budget.take(bytes)?;
+        let mut fetches = self.fetches.lock();
+        let Ok(waiting) = &mut *fetches else {
+            self.budget.give_back(bytes);
+            return Ok(());
+        };
+        let Some(fetching) = waiting.get_mut(&answer.fetch) else {
+            self.budget.give_back(bytes);
+            return Ok(());
+        };
+        fetching.held += bytes;
+        fetching.parts.push(answer.samples);
+        if answer.last
+            && let Some(fetching) = waiting.remove(&answer.fetch)
+            && fetching.done.send(Ok(fetching.parts)).is_err()
+        {
+            self.budget.give_back(fetching.held);
+        }
+        Ok(())
+    }
+
+    /// Tells everyone that nothing comes any more.
+    fn end(&self, error: AskError) {
+        let ended = std::mem::replace(&mut *self.fetches.lock(), Err(error.clone()));
+        for (_, fetching) in ended.into_iter().flatten() {
+            self.budget.give_back(fetching.held);
+            let _may_not_wait_any_more = fetching.done.send(Err(error.clone()));
+        }
+    }
+}
+
+/// Takes what comes until the stream ends.
+async fn receive(mut answers: Streaming<wire::SelectAnswer>, source: RemoteSource, waiting: Arc<Waiting>) {
+    let error = loop {
+        match answers.message().await {
+            Ok(Some(answer)) => {
+                if let Err(error) = waiting.take(answer) {
+                    break error;
+                }
+            }
+            Ok(None) => break broken_off(&source),
+            Err(status) => break source.failed(&status),
+        }
+    };
+    waiting.end(error);
+}
+
+impl SeriesSet for RemoteSet {
+    fn labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        self.runtime.block_on(self.fetch_parts(series, range, out)).map_err(AskError::into_select)
+    }
+
+    fn announce(&self, series: Range<usize>, range: TimeRange) {
+        let mut announced = self.announced.lock();
+        let is_known = announced.iter().any(|a| a.series == series && a.range == range);
+        if series.is_empty() || is_known || announced.len() >= MAX_ANNOUNCED {
+            return;
+        }
+        let Ok(asking) = self.ask(series.clone(), range) else { return };
+        match self.requests.try_send(asking.request) {
+            Ok(()) => announced.push(Announced { series, range, parts: asking.parts }),
+            Err(_) => self.waiting.forget(asking.id),
+        }
+    }
+}
+
+impl Drop for RemoteSet {
+    fn drop(&mut self) {
+        self.receiving.abort();
+        self.waiting.end(SelectError::Cancelled.into());
+        // What was received and is not fetched any more.
+        for mut announced in std::mem::take(&mut *self.announced.lock()) {
+            if let Ok(Ok(parts)) = announced.parts.try_recv() {
+                self.budget.give_back(parts.iter().map(|part| part.len() as u64).sum());
+            }
+        }
+        self.budget.give_back(self.held);
+    }
+}

@@ -1,0 +1,322 @@
+//! The side that is asked: serves the sources of this node to others.
+//!
+//! Every question has a budget made of what the asker has left and of this node's own limits; when the asker goes away,
+//! it is cancelled. Answers leave in parts, of which a few wait for the asker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::{Budget, Clock, SelectError, SeriesBatch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::RoutesBuilder;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::batch::write_batch;
+use super::convert::{AskError, bytes, fragment_of, matchers_of, millis, range_of, scope_of, status_of, write_summary};
+use super::labels::{LabelsWriter, write_labels};
+use super::{AskedView, MOST_MESSAGE_BYTES, Refused, Scope, SeriesSource, server_select};
+use crate::query_v1 as wire;
+use crate::query_v1::query_server::{Query, QueryServer};
+
+/// Parts of an answer that wait for the asker.
+const PARTS_IN_FLIGHT: usize = 4;
+/// A part of label sets or names, bytes.
+pub(super) const PART_BYTES: usize = 256 << 10;
+/// Samples of a part.
+pub(super) const PART_SAMPLES: usize = 64 << 10;
+
+/// What other nodes may take of this one.
+#[derive(Clone, Copy, Debug)]
+pub struct AskLimits {
+    /// Most memory that a question may take, bytes. Default: 2 GiB.
+    pub max_bytes: u64,
+    /// Longest time that a question may take. Default: 10 minutes.
+    pub max_time: Duration,
+    /// Most questions at a time; more are refused, so that another node is asked. Default: 256.
+    pub max_questions: usize,
+}
+
+impl Default for AskLimits {
+    fn default() -> Self {
+        AskLimits { max_bytes: 2 << 30, max_time: Duration::from_secs(600), max_questions: 256 }
+    }
+}
+
+/// The sources of this node, for others.
+pub struct QueryServices {
+    /// What is in memory, if this node is an ingester.
+    pub ingester: Option<Arc<dyn SeriesSource>>,
+    /// What is in blocks, if this node is a store.
+    pub store: Option<Arc<dyn SeriesSource>>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What others may take.
+    pub limits: AskLimits,
+}
+
+impl QueryServices {
+    /// Adds the service that serves the sources.
+    pub fn add_to(self, routes: &mut RoutesBuilder) {
+        let questions = Arc::new(Semaphore::new(self.limits.max_questions));
+        let server = QueryServer::new(Served { services: self, questions });
+        routes.add_service(
+            server.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+        );
+    }
+}
+
+struct Served {
+    services: QueryServices,
+    questions: Arc<Semaphore>,
+}
+
+/// A question under way.
+pub(super) struct Question {
+    pub(super) source: Arc<dyn SeriesSource>,
+    pub(super) scope: Scope,
+    pub(super) view: AskedView,
+    pub(super) budget: Arc<Budget>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Question {
+    /// Whether it may be answered; waits for the view. Blocks.
+    pub(super) fn admit(&self) -> Result<(), AskError> {
+        self.budget.check()?;
+        Ok(self.source.admit(&self.view)?)
+    }
+}
+
+/// Where the parts of an answer go.
+pub(super) struct Out<T> {
+    sender: mpsc::Sender<Result<T, Status>>,
+}
+
+impl<T> Out<T> {
+    /// Sends a part, when there is room for it. Blocks.
+    pub(super) fn send(&self, part: T) -> Result<(), AskError> {
+        self.sender.blocking_send(Ok(part)).map_err(|_| SelectError::Cancelled.into())
+    }
+}
+
+/// The answer to a call.
+type Answer<T> = Result<Response<ReceiverStream<Result<T, Status>>>, Status>;
+
+/// Cancels a budget when it is dropped.
+pub(super) struct CancelOnDrop(pub(super) Arc<Budget>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Served {
+    fn question(&self, asked: Option<wire::Asked>) -> Result<Question, Status> {
+        let asked = asked.ok_or_else(|| Status::invalid_argument("nobody is asked about"))?;
+        let (scope, view) = scope_of(&asked)?;
+        let refused = |reason: &str| status_of(&Refused { shards: Default::default(), reason: reason.into() }.into());
+        let source = match asked.source() {
+            wire::Source::Ingester => self.services.ingester.clone(),
+            wire::Source::Store => self.services.store.clone(),
+        };
+        let source = source.ok_or_else(|| refused("this node does not have the role that is asked"))?;
+        let turn = self.questions.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| refused("this node has too many questions to answer"))?;
+        let limits = &self.services.limits;
+        let time = if asked.remaining_ms == 0 { Duration::MAX } else { Duration::from_millis(asked.remaining_ms) };
+        let memory = if asked.max_bytes == 0 { u64::MAX } else { asked.max_bytes };
+        let (time, memory) = (time.min(limits.max_time), memory.min(limits.max_bytes));
+        let budget = Arc::new(Budget::new(self.services.clock.clone(), time, memory));
+        Ok(Question { source, scope, view, budget, _turn: turn })
+    }
+
+    /// Answers with parts that blocking work makes.
+    fn answer<T: Send + 'static>(
+        &self,
+        asked: Option<wire::Asked>,
+        work: impl FnOnce(&Question, &Out<T>) -> Result<(), AskError> + Send + 'static,
+    ) -> Answer<T> {
+        let question = self.question(asked)?;
+        let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
+        let (watched, budget) = (sender.clone(), question.budget.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let out = Out { sender };
+            if let Err(error) = question.admit().and_then(|()| work(&question, &out)) {
+                let _asker_may_be_gone = out.sender.blocking_send(Err(status_of(&error)));
+            }
+        });
+        tokio::spawn(async move {
+            let _cancelled = CancelOnDrop(budget);
+            tokio::select! {
+                () = watched.closed() => {}
+                done = working => {
+                    if done.is_err() {
+                        let _asker_may_be_gone = watched.send(Err(Status::internal("the answer broke off"))).await;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Sends texts in parts.
+fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), AskError> {
+    let (mut part, mut size) = (Vec::new(), 0);
+    for name in names {
+        size += name.len() + 4;
+        part.push(name);
+        if size >= PART_BYTES {
+            out.send(wire::NamesAnswer { names: std::mem::take(&mut part) })?;
+            size = 0;
+        }
+    }
+    if part.is_empty() { Ok(()) } else { out.send(wire::NamesAnswer { names: part }) }
+}
+
+/// Sends one value of a fragment in parts.
+fn send_result(
+    expression: u32,
+    result: &pharos_model::fragment::FragmentResult,
+    out: &Out<wire::EvaluateAnswer>,
+) -> Result<(), AskError> {
+    let each = result.samples.samples() / result.labels.len().max(1);
+    let width = (PART_SAMPLES / each.max(1)).clamp(1, 4096);
+    let mut at = 0;
+    while at < result.labels.len() || at == 0 {
+        let end = result.labels.len().min(at + width);
+        let samples = coded(&result.samples, at..end)?;
+        let labels = bytes(write_labels(&result.labels[at..end]));
+        out.send(wire::EvaluateAnswer { expression, labels, samples, names_go: result.names_go, summary: None })?;
+        at = end.max(1);
+    }
+    Ok(())
+}
+
+/// Samples as they travel.
+pub(super) fn coded(batch: &SeriesBatch, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, AskError> {
+    let coded = write_batch(batch, rows).map_err(|e| SelectError::Storage(format!("samples cannot be sent: {e}")))?;
+    Ok(bytes(coded))
+}
+
+#[tonic::async_trait]
+impl Query for Served {
+    type SelectStream = ReceiverStream<Result<wire::SelectAnswer, Status>>;
+    type SeriesStream = ReceiverStream<Result<wire::SeriesAnswer, Status>>;
+    type NamesStream = ReceiverStream<Result<wire::NamesAnswer, Status>>;
+    type ExemplarsStream = ReceiverStream<Result<wire::ExemplarsAnswer, Status>>;
+    type MetadataStream = ReceiverStream<Result<wire::MetadataAnswer, Status>>;
+    type EvaluateStream = ReceiverStream<Result<wire::EvaluateAnswer, Status>>;
+
+    async fn select(&self, request: Request<Streaming<wire::SelectRequest>>) -> Answer<wire::SelectAnswer> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.and_then(|first| first.selector);
+        let selector = first.ok_or_else(|| Status::invalid_argument("a stream begins with a selector"))?;
+        let question = self.question(selector.asked)?;
+        let request = pharos_model::SelectRequest {
+            matchers: matchers_of(selector.matchers)?,
+            range: range_of(selector.range)?,
+            max_series: usize::try_from(selector.max_series).unwrap_or(usize::MAX),
+        };
+        let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
+        tokio::spawn(server_select::serve(question, request, requests, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn series(&self, request: Request<wire::SeriesRequest>) -> Answer<wire::SeriesAnswer> {
+        let request = request.into_inner();
+        let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        self.answer(request.asked, move |question, out| {
+            let found = question.source.series(&question.scope, &matchers, range, limit)?;
+            let mut part = LabelsWriter::default();
+            for labels in &found {
+                part.push(labels);
+                if part.len() >= PART_BYTES {
+                    out.send(wire::SeriesAnswer { labels: bytes(part.take()) })?;
+                }
+            }
+            if part.is_empty() { Ok(()) } else { out.send(wire::SeriesAnswer { labels: bytes(part.take()) }) }
+        })
+    }
+
+    async fn names(&self, request: Request<wire::NamesRequest>) -> Answer<wire::NamesAnswer> {
+        let request = request.into_inner();
+        let (matchers, range, label) = (matchers_of(request.matchers)?, range_of(request.range)?, request.label);
+        self.answer(request.asked, move |question, out| {
+            let found = match &label {
+                Some(label) => question.source.label_values(&question.scope, label, &matchers, range)?,
+                None => question.source.label_names(&question.scope, &matchers, range)?,
+            };
+            send_names(found, out)
+        })
+    }
+
+    async fn exemplars(&self, request: Request<wire::SeriesRequest>) -> Answer<wire::ExemplarsAnswer> {
+        let request = request.into_inner();
+        let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
+        self.answer(request.asked, move |question, out| {
+            for series in question.source.exemplars(&question.scope, &matchers, range)? {
+                let exemplars = series.exemplars.iter().map(|e| wire::Exemplar {
+                    labels: bytes(e.labels.as_bytes().to_vec()),
+                    value: e.value,
+                    t: e.t,
+                });
+                let labels = bytes(series.labels.as_bytes().to_vec());
+                out.send(wire::ExemplarsAnswer { labels, exemplars: exemplars.collect() })?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn metadata(&self, request: Request<wire::MetadataRequest>) -> Answer<wire::MetadataAnswer> {
+        self.answer(request.into_inner().asked, move |question, out| {
+            let known = question.source.metadata(&question.scope)?;
+            for part in known.chunks(1000) {
+                let family = |(name, m): &(String, pharos_model::Metadata)| wire::Family {
+                    name: name.clone(),
+                    r#type: m.kind.as_str().into(),
+                    unit: m.unit.clone(),
+                    help: m.help.clone(),
+                };
+                out.send(wire::MetadataAnswer { families: part.iter().map(family).collect() })?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn completeness(
+        &self,
+        request: Request<wire::CompletenessRequest>,
+    ) -> Result<Response<wire::CompletenessAnswer>, Status> {
+        let request = request.into_inner();
+        let lasting = Duration::from_millis(request.lasting_ms);
+        let lasting = if millis(lasting) == u64::MAX { Duration::MAX } else { lasting };
+        let question = self.question(request.asked)?;
+        let _cancelled = CancelOnDrop(question.budget.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            question.admit()?;
+            Ok::<_, AskError>(question.source.completeness(&question.scope, lasting)?)
+        });
+        let broken = |_| Status::internal("the answer broke off");
+        let found = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;
+        let (from, unflushed_from, version) = (found.from, found.unflushed_from, found.version);
+        Ok(Response::new(wire::CompletenessAnswer { from, unflushed_from, version }))
+    }
+
+    async fn evaluate(&self, request: Request<wire::EvaluateRequest>) -> Answer<wire::EvaluateAnswer> {
+        let mut request = request.into_inner();
+        let asked = request.asked.take();
+        let fragment = fragment_of(request)?;
+        self.answer(asked, move |question, out| {
+            let answer = question.source.evaluate(&question.scope, &fragment, &question.budget)?;
+            for (result, expression) in answer.results.iter().zip(0u32..) {
+                send_result(expression, result, out)?;
+            }
+            let summary = Some(write_summary(&answer.notes, &answer.stats));
+            out.send(wire::EvaluateAnswer { summary, ..wire::EvaluateAnswer::default() })
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! One selection that is served: its label sets, then the samples that are asked for, until the asker goes away.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pharos_model::{SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::{Status, Streaming};
+
+use super::convert::{AskError, bytes, range_of, status_of};
+use super::labels::LabelsWriter;
+use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, Question, coded};
+use crate::query_v1 as wire;
+
+/// Fetches of a selection that are answered at a time.
+const FETCHES_AT_A_TIME: usize = 4;
+/// Series of the first part of a fetch, when nothing is known of their length.
+const FIRST_SERIES: usize = 64;
+/// Most series of a part.
+const MAX_SERIES: usize = 4096;
+
+type Sender = mpsc::Sender<Result<wire::SelectAnswer, Status>>;
+
+/// A selection under way.
+struct Selection {
+    question: Question,
+    set: Arc<dyn SeriesSet>,
+    sender: Sender,
+    /// What of the reads was told.
+    told: Mutex<(u64, u64)>,
+}
+
+/// Answers a stream until either side ends it.
+pub(super) async fn serve(
+    question: Question,
+    request: SelectRequest,
+    requests: Streaming<wire::SelectRequest>,
+    sender: Sender,
+) {
+    let _cancelled = CancelOnDrop(question.budget.clone());
+    let out = sender.clone();
+    let working = tokio::task::spawn_blocking(move || select(question, &request, out));
+    let selected = tokio::select! {
+        done = working => done,
+        () = sender.closed() => return,
+    };
+    let failed = match selected {
+        Ok(Ok(selection)) => fetches(Arc::new(selection), requests).await,
+        Ok(Err(error)) => Err(status_of(&error)),
+        Err(_) => Err(Status::internal("the answer broke off")),
+    };
+    if let Err(status) = failed {
+        let _asker_may_be_gone = sender.send(Err(status)).await;
+    }
+}
+
+/// Finds the series and sends their label sets.
+fn select(question: Question, request: &SelectRequest, sender: Sender) -> Result<Selection, AskError> {
+    question.admit()?;
+    let set = question.source.select(&question.scope, request, &question.budget)?;
+    let gone = |_| AskError::from(SelectError::Cancelled);
+    let mut part = LabelsWriter::default();
+    for labels in set.labels() {
+        part.push(labels);
+        if part.len() >= PART_BYTES {
+            let labels = bytes(part.take());
+            let answer = wire::SelectAnswer { labels, ..wire::SelectAnswer::default() };
+            sender.blocking_send(Ok(answer)).map_err(gone)?;
+        }
+    }
+    let last = wire::SelectAnswer { labels: bytes(part.take()), all_labels: true, ..wire::SelectAnswer::default() };
+    sender.blocking_send(Ok(last)).map_err(gone)?;
+    Ok(Selection { question, set, sender, told: Mutex::default() })
+}
+
+/// Answers what is fetched, several at a time.
+async fn fetches(selection: Arc<Selection>, mut requests: Streaming<wire::SelectRequest>) -> Result<(), Status> {
+    let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
+    loop {
+        let request = tokio::select! {
+            request = requests.message() => request,
+            () = selection.sender.closed() => return Ok(()),
+        };
+        // An asker that says no more, or is gone, wants no more.
+        let Ok(Some(request)) = request else { return Ok(()) };
+        let fetch = request.fetch.ok_or_else(|| Status::invalid_argument("a stream has one selector"))?;
+        let (from, to) = (usize::try_from(fetch.from), usize::try_from(fetch.to));
+        let (Ok(from), Ok(to)) = (from, to) else { return Err(Status::invalid_argument("no such series")) };
+        if from > to || to > selection.set.labels().len() || fetch.id == 0 {
+            let of = selection.set.labels().len();
+            return Err(Status::invalid_argument(format!("fetch {} of series {from} to {to} of {of}", fetch.id)));
+        }
+        let range = range_of(fetch.range)?;
+        let turn = tokio::select! {
+            turn = turns.clone().acquire_owned() => turn,
+            () = selection.sender.closed() => return Ok(()),
+        };
+        let Ok(turn) = turn else { return Ok(()) };
+        let selection = selection.clone();
+        let sender = selection.sender.clone();
+        let working = tokio::task::spawn_blocking(move || answer(&selection, fetch.id, from..to, range, turn));
+        tokio::spawn(async move {
+            if working.await.is_err() {
+                let _asker_may_be_gone = sender.send(Err(Status::internal("the answer broke off"))).await;
+            }
+        });
+    }
+}
+
+fn answer(
+    selection: &Selection,
+    id: u64,
+    series: std::ops::Range<usize>,
+    range: TimeRange,
+    _turn: OwnedSemaphorePermit,
+) {
+    if let Err(error) = send(selection, id, series, range) {
+        let _asker_may_be_gone = selection.sender.blocking_send(Err(status_of(&error)));
+    }
+}
+
+/// Sends the samples of some series in parts.
+fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: TimeRange) -> Result<(), AskError> {
+    let budget = &selection.question.budget;
+    let mut batch = SeriesBatch::default();
+    let (mut at, mut width) = (series.start, FIRST_SERIES);
+    loop {
+        budget.check()?;
+        let end = series.end.min(at + width);
+        batch.clear();
+        selection.set.fetch(at..end, range, &mut batch)?;
+        let held = batch.bytes() as u64;
+        budget.take(held)?;
+        let coded = coded(&batch, 0..batch.len());
+        budget.give_back(held);
+        let (bytes_read, requests) = selection.reads();
+        let last = end == series.end;
+        let answer = wire::SelectAnswer {
+            fetch: id,
+            samples: coded?,
+            last,
+            bytes_read,
+            requests,
+            ..wire::SelectAnswer::default()
+        };
+        let gone = |_| AskError::from(SelectError::Cancelled);
+        selection.sender.blocking_send(Ok(answer)).map_err(gone)?;
+        if last {
+            return Ok(());
+        }
+        width = (PART_SAMPLES * width / batch.samples().max(1)).clamp(1, MAX_SERIES);
+        at = end;
+    }
+}
+
+impl Selection {
+    /// What was read since this was asked last.
+    fn reads(&self) -> (u64, u64) {
+        let mut told = self.told.lock();
+        let now = self.question.budget.reads();
+        let new = (now.0.saturating_sub(told.0), now.1.saturating_sub(told.1));
+        *told = now;
+        new
+    }
+}

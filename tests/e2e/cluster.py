@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""A cluster of real processes under load, and what may go wrong: nothing acknowledged is lost, nothing is there twice, every answer is right or an error.
+
+  cluster.py --short                 what CI runs, under three minutes
+  cluster.py                         all scenarios, most of an hour
+  cluster.py --only wipe scale       some of them
+  cluster.py --list
+
+3 meta, 3 ingesters (replication factor 3), 2 agents, 2 stores, 1 frontend and 1 compactor, blocks of one minute, the object store is a folder. The load
+generator writes all along, a probe counts the time without writes, a reader checks answers (cluster_load.py). Each scenario has a cluster of its own, and
+ends with `loadgen verify`. The partition needs root (network namespaces); it is skipped without.
+"""
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from cluster_load import Load
+from cluster_nodes import Bridge, Cluster, flushed, placements
+from pharos import Checks, check, loadgen, seeded, wait_for
+
+DOWN = 8  # seconds that a killed node stays away
+STOPPED = 20  # seconds of SIGSTOP and of a partition
+
+
+def report(load, what, since):
+    writes, reads = load.gaps(since)
+    print(f"     {what}: {writes:.2f} s without writes, {reads:.2f} s without reads", flush=True)
+    return writes, reads
+
+
+def kill_and_return(cluster, load, node, wait=True):
+    """kill -9, a while without it, and back; what clients saw of it."""
+    since = time.monotonic()
+    node.stopped_by_test = True
+    node.kill()
+    if wait:
+        wait_until(since + DOWN)
+        load.wait_rounds(2)
+    seen = report(load, f"kill -9 of {node.name}", since)
+    node.start()
+    node.stopped_by_test = False
+    took = cluster.settle()
+    load.verify(last=15)
+    print(f"     {node.name} is back and all is in sync {took:.1f} s after it was ready", flush=True)
+    return seen
+
+
+def wait_until(moment):
+    time.sleep(max(0, moment - time.monotonic()))
+
+
+def kill_each(cluster, load, rng):
+    """kill -9 of every role in turn; of meta both the leader and another."""
+    gaps = []
+    leader = cluster.meta_leader()
+    other = rng.choice([node for node in cluster.of("meta") if node is not leader])
+    for node in [leader, other, *(rng.choice(cluster.of(role)) for role in ("agent", "ingester", "ingester", "store", "frontend", "compactor"))]:
+        writes, reads = kill_and_return(cluster, load, node)
+        # One frontend only: without it there are no reads.
+        gaps.append((node.name, writes, 0.0 if node.role == "frontend" else reads))
+    worst = max(max(writes, reads) for _, writes, reads in gaps)
+    print(f"     the longest time without writes or reads: {worst:.2f} s", flush=True)
+    check(worst < 10, f"clients were without an answer for {worst:.1f} s: {gaps}")
+
+
+def kill_all(cluster, load, rng):
+    """All processes at once, as a power cut does."""
+    load.wait_rounds(10)
+    for node in cluster.nodes.values():
+        node.stopped_by_test = True
+        node.process.send_signal(signal.SIGKILL)
+    for node in cluster.nodes.values():
+        node.process.wait()
+    for node in cluster.nodes.values():
+        node.start(wait=False)
+    for node in cluster.nodes.values():
+        node.wait_ready()
+        node.stopped_by_test = False
+    print(f"     all is in sync {cluster.settle():.1f} s after the last was ready", flush=True)
+    load.wait_rounds(5)
+
+
+def sigstop(cluster, load, rng):
+    """SIGSTOP for 20 s: a node that is neither dead nor alive."""
+    for node in (rng.choice(cluster.of("ingester")), cluster.meta_leader(), rng.choice(cluster.of("store")), cluster.of("agent")[0]):
+        since = time.monotonic()
+        node.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(since + STOPPED)
+        finally:
+            node.process.send_signal(signal.SIGCONT)
+        load.wait_rounds(2)
+        report(load, f"SIGSTOP of {node.name}", since)
+        cluster.settle()
+        load.verify(last=20)
+
+
+def partition(cluster, load, rng):
+    """An ingester that nobody reaches and that reaches nobody, twice; it goes on to run and must not answer with what it has."""
+    node = cluster["ingester-2"]
+    for _ in range(2):
+        since = time.monotonic()
+        cluster.network.cut(node.number)
+        try:
+            wait_until(since + STOPPED)
+            load.wait_rounds(2)
+            report(load, f"{node.name} is cut off", since)
+        finally:
+            cluster.network.heal(node.number)
+        print(f"     all is in sync {cluster.settle():.1f} s after the network healed", flush=True)
+        load.verify(last=20)
+
+
+def wipe(cluster, load, rng):
+    """An ingester loses its disk: all of it, so that it comes back as a stranger; then the log only, so that it comes back as itself with nothing."""
+    load.wait_rounds(10)
+    node = cluster["ingester-1"]
+    old = node.identity
+    node.stopped_by_test = True
+    node.kill()
+    shutil.rmtree(node.folder / "data")
+    load.wait_rounds(3)
+    cluster.command("remove", old)
+    node.start()
+    node.stopped_by_test = False
+    check(node.identity != old, "a wiped node has its old identity")
+    print(f"     a new node has everything {cluster.settle():.1f} s after it was ready", flush=True)
+
+    other = cluster["ingester-2"]
+    other.stopped_by_test = True
+    other.kill()
+    shutil.rmtree(other.folder / "data/wal")
+    other.start()
+    other.stopped_by_test = False
+    print(f"     one that lost its log has everything {cluster.settle():.1f} s after it was ready", flush=True)
+    # What only the third has known from the beginning must be on the other two: it goes for good.
+    third = cluster["ingester-3"]
+    third.stopped_by_test = True
+    third.kill()
+    load.wait_rounds(3)
+    load.verify()
+    third.start()
+    third.stopped_by_test = False
+    cluster.settle()
+
+
+def meta_leader_while_flushing(cluster, load, rng):
+    """The leader of meta dies just when blocks are committed, three windows in a row."""
+    for _ in range(3):
+        blocks = lambda: sum(node.metric("pharos_flush_blocks_total") for node in cluster.of("ingester"))
+        before = blocks()
+        wait_for(lambda: blocks() > before, 150, "nothing is flushed")
+        kill_and_return(cluster, load, cluster.meta_leader(), wait=False)
+    flushed(cluster)
+
+
+def object_store_away(cluster, load, rng):
+    """The object store is away for three windows: a file is where its folder was."""
+    flushed(cluster)
+    load.wait_rounds(5)
+    aside = cluster.folder / "aside"
+    since = time.monotonic()
+    cluster.bucket.rename(aside)
+    cluster.bucket.write_text("not a folder")
+    failures = lambda: sum(node.metric("pharos_flush_failures_total") for node in cluster.of("ingester"))
+    wait_for(lambda: failures() > 0, 150, "no failure of a flush is counted")
+    wait_until(since + 200)
+    writes, _ = report(load, "no object store for 200 s", since)
+    check(writes < 10, f"{writes:.1f} s without writes")
+    cluster.bucket.unlink()
+    aside.rename(cluster.bucket)
+    began = time.monotonic()
+    flushed(cluster, 240)
+    print(f"     what waited is shipped {time.monotonic() - began:.1f} s after the return", flush=True)
+    load.verify()
+    kill_and_return(cluster, load, rng.choice(cluster.of("ingester")))
+
+
+def scale(cluster, load, rng):
+    """3 -> 5 -> 3 ingesters: by joining, and by draining those that were there first as well as those that came."""
+    load.wait_rounds(10)
+    for name in ("ingester-4", "ingester-5"):
+        before = placements(cluster.status())
+        began, ingesters = time.monotonic(), len(cluster.of("ingester"))
+        node = cluster.add("ingester")
+        wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 120, f"{name} gets no shard", node.log)
+        balanced(cluster)
+        after = placements(cluster.status())
+        moved, share = len(after - before), len(after) / (ingesters + 1)
+        print(f"     {name} joined: {moved} of {len(after)} replicas moved (its share is {share:.0f}), balanced and in sync after {time.monotonic() - began:.1f} s", flush=True)
+        check(moved <= share * 1.1 + 1, f"{moved} replicas moved at a join, the share is {share:.0f}")
+        load.verify(last=20)
+    for name in ("ingester-1", "ingester-4"):
+        since = time.monotonic()
+        took = cluster.drain(cluster[name])
+        print(f"     {name} drained in {took:.1f} s", flush=True)
+        cluster.settle()
+        report(load, f"drain and stop of {name}", since)
+        load.verify(last=30)
+
+
+def balanced(cluster, seconds=180):
+    """Waits until no ingester has more than 1.25 times the mean of replicas, and all is in sync."""
+    def is_balanced():
+        status = cluster.status()
+        held = [sum(node.identity in shard["inSync"] for shard in status["shards"]) for node in cluster.of("ingester")]
+        return max(held) <= 1.25 * sum(held) / len(held) + 1 and not cluster.unsettled()
+    wait_for(is_balanced, seconds, "the replicas are not balanced")
+
+
+def rolling(cluster, load, rng):
+    """Every node stops in order and starts again, one after the other."""
+    worst = 0.0
+    for node in list(cluster.nodes.values()):
+        since = time.monotonic()
+        node.stopped_by_test = True
+        took = node.terminate()
+        node.start()
+        node.stopped_by_test = False
+        cluster.settle()
+        writes, reads = load.gaps(since)
+        print(f"     {node.name} stopped in {took:.1f} s; {writes:.2f} s without writes, {reads:.2f} s without reads", flush=True)
+        worst = max(worst, writes)
+    check(worst < 10, f"{worst:.1f} s without writes")
+    load.verify()
+
+
+def many_kills(cluster, load, rng):
+    """kill -9 of an ingester a dozen times: how long clients are without writes and reads."""
+    seen = [kill_and_return(cluster, load, rng.choice(cluster.of("ingester"))) for _ in range(12)]
+    for what, times in zip(("writes", "reads"), zip(*seen)):
+        ordered = sorted(times)
+        print(f"     without {what}: median {ordered[len(ordered) // 2]:.2f} s, longest {ordered[-1]:.2f} s", flush=True)
+
+
+def drain_many_series(cluster, load, rng):
+    """A node with 100,000 series is drained: there are four, each with three quarters of 134,000."""
+    hosts = 134_000 // load.series
+    cluster.add("ingester")
+    balanced(cluster)
+    shape = ["--first-host", "100000", "--hosts", str(hosts), "--steps", "4", "--interval", "5", "--end", str(int(time.time()) // 5 * 5)]
+    agent, frontend = cluster.of("agent")[0], cluster.of("frontend")[0]
+    done = subprocess.run([load.tool, "write", "--url", f"{agent.url}/api/v1/write", *shape], capture_output=True, text=True, timeout=300)
+    check(done.returncode == 0, f"the writer failed: {done.stderr[-800:]}")
+    node, since = cluster["ingester-1"], time.monotonic()
+    series = node.metric("pharos_head_series")
+    took = cluster.drain(node)
+    cluster.settle()
+    report(load, f"drain of {node.name} with {series:.0f} series took {took:.1f} s", since)
+    done = subprocess.run([load.tool, "verify", "--url", frontend.url, *shape], capture_output=True, text=True, timeout=300)
+    check(done.returncode == 0, f"{done.stdout}{done.stderr}")
+
+
+def short(cluster, load, rng):
+    """In two minutes: an ingester and the leader of meta are killed, a node joins, one is drained."""
+    load.wait_rounds(3)
+    kill_and_return(cluster, load, rng.choice(cluster.of("ingester")))
+    kill_and_return(cluster, load, cluster.meta_leader())
+    node = cluster.add("ingester")
+    wait_for(lambda: any(node.identity in shard["inSync"] for shard in cluster.status()["shards"]), 60, "the new ingester gets no shard", node.log)
+    print(f"     drained in {cluster.drain(cluster['ingester-1'], 90):.1f} s", flush=True)
+    cluster.settle(60)
+
+
+SCENARIOS = {
+    "kill": kill_each,
+    "power-cut": kill_all,
+    "stop": sigstop,
+    "partition": partition,
+    "wipe": wipe,
+    "meta-flush": meta_leader_while_flushing,
+    "object-store": object_store_away,
+    "scale": scale,
+    "rolling": rolling,
+    "many-kills": many_kills,
+    "many-series": drain_many_series,
+}
+
+
+def run(tool, rng, scenario, keep):
+    folder = tempfile.mkdtemp(prefix="pharos-cluster-")
+    network = Bridge(apart=[15]) if scenario is partition else None  # 11 to 13 are meta, 14 is ingester-1
+    done = False
+    try:
+        with Cluster(folder, network=network) as cluster:
+            cluster.start()
+            with Load(cluster, tool) as load:
+                load.wait_rounds(3)
+                scenario(cluster, load, rng)
+                load.check_workers()
+                load.finish()
+            check(not cluster.complaints(), f"in the logs: {cluster.complaints()[:5]}")
+        done = True
+    finally:
+        if done and not keep:
+            shutil.rmtree(folder)
+        else:
+            print(f"     logs and data are in {folder}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="keep logs and data also of what passes")
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(f"{name:14}{body.__doc__.splitlines()[0]}" for name, body in SCENARIOS.items()))
+        return
+    os.environ.setdefault("RUST_BACKTRACE", "1")
+    rng, tool, checks = seeded(), loadgen(), Checks()
+    if args.short:
+        checks.run("a short life of a cluster", run, tool, rng, short, args.keep)
+    else:
+        for name in args.only or SCENARIOS:
+            checks.run(name, run, tool, rng, SCENARIOS[name], args.keep)
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

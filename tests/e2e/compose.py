@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""deploy/docker-compose.yml from up to down; compose.sh makes the images and calls this.
+
+  compose.py [--keep]     --keep leaves the containers running
+
+The whole cluster comes up, the README's first queries show data, it grows to five ingesters and shrinks to three by draining, a container is killed, all
+goes down and comes up again with its volumes: `loadgen verify` finds all that was written each time, through the one port.
+"""
+import argparse
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+from pharos import ROOT, Checks, check, free_port, loadgen, request, wait_for
+
+PROJECT = "pharos-e2e"
+FILE = ROOT / "deploy/docker-compose.yml"
+WAIT = 180
+FIRST_QUERIES = ["up", "sum by (mode) (rate(node_cpu_seconds_total[1m]))", "1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes",
+                 "sum by (path) (rate(shop_requests_total[1m]))", "histogram_quantile(0.95, sum by (path, le) (rate(shop_request_duration_seconds_bucket[1m])))"]
+
+
+class Stack:
+    """The containers, and what is asked of them through the one port."""
+
+    def __init__(self, tool):
+        self.port, self.grafana, self.tool, self.parts = free_port(), free_port(), tool, []
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {**os.environ, "PHAROS_PORT": str(self.port), "GRAFANA_PORT": str(self.grafana), "PHAROS_WINDOW": "1m", "COMPOSE_HTTP_TIMEOUT": "300"}
+
+    def compose(self, *arguments, seconds=400):
+        done = subprocess.run(["docker-compose", "-p", PROJECT, "-f", str(FILE), *arguments], env=self.env, capture_output=True, text=True, timeout=seconds)
+        check(done.returncode == 0, f"docker-compose {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
+        return done.stdout
+
+    def containers(self, service):
+        return self.compose("ps", "-q", service).split()
+
+    def ask(self, path, **params):
+        return request(urllib.request.Request(f"{self.url}/api/v1/{path}", data=urllib.parse.urlencode(params).encode() if params else None), 30)
+
+    def query(self, expression, **params):
+        status, body = self.ask("query", query=expression, **params)
+        check(status == 200, f"{expression}: {status} {body[:500]}")
+        answer = json.loads(body)
+        check(not answer.get("warnings"), f"{expression}: {answer}")
+        return answer["data"]["result"]
+
+    def has(self, expression):
+        try:
+            return self.query(expression)
+        except (AssertionError, OSError):
+            return []
+
+    def status(self):
+        status, body = self.ask("cluster")
+        check(status == 200, f"cluster: {status} {body[:500]}")
+        return json.loads(body)["data"]
+
+    def settled(self, ingesters, factor=3):
+        """Whether so many ingesters are at work and hold something, and every shard is in sync `factor` times."""
+        try:
+            status = self.status()
+        except (AssertionError, OSError):
+            return False
+        live = {m["node"] for m in status["members"] if "ingester" in m["roles"] and m["state"] == "active"}
+        holding = {node for shard in status["shards"] for node in shard["inSync"]}
+        return len(live) == ingesters and holding == live and all(len(s["inSync"]) == factor and not s["lagging"] for s in status["shards"])
+
+    def settle(self, ingesters, seconds=WAIT):
+        began = time.monotonic()
+        wait_for(lambda: self.settled(ingesters), seconds, f"no cluster of {ingesters} ingesters in sync")
+        return time.monotonic() - began
+
+    def write(self, hosts=5, steps=24):
+        """Two minutes of hosts that nobody had before, through the proxy."""
+        shape = ["--hosts", str(hosts), "--first-host", str(len(self.parts) * 1000), "--steps", str(steps), "--interval", "5", "--end", str(int(time.time()) // 5 * 5)]
+        done = subprocess.run([self.tool, "write", "--url", f"{self.url}/api/v1/push", *shape], capture_output=True, text=True, timeout=300)
+        check(done.returncode == 0, f"the writer failed: {done.stderr[-800:]}")
+        self.parts.append(shape)
+
+    def verify(self):
+        for shape in self.parts:
+            done = subprocess.run([self.tool, "verify", "--url", self.url, *shape], capture_output=True, text=True, timeout=120)
+            check(done.returncode == 0, f"{shape}: {done.stdout}{done.stderr}")
+
+
+def up(stack):
+    began = time.monotonic()
+    stack.compose("up", "-d")
+    print(f"     docker-compose up took {time.monotonic() - began:.1f} s", flush=True)
+    stack.settle(3)
+    print(f"     three ingesters are in sync {time.monotonic() - began:.1f} s after the beginning", flush=True)
+    for expression in FIRST_QUERIES:
+        wait_for(lambda: stack.has(expression), 90, f"{expression} has no data")
+    print(f"     the first queries show data {time.monotonic() - began:.1f} s after the beginning", flush=True)
+    # meta x3, agent x2, ingester x3, store x2, frontend x2, compactor.
+    wait_for(lambda: len(stack.has('up{job="pharos"} == 1')) == 13, 60, "not all nodes are scraped")
+    check({one["metric"]["job"] for one in stack.query("up == 1")} == {"pharos", "node", "shop"}, f"{stack.query('up')}")
+    began = stack.has("shop_requests_total")
+    wait_for(lambda: stack.has("shop_requests_total") != began, 30, "the demo does not move")
+
+
+def write_and_verify(stack):
+    stack.write()
+    stack.verify()
+
+
+def provisioned(stack):
+    """Grafana's container has what it needs where it looks for it, and every question of the dashboards has an answer."""
+    base = f"http://127.0.0.1:{stack.grafana}"
+    wait_for(lambda: request(urllib.request.Request(f"{base}/datasources/pharos.yml"), 5)[0] == 200, 30, "no data source is provisioned")
+    empty, asked = [], 0
+    for name in ("pharos", "node"):
+        status, text = request(urllib.request.Request(f"{base}/dashboards/{name}.json"), 5)
+        check(status == 200, f"dashboard {name}: {status}")
+        for panel in json.loads(text)["panels"]:
+            for target in panel.get("targets", []):
+                expression = target["expr"].replace("$__rate_interval", "1m").replace("$role", ".*").replace("$instance", ".*")
+                asked += 1
+                if not stack.query(expression):
+                    empty.append(f"{panel['title']}: {expression}")
+    # What counts failures has no series while there are none, and blocks take a window to come.
+    unexpected = [one for one in empty if "> 0" not in one and "errors" not in one]
+    print(f"     {asked} questions of the dashboards are answered, {len(empty)} with nothing", flush=True)
+    check(not unexpected, f"panels without data: {unexpected}")
+
+
+def grow(stack):
+    began = time.monotonic()
+    stack.compose("up", "-d", "--no-recreate", "--scale", "ingester=5")
+    stack.write()
+    stack.settle(5)
+    print(f"     five ingesters are in sync {time.monotonic() - began:.1f} s after the beginning", flush=True)
+    stack.write()
+    stack.verify()
+    folders = {subprocess.run(["docker", "exec", c, "sh", "-c", "readlink /proc/1/cwd; tr '\\0' ' ' </proc/1/cmdline"], capture_output=True, text=True).stdout.split("--storage.path=")[-1].strip()
+               for c in stack.containers("ingester")}
+    check(len(folders) == 5, f"five ingesters have the folders {folders}")
+
+
+def drain(stack):
+    for index in ("5", "4"):
+        began = time.monotonic()
+        stack.compose("exec", "-T", f"--index={index}", "ingester", "pharos", "cluster", "drain")
+        print(f"     ingester {index} drained in {time.monotonic() - began:.1f} s", flush=True)
+        stack.write(hosts=2)
+    stack.compose("up", "-d", "--no-recreate", "--scale", "ingester=3")
+    stack.settle(3)
+    stack.verify()
+
+
+def kill(stack):
+    """A container is killed; the port goes on to answer; `up` brings it back."""
+    for service in ("ingester", "agent", "frontend", "meta-2"):
+        victim = stack.containers(service)[-1]
+        subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
+        stack.write(hosts=2)
+        stack.verify()
+        stack.compose("up", "-d", "--no-recreate")
+        stack.settle(3)
+    stack.verify()
+
+
+def down_and_up(stack):
+    before = stack.query('count(count_over_time({job="shop"}[1h]))')[0]["value"][1]
+    at = int(time.time()) - 30
+    total = lambda: [one["value"][1] for one in stack.query('sum(count_over_time(shop_requests_total[10m]))', time=at)]
+    known = total()
+    began = time.monotonic()
+    stack.compose("down")
+    print(f"     docker-compose down took {time.monotonic() - began:.1f} s", flush=True)
+    began = time.monotonic()
+    stack.compose("up", "-d")
+    stack.settle(3)
+    print(f"     up again, in sync after {time.monotonic() - began:.1f} s", flush=True)
+    stack.verify()
+    check(total() == known, f"the demo's samples were {known} before and are {total()}")
+    check(float(stack.query('count(count_over_time({job="shop"}[1h]))')[0]["value"][1]) >= float(before), "series of the demo are missing")
+    members = [m for m in stack.status()["members"] if "ingester" in m["roles"] and m["state"] in ("active", "down")]
+    check(len(members) == 3, f"the ingesters have new identities: {members}")
+    stack.write()
+    stack.verify()
+
+
+def in_s3(stack):
+    """Blocks are in the bucket of MinIO's volume."""
+    find = ["docker", "run", "--rm", "-v", f"{PROJECT}_minio:/data:ro", "debian:bookworm-slim", "find", "/data/pharos", "-path", "*blocks*", "-name", "data.parquet"]
+    wait_for(lambda: subprocess.run(find, capture_output=True, text=True).stdout.count("\n") > 0, WAIT, "no block is in the bucket")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true")
+    args = parser.parse_args()
+    checks, stack = Checks(), Stack(loadgen())
+    stack.compose("down", "-v", "--remove-orphans")
+    try:
+        for name, body in (("up, and the first queries", up), ("write and verify through the one port", write_and_verify), ("blocks are in S3", in_s3),
+                           ("Grafana's files and questions", provisioned), ("scale to five ingesters", grow), ("drain two and scale to three", drain),
+                           ("kill containers", kill), ("down, and up with the volumes", down_and_up)):
+            checks.run(name, body, stack)
+        if checks.failed:
+            print(stack.compose("ps"), stack.compose("logs", "--tail=15", "--no-color")[-12000:], flush=True)
+    finally:
+        if args.keep:
+            print(f"     left running at {stack.url}", flush=True)
+        else:
+            stack.compose("down", "-v", "--remove-orphans")
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

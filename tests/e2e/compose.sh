@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# The compose file as it is, with images built here because no registry may be in reach: up, query, scale, drain, kill, down, up again with volumes.
+#
+#   tests/e2e/compose.sh [--keep]
+#
+# Not in CI: it needs root for debootstrap and Docker. Once: apt-get install -y docker.io docker-compose debootstrap iptables
+# Uses the Docker daemon that runs, or starts one of its own in $DOCKER_FOLDER (default /tmp/pharos-docker) and ends it. The binary is $PHAROS
+# (default target/release/pharos) and must fit Debian 12. MinIO comes from ../shared/tools/peers.sh into $PEERS (default ../peers).
+# Stand-ins for images of the registry, under the names that the compose file uses: Debian by debootstrap; HAProxy, Python and node_exporter from
+# Debian's packages; MinIO from source. Grafana cannot be built here: its stand-in shows only that its files are where Grafana looks for
+# them; compose.py asks Pharos every question of the dashboards in its place. Images that are there already are used as they are.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PHAROS="${PHAROS:-${CARGO_TARGET_DIR:-$PWD/target}/release/pharos}"
+export LOADGEN_TARGET="${LOADGEN_TARGET:-${TMPDIR:-/tmp}/loadgen-target}"
+peers=${PEERS:-$PWD/../peers}
+docker_folder=${DOCKER_FOLDER:-/tmp/pharos-docker}
+folder=$(mktemp -d)
+daemon=
+finish() {
+  [ -z "$daemon" ] || { kill "$daemon" && wait "$daemon" || true; }
+  rm -rf "$folder"
+}
+trap finish EXIT
+
+diff <(sed '/^FROM debian/,$!d; /^COPY --from=build/d' deploy/Dockerfile) <(sed '/^FROM debian/,$!d; /BINARY/d' deploy/Dockerfile.binary) \
+  || { echo "the two Dockerfiles differ in what follows the base image"; exit 1; }
+
+if ! docker info >/dev/null 2>&1; then
+  mkdir -p "$docker_folder"
+  dockerd --data-root "$docker_folder/root" --exec-root "$docker_folder/exec" --pidfile "$docker_folder/pid" >"$docker_folder/log" 2>&1 &
+  daemon=$!
+  for _ in $(seq 60); do docker info >/dev/null 2>&1 && break; sleep 0.5; done
+  docker info >/dev/null 2>&1 || { tail "$docker_folder/log"; exit 1; }
+fi
+
+there() { docker image inspect "$1" >/dev/null 2>&1; }
+# stand_in NAME: builds from the Dockerfile on stdin, with $folder/context as context.
+stand_in() {
+  there "$1" && return
+  mkdir -p "$folder/context"
+  cat >"$folder/context/Dockerfile"
+  docker build --quiet --network host -t "$1" "$folder/context"
+  rm -rf "$folder/context"
+}
+
+if ! there debian:bookworm-slim; then
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
+    || { tail "$folder/debootstrap.log"; exit 1; }
+  tar -C "$folder/root" -c . | docker import - debian:bookworm-slim
+  rm -rf "$folder/root"
+fi
+package() { echo "RUN apt-get update && apt-get install -y --no-install-recommends $1 && rm -rf /var/lib/apt/lists/*"; }
+stand_in haproxy:2.6 <<DOCKERFILE
+FROM debian:bookworm-slim
+$(package haproxy)
+USER haproxy
+STOPSIGNAL SIGUSR1
+CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+DOCKERFILE
+stand_in python:3.11-slim <<DOCKERFILE
+FROM debian:bookworm-slim
+$(package python3-minimal)
+DOCKERFILE
+stand_in prom/node-exporter:v1.9.1 <<DOCKERFILE
+FROM debian:bookworm-slim
+$(package prometheus-node-exporter)
+USER nobody
+ENTRYPOINT ["prometheus-node-exporter"]
+DOCKERFILE
+minio=$(sed -n 's/.*image: \(minio.*\)/\1/p' deploy/docker-compose.yml)
+if ! there "$minio"; then
+  ../shared/tools/peers.sh "$peers" minio
+  mkdir -p "$folder/context" && cp "$peers/minio" "$folder/context/"
+  printf 'FROM debian:bookworm-slim\nCOPY minio /usr/local/bin/\nENTRYPOINT ["minio"]\n' | stand_in "$minio"
+fi
+grafana=$(sed -n 's/.*image: \(grafana.*\)/\1/p' deploy/docker-compose.yml)
+stand_in "$grafana" <<'DOCKERFILE'
+FROM python:3.11-slim
+WORKDIR /etc/grafana/provisioning
+USER 472
+CMD ["python3", "-c", "import http.server as h; h.ThreadingHTTPServer(('', 3000), h.SimpleHTTPRequestHandler).serve_forever()"]
+DOCKERFILE
+
+# Pharos itself: always anew, from the binary, by the file that the README names.
+mkdir -p "$folder/pharos/target/release" && cp -r deploy "$folder/pharos/" && cp "$PHAROS" "$folder/pharos/target/release/pharos"
+docker build --quiet -f deploy/Dockerfile.binary -t pharos-e2e:latest "$folder/pharos"
+export PHAROS_IMAGE=pharos-e2e:latest
+python3 tests/e2e/compose.py "$@"

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# A real Kubernetes API takes the manifests of deploy/k8s: kubectl apply --dry-run=server, then for good; then nothing is left to change.
+#
+#   tests/e2e/k8s.sh
+#
+# Not in CI: building kube-apiserver takes minutes, the first time (into $PEERS, default ../peers). Needs kubectl, Go, openssl and
+# etcd (Debian: etcd-server). No node runs the pods; what is checked is that the API takes them, warnings included.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+peers=${PEERS:-$PWD/../peers}
+folder=$(mktemp -d)
+../shared/tools/peers.sh "$peers" kube-apiserver kube-controller-manager
+BIN=$peers ../shared/tools/kube.sh "$folder" >"$folder/kube.log" 2>&1 &
+kube=$!
+trap 'kill $kube 2>/dev/null; wait $kube 2>/dev/null; rm -rf "$folder"' EXIT
+for _ in $(seq 240); do
+  grep -q '^ready' "$folder/kube.log" && break
+  kill -0 $kube 2>/dev/null || { cat "$folder/kube.log"; tail "$folder"/*.log; exit 1; }
+  sleep 0.5
+done
+export KUBECONFIG=$folder/kubeconfig
+
+# Of prometheus-operator only the kind is needed.
+kubectl apply -f - <<'CRD'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: servicemonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {kind: ServiceMonitor, listKind: ServiceMonitorList, plural: servicemonitors, singular: servicemonitor}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+CRD
+kubectl wait --for=condition=established --timeout=60s crd/servicemonitors.monitoring.coreos.com
+
+apply() {
+  kubectl apply --warnings-as-errors -k deploy/k8s "$@" | tee "$folder/out"
+}
+# The default account of a namespace is made by a controller shortly after the start; the manifests bring their own.
+apply --dry-run=server
+[ "$(grep -c 'created (server dry run)' "$folder/out")" = "$(kubectl kustomize deploy/k8s | grep -c '^kind:')" ] || { echo "not all would be created"; exit 1; }
+kubectl get statefulsets -o name | grep . && { echo "the dry run made something"; exit 1; }
+# The strictest profile that Kubernetes has for pods: Pharos keeps to it.
+kubectl label namespace default pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted
+apply
+kubectl diff -k deploy/k8s || { echo "applying again would change something"; exit 1; }
+
+# The controllers make what the manifests ask for: pods and claims of StatefulSets, budgets that select them.
+for _ in $(seq 240); do
+  pods=$(kubectl get pods -l app.kubernetes.io/name=pharos --no-headers 2>/dev/null | wc -l)
+  # Ingesters come one after the other and nothing runs them: the first only.
+  [ "$pods" -ge 12 ] && break
+  sleep 0.5
+done
+kubectl get pods,pvc,pdb,svc -o wide
+[ "$pods" = 12 ] || { echo "$pods pods, expected 12: 3 meta, 1 ingester, 2 agents, 2 stores, 2 frontends, 1 compactor, 1 MinIO"; kubectl get events | tail -20; exit 1; }
+! kubectl get events --no-headers | grep -i 'failedcreate' || exit 1
+echo "Kubernetes takes deploy/k8s"
