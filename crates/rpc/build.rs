@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    "pharos/agent.proto",
     "pharos/ingest.proto",
     "pharos/meta.proto",
     "pharos/query.proto",

@@ -19,7 +19,7 @@ use pharos_meta::{Command, Member, MemberState, Meta, Placement, Role, USUAL_WEI
 use pharos_model::clock::ManualClock;
 use pharos_model::{Budget, Labels, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch};
 use pharos_promql::Querier;
-use pharos_rpc::{Channels, SeriesSource};
+use pharos_rpc::{Channels, Scope, SeriesSource};
 use pharos_store::{Store, StoreConfig};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -152,8 +152,13 @@ impl World {
         read
     }
 
+    /// From which time on the ingester has everything.
+    fn complete_from(&self) -> i64 {
+        self.ingester().completeness(&Scope::all(TenantId::default()), LASTING).unwrap().from
+    }
+
     fn check(&mut self, range: TimeRange, pause: Duration) {
-        let complete_from = self.ingester().complete_from(&TenantId::default(), LASTING);
+        let complete_from = self.complete_from();
         let before = self.gets();
         let expected: Model =
             self.model.iter().filter(|((_, t), _)| range.contains(*t)).map(|(k, v)| (k.clone(), *v)).collect();
@@ -230,6 +235,6 @@ fn flushed_samples_are_served_from_memory_alone_until_the_grace_period_ends() {
     assert!(world.gets() > gets, "from now on blocks are asked too");
     world.clock.advance(Duration::from_secs(11));
     world.tick();
-    assert_eq!(world.ingester().complete_from(&TenantId::default(), LASTING), written.start + 29 * SECOND + 1);
+    assert_eq!(world.complete_from(), written.start + 29 * SECOND + 1);
     world.check(written, Duration::ZERO);
 }

@@ -7,12 +7,15 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use pharos_model::{Clock, TenantId};
 use pharos_rpc::Ingest;
+use pharos_rpc::agent_v1::{TargetsPart, TargetsRequest};
 use prometheus::Registry;
 use tokio::sync::watch;
+use tonic::service::RoutesBuilder;
 
 use crate::config::{ConfigError, ResolvedScrapeConfig};
 use crate::discovery::Discoveries;
 use crate::http::HttpClient;
+use crate::ownership::{AgentService, Ownership, parts};
 use crate::scrape::departed::Departed;
 use crate::scrape::pool::{self, PoolHandle, PoolStatus, Prepared};
 use crate::scrape::target_loop::Stop;
@@ -46,21 +49,55 @@ pub enum AgentError {
 /// Scrapes what the configuration says. Create it, then [`Agent::run`] it.
 pub struct Agent {
     shared: Arc<Shared>,
+    departed: Arc<Departed>,
     wanted: watch::Sender<Vec<Prepared>>,
-    pools: ArcSwap<Vec<Arc<PoolStatus>>>,
+    pools: Arc<Pools>,
+    /// Turns true when the pools of the first configuration are there.
+    started: watch::Sender<bool>,
 }
+
+/// The scrape pools by name.
+pub(crate) type Pools = ArcSwap<Vec<Arc<PoolStatus>>>;
 
 impl Agent {
     /// Checks the configuration and reads the certificates that it names; nothing is scraped yet.
     pub fn create(
         config: AgentConfig,
         ingest: Arc<dyn Ingest>,
+        ownership: Arc<Ownership>,
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Arc<Self>, AgentError> {
-        let wanted = prepare(&config.scrape, &[])?;
-        let shared = Shared::new(ingest, clock, config.tenant, ScrapeMetrics::new(registry)?);
-        Ok(Arc::new(Agent { shared, wanted: watch::Sender::new(wanted), pools: ArcSwap::default() }))
+        let wanted = watch::Sender::new(prepare(&config.scrape, &[])?);
+        let shared = Shared::new(ingest, clock, config.tenant, ScrapeMetrics::new(registry)?, ownership);
+        let (departed, started) = (Departed::new(shared.clone()), watch::Sender::new(false));
+        Ok(Arc::new(Agent { shared, departed, wanted, pools: Arc::default(), started }))
+    }
+
+    /// Adds what other nodes ask of this one.
+    pub fn add_services(&self, routes: &mut RoutesBuilder) {
+        let (shared, departed, pools) = (self.shared.clone(), self.departed.clone(), self.pools.clone());
+        AgentService { shared, departed, pools }.mount(routes);
+    }
+
+    /// Waits until the running agent has discovered its targets. Before that it should be no member of a cluster: it would
+    /// own targets that it does not know.
+    pub async fn discovered(&self) {
+        let mut started = self.started.subscribe();
+        // The sender lives as long as this does.
+        let _started = started.wait_for(|started| *started).await;
+        join_all(self.pools().iter().map(|pool| pool.discovered())).await;
+    }
+
+    /// Waits until other agents scrape all that this one did, once it was told to drain or has left ([`pharos_meta::Meta::leave`]);
+    /// until then it goes on. They get what it knows of its targets. False when there is no other agent.
+    pub async fn hand_over(&self) -> bool {
+        if !self.shared.ownership.released().await {
+            return false;
+        }
+        self.departed.pass_all(self.shared.clock.now_ms()).await;
+        self.shared.idle().await;
+        true
     }
 
     /// Puts another configuration in force. Sections that are equal to those in force go on untouched; targets of the
@@ -75,17 +112,18 @@ impl Agent {
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut wanted = self.wanted.subscribe();
         let mut discoveries = Discoveries::new(self.shared.clock.clone(), self.shared.metrics.clone());
-        let departed = Departed::new(self.shared.clone(), stopped.clone());
         let mut running = BTreeMap::new();
         loop {
             let next = wanted.borrow_and_update().clone();
-            self.apply(next, &mut running, &mut discoveries, &departed).await;
+            self.apply(next, &mut running, &mut discoveries).await;
+            self.started.send_replace(true);
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 changed = wanted.changed() => if changed.is_err() { break },
             }
         }
+        self.departed.stop();
         join_all(running.into_values().map(|pool| pool.stop(Stop::Now))).await;
     }
 
@@ -94,7 +132,6 @@ impl Agent {
         wanted: Vec<Prepared>,
         running: &mut BTreeMap<String, PoolHandle>,
         discoveries: &mut Discoveries,
-        departed: &Arc<Departed>,
     ) {
         let is_kept = |pool: &PoolHandle| wanted.iter().any(|new| Arc::ptr_eq(&new.fetch, &pool.prepared.fetch));
         let (kept, gone): (BTreeMap<_, _>, Vec<_>) = {
@@ -111,7 +148,7 @@ impl Agent {
             }
             match discoveries.of(&prepared.config) {
                 Ok(found) => {
-                    let pool = pool::start(self.shared.clone(), departed.clone(), prepared.clone(), found);
+                    let pool = pool::start(self.shared.clone(), self.departed.clone(), prepared.clone(), found);
                     running.insert(job, pool);
                 }
                 Err(error) => tracing::error!(job, %error, "starting discovery failed"),
@@ -120,6 +157,11 @@ impl Agent {
         let configs: Vec<_> = wanted.iter().map(|prepared| prepared.config.clone()).collect();
         discoveries.retain(&configs);
         self.pools.store(Arc::new(running.values().map(|pool| pool.status.clone()).collect()));
+    }
+
+    /// What this agent scrapes, as it tells other nodes.
+    pub fn targets(&self, request: &TargetsRequest) -> Vec<TargetsPart> {
+        parts(&self.pools.load(), request)
     }
 
     /// The scrape pools by name, with their targets.

@@ -136,6 +136,7 @@ async fn an_agent_scrapes_reloads_and_stops() {
     let agent = Agent::create(
         AgentConfig { scrape: config("/gzip"), ..AgentConfig::default() },
         recorder.clone(),
+        crate::Ownership::everything(),
         Arc::new(SystemClock::new()),
         &prometheus::Registry::new(),
     )

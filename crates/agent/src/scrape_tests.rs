@@ -18,6 +18,7 @@ use super::target_loop::{ForcedError, Stop, TargetLoop};
 use super::{ScrapeMetrics, cache::SeriesCache};
 use crate::config::ResolvedScrapeConfig;
 use crate::http::{Answer, HttpError};
+use crate::ownership::Ownership;
 use crate::targets::tests::resolved;
 use crate::targets::{Health, Populated, Target, populate};
 
@@ -132,7 +133,7 @@ impl Fetch for Script {
 
 fn shared(recorder: &Arc<Recorder>) -> Arc<Shared> {
     let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-    Shared::new(recorder.clone(), TokioClock::new(), TenantId::default(), metrics)
+    Shared::new(recorder.clone(), TokioClock::new(), TenantId::default(), metrics, Ownership::everything())
 }
 
 fn target(config: &ResolvedScrapeConfig) -> Arc<Target> {
@@ -333,15 +334,13 @@ struct TestPool {
     recorder: Arc<Recorder>,
     shared: Arc<Shared>,
     departed: Arc<Departed>,
-    _process: watch::Sender<bool>,
 }
 
 impl TestPool {
     fn new() -> Self {
         let recorder = Arc::new(Recorder::default());
         let shared = shared(&recorder);
-        let (process, stopped) = watch::channel(false);
-        TestPool { departed: Departed::new(shared.clone(), stopped), recorder, shared, _process: process }
+        TestPool { departed: Departed::new(shared.clone()), recorder, shared }
     }
 
     fn start(

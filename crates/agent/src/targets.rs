@@ -1,6 +1,7 @@
 //! Targets: how discovered labels become a target, and what is known of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use pharos_model::{Labels, LabelsBuilder, Metadata};
@@ -44,6 +45,8 @@ pub struct Target {
     pub classic_to_nhcb: bool,
     /// Identifies the target: labels and URL.
     pub(crate) hash: u64,
+    /// Whether this agent scrapes it.
+    owned: AtomicBool,
     status: Mutex<TargetStatus>,
     metadata: Mutex<MetadataStore>,
 }
@@ -88,6 +91,16 @@ impl Target {
     /// What the last scrape came to.
     pub fn status(&self) -> TargetStatus {
         self.status.lock().clone()
+    }
+
+    /// Whether this agent scrapes it.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
+    }
+
+    /// Says whether this agent scrapes it; returns whether it did.
+    pub(crate) fn set_owned(&self, owned: bool) -> bool {
+        self.owned.swap(owned, Ordering::Relaxed)
     }
 
     pub(crate) fn report(&self, status: TargetStatus) {
@@ -172,6 +185,7 @@ pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<
         native_histograms,
         always_classic_histograms,
         classic_to_nhcb,
+        owned: AtomicBool::new(false),
         status: Mutex::default(),
         metadata: Mutex::default(),
     })))

@@ -55,6 +55,7 @@ mod tests {
             samples: 1,
             resolution_ms: 0,
             cut: None,
+            digests: Vec::new(),
             meta: String::new(),
         }
     }

@@ -183,6 +183,14 @@ impl Head {
         self.log_step(&tenant, &mut state, Step::Flushed, start, number, shards)
     }
 
+    /// Ends the present epoch of a window, so that what is in memory of it now can be marked with the number in the answer
+    /// later; see [`Head::mark_flushed_cut`].
+    pub fn end_window_epoch(&self, tenant: &TenantId, window: i64) -> u32 {
+        let tenant = self.tenants.get_or_create(tenant);
+        let mut state = tenant.append.lock();
+        self.end_epoch(&tenant, &mut state, window_start(window, self.config.window_ms))
+    }
+
     /// Ends the present epoch of a window; returns the number that all chunks up to now are below.
     pub(crate) fn end_epoch(&self, tenant: &Tenant, state: &mut AppendState, start: i64) -> u32 {
         let first = first_epoch(self.clock.now_ms());

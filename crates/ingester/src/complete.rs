@@ -1,14 +1,20 @@
-//! From which time on the head alone has everything, so that blocks need not be asked. Pure: facts in, a timestamp out.
+//! From which time on the head alone has everything of some shards, so that blocks need not be asked. Pure: facts in, a
+//! timestamp out.
 //!
-//! A block's samples are all in memory when it was made of cuts of this head, none of what those cuts flushed has been
-//! dropped (then memory holds as many flushed samples of the window as its blocks), and the grace period, after which the
-//! policy drops them, ends no earlier than the asking query. Behind the last block of which this is not so the head has everything.
+//! A block's samples of a shard are all in memory when it was made of a cut of this head, or was found to hold what this head has
+//! ([`crate::flush::reconcile`]); none of what is flushed has been dropped, so that memory holds as many flushed samples of the
+//! shard and window as those blocks; and the grace period, after which the policy drops them, ends no earlier than the asking query.
+//! Behind the last block of which this is not so the head has everything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_head::WindowInfo;
+use pharos_head::{ShardWindow, WindowInfo};
 use pharos_meta::BlockEntry;
+use pharos_model::ShardSet;
+
+/// Blocks of others, by start of the window and sequence, with the shards whose samples in them were found in memory.
+pub(crate) type Verified = BTreeMap<i64, BTreeMap<u64, ShardSet>>;
 
 /// What is the same for all blocks of a tenant.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +27,28 @@ pub(crate) struct Facts<'a> {
     pub(crate) lasting: Duration,
     /// How long flushed samples stay in memory.
     pub(crate) grace: Duration,
+    /// The shards that are asked for; none for all.
+    pub(crate) shards: Option<&'a ShardSet>,
+    /// What was found of blocks of others.
+    pub(crate) verified: Option<&'a Verified>,
 }
 
 /// The blocks of one window.
 struct WindowBlocks {
     max_t: i64,
     made: i64,
-    /// Samples of those that are marked as flushed; nothing when a block is not of this head.
-    flushed: Option<u64>,
+    /// By shard, the samples of those that are marked as flushed; nothing when they are not known to be in memory.
+    flushed: Option<BTreeMap<u32, u64>>,
+}
+
+/// Where the samples of a block of a shard are.
+enum Place {
+    /// Among the flushed samples in memory, so many.
+    Flushed(u64),
+    /// Among the unflushed samples in memory: the block is committed and not marked yet.
+    Unflushed,
+    /// Not known to be in memory.
+    Elsewhere,
 }
 
 /// When a block was made, milliseconds since the epoch, from its ULID.
@@ -36,7 +56,30 @@ pub(crate) fn made_ms(block: &BlockEntry) -> i64 {
     ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64)
 }
 
-/// The first timestamp from which on memory holds every sample of a tenant whose live blocks and windows in
+impl Facts<'_> {
+    fn is_asked(&self, shard: u32) -> bool {
+        self.shards.is_none_or(|shards| shards.contains(shard))
+    }
+
+    fn place(&self, window: &WindowInfo, block: &BlockEntry, shard: u32) -> Place {
+        let digest = block.digests.iter().find(|digest| digest.shard == shard);
+        let samples = match digest {
+            Some(digest) => digest.held.samples,
+            None if block.digests.is_empty() => return Place::Elsewhere, // An entry of before.
+            None => return Place::Flushed(0),
+        };
+        let verified = self.verified.and_then(|windows| windows.get(&window.start)?.get(&block.sequence));
+        match &block.cut {
+            _ if verified.is_some_and(|shards| shards.contains(shard)) => Place::Flushed(samples),
+            Some(cut) if cut.ingester != self.identity || cut.number > window.cuts => Place::Elsewhere,
+            Some(cut) if cut.number <= window.flushed(shard) => Place::Flushed(samples),
+            Some(_) => Place::Unflushed,
+            None => Place::Elsewhere,
+        }
+    }
+}
+
+/// The first timestamp from which on memory holds every sample of the asked shards of a tenant whose live blocks and windows in
 /// memory are these; `i64::MIN` for all time, `i64::MAX` for none.
 pub(crate) fn complete_from<'a>(
     facts: Facts<'_>,
@@ -51,38 +94,47 @@ pub(crate) fn complete_from<'a>(
     let mut from = i64::MIN;
     let mut by_window: BTreeMap<i64, WindowBlocks> = BTreeMap::new();
     for block in blocks {
+        if !block.shards.iter().any(|shard| facts.is_asked(*shard)) {
+            continue;
+        }
         let Some(window) = in_memory.get(&block.window_start).filter(|w| w.end == block.window_end) else {
             from = from.max(block.max_t.saturating_add(1));
             continue;
         };
-        let nothing = WindowBlocks { max_t: i64::MIN, made: i64::MIN, flushed: Some(0) };
-        let known = by_window.entry(block.window_start).or_insert(nothing);
+        let nothing = || WindowBlocks { max_t: i64::MIN, made: i64::MIN, flushed: Some(BTreeMap::new()) };
+        let known = by_window.entry(block.window_start).or_insert_with(nothing);
         known.max_t = known.max_t.max(block.max_t);
         known.made = known.made.max(made_ms(block));
-        known.flushed = match &block.cut {
-            Some(cut) if cut.ingester == facts.identity && is_marked(window, block, cut.number) => {
-                known.flushed.map(|samples| samples.saturating_add(block.samples))
+        for shard in block.shards.iter().copied().filter(|shard| facts.is_asked(*shard)) {
+            match facts.place(window, block, shard) {
+                Place::Unflushed => {}
+                Place::Elsewhere => known.flushed = None,
+                Place::Flushed(samples) => {
+                    if let Some(flushed) = &mut known.flushed {
+                        *flushed.entry(shard).or_default() += samples;
+                    }
+                }
             }
-            // Committed and not marked yet: its samples count as unflushed in memory.
-            Some(cut) if cut.ingester == facts.identity && cut.number <= window.cuts => known.flushed,
-            _ => None,
-        };
+        }
     }
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let until = facts.now_ms.saturating_add(ms(facts.lasting));
     for (start, blocks) in by_window {
         let stays = until < blocks.made.saturating_add(ms(facts.grace));
-        let is_whole = blocks.flushed.is_some_and(|flushed| in_memory[&start].flushed_samples >= flushed);
-        if !(stays && is_whole) {
+        let are_there = |flushed: BTreeMap<u32, u64>| {
+            flushed.into_iter().all(|(shard, samples)| flushed_in(in_memory[&start], shard) >= samples)
+        };
+        if !(stays && blocks.flushed.is_some_and(are_there)) {
             from = from.max(blocks.max_t.saturating_add(1));
         }
     }
     from
 }
 
-/// Whether the head knows that a cut is in a block: all shards of the block are marked.
-fn is_marked(window: &WindowInfo, block: &BlockEntry, cut: u32) -> bool {
-    window.shards.iter().filter(|s| block.shards.contains(&s.shard)).all(|s| cut <= s.flushed)
+/// Flushed samples of a shard in memory.
+fn flushed_in(window: &WindowInfo, shard: u32) -> u64 {
+    let at = window.shards.binary_search_by_key(&shard, |s: &ShardWindow| s.shard);
+    at.map_or(0, |at| window.shards[at].flushed_samples)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use pharos_head::ShardWindow;
 use pharos_meta::CutId;
+use pharos_model::{BlockDigest, ShardDigest};
 use ulid::Ulid;
 
 use super::*;
@@ -37,13 +38,18 @@ fn block(number: i64, samples: u64, cut: Option<(&str, u32)>) -> BlockEntry {
         samples,
         resolution_ms: 0,
         cut: cut.map(|(ingester, number)| CutId { ingester: ingester.into(), number }),
+        digests: vec![BlockDigest { shard: 0, held: ShardDigest { samples, sum: 0 }, whole: None }],
         meta: String::new(),
     }
 }
 
 fn from_at(now_ms: i64, blocks: &[BlockEntry], windows: &[WindowInfo]) -> i64 {
     let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
-    complete_from(Facts { identity: "me", now_ms, lasting, grace }, blocks, windows)
+    complete_from(facts(now_ms, lasting, grace), blocks, windows)
+}
+
+fn facts(now_ms: i64, lasting: Duration, grace: Duration) -> Facts<'static> {
+    Facts { identity: "me", now_ms, lasting, grace, shards: None, verified: None }
 }
 
 #[test]
@@ -86,7 +92,44 @@ fn blocks_of_others_are_not_in_memory() {
 #[test]
 fn a_query_without_a_deadline_cannot_be_promised_anything() {
     let blocks = [block(0, 100, Some(("me", 1)))];
-    let facts = Facts { identity: "me", now_ms: WINDOW, lasting: Duration::MAX, grace: Duration::from_secs(3600) };
+    let facts = facts(WINDOW, Duration::MAX, Duration::from_secs(3600));
     assert_eq!(complete_from(facts, &blocks, &[window(0, 100, 1, 1)]), i64::MAX);
     assert_eq!(complete_from(facts, &[], &[window(0, 0, 0, 0)]), i64::MAX, "what is in no block yet may be soon");
+}
+
+#[test]
+fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
+    let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
+    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed: 1 };
+    let mut held = window(0, 150, 1, 1);
+    held.shards = vec![shard(0, 100), shard(1, 50)];
+    let mut other = block(0, 100, Some(("other", 1)));
+    (other.shards, other.sequence) = (vec![0, 1, 2], 7);
+    other.digests.push(BlockDigest { shard: 1, held: ShardDigest { samples: 50, sum: 0 }, whole: None });
+    let (windows, blocks) = ([held], [other]);
+    let of = |shards: &[u32], found: &[u32]| {
+        let shards = shards.iter().copied().collect();
+        let verified = Verified::from([(0, BTreeMap::from([(7, found.iter().copied().collect())]))]);
+        let facts = Facts { shards: Some(&shards), verified: Some(&verified), ..facts(WINDOW, lasting, grace) };
+        complete_from(facts, &blocks, &windows)
+    };
+    let behind = WINDOW - 999;
+    assert_eq!(of(&[0], &[0]), i64::MIN);
+    assert_eq!(of(&[0, 1], &[0]), behind);
+    assert_eq!(of(&[0, 1], &[0, 1]), i64::MIN);
+    assert_eq!(of(&[1], &[]), behind);
+    assert_eq!(of(&[2], &[]), i64::MIN, "it covers the shard and has nothing of it");
+    assert_eq!(of(&[3], &[]), i64::MIN, "the block has nothing to do with it");
+    let mut dropped = windows.clone();
+    dropped[0].shards[0].flushed_samples = 99;
+    let (shards, verified) = (ShardSet::of(0), Verified::from([(0, BTreeMap::from([(7, ShardSet::of(0))]))]));
+    let facts = Facts { shards: Some(&shards), verified: Some(&verified), ..facts(WINDOW, lasting, grace) };
+    assert_eq!(complete_from(facts, &blocks, &dropped), behind);
+}
+
+#[test]
+fn entries_of_before_are_not_known_to_be_in_memory() {
+    let mut old = block(0, 100, Some(("me", 1)));
+    old.digests.clear();
+    assert_eq!(from_at(WINDOW, &[old], &[window(0, 100, 1, 1)]), WINDOW - 999);
 }

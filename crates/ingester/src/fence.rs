@@ -46,6 +46,11 @@ impl Fence {
     pub(crate) fn close(&self) -> Closed<'_> {
         Closed(self.epochs.write())
     }
+
+    /// The newest epoch of a shard that requests and copies have named.
+    pub(crate) fn raised(&self, shard: u32) -> u64 {
+        self.epochs.read().get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed))
+    }
 }
 
 impl Admission<'_> {

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_head::Head;
-use pharos_meta::Meta;
+use pharos_meta::{Meta, View};
 use pharos_model::{Clock, ShardSet};
 use pharos_rpc::Connect;
 use tokio::sync::watch;
@@ -46,6 +46,10 @@ pub struct Ingester {
     learning: learn::Progress,
     /// Shards that were lost with the disk, and their epochs.
     lost: Vec<(u32, u64)>,
+    /// Blocks whose commit was not answered.
+    undecided: flush::ship::AllUndecided,
+    /// What is known of samples here that are in blocks of others.
+    reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
     /// Held while a window is cut and shipped, and while series are deleted, so that a cut never brings back what was deleted.
     flushing: tokio::sync::Mutex<()>,
     /// Counts the names that were given to blocks.
@@ -80,6 +84,8 @@ impl Ingester {
             fence,
             learning,
             lost,
+            undecided: Default::default(),
+            reconciled: Default::default(),
             flushing,
             ids,
         }))
@@ -97,7 +103,11 @@ impl Ingester {
 
     /// The shards that this node cuts and ships: those that it leads.
     fn led(&self) -> ShardSet {
-        let (view, me) = (self.meta.view(), self.config.identity.as_str());
+        self.led_in(&self.meta.view())
+    }
+
+    fn led_in(&self, view: &View) -> ShardSet {
+        let me = self.config.identity.as_str();
         (0..).zip(view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == Some(me)).map(|(n, _)| n).collect()
     }
 
@@ -109,6 +119,8 @@ impl Ingester {
         range: pharos_model::TimeRange,
     ) -> Result<(), String> {
         let _no_cut_under_way = self.flushing.blocking_lock();
+        // What was cut before would bring it back.
+        self.undecided.lock().retain(|(of, _), _| of != tenant);
         self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
         let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
         self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_meta::View;
+use pharos_meta::{Shard, View};
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
@@ -47,18 +47,32 @@ impl SeriesSource for Ingester {
     }
 
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
-        // The view first: a block of it was cut from windows that the head tells of afterwards.
+        let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
+        let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
+        // Before the view: what is flushed by then is in blocks of it.
+        let before = self.head.windows(&scope.tenant);
+        let unflushed_from = before.iter().filter(has_unflushed).map(|w| w.start).min().unwrap_or(i64::MAX);
+        // And again after the view: a block of it was cut from windows that the head tells of now.
         let view = self.meta.view();
         let windows = self.head.windows(&scope.tenant);
-        let (identity, now_ms, grace) = (&*self.config.identity, self.clock.now_ms(), self.config.grace);
+        let me = &*self.config.identity;
+        // Who is not in sync lacks samples, and blocks may have been made of them that its view does not list yet.
+        let lacks = |(number, shard): (u32, &Arc<Shard>)| is_asked(number) && !shard.is_in_sync(me);
+        if view.shards.is_empty() || (0u32..).zip(view.shards.iter()).any(lacks) {
+            return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
+        }
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());
-        let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
-        let blocks = blocks.filter(|block| block.shards.iter().any(|shard| is_asked(*shard)));
-        let from = complete_from(Facts { identity, now_ms, lasting, grace }, blocks, &windows);
-        let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
-        let unflushed_from = windows.iter().filter(has_unflushed).map(|w| w.start).min().unwrap_or(i64::MAX);
-        Ok(Completeness { from, unflushed_from, version: view.version })
+        let reconciled = self.reconciled.lock();
+        let facts = Facts {
+            identity: me,
+            now_ms: self.clock.now_ms(),
+            lasting,
+            grace: self.config.grace,
+            shards: scope.shards.as_deref(),
+            verified: reconciled.verified(&scope.tenant),
+        };
+        Ok(Completeness { from: complete_from(facts, blocks, &windows), unflushed_from, version: view.version })
     }
 
     fn select(

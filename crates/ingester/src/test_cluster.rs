@@ -9,12 +9,14 @@ use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, HeadFilter};
-use pharos_meta::{Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Role, USUAL_WEIGHT, View};
+use pharos_meta::{
+    BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Role, USUAL_WEIGHT, View,
+};
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{
-    Labels, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
+    Clock, Labels, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
 };
 use pharos_rpc::append::{Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
 use pharos_rpc::{Channels, Connect, Connection};
@@ -223,6 +225,35 @@ impl Cluster {
 
     pub(crate) fn client(&self, name: &str) -> IngestClient {
         IngestClient::new(Link(self.network.clone()).connect(name).unwrap())
+    }
+
+    pub(crate) async fn lead(&self, name: &str) {
+        for shard in 0..SHARDS {
+            self.propose(Command::SetLeader { shard, node: name.into() }).await;
+        }
+    }
+
+    /// What is due on a node happens.
+    pub(crate) async fn tick(&mut self, name: &str) {
+        let ingester = self.nodes[name].clone();
+        ingester.flush_due(self.waiting.entry(name.into()).or_default()).await.unwrap();
+    }
+
+    /// Goes to the time at which a window of the start is flushed.
+    pub(crate) fn end_window(&self) {
+        self.clock.set(self.clock.now_ms().max(START + WINDOW) + WINDOW);
+    }
+
+    /// The live blocks.
+    pub(crate) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
+        let view = self.meta.view();
+        view.catalogue.tenant(TenantId::default().as_str()).map_or(Vec::new(), |tenant| tenant.blocks.clone())
+    }
+
+    /// Samples of a node that are not flushed, and those that are and are in memory.
+    pub(crate) fn counts(&self, name: &str) -> (u64, u64) {
+        let windows = self.nodes[name].head().windows(&TenantId::default());
+        (windows.iter().map(|w| w.unflushed_samples).sum(), windows.iter().map(|w| w.flushed_samples).sum())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_model::{Matcher, TenantId, TimeRange};
+use pharos_model::{BlockDigest, Matcher, TenantId, TimeRange};
 use serde::{Deserialize, Serialize};
 
 /// A live block.
@@ -40,6 +40,10 @@ pub struct BlockEntry {
     /// The cut of an ingester's head that it was made of; none for merged blocks.
     #[serde(default)]
     pub cut: Option<CutId>,
+    /// What identifies the samples of each shard that has some, by which replicas find out that theirs are in this block;
+    /// none in entries of before, and of merged blocks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<BlockDigest>,
     /// The block's own description as the block crate encodes it; opaque here.
     pub meta: String,
 }
@@ -206,6 +210,28 @@ impl Catalogue {
                 Ok(())
             }
         }
+    }
+
+    /// The sequence of a tenant's newest deletion, 0 for none.
+    pub fn newest_deletion(&self, tenant: &str) -> u64 {
+        self.tenant(tenant).and_then(|known| known.deletions.last()).map_or(0, |deletion| deletion.sequence)
+    }
+
+    /// Whether all of these blocks are live; refused if one has the name of another.
+    pub(crate) fn has_all(&self, tenant: &str, blocks: &[BlockEntry]) -> Result<bool, Refusal> {
+        let live = |id: &str| self.tenant(tenant).and_then(|known| known.blocks.iter().find(|block| block.id == id));
+        let mut has_all = true;
+        for block in blocks {
+            match live(&block.id) {
+                None => has_all = false,
+                Some(other) if other.cut == block.cut => {}
+                Some(_) => {
+                    let reason = "its id is that of another block".into();
+                    return Err(Refusal::Malformed { tenant: tenant.into(), id: block.id.clone(), reason });
+                }
+            }
+        }
+        Ok(has_all)
     }
 
     /// What is known of a tenant.

@@ -17,6 +17,7 @@ fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
         samples: 1,
         resolution_ms: 0,
         cut: None,
+        digests: Vec::new(),
         meta: String::new(),
     }
 }

@@ -70,8 +70,12 @@ pub struct Timing {
     pub commands_per_snapshot: u64,
     /// Between two signs of life of a member. Default: 1 s.
     pub member_heartbeat: Duration,
+    /// The same of an agent, whose targets somebody else has to take over soon. Default: 300 ms.
+    pub agent_heartbeat: Duration,
     /// Silence after which a member counts as down. Default: 10 s.
     pub lease: Duration,
+    /// The same of a member that is an agent and neither keeps samples nor votes. Default: 3 s.
+    pub agent_lease: Duration,
     /// Between two rounds of what the leader does. Default: 500 ms.
     pub round: Duration,
     /// How long a voter is down before another node takes its place, if there is one. Default: 1 minute.
@@ -89,7 +93,9 @@ impl Default for Timing {
             election: Duration::from_secs(1),
             commands_per_snapshot: 4096,
             member_heartbeat: Duration::from_secs(1),
+            agent_heartbeat: Duration::from_millis(300),
             lease: Duration::from_secs(10),
+            agent_lease: Duration::from_secs(3),
             round: Duration::from_millis(500),
             replace_voter_after: Duration::from_secs(60),
             forget_after: Duration::from_secs(600),

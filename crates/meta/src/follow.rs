@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_rpc::meta_v1::{WatchRequest, WatchUpdate};
+use pharos_rpc::meta_v1::{DescribeAnswer, HeartbeatAnswer, HeartbeatRequest, WatchRequest, WatchUpdate};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -159,7 +159,16 @@ impl Follower {
         .await
     }
 
-    pub(crate) async fn heartbeat(&self, node: &str) -> Result<bool, MetaError> {
-        self.ask(|remote, address| async move { remote.heartbeat(&address, node, false).await }).await
+    /// Who a node of meta is and what it says of the group.
+    pub(crate) async fn describe(&self) -> Result<DescribeAnswer, MetaError> {
+        self.ask(|remote, address| async move { remote.describe(&address).await }).await
+    }
+
+    pub(crate) async fn heartbeat(&self, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, MetaError> {
+        self.ask(|remote, address| {
+            let beat = beat.clone();
+            async move { remote.heartbeat(&address, beat).await }
+        })
+        .await
     }
 }

@@ -11,6 +11,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use pharos_model::Clock;
+use pharos_rpc::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -165,24 +166,28 @@ impl Group {
         others.map(|address| (address.clone(), false)).collect()
     }
 
-    /// Notes that a member lives, or tells the leader; whether it is known.
-    pub(crate) async fn heartbeat(&self, node: &str, forwarded: bool) -> Result<bool, Status> {
+    /// Notes that a member lives, or that it leaves; or tells the leader.
+    pub(crate) async fn heartbeat(&self, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
         if self.raft.is_leader() {
-            let known = self.feed.view().member(node).is_some();
-            if known {
-                self.heard.lock().insert(node.to_string(), self.clock.monotonic());
+            let view = self.feed.view();
+            let known = view.member(&beat.node).is_some();
+            let mut heard = self.heard.lock();
+            if beat.leaving {
+                heard.remove(&beat.node);
+            } else if known {
+                heard.insert(beat.node, self.clock.monotonic());
             }
-            return Ok(known);
+            return Ok(HeartbeatAnswer { known, version: view.version });
         }
-        let Some(leader) = self.leader_address().filter(|_| !forwarded) else {
+        let Some(leader) = self.leader_address().filter(|_| !beat.forwarded) else {
             for (address, _) in self.others_to_ask().await {
-                if let Ok(known) = self.remote.heartbeat(&address, node, false).await {
-                    return Ok(known);
+                if let Ok(answer) = self.remote.heartbeat(&address, beat.clone()).await {
+                    return Ok(answer);
                 }
             }
             return Err(Status::unavailable("this node of meta knows no leader"));
         };
-        self.remote.heartbeat(&leader, node, true).await
+        self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
     }
 
     /// Where the leader is, when it is another node.

@@ -2,35 +2,40 @@
 //! clocks are compared.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::{ClusterState, Command, MemberState, Role};
+use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
 /// What the leader knows of the members' lives.
-pub(crate) struct Pulse<'a> {
+pub struct Pulse<'a> {
     /// Who it is itself; it does not doubt its own life.
-    pub(crate) leader: &'a str,
+    pub leader: &'a str,
     /// When it last heard of each.
-    pub(crate) heard: &'a HashMap<String, Duration>,
+    pub heard: &'a HashMap<String, Duration>,
     /// Since when it leads: everyone had a full lease then.
-    pub(crate) since: Duration,
+    pub since: Duration,
     /// Its monotonic clock.
-    pub(crate) now: Duration,
+    pub now: Duration,
     /// Its wall clock, milliseconds since the epoch.
-    pub(crate) now_ms: i64,
+    pub now_ms: i64,
     /// Silence after which a member counts as down.
-    pub(crate) lease: Duration,
+    pub lease: Duration,
+    /// The same of a member that is an agent and neither keeps samples nor votes: its targets are to move at once.
+    pub agent_lease: Duration,
     /// How long a member that holds nothing is down before it is forgotten.
-    pub(crate) forget_after: Duration,
+    pub forget_after: Duration,
 }
 
 /// The changes of members' states that are due.
-pub(crate) fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
+pub fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
     let mut due = Vec::new();
     for member in state.members.values() {
         let heard = pulse.heard.get(&member.id).copied().filter(|heard| *heard >= pulse.since);
         let silent_for = pulse.now.saturating_sub(heard.unwrap_or(pulse.since));
-        let silent = silent_for > pulse.lease && member.id != pulse.leader;
+        let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
+        let lease = if member.has(Role::Agent) && !keeps { pulse.agent_lease } else { pulse.lease };
+        let silent = silent_for > lease && member.id != pulse.leader;
         let set = |to| Command::SetMemberState { node: member.id.clone(), state: to, at_ms: pulse.now_ms };
         match member.state {
             MemberState::Active | MemberState::Draining | MemberState::Joining if silent => {
@@ -40,7 +45,6 @@ pub(crate) fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
                 due.push(set(MemberState::Active))
             }
             MemberState::Down => {
-                let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
                 let down_for = pulse.now_ms.saturating_sub(member.since_ms);
                 if !keeps && down_for > pulse.forget_after.as_millis() as i64 {
                     due.push(Command::ForgetMember { node: member.id.clone() });
@@ -52,10 +56,19 @@ pub(crate) fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
     due
 }
 
+/// The live members that have missed two signs of life, which come every `beat`, though they may have been heard of within their leases.
+pub fn silent(state: &ClusterState, pulse: &Pulse<'_>, beat: Duration) -> Vec<String> {
+    let is_silent = |member: &&Arc<Member>| {
+        let heard = pulse.heard.get(&member.id).copied().unwrap_or(pulse.since).max(pulse.since);
+        member.id != pulse.leader && pulse.now.saturating_sub(heard) > beat * 5 / 2
+    };
+    let live = state.members.values().filter(|member| member.state.is_live());
+    live.filter(is_silent).map(|member| member.id.clone()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Member;
 
     fn with(members: &[(&str, Role, MemberState)]) -> ClusterState {
         let mut state = ClusterState::default();
@@ -96,10 +109,14 @@ mod tests {
             now: second(now),
             now_ms: 1_000_000,
             lease: second(10),
+            agent_lease: second(3),
             forget_after: second(600),
         };
         assert_eq!(names(due(&state, &pulse(110, &heard))), ["E forgotten"]);
         assert_eq!(names(due(&state, &pulse(111, &heard))), ["B Down", "E forgotten"]);
+        let missed = |now| silent(&state, &pulse(now, &heard), second(1));
+        assert_eq!((missed(102), missed(103), missed(110)), (vec![], vec!["B".to_string()], vec!["B".to_string()]));
+        assert_eq!(missed(111), ["B", "C"]);
         let heard = HashMap::from([("D".to_string(), second(108)), ("E".to_string(), second(99))]);
         assert_eq!(names(due(&state, &pulse(119, &heard))), ["B Down", "C Down", "E forgotten"]);
         assert_eq!(names(due(&state, &pulse(109, &heard))), ["D Active", "E forgotten"]);

@@ -1,7 +1,7 @@
 //! What the leader of the group does in rounds: it sees to members' leases, to who votes, to where shards are, and exports
 //! the state. What is due is decided by pure functions; here it is carried out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,23 +82,27 @@ impl Reign {
         let due = {
             let mut heard = group.heard.lock();
             heard.retain(|node, _| view.members.contains_key(node));
-            let timing = &group.config.timing;
-            let pulse = Pulse {
-                leader: &group.config.identity,
-                heard: &heard,
-                since: self.since,
-                now: group.clock.monotonic(),
-                now_ms: group.clock.now_ms(),
-                lease: timing.lease,
-                forget_after: timing.forget_after,
-            };
-            heartbeats::due(view, &pulse)
+            heartbeats::due(view, &self.pulse(group, &heard))
         };
         for command in due {
             tracing::info!(?command, "a member's state changes");
             carry_out(group, command).await?;
         }
         Ok(())
+    }
+
+    fn pulse<'a>(&self, group: &'a Group, heard: &'a HashMap<String, Duration>) -> Pulse<'a> {
+        let timing = &group.config.timing;
+        Pulse {
+            leader: &group.config.identity,
+            heard,
+            since: self.since,
+            now: group.clock.monotonic(),
+            now_ms: group.clock.now_ms(),
+            lease: timing.lease,
+            agent_lease: timing.agent_lease,
+            forget_after: timing.forget_after,
+        }
     }
 
     async fn voters(&self, group: &Group, view: &View) -> Result<(), MetaError> {
@@ -149,7 +153,11 @@ impl Reign {
         if self.placed.is_some_and(just_looked) {
             return Ok(());
         }
-        let moment = Moment { now_ms: group.clock.now_ms(), settled_for };
+        let silent = {
+            let heard = group.heard.lock();
+            heartbeats::silent(view, &self.pulse(group, &heard), group.config.timing.member_heartbeat)
+        };
+        let moment = Moment { now_ms: group.clock.now_ms(), silent: &silent, settled_for };
         let steps = placement::propose(view, &group.config.placement, moment);
         self.placed = steps.is_empty().then_some((view.version, now));
         for command in steps {

@@ -16,7 +16,7 @@ pub mod export;
 mod feed;
 mod follow;
 mod group;
-mod heartbeats;
+pub mod heartbeats;
 mod leader;
 mod meta;
 pub mod placement;
@@ -30,9 +30,10 @@ mod voters;
 pub use catalogue::{BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, TenantCatalogue};
 pub use config::{Birth, MetaConfig, MetaParts, Timing};
 pub use meta::{GroupStatus, Meta, MetaError, Outcome, View};
+pub use raft::types::raft_id;
 pub use state::{
-    ClusterState, Command, Learner, Lease, Member, MemberState, Placement, Refusal, Response, Role, Settings, Shard,
-    TenantLimits, USUAL_WEIGHT,
+    ClusterState, Command, Era, HANDOFF_MS, Learner, Lease, Member, MemberState, Placement, Refusal, Response, Role,
+    Settings, Shard, TenantLimits, USUAL_WEIGHT,
 };
 
 #[cfg(test)]

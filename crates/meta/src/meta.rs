@@ -5,12 +5,14 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_model::{Clock, SystemClock};
 use pharos_rpc::meta_v1::meta_server::MetaServer;
 use pharos_rpc::meta_v1::raft_server::RaftServer;
+use pharos_rpc::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
 use pharos_rpc::{Channels, Connect};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -26,7 +28,10 @@ use crate::raft::network::MOST_MESSAGE_BYTES;
 use crate::raft::service::RaftService;
 use crate::remote::Remote;
 use crate::service::MetaService;
-use crate::state::{ClusterState, Command, Member, Refusal, Response};
+use crate::state::{ClusterState, Command, Member, MemberState, Refusal, Response, Role};
+
+/// How long the view may take to get to the version of the leader's answer, before a sign of life is given again.
+const REACH_TIME: Duration = Duration::from_secs(1);
 
 /// A numbered snapshot of what meta knows; reads as the [`ClusterState`].
 #[derive(Clone, Debug, Default)]
@@ -104,6 +109,10 @@ pub struct Meta {
     clock: Arc<dyn Clock>,
     runtime: Handle,
     timing: Timing,
+    /// When, on the monotonic clock, the view was last known to lack nothing.
+    contact: watch::Sender<Option<Duration>>,
+    /// Turns true when this node leaves, so that it gives no more signs of life.
+    leaving: watch::Sender<bool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -114,12 +123,13 @@ enum Side {
 }
 
 impl Side {
-    async fn heartbeat(&self, node: &str) -> Result<bool, MetaError> {
+    async fn heartbeat(&self, node: &str, leaving: bool) -> Result<HeartbeatAnswer, MetaError> {
+        let beat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
         match self {
             Side::Group(group) => {
-                group.heartbeat(node, false).await.map_err(|status| MetaError::Unavailable(status.to_string()))
+                group.heartbeat(beat).await.map_err(|status| MetaError::Unavailable(status.to_string()))
             }
-            Side::Follower(follower) => follower.heartbeat(node).await,
+            Side::Follower(follower) => follower.heartbeat(beat).await,
         }
     }
 
@@ -165,7 +175,7 @@ impl Meta {
         tasks.push(tokio::spawn(leading));
         let feed = group.feed.clone();
         let (clock, runtime) = (parts.clock, Handle::current());
-        let meta = Meta { side: Side::Group(group), feed, clock, runtime, timing, tasks: Mutex::new(tasks) };
+        let meta = Meta::of(Side::Group(group), feed, clock, runtime, timing, tasks);
         if alone {
             meta.recovered().await?;
         }
@@ -177,7 +187,7 @@ impl Meta {
         let follower = Follower::start(Remote::new(connect), addresses);
         let feed = follower.feed.clone();
         let (runtime, timing) = (Handle::current(), Timing::default());
-        Meta { side: Side::Follower(follower), feed, clock, runtime, timing, tasks: Mutex::default() }
+        Meta::of(Side::Follower(follower), feed, clock, runtime, timing, Vec::new())
     }
 
     /// Waits until what the log held at the start is applied, if this node is the only voter.
@@ -237,31 +247,40 @@ impl Meta {
         self.runtime.block_on(self.propose(command))
     }
 
+    fn of(
+        side: Side,
+        feed: Arc<Feed>,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+        timing: Timing,
+        tasks: Vec<tokio::task::JoinHandle<()>>,
+    ) -> Meta {
+        let (contact, leaving) = (watch::Sender::new(None), watch::Sender::new(false));
+        Meta { side, feed, clock, runtime, timing, contact, leaving, tasks: Mutex::new(tasks) }
+    }
+
     /// Makes this node a member and keeps its lease from now on.
     pub async fn enter(&self, member: Member) -> Result<View, MetaError> {
         let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
         let entered = self.propose(join).await?.view;
-        let (side, clock, every) = (self.side.clone(), self.clock.clone(), self.timing.member_heartbeat);
-        let mut stop = self.side.stopped();
-        let beating = async move {
-            loop {
-                match side.heartbeat(&member.id).await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        let join = Command::Join { member: member.clone(), at_ms: clock.now_ms() };
-                        if let Err(error) = side.propose(Arc::new(join)).await {
-                            tracing::warn!(%error, "this node is no member and could not join");
-                        }
-                    }
-                    Err(error) => tracing::debug!(%error, "no sign of life could be given"),
-                }
-                tokio::time::sleep(every).await;
-            }
+        let every = match member.has(Role::Agent) {
+            true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
+            false => self.timing.member_heartbeat,
         };
+        let life = Life {
+            side: self.side.clone(),
+            feed: self.feed.clone(),
+            clock: self.clock.clone(),
+            contact: self.contact.clone(),
+            member,
+            every,
+        };
+        let (mut stop, mut leaving) = (self.side.stopped(), self.leaving.subscribe());
         self.tasks.lock().push(tokio::spawn(async move {
             tokio::select! {
-                () = beating => {}
+                () = life.run() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
+                _ = leaving.wait_for(|leaving| *leaving) => {}
             }
         }));
         Ok(entered)
@@ -270,6 +289,36 @@ impl Meta {
     /// What its tasks run on.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Tells the others that this node is about to stop, and gives no more signs of life: it counts as down at once, its
+    /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
+    /// when it comes back, it takes its share again.
+    pub async fn leave(&self, node: &str) -> Result<View, MetaError> {
+        self.leaving.send_replace(true);
+        self.side.heartbeat(node, true).await?;
+        let view = self.view();
+        let drained = view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
+        let (node, at_ms) = (node.to_string(), self.clock.now_ms());
+        let command = match drained {
+            true => Command::ForgetMember { node },
+            false => Command::SetMemberState { node, state: MemberState::Down, at_ms },
+        };
+        let view = self.propose(command).await?.view;
+        // What others have to know is known; nothing is worth waiting for until this node ends.
+        self.contact.send_replace(Some(Duration::MAX));
+        Ok(view)
+    }
+
+    /// The clock of this part of meta, by which [`Meta::contact`] counts.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The moment, on the monotonic clock, of which the view is known to lack nothing that had been agreed on before it.
+    /// Goes on with every sign of life that this node gives; none before the first.
+    pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
+        self.contact.subscribe()
     }
 
     /// The newest view.
@@ -298,6 +347,20 @@ impl Meta {
         }
     }
 
+    /// As [`Meta::status`]; a node without the meta role asks one that has it.
+    pub async fn group(&self) -> Result<GroupStatus, MetaError> {
+        let Side::Follower(follower) = &self.side else { return Ok(self.status()) };
+        let answer = follower.describe().await?;
+        Ok(GroupStatus {
+            leader: (answer.leader != 0).then_some(answer.leader),
+            leads: false,
+            voters: answer.voters,
+            learners: answer.learners,
+            term: answer.term,
+            applied: answer.applied,
+        })
+    }
+
     /// Writes a snapshot now and drops the log that it holds, as far as Raft finds that right.
     pub async fn compact(&self) -> Result<(), MetaError> {
         let Side::Group(group) = &self.side else { return Ok(()) };
@@ -317,6 +380,40 @@ impl Meta {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of meta ended unexpectedly");
             }
+        }
+    }
+}
+
+/// The signs of life of a member.
+struct Life {
+    side: Side,
+    feed: Arc<Feed>,
+    clock: Arc<dyn Clock>,
+    contact: watch::Sender<Option<Duration>>,
+    member: Member,
+    every: Duration,
+}
+
+impl Life {
+    async fn run(self) {
+        loop {
+            let sent = self.clock.monotonic();
+            match self.side.heartbeat(&self.member.id, false).await {
+                Ok(answer) if answer.known => {
+                    // The watch brings the view there, if it works; if not, another sign of life finds out.
+                    if tokio::time::timeout(REACH_TIME, self.feed.reach(answer.version)).await.is_ok() {
+                        self.contact.send_replace(Some(sent));
+                    }
+                }
+                Ok(_) => {
+                    let join = Command::Join { member: self.member.clone(), at_ms: self.clock.now_ms() };
+                    if let Err(error) = self.side.propose(Arc::new(join)).await {
+                        tracing::warn!(%error, "this node is no member and could not join");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "no sign of life could be given"),
+            }
+            tokio::time::sleep(self.every).await;
         }
     }
 }

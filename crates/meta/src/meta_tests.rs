@@ -80,3 +80,29 @@ async fn a_single_node_holds_all_shards_and_refusals_come_back() {
     assert_eq!(deletions(&blocked.await.unwrap().unwrap().view), 1);
     meta.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_is_down_at_once_and_forgotten_when_it_was_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Meta::open(folder.path(), "A").await.unwrap();
+    let member = |id: &str, roles: &[Role]| Member {
+        id: id.into(),
+        roles: roles.iter().copied().collect(),
+        weight: 100,
+        state: MemberState::Active,
+        ..Member::default()
+    };
+    meta.enter(member("A", &Role::ALL)).await.unwrap();
+    let before = meta.clock().monotonic();
+    let contact = *meta.contact().wait_for(|contact| contact.is_some_and(|at| at >= before)).await.unwrap();
+    assert!(contact >= Some(before));
+    meta.enter(member("B", &[Role::Agent])).await.unwrap();
+    let left = meta.leave("B").await.unwrap();
+    assert_eq!(left.member("B").unwrap().state, MemberState::Down);
+    assert_eq!(left.eras.last().unwrap().agents.len(), 1);
+    meta.propose(Command::Join { member: member("B", &[Role::Agent]), at_ms: 0 }).await.unwrap();
+    let draining = Command::SetMemberState { node: "B".into(), state: MemberState::Draining, at_ms: 0 };
+    meta.propose(draining).await.unwrap();
+    assert!(meta.leave("B").await.unwrap().member("B").is_none());
+    meta.shutdown().await;
+}

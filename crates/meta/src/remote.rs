@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pharos_rpc::meta_v1::meta_client::MetaClient;
 use pharos_rpc::meta_v1::{
-    DescribeAnswer, DescribeRequest, HeartbeatRequest, PledgeRequest, ProposeAnswer, ProposeRequest, WatchRequest,
-    WatchUpdate,
+    DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeRequest, ProposeAnswer, ProposeRequest,
+    WatchRequest, WatchUpdate,
 };
 use pharos_rpc::{Connect, Connection};
 use tonic::{Request, Status, Streaming};
@@ -17,6 +17,8 @@ use crate::state::{Command, Response};
 
 /// Longest time for an answer, but for streams.
 const TIME: Duration = Duration::from_secs(5);
+/// Longest time for a sign of life: another node is asked well before the lease ends.
+const HEARTBEAT_TIME: Duration = Duration::from_secs(1);
 
 /// Asks meta nodes by their addresses.
 #[derive(Clone)]
@@ -48,8 +50,15 @@ fn from_wire(wire: &ProposeAnswer) -> Result<Answer, Status> {
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
-    let late = |_| Status::deadline_exceeded(format!("no answer in {TIME:?}"));
-    Ok(tokio::time::timeout(TIME, call).await.map_err(late)??.into_inner())
+    within(TIME, call).await
+}
+
+async fn within<T>(
+    time: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded(format!("no answer in {time:?}"));
+    Ok(tokio::time::timeout(time, call).await.map_err(late)??.into_inner())
 }
 
 impl Remote {
@@ -80,10 +89,9 @@ impl Remote {
         from_wire(&in_time(self.client(address)?.propose(request)).await?)
     }
 
-    /// Keeps a member's lease; whether it is known.
-    pub(crate) async fn heartbeat(&self, address: &str, node: &str, forwarded: bool) -> Result<bool, Status> {
-        let request = HeartbeatRequest { node: node.to_string(), forwarded };
-        Ok(in_time(self.client(address)?.heartbeat(request)).await?.known)
+    /// Keeps a member's lease, or gives it back.
+    pub(crate) async fn heartbeat(&self, address: &str, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
+        within(HEARTBEAT_TIME, self.client(address)?.heartbeat(beat)).await
     }
 
     /// Follows the node's view.

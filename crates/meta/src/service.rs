@@ -88,6 +88,9 @@ impl meta_server::Meta for MetaService {
             leader: metrics.current_leader.unwrap_or(0),
             voters: metrics.membership_config.membership().voter_ids().collect(),
             version: view.version,
+            term: metrics.current_term,
+            applied: metrics.last_applied.as_ref().map_or(0, |applied| applied.index),
+            learners: metrics.membership_config.membership().learner_ids().collect(),
         }))
     }
 
@@ -105,9 +108,7 @@ impl meta_server::Meta for MetaService {
     }
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatAnswer>, Status> {
-        let request = request.into_inner();
-        let known = self.group.heartbeat(&request.node, request.forwarded).await?;
-        Ok(Response::new(HeartbeatAnswer { known, version: self.group.feed.view().version }))
+        self.group.heartbeat(request.into_inner()).await.map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Status>> + Send>>;

@@ -9,6 +9,12 @@ pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
 pub use ingest::Ingest;
 pub use query::{Completeness, QueryServices, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 
+/// What agents say to each other and what others ask of them.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod agent_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.agent.v1.rs"));
+}
+
 /// The write path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod ingest_v1 {

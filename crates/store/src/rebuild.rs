@@ -88,6 +88,7 @@ async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
         samples: block.samples + block.histograms,
         resolution_ms: block.resolution,
         cut: None,
+        digests: Vec::new(),
         meta: String::from_utf8_lossy(&block.to_bytes()).into_owned(),
     };
     let tenant = block.tenant.as_str().to_string();

@@ -1,7 +1,7 @@
 //! Samples on their way to every replica of their shards: split, sent, and acknowledged when all that are in sync have them.
 //!
 //! [`progress`] decides, [`Distributor`] sends. A replica that fails is reported to meta before the write goes on
-//! without it (invariant 4 of the design): meta takes it out of the in-sync set, or makes a learner begin again.
+//! without it (invariant 4 of the design): meta takes it out of the in-sync set, or ends its learning.
 
 mod encoder;
 pub mod progress;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use pharos_meta::{Command, Meta, View};
+use pharos_meta::{Command, Meta, Response, View};
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
 use pharos_rpc::Ingest;
 use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use encoder::Encoder;
-use progress::{Next, Progress};
+use progress::{Next, Progress, report_again};
 pub use replicas::{Connect, Replicas};
 
 /// Settings of distribution.
@@ -106,7 +106,6 @@ impl Distributor {
         }
         for (node, targets, error) in failed {
             self.report(node, targets, &error).await?;
-            progress.reported(node, targets);
         }
         Ok(())
     }
@@ -129,13 +128,19 @@ impl Distributor {
     /// Tells meta that a replica lacks samples of these shards.
     async fn report(&self, node: &str, targets: &[ShardTarget], error: &ReplicaError) -> Result<(), WriteError> {
         tracing::warn!(node, shards = targets.len(), %error, "an ingester does not take samples; it is taken out of sync");
-        let command = Command::ReportFailed {
-            node: node.to_string(),
-            shards: targets.iter().map(|target| (target.shard, target.epoch)).collect(),
-            reporter: self.config.identity.clone(),
-        };
-        let reported = self.meta.propose(command).await;
-        reported.map(|_| ()).map_err(|e| WriteError::Unavailable(format!("ingester {node} failed ({error}): {e}")))
+        let mut shards: Vec<(u32, u64)> = targets.iter().map(|target| (target.shard, target.epoch)).collect();
+        while !shards.is_empty() {
+            let (node, reporter) = (node.to_string(), self.config.identity.clone());
+            let command = Command::ReportFailed { node: node.clone(), shards: shards.clone(), reporter };
+            let reported = self.meta.propose(command).await;
+            let reported =
+                reported.map_err(|e| WriteError::Unavailable(format!("ingester {node} failed ({error}): {e}")))?;
+            shards = match reported.response {
+                Response::Unchanged(unchanged) => report_again(&reported.view, &node, &shards, &unchanged),
+                _ => Vec::new(),
+            };
+        }
+        Ok(())
     }
 }
 

@@ -1,9 +1,9 @@
 //! How far a write is, decided purely: views and answers in, requests and reports out.
 //!
-//! A shard is done when every replica that is in sync has its samples durable, one has counted them, and each learner either
-//! has them too or was reported for missing them, so that it is not promoted without. An answer stays valid when the
-//! shard's epoch changes: what is durable is durable. A replica that became one after the samples were sent gets them from
-//! the one that it copies from, which has them or would have refused them.
+//! A shard is done when, under one view, every replica that is in sync and every learner has its samples durable, and one has
+//! counted them. One that does not take them is reported, and is then none of these any more, as the view tells. An answer
+//! stays valid when the shard's epoch changes: what is durable is durable. A learner of a later view gets the samples from the
+//! one that it copies from: that one had them before it fenced the epochs of this view.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,6 @@ pub struct Progress {
 struct ShardProgress {
     /// Replicas that have the samples durable.
     durable: BTreeSet<String>,
-    /// Replicas that were reported for missing them, and the epoch under which they were asked.
-    reported: BTreeMap<String, u64>,
     counted: bool,
     /// Some replica knows this epoch.
     known_epoch: u64,
@@ -64,18 +62,15 @@ impl Progress {
                     Some(format!("shard {number} has {have} replicas in sync, {} are needed", settings.min_in_sync()));
                 return true;
             }
-            let learners = shard.learners.iter().map(|learner| &learner.node);
-            let open_learners = learners.filter(|node| !progress.reported.contains_key(*node));
-            let missing: Vec<&String> =
-                shard.in_sync.iter().chain(open_learners).filter(|node| !progress.durable.contains(*node)).collect();
-            let counter = shard.leader.as_ref().filter(|_| !progress.counted);
+            let missing: Vec<&str> = shard.written_to().filter(|node| !progress.durable.contains(*node)).collect();
+            let counter = shard.leader.as_deref().filter(|_| !progress.counted);
             let again = counter.filter(|node| progress.durable.contains(*node));
             if missing.is_empty() && again.is_none() {
                 return false;
             }
             for node in missing.into_iter().chain(again) {
                 let target = ShardTarget { shard: number, epoch: shard.epoch, counted: counter == Some(node) };
-                requests.entry(node.clone()).or_default().push(target);
+                requests.entry(node.to_string()).or_default().push(target);
             }
             true
         });
@@ -99,15 +94,17 @@ impl Progress {
             }
         }
     }
+}
 
-    /// Meta knows that a replica lacks the samples.
-    pub fn reported(&mut self, node: &str, targets: &[ShardTarget]) {
-        for target in targets {
-            if let Some(progress) = self.shards.get_mut(&target.shard) {
-                progress.reported.insert(node.to_string(), target.epoch);
-            }
-        }
-    }
+/// What to report again of a replica that did not take samples, when meta has left some shards as they were: those that the view
+/// has at another epoch by now and still writes to it. So a change of something else costs no second wait for the replica.
+pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged: &[u32]) -> Vec<(u32, u64)> {
+    let again = |&(number, epoch): &(u32, u64)| {
+        let shard = view.shards.get(number as usize).filter(|shard| shard.epoch > epoch)?;
+        let is_written_to = shard.written_to().any(|n| n == node);
+        (unchanged.contains(&number) && is_written_to).then_some((number, shard.epoch))
+    };
+    reported.iter().filter_map(again).collect()
 }
 
 #[cfg(test)]

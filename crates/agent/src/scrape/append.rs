@@ -160,10 +160,12 @@ impl<'a> Appender<'a> {
 
     /// Begins a series in the batch and settles whether it will be marked stale.
     fn begin(&mut self, id: EntryId, is_new: bool, has_own_time: bool, is_histogram: bool) {
+        let mut was_there = !is_new;
         if let Some(entry) = self.cache.get(id) {
             self.batch.begin_known_series(&entry.canonical, entry.hash);
+            was_there |= is_new && self.cache.inherits(entry.hash);
         }
-        self.counts.series_added += u64::from(is_new);
+        self.counts.series_added += u64::from(!was_there);
         if !has_own_time || self.context.config.track_timestamps_staleness {
             self.cache.track(id, is_histogram);
         }

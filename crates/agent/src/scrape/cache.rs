@@ -60,7 +60,7 @@ pub(crate) struct SeriesCache {
     retained: usize,
     /// Entries that the running scrape made.
     created: Vec<EntryId>,
-    /// Series that a predecessor of this target tracked.
+    /// Series that a predecessor of this target tracked, ascending by their hashes.
     inherited: Vec<TrackedSeries>,
     scrape: u64,
 }
@@ -228,6 +228,17 @@ impl SeriesCache {
     /// Takes over the series of a predecessor: those that the next scrape does not have are marked stale.
     pub(crate) fn inherit(&mut self, series: Vec<TrackedSeries>) {
         self.inherited.extend(series);
+        self.inherited.sort_by_key(|series| series.hash);
+    }
+
+    /// Whether a predecessor had a series in its last scrape.
+    pub(crate) fn inherits(&self, hash: SeriesHash) -> bool {
+        self.inherited.binary_search_by_key(&hash, |series| series.hash).is_ok()
+    }
+
+    /// Whether nothing was scraped with it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.scrape == 0
     }
 
     /// How many lines are remembered.

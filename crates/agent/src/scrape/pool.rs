@@ -9,6 +9,7 @@ use pharos_model::Labels;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::cache::SeriesCache;
 use super::departed::Departed;
 use super::shared::{Fetch, Shared};
 use super::target_loop::{Ended, ForcedError, Stop, TargetLoop};
@@ -21,20 +22,29 @@ use crate::targets::{Populated, Target, populate};
 pub struct PoolStatus {
     /// The name of the section.
     pub job: String,
+    discovered: watch::Sender<bool>,
     state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
 struct PoolState {
+    /// All that were discovered, other agents' too.
     active: Vec<Arc<Target>>,
     dropped: Vec<Labels>,
     dropped_count: usize,
 }
 
 impl PoolStatus {
-    /// The targets that are scraped, by URL.
+    /// The targets that this agent scrapes, by URL.
     pub fn active(&self) -> Vec<Arc<Target>> {
-        self.state.lock().active.clone()
+        self.state.lock().active.iter().filter(|target| target.is_owned()).cloned().collect()
+    }
+
+    /// Waits until every discovery of the pool has answered once, or the pool has ended.
+    pub async fn discovered(&self) {
+        let mut discovered = self.discovered.subscribe();
+        // The sender lives as long as this does.
+        let _discovered = discovered.wait_for(|discovered| *discovered).await;
     }
 
     /// Labels before relabelling of targets that it dropped; no more of them than the configuration keeps.
@@ -105,6 +115,8 @@ pub(crate) fn start(
         forced_error: ForcedError::default(),
         loops: HashMap::new(),
     };
+    // A pool without targets shows as one.
+    pool.shared.metrics.targets.with_label_values(&[&prepared.config.job_name]).set(0);
     let task = tokio::spawn(pool.run(found, stopped));
     PoolHandle { prepared, status, stop, task }
 }
@@ -117,12 +129,16 @@ impl Pool {
             if all.iter().any(Option::is_some) || all.is_empty() {
                 self.sync(&all).await;
             }
+            if all.iter().all(Option::is_some) {
+                self.status.discovered.send_replace(true);
+            }
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop != Stop::No) => break,
                 () = any_changed(&mut found) => {}
             }
         }
+        self.status.discovered.send_replace(true);
         let how = *stopped.borrow();
         let loops = std::mem::take(&mut self.loops);
         for ended in end_loops(loops.into_values(), how).await {
@@ -152,9 +168,7 @@ impl Pool {
         }
         let mut active: Vec<_> = self.loops.values().map(|running| running.target.clone()).collect();
         active.sort_by(|a, b| a.url.cmp(&b.url));
-        let count = active.len() as i64;
         self.status.state.lock().active = active;
-        self.shared.metrics.targets.with_label_values(&[&self.prepared.config.job_name]).set(count);
     }
 
     /// The targets among what was found, without doubles; remembers which ones relabelling drops.
@@ -199,11 +213,17 @@ impl Pool {
 
     fn start_loop(&self, target: Arc<Target>) -> RunningLoop {
         let Prepared { config, fetch } = self.prepared.clone();
-        let cache = self.departed.cache_for(&target, &config);
+        let mut cache = SeriesCache::default();
+        if let Some(left) = self.departed.take(&target.labels) {
+            left.add_to(&mut cache, &target, &config);
+        }
         let forced_error = self.forced_error.clone();
         let target_loop = TargetLoop::new(self.shared.clone(), config, fetch, target.clone(), forced_error, cache);
+        let interval_ms = target.interval.as_millis() as i64;
+        let own = self.shared.ownership.plan().next_own(target.hash, interval_ms, self.shared.clock.now_ms());
+        target_loop.set_owned(own.is_some());
         let (stop, stopped) = watch::channel(Stop::No);
-        RunningLoop { target, stop, task: tokio::spawn(target_loop.run(stopped)) }
+        RunningLoop { target, stop, task: tokio::spawn(target_loop.run(self.departed.clone(), stopped)) }
     }
 }
 

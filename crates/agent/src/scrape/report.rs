@@ -1,9 +1,10 @@
 //! The series that a scrape writes about itself: `up`, `scrape_duration_seconds` and so on.
 
-use pharos_model::{LabelsBuilder, METRIC_NAME, STALE_NAN, Sample, SeriesHash, TenantId, WriteBatch, series_hash};
+use pharos_model::{
+    Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, Sample, SeriesHash, TenantId, WriteBatch, series_hash,
+};
 
 use super::append::Counts;
-use crate::targets::Target;
 
 const NAMES: [&str; 8] = [
     "up",
@@ -36,10 +37,10 @@ pub(crate) struct ReportSeries {
 }
 
 impl ReportSeries {
-    pub(crate) fn new(target: &Target, tenant: &TenantId, with_extra: bool) -> Self {
+    pub(crate) fn new(target: &Labels, tenant: &TenantId, with_extra: bool) -> Self {
         let names = if with_extra { &NAMES[..] } else { &NAMES[..PLAIN] };
         let prepare = |name: &&str| {
-            let mut labels = LabelsBuilder::from_labels(&target.labels);
+            let mut labels = LabelsBuilder::from_labels(target);
             labels.set(METRIC_NAME, name);
             let mut canonical = Vec::new();
             labels.write_canonical(&mut canonical);

@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId, WriteBatch};
 use pharos_rpc::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
+use tokio::sync::watch;
 
 use super::ScrapeMetrics;
 use crate::http::{Answer, HttpClient, HttpError};
+use crate::ownership::Ownership;
 
 /// Buffers that are kept for the next scrape.
 const KEPT_BUFFERS: usize = 16;
@@ -51,7 +53,19 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tenant: TenantId,
     pub(crate) metrics: ScrapeMetrics,
+    pub(crate) ownership: Arc<Ownership>,
+    /// Scrapes and handovers under way.
+    busy: watch::Sender<usize>,
     buffers: Mutex<Vec<Buffers>>,
+}
+
+/// Something under way.
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|busy| *busy -= 1);
+    }
 }
 
 /// Memory of one scrape.
@@ -67,8 +81,23 @@ impl Shared {
         clock: Arc<dyn Clock>,
         tenant: TenantId,
         metrics: ScrapeMetrics,
+        ownership: Arc<Ownership>,
     ) -> Arc<Self> {
-        Arc::new(Shared { ingest, clock, tenant, metrics, buffers: Mutex::default() })
+        let busy = watch::Sender::new(0);
+        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, busy, buffers: Mutex::default() })
+    }
+
+    /// Something is under way, until what this returns is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.send_modify(|busy| *busy += 1);
+        Busy(self.clone())
+    }
+
+    /// Waits until nothing is under way.
+    pub(crate) async fn idle(&self) {
+        let mut busy = self.busy.subscribe();
+        // The sender lives as long as this does.
+        let _idle = busy.wait_for(|busy| *busy == 0).await;
     }
 
     /// Empty buffers, used ones if there are any.

@@ -10,16 +10,21 @@ use tokio::sync::watch;
 
 use super::append::{Appender, Counts, Exceeded, ScrapeContext};
 use super::cache::SeriesCache;
+use super::departed::Departed;
+use super::handed::Handed;
 use super::report::{Report, ReportSeries};
-use super::schedule::{first_scrape, scrape_time};
+use super::schedule::scrape_time;
 use super::shared::{Buffers, Fetch, Shared};
 use crate::config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
 use crate::exposition::{ClassicToNative, ExpositionError, Format, HistogramOptions};
 use crate::http::{Answer, HttpError};
+use crate::ownership::{Owner, Plan};
 use crate::targets::{Health, Target, TargetStatus};
 
 /// Most bytes of a body when no limit is configured, so that no target can exhaust the memory.
 const MAX_BODY_BYTES: u64 = 256 << 20;
+/// How late the first scrape of a target may be that another agent scraped before, milliseconds; at most half an interval.
+const MOST_LATE_MS: i64 = 2000;
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// How a loop is asked to end.
@@ -71,30 +76,91 @@ impl TargetLoop {
         forced_error: ForcedError,
         cache: SeriesCache,
     ) -> Self {
-        let report = ReportSeries::new(&target, &shared.tenant, config.extra_scrape_metrics);
+        let report = ReportSeries::new(&target.labels, &shared.tenant, config.extra_scrape_metrics);
         let headers = request_headers(&config, &target);
         let state = LoopState { cache, report, next_ms: None };
         TargetLoop { shared, config, fetch, target, forced_error, state, headers }
     }
 
-    /// Scrapes until it is asked to stop.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Ended {
+    /// Scrapes at the moments that are this agent's, until it is asked to stop.
+    pub(crate) async fn run(mut self, departed: Arc<Departed>, mut stop: watch::Receiver<Stop>) -> Ended {
         let interval_ms = self.target.interval.as_millis() as i64;
-        let mut planned = first_scrape(self.shared.clock.now_ms(), interval_ms, self.target.hash);
+        let mut plans = self.shared.ownership.watch();
+        // The first moment that was not dealt with.
+        let mut from = self.shared.clock.now_ms();
         loop {
+            if !self.target.is_owned() {
+                // Who takes a target over does not make up for moments of long ago.
+                from = from.max(self.shared.clock.now_ms() - MOST_LATE_MS.min(interval_ms / 2));
+            }
+            let planned = self.look_ahead(&plans.borrow_and_update().clone(), from, &departed);
+            let due = async {
+                match planned {
+                    Some(planned) => sleep_until(&*self.shared.clock, planned).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop != Stop::No) => break,
-                () = sleep_until(&*self.shared.clock, planned) => {}
+                Ok(()) = plans.changed() => continue,
+                () = due => {}
+            }
+            let Some(planned) = planned else { continue };
+            let _busy = self.shared.busy();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
+                () = self.shared.ownership.settle() => {}
             }
             let (t, next) = scrape_time(planned, self.shared.clock.now_ms(), interval_ms);
-            planned = next;
-            self.state.next_ms = Some(next);
+            // Moments that passed by are skipped; this is the last one.
+            let moment = next - interval_ms;
+            if self.shared.ownership.plan().owner_at(self.target.hash, moment) != Owner::Me {
+                from = moment;
+                continue;
+            }
+            if let Some(left) = departed.take(&self.target.labels) {
+                left.add_to(&mut self.state.cache, &self.target, &self.config);
+            }
+            (from, self.state.next_ms) = (next, Some(next));
             if !self.scrape(t, &mut stop).await {
                 break;
             }
         }
+        self.set_owned(false);
         Ended { config: self.config, target: self.target, state: self.state }
+    }
+
+    /// The next moment that is this agent's. If another agent scrapes before, it gets what is known of the target.
+    fn look_ahead(&mut self, plan: &Plan, from: i64, departed: &Arc<Departed>) -> Option<i64> {
+        let (hash, interval_ms) = (self.target.hash, self.target.interval.as_millis() as i64);
+        let own = plan.next_own(hash, interval_ms, from);
+        let next = plan.next_moment(hash, interval_ms, from);
+        if own != Some(next)
+            && let Owner::Other(to) = plan.owner_at(hash, next)
+        {
+            self.let_go(to, plan.epoch, departed);
+        }
+        self.set_owned(own.is_some());
+        own
+    }
+
+    /// Forgets the target without a word to its series: they go on at another agent.
+    fn let_go(&mut self, to: String, epoch: u64, departed: &Arc<Departed>) {
+        let Some(next_ms) = self.state.next_ms.take() else { return };
+        let handed = self.state.handed(&self.target, self.config.extra_scrape_metrics, next_ms, epoch);
+        departed.pass_on(to, handed);
+        self.state.cache = SeriesCache::default();
+        self.target.report(TargetStatus::default());
+        *self.target.metadata_store().lock() = Default::default();
+    }
+
+    /// Notes whether the target is this agent's, for the API and for the count.
+    pub(crate) fn set_owned(&self, owned: bool) {
+        let was = self.target.set_owned(owned);
+        let count = self.shared.metrics.targets.with_label_values(&[&self.config.job_name]);
+        count.add(i64::from(owned) - i64::from(was));
     }
 
     /// One scrape at time `t`. False when it was broken off because the process ends.
@@ -197,6 +263,21 @@ impl TargetLoop {
 }
 
 impl LoopState {
+    /// What another agent has to know to go on.
+    pub(crate) fn handed(&self, target: &Target, extra: bool, next_ms: i64, epoch: u64) -> Handed {
+        Handed {
+            labels: target.labels.clone(),
+            url: target.url.clone(),
+            hash: target.hash,
+            interval_ms: target.interval.as_millis() as i64,
+            next_ms,
+            extra,
+            series: self.cache.tracked_series(),
+            hops: 0,
+            epoch,
+        }
+    }
+
     /// Writes stale markers for all series of the target, its report included.
     pub(crate) fn write_stale(&mut self, t: i64, batch: &mut WriteBatch) {
         for series in self.cache.tracked_series() {

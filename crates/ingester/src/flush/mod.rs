@@ -1,7 +1,11 @@
-//! Shipping: windows become blocks. [`policy`] decides, purely; [`ship`] does one window; this file is the loop around them.
+//! Shipping: windows become blocks, each shard by its leader. [`policy`] decides, purely; [`ship`] does one window;
+//! [`reconcile`] finds out what is in blocks of others; this file is the loop around them.
 
+pub(crate) mod covered;
+mod doubt;
 pub mod policy;
-mod ship;
+pub(crate) mod reconcile;
+pub(crate) mod ship;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +56,7 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
     let policy = FlushPolicy::new(ingester.config.window_ms, ingester.config.grace);
     let mut due: Vec<(TenantId, Action)> = Vec::new();
     for tenant in ingester.head.tenants() {
+        reconcile::tenant(ingester, &tenant).await?;
         let windows = ingester.head.windows(&tenant);
         let (now, since) = (ingester.clock.now_ms(), waiting_since.entry(tenant.clone()).or_default());
         policy::note_waiting(since, now, &windows);
@@ -70,7 +75,7 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
             Action::Drop { window, shards } => drop_window(ingester, tenant, window, shards).await?,
         }
     }
-    Ok(())
+    doubt::resolve(ingester).await
 }
 
 /// When the newest of the blocks that hold time of a window was made, by window and shard.
@@ -96,6 +101,7 @@ async fn drop_window(
     window: i64,
     shards: ShardSet,
 ) -> Result<(), FlushError> {
+    ingester.reconciled.lock().dropped(&tenant, window, &shards);
     let shared = ingester.clone();
     let freed = ship::blocking(move || Ok(shared.head.drop_flushed(&tenant, window, &shards)?)).await?;
     tracing::debug!(window, freed, "flushed samples left memory");

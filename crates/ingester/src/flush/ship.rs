@@ -2,6 +2,10 @@
 //!
 //! After a crash at any point the window is either committed, which the catalogue tells by the cut's number, or cut
 //! again; an upload that was not committed is garbage. Nothing is lost and nothing is shipped twice.
+//!
+//! A commit names the shards that were cut with the epochs under which this node led them. Meta refuses it when another node
+//! leads one of them by then, or did in between; then the upload is garbage, and whoever leads ships the samples. A commit whose fate
+//! is unknown, because meta did not answer, is sent again before the window is cut anew, so that no sample is in two blocks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,11 +13,15 @@ use std::sync::atomic::Ordering;
 
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
 use pharos_head::{HeadError, WindowCut};
-use pharos_meta::{BlockEntry, CatalogueCommand, CutId, MetaError};
-use pharos_model::{Exemplar, Labels, Metadata, ShardSet, TenantId, WriteError};
+use pharos_meta::{BlockEntry, Command, CutId, MetaError, View};
+use pharos_model::hash::name_hash;
+use pharos_model::{BlockDigest, Exemplar, Labels, Metadata, ShardDigest, ShardSet, TenantId, WriteError};
 use ulid::Ulid;
 
+use super::covered::WindowBlocks;
+use super::reconcile;
 use crate::Ingester;
+use crate::fence::epoch_in;
 
 /// Why a window could not be shipped. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -49,28 +57,81 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| FlushError::BrokenOff(e.to_string()))?
 }
 
-/// Ships the unflushed samples of a window.
+/// A block that was uploaded and whose commit may or may not have taken effect.
+pub(crate) struct Undecided {
+    command: Command,
+    number: u32,
+    shards: ShardSet,
+}
+
+/// Blocks whose fate is unknown, by tenant and start of the window.
+pub(crate) type AllUndecided = parking_lot::Mutex<BTreeMap<(TenantId, i64), Undecided>>;
+
+/// Ships the unflushed samples of a window in the shards that are led here.
 pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let _one_at_a_time = ingester.flushing.lock().await;
-    let began = ingester.clock.monotonic();
-    if make_up_for_a_crash(ingester, tenant, window).await? {
-        return Ok(());
+    decide(ingester, tenant, window).await?;
+    let info = || ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
+    let view = ingester.meta.view();
+    let catalogue = view.catalogue.tenant(tenant.as_str());
+    let Some(known) = info() else { return Ok(()) };
+    reconcile::window(ingester, tenant, catalogue, &known).await?;
+    // Of a shard and window there is one main block.
+    let (led, covered) = (ingester.led_in(&view), WindowBlocks::of(catalogue, &known).covered());
+    let Some(unflushed) = info().map(|w| w.unflushed()) else { return Ok(()) };
+    let (main, late) = (led.difference(&covered), unflushed.intersection(&led).intersection(&covered));
+    if !unflushed.is_disjoint(&main) {
+        ship(ingester, &view, tenant, window, main, false).await?;
     }
-    let shared = ingester.clone();
-    let (of, id) = (tenant.clone(), new_id(ingester));
-    let (cut, block) = blocking(move || {
-        let cut = shared.head.cut(&of, window, &shared.led());
+    if !late.is_empty() {
+        ship(ingester, &view, tenant, window, late, true).await?;
+    }
+    Ok(())
+}
+
+/// Finds out whether a block of the window whose commit was not answered is live.
+async fn decide(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
+    let undecided = ingester.undecided.lock().remove(&(tenant.clone(), window));
+    match undecided {
+        Some(undecided) => commit(ingester, tenant, window, undecided).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Ships what some shards of a window have that is not flushed. They were led under the epochs of a view.
+async fn ship(
+    ingester: &Arc<Ingester>,
+    view: &View,
+    tenant: &TenantId,
+    window: i64,
+    shards: ShardSet,
+    delta: bool,
+) -> Result<(), FlushError> {
+    let began = ingester.clock.monotonic();
+    let (shared, id, cut_shards) = (ingester.clone(), new_id(ingester), shards.clone());
+    let of = tenant.clone();
+    let (cut, block, digests) = blocking(move || {
+        let cut = shared.head.cut(&of, window, &cut_shards);
         shared.head.commit().wait()?;
         let failed = |source| FlushError::Block { tenant: of.clone(), window, source };
-        let block = write_block(&shared, &cut, id).map_err(failed)?;
-        Ok((cut, block))
+        let (block, digests) = write_block(&shared, &cut, id).map_err(failed)?;
+        Ok((cut, block, digests))
     })
     .await?;
-    if block.meta.series > 0 {
-        let failed = |source| FlushError::Block { tenant: tenant.clone(), window, source };
-        let folder = block.meta.folder();
-        pharos_block::upload(&*ingester.objects, &folder, &block).await.map_err(failed)?;
-        commit(ingester, &cut, &block).await?;
+    if block.meta.series == 0 {
+        return Ok(ingester.head.mark_flushed(&cut).await?);
+    }
+    let failed = |source| FlushError::Block { tenant: tenant.clone(), window, source };
+    pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.map_err(failed)?;
+    let command = Command::ShipBlocks {
+        node: ingester.config.identity.clone(),
+        cut: shards.iter().map(|shard| (shard, epoch_in(view, shard))).collect(),
+        tenant: tenant.as_str().to_string(),
+        blocks: vec![entry(ingester, &cut, &block, digests, delta)],
+        deletions: view.catalogue.newest_deletion(tenant.as_str()),
+    };
+    let is_live = commit(ingester, tenant, window, Undecided { command, number: cut.number(), shards }).await?;
+    if is_live {
         let metrics = &ingester.metrics;
         metrics.blocks.inc();
         metrics.block_bytes.inc_by(block.meta.bytes());
@@ -82,38 +143,44 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
             bytes = block.meta.bytes(), seconds, "window shipped"
         );
     }
-    Ok(ingester.head.mark_flushed(&cut).await?)
+    Ok(())
 }
 
-/// A name that no other block has: within this process a counter tells blocks of a millisecond apart, between processes
-/// their numbers and the time since each began.
+/// Makes an uploaded block live and marks what it holds; false if meta refuses it, for good.
+async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Undecided) -> Result<bool, FlushError> {
+    match ingester.meta.propose(block.command.clone()).await {
+        Ok(_) => {
+            ingester.head.mark_flushed_cut(tenant, window, block.number, &block.shards).await?;
+            Ok(true)
+        }
+        Err(MetaError::Refused(refusal)) => {
+            ingester.metrics.refused.inc();
+            tracing::info!(%tenant, window, %refusal, "a block was uploaded in vain; who leads its shards ships them");
+            Ok(false)
+        }
+        Err(error) => {
+            ingester.undecided.lock().insert((tenant.clone(), window), block);
+            Err(error.into())
+        }
+    }
+}
+
+/// A name that no other block has: within this process a counter tells blocks of a millisecond apart, between nodes
+/// their identities, between processes of a node the time since each began.
 fn new_id(ingester: &Ingester) -> Ulid {
     let counter = ingester.ids.fetch_add(1, Ordering::Relaxed) as u16;
-    let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff_ffff;
-    let random = u128::from(counter) << 64 | u128::from(since_start) << 16 | u128::from(std::process::id() as u16);
+    let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff;
+    let node = name_hash(&ingester.config.identity) as u32;
+    let random = u128::from(counter) << 64 | u128::from(since_start) << 32 | u128::from(node);
     Ulid::from_parts(ingester.clock.now_ms().max(0) as u64, random)
 }
 
-/// Marks what a committed block holds although the head does not know, because the process died in between.
-async fn make_up_for_a_crash(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<bool, FlushError> {
-    let view = ingester.meta.view();
-    let blocks = view.catalogue.tenant(tenant.as_str()).into_iter().flat_map(|t| &t.blocks);
-    let mine = blocks.filter(|b| b.window_start == window).filter_map(|b| Some((b, b.cut.as_ref()?)));
-    let known = ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
-    let mut made_up = false;
-    for (block, cut) in mine.filter(|(_, cut)| cut.ingester == ingester.config.identity) {
-        let unmarked = |shard: &u32| known.as_ref().map_or(0, |w| w.flushed(*shard)) < cut.number;
-        let shards: ShardSet = block.shards.iter().copied().filter(unmarked).collect();
-        if !shards.is_empty() {
-            tracing::info!(%tenant, window, cut = cut.number, %shards, "window was committed before a crash");
-            ingester.head.mark_flushed_cut(tenant, window, cut.number, &shards).await?;
-            made_up = true;
-        }
-    }
-    Ok(made_up)
-}
-
-fn write_block(ingester: &Ingester, cut: &WindowCut, id: Ulid) -> Result<FinishedBlock, BlockError> {
+/// The block, and what identifies the samples of each of its shards.
+fn write_block(
+    ingester: &Ingester,
+    cut: &WindowCut,
+    id: Ulid,
+) -> Result<(FinishedBlock, Vec<BlockDigest>), BlockError> {
     let window = cut.window();
     let mut options = WriterOptions::new(id, cut.tenant().clone(), window.start, window.end);
     options.shards_total = ingester.config.shards_total;
@@ -123,7 +190,9 @@ fn write_block(ingester: &Ingester, cut: &WindowCut, id: Ulid) -> Result<Finishe
     let families: HashMap<String, Metadata> = ingester.head.metadata(cut.tenant()).into_iter().collect();
     let mut exemplars: BTreeMap<&Labels, &[Exemplar]> =
         cut.exemplars().iter().map(|s| (&s.labels, s.exemplars.as_slice())).collect();
+    let mut digests: BTreeMap<u32, ShardDigest> = BTreeMap::new();
     cut.for_each(|series| {
+        digests.entry(series.shard).or_default().absorb(series.digest());
         let metadata = family_of(&families, series.labels.metric_name());
         writer.push(series.labels, series.hash, metadata, series.samples)?;
         match exemplars.remove(series.labels) {
@@ -131,7 +200,8 @@ fn write_block(ingester: &Ingester, cut: &WindowCut, id: Ulid) -> Result<Finishe
             None => Ok(()),
         }
     })?;
-    writer.finish()
+    let digests = digests.into_iter().map(|(shard, held)| BlockDigest { shard, held, whole: None });
+    Ok((writer.finish()?, digests.collect()))
 }
 
 /// What is known of the family of a series; those of histograms and summaries have suffixes.
@@ -140,12 +210,15 @@ fn family_of<'a>(families: &'a HashMap<String, Metadata>, name: &str) -> Option<
     families.get(name).or_else(base)
 }
 
-async fn commit(ingester: &Arc<Ingester>, cut: &WindowCut, block: &FinishedBlock) -> Result<(), FlushError> {
+fn entry(
+    ingester: &Ingester,
+    cut: &WindowCut,
+    block: &FinishedBlock,
+    digests: Vec<BlockDigest>,
+    delta: bool,
+) -> BlockEntry {
     let meta = &block.meta;
-    let view = ingester.meta.view();
-    let live = view.catalogue.tenant(meta.tenant.as_str()).into_iter().flat_map(|t| &t.blocks);
-    let delta = live.into_iter().any(|b| b.window_start == meta.window_start && !b.delta);
-    let entry = BlockEntry {
+    BlockEntry {
         id: meta.id.to_string(),
         window_start: meta.window_start,
         window_end: meta.window_end,
@@ -159,10 +232,11 @@ async fn commit(ingester: &Arc<Ingester>, cut: &WindowCut, block: &FinishedBlock
         samples: meta.samples + meta.histograms,
         resolution_ms: meta.resolution,
         cut: Some(CutId { ingester: ingester.config.identity.clone(), number: cut.number() }),
+        digests,
         meta: String::from_utf8_lossy(&meta.to_bytes()).into_owned(),
-    };
-    let boundary = (!delta).then_some(meta.window_end);
-    let tenant = meta.tenant.as_str().to_string();
-    ingester.meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], boundary }).await?;
-    Ok(())
+    }
 }
+
+#[cfg(test)]
+#[path = "ship_tests.rs"]
+mod tests;

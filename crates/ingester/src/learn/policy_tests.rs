@@ -16,7 +16,7 @@ fn view(table: Table<'_>) -> View {
         let mut replicas: Vec<String> =
             in_sync.iter().cloned().chain(learners.iter().map(|l| l.node.clone())).collect();
         replicas.sort();
-        Arc::new(Shard { epoch: *epoch, leader: in_sync.first().cloned(), replicas, in_sync, learners })
+        Arc::new(Shard { epoch: *epoch, leader: in_sync.first().cloned(), replicas, in_sync, learners, led_since: 0 })
     };
     let member = |name: &str| {
         let member = Member { id: name.into(), state: MemberState::Active, ..Member::default() };

@@ -28,5 +28,8 @@ pub(super) fn answer(ingester: &Ingester, request: &UnflushedRequest) -> Result<
             }
         }
     }
+    // The view comes last: what was marked as flushed above is in it.
+    let view = ingester.meta.view();
+    (answer.incarnation, answer.version) = (view.incarnation, view.version);
     Ok(answer)
 }

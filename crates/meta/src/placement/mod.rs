@@ -12,7 +12,7 @@ mod steps;
 use std::time::Duration;
 
 pub use goal::{Goal, goal};
-pub use owner::{Owners, owner};
+pub use owner::{Owners, Timeline, owner};
 
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
@@ -48,15 +48,17 @@ impl Default for PlacementConfig {
 
 /// What the functions cannot know: the time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// Milliseconds since the epoch.
     pub now_ms: i64,
+    /// Members that have missed signs of life: nothing is begun with them, lest writes wait for them.
+    pub silent: &'a [String],
     /// How long there have been ingesters.
     pub settled_for: Duration,
 }
 
 /// The next steps towards a good placement; none when it is good, or while steps are under way.
-pub fn propose(state: &ClusterState, config: &PlacementConfig, moment: Moment) -> Vec<Command> {
+pub fn propose(state: &ClusterState, config: &PlacementConfig, moment: Moment<'_>) -> Vec<Command> {
     let Some(settings) = &state.settings else { return Vec::new() };
     let copies = settings.replication_factor as usize;
     let active = state.active_ingesters().count();
@@ -66,13 +68,13 @@ pub fn propose(state: &ClusterState, config: &PlacementConfig, moment: Moment) -
     let goal = goal(state, |member| keeps(member, config, moment));
     let may_place = active >= copies || moment.settled_for >= config.settle;
     let mut steps = if may_place { steps::place(state, &goal) } else { Vec::new() };
-    steps.extend(steps::replicas(state, &goal, config));
+    steps.extend(steps::replicas(state, &goal, config, moment.silent));
     steps.extend(steps::leaders(state, &goal, config));
     steps
 }
 
 /// Whether replicas may stay on a member: it is at work, or not away for long.
-fn keeps(member: &Member, config: &PlacementConfig, moment: Moment) -> bool {
+fn keeps(member: &Member, config: &PlacementConfig, moment: Moment<'_>) -> bool {
     let away = moment.now_ms.saturating_sub(member.since_ms);
     let briefly = away < config.replace_after.as_millis() as i64;
     let here = match member.state {

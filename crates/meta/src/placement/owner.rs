@@ -1,8 +1,10 @@
 //! Which agent scrapes which target: consistent hashing over the agents that are at work. Every node with the same
-//! ownership epoch in its view says the same.
+//! ownership epoch in its view says the same; and, of the eras that both know, the same about every moment.
+
+use std::collections::BTreeMap;
 
 use super::ring::Ring;
-use crate::state::{ClusterState, MemberState, Role};
+use crate::state::{ClusterState, Era};
 
 /// Points of an agent on the ring.
 const POINTS: u32 = 128;
@@ -18,9 +20,17 @@ pub struct Owners {
 impl Owners {
     /// The agents at work; those that drain own nothing.
     pub fn new(state: &ClusterState) -> Owners {
-        let agents = || state.live(Role::Agent).filter(|member| member.state == MemberState::Active);
-        let ring = Ring::new(agents().map(|agent| (agent.id.as_str(), agent.weight)), POINTS);
-        Owners { epoch: state.ownership_epoch, agents: agents().map(|agent| agent.id.clone()).collect(), ring }
+        Owners::of(state.ownership_epoch, &state.owning_agents())
+    }
+
+    fn of(epoch: u64, agents: &BTreeMap<String, u32>) -> Owners {
+        let ring = Ring::new(agents.iter().map(|(agent, weight)| (agent.as_str(), *weight)), POINTS);
+        Owners { epoch, agents: agents.keys().cloned().collect(), ring }
+    }
+
+    /// Whether an agent is among them.
+    pub fn has(&self, agent: &str) -> bool {
+        self.agents.iter().any(|other| other == agent)
     }
 
     /// The agent that owns a target; none when there is no agent.
@@ -32,4 +42,64 @@ impl Owners {
 /// The agent that owns a target under a view. Who asks for many keeps [`Owners`].
 pub fn owner(target_hash: u64, state: &ClusterState) -> Option<String> {
     Owners::new(state).owner(target_hash).map(str::to_string)
+}
+
+/// Who owns targets at which moment.
+pub struct Timeline {
+    /// Ascending by their first moments.
+    eras: Vec<(i64, Owners)>,
+}
+
+impl Timeline {
+    /// The eras of a view.
+    pub fn new(state: &ClusterState) -> Timeline {
+        let of = |era: &Era| (era.from_ms, Owners::of(era.epoch, &era.agents));
+        let mut eras: Vec<_> = state.eras.iter().map(of).collect();
+        if eras.is_empty() {
+            eras.push((i64::MIN, Owners::new(state)));
+        }
+        Timeline { eras }
+    }
+
+    /// The agent that owns a target at a moment; none while nobody does.
+    pub fn owner_at(&self, target_hash: u64, at_ms: i64) -> Option<&str> {
+        // What is older than all that is remembered belongs to nobody any more.
+        let era = self.eras.iter().rev().find(|(from_ms, _)| *from_ms <= at_ms);
+        era.and_then(|(_, owners)| owners.owner(target_hash))
+    }
+
+    /// First and last moment of each era, and its owners, ascending; the last one has no end.
+    pub fn eras(&self) -> impl Iterator<Item = (i64, i64, &Owners)> {
+        let ends = self.eras.iter().skip(1).map(|(next_ms, _)| next_ms - 1).chain([i64::MAX]);
+        self.eras.iter().zip(ends).map(|((from_ms, owners), last_ms)| (*from_ms, last_ms, owners))
+    }
+
+    /// The owners in the end, and from when on.
+    pub fn last(&self) -> Option<(i64, &Owners)> {
+        self.eras.last().map(|(from_ms, owners)| (*from_ms, owners))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Command, Member, MemberState, Role};
+
+    #[test]
+    fn the_owner_of_a_moment_is_that_of_its_era() {
+        let mut state = ClusterState::default();
+        for (id, at_ms) in [("A", 5000), ("B", 8000)] {
+            let roles = [Role::Agent].into();
+            let member = Member { id: id.into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
+            state.apply(&Command::Join { member, at_ms }).unwrap();
+        }
+        let timeline = Timeline::new(&state);
+        let owners = |at_ms| (0..64).filter_map(|hash| timeline.owner_at(hash << 58, at_ms)).collect::<String>();
+        assert_eq!((owners(4999).as_str(), owners(5000), owners(8999)), ("", "A".repeat(64), "A".repeat(64)));
+        assert!(owners(9000).contains('A') && owners(9000).contains('B'));
+        let spans: Vec<_> = timeline.eras().map(|(from, last, owners)| (from, last, owners.has("B"))).collect();
+        assert_eq!(spans, [(i64::MIN, 4999, false), (5000, 8999, false), (9000, i64::MAX, true)]);
+        let (from_ms, last) = timeline.last().unwrap();
+        assert_eq!((from_ms, last.epoch), (9000, 2));
+    }
 }

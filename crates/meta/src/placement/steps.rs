@@ -32,7 +32,7 @@ fn is_active(state: &ClusterState, node: &str) -> bool {
 }
 
 /// Learners for what is missing or out of sync; then, where the goal is in sync, the end of what is too much.
-pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConfig) -> Vec<Command> {
+pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConfig, silent: &[String]) -> Vec<Command> {
     let mut steps = Vec::new();
     let mut learning: BTreeMap<&str, usize> = BTreeMap::new();
     for learner in state.shards.iter().flat_map(|shard| &shard.learners) {
@@ -45,7 +45,8 @@ pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConf
     pairs.sort_by_key(urgent_first);
     for (number, shard, wanted) in pairs.into_iter().filter(|(_, shard, _)| !shard.in_sync.is_empty()) {
         let in_place = |node: &&String| shard.is_in_sync(node) || shard.learns_since(node).is_some();
-        for node in wanted.iter().filter(|node| !in_place(node) && is_active(state, node)) {
+        let answers = |node: &&String| is_active(state, node) && !silent.contains(*node);
+        for node in wanted.iter().filter(|node| !in_place(node) && answers(node)) {
             let here = learning.entry(node).or_default();
             let returns = shard.has_replica(node);
             let may = match returns {

@@ -28,7 +28,7 @@ pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
 pub(crate) type Snapshot = alias::SnapshotOf<Types, bytes::Bytes>;
 
 /// The Raft id of a node, made of its identity.
-pub(crate) fn raft_id(identity: &str) -> u64 {
+pub fn raft_id(identity: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(identity.as_bytes())
 }
 

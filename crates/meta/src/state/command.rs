@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterState, Member, MemberState, Settings, TenantLimits};
-use crate::catalogue::{self, CatalogueCommand};
+use crate::catalogue::{self, BlockEntry, CatalogueCommand};
 
 /// A change. Every command may be sent again: what is done already changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,8 @@ pub enum Command {
         /// Copies, 1 to 16.
         replicas: u32,
     },
-    /// A node comes, or comes back with another address, version or set of roles. A node that drains goes on draining.
+    /// A node comes, or comes back with another address, version or set of roles. A node that drains goes on draining while
+    /// it holds replicas.
     Join {
         /// Who; its state is `Joining` or `Active`.
         member: Member,
@@ -49,7 +50,7 @@ pub enum Command {
         /// Who.
         node: String,
     },
-    /// A replica did not take a write: it is out of sync, or has to learn anew.
+    /// A replica did not take a write: it is out of sync, and does not learn any more until it is told to again.
     ReportFailed {
         /// The replica.
         node: String,
@@ -121,6 +122,19 @@ pub enum Command {
     },
     /// Changes the catalogue.
     Catalogue(CatalogueCommand),
+    /// Makes blocks live that a leader has cut, if it is still the leader of all that they hold.
+    ShipBlocks {
+        /// Who cut them.
+        node: String,
+        /// The shards that were cut, with the epochs under which the node led them then.
+        cut: Vec<(u32, u64)>,
+        /// Whose.
+        tenant: String,
+        /// What was uploaded.
+        blocks: Vec<BlockEntry>,
+        /// The sequence of the newest deletion of the tenant that the node had carried out before the cut; 0 for none.
+        deletions: u64,
+    },
 }
 
 impl Command {
@@ -144,6 +158,7 @@ impl Command {
             Command::SetLimits { .. } => "set limits",
             Command::Restore { .. } => "restore",
             Command::Catalogue(_) => "catalogue",
+            Command::ShipBlocks { .. } => "ship blocks",
         }
     }
 }
@@ -170,7 +185,7 @@ pub enum Response {
     Done,
     /// The shard's epoch now.
     Epoch(u64),
-    /// Of a report: the shards for which it changed nothing, because their epoch is another one by now or because nothing
+    /// Of a report: the shards for which it changed nothing, because their epoch is another one by now or because too little
     /// else is in sync. Writes to them are not acknowledged.
     Unchanged(Vec<u32>),
     /// The lease is held; its number fences earlier holders.
@@ -277,8 +292,32 @@ pub enum Refusal {
         /// Who.
         node: String,
     },
-    /// Every shard of the report has nothing else in sync.
-    #[error("node {node} is the last in-sync replica of shard {shard}")]
+    /// Somebody else ships the shard by now, or did in between.
+    #[error("node {node} cut shard {shard} at epoch {epoch}; since epoch {since} its leader is {leader:?}")]
+    NotLeader {
+        /// Which.
+        shard: u32,
+        /// Who wanted to ship it.
+        node: String,
+        /// Under which epoch.
+        epoch: u64,
+        /// Who leads.
+        leader: Option<String>,
+        /// Since which epoch.
+        since: u64,
+    },
+    /// Samples may have been deleted after the cut.
+    #[error("tenant {tenant} has deletion {newest}; the cut was made after deletion {seen}")]
+    Deleted {
+        /// Whose.
+        tenant: String,
+        /// The newest deletion.
+        newest: u64,
+        /// The newest one that the cut takes into account.
+        seen: u64,
+    },
+    /// Every shard of the report has too little else in sync.
+    #[error("node {node} is one of the last in-sync replicas of shard {shard}, and stays one")]
     LastInSync {
         /// The first of them.
         shard: u32,

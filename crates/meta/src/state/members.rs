@@ -182,21 +182,15 @@ impl ClusterState {
         }
     }
 
-    /// Puts a member into the table; the ownership epoch follows the set of live agents.
-    fn put(&mut self, member: Option<Member>, node: &str) {
-        let agents = |state: &Self| {
-            let own = |m: &&Arc<Member>| m.state == MemberState::Active;
-            state.live(Role::Agent).filter(own).map(|m| (m.id.clone(), m.weight)).collect::<Vec<_>>()
-        };
-        let before = agents(self);
+    /// Puts a member into the table; who owns targets follows the set of live agents.
+    fn put(&mut self, member: Option<Member>, node: &str, at_ms: Option<i64>) {
+        let before = self.owning_agents();
         let members = Arc::make_mut(&mut self.members);
         match member {
             Some(member) => members.insert(node.to_string(), Arc::new(member)),
             None => members.remove(node),
         };
-        if agents(self) != before {
-            self.ownership_epoch += 1;
-        }
+        self.agents_changed(before, at_ms);
     }
 
     pub(super) fn join(&mut self, member: &Member, at_ms: i64) -> Result<Response, Refusal> {
@@ -205,11 +199,13 @@ impl ClusterState {
         if known.is_some_and(|known| known.state == MemberState::Removed) {
             return Err(Refusal::Removed { node: member.id.clone() });
         }
+        // What was drained and starts again is meant to work again; what still holds replicas was broken off.
+        let drains = |known: &Arc<Member>| known.draining && self.shards_of(&known.id).next().is_some();
         let (draining, before, since) =
-            known.map_or((false, None, at_ms), |known| (known.draining, Some(known.state), known.since_ms));
+            known.map_or((false, None, at_ms), |known| (drains(known), Some(known.state), known.since_ms));
         let state = if draining { MemberState::Draining } else { member.state };
         let since_ms = if before == Some(state) { since } else { at_ms };
-        self.put(Some(Member { state, draining, since_ms, ..member.clone() }), &member.id);
+        self.put(Some(Member { state, draining, since_ms, ..member.clone() }), &member.id, Some(at_ms));
         if !member.has(Role::Ingester) {
             self.keep_replicas_on_ingesters(&member.id)?;
         }
@@ -244,7 +240,7 @@ impl ClusterState {
         if member.state != state {
             (member.state, member.since_ms) = (state, at_ms);
         }
-        self.put(Some(member), node);
+        self.put(Some(member), node, Some(at_ms));
         if state == MemberState::Down {
             self.move_leaders_off(node);
         }
@@ -268,7 +264,7 @@ impl ClusterState {
             }
         }
         (member.state, member.draining, member.since_ms) = (MemberState::Removed, false, at_ms);
-        self.put(Some(member), node);
+        self.put(Some(member), node, Some(at_ms));
         self.drop_from_shards(node);
         self.drop_leases(node);
         Ok(Response::Done)
@@ -279,7 +275,7 @@ impl ClusterState {
         if shards > 0 {
             return Err(Refusal::HoldsShards { node: node.into(), shards });
         }
-        self.put(None, node);
+        self.put(None, node, None);
         self.drop_leases(node);
         Ok(Response::Done)
     }

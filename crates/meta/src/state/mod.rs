@@ -13,6 +13,7 @@
 mod command;
 mod leases;
 mod members;
+mod ownership;
 mod shards;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::catalogue::Catalogue;
 pub use command::{Command, Placement, Refusal, Response};
 pub use leases::{Lease, TenantLimits};
 pub use members::{Member, MemberState, Role, USUAL_WEIGHT};
+pub use ownership::{Era, HANDOFF_MS};
 pub use shards::{Learner, Shard};
 
 /// Shards when nothing else is said.
@@ -79,6 +81,9 @@ pub struct ClusterState {
     /// Goes up when the set of live agents changes; targets are owned under it.
     #[serde(default)]
     pub ownership_epoch: u64,
+    /// Who owns targets from when on, ascending. Empty in a state of before there were any: the live agents own them then.
+    #[serde(default)]
+    pub eras: Arc<Vec<Era>>,
 }
 
 impl ClusterState {
@@ -99,7 +104,7 @@ impl ClusterState {
             Command::SetMemberState { node, state, at_ms } => self.set_member_state(node, *state, *at_ms),
             Command::RemoveMember { node, force, at_ms } => self.remove_member(node, *force, *at_ms),
             Command::ForgetMember { node } => self.forget_member(node),
-            Command::ReportFailed { node, shards, reporter: _ } => self.report_failed(node, shards),
+            Command::ReportFailed { node, shards, reporter } => self.report_failed(node, shards, reporter),
             Command::PlaceShards { placements } => self.place_shards(placements),
             Command::AddLearner { shard, node } => self.add_learner(*shard, node),
             Command::Promote { shard, node, epoch } => self.promote(*shard, node, *epoch),
@@ -109,6 +114,9 @@ impl ClusterState {
             Command::GiveLease { name, node } => self.give_lease(name, node),
             Command::SetLimits { tenant, limits } => self.set_limits(tenant, limits.as_ref()),
             Command::Restore { state } => self.restore(state),
+            Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
+                self.ship_blocks(node, cut, tenant, blocks, *deletions)
+            }
             Command::Catalogue(change) => {
                 Arc::make_mut(&mut self.catalogue).apply(change.clone())?;
                 Ok(Response::Done)
@@ -160,11 +168,13 @@ impl ClusterState {
         let epochs: Vec<u64> = self.shards.iter().map(|shard| shard.epoch).collect();
         let (version, incarnation) = (self.version.max(export.version), self.incarnation.max(export.incarnation) + 1);
         let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
-        *self = ClusterState { version, incarnation, ownership_epoch, members: Arc::new(members), ..export.clone() };
+        let (members, eras) = (Arc::new(members), Arc::default());
+        *self = ClusterState { version, incarnation, ownership_epoch, members, eras, ..export.clone() };
         for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
             let shard = Arc::make_mut(shard);
             shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;
             shard.learners.iter_mut().for_each(|learner| learner.since = shard.epoch);
+            shard.led_since = shard.epoch;
         }
         let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
         let gone: Vec<String> =
@@ -176,6 +186,9 @@ impl ClusterState {
 
     /// Whether all that must always hold does; the error says what does not. For tests and for states from outside.
     pub fn check(&self) -> Result<(), String> {
+        if !self.eras.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
+            return Err("the eras of ownership are not ascending".into());
+        }
         let expected = self.settings.as_ref().map_or(0, |settings| settings.shards as usize);
         if self.shards.len() != expected {
             return Err(format!("{} shards where the settings say {expected}", self.shards.len()));

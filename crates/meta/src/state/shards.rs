@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{BlockEntry, CatalogueCommand};
+
 use super::{ClusterState, MemberState, Placement, Refusal, Response, Role};
 
 /// A shard's replicas.
@@ -20,6 +22,9 @@ pub struct Shard {
     pub leader: Option<String>,
     /// Those that catch up, ascending. Writes go to them too.
     pub learners: Vec<Learner>,
+    /// The epoch since which the leader leads: what it cut under an earlier one may be in another's block.
+    #[serde(default)]
+    pub led_since: u64,
 }
 
 /// A replica that catches up.
@@ -27,7 +32,8 @@ pub struct Shard {
 pub struct Learner {
     /// Who.
     pub node: String,
-    /// The epoch since which every acknowledged write has gone to it too; what it copies, and its promotion, name this one.
+    /// The epoch since which every acknowledged write is in it too; what it copies, and its promotion, name this one. A write that
+    /// it does not take ends its learning.
     pub since: u64,
 }
 
@@ -110,6 +116,7 @@ impl ClusterState {
     fn change(&mut self, number: u32, change: impl FnOnce(&mut Shard, u64)) -> Response {
         let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) else { return Response::Done };
         let shard = Arc::make_mut(shard);
+        let before = shard.leader.clone();
         shard.epoch += 1;
         change(shard, shard.epoch);
         let epoch = shard.epoch;
@@ -119,6 +126,11 @@ impl ClusterState {
             if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) {
                 Arc::make_mut(shard).leader = leader;
             }
+        }
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize)
+            && shard.leader != before
+        {
+            Arc::make_mut(shard).led_since = epoch;
         }
         Response::Epoch(epoch)
     }
@@ -149,23 +161,34 @@ impl ClusterState {
         Err(Refusal::State { node: node.into(), state: member.state, reason })
     }
 
-    pub(super) fn report_failed(&mut self, node: &str, shards: &[(u32, u64)]) -> Result<Response, Refusal> {
+    /// A sender's word takes a replica out of sync while enough others are left for writes: with fewer nobody is served, and what
+    /// is acknowledged would be on fewer nodes than was promised. A replica's own word counts as long as there is another.
+    pub(super) fn report_failed(
+        &mut self,
+        node: &str,
+        shards: &[(u32, u64)],
+        reporter: &str,
+    ) -> Result<Response, Refusal> {
+        let must_stay = match &self.settings {
+            Some(settings) if reporter != node => settings.min_in_sync(),
+            _ => 1,
+        };
         let (mut unchanged, mut last) = (BTreeSet::new(), None);
         let mut changed = false;
         for &(number, epoch) in shards {
             let shard = self.shard(number)?;
             if !shard.has_replica(node) || (!shard.is_in_sync(node) && shard.learns_since(node).is_none()) {
                 changed = true; // It is what the reporter wants already.
-            } else if shard.epoch != epoch {
+            } else if shard.learns_since(node).map_or(shard.epoch != epoch, |since| epoch < since) {
                 unchanged.insert(number);
-            } else if shard.in_sync == [node] {
+            } else if shard.is_in_sync(node) && shard.in_sync.len() <= must_stay {
                 last = last.or(Some(number));
                 unchanged.insert(number);
             } else {
                 changed = true;
-                self.change(number, |shard, epoch| {
+                self.change(number, |shard, _| {
                     shard.in_sync.retain(|n| n != node);
-                    shard.learners.iter_mut().filter(|l| l.node == node).for_each(|l| l.since = epoch);
+                    shard.learners.retain(|learner| learner.node != node);
                 });
             }
         }
@@ -263,6 +286,38 @@ impl ClusterState {
         }
         self.holder(node)?;
         Ok(self.change(number, |shard, _| shard.leader = Some(node.into())))
+    }
+
+    /// Makes blocks live that a node has cut of shards that it led since before the cut and still leads.
+    pub(super) fn ship_blocks(
+        &mut self,
+        node: &str,
+        cut: &[(u32, u64)],
+        tenant: &str,
+        blocks: &[BlockEntry],
+        seen: u64,
+    ) -> Result<Response, Refusal> {
+        if self.catalogue.has_all(tenant, blocks)? {
+            return Ok(Response::Done);
+        }
+        let epoch_of = |number: u32| cut.iter().find(|(cut, _)| *cut == number).map_or(0, |(_, epoch)| *epoch);
+        let held = blocks.iter().flat_map(|block| &block.shards).copied();
+        for number in held.chain(cut.iter().map(|(number, _)| *number)) {
+            let (shard, epoch) = (self.shard(number)?, epoch_of(number));
+            if shard.leader.as_deref() != Some(node) || epoch < shard.led_since {
+                let (leader, since) = (shard.leader.clone(), shard.led_since);
+                return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
+            }
+        }
+        // Of a sample in a block and a deletion the later one wins: a cut of before must not come after.
+        let newest = self.catalogue.newest_deletion(tenant);
+        if seen < newest {
+            return Err(Refusal::Deleted { tenant: tenant.into(), newest, seen });
+        }
+        let (tenant, blocks) = (tenant.to_string(), blocks.to_vec());
+        let boundary = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
+        Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, boundary })?;
+        Ok(Response::Done)
     }
 
     /// Where a member that went down leads and a live one could, that one does.

@@ -73,15 +73,18 @@ fn a_failed_replica_leaves_and_comes_back_only_with_everything() {
     assert_eq!(state.shards[0].in_sync, ["A", "C"]);
     let since = epoch(state.apply(&add(0, "B")).unwrap());
     assert_eq!(state.shards[0].learns_since("B"), Some(since));
-    // A write to the learner fails: what it has learnt is not enough any more.
-    state.apply(&failed("B", &[(0, since)])).unwrap();
-    let again = state.shards[0].learns_since("B").unwrap();
+    // A write to the learner fails, under whatever epoch it learned: what it has learnt is not enough any more, and nobody waits for it.
+    assert_eq!(state.apply(&failed("B", &[(0, since - 1)])).unwrap(), Response::Unchanged(vec![0]), "of before");
+    state.apply(&Command::SetLeader { shard: 0, node: "C".into() }).unwrap();
+    assert_eq!(state.apply(&failed("B", &[(0, since)])).unwrap(), Response::Unchanged(vec![]));
+    assert_eq!(state.shards[0].learns_since("B"), None);
+    let again = epoch(state.apply(&add(0, "B")).unwrap());
     assert!(again > since);
     let refused = state.apply(&promote(0, "B", since)).unwrap_err();
     let expected = Refusal::NotLearning { shard: 0, node: "B".into(), asked: since, since: Some(again) };
     assert_eq!(refused, expected);
     // Another change of the shard does not make the learner begin anew.
-    state.apply(&Command::SetLeader { shard: 0, node: "C".into() }).unwrap();
+    state.apply(&Command::SetLeader { shard: 0, node: "A".into() }).unwrap();
     state.apply(&promote(0, "B", again)).unwrap();
     assert_eq!(state.shards[0].in_sync, ["A", "B", "C"]);
     assert_eq!(state.apply(&promote(0, "B", again)).unwrap(), Response::Epoch(state.shards[0].epoch));
@@ -100,6 +103,21 @@ fn stale_reports_and_the_last_replica_change_nothing() {
     assert_eq!(state.apply(&failed("A", &[(0, one), (1, two)])).unwrap(), Response::Unchanged(vec![1]));
     assert_eq!((state.shards[0].in_sync.len(), state.shards[1].in_sync.len()), (2, 1));
     assert_eq!(state.apply(&failed("A", &[(0, one)])).unwrap(), Response::Unchanged(vec![]), "done already");
+}
+
+#[test]
+fn senders_do_not_take_away_what_writes_need_but_a_replica_may_itself() {
+    let mut state = cluster(1, 3);
+    let report = |state: &mut ClusterState, node: &str, reporter: &str| {
+        let shards = vec![(0, state.shards[0].epoch)];
+        state.apply(&Command::ReportFailed { node: node.into(), shards, reporter: reporter.into() })
+    };
+    report(&mut state, "A", "Z").unwrap();
+    let stays = Refusal::LastInSync { shard: 0, node: "B".into() };
+    assert_eq!(report(&mut state, "B", "Z").unwrap_err(), stays);
+    report(&mut state, "B", "B").unwrap();
+    assert_eq!(state.shards[0].in_sync, ["C"]);
+    assert!(matches!(report(&mut state, "C", "C").unwrap_err(), Refusal::LastInSync { .. }));
 }
 
 #[test]
@@ -129,6 +147,23 @@ fn leaders_move_off_a_member_that_is_down_and_the_drain_outlives_it() {
     assert_eq!(state.members["A"].state, MemberState::Draining);
     state.apply(&set_state("A", MemberState::Active)).unwrap();
     assert_eq!(state.members["A"].state, MemberState::Active);
+}
+
+#[test]
+fn what_was_drained_and_starts_again_works_again() {
+    let mut state = cluster(1, 3);
+    state.apply(&set_state("A", MemberState::Draining)).unwrap();
+    let again = |state: &ClusterState| {
+        let member = Member { state: MemberState::Active, ..Member::clone(&state.members["A"]) };
+        Command::Join { member, at_ms: 9 }
+    };
+    state.apply(&again(&state)).unwrap();
+    assert_eq!(state.members["A"].state, MemberState::Draining, "it still holds a replica");
+    let since = epoch(state.apply(&add(0, "D")).unwrap());
+    state.apply(&promote(0, "D", since)).unwrap();
+    state.apply(&drop_replica(0, "A")).unwrap();
+    state.apply(&again(&state)).unwrap();
+    assert_eq!((state.members["A"].state, state.members["A"].draining), (MemberState::Active, false));
 }
 
 #[test]
@@ -217,6 +252,61 @@ fn malformed_members_and_settings_are_refused() {
     let refused = state.apply(&Command::Bootstrap { settings: settings(0, 1) }).unwrap_err();
     assert!(matches!(refused, Refusal::Settings { .. }));
     assert_eq!(state, ClusterState::default());
+}
+
+fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
+    let block = crate::catalogue::BlockEntry {
+        id: id.into(),
+        window_start: 0,
+        window_end: 100,
+        min_t: 0,
+        max_t: 99,
+        shards: cut.iter().map(|(shard, _)| *shard).collect(),
+        delta,
+        sequence: 0,
+        bytes: 1,
+        series: 1,
+        samples: 1,
+        resolution_ms: 0,
+        cut: Some(crate::catalogue::CutId { ingester: node.into(), number: 1 }),
+        digests: Vec::new(),
+        meta: String::new(),
+    };
+    Command::ShipBlocks { node: node.into(), cut: cut.to_vec(), tenant: "t".into(), blocks: vec![block], deletions }
+}
+
+#[test]
+fn only_who_has_led_since_the_cut_ships() {
+    let mut state = cluster(2, 3);
+    let lead = |node: &str| Command::SetLeader { shard: 0, node: node.into() };
+    let refused =
+        |state: &mut ClusterState, command: &Command| matches!(state.apply(command), Err(Refusal::NotLeader { .. }));
+    assert!(refused(&mut state, &ship("B", "1", &[(0, 1)], false, 0)));
+    // Other changes of the shard do not matter.
+    state.apply(&failed("C", &[(0, 1)])).unwrap();
+    assert_eq!(state.shards[0].led_since, 1);
+    state.apply(&ship("A", "1", &[(0, 1)], false, 0)).unwrap();
+    state.apply(&lead("B")).unwrap();
+    assert_eq!(state.apply(&ship("A", "1", &[(0, 1)], false, 0)), Ok(Response::Done), "it is live: sent again");
+    assert!(refused(&mut state, &ship("A", "2", &[(0, 2)], true, 0)));
+    state.apply(&lead("A")).unwrap();
+    assert!(refused(&mut state, &ship("A", "2", &[(0, 2)], true, 0)), "it did not lead all the time");
+    let since = state.shards[0].led_since;
+    state.apply(&ship("A", "2", &[(0, since)], true, 0)).unwrap();
+    let taken = state.apply(&ship("B", "2", &[(0, since)], true, 0));
+    assert!(matches!(taken, Err(Refusal::Catalogue(_))), "{taken:?}");
+    assert!(refused(&mut state, &ship("A", "3", &[(1, 9)], false, 0)), "nobody leads it");
+}
+
+#[test]
+fn a_cut_from_before_a_deletion_is_refused() {
+    let mut state = cluster(1, 3);
+    let delete = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"1\"}".into(), start: 0, end: 9 };
+    state.apply(&Command::Catalogue(delete)).unwrap();
+    let newest = state.catalogue.newest_deletion("t");
+    let late = state.apply(&ship("A", "1", &[(0, 1)], false, newest - 1));
+    assert_eq!(late, Err(Refusal::Deleted { tenant: "t".into(), newest, seen: newest - 1 }));
+    state.apply(&ship("A", "1", &[(0, 1)], false, newest)).unwrap();
 }
 
 fn any_node() -> impl Strategy<Value = String> {

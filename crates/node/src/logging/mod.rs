@@ -1,6 +1,7 @@
 //! Logging to stderr as Prometheus 3 does: a line an event in logfmt or JSON, with time, level, source, message and fields.
 //!
-//! The level applies to Pharos's own events; libraries are never logged below `info`, openraft never below `warn`.
+//! The level applies to Pharos's own events; libraries are never logged below `info`, openraft
+//! never below `warn`, and only errors unless the level is `debug`.
 
 mod format;
 
@@ -45,6 +46,6 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
     // What Raft does step by step is for its developers; meta says what matters of it.
-    let raft = libraries.min(LevelFilter::WARN);
+    let raft = if level == LogLevel::Debug { LevelFilter::WARN } else { LevelFilter::ERROR };
     Targets::new().with_default(libraries).with_target("openraft", raft).with_target("pharos", own)
 }

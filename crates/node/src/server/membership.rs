@@ -112,6 +112,11 @@ impl Membership {
         self.network.as_ref().map_or_else(|| Arc::new(Channels::new()) as Arc<dyn Connect>, |n| n.connect.clone())
     }
 
+    /// The secret that nodes show each other.
+    pub(super) fn token(&self) -> Option<String> {
+        self.network.as_ref().and_then(|network| network.token()).map(str::to_string)
+    }
+
     /// Lets other nodes ask meta and these services of this node from now on.
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         if let Some(network) = &self.network {

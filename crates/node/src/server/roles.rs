@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use pharos_agent::distribute::{DistributeConfig, Distributor, Replicas};
 use pharos_agent::receive::{ReceiveConfig, Receiver};
-use pharos_agent::{Agent, AgentConfig};
+use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::{Fanout, Frontend, FrontendConfig};
 use pharos_head::{Head, HeadConfig};
-use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_ingester::{Ingester, IngesterConfig, Learning};
 use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
@@ -27,13 +27,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 
+use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::{Claim, ClaimError};
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::{self, Folders};
+use super::targets::AllTargets;
 use crate::cli::{self, ServerArgs};
+use crate::cluster::status::{Copied, Progress};
+use crate::cluster::{Access, ClusterApi};
 use crate::config::Loaded;
 use crate::logging::LogHandle;
 use crate::reload::ConfigHandle;
@@ -62,11 +66,19 @@ pub(super) struct Roles {
     pub(super) frontend: Arc<Frontend>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
+    pub(super) cluster: Arc<ClusterApi>,
     tasks: Vec<JoinHandle<()>>,
     membership: Membership,
 }
 
 impl Roles {
+    /// Tells the cluster that this node is about to stop, and hands its targets over. The roles still run meanwhile.
+    pub(super) async fn depart(&self) {
+        if self.membership.is_open() {
+            departure::depart(&self.membership, self.services.agent.as_deref()).await;
+        }
+    }
+
     /// Waits until every role has ended.
     pub(super) async fn finish(self) {
         for task in self.tasks {
@@ -113,6 +125,11 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         ingester: holders.ingester.clone(),
         agent: intake.as_ref().map(|intake| intake.agent.clone()),
         receiver: intake.as_ref().map(|intake| intake.receiver.clone()),
+        targets: AllTargets {
+            node: membership.identity.clone(),
+            local: intake.as_ref().map(|intake| intake.agent.clone()),
+            others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
+        },
         snapshots: Snapshots {
             folder: parts.folders.snapshots(),
             ingester: holders.ingester.clone(),
@@ -131,17 +148,23 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         query_limits: frontend_config.limits.clone(),
         query_log: frontend_config.query_log.clone(),
     });
+    let cluster = cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref());
+    let cluster = Arc::new(cluster);
     let engine = engine(args, &loaded, clock);
     let sources = holders.sources();
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
-    membership.serve(|routes| holders.add_services(clock, asked, routes));
-    membership.enter().await?;
+    membership.serve(|routes| {
+        holders.add_services(clock, asked, routes);
+        intake.iter().for_each(|intake| intake.agent.add_services(routes));
+    });
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
         tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
+        departure::discover(&intake.agent).await;
     }
+    membership.enter().await?;
     if let Some(ingester) = &holders.ingester {
         tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
     }
@@ -152,7 +175,35 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
-    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, tasks, membership })
+    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+}
+
+/// The cluster as operators see it.
+fn cluster_api(
+    args: &ServerArgs,
+    membership: &Membership,
+    objects: &Arc<dyn ObjectStore>,
+    clock: &Arc<dyn Clock>,
+    ingester: Option<&Arc<Ingester>>,
+) -> ClusterApi {
+    let (ingester, node) = (ingester.cloned(), membership.identity.clone());
+    let progress = move || -> Progress {
+        let learned = ingester.iter().flat_map(|ingester| ingester.progress());
+        let copied = |learning: Learning| {
+            let copied = Copied { samples: learning.samples, bytes: learning.bytes };
+            let node = node.clone();
+            learning.shards.iter().map(move |shard| ((shard, node.clone()), copied)).collect::<Vec<_>>()
+        };
+        learned.flat_map(copied).collect()
+    };
+    ClusterApi {
+        meta: membership.meta.clone(),
+        node: membership.identity.clone(),
+        objects: objects.clone(),
+        clock: clock.clone(),
+        access: Access { everyone: args.web.enable_admin_api, token: membership.token() },
+        progress: Box::new(progress),
+    }
 }
 
 /// The roles that hold samples, as far as this node has them.
@@ -227,7 +278,11 @@ impl Intake {
         let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
         let config = AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() };
-        let agent = Agent::create(config, ingest, clock.clone(), registry).map_err(text)?;
+        let ownership = match membership.is_open() {
+            true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
+            false => Ownership::everything(),
+        };
+        let agent = Agent::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
 }

@@ -1,0 +1,161 @@
+//! Finds out what of this head is in blocks already, whoever made them, and marks it as flushed, so that it leaves memory after
+//! the grace period. Three ways, each safe by itself:
+//!
+//! 1. A block was made of a cut of this head, and the process died before the mark: the block names the cut.
+//! 2. What is not flushed here equals what the newest blocks hold ([`super::covered`]). That is the usual way of a replica.
+//! 3. A replica may differ for good: it has samples that nobody acknowledged, or it learned a window while that was being flushed.
+//!    It ends the epoch of the window, waits for longer than any write takes, and then asks the leader ([`super::doubt`]) whether it
+//!    has anything of the shard and window that is not in blocks. If not, every acknowledged sample of that epoch is in
+//!    blocks, since the leader had all of them.
+//!
+//! What a new leader has and cannot match with blocks it ships as a delta: a sample may then be in two blocks, which readers
+//! show once, and none is lost.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use pharos_head::WindowInfo;
+use pharos_meta::TenantCatalogue;
+use pharos_model::{ShardSet, TenantId};
+
+use super::covered::WindowBlocks;
+use super::ship::blocking;
+use super::{FlushError, doubt};
+use crate::Ingester;
+use crate::complete::Verified;
+
+/// What is known of the windows of a tenant, by start.
+type ByWindow<T> = HashMap<TenantId, BTreeMap<i64, T>>;
+
+/// What is remembered from round to round.
+#[derive(Default)]
+pub(crate) struct Reconciled {
+    /// What was tried last in a window and had no effect.
+    tried: ByWindow<Tried>,
+    /// Blocks of others, by sequence, with the shards whose samples in them were found in memory.
+    verified: ByWindow<BTreeMap<u64, ShardSet>>,
+    /// Windows that differ from the blocks.
+    pub(super) doubts: ByWindow<doubt::Doubt>,
+}
+
+/// What a digest depends on.
+#[derive(PartialEq, Eq)]
+struct Tried {
+    newest_block: u64,
+    shards: ShardSet,
+    unflushed_samples: u64,
+    newest_append_ms: i64,
+}
+
+impl Reconciled {
+    /// The blocks of others in a window whose samples were found in memory.
+    pub(crate) fn verified(&self, tenant: &TenantId) -> Option<&Verified> {
+        self.verified.get(tenant)
+    }
+
+    /// Forgets what was found of shards of a window whose flushed samples left memory.
+    pub(super) fn dropped(&mut self, tenant: &TenantId, window: i64, shards: &ShardSet) {
+        if let Some(verified) = self.verified.get_mut(tenant).and_then(|windows| windows.get_mut(&window)) {
+            verified.values_mut().for_each(|found| *found = found.difference(shards));
+            verified.retain(|_, found| !found.is_empty());
+        }
+    }
+
+    /// Forgets windows that are not in memory any more.
+    fn keep(&mut self, tenant: &TenantId, windows: &[WindowInfo]) {
+        fn keep<T>(of: &mut ByWindow<T>, tenant: &TenantId, is_known: impl Fn(&i64) -> bool) {
+            if let Some(known) = of.get_mut(tenant) {
+                known.retain(|start, _| is_known(start));
+            }
+        }
+        let is_known = |start: &i64| windows.iter().any(|w| w.start == *start && !w.shards.is_empty());
+        keep(&mut self.tried, tenant, is_known);
+        keep(&mut self.verified, tenant, is_known);
+        keep(&mut self.doubts, tenant, is_known);
+    }
+}
+
+/// Marks what is in blocks of all windows of a tenant.
+pub(super) async fn tenant(ingester: &Arc<Ingester>, tenant: &TenantId) -> Result<(), FlushError> {
+    let windows = ingester.head.windows(tenant);
+    ingester.reconciled.lock().keep(tenant, &windows);
+    let is_open = |start: i64| windows.iter().any(|w| w.start == start && w.unflushed_samples > 0);
+    ingester.undecided.lock().retain(|(of, start), _| of != tenant || is_open(*start));
+    let view = ingester.meta.view();
+    let catalogue = view.catalogue.tenant(tenant.as_str());
+    for info in windows.iter().filter(|w| w.unflushed_samples > 0) {
+        window(ingester, tenant, catalogue, info).await?;
+    }
+    doubt::note(ingester, tenant, &view, &ingester.head.windows(tenant));
+    Ok(())
+}
+
+/// Marks what is in blocks of one window.
+pub(super) async fn window(
+    ingester: &Arc<Ingester>,
+    tenant: &TenantId,
+    catalogue: Option<&Arc<TenantCatalogue>>,
+    info: &WindowInfo,
+) -> Result<(), FlushError> {
+    let blocks = WindowBlocks::of(catalogue, info);
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    make_up_for_a_crash(ingester, tenant, info, &blocks).await?;
+    let candidates: ShardSet =
+        info.shards.iter().filter(|held| blocks.may_cover(held)).map(|held| held.shard).collect();
+    let trying = Tried {
+        newest_block: blocks.newest(),
+        shards: candidates.clone(),
+        unflushed_samples: info.unflushed_samples,
+        newest_append_ms: info.newest_append_ms,
+    };
+    if candidates.is_empty()
+        || ingester.reconciled.lock().tried.entry(tenant.clone()).or_default().get(&info.start) == Some(&trying)
+    {
+        return Ok(());
+    }
+    let (shared, of, start) = (ingester.clone(), tenant.clone(), info.start);
+    let digest = blocking(move || Ok(shared.head.digest(&of, start, &candidates))).await?;
+    let mut found: BTreeMap<u64, ShardSet> = BTreeMap::new();
+    let mut covered = ShardSet::new();
+    for (shard, held) in digest.shards {
+        let Some(sequences) = blocks.cover(shard, held) else { continue };
+        covered.insert(shard);
+        for sequence in sequences {
+            found.entry(sequence).or_default().insert(shard);
+        }
+    }
+    if !covered.is_empty() {
+        ingester.head.mark_flushed_cut(tenant, start, digest.number, &covered).await?;
+        ingester.metrics.matched.inc_by(covered.len() as u64);
+        tracing::debug!(%tenant, window = start, shards = %covered, "samples here are in blocks of others");
+    }
+    let mut reconciled = ingester.reconciled.lock();
+    let verified = reconciled.verified.entry(tenant.clone()).or_default().entry(start).or_default();
+    for (sequence, shards) in found {
+        let known = verified.entry(sequence).or_default();
+        *known = known.union(&shards);
+    }
+    reconciled.tried.entry(tenant.clone()).or_default().insert(start, trying);
+    Ok(())
+}
+
+/// Marks what a committed block of this head holds although the head does not know, because the process died in between.
+async fn make_up_for_a_crash(
+    ingester: &Ingester,
+    tenant: &TenantId,
+    info: &WindowInfo,
+    blocks: &WindowBlocks<'_>,
+) -> Result<(), FlushError> {
+    let mine = blocks.iter().filter_map(|block| Some((block, block.cut.as_ref()?)));
+    for (block, cut) in mine.filter(|(_, cut)| cut.ingester == ingester.config.identity) {
+        let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
+        let shards: ShardSet = held.iter().filter(|shard| info.flushed(*shard) < cut.number).collect();
+        if !shards.is_empty() {
+            tracing::info!(%tenant, window = info.start, cut = cut.number, %shards, "the window was committed and not marked");
+            ingester.head.mark_flushed_cut(tenant, info.start, cut.number, &shards).await?;
+        }
+    }
+    Ok(())
+}

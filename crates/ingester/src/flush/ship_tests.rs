@@ -1,0 +1,264 @@
+//! Flushing in a cluster: leaders ship, others find what they have in blocks, and neither changes of leaders nor crashes lose
+//! anything.
+
+use pharos_model::{Clock, Sample, WriteBatch};
+use pharos_rpc::append::{Replica, ShardTarget, Shipment};
+use pharos_rpc::{Scope, SeriesSource};
+
+use super::*;
+use crate::test_cluster::{Cluster, START, WINDOW, batch, encode, held, scrape, shards_of};
+
+fn samples(blocks: &[Arc<BlockEntry>]) -> u64 {
+    blocks.iter().map(|block| block.samples).sum()
+}
+
+/// The sum of what blocks hold, over all shards.
+fn digest_of(blocks: &[Arc<BlockEntry>]) -> ShardDigest {
+    let mut sum = ShardDigest::default();
+    blocks.iter().flat_map(|block| &block.digests).for_each(|digest| sum.absorb(digest.held));
+    sum
+}
+
+/// The digest of samples.
+fn digest(samples: &[(u32, i64, f64)]) -> ShardDigest {
+    let batch: WriteBatch = batch(samples);
+    let mut digest = ShardDigest::default();
+    for series in batch.series() {
+        let add = |s: &Sample| digest.add(series.hash, s.t);
+        batch.samples_of(series).iter().for_each(add);
+    }
+    digest
+}
+
+fn complete_from(ingester: &Ingester) -> i64 {
+    let scope = Scope::all(TenantId::default());
+    ingester.completeness(&scope, std::time::Duration::from_secs(1)).unwrap().from
+}
+
+/// Sends samples to one replica only.
+async fn write_to(cluster: &Cluster, name: &str, samples: &[(u32, i64, f64)]) {
+    let (tenant, batch, view) = (TenantId::default(), batch(samples), cluster.meta.view());
+    let target = |shard| ShardTarget { shard, epoch: epoch_in(&view, shard), counted: true };
+    let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
+    let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+    assert!(cluster.client(name).append(&shipment, &targets).await.unwrap().stale.is_empty());
+}
+
+/// Cuts the first window on a node and uploads it, as `ship` does up to the commit.
+async fn uploaded(cluster: &Cluster, name: &str) -> Undecided {
+    let delta = !cluster.blocks().is_empty();
+    let (ingester, view) = (cluster.node(name), cluster.meta.view());
+    let cut = ingester.head.cut(&TenantId::default(), START, &ingester.led());
+    ingester.head.commit().await.unwrap();
+    let (block, digests) = write_block(ingester, &cut, new_id(ingester)).unwrap();
+    let command = Command::ShipBlocks {
+        node: name.into(),
+        cut: cut.shards().iter().map(|shard| (shard, epoch_in(&view, shard))).collect(),
+        tenant: TenantId::default().as_str().into(),
+        blocks: vec![entry(ingester, &cut, &block, digests, delta)],
+        deletions: 0,
+    };
+    Undecided { command, number: cut.number(), shards: cut.shards().clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_ship_and_replicas_let_go_after_the_grace_period() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    cluster.write(&scrape(2)).await;
+    cluster.end_window();
+    for name in ["B", "A", "B"] {
+        cluster.tick(name).await;
+    }
+    let blocks = cluster.blocks();
+    assert_eq!((blocks.len(), digest_of(&blocks)), (1, digest(&[scrape(1), scrape(2)].concat())));
+    for name in ["A", "B"] {
+        assert_eq!(cluster.counts(name), (0, 80));
+        assert_eq!(complete_from(cluster.node(name)), i64::MIN, "all of the block is in memory");
+    }
+    // Late samples become a delta.
+    cluster.write(&scrape(3)).await;
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
+    for name in ["B", "A", "B"] {
+        cluster.tick(name).await;
+        assert_eq!(complete_from(cluster.node(name)), i64::MIN);
+    }
+    let blocks = cluster.blocks();
+    assert_eq!((blocks.len(), blocks[1].delta, blocks[1].samples), (2, true, 40));
+    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 120), (0, 120)));
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW);
+    for name in ["A", "B"] {
+        cluster.tick(name).await;
+        assert_eq!(held(cluster.node(name)), []);
+        assert!(complete_from(cluster.node(name)) > START);
+    }
+    assert_eq!(cluster.blocks().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_leaders_of_a_window_ship_each_its_own() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.propose(Command::SetLeader { shard: 1, node: "B".into() }).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    for name in ["A", "B", "A"] {
+        cluster.tick(name).await;
+    }
+    let blocks = cluster.blocks();
+    assert_eq!((blocks.len(), digest_of(&blocks)), (2, digest(&scrape(1))));
+    assert!(blocks.iter().all(|block| !block.delta) && blocks[1].shards == [1]);
+    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 40), (0, 40)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_replaced_during_its_flush_ships_in_vain() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    let before = cluster.meta.view();
+    cluster.lead("B").await;
+    let (a, tenant) = (cluster.node("A").clone(), TenantId::default());
+    ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
+    assert_eq!((cluster.blocks().len(), cluster.counts("A")), (0, (40, 0)));
+    // Nor when it leads again: the other may have shipped in between.
+    cluster.lead("A").await;
+    ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
+    assert_eq!((cluster.blocks().len(), a.metrics.refused.get()), (0, 2));
+    cluster.lead("B").await;
+    for name in ["A", "B", "A"] {
+        cluster.tick(name).await;
+    }
+    assert_eq!(digest_of(&cluster.blocks()), digest(&scrape(1)));
+    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 40), (0, 40)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_commit_and_mark_ships_nothing_twice() {
+    let mut cluster = Cluster::of(&["A"], 1).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    let block = uploaded(&cluster, "A").await;
+    cluster.propose(block.command).await;
+    cluster.write(&scrape(2)).await;
+    cluster.stop("A").await;
+    cluster.start("A").await;
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
+    cluster.tick("A").await;
+    let blocks = cluster.blocks();
+    assert_eq!((blocks.len(), blocks[1].samples), (2, 40), "only what was not in the first");
+    assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2)].concat()));
+    assert_eq!(cluster.counts("A"), (0, 80));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_upload_and_commit_leaves_garbage_only() {
+    let mut cluster = Cluster::of(&["A"], 1).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    drop(uploaded(&cluster, "A").await);
+    cluster.stop("A").await;
+    cluster.start("A").await;
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
+    cluster.tick("A").await;
+    assert_eq!((cluster.blocks().len(), digest_of(&cluster.blocks())), (1, digest(&scrape(1))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_not_answered_is_decided_before_another_cut() {
+    let mut cluster = Cluster::of(&["A"], 1).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    // It took effect, and nobody knows.
+    let block = uploaded(&cluster, "A").await;
+    cluster.propose(block.command.clone()).await;
+    cluster.node("A").undecided.lock().insert((TenantId::default(), START), block);
+    cluster.tick("A").await;
+    assert_eq!((cluster.blocks().len(), cluster.counts("A")), (1, (0, 40)));
+    // It did not, and is sent again, before anything else is.
+    cluster.write(&scrape(2)).await;
+    let block = uploaded(&cluster, "A").await;
+    cluster.node("A").undecided.lock().insert((TenantId::default(), START), block);
+    cluster.write(&scrape(3)).await;
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
+    cluster.tick("A").await;
+    let blocks = cluster.blocks();
+    assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2), scrape(3)].concat()));
+    assert_eq!((blocks.len(), cluster.counts("A")), (3, (0, 120)));
+    assert!(cluster.node("A").undecided.lock().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_ships_nothing_that_the_dead_one_shipped() {
+    let mut cluster = Cluster::of(&["A", "B", "C"], 3).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    cluster.tick("A").await;
+    cluster.stop("A").await;
+    cluster.lead("B").await;
+    for name in ["B", "C"] {
+        cluster.tick(name).await;
+        assert_eq!(cluster.counts(name), (0, 40));
+    }
+    assert_eq!(cluster.blocks().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_acknowledged_does_not_stay_for_ever_and_what_was_is_never_lost() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    // Its sender never heard of it: A does not have it.
+    write_to(&cluster, "B", &[(1, 7, 7.0)]).await;
+    cluster.end_window();
+    cluster.tick("A").await;
+    cluster.tick("B").await;
+    let unmatched = cluster.counts("B").0;
+    assert!(unmatched > 1 && cluster.counts("A").0 == 0, "its shard does not match");
+    // A sample that everyone has comes while B is in doubt.
+    cluster.write(&[(1, 8, 8.0)]).await;
+    let forget_after = cluster.node("B").config.forget_after.as_millis() as i64;
+    cluster.clock.set(cluster.clock.now_ms() + forget_after);
+    cluster.tick("B").await;
+    assert_eq!(cluster.counts("B").0, unmatched + 1, "A has something that is in no block");
+    cluster.tick("A").await;
+    assert_eq!(cluster.counts("A").0, 0);
+    cluster.clock.set(cluster.clock.now_ms() + 10_000);
+    cluster.tick("B").await;
+    assert_eq!(cluster.counts("B").0, 1, "by the word of A");
+    cluster.tick("B").await;
+    assert_eq!(cluster.counts("B").0, 0, "the rest equals the delta");
+    cluster.clock.set(cluster.clock.now_ms() + 2 * WINDOW);
+    cluster.tick("B").await;
+    assert_eq!(held(cluster.node("B")), []);
+    assert_eq!((samples(&cluster.blocks()), cluster.node("B").metrics.differing.get()), (41, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_ships_what_it_cannot_match_and_claims_nothing_that_it_lacks() {
+    let mut cluster = Cluster::of(&["A", "B"], 3).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    for name in ["A", "B"] {
+        cluster.tick(name).await;
+    }
+    // C learns when the window is flushed already, and gets late samples.
+    cluster.start("C").await;
+    cluster.learn("C");
+    cluster.add_learner("C").await;
+    cluster.in_sync("C").await;
+    cluster.write(&scrape(2)).await;
+    assert_eq!(held(cluster.node("C")).len(), 40);
+    assert!(complete_from(cluster.node("C")) > START, "it has nothing of the block");
+    assert_eq!(complete_from(cluster.node("B")), i64::MIN);
+    cluster.lead("C").await;
+    cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
+    for name in ["A", "C", "A", "B"] {
+        cluster.tick(name).await;
+    }
+    let blocks = cluster.blocks();
+    assert_eq!((blocks.len(), digest_of(&blocks)), (2, digest(&[scrape(1), scrape(2)].concat())));
+    for name in ["A", "B"] {
+        assert_eq!(cluster.counts(name), (0, 80));
+        assert_eq!(complete_from(cluster.node(name)), i64::MIN);
+    }
+    assert!(complete_from(cluster.node("C")) > START);
+}

@@ -1,0 +1,150 @@
+//! What goes wrong in a run, and when: drawn from the seed before the run begins, carried out as time goes by.
+
+use super::env::Ms;
+use super::rng::Rng;
+use super::{CHAOS_FROM_MS, CHAOS_UNTIL_MS};
+
+/// Which kind of run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything goes wrong.
+    Chaos,
+    /// One ingester dies, nothing else.
+    OneDeath,
+    /// Nodes come and drain, over a network that is a little bad.
+    Scaling,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An ingester dies and starts again after a while.
+    CrashIngester { after: Ms },
+    /// An ingester dies for good.
+    KillIngester,
+    /// An ingester dies and starts again without its disk.
+    WipeIngester { after: Ms },
+    /// An ingester stands still.
+    PauseIngester { time: Ms },
+    /// An agent dies and starts again after a while.
+    CrashAgent { after: Ms },
+    /// An agent stands still.
+    PauseAgent { time: Ms },
+    /// A node is cut off from all others.
+    Isolate { ingester: bool, time: Ms },
+    /// An ingester is cut off from some, in one direction.
+    CutSome { time: Ms },
+    /// Meta has no leader.
+    MetaAway { time: Ms },
+    /// The object store does not take anything.
+    ObjectsAway { time: Ms },
+    /// A disk is slow.
+    SlowDisk { time: Ms },
+    /// An ingester drains.
+    Drain,
+    /// A drain is called off.
+    StopDraining,
+    /// Another ingester joins.
+    AddIngester,
+    /// The network gets worse or better.
+    Weather { loses: u64, repeats: u64, delays: u64, longest: Ms },
+}
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which kind it is.
+    pub kind: Kind,
+    /// Copies of each shard.
+    pub copies: u32,
+    /// Ingesters at the start.
+    pub ingesters: usize,
+    /// Agents at the start.
+    pub agents: usize,
+    /// What goes wrong, and when, ascending.
+    pub faults: Vec<(Ms, Fault)>,
+    /// Whether writes may take one timeout at most.
+    pub promises_latency: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(rng: &mut Rng) -> Self {
+        let kind = match rng.below(100) {
+            0..70 => Kind::Chaos,
+            70..82 => Kind::OneDeath,
+            _ => Kind::Scaling,
+        };
+        let copies = if kind == Kind::OneDeath { 3 } else { [1, 2, 3, 3, 3][rng.below(5) as usize] };
+        let ingesters = (copies as usize + rng.below(3) as usize).max(2);
+        let mut plan = Plan { kind, copies, ingesters, agents: 2, faults: Vec::new(), promises_latency: false };
+        match kind {
+            Kind::Chaos => plan.chaos(rng),
+            Kind::OneDeath => plan.one_death(rng),
+            Kind::Scaling => plan.scaling(rng),
+        }
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    fn chaos(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.between(4, 16) {
+            let at = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS);
+            self.faults.push((at, fault(rng)));
+        }
+        for _ in 0..rng.between(0, 4) {
+            let at = rng.between(CHAOS_FROM_MS / 2, CHAOS_UNTIL_MS);
+            self.faults.push((at, weather(rng)));
+        }
+    }
+
+    fn one_death(&mut self, rng: &mut Rng) {
+        self.promises_latency = true;
+        // Half of them while a node that was away is learning.
+        if rng.chance(500) {
+            let at = rng.between(CHAOS_FROM_MS, CHAOS_FROM_MS + 5000);
+            self.faults.push((at, Fault::AddIngester));
+            self.faults.push((at + rng.between(100, 4000), Fault::KillIngester));
+        } else {
+            self.faults.push((rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS), Fault::KillIngester));
+        }
+    }
+
+    fn scaling(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.between(2, 6) {
+            let at = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS);
+            let what = [Fault::AddIngester, Fault::Drain, Fault::Drain, Fault::StopDraining];
+            self.faults.push((at, what[rng.below(4) as usize]));
+        }
+        let after = rng.between(500, 20_000);
+        self.faults.push((rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS), Fault::CrashIngester { after }));
+        let weather = Fault::Weather { loses: rng.below(10), repeats: rng.below(20), delays: 20, longest: 500 };
+        self.faults.push((1000, weather));
+    }
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    let short = rng.between(200, 4000);
+    let long = rng.between(1000, 25_000);
+    match rng.below(100) {
+        0..22 => Fault::CrashIngester { after: if rng.chance(500) { short } else { long } },
+        22..26 => Fault::KillIngester,
+        26..32 => Fault::WipeIngester { after: if rng.chance(500) { short } else { long } },
+        32..42 => Fault::PauseIngester { time: long },
+        42..48 => Fault::CrashAgent { after: short },
+        48..52 => Fault::PauseAgent { time: long },
+        52..64 => Fault::Isolate { ingester: rng.chance(750), time: long },
+        64..72 => Fault::CutSome { time: long },
+        72..78 => Fault::MetaAway { time: rng.between(500, 12_000) },
+        78..84 => Fault::ObjectsAway { time: long },
+        84..88 => Fault::SlowDisk { time: long },
+        88..92 => Fault::Drain,
+        92..94 => Fault::StopDraining,
+        _ => Fault::AddIngester,
+    }
+}
+
+fn weather(rng: &mut Rng) -> Fault {
+    let (loses, repeats, delays) = (rng.below(60), rng.below(60), rng.below(200));
+    Fault::Weather { loses, repeats, delays, longest: rng.between(50, 6000) }
+}

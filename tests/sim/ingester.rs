@@ -1,0 +1,328 @@
+//! An ingester: takes samples under the fence, answers when they are durable, gives copies to learners, learns itself
+//! ([`super::learn`]) and ships windows ([`super::flush`]). Its head and its log are a model ([`super::head`]).
+
+use std::collections::BTreeMap;
+
+use pharos_meta::{Command, Member, MemberState, Refusal, Response, Role, View};
+use pharos_model::ShardSet;
+use pharos_rpc::append::ShardTarget;
+
+use super::bugs::Bug;
+use super::env::{Env, Ms, Node};
+use super::flush::{self, Flush};
+use super::head::Head;
+use super::invariants;
+use super::learn::{self, Learning};
+use super::messages::{Batch, Message, Timer, Unflushed};
+use super::proposals::Proposals;
+use super::rng::Rng;
+use super::{HEARTBEAT_MS, ROUND_MS};
+
+/// What comes after a command.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// It is a member.
+    Joined,
+    /// It is in sync for a shard, or not.
+    Promoted { shard: u32, since: u64 },
+    /// The catalogue has its block, or not.
+    Committed,
+}
+
+/// What is done when the log is durable up to a position.
+pub enum OnDurable {
+    /// An append is answered.
+    Answer { to: Node, number: u64, stale: Vec<(u32, u64)> },
+    /// A copy is in the log.
+    Copied { shard: u32, since: u64 },
+    /// A cut is in the log.
+    Cut,
+}
+
+/// See the module.
+pub struct Ingester {
+    pub me: Node,
+    pub identity: String,
+    /// What it knows.
+    pub view: View,
+    joined: bool,
+    pub proposals: Proposals<Then>,
+    /// Memory and log.
+    pub head: Head,
+    /// Of each shard the newest epoch that requests and copies have named.
+    pub raised: BTreeMap<u32, u64>,
+    syncing: bool,
+    waiting: Vec<(usize, OnDurable)>,
+    /// Copies that are about to be read: for whom, the shard.
+    copies: BTreeMap<u64, (Node, u32)>,
+    pub learning: BTreeMap<u32, Learning>,
+    pub flush: Flush,
+    pub rng: Rng,
+    /// How long a sync takes now, at most: disks are slow at times.
+    pub slow_disk_until: Ms,
+}
+
+impl Ingester {
+    /// An ingester with an empty disk that does not run yet.
+    pub fn new(env: &mut Env, number: usize) -> Self {
+        let me = Node::Ingester(number);
+        Ingester {
+            me,
+            identity: me.identity(),
+            view: View::default(),
+            joined: false,
+            proposals: Proposals::default(),
+            head: Head::default(),
+            raised: BTreeMap::new(),
+            syncing: false,
+            waiting: Vec::new(),
+            copies: BTreeMap::new(),
+            learning: BTreeMap::new(),
+            flush: Flush::default(),
+            rng: env.rng.fork(),
+            slow_disk_until: 0,
+        }
+    }
+
+    /// The process starts: the log is replayed, and nothing is taken before it has entered the cluster.
+    pub fn start(&mut self, env: &mut Env) {
+        env.start(self.me);
+        self.head.replay(env.now_ms(), &env.samples);
+        self.join(env);
+    }
+
+    /// The process dies.
+    pub fn crash(&mut self, env: &mut Env) {
+        env.stop(self.me);
+        self.head.crash(&mut self.rng, env.now_ms(), &env.samples);
+        (self.view, self.joined, self.syncing) = (View::default(), false, false);
+        self.proposals = Proposals::default();
+        (self.raised, self.waiting, self.copies) = Default::default();
+        (self.learning, self.flush) = Default::default();
+        invariants::epochs::forget(env, self.me);
+    }
+
+    fn join(&mut self, env: &mut Env) {
+        let member = Member {
+            id: self.identity.clone(),
+            address: format!("{}:1", self.identity),
+            roles: [Role::Ingester].into(),
+            weight: 100,
+            state: MemberState::Active,
+            ..Member::default()
+        };
+        let at_ms = env.now_ms();
+        self.proposals.propose(env, self.me, Command::Join { member, at_ms }, Then::Joined);
+    }
+
+    /// Whether it has entered the cluster and answers.
+    pub fn is_ready(&self) -> bool {
+        self.joined
+    }
+
+    /// Whether it answers readers for a shard.
+    pub fn answers_for(&self, shard: u32) -> bool {
+        self.view.shards.get(shard as usize).is_some_and(|s| s.is_in_sync(&self.identity))
+    }
+
+    /// It wakes.
+    pub fn wake(&mut self, env: &mut Env, timer: Timer) {
+        match timer {
+            Timer::Heartbeat => {
+                env.send(self.me, Node::Meta, Message::Heartbeat { version: self.view.version });
+                env.wake(self.me, HEARTBEAT_MS, Timer::Heartbeat);
+            }
+            Timer::Round => {
+                env.wake(self.me, ROUND_MS, Timer::Round);
+                learn::round(self, env);
+                flush::round(self, env);
+            }
+            Timer::Retry(number) => {
+                if let Some(then) = self.proposals.retry(env, self.me, number) {
+                    self.proposed(env, then, None);
+                }
+            }
+            Timer::Synced(upto) => self.synced(env, upto),
+            Timer::ReadCopy(number) => self.read_copy(env, number),
+            Timer::GiveUp(number) => learn::give_up(self, number),
+            Timer::Uploaded(number) => flush::uploaded(self, env, number),
+            _ => {}
+        }
+    }
+
+    /// A message arrives.
+    pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
+        match message {
+            Message::View { state } => self.learn_view(env, View::new(state)),
+            Message::Proposed { number, result, state } => {
+                self.learn_view(env, View::new(state));
+                if let Some(then) = self.proposals.answered(number) {
+                    self.proposed(env, then, Some(result));
+                }
+            }
+            Message::Append { number, targets, batch } => self.take(env, from, number, &targets, &batch),
+            Message::Copy { number, shard, since } => self.copy(env, from, number, shard, since),
+            Message::Copied { number, answer } => learn::copied(self, env, number, answer),
+            Message::Unflushed { number, shards } => self.say_unflushed(env, from, number, &shards),
+            Message::StillUnflushed { .. } => {}
+            _ => {}
+        }
+    }
+
+    fn learn_view(&mut self, env: &mut Env, view: View) {
+        if view.version > self.view.version {
+            self.view = view;
+            if self.joined {
+                invariants::epochs::seen(env, self.me, &self.view);
+                learn::view_changed(self, env);
+            }
+        }
+    }
+
+    /// A command was answered, or nobody answered for too long.
+    fn proposed(&mut self, env: &mut Env, then: Then, result: Option<Result<Response, Refusal>>) {
+        match (then, result) {
+            (Then::Joined, Some(Ok(_))) => {
+                self.joined = true;
+                env.note(&[120], || format!("{} is ready", self.identity));
+                invariants::epochs::seen(env, self.me, &self.view);
+                env.wake(self.me, 0, Timer::Heartbeat);
+                let first = self.rng.below(ROUND_MS);
+                env.wake(self.me, first, Timer::Round);
+                learn::view_changed(self, env);
+            }
+            (Then::Joined, Some(Err(_))) => env.stop(self.me), // It was removed, and stays out.
+            (Then::Joined, None) => self.join(env),
+            (Then::Promoted { shard, since }, _) => learn::promoted(self, shard, since),
+            (Then::Committed, result) => flush::committed(self, env, result),
+        }
+    }
+
+    /// What the view says of a shard's epoch.
+    pub fn epoch_in_view(&self, shard: u32) -> u64 {
+        self.view.shards.get(shard as usize).map_or(0, |shard| shard.epoch)
+    }
+
+    /// The fence: whether a writer with this epoch may write; if not, the epoch that it has to know.
+    fn admit(&mut self, shard: u32, epoch: u64) -> Result<(), u64> {
+        let in_view = self.epoch_in_view(shard);
+        let raised = self.raised.entry(shard).or_insert(0);
+        *raised = epoch.max(*raised);
+        let known = in_view.max(*raised);
+        if epoch < known { Err(known) } else { Ok(()) }
+    }
+
+    fn take(&mut self, env: &mut Env, from: Node, number: u64, targets: &[ShardTarget], batch: &Batch) {
+        if !self.joined {
+            return env.send(self.me, from, Message::Appended { number, answer: Err(()) });
+        }
+        let (mut stale, mut taken) = (Vec::new(), Vec::new());
+        for target in targets {
+            match self.admit(target.shard, target.epoch) {
+                Err(known) if !env.has(Bug::SkipFence) => stale.push((target.shard, known)),
+                _ => {
+                    invariants::epochs::took(env, self.me, target.shard, target.epoch);
+                    let of_shard = batch.iter().filter(|(shard, _)| *shard == target.shard);
+                    taken.extend(of_shard.flat_map(|(_, ids)| ids.iter().copied()));
+                }
+            }
+        }
+        env.note(&[121, number], || format!("{} takes {taken:?} of request {number}, stale {stale:?}", self.identity));
+        let position = self.head.append(&taken, env.now_ms(), &env.samples);
+        let answer = OnDurable::Answer { to: from, number, stale };
+        let at_once = taken.is_empty() || env.has(Bug::AcknowledgeBeforeSync);
+        match at_once {
+            true => self.durable(env, answer),
+            false => self.when_durable(env, position, answer),
+        }
+        self.sync(env);
+    }
+
+    /// Does something when the log is durable up to a position.
+    pub fn when_durable(&mut self, env: &mut Env, position: usize, then: OnDurable) {
+        if self.head.durable() >= position {
+            return self.durable(env, then);
+        }
+        self.waiting.push((position, then));
+        self.sync(env);
+    }
+
+    fn sync(&mut self, env: &mut Env) {
+        if self.syncing || self.head.durable() >= self.head.end() {
+            return;
+        }
+        self.syncing = true;
+        let slow = env.now < self.slow_disk_until;
+        let after = if slow { self.rng.between(100, 6000) } else { self.rng.between(1, 6) };
+        env.wake(self.me, after, Timer::Synced(self.head.end()));
+    }
+
+    fn synced(&mut self, env: &mut Env, upto: usize) {
+        self.syncing = false;
+        self.head.synced(upto);
+        let durable = self.head.durable();
+        let (done, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|(at, _)| *at <= durable);
+        self.waiting = waiting;
+        done.into_iter().for_each(|(_, then)| self.durable(env, then));
+        self.sync(env);
+    }
+
+    fn durable(&mut self, env: &mut Env, then: OnDurable) {
+        match then {
+            OnDurable::Answer { to, number, stale } => {
+                env.send(self.me, to, Message::Appended { number, answer: Ok(stale) });
+            }
+            OnDurable::Copied { shard, since } => learn::copy_is_durable(self, env, shard, since),
+            OnDurable::Cut => flush::cut_is_durable(self, env),
+        }
+    }
+
+    /// A learner wants a copy: older epochs are fenced at once, then it is read.
+    fn copy(&mut self, env: &mut Env, from: Node, number: u64, shard: u32, since: u64) {
+        let in_sync = self.view.shards.get(shard as usize).is_some_and(|s| s.is_in_sync(&self.identity));
+        if !self.joined || !in_sync {
+            return env.send(self.me, from, Message::Copied { number, answer: Err(()) });
+        }
+        if !env.has(Bug::CopyWithoutFence) {
+            let raised = self.raised.entry(shard).or_insert(0);
+            *raised = since.max(*raised);
+            invariants::epochs::raised(env, self.me, shard, since);
+        }
+        self.copies.insert(number, (from, shard));
+        let after = self.rng.between(1, 400);
+        env.wake(self.me, after, Timer::ReadCopy(number));
+    }
+
+    fn read_copy(&mut self, env: &mut Env, number: u64) {
+        let Some((to, shard)) = self.copies.remove(&number) else { return };
+        let windows = self.head.windows(&env.samples);
+        let of_shard = ShardSet::of(shard);
+        let ids = windows.iter().flat_map(|w| self.head.unflushed(w.start, &of_shard, &env.samples)).collect();
+        env.send(self.me, to, Message::Copied { number, answer: Ok(ids) });
+    }
+
+    fn say_unflushed(&mut self, env: &mut Env, from: Node, number: u64, shards: &[(u32, u64)]) {
+        if !self.joined {
+            return env.send(self.me, from, Message::StillUnflushed { number, answer: Err(()) });
+        }
+        let mut said = Unflushed::default();
+        let mut current = ShardSet::new();
+        for (shard, epoch) in shards {
+            match self.admit(*shard, *epoch) {
+                Ok(()) => _ = current.insert(*shard),
+                Err(_) => said.stale.push(*shard),
+            }
+        }
+        for window in self.head.windows(&env.samples) {
+            let unflushed = window.unflushed().intersection(&current);
+            said.windows.extend(unflushed.iter().map(|shard| (window.start, shard)));
+        }
+        env.send(self.me, from, Message::StillUnflushed { number, answer: Ok(said) });
+    }
+
+    /// The shards that it cuts and ships.
+    pub fn led(&self) -> ShardSet {
+        let me = Some(self.identity.as_str());
+        (0..).zip(self.view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == me).map(|(n, _)| n).collect()
+    }
+}

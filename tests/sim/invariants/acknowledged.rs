@@ -1,0 +1,54 @@
+//! **No acknowledged sample is missing**: under the view of any node, any replica that the view has in sync and that answers as one,
+//! together with the blocks of that view or of the replica's, whichever is newer, has every sample of a shard that was
+//! acknowledged while the shard's epoch was no newer than in that view.
+//!
+//! (A reader takes the replica's recent samples first and then blocks by a view that is at least as new as the replica's.)
+
+use std::collections::BTreeMap;
+
+use super::in_blocks;
+use crate::sim::SHARDS;
+use crate::sim::env::Node;
+use crate::sim::samples::SampleSet;
+use crate::sim::world::World;
+
+/// Reads as every node would.
+pub fn look(world: &mut World) {
+    let mut blocks: BTreeMap<u64, SampleSet> = BTreeMap::new();
+    for view in world.views() {
+        for shard in 0..SHARDS {
+            let Some(known) = view.shards.get(shard as usize) else { continue };
+            let is_current = world.meta.state.shards[shard as usize].epoch == known.epoch;
+            for replica in &known.in_sync {
+                let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
+                let ingester = &world.ingesters[number];
+                let answers = world.env.life(ingester.me).up && ingester.is_ready() && ingester.answers_for(shard);
+                if !answers {
+                    continue;
+                }
+                let newer = if ingester.view.version > view.version { &ingester.view } else { &view };
+                let env = &world.env;
+                let listed = blocks.entry(newer.version).or_insert_with(|| in_blocks(env, newer));
+                let older;
+                let expected = match is_current {
+                    true => env.samples.acknowledged(shard),
+                    false => {
+                        older = env.samples.acknowledged_upto(shard, known.epoch);
+                        &older
+                    }
+                };
+                let missing = expected.missing_from(ingester.head.held(), listed).next();
+                if let Some(id) = missing {
+                    let (sample, version, epoch) = (env.samples.get(id), view.version, known.epoch);
+                    world.env.violated("acknowledged", || {
+                        format!(
+                            "sample {id} {sample:?} is neither on {replica} nor in blocks, by view {version} with \
+                             epoch {epoch} of shard {shard}"
+                        )
+                    });
+                    return;
+                }
+            }
+        }
+    }
+}

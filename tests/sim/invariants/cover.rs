@@ -1,0 +1,30 @@
+//! **Nothing is in blocks twice as main cover**: of a (tenant, shard, window) at most one block is the main one, and a block that
+//! is listed lies in the object store.
+
+use std::collections::BTreeMap;
+
+use pharos_meta::{CatalogueCommand, ClusterState, Command};
+
+use crate::sim::TENANT;
+use crate::sim::env::Env;
+
+/// Meta has carried out a command.
+pub fn step(env: &mut Env, after: &ClusterState, command: &Command) {
+    if !matches!(command, Command::Catalogue(CatalogueCommand::CommitBlocks { .. })) {
+        return;
+    }
+    let mut covered: BTreeMap<(u32, i64), &str> = BTreeMap::new();
+    for block in after.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {
+        if env.objects.get(&block.id).is_none() {
+            let id = block.id.clone();
+            return env.violated("blocks", || format!("block {id} is listed and was never uploaded"));
+        }
+        for shard in block.shards.iter().filter(|_| !block.delta) {
+            if let Some(other) = covered.insert((*shard, block.window_start), &block.id) {
+                let (other, id, window) = (other.to_string(), block.id.clone(), block.window_start);
+                return env
+                    .violated("cover", || format!("shard {shard} of window {window} is covered by {other} and {id}"));
+            }
+        }
+    }
+}

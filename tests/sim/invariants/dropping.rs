@@ -1,0 +1,14 @@
+//! **An ingester never drops samples that the catalogue does not have**: what it frees as flushed is in a block that meta lists.
+
+use super::in_blocks;
+use crate::sim::samples::SampleId;
+use crate::sim::world::World;
+
+/// An ingester has freed samples as flushed.
+pub fn dropped(world: &mut World, node: &str, gone: &[SampleId]) {
+    let listed = in_blocks(&world.env, &world.meta.state);
+    if let Some(id) = gone.iter().find(|id| !listed.contains(**id)) {
+        let sample = world.env.samples.get(*id);
+        world.env.violated("dropping", || format!("{node} drops sample {id} {sample:?}, which no block has"));
+    }
+}

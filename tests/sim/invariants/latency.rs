@@ -1,0 +1,28 @@
+//! **A write waits for at most one timeout**: with three copies and one node dead, and nothing else wrong, no write fails, and
+//! each is acknowledged within the time that an agent gives a replica, and a little. When the cluster knows of the death, all
+//! writes are as fast as ever.
+
+use crate::sim::env::Ms;
+use crate::sim::world::World;
+use crate::sim::{LEASE_MS, REPLICA_TIMEOUT_MS, SLACK_MS};
+
+/// Looks at all writes, if the run is one of those for which this is promised.
+pub fn look(world: &mut World) {
+    if !world.plan.promises_latency {
+        return;
+    }
+    for agent in &world.agents {
+        let (waits, failed) = (agent.slowest.max(agent.longest_wait(world.env.now)), agent.failed);
+        if failed > 0 {
+            return world.env.violated("latency", || "a write failed although only one node died".into());
+        }
+        if waits > REPLICA_TIMEOUT_MS + SLACK_MS {
+            return world.env.violated("latency", || format!("a write waits for {waits} ms"));
+        }
+        let is_known = |began: Ms| world.died_at.is_some_and(|died| began > died + LEASE_MS + REPLICA_TIMEOUT_MS);
+        if let Some((began, took)) = agent.took.iter().find(|(began, took)| is_known(*began) && *took > SLACK_MS) {
+            let (began, took) = (*began, *took);
+            return world.env.violated("latency", || format!("a write that began at {began} ms took {took} ms"));
+        }
+    }
+}

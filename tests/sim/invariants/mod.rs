@@ -1,0 +1,57 @@
+//! What must hold, one file each, headed by its statement. Some are looked at with every change of meta's state ([`step`]),
+//! some with every act of a node, some now and then ([`look`]), and some when everything was mended and has had time ([`settled`]).
+
+pub mod acknowledged;
+pub mod cover;
+pub mod dropping;
+pub mod epochs;
+pub mod latency;
+pub mod promotion;
+pub mod settling;
+
+use pharos_meta::{ClusterState, Command, View};
+
+use super::TENANT;
+use super::env::Env;
+use super::samples::SampleSet;
+use super::world::World;
+
+/// Meta has carried out a command.
+pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command: &Command) {
+    if let Err(reason) = after.check() {
+        env.violated("state", || format!("{reason}, after {command:?}"));
+    }
+    epochs::step(env, before, after, command);
+    cover::step(env, after, command);
+}
+
+/// Looks at the whole cluster.
+pub fn look(world: &mut World) {
+    acknowledged::look(world);
+    latency::look(world);
+}
+
+/// What is wrong when everything works again and had time; empty if nothing is.
+pub fn settled(world: &mut World) -> Vec<String> {
+    settling::look(world)
+}
+
+/// The samples of all live blocks of a catalogue.
+pub fn in_blocks(env: &Env, state: &ClusterState) -> SampleSet {
+    let mut all = SampleSet::default();
+    for block in state.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {
+        if let Some(samples) = env.objects.get(&block.id) {
+            all.add_all(samples);
+        }
+    }
+    all
+}
+
+/// A block that is listed lies in the object store.
+pub fn objects_exist(env: &mut Env, view: &View) {
+    let listed = view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks);
+    let missing = listed.map(|block| block.id.clone()).find(|id| env.objects.get(id).is_none());
+    if let Some(id) = missing {
+        env.violated("blocks", || format!("block {id} is listed and was never uploaded"));
+    }
+}

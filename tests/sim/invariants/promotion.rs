@@ -1,0 +1,34 @@
+//! **A learner is promoted only with everything**: when a replica gets in sync it has every sample of the shard that was acknowledged,
+//! durable or in a block that is listed.
+
+use pharos_meta::ClusterState;
+
+use super::in_blocks;
+use crate::sim::env::Node;
+use crate::sim::world::World;
+
+/// Meta's state has changed.
+pub fn changed(world: &mut World, before: &ClusterState) {
+    let after = world.meta.state.clone();
+    for (shard, (old, new)) in (0u32..).zip(before.shards.iter().zip(after.shards.iter())) {
+        if old.epoch == new.epoch || old.in_sync.is_empty() {
+            continue;
+        }
+        for replica in new.in_sync.iter().filter(|node| !old.is_in_sync(node)) {
+            let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
+            let listed = in_blocks(&world.env, &after);
+            let durable = world.ingesters[number].head.durable_samples(&world.env.samples);
+            let missing = world.env.samples.acknowledged(shard).missing_from(&durable, &listed).next();
+            if let Some(id) = missing {
+                let sample = world.env.samples.get(id);
+                world.env.violated("promotion", || {
+                    format!(
+                        "{replica} gets in sync for shard {shard} at epoch {} without sample {id} {sample:?}",
+                        new.epoch
+                    )
+                });
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! **When everything works again, the cluster gets right by itself**: all shards are in sync where they should be, nobody
+//! who drains holds anything, every window that ended long ago is in blocks and has left memory, and every acknowledged
+//! sample is still there.
+
+use std::collections::BTreeSet;
+
+use pharos_meta::MemberState;
+
+use super::in_blocks;
+use crate::sim::world::World;
+use crate::sim::{SHARDS, WINDOW_MS};
+
+/// What is not right yet.
+pub fn look(world: &mut World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (meta, env) = (&world.meta, &world.env);
+    let goal = meta.goal(env);
+    let lost = |shard: u32| env.lost_shards.contains(&shard);
+    for shard in (0..SHARDS).filter(|shard| !lost(*shard)) {
+        let known = &meta.state.shards[shard as usize];
+        let in_sync: BTreeSet<String> = known.in_sync.iter().cloned().collect();
+        if in_sync != goal.shards[shard as usize] || known.replicas.len() != in_sync.len() {
+            wrong.push(format!("shard {shard} is {known:?}, the goal is {:?}", goal.shards[shard as usize]));
+        }
+    }
+    for member in meta.state.members.values().filter(|member| member.state == MemberState::Draining) {
+        let held = meta.state.shards_of(&member.id).filter(|shard| !lost(*shard)).count();
+        if held > 0 {
+            wrong.push(format!("{} drains and holds {held} shards", member.id));
+        }
+    }
+    let listed = in_blocks(env, &meta.state);
+    let long_ago = env.now_ms() - 4 * WINDOW_MS;
+    for shard in (0..SHARDS).filter(|shard| !lost(*shard)) {
+        let open = env.samples.acknowledged(shard).missing_from(&listed, &listed);
+        let late = open.map(|id| (id, env.samples.get(id))).find(|(_, sample)| sample.window() < long_ago);
+        if let Some((id, sample)) = late {
+            wrong.push(format!("sample {id} {sample:?} is in no block yet"));
+        }
+    }
+    for ingester in world.ingesters.iter().filter(|ingester| env.life(ingester.me).up) {
+        let old = ingester.head.held().iter().map(|id| (id, env.samples.get(id)));
+        let mut old = old.filter(|(_, sample)| sample.window() < long_ago && !lost(sample.shard));
+        if let Some((id, sample)) = old.next() {
+            wrong.push(format!("{} still holds sample {id} {sample:?}", ingester.identity));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,170 @@
+//! The group of meta, as one: its state machine is the real one, and so are the rules of heartbeats and of placement. What its
+//! members do between themselves is Raft's affair and tested elsewhere; here it answers, or for a while it does not, and
+//! then its leader begins anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_meta::heartbeats::{self, Pulse};
+use pharos_meta::placement::{self, Moment, PlacementConfig};
+use pharos_meta::{ClusterState, Command, Refusal, Response, Settings};
+
+use super::env::{Env, Ms, Node};
+use super::invariants;
+use super::messages::{Message, Timer};
+use super::{HEARTBEAT_MS, LEASE_MS, REPLACE_MS, SHARDS};
+
+/// Between two rounds of the leader.
+const ROUND_MS: Ms = 500;
+/// Pause before a placement is looked at again that nothing has changed but the time.
+const LOOK_AGAIN_MS: Ms = 2000;
+
+/// See the module.
+pub struct Meta {
+    /// What is agreed on.
+    pub state: Arc<ClusterState>,
+    heard: HashMap<String, Duration>,
+    since: Ms,
+    born: Option<Ms>,
+    placed: Option<(u64, Ms)>,
+    config: PlacementConfig,
+    /// Nobody leads before this time.
+    pub away_until: Ms,
+    /// Who is told of changes.
+    watchers: Vec<Node>,
+}
+
+impl Meta {
+    /// A cluster that was just born.
+    pub fn new(env: &mut Env, replication_factor: u32) -> Self {
+        let config = PlacementConfig {
+            replace_after: Duration::from_millis(REPLACE_MS),
+            settle: Duration::from_secs(3),
+            ..PlacementConfig::default()
+        };
+        let mut meta = Meta {
+            state: Arc::default(),
+            heard: HashMap::new(),
+            since: 0,
+            born: None,
+            placed: None,
+            config,
+            away_until: 0,
+            watchers: Vec::new(),
+        };
+        env.start(Node::Meta);
+        env.wake(Node::Meta, 1, Timer::Round);
+        let settings = Settings { cluster: "c".into(), shards: SHARDS, replication_factor };
+        let _first = meta.apply(env, &Command::Bootstrap { settings });
+        meta
+    }
+
+    /// A node watches the view from now on.
+    pub fn watched_by(&mut self, node: Node) {
+        self.watchers.push(node);
+    }
+
+    /// Carries out a command.
+    pub fn apply(&mut self, env: &mut Env, command: &Command) -> Result<Response, Refusal> {
+        let mut next = ClusterState::clone(&self.state);
+        let result = next.apply(command);
+        let number = self.state.version;
+        match &result {
+            Ok(response) => env.note(&[100, number], || format!("meta {} {command:?} -> {response:?}", number + 1)),
+            Err(refusal) => env.note(&[101, number], || format!("meta refuses {command:?}: {refusal}")),
+        }
+        if result.is_ok() {
+            let before = std::mem::replace(&mut self.state, Arc::new(next));
+            invariants::step(env, &before, &self.state, command);
+            for watcher in &self.watchers {
+                env.send(Node::Meta, *watcher, Message::View { state: self.state.clone() });
+            }
+        }
+        result
+    }
+
+    /// The group has lost its leader and finds none for a while.
+    pub fn goes_away(&mut self, env: &Env, until: Ms) {
+        self.away_until = until.max(env.now);
+        (self.since, self.born, self.placed) = (self.away_until, None, None);
+        self.heard.clear();
+    }
+
+    /// A message arrives.
+    pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
+        if env.now < self.away_until {
+            return;
+        }
+        match message {
+            Message::Propose { number, command } => {
+                let result = self.apply(env, &command);
+                env.send(Node::Meta, from, Message::Proposed { number, result, state: self.state.clone() });
+            }
+            Message::Heartbeat { version } => {
+                self.heard.insert(from.identity(), Duration::from_millis(env.now));
+                if version < self.state.version {
+                    env.send(Node::Meta, from, Message::View { state: self.state.clone() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the leader does in rounds.
+    pub fn round(&mut self, env: &mut Env) {
+        env.wake(Node::Meta, ROUND_MS, Timer::Round);
+        if env.now < self.away_until {
+            return;
+        }
+        self.heard.retain(|node, _| self.state.members.contains_key(node));
+        for command in heartbeats::due(&self.state, &self.pulse(env)) {
+            let _refused = self.apply(env, &command);
+        }
+        self.place(env);
+    }
+
+    fn pulse(&self, env: &Env) -> Pulse<'_> {
+        Pulse {
+            leader: "M",
+            heard: &self.heard,
+            since: Duration::from_millis(self.since),
+            now: Duration::from_millis(env.now),
+            now_ms: env.now_ms(),
+            lease: Duration::from_millis(LEASE_MS),
+            agent_lease: Duration::from_millis(LEASE_MS),
+            forget_after: Duration::from_secs(600),
+        }
+    }
+
+    fn place(&mut self, env: &mut Env) {
+        if self.born.is_none() && self.state.active_ingesters().next().is_some() {
+            self.born = Some(env.now);
+        }
+        let settled_for = Duration::from_millis(self.born.map_or(0, |born| env.now - born));
+        let just_looked = |(version, at): (u64, Ms)| version == self.state.version && env.now - at < LOOK_AGAIN_MS;
+        if self.placed.is_some_and(just_looked) {
+            return;
+        }
+        let silent = heartbeats::silent(&self.state, &self.pulse(env), Duration::from_millis(HEARTBEAT_MS));
+        let moment = Moment { now_ms: env.now_ms(), silent: &silent, settled_for };
+        let steps = placement::propose(&self.state, &self.config, moment);
+        self.placed = steps.is_empty().then_some((self.state.version, env.now));
+        for command in steps {
+            let _refused = self.apply(env, &command);
+        }
+    }
+
+    /// Where shards should be now.
+    pub fn goal(&self, env: &Env) -> placement::Goal {
+        let replace_after = self.config.replace_after.as_millis() as i64;
+        placement::goal(&self.state, |member| {
+            let is_here = match member.state {
+                pharos_meta::MemberState::Active => true,
+                pharos_meta::MemberState::Down => env.now_ms() - member.since_ms < replace_after,
+                _ => false,
+            };
+            is_here && !member.draining && member.has(pharos_meta::Role::Ingester)
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Commands on their way to meta: sent again until they are answered or have waited for too long, as `pharos_meta::Meta::propose`
+//! does it. So meta may get a command twice, and late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pharos_meta::Command;
+
+use super::PROPOSE_MS;
+use super::env::{Env, Ms, Node};
+use super::messages::{Message, Timer};
+
+struct Open<T> {
+    command: Arc<Command>,
+    deadline: Ms,
+    then: T,
+}
+
+/// The open commands of a node, each with what comes then.
+pub struct Proposals<T>(BTreeMap<u64, Open<T>>);
+
+impl<T> Default for Proposals<T> {
+    fn default() -> Self {
+        Proposals(BTreeMap::new())
+    }
+}
+
+impl<T> Proposals<T> {
+    /// Sends a command.
+    pub fn propose(&mut self, env: &mut Env, me: Node, command: impl Into<Command>, then: T) {
+        let (number, command) = (env.number(), Arc::new(command.into()));
+        let deadline = env.now + PROPOSE_MS;
+        self.0.insert(number, Open { command: command.clone(), deadline, then });
+        env.send(me, Node::Meta, Message::Propose { number, command });
+        let after = env.rng.between(300, 1500);
+        env.wake(me, after, Timer::Retry(number));
+    }
+
+    /// It is answered: what comes then.
+    pub fn answered(&mut self, number: u64) -> Option<T> {
+        self.0.remove(&number).map(|open| open.then)
+    }
+
+    /// Sends a command again, or gives up: then it returns what would have come.
+    pub fn retry(&mut self, env: &mut Env, me: Node, number: u64) -> Option<T> {
+        let open = self.0.get(&number)?;
+        if env.now >= open.deadline {
+            return self.answered(number);
+        }
+        let command = open.command.clone();
+        env.send(me, Node::Meta, Message::Propose { number, command });
+        let after = env.rng.between(300, 1500);
+        env.wake(me, after, Timer::Retry(number));
+        None
+    }
+
+    /// Whether a command of which this holds is under way.
+    pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
+        self.0.values().any(|open| is(&open.then))
+    }
+}

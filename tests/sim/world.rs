@@ -1,0 +1,336 @@
+//! One run: who is there, what happens to them, and what is looked at.
+
+use std::sync::Arc;
+
+use pharos_meta::{Command, MemberState, View};
+
+use super::agent::Agent;
+use super::bugs::Bug;
+use super::env::{Env, Event, Ms, Node};
+use super::faults::{Fault, Plan};
+use super::ingester::Ingester;
+use super::invariants;
+use super::meta::Meta;
+use super::{CHAOS_UNTIL_MS, LOOK_EVERY_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The hash of everything that happened.
+    pub hash: u64,
+    /// What was wrong.
+    pub violation: Option<String>,
+    /// What happened, counted.
+    pub counts: std::collections::BTreeMap<&'static str, u64>,
+    /// The last lines of the record, if they were kept.
+    pub lines: Vec<String>,
+}
+
+/// See the module.
+pub struct World {
+    pub env: Env,
+    pub meta: Meta,
+    pub ingesters: Vec<Ingester>,
+    pub agents: Vec<Agent>,
+    pub plan: Plan,
+    /// When an ingester died for good.
+    pub died_at: Option<Ms>,
+    /// What comes back at a time.
+    returns: Vec<(Ms, Node)>,
+}
+
+/// Runs a seed, with a bug that was put in or without.
+pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Report {
+    let mut world = World::new(seed, bug, keep_lines);
+    world.go();
+    let env = &mut world.env;
+    env.counts.insert("samples", env.samples.len() as u64);
+    env.counts.insert("samples acknowledged", env.samples.count_acknowledged() as u64);
+    Report {
+        seed,
+        hash: env.hash(),
+        violation: env.violations.first().cloned(),
+        counts: std::mem::take(&mut env.counts),
+        lines: env.lines().cloned().collect(),
+    }
+}
+
+impl World {
+    fn new(seed: u64, bug: Option<Bug>, keep_lines: bool) -> World {
+        let mut env = Env::new(seed, bug, keep_lines);
+        let plan = Plan::new(&mut env.rng.fork());
+        env.note(&[], || format!("{plan:?}"));
+        let meta = Meta::new(&mut env, plan.copies);
+        let (ingesters, agents, returns) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = World { env, meta, ingesters, agents, plan, died_at: None, returns };
+        (0..world.plan.ingesters).for_each(|_| world.add_ingester());
+        for number in 0..world.plan.agents {
+            let agent = Agent::new(&mut world.env, number);
+            world.meta.watched_by(Node::Agent(number));
+            world.agents.push(agent);
+            world.agents[number].start(&mut world.env);
+        }
+        for (number, (at, _)) in world.plan.faults.iter().enumerate() {
+            world.env.at(*at, Event::Fault(number));
+        }
+        world.env.at(LOOK_EVERY_MS, Event::Check);
+        world
+    }
+
+    fn add_ingester(&mut self) {
+        let number = self.ingesters.len();
+        let ingester = Ingester::new(&mut self.env, number);
+        self.meta.watched_by(Node::Ingester(number));
+        self.ingesters.push(ingester);
+        self.ingesters[number].start(&mut self.env);
+    }
+
+    /// The views of all that run.
+    pub fn views(&self) -> Vec<View> {
+        let mut views = vec![View::new(self.meta.state.clone())];
+        let up = |node: Node| self.env.life(node).up;
+        views.extend(self.ingesters.iter().filter(|i| up(i.me) && i.is_ready()).map(|i| i.view.clone()));
+        let agents = (0..).zip(&self.agents).filter(|(n, a)| up(Node::Agent(*n)) && a.is_ready());
+        views.extend(agents.map(|(_, agent)| agent.view.clone()));
+        views.sort_by_key(|view| view.version);
+        views.dedup_by_key(|view| view.version);
+        views
+    }
+
+    fn go(&mut self) {
+        while self.env.violations.is_empty()
+            && let Some(event) = self.env.next()
+        {
+            let before = self.meta.state.clone();
+            match event {
+                Event::Deliver { from, to, message, .. } => {
+                    let (kind, number) = message.key();
+                    self.env.note(&[kind, number], || format!("{from:?} -> {to:?} {:?} {number}", Short(kind)));
+                    match to {
+                        Node::Meta => self.meta.receive(&mut self.env, from, message),
+                        Node::Ingester(n) => self.ingesters[n].receive(&mut self.env, from, message),
+                        Node::Agent(n) => self.agents[n].receive(&mut self.env, from, message),
+                    }
+                }
+                Event::Wake { node, timer, .. } => {
+                    let (kind, number) = timer.key();
+                    self.env.note(&[kind, number], String::new);
+                    match node {
+                        Node::Meta => self.meta.round(&mut self.env),
+                        Node::Ingester(n) => self.ingesters[n].wake(&mut self.env, timer),
+                        Node::Agent(n) => self.agents[n].wake(&mut self.env, timer),
+                    }
+                }
+                Event::Fault(number) => self.fault(self.plan.faults[number].1),
+                Event::Check => {
+                    if self.check() {
+                        return;
+                    }
+                }
+            }
+            self.after(&before);
+        }
+    }
+
+    /// What follows from a step.
+    fn after(&mut self, before: &Arc<pharos_meta::ClusterState>) {
+        for batch in std::mem::take(&mut self.env.acknowledged) {
+            for (shard, ids) in batch.iter() {
+                let epoch = self.meta.state.shards[*shard as usize].epoch;
+                ids.iter().for_each(|id| self.env.samples.acknowledge(*id, epoch));
+            }
+        }
+        for (node, gone) in std::mem::take(&mut self.env.dropped) {
+            invariants::dropping::dropped(self, &node, &gone);
+        }
+        if before.version != self.meta.state.version {
+            invariants::promotion::changed(self, before);
+        }
+    }
+
+    /// Looks at everything; true when the run is over.
+    fn check(&mut self) -> bool {
+        let now = self.env.now;
+        invariants::look(self);
+        self.agents.iter_mut().for_each(|agent| agent.took.clear());
+        self.env.at(now + LOOK_EVERY_MS, Event::Check);
+        let due: Vec<Node> = self.returns.iter().filter(|(at, _)| *at <= now).map(|(_, node)| *node).collect();
+        self.returns.retain(|(at, _)| *at > now);
+        due.into_iter().for_each(|node| self.comes_back(node));
+        if now >= CHAOS_UNTIL_MS {
+            self.heal();
+        }
+        if now >= WRITES_UNTIL_MS {
+            self.agents.iter_mut().for_each(|agent| agent.writes_go_on = false);
+            let wrong = invariants::settled(self);
+            if wrong.is_empty() {
+                self.env.note(&[150], || "all is well".into());
+                return true;
+            }
+            if now >= SETTLE_UNTIL_MS {
+                self.env.violated("settling", || wrong.join("; "));
+            }
+        }
+        false
+    }
+
+    /// A process starts again, or a way is mended.
+    fn comes_back(&mut self, node: Node) {
+        self.env.net.mend(node);
+        if self.env.life(node).up {
+            return;
+        }
+        self.env.note(&[151], || format!("{node:?} starts"));
+        match node {
+            Node::Ingester(n) => self.ingesters[n].start(&mut self.env),
+            Node::Agent(n) => self.agents[n].start(&mut self.env),
+            Node::Meta => {}
+        }
+    }
+
+    fn heal(&mut self) {
+        self.env.net.heal();
+        self.env.objects.fails = 0;
+        let back: Vec<Node> = std::mem::take(&mut self.returns).into_iter().map(|(_, node)| node).collect();
+        back.into_iter().for_each(|node| self.comes_back(node));
+    }
+
+    /// One of the ingesters that run.
+    fn some_ingester(&mut self) -> Option<usize> {
+        let up: Vec<usize> = (0..self.ingesters.len()).filter(|n| self.env.life(Node::Ingester(*n)).up).collect();
+        self.env.rng.pick(&up).copied()
+    }
+
+    /// Whether all that a node has of acknowledged samples is on another one, too, that is alive, in sync, and not about to be
+    /// lost itself.
+    fn can_do_without(&self, node: usize) -> bool {
+        let is_needed = |shard: &Arc<pharos_meta::Shard>| {
+            let id = &self.ingesters[node].identity;
+            let others = shard.in_sync.iter().filter(|other| *other != id);
+            let live = others.filter(|other| Node::of(other).is_some_and(|other| self.env.life(other).up)).count();
+            shard.has_replica(id) && live < 2
+        };
+        !self.meta.state.shards.iter().any(is_needed)
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.env.note(&[152], || format!("{fault:?}"));
+        let now = self.env.now;
+        match fault {
+            Fault::CrashIngester { after } => {
+                let Some(node) = self.some_ingester() else { return };
+                self.crash(node);
+                self.returns.push((now + after, Node::Ingester(node)));
+            }
+            Fault::KillIngester | Fault::WipeIngester { .. } => {
+                let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
+                self.crash(node);
+                self.env.note(&[153], || format!("I{node} is gone for good"));
+                self.died_at = Some(now);
+                if matches!(fault, Fault::WipeIngester { .. }) {
+                    self.add_ingester();
+                }
+            }
+            Fault::PauseIngester { time } => {
+                let Some(node) = self.some_ingester() else { return };
+                self.env.pause(Node::Ingester(node), now + time);
+            }
+            Fault::CrashAgent { after } => {
+                let agent = Node::Agent(self.env.rng.below(self.agents.len() as u64) as usize);
+                self.env.stop(agent);
+                self.returns.push((now + after, agent));
+            }
+            Fault::PauseAgent { time } => {
+                let agent = Node::Agent(self.env.rng.below(self.agents.len() as u64) as usize);
+                self.env.pause(agent, now + time);
+            }
+            Fault::Isolate { .. } | Fault::CutSome { .. } => self.cut(fault),
+            Fault::MetaAway { time } => self.meta.goes_away(&self.env, now + time),
+            Fault::ObjectsAway { time } => {
+                self.env.objects.away_until = now + time;
+                self.env.objects.fails = 50;
+            }
+            Fault::SlowDisk { time } => {
+                let Some(node) = self.some_ingester() else { return };
+                self.ingesters[node].slow_disk_until = now + time;
+            }
+            Fault::Drain | Fault::StopDraining => self.drain(fault == Fault::Drain),
+            Fault::AddIngester if self.ingesters.len() < 8 => self.add_ingester(),
+            Fault::AddIngester => {}
+            Fault::Weather { loses, repeats, delays, longest } => {
+                let net = &mut self.env.net;
+                (net.loses, net.repeats, net.delays, net.longest_delay) = (loses, repeats, delays, longest);
+            }
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.env.note(&[154], || format!("I{node} dies"));
+        self.ingesters[node].crash(&mut self.env);
+    }
+
+    fn cut(&mut self, fault: Fault) {
+        let now = self.env.now;
+        let mut all: Vec<Node> = (0..self.ingesters.len()).map(Node::Ingester).collect();
+        all.extend((0..self.agents.len()).map(Node::Agent));
+        all.push(Node::Meta);
+        let (node, time) = match fault {
+            Fault::Isolate { ingester: false, time } => (Node::Agent(0), time),
+            Fault::Isolate { time, .. } | Fault::CutSome { time } => match self.some_ingester() {
+                Some(node) => (Node::Ingester(node), time),
+                None => return,
+            },
+            _ => return,
+        };
+        for other in all {
+            let whole = matches!(fault, Fault::Isolate { .. });
+            if whole || self.env.rng.chance(500) {
+                self.env.net.cut(node, other);
+            }
+            if whole || self.env.rng.chance(300) {
+                self.env.net.cut(other, node);
+            }
+        }
+        self.env.note(&[155], || format!("{node:?} is cut off"));
+        self.returns.push((now + time, node));
+    }
+
+    fn drain(&mut self, begin: bool) {
+        let state = &self.meta.state;
+        let wanted = if begin { MemberState::Active } else { MemberState::Draining };
+        let fit: Vec<String> =
+            state.live(pharos_meta::Role::Ingester).filter(|m| m.state == wanted).map(|m| m.id.clone()).collect();
+        // Who drains needs somebody to go to.
+        if begin && fit.len() <= self.plan.copies as usize {
+            return;
+        }
+        let Some(node) = self.env.rng.pick(&fit).cloned() else { return };
+        let to = if begin { MemberState::Draining } else { MemberState::Active };
+        let at_ms = self.env.now_ms();
+        let _refused = self.meta.apply(&mut self.env, &Command::SetMemberState { node, state: to, at_ms });
+    }
+}
+
+/// The name of a kind of message.
+struct Short(u64);
+
+impl std::fmt::Debug for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const NAMES: [&str; 11] = [
+            "",
+            "Propose",
+            "Proposed",
+            "Heartbeat",
+            "View",
+            "Append",
+            "Appended",
+            "Copy",
+            "Copied",
+            "Unflushed",
+            "StillUnflushed",
+        ];
+        f.write_str(NAMES.get(self.0 as usize).copied().unwrap_or("?"))
+    }
+}
