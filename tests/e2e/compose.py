@@ -203,6 +203,8 @@ def main():
                            ("Grafana's files and questions", provisioned), ("scale to five ingesters", grow), ("drain two and scale to three", drain),
                            ("kill containers", kill), ("down, and up with the volumes", down_and_up)):
             checks.run(name, body, stack)
+            if checks.failed and body in (up, down_and_up):
+                break
         if checks.failed:
             print(stack.compose("ps"), stack.compose("logs", "--tail=15", "--no-color")[-12000:], flush=True)
     finally:
