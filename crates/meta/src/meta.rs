@@ -286,36 +286,6 @@ impl Meta {
         Ok(entered)
     }
 
-    /// Tells the others that this node is about to stop, and gives no more signs of life: it counts as down at once, its
-    /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
-    /// when it comes back, it takes its share again.
-    pub async fn leave(&self, node: &str) -> Result<View, MetaError> {
-        self.leaving.send_replace(true);
-        self.side.heartbeat(node, true).await?;
-        let view = self.view();
-        let drained = view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
-        let (node, at_ms) = (node.to_string(), self.clock.now_ms());
-        let command = match drained {
-            true => Command::ForgetMember { node },
-            false => Command::SetMemberState { node, state: MemberState::Down, at_ms },
-        };
-        let view = self.propose(command).await?.view;
-        // What others have to know is known; nothing is worth waiting for until this node ends.
-        self.contact.send_replace(Some(Duration::MAX));
-        Ok(view)
-    }
-
-    /// The clock of this part of meta, by which [`Meta::contact`] counts.
-    pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
-    }
-
-    /// The moment, on the monotonic clock, of which the view is known to lack nothing that had been agreed on before it.
-    /// Goes on with every sign of life that this node gives; none before the first.
-    pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
-        self.contact.subscribe()
-    }
-
     /// What its tasks run on.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
