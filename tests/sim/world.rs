@@ -35,6 +35,7 @@ pub struct World {
     pub ingesters: Vec<Ingester>,
     pub agents: Vec<Agent>,
     pub plan: Plan,
+    pub decisions: invariants::ownership::Decisions,
     /// When an ingester died for good.
     pub died_at: Option<Ms>,
     /// What comes back at a time.
@@ -64,7 +65,8 @@ impl World {
         env.note(&[], || format!("{plan:?}"));
         let meta = Meta::new(&mut env, plan.copies);
         let (ingesters, agents, returns) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = World { env, meta, ingesters, agents, plan, died_at: None, returns };
+        let decisions = Default::default();
+        let mut world = World { env, meta, ingesters, agents, plan, decisions, died_at: None, returns };
         (0..world.plan.ingesters).for_each(|_| world.add_ingester());
         for number in 0..world.plan.agents {
             let agent = Agent::new(&mut world.env, number);
@@ -145,6 +147,7 @@ impl World {
         for (node, gone) in std::mem::take(&mut self.env.dropped) {
             invariants::dropping::dropped(self, &node, &gone);
         }
+        invariants::ownership::decided(self);
         if before.version != self.meta.state.version {
             invariants::promotion::changed(self, before);
         }
@@ -224,14 +227,18 @@ impl World {
                 self.crash(node);
                 self.returns.push((now + after, Node::Ingester(node)));
             }
-            Fault::KillIngester | Fault::WipeIngester { .. } => {
+            Fault::WipeIngester { after } => {
+                let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
+                self.crash(node);
+                self.env.note(&[156], || format!("I{node} loses its disk"));
+                self.ingesters[node].wipe();
+                self.returns.push((now + after, Node::Ingester(node)));
+            }
+            Fault::KillIngester => {
                 let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
                 self.crash(node);
                 self.env.note(&[153], || format!("I{node} is gone for good"));
                 self.died_at = Some(now);
-                if matches!(fault, Fault::WipeIngester { .. }) {
-                    self.add_ingester();
-                }
             }
             Fault::PauseIngester { time } => {
                 let Some(node) = self.some_ingester() else { return };
@@ -318,7 +325,7 @@ struct Short(u64);
 
 impl std::fmt::Debug for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 11] = [
+        const NAMES: [&str; 12] = [
             "",
             "Propose",
             "Proposed",
@@ -330,6 +337,7 @@ impl std::fmt::Debug for Short {
             "Copied",
             "Unflushed",
             "StillUnflushed",
+            "Heard",
         ];
         f.write_str(NAMES.get(self.0 as usize).copied().unwrap_or("?"))
     }

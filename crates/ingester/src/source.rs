@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_meta::Shard;
 use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TimeRange};
 use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
@@ -31,8 +30,8 @@ impl SeriesSource for Ingester {
         let windows = self.head.windows(&scope.tenant);
         let me = &*self.config.identity;
         // Who is not in sync lacks samples, and blocks may have been made of them that its view does not list yet.
-        let lacks = |(number, shard): (u32, &Arc<Shard>)| is_asked(number) && !shard.is_in_sync(me);
-        if view.shards.is_empty() || (0u32..).zip(view.shards.iter()).any(lacks) {
+        let lacks = |number: u32| is_asked(number) && !self.is_whole(&view, number);
+        if view.shards.is_empty() || (0u32..view.shards.len() as u32).any(lacks) {
             return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
         }
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());
