@@ -133,11 +133,13 @@ impl Ingester {
 
     /// Whether it answers for a shard to a reader that knows this epoch.
     pub fn answers_for(&self, shard: u32, epoch: u64) -> bool {
-        self.epoch_in_view(shard) >= epoch && self.is_in_sync(shard)
+        self.epoch_in_view(shard) >= epoch && self.is_whole(shard)
     }
 
-    fn is_in_sync(&self, shard: u32) -> bool {
-        self.view.shards.get(shard as usize).is_some_and(|s| s.is_in_sync(&self.identity))
+    /// Whether it has everything of a shard that was acknowledged, as far as its view says.
+    fn is_whole(&self, shard: u32) -> bool {
+        let known = self.view.shards.get(shard as usize);
+        known.is_some_and(|s| s.is_in_sync(&self.identity)) && !self.learn.lost.contains_key(&shard)
     }
 
     /// It wakes.
@@ -287,7 +289,7 @@ impl Ingester {
 
     /// A learner wants a copy: older epochs are fenced at once, then it is read.
     fn copy(&mut self, env: &mut Env, from: Node, number: u64, shards: &[(u32, u64)]) {
-        let is_in_sync = |(shard, _): &(u32, u64)| self.is_in_sync(*shard);
+        let is_in_sync = |(shard, _): &(u32, u64)| self.is_whole(*shard);
         if !self.joined || !shards.iter().all(is_in_sync) {
             return env.send(self.me, from, Message::Copied { number, answer: Err(()) });
         }
@@ -318,8 +320,8 @@ impl Ingester {
         let mut current = ShardSet::new();
         for (shard, epoch) in shards {
             match self.fence.admit().check(&self.view, *shard, *epoch) {
-                Ok(()) => _ = current.insert(*shard),
-                Err(_) => said.stale.push(*shard),
+                Ok(()) if !self.learn.lost.contains_key(shard) => _ = current.insert(*shard),
+                _ => said.stale.push(*shard),
             }
         }
         for window in self.head.windows(&env.samples) {
@@ -332,6 +334,9 @@ impl Ingester {
     /// The shards that it cuts and ships.
     pub fn led(&self) -> ShardSet {
         let me = Some(self.identity.as_str());
-        (0..).zip(self.view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == me).map(|(n, _)| n).collect()
+        let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_meta::Shard>)| {
+            shard.leader.as_deref() == me && !self.learn.lost.contains_key(number)
+        };
+        (0..).zip(self.view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()
     }
 }

@@ -31,7 +31,7 @@ pub struct Learn {
     shunned: BTreeMap<String, Ms>,
     strange: Strange,
     /// Shards that were lost with the disk, and are not given up yet.
-    pub lost: Vec<(u32, u64)>,
+    pub lost: Wanted,
 }
 
 struct Job {
@@ -44,11 +44,8 @@ struct Job {
 /// It has entered the cluster.
 pub fn begin(node: &mut Ingester, env: &mut Env) {
     let view = node.view.clone();
-    let is_lost = |(number, shard): (u32, &std::sync::Arc<pharos_meta::Shard>)| {
-        (shard.is_in_sync(&node.identity) && shard.in_sync.len() > 1).then_some((number, shard.epoch))
-    };
     if node.head.began_empty() {
-        node.learn.lost = (0..).zip(view.shards.iter()).filter_map(is_lost).collect();
+        node.learn.lost = policy::lost(&node.identity, &view, |_| true);
     }
     admit_loss(node, env);
 }
@@ -58,16 +55,23 @@ fn admit_loss(node: &mut Ingester, env: &mut Env) {
         return view_changed(node, env);
     }
     env.count("losses admitted");
-    let (me, shards) = (node.identity.clone(), node.learn.lost.clone());
+    let me = node.identity.clone();
+    let shards = node.learn.lost.iter().map(|(shard, epoch)| (*shard, *epoch)).collect();
     let report = Command::ReportFailed { node: me.clone(), shards, reporter: me };
     node.proposals.propose(env, node.me, report, Then::Admitted);
 }
 
 /// Meta knows what was lost, or does not answer.
 pub fn admitted(node: &mut Ingester, env: &mut Env, result: Option<Result<Response, Refusal>>) {
-    if result.is_some() {
-        node.learn.lost.clear();
-    }
+    let lost = std::mem::take(&mut node.learn.lost);
+    node.learn.lost = match result {
+        // Epochs may have gone up meanwhile; then meta changes nothing.
+        Some(Ok(_)) if !env.has(Bug::AdmitLossOnce) => {
+            policy::lost(&node.identity, &node.view, |shard| lost.contains_key(&shard))
+        }
+        Some(_) => Wanted::new(),
+        None => lost,
+    };
     admit_loss(node, env);
 }
 

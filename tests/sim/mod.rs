@@ -35,7 +35,7 @@ mod world;
 use std::time::Duration;
 
 use env::Ms;
-pub use world::{Report, run};
+pub use world::run;
 
 /// Shards of the cluster.
 const SHARDS: u32 = 6;

@@ -16,8 +16,6 @@ use super::{CHAOS_UNTIL_MS, LOOK_EVERY_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS};
 /// What a run came to.
 #[derive(Debug)]
 pub struct Report {
-    /// The seed.
-    pub seed: u64,
     /// The hash of everything that happened.
     pub hash: u64,
     /// What was wrong.
@@ -50,7 +48,6 @@ pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Report {
     env.counts.insert("samples", env.samples.len() as u64);
     env.counts.insert("samples acknowledged", env.samples.count_acknowledged() as u64);
     Report {
-        seed,
         hash: env.hash(),
         violation: env.violations.first().cloned(),
         counts: std::mem::take(&mut env.counts),

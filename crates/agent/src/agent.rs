@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use pharos_model::{Clock, TenantId};
 use pharos_rpc::Ingest;
+use pharos_rpc::agent_v1::{TargetsPart, TargetsRequest};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
@@ -14,7 +15,7 @@ use tonic::service::RoutesBuilder;
 use crate::config::{ConfigError, ResolvedScrapeConfig};
 use crate::discovery::Discoveries;
 use crate::http::HttpClient;
-use crate::ownership::{AgentService, Ownership};
+use crate::ownership::{AgentService, Ownership, parts};
 use crate::scrape::departed::Departed;
 use crate::scrape::pool::{self, PoolHandle, PoolStatus, Prepared};
 use crate::scrape::target_loop::Stop;
@@ -156,6 +157,11 @@ impl Agent {
         let configs: Vec<_> = wanted.iter().map(|prepared| prepared.config.clone()).collect();
         discoveries.retain(&configs);
         self.pools.store(Arc::new(running.values().map(|pool| pool.status.clone()).collect()));
+    }
+
+    /// What this agent scrapes, as it tells other nodes.
+    pub fn targets(&self, request: &TargetsRequest) -> Vec<TargetsPart> {
+        parts(&self.pools.load(), request)
     }
 
     /// The scrape pools by name, with their targets.

@@ -5,6 +5,7 @@
 //! (targets, configuration, flags, lifecycle) comes through [`services`].
 
 pub mod api;
+pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod fanout;
@@ -18,6 +19,7 @@ pub mod remote_read;
 pub mod services;
 
 pub use api::router;
+pub use cluster::ClusterParts;
 pub use config::FrontendConfig;
 pub use error::ApiError;
 pub use fanout::Fanout;

@@ -28,16 +28,10 @@ pub trait Services: Send + Sync + 'static {
     fn wal_replay(&self) -> WalReplay;
     /// `status/tsdb`, with at most `limit` rows a list.
     fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus;
-    /// Active targets, of one scrape pool when it is named.
-    fn active_targets(&self, pool: Option<&str>) -> Vec<ActiveTarget>;
-    /// Dropped targets, of one scrape pool when it is named.
-    fn dropped_targets(&self, pool: Option<&str>) -> Vec<DroppedTarget>;
-    /// Dropped targets by pool, also those that are no longer kept.
-    fn dropped_target_counts(&self) -> BTreeMap<String, usize>;
-    /// The names of the scrape pools.
-    fn scrape_pools(&self) -> Vec<String>;
+    /// The targets of all agents, of one scrape pool when it is named.
+    async fn targets(&self, pool: Option<&str>) -> Targets;
     /// What each active target said of its metric families.
-    fn target_metadata(&self) -> Vec<TargetMetadata>;
+    async fn target_metadata(&self) -> Vec<TargetMetadata>;
     /// Deletes series in a time range. Blocks.
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String>;
     /// Rewrites what deletions mask. Blocks.
@@ -153,6 +147,21 @@ pub struct NameCount {
     pub name: String,
     /// How many or how much.
     pub value: u64,
+}
+
+/// The targets of the scrape pools.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// The names of the scrape pools.
+    pub pools: Vec<String>,
+    /// Those that are scraped, by pool and URL.
+    pub active: Vec<ActiveTarget>,
+    /// Those that relabelling dropped.
+    pub dropped: Vec<DroppedTarget>,
+    /// How many it dropped, by pool, also those that are no longer kept.
+    pub dropped_counts: BTreeMap<String, usize>,
+    /// What is missing, for people.
+    pub warnings: Vec<String>,
 }
 
 /// An active target.

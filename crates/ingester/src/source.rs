@@ -7,7 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_model::{Budget, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet, TimeRange};
+use pharos_meta::View;
+use pharos_model::{
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
+    ShardSet, TimeRange,
+};
+use pharos_promql::{Querier, distribute};
+use pharos_rpc::query::{AskedView, Refused};
 use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
@@ -18,7 +24,25 @@ fn filter(scope: &Scope) -> HeadFilter {
     HeadFilter { shards: scope.shards.clone(), ..HeadFilter::ALL }
 }
 
+/// How long an ingester waits for a view that an asker has already.
+const VIEW_TIME: Duration = Duration::from_millis(500);
+
 impl SeriesSource for Ingester {
+    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+        // What it says of other shards, or of blocks, is no matter here: memory has what it has.
+        let epoch = |view: &View, shard: u32| view.shards.get(shard as usize).map_or(0, |shard| shard.epoch);
+        let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| epoch(view, *shard) >= *asked);
+        let (view, identity) = (self.meta.await_view_blocking(VIEW_TIME, knows), &*self.config.identity);
+        let is_refused = |(shard, asked): &&(u32, u64)| epoch(&view, *shard) < *asked || !self.is_whole(&view, *shard);
+        let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let version = view.version;
+        let reason = format!("ingester {identity} is not in sync for shards {shards} as of version {version}");
+        Err(Refused { shards, reason })
+    }
+
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
         let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
         let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
@@ -98,5 +122,30 @@ impl SeriesSource for Ingester {
 
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
         Ok(self.head.metadata(&scope.tenant).into_iter().collect())
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        let querier = Scoped { source: self, scope };
+        distribute::evaluate(&querier, fragment, budget, THREADS)
+    }
+}
+
+/// Threads that a fragment may use.
+const THREADS: usize = 2;
+
+/// The samples of a scope, for the evaluator.
+struct Scoped<'a> {
+    source: &'a Ingester,
+    scope: &'a Scope,
+}
+
+impl Querier for Scoped<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self.source.select(self.scope, request, budget)
     }
 }

@@ -21,6 +21,7 @@ mod leader;
 mod meta;
 pub mod placement;
 mod raft;
+mod reads;
 mod remote;
 mod service;
 pub mod state;

@@ -286,6 +286,11 @@ impl Meta {
         Ok(entered)
     }
 
+    /// What its tasks run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Tells the others that this node is about to stop, and gives no more signs of life: it counts as down at once, its
     /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
     /// when it comes back, it takes its share again.
@@ -299,7 +304,10 @@ impl Meta {
             true => Command::ForgetMember { node },
             false => Command::SetMemberState { node, state: MemberState::Down, at_ms },
         };
-        Ok(self.propose(command).await?.view)
+        let view = self.propose(command).await?.view;
+        // What others have to know is known; nothing is worth waiting for until this node ends.
+        self.contact.send_replace(Some(Duration::MAX));
+        Ok(view)
     }
 
     /// The clock of this part of meta, by which [`Meta::contact`] counts.

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Server(args) => pharos_node::server::run(*args).map(|()| true),
+        Command::Cluster(args) => pharos_node::cluster::command::run(&args, &mut std::io::stdout()),
         Command::Tool(command) => run_tool(command),
     };
     match outcome {

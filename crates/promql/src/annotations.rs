@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use pharos_model::fragment::{Note, NoteExtra};
 use pharos_model::histogram::GoFloat;
 
 use crate::eval::civil;
@@ -110,6 +111,45 @@ impl Annotations {
     pub(crate) fn moved(mut self, by: isize) -> Self {
         self.found.values_mut().for_each(|detail| detail.pos = moved(detail.pos, by));
         self
+    }
+
+    /// Adds those of `other` that are not there yet: what was said of the same samples before is not said again.
+    pub(crate) fn absorb_new(&mut self, other: Annotations) {
+        for (text, detail) in other.found {
+            self.found.entry(text).or_insert(detail);
+        }
+    }
+
+    /// As they travel between nodes.
+    pub(crate) fn to_notes(&self) -> Vec<Note> {
+        let note = |(text, detail): (&String, &Detail)| {
+            let extra = match &detail.extra {
+                Extra::None => NoteExtra::None,
+                Extra::Count(count) => NoteExtra::Count(*count),
+                Extra::Monotonicity(m) => {
+                    NoteExtra::Monotonicity { t: m.t, buckets: m.buckets, max_diff: m.max_diff, count: m.count }
+                }
+            };
+            Note { text: text.clone(), pos: detail.pos as u64, extra }
+        };
+        self.found.iter().map(note).collect()
+    }
+
+    /// What [`Annotations::to_notes`] made of annotations, of several nodes one after the other.
+    pub(crate) fn from_notes(notes: &[Note]) -> Self {
+        let mut found = Annotations::default();
+        for note in notes {
+            let extra = match note.extra {
+                NoteExtra::None => Extra::None,
+                NoteExtra::Count(count) => Extra::Count(count),
+                NoteExtra::Monotonicity { t, buckets, max_diff, count } => {
+                    Extra::Monotonicity(Monotonicity { t, buckets, max_diff, count })
+                }
+            };
+            let pos = usize::try_from(note.pos).unwrap_or(NOWHERE);
+            found.add(note.text.clone(), Detail { pos, extra });
+        }
+        found
     }
 
     /// Whether there is none.

@@ -21,7 +21,7 @@ fn the_largest_local_parts_are_found() {
     assert_eq!(parts("max(x) / count(abs(y) * 2)"), [["max(x)"], ["count(abs(y) * 2)"]]);
     assert_eq!(parts("stdvar(x)"), [["count(x)", "avg(x)", "stdvar(x)"]]);
     assert_eq!(parts("histogram_quantile(0.9, sum by (le) (rate(x[5m])))").len(), 1);
-    assert_eq!(parts("topk(3, rate(x[5m]))"), [["topk(3, rate(x[5m]))"]]);
+    assert_eq!(parts("topk(3, rate(x[5m]))"), [["topk(4, rate(x[5m]))"]]);
     assert_eq!(parts("quantile(0.5, rate(x[5m]))"), [["rate(x[5m])"]]);
     assert_eq!(parts("rate(x[5m]) + on (a) rate(y[5m])"), [["rate(x[5m])"], ["rate(y[5m])"]]);
     for query in [

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::{Budget, Clock, SelectError, SystemClock};
+use pharos_model::fragment::Steps;
+use pharos_model::{Budget, Clock, FragmentAnswer, SelectError, SystemClock};
 
+use crate::distribute::{Given, Part};
 use crate::eval::{self, Value};
 use crate::explain::{self, Explanation, PlanNode};
-use crate::parser::ast::{Expr, ValueType};
+use crate::parser::ast::{Expr, Pos, ValueType};
 use crate::plan::{self, PlanContext};
 use crate::querier::Querier;
 pub use crate::stats::{QueryStats, Timings};
@@ -180,12 +182,72 @@ impl Engine {
         self.run(querier, expr, PlanContext { start: start_ms, end: end_ms, step: step_ms }, options)
     }
 
+    /// The value of `expr` at the steps of a query, of which some parts are known already.
+    pub fn evaluate_with(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        times: Steps,
+        options: &QueryOptions,
+        given: &[Given],
+    ) -> Result<QueryOutput, QueryError> {
+        if times.step > 0 {
+            check_range(expr, times.start, times.end, times.step)?;
+        }
+        self.run_with(querier, expr, context(times), options, given)
+    }
+
+    /// The values of parts of a query at some of its steps: `times` are those of the query.
+    pub(crate) fn parts(
+        &self,
+        querier: &dyn Querier,
+        exprs: &[Expr],
+        times: Steps,
+        steps: Steps,
+        options: &QueryOptions,
+    ) -> Result<FragmentAnswer, QueryError> {
+        let budget = self.budget(options);
+        budget.check()?;
+        let (times, steps) = (bounded(context(times)), bounded(context(steps)));
+        if steps.step > 0 && steps.end.saturating_sub(steps.start) / steps.step > MAX_STEPS {
+            return Err(QueryError::Limit(format!("the fragment has more than {MAX_STEPS} steps")));
+        }
+        let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
+        let height = exprs.iter().map(plan::height).max().unwrap_or(0);
+        let deep = height > MAX_USUAL_HEIGHT;
+        let limits = EngineOptions { threads: if deep { 1 } else { self.options.threads }, ..self.options.clone() };
+        let work = || {
+            let plans = plan::build_together(exprs, &times)?;
+            let shared = eval::Shared::new(querier, budget, &limits, lookback, None);
+            eval::run_parts(&shared, &plans, &steps, options.samples_per_step)
+        };
+        if deep { on_large_stack(height, work) } else { work() }
+    }
+
+    /// The value of a part of a query at some of its steps, where the query is evaluated.
+    pub fn part(
+        &self,
+        querier: &dyn Querier,
+        part: &Part,
+        times: Steps,
+        steps: Steps,
+        options: &QueryOptions,
+    ) -> Result<FragmentAnswer, QueryError> {
+        self.parts(querier, std::slice::from_ref(&part.pushdown.whole), times, steps, options)
+    }
+
     /// The plan of `expr`, as it would be evaluated from `start_ms` to `end_ms`, `step_ms` apart; at `start_ms` alone when
     /// the step is 0. Nothing is read.
-    pub fn explain(
+    pub fn explain(&self, expr: &Expr, times: (i64, i64, i64)) -> Result<Explanation, QueryError> {
+        self.explain_with(expr, times, &[])
+    }
+
+    /// The same, when parts are evaluated elsewhere.
+    pub fn explain_with(
         &self,
         expr: &Expr,
         (start_ms, end_ms, step_ms): (i64, i64, i64),
+        given: &[Given],
     ) -> Result<Explanation, QueryError> {
         if step_ms > 0 {
             check_range(expr, start_ms, end_ms, step_ms)?;
@@ -194,13 +256,20 @@ impl Engine {
         let height = plan::height(expr);
         let work = || {
             let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
-            let plan = plan::build(expr, &times)?;
-            let slices = eval::slices_of(&plan, &times, self.options.slice_steps, self.options.lookback_delta_ms);
-            let mut physical = explain::describe(&plan, threads, None);
+            let plan = plan::build_with(expr, &times, &places(given))?;
+            let slice_steps = if given.is_empty() { self.options.slice_steps } else { 0 };
+            let slices = eval::slices_of(&plan, &times, slice_steps, self.options.lookback_delta_ms);
+            let mut physical = explain::describe_with(&plan, threads, None, &details(given));
             physical.note_slices(&slices);
             Ok(Explanation { logical: explain::describe(&plan::resolve(expr, &times)?, 1, None), physical })
         };
         if height > MAX_USUAL_HEIGHT { on_large_stack(height, work) } else { work() }
+    }
+
+    fn budget(&self, options: &QueryOptions) -> Arc<Budget> {
+        options.budget.clone().unwrap_or_else(|| {
+            Arc::new(Budget::new(self.options.clock.clone(), self.options.timeout, self.options.max_memory_bytes))
+        })
     }
 
     fn run(
@@ -210,9 +279,18 @@ impl Engine {
         times: PlanContext,
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
-        let budget = options.budget.clone().unwrap_or_else(|| {
-            Arc::new(Budget::new(self.options.clock.clone(), self.options.timeout, self.options.max_memory_bytes))
-        });
+        self.run_with(querier, expr, times, options, &[])
+    }
+
+    fn run_with(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        times: PlanContext,
+        options: &QueryOptions,
+        given: &[Given],
+    ) -> Result<QueryOutput, QueryError> {
+        let budget = self.budget(options);
         budget.check()?;
         let times = bounded(times);
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
@@ -220,13 +298,16 @@ impl Engine {
         // What needs more stack than usual runs on one thread that has it.
         let deep = height > MAX_USUAL_HEIGHT;
         let threads = if deep { 1 } else { self.options.threads };
-        let limits = EngineOptions { threads, ..self.options.clone() };
+        // What is given is there as a whole: slices of the rest would save nothing.
+        let slice_steps = if given.is_empty() { self.options.slice_steps } else { 0 };
+        let limits = EngineOptions { threads, slice_steps, ..self.options.clone() };
         let work = || {
             let started = limits.clock.monotonic();
-            let plan = plan::build(expr, &times)?;
+            let plan = plan::build_with(expr, &times, &places(given))?;
             let prepared = limits.clock.monotonic();
             let tracker = options.analyze.then(|| eval::Tracker::new(&plan, limits.clock.clone()));
-            let shared = eval::Shared::new(querier, budget, &limits, lookback, tracker);
+            let mut shared = eval::Shared::new(querier, budget, &limits, lookback, tracker);
+            shared.given = given.iter().map(|given| &given.value).collect();
             let mut output = eval::run(&shared, &plan, &times, options)?;
             let ended = limits.clock.monotonic();
             let timings = &mut output.stats.timings;
@@ -235,7 +316,7 @@ impl Engine {
             timings.eval_total = ended.saturating_sub(started);
             timings.exec_total = timings.eval_total;
             output.plan = shared.tracker.as_ref().map(|tracker| {
-                let mut shown = explain::describe(&plan, threads, Some(tracker));
+                let mut shown = explain::describe_with(&plan, threads, Some(tracker), &details(given));
                 shown.note_slices(&eval::slices_of(&plan, &times, limits.slice_steps, lookback));
                 shown
             });
@@ -243,6 +324,18 @@ impl Engine {
         };
         if deep { on_large_stack(height, work) } else { work() }
     }
+}
+
+fn context(times: Steps) -> PlanContext {
+    PlanContext { start: times.start, end: times.end, step: times.step.max(0) }
+}
+
+fn places(given: &[Given]) -> Vec<Pos> {
+    given.iter().map(|given| given.pos).collect()
+}
+
+fn details(given: &[Given]) -> explain::GivenDetails {
+    given.iter().map(|given| given.details.clone()).collect()
 }
 
 /// Times so near to the epoch that arithmetic has room.

@@ -55,7 +55,12 @@ pub struct Explanation {
 
 /// Describes a plan; with what its operators did, if they were tracked.
 pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -> PlanNode {
-    Describer { threads, tracker }.node(node)
+    describe_with(node, threads, tracker, &Vec::new())
+}
+
+/// Describes a plan of which parts are evaluated elsewhere.
+pub(crate) fn describe_with(node: &Node, threads: usize, tracker: Option<&Tracker>, given: &GivenDetails) -> PlanNode {
+    Describer { given, threads, tracker }.node(node)
 }
 
 impl PlanNode {
@@ -67,7 +72,11 @@ impl PlanNode {
     }
 }
 
+/// What is shown of the parts that are evaluated elsewhere.
+pub(crate) type GivenDetails = Vec<Vec<(&'static str, String)>>;
+
 struct Describer<'t> {
+    given: &'t GivenDetails,
     threads: usize,
     tracker: Option<&'t Tracker>,
 }
@@ -99,6 +108,7 @@ impl Describer<'_> {
                 shown
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
+            Node::Given(given) => named("pushed down", self.given.get(given.index).cloned().unwrap_or_default()),
             Node::Binary(binary) => self.binary(binary),
             Node::Negate(inner) => PlanNode { children: vec![self.node(inner)], ..named("negate", Vec::new()) },
             Node::Shared(shared) => {

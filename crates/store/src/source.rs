@@ -2,13 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use pharos_block::{BlockError, BlockReader, BlockSelection, accounted};
-use pharos_meta::BlockEntry;
 use pharos_meta::state::DEFAULT_SHARDS;
+use pharos_meta::{BlockEntry, View};
 use pharos_model::hash::shard_of;
-use pharos_model::{Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, TimeRange};
+use pharos_model::{
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
+    SeriesSet, ShardSet, TimeRange,
+};
+use pharos_promql::{Querier, distribute};
+use pharos_rpc::query::{AskedView, Refused};
 use pharos_rpc::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
@@ -107,7 +113,21 @@ impl Store {
     }
 }
 
+/// How long a store waits for a view that an asker has already.
+const VIEW_TIME: Duration = Duration::from_secs(2);
+
 impl SeriesSource for Store {
+    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+        let wanted = (asked.incarnation, asked.version);
+        let knows = |view: &View| (view.incarnation, view.version) >= wanted;
+        let view = self.meta.await_view_blocking(VIEW_TIME, knows);
+        if knows(&view) {
+            return Ok(());
+        }
+        let reason = format!("this store knows version {} of the view, not yet {}", view.version, asked.version);
+        Err(Refused { shards: ShardSet::new(), reason })
+    }
+
     fn select(
         &self,
         scope: &Scope,
@@ -190,5 +210,30 @@ impl SeriesSource for Store {
     fn metadata(&self, _: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
         // Families are described by those who scrape them now; the ingesters know.
         Ok(Vec::new())
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        let querier = Scoped { source: self, scope };
+        distribute::evaluate(&querier, fragment, budget, THREADS)
+    }
+}
+
+/// Threads that a fragment may use.
+const THREADS: usize = 2;
+
+/// The samples of a scope, for the evaluator.
+struct Scoped<'a> {
+    source: &'a Store,
+    scope: &'a Scope,
+}
+
+impl Querier for Scoped<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self.source.select(self.scope, request, budget)
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub(crate) use plan::{Owner, Plan};
 pub use remote::RemoteAgents;
-pub(crate) use service::AgentService;
+pub(crate) use service::{AgentService, parts};
 
 use crate::scrape::Handed;
 use crate::scrape::sleep_until;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use futures::future::join_all;
 use pharos_meta::{Role, View};
 use pharos_rpc::agent_v1::agent_client::AgentClient;
 use pharos_rpc::agent_v1::{TargetsPart, TargetsRequest};
@@ -42,6 +43,19 @@ impl RemoteAgents {
     /// The identities of the agents that are at work.
     pub fn live(&self) -> Vec<String> {
         self.views.borrow().live(Role::Agent).map(|member| member.id.clone()).collect()
+    }
+
+    /// What all agents but one scrape; of those that do not answer, why.
+    pub async fn all_targets(
+        &self,
+        but: Option<&str>,
+        request: &TargetsRequest,
+    ) -> Vec<(String, Result<Vec<TargetsPart>, Status>)> {
+        let asked = self.live().into_iter().filter(|agent| but != Some(agent.as_str())).map(|agent| async move {
+            let answer = self.targets(&agent, request.clone()).await;
+            (agent, answer)
+        });
+        join_all(asked).await
     }
 
     /// What an agent scrapes.

@@ -48,13 +48,15 @@ impl agent_server::Agent for AgentService {
     type TargetsStream = Pin<Box<dyn Stream<Item = Result<TargetsPart, Status>> + Send>>;
 
     async fn targets(&self, request: Request<TargetsRequest>) -> Result<Response<Self::TargetsStream>, Status> {
-        let request = request.into_inner();
-        let pools = self.pools.load_full();
-        let wanted = move |pool: &Arc<PoolStatus>| request.pool.is_empty() || pool.job == request.pool;
-        let parts: Vec<_> = pools.iter().filter(|pool| wanted(pool)).cloned().collect();
-        let parts = parts.into_iter().flat_map(move |pool| parts_of(&pool, request.metadata)).map(Ok);
-        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+        let parts = parts(&self.pools.load(), &request.into_inner());
+        Ok(Response::new(Box::pin(futures::stream::iter(parts.into_iter().map(Ok)))))
     }
+}
+
+/// The pools that are asked for, in parts.
+pub(crate) fn parts(pools: &[Arc<PoolStatus>], request: &TargetsRequest) -> Vec<TargetsPart> {
+    let wanted = pools.iter().filter(|pool| request.pool.is_empty() || pool.job == request.pool);
+    wanted.flat_map(|pool| parts_of(pool, request.metadata)).collect()
 }
 
 /// A pool in parts, at least one. The dropped targets are in the first one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use pharos_model::fragment::Steps;
 use pharos_model::{Budget, TenantId};
 use pharos_promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_promql::parser::{self, ast::Expr};
@@ -98,6 +99,10 @@ struct Extras {
     stats_by_step: bool,
     explain: bool,
     analyze: bool,
+    /// Whether an answer without what nobody can be asked for is wanted.
+    partial: bool,
+    /// Whether parts may be evaluated where the samples are.
+    push_down: bool,
 }
 
 impl Extras {
@@ -109,7 +114,14 @@ impl Extras {
         };
         let stats = params.get("stats").unwrap_or("");
         let (explain, analyze) = (switch("explain")?, switch("analyze")?);
-        Ok(Extras { stats: !stats.is_empty(), stats_by_step: stats == "all", explain: explain || analyze, analyze })
+        Ok(Extras {
+            stats: !stats.is_empty(),
+            stats_by_step: stats == "all",
+            explain: explain || analyze,
+            analyze,
+            partial: switch("partial_response")?,
+            push_down: params.get("pushdown") != Some("false"),
+        })
     }
 }
 
@@ -194,9 +206,16 @@ async fn answer(
     }
 }
 
+fn steps(times: Times) -> Steps {
+    let (start, end, step) = times.as_range();
+    Steps { start, end, step }
+}
+
 /// The plan of a query that is not run.
 fn explained(frontend: &Frontend, query: Query) -> Result<Answer, ApiError> {
-    let plan = query.engine(frontend).explain(&query.expr, query.times.as_range())?;
+    let source = frontend.sources.of_tenant(query.tenant.clone());
+    let asked = (&query.expr, steps(query.times));
+    let plan = source.explain(&query.engine(frontend), asked, &query.options, query.extras.push_down)?;
     Ok(Answer { output: None, plan: Some(plan), extras: query.extras, queued: Duration::ZERO, registered: None })
 }
 
@@ -222,22 +241,23 @@ async fn run(
     );
     let engine = query.engine(frontend);
     let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
-    let querier = Counted { querier: frontend.sources.of_tenant(tenant.clone()), query: registered.query().clone() };
+    let source = frontend.sources.of_tenant(tenant.clone()).partial(extras.partial);
+    let querier = Counted { querier: source.clone(), query: registered.query().clone() };
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
     let evaluated = queries::run(frontend, job, move || {
-        let plan = extras.analyze.then(|| engine.explain(&expr, times.as_range())).transpose()?;
-        let output = match times {
-            Times::At(t) => engine.instant(&querier, &expr, t, &options),
-            Times::Range { start, end, step } => engine.range(&querier, &expr, start, end, step, &options),
-        };
-        Ok((output?, plan))
+        let steps = steps(times);
+        let explain = || source.explain(&engine, (&expr, steps), &options, extras.push_down);
+        let plan = extras.analyze.then(explain).transpose()?;
+        let output = source.evaluate(&engine, &querier, (&expr, steps), &options, extras.push_down);
+        Ok((output?, plan, source.warnings()))
     })
     .await;
     let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, queued)| *queued);
-    let output = evaluated.as_ref().map(|((output, _), _)| output);
+    let output = evaluated.as_ref().map(|((output, _, _), _)| output);
     ended(frontend, &registered, output, queued, began, &client);
-    let ((mut output, mut plan), queued) = evaluated?;
+    let ((mut output, mut plan, warnings), queued) = evaluated?;
     frontend.metrics.samples.inc_by(output.stats.samples_read);
+    output.warnings.extend(warnings);
     truncate(&mut output, limit);
     if let (Some(plan), Some(analyzed)) = (&mut plan, output.plan.take()) {
         plan.physical = analyzed;

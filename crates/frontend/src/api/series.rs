@@ -105,7 +105,8 @@ pub(super) async fn ask<T: Send + 'static>(
     question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let tenant = tenant_of(headers)?;
-    let (querier, budget) = (frontend.sources.of_tenant(tenant.clone()), frontend.budget(&tenant));
+    let budget = frontend.budget(&tenant);
+    let querier = frontend.sources.of_tenant(tenant.clone()).within(budget.clone());
     respond::blocking(frontend, &tenant, &budget, move || Ok(question(&querier)?)).await
 }
 

@@ -11,44 +11,46 @@ use serde_json::{Value, json};
 use super::respond;
 use crate::error::ApiError;
 use crate::params::Params;
+use crate::services::TargetMetadata;
 use crate::{Frontend, error::ErrorKind};
 
 /// `GET /api/v1/targets`
 pub(super) async fn targets(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
     let state = params.get("state").unwrap_or("any").to_lowercase();
     let pool = params.get("scrapePool");
-    let services = &frontend.services;
+    let targets = frontend.services.targets(pool).await;
     let (active, dropped) = (state != "dropped", state != "active");
-    respond::success(json!({
-        "activeTargets": if active { services.active_targets(pool) } else { Vec::new() },
-        "droppedTargets": if dropped { services.dropped_targets(pool) } else { Vec::new() },
-        "droppedTargetCounts": services.dropped_target_counts(),
-    }))
+    let answer = json!({
+        "activeTargets": if active { targets.active } else { Vec::new() },
+        "droppedTargets": if dropped { targets.dropped } else { Vec::new() },
+        "droppedTargetCounts": targets.dropped_counts,
+    });
+    respond::success_with_warnings(answer, &targets.warnings)
 }
 
 /// `GET /api/v1/scrape_pools`
 pub(super) async fn pools(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(json!({"scrapePools": frontend.services.scrape_pools()}))
+    let targets = frontend.services.targets(None).await;
+    respond::success_with_warnings(json!({"scrapePools": targets.pools}), &targets.warnings)
 }
 
 /// `GET /api/v1/targets/metadata`
 pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
-    match target_metadata(&frontend, &params) {
+    let known = frontend.services.target_metadata().await;
+    match target_metadata(known, &params) {
         Ok(rows) => respond::success(rows),
         Err(error) => error.into_response(),
     }
 }
 
-fn target_metadata(frontend: &Frontend, params: &Params) -> Result<Vec<Value>, ApiError> {
+fn target_metadata(known: Vec<TargetMetadata>, params: &Params) -> Result<Vec<Value>, ApiError> {
     let limit = params.count("limit")?;
     let most = if limit == 0 { usize::MAX } else { limit };
     let only = params.get("metric");
     let selector = params.get("match_target").map(parser::parse_metric_selector).transpose();
     let matchers = selector.map_err(|e| ApiError::parameter("match_target", e))?.unwrap_or_default();
     let chosen = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")));
-    let rows: Vec<Value> = frontend
-        .services
-        .target_metadata()
+    let rows: Vec<Value> = known
         .into_iter()
         .filter(|row| chosen(&row.target) && only.is_none_or(|only| only == row.metric))
         .take(most)

@@ -3,6 +3,7 @@
 //! Flags are those of Prometheus, with two dashes, `--flag=value` or `--flag value`; switches are `--flag`, `--no-flag`
 //! or `--flag=false`. Mistakes end with status 2.
 
+mod cluster;
 mod cluster_args;
 mod features;
 mod inert;
@@ -16,6 +17,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use cluster::{ClusterCommand, ClusterCommandArgs};
 pub use cluster_args::ClusterArgs;
 pub use features::Features;
 pub use inert::InertFlags;
@@ -46,6 +48,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: scrape, receive, store and answer PromQL (the default)
     Server(Box<ServerArgs>),
+    /// Look at a running cluster, drain and remove nodes, save and restore what it agrees on
+    Cluster(ClusterCommandArgs),
     /// Check configurations, test rules and queries, repair a write-ahead log
     #[command(subcommand)]
     Tool(ToolCommand),
@@ -56,6 +60,7 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
+  pharos cluster status                         how the cluster is, and what to do about it
   pharos tool check config prometheus.yml       check a configuration before a reload
   pharos tool test rules tests.yml              run unit tests of rules";
 
@@ -81,7 +86,7 @@ fn server_command(command: &clap::Command) -> &clap::Command {
 
 /// Puts in `server` where no subcommand is, and writes `--no-switch` as `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
-    const TOP_LEVEL: [&str; 7] = ["server", "tool", "help", "-h", "--help", "-V", "--version"];
+    const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {
         args.push("pharos".into());
     }

@@ -19,8 +19,6 @@ use super::network::Network;
 use super::storage::{self, Folders};
 use crate::cli::{self, ServerArgs};
 
-/// Longest time for telling the cluster that this node stops.
-const LEAVE: Duration = Duration::from_secs(5);
 /// Pause between two lines in the log while the node waits for its cluster.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -114,6 +112,11 @@ impl Membership {
         self.network.as_ref().map_or_else(|| Arc::new(Channels::new()) as Arc<dyn Connect>, |n| n.connect.clone())
     }
 
+    /// The secret that nodes show each other.
+    pub(super) fn token(&self) -> Option<String> {
+        self.network.as_ref().and_then(|network| network.token()).map(str::to_string)
+    }
+
     /// Lets other nodes ask meta and these services of this node from now on.
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         if let Some(network) = &self.network {
@@ -127,20 +130,6 @@ impl Membership {
     /// Becomes a member: from now on others count on this node.
     pub(super) async fn enter(&self) -> Result<(), String> {
         self.meta.enter(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
-    }
-
-    /// Tells the others that this node is about to stop; whether there are others and they know.
-    pub(super) async fn leave(&self) -> bool {
-        if !self.is_open() {
-            return false;
-        }
-        let leaving = tokio::time::timeout(LEAVE, self.meta.leave(&self.identity)).await;
-        match leaving {
-            Ok(Ok(_)) => return true,
-            Ok(Err(error)) => tracing::warn!(%error, "the cluster could not be told that this node stops"),
-            Err(_) => tracing::warn!("the cluster could not be told in time that this node stops"),
-        }
-        false
     }
 
     /// Ends, last of all roles: the others ask it until they end.

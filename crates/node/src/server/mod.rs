@@ -4,6 +4,7 @@
 //! created and started, the router is put in place. Stop: scraping ends, requests under way are answered, shipping ends,
 //! the log is closed. Nothing needs flushing: the log has it.
 
+mod departure;
 mod http;
 mod limits;
 mod membership;
@@ -89,7 +90,10 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
     wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload).await;
     tracing::info!("stopping");
-    roles.leave().await;
+    tokio::select! {
+        () = roles.depart() => {}
+        () = signals.stop() => tracing::warn!("told again to stop: the cluster finds out by itself"),
+    }
     stop.send_replace(true);
     roles.finish().await;
     if let Err(error) = serving.await {

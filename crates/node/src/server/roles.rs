@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use pharos_agent::distribute::{DistributeConfig, Distributor, Replicas};
 use pharos_agent::receive::{ReceiveConfig, Receiver};
-use pharos_agent::{Agent, AgentConfig, Ownership};
+use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
-use pharos_frontend::{Fanout, Frontend, FrontendConfig};
+use pharos_frontend::{ClusterParts, Fanout, Frontend, FrontendConfig};
 use pharos_head::{Head, HeadConfig};
-use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_ingester::{Ingester, IngesterConfig, Learning};
 use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
@@ -27,13 +27,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 
+use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::{Claim, ClaimError};
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::{self, Folders};
+use super::targets::AllTargets;
 use crate::cli::{self, ServerArgs};
+use crate::cluster::status::{Copied, Progress};
+use crate::cluster::{Access, ClusterApi};
 use crate::config::Loaded;
 use crate::logging::LogHandle;
 use crate::reload::ConfigHandle;
@@ -41,10 +45,6 @@ use crate::reload::ConfigHandle;
 /// How long samples are kept in the local folder when nothing else is said, as in Prometheus.
 const LOCAL_RETENTION: Duration = Duration::from_secs(15 * 86_400);
 
-/// Longest wait for the first discovery of targets before the node enters its cluster.
-const DISCOVERY: Duration = Duration::from_secs(10);
-/// Longest wait for other agents to take over the targets of one that stops.
-const HAND_OVER: Duration = Duration::from_secs(15);
 /// Pause between two tries to claim a bucket that was away at the start.
 const CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
@@ -64,23 +64,18 @@ pub(super) struct Parts<'a> {
 /// The running roles.
 pub(super) struct Roles {
     pub(super) frontend: Arc<Frontend>,
-    agent: Option<Arc<Agent>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
+    pub(super) cluster: Arc<ClusterApi>,
     tasks: Vec<JoinHandle<()>>,
     membership: Membership,
 }
 
 impl Roles {
-    /// Tells the cluster that this node is about to stop, and waits until other agents scrape its targets. Everything
-    /// works on meanwhile.
-    pub(super) async fn leave(&self) {
-        if !self.membership.leave().await {
-            return;
-        }
-        let Some(agent) = &self.agent else { return };
-        if tokio::time::timeout(HAND_OVER, agent.hand_over()).await.is_err() {
-            tracing::warn!("not all targets could be handed over to other agents in time");
+    /// Tells the cluster that this node is about to stop, and hands its targets over. The roles still run meanwhile.
+    pub(super) async fn depart(&self) {
+        if self.membership.is_open() {
+            departure::depart(&self.membership, self.services.agent.as_deref()).await;
         }
     }
 
@@ -130,6 +125,11 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         ingester: holders.ingester.clone(),
         agent: intake.as_ref().map(|intake| intake.agent.clone()),
         receiver: intake.as_ref().map(|intake| intake.receiver.clone()),
+        targets: AllTargets {
+            node: membership.identity.clone(),
+            local: intake.as_ref().map(|intake| intake.agent.clone()),
+            others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
+        },
         snapshots: Snapshots {
             folder: parts.folders.snapshots(),
             ingester: holders.ingester.clone(),
@@ -148,8 +148,10 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         query_limits: frontend_config.limits.clone(),
         query_log: frontend_config.query_log.clone(),
     });
+    let cluster = cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref());
+    let cluster = Arc::new(cluster);
     let engine = engine(args, &loaded, clock);
-    let sources = holders.sources();
+    let sources = holders.sources(&membership, clock);
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
@@ -160,10 +162,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
         tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
-        // Others count on it from then on, for targets that it must know.
-        if membership.is_open() && tokio::time::timeout(DISCOVERY, intake.agent.discovered()).await.is_err() {
-            tracing::warn!("targets are still being discovered; this node enters the cluster without them");
-        }
+        departure::discover(&intake.agent).await;
     }
     membership.enter().await?;
     if let Some(ingester) = &holders.ingester {
@@ -176,8 +175,35 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
-    let (agent, receiver) = intake.map(|intake| (intake.agent, intake.receiver)).unzip();
-    Ok(Roles { frontend, agent, receiver, services, tasks, membership })
+    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+}
+
+/// The cluster as operators see it.
+fn cluster_api(
+    args: &ServerArgs,
+    membership: &Membership,
+    objects: &Arc<dyn ObjectStore>,
+    clock: &Arc<dyn Clock>,
+    ingester: Option<&Arc<Ingester>>,
+) -> ClusterApi {
+    let (ingester, node) = (ingester.cloned(), membership.identity.clone());
+    let progress = move || -> Progress {
+        let learned = ingester.iter().flat_map(|ingester| ingester.progress());
+        let copied = |learning: Learning| {
+            let copied = Copied { samples: learning.samples, bytes: learning.bytes };
+            let node = node.clone();
+            learning.shards.iter().map(move |shard| ((shard, node.clone()), copied)).collect::<Vec<_>>()
+        };
+        learned.flat_map(copied).collect()
+    };
+    ClusterApi {
+        meta: membership.meta.clone(),
+        node: membership.identity.clone(),
+        objects: objects.clone(),
+        clock: clock.clone(),
+        access: Access { everyone: args.web.enable_admin_api, token: membership.token() },
+        progress: Box::new(progress),
+    }
 }
 
 /// The roles that hold samples, as far as this node has them.
@@ -208,11 +234,22 @@ impl Holders {
         Ok(Holders { ingester, store: store.transpose().map_err(text)? })
     }
 
-    /// What queries ask, recent samples first.
-    fn sources(&self) -> Fanout {
-        let ingester = self.ingester.iter().map(|ingester| ingester.clone() as Arc<dyn SeriesSource>);
-        let store = self.store.iter().map(|store| store.clone() as Arc<dyn SeriesSource>);
-        Fanout::new(ingester.chain(store).collect())
+    /// What queries ask: the roles of this process, recent samples first, or all nodes that hold samples.
+    fn sources(&self, membership: &Membership, clock: &Arc<dyn Clock>) -> Fanout {
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        if !membership.is_open() {
+            return Fanout::new(ingester.into_iter().chain(store).collect());
+        }
+        Fanout::of_cluster(ClusterParts {
+            views: membership.meta.watch(),
+            connect: membership.connect(),
+            identity: membership.identity.clone(),
+            ingester,
+            store,
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        })
     }
 
     /// What other nodes ask of this one.

@@ -9,18 +9,20 @@ use pharos_agent::config::ByteSize;
 use pharos_agent::receive::Receiver;
 use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::services::{
-    ActiveTarget, BuildInfo, DroppedTarget, HeadStats, NameCount, RuntimeInfo, TargetMetadata, TsdbStatus, WalReplay,
+    BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_frontend::{LimitsByTenant, Services};
 use pharos_ingester::Ingester;
 use pharos_meta::{CatalogueCommand, Meta};
 use pharos_model::duration::format_duration;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
+use pharos_rpc::agent_v1::TargetsRequest;
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use super::limits;
 use super::snapshot::Snapshots;
+use super::targets::AllTargets;
 use crate::cli::QueryArgs;
 use crate::logging::LogHandle;
 use crate::metrics::metrics_text;
@@ -37,6 +39,7 @@ pub(super) struct NodeServices {
     pub(super) ingester: Option<Arc<Ingester>>,
     pub(super) agent: Option<Arc<Agent>>,
     pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) targets: AllTargets,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -176,24 +179,14 @@ impl Services for NodeServices {
         }
     }
 
-    fn active_targets(&self, pool: Option<&str>) -> Vec<ActiveTarget> {
-        self.agent.as_ref().map(|agent| super::targets::active(agent, pool)).unwrap_or_default()
+    async fn targets(&self, pool: Option<&str>) -> Targets {
+        let request = TargetsRequest { pool: pool.unwrap_or_default().into(), metadata: false };
+        self.targets.all(&request).await.shown()
     }
 
-    fn dropped_targets(&self, pool: Option<&str>) -> Vec<DroppedTarget> {
-        self.agent.as_ref().map(|agent| super::targets::dropped(agent, pool)).unwrap_or_default()
-    }
-
-    fn dropped_target_counts(&self) -> BTreeMap<String, usize> {
-        self.agent.as_ref().map(|agent| super::targets::dropped_counts(agent)).unwrap_or_default()
-    }
-
-    fn scrape_pools(&self) -> Vec<String> {
-        self.agent.as_ref().map(|agent| super::targets::pools(agent)).unwrap_or_default()
-    }
-
-    fn target_metadata(&self) -> Vec<TargetMetadata> {
-        self.agent.as_ref().map(|agent| super::targets::metadata(agent)).unwrap_or_default()
+    async fn target_metadata(&self) -> Vec<TargetMetadata> {
+        let request = TargetsRequest { pool: String::new(), metadata: true };
+        self.targets.all(&request).await.metadata()
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {

@@ -1,10 +1,10 @@
 //! Puts together what nodes have answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pharos_model::histogram::{CompensatedHistogram, kahan_inc};
-use pharos_model::{Histogram, Labels};
+use pharos_model::{CounterReset, Histogram, Labels};
 
 use super::Combine;
 use crate::eval::{Groups, MatrixSeries};
@@ -23,7 +23,7 @@ impl Combine {
         match self {
             Combine::Unite => unite(answers),
             Combine::Choose { k, largest, grouping, without } => {
-                Some(choose(unite(answers)?, *k, *largest, Groups::new(grouping, *without)))
+                choose(unite(answers)?, *k, *largest, Groups::new(grouping, *without))
             }
             Combine::Add => finish(floats(&answers, 0)?, |_, _, counts| Some(total(counts))),
             Combine::Sum => sum(&answers),
@@ -120,7 +120,11 @@ fn sum(answers: &[Vec<Answer>]) -> Option<Answer> {
 fn add_histograms(histograms: &[&Histogram]) -> Option<Arc<Histogram>> {
     let (first, rest) = histograms.split_first()?;
     let mut sum = CompensatedHistogram::new(first);
-    rest.iter().try_for_each(|h| sum.add(h).ok().map(|_| ()))?;
+    let reset = |hint: CounterReset| histograms.iter().any(|h| h.counter_reset == hint);
+    if reset(CounterReset::Reset) && reset(CounterReset::NotReset) {
+        return None; // One process would say so.
+    }
+    rest.iter().try_for_each(|h| sum.add(h).ok().filter(|combined| !combined.bounds_reconciled).map(|_| ()))?;
     Some(Arc::new(sum.finish()))
 }
 
@@ -143,8 +147,12 @@ fn unite(answers: Vec<Vec<Answer>>) -> Option<Answer> {
     all.is_sorted_by(|a, b| a.labels < b.labels).then_some(all)
 }
 
-/// The `k` best of each group at each step; of equal ones the first in order of labels.
-fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Answer {
+/// The `k` best of each group at each step; at a single step in their order. Nothing when the last one is equal to one that
+/// is not chosen.
+fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option<Answer> {
+    if series.iter().any(|s| !s.histograms.is_empty()) {
+        return None;
+    }
     let mut cells: BTreeMap<(usize, i64), Vec<(f64, usize)>> = BTreeMap::new();
     for (at, s) in series.iter().enumerate() {
         let (group, _) = groups.of(&s.labels, false);
@@ -152,13 +160,24 @@ fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Answer
     }
     let mut chosen: Answer =
         series.into_iter().map(|s| MatrixSeries { labels: s.labels, ..MatrixSeries::default() }).collect();
+    let (mut steps, mut order) = (BTreeSet::new(), Vec::new());
     for ((_, t), mut values) in cells {
         let better = |a: f64, b: f64| if largest { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
         // NaN is chosen last.
         values.sort_by(|(a, _), (b, _)| better(*a, *b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+        if let (Some((last, _)), Some((next, _))) = (values.get(k - 1), values.get(k))
+            && (last == next || last.is_nan() && next.is_nan())
+        {
+            return None;
+        }
+        steps.insert(t);
         values.iter().take(k).for_each(|(value, at)| chosen[*at].floats.push((t, *value)));
+        order.extend(values.iter().take(k).map(|(_, at)| *at));
+    }
+    if steps.len() == 1 {
+        return Some(order.into_iter().map(|at| std::mem::take(&mut chosen[at])).collect());
     }
     chosen.iter_mut().for_each(|s| s.floats.sort_by_key(|(t, _)| *t));
     chosen.retain(|s| !s.is_empty());
-    chosen
+    Some(chosen)
 }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `count`, `group`, `count_values` | equal |
 //! | `min`, `max` | equal, but for the sign of a zero |
-//! | `topk`, `bottomk` | equal values; of series with equal values at the edge of the choice, others may be chosen |
+//! | `topk`, `bottomk` | equal; nothing is combined when series at the edge of the choice have equal values |
 //! | `sum` | both are compensated: at most `u (sum of \|partial sums\| + 2 \|S\|)` apart, so two units in the last place for values of one sign |
 //! | `avg` | as `sum`, and `u` for each of two divisions; sums that overflow are infinite |
 //! | `stddev`, `stdvar` | a relative `4 u (series + nodes)` |
@@ -21,6 +21,13 @@
 //! `limit_ratio` and averages of histograms are not decomposed.
 
 mod combine;
+mod fragment;
+mod part;
+
+pub use fragment::evaluate;
+pub use part::{Given, Part, PartValue, from_result, parts, to_result};
+
+use std::fmt;
 
 use crate::functions::Function;
 use crate::parser::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Expr, Pos};
@@ -30,6 +37,8 @@ use crate::parser::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Expr, Pos};
 pub struct Pushdown {
     /// Where it is in the query.
     pub pos: Pos,
+    /// The part itself, for those who have all series.
+    pub whole: Expr,
     /// What each node evaluates, over the series that it holds. As text: `to_string()`.
     pub partials: Vec<Expr>,
     /// How what they answer is put together.
@@ -71,6 +80,22 @@ pub enum Combine {
     },
 }
 
+impl fmt::Display for Combine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Combine::Unite => f.write_str("side by side"),
+            Combine::Add => f.write_str("add"),
+            Combine::Sum => f.write_str("sum"),
+            Combine::Min => f.write_str("min"),
+            Combine::Max => f.write_str("max"),
+            Combine::Any => f.write_str("any"),
+            Combine::Mean => f.write_str("mean"),
+            Combine::Variance { .. } => f.write_str("variance"),
+            Combine::Choose { k, largest, .. } => write!(f, "{} {k}", if *largest { "largest" } else { "smallest" }),
+        }
+    }
+}
+
 /// The largest parts of an expression that can run where the samples are, from left to right.
 pub fn pushdowns(expr: &Expr) -> Vec<Pushdown> {
     let mut found = Vec::new();
@@ -104,10 +129,12 @@ fn collect(expr: &Expr, found: &mut Vec<Pushdown>) {
 fn of(expr: &Expr) -> Option<Pushdown> {
     let pos = expr.pos();
     match expr {
-        Expr::Paren(p) => of(&p.expr).map(|pushdown| Pushdown { pos, ..pushdown }),
+        Expr::Paren(p) => of(&p.expr).map(|pushdown| Pushdown { pos, whole: expr.clone(), ..pushdown }),
         Expr::Aggregate(a) if is_local(&a.expr) => of_aggregate(a),
         Expr::Vector(_) => None,
-        other if is_local(other) => Some(Pushdown { pos, partials: vec![other.clone()], combine: Combine::Unite }),
+        other if is_local(other) => {
+            Some(Pushdown { pos, whole: other.clone(), partials: vec![other.clone()], combine: Combine::Unite })
+        }
         _ => None,
     }
 }
@@ -134,11 +161,27 @@ fn of_aggregate(a: &Aggregate) -> Option<Pushdown> {
             let k = (k.value >= 1.0 && k.value < 1e6).then_some(k.value as usize)?;
             let mut grouping = a.grouping.clone();
             grouping.sort_unstable();
-            same(Combine::Choose { k, largest: a.op == AggregateOp::Topk, grouping, without: a.without })
+            // One more than are chosen shows whether others are equal to the last one.
+            let more = a.param.as_ref().and_then(one_more)?;
+            let partial = Expr::Aggregate(Box::new(Aggregate { param: Some(more), ..a.clone() }));
+            let choose = Combine::Choose { k, largest: a.op == AggregateOp::Topk, grouping, without: a.without };
+            (vec![partial], choose)
         }
         AggregateOp::Quantile | AggregateOp::Limitk | AggregateOp::LimitRatio => return None,
     };
-    Some(Pushdown { pos: a.pos, partials, combine })
+    Some(Pushdown { pos: a.pos, whole: Expr::Aggregate(Box::new(a.clone())), partials, combine })
+}
+
+/// The next number.
+fn one_more(param: &Expr) -> Option<Expr> {
+    match inside(param) {
+        Expr::Number(number) => {
+            let mut number = number.clone();
+            (number.value, number.duration) = (number.value.floor() + 1.0, false);
+            Some(Expr::Number(number))
+        }
+        _ => None,
+    }
 }
 
 fn inside(expr: &Expr) -> &Expr {

@@ -10,6 +10,7 @@ pub(crate) mod civil;
 mod counts;
 mod extended;
 mod functions;
+mod given;
 mod hist_window;
 mod kept;
 mod output;
@@ -26,6 +27,7 @@ mod shared;
 mod slices;
 mod slim;
 mod track;
+mod unite;
 mod value;
 mod vector_matching;
 mod window;
@@ -37,16 +39,17 @@ use std::sync::Arc;
 use pharos_model::SeriesSet;
 
 pub(crate) use aggregate::Groups;
-pub(crate) use output::run;
 #[cfg(test)]
 pub(crate) use output::run_in;
+pub(crate) use output::{run, run_parts};
 pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use row::Grid;
-pub(crate) use scalar::{go_max, go_min, scalar_op};
+pub(crate) use scalar::{go_max, go_min, go_pow, scalar_op};
 pub(crate) use shared::Shared;
-pub(crate) use slices::slices_of;
 #[cfg(test)]
-pub(crate) use slices::{cut, may_slice};
+pub(crate) use slices::cut;
+pub(crate) use slices::may_slice;
+pub(crate) use slices::slices_of;
 pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
@@ -184,6 +187,7 @@ impl<'s, 'q> Eval<'s, 'q> {
             }),
             Node::Invariant(inner) => self.repeated(inner, grid, sink),
             Node::Shared(shared) => kept::evaluate(self, shared, grid, sink),
+            Node::Given(given) => given::evaluate(self, given, grid, sink),
             Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
                 Err(QueryError::Execution("the expression is no instant vector".into()))
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use pharos_model::{Histogram, Labels, SeriesView};
+use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
 use super::counts::Counts;
 use super::row::{Grid, Row};
@@ -14,6 +14,8 @@ use super::value::{SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
 use super::window::Fresh;
 use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, slices};
+use crate::annotations::Annotations;
+use crate::distribute::to_result;
 use crate::engine::{QueryError, QueryOptions, QueryOutput};
 use crate::plan::{Kind, Node, PlanContext, RangeSelector};
 
@@ -58,6 +60,74 @@ pub(crate) fn run_in(
         counts.steps.into_iter().enumerate().map(|(step, n)| (grid.time(step), n)).collect();
     let (warnings, infos) = notes.render(&options.text);
     Ok(QueryOutput { value, warnings, infos, stats, plan: None })
+}
+
+/// Evaluates parts of a query one after the other, over the same samples.
+pub(crate) fn run_parts(
+    shared: &Shared<'_>,
+    plans: &[Node],
+    steps: &PlanContext,
+    by_step: bool,
+) -> Outcome<FragmentAnswer> {
+    let grid = match steps.step {
+        0 => Grid::single(steps.start),
+        step => Grid::between(steps.start, steps.end, step),
+    };
+    let mut answer = FragmentAnswer::default();
+    let mut notes = Annotations::default();
+    for (at, plan) in plans.iter().enumerate() {
+        let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
+        let (series, names_go) = part(&ev, plan, grid)?;
+        answer.results.push(to_result(series, names_go));
+        notes.absorb_new(ev.take_notes());
+        let counts = ev.take_counts();
+        if at == 0 {
+            answer.stats.queryable_samples = counts.total;
+            answer.stats.queryable_by_step = counts.steps;
+        }
+    }
+    shared.check()?;
+    let stats = shared.stats();
+    answer.notes = notes.to_notes();
+    answer.stats.samples_read = stats.samples_read;
+    answer.stats.peak_samples = stats.peak_samples;
+    answer.stats.series = stats.series;
+    answer.stats.peak_bytes = stats.peak_bytes;
+    answer.stats.bytes_read = stats.bytes_read;
+    answer.stats.requests = stats.requests;
+    Ok(answer)
+}
+
+/// The series of a part with their names, in the order of labels unless they have one of their own, and whether the
+/// names go away in the end.
+fn part(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries>, bool)> {
+    let gather = |ev: &Eval<'_, '_>| {
+        let (mut series, mut go) = (Vec::new(), Vec::new());
+        let mut reservation = ev.reserve();
+        ev.vector(plan, grid, &mut |row| {
+            if !row.is_empty() {
+                go.push(row.drop_name);
+                row.drop_name = false;
+                take(row, grid, &mut reservation, &mut series)?;
+            }
+            Ok(())
+        })?;
+        Ok((series, go))
+    };
+    let gathered = match parallel::divide(ev, plan, grid)? {
+        Some(parts) => parallel::each_part(ev, parts, gather)?,
+        None => vec![gather(ev)?],
+    };
+    let (mut series, mut go) = (Vec::new(), Vec::new());
+    for (some, of_them) in gathered {
+        series.extend(some);
+        go.extend(of_them);
+    }
+    let names_go = go.first().copied().unwrap_or(false);
+    if go.iter().any(|one| *one != names_go) {
+        return Err(QueryError::Execution("the names of some series of a part go away, of others not".into()));
+    }
+    Ok((series, names_go))
 }
 
 /// The steps of all slices.

@@ -7,6 +7,7 @@ use pharos_model::{Budget, Clock, SelectRequest, SeriesSet, TimeRange};
 
 use super::kept::{Kept, Share};
 use super::track::{Slot, Tracker};
+use crate::distribute::PartValue;
 use crate::engine::{EngineOptions, QueryError, QueryStats};
 use crate::plan::Selector;
 use crate::querier::Querier;
@@ -14,6 +15,8 @@ use crate::querier::Querier;
 /// A query's source and limits; shared by its threads.
 pub(crate) struct Shared<'q> {
     querier: &'q dyn Querier,
+    /// The values of parts that are known already.
+    pub(crate) given: Vec<&'q PartValue>,
     budget: Arc<Budget>,
     /// How far back a sample is looked for, milliseconds.
     pub(crate) lookback: i64,
@@ -56,6 +59,7 @@ impl<'q> Shared<'q> {
     ) -> Self {
         Shared {
             querier,
+            given: Vec::new(),
             budget,
             lookback,
             subquery_step: options.default_subquery_step_ms.max(1),

@@ -1,18 +1,39 @@
 //! Resolution: syntax to nodes, with all times as numbers and parentheses gone.
 
-use super::node::{Aggregate, Binary, Call, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery};
+use std::ops::Deref;
+
+use super::node::{
+    Aggregate, Binary, Call, Given, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
+};
 use super::{PlanContext, duration};
 use crate::annotations::NOWHERE;
 use crate::engine::{MAX_TIME, QueryError};
-use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, TimeModifiers};
+use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
 
 /// Functions that may follow `anchored`, in the order of Prometheus's message.
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
 /// Functions that may follow `smoothed`.
 const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 
+/// The times of a query, and the parts that are known already.
+pub(super) struct Context<'a> {
+    pub(super) times: &'a PlanContext,
+    pub(super) given: &'a [Pos],
+}
+
+impl Deref for Context<'_> {
+    type Target = PlanContext;
+
+    fn deref(&self) -> &PlanContext {
+        self.times
+    }
+}
+
 /// The node of an expression.
-pub(super) fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryError> {
+    if let Some(index) = times.given.iter().position(|pos| *pos == expr.pos()) {
+        return Ok(Node::Given(Given { index, pos: expr.pos().start }));
+    }
     match expr {
         Expr::Number(number) => Ok(Node::Number(number.value)),
         Expr::String(string) => Ok(Node::Text(string.value.clone())),
@@ -45,7 +66,7 @@ fn inside(expr: &Expr) -> &Expr {
     }
 }
 
-fn resolve_time(time: &TimeModifiers, times: &PlanContext) -> Result<Reference, QueryError> {
+fn resolve_time(time: &TimeModifiers, times: &Context<'_>) -> Result<Reference, QueryError> {
     let offset = match &time.offset_expr {
         Some(expr) => duration::evaluate(expr, times, true)?,
         None => time.offset,
@@ -59,12 +80,12 @@ fn resolve_time(time: &TimeModifiers, times: &PlanContext) -> Result<Reference, 
     Ok(Reference { at: at.map(near), offset: near(offset) })
 }
 
-fn resolve_length(fixed: i64, expr: Option<&DurationExpr>, times: &PlanContext) -> Result<i64, QueryError> {
+fn resolve_length(fixed: i64, expr: Option<&DurationExpr>, times: &Context<'_>) -> Result<i64, QueryError> {
     let length = expr.map_or(Ok(fixed), |expr| duration::evaluate(expr, times, false))?;
     Ok(length.clamp(0, MAX_TIME))
 }
 
-fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Result<Selector, QueryError> {
+fn resolve_selector(selector: &ast::VectorSelector, times: &Context<'_>) -> Result<Selector, QueryError> {
     Ok(Selector {
         matchers: selector.matchers.clone(),
         time: resolve_time(&selector.time, times)?,
@@ -77,23 +98,20 @@ fn resolve_selector(selector: &ast::VectorSelector, times: &PlanContext) -> Resu
     })
 }
 
-fn resolve_matrix(matrix: &ast::MatrixSelector, times: &PlanContext) -> Result<RangeSelector, QueryError> {
-    Ok(RangeSelector {
-        selector: resolve_selector(&matrix.selector, times)?,
-        range: resolve_length(matrix.range, matrix.range_expr.as_ref(), times)?,
-    })
+fn resolve_matrix(matrix: &ast::MatrixSelector, times: &Context<'_>) -> Result<RangeSelector, QueryError> {
+    // The first error of durations in Prometheus's order: the outer ones first.
+    let range = resolve_length(matrix.range, matrix.range_expr.as_ref(), times)?;
+    Ok(RangeSelector { selector: resolve_selector(&matrix.selector, times)?, range })
 }
 
-fn resolve_subquery(subquery: &ast::Subquery, times: &PlanContext) -> Result<Subquery, QueryError> {
-    Ok(Subquery {
-        expr: resolve(&subquery.expr, times)?,
-        range: resolve_length(subquery.range, subquery.range_expr.as_ref(), times)?,
-        step: resolve_length(subquery.step, subquery.step_expr.as_ref(), times)?,
-        time: resolve_time(&subquery.time, times)?,
-    })
+fn resolve_subquery(subquery: &ast::Subquery, times: &Context<'_>) -> Result<Subquery, QueryError> {
+    let time = resolve_time(&subquery.time, times)?;
+    let step = resolve_length(subquery.step, subquery.step_expr.as_ref(), times)?;
+    let range = resolve_length(subquery.range, subquery.range_expr.as_ref(), times)?;
+    Ok(Subquery { expr: resolve(&subquery.expr, times)?, range, step, time })
 }
 
-fn resolve_aggregate(aggregate: &ast::Aggregate, times: &PlanContext) -> Result<Node, QueryError> {
+fn resolve_aggregate(aggregate: &ast::Aggregate, times: &Context<'_>) -> Result<Node, QueryError> {
     let mut grouping = aggregate.grouping.clone();
     grouping.sort_unstable();
     grouping.dedup();
@@ -109,7 +127,7 @@ fn resolve_aggregate(aggregate: &ast::Aggregate, times: &PlanContext) -> Result<
     })))
 }
 
-fn resolve_call(call: &ast::Call, times: &PlanContext) -> Result<Node, QueryError> {
+fn resolve_call(call: &ast::Call, times: &Context<'_>) -> Result<Node, QueryError> {
     let seconds = |ms: i64| Ok(Node::Number(ms as f64 / 1000.0));
     match call.func.name {
         "start" => return seconds(times.start),
@@ -157,21 +175,16 @@ pub(crate) fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), 
     Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
 }
 
-/// Label names must be UTF-8, which string literals need not be.
+/// Label names must be UTF-8, which string literals need not be, and no source is empty. Sources are looked at first, as in Prometheus.
 fn check_label_names(call: &ast::Call) -> Result<(), QueryError> {
     let name = call.func.name;
     if !matches!(name, "label_replace" | "label_join") {
         return Ok(());
     }
-    for (index, arg) in call.args.iter().enumerate() {
-        let what = match (name, index) {
-            (_, 1) => "destination",
-            ("label_join", 3..) => "source",
-            _ => continue,
-        };
-        if let Expr::String(string) = inside(arg)
-            && string.bytes.is_some()
-        {
+    let sources = call.args.iter().skip(3).filter(|_| name == "label_join").map(|arg| ("source", arg));
+    for (what, arg) in sources.chain(call.args.get(1).map(|arg| ("destination", arg))) {
+        let Expr::String(string) = inside(arg) else { continue };
+        if string.bytes.is_some() || (what == "source" && string.value.is_empty()) {
             let reason = format!("invalid {what} label name in {name}(): {}", string.value);
             return Err(QueryError::Execution(reason));
         }

@@ -15,12 +15,12 @@ pub(crate) use build::check_modifiers;
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
-    Aggregate, Binary, Call, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
+    Aggregate, Binary, Call, Given, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
     Subquery,
 };
 
 use crate::engine::QueryError;
-use crate::parser::ast::Expr;
+use crate::parser::ast::{Expr, Pos};
 
 /// The times of a query, milliseconds. An instant query has one time and step 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,24 @@ pub struct PlanContext {
 
 /// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
 pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    Ok(fold::fold(build::resolve(expr, times)?))
+    Ok(fold::fold(build::resolve(expr, &build::Context { times, given: &[] })?))
 }
 
 /// Plans an expression: resolves it and applies all rewrites.
 pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    Ok(rewrite(resolve(expr, times)?))
+    build_with(expr, times, &[])
+}
+
+/// Plans an expression of which the parts at these places are known already.
+pub(crate) fn build_with(expr: &Expr, times: &PlanContext, given: &[Pos]) -> Result<Node, QueryError> {
+    Ok(rewrite(fold::fold(build::resolve(expr, &build::Context { times, given })?)))
+}
+
+/// Plans expressions that are evaluated together: what they read is read once.
+pub(crate) fn build_together(exprs: &[Expr], times: &PlanContext) -> Result<Vec<Node>, QueryError> {
+    let nodes: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| resolve(expr, times)).collect();
+    let marked = nodes?.into_iter().map(|node| invariant::mark(stats::mark(propagate::propagate(node))));
+    Ok(share::share_all(marked.collect()))
 }
 
 /// The plan of an expression without the rewrites that only save work, for comparison.

@@ -43,6 +43,8 @@ pub enum Node {
     Negate(Box<Node>),
     /// A part that occurs several times: evaluated once where the result is small enough to be kept.
     Shared(Box<SharedNode>),
+    /// A part whose value is known already.
+    Given(Given),
     /// A part whose value is the same at all steps: evaluated at the first, repeated for the others.
     Invariant(Box<Node>),
 }
@@ -213,13 +215,22 @@ pub struct SharedNode {
     pub expr: Node,
 }
 
+/// A part whose value is known already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Which of those that are given.
+    pub index: usize,
+    /// Byte offset in the query.
+    pub pos: usize,
+}
+
 impl Node {
     /// What the node yields.
     pub fn kind(&self) -> Kind {
         match self {
             Node::Number(_) => Kind::Scalar,
             Node::Text(_) => Kind::Text,
-            Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) => Kind::Vector,
+            Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) | Node::Given(_) => Kind::Vector,
             Node::Matrix(_) | Node::Subquery(_) => Kind::Matrix,
             Node::Call(call) => match call.func.returns {
                 ValueType::Scalar => Kind::Scalar,

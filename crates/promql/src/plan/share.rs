@@ -6,8 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::node::{Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
+use super::node::{Binary, Given, Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
 use crate::annotations::{self, NOWHERE};
+use crate::parser::ast::{BinaryOp, VectorMatching};
 
 /// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
 /// it can save.
@@ -38,6 +39,24 @@ pub(super) fn share(node: Node) -> Node {
         true
     });
     node
+}
+
+/// The same for several plans that are evaluated one after the other.
+pub(super) fn share_all(nodes: Vec<Node>) -> Vec<Node> {
+    let count = nodes.len();
+    let pair = |rest: Node, node: Node| {
+        let (op, matching) = (BinaryOp::Or, VectorMatching::default());
+        Node::Binary(Box::new(Binary { op, lhs: node, rhs: rest, matching, return_bool: false, pos: 0 }))
+    };
+    let Some(mut rest) = nodes.into_iter().rev().reduce(pair).map(share) else { return Vec::new() };
+    let mut shared = Vec::with_capacity(count);
+    for _ in 1..count {
+        let Node::Binary(both) = rest else { break };
+        shared.push(both.lhs);
+        rest = both.rhs;
+    }
+    shared.push(rest);
+    shared
 }
 
 fn size(node: &Node) -> usize {
@@ -148,7 +167,7 @@ fn selectors(node: &mut Node, visit: &mut impl FnMut(Part<'_>) -> bool) {
                 selectors(&mut shared.expr, visit);
             }
         }
-        Node::Number(_) | Node::Text(_) => {}
+        Node::Number(_) | Node::Text(_) | Node::Given(_) => {}
     }
 }
 
@@ -193,6 +212,7 @@ impl Node {
                 b.pos = at(b.pos);
                 Node::Binary(b)
             }
+            Node::Given(given) => Node::Given(Given { pos: at(given.pos), ..given }),
             other => other,
         };
         node.map_children(|child| child.moved(by))

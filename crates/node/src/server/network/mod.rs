@@ -67,6 +67,11 @@ impl Network {
         Ok(Network { connect: Arc::new(channels), address, router, token, tasks })
     }
 
+    /// The secret that nodes show each other.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Serves these services from now on, in place of those before.
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         let mut routes = Routes::builder();

@@ -1,0 +1,405 @@
+//! A cluster of fake nodes in this process for tests: samples in memory, real calls between nodes, faults on demand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pharos_meta::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, View};
+use pharos_model::hash::shard_of;
+use pharos_model::{
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
+    SeriesBatch, SeriesSet, ShardSet, SystemClock, TenantId, TimeRange, series_hash,
+};
+use pharos_promql::promqltest::MemoryStore;
+use pharos_promql::{Querier, distribute};
+use pharos_rpc::query::{AskLimits, AskedView, Refused};
+use pharos_rpc::{Completeness, Connect, Connection, QueryServices, Scope, SeriesExemplars, SeriesSource};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tonic::Status;
+use tonic::service::{Routes, RoutesBuilder};
+use tower::ServiceExt;
+
+use super::ClusterParts;
+use crate::Fanout;
+
+pub(crate) const SHARDS: u32 = 12;
+
+/// What a node does when it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Answers.
+    #[default]
+    Well,
+    /// Says that its disk is broken.
+    Fails,
+    /// Says nothing until the asker gives up.
+    Hangs,
+    /// Selects and then gives no samples.
+    FailsToFetch,
+    /// Selects and then says nothing.
+    HangsToFetch,
+    /// Knows that it is not in sync for the first shard that it is asked for.
+    Refuses,
+}
+
+/// A role of a fake node.
+pub(crate) struct FakeSource {
+    name: String,
+    /// By shard.
+    samples: Vec<MemoryStore>,
+    complete: Completeness,
+    pub(crate) mood: Mutex<Mood>,
+    /// What it answered for, selections and names.
+    pub(crate) asked: Mutex<Vec<(Option<ShardSet>, TimeRange)>>,
+    /// The views that it was asked under.
+    pub(crate) views: Mutex<Vec<AskedView>>,
+    pub(crate) fragments: Mutex<usize>,
+}
+
+struct MoodySet(Arc<dyn SeriesSet>, Mood, Arc<Budget>);
+
+fn hang(budget: &Budget) -> SelectError {
+    loop {
+        match budget.check() {
+            Ok(()) => std::thread::yield_now(),
+            Err(error) => return error,
+        }
+    }
+}
+
+impl SeriesSet for MoodySet {
+    fn labels(&self) -> &[Labels] {
+        self.0.labels()
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        match self.1 {
+            Mood::FailsToFetch => Err(SelectError::Storage("disk away".into())),
+            Mood::HangsToFetch => Err(hang(&self.2)),
+            _ => self.0.fetch(series, range, out),
+        }
+    }
+}
+
+impl FakeSource {
+    fn answer(&self, scope: &Scope, range: TimeRange, budget: Option<&Budget>) -> Result<Mood, SelectError> {
+        let mood = *self.mood.lock();
+        match mood {
+            Mood::Fails => return Err(SelectError::Storage(format!("{}: disk broken", self.name))),
+            Mood::Hangs => return Err(budget.map_or_else(|| SelectError::Storage("hangs".into()), hang)),
+            _ => self.asked.lock().push((scope.shards.as_deref().cloned(), range)),
+        }
+        Ok(mood)
+    }
+
+    fn find(&self, scope: &Scope, request: &SelectRequest, budget: &Arc<Budget>) -> Arc<dyn SeriesSet> {
+        let asked = self
+            .samples
+            .iter()
+            .zip(0..)
+            .filter(|(_, shard)| scope.shards.as_ref().is_none_or(|shards| shards.contains(*shard)));
+        MergedSet::unite(asked.map(|(samples, _)| samples.select(request, budget).unwrap()).collect())
+    }
+
+    fn labels(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, SelectError> {
+        self.answer(scope, range, None)?;
+        let request = SelectRequest { matchers: matchers.to_vec(), range, max_series: 0 };
+        Ok(self.find(scope, &request, &Arc::new(Budget::unlimited())).labels().to_vec())
+    }
+}
+
+impl SeriesSource for FakeSource {
+    fn admit(&self, view: &AskedView) -> Result<(), Refused> {
+        self.views.lock().push(view.clone());
+        match (*self.mood.lock(), view.epochs.first()) {
+            (Mood::Refuses, Some((shard, _))) => {
+                let reason = format!("{} is not in sync for {shard}", self.name);
+                Err(Refused { shards: ShardSet::of(*shard), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn completeness(&self, _: &Scope, _: Duration) -> Result<Completeness, SelectError> {
+        match *self.mood.lock() {
+            Mood::Fails => Err(SelectError::Storage(format!("{}: disk broken", self.name))),
+            _ => Ok(self.complete),
+        }
+    }
+
+    fn select(
+        &self,
+        scope: &Scope,
+        request: &SelectRequest,
+        budget: &Arc<Budget>,
+    ) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        let mood = self.answer(scope, request.range, Some(budget))?;
+        let request = SelectRequest { max_series: 0, ..request.clone() };
+        Ok(Arc::new(MoodySet(self.find(scope, &request, budget), mood, budget.clone())))
+    }
+
+    fn series(
+        &self,
+        scope: &Scope,
+        matchers: &[Matcher],
+        range: TimeRange,
+        _: usize,
+    ) -> Result<Vec<Labels>, SelectError> {
+        self.labels(scope, matchers, range)
+    }
+
+    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
+        let found = self.labels(scope, matchers, range)?;
+        let names: std::collections::BTreeSet<_> =
+            found.iter().flat_map(|l| l.iter().map(|(name, _)| name.to_string())).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn label_values(
+        &self,
+        scope: &Scope,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<String>, SelectError> {
+        let found = self.labels(scope, matchers, range)?;
+        let values: std::collections::BTreeSet<_> =
+            found.iter().filter_map(|l| l.get(name)).map(str::to_string).collect();
+        Ok(values.into_iter().collect())
+    }
+
+    fn exemplars(
+        &self,
+        scope: &Scope,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<SeriesExemplars>, SelectError> {
+        let found = self.labels(scope, matchers, range)?;
+        Ok(found.into_iter().map(|labels| SeriesExemplars { labels, exemplars: Vec::new() }).collect())
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope,
+        fragment: &Fragment,
+        budget: &Arc<Budget>,
+    ) -> Result<FragmentAnswer, FragmentError> {
+        self.answer(scope, TimeRange::new(fragment.steps.start, fragment.steps.end), Some(budget))?;
+        *self.fragments.lock() += 1;
+        distribute::evaluate(&Scoped(self, scope), fragment, budget, 1)
+    }
+
+    fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
+        self.answer(scope, TimeRange::ALL, None)?;
+        Ok(vec![("x".into(), Metadata::default())])
+    }
+}
+
+struct Scoped<'a>(&'a FakeSource, &'a Scope);
+
+impl Querier for Scoped<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        Ok(self.0.find(self.1, request, budget))
+    }
+}
+
+/// The network.
+#[derive(Default)]
+pub(crate) struct Network {
+    nodes: Mutex<HashMap<String, Routes>>,
+    pub(crate) away: Mutex<HashSet<String>>,
+}
+
+impl Connect for Network {
+    fn connect(&self, address: &str) -> Result<Connection, Status> {
+        let routes = self.nodes.lock().get(address).cloned();
+        let routes = routes.filter(|_| !self.away.lock().contains(address));
+        let address = address.to_string();
+        Ok(Connection::new(tower::service_fn(move |request: http::Request<tonic::body::Body>| {
+            let (routes, address) = (routes.clone(), address.clone());
+            async move {
+                match routes {
+                    Some(routes) => routes.oneshot(request).await.map_err(|never| match never {}),
+                    None => Err(Status::unavailable(format!("no way to {address}"))),
+                }
+            }
+        })))
+    }
+}
+
+/// Ingesters i1 to i3 and stores s1 and s2; a frontend that is none of them.
+pub(crate) struct FakeCluster {
+    pub(crate) network: Arc<Network>,
+    pub(crate) sources: BTreeMap<String, Arc<FakeSource>>,
+    pub(crate) views: watch::Sender<View>,
+    /// All samples.
+    pub(crate) all: MemoryStore,
+}
+
+/// A sample of a series.
+pub(crate) enum Value {
+    Float(f64),
+    Histogram(Arc<pharos_model::Histogram>),
+}
+
+/// A series with its samples.
+pub(crate) type Series = (Labels, Vec<(i64, Value)>);
+
+fn add(store: &mut MemoryStore, labels: &Labels, samples: &[(i64, Value)], has: impl Fn(i64) -> bool) {
+    for (t, value) in samples.iter().filter(|(t, _)| has(*t)) {
+        match value {
+            Value::Float(value) => store.add_floats(labels, [(*t, *value, 0)]),
+            Value::Histogram(h) => store.add_histograms(labels, [(*t, h.clone(), 0)]),
+        }
+    }
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::default()
+}
+
+/// Says that there are blocks up to a time.
+fn blocks(flushed_to: i64) -> Command {
+    let block = pharos_meta::BlockEntry {
+        id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
+        window_start: 0,
+        window_end: flushed_to,
+        min_t: 0,
+        max_t: flushed_to - 1,
+        shards: (0..SHARDS).collect(),
+        delta: false,
+        sequence: 0,
+        bytes: 1,
+        series: 1,
+        samples: 1,
+        resolution_ms: 0,
+        cut: None,
+        meta: String::new(),
+    };
+    let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);
+    Command::Catalogue(pharos_meta::CatalogueCommand::CommitBlocks { tenant, blocks, boundary: None })
+}
+
+fn state(replicas: usize) -> ClusterState {
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: "c".into(), shards: SHARDS, replication_factor: replicas as u32 };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    for (id, role) in [
+        ("i1", Role::Ingester),
+        ("i2", Role::Ingester),
+        ("i3", Role::Ingester),
+        ("s1", Role::Store),
+        ("s2", Role::Store),
+        ("f1", Role::Frontend),
+    ] {
+        let member = Member {
+            id: id.into(),
+            address: format!("{id}:7946"),
+            roles: [role].into(),
+            weight: 100,
+            state: MemberState::Active,
+            ..Member::default()
+        };
+        state.apply(&Command::Join { member, at_ms: 0 }).unwrap();
+    }
+    let nodes = |shard: u32| (0..replicas).map(|r| format!("i{}", (shard as usize + r) % 3 + 1)).collect();
+    let placements = (0..SHARDS).map(|shard| Placement { shard, nodes: nodes(shard) }).collect();
+    state.apply(&Command::PlaceShards { placements }).unwrap();
+    state
+}
+
+impl FakeCluster {
+    /// A cluster with these series. Ingesters have everything from `complete_from` on, and what is 100 s older; stores
+    /// have what is before `flushed_to`.
+    pub(crate) fn new(series: &[Series], replicas: usize, complete_from: i64, flushed_to: i64) -> Self {
+        let mut state = state(replicas);
+        state.apply(&blocks(flushed_to)).unwrap();
+        let shard = |labels: &Labels| shard_of(series_hash(&tenant(), labels.as_bytes()), SHARDS);
+        let mut all = MemoryStore::default();
+        series.iter().for_each(|(labels, samples)| add(&mut all, labels, samples, |_| true));
+        all.finish_load();
+        let network = Arc::new(Network::default());
+        let mut sources = BTreeMap::new();
+        for member in state.members.values().filter(|m| !m.has(Role::Frontend)) {
+            let is_store = member.has(Role::Store);
+            let mut samples = vec![MemoryStore::default(); SHARDS as usize];
+            for (labels, values) in series {
+                let shard = shard(labels);
+                let holds = is_store || state.shards[shard as usize].is_in_sync(&member.id);
+                let has =
+                    |t| holds && if is_store { t < flushed_to } else { t >= complete_from.saturating_sub(100_000) };
+                add(&mut samples[shard as usize], labels, values, has);
+            }
+            samples.iter_mut().for_each(MemoryStore::finish_load);
+            let source = Arc::new(FakeSource {
+                name: member.id.clone(),
+                samples,
+                complete: Completeness { from: complete_from, unflushed_from: flushed_to, version: 3 },
+                mood: Mutex::default(),
+                asked: Mutex::default(),
+                views: Mutex::default(),
+                fragments: Mutex::default(),
+            });
+            let mut routes = RoutesBuilder::default();
+            let source_here: Arc<dyn SeriesSource> = source.clone();
+            let services = QueryServices {
+                ingester: (!is_store).then(|| source_here.clone()),
+                store: is_store.then_some(source_here),
+                clock: Arc::new(SystemClock::new()),
+                limits: AskLimits::default(),
+            };
+            services.add_to(&mut routes);
+            network.nodes.lock().insert(member.address.clone(), routes.routes());
+            sources.insert(member.id.clone(), source);
+        }
+        let views = watch::Sender::new(View::new(Arc::new(state)));
+        FakeCluster { network, sources, views, all }
+    }
+
+    /// A frontend on a node, with that node's roles in its own process.
+    pub(crate) fn frontend(&self, identity: &str) -> Fanout {
+        let view = self.views.borrow().clone();
+        let local = |role: Role| -> Option<Arc<dyn SeriesSource>> {
+            let source: Arc<dyn SeriesSource> = self.sources.get(identity)?.clone();
+            view.member(identity)?.has(role).then_some(source)
+        };
+        Fanout::of_cluster(ClusterParts {
+            views: self.views.subscribe(),
+            connect: self.network.clone(),
+            identity: identity.into(),
+            ingester: local(Role::Ingester),
+            store: local(Role::Store),
+            clock: Arc::new(SystemClock::new()),
+            runtime: Handle::current(),
+        })
+    }
+
+    pub(crate) fn set_mood(&self, node: &str, mood: Mood) {
+        *self.sources[node].mood.lock() = mood;
+    }
+
+    /// Changes the state of the cluster.
+    pub(crate) fn change(&self, command: &Command) {
+        let mut state = ClusterState::clone(self.views.borrow().state());
+        state.apply(command).unwrap();
+        self.views.send_replace(View::new(Arc::new(state)));
+    }
+
+    /// How often each node has answered.
+    pub(crate) fn answers(&self) -> BTreeMap<&str, usize> {
+        self.sources.iter().map(|(name, source)| (name.as_str(), source.asked.lock().len())).collect()
+    }
+}
+
+/// A budget for a query in a test.
+pub(crate) fn budget() -> Arc<Budget> {
+    Arc::new(Budget::new(Arc::new(SystemClock::new()), Duration::from_secs(60), u64::MAX))
+}
+
+/// Blocking calls, as the engine makes them.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}

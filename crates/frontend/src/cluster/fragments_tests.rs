@@ -1,0 +1,294 @@
+//! A query whose parts are evaluated on nodes gives what one process gives: values, annotations and counted samples.
+
+use std::sync::Arc;
+
+use pharos_model::{Histogram, Labels, Span};
+use pharos_promql::distribute::Combine;
+use pharos_promql::{SampleValue, Value as Answer, parser};
+
+use super::*;
+use crate::cluster::fakes::*;
+use crate::fanout::TenantQuerier;
+
+const MINUTE: i64 = 60_000;
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+fn histogram(count: u64, reset: bool) -> Arc<Histogram> {
+    let count = count as f64;
+    Arc::new(Histogram {
+        count: 3.0 * count,
+        sum: 7.5 * count,
+        zero_count: count,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive_buckets: vec![count, if reset { 0.0 } else { count }],
+        ..Histogram::default()
+    })
+}
+
+/// An hour of a sample every 15 s: counters with resets, gauges with gaps, classic and native histograms, and a name with both.
+fn series(seed: u64) -> Vec<Series> {
+    let mut dice = Dice(seed);
+    let mut all = Vec::new();
+    for i in 0..24u64 {
+        let group = (i % 4).to_string();
+        let labels = |name: &str, more: &[(&str, String)]| {
+            let own = [("__name__", name.to_string()), ("group", group.clone()), ("i", format!("{i:02}"))];
+            Labels::from_pairs(own.into_iter().chain(more.iter().cloned()))
+        };
+        let times = || (0..240i64).map(|s| s * 15_000);
+        let mut total = 0;
+        let counter = times().map(|t| {
+            total = if dice.roll(60) == 0 { 0 } else { total + dice.roll(100) };
+            (t, Value::Float(total as f64))
+        });
+        all.push((labels("hits_total", &[]), counter.collect()));
+        let mut gauge = Vec::new();
+        for t in times() {
+            let (is_there, v) = (dice.roll(8) > 0, dice.roll(1_000_000));
+            if is_there {
+                gauge.push((t, Value::Float(v as f64 / 7.0 + i as f64)));
+            }
+        }
+        all.push((labels("load", &[]), gauge));
+        if i % 3 == 0 {
+            let mut count = 0;
+            let native = times().map(|t| {
+                count += 1 + dice.roll(5);
+                (t, Value::Histogram(histogram(count, false)))
+            });
+            all.push((labels("native", &[]), native.collect()));
+            for le in ["0.1", "1", "+Inf"] {
+                let bucket =
+                    times().map(|t| (t, Value::Float((t / 1000) as f64 * le.len() as f64 + dice.roll(9) as f64)));
+                all.push((labels("classic_bucket", &[("le", le.to_string())]), bucket.collect()));
+            }
+        }
+        let mixed = times().map(|t| match i % 5 {
+            0 => (t, Value::Histogram(histogram(i + 1, t % 60_000 == 0))),
+            _ => (t, Value::Float(i as f64)),
+        });
+        all.push((labels("mixed", &[]), mixed.collect()));
+    }
+    all
+}
+
+const QUERIES: [&str; 52] = [
+    "sum(rate(hits_total[5m]))",
+    "sum by (group) (rate(hits_total[2m]))",
+    "sum without (i) (increase(hits_total[3m])) / on (group) count by (group) (load)",
+    "avg by (group) (load)",
+    "min(load)",
+    "max by (group) (-load)",
+    "count(load > 50000)",
+    "group by (group) (load)",
+    "stddev by (group) (load)",
+    "stdvar(load)",
+    "topk(3, load)",
+    "bottomk by (group) (2, rate(hits_total[1m]))",
+    "topk(5, mixed)",
+    "count_values(\"v\", round(load, 100000))",
+    "count_values by (group) (\"v\", mixed)",
+    "quantile(0.7, rate(hits_total[5m]))",
+    "rate(hits_total[5m])",
+    "sum(load offset 10m) + sum(load offset -5m)",
+    "sum(load @ 1200)",
+    "sum(rate(hits_total[5m] @ end()))",
+    "sum(last_over_time(load[90s] @ start()))",
+    "sum(load) - sum(load)",
+    "max_over_time(sum(load)[10m:1m])",
+    "absent(sum(nothing))",
+    "absent(rate(nothing[5m]))",
+    "sum(nothing)",
+    "histogram_quantile(0.9, sum by (le) (rate(classic_bucket[5m])))",
+    "histogram_quantile(0.5, rate(classic_bucket[5m]))",
+    "histogram_quantile(0.9, sum(rate(native[5m])))",
+    "histogram_count(sum(rate(native[5m])))",
+    "sum(native)",
+    "avg(native)",
+    "sum(rate(native[5m]))",
+    "sum by (group) (mixed)",
+    "sum by (i) (mixed)",
+    "avg by (group) (mixed)",
+    "max(mixed)",
+    "stddev(mixed)",
+    "rate(mixed[5m])",
+    "rate(load[5m])",
+    "sum(rate(load[5m]))",
+    "label_replace(sum by (group) (load), \"g\", \"$1\", \"group\", \"(.*)\")",
+    "sort_desc(sum by (group) (load))",
+    "scalar(sum(load)) + vector(time())",
+    "load > on (group, i) (rate(hits_total[5m]) * 1000)",
+    "abs(load - 70000) * 2 > bool 1000",
+    "sum by (group) (clamp(load, 1, start() + 10))",
+    "limitk(2, load)",
+    "sum by (group) (load) and on (group) max by (group) (hits_total) > 100",
+    "deriv(load[5m]) * pi()",
+    "{__name__=~\"load|hits_total\"} + 1",
+    "sum({__name__=~\"load|hits_total\"})",
+];
+
+/// What is compared: the value as text with some digits less, annotations, and samples that were looked at.
+fn shown(output: Result<QueryOutput, QueryError>, exactly: bool) -> String {
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return format!("error: {error}"),
+    };
+    let float = |v: f64| if exactly { format!("{v:?}") } else { format!("{v:.9e}") };
+    let hist = |h: &Histogram| {
+        let buckets: Vec<String> = h.positive_buckets.iter().map(|b| float(*b)).collect();
+        format!("{} {} {} {buckets:?}", float(h.count), float(h.sum), float(h.zero_count))
+    };
+    let value = match output.value {
+        Answer::Matrix(series) => {
+            let one = |s: &MatrixSeries| {
+                let floats: Vec<String> = s.floats.iter().map(|(t, v)| format!("{t}:{}", float(*v))).collect();
+                let histograms: Vec<String> = s.histograms.iter().map(|(t, h)| format!("{t}:{}", hist(h))).collect();
+                format!("{} {floats:?} {histograms:?}", s.labels)
+            };
+            series.iter().map(one).collect::<Vec<_>>().join("\n")
+        }
+        Answer::Vector(samples) => {
+            let mut all: Vec<String> = samples
+                .iter()
+                .map(|s| match &s.value {
+                    SampleValue::Float(v) => format!("{} {}", s.labels, float(*v)),
+                    SampleValue::Histogram(h) => format!("{} {}", s.labels, hist(h)),
+                })
+                .collect();
+            all.sort();
+            all.join("\n")
+        }
+        other => format!("{other:?}"),
+    };
+    let (warnings, infos, looked_at) = (output.warnings, output.infos, output.stats.queryable_samples);
+    let by_step = output.stats.queryable_samples_per_step;
+    format!("{value}\n{warnings:?}\n{infos:?}\n{looked_at} {by_step:?}")
+}
+
+fn options(text: &str) -> QueryOptions {
+    QueryOptions { text: text.into(), budget: Some(budget()), samples_per_step: true, ..QueryOptions::default() }
+}
+
+/// A moment in blocks, one in memory, and ranges over all of it, with the seam between steps or at one.
+fn grids() -> [Steps; 6] {
+    let steps = |start: i64, end: i64, step: i64| Steps { start: start * MINUTE, end: end * MINUTE, step };
+    [
+        steps(10, 10, 0),
+        steps(55, 55, 0),
+        steps(1, 59, MINUTE),
+        steps(38, 50, 37_000),
+        steps(2, 20, 5 * MINUTE),
+        steps(45, 59, 30_000),
+    ]
+}
+
+fn evaluate(querier: &TenantQuerier, text: &str, times: Steps, push_down: bool) -> Result<QueryOutput, QueryError> {
+    let (expr, engine) = (parser::parse(text).unwrap(), Engine::default());
+    querier.evaluate(&engine, querier, (&expr, times), &options(text), push_down)
+}
+
+/// Ingesters have everything from minute 40 on, all before minute 45 is in blocks.
+fn cluster(seed: u64) -> Arc<FakeCluster> {
+    Arc::new(FakeCluster::new(&series(seed), 2, 40 * MINUTE, 45 * MINUTE))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushed_down_queries_give_what_one_process_gives() {
+    for (seed, identity) in [(1, "f1"), (2, "i1")] {
+        let cluster = cluster(seed);
+        let fanout = cluster.frontend(identity);
+        let all = cluster.all.clone();
+        blocking(move || {
+            for text in QUERIES {
+                let expr = parser::parse(text).unwrap();
+                for times in grids() {
+                    let alone = || Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
+                    let found = |push_down| evaluate(&fanout.of_tenant(tenant()), text, times, push_down);
+                    assert_eq!(shown(found(false), true), shown(alone(), true), "fetched: {text} {times:?}");
+                    assert_eq!(shown(found(true), false), shown(alone(), false), "pushed down: {text} {times:?}");
+                }
+            }
+        })
+        .await;
+        let fragments: usize = cluster.sources.values().map(|source| *source.fragments.lock()).sum();
+        assert!(fragments > 300, "{fragments}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fragments_survive_nodes_that_fail() {
+    for mood in [Mood::Fails, Mood::Refuses, Mood::Hangs] {
+        let cluster = cluster(3);
+        cluster.set_mood("i1", mood);
+        cluster.set_mood("s2", if mood == Mood::Refuses { Mood::Well } else { mood });
+        let (fanout, all) = (cluster.frontend("f1"), cluster.all.clone());
+        blocking(move || {
+            let text = "sum by (group) (rate(hits_total[2m]))";
+            let times = grids()[2];
+            let expr = parser::parse(text).unwrap();
+            let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
+            let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
+            assert_eq!(shown(found, false), shown(alone, false), "{mood:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
+    let cluster = cluster(4);
+    let fanout = cluster.frontend("f1");
+    let text = "sum(rate(hits_total[5m])) / sum(load)";
+    blocking(move || {
+        let querier = fanout.of_tenant(tenant());
+        let expr = parser::parse(text).unwrap();
+        let times = Steps { start: 46 * MINUTE, end: 58 * MINUTE, step: MINUTE };
+        let plan = querier.explain(&Engine::default(), (&expr, times), &options(text), true).unwrap();
+        let shown = format!("{:?}", plan.physical);
+        assert!(shown.contains("pushed down") && shown.contains("sum(rate(hits_total[5m]))"), "{shown}");
+        assert!(shown.contains("i1: ") && shown.contains("i3: "), "{shown}");
+        let read = |push_down: bool| {
+            let (expr, engine) = (parser::parse(text).unwrap(), Engine::default());
+            let options = QueryOptions { samples_per_step: false, analyze: true, ..options(text) };
+            let querier = fanout.of_tenant(tenant());
+            let output = querier.evaluate(&engine, &querier, (&expr, times), &options, push_down).unwrap();
+            (output.stats.bytes_read, format!("{:?}", output.plan))
+        };
+        let ((pushed, plan), (fetched, _)) = (read(true), read(false));
+        println!("bytes between nodes: {pushed} pushed down, {fetched} fetched");
+        assert!(pushed * 2 < fetched, "{pushed} {fetched}");
+        assert!(plan.contains("\"bytes\"") && plan.contains("\"requests\""), "{plan}");
+    })
+    .await;
+}
+
+#[test]
+fn steps_are_divided_by_what_they_read() {
+    let times = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
+    let expr = parser::parse("sum(rate(x[2m]))").unwrap();
+    let part = distribute::parts(&expr, times, 5 * MINUTE).unwrap().remove(0);
+    assert_eq!(part.pushdown.combine, Combine::Sum);
+    let complete = Completeness { from: 5 * MINUTE, unflushed_from: 6 * MINUTE, version: 1 };
+    let slice = Slice { range: TimeRange::new(0, 20 * MINUTE), key: 0 };
+    let found = segments(&part, times, &complete, &[slice]).unwrap();
+    let shown: Vec<_> = found.iter().map(|s| (s.place, s.steps.start / MINUTE, s.steps.end / MINUTE)).collect();
+    let expected = [(Place::Stored(slice), 0, 5), (Place::Here, 6, 6), (Place::Recent, 7, 10)];
+    assert_eq!(shown, expected);
+    assert_eq!(found[1].steps, Steps { start: 6 * MINUTE, end: 7 * MINUTE - 1, step: MINUTE }, "no moment");
+    let all = Completeness { from: i64::MIN, ..complete };
+    let found = segments(&part, times, &all, &[slice]).unwrap();
+    assert_eq!(found, [Segment { place: Place::Recent, steps: times }]);
+    let none = Completeness::UNKNOWN;
+    let moment = Steps { start: 5, end: 5, step: 0 };
+    let found = segments(&part, moment, &none, &[slice]).unwrap();
+    assert_eq!(found, [Segment { place: Place::Here, steps: moment }]);
+}

@@ -1,0 +1,143 @@
+//! A node that is asked, in this process or behind the network, with the same questions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::{Budget, Fragment, FragmentAnswer, Labels, Matcher, Metadata, SelectRequest, SeriesSet, TimeRange};
+use pharos_rpc::query::{AskError, RemoteSet};
+use pharos_rpc::{Completeness, RemoteSource, Scope, SeriesExemplars, SeriesSource};
+
+/// Who answers.
+#[derive(Clone)]
+pub(crate) enum Node {
+    /// This process.
+    Local(Arc<dyn SeriesSource>),
+    /// Another one.
+    Remote(RemoteSource),
+}
+
+/// A selection on a node.
+pub(crate) enum Selected {
+    /// In this process.
+    Local(Arc<dyn SeriesSet>),
+    /// Elsewhere.
+    Remote(Arc<RemoteSet>),
+}
+
+impl Node {
+    /// Does blocking work on a thread for it.
+    async fn blocking<T: Send + 'static, E: Into<AskError> + Send + 'static>(
+        source: &Arc<dyn SeriesSource>,
+        work: impl FnOnce(&dyn SeriesSource) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, AskError> {
+        let source = source.clone();
+        match tokio::task::spawn_blocking(move || work(source.as_ref())).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(error) => Err(AskError::Unreachable(format!("this node failed to answer: {error}"))),
+        }
+    }
+
+    pub(crate) async fn select(
+        &self,
+        scope: Scope,
+        request: SelectRequest,
+        budget: Arc<Budget>,
+    ) -> Result<Selected, AskError> {
+        match self {
+            Node::Remote(source) => Ok(Selected::Remote(Arc::new(source.select(&scope, &request, &budget).await?))),
+            Node::Local(source) => {
+                let set = Self::blocking(source, move |source| source.select(&scope, &request, &budget)).await?;
+                Ok(Selected::Local(set))
+            }
+        }
+    }
+
+    pub(crate) async fn completeness(
+        &self,
+        scope: Scope,
+        lasting: Duration,
+        budget: Arc<Budget>,
+    ) -> Result<Completeness, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_completeness(&scope, lasting, &budget).await,
+            Node::Local(source) => Self::blocking(source, move |source| source.completeness(&scope, lasting)).await,
+        }
+    }
+
+    pub(crate) async fn series(
+        &self,
+        scope: Scope,
+        matchers: Arc<[Matcher]>,
+        range: TimeRange,
+        limit: usize,
+        budget: Arc<Budget>,
+    ) -> Result<Vec<Labels>, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_series(&scope, &matchers, range, limit, &budget).await,
+            Node::Local(source) => {
+                Self::blocking(source, move |source| source.series(&scope, &matchers, range, limit)).await
+            }
+        }
+    }
+
+    /// Label names, or the values of a label.
+    pub(crate) async fn names(
+        &self,
+        scope: Scope,
+        label: Option<Arc<str>>,
+        matchers: Arc<[Matcher]>,
+        range: TimeRange,
+        budget: Arc<Budget>,
+    ) -> Result<Vec<String>, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_names(&scope, label.as_deref(), &matchers, range, &budget).await,
+            Node::Local(source) => {
+                let ask = move |source: &dyn SeriesSource| match &label {
+                    Some(label) => source.label_values(&scope, label, &matchers, range),
+                    None => source.label_names(&scope, &matchers, range),
+                };
+                Self::blocking(source, ask).await
+            }
+        }
+    }
+
+    pub(crate) async fn exemplars(
+        &self,
+        scope: Scope,
+        matchers: Arc<[Matcher]>,
+        range: TimeRange,
+        budget: Arc<Budget>,
+    ) -> Result<Vec<SeriesExemplars>, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_exemplars(&scope, &matchers, range, &budget).await,
+            Node::Local(source) => {
+                Self::blocking(source, move |source| source.exemplars(&scope, &matchers, range)).await
+            }
+        }
+    }
+
+    pub(crate) async fn metadata(
+        &self,
+        scope: Scope,
+        budget: Arc<Budget>,
+    ) -> Result<Vec<(String, Metadata)>, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_metadata(&scope, &budget).await,
+            Node::Local(source) => Self::blocking(source, move |source| source.metadata(&scope)).await,
+        }
+    }
+
+    pub(crate) async fn evaluate(
+        &self,
+        scope: Scope,
+        fragment: Arc<Fragment>,
+        budget: Arc<Budget>,
+    ) -> Result<FragmentAnswer, AskError> {
+        match self {
+            Node::Remote(source) => source.ask_evaluate(&scope, &fragment, &budget).await,
+            Node::Local(source) => {
+                Self::blocking(source, move |source| source.evaluate(&scope, &fragment, &budget)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Parts of a query whose value is known already, because they were evaluated where the samples are.
+
+use super::counts::Counts;
+use super::row::{Grid, Row};
+use super::{Eval, Outcome, Sink};
+use crate::annotations::Annotations;
+use crate::distribute::PartValue;
+use crate::engine::QueryError;
+use crate::plan::Given;
+
+/// The step of a grid at a time, if it has one.
+fn step_at(grid: Grid, t: i64) -> Option<usize> {
+    let since = t.checked_sub(grid.start).filter(|since| *since >= 0 && since % grid.step == 0)?;
+    usize::try_from(since / grid.step).ok().filter(|step| *step < grid.len)
+}
+
+/// Hands on the series of a part at the steps of a grid.
+pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &Given, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let Some(value) = ev.shared.given.get(node.index) else {
+        return Err(QueryError::Execution(format!("part {} of the query has no value", node.index)));
+    };
+    ev.note(|notes| notes.absorb(Annotations::from_notes(&value.notes)));
+    ev.counted(counts(value, grid));
+    let mut row = Row::default();
+    for series in &value.series {
+        row.reset(&series.labels, grid.len);
+        row.drop_name = value.names_go;
+        for (t, v) in &series.floats {
+            if let Some(step) = step_at(grid, *t) {
+                row.put(step, *v);
+            }
+        }
+        let histograms = series.histograms.iter();
+        row.hists.extend(histograms.filter_map(|(t, h)| Some((step_at(grid, *t)? as u32, h.clone()))));
+        if !row.is_empty() {
+            sink(&mut row)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the part has looked at.
+fn counts(value: &PartValue, grid: Grid) -> Counts {
+    let mut counts = Counts { total: value.queryable_samples, steps: Vec::new() };
+    if !value.queryable_by_step.is_empty() {
+        counts.steps = vec![0; grid.len];
+        for (t, n) in &value.queryable_by_step {
+            if let Some(step) = step_at(grid, *t) {
+                counts.steps[step] += n;
+            }
+        }
+    }
+    counts
+}
