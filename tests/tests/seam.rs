@@ -127,6 +127,11 @@ impl World {
         self.ingester = Some(open_ingester(self.folder.path(), &self.clock, &self.meta, &self.objects));
     }
 
+    /// From when on the ingester has everything.
+    fn complete_from(&self) -> i64 {
+        self.ingester().completeness(&Scope::all(TenantId::default()), LASTING).unwrap().from
+    }
+
     fn gets(&self) -> u64 {
         self.requests.requests("get")
     }
@@ -150,11 +155,6 @@ impl World {
             read.extend(view.t.iter().zip(view.v).map(|(t, v)| ((name.clone(), *t), *v)));
         }
         read
-    }
-
-    /// From which time on the ingester has everything.
-    fn complete_from(&self) -> i64 {
-        self.ingester().completeness(&Scope::all(TenantId::default()), LASTING).unwrap().from
     }
 
     fn check(&mut self, range: TimeRange, pause: Duration) {

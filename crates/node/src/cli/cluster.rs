@@ -72,10 +72,13 @@ pub enum ClusterCommand {
     /// Put a snapshot in force again, or make the catalogue anew from what the blocks say of themselves
     Restore {
         /// The file
-        #[arg(value_name = "FILE", required_unless_present = "from_blocks", conflicts_with = "from_blocks")]
+        #[arg(value_name = "FILE", required_unless_present_any = ["from_export", "from_blocks"])]
         file: Option<PathBuf>,
+        /// Take the newest of the snapshots that the cluster writes to the object store every few minutes
+        #[arg(long = "from-export", conflicts_with_all = ["file", "from_blocks"])]
+        from_export: bool,
         /// Read the blocks in the object store instead; the catalogue must be empty
-        #[arg(long = "from-blocks")]
+        #[arg(long = "from-blocks", conflicts_with = "file")]
         from_blocks: bool,
     },
 }
@@ -85,5 +88,42 @@ fn server_url(text: &str) -> Result<Url, String> {
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
         scheme => Err(format!("unsupported scheme {scheme:?}: http or https is needed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+
+    fn parse(line: &str) -> Result<ClusterCommandArgs, String> {
+        let parsed =
+            Cli::try_parse_from_args(format!("pharos cluster {line}").split(' ')).map_err(|e| e.to_string())?;
+        match parsed.command {
+            Command::Cluster(args) => Ok(args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn commands_take_the_server_before_and_after() {
+        let args = parse("drain N --server http://h:1/p --token t").unwrap();
+        assert_eq!((args.server.as_str(), args.token.as_deref()), ("http://h:1/p", Some("t")));
+        assert!(matches!(args.command, ClusterCommand::Drain { node: Some(_), cancel: false, timeout: None }));
+        let args = parse("--server http://h:1 drain").unwrap();
+        assert!(matches!(args.command, ClusterCommand::Drain { node: None, .. }));
+        assert_eq!(parse("status --json").unwrap().server.as_str(), "http://localhost:9090/");
+        assert!(parse("status --server h:1").unwrap_err().contains("unsupported scheme"));
+    }
+
+    #[test]
+    fn a_restore_has_one_source() {
+        assert!(parse("restore f").is_ok() && parse("restore --from-blocks").is_ok());
+        assert!(parse("restore --from-export").is_ok());
+        for bad in
+            ["restore", "restore f --from-blocks", "restore f --from-export", "restore --from-blocks --from-export"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use pharos_frontend::ApiError;
 use pharos_frontend::error::ErrorKind;
 use pharos_frontend::queries::log::ClientAddress;
 use pharos_meta::placement::{self, Moment, PlacementConfig};
-use pharos_meta::{Command, GroupStatus, MemberState, Meta, MetaError, codec};
+use pharos_meta::{ClusterState, Command, GroupStatus, MemberState, Meta, MetaError, codec, export};
 use pharos_model::Clock;
 use pharos_rpc::connect::TOKEN_HEADER;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,8 @@ struct Named {
     cancel: bool,
     /// Remove: also a node that is at work or has the last copy.
     force: bool,
+    /// Restore: from the newest export in the object store.
+    export: bool,
 }
 
 impl Named {
@@ -241,12 +243,29 @@ async fn snapshot(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Heade
     }
 }
 
-async fn restore(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: HeaderMap, body: Bytes) -> Response {
+/// The state of a snapshot.
+async fn unpacked(body: Bytes) -> Result<ClusterState, ApiError> {
+    let read = tokio::task::spawn_blocking(move || codec::decode(&body)).await;
+    let malformed = |error: String| ApiError::bad_data(format!("this is no snapshot: {error}"));
+    read.map_err(|e| malformed(e.to_string()))?.map_err(|e| malformed(e.to_string()))
+}
+
+/// The newest state that the leader of meta has written to the object store.
+async fn exported(api: &ClusterApi) -> Result<ClusterState, ApiError> {
+    let state = export::read(&*api.objects).await.map_err(|error| refused(&error))?;
+    state.ok_or_else(|| ApiError::new(ErrorKind::NotFound, "there is no export in the object store"))
+}
+
+async fn restore(
+    State(api): State<Arc<ClusterApi>>,
+    peer: Peer,
+    headers: HeaderMap,
+    Query(named): Query<Named>,
+    body: Bytes,
+) -> Response {
     let done = async {
         api.access.allows(&headers, ip(peer), false)?;
-        let read = tokio::task::spawn_blocking(move || codec::decode(&body)).await;
-        let malformed = |error: String| ApiError::bad_data(format!("this is no snapshot: {error}"));
-        let state = read.map_err(|e| malformed(e.to_string()))?.map_err(|e| malformed(e.to_string()))?;
+        let state = if named.export { exported(&api).await? } else { unpacked(body).await? };
         tracing::warn!(version = state.version, "the state is restored from a snapshot, told over HTTP");
         api.propose(Command::Restore { state: Box::new(state) }).await?;
         Ok(api.status().await)

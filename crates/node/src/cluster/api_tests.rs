@@ -111,6 +111,11 @@ async fn a_snapshot_is_restored() {
     let (status, answer) = node.send(post("/restore", Body::from(snapshot))).await;
     assert_eq!(status, StatusCode::OK, "{answer:?}");
     assert_eq!(node.api.meta.view().incarnation, before + 1);
+    let (status, _) = node.send(post("/restore?export=true", Body::empty())).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    export::write(&*node.api.objects, &node.api.meta.view()).await.unwrap();
+    let (status, _) = node.send(post("/restore?export=true", Body::empty())).await;
+    assert_eq!((status, node.api.meta.view().incarnation), (StatusCode::OK, before + 2));
     let (status, answer) = node.send(post("/rebuild", Body::empty())).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!((status, &answer["data"]["blocks"]), (StatusCode::OK, &0.into()));

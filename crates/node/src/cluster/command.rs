@@ -85,6 +85,7 @@ impl Client {
             }
             ClusterCommand::Rebalance => self.rebalance(out).await,
             ClusterCommand::Snapshot { file } => self.snapshot(file, out).await,
+            ClusterCommand::Restore { from_blocks: true, .. } => self.rebuild(out).await,
             ClusterCommand::Restore { file, .. } => self.restore(file.as_deref(), out).await,
         }
     }
@@ -160,15 +161,20 @@ impl Client {
         Ok(true)
     }
 
+    async fn rebuild(&self, out: &mut dyn Write) -> Result<bool, String> {
+        let rebuilt = self.send(Method::POST, "/rebuild", &[], Vec::new(), WORK_TIME).await?;
+        let rebuilt: serde_json::Value = read(&rebuilt)?;
+        say(out, &format!("the catalogue lists {} blocks", rebuilt["blocks"]))?;
+        Ok(true)
+    }
+
+    /// From a file, or from the export in the object store.
     async fn restore(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<bool, String> {
-        let Some(file) = file else {
-            let rebuilt = self.send(Method::POST, "/rebuild", &[], Vec::new(), WORK_TIME).await?;
-            let rebuilt: serde_json::Value = read(&rebuilt)?;
-            say(out, &format!("the catalogue lists {} blocks", rebuilt["blocks"]))?;
-            return Ok(true);
+        let (export, bytes) = match file {
+            None => ("true", Vec::new()),
+            Some(file) => ("false", std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
         };
-        let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let answer = self.send(Method::POST, "/restore", &[], bytes, WORK_TIME).await?;
+        let answer = self.send(Method::POST, "/restore", &[("export", export)], bytes, WORK_TIME).await?;
         let status: ClusterStatus = read(&answer)?;
         let (blocks, tenants) = (status.catalogue.blocks, status.catalogue.tenants.len());
         say(

@@ -11,7 +11,7 @@ use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
-use pharos_frontend::{Fanout, Frontend, FrontendConfig};
+use pharos_frontend::{ClusterParts, Fanout, Frontend, FrontendConfig};
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig, Learning};
 use pharos_meta::state::DEFAULT_SHARDS;
@@ -151,7 +151,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let cluster = cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref());
     let cluster = Arc::new(cluster);
     let engine = engine(args, &loaded, clock);
-    let sources = holders.sources();
+    let sources = holders.sources(&membership, clock);
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
@@ -234,11 +234,22 @@ impl Holders {
         Ok(Holders { ingester, store: store.transpose().map_err(text)? })
     }
 
-    /// What queries ask, recent samples first.
-    fn sources(&self) -> Fanout {
-        let ingester = self.ingester.iter().map(|ingester| ingester.clone() as Arc<dyn SeriesSource>);
-        let store = self.store.iter().map(|store| store.clone() as Arc<dyn SeriesSource>);
-        Fanout::new(ingester.chain(store).collect())
+    /// What queries ask: the roles of this process, recent samples first, or all nodes that hold samples.
+    fn sources(&self, membership: &Membership, clock: &Arc<dyn Clock>) -> Fanout {
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        if !membership.is_open() {
+            return Fanout::new(ingester.into_iter().chain(store).collect());
+        }
+        Fanout::of_cluster(ClusterParts {
+            views: membership.meta.watch(),
+            connect: membership.connect(),
+            identity: membership.identity.clone(),
+            ingester,
+            store,
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        })
     }
 
     /// What other nodes ask of this one.
