@@ -286,6 +286,11 @@ impl Meta {
         Ok(entered)
     }
 
+    /// What its tasks run on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Tells the others that this node is about to stop, and gives no more signs of life: it counts as down at once, its
     /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
     /// when it comes back, it takes its share again.
@@ -314,11 +319,6 @@ impl Meta {
     /// Goes on with every sign of life that this node gives; none before the first.
     pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
         self.contact.subscribe()
-    }
-
-    /// What its tasks run on.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
     }
 
     /// The newest view.

@@ -90,7 +90,7 @@ fn measure(query: &str, hours: i64, slice_steps: usize) -> (f64, f64, f64) {
 
 fn main() {
     let asked: Vec<i64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
-    let hours = if asked.is_empty() { vec![6, 24, 96] } else { asked };
+    let hours = if asked.is_empty() { vec![6, 24, 48] } else { asked };
     println!("{SERIES} series, a sample and a step each 15 s; MiB by which the process grew (MiB of the budget), s");
     for query in QUERIES {
         println!("{query}");

@@ -118,8 +118,9 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     // The nearer end is walked from, for precision; NaN observations are in no bucket, at the upper end.
     let from_below = h.sum.is_nan() || q < 0.5;
     let rank = if from_below { q * h.count } else { (1.0 - q) * h.count };
-    let found = if from_below { find_rank(h.buckets(), rank) } else { find_rank(h.buckets().rev(), rank) };
-    let Found { mut bucket, mut count, total, last } = found;
+    let found =
+        if from_below { find_rank(h.buckets(), rank, h.count) } else { find_rank(h.buckets().rev(), rank, h.count) };
+    let Found { mut bucket, mut count, all, last } = found;
     if h.has_custom_buckets() {
         if bucket.lower == f64::NEG_INFINITY {
             if bucket.upper <= 0.0 {
@@ -139,7 +140,7 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
         return if h.sum.is_nan() { (f64::NAN, Some(NanNote::Result)) } else { (bucket.upper, None) };
     }
     let rank_in_bucket = if from_below { rank - (count - bucket.count) } else { count - rank };
-    let note = (h.sum.is_nan() && total < h.count).then_some(NanNote::Skew);
+    let note = (h.sum.is_nan() && all < h.count).then_some(NanNote::Skew);
     if let Some(last) = last.filter(|_| h.sum.is_nan()) {
         // Prometheus goes on to the last bucket to count NaN observations, and then interpolates in that.
         bucket = last;
@@ -300,25 +301,26 @@ struct Found {
     bucket: Bucket,
     /// Observations up to and with that bucket.
     count: f64,
-    /// Observations in all buckets.
-    total: f64,
+    /// Observations in all buckets, where those up to that bucket are no more than there may be.
+    all: f64,
     /// The last bucket of all, when the rank was found before it.
     last: Option<Bucket>,
 }
 
-fn find_rank(buckets: impl Iterator<Item = Bucket>, rank: f64) -> Found {
+fn find_rank(buckets: impl Iterator<Item = Bucket>, rank: f64, most: f64) -> Found {
     let none = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0, index: 0 };
-    let mut found = Found { bucket: none, count: 0.0, total: 0.0, last: None };
+    let mut found = Found { bucket: none, count: 0.0, all: 0.0, last: None };
     let mut reached = false;
     for b in buckets {
-        found.total += b.count;
         if reached {
+            found.all += b.count;
             found.last = Some(b);
             continue;
         }
         found.bucket = b;
         if b.count != 0.0 {
-            found.count = found.total;
+            found.count += b.count;
+            found.all = if found.count > most { most } else { found.count };
             reached = found.count >= rank;
         }
     }

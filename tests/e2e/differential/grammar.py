@@ -178,7 +178,8 @@ class Grammar:
 
     def subquery(self, depth):
         step = self.pick((3, lambda: ""), (5, lambda: self.rng.choice(["30s", "1m", "10s", "45s", "2m", "7s", "step()", "30", "15s+15s"])))
-        inner = self.vector(depth - 1) if self.rng.random() < 0.93 else self.scalar(depth - 1)
+        kind = self.rng.random()
+        inner = self.vector(depth - 1) if kind < 0.8 else self.twins() if kind < 0.93 else self.scalar(depth - 1)
         bracket = inner if self.rng.random() < 0.3 and len(inner.parts) < 3 else Node(inner.kind, "(", inner, ")")
         return Node(MATRIX, bracket, "[", self.rng.choice(["5m", "2m", "10m", "90s", "31s", "3m+30s"]), ":", step, "]", *self.times())
 
@@ -186,6 +187,15 @@ class Grammar:
         if depth > 1 and self.rng.random() < 0.2:
             return self.subquery(depth)
         return self.range_selector(family, extended=extended)
+
+    def twins(self):
+        """Two forms of the same series: where one has no sample, the other goes on."""
+        series = Node(VECTOR, *self.bare())
+        form = lambda: self.pick(
+            (2, lambda: series), (3, lambda: Node(VECTOR, series, " ", self.rng.choice([">", "<", "!="]), " ", self.number())), (2, lambda: Node(VECTOR, "2 * ", series)),
+            (2, lambda: Node(VECTOR, series, " offset ", self.rng.choice(["1m", "30s", "-1m"]))), (1, lambda: Node(VECTOR, "-", series)),
+            (1, lambda: Node(VECTOR, "last_over_time(", series, "[1m])")), (1, lambda: Node(VECTOR, series, self.at())))
+        return Node(VECTOR, "(", form(), " or ", form(), ")")
 
     # Scalars.
 
@@ -209,7 +219,7 @@ class Grammar:
             (8, lambda: self.selector(family)), (16, lambda: self.range_call(d)), (18, lambda: self.aggregation(d)), (22, lambda: self.binary(d)),
             (6, lambda: self.math(d)), (9, lambda: self.histogram_call(d)), (4, lambda: self.label_call(d)), (3, lambda: self.sort(d)), (2, lambda: self.info(d)),
             (2, lambda: self.time_call(d)), (2, lambda: Node(VECTOR, self.rng.choice("-+"), self.vector(d))), (2, lambda: Node(VECTOR, "vector(", self.of(SCALAR, d), ")")),
-            (2, lambda: Node(VECTOR, "(", self.vector(d), ")")), (2, lambda: Node(VECTOR, "absent(", self.of(VECTOR, d), ")")))
+            (2, lambda: Node(VECTOR, "(", self.vector(d), ")")), (2, lambda: Node(VECTOR, "absent(", self.of(VECTOR, d), ")")), (1, self.twins))
 
     def call(self, name, *args, kind=VECTOR):
         parts = []
@@ -389,6 +399,8 @@ def times(rng):
         return {"time": f"{t}" if rng.random() < 0.8 else f"{t}.{rng.randrange(1000):03d}"}
     t = start + rng.choice([0, -300, 600, 1200, 1500, rng.randrange(300, 2500), rng.randrange(-400, 3000)])
     steps, step = rng.choice([0, 1, 3, 10, 20, 40]), rng.choice(["15", "30", "60", "7", "45", "100", "300", "0.5", "1m", "30.001"])
+    if rng.random() < 0.01:
+        steps = 2500  # so many that they are evaluated in slices
     seconds = 60.0 if step == "1m" else float(step)
     end = t + steps * seconds + rng.choice([0, 0, 0.4 * seconds])
     return {"start": f"{t}", "end": f"{end:.3f}", "step": step}

@@ -27,6 +27,7 @@ mod shared;
 mod slices;
 mod slim;
 mod track;
+mod unite;
 mod value;
 mod vector_matching;
 mod window;
@@ -43,7 +44,7 @@ pub(crate) use output::run_in;
 pub(crate) use output::{run, run_parts};
 pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use row::Grid;
-pub(crate) use scalar::{go_max, go_min, scalar_op};
+pub(crate) use scalar::{go_max, go_min, go_pow, scalar_op};
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use slices::cut;

@@ -10,12 +10,13 @@ use super::counts::Counts;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
 use super::slim::Slim;
+use super::unite::{may_repeat, unite};
 use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, Patience, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
-use crate::plan::{self, RangeCall, RangeInput, RangeSelector, Subquery};
+use crate::plan::{self, Node, RangeCall, RangeInput, RangeSelector, Subquery};
 
 /// A function over a range vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +205,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let mut row = Row::default();
         // Its annotations come behind those of the subquery.
         let mut notes = Annotations::default();
-        self.ev.vector(&subquery.expr, grid, &mut |inner| {
+        united(self.ev, &subquery.expr, grid, &mut |inner| {
             self.ev.shared.check()?;
             let full = inner.present.is_full();
             if !full {
@@ -439,6 +440,16 @@ impl Frame {
             self.end(self.grid.len.saturating_sub(1)).saturating_add(after),
         )
     }
+}
+
+/// Hands the series of a vector to `sink`, each in one row. At a single step there is nothing to unite, and Prometheus looks for equal
+/// labels at the end only.
+fn united(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
+    if grid.len == 1 || !may_repeat(node) {
+        return ev.vector(node, grid, sink);
+    }
+    let mut found = ev.collect(node, grid)?;
+    unite(std::mem::take(&mut found.rows))?.iter_mut().try_for_each(sink)
 }
 
 /// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.

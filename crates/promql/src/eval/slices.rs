@@ -10,7 +10,8 @@ use super::{Eval, Outcome, Shared, may_divide};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::eval::counts::Counts;
-use crate::parser::ast::AggregateOp;
+use crate::eval::unite::names_differ;
+use crate::parser::ast::{AggregateOp, BinaryOp};
 use crate::plan::{Aggregate, Binary, Kind, Node, PlanContext, RangeInput, Selector};
 
 /// How much longer a slice is than what its first step looks back to, which is read again for each slice.
@@ -64,12 +65,16 @@ pub(crate) fn may_slice(node: &Node) -> bool {
             RangeInput::Selector(matrix) => by_step(&matrix.selector),
             RangeInput::Subquery(_) => true,
         },
-        // Info series are looked for, and equal labels refused, over the whole range.
-        Node::Call(call) => !matches!(call.func.name, "info" | "label_replace" | "label_join"),
-        Node::Aggregate(aggregate) => keeps_names_apart(aggregate),
+        Node::Call(call) => match (call.func.name, call.args.get(1)) {
+            // Info series are looked for over the whole range.
+            ("info", _) => false,
+            ("label_replace" | "label_join", Some(Node::Text(label))) => !is_metadata(label),
+            _ => true,
+        },
+        Node::Aggregate(aggregate) => keeps_names_apart(aggregate) && has_fixed_parameter(aggregate),
+        // Whether a name is dropped may be decided by the first step of the whole.
+        Node::Binary(binary) if binary.op == BinaryOp::Or && names_differ(&binary.lhs, &binary.rhs) => false,
         Node::Binary(binary) => !names_matter(binary),
-        // A parameter that varies is taken at the first step of the whole.
-        Node::Invariant(inner) => !has_varying_parameter(inner),
         _ => true,
     };
     itself && node.children().into_iter().all(may_slice)
@@ -97,10 +102,9 @@ fn names_matter(binary: &Binary) -> bool {
     binary.matching.labels.iter().chain(&binary.matching.include).any(|label| is_metadata(label))
 }
 
-fn has_varying_parameter(node: &Node) -> bool {
-    let varies = |aggregate: &Aggregate| !matches!(aggregate.param, None | Some(Node::Number(_) | Node::Text(_)));
-    matches!(node, Node::Aggregate(aggregate) if varies(aggregate))
-        || node.children().into_iter().any(has_varying_parameter)
+/// Of a parameter that varies, the extremes of all steps are annotated, and of an invariant aggregation that of the first step is taken.
+fn has_fixed_parameter(aggregate: &Aggregate) -> bool {
+    matches!(aggregate.param, None | Some(Node::Number(_) | Node::Text(_)))
 }
 
 /// What came of a plan.
@@ -174,15 +178,23 @@ mod tests {
             "x",
             "-rate(x[5m])",
             "scalar(sum(x))",
-            "sum(label_replace(x, \"a\", \"$1\", \"b\", \"(.*)\"))",
+            "sum(label_replace(x, \"__name__\", \"$1\", \"b\", \"(.*)\"))",
+            "rate(x[5m]) or x",
             "sum(info(x))",
             "sum by (__name__) (x)",
             "x + on (__name__) y",
             "sum(histogram_count(x))",
             "sum(x) + topk(scalar(y), x @ 5)",
+            "quantile(scalar(y), x)",
         ] {
             assert_eq!(lengths(whole, 300), [300], "{whole}");
         }
-        assert_eq!(lengths("sum(x) + topk(5, x @ 5)", 300).len(), 3);
+        for query in [
+            "sum(x) + topk(5, x @ 5)",
+            "sum(label_replace(x, \"a\", \"$1\", \"b\", \"(.*)\"))",
+            "sum(rate(x[5m])) or x",
+        ] {
+            assert_eq!(lengths(query, 300).len(), 3, "{query}");
+        }
     }
 }

@@ -99,19 +99,16 @@ fn resolve_selector(selector: &ast::VectorSelector, times: &Context<'_>) -> Resu
 }
 
 fn resolve_matrix(matrix: &ast::MatrixSelector, times: &Context<'_>) -> Result<RangeSelector, QueryError> {
-    Ok(RangeSelector {
-        selector: resolve_selector(&matrix.selector, times)?,
-        range: resolve_length(matrix.range, matrix.range_expr.as_ref(), times)?,
-    })
+    // The first error of durations in Prometheus's order: the outer ones first.
+    let range = resolve_length(matrix.range, matrix.range_expr.as_ref(), times)?;
+    Ok(RangeSelector { selector: resolve_selector(&matrix.selector, times)?, range })
 }
 
 fn resolve_subquery(subquery: &ast::Subquery, times: &Context<'_>) -> Result<Subquery, QueryError> {
-    Ok(Subquery {
-        expr: resolve(&subquery.expr, times)?,
-        range: resolve_length(subquery.range, subquery.range_expr.as_ref(), times)?,
-        step: resolve_length(subquery.step, subquery.step_expr.as_ref(), times)?,
-        time: resolve_time(&subquery.time, times)?,
-    })
+    let time = resolve_time(&subquery.time, times)?;
+    let step = resolve_length(subquery.step, subquery.step_expr.as_ref(), times)?;
+    let range = resolve_length(subquery.range, subquery.range_expr.as_ref(), times)?;
+    Ok(Subquery { expr: resolve(&subquery.expr, times)?, range, step, time })
 }
 
 fn resolve_aggregate(aggregate: &ast::Aggregate, times: &Context<'_>) -> Result<Node, QueryError> {
@@ -178,21 +175,16 @@ pub(crate) fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), 
     Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
 }
 
-/// Label names must be UTF-8, which string literals need not be.
+/// Label names must be UTF-8, which string literals need not be, and no source is empty. Sources are looked at first, as in Prometheus.
 fn check_label_names(call: &ast::Call) -> Result<(), QueryError> {
     let name = call.func.name;
     if !matches!(name, "label_replace" | "label_join") {
         return Ok(());
     }
-    for (index, arg) in call.args.iter().enumerate() {
-        let what = match (name, index) {
-            (_, 1) => "destination",
-            ("label_join", 3..) => "source",
-            _ => continue,
-        };
-        if let Expr::String(string) = inside(arg)
-            && string.bytes.is_some()
-        {
+    let sources = call.args.iter().skip(3).filter(|_| name == "label_join").map(|arg| ("source", arg));
+    for (what, arg) in sources.chain(call.args.get(1).map(|arg| ("destination", arg))) {
+        let Expr::String(string) = inside(arg) else { continue };
+        if string.bytes.is_some() || (what == "source" && string.value.is_empty()) {
             let reason = format!("invalid {what} label name in {name}(): {}", string.value);
             return Err(QueryError::Execution(reason));
         }

@@ -2,7 +2,7 @@
 
 use super::PlanContext;
 use crate::engine::QueryError;
-use crate::eval::{go_max, go_min};
+use crate::eval::{go_max, go_min, go_pow};
 use crate::parser::ast::{DurationExpr, DurationOp, Expr, Pos};
 
 /// The milliseconds that a duration expression stands for. Ranges and steps must be positive, offsets need not.
@@ -54,6 +54,6 @@ fn compute(expr: &DurationExpr, times: &PlanContext) -> Result<f64, QueryError> 
         DurationOp::Div => lhs / rhs,
         DurationOp::Mod if rhs == 0.0 => return Err(invalid(expr.pos, "modulo by zero")),
         DurationOp::Mod => lhs % rhs,
-        DurationOp::Pow => lhs.powf(rhs),
+        DurationOp::Pow => go_pow(lhs, rhs),
     })
 }

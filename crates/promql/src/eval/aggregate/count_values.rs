@@ -6,6 +6,7 @@ use pharos_model::LabelsBuilder;
 
 use super::grouping::Groups;
 use super::{label_parameter, result_row};
+use crate::engine::QueryError;
 use crate::eval::row::Grid;
 use crate::eval::window::Patience;
 use crate::eval::{Eval, Outcome, Sink};
@@ -46,6 +47,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
             count(&value, step, &mut labels)?;
         }
         for (step, h) in &row.hists {
+            if h.has_custom_buckets() && h.zero_count != 0.0 {
+                return Err(QueryError::Execution("histograms with custom buckets have no zero bucket".into()));
+            }
             count(&h.to_string(), *step as usize, &mut labels)?;
         }
         Ok(())

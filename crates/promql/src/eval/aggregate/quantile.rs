@@ -3,7 +3,7 @@
 use super::grouping::Groups;
 use super::{note_ignored, parameter, result_row};
 use crate::eval::row::Grid;
-use crate::eval::{Eval, Outcome, Sink, functions, over_time};
+use crate::eval::{Eval, Outcome, Sink, functions, go_max, go_min, over_time};
 use crate::plan::Aggregate;
 
 /// Evaluates `quantile`.
@@ -42,9 +42,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     Ok(())
 }
 
-/// Warns of quantiles outside of 0 to 1: of NaN, the largest and the least.
+/// Warns of quantiles outside of 0 to 1: of NaN, the largest and the least. Beside NaN, only infinities are that, as Go compares them.
 fn note_parameter(ev: &Eval<'_, '_>, q: &[f64], pos: usize) {
-    let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (l.min(*q), h.max(*q)));
+    let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (go_min(l, *q), go_max(h, *q)));
     let nan = q.iter().find(|q| q.is_nan()).copied();
     let bad = nan.into_iter().chain((high > 1.0).then_some(high)).chain((low < 0.0).then_some(low));
     bad.for_each(|q| functions::note_quantile(ev, q, pos));

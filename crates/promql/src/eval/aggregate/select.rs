@@ -132,9 +132,7 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         if !row.hists.is_empty() {
             note_ignored(ev, if top { "topk" } else { "bottomk" }, aggregate.pos);
         }
-        if row.present.is_empty() {
-            return Ok(());
-        }
+        // A group is where its first series is, also one that is ignored.
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
             reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Heap>(), 0)?;

@@ -7,8 +7,8 @@ use pharos_model::CounterReset;
 use pharos_model::histogram::{Combined, HistogramError};
 
 use super::Shared;
-use crate::eval::Eval;
 use crate::eval::hist_window::{collision, reconciled};
+use crate::eval::{Eval, go_pow};
 use crate::parser::ast::BinaryOp;
 use crate::plan::Binary;
 
@@ -177,7 +177,7 @@ pub(super) fn arithmetic(op: BinaryOp, values: &mut [f64], others: &[f64], swapp
         BinaryOp::Mul => each(values, others, swapped, |l, r| l * r),
         BinaryOp::Div => each(values, others, swapped, |l, r| l / r),
         BinaryOp::Mod => each(values, others, swapped, |l, r| l % r),
-        BinaryOp::Pow => each(values, others, swapped, f64::powf),
+        BinaryOp::Pow => each(values, others, swapped, go_pow),
         BinaryOp::Atan2 => each(values, others, swapped, f64::atan2),
         _ => {}
     }

@@ -10,11 +10,15 @@ use super::element::{self, Element, Outcomes, Value};
 use super::{changes_metric, compares, left_first};
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::parser::ast::Cardinality;
 use crate::plan::Binary;
+
+/// Labels beside the name that tell of a metric, and go when it changes.
+const METADATA: [&str; 2] = ["__type__", "__unit__"];
 
 /// Evaluates an operator between vectors.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -74,6 +78,10 @@ struct Join<'a> {
     duplicates: Vec<Option<(usize, usize)>>,
     /// The first step at which a match is not unique.
     ambiguous: Option<usize>,
+    /// The results of matches by labels, where groups that differ may have equal ones: the group and its steps.
+    claimed: LabelMap<Labels, (usize, Bitmap)>,
+    /// The first step at which two groups have the same result.
+    clash: Option<usize>,
     /// An error of the operator above, which an error of this one comes before.
     above: Option<QueryError>,
     /// The steps of results of many-to-one matches, by group and labels.
@@ -95,6 +103,8 @@ impl<'a> Join<'a> {
             index: HashMap::new(),
             duplicates: Vec::new(),
             ambiguous: None,
+            claimed: LabelMap::new(),
+            clash: None,
             above: None,
             results: LabelMap::new(),
             outcomes: Outcomes::default(),
@@ -140,6 +150,10 @@ impl<'a> Join<'a> {
             found.filter(|_| filled || many_steps.get(step)).map(|(at, group)| (step, at, group))
         };
         let duplicate = self.duplicates.iter().enumerate().find_map(counts);
+        let others = duplicate.map(|(step, ..)| step).into_iter().chain(self.ambiguous).min();
+        if self.clash.is_some_and(|clash| others.is_none_or(|other| clash < other)) {
+            return Err(same_labels());
+        }
         let ambiguous = self.ambiguous.filter(|step| duplicate.is_none_or(|(other, ..)| *step < other));
         if ambiguous.is_some() {
             let reason = match self.binary.matching.card {
@@ -226,6 +240,7 @@ impl<'a> Join<'a> {
         } else {
             self.samples(l, r, &mut steps, &mut out);
         }
+        self.distinguish(group, &many.labels, &out);
         self.claim(group, labels, &steps);
         // A query that is to fail shall fail with the first of its errors.
         let useless = out.is_empty() || self.ambiguous.is_some() || self.above.is_some();
@@ -280,6 +295,26 @@ impl<'a> Join<'a> {
                 Value::Float(value) => out.put(step, value),
                 Value::Hist(h) => out.hists.push((step as u32, h)),
             }
+        }
+    }
+
+    /// Looks whether two groups have the same result at a step: they may where labels that are dropped take part in the match. An
+    /// instant query's result is looked at at its end.
+    fn distinguish(&mut self, group: usize, many: &Labels, out: &Row) {
+        let takes_part = METADATA.iter().any(|label| many.get(label).is_some());
+        if self.grid.instant || !takes_part {
+            return;
+        }
+        let steps = out.occupied();
+        match self.claimed.get_mut(&out.labels) {
+            Some((other, before)) => {
+                if *other != group && before.intersects(&steps) {
+                    let first = steps.iter().find(|step| before.get(*step));
+                    self.clash = self.clash.into_iter().chain(first).min();
+                }
+                before.unite(&steps);
+            }
+            None => drop(self.claimed.insert(out.labels.clone(), (group, steps))),
         }
     }
 

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use crate::annotations::Annotations;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::row::{Grid, Row};
+use crate::eval::unite::{names_differ, unite};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Binary, Node};
@@ -76,6 +77,9 @@ pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
 
 /// `lhs or rhs`
 pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    if grid.len > 1 && names_differ(&binary.lhs, &binary.rhs) {
+        return or_united(ev, binary, grid, sink);
+    }
     let mut left = Presence::new(binary);
     let mut reservation = ev.reserve();
     ev.stream(&binary.lhs, grid, &mut |row| {
@@ -83,6 +87,26 @@ pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>)
         sink(row)
     })?;
     ev.stream(&binary.rhs, grid, &mut |row| except(&mut left, row, sink))
+}
+
+/// `lhs or rhs` where a series may be in both, of which one drops its name: which one has the first step is known at the end.
+fn or_united(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let mut left = Presence::new(binary);
+    let mut reservation = ev.reserve();
+    let mut rows = Vec::new();
+    ev.stream(&binary.lhs, grid, &mut |row| {
+        reservation.grow(left.add(row) + row.bytes(), row.samples())?;
+        rows.push(std::mem::take(row));
+        Ok(())
+    })?;
+    ev.stream(&binary.rhs, grid, &mut |row| {
+        except(&mut left, row, &mut |row| {
+            reservation.grow(row.bytes(), row.samples())?;
+            rows.push(std::mem::take(row));
+            Ok(())
+        })
+    })?;
+    unite(rows)?.iter_mut().try_for_each(sink)
 }
 
 /// Hands on the steps of a series at which its match group is not in `presence`.

@@ -54,8 +54,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     // Equal labels are an error: of an instant query's result at its end, of a range query's at once.
     let labelled = matches!(&wanted, Wanted::Quantiles { label: Some(_), .. });
     let mut seen = Seen::default();
-    let rounds = if let Wanted::Quantiles { q, .. } = &wanted { q.len() } else { 1 };
-    let each = (0..rounds).flat_map(|round| found.histograms.iter().map(move |histogram| (round, histogram)));
+    let rounds = rounds(&wanted, grid.len);
+    let each = rounds.iter().flat_map(|round| found.histograms.iter().map(move |histogram| (round, histogram)));
     for (round, histogram) in each {
         ev.shared.check()?;
         Evaluation { ev, wanted: &wanted, histogram, grid, pos }.run(round, &mut |row| {
@@ -66,6 +66,38 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
         })?;
     }
     Ok(())
+}
+
+/// What is computed of all histograms before the next is.
+struct Round {
+    /// Which quantile.
+    index: usize,
+    /// The label that it gets, with its value.
+    label: Option<(String, String)>,
+    /// At which steps.
+    steps: Vec<usize>,
+}
+
+/// One round a quantile; where the label tells its value and that varies, one a value.
+fn rounds(wanted: &Wanted, len: usize) -> Vec<Round> {
+    let Wanted::Quantiles { q, label } = wanted else {
+        return vec![Round { index: 0, label: None, steps: (0..len).collect() }];
+    };
+    let of = |(index, q): (usize, &Vec<f64>)| {
+        let Some(name) = label else { return vec![Round { index, label: None, steps: (0..len).collect() }] };
+        // Zeros are one value, whatever their sign, and so are all that are no numbers.
+        let key = |q: f64| if q.is_nan() { f64::NAN.to_bits() } else { (q + 0.0).to_bits() };
+        let (mut known, mut rounds): (HashMap<u64, usize>, Vec<Round>) = (HashMap::new(), Vec::new());
+        for (step, q) in q.iter().enumerate() {
+            let at = *known.entry(key(*q)).or_insert_with(|| {
+                rounds.push(Round { index, label: Some((name.clone(), openmetrics(*q))), steps: Vec::new() });
+                rounds.len() - 1
+            });
+            rounds[at].steps.push(step);
+        }
+        rounds
+    };
+    q.iter().enumerate().flat_map(of).collect()
 }
 
 /// All samples with the same labels but `le`.
@@ -146,21 +178,19 @@ struct Evaluation<'e, 's, 'q> {
 }
 
 impl Evaluation<'_, '_, '_> {
-    /// Computes the fraction, or the quantile of this index.
-    fn run(&self, index: usize, sink: Sink<'_>) -> Outcome {
+    /// Computes the fraction, or the quantile of a round.
+    fn run(&self, round: &Round, sink: Sink<'_>) -> Outcome {
         match self.wanted {
             Wanted::Fraction { lower, upper } => self.emit(
-                None,
+                round,
                 |step, buckets| quantile::bucket_fraction(lower[step], upper[step], buckets),
                 |step, h| self.native_fraction(lower[step], upper[step], h),
                 sink,
             ),
-            Wanted::Quantiles { q, label } => {
-                let q = &q[index];
-                // As in Prometheus, the label's value is that of the first step.
-                let label = label.as_ref().and_then(|name| q.first().map(|q| (name.as_str(), openmetrics(*q))));
+            Wanted::Quantiles { q, .. } => {
+                let q = &q[round.index];
                 self.emit(
-                    label,
+                    round,
                     |step, buckets| self.classic_quantile(q[step], step, buckets),
                     |step, h| self.native_quantile(q[step], h),
                     sink,
@@ -169,15 +199,15 @@ impl Evaluation<'_, '_, '_> {
         }
     }
 
-    /// Computes a value of each step's histogram. Where there are both kinds, there is no value.
+    /// Computes a value of the histogram at each step of a round. Where there are both kinds, there is no value.
     fn emit(
         &self,
-        label: Option<(&str, String)>,
+        round: &Round,
         classic: impl Fn(usize, &mut Vec<ClassicBucket>) -> f64,
         native: impl Fn(usize, &Histogram) -> f64,
         sink: Sink<'_>,
     ) -> Outcome {
-        let labels = match &label {
+        let labels = match &round.label {
             Some((name, value)) => LabelsBuilder::from_labels(&self.histogram.labels).set(name, value).build(),
             None => self.histogram.labels.clone(),
         };
@@ -185,7 +215,7 @@ impl Evaluation<'_, '_, '_> {
         row.reset(&labels, self.grid.len);
         row.drop_name = true;
         let mut buckets = Vec::with_capacity(self.histogram.buckets.len());
-        for step in 0..self.grid.len {
+        for &step in &round.steps {
             buckets.clear();
             let present = self.histogram.buckets.iter().filter(|(_, row)| row.present.get(step));
             buckets.extend(present.map(|(upper, r)| ClassicBucket { upper_bound: *upper, count: r.values[step] }));

@@ -2,6 +2,7 @@
 
 use crate::engine::QueryError;
 use crate::eval::row::{Grid, Row};
+use crate::eval::scalar::go_log2;
 use crate::eval::{Eval, Outcome, Sink, go_max, go_min};
 use crate::plan::{Call, Node};
 
@@ -15,8 +16,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
         "sqrt" => map(ev, arg, grid, sink, f64::sqrt),
         "exp" => map(ev, arg, grid, sink, f64::exp),
         "ln" => map(ev, arg, grid, sink, f64::ln),
-        "log2" => map(ev, arg, grid, sink, f64::log2),
-        "log10" => map(ev, arg, grid, sink, f64::log10),
+        "log2" => map(ev, arg, grid, sink, go_log2),
+        // As Go computes it.
+        "log10" => map(ev, arg, grid, sink, |v| go_log2(v) * std::f64::consts::LOG10_2),
         "sin" => map(ev, arg, grid, sink, f64::sin),
         "cos" => map(ev, arg, grid, sink, f64::cos),
         "tan" => map(ev, arg, grid, sink, f64::tan),

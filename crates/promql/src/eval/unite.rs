@@ -1,0 +1,146 @@
+//! Series that come in several rows.
+//!
+//! A row is a series for as long as what yields it has the same inputs; `or` and joins yield rows with equal labels at different
+//! steps, which are one series to whoever looks at more than one step of it. Names count, also those that are to be dropped: whether
+//! they are is decided by the first step that a series has, as in Prometheus.
+
+use hashbrown::HashMap;
+use pharos_model::Labels;
+
+use super::Outcome;
+use super::output::same_labels;
+use super::parallel::treats_by_series;
+use super::row::Row;
+use crate::parser::ast::{AggregateOp, BinaryOp};
+use crate::plan::{Node, RangeInput};
+
+/// Rows with equal labels as one, in the order of their first ones. An error when two have a sample at the same step.
+pub(crate) fn unite(rows: Vec<Row>) -> Outcome<Vec<Row>> {
+    let mut seen: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
+    let mut united: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let at = *seen.entry(row.labels.clone()).or_insert(united.len());
+        match united.get_mut(at) {
+            Some(before) => merge(before, row)?,
+            None => united.push(row),
+        }
+    }
+    Ok(united)
+}
+
+fn merge(into: &mut Row, other: Row) -> Outcome {
+    let (mine, theirs) = (into.occupied(), other.occupied());
+    if mine.intersects(&theirs) {
+        return Err(same_labels());
+    }
+    if theirs.iter().next() < mine.iter().next() && !theirs.is_empty() || mine.is_empty() {
+        into.drop_name = other.drop_name;
+    }
+    for step in other.present.iter() {
+        into.put(step, other.values[step]);
+    }
+    into.hists.extend(other.hists);
+    into.hists.sort_by_key(|(step, _)| *step);
+    Ok(())
+}
+
+/// Whether a node may yield several rows with equal labels.
+pub(crate) fn may_repeat(node: &Node) -> bool {
+    match node {
+        Node::Negate(inner) | Node::Invariant(inner) => may_repeat(inner),
+        Node::Shared(shared) => may_repeat(&shared.expr),
+        Node::Aggregate(a) => chooses(a.op) && may_repeat(&a.expr),
+        Node::Call(call) if treats_by_series(call.func.name) => may_repeat(&call.args[0]),
+        Node::Call(call) => !matches!(call.func.name, "vector" | "absent"),
+        Node::Binary(b) => match (b.lhs.is_scalar(), b.rhs.is_scalar(), b.op) {
+            (true, ..) => may_repeat(&b.rhs),
+            (_, true, _) | (_, _, BinaryOp::And | BinaryOp::Unless) => may_repeat(&b.lhs),
+            _ => true,
+        },
+        // What is computed of a subquery is computed of united rows.
+        _ => false,
+    }
+}
+
+fn chooses(op: AggregateOp) -> bool {
+    matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio)
+}
+
+/// What may become of the names of a node's series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Names {
+    kept: bool,
+    dropped: bool,
+}
+
+const NONE: Names = Names { kept: false, dropped: false };
+const KEPT: Names = Names { kept: true, dropped: false };
+const DROPPED: Names = Names { kept: false, dropped: true };
+const EITHER: Names = Names { kept: true, dropped: true };
+
+fn names(node: &Node) -> Names {
+    match node {
+        Node::Selector(_) => KEPT,
+        Node::Negate(_) => DROPPED,
+        Node::Invariant(inner) => names(inner),
+        Node::Shared(shared) => names(&shared.expr),
+        Node::Range(call) => match (&call.input, call.func.name) {
+            (_, "absent_over_time") => NONE,
+            (RangeInput::Selector(_), "first_over_time" | "last_over_time") => KEPT,
+            (RangeInput::Subquery(s), "first_over_time" | "last_over_time") => names(&s.expr),
+            _ => DROPPED,
+        },
+        Node::Call(call) => match call.func.name {
+            "vector" | "absent" => NONE,
+            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => names(&call.args[0]),
+            name if treats_by_series(name) => DROPPED,
+            _ => EITHER,
+        },
+        Node::Aggregate(a) if chooses(a.op) => names(&a.expr),
+        Node::Aggregate(a) => {
+            let named = a.op == AggregateOp::CountValues || a.grouping.iter().any(|label| label.starts_with("__"));
+            if named && !a.without { EITHER } else { NONE }
+        }
+        Node::Binary(b) => match (b.lhs.is_scalar(), b.rhs.is_scalar(), b.op) {
+            (_, _, BinaryOp::And | BinaryOp::Unless) => names(&b.lhs),
+            (_, _, BinaryOp::Or) => {
+                let (l, r) = (names(&b.lhs), names(&b.rhs));
+                Names { kept: l.kept || r.kept, dropped: l.dropped || r.dropped }
+            }
+            _ => EITHER,
+        },
+        // What was computed elsewhere is of either kind.
+        Node::Given(_) => EITHER,
+        Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => NONE,
+    }
+}
+
+/// Whether one side may drop the name of a series that the other one keeps.
+pub(crate) fn names_differ(lhs: &Node, rhs: &Node) -> bool {
+    let (l, r) = (names(lhs), names(rhs));
+    l.kept && r.dropped || l.dropped && r.kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, drop_name: bool, samples: &[(usize, f64)]) -> Row {
+        let mut row = Row::default();
+        row.reset(&Labels::from_pairs([("__name__", name)]), 4);
+        row.drop_name = drop_name;
+        samples.iter().for_each(|(step, value)| row.put(*step, *value));
+        row
+    }
+
+    #[test]
+    fn the_first_step_decides_about_the_name() {
+        let rows =
+            vec![row("a", true, &[(1, 1.0)]), row("b", true, &[(0, 5.0)]), row("a", false, &[(0, 2.0), (3, 3.0)])];
+        let united = unite(rows).unwrap();
+        assert_eq!(united.len(), 2);
+        let values: Vec<_> = united[0].present.iter().map(|step| (step, united[0].values[step])).collect();
+        assert_eq!((united[0].drop_name, values), (false, vec![(0, 2.0), (1, 1.0), (3, 3.0)]));
+        assert_eq!(unite(vec![row("a", true, &[(1, 1.0)]), row("a", true, &[(1, 2.0)])]).err(), Some(same_labels()));
+    }
+}
