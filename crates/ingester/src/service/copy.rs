@@ -84,7 +84,7 @@ pub(super) fn serve(
 /// Only who is in sync has all there is.
 fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status> {
     let (view, me) = (ingester.meta.view(), &ingester.config.identity);
-    let lacks = |(shard, _): &&(u32, u64)| !view.shards.get(*shard as usize).is_some_and(|s| s.is_in_sync(me));
+    let lacks = |(shard, _): &&(u32, u64)| !ingester.is_whole(&view, *shard);
     match asked.iter().find(lacks) {
         Some((shard, _)) => Err(Status::failed_precondition(format!("{me} is not in sync for shard {shard}"))),
         None => Ok(()),
