@@ -36,9 +36,19 @@ pub(crate) struct Facts<'a> {
 /// The blocks of one window.
 struct WindowBlocks {
     max_t: i64,
+    /// By shard; nothing when samples are not known to be in memory.
+    shards: Option<BTreeMap<u32, ShardBlocks>>,
+}
+
+/// The blocks of one shard of a window.
+#[derive(Default)]
+struct ShardBlocks {
+    /// When the newest was made, as the policy that drops samples sees it: also those count that hold nothing of the shard.
     made: i64,
-    /// By shard, the samples of those that are marked as flushed; nothing when they are not known to be in memory.
-    flushed: Option<BTreeMap<u32, u64>>,
+    /// Their samples that are marked as flushed.
+    flushed: u64,
+    /// Whether they have samples.
+    any: bool,
 }
 
 /// Where the samples of a block of a shard are.
@@ -101,30 +111,35 @@ pub(crate) fn complete_from<'a>(
             from = from.max(block.max_t.saturating_add(1));
             continue;
         };
-        let nothing = || WindowBlocks { max_t: i64::MIN, made: i64::MIN, flushed: Some(BTreeMap::new()) };
+        let nothing = || WindowBlocks { max_t: i64::MIN, shards: Some(BTreeMap::new()) };
         let known = by_window.entry(block.window_start).or_insert_with(nothing);
         known.max_t = known.max_t.max(block.max_t);
-        known.made = known.made.max(made_ms(block));
         for shard in block.shards.iter().copied().filter(|shard| facts.is_asked(*shard)) {
-            match facts.place(window, block, shard) {
-                Place::Unflushed => {}
-                Place::Elsewhere => known.flushed = None,
+            let place = facts.place(window, block, shard);
+            if matches!(place, Place::Elsewhere) {
+                known.shards = None;
+            }
+            let Some(shards) = &mut known.shards else { break };
+            let of_shard = shards.entry(shard).or_default();
+            of_shard.made = of_shard.made.max(made_ms(block));
+            match place {
                 Place::Flushed(samples) => {
-                    if let Some(flushed) = &mut known.flushed {
-                        *flushed.entry(shard).or_default() += samples;
-                    }
+                    of_shard.flushed += samples;
+                    of_shard.any |= samples > 0;
                 }
+                _ => of_shard.any = true,
             }
         }
     }
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let until = facts.now_ms.saturating_add(ms(facts.lasting));
     for (start, blocks) in by_window {
-        let stays = until < blocks.made.saturating_add(ms(facts.grace));
-        let are_there = |flushed: BTreeMap<u32, u64>| {
-            flushed.into_iter().all(|(shard, samples)| flushed_in(in_memory[&start], shard) >= samples)
+        // Shards leave memory each in its time.
+        let stays = |of: &ShardBlocks| until < of.made.saturating_add(ms(facts.grace));
+        let is_there = |(shard, of): (&u32, &ShardBlocks)| {
+            !of.any || (stays(of) && flushed_in(in_memory[&start], *shard) >= of.flushed)
         };
-        if !(stays && blocks.flushed.is_some_and(are_there)) {
+        if !blocks.shards.is_some_and(|shards| shards.iter().all(is_there)) {
             from = from.max(blocks.max_t.saturating_add(1));
         }
     }
