@@ -321,6 +321,16 @@ pub enum Refusal {
         /// Since which epoch.
         since: u64,
     },
+    /// A later cut of the same node has its samples.
+    #[error("cut {cut} of node {node} is part of a later one, which is in block {by}")]
+    OldCut {
+        /// Whose.
+        node: String,
+        /// Its number.
+        cut: u32,
+        /// The block of the later one.
+        by: String,
+    },
     /// Samples may have been deleted after the cut.
     #[error("tenant {tenant} has deletion {newest}; the cut was made after deletion {seen}")]
     Deleted {
