@@ -60,7 +60,7 @@ CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 DOCKERFILE
 stand_in python:3.11-slim <<DOCKERFILE
 FROM debian:bookworm-slim
-$(package python3-minimal)
+$(package python3)
 DOCKERFILE
 stand_in prom/node-exporter:v1.9.1 <<DOCKERFILE
 FROM debian:bookworm-slim

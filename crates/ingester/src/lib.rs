@@ -8,6 +8,7 @@
 mod append;
 mod complete;
 mod config;
+mod deletions;
 pub mod fence;
 pub mod flush;
 pub mod learn;
@@ -77,7 +78,7 @@ impl Ingester {
             false => Default::default(),
         };
         let learning = learn::Progress::default();
-        Ok(Arc::new(Ingester {
+        let ingester = Ingester {
             config,
             head,
             meta,
@@ -92,12 +93,21 @@ impl Ingester {
             reconciled: Default::default(),
             flushing,
             ids,
-        }))
+        };
+        // Before the first sample comes: what is appended from now on is not meant.
+        if let Err(error) = ingester.carry_out_all(&ingester.meta.view()) {
+            tracing::warn!(%error, "deletions are carried out later");
+        }
+        Ok(Arc::new(ingester))
     }
 
     /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        tokio::join!(flush::run(self.clone(), shutdown.clone()), learn::run(self, shutdown));
+        tokio::join!(
+            flush::run(self.clone(), shutdown.clone()),
+            deletions::run(self.clone(), shutdown.clone()),
+            learn::run(self, shutdown),
+        );
     }
 
     /// The head.
@@ -122,22 +132,9 @@ impl Ingester {
         let known = view.shards.get(shard as usize);
         known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)
     }
-
-    /// Deletes series from the head and masks them in blocks. Blocks the thread.
-    pub fn delete(
-        &self,
-        tenant: &pharos_model::TenantId,
-        matchers: &[pharos_model::Matcher],
-        range: pharos_model::TimeRange,
-    ) -> Result<(), String> {
-        let _no_cut_under_way = self.flushing.blocking_lock();
-        // What was cut before would bring it back.
-        self.undecided.lock().retain(|(of, _), _| of != tenant);
-        self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
-        let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
-        self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
-    }
 }
 
+#[cfg(test)]
+mod simulation_tests;
 #[cfg(test)]
 mod test_cluster;
