@@ -32,14 +32,24 @@ def report(load, what, since):
     return writes, reads
 
 
-def kill_and_return(cluster, load, node, wait=True):
+def a_while(cluster, load, _, since):
+    wait_until(since + DOWN)
+    load.wait_rounds(2)
+
+
+def another_leads(cluster, load, old, since):
+    """Until the others have a leader among them."""
+    wait_for(lambda: cluster.status()["meta"]["leader"] not in (None, old.identity), 60, "no other node of meta leads")
+    print(f"     another leads meta {time.monotonic() - since:.2f} s after {old.name} was killed", flush=True)
+    load.wait_rounds(2)
+
+
+def kill_and_return(cluster, load, node, until=a_while):
     """kill -9, a while without it, and back; what clients saw of it."""
     since = time.monotonic()
     node.stopped_by_test = True
     node.kill()
-    if wait:
-        wait_until(since + DOWN)
-        load.wait_rounds(2)
+    until(cluster, load, node, since)
     seen = report(load, f"kill -9 of {node.name}", since)
     node.start()
     node.stopped_by_test = False
@@ -154,8 +164,29 @@ def meta_leader_while_flushing(cluster, load, rng):
     for _ in range(3):
         blocks = lambda: sum(node.metric("pharos_flush_blocks_total") for node in cluster.of("ingester"))
         before = blocks()
+        leader = cluster.meta_leader()
         wait_for(lambda: blocks() > before, 150, "nothing is flushed")
-        kill_and_return(cluster, load, cluster.meta_leader(), wait=False)
+        kill_and_return(cluster, load, leader, another_leads)
+    flushed(cluster)
+
+
+def no_majority(cluster, load, rng):
+    """Two of three nodes of meta are away: reads and writes go on with the last view, and what had to wait is made up for."""
+    away = rng.sample(cluster.of("meta"), 2)
+    since = time.monotonic()
+    for node in away:
+        node.stopped_by_test = True
+        node.kill()
+    wait_until(since + 75)  # a window ends, and its blocks cannot be committed
+    writes, reads = report(load, f"{away[0].name} and {away[1].name} are away", since)
+    check(writes < 10 and reads < 10, f"{writes:.1f} s without writes, {reads:.1f} s without reads")
+    load.verify(last=30)
+    for node in away:
+        node.start(wait=False)
+    for node in away:
+        node.wait_ready()
+        node.stopped_by_test = False
+    print(f"     all is in sync {cluster.settle():.1f} s after they were ready", flush=True)
     flushed(cluster)
 
 
@@ -275,6 +306,7 @@ SCENARIOS = {
     "partition": partition,
     "wipe": wipe,
     "meta-flush": meta_leader_while_flushing,
+    "no-majority": no_majority,
     "object-store": object_store_away,
     "scale": scale,
     "rolling": rolling,
