@@ -27,7 +27,8 @@ fn block() -> &'static FinishedBlock {
             positive_buckets: vec![1.0, 2.0],
             ..Histogram::default()
         };
-        let h = vec![Arc::new(histogram); 2];
+        let h = Arc::new(histogram);
+        let h = [h.clone(), h];
         let metadata = Metadata { kind: MetricType::Gauge, help: "help".into(), unit: "s".into() };
         for i in 0..24i64 {
             let number = format!("{i:02}");

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+pub mod answers;
 pub mod block;
 pub mod exposition;
 mod memory;
@@ -25,12 +26,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "exposition", run: exposition::run, seeds: exposition::seeds },
     Target { name: "remote_write", run: remote_write::run, seeds: remote_write::seeds },
     Target { name: "promql", run: promql::run, seeds: promql::seeds },
     Target { name: "wal", run: wal::run, seeds: wal::seeds },
     Target { name: "block", run: block::run, seeds: block::seeds },
+    Target { name: "answers", run: answers::run, seeds: answers::seeds },
 ];
 
 impl Target {

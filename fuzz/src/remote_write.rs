@@ -186,8 +186,7 @@ mod messages {
         use common::any_value::Value;
         use otel::metric::Data;
         let any = |value| Some(common::AnyValue { value: Some(value) });
-        let attribute =
-            |key: &str, value| common::KeyValue { key: key.into(), value: any(value), ..Default::default() };
+        let attribute = |key: &str, value| common::KeyValue { key: key.into(), value: any(value) };
         let attributes = vec![
             attribute("a.b", Value::StringValue("c".into())),
             attribute("n", Value::IntValue(-5)),

@@ -20,7 +20,7 @@ from pharos import Checks, check, seeded, wait_for
 
 INTERVAL = 5.0
 SLACK = 1.0  # seconds that a scrape on a busy machine may be late
-LAYOUT = {"meta": 3, "ingester": 3, "agent": 2, "frontend": 1}
+LAYOUT = {"meta": 3, "ingester": 3, "agent": 2, "store": 1, "frontend": 1}
 
 
 class Targets:

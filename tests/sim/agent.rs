@@ -14,7 +14,8 @@ use super::messages::{Batch, Message, Timer};
 use super::proposals::Proposals;
 use super::rng::Rng;
 use super::samples::Sample;
-use super::{HEARTBEAT_MS, REPLICA_TIMEOUT_MS, SHARDS, WINDOW_MS, WRITE_TIMEOUT_MS};
+use super::scrape::{self, Scraping};
+use super::{AGENT_HEARTBEAT_MS, REPLICA_TIMEOUT_MS, SHARDS, WINDOW_MS, WRITE_TIMEOUT_MS};
 
 /// Series of a shard.
 const SERIES: u64 = 3;
@@ -56,6 +57,7 @@ pub struct Agent {
     joined: bool,
     proposals: Proposals<Then>,
     writes: BTreeMap<u64, Write>,
+    scraping: Scraping,
     rng: Rng,
     /// What clients send again, and when.
     again: Vec<(Ms, Batch)>,
@@ -80,6 +82,7 @@ impl Agent {
             joined: false,
             proposals: Proposals::default(),
             writes: BTreeMap::new(),
+            scraping: Scraping::default(),
             rng: env.rng.fork(),
             again: Vec::new(),
             writes_go_on: true,
@@ -92,7 +95,7 @@ impl Agent {
     /// The process starts.
     pub fn start(&mut self, env: &mut Env) {
         env.start(self.me);
-        (self.view, self.joined) = (View::default(), false);
+        (self.view, self.joined, self.scraping) = (View::default(), false, Scraping::default());
         (self.proposals, self.writes) = (Proposals::default(), BTreeMap::new());
         self.join(env);
     }
@@ -124,8 +127,8 @@ impl Agent {
     pub fn wake(&mut self, env: &mut Env, timer: Timer) {
         match timer {
             Timer::Heartbeat => {
-                env.send(self.me, Node::Meta, Message::Heartbeat { version: self.view.version });
-                env.wake(self.me, HEARTBEAT_MS, Timer::Heartbeat);
+                env.send(self.me, Node::Meta, Message::Heartbeat { sent: env.now, version: self.view.version });
+                env.wake(self.me, AGENT_HEARTBEAT_MS, Timer::Heartbeat);
             }
             Timer::NextWrite => {
                 self.new_write(env);
@@ -137,6 +140,9 @@ impl Agent {
                 Some(Then::Joined) => self.join(env),
                 Some(Then::Reported { write, .. }) => self.fail(env, write, "meta does not answer"),
             },
+            Timer::Scrape(target) if self.writes_go_on => {
+                self.scraping.due(self.me, env, &self.view, target);
+            }
             Timer::WriteTimeout(write) => self.fail(env, write, "it took too long"),
             Timer::ReplicaTimeout(write, round) => self.replicas_are_late(env, write, round),
             _ => {}
@@ -146,6 +152,7 @@ impl Agent {
     /// A message arrives.
     pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
         match message {
+            Message::Heard { sent, version } => self.scraping.answered(self.me, env, &self.view, sent, version),
             Message::View { state } => self.learn_view(env, View::new(state)),
             Message::Proposed { number, result, state } => {
                 self.learn_view(env, View::new(state));
@@ -153,6 +160,7 @@ impl Agent {
                     None => {}
                     Some(Then::Joined) => {
                         self.joined = true;
+                        scrape::begin(self.me, env);
                         env.wake(self.me, 0, Timer::Heartbeat);
                         env.wake(self.me, 50, Timer::NextWrite);
                     }
@@ -169,6 +177,7 @@ impl Agent {
             return;
         }
         self.view = view;
+        self.scraping.view_changed(self.me, env, &self.view);
         let waiting = self.writes.iter().filter(|(_, w)| matches!(w.phase, Phase::Waiting)).map(|(n, _)| *n);
         for write in waiting.collect::<Vec<_>>() {
             self.step(env, write);

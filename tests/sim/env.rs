@@ -126,6 +126,8 @@ pub struct Env {
     pub acknowledged: Vec<super::messages::Batch>,
     /// What ingesters freed in this step as flushed.
     pub dropped: Vec<(String, Vec<super::samples::SampleId>)>,
+    /// What agents decided about targets in this step.
+    pub decisions: Vec<super::scrape::Decision>,
     /// What ingesters know of epochs.
     pub epochs: super::invariants::epochs::Known,
     /// Things that happened, counted by name.
@@ -153,6 +155,7 @@ impl Env {
             violations: Vec::new(),
             acknowledged: Vec::new(),
             dropped: Vec::new(),
+            decisions: Vec::new(),
             epochs: super::invariants::epochs::Known::default(),
             counts: BTreeMap::new(),
             lost_shards: BTreeSet::new(),

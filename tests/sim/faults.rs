@@ -53,8 +53,6 @@ pub enum Fault {
 /// The plan of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which kind it is.
-    pub kind: Kind,
     /// Copies of each shard.
     pub copies: u32,
     /// Ingesters at the start.
@@ -77,7 +75,7 @@ impl Plan {
         };
         let copies = if kind == Kind::OneDeath { 3 } else { [1, 2, 3, 3, 3][rng.below(5) as usize] };
         let ingesters = (copies as usize + rng.below(3) as usize).max(2);
-        let mut plan = Plan { kind, copies, ingesters, agents: 2, faults: Vec::new(), promises_latency: false };
+        let mut plan = Plan { copies, ingesters, agents: 2, faults: Vec::new(), promises_latency: false };
         match kind {
             Kind::Chaos => plan.chaos(rng),
             Kind::OneDeath => plan.one_death(rng),

@@ -1,22 +1,23 @@
-//! How windows become blocks: [`FlushPolicy`] decides, the steps are those of `pharos_ingester::flush`, and any of them may
-//! be the last one before the process dies.
+//! How windows become blocks, and how replicas find their samples in them: `pharos_ingester::flush` step by step, with its real
+//! decisions ([`FlushPolicy`], [`WindowBlocks`]). Any step may be the last one before the process dies.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use pharos_ingester::flush::covered::WindowBlocks;
 use pharos_ingester::flush::policy::{self, Action, Committed, FlushPolicy, Waiting};
-use pharos_meta::{BlockEntry, CatalogueCommand, Command, CutId, Refusal, Response};
-use pharos_model::ShardSet;
+use pharos_meta::{BlockEntry, Command, CutId, Refusal, Response, View};
+use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 use super::bugs::Bug;
+use super::doubt::{self, Doubts};
 use super::env::{Env, Ms};
 use super::head::Cut;
 use super::ingester::{Ingester, OnDurable, Then};
-use super::invariants;
 use super::messages::Timer;
 use super::samples::SampleId;
 use super::{GRACE, TENANT, WINDOW_MS};
 
-/// What an ingester has under way.
+/// What an ingester has under way, and what it remembers.
 #[derive(Default)]
 pub struct Flush {
     waiting: Waiting,
@@ -24,25 +25,34 @@ pub struct Flush {
     step: Step,
     not_before: Ms,
     backoff: Ms,
+    /// Blocks whose fate is unknown, by window.
+    undecided: BTreeMap<i64, Undecided>,
+    /// Windows that differ from the blocks.
+    pub doubts: Doubts,
 }
+
+/// A block that was uploaded and whose commit may or may not have taken effect.
+struct Undecided {
+    command: Command,
+    number: u32,
+    shards: ShardSet,
+}
+
+/// What of a window is shipped, in order.
+type Parts = VecDeque<(ShardSet, bool)>;
 
 #[derive(Default)]
 enum Step {
     #[default]
     Idle,
+    /// Whether a block of before is live is being found out.
+    Deciding { window: i64, block: Undecided },
     /// The cut is not durable yet.
-    Cut(Cut),
-    /// Blocks are uploaded, one after the other.
-    Uploading { number: u64, cut: Cut, blocks: Vec<Made>, at: usize },
-    /// The catalogue was asked.
-    Committing { cut: Cut },
-}
-
-/// A block that is on its way.
-#[derive(Clone)]
-struct Made {
-    entry: BlockEntry,
-    ids: Vec<SampleId>,
+    Cut { view: View, cut: Cut, delta: bool, left: Parts },
+    /// The block is uploaded.
+    Uploading { number: u64, view: View, cut: Cut, entry: BlockEntry, left: Parts },
+    /// Meta was asked.
+    Committing { view: View, window: i64, block: Undecided, left: Parts },
 }
 
 /// When a block was made, milliseconds since the epoch; its name begins with it, as a ULID does.
@@ -50,15 +60,9 @@ fn made_ms(block: &BlockEntry) -> i64 {
     block.id.get(..13).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// The live blocks of a window.
-fn blocks_of<'a>(node: &'a Ingester, window: i64) -> impl Iterator<Item = &'a BlockEntry> + 'a {
-    let of_tenant = node.view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks);
-    of_tenant.map(|block| &**block).filter(move |block| block.window_start == window)
-}
-
-fn committed_at(node: &Ingester) -> Committed {
+fn committed_at(view: &View) -> Committed {
     let mut newest = Committed::new();
-    for block in node.view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {
+    for block in view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {
         for shard in &block.shards {
             let entry = newest.entry((block.window_start, *shard)).or_insert(i64::MIN);
             *entry = made_ms(block).max(*entry);
@@ -67,37 +71,45 @@ fn committed_at(node: &Ingester) -> Committed {
     newest
 }
 
-/// What is done every second.
+/// What is done every second, unless something is under way.
 pub fn round(node: &mut Ingester, env: &mut Env) {
-    mark_as_follower(node, env);
-    if !matches!(node.flush.step, Step::Idle) || !node.flush.queue.is_empty() || env.now < node.flush.not_before {
+    if !matches!(node.flush.step, Step::Idle) || env.now < node.flush.not_before {
         return;
     }
+    for window in node.head.windows(&env.samples).iter().filter(|w| w.unflushed_samples > 0).map(|w| w.start) {
+        reconcile(node, env, window);
+    }
+    doubt::note(node, env);
     let windows = node.head.windows(&env.samples);
     policy::note_waiting(&mut node.flush.waiting, env.now_ms(), &windows);
     let policy = FlushPolicy::new(WINDOW_MS, GRACE);
-    let due = policy.decide(env.now_ms(), &windows, &node.led(), &committed_at(node), &node.flush.waiting);
+    let due = policy.decide(env.now_ms(), &windows, &node.led(), &committed_at(&node.view), &node.flush.waiting);
     node.flush.queue = due.into();
     next(node, env);
 }
 
 fn next(node: &mut Ingester, env: &mut Env) {
+    node.flush.step = Step::Idle;
     while let Some(action) = node.flush.queue.pop_front() {
         match action {
             Action::Drop { window, shards } => drop_window(node, env, window, shards),
             Action::Flush { window } => {
-                if make_up_for_a_crash(node, env, window) {
-                    continue;
+                match node.flush.undecided.remove(&window) {
+                    Some(block) => {
+                        let command = block.command.clone();
+                        node.flush.step = Step::Deciding { window, block };
+                        node.proposals.propose(env, node.me, command, Then::Committed);
+                    }
+                    None => flush_window(node, env, window),
                 }
-                let led = node.led();
-                let cut = node.head.cut(window, &led, env.now_ms(), &env.samples);
-                env.note(&[140, cut.number.into()], || format!("{} cuts {cut:?}", node.identity));
-                node.flush.step = Step::Cut(cut);
-                let position = node.head.end();
-                return node.when_durable(env, position, OnDurable::Cut);
+                if !matches!(node.flush.step, Step::Idle) {
+                    return;
+                }
             }
         }
     }
+    node.flush.backoff = 0;
+    doubt::resolve(node, env);
 }
 
 fn drop_window(node: &mut Ingester, env: &mut Env, window: i64, shards: ShardSet) {
@@ -107,128 +119,168 @@ fn drop_window(node: &mut Ingester, env: &mut Env, window: i64, shards: ShardSet
     env.dropped.push((node.identity.clone(), gone));
 }
 
-/// What a committed block of this node holds is marked, although the node does not know: it died in between.
-fn make_up_for_a_crash(node: &mut Ingester, env: &mut Env, window: i64) -> bool {
-    let windows = node.head.windows(&env.samples);
-    let known = windows.iter().find(|w| w.start == window);
+/// Marks what is in blocks of a window already, whoever made them.
+fn reconcile(node: &mut Ingester, env: &mut Env, start: i64) {
+    let view = node.view.clone();
+    let Some(info) = node.head.window(start, &env.samples) else { return };
+    let blocks = WindowBlocks::of(view.catalogue.tenant(TENANT), &info);
     let mut marks: Vec<(u32, ShardSet)> = Vec::new();
-    for block in blocks_of(node, window) {
+    for block in blocks.iter() {
         let Some(cut) = block.cut.as_ref().filter(|cut| cut.ingester == node.identity) else { continue };
-        let unmarked = |shard: &u32| known.map_or(0, |w| w.flushed(*shard)) < cut.number;
-        let shards: ShardSet = block.shards.iter().copied().filter(unmarked).collect();
+        let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
+        let shards: ShardSet = held.iter().filter(|shard| info.flushed(*shard) < cut.number).collect();
         if !shards.is_empty() {
+            env.count("marks made up for");
             marks.push((cut.number, shards));
         }
     }
-    let made_up = !marks.is_empty();
-    for (number, shards) in marks {
-        env.note(&[142, number.into()], || format!("{} makes up for cut {number} of window {window}", node.identity));
-        node.head.mark_flushed(window, number, shards, &env.samples);
+    let thoughtless = env.has(Bug::MarkWithoutComparing) && !blocks.is_empty();
+    let candidates: ShardSet =
+        info.shards.iter().filter(|held| thoughtless || blocks.may_cover(held)).map(|held| held.shard).collect();
+    if !candidates.is_empty() {
+        let (number, digests) = node.head.digest(start, &candidates, env.now_ms(), &env.samples);
+        let is_covered = |shard: u32, held| thoughtless || blocks.cover(shard, held).is_some();
+        let covered: ShardSet =
+            digests.into_iter().filter(|(shard, held)| is_covered(*shard, *held)).map(|(shard, _)| shard).collect();
+        marks.push((number, covered));
     }
-    made_up
+    for (number, shards) in marks.into_iter().filter(|(_, shards)| !shards.is_empty()) {
+        env.count("marks by comparing");
+        env.note(&[142, number.into()], || {
+            format!("{} finds {shards} below {number} of {start} in blocks", node.identity)
+        });
+        node.head.mark_flushed(start, number, shards, &env.samples);
+    }
 }
 
-/// A cut is in the log: its blocks are written and uploaded.
+/// Ships the unflushed samples of a window in the shards that are led here.
+fn flush_window(node: &mut Ingester, env: &mut Env, window: i64) {
+    reconcile(node, env, window);
+    let view = node.view.clone();
+    let Some(info) = node.head.window(window, &env.samples) else { return };
+    // Of a shard and window there is one main block.
+    let covered = WindowBlocks::of(view.catalogue.tenant(TENANT), &info).covered();
+    let (led, unflushed) = (node.led(), info.unflushed());
+    let (main, late) = (led.difference(&covered), unflushed.intersection(&led).intersection(&covered));
+    let mut parts = Parts::new();
+    if !unflushed.is_disjoint(&main) {
+        parts.push_back((main, false));
+    }
+    if !late.is_empty() {
+        parts.push_back((late, true));
+    }
+    ship(node, env, view, window, parts);
+}
+
+fn ship(node: &mut Ingester, env: &mut Env, view: View, window: i64, mut parts: Parts) {
+    let Some((shards, delta)) = parts.pop_front() else { return next(node, env) };
+    let cut = node.head.cut(window, &shards, env.now_ms(), &env.samples);
+    env.note(&[140, cut.number.into()], || format!("{} cuts {cut:?}", node.identity));
+    node.flush.step = Step::Cut { view, cut, delta, left: parts };
+    let position = node.head.end();
+    node.when_durable(env, position, OnDurable::Cut);
+}
+
+/// A cut is in the log: its block is written and uploaded.
 pub fn cut_is_durable(node: &mut Ingester, env: &mut Env) {
-    let Step::Cut(cut) = std::mem::take(&mut node.flush.step) else { return };
-    let blocks = write_blocks(node, env, &cut);
-    if blocks.is_empty() {
+    let Step::Cut { view, cut, delta, left } = std::mem::take(&mut node.flush.step) else { return };
+    if cut.ids.is_empty() {
         node.head.mark_flushed(cut.window, cut.number, cut.shards, &env.samples);
-        return next(node, env);
+        return ship(node, env, view, cut.window, left);
     }
-    upload(node, env, cut, blocks, 0);
-}
-
-/// One block for the shards that have no main block yet, and one for late samples of the others.
-fn write_blocks(node: &mut Ingester, env: &mut Env, cut: &Cut) -> Vec<Made> {
-    let covered: ShardSet = blocks_of(node, cut.window)
-        .filter(|block| !block.delta)
-        .flat_map(|block| block.shards.iter().copied())
-        .collect();
-    let mut by_kind: BTreeMap<bool, Vec<SampleId>> = BTreeMap::new();
-    for id in &cut.ids {
-        by_kind.entry(covered.contains(env.samples.get(*id).shard)).or_default().push(*id);
-    }
-    let of_cut = |(delta, ids): (bool, Vec<SampleId>)| {
-        let times = || ids.iter().map(|id| env.samples.get(*id).t);
-        let shards: ShardSet = ids.iter().map(|id| env.samples.get(*id).shard).collect();
-        let shards = match delta {
-            true => shards,
-            // A main block covers what has no samples, too.
-            false => cut.shards.difference(&covered),
-        };
-        let entry = BlockEntry {
-            digests: Vec::new(),
-            id: String::new(),
-            window_start: cut.window,
-            window_end: cut.window + WINDOW_MS,
-            min_t: times().min().unwrap_or(cut.window),
-            max_t: times().max().unwrap_or(cut.window),
-            shards: shards.iter().collect(),
-            delta,
-            sequence: 0,
-            bytes: 1,
-            series: 1,
-            samples: ids.len() as u64,
-            resolution_ms: 0,
-            cut: Some(CutId { ingester: node.identity.clone(), number: cut.number }),
-            meta: String::new(),
-        };
-        Made { entry, ids }
-    };
-    let mut made: Vec<Made> = by_kind.into_iter().map(of_cut).collect();
-    for block in &mut made {
-        block.entry.id = format!("{:013}{}x{}", env.now_ms(), node.identity, env.number());
-    }
-    made
-}
-
-fn upload(node: &mut Ingester, env: &mut Env, cut: Cut, blocks: Vec<Made>, at: usize) {
+    let entry = write_block(node, env, &cut, delta);
     let number = env.number();
     let after = env.objects.upload_time();
     env.wake(node.me, after, Timer::Uploaded(number));
-    node.flush.step = Step::Uploading { number, cut, blocks, at };
+    node.flush.step = Step::Uploading { number, view, cut, entry, left };
+}
+
+fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockEntry {
+    let mut digests: BTreeMap<u32, ShardDigest> = BTreeMap::new();
+    for id in &cut.ids {
+        let sample = env.samples.get(*id);
+        digests.entry(sample.shard).or_default().add(sample.series_hash(), sample.t);
+    }
+    let times = |ids: &[SampleId]| ids.iter().map(|id| env.samples.get(*id).t).collect::<Vec<_>>();
+    let times = times(&cut.ids);
+    BlockEntry {
+        id: format!("{:013}{}x{}", env.now_ms(), node.identity, env.number()),
+        window_start: cut.window,
+        window_end: cut.window + WINDOW_MS,
+        min_t: times.iter().copied().min().unwrap_or(cut.window),
+        max_t: times.iter().copied().max().unwrap_or(cut.window),
+        shards: cut.shards.iter().collect(),
+        delta,
+        sequence: 0,
+        bytes: 1,
+        series: 1,
+        samples: cut.ids.len() as u64,
+        resolution_ms: 0,
+        cut: Some(CutId { ingester: node.identity.clone(), number: cut.number }),
+        digests: digests.into_iter().map(|(shard, held)| BlockDigest { shard, held, whole: None }).collect(),
+        meta: String::new(),
+    }
 }
 
 /// An upload has ended.
 pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
-    let (cut, blocks, at) = match std::mem::take(&mut node.flush.step) {
-        Step::Uploading { number, cut, blocks, at } if number == upload_number => (cut, blocks, at),
+    let (view, cut, entry, left) = match std::mem::take(&mut node.flush.step) {
+        Step::Uploading { number, view, cut, entry, left } if number == upload_number => (view, cut, entry, left),
         other => {
             node.flush.step = other;
             return;
         }
     };
-    if !env.objects.put(env.now, &blocks[at].entry.id, &blocks[at].ids) {
+    if !env.objects.put(env.now, &entry.id, &cut.ids) {
         env.count("uploads that failed");
         return fail(node, env);
-    }
-    if at + 1 < blocks.len() {
-        return upload(node, env, cut, blocks, at + 1);
     }
     if env.has(Bug::DropBeforeCommit) {
         node.head.mark_flushed(cut.window, cut.number, cut.shards.clone(), &env.samples);
         drop_window(node, env, cut.window, cut.shards.clone());
     }
-    let blocks = blocks.into_iter().map(|block| block.entry).collect();
-    let command = CatalogueCommand::CommitBlocks { tenant: TENANT.into(), blocks, boundary: None };
-    node.proposals.propose(env, node.me, Command::Catalogue(command), Then::Committed);
-    node.flush.step = Step::Committing { cut };
+    let epoch = |shard: u32| view.shards.get(shard as usize).map_or(0, |s| s.epoch);
+    let command = Command::ShipBlocks {
+        node: node.identity.clone(),
+        cut: cut.shards.iter().map(|shard| (shard, epoch(shard))).collect(),
+        tenant: TENANT.into(),
+        blocks: vec![entry],
+        deletions: 0,
+    };
+    let block = Undecided { command: command.clone(), number: cut.number, shards: cut.shards };
+    node.flush.step = Step::Committing { view, window: cut.window, block, left };
+    node.proposals.propose(env, node.me, command, Then::Committed);
 }
 
-/// The catalogue has answered, or nobody did.
+/// Meta has answered, or nobody did.
 pub fn committed(node: &mut Ingester, env: &mut Env, result: Option<Result<Response, Refusal>>) {
-    let Step::Committing { cut } = std::mem::take(&mut node.flush.step) else { return };
+    let (window, block, then) = match std::mem::take(&mut node.flush.step) {
+        Step::Committing { view, window, block, left } => (window, block, Some((view, left))),
+        Step::Deciding { window, block } => (window, block, None),
+        other => {
+            node.flush.step = other;
+            return;
+        }
+    };
     match result {
         Some(Ok(_)) => {
-            env.count("windows shipped");
-            node.flush.backoff = 0;
-            node.head.mark_flushed(cut.window, cut.number, cut.shards, &env.samples);
-            next(node, env);
+            env.count("blocks shipped");
+            node.head.mark_flushed(window, block.number, block.shards, &env.samples);
         }
-        refused => {
-            env.count(if refused.is_some() { "commits refused" } else { "commits not answered" });
-            fail(node, env);
+        Some(Err(_)) => env.count("blocks refused"),
+        None => {
+            env.count("commits not answered");
+            node.flush.undecided.insert(window, block);
+            return fail(node, env);
+        }
+    }
+    match then {
+        Some((view, left)) => ship(node, env, view, window, left),
+        None => {
+            flush_window(node, env, window);
+            if matches!(node.flush.step, Step::Idle) {
+                next(node, env);
+            }
         }
     }
 }
@@ -239,26 +291,4 @@ fn fail(node: &mut Ingester, env: &mut Env) {
     flush.queue.clear();
     flush.backoff = (flush.backoff * 2).clamp(1000, 60_000);
     flush.not_before = env.now + flush.backoff;
-}
-
-/// A replica that does not ship a shard takes its samples of a window as flushed when the blocks hold all of them.
-fn mark_as_follower(node: &mut Ingester, env: &mut Env) {
-    invariants::objects_exist(env, &node.view);
-    let led = node.led();
-    for window in node.head.windows(&env.samples) {
-        for shard in window.unflushed().difference(&led).iter() {
-            let ids = node.head.unflushed(window.start, &ShardSet::of(shard), &env.samples);
-            let blocks: Vec<&BlockEntry> =
-                blocks_of(node, window.start).filter(|block| block.shards.contains(&shard)).collect();
-            let in_blocks =
-                |id: &SampleId| blocks.iter().any(|b| env.objects.get(&b.id).is_some_and(|s| s.contains(*id)));
-            let all_there = env.has(Bug::MarkWithoutComparing) || ids.iter().all(in_blocks);
-            if blocks.is_empty() || !all_there {
-                continue;
-            }
-            let cut = node.head.cut(window.start, &ShardSet::of(shard), env.now_ms(), &env.samples);
-            env.note(&[143, cut.number.into()], || format!("{} finds {:?} in blocks", node.identity, cut.ids));
-            node.head.mark_flushed(window.start, cut.number, cut.shards, &env.samples);
-        }
-    }
 }

@@ -7,12 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use pharos_head::{ShardWindow, WindowInfo};
+use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::ShardSet;
 
 use super::rng::Rng;
 use super::samples::{SampleId, SampleSet, Samples};
 use super::{SHARDS, WINDOW_MS};
+
+/// Digests by shard.
+pub type Digests = BTreeMap<u32, HeldDigest>;
 
 /// What the log holds.
 #[derive(Clone, Debug)]
@@ -124,6 +127,7 @@ pub struct Head {
     log: Vec<Record>,
     durable: usize,
     memory: Memory,
+    began_empty: bool,
 }
 
 impl Head {
@@ -166,6 +170,7 @@ impl Head {
     pub fn replay(&mut self, now_ms: i64, samples: &Samples) {
         self.memory = Memory::default();
         self.durable = self.log.len();
+        self.began_empty = self.log.is_empty();
         for record in &self.log {
             self.memory.apply(record, samples);
         }
@@ -189,8 +194,7 @@ impl Head {
 
     /// Cuts the unflushed samples of some shards of a window.
     pub fn cut(&mut self, start: i64, shards: &ShardSet, at_ms: i64, samples: &Samples) -> Cut {
-        let number = self.memory.window(start, at_ms).cuts + 1;
-        self.push(Record::Cut { window: start, number, at_ms }, samples);
+        let number = self.end_epoch(start, at_ms, samples);
         let ids = self.unflushed(start, shards, samples);
         Cut { window: start, number, shards: shards.clone(), ids }
     }
@@ -205,10 +209,30 @@ impl Head {
         window.samples.iter().filter(wanted).map(|(id, _)| *id).collect()
     }
 
-    /// The samples of a shard of a window that are in memory, ascending.
-    pub fn all_of(&self, start: i64, shard: u32, samples: &Samples) -> Vec<SampleId> {
-        let Some(window) = self.memory.windows.get(&start) else { return Vec::new() };
-        window.samples.keys().copied().filter(|id| samples.get(*id).shard == shard).collect()
+    /// Ends the epoch of a window; returns the number that all samples up to now are below.
+    pub fn end_epoch(&mut self, start: i64, at_ms: i64, samples: &Samples) -> u32 {
+        let number = self.memory.window(start, at_ms).cuts + 1;
+        self.push(Record::Cut { window: start, number, at_ms }, samples);
+        number
+    }
+
+    /// Digests the samples of some shards of a window. The epoch ends here, unless nothing came since the last cut.
+    pub fn digest(&mut self, start: i64, shards: &ShardSet, at_ms: i64, samples: &Samples) -> (u32, Digests) {
+        let of_shards = |id: &SampleId| shards.contains(samples.get(*id).shard);
+        let Some(window) = self.memory.windows.get(&start) else { return (0, Digests::new()) };
+        let grew = window.samples.iter().any(|(id, epoch)| *epoch >= window.cuts && of_shards(id));
+        let number = if grew { self.end_epoch(start, at_ms, samples) } else { window.cuts };
+        let mut digests = Digests::new();
+        let Some(window) = self.memory.windows.get(&start) else { return (number, digests) };
+        for (id, epoch) in window.samples.iter().filter(|(id, epoch)| of_shards(id) && **epoch < number) {
+            let sample = samples.get(*id);
+            let held = digests.entry(sample.shard).or_default();
+            held.all.add(sample.series_hash(), sample.t);
+            if *epoch >= window.flushed(sample.shard) {
+                held.unflushed.add(sample.series_hash(), sample.t);
+            }
+        }
+        (number, digests)
     }
 
     /// Whether a sample is in memory and flushed.
@@ -240,6 +264,16 @@ impl Head {
     /// The shards with samples in memory.
     pub fn shards(&self, samples: &Samples) -> ShardSet {
         self.memory.held.iter().map(|id| samples.get(id).shard).collect()
+    }
+
+    /// What the deciding code gets to see of a window.
+    pub fn window(&self, start: i64, samples: &Samples) -> Option<WindowInfo> {
+        self.memory.windows.get(&start).map(|window| info(start, window, samples))
+    }
+
+    /// Whether the log was empty when the process started.
+    pub fn began_empty(&self) -> bool {
+        self.began_empty
     }
 
     /// What the deciding code gets to see of the windows.

@@ -3,28 +3,32 @@
 
 use std::collections::BTreeMap;
 
+use pharos_ingester::fence::{Fence, epoch_in};
 use pharos_meta::{Command, Member, MemberState, Refusal, Response, Role, View};
 use pharos_model::ShardSet;
 use pharos_rpc::append::ShardTarget;
 
 use super::bugs::Bug;
+use super::doubt;
 use super::env::{Env, Ms, Node};
 use super::flush::{self, Flush};
 use super::head::Head;
 use super::invariants;
-use super::learn::{self, Learning};
+use super::learn::{self, Learn};
 use super::messages::{Batch, Message, Timer, Unflushed};
 use super::proposals::Proposals;
 use super::rng::Rng;
-use super::{HEARTBEAT_MS, ROUND_MS};
+use super::{HEARTBEAT_MS, ROUND_MS, SHARDS};
 
 /// What comes after a command.
 #[derive(Clone, Debug)]
 pub enum Then {
     /// It is a member.
     Joined,
-    /// It is in sync for a shard, or not.
-    Promoted { shard: u32, since: u64 },
+    /// What it lost is known.
+    Admitted,
+    /// It is in sync for a shard of a copy, or not.
+    Promoted { number: u64 },
     /// The catalogue has its block, or not.
     Committed,
 }
@@ -34,7 +38,7 @@ pub enum OnDurable {
     /// An append is answered.
     Answer { to: Node, number: u64, stale: Vec<(u32, u64)> },
     /// A copy is in the log.
-    Copied { shard: u32, since: u64 },
+    Copied { number: u64 },
     /// A cut is in the log.
     Cut,
 }
@@ -49,13 +53,14 @@ pub struct Ingester {
     pub proposals: Proposals<Then>,
     /// Memory and log.
     pub head: Head,
-    /// Of each shard the newest epoch that requests and copies have named.
-    pub raised: BTreeMap<u32, u64>,
+    /// Keeps out writers with old epochs.
+    pub fence: Fence,
     syncing: bool,
     waiting: Vec<(usize, OnDurable)>,
-    /// Copies that are about to be read: for whom, the shard.
-    copies: BTreeMap<u64, (Node, u32)>,
-    pub learning: BTreeMap<u32, Learning>,
+    /// Copies that are about to be read: for whom, the shards.
+    copies: BTreeMap<u64, (Node, ShardSet)>,
+    /// What it learns.
+    pub learn: Learn,
     pub flush: Flush,
     pub rng: Rng,
     /// How long a sync takes now, at most: disks are slow at times.
@@ -73,11 +78,11 @@ impl Ingester {
             joined: false,
             proposals: Proposals::default(),
             head: Head::default(),
-            raised: BTreeMap::new(),
+            fence: Fence::new(SHARDS),
             syncing: false,
             waiting: Vec::new(),
             copies: BTreeMap::new(),
-            learning: BTreeMap::new(),
+            learn: Learn::default(),
             flush: Flush::default(),
             rng: env.rng.fork(),
             slow_disk_until: 0,
@@ -97,9 +102,15 @@ impl Ingester {
         self.head.crash(&mut self.rng, env.now_ms(), &env.samples);
         (self.view, self.joined, self.syncing) = (View::default(), false, false);
         self.proposals = Proposals::default();
-        (self.raised, self.waiting, self.copies) = Default::default();
-        (self.learning, self.flush) = Default::default();
+        self.fence = Fence::new(SHARDS);
+        (self.waiting, self.copies) = Default::default();
+        (self.learn, self.flush) = Default::default();
         invariants::epochs::forget(env, self.me);
+    }
+
+    /// The disk is gone.
+    pub fn wipe(&mut self) {
+        self.head = Head::default();
     }
 
     fn join(&mut self, env: &mut Env) {
@@ -120,21 +131,27 @@ impl Ingester {
         self.joined
     }
 
-    /// Whether it answers readers for a shard.
-    pub fn answers_for(&self, shard: u32) -> bool {
-        self.view.shards.get(shard as usize).is_some_and(|s| s.is_in_sync(&self.identity))
+    /// Whether it answers for a shard to a reader that knows this epoch.
+    pub fn answers_for(&self, shard: u32, epoch: u64) -> bool {
+        self.epoch_in_view(shard) >= epoch && self.is_whole(shard)
+    }
+
+    /// Whether it has everything of a shard that was acknowledged, as far as its view says.
+    fn is_whole(&self, shard: u32) -> bool {
+        let known = self.view.shards.get(shard as usize);
+        known.is_some_and(|s| s.is_in_sync(&self.identity)) && !self.learn.lost.contains_key(&shard)
     }
 
     /// It wakes.
     pub fn wake(&mut self, env: &mut Env, timer: Timer) {
         match timer {
             Timer::Heartbeat => {
-                env.send(self.me, Node::Meta, Message::Heartbeat { version: self.view.version });
+                env.send(self.me, Node::Meta, Message::Heartbeat { sent: env.now, version: self.view.version });
                 env.wake(self.me, HEARTBEAT_MS, Timer::Heartbeat);
             }
             Timer::Round => {
                 env.wake(self.me, ROUND_MS, Timer::Round);
-                learn::round(self, env);
+                learn::view_changed(self, env);
                 flush::round(self, env);
             }
             Timer::Retry(number) => {
@@ -144,7 +161,7 @@ impl Ingester {
             }
             Timer::Synced(upto) => self.synced(env, upto),
             Timer::ReadCopy(number) => self.read_copy(env, number),
-            Timer::GiveUp(number) => learn::give_up(self, number),
+            Timer::GiveUp(number) => learn::give_up(self, env, number),
             Timer::Uploaded(number) => flush::uploaded(self, env, number),
             _ => {}
         }
@@ -161,10 +178,10 @@ impl Ingester {
                 }
             }
             Message::Append { number, targets, batch } => self.take(env, from, number, &targets, &batch),
-            Message::Copy { number, shard, since } => self.copy(env, from, number, shard, since),
+            Message::Copy { number, shards } => self.copy(env, from, number, &shards),
             Message::Copied { number, answer } => learn::copied(self, env, number, answer),
             Message::Unflushed { number, shards } => self.say_unflushed(env, from, number, &shards),
-            Message::StillUnflushed { .. } => {}
+            Message::StillUnflushed { number, answer } => doubt::answered(self, env, number, answer),
             _ => {}
         }
     }
@@ -189,27 +206,19 @@ impl Ingester {
                 env.wake(self.me, 0, Timer::Heartbeat);
                 let first = self.rng.below(ROUND_MS);
                 env.wake(self.me, first, Timer::Round);
-                learn::view_changed(self, env);
+                learn::begin(self, env);
             }
             (Then::Joined, Some(Err(_))) => env.stop(self.me), // It was removed, and stays out.
             (Then::Joined, None) => self.join(env),
-            (Then::Promoted { shard, since }, _) => learn::promoted(self, shard, since),
+            (Then::Promoted { number }, result) => learn::promoted(self, env, number, result.is_some()),
+            (Then::Admitted, result) => learn::admitted(self, env, result),
             (Then::Committed, result) => flush::committed(self, env, result),
         }
     }
 
     /// What the view says of a shard's epoch.
     pub fn epoch_in_view(&self, shard: u32) -> u64 {
-        self.view.shards.get(shard as usize).map_or(0, |shard| shard.epoch)
-    }
-
-    /// The fence: whether a writer with this epoch may write; if not, the epoch that it has to know.
-    fn admit(&mut self, shard: u32, epoch: u64) -> Result<(), u64> {
-        let in_view = self.epoch_in_view(shard);
-        let raised = self.raised.entry(shard).or_insert(0);
-        *raised = epoch.max(*raised);
-        let known = in_view.max(*raised);
-        if epoch < known { Err(known) } else { Ok(()) }
+        epoch_in(&self.view, shard)
     }
 
     fn take(&mut self, env: &mut Env, from: Node, number: u64, targets: &[ShardTarget], batch: &Batch) {
@@ -218,7 +227,8 @@ impl Ingester {
         }
         let (mut stale, mut taken) = (Vec::new(), Vec::new());
         for target in targets {
-            match self.admit(target.shard, target.epoch) {
+            let checked = self.fence.admit().check(&self.view, target.shard, target.epoch);
+            match checked {
                 Err(known) if !env.has(Bug::SkipFence) => stale.push((target.shard, known)),
                 _ => {
                     invariants::epochs::took(env, self.me, target.shard, target.epoch);
@@ -272,32 +282,33 @@ impl Ingester {
             OnDurable::Answer { to, number, stale } => {
                 env.send(self.me, to, Message::Appended { number, answer: Ok(stale) });
             }
-            OnDurable::Copied { shard, since } => learn::copy_is_durable(self, env, shard, since),
+            OnDurable::Copied { number } => learn::copy_is_durable(self, env, number),
             OnDurable::Cut => flush::cut_is_durable(self, env),
         }
     }
 
     /// A learner wants a copy: older epochs are fenced at once, then it is read.
-    fn copy(&mut self, env: &mut Env, from: Node, number: u64, shard: u32, since: u64) {
-        let in_sync = self.view.shards.get(shard as usize).is_some_and(|s| s.is_in_sync(&self.identity));
-        if !self.joined || !in_sync {
+    fn copy(&mut self, env: &mut Env, from: Node, number: u64, shards: &[(u32, u64)]) {
+        let is_in_sync = |(shard, _): &(u32, u64)| self.is_whole(*shard);
+        if !self.joined || !shards.iter().all(is_in_sync) {
             return env.send(self.me, from, Message::Copied { number, answer: Err(()) });
         }
         if !env.has(Bug::CopyWithoutFence) {
-            let raised = self.raised.entry(shard).or_insert(0);
-            *raised = since.max(*raised);
-            invariants::epochs::raised(env, self.me, shard, since);
+            let closed = self.fence.close();
+            for (shard, since) in shards {
+                closed.raise(*shard, *since);
+                invariants::epochs::raised(env, self.me, *shard, *since);
+            }
         }
-        self.copies.insert(number, (from, shard));
+        self.copies.insert(number, (from, shards.iter().map(|(shard, _)| *shard).collect()));
         let after = self.rng.between(1, 400);
         env.wake(self.me, after, Timer::ReadCopy(number));
     }
 
     fn read_copy(&mut self, env: &mut Env, number: u64) {
-        let Some((to, shard)) = self.copies.remove(&number) else { return };
+        let Some((to, shards)) = self.copies.remove(&number) else { return };
         let windows = self.head.windows(&env.samples);
-        let of_shard = ShardSet::of(shard);
-        let ids = windows.iter().flat_map(|w| self.head.unflushed(w.start, &of_shard, &env.samples)).collect();
+        let ids = windows.iter().flat_map(|w| self.head.unflushed(w.start, &shards, &env.samples)).collect();
         env.send(self.me, to, Message::Copied { number, answer: Ok(ids) });
     }
 
@@ -305,12 +316,12 @@ impl Ingester {
         if !self.joined {
             return env.send(self.me, from, Message::StillUnflushed { number, answer: Err(()) });
         }
-        let mut said = Unflushed::default();
+        let mut said = Unflushed { version: self.view.version, ..Unflushed::default() };
         let mut current = ShardSet::new();
         for (shard, epoch) in shards {
-            match self.admit(*shard, *epoch) {
-                Ok(()) => _ = current.insert(*shard),
-                Err(_) => said.stale.push(*shard),
+            match self.fence.admit().check(&self.view, *shard, *epoch) {
+                Ok(()) if !self.learn.lost.contains_key(shard) => _ = current.insert(*shard),
+                _ => said.stale.push(*shard),
             }
         }
         for window in self.head.windows(&env.samples) {
@@ -323,6 +334,9 @@ impl Ingester {
     /// The shards that it cuts and ships.
     pub fn led(&self) -> ShardSet {
         let me = Some(self.identity.as_str());
-        (0..).zip(self.view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == me).map(|(n, _)| n).collect()
+        let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_meta::Shard>)| {
+            shard.leader.as_deref() == me && !self.learn.lost.contains_key(number)
+        };
+        (0..).zip(self.view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pharos_meta::{ClusterState, Command, Refusal, Response};
 use pharos_rpc::append::ShardTarget;
 
+use super::env::Ms;
 use super::samples::SampleId;
 
 /// The samples of a write, by shard.
@@ -18,15 +19,17 @@ pub enum Message {
     /// From meta: what became of it, and a view that has its effect.
     Proposed { number: u64, result: Result<Response, Refusal>, state: Arc<ClusterState> },
     /// To meta: a node lives, and has this version of the view.
-    Heartbeat { version: u64 },
+    Heartbeat { sent: Ms, version: u64 },
+    /// From meta: its version, in answer to a sign of life of that time.
+    Heard { sent: Ms, version: u64 },
     /// From meta: a newer view.
     View { state: Arc<ClusterState> },
     /// To an ingester: take samples of these shards.
     Append { number: u64, targets: Vec<ShardTarget>, batch: Batch },
     /// They are durable, but those of shards of which it knows newer epochs. Nothing was taken if it failed.
     Appended { number: u64, answer: Result<Vec<(u32, u64)>, ()> },
-    /// To an ingester: give me all that no block holds of a shard, which I learn since an epoch.
-    Copy { number: u64, shard: u32, since: u64 },
+    /// To an ingester: give me all that no block holds of these shards, which I learn since these epochs.
+    Copy { number: u64, shards: Vec<(u32, u64)> },
     /// That is this.
     Copied { number: u64, answer: Result<Vec<SampleId>, ()> },
     /// To an ingester: what of these shards, at these epochs, does no block hold?
@@ -42,6 +45,8 @@ pub struct Unflushed {
     pub stale: Vec<u32>,
     /// Windows with shards.
     pub windows: Vec<(i64, u32)>,
+    /// The version of the view that lists the blocks with everything else.
+    pub version: u64,
 }
 
 impl Message {
@@ -60,7 +65,8 @@ impl Message {
         match self {
             Message::Propose { number, .. } => (1, *number),
             Message::Proposed { number, .. } => (2, *number),
-            Message::Heartbeat { version } => (3, *version),
+            Message::Heartbeat { version, .. } => (3, *version),
+            Message::Heard { version, .. } => (11, *version),
             Message::View { state } => (4, state.version),
             Message::Append { number, .. } => (5, *number),
             Message::Appended { number, .. } => (6, *number),

@@ -13,7 +13,7 @@ use pharos_meta::{ClusterState, Command, Refusal, Response, Settings};
 use super::env::{Env, Ms, Node};
 use super::invariants;
 use super::messages::{Message, Timer};
-use super::{HEARTBEAT_MS, LEASE_MS, REPLACE_MS, SHARDS};
+use super::{AGENT_LEASE_MS, HEARTBEAT_MS, LEASE_MS, REPLACE_MS, SHARDS};
 
 /// Between two rounds of the leader.
 const ROUND_MS: Ms = 500;
@@ -101,7 +101,8 @@ impl Meta {
                 let result = self.apply(env, &command);
                 env.send(Node::Meta, from, Message::Proposed { number, result, state: self.state.clone() });
             }
-            Message::Heartbeat { version } => {
+            Message::Heartbeat { sent, version } => {
+                env.send(Node::Meta, from, Message::Heard { sent, version: self.state.version });
                 self.heard.insert(from.identity(), Duration::from_millis(env.now));
                 if version < self.state.version {
                     env.send(Node::Meta, from, Message::View { state: self.state.clone() });
@@ -132,7 +133,7 @@ impl Meta {
             now: Duration::from_millis(env.now),
             now_ms: env.now_ms(),
             lease: Duration::from_millis(LEASE_MS),
-            agent_lease: Duration::from_millis(LEASE_MS),
+            agent_lease: Duration::from_millis(AGENT_LEASE_MS),
             forget_after: Duration::from_secs(600),
         }
     }

@@ -14,6 +14,7 @@
 
 mod agent;
 pub mod bugs;
+mod doubt;
 mod env;
 mod faults;
 mod flush;
@@ -28,12 +29,13 @@ mod objects;
 mod proposals;
 mod rng;
 mod samples;
+mod scrape;
 mod world;
 
 use std::time::Duration;
 
 use env::Ms;
-pub use world::{Report, run};
+pub use world::run;
 
 /// Shards of the cluster.
 const SHARDS: u32 = 6;
@@ -47,6 +49,12 @@ const BASE_MS: i64 = 1_700_000_000_000;
 const TENANT: &str = "t";
 /// Between two signs of life of a node.
 const HEARTBEAT_MS: Ms = 1000;
+/// The same of an agent.
+const AGENT_HEARTBEAT_MS: Ms = 300;
+/// Targets that agents scrape.
+const TARGETS: usize = 4;
+/// Silence after which an agent counts as down.
+const AGENT_LEASE_MS: Ms = 3000;
 /// Silence after which a member counts as down.
 const LEASE_MS: Ms = 6000;
 /// How long a node is down before its replicas are put elsewhere.
@@ -59,6 +67,8 @@ const REPLICA_TIMEOUT_MS: Ms = 4000;
 const WRITE_TIMEOUT_MS: Ms = 20_000;
 /// What a write may take longer than one timeout.
 const SLACK_MS: Ms = 1000;
+/// How long an ingester has been no replica of a shard before it forgets its samples; longer than any write takes.
+const FORGET_MS: Ms = 25_000;
 /// Between two rounds of an ingester.
 const ROUND_MS: Ms = 1000;
 /// Between two looks at everything.

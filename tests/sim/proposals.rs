@@ -53,9 +53,4 @@ impl<T> Proposals<T> {
         env.wake(me, after, Timer::Retry(number));
         None
     }
-
-    /// Whether a command of which this holds is under way.
-    pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
-        self.0.values().any(|open| is(&open.then))
-    }
 }

@@ -18,6 +18,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// What identifies its series.
+    pub fn series_hash(&self) -> u64 {
+        u64::from(self.shard) << 32 | u64::from(self.series)
+    }
+
     /// The start of its window.
     pub fn window(&self) -> i64 {
         self.t.div_euclid(WINDOW_MS) * WINDOW_MS

@@ -16,8 +16,6 @@ use super::{CHAOS_UNTIL_MS, LOOK_EVERY_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS};
 /// What a run came to.
 #[derive(Debug)]
 pub struct Report {
-    /// The seed.
-    pub seed: u64,
     /// The hash of everything that happened.
     pub hash: u64,
     /// What was wrong.
@@ -35,6 +33,7 @@ pub struct World {
     pub ingesters: Vec<Ingester>,
     pub agents: Vec<Agent>,
     pub plan: Plan,
+    pub decisions: invariants::ownership::Decisions,
     /// When an ingester died for good.
     pub died_at: Option<Ms>,
     /// What comes back at a time.
@@ -49,7 +48,6 @@ pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Report {
     env.counts.insert("samples", env.samples.len() as u64);
     env.counts.insert("samples acknowledged", env.samples.count_acknowledged() as u64);
     Report {
-        seed,
         hash: env.hash(),
         violation: env.violations.first().cloned(),
         counts: std::mem::take(&mut env.counts),
@@ -64,7 +62,8 @@ impl World {
         env.note(&[], || format!("{plan:?}"));
         let meta = Meta::new(&mut env, plan.copies);
         let (ingesters, agents, returns) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = World { env, meta, ingesters, agents, plan, died_at: None, returns };
+        let decisions = Default::default();
+        let mut world = World { env, meta, ingesters, agents, plan, decisions, died_at: None, returns };
         (0..world.plan.ingesters).for_each(|_| world.add_ingester());
         for number in 0..world.plan.agents {
             let agent = Agent::new(&mut world.env, number);
@@ -145,6 +144,7 @@ impl World {
         for (node, gone) in std::mem::take(&mut self.env.dropped) {
             invariants::dropping::dropped(self, &node, &gone);
         }
+        invariants::ownership::decided(self);
         if before.version != self.meta.state.version {
             invariants::promotion::changed(self, before);
         }
@@ -224,14 +224,18 @@ impl World {
                 self.crash(node);
                 self.returns.push((now + after, Node::Ingester(node)));
             }
-            Fault::KillIngester | Fault::WipeIngester { .. } => {
+            Fault::WipeIngester { after } => {
+                let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
+                self.crash(node);
+                self.env.note(&[156], || format!("I{node} loses its disk"));
+                self.ingesters[node].wipe();
+                self.returns.push((now + after, Node::Ingester(node)));
+            }
+            Fault::KillIngester => {
                 let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
                 self.crash(node);
                 self.env.note(&[153], || format!("I{node} is gone for good"));
                 self.died_at = Some(now);
-                if matches!(fault, Fault::WipeIngester { .. }) {
-                    self.add_ingester();
-                }
             }
             Fault::PauseIngester { time } => {
                 let Some(node) = self.some_ingester() else { return };
@@ -318,7 +322,7 @@ struct Short(u64);
 
 impl std::fmt::Debug for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 11] = [
+        const NAMES: [&str; 12] = [
             "",
             "Propose",
             "Proposed",
@@ -330,6 +334,7 @@ impl std::fmt::Debug for Short {
             "Copied",
             "Unflushed",
             "StillUnflushed",
+            "Heard",
         ];
         f.write_str(NAMES.get(self.0 as usize).copied().unwrap_or("?"))
     }

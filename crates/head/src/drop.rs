@@ -170,18 +170,36 @@ impl Head {
 
     /// Removes the samples of matching series in a range, at once and in the log.
     pub fn delete(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<Commit, WriteError> {
+        self.delete_numbered(tenant, matchers, range, 0)
+    }
+
+    /// As [`Head::delete`], for the deletion with a number, which is remembered with it: see [`Head::deleted`].
+    pub fn delete_numbered(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        number: u64,
+    ) -> Result<Commit, WriteError> {
         self.log.check()?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
         let emptied = self.delete_in_memory(&tenant, &mut state, matchers, range);
         let freed = self.remove_series(&tenant, &mut state, &emptied);
         self.grow(-(freed as isize));
+        state.deleted = state.deleted.max(number);
         let ticket = self.log.ticket();
         state.declare_tenant(&tenant, ticket.segment());
-        put_delete(&mut state.wal.staged, tenant.number, range, matchers);
+        put_delete(&mut state.wal.staged, tenant.number, range, matchers, number);
         let commit = self.log.push(ticket, &state.wal.staged, 0);
         state.wal.staged.clear();
         Ok(commit)
+    }
+
+    /// The highest number of the deletions of a tenant that were carried out, also before a restart while samples of then
+    /// are in memory; 0 for none.
+    pub fn deleted(&self, tenant: &TenantId) -> u64 {
+        self.tenants.get(tenant).map_or(0, |tenant| tenant.append.lock().deleted)
     }
 
     /// Removes samples; returns the series that have none left, by number.

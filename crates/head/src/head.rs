@@ -308,9 +308,10 @@ impl Head {
                 tenant.set_flushed(&mut state, window, cut, &shards);
                 state.note_segment(segment, window);
             }
-            Record::Delete { tenant, range, matchers } => {
+            Record::Delete { tenant, range, matchers, number } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
+                state.deleted = state.deleted.max(number);
                 // Series without samples stay for now, since the log may still name them.
                 self.delete_in_memory(&tenant, &mut state, &matchers, range);
             }

@@ -92,6 +92,7 @@ impl Restorer<'_> {
         }
         let mut state = tenant.append.lock();
         state.newest = state.newest.max(record.newest);
+        state.deleted = state.deleted.max(record.deleted);
         for w in record.windows {
             tenant.set_cuts(&mut state, w.window, w.cuts);
             for (cut, shards) in &w.flushed {

@@ -44,6 +44,8 @@ pub(crate) struct AppendState {
     /// Samples of the window at hand that are not counted in `windows` yet.
     pub(crate) tally: Tally,
     pub(crate) metadata: HashMap<String, Metadata>,
+    /// The number of the newest deletion that was carried out; 0 for none.
+    pub(crate) deleted: u64,
     /// Which windows have samples or marks in which segment of the log.
     pub(crate) segment_windows: BTreeMap<u32, BTreeSet<i64>>,
     pub(crate) wal: TenantLog,
@@ -74,6 +76,7 @@ impl Tenant {
                 windows: BTreeMap::new(),
                 tally: Tally::new(shards),
                 metadata: HashMap::new(),
+                deleted: 0,
                 segment_windows: BTreeMap::new(),
                 wal: TenantLog::default(),
             }),
@@ -156,6 +159,7 @@ impl AppendState {
             shards: tenant.shards,
             windows: cut.map(cuts_of).collect(),
             metadata: self.metadata.iter().map(|(family, m)| (family.clone(), m.clone())).collect(),
+            deleted: self.deleted,
         };
         put_tenant(&mut self.wal.staged, &record);
         (self.wal.segment, self.wal.next_ref) = (segment, 0);

@@ -17,45 +17,46 @@ use pharos_meta::View;
 type Epochs = Box<[AtomicU64]>;
 
 /// See the module.
-pub(crate) struct Fence {
+pub struct Fence {
     epochs: RwLock<Epochs>,
 }
 
 /// The right to append, until it is dropped.
-pub(crate) struct Admission<'a>(RwLockReadGuard<'a, Epochs>);
+pub struct Admission<'a>(RwLockReadGuard<'a, Epochs>);
 
 /// Nobody appends until it is dropped.
-pub(crate) struct Closed<'a>(RwLockWriteGuard<'a, Epochs>);
+pub struct Closed<'a>(RwLockWriteGuard<'a, Epochs>);
 
 /// What the view says of a shard's epoch.
-pub(crate) fn epoch_in(view: &View, shard: u32) -> u64 {
+pub fn epoch_in(view: &View, shard: u32) -> u64 {
     view.shards.get(shard as usize).map_or(0, |shard| shard.epoch)
 }
 
 impl Fence {
-    pub(crate) fn new(shards: u32) -> Self {
+    /// Nothing is known of any shard.
+    pub fn new(shards: u32) -> Self {
         Fence { epochs: RwLock::new((0..shards).map(|_| AtomicU64::new(0)).collect()) }
     }
 
     /// Begins an append.
-    pub(crate) fn admit(&self) -> Admission<'_> {
+    pub fn admit(&self) -> Admission<'_> {
         Admission(self.epochs.read())
     }
 
     /// Waits for appends under way and lets none begin.
-    pub(crate) fn close(&self) -> Closed<'_> {
+    pub fn close(&self) -> Closed<'_> {
         Closed(self.epochs.write())
     }
 
     /// The newest epoch of a shard that requests and copies have named.
-    pub(crate) fn raised(&self, shard: u32) -> u64 {
+    pub fn raised(&self, shard: u32) -> u64 {
         self.epochs.read().get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed))
     }
 }
 
 impl Admission<'_> {
     /// Whether a writer with this epoch may write; if not, the epoch that it has to know. A newer one is noted.
-    pub(crate) fn check(&self, view: &View, shard: u32, epoch: u64) -> Result<(), u64> {
+    pub fn check(&self, view: &View, shard: u32, epoch: u64) -> Result<(), u64> {
         let Some(raised) = self.0.get(shard as usize) else { return Ok(()) };
         let known = raised.fetch_max(epoch, Ordering::Relaxed).max(epoch_in(view, shard));
         if epoch < known { Err(known) } else { Ok(()) }
@@ -64,14 +65,14 @@ impl Admission<'_> {
 
 impl Closed<'_> {
     /// Refuses writers with an older epoch from now on.
-    pub(crate) fn raise(&self, shard: u32, epoch: u64) {
+    pub fn raise(&self, shard: u32, epoch: u64) {
         if let Some(raised) = self.0.get(shard as usize) {
             raised.fetch_max(epoch, Ordering::Relaxed);
         }
     }
 
     /// The newest epoch of a shard that requests and copies have named.
-    pub(crate) fn raised(&self, shard: u32) -> u64 {
+    pub fn raised(&self, shard: u32) -> u64 {
         self.0.get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed))
     }
 }

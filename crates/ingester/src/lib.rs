@@ -8,9 +8,10 @@
 mod append;
 mod complete;
 mod config;
-mod fence;
+mod deletions;
+pub mod fence;
 pub mod flush;
-mod learn;
+pub mod learn;
 mod metrics;
 mod replica;
 mod service;
@@ -24,7 +25,7 @@ use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_head::Head;
-use pharos_meta::{Meta, View};
+use pharos_meta::{Meta, Shard, View};
 use pharos_model::{Clock, ShardSet};
 use pharos_rpc::Connect;
 use tokio::sync::watch;
@@ -44,8 +45,9 @@ pub struct Ingester {
     fence: Fence,
     /// The copies under way.
     learning: learn::Progress,
-    /// Shards that were lost with the disk, and their epochs.
-    lost: Vec<(u32, u64)>,
+    /// Shards that were lost with the disk although the view has this node in sync: until it has not, the node answers for
+    /// none of them.
+    lost: parking_lot::Mutex<learn::policy::Wanted>,
     /// Blocks whose commit was not answered.
     undecided: flush::ship::AllUndecided,
     /// What is known of samples here that are in blocks of others.
@@ -71,9 +73,12 @@ impl Ingester {
         let metrics = IngesterMetrics::register(registry)?;
         let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
         let fence = Fence::new(config.shards_total);
-        let lost = learn::lost(&config.identity, &meta.view(), &head);
+        let lost = match head.began_empty() {
+            true => learn::policy::lost(&config.identity, &meta.view(), |_| true),
+            false => Default::default(),
+        };
         let learning = learn::Progress::default();
-        Ok(Arc::new(Ingester {
+        let ingester = Ingester {
             config,
             head,
             meta,
@@ -83,17 +88,26 @@ impl Ingester {
             metrics,
             fence,
             learning,
-            lost,
+            lost: parking_lot::Mutex::new(lost),
             undecided: Default::default(),
             reconciled: Default::default(),
             flushing,
             ids,
-        }))
+        };
+        // Before the first sample comes: what is appended from now on is not meant.
+        if let Err(error) = ingester.carry_out_all(&ingester.meta.view()) {
+            tracing::warn!(%error, "deletions are carried out later");
+        }
+        Ok(Arc::new(ingester))
     }
 
     /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        tokio::join!(flush::run(self.clone(), shutdown.clone()), learn::run(self, shutdown));
+        tokio::join!(
+            flush::run(self.clone(), shutdown.clone()),
+            deletions::run(self.clone(), shutdown.clone()),
+            learn::run(self, shutdown),
+        );
     }
 
     /// The head.
@@ -107,25 +121,20 @@ impl Ingester {
     }
 
     fn led_in(&self, view: &View) -> ShardSet {
-        let me = self.config.identity.as_str();
-        (0..).zip(view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == Some(me)).map(|(n, _)| n).collect()
+        let (me, lost) = (self.config.identity.as_str(), self.lost.lock());
+        let is_led =
+            |(number, shard): &(u32, &Arc<Shard>)| shard.leader.as_deref() == Some(me) && !lost.contains_key(number);
+        (0..).zip(view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()
     }
 
-    /// Deletes series from the head and masks them in blocks. Blocks the thread.
-    pub fn delete(
-        &self,
-        tenant: &pharos_model::TenantId,
-        matchers: &[pharos_model::Matcher],
-        range: pharos_model::TimeRange,
-    ) -> Result<(), String> {
-        let _no_cut_under_way = self.flushing.blocking_lock();
-        // What was cut before would bring it back.
-        self.undecided.lock().retain(|(of, _), _| of != tenant);
-        self.head.delete(tenant, matchers, range).and_then(|commit| commit.wait()).map_err(|e| e.to_string())?;
-        let command = pharos_meta::CatalogueCommand::delete(tenant, matchers, range);
-        self.meta.propose_blocking(command).map(|_| ()).map_err(|e| e.to_string())
+    /// Whether this node has everything of a shard that was acknowledged, as far as a view says.
+    fn is_whole(&self, view: &View, shard: u32) -> bool {
+        let known = view.shards.get(shard as usize);
+        known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)
     }
 }
 
+#[cfg(test)]
+mod simulation_tests;
 #[cfg(test)]
 mod test_cluster;

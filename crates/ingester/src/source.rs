@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_meta::{Shard, View};
+use pharos_meta::View;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
@@ -33,10 +33,7 @@ impl SeriesSource for Ingester {
         let epoch = |view: &View, shard: u32| view.shards.get(shard as usize).map_or(0, |shard| shard.epoch);
         let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| epoch(view, *shard) >= *asked);
         let (view, identity) = (self.meta.await_view_blocking(VIEW_TIME, knows), &*self.config.identity);
-        let is_refused = |(shard, asked): &&(u32, u64)| match view.shards.get(*shard as usize) {
-            Some(shard) => shard.epoch < *asked || !shard.is_in_sync(identity),
-            None => true,
-        };
+        let is_refused = |(shard, asked): &&(u32, u64)| epoch(&view, *shard) < *asked || !self.is_whole(&view, *shard);
         let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
         if shards.is_empty() {
             return Ok(());
@@ -57,8 +54,8 @@ impl SeriesSource for Ingester {
         let windows = self.head.windows(&scope.tenant);
         let me = &*self.config.identity;
         // Who is not in sync lacks samples, and blocks may have been made of them that its view does not list yet.
-        let lacks = |(number, shard): (u32, &Arc<Shard>)| is_asked(number) && !shard.is_in_sync(me);
-        if view.shards.is_empty() || (0u32..).zip(view.shards.iter()).any(lacks) {
+        let lacks = |number: u32| is_asked(number) && !self.is_whole(&view, number);
+        if view.shards.is_empty() || (0u32..view.shards.len() as u32).any(lacks) {
             return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
         }
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());

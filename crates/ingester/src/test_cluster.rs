@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, HeadFilter};
 use pharos_meta::{
-    BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Role, USUAL_WEIGHT, View,
+    BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Response, Role, USUAL_WEIGHT,
+    View,
 };
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
@@ -147,10 +148,16 @@ impl Cluster {
         until(|| Arc::strong_count(&ingester) == 1).await;
     }
 
-    /// The node learns and forgets from now on.
+    /// The node learns, forgets and deletes from now on.
     pub(crate) fn learn(&mut self, name: &str) {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(crate::learn::run(self.nodes[name].clone(), stopped));
+        let ingester = self.nodes[name].clone();
+        let task = tokio::spawn(async move {
+            tokio::join!(
+                crate::learn::run(ingester.clone(), stopped.clone()),
+                crate::deletions::run(ingester, stopped)
+            );
+        });
         self.learning.insert(name.into(), (stop, task));
     }
 
@@ -197,6 +204,7 @@ impl Cluster {
         while self.try_write_under(&self.meta.view(), samples).await.is_err() {}
     }
 
+    /// Fails when it is not acknowledged: a replica knows a newer epoch, or the last one in sync has failed.
     pub(crate) async fn try_write_under(&self, view: &View, samples: &[(u32, i64, f64)]) -> Result<(), String> {
         let (tenant, batch) = (TenantId::default(), batch(samples));
         let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
@@ -208,19 +216,31 @@ impl Cluster {
             }
         }
         for (node, targets) in targets {
-            let client = self.client(&node);
             let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
-            let answer = client.append(&shipment, &targets).await;
-            match answer {
+            match self.client(&node).append(&shipment, &targets).await {
                 Ok(appended) if appended.stale.is_empty() => {}
                 Ok(appended) => return Err(format!("stale: {:?}", appended.stale)),
                 Err(_) => {
                     let shards = targets.iter().map(|t| (t.shard, t.epoch)).collect();
-                    self.propose(Command::ReportFailed { node, shards, reporter: "test".into() }).await;
+                    let report = Command::ReportFailed { node, shards, reporter: "test".into() };
+                    let outcome = self.meta.propose(report).await.map_err(|e| e.to_string())?;
+                    if outcome.response != Response::Unchanged(Vec::new()) {
+                        return Err(format!("{:?}", outcome.response));
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Sends samples to one replica only.
+    pub(crate) async fn write_to(&self, name: &str, samples: &[(u32, i64, f64)]) {
+        let (tenant, batch, view) = (TenantId::default(), batch(samples), self.meta.view());
+        let target = |shard: u32| ShardTarget { shard, epoch: view.shards[shard as usize].epoch, counted: true };
+        let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
+        let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+        // It may know a newer epoch.
+        self.client(name).append(&shipment, &targets).await.unwrap();
     }
 
     pub(crate) fn client(&self, name: &str) -> IngestClient {

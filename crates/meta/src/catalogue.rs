@@ -234,6 +234,17 @@ impl Catalogue {
         Ok(has_all)
     }
 
+    /// A live block of a later cut of the same node, window and shard.
+    pub(crate) fn later_cut(&self, tenant: &str, block: &BlockEntry) -> Option<&Arc<BlockEntry>> {
+        let cut = block.cut.as_ref()?;
+        self.tenant(tenant)?.blocks.iter().find(|live| {
+            let is_later = |other: &CutId| other.ingester == cut.ingester && other.number >= cut.number;
+            live.window_start == block.window_start
+                && live.cut.as_ref().is_some_and(is_later)
+                && live.shards.iter().any(|shard| block.shards.contains(shard))
+        })
+    }
+
     /// What is known of a tenant.
     pub fn tenant(&self, tenant: &str) -> Option<&Arc<TenantCatalogue>> {
         self.tenants.get(tenant)

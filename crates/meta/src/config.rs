@@ -74,7 +74,7 @@ pub struct Timing {
     pub agent_heartbeat: Duration,
     /// Silence after which a member counts as down. Default: 10 s.
     pub lease: Duration,
-    /// The same of a member that is an agent and neither keeps samples nor votes. Default: 3 s.
+    /// The same of a member that is an agent and neither keeps samples nor votes. Default: 2 s.
     pub agent_lease: Duration,
     /// Between two rounds of what the leader does. Default: 500 ms.
     pub round: Duration,
@@ -95,7 +95,7 @@ impl Default for Timing {
             member_heartbeat: Duration::from_secs(1),
             agent_heartbeat: Duration::from_millis(300),
             lease: Duration::from_secs(10),
-            agent_lease: Duration::from_secs(3),
+            agent_lease: Duration::from_secs(2),
             round: Duration::from_millis(500),
             replace_voter_after: Duration::from_secs(60),
             forget_after: Duration::from_secs(600),

@@ -135,7 +135,9 @@ impl Group {
 
     async fn propose_until_done(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
         loop {
-            let forward = match self.raft.client_write(Proposal(command.clone())).await {
+            let made_now = if self.raft.is_leader() { command.made_at(self.clock.now_ms()) } else { None };
+            let proposal = Proposal(made_now.map_or_else(|| command.clone(), Arc::new));
+            let forward = match self.raft.client_write(proposal).await {
                 Ok(written) => return Ok(written.data),
                 Err(RaftError::Fatal(fatal)) => return Err(MetaError::Stopped(fatal.to_string())),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,

@@ -29,6 +29,10 @@ pub trait Connect: Send + Sync + 'static {
 /// Header with which a node shows that it may talk to the cluster, when certificates do not.
 pub const TOKEN_HEADER: &str = "x-pharos-join-token";
 
+/// What a call, and all calls of a connection, may send before it is taken, bytes: samples of queries are many.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// Most connections that are kept.
 const MOST_CHANNELS: usize = 4096;
 
@@ -85,6 +89,8 @@ impl Channels {
             .map_err(|e| bad(&e))?
             .connect_timeout(Duration::from_secs(3))
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);

@@ -22,7 +22,8 @@ pub fn look(world: &mut World) {
             for replica in &known.in_sync {
                 let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
                 let ingester = &world.ingesters[number];
-                let answers = world.env.life(ingester.me).up && ingester.is_ready() && ingester.answers_for(shard);
+                let answers =
+                    world.env.life(ingester.me).up && ingester.is_ready() && ingester.answers_for(shard, known.epoch);
                 if !answers {
                     continue;
                 }

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use pharos_meta::{CatalogueCommand, ClusterState, Command};
+use pharos_meta::{ClusterState, Command};
 
 use crate::sim::TENANT;
 use crate::sim::env::Env;
 
 /// Meta has carried out a command.
 pub fn step(env: &mut Env, after: &ClusterState, command: &Command) {
-    if !matches!(command, Command::Catalogue(CatalogueCommand::CommitBlocks { .. })) {
+    if !matches!(command, Command::ShipBlocks { .. }) {
         return;
     }
     let mut covered: BTreeMap<(u32, i64), &str> = BTreeMap::new();

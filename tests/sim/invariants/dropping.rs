@@ -1,4 +1,5 @@
-//! **An ingester never drops samples that the catalogue does not have**: what it frees as flushed is in a block that meta lists.
+//! **An ingester never drops samples that the catalogue does not have**: what it frees as flushed is in a block that meta lists, or
+//! was never acknowledged.
 
 use super::in_blocks;
 use crate::sim::samples::SampleId;
@@ -7,7 +8,11 @@ use crate::sim::world::World;
 /// An ingester has freed samples as flushed.
 pub fn dropped(world: &mut World, node: &str, gone: &[SampleId]) {
     let listed = in_blocks(&world.env, &world.meta.state);
-    if let Some(id) = gone.iter().find(|id| !listed.contains(**id)) {
+    let is_lost = |id: &&SampleId| {
+        let shard = world.env.samples.get(**id).shard;
+        !listed.contains(**id) && world.env.samples.acknowledged(shard).contains(**id)
+    };
+    if let Some(id) = gone.iter().find(is_lost) {
         let sample = world.env.samples.get(*id);
         world.env.violated("dropping", || format!("{node} drops sample {id} {sample:?}, which no block has"));
     }

@@ -6,10 +6,11 @@ pub mod cover;
 pub mod dropping;
 pub mod epochs;
 pub mod latency;
+pub mod ownership;
 pub mod promotion;
 pub mod settling;
 
-use pharos_meta::{ClusterState, Command, View};
+use pharos_meta::{ClusterState, Command};
 
 use super::TENANT;
 use super::env::Env;
@@ -45,13 +46,4 @@ pub fn in_blocks(env: &Env, state: &ClusterState) -> SampleSet {
         }
     }
     all
-}
-
-/// A block that is listed lies in the object store.
-pub fn objects_exist(env: &mut Env, view: &View) {
-    let listed = view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks);
-    let missing = listed.map(|block| block.id.clone()).find(|id| env.objects.get(id).is_none());
-    if let Some(id) = missing {
-        env.violated("blocks", || format!("block {id} is listed and was never uploaded"));
-    }
 }

@@ -27,9 +27,9 @@ pub(crate) use service::{AgentService, parts};
 use crate::scrape::Handed;
 use crate::scrape::sleep_until;
 
-/// How old the view may be for a decision. The rest of the margin is for clocks that differ and for the time that a change
-/// takes to be agreed on.
-const MAX_AGE: Duration = Duration::from_millis(HANDOFF_MS as u64 - 200);
+/// How old the view may be for a decision. The other half of the margin is for clocks that differ and for the time that a
+/// change takes to be agreed on.
+const MAX_AGE: Duration = Duration::from_millis(HANDOFF_MS as u64 / 2);
 /// How long a scrape waits for a newer view.
 const HOLD: Duration = Duration::from_millis(500);
 /// Targets that are handed over at the same time.

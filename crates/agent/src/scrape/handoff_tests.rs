@@ -32,9 +32,9 @@ use crate::targets::tests::resolved;
 const INTERVAL_MS: i64 = 5000;
 const TARGETS: usize = 12;
 /// Longest time until an agent hears of a change.
-const MOST_DELAY_MS: u64 = 400;
+const MOST_DELAY_MS: u64 = 600;
 /// From an agent's death until it is noted.
-const LEASE_MS: u64 = 3300;
+const LEASE_MS: u64 = 2500;
 
 /// Numbers that a seed gives.
 struct Dice(u64);

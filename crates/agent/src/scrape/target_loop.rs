@@ -23,8 +23,6 @@ use crate::targets::{Health, Target, TargetStatus};
 
 /// Most bytes of a body when no limit is configured, so that no target can exhaust the memory.
 const MAX_BODY_BYTES: u64 = 256 << 20;
-/// How late the first scrape of a target may be that another agent scraped before, milliseconds; at most half an interval.
-const MOST_LATE_MS: i64 = 2000;
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// How a loop is asked to end.
@@ -90,8 +88,8 @@ impl TargetLoop {
         let mut from = self.shared.clock.now_ms();
         loop {
             if !self.target.is_owned() {
-                // Who takes a target over does not make up for moments of long ago.
-                from = from.max(self.shared.clock.now_ms() - MOST_LATE_MS.min(interval_ms / 2));
+                // Moments that passed before this agent knew of them were not left out: the owner of before did not know either.
+                from = from.max(self.shared.clock.now_ms());
             }
             let planned = self.look_ahead(&plans.borrow_and_update().clone(), from, &departed);
             let due = async {

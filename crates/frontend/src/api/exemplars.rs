@@ -24,9 +24,9 @@ pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: Header
         let expr = parser::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))?;
         let selectors = selectors(&expr);
         if selectors.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        series::ask(&frontend, &headers, move |querier| querier.exemplars(&selectors, range)).await
+        series::ask(&frontend, &headers, &params, move |querier| querier.exemplars(&selectors, range)).await
     };
     match found.await {
         Ok(found) => respond::stream(move |out, parts| write(out, parts, &found)).await,
@@ -34,10 +34,16 @@ pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: Header
     }
 }
 
-fn write(out: &mut Vec<u8>, parts: &respond::Parts, found: &[SeriesExemplars]) -> Result<(), respond::Gone> {
+fn write(
+    out: &mut Vec<u8>,
+    parts: &respond::Parts,
+    (found, warnings): &(Vec<SeriesExemplars>, Vec<String>),
+) -> Result<(), respond::Gone> {
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
     json::list(out, found, series_exemplars, |out| parts.flush(out))?;
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    respond::annotations(out, warnings, &[]);
+    out.push(b'}');
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::params::Params;
 pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (limit, per_metric) = (params.count("limit")?, params.count("limit_per_metric")?);
-        let known = series::ask(&frontend, &headers, |querier| querier.metadata()).await?;
+        let (known, warnings) = series::ask(&frontend, &headers, &params, |querier| querier.metadata()).await?;
         let only = params.get("metric");
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {
@@ -28,10 +28,10 @@ pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, headers: Hea
                 entries.push(json!({"type": m.kind.as_str(), "help": m.help, "unit": m.unit}));
             }
         }
-        Ok::<_, crate::ApiError>(families)
+        Ok::<_, crate::ApiError>((families, warnings))
     };
     match found.await {
-        Ok(families) => respond::success(families),
+        Ok((families, warnings)) => respond::success_with_warnings(families, &warnings),
         Err(error) => error.into_response(),
     }
 }

@@ -107,19 +107,14 @@ struct Extras {
 
 impl Extras {
     fn of(params: &Params) -> Result<Self, ApiError> {
-        let switch = |name: &str| match params.get(name) {
-            None | Some("" | "false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(ApiError::parameter(name, "must be true or false")),
-        };
         let stats = params.get("stats").unwrap_or("");
-        let (explain, analyze) = (switch("explain")?, switch("analyze")?);
+        let (explain, analyze) = (params.switch("explain")?, params.switch("analyze")?);
         Ok(Extras {
             stats: !stats.is_empty(),
             stats_by_step: stats == "all",
             explain: explain || analyze,
             analyze,
-            partial: switch("partial_response")?,
+            partial: params.switch("partial_response")?,
             push_down: params.get("pushdown") != Some("false"),
         })
     }

@@ -24,8 +24,8 @@ pub(super) async fn series(State(frontend): State<Arc<Frontend>>, headers: Heade
         }
         // One more than the limit shows whether there are more.
         let most = if limit == 0 { 0 } else { limit + 1 };
-        let found = ask(&frontend, &headers, move |querier| querier.series(&selectors, range, most)).await?;
-        Ok((found, limit))
+        let ask = ask(&frontend, &headers, &params, move |querier| querier.series(&selectors, range, most));
+        Ok((ask.await?, limit))
     };
     match found.await {
         Ok((found, limit)) => respond::stream(move |out, parts| write_series(out, parts, found, limit)).await,
@@ -41,7 +41,7 @@ pub(super) async fn dropped() -> Response {
 fn write_series(
     out: &mut Vec<u8>,
     parts: &respond::Parts,
-    mut found: Vec<Labels>,
+    (mut found, mut warnings): (Vec<Labels>, Vec<String>),
     limit: usize,
 ) -> Result<(), respond::Gone> {
     let truncated = limit > 0 && found.len() > limit;
@@ -51,9 +51,8 @@ fn write_series(
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
     json::list(out, &found, json::labels, |out| parts.flush(out))?;
     out.push(b']');
-    if truncated {
-        respond::annotations(out, &[TRUNCATED.to_string()], &[]);
-    }
+    warnings.extend(truncated.then(|| TRUNCATED.to_string()));
+    respond::annotations(out, &warnings, &[]);
     out.push(b'}');
     Ok(())
 }
@@ -62,7 +61,7 @@ fn write_series(
 pub(super) async fn names(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range) = (params.matchers()?, params.range()?);
-        let found = ask(&frontend, &headers, move |querier| querier.label_names(&selectors, range)).await?;
+        let found = ask(&frontend, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
@@ -81,33 +80,45 @@ pub(super) async fn values(
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
         let (selectors, range) = (params.matchers()?, params.range()?);
-        let found = ask(&frontend, &headers, move |querier| querier.label_values(&name, &selectors, range)).await?;
+        let ask = ask(&frontend, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
+        let found = ask.await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
 }
 
-fn strings(found: Result<(Vec<String>, usize), ApiError>) -> Response {
+/// Names with warnings, and how many are wanted; 0 for all.
+type Names = ((Vec<String>, Vec<String>), usize);
+
+fn strings(found: Result<Names, ApiError>) -> Response {
     match found {
-        Ok((mut found, limit)) if limit > 0 && found.len() > limit => {
-            found.truncate(limit);
-            respond::success_with_warnings(found, &[TRUNCATED.to_string()])
+        Ok(((mut found, mut warnings), limit)) => {
+            if limit > 0 && found.len() > limit {
+                found.truncate(limit);
+                warnings.push(TRUNCATED.to_string());
+            }
+            respond::success_with_warnings(found, &warnings)
         }
-        Ok((found, _)) => respond::success(found),
         Err(error) => error.into_response(),
     }
 }
 
-/// Asks the sources on a thread that may block.
+/// Asks the sources on a thread that may block. Answers with warnings of what could not be asked, if the parameters allow that.
 pub(super) async fn ask<T: Send + 'static>(
     frontend: &Arc<Frontend>,
     headers: &HeaderMap,
+    params: &Params,
     question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
-) -> Result<T, ApiError> {
+) -> Result<(T, Vec<String>), ApiError> {
     let tenant = tenant_of(headers)?;
     let budget = frontend.budget(&tenant);
-    let querier = frontend.sources.of_tenant(tenant.clone()).within(budget.clone());
-    respond::blocking(frontend, &tenant, &budget, move || Ok(question(&querier)?)).await
+    let partial = params.switch("partial_response")?;
+    let querier = frontend.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
+    respond::blocking(frontend, &tenant, &budget, move || {
+        let found = question(&querier)?;
+        Ok((found, querier.warnings()))
+    })
+    .await
 }
 
 /// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`; any other name stands for itself.

@@ -16,9 +16,7 @@ use super::health::Latencies;
 use super::node::Node;
 use super::route::{self, Assignment, Excluded, Routes, Target};
 
-/// No node is given less time before another is asked beside it.
-const LEAST_PATIENCE: Duration = Duration::from_millis(20);
-/// None is given more.
+/// No node is given more time before another is asked beside it.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a query waits for a newer view when nobody answers under its own.
 const NEWER_VIEW: Duration = Duration::from_secs(1);
@@ -239,7 +237,7 @@ impl<T: Send + 'static> Attempt<T> {
         let started = clock.monotonic();
         let mut primary = (self.question)(node, scope, target.clone());
         let others = excluded.and(&member.id);
-        let patience = latencies.p95().clamp(LEAST_PATIENCE, MOST_PATIENCE);
+        let patience = latencies.p95().clamp(latencies.least, MOST_PATIENCE);
         let can_hedge = || !is_local && self.asking.route(target, &others).is_whole();
         let in_time = match tokio::time::timeout(patience, &mut primary).await {
             Ok(answered) => answered,

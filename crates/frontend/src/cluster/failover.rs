@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_model::{
@@ -13,9 +12,6 @@ use pharos_rpc::query::{AskError, RemoteSet};
 use super::ask::{Asking, NoAnswer, Question};
 use super::node::Selected;
 use super::route::{Assignment, Excluded, Target};
-
-/// No fetch is given less time before others are asked.
-const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a selection can be made anew from.
 pub(super) struct FailoverSet {
@@ -112,7 +108,7 @@ impl FailoverSet {
         let clock = &self.asking.cluster.parts.clock;
         let fetches = &self.asking.cluster.fetches;
         let started = clock.monotonic();
-        let patience = (fetches.p95() * 4).max(LEAST_PATIENCE);
+        let patience = (fetches.p95() * 4).max(fetches.least);
         let mut fetching = std::pin::pin!(self.first.fetch_parts(series, range, out));
         let failed: AskError = match tokio::time::timeout(patience, &mut fetching).await {
             Ok(Ok(())) => {

@@ -277,6 +277,7 @@ fn blocks(flushed_to: i64) -> Command {
         samples: 1,
         resolution_ms: 0,
         cut: None,
+        digests: Vec::new(),
         meta: String::new(),
     };
     let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);

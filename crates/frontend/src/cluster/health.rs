@@ -15,12 +15,18 @@ const AT_FIRST: Duration = Duration::from_millis(200);
 const AVOIDED: Duration = Duration::from_secs(5);
 
 /// How long the last answers of a kind took.
-#[derive(Default)]
 pub(crate) struct Latencies {
+    /// No answer is given less time.
+    pub(crate) least: Duration,
     recent: Mutex<(Vec<Duration>, usize)>,
 }
 
 impl Latencies {
+    /// Answers of which each is given at least this time.
+    pub(crate) fn at_least(least: Duration) -> Self {
+        Latencies { least, recent: Mutex::default() }
+    }
+
     /// Adds an answer.
     pub(crate) fn add(&self, took: Duration) {
         let (recent, next) = &mut *self.recent.lock();
@@ -69,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_slowest_of_twenty_is_found() {
-        let latencies = Latencies::default();
+        let latencies = Latencies::at_least(Duration::ZERO);
         assert_eq!(latencies.p95(), AT_FIRST);
         (0..1000).for_each(|i| latencies.add(Duration::from_millis(if i % 20 == 0 { 900 } else { 10 + i % 3 })));
         let p95 = latencies.p95();

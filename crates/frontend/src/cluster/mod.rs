@@ -21,6 +21,7 @@ mod fakes;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_meta::{ClusterState, Member, Role, View};
 use pharos_model::{Clock, TenantId};
@@ -66,7 +67,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(parts: ClusterParts) -> Self {
-        let [answers, fetches, fragments] = [Latencies::default(), Latencies::default(), Latencies::default()];
+        // Selections are small; how long the others take depends on what they read.
+        let [answers, fetches, fragments] = [20, 500, 250].map(|ms| Latencies::at_least(Duration::from_millis(ms)));
         Cluster { parts, answers, fetches, fragments, unwell: Unwell::default() }
     }
 

@@ -41,6 +41,7 @@ fn blocks(min_t: i64, max_t: i64) -> Command {
         samples: 1,
         resolution_ms: 0,
         cut: None,
+        digests: Vec::new(),
         meta: String::new(),
     };
     let tenant = "t".into();

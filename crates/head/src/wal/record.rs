@@ -2,11 +2,11 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, cuts and flushed cuts of its windows, metadata |
+//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, cuts and flushed cuts of its windows, metadata, number of the newest deletion |
 //! | 2 append | tenant number; series declared; samples; histograms; exemplars; metadata |
 //! | 3 cut | tenant number, window, number of the cut; also begins a window, whose first epoch it names |
 //! | 4 flushed | as cut, and shards: their samples of that cut are in a block |
-//! | 5 delete | tenant number, range, matchers |
+//! | 5 delete | tenant number, range, matchers, number of the deletion |
 //! | 6 dropped | as flushed: the samples of these shards and lower epochs were freed |
 //! | 7 forget | tenant number, shards: all their samples went |
 //!
@@ -53,6 +53,8 @@ pub(crate) struct TenantRecord {
     pub(crate) newest: Option<i64>,
     pub(crate) windows: Vec<WindowCuts>,
     pub(crate) metadata: Vec<(String, Metadata)>,
+    /// The number of the newest deletion that was carried out; 0 for none.
+    pub(crate) deleted: u64,
 }
 
 /// A record as replay reads it. Of appends, `read_append` reads the rest.
@@ -63,7 +65,7 @@ pub(crate) enum Record<'a> {
     Flushed { tenant: u32, window: i64, cut: u32, shards: ShardSet },
     Dropped { tenant: u32, window: i64, cut: u32, shards: ShardSet },
     Forget { tenant: u32, shards: ShardSet },
-    Delete { tenant: u32, range: TimeRange, matchers: Vec<Matcher> },
+    Delete { tenant: u32, range: TimeRange, matchers: Vec<Matcher>, number: u64 },
 }
 
 /// Whether a payload concerns all series of a tenant and must wait for what came before it.
@@ -91,7 +93,7 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
         DELETE => {
             let range = TimeRange::new(r.varint()?, r.varint()?);
             let matchers = (0..r.count(3)?).map(|_| read_matcher(&mut r)).collect::<Result<_, _>>()?;
-            Record::Delete { tenant, range, matchers }
+            Record::Delete { tenant, range, matchers, number: read_number(&mut r)? }
         }
         _ => return Err(Malformed("unknown kind of record")),
     })
@@ -143,6 +145,7 @@ pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
         }
         put_uvarint(out, record.metadata.len() as u64);
         record.metadata.iter().for_each(|(family, metadata)| put_metadata(out, family, metadata));
+        put_uvarint(out, record.deleted);
     });
 }
 
@@ -202,7 +205,7 @@ fn read_shards(r: &mut Reader<'_>) -> Result<ShardSet, Malformed> {
 }
 
 /// Appends the record of a deletion.
-pub(crate) fn put_delete(out: &mut Vec<u8>, tenant: u32, range: TimeRange, matchers: &[Matcher]) {
+pub(crate) fn put_delete(out: &mut Vec<u8>, tenant: u32, range: TimeRange, matchers: &[Matcher], number: u64) {
     framed(out, DELETE, tenant, |out| {
         put_varint(out, range.start);
         put_varint(out, range.end);
@@ -217,7 +220,13 @@ pub(crate) fn put_delete(out: &mut Vec<u8>, tenant: u32, range: TimeRange, match
             put_bytes(out, m.name.as_bytes());
             put_bytes(out, m.value.as_bytes());
         }
+        put_uvarint(out, number);
     });
+}
+
+/// The number of a deletion; 0 in records of before, which end here.
+fn read_number(r: &mut Reader<'_>) -> Result<u64, Malformed> {
+    if r.is_empty() { Ok(0) } else { r.uvarint() }
 }
 
 /// Appends the record of what an encoder has collected, if there is anything to say, and begins it anew.
@@ -242,7 +251,8 @@ fn read_tenant(number: u32, r: &mut Reader<'_>) -> Result<TenantRecord, Malforme
     let newest = r.varint()?;
     let windows = (0..r.count(3)?).map(|_| read_window(r)).collect::<Result<_, _>>()?;
     let metadata = (0..r.count(4)?).map(|_| read_metadata(r)).collect::<Result<_, _>>()?;
-    Ok(TenantRecord { number, tenant, shards, newest: known.then_some(newest), windows, metadata })
+    let (newest, deleted) = (known.then_some(newest), read_number(r)?);
+    Ok(TenantRecord { number, tenant, shards, newest, windows, metadata, deleted })
 }
 
 fn read_window(r: &mut Reader<'_>) -> Result<WindowCuts, Malformed> {

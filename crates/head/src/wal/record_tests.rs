@@ -74,6 +74,7 @@ fn other_records_round_trip() {
             flushed: vec![(2, ShardSet::all(64)), (3, shards.clone())],
         }],
         metadata: vec![("up".into(), Metadata { kind: MetricType::Gauge, unit: "".into(), help: "Is it up?".into() })],
+        deleted: 17,
     };
     let mut out = Vec::new();
     put_tenant(&mut out, &record);
@@ -99,8 +100,9 @@ fn other_records_round_trip() {
     }
     out.clear();
     let matchers = [Matcher::equal("a", "b"), Matcher::new(MatchOp::NotRegex, "c", "d.*").unwrap()];
-    put_delete(&mut out, 3, TimeRange::ALL, &matchers);
-    let Ok(Record::Delete { tenant: 3, range: TimeRange::ALL, matchers: found }) = read(payload(&out)) else {
+    put_delete(&mut out, 3, TimeRange::ALL, &matchers, 9);
+    let Ok(Record::Delete { tenant: 3, range: TimeRange::ALL, matchers: found, number: 9 }) = read(payload(&out))
+    else {
         panic!()
     };
     assert_eq!(found, matchers);

@@ -11,33 +11,34 @@ use pharos_meta::{BlockEntry, TenantCatalogue};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 /// The live blocks of one window, in the order of their commits.
-pub(crate) struct WindowBlocks<'a>(Vec<&'a BlockEntry>);
+pub struct WindowBlocks<'a>(Vec<&'a BlockEntry>);
 
 impl<'a> WindowBlocks<'a> {
     /// Those of exactly this window.
-    pub(crate) fn of(catalogue: Option<&'a Arc<TenantCatalogue>>, window: &WindowInfo) -> Self {
+    pub fn of(catalogue: Option<&'a Arc<TenantCatalogue>>, window: &WindowInfo) -> Self {
         let blocks = catalogue.into_iter().flat_map(|tenant| &tenant.blocks).map(Arc::as_ref);
         let same =
             |b: &&BlockEntry| b.window_start == window.start && b.window_end == window.end && b.resolution_ms == 0;
         WindowBlocks(blocks.filter(same).collect())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The sequence of the newest one.
-    pub(crate) fn newest(&self) -> u64 {
+    pub fn newest(&self) -> u64 {
         self.0.last().map_or(0, |block| block.sequence)
     }
 
     /// The blocks, in the order of their commits.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a BlockEntry> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = &'a BlockEntry> + '_ {
         self.0.iter().copied()
     }
 
     /// The shards that have a main block.
-    pub(crate) fn covered(&self) -> ShardSet {
+    pub fn covered(&self) -> ShardSet {
         self.0.iter().filter(|block| !block.delta).flat_map(|block| block.shards.iter().copied()).collect()
     }
 
@@ -53,7 +54,7 @@ impl<'a> WindowBlocks<'a> {
     }
 
     /// Whether by the number of samples a shard may be covered: then its digest is worth computing.
-    pub(crate) fn may_cover(&self, held: &ShardWindow) -> bool {
+    pub fn may_cover(&self, held: &ShardWindow) -> bool {
         let mut samples = 0;
         held.unflushed_samples > 0
             && self.newest_first(held.shard).any(|(_, digest)| {
@@ -65,7 +66,7 @@ impl<'a> WindowBlocks<'a> {
 
     /// Whether everything that a replica holds of a shard is in blocks; if so, the sequences of those that hold exactly what was
     /// not flushed.
-    pub(crate) fn cover(&self, shard: u32, held: HeldDigest) -> Option<Vec<u64>> {
+    pub fn cover(&self, shard: u32, held: HeldDigest) -> Option<Vec<u64>> {
         let (mut sum, mut sequences) = (ShardDigest::default(), Vec::new());
         let mut in_whole = false;
         for (sequence, digest) in self.newest_first(shard) {

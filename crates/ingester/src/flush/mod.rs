@@ -1,7 +1,7 @@
 //! Shipping: windows become blocks, each shard by its leader. [`policy`] decides, purely; [`ship`] does one window;
 //! [`reconcile`] finds out what is in blocks of others; this file is the loop around them.
 
-pub(crate) mod covered;
+pub mod covered;
 mod doubt;
 pub mod policy;
 pub(crate) mod reconcile;

@@ -70,9 +70,10 @@ pub(crate) type AllUndecided = parking_lot::Mutex<BTreeMap<(TenantId, i64), Unde
 /// Ships the unflushed samples of a window in the shards that are led here.
 pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let _one_at_a_time = ingester.flushing.lock().await;
+    let view = ingester.meta.view();
+    ingester.carry_out(tenant, &view)?;
     decide(ingester, tenant, window).await?;
     let info = || ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
-    let view = ingester.meta.view();
     let catalogue = view.catalogue.tenant(tenant.as_str());
     let Some(known) = info() else { return Ok(()) };
     reconcile::window(ingester, tenant, catalogue, &known).await?;
@@ -239,4 +240,4 @@ fn entry(
 
 #[cfg(test)]
 #[path = "ship_tests.rs"]
-mod tests;
+pub(crate) mod tests;

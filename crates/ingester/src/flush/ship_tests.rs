@@ -2,11 +2,10 @@
 //! anything.
 
 use pharos_model::{Clock, Sample, WriteBatch};
-use pharos_rpc::append::{Replica, ShardTarget, Shipment};
 use pharos_rpc::{Scope, SeriesSource};
 
 use super::*;
-use crate::test_cluster::{Cluster, START, WINDOW, batch, encode, held, scrape, shards_of};
+use crate::test_cluster::{Cluster, START, WINDOW, batch, held, scrape};
 
 fn samples(blocks: &[Arc<BlockEntry>]) -> u64 {
     blocks.iter().map(|block| block.samples).sum()
@@ -35,30 +34,45 @@ fn complete_from(ingester: &Ingester) -> i64 {
     ingester.completeness(&scope, std::time::Duration::from_secs(1)).unwrap().from
 }
 
-/// Sends samples to one replica only.
-async fn write_to(cluster: &Cluster, name: &str, samples: &[(u32, i64, f64)]) {
-    let (tenant, batch, view) = (TenantId::default(), batch(samples), cluster.meta.view());
-    let target = |shard| ShardTarget { shard, epoch: epoch_in(&view, shard), counted: true };
-    let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
-    let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
-    assert!(cluster.client(name).append(&shipment, &targets).await.unwrap().stale.is_empty());
-}
-
 /// Cuts the first window on a node and uploads it, as `ship` does up to the commit.
 async fn uploaded(cluster: &Cluster, name: &str) -> Undecided {
-    let delta = !cluster.blocks().is_empty();
     let (ingester, view) = (cluster.node(name), cluster.meta.view());
     let cut = ingester.head.cut(&TenantId::default(), START, &ingester.led());
     ingester.head.commit().await.unwrap();
-    let (block, digests) = write_block(ingester, &cut, new_id(ingester)).unwrap();
-    let command = Command::ShipBlocks {
-        node: name.into(),
-        cut: cut.shards().iter().map(|shard| (shard, epoch_in(&view, shard))).collect(),
-        tenant: TenantId::default().as_str().into(),
-        blocks: vec![entry(ingester, &cut, &block, digests, delta)],
-        deletions: 0,
-    };
+    let command = upload(ingester, &view, &cut, !cluster.blocks().is_empty()).await.unwrap();
     Undecided { command, number: cut.number(), shards: cut.shards().clone() }
+}
+
+/// The command that commits the cut of a window, after it was uploaded; none when there is nothing to ship.
+pub(crate) async fn uploaded_window(cluster: &Cluster, name: &str, window: i64) -> Option<Command> {
+    let (ingester, view) = (cluster.node(name), cluster.meta.view());
+    let led = ingester.led_in(&view);
+    let known = ingester.head.windows(&TenantId::default()).into_iter().find(|w| w.start == window)?;
+    let covered = WindowBlocks::of(view.catalogue.tenant(TenantId::default().as_str()), &known).covered();
+    let (main, late) = (led.difference(&covered), led.intersection(&covered));
+    let shards = if known.unflushed().is_disjoint(&main) { late } else { main };
+    if known.unflushed().is_disjoint(&shards) {
+        return None;
+    }
+    let delta = !shards.is_disjoint(&covered);
+    let cut = ingester.head.cut(&TenantId::default(), window, &shards);
+    ingester.head.commit().await.unwrap();
+    upload(ingester, &view, &cut, delta).await
+}
+
+async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: bool) -> Option<Command> {
+    let (block, digests) = write_block(ingester, cut, new_id(ingester)).unwrap();
+    if block.meta.series == 0 {
+        return None;
+    }
+    pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.unwrap();
+    Some(Command::ShipBlocks {
+        node: ingester.config.identity.clone(),
+        cut: cut.shards().iter().map(|shard| (shard, epoch_in(view, shard))).collect(),
+        tenant: TenantId::default().as_str().into(),
+        blocks: vec![entry(ingester, cut, &block, digests, delta)],
+        deletions: 0,
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +221,7 @@ async fn what_nobody_acknowledged_does_not_stay_for_ever_and_what_was_is_never_l
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     // Its sender never heard of it: A does not have it.
-    write_to(&cluster, "B", &[(1, 7, 7.0)]).await;
+    cluster.write_to("B", &[(1, 7, 7.0)]).await;
     cluster.end_window();
     cluster.tick("A").await;
     cluster.tick("B").await;

@@ -17,6 +17,7 @@ use pharos_rpc::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices,
 
 use super::policy::Wanted;
 use crate::Ingester;
+use crate::deletions::newest;
 
 /// Digests that a request carries, at most; of what is beyond, everything is copied.
 const MOST_DIGESTS: usize = 400_000;
@@ -86,7 +87,9 @@ pub(super) struct Copy {
 impl Copy {
     /// Copies and asks to be in sync.
     pub(super) async fn run(self) -> Result<(), CopyError> {
-        self.pull().await?;
+        let deletions = self.carry_out_deletions().await?;
+        self.pull(deletions).await?;
+        self.ingester.carry_out_again(deletions)?;
         self.ingester.head.commit().await?;
         self.positions.forget(&self.shards);
         for (shard, epoch) in &self.shards {
@@ -111,11 +114,20 @@ impl Copy {
         }
     }
 
-    async fn pull(&self) -> Result<(), CopyError> {
+    /// Carries out all deletions of the view; gives the sequence of the newest.
+    async fn carry_out_deletions(&self) -> Result<u64, CopyError> {
+        let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
+        let newest = newest(&view);
+        let work = tokio::task::spawn_blocking(move || ingester.carry_out_behind_cuts(&view));
+        work.await.map_err(|e| CopyError::BrokenOff(e.to_string()))??;
+        Ok(newest)
+    }
+
+    async fn pull(&self, deletions: u64) -> Result<(), CopyError> {
         let connection = self.ingester.connect.connect(&self.address)?;
         let mut client = IngestClient::new(connection).client();
         let mut position = self.positions.of(&self.shards);
-        let request = self.request(position.clone()).await?;
+        let request = self.request(position.clone(), deletions).await?;
         let mut stream = in_time(client.copy(request)).await??.into_inner();
         while let Some(part) = in_time(stream.message()).await?? {
             let tenant = TenantId::new(&part.tenant).map_err(|e| CopyError::Source(e.to_string()))?;
@@ -141,7 +153,7 @@ impl Copy {
         }
     }
 
-    async fn request(&self, after: Option<Position>) -> Result<CopyRequest, CopyError> {
+    async fn request(&self, after: Option<Position>, deletions: u64) -> Result<CopyRequest, CopyError> {
         let shards: ShardSet = self.shards.keys().copied().collect();
         let (ingester, slice_ms) = (self.ingester.clone(), slice_ms(self.ingester.config.window_ms));
         let digesting = tokio::task::spawn_blocking(move || held(&ingester, &shards, slice_ms));
@@ -152,7 +164,7 @@ impl Copy {
             after: after.map(|(tenant, series)| CopyPosition { tenant: tenant.as_str().into(), series }),
             slice_ms,
             held,
-            deletions: 0,
+            deletions,
         })
     }
 

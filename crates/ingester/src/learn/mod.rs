@@ -3,14 +3,13 @@
 
 mod copy;
 mod forget;
-mod policy;
+pub mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_head::Head;
 use pharos_meta::{Command, MetaError, View};
 use pharos_model::ShardSet;
 use tokio::sync::watch;
@@ -88,29 +87,31 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
     }
 }
 
-/// The shards that this node should hold all of and has nothing of, because its log began empty: its disk was lost.
-pub(crate) fn lost(me: &str, view: &View, head: &Head) -> Vec<(u32, u64)> {
-    if !head.began_empty() {
-        return Vec::new();
-    }
-    let in_sync = (0u32..).zip(view.shards.iter()).filter(|(_, shard)| shard.is_in_sync(me) && shard.in_sync.len() > 1);
-    in_sync.map(|(number, shard)| (number, shard.epoch)).collect()
-}
-
-/// Says that this node is not in sync for what it has lost, so that it learns it.
+/// Says that this node is not in sync for what it has lost, so that it learns it; again, until it is not or nothing else is.
 async fn admit_loss(ingester: &Ingester) {
-    let (me, shards) = (ingester.config.identity.clone(), ingester.lost.clone());
-    if shards.is_empty() {
-        return;
-    }
-    tracing::warn!(shards = shards.len(), "the write-ahead log began empty on a node that is in sync; it learns anew");
-    let report = Command::ReportFailed { node: me.clone(), shards, reporter: me };
-    while let Err(error) = ingester.meta.propose(report.clone()).await {
-        if matches!(error, MetaError::Refused(_) | MetaError::Stopped(_)) {
-            tracing::warn!(%error, "this node stays in sync although its log began empty");
+    loop {
+        let shards: Vec<(u32, u64)> = ingester.lost.lock().iter().map(|(shard, epoch)| (*shard, *epoch)).collect();
+        if shards.is_empty() {
             return;
         }
-        tokio::time::sleep(ingester.config.interval).await;
+        tracing::warn!(
+            shards = shards.len(),
+            "the write-ahead log began empty on a node that is in sync; it learns anew"
+        );
+        let me = ingester.config.identity.clone();
+        let report = Command::ReportFailed { node: me.clone(), shards, reporter: me.clone() };
+        match ingester.meta.propose(report).await {
+            Ok(outcome) => {
+                // Epochs may have gone up meanwhile; then meta changes nothing.
+                let mut lost = ingester.lost.lock();
+                *lost = policy::lost(&me, &outcome.view, |shard| lost.contains_key(&shard));
+            }
+            Err(error @ (MetaError::Refused(_) | MetaError::Stopped(_))) => {
+                tracing::warn!(%error, "this node stays in sync although its log began empty");
+                ingester.lost.lock().clear();
+            }
+            Err(_) => tokio::time::sleep(ingester.config.interval).await,
+        }
     }
 }
 

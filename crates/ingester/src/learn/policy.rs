@@ -1,31 +1,33 @@
 //! Decides what is copied from whom, and which shards are forgotten. Pure: a view and what is under way in, actions out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_meta::View;
+use pharos_meta::{Shard, View};
 use pharos_model::ShardSet;
 
 /// Shards to learn, each with the epoch since which it is learned.
-pub(crate) type Wanted = BTreeMap<u32, u64>;
+pub type Wanted = BTreeMap<u32, u64>;
 
 /// What a decision is made of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
+pub struct Facts<'a> {
     /// Who decides.
-    pub(crate) me: &'a str,
-    pub(crate) view: &'a View,
+    pub me: &'a str,
+    /// What it knows.
+    pub view: &'a View,
     /// Copies under way, by source.
-    pub(crate) under_way: &'a BTreeMap<String, Wanted>,
+    pub under_way: &'a BTreeMap<String, Wanted>,
     /// Sources that failed lately.
-    pub(crate) shunned: &'a BTreeSet<String>,
+    pub shunned: &'a BTreeSet<String>,
     /// Most copies at the same time.
-    pub(crate) most: usize,
+    pub most: usize,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Copy shards from a node.
     Copy {
         /// Which one.
@@ -41,7 +43,7 @@ pub(crate) enum Action {
 }
 
 /// What to copy now. What is learned and can be copied from nobody at the moment waits.
-pub(crate) fn decide(facts: Facts<'_>) -> Vec<Action> {
+pub fn decide(facts: Facts<'_>) -> Vec<Action> {
     let Facts { me, view, under_way, .. } = facts;
     let since = |shard: u32| view.shards.get(shard as usize)?.learns_since(me);
     let is_useful = |shards: &Wanted| shards.iter().any(|(shard, epoch)| since(*shard) == Some(*epoch));
@@ -76,12 +78,19 @@ pub(crate) fn decide(facts: Facts<'_>) -> Vec<Action> {
     actions
 }
 
+/// Of some shards, those that a node is in sync for although it lost its disk, with their epochs: others have what it has not.
+pub fn lost(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted {
+    let is_lost =
+        |(number, shard): &(u32, &Arc<Shard>)| among(*number) && shard.is_in_sync(me) && shard.in_sync.len() > 1;
+    (0u32..).zip(view.shards.iter()).filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()
+}
+
 /// Since when a node that has samples of shards is no replica of them, by shard.
-pub(crate) type Strange = BTreeMap<u32, Duration>;
+pub type Strange = BTreeMap<u32, Duration>;
 
 /// The shards that a node has samples of and shall forget: it has been no replica of them for so long that no write
 /// which it took part in as one can still be under way. Notes when each became strange.
-pub(crate) fn forgettable(
+pub fn forgettable(
     me: &str,
     view: &View,
     held: &ShardSet,

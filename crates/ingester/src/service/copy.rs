@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::shard_epochs;
 use crate::Ingester;
+use crate::deletions::newest;
 
 /// Bytes of a batch, about.
 const BATCH_BYTES: usize = 1 << 20;
@@ -65,6 +66,11 @@ pub(super) fn serve(
             slices.set(of_shard.shard, *slice, ShardDigest { samples: *samples, sum: *sum });
         }
     }
+    let view = ingester.meta.view();
+    if newest(&view) < request.deletions {
+        let (ours, theirs) = (newest(&view), request.deletions);
+        return Err(Status::unavailable(format!("deletion {theirs} is not known here yet, only up to {ours}")));
+    }
     {
         let fence = ingester.fence.close();
         asked.iter().for_each(|(shard, since)| fence.raise(*shard, *since));
@@ -75,6 +81,12 @@ pub(super) fn serve(
     let copy = Copy { ingester, shards, after, held, slice_ms, batches };
     tokio::task::spawn_blocking(move || {
         let _place = place;
+        // What the learner knows to be deleted must not come back with the copy.
+        if let Err(error) = copy.ingester.carry_out_behind_cuts(&view) {
+            let failed = Status::unavailable(format!("deletions cannot be carried out: {error}"));
+            let _gone = copy.batches.blocking_send(Err(failed));
+            return;
+        }
         // A learner that went away comes again.
         let _gone = copy.run();
     });
@@ -84,7 +96,7 @@ pub(super) fn serve(
 /// Only who is in sync has all there is.
 fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status> {
     let (view, me) = (ingester.meta.view(), &ingester.config.identity);
-    let lacks = |(shard, _): &&(u32, u64)| !view.shards.get(*shard as usize).is_some_and(|s| s.is_in_sync(me));
+    let lacks = |(shard, _): &&(u32, u64)| !ingester.is_whole(&view, *shard);
     match asked.iter().find(lacks) {
         Some((shard, _)) => Err(Status::failed_precondition(format!("{me} is not in sync for shard {shard}"))),
         None => Ok(()),

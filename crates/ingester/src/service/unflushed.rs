@@ -14,6 +14,8 @@ pub(super) fn answer(ingester: &Ingester, request: &UnflushedRequest) -> Result<
         let (view, admission) = (ingester.meta.view(), ingester.fence.admit());
         for (shard, epoch) in asked {
             match admission.check(&view, shard, epoch) {
+                // It does not know what it has lost.
+                Ok(()) if ingester.lost.lock().contains_key(&shard) => answer.stale.push(ShardEpoch { shard, epoch }),
                 Ok(()) => _ = current.insert(shard),
                 Err(epoch) => answer.stale.push(ShardEpoch { shard, epoch }),
             }

@@ -138,6 +138,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// The same, made at this time: the leader's clock is the one that counts, at the moment at which it takes a command.
+    pub(crate) fn made_at(&self, now_ms: i64) -> Option<Command> {
+        let mut command = match self {
+            Command::Join { .. } | Command::SetMemberState { .. } | Command::RemoveMember { .. } => self.clone(),
+            _ => return None,
+        };
+        match &mut command {
+            Command::Join { at_ms, .. }
+            | Command::SetMemberState { at_ms, .. }
+            | Command::RemoveMember { at_ms, .. } => *at_ms = now_ms,
+            _ => {}
+        }
+        Some(command)
+    }
+
     /// What it is called, for logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -305,6 +320,16 @@ pub enum Refusal {
         leader: Option<String>,
         /// Since which epoch.
         since: u64,
+    },
+    /// A later cut of the same node has its samples.
+    #[error("cut {cut} of node {node} is part of a later one, which is in block {by}")]
+    OldCut {
+        /// Whose.
+        node: String,
+        /// Its number.
+        cut: u32,
+        /// The block of the later one.
+        by: String,
     },
     /// Samples may have been deleted after the cut.
     #[error("tenant {tenant} has deletion {newest}; the cut was made after deletion {seen}")]

@@ -14,7 +14,7 @@ use super::{ClusterState, MemberState, Role};
 
 /// From a change of the live agents until it takes effect, milliseconds. Part of the state machine: every version of the
 /// program that works beside this one has the same.
-pub const HANDOFF_MS: i64 = 1000;
+pub const HANDOFF_MS: i64 = 2000;
 
 /// How long an era is remembered after it ended, milliseconds: longer than a scrape can be late.
 const REMEMBERED_MS: i64 = 60_000;
@@ -95,9 +95,9 @@ mod tests {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
         join(&mut state, "B", 6000);
-        assert_eq!(shown(&state), ["-1:", "5000:A", "7000:AB"]);
+        assert_eq!(shown(&state), ["-1:", "5000:A", "8000:AB"]);
         set(&mut state, "A", MemberState::Draining, 6500);
-        assert_eq!(shown(&state), ["-1:", "5000:A", "7000:AB", "7500:B"]);
+        assert_eq!(shown(&state), ["-1:", "5000:A", "8000:AB", "8500:B"]);
         assert_eq!(state.ownership_epoch, 3);
         assert_eq!(state.eras.last().unwrap().epoch, 3);
     }
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!((shown(&state), state.ownership_epoch), (vec!["-1:".to_string(), "5000:A".into()], 3));
         set(&mut state, "A", MemberState::Down, 10_000);
         join(&mut state, "B", 12_000);
-        assert_eq!(shown(&state), ["-1:", "5000:A", "13000:B"]);
+        assert_eq!(shown(&state), ["-1:", "5000:A", "14000:B"]);
     }
 
     #[test]
@@ -121,11 +121,11 @@ mod tests {
         join(&mut state, "A", 5000);
         join(&mut state, "B", 900_000);
         join(&mut state, "C", 8000);
-        assert_eq!(shown(&state), ["5000:A", "9000:ABC"]);
+        assert_eq!(shown(&state), ["5000:A", "10000:ABC"]);
         set(&mut state, "B", MemberState::Down, 100_000);
-        assert_eq!(shown(&state), ["9000:ABC", "101000:AC"]);
+        assert_eq!(shown(&state), ["10000:ABC", "102000:AC"]);
         state.apply(&Command::ForgetMember { node: "A".into() }).unwrap();
-        assert_eq!(shown(&state), ["9000:ABC", "101000:C"]);
+        assert_eq!(shown(&state), ["10000:ABC", "102000:C"]);
         for n in 0..100 {
             let to = if n % 2 == 0 { MemberState::Active } else { MemberState::Down };
             set(&mut state, "B", to, 200_000 + n);
@@ -140,6 +140,6 @@ mod tests {
         join(&mut state, "A", 5000);
         state.eras = Arc::default();
         join(&mut state, "B", 9000);
-        assert_eq!(shown(&state), ["-1:A", "10000:AB"]);
+        assert_eq!(shown(&state), ["-1:A", "11000:AB"]);
     }
 }

@@ -309,6 +309,11 @@ impl ClusterState {
                 return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
             }
         }
+        // A cut has all that earlier ones had and that was not marked.
+        let later = |block: &BlockEntry| Some((block.cut.as_ref()?.number, self.catalogue.later_cut(tenant, block)?));
+        if let Some((cut, by)) = blocks.iter().find_map(later) {
+            return Err(Refusal::OldCut { node: node.into(), cut, by: by.id.clone() });
+        }
         // Of a sample in a block and a deletion the later one wins: a cut of before must not come after.
         let newest = self.catalogue.newest_deletion(tenant);
         if seen < newest {

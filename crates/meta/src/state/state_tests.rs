@@ -254,6 +254,7 @@ fn malformed_members_and_settings_are_refused() {
     assert_eq!(state, ClusterState::default());
 }
 
+/// The cuts are numbered as the blocks are named.
 fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
     let block = crate::catalogue::BlockEntry {
         id: id.into(),
@@ -268,7 +269,7 @@ fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -
         series: 1,
         samples: 1,
         resolution_ms: 0,
-        cut: Some(crate::catalogue::CutId { ingester: node.into(), number: 1 }),
+        cut: Some(crate::catalogue::CutId { ingester: node.into(), number: id.parse().unwrap() }),
         digests: Vec::new(),
         meta: String::new(),
     };
@@ -293,6 +294,8 @@ fn only_who_has_led_since_the_cut_ships() {
     assert!(refused(&mut state, &ship("A", "2", &[(0, 2)], true, 0)), "it did not lead all the time");
     let since = state.shards[0].led_since;
     state.apply(&ship("A", "2", &[(0, since)], true, 0)).unwrap();
+    let old = state.apply(&ship("A", "02", &[(0, since)], true, 0));
+    assert!(matches!(old, Err(Refusal::OldCut { .. })), "{old:?}");
     let taken = state.apply(&ship("B", "2", &[(0, since)], true, 0));
     assert!(matches!(taken, Err(Refusal::Catalogue(_))), "{taken:?}");
     assert!(refused(&mut state, &ship("A", "3", &[(1, 9)], false, 0)), "nobody leads it");

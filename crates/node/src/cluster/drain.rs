@@ -177,7 +177,7 @@ mod tests {
         let mut state = state(&[("A", roles), ("B", roles)]);
         drain(&mut state, "A");
         assert_eq!(status(&state, "A", 5500).waits_for, ["other agents are about to take its targets over"]);
-        assert!(status(&state, "A", 6000).done);
+        assert!(status(&state, "A", 7000).done);
         drain(&mut state, "B");
         let last = status(&state, "B", 9000);
         assert_eq!(last.stuck, ["no other agent is at work: start one that scrapes the targets"]);

@@ -60,7 +60,7 @@ fn a_node_that_is_down_is_told_with_what_it_held() {
     assert_eq!(
         told(&state),
         [
-            "warning: 1 of 3 voting meta nodes are down, 1 more may go",
+            "warning: 1 of 3 voting meta nodes are down, 0 more may go",
             "warning: node C (agent+ingester+store+compactor at C:1) is down for 1m",
         ]
     );
@@ -70,7 +70,7 @@ fn a_node_that_is_down_is_told_with_what_it_held() {
     state.apply(&Command::ReportFailed { node: "C".into(), shards, reporter: "A".into() }).unwrap();
     assert!(told(&state).contains(&"warning: shards 0-7 have fewer copies than they should".to_string()));
     let shards = vec![(1, state.shards[1].epoch), (3, state.shards[3].epoch)];
-    state.apply(&Command::ReportFailed { node: "B".into(), shards, reporter: "A".into() }).unwrap();
+    state.apply(&Command::ReportFailed { node: "B".into(), shards, reporter: "B".into() }).unwrap();
     let first = &told(&state)[0];
     assert_eq!(first, "critical: shards 1, 3 have too few replicas in sync: writes to them wait and fail");
 }

@@ -230,7 +230,7 @@ mod tests {
         assert!(text.contains("shards  1 of 2 have 1 copies in sync"), "{text}");
         assert!(
             text.contains(
-                "1      3      A       A        B\nnode B learns shard 1 since epoch 3, 7 samples (1KB) copied"
+                "1      3      A       A        B\nnode B learns shard 1 since epoch 3, 7 samples (1KiB) copied"
             ),
             "{text}"
         );

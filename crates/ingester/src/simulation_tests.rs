@@ -1,0 +1,234 @@
+//! Random lives of a cluster of three, from seeds: writes that all, some or none hear of, crashes at bad moments, leaders that
+//! change while they flush, nodes that learn. `PHAROS_SIM_SEEDS` sets how many.
+//!
+//! Invariants, checked all along: what was acknowledged is in a block or in the memory of every replica that is in sync; what a
+//! replica says that it has all of, it has; of a shard and window there is one main block. And in the end: every
+//! acknowledged sample is in a block, and nothing stays in memory for ever.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_block::{BlockCache, BlockMeta, BlockReader};
+use pharos_meta::Command;
+use pharos_model::{Clock, SeriesBatch, TenantId, TimeRange};
+use pharos_rpc::{Scope, SeriesSource};
+
+use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, held, in_time, shards_of};
+
+const NODES: [&str; 3] = ["A", "B", "C"];
+
+type Key = (u32, i64);
+
+/// Xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+struct Life {
+    cluster: Cluster,
+    dice: Dice,
+    acknowledged: BTreeSet<Key>,
+    /// Blocks that were uploaded and not committed: who, what.
+    uploaded: Vec<Command>,
+    /// What blocks hold, by their names.
+    read: HashMap<String, BTreeSet<Key>>,
+}
+
+impl Life {
+    async fn new(seed: u64) -> Life {
+        let mut cluster = Cluster::of(&NODES, 3).await;
+        NODES.iter().for_each(|name| cluster.learn(name));
+        let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        Life { cluster, dice, acknowledged: BTreeSet::new(), uploaded: Vec::new(), read: HashMap::new() }
+    }
+
+    fn any_node(&mut self) -> &'static str {
+        NODES[self.dice.below(3) as usize]
+    }
+
+    /// New samples, some of them late.
+    fn samples(&mut self) -> Vec<(u32, i64, f64)> {
+        let now = self.cluster.clock.now_ms() - START;
+        let behind = [0, 0, 0, WINDOW, 2 * WINDOW][self.dice.below(5) as usize];
+        let n = 1 + self.dice.below(12);
+        let one = |dice: &mut Dice| (dice.below(12) as u32, now - behind - dice.below(5_000) as i64);
+        let keys: BTreeSet<Key> = (0..n).map(|_| one(&mut self.dice)).collect();
+        keys.into_iter().map(|(series, t)| (series, t, t as f64)).collect()
+    }
+
+    async fn step(&mut self) {
+        let running = |life: &Life, name: &str| life.cluster.nodes.contains_key(name);
+        match self.dice.below(20) {
+            0..=7 => {
+                let samples = self.samples();
+                for _ in 0..5 {
+                    if self.cluster.try_write_under(&self.cluster.meta.view(), &samples).await.is_ok() {
+                        self.acknowledged.extend(samples.iter().map(|(series, t, _)| (*series, *t)));
+                        break;
+                    }
+                }
+            }
+            8 => {
+                let (samples, name) = (self.samples(), self.any_node());
+                if running(self, name) {
+                    self.cluster.write_to(name, &samples).await;
+                }
+            }
+            9..=12 => {
+                let name = self.any_node();
+                if running(self, name) {
+                    self.cluster.tick(name).await;
+                }
+            }
+            13 => self.cluster.clock.advance(Duration::from_secs(1 + self.dice.below(40))),
+            14 => {
+                let name = self.any_node();
+                if running(self, name) && self.cluster.nodes.len() == 3 {
+                    self.cluster.stop(name).await;
+                    self.move_leaders_off(name).await;
+                }
+            }
+            15 | 16 => self.start_all().await,
+            17 => {
+                let (shard, name) = (self.dice.below(SHARDS.into()) as u32, self.any_node());
+                // Refused unless it is in sync.
+                let _refused = self.cluster.meta.propose(Command::SetLeader { shard, node: name.into() }).await;
+            }
+            18 => {
+                let name = self.any_node();
+                if running(self, name) {
+                    let window = START + WINDOW * ((self.cluster.clock.now_ms() - START) / WINDOW - 1).max(0);
+                    let ship = crate::flush::ship::tests::uploaded_window(&self.cluster, name, window).await;
+                    self.uploaded.extend(ship);
+                }
+            }
+            _ => {
+                if let Some(command) = self.uploaded.pop() {
+                    // It may be too late.
+                    let _refused = self.cluster.meta.propose(command).await;
+                }
+            }
+        }
+    }
+
+    async fn move_leaders_off(&self, name: &str) {
+        let view = self.cluster.meta.view();
+        for (shard, known) in (0u32..).zip(view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == Some(name)) {
+            if let Some(other) =
+                known.in_sync.iter().find(|node| *node != name && self.cluster.nodes.contains_key(*node))
+            {
+                self.cluster.propose(Command::SetLeader { shard, node: other.clone() }).await;
+            }
+        }
+    }
+
+    async fn start_all(&mut self) {
+        for name in NODES {
+            if !self.cluster.nodes.contains_key(name) {
+                self.cluster.start(name).await;
+                self.cluster.learn(name);
+            }
+            let view = self.cluster.meta.view();
+            for (shard, _) in (0u32..).zip(view.shards.iter()).filter(|(_, s)| !s.is_in_sync(name)) {
+                self.cluster.propose(Command::AddLearner { shard, node: name.into() }).await;
+            }
+        }
+    }
+
+    /// What the live blocks hold.
+    async fn in_blocks(&mut self) -> BTreeSet<Key> {
+        let mut all = BTreeSet::new();
+        for entry in self.cluster.blocks() {
+            if !self.read.contains_key(&entry.id) {
+                let meta = BlockMeta::from_bytes(entry.meta.as_bytes()).unwrap();
+                let (folder, cache) = (meta.folder(), Arc::new(BlockCache::new(0)));
+                let reader =
+                    BlockReader::open(self.cluster.objects.clone(), folder, Arc::new(meta), cache).await.unwrap();
+                let selection = reader.select(&[], TimeRange::ALL, 0).await.unwrap();
+                let mut out = SeriesBatch::default();
+                selection.fetch(0..selection.len(), TimeRange::ALL, &mut out).await.unwrap();
+                let mut keys = BTreeSet::new();
+                for (at, labels) in selection.labels().iter().enumerate() {
+                    let series = labels.get("series").unwrap().parse().unwrap();
+                    keys.extend(out.view(at).t.iter().map(|t| (series, t - START)));
+                }
+                self.read.insert(entry.id.clone(), keys);
+            }
+            all.extend(self.read[&entry.id].iter().copied());
+        }
+        all
+    }
+
+    async fn check(&mut self) {
+        let in_blocks = self.in_blocks().await;
+        let shard_of = |key: &Key| shards_of(&batch(&[(key.0, key.1, 0.0)])).iter().next().unwrap() as usize;
+        let view = self.cluster.meta.view();
+        for (name, node) in &self.cluster.nodes {
+            // Nothing else happens meanwhile but learning, which only adds.
+            let complete = node.completeness(&Scope::all(TenantId::default()), Duration::from_secs(1)).unwrap();
+            let memory: BTreeSet<Key> = held(node).into_iter().map(|(series, t, _)| (series, t)).collect();
+            for key in self.acknowledged.difference(&in_blocks) {
+                let in_sync = view.shards[shard_of(key)].is_in_sync(name);
+                assert!(!in_sync || memory.contains(key), "{key:?} is neither in a block nor on {name}");
+            }
+            let missing = self.acknowledged.iter().find(|key| START + key.1 >= complete.from && !memory.contains(key));
+            assert_eq!(missing, None, "{name} says that it has everything from {} on", complete.from - START);
+        }
+        let mut mains: BTreeMap<(i64, u32), u32> = BTreeMap::new();
+        for block in self.cluster.blocks().iter().filter(|block| !block.delta) {
+            block.shards.iter().for_each(|shard| *mains.entry((block.window_start, *shard)).or_default() += 1);
+        }
+        assert!(mains.values().all(|mains| *mains == 1));
+    }
+
+    /// All come back, and time passes.
+    async fn settle(&mut self) {
+        self.uploaded.clear();
+        self.start_all().await;
+        let (meta, clock) = (self.cluster.meta.clone(), self.cluster.clock.clone());
+        let all_in_sync = async {
+            while !meta.view().shards.iter().all(|shard| NODES.iter().all(|name| shard.is_in_sync(name))) {
+                clock.advance(Duration::from_secs(6));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        in_time(all_in_sync).await;
+        self.check().await;
+        for _ in 0..12 {
+            self.cluster.clock.advance(Duration::from_secs(60));
+            for name in NODES {
+                self.cluster.tick(name).await;
+            }
+        }
+        self.check().await;
+        let in_blocks = self.in_blocks().await;
+        assert_eq!(self.acknowledged.difference(&in_blocks).next(), None);
+        for name in NODES {
+            assert_eq!(self.cluster.counts(name), (0, 0), "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_and_nothing_stays_for_ever() {
+    let seeds = std::env::var("PHAROS_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u64);
+    for seed in 1..=seeds {
+        println!("seed {seed}");
+        let mut life = Life::new(seed).await;
+        for step in 0..120 {
+            life.step().await;
+            if step % 10 == 9 {
+                life.check().await;
+            }
+        }
+        life.settle().await;
+    }
+}

@@ -1,0 +1,74 @@
+//! Answers between nodes: whatever bytes are said to be samples or label sets, they are an error or can be looked at and coded again.
+//!
+//! The first byte chooses what the rest is read as.
+
+use std::sync::Arc;
+
+use pharos_model::wire::Malformed;
+use pharos_model::{Histogram, Labels, SeriesBatch, SeriesView, Span};
+use pharos_rpc::query::{read_batch, read_labels, write_batch, write_labels};
+
+/// Most bytes of label sets that are made.
+const MOST: usize = 16 << 20;
+
+/// Reads bytes as an answer.
+pub fn run(data: &[u8]) {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    if kind % 2 == 0 { samples(bytes) } else { labels(bytes) }
+}
+
+fn samples(bytes: &[u8]) {
+    let mut batch = SeriesBatch::default();
+    let Ok(rows) = read_batch(bytes, &mut batch) else { return };
+    assert_eq!(rows, batch.len(), "as many series as rows");
+    let shown = |batch: &SeriesBatch| (0..batch.len()).map(|at| format!("{:?}", batch.view(at))).collect::<Vec<_>>();
+    let Ok(again) = write_batch(&batch, 0..rows) else { return };
+    let mut back = SeriesBatch::default();
+    assert!(read_batch(&again, &mut back).is_ok(), "what was read can be written and read");
+    assert_eq!(shown(&back), shown(&batch), "what is written is what was read");
+}
+
+fn labels(bytes: &[u8]) {
+    let (mut found, mut taken) = (Vec::new(), 0);
+    let read = read_labels(bytes, &mut found, |bytes| {
+        taken += bytes;
+        if taken > MOST { Err(Malformed("too much")) } else { Ok(()) }
+    });
+    if read.is_err() {
+        return;
+    }
+    let mut back: Vec<Labels> = Vec::new();
+    let again = write_labels(&found);
+    let read = read_labels(&again, &mut back, |_| Ok::<_, Malformed>(()));
+    assert!(read.is_ok() && back == found, "label sets are coded as they were read");
+}
+
+/// Batches of all kinds of samples, and label sets.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let histogram = |count: f64| {
+        Arc::new(Histogram {
+            count,
+            sum: count,
+            positive_spans: vec![Span { offset: 1, length: 2 }],
+            positive_buckets: vec![count, 0.5],
+            ..Histogram::default()
+        })
+    };
+    let (t, v, h) = ([10, 20, 30], [1.5, f64::NAN, 3.0], [histogram(1.0), histogram(2.5)]);
+    let floats = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
+    let started = SeriesView { st: &[5, 5, 25], ..floats };
+    let histograms = SeriesView { ht: &[40, 50], h: &h, hst: &[1, 2], ..SeriesView::EMPTY };
+    let of = |views: &[SeriesView<'_>]| {
+        let mut batch = SeriesBatch::default();
+        views.iter().for_each(|view| batch.push(*view));
+        let coded = write_batch(&batch, 0..batch.len()).unwrap_or_default();
+        [vec![0], coded].concat()
+    };
+    let sets = ["a", "ab", "b"].map(|name| Labels::from_pairs([("__name__", "up"), ("job", name)]));
+    vec![
+        of(&[floats, floats, SeriesView::EMPTY]),
+        of(&[started, floats, histograms]),
+        of(&[]),
+        [vec![1], write_labels(&sets)].concat(),
+    ]
+}

@@ -1,0 +1,105 @@
+//! Windows of which a replica has something else than the blocks hold: it asks their leader, as `pharos_ingester::flush::doubt` does.
+
+use std::collections::BTreeMap;
+
+use pharos_model::ShardSet;
+
+use super::env::{Env, Ms, Node};
+use super::ingester::Ingester;
+use super::messages::{Message, Unflushed};
+use super::{FORGET_MS, WINDOW_MS};
+
+/// Pause between two questions.
+const PAUSE_MS: Ms = 10_000;
+
+/// What is in doubt, and what was asked.
+#[derive(Default)]
+pub struct Doubts {
+    /// By start of the window.
+    windows: BTreeMap<i64, Doubt>,
+    /// Questions that are not answered: whom, and the shards with their epochs.
+    asked: BTreeMap<u64, (String, Vec<(u32, u64)>)>,
+}
+
+/// What differs of a window.
+struct Doubt {
+    /// The cut that ended the epoch.
+    number: u32,
+    shards: ShardSet,
+    ask_at: Ms,
+}
+
+fn leader(node: &Ingester, shard: u32) -> Option<String> {
+    node.view.shards.get(shard as usize).and_then(|s| s.leader.clone()).filter(|leader| *leader != node.identity)
+}
+
+/// Notes windows that have been over for a window's length and match no blocks.
+pub fn note(node: &mut Ingester, env: &mut Env) {
+    let windows = node.head.windows(&env.samples);
+    let doubts = &mut node.flush.doubts.windows;
+    doubts.retain(|start, _| windows.iter().any(|w| w.start == *start));
+    for window in &windows {
+        if let Some(doubt) = doubts.get_mut(&window.start) {
+            doubt.shards = doubt.shards.intersection(&window.unflushed());
+        }
+    }
+    doubts.retain(|_, doubt| !doubt.shards.is_empty());
+    let long_over = env.now_ms() - WINDOW_MS;
+    for window in windows.iter().filter(|w| w.unflushed_samples > 0 && w.end <= long_over) {
+        let shards: ShardSet = window.unflushed().iter().filter(|shard| leader(node, *shard).is_some()).collect();
+        if shards.is_empty() || node.flush.doubts.windows.contains_key(&window.start) {
+            continue;
+        }
+        let number = node.head.end_epoch(window.start, env.now_ms(), &env.samples);
+        env.count("doubts");
+        node.flush.doubts.windows.insert(window.start, Doubt { number, shards, ask_at: env.now + FORGET_MS });
+    }
+}
+
+/// Asks the leaders of what is due.
+pub fn resolve(node: &mut Ingester, env: &mut Env) {
+    let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
+    let mut due = ShardSet::new();
+    for doubt in node.flush.doubts.windows.values_mut().filter(|doubt| doubt.ask_at <= env.now) {
+        doubt.ask_at = env.now + PAUSE_MS;
+        due = due.union(&doubt.shards);
+    }
+    for shard in due.iter() {
+        if let Some(leader) = leader(node, shard) {
+            by_leader.entry(leader).or_default().insert(shard);
+        }
+    }
+    for (leader, shards) in by_leader {
+        let Some(to) = Node::of(&leader) else { continue };
+        let shards: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, node.epoch_in_view(shard))).collect();
+        let number = env.number();
+        node.flush.doubts.asked.insert(number, (leader, shards.clone()));
+        env.send(node.me, to, Message::Unflushed { number, shards });
+    }
+}
+
+/// A leader says what is in no block; what it knows in a newer view than this node's is asked again.
+pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<Unflushed, ()>) {
+    let Some((leader, asked)) = node.flush.doubts.asked.remove(&number) else { return };
+    let Some(answer) = answer.ok().filter(|answer| answer.version <= node.view.version) else { return };
+    let is_same = |(shard, epoch): &&(u32, u64)| {
+        let known = node.view.shards.get(*shard as usize).filter(|s| s.leader.as_ref() == Some(&leader));
+        known.is_some_and(|s| s.epoch == *epoch) && node.fence.raised(*shard) <= *epoch && !answer.stale.contains(shard)
+    };
+    let sure: ShardSet = asked.iter().filter(is_same).map(|(shard, _)| *shard).collect();
+    let mut settled: Vec<(i64, u32, ShardSet)> = Vec::new();
+    for (start, doubt) in &mut node.flush.doubts.windows {
+        let open: ShardSet = answer.windows.iter().filter(|(w, _)| w == start).map(|(_, shard)| *shard).collect();
+        let flushed = doubt.shards.intersection(&sure).difference(&open);
+        if !flushed.is_empty() {
+            doubt.shards = doubt.shards.difference(&flushed);
+            settled.push((*start, doubt.number, flushed));
+        }
+    }
+    node.flush.doubts.windows.retain(|_, doubt| !doubt.shards.is_empty());
+    for (window, number, shards) in settled {
+        env.count("marks by the leader's word");
+        env.note(&[144, number.into()], || format!("{} marks {shards} below {number} of {window}", node.identity));
+        node.head.mark_flushed(window, number, shards, &env.samples);
+    }
+}

@@ -1,0 +1,34 @@
+//! **A target has one owner at each moment**: of the agents that hear of meta, never two scrape a target at the same moment, and
+//! when all agents have decided about a moment, one of them scrapes. (Who hears nothing of meta goes on with what was its own.)
+
+use std::collections::BTreeMap;
+
+use crate::sim::env::Ms;
+use crate::sim::scrape::Decision;
+use crate::sim::world::World;
+
+/// How long decisions are remembered.
+const REMEMBERED_MS: Ms = 5000;
+
+/// The decisions of late, by moment and target.
+#[derive(Default)]
+pub struct Decisions(BTreeMap<(Ms, usize), Vec<Decision>>);
+
+/// Agents have decided.
+pub fn decided(world: &mut World) {
+    for decision in std::mem::take(&mut world.env.decisions) {
+        let known = world.decisions.0.entry((decision.moment, decision.target)).or_default();
+        known.push(decision);
+        let sure = known.iter().all(|decision| decision.is_sure);
+        let scrape = known.iter().filter(|decision| decision.scrapes && decision.is_sure).count();
+        let all = known.len() == world.agents.len();
+        let seen = known.clone();
+        if scrape > 1 {
+            world.env.violated("ownership", || format!("a target is scraped twice: {seen:?}"));
+        } else if all && sure && scrape == 0 {
+            world.env.violated("ownership", || format!("a target is scraped by nobody: {seen:?}"));
+        }
+    }
+    let long_ago = world.env.now.saturating_sub(REMEMBERED_MS);
+    world.decisions.0 = world.decisions.0.split_off(&(long_ago, 0));
+}
