@@ -21,8 +21,6 @@ const HOLD_MS: Ms = 500;
 /// What an agent decided about a moment of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision {
-    /// Who.
-    pub agent: usize,
     /// Of which target.
     pub target: usize,
     /// About which moment, virtual time.
@@ -124,8 +122,8 @@ impl Scraping {
         }
         let owner = Timeline::new(view).owner_at(hash(target), BASE_MS + moment as i64).map(str::to_string);
         let scrapes = owner == Some(me.identity());
-        let decision = Decision { agent, target, moment, scrapes, is_sure: !self.detached };
-        env.note(&[160, agent as u64, moment, scrapes.into()], || format!("{decision:?} by {owner:?}"));
+        let decision = Decision { target, moment, scrapes, is_sure: !self.detached };
+        env.note(&[160, agent as u64, moment, scrapes.into()], || format!("agent {agent}: {decision:?} by {owner:?}"));
         env.decisions.push(decision);
     }
 }

@@ -42,7 +42,7 @@ fn one_seed() {
     let seed = from_environment("PHAROS_SIM_SEED").unwrap_or(1);
     let report = sim::run(seed, None, true);
     if std::env::var_os("PHAROS_SIM_SEED").is_some() {
-        println!("{}\n{:#?}", report.lines.join("\n"), report.counts);
+        eprintln!("{}\n{:#?}", report.lines.join("\n"), report.counts);
     }
     assert_eq!(report.violation, None, "seed {seed}");
 }
@@ -51,7 +51,6 @@ fn one_seed() {
 fn is_found(bug: Bug) {
     let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(1000);
     let found = (0..seeds).find_map(|seed| Some((seed, sim::run(seed, Some(bug), false).violation?)));
-    println!("{bug:?}: {found:?}");
     assert!(found.is_some(), "{bug:?} was not found within {seeds} seeds");
 }
 
