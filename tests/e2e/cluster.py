@@ -47,12 +47,10 @@ def another_leads(cluster, load, old, since):
 def kill_and_return(cluster, load, node, until=a_while):
     """kill -9, a while without it, and back; what clients saw of it."""
     since = time.monotonic()
-    node.stopped_by_test = True
-    node.kill()
+    gone(node)
     until(cluster, load, node, since)
     seen = report(load, f"kill -9 of {node.name}", since)
-    node.start()
-    node.stopped_by_test = False
+    back(node)
     took = cluster.settle()
     load.verify(last=15)
     print(f"     {node.name} is back and all is in sync {took:.1f} s after it was ready", flush=True)
@@ -130,33 +128,43 @@ def wipe(cluster, load, rng):
     load.wait_rounds(10)
     node = cluster["ingester-1"]
     old = node.identity
-    node.stopped_by_test = True
-    node.kill()
+    gone(node)
     shutil.rmtree(node.folder / "data")
     load.wait_rounds(3)
     wait_for(lambda: cluster.members()[old]["state"] == "down", 60, "the wiped node is not seen to be down")
     cluster.command("remove", old)
-    node.start()
-    node.stopped_by_test = False
+    back(node)
     check(node.identity != old, "a wiped node has its old identity")
     print(f"     a new node has everything {cluster.settle():.1f} s after it was ready", flush=True)
 
     other = cluster["ingester-2"]
-    other.stopped_by_test = True
-    other.kill()
+    gone(other)
     shutil.rmtree(other.folder / "data/wal")
-    other.start()
-    other.stopped_by_test = False
+    back(other)
     print(f"     one that lost its log has everything {cluster.settle():.1f} s after it was ready", flush=True)
-    # What only the third has known from the beginning must be on the other two: it goes for good.
+    # Each of the two alone must have what only the third has known from the beginning: it goes, and then either of them.
     third = cluster["ingester-3"]
-    third.stopped_by_test = True
-    third.kill()
+    gone(third)
     load.wait_rounds(3)
-    load.verify()
-    third.start()
-    third.stopped_by_test = False
+    for node in (cluster["ingester-1"], cluster["ingester-2"]):
+        gone(node)
+        # Writes wait for a second replica; what was acknowledged is read from the one that is left.
+        wait_for(lambda: load.answers(), 30, "nothing is read from the ingester that is left")
+        load.verify()
+        back(node)
+        wait_for(lambda: all(len(shard["inSync"]) >= 2 for shard in cluster.status()["shards"]), 60, "no second replica is in sync", node.log)
+    back(third)
     cluster.settle()
+
+
+def gone(node):
+    node.stopped_by_test = True
+    node.kill()
+
+
+def back(node):
+    node.start()
+    node.stopped_by_test = False
 
 
 def meta_leader_while_flushing(cluster, load, rng):
@@ -175,8 +183,7 @@ def no_majority(cluster, load, rng):
     away = rng.sample(cluster.of("meta"), 2)
     since = time.monotonic()
     for node in away:
-        node.stopped_by_test = True
-        node.kill()
+        gone(node)
     wait_until(since + 75)  # a window ends, and its blocks cannot be committed
     writes, reads = report(load, f"{away[0].name} and {away[1].name} are away", since)
     check(writes < 10 and reads < 10, f"{writes:.1f} s without writes, {reads:.1f} s without reads")
