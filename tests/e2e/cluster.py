@@ -4,6 +4,7 @@
   cluster.py --short                 what CI runs, under three minutes
   cluster.py                         all scenarios, most of an hour
   cluster.py --only wipe scale       some of them
+  cluster.py --short --tls           with TLS between the nodes
   cluster.py --list
 
 3 meta, 3 ingesters (replication factor 3), 2 agents, 2 stores, 1 frontend and 1 compactor, blocks of one minute, the object store is a folder. The load
@@ -19,7 +20,7 @@ import tempfile
 import time
 
 from cluster_load import Load
-from cluster_nodes import Bridge, Cluster, flushed, placements
+from cluster_nodes import Bridge, Cluster, certificates, flushed, placements
 from pharos import Checks, check, loadgen, seeded, wait_for
 
 DOWN = 8  # seconds that a killed node stays away
@@ -322,12 +323,13 @@ SCENARIOS = {
 }
 
 
-def run(tool, rng, scenario, keep):
+def run(tool, rng, scenario, args):
     folder = tempfile.mkdtemp(prefix="pharos-cluster-")
     network = Bridge(apart=[15]) if scenario is partition else None  # 11 to 13 are meta, 14 is ingester-1
     done = False
     try:
-        with Cluster(folder, network=network) as cluster:
+        flags = certificates(folder) if args.tls else []
+        with Cluster(folder, network=network, flags=flags) as cluster:
             cluster.start()
             with Load(cluster, tool) as load:
                 load.wait_rounds(3)
@@ -337,7 +339,7 @@ def run(tool, rng, scenario, keep):
             check(not cluster.complaints(), f"in the logs: {cluster.complaints()[:5]}")
         done = True
     finally:
-        if done and not keep:
+        if done and not args.keep:
             shutil.rmtree(folder)
         else:
             print(f"     logs and data are in {folder}", flush=True)
@@ -348,6 +350,7 @@ def main():
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--tls", action="store_true", help="nodes show each other certificates; needs openssl")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of what passes")
     args = parser.parse_args()
     if args.list:
@@ -356,10 +359,10 @@ def main():
     os.environ.setdefault("RUST_BACKTRACE", "1")
     rng, tool, checks = seeded(), loadgen(), Checks()
     if args.short:
-        checks.run("a short life of a cluster", run, tool, rng, short, args.keep)
+        checks.run("a short life of a cluster", run, tool, rng, short, args)
     else:
         for name in args.only or SCENARIOS:
-            checks.run(name, run, tool, rng, SCENARIOS[name], args.keep)
+            checks.run(name, run, tool, rng, SCENARIOS[name], args)
     checks.finish()
 
 
