@@ -33,4 +33,12 @@ impl Bug {
         Bug::AdmitLossOnce,
         Bug::CopyWithoutFence,
     ];
+
+    /// A seed below 1000 that has found it.
+    pub fn seen_at(self) -> u64 {
+        match self {
+            Bug::AcknowledgeBeforeSync => 5,
+            _ => 0,
+        }
+    }
 }
