@@ -52,7 +52,6 @@ fn is_found(bug: Bug) {
     let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(1000);
     let order = [bug.seen_at()].into_iter().chain(0..seeds);
     let found = order.into_iter().find_map(|seed| Some((seed, sim::run(seed, Some(bug), false).violation?)));
-    println!("{bug:?}: {found:?}");
     assert!(found.is_some(), "{bug:?} was not found within {seeds} seeds");
 }
 
