@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_meta::View;
 use pharos_meta::placement::Timeline;
+use pharos_meta::{Era, View};
 
 use super::env::{Env, Ms, Node};
 use super::messages::Timer;
