@@ -3,9 +3,10 @@
 //! decides about one, and goes on with the one that it has when it hears of no newer one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use pharos_meta::View;
 use pharos_meta::placement::Timeline;
+use pharos_meta::{Era, View};
 
 use super::env::{Env, Ms, Node};
 use super::messages::Timer;
@@ -43,6 +44,8 @@ pub struct Scraping {
     held: BTreeMap<usize, Ms>,
     /// The last moment of each target that was decided about.
     decided: BTreeMap<usize, Ms>,
+    /// The eras of the view, and what was made of them.
+    timeline: Option<(Arc<Vec<Era>>, Timeline)>,
 }
 
 fn hash(target: usize) -> u64 {
@@ -113,6 +116,12 @@ impl Scraping {
         wake_for(me, env, target);
     }
 
+    fn timeline(&mut self, view: &View) -> &Timeline {
+        let known = self.timeline.take().filter(|(eras, _)| Arc::ptr_eq(eras, &view.eras));
+        let fresh = || (view.eras.clone(), Timeline::new(view));
+        &self.timeline.insert(known.unwrap_or_else(fresh)).1
+    }
+
     fn decide(&mut self, me: Node, env: &mut Env, view: &View, target: usize) {
         let Node::Agent(agent) = me else { return };
         // Moments that passed by are skipped; this is the last one.
@@ -120,7 +129,7 @@ impl Scraping {
         if self.decided.insert(target, moment) == Some(moment) {
             return;
         }
-        let owner = Timeline::new(view).owner_at(hash(target), BASE_MS + moment as i64).map(str::to_string);
+        let owner = self.timeline(view).owner_at(hash(target), BASE_MS + moment as i64).map(str::to_string);
         let scrapes = owner == Some(me.identity());
         let decision = Decision { target, moment, scrapes, is_sure: !self.detached };
         env.note(&[160, agent as u64, moment, scrapes.into()], || format!("agent {agent}: {decision:?} by {owner:?}"));

@@ -3,7 +3,8 @@
 //!
 //! A block's samples of a shard are all in memory when it was made of a cut of this head, or was found to hold what this head has
 //! ([`crate::flush::reconcile`]); none of what is flushed has been dropped, so that memory holds as many flushed samples of the
-//! shard and window as those blocks; and the grace period, after which the policy drops them, ends no earlier than the asking query.
+//! shard and window as those blocks; and the grace period of the shard's newest block there, after which the policy drops them, ends no
+//! earlier than the asking query.
 //! Behind the last block of which this is not so the head has everything.
 
 use std::collections::BTreeMap;
@@ -36,19 +37,17 @@ pub(crate) struct Facts<'a> {
 /// The blocks of one window.
 struct WindowBlocks {
     max_t: i64,
-    /// By shard; nothing when samples are not known to be in memory.
+    /// By shard with samples; nothing when they are not known to be in memory.
     shards: Option<BTreeMap<u32, ShardBlocks>>,
 }
 
-/// The blocks of one shard of a window.
+/// What the blocks of one window hold of one shard.
 #[derive(Default)]
 struct ShardBlocks {
-    /// When the newest was made, as the policy that drops samples sees it: also those count that hold nothing of the shard.
-    made: i64,
-    /// Their samples that are marked as flushed.
+    /// Samples that are marked as flushed.
     flushed: u64,
-    /// Whether they have samples.
-    any: bool,
+    /// When the newest of them was made: a grace period later the shard's samples may leave memory.
+    made: i64,
 }
 
 /// Where the samples of a block of a shard are.
@@ -115,31 +114,32 @@ pub(crate) fn complete_from<'a>(
         let known = by_window.entry(block.window_start).or_insert_with(nothing);
         known.max_t = known.max_t.max(block.max_t);
         for shard in block.shards.iter().copied().filter(|shard| facts.is_asked(*shard)) {
-            let place = facts.place(window, block, shard);
-            if matches!(place, Place::Elsewhere) {
-                known.shards = None;
-            }
-            let Some(shards) = &mut known.shards else { break };
-            let of_shard = shards.entry(shard).or_default();
-            of_shard.made = of_shard.made.max(made_ms(block));
-            match place {
-                Place::Flushed(samples) => {
-                    of_shard.flushed += samples;
-                    of_shard.any |= samples > 0;
+            let flushed = match facts.place(window, block, shard) {
+                // Nothing of it can leave memory.
+                Place::Flushed(0) => continue,
+                Place::Flushed(samples) => samples,
+                // It may be marked, and leave, any moment.
+                Place::Unflushed => 0,
+                Place::Elsewhere => {
+                    known.shards = None;
+                    break;
                 }
-                _ => of_shard.any = true,
+            };
+            if let Some(shards) = &mut known.shards {
+                let of_shard = shards.entry(shard).or_default();
+                of_shard.flushed += flushed;
+                of_shard.made = of_shard.made.max(made_ms(block));
             }
         }
     }
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let until = facts.now_ms.saturating_add(ms(facts.lasting));
     for (start, blocks) in by_window {
-        // Shards leave memory each in its time.
-        let stays = |of: &ShardBlocks| until < of.made.saturating_add(ms(facts.grace));
-        let is_there = |(shard, of): (&u32, &ShardBlocks)| {
-            !of.any || (stays(of) && flushed_in(in_memory[&start], *shard) >= of.flushed)
+        let stays = |(shard, blocks): (u32, ShardBlocks)| {
+            let is_whole = flushed_in(in_memory[&start], shard) >= blocks.flushed;
+            is_whole && until < blocks.made.saturating_add(ms(facts.grace))
         };
-        if !blocks.shards.is_some_and(|shards| shards.iter().all(is_there)) {
+        if !blocks.shards.is_some_and(|shards| shards.into_iter().all(stays)) {
             from = from.max(blocks.max_t.saturating_add(1));
         }
     }
