@@ -15,6 +15,8 @@ pub enum Bug {
     MarkWithoutComparing,
     /// An agent goes on without a replica that failed, and does not report it.
     SkipReport,
+    /// An ingester that lost its disk answers for what it lost until meta knows of it.
+    AnswerForLost,
     /// An ingester that lost its disk says so once, and takes any answer for a good one.
     AdmitLossOnce,
     /// The source of a copy does not fence the writers of before.
@@ -23,13 +25,14 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 9] = [
         Bug::SkipFence,
         Bug::PromoteEarly,
         Bug::DropBeforeCommit,
         Bug::AcknowledgeBeforeSync,
         Bug::MarkWithoutComparing,
         Bug::SkipReport,
+        Bug::AnswerForLost,
         Bug::AdmitLossOnce,
         Bug::CopyWithoutFence,
     ];
