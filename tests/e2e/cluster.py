@@ -4,6 +4,7 @@
   cluster.py --short                 what CI runs, under three minutes
   cluster.py                         all scenarios, most of an hour
   cluster.py --only wipe scale       some of them
+  cluster.py --short --tls           with TLS between the nodes
   cluster.py --list
 
 3 meta, 3 ingesters (replication factor 3), 2 agents, 2 stores, 1 frontend and 1 compactor, blocks of one minute, the object store is a folder. The load
@@ -19,7 +20,7 @@ import tempfile
 import time
 
 from cluster_load import Load
-from cluster_nodes import Bridge, Cluster, flushed, placements
+from cluster_nodes import Bridge, Cluster, certificates, flushed, placements
 from pharos import Checks, check, loadgen, seeded, wait_for
 
 DOWN = 8  # seconds that a killed node stays away
@@ -32,17 +33,25 @@ def report(load, what, since):
     return writes, reads
 
 
-def kill_and_return(cluster, load, node, wait=True):
+def a_while(cluster, load, _, since):
+    wait_until(since + DOWN)
+    load.wait_rounds(2)
+
+
+def another_leads(cluster, load, old, since):
+    """Until the others have a leader among them."""
+    wait_for(lambda: cluster.status()["meta"]["leader"] not in (None, old.identity), 60, "no other node of meta leads")
+    print(f"     another leads meta {time.monotonic() - since:.2f} s after {old.name} was killed", flush=True)
+    load.wait_rounds(2)
+
+
+def kill_and_return(cluster, load, node, until=a_while):
     """kill -9, a while without it, and back; what clients saw of it."""
     since = time.monotonic()
-    node.stopped_by_test = True
-    node.kill()
-    if wait:
-        wait_until(since + DOWN)
-        load.wait_rounds(2)
+    gone(node)
+    until(cluster, load, node, since)
     seen = report(load, f"kill -9 of {node.name}", since)
-    node.start()
-    node.stopped_by_test = False
+    back(node)
     took = cluster.settle()
     load.verify(last=15)
     print(f"     {node.name} is back and all is in sync {took:.1f} s after it was ready", flush=True)
@@ -120,33 +129,43 @@ def wipe(cluster, load, rng):
     load.wait_rounds(10)
     node = cluster["ingester-1"]
     old = node.identity
-    node.stopped_by_test = True
-    node.kill()
+    gone(node)
     shutil.rmtree(node.folder / "data")
     load.wait_rounds(3)
     wait_for(lambda: cluster.members()[old]["state"] == "down", 60, "the wiped node is not seen to be down")
     cluster.command("remove", old)
-    node.start()
-    node.stopped_by_test = False
+    back(node)
     check(node.identity != old, "a wiped node has its old identity")
     print(f"     a new node has everything {cluster.settle():.1f} s after it was ready", flush=True)
 
     other = cluster["ingester-2"]
-    other.stopped_by_test = True
-    other.kill()
+    gone(other)
     shutil.rmtree(other.folder / "data/wal")
-    other.start()
-    other.stopped_by_test = False
+    back(other)
     print(f"     one that lost its log has everything {cluster.settle():.1f} s after it was ready", flush=True)
-    # What only the third has known from the beginning must be on the other two: it goes for good.
+    # Each of the two alone must have what only the third has known from the beginning: it goes, and then either of them.
     third = cluster["ingester-3"]
-    third.stopped_by_test = True
-    third.kill()
+    gone(third)
     load.wait_rounds(3)
-    load.verify()
-    third.start()
-    third.stopped_by_test = False
+    for node in (cluster["ingester-1"], cluster["ingester-2"]):
+        gone(node)
+        # Writes wait for a second replica; what was acknowledged is read from the one that is left.
+        wait_for(lambda: load.answers(), 30, "nothing is read from the ingester that is left")
+        load.verify()
+        back(node)
+        wait_for(lambda: all(len(shard["inSync"]) >= 2 for shard in cluster.status()["shards"]), 60, "no second replica is in sync", node.log)
+    back(third)
     cluster.settle()
+
+
+def gone(node):
+    node.stopped_by_test = True
+    node.kill()
+
+
+def back(node):
+    node.start()
+    node.stopped_by_test = False
 
 
 def meta_leader_while_flushing(cluster, load, rng):
@@ -154,8 +173,28 @@ def meta_leader_while_flushing(cluster, load, rng):
     for _ in range(3):
         blocks = lambda: sum(node.metric("pharos_flush_blocks_total") for node in cluster.of("ingester"))
         before = blocks()
+        leader = cluster.meta_leader()
         wait_for(lambda: blocks() > before, 150, "nothing is flushed")
-        kill_and_return(cluster, load, cluster.meta_leader(), wait=False)
+        kill_and_return(cluster, load, leader, another_leads)
+    flushed(cluster)
+
+
+def no_majority(cluster, load, rng):
+    """Two of three nodes of meta are away: reads and writes go on with the last view, and what had to wait is made up for."""
+    away = rng.sample(cluster.of("meta"), 2)
+    since = time.monotonic()
+    for node in away:
+        gone(node)
+    wait_until(since + 75)  # a window ends, and its blocks cannot be committed
+    writes, reads = report(load, f"{away[0].name} and {away[1].name} are away", since)
+    check(writes < 10 and reads < 10, f"{writes:.1f} s without writes, {reads:.1f} s without reads")
+    load.verify(last=30)
+    for node in away:
+        node.start(wait=False)
+    for node in away:
+        node.wait_ready()
+        node.stopped_by_test = False
+    print(f"     all is in sync {cluster.settle():.1f} s after they were ready", flush=True)
     flushed(cluster)
 
 
@@ -275,6 +314,7 @@ SCENARIOS = {
     "partition": partition,
     "wipe": wipe,
     "meta-flush": meta_leader_while_flushing,
+    "no-majority": no_majority,
     "object-store": object_store_away,
     "scale": scale,
     "rolling": rolling,
@@ -283,12 +323,13 @@ SCENARIOS = {
 }
 
 
-def run(tool, rng, scenario, keep):
+def run(tool, rng, scenario, args):
     folder = tempfile.mkdtemp(prefix="pharos-cluster-")
     network = Bridge(apart=[15]) if scenario is partition else None  # 11 to 13 are meta, 14 is ingester-1
     done = False
     try:
-        with Cluster(folder, network=network) as cluster:
+        flags = certificates(folder) if args.tls else []
+        with Cluster(folder, network=network, flags=flags) as cluster:
             cluster.start()
             with Load(cluster, tool) as load:
                 load.wait_rounds(3)
@@ -298,7 +339,7 @@ def run(tool, rng, scenario, keep):
             check(not cluster.complaints(), f"in the logs: {cluster.complaints()[:5]}")
         done = True
     finally:
-        if done and not keep:
+        if done and not args.keep:
             shutil.rmtree(folder)
         else:
             print(f"     logs and data are in {folder}", flush=True)
@@ -309,6 +350,7 @@ def main():
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--tls", action="store_true", help="nodes show each other certificates; needs openssl")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of what passes")
     args = parser.parse_args()
     if args.list:
@@ -317,10 +359,10 @@ def main():
     os.environ.setdefault("RUST_BACKTRACE", "1")
     rng, tool, checks = seeded(), loadgen(), Checks()
     if args.short:
-        checks.run("a short life of a cluster", run, tool, rng, short, args.keep)
+        checks.run("a short life of a cluster", run, tool, rng, short, args)
     else:
         for name in args.only or SCENARIOS:
-            checks.run(name, run, tool, rng, SCENARIOS[name], args.keep)
+            checks.run(name, run, tool, rng, SCENARIOS[name], args)
     checks.finish()
 
 

@@ -210,6 +210,13 @@ class Load:
             check(time.monotonic() < until, f"{len(self.writer.rounds)} rounds of {goal} are written after {seconds} s")
             time.sleep(0.1)
 
+    def answers(self):
+        """Whether the newest round is read right now."""
+        try:
+            return self.reader.counted(self.cluster.of("frontend")[0].url, self.writer.rounds[-1])[2]
+        except OSError:
+            return False
+
     def gap(self, worker, since):
         """The longest time without a success of a worker, from a moment on."""
         times = [t for t in list(worker.events)]

@@ -88,6 +88,23 @@ class Bridge:
         subprocess.run(["ip", "link", "del", self.bridge], capture_output=True, check=False)
 
 
+def certificates(folder):
+    """Flags for TLS between nodes: an authority, and one certificate that all nodes show. Made by openssl."""
+    folder = pathlib.Path(folder)
+
+    def openssl(*arguments):
+        try:
+            subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+        except FileNotFoundError:
+            raise Skipped("openssl is not installed") from None
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority of the test")
+    openssl("req", "-x509", *key, "-keyout", "node.key", "-out", "node.pem", "-subj", "/CN=node", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-addext", "subjectAltName=DNS:node.pharos", "-addext", "basicConstraints=critical,CA:FALSE")
+    return [f"--tls.ca-file={folder}/ca.pem", f"--tls.cert-file={folder}/node.pem", f"--tls.key-file={folder}/node.key", "--tls.server-name=node.pharos"]
+
+
 class Node(Pharos):
     """One process of the cluster."""
 

@@ -25,7 +25,7 @@ fn seeds_keep_every_invariant() {
         report.counts.iter().for_each(|(name, n)| *counts.entry(name).or_default() += n);
         bad.extend(report.violation.map(|violation| format!("seed {seed}: {violation}")));
     }
-    println!("{counts:#?}");
+    eprintln!("{counts:#?}");
     assert!(bad.is_empty(), "{} of {seeds} seeds:\n{}", bad.len(), bad.join("\n"));
 }
 
@@ -42,7 +42,7 @@ fn one_seed() {
     let seed = from_environment("PHAROS_SIM_SEED").unwrap_or(1);
     let report = sim::run(seed, None, true);
     if std::env::var_os("PHAROS_SIM_SEED").is_some() {
-        println!("{}\n{:#?}", report.lines.join("\n"), report.counts);
+        eprintln!("{}\n{:#?}", report.lines.join("\n"), report.counts);
     }
     assert_eq!(report.violation, None, "seed {seed}");
 }

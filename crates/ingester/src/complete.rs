@@ -3,7 +3,8 @@
 //!
 //! A block's samples of a shard are all in memory when it was made of a cut of this head, or was found to hold what this head has
 //! ([`crate::flush::reconcile`]); none of what is flushed has been dropped, so that memory holds as many flushed samples of the
-//! shard and window as those blocks; and the grace period, after which the policy drops them, ends no earlier than the asking query.
+//! shard and window as those blocks; and the grace period of the shard's newest block there, after which the policy drops them, ends no
+//! earlier than the asking query.
 //! Behind the last block of which this is not so the head has everything.
 
 use std::collections::BTreeMap;
@@ -36,9 +37,17 @@ pub(crate) struct Facts<'a> {
 /// The blocks of one window.
 struct WindowBlocks {
     max_t: i64,
+    /// By shard with samples; nothing when they are not known to be in memory.
+    shards: Option<BTreeMap<u32, ShardBlocks>>,
+}
+
+/// What the blocks of one window hold of one shard.
+#[derive(Default)]
+struct ShardBlocks {
+    /// Samples that are marked as flushed.
+    flushed: u64,
+    /// When the newest of them was made: a grace period later the shard's samples may leave memory.
     made: i64,
-    /// By shard, the samples of those that are marked as flushed; nothing when they are not known to be in memory.
-    flushed: Option<BTreeMap<u32, u64>>,
 }
 
 /// Where the samples of a block of a shard are.
@@ -101,30 +110,36 @@ pub(crate) fn complete_from<'a>(
             from = from.max(block.max_t.saturating_add(1));
             continue;
         };
-        let nothing = || WindowBlocks { max_t: i64::MIN, made: i64::MIN, flushed: Some(BTreeMap::new()) };
+        let nothing = || WindowBlocks { max_t: i64::MIN, shards: Some(BTreeMap::new()) };
         let known = by_window.entry(block.window_start).or_insert_with(nothing);
         known.max_t = known.max_t.max(block.max_t);
-        known.made = known.made.max(made_ms(block));
         for shard in block.shards.iter().copied().filter(|shard| facts.is_asked(*shard)) {
-            match facts.place(window, block, shard) {
-                Place::Unflushed => {}
-                Place::Elsewhere => known.flushed = None,
-                Place::Flushed(samples) => {
-                    if let Some(flushed) = &mut known.flushed {
-                        *flushed.entry(shard).or_default() += samples;
-                    }
+            let flushed = match facts.place(window, block, shard) {
+                // Nothing of it can leave memory.
+                Place::Flushed(0) => continue,
+                Place::Flushed(samples) => samples,
+                // It may be marked, and leave, any moment.
+                Place::Unflushed => 0,
+                Place::Elsewhere => {
+                    known.shards = None;
+                    break;
                 }
+            };
+            if let Some(shards) = &mut known.shards {
+                let of_shard = shards.entry(shard).or_default();
+                of_shard.flushed += flushed;
+                of_shard.made = of_shard.made.max(made_ms(block));
             }
         }
     }
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let until = facts.now_ms.saturating_add(ms(facts.lasting));
     for (start, blocks) in by_window {
-        let stays = until < blocks.made.saturating_add(ms(facts.grace));
-        let are_there = |flushed: BTreeMap<u32, u64>| {
-            flushed.into_iter().all(|(shard, samples)| flushed_in(in_memory[&start], shard) >= samples)
+        let stays = |(shard, blocks): (u32, ShardBlocks)| {
+            let is_whole = flushed_in(in_memory[&start], shard) >= blocks.flushed;
+            is_whole && until < blocks.made.saturating_add(ms(facts.grace))
         };
-        if !(stays && blocks.flushed.is_some_and(are_there)) {
+        if !blocks.shards.is_some_and(|shards| shards.into_iter().all(stays)) {
             from = from.max(blocks.max_t.saturating_add(1));
         }
     }

@@ -113,7 +113,7 @@ pub enum CatalogueCommand {
         /// Which.
         ids: Vec<String>,
     },
-    /// Masks series.
+    /// Masks series. The same again takes the place of the one before.
     Delete {
         /// Whose.
         tenant: String,
@@ -189,15 +189,11 @@ impl Catalogue {
                 Ok(())
             }
             CatalogueCommand::Delete { tenant, selector, start, end } => {
-                let repeated = |last: &Deletion| {
-                    last.sequence == self.sequence && (&last.selector, last.start, last.end) == (&selector, start, end)
-                };
-                if self.tenant(&tenant).and_then(|known| known.deletions.last()).is_some_and(repeated) {
-                    return Ok(());
-                }
                 self.sequence += 1;
                 let sequence = self.sequence;
                 let deletions = &mut self.tenant_mut(&tenant).deletions;
+                // Made again, or sent again, it also means what came in between.
+                deletions.retain(|known| (&known.selector, known.start, known.end) != (&selector, start, end));
                 deletions.push(Deletion { selector, start, end, sequence });
                 Ok(())
             }

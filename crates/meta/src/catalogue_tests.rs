@@ -87,6 +87,19 @@ fn deletions_have_sequences_and_can_be_forgotten() {
     assert_eq!(left.iter().map(|d| d.selector.as_str()).collect::<Vec<_>>(), ["{a=\"2\"}"]);
 }
 
+#[test]
+fn a_deletion_that_is_made_again_counts_anew() {
+    let mut catalogue = Catalogue::default();
+    let delete = |a: &str| CatalogueCommand::Delete { tenant: "t".into(), selector: a.into(), start: 0, end: 9 };
+    for selector in ["{a=\"1\"}", "{a=\"2\"}", "{a=\"1\"}"] {
+        catalogue.apply(delete(selector)).unwrap();
+    }
+    let known: Vec<_> =
+        catalogue.tenant("t").unwrap().deletions.iter().map(|d| (d.selector.as_str(), d.sequence)).collect();
+    assert_eq!(known, [("{a=\"2\"}", 2), ("{a=\"1\"}", 3)]);
+    assert_eq!(catalogue.newest_deletion("t"), 3);
+}
+
 proptest! {
     #[test]
     fn no_shard_of_a_window_ever_has_two_main_blocks(

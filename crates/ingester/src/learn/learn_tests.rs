@@ -57,6 +57,8 @@ async fn a_learner_that_misses_a_write_learns_anew_before_it_is_in_sync() {
     cluster.network.cut_off.lock().insert("C".into());
     cluster.write(&scrape(2)).await;
     cluster.network.cut_off.lock().remove("C");
+    assert!(cluster.meta.view().shards.iter().all(|shard| shard.learns_since("C").is_none()));
+    cluster.add_learner("C").await;
     cluster.learn("C");
     cluster.in_sync("C").await;
     assert_eq!(held(cluster.node("C")), held(cluster.node("B")));

@@ -178,7 +178,9 @@ fn removal_is_for_the_dead() {
     for node in ["B", "C"] {
         state.apply(&set_state(node, MemberState::Down)).unwrap();
         let e = state.shards[0].epoch;
-        let _refused_for_the_last = state.apply(&failed(node, &[(0, e)]));
+        // Its own word, which is taken as long as there is another.
+        let report = Command::ReportFailed { node: node.into(), shards: vec![(0, e)], reporter: node.into() };
+        let _refused_for_the_last = state.apply(&report);
     }
     let command = Command::RemoveMember { node: "C".into(), force: false, at_ms: 3 };
     assert_eq!(state.apply(&command).unwrap_err(), Refusal::LastInSync { shard: 0, node: "C".into() });
