@@ -111,6 +111,11 @@ impl Ingester {
         invariants::epochs::forget(env, self.me);
     }
 
+    /// Whether it lost its disk and could not say so yet.
+    pub fn has_lost(&self, shard: u32) -> bool {
+        self.head.began_empty() && (!self.joined || self.learn.lost.contains_key(&shard))
+    }
+
     /// The disk is gone.
     pub fn wipe(&mut self) {
         self.head = Head::default();

@@ -1,11 +1,12 @@
 //! How far a write is, decided purely: views and answers in, requests and reports out.
 //!
-//! A shard is done when, under one view, every replica that is in sync and every learner has its samples durable, and one has
-//! counted them. One that does not take them is reported, and is then none of these any more, as the view tells. An answer
-//! stays valid when the shard's epoch changes: what is durable is durable. A learner of a later view gets the samples from the
-//! one that it copies from: that one had them before it fenced the epochs of this view.
+//! A shard is done when every replica that is in sync and every learner has its samples durable under the epoch of the view, and
+//! one has counted them. One that does not take them is reported, and is then none of these any more, as the view tells. An
+//! answer counts for its epoch only: when that changes, all are asked again, which costs little, since a replica may have left
+//! and come back without the samples, even without its disk. A learner of a later epoch gets the samples from the one that
+//! it copies from: that one had them before it fenced this epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pharos_meta::View;
 use pharos_rpc::append::ShardTarget;
@@ -29,8 +30,8 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct ShardProgress {
-    /// Replicas that have the samples durable.
-    durable: BTreeSet<String>,
+    /// Replicas that have the samples durable, and the newest epoch under which they said so.
+    durable: BTreeMap<String, u64>,
     counted: bool,
     /// Some replica knows this epoch.
     known_epoch: u64,
@@ -62,9 +63,10 @@ impl Progress {
                     Some(format!("shard {number} has {have} replicas in sync, {} are needed", settings.min_in_sync()));
                 return true;
             }
-            let missing: Vec<&str> = shard.written_to().filter(|node| !progress.durable.contains(*node)).collect();
+            let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(|epoch| *epoch >= shard.epoch);
+            let missing: Vec<&str> = shard.written_to().filter(|node| !is_durable(node)).collect();
             let counter = shard.leader.as_deref().filter(|_| !progress.counted);
-            let again = counter.filter(|node| progress.durable.contains(*node));
+            let again = counter.filter(is_durable);
             if missing.is_empty() && again.is_none() {
                 return false;
             }
@@ -88,7 +90,8 @@ impl Progress {
             match stale.iter().find(|(shard, _)| *shard == target.shard) {
                 Some((_, epoch)) => progress.known_epoch = progress.known_epoch.max(*epoch),
                 None => {
-                    progress.durable.insert(node.to_string());
+                    let newest = progress.durable.entry(node.to_string()).or_default();
+                    *newest = target.epoch.max(*newest);
                     progress.counted |= target.counted;
                 }
             }
