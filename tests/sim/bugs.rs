@@ -15,19 +15,22 @@ pub enum Bug {
     MarkWithoutComparing,
     /// An agent goes on without a replica that failed, and does not report it.
     SkipReport,
+    /// An ingester that lost its disk answers for what it lost until meta knows of it.
+    AnswerForLost,
     /// An ingester that lost its disk says so once, and takes any answer for a good one.
     AdmitLossOnce,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 7] = [
+    pub const ALL: [Bug; 8] = [
         Bug::SkipFence,
         Bug::PromoteEarly,
         Bug::DropBeforeCommit,
         Bug::AcknowledgeBeforeSync,
         Bug::MarkWithoutComparing,
         Bug::SkipReport,
+        Bug::AnswerForLost,
         Bug::AdmitLossOnce,
     ];
 

@@ -13,6 +13,8 @@ pub enum Kind {
     OneDeath,
     /// Nodes come and drain, over a network that is a little bad.
     Scaling,
+    /// Disks are lost while others fail and come.
+    LostDisks,
 }
 
 /// Something that goes wrong.
@@ -34,6 +36,8 @@ pub enum Fault {
     Isolate { ingester: bool, time: Ms },
     /// An ingester is cut off from some, in one direction.
     CutSome { time: Ms },
+    /// Nobody but the newest ingester hears of changes.
+    LateViews { time: Ms },
     /// Meta has no leader.
     MetaAway { time: Ms },
     /// The object store does not take anything.
@@ -69,17 +73,20 @@ impl Plan {
     /// The plan of a seed.
     pub fn new(rng: &mut Rng) -> Self {
         let kind = match rng.below(100) {
-            0..70 => Kind::Chaos,
-            70..82 => Kind::OneDeath,
-            _ => Kind::Scaling,
+            0..64 => Kind::Chaos,
+            64..76 => Kind::OneDeath,
+            76..90 => Kind::Scaling,
+            _ => Kind::LostDisks,
         };
-        let copies = if kind == Kind::OneDeath { 3 } else { [1, 2, 3, 3, 3][rng.below(5) as usize] };
+        let copies =
+            if matches!(kind, Kind::OneDeath | Kind::LostDisks) { 3 } else { [1, 2, 3, 3, 3][rng.below(5) as usize] };
         let ingesters = (copies as usize + rng.below(3) as usize).max(2);
         let mut plan = Plan { copies, ingesters, agents: 2, faults: Vec::new(), promises_latency: false };
         match kind {
             Kind::Chaos => plan.chaos(rng),
             Kind::OneDeath => plan.one_death(rng),
             Kind::Scaling => plan.scaling(rng),
+            Kind::LostDisks => plan.lost_disks(rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
@@ -108,11 +115,30 @@ impl Plan {
         }
     }
 
+    fn lost_disks(&mut self, rng: &mut Rng) {
+        self.ingesters = self.ingesters.max(4);
+        for _ in 0..3 {
+            let at = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS);
+            let after = rng.between(200, 6000);
+            self.faults.push((at, Fault::WipeIngester { after }));
+            // When it comes back, epochs go up.
+            self.faults.push((at + after, Fault::PauseIngester { time: rng.between(3000, 6000) }));
+            self.faults.push((at + after / 2, Fault::AddIngester));
+        }
+        let weather = Fault::Weather { loses: rng.below(150), repeats: 20, delays: 200, longest: 3000 };
+        self.faults.push((1000, weather));
+    }
+
     fn scaling(&mut self, rng: &mut Rng) {
         for _ in 0..rng.between(2, 6) {
             let at = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS);
             let what = [Fault::AddIngester, Fault::Drain, Fault::Drain, Fault::StopDraining];
-            self.faults.push((at, what[rng.below(4) as usize]));
+            let what = what[rng.below(4) as usize];
+            self.faults.push((at, what));
+            if what == Fault::AddIngester && rng.chance(500) {
+                let time = rng.between(500, 5000);
+                self.faults.push((at + rng.between(0, 700), Fault::LateViews { time }));
+            }
         }
         let after = rng.between(500, 20_000);
         self.faults.push((rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS), Fault::CrashIngester { after }));
@@ -133,7 +159,8 @@ fn fault(rng: &mut Rng) -> Fault {
         48..52 => Fault::PauseAgent { time: long },
         52..64 => Fault::Isolate { ingester: rng.chance(750), time: long },
         64..72 => Fault::CutSome { time: long },
-        72..78 => Fault::MetaAway { time: rng.between(500, 12_000) },
+        72..74 => Fault::LateViews { time: rng.between(500, 5000) },
+        74..78 => Fault::MetaAway { time: rng.between(500, 12_000) },
         78..84 => Fault::ObjectsAway { time: long },
         84..88 => Fault::SlowDisk { time: long },
         88..92 => Fault::Drain,

@@ -122,12 +122,18 @@ impl Memory {
 }
 
 /// The head of one ingester.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Head {
     log: Vec<Record>,
     durable: usize,
     memory: Memory,
     began_empty: bool,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head { log: Vec::new(), durable: 0, memory: Memory::default(), began_empty: true }
+    }
 }
 
 impl Head {

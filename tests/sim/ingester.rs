@@ -61,6 +61,8 @@ pub struct Ingester {
     copies: BTreeMap<u64, (Node, ShardSet)>,
     /// What it learns.
     pub learn: Learn,
+    /// Whether it answers for what it lost, by a bug.
+    lies: bool,
     pub flush: Flush,
     pub rng: Rng,
     /// How long a sync takes now, at most: disks are slow at times.
@@ -83,6 +85,7 @@ impl Ingester {
             waiting: Vec::new(),
             copies: BTreeMap::new(),
             learn: Learn::default(),
+            lies: env.has(Bug::AnswerForLost),
             flush: Flush::default(),
             rng: env.rng.fork(),
             slow_disk_until: 0,
@@ -106,6 +109,11 @@ impl Ingester {
         (self.waiting, self.copies) = Default::default();
         (self.learn, self.flush) = Default::default();
         invariants::epochs::forget(env, self.me);
+    }
+
+    /// Whether it lost its disk and could not say so yet.
+    pub fn has_lost(&self, shard: u32) -> bool {
+        self.head.began_empty() && (!self.joined || self.learn.lost.contains_key(&shard))
     }
 
     /// The disk is gone.
@@ -139,7 +147,7 @@ impl Ingester {
     /// Whether it has everything of a shard that was acknowledged, as far as its view says.
     fn is_whole(&self, shard: u32) -> bool {
         let known = self.view.shards.get(shard as usize);
-        known.is_some_and(|s| s.is_in_sync(&self.identity)) && !self.learn.lost.contains_key(&shard)
+        known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.learn.lost.contains_key(&shard))
     }
 
     /// It wakes.

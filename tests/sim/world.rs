@@ -251,6 +251,7 @@ impl World {
                 self.env.pause(agent, now + time);
             }
             Fault::Isolate { .. } | Fault::CutSome { .. } => self.cut(fault),
+            Fault::LateViews { time } => self.views_are_late(now + time),
             Fault::MetaAway { time } => self.meta.goes_away(&self.env, now + time),
             Fault::ObjectsAway { time } => {
                 self.env.objects.away_until = now + time;
@@ -299,6 +300,16 @@ impl World {
         }
         self.env.note(&[155], || format!("{node:?} is cut off"));
         self.returns.push((now + time, node));
+    }
+
+    fn views_are_late(&mut self, until: Ms) {
+        let but_the_newest = 0..self.ingesters.len() - 1;
+        let mut late: Vec<Node> = but_the_newest.map(Node::Ingester).collect();
+        late.extend((0..self.agents.len()).map(Node::Agent));
+        for node in late {
+            self.env.net.cut(Node::Meta, node);
+            self.returns.push((until, node));
+        }
     }
 
     fn drain(&mut self, begin: bool) {

@@ -16,6 +16,10 @@ pub fn changed(world: &mut World, before: &ClusterState) {
         }
         for replica in new.in_sync.iter().filter(|node| !old.is_in_sync(node)) {
             let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
+            // What it lost meanwhile nobody else knows, until it says so.
+            if world.ingesters[number].has_lost(shard) {
+                continue;
+            }
             let listed = in_blocks(&world.env, &after);
             let durable = world.ingesters[number].head.durable_samples(&world.env.samples);
             let missing = world.env.samples.acknowledged(shard).missing_from(&durable, &listed).next();

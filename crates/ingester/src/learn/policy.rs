@@ -78,10 +78,13 @@ pub fn decide(facts: Facts<'_>) -> Vec<Action> {
     actions
 }
 
-/// Of some shards, those that a node is in sync for although it lost its disk, with their epochs: others have what it has not.
+/// Of some shards, those that a node has lost with its disk, with their epochs: those that it is in sync for, if others have what
+/// it has not, and those that it was learning, lest an old word of it puts it in sync.
 pub fn lost(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted {
-    let is_lost =
-        |(number, shard): &(u32, &Arc<Shard>)| among(*number) && shard.is_in_sync(me) && shard.in_sync.len() > 1;
+    let is_lost = |(number, shard): &(u32, &Arc<Shard>)| {
+        let in_sync = shard.is_in_sync(me) && shard.in_sync.len() > 1;
+        among(*number) && (in_sync || shard.learns_since(me).is_some())
+    };
     (0u32..).zip(view.shards.iter()).filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()
 }
 
