@@ -133,3 +133,27 @@ fn entries_of_before_are_not_known_to_be_in_memory() {
     old.digests.clear();
     assert_eq!(from_at(WINDOW, &[old], &[window(0, 100, 1, 1)]), WINDOW - 999);
 }
+
+#[test]
+fn each_shard_stays_for_its_own_grace_period() {
+    let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
+    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed: 2 };
+    let mut held = window(0, 150, 2, 2);
+    held.shards = vec![shard(0, 100), shard(1, 50)];
+    let mut main = block(0, 100, Some(("me", 1)));
+    main.shards = vec![0, 1];
+    // A late sample of one shard, an hour after the block of both.
+    let mut late = block(0, 50, Some(("me", 2)));
+    late.id = Ulid::from_parts((WINDOW + HOUR) as u64, 7).to_string();
+    (late.shards, late.digests[0].shard) = (vec![1], 1);
+    let (blocks, windows) = ([main, late], [held]);
+    let at = |now, asked: &[u32]| {
+        let shards = asked.iter().copied().collect();
+        complete_from(Facts { shards: Some(&shards), ..facts(now, lasting, grace) }, &blocks, &windows)
+    };
+    let behind = WINDOW - 999;
+    assert_eq!(at(WINDOW + HOUR - 120_001, &[0, 1]), i64::MIN);
+    assert_eq!(at(WINDOW + HOUR - 120_000, &[0, 1]), behind, "the first shard leaves");
+    assert_eq!(at(WINDOW + HOUR - 120_000, &[1]), i64::MIN, "the second has a newer block");
+    assert_eq!(at(WINDOW + 2 * HOUR - 120_000, &[1]), behind);
+}
