@@ -17,7 +17,6 @@ from pharos import Checks, Pharos, check, loadgen
 from scrape_cost import cpu_seconds
 
 LAYOUT = {"meta": 1, "ingester": 3, "agent": 1, "store": 1, "frontend": 1}
-FLAGS = ["--storage.tsdb.min-block-duration=2h"]
 
 
 def load(tool, push, read, args, end):
@@ -54,7 +53,7 @@ def single(tool, args):
 
 
 def cluster(tool, args, factor):
-    with tempfile.TemporaryDirectory(prefix="pharos-cost-") as folder, Cluster(folder, layout=LAYOUT, flags=FLAGS, factor=factor) as nodes:
+    with tempfile.TemporaryDirectory(prefix="pharos-cost-") as folder, Cluster(folder, layout=LAYOUT, factor=factor, window="2h") as nodes:
         nodes.start()
         processes = [node.process.pid for node in nodes.nodes.values()]
         agent, frontend = nodes.of("agent")[0], nodes.of("frontend")[0]

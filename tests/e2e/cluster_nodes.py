@@ -141,7 +141,7 @@ class Node(Pharos):
 class Cluster:
     """Nodes by name, such as `ingester-2`."""
 
-    def __init__(self, folder, layout=None, network=None, flags=(), config=None, factor=3):
+    def __init__(self, folder, layout=None, network=None, flags=(), config=None, factor=3, window="1m"):
         self.folder = pathlib.Path(folder)
         self.bucket = self.folder / "bucket"
         self.bucket.mkdir()
@@ -152,7 +152,7 @@ class Cluster:
         # Numbers of addresses begin at 11; those of meta come first and are what all others join.
         self.join = ",".join(f"{self.network.address(11 + i)}:{PEER}" for i in range(metas))
         self.flags = [f"--cluster.expect={metas}", f"--cluster.replication-factor={factor}", f"--cluster.token={TOKEN}",
-                      "--storage.tsdb.min-block-duration=1m", *flags]
+                      f"--storage.tsdb.min-block-duration={window}", *flags]
         self.nodes, self.next = {}, 11
         for role, count in self.layout.items():
             for _ in range(count):
