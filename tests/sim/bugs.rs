@@ -19,11 +19,13 @@ pub enum Bug {
     AnswerForLost,
     /// An ingester that lost its disk says so once, and takes any answer for a good one.
     AdmitLossOnce,
+    /// The source of a copy does not fence the writers of before.
+    CopyWithoutFence,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 9] = [
         Bug::SkipFence,
         Bug::PromoteEarly,
         Bug::DropBeforeCommit,
@@ -32,6 +34,7 @@ impl Bug {
         Bug::SkipReport,
         Bug::AnswerForLost,
         Bug::AdmitLossOnce,
+        Bug::CopyWithoutFence,
     ];
 
     /// A seed below 1000 that has found it.

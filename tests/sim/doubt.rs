@@ -27,6 +27,8 @@ struct Doubt {
     number: u32,
     shards: ShardSet,
     ask_at: Ms,
+    /// Whether it was due when the leader was asked.
+    is_due: bool,
 }
 
 fn leader(node: &Ingester, shard: u32) -> Option<String> {
@@ -52,7 +54,10 @@ pub fn note(node: &mut Ingester, env: &mut Env) {
         }
         let number = node.head.end_epoch(window.start, env.now_ms(), &env.samples);
         env.count("doubts");
-        node.flush.doubts.windows.insert(window.start, Doubt { number, shards, ask_at: env.now + FORGET_MS });
+        node.flush
+            .doubts
+            .windows
+            .insert(window.start, Doubt { number, shards, ask_at: env.now + FORGET_MS, is_due: false });
     }
 }
 
@@ -61,13 +66,17 @@ pub fn resolve(node: &mut Ingester, env: &mut Env) {
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut due = ShardSet::new();
     for doubt in node.flush.doubts.windows.values_mut().filter(|doubt| doubt.ask_at <= env.now) {
-        doubt.ask_at = env.now + PAUSE_MS;
+        (doubt.ask_at, doubt.is_due) = (env.now + PAUSE_MS, true);
         due = due.union(&doubt.shards);
     }
     for shard in due.iter() {
         if let Some(leader) = leader(node, shard) {
             by_leader.entry(leader).or_default().insert(shard);
         }
+    }
+    if !by_leader.is_empty() {
+        // Older questions are about less.
+        node.flush.doubts.asked.clear();
     }
     for (leader, shards) in by_leader {
         let Some(to) = Node::of(&leader) else { continue };
@@ -88,7 +97,7 @@ pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<
     };
     let sure: ShardSet = asked.iter().filter(is_same).map(|(shard, _)| *shard).collect();
     let mut settled: Vec<(i64, u32, ShardSet)> = Vec::new();
-    for (start, doubt) in &mut node.flush.doubts.windows {
+    for (start, doubt) in node.flush.doubts.windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
         let open: ShardSet = answer.windows.iter().filter(|(w, _)| w == start).map(|(_, shard)| *shard).collect();
         let flushed = doubt.shards.intersection(&sure).difference(&open);
         if !flushed.is_empty() {

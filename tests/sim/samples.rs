@@ -1,6 +1,8 @@
 //! Samples as the simulation knows them: (shard, series, timestamp), numbered in the order in which they were made, and sets of
 //! those numbers.
 
+use std::collections::BTreeMap;
+
 use super::{SHARDS, WINDOW_MS};
 
 /// The number of a sample.
@@ -91,6 +93,8 @@ fn bits(at: usize, mut rest: u64) -> impl Iterator<Item = SampleId> {
 #[derive(Default)]
 pub struct Samples {
     all: Vec<Sample>,
+    /// By series and time.
+    known: BTreeMap<(u64, i64), SampleId>,
     /// By shard: the acknowledged ones.
     acknowledged: Vec<SampleSet>,
     /// By shard: those in the order of their acknowledgement, with the epoch that meta had for the shard then.
@@ -101,13 +105,18 @@ impl Samples {
     /// None yet.
     pub fn new() -> Self {
         let shards = SHARDS as usize;
-        Samples { all: Vec::new(), acknowledged: vec![SampleSet::default(); shards], history: vec![Vec::new(); shards] }
+        let (acknowledged, history) = (vec![SampleSet::default(); shards], vec![Vec::new(); shards]);
+        Samples { all: Vec::new(), known: BTreeMap::new(), acknowledged, history }
     }
 
-    /// Makes a sample.
+    /// Makes a sample, or finds it: of a series there is one at a time.
     pub fn add(&mut self, sample: Sample) -> SampleId {
-        self.all.push(sample);
-        self.all.len() as u32 - 1
+        let next = self.all.len() as u32;
+        let id = *self.known.entry((sample.series_hash(), sample.t)).or_insert(next);
+        if id == next {
+            self.all.push(sample);
+        }
+        id
     }
 
     /// One of them.

@@ -31,6 +31,8 @@ pub(crate) struct Doubt {
     shards: ShardSet,
     /// When to ask.
     ask_at: Duration,
+    /// Whether that time has come: before, an answer about the shard is none about this window.
+    is_due: bool,
 }
 
 /// Notes windows that have been over for a window's length and still have samples that are led by others and match no blocks.
@@ -59,7 +61,7 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
         let number = ingester.head.end_window_epoch(tenant, window.start);
         let ask_at = ingester.clock.monotonic() + ingester.config.forget_after;
         tracing::debug!(%tenant, window = window.start, %shards, "samples here are in no block; their leader will be asked");
-        let doubt = Doubt { number, shards, ask_at };
+        let doubt = Doubt { number, shards, ask_at, is_due: false };
         ingester.reconciled.lock().doubts.entry(tenant.clone()).or_default().insert(window.start, doubt);
     }
 }
@@ -88,7 +90,7 @@ fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut reconciled = ingester.reconciled.lock();
     for doubt in reconciled.doubts.values_mut().flat_map(BTreeMap::values_mut).filter(|doubt| doubt.ask_at <= now) {
-        doubt.ask_at = now + PAUSE;
+        (doubt.ask_at, doubt.is_due) = (now + PAUSE, true);
         for shard in doubt.shards.iter() {
             let leader = view.shards.get(shard as usize).and_then(|s| s.leader.clone());
             if let Some(leader) = leader.filter(|leader| *leader != ingester.config.identity) {
@@ -131,7 +133,7 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
     {
         let mut reconciled = ingester.reconciled.lock();
         for (tenant, windows) in &mut reconciled.doubts {
-            for (start, doubt) in windows.iter_mut() {
+            for (start, doubt) in windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
                 let same =
                     |w: &&pharos_rpc::ingest_v1::UnflushedWindow| w.tenant == tenant.as_str() && w.window == *start;
                 let open: ShardSet =
