@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 
+use super::binary::left_first;
 use super::bitmap::Bitmap;
 use super::counts::Counts;
 use super::rate::{self, Found, Rate};
@@ -118,7 +119,23 @@ const BYTES_OF_STEP: usize = 96;
 
 /// Evaluates a call.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let args = call.args.iter().map(|arg| ev.scalar(arg, grid)).collect::<Outcome<Vec<_>>>()?;
+    let (args, notes) = arguments(ev, call, grid)?;
+    evaluate_with(ev, call, grid, args, sink)?;
+    ev.note(|n| n.absorb(notes));
+    Ok(())
+}
+
+/// The scalar arguments and what they annotate, ahead of their turn: stored samples come behind them, the values of a subquery before.
+fn arguments(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid) -> Outcome<(Vec<Vec<f64>>, Annotations)> {
+    let all = || call.args.iter().map(|arg| ev.scalar(arg, grid)).collect::<Outcome<Vec<_>>>();
+    let RangeInput::Subquery(subquery) = &call.input else { return Ok((all()?, Annotations::default())) };
+    ev.ahead(all).map_err(|error| match subquery_grid(ev, subquery, grid) {
+        Ok(inner) => left_first(ev, &subquery.expr, inner, error),
+        Err(first) => first,
+    })
+}
+
+fn evaluate_with(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, args: Vec<Vec<f64>>, sink: Sink<'_>) -> Outcome {
     let mut kernel = Kernel::new(ev, call, grid, args)?;
     if call.func.name != "absent_over_time" {
         return kernel.run(&call.input, sink);

@@ -20,11 +20,20 @@ use crate::plan::Binary;
 /// Labels beside the name that tell of a metric, and go when it changes.
 const METADATA: [&str; 2] = ["__type__", "__unit__"];
 
+fn has_metadata(labels: &Labels) -> bool {
+    METADATA.iter().any(|label| labels.get(label).is_some())
+}
+
+/// Whether series that are missing on a side have a value all the same.
+fn is_filled(binary: &Binary) -> bool {
+    binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some()
+}
+
 /// Evaluates an operator between vectors.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let swapped = binary.matching.card == Cardinality::OneToMany;
     let (one, many) = if swapped { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
-    let filled = binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some();
+    let filled = is_filled(binary);
     let (one, one_notes) = match ev.ahead(|| ev.collect(one, grid)) {
         Ok(collected) => collected,
         Err(error) if swapped => return Err(error),
@@ -78,6 +87,8 @@ struct Join<'a> {
     duplicates: Vec<Option<(usize, usize)>>,
     /// The first step at which a match is not unique.
     ambiguous: Option<usize>,
+    /// Whether series of the "one" side have labels that are dropped, or series that are missing are filled in.
+    wary: bool,
     /// The results of matches by labels, where groups that differ may have equal ones: the group and its steps.
     claimed: LabelMap<Labels, (usize, Bitmap)>,
     /// The first step at which two groups have the same result.
@@ -103,6 +114,7 @@ impl<'a> Join<'a> {
             index: HashMap::new(),
             duplicates: Vec::new(),
             ambiguous: None,
+            wary: is_filled(binary) || one.iter().any(|row| has_metadata(&row.labels)),
             claimed: LabelMap::new(),
             clash: None,
             above: None,
@@ -301,8 +313,7 @@ impl<'a> Join<'a> {
     /// Looks whether two groups have the same result at a step: they may where labels that are dropped take part in the match. An
     /// instant query's result is looked at at its end.
     fn distinguish(&mut self, group: usize, many: &Labels, out: &Row) {
-        let takes_part = METADATA.iter().any(|label| many.get(label).is_some());
-        if self.grid.instant || !takes_part {
+        if self.grid.instant || !(self.wary || has_metadata(many)) {
             return;
         }
         let steps = out.occupied();

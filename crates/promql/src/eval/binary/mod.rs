@@ -27,7 +27,7 @@ pub(crate) fn vector(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
 }
 
 /// The error of an operator whose right side has failed: that of its left side, which comes first, if it fails too.
-fn left_first(ev: &Eval<'_, '_>, left: &Node, grid: Grid, error: QueryError) -> QueryError {
+pub(crate) fn left_first(ev: &Eval<'_, '_>, left: &Node, grid: Grid, error: QueryError) -> QueryError {
     if !matches!(error, QueryError::Execution(_)) {
         return error;
     }

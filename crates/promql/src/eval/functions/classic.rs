@@ -27,11 +27,14 @@ enum Wanted {
 /// Evaluates one of the functions.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
     let scalar = |index: usize| ev.scalar(&call.args[index], grid);
+    let mut notes = Annotations::default();
     let (wanted, vector) = match call.func.name {
         "histogram_fraction" => (Wanted::Fraction { lower: scalar(0)?, upper: scalar(1)? }, 2),
         "histogram_quantile" => (Wanted::Quantiles { q: vec![scalar(0)?], label: None }, 1),
         _ => {
-            let q = (2..call.args.len()).map(scalar).collect::<Outcome<Vec<_>>>()?;
+            let quantiles = || (2..call.args.len()).map(scalar).collect::<Outcome<Vec<_>>>();
+            let (q, later) = super::behind_vector(ev, &call.args[0], grid, quantiles)?;
+            notes = later;
             (Wanted::Quantiles { q, label: Some(text(call, 1)?.to_string()) }, 0)
         }
     };
@@ -43,6 +46,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
         found.add(std::mem::take(row), pos);
         Ok(())
     })?;
+    ev.note(|n| n.absorb(notes));
     ev.note(|n| n.absorb(std::mem::take(&mut found.notes)));
     if let Wanted::Quantiles { q, .. } = &wanted {
         let first = if call.func.name == "histogram_quantile" { 0 } else { 2 };

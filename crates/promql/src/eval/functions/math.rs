@@ -1,5 +1,6 @@
 //! Functions of one float to another: rounding, exponents, trigonometry. Histograms are left out.
 
+use super::behind_vector;
 use crate::engine::QueryError;
 use crate::eval::row::{Grid, Row};
 use crate::eval::scalar::go_log2;
@@ -68,22 +69,28 @@ fn map_rows(ev: &Eval<'_, '_>, arg: &Node, grid: Grid, sink: Sink<'_>, f: impl F
 }
 
 fn round(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let nearest = call.args.get(1).map_or(Ok(vec![1.0; grid.len]), |arg| ev.scalar(arg, grid))?;
+    let nearest = || call.args.get(1).map_or(Ok(vec![1.0; grid.len]), |arg| ev.scalar(arg, grid));
+    let (nearest, notes) = behind_vector(ev, &call.args[0], grid, nearest)?;
     let inverse: Vec<f64> = nearest.into_iter().map(|n| 1.0 / n).collect();
     map_rows(ev, &call.args[0], grid, sink, |row| {
         row.values.iter_mut().zip(&inverse).for_each(|(v, i)| *v = (*v * i + 0.5).floor() / i);
-    })
+    })?;
+    ev.note(|n| n.absorb(notes));
+    Ok(())
 }
 
 fn clamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
     let bound = |index: usize, default: f64| {
         call.args.get(index).map_or(Ok(vec![default; grid.len]), |arg| ev.scalar(arg, grid))
     };
-    let (low, high) = match call.func.name {
-        "clamp" => (bound(1, f64::NEG_INFINITY)?, bound(2, f64::INFINITY)?),
-        "clamp_min" => (bound(1, f64::NEG_INFINITY)?, vec![f64::INFINITY; grid.len]),
-        _ => (vec![f64::NEG_INFINITY; grid.len], bound(1, f64::INFINITY)?),
+    let bounds = || {
+        Ok(match call.func.name {
+            "clamp" => (bound(1, f64::NEG_INFINITY)?, bound(2, f64::INFINITY)?),
+            "clamp_min" => (bound(1, f64::NEG_INFINITY)?, vec![f64::INFINITY; grid.len]),
+            _ => (vec![f64::NEG_INFINITY; grid.len], bound(1, f64::INFINITY)?),
+        })
     };
+    let ((low, high), notes) = behind_vector(ev, &call.args[0], grid, bounds)?;
     map_rows(ev, &call.args[0], grid, sink, |row| {
         for step in 0..row.values.len() {
             if high[step] < low[step] {
@@ -91,5 +98,7 @@ fn clamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome 
             }
             row.values[step] = go_max(low[step], go_min(high[step], row.values[step]));
         }
-    })
+    })?;
+    ev.note(|n| n.absorb(notes));
+    Ok(())
 }

@@ -14,7 +14,9 @@ use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 use super::bitmap::Bitmap;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
+use crate::annotations::Annotations;
 use crate::engine::QueryError;
+use crate::eval::binary::left_first;
 use crate::plan::{Call, Node};
 
 /// Evaluates a function that yields a vector.
@@ -39,6 +41,17 @@ pub(crate) fn vector(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>)
         "info" => info::evaluate(ev, call, grid, sink),
         _ => math::evaluate(ev, call, grid, sink),
     }
+}
+
+/// Does `work` for a function ahead of its vector, which comes first: its annotations are returned, to be added when it would have been
+/// done, and an error of the vector counts.
+fn behind_vector<T>(
+    ev: &Eval<'_, '_>,
+    vector: &Node,
+    grid: Grid,
+    work: impl FnOnce() -> Outcome<T>,
+) -> Outcome<(T, Annotations)> {
+    ev.ahead(work).map_err(|error| left_first(ev, vector, grid, error))
 }
 
 /// One series without labels.
