@@ -199,7 +199,7 @@ fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockE
     let mut digests: BTreeMap<u32, ShardDigest> = BTreeMap::new();
     for id in &cut.ids {
         let sample = env.samples.get(*id);
-        digests.entry(sample.shard).or_default().add(sample.series_hash(), sample.t);
+        digests.entry(sample.shard).or_default().add(sample.series_hash(), sample.t, 0);
     }
     let times = |ids: &[SampleId]| ids.iter().map(|id| env.samples.get(*id).t).collect::<Vec<_>>();
     let times = times(&cut.ids);

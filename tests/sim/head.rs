@@ -233,9 +233,9 @@ impl Head {
         for (id, epoch) in window.samples.iter().filter(|(id, epoch)| of_shards(id) && **epoch < number) {
             let sample = samples.get(*id);
             let held = digests.entry(sample.shard).or_default();
-            held.all.add(sample.series_hash(), sample.t);
+            held.all.add(sample.series_hash(), sample.t, 0);
             if *epoch >= window.flushed(sample.shard) {
-                held.unflushed.add(sample.series_hash(), sample.t);
+                held.unflushed.add(sample.series_hash(), sample.t, 0);
             }
         }
         (number, digests)

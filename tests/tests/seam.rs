@@ -238,3 +238,25 @@ fn flushed_samples_are_served_from_memory_alone_until_the_grace_period_ends() {
     assert_eq!(world.complete_from(), written.start + 29 * SECOND + 1);
     world.check(written, Duration::ZERO);
 }
+
+#[test]
+fn another_value_for_a_time_that_only_a_block_knows_takes_its_place() {
+    let mut world = World::new();
+    let t = world.now();
+    world.append(0, t, 1.0);
+    // Shipped, and a grace period later gone from memory.
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(35));
+        world.tick();
+    }
+    world.append(0, t, 2.0);
+    assert_eq!(world.model[&("m0".to_string(), t)], 2.0, "memory knows of no other");
+    for _ in 0..4 {
+        world.check(TimeRange::ALL, Duration::ZERO);
+        world.clock.advance(Duration::from_secs(35));
+        world.tick();
+    }
+    let blocks = world.meta.view().catalogue.tenant("anonymous").unwrap().blocks.len();
+    assert_eq!((blocks, world.complete_from()), (2, t + 1), "both values are in blocks only");
+    world.check(TimeRange::ALL, Duration::ZERO);
+}

@@ -25,6 +25,7 @@ pub use error::ApiError;
 pub use fanout::Fanout;
 pub use features::QueryFeatures;
 pub use limits::{LimitsByTenant, QueryLimits};
+pub use metrics::AskMetrics;
 pub use services::Services;
 
 use std::sync::Arc;

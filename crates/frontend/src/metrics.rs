@@ -48,6 +48,32 @@ impl QueryMetrics {
     }
 }
 
+/// Counts the questions of queries to nodes that hold samples, this one included.
+#[derive(Clone)]
+pub struct AskMetrics {
+    pub(crate) asked: IntCounter,
+    pub(crate) hedged: IntCounter,
+    pub(crate) overtaken: IntCounter,
+    pub(crate) refused: IntCounter,
+    pub(crate) unanswered: IntCounter,
+    pub(crate) missing: IntCounter,
+}
+
+impl AskMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help| counter(registry, &format!("node_{name}_total"), help);
+        Ok(AskMetrics {
+            asked: counter("requests", "Questions of queries to nodes that hold samples.")?,
+            hedged: counter("hedges", "Questions that another node was asked, too, because the first was slow.")?,
+            overtaken: counter("hedges_won", "Questions that the other node answered first.")?,
+            refused: counter("refusals", "Questions that a node refused under its view, so that another was asked.")?,
+            unanswered: counter("failures", "Questions that a node did not answer, so that another was asked.")?,
+            missing: counter("missing", "Questions that nobody could answer, left out of a partial answer.")?,
+        })
+    }
+}
+
 /// Registers a metric.
 fn known<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
     registry.register(Box::new(metric.clone()))?;

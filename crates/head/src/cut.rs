@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pharos_model::shards::histogram_value;
 use pharos_model::time::window_start;
 use pharos_model::{Labels, SeriesBatch, SeriesView, ShardDigest, ShardSet, TenantId, TimeRange};
 
@@ -41,8 +42,9 @@ impl CutSeries<'_> {
     /// The digest of its samples. Those of all series of a shard add up to the shard's.
     pub fn digest(&self) -> ShardDigest {
         let mut digest = ShardDigest::default();
-        digest.add_all(self.hash, self.samples.t);
-        digest.add_all(self.hash, self.samples.ht);
+        digest.add_floats(self.hash, self.samples.t, self.samples.v);
+        let histograms = self.samples.ht.iter().zip(self.samples.h);
+        histograms.for_each(|(t, h)| digest.add(self.hash, *t, histogram_value(h)));
         digest
     }
 }

@@ -7,7 +7,7 @@ use pharos_model::{ShardDigest, ShardSet, TenantId};
 
 use crate::cut::{WindowCut, place};
 use crate::head::Head;
-use crate::series::{Part, Series};
+use crate::series::Series;
 use crate::tenant::Tenant;
 use crate::window::Flushed;
 
@@ -81,13 +81,7 @@ impl Head {
                 return;
             }
             let mut digest = ShardDigest::default();
-            match part {
-                Part::Chunk(chunk) => chunk.times(|t| digest.add(series.hash, t)),
-                Part::Late(late) => {
-                    late.floats.iter().for_each(|s| digest.add(series.hash, s.t));
-                    late.histograms.iter().for_each(|s| digest.add(series.hash, s.t));
-                }
-            }
+            part.values(|t, value| digest.add(series.hash, t, value));
             held.all.absorb(digest);
             if epoch >= flushed_below {
                 held.unflushed.absorb(digest);

@@ -4,6 +4,7 @@
 //! epoch, that are sealed into chunks of their own. A timestamp occurs at most once in a series, floats and histograms together.
 
 use parking_lot::Mutex;
+use pharos_model::shards::histogram_value;
 use pharos_model::wire::histogram::same_sample;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Labels, Sample};
@@ -80,6 +81,26 @@ pub(crate) struct LateBuffer {
 pub(crate) enum Part<'a> {
     Chunk(ChunkRef<'a>),
     Late(&'a LateBuffer),
+}
+
+impl Part<'_> {
+    /// Visits the timestamps of its samples with what stands for their values in digests.
+    pub(crate) fn values(&self, mut each: impl FnMut(i64, u64)) {
+        match self {
+            Part::Chunk(chunk) if chunk.kind == ChunkKind::Histogram => {
+                chunk.histograms(|s| each(s.t, histogram_value(&s.h)));
+            }
+            Part::Chunk(chunk) => {
+                let (mut times, mut values) = (Vec::new(), Vec::new());
+                chunk.floats(&mut times, &mut values, None);
+                times.iter().zip(&values).for_each(|(t, v)| each(*t, v.to_bits()));
+            }
+            Part::Late(late) => {
+                late.floats.iter().for_each(|s| each(s.t, s.v.to_bits()));
+                late.histograms.iter().for_each(|s| each(s.t, histogram_value(&s.h)));
+            }
+        }
+    }
 }
 
 /// A sample of either kind.

@@ -7,7 +7,6 @@ use pharos_model::{ShardDigest, ShardSet, TenantId};
 
 use crate::cut::place;
 use crate::head::Head;
-use crate::series::Part;
 
 /// Digests of the unflushed samples of some shards of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,26 +73,20 @@ impl Head {
                     held.digests.entry((series.shard.into(), at)).or_default().absorb(digest);
                 }
             };
-            let mut add = |t: i64| {
+            let mut add = |t: i64, value: u64| {
                 let slice = t.div_euclid(width);
                 if slice != at {
                     put_away(at, std::mem::take(&mut digest));
                     at = slice;
                 }
-                digest.add(series.hash, t);
+                digest.add(series.hash, t, value);
             };
             series.data.lock().parts(|part| {
                 let (t, epoch) = place(part);
                 if flush.is_flushed(t, series.shard, epoch) {
                     return;
                 }
-                match part {
-                    Part::Chunk(chunk) => chunk.times(&mut add),
-                    Part::Late(late) => {
-                        late.floats.iter().for_each(|s| add(s.t));
-                        late.histograms.iter().for_each(|s| add(s.t));
-                    }
-                }
+                part.values(&mut add);
             });
             put_away(at, digest);
         }

@@ -12,7 +12,7 @@ use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
 };
-use pharos_promql::{Querier, distribute};
+use pharos_promql::distribute;
 use pharos_rpc::query::{AskedView, Refused};
 use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
@@ -130,22 +130,6 @@ impl SeriesSource for Ingester {
         fragment: &Fragment,
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, FragmentError> {
-        let querier = Scoped { source: self, scope };
-        distribute::evaluate(&querier, fragment, budget, THREADS)
-    }
-}
-
-/// Threads that a fragment may use.
-const THREADS: usize = 2;
-
-/// The samples of a scope, for the evaluator.
-struct Scoped<'a> {
-    source: &'a Ingester,
-    scope: &'a Scope,
-}
-
-impl Querier for Scoped<'_> {
-    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        self.source.select(self.scope, request, budget)
+        distribute::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }

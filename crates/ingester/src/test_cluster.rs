@@ -72,6 +72,8 @@ pub(crate) struct Cluster {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) nodes: BTreeMap<String, Arc<Ingester>>,
     waiting: HashMap<String, HashMap<TenantId, Waiting>>,
+    /// Ends what they serve.
+    serving: HashMap<String, watch::Sender<bool>>,
     learning: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)>,
 }
 
@@ -93,6 +95,7 @@ impl Cluster {
             objects: Arc::new(InMemory::new()),
             nodes: BTreeMap::new(),
             waiting: HashMap::new(),
+            serving: HashMap::new(),
             learning: HashMap::new(),
         };
         for name in names {
@@ -130,7 +133,9 @@ impl Cluster {
         let (meta, objects) = (self.meta.clone(), self.objects.clone());
         let ingester = Ingester::create(config, Arc::new(head), meta, objects, clock, connect, &registry).unwrap();
         let mut routes = Routes::builder();
-        ingester.add_services(&mut routes);
+        let (stop, stopped) = watch::channel(false);
+        ingester.add_services(&mut routes, stopped);
+        self.serving.insert(name.into(), stop);
         self.network.nodes.lock().insert(name.into(), routes.routes());
         self.nodes.insert(name.into(), ingester);
     }
@@ -143,6 +148,7 @@ impl Cluster {
             stop.send_replace(true);
             in_time(task).await.unwrap();
         }
+        self.serving.remove(name).unwrap().send_replace(true);
         let ingester = self.nodes.remove(name).unwrap();
         // Tasks that serve others let go of it when they notice.
         until(|| Arc::strong_count(&ingester) == 1).await;

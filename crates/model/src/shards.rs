@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::hash::SeriesHash;
+use crate::histogram::Histogram;
 
 /// No cluster has more shards.
 pub const MAX_SHARDS: u32 = 4096;
@@ -210,8 +211,8 @@ impl<'de> Deserialize<'de> for ShardSet {
     }
 }
 
-/// What identifies a set of samples: how many there are, and the wrapping sum of a hash of each one's series and
-/// timestamp. It does not depend on the order, and digests of disjoint sets add up to that of their union.
+/// What identifies a set of samples: how many there are, and the wrapping sum of a hash of each one's series, timestamp
+/// and value. It does not depend on the order, and digests of disjoint sets add up to that of their union.
 /// Stable for ever: it is stored in blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ShardDigest {
@@ -222,17 +223,16 @@ pub struct ShardDigest {
 }
 
 impl ShardDigest {
-    /// Adds the sample of a series at a timestamp.
+    /// Adds the sample of a series at a timestamp. `value` are the bits of a float, or [`histogram_value`].
     #[inline]
-    pub fn add(&mut self, series: SeriesHash, t: i64) {
+    pub fn add(&mut self, series: SeriesHash, t: i64, value: u64) {
         self.samples += 1;
-        self.sum = self.sum.wrapping_add(mix(series, t));
+        self.sum = self.sum.wrapping_add(hash_of(series, t, value));
     }
 
-    /// Adds samples of a series.
-    pub fn add_all(&mut self, series: SeriesHash, timestamps: &[i64]) {
-        self.samples += timestamps.len() as u64;
-        self.sum = timestamps.iter().fold(self.sum, |sum, &t| sum.wrapping_add(mix(series, t)));
+    /// Adds floats of a series.
+    pub fn add_floats(&mut self, series: SeriesHash, timestamps: &[i64], values: &[f64]) {
+        timestamps.iter().zip(values).for_each(|(&t, v)| self.add(series, t, v.to_bits()));
     }
 
     /// Adds the samples of a disjoint set.
@@ -242,10 +242,22 @@ impl ShardDigest {
     }
 }
 
-/// Spreads series and timestamp over all bits: the finaliser of SplitMix64.
+/// What stands for a histogram's value in a digest: a hash of its sum and counts, since what is known of resets depends on who asks.
+pub fn histogram_value(h: &Histogram) -> u64 {
+    let buckets = h.positive_buckets.iter().chain(&h.negative_buckets);
+    let numbers = [h.sum, h.count, h.zero_count];
+    numbers.iter().chain(buckets).fold(0, |hash, number| spread(hash ^ number.to_bits()))
+}
+
 #[inline]
-fn mix(series: SeriesHash, t: i64) -> u64 {
-    let x = series ^ (t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn hash_of(series: SeriesHash, t: i64, value: u64) -> u64 {
+    let at = spread(series ^ (t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    spread(at ^ value)
+}
+
+/// Spreads a number over all bits: the finaliser of SplitMix64.
+#[inline]
+fn spread(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -8,3 +8,12 @@ pub trait Querier: Send + Sync {
     /// The series that a selector matches.
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError>;
 }
+
+impl<F> Querier for F
+where
+    F: Fn(&SelectRequest, &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> + Send + Sync,
+{
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self(request, budget)
+    }
+}

@@ -219,6 +219,7 @@ impl<T: Send + 'static> Attempt<T> {
                 if !partial {
                     return Err(NoAnswer::Missing(missing));
                 }
+                attempt.asking.cluster.parts.metrics.missing.inc();
                 attempt.asking.warnings.lock().insert(missing.text());
             }
             let each = routes.assignments.into_iter().map(|a| attempt.one(a, excluded.clone(), partial));
@@ -231,6 +232,8 @@ impl<T: Send + 'static> Attempt<T> {
     async fn one(&self, assignment: Assignment, excluded: Excluded, partial: bool) -> Result<Answers<T>, NoAnswer> {
         let clock = &self.asking.cluster.parts.clock;
         let latencies = (self.latencies)(&self.asking.cluster);
+        let metrics = &self.asking.cluster.parts.metrics;
+        metrics.asked.inc();
         let Assignment { member, target } = &assignment;
         let (node, scope) = self.asking.node(member, target);
         let is_local = matches!(node, Node::Local(_));
@@ -242,6 +245,7 @@ impl<T: Send + 'static> Attempt<T> {
         let in_time = match tokio::time::timeout(patience, &mut primary).await {
             Ok(answered) => answered,
             Err(_) if can_hedge() => {
+                metrics.hedged.inc();
                 let beside = self.spread(target.clone(), others.clone(), None, false);
                 match futures::future::select(primary, beside).await {
                     futures::future::Either::Left((Ok(answer), _)) => Ok(answer),
@@ -251,6 +255,7 @@ impl<T: Send + 'static> Attempt<T> {
                     }
                     futures::future::Either::Left((Err(error), _)) => Err(error),
                     futures::future::Either::Right((Ok(answers), _)) => {
+                        metrics.overtaken.inc();
                         self.asking.avoid(&member.id);
                         return Ok(answers);
                     }
@@ -292,9 +297,12 @@ impl Asking {
     /// Remembers that a node gave no answer, so that this query and others do not begin with it.
     fn gave_none(&self, node: &str, error: &AskError) {
         tracing::debug!(node, %error, "a node gave no answer");
-        if !matches!(error, AskError::Refused(_)) {
-            self.avoid(node);
+        let metrics = &self.cluster.parts.metrics;
+        if matches!(error, AskError::Refused(_)) {
+            return metrics.refused.inc();
         }
+        metrics.unanswered.inc();
+        self.avoid(node);
     }
 
     /// The role of a member that answers for a target, and what it is asked about.

@@ -8,6 +8,7 @@ use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, Ti
 use pharos_promql::Querier;
 
 use super::fakes::*;
+use crate::AskMetrics;
 use crate::fanout::TenantQuerier;
 
 const DAY: i64 = 86_400_000;
@@ -117,6 +118,29 @@ async fn other_nodes_answer_for_those_that_do_not() {
     cluster.network.away.lock().extend(["i3:7946".to_string(), "s2:7946".to_string()]);
     check(&cluster, "f1").await;
     assert_eq!(cluster.answers()["i3"] + cluster.answers()["s2"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_are_counted_by_what_became_of_them() {
+    let counts = |cluster: &FakeCluster| {
+        let AskMetrics { asked, hedged, overtaken, refused, unanswered, missing } = &cluster.metrics;
+        assert!(asked.get() >= 3 + unanswered.get() + refused.get(), "who gives no answer was asked, and others");
+        assert_eq!(missing.get(), 0);
+        [hedged, overtaken, refused, unanswered].map(|counter| counter.get() > 0)
+    };
+    for (mood, expected) in [
+        (Mood::Refuses, [false, false, true, false]),
+        (Mood::Fails, [false, false, false, true]),
+        (Mood::Hangs, [true, true, false, false]),
+    ] {
+        let cluster = cluster();
+        cluster.set_mood("i2", mood);
+        check(&cluster, "f1").await;
+        let counts = counts(&cluster);
+        // On a busy machine any question may be hedged.
+        let as_expected = counts[2..] == expected[2..] && counts[..2] >= expected[..2];
+        assert!(as_expected, "{mood:?}: {counts:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

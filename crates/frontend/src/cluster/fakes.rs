@@ -23,7 +23,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tower::ServiceExt;
 
 use super::ClusterParts;
-use crate::Fanout;
+use crate::{AskMetrics, Fanout};
 
 pub(crate) const SHARDS: u32 = 12;
 
@@ -189,20 +189,12 @@ impl SeriesSource for FakeSource {
     ) -> Result<FragmentAnswer, FragmentError> {
         self.answer(scope, TimeRange::new(fragment.steps.start, fragment.steps.end), Some(budget))?;
         *self.fragments.lock() += 1;
-        distribute::evaluate(&Scoped(self, scope), fragment, budget, 1)
+        distribute::evaluate(&|request: &_, budget: &_| Ok(self.find(scope, request, budget)), fragment, budget)
     }
 
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
         self.answer(scope, TimeRange::ALL, None)?;
         Ok(vec![("x".into(), Metadata::default())])
-    }
-}
-
-struct Scoped<'a>(&'a FakeSource, &'a Scope);
-
-impl Querier for Scoped<'_> {
-    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        Ok(self.0.find(self.1, request, budget))
     }
 }
 
@@ -235,6 +227,8 @@ pub(crate) struct FakeCluster {
     pub(crate) network: Arc<Network>,
     pub(crate) sources: BTreeMap<String, Arc<FakeSource>>,
     pub(crate) views: watch::Sender<View>,
+    /// Of all frontends.
+    pub(crate) metrics: AskMetrics,
     /// All samples.
     pub(crate) all: MemoryStore,
 }
@@ -357,7 +351,8 @@ impl FakeCluster {
             sources.insert(member.id.clone(), source);
         }
         let views = watch::Sender::new(View::new(Arc::new(state)));
-        FakeCluster { network, sources, views, all }
+        let metrics = AskMetrics::register(&prometheus::Registry::new()).unwrap();
+        FakeCluster { network, sources, views, metrics, all }
     }
 
     /// A frontend on a node, with that node's roles in its own process.
@@ -375,6 +370,7 @@ impl FakeCluster {
             store: local(Role::Store),
             clock: Arc::new(SystemClock::new()),
             runtime: Handle::current(),
+            metrics: self.metrics.clone(),
         })
     }
 

@@ -30,6 +30,7 @@ use pharos_rpc::{Connect, RemoteSource, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::metrics::AskMetrics;
 pub(crate) use fragments::Evaluation;
 use health::{Latencies, Unwell};
 use node::Node;
@@ -51,6 +52,8 @@ pub struct ClusterParts {
     pub clock: Arc<dyn Clock>,
     /// What asking runs on.
     pub runtime: Handle,
+    /// Counts what is asked.
+    pub metrics: AskMetrics,
 }
 
 /// The nodes that hold samples, as a frontend asks them.

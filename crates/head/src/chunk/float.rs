@@ -261,48 +261,6 @@ impl State {
     }
 }
 
-/// Visits the timestamps of `count` samples and skips their values. Ends where [`decode`] does.
-pub(crate) fn times(bytes: &[u8], count: usize, first_t: i64, mut each: impl FnMut(i64)) -> Option<()> {
-    let (mut t, mut delta, mut left, mut at) = (first_t, 0i64, count, 0);
-    while left > 0 {
-        let token = *bytes.get(at)?;
-        at += 1;
-        let mut n = 1;
-        if token <= RUN_MAX {
-            n = (token as usize + 1).min(left);
-        } else if token >= GENERAL {
-            if token & WITH_TIME != 0 {
-                delta = delta.wrapping_add(read_varint(bytes, &mut at)?);
-            }
-            match token & 0x3f {
-                0 => {}
-                len @ 1..=8 => at += len as usize,
-                XOR => {
-                    read_xor(bytes, &mut at)?;
-                }
-                RESCALE => {
-                    at += 1;
-                    read_varint(bytes, &mut at)?;
-                }
-                START => {
-                    read_varint(bytes, &mut at)?;
-                    continue;
-                }
-                _ => return None,
-            }
-            if at > bytes.len() {
-                return None;
-            }
-        }
-        for _ in 0..n {
-            t = t.wrapping_add(delta);
-            each(t);
-        }
-        left -= n;
-    }
-    Some(())
-}
-
 #[inline]
 fn read_varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let first = *bytes.get(*at)?;

@@ -77,16 +77,6 @@ impl ChunkRef<'_> {
         float::decode(self.bytes, self.count as usize, self.min_t, t, v, st);
     }
 
-    /// Visits the timestamps of its samples in order.
-    pub(crate) fn times(&self, mut each: impl FnMut(i64)) {
-        match self.kind {
-            ChunkKind::Histogram => self.histograms(|s| each(s.t)),
-            _ => {
-                float::times(self.bytes, self.count as usize, self.min_t, each);
-            }
-        }
-    }
-
     /// Decodes histograms in order.
     pub(crate) fn histograms(&self, mut each: impl FnMut(HistogramSample)) {
         let mut reader = Reader::new(self.bytes);

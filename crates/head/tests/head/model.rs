@@ -213,9 +213,9 @@ impl Run {
         for ((series, t), held) in &self.model.samples {
             if window_start(*t, W) == start && shards.contains(shard(*series)) {
                 let (unflushed, all) = expected.entry(shard(*series)).or_default();
-                all.add(hash_of(*series), *t);
+                all.add(hash_of(*series), *t, held.bits);
                 if !self.model.is_flushed(*series, *t, held) {
-                    unflushed.add(hash_of(*series), *t);
+                    unflushed.add(hash_of(*series), *t, held.bits);
                 }
             }
         }

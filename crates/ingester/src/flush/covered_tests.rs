@@ -4,7 +4,7 @@ use super::*;
 
 fn digest(samples: &[i64]) -> ShardDigest {
     let mut digest = ShardDigest::default();
-    samples.iter().for_each(|t| digest.add(7, *t));
+    samples.iter().for_each(|t| digest.add(7, *t, 0));
     digest
 }
 

@@ -23,7 +23,7 @@ fn digest(samples: &[(u32, i64, f64)]) -> ShardDigest {
     let batch: WriteBatch = batch(samples);
     let mut digest = ShardDigest::default();
     for series in batch.series() {
-        let add = |s: &Sample| digest.add(series.hash, s.t);
+        let add = |s: &Sample| digest.add(series.hash, s.t, s.v.to_bits());
         batch.samples_of(series).iter().for_each(add);
     }
     digest

@@ -7,7 +7,7 @@ use pharos_head::Commit;
 use pharos_model::{TenantId, WriteBatch, WriteError};
 use pharos_rpc::append::{Appended, Declared, ShardTarget};
 use pharos_rpc::ingest_v1::{AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -21,16 +21,17 @@ const ANSWERS: usize = 32;
 
 type Answers = mpsc::Sender<Result<AppendResponse, Status>>;
 
-/// Serves a stream until its sender ends it.
+/// Serves a stream until its sender ends it or the process stops: what was taken by then is still answered.
 pub(super) fn serve(
     ingester: Arc<Ingester>,
     inflight_kib: Arc<Semaphore>,
     requests: Streaming<AppendRequest>,
+    stopped: watch::Receiver<bool>,
 ) -> ReceiverStream<Result<AppendResponse, Status>> {
     let (answers, stream) = mpsc::channel(ANSWERS);
     let inflight = Arc::new(Semaphore::new(INFLIGHT));
     let serving = Serving { ingester, inflight_kib, inflight, answers, declared: Declared::default() };
-    tokio::spawn(serving.run(requests));
+    tokio::spawn(serving.run(requests, stopped));
     ReceiverStream::new(stream)
 }
 
@@ -50,11 +51,12 @@ struct Places {
 }
 
 impl Serving {
-    async fn run(mut self, mut requests: Streaming<AppendRequest>) {
+    async fn run(mut self, mut requests: Streaming<AppendRequest>, mut stopped: watch::Receiver<bool>) {
         loop {
             let next = tokio::select! {
                 next = requests.message() => next,
                 () = self.answers.closed() => return,
+                _ = stopped.wait_for(|stop| *stop) => return,
             };
             // Its sender knows why it ended the stream.
             let Ok(Some(request)) = next else { return };

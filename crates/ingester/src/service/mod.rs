@@ -10,14 +10,15 @@ use pharos_model::shards::MAX_SHARDS;
 use pharos_rpc::append::MAX_MESSAGE;
 use pharos_rpc::ingest_v1::ingest_server::{Ingest, IngestServer};
 use pharos_rpc::ingest_v1::{
-    AppendRequest, AppendResponse, CopyRequest, CopyResponse, ShardEpoch, UnflushedRequest, UnflushedResponse,
+    AppendRequest, AppendResponse, CopyProgress, CopyRequest, CopyResponse, LearningRequest, LearningResponse,
+    ShardEpoch, UnflushedRequest, UnflushedResponse,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::Ingester;
+use crate::{Ingester, Learning};
 
 /// Requests of all streams whose samples are not durable yet, KiB.
 const INFLIGHT_KIB: usize = 128 << 10;
@@ -25,12 +26,13 @@ const INFLIGHT_KIB: usize = 128 << 10;
 const COPIES: usize = 4;
 
 impl Ingester {
-    /// Adds what other nodes ask of this one.
-    pub fn add_services(self: &Arc<Self>, routes: &mut RoutesBuilder) {
+    /// Adds what other nodes ask of this one, until it is stopped.
+    pub fn add_services(self: &Arc<Self>, routes: &mut RoutesBuilder, stopped: watch::Receiver<bool>) {
         let service = IngestService {
             ingester: self.clone(),
             inflight_kib: Arc::new(Semaphore::new(INFLIGHT_KIB)),
             copies: Arc::new(Semaphore::new(COPIES)),
+            stopped,
         };
         let server = IngestServer::new(service);
         routes.add_service(server.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
@@ -42,6 +44,7 @@ struct IngestService {
     ingester: Arc<Ingester>,
     inflight_kib: Arc<Semaphore>,
     copies: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
 }
 
 /// Shards with epochs, checked.
@@ -58,7 +61,8 @@ impl Ingest for IngestService {
     type AppendStream = ReceiverStream<Result<AppendResponse, Status>>;
 
     async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
-        let answers = append::serve(self.ingester.clone(), self.inflight_kib.clone(), request.into_inner());
+        let (ingester, inflight_kib) = (self.ingester.clone(), self.inflight_kib.clone());
+        let answers = append::serve(ingester, inflight_kib, request.into_inner(), self.stopped.clone());
         Ok(Response::new(answers))
     }
 
@@ -72,5 +76,18 @@ impl Ingest for IngestService {
 
     async fn unflushed(&self, request: Request<UnflushedRequest>) -> Result<Response<UnflushedResponse>, Status> {
         unflushed::answer(&self.ingester, &request.into_inner()).map(Response::new)
+    }
+
+    async fn learning(&self, _: Request<LearningRequest>) -> Result<Response<LearningResponse>, Status> {
+        let copy = |learning: Learning| CopyProgress {
+            shards: learning.shards.iter().collect(),
+            source: learning.source,
+            bytes: learning.bytes,
+            series: learning.series,
+            samples: learning.samples,
+            began_ms: learning.began_ms,
+        };
+        let copies = self.ingester.progress().into_iter().map(copy).collect();
+        Ok(Response::new(LearningResponse { copies }))
     }
 }

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::drain::{DrainStatus, drain_status};
-use super::status::{ClusterStatus, Facts, Progress};
+use super::progress::Copies;
+use super::status::{ClusterStatus, Facts};
 
 /// Longest wait for a node of meta.
 const GROUP_TIME: Duration = Duration::from_secs(3);
@@ -77,8 +78,8 @@ pub struct ClusterApi {
     pub clock: Arc<dyn Clock>,
     /// Who may change something.
     pub access: Access,
-    /// How far this node's copies of shards are.
-    pub progress: Box<dyn Fn() -> Progress + Send + Sync>,
+    /// Tells how far copies of shards are.
+    pub copies: Copies,
 }
 
 impl ClusterApi {
@@ -105,12 +106,13 @@ impl ClusterApi {
     /// How the cluster is.
     pub async fn status(&self) -> ClusterStatus {
         let (group, view, now_ms) = (self.group().await, self.meta.view(), self.clock.now_ms());
+        let progress = self.copies.all(&view, &self.node).await;
         let moment = Moment { now_ms, silent: &[], settled_for: Duration::MAX };
         ClusterStatus::of(&Facts {
             state: &view,
             group: group.as_ref(),
             node: &self.node,
-            progress: &(self.progress)(),
+            progress: &progress,
             moves: placement::propose(&view, &PlacementConfig::default(), moment).len(),
             now_ms,
         })

@@ -25,8 +25,8 @@ impl Node {
         let placed = |view: &pharos_meta::View| view.shards.iter().all(|shard| shard.leader.is_some());
         meta.watch().wait_for(placed).await.unwrap();
         let (objects, clock) = (Arc::new(InMemory::new()), Arc::new(SystemClock::new()));
-        let progress = Box::new(Progress::default);
-        let api = Arc::new(ClusterApi { meta, node: "A".into(), objects, clock, access, progress });
+        let copies = Copies { ingester: None, connect: Arc::new(pharos_rpc::Channels::new()) };
+        let api = Arc::new(ClusterApi { meta, node: "A".into(), objects, clock, access, copies });
         Node { _folder: folder, api }
     }
 

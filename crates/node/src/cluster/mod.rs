@@ -7,6 +7,7 @@ pub mod api;
 pub mod command;
 pub mod drain;
 pub mod health;
+pub mod progress;
 pub mod status;
 mod text;
 

@@ -119,7 +119,7 @@ pub struct Learning {
     pub node: String,
     /// The epoch since which it gets every write.
     pub since: u64,
-    /// What it has copied, if the asked node knows.
+    /// What it has copied, if it says so in time.
     pub copied: Option<Copied>,
 }
 

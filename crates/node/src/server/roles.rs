@@ -11,9 +11,9 @@ use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_frontend::queries::log::QueryLog;
-use pharos_frontend::{ClusterParts, Fanout, Frontend, FrontendConfig};
+use pharos_frontend::{AskMetrics, ClusterParts, Fanout, Frontend, FrontendConfig};
 use pharos_head::{Head, HeadConfig};
-use pharos_ingester::{Ingester, IngesterConfig, Learning};
+use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
@@ -36,7 +36,7 @@ use super::snapshot::Snapshots;
 use super::storage::{self, Folders};
 use super::targets::AllTargets;
 use crate::cli::{self, ServerArgs};
-use crate::cluster::status::{Copied, Progress};
+use crate::cluster::progress::Copies;
 use crate::cluster::{Access, ClusterApi};
 use crate::config::Loaded;
 use crate::logging::LogHandle;
@@ -113,50 +113,18 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         take_over: args.storage.take_over_bucket,
     };
     let is_claimed = claim.at_start().await?;
-    let meta = membership.meta.clone();
     let holders = Holders::create(&parts, &membership, head, &objects)?;
     let intake = Intake::create(&parts, &loaded, &membership, holders.ingester.as_ref())?;
-    let (retention, max_bytes) = (retention(args, &loaded), max_block_bytes(args, &loaded));
     let frontend_config = frontend_config(args, &loaded)?;
-    let services = Arc::new(NodeServices {
-        config: parts.config.clone(),
-        flags: args.flags().clone(),
-        meta: meta.clone(),
-        ingester: holders.ingester.clone(),
-        agent: intake.as_ref().map(|intake| intake.agent.clone()),
-        receiver: intake.as_ref().map(|intake| intake.receiver.clone()),
-        targets: AllTargets {
-            node: membership.identity.clone(),
-            local: intake.as_ref().map(|intake| intake.agent.clone()),
-            others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
-        },
-        snapshots: Snapshots {
-            folder: parts.folders.snapshots(),
-            ingester: holders.ingester.clone(),
-            meta: meta.clone(),
-            objects: objects.clone(),
-            clock: clock.clone(),
-            runtime: Handle::current(),
-        },
-        registry: registry.clone(),
-        clock: clock.clone(),
-        log: parts.log.clone(),
-        stop: parts.stop.clone(),
-        started_ms: clock.now_ms(),
-        retention: retention_text(retention, max_bytes),
-        query_args: args.query.clone(),
-        query_limits: frontend_config.limits.clone(),
-        query_log: frontend_config.query_log.clone(),
-    });
-    let cluster = cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref());
-    let cluster = Arc::new(cluster);
-    let engine = engine(args, &loaded, clock);
-    let sources = holders.sources(&membership, clock);
+    let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &frontend_config);
+    let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
+    let (engine, sources) =
+        (engine(args, &loaded, clock), holders.sources(&membership, clock, registry).map_err(text)?);
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
     membership.serve(|routes| {
-        holders.add_services(clock, asked, routes);
+        holders.add_services(clock, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
     });
     let mut tasks = Vec::new();
@@ -169,13 +137,70 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
     }
     if args.roles.has(cli::Role::Compactor) {
-        let node = membership.identity.clone();
-        let config = CompactorConfig { node, retention, max_bytes, ..CompactorConfig::default() };
-        let compactor = Compactor::create(config, meta, objects, clock.clone(), registry).map_err(text)?;
+        let compactor = compactor(&parts, &loaded, &membership, objects)?;
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
     Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+}
+
+/// What the HTTP API shows of this node and may ask of it.
+fn services(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    membership: &Membership,
+    holders: &Holders,
+    intake: Option<&Intake>,
+    objects: &Arc<dyn ObjectStore>,
+    frontend: &FrontendConfig,
+) -> Arc<NodeServices> {
+    let (args, meta, clock) = (parts.args, &membership.meta, &parts.clock);
+    let agent = intake.map(|intake| intake.agent.clone());
+    Arc::new(NodeServices {
+        config: parts.config.clone(),
+        flags: args.flags().clone(),
+        meta: meta.clone(),
+        ingester: holders.ingester.clone(),
+        agent: agent.clone(),
+        receiver: intake.map(|intake| intake.receiver.clone()),
+        targets: AllTargets {
+            node: membership.identity.clone(),
+            local: agent,
+            others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
+        },
+        snapshots: Snapshots {
+            folder: parts.folders.snapshots(),
+            ingester: holders.ingester.clone(),
+            meta: meta.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        },
+        registry: parts.registry.clone(),
+        clock: clock.clone(),
+        log: parts.log.clone(),
+        stop: parts.stop.clone(),
+        started_ms: clock.now_ms(),
+        retention: retention_text(retention(args, loaded), max_block_bytes(args, loaded)),
+        query_args: args.query.clone(),
+        query_limits: frontend.limits.clone(),
+        query_log: frontend.query_log.clone(),
+    })
+}
+
+fn compactor(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    membership: &Membership,
+    objects: Arc<dyn ObjectStore>,
+) -> Result<Compactor, String> {
+    let config = CompactorConfig {
+        node: membership.identity.clone(),
+        retention: retention(parts.args, loaded),
+        max_bytes: max_block_bytes(parts.args, loaded),
+        ..CompactorConfig::default()
+    };
+    Compactor::create(config, membership.meta.clone(), objects, parts.clock.clone(), &parts.registry).map_err(text)
 }
 
 /// The cluster as operators see it.
@@ -186,23 +211,13 @@ fn cluster_api(
     clock: &Arc<dyn Clock>,
     ingester: Option<&Arc<Ingester>>,
 ) -> ClusterApi {
-    let (ingester, node) = (ingester.cloned(), membership.identity.clone());
-    let progress = move || -> Progress {
-        let learned = ingester.iter().flat_map(|ingester| ingester.progress());
-        let copied = |learning: Learning| {
-            let copied = Copied { samples: learning.samples, bytes: learning.bytes };
-            let node = node.clone();
-            learning.shards.iter().map(move |shard| ((shard, node.clone()), copied)).collect::<Vec<_>>()
-        };
-        learned.flat_map(copied).collect()
-    };
     ClusterApi {
         meta: membership.meta.clone(),
         node: membership.identity.clone(),
         objects: objects.clone(),
         clock: clock.clone(),
         access: Access { everyone: args.web.enable_admin_api, token: membership.token() },
-        progress: Box::new(progress),
+        copies: Copies { ingester: ingester.cloned(), connect: membership.connect() },
     }
 }
 
@@ -235,13 +250,18 @@ impl Holders {
     }
 
     /// What queries ask: the roles of this process, recent samples first, or all nodes that hold samples.
-    fn sources(&self, membership: &Membership, clock: &Arc<dyn Clock>) -> Fanout {
+    fn sources(
+        &self,
+        membership: &Membership,
+        clock: &Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> Result<Fanout, prometheus::Error> {
         let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
         let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
         if !membership.is_open() {
-            return Fanout::new(ingester.into_iter().chain(store).collect());
+            return Ok(Fanout::new(ingester.into_iter().chain(store).collect()));
         }
-        Fanout::of_cluster(ClusterParts {
+        Ok(Fanout::of_cluster(ClusterParts {
             views: membership.meta.watch(),
             connect: membership.connect(),
             identity: membership.identity.clone(),
@@ -249,13 +269,20 @@ impl Holders {
             store,
             clock: clock.clone(),
             runtime: Handle::current(),
-        })
+            metrics: AskMetrics::register(registry)?,
+        }))
     }
 
     /// What other nodes ask of this one.
-    fn add_services(&self, clock: &Arc<dyn Clock>, limits: AskLimits, routes: &mut RoutesBuilder) {
+    fn add_services(
+        &self,
+        clock: &Arc<dyn Clock>,
+        limits: AskLimits,
+        routes: &mut RoutesBuilder,
+        stopped: &watch::Receiver<bool>,
+    ) {
         if let Some(ingester) = &self.ingester {
-            ingester.add_services(routes);
+            ingester.add_services(routes, stopped.clone());
         }
         let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
         let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);

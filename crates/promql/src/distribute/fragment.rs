@@ -33,6 +33,8 @@ impl From<FragmentError> for QueryError {
     }
 }
 
+/// Threads that a fragment may use.
+const THREADS: usize = 2;
 /// Most expressions of a fragment.
 const MAX_EXPRESSIONS: usize = 8;
 
@@ -42,7 +44,6 @@ pub fn evaluate(
     querier: &dyn Querier,
     fragment: &Fragment,
     budget: &Arc<Budget>,
-    threads: usize,
 ) -> Result<FragmentAnswer, FragmentError> {
     let expressions = find(fragment)?;
     let engine = Engine::new(EngineOptions {
@@ -51,7 +52,7 @@ pub fn evaluate(
         max_series: usize::try_from(fragment.max_series).unwrap_or(usize::MAX),
         type_and_unit_labels: fragment.type_and_unit_labels,
         use_start_timestamps: fragment.use_start_timestamps,
-        threads,
+        threads: THREADS,
         ..EngineOptions::default()
     });
     let options = QueryOptions {
