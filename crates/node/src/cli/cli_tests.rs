@@ -172,6 +172,8 @@ fn a_node_is_alone_or_one_of_a_cluster() {
     assert!(!joining.is_alone());
     assert_eq!(joining.cluster.join, ["a:1", "b:2", "b:2"]);
     assert_eq!(joining.flags()["cluster.token"], "<secret>");
+    assert_eq!(joining.cluster.catch_up_rate.0, 64 << 20);
+    assert_eq!(server(&["--cluster.catch-up-rate=0B"]).cluster.catch_up_rate.0, 0);
     let founders = |flags: &[&str]| server(flags).cluster.founders();
     assert_eq!(founders(&[]), 1);
     assert_eq!(founders(&["--join=a:1"]), 2, "who joins one other does not found a cluster by itself");

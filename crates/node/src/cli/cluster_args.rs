@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use pharos_agent::config::ByteSize;
 
-use super::values::{ListenAddress, positive_count};
+use super::values::{ListenAddress, byte_size, positive_count};
 
 /// How this node finds its cluster.
 #[derive(Clone, Debug, Args)]
@@ -44,6 +45,10 @@ pub struct ClusterArgs {
     /// Shards, in a cluster that is founded; fixed for ever
     #[arg(long = "cluster.shards", value_name = "N", default_value = "64", value_parser = positive_count)]
     pub shards: u64,
+
+    /// Bytes a second that an ingester takes from another one while it catches up; 0B is no limit
+    #[arg(long = "cluster.catch-up-rate", value_name = "SIZE", default_value = "64MB", value_parser = byte_size)]
+    pub catch_up_rate: ByteSize,
 
     /// Secret that nodes show each other
     #[arg(long = "cluster.token", value_name = "TEXT", conflicts_with = "token_file")]

@@ -237,7 +237,11 @@ impl Holders {
         let (args, meta, clock) = (parts.args, &membership.meta, &parts.clock);
         let ingester = |head| {
             let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
-            let config = IngesterConfig { shards_total: membership.shards(), ..config };
+            let config = IngesterConfig {
+                shards_total: membership.shards(),
+                learn_bytes_per_second: args.cluster.catch_up_rate.0,
+                ..config
+            };
             let (meta, objects, connect) = (meta.clone(), objects.clone(), membership.connect());
             Ingester::create(config, head, meta, objects, clock.clone(), connect, &parts.registry)
         };

@@ -241,11 +241,16 @@ fn hist_rate(
         return None;
     }
     if kind.counter {
-        for lost in hist_resets(t, h, (first, last), (&left, &right), w.start, smoothed) {
-            let added = result.add(lost).map(|c| c.bounds_reconciled);
-            if !note_combined(kernel, labels, "addition", added, notes) {
-                return None;
-            }
+        let mut add = |to: &mut Histogram, other: &Histogram| {
+            let added = to.add(other).map(|c| c.bounds_reconciled);
+            note_combined(kernel, labels, "addition", added, notes).then_some(())
+        };
+        // What was lost is summed by itself: the order of additions shows in the last digits.
+        let lost = hist_resets(t, h, (first, last), (&left, &right), w.start, smoothed);
+        if let Some((one, others)) = lost.split_first() {
+            let mut sum = (*one).clone();
+            others.iter().try_for_each(|other| add(&mut sum, other))?;
+            add(&mut result, &sum)?;
         }
     }
     if kind.per_second {
