@@ -325,6 +325,23 @@ async fn followers_see_every_change_and_change_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn followers_leave_a_node_that_hears_of_nothing() {
+    for leads in [false, true] {
+        let cluster = Cluster::of_three().await;
+        let leader = cluster.leader().await;
+        let cut_off = ["A", "B", "C"].into_iter().find(|name| (*name == leader) == leads).unwrap();
+        let follower = Meta::connect(vec![address(cut_off)], cluster.link("F"), Arc::new(SystemClock::new()));
+        in_time(follower.ready()).await;
+        // What is open stays open: the follower hears of nothing and of no error.
+        cluster.network.set_cut_off(&address(cut_off), true);
+        let other = ["A", "B", "C"].into_iter().find(|name| *name != cut_off).unwrap();
+        in_time(cluster.node(other).propose(delete(0))).await.unwrap();
+        sees(&follower, |view| deletions(view) == 1).await;
+        follower.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silent_members_are_down_until_they_are_heard_again() {
     let cluster = Cluster::of_three().await;
     let follower = Meta::connect(vec![address("B")], cluster.link("F"), Arc::new(SystemClock::new()));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_rpc::meta_v1::{DescribeAnswer, HeartbeatAnswer, HeartbeatRequest, WatchRequest, WatchUpdate};
 use tokio::sync::watch;
 use tonic::Status;
@@ -18,6 +19,8 @@ use crate::state::{ClusterState, Command, Role};
 
 /// Most bytes of a packed state; it comes from elsewhere.
 const MOST_STATE_BYTES: usize = 1 << 30;
+/// Silence after which a node of meta is left: it sends a sign of life each second ([`crate::service`]).
+const SILENCE: Duration = Duration::from_secs(3);
 /// Pause before the next node is asked, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -26,6 +29,8 @@ pub(crate) struct Follower {
     pub(crate) feed: Arc<Feed>,
     remote: Remote,
     seeds: Vec<String>,
+    /// The node that is followed, once it has sent something: it is asked first.
+    current: Mutex<Option<String>>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -33,7 +38,8 @@ impl Follower {
     /// Follows meta from now on, beginning with the nodes at these addresses.
     pub(crate) fn start(remote: Remote, seeds: Vec<String>) -> Arc<Follower> {
         let feed = Arc::new(Feed::new(ClusterState::default()));
-        let follower = Arc::new(Follower { feed, remote, seeds, stop: watch::Sender::new(false) });
+        let follower =
+            Arc::new(Follower { feed, remote, seeds, current: Mutex::default(), stop: watch::Sender::new(false) });
         let (running, mut stop) = (follower.clone(), follower.stop.subscribe());
         tokio::spawn(async move {
             tokio::select! {
@@ -68,7 +74,8 @@ impl Follower {
                 let before = self.feed.view().version;
                 let Err(status) = self.follow(address).await;
                 tracing::debug!(address, %status, "the view of this node of meta ended");
-                if self.feed.view().version > before {
+                let was_followed = self.current.lock().take().is_some();
+                if was_followed || self.feed.view().version > before {
                     pause = PAUSES.0;
                 }
             }
@@ -86,9 +93,14 @@ impl Follower {
         let mut state = ClusterState::clone(view.state());
         let mut packed = Vec::new();
         loop {
-            let update = updates.message().await?.ok_or_else(|| Status::unavailable("it ended"))?;
+            let silent = |_| Status::deadline_exceeded(format!("it gave no sign of life for {SILENCE:?}"));
+            let update = tokio::time::timeout(SILENCE, updates.message()).await.map_err(silent)??;
+            let update = update.ok_or_else(|| Status::unavailable("it ended"))?;
+            self.current.lock().get_or_insert_with(|| address.to_string());
             if update.state.is_empty() && !update.last {
-                self.apply(&mut state, update)?;
+                if !update.commands.is_empty() {
+                    self.apply(&mut state, update)?;
+                }
                 continue;
             }
             if packed.len() + update.state.len() > MOST_STATE_BYTES {
@@ -131,14 +143,16 @@ impl Follower {
         Ok(state)
     }
 
-    /// Asks one node after the other until one answers.
+    /// Asks one node after the other, the one that is followed first, until one answers.
     pub(crate) async fn ask<T, F>(&self, ask: impl Fn(Remote, String) -> F) -> Result<T, MetaError>
     where
         F: Future<Output = Result<T, Status>>,
     {
         let asked = async {
             loop {
-                for address in self.addresses() {
+                let followed = self.current.lock().clone();
+                let others = self.addresses().into_iter().filter(|address| Some(address) != followed.as_ref());
+                for address in followed.clone().into_iter().chain(others) {
                     match ask(self.remote.clone(), address.clone()).await {
                         Ok(answer) => return answer,
                         Err(status) => tracing::debug!(address, %status, "a node of meta did not answer"),

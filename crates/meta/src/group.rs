@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use openraft::{BasicNode, Config, Instant, SnapshotPolicy};
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use pharos_rpc::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
@@ -43,6 +43,8 @@ pub(crate) struct Group {
     pub(crate) remote: Remote,
     /// When the leader last heard of each member, on its monotonic clock.
     pub(crate) heard: Mutex<HashMap<String, Duration>>,
+    /// When this node last heard of its leader, on its monotonic clock.
+    heard_leader: Mutex<Option<Duration>>,
     /// To whom this node has promised the founding, and until when.
     pledged: Mutex<Option<(String, Duration)>>,
     pub(crate) stop: watch::Sender<bool>,
@@ -91,6 +93,7 @@ impl Group {
             clock: parts.clock.clone(),
             remote: Remote::new(parts.connect.clone()),
             heard: Mutex::default(),
+            heard_leader: Mutex::default(),
             pledged: Mutex::default(),
             stop: watch::Sender::new(false),
             config,
@@ -190,6 +193,24 @@ impl Group {
             return Err(Status::unavailable("this node of meta knows no leader"));
         };
         self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
+    }
+
+    /// The leader has sent something.
+    pub(crate) fn hears_leader(&self) {
+        *self.heard_leader.lock() = Some(self.clock.monotonic());
+    }
+
+    /// Whether this node hears of changes: its leader was heard of lately, or it leads and a majority answers.
+    pub(crate) fn is_in_touch(&self) -> bool {
+        let lately = 2 * self.config.timing.election;
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.current_leader == Some(metrics.id) {
+            let is_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            return is_alone || metrics.last_quorum_acked.as_ref().is_some_and(|at| at.elapsed() < lately);
+        }
+        let heard = *self.heard_leader.lock();
+        heard.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < lately)
     }
 
     /// Where the leader is, when it is another node.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -26,6 +27,8 @@ use crate::state::{ClusterState, Command};
 const COMMANDS_PER_UPDATE: usize = 256;
 /// Bytes of a part of a state.
 const PART_BYTES: usize = 1 << 20;
+/// How long a watcher hears nothing when nothing changes.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Updates that wait for a slow watcher.
 const UPDATES: usize = 4;
 
@@ -160,8 +163,14 @@ impl Watcher {
             match self.group.feed.since(incarnation, version, COMMANDS_PER_UPDATE) {
                 Lacking::State => (incarnation, version) = self.send_state().await?,
                 Lacking::Commands(commands, _) if commands.is_empty() => {
-                    if watch.changed().await.is_err() {
-                        return Ok(());
+                    match tokio::time::timeout(SIGN_OF_LIFE, watch.changed()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Ok(()),
+                        // Who follows a node that does not hear of changes shall go to another.
+                        Err(_) if self.group.is_in_touch() => {
+                            self.send(WatchUpdate { version, ..WatchUpdate::default() }).await?;
+                        }
+                        Err(_) => {}
                     }
                 }
                 Lacking::Commands(commands, reached) => {

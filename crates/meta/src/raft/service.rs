@@ -1,6 +1,9 @@
 //! Raft's messages as they arrive.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use openraft::raft::AppendEntriesResponse;
 use pharos_rpc::meta_v1::{RaftAnswer, RaftMessage, SnapshotPart, raft_server};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,10 +11,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::network::{MOST_MESSAGE_BYTES, SnapshotHeader};
 use super::types::{Raft, Snapshot};
+use crate::group::Group;
 
 /// Takes messages for one node and hands them to its Raft.
 pub(crate) struct RaftService {
     pub(crate) raft: Raft,
+    /// Told when the leader was heard of.
+    pub(crate) group: Arc<Group>,
 }
 
 type Answer = Result<Response<RaftAnswer>, Status>;
@@ -45,7 +51,11 @@ impl RaftService {
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
     async fn append(&self, request: Request<RaftMessage>) -> Answer {
-        answer(self.raft.append_entries(self.read(request)?).await)
+        let taken = self.raft.append_entries(self.read(request)?).await;
+        if taken.as_ref().is_ok_and(|taken| !matches!(taken, AppendEntriesResponse::HigherVote(_))) {
+            self.group.hears_leader();
+        }
+        answer(taken)
     }
 
     async fn vote(&self, request: Request<RaftMessage>) -> Answer {
