@@ -127,6 +127,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 mod messages {
     //! One good message a protocol.
 
+    use pharos_rpc::otlp::common::v1::any_value::Value;
     use pharos_rpc::otlp::{
         collector::metrics::v1::ExportMetricsServiceRequest, common::v1 as common, metrics::v1 as otel,
         resource::v1::Resource,
@@ -183,10 +184,27 @@ mod messages {
     }
 
     pub(super) fn otlp() -> Vec<u8> {
-        use common::any_value::Value;
+        let resource = Resource {
+            attributes: vec![attribute("service.name", Value::StringValue("s".into()))],
+            ..Default::default()
+        };
+        let scope = otel::ScopeMetrics { metrics: metrics(), ..Default::default() };
+        let resource_metrics =
+            vec![otel::ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..Default::default() }];
+        ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
+    }
+
+    fn any(value: Value) -> Option<common::AnyValue> {
+        Some(common::AnyValue { value: Some(value) })
+    }
+
+    fn attribute(key: &str, value: Value) -> common::KeyValue {
+        common::KeyValue { key: key.into(), value: any(value) }
+    }
+
+    /// A metric of each kind.
+    fn metrics() -> Vec<otel::Metric> {
         use otel::metric::Data;
-        let any = |value| Some(common::AnyValue { value: Some(value) });
-        let attribute = |key: &str, value| common::KeyValue { key: key.into(), value: any(value) };
         let attributes = vec![
             attribute("a.b", Value::StringValue("c".into())),
             attribute("n", Value::IntValue(-5)),
@@ -197,7 +215,7 @@ mod messages {
         ];
         let time = NOW as u64 * 1_000_000;
         let number = otel::NumberDataPoint {
-            attributes: attributes.clone(),
+            attributes,
             time_unix_nano: time,
             start_time_unix_nano: time - 1_000_000_000,
             value: Some(otel::number_data_point::Value::AsDouble(1.5)),
@@ -240,7 +258,7 @@ mod messages {
             data: Some(data),
             ..Default::default()
         };
-        let metrics = vec![
+        vec![
             metric("g", Data::Gauge(otel::Gauge { data_points: vec![number.clone()] })),
             metric(
                 "s",
@@ -255,15 +273,7 @@ mod messages {
                 }),
             ),
             metric("q", Data::Summary(otel::Summary { data_points: vec![summary] })),
-        ];
-        let resource = Resource {
-            attributes: vec![attribute("service.name", Value::StringValue("s".into()))],
-            ..Default::default()
-        };
-        let scope = otel::ScopeMetrics { metrics, ..Default::default() };
-        let resource_metrics =
-            vec![otel::ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..Default::default() }];
-        ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
+        ]
     }
 
     pub(super) const OTLP_JSON: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}}]},

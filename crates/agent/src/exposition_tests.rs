@@ -174,6 +174,15 @@ fn an_expected_series_is_recognised_and_its_lookalikes_are_not() {
 }
 
 #[test]
+fn a_created_line_is_one_although_a_series_of_its_name_is_expected() {
+    let body = "# TYPE h histogram\nh_count 2\nh_created 1\n# TYPE s stateset\nh_created 1\n# EOF\n";
+    let mut sink = Collect { expected: "h_created".into(), ..Collect::default() };
+    Format::OpenMetrics.parse(body.as_bytes(), HistogramOptions::default(), &mut sink).unwrap();
+    assert_eq!(sink.lines, openmetrics(body).unwrap());
+    assert_eq!(sink.expected_hits, 1, "that of no histogram is a series");
+}
+
+#[test]
 fn formats_are_negotiated_by_content_type() {
     let negotiate = |kind: &str| Format::negotiate(kind, None);
     assert_eq!(negotiate("text/plain; version=0.0.4; charset=utf-8"), Ok(Format::Text));

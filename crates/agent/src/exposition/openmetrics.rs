@@ -92,7 +92,7 @@ impl OpenMetricsParser<'_> {
         let (t, rest) = self.optional_timestamp(value_end)?;
         let (exemplar, next) = self.optional_exemplar(rest)?;
         let series = at..series_end;
-        if self.begins_metrics() && !is_expected && self.is_created(&series) {
+        if self.begins_metrics() && self.is_created(&series) {
             self.created(&series, v, sink);
             return Ok(next);
         }
