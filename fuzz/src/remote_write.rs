@@ -202,9 +202,8 @@ mod messages {
         common::KeyValue { key: key.into(), value: any(value) }
     }
 
-    /// A metric of each kind.
-    fn metrics() -> Vec<otel::Metric> {
-        use otel::metric::Data;
+    /// A number with attributes of several kinds and an exemplar.
+    fn number(time: u64) -> otel::NumberDataPoint {
         let attributes = vec![
             attribute("a.b", Value::StringValue("c".into())),
             attribute("n", Value::IntValue(-5)),
@@ -213,8 +212,7 @@ mod messages {
                 Value::ArrayValue(common::ArrayValue { values: any(Value::BoolValue(true)).into_iter().collect() }),
             ),
         ];
-        let time = NOW as u64 * 1_000_000;
-        let number = otel::NumberDataPoint {
+        otel::NumberDataPoint {
             attributes,
             time_unix_nano: time,
             start_time_unix_nano: time - 1_000_000_000,
@@ -226,7 +224,13 @@ mod messages {
                 ..Default::default()
             }],
             ..Default::default()
-        };
+        }
+    }
+
+    /// A metric of each kind.
+    fn metrics() -> Vec<otel::Metric> {
+        use otel::metric::Data;
+        let time = NOW as u64 * 1_000_000;
         let buckets = otel::exponential_histogram_data_point::Buckets { offset: -1, bucket_counts: vec![1, 0, 3] };
         let exponential = otel::ExponentialHistogramDataPoint {
             time_unix_nano: time,
@@ -259,10 +263,14 @@ mod messages {
             ..Default::default()
         };
         vec![
-            metric("g", Data::Gauge(otel::Gauge { data_points: vec![number.clone()] })),
+            metric("g", Data::Gauge(otel::Gauge { data_points: vec![number(time)] })),
             metric(
                 "s",
-                Data::Sum(otel::Sum { data_points: vec![number], aggregation_temporality: 2, is_monotonic: true }),
+                Data::Sum(otel::Sum {
+                    data_points: vec![number(time)],
+                    aggregation_temporality: 2,
+                    is_monotonic: true,
+                }),
             ),
             metric("h", Data::Histogram(otel::Histogram { data_points: vec![classic], aggregation_temporality: 2 })),
             metric(
