@@ -222,7 +222,7 @@ impl Meta {
     /// Adds what other nodes ask of this one, if it has the meta role.
     pub fn add_services(&self, routes: &mut RoutesBuilder) {
         let Side::Group(group) = &self.side else { return };
-        let raft = RaftServer::new(RaftService { raft: group.raft.clone(), group: group.clone() });
+        let raft = RaftServer::new(RaftService { group: group.clone() });
         let meta = MetaServer::new(MetaService::new(group.clone()));
         routes
             .add_service(

@@ -10,13 +10,11 @@ use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::network::{MOST_MESSAGE_BYTES, SnapshotHeader};
-use super::types::{Raft, Snapshot};
+use super::types::Snapshot;
 use crate::group::Group;
 
 /// Takes messages for one node and hands them to its Raft.
 pub(crate) struct RaftService {
-    pub(crate) raft: Raft,
-    /// Told when the leader was heard of.
     pub(crate) group: Arc<Group>,
 }
 
@@ -34,7 +32,7 @@ fn answer<T: Serialize, E: std::fmt::Display>(result: Result<T, E>) -> Answer {
 
 impl RaftService {
     fn mine(&self, to: u64) -> Result<(), Status> {
-        let own = *self.raft.node_id();
+        let own = *self.group.raft.node_id();
         if to == own {
             return Ok(());
         }
@@ -51,7 +49,7 @@ impl RaftService {
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
     async fn append(&self, request: Request<RaftMessage>) -> Answer {
-        let taken = self.raft.append_entries(self.read(request)?).await;
+        let taken = self.group.raft.append_entries(self.read(request)?).await;
         if taken.as_ref().is_ok_and(|taken| !matches!(taken, AppendEntriesResponse::HigherVote(_))) {
             self.group.hears_leader();
         }
@@ -59,15 +57,15 @@ impl raft_server::Raft for RaftService {
     }
 
     async fn vote(&self, request: Request<RaftMessage>) -> Answer {
-        answer(self.raft.vote(self.read(request)?).await)
+        answer(self.group.raft.vote(self.read(request)?).await)
     }
 
     async fn pre_vote(&self, request: Request<RaftMessage>) -> Answer {
-        answer(self.raft.pre_vote(self.read(request)?).await)
+        answer(self.group.raft.pre_vote(self.read(request)?).await)
     }
 
     async fn transfer_leader(&self, request: Request<RaftMessage>) -> Answer {
-        answer(self.raft.handle_transfer_leader(self.read(request)?).await)
+        answer(self.group.raft.handle_transfer_leader(self.read(request)?).await)
     }
 
     async fn snapshot(&self, request: Request<Streaming<SnapshotPart>>) -> Answer {
@@ -89,6 +87,6 @@ impl raft_server::Raft for RaftService {
         let read = read.map_err(|error| Status::internal(error.to_string()))?;
         read.map_err(|error| Status::invalid_argument(format!("a malformed snapshot: {error}")))?;
         let snapshot = Snapshot { meta: header.meta, snapshot: data };
-        answer(self.raft.install_full_snapshot(header.vote, snapshot).await)
+        answer(self.group.raft.install_full_snapshot(header.vote, snapshot).await)
     }
 }
