@@ -1,6 +1,7 @@
 //! HTTP as the configuration asks for it: credentials, headers, TLS, redirects, and bodies that are bounded also
 //! when they are compressed. Scrapes and discovery share it.
 
+mod bounded;
 mod tls;
 
 use std::io::Write as _;
@@ -12,6 +13,8 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName,
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 
+use self::bounded::Bounded;
+pub(crate) use self::bounded::Share;
 use crate::config::{ConfigError, HttpClientConfig, Secret};
 
 /// The name by which requests introduce themselves.
@@ -43,9 +46,12 @@ pub(crate) struct HttpClient {
 }
 
 /// An answer, besides its body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) content_type: String,
+    /// Kept as long as the body.
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub(crate) share: Share,
 }
 
 impl HttpClient {
@@ -145,7 +151,7 @@ async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u
     let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
     let content_type = header(CONTENT_TYPE);
     let encoding = header(CONTENT_ENCODING);
-    let bounded = Bounded { body, limit };
+    let bounded = Bounded::new(body, limit);
     let mut decoder = match encoding.as_str() {
         "gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(bounded))),
         "" | "identity" => Decoder::Plain(bounded),
@@ -154,28 +160,8 @@ async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u
     while let Some(chunk) = response.chunk().await.map_err(|e| failed(url, &e))? {
         decoder.write(&chunk)?;
     }
-    decoder.finish()?;
-    Ok(Answer { content_type })
-}
-
-/// Appends to a body until its limit.
-struct Bounded<'a> {
-    body: &'a mut Vec<u8>,
-    limit: u64,
-}
-
-impl std::io::Write for Bounded<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if (self.body.len() + bytes.len()) as u64 >= self.limit {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        self.body.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let share = decoder.finish()?;
+    Ok(Answer { content_type, share })
 }
 
 enum Decoder<'a> {
@@ -192,10 +178,10 @@ impl Decoder<'_> {
         .map_err(body_error)
     }
 
-    fn finish(self) -> Result<(), HttpError> {
+    fn finish(self) -> Result<Share, HttpError> {
         match self {
-            Decoder::Plain(_) => Ok(()),
-            Decoder::Gzip(gzip) => gzip.finish().map(|_| ()).map_err(body_error),
+            Decoder::Plain(bounded) => Ok(bounded.into_share()),
+            Decoder::Gzip(gzip) => gzip.finish().map(Bounded::into_share).map_err(body_error),
         }
     }
 }
@@ -203,6 +189,7 @@ impl Decoder<'_> {
 fn body_error(error: std::io::Error) -> HttpError {
     match error.kind() {
         std::io::ErrorKind::FileTooLarge => HttpError::BodySize,
+        std::io::ErrorKind::QuotaExceeded => HttpError::Failed(error.to_string()),
         _ => HttpError::Failed(format!("decompressing the body: {error}")),
     }
 }

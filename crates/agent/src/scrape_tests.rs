@@ -127,7 +127,7 @@ impl Fetch for Script {
         let mut answers = self.answers.lock();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         body.extend_from_slice(answer.unwrap_or(Ok(String::new()))?.as_bytes());
-        Ok(Answer { content_type: self.content_type.to_string() })
+        Ok(Answer { content_type: self.content_type.to_string(), ..Answer::default() })
     }
 }
 

@@ -112,7 +112,7 @@ impl Fetch for World {
         self.pause(60).await;
         let shrunk = self.shrunk.lock().iter().any(|target| url.contains(target.as_str()));
         body.extend_from_slice(if shrunk { b"m 1\n" } else { b"m 1\nv 1\n" });
-        Ok(Answer { content_type: "text/plain; version=0.0.4".into() })
+        Ok(Answer { content_type: "text/plain; version=0.0.4".into(), ..Answer::default() })
     }
 }
 

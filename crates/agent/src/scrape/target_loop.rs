@@ -230,7 +230,7 @@ impl TargetLoop {
             Ok(_) if body.is_empty() => Ok(()),
             Ok(answer) => read(&answer.content_type, body, &self.config, &self.target, &mut appender),
         };
-        if *fetched == Err(HttpError::BodySize) {
+        if matches!(fetched, Err(HttpError::BodySize)) {
             self.shared.metrics.exceeded.with_label_values(&["body_size"]).inc();
         }
         if let Some(exceeded) = appender.exceeded {
