@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # The compose file as it is, with images built here because no registry may be in reach: up, query, scale, drain, kill, down, up again with volumes.
 #
-#   tests/e2e/compose.sh [--keep]
+#   tests/e2e/compose.sh [--source] [--keep]
+#
+# --source makes the image of Pharos from deploy/Dockerfile, as `docker-compose up` does for a user: it compiles everything in a container, with the
+# compiler of this machine under the name of the registry's image. Without it the image has the binary that is there.
 #
 # Not in CI: it needs root for debootstrap and Docker. Once: apt-get install -y docker.io docker-compose debootstrap iptables
 # Uses the Docker daemon that runs, or starts one of its own in $DOCKER_FOLDER (default /tmp/pharos-docker) and ends it. The binary is $PHAROS
@@ -16,7 +19,8 @@ export LOADGEN_TARGET="${LOADGEN_TARGET:-${TMPDIR:-/tmp}/loadgen-target}"
 peers=${PEERS:-$PWD/../peers}
 docker_folder=${DOCKER_FOLDER:-/tmp/pharos-docker}
 folder=$(mktemp -d)
-daemon=
+daemon= source=
+[ "${1:-}" != --source ] || { source=yes; shift; }
 finish() {
   [ -z "$daemon" ] || { kill "$daemon" && wait "$daemon" || true; }
   rm -rf "$folder"
@@ -82,8 +86,19 @@ USER 472
 CMD ["python3", "-c", "import http.server as h; h.ThreadingHTTPServer(('', 3000), h.SimpleHTTPRequestHandler).serve_forever()"]
 DOCKERFILE
 
-# Pharos itself: always anew, from the binary, by the file that the README names.
-mkdir -p "$folder/pharos/target/release" && cp -r deploy "$folder/pharos/" && cp "$PHAROS" "$folder/pharos/target/release/pharos"
-docker build --quiet -f deploy/Dockerfile.binary -t pharos-e2e:latest "$folder/pharos"
+# Pharos itself: always anew, by a file that the README names.
+if [ -n "$source" ]; then
+  rust=$(sed -n 's/^FROM \(rust:.*\)-.*/\1/p' deploy/Dockerfile)-bookworm
+  there "$rust" || { mkdir -p "$folder/context" && cp -r "$(rustc --print sysroot)" "$folder/context/rust"; }
+  stand_in "$rust" <<DOCKERFILE
+FROM debian:bookworm-slim
+$(package "gcc g++ make libc6-dev")
+COPY rust /usr/local
+DOCKERFILE
+  docker build --network host -f deploy/Dockerfile -t pharos-e2e:latest .
+else
+  mkdir -p "$folder/pharos/target/release" && cp -r deploy "$folder/pharos/" && cp "$PHAROS" "$folder/pharos/target/release/pharos"
+  docker build --quiet -f deploy/Dockerfile.binary -t pharos-e2e:latest "$folder/pharos"
+fi
 export PHAROS_IMAGE=pharos-e2e:latest
 python3 tests/e2e/compose.py "$@"
