@@ -33,7 +33,7 @@ pub(crate) enum Origin {
 pub struct Only<'a> {
     /// Samples of other shards are left out.
     pub taken: &'a ShardSet,
-    /// Of the others the outcome says nothing.
+    /// Of the others a second outcome tells.
     pub counted: &'a ShardSet,
 }
 
@@ -77,10 +77,11 @@ struct OpenWindow {
     bytes: isize,
 }
 
-/// Timestamps before are too old: the out-of-order window behind the newest sample. While that sample itself is older
+/// Timestamps before are too old: the out-of-order window behind the newest sample, one of the future counting as of now: it
+/// must not shut out what everybody else sends. While that sample itself is older
 /// than the window, as seen from the clock, history is being loaded; it may come in any order.
 fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
-    match newest {
+    match newest.map(|newest| newest.min(now_ms)) {
         Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
             newest.saturating_sub(settings.out_of_order_window_ms)
         }

@@ -173,23 +173,24 @@ impl Head {
     /// Appends a batch to memory and to the log. What is wrong with single samples is in the outcome; an error
     /// means that nothing was taken. Acknowledge only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Sender, None)
+        self.append_from(tenant, batch, Origin::Sender, None).map(|(outcome, _, commit)| (outcome, commit))
     }
 
-    /// As [`Head::append`], for some shards of the batch only; all of its metadata is taken.
+    /// As [`Head::append`], for some shards of the batch only; all of its metadata is taken. The second outcome is that of shards that
+    /// are not counted.
     pub fn append_shards(
         &self,
         tenant: &TenantId,
         batch: &WriteBatch,
         only: Only<'_>,
-    ) -> Result<(WriteOutcome, Commit), WriteError> {
+    ) -> Result<(WriteOutcome, WriteOutcome, Commit), WriteError> {
         self.append_from(tenant, batch, Origin::Sender, Some(only))
     }
 
     /// As [`Head::append`], for a batch of [`Head::export`]: what another head took once is taken whatever its age, and
     /// limits of the tenant do not count.
     pub fn append_copy(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Head, None)
+        self.append_from(tenant, batch, Origin::Head, None).map(|(outcome, _, commit)| (outcome, commit))
     }
 
     fn append_from(
@@ -198,7 +199,7 @@ impl Head {
         batch: &WriteBatch,
         origin: Origin,
         only: Option<Only<'_>>,
-    ) -> Result<(WriteOutcome, Commit), WriteError> {
+    ) -> Result<(WriteOutcome, WriteOutcome, Commit), WriteError> {
         self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
@@ -214,7 +215,7 @@ impl Head {
         self.metrics.count(&outcome);
         self.metrics.count(&uncounted);
         self.metrics.series.add((outcome.new_series + uncounted.new_series) as i64);
-        Ok((outcome, commit))
+        Ok((outcome, uncounted, commit))
     }
 
     /// Replaces what tenants may hold, for those that exist and those that come.

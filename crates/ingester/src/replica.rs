@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pharos_head::{Commit, Only};
-use pharos_model::{ShardSet, TenantId, WriteBatch, WriteError};
+use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use crate::Ingester;
@@ -33,9 +33,13 @@ impl Ingester {
         if taken.is_empty() {
             return Ok((appended, None));
         }
-        let (outcome, commit) = self.head.append_shards(tenant, batch, Only { taken: &taken, counted: &counted })?;
+        let (outcome, uncounted, commit) =
+            self.head.append_shards(tenant, batch, Only { taken: &taken, counted: &counted })?;
         drop(admission);
         appended.outcome = outcome;
+        appended.uncounted = uncounted.rejected;
+        // Each replica keeps those that it has room for.
+        appended.uncounted.remove(&RejectReason::InvalidExemplar);
         Ok((appended, Some(commit)))
     }
 }

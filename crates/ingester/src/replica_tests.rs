@@ -1,9 +1,11 @@
 //! Appends of agents, in this process and by gRPC.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::hash::shard_of;
-use pharos_model::{TenantId, WriteBatch};
+use pharos_model::write::Rejected;
+use pharos_model::{RejectReason, TenantId, WriteBatch};
 use pharos_rpc::Ingest;
 use pharos_rpc::append::{Appended, Replica, ShardTarget, Shipment};
 
@@ -43,10 +45,34 @@ async fn many_appends_of_a_stream_are_in_flight_and_answered_each() {
     });
     let sends: Vec<_> = sends.collect();
     for send in sends {
-        let Appended { outcome, stale } = in_time(send).await.unwrap();
-        assert_eq!((outcome.samples, stale), (40, Vec::new()));
+        let answer = in_time(send).await.unwrap();
+        assert_eq!(answer, Appended { outcome: answer.outcome.clone(), ..Appended::default() });
+        assert_eq!(answer.outcome.samples, 40);
     }
     assert_eq!(held(cluster.node("A")).len(), 200 * 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_no_longer_ends_nobody_elses_append() {
+    let cluster = Cluster::of(&["A"], 1).await;
+    let epoch = cluster.meta.view().shards[0].epoch;
+    let client = Arc::new(cluster.client("A"));
+    let send = |t: i64| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let batch = batch(&scrape(t));
+            let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
+            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            client.append(&shipment, &targets).await.map(|appended| appended.outcome.samples)
+        })
+    };
+    in_time(send(0)).await.unwrap().unwrap();
+    for round in 1..20 {
+        let (staying, leaving) = (send(2 * round), send(2 * round + 1));
+        tokio::task::yield_now().await;
+        leaving.abort();
+        assert_eq!(in_time(staying).await.unwrap().unwrap(), 40);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +102,16 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
             targets(&batch, epoch + 7).into_iter().map(|t| ShardTarget { counted: t.shard == some, ..t }).collect();
         let counted = replica.append(&shipment, &uncounted).await.unwrap();
         assert_eq!(counted.outcome.samples as usize, of_shard(some));
+        assert!(counted.uncounted.is_empty());
+        // What is refused of the others is told apart from it.
+        let other =
+            crate::test_cluster::batch(&scrape(1).into_iter().map(|(s, t, v)| (s, t, v + 1.0)).collect::<Vec<_>>());
+        let shipment = Shipment { tenant: &tenant, batch: &other, shards: encode(&other) };
+        let refused = replica.append(&shipment, &uncounted).await.unwrap();
+        let duplicates =
+            |rejected: &BTreeMap<RejectReason, Rejected>| rejected[&RejectReason::DuplicateTimestamp].count;
+        assert_eq!(duplicates(&refused.outcome.rejected) as usize, of_shard(some));
+        assert_eq!(duplicates(&refused.uncounted) as usize, 40 - of_shard(some));
     }
 }
 

@@ -257,6 +257,15 @@ impl WriteOutcome {
         entry.count += 1;
     }
 
+    /// Adds what replicas refused that do not count. A sample that one of them lacks is not acknowledged, also where the one that counts
+    /// has taken it. A reason counts as often as where it was found most often, since most refusals are those of all replicas.
+    pub fn refuse_too(&mut self, uncounted: BTreeMap<RejectReason, Rejected>) {
+        for (reason, refused) in uncounted {
+            let rejected = self.rejected.entry(reason).or_insert_with(|| Rejected { count: 0, first: refused.first });
+            rejected.count = rejected.count.max(refused.count);
+        }
+    }
+
     /// Adds what became of another part of the same request.
     pub fn absorb(&mut self, other: WriteOutcome) {
         self.samples += other.samples;

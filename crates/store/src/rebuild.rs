@@ -28,9 +28,9 @@ pub enum RebuildError {
     Meta(#[from] MetaError),
 }
 
-/// Commits every sound block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Damaged blocks are
-/// logged and left out; `now_ms` is noted, so that they are not collected as garbage. If the bucket cannot be read, the catalogue
-/// must be thrown away and rebuilt again. Of several blocks that cover the same window the first is the main one.
+/// Commits every sound block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Blocks that are damaged or
+/// were never uploaded whole are logged and left out; `now_ms` is noted, so that they are not collected as garbage. All are read before the first
+/// is committed: where the bucket cannot be read, the catalogue stays empty, and it can be tried again. Of several blocks that cover the same window the first is the main one.
 pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
     let mut folders: BTreeMap<Ulid, Path> = BTreeMap::new();
     let mut listing = objects.list(None);
@@ -44,23 +44,24 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
             folders.insert(ulid, Path::from_iter([tenant.as_str(), "blocks", id.as_str()]));
         }
     }
-    let mut rebuilt = 0;
+    let mut sound = Vec::new();
     for folder in folders.values() {
         match BlockMeta::read_from_bucket(objects, folder).await {
-            Ok(block) => {
-                commit(meta, &block).await?;
-                rebuilt += 1;
+            Ok(block) => sound.push(block),
+            Err(error @ BlockError::Store(object_store::Error::NotFound { .. })) => {
+                tracing::warn!(%folder, %error, "an upload that was never finished is left out of the catalogue")
             }
-            Err(error @ BlockError::Store(_)) => {
-                tracing::warn!(%folder, %error, "block could not be read, it is left out")
-            }
+            Err(source @ BlockError::Store(_)) => return Err(RebuildError::Read { folder: folder.clone(), source }),
             Err(error) => tracing::error!(%folder, %error, "damaged block left out of the catalogue"),
         }
+    }
+    for block in &sound {
+        commit(meta, block).await?;
     }
     if !folders.is_empty() {
         meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms }).await?;
     }
-    Ok(rebuilt)
+    Ok(sound.len())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use pharos_rpc::Ingest;
 use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use encoder::Encoder;
-use progress::{Next, Progress, report_again};
+use progress::{Next, Progress, is_in_sync, is_written_to, report_again};
 pub use replicas::{Connect, Replicas};
 
 /// Settings of distribution.
@@ -57,14 +57,17 @@ impl Distributor {
 
     async fn distribute(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
         let mut watch = self.meta.watch();
-        let mut outcome = WriteOutcome::default();
+        let (mut outcome, mut uncounted) = (WriteOutcome::default(), WriteOutcome::default());
         let mut view = watch.borrow_and_update().clone();
         let split = self.encoder.split(batch, view.shards.len() as u32);
         let mut progress = Progress::new(split.shards());
         let mut shipment = Shipment { tenant, batch, shards: Vec::new() };
         loop {
             match progress.next(&view) {
-                Next::Done => return Ok(outcome),
+                Next::Done => {
+                    outcome.refuse_too(uncounted.rejected);
+                    return Ok(outcome);
+                }
                 Next::Wait(why) => {
                     let changed = watch.changed().await;
                     changed.map_err(|_| WriteError::Unavailable(format!("{why}; this node is stopping")))?;
@@ -74,7 +77,10 @@ impl Distributor {
                     if remote && shipment.shards.is_empty() {
                         shipment.shards = self.encoder.encode(tenant, batch, &split);
                     }
-                    self.send(&view, &shipment, requests, &mut progress, &mut outcome).await?;
+                    for appended in self.send(&view, &shipment, requests, &mut progress).await? {
+                        outcome.absorb(appended.outcome);
+                        uncounted.refuse_too(appended.uncounted);
+                    }
                 }
             }
             view = watch.borrow_and_update().clone();
@@ -88,26 +94,27 @@ impl Distributor {
         shipment: &Shipment<'_>,
         requests: BTreeMap<String, Vec<ShardTarget>>,
         progress: &mut Progress,
-        outcome: &mut WriteOutcome,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Vec<Appended>, WriteError> {
         let asked = requests.iter().map(|(node, targets)| self.ask(view, shipment, node, targets));
         let answers = join_all(asked).await;
-        let mut failed = Vec::new();
+        let (mut taken, mut failed) = (Vec::new(), Vec::new());
         for ((node, targets), answer) in requests.iter().zip(answers) {
             match answer {
-                Ok(Appended { outcome: counted, stale }) => {
-                    progress.appended(node, targets, &stale);
-                    outcome.absorb(counted);
+                Ok(appended) => {
+                    progress.appended(node, targets, &appended.stale);
+                    taken.push(appended);
                 }
-                // Slowing the sender down is what helps, and it is no fault of the replica.
-                Err(ReplicaError::Refused(error @ WriteError::Overloaded(_))) => return Err(error),
+                // Slowing the sender down is what helps, and it is no fault of the replica. One that only learns stops nobody.
+                Err(ReplicaError::Refused(error @ WriteError::Overloaded(_))) if is_in_sync(view, node, targets) => {
+                    return Err(error);
+                }
                 Err(error) => failed.push((node, targets, error)),
             }
         }
         for (node, targets, error) in failed {
             self.report(node, targets, &error).await?;
         }
-        Ok(())
+        Ok(taken)
     }
 
     async fn ask(
@@ -125,10 +132,14 @@ impl Distributor {
         }
     }
 
-    /// Tells meta that a replica lacks samples of these shards.
+    /// Tells meta that a replica lacks samples of these shards, but for those that are not written to it any more: others have said so.
     async fn report(&self, node: &str, targets: &[ShardTarget], error: &ReplicaError) -> Result<(), WriteError> {
-        tracing::warn!(node, shards = targets.len(), %error, "an ingester does not take samples; it is taken out of sync");
+        let view = self.meta.view();
         let mut shards: Vec<(u32, u64)> = targets.iter().map(|target| (target.shard, target.epoch)).collect();
+        shards.retain(|(shard, _)| is_written_to(&view, node, *shard));
+        if !shards.is_empty() {
+            tracing::warn!(node, shards = shards.len(), %error, "an ingester does not take samples; it is taken out of sync");
+        }
         while !shards.is_empty() {
             let (node, reporter) = (node.to_string(), self.config.identity.clone());
             let command = Command::ReportFailed { node: node.clone(), shards: shards.clone(), reporter };

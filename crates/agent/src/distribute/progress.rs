@@ -104,10 +104,19 @@ impl Progress {
 pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged: &[u32]) -> Vec<(u32, u64)> {
     let again = |&(number, epoch): &(u32, u64)| {
         let shard = view.shards.get(number as usize).filter(|shard| shard.epoch > epoch)?;
-        let is_written_to = shard.written_to().any(|n| n == node);
-        (unchanged.contains(&number) && is_written_to).then_some((number, shard.epoch))
+        (unchanged.contains(&number) && is_written_to(view, node, number)).then_some((number, shard.epoch))
     };
     reported.iter().filter_map(again).collect()
+}
+
+/// Whether samples of a shard are written to a node, as a replica that is in sync or one that learns.
+pub fn is_written_to(view: &View, node: &str, shard: u32) -> bool {
+    view.shards.get(shard as usize).is_some_and(|shard| shard.written_to().any(|n| n == node))
+}
+
+/// Whether a node is in sync for any of these shards.
+pub fn is_in_sync(view: &View, node: &str, targets: &[ShardTarget]) -> bool {
+    targets.iter().any(|target| view.shards.get(target.shard as usize).is_some_and(|shard| shard.is_in_sync(node)))
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pharos_head::{HeadConfig, HeadError, HeadFilter, SettingsByTenant, TenantLimits, TenantSettings};
+use pharos_head::{HeadConfig, HeadError, HeadFilter, Only, SettingsByTenant, TenantLimits, TenantSettings};
+use pharos_model::hash::shard_of;
 use pharos_model::write::HistogramSample;
 use pharos_model::{
     Exemplar, Histogram, Labels, MatchOp, Matcher, Metadata, MetricType, RejectReason, SelectRequest, SeriesBatch,
-    TenantId, TimeRange, WriteBatch, WriteError,
+    ShardSet, TenantId, TimeRange, WriteBatch, WriteError, series_hash,
 };
 
 use crate::support::*;
@@ -46,7 +47,7 @@ fn duplicates_are_silent_and_conflicts_are_not() {
 
 #[test]
 fn late_samples_are_taken_within_the_window_of_the_tenant() {
-    let head = open(&MemFs::default());
+    let head = try_open_at(&MemFs::default(), config(), 10 * HOUR).unwrap();
     append(&head, &[(1, -5_000, 1.0)]);
     append(&head, &[(1, 10 * HOUR, 2.0)]);
     let late: Vec<_> = (0..200).map(|i| (1, 8 * HOUR + (i * 37 % 200) * 1000, i as f64)).collect();
@@ -57,6 +58,29 @@ fn late_samples_are_taken_within_the_window_of_the_tenant() {
     assert_eq!(read_all(&head).len(), 202);
     let hour = read(&head, TimeRange::new(8 * HOUR, 8 * HOUR + 9_000), HeadFilter::ALL);
     assert_eq!(hour.len(), 10);
+}
+
+#[test]
+fn a_sample_of_the_future_shuts_nobody_out() {
+    let head = try_open_at(&MemFs::default(), config(), 10 * HOUR).unwrap();
+    append(&head, &[(1, 10 * HOUR, 1.0), (2, 33 * HOUR, 1.0)]);
+    let outcome = append(&head, &[(1, 10 * HOUR + 15_000, 2.0), (2, 8 * HOUR, 2.0), (3, 8 * HOUR - 1, 2.0)]);
+    assert_eq!((outcome.samples, outcome.rejected[&RejectReason::TooOld].count), (2, 1));
+}
+
+#[test]
+fn what_is_not_counted_has_an_outcome_of_its_own() {
+    let head = open(&MemFs::default());
+    append(&head, &[(1, 1000, 1.0), (2, 1000, 1.0)]);
+    let shard = |series: u32| shard_of(series_hash(&tenant(), labels(series).as_bytes()), 64);
+    assert_ne!(shard(1), shard(2));
+    let (counted, taken): (ShardSet, ShardSet) = ([shard(1)].into_iter().collect(), all_shards());
+    let again = batch(&[(1, 1000, 1.0), (2, 1000, 2.0), (2, 2000, 2.0)]);
+    let only = Only { taken: &taken, counted: &counted };
+    let (outcome, uncounted, commit) = head.append_shards(&tenant(), &again, only).unwrap();
+    commit.wait().unwrap();
+    assert_eq!((outcome.samples, outcome.rejected.len()), (1, 0));
+    assert_eq!((uncounted.samples, uncounted.rejected[&RejectReason::DuplicateTimestamp].count), (1, 1));
 }
 
 #[test]

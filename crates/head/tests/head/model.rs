@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pharos_head::{Head, HeadConfig, HeadFilter, WindowCut};
+use pharos_model::Clock as _;
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::time::window_start;
@@ -78,8 +79,9 @@ struct Model {
 }
 
 impl Model {
-    fn append(&mut self, samples: &[(u32, i64, f64)]) -> u64 {
-        let oldest = self.newest.map_or(i64::MIN, |t| t - W);
+    fn append(&mut self, samples: &[(u32, i64, f64)], now: i64) -> u64 {
+        let newest = self.newest.map(|t| t.min(now)).filter(|t| *t >= now - W);
+        let oldest = newest.map_or(i64::MIN, |t| t - W);
         let mut taken = 0;
         for &(series, t, v) in samples {
             match self.samples.get(&(series, t)) {
@@ -156,7 +158,7 @@ impl Run {
         match op {
             Op::Append(samples) => {
                 let samples: Vec<_> = samples.iter().map(|&(s, t, v)| (s, t * STEP, f64::from(v))).collect();
-                assert_eq!(append(self.head(), &samples).samples, self.model.append(&samples));
+                assert_eq!(append(self.head(), &samples).samples, self.model.append(&samples, self.clock.now_ms()));
             }
             Op::Cut(t, shards) => self.cut(window_start(t * STEP, W), &shards),
             Op::Mark(t, shards) => {
@@ -308,7 +310,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn the_head_equals_a_map(ops in proptest::collection::vec(ops(), 1..40)) {
-        let (fs, clock, model) = (MemFs::default(), Arc::new(ManualClock::at(0)), Model::default());
+        let (fs, clock, model) = (MemFs::default(), Arc::new(ManualClock::at(30 * STEP)), Model::default());
         let mut run = Run { fs, clock, head: None, model };
         run.open();
         for op in ops {

@@ -210,7 +210,12 @@ pub(crate) fn config() -> HeadConfig {
 }
 
 pub(crate) fn try_open(fs: &MemFs, config: HeadConfig) -> Result<Head, HeadError> {
-    let clock = Arc::new(ManualClock::at(0));
+    try_open_at(fs, config, 0)
+}
+
+/// Opens a head whose clock stands at `now`.
+pub(crate) fn try_open_at(fs: &MemFs, config: HeadConfig, now: i64) -> Result<Head, HeadError> {
+    let clock = Arc::new(ManualClock::at(now));
     Head::open(config, clock, Arc::new(fs.clone()), &prometheus::Registry::new(), &mut |_| {})
 }
 

@@ -33,7 +33,12 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
             () = tokio::time::sleep(pause) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        backoff = match round(&ingester, &mut waiting).await {
+        // What a round has begun when the process stops is as if it had been killed then: a cut that is not committed is made again.
+        let done = tokio::select! {
+            done = round(&ingester, &mut waiting) => done,
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        };
+        backoff = match done {
             Ok(()) => Duration::ZERO,
             Err(error) => {
                 ingester.metrics.failures.inc();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pharos_head::Commit;
 use pharos_model::{TenantId, WriteBatch, WriteError};
-use pharos_rpc::append::{Appended, Declared, ShardTarget};
+use pharos_rpc::append::{Appended, Declared, ShardTarget, rejected_to};
 use pharos_rpc::ingest_v1::{AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -120,10 +120,11 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
     };
     drop(places.kib);
     let response = match done {
-        Ok(Appended { outcome, stale }) => AppendResponse {
+        Ok(Appended { outcome, uncounted, stale }) => AppendResponse {
             id,
             stale: stale.into_iter().map(|(shard, epoch)| ShardEpoch { shard, epoch }).collect(),
             outcome: Some(WriteOutcome::from(&outcome)),
+            uncounted: rejected_to(&uncounted),
             failure: None,
         },
         Err(error) => AppendResponse { id, failure: Some(Failure::from(&error)), ..AppendResponse::default() },

@@ -23,6 +23,8 @@ use tower::ServiceExt;
 
 /// Longest wait for requests under way when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// A peer of HTTP/2 that says nothing for this time is asked whether it is there, and has as much time again to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The router, absent while the node starts.
 pub(super) type SharedRouter = Arc<ArcSwapOption<Router>>;
@@ -100,7 +102,7 @@ impl Accepting {
             };
             // Answers are small and clients wait for them.
             let _best_effort = stream.set_nodelay(true);
-            tokio::spawn(self.connection(stream, peer, graceful.watcher(), permit));
+            tokio::spawn(self.connection(stream, peer, graceful.watcher(), shutdown.clone(), permit));
         }
         drop(listener);
         if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
@@ -114,19 +116,26 @@ impl Accepting {
         stream: TcpStream,
         peer: SocketAddr,
         watcher: Watcher,
+        mut shutdown: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(self.config.read_timeout);
-        builder.http2().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let router = router.load_full();
             request.extensions_mut().insert(ClientAddress(peer.ip()));
             async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
         });
-        let securing = self.secure.clone();
+        let (securing, patience) = (self.secure.clone(), self.config.read_timeout);
         async move {
+            tokio::select! {
+                asked = tokio::time::timeout(patience, stream.readable()) => if asked.is_err() {
+                    return tracing::debug!(%peer, "a connection is ended on which nothing was asked");
+                },
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
             let ended = match securing {
                 None => watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service)).await,
                 Some(secure) => match secure.secure(stream).await {

@@ -3,20 +3,24 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pharos_model::{TenantId, WriteError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Appended, EncodedShard, Replica, ReplicaError, ShardTarget, Shipment, outcome_from};
+use super::{Appended, EncodedShard, Replica, ReplicaError, ShardTarget, Shipment, outcome_from, rejected_from};
 use crate::connect::Connection;
 use crate::ingest_v1 as wire;
 use crate::ingest_v1::ingest_client::IngestClient as Client;
 
 /// Requests that wait to be sent on a stream.
 const QUEUE: usize = 32;
+/// A peer that has not answered after this time may be stuck. Who stops waiting sooner has other reasons, such as a client that hung up.
+const LATE: Duration = Duration::from_secs(2);
 /// No message is larger, bytes.
 pub const MAX_MESSAGE: usize = 512 << 20;
 
@@ -145,17 +149,18 @@ impl Answers {
     }
 }
 
-/// Forgets a request when its sender waits no longer; the stream is then given up, since its peer may be stuck.
+/// Forgets a request when its sender waits no longer. If that was long, the stream is given up, and all who wait on it hear of it.
 struct Waiting<'a> {
     stream: &'a Arc<Stream>,
     id: u64,
+    began: Instant,
     answered: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.stream.answers.forget(self.id);
-        if !self.answered {
+        if !self.answered && self.began.elapsed() >= LATE {
             let mut waiting = lock(&self.stream.answers.waiting);
             if waiting.is_ok() {
                 *waiting = Err("an answer took too long".into());
@@ -172,7 +177,7 @@ impl Stream {
     ) -> Result<Appended, ReplicaError> {
         let ended = || ReplicaError::Unreachable(self.answers.why_ended());
         let (id, answer) = self.answers.expect()?;
-        let mut waiting = Waiting { stream: self, id, answered: false };
+        let mut waiting = Waiting { stream: self, id, began: Instant::now(), answered: false };
         let place = self.requests.reserve().await.map_err(|_| ended())?;
         {
             let mut declared = lock(&self.declared);
@@ -190,7 +195,9 @@ impl Stream {
             return Err(ReplicaError::Refused(WriteError::from(failure)));
         }
         let stale = answer.stale.iter().map(|s| (s.shard, s.epoch)).collect();
-        Ok(Appended { outcome: outcome_from(answer.outcome.unwrap_or_default()), stale })
+        let outcome = outcome_from(answer.outcome.unwrap_or_default());
+        let uncounted = rejected_from(answer.uncounted);
+        Ok(Appended { outcome, uncounted, stale })
     }
 }
 

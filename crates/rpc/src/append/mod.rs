@@ -15,7 +15,10 @@ pub use client::{IngestClient, MAX_MESSAGE};
 pub use declared::{Declared, DeclaredError, read_copy};
 pub use dictionary::{Dictionary, EncodedShard};
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use pharos_model::write::Rejected;
 use pharos_model::{RejectReason, TenantId, WriteBatch, WriteError, WriteOutcome};
 
 use crate::ingest_v1 as wire;
@@ -46,6 +49,8 @@ pub struct Shipment<'a> {
 pub struct Appended {
     /// What became of the samples that it was to count. All of it, and the others, are durable.
     pub outcome: WriteOutcome,
+    /// What it refused of the others.
+    pub uncounted: BTreeMap<RejectReason, Rejected>,
     /// The shards that it did not take because it knows a newer epoch, with that epoch.
     pub stale: Vec<(u32, u64)>,
 }
@@ -70,38 +75,45 @@ pub trait Replica: Send + Sync + 'static {
 
 impl From<&WriteOutcome> for wire::WriteOutcome {
     fn from(outcome: &WriteOutcome) -> Self {
-        let rejected = outcome.rejected.iter().map(|(reason, rejected)| wire::Rejected {
-            reason: reason.as_str().into(),
-            count: rejected.count,
-            first: rejected.first.clone(),
-        });
         wire::WriteOutcome {
             samples: outcome.samples,
             histograms: outcome.histograms,
             exemplars: outcome.exemplars,
             new_series: outcome.new_series,
-            rejected: rejected.collect(),
+            rejected: rejected_to(&outcome.rejected),
         }
     }
 }
 
-/// An outcome from the network. A reason that this version does not know counts as bad labels: the message tells.
+/// What was refused, for the network.
+pub fn rejected_to(rejected: &BTreeMap<RejectReason, Rejected>) -> Vec<wire::Rejected> {
+    let to = |(reason, rejected): (&RejectReason, &Rejected)| wire::Rejected {
+        reason: reason.as_str().into(),
+        count: rejected.count,
+        first: rejected.first.clone(),
+    };
+    rejected.iter().map(to).collect()
+}
+
 fn outcome_from(wire: wire::WriteOutcome) -> WriteOutcome {
-    let mut outcome = WriteOutcome {
+    WriteOutcome {
         samples: wire.samples,
         histograms: wire.histograms,
         exemplars: wire.exemplars,
         new_series: wire.new_series,
-        ..WriteOutcome::default()
-    };
-    for rejected in wire.rejected {
-        let reason = RejectReason::parse(&rejected.reason).unwrap_or(RejectReason::InvalidLabels);
-        outcome.reject(reason, || rejected.first);
-        if let Some(entry) = outcome.rejected.get_mut(&reason) {
-            entry.count += rejected.count.saturating_sub(1);
-        }
+        rejected: rejected_from(wire.rejected),
     }
-    outcome
+}
+
+/// What was refused, from the network. A reason that this version does not know counts as bad labels: the message tells.
+fn rejected_from(wire: Vec<wire::Rejected>) -> BTreeMap<RejectReason, Rejected> {
+    let mut all: BTreeMap<RejectReason, Rejected> = BTreeMap::new();
+    for wire::Rejected { reason, count, first } in wire {
+        let reason = RejectReason::parse(&reason).unwrap_or(RejectReason::InvalidLabels);
+        let rejected = all.entry(reason).or_insert_with(|| Rejected { count: 0, first });
+        rejected.count = rejected.count.saturating_add(count.max(1));
+    }
+    all
 }
 
 impl From<&WriteError> for wire::Failure {
