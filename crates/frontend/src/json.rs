@@ -85,6 +85,16 @@ pub fn float_sample(out: &mut Vec<u8>, t: i64, value: f64) {
     out.extend_from_slice(b"\"]");
 }
 
+/// As [`float_sample`] for a scalar, which Go writes without an exponent.
+fn scalar(out: &mut Vec<u8>, t: i64, value: f64) {
+    if !value.is_finite() {
+        return float_sample(out, t, value);
+    }
+    out.push(b'[');
+    time(out, t);
+    let _infallible = write!(out, ",\"{value}\"]");
+}
+
 /// Appends `[time,{histogram}]`.
 pub fn histogram_sample(out: &mut Vec<u8>, t: i64, histogram: &Histogram) {
     out.push(b'[');
@@ -156,7 +166,7 @@ pub fn value<E>(out: &mut Vec<u8>, value: &Value, flush: impl FnMut(&mut Vec<u8>
     match value {
         Value::Scalar(t, v) => {
             out.extend_from_slice(b"\"resultType\":\"scalar\",\"result\":");
-            float_sample(out, *t, *v);
+            scalar(out, *t, *v);
         }
         Value::String(t, text) => {
             out.extend_from_slice(b"\"resultType\":\"string\",\"result\":[");
@@ -242,6 +252,15 @@ mod tests {
             (1e300, "1e+300"),
         ] {
             assert_eq!(written(|out| float(out, value)), text);
+        }
+    }
+
+    #[test]
+    fn scalars_have_no_exponent() {
+        for (value, text) in
+            [(1e-7, "0.0000001"), (1e21, "1000000000000000000000"), (-0.0, "-0"), (2.5, "2.5"), (f64::INFINITY, "+Inf")]
+        {
+            assert_eq!(written(|out| scalar(out, 1000, value)), format!("[1,\"{text}\"]"));
         }
     }
 

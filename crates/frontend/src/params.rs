@@ -43,17 +43,24 @@ impl Params {
 
     /// A time in milliseconds.
     pub fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        self.get(name).map(|text| parse_time(text).map_err(|e| ApiError::parameter(name, e))).transpose()
+        let invalid = |e| ApiError::parameter(name, format!("invalid time value for '{name}': {e}"));
+        self.get(name).map(|text| parse_time(text).map_err(invalid)).transpose()
     }
 
     /// A time in milliseconds that must be there.
     pub fn required_time(&self, name: &str) -> Result<i64, ApiError> {
-        self.time(name)?.ok_or_else(|| ApiError::parameter(name, "cannot parse \"\" to a valid timestamp"))
+        parse_time(self.get(name).unwrap_or("")).map_err(|e| ApiError::parameter(name, e))
     }
 
     /// A duration in milliseconds.
     pub fn duration(&self, name: &str) -> Result<Option<i64>, ApiError> {
         self.get(name).map(|text| parse_seconds_or_duration(text).map_err(|e| ApiError::parameter(name, e))).transpose()
+    }
+
+    /// How far back an instant selector looks, milliseconds.
+    pub fn lookback_delta(&self) -> Result<Option<i64>, ApiError> {
+        let invalid = |e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}"));
+        self.get("lookback_delta").map(|text| parse_seconds_or_duration(text).map_err(invalid)).transpose()
     }
 
     /// `start` and `end`, all of time when they are absent.
@@ -82,18 +89,28 @@ impl Params {
         usize::try_from(number).map_err(|_| ApiError::parameter(name, "limit must be non-negative"))
     }
 
-    /// The selectors of `match[]`.
+    /// A number above which nothing more is wanted; none when it is absent or negative.
+    pub fn bound(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number: i64 = text.parse().map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
+        Ok(usize::try_from(number).ok())
+    }
+
+    /// The selectors of `match[]`; an error names the parameter.
     pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        self.all("match[]")
-            .map(|text| {
-                let matchers = parser::parse_metric_selector(text).map_err(|e| ApiError::parameter("match[]", e))?;
-                if matchers.iter().all(Matcher::matches_empty) {
-                    let reason = "match[] must contain at least one non-empty matcher";
-                    return Err(ApiError::parameter("match[]", reason));
-                }
-                Ok(matchers)
-            })
-            .collect()
+        self.selectors().map_err(|e| ApiError::parameter("match[]", e))
+    }
+
+    /// The selectors of `match[]`.
+    pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
+        let selector = |text| {
+            let matchers = parser::parse_metric_selector(text).map_err(|e| e.to_string())?;
+            match matchers.iter().all(Matcher::matches_empty) {
+                true => Err("match[] must contain at least one non-empty matcher".to_string()),
+                false => Ok(matchers),
+            }
+        };
+        self.all("match[]").map(selector).collect()
     }
 }
 
@@ -126,15 +143,51 @@ const MAX_TIME_MS: f64 = 9_223_372_036_854_774.0;
 
 /// Reads a time: seconds since the epoch with decimals, or RFC 3339. Returns milliseconds.
 pub fn parse_time(text: &str) -> Result<i64, String> {
-    if let Some(seconds) = parse_number(text) {
-        let ms = (seconds * 1000.0).round();
-        if ms.is_finite() && ms.abs() <= MAX_TIME_MS {
-            return Ok(ms as i64);
-        }
-    } else if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(time.as_millisecond());
+    let time = match parse_number(text) {
+        Some(seconds) => (seconds.abs() <= MAX_TIME_MS / 1000.0).then(|| milliseconds(seconds)),
+        None => rfc3339(text),
+    };
+    time.ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
+}
+
+/// Prometheus rounds the fraction to milliseconds by itself, then cuts nanoseconds off.
+fn milliseconds(seconds: f64) -> i64 {
+    let fraction = (seconds.fract() * 1000.0).round() / 1000.0;
+    let nanoseconds = (fraction * 1e9) as i64;
+    seconds.trunc() as i64 * 1000 + nanoseconds.div_euclid(1_000_000)
+}
+
+/// The one form that Go reads: `2006-01-02T15:04:05`, decimals of seconds, then `Z` or `±15:04`.
+fn rfc3339(text: &str) -> Option<i64> {
+    let shape = |at: usize, b: u8| match at {
+        4 | 7 => b == b'-',
+        10 => b == b'T',
+        13 | 16 => b == b':',
+        _ => b.is_ascii_digit(),
+    };
+    let (local, rest) = text.split_at_checked(19)?;
+    if !local.bytes().enumerate().all(|(at, b)| shape(at, b)) || &local[17..] == "60" {
+        return None;
     }
-    Err(format!("cannot parse {text:?} to a valid timestamp"))
+    let local: jiff::civil::DateTime = local.parse().ok()?;
+    let (decimals, zone) = rest.split_at(rest.find(['Z', '+', '-'])?);
+    let digits = match decimals {
+        "" => "",
+        _ => decimals.strip_prefix(['.', ',']).filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))?,
+    };
+    let ms = digits.bytes().chain(*b"000").take(3).fold(0, |ms, b| ms * 10 + i64::from(b - b'0'));
+    let offset = match zone.as_bytes() {
+        b"Z" => 0,
+        [sign, h @ ..] if h.len() == 5 && h[2] == b':' => {
+            let (hours, minutes): (i64, i64) = (zone[1..3].parse().ok()?, zone[4..].parse().ok()?);
+            let is_plain = [h[0], h[1], h[3], h[4]].iter().all(u8::is_ascii_digit) && hours <= 24 && minutes < 60;
+            is_plain.then_some(if *sign == b'-' { -1 } else { 1 } * (hours * 60 + minutes))?
+        }
+        _ => return None,
+    };
+    let days = i64::from((local.date() - jiff::civil::date(1970, 1, 1)).get_days());
+    let clock = i64::from(local.hour()) * 3600 + i64::from(local.minute()) * 60 + i64::from(local.second());
+    Some((days * 86_400 + clock - offset * 60) * 1000 + ms)
 }
 
 /// Reads a duration: seconds with decimals, or `1h30m`. Returns milliseconds.
@@ -165,6 +218,23 @@ mod tests {
         assert_eq!(parse_time("2015-07-01T22:10:51.781+02:00"), Ok(1_435_781_451_781));
         assert_eq!(parse_time("foo"), Err("cannot parse \"foo\" to a valid timestamp".into()));
         assert!(parse_time("1e300").is_err() && parse_time("NaN").is_err());
+        assert_eq!((parse_time("1.0025"), parse_time("1700000000.0005")), (Ok(1002), Ok(1_700_000_000_000)));
+        assert_eq!(parse_time("9999-12-31T23:59:59Z"), Ok(253_402_300_799_000));
+        assert_eq!(parse_time("2023-11-14T22:33:20.1234567891-01:30"), Ok(1_700_006_600_123));
+        assert_eq!(parse_time("1969-12-31T23:59:59.5Z"), Ok(-500));
+        for other in [
+            "2023-11-14 22:33:00Z",
+            "2023-11-14T22:33Z",
+            "2023-11-14t22:33:00z",
+            "2023-11-14T22:33:00+01",
+            "2023-11-14T22:33:60Z",
+            "2023-11-14T22:33:00Z[UTC]",
+            "2023-11-14T22:33:00.Z",
+            "2023-02-29T22:33:00Z",
+            "2023-11-14T22:33:00+é:0",
+        ] {
+            assert!(parse_time(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -296,6 +296,22 @@ mod tests {
     use crate::Labels;
 
     #[test]
+    fn what_a_replica_refuses_is_refused_once() {
+        let refused = |reason, count: u64| {
+            let mut outcome = WriteOutcome::default();
+            (0..count).for_each(|n| outcome.reject(reason, || format!("sample {n}")));
+            outcome
+        };
+        let mut outcome = refused(RejectReason::TooOld, 3);
+        outcome.refuse_too(refused(RejectReason::TooOld, 3).rejected);
+        outcome.refuse_too(refused(RejectReason::MaxSeries, 2).rejected);
+        let counts: Vec<_> = outcome.rejected.iter().map(|(reason, r)| (*reason, r.count, r.first.as_str())).collect();
+        assert_eq!(counts.len(), 2);
+        assert!(counts.contains(&(RejectReason::TooOld, 3, "sample 0")));
+        assert!(counts.contains(&(RejectReason::MaxSeries, 2, "sample 0")));
+    }
+
+    #[test]
     fn a_series_with_bad_labels_leaves_no_trace() {
         let up = Labels::from_pairs([("__name__", "up")]);
         let tenant = TenantId::default();

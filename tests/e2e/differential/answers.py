@@ -41,12 +41,12 @@ class Server:
 
 
 def is_near(a, b):
-    """Whether two numbers in text are equal but for the order of additions."""
+    """Whether two numbers in text are equal but for the order of additions. One number in two forms is a difference, but for a zero's sign."""
     try:
         x, y = float(a), float(b)
     except ValueError:
         return False
-    return x == y or abs(x - y) <= NEAR * max(abs(x), abs(y))
+    return x == y == 0 or x != y and abs(x - y) <= NEAR * max(abs(x), abs(y))
 
 
 def compare(theirs, ours, near):

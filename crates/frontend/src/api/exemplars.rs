@@ -17,11 +17,13 @@ use crate::{Frontend, json};
 /// `GET|POST /api/v1/query_exemplars`
 pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let range = TimeRange::new(params.required_time("start")?, params.required_time("end")?);
+        let time = |name: &str, usual| params.time(name).map(|t| t.unwrap_or(usual));
+        let range = TimeRange::new(time("start", TimeRange::ALL.start)?, time("end", TimeRange::ALL.end)?);
         if range.is_empty() {
-            return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
+            return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
-        let expr = parser::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))?;
+        let query = params.get("query").unwrap_or("");
+        let expr = parser::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
         let selectors = selectors(&expr);
         if selectors.is_empty() {
             return Ok((Vec::new(), Vec::new()));

@@ -27,7 +27,7 @@ pub(super) async fn features(State(frontend): State<Arc<Frontend>>, headers: Hea
             let features = frontend.config.limits.load().of(&tenant).features;
             respond::success(BTreeMap::from([
                 ("api", api(&frontend)),
-                ("promql", promql(features)),
+                ("promql", promql(features, frontend.engine.options().type_and_unit_labels)),
                 (
                     "promql_functions",
                     FUNCTIONS.iter().map(|f| (f.name, features.functions || !f.experimental)).collect(),
@@ -53,7 +53,7 @@ fn api(frontend: &Frontend) -> Group {
     ])
 }
 
-fn promql(features: crate::QueryFeatures) -> Group {
+fn promql(features: crate::QueryFeatures, type_and_unit_labels: bool) -> Group {
     let always = [
         "at_modifier",
         "bool",
@@ -74,6 +74,7 @@ fn promql(features: crate::QueryFeatures) -> Group {
     group.extend([("anchored", features.extended_selectors), ("smoothed", features.extended_selectors)]);
     group.extend(["fill", "fill_left", "fill_right"].map(|name| (name, features.fill_modifiers)));
     group.insert("duration_expr", features.duration_expressions);
+    group.insert("type_and_unit_labels", type_and_unit_labels);
     group
 }
 

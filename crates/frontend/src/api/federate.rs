@@ -16,7 +16,7 @@ use pharos_promql::Querier;
 use super::respond;
 use crate::fanout::TenantQuerier;
 use crate::params::Params;
-use crate::{Frontend, json, tenant_of};
+use crate::{ApiError, Frontend, json, tenant_of};
 
 /// Series that are read at a time.
 const BATCH: usize = 256;
@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 /// `GET /federate`
 pub(super) async fn federate(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let text = async {
-        let selectors = params.matchers()?;
+        let selectors = params.selectors().map_err(ApiError::bad_data)?;
         let tenant = tenant_of(&headers)?;
         let now = frontend.clock.now_ms();
         let config = &frontend.config;

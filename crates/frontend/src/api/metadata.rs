@@ -15,16 +15,17 @@ use crate::params::Params;
 /// `GET /api/v1/metadata`
 pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let (limit, per_metric) = (params.count("limit")?, params.count("limit_per_metric")?);
+        let limit = params.bound("limit")?;
+        let per_metric = params.bound("limit_per_metric")?.filter(|most| *most > 0);
         let (known, warnings) = series::ask(&frontend, &headers, &params, |querier| querier.metadata()).await?;
         let only = params.get("metric");
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {
-            if limit > 0 && families.len() == limit && !families.contains_key(&name) {
+            if limit.is_some_and(|most| families.len() >= most) && !families.contains_key(&name) {
                 break;
             }
             let entries = families.entry(name).or_default();
-            if per_metric == 0 || entries.len() < per_metric {
+            if per_metric.is_none_or(|most| entries.len() < most) {
                 entries.push(json!({"type": m.kind.as_str(), "help": m.help, "unit": m.unit}));
             }
         }

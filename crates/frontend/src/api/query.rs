@@ -145,7 +145,7 @@ impl Query {
         let (limit, extras) = (params.limit()?, Extras::of(params)?);
         let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
         let timeout = asked.unwrap_or(Duration::MAX).min(limits.timeout);
-        let lookback_delta_ms = params.duration("lookback_delta")?;
+        let lookback_delta_ms = params.lookback_delta()?;
         let text = params.get("query").unwrap_or("").to_string();
         let expr = parse_expression(params)?;
         limits.features.check(&expr, &text)?;

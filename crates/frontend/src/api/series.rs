@@ -60,7 +60,7 @@ fn write_series(
 /// `GET|POST /api/v1/labels`
 pub(super) async fn names(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let (selectors, range) = (params.matchers()?, params.range()?);
+        let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
         let found = ask(&frontend, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
         Ok((found, params.limit()?))
     };
@@ -79,7 +79,7 @@ pub(super) async fn values(
         if name.is_empty() {
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
-        let (selectors, range) = (params.matchers()?, params.range()?);
+        let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
         let ask = ask(&frontend, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
         let found = ask.await?;
         Ok((found, params.limit()?))

@@ -9,10 +9,10 @@ use pharos_promql::parser;
 use serde_json::{Value, json};
 
 use super::respond;
+use crate::Frontend;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::services::TargetMetadata;
-use crate::{Frontend, error::ErrorKind};
 
 /// `GET /api/v1/targets`
 pub(super) async fn targets(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
@@ -23,7 +23,7 @@ pub(super) async fn targets(State(frontend): State<Arc<Frontend>>, params: Param
     let answer = json!({
         "activeTargets": if active { targets.active } else { Vec::new() },
         "droppedTargets": if dropped { targets.dropped } else { Vec::new() },
-        "droppedTargetCounts": targets.dropped_counts,
+        "droppedTargetCounts": dropped.then_some(targets.dropped_counts),
     });
     respond::success_with_warnings(answer, &targets.warnings)
 }
@@ -44,8 +44,7 @@ pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, params: Para
 }
 
 fn target_metadata(known: Vec<TargetMetadata>, params: &Params) -> Result<Vec<Value>, ApiError> {
-    let limit = params.count("limit")?;
-    let most = if limit == 0 { usize::MAX } else { limit };
+    let most = params.bound("limit")?.unwrap_or(usize::MAX);
     let only = params.get("metric");
     let selector = params.get("match_target").map(parser::parse_metric_selector).transpose();
     let matchers = selector.map_err(|e| ApiError::parameter("match_target", e))?.unwrap_or_default();
@@ -64,8 +63,5 @@ fn target_metadata(known: Vec<TargetMetadata>, params: &Params) -> Result<Vec<Va
             entry
         })
         .collect();
-    if rows.is_empty() {
-        return Err(ApiError::new(ErrorKind::NotFound, "specified metadata not found"));
-    }
     Ok(rows)
 }

@@ -445,6 +445,7 @@ fn engine(args: &ServerArgs, loaded: &Loaded, clock: &Arc<dyn Clock>) -> Engine 
         max_memory_bytes: loaded.config.limits.max_query_memory.0,
         threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
         clock: clock.clone(),
+        type_and_unit_labels: args.features().has("type-and-unit-labels"),
         ..EngineOptions::default()
     })
 }

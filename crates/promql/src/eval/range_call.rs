@@ -149,7 +149,7 @@ fn evaluate_with(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, args: Vec<Vec<
         RangeInput::Selector(s) => &s.selector.matchers[..],
         RangeInput::Subquery(_) => &[],
     };
-    functions::emit_absent(&seen, matchers, grid, sink)
+    functions::emit_absent(&seen, matchers, true, grid, sink)
 }
 
 impl<'e, 's, 'q> Kernel<'e, 's, 'q> {

@@ -169,10 +169,14 @@ fn key(name: &str, labels: &Labels) -> Key {
     [name.to_string(), value(IDENTIFYING[0]), value(IDENTIFYING[1])]
 }
 
-/// For each key and step, the info series with the newest sample. Two that are equally new are an error.
+/// For each key and step, the info series with the newest sample. Two that are equally new are an error, and so are histograms.
 fn newest(infos: &[Row], any: &Bitmap) -> Outcome<BTreeMap<Key, Vec<Option<usize>>>> {
     let mut best: BTreeMap<Key, Vec<Option<usize>>> = BTreeMap::new();
     for (at, row) in infos.iter().enumerate() {
+        if row.hists.iter().any(|(step, _)| any.get(*step as usize)) {
+            let reason = format!("this should be an info metric, with float samples: {}", row.labels);
+            return Err(QueryError::Execution(reason));
+        }
         let of_key = best.entry(key(row.labels.metric_name(), &row.labels)).or_insert_with(|| vec![None; any.len()]);
         for step in row.present.iter().filter(|step| any.get(*step)) {
             let t = row.values[step];

@@ -78,14 +78,14 @@ fn absent(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome
         },
         _ => &[],
     };
-    emit_absent(&seen, matchers, grid, sink)
+    emit_absent(&seen, matchers, false, grid, sink)
 }
 
-/// A series of ones at the steps that are not in `seen`, with the labels that the matchers fix.
-pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], grid: Grid, sink: Sink<'_>) -> Outcome {
+/// A series of ones at the steps that are not in `seen`, with the labels that the matchers fix; `drop_name` also takes away what goes with a name.
+pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], drop_name: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut row = Row::default();
     row.reset(&absent_labels(matchers), grid.len);
-    row.drop_name = true;
+    row.drop_name = drop_name;
     row.values.fill(1.0);
     row.present.fill();
     row.present.subtract(seen);
