@@ -1,13 +1,14 @@
 //! The read path: what is in memory.
 //!
 //! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::completeness`]
-//! says from which time on nothing else need be asked; what both have before that, the merge shows once.
+//! says from which time on nothing else need be asked; what both have before that, the merge shows once. A question that counts on
+//! more than this replica has is refused ([`SeriesSource::covers`]): the time was another replica's word.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_meta::View;
+use pharos_meta::{BlockEntry, View};
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
@@ -40,7 +41,7 @@ impl SeriesSource for Ingester {
         }
         let version = view.version;
         let reason = format!("ingester {identity} is not in sync for shards {shards} as of version {version}");
-        Err(Refused { shards, reason })
+        Err(Refused { shards, reason, complete: None })
     }
 
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
@@ -59,7 +60,10 @@ impl SeriesSource for Ingester {
             return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
         }
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());
-        let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref);
+        // Whatever is missing of a window that ends before what is counted on, that is there.
+        let counted_on = scope.complete_from.unwrap_or(i64::MIN);
+        let may_matter = |block: &&BlockEntry| block.window_end > counted_on;
+        let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref).filter(may_matter);
         let reconciled = self.reconciled.lock();
         let facts = Facts {
             identity: me,

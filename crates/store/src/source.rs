@@ -125,7 +125,7 @@ impl SeriesSource for Store {
             return Ok(());
         }
         let reason = format!("this store knows version {} of the view, not yet {}", view.version, asked.version);
-        Err(Refused { shards: ShardSet::new(), reason })
+        Err(Refused { shards: ShardSet::new(), reason, complete: None })
     }
 
     fn select(

@@ -8,8 +8,8 @@ use futures::future::{BoxFuture, FutureExt, try_join_all};
 use parking_lot::Mutex;
 use pharos_meta::View;
 use pharos_model::{SelectError, ShardSet, TenantId, TimeRange};
-use pharos_rpc::Scope;
 use pharos_rpc::query::{AskError, AskedView, SourceRole};
+use pharos_rpc::{Completeness, Scope};
 
 use super::Cluster;
 use super::health::Latencies;
@@ -50,9 +50,55 @@ pub(crate) enum NoAnswer {
 pub(crate) struct Missing {
     shards: ShardSet,
     time: Option<TimeRange>,
+    before: Before,
+}
+
+/// Why those who were asked before gave no answer.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    /// What the last one said.
     reason: Option<String>,
     /// Whether a newer view may help.
     was_refused: bool,
+    /// What those have, together, who have less than the plan counts on.
+    behind: Option<Completeness>,
+}
+
+impl Before {
+    /// And one more.
+    fn and(&self, error: &AskError) -> Self {
+        Before {
+            reason: Some(error.to_string()),
+            was_refused: matches!(error, AskError::Refused(_)),
+            behind: self.behind_with(error),
+        }
+    }
+
+    fn behind_with(&self, error: &AskError) -> Option<Completeness> {
+        let AskError::Refused(refused) = error else { return self.behind };
+        match (self.behind, refused.complete) {
+            (Some(known), Some(complete)) => Some(known.and(complete)),
+            (known, complete) => known.or(complete),
+        }
+    }
+}
+
+impl NoAnswer {
+    /// What those have who could have answered if the plan had counted on less. None when there is nobody of the kind.
+    pub(crate) fn behind(&self) -> Option<Completeness> {
+        match self {
+            NoAnswer::Missing(missing) => missing.before.behind,
+            NoAnswer::Failed(_) => None,
+        }
+    }
+
+    /// Together with why another node gave none.
+    fn beside(mut self, error: &AskError) -> Self {
+        if let NoAnswer::Missing(missing) = &mut self {
+            missing.before.behind = missing.before.behind_with(error);
+        }
+        self
+    }
 }
 
 impl Missing {
@@ -62,7 +108,7 @@ impl Missing {
             None if self.shards.len() == 1 => format!("shard {} has no replica that can answer", self.shards),
             None => format!("shards {} have no replica that can answer", self.shards),
         };
-        match &self.reason {
+        match &self.before.reason {
             Some(reason) => format!("{what}: {reason}"),
             None => what,
         }
@@ -171,7 +217,7 @@ impl Asking {
         excluded: Excluded,
     ) -> Result<Answers<T>, NoAnswer> {
         let attempt = Attempt { asking: self.clone(), question, latencies };
-        attempt.spread(target, excluded, None, false).await
+        attempt.spread(target, excluded, Before::default(), false).await
     }
 
     /// Waits a little for a newer view than the query's, and takes it.
@@ -187,49 +233,56 @@ impl Asking {
 }
 
 impl<T: Send + 'static> Attempt<T> {
-    /// Answers for a whole target; once more under a newer view when nodes know one.
+    /// Answers for a whole target; once more under a newer view when nodes know one. When nodes have less than the plan counts
+    /// on, the asker needs another plan, also for a partial answer.
     async fn target(&self, target: Target) -> Result<Answers<T>, NoAnswer> {
         let asking = &self.asking;
-        match self.spread(target.clone(), asking.excluded(), None, false).await {
-            Err(NoAnswer::Missing(missing)) if missing.was_refused && asking.renew_view().await => {
-                self.spread(target, asking.excluded(), None, asking.partial).await
+        match self.spread(target.clone(), asking.excluded(), Before::default(), false).await {
+            Err(none) if none.behind().is_some() => Err(none),
+            Err(NoAnswer::Missing(missing)) if missing.before.was_refused && asking.renew_view().await => {
+                self.spread(target, asking.excluded(), Before::default(), asking.partial).await
             }
             Err(NoAnswer::Missing(missing)) if asking.partial => {
-                let reason = missing.reason.map(|reason| (reason, false));
-                self.spread(target, asking.excluded(), reason, true).await
+                let before = Before { was_refused: false, ..missing.before };
+                self.spread(target, asking.excluded(), before, true).await
             }
             outcome => outcome,
         }
     }
 
-    /// Asks all that a target goes to. `before` is why others gave no answer, and whether they refused.
+    /// Asks all that a target goes to.
     fn spread(
         &self,
         target: Target,
         excluded: Excluded,
-        before: Option<(String, bool)>,
+        before: Before,
         partial: bool,
     ) -> BoxFuture<'static, Result<Answers<T>, NoAnswer>> {
         let attempt = self.clone();
         async move {
             let routes = attempt.asking.route(&target, &excluded);
             if !routes.is_whole() {
-                let (reason, was_refused) = before.map_or((None, false), |(reason, refused)| (Some(reason), refused));
-                let missing = Missing { shards: routes.missing, time: routes.missing_time, reason, was_refused };
-                if !partial {
+                let missing = Missing { shards: routes.missing, time: routes.missing_time, before: before.clone() };
+                if !partial || before.behind.is_some() {
                     return Err(NoAnswer::Missing(missing));
                 }
                 attempt.asking.cluster.parts.metrics.missing.inc();
                 attempt.asking.warnings.lock().insert(missing.text());
             }
-            let each = routes.assignments.into_iter().map(|a| attempt.one(a, excluded.clone(), partial));
+            let each = routes.assignments.into_iter().map(|a| attempt.one(a, excluded.clone(), &before, partial));
             Ok(try_join_all(each).await?.into_iter().flatten().collect())
         }
         .boxed()
     }
 
     /// Asks one node, and others if that leads to nothing.
-    async fn one(&self, assignment: Assignment, excluded: Excluded, partial: bool) -> Result<Answers<T>, NoAnswer> {
+    async fn one(
+        &self,
+        assignment: Assignment,
+        excluded: Excluded,
+        before: &Before,
+        partial: bool,
+    ) -> Result<Answers<T>, NoAnswer> {
         let clock = &self.asking.cluster.parts.clock;
         let latencies = (self.latencies)(&self.asking.cluster);
         let metrics = &self.asking.cluster.parts.metrics;
@@ -246,12 +299,12 @@ impl<T: Send + 'static> Attempt<T> {
             Ok(answered) => answered,
             Err(_) if can_hedge() => {
                 metrics.hedged.inc();
-                let beside = self.spread(target.clone(), others.clone(), None, false);
+                let beside = self.spread(target.clone(), others.clone(), before.clone(), false);
                 match futures::future::select(primary, beside).await {
                     futures::future::Either::Left((Ok(answer), _)) => Ok(answer),
                     futures::future::Either::Left((Err(error), beside)) if error.is_of_the_node() => {
                         self.asking.gave_none(&member.id, &error);
-                        return beside.await;
+                        return beside.await.map_err(|none| none.beside(&error));
                     }
                     futures::future::Either::Left((Err(error), _)) => Err(error),
                     futures::future::Either::Right((Ok(answers), _)) => {
@@ -259,7 +312,9 @@ impl<T: Send + 'static> Attempt<T> {
                         self.asking.avoid(&member.id);
                         return Ok(answers);
                     }
-                    futures::future::Either::Right((Err(_), primary)) => primary.await,
+                    futures::future::Either::Right((Err(none), primary)) => {
+                        self.of_the_slow(&member.id, primary, none).await?
+                    }
                 }
             }
             Err(_) => primary.await,
@@ -272,11 +327,30 @@ impl<T: Send + 'static> Attempt<T> {
             Err(error) if error.is_of_the_node() => {
                 self.asking.gave_none(&member.id, &error);
                 let excluded = without(&excluded, &assignment, &error);
-                let was_refused = matches!(error, AskError::Refused(_));
-                self.spread(assignment.target, excluded, Some((error.to_string(), was_refused)), partial).await
+                self.spread(assignment.target, excluded, before.and(&error), partial).await
             }
             Err(error) => Err(NoAnswer::Failed(error)),
         }
+    }
+}
+
+impl<T> Attempt<T> {
+    /// The answer of a slow node when others have none. It has all the time that the query has, unless another plan can do
+    /// without it.
+    async fn of_the_slow(
+        &self,
+        node: &str,
+        answer: impl Future<Output = Result<T, AskError>>,
+        none: NoAnswer,
+    ) -> Result<Result<T, AskError>, NoAnswer> {
+        if none.behind().is_none() {
+            return Ok(answer.await);
+        }
+        let answered = tokio::time::timeout(MOST_PATIENCE, answer).await;
+        answered.map_err(|_| {
+            self.asking.avoid(node);
+            none
+        })
     }
 }
 
@@ -316,7 +390,7 @@ impl Asking {
         let epochs = shards.into_iter().flat_map(|shards| shards.iter().map(epoch)).collect();
         let version = *self.blocks.lock();
         let asked = AskedView { incarnation: view.incarnation, version: view.version.max(version), epochs };
-        let scope = Scope { tenant: self.tenant.clone(), shards: shards.cloned().map(Arc::new) };
+        let scope = Scope { shards: shards.cloned().map(Arc::new), ..Scope::all(self.tenant.clone()) };
         (self.cluster.node(member, role, asked), scope)
     }
 }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use pharos_meta::{Command, MemberState};
 use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
 use pharos_promql::Querier;
+use pharos_rpc::Scope;
+use pharos_rpc::query::AskError;
 
 use super::fakes::*;
+use super::node::Node;
 use crate::AskMetrics;
 use crate::fanout::TenantQuerier;
 
@@ -236,4 +239,77 @@ async fn names_and_series_are_of_all_nodes() {
         assert_eq!(querier.metadata().unwrap().len(), 1);
     })
     .await;
+}
+
+/// A query counts on what the replicas say of which it asks first; one that answers instead, and has less, must not be taken
+/// for whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_has_less_than_the_first_does_not_answer_in_its_place() {
+    let whole_range = TimeRange::new(0, 72 * 3_600_000);
+    for mood in [Mood::FailsToSelect, Mood::Hangs] {
+        let cluster = cluster();
+        let fanout = cluster.frontend("f1");
+        cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
+        cluster.set_mood("i1", mood);
+        let refused = cluster.metrics.refused.get();
+        let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+        blocking(move || {
+            // Both read; stores have what i2 lacks.
+            assert_eq!(read(&querier, whole_range).unwrap(), read(&all, whole_range).unwrap(), "{mood:?}");
+            let series = querier.series(&[Vec::new()], whole_range, 0).unwrap();
+            assert_eq!(series.len(), 60);
+        })
+        .await;
+        assert!(cluster.metrics.refused.get() > refused, "{mood:?}: i2 is asked with what i1 has, and refuses");
+        assert!(cluster.answers()["i2"] > 0, "{mood:?}: and answers another plan");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_lacks_is_no_matter_for_later_time() {
+    let cluster = cluster();
+    let fanout = cluster.frontend("f1");
+    cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
+    cluster.set_mood("i1", Mood::FailsToSelect);
+    let range = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
+    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    blocking(move || assert_eq!(read(&querier, range).unwrap(), read(&all, range).unwrap())).await;
+    assert_eq!(cluster.metrics.refused.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_selection_that_breaks_off_fails_when_the_others_have_less() {
+    for partial in [false, true] {
+        let cluster = cluster();
+        let fanout = cluster.frontend("f1");
+        cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
+        cluster.set_mood("i1", Mood::FailsToFetch);
+        let querier = fanout.of_tenant(tenant()).partial(partial);
+        let error = blocking(move || read(&querier, TimeRange::new(0, 72 * 3_600_000)).unwrap_err()).await.to_string();
+        assert!(error.contains("disk away"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_this_process_refuses_as_others_do() {
+    let cluster = cluster();
+    *cluster.sources["i2"].lacks_before.lock() = 60 * 3_600_000;
+    let node = Node::Local(cluster.sources["i2"].clone());
+    let shards = Some(Arc::new([1, 3].into_iter().collect()));
+    let ask = async |counted_on| {
+        let scope = Scope { shards: shards.clone(), ..Scope::all(tenant()) }.counting_on(counted_on);
+        let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
+        node.select(scope, request, budget()).await.map(|_| ())
+    };
+    for counted_on in [None, Some(60 * 3_600_000), Some(i64::MAX)] {
+        assert!(ask(counted_on).await.is_ok(), "{counted_on:?}");
+    }
+    let error = ask(Some(54 * 3_600_000)).await.unwrap_err();
+    let AskError::Refused(refused) = error else { panic!("{error:?}") };
+    assert_eq!(refused.complete.map(|complete| complete.from), Some(60 * 3_600_000));
+    // No plan makes a node answer that can promise nothing.
+    *cluster.sources["i2"].lacks_before.lock() = i64::MAX;
+    let error = ask(Some(54 * 3_600_000)).await.unwrap_err();
+    assert!(matches!(&error, AskError::Refused(refused) if refused.complete.is_none()), "{error:?}");
+    assert_eq!(cluster.answers()["i2"], 3);
 }

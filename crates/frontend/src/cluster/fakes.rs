@@ -23,6 +23,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tower::ServiceExt;
 
 use super::ClusterParts;
+use crate::fanout::clipped;
 use crate::{AskMetrics, Fanout};
 
 pub(crate) const SHARDS: u32 = 12;
@@ -35,6 +36,8 @@ pub(crate) enum Mood {
     Well,
     /// Says that its disk is broken.
     Fails,
+    /// Says what it has, and then that its disk is broken.
+    FailsToSelect,
     /// Says nothing until the asker gives up.
     Hangs,
     /// Selects and then gives no samples.
@@ -51,6 +54,8 @@ pub(crate) struct FakeSource {
     /// By shard.
     samples: Vec<MemoryStore>,
     complete: Completeness,
+    /// It has nothing before this time.
+    pub(crate) lacks_before: Mutex<i64>,
     pub(crate) mood: Mutex<Mood>,
     /// What it answered for, selections and names.
     pub(crate) asked: Mutex<Vec<(Option<ShardSet>, TimeRange)>>,
@@ -88,7 +93,9 @@ impl FakeSource {
     fn answer(&self, scope: &Scope, range: TimeRange, budget: Option<&Budget>) -> Result<Mood, SelectError> {
         let mood = *self.mood.lock();
         match mood {
-            Mood::Fails => return Err(SelectError::Storage(format!("{}: disk broken", self.name))),
+            Mood::Fails | Mood::FailsToSelect => {
+                return Err(SelectError::Storage(format!("{}: disk broken", self.name)));
+            }
             Mood::Hangs => return Err(budget.map_or_else(|| SelectError::Storage("hangs".into()), hang)),
             _ => self.asked.lock().push((scope.shards.as_deref().cloned(), range)),
         }
@@ -101,7 +108,8 @@ impl FakeSource {
             .iter()
             .zip(0..)
             .filter(|(_, shard)| scope.shards.as_ref().is_none_or(|shards| shards.contains(*shard)));
-        MergedSet::unite(asked.map(|(samples, _)| samples.select(request, budget).unwrap()).collect())
+        let found = MergedSet::unite(asked.map(|(samples, _)| samples.select(request, budget).unwrap()).collect());
+        clipped(found, TimeRange::new(*self.lacks_before.lock(), i64::MAX), TimeRange::ALL)
     }
 
     fn labels(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, SelectError> {
@@ -117,7 +125,7 @@ impl SeriesSource for FakeSource {
         match (*self.mood.lock(), view.epochs.first()) {
             (Mood::Refuses, Some((shard, _))) => {
                 let reason = format!("{} is not in sync for {shard}", self.name);
-                Err(Refused { shards: ShardSet::of(*shard), reason })
+                Err(Refused { shards: ShardSet::of(*shard), reason, complete: None })
             }
             _ => Ok(()),
         }
@@ -126,7 +134,7 @@ impl SeriesSource for FakeSource {
     fn completeness(&self, _: &Scope, _: Duration) -> Result<Completeness, SelectError> {
         match *self.mood.lock() {
             Mood::Fails => Err(SelectError::Storage(format!("{}: disk broken", self.name))),
-            _ => Ok(self.complete),
+            _ => Ok(Completeness { from: self.complete.from.max(*self.lacks_before.lock()), ..self.complete }),
         }
     }
 
@@ -333,6 +341,7 @@ impl FakeCluster {
                 name: member.id.clone(),
                 samples,
                 complete: Completeness { from: complete_from, unflushed_from: flushed_to, version: 3 },
+                lacks_before: Mutex::new(i64::MIN),
                 mood: Mutex::default(),
                 asked: Mutex::default(),
                 views: Mutex::default(),
@@ -376,6 +385,17 @@ impl FakeCluster {
 
     pub(crate) fn set_mood(&self, node: &str, mood: Mood) {
         *self.sources[node].mood.lock() = mood;
+    }
+
+    /// From now on the node has nothing before a time, and is asked after others for a while: frontends know it as one that
+    /// gave no answer.
+    pub(crate) async fn fall_behind(&self, fanout: &Fanout, node: &str, from: i64) {
+        self.set_mood(node, Mood::Fails);
+        let querier = fanout.of_tenant(tenant());
+        let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
+        blocking(move || querier.select(&request, &budget()).map(|_| ())).await.unwrap();
+        self.set_mood(node, Mood::Well);
+        *self.sources[node].lacks_before.lock() = from;
     }
 
     /// Changes the state of the cluster.

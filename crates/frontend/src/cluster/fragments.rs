@@ -287,8 +287,11 @@ impl ClusterQuery {
                     Place::Recent => self.shards(),
                     Place::Stored(slice) => Target::Time(slice),
                 };
+                // Later steps read no earlier samples.
+                let counted_on = (!whole).then(|| part.reads(segment.steps.start).start);
                 let question: Question<FragmentAnswer> = Arc::new(move |node, scope, _| {
                     let (fragment, account) = (fragment.clone(), account.clone());
+                    let scope = scope.counting_on(counted_on);
                     Box::pin(async move { node.evaluate(scope, fragment, account).await })
                 });
                 let answers = self.asking().ask(vec![target], |cluster| &cluster.fragments, question).await;
@@ -301,7 +304,11 @@ impl ClusterQuery {
                         tracing::debug!(part = %part.text, %reason, "a part is evaluated on fetched samples");
                         Ok((segment.steps, None, Vec::new()))
                     }
-                    Err(other) => Err(other),
+                    Err(none) => {
+                        // Fetched samples are of stores too, for what the replicas that can answer do not have.
+                        self.learn_completeness(none.behind().ok_or(none)?);
+                        Ok((segment.steps, None, Vec::new()))
+                    }
                 }
             }
         });

@@ -244,6 +244,27 @@ async fn fragments_survive_nodes_that_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fragments_are_not_evaluated_by_replicas_that_have_less() {
+    let cluster = cluster(3);
+    let fanout = cluster.frontend("f1");
+    cluster.fall_behind(&fanout, "i2", 44 * MINUTE).await;
+    cluster.set_mood("i1", Mood::FailsToSelect);
+    let (asking, all) = (cluster.clone(), cluster.all.clone());
+    blocking(move || {
+        for text in ["sum by (group) (rate(hits_total[2m]))", "sum(load)", "topk(3, load)"] {
+            for times in grids() {
+                let expr = parser::parse(text).unwrap();
+                let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
+                let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
+                assert_eq!(shown(found, false), shown(alone, false), "{text} {times:?}");
+            }
+        }
+    })
+    .await;
+    assert!(asking.metrics.refused.get() > 0, "i2 is asked to evaluate what it does not have");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
     let cluster = cluster(4);
     let fanout = cluster.frontend("f1");

@@ -37,6 +37,21 @@ impl Node {
         }
     }
 
+    /// As [`Node::blocking`], for a source that has what the scope counts on; it refuses otherwise. Another process looks by
+    /// itself.
+    async fn covered<T: Send + 'static, E: Into<AskError> + Send + 'static>(
+        source: &Arc<dyn SeriesSource>,
+        scope: Scope,
+        budget: Arc<Budget>,
+        work: impl FnOnce(&dyn SeriesSource, &Scope, &Arc<Budget>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, AskError> {
+        let look_and_work = move |source: &dyn SeriesSource| {
+            source.covers(&scope, budget.remaining())?;
+            work(source, &scope, &budget).map_err(Into::into)
+        };
+        Self::blocking::<T, AskError>(source, look_and_work).await
+    }
+
     pub(crate) async fn select(
         &self,
         scope: Scope,
@@ -46,8 +61,10 @@ impl Node {
         match self {
             Node::Remote(source) => Ok(Selected::Remote(Arc::new(source.select(&scope, &request, &budget).await?))),
             Node::Local(source) => {
-                let set = Self::blocking(source, move |source| source.select(&scope, &request, &budget)).await?;
-                Ok(Selected::Local(set))
+                let select = move |source: &dyn SeriesSource, scope: &Scope, budget: &Arc<Budget>| {
+                    source.select(scope, &request, budget)
+                };
+                Ok(Selected::Local(Self::covered(source, scope, budget, select).await?))
             }
         }
     }
@@ -75,7 +92,10 @@ impl Node {
         match self {
             Node::Remote(source) => source.ask_series(&scope, &matchers, range, limit, &budget).await,
             Node::Local(source) => {
-                Self::blocking(source, move |source| source.series(&scope, &matchers, range, limit)).await
+                let ask = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| {
+                    source.series(scope, &matchers, range, limit)
+                };
+                Self::covered(source, scope, budget, ask).await
             }
         }
     }
@@ -92,11 +112,11 @@ impl Node {
         match self {
             Node::Remote(source) => source.ask_names(&scope, label.as_deref(), &matchers, range, &budget).await,
             Node::Local(source) => {
-                let ask = move |source: &dyn SeriesSource| match &label {
-                    Some(label) => source.label_values(&scope, label, &matchers, range),
-                    None => source.label_names(&scope, &matchers, range),
+                let ask = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| match &label {
+                    Some(label) => source.label_values(scope, label, &matchers, range),
+                    None => source.label_names(scope, &matchers, range),
                 };
-                Self::blocking(source, ask).await
+                Self::covered(source, scope, budget, ask).await
             }
         }
     }
@@ -136,7 +156,10 @@ impl Node {
         match self {
             Node::Remote(source) => source.ask_evaluate(&scope, &fragment, &budget).await,
             Node::Local(source) => {
-                Self::blocking(source, move |source| source.evaluate(&scope, &fragment, &budget)).await
+                let ask = move |source: &dyn SeriesSource, scope: &Scope, budget: &Arc<Budget>| {
+                    source.evaluate(scope, &fragment, budget)
+                };
+                Self::covered(source, scope, budget, ask).await
             }
         }
     }

@@ -23,10 +23,26 @@ pub(crate) struct ClusterQuery {
     complete: Arc<Mutex<Option<Completeness>>>,
 }
 
+/// Plans of one question: another one when no replica has what the one before counts on.
+const MOST_PLANS: usize = 4;
+
 /// Time that is asked of stores: what lies before that of which the ingesters have everything.
 pub(crate) fn before(range: TimeRange, from: i64) -> TimeRange {
     const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
     from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(range.start, range.end.min(last)))
+}
+
+/// From when on a range has to be whole in ingesters, if it is asked of stores up to `from` only.
+fn counted_on(range: TimeRange, from: i64) -> Option<i64> {
+    (range.end >= from && from < i64::MAX).then(|| from.max(range.start))
+}
+
+/// A question to whoever has everything of its shards from a timestamp on, if there is one.
+fn counting_on<T: 'static>(from: Option<i64>, question: Question<T>) -> Question<T> {
+    Arc::new(move |node, scope, target| {
+        let from = from.filter(|_| matches!(target, Target::Shards(_)));
+        question(node, scope.counting_on(from), target)
+    })
 }
 
 impl ClusterQuery {
@@ -76,7 +92,7 @@ impl ClusterQuery {
         route::slices(&view, tenant, range).into_iter().map(Target::Time).collect()
     }
 
-    /// What the ingesters have, together. The first answer holds for the whole query.
+    /// What the ingesters have, together. The first answer holds for the whole query, with what is learned later.
     pub(super) async fn completeness(&self, budget: &Arc<Budget>) -> Result<Completeness, NoAnswer> {
         if let Some(known) = *self.complete.lock() {
             return Ok(known);
@@ -89,29 +105,45 @@ impl ClusterQuery {
         });
         let answers = self.asking.ask(vec![self.shards()], |cluster| &cluster.answers, question).await?;
         let all = Completeness { from: i64::MIN, unflushed_from: i64::MAX, version: 0 };
-        let together = answers.into_iter().fold(all, |all, (_, one)| Completeness {
-            from: all.from.max(one.from),
-            unflushed_from: all.unflushed_from.min(one.unflushed_from),
-            version: all.version.max(one.version),
-        });
-        self.asking.needs_blocks_of(together.version);
-        *self.complete.lock() = Some(together);
-        Ok(together)
+        let together = answers.into_iter().fold(all, |all, (_, one)| all.and(one));
+        Ok(self.learn_completeness(together))
+    }
+
+    /// Remembers that replicas which may have to answer have no more than this: stores are asked for the rest from now on.
+    pub(super) fn learn_completeness(&self, learned: Completeness) -> Completeness {
+        self.asking.needs_blocks_of(learned.version);
+        let mut complete = self.complete.lock();
+        let together = complete.map_or(learned, |known| known.and(learned));
+        *complete = Some(together);
+        together
     }
 
     /// Asks everyone who may know of a range: ingesters, and stores for what they may lack. The answers of stores come
-    /// first, those for later time later.
+    /// first, those for later time later. Whichever replica answers has everything that stores are not asked for: one that has
+    /// less refuses, and when there is no other, stores are asked for more. With the answers comes the question as it was
+    /// answered, for those who ask it again.
     async fn of_all<T: Send + 'static>(
         &self,
         range: TimeRange,
         budget: &Arc<Budget>,
         question: Question<T>,
-    ) -> Result<Answers<T>, NoAnswer> {
-        let complete = self.completeness(budget).await?;
-        let older = before(range, complete.from);
-        let mut targets = if older.is_empty() { Vec::new() } else { self.slices(older) };
-        targets.push(self.shards());
-        self.asking.ask(targets, |cluster| &cluster.answers, question).await
+    ) -> Result<(Answers<T>, Question<T>), NoAnswer> {
+        let mut plans = 0;
+        loop {
+            plans += 1;
+            let complete = self.completeness(budget).await?;
+            let older = before(range, complete.from);
+            let mut targets = if older.is_empty() { Vec::new() } else { self.slices(older) };
+            targets.push(self.shards());
+            let question = counting_on(counted_on(range, complete.from), question.clone());
+            match self.asking.ask(targets, |cluster| &cluster.answers, question.clone()).await {
+                Ok(answers) => return Ok((answers, question)),
+                Err(none) => match none.behind() {
+                    Some(behind) if plans < MOST_PLANS => _ = self.learn_completeness(behind),
+                    _ => return Err(none),
+                },
+            }
+        }
     }
 
     pub(crate) fn select(
@@ -121,7 +153,7 @@ impl ClusterQuery {
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
         let question = selecting(request, budget);
-        let answers = self.wait(self.of_all(request.range, budget, question.clone()))?;
+        let (answers, question) = self.wait(self.of_all(request.range, budget, question))?;
         let sets = answers.into_iter().map(|(assignment, selected)| {
             let range = match &assignment.target {
                 Target::Shards(_) => request.range,
@@ -151,7 +183,7 @@ impl ClusterQuery {
                 let (matchers, budget, range) = (matchers.clone(), asked.clone(), target.clip(range));
                 Box::pin(async move { node.series(scope, matchers, range, limit, budget).await })
             });
-            let answers = self.wait(self.of_all(range, budget, question))?;
+            let (answers, _) = self.wait(self.of_all(range, budget, question))?;
             found.extend(answers.into_iter().flat_map(|(_, labels)| labels));
         }
         Ok(found)
@@ -175,7 +207,7 @@ impl ClusterQuery {
                 let label = label.clone();
                 Box::pin(async move { node.names(scope, label, matchers, range, budget).await })
             });
-            let answers = self.wait(self.of_all(range, budget, question))?;
+            let (answers, _) = self.wait(self.of_all(range, budget, question))?;
             found.extend(answers.into_iter().flat_map(|(_, names)| names));
         }
         Ok(found.into_iter().collect())

@@ -2,10 +2,11 @@
 //! anything.
 
 use pharos_model::{Clock, Sample, WriteBatch};
+use pharos_rpc::query::AskError;
 use pharos_rpc::{Scope, SeriesSource};
 
 use super::*;
-use crate::test_cluster::{Cluster, START, WINDOW, batch, held, scrape};
+use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, held, scrape};
 
 fn samples(blocks: &[Arc<BlockEntry>]) -> u64 {
     blocks.iter().map(|block| block.samples).sum()
@@ -73,6 +74,45 @@ async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: b
         blocks: vec![entry(ingester, cut, &block, digests, delta)],
         deletions: 0,
     })
+}
+
+/// What a node says to a question that counts on everything from a timestamp on.
+fn covers(ingester: &Ingester, counted_on: Option<i64>) -> Result<(), AskError> {
+    let shards = Some(Arc::new(ShardSet::all(SHARDS)));
+    let scope = Scope { shards, ..Scope::all(TenantId::default()) }.counting_on(counted_on);
+    ingester.covers(&scope, std::time::Duration::from_secs(1))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_less_than_a_question_counts_on_refuses_it() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    cluster.end_window();
+    for name in ["B", "A", "B"] {
+        cluster.tick(name).await;
+    }
+    for name in ["A", "B"] {
+        for counted_on in [None, Some(i64::MIN), Some(START)] {
+            assert!(covers(cluster.node(name), counted_on).is_ok(), "{name} has everything");
+        }
+    }
+    // The grace period ends on A, and B is still to let go: it has the samples, and does not promise that they stay.
+    cluster.clock.set(cluster.clock.now_ms() + 2 * WINDOW);
+    cluster.tick("A").await;
+    let from = complete_from(cluster.node("A"));
+    assert!(from > START && from < i64::MAX, "{from}");
+    for name in ["A", "B"] {
+        for counted_on in [None, Some(from), Some(from + 1), Some(START + WINDOW), Some(i64::MAX)] {
+            assert!(covers(cluster.node(name), counted_on).is_ok(), "{name} {counted_on:?}");
+        }
+        for counted_on in [i64::MIN, START, from - 1] {
+            let error = covers(cluster.node(name), Some(counted_on)).unwrap_err();
+            let AskError::Refused(refused) = error else { panic!("{error:?}") };
+            assert_eq!(refused.shards, ShardSet::all(SHARDS));
+            assert_eq!(refused.complete.map(|complete| complete.from), Some(from));
+            assert!(refused.reason.contains(&format!("from {counted_on} on")), "{}", refused.reason);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,7 @@ impl RemoteSource {
                 u64::MAX => 0,
                 most => most.saturating_sub(budget.used_bytes()).max(1),
             },
+            complete_from: scope.complete_from,
         }
     }
 
@@ -234,7 +235,7 @@ impl RemoteSource {
         let mut client = self.client()?;
         within(budget, async {
             let answer = client.completeness(request).await.map_err(|s| self.failed(&s))?.into_inner();
-            Ok(Completeness { from: answer.from, unflushed_from: answer.unflushed_from, version: answer.version })
+            Ok(answer.into())
         })
         .await
     }
@@ -336,6 +337,11 @@ impl Drop for Held<'_> {
 }
 
 impl SeriesSource for RemoteSource {
+    /// The node looks by itself before it answers.
+    fn covers(&self, _: &Scope, _: Duration) -> Result<(), AskError> {
+        Ok(())
+    }
+
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
         self.wait(self.ask_completeness(scope, lasting, &self.usual()))
     }

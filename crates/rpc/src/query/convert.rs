@@ -11,7 +11,7 @@ use pharos_model::{Fragment, FragmentError, MatchOp, Matcher, SelectError, Shard
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{AskedView, Refused, Scope};
+use super::{AskedView, Completeness, Refused, Scope};
 use crate::query_v1 as wire;
 use crate::query_v1::failure::Kind;
 
@@ -67,12 +67,12 @@ pub(super) fn status_of(error: &AskError) -> Status {
         AskError::Refused(_) => (Kind::Refused, Code::FailedPrecondition, 0),
         AskError::Unreachable(_) => (Kind::Storage, Code::Unavailable, 0),
     };
-    let shards = match error {
-        AskError::Refused(refused) => refused.shards.iter().collect(),
-        _ => Vec::new(),
+    let (shards, complete) = match error {
+        AskError::Refused(refused) => (refused.shards.iter().collect(), refused.complete.map(Into::into)),
+        _ => (Vec::new(), None),
     };
     let message = error.to_string();
-    let failure = wire::Failure { kind: kind.into(), message: message.clone(), limit, shards };
+    let failure = wire::Failure { kind: kind.into(), message: message.clone(), limit, shards, complete };
     Status::with_details(code, message, failure.encode_to_vec().into())
 }
 
@@ -108,7 +108,7 @@ pub(super) fn error_of(address: &str, status: &Status) -> AskError {
         Kind::Series => SelectError::Series { limit: usize::try_from(limit).unwrap_or(usize::MAX) }.into(),
         Kind::Refused => {
             let shards = failure.shards.iter().copied().collect();
-            AskError::Refused(Refused { shards, reason: message })
+            AskError::Refused(Refused { shards, reason: message, complete: failure.complete.map(Into::into) })
         }
         Kind::Samples => FragmentError::TooManySamples.into(),
         Kind::Limit => FragmentError::Limit(message).into(),
@@ -150,7 +150,19 @@ pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, AskedView), Status
     let shards = (!set.is_empty()).then(|| Arc::new(set));
     let epochs = asked.shards.iter().map(|s| (s.shard, s.epoch)).collect();
     let view = AskedView { incarnation: asked.incarnation, version: asked.version, epochs };
-    Ok((Scope { tenant, shards }, view))
+    Ok((Scope { tenant, shards, complete_from: asked.complete_from }, view))
+}
+
+impl From<Completeness> for wire::CompletenessAnswer {
+    fn from(Completeness { from, unflushed_from, version }: Completeness) -> Self {
+        wire::CompletenessAnswer { from, unflushed_from, version }
+    }
+}
+
+impl From<wire::CompletenessAnswer> for Completeness {
+    fn from(wire::CompletenessAnswer { from, unflushed_from, version }: wire::CompletenessAnswer) -> Self {
+        Completeness { from, unflushed_from, version }
+    }
 }
 
 pub(super) fn matchers_of(matchers: Vec<wire::Matcher>) -> Result<Vec<Matcher>, Status> {
@@ -305,8 +317,9 @@ mod tests {
 
     #[test]
     fn errors_keep_their_kind() {
-        let refused = Refused { shards: [3, 9].into_iter().collect(), reason: "not in sync".into() };
-        let errors: [AskError; 11] = [
+        let refused = Refused { shards: [3, 9].into_iter().collect(), reason: "not in sync".into(), complete: None };
+        let complete = Completeness { from: -5, unflushed_from: i64::MAX, version: 7 };
+        let errors: [AskError; 12] = [
             SelectError::Cancelled.into(),
             SelectError::Timeout(Duration::from_secs(3)).into(),
             SelectError::Memory { limit: 7 }.into(),
@@ -317,6 +330,7 @@ mod tests {
             FragmentError::Execution("no".into()).into(),
             FragmentError::Unsupported("what".into()).into(),
             refused.clone().into(),
+            Refused { complete: Some(complete), ..refused.clone() }.into(),
             Refused { shards: ShardSet::new(), ..refused }.into(),
         ];
         for error in errors {
@@ -356,6 +370,9 @@ mod tests {
         };
         assert_eq!(scope_of(&asked(&[1, 5])).unwrap().0.shards.unwrap().len(), 2);
         assert!(scope_of(&asked(&[])).unwrap().0.shards.is_none());
+        assert_eq!(scope_of(&asked(&[])).unwrap().0.complete_from, None, "who is older counts on nothing");
+        let counting = wire::Asked { complete_from: Some(0), ..asked(&[1]) };
+        assert_eq!(scope_of(&counting).unwrap().0.complete_from, Some(0), "zero is a time");
         assert!(scope_of(&asked(&[1, 1])).is_err() && scope_of(&asked(&[1 << 30])).is_err());
         assert!(scope_of(&wire::Asked::default()).is_err());
         let bad = wire::Matcher { name: "a".into(), operator: wire::Operator::Regex.into(), value: "(".into() };

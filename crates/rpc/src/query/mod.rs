@@ -52,6 +52,9 @@ pub struct Refused {
     pub shards: ShardSet,
     /// Why.
     pub reason: String,
+    /// What the source has, when that is less than the asker counts on ([`Scope::complete_from`]): a plan that counts on no
+    /// more may be answered.
+    pub complete: Option<Completeness>,
 }
 
 /// Whose samples are asked for.
@@ -61,12 +64,20 @@ pub struct Scope {
     pub tenant: TenantId,
     /// Of these shards only; none for all of them, which costs nothing.
     pub shards: Option<Arc<ShardSet>>,
+    /// The asker counts on everything from this timestamp on, because it asks others only for what is before it. A source that
+    /// has less refuses, see [`SeriesSource::covers`]. None when nothing is counted on.
+    pub complete_from: Option<i64>,
 }
 
 impl Scope {
     /// All samples of a tenant.
     pub fn all(tenant: TenantId) -> Self {
-        Scope { tenant, shards: None }
+        Scope { tenant, shards: None, complete_from: None }
+    }
+
+    /// The same samples, of which everything from a timestamp on is counted on, if there is one.
+    pub fn counting_on(self, complete_from: Option<i64>) -> Self {
+        Scope { complete_from, ..self }
     }
 }
 
@@ -85,6 +96,15 @@ pub struct Completeness {
 impl Completeness {
     /// What a source says that cannot know: others have to be asked for everything, and it may have what no block has.
     pub const UNKNOWN: Completeness = Completeness { from: i64::MAX, unflushed_from: i64::MIN, version: 0 };
+
+    /// What two sources have together, each of its own shards.
+    pub fn and(self, other: Completeness) -> Self {
+        Completeness {
+            from: self.from.max(other.from),
+            unflushed_from: self.unflushed_from.min(other.unflushed_from),
+            version: self.version.max(other.version),
+        }
+    }
 }
 
 /// The exemplars of one series.
@@ -110,6 +130,32 @@ pub trait SeriesSource: Send + Sync + 'static {
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
         let _ = (scope, lasting);
         Ok(Completeness::UNKNOWN)
+    }
+
+    /// Whether the source has what the asker counts on, [`Scope::complete_from`], now and until `lasting` has passed; refuses
+    /// the shards of which it has less. Asked before a question with such a bound, whether it comes from this process or from
+    /// another node: whoever answers need not be who said of which time it has everything.
+    fn covers(&self, scope: &Scope, lasting: Duration) -> Result<(), AskError> {
+        let Some(counted_on) = scope.complete_from else { return Ok(()) };
+        let complete = self.completeness(scope, lasting)?;
+        if complete.from <= counted_on {
+            return Ok(());
+        }
+        let mut lacking = ShardSet::new();
+        for shard in scope.shards.iter().flat_map(|shards| shards.iter()) {
+            let of_shard = Scope { shards: Some(Arc::new(ShardSet::of(shard))), ..scope.clone() };
+            if self.completeness(&of_shard, lasting)?.from > counted_on {
+                lacking.insert(shard);
+            }
+        }
+        if lacking.is_empty() && scope.shards.is_some() {
+            return Ok(()); // Each of them is there.
+        }
+        let from = complete.from;
+        // Who can promise nothing is not in sync, and no plan makes it answer.
+        let complete = (from < i64::MAX).then_some(complete);
+        let reason = format!("it has not everything of shards {lacking} from {counted_on} on, only from {from} on");
+        Err(Refused { shards: lacking, reason, complete }.into())
     }
 
     /// The series that all matchers of the request match, with their samples on demand.

@@ -145,7 +145,7 @@ impl SeriesSource for Fake {
 
 fn scope() -> Scope {
     let shards = Some(Arc::new([1, 3].into_iter().collect()));
-    Scope { tenant: TenantId::new("team").unwrap(), shards }
+    Scope { tenant: TenantId::new("team").unwrap(), shards, complete_from: None }
 }
 
 /// The source over the wire.
@@ -271,7 +271,8 @@ async fn what_fails_says_why() {
     let failing = |failure: Option<SelectError>, refused: Option<Refused>| {
         Arc::new(Fake { series: 5, samples: 5, failure, refused, ..Fake::default() })
     };
-    let refused = Refused { shards: [3].into_iter().collect(), reason: "shard 3 is not in sync".into() };
+    let reason = "shard 3 is not in sync".into();
+    let refused = Refused { shards: [3].into_iter().collect(), reason, complete: None };
     for failure in [SelectError::Memory { limit: 5 }, SelectError::Storage("disk".into()), SelectError::Cancelled] {
         let far = remote(&failing(Some(failure.clone()), None), "node:1");
         let error = RemoteSource::select(&far, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
@@ -339,4 +340,30 @@ async fn roles_that_a_node_does_not_have_are_refused() {
     let error = RemoteSource::select(&store, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
     assert!(matches!(&error, AskError::Refused(refused) if refused.shards.is_empty()), "{error:?}");
     assert_eq!(near.fetches.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_less_than_is_counted_on_refuses() {
+    // Two shards are complete from -2 on together, each of them from -1 on.
+    let near = fake(5, 5);
+    let far = remote(&near, "node:1");
+    for counted_on in [None, Some(-2), Some(0), Some(i64::MAX)] {
+        let scope = scope().counting_on(counted_on);
+        assert!(RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.is_ok(), "{counted_on:?}");
+    }
+    let selected = near.fetches.load(Ordering::SeqCst);
+    let scope = scope().counting_on(Some(-3));
+    let (matchers, range) = ([Matcher::equal("a", "b")], TimeRange::new(-5, 5));
+    for error in [
+        RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.err().unwrap(),
+        far.ask_series(&scope, &matchers, range, 0, &budget(u64::MAX)).await.unwrap_err(),
+        far.ask_names(&scope, None, &matchers, range, &budget(u64::MAX)).await.unwrap_err(),
+        near.covers(&scope, Duration::from_secs(1)).unwrap_err(),
+    ] {
+        let AskError::Refused(refused) = &error else { panic!("{error:?}") };
+        assert_eq!(Some(&refused.shards), scope.shards.as_deref());
+        assert_eq!(refused.complete.map(|complete| (complete.from, complete.version)), Some((-2, 12)));
+        assert!(refused.reason.contains("not everything of shards 1,3 from -3 on"), "{}", refused.reason);
+    }
+    assert_eq!(near.fetches.load(Ordering::SeqCst), selected, "nothing was selected");
 }

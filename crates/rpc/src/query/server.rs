@@ -81,10 +81,11 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Whether it may be answered; waits for the view. Blocks.
+    /// Whether it may be answered: waits for the view, and looks whether there is what the asker counts on. Blocks.
     pub(super) fn admit(&self) -> Result<(), AskError> {
         self.budget.check()?;
-        Ok(self.source.admit(&self.view)?)
+        self.source.admit(&self.view)?;
+        self.source.covers(&self.scope, self.budget.remaining())
     }
 }
 
@@ -116,7 +117,9 @@ impl Served {
     fn question(&self, asked: Option<wire::Asked>) -> Result<Question, Status> {
         let asked = asked.ok_or_else(|| Status::invalid_argument("nobody is asked about"))?;
         let (scope, view) = scope_of(&asked)?;
-        let refused = |reason: &str| status_of(&Refused { shards: Default::default(), reason: reason.into() }.into());
+        let refused = |reason: &str| {
+            status_of(&Refused { shards: Default::default(), reason: reason.into(), complete: None }.into())
+        };
         let source = match asked.source() {
             wire::Source::Ingester => self.services.ingester.clone(),
             wire::Source::Store => self.services.store.clone(),
@@ -302,8 +305,7 @@ impl Query for Served {
         });
         let broken = |_| Status::internal("the answer broke off");
         let found = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;
-        let (from, unflushed_from, version) = (found.from, found.unflushed_from, found.version);
-        Ok(Response::new(wire::CompletenessAnswer { from, unflushed_from, version }))
+        Ok(Response::new(found.into()))
     }
 
     async fn evaluate(&self, request: Request<wire::EvaluateRequest>) -> Answer<wire::EvaluateAnswer> {
