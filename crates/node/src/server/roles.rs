@@ -123,6 +123,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
+    if let Some(ingester) = &holders.ingester {
+        ingester.admit_loss().await;
+    }
     membership.serve(|routes| {
         holders.add_services(clock, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
