@@ -79,6 +79,11 @@ impl Roles {
         }
     }
 
+    /// Waits for what no role can go on after, and says what it was.
+    pub(super) async fn failed(&self) -> String {
+        self.membership.failed().await
+    }
+
     /// Waits until every role has ended.
     pub(super) async fn finish(self) {
         for task in self.tasks {
