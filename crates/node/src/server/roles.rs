@@ -17,7 +17,7 @@ use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
-use pharos_rpc::append::{IngestClient, Replica};
+use pharos_rpc::append::{IngestClient, Openings, Replica};
 use pharos_rpc::query::{AskLimits, QueryServices};
 use pharos_rpc::{Ingest, SeriesSource};
 use pharos_store::{Store, StoreConfig};
@@ -340,13 +340,14 @@ impl Intake {
 /// Brings samples to all replicas of their shards, of which one may be in this process.
 fn distributor(membership: &Membership, local: Option<&Arc<Ingester>>) -> Distributor {
     let local = local.map(|ingester| (membership.identity.clone(), ingester.clone() as Arc<dyn Replica>));
-    let connect = membership.connect();
+    let (connect, openings) = (membership.connect(), Openings::default());
+    let opened = openings.clone();
     let replica = move |address: &str| -> Result<Arc<dyn Replica>, String> {
         let connection = connect.connect(address).map_err(|status| status.message().to_string())?;
-        Ok(Arc::new(IngestClient::new(connection)))
+        Ok(Arc::new(IngestClient::of_sender(connection, opened.clone())))
     };
     let config = DistributeConfig::new(membership.identity.clone());
-    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)))
+    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)), openings)
 }
 
 /// Runs the compactor, which deletes, once the bucket is known to be this server's; ends the process when it is another's.
