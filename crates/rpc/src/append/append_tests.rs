@@ -159,8 +159,8 @@ fn a_new_stream_is_told_only_of_series_in_use() {
     let tenant = TenantId::default();
     let all: Arrivals = (0..200).map(|series| (series, 1)).collect();
     let few: Arrivals = [(3, 2), (7, 2), (8, 2), (3, 3)].into();
-    let before = dictionaries();
     let mut old = Sent::new();
+    let before = dictionaries();
     assert_eq!(count_declared(&chunks(&mut old, &encode(&before, &batch(&tenant, &all)))), 200);
     // A stream of now gets what was coded before, and no series besides.
     let (mut stream, mut declared) = (Sent::new(), Declared::default());
