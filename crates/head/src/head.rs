@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 use pharos_model::shards::MAX_SHARDS;
@@ -19,7 +19,7 @@ use crate::restore::{Restored, Restorer};
 use crate::tenant::Tenant;
 use crate::wal::record::Record;
 use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
-use crate::wal::{Commit, Log, LogConfig};
+use crate::wal::{Commit, Log, LogConfig, incomplete};
 use pharos_model::wire::Malformed;
 
 const LOCK_FILE: &str = "lock";
@@ -35,7 +35,7 @@ pub struct Head {
     memory: AtomicI64,
     /// The oldest segment that may still be there.
     first_segment: parking_lot::Mutex<u32>,
-    began_empty: bool,
+    is_incomplete: AtomicBool,
     _lock: Box<dyn DirLock>,
 }
 
@@ -108,6 +108,10 @@ impl Head {
         if let Some(segment) = segments.gap() {
             return Err(HeadError::MissingSegment { dir, segment });
         }
+        if segments.files.is_empty() {
+            incomplete::mark(&*fs, &dir)?;
+        }
+        let is_incomplete = incomplete::is_marked(&*fs, &dir)?;
         let next_segment = segments.files.last().map_or(1, |(number, ..)| number + 1);
         let first_segment = segments.files.first().map_or(next_segment, |(number, ..)| *number);
         let log_config = LogConfig {
@@ -133,7 +137,7 @@ impl Head {
             log,
             memory: AtomicI64::new(0),
             first_segment: parking_lot::Mutex::new(first_segment),
-            began_empty: segments.files.is_empty(),
+            is_incomplete: AtomicBool::new(is_incomplete),
             _lock: lock,
         };
         head.restore(&segments, progress)?;
@@ -249,9 +253,17 @@ impl Head {
         self.log.commit()
     }
 
-    /// Whether there was no log when it was opened.
-    pub fn began_empty(&self) -> bool {
-        self.began_empty
+    /// Whether the log may lack what was acknowledged: it began empty, now or at an earlier start, or a repair cut something
+    /// away. Stays so until [`Head::set_complete`].
+    pub fn is_incomplete(&self) -> bool {
+        self.is_incomplete.load(Ordering::Relaxed)
+    }
+
+    /// Notes, for good, that nobody counts on what the log lacks. Blocks.
+    pub fn set_complete(&self) -> Result<(), HeadError> {
+        incomplete::unmark(&*self.fs, &self.config.dir)?;
+        self.is_incomplete.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// About how many bytes the head takes, without what waits in the log's queue.

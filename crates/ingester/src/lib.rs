@@ -45,7 +45,7 @@ pub struct Ingester {
     fence: Fence,
     /// The copies under way.
     learning: learn::Progress,
-    /// Shards that were lost with the disk although the view has this node in sync: until it has not, the node answers for
+    /// Shards of which the log lacks something although the view has this node in sync: until it has not, the node answers for
     /// none of them.
     lost: parking_lot::Mutex<learn::policy::Wanted>,
     /// Blocks whose commit was not answered.
@@ -73,7 +73,7 @@ impl Ingester {
         let metrics = IngesterMetrics::register(registry)?;
         let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
         let fence = Fence::new(config.shards_total);
-        let lost = match head.began_empty() {
+        let lost = match head.is_incomplete() {
             true => learn::policy::lost(&config.identity, &meta.view(), |_| true),
             false => Default::default(),
         };
@@ -99,6 +99,11 @@ impl Ingester {
             tracing::warn!(%error, "deletions are carried out later");
         }
         Ok(Arc::new(ingester))
+    }
+
+    /// Tells meta what of its shards this node has lost, if its log is incomplete. To be awaited before others count on it.
+    pub async fn admit_loss(&self) {
+        learn::admit_loss(self).await;
     }
 
     /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.

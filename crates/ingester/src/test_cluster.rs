@@ -132,6 +132,10 @@ impl Cluster {
         let (connect, clock) = (Arc::new(Link(self.network.clone())), self.clock.clone());
         let (meta, objects) = (self.meta.clone(), self.objects.clone());
         let ingester = Ingester::create(config, Arc::new(head), meta, objects, clock, connect, &registry).unwrap();
+        // What was lost is said when it learns.
+        if ingester.lost.lock().is_empty() {
+            ingester.admit_loss().await;
+        }
         let mut routes = Routes::builder();
         let (stop, stopped) = watch::channel(false);
         ingester.add_services(&mut routes, stopped);
@@ -159,6 +163,7 @@ impl Cluster {
         let (stop, stopped) = watch::channel(false);
         let ingester = self.nodes[name].clone();
         let task = tokio::spawn(async move {
+            ingester.admit_loss().await;
             tokio::join!(
                 crate::learn::run(ingester.clone(), stopped.clone()),
                 crate::deletions::run(ingester, stopped)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use openraft::{BasicNode, Config, Instant, SnapshotPolicy};
 use parking_lot::Mutex;
 use pharos_model::Clock;
@@ -22,7 +22,7 @@ use crate::raft::disk::Disk;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
-use crate::raft::types::{Answer, Proposal, Raft, raft_id};
+use crate::raft::types::{Answer, Proposal, Raft, Types, raft_id};
 use crate::remote::Remote;
 use crate::state::Command;
 
@@ -37,7 +37,7 @@ const PLEDGE_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Group {
     pub(crate) config: MetaConfig,
     pub(crate) raft: Raft,
-    disk: Arc<Disk>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remote: Remote,
@@ -219,6 +219,24 @@ impl Group {
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader.filter(|leader| *leader != metrics.id)?;
         metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone())
+    }
+
+    /// Waits until Raft has ended although nobody stopped it, and says why: its disk failed, mostly. Nothing brings it back
+    /// but a new start.
+    pub(crate) async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let state = metrics.borrow_watched().running_state.clone();
+            match state {
+                Ok(()) => {}
+                Err(Fatal::Stopped) => return std::future::pending().await,
+                Err(fatal) => return fatal.to_string(),
+            }
+            // Who is told nothing any more and no reason: its task panicked.
+            if metrics.changed().await.is_err() && metrics.borrow_watched().running_state.is_ok() {
+                return Fatal::<Types>::Panicked.to_string();
+            }
+        }
     }
 
     /// Ends the work, so that the folder can be opened again.

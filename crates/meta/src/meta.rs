@@ -361,6 +361,16 @@ impl Meta {
         })
     }
 
+    /// Waits until this node's part of the group has ended by itself, and says why: its disk failed, mostly. From then on this
+    /// node neither votes nor hears of changes until its process starts anew. Never returns after [`Meta::shutdown`], or on a
+    /// node without the meta role.
+    pub async fn failed(&self) -> String {
+        match &self.side {
+            Side::Group(group) => group.failed().await,
+            Side::Follower(_) => std::future::pending().await,
+        }
+    }
+
     /// Writes a snapshot now and drops the log that it holds, as far as Raft finds that right.
     pub async fn compact(&self) -> Result<(), MetaError> {
         let Side::Group(group) = &self.side else { return Ok(()) };

@@ -51,6 +51,25 @@ async fn a_node_by_itself_starts_at_once_also_behind_a_snapshot() {
 }
 
 #[tokio::test]
+async fn a_disk_that_fails_is_told_and_a_stop_is_no_failure() {
+    let patience = std::time::Duration::from_millis(300);
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Meta::open(folder.path(), "A").await.unwrap();
+    assert!(tokio::time::timeout(patience, meta.failed()).await.is_err(), "all is well");
+    // From now on every write fails.
+    let Side::Group(group) = &meta.side else { panic!("it has the meta role") };
+    group.disk.close();
+    assert!(matches!(meta.propose(delete(1)).await, Err(MetaError::Stopped(_))));
+    let reason = tokio::time::timeout(std::time::Duration::from_secs(10), meta.failed()).await.unwrap();
+    assert!(reason.contains("it is closed"), "{reason}");
+    meta.shutdown().await;
+    drop(meta);
+    let again = Meta::open(folder.path(), "A").await.unwrap();
+    again.shutdown().await;
+    assert!(tokio::time::timeout(patience, again.failed()).await.is_err(), "it was told to stop");
+}
+
+#[tokio::test]
 async fn a_folder_belongs_to_one_node() {
     let folder = tempfile::tempdir().unwrap();
     Meta::open(folder.path(), "A").await.unwrap().shutdown().await;

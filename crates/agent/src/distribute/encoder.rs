@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{TenantId, WriteBatch};
-use pharos_rpc::append::{Dictionary, EncodedShard};
+use pharos_rpc::append::{Dictionary, EncodedShard, Openings};
 
 /// When the series of all dictionaries take more bytes, all begin anew.
 const MAX_DICTIONARY_BYTES: usize = 1 << 30;
@@ -31,8 +31,9 @@ impl Split {
 }
 
 /// Codes batches; keeps the dictionaries of all tenants and shards.
-#[derive(Default)]
 pub(super) struct Encoder {
+    /// The streams that were opened. A new one is told of no dictionary of before, so all begin anew: with the series in use.
+    openings: Openings,
     dictionaries: Mutex<Dictionaries>,
 }
 
@@ -40,9 +41,15 @@ pub(super) struct Encoder {
 struct Dictionaries {
     of: HashMap<TenantId, HashMap<u32, Arc<Dictionary>>>,
     writes: u32,
+    openings: u64,
 }
 
 impl Encoder {
+    /// An encoder for streams whose openings are counted.
+    pub(super) fn new(openings: Openings) -> Encoder {
+        Encoder { openings, dictionaries: Mutex::default() }
+    }
+
     /// Finds the shard of each series. What is said of a metric family belongs to the shard of its name.
     pub(super) fn split(&self, batch: &WriteBatch, shards: u32) -> Split {
         let mut split =
@@ -77,6 +84,11 @@ impl Encoder {
 
     fn dictionaries_of(&self, tenant: &TenantId, split: &Split) -> Vec<(u32, Arc<Dictionary>)> {
         let mut dictionaries = self.dictionaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let openings = self.openings.count();
+        if dictionaries.openings != openings {
+            dictionaries.openings = openings;
+            dictionaries.of.clear();
+        }
         dictionaries.writes += 1;
         if dictionaries.writes >= WRITES_BETWEEN_LOOKS {
             dictionaries.writes = 0;
@@ -90,5 +102,38 @@ impl Encoder {
         }
         let Some(of_tenant) = dictionaries.of.get_mut(tenant) else { return Vec::new() };
         split.shards().map(|shard| (shard, of_tenant.entry(shard).or_default().clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pharos_model::{Labels, Sample};
+
+    use super::*;
+
+    fn write(encoder: &Encoder, series: std::ops::Range<u32>) -> Vec<EncodedShard> {
+        let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
+        for series in series {
+            let labels = Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())]);
+            batch.begin_series(&tenant, |out| out.extend_from_slice(labels.as_bytes()));
+            batch.samples.push(Sample { t: 1, v: 1.0, st: 0 });
+        }
+        batch.finish_series();
+        let split = encoder.split(&batch, 1);
+        encoder.encode(&tenant, &batch, &split)
+    }
+
+    #[test]
+    fn after_a_stream_was_opened_only_series_in_use_are_numbered() {
+        let openings = Openings::default();
+        let encoder = Encoder::new(openings.clone());
+        let before = write(&encoder, 0..100);
+        let same = write(&encoder, 0..3);
+        assert_eq!((same[0].generation(), same[0].series()), (before[0].generation(), 100));
+        openings.add();
+        let after = write(&encoder, 0..3);
+        assert!(after[0].generation() > before[0].generation());
+        assert_eq!(after[0].series(), 3);
+        assert_eq!(write(&encoder, 3..4)[0].series(), 4, "once an opening");
     }
 }

@@ -16,7 +16,7 @@ use futures::future::join_all;
 use pharos_meta::{Command, Meta, Response, View};
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
 use pharos_rpc::Ingest;
-use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_rpc::append::{Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
 
 use encoder::Encoder;
 use progress::{Next, Progress, is_in_sync, is_written_to, report_again};
@@ -50,9 +50,9 @@ pub struct Distributor {
 }
 
 impl Distributor {
-    /// A distributor over the ingesters of meta's view.
-    pub fn new(config: DistributeConfig, meta: Arc<Meta>, replicas: Replicas) -> Self {
-        Distributor { config, meta, replicas, encoder: Encoder::default() }
+    /// A distributor over the ingesters of meta's view, which counts the streams that its replicas open.
+    pub fn new(config: DistributeConfig, meta: Arc<Meta>, replicas: Replicas, openings: Openings) -> Self {
+        Distributor { config, meta, replicas, encoder: Encoder::new(openings) }
     }
 
     async fn distribute(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {

@@ -6,8 +6,10 @@
 //! * One thread writes and fsyncs what all appends have queued since the last time (group commit).
 //! * What is queued stays queued until it is durable, whatever fails: a failed write or fsync cuts the segment back to its
 //!   durable length and writes the same bytes again.
+//! * A log that may lack what was acknowledged is marked (`incomplete`) until its owner has told those who count on it.
 
 mod commit;
+pub(crate) mod incomplete;
 mod log;
 pub(crate) mod record;
 pub mod repair;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::incomplete;
 use super::replay::{Segments, segment_path, truncate};
 use super::segment::{ReadError, SegmentReader};
 use crate::error::HeadError;
@@ -32,7 +33,8 @@ pub struct Truncation {
 }
 
 /// Repairs the log in a directory, which no process may have open. Each damaged segment is cut at its first bad
-/// record, and placeholders take the place of missing ones, so that the head opens again. What was cut away is lost.
+/// record, and placeholders take the place of missing ones, so that the head opens again. What was cut away is lost: the log
+/// is marked as incomplete before.
 pub fn repair(dir: &Path) -> Result<RepairReport, HeadError> {
     repair_on(&RealFs, dir)
 }
@@ -65,6 +67,7 @@ pub(crate) fn repair_on(fs: &dyn Fs, dir: &Path) -> Result<RepairReport, HeadErr
                 return Err(HeadError::Version { file: path.clone(), reason: error.to_string() });
             }
             Some((offset, ReadError::Bad(reason))) => {
+                incomplete::mark(fs, dir)?;
                 truncate(fs, dir, path, *number, offset)?;
                 report.truncated.push(Truncation { file: path.clone(), offset, lost_bytes: len - offset, reason });
             }
@@ -72,6 +75,7 @@ pub(crate) fn repair_on(fs: &dyn Fs, dir: &Path) -> Result<RepairReport, HeadErr
     }
     for pair in segments.files.windows(2) {
         for number in pair[0].0 + 1..pair[1].0 {
+            incomplete::mark(fs, dir)?;
             truncate(fs, dir, &segment_path(dir, number), number, 0)?;
             report.missing.push(number);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use pharos_head::{Head, HeadConfig};
+use pharos_head::{Head, HeadConfig, HeadError};
 use pharos_model::WriteError;
 
 use crate::support::*;
@@ -66,6 +66,40 @@ fn every_single_failure_is_repaired_in_place() {
             fs.crash(false);
             assert_eq!(read_all(&open(&fs)), before, "{fault:?} at operation {operation}");
         }
+    }
+}
+
+#[test]
+fn a_log_that_began_empty_stays_incomplete_until_it_is_said() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    assert!(head.is_incomplete());
+    append(&head, &[(1, 0, 0.0)]);
+    drop(head);
+    // It has a segment now.
+    fs.crash(false);
+    let head = open(&fs);
+    assert!(head.is_incomplete());
+    fs.set_failing(true);
+    assert!(head.set_complete().is_err());
+    assert!(head.is_incomplete());
+    fs.set_failing(false);
+    head.set_complete().unwrap();
+    assert!(!head.is_incomplete());
+    drop(head);
+    fs.crash(false);
+    let head = open(&fs);
+    assert!(!head.is_incomplete());
+    head.set_complete().unwrap();
+    assert_eq!(read_all(&head).len(), 1);
+}
+
+#[test]
+fn an_empty_log_that_cannot_be_marked_does_not_open() {
+    for operation in 1..=3 {
+        let fs = MemFs::default();
+        fs.fault_at(operation, Fault::Fail);
+        assert!(matches!(try_open(&fs, config()), Err(HeadError::Io { .. })), "operation {operation}");
     }
 }
 

@@ -58,6 +58,7 @@ fn log_with_segments() -> MemFs {
     for i in 0..1000 {
         append(&head, &[(1, i * 1000, 0.1 * i as f64), (2, i * 1000, 1.0)]);
     }
+    head.set_complete().unwrap();
     drop(head);
     assert!(fs.files().len() > 3);
     fs
@@ -105,6 +106,34 @@ fn repair_keeps_what_can_be_read() {
     }
     let found = read_all(&open(&repaired)).len();
     assert!(found > 1000 && found < 2000, "{found}");
+}
+
+#[test]
+fn a_repair_that_cuts_marks_the_log() {
+    let fs = log_with_segments();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |path: &std::path::Path| dir.path().join(path.file_name().unwrap());
+    for (path, bytes) in fs.files() {
+        std::fs::write(file(&path), bytes).unwrap();
+    }
+    let marker = dir.path().join("incomplete");
+    pharos_head::wal::repair(dir.path()).unwrap();
+    assert!(!marker.exists(), "nothing was cut");
+    let (path, bytes) = fs.files().remove(1);
+    std::fs::write(file(&path), &bytes[..bytes.len() - 3]).unwrap();
+    pharos_head::wal::repair(dir.path()).unwrap();
+    assert!(marker.exists());
+    pharos_head::wal::repair(dir.path()).unwrap();
+    assert!(marker.exists(), "what was cut stays lost");
+    std::fs::remove_file(&marker).unwrap();
+    std::fs::remove_file(file(&path)).unwrap();
+    pharos_head::wal::repair(dir.path()).unwrap();
+    assert!(marker.exists(), "a segment is missing");
+    // The head that finds the marker knows.
+    let marked = log_with_segments();
+    assert!(!open(&marked).is_incomplete());
+    marked.set_file(std::path::Path::new("/wal/incomplete"), b"");
+    assert!(open(&marked).is_incomplete());
 }
 
 #[test]

@@ -113,6 +113,32 @@ async fn a_lost_disk_is_admitted_and_learned_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_disk_is_admitted_even_when_a_restart_comes_first() {
+    let mut cluster = Cluster::of(&["A", "B", "C"], 3).await;
+    assert!(!cluster.node("C").head().is_incomplete(), "there was nothing to lose at the first start");
+    cluster.write(&scrape(1)).await;
+    cluster.stop("C").await;
+    cluster.wipe("C");
+    cluster.start("C").await;
+    cluster.write(&scrape(2)).await;
+    cluster.stop("C").await;
+    cluster.start("C").await;
+    assert_eq!(held(cluster.node("C")).len(), 40, "the log is not empty any more");
+    assert!(!cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0), "and answers for nothing");
+    cluster.learn("C");
+    cluster.sees(|view| view.shards.iter().all(|shard| !shard.is_in_sync("C"))).await;
+    let node = cluster.node("C").clone();
+    until(|| !node.head().is_incomplete()).await;
+    drop(node);
+    cluster.add_learner("C").await;
+    cluster.in_sync("C").await;
+    assert_eq!(held(cluster.node("C")), held(cluster.node("A")));
+    cluster.stop("C").await;
+    cluster.start("C").await;
+    assert!(cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shards_that_moved_away_are_forgotten_after_a_while() {
     let mut cluster = Cluster::of(&["A", "B"], 1).await;
     cluster.write(&scrape(1)).await;

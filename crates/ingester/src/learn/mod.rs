@@ -69,7 +69,6 @@ struct Learner {
 /// Learns and forgets as the view says, until `shutdown` becomes true.
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     let working = async {
-        admit_loss(&ingester).await;
         let mut learner = Learner {
             ingester: ingester.clone(),
             jobs: BTreeMap::new(),
@@ -88,15 +87,19 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
 }
 
 /// Says that this node is not in sync for what it has lost, so that it learns it; again, until it is not or nothing else is.
-async fn admit_loss(ingester: &Ingester) {
+/// Only when meta's view leaves nothing to admit is the log no longer marked: a start that breaks off says it again.
+pub(crate) async fn admit_loss(ingester: &Ingester) {
+    if !ingester.head.is_incomplete() {
+        return;
+    }
     loop {
         let shards: Vec<(u32, u64)> = ingester.lost.lock().iter().map(|(shard, epoch)| (*shard, *epoch)).collect();
         if shards.is_empty() {
-            return;
+            return set_complete(ingester).await;
         }
         tracing::warn!(
             shards = shards.len(),
-            "the write-ahead log began empty on a node that is in sync; it learns anew"
+            "the write-ahead log lacks samples on a node that is in sync; it learns anew"
         );
         let me = ingester.config.identity.clone();
         let report = Command::ReportFailed { node: me.clone(), shards, reporter: me.clone() };
@@ -107,11 +110,21 @@ async fn admit_loss(ingester: &Ingester) {
                 *lost = policy::lost(&me, &outcome.view, |shard| lost.contains_key(&shard));
             }
             Err(error @ (MetaError::Refused(_) | MetaError::Stopped(_))) => {
-                tracing::warn!(%error, "this node stays in sync although its log began empty");
-                ingester.lost.lock().clear();
+                tracing::warn!(%error, "this node stays in sync although its log is incomplete");
+                return ingester.lost.lock().clear();
             }
             Err(_) => tokio::time::sleep(ingester.config.interval).await,
         }
+    }
+}
+
+/// Takes the mark off the log. One that stays is no danger: the next start admits again.
+async fn set_complete(ingester: &Ingester) {
+    let head = ingester.head.clone();
+    match tokio::task::spawn_blocking(move || head.set_complete()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the write-ahead log stays marked as incomplete until the next start"),
+        Err(error) => tracing::error!(%error, "unmarking the write-ahead log ended unexpectedly"),
     }
 }
 

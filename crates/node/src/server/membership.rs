@@ -2,6 +2,7 @@
 //! through the [`Network`].
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct Membership {
     pub(super) meta: Arc<Meta>,
     pub(super) identity: String,
     network: Option<Network>,
+    /// Where its part of meta is.
+    folder: PathBuf,
     member: Member,
     clock: Arc<dyn Clock>,
 }
@@ -45,7 +48,8 @@ impl Membership {
         if args.is_alone() {
             let meta = storage::open_meta(&folders.meta(), &identity, &**objects, &**clock).await?;
             let member = member(&identity, args, String::new());
-            return Ok(Membership { meta, identity, network: None, member, clock: clock.clone() });
+            let folder = folders.meta();
+            return Ok(Membership { meta, identity, network: None, folder, member, clock: clock.clone() });
         }
         let network = Network::open(&args.cluster, http, clock, stopped).await?;
         let meta = if args.roles.has(cli::Role::Meta) {
@@ -58,10 +62,12 @@ impl Membership {
         };
         let member = member(&identity, args, network.address.clone());
         let (meta, network, clock) = (Arc::new(meta), Some(network), clock.clone());
-        let membership = Membership { meta, identity, network, member, clock };
+        let membership = Membership { meta, identity, network, folder: folders.meta(), member, clock };
         membership.serve(|_| ());
-        membership.wait_for_cluster(args).await;
-        Ok(membership)
+        tokio::select! {
+            () = membership.wait_for_cluster(args) => Ok(membership),
+            error = membership.failed() => Err(error),
+        }
     }
 
     /// Says that the node is coming. The view that it has then is not older than its start: the ingester's fence depends
@@ -130,6 +136,15 @@ impl Membership {
     /// Becomes a member: from now on others count on this node.
     pub(super) async fn enter(&self) -> Result<(), String> {
         self.meta.enter(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// Waits until this node's part of meta has ended by itself, and says what is to be done. The node is of no use then.
+    pub(super) async fn failed(&self) -> String {
+        let (reason, folder) = (self.meta.failed().await, self.folder.display());
+        format!(
+            "this node's part of the cluster's log has failed: {reason}; \
+             the node stops and has to be started again: check the disk of {folder}, its space first"
+        )
     }
 
     /// Ends, last of all roles: the others ask it until they end.

@@ -32,7 +32,7 @@ use crate::reload::{ConfigHandle, ConfigSource, FilesWatch};
 use services::NodeServices;
 use storage::Folders;
 
-/// Runs the server until SIGINT, SIGTERM or `/-/quit`. The error says why it could not start.
+/// Runs the server until SIGINT, SIGTERM or `/-/quit`. The error says why it could not start, or go on.
 pub fn run(args: ServerArgs) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let log = logging::init(args.log.level, args.log.format, clock.clone()).map_err(|e| e.to_string())?;
@@ -88,8 +88,14 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     tracing::info!("server is ready to receive web requests");
 
     let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
-    wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload).await;
-    tracing::info!("stopping");
+    let failed = tokio::select! {
+        () = wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload) => None,
+        error = roles.failed() => Some(error),
+    };
+    match &failed {
+        Some(error) => tracing::error!(error, "stopping"),
+        None => tracing::info!("stopping"),
+    }
     tokio::select! {
         () = roles.depart() => {}
         () = signals.stop() => tracing::warn!("told again to stop: the cluster finds out by itself"),
@@ -100,7 +106,8 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         tracing::error!(%error, "the HTTP server ended unexpectedly");
     }
     tracing::info!("see you next time");
-    Ok(())
+    // So that whoever watches over the process starts it again.
+    failed.map_or(Ok(()), Err)
 }
 
 fn load_config(

@@ -17,7 +17,7 @@ use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_meta::state::DEFAULT_SHARDS;
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
-use pharos_rpc::append::{IngestClient, Replica};
+use pharos_rpc::append::{IngestClient, Openings, Replica};
 use pharos_rpc::query::{AskLimits, QueryServices};
 use pharos_rpc::{Ingest, SeriesSource};
 use pharos_store::{Store, StoreConfig};
@@ -79,6 +79,11 @@ impl Roles {
         }
     }
 
+    /// Waits for what no role can go on after, and says what it was.
+    pub(super) async fn failed(&self) -> String {
+        self.membership.failed().await
+    }
+
     /// Waits until every role has ended.
     pub(super) async fn finish(self) {
         for task in self.tasks {
@@ -123,6 +128,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let frontend =
         Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
+    if let Some(ingester) = &holders.ingester {
+        ingester.admit_loss().await;
+    }
     membership.serve(|routes| {
         holders.add_services(clock, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
@@ -332,13 +340,14 @@ impl Intake {
 /// Brings samples to all replicas of their shards, of which one may be in this process.
 fn distributor(membership: &Membership, local: Option<&Arc<Ingester>>) -> Distributor {
     let local = local.map(|ingester| (membership.identity.clone(), ingester.clone() as Arc<dyn Replica>));
-    let connect = membership.connect();
+    let (connect, openings) = (membership.connect(), Openings::default());
+    let opened = openings.clone();
     let replica = move |address: &str| -> Result<Arc<dyn Replica>, String> {
         let connection = connect.connect(address).map_err(|status| status.message().to_string())?;
-        Ok(Arc::new(IngestClient::new(connection)))
+        Ok(Arc::new(IngestClient::of_sender(connection, opened.clone())))
     };
     let config = DistributeConfig::new(membership.identity.clone());
-    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)))
+    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)), openings)
 }
 
 /// Runs the compactor, which deletes, once the bucket is known to be this server's; ends the process when it is another's.

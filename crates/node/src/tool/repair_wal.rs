@@ -17,6 +17,9 @@ pub fn repair_wal(dir: &Path, out: &mut dyn Write) -> Result<(), String> {
         lines.push(format!("{file}: cut at byte {offset}, {lost} bytes are lost: {}", cut.reason));
     }
     lines.extend(report.missing.iter().map(|segment| format!("segment {segment} is missing")));
+    if !report.truncated.is_empty() || !report.missing.is_empty() {
+        lines.push("the log is marked as incomplete: a node of a cluster copies what it lacks when it starts".into());
+    }
     lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| error.to_string())
 }
 

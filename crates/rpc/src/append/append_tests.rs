@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
-use pharos_model::{Labels, Sample, TenantId, WriteBatch};
+use pharos_model::{Exemplar, Labels, Sample, TenantId, WriteBatch};
 use proptest::prelude::*;
 
+use super::sent::Sent;
 use super::*;
 use crate::ingest_v1::ShardChunk;
 
@@ -41,6 +42,36 @@ fn encode(dictionaries: &[Dictionary], batch: &WriteBatch) -> Vec<EncodedShard> 
     let encode =
         |shard: u32| dictionaries[shard as usize].encode(shard, batch, of_shard(shard), &mut AppendEncoder::default());
     (0..SHARDS).map(encode).collect()
+}
+
+fn dictionaries() -> Vec<Dictionary> {
+    (0..SHARDS).map(|_| Dictionary::default()).collect()
+}
+
+/// What a stream sends for a write.
+fn chunks(sent: &mut Sent, shards: &[EncodedShard]) -> Vec<ShardChunk> {
+    let (tenant, batch) = (TenantId::default(), WriteBatch::default());
+    let shipment = Shipment { tenant: &tenant, batch: &batch, shards: shards.to_vec() };
+    let targets: Vec<ShardTarget> = (0..SHARDS).map(|shard| ShardTarget { shard, epoch: 1, counted: true }).collect();
+    sent.chunks(&shipment, &targets)
+}
+
+fn receive(declared: &mut Declared, chunks: &[ShardChunk]) -> WriteBatch {
+    let (tenant, mut received) = (TenantId::default(), WriteBatch::default());
+    for chunk in chunks {
+        declared.declare(&tenant, SHARDS, chunk).unwrap();
+        declared.read(&tenant, chunk, &mut received).unwrap();
+    }
+    received
+}
+
+/// How many series chunks declare.
+fn count_declared(chunks: &[ShardChunk]) -> usize {
+    let count = |chunk: &ShardChunk| {
+        let mut reader = pharos_model::wire::Reader::new(&chunk.declared);
+        std::iter::from_fn(|| (!reader.is_empty()).then(|| reader.prefixed().unwrap())).count()
+    };
+    chunks.iter().map(count).sum()
 }
 
 /// What a stream sends that has declared so many series of each shard.
@@ -85,6 +116,32 @@ proptest! {
     }
 
     #[test]
+    fn what_was_numbered_before_or_after_arrives_in_any_order(sent in proptest::collection::vec(
+        (proptest::collection::vec((any::<u8>(), -1_000i64..1_000), 0..40), any::<bool>()), 1..8),
+        opened in 0usize..8, first in 0usize..8) {
+        let tenant = TenantId::default();
+        let (mut dictionaries_now, mut stream, mut shipments) = (dictionaries(), Sent::new(), Vec::new());
+        for (number, (arrivals, anew)) in sent.iter().enumerate() {
+            if *anew {
+                dictionaries_now = dictionaries();
+            }
+            if number == opened {
+                stream = Sent::new();
+            }
+            let batch = batch(&tenant, arrivals);
+            shipments.push((encode(&dictionaries_now, &batch), batch));
+        }
+        // Some were coded long before they are sent.
+        let first = first % shipments.len();
+        shipments.rotate_left(first);
+        let mut declared = Declared::default();
+        for (shards, batch) in &shipments {
+            let received = receive(&mut declared, &chunks(&mut stream, shards));
+            prop_assert_eq!(content(&received), content(batch));
+        }
+    }
+
+    #[test]
     fn hostile_chunks_are_refused_or_harmless(declared in proptest::collection::vec(any::<u8>(), 0..60),
         samples in proptest::collection::vec(any::<u8>(), 0..60), first in 0u32..3) {
         let chunk = ShardChunk { shard: 1, epoch: 1, counted: false, generation: 0, first,
@@ -95,6 +152,48 @@ proptest! {
         }
         let _ = read_copy(&TenantId::default(), &chunk.samples);
     }
+}
+
+#[test]
+fn a_new_stream_is_told_only_of_series_in_use() {
+    let tenant = TenantId::default();
+    let all: Arrivals = (0..200).map(|series| (series, 1)).collect();
+    let few: Arrivals = [(3, 2), (7, 2), (8, 2), (3, 3)].into();
+    let mut old = Sent::new();
+    let before = dictionaries();
+    assert_eq!(count_declared(&chunks(&mut old, &encode(&before, &batch(&tenant, &all)))), 200);
+    // A stream of now gets what was coded before, and no series besides.
+    let (mut stream, mut declared) = (Sent::new(), Declared::default());
+    for _ in 0..2 {
+        let sent = chunks(&mut stream, &encode(&before, &batch(&tenant, &few)));
+        assert_eq!(count_declared(&sent), 3);
+        assert_eq!(content(&receive(&mut declared, &sent)), content(&batch(&tenant, &few)));
+    }
+    // What is coded from now on is declared once, on all streams.
+    let after = dictionaries();
+    for expected in [3, 0] {
+        let shards = encode(&after, &batch(&tenant, &few));
+        assert_eq!(count_declared(&chunks(&mut old, &shards)), expected);
+        let sent = chunks(&mut stream, &shards);
+        assert_eq!(count_declared(&sent), expected);
+        assert_eq!(content(&receive(&mut declared, &sent)), content(&batch(&tenant, &few)));
+    }
+    // A late one of before does not bring all of before.
+    assert_eq!(count_declared(&chunks(&mut old, &encode(&before, &batch(&tenant, &few)))), 3);
+    assert_eq!(count_declared(&chunks(&mut old, &encode(&after, &batch(&tenant, &few)))), 3);
+}
+
+#[test]
+fn what_is_numbered_anew_is_all_of_it() {
+    let tenant = TenantId::default();
+    let mut batch = batch(&tenant, &vec![(1, 1), (2, 1)]);
+    batch.begin_series(&tenant, |out| out.extend_from_slice(labels(3).as_bytes()));
+    batch.exemplars.push(Exemplar { labels: Labels::from_pairs([("trace", "x")]), value: 0.5, t: 9 });
+    batch.finish_series();
+    let shards = encode(&dictionaries(), &batch);
+    let received = receive(&mut Declared::default(), &chunks(&mut Sent::new(), &shards));
+    assert_eq!(content(&received), content(&batch));
+    assert_eq!(received.exemplars, batch.exemplars);
 }
 
 #[test]

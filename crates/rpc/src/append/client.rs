@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pharos_model::{TenantId, WriteError};
+use pharos_model::WriteError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Appended, EncodedShard, Replica, ReplicaError, ShardTarget, Shipment, outcome_from, rejected_from};
+use super::sent::{Openings, Sent};
+use super::{Appended, Replica, ReplicaError, ShardTarget, Shipment, outcome_from, rejected_from};
 use crate::connect::Connection;
 use crate::ingest_v1 as wire;
 use crate::ingest_v1::ingest_client::IngestClient as Client;
@@ -28,17 +29,14 @@ pub const MAX_MESSAGE: usize = 512 << 20;
 pub struct IngestClient {
     connection: Connection,
     stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
+    openings: Openings,
 }
-
-/// By shard: the generation of the numbers, and how many of them were declared.
-type DeclaredShards = HashMap<u32, (u32, u32)>;
 
 /// One open stream.
 struct Stream {
     requests: mpsc::Sender<wire::AppendRequest>,
-    /// What was declared, by tenant. Held while a request is put into the
-    /// queue, so that declarations are sent in their order.
-    declared: Mutex<HashMap<TenantId, DeclaredShards>>,
+    /// What was declared. Held while a request is put into the queue, so that declarations are sent in their order.
+    sent: Mutex<Sent>,
     answers: Answers,
 }
 
@@ -55,7 +53,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl IngestClient {
     /// A client over a connection, which may be made when the first call needs it.
     pub fn new(connection: Connection) -> Self {
-        IngestClient { connection, stream: tokio::sync::Mutex::new(None) }
+        IngestClient::of_sender(connection, Openings::default())
+    }
+
+    /// As [`IngestClient::new`]; counts the streams that it opens.
+    pub fn of_sender(connection: Connection, openings: Openings) -> Self {
+        IngestClient { connection, stream: tokio::sync::Mutex::new(None), openings }
     }
 
     /// The gRPC client, for what is no stream.
@@ -75,7 +78,8 @@ impl IngestClient {
         let opened = self.client().append(ReceiverStream::new(receiver)).await;
         let incoming = opened.map_err(|e| ReplicaError::Unreachable(describe(&e)))?.into_inner();
         let answers = Answers { waiting: Mutex::new(Ok(HashMap::new())), next: AtomicU64::new(0) };
-        let stream = Arc::new(Stream { requests, declared: Mutex::default(), answers });
+        let stream = Arc::new(Stream { requests, sent: Mutex::new(Sent::new()), answers });
+        self.openings.add();
         tokio::spawn(receive(incoming, Arc::downgrade(&stream)));
         *slot = Some(stream.clone());
         Ok(stream)
@@ -180,13 +184,8 @@ impl Stream {
         let mut waiting = Waiting { stream: self, id, began: Instant::now(), answered: false };
         let place = self.requests.reserve().await.map_err(|_| ended())?;
         {
-            let mut declared = lock(&self.declared);
-            let known = declared.entry(shipment.tenant.clone()).or_default();
-            let chunks = targets.iter().filter_map(|target| {
-                let at = shipment.shards.binary_search_by_key(&target.shard, |shard| shard.shard).ok()?;
-                Some(chunk(&shipment.shards[at], target, known))
-            });
-            let chunks = chunks.collect();
+            let mut sent = lock(&self.sent);
+            let chunks = sent.chunks(shipment, targets);
             place.send(wire::AppendRequest { id, tenant: shipment.tenant.as_str().into(), chunks });
         }
         let answer = answer.await.map_err(|_| ended())?;
@@ -198,25 +197,6 @@ impl Stream {
         let outcome = outcome_from(answer.outcome.unwrap_or_default());
         let uncounted = rejected_from(answer.uncounted);
         Ok(Appended { outcome, uncounted, stale })
-    }
-}
-
-/// A chunk with the declarations that the stream still lacks.
-fn chunk(shard: &EncodedShard, target: &ShardTarget, known: &mut DeclaredShards) -> wire::ShardChunk {
-    let entry = known.entry(shard.shard).or_insert((shard.generation(), 0));
-    if entry.0 != shard.generation() {
-        *entry = (shard.generation(), 0);
-    }
-    let first = entry.1;
-    entry.1 = first.max(shard.series());
-    wire::ShardChunk {
-        shard: shard.shard,
-        epoch: target.epoch,
-        counted: target.counted,
-        generation: shard.generation(),
-        first,
-        declared: shard.declarations(first),
-        samples: shard.samples(),
     }
 }
 

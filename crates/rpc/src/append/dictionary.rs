@@ -1,14 +1,15 @@
 //! The numbers that a sender gives to the series of a tenant and shard, the same on all of its streams.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
-use pharos_model::WriteBatch;
-use pharos_model::wire::append::AppendEncoder;
-use pharos_model::wire::{Reader, put_bytes};
-use pharos_model::write::BatchSeries;
+use pharos_model::wire::append::{AppendEncoder, AppendVisitor, read_append};
+use pharos_model::wire::{Malformed, Reader, put_bytes};
+use pharos_model::write::{BatchSeries, HistogramSample};
+use pharos_model::{Exemplar, Metadata, Sample, WriteBatch};
 
 /// A dictionary that takes so many bytes begins anew: series that went away are forgotten by that.
 const MAX_BYTES: usize = 16 << 20;
@@ -21,6 +22,11 @@ pub struct Dictionary {
 
 /// Every numbering of this process has a number of its own, so that no stream takes one for another.
 static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// A number that no numbering has, higher than those of all that exist.
+pub(super) fn next_generation() -> u32 {
+    NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)
+}
 
 /// One numbering of series. Grows only; a chunk that refers to it keeps it alive.
 struct Generation {
@@ -48,9 +54,21 @@ pub struct EncodedShard {
     samples: Bytes,
 }
 
+/// Samples of one shard with a numbering of their own, which has no other series.
+pub(super) struct Alone {
+    /// The number of the numbering.
+    pub(super) generation: u32,
+    /// How many series there are.
+    pub(super) series: u32,
+    /// The declarations of all of them.
+    pub(super) declared: Bytes,
+    /// The coded samples.
+    pub(super) samples: Bytes,
+}
+
 impl Default for Generation {
     fn default() -> Self {
-        Generation { number: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), series: Mutex::default() }
+        Generation { number: next_generation(), series: Mutex::default() }
     }
 }
 
@@ -149,5 +167,80 @@ impl EncodedShard {
         let start = span(&numbered.entries, from).start;
         let end = span(&numbered.entries, self.series - 1).end;
         Bytes::copy_from_slice(&numbered.bytes[start..end])
+    }
+
+    /// The same samples with a numbering of their own, for a stream that does not know this one and shall not.
+    pub(super) fn alone(&self) -> Result<Alone, Malformed> {
+        let numbered = lock(&self.generation.series);
+        let mut anew = Renumbering {
+            numbered: &numbered,
+            numbers: HashMap::new(),
+            declared: Vec::new(),
+            encoder: AppendEncoder::default(),
+        };
+        read_append(Reader::new(&self.samples), &mut anew)?;
+        let Renumbering { numbers, declared, mut encoder, .. } = anew;
+        drop(numbered);
+        let mut samples = Vec::with_capacity(encoder.bytes() + 16);
+        encoder.finish(&mut samples);
+        let (series, declared, samples) = (numbers.len() as u32, declared.into(), samples.into());
+        Ok(Alone { generation: next_generation(), series, declared, samples })
+    }
+}
+
+/// Codes samples again, their series numbered as they come.
+struct Renumbering<'a> {
+    numbered: &'a Numbered,
+    /// New numbers by old ones.
+    numbers: HashMap<u32, u32>,
+    declared: Vec<u8>,
+    encoder: AppendEncoder,
+}
+
+impl Renumbering<'_> {
+    fn number_of(&mut self, series: u32) -> Result<u32, Malformed> {
+        if let Some(number) = self.numbers.get(&series) {
+            return Ok(*number);
+        }
+        let Numbered { entries, bytes, .. } = self.numbered;
+        if series as usize >= entries.len() {
+            return Err(Malformed("names a series that has no number"));
+        }
+        self.declared.extend_from_slice(&bytes[span(entries, series)]);
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(series, number);
+        Ok(number)
+    }
+}
+
+impl AppendVisitor for Renumbering<'_> {
+    fn series(&mut self, _: &[u8]) -> Result<(), Malformed> {
+        Err(Malformed("declares a series among samples"))
+    }
+
+    fn sample(&mut self, series: u32, s: &Sample) -> Result<(), Malformed> {
+        let number = self.number_of(series)?;
+        self.encoder.sample(number, s);
+        Ok(())
+    }
+
+    fn wants(&self, _: u32) -> Result<bool, Malformed> {
+        Ok(true)
+    }
+
+    fn histogram(&mut self, series: u32, s: HistogramSample) -> Result<(), Malformed> {
+        let number = self.number_of(series)?;
+        self.encoder.histogram(number, &s);
+        Ok(())
+    }
+
+    fn exemplar(&mut self, series: u32, e: Exemplar) -> Result<(), Malformed> {
+        let number = self.number_of(series)?;
+        self.encoder.exemplar(number, &e);
+        Ok(())
+    }
+
+    fn metadata(&mut self, family: String, metadata: Metadata) {
+        self.encoder.metadata(&family, &metadata);
     }
 }

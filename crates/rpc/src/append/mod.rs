@@ -1,11 +1,12 @@
 //! The write path between nodes: an agent's stream of appends to an ingester, both ends of it.
 //!
 //! Samples are coded once for all replicas, shard by shard, by reference to the series of a [`Dictionary`]; a stream
-//! ([`IngestClient`]) declares what it has not declared yet, and [`Declared`] remembers it on the other side.
+//! ([`IngestClient`]) declares what it has not declared yet (`sent`), and [`Declared`] remembers it on the other side.
 
 mod client;
 mod declared;
 mod dictionary;
+mod sent;
 
 #[cfg(test)]
 #[path = "append_tests.rs"]
@@ -14,6 +15,7 @@ mod tests;
 pub use client::{IngestClient, MAX_MESSAGE};
 pub use declared::{Declared, DeclaredError, read_copy};
 pub use dictionary::{Dictionary, EncodedShard};
+pub use sent::Openings;
 
 use std::collections::BTreeMap;
 
