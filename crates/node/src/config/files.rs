@@ -22,11 +22,13 @@ pub(crate) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
     };
-    if !name.contains('*') {
+    // A pattern without a folder is about the working directory.
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if !name.contains(['*', '?', '[']) {
         return Ok(if path.exists() { vec![path] } else { Vec::new() });
     }
-    let parts: Vec<String> = name.split('*').map(regex::escape).collect();
-    let Ok(wanted) = Regex::new(&format!("^(?s:{})$", parts.join(".*"))) else { return Ok(Vec::new()) };
+    let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("invalid file pattern {pattern:?}"));
+    let wanted = name_pattern(name).ok_or_else(invalid)?;
     let entries = match std::fs::read_dir(parent) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -35,11 +37,35 @@ pub(crate) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>
     for entry in entries {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|name| wanted.is_match(name)) {
-            found.push(entry.path());
+            found.push(path.with_file_name(entry.file_name()));
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// The names that a pattern of `*`, `?` and `[a-z]` stands for.
+fn name_pattern(pattern: &str) -> Option<Regex> {
+    let mut regex = String::from("^(?s:");
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['*', '?', '[']) {
+        regex.push_str(&regex::escape(&rest[..at]));
+        let (special, behind) = rest[at..].split_at(1);
+        rest = behind;
+        match special {
+            "*" => regex.push_str(".*"),
+            "?" => regex.push('.'),
+            _ => {
+                let (class, behind) = rest.split_once(']')?;
+                let (not, class) = class.strip_prefix('^').map_or(("", class), |class| ("^", class));
+                let class: Vec<String> = class.split('-').map(regex::escape).collect();
+                regex.push_str(&format!("[{not}{}]", class.join("-")));
+                rest = behind;
+            }
+        }
+    }
+    regex.push_str(&regex::escape(rest));
+    Regex::new(&(regex + ")$")).ok()
 }
 
 #[cfg(test)]
@@ -60,6 +86,11 @@ mod tests {
         };
         assert_eq!(names("*.yml"), ["a.yml", "b.yml"]);
         assert_eq!(names("c.json"), ["c.json"]);
+        assert_eq!((names("?.yml"), names("[b-c].*")), (names("*.yml"), vec!["b.yml".into(), "c.json".into()]));
+        assert_eq!(names("[^a].yml"), ["b.yml"]);
+        assert!(find(folder.path(), "[a.yml").is_err());
+        // Tests run in the crate's folder.
+        assert_eq!(find(Path::new(""), "Cargo.t*").unwrap(), [Path::new("Cargo.toml")]);
         assert!(names("none.yml").is_empty() && names("no/such/*.yml").is_empty());
     }
 }
