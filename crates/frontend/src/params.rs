@@ -110,7 +110,18 @@ impl Params {
                 false => Ok(matchers),
             }
         };
-        self.all("match[]").map(selector).collect()
+        let mut regex_bytes = 0;
+        let mut selectors = Vec::new();
+        for text in self.all("match[]") {
+            let matchers = selector(text)?;
+            regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
+            if regex_bytes > parser::MAX_REGEX_BYTES {
+                let most = parser::MAX_REGEX_BYTES;
+                return Err(format!("the regular expressions of match[] may take more than {most} bytes together"));
+            }
+            selectors.push(matchers);
+        }
+        Ok(selectors)
     }
 }
 

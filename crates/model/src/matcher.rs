@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use regex_syntax::hir::{Hir, HirKind};
+
 use crate::labels::{GoQuoted, is_legacy_label_name};
 
 /// How a matcher compares.
@@ -88,6 +90,11 @@ impl Matcher {
         }
     }
 
+    /// What the compiled regular expression takes, bytes, at most; 0 when there is none. So a query's can be bounded together.
+    pub fn regex_bytes(&self) -> usize {
+        self.regex.as_ref().map_or(0, |p| p.bytes)
+    }
+
     /// A prefix that all values have which the regular expression matches; empty when there is none.
     pub fn prefix(&self) -> &str {
         self.regex.as_ref().map_or("", |p| &p.prefix)
@@ -121,14 +128,20 @@ impl fmt::Debug for Matcher {
 
 /// Most alternatives that a regular expression is expanded to.
 const MAX_LITERALS: usize = 256;
-/// Most memory that a compiled regular expression may take, bytes.
-const MAX_REGEX_BYTES: usize = 4 << 20;
+/// Memory that a compiled regular expression may take, bytes: the first that is enough, and none more than the last.
+const REGEX_BYTES: [usize; 3] = [16 << 10, 256 << 10, 4 << 20];
+/// What a compiled regular expression may take besides as it is used, bytes.
+const REGEX_CACHE_BYTES: usize = 1 << 20;
+/// Of a regular expression that is too large this much is in the message, bytes.
+const EXCERPT_BYTES: usize = 200;
 
 /// A compiled, fully anchored regular expression with shortcuts. `.` matches newlines too, as in Prometheus 3.
 struct Pattern {
     kind: PatternKind,
     literals: Option<Vec<String>>,
     prefix: String,
+    /// What it takes, at most.
+    bytes: usize,
 }
 
 enum PatternKind {
@@ -149,10 +162,10 @@ impl Pattern {
             .parse(expression)
             .map_err(|e| MatcherError(go_style_message(expression, &e)))?;
         if expression == ".*" {
-            return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new() });
+            return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new(), bytes: 0 });
         }
         if expression == ".+" {
-            return Ok(Pattern { kind: PatternKind::NotEmpty, literals: None, prefix: String::new() });
+            return Ok(Pattern { kind: PatternKind::NotEmpty, literals: None, prefix: String::new(), bytes: 0 });
         }
         let mut extractor = regex_syntax::hir::literal::Extractor::new();
         extractor.limit_total(MAX_LITERALS).limit_repeat(8).limit_class(16).limit_literal_len(512);
@@ -161,27 +174,32 @@ impl Pattern {
         if let Some(literals) =
             found.literals().filter(|l| parsed.properties().look_set().is_empty() && l.iter().all(|l| l.is_exact()))
         {
-            let mut values: Vec<String> =
+            let values: Vec<String> =
                 literals.iter().filter_map(|l| String::from_utf8(l.as_bytes().to_vec()).ok()).collect();
-            values.sort_unstable();
-            values.dedup();
             if !values.is_empty() {
-                return Ok(Pattern {
-                    kind: PatternKind::Literals(values.iter().cloned().collect()),
-                    literals: Some(values),
-                    prefix: String::new(),
-                });
+                return Ok(Pattern::one_of(values));
             }
+        }
+        if let Some(values) = plain_alternatives(&parsed) {
+            return Ok(Pattern::one_of(values));
         }
         let prefix =
             found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
-        let regex = regex::RegexBuilder::new(&anchored)
-            .size_limit(MAX_REGEX_BYTES)
-            .dfa_size_limit(MAX_REGEX_BYTES)
-            .nest_limit(1000)
-            .build()
-            .map_err(|e| MatcherError(format!("error parsing regexp: {e}: `{expression}`")))?;
-        Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix })
+        let (regex, bytes) = compile(&anchored).map_err(|e| {
+            let end = expression.floor_char_boundary(EXCERPT_BYTES);
+            let dots = if end < expression.len() { "…" } else { "" };
+            MatcherError(format!("error parsing regexp: {e}: `{}{dots}`", &expression[..end]))
+        })?;
+        Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix, bytes })
+    }
+
+    fn one_of(mut values: Vec<String>) -> Self {
+        values.sort_unstable();
+        values.dedup();
+        // Each is held twice, with its allocation and its place in the table.
+        let bytes = values.iter().map(|value| 2 * value.len() + 96).sum();
+        let kind = PatternKind::Literals(values.iter().cloned().collect());
+        Pattern { kind, literals: Some(values), prefix: String::new(), bytes }
     }
 
     fn is_match(&self, value: &str) -> bool {
@@ -191,6 +209,32 @@ impl Pattern {
             PatternKind::Literals(values) => values.contains(value),
             PatternKind::Regex(regex) => regex.is_match(value),
         }
+    }
+}
+
+/// Compiles an expression, and says how much it may take at most.
+fn compile(anchored: &str) -> Result<(regex::Regex, usize), regex::Error> {
+    let compile = |bytes: usize| {
+        let mut builder = regex::RegexBuilder::new(anchored);
+        builder.size_limit(bytes).dfa_size_limit(bytes.max(REGEX_CACHE_BYTES)).nest_limit(1000);
+        builder.build().map(|regex| (regex, bytes))
+    };
+    let [small, medium, large] = REGEX_BYTES;
+    compile(small).or_else(|_| compile(medium)).or_else(|_| compile(large))
+}
+
+/// The values of `a|b|c`, however many there are.
+fn plain_alternatives(parsed: &Hir) -> Option<Vec<String>> {
+    match parsed.kind() {
+        HirKind::Capture(group) => plain_alternatives(&group.sub),
+        HirKind::Alternation(alternatives) => {
+            let literal = |one: &Hir| match one.kind() {
+                HirKind::Literal(literal) => String::from_utf8(literal.0.to_vec()).ok(),
+                _ => None,
+            };
+            alternatives.iter().map(literal).collect()
+        }
+        _ => None,
     }
 }
 
@@ -249,6 +293,21 @@ mod tests {
         assert_eq!(regex("foo").set_of_values().unwrap(), ["foo"]);
         assert!(regex("^foo$").matches("foo"));
         assert!(regex("(?i)foo").matches("FOO") && !regex("(?i)foo").matches("FOOO"));
+    }
+
+    #[test]
+    fn many_alternatives_are_known_and_what_is_large_counts() {
+        let many: Vec<String> = (0..10_000).map(|n| format!("10\\.0\\.{}\\.{}", n / 100, n % 100)).collect();
+        let many = regex(&many.join("|"));
+        assert_eq!(many.set_of_values().map(<[String]>::len), Some(10_000));
+        assert!(many.matches("10.0.99.99") && !many.matches("10.0.99.9999") && !many.matches("10x0.99.99"));
+        assert_eq!(regex(&format!("({})", ["aa"; 300].join("|"))).set_of_values().unwrap(), ["aa"]);
+        assert_eq!(Matcher::equal("l", "x").regex_bytes(), 0);
+        assert_eq!(regex("a.*b").regex_bytes(), REGEX_BYTES[0]);
+        assert_eq!(regex("\\pL{40}").regex_bytes(), REGEX_BYTES[2]);
+        assert!(many.regex_bytes() > 1_000_000);
+        let error = Matcher::new(MatchOp::Regex, "l", "(\\pL{1000}){1000}".repeat(100)).unwrap_err().to_string();
+        assert!(error.len() < 400, "{error}");
     }
 
     #[test]

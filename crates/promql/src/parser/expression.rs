@@ -12,6 +12,8 @@ pub const MAX_NESTING: usize = 200;
 pub const MAX_HEIGHT: usize = 1000;
 /// How long a query may be, bytes.
 pub const MAX_QUERY_BYTES: usize = 1 << 20;
+/// Most memory that the compiled regular expressions of a query may take, bytes.
+pub const MAX_REGEX_BYTES: usize = 128 << 20;
 
 /// The binding power of `*`; a sign binds as tight.
 const PRODUCT: u8 = 5;
@@ -40,6 +42,8 @@ pub(super) struct Parser<'a> {
     pub(super) height: usize,
     /// How many aggregations' arguments are being parsed; messages mention it.
     pub(super) aggregations: usize,
+    /// What the compiled regular expressions may take, bytes.
+    pub(super) regex_bytes: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -48,7 +52,15 @@ impl<'a> Parser<'a> {
             let message = format!("the query has {} bytes, more than the {MAX_QUERY_BYTES} allowed", input.len());
             return Err(Box::new(ParseError::new(input, Pos::default(), message)));
         }
-        Ok(Parser { lexer: Lexer::new(input), peeked: None, end: 0, nesting: 0, height: 0, aggregations: 0 })
+        Ok(Parser {
+            lexer: Lexer::new(input),
+            peeked: None,
+            end: 0,
+            nesting: 0,
+            height: 0,
+            aggregations: 0,
+            regex_bytes: 0,
+        })
     }
 
     pub(super) fn input(&self) -> &'a str {

@@ -22,7 +22,7 @@ mod selector;
 mod token;
 
 pub use error::ParseError;
-pub use expression::{MAX_HEIGHT, MAX_NESTING, MAX_QUERY_BYTES};
+pub use expression::{MAX_HEIGHT, MAX_NESTING, MAX_QUERY_BYTES, MAX_REGEX_BYTES};
 pub use pretty::pretty;
 
 use ast::{Expr, Pos};

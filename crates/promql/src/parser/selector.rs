@@ -4,7 +4,7 @@ use pharos_model::{MatchOp, Matcher};
 
 use super::ast::{BinaryOp, Expr, Pos, TimeModifiers, VectorSelector};
 use super::error::Failure;
-use super::expression::{Context, Parser};
+use super::expression::{Context, MAX_REGEX_BYTES, Parser};
 use super::quote;
 use super::token::{Kind, Token};
 
@@ -84,7 +84,13 @@ impl Parser<'_> {
         }
         self.next()?;
         let pos = Pos { start: label.pos.start, end: value.pos.end };
-        Matcher::new(op, name, self.unquoted(value)).map_err(|error| self.error(pos, error.to_string()))
+        let matcher = Matcher::new(op, name, self.unquoted(value)).map_err(|e| self.error(pos, e.to_string()))?;
+        self.regex_bytes += matcher.regex_bytes();
+        if self.regex_bytes > MAX_REGEX_BYTES {
+            let message = format!("the regular expressions may take more than {MAX_REGEX_BYTES} bytes together");
+            return Err(self.error(pos, message));
+        }
+        Ok(matcher)
     }
 
     /// The value of a string; no label holds bytes that are no UTF-8, so replacing them changes no match.
