@@ -189,7 +189,7 @@ fn tenants_have_settings_of_their_own_and_a_reload_replaces_them() {
     };
     let base = HeadConfig { own_settings: HashMap::from([(tenant(), own(1, 0))]), ..config() };
     let settings = base.by_tenant();
-    let head = try_open(&MemFs::default(), base).unwrap();
+    let head = try_open_at(&MemFs::default(), base, NOW).unwrap();
     let other = TenantId::new("other").unwrap();
     let refused = |tenant: &TenantId, series: &[(u32, i64, f64)]| -> Vec<&'static str> {
         let (outcome, _commit) = head.append(tenant, &batch(series)).unwrap();

@@ -17,7 +17,7 @@ pub(crate) enum Field {
     Timestamp,
     /// Its start timestamp, seconds, for `start_timestamp()`.
     StartTimestamp,
-    /// Its timestamp, milliseconds, for `info()`.
+    /// Its timestamp, milliseconds, for `info()`; a histogram stays one.
     Milliseconds,
 }
 
@@ -120,7 +120,7 @@ fn newest(view: SeriesView<'_>, selector: &Selector, lookback: i64, grid: Grid, 
         }
         let start = if is_hist { view.hst.get(hist.wrapping_sub(1)) } else { view.st.get(float.wrapping_sub(1)) };
         match field {
-            Field::Value if is_hist => row.hists.push((step as u32, view.h[hist - 1].clone())),
+            Field::Value | Field::Milliseconds if is_hist => row.hists.push((step as u32, view.h[hist - 1].clone())),
             Field::Value => row.put(step, view.v[float - 1]),
             Field::Timestamp => row.put(step, t as f64 / 1000.0),
             Field::StartTimestamp => row.put(step, start.copied().unwrap_or(0) as f64 / 1000.0),
