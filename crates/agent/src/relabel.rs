@@ -1,10 +1,8 @@
 //! Relabelling: rules that rewrite or drop label sets, applied to targets and to samples.
 
-mod regex_syntax;
-
 use std::borrow::Cow;
 
-use pharos_model::LabelsBuilder;
+use pharos_model::{LabelsBuilder, go_regex};
 
 use crate::config::{ConfigError, DEFAULT_REGEX, DEFAULT_REPLACEMENT, RelabelAction, RelabelConfig, ValidationScheme};
 
@@ -13,7 +11,7 @@ const MAX_REGEX_BYTES: usize = 4 << 20;
 
 /// Compiles an expression with Go's (RE2's) meaning, anchored at both ends; `.` matches newlines too.
 pub(crate) fn compile_regex(expression: &str) -> Result<regex::Regex, String> {
-    let translated = regex_syntax::from_go(expression);
+    let translated = go_regex::translate(expression).map_err(|e| e.to_string())?;
     regex::RegexBuilder::new(&format!("^(?s:{translated})$"))
         .size_limit(MAX_REGEX_BYTES)
         .dfa_size_limit(MAX_REGEX_BYTES)
@@ -113,7 +111,7 @@ impl RelabelRule {
         let mut target = Cow::Borrowed(self.config.target_label.as_str());
         if target.contains('$') {
             let mut expanded = String::new();
-            captures.expand(&self.config.target_label, &mut expanded);
+            go_regex::expand(&captures, &self.config.target_label, &mut expanded);
             target = Cow::Owned(expanded);
         }
         if !self.scheme.is_valid_label_name(&target) {
@@ -123,7 +121,7 @@ impl RelabelRule {
         if self.config.replacement == DEFAULT_REPLACEMENT && self.config.regex == DEFAULT_REGEX {
             replacement.push_str(&value);
         } else {
-            captures.expand(&self.config.replacement, &mut replacement);
+            go_regex::expand(&captures, &self.config.replacement, &mut replacement);
         }
         labels.set(&target, &replacement);
     }
@@ -133,7 +131,7 @@ impl RelabelRule {
         for (name, value) in labels.iter() {
             if let Some(captures) = self.regex.captures(name) {
                 let mut new_name = String::new();
-                captures.expand(&self.config.replacement, &mut new_name);
+                go_regex::expand(&captures, &self.config.replacement, &mut new_name);
                 mapped.push((new_name, value.to_string()));
             }
         }

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod clock;
 pub mod duration;
 pub mod fragment;
+pub mod go_regex;
 pub mod hash;
 pub mod histogram;
 pub mod labels;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use regex_syntax::hir::{Hir, HirKind};
 
+use crate::go_regex;
 use crate::labels::{GoQuoted, is_legacy_label_name};
 
 /// How a matcher compares.
@@ -153,14 +154,14 @@ enum PatternKind {
 
 impl Pattern {
     fn new(expression: &str) -> Result<Self, MatcherError> {
-        let anchored = format!("^(?s:{expression})$");
-        // Compiled first in every case, so that a bad expression is refused whatever shortcut applies.
+        let translated = go_regex::translate(expression).map_err(|e| MatcherError(e.to_string()))?;
+        // Parsed first in every case, so that a bad expression is refused whatever shortcut applies.
         let parsed = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
             .nest_limit(1000)
             .build()
-            .parse(expression)
-            .map_err(|e| MatcherError(go_style_message(expression, &e)))?;
+            .parse(&translated)
+            .map_err(|e| refused(expression, &reason(&e)))?;
         if expression == ".*" {
             return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new(), bytes: 0 });
         }
@@ -185,11 +186,8 @@ impl Pattern {
         }
         let prefix =
             found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
-        let (regex, bytes) = compile(&anchored).map_err(|e| {
-            let end = expression.floor_char_boundary(EXCERPT_BYTES);
-            let dots = if end < expression.len() { "…" } else { "" };
-            MatcherError(format!("error parsing regexp: {e}: `{}{dots}`", &expression[..end]))
-        })?;
+        let compiled = compile(&format!("^(?s:{translated})$"));
+        let (regex, bytes) = compiled.map_err(|e| refused(expression, &e.to_string()))?;
         Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix, bytes })
     }
 
@@ -238,34 +236,23 @@ fn plain_alternatives(parsed: &Hir) -> Option<Vec<String>> {
     }
 }
 
-/// Go's wording for the mistakes that people make, so that messages equal Prometheus's; else the parser's own reason.
-fn go_style_message(expression: &str, error: &regex_syntax::Error) -> String {
+fn refused(expression: &str, reason: &str) -> MatcherError {
+    let end = expression.floor_char_boundary(EXCERPT_BYTES);
+    let dots = if end < expression.len() { "…" } else { "" };
+    MatcherError(format!("error parsing regexp: {reason}: `{}{dots}`", &expression[..end]))
+}
+
+fn reason(error: &regex_syntax::Error) -> String {
     use regex_syntax::ast::ErrorKind;
-    let (reason, excerpt) = match error {
-        regex_syntax::Error::Parse(e) => {
-            let span = e.span();
-            let at = expression.get(span.start.offset..span.end.offset).unwrap_or("").to_string();
-            match e.kind() {
-                ErrorKind::GroupUnclosed => ("missing closing )".to_string(), expression.to_string()),
-                ErrorKind::GroupUnopened => ("unexpected )".to_string(), expression.to_string()),
-                ErrorKind::ClassUnclosed => {
-                    ("missing closing ]".to_string(), expression[span.start.offset..].to_string())
-                }
-                ErrorKind::RepetitionMissing => {
-                    let op = expression[span.start.offset..].chars().next().map_or(String::new(), String::from);
-                    ("missing argument to repetition operator".to_string(), op)
-                }
-                ErrorKind::EscapeUnexpectedEof => {
-                    ("trailing backslash at end of expression".to_string(), String::new())
-                }
-                ErrorKind::EscapeUnrecognized => ("invalid escape sequence".to_string(), at),
-                ErrorKind::ClassRangeInvalid => ("invalid character class range".to_string(), at),
-                kind => (kind.to_string(), at),
-            }
-        }
-        other => (other.to_string(), expression.to_string()),
-    };
-    format!("error parsing regexp: {reason}: `{excerpt}`")
+    match error {
+        regex_syntax::Error::Parse(e) => match e.kind() {
+            ErrorKind::NestLimitExceeded(_) => "expression nests too deeply".into(),
+            ErrorKind::GroupNameDuplicate { .. } => "duplicate capture group name".into(),
+            kind => kind.to_string(),
+        },
+        regex_syntax::Error::Translate(e) => e.kind().to_string(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
