@@ -217,7 +217,7 @@ impl Engine {
         let deep = height > MAX_USUAL_HEIGHT;
         let limits = EngineOptions { threads: if deep { 1 } else { self.options.threads }, ..self.options.clone() };
         let work = || {
-            let plans = plan::build_together(exprs, &times)?;
+            let plans = plan::build_together(exprs, &times, &budget)?;
             let shared = eval::Shared::new(querier, budget, &limits, lookback, None);
             eval::run_parts(&shared, &plans, &steps, options.samples_per_step)
         };
@@ -237,7 +237,7 @@ impl Engine {
     }
 
     /// The plan of `expr`, as it would be evaluated from `start_ms` to `end_ms`, `step_ms` apart; at `start_ms` alone when
-    /// the step is 0. Nothing is read.
+    /// the step is 0. Nothing is read. May take as long as a query may by the engine's limits.
     pub fn explain(&self, expr: &Expr, times: (i64, i64, i64)) -> Result<Explanation, QueryError> {
         self.explain_with(expr, times, &[])
     }
@@ -254,13 +254,15 @@ impl Engine {
         }
         let times = bounded(PlanContext { start: start_ms, end: end_ms, step: step_ms.max(0) });
         let height = plan::height(expr);
+        let budget = self.budget(&QueryOptions::default());
         let work = || {
             let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
-            let plan = plan::build_with(expr, &times, &places(given))?;
+            let plan = plan::build_with(expr, &times, &places(given), &budget)?;
             let slice_steps = if given.is_empty() { self.options.slice_steps } else { 0 };
             let slices = eval::slices_of(&plan, &times, slice_steps, self.options.lookback_delta_ms);
             let mut physical = explain::describe_with(&plan, threads, None, &details(given));
             physical.note_slices(&slices);
+            budget.check()?;
             Ok(Explanation { logical: explain::describe(&plan::resolve(expr, &times)?, 1, None), physical })
         };
         if height > MAX_USUAL_HEIGHT { on_large_stack(height, work) } else { work() }
@@ -303,7 +305,7 @@ impl Engine {
         let limits = EngineOptions { threads, slice_steps, ..self.options.clone() };
         let work = || {
             let started = limits.clock.monotonic();
-            let plan = plan::build_with(expr, &times, &places(given))?;
+            let plan = plan::build_with(expr, &times, &places(given), &budget)?;
             let prepared = limits.clock.monotonic();
             let tracker = options.analyze.then(|| eval::Tracker::new(&plan, limits.clock.clone()));
             let mut shared = eval::Shared::new(querier, budget, &limits, lookback, tracker);

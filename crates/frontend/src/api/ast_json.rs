@@ -1,53 +1,84 @@
 //! The syntax tree as JSON, as `/api/v1/parse_query` returns it for tree views.
+//!
+//! `json!` is for leaves only: it copies the values that are put into it, which at each level of a tree takes the square
+//! of its size. Parts are moved into [`object`].
 
 use pharos_promql::parser::ast::{
-    AtPreprocessor, Binary, Cardinality, DurationExpr, Expr, TimeModifiers, VectorMatching, VectorSelector,
+    Aggregate, AtPreprocessor, Binary, Call, Cardinality, DurationExpr, Expr, Subquery, TimeModifiers, Unary,
+    VectorMatching, VectorSelector,
 };
 use serde_json::{Map, Value, json};
+
+/// An object of these members, which are moved. Kept out of the frames of the functions that recurse, as trees can be high.
+#[inline(never)]
+fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    Value::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+}
 
 /// The tree of an expression.
 pub(super) fn tree(expr: &Expr) -> Value {
     match expr {
-        Expr::Aggregate(e) => json!({
-            "type": "aggregation", "op": e.op.as_str(), "expr": tree(&e.expr), "param": e.param.as_ref().map(tree),
-            "grouping": &e.grouping, "without": e.without,
-        }),
+        Expr::Aggregate(e) => aggregate(e),
         Expr::Binary(e) => binary(e),
-        Expr::Call(e) => json!({
-            "type": "call",
-            "func": {
-                "name": e.func.name,
-                "argTypes": e.func.args.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
-                "variadic": e.func.variadic,
-                "returnType": e.func.returns.as_str(),
-            },
-            "args": e.args.iter().map(tree).collect::<Vec<_>>(),
-        }),
+        Expr::Call(e) => call(e),
         Expr::Matrix(e) => {
             let mut node = selector("matrixSelector", &e.selector);
             node.insert("range".into(), json!(e.range));
             node.insert("rangeExpr".into(), written(e.range_expr.as_ref()));
             Value::Object(node)
         }
-        Expr::Subquery(e) => {
-            let mut node = Map::from_iter([
-                ("type".to_string(), json!("subquery")),
-                ("expr".to_string(), tree(&e.expr)),
-                ("range".to_string(), json!(e.range)),
-                ("rangeExpr".to_string(), written(e.range_expr.as_ref())),
-                ("step".to_string(), json!(e.step)),
-                ("stepExpr".to_string(), written(e.step_expr.as_ref())),
-            ]);
-            time(&mut node, &e.time);
-            Value::Object(node)
-        }
+        Expr::Subquery(e) => subquery(e),
         Expr::Number(e) => json!({"type": "numberLiteral", "val": expr_number(e.value)}),
         Expr::String(e) => json!({"type": "stringLiteral", "val": e.value}),
-        Expr::Paren(e) => json!({"type": "parenExpr", "expr": tree(&e.expr)}),
-        Expr::Unary(e) => json!({"type": "unaryExpr", "op": if e.minus { "-" } else { "+" }, "expr": tree(&e.expr)}),
+        Expr::Paren(e) => paren(&e.expr),
+        Expr::Unary(e) => unary(e),
         Expr::Vector(e) => Value::Object(selector("vectorSelector", e)),
         Expr::Duration(e) => duration(e),
     }
+}
+
+fn paren(inner: &Expr) -> Value {
+    object([("type", json!("parenExpr")), ("expr", tree(inner))])
+}
+
+fn unary(e: &Unary) -> Value {
+    let sign = if e.minus { "-" } else { "+" };
+    object([("type", json!("unaryExpr")), ("op", json!(sign)), ("expr", tree(&e.expr))])
+}
+
+fn aggregate(e: &Aggregate) -> Value {
+    object([
+        ("type", json!("aggregation")),
+        ("op", json!(e.op.as_str())),
+        ("expr", tree(&e.expr)),
+        ("param", e.param.as_ref().map_or(Value::Null, tree)),
+        ("grouping", json!(e.grouping)),
+        ("without", json!(e.without)),
+    ])
+}
+
+fn call(e: &Call) -> Value {
+    let func = json!({
+        "name": e.func.name,
+        "argTypes": e.func.args.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
+        "variadic": e.func.variadic,
+        "returnType": e.func.returns.as_str(),
+    });
+    let args = Value::Array(e.args.iter().map(tree).collect());
+    object([("type", json!("call")), ("func", func), ("args", args)])
+}
+
+fn subquery(e: &Subquery) -> Value {
+    let mut node = Map::from_iter([
+        ("type".to_string(), json!("subquery")),
+        ("expr".to_string(), tree(&e.expr)),
+        ("range".to_string(), json!(e.range)),
+        ("rangeExpr".to_string(), written(e.range_expr.as_ref())),
+        ("step".to_string(), json!(e.step)),
+        ("stepExpr".to_string(), written(e.step_expr.as_ref())),
+    ]);
+    time(&mut node, &e.time);
+    Value::Object(node)
 }
 
 /// A duration that was written as an expression, or nothing.
@@ -63,16 +94,24 @@ fn duration(e: &DurationExpr) -> Value {
         }
         Some(other) => tree(other),
     };
-    json!({
-        "type": "durationExpr", "op": e.op.as_str(), "lhs": side(&e.lhs), "rhs": side(&e.rhs), "wrapped": e.wrapped,
-    })
+    object([
+        ("type", json!("durationExpr")),
+        ("op", json!(e.op.as_str())),
+        ("lhs", side(&e.lhs)),
+        ("rhs", side(&e.rhs)),
+        ("wrapped", json!(e.wrapped)),
+    ])
 }
 
 fn binary(e: &Binary) -> Value {
-    json!({
-        "type": "binaryExpr", "op": e.op.as_str(), "lhs": tree(&e.lhs), "rhs": tree(&e.rhs),
-        "matching": e.matching.as_ref().map(matching), "bool": e.return_bool,
-    })
+    object([
+        ("type", json!("binaryExpr")),
+        ("op", json!(e.op.as_str())),
+        ("lhs", tree(&e.lhs)),
+        ("rhs", tree(&e.rhs)),
+        ("matching", e.matching.as_ref().map_or(Value::Null, matching)),
+        ("bool", json!(e.return_bool)),
+    ])
 }
 
 fn matching(m: &VectorMatching) -> Value {
@@ -94,7 +133,7 @@ fn selector(kind: &str, s: &VectorSelector) -> Map<String, Value> {
     let mut node = Map::from_iter([
         ("type".to_string(), json!(kind)),
         ("name".to_string(), json!(s.name)),
-        ("matchers".to_string(), json!(matchers)),
+        ("matchers".to_string(), Value::Array(matchers)),
         ("anchored".to_string(), json!(s.anchored)),
         ("smoothed".to_string(), json!(s.smoothed)),
     ]);
@@ -134,6 +173,43 @@ mod tests {
         let expected =
             serde_json::json!({"type": "durationExpr", "op": "*", "lhs": two, "rhs": minute, "wrapped": true});
         assert_eq!(json["offsetExpr"], expected);
+    }
+
+    #[test]
+    fn trees_are_whole() {
+        use serde_json::{Value::Null, json};
+        let selector = |name: &str| {
+            json!({
+                "type": "vectorSelector", "name": name, "anchored": false, "smoothed": false,
+                "matchers": [{"name": "__name__", "value": name, "type": "="}],
+                "offset": 0, "offsetExpr": Null, "timestamp": Null, "startOrEnd": Null,
+            })
+        };
+        let negated = json!({
+            "type": "unaryExpr", "op": "-", "expr": {"type": "parenExpr", "expr": selector("x")},
+        });
+        let topk = json!({
+            "type": "aggregation", "op": "topk", "expr": negated, "param": {"type": "numberLiteral", "val": "1"},
+            "grouping": ["a"], "without": false,
+        });
+        let subquery = json!({
+            "type": "subquery", "expr": selector("y"), "range": 300_000, "rangeExpr": Null, "step": 60_000,
+            "stepExpr": Null, "offset": 0, "offsetExpr": Null, "timestamp": Null, "startOrEnd": Null,
+        });
+        let call = json!({
+            "type": "call", "args": [subquery],
+            "func": {"name": "max_over_time", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"},
+        });
+        let expected = json!({
+            "type": "binaryExpr", "op": "and", "lhs": topk, "rhs": call, "bool": false,
+            "matching": {
+                "card": "many-to-many", "labels": ["a"], "on": true, "include": [],
+                "fillValues": {"lhs": Null, "rhs": Null},
+            },
+        });
+        let query = "topk by (a) (1, -(x)) and on (a) max_over_time(y[5m:1m])";
+        assert_eq!(tree(&parse(query).unwrap()), expected);
+        assert_eq!(tree(&parse("1 + 2").unwrap())["matching"], Null);
     }
 
     #[test]

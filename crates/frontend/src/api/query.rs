@@ -47,19 +47,35 @@ pub(super) async fn range(
 }
 
 /// `GET|POST /api/v1/format_query`
-pub(super) async fn format(params: Params) -> Response {
-    match parse_expression(&params) {
-        Ok(expr) => respond::success(parser::pretty(&expr)),
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn format(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    of_syntax(&frontend, &headers, params, |expr| respond::success(parser::pretty(expr))).await
 }
 
 /// `GET|POST /api/v1/parse_query`
-pub(super) async fn parse(params: Params) -> Response {
-    match parse_expression(&params) {
-        Ok(expr) => respond::success(ast_json::tree(&expr)),
-        Err(error) => error.into_response(),
-    }
+pub(super) async fn parse(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+    of_syntax(&frontend, &headers, params, |expr| respond::success(ast_json::tree(expr))).await
+}
+
+/// An answer that is made of a query's text alone. It can be many times as large as the text, so it is made in the
+/// tenant's turn.
+async fn of_syntax(
+    frontend: &Arc<Frontend>,
+    headers: &HeaderMap,
+    params: Params,
+    show: impl FnOnce(&Expr) -> Response + Send + 'static,
+) -> Response {
+    let tenant = match tenant_of(headers) {
+        Ok(tenant) => tenant,
+        Err(error) => return error.into_response(),
+    };
+    let budget = frontend.budget(&tenant);
+    let within = budget.clone();
+    let shown = respond::blocking(frontend, &tenant, &budget, move || {
+        let expr = parse_expression(&params)?;
+        within.check()?;
+        Ok(show(&expr))
+    });
+    shown.await.unwrap_or_else(IntoResponse::into_response)
 }
 
 fn parse_expression(params: &Params) -> Result<Expr, ApiError> {
@@ -120,6 +136,9 @@ impl Extras {
     }
 }
 
+/// Longer queries are parsed on a thread that may block, bytes.
+const MAX_INLINE_BYTES: usize = 16 << 10;
+
 /// A query that is read and checked.
 struct Query {
     tenant: TenantId,
@@ -133,6 +152,21 @@ struct Query {
 }
 
 impl Query {
+    /// Reads and checks a query, where that keeps nobody waiting.
+    async fn read(
+        frontend: &Arc<Frontend>,
+        headers: &HeaderMap,
+        params: &Params,
+        times: Result<Times, ApiError>,
+    ) -> Result<Self, ApiError> {
+        if params.get("query").map_or(0, str::len) <= MAX_INLINE_BYTES {
+            return Query::new(frontend, headers, params, times);
+        }
+        let (frontend, headers, params) = (frontend.clone(), headers.clone(), params.clone());
+        let reading = tokio::task::spawn_blocking(move || Query::new(&frontend, &headers, &params, times));
+        reading.await.map_err(|e| ApiError::internal(format!("the query could not be read: {e}")))?
+    }
+
     fn new(
         frontend: &Frontend,
         headers: &HeaderMap,
@@ -146,10 +180,11 @@ impl Query {
         let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
         let timeout = asked.unwrap_or(Duration::MAX).min(limits.timeout);
         let lookback_delta_ms = params.lookback_delta()?;
+        // The time that it takes to parse counts.
+        let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, limits.max_memory_bytes));
         let text = params.get("query").unwrap_or("").to_string();
         let expr = parse_expression(params)?;
         limits.features.check(&expr, &text)?;
-        let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, limits.max_memory_bytes));
         let options = QueryOptions {
             text,
             lookback_delta_ms,
@@ -187,8 +222,8 @@ async fn answer(
     times: Result<Times, ApiError>,
 ) -> Response {
     let began = frontend.clock.monotonic();
-    let outcome = match Query::new(frontend, headers, params, times) {
-        Ok(query) if query.extras.explain && !query.extras.analyze => explained(frontend, query),
+    let outcome = match Query::read(frontend, headers, params, times).await {
+        Ok(query) if query.extras.explain && !query.extras.analyze => explained(frontend, query).await,
         Ok(query) => run(frontend, endpoint, client, query, began).await,
         Err(error) => Err(error),
     };
@@ -206,12 +241,22 @@ fn steps(times: Times) -> Steps {
     Steps { start, end, step }
 }
 
-/// The plan of a query that is not run.
-fn explained(frontend: &Frontend, query: Query) -> Result<Answer, ApiError> {
-    let source = frontend.sources.of_tenant(query.tenant.clone());
-    let asked = (&query.expr, steps(query.times));
-    let plan = source.explain(&query.engine(frontend), asked, &query.options, query.extras.push_down)?;
-    Ok(Answer { output: None, plan: Some(plan), extras: query.extras, queued: Duration::ZERO, registered: None })
+/// The plan of a query that is not run. It is made in the tenant's turn, as a query is.
+async fn explained(frontend: &Arc<Frontend>, query: Query) -> Result<Answer, ApiError> {
+    let budget = query.options.budget.clone().unwrap_or_else(|| frontend.budget(&query.tenant));
+    let mut limits = query.engine(frontend).options().clone();
+    let Query { tenant, extras, timeout, times, expr, options, .. } = query;
+    let source = frontend.sources.of_tenant(tenant.clone());
+    let job = Job { tenant: &tenant, budget: &budget, timeout, registered: None };
+    let within = budget.clone();
+    let (plan, queued) = queries::run(frontend, job, move || {
+        within.check()?;
+        limits.timeout = within.remaining();
+        let asked = (&expr, steps(times));
+        Ok(source.explain(&Engine::new(limits), asked, &options, extras.push_down)?)
+    })
+    .await?;
+    Ok(Answer { output: None, plan: Some(plan), extras, queued, registered: None })
 }
 
 async fn run(

@@ -60,11 +60,11 @@ pub(crate) struct Job<'a> {
 }
 
 /// Cancels a query when the handler that waits for it is dropped, because the client went away.
-struct CancelOnDrop(Arc<Budget>);
+struct CancelOnDrop(Option<Arc<Budget>>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.0.iter().for_each(|budget| budget.cancel());
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn run<T: Send + 'static>(
     job: Job<'_>,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<(T, Duration), ApiError> {
-    let cancel = CancelOnDrop(job.budget.clone());
+    let mut cancel = CancelOnDrop(Some(job.budget.clone()));
     let waited_from = frontend.clock.monotonic();
     let turn = wait(frontend, &job).await?;
     let waited = frontend.clock.monotonic().saturating_sub(waited_from);
@@ -91,7 +91,8 @@ pub(crate) async fn run<T: Send + 'static>(
         result
     });
     let result = done.await.map_err(|e| ApiError::internal(format!("query failed unexpectedly: {e}")))?;
-    std::mem::forget(cancel);
+    // It has ended by itself.
+    cancel.0 = None;
     Ok((result?, waited))
 }
 

@@ -191,42 +191,55 @@ fn inside(expr: &Expr) -> &Expr {
     }
 }
 
+/// How the value of an expression depends on stored series.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// It is the same number wherever it is evaluated.
+    Constant,
+    /// It treats each stored series by itself and names none anew.
+    Local,
+    /// In another way.
+    Other,
+}
+
 /// Whether an expression treats each stored series by itself and names none anew.
 fn is_local(expr: &Expr) -> bool {
+    shape(expr) == Shape::Local
+}
+
+/// Looks at each node once: two questions at each level would take the square of a chain's length.
+fn shape(expr: &Expr) -> Shape {
     match expr {
-        Expr::Vector(_) => true,
-        Expr::Paren(p) => is_local(&p.expr),
-        Expr::Unary(u) => is_local(&u.expr),
-        Expr::Call(call) => is_local_call(call.func, &call.args),
-        Expr::Binary(binary) => is_local_binary(binary),
-        _ => false,
+        Expr::Number(_) | Expr::Duration(_) => Shape::Constant,
+        Expr::Vector(_) => Shape::Local,
+        Expr::Paren(p) => shape(&p.expr),
+        Expr::Unary(u) => shape(&u.expr),
+        Expr::Call(call) => shape_of_call(call.func, &call.args),
+        Expr::Binary(binary) => shape_of_binary(binary),
+        _ => Shape::Other,
     }
 }
 
-fn is_local_call(func: &Function, args: &[Expr]) -> bool {
-    let series: Vec<&Expr> = args.iter().map(inside).filter(|arg| !is_constant(arg)).collect();
-    match series[..] {
-        [Expr::Matrix(_)] => func.name != "absent_over_time",
-        [inner] => crate::eval::treats_by_series(func.name) && is_local(inner),
-        _ => false,
+fn shape_of_call(func: &Function, args: &[Expr]) -> Shape {
+    if matches!(func.name, "pi" | "time" | "start" | "end" | "range" | "step") {
+        return Shape::Constant;
     }
+    let shapes = args.iter().map(|arg| (inside(arg), shape(arg)));
+    let series: Vec<(&Expr, Shape)> = shapes.filter(|(_, shape)| *shape != Shape::Constant).collect();
+    let local = match series[..] {
+        [(Expr::Matrix(_), _)] => func.name != "absent_over_time",
+        [(_, Shape::Local)] => crate::eval::treats_by_series(func.name),
+        _ => false,
+    };
+    if local { Shape::Local } else { Shape::Other }
 }
 
-fn is_local_binary(binary: &Binary) -> bool {
+fn shape_of_binary(binary: &Binary) -> Shape {
     let arithmetic = !matches!(binary.op, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless);
-    let (l, r) = (inside(&binary.lhs), inside(&binary.rhs));
-    arithmetic && (is_constant(l) && is_local(r) || is_local(l) && is_constant(r))
-}
-
-/// Whether an expression is the same number wherever it is evaluated.
-fn is_constant(expr: &Expr) -> bool {
-    match expr {
-        Expr::Number(_) | Expr::Duration(_) => true,
-        Expr::Paren(p) => is_constant(&p.expr),
-        Expr::Unary(u) => is_constant(&u.expr),
-        Expr::Binary(b) => is_constant(&b.lhs) && is_constant(&b.rhs),
-        Expr::Call(call) => matches!(call.func.name, "pi" | "time" | "start" | "end" | "range" | "step"),
-        _ => false,
+    match (shape(&binary.lhs), shape(&binary.rhs)) {
+        (Shape::Constant, Shape::Constant) => Shape::Constant,
+        (Shape::Constant, Shape::Local) | (Shape::Local, Shape::Constant) if arithmetic => Shape::Local,
+        _ => Shape::Other,
     }
 }
 

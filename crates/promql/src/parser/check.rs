@@ -1,6 +1,8 @@
 //! Checks what the grammar cannot: types, numbers of arguments, matching of vectors, and matchers. The first error in
 //! Prometheus's order is reported. Sets what follows from types: the matching of vectors, and that of set operators.
 
+use std::collections::HashSet;
+
 use pharos_model::labels::GoQuoted;
 use pharos_model::{MatchOp, Matcher};
 
@@ -182,7 +184,8 @@ fn check_modifiers(parser: &Parser<'_>, binary: &Binary, left: ValueType, right:
         return refuse("comparisons between scalars must use BOOL modifier".to_string());
     }
     let Some(matching) = binary.matching.as_ref().filter(|matching| matching.on) else { return Ok(()) };
-    match matching.labels.iter().find(|label| matching.include.contains(label)) {
+    let included: HashSet<&String> = matching.include.iter().collect();
+    match matching.labels.iter().find(|label| included.contains(label)) {
         None => Ok(()),
         Some(label) => refuse(format!("label {} must not occur in ON and GROUP clause at once", GoQuoted(label))),
     }

@@ -47,16 +47,22 @@ pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryErr
         Expr::Subquery(subquery) => Ok(Node::Subquery(Box::new(resolve_subquery(subquery, times)?))),
         Expr::Duration(inner) => Ok(Node::Number(duration::evaluate(inner, times, true)? as f64 / 1000.0)),
         Expr::Aggregate(aggregate) => resolve_aggregate(aggregate, times),
-        Expr::Binary(binary) => Ok(Node::Binary(Box::new(Binary {
-            op: binary.op,
-            lhs: resolve(&binary.lhs, times)?,
-            rhs: resolve(&binary.rhs, times)?,
-            matching: binary.matching.clone().unwrap_or_default(),
-            return_bool: binary.return_bool,
-            pos: binary.pos.start,
-        }))),
+        Expr::Binary(binary) => resolve_binary(binary, times),
         Expr::Call(call) => resolve_call(call, times),
     }
+}
+
+fn resolve_binary(binary: &ast::Binary, times: &Context<'_>) -> Result<Node, QueryError> {
+    let (lhs, rhs) = (resolve(&binary.lhs, times)?, resolve(&binary.rhs, times)?);
+    Ok(Node::Binary(Box::new(Binary {
+        op: binary.op,
+        kind: Binary::kind_of(&lhs, &rhs),
+        lhs,
+        rhs,
+        matching: binary.matching.clone().unwrap_or_default(),
+        return_bool: binary.return_bool,
+        pos: binary.pos.start,
+    })))
 }
 
 fn inside(expr: &Expr) -> &Expr {

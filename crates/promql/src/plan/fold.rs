@@ -81,6 +81,11 @@ impl Node {
         }
     }
 
+    /// The number of nodes.
+    pub(crate) fn size(&self) -> usize {
+        1 + self.children().into_iter().map(Node::size).sum::<usize>()
+    }
+
     /// Whether stored samples are read anywhere below.
     pub(crate) fn reads_samples(&self) -> bool {
         match self {

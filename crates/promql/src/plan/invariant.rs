@@ -131,7 +131,7 @@ fn visit_call(mut call: Box<Call>) -> (Node, Found) {
 /// The time that all selectors below look at, when it is the same for all: `info()` looks for its info series then.
 pub(crate) fn info_reference(node: &Node) -> Option<Reference> {
     let mut found = Vec::new();
-    let free = !collect_references(node, &mut Vec::new(), &mut found);
+    let free = !collect_references(node, Reference::default(), &mut found);
     let first = *found.first()?;
     let same = |a: Reference, b: Reference| match (a.at, b.at) {
         (None, None) => a.offset == b.offset,
@@ -141,32 +141,20 @@ pub(crate) fn info_reference(node: &Node) -> Option<Reference> {
     (!free && found.iter().all(|r| same(first, *r))).then_some(first)
 }
 
-/// Appends the references of all selectors below, seen through the subqueries around them; false when a part that
+/// Appends the references of all selectors below, seen through the subqueries `around` them; false when a part that
 /// yields series reads none.
-fn collect_references(node: &Node, around: &mut Vec<Reference>, found: &mut Vec<Reference>) -> bool {
-    let seen = |own: Reference, around: &[Reference]| {
-        around.iter().rev().fold(own, |inner, outer| match inner.at {
-            Some(_) => inner,
-            None => Reference { at: outer.at, offset: inner.offset + outer.offset },
-        })
+fn collect_references(node: &Node, around: Reference, found: &mut Vec<Reference>) -> bool {
+    let seen = |own: Reference| match own.at {
+        Some(_) => own,
+        None => Reference { at: around.at, offset: own.offset + around.offset },
     };
     match node {
-        Node::Selector(s) => found.push(seen(s.time, around)),
-        Node::Matrix(m) => found.push(seen(m.selector.time, around)),
-        Node::Subquery(s) => {
-            around.push(s.time);
-            let all = collect_references(&s.expr, around, found);
-            around.pop();
-            return all;
-        }
+        Node::Selector(s) => found.push(seen(s.time)),
+        Node::Matrix(m) => found.push(seen(m.selector.time)),
+        Node::Subquery(s) => return collect_references(&s.expr, seen(s.time), found),
         Node::Range(call) => match &call.input {
-            RangeInput::Selector(m) => found.push(seen(m.selector.time, around)),
-            RangeInput::Subquery(s) => {
-                around.push(s.time);
-                let all = collect_references(&s.expr, around, found);
-                around.pop();
-                return all;
-            }
+            RangeInput::Selector(m) => found.push(seen(m.selector.time)),
+            RangeInput::Subquery(s) => return collect_references(&s.expr, seen(s.time), found),
         },
         Node::Call(call) if call.func.name == "info" => return collect_references(&call.args[0], around, found),
         other => {

@@ -1,8 +1,10 @@
 //! From a syntax tree to a plan: every duration, `@` and offset is a number, every constant is folded, and what does
-//! not depend on the step is marked. Rewrites are pure functions from plan to plan.
+//! not depend on the step is marked. Rewrites are pure functions from plan to plan, whose work is bounded by the size of the
+//! plan; between them, the query's budget says whether to go on.
 
 mod build;
 mod duration;
+mod facts;
 mod fold;
 mod height;
 mod invariant;
@@ -18,6 +20,8 @@ pub use node::{
     Aggregate, Binary, Call, Given, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
     Subquery,
 };
+
+use pharos_model::Budget;
 
 use crate::engine::QueryError;
 use crate::parser::ast::{Expr, Pos};
@@ -40,19 +44,20 @@ pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
 
 /// Plans an expression: resolves it and applies all rewrites.
 pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    build_with(expr, times, &[])
+    build_with(expr, times, &[], &Budget::unlimited())
 }
 
 /// Plans an expression of which the parts at these places are known already.
-pub(crate) fn build_with(expr: &Expr, times: &PlanContext, given: &[Pos]) -> Result<Node, QueryError> {
-    Ok(rewrite(fold::fold(build::resolve(expr, &build::Context { times, given })?)))
+pub(crate) fn build_with(expr: &Expr, times: &PlanContext, given: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
+    let node = fold::fold(build::resolve(expr, &build::Context { times, given })?);
+    let node = mark(node, budget)?;
+    Ok(share::share(node))
 }
 
 /// Plans expressions that are evaluated together: what they read is read once.
-pub(crate) fn build_together(exprs: &[Expr], times: &PlanContext) -> Result<Vec<Node>, QueryError> {
-    let nodes: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| resolve(expr, times)).collect();
-    let marked = nodes?.into_iter().map(|node| invariant::mark(stats::mark(propagate::propagate(node))));
-    Ok(share::share_all(marked.collect()))
+pub(crate) fn build_together(exprs: &[Expr], times: &PlanContext, budget: &Budget) -> Result<Vec<Node>, QueryError> {
+    let marked: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| mark(resolve(expr, times)?, budget)).collect();
+    Ok(share::share_all(marked?))
 }
 
 /// The plan of an expression without the rewrites that only save work, for comparison.
@@ -61,9 +66,14 @@ pub(crate) fn build_plainly(expr: &Expr, times: &PlanContext) -> Result<Node, Qu
     Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
 }
 
-/// All rewrites, in their order.
-fn rewrite(node: Node) -> Node {
-    share::share(invariant::mark(stats::mark(propagate::propagate(node))))
+/// All rewrites that need no other plan, in their order.
+fn mark(node: Node, budget: &Budget) -> Result<Node, QueryError> {
+    budget.check()?;
+    let node = propagate::propagate(node);
+    budget.check()?;
+    let node = invariant::mark(stats::mark(node));
+    budget.check()?;
+    Ok(node)
 }
 
 #[cfg(test)]

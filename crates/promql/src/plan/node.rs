@@ -198,8 +198,21 @@ pub struct Binary {
     pub matching: VectorMatching,
     /// Whether a comparison yields 0 or 1.
     pub return_bool: bool,
+    /// What it yields, which its sides say: kept, since asking them anew at each level of a chain takes the square of its
+    /// length.
+    pub kind: Kind,
     /// Byte offset.
     pub pos: usize,
+}
+
+impl Binary {
+    /// What an operation of these sides yields.
+    pub fn kind_of(lhs: &Node, rhs: &Node) -> Kind {
+        match (lhs.kind(), rhs.kind()) {
+            (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+            _ => Kind::Vector,
+        }
+    }
 }
 
 /// A part that occurs several times.
@@ -225,7 +238,7 @@ pub struct Given {
 }
 
 impl Node {
-    /// What the node yields.
+    /// What the node yields. Looks through signs and marks only, never at whole subtrees.
     pub fn kind(&self) -> Kind {
         match self {
             Node::Number(_) => Kind::Scalar,
@@ -238,10 +251,7 @@ impl Node {
                 ValueType::Vector => Kind::Vector,
                 ValueType::Matrix => Kind::Matrix,
             },
-            Node::Binary(b) => match (b.lhs.kind(), b.rhs.kind()) {
-                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
-                _ => Kind::Vector,
-            },
+            Node::Binary(b) => b.kind,
             Node::Negate(inner) | Node::Invariant(inner) => inner.kind(),
             Node::Shared(shared) => shared.expr.kind(),
         }

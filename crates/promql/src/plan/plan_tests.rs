@@ -72,3 +72,25 @@ fn modifiers_fit_their_functions() {
     let error = check_modifiers("deriv", &call.input).unwrap_err();
     assert_eq!(error.to_string(), "smoothed modifier can only be used with: delta, increase, rate - not with deriv");
 }
+
+#[test]
+fn kinds_follow_from_the_sides() {
+    for query in ["1 + scalar(x)", "-(scalar(x) > bool 1) * time()", "-(-(scalar(x) + 1))"] {
+        assert_eq!(plan(query).kind(), Kind::Scalar, "{query}");
+    }
+    for query in ["x + y", "1 + x", "(x + 1) * scalar(x)", "-(scalar(x) + 1 + sum(x)) > 2", "2 * sum(x @ 1)"] {
+        let node = plan(query);
+        let inner = if let Node::Invariant(inner) = &node { inner } else { &node };
+        assert_eq!((node.kind(), inner.kind()), (Kind::Vector, Kind::Vector), "{query}");
+    }
+}
+
+#[test]
+fn planning_ends_when_the_query_must() {
+    let budget = Budget::unlimited();
+    let expr = parse("sum(x) / sum(y)").unwrap();
+    assert!(build_with(&expr, &TIMES, &[], &budget).is_ok());
+    budget.cancel();
+    assert_eq!(build_with(&expr, &TIMES, &[], &budget), Err(QueryError::Canceled));
+    assert_eq!(build_together(&[expr], &TIMES, &budget), Err(QueryError::Canceled));
+}

@@ -215,3 +215,50 @@ proptest! {
         prop_assert_eq!(shown(&plain), shown(&full_result), "{}", text);
     }
 }
+
+/// Five groups of 900 terms.
+fn groups(operator: &str, term: impl Fn(usize) -> String) -> String {
+    let group = |at: usize| {
+        let terms: Vec<String> = (at * 900..(at + 1) * 900).map(&term).collect();
+        format!("({})", terms.join(operator))
+    };
+    (0..5).map(group).collect::<Vec<_>>().join(operator)
+}
+
+/// The work that propagation takes, and the plan.
+fn propagated(query: &str) -> (usize, Node) {
+    let node = plan::resolve(&parse(query).unwrap(), &TIMES).unwrap();
+    let mut propagation = super::Propagation::new(&node);
+    let room = propagation.room;
+    let (node, _) = propagation.visit(node);
+    (room - propagation.room, node)
+}
+
+/// The number of selectors, and of matchers that were added to them.
+fn selectors_and_implied(node: &Node) -> (usize, usize) {
+    let own = match node {
+        Node::Selector(s) => (1, s.implied),
+        _ => (0, 0),
+    };
+    let below = node.children().into_iter().map(selectors_and_implied);
+    below.fold(own, |all, one| (all.0 + one.0, all.1 + one.1))
+}
+
+#[test]
+fn the_work_is_bounded_by_the_size_of_the_plan() {
+    let check = || {
+        for operator in [" + ", " and ", " or ", " unless "] {
+            let (work, node) = propagated(&groups(operator, |at| format!("m{at}")));
+            let size = node.size();
+            assert_eq!(size, 2 * 4500 - 1);
+            assert_eq!(work, size, "each node is looked at once: {operator}");
+            // Each condition that is known could go to each of the other terms.
+            let (work, node) = propagated(&groups(operator, |at| format!("m{at}{{l{at}=\"1\"}}")));
+            assert!(work <= super::ROOM + size * super::ROOM_OF_NODE, "{operator}: {work}");
+            let (selectors, implied) = selectors_and_implied(&node);
+            assert!(selectors == 4500 && implied <= 32 * selectors, "{operator}: {implied} of {selectors}");
+        }
+    };
+    // Trees are as high as they may be.
+    std::thread::Builder::new().stack_size(256 << 20).spawn(check).unwrap().join().unwrap();
+}

@@ -4,6 +4,7 @@
 //! Sharing is never more than a mark: each place keeps what it needs to be evaluated by itself, should the shared result
 //! be too large to be kept.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::node::{Binary, Given, Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
@@ -13,16 +14,20 @@ use crate::parser::ast::{BinaryOp, VectorMatching};
 /// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
 /// it can save.
 const MAX_NODES: usize = 300;
+/// The same for the length of a plan that is written out, bytes.
+const MAX_BYTES: usize = 1 << 20;
+/// The steps of the query.
+const GRID: &str = "";
 
 /// The same plan with equal parts marked.
 pub(super) fn share(node: Node) -> Node {
-    if size(&node) > MAX_NODES {
+    if node.size() > MAX_NODES || format!("{node:?}").len() > MAX_BYTES {
         return node;
     }
     let mut seen = HashMap::new();
-    count(&node, &mut seen);
+    count(&node, GRID, &mut seen);
     let mut shared = Vec::new();
-    let mut node = mark(node, &seen, &mut shared);
+    let mut node = mark(node, GRID, &seen, &mut shared);
     let (mut readings, mut evaluated) = (HashMap::new(), HashSet::new());
     selectors(&mut node, &mut |part| match part {
         // Only the first of equal parts is evaluated.
@@ -46,7 +51,8 @@ pub(super) fn share_all(nodes: Vec<Node>) -> Vec<Node> {
     let count = nodes.len();
     let pair = |rest: Node, node: Node| {
         let (op, matching) = (BinaryOp::Or, VectorMatching::default());
-        Node::Binary(Box::new(Binary { op, lhs: node, rhs: rest, matching, return_bool: false, pos: 0 }))
+        let kind = Binary::kind_of(&node, &rest);
+        Node::Binary(Box::new(Binary { op, lhs: node, rhs: rest, matching, return_bool: false, kind, pos: 0 }))
     };
     let Some(mut rest) = nodes.into_iter().rev().reduce(pair).map(share) else { return Vec::new() };
     let mut shared = Vec::with_capacity(count);
@@ -59,10 +65,6 @@ pub(super) fn share_all(nodes: Vec<Node>) -> Vec<Node> {
     shared
 }
 
-fn size(node: &Node) -> usize {
-    1 + node.children().into_iter().map(size).sum::<usize>()
-}
-
 /// Whether the result of a node is worth keeping: it costs more to compute than to keep.
 fn is_worth_sharing(node: &Node) -> bool {
     let costly = match node {
@@ -73,10 +75,25 @@ fn is_worth_sharing(node: &Node) -> bool {
     costly && node.reads_samples()
 }
 
-/// What makes two nodes equal: all but where they are in the query. Parts must have equal distances, so that places of
-/// annotations can be moved from one to the other.
-fn identity(node: &Node) -> Option<String> {
-    is_worth_sharing(node).then(|| format!("{:?}", node.clone().moved(-(place(node) as isize))))
+/// What makes two nodes equal: all but where they are in the query, and the steps at which they are evaluated. Parts must
+/// have equal distances, so that places of annotations can be moved from one to the other.
+fn identity(node: &Node, grid: &str) -> Option<String> {
+    is_worth_sharing(node).then(|| format!("{grid} {:?}", node.clone().moved(-(place(node) as isize))))
+}
+
+/// The steps of a node's first child, of those of the node itself. All other children have the steps of the node.
+fn grid_below<'g>(node: &Node, grid: &'g str) -> Cow<'g, str> {
+    let subquery = match node {
+        Node::Subquery(subquery) => subquery,
+        Node::Range(call) => match &call.input {
+            RangeInput::Subquery(subquery) => subquery,
+            RangeInput::Selector(_) => return grid.into(),
+        },
+        _ => return grid.into(),
+    };
+    // A fixed time is the same whatever is around it.
+    let around = if subquery.time.at.is_some() { GRID } else { grid };
+    format!("{around}/{}:{} {:?}", subquery.range, subquery.step, subquery.time).into()
 }
 
 /// Where a node is in the query: its own place, or, where it has none, that of the first of its parts that has one.
@@ -100,28 +117,40 @@ fn place(node: &Node) -> usize {
 }
 
 /// Counts equal nodes; not those inside of a node that is equal to an earlier one, which are never evaluated.
-fn count(node: &Node, seen: &mut HashMap<String, usize>) {
-    if let Some(identity) = identity(node) {
+fn count(node: &Node, grid: &str, seen: &mut HashMap<String, usize>) {
+    if let Some(identity) = identity(node, grid) {
         let times = seen.entry(identity).or_insert(0);
         *times += 1;
         if *times > 1 {
             return;
         }
     }
-    node.children().into_iter().for_each(|child| count(child, seen));
+    let below = grid_below(node, grid);
+    for (at, child) in node.children().into_iter().enumerate() {
+        count(child, if at == 0 { &below } else { grid }, seen);
+    }
 }
 
-fn mark(node: Node, seen: &HashMap<String, usize>, shared: &mut Vec<String>) -> Node {
-    let Some(identity) = identity(&node).filter(|i| seen.get(i).is_some_and(|n| *n > 1)) else {
-        return node.map_children(|child| mark(child, seen, shared));
-    };
-    let id = shared.iter().position(|s| *s == identity).unwrap_or_else(|| {
-        shared.push(identity.clone());
-        shared.len() - 1
+fn mark(node: Node, grid: &str, seen: &HashMap<String, usize>, shared: &mut Vec<String>) -> Node {
+    let identity = identity(&node, grid).filter(|i| seen.get(i).is_some_and(|n| *n > 1));
+    let place = place(&node);
+    let uses = identity.as_ref().map_or(0, |identity| seen[identity]);
+    let id = identity.map(|identity| match shared.iter().position(|s| *s == identity) {
+        Some(known) => known,
+        None => {
+            shared.push(identity);
+            shared.len() - 1
+        }
     });
-    let (uses, pos) = (seen[&identity], place(&node));
-    let expr = node.map_children(|child| mark(child, seen, shared));
-    Node::Shared(Box::new(SharedNode { id, uses, pos, expr }))
+    let (below, mut at) = (grid_below(&node, grid), 0);
+    let expr = node.map_children(|child| {
+        at += 1;
+        mark(child, if at == 1 { &below } else { grid }, seen, shared)
+    });
+    match id {
+        Some(id) => Node::Shared(Box::new(SharedNode { id, uses, pos: place, expr })),
+        None => expr,
+    }
 }
 
 /// What is visited on the way through a plan.

@@ -46,6 +46,25 @@ fn equal_parts_are_found_whatever_their_place() {
     }
 }
 
+#[test]
+fn parts_are_equal_only_at_the_same_steps() {
+    for query in [
+        "sum(x) + max_over_time(sum(x)[5m:1m])",
+        "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[6m:1m])",
+        "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[5m:1m] offset 1m)",
+        "max_over_time(sum(x)[5m:1m]) - max_over_time(max_over_time(sum(x)[5m:1m])[5m:1m])",
+    ] {
+        assert_eq!(shared_parts(query), [], "{query}");
+    }
+    for query in [
+        "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[5m:1m])",
+        // A fixed time is the same at all steps.
+        "max_over_time(sum(x)[5m:1m] @ 60) - sum_over_time(max_over_time(sum(x)[5m:1m] @ 60)[5m:1m])",
+    ] {
+        assert_eq!(shared_parts(query), [(0, 2), (0, 2)], "{query}");
+    }
+}
+
 /// Counts selections.
 struct Counting(MemoryStore, AtomicUsize);
 
