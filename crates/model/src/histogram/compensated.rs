@@ -43,12 +43,14 @@ impl Cell for Kahan {
 #[derive(Clone, Debug)]
 pub struct CompensatedHistogram {
     parts: Parts<Kahan>,
+    /// Whether there was more than one. One alone has lost nothing, and stays as it is: what is added would turn -0 to 0.
+    several: bool,
 }
 
 impl CompensatedHistogram {
     /// Begins with a histogram.
     pub fn new(first: &Histogram) -> Self {
-        CompensatedHistogram { parts: Parts::copy_of(first, 1.0) }
+        CompensatedHistogram { parts: Parts::copy_of(first, 1.0), several: false }
     }
 
     /// Adds a histogram; on an error nothing has changed.
@@ -56,7 +58,9 @@ impl CompensatedHistogram {
     /// # Errors
     /// [`HistogramError::IncompatibleSchemas`] when one has custom buckets and the other has not.
     pub fn add(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
-        self.parts.combine(other, 1.0)
+        let combined = self.parts.combine(other, 1.0)?;
+        self.several = true;
+        Ok(combined)
     }
 
     /// Whether a count or the sum has become infinite.
@@ -69,12 +73,18 @@ impl CompensatedHistogram {
 
     /// The sum, with empty buckets.
     pub fn finish(self) -> Histogram {
-        self.total(|cell| cell.value + cell.lost)
+        match self.several {
+            true => self.total(|cell| cell.value + cell.lost),
+            false => self.total(|cell| cell.value),
+        }
     }
 
     /// The sum divided by `n`, with empty buckets. Division comes before the compensation is added.
     pub fn finish_divided(self, n: f64) -> Histogram {
-        self.total(|cell| cell.value / n + cell.lost / n)
+        match self.several {
+            true => self.total(|cell| cell.value / n + cell.lost / n),
+            false => self.total(|cell| cell.value / n),
+        }
     }
 
     fn total(self, of: impl Fn(Kahan) -> f64) -> Histogram {

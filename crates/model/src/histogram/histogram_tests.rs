@@ -242,6 +242,23 @@ fn compensated_sums_and_means() {
 }
 
 #[test]
+fn one_histogram_alone_keeps_its_bits() {
+    let h = Histogram { sum: -0.0, count: -0.0, zero_count: -0.0, ..exponential(0, 0, &[-1.0]) };
+    let all = [
+        CompensatedHistogram::new(&h).finish(),
+        CompensatedHistogram::new(&h).finish_divided(1.0),
+        MeanHistogram::new(&h).finish(),
+    ];
+    for alone in all {
+        let negative = [alone.sum, alone.count, alone.zero_count].map(f64::is_sign_negative);
+        assert_eq!((negative, alone.positive_buckets), ([true; 3], vec![-1.0]));
+    }
+    let mut two = CompensatedHistogram::new(&h);
+    two.add(&h).unwrap();
+    assert!(two.finish().sum.is_sign_positive(), "what is lost, nothing, is added");
+}
+
+#[test]
 fn broken_histograms_are_refused() {
     let good = exponential(0, 0, &[1.0, 2.0]);
     let span = |offset, length| Span { offset, length };

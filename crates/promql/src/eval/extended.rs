@@ -9,10 +9,11 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 use super::hist_window::{
     self, MIXED_SCHEMAS, MIXED_TYPES, NOT_A_COUNTER, NOT_A_GAUGE, Point, named, note_combined, reconciled,
 };
+use super::patience::Patience;
 use super::range_call::{Kernel, RangeFn};
 use super::rate::Rate;
 use super::row::{Grid, Row};
-use super::window::{Cursor, Fresh, Patience, Window, part};
+use super::window::{Cursor, Fresh, Window, part};
 use super::{Eval, Outcome};
 use crate::annotations::Annotations;
 use crate::plan::Selector;

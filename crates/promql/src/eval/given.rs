@@ -1,6 +1,7 @@
 //! Parts of a query whose value is known already, because they were evaluated where the samples are.
 
 use super::counts::Counts;
+use super::patience::Patience;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
@@ -22,7 +23,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &Given, grid: Grid, sink: Sink<'
     ev.note(|notes| notes.absorb(Annotations::from_notes(&value.notes)));
     ev.counted(counts(value, grid));
     let mut row = Row::default();
+    let mut patience = Patience::default();
     for series in &value.series {
+        patience.row(ev, series.floats.len() + series.histograms.len())?;
         row.reset(&series.labels, grid.len);
         row.drop_name = value.names_go;
         for (t, v) in &series.floats {

@@ -7,10 +7,11 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
 use super::Outcome;
 use super::over_time;
+use super::patience::Patience;
 use super::range_call::{Kernel, RangeFn};
 use super::rate::{Edges, Rate, start_overlap, start_reset};
 use super::row::Row;
-use super::window::{Cursor, Patience, Window, part};
+use super::window::{Cursor, Window, part};
 use crate::annotations::Annotations;
 
 /// A float or a histogram.

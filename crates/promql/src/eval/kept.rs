@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pharos_model::{Matcher, SeriesBatch, SeriesSet, TimeRange};
 
 use super::counts::Counts;
+use super::patience::Patience;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
@@ -200,8 +201,9 @@ fn repeat(ev: &Eval<'_, '_>, shared: &SharedNode, found: &Found, sink: Sink<'_>)
     let by = shared.pos as isize - found.pos as isize;
     ev.note(|n| n.absorb(found.notes.clone().moved(by)));
     ev.counted(found.counts.clone());
-    let mut scratch = Row::default();
+    let (mut scratch, mut patience) = (Row::default(), Patience::default());
     found.rows.iter().try_for_each(|row| {
+        patience.row(ev, row.values.len())?;
         scratch.clone_from(row);
         sink(&mut scratch)
     })

@@ -16,6 +16,7 @@ mod kept;
 mod output;
 mod over_time;
 mod parallel;
+mod patience;
 mod range_call;
 mod rate;
 mod read;
@@ -57,6 +58,7 @@ use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::plan::Node;
 use counts::Counts;
+use patience::Patience;
 use row::Row;
 
 /// Takes the series of an operator, one after the other; may change them.
@@ -163,6 +165,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         if grid.len == 0 {
             return Ok(());
         }
+        self.shared.check()?;
         let tracked = self.shared.tracker.as_ref().and_then(|tracker| Some((tracker, tracker.slot(node)?)));
         match tracked {
             None => self.evaluate(node, grid, sink),
@@ -226,6 +229,15 @@ impl<'s, 'q> Eval<'s, 'q> {
     /// The values of a scalar at all steps.
     pub(crate) fn scalar(&self, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
         scalar::evaluate(self, node, grid)
+    }
+
+    /// Hands series that were kept to `sink`, one after the other.
+    pub(crate) fn hand_on(&self, rows: &mut [Row], sink: Sink<'_>) -> Outcome {
+        let mut patience = Patience::default();
+        rows.iter_mut().try_for_each(|row| {
+            patience.row(self, row.values.len())?;
+            sink(row)
+        })
     }
 
     /// All series of a vector, kept in memory.

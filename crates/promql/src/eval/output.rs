@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
 use super::counts::Counts;
+use super::patience::{self, Patience};
 use super::row::{Grid, Row};
 use super::shared::{Reservation, Shared};
 pub(super) use super::value::MatrixSeries;
@@ -53,7 +54,7 @@ pub(crate) fn run_in(
     shared.check()?;
     let mut stats = shared.stats();
     let started = shared.clock.monotonic();
-    let value = sorted(value)?;
+    let value = sorted(shared, value)?;
     stats.timings.result_sort = shared.clock.monotonic().saturating_sub(started);
     stats.queryable_samples = counts.total;
     stats.queryable_samples_per_step =
@@ -196,11 +197,11 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
         Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
         None => gather(ev)?,
     };
-    distinct(samples).map(Value::Vector)
+    distinct(ev.shared, samples).map(Value::Vector)
 }
 
 /// The samples if no two have the same labels. A float and a histogram may: the histogram stays.
-fn distinct(samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
+fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
     if samples.is_sorted_by(|a, b| a.labels < b.labels) {
         return Ok(samples);
     }
@@ -208,7 +209,9 @@ fn distinct(samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
     // Where the sample of some labels is, and whether there was one of the other kind.
     let mut seen: HashMap<Labels, (usize, bool)> = HashMap::with_capacity(samples.len());
     let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
+    let mut patience = Patience::default();
     for sample in samples {
+        patience.row_of(shared, 1)?;
         let (at, both) = seen.entry(sample.labels.clone()).or_insert((out.len(), false));
         match out.get_mut(*at) {
             None => out.push(sample),
@@ -253,9 +256,9 @@ pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matr
 }
 
 /// The same value with the series of a matrix in order.
-fn sorted(value: Value) -> Outcome<Value> {
+fn sorted(shared: &Shared<'_>, value: Value) -> Outcome<Value> {
     match value {
-        Value::Matrix(series) => merged(series).map(Value::Matrix),
+        Value::Matrix(series) => merged(shared, series).map(Value::Matrix),
         other => Ok(other),
     }
 }
@@ -275,14 +278,16 @@ fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &
 }
 
 /// Sorts series and merges those with equal labels, which must not have samples at the same time.
-fn merged(mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
+fn merged(shared: &Shared<'_>, mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
     if !series.is_sorted_by(|a, b| a.labels < b.labels) {
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        patience::sort(shared, &mut series, |a, b| a.labels.cmp(&b.labels))?;
     }
     let mut out: Vec<MatrixSeries> = Vec::with_capacity(series.len());
+    let mut patience = Patience::default();
     for next in series {
         match out.last_mut() {
             Some(last) if last.labels == next.labels => {
+                patience.row_of(shared, last.len())?;
                 let in_order = follows(&last.floats, &next.floats) && follows(&last.histograms, &next.histograms);
                 last.floats.extend(next.floats);
                 last.histograms.extend(next.histograms);

@@ -8,12 +8,13 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 use super::binary::left_first;
 use super::bitmap::Bitmap;
 use super::counts::Counts;
+use super::patience::Patience;
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
 use super::slim::Slim;
 use super::unite::{may_repeat, unite};
 use super::vector_matching::raw_metric_name;
-use super::window::{Cursor, Frame, Fresh, Patience, PerTimes, Window, part, slide, slide_through};
+use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
@@ -466,7 +467,9 @@ fn united(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome
         return ev.vector(node, grid, sink);
     }
     let mut found = ev.collect(node, grid)?;
-    unite(std::mem::take(&mut found.rows))?.iter_mut().try_for_each(sink)
+    let mut patience = Patience::default();
+    let mut united = unite(std::mem::take(&mut found.rows), || patience.row(ev, grid.len))?;
+    ev.hand_on(&mut united, sink)
 }
 
 /// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.

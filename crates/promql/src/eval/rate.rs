@@ -5,8 +5,9 @@
 
 use pharos_model::SeriesView;
 
+use super::patience::Patience;
 use super::row::Row;
-use super::window::{Cursor, Frame, Patience, PerTimes, Window};
+use super::window::{Cursor, Frame, PerTimes, Window};
 use super::{Eval, Outcome};
 
 /// Which of the extrapolating functions.

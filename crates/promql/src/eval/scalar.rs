@@ -8,6 +8,7 @@ use crate::plan::{Call, Node};
 
 /// The values of a scalar at all steps.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
+    ev.shared.check()?;
     // Numbers live shortly, so it is enough that they would fit.
     ev.reserve().grow(8 * grid.len, 0)?;
     match node {

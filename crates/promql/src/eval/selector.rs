@@ -2,9 +2,10 @@
 
 use pharos_model::{SeriesView, TimeRange, is_stale_nan};
 
+use super::patience::Patience;
 use super::row::{Grid, Row};
 use super::slim::Slim;
-use super::window::{Patience, PerTimes};
+use super::window::PerTimes;
 use super::{Eval, Outcome, Part, Sink, extended, read};
 use crate::plan::Selector;
 

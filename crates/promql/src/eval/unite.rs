@@ -14,11 +14,13 @@ use super::row::Row;
 use crate::parser::ast::{AggregateOp, BinaryOp};
 use crate::plan::{Node, RangeInput};
 
-/// Rows with equal labels as one, in the order of their first ones. An error when two have a sample at the same step.
-pub(crate) fn unite(rows: Vec<Row>) -> Outcome<Vec<Row>> {
+/// Rows with equal labels as one, in the order of their first ones. An error when two have a sample at the same step. `may_go_on` is
+/// asked for each row.
+pub(crate) fn unite(rows: Vec<Row>, mut may_go_on: impl FnMut() -> Outcome) -> Outcome<Vec<Row>> {
     let mut seen: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
     let mut united: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {
+        may_go_on()?;
         let at = *seen.entry(row.labels.clone()).or_insert(united.len());
         match united.get_mut(at) {
             Some(before) => merge(before, row)?,
@@ -124,6 +126,7 @@ pub(crate) fn names_differ(lhs: &Node, rhs: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::QueryError;
 
     fn row(name: &str, drop_name: bool, samples: &[(usize, f64)]) -> Row {
         let mut row = Row::default();
@@ -137,10 +140,12 @@ mod tests {
     fn the_first_step_decides_about_the_name() {
         let rows =
             vec![row("a", true, &[(1, 1.0)]), row("b", true, &[(0, 5.0)]), row("a", false, &[(0, 2.0), (3, 3.0)])];
-        let united = unite(rows).unwrap();
+        let united = unite(rows, || Ok(())).unwrap();
         assert_eq!(united.len(), 2);
         let values: Vec<_> = united[0].present.iter().map(|step| (step, united[0].values[step])).collect();
         assert_eq!((united[0].drop_name, values), (false, vec![(0, 2.0), (1, 1.0), (3, 3.0)]));
-        assert_eq!(unite(vec![row("a", true, &[(1, 1.0)]), row("a", true, &[(1, 2.0)])]).err(), Some(same_labels()));
+        let twice = || vec![row("a", true, &[(1, 1.0)]), row("a", true, &[(1, 2.0)])];
+        assert_eq!(unite(twice(), || Ok(())).err(), Some(same_labels()));
+        assert_eq!(unite(twice(), || Err(QueryError::Canceled)).err(), Some(QueryError::Canceled));
     }
 }

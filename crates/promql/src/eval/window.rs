@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::{Histogram, SeriesView, is_stale_nan};
 
+use super::patience::{Patience, UNCHECKED};
 use super::row::{Grid, Row};
 use super::{Eval, Outcome};
 use crate::plan::Reference;
@@ -65,9 +66,6 @@ pub(crate) fn slide(
     Ok(())
 }
 
-/// Samples that windows may look at before it is asked whether the query may go on.
-const UNCHECKED: usize = 1 << 22;
-
 /// The same as [`slide`], for functions that look at all samples of each window.
 #[inline]
 pub(crate) fn slide_through(
@@ -86,25 +84,6 @@ pub(crate) fn slide_through(
         }
     }
     Ok(())
-}
-
-/// Work since it was last asked whether the query may go on.
-#[derive(Default)]
-pub(crate) struct Patience {
-    spent: usize,
-}
-
-impl Patience {
-    /// Counts work on some samples; asks when it has become much.
-    #[inline]
-    pub(crate) fn spend(&mut self, ev: &Eval<'_, '_>, samples: usize) -> Outcome {
-        self.spent += samples + 1;
-        if self.spent > UNCHECKED {
-            self.spent = 0;
-            ev.shared.check()?;
-        }
-        Ok(())
-    }
 }
 
 /// What depends on a series' timestamps only. Series of one scrape share these, so it is found once for many series.

@@ -7,6 +7,7 @@ use pharos_model::histogram::kahan_inc;
 use super::grouping::Groups;
 use super::histograms::HistCells;
 use super::{note_ignored, result_row};
+use crate::eval::patience::Patience;
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
@@ -145,11 +146,13 @@ impl Totals {
     }
 
     /// Takes in what another thread made of later series. False when the result would depend on the order of all.
-    pub(super) fn absorb(&mut self, other: Totals) -> bool {
+    pub(super) fn absorb(&mut self, ev: &Eval<'_, '_>, other: Totals) -> Outcome<bool> {
         if !(self.hists.is_empty() && other.hists.is_empty() && self.moving.is_empty() && other.moving.is_empty()) {
-            return false;
+            return Ok(false);
         }
+        let mut patience = Patience::default();
         for theirs in 0..other.groups.len() {
+            patience.row(ev, self.steps)?;
             let (mine, new) = self.groups.of(&other.groups.labels[theirs], other.groups.drop_name[theirs]);
             let from = theirs * self.steps..(theirs + 1) * self.steps;
             if new {
@@ -160,11 +163,11 @@ impl Totals {
             }
             for (cell, from) in (mine * self.steps..).zip(from) {
                 if !self.absorb_cell(cell, (other.count[from], other.main[from], other.side[from])) {
-                    return false;
+                    return Ok(false);
                 }
             }
         }
-        true
+        Ok(true)
     }
 
     fn absorb_cell(&mut self, cell: usize, (count, main, side): (u32, f64, f64)) -> bool {
@@ -196,7 +199,9 @@ impl Totals {
         let mut reservation = ev.reserve();
         reservation.grow(20 * self.count.len(), self.count.len())?;
         ev.note(|n| n.absorb(self.hists.take_notes()));
+        let mut patience = Patience::default();
         for group in 0..self.groups.len() {
+            patience.row(ev, grid.len)?;
             let mut row = result_row(&self.groups.labels[group], self.groups.drop_name[group], grid.len);
             for step in 0..grid.len {
                 let cell = group * grid.len + step;

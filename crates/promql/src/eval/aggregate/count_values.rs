@@ -7,13 +7,18 @@ use pharos_model::LabelsBuilder;
 use super::grouping::Groups;
 use super::{label_parameter, result_row};
 use crate::engine::QueryError;
+use crate::eval::patience::Patience;
 use crate::eval::row::Grid;
-use crate::eval::window::Patience;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
 
 /// How many samples' work it is to print a value and look it up.
 const WORK_OF_VALUE: usize = 64;
+/// The same for a histogram.
+const WORK_OF_HISTOGRAM: usize = 64 * WORK_OF_VALUE;
+/// Bytes that a value's buffer of counts takes beside them: what is known of it, once more while the list of all grows to twice its
+/// length, and what the allocator adds.
+const BYTES_OF_BUFFER: usize = 3 * size_of::<Vec<u32>>() + 16;
 
 /// Evaluates `count_values`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -25,7 +30,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         names.dedup();
     }
     let mut groups = Groups::new(&names, aggregate.without);
-    let mut counts: Vec<u32> = Vec::new();
+    // One buffer a value: a single one would be there twice whenever it grows.
+    let mut counts: Vec<Vec<u32>> = Vec::new();
     let mut reservation = ev.reserve();
     let mut value = String::new();
     let mut patience = Patience::default();
@@ -33,10 +39,10 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
             if new {
-                reservation.grow(groups.bytes_of(group) + 4 * grid.len, 1)?;
-                counts.resize(groups.len() * grid.len, 0);
+                reservation.grow(groups.bytes_of(group) + BYTES_OF_BUFFER + 4 * grid.len, 1)?;
+                counts.push(vec![0; grid.len]);
             }
-            counts[group * grid.len + step] += 1;
+            counts[group][step] += 1;
             Ok(())
         };
         let mut labels = LabelsBuilder::from_labels(&row.labels);
@@ -50,17 +56,16 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
             if h.has_custom_buckets() && h.zero_count != 0.0 {
                 return Err(QueryError::Execution("histograms with custom buckets have no zero bucket".into()));
             }
+            patience.spend(ev, WORK_OF_HISTOGRAM)?;
             count(&h.to_string(), *step as usize, &mut labels)?;
         }
         Ok(())
     })?;
-    for group in 0..groups.len() {
-        let mut row = result_row(&groups.labels[group], false, grid.len);
-        for step in 0..grid.len {
-            let count = counts[group * grid.len + step];
-            if count > 0 {
-                row.put(step, f64::from(count));
-            }
+    for (labels, counts) in groups.labels.iter().zip(counts) {
+        patience.row(ev, grid.len)?;
+        let mut row = result_row(labels, false, grid.len);
+        for (step, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            row.put(step, f64::from(count));
         }
         sink(&mut row)?;
     }

@@ -40,7 +40,11 @@ fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>)
     let whole = super::Part { set: parts[0].set.clone(), series: 0..parts.iter().map(|p| p.series.len()).sum() };
     let mut results = parallel::each_part(ev, parts, gather)?.into_iter();
     let Some(mut first) = results.next() else { return Ok(()) };
-    if results.all(|other| first.absorb(other)) {
+    let mut in_any_order = true;
+    for other in results {
+        in_any_order = in_any_order && first.absorb(ev, other)?;
+    }
+    if in_any_order {
         return first.emit(ev, aggregate, grid, sink);
     }
     // Histograms, and means that overflow, depend on the order of all series.

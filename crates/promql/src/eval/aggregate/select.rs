@@ -7,6 +7,7 @@ use xxhash_rust::xxh64::xxh64;
 use super::grouping::Groups;
 use super::{note_ignored, parameter};
 use crate::engine::QueryError;
+use crate::eval::patience::{self, Patience};
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::prometheus_bytes;
 use crate::eval::{Eval, Outcome, Sink};
@@ -152,25 +153,42 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         }
         Ok(())
     })?;
-    for group in 0..groups.len() {
-        emit_group(&mut heaps[group * grid.len..(group + 1) * grid.len], &candidates, top, grid, sink)?;
+    let mut patience = Patience::default();
+    for heaps in heaps.chunks_mut(grid.len) {
+        patience.row(ev, grid.len)?;
+        emit_group(ev, heaps, &candidates, top, grid, &mut |row| {
+            patience.row(ev, grid.len)?;
+            sink(row)
+        })?;
     }
     Ok(())
 }
 
 /// Hands the chosen series of a group to `sink`, in the order of their values when there is one step.
-fn emit_group(heaps: &mut [Heap], candidates: &Candidates, top: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
+fn emit_group(
+    ev: &Eval<'_, '_>,
+    heaps: &mut [Heap],
+    candidates: &Candidates,
+    top: bool,
+    grid: Grid,
+    sink: Sink<'_>,
+) -> Outcome {
     let mut chosen: Vec<(usize, u32, f64)> = Vec::new();
+    let mut patience = Patience::default();
     for (step, heap) in heaps.iter_mut().enumerate() {
         let mut entries = std::mem::take(&mut heap.entries);
-        // The best first; NaN last.
-        entries.sort_by(|a, b| if top { Heap::order(b.0, a.0) } else { Heap::order(a.0, b.0) });
-        let nan = entries.iter().position(|e| !e.0.is_nan()).unwrap_or(0);
-        entries.rotate_left(nan);
+        patience.spend(ev, entries.len())?;
+        if grid.len == 1 {
+            // The best first; NaN last.
+            let order = |a: f64, b: f64| if top { Heap::order(b, a) } else { Heap::order(a, b) };
+            patience::sort(ev.shared, &mut entries, |a, b| order(a.0, b.0))?;
+            let nan = entries.iter().position(|e| !e.0.is_nan()).unwrap_or(0);
+            entries.rotate_left(nan);
+        }
         chosen.extend(entries.into_iter().map(|(value, series)| (series, step as u32, value)));
     }
     if grid.len > 1 {
-        chosen.sort_unstable_by_key(|(series, step, _)| (*series, *step));
+        patience::sort(ev.shared, &mut chosen, |a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
     }
     let mut row = Row::default();
     for of_series in chosen.chunk_by(|a, b| a.0 == b.0) {

@@ -11,6 +11,7 @@ use super::{changes_metric, compares, left_first};
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::output::same_labels;
+use crate::eval::patience::Patience;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
@@ -50,14 +51,14 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
         ev.note(|n| one_notes.into_iter().for_each(|notes| n.absorb(notes)));
         return Ok(());
     }
-    let mut join = Join::new(binary, &one.rows, swapped, grid);
+    let mut join = Join::new(ev, binary, &one.rows, swapped, grid)?;
     let mut many_steps = Bitmap::new(grid.len);
     ev.stream(many, grid, &mut |row| {
         many_steps.unite(&row.occupied());
-        join.probe(row, sink)
+        join.probe(ev, row, sink)
     })?;
     ev.note(|n| one_notes.into_iter().for_each(|notes| n.absorb(notes)));
-    join.fill_many(sink)?;
+    join.fill_many(ev, sink)?;
     join.check(&many_steps, filled)?;
     join.above.take().map_or(Ok(()), Err)?;
     join.outcomes.note(ev, binary);
@@ -100,10 +101,11 @@ struct Join<'a> {
     outcomes: Outcomes,
     key: Vec<u8>,
     out: Row,
+    patience: Patience,
 }
 
 impl<'a> Join<'a> {
-    fn new(binary: &'a Binary, one: &'a [Row], swapped: bool, grid: Grid) -> Self {
+    fn new(ev: &Eval<'_, '_>, binary: &'a Binary, one: &'a [Row], swapped: bool, grid: Grid) -> Outcome<Self> {
         let mut join = Join {
             binary,
             swapped,
@@ -122,9 +124,13 @@ impl<'a> Join<'a> {
             outcomes: Outcomes::default(),
             key: Vec::new(),
             out: Row::default(),
+            patience: Patience::default(),
         };
-        one.iter().enumerate().for_each(|(at, row)| join.build(at, row));
-        join
+        for (at, row) in one.iter().enumerate() {
+            join.patience.row(ev, grid.len)?;
+            join.build(at, row);
+        }
+        Ok(join)
     }
 
     fn find(&mut self, labels: &Labels) -> Option<usize> {
@@ -188,7 +194,8 @@ impl<'a> Join<'a> {
     }
 
     /// Matches a series of the "many" side.
-    fn probe(&mut self, row: &mut Row, sink: Sink<'_>) -> Outcome {
+    fn probe(&mut self, ev: &Eval<'_, '_>, row: &mut Row, sink: Sink<'_>) -> Outcome {
+        self.patience.row(ev, self.grid.len)?;
         let found = self.find(&row.labels);
         let mut rest = row.occupied();
         if let Some(group) = found {
@@ -196,6 +203,7 @@ impl<'a> Join<'a> {
                 if rest.is_empty() {
                     break;
                 }
+                self.patience.spend(ev, self.grid.len)?;
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.intersect(&rest);
@@ -215,10 +223,11 @@ impl<'a> Join<'a> {
     }
 
     /// Matches what is left of the "one" side with a fill value.
-    fn fill_many(&mut self, sink: Sink<'_>) -> Outcome {
+    fn fill_many(&mut self, ev: &Eval<'_, '_>, sink: Sink<'_>) -> Outcome {
         let Some(value) = self.binary.matching.fill_left else { return Ok(()) };
         for group in 0..self.groups.len() {
             for at in 0..self.groups[group].rows.len() {
+                self.patience.row(ev, self.grid.len)?;
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.subtract(&self.groups[group].matched);

@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use crate::annotations::Annotations;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::patience::Patience;
 use crate::eval::row::{Grid, Row};
 use crate::eval::unite::{names_differ, unite};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
@@ -106,7 +107,9 @@ fn or_united(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> 
             Ok(())
         })
     })?;
-    unite(rows)?.iter_mut().try_for_each(sink)
+    let mut patience = Patience::default();
+    let mut united = unite(rows, || patience.row(ev, grid.len))?;
+    ev.hand_on(&mut united, sink)
 }
 
 /// Hands on the steps of a series at which its match group is not in `presence`.

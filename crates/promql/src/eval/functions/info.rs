@@ -8,6 +8,7 @@ use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 use super::labels::Seen;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::patience::Patience;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};
@@ -30,7 +31,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     let infos = wanted.fetch(ev, base.rows.iter().map(|r| &r.labels).filter(|l| !is_info(l)), time, grid)?;
     let mut any = Bitmap::new(grid.len);
     base.rows.iter().for_each(|row| any.unite(&row.occupied()));
-    let newest = newest(&infos, &any)?;
+    let newest = newest(ev, &infos, &any)?;
     let names: BTreeSet<&str> = infos.iter().map(|row| row.labels.metric_name()).collect();
     let mut seen = Seen::default();
     let mut emit = |row: &mut Row| {
@@ -87,7 +88,9 @@ impl Wanted {
         grid: Grid,
     ) -> Outcome<Vec<Row>> {
         let mut patterns: BTreeMap<[bool; 2], [BTreeSet<String>; 2]> = BTreeMap::new();
+        let mut patience = Patience::default();
         for labels in series {
+            patience.row(ev, grid.len)?;
             let values = IDENTIFYING.map(|name| labels.get(name).unwrap_or("").to_string());
             let present = [!values[0].is_empty(), !values[1].is_empty()];
             if present == [false, false] {
@@ -170,9 +173,11 @@ fn key(name: &str, labels: &Labels) -> Key {
 }
 
 /// For each key and step, the info series with the newest sample. Two that are equally new are an error, and so are histograms.
-fn newest(infos: &[Row], any: &Bitmap) -> Outcome<BTreeMap<Key, Vec<Option<usize>>>> {
+fn newest(ev: &Eval<'_, '_>, infos: &[Row], any: &Bitmap) -> Outcome<BTreeMap<Key, Vec<Option<usize>>>> {
+    let mut patience = Patience::default();
     let mut best: BTreeMap<Key, Vec<Option<usize>>> = BTreeMap::new();
     for (at, row) in infos.iter().enumerate() {
+        patience.row(ev, any.len())?;
         if row.hists.iter().any(|(step, _)| any.get(*step as usize)) {
             let reason = format!("this should be an info metric, with float samples: {}", row.labels);
             return Err(QueryError::Execution(reason));

@@ -9,9 +9,10 @@ use super::text;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::output::same_labels;
+use crate::eval::patience::{Patience, UNCHECKED};
 use crate::eval::row::{Grid, Row};
 use crate::eval::{Eval, Outcome, Sink};
-use crate::plan::Call;
+use crate::plan::{Call, Node};
 
 /// `label_replace(v, dst, replacement, src, regex)`
 pub(super) fn replace(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -75,6 +76,9 @@ fn set(row: &mut Row, name: &str, value: &str) {
 /// Most bytes that the labels of a series may become: nested calls can double them each time.
 const MAX_LABEL_BYTES: usize = 1 << 20;
 
+/// How many samples' work it may be to match a regular expression: some are large.
+const WORK_OF_CHANGE: usize = UNCHECKED / 16;
+
 /// Changes labels and makes sure that no two series have become one.
 fn relabel(
     ev: &Eval<'_, '_>,
@@ -85,9 +89,14 @@ fn relabel(
 ) -> Outcome {
     let mut seen = Seen::default();
     let mut reservation = ev.reserve();
+    let mut patience = Patience::default();
+    let text = |arg: &Node| if let Node::Text(text) = arg { text.len() } else { 0 };
+    let work = WORK_OF_CHANGE.saturating_add(call.args.iter().map(text).sum::<usize>());
     ev.stream(&call.args[0], grid, &mut |row| {
+        patience.spend(ev, work)?;
         change(row)?;
         let bytes = row.labels.as_bytes().len();
+        patience.spend(ev, bytes)?;
         check_size(call, bytes, MAX_LABEL_BYTES)?;
         reservation.grow(bytes + row.present.bytes() + 64, 0)?;
         seen.add(row)?;

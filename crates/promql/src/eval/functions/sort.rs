@@ -1,10 +1,13 @@
 //! Sorting of instant vectors. A range query is always sorted by labels, so there it only warns.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use super::text;
 use crate::eval::over_time::nan_first;
+use crate::eval::patience::{self, Patience};
 use crate::eval::row::{Grid, Row};
+use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Call;
 
@@ -22,14 +25,14 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
         input.rows.retain(|row| !row.is_empty());
     }
     if grid.len == 1 {
+        let rows = &mut input.rows;
         match call.func.name {
-            "sort" => input.rows.sort_by(|a, b| nan_last(a.values[0], b.values[0], false)),
-            "sort_desc" => input.rows.sort_by(|a, b| nan_last(a.values[0], b.values[0], true)),
-            "sort_by_label" => input.rows.sort_by(|a, b| by_labels(&names, a, b)),
-            _ => input.rows.sort_by(|a, b| by_labels(&names, b, a)),
+            "sort" => patience::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], false))?,
+            "sort_desc" => patience::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], true))?,
+            name => sort_by_labels(ev, &names, name == "sort_by_label_desc", rows)?,
         }
     }
-    input.rows.iter_mut().try_for_each(sink)
+    ev.hand_on(&mut input.rows, sink)
 }
 
 fn nan_last(a: f64, b: f64, descending: bool) -> Ordering {
@@ -40,15 +43,51 @@ fn nan_last(a: f64, b: f64, descending: bool) -> Ordering {
     }
 }
 
-fn by_labels(names: &[&str], a: &Row, b: &Row) -> Ordering {
-    for name in names {
-        let (x, y) = (a.labels.get(name).unwrap_or(""), b.labels.get(name).unwrap_or(""));
-        let order = natural(x, y);
-        if x != y && order != Ordering::Equal {
-            return order;
+/// How many samples' work it is to look up a label.
+const WORK_OF_LOOK_UP: usize = 64;
+
+/// Sorts by the values of labels, which are looked up once, and then by all labels.
+fn sort_by_labels(ev: &Eval<'_, '_>, names: &[&str], descending: bool, rows: &mut Vec<Row>) -> Outcome {
+    let mut reservation = ev.reserve();
+    reservation.grow((size_of::<Row>() + size_of::<usize>()) * rows.len(), 0)?;
+    let columns = columns(ev, names, rows, &mut reservation)?;
+    let by_labels = |a: &usize, b: &usize| {
+        let (a, b) = if descending { (*b, *a) } else { (*a, *b) };
+        let mut of_columns = columns.iter().map(|column| by_value(column[a], column[b]));
+        of_columns.find(|order| order.is_ne()).unwrap_or_else(|| rows[a].labels.cmp(&rows[b].labels))
+    };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    patience::sort(ev.shared, &mut order, by_labels)?;
+    drop(columns);
+    *rows = order.into_iter().map(|at| std::mem::take(&mut rows[at])).collect();
+    Ok(())
+}
+
+/// The values of labels, one column a label. Labels that are the same in all rows order nothing and have none.
+fn columns<'r>(
+    ev: &Eval<'_, '_>,
+    names: &[&str],
+    rows: &'r [Row],
+    reservation: &mut Reservation<'_, '_>,
+) -> Outcome<Vec<Vec<&'r str>>> {
+    let (mut columns, mut patience) = (Vec::new(), Patience::default());
+    let mut known = HashSet::new();
+    for name in names.iter().filter(|name| known.insert(**name)) {
+        let mut column: Vec<&str> = Vec::with_capacity(rows.len());
+        for row in rows {
+            patience.spend(ev, WORK_OF_LOOK_UP)?;
+            column.push(row.labels.get(name).unwrap_or(""));
+        }
+        if column.iter().any(|value| *value != column[0]) {
+            reservation.grow(size_of::<&str>() * rows.len(), 0)?;
+            columns.push(column);
         }
     }
-    a.labels.cmp(&b.labels)
+    Ok(columns)
+}
+
+fn by_value(a: &str, b: &str) -> Ordering {
+    if a == b { Ordering::Equal } else { natural(a, b) }
 }
 
 /// Orders strings with runs of digits by their number: `node2` before `node10`.
