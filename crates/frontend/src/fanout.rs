@@ -22,6 +22,8 @@ use crate::cluster::{Cluster, ClusterParts, ClusterQuery, Evaluation, USUAL_TIME
 
 /// For how long a source must stay complete that answers at once: nothing is fetched later.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// What a label set that was found takes besides its labels, bytes.
+const SET_ENTRY_BYTES: u64 = 64;
 
 /// Where samples are.
 #[derive(Clone)]
@@ -174,12 +176,19 @@ impl Direct {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
         limit: usize,
+        budget: &Budget,
     ) -> Result<BTreeSet<Labels>, SelectError> {
         let mut found = BTreeSet::new();
         for asked in self.asked(range, AT_ONCE) {
             let (source, range) = asked?;
             for matchers in selectors {
-                found.extend(source.series(&self.scope, matchers, range, limit)?);
+                budget.check()?;
+                for labels in source.series(&self.scope, matchers, range, limit)? {
+                    let bytes = labels.as_bytes().len() as u64 + SET_ENTRY_BYTES;
+                    if found.insert(labels) {
+                        budget.take(bytes)?;
+                    }
+                }
             }
         }
         Ok(found)
@@ -191,11 +200,13 @@ impl Direct {
         label: Option<&str>,
         selectors: &[Vec<Matcher>],
         range: TimeRange,
+        budget: &Budget,
     ) -> Result<Vec<String>, SelectError> {
         let mut found = BTreeSet::new();
         for asked in self.asked(range, AT_ONCE) {
             let (source, range) = asked?;
             for matchers in selectors {
+                budget.check()?;
                 found.extend(match label {
                     Some(label) => source.label_values(&self.scope, label, matchers, range)?,
                     None => source.label_names(&self.scope, matchers, range)?,
@@ -294,7 +305,7 @@ impl TenantQuerier {
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
         let found = match &self.asked {
-            Asked::Here(direct) => direct.series(selectors, range, limit)?,
+            Asked::Here(direct) => direct.series(selectors, range, limit, &self.budget())?,
             Asked::Cluster(query) => query.series(selectors, range, limit, &self.budget())?,
         };
         Ok(cut(found, limit))
@@ -324,7 +335,7 @@ impl TenantQuerier {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything } else { selectors };
         match &self.asked {
-            Asked::Here(direct) => direct.names(label, selectors, range),
+            Asked::Here(direct) => direct.names(label, selectors, range, &self.budget()),
             Asked::Cluster(query) => query.names(label, selectors, range, &self.budget()),
         }
     }

@@ -29,6 +29,7 @@ pub use metrics::AskMetrics;
 pub use services::Services;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_model::{Budget, Clock, TenantId};
 use pharos_promql::engine::Engine;
@@ -90,9 +91,14 @@ impl Frontend {
 impl Frontend {
     /// A budget with a tenant's limits, from now on.
     pub fn budget(&self, tenant: &TenantId) -> Arc<Budget> {
+        self.budget_within(tenant, Duration::MAX)
+    }
+
+    /// As [`Frontend::budget`], with a timeout of its own if that is shorter.
+    pub fn budget_within(&self, tenant: &TenantId, timeout: Duration) -> Arc<Budget> {
         let limits = self.config.limits.load();
         let limits = limits.of(tenant);
-        Arc::new(Budget::new(self.clock.clone(), limits.timeout, limits.max_memory_bytes))
+        Arc::new(Budget::new(self.clock.clone(), limits.timeout.min(timeout), limits.max_memory_bytes))
     }
 }
 

@@ -101,7 +101,7 @@ impl Params {
         self.selectors().map_err(|e| ApiError::parameter("match[]", e))
     }
 
-    /// The selectors of `match[]`.
+    /// The selectors of `match[]`, equal ones once.
     pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
         let selector = |text| {
             let matchers = parser::parse_metric_selector(text).map_err(|e| e.to_string())?;
@@ -112,7 +112,8 @@ impl Params {
         };
         let mut regex_bytes = 0;
         let mut selectors = Vec::new();
-        for text in self.all("match[]") {
+        let mut seen = std::collections::HashSet::new();
+        for text in self.all("match[]").filter(|text| seen.insert(*text)) {
             let matchers = selector(text)?;
             regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
             if regex_bytes > parser::MAX_REGEX_BYTES {

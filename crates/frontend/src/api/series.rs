@@ -1,6 +1,7 @@
 //! `series`, `labels` and `label/<name>/values`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -111,7 +112,8 @@ pub(super) async fn ask<T: Send + 'static>(
     question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
 ) -> Result<(T, Vec<String>), ApiError> {
     let tenant = tenant_of(headers)?;
-    let budget = frontend.budget(&tenant);
+    let timeout = params.duration("timeout")?.map_or(Duration::MAX, |ms| Duration::from_millis(ms.max(0) as u64));
+    let budget = frontend.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
     let querier = frontend.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
     respond::blocking(frontend, &tenant, &budget, move || {
