@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::go_regex::{self, RegexError};
 use crate::labels::{GoQuoted, is_legacy_label_name};
 
 /// How a matcher compares.
@@ -51,9 +52,10 @@ impl Matcher {
     /// Builds a matcher; fails only on a bad regular expression.
     pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
         let value = value.into();
+        let pattern = |value: &str| Pattern::new(value).map_err(|error| MatcherError(error.to_string()));
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(&value)?)),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(pattern(&value)?)),
         };
         Ok(Matcher { name: name.into(), op, value, regex })
     }
@@ -121,8 +123,6 @@ impl fmt::Debug for Matcher {
 
 /// Most alternatives that a regular expression is expanded to.
 const MAX_LITERALS: usize = 256;
-/// Most memory that a compiled regular expression may take, bytes.
-const MAX_REGEX_BYTES: usize = 4 << 20;
 
 /// A compiled, fully anchored regular expression with shortcuts. `.` matches newlines too, as in Prometheus 3.
 struct Pattern {
@@ -139,15 +139,16 @@ enum PatternKind {
 }
 
 impl Pattern {
-    fn new(expression: &str) -> Result<Self, MatcherError> {
-        let anchored = format!("^(?s:{expression})$");
-        // Compiled first in every case, so that a bad expression is refused whatever shortcut applies.
+    fn new(expression: &str) -> Result<Self, RegexError> {
+        // Checked first in every case, so that a bad expression is refused whatever shortcut applies.
+        let pattern = go_regex::translate(expression)?.pattern;
+        // All that follows looks at the translation, except for the two expressions that are the same in both.
         let parsed = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
-            .nest_limit(1000)
+            .nest_limit(go_regex::MAX_NESTING)
             .build()
-            .parse(expression)
-            .map_err(|e| MatcherError(go_style_message(expression, &e)))?;
+            .parse(&pattern)
+            .map_err(|e| RegexError::from_parser(&e, expression))?;
         if expression == ".*" {
             return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new() });
         }
@@ -175,12 +176,7 @@ impl Pattern {
         }
         let prefix =
             found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
-        let regex = regex::RegexBuilder::new(&anchored)
-            .size_limit(MAX_REGEX_BYTES)
-            .dfa_size_limit(MAX_REGEX_BYTES)
-            .nest_limit(1000)
-            .build()
-            .map_err(|e| MatcherError(format!("error parsing regexp: {e}: `{expression}`")))?;
+        let regex = go_regex::compile(&format!("^(?s:{pattern})$"), expression)?;
         Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix })
     }
 
@@ -192,36 +188,6 @@ impl Pattern {
             PatternKind::Regex(regex) => regex.is_match(value),
         }
     }
-}
-
-/// Go's wording for the mistakes that people make, so that messages equal Prometheus's; else the parser's own reason.
-fn go_style_message(expression: &str, error: &regex_syntax::Error) -> String {
-    use regex_syntax::ast::ErrorKind;
-    let (reason, excerpt) = match error {
-        regex_syntax::Error::Parse(e) => {
-            let span = e.span();
-            let at = expression.get(span.start.offset..span.end.offset).unwrap_or("").to_string();
-            match e.kind() {
-                ErrorKind::GroupUnclosed => ("missing closing )".to_string(), expression.to_string()),
-                ErrorKind::GroupUnopened => ("unexpected )".to_string(), expression.to_string()),
-                ErrorKind::ClassUnclosed => {
-                    ("missing closing ]".to_string(), expression[span.start.offset..].to_string())
-                }
-                ErrorKind::RepetitionMissing => {
-                    let op = expression[span.start.offset..].chars().next().map_or(String::new(), String::from);
-                    ("missing argument to repetition operator".to_string(), op)
-                }
-                ErrorKind::EscapeUnexpectedEof => {
-                    ("trailing backslash at end of expression".to_string(), String::new())
-                }
-                ErrorKind::EscapeUnrecognized => ("invalid escape sequence".to_string(), at),
-                ErrorKind::ClassRangeInvalid => ("invalid character class range".to_string(), at),
-                kind => (kind.to_string(), at),
-            }
-        }
-        other => (other.to_string(), expression.to_string()),
-    };
-    format!("error parsing regexp: {reason}: `{excerpt}`")
 }
 
 #[cfg(test)]
@@ -252,12 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn shortcuts_know_gos_syntax() {
+        assert_eq!(regex(r"\Qa|b\E|c").set_of_values().unwrap(), ["a|b", "c"]);
+        assert_eq!(regex(r"a{,2}").set_of_values().unwrap(), ["a{,2}"]);
+        assert_eq!(regex(r"\061[[]").set_of_values().unwrap(), ["1["]);
+        assert_eq!(regex(r"(?)a").set_of_values().unwrap(), ["a"]);
+        assert_eq!(regex(r"{x.*").prefix(), "{x");
+        assert_eq!(regex(r"\d").set_of_values().unwrap().len(), 10);
+        assert!(regex(r"\ba").set_of_values().is_none() && regex(r"\ba").matches("a"));
+    }
+
+    #[test]
     fn bad_expressions_are_refused_in_gos_words() {
         let error = Matcher::new(MatchOp::Regex, "l", "a(b").unwrap_err();
         assert_eq!(error.to_string(), "error parsing regexp: missing closing ): `a(b`");
         let error = Matcher::new(MatchOp::Regex, "l", "*").unwrap_err();
         assert_eq!(error.to_string(), "error parsing regexp: missing argument to repetition operator: `*`");
         assert!(Matcher::new(MatchOp::Regex, "l", "(".repeat(10_000)).is_err());
+        let deep = format!("{}a{}", "(".repeat(2000), ")".repeat(2000));
+        let error = Matcher::new(MatchOp::Regex, "l", &deep).unwrap_err().to_string();
+        assert!(error.starts_with("error parsing regexp: expression nests too deeply: `((("), "{error}");
         assert!(Matcher::new(MatchOp::Regex, "l", "((a{1000}){1000}){1000}").is_err());
     }
 
