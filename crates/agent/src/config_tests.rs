@@ -52,7 +52,7 @@ fn mistakes_have_clear_messages() {
             "duplicated protocol in scrape_protocols",
         ),
         ("job_name: a\nrelabel_configs: [{action: jump}]", "unknown relabel action \"jump\""),
-        ("job_name: a\nrelabel_configs: [{regex: '('}]", "error parsing regexp: unclosed group"),
+        ("job_name: a\nrelabel_configs: [{regex: '('}]", "error parsing regexp: missing closing ): `^(?s:()$`"),
         ("job_name: a\nrelabel_configs: [null]", "empty or null target relabeling rule in scrape config"),
         (
             "job_name: a\nrelabel_configs: [{source_labels: [x]}]",

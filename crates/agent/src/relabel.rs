@@ -2,35 +2,20 @@
 
 use std::borrow::Cow;
 
-use pharos_model::{LabelsBuilder, go_regex};
+use pharos_model::{GoRegex, LabelsBuilder};
 
 use crate::config::{ConfigError, DEFAULT_REGEX, DEFAULT_REPLACEMENT, RelabelAction, RelabelConfig, ValidationScheme};
 
-/// Most memory that a compiled expression may take, bytes.
-const MAX_REGEX_BYTES: usize = 4 << 20;
-
-/// Compiles an expression with Go's (RE2's) meaning, anchored at both ends; `.` matches newlines too.
-pub(crate) fn compile_regex(expression: &str) -> Result<regex::Regex, String> {
-    let translated = go_regex::translate(expression).map_err(|e| e.to_string())?;
-    regex::RegexBuilder::new(&format!("^(?s:{translated})$"))
-        .size_limit(MAX_REGEX_BYTES)
-        .dfa_size_limit(MAX_REGEX_BYTES)
-        .nest_limit(1000)
-        .build()
-        .map_err(|e| format!("error parsing regexp: {}", reason(&e)))
-}
-
-/// The last line of the parser's message, which says what is wrong; the lines before draw the expression.
-fn reason(error: &regex::Error) -> String {
-    let text = error.to_string();
-    text.lines().last().unwrap_or(&text).trim_start_matches("error: ").to_string()
+/// Compiles an expression with Go's meaning, anchored at both ends; `.` matches newlines too.
+pub(crate) fn compile_regex(expression: &str) -> Result<GoRegex, String> {
+    GoRegex::anchored(expression).map_err(|error| error.to_string())
 }
 
 /// A checked and compiled rule.
 #[derive(Clone, Debug)]
 pub struct RelabelRule {
     config: RelabelConfig,
-    regex: regex::Regex,
+    regex: GoRegex,
     scheme: ValidationScheme,
     /// Whether target and replacement are plain text and the expression matches anything: nothing to compute.
     is_constant: bool,
@@ -111,7 +96,7 @@ impl RelabelRule {
         let mut target = Cow::Borrowed(self.config.target_label.as_str());
         if target.contains('$') {
             let mut expanded = String::new();
-            go_regex::expand(&captures, &self.config.target_label, &mut expanded);
+            self.regex.expand(&self.config.target_label, &captures, &mut expanded);
             target = Cow::Owned(expanded);
         }
         if !self.scheme.is_valid_label_name(&target) {
@@ -121,7 +106,7 @@ impl RelabelRule {
         if self.config.replacement == DEFAULT_REPLACEMENT && self.config.regex == DEFAULT_REGEX {
             replacement.push_str(&value);
         } else {
-            go_regex::expand(&captures, &self.config.replacement, &mut replacement);
+            self.regex.expand(&self.config.replacement, &captures, &mut replacement);
         }
         labels.set(&target, &replacement);
     }
@@ -131,7 +116,7 @@ impl RelabelRule {
         for (name, value) in labels.iter() {
             if let Some(captures) = self.regex.captures(name) {
                 let mut new_name = String::new();
-                go_regex::expand(&captures, &self.config.replacement, &mut new_name);
+                self.regex.expand(&self.config.replacement, &captures, &mut new_name);
                 mapped.push((new_name, value.to_string()));
             }
         }

@@ -59,6 +59,20 @@ fn replace() {
 }
 
 #[test]
+fn expressions_and_replacements_are_gos() {
+    check(
+        &[("a", "é-1{,2}")],
+        &[
+            r"{source_labels: [a], regex: '(\W)-(?P<1st>\d){,2}', target_label: b, replacement: '$1|$01|${1st}|${a b}|$'}",
+            r"{source_labels: [a], regex: '\w.*', target_label: c, replacement: x}",
+        ],
+        Some(r#"{a="é-1{,2}", b="é||1|${a b}|$"}"#),
+    );
+    assert_eq!(compile_regex("a**").unwrap_err(), "error parsing regexp: invalid nested repetition operator: `**`");
+    assert!(compile_regex("(a{1000}){1000}").is_err(), "bounded memory");
+}
+
+#[test]
 fn keep_and_drop() {
     check(&ABC, &["{source_labels: [a], regex: '.*o.*', action: drop}"], None);
     check(&ABC, &["{source_labels: [a], regex: 'o', action: drop}"], Some(r#"{a="foo", b="bar", c="baz"}"#));

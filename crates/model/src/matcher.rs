@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex_syntax::hir::{Hir, HirKind};
 
-use crate::go_regex;
+use crate::go_regex::{self, RegexError};
 use crate::labels::{GoQuoted, is_legacy_label_name};
 
 /// How a matcher compares.
@@ -54,9 +54,10 @@ impl Matcher {
     /// Builds a matcher; fails only on a bad regular expression.
     pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
         let value = value.into();
+        let pattern = |value: &str| Pattern::new(value).map_err(|error| MatcherError(error.to_string()));
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(&value)?)),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(pattern(&value)?)),
         };
         Ok(Matcher { name: name.into(), op, value, regex })
     }
@@ -129,13 +130,6 @@ impl fmt::Debug for Matcher {
 
 /// Most alternatives that a regular expression is expanded to.
 const MAX_LITERALS: usize = 256;
-/// Memory that a compiled regular expression may take, bytes: the first that is enough, and none more than the last.
-const REGEX_BYTES: [usize; 3] = [16 << 10, 256 << 10, 4 << 20];
-/// What a compiled regular expression may take besides as it is used, bytes.
-const REGEX_CACHE_BYTES: usize = 1 << 20;
-/// Of a regular expression that is too large this much is in the message, bytes.
-const EXCERPT_BYTES: usize = 200;
-
 /// A compiled, fully anchored regular expression with shortcuts. `.` matches newlines too, as in Prometheus 3.
 struct Pattern {
     kind: PatternKind,
@@ -153,15 +147,15 @@ enum PatternKind {
 }
 
 impl Pattern {
-    fn new(expression: &str) -> Result<Self, MatcherError> {
-        let translated = go_regex::translate(expression).map_err(|e| MatcherError(e.to_string()))?;
+    fn new(expression: &str) -> Result<Self, RegexError> {
+        let translated = go_regex::translate(expression)?.pattern;
         // Parsed first in every case, so that a bad expression is refused whatever shortcut applies.
         let parsed = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
-            .nest_limit(1000)
+            .nest_limit(go_regex::MAX_NESTING)
             .build()
             .parse(&translated)
-            .map_err(|e| refused(expression, &reason(&e)))?;
+            .map_err(|e| RegexError::from_parser(&e, expression))?;
         if expression == ".*" {
             return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new(), bytes: 0 });
         }
@@ -186,8 +180,7 @@ impl Pattern {
         }
         let prefix =
             found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
-        let compiled = compile(&format!("^(?s:{translated})$"));
-        let (regex, bytes) = compiled.map_err(|e| refused(expression, &e.to_string()))?;
+        let (regex, bytes) = go_regex::compile(&format!("^(?s:{translated})$"), expression)?;
         Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix, bytes })
     }
 
@@ -210,17 +203,6 @@ impl Pattern {
     }
 }
 
-/// Compiles an expression, and says how much it may take at most.
-fn compile(anchored: &str) -> Result<(regex::Regex, usize), regex::Error> {
-    let compile = |bytes: usize| {
-        let mut builder = regex::RegexBuilder::new(anchored);
-        builder.size_limit(bytes).dfa_size_limit(bytes.max(REGEX_CACHE_BYTES)).nest_limit(1000);
-        builder.build().map(|regex| (regex, bytes))
-    };
-    let [small, medium, large] = REGEX_BYTES;
-    compile(small).or_else(|_| compile(medium)).or_else(|_| compile(large))
-}
-
 /// The values of `a|b|c`, however many there are.
 fn plain_alternatives(parsed: &Hir) -> Option<Vec<String>> {
     match parsed.kind() {
@@ -233,25 +215,6 @@ fn plain_alternatives(parsed: &Hir) -> Option<Vec<String>> {
             alternatives.iter().map(literal).collect()
         }
         _ => None,
-    }
-}
-
-fn refused(expression: &str, reason: &str) -> MatcherError {
-    let end = expression.floor_char_boundary(EXCERPT_BYTES);
-    let dots = if end < expression.len() { "…" } else { "" };
-    MatcherError(format!("error parsing regexp: {reason}: `{}{dots}`", &expression[..end]))
-}
-
-fn reason(error: &regex_syntax::Error) -> String {
-    use regex_syntax::ast::ErrorKind;
-    match error {
-        regex_syntax::Error::Parse(e) => match e.kind() {
-            ErrorKind::NestLimitExceeded(_) => "expression nests too deeply".into(),
-            ErrorKind::GroupNameDuplicate { .. } => "duplicate capture group name".into(),
-            kind => kind.to_string(),
-        },
-        regex_syntax::Error::Translate(e) => e.kind().to_string(),
-        other => other.to_string(),
     }
 }
 
@@ -290,11 +253,22 @@ mod tests {
         assert!(many.matches("10.0.99.99") && !many.matches("10.0.99.9999") && !many.matches("10x0.99.99"));
         assert_eq!(regex(&format!("({})", ["aa"; 300].join("|"))).set_of_values().unwrap(), ["aa"]);
         assert_eq!(Matcher::equal("l", "x").regex_bytes(), 0);
-        assert_eq!(regex("a.*b").regex_bytes(), REGEX_BYTES[0]);
-        assert_eq!(regex("\\pL{40}").regex_bytes(), REGEX_BYTES[2]);
+        assert_eq!(regex("a.*b").regex_bytes(), 16 << 10);
+        assert_eq!(regex("\\pL{40}").regex_bytes(), 4 << 20);
         assert!(many.regex_bytes() > 1_000_000);
         let error = Matcher::new(MatchOp::Regex, "l", "(\\pL{1000}){1000}".repeat(100)).unwrap_err().to_string();
         assert!(error.len() < 400, "{error}");
+    }
+
+    #[test]
+    fn shortcuts_know_gos_syntax() {
+        assert_eq!(regex(r"\Qa|b\E|c").set_of_values().unwrap(), ["a|b", "c"]);
+        assert_eq!(regex(r"a{,2}").set_of_values().unwrap(), ["a{,2}"]);
+        assert_eq!(regex(r"\061[[]").set_of_values().unwrap(), ["1["]);
+        assert_eq!(regex(r"(?)a").set_of_values().unwrap(), ["a"]);
+        assert_eq!(regex(r"{x.*").prefix(), "{x");
+        assert_eq!(regex(r"\d").set_of_values().unwrap().len(), 10);
+        assert!(regex(r"\ba").set_of_values().is_none() && regex(r"\ba").matches("a"));
     }
 
     #[test]
@@ -304,6 +278,9 @@ mod tests {
         let error = Matcher::new(MatchOp::Regex, "l", "*").unwrap_err();
         assert_eq!(error.to_string(), "error parsing regexp: missing argument to repetition operator: `*`");
         assert!(Matcher::new(MatchOp::Regex, "l", "(".repeat(10_000)).is_err());
+        let deep = format!("{}a{}", "(".repeat(2000), ")".repeat(2000));
+        let error = Matcher::new(MatchOp::Regex, "l", &deep).unwrap_err().to_string();
+        assert!(error.starts_with("error parsing regexp: expression nests too deeply: `((("), "{error}");
         assert!(Matcher::new(MatchOp::Regex, "l", "((a{1000}){1000}){1000}").is_err());
     }
 

@@ -1,86 +1,99 @@
-//! Classes: `[a-z]`, `[^[:alpha:]\d]`.
+//! Character classes: `[…]`.
 
-use super::{GoRegexError, before, escape};
+use super::RegexError;
+use super::escape;
 
-const INVALID_RANGE: &str = "invalid character class range";
-/// The names of `[:name:]`, all of which are ASCII.
-const NAMES: [&str; 14] = [
+/// A class of no character.
+pub(super) const NOTHING: &str = r"[^\x{0}-\x{10FFFF}]";
+/// The class of all characters.
+pub(super) const EVERYTHING: &str = r"[\x{0}-\x{10FFFF}]";
+
+/// Names between `[:` and `:]`, all ASCII.
+const POSIX_NAMES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
 
 /// Translates the class at the start of `text`; returns what follows it.
-pub(super) fn translate<'t>(text: &'t str, out: &mut String) -> Result<&'t str, GoRegexError> {
-    out.push('[');
+pub(super) fn translate<'t>(text: &'t str, out: &mut String) -> Result<&'t str, RegexError> {
+    let start = out.len();
     let mut rest = &text[1..];
-    if let Some(after) = rest.strip_prefix('^') {
+    let negated = rest.starts_with('^');
+    out.push('[');
+    if negated {
         out.push('^');
-        rest = after;
+        rest = &rest[1..];
     }
+    let members = out.len();
+    let mut first = true;
     // A bracket right at the start is a member.
-    let mut is_first = true;
-    loop {
-        if let Some(after) = rest.strip_prefix(']').filter(|_| !is_first) {
-            out.push(']');
-            return Ok(after);
-        }
-        if rest.is_empty() {
-            return Err(GoRegexError::new("missing closing ]", text));
-        }
-        is_first = false;
-        rest = member(text, rest, out)?;
+    while first || !rest.starts_with(']') {
+        first = false;
+        rest = match named(rest, out)? {
+            Some(after) => after,
+            None => range(rest, text, out)?,
+        };
     }
-}
-
-fn member<'t>(class: &str, text: &'t str, out: &mut String) -> Result<&'t str, GoRegexError> {
-    if let Some((name, after)) = text.strip_prefix("[:").and_then(|name| name.split_once(":]")) {
-        if !NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
-            return Err(GoRegexError::new(INVALID_RANGE, before(text, after)));
-        }
-        out.push_str(before(text, after));
-        return Ok(after);
-    }
-    if text.starts_with('\\') {
-        if let Some((negated, members, after)) = escape::perl_class(text) {
-            out.push_str(if negated { "[^" } else { "[" });
-            out.push_str(members);
-            out.push(']');
-            return Ok(after);
-        }
-        if let Some((property, after)) = escape::property(text)? {
-            out.push_str(&property);
-            return Ok(after);
-        }
-    }
-    let (low, after) = character(class, text)?;
-    push(out, low);
-    match after.strip_prefix('-') {
-        Some(high) if !high.starts_with(']') => {
-            let (high, after) = character(class, high)?;
-            if high < low {
-                return Err(GoRegexError::new(INVALID_RANGE, before(text, after)));
-            }
-            out.push('-');
-            push(out, high);
-            Ok(after)
-        }
-        _ => Ok(after),
-    }
-}
-
-fn character<'t>(class: &str, text: &'t str) -> Result<(char, &'t str), GoRegexError> {
-    match text.chars().next() {
-        None => Err(GoRegexError::new("missing closing ]", class)),
-        Some('\\') => escape::character(text),
-        Some(c) => Ok((c, &text[c.len_utf8()..])),
-    }
-}
-
-fn push(out: &mut String, c: char) {
-    // Whatever is no letter or digit might mean something in a class.
-    if c.is_ascii() && !c.is_ascii_alphanumeric() {
-        out.push_str(&format!("\\x{{{:x}}}", u32::from(c)));
+    if out.len() == members {
+        out.truncate(start);
+        out.push_str(if negated { EVERYTHING } else { NOTHING });
     } else {
-        out.push(c);
+        out.push(']');
+    }
+    Ok(&rest[1..])
+}
+
+/// `[:name:]`, `\p{name}` or a class such as `\d`; `None` when there is none of them.
+fn named<'t>(text: &'t str, out: &mut String) -> Result<Option<&'t str>, RegexError> {
+    if let Some(end) = text.strip_prefix("[:").and_then(|inner| inner.find(":]")) {
+        let (whole, after) = text.split_at(end + 4);
+        let name = &whole[2..end + 2];
+        if !POSIX_NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
+            return Err(RegexError::new("invalid character class range", whole));
+        }
+        out.push_str(whole);
+        return Ok(Some(after));
+    }
+    let Some((class, after)) = escape::parse_class(text)? else { return Ok(None) };
+    out.push_str(&class);
+    Ok(Some(after))
+}
+
+/// A character, or two with `-` between. `class` is the text from the start of the class.
+fn range<'t>(text: &'t str, class: &str, out: &mut String) -> Result<&'t str, RegexError> {
+    let (low, mut rest) = member(text, class)?;
+    let mut high = low;
+    let is_range = rest.strip_prefix('-').is_some_and(|end| !end.is_empty() && !end.starts_with(']'));
+    if is_range {
+        (high, rest) = member(&rest[1..], class)?;
+        if high < low {
+            let part = &text[..text.len() - rest.len()];
+            return Err(RegexError::new("invalid character class range", part));
+        }
+    }
+    push_range(low, high, out);
+    Ok(rest)
+}
+
+/// Writes a range without surrogates, which are in no text.
+fn push_range(low: u32, high: u32, out: &mut String) {
+    const SURROGATES: std::ops::RangeInclusive<u32> = 0xd800..=0xdfff;
+    let low = if SURROGATES.contains(&low) { 0xe000 } else { low };
+    let high = if SURROGATES.contains(&high) { 0xd7ff } else { high };
+    if low > high {
+        return;
+    }
+    escape::push_rune(low, out);
+    if low != high {
+        out.push('-');
+        escape::push_rune(high, out);
+    }
+}
+
+fn member<'t>(text: &'t str, class: &str) -> Result<(u32, &'t str), RegexError> {
+    match text.chars().next() {
+        None => Err(RegexError::new("missing closing ]", class)),
+        Some('\\') => escape::parse_rune(text),
+        Some(c) => Ok((u32::from(c), &text[c.len_utf8()..])),
     }
 }

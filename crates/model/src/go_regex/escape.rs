@@ -1,135 +1,145 @@
-//! Escape sequences, outside of classes and within.
+//! What follows a backslash.
 
-use super::{GoRegexError, before, push_plain};
+use super::RegexError;
+use super::class::{EVERYTHING, NOTHING};
+use super::unicode_names::{CATEGORIES, SCRIPTS};
 
-/// Abbreviations of general categories. Every other name of `\p{…}` is one of a script.
-const CATEGORIES: [&str; 37] = [
-    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P",
-    "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs", "Any",
-];
+/// An escape sequence outside of classes.
+pub(super) enum Escape {
+    /// A code point, which may be a surrogate.
+    Rune(u32),
+    /// A class, in Rust's syntax.
+    Class(String),
+    /// An assertion, in Rust's syntax.
+    Assertion(&'static str),
+}
 
-/// Translates the escape sequence at the start of `text`, outside of a class; returns what follows it.
-pub(super) fn outside<'t>(text: &'t str, out: &mut String) -> Result<&'t str, GoRegexError> {
-    let rest = &text[1..];
-    let assertion = match rest.as_bytes().first() {
+/// Reads the escape sequence at the start of `text`; also returns what follows.
+pub(super) fn parse(text: &str) -> Result<(Escape, &str), RegexError> {
+    let assertion = match text.as_bytes().get(1) {
         Some(b'A') => r"\A",
         Some(b'z') => r"\z",
         Some(b'b') => r"(?-u:\b)",
         Some(b'B') => r"(?-u:\B)",
-        Some(b'Q') => return Ok(quoted(&rest[1..], out)),
-        _ => "",
+        _ => {
+            if let Some((class, after)) = parse_class(text)? {
+                return Ok((Escape::Class(class), after));
+            }
+            return parse_rune(text).map(|(rune, after)| (Escape::Rune(rune), after));
+        }
     };
-    if !assertion.is_empty() {
-        out.push_str(assertion);
-        return Ok(&rest[1..]);
-    }
-    if let Some((negated, members, after)) = perl_class(text) {
-        out.push_str(if negated { "[^" } else { "[" });
-        out.push_str(members);
-        out.push(']');
-        return Ok(after);
-    }
-    if let Some((class, after)) = property(text)? {
-        out.push_str(&class);
-        return Ok(after);
-    }
-    let (c, after) = character(text)?;
-    push_plain(out, c);
-    Ok(after)
+    Ok((Escape::Assertion(assertion), &text[2..]))
 }
 
-/// `\Q…\E`, or to the end.
-fn quoted<'t>(text: &'t str, out: &mut String) -> &'t str {
-    let (quoted, after) = text.split_once(r"\E").unwrap_or((text, ""));
-    quoted.chars().for_each(|c| push_plain(out, c));
-    after
-}
-
-/// `\d`, `\s`, `\w` and what they leave out: whether it is negated, the members of the class, and what follows.
-pub(super) fn perl_class(text: &str) -> Option<(bool, &'static str, &str)> {
-    let (negated, members) = match text.as_bytes().get(1)? {
-        b'd' => (false, "0-9"),
-        b'D' => (true, "0-9"),
-        b's' => (false, r"\t\n\f\r "),
-        b'S' => (true, r"\t\n\f\r "),
-        b'w' => (false, "0-9A-Za-z_"),
-        b'W' => (true, "0-9A-Za-z_"),
-        _ => return None,
-    };
-    Some((negated, members, &text[2..]))
-}
-
-/// `\pL`, `\p{Greek}`, `\p{^Greek}` and `\P…`, and what follows; none when it is another escape.
-pub(super) fn property(text: &str) -> Result<Option<(String, &str)>, GoRegexError> {
-    let negative = match text.as_bytes().get(1) {
-        Some(b'p') => false,
-        Some(b'P') => true,
+/// Reads a class such as `\d`, `\pL` and `\p{Greek}` at the start of `text`, if there is one.
+pub(super) fn parse_class(text: &str) -> Result<Option<(String, &str)>, RegexError> {
+    let Some(letter) = text.strip_prefix('\\').and_then(|escaped| escaped.chars().next()) else { return Ok(None) };
+    let class = match letter {
+        'd' => "[0-9]",
+        'D' => "[^0-9]",
+        's' => r"[\t\n\f\r ]",
+        'S' => r"[^\t\n\f\r ]",
+        'w' => "[0-9A-Za-z_]",
+        'W' => "[^0-9A-Za-z_]",
+        'p' | 'P' => return parse_unicode_class(text).map(Some),
         _ => return Ok(None),
     };
-    let rest = &text[2..];
-    let (name, after) = match rest.strip_prefix('{') {
-        Some(braced) => {
-            let unclosed = || GoRegexError::new("invalid character class range", text);
-            braced.split_once('}').ok_or_else(unclosed)?
+    Ok(Some((class.to_string(), &text[2..])))
+}
+
+/// `\pX`, `\p{name}`, `\p{^name}` and the same with `\P`.
+fn parse_unicode_class(text: &str) -> Result<(String, &str), RegexError> {
+    let unknown = |part| RegexError::new("invalid character class range", part);
+    let (name, end) = if text[2..].starts_with('{') {
+        let end = text.find('}').ok_or_else(|| unknown(text))?;
+        (&text[3..end], end + 1)
+    } else {
+        let end = 2 + text[2..].chars().next().map_or(0, char::len_utf8);
+        (&text[2..end], end)
+    };
+    let (whole, after) = text.split_at(end);
+    let (name, flipped) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
+    let negated = whole.starts_with("\\P") != flipped;
+    let p = if negated { 'P' } else { 'p' };
+    let class = match name {
+        // No text has surrogates.
+        "Cs" => if negated { EVERYTHING } else { NOTHING }.to_string(),
+        "Any" => if negated { NOTHING } else { EVERYTHING }.to_string(),
+        _ if CATEGORIES.contains(&name) => format!("\\{p}{{gc={name}}}"),
+        _ if SCRIPTS.binary_search(&name).is_ok() => format!("\\{p}{{sc={name}}}"),
+        _ => return Err(unknown(whole)),
+    };
+    Ok((class, after))
+}
+
+/// Reads the escape sequence of a single code point at the start of `text`.
+pub(super) fn parse_rune(text: &str) -> Result<(u32, &str), RegexError> {
+    let Some(c) = text[1..].chars().next() else {
+        return Err(RegexError::new("trailing backslash at end of expression", ""));
+    };
+    let after = &text[1 + c.len_utf8()..];
+    let invalid = |rest: &str| RegexError::new("invalid escape sequence", &text[..text.len() - rest.len()]);
+    let is_octal = |b: &u8| matches!(b, b'0'..=b'7');
+    let rune = match c {
+        // A single digit would refer to a group.
+        '1'..='7' if !after.as_bytes().first().is_some_and(is_octal) => return Err(invalid(after)),
+        '0'..='7' => {
+            let more = after.bytes().take(2).take_while(is_octal).count();
+            let rune = text[1..2 + more].bytes().fold(0, |rune, digit| rune * 8 + u32::from(digit - b'0'));
+            return Ok((rune, &after[more..]));
         }
-        None => rest.split_at(rest.chars().next().map_or(0, char::len_utf8)),
+        'x' => return parse_hexadecimal(after).map_err(invalid),
+        'a' => 7,
+        'f' => 12,
+        'n' => 10,
+        'r' => 13,
+        't' => 9,
+        'v' => 11,
+        c if c.is_ascii() && !c.is_ascii_alphanumeric() => u32::from(c),
+        _ => return Err(invalid(after)),
     };
-    let (name, negated) = name.strip_prefix('^').map_or((name, negative), |name| (name, !negative));
-    let is_script = || {
-        let mut bytes = name.bytes();
-        bytes.next().is_some_and(|b| b.is_ascii_uppercase()) && bytes.all(|b| b.is_ascii_alphabetic() || b == b'_')
-    };
-    let class = match CATEGORIES.contains(&name) {
-        true => format!("{{{name}}}"),
-        false if is_script() => format!("{{Script={name}}}"),
-        false => String::new(),
-    };
-    let class = format!(r"\{}{class}", if negated { 'P' } else { 'p' });
-    if !class.ends_with('}') || regex_syntax::parse(&class).is_err() {
-        return Err(GoRegexError::new("invalid character class range", before(text, after)));
+    Ok((rune, after))
+}
+
+/// `12` or `{12ab}`, which follows `\x`. An error is what follows the part that is wrong.
+fn parse_hexadecimal(text: &str) -> Result<(u32, &str), &str> {
+    let mut chars = text.chars();
+    let digit = |chars: &mut std::str::Chars<'_>| chars.next().and_then(|c| c.to_digit(16));
+    if !text.starts_with('{') {
+        if text.is_empty() {
+            return Err(text);
+        }
+        let (high, low) = (digit(&mut chars), digit(&mut chars));
+        return high.zip(low).map(|(high, low)| (high * 16 + low, chars.as_str())).ok_or(chars.as_str());
     }
-    Ok(Some((class, after)))
+    chars.next();
+    let (mut rune, mut any) = (0, false);
+    while let Some(c) = chars.next() {
+        rune = match c.to_digit(16) {
+            Some(digit) => rune * 16 + digit,
+            None if c == '}' && any => return Ok((rune, chars.as_str())),
+            None => return Err(chars.as_str()),
+        };
+        any = true;
+        if rune > u32::from(char::MAX) {
+            return Err(chars.as_str());
+        }
+    }
+    Err("")
 }
 
-/// The character that the escape sequence at the start of `text` stands for, and what follows.
-pub(super) fn character(text: &str) -> Result<(char, &str), GoRegexError> {
-    let rest = &text[1..];
-    let Some(c) = rest.chars().next() else {
-        return Err(GoRegexError::new("trailing backslash at end of expression", ""));
-    };
-    let after = &rest[c.len_utf8()..];
-    let found = match c {
-        'a' => Some(('\u{7}', after)),
-        'f' => Some(('\u{c}', after)),
-        'n' => Some(('\n', after)),
-        'r' => Some(('\r', after)),
-        't' => Some(('\t', after)),
-        'v' => Some(('\u{b}', after)),
-        'x' => return hexadecimal(text, after),
-        '0' => Some(octal(rest)),
-        '1'..='7' if after.starts_with(|next: char| next.is_digit(8)) => Some(octal(rest)),
-        _ if c.is_ascii() && !c.is_ascii_alphanumeric() => Some((c, after)),
-        _ => None,
-    };
-    found.ok_or_else(|| GoRegexError::new("invalid escape sequence", before(text, after)))
+/// Writes a character that means itself, in a class or outside.
+pub(super) fn push_literal(c: char, out: &mut String) {
+    if regex_syntax::is_meta_character(c) {
+        out.push('\\');
+    }
+    out.push(c);
 }
 
-/// At most three octal digits at the start of `text`.
-fn octal(text: &str) -> (char, &str) {
-    let digits = text.bytes().take(3).take_while(|b| (b'0'..=b'7').contains(b)).count();
-    let (digits, after) = text.split_at(digits);
-    let code = digits.bytes().fold(0, |code, b| code * 8 + u32::from(b - b'0'));
-    // At most 0o777, which is a character.
-    (char::from_u32(code).unwrap_or_default(), after)
-}
-
-fn hexadecimal<'t>(text: &'t str, after: &'t str) -> Result<(char, &'t str), GoRegexError> {
-    let (digits, rest) = match after.strip_prefix('{') {
-        Some(braced) => braced.split_once('}').unwrap_or(("", "")),
-        None => after.split_at_checked(2).unwrap_or(("", "")),
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let code = if is_number { u32::from_str_radix(digits, 16).ok() } else { None };
-    let invalid = || GoRegexError::new("invalid escape sequence", before(text, rest));
-    Ok((code.and_then(char::from_u32).ok_or_else(invalid)?, rest))
+/// Writes a code point; a surrogate matches nothing.
+pub(super) fn push_rune(rune: u32, out: &mut String) {
+    match char::from_u32(rune) {
+        Some(c) => push_literal(c, out),
+        None => out.push_str(NOTHING),
+    }
 }

@@ -1,140 +1,275 @@
-//! What Prometheus 3.15 answered.
-
-use regex::Regex;
-
+use super::unicode_names::{CATEGORIES, SCRIPTS};
 use super::*;
 
-fn compiled(expression: &str) -> Regex {
-    let translated = translate(expression).unwrap_or_else(|e| panic!("{expression}: {e}"));
-    Regex::new(&format!("^(?s:{translated})$")).unwrap_or_else(|e| panic!("{expression}: {translated}: {e}"))
+fn matches(expression: &str, text: &str) -> bool {
+    GoRegex::anchored(expression).unwrap_or_else(|error| panic!("{expression}: {error}")).is_match(text)
+}
+
+/// Each text of the first list matches and each of the second does not.
+fn check(expression: &str, matching: &[&str], others: &[&str]) {
+    for text in matching {
+        assert!(matches(expression, text), "{expression} {text:?}");
+    }
+    for text in others {
+        assert!(!matches(expression, text), "{expression} {text:?}");
+    }
+}
+
+fn error(expression: &str) -> String {
+    translate(expression).err().map_or_else(|| format!("{expression} is accepted"), |error| error.to_string())
 }
 
 #[test]
-fn expressions_mean_what_they_mean_in_go() {
-    for (expression, matching, not_matching) in [
-        (r"\d+", "12", "٣"),
-        (r"\D", "٣", "1"),
-        (r"\w+", "a_1", "é"),
-        (r"\W", "é", "a"),
-        (r"\s", "\t", "\u{a0}"),
-        (r"\S", "\u{a0}", " "),
-        (r"a\b.", "a.", "aa"),
-        (r"a\Bb", "ab", "a b"),
-        (r"[\w.]+", "a.b", "é"),
-        (r"[^\d]+", "ab", "1"),
-        (r"[[]", "[", "a"),
-        (r"[^[]", "a", "["),
-        (r"[]a]+", "]a", "b"),
-        (r"[^]a]", "b", "]"),
-        (r"[a&&b]+", "&ab", "c"),
-        (r"[[1]]", "[]", "1"),
-        (r"[+--]+", "+,-", "."),
-        (r"[a~~b]", "~", "c"),
-        (r"[a-c[d-f]]", "b]", "b"),
-        (r"[a-]+", "a-", "b"),
-        (r"[\w-a]+", "-z", "é"),
-        (r"[[:alpha:]]+", "ab", "1"),
-        (r"[[:^alpha:]\n]+", "1\n", "a"),
-        (r"[\n\x{e9}-\xea]+", "\né", "e"),
-        (r"\Qa.b\E+", "a.bb", "acb"),
-        (r"\Qa.b", "a.b", "acb"),
-        ("{", "{", "}"),
-        ("a{1", "a{1", "a"),
-        ("a{,2}", "a{,2}", "aa"),
-        ("a{b}", "a{b}", "ab"),
-        ("a{1, 2}", "a{1, 2}", "aa"),
-        ("a{01}", "a{01}", "a"),
-        ("a{2}", "aa", "a"),
-        ("a{2,}?", "aaa", "a"),
-        ("a{0,2}", "", "aaa"),
-        (r"\061", "1", "0"),
-        (r"\0", "\0", "0"),
-        (r"\12", "\n", "1"),
-        (r"\x31", "1", "x"),
-        (r"\x{1F600}", "😀", "x"),
-        (r"\pL+", "éa", "1"),
-        (r"\p{^L}", "1", "é"),
-        (r"\P{^L}", "é", "1"),
-        (r"\p{Greek}", "α", "a"),
-        (r"[\p{Lu}\PL]+", "A1", "a"),
-        ("(?)a", "a", "b"),
-        ("(?ii)a", "A", "b"),
-        ("(?i-i)a", "a", "A"),
-        ("(?i:a)b", "Ab", "AB"),
-        ("(?P<x>a)(?<y>b)", "ab", "a"),
-        (r"\<a\>", "<a>", "a"),
-        (r"a\b{start}", "a{start}", "a"),
-        ("a|b", "b", "ab"),
-        ("a.b", "a\nb", "ab"),
-        ("a}]", "a}]", "a"),
-        (r"\-\#\ \~", "-# ~", "a"),
-        ("#é b", "#é b", "#é"),
-        (r"\Aa\z", "a", "b"),
-    ] {
-        let regex = compiled(expression);
-        let (yes, no) = (regex.is_match(matching), regex.is_match(not_matching));
-        assert!(yes && !no, "{expression} ({regex}): {matching:?} {yes}, {not_matching:?} {no}");
+fn perl_classes_and_word_boundaries_are_ascii() {
+    check(r"\d+", &["12"], &["١٢", "٣"]);
+    check(r"\D", &["٣", "a", "\n"], &["1"]);
+    check(r"\s", &[" ", "\t", "\n", "\r", "\u{c}"], &["\u{b}", "\u{a0}"]);
+    check(r"\S", &["\u{b}", "\u{a0}"], &[" "]);
+    check(r"\w+", &["a_1"], &["é"]);
+    check(r"\W", &["é"], &["a"]);
+    check(r"[\w.]+", &["a.b"], &["é"]);
+    check(r"[^\d]+", &["ab", "٣"], &["1"]);
+    check(r"[^\W]+", &["ab"], &["é"]);
+    check(r"(?i)\w", &["ſ", "K"], &["é"]);
+    check(r"é\bx", &["éx"], &[]);
+    check(r"x\Bé", &[], &["xé"]);
+    check(r"é\B.", &["éé", "é "], &["éx"]);
+    check(r"a\b{2}", &["a"], &[]);
+}
+
+#[test]
+fn classes_mean_what_they_mean_in_go() {
+    check("[[]", &["["], &["a"]);
+    check("[^[]", &["a", "\n"], &["["]);
+    check("[]a]+", &["]a"], &["b"]);
+    check("[^]a]", &["b"], &["]", "a"]);
+    check("[a&&b]+", &["&ab"], &["c"]);
+    check("[[1]]", &["[]", "1]"], &["1", "["]);
+    check("[+--]+", &["+,-"], &["."]);
+    check("[a~~b]+", &["a~b"], &["c"]);
+    check("[a-c[d-f]]", &["a]", "[]", "e]"], &["a", "]"]);
+    check(r"[\w-a]+", &["a-_"], &["."]);
+    check("[a-]+", &["a-"], &["b"]);
+    check("[-a]+", &["a-"], &["b"]);
+    check("[a^]+", &["a^"], &["b"]);
+    check("[[:alpha:]]+", &["ab"], &["1", "é"]);
+    check("[[:^alpha:][:lower:]]+", &["ab1é"], &["A"]);
+    check("[[:a]", &["[", ":", "a"], &["]"]);
+    check(r"[\x{D800}]", &[], &["\u{fffd}", "a"]);
+    check(r"[^\x{D800}]", &["a", "\u{fffd}"], &[]);
+    check(r"[\x{D7FF}-\x{DFFF}\n]", &["\u{d7ff}", "\n"], &["\u{e000}"]);
+    check(r"[a\x{D800}-\x{E000}]", &["a", "\u{e000}"], &["\u{d7ff}"]);
+    check(r"\x{D800}|a", &["a"], &["", "\u{fffd}"]);
+    check(r"[^\x00-\x{10FFFF}]?", &[""], &["a"]);
+    check("(?i)[k]", &["k", "K", "\u{212a}"], &[]);
+}
+
+#[test]
+fn unicode_classes() {
+    check(r"\p{Greek}+", &["αβγ"], &["a"]);
+    check(r"\p{^L}\PL\pN", &["1-1"], &["a-1"]);
+    check(r"\P{^Lu}[\p{Lu}\PL]", &["AB", "A1"], &["aB", "Ab"]);
+    check(r"\p{Any}", &["a", "\n"], &[]);
+    check(r"\P{Any}|\p{Cs}|[\p{Cs}b]", &["b"], &["a"]);
+    for name in CATEGORIES.iter().chain(SCRIPTS) {
+        assert!(GoRegex::anchored(&format!(r"\p{{{name}}}[\P{{{name}}}]")).is_ok(), "{name}");
     }
+    assert!(SCRIPTS.is_sorted());
+}
+
+#[test]
+fn escapes_and_quotes() {
+    check(r"\Qa.b\E", &["a.b"], &["acb"]);
+    check(r"\Qa.b\E+", &["a.bb"], &["a.ba.b"]);
+    check(r"a\Q\E+", &["aa"], &[""]);
+    check(r"\061\01\0", &["1\u{1}\0"], &[]);
+    check(r"\0018", &["\u{1}8"], &[]);
+    check(r"[\0-\777]", &["a", "\u{1ff}"], &["\u{200}"]);
+    check(r"\x41\x{42}\x{1F600}", &["AB😀"], &[]);
+    check(r"\a\f\n\r\t\v", &["\u{7}\u{c}\n\r\t\u{b}"], &[]);
+    check(r"\<a\>", &["<a>"], &["a"]);
+    check(r"\_\-\!\/\#", &["_-!/#"], &[]);
+    check(r"\b{start}a", &[], &["a", "{start}a"]);
+    check(r"x\b{start}a", &["x{start}a"], &[]);
+    check(r"\Aa\z", &["a"], &[]);
+}
+
+#[test]
+fn braces_that_are_no_repetition() {
+    for text in
+        ["{", "}", "a{", "a{1", "a{,2}", "a{b}", "a{1, 2}", "a{01}", "a{1,x}", "{}", "{,}", "a{1,", "a{99999999999,x}"]
+    {
+        check(text, &[text], &["a"]);
+    }
+    check("a{2}b{1,}c{1,2}d{0}e{0,0}", &["aabbbcc"], &["abc", "aabd"]);
+    check("a{,2}{2}", &["a{,2}}"], &[]);
+    check("(a{10}){100}", &[&"a".repeat(1000)], &[]);
+    check("(a{1000}){0}b", &["b"], &[]);
+    check("((a{500}){0}){1000}b", &["b"], &[]);
+}
+
+#[test]
+fn flags_and_repetitions() {
+    check("(?)a", &["a"], &["A"]);
+    check("(?ii)a", &["a", "A"], &[]);
+    check("(?i-i)a", &["a"], &["A"]);
+    check("(?-s).", &["a"], &["\n"]);
+    check("(?-s:.).", &["a\n"], &["\n\n"]);
+    check("(?i:a)b", &["Ab"], &["AB"]);
+    check("((?i)a|b)c", &["ac", "Bc"], &["AC"]);
+    check("(?i)a|b", &["B"], &[]);
+    check("a|(?i)b|c", &["a", "C"], &["A"]);
+    check("(?m)a$\n^b", &["a\nb"], &[]);
+    check("a(?i)*b", &["aaB", "b"], &["Ab"]);
+    check("a+(?i)?b", &["aaB", "b"], &[]);
+    check("^*a$+", &["a"], &[]);
+    check("(|a)*||b", &["", "aa", "b"], &["ab"]);
+    check("()(?:)a", &["a"], &[]);
+    let group = |expression: &str| {
+        let regex = GoRegex::anchored(expression).unwrap();
+        let captures = regex.captures("aaa").unwrap();
+        let mut out = String::new();
+        regex.expand("$1", &captures, &mut out);
+        out
+    };
+    assert_eq!(group("(a*).*"), "aaa");
+    assert_eq!(group("(a*?).*"), "");
+    assert_eq!(group("(?U)(a*).*"), "");
+    assert_eq!(group("(?U)(a*?).*"), "aaa");
+    assert_eq!(group("(?U:(a{1,2})).*"), "a");
+    assert_eq!(group("(?:(?U)(a{1,2})).*"), "a");
+    assert_eq!(group("(?:(?U))(a{1,2}).*"), "aa");
+    assert_eq!(group("(?U)(?-U)(a{1,2}).*"), "aa");
 }
 
 #[test]
 fn what_go_refuses_is_refused_in_its_words() {
-    for (expression, error) in [
+    for (expression, reason) in [
         ("a**", "invalid nested repetition operator: `**`"),
         ("1++", "invalid nested repetition operator: `++`"),
-        ("a*?+", "invalid nested repetition operator: `*?+`"),
-        ("*a", "missing argument to repetition operator: `*`"),
-        ("a|+?", "missing argument to repetition operator: `+?`"),
-        ("(*)", "missing argument to repetition operator: `*`"),
+        ("a{2}{3}", "invalid nested repetition operator: `{2}{3}`"),
+        ("a*??", "invalid nested repetition operator: `*??`"),
+        ("**", "missing argument to repetition operator: `*`"),
+        ("a|*?", "missing argument to repetition operator: `*?`"),
+        ("(?i)+", "missing argument to repetition operator: `+`"),
+        ("({2})", "missing argument to repetition operator: `{2}`"),
         ("a{1001}", "invalid repeat count: `{1001}`"),
         ("a{2,1}", "invalid repeat count: `{2,1}`"),
         ("a{99999999999}", "invalid repeat count: `{99999999999}`"),
-        ("(?x)a", "invalid or unsupported Perl syntax: `(?x`"),
-        ("(?u)a", "invalid or unsupported Perl syntax: `(?u`"),
+        ("(a{1000}){1000}", "invalid repeat count: `{1000}`"),
+        ("(a{10}b|c){101}?", "invalid repeat count: `{101}?`"),
+        ("(?x)", "invalid or unsupported Perl syntax: `(?x`"),
+        ("(?u)", "invalid or unsupported Perl syntax: `(?u`"),
+        ("(?R)", "invalid or unsupported Perl syntax: `(?R`"),
+        ("(?z)", "invalid or unsupported Perl syntax: `(?z`"),
         ("(?!a)", "invalid or unsupported Perl syntax: `(?!`"),
-        ("(?i-)a", "invalid or unsupported Perl syntax: `(?i-)`"),
-        ("(?i", "missing closing ): `(?i`"),
-        ("(?P<a-b>a)", "invalid named capture: `(?P<a-b>`"),
-        ("a(b", "missing closing ): `a(b`"),
-        ("a)b", "unexpected ): `a)b`"),
+        ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+        ("(?i-)", "invalid or unsupported Perl syntax: `(?i-)`"),
+        ("(?--i)", "invalid or unsupported Perl syntax: `(?--`"),
+        ("(?i", "invalid or unsupported Perl syntax: `(?i`"),
+        ("(?P<", "invalid or unsupported Perl syntax: `(?P`"),
+        ("(?P=a)", "invalid or unsupported Perl syntax: `(?P`"),
+        ("(?<=a)", "invalid named capture: `(?<=a)`"),
+        ("(?P<a b>c)", "invalid named capture: `(?P<a b>`"),
+        ("(?<>c)", "invalid named capture: `(?<>`"),
+        ("(?<é>c)", "invalid named capture: `(?<é>`"),
         (r"\u0041", r"invalid escape sequence: `\u`"),
-        (r"\1", r"invalid escape sequence: `\1`"),
-        (r"\C", r"invalid escape sequence: `\C`"),
+        (r"a\1b", r"invalid escape sequence: `\1`"),
+        (r"\8", r"invalid escape sequence: `\8`"),
         (r"\é", r"invalid escape sequence: `\é`"),
+        (r"\C", r"invalid escape sequence: `\C`"),
+        (r"\Z", r"invalid escape sequence: `\Z`"),
+        (r"\E", r"invalid escape sequence: `\E`"),
+        (r"\x", r"invalid escape sequence: `\x`"),
+        (r"\x4", r"invalid escape sequence: `\x4`"),
+        (r"\xg12", r"invalid escape sequence: `\xg1`"),
+        (r"\x{}", r"invalid escape sequence: `\x{}`"),
+        (r"\x{12g}", r"invalid escape sequence: `\x{12g`"),
+        (r"\x{110000}", r"invalid escape sequence: `\x{110000`"),
+        (r"\x{1", r"invalid escape sequence: `\x{1`"),
         (r"[\b]", r"invalid escape sequence: `\b`"),
+        (r"[\Qa\E]", r"invalid escape sequence: `\Q`"),
+        (r"[a-\d]", r"invalid escape sequence: `\d`"),
         ("a\\", "trailing backslash at end of expression: ``"),
+        ("[\\", "trailing backslash at end of expression: ``"),
         ("[a--b]", "invalid character class range: `a--`"),
-        ("[b-a]", "invalid character class range: `b-a`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
         ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
+        ("[[::]]", "invalid character class range: `[::]`"),
         (r"\p{Emoji}", r"invalid character class range: `\p{Emoji}`"),
         (r"\p{greek}", r"invalid character class range: `\p{greek}`"),
-        ("[a", "missing closing ]: `[a`"),
-        ("x[]", "missing closing ]: `[]`"),
-        ("[a-", "missing closing ]: `[a-`"),
+        (r"[\p{lu}]", r"invalid character class range: `\p{lu}`"),
+        (r"\pé", r"invalid character class range: `\pé`"),
+        (r"\p", r"invalid character class range: `\p`"),
+        (r"\p{^}", r"invalid character class range: `\p{^}`"),
+        (r"\p{Lu", r"invalid character class range: `\p{Lu`"),
+        ("x[", "missing closing ]: `[`"),
+        ("x[a-", "missing closing ]: `[a-`"),
+        ("[]", "missing closing ]: `[]`"),
+        ("x(a", "missing closing ): `x(a`"),
+        ("x)a", "unexpected ): `x)a`"),
     ] {
-        let found = translate(expression).expect_err(expression).to_string();
-        assert_eq!(found, format!("error parsing regexp: {error}"));
+        assert_eq!(error(expression), format!("error parsing regexp: {reason}"), "{expression}");
     }
 }
 
 #[test]
-fn templates_are_gos() {
-    let regex = Regex::new("(?P<first>.)(.)?(x)?").unwrap();
-    for (template, expanded) in [
-        ("$1-$2-$3", "a-b-"),
-        ("${1}b $first ${first}", "ab a a"),
-        ("$1b", ""),
-        ("$01${01}$00", ""),
-        ("$0", "ab"),
-        ("$9$99999999999999999999", ""),
-        ("$$1", "$1"),
-        ("${}${a b}${a.b}${1 }", "${}${a b}${a.b}${1 }"),
-        ("${1", "${1"),
-        ("$1é|$é|$-|$", "||$-|$"),
-        ("plain", "plain"),
+fn the_anchored_expression_is_what_must_be_valid() {
+    assert_eq!(GoRegex::anchored("(").unwrap_err().to_string(), "error parsing regexp: missing closing ): `^(?s:()$`");
+    assert!(GoRegex::anchored("a)|(b").is_ok(), "as in Prometheus");
+    assert!(GoRegex::anchored(r"\Qa").is_err(), "as in Prometheus");
+}
+
+#[test]
+fn size_and_depth_are_bounded() {
+    for expression in [
+        "(a{1000}){1000}".to_string(),
+        format!("{}a{}", "(".repeat(2000), ")".repeat(2000)),
+        format!("a*{}", "(?i)*".repeat(200_000)),
+        "(".repeat(1_000_000),
+        r"\pL{1000}".repeat(100),
     ] {
+        assert!(GoRegex::anchored(&expression).is_err());
+    }
+}
+
+#[test]
+fn templates_expand_by_gos_rules() {
+    let cases = [
+        ("$1", "one"),
+        ("${1}x", "onex"),
+        ("$1x", ""),
+        ("$1_", ""),
+        ("$1-", "one-"),
+        ("$0", "one-two"),
+        ("$01|${01}|$00", "||"),
+        ("$word|${word}|$words", "two|two|"),
+        ("$wordé|$word٣|$word·", "||two·"),
+        ("$2x|$7|$99999999999999999999", "||"),
+        ("$$|$$1|$$$1", "$|$1|$one"),
+        ("${}|${a b}|${a.b}|${1 }|${1", "${}|${a b}|${a.b}|${1 }|${1"),
+        ("$-|$ |$é|$", "$-|$ ||$"),
+        ("${${1}}", "${one}"),
+        ("$1$1", "oneone"),
+        ("é$1é", "é"),
+        ("é${1}é", "éoneé"),
+        ("", ""),
+    ];
+    let regex = GoRegex::anchored("(.*)-(?P<word>.*)(none)?").unwrap();
+    let captures = regex.captures("one-two").unwrap();
+    for (template, expected) in cases {
         let mut out = String::new();
-        expand(&regex.captures("ab").unwrap(), template, &mut out);
-        assert_eq!(out, expanded, "{template}");
+        regex.expand(template, &captures, &mut out);
+        assert_eq!(out, expected, "{template}");
+    }
+}
+
+#[test]
+fn groups_may_share_names_and_begin_with_digits() {
+    let regex = GoRegex::anchored("(?P<x>a)|(?<x>b)(?P<1a>c)").unwrap();
+    for (text, expected) in [("a", "a-"), ("bc", "b-c")] {
+        let mut out = String::new();
+        regex.expand("$x-${1a}", &regex.captures(text).unwrap(), &mut out);
+        assert_eq!(out, expected);
     }
 }

@@ -112,7 +112,7 @@ fn values() {
         ),
         (
             job("relabel_configs: [{regex: '('}]"),
-            "p.yml:3:29: scrape_configs[0].relabel_configs[0].regex: error parsing regexp: unclosed group",
+            "p.yml:3:29: scrape_configs[0].relabel_configs[0].regex: error parsing regexp: missing closing ): `^(?s:()$`",
         ),
         (
             job("relabel_configs: [{action: replace, regex: x}]"),

@@ -8,7 +8,7 @@ use super::node::{
 use super::{PlanContext, duration};
 use crate::annotations::NOWHERE;
 use crate::engine::{MAX_TIME, QueryError};
-use crate::parser::ast::{self, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
+use crate::parser::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
 
 /// Functions that may follow `anchored`, in the order of Prometheus's message.
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -121,6 +121,11 @@ fn resolve_aggregate(aggregate: &ast::Aggregate, times: &Context<'_>) -> Result<
     let mut grouping = aggregate.grouping.clone();
     grouping.sort_unstable();
     grouping.dedup();
+    if let (AggregateOp::CountValues, Some(Expr::String(label))) = (aggregate.op, aggregate.param.as_ref().map(inside))
+        && label.bytes.is_some()
+    {
+        return Err(QueryError::Execution(format!("invalid label name {label}")));
+    }
     Ok(Node::Aggregate(Box::new(Aggregate {
         op: aggregate.op,
         expr: resolve(&aggregate.expr, times)?,

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, go_regex};
-use regex::Regex;
+use pharos_model::{GoRegex, Labels, LabelsBuilder, METRIC_NAME};
 
 use super::text;
 use crate::engine::QueryError;
@@ -19,9 +18,7 @@ pub(super) fn replace(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>
     let (dst, replacement, src, pattern) = (text(call, 1)?, text(call, 2)?, text(call, 3)?, text(call, 4)?);
     let invalid =
         |what: &str, value: &str| Err(QueryError::Execution(format!("invalid {what} in label_replace(): {value}")));
-    let translated = go_regex::translate(pattern).ok();
-    let compiled = translated.and_then(|pattern| Regex::new(&format!("^(?s:{pattern})$")).ok());
-    let Some(regex) = compiled else { return invalid("regular expression", pattern) };
+    let Ok(regex) = GoRegex::anchored(pattern) else { return invalid("regular expression", pattern) };
     if dst.is_empty() {
         return invalid("destination label name", dst);
     }
@@ -32,7 +29,7 @@ pub(super) fn replace(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>
         let Some(captures) = regex.captures(text) else { return Ok(()) };
         check_size(call, replacement.len() + groups.saturating_mul(text.len()), 16 * MAX_LABEL_BYTES)?;
         value.clear();
-        go_regex::expand(&captures, replacement, &mut value);
+        regex.expand(replacement, &captures, &mut value);
         set(row, dst, &value);
         Ok(())
     })
