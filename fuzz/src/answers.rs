@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pharos_model::wire::Malformed;
 use pharos_model::{Histogram, Labels, SeriesBatch, SeriesView, Span};
-use pharos_rpc::query::{read_batch, read_labels, write_batch, write_labels};
+use pharos_transport::query::{read_batch, read_labels, write_batch, write_labels};
 
 /// Most bytes of label sets that are made.
 const MOST: usize = 16 << 20;

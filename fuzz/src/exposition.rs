@@ -100,7 +100,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn protobuf() -> Vec<u8> {
-    use pharos_rpc::client::{
+    use pharos_transport::client::{
         Bucket, BucketSpan, Counter, Exemplar, Histogram, LabelPair, Metric, MetricFamily, MetricType,
     };
     use prost::Message;

@@ -14,7 +14,7 @@ use pharos_agent::receive::{ReceiveConfig, Receiver, router};
 use pharos_model::clock::ManualClock;
 use pharos_model::labels::check_canonical;
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome, series_hash};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -127,12 +127,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
 mod messages {
     //! One good message a protocol.
 
-    use pharos_rpc::otlp::common::v1::any_value::Value;
-    use pharos_rpc::otlp::{
+    use pharos_transport::otlp::common::v1::any_value::Value;
+    use pharos_transport::otlp::{
         collector::metrics::v1::ExportMetricsServiceRequest, common::v1 as common, metrics::v1 as otel,
         resource::v1::Resource,
     };
-    use pharos_rpc::{prometheus as v1, write_v2 as v2};
+    use pharos_transport::{prometheus as v1, write_v2 as v2};
     use prost::Message;
 
     const NOW: i64 = 1_700_000_000_000;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_agent::distribute::progress::{Next, Progress, report_again};
-use pharos_meta::{Command, Member, MemberState, Refusal, Response, Role, View};
-use pharos_rpc::append::ShardTarget;
+use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
+use pharos_transport::append::ShardTarget;
 
 use super::bugs::Bug;
 use super::env::{Env, Ms, Node};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use pharos_ingester::fence::{Fence, epoch_in};
-use pharos_meta::{Command, Member, MemberState, Refusal, Response, Role, View};
+use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
 use pharos_model::ShardSet;
-use pharos_rpc::append::ShardTarget;
+use pharos_transport::append::ShardTarget;
 
 use super::bugs::Bug;
 use super::doubt;
@@ -342,7 +342,7 @@ impl Ingester {
     /// The shards that it cuts and ships.
     pub fn led(&self) -> ShardSet {
         let me = Some(self.identity.as_str());
-        let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_meta::Shard>)| {
+        let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_cluster::Shard>)| {
             shard.leader.as_deref() == me && !self.learn.lost.contains_key(number)
         };
         (0..).zip(self.view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()

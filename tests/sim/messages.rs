@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pharos_meta::{ClusterState, Command, Refusal, Response};
-use pharos_rpc::append::ShardTarget;
+use pharos_cluster::{ClusterState, Command, Refusal, Response};
+use pharos_transport::append::ShardTarget;
 
 use super::env::Ms;
 use super::samples::SampleId;

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_meta::heartbeats::{self, Pulse};
-use pharos_meta::placement::{self, Moment, PlacementConfig};
-use pharos_meta::{ClusterState, Command, Refusal, Response, Settings};
+use pharos_cluster::heartbeats::{self, Pulse};
+use pharos_cluster::placement::{self, Moment, PlacementConfig};
+use pharos_cluster::{ClusterState, Command, Refusal, Response, Settings};
 
 use super::env::{Env, Ms, Node};
 use super::invariants;
@@ -161,11 +161,11 @@ impl Meta {
         let replace_after = self.config.replace_after.as_millis() as i64;
         placement::goal(&self.state, |member| {
             let is_here = match member.state {
-                pharos_meta::MemberState::Active => true,
-                pharos_meta::MemberState::Down => env.now_ms() - member.since_ms < replace_after,
+                pharos_cluster::MemberState::Active => true,
+                pharos_cluster::MemberState::Down => env.now_ms() - member.since_ms < replace_after,
                 _ => false,
             };
-            is_here && !member.draining && member.has(pharos_meta::Role::Ingester)
+            is_here && !member.draining && member.has(pharos_cluster::Role::Ingester)
         })
     }
 }

@@ -1,10 +1,10 @@
-//! Commands on their way to meta: sent again until they are answered or have waited for too long, as `pharos_meta::Meta::propose`
+//! Commands on their way to meta: sent again until they are answered or have waited for too long, as `pharos_cluster::Meta::propose`
 //! does it. So meta may get a command twice, and late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_meta::Command;
+use pharos_cluster::Command;
 
 use super::PROPOSE_MS;
 use super::env::{Env, Ms, Node};

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_meta::placement::Timeline;
-use pharos_meta::{Era, View};
+use pharos_cluster::placement::Timeline;
+use pharos_cluster::{Era, View};
 
 use super::env::{Env, Ms, Node};
 use super::messages::Timer;
@@ -15,7 +15,7 @@ use super::{BASE_MS, TARGETS};
 /// Between two scrapes of a target.
 pub const INTERVAL_MS: Ms = 1000;
 /// How old the view may be for a decision.
-const MAX_AGE_MS: Ms = pharos_meta::HANDOFF_MS as Ms - 200;
+const MAX_AGE_MS: Ms = pharos_cluster::HANDOFF_MS as Ms - 200;
 /// How long a decision waits for a newer view.
 const HOLD_MS: Ms = 500;
 

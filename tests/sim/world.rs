@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_meta::{Command, MemberState, View};
+use pharos_cluster::{Command, MemberState, View};
 
 use super::agent::Agent;
 use super::bugs::Bug;
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// What follows from a step.
-    fn after(&mut self, before: &Arc<pharos_meta::ClusterState>) {
+    fn after(&mut self, before: &Arc<pharos_cluster::ClusterState>) {
         for batch in std::mem::take(&mut self.env.acknowledged) {
             for (shard, ids) in batch.iter() {
                 let epoch = self.meta.state.shards[*shard as usize].epoch;
@@ -206,7 +206,7 @@ impl World {
     /// Whether all that a node has of acknowledged samples is on another one, too, that is alive, in sync, and not about to be
     /// lost itself.
     fn can_do_without(&self, node: usize) -> bool {
-        let is_needed = |shard: &Arc<pharos_meta::Shard>| {
+        let is_needed = |shard: &Arc<pharos_cluster::Shard>| {
             let id = &self.ingesters[node].identity;
             let others = shard.in_sync.iter().filter(|other| *other != id);
             let live = others.filter(|other| Node::of(other).is_some_and(|other| self.env.life(other).up)).count();
@@ -316,7 +316,7 @@ impl World {
         let state = &self.meta.state;
         let wanted = if begin { MemberState::Active } else { MemberState::Draining };
         let fit: Vec<String> =
-            state.live(pharos_meta::Role::Ingester).filter(|m| m.state == wanted).map(|m| m.id.clone()).collect();
+            state.live(pharos_cluster::Role::Ingester).filter(|m| m.state == wanted).map(|m| m.id.clone()).collect();
         // Who drains needs somebody to go to.
         if begin && fit.len() <= self.plan.copies as usize {
             return;

@@ -14,19 +14,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("block", &["model"]),
     ("head", &["model", "block"]),
     ("promql", &["model"]),
-    ("rpc", &["model"]),
-    ("meta", &["model", "rpc"]),
-    ("agent", &["model", "rpc", "meta"]),
-    ("ingester", &["model", "rpc", "meta", "head", "block", "promql"]),
-    ("store", &["model", "rpc", "meta", "block", "promql"]),
-    ("compactor", &["model", "rpc", "meta", "block"]),
-    ("frontend", &["model", "rpc", "meta", "promql"]),
-    ("ruler", &["model", "rpc", "meta", "promql"]),
-    ("alertmanager", &["model", "rpc", "meta", "promql"]),
+    ("transport", &["model"]),
+    ("cluster", &["model", "transport"]),
+    ("agent", &["model", "transport", "cluster"]),
+    ("ingester", &["model", "transport", "cluster", "head", "block", "promql"]),
+    ("store", &["model", "transport", "cluster", "block", "promql"]),
+    ("compactor", &["model", "transport", "cluster", "block"]),
+    ("frontend", &["model", "transport", "cluster", "promql"]),
+    ("rules", &["model", "transport", "cluster", "promql"]),
+    ("alertmanager", &["model", "transport", "cluster", "promql"]),
 ];
 
 /// What tests of any crate may use besides, to have something real to work with.
-const TESTS_MAY_USE: &[&str] = &["model", "block", "head", "promql", "rpc", "meta"];
+const TESTS_MAY_USE: &[&str] = &["model", "block", "head", "promql", "transport", "cluster"];
 
 /// The binary, the tests across crates and the fuzz targets use everything.
 const MAY_USE_ALL: &[&str] = &["pharos", "pharos-fuzz", "pharos-tests"];

@@ -4,7 +4,7 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use pharos_agent::receive::bench::Bench;
-use pharos_rpc::{prometheus as v1, write_v2 as v2};
+use pharos_transport::{prometheus as v1, write_v2 as v2};
 use prost::Message;
 
 const SERIES: usize = 2000;

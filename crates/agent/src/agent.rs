@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use pharos_model::{Clock, TenantId};
-use pharos_rpc::Ingest;
-use pharos_rpc::agent_v1::{TargetsPart, TargetsRequest};
+use pharos_transport::Ingest;
+use pharos_transport::agent_v1::{TargetsPart, TargetsRequest};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
@@ -89,7 +89,7 @@ impl Agent {
         join_all(self.pools().iter().map(|pool| pool.discovered())).await;
     }
 
-    /// Waits until other agents scrape all that this one did, once it was told to drain or has left ([`pharos_meta::Meta::leave`]);
+    /// Waits until other agents scrape all that this one did, once it was told to drain or has left ([`pharos_cluster::Meta::leave`]);
     /// until then it goes on. They get what it knows of its targets. False when there is no other agent.
     pub async fn hand_over(&self) -> bool {
         if !self.shared.ownership.released().await {

@@ -1,6 +1,6 @@
 use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Labels, METRIC_NAME};
-use pharos_rpc::client;
+use pharos_transport::client;
 use proptest::prelude::*;
 use prost::Message;
 

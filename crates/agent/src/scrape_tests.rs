@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 

@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pharos_meta::Catalogue;
+use pharos_cluster::Catalogue;
 use ulid::Ulid;
 
 /// Deletes what belongs to unlisted blocks made before `born_before` (milliseconds since the epoch); returns how many
@@ -36,7 +36,7 @@ fn is_garbage(path: &Path, catalogue: &Catalogue, born_before: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use object_store::memory::InMemory;
-    use pharos_meta::{BlockEntry, CatalogueCommand, Meta};
+    use pharos_cluster::{BlockEntry, CatalogueCommand, Meta};
 
     use super::*;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pharos_meta::{Command, Meta, MetaError, Refusal};
+use pharos_cluster::{Command, Meta, MetaError, Refusal};
 use pharos_model::Clock;
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;

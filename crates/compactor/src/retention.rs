@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_meta::{CatalogueCommand, Meta, MetaError};
+use pharos_cluster::{CatalogueCommand, Meta, MetaError};
 
 /// Removes the blocks that end before `horizon` (milliseconds since the epoch); returns how many there were.
 pub async fn expire(meta: &Meta, horizon: i64) -> Result<u64, MetaError> {
@@ -48,7 +48,7 @@ pub async fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
 
 #[cfg(test)]
 mod tests {
-    use pharos_meta::BlockEntry;
+    use pharos_cluster::BlockEntry;
 
     use super::*;
 

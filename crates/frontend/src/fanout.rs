@@ -16,7 +16,7 @@ use pharos_model::{
 };
 use pharos_promql::parser::ast::Expr;
 use pharos_promql::{Engine, Explanation, Querier, QueryError, QueryOptions, QueryOutput};
-use pharos_rpc::{Scope, SeriesExemplars, SeriesSource};
+use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::cluster::{Cluster, ClusterParts, ClusterQuery, Evaluation, USUAL_TIME};
 

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use pharos_rpc::Completeness;
+use pharos_transport::Completeness;
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 
 use crate::Ingester;
 

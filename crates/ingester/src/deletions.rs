@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use pharos_head::Commit;
-use pharos_meta::{CatalogueCommand, Deletion, TenantCatalogue, View};
+use pharos_cluster::{CatalogueCommand, Deletion, TenantCatalogue, View};
 use pharos_model::{Matcher, TenantId, TimeRange, WriteError};
 use pharos_promql::parser::parse_metric_selector;
 use tokio::sync::watch;

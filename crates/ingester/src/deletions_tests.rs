@@ -2,7 +2,7 @@ use pharos_model::Clock;
 
 use super::*;
 use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, held, scrape, until};
-use pharos_meta::Command;
+use pharos_cluster::Command;
 
 /// Deletes a series up to a time.
 async fn delete(cluster: &Cluster, series: u32, end: i64) {

@@ -6,12 +6,12 @@
 //! was taken under an older epoch is in the head when the copy begins to read.
 //!
 //! The fence is in memory only. After a restart the view takes its place: it must not be older than the start, which is so when
-//! the node has entered the cluster ([`pharos_meta::Meta::enter`]) before its ingester is created.
+//! the node has entered the cluster ([`pharos_cluster::Meta::enter`]) before its ingester is created.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use pharos_meta::View;
+use pharos_cluster::View;
 
 /// The epochs, by shard.
 type Epochs = Box<[AtomicU64]>;
@@ -81,7 +81,7 @@ impl Closed<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use pharos_meta::{ClusterState, Shard};
+    use pharos_cluster::{ClusterState, Shard};
 
     use super::*;
 

@@ -25,9 +25,9 @@ use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_head::Head;
-use pharos_meta::{Meta, Shard, View};
+use pharos_cluster::{Meta, Shard, View};
 use pharos_model::{Clock, ShardSet};
-use pharos_rpc::Connect;
+use pharos_transport::Connect;
 use tokio::sync::watch;
 
 use fence::Fence;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use pharos_head::{Commit, Only};
 use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
-use pharos_rpc::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use crate::Ingester;
 

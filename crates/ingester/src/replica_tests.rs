@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pharos_model::hash::shard_of;
 use pharos_model::write::Rejected;
 use pharos_model::{RejectReason, TenantId, WriteBatch};
-use pharos_rpc::Ingest;
-use pharos_rpc::append::{Appended, Replica, ShardTarget, Shipment};
+use pharos_transport::Ingest;
+use pharos_transport::append::{Appended, Replica, ShardTarget, Shipment};
 
 use crate::test_cluster::{Cluster, SHARDS, batch, encode, held, in_time, scrape, shards_of};
 
@@ -117,7 +117,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_breaks_the_rules_ends_its_stream_only() {
-    use pharos_rpc::ingest_v1::{AppendRequest, ShardChunk};
+    use pharos_transport::ingest_v1::{AppendRequest, ShardChunk};
     let cluster = Cluster::of(&["A"], 1).await;
     let bad = [
         AppendRequest { id: 1, tenant: "no/such".into(), chunks: Vec::new() },

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_block::{BlockCache, BlockMeta, BlockReader};
-use pharos_meta::Command;
+use pharos_cluster::Command;
 use pharos_model::{Clock, SeriesBatch, TenantId, TimeRange};
-use pharos_rpc::{Scope, SeriesSource};
+use pharos_transport::{Scope, SeriesSource};
 
 use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, held, in_time, shards_of};
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::{HeadFilter, WindowInfo};
-use pharos_meta::{BlockEntry, View};
+use pharos_cluster::{BlockEntry, View};
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
 };
 use pharos_promql::distribute;
-use pharos_rpc::query::{AskedView, Refused};
-use pharos_rpc::{Completeness, Scope, SeriesExemplars, SeriesSource};
+use pharos_transport::query::{AskedView, Refused};
+use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
 use crate::complete::{Facts, complete_from};

@@ -9,7 +9,7 @@ use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, HeadFilter};
-use pharos_meta::{
+use pharos_cluster::{
     BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Response, Role, USUAL_WEIGHT,
     View,
 };
@@ -19,8 +19,8 @@ use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{
     Clock, Labels, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
 };
-use pharos_rpc::append::{Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
-use pharos_rpc::{Channels, Connect, Connection};
+use pharos_transport::append::{Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
+use pharos_transport::{Channels, Connect, Connection};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

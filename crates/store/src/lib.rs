@@ -14,7 +14,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use object_store::ObjectStore;
 use pharos_block::{BlockCache, BlockMeta};
-use pharos_meta::{BlockEntry, Meta};
+use pharos_cluster::{BlockEntry, Meta};
 use pharos_model::SelectError;
 use tokio::runtime::Handle;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use pharos_meta::Deletion;
+use pharos_cluster::Deletion;
 use pharos_model::{Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TimeRange};
 use pharos_promql::parser;
 

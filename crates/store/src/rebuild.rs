@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pharos_block::{BlockError, BlockMeta};
-use pharos_meta::{BlockEntry, CatalogueCommand, Meta, MetaError};
+use pharos_cluster::{BlockEntry, CatalogueCommand, Meta, MetaError};
 use ulid::Ulid;
 
 /// Why a catalogue could not be rebuilt.

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use pharos_block::{BlockError, BlockReader, BlockSelection, accounted};
-use pharos_meta::state::DEFAULT_SHARDS;
-use pharos_meta::{BlockEntry, View};
+use pharos_cluster::state::DEFAULT_SHARDS;
+use pharos_cluster::{BlockEntry, View};
 use pharos_model::hash::shard_of;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
     SeriesSet, ShardSet, TimeRange,
 };
 use pharos_promql::distribute;
-use pharos_rpc::query::{AskedView, Refused};
-use pharos_rpc::{Scope, SeriesExemplars, SeriesSource};
+use pharos_transport::query::{AskedView, Refused};
+use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
 use crate::mask::{self, Mask};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_meta::{ClusterState, Command};
+use pharos_cluster::{ClusterState, Command};
 
 use crate::sim::TENANT;
 use crate::sim::env::Env;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_meta::{ClusterState, Command, View};
+use pharos_cluster::{ClusterState, Command, View};
 
 use crate::sim::env::{Env, Node};
 

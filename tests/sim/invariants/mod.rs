@@ -10,7 +10,7 @@ pub mod ownership;
 pub mod promotion;
 pub mod settling;
 
-use pharos_meta::{ClusterState, Command};
+use pharos_cluster::{ClusterState, Command};
 
 use super::TENANT;
 use super::env::Env;

@@ -1,7 +1,7 @@
 //! **A learner is promoted only with everything**: when a replica gets in sync it has every sample of the shard that was acknowledged,
 //! durable or in a block that is listed.
 
-use pharos_meta::ClusterState;
+use pharos_cluster::ClusterState;
 
 use super::in_blocks;
 use crate::sim::env::Node;

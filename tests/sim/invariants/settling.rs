@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use pharos_meta::MemberState;
+use pharos_cluster::MemberState;
 
 use super::in_blocks;
 use crate::sim::world::World;

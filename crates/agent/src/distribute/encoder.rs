@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{TenantId, WriteBatch};
-use pharos_rpc::append::{Dictionary, EncodedShard, Openings};
+use pharos_transport::append::{Dictionary, EncodedShard, Openings};
 
 /// When the series of all dictionaries take more bytes, all begin anew.
 const MAX_DICTIONARY_BYTES: usize = 1 << 30;

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use pharos_meta::{Command, Meta, Response, View};
+use pharos_cluster::{Command, Meta, Response, View};
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
-use pharos_rpc::Ingest;
-use pharos_rpc::append::{Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_transport::Ingest;
+use pharos_transport::append::{Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
 
 use encoder::Encoder;
 use progress::{Next, Progress, is_in_sync, is_written_to, report_again};

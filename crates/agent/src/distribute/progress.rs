@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use pharos_meta::View;
-use pharos_rpc::append::ShardTarget;
+use pharos_cluster::View;
+use pharos_transport::append::ShardTarget;
 
 /// What a write needs next.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pharos_meta::{ClusterState, Learner, Settings, Shard};
+use pharos_cluster::{ClusterState, Learner, Settings, Shard};
 
 use super::*;
 

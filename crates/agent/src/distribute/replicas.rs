@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pharos_meta::View;
-use pharos_rpc::append::{Replica, ReplicaError};
+use pharos_cluster::View;
+use pharos_transport::append::{Replica, ReplicaError};
 
 /// Makes a replica of an address.
 pub type Connect = dyn Fn(&str) -> Result<Arc<dyn Replica>, String> + Send + Sync;

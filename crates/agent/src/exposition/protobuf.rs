@@ -6,7 +6,7 @@
 use pharos_model::labels::{LabelsIter, append_canonical};
 use pharos_model::sample::NORMAL_NAN;
 use pharos_model::{CounterReset, Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
-use pharos_rpc::client;
+use pharos_transport::client;
 use prost::Message;
 
 use super::float::{excerpt, format_bound};

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pharos_meta::placement::Timeline;
-use pharos_meta::{HANDOFF_MS, Meta, View};
+use pharos_cluster::placement::Timeline;
+use pharos_cluster::{HANDOFF_MS, Meta, View};
 use pharos_model::Clock;
-use pharos_rpc::Connect;
+use pharos_transport::Connect;
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use plan::{Owner, Plan};

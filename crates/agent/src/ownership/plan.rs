@@ -1,11 +1,11 @@
 //! Who scrapes which target at which moment: pure.
 //!
 //! The moments of a target are the same on every agent: they follow from its hash, its interval and the cluster. Each
-//! moment has one owner, that of the era in which it lies (`pharos_meta::state`'s eras). So agents that know the
+//! moment has one owner, that of the era in which it lies (`pharos_cluster::state`'s eras). So agents that know the
 //! same eras share the moments out without a word, and an agent that knows an era only learns of the next one.
 
-use pharos_meta::ClusterState;
-use pharos_meta::placement::Timeline;
+use pharos_cluster::ClusterState;
+use pharos_cluster::placement::Timeline;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::scrape::first_scrape;
@@ -74,7 +74,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use pharos_meta::{Command, HANDOFF_MS, Member, MemberState, Role};
+    use pharos_cluster::{Command, HANDOFF_MS, Member, MemberState, Role};
     use proptest::prelude::*;
 
     use super::*;
@@ -164,7 +164,7 @@ mod tests {
         let plan = Plan::everything();
         assert_eq!((plan.owner_at(7, 0), plan.next_own(7, 1000, 1500)), (Owner::Me, Some(2007)));
         let moment = |cluster: &str| {
-            let settings = pharos_meta::state::Settings { cluster: cluster.into(), shards: 1, replication_factor: 1 };
+            let settings = pharos_cluster::state::Settings { cluster: cluster.into(), shards: 1, replication_factor: 1 };
             let mut state = ClusterState::default();
             state.apply(&Command::Bootstrap { settings }).unwrap();
             Plan::of(&state, "a").next_moment(7, 60_000, 0)

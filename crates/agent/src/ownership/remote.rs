@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use futures::future::join_all;
-use pharos_meta::{Role, View};
-use pharos_rpc::agent_v1::agent_client::AgentClient;
-use pharos_rpc::agent_v1::{TargetsPart, TargetsRequest};
-use pharos_rpc::{Connect, Connection};
+use pharos_cluster::{Role, View};
+use pharos_transport::agent_v1::agent_client::AgentClient;
+use pharos_transport::agent_v1::{TargetsPart, TargetsRequest};
+use pharos_transport::{Connect, Connection};
 use tokio::sync::watch;
 use tonic::Status;
 

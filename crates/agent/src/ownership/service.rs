@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use pharos_rpc::agent_v1::agent_server::{self, AgentServer};
-use pharos_rpc::agent_v1::{ActiveTarget, Family, HandOverAnswer, HandOverRequest, TargetsPart, TargetsRequest};
+use pharos_transport::agent_v1::agent_server::{self, AgentServer};
+use pharos_transport::agent_v1::{ActiveTarget, Family, HandOverAnswer, HandOverRequest, TargetsPart, TargetsRequest};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 

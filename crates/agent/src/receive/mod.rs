@@ -32,7 +32,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteOutcome};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 
 pub use config::ReceiveConfig;
 pub use otlp::{OtlpConfig, OtlpConfigError, TranslationStrategy};

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use pharos_model::WriteError;
 use pharos_model::write::Rejected;
-use pharos_rpc::{prometheus as v1, write_v2 as v2};
+use pharos_transport::{prometheus as v1, write_v2 as v2};
 use prost::Message as _;
 
 use super::*;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use pharos_model::clock::ManualClock;
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 use tower::ServiceExt;
 
 use super::{ReceiveConfig, Receiver, router};

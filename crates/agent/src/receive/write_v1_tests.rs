@@ -1,7 +1,7 @@
 //! Tests of the 1.0 decoder: equal to what a generated encoder meant, and safe on anything else.
 
 use pharos_model::{CounterReset, Labels, RejectReason, Span, TenantId, WriteBatch, WriteOutcome, series_hash};
-use pharos_rpc::prometheus as proto;
+use pharos_transport::prometheus as proto;
 use proptest::prelude::*;
 use prost::Message;
 

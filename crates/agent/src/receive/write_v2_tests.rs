@@ -1,7 +1,7 @@
 //! Tests of the 2.0 decoder.
 
 use pharos_model::{Labels, RejectReason, TenantId, WriteBatch, WriteOutcome};
-use pharos_rpc::write_v2 as proto;
+use pharos_transport::write_v2 as proto;
 use proptest::prelude::*;
 use prost::Message;
 

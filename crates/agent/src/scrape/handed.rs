@@ -2,7 +2,7 @@
 
 use pharos_model::labels::check_canonical;
 use pharos_model::{Labels, TenantId, series_hash};
-use pharos_rpc::agent_v1 as wire;
+use pharos_transport::agent_v1 as wire;
 
 use super::cache::TrackedSeries;
 

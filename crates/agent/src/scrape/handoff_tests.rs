@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pharos_meta::state::Settings;
-use pharos_meta::{ClusterState, Command, Member, MemberState, Role, View};
+use pharos_cluster::state::Settings;
+use pharos_cluster::{ClusterState, Command, Member, MemberState, Role, View};
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
-use pharos_rpc::Ingest;
+use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 
@@ -247,7 +247,7 @@ impl Sim {
         self.stop(&id).await;
         tokio::time::sleep(Duration::from_millis(LEASE_MS)).await;
         self.set(&id, MemberState::Down);
-        self.deaths.push((died, self.clock.now_ms() + pharos_meta::HANDOFF_MS));
+        self.deaths.push((died, self.clock.now_ms() + pharos_cluster::HANDOFF_MS));
     }
 
     async fn drain(&mut self) {

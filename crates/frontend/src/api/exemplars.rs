@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::{Matcher, TimeRange};
 use pharos_promql::parser::{self, ast::Expr};
-use pharos_rpc::SeriesExemplars;
+use pharos_transport::SeriesExemplars;
 
 use super::{respond, series};
 use crate::error::ApiError;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, try_join_all};
 use parking_lot::Mutex;
-use pharos_meta::View;
+use pharos_cluster::View;
 use pharos_model::{SelectError, ShardSet, TenantId, TimeRange};
-use pharos_rpc::query::{AskError, AskedView, SourceRole};
-use pharos_rpc::{Completeness, Scope};
+use pharos_transport::query::{AskError, AskedView, SourceRole};
+use pharos_transport::{Completeness, Scope};
 
 use super::Cluster;
 use super::health::Latencies;
@@ -380,7 +380,7 @@ impl Asking {
     }
 
     /// The role of a member that answers for a target, and what it is asked about.
-    fn node(&self, member: &pharos_meta::Member, target: &Target) -> (Node, Scope) {
+    fn node(&self, member: &pharos_cluster::Member, target: &Target) -> (Node, Scope) {
         let view = self.view();
         let (role, shards) = match target {
             Target::Shards(shards) => (SourceRole::Ingester, Some(shards)),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pharos_meta::{Command, MemberState};
+use pharos_cluster::{Command, MemberState};
 use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
 use pharos_promql::Querier;
-use pharos_rpc::Scope;
-use pharos_rpc::query::AskError;
+use pharos_transport::Scope;
+use pharos_transport::query::AskError;
 
 use super::fakes::*;
 use super::node::Node;

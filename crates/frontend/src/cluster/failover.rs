@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use pharos_model::{
     Budget, Labels, MergedSet, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange,
 };
-use pharos_rpc::query::{AskError, RemoteSet};
+use pharos_transport::query::{AskError, RemoteSet};
 
 use super::ask::{Asking, NoAnswer, Question};
 use super::node::Selected;

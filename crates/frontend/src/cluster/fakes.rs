@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_meta::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, View};
+use pharos_cluster::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, View};
 use pharos_model::hash::shard_of;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
@@ -14,8 +14,8 @@ use pharos_model::{
 };
 use pharos_promql::promqltest::MemoryStore;
 use pharos_promql::{Querier, distribute};
-use pharos_rpc::query::{AskLimits, AskedView, Refused};
-use pharos_rpc::{Completeness, Connect, Connection, QueryServices, Scope, SeriesExemplars, SeriesSource};
+use pharos_transport::query::{AskLimits, AskedView, Refused};
+use pharos_transport::{Completeness, Connect, Connection, QueryServices, Scope, SeriesExemplars, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tonic::Status;
@@ -265,7 +265,7 @@ pub(crate) fn tenant() -> TenantId {
 
 /// Says that there are blocks up to a time.
 fn blocks(flushed_to: i64) -> Command {
-    let block = pharos_meta::BlockEntry {
+    let block = pharos_cluster::BlockEntry {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
         window_start: 0,
         window_end: flushed_to,
@@ -283,7 +283,7 @@ fn blocks(flushed_to: i64) -> Command {
         meta: String::new(),
     };
     let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);
-    Command::Catalogue(pharos_meta::CatalogueCommand::CommitBlocks { tenant, blocks, boundary: None })
+    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks, boundary: None })
 }
 
 fn state(replicas: usize) -> ClusterState {

@@ -15,8 +15,8 @@ use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, TimeRange};
 use pharos_promql::distribute::{self, Given, Part, PartValue};
 use pharos_promql::parser::ast::Expr;
 use pharos_promql::{Engine, MatrixSeries, Querier, QueryError, QueryOptions, QueryOutput};
-use pharos_rpc::Completeness;
-use pharos_rpc::query::AskError;
+use pharos_transport::Completeness;
+use pharos_transport::query::AskError;
 
 use super::ask::{Answers, NoAnswer, Question};
 use super::query::ClusterQuery;

@@ -23,10 +23,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_meta::{ClusterState, Member, Role, View};
+use pharos_cluster::{ClusterState, Member, Role, View};
 use pharos_model::{Clock, TenantId};
-use pharos_rpc::query::{AskedView, SourceRole};
-use pharos_rpc::{Connect, RemoteSource, SeriesSource};
+use pharos_transport::query::{AskedView, SourceRole};
+use pharos_transport::{Connect, RemoteSource, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, Fragment, FragmentAnswer, Labels, Matcher, Metadata, SelectRequest, SeriesSet, TimeRange};
-use pharos_rpc::query::{AskError, RemoteSet};
-use pharos_rpc::{Completeness, RemoteSource, Scope, SeriesExemplars, SeriesSource};
+use pharos_transport::query::{AskError, RemoteSet};
+use pharos_transport::{Completeness, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 
 /// Who answers.
 #[derive(Clone)]

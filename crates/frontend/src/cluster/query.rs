@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_meta::View;
+use pharos_cluster::View;
 use pharos_model::{
     Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, ShardSet, TenantId, TimeRange,
 };
-use pharos_rpc::{Completeness, SeriesExemplars};
+use pharos_transport::{Completeness, SeriesExemplars};
 
 use super::Cluster;
 use super::ask::{Answers, Asking, NoAnswer, Question};
@@ -84,7 +84,7 @@ impl ClusterQuery {
     pub(super) fn slices(&self, range: TimeRange) -> Vec<Target> {
         let view = self.asking.view();
         let tenant = self.asking.tenant.as_str();
-        let has_stores = view.members.values().any(|member| member.has(pharos_meta::Role::Store));
+        let has_stores = view.members.values().any(|member| member.has(pharos_cluster::Role::Store));
         let mut blocks = view.catalogue.tenant(tenant).into_iter().flat_map(|t| &t.blocks);
         if !has_stores && !blocks.any(|block| TimeRange::new(block.min_t, block.max_t).overlaps(&range)) {
             return Vec::new();

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_meta::{ClusterState, Member, MemberState, Role};
+use pharos_cluster::{ClusterState, Member, MemberState, Role};
 use pharos_model::hash::name_hash;
 use pharos_model::{ShardSet, TimeRange};
 

@@ -1,4 +1,4 @@
-use pharos_meta::{Command, Placement, Settings};
+use pharos_cluster::{Command, Placement, Settings};
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn state(stores: usize, ingesters: usize, shards: u32) -> ClusterState {
 
 /// A block of a tenant.
 fn blocks(min_t: i64, max_t: i64) -> Command {
-    let block = pharos_meta::BlockEntry {
+    let block = pharos_cluster::BlockEntry {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
         window_start: min_t,
         window_end: max_t + 1,
@@ -45,7 +45,7 @@ fn blocks(min_t: i64, max_t: i64) -> Command {
         meta: String::new(),
     };
     let tenant = "t".into();
-    Command::Catalogue(pharos_meta::CatalogueCommand::CommitBlocks { tenant, blocks: vec![block], boundary: None })
+    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks: vec![block], boundary: None })
 }
 
 fn shards(routes: &Routes) -> Vec<(String, usize)> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 use pharos_model::{CounterReset, SeriesView};
-use pharos_rpc::prometheus::Chunk;
-use pharos_rpc::prometheus::chunk::Encoding;
+use pharos_transport::prometheus::Chunk;
+use pharos_transport::prometheus::chunk::Encoding;
 
 use super::bits::{BitWriter, Xor};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pharos_model::CounterReset;
 use pharos_model::histogram::{Histogram, Span};
-use pharos_rpc::prometheus::Chunk;
-use pharos_rpc::prometheus::chunk::Encoding;
+use pharos_transport::prometheus::Chunk;
+use pharos_transport::prometheus::chunk::Encoding;
 
 /// Reads bits, most significant first.
 struct Bits<'a> {

@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet};
 use pharos_promql::querier::Querier;
-use pharos_rpc::prometheus::read_request::ResponseType;
-use pharos_rpc::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Query, ReadRequest};
+use pharos_transport::prometheus::read_request::ResponseType;
+use pharos_transport::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Query, ReadRequest};
 use prost::Message;
 use tokio::sync::mpsc;
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use pharos_model::histogram::Histogram;
 use pharos_model::{Matcher, SeriesView, TimeRange};
-use pharos_rpc::prometheus::label_matcher::Type;
-use pharos_rpc::prometheus::{LabelMatcher, ReadResponse};
+use pharos_transport::prometheus::label_matcher::Type;
+use pharos_transport::prometheus::{LabelMatcher, ReadResponse};
 
 use super::*;
 

@@ -1,9 +1,9 @@
 //! Reads a remote-read request: what is asked, in which form the answer may come.
 
 use pharos_model::{Labels, MatchOp, Matcher, SelectRequest, TimeRange};
-use pharos_rpc::prometheus::label_matcher::Type;
-use pharos_rpc::prometheus::read_request::ResponseType;
-use pharos_rpc::prometheus::{LabelMatcher, Query, ReadRequest};
+use pharos_transport::prometheus::label_matcher::Type;
+use pharos_transport::prometheus::read_request::ResponseType;
+use pharos_transport::prometheus::{LabelMatcher, Query, ReadRequest};
 use prost::Message;
 
 use super::ReadError;

@@ -2,8 +2,8 @@
 
 use pharos_model::histogram::Histogram;
 use pharos_model::{CounterReset, Labels, SeriesView};
-use pharos_rpc::prometheus as proto;
-use pharos_rpc::prometheus::histogram::{Count, ZeroCount};
+use pharos_transport::prometheus as proto;
+use pharos_transport::prometheus::histogram::{Count, ZeroCount};
 use prost::encoding::{WireType, encode_key, encode_varint, message};
 
 /// A `ReadResponse` under construction, encoded series by series.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_head::WindowInfo;
-use pharos_meta::View;
+use pharos_cluster::View;
 use pharos_model::{ShardSet, TenantId};
-use pharos_rpc::append::IngestClient;
-use pharos_rpc::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse};
+use pharos_transport::append::IngestClient;
+use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse};
 
 use super::FlushError;
 use crate::Ingester;
@@ -135,7 +135,7 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
         for (tenant, windows) in &mut reconciled.doubts {
             for (start, doubt) in windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
                 let same =
-                    |w: &&pharos_rpc::ingest_v1::UnflushedWindow| w.tenant == tenant.as_str() && w.window == *start;
+                    |w: &&pharos_transport::ingest_v1::UnflushedWindow| w.tenant == tenant.as_str() && w.window == *start;
                 let open: ShardSet =
                     answer.windows.iter().filter(same).flat_map(|w| w.shards.iter().copied()).collect();
                 let flushed = doubt.shards.intersection(sure).difference(&open);

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use pharos_head::WindowInfo;
-use pharos_meta::TenantCatalogue;
+use pharos_cluster::TenantCatalogue;
 use pharos_model::{ShardSet, TenantId};
 
 use super::covered::WindowBlocks;

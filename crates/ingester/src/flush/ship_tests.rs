@@ -2,8 +2,8 @@
 //! anything.
 
 use pharos_model::{Clock, Sample, WriteBatch};
-use pharos_rpc::query::AskError;
-use pharos_rpc::{Scope, SeriesSource};
+use pharos_transport::query::AskError;
+use pharos_transport::{Scope, SeriesSource};
 
 use super::*;
 use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, held, scrape};

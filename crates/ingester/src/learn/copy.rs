@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_meta::{Command, MetaError};
+use pharos_cluster::{Command, MetaError};
 use pharos_model::{RejectReason, SeriesHash, ShardSet, TenantId, WriteError};
-use pharos_rpc::append::{IngestClient, read_copy};
-use pharos_rpc::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
+use pharos_transport::append::{IngestClient, read_copy};
+use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
 use super::policy::Wanted;
 use crate::Ingester;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pharos_meta::View;
+use pharos_cluster::View;
 use pharos_model::{ShardSet, WriteError};
 
 use super::policy::{Strange, forgettable};

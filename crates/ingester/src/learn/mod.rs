@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_meta::{Command, MetaError, View};
+use pharos_cluster::{Command, MetaError, View};
 use pharos_model::ShardSet;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_meta::{Shard, View};
+use pharos_cluster::{Shard, View};
 use pharos_model::ShardSet;
 
 /// Shards to learn, each with the epoch since which it is learned.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pharos_meta::{ClusterState, Learner, Member, MemberState, Shard};
+use pharos_cluster::{ClusterState, Learner, Member, MemberState, Shard};
 use proptest::prelude::*;
 
 use super::*;

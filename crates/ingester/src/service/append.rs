@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pharos_head::Commit;
 use pharos_model::{TenantId, WriteBatch, WriteError};
-use pharos_rpc::append::{Appended, Declared, ShardTarget, rejected_to};
-use pharos_rpc::ingest_v1::{AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
+use pharos_transport::append::{Appended, Declared, ShardTarget, rejected_to};
+use pharos_transport::ingest_v1::{AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -101,7 +101,7 @@ impl Serving {
             self.declared.declare(&tenant, shards, chunk).map_err(|e| bad(&e))?;
             self.declared.read(&tenant, chunk, &mut batch).map_err(|e| bad(&e))?;
         }
-        let target = |chunk: &pharos_rpc::ingest_v1::ShardChunk| ShardTarget {
+        let target = |chunk: &pharos_transport::ingest_v1::ShardChunk| ShardTarget {
             shard: chunk.shard,
             epoch: chunk.epoch,
             counted: chunk.counted,

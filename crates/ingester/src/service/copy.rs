@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pharos_head::{Export, HeldSlices};
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{SeriesHash, ShardDigest, ShardSet, TenantId, WriteBatch};
-use pharos_rpc::ingest_v1::{CopyRequest, CopyResponse};
+use pharos_transport::ingest_v1::{CopyRequest, CopyResponse};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;

@@ -7,9 +7,9 @@ mod unflushed;
 use std::sync::Arc;
 
 use pharos_model::shards::MAX_SHARDS;
-use pharos_rpc::append::MAX_MESSAGE;
-use pharos_rpc::ingest_v1::ingest_server::{Ingest, IngestServer};
-use pharos_rpc::ingest_v1::{
+use pharos_transport::append::MAX_MESSAGE;
+use pharos_transport::ingest_v1::ingest_server::{Ingest, IngestServer};
+use pharos_transport::ingest_v1::{
     AppendRequest, AppendResponse, CopyProgress, CopyRequest, CopyResponse, LearningRequest, LearningResponse,
     ShardEpoch, UnflushedRequest, UnflushedResponse,
 };

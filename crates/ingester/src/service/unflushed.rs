@@ -1,6 +1,6 @@
 //! Says what is not in blocks yet, so that other replicas learn what is.
 
-use pharos_rpc::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse, UnflushedWindow};
+use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse, UnflushedWindow};
 use tonic::Status;
 
 use super::shard_epochs;

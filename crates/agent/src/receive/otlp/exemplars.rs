@@ -1,7 +1,7 @@
 //! Exemplars of OTLP points.
 
 use pharos_model::{Exemplar, Labels, LabelsBuilder};
-use pharos_rpc::otlp::metrics::v1 as proto;
+use pharos_transport::otlp::metrics::v1 as proto;
 
 use super::values::text;
 

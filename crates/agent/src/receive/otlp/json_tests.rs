@@ -1,6 +1,6 @@
-use pharos_rpc::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
-use pharos_rpc::otlp::common::v1::any_value::Value;
-use pharos_rpc::otlp::metrics::v1::{exemplar, metric::Data, number_data_point};
+use pharos_transport::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
+use pharos_transport::otlp::common::v1::any_value::Value;
+use pharos_transport::otlp::metrics::v1::{exemplar, metric::Data, number_data_point};
 use proptest::prelude::*;
 use prost::Message as _;
 

@@ -1,7 +1,7 @@
 //! Labels of OTLP series: attributes of the point, of its resource and of its scope, job and instance.
 
 use pharos_model::{LabelsBuilder, METRIC_NAME};
-use pharos_rpc::otlp::common::v1::{InstrumentationScope, KeyValue};
+use pharos_transport::otlp::common::v1::{InstrumentationScope, KeyValue};
 
 use super::config::OtlpConfig;
 use super::naming::label_name;

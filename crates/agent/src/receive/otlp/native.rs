@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pharos_model::STALE_NAN;
 use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
-use pharos_rpc::otlp::metrics::v1::exponential_histogram_data_point::Buckets;
-use pharos_rpc::otlp::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint};
+use pharos_transport::otlp::metrics::v1::exponential_histogram_data_point::Buckets;
+use pharos_transport::otlp::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint};
 
 /// The width of the zero bucket: OTLP's is not known to most senders.
 const ZERO_THRESHOLD: f64 = 1e-128;

@@ -2,11 +2,11 @@
 
 use axum::body::Body;
 use pharos_model::{CounterReset, TenantId, WriteBatch, is_stale_nan};
-use pharos_rpc::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
-use pharos_rpc::otlp::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
-use pharos_rpc::otlp::metrics::v1 as proto;
-use pharos_rpc::otlp::metrics::v1::metric::Data;
-use pharos_rpc::otlp::resource::v1::Resource;
+use pharos_transport::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
+use pharos_transport::otlp::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use pharos_transport::otlp::metrics::v1 as proto;
+use pharos_transport::otlp::metrics::v1::metric::Data;
+use pharos_transport::otlp::resource::v1::Resource;
 use proptest::prelude::*;
 
 use super::super::decode::DecodeError;
@@ -246,7 +246,7 @@ fn target_info_is_repeated_but_not_for_ever() {
 fn deep_nesting_is_refused() {
     let mut value = AnyValue { value: Some(any_value::Value::IntValue(1)) };
     for _ in 0..200 {
-        let array = pharos_rpc::otlp::common::v1::ArrayValue { values: vec![value] };
+        let array = pharos_transport::otlp::common::v1::ArrayValue { values: vec![value] };
         value = AnyValue { value: Some(any_value::Value::ArrayValue(array)) };
     }
     let mut point = number(1.0);

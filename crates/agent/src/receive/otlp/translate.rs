@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use pharos_model::write::BatchSeries;
 use pharos_model::{LabelsBuilder, METRIC_NAME, Metadata, MetricType, RejectReason, Sample, series_hash};
-use pharos_rpc::otlp::common::v1::KeyValue;
+use pharos_transport::otlp::common::v1::KeyValue;
 
 use super::config::OtlpConfig;
 use super::labels::{ResourceLabels, ScopeLabels, point_labels, target_info_labels};

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pharos_rpc::otlp::common::v1::any_value::Value;
-use pharos_rpc::otlp::common::v1::{AnyValue, KeyValue};
+use pharos_transport::otlp::common::v1::any_value::Value;
+use pharos_transport::otlp::common::v1::{AnyValue, KeyValue};
 
 /// The text of a value; empty when there is none.
 pub(super) fn text(value: Option<&AnyValue>) -> String {
@@ -109,7 +109,7 @@ fn append_quoted(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pharos_rpc::otlp::common::v1::{ArrayValue, KeyValueList};
+    use pharos_transport::otlp::common::v1::{ArrayValue, KeyValueList};
 
     fn any(value: Value) -> AnyValue {
         AnyValue { value: Some(value) }

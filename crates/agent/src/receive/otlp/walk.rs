@@ -1,8 +1,8 @@
 //! Walks over an export request without decoding all of it at a time: generated types are used for one data point,
 //! resource or scope only, so that memory stays in proportion to the request whatever it is made of.
 
-use pharos_rpc::otlp::common::v1::InstrumentationScope;
-use pharos_rpc::otlp::resource::v1::Resource;
+use pharos_transport::otlp::common::v1::InstrumentationScope;
+use pharos_transport::otlp::resource::v1::Resource;
 use prost::Message;
 
 use crate::receive::decode::DecodeError;

@@ -1,0 +1,253 @@
+//! A node of the group that holds the state: its Raft, and what it answers to others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use openraft::{BasicNode, Config, Instant, SnapshotPolicy};
+use parking_lot::Mutex;
+use pharos_model::Clock;
+use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::config::{MetaConfig, MetaParts};
+use crate::feed::Feed;
+use crate::meta::MetaError;
+use crate::raft::disk::Disk;
+use crate::raft::log_store::LogStore;
+use crate::raft::machine::Machine;
+use crate::raft::network::Network;
+use crate::raft::types::{Answer, Proposal, Raft, Types, raft_id};
+use crate::remote::Remote;
+use crate::state::Command;
+
+/// Longest time that a command is tried for while there is no leader.
+pub(crate) const PROPOSE_TIME: Duration = Duration::from_secs(15);
+/// Pause before a command is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a promise to let another node found the cluster holds.
+const PLEDGE_TIME: Duration = Duration::from_secs(10);
+
+/// The node's part of the group.
+pub(crate) struct Group {
+    pub(crate) config: MetaConfig,
+    pub(crate) raft: Raft,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) remote: Remote,
+    /// When the leader last heard of each member, on its monotonic clock.
+    pub(crate) heard: Mutex<HashMap<String, Duration>>,
+    /// When this node last heard of its leader, on its monotonic clock.
+    heard_leader: Mutex<Option<Duration>>,
+    /// To whom this node has promised the founding, and until when.
+    pledged: Mutex<Option<(String, Duration)>>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
+    let millis = |time: Duration| time.as_millis() as u64;
+    let timing = &config.timing;
+    let config = Config {
+        cluster_name: "pharos".into(),
+        heartbeat_interval: millis(timing.heartbeat),
+        election_timeout_min: millis(timing.election),
+        election_timeout_max: millis(timing.election * 2),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.commands_per_snapshot),
+        max_in_snapshot_log_to_keep: timing.commands_per_snapshot / 4,
+        replication_lag_threshold: timing.commands_per_snapshot,
+        max_payload_entries: 64,
+        // The defaults take 60 MB at the start of every process.
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(4096),
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(|e| MetaError::Storage(io::Error::other(e.to_string())))
+}
+
+impl Group {
+    /// Opens the node's log and state and lets Raft run.
+    pub(crate) async fn open(folder: &Path, config: MetaConfig, parts: &MetaParts) -> Result<Arc<Group>, MetaError> {
+        std::fs::create_dir_all(folder)?;
+        let (path, identity) = (folder.join("raft.redb"), config.identity.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let disk = Arc::new(Disk::open(&path, &identity)?);
+            let machine = Machine::open(disk.clone())?;
+            io::Result::Ok((disk, machine))
+        });
+        let (disk, machine) = opened.await.map_err(io::Error::other)??;
+        let feed = machine.feed().clone();
+        let network = Network { connect: parts.connect.clone() };
+        let log = LogStore::new(disk.clone());
+        let raft = Raft::new(raft_id(&config.identity), raft_config(&config)?, network, log, machine).await;
+        Ok(Arc::new(Group {
+            raft: raft.map_err(|fatal| MetaError::Stopped(fatal.to_string()))?,
+            disk,
+            feed,
+            clock: parts.clock.clone(),
+            remote: Remote::new(parts.connect.clone()),
+            heard: Mutex::default(),
+            heard_leader: Mutex::default(),
+            pledged: Mutex::default(),
+            stop: watch::Sender::new(false),
+            config,
+        }))
+    }
+
+    /// Makes this node and others the voters of a new group.
+    pub(crate) async fn found(&self, voters: BTreeMap<u64, BasicNode>) -> Result<(), MetaError> {
+        match self.raft.initialize(voters).await {
+            Ok(()) => Ok(()),
+            // It is in a group already.
+            Err(RaftError::APIError(_)) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(MetaError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Whether this node belongs to a group.
+    pub(crate) async fn is_initialized(&self) -> bool {
+        self.raft.is_initialized().await.unwrap_or(false)
+    }
+
+    /// Promises a candidate that it may found the cluster, unless another one has the promise or there is a cluster.
+    pub(crate) async fn pledge(&self, candidate: &str) -> bool {
+        if self.is_initialized().await {
+            return false;
+        }
+        let now = self.clock.monotonic();
+        let mut pledged = self.pledged.lock();
+        if pledged.as_ref().is_some_and(|(other, until)| other != candidate && now < *until) {
+            return false;
+        }
+        *pledged = Some((candidate.to_string(), now + PLEDGE_TIME));
+        true
+    }
+
+    /// Has a command carried out, here or by the leader. One that was passed on already is not passed on again.
+    pub(crate) async fn propose(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
+        let tried = self.propose_until_done(command, forwarded);
+        let late = |_| MetaError::Unavailable(format!("no leader of meta took the command in {PROPOSE_TIME:?}"));
+        tokio::time::timeout(PROPOSE_TIME, tried).await.map_err(late)?
+    }
+
+    async fn propose_until_done(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
+        loop {
+            let made_now = if self.raft.is_leader() { command.made_at(self.clock.now_ms()) } else { None };
+            let proposal = Proposal(made_now.map_or_else(|| command.clone(), Arc::new));
+            let forward = match self.raft.client_write(proposal).await {
+                Ok(written) => return Ok(written.data),
+                Err(RaftError::Fatal(fatal)) => return Err(MetaError::Stopped(fatal.to_string())),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,
+                // Whether it is in another leader's log is not known. Commands may be sent again.
+                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward))) => forward,
+                Err(RaftError::APIError(error)) => return Err(MetaError::Unavailable(error.to_string())),
+            };
+            if forwarded {
+                return Err(MetaError::Unavailable("this node of meta does not lead".into()));
+            }
+            let elsewhere = forward.leader_id.is_some_and(|leader| leader != *self.raft.node_id());
+            let leader = forward.leader_node.filter(|_| elsewhere).map(|node| (node.addr, true));
+            let asked = leader.into_iter().chain(self.others_to_ask().await);
+            for (address, is_leader) in asked {
+                match self.remote.propose(&address, &command, is_leader).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(status) => tracing::debug!(address, %status, "a node of meta did not take the command"),
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Before this node belongs to a group: those that it was told to join.
+    async fn others_to_ask(&self) -> Vec<(String, bool)> {
+        let join = if self.is_initialized().await { &[][..] } else { &self.config.join };
+        let others = join.iter().filter(|address| **address != self.config.address);
+        others.map(|address| (address.clone(), false)).collect()
+    }
+
+    /// Notes that a member lives, or that it leaves; or tells the leader.
+    pub(crate) async fn heartbeat(&self, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
+        if self.raft.is_leader() {
+            let view = self.feed.view();
+            let known = view.member(&beat.node).is_some();
+            let mut heard = self.heard.lock();
+            if beat.leaving {
+                heard.remove(&beat.node);
+            } else if known {
+                heard.insert(beat.node, self.clock.monotonic());
+            }
+            return Ok(HeartbeatAnswer { known, version: view.version });
+        }
+        let Some(leader) = self.leader_address().filter(|_| !beat.forwarded) else {
+            for (address, _) in self.others_to_ask().await {
+                if let Ok(answer) = self.remote.heartbeat(&address, beat.clone()).await {
+                    return Ok(answer);
+                }
+            }
+            return Err(Status::unavailable("this node of meta knows no leader"));
+        };
+        self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
+    }
+
+    /// The leader has sent something.
+    pub(crate) fn hears_leader(&self) {
+        *self.heard_leader.lock() = Some(self.clock.monotonic());
+    }
+
+    /// Whether this node hears of changes: its leader was heard of lately, or it leads and a majority answers.
+    pub(crate) fn is_in_touch(&self) -> bool {
+        let lately = 2 * self.config.timing.election;
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.current_leader == Some(metrics.id) {
+            let is_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            return is_alone || metrics.last_quorum_acked.as_ref().is_some_and(|at| at.elapsed() < lately);
+        }
+        let heard = *self.heard_leader.lock();
+        heard.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < lately)
+    }
+
+    /// Where the leader is, when it is another node.
+    fn leader_address(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|leader| *leader != metrics.id)?;
+        metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone())
+    }
+
+    /// Waits until Raft has ended although nobody stopped it, and says why: its disk failed, mostly. Nothing brings it back
+    /// but a new start.
+    pub(crate) async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let state = metrics.borrow_watched().running_state.clone();
+            match state {
+                Ok(()) => {}
+                Err(Fatal::Stopped) => return std::future::pending().await,
+                Err(fatal) => return fatal.to_string(),
+            }
+            // Who is told nothing any more and no reason: its task panicked.
+            if metrics.changed().await.is_err() && metrics.borrow_watched().running_state.is_ok() {
+                return Fatal::<Types>::Panicked.to_string();
+            }
+        }
+    }
+
+    /// Ends the work, so that the folder can be opened again.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "Raft ended unexpectedly");
+        }
+        let disk = self.disk.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
+            tracing::warn!(%error, "closing the cluster log was broken off");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Raft's messages on their way to another node, over gRPC.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use pharos_transport::meta_v1::raft_client::RaftClient;
+use pharos_transport::meta_v1::{RaftAnswer, RaftMessage, SnapshotPart};
+use pharos_transport::{Connect, Connection};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tonic::{Code, Response, Status};
+
+use super::types::{Snapshot, SnapshotMeta, Types, Vote};
+
+/// Most bytes of one message. A restored state travels in one.
+pub(crate) const MOST_MESSAGE_BYTES: usize = 1 << 30;
+/// Bytes of a part of a snapshot.
+const PART_BYTES: usize = 1 << 20;
+/// Longest time for entries.
+const APPEND_TIME: Duration = Duration::from_secs(5);
+/// Longest time for a snapshot.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
+
+/// Gives a [`Peer`] for each node.
+pub(crate) struct Network {
+    pub(crate) connect: Arc<dyn Connect>,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
+        Peer { target, address: node.addr.clone(), connect: self.connect.clone() }
+    }
+}
+
+/// One other node.
+pub(crate) struct Peer {
+    target: u64,
+    address: String,
+    connect: Arc<dyn Connect>,
+}
+
+/// What comes before the data of a snapshot.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SnapshotHeader {
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+}
+
+type Rpc<T> = Result<T, RPCError<Types>>;
+
+fn failed(status: &Status) -> RPCError<Types> {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Unknown => Unreachable::new(status).into(),
+        _ => NetworkError::new(status).into(),
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Rpc<Bytes> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|e| NetworkError::new(&e).into())
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Rpc<T> {
+    serde_json::from_slice(bytes).map_err(|e| NetworkError::new(&e).into())
+}
+
+impl Peer {
+    fn client(&self) -> Rpc<RaftClient<Connection>> {
+        let connection = self.connect.connect(&self.address).map_err(|status| failed(&status))?;
+        let client = RaftClient::new(connection);
+        Ok(client.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES))
+    }
+
+    /// Sends a message within its time and reads the answer.
+    async fn call<M: Serialize, A: DeserializeOwned, F>(
+        &self,
+        message: &M,
+        time: Duration,
+        send: impl FnOnce(RaftClient<Connection>, RaftMessage) -> F,
+    ) -> Rpc<A>
+    where
+        F: Future<Output = Result<Response<RaftAnswer>, Status>>,
+    {
+        let message = RaftMessage { to: self.target, body: encode(message)? };
+        let sent = tokio::time::timeout(time, send(self.client()?, message)).await;
+        let late = |_| failed(&Status::deadline_exceeded(format!("{} did not answer in {time:?}", self.address)));
+        let answer = sent.map_err(late)?.map_err(|status| failed(&status))?;
+        decode(&answer.into_inner().body)
+    }
+
+    async fn send_snapshot(&self, vote: Vote, snapshot: Snapshot) -> Rpc<SnapshotResponse<Types>> {
+        let header = encode(&SnapshotHeader { vote, meta: snapshot.meta })?;
+        let first = SnapshotPart { to: self.target, header, data: Bytes::new() };
+        let mut data = snapshot.snapshot;
+        let parts = std::iter::from_fn(move || {
+            let part = data.split_to(data.len().min(PART_BYTES));
+            (!part.is_empty()).then(|| SnapshotPart { data: part, ..SnapshotPart::default() })
+        });
+        let parts = stream::iter(std::iter::once(first).chain(parts));
+        let sent = async { self.client()?.snapshot(parts).await.map_err(|status| failed(&status)) };
+        let late = |_| failed(&Status::deadline_exceeded("the snapshot took too long"));
+        let answer = tokio::time::timeout(SNAPSHOT_TIME, sent).await.map_err(late)??;
+        decode(&answer.into_inner().body)
+    }
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<Types>> {
+        // Signs of life are due soon; entries wait for a disk.
+        let time = if rpc.entries.is_empty() { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIME) };
+        self.call(&rpc, time, |mut client, m| async move { client.append(m).await }).await
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        self.call(&rpc, option.hard_ttl(), |mut client, m| async move { client.vote(m).await }).await
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        self.call(&rpc, option.hard_ttl(), |mut client, m| async move { client.pre_vote(m).await }).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<Types>> {
+        self.call(&rpc, option.hard_ttl(), |mut client, m| async move { client.transfer_leader(m).await }).await
+    }
+}

@@ -1,0 +1,123 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::Request;
+use object_store::memory::InMemory;
+use pharos_cluster::{Member, Role};
+use pharos_model::SystemClock;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+
+/// A node by itself, and who may change it.
+struct Node {
+    _folder: tempfile::TempDir,
+    api: Arc<ClusterApi>,
+}
+
+impl Node {
+    async fn start(access: Access) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = Arc::new(Meta::open(folder.path(), "A").await.unwrap());
+        let roles = Role::ALL.into();
+        let member = Member { id: "A".into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
+        meta.enter(member).await.unwrap();
+        let placed = |view: &pharos_cluster::View| view.shards.iter().all(|shard| shard.leader.is_some());
+        meta.watch().wait_for(placed).await.unwrap();
+        let (objects, clock) = (Arc::new(InMemory::new()), Arc::new(SystemClock::new()));
+        let copies = Copies { ingester: None, connect: Arc::new(pharos_transport::Channels::new()) };
+        let api = Arc::new(ClusterApi { meta, node: "A".into(), objects, clock, access, copies });
+        Node { _folder: folder, api }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, Bytes) {
+        let answer = self.api.clone().router().oneshot(request).await.unwrap();
+        let status = answer.status();
+        (status, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], from: [u8; 4]) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1/cluster{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let peer = ClientAddress(IpAddr::V4(Ipv4Addr::from(from)));
+        let (status, bytes) = self.send(request.extension(peer).body(Body::empty()).unwrap()).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+}
+
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const THERE: [u8; 4] = [10, 0, 0, 7];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_is_for_everyone() {
+    let node = Node::start(Access::default()).await;
+    let (status, answer) = node.ask("GET", "", &[], THERE).await;
+    assert_eq!(status, StatusCode::OK);
+    let shown: ClusterStatus = serde_json::from_value(answer["data"].clone()).unwrap();
+    assert_eq!((shown.node.as_str(), shown.shards.len(), shown.moves), ("A", 64, 0));
+    assert_eq!((shown.meta.leader.as_deref(), shown.members[0].leads), (Some("A"), 64));
+    assert_eq!(shown.problems, []);
+    node.api.meta.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_need_the_token_or_the_admin_api() {
+    let node = Node::start(Access { everyone: false, token: Some("secret".into()) }).await;
+    let token = |text| [(TOKEN_HEADER, text)];
+    for path in ["/drain?node=A", "/remove?node=B", "/snapshot", "/restore", "/rebuild"] {
+        let (status, answer) = node.ask("POST", path, &token("secre"), THERE).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(answer["error"].as_str().unwrap().contains("--token-file"), "{answer}");
+    }
+    let (_, answer) = node.ask("POST", "/remove?node=B", &token("secret"), THERE).await;
+    assert_eq!(answer["error"], "node B is not a member");
+    let (status, answer) = node.ask("POST", "/remove?node=A", &token("secret"), THERE).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    // Its own drain is free to those on the machine, but not to browsers and proxies.
+    for (headers, from) in
+        [(vec![], THERE), (vec![("origin", "http://x")], HERE), (vec![("x-forwarded-for", "::1")], HERE)]
+    {
+        let (status, _) = node.ask("POST", "/drain", &headers, from).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{headers:?}");
+    }
+    let (status, answer) = node.ask("POST", "/drain", &[], HERE).await;
+    assert_eq!(
+        (status, &answer["data"]["state"], &answer["data"]["replicas"]),
+        (StatusCode::OK, &"draining".into(), &64.into())
+    );
+    let stuck = answer["data"]["stuck"].as_array().unwrap();
+    assert_eq!(stuck.len(), 3, "{stuck:?}");
+    let (_, answer) = node.ask("POST", "/drain?cancel=true", &[], HERE).await;
+    assert_eq!(answer["data"]["state"], "active");
+    let (status, _) = node.ask("GET", "/drain?node=Z", &[], HERE).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    node.api.meta.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_restored() {
+    let node = Node::start(Access { everyone: true, token: None }).await;
+    let post = |path: &str, body: Body| {
+        Request::builder().method("POST").uri(format!("/api/v1/cluster{path}")).body(body).unwrap()
+    };
+    let (status, snapshot) = node.send(post("/snapshot", Body::empty())).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(codec::decode(&snapshot).unwrap().members.len(), 1);
+    let before = node.api.meta.view().incarnation;
+    let (status, _) = node.send(post("/restore", Body::from(snapshot.slice(..20)))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, answer) = node.send(post("/restore", Body::from(snapshot))).await;
+    assert_eq!(status, StatusCode::OK, "{answer:?}");
+    assert_eq!(node.api.meta.view().incarnation, before + 1);
+    let (status, _) = node.send(post("/restore?export=true", Body::empty())).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    export::write(&*node.api.objects, &node.api.meta.view()).await.unwrap();
+    let (status, _) = node.send(post("/restore?export=true", Body::empty())).await;
+    assert_eq!((status, node.api.meta.view().incarnation), (StatusCode::OK, before + 2));
+    let (status, answer) = node.send(post("/rebuild", Body::empty())).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["data"]["blocks"]), (StatusCode::OK, &0.into()));
+    node.api.meta.shutdown().await;
+}

@@ -1,0 +1,265 @@
+//! What is not healthy in a cluster, and what to do about it, as sentences for people. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pharos_cluster::{ClusterState, GroupStatus, Member, MemberState, Role, Shard, raft_id};
+use pharos_model::duration::format_duration;
+use serde::{Deserialize, Serialize};
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work.
+    Critical,
+    /// All works; one more loss and it may not.
+    #[default]
+    Warning,
+    /// Worth knowing; it mends itself.
+    Note,
+}
+
+impl Severity {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Critical => "critical",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+fn problem(severity: Severity, what: String, advice: impl Into<String>) -> Problem {
+    Problem { severity, what, advice: advice.into() }
+}
+
+/// All that is not healthy, the worst first.
+pub(super) fn problems(state: &ClusterState, group: Option<&GroupStatus>, now_ms: i64) -> Vec<Problem> {
+    if state.settings.is_none() {
+        let advice =
+            "start as many nodes with the meta role as --cluster.expect says, and give each the others in --join";
+        return vec![problem(Severity::Critical, "there is no cluster yet".into(), advice)];
+    }
+    let mut problems = group.map_or_else(|| vec![unreachable()], |group| of_meta(state, group));
+    problems.extend(of_shards(state));
+    problems.extend(of_roles(state));
+    problems.extend(of_members(state, now_ms));
+    problems.extend(of_versions(state));
+    problems.extend(of_catalogue(state));
+    problems.sort_by_key(|problem| problem.severity);
+    problems
+}
+
+fn unreachable() -> Problem {
+    let what = "no node of meta answers this one: what is shown is what it knew last".to_string();
+    let advice = "start the nodes with the meta role; if they run, see what is between them and this node";
+    problem(Severity::Critical, what, advice)
+}
+
+fn of_meta(state: &ClusterState, group: &GroupStatus) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let down = |id: &&u64| {
+        let member = state.members.values().find(|member| raft_id(&member.id) == **id);
+        member.is_some_and(|member| member.state == MemberState::Down)
+    };
+    let (voters, down) = (group.voters.len(), group.voters.iter().filter(down).count());
+    let majority = voters / 2 + 1;
+    if group.leader.is_none() && voters > 0 {
+        let what = format!(
+            "meta has no leader: nothing can change, such as members, places of shards and blocks ({voters} nodes vote)"
+        );
+        let advice =
+            format!("wait some seconds for an election; if it goes on, start meta nodes until {majority} of them run");
+        problems.push(problem(Severity::Critical, what, advice));
+    }
+    let spare = voters.saturating_sub(down + majority);
+    if down > 0 {
+        let what = format!("{down} of {voters} voting meta nodes are down, {spare} more may go");
+        let advice = "start them again, or start other nodes with the meta role, which take their votes after a minute";
+        problems.push(problem(Severity::Warning, what, advice));
+    } else if voters > 0 && voters < 3 && state.members.values().filter(|m| m.state.is_live()).count() > 1 {
+        let what = format!("only {voters} meta nodes vote: without one of them nothing can change");
+        problems.push(problem(Severity::Note, what, "run three nodes with the meta role"));
+    }
+    problems
+}
+
+/// Numbers in short: `1, 4-7, 9`.
+pub(super) fn ranges(numbers: &[u32]) -> String {
+    let mut parts: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match parts.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => parts.push((number, number)),
+        }
+    }
+    let part = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    parts.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+fn of_shards(state: &ClusterState) -> Vec<Problem> {
+    let Some(settings) = &state.settings else { return Vec::new() };
+    let (needed, copies) = (settings.min_in_sync(), settings.replication_factor as usize);
+    let live = |node: &&String| state.member(node).is_some_and(|member| member.state.is_live());
+    let with = |is_so: &dyn Fn(&Shard) -> bool| -> Vec<u32> {
+        (0..).zip(state.shards.iter()).filter(|(_, shard)| is_so(shard)).map(|(number, _)| number).collect()
+    };
+    let in_sync = |shard: &Shard| shard.in_sync.len();
+    let answering = |shard: &Shard| shard.in_sync.iter().filter(live).count();
+    let placed = |shard: &Shard| !shard.replicas.is_empty();
+    let mut problems = Vec::new();
+    let mut add = |severity, shards: Vec<u32>, what: &str, advice: String| {
+        if !shards.is_empty() {
+            problems.push(problem(severity, format!("shards {} {what}", ranges(&shards)), advice));
+        }
+    };
+    let unplaced = with(&|shard| !placed(shard));
+    let advice = "start nodes with the ingester role; the first placement waits some seconds for them".into();
+    add(Severity::Critical, unplaced, "have no place yet: their samples are not taken", advice);
+    let dead = with(&|shard| placed(shard) && answering(shard) == 0);
+    let holders: BTreeSet<&String> = dead.iter().flat_map(|at| &state.shards[*at as usize].replicas).collect();
+    let holders = holders.into_iter().cloned().collect::<Vec<_>>().join(", ");
+    let advice = format!(
+        "start {holders} again, which have the samples; only if they are gone for good, `pharos cluster remove NODE --force` \
+         gives the samples up that are in no block yet"
+    );
+    add(
+        Severity::Critical,
+        dead,
+        "have no in-sync replica that answers: their recent samples are not read or taken",
+        advice,
+    );
+    let few = with(&|shard| in_sync(shard) > 0 && answering(shard) > 0 && in_sync(shard) < needed);
+    let advice =
+        format!("{needed} copies must be in sync: start ingesters until they are; learners catch up by themselves");
+    add(Severity::Critical, few, "have too few replicas in sync: writes to them wait and fail", advice);
+    let thin = with(&|shard| answering(shard) > 0 && in_sync(shard) >= needed && in_sync(shard) < copies);
+    let active = state.active_ingesters().count();
+    let advice = match active < copies {
+        true => format!("start ingesters: {active} are at work for {copies} copies"),
+        false => "nothing, if copies are under way (see learning); replicas of a node that stays away are placed anew after 5 minutes".into(),
+    };
+    add(Severity::Warning, thin, "have fewer copies than they should", advice);
+    let one_zone = with(&|shard| copies > 1 && in_sync(shard) > 1 && shares_a_zone(state, shard));
+    let advice = "start ingesters in other zones; shards move there by themselves".into();
+    add(Severity::Note, one_zone, "have all copies in one zone", advice);
+    problems
+}
+
+/// Whether all in-sync copies are in one named zone.
+fn shares_a_zone(state: &ClusterState, shard: &Shard) -> bool {
+    let zones: BTreeSet<&str> =
+        shard.in_sync.iter().filter_map(|node| state.member(node)).map(|member| member.zone.as_str()).collect();
+    zones.len() == 1 && !zones.contains("")
+}
+
+/// Roles that nobody live has, and what that means.
+fn of_roles(state: &ClusterState) -> Vec<Problem> {
+    let missing = [
+        (Role::Ingester, Severity::Critical, "samples are not taken and recent ones not read"),
+        (Role::Store, Severity::Critical, "samples that are in blocks are not read"),
+        (Role::Agent, Severity::Critical, "nothing is scraped and pushes are not taken"),
+        (Role::Compactor, Severity::Warning, "old blocks and garbage are not deleted"),
+    ];
+    let missing = missing.into_iter().filter(|(role, ..)| state.live(*role).next().is_none());
+    let told = missing.map(|(role, severity, effect)| {
+        let what = format!("no node with the role {role} is at work: {effect}");
+        problem(severity, what, format!("start a node with --roles={role}"))
+    });
+    told.collect()
+}
+
+fn of_members(state: &ClusterState, now_ms: i64) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for member in state.members.values() {
+        let since = format_duration((now_ms - member.since_ms).max(0) / 1000 * 1000);
+        let what = |is: &str| format!("node {} {is} for {since}", shown(member));
+        match member.state {
+            MemberState::Down => {
+                let held = state.shards_of(&member.id).count();
+                let keeps = match held {
+                    0 => String::new(),
+                    _ => format!("; it has replicas of {held} shards, which are placed elsewhere after 5 minutes"),
+                };
+                let advice =
+                    format!("start it again, or `pharos cluster remove {}` if it is gone for good{keeps}", member.id);
+                problems.push(problem(Severity::Warning, what("is down"), advice));
+            }
+            MemberState::Draining => {
+                let advice = format!(
+                    "wait until `pharos cluster drain {0}` says that it can be stopped; `pharos cluster drain {0} --cancel` calls it off",
+                    member.id
+                );
+                problems.push(problem(Severity::Note, what("drains"), advice));
+            }
+            MemberState::Joining => {
+                let advice = "nothing: it is at work when it has read its log and found its targets";
+                problems.push(problem(Severity::Note, what("joins"), advice));
+            }
+            MemberState::Active | MemberState::Removed => {}
+        }
+    }
+    problems
+}
+
+/// A node with what helps to find it.
+fn shown(member: &Member) -> String {
+    let roles: Vec<&str> = member.roles.iter().map(|role| role.name()).collect();
+    let zone = if member.zone.is_empty() { String::new() } else { format!(", zone {}", member.zone) };
+    format!("{} ({} at {}{zone})", member.id, roles.join("+"), member.address)
+}
+
+/// Versions further apart than nodes beside each other may be.
+fn of_versions(state: &ClusterState) -> Vec<Problem> {
+    let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
+    for member in state.members.values().filter(|member| member.state.is_live()) {
+        *nodes.entry(&member.version).or_default() += 1;
+    }
+    if nodes.len() < 2 {
+        return Vec::new();
+    }
+    let counted: Vec<String> = nodes.iter().map(|(version, count)| format!("{count} at {version}")).collect();
+    let minor = |version: &str| -> Option<(u64, u64)> {
+        let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    let minors: BTreeSet<(u64, u64)> = nodes.keys().filter_map(|version| minor(version)).collect();
+    let far = match (minors.first(), minors.last()) {
+        (Some(first), Some(last)) => first.0 != last.0 || last.1 - first.1 > 1,
+        _ => true,
+    };
+    let what = format!("nodes have different versions: {}", counted.join(", "));
+    vec![match far {
+        true => problem(
+            Severity::Warning,
+            what,
+            "only neighbouring minor versions work beside each other: upgrade the oldest",
+        ),
+        false => problem(Severity::Note, what, "finish the upgrade"),
+    }]
+}
+
+fn of_catalogue(state: &ClusterState) -> Vec<Problem> {
+    if state.catalogue.rebuilt_ms == 0 {
+        return Vec::new();
+    }
+    let what = "the catalogue was rebuilt from the bucket: blocks that are damaged were left out".to_string();
+    vec![problem(Severity::Note, what, "the log of the node that did it names them")]
+}
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

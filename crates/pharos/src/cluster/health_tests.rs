@@ -1,0 +1,113 @@
+use pharos_cluster::state::Settings;
+use pharos_cluster::{Command, Placement};
+
+use super::*;
+
+const BASIC: &[Role] = &[Role::Ingester, Role::Store, Role::Agent, Role::Compactor];
+
+fn state(copies: u32, nodes: &[&str]) -> ClusterState {
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: "c".into(), shards: 8, replication_factor: copies };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    for id in nodes {
+        let member = Member {
+            id: id.to_string(),
+            address: format!("{id}:1"),
+            version: "0.1.0".into(),
+            roles: BASIC.iter().copied().collect(),
+            weight: 100,
+            state: MemberState::Active,
+            ..Member::default()
+        };
+        state.apply(&Command::Join { member, at_ms: 0 }).unwrap();
+    }
+    let nodes: Vec<String> = nodes.iter().take(copies as usize).map(|node| node.to_string()).collect();
+    let placements = (0..8).map(|shard| Placement { shard, nodes: nodes.clone() }).collect();
+    state.apply(&Command::PlaceShards { placements }).unwrap();
+    state
+}
+
+fn set(state: &mut ClusterState, node: &str, to: MemberState) {
+    state.apply(&Command::SetMemberState { node: node.into(), state: to, at_ms: 60_000 }).unwrap();
+}
+
+fn group(voters: &[&str], leader: Option<&str>) -> GroupStatus {
+    let voters = voters.iter().map(|node| raft_id(node)).collect();
+    GroupStatus { voters, leader: leader.map(raft_id), ..GroupStatus::default() }
+}
+
+fn told(state: &ClusterState) -> Vec<String> {
+    let group = group(&["A", "B", "C"], Some("A"));
+    let problems = problems(state, Some(&group), 120_000);
+    problems.iter().map(|problem| format!("{}: {}", problem.severity.name(), problem.what)).collect()
+}
+
+#[test]
+fn a_healthy_cluster_has_no_problem() {
+    assert_eq!(told(&state(3, &["A", "B", "C"])), [""; 0]);
+}
+
+#[test]
+fn before_its_birth_there_is_one() {
+    let told = problems(&ClusterState::default(), None, 0);
+    assert_eq!((told.len(), told[0].what.as_str()), (1, "there is no cluster yet"));
+}
+
+#[test]
+fn a_node_that_is_down_is_told_with_what_it_held() {
+    let mut state = state(3, &["A", "B", "C"]);
+    set(&mut state, "C", MemberState::Down);
+    assert_eq!(
+        told(&state),
+        [
+            "warning: 1 of 3 voting meta nodes are down, 0 more may go",
+            "warning: node C (agent+ingester+store+compactor at C:1) is down for 1m",
+        ]
+    );
+    let advice = problems(&state, None, 0).pop().unwrap().advice;
+    assert!(advice.contains("`pharos cluster remove C`") && advice.contains("replicas of 8 shards"), "{advice}");
+    let shards = (0..8).map(|shard| (shard, state.shards[shard as usize].epoch)).collect();
+    state.apply(&Command::ReportFailed { node: "C".into(), shards, reporter: "A".into() }).unwrap();
+    assert!(told(&state).contains(&"warning: shards 0-7 have fewer copies than they should".to_string()));
+    let shards = vec![(1, state.shards[1].epoch), (3, state.shards[3].epoch)];
+    state.apply(&Command::ReportFailed { node: "B".into(), shards, reporter: "B".into() }).unwrap();
+    let first = &told(&state)[0];
+    assert_eq!(first, "critical: shards 1, 3 have too few replicas in sync: writes to them wait and fail");
+}
+
+#[test]
+fn what_cannot_be_read_is_critical_and_names_who_has_it() {
+    let mut state = state(1, &["A", "B"]);
+    set(&mut state, "A", MemberState::Down);
+    let group = group(&["A"], None);
+    let told = problems(&state, Some(&group), 0);
+    assert_eq!(told[0].severity, Severity::Critical);
+    assert!(told[0].what.starts_with("meta has no leader"), "{told:?}");
+    assert!(told[1].what.starts_with("shards 0-7 have no in-sync replica that answers"), "{told:?}");
+    assert!(told[1].advice.starts_with("start A again"), "{told:?}");
+    set(&mut state, "B", MemberState::Down);
+    let missing = problems(&state, None, 0).into_iter().filter(|p| p.what.starts_with("no node with the role")).count();
+    assert_eq!(missing, 4);
+}
+
+#[test]
+fn versions_may_differ_by_a_minor_one() {
+    let mut state = state(1, &["A", "B"]);
+    let mut upgrade = |version: &str| {
+        let member = Member { version: version.into(), ..Member::clone(state.member("B").unwrap()) };
+        state.apply(&Command::Join { member, at_ms: 0 }).unwrap();
+        problems(&state, Some(&group(&["A"], Some("A"))), 0).into_iter().find(|p| p.what.contains("versions")).unwrap()
+    };
+    assert_eq!(upgrade("0.2.0").severity, Severity::Note);
+    let far = upgrade("0.3.0");
+    assert_eq!(
+        (far.severity, far.what.as_str()),
+        (Severity::Warning, "nodes have different versions: 1 at 0.1.0, 1 at 0.3.0")
+    );
+}
+
+#[test]
+fn numbers_are_written_in_short() {
+    assert_eq!(ranges(&[1, 4, 5, 6, 9]), "1, 4-6, 9");
+    assert_eq!(ranges(&[]), "");
+}

@@ -1,0 +1,118 @@
+//! The way between nodes: under which address this one is reached ([`address`]), how bytes are kept secret ([`tls`]), who
+//! is let in (certificates or the token), and the listener with the services of this node's roles.
+
+mod address;
+pub(super) mod tls;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pharos_model::Clock;
+use pharos_transport::{Channels, Connect, TokenCheck};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
+
+use super::http::{self, HttpConfig, SharedRouter};
+use crate::cli::{ClusterArgs, ListenAddress};
+use tls::NodeTls;
+
+/// Where the cluster listener is unless something else is said.
+const DEFAULT_PORT: u16 = 7946;
+
+/// This node's place in the network of its cluster.
+pub(super) struct Network {
+    /// The way to other nodes.
+    pub(super) connect: Arc<dyn Connect>,
+    /// Host and port under which others reach it.
+    pub(super) address: String,
+    router: SharedRouter,
+    token: Option<String>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Network {
+    /// Binds the cluster listener; it answers that it is not ready until [`Network::serve`].
+    pub(super) async fn open(
+        args: &ClusterArgs,
+        http_config: HttpConfig,
+        clock: &Arc<dyn Clock>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Network, String> {
+        let everywhere = || ListenAddress { host: "0.0.0.0".into(), port: DEFAULT_PORT };
+        let listen = args.listen_address.clone().unwrap_or_else(everywhere);
+        let listener = http::bind(&listen.to_string()).await?;
+        let port = listener.local_addr().map_err(|e| format!("cluster listener {listen}: {e}"))?.port();
+        let address = address::advertised(args, &ListenAddress { port, ..listen.clone() })?;
+        let token = token(args)?;
+        let tls = NodeTls::load(args)?.map(Arc::new);
+        let mut channels = Channels::new();
+        if let Some(token) = &token {
+            channels = channels.with_token(token)?;
+        }
+        if let Some(tls) = &tls {
+            channels = channels.with_dial(tls.clone());
+        }
+        say_who_is_let_in(&listen, &address, &listener, tls.is_some(), token.is_some());
+        let router: SharedRouter = Arc::new(ArcSwapOption::empty());
+        let mut tasks = Vec::new();
+        if let Some(tls) = &tls {
+            let (tls, channels) = (tls.clone(), channels.clone());
+            tasks.push(tokio::spawn(tls::watch(tls, channels, clock.clone(), stopped.clone())));
+        }
+        let acceptor = tls.map(|tls| -> Arc<dyn http::Secure> { tls });
+        let serving = http::serve(vec![listener], router.clone(), http_config, acceptor, stopped);
+        tasks.push(tokio::spawn(serving));
+        Ok(Network { connect: Arc::new(channels), address, router, token, tasks })
+    }
+
+    /// The secret that nodes show each other.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Serves these services from now on, in place of those before.
+    pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
+        let mut routes = Routes::builder();
+        services(&mut routes);
+        let check = InterceptorLayer::new(TokenCheck::new(self.token.as_deref()));
+        let router = routes.routes().into_axum_router().layer(check);
+        self.router.store(Some(Arc::new(router)));
+    }
+
+    /// Waits until the listener has ended.
+    pub(super) async fn finish(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the cluster listener ended unexpectedly");
+            }
+        }
+    }
+}
+
+fn token(args: &ClusterArgs) -> Result<Option<String>, String> {
+    let Some(file) = &args.token_file else { return Ok(args.token.clone()) };
+    let failed = |reason: String| format!("--cluster.token-file {}: {reason}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))?;
+    match text.trim() {
+        "" => Err(failed("it is empty".into())),
+        token => Ok(Some(token.to_string())),
+    }
+}
+
+fn say_who_is_let_in(listen: &ListenAddress, address: &str, listener: &TcpListener, tls: bool, token: bool) {
+    tracing::info!(%listen, address, tls, token, "listening for other nodes");
+    let is_private = listener.local_addr().is_ok_and(|bound| bound.ip().is_loopback());
+    match (tls, token) {
+        (false, false) if !is_private => tracing::warn!(
+            %listen,
+            "whoever reaches the cluster listener is let in: give all nodes --cluster.token-file or --tls.cert-file, --tls.key-file and --tls.ca-file"
+        ),
+        (false, true) if !is_private => tracing::warn!(
+            %listen,
+            "the token and all samples travel in clear between nodes: give all nodes --tls.cert-file, --tls.key-file and --tls.ca-file where the network is not trusted"
+        ),
+        _ => {}
+    }
+}

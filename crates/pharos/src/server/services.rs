@@ -1,0 +1,217 @@
+//! What the HTTP API shows of the node and may ask of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pharos_agent::Agent;
+use pharos_agent::config::ByteSize;
+use pharos_agent::receive::Receiver;
+use pharos_frontend::queries::log::QueryLog;
+use pharos_frontend::services::{
+    BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+};
+use pharos_frontend::{LimitsByTenant, Services};
+use pharos_ingester::Ingester;
+use pharos_cluster::{CatalogueCommand, Meta};
+use pharos_model::duration::format_duration;
+use pharos_model::{Clock, Matcher, TenantId, TimeRange};
+use pharos_transport::agent_v1::TargetsRequest;
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use super::limits;
+use super::snapshot::Snapshots;
+use super::targets::AllTargets;
+use crate::cli::QueryArgs;
+use crate::logging::LogHandle;
+use crate::metrics::metrics_text;
+use crate::reload::ConfigHandle;
+
+/// The version of Prometheus whose API is spoken; Grafana chooses features by it.
+const API_VERSION: &str = "3.15.0";
+
+/// The running node.
+pub(super) struct NodeServices {
+    pub(super) config: Arc<ConfigHandle>,
+    pub(super) flags: BTreeMap<String, String>,
+    pub(super) meta: Arc<Meta>,
+    pub(super) ingester: Option<Arc<Ingester>>,
+    pub(super) agent: Option<Arc<Agent>>,
+    pub(super) receiver: Option<Arc<Receiver>>,
+    pub(super) targets: AllTargets,
+    pub(super) snapshots: Snapshots,
+    pub(super) registry: Registry,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) log: LogHandle,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) started_ms: i64,
+    pub(super) retention: String,
+    pub(super) query_args: QueryArgs,
+    pub(super) query_limits: Arc<ArcSwap<LimitsByTenant>>,
+    pub(super) query_log: Arc<QueryLog>,
+}
+
+impl NodeServices {
+    /// Puts the configuration file in force again; a bad one changes nothing.
+    pub(super) fn reload_now(&self) -> Result<(), String> {
+        let applied = self.config.reload(|_, new| {
+            self.query_log.set(new.config.global.query_log_file.as_deref())?;
+            let agent = self.agent.as_ref();
+            agent.map_or(Ok(()), |agent| agent.reload(new.scrape.clone()).map_err(|e| e.to_string()))
+        });
+        match applied {
+            Ok(loaded) => {
+                let limits = &loaded.config.limits;
+                if let Some(receiver) = &self.receiver {
+                    receiver.set_otlp(loaded.otlp.clone());
+                }
+                if let Some(ingester) = &self.ingester {
+                    ingester.head().set_settings(limits::head_settings(limits));
+                }
+                self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
+                loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                if let Some(level) = loaded.config.runtime.log_level {
+                    self.log.set_level(level);
+                }
+                tracing::info!("configuration loaded");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new configuration was refused, the old one stays in force");
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+/// Milliseconds as RFC 3339.
+pub(super) fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| never(), |t| t.to_string())
+}
+
+/// Go's zero time, which Prometheus shows for what has not happened yet.
+pub(super) fn never() -> String {
+    "0001-01-01T00:00:00Z".into()
+}
+
+#[async_trait::async_trait]
+impl Services for NodeServices {
+    fn ready(&self) -> Result<(), String> {
+        if *self.stop.borrow() { Err("the server is stopping".into()) } else { Ok(()) }
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        tokio::task::block_in_place(|| self.reload_now())
+    }
+
+    fn quit(&self) {
+        self.stop.send_replace(true);
+    }
+
+    fn metrics_text(&self) -> String {
+        metrics_text(&self.registry)
+    }
+
+    fn config_yaml(&self) -> String {
+        self.config.current().config.to_yaml()
+    }
+
+    fn flags(&self) -> BTreeMap<String, String> {
+        self.flags.clone()
+    }
+
+    fn runtime_info(&self) -> RuntimeInfo {
+        let (reload_config_success, applied_ms) = self.config.last_reload();
+        let threads = std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64);
+        RuntimeInfo {
+            start_time: rfc3339(self.started_ms),
+            cwd: std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string()),
+            hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string(),
+            server_time: rfc3339(self.clock.now_ms()),
+            reload_config_success,
+            last_config_time: rfc3339(applied_ms),
+            corruption_count: 0,
+            goroutine_count: threads,
+            cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            memory_limit: self.config.current().config.limits.max_head_memory.0,
+            gogc: String::new(),
+            godebug: String::new(),
+            storage_retention: self.retention.clone(),
+        }
+    }
+
+    fn build_info(&self) -> BuildInfo {
+        BuildInfo {
+            version: API_VERSION.into(),
+            revision: option_env!("PHAROS_REVISION").unwrap_or("").into(),
+            branch: String::new(),
+            build_user: String::new(),
+            build_date: String::new(),
+            go_version: String::new(),
+            pharos_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    fn wal_replay(&self) -> WalReplay {
+        // While the log is replayed nobody can ask: when this answers, it is done.
+        WalReplay::default()
+    }
+
+    fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus {
+        let Some(ingester) = &self.ingester else { return TsdbStatus::default() };
+        let stats = ingester.head().stats(tenant, limit);
+        let rows = |counts: Vec<pharos_head::LabelCount>| {
+            counts.into_iter().map(|c| NameCount { name: c.name, value: c.value }).collect()
+        };
+        TsdbStatus {
+            head_stats: HeadStats {
+                num_series: stats.series,
+                num_label_pairs: stats.label_pairs,
+                chunk_count: stats.chunks,
+                min_time: stats.min_t.unwrap_or(i64::MAX),
+                max_time: stats.max_t.unwrap_or(i64::MIN),
+            },
+            series_count_by_metric_name: rows(stats.series_by_metric),
+            label_value_count_by_label_name: rows(stats.values_by_label),
+            memory_in_bytes_by_label_name: rows(stats.bytes_by_label),
+            series_count_by_label_value_pair: rows(stats.series_by_pair),
+        }
+    }
+
+    async fn targets(&self, pool: Option<&str>) -> Targets {
+        let request = TargetsRequest { pool: pool.unwrap_or_default().into(), metadata: false };
+        self.targets.all(&request).await.shown()
+    }
+
+    async fn target_metadata(&self) -> Vec<TargetMetadata> {
+        let request = TargetsRequest { pool: String::new(), metadata: true };
+        self.targets.all(&request).await.metadata()
+    }
+
+    fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {
+        if let Some(ingester) = &self.ingester {
+            return ingester.delete(tenant, matchers, range);
+        }
+        let deletion = CatalogueCommand::delete(tenant, matchers, range);
+        self.meta.propose_blocking(deletion).map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    fn clean_tombstones(&self, tenant: &TenantId) -> Result<(), String> {
+        // What is deleted is masked at once; the rewrite that frees its space is a merge, which keeps the masks until then.
+        tracing::info!(%tenant, "deleted samples are masked; the next merge of their blocks frees their space");
+        Ok(())
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, String> {
+        self.snapshots.take(skip_head)
+    }
+}
+
+/// The retention as `status/runtimeinfo` shows it.
+pub(super) fn retention_text(retention: Option<std::time::Duration>, max_bytes: Option<u64>) -> String {
+    let time = retention.map(|time| format_duration(time.as_millis() as i64));
+    let size = max_bytes.map(|bytes| ByteSize(bytes).to_string());
+    let parts: Vec<String> = time.into_iter().chain(size).collect();
+    if parts.is_empty() { "unlimited".into() } else { parts.join(" or ") }
+}

@@ -1,0 +1,64 @@
+//! Snapshots: everything in memory is flushed, then the blocks are copied to a folder of their own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pharos_ingester::Ingester;
+use pharos_cluster::{Meta, View};
+use pharos_model::Clock;
+use tokio::runtime::Handle;
+
+/// Takes snapshots.
+pub(super) struct Snapshots {
+    pub(super) folder: PathBuf,
+    pub(super) ingester: Option<Arc<Ingester>>,
+    pub(super) meta: Arc<Meta>,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) runtime: Handle,
+}
+
+impl Snapshots {
+    /// Copies all blocks, of the newest samples too unless `skip_head`; returns the name of the snapshot's folder.
+    pub(super) fn take(&self, skip_head: bool) -> Result<String, String> {
+        self.runtime.block_on(async {
+            if !skip_head {
+                let only = "a node without the ingester role has no head: use skip_head=true, or ask an ingester";
+                let ingester = self.ingester.as_ref().ok_or(only)?;
+                ingester.flush_all().await.map_err(|e| format!("flushing: {e}"))?;
+            }
+            self.copy(&self.meta.view()).await
+        })
+    }
+
+    async fn copy(&self, view: &View) -> Result<String, String> {
+        let now = jiff::Timestamp::from_millisecond(self.clock.now_ms()).map_err(|e| e.to_string())?;
+        let name = format!("{}-{:016x}", now.strftime("%Y%m%dT%H%M%SZ"), self.clock.monotonic().as_nanos() as u64);
+        let folder = self.folder.join(&name);
+        for (tenant, catalogue) in &view.catalogue.tenants {
+            for block in &catalogue.blocks {
+                self.copy_block(&folder, tenant, &block.id).await.map_err(|e| format!("block {}: {e}", block.id))?;
+            }
+        }
+        let catalogue = serde_json::to_vec(&*view.catalogue).map_err(|e| e.to_string())?;
+        tokio::fs::create_dir_all(&folder).await.map_err(|e| e.to_string())?;
+        tokio::fs::write(folder.join("catalogue.json"), catalogue).await.map_err(|e| e.to_string())?;
+        Ok(name)
+    }
+
+    async fn copy_block(&self, folder: &std::path::Path, tenant: &str, id: &str) -> Result<(), String> {
+        let from = Path::from_iter([tenant, "blocks", id]);
+        let listed = self.objects.list_with_delimiter(Some(&from)).await.map_err(|e| e.to_string())?;
+        let into = folder.join(tenant).join("blocks").join(id);
+        tokio::fs::create_dir_all(&into).await.map_err(|e| e.to_string())?;
+        for object in listed.objects {
+            let Some(file) = object.location.filename() else { continue };
+            let bytes = self.objects.get(&object.location).await.map_err(|e| e.to_string())?;
+            let bytes = bytes.bytes().await.map_err(|e| e.to_string())?;
+            tokio::fs::write(into.join(file), bytes).await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}

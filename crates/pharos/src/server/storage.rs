@@ -1,0 +1,139 @@
+//! Opens what lives on disk: identity, head, catalogue, object store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use pharos_head::fs::RealFs;
+use pharos_head::{Head, HeadConfig, ReplayProgress, SettingsByTenant};
+use pharos_cluster::Meta;
+use pharos_model::Clock;
+use prometheus::Registry;
+use ulid::Ulid;
+
+use crate::config::LimitsConfig;
+
+/// The folders below `--storage.path`.
+pub(super) struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    pub(super) fn new(root: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(root).map_err(|e| format!("data folder {}: {e}", root.display()))?;
+        let root = root.canonicalize().map_err(|e| format!("data folder {}: {e}", root.display()))?;
+        Ok(Folders { root })
+    }
+
+    pub(super) fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(super) fn meta(&self) -> PathBuf {
+        self.root.join("meta")
+    }
+
+    pub(super) fn bucket(&self) -> PathBuf {
+        self.root.join("bucket")
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// Who this node is: made at the first start, kept for ever.
+    pub(super) fn identity(&self, clock: &dyn Clock) -> Result<String, String> {
+        let file = self.root.join("node-id");
+        let failed = |e: std::io::Error| format!("{}: {e}", file.display());
+        match std::fs::read_to_string(&file) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let random = u128::from(random()) << 64 | u128::from(random());
+        let identity = Ulid::from_parts(clock.now_ms().max(0) as u64, random).to_string();
+        let temporary = self.root.join("node-id.new");
+        std::fs::write(&temporary, &identity).map_err(failed)?;
+        std::fs::rename(&temporary, &file).map_err(failed)?;
+        Ok(identity)
+    }
+}
+
+/// A number that no other node has. The hasher's keys are the system's randomness.
+fn random() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id())
+}
+
+/// Settings of the head from flags and the section `limits`.
+pub(super) fn head_config(dir: PathBuf, window_ms: i64, limits: &LimitsConfig) -> HeadConfig {
+    let SettingsByTenant { defaults, own } = super::limits::head_settings(limits);
+    HeadConfig {
+        window_ms,
+        out_of_order_window_ms: defaults.out_of_order_window_ms,
+        max_future_ms: limits.max_future_time.as_millis() as i64,
+        max_memory_bytes: limits.max_head_memory.0,
+        limits: defaults.limits,
+        own_settings: own,
+        max_exemplars: defaults.max_exemplars,
+        ..HeadConfig::new(dir)
+    }
+}
+
+/// Replays the log, telling how far it is. Blocks.
+pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Head, String> {
+    let mut last_percent = 0;
+    let mut progress = |p: ReplayProgress| {
+        let percent = p.bytes * 100 / p.total_bytes.max(1);
+        if percent >= last_percent + 10 {
+            last_percent = percent;
+            tracing::info!(percent, segments = p.segments, of = p.total_segments, "replaying the write-ahead log");
+        }
+    };
+    Head::open(config, clock, Arc::new(RealFs), registry, &mut progress).map_err(|e| e.to_string())
+}
+
+/// Longest pause between two tries to rebuild a catalogue.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// Opens the catalogue. When there is none it is rebuilt from the blocks in the bucket, in a folder of its own that takes the
+/// right name only when it is complete: a rebuild that breaks off begins anew. It waits for a bucket that cannot be read.
+pub(super) async fn open_meta(
+    folder: &Path,
+    identity: &str,
+    objects: &dyn ObjectStore,
+    clock: &dyn Clock,
+) -> Result<Arc<Meta>, String> {
+    let failed = |e: std::io::Error| format!("catalogue folder {}: {e}", folder.display());
+    let mut pause = Duration::from_millis(500);
+    while !folder.join("raft.redb").exists() {
+        let unfinished = folder.with_extension("rebuild");
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(failed)?;
+        }
+        let rebuilt = {
+            let meta = Meta::open(&unfinished, identity).await.map_err(|e| e.to_string())?;
+            let rebuilt = pharos_store::rebuild::rebuild(objects, &meta, clock.now_ms()).await;
+            meta.shutdown().await;
+            rebuilt
+        };
+        match rebuilt {
+            Ok(blocks) => {
+                if blocks > 0 {
+                    tracing::warn!(blocks, "there was no catalogue: it was rebuilt from the blocks in the bucket");
+                }
+                if folder.exists() {
+                    std::fs::remove_dir_all(folder).map_err(failed)?;
+                }
+                std::fs::rename(&unfinished, folder).map_err(failed)?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?pause, "there is no catalogue and the bucket cannot be read to rebuild it");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+    Meta::open(folder, identity).await.map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
+}
