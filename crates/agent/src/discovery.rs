@@ -104,5 +104,4 @@ fn group_labels(group: &TargetGroup, meta: &[(&str, &str)]) -> Vec<Labels> {
 }
 
 #[cfg(test)]
-#[path = "discovery_tests.rs"]
 mod tests;

@@ -194,5 +194,4 @@ fn checked_text(body: &[u8]) -> Result<&str, ExpositionError> {
 #[cfg(test)]
 mod collect;
 #[cfg(test)]
-#[path = "exposition_tests.rs"]
 mod tests;

@@ -195,5 +195,4 @@ fn body_error(error: std::io::Error) -> HttpError {
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

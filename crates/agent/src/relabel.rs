@@ -159,5 +159,4 @@ fn single(mut chars: impl Iterator<Item = char>) -> Option<char> {
 }
 
 #[cfg(test)]
-#[path = "relabel_tests.rs"]
 mod tests;

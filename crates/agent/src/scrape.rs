@@ -28,9 +28,7 @@ pub(crate) use shared::Shared;
 pub(crate) use target_loop::sleep_until;
 
 #[cfg(test)]
-#[path = "scrape_tests.rs"]
 pub(crate) mod tests;
 
 #[cfg(test)]
-#[path = "scrape/handoff_tests.rs"]
 mod handoff_tests;

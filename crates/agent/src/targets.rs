@@ -245,5 +245,4 @@ fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> 
 }
 
 #[cfg(test)]
-#[path = "targets_tests.rs"]
 pub(crate) mod tests;

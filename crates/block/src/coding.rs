@@ -185,5 +185,4 @@ pub fn decode(v0: i64, xs: &[i64], scale: Scale, out: &mut Vec<f64>) {
 }
 
 #[cfg(test)]
-#[path = "coding_tests.rs"]
 mod tests;

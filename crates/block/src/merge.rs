@@ -182,5 +182,4 @@ fn last(view: &SeriesView<'_>) -> Option<i64> {
 }
 
 #[cfg(test)]
-#[path = "merge_tests.rs"]
 mod tests;

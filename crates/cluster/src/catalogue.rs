@@ -300,5 +300,4 @@ fn shared_cover(a: &BlockEntry, b: &BlockEntry) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[path = "catalogue_tests.rs"]
 mod tests;

@@ -442,5 +442,4 @@ impl Drop for Meta {
 }
 
 #[cfg(test)]
-#[path = "meta_tests.rs"]
 mod tests;

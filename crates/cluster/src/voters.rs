@@ -79,5 +79,4 @@ pub(crate) fn next(state: &ClusterState, group: &Standing, long_down: impl Fn(&M
 }
 
 #[cfg(test)]
-#[path = "voters_tests.rs"]
 mod tests;

@@ -372,5 +372,4 @@ fn cut<T>(found: BTreeSet<T>, limit: usize) -> Vec<T> {
 }
 
 #[cfg(test)]
-#[path = "fanout_tests.rs"]
 mod tests;

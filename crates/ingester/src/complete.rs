@@ -153,5 +153,4 @@ fn flushed_in(window: &WindowInfo, shard: u32) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "complete_tests.rs"]
 mod tests;

@@ -122,5 +122,4 @@ async fn carry_out(ingester: &Arc<Ingester>, view: View) -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[path = "deletions_tests.rs"]
 mod tests;

@@ -56,5 +56,4 @@ impl Replica for Ingester {
 }
 
 #[cfg(test)]
-#[path = "replica_tests.rs"]
 mod tests;

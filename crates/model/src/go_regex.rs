@@ -119,5 +119,4 @@ impl fmt::Debug for GoRegex {
 }
 
 #[cfg(test)]
-#[path = "go_regex/tests.rs"]
 mod tests;

@@ -210,5 +210,4 @@ fn merge_order(lists: &[&[i64]]) -> Vec<(usize, usize)> {
 }
 
 #[cfg(test)]
-#[path = "merge_tests.rs"]
 mod tests;

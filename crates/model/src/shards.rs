@@ -302,5 +302,4 @@ impl<'de> Deserialize<'de> for BlockDigest {
 }
 
 #[cfg(test)]
-#[path = "shards_tests.rs"]
 mod tests;

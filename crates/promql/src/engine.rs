@@ -386,5 +386,4 @@ fn on_large_stack<T: Send>(
 }
 
 #[cfg(test)]
-#[path = "engine_tests.rs"]
 mod tests;

@@ -231,5 +231,4 @@ fn of_matching(matching: &VectorMatching) -> String {
 }
 
 #[cfg(test)]
-#[path = "explain_tests.rs"]
 mod tests;

@@ -386,5 +386,4 @@ impl Ranks {
 }
 
 #[cfg(test)]
-#[path = "quantile_tests.rs"]
 mod tests;

@@ -265,5 +265,4 @@ impl Alert {
 }
 
 #[cfg(test)]
-#[path = "alerting_tests.rs"]
 mod tests;

@@ -375,5 +375,4 @@ fn label_errors(labels: &Texts) -> impl Iterator<Item = String> {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;

@@ -182,5 +182,4 @@ pub(crate) fn without_duplicates(samples: &[VectorSample]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "group_tests.rs"]
 mod tests;

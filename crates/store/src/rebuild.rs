@@ -65,7 +65,6 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
 }
 
 #[cfg(test)]
-#[path = "rebuild_tests.rs"]
 mod tests;
 
 async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {

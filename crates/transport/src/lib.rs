@@ -83,5 +83,4 @@ pub mod opentelemetry {
 pub use opentelemetry::proto as otlp;
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -120,5 +120,4 @@ pub fn is_in_sync(view: &View, node: &str, targets: &[ShardTarget]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "progress_tests.rs"]
 mod tests;

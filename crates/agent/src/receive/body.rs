@@ -77,5 +77,4 @@ pub(super) fn gzip(compressed: &[u8], limit: usize, taken: &mut Taken, out: &mut
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;

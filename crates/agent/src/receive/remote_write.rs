@@ -201,5 +201,4 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), ReceiveError> {
 }
 
 #[cfg(test)]
-#[path = "remote_write_tests.rs"]
 mod tests;

@@ -226,5 +226,4 @@ fn display(pairs: &[(&[u8], &[u8])]) -> String {
 const MAX_SHOWN_BYTES: usize = 4096;
 
 #[cfg(test)]
-#[path = "series_labels_tests.rs"]
 mod tests;

@@ -239,5 +239,4 @@ pub(super) fn zigzag(raw: u64) -> i64 {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -172,5 +172,4 @@ fn metadata(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError
 }
 
 #[cfg(test)]
-#[path = "write_v1_tests.rs"]
 mod tests;

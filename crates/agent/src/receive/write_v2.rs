@@ -233,5 +233,4 @@ fn family(name: &[u8], kind: MetricType) -> &[u8] {
 }
 
 #[cfg(test)]
-#[path = "write_v2_tests.rs"]
 mod tests;

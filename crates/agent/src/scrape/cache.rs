@@ -249,5 +249,4 @@ impl SeriesCache {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;

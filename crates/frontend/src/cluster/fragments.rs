@@ -382,5 +382,4 @@ fn query_error(none: NoAnswer) -> QueryError {
 }
 
 #[cfg(test)]
-#[path = "fragments_tests.rs"]
 mod tests;

@@ -181,5 +181,4 @@ pub(crate) fn slices(state: &ClusterState, tenant: &str, range: TimeRange) -> Ve
 }
 
 #[cfg(test)]
-#[path = "route_tests.rs"]
 mod tests;

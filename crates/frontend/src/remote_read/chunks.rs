@@ -254,5 +254,4 @@ fn write_floats(out: &mut BitWriter, times: &[i64], histograms: &[Arc<Histogram>
 }
 
 #[cfg(test)]
-#[path = "chunks_tests.rs"]
 mod tests;

@@ -309,5 +309,4 @@ fn read_xor(bytes: &[u8], at: &mut usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "float_tests.rs"]
 mod tests;

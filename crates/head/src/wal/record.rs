@@ -273,5 +273,4 @@ fn read_matcher(r: &mut Reader<'_>) -> Result<Matcher, Malformed> {
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

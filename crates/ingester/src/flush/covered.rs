@@ -82,5 +82,4 @@ impl<'a> WindowBlocks<'a> {
 }
 
 #[cfg(test)]
-#[path = "covered_tests.rs"]
 mod tests;

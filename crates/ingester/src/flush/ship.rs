@@ -239,5 +239,4 @@ fn entry(
 }
 
 #[cfg(test)]
-#[path = "ship_tests.rs"]
 pub(crate) mod tests;

@@ -113,5 +113,4 @@ pub fn forgettable(
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

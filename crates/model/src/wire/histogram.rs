@@ -159,5 +159,4 @@ pub fn same_sample(a: &Histogram, b: &Histogram) -> bool {
 }
 
 #[cfg(test)]
-#[path = "histogram_tests.rs"]
 mod tests;

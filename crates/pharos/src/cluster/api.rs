@@ -292,5 +292,4 @@ async fn rebuild(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Header
 }
 
 #[cfg(test)]
-#[path = "api_tests.rs"]
 mod tests;

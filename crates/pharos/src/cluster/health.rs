@@ -261,5 +261,4 @@ fn of_catalogue(state: &ClusterState) -> Vec<Problem> {
 }
 
 #[cfg(test)]
-#[path = "health_tests.rs"]
 mod tests;

@@ -174,5 +174,4 @@ impl Visit for Fields {
 }
 
 #[cfg(test)]
-#[path = "format_tests.rs"]
 mod tests;

@@ -198,5 +198,4 @@ pub(crate) fn count_pairs(
 }
 
 #[cfg(test)]
-#[path = "over_time_tests.rs"]
 mod tests;

@@ -170,5 +170,4 @@ impl Propagation {
 }
 
 #[cfg(test)]
-#[path = "propagate_tests.rs"]
 mod tests;

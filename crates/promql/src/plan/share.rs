@@ -249,5 +249,4 @@ impl Node {
 }
 
 #[cfg(test)]
-#[path = "share_tests.rs"]
 mod tests;

@@ -354,5 +354,4 @@ fn read_histograms(bytes: &[u8], count: usize, out: &mut Vec<Arc<Histogram>>) ->
 }
 
 #[cfg(test)]
-#[path = "batch_tests.rs"]
 mod tests;

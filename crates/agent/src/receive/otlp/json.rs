@@ -330,5 +330,4 @@ impl<'de> Visitor<'de> for FieldValue<'_, '_> {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

@@ -227,5 +227,4 @@ fn underscored(text: &str, keep_runs: bool) -> String {
 }
 
 #[cfg(test)]
-#[path = "naming_tests.rs"]
 mod tests;

@@ -171,5 +171,4 @@ impl Secure for NodeTls {
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

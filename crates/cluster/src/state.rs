@@ -1,0 +1,208 @@
+//! What the cluster agrees on, as a pure state machine: who is a member, who holds which shard, which blocks exist, who
+//! has which lease.
+//!
+//! [`ClusterState::apply`] takes a [`Command`] and answers or refuses; it knows no clock, no network and no disk, so every
+//! node that applies the same commands has the same state. A refused command changes nothing. Cloning is cheap: the parts
+//! are shared until they change.
+//!
+//! Invariants ([`ClusterState::check`]): a shard's epoch only grows, and does at every change of its replicas, in-sync set
+//! or leader; the leader is in sync; what is in sync or learning is a replica, never both; replicas are members that were
+//! not removed; a learner is promoted only at the epoch under which it learns; the last in-sync replica stays until it is
+//! removed by force.
+
+mod command;
+mod leases;
+mod members;
+mod ownership;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Catalogue;
+pub use command::{Command, Placement, Refusal, Response};
+pub use leases::{Lease, TenantLimits};
+pub use members::{Member, MemberState, Role, USUAL_WEIGHT};
+pub use ownership::{Era, HANDOFF_MS};
+pub use shards::{Learner, Shard};
+
+/// Shards when nothing else is said.
+pub const DEFAULT_SHARDS: u32 = 64;
+
+/// How far a restore moves the epochs: beyond all that the lost state can have given out since the export.
+const EPOCH_JUMP: u64 = 1 << 20;
+
+/// What was fixed when the cluster was born.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Identity of the cluster.
+    pub cluster: String,
+    /// Number of shards, fixed for ever.
+    pub shards: u32,
+    /// Copies of each shard.
+    pub replication_factor: u32,
+}
+
+impl Settings {
+    /// How many replicas must be in sync for a write to be taken.
+    pub fn min_in_sync(&self) -> usize {
+        if self.replication_factor <= 2 { 1 } else { self.replication_factor as usize / 2 + 1 }
+    }
+}
+
+/// The whole state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Number of commands that took effect; names the state.
+    pub version: u64,
+    /// Goes up when the state was restored from an export: versions of before mean nothing then.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// None before the cluster is born.
+    #[serde(default)]
+    pub settings: Option<Settings>,
+    /// By identity.
+    #[serde(default)]
+    pub members: Arc<BTreeMap<String, Arc<Member>>>,
+    /// By number.
+    #[serde(default)]
+    pub shards: Arc<Vec<Arc<Shard>>>,
+    /// Blocks, boundaries and deletions.
+    #[serde(default)]
+    pub catalogue: Arc<Catalogue>,
+    /// Leases of what only one node does, by name.
+    #[serde(default)]
+    pub leases: Arc<BTreeMap<String, Lease>>,
+    /// Limits of tenants that differ from the configured ones, by tenant.
+    #[serde(default)]
+    pub limits: Arc<BTreeMap<String, TenantLimits>>,
+    /// Goes up when the set of live agents changes; targets are owned under it.
+    #[serde(default)]
+    pub ownership_epoch: u64,
+    /// Who owns targets from when on, ascending. Empty in a state of before there were any: the live agents own them then.
+    #[serde(default)]
+    pub eras: Arc<Vec<Era>>,
+}
+
+impl ClusterState {
+    /// Carries out a command and counts the version up, or refuses it and leaves the state as it was.
+    pub fn apply(&mut self, command: &Command) -> Result<Response, Refusal> {
+        let mut next = self.clone();
+        let response = next.carry_out(command)?;
+        next.version += 1;
+        *self = next;
+        Ok(response)
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Result<Response, Refusal> {
+        match command {
+            Command::Bootstrap { settings } => self.bootstrap(settings),
+            Command::SetReplicationFactor { replicas } => self.set_replication_factor(*replicas),
+            Command::Join { member, at_ms } => self.join(member, *at_ms),
+            Command::SetMemberState { node, state, at_ms } => self.set_member_state(node, *state, *at_ms),
+            Command::RemoveMember { node, force, at_ms } => self.remove_member(node, *force, *at_ms),
+            Command::ForgetMember { node } => self.forget_member(node),
+            Command::ReportFailed { node, shards, reporter } => self.report_failed(node, shards, reporter),
+            Command::PlaceShards { placements } => self.place_shards(placements),
+            Command::AddLearner { shard, node } => self.add_learner(*shard, node),
+            Command::Promote { shard, node, epoch } => self.promote(*shard, node, *epoch),
+            Command::RemoveReplica { shard, node } => self.remove_replica(*shard, node),
+            Command::SetLeader { shard, node } => self.set_leader(*shard, node),
+            Command::TakeLease { name, node } => self.take_lease(name, node),
+            Command::GiveLease { name, node } => self.give_lease(name, node),
+            Command::SetLimits { tenant, limits } => self.set_limits(tenant, limits.as_ref()),
+            Command::Restore { state } => self.restore(state),
+            Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
+                self.ship_blocks(node, cut, tenant, blocks, *deletions)
+            }
+            Command::Catalogue(change) => {
+                Arc::make_mut(&mut self.catalogue).apply(change.clone())?;
+                Ok(Response::Done)
+            }
+        }
+    }
+
+    fn bootstrap(&mut self, settings: &Settings) -> Result<Response, Refusal> {
+        let fits = (1..=65_536).contains(&settings.shards) && (1..=16).contains(&settings.replication_factor);
+        if !fits || settings.cluster.is_empty() {
+            return Err(Refusal::Settings { settings: settings.clone() });
+        }
+        match &self.settings {
+            None => {
+                self.shards = Arc::new(vec![Arc::default(); settings.shards as usize]);
+                self.settings = Some(settings.clone());
+                Ok(Response::Done)
+            }
+            Some(born) if born == settings => Ok(Response::Done),
+            Some(born) => Err(Refusal::Born { cluster: born.cluster.clone() }),
+        }
+    }
+
+    fn set_replication_factor(&mut self, replicas: u32) -> Result<Response, Refusal> {
+        let Some(settings) = &mut self.settings else { return Err(Refusal::Unborn) };
+        if !(1..=16).contains(&replicas) {
+            let asked = Settings { replication_factor: replicas, ..settings.clone() };
+            return Err(Refusal::Settings { settings: asked });
+        }
+        settings.replication_factor = replicas;
+        Ok(Response::Done)
+    }
+
+    /// Takes over an exported state. Members of now stay; those of the export that are unknown come as down.
+    fn restore(&mut self, export: &ClusterState) -> Result<Response, Refusal> {
+        export.check().map_err(|reason| Refusal::BadExport { reason })?;
+        if let (Some(ours), Some(theirs)) = (&self.settings, &export.settings)
+            && ours.shards != theirs.shards
+        {
+            let reason = format!("it has {} shards, this cluster {}", theirs.shards, ours.shards);
+            return Err(Refusal::BadExport { reason });
+        }
+        let mut members = BTreeMap::clone(&self.members);
+        for (id, member) in export.members.iter() {
+            let down =
+                || Arc::new(Member { state: member.state.unless_removed(MemberState::Down), ..Member::clone(member) });
+            members.entry(id.clone()).or_insert_with(down);
+        }
+        let epochs: Vec<u64> = self.shards.iter().map(|shard| shard.epoch).collect();
+        let (version, incarnation) = (self.version.max(export.version), self.incarnation.max(export.incarnation) + 1);
+        let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
+        let (members, eras) = (Arc::new(members), Arc::default());
+        *self = ClusterState { version, incarnation, ownership_epoch, members, eras, ..export.clone() };
+        for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
+            let shard = Arc::make_mut(shard);
+            shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;
+            shard.learners.iter_mut().for_each(|learner| learner.since = shard.epoch);
+            shard.led_since = shard.epoch;
+        }
+        let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
+        let gone: Vec<String> =
+            self.shards.iter().flat_map(|s| &s.replicas).filter(|node| removed(node)).cloned().collect();
+        gone.iter().for_each(|node| self.drop_from_shards(node));
+        self.check().map_err(|reason| Refusal::BadExport { reason })?;
+        Ok(Response::Done)
+    }
+
+    /// Whether all that must always hold does; the error says what does not. For tests and for states from outside.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.eras.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
+            return Err("the eras of ownership are not ascending".into());
+        }
+        let expected = self.settings.as_ref().map_or(0, |settings| settings.shards as usize);
+        if self.shards.len() != expected {
+            return Err(format!("{} shards where the settings say {expected}", self.shards.len()));
+        }
+        for (number, shard) in self.shards.iter().enumerate() {
+            shard.check().map_err(|reason| format!("shard {number}: {reason}"))?;
+            let stranger = |node: &&String| self.members.get(*node).is_none_or(|m| m.state == MemberState::Removed);
+            if let Some(node) = shard.replicas.iter().find(stranger) {
+                return Err(format!("shard {number}: replica {node} is no member"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! `/api/v1/read`: raw series for other Prometheus servers, as samples or as a stream of chunks.
+//!
+//! Selecting and encoding run on a thread that may block. A stream holds a few frames at a time: it goes on when the
+//! reader has taken some, and ends when the reader is gone. Errors before the first frame have a status; later ones
+//! break the stream off, so that no reader takes a part for the whole.
+
+mod bits;
+mod chunks;
+#[cfg(test)]
+mod decoding;
+mod frames;
+mod request;
+mod samples;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet};
+use pharos_promql::querier::Querier;
+use pharos_transport::prometheus::read_request::ResponseType;
+use pharos_transport::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Query, ReadRequest};
+use prost::Message;
+use tokio::sync::mpsc;
+
+/// What one remote read may use, and what it adds.
+#[derive(Clone)]
+pub struct ReadLimits {
+    /// Memory, time and cancellation.
+    pub budget: Arc<Budget>,
+    /// Most samples of an answer of type SAMPLES, 0 for no limit (Prometheus: 50,000,000).
+    pub max_samples: usize,
+    /// Most series that a query may select, 0 for no limit.
+    pub max_series: usize,
+    /// Where a frame of chunks ends, bytes; it may be exceeded by one chunk (Prometheus: 1 MiB).
+    pub max_frame_bytes: usize,
+    /// Labels that are added to every series.
+    pub external_labels: Labels,
+    /// The right to run, held until the answer is written.
+    pub turn: Option<Arc<tokio::sync::OwnedSemaphorePermit>>,
+}
+
+impl ReadLimits {
+    /// Prometheus's limits.
+    pub fn new(budget: Arc<Budget>) -> Self {
+        ReadLimits {
+            budget,
+            max_samples: 50_000_000,
+            max_series: 0,
+            max_frame_bytes: 1 << 20,
+            external_labels: Labels::empty(),
+            turn: None,
+        }
+    }
+}
+
+/// Why a remote read fails.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The request is malformed.
+    #[error("{0}")]
+    BadRequest(String),
+    /// More samples than allowed.
+    #[error("exceeded sample limit ({0})")]
+    Samples(usize),
+    /// Series could not be had.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A fault of this program.
+    #[error("{0}")]
+    Internal(String),
+    /// The reader is gone.
+    #[error("the reader is gone")]
+    Gone,
+}
+
+impl IntoResponse for ReadError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            ReadError::BadRequest(_) | ReadError::Samples(_) => StatusCode::BAD_REQUEST,
+            ReadError::Select(SelectError::Memory { .. } | SelectError::Series { .. }) => StatusCode::BAD_REQUEST,
+            ReadError::Select(SelectError::Timeout(_) | SelectError::Cancelled) => StatusCode::SERVICE_UNAVAILABLE,
+            ReadError::Select(SelectError::Storage(_)) | ReadError::Internal(_) | ReadError::Gone => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        (status, format!("{self}\n")).into_response()
+    }
+}
+
+/// Series that are fetched at a time.
+const SERIES_AT_A_TIME: usize = 16;
+/// Frames that wait for the reader.
+const FRAMES_AHEAD: usize = 4;
+
+const SAMPLES_TYPE: &str = "application/x-protobuf";
+const CHUNKS_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+
+/// Answers a remote-read request.
+pub async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLimits) -> Response {
+    let decoded = request::decode(&body).and_then(|request| Ok((request::response_type(&request)?, request)));
+    let answer = match decoded {
+        Ok((ResponseType::Samples, request)) => samples(request, querier, limits).await,
+        Ok((ResponseType::StreamedXorChunks, request)) => stream(request, querier, limits).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn samples(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
+    let work = move || encode_samples(&request, &*querier, &limits);
+    let done = tokio::task::spawn_blocking(work).await;
+    let body = done.map_err(|error| ReadError::Internal(format!("a remote read failed: {error}")))??;
+    Ok(([(header::CONTENT_TYPE, SAMPLES_TYPE), (header::CONTENT_ENCODING, "snappy")], body).into_response())
+}
+
+fn encode_samples(request: &ReadRequest, querier: &dyn Querier, limits: &ReadLimits) -> Result<Vec<u8>, ReadError> {
+    let mut taken = Taken { budget: &limits.budget, bytes: 0 };
+    let mut response = samples::SamplesResponse::default();
+    let mut count = 0;
+    for query in &request.queries {
+        each_series(query, querier, limits, |series, batch, at| {
+            let view = batch.view(at);
+            count += view.t.len() + view.ht.len();
+            if limits.max_samples > 0 && count > limits.max_samples {
+                return Err(ReadError::Samples(limits.max_samples));
+            }
+            let before = response.len();
+            response.push(&samples::labels(series, &limits.external_labels), &view);
+            taken.take(response.len() - before)
+        })?;
+        response.end_query();
+    }
+    let response = response.finish();
+    taken.take(snap::raw::max_compress_len(response.len()))?;
+    snap::raw::Encoder::new()
+        .compress_vec(&response)
+        .map_err(|error| ReadError::Internal(format!("compressing {} bytes failed: {error}", response.len())))
+}
+
+async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
+    let (send, mut receive) = mpsc::channel::<Result<Bytes, ReadError>>(FRAMES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let frame = |bytes| send.blocking_send(Ok(bytes)).map_err(|_| ReadError::Gone);
+        if let Err(error) = encode_frames(&request, &*querier, &limits, frame) {
+            // If the reader is gone, nobody wants to know.
+            let _ = send.blocking_send(Err(error));
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, CHUNKS_TYPE)];
+    let first = match receive.recv().await {
+        None => return Ok((headers, Body::empty()).into_response()),
+        Some(first) => first?,
+    };
+    let rest = futures::stream::unfold(receive, |mut receive| async {
+        let frame = receive.recv().await?;
+        Some((frame, receive))
+    });
+    let first = futures::stream::once(async { Ok(first) });
+    // Fused, because compression asks again after the end.
+    let frames = futures::StreamExt::fuse(futures::StreamExt::chain(first, rest));
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// Encodes all queries. A frame holds chunks of one series.
+fn encode_frames(
+    request: &ReadRequest,
+    querier: &dyn Querier,
+    limits: &ReadLimits,
+    mut frame: impl FnMut(Bytes) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    for (index, query) in (0i64..).zip(&request.queries) {
+        each_series(query, querier, limits, |series, batch, at| {
+            let labels = samples::labels(series, &limits.external_labels);
+            let room = limits.max_frame_bytes.saturating_sub(labels.iter().map(Message::encoded_len).sum());
+            let (mut chunks, mut bytes, mut sent) = (Vec::new(), 0, Ok(()));
+            let mut send = |chunks: &mut Vec<Chunk>| {
+                let series = ChunkedSeries { labels: labels.clone(), chunks: std::mem::take(chunks) };
+                let message = ChunkedReadResponse { chunked_series: vec![series], query_index: index }.encode_to_vec();
+                let mut out = Vec::with_capacity(message.len() + 16);
+                frames::append_frame(&mut out, &message);
+                frame(Bytes::from(out))
+            };
+            chunks::encode_series(&batch.view(at), |chunk| {
+                bytes += chunk.encoded_len();
+                chunks.push(chunk);
+                if bytes >= room && sent.is_ok() {
+                    sent = send(&mut chunks);
+                    bytes = 0;
+                }
+            });
+            sent?;
+            if chunks.is_empty() { Ok(()) } else { send(&mut chunks) }
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `each` for every series of a query that has samples in its range.
+fn each_series(
+    query: &Query,
+    querier: &dyn Querier,
+    limits: &ReadLimits,
+    mut each: impl FnMut(&Labels, &SeriesBatch, usize) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let request: SelectRequest = request::selection(query, &limits.external_labels, limits.max_series)?;
+    let set: Arc<dyn SeriesSet> = querier.select(&request, &limits.budget)?;
+    let labels = set.labels();
+    let mut batch = SeriesBatch::default();
+    for start in (0..labels.len()).step_by(SERIES_AT_A_TIME) {
+        limits.budget.check()?;
+        let part = start..(start + SERIES_AT_A_TIME).min(labels.len());
+        batch.clear();
+        set.fetch(part.clone(), request.range, &mut batch)?;
+        let mut taken = Taken { budget: &limits.budget, bytes: 0 };
+        taken.take(batch.bytes())?;
+        for (at, series) in labels[part].iter().enumerate().take(batch.len()) {
+            let view = batch.view(at);
+            if view.t.len() + view.ht.len() > 0 {
+                each(series, &batch, at)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Memory of a query's budget, given back in the end.
+struct Taken<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Taken<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
+        self.budget.take(bytes as u64)?;
+        self.bytes += bytes as u64;
+        Ok(())
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The inverted index of a tenant: label name -> value -> series, and the series by number.
+//!
+//! Numbers ascend with creation and are never used again, so lists of them grow at their end. Series are held in pages,
+//! which go away when all their series are gone.
+
+mod matching;
+pub(crate) mod postings;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use pharos_model::labels::LabelsIter;
+
+use crate::series::Series;
+use postings::Postings;
+
+const PAGE: usize = 256;
+
+/// The values of one label name.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    pub(crate) by_value: BTreeMap<Box<str>, Postings>,
+    /// How many series have the label.
+    pub(crate) series: usize,
+}
+
+type Page = Box<[Option<Arc<Series>>; PAGE]>;
+
+/// The index of a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    names: HashMap<Box<str>, Values>,
+    pages: Vec<Option<Page>>,
+    next_id: u32,
+    live: usize,
+    bytes: usize,
+}
+
+impl Index {
+    /// The number that the next series gets, or nothing when all are used.
+    pub(crate) fn next_id(&self) -> Option<u32> {
+        (self.next_id < u32::MAX).then_some(self.next_id)
+    }
+
+    /// Adds a series whose number is [`Index::next_id`].
+    pub(crate) fn add(&mut self, series: &Arc<Series>) {
+        let id = series.id as usize;
+        self.next_id = series.id + 1;
+        self.live += 1;
+        self.bytes += 8;
+        if id / PAGE >= self.pages.len() {
+            self.pages.resize_with(id / PAGE + 1, || None);
+        }
+        let page = self.pages[id / PAGE].get_or_insert_with(|| Box::new([const { None }; PAGE]));
+        page[id % PAGE] = Some(series.clone());
+        for (name, value) in LabelsIter::over(series.labels.as_bytes()) {
+            let values = match self.names.get_mut(name) {
+                Some(values) => values,
+                None => {
+                    self.bytes += name.len() + 96;
+                    self.names.entry(name.into()).or_default()
+                }
+            };
+            values.series += 1;
+            match values.by_value.get_mut(value) {
+                Some(postings) => {
+                    let before = postings.heap_bytes();
+                    postings.push(series.id);
+                    self.bytes += postings.heap_bytes() - before;
+                }
+                None => {
+                    self.bytes += value.len() + 56;
+                    values.by_value.insert(value.into(), Postings::One(series.id));
+                }
+            }
+        }
+    }
+
+    /// Removes series. `gone` ascends by number.
+    pub(crate) fn remove(&mut self, gone: &[Arc<Series>]) {
+        let ids: Vec<u32> = gone.iter().map(|s| s.id).collect();
+        let mut touched: HashMap<&str, std::collections::HashSet<&str>> = HashMap::new();
+        for series in gone {
+            for (name, value) in LabelsIter::over(series.labels.as_bytes()) {
+                touched.entry(name).or_default().insert(value);
+                if let Some(values) = self.names.get_mut(name) {
+                    values.series -= 1;
+                }
+            }
+        }
+        for (name, gone_values) in touched {
+            let Some(values) = self.names.get_mut(name) else { continue };
+            for value in gone_values {
+                let Some(postings) = values.by_value.get_mut(value) else { continue };
+                let before = postings.heap_bytes();
+                let empty = postings.remove(&ids);
+                self.bytes = self.bytes.saturating_sub(before.saturating_sub(postings.heap_bytes()));
+                if empty {
+                    self.bytes = self.bytes.saturating_sub(value.len() + 56 + postings.heap_bytes());
+                    values.by_value.remove(value);
+                }
+            }
+            if values.by_value.is_empty() {
+                self.bytes = self.bytes.saturating_sub(name.len() + 96);
+                self.names.remove(name);
+            }
+        }
+        for id in ids {
+            self.remove_from_page(id as usize);
+        }
+    }
+
+    fn remove_from_page(&mut self, id: usize) {
+        let Some(slot) = self.pages.get_mut(id / PAGE) else { return };
+        let Some(page) = slot else { return };
+        if page[id % PAGE].take().is_some() {
+            self.live -= 1;
+            self.bytes = self.bytes.saturating_sub(8);
+        }
+        // The newest page is kept: its free places are yet to be used.
+        if id / PAGE != self.next_id as usize / PAGE && page.iter().all(Option::is_none) {
+            *slot = None;
+        }
+    }
+
+    /// A series by number.
+    pub(crate) fn get(&self, id: u32) -> Option<&Arc<Series>> {
+        self.pages.get(id as usize / PAGE)?.as_ref()?[id as usize % PAGE].as_ref()
+    }
+
+    /// All series, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.pages.iter().flatten().flat_map(|page| page.iter().flatten())
+    }
+
+    /// The label names with their values.
+    pub(crate) fn names(&self) -> &HashMap<Box<str>, Values> {
+        &self.names
+    }
+
+    /// The number of series.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// About how many bytes the index takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The command line: `pharos [server] FLAGS`, `pharos tool …`. Owns the names of all flags.
+//!
+//! Flags are those of Prometheus, with two dashes, `--flag=value` or `--flag value`; switches are `--flag`, `--no-flag`
+//! or `--flag=false`. Mistakes end with status 2.
+
+mod cluster;
+mod cluster_args;
+mod features;
+mod inert;
+mod roles;
+mod server_args;
+mod tool;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use cluster::{ClusterCommand, ClusterCommandArgs};
+pub use cluster_args::ClusterArgs;
+pub use features::Features;
+pub use inert::InertFlags;
+pub use roles::{Role, Roles};
+pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, WebArgs};
+pub use tool::{CheckCommand, TestCommand, ToolCommand, WalCommand};
+pub use values::ListenAddress;
+
+/// What the command line asks for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pharos",
+    version,
+    about = "A Prometheus-compatible time-series cluster in one binary that keeps its history in Parquet",
+    long_about = None,
+    after_help = TOUR,
+    max_term_width = 110,
+    propagate_version = true,
+)]
+pub struct Cli {
+    /// The subcommand; without one it is `server`.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: scrape, receive, store and answer PromQL (the default)
+    Server(Box<ServerArgs>),
+    /// Look at a running cluster, drain and remove nodes, save and restore what it agrees on
+    Cluster(ClusterCommandArgs),
+    /// Check configurations, test rules and queries, repair a write-ahead log
+    #[command(subcommand)]
+    Tool(ToolCommand),
+}
+
+const TOUR: &str = "\
+Examples:
+  pharos                                        scrape itself, listen on :9090, keep data under ./data
+  pharos --config.file=prometheus.yml           run with a Prometheus configuration
+  pharos server --help                          all flags of the server
+  pharos cluster status                         how the cluster is, and what to do about it
+  pharos tool check config prometheus.yml       check a configuration before a reload
+  pharos tool test rules tests.yml              run unit tests of rules";
+
+impl Cli {
+    /// Parses arguments, the first of which is the program's name. The error also carries `--help` and `--version`.
+    pub fn try_parse_from_args(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Cli, clap::Error> {
+        let mut command = Cli::command();
+        let args = normalize(&command, args.into_iter().map(Into::into).collect());
+        reject_single_dash(&mut command, &args)?;
+        let matches = command.clone().try_get_matches_from(args)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if let (Command::Server(server), Some(given)) = (&mut cli.command, matches.subcommand_matches("server")) {
+            server.values = values_of(server_command(&command), given);
+            server.check().map_err(|reason| command.error(clap::error::ErrorKind::ValueValidation, reason))?;
+        }
+        Ok(cli)
+    }
+}
+
+fn server_command(command: &clap::Command) -> &clap::Command {
+    command.find_subcommand("server").unwrap_or(command)
+}
+
+/// Puts in `server` where no subcommand is, and writes `--no-switch` as `--switch=false`.
+fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
+    const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
+    if args.is_empty() {
+        args.push("pharos".into());
+    }
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    if !first.is_some_and(|arg| TOP_LEVEL.contains(&arg)) {
+        args.insert(1, "server".into());
+    }
+    let is_switch = |name: &str| {
+        server_command(command).get_arguments().any(|arg| arg.get_long() == Some(name) && server_args::is_switch(arg))
+    };
+    for arg in &mut args {
+        let switch = arg.to_str().and_then(|arg| arg.strip_prefix("--no-")).filter(|name| is_switch(name));
+        if let Some(name) = switch {
+            *arg = format!("--{name}=false").into();
+        }
+    }
+    args
+}
+
+/// Says what is wrong with `-config.file`: clap would complain about `-c`.
+fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<(), clap::Error> {
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        let Some(name) = arg.strip_prefix('-').filter(|name| name.len() > 1 && !name.starts_with('-')) else {
+            continue;
+        };
+        let name = name.split('=').next().unwrap_or(name);
+        let known = server_command(command).get_arguments().any(|arg| arg.get_long() == Some(name));
+        if known {
+            let reason = format!("unexpected argument '-{name}': flags take two dashes, write '--{name}'");
+            return Err(command.error(clap::error::ErrorKind::UnknownArgument, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Flags whose values are shown to nobody.
+const SECRETS: [&str; 1] = ["cluster.token"];
+
+/// All flags with the text of their values, for `/api/v1/status/flags`.
+fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
+        let raw = given.try_get_raw(id).ok().flatten();
+        let texts = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
+        let mut text = texts.collect::<Vec<_>>().join(",");
+        if SECRETS.contains(&long) && !text.is_empty() {
+            text = "<secret>".into();
+        }
+        for alias in arg.get_all_aliases().unwrap_or_default() {
+            values.insert(alias.to_string(), text.clone());
+        }
+        values.insert(long.to_string(), text);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;

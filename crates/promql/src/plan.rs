@@ -1,0 +1,80 @@
+//! From a syntax tree to a plan: every duration, `@` and offset is a number, every constant is folded, and what does
+//! not depend on the step is marked. Rewrites are pure functions from plan to plan, whose work is bounded by the size of the
+//! plan; between them, the query's budget says whether to go on.
+
+mod build;
+mod duration;
+mod facts;
+mod fold;
+mod height;
+mod invariant;
+mod node;
+mod propagate;
+mod share;
+mod stats;
+
+pub(crate) use build::check_modifiers;
+pub(crate) use height::height;
+pub(crate) use invariant::info_reference;
+pub use node::{
+    Aggregate, Binary, Call, Given, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
+    Subquery,
+};
+
+use pharos_model::Budget;
+
+use crate::engine::QueryError;
+use crate::parser::ast::{Expr, Pos};
+
+/// The times of a query, milliseconds. An instant query has one time and step 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanContext {
+    /// First step.
+    pub start: i64,
+    /// No step is later than this.
+    pub end: i64,
+    /// Distance of steps.
+    pub step: i64,
+}
+
+/// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
+pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(fold::fold(build::resolve(expr, &build::Context { times, given: &[] })?))
+}
+
+/// Plans an expression: resolves it and applies all rewrites.
+pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    build_with(expr, times, &[], &Budget::unlimited())
+}
+
+/// Plans an expression of which the parts at these places are known already.
+pub(crate) fn build_with(expr: &Expr, times: &PlanContext, given: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
+    let node = fold::fold(build::resolve(expr, &build::Context { times, given })?);
+    let node = mark(node, budget)?;
+    Ok(share::share(node))
+}
+
+/// Plans expressions that are evaluated together: what they read is read once.
+pub(crate) fn build_together(exprs: &[Expr], times: &PlanContext, budget: &Budget) -> Result<Vec<Node>, QueryError> {
+    let marked: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| mark(resolve(expr, times)?, budget)).collect();
+    Ok(share::share_all(marked?))
+}
+
+/// The plan of an expression without the rewrites that only save work, for comparison.
+#[cfg(test)]
+pub(crate) fn build_plainly(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+    Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
+}
+
+/// All rewrites that need no other plan, in their order.
+fn mark(node: Node, budget: &Budget) -> Result<Node, QueryError> {
+    budget.check()?;
+    let node = propagate::propagate(node);
+    budget.check()?;
+    let node = invariant::mark(stats::mark(node));
+    budget.check()?;
+    Ok(node)
+}
+
+#[cfg(test)]
+mod tests;
