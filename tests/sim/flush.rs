@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use pharos_cluster::{BlockEntry, Command, CutId, Refusal, Response, View};
 use pharos_ingester::flush::covered::WindowBlocks;
 use pharos_ingester::flush::policy::{self, Action, Committed, FlushPolicy, Waiting};
-use pharos_cluster::{BlockEntry, Command, CutId, Refusal, Response, View};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 use super::bugs::Bug;

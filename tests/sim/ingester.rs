@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use pharos_ingester::fence::{Fence, epoch_in};
 use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
+use pharos_ingester::fence::{Fence, epoch_in};
 use pharos_model::ShardSet;
 use pharos_transport::append::ShardTarget;
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_ingester::learn::policy::{self, Action, Facts, Strange, Wanted};
 use pharos_cluster::{Command, Refusal, Response};
+use pharos_ingester::learn::policy::{self, Action, Facts, Strange, Wanted};
 use pharos_model::ShardSet;
 
 use super::FORGET_MS;

@@ -10,23 +10,25 @@ use serde_json::Value;
 
 /// What each crate may use. Roles never use each other; engines (block, head, promql) know nothing of the network.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("gocompat", &[]),
+    ("histogram", &["gocompat"]),
+    ("model", &["gocompat", "histogram"]),
     ("block", &["model"]),
-    ("head", &["model", "block"]),
-    ("promql", &["model"]),
+    ("head", &["gocompat", "model", "block"]),
+    ("promql", &["gocompat", "histogram", "model"]),
     ("transport", &["model"]),
     ("cluster", &["model", "transport"]),
-    ("agent", &["model", "transport", "cluster"]),
+    ("agent", &["gocompat", "histogram", "model", "transport", "cluster"]),
     ("ingester", &["model", "transport", "cluster", "head", "block", "promql"]),
     ("store", &["model", "transport", "cluster", "block", "promql"]),
     ("compactor", &["model", "transport", "cluster", "block"]),
-    ("frontend", &["model", "transport", "cluster", "promql"]),
-    ("rules", &["model", "transport", "cluster", "promql"]),
+    ("frontend", &["gocompat", "histogram", "model", "transport", "cluster", "promql"]),
+    ("rules", &["gocompat", "model", "transport", "cluster", "promql"]),
     ("alertmanager", &["model", "transport", "cluster", "promql"]),
 ];
 
 /// What tests of any crate may use besides, to have something real to work with.
-const TESTS_MAY_USE: &[&str] = &["model", "block", "head", "promql", "transport", "cluster"];
+const TESTS_MAY_USE: &[&str] = &["histogram", "model", "block", "head", "promql", "transport", "cluster"];
 
 /// The binary, the tests across crates and the fuzz targets use everything.
 const MAY_USE_ALL: &[&str] = &["pharos", "pharos-fuzz", "pharos-tests"];

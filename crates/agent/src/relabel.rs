@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use pharos_model::{GoRegex, LabelsBuilder};
+use pharos_gocompat::GoRegex;
+use pharos_model::LabelsBuilder;
 
 use crate::config::{ConfigError, DEFAULT_REGEX, DEFAULT_REPLACEMENT, RelabelAction, RelabelConfig, ValidationScheme};
 

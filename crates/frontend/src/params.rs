@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
-use pharos_model::duration::parse_duration;
+use pharos_gocompat::parse_duration;
 use pharos_model::{Matcher, TimeRange};
 use pharos_promql::parser;
 

@@ -1,6 +1,9 @@
-//! Durations as Prometheus writes them: `1h30m`, `15s`, `100ms`, `2w`.
+//! Durations: as Prometheus writes them (`1h30m`, `2w`) and as Go does (`1h30m0.5s`).
 
-const UNITS: [(&str, i64); 7] = [
+use crate::strconv::GoQuoted;
+
+/// Units from the largest to the smallest, with their milliseconds.
+const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 86_400_000),
     ("w", 7 * 86_400_000),
     ("d", 86_400_000),
@@ -10,32 +13,47 @@ const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
 ];
 
-/// Parses a duration into milliseconds. Units come in falling order, each at most once; `0` needs none.
+/// Parses a duration such as `1h30m` into milliseconds, as Prometheus's `model.ParseDuration` does: units from the
+/// largest to the smallest, each once at most. A bare `0` needs no unit.
+///
+/// # Errors
+/// The text is not a duration, or it is longer than 292 years.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let bad = || format!("not a valid duration string: {:?}", text.chars().take(64).collect::<String>());
-    if text.is_empty() {
-        return Err("empty duration string".into());
+    match text {
+        "" => return Err("empty duration string".into()),
+        "0" => return Ok(0),
+        _ => {}
     }
-    if text == "0" {
-        return Ok(0);
-    }
-    let (mut rest, mut total, mut next_unit) = (text, 0i64, 0usize);
+    let invalid = || format!("not a valid duration string: {}", GoQuoted(text));
+    let out_of_range = || "duration out of range".to_string();
+    let mut rest = text;
+    let mut total = 0u64;
+    let mut next_unit = 0;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let at = UNITS.iter().skip(next_unit).position(|(name, _)| *name == unit).ok_or_else(bad)? + next_unit;
-        let number: i64 = number.parse().map_err(|_| bad())?;
-        let part = number.checked_mul(UNITS[at].1);
-        total = part
-            .and_then(|p| total.checked_add(p))
-            .filter(|t| *t <= i64::MAX / 1_000_000)
-            .ok_or("duration out of range")?;
-        next_unit = at + 1;
-        rest = &rest[digits + letters..];
+        let number: u64 = rest[..digits].parse().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let letters = rest.bytes().take_while(|b| !b.is_ascii_digit()).count();
+        let (unit, behind) = rest.split_at(letters);
+        if unit.is_empty() {
+            return Err(invalid());
+        }
+        let Some(index) = UNITS.iter().position(|(name, _)| *name == unit) else {
+            return Err(format!("unknown unit {} in duration {}", GoQuoted(unit), GoQuoted(text)));
+        };
+        if index < next_unit {
+            return Err(invalid());
+        }
+        next_unit = index + 1;
+        let part = number.checked_mul(UNITS[index].1).ok_or_else(out_of_range)?;
+        total = total.checked_add(part).filter(|ms| *ms <= MAX_MS).ok_or_else(out_of_range)?;
+        rest = behind;
     }
-    Ok(total)
+    i64::try_from(total).map_err(|_| out_of_range())
 }
+
+/// The longest duration: Go counts nanoseconds in an `int64`.
+const MAX_MS: u64 = i64::MAX as u64 / 1_000_000;
 
 /// Prints milliseconds as Prometheus's `model.Duration` does: years and weeks only when they divide exactly.
 pub fn format_duration(ms: i64) -> String {
@@ -45,9 +63,8 @@ pub fn format_duration(ms: i64) -> String {
     let mut out = String::from(if ms < 0 { "-" } else { "" });
     let mut rest = ms.unsigned_abs();
     for (index, (name, unit)) in UNITS.iter().enumerate() {
-        let unit = *unit as u64;
         let exact_only = index < 2;
-        if rest >= unit && (!exact_only || rest.is_multiple_of(unit)) {
+        if rest >= *unit && (!exact_only || rest.is_multiple_of(*unit)) {
             out.push_str(&format!("{}{name}", rest / unit));
             rest %= unit;
         }

@@ -13,7 +13,8 @@ mod unicode_names;
 
 use std::fmt;
 
-pub(crate) use translate::translate;
+use regex_syntax::hir::Hir;
+use translate::translate;
 
 /// Memory that a compiled regular expression may take, bytes: the first that is enough, and none more than the last.
 const REGEX_BYTES: [usize; 3] = [16 << 10, 256 << 10, 4 << 20];
@@ -22,7 +23,7 @@ const REGEX_CACHE_BYTES: usize = 1 << 20;
 /// Of an expression that hits one of our limits this much is in the message, bytes.
 const EXCERPT_BYTES: usize = 200;
 /// How deep groups and repetitions nest at most, as in Go.
-pub(crate) const MAX_NESTING: u32 = 1000;
+const MAX_NESTING: u32 = 1000;
 
 /// What is wrong with an expression, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +49,8 @@ impl RegexError {
         RegexError::beyond("expression nests too deeply", expression)
     }
 
-    /// An error of the parser that reads what was translated; only its limits are left to be hit.
-    pub(crate) fn from_parser(error: &regex_syntax::Error, expression: &str) -> Self {
+    /// An error of the parser that reads the translation. Only its limits are left to be hit.
+    fn from_parser(error: &regex_syntax::Error, expression: &str) -> Self {
         use regex_syntax::ast::ErrorKind;
         match error {
             regex_syntax::Error::Parse(e) if matches!(e.kind(), ErrorKind::NestLimitExceeded(_)) => {
@@ -62,8 +63,42 @@ impl RegexError {
     }
 }
 
+/// An expression that was checked and parsed, but not compiled.
+pub struct Syntax<'e> {
+    expression: &'e str,
+    pattern: String,
+    hir: Hir,
+}
+
+impl<'e> Syntax<'e> {
+    /// Checks and parses an expression in which `.` matches newlines too.
+    ///
+    /// # Errors
+    /// Go refuses the expression, or it nests too deeply.
+    pub fn parse(expression: &'e str) -> Result<Self, RegexError> {
+        let pattern = translate(expression)?.pattern;
+        let mut parser = regex_syntax::ParserBuilder::new();
+        parser.dot_matches_new_line(true).nest_limit(MAX_NESTING);
+        let hir = parser.build().parse(&pattern).map_err(|error| RegexError::from_parser(&error, expression))?;
+        Ok(Syntax { expression, pattern, hir })
+    }
+
+    /// The syntax tree, from which literals and prefixes are taken.
+    pub fn hir(&self) -> &Hir {
+        &self.hir
+    }
+
+    /// Compiles the expression so that it must match a whole text, and says how many bytes it takes at most.
+    ///
+    /// # Errors
+    /// The compiled expression is too large.
+    pub fn compile_anchored(&self) -> Result<(regex::Regex, usize), RegexError> {
+        compile(&format!("^(?s:{})$", self.pattern), self.expression)
+    }
+}
+
 /// Compiles a translated expression within bounds of memory, and says how many bytes it takes at most.
-pub(crate) fn compile(translated: &str, expression: &str) -> Result<(regex::Regex, usize), RegexError> {
+fn compile(translated: &str, expression: &str) -> Result<(regex::Regex, usize), RegexError> {
     let compile = |bytes: usize| {
         let mut builder = regex::RegexBuilder::new(translated);
         builder.size_limit(bytes).dfa_size_limit(bytes.max(REGEX_CACHE_BYTES)).nest_limit(MAX_NESTING);

@@ -275,7 +275,7 @@ impl<'a> Appender<'a> {
 
     fn out_of_bounds(&self, t: i64) -> Option<Refusal> {
         if t < self.oldest {
-            let window = pharos_model::duration::format_duration(self.state.settings.out_of_order_window_ms);
+            let window = pharos_gocompat::format_duration(self.state.settings.out_of_order_window_ms);
             let newest = self.oldest.saturating_add(self.state.settings.out_of_order_window_ms);
             let message = format!(
                 "too old sample: timestamp {t} is more than the out-of-order window of {window} behind the newest sample at {newest}"
@@ -283,7 +283,7 @@ impl<'a> Appender<'a> {
             return Some((RejectReason::TooOld, message));
         }
         (t > self.latest).then(|| {
-            let ahead = pharos_model::duration::format_duration(self.config.max_future_ms);
+            let ahead = pharos_gocompat::format_duration(self.config.max_future_ms);
             let message =
                 format!("sample too far in the future: timestamp {t} is more than {ahead} ahead of {}", self.now_ms);
             (RejectReason::TooFarInFuture, message)

@@ -4,7 +4,7 @@
 //! once, from the coarsest schema to the finest: every second one is that of the schema before, the others are their
 //! left neighbour times the schema's growth factor. That gives the bits that clients write by.
 
-use super::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX};
+use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX};
 
 /// `2^(2^-schema)` for the schemas 1 to 8, with the rounding that the ecosystem's tables were made with.
 #[allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]
@@ -52,7 +52,7 @@ pub fn bucket_bound(index: i64, schema: i32, custom_values: &[f64]) -> f64 {
 }
 
 /// The upper bound of the positive bucket `index` of an exponential schema.
-pub(super) fn exponential_bound(index: i64, schema: i32) -> f64 {
+pub(crate) fn exponential_bound(index: i64, schema: i32) -> f64 {
     if schema < 0 {
         // More than 2^11 either way is beyond the range of f64 for every schema.
         let exponent = index.clamp(-4096, 4096) << schema.unsigned_abs().min(16);
@@ -68,7 +68,7 @@ pub(super) fn exponential_bound(index: i64, schema: i32) -> f64 {
 }
 
 /// `value * 2^exponent`, rounded once; `value` is in [0.5, 2].
-pub(super) fn ldexp(value: f64, exponent: i64) -> f64 {
+pub(crate) fn ldexp(value: f64, exponent: i64) -> f64 {
     match exponent {
         1025.. => f64::INFINITY,
         -1000..=1024 => value * 2.0 * power_of_two(exponent - 1),

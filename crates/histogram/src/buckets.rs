@@ -1,8 +1,8 @@
 //! Buckets with their bounds, one at a time.
 
-use super::bounds::bucket_bound;
-use super::math::log2;
-use super::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
+use crate::bounds::bucket_bound;
+use crate::math::log2;
+use crate::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 
 /// One bucket of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::bounds::exponential_bound;
-use super::layout::{Cell, Side, indexed};
-use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError};
+use crate::bounds::exponential_bound;
+use crate::layout::{Cell, Side, indexed};
+use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError};
 
 /// What a caller shall tell the user about an addition or subtraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -20,21 +20,21 @@ pub struct Combined {
 
 /// A histogram whose counts are cells.
 #[derive(Clone, Debug)]
-pub(super) struct Parts<C> {
-    pub(super) counter_reset: CounterReset,
-    pub(super) schema: i32,
-    pub(super) zero_threshold: f64,
-    pub(super) zero: C,
-    pub(super) count: C,
-    pub(super) sum: C,
-    pub(super) positive: Side<C>,
-    pub(super) negative: Side<C>,
-    pub(super) custom_values: Arc<[f64]>,
+pub(crate) struct Parts<C> {
+    pub(crate) counter_reset: CounterReset,
+    pub(crate) schema: i32,
+    pub(crate) zero_threshold: f64,
+    pub(crate) zero: C,
+    pub(crate) count: C,
+    pub(crate) sum: C,
+    pub(crate) positive: Side<C>,
+    pub(crate) negative: Side<C>,
+    pub(crate) custom_values: Arc<[f64]>,
 }
 
 impl<C: Cell> Parts<C> {
     /// A histogram with its counts turned to cells.
-    pub(super) fn copy_of(h: &Histogram, scale: f64) -> Self {
+    pub(crate) fn copy_of(h: &Histogram, scale: f64) -> Self {
         let cells = |counts: &[f64]| counts.iter().map(|&n| C::of(scale * n)).collect();
         Parts {
             counter_reset: h.counter_reset,
@@ -50,7 +50,7 @@ impl<C: Cell> Parts<C> {
     }
 
     /// Adds `scale` (1 or -1) times a histogram.
-    pub(super) fn combine(&mut self, other: &Histogram, scale: f64) -> Result<Combined, HistogramError> {
+    pub(crate) fn combine(&mut self, other: &Histogram, scale: f64) -> Result<Combined, HistogramError> {
         let custom = self.schema == CUSTOM_BUCKETS_SCHEMA;
         if custom != other.has_custom_buckets() {
             return Err(HistogramError::IncompatibleSchemas);
@@ -180,7 +180,7 @@ impl<C: Cell> Parts<C> {
 
 /// What a zero bucket holds when it is widened to at least `threshold`, and how wide it is then: where `threshold` lies
 /// within a populated bucket, it is that bucket's outer bound. `sides` ascend.
-pub(super) fn zero_bucket_at<C: Cell>(
+pub(crate) fn zero_bucket_at<C: Cell>(
     zero: C,
     schema: i32,
     sides: [impl Iterator<Item = (i64, C)> + Clone; 2],
@@ -211,7 +211,7 @@ pub(super) fn zero_bucket_at<C: Cell>(
 }
 
 /// Whether custom bounds are the same.
-pub(super) fn same_bounds(a: &Arc<[f64]>, b: &Arc<[f64]>) -> bool {
+pub(crate) fn same_bounds(a: &Arc<[f64]>, b: &Arc<[f64]>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
@@ -250,7 +250,7 @@ impl Parts<f64> {
     }
 
     /// The plain histogram again.
-    pub(super) fn into_histogram(self) -> Histogram {
+    pub(crate) fn into_histogram(self) -> Histogram {
         Histogram {
             counter_reset: self.counter_reset,
             integer: false,

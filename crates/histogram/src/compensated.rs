@@ -1,8 +1,8 @@
 //! Sums and means of many histograms with Kahan-Neumaier compensation of every count, as aggregations need them.
 
-use super::combine::{Combined, Parts};
-use super::layout::{Cell, Side};
-use super::{Histogram, HistogramError};
+use crate::combine::{Combined, Parts};
+use crate::layout::{Cell, Side};
+use crate::{Histogram, HistogramError};
 
 /// Adds `increment` to a compensated sum: returns the sum and its compensation, which is added at the very end.
 #[inline]

@@ -3,10 +3,10 @@
 //! A cell is a count, or a count with its compensation ([`super::compensated`]). Reading stops where spans or cells
 //! end, whichever is first, so that spans of any length cost nothing.
 
-use super::Span;
+use crate::Span;
 
 /// What a bucket holds.
-pub(super) trait Cell: Copy {
+pub(crate) trait Cell: Copy {
     /// A cell with this count.
     fn of(count: f64) -> Self;
     /// Adds another cell.
@@ -31,14 +31,14 @@ impl Cell for f64 {
 
 /// One side: the layout and a cell for each bucket.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Side<C> {
-    pub(super) spans: Vec<Span>,
-    pub(super) cells: Vec<C>,
+pub(crate) struct Side<C> {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) cells: Vec<C>,
 }
 
 /// The bucket indices that spans name, ascending, at most `limit` of them.
 #[derive(Clone)]
-pub(super) struct Indices<'a> {
+pub(crate) struct Indices<'a> {
     spans: std::slice::Iter<'a, Span>,
     next: i64,
     left_in_span: u32,
@@ -46,7 +46,7 @@ pub(super) struct Indices<'a> {
 }
 
 /// Walks the indices of `limit` buckets.
-pub(super) fn indices(spans: &[Span], limit: usize) -> Indices<'_> {
+pub(crate) fn indices(spans: &[Span], limit: usize) -> Indices<'_> {
     Indices { spans: spans.iter(), next: 0, left_in_span: 0, limit }
 }
 
@@ -71,25 +71,25 @@ impl Iterator for Indices<'_> {
 }
 
 /// The buckets of a side with their indices, ascending.
-pub(super) fn indexed<'a, C: Copy>(spans: &'a [Span], cells: &'a [C]) -> impl Iterator<Item = (i64, C)> + Clone + 'a {
+pub(crate) fn indexed<'a, C: Copy>(spans: &'a [Span], cells: &'a [C]) -> impl Iterator<Item = (i64, C)> + Clone + 'a {
     indices(spans, cells.len()).zip(cells.iter().copied())
 }
 
 /// The index in `target` of the bucket `index` of the finer `origin` schema.
-pub(super) fn target_index(index: i64, origin: i32, target: i32) -> i64 {
+pub(crate) fn target_index(index: i64, origin: i32, target: i32) -> i64 {
     let shift = i64::from(origin).saturating_sub(i64::from(target)).clamp(0, 63);
     ((index - 1) >> shift) + 1
 }
 
 impl<C: Cell> Side<C> {
     /// An empty side with room for `buckets`.
-    pub(super) fn with_capacity(buckets: usize) -> Self {
+    pub(crate) fn with_capacity(buckets: usize) -> Self {
         Side { spans: Vec::new(), cells: Vec::with_capacity(buckets) }
     }
 
     /// Appends a bucket; `last` is the index of the one before. Indices that do not ascend (hostile spans) are added
     /// to the last bucket.
-    pub(super) fn push(&mut self, last: &mut Option<i64>, index: i64, cell: C) {
+    pub(crate) fn push(&mut self, last: &mut Option<i64>, index: i64, cell: C) {
         match (*last, self.spans.last_mut(), self.cells.last_mut()) {
             (Some(before), Some(_), Some(cell_before)) if index <= before => return cell_before.absorb(cell),
             (Some(before), Some(span), _) if index == before + 1 => span.length += 1,
@@ -101,7 +101,7 @@ impl<C: Cell> Side<C> {
     }
 
     /// A side from ascending buckets.
-    pub(super) fn collect(buckets: impl Iterator<Item = (i64, C)>) -> Self {
+    pub(crate) fn collect(buckets: impl Iterator<Item = (i64, C)>) -> Self {
         let mut side = Side::with_capacity(buckets.size_hint().0);
         let mut last = None;
         for (index, cell) in buckets {
@@ -111,12 +111,12 @@ impl<C: Cell> Side<C> {
     }
 
     /// The buckets, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, C)> + Clone + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, C)> + Clone + '_ {
         indexed(&self.spans, &self.cells)
     }
 
     /// Adds the buckets of `other`, which ascend.
-    pub(super) fn merge(&mut self, other: impl Iterator<Item = (i64, C)>) {
+    pub(crate) fn merge(&mut self, other: impl Iterator<Item = (i64, C)>) {
         let mut other = other.peekable();
         if other.peek().is_none() {
             return;
@@ -139,13 +139,13 @@ impl<C: Cell> Side<C> {
     }
 
     /// The side at a coarser schema.
-    pub(super) fn reduced(buckets: impl Iterator<Item = (i64, C)>, origin: i32, target: i32) -> Self {
+    pub(crate) fn reduced(buckets: impl Iterator<Item = (i64, C)>, origin: i32, target: i32) -> Self {
         // Buckets that fall together do not ascend any more, so that `push` adds them up.
         Side::collect(buckets.map(|(index, cell)| (target_index(index, origin, target), cell)))
     }
 
     /// Drops empty buckets, except runs of at most `max_empty` between others; gaps of at most `max_empty` are filled.
-    pub(super) fn compact(&mut self, max_empty: u32) {
+    pub(crate) fn compact(&mut self, max_empty: u32) {
         let clean = !self.cells.iter().any(|c| c.is_zero())
             && self.spans.iter().all(|s| s.length > 0)
             && self.spans.iter().skip(1).all(|s| i64::from(s.offset) > i64::from(max_empty));

@@ -16,6 +16,7 @@ mod layout;
 mod math;
 mod reset;
 mod scale;
+mod stale;
 mod trim;
 mod validate;
 
@@ -25,8 +26,8 @@ pub use bounds::bucket_bound;
 pub use buckets::{ApiBucket, Bucket, BucketIter};
 pub use combine::Combined;
 pub use compensated::{CompensatedHistogram, MeanHistogram, kahan_inc};
-pub use format::GoFloat;
 pub use math::{exp2, log2};
+pub use stale::{STALE_NAN, is_stale_nan};
 pub use validate::HistogramError;
 
 /// The schema of histograms with custom bucket bounds ("NHCB").
@@ -117,7 +118,7 @@ impl Histogram {
 
     /// Whether it marks the end of its series.
     pub fn is_stale(&self) -> bool {
-        crate::sample::is_stale_nan(self.sum)
+        is_stale_nan(self.sum)
     }
 
     /// The memory that it holds, bytes.

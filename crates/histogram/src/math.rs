@@ -5,7 +5,7 @@
 
 #![allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]
 
-use super::bounds::ldexp;
+use crate::bounds::ldexp;
 
 const LN2_HI: f64 = 6.93147180369123816490e-01;
 const LN2_LO: f64 = 1.90821492927058770002e-10;

@@ -1,9 +1,9 @@
 //! Whether a counter was reset between two histograms.
 
-use super::bounds::{bucket_bound, exponential_bound};
-use super::combine::{same_bounds, zero_bucket_at};
-use super::layout::{Side, indexed};
-use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
+use crate::bounds::{bucket_bound, exponential_bound};
+use crate::combine::{same_bounds, zero_bucket_at};
+use crate::layout::{Side, indexed};
+use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 
 impl Histogram {
     /// The counter-reset hint with which storage hands the histogram out, where `previous` is the sample before it in the

@@ -1,8 +1,8 @@
 //! Operations on one histogram: scaling, resolution, compaction, comparison.
 
-use super::combine::same_bounds;
-use super::layout::{Side, indexed, indices};
-use super::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, Span};
+use crate::combine::same_bounds;
+use crate::layout::{Side, indexed, indices};
+use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, Span};
 
 impl Histogram {
     /// Multiplies all counts and the sum. A negative factor makes a gauge. The layout stays.

@@ -3,7 +3,7 @@
 //! The sum of what is left is estimated from the middles of the surviving parts of buckets: the geometric mean for
 //! exponential buckets, the arithmetic mean for custom ones and the zero bucket.
 
-use super::{Bucket, Histogram};
+use crate::{Bucket, Histogram};
 
 /// Which part survives, and how buckets are interpolated.
 #[derive(Clone, Copy)]

@@ -1,6 +1,8 @@
 //! The rules that a histogram must obey to be stored.
 
-use super::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, GoFloat, Histogram, Span};
+use pharos_gocompat::GoFloat;
+
+use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
 
 /// What is wrong with a histogram or an operation on it. Sides are `positive side`, `negative side`, `custom buckets`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

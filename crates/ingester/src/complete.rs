@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_head::{ShardWindow, WindowInfo};
 use pharos_cluster::BlockEntry;
+use pharos_head::{ShardWindow, WindowInfo};
 use pharos_model::ShardSet;
 
 /// Blocks of others, by start of the window and sequence, with the shards whose samples in them were found in memory.

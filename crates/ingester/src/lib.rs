@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
-use pharos_head::Head;
 use pharos_cluster::{Meta, Shard, View};
+use pharos_head::Head;
 use pharos_model::{Clock, ShardSet};
 use pharos_transport::Connect;
 use tokio::sync::watch;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_head::{HeadFilter, WindowInfo};
 use pharos_cluster::{BlockEntry, View};
+use pharos_head::{HeadFilter, WindowInfo};
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
-use pharos_head::fs::RealFs;
-use pharos_head::{Head, HeadConfig, HeadFilter};
 use pharos_cluster::{
     BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Response, Role, USUAL_WEIGHT,
     View,
 };
+use pharos_head::fs::RealFs;
+use pharos_head::{Head, HeadConfig, HeadFilter};
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;

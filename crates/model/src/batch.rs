@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::histogram::Histogram;
+use pharos_histogram::Histogram;
 
 /// The samples of some series. Reused between fetches: [`SeriesBatch::clear`] keeps the memory.
 #[derive(Default, Debug, Clone)]

@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use pharos_gocompat::GoQuoted;
+
 use crate::METRIC_NAME;
 
 /// An immutable, cheaply cloned label set, sorted by name, without duplicates and without empty values.
@@ -238,41 +240,6 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
-}
-
-/// Writes a string as Go's `strconv.Quote` does, which is how Prometheus prints label values.
-pub struct GoQuoted<'a>(pub &'a str);
-
-impl fmt::Display for GoQuoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\u{7}' => f.write_str("\\a")?,
-                '\u{8}' => f.write_str("\\b")?,
-                '\u{c}' => f.write_str("\\f")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                '\u{b}' => f.write_str("\\v")?,
-                c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-                c if is_printable(c) => write!(f, "{c}")?,
-                c if (c as u32) < 0x10000 => write!(f, "\\u{:04x}", c as u32)?,
-                c => write!(f, "\\U{:08x}", c as u32)?,
-            }
-        }
-        f.write_str("\"")
-    }
-}
-
-/// Approximates Go's `strconv.IsPrint`: everything but controls, separators other than the space, surrogates and
-/// noncharacters.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && (c == ' ' || !c.is_whitespace())
-        && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}')
 }
 
 /// Collects labels in any order and builds a [`Labels`]. Reusable: [`LabelsBuilder::clear`] keeps its memory.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pharos_gocompat::GoQuoted;
+use pharos_gocompat::regexp::{RegexError, Syntax};
 use regex_syntax::hir::{Hir, HirKind};
 
-use crate::go_regex::{self, RegexError};
-use crate::labels::{GoQuoted, is_legacy_label_name};
+use crate::labels::is_legacy_label_name;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,14 +149,9 @@ enum PatternKind {
 
 impl Pattern {
     fn new(expression: &str) -> Result<Self, RegexError> {
-        let translated = go_regex::translate(expression)?.pattern;
         // Parsed first in every case, so that a bad expression is refused whatever shortcut applies.
-        let parsed = regex_syntax::ParserBuilder::new()
-            .dot_matches_new_line(true)
-            .nest_limit(go_regex::MAX_NESTING)
-            .build()
-            .parse(&translated)
-            .map_err(|e| RegexError::from_parser(&e, expression))?;
+        let syntax = Syntax::parse(expression)?;
+        let parsed = syntax.hir();
         if expression == ".*" {
             return Ok(Pattern { kind: PatternKind::Anything, literals: None, prefix: String::new(), bytes: 0 });
         }
@@ -164,7 +160,7 @@ impl Pattern {
         }
         let mut extractor = regex_syntax::hir::literal::Extractor::new();
         extractor.limit_total(MAX_LITERALS).limit_repeat(8).limit_class(16).limit_literal_len(512);
-        let found = extractor.extract(&parsed);
+        let found = extractor.extract(parsed);
         // Look-around (`^`, `\b`) makes a literal conditional, so exactness holds only without it.
         if let Some(literals) =
             found.literals().filter(|l| parsed.properties().look_set().is_empty() && l.iter().all(|l| l.is_exact()))
@@ -175,12 +171,12 @@ impl Pattern {
                 return Ok(Pattern::one_of(values));
             }
         }
-        if let Some(values) = plain_alternatives(&parsed) {
+        if let Some(values) = plain_alternatives(parsed) {
             return Ok(Pattern::one_of(values));
         }
         let prefix =
             found.longest_common_prefix().map_or(String::new(), |p| String::from_utf8(p.to_vec()).unwrap_or_default());
-        let (regex, bytes) = go_regex::compile(&format!("^(?s:{translated})$"), expression)?;
+        let (regex, bytes) = syntax.compile_anchored()?;
         Ok(Pattern { kind: PatternKind::Regex(regex), literals: None, prefix, bytes })
     }
 

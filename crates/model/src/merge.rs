@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{SeriesBatch, SeriesColumns, SeriesView};
-use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::series_set::{EmptySet, SelectError, SeriesSet};
 use crate::time::TimeRange;
+use pharos_histogram::Histogram;
 
 /// Several series sets as one.
 pub struct MergedSet {

@@ -1,17 +1,11 @@
 //! Samples, exemplars and metadata.
 
-use crate::labels::Labels;
+pub use pharos_histogram::{STALE_NAN, is_stale_nan};
 
-/// The NaN that marks a series as gone (Prometheus's `value.StaleNaN`). Compare bits, never values.
-pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+use crate::labels::Labels;
 
 /// The NaN that Prometheus writes for ordinary not-a-number values (`value.NormalNaN`).
 pub const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
-
-/// Whether a value is the stale marker.
-pub fn is_stale_nan(value: f64) -> bool {
-    value.to_bits() == STALE_NAN.to_bits()
-}
 
 /// One float sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::hash::SeriesHash;
-use crate::histogram::Histogram;
+use pharos_histogram::Histogram;
 
 /// No cluster has more shards.
 pub const MAX_SHARDS: u32 = 4096;

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{SeriesHash, series_hash};
-use crate::histogram::Histogram;
 use crate::labels::LabelsIter;
 use crate::sample::{Exemplar, Metadata, Sample};
 use crate::tenant::TenantId;
+use pharos_histogram::Histogram;
 
 /// One histogram sample.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use pharos_gocompat::GoFloat;
 use pharos_model::fragment::{Note, NoteExtra};
-use pharos_model::histogram::GoFloat;
 
 use crate::eval::civil;
 
@@ -205,7 +205,7 @@ pub(crate) fn with_metric(text: &str, name: &str) -> String {
     if name.is_empty() {
         return text.to_string();
     }
-    format!("{text} for metric name {}", pharos_model::labels::GoQuoted(name))
+    format!("{text} for metric name {}", pharos_gocompat::GoQuoted(name))
 }
 
 /// `line:column`, both from 1.

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use pharos_gocompat::GoFloat;
 use pharos_model::Matcher;
-use pharos_model::histogram::GoFloat;
 
 use crate::eval::{Grid, Tracker, may_divide};
 use crate::parser::ast::{BinaryOp, Cardinality, VectorMatching};
@@ -170,7 +170,7 @@ impl Describer<'_> {
 }
 
 fn milliseconds(ms: i64) -> String {
-    pharos_model::duration::format_duration(ms)
+    pharos_gocompat::format_duration(ms)
 }
 
 fn of_time(time: Reference) -> Vec<(&'static str, String)> {

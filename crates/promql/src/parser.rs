@@ -17,7 +17,6 @@ mod modifier;
 mod number;
 mod pretty;
 mod print;
-mod quote;
 mod selector;
 mod token;
 

@@ -3,8 +3,8 @@
 //! Within a bucket observations are taken to be spread evenly: linearly in classic and custom buckets and in the zero
 //! bucket, exponentially in the other buckets of native histograms. Callers turn the notes into annotations.
 
+use pharos_histogram::{Bucket, exp2, kahan_inc, log2};
 use pharos_model::Histogram;
-use pharos_model::histogram::{Bucket, exp2, kahan_inc, log2};
 
 /// Counts of neighbouring classic buckets that differ less than this, relatively, are taken to be equal.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;

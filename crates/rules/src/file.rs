@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pharos_gocompat::parse_duration;
 use pharos_model::METRIC_NAME;
-use pharos_model::duration::parse_duration;
 
 use pharos_promql::parser::{self, ast::Expr};
 use serde::{Deserialize, Deserializer};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use pharos_model::duration::{format_duration, parse_duration};
+use pharos_gocompat::{format_duration, parse_duration};
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 

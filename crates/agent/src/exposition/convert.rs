@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
 
 use super::{ExpositionError, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SampleSlot, SeriesKey, Sink};

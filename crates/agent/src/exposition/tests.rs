@@ -1,4 +1,4 @@
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Labels, METRIC_NAME};
 use pharos_transport::client;
 use proptest::prelude::*;

@@ -164,7 +164,8 @@ mod tests {
         let plan = Plan::everything();
         assert_eq!((plan.owner_at(7, 0), plan.next_own(7, 1000, 1500)), (Owner::Me, Some(2007)));
         let moment = |cluster: &str| {
-            let settings = pharos_cluster::state::Settings { cluster: cluster.into(), shards: 1, replication_factor: 1 };
+            let settings =
+                pharos_cluster::state::Settings { cluster: cluster.into(), shards: 1, replication_factor: 1 };
             let mut state = ClusterState::default();
             state.apply(&Command::Bootstrap { settings }).unwrap();
             Plan::of(&state, "a").next_moment(7, 60_000, 0)

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use pharos_histogram::{EXPONENTIAL_SCHEMA_MAX, Histogram, Span};
 use pharos_model::CounterReset;
-use pharos_model::histogram::{EXPONENTIAL_SCHEMA_MAX, Histogram, Span};
 use pharos_model::write::HistogramSample;
 
 use super::wire::{Reader, WireError, zigzag};

@@ -212,11 +212,11 @@ fn display(pairs: &[(&[u8], &[u8])]) -> String {
         }
         let separator = if i > 0 { ", " } else { "" };
         let name = String::from_utf8_lossy(name);
-        let quoted = pharos_model::labels::GoQuoted(&name).to_string();
+        let quoted = pharos_gocompat::GoQuoted(&name).to_string();
         let name = if pharos_model::labels::is_legacy_label_name(&name) { &name } else { quoted.as_str() };
         let value = String::from_utf8_lossy(value);
         // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{name}={}", pharos_model::labels::GoQuoted(&value));
+        let _ = write!(text, "{separator}{name}={}", pharos_gocompat::GoQuoted(&value));
     }
     text.push('}');
     text

@@ -1,7 +1,7 @@
 //! Limits on the buckets of native histograms: resolution is reduced until they are kept.
 
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::Histogram;
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 
 use crate::config::ResolvedScrapeConfig;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{CounterReset, Exemplar, Histogram, Labels, Metadata, MetricType, STALE_NAN, Span};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;

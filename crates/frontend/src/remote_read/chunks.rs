@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
+use pharos_histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 use pharos_model::{CounterReset, SeriesView};
 use pharos_transport::prometheus::Chunk;
 use pharos_transport::prometheus::chunk::Encoding;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use pharos_histogram::{Histogram, Span};
 use pharos_model::CounterReset;
-use pharos_model::histogram::{Histogram, Span};
 use pharos_transport::prometheus::Chunk;
 use pharos_transport::prometheus::chunk::Encoding;
 

@@ -1,6 +1,6 @@
 //! Answers of type SAMPLES: one snappy-compressed `ReadResponse`.
 
-use pharos_model::histogram::Histogram;
+use pharos_histogram::Histogram;
 use pharos_model::{CounterReset, Labels, SeriesView};
 use pharos_transport::prometheus as proto;
 use pharos_transport::prometheus::histogram::{Count, ZeroCount};

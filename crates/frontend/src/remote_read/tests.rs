@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pharos_model::histogram::Histogram;
+use pharos_histogram::Histogram;
 use pharos_model::{Matcher, SeriesView, TimeRange};
 use pharos_transport::prometheus::label_matcher::Type;
 use pharos_transport::prometheus::{LabelMatcher, ReadResponse};

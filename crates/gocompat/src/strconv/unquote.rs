@@ -1,33 +1,7 @@
-//! Quoted text: how Go writes characters in messages, and what a string literal of PromQL means.
-
-use std::fmt::Write;
-
-use pharos_model::labels::GoQuoted;
-
-/// A character in single quotes, as Go's `%q` writes it.
-pub(super) fn go_char(c: char) -> String {
-    match c {
-        '\'' => "'\\''".to_string(),
-        '"' => "'\"'".to_string(),
-        _ => {
-            let quoted = GoQuoted(c.encode_utf8(&mut [0; 4])).to_string();
-            format!("'{}'", &quoted[1..quoted.len() - 1])
-        }
-    }
-}
-
-/// A character as `U+0063 'c'`; of one that can't be printed, the number only.
-pub(super) fn unicode_name(c: char) -> String {
-    let quoted = go_char(c);
-    let number = format!("U+{:04X}", c as u32);
-    if quoted.len() > 3 && quoted.starts_with("'\\") && !matches!(c, '\'' | '\\') {
-        return number;
-    }
-    format!("{number} '{c}'")
-}
+//! String literals of Go and PromQL: what they stand for.
 
 /// The bytes that a string literal stands for. The lexer has checked its escapes.
-pub(super) fn unquote(literal: &str) -> Vec<u8> {
+pub fn unquote(literal: &str) -> Vec<u8> {
     let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or("");
     if literal.starts_with('`') || !inner.contains('\\') {
         return inner.as_bytes().to_vec();
@@ -74,19 +48,4 @@ fn unescape<'a>(sequence: &'a str, bytes: &mut Vec<u8>) -> &'a str {
         }
     }
     sequence.get(skip + digits..).unwrap_or("")
-}
-
-/// Writes bytes that may be no UTF-8 as Go's `strconv.Quote` does.
-pub(super) fn quote_bytes(bytes: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
-        let valid = GoQuoted(chunk.valid()).to_string();
-        quoted.push_str(&valid[1..valid.len() - 1]);
-        for byte in chunk.invalid() {
-            // Writing to a string cannot fail.
-            let _ = write!(quoted, "\\x{byte:02x}");
-        }
-    }
-    quoted.push('"');
-    quoted
 }

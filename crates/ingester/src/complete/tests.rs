@@ -1,5 +1,5 @@
-use pharos_head::ShardWindow;
 use pharos_cluster::CutId;
+use pharos_head::ShardWindow;
 use pharos_model::{BlockDigest, ShardDigest};
 use ulid::Ulid;
 

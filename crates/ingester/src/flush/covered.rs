@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_cluster::{BlockEntry, TenantCatalogue};
+use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 /// The live blocks of one window, in the order of their commits.

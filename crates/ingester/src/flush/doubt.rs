@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_head::WindowInfo;
 use pharos_cluster::View;
+use pharos_head::WindowInfo;
 use pharos_model::{ShardSet, TenantId};
 use pharos_transport::append::IngestClient;
 use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse};
@@ -134,8 +134,9 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
         let mut reconciled = ingester.reconciled.lock();
         for (tenant, windows) in &mut reconciled.doubts {
             for (start, doubt) in windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
-                let same =
-                    |w: &&pharos_transport::ingest_v1::UnflushedWindow| w.tenant == tenant.as_str() && w.window == *start;
+                let same = |w: &&pharos_transport::ingest_v1::UnflushedWindow| {
+                    w.tenant == tenant.as_str() && w.window == *start
+                };
                 let open: ShardSet =
                     answer.windows.iter().filter(same).flat_map(|w| w.shards.iter().copied()).collect();
                 let flushed = doubt.shards.intersection(sure).difference(&open);

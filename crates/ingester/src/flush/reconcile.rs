@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use pharos_head::WindowInfo;
 use pharos_cluster::TenantCatalogue;
+use pharos_head::WindowInfo;
 use pharos_model::{ShardSet, TenantId};
 
 use super::covered::WindowBlocks;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
-use pharos_head::{HeadError, WindowCut};
 use pharos_cluster::{BlockEntry, Command, CutId, MetaError, View};
+use pharos_head::{HeadError, WindowCut};
 use pharos_model::hash::name_hash;
 use pharos_model::{BlockDigest, Exemplar, Labels, Metadata, ShardDigest, ShardSet, TenantId, WriteError};
 use ulid::Ulid;

@@ -73,7 +73,7 @@ fn another_value_is_another_digest() {
         Histogram { zero_count: 1.0, ..h.clone() },
     ];
     assert!(others.iter().all(|other| histogram_value(other) != histogram_value(&h)));
-    let reset = Histogram { counter_reset: crate::histogram::CounterReset::Reset, ..h.clone() };
+    let reset = Histogram { counter_reset: pharos_histogram::CounterReset::Reset, ..h.clone() };
     assert_eq!(histogram_value(&reset), histogram_value(&h), "what is known of resets does not count");
 }
 

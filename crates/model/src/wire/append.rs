@@ -4,10 +4,10 @@
 //! A sample is one byte of flags, what differs from the sample before (series, time, start time), and its value: the bytes of a
 //! small integer or the upper bytes of a double. What a reference means is agreed on by writer and reader.
 
-use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::sample::{Exemplar, Metadata, MetricType, Sample};
 use crate::write::HistogramSample;
+use pharos_histogram::Histogram;
 
 use super::{Malformed, Reader, histogram, put_bytes, put_uvarint, put_varint, unzigzag, zigzag};
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::histogram::{CounterReset, Histogram, Span};
+use pharos_histogram::{CounterReset, Histogram, Span};
 
 use super::{Malformed, Reader, put_uvarint, put_varint};
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pharos_agent::config::ByteSize;
-use pharos_model::duration::parse_duration;
+use pharos_gocompat::parse_duration;
 
 /// Parses `2h`, `1m30s`, `100ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pharos_cluster::{ClusterState, GroupStatus, Member, MemberState, Role, Shard, raft_id};
-use pharos_model::duration::format_duration;
+use pharos_gocompat::format_duration;
 use serde::{Deserialize, Serialize};
 
 /// How bad something is.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pharos_ingester::Ingester;
 use pharos_cluster::{ClusterState, Member};
+use pharos_ingester::Ingester;
 use pharos_transport::Connect;
 use pharos_transport::ingest_v1::LearningRequest;
 use pharos_transport::ingest_v1::ingest_client::IngestClient;

@@ -4,8 +4,8 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use pharos_gocompat::GoQuoted;
 use pharos_model::Clock;
-use pharos_model::labels::GoQuoted;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;

@@ -7,14 +7,14 @@ use arc_swap::ArcSwap;
 use pharos_agent::Agent;
 use pharos_agent::config::ByteSize;
 use pharos_agent::receive::Receiver;
+use pharos_cluster::{CatalogueCommand, Meta};
 use pharos_frontend::queries::log::QueryLog;
 use pharos_frontend::services::{
     BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_frontend::{LimitsByTenant, Services};
+use pharos_gocompat::format_duration;
 use pharos_ingester::Ingester;
-use pharos_cluster::{CatalogueCommand, Meta};
-use pharos_model::duration::format_duration;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;

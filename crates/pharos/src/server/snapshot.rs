@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pharos_ingester::Ingester;
 use pharos_cluster::{Meta, View};
+use pharos_ingester::Ingester;
 use pharos_model::Clock;
 use tokio::runtime::Handle;
 

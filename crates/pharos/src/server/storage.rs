@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
+use pharos_cluster::Meta;
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig, ReplayProgress, SettingsByTenant};
-use pharos_cluster::Meta;
 use pharos_model::Clock;
 use prometheus::Registry;
 use ulid::Ulid;

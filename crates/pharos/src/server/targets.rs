@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pharos_agent::{Agent, RemoteAgents};
 use pharos_frontend::services::{ActiveTarget, DroppedTarget, TargetMetadata, Targets};
-use pharos_model::duration::format_duration;
+use pharos_gocompat::format_duration;
 use pharos_model::{Labels, MetricType};
 use pharos_transport::agent_v1::{self as wire, TargetsPart, TargetsRequest};
 

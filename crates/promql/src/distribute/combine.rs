@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_model::histogram::{CompensatedHistogram, kahan_inc};
+use pharos_histogram::{CompensatedHistogram, kahan_inc};
 use pharos_model::{CounterReset, Histogram, Labels};
 
 use super::Combine;

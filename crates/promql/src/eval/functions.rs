@@ -8,7 +8,7 @@ mod math;
 mod sort;
 mod time;
 
-use pharos_model::histogram::GoFloat;
+use pharos_gocompat::GoFloat;
 use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::bitmap::Bitmap;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::{CompensatedHistogram, HistogramError, MeanHistogram};
+use pharos_histogram::{CompensatedHistogram, HistogramError, MeanHistogram};
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
 use super::Outcome;
@@ -247,7 +247,7 @@ pub(crate) fn note_combined(
 }
 
 pub(crate) fn named(text: &str, labels: &Labels) -> String {
-    format!("{text} {}", pharos_model::labels::GoQuoted(labels.metric_name()))
+    format!("{text} {}", pharos_gocompat::GoQuoted(labels.metric_name()))
 }
 
 /// The increase over at least two histograms, as a compacted gauge. Nothing when they do not fit together.

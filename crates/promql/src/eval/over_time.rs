@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
+use pharos_histogram::kahan_inc;
 use pharos_model::SeriesView;
-use pharos_model::histogram::kahan_inc;
 
 use super::row::Row;
 use super::window::{Cursor, slide, slide_through};

@@ -398,7 +398,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Warns that start timestamps overlap.
     pub(crate) fn note_overlap(&self, labels: &Labels, windows: u64) {
-        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        let name = pharos_gocompat::GoQuoted(labels.metric_name());
         let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
         self.ev.note(|n| n.warn_counted(text, self.pos, windows));
     }
@@ -415,7 +415,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             self.judged.clear();
             self.judged.extend_from_slice(raw_name);
         }
-        let quoted = pharos_model::labels::GoQuoted(name);
+        let quoted = pharos_gocompat::GoQuoted(name);
         let text = if self.ev.shared.type_labels {
             let kind = labels.get("__type__").unwrap_or("");
             if matches!(kind, "counter" | "histogram") {
@@ -423,7 +423,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             }
             format!(
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {}: {quoted}",
-                pharos_model::labels::GoQuoted(kind)
+                pharos_gocompat::GoQuoted(kind)
             )
         } else {
             if ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
@@ -436,13 +436,13 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Warns with a text that ends with the metric's name.
     pub(crate) fn warn_metric(&self, text: &str, labels: &Labels) {
-        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        let name = pharos_gocompat::GoQuoted(labels.metric_name());
         self.ev.note(|n| n.warn(format!("{text} {name}"), self.pos));
     }
 
     /// Says that histograms were left out of a window with floats.
     pub(crate) fn note_ignored(&self, labels: &Labels) {
-        let name = pharos_model::labels::GoQuoted(labels.metric_name());
+        let name = pharos_gocompat::GoQuoted(labels.metric_name());
         let text =
             format!("ignored histograms in a range containing both floats and histograms for metric name {name}");
         self.ev.note(|n| n.info(text, self.pos));

@@ -1,7 +1,7 @@
 //! Straight lines and smoothing over the floats of a window: `deriv`, `predict_linear`,
 //! `double_exponential_smoothing`.
 
-use pharos_model::histogram::kahan_inc;
+use pharos_histogram::kahan_inc;
 
 use crate::engine::QueryError;
 

@@ -1,11 +1,11 @@
 //! Function calls, aggregations, and the clauses that list labels: `by`, `on`, `group_left` and so on.
 
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoQuoted;
+use pharos_gocompat::strconv::{quote_bytes, unquote};
 
 use super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Cardinality, Expr, Pos, VectorMatching};
 use super::error::Failure;
 use super::expression::{Context, Parser};
-use super::quote;
 use super::token::{Keyword, Kind, Token};
 use crate::functions;
 
@@ -117,9 +117,9 @@ impl Parser<'_> {
         let token = self.peek()?;
         if token.kind == Kind::String {
             self.next()?;
-            let bytes = quote::unquote(self.text(token));
+            let bytes = unquote(self.text(token));
             return String::from_utf8(bytes).ok().filter(|name| !name.is_empty()).ok_or_else(|| {
-                let quoted = quote::quote_bytes(&quote::unquote(self.text(token)));
+                let quoted = quote_bytes(&unquote(self.text(token)));
                 self.error(token.pos, format!("invalid label name for grouping: {quoted}"))
             });
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoQuoted;
 use pharos_model::{MatchOp, Matcher};
 
 use super::ast::{Aggregate, AggregateOp, Binary, Call, Cardinality, Expr, Pos, ValueType, VectorSelector};

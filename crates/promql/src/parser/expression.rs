@@ -1,10 +1,13 @@
 //! The parser's core: tokens one ahead, operators by precedence, literals and parentheses.
 
+use pharos_gocompat::parse_duration;
+use pharos_gocompat::strconv::unquote;
+
 use super::ast::{Binary, BinaryOp, Expr, NumberLiteral, Paren, Pos, StringLiteral, Unary};
 use super::error::{Failure, ParseError};
 use super::lexer::Lexer;
+use super::number;
 use super::token::{Keyword, Kind, Token};
-use super::{number, quote};
 
 /// How deep expressions may be nested in parentheses, calls, signs and powers.
 pub const MAX_NESTING: usize = 200;
@@ -243,15 +246,14 @@ impl<'a> Parser<'a> {
         let token = self.next()?;
         let text = self.text(token);
         let duration = token.kind == Kind::Duration;
-        let value =
-            if duration { number::parse_duration(text).map(number::seconds) } else { number::parse_number(text) };
+        let value = if duration { parse_duration(text).map(number::seconds) } else { number::parse_number(text) };
         let value = value.map_err(|message| self.error(token.pos, message))?;
         Ok(NumberLiteral { value, duration, pos: token.pos })
     }
 }
 
 fn string_literal(literal: &str, pos: Pos) -> StringLiteral {
-    match String::from_utf8(quote::unquote(literal)) {
+    match String::from_utf8(unquote(literal)) {
         Ok(value) => StringLiteral { value, bytes: None, pos },
         Err(error) => {
             let value = String::from_utf8_lossy(error.as_bytes()).into_owned();

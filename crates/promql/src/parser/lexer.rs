@@ -5,8 +5,8 @@
 
 use super::ast::{BinaryOp, Pos};
 use super::error::{Failure, ParseError};
-use super::quote::{go_char, unicode_name};
 use super::token::{Keyword, Kind, Preprocessor, Token};
+use pharos_gocompat::strconv::{go_char, unicode_name};
 
 /// Which rules apply to the next token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -369,7 +369,7 @@ impl<'a> Lexer<'a> {
             return Ok(Kind::Duration);
         }
         let text = &self.input[self.start..self.at];
-        self.error(format!("bad number or duration syntax: {}", pharos_model::labels::GoQuoted(text)))
+        self.error(format!("bad number or duration syntax: {}", pharos_gocompat::GoQuoted(text)))
     }
 
     /// Takes a number, or as much as looks like one. A number that is taken may still be none, such as `0x`.

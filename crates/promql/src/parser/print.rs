@@ -2,15 +2,17 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use pharos_model::labels::{GoQuoted, is_legacy_label_name};
+use pharos_gocompat::GoQuoted;
+use pharos_model::labels::is_legacy_label_name;
 
 use super::ast::{
     Aggregate, AtPreprocessor, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationOp, Expr, MatrixSelector,
     NumberLiteral, StringLiteral, Subquery, TimeModifiers, VectorMatching, VectorSelector,
 };
 use super::check::repeats_name;
-use super::number::{format_duration, milliseconds};
-use super::quote::quote_bytes;
+use super::number::milliseconds;
+use pharos_gocompat::format_duration;
+use pharos_gocompat::strconv::quote_bytes;
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

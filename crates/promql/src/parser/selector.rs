@@ -1,11 +1,11 @@
 //! Selectors of series: a metric's name and matchers in braces.
 
+use pharos_gocompat::strconv::unquote;
 use pharos_model::{MatchOp, Matcher};
 
 use super::ast::{BinaryOp, Expr, Pos, TimeModifiers, VectorSelector};
 use super::error::Failure;
 use super::expression::{Context, MAX_REGEX_BYTES, Parser};
-use super::quote;
 use super::token::{Kind, Token};
 
 /// The label that holds a metric's name.
@@ -95,7 +95,7 @@ impl Parser<'_> {
 
     /// The value of a string; no label holds bytes that are no UTF-8, so replacing them changes no match.
     fn unquoted(&self, token: Token) -> String {
-        let bytes = quote::unquote(self.text(token));
+        let bytes = unquote(self.text(token));
         String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
     }
 }

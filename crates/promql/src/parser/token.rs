@@ -1,6 +1,6 @@
 //! Tokens: what kinds there are, which words are keywords, and how an error message names one.
 
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoQuoted;
 
 use super::ast::{AggregateOp, BinaryOp, Pos};
 

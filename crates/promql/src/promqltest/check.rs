@@ -1,6 +1,6 @@
 //! Comparison of answers with what a script expects.
 
-use pharos_model::histogram::GoFloat;
+use pharos_gocompat::GoFloat;
 use pharos_model::{Histogram, Labels};
 
 use super::expect::{EvalCommand, Expectation};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Histogram, Labels, LabelsBuilder, METRIC_NAME};
 
 use super::script::{Load, LoadSeries, ScriptError};

@@ -2,8 +2,8 @@
 //!
 //! A command ends at an empty line or a comment. Times are milliseconds from the script's zero, which is the epoch.
 
+use pharos_gocompat::parse_duration;
 use pharos_model::Labels;
-use pharos_model::duration::parse_duration;
 
 use super::expect::EvalCommand;
 use super::series::{MAX_VALUES, SeriesValue, parse_metric, parse_series};

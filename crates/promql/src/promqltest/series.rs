@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, GoFloat};
+use pharos_gocompat::GoFloat;
+use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{CounterReset, Histogram, Labels, METRIC_NAME, MatchOp, STALE_NAN, Span};
 
 use super::script::ScriptError;

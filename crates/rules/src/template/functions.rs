@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_model::duration::parse_duration;
+use pharos_gocompat::parse_duration;
 use regex::Regex;
 
 use super::value::{Data, Record};

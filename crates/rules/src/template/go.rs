@@ -1,7 +1,7 @@
 //! Numbers, times and durations in the forms in which Go prints them, and `printf`.
 
-use pharos_model::histogram::GoFloat;
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoFloat;
+use pharos_gocompat::GoQuoted;
 
 use super::value::Data;
 

@@ -92,7 +92,7 @@ pub(super) fn nanoseconds(value: f64) -> Result<i64, String> {
     }
     let ns = value * 1e9;
     if ns > i64::MAX as f64 || ns < i64::MIN as f64 {
-        let value = pharos_model::histogram::GoFloat(value);
+        let value = pharos_gocompat::GoFloat(value);
         return Err(format!("{value} cannot be represented as a nanoseconds timestamp since it overflows int64"));
     }
     // Prometheus's times are whole milliseconds.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use pharos_gocompat::GoFloat;
 use pharos_model::Histogram;
-use pharos_model::histogram::GoFloat;
 
 /// A value that a template works with.
 #[derive(Clone, Debug)]

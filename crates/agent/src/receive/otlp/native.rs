@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use pharos_histogram::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
 use pharos_model::STALE_NAN;
-use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
 use pharos_transport::otlp::metrics::v1::exponential_histogram_data_point::Buckets;
 use pharos_transport::otlp::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint};
 

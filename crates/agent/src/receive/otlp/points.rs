@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::histogram::Histogram;
+use pharos_histogram::Histogram;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, RejectReason, STALE_NAN, Sample};
 use pharos_transport::otlp::metrics::v1 as proto;

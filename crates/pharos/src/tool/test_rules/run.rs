@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pharos_gocompat::GoQuoted;
 use pharos_model::Labels;
-use pharos_model::labels::GoQuoted;
 use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_promql::parser;
 use pharos_promql::promqltest::{SeriesValue, parse_series};

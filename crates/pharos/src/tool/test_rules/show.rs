@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_model::histogram::GoFloat;
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoFloat;
+use pharos_gocompat::GoQuoted;
 use pharos_model::{Histogram, Labels};
 use pharos_promql::promqltest::histogram_notation;
 

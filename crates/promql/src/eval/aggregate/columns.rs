@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
-use pharos_model::histogram::kahan_inc;
+use pharos_histogram::kahan_inc;
 
 use super::grouping::Groups;
 use super::histograms::HistCells;

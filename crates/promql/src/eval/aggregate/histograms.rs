@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pharos_model::histogram::{CompensatedHistogram, MeanHistogram};
+use pharos_histogram::{CompensatedHistogram, MeanHistogram};
 use pharos_model::{CounterReset, Histogram, Labels};
 
 use crate::annotations::Annotations;
@@ -73,7 +73,7 @@ impl HistCells {
             Ok(combined) if combined.bounds_reconciled => self.notes.info(reconciled("aggregation"), pos),
             Ok(_) => {}
             Err(_) => {
-                let name = pharos_model::labels::GoQuoted(labels.metric_name());
+                let name = pharos_gocompat::GoQuoted(labels.metric_name());
                 self.notes.warn(format!("{MIXED_SCHEMAS} {name}"), pos);
                 cell.total = Total::Incompatible(floats);
             }

@@ -1,7 +1,7 @@
 //! `topk`, `bottomk`, `limitk` and `limit_ratio`: aggregations that choose among series.
 
+use pharos_gocompat::GoFloat;
 use pharos_model::Labels;
-use pharos_model::histogram::GoFloat;
 use xxhash_rust::xxh64::xxh64;
 
 use super::grouping::Groups;

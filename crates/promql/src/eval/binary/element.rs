@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pharos_histogram::{Combined, HistogramError};
 use pharos_model::CounterReset;
-use pharos_model::histogram::{Combined, HistogramError};
 
 use super::Shared;
 use crate::eval::hist_window::{collision, reconciled};

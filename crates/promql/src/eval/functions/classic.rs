@@ -3,8 +3,8 @@
 //! Classic buckets of a histogram are series that differ in `le` only; they are brought together by all other labels.
 
 use hashbrown::HashMap;
-use pharos_model::histogram::GoFloat;
-use pharos_model::labels::GoQuoted;
+use pharos_gocompat::GoFloat;
+use pharos_gocompat::GoQuoted;
 use pharos_model::{Histogram, Labels, LabelsBuilder};
 
 use super::labels::Seen;

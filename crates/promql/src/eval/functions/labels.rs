@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use pharos_model::{GoRegex, Labels, LabelsBuilder, METRIC_NAME};
+use pharos_gocompat::GoRegex;
+use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
 
 use super::text;
 use crate::engine::QueryError;

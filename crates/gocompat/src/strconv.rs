@@ -1,0 +1,11 @@
+//! Go's `strconv`: quoting, and numbers to and from text.
+
+mod float;
+mod parse;
+mod quote;
+mod unquote;
+
+pub use float::GoFloat;
+pub use parse::{ParseFloatError, parse_float, parse_int};
+pub use quote::{GoQuoted, go_char, quote_bytes, unicode_name};
+pub use unquote::unquote;
