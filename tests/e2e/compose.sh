@@ -15,7 +15,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PHAROS="${PHAROS:-${CARGO_TARGET_DIR:-$PWD/target}/release/pharos}"
-export LOADGEN_TARGET="${LOADGEN_TARGET:-${TMPDIR:-/tmp}/loadgen-target}"
 peers=${PEERS:-$PWD/../peers}
 docker_folder=${DOCKER_FOLDER:-/tmp/pharos-docker}
 folder=$(mktemp -d)
@@ -49,7 +48,9 @@ stand_in() {
 }
 
 if ! there debian:bookworm-slim; then
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
+  # The mirror is the one that apt on this machine uses. Without one, debootstrap takes its default.
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | head -1)
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/root" ${mirror:+"$mirror"} >"$folder/debootstrap.log" \
     || { tail "$folder/debootstrap.log"; exit 1; }
   tar -C "$folder/root" -c . | docker import - debian:bookworm-slim
   rm -rf "$folder/root"
@@ -74,7 +75,10 @@ ENTRYPOINT ["prometheus-node-exporter"]
 DOCKERFILE
 minio=$(sed -n 's/.*image: \(minio.*\)/\1/p' deploy/docker-compose.yml)
 if ! there "$minio"; then
-  ../shared/tools/peers.sh "$peers" minio
+  if [ ! -x "$peers/minio" ]; then
+    [ -x ../shared/tools/peers.sh ] || { echo "skipped: no image $minio, no $peers/minio, and no ../shared/tools/peers.sh to build it"; exit 77; }
+    ../shared/tools/peers.sh "$peers" minio
+  fi
   mkdir -p "$folder/context" && cp "$peers/minio" "$folder/context/"
   printf 'FROM debian:bookworm-slim\nCOPY minio /usr/local/bin/\nENTRYPOINT ["minio"]\n' | stand_in "$minio"
 fi
@@ -89,11 +93,17 @@ DOCKERFILE
 # Pharos itself: always anew, by a file that the README names.
 if [ -n "$source" ]; then
   rust=$(sed -n 's/^FROM \(rust:.*\)-.*/\1/p' deploy/Dockerfile)-bookworm
-  there "$rust" || { mkdir -p "$folder/context" && cp -r "$(rustc --print sysroot)" "$folder/context/rust"; }
+  if ! there "$rust"; then
+    mkdir -p "$folder/context" && cp -r "$(rustc --print sysroot)" "$folder/context/rust"
+    # Cargo downloads crates in the container and must trust what this machine trusts, for example a proxy's authority.
+    cp -L "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$folder/context/roots.pem"
+  fi
   stand_in "$rust" <<DOCKERFILE
 FROM debian:bookworm-slim
 $(package "gcc g++ make libc6-dev")
 COPY rust /usr/local
+COPY roots.pem /usr/local/share/roots.pem
+ENV SSL_CERT_FILE=/usr/local/share/roots.pem CARGO_HTTP_CAINFO=/usr/local/share/roots.pem
 DOCKERFILE
   docker build --network host -f deploy/Dockerfile -t pharos-e2e:latest .
 else

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 import urllib.error
@@ -18,8 +17,8 @@ import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
-BINARY = os.environ.get("PHAROS", str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/pharos"))
+RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+BINARY = os.environ.get("PHAROS", str(RELEASE / "pharos"))
 
 
 class Skipped(Exception):
@@ -238,11 +237,15 @@ def wait_for(condition, seconds, message, log=None):
 
 
 def loadgen():
-    """Builds the load generator of ../shared/bench; its path."""
-    target = pathlib.Path(os.environ.get("LOADGEN_TARGET", tempfile.gettempdir() + "/loadgen-target"))
-    manifest = SHARED / "bench/loadgen/Cargo.toml"
-    subprocess.run(["cargo", "build", "--release", "--quiet", "--manifest-path", str(manifest), "--target-dir", str(target)], check=True)
-    return str(target / "release/loadgen")
+    """The path of the load generator: $LOADGEN, or bench/ built in release mode.
+
+    Naming both packages gives the dependencies the features that the server's build has, so that none is compiled twice.
+    """
+    if "LOADGEN" in os.environ:
+        return os.environ["LOADGEN"]
+    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "pharos", "-p", "pharos-bench", "--bin", "loadgen"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    return str(RELEASE / "loadgen")
 
 
 def check(condition, message):

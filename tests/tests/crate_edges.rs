@@ -25,6 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("frontend", &["gocompat", "histogram", "model", "transport", "cluster", "promql"]),
     ("rules", &["gocompat", "model", "transport", "cluster", "promql"]),
     ("alertmanager", &["model", "transport", "cluster", "promql"]),
+    // A load generator judges from outside.
+    ("bench", &[]),
 ];
 
 /// What tests of any crate may use besides, to have something real to work with.

@@ -10,11 +10,15 @@ sums. Needs prometheus in $PEERS; Linux.
 import argparse
 import json
 import os
+import pathlib
 import struct
+import sys
 import tempfile
 import time
 import urllib.parse
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/e2e"))
 
 import wire
 from pharos import Checks, Pharos, Service, check, free_port, peer, request

@@ -8,8 +8,12 @@ Prints a table; measures, judges nothing but that both scrape every target. Need
 import argparse
 import json
 import os
+import pathlib
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/e2e"))
 
 from pharos import Checks, Pharos, Service, check, free_port, loadgen, peer, wait_for
 

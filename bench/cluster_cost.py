@@ -7,10 +7,14 @@ Each round runs all three in turn; the median is printed. It measures and judges
 """
 import argparse
 import json
+import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/e2e"))
 
 from cluster_nodes import Cluster
 from pharos import Checks, Pharos, check, loadgen
