@@ -13,7 +13,7 @@ use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
 };
-use pharos_promql::distribute;
+use pharos_promql::fragment;
 use pharos_transport::query::{AskedView, Refused};
 use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
@@ -134,6 +134,6 @@ impl SeriesSource for Ingester {
         fragment: &Fragment,
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, FragmentError> {
-        distribute::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
+        fragment::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }

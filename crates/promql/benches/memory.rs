@@ -75,8 +75,9 @@ fn memory(name: &str) -> f64 {
 }
 
 /// Evaluates; returns the growth of memory at its peak, the peak of the budget (MiB) and the time (s).
-fn measure(query: &str, hours: i64, slice_steps: usize) -> (f64, f64, f64) {
-    let options = EngineOptions { slice_steps, max_samples: 1 << 40, max_memory_bytes: 8 << 30, ..Default::default() };
+fn measure(query: &str, hours: i64, max_steps_per_range: usize) -> (f64, f64, f64) {
+    let options =
+        EngineOptions { max_steps_per_range, max_samples: 1 << 40, max_memory_bytes: 8 << 30, ..Default::default() };
     let (engine, expr) = (Engine::new(options), parse(query).unwrap());
     // Begins the kernel's peak anew.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -95,7 +96,7 @@ fn main() {
     for query in QUERIES {
         println!("{query}");
         for &hours in &hours {
-            let slices = measure(query, hours, EngineOptions::default().slice_steps);
+            let slices = measure(query, hours, EngineOptions::default().max_steps_per_range);
             let whole = measure(query, hours, 0);
             let show = |(grew, budget, s): (f64, f64, f64)| format!("{grew:7.1} ({budget:7.1}) {s:6.2}");
             println!("  {hours:4} h   slices {}   whole {}", show(slices), show(whole));

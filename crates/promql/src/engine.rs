@@ -9,9 +9,9 @@ use std::time::Duration;
 use pharos_model::fragment::Steps;
 use pharos_model::{Budget, Clock, FragmentAnswer, SelectError, SystemClock};
 
-use crate::distribute::{Given, Part};
 use crate::eval::{self, Value};
 use crate::explain::{self, Explanation, PlanNode};
+use crate::fragment::{Precomputed, QueryFragment};
 use crate::parser::ast::{Expr, Pos, ValueType};
 use crate::plan::{self, PlanContext};
 use crate::querier::Querier;
@@ -36,7 +36,7 @@ pub struct EngineOptions {
     pub max_points: u64,
     /// Most steps of a range that are evaluated at a time, where that changes nothing: what operators keep in memory grows with
     /// this, not with the range. 0 for any number. Default: 2048.
-    pub slice_steps: usize,
+    pub max_steps_per_range: usize,
     /// Threads that one heavy query may use. Default: 2.
     pub threads: usize,
     /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
@@ -57,7 +57,7 @@ impl Default for EngineOptions {
             max_memory_bytes: 2 << 30,
             max_series: 0,
             max_points: 0,
-            slice_steps: 2048,
+            max_steps_per_range: 2048,
             threads: 2,
             type_and_unit_labels: false,
             use_start_timestamps: true,
@@ -189,16 +189,16 @@ impl Engine {
         expr: &Expr,
         times: Steps,
         options: &QueryOptions,
-        given: &[Given],
+        precomputed: &[Precomputed],
     ) -> Result<QueryOutput, QueryError> {
         if times.step > 0 {
             check_range(expr, times.start, times.end, times.step)?;
         }
-        self.run_with(querier, expr, context(times), options, given)
+        self.run_with(querier, expr, context(times), options, precomputed)
     }
 
     /// The values of parts of a query at some of its steps: `times` are those of the query.
-    pub(crate) fn parts(
+    pub(crate) fn evaluate_expressions(
         &self,
         querier: &dyn Querier,
         exprs: &[Expr],
@@ -219,21 +219,21 @@ impl Engine {
         let work = || {
             let plans = plan::build_together(exprs, &times, &budget)?;
             let shared = eval::Shared::new(querier, budget, &limits, lookback, None);
-            eval::run_parts(&shared, &plans, &steps, options.samples_per_step)
+            eval::run_expressions(&shared, &plans, &steps, options.samples_per_step)
         };
         if deep { on_large_stack(height, work) } else { work() }
     }
 
     /// The value of a part of a query at some of its steps, where the query is evaluated.
-    pub fn part(
+    pub fn evaluate_fragment(
         &self,
         querier: &dyn Querier,
-        part: &Part,
+        fragment: &QueryFragment,
         times: Steps,
         steps: Steps,
         options: &QueryOptions,
     ) -> Result<FragmentAnswer, QueryError> {
-        self.parts(querier, std::slice::from_ref(&part.pushdown.whole), times, steps, options)
+        self.evaluate_expressions(querier, std::slice::from_ref(&fragment.decomposition.whole), times, steps, options)
     }
 
     /// The plan of `expr`, as it would be evaluated from `start_ms` to `end_ms`, `step_ms` apart; at `start_ms` alone when
@@ -247,7 +247,7 @@ impl Engine {
         &self,
         expr: &Expr,
         (start_ms, end_ms, step_ms): (i64, i64, i64),
-        given: &[Given],
+        precomputed: &[Precomputed],
     ) -> Result<Explanation, QueryError> {
         if step_ms > 0 {
             check_range(expr, start_ms, end_ms, step_ms)?;
@@ -257,11 +257,11 @@ impl Engine {
         let budget = self.budget(&QueryOptions::default());
         let work = || {
             let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
-            let plan = plan::build_with(expr, &times, &places(given), &budget)?;
-            let slice_steps = if given.is_empty() { self.options.slice_steps } else { 0 };
-            let slices = eval::slices_of(&plan, &times, slice_steps, self.options.lookback_delta_ms);
-            let mut physical = explain::describe_with(&plan, threads, None, &details(given));
-            physical.note_slices(&slices);
+            let plan = plan::build_with(expr, &times, &places(precomputed), &budget)?;
+            let max_steps_per_range = if precomputed.is_empty() { self.options.max_steps_per_range } else { 0 };
+            let slices = eval::step_ranges_of(&plan, &times, max_steps_per_range, self.options.lookback_delta_ms);
+            let mut physical = explain::describe_with(&plan, threads, None, &details(precomputed));
+            physical.note_step_ranges(&slices);
             budget.check()?;
             Ok(Explanation { logical: explain::describe(&plan::resolve(expr, &times)?, 1, None), physical })
         };
@@ -290,7 +290,7 @@ impl Engine {
         expr: &Expr,
         times: PlanContext,
         options: &QueryOptions,
-        given: &[Given],
+        precomputed: &[Precomputed],
     ) -> Result<QueryOutput, QueryError> {
         let budget = self.budget(options);
         budget.check()?;
@@ -300,16 +300,16 @@ impl Engine {
         // What needs more stack than usual runs on one thread that has it.
         let deep = height > MAX_USUAL_HEIGHT;
         let threads = if deep { 1 } else { self.options.threads };
-        // What is given is there as a whole: slices of the rest would save nothing.
-        let slice_steps = if given.is_empty() { self.options.slice_steps } else { 0 };
-        let limits = EngineOptions { threads, slice_steps, ..self.options.clone() };
+        // What is precomputed is there as a whole: slices of the rest would save nothing.
+        let max_steps_per_range = if precomputed.is_empty() { self.options.max_steps_per_range } else { 0 };
+        let limits = EngineOptions { threads, max_steps_per_range, ..self.options.clone() };
         let work = || {
             let started = limits.clock.monotonic();
-            let plan = plan::build_with(expr, &times, &places(given), &budget)?;
+            let plan = plan::build_with(expr, &times, &places(precomputed), &budget)?;
             let prepared = limits.clock.monotonic();
             let tracker = options.analyze.then(|| eval::Tracker::new(&plan, limits.clock.clone()));
             let mut shared = eval::Shared::new(querier, budget, &limits, lookback, tracker);
-            shared.given = given.iter().map(|given| &given.value).collect();
+            shared.precomputed = precomputed.iter().map(|precomputed| &precomputed.value).collect();
             let mut output = eval::run(&shared, &plan, &times, options)?;
             let ended = limits.clock.monotonic();
             let timings = &mut output.stats.timings;
@@ -318,8 +318,8 @@ impl Engine {
             timings.eval_total = ended.saturating_sub(started);
             timings.exec_total = timings.eval_total;
             output.plan = shared.tracker.as_ref().map(|tracker| {
-                let mut shown = explain::describe_with(&plan, threads, Some(tracker), &details(given));
-                shown.note_slices(&eval::slices_of(&plan, &times, limits.slice_steps, lookback));
+                let mut shown = explain::describe_with(&plan, threads, Some(tracker), &details(precomputed));
+                shown.note_step_ranges(&eval::step_ranges_of(&plan, &times, limits.max_steps_per_range, lookback));
                 shown
             });
             Ok(output)
@@ -332,12 +332,12 @@ fn context(times: Steps) -> PlanContext {
     PlanContext { start: times.start, end: times.end, step: times.step.max(0) }
 }
 
-fn places(given: &[Given]) -> Vec<Pos> {
-    given.iter().map(|given| given.pos).collect()
+fn places(precomputed: &[Precomputed]) -> Vec<Pos> {
+    precomputed.iter().map(|precomputed| precomputed.pos).collect()
 }
 
-fn details(given: &[Given]) -> explain::GivenDetails {
-    given.iter().map(|given| given.details.clone()).collect()
+fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
+    precomputed.iter().map(|precomputed| precomputed.details.clone()).collect()
 }
 
 /// Times so near to the epoch that arithmetic has room.

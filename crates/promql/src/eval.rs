@@ -6,29 +6,29 @@
 mod aggregate;
 mod binary;
 mod bitmap;
+mod cancellation;
 pub(crate) mod civil;
 mod counts;
 mod extended;
 mod functions;
-mod given;
 mod hist_window;
-mod kept;
+mod merge;
 mod output;
 mod over_time;
 mod parallel;
-mod patience;
+mod precomputed;
 mod range_call;
 mod rate;
 mod read;
 mod regression;
+mod result_cache;
 mod row;
 mod scalar;
 mod selector;
 mod shared;
-mod slices;
-mod slim;
+mod stats_only;
+mod step_ranges;
 mod track;
-mod unite;
 mod value;
 mod vector_matching;
 mod window;
@@ -42,23 +42,23 @@ use pharos_model::SeriesSet;
 pub(crate) use aggregate::Groups;
 #[cfg(test)]
 pub(crate) use output::run_in;
-pub(crate) use output::{run, run_parts};
+pub(crate) use output::{run, run_expressions};
 pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use row::Grid;
 pub(crate) use scalar::{go_max, go_min, go_pow, scalar_op};
 pub(crate) use shared::Shared;
+pub(crate) use step_ranges::may_split;
 #[cfg(test)]
-pub(crate) use slices::cut;
-pub(crate) use slices::may_slice;
-pub(crate) use slices::slices_of;
+pub(crate) use step_ranges::split_evenly;
+pub(crate) use step_ranges::step_ranges_of;
 pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::plan::Node;
+use cancellation::CancellationCheck;
 use counts::Counts;
-use patience::Patience;
 use row::Row;
 
 /// Takes the series of an operator, one after the other; may change them.
@@ -69,7 +69,7 @@ pub(crate) type Outcome<T = ()> = Result<T, QueryError>;
 
 /// The part of a selection that a thread works on.
 #[derive(Clone)]
-pub(crate) struct Part {
+pub(crate) struct Partition {
     /// The series of the only selector below.
     pub(crate) set: Arc<dyn SeriesSet>,
     /// Those of this thread.
@@ -84,13 +84,13 @@ pub(crate) struct Eval<'s, 'q> {
     counts: RefCell<Counts>,
     /// The operator at work, when operators are measured.
     operator: Cell<Option<&'s track::Slot>>,
-    part: Option<Part>,
+    partition: Option<Partition>,
 }
 
 impl<'s, 'q> Eval<'s, 'q> {
-    /// An evaluation of everything, or of a part, that begins with these counts.
-    pub(crate) fn new(shared: &'s Shared<'q>, part: Option<Part>, counts: Counts) -> Self {
-        Eval { shared, notes: RefCell::default(), counts: RefCell::new(counts), operator: Cell::new(None), part }
+    /// An evaluation of everything, or of a partition, that begins with these counts.
+    pub(crate) fn new(shared: &'s Shared<'q>, partition: Option<Partition>, counts: Counts) -> Self {
+        Eval { shared, notes: RefCell::default(), counts: RefCell::new(counts), operator: Cell::new(None), partition }
     }
 
     /// An empty reservation of memory for the operator at work.
@@ -156,8 +156,8 @@ impl<'s, 'q> Eval<'s, 'q> {
     }
 
     /// The part of a selection to work on, when it is divided.
-    pub(crate) fn part(&self) -> Option<&Part> {
-        self.part.as_ref()
+    pub(crate) fn partition(&self) -> Option<&Partition> {
+        self.partition.as_ref()
     }
 
     /// Hands the series of a vector over all steps of a grid to `sink`.
@@ -189,8 +189,8 @@ impl<'s, 'q> Eval<'s, 'q> {
                 sink(row)
             }),
             Node::Invariant(inner) => self.repeated(inner, grid, sink),
-            Node::Shared(shared) => kept::evaluate(self, shared, grid, sink),
-            Node::Given(given) => given::evaluate(self, given, grid, sink),
+            Node::Shared(shared) => result_cache::evaluate(self, shared, grid, sink),
+            Node::Precomputed(precomputed) => precomputed::evaluate(self, precomputed, grid, sink),
             Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
                 Err(QueryError::Execution("the expression is no instant vector".into()))
             }
@@ -233,9 +233,9 @@ impl<'s, 'q> Eval<'s, 'q> {
 
     /// Hands series that were kept to `sink`, one after the other.
     pub(crate) fn hand_on(&self, rows: &mut [Row], sink: Sink<'_>) -> Outcome {
-        let mut patience = Patience::default();
+        let mut check = CancellationCheck::default();
         rows.iter_mut().try_for_each(|row| {
-            patience.row(self, row.values.len())?;
+            check.row(self, row.values.len())?;
             sink(row)
         })
     }

@@ -59,13 +59,18 @@ pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -
 }
 
 /// Describes a plan of which parts are evaluated elsewhere.
-pub(crate) fn describe_with(node: &Node, threads: usize, tracker: Option<&Tracker>, given: &GivenDetails) -> PlanNode {
-    Describer { given, threads, tracker }.node(node)
+pub(crate) fn describe_with(
+    node: &Node,
+    threads: usize,
+    tracker: Option<&Tracker>,
+    precomputed: &PrecomputedDetails,
+) -> PlanNode {
+    Describer { precomputed, threads, tracker }.node(node)
 }
 
 impl PlanNode {
     /// Says in how many slices of its range a plan is evaluated, if it is.
-    pub(crate) fn note_slices(&mut self, slices: &[Grid]) {
+    pub(crate) fn note_step_ranges(&mut self, slices: &[Grid]) {
         if let [first, _, ..] = slices {
             self.details.push(("slices", format!("{} of about {} steps", slices.len(), first.len)));
         }
@@ -73,10 +78,10 @@ impl PlanNode {
 }
 
 /// What is shown of the parts that are evaluated elsewhere.
-pub(crate) type GivenDetails = Vec<Vec<(&'static str, String)>>;
+pub(crate) type PrecomputedDetails = Vec<Vec<(&'static str, String)>>;
 
 struct Describer<'t> {
-    given: &'t GivenDetails,
+    precomputed: &'t PrecomputedDetails,
     threads: usize,
     tracker: Option<&'t Tracker>,
 }
@@ -108,7 +113,9 @@ impl Describer<'_> {
                 shown
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
-            Node::Given(given) => named("pushed down", self.given.get(given.index).cloned().unwrap_or_default()),
+            Node::Precomputed(precomputed) => {
+                named("pushed down", self.precomputed.get(precomputed.index).cloned().unwrap_or_default())
+            }
             Node::Binary(binary) => self.binary(binary),
             Node::Negate(inner) => PlanNode { children: vec![self.node(inner)], ..named("negate", Vec::new()) },
             Node::Shared(shared) => {

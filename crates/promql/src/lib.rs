@@ -1,10 +1,10 @@
 //! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
 
 pub mod annotations;
-pub mod distribute;
 pub mod engine;
 mod eval;
 pub mod explain;
+pub mod fragment;
 pub mod functions;
 pub mod parser;
 pub mod plan;

@@ -17,8 +17,8 @@ pub(crate) use build::check_modifiers;
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
 pub use node::{
-    Aggregate, Binary, Call, Given, Kind, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, SharedNode,
-    Subquery,
+    Aggregate, Binary, Call, Kind, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector,
+    SharedNode, Subquery,
 };
 
 use pharos_model::Budget;
@@ -39,7 +39,7 @@ pub struct PlanContext {
 
 /// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
 pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
-    Ok(fold::fold(build::resolve(expr, &build::Context { times, given: &[] })?))
+    Ok(fold::fold(build::resolve(expr, &build::Context { times, precomputed: &[] })?))
 }
 
 /// Plans an expression: resolves it and applies all rewrites.
@@ -48,8 +48,13 @@ pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
 }
 
 /// Plans an expression of which the parts at these places are known already.
-pub(crate) fn build_with(expr: &Expr, times: &PlanContext, given: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
-    let node = fold::fold(build::resolve(expr, &build::Context { times, given })?);
+pub(crate) fn build_with(
+    expr: &Expr,
+    times: &PlanContext,
+    precomputed: &[Pos],
+    budget: &Budget,
+) -> Result<Node, QueryError> {
+    let node = fold::fold(build::resolve(expr, &build::Context { times, precomputed })?);
     let node = mark(node, budget)?;
     Ok(share::share(node))
 }

@@ -13,7 +13,7 @@ use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
     SeriesSet, ShardSet, TimeRange,
 };
-use pharos_promql::distribute;
+use pharos_promql::fragment;
 use pharos_transport::query::{AskedView, Refused};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
@@ -218,6 +218,6 @@ impl SeriesSource for Store {
         fragment: &Fragment,
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, FragmentError> {
-        distribute::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
+        fragment::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }

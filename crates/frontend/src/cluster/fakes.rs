@@ -13,7 +13,7 @@ use pharos_model::{
     SeriesBatch, SeriesSet, ShardSet, SystemClock, TenantId, TimeRange, series_hash,
 };
 use pharos_promql::promqltest::MemoryStore;
-use pharos_promql::{Querier, distribute};
+use pharos_promql::{Querier, fragment};
 use pharos_transport::query::{AskLimits, AskedView, Refused};
 use pharos_transport::{Completeness, Connect, Connection, QueryServices, Scope, SeriesExemplars, SeriesSource};
 use tokio::runtime::Handle;
@@ -197,7 +197,7 @@ impl SeriesSource for FakeSource {
     ) -> Result<FragmentAnswer, FragmentError> {
         self.answer(scope, TimeRange::new(fragment.steps.start, fragment.steps.end), Some(budget))?;
         *self.fragments.lock() += 1;
-        distribute::evaluate(&|request: &_, budget: &_| Ok(self.find(scope, request, budget)), fragment, budget)
+        fragment::evaluate(&|request: &_, budget: &_| Ok(self.find(scope, request, budget)), fragment, budget)
     }
 
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {

@@ -1,7 +1,7 @@
 //! Queries of which parts are evaluated where the samples are.
 //!
 //! A part's steps fall into three kinds. Where all that a step reads is recent enough for ingesters to have everything, they
-//! evaluate it, each over the shards that it answers for, and [`Combine`](pharos_promql::distribute::Combine) puts it together.
+//! evaluate it, each over the shards that it answers for, and [`Combine`](pharos_promql::fragment::Combine) puts it together.
 //! Where all of it is in blocks, a store evaluates it over all shards, the store of the step's slice of time. Steps that read
 //! across are evaluated here on fetched samples, and so is what cannot be put together exactly. The values of parts go into the
 //! evaluation of the rest of the query.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use pharos_model::fragment::{FragmentStats, Note, Steps};
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, TimeRange};
-use pharos_promql::distribute::{self, Given, Part, PartValue};
+use pharos_promql::fragment::{self, FragmentValue, Precomputed, QueryFragment};
 use pharos_promql::parser::ast::Expr;
 use pharos_promql::{Engine, MatrixSeries, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::Completeness;
@@ -55,16 +55,16 @@ impl Evaluation<'_> {
         self.options.lookback_delta_ms.unwrap_or(self.engine.options().lookback_delta_ms)
     }
 
-    fn parts(&self) -> Result<Vec<Part>, QueryError> {
-        distribute::parts(self.expr, self.times, self.lookback())
+    fn parts(&self) -> Result<Vec<QueryFragment>, QueryError> {
+        fragment::of_query(self.expr, self.times, self.lookback())
     }
 
-    fn fragment(&self, part: &Part, steps: Steps, whole: bool) -> Fragment {
+    fn fragment(&self, part: &QueryFragment, steps: Steps, whole: bool) -> Fragment {
         let options = self.engine.options();
-        let partials = || part.pushdown.partials.iter().map(ToString::to_string).collect();
+        let partials = || part.decomposition.partials.iter().map(ToString::to_string).collect();
         Fragment {
             query: self.options.text.clone(),
-            place: part.pushdown.pos.start..part.pushdown.pos.end,
+            place: part.decomposition.pos.start..part.decomposition.pos.end,
             expressions: if whole { vec![part.text.clone()] } else { partials() },
             times: self.times,
             steps,
@@ -78,8 +78,8 @@ impl Evaluation<'_> {
     }
 
     /// Evaluates steps of a part on fetched samples.
-    fn here(&self, part: &Part, steps: Steps) -> Result<(PartValue, FragmentStats), QueryError> {
-        let answer = self.engine.part(self.querier, part, self.times, steps, self.options)?;
+    fn here(&self, part: &QueryFragment, steps: Steps) -> Result<(FragmentValue, FragmentStats), QueryError> {
+        let answer = self.engine.evaluate_fragment(self.querier, part, self.times, steps, self.options)?;
         let (mut values, notes, stats) = taken_apart(answer);
         let (series, names_go) = values.pop().unwrap_or_default();
         Ok((value(series, names_go, notes, &stats, steps), stats))
@@ -92,7 +92,7 @@ type Values = Vec<(Vec<MatrixSeries>, bool)>;
 fn taken_apart(answer: FragmentAnswer) -> (Values, Vec<Note>, FragmentStats) {
     let results = answer.results.into_iter().map(|result| {
         let names_go = result.names_go;
-        (distribute::from_result(result), names_go)
+        (fragment::from_result(result), names_go)
     });
     (results.collect(), answer.notes, answer.stats)
 }
@@ -103,9 +103,9 @@ fn value(
     notes: Vec<Note>,
     stats: &FragmentStats,
     steps: Steps,
-) -> PartValue {
+) -> FragmentValue {
     let time = |at: usize| steps.start.saturating_add(steps.step.saturating_mul(at as i64));
-    PartValue {
+    FragmentValue {
         series,
         names_go,
         notes,
@@ -127,7 +127,7 @@ fn add(all: &mut FragmentStats, one: &FragmentStats) {
 
 /// The steps of a part by where they are evaluated. Nothing when they would have to be evaluated in several places and the
 /// outcome could be another then.
-fn segments(part: &Part, times: Steps, complete: &Completeness, slices: &[Slice]) -> Option<Vec<Segment>> {
+fn segments(part: &QueryFragment, times: Steps, complete: &Completeness, slices: &[Slice]) -> Option<Vec<Segment>> {
     let place = |step: i64| {
         let reads = part.reads(step);
         if reads.start >= complete.from {
@@ -191,11 +191,11 @@ impl ClusterQuery {
     }
 
     /// What is shown of the parts that would be evaluated elsewhere, without values.
-    pub(crate) fn describe(&self, evaluation: &Evaluation<'_>) -> Result<Vec<Given>, QueryError> {
+    pub(crate) fn describe(&self, evaluation: &Evaluation<'_>) -> Result<Vec<Precomputed>, QueryError> {
         let routes = self.asking().routes(&self.shards());
-        let given = |part: Part| Given {
-            pos: part.pushdown.pos,
-            value: PartValue::default(),
+        let given = |part: QueryFragment| Precomputed {
+            pos: part.decomposition.pos,
+            value: FragmentValue::default(),
             details: described(&part, &routes.assignments),
         };
         Ok(evaluation.parts()?.into_iter().map(given).collect())
@@ -205,9 +205,9 @@ impl ClusterQuery {
     fn values(
         &self,
         evaluation: &Evaluation<'_>,
-        parts: &[Part],
+        parts: &[QueryFragment],
         budget: &Arc<Budget>,
-    ) -> Result<(Vec<Given>, FragmentStats), QueryError> {
+    ) -> Result<(Vec<Precomputed>, FragmentStats), QueryError> {
         let runtime = self.runtime();
         let complete = runtime.block_on(self.completeness(budget)).map_err(query_error)?;
         let mut known: HashMap<&str, usize> = HashMap::new();
@@ -222,7 +222,7 @@ impl ClusterQuery {
         let (mut values, mut all) = (HashMap::new(), FragmentStats::default());
         for (part, segments) in answered {
             let account = segments.account.reads();
-            let mut value = PartValue::default();
+            let mut value = FragmentValue::default();
             let mut here = 0;
             for (steps, outcome) in segments.outcomes {
                 let (at_steps, stats) = match outcome {
@@ -241,15 +241,15 @@ impl ClusterQuery {
             if here > 0 {
                 details.push(("evaluated here", format!("{here} of the part's runs of steps")));
             }
-            values.insert(part.text.as_str(), (part.pushdown.pos, value, details));
+            values.insert(part.text.as_str(), (part.decomposition.pos, value, details));
         }
         let given = parts.iter().filter_map(|part| {
             let (pos, value, details) = values.get(part.text.as_str())?;
             let mut value = value.clone();
-            let by = part.pushdown.pos.start as i64 - pos.start as i64;
+            let by = part.decomposition.pos.start as i64 - pos.start as i64;
             let moved = |note: &mut Note| note.pos = note.pos.checked_add_signed(by).unwrap_or(note.pos);
             value.notes.iter_mut().for_each(moved);
-            Some(Given { pos: part.pushdown.pos, value, details: details.clone() })
+            Some(Precomputed { pos: part.decomposition.pos, value, details: details.clone() })
         });
         Ok((given.collect(), all))
     }
@@ -258,10 +258,10 @@ impl ClusterQuery {
     async fn of_part<'p>(
         &self,
         evaluation: &Evaluation<'_>,
-        part: &'p Part,
+        part: &'p QueryFragment,
         complete: &Completeness,
         budget: &Arc<Budget>,
-    ) -> Result<(&'p Part, Outcomes), NoAnswer> {
+    ) -> Result<(&'p QueryFragment, Outcomes), NoAnswer> {
         let times = evaluation.times;
         let account = budget.part();
         let slices: Vec<Slice> = self
@@ -323,7 +323,7 @@ impl ClusterQuery {
 /// What came of a part.
 struct Outcomes {
     /// By steps; nothing where they have to be evaluated here.
-    outcomes: Vec<(Steps, Option<(PartValue, FragmentStats)>)>,
+    outcomes: Vec<(Steps, Option<(FragmentValue, FragmentStats)>)>,
     asked: Vec<Assignment>,
     /// Counts what came over the network.
     account: Arc<Budget>,
@@ -331,11 +331,11 @@ struct Outcomes {
 
 /// What nodes have answered, put together. Nothing when it does not fit exactly.
 fn together(
-    part: &Part,
+    part: &QueryFragment,
     whole: bool,
     steps: Steps,
     answers: Answers<FragmentAnswer>,
-) -> Option<(PartValue, FragmentStats)> {
+) -> Option<(FragmentValue, FragmentStats)> {
     let (mut stats, mut notes, mut names_go) = (FragmentStats::default(), Vec::new(), false);
     let mut nodes = Vec::with_capacity(answers.len());
     for (_, answer) in answers {
@@ -347,14 +347,14 @@ fn together(
     }
     let series = match whole {
         true => nodes.pop()?.pop()?,
-        false => part.pushdown.combine.apply(nodes)?,
+        false => part.decomposition.combine.apply(nodes)?,
     };
     Some((value(series, names_go, notes, &stats, steps), stats))
 }
 
 /// What is shown of a part in plans.
-fn described(part: &Part, asked: &[Assignment]) -> Vec<(&'static str, String)> {
-    let mut details = vec![("expression", part.text.clone()), ("combine", part.pushdown.combine.to_string())];
+fn described(part: &QueryFragment, asked: &[Assignment]) -> Vec<(&'static str, String)> {
+    let mut details = vec![("expression", part.text.clone()), ("combine", part.decomposition.combine.to_string())];
     let (mut shards, mut blocks) = (Vec::new(), Vec::new());
     for Assignment { member, target } in asked {
         match target {

@@ -37,8 +37,8 @@ fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>)
     let Some(parts) = parallel::divide(ev, &aggregate.expr, grid)? else {
         return gather(ev)?.emit(ev, aggregate, grid, sink);
     };
-    let whole = super::Part { set: parts[0].set.clone(), series: 0..parts.iter().map(|p| p.series.len()).sum() };
-    let mut results = parallel::each_part(ev, parts, gather)?.into_iter();
+    let whole = super::Partition { set: parts[0].set.clone(), series: 0..parts.iter().map(|p| p.series.len()).sum() };
+    let mut results = parallel::each_partition(ev, parts, gather)?.into_iter();
     let Some(mut first) = results.next() else { return Ok(()) };
     let mut in_any_order = true;
     for other in results {
@@ -48,7 +48,7 @@ fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>)
         return first.emit(ev, aggregate, grid, sink);
     }
     // Histograms, and means that overflow, depend on the order of all series.
-    let mut again = parallel::each_part(ev, vec![whole], gather)?.into_iter();
+    let mut again = parallel::each_partition(ev, vec![whole], gather)?.into_iter();
     again.try_for_each(|columns| columns.emit(ev, aggregate, grid, sink))
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
+use super::cancellation::CancellationCheck;
 use super::hist_window::{
     self, MIXED_SCHEMAS, MIXED_TYPES, NOT_A_COUNTER, NOT_A_GAUGE, Point, named, note_combined, reconciled,
 };
-use super::patience::Patience;
 use super::range_call::{Kernel, RangeFn};
 use super::rate::Rate;
 use super::row::{Grid, Row};
@@ -51,7 +51,7 @@ pub(crate) fn series(
     view: SeriesView<'_>,
     row: &mut Row,
 ) -> Outcome {
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     let (before, after) = extension.reach(kernel.ev.shared.lookback);
     let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
     for step in 0..kernel.frame.grid.len {
@@ -59,7 +59,7 @@ pub(crate) fn series(
         floats.advance(view.t, start - before, end + after);
         hists.advance(view.ht, start - before, end + after);
         let samples = part(&view, floats, hists);
-        patience.spend(kernel.ev, samples.t.len() + samples.ht.len())?;
+        check.spend(kernel.ev, samples.t.len() + samples.ht.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }

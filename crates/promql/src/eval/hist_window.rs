@@ -6,8 +6,8 @@ use pharos_histogram::{CompensatedHistogram, HistogramError, MeanHistogram};
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
 use super::Outcome;
+use super::cancellation::CancellationCheck;
 use super::over_time;
-use super::patience::Patience;
 use super::range_call::{Kernel, RangeFn};
 use super::rate::{Edges, Rate, start_overlap, start_reset};
 use super::row::Row;
@@ -43,13 +43,13 @@ const HISTOGRAM_WORK: usize = 64;
 pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) -> Outcome {
     let frame = kernel.frame;
     let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for step in 0..frame.grid.len {
         let end = frame.end(step);
         floats.advance(view.t, end - frame.range, end);
         hists.advance(view.ht, end - frame.range, end);
         let samples = part(view, floats, hists);
-        patience.spend(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
+        check.spend(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
+use super::cancellation::{self, CancellationCheck};
 use super::counts::Counts;
-use super::patience::{self, Patience};
 use super::row::{Grid, Row};
 use super::shared::{Reservation, Shared};
 pub(super) use super::value::MatrixSeries;
 use super::value::{SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
 use super::window::Fresh;
-use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, slices};
+use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, step_ranges};
 use crate::annotations::Annotations;
-use crate::distribute::to_result;
 use crate::engine::{QueryError, QueryOptions, QueryOutput};
+use crate::fragment::to_result;
 use crate::plan::{Kind, Node, PlanContext, RangeSelector};
 
 /// Evaluates a plan. `text` is the query's, for the places of annotations.
@@ -27,7 +27,7 @@ pub(crate) fn run(
     times: &PlanContext,
     options: &QueryOptions,
 ) -> Outcome<QueryOutput> {
-    let slices = slices::slices_of(plan, times, shared.slice_steps, shared.lookback);
+    let slices = step_ranges::step_ranges_of(plan, times, shared.max_steps_per_range, shared.lookback);
     run_in(&slices, shared, plan, times, options)
 }
 
@@ -41,11 +41,11 @@ pub(crate) fn run_in(
 ) -> Outcome<QueryOutput> {
     let by_step = options.samples_per_step;
     let grid = whole(slices);
-    let sliced = if slices.len() > 1 { slices::evaluate(shared, plan, slices, by_step)? } else { None };
+    let sliced = if slices.len() > 1 { step_ranges::evaluate(shared, plan, slices, by_step)? } else { None };
     let (value, notes, counts) = match sliced {
         Some(found) => (Value::Matrix(found.series), found.notes, found.counts),
         None => {
-            shared.begin_again();
+            shared.restart();
             let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
             let value = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
             (value, ev.take_notes(), ev.take_counts())
@@ -64,7 +64,7 @@ pub(crate) fn run_in(
 }
 
 /// Evaluates parts of a query one after the other, over the same samples.
-pub(crate) fn run_parts(
+pub(crate) fn run_expressions(
     shared: &Shared<'_>,
     plans: &[Node],
     steps: &PlanContext,
@@ -116,7 +116,7 @@ fn part(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries
         Ok((series, go))
     };
     let gathered = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_part(ev, parts, gather)?,
+        Some(parts) => parallel::each_partition(ev, parts, gather)?,
         None => vec![gather(ev)?],
     };
     let (mut series, mut go) = (Vec::new(), Vec::new());
@@ -194,7 +194,7 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
         Ok(samples)
     };
     let samples: Vec<VectorSample> = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
+        Some(parts) => parallel::each_partition(ev, parts, gather)?.into_iter().flatten().collect(),
         None => gather(ev)?,
     };
     distinct(ev.shared, samples).map(Value::Vector)
@@ -209,9 +209,9 @@ fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<Vect
     // Where the sample of some labels is, and whether there was one of the other kind.
     let mut seen: HashMap<Labels, (usize, bool)> = HashMap::with_capacity(samples.len());
     let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for sample in samples {
-        patience.row_of(shared, 1)?;
+        check.row_of(shared, 1)?;
         let (at, both) = seen.entry(sample.labels.clone()).or_insert((out.len(), false));
         match out.get_mut(*at) {
             None => out.push(sample),
@@ -249,7 +249,7 @@ pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matr
         Ok(series)
     };
     let series = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_part(ev, parts, gather)?.into_iter().flatten().collect(),
+        Some(parts) => parallel::each_partition(ev, parts, gather)?.into_iter().flatten().collect(),
         None => gather(ev)?,
     };
     Ok(series)
@@ -280,14 +280,14 @@ fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &
 /// Sorts series and merges those with equal labels, which must not have samples at the same time.
 fn merged(shared: &Shared<'_>, mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
     if !series.is_sorted_by(|a, b| a.labels < b.labels) {
-        patience::sort(shared, &mut series, |a, b| a.labels.cmp(&b.labels))?;
+        cancellation::sort(shared, &mut series, |a, b| a.labels.cmp(&b.labels))?;
     }
     let mut out: Vec<MatrixSeries> = Vec::with_capacity(series.len());
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for next in series {
         match out.last_mut() {
             Some(last) if last.labels == next.labels => {
-                patience.row_of(shared, last.len())?;
+                check.row_of(shared, last.len())?;
                 let in_order = follows(&last.floats, &next.floats) && follows(&last.histograms, &next.histograms);
                 last.floats.extend(next.floats);
                 last.histograms.extend(next.histograms);

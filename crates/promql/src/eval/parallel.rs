@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::row::{Grid, Row};
 use super::shared::Reservation;
 use super::window::Frame;
-use super::{Eval, Outcome, Part, Sink, extended, selector};
+use super::{Eval, Outcome, Partition, Sink, extended, selector};
 use crate::annotations::Annotations;
 use crate::plan::{Node, RangeInput, RangeSelector, Selector};
 
@@ -93,8 +93,8 @@ pub(crate) fn may_divide(node: &Node) -> bool {
 
 /// The parts in which a chain shall be evaluated, at least one; nothing when the node is no chain, or a part of a
 /// selection is being evaluated already.
-pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Option<Vec<Part>>> {
-    if ev.part().is_some() {
+pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Option<Vec<Partition>>> {
+    if ev.partition().is_some() {
         return Ok(None);
     }
     let part = match bottom(node) {
@@ -110,18 +110,18 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
     let worth = series >= MIN_SERIES && work >= MIN_WORK;
     let threads = if worth { ev.shared.threads.min(series / (MIN_SERIES / 2)) } else { 1 };
     let bounds = |i: usize| series * i / threads;
-    Ok(Some((0..threads).map(|i| Part { set: part.set.clone(), series: bounds(i)..bounds(i + 1) }).collect()))
+    Ok(Some((0..threads).map(|i| Partition { set: part.set.clone(), series: bounds(i)..bounds(i + 1) }).collect()))
 }
 
 /// Runs `work` for each part, on a thread of its own when there are several; the results are in the parts' order.
 /// Annotations of the workers become those of `ev`.
-pub(crate) fn each_part<T: Send>(
+pub(crate) fn each_partition<T: Send>(
     ev: &Eval<'_, '_>,
-    parts: Vec<Part>,
+    parts: Vec<Partition>,
     work: impl Fn(&Eval<'_, '_>) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
-    let run = |part: Part| {
+    let run = |part: Partition| {
         let worker = Eval::new(shared, Some(part), counts.clone());
         worker.operator.set(operator);
         work(&worker).map(|result| (result, worker.take_notes(), worker.take_counts()))
@@ -179,7 +179,7 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
     let blocks: Vec<Range<usize>> = (0..end).step_by(width).map(|at| at..end.min(at + width)).collect();
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let compute = |series: &Range<usize>| -> Outcome<Block<'_, '_>> {
-        let worker = Eval::new(shared, Some(Part { set: set.clone(), series: series.clone() }), counts.clone());
+        let worker = Eval::new(shared, Some(Partition { set: set.clone(), series: series.clone() }), counts.clone());
         worker.operator.set(operator);
         let (mut rows, mut reservation) = (Vec::with_capacity(series.len()), worker.reserve());
         worker.vector(node, grid, &mut |row| {

@@ -7,12 +7,12 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView, TimeRange};
 
 use super::binary::left_first;
 use super::bitmap::Bitmap;
+use super::cancellation::CancellationCheck;
 use super::counts::Counts;
-use super::patience::Patience;
+use super::merge::{may_repeat, unite};
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
-use super::slim::Slim;
-use super::unite::{may_repeat, unite};
+use super::stats_only::StatsOnly;
 use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
@@ -108,7 +108,7 @@ pub(crate) struct Kernel<'e, 's, 'q> {
     windows: PerTimes<Cursor>,
     samples: Counts,
     totals: PerTimes<u64>,
-    patience: Patience,
+    check: CancellationCheck,
     /// Floats that a function needs room for.
     pub(crate) scratch: Vec<f64>,
     /// The metric name that was last found to be, or not to be, that of a counter.
@@ -179,7 +179,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
             windows: PerTimes::default(),
             samples: ev.new_counts(),
             totals: PerTimes::default(),
-            patience: Patience::default(),
+            check: CancellationCheck::default(),
             scratch: Vec::new(),
             judged: Vec::new(),
         })
@@ -205,7 +205,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let range = self.frame.read(self.ev, self.extension);
         let part = selector::series(self.ev, &selector.selector, range, self.frame.grid.len)?;
         let mut row = Row::default();
-        let mut slim = Slim::new(&selector.selector, self.frame.grid, self.frame.range);
+        let mut slim = StatsOnly::new(&selector.selector, self.frame.grid, self.frame.range);
         read::walk(self.ev, &selector.selector, part, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
@@ -250,7 +250,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Computes all windows of one series.
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) -> Outcome {
-        self.patience.spend(self.ev, self.frame.grid.len)?;
+        self.check.spend(self.ev, self.frame.grid.len)?;
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
         self.count(&view);
@@ -467,8 +467,8 @@ fn united(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome
         return ev.vector(node, grid, sink);
     }
     let mut found = ev.collect(node, grid)?;
-    let mut patience = Patience::default();
-    let mut united = unite(std::mem::take(&mut found.rows), || patience.row(ev, grid.len))?;
+    let mut check = CancellationCheck::default();
+    let mut united = unite(std::mem::take(&mut found.rows), || check.row(ev, grid.len))?;
     ev.hand_on(&mut united, sink)
 }
 

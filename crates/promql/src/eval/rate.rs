@@ -5,7 +5,7 @@
 
 use pharos_model::SeriesView;
 
-use super::patience::Patience;
+use super::cancellation::CancellationCheck;
 use super::row::Row;
 use super::window::{Cursor, Frame, PerTimes, Window};
 use super::{Eval, Outcome};
@@ -86,7 +86,7 @@ pub(crate) fn extrapolated(
         return with_starts(ev, kind, frame, view, found, row);
     }
     let shapes = found.shapes.of(view.t, |out| shapes(kind, frame, view.t, out));
-    let (v, mut next_reset, mut patience) = (view.v, 0, Patience::default());
+    let (v, mut next_reset, mut check) = (view.v, 0, CancellationCheck::default());
     for (step, shape) in shapes.iter().enumerate() {
         let Shape { first, end, .. } = *shape;
         if end == 0 {
@@ -97,7 +97,7 @@ pub(crate) fn extrapolated(
             next_reset += 1;
         }
         if next_reset < found.resets.len() {
-            patience.spend(ev, end - first)?;
+            check.spend(ev, end - first)?;
         }
         for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
             increase += v[at - 1];
@@ -174,7 +174,7 @@ fn with_starts(
     found: &mut Found,
     row: &mut Row,
 ) -> Outcome<u64> {
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     let (mut next_reset, mut overlapping, mut cursor) = (0, 0, Cursor::default());
     let divisor = divisor(kind, frame);
     for step in 0..frame.grid.len {
@@ -184,7 +184,7 @@ fn with_starts(
         if first == end {
             continue;
         }
-        patience.spend(ev, end - first)?;
+        check.spend(ev, end - first)?;
         let mut increase = view.v[end - 1] - view.v[first];
         while next_reset < found.resets.len() && found.resets[next_reset] <= first {
             next_reset += 1;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pharos_model::{Labels, SeriesBatch, SeriesView, TimeRange};
 
-use super::kept::Share;
-use super::{Eval, Outcome, Part};
+use super::result_cache::Footprint;
+use super::{Eval, Outcome, Partition};
 use crate::plan::Selector;
 
 /// Samples that a batch of series should hold, so that it fits into a core's caches.
@@ -19,7 +19,7 @@ const FIRST_BATCH_SERIES: usize = 32;
 pub(crate) fn walk(
     ev: &Eval<'_, '_>,
     selector: &Selector,
-    part: Part,
+    part: Partition,
     range: TimeRange,
     mut each: impl FnMut(&Labels, SeriesView<'_>) -> Outcome,
 ) -> Outcome {
@@ -31,7 +31,7 @@ pub(crate) fn walk(
     while at < part.series.end {
         shared.check()?;
         if selector.readers > 1
-            && let Some((series, kept)) = shared.kept.batch(&part.set, at)
+            && let Some((series, kept)) = shared.cache.batch(&part.set, at)
         {
             let end = series.end.min(part.series.end);
             hand_on(&part.set.labels()[at..end], &kept, at - series.start, &mut each)?;
@@ -51,11 +51,11 @@ pub(crate) fn walk(
         if end < part.series.end {
             part.set.announce(end..part.series.end.min(end + width), range);
         }
-        let share = Share { bytes: batch.bytes() as u64, samples: samples as u64 };
-        if selector.readers > 1 && shared.take_to_keep(share) {
+        let share = Footprint { bytes: batch.bytes() as u64, samples: samples as u64 };
+        if selector.readers > 1 && shared.take_for_cache(share) {
             reservation.set(0, 0)?;
             let kept = Arc::new(std::mem::take(&mut batch));
-            shared.kept.keep_batch(&part.set, at..end, kept.clone(), share);
+            shared.cache.cache_batch(&part.set, at..end, kept.clone(), share);
             hand_on(&part.set.labels()[at..end], &kept, 0, &mut each)?;
         } else {
             reservation.set(batch.bytes(), samples)?;

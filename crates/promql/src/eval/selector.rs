@@ -2,11 +2,11 @@
 
 use pharos_model::{SeriesView, TimeRange, is_stale_nan};
 
-use super::patience::Patience;
+use super::cancellation::CancellationCheck;
 use super::row::{Grid, Row};
-use super::slim::Slim;
+use super::stats_only::StatsOnly;
 use super::window::PerTimes;
-use super::{Eval, Outcome, Part, Sink, extended, read};
+use super::{Eval, Outcome, Partition, Sink, extended, read};
 use crate::plan::Selector;
 
 /// What of a sample is the value of the selector.
@@ -32,13 +32,13 @@ pub(crate) fn time_range(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid) -> 
 }
 
 /// The selector's series, or this thread's part of them, to be evaluated at this many steps.
-pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange, steps: usize) -> Outcome<Part> {
-    match ev.part() {
+pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange, steps: usize) -> Outcome<Partition> {
+    match ev.partition() {
         Some(part) => Ok(part.clone()),
         None => {
             let set = ev.shared.select(selector, range, steps)?;
             let all = 0..set.labels().len();
-            Ok(Part { set, series: all })
+            Ok(Partition { set, series: all })
         }
     }
 }
@@ -51,14 +51,14 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     let range = time_range(ev, selector, grid);
     let part = series(ev, selector, range, grid.len)?;
     let mut row = Row::default();
-    let mut slim = Slim::new(selector, grid, ev.shared.lookback);
+    let mut slim = StatsOnly::new(selector, grid, ev.shared.lookback);
     let mut positions = PerTimes::default();
     let mut counts = ev.new_counts();
     let mut reservation = ev.reserve();
     reservation.grow(BYTES_OF_STEP * grid.len, 0)?;
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     read::walk(ev, selector, part, range, |labels, view| {
-        patience.spend(ev, grid.len)?;
+        check.spend(ev, grid.len)?;
         let view = slim.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {

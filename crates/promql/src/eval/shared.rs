@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pharos_model::{Budget, Clock, SelectRequest, SeriesSet, TimeRange};
 
-use super::kept::{Kept, Share};
+use super::result_cache::{Footprint, ResultCache};
 use super::track::{Slot, Tracker};
-use crate::distribute::PartValue;
 use crate::engine::{EngineOptions, QueryError, QueryStats};
+use crate::fragment::FragmentValue;
 use crate::plan::Selector;
 use crate::querier::Querier;
 
@@ -16,7 +16,7 @@ use crate::querier::Querier;
 pub(crate) struct Shared<'q> {
     querier: &'q dyn Querier,
     /// The values of parts that are known already.
-    pub(crate) given: Vec<&'q PartValue>,
+    pub(crate) precomputed: Vec<&'q FragmentValue>,
     budget: Arc<Budget>,
     /// How far back a sample is looked for, milliseconds.
     pub(crate) lookback: i64,
@@ -25,7 +25,7 @@ pub(crate) struct Shared<'q> {
     /// Threads to use for heavy selections.
     pub(crate) threads: usize,
     /// Most steps that are evaluated at a time.
-    pub(crate) slice_steps: usize,
+    pub(crate) max_steps_per_range: usize,
     /// Whether counters are known by `__type__`.
     pub(crate) type_labels: bool,
     /// Whether start timestamps count.
@@ -33,7 +33,7 @@ pub(crate) struct Shared<'q> {
     /// Where time comes from.
     pub(crate) clock: Arc<dyn Clock>,
     /// What is kept to be used again.
-    pub(crate) kept: Kept,
+    pub(crate) cache: ResultCache,
     /// What operators do, when that is measured.
     pub(crate) tracker: Option<Tracker>,
     max_series: usize,
@@ -59,16 +59,16 @@ impl<'q> Shared<'q> {
     ) -> Self {
         Shared {
             querier,
-            given: Vec::new(),
+            precomputed: Vec::new(),
             budget,
             lookback,
             subquery_step: options.default_subquery_step_ms.max(1),
             threads: options.threads.max(1),
-            slice_steps: options.slice_steps,
+            max_steps_per_range: options.max_steps_per_range,
             type_labels: options.type_and_unit_labels,
             start_timestamps: options.use_start_timestamps,
             clock: options.clock.clone(),
-            kept: Kept::default(),
+            cache: ResultCache::default(),
             tracker,
             max_series: options.max_series,
             max_points: options.max_points,
@@ -102,7 +102,7 @@ impl<'q> Shared<'q> {
     fn set(&self, selector: &Selector, range: TimeRange) -> Result<Arc<dyn SeriesSet>, QueryError> {
         self.check()?;
         if selector.readers > 1
-            && let Some(set) = self.kept.set(selector, range)
+            && let Some(set) = self.cache.set(selector, range)
         {
             return Ok(set);
         }
@@ -120,7 +120,7 @@ impl<'q> Shared<'q> {
             )));
         }
         if selector.readers > 1 {
-            self.kept.keep_set(selector, range, &set);
+            self.cache.cache_set(selector, range, &set);
         }
         Ok(set)
     }
@@ -139,7 +139,7 @@ impl<'q> Shared<'q> {
     }
 
     /// Takes memory for what is kept to be used again; false when that would leave less than half for the operators.
-    pub(crate) fn take_to_keep(&self, share: Share) -> bool {
+    pub(crate) fn take_for_cache(&self, share: Footprint) -> bool {
         let held = self.held.load(Ordering::Relaxed) + share.samples;
         let fits = self.budget.used_bytes().saturating_add(share.bytes) <= self.budget.max_bytes() / 2
             && held <= self.max_samples / 2;
@@ -151,29 +151,29 @@ impl<'q> Shared<'q> {
         true
     }
 
-    /// Gives back what was taken with [`Shared::take_to_keep`].
-    pub(crate) fn give_back(&self, share: Share) {
+    /// Gives back what was taken with [`Shared::take_for_cache`].
+    pub(crate) fn give_back(&self, share: Footprint) {
         self.budget.give_back(share.bytes);
         self.held.fetch_sub(share.samples, Ordering::Relaxed);
     }
 
     /// Lets go of all that is kept; whether there was any.
-    fn release_kept(&self) -> bool {
-        let share = self.kept.clear();
+    fn release_cache(&self) -> bool {
+        let share = self.cache.clear();
         self.give_back(share);
-        share != Share::default()
+        share != Footprint::default()
     }
 
     /// Lets go of what only the steps of a slice need; the next slice selects the same series again.
-    pub(crate) fn end_slice(&self) {
-        self.release_kept();
-        self.kept.forget();
+    pub(crate) fn end_step_range(&self) {
+        self.release_cache();
+        self.cache.forget();
         self.most_series.fetch_max(self.series.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Lets go of all that slices needed and counted towards limits, when the whole is evaluated after all.
-    pub(crate) fn begin_again(&self) {
-        self.end_slice();
+    pub(crate) fn restart(&self) {
+        self.end_step_range();
         self.points.store(0, Ordering::Relaxed);
     }
 
@@ -218,7 +218,7 @@ impl Reservation<'_, '_> {
     /// Takes more.
     pub(crate) fn grow(&mut self, bytes: usize, samples: usize) -> Result<(), QueryError> {
         if let Err(error) = self.shared.budget.take(bytes as u64) {
-            if !self.shared.release_kept() {
+            if !self.shared.release_cache() {
                 return Err(error.into());
             }
             self.shared.budget.take(bytes as u64)?;
@@ -231,7 +231,7 @@ impl Reservation<'_, '_> {
         self.samples += samples as u64;
         self.shared.peak.fetch_max(held, Ordering::Relaxed);
         let too_many = |held| held > self.shared.max_samples;
-        let released = too_many(held) && self.shared.release_kept();
+        let released = too_many(held) && self.shared.release_cache();
         let held = if released { self.shared.held.load(Ordering::Relaxed) } else { held };
         if too_many(held) {
             return Err(QueryError::TooManySamples);
@@ -260,7 +260,7 @@ impl Reservation<'_, '_> {
 
 impl Drop for Shared<'_> {
     fn drop(&mut self) {
-        self.release_kept();
+        self.release_cache();
     }
 }
 

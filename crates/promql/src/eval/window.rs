@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::{Histogram, SeriesView, is_stale_nan};
 
-use super::patience::{Patience, UNCHECKED};
+use super::cancellation::{CancellationCheck, UNCHECKED};
 use super::row::{Grid, Row};
 use super::{Eval, Outcome};
 use crate::plan::Reference;
@@ -74,9 +74,9 @@ pub(crate) fn slide_through(
     row: &mut Row,
     mut f: impl FnMut(usize, usize, usize) -> Option<f64>,
 ) -> Outcome {
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for (step, window) in windows.iter().enumerate() {
-        patience.spend(ev, window.end - window.first)?;
+        check.spend(ev, window.end - window.first)?;
         if window.first < window.end
             && let Some(value) = f(step, window.first, window.end)
         {

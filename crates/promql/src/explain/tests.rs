@@ -44,7 +44,7 @@ fn outline(node: &PlanNode, depth: usize, out: &mut String) {
 
 #[test]
 fn slices_are_shown() {
-    let engine = Engine::new(EngineOptions { slice_steps: 100, ..EngineOptions::default() });
+    let engine = Engine::new(EngineOptions { max_steps_per_range: 100, ..EngineOptions::default() });
     let shown = |query: &str| {
         let physical = engine.explain(&parse(query).unwrap(), (0, 200 * MINUTE, MINUTE)).unwrap().physical;
         physical.details.into_iter().find(|(name, _)| *name == "slices").map(|(_, text)| text)

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use super::node::{
-    Aggregate, Binary, Call, Given, Node, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
+    Aggregate, Binary, Call, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
 };
 use super::{PlanContext, duration};
 use crate::annotations::NOWHERE;
@@ -18,7 +18,7 @@ const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 /// The times of a query, and the parts that are known already.
 pub(super) struct Context<'a> {
     pub(super) times: &'a PlanContext,
-    pub(super) given: &'a [Pos],
+    pub(super) precomputed: &'a [Pos],
 }
 
 impl Deref for Context<'_> {
@@ -31,8 +31,8 @@ impl Deref for Context<'_> {
 
 /// The node of an expression.
 pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryError> {
-    if let Some(index) = times.given.iter().position(|pos| *pos == expr.pos()) {
-        return Ok(Node::Given(Given { index, pos: expr.pos().start }));
+    if let Some(index) = times.precomputed.iter().position(|pos| *pos == expr.pos()) {
+        return Ok(Node::Precomputed(PrecomputedRef { index, pos: expr.pos().start }));
     }
     match expr {
         Expr::Number(number) => Ok(Node::Number(number.value)),

@@ -57,7 +57,9 @@ impl Node {
                 shared.expr = f(shared.expr);
                 Node::Shared(shared)
             }
-            leaf @ (Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_) | Node::Given(_)) => leaf,
+            leaf @ (Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_) | Node::Precomputed(_)) => {
+                leaf
+            }
         }
     }
 
@@ -77,7 +79,7 @@ impl Node {
             Node::Binary(b) => vec![&b.lhs, &b.rhs],
             Node::Negate(inner) | Node::Invariant(inner) => vec![inner],
             Node::Shared(shared) => vec![&shared.expr],
-            Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_) | Node::Given(_) => Vec::new(),
+            Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Matrix(_) | Node::Precomputed(_) => Vec::new(),
         }
     }
 
@@ -89,7 +91,7 @@ impl Node {
     /// Whether stored samples are read anywhere below.
     pub(crate) fn reads_samples(&self) -> bool {
         match self {
-            Node::Selector(_) | Node::Matrix(_) | Node::Given(_) => true,
+            Node::Selector(_) | Node::Matrix(_) | Node::Precomputed(_) => true,
             Node::Range(call) if matches!(call.input, RangeInput::Selector(_)) => true,
             other => other.children().into_iter().any(Node::reads_samples),
         }

@@ -83,7 +83,7 @@ fn visit(node: Node) -> (Node, Found) {
         }
         // Parts are shared after this.
         Node::Invariant(_) | Node::Shared(_) => (node, CONSTANT),
-        Node::Given(_) => (node, VARIES),
+        Node::Precomputed(_) => (node, VARIES),
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Node {
     /// A part that occurs several times: evaluated once where the result is small enough to be kept.
     Shared(Box<SharedNode>),
     /// A part whose value is known already.
-    Given(Given),
+    Precomputed(PrecomputedRef),
     /// A part whose value is the same at all steps: evaluated at the first, repeated for the others.
     Invariant(Box<Node>),
 }
@@ -230,7 +230,7 @@ pub struct SharedNode {
 
 /// A part whose value is known already.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
+pub struct PrecomputedRef {
     /// Which of those that are given.
     pub index: usize,
     /// Byte offset in the query.
@@ -243,7 +243,7 @@ impl Node {
         match self {
             Node::Number(_) => Kind::Scalar,
             Node::Text(_) => Kind::Text,
-            Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) | Node::Given(_) => Kind::Vector,
+            Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) | Node::Precomputed(_) => Kind::Vector,
             Node::Matrix(_) | Node::Subquery(_) => Kind::Matrix,
             Node::Call(call) => match call.func.returns {
                 ValueType::Scalar => Kind::Scalar,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::node::{Binary, Given, Node, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
+use super::node::{Binary, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
 use crate::annotations::{self, NOWHERE};
 use crate::parser::ast::{BinaryOp, VectorMatching};
 
@@ -196,7 +196,7 @@ fn selectors(node: &mut Node, visit: &mut impl FnMut(Part<'_>) -> bool) {
                 selectors(&mut shared.expr, visit);
             }
         }
-        Node::Number(_) | Node::Text(_) | Node::Given(_) => {}
+        Node::Number(_) | Node::Text(_) | Node::Precomputed(_) => {}
     }
 }
 
@@ -241,7 +241,9 @@ impl Node {
                 b.pos = at(b.pos);
                 Node::Binary(b)
             }
-            Node::Given(given) => Node::Given(Given { pos: at(given.pos), ..given }),
+            Node::Precomputed(precomputed) => {
+                Node::Precomputed(PrecomputedRef { pos: at(precomputed.pos), ..precomputed })
+            }
             other => other,
         };
         node.map_children(|child| child.moved(by))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pharos_model::{Histogram, Labels, Span};
-use pharos_promql::distribute::Combine;
+use pharos_promql::fragment::Combine;
 use pharos_promql::{SampleValue, Value as Answer, parser};
 
 use super::*;
@@ -297,8 +297,8 @@ async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
 fn steps_are_divided_by_what_they_read() {
     let times = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
     let expr = parser::parse("sum(rate(x[2m]))").unwrap();
-    let part = distribute::parts(&expr, times, 5 * MINUTE).unwrap().remove(0);
-    assert_eq!(part.pushdown.combine, Combine::Sum);
+    let part = fragment::of_query(&expr, times, 5 * MINUTE).unwrap().remove(0);
+    assert_eq!(part.decomposition.combine, Combine::Sum);
     let complete = Completeness { from: 5 * MINUTE, unflushed_from: 6 * MINUTE, version: 1 };
     let slice = Slice { range: TimeRange::new(0, 20 * MINUTE), key: 0 };
     let found = segments(&part, times, &complete, &[slice]).unwrap();

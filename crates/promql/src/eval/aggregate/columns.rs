@@ -7,7 +7,7 @@ use pharos_histogram::kahan_inc;
 use super::grouping::Groups;
 use super::histograms::HistCells;
 use super::{note_ignored, result_row};
-use crate::eval::patience::Patience;
+use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
@@ -150,9 +150,9 @@ impl Totals {
         if !(self.hists.is_empty() && other.hists.is_empty() && self.moving.is_empty() && other.moving.is_empty()) {
             return Ok(false);
         }
-        let mut patience = Patience::default();
+        let mut check = CancellationCheck::default();
         for theirs in 0..other.groups.len() {
-            patience.row(ev, self.steps)?;
+            check.row(ev, self.steps)?;
             let (mine, new) = self.groups.of(&other.groups.labels[theirs], other.groups.drop_name[theirs]);
             let from = theirs * self.steps..(theirs + 1) * self.steps;
             if new {
@@ -199,9 +199,9 @@ impl Totals {
         let mut reservation = ev.reserve();
         reservation.grow(20 * self.count.len(), self.count.len())?;
         ev.note(|n| n.absorb(self.hists.take_notes()));
-        let mut patience = Patience::default();
+        let mut check = CancellationCheck::default();
         for group in 0..self.groups.len() {
-            patience.row(ev, grid.len)?;
+            check.row(ev, grid.len)?;
             let mut row = result_row(&self.groups.labels[group], self.groups.drop_name[group], grid.len);
             for step in 0..grid.len {
                 let cell = group * grid.len + step;

@@ -7,7 +7,7 @@ use pharos_model::LabelsBuilder;
 use super::grouping::Groups;
 use super::{label_parameter, result_row};
 use crate::engine::QueryError;
-use crate::eval::patience::Patience;
+use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
@@ -34,7 +34,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     let mut counts: Vec<Vec<u32>> = Vec::new();
     let mut reservation = ev.reserve();
     let mut value = String::new();
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     ev.stream(&aggregate.expr, grid, &mut |row| {
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
@@ -47,7 +47,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         };
         let mut labels = LabelsBuilder::from_labels(&row.labels);
         for step in row.present.iter() {
-            patience.spend(ev, WORK_OF_VALUE)?;
+            check.spend(ev, WORK_OF_VALUE)?;
             value.clear();
             write_decimal(&mut value, row.values[step]);
             count(&value, step, &mut labels)?;
@@ -56,13 +56,13 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
             if h.has_custom_buckets() && h.zero_count != 0.0 {
                 return Err(QueryError::Execution("histograms with custom buckets have no zero bucket".into()));
             }
-            patience.spend(ev, WORK_OF_HISTOGRAM)?;
+            check.spend(ev, WORK_OF_HISTOGRAM)?;
             count(&h.to_string(), *step as usize, &mut labels)?;
         }
         Ok(())
     })?;
     for (labels, counts) in groups.labels.iter().zip(counts) {
-        patience.row(ev, grid.len)?;
+        check.row(ev, grid.len)?;
         let mut row = result_row(labels, false, grid.len);
         for (step, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             row.put(step, f64::from(count));

@@ -2,7 +2,7 @@
 
 use super::grouping::Groups;
 use super::{note_ignored, parameter, result_row};
-use crate::eval::patience::Patience;
+use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink, functions, go_max, go_min, over_time};
 use crate::plan::Aggregate;
@@ -31,14 +31,14 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         Ok(())
     })?;
     note_parameter(ev, &q, aggregate.param_pos);
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for group in 0..groups.len() {
-        patience.row(ev, grid.len)?;
+        check.row(ev, grid.len)?;
         let mut row = result_row(&groups.labels[group], groups.drop_name[group], grid.len);
         for (step, q) in q.iter().enumerate() {
             let values = &mut cells[group * grid.len + step];
             if !values.is_empty() {
-                patience.spend(ev, WORK_OF_SORTING * values.len())?;
+                check.spend(ev, WORK_OF_SORTING * values.len())?;
                 row.put(step, over_time::quantile(*q, values));
             }
         }

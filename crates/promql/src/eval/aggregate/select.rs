@@ -7,7 +7,7 @@ use xxhash_rust::xxh64::xxh64;
 use super::grouping::Groups;
 use super::{note_ignored, parameter};
 use crate::engine::QueryError;
-use crate::eval::patience::{self, Patience};
+use crate::eval::cancellation::{self, CancellationCheck};
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::prometheus_bytes;
 use crate::eval::{Eval, Outcome, Sink};
@@ -153,11 +153,11 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         }
         Ok(())
     })?;
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for heaps in heaps.chunks_mut(grid.len) {
-        patience.row(ev, grid.len)?;
+        check.row(ev, grid.len)?;
         emit_group(ev, heaps, &candidates, top, grid, &mut |row| {
-            patience.row(ev, grid.len)?;
+            check.row(ev, grid.len)?;
             sink(row)
         })?;
     }
@@ -174,21 +174,21 @@ fn emit_group(
     sink: Sink<'_>,
 ) -> Outcome {
     let mut chosen: Vec<(usize, u32, f64)> = Vec::new();
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for (step, heap) in heaps.iter_mut().enumerate() {
         let mut entries = std::mem::take(&mut heap.entries);
-        patience.spend(ev, entries.len())?;
+        check.spend(ev, entries.len())?;
         if grid.len == 1 {
             // The best first; NaN last.
             let order = |a: f64, b: f64| if top { Heap::order(b, a) } else { Heap::order(a, b) };
-            patience::sort(ev.shared, &mut entries, |a, b| order(a.0, b.0))?;
+            cancellation::sort(ev.shared, &mut entries, |a, b| order(a.0, b.0))?;
             let nan = entries.iter().position(|e| !e.0.is_nan()).unwrap_or(0);
             entries.rotate_left(nan);
         }
         chosen.extend(entries.into_iter().map(|(value, series)| (series, step as u32, value)));
     }
     if grid.len > 1 {
-        patience::sort(ev.shared, &mut chosen, |a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
+        cancellation::sort(ev.shared, &mut chosen, |a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
     }
     let mut row = Row::default();
     for of_series in chosen.chunk_by(|a, b| a.0 == b.0) {

@@ -10,8 +10,8 @@ use super::element::{self, Element, Outcomes, Value};
 use super::{changes_metric, compares, left_first};
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::cancellation::CancellationCheck;
 use crate::eval::output::same_labels;
-use crate::eval::patience::Patience;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
@@ -101,7 +101,7 @@ struct Join<'a> {
     outcomes: Outcomes,
     key: Vec<u8>,
     out: Row,
-    patience: Patience,
+    check: CancellationCheck,
 }
 
 impl<'a> Join<'a> {
@@ -124,10 +124,10 @@ impl<'a> Join<'a> {
             outcomes: Outcomes::default(),
             key: Vec::new(),
             out: Row::default(),
-            patience: Patience::default(),
+            check: CancellationCheck::default(),
         };
         for (at, row) in one.iter().enumerate() {
-            join.patience.row(ev, grid.len)?;
+            join.check.row(ev, grid.len)?;
             join.build(at, row);
         }
         Ok(join)
@@ -195,7 +195,7 @@ impl<'a> Join<'a> {
 
     /// Matches a series of the "many" side.
     fn probe(&mut self, ev: &Eval<'_, '_>, row: &mut Row, sink: Sink<'_>) -> Outcome {
-        self.patience.row(ev, self.grid.len)?;
+        self.check.row(ev, self.grid.len)?;
         let found = self.find(&row.labels);
         let mut rest = row.occupied();
         if let Some(group) = found {
@@ -203,7 +203,7 @@ impl<'a> Join<'a> {
                 if rest.is_empty() {
                     break;
                 }
-                self.patience.spend(ev, self.grid.len)?;
+                self.check.spend(ev, self.grid.len)?;
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.intersect(&rest);
@@ -227,7 +227,7 @@ impl<'a> Join<'a> {
         let Some(value) = self.binary.matching.fill_left else { return Ok(()) };
         for group in 0..self.groups.len() {
             for at in 0..self.groups[group].rows.len() {
-                self.patience.row(ev, self.grid.len)?;
+                self.check.row(ev, self.grid.len)?;
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.subtract(&self.groups[group].matched);

@@ -4,9 +4,9 @@ use hashbrown::HashMap;
 
 use crate::annotations::Annotations;
 use crate::eval::bitmap::Bitmap;
-use crate::eval::patience::Patience;
+use crate::eval::cancellation::CancellationCheck;
+use crate::eval::merge::{names_differ, unite};
 use crate::eval::row::{Grid, Row};
-use crate::eval::unite::{names_differ, unite};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Binary, Node};
@@ -107,8 +107,8 @@ fn or_united(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> 
             Ok(())
         })
     })?;
-    let mut patience = Patience::default();
-    let mut united = unite(rows, || patience.row(ev, grid.len))?;
+    let mut check = CancellationCheck::default();
+    let mut united = unite(rows, || check.row(ev, grid.len))?;
     ev.hand_on(&mut united, sink)
 }
 

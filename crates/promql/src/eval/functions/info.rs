@@ -8,7 +8,7 @@ use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 use super::labels::Seen;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
-use crate::eval::patience::Patience;
+use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};
@@ -88,9 +88,9 @@ impl Wanted {
         grid: Grid,
     ) -> Outcome<Vec<Row>> {
         let mut patterns: BTreeMap<[bool; 2], [BTreeSet<String>; 2]> = BTreeMap::new();
-        let mut patience = Patience::default();
+        let mut check = CancellationCheck::default();
         for labels in series {
-            patience.row(ev, grid.len)?;
+            check.row(ev, grid.len)?;
             let values = IDENTIFYING.map(|name| labels.get(name).unwrap_or("").to_string());
             let present = [!values[0].is_empty(), !values[1].is_empty()];
             if present == [false, false] {
@@ -174,10 +174,10 @@ fn key(name: &str, labels: &Labels) -> Key {
 
 /// For each key and step, the info series with the newest sample. Two that are equally new are an error, and so are histograms.
 fn newest(ev: &Eval<'_, '_>, infos: &[Row], any: &Bitmap) -> Outcome<BTreeMap<Key, Vec<Option<usize>>>> {
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     let mut best: BTreeMap<Key, Vec<Option<usize>>> = BTreeMap::new();
     for (at, row) in infos.iter().enumerate() {
-        patience.row(ev, any.len())?;
+        check.row(ev, any.len())?;
         if row.hists.iter().any(|(step, _)| any.get(*step as usize)) {
             let reason = format!("this should be an info metric, with float samples: {}", row.labels);
             return Err(QueryError::Execution(reason));

@@ -8,8 +8,8 @@ use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
 use super::text;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
+use crate::eval::cancellation::{CancellationCheck, UNCHECKED};
 use crate::eval::output::same_labels;
-use crate::eval::patience::{Patience, UNCHECKED};
 use crate::eval::row::{Grid, Row};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Call, Node};
@@ -87,14 +87,14 @@ fn relabel(
 ) -> Outcome {
     let mut seen = Seen::default();
     let mut reservation = ev.reserve();
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     let text = |arg: &Node| if let Node::Text(text) = arg { text.len() } else { 0 };
     let work = WORK_OF_CHANGE.saturating_add(call.args.iter().map(text).sum::<usize>());
     ev.stream(&call.args[0], grid, &mut |row| {
-        patience.spend(ev, work)?;
+        check.spend(ev, work)?;
         change(row)?;
         let bytes = row.labels.as_bytes().len();
-        patience.spend(ev, bytes)?;
+        check.spend(ev, bytes)?;
         check_size(call, bytes, MAX_LABEL_BYTES)?;
         reservation.grow(bytes + row.present.bytes() + 64, 0)?;
         seen.add(row)?;

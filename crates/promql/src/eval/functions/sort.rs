@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::text;
+use crate::eval::cancellation::{self, CancellationCheck};
 use crate::eval::over_time::nan_first;
-use crate::eval::patience::{self, Patience};
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
@@ -27,8 +27,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     if grid.len == 1 {
         let rows = &mut input.rows;
         match call.func.name {
-            "sort" => patience::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], false))?,
-            "sort_desc" => patience::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], true))?,
+            "sort" => cancellation::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], false))?,
+            "sort_desc" => cancellation::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], true))?,
             name => sort_by_labels(ev, &names, name == "sort_by_label_desc", rows)?,
         }
     }
@@ -57,7 +57,7 @@ fn sort_by_labels(ev: &Eval<'_, '_>, names: &[&str], descending: bool, rows: &mu
         of_columns.find(|order| order.is_ne()).unwrap_or_else(|| rows[a].labels.cmp(&rows[b].labels))
     };
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    patience::sort(ev.shared, &mut order, by_labels)?;
+    cancellation::sort(ev.shared, &mut order, by_labels)?;
     drop(columns);
     *rows = order.into_iter().map(|at| std::mem::take(&mut rows[at])).collect();
     Ok(())
@@ -70,12 +70,12 @@ fn columns<'r>(
     rows: &'r [Row],
     reservation: &mut Reservation<'_, '_>,
 ) -> Outcome<Vec<Vec<&'r str>>> {
-    let (mut columns, mut patience) = (Vec::new(), Patience::default());
+    let (mut columns, mut check) = (Vec::new(), CancellationCheck::default());
     let mut known = HashSet::new();
     for name in names.iter().filter(|name| known.insert(**name)) {
         let mut column: Vec<&str> = Vec::with_capacity(rows.len());
         for row in rows {
-            patience.spend(ev, WORK_OF_LOOK_UP)?;
+            check.spend(ev, WORK_OF_LOOK_UP)?;
             column.push(row.labels.get(name).unwrap_or(""));
         }
         if column.iter().any(|value| *value != column[0]) {

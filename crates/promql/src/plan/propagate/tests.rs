@@ -185,13 +185,13 @@ proptest! {
         let text = if twice { format!("({query}) or sum by (i) ({again}) + sum by (i) ({again})") } else { query };
         let Ok(expr) = parse(&text) else { return Ok(()) };
         let plan = plan::build(&expr, &TIMES).unwrap();
-        if !eval::may_slice(&plan) {
+        if !eval::may_split(&plan) {
             return Ok(());
         }
         let (store, options) = (store(seed), EngineOptions::default());
         let budget = || Arc::new(Budget::unlimited());
         let whole = run(&store, &plan, &options, budget());
-        let slices = eval::cut(eval::Grid::between(TIMES.start, TIMES.end, TIMES.step), steps);
+        let slices = eval::split_evenly(eval::Grid::between(TIMES.start, TIMES.end, TIMES.step), steps);
         let shared = eval::Shared::new(&store, budget(), &options, 5 * MINUTE, None);
         let options = QueryOptions { samples_per_step: true, ..QueryOptions::default() };
         let sliced = eval::run_in(&slices, &shared, &plan, &TIMES, &options);

@@ -1,10 +1,10 @@
-//! Evaluates fragments where the samples are.
+//! Evaluates a fragment of another node's query over the series that this node holds.
 
 use std::sync::Arc;
 
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, SelectError};
 
-use super::pushdowns;
+use super::decompose;
 use crate::engine::{Engine, EngineOptions, QueryError, QueryOptions};
 use crate::parser::{self, ast::Expr};
 use crate::querier::Querier;
@@ -33,13 +33,16 @@ impl From<FragmentError> for QueryError {
     }
 }
 
-/// Threads that a fragment may use.
+/// Threads that the evaluation of a fragment may use.
 const THREADS: usize = 2;
-/// Most expressions of a fragment.
 const MAX_EXPRESSIONS: usize = 8;
+/// How much of an expression an error quotes.
+const MAX_SHOWN_BYTES: usize = 100;
 
-/// Evaluates a fragment over the series of a querier. The fragment comes from another node: it is looked for in the query that
-/// it is said to be of, and what is not found there is refused, so that the samples are fetched instead.
+/// Evaluates a fragment over the series of a querier.
+///
+/// The fragment comes from another node, possibly of another version. It must be one of the fragments that this node finds
+/// in the query. Anything else is refused as unsupported, and the querying node falls back to fetching samples.
 pub fn evaluate(
     querier: &dyn Querier,
     fragment: &Fragment,
@@ -61,27 +64,29 @@ pub fn evaluate(
         samples_per_step: fragment.samples_per_step,
         ..QueryOptions::default()
     };
-    Ok(engine.parts(querier, &expressions, fragment.times, fragment.steps, &options)?)
+    Ok(engine.evaluate_expressions(querier, &expressions, fragment.times, fragment.steps, &options)?)
 }
 
-/// The expressions of a fragment, with their places in the query.
+/// The expressions of a fragment, with their positions in the query.
 fn find(fragment: &Fragment) -> Result<Vec<Expr>, FragmentError> {
     let unsupported = |reason: &str| {
-        let expressions: Vec<&str> = fragment.expressions.iter().map(|e| e.get(..100).unwrap_or(e)).collect();
+        let expressions: Vec<&str> =
+            fragment.expressions.iter().map(|e| e.get(..MAX_SHOWN_BYTES).unwrap_or(e)).collect();
         FragmentError::Unsupported(format!("{reason}: {expressions:?}"))
     };
     let query = parser::parse(&fragment.query).map_err(|e| unsupported(&e.to_string()))?;
-    let is_here = |pos: parser::ast::Pos| (pos.start, pos.end) == (fragment.place.start, fragment.place.end);
-    let found = pushdowns(&query).into_iter().find(|part| is_here(part.pos));
-    let part = found.ok_or_else(|| unsupported("no part of the query is there"))?;
+    let is_there = |pos: parser::ast::Pos| pos.start == fragment.place.start && pos.end == fragment.place.end;
+    let found = decompose(&query).into_iter().find(|candidate| is_there(candidate.pos));
+    let found = found.ok_or_else(|| unsupported("the query has no fragment at this position"))?;
     if fragment.expressions.is_empty() || fragment.expressions.len() > MAX_EXPRESSIONS {
-        return Err(unsupported("a fragment has one to eight expressions"));
+        let reason = format!("a fragment has 1 to {MAX_EXPRESSIONS} expressions, not {}", fragment.expressions.len());
+        return Err(unsupported(&reason));
     }
     let known: Vec<(String, &Expr)> =
-        std::iter::once(&part.whole).chain(&part.partials).map(|expr| (expr.to_string(), expr)).collect();
+        std::iter::once(&found.whole).chain(&found.partials).map(|expr| (expr.to_string(), expr)).collect();
     let find = |text: &String| {
         let found = known.iter().find(|(known, _)| known == text).map(|(_, expr)| Expr::clone(expr));
-        found.ok_or_else(|| unsupported("the part is not evaluated like this"))
+        found.ok_or_else(|| unsupported("the fragment does not decompose into this expression"))
     };
     fragment.expressions.iter().map(find).collect()
 }

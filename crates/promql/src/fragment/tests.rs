@@ -14,7 +14,7 @@ const MINUTE: i64 = 60_000;
 #[test]
 fn the_largest_local_parts_are_found() {
     let parts = |query: &str| -> Vec<Vec<String>> {
-        let found = pushdowns(&parse(query).unwrap());
+        let found = decompose(&parse(query).unwrap());
         found.iter().map(|p| p.partials.iter().map(|e| e.to_string()).collect()).collect()
     };
     assert_eq!(parts("sum by (a) (rate(x[5m]))"), [["sum by (a) (rate(x[5m]))", "count by (a) (rate(x[5m]))"]]);
@@ -73,9 +73,9 @@ fn ask(store: &MemoryStore, expr: &Expr) -> Vec<MatrixSeries> {
 }
 
 fn distributed(query: &str, parts: &[MemoryStore]) -> Option<Vec<MatrixSeries>> {
-    let mut found = pushdowns(&parse(query).unwrap());
+    let mut found = decompose(&parse(query).unwrap());
     assert_eq!(found.len(), 1, "{query}");
-    let Pushdown { partials, combine, .. } = found.remove(0);
+    let Decomposition { partials, combine, .. } = found.remove(0);
     combine.apply(parts.iter().map(|node| partials.iter().map(|p| ask(node, p)).collect()).collect())
 }
 

@@ -112,7 +112,7 @@ fn names(node: &Node) -> Names {
             _ => EITHER,
         },
         // What was computed elsewhere is of either kind.
-        Node::Given(_) => EITHER,
+        Node::Precomputed(_) => EITHER,
         Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => NONE,
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pharos_model::{Matcher, SeriesBatch, SeriesSet, TimeRange};
 
+use super::cancellation::CancellationCheck;
 use super::counts::Counts;
-use super::patience::Patience;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
@@ -17,33 +17,33 @@ use crate::plan::{Selector, SharedNode};
 
 /// What a query keeps.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct ResultCache {
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    results: Vec<KeptResult>,
-    samples: Vec<KeptSamples>,
+    results: Vec<CachedResult>,
+    samples: Vec<CachedSamples>,
 }
 
 /// Memory and samples that something takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Footprint {
     /// Bytes of the budget.
     pub(crate) bytes: u64,
     /// Samples of those that a query may hold.
     pub(crate) samples: u64,
 }
 
-struct KeptResult {
+struct CachedResult {
     id: usize,
     grid: Grid,
     /// How often it may still be asked for.
     uses: usize,
     /// Nothing when it was too large, or had to give way.
     found: Option<Arc<Found>>,
-    share: Share,
+    share: Footprint,
 }
 
 struct Found {
@@ -54,24 +54,24 @@ struct Found {
     pos: usize,
 }
 
-struct KeptSamples {
+struct CachedSamples {
     matchers: Vec<Matcher>,
     range: TimeRange,
     set: Arc<dyn SeriesSet>,
     /// Batches by the series that they hold.
     batches: Vec<(Range<usize>, Arc<SeriesBatch>)>,
-    share: Share,
+    share: Footprint,
 }
 
-impl Kept {
+impl ResultCache {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops everything; what it took.
-    pub(crate) fn clear(&self) -> Share {
+    pub(crate) fn clear(&self) -> Footprint {
         let mut inner = self.lock();
-        let mut all = Share::default();
+        let mut all = Footprint::default();
         let results = inner.results.iter_mut().map(|r| {
             r.found = None;
             std::mem::take(&mut r.share)
@@ -93,16 +93,16 @@ impl Kept {
     /// The series of an earlier selector that read the same.
     pub(crate) fn set(&self, selector: &Selector, range: TimeRange) -> Option<Arc<dyn SeriesSet>> {
         let wanted = &selector.matchers;
-        let same = |s: &&KeptSamples| {
+        let same = |s: &&CachedSamples| {
             s.range == range && s.matchers.len() == wanted.len() && s.matchers.iter().all(|m| wanted.contains(m))
         };
         self.lock().samples.iter().find(same).map(|s| s.set.clone())
     }
 
     /// Remembers the series of a selector, for those that read the same.
-    pub(crate) fn keep_set(&self, selector: &Selector, range: TimeRange, set: &Arc<dyn SeriesSet>) {
+    pub(crate) fn cache_set(&self, selector: &Selector, range: TimeRange, set: &Arc<dyn SeriesSet>) {
         let (matchers, set) = (selector.matchers.clone(), set.clone());
-        let entry = KeptSamples { matchers, range, set, batches: Vec::new(), share: Share::default() };
+        let entry = CachedSamples { matchers, range, set, batches: Vec::new(), share: Footprint::default() };
         self.lock().samples.push(entry);
     }
 
@@ -114,12 +114,12 @@ impl Kept {
     }
 
     /// Keeps the samples of some series, which took `share`.
-    pub(crate) fn keep_batch(
+    pub(crate) fn cache_batch(
         &self,
         set: &Arc<dyn SeriesSet>,
         series: Range<usize>,
         batch: Arc<SeriesBatch>,
-        share: Share,
+        share: Footprint,
     ) {
         let mut inner = self.lock();
         if let Some(entry) = inner.samples.iter_mut().find(|s| Arc::ptr_eq(&s.set, set)) {
@@ -129,8 +129,8 @@ impl Kept {
     }
 }
 
-impl Share {
-    fn add(&mut self, other: Share) {
+impl Footprint {
+    fn add(&mut self, other: Footprint) {
         self.bytes += other.bytes;
         self.samples += other.samples;
     }
@@ -150,7 +150,7 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid, sink:
 
 /// What was found before, if it was kept; nothing when it was not evaluated yet.
 fn look_up(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Option<Option<Arc<Found>>> {
-    let mut inner = ev.shared.kept.lock();
+    let mut inner = ev.shared.cache.lock();
     let result = inner.results.iter_mut().find(|r| r.id == shared.id && r.grid == grid)?;
     let found = result.found.clone();
     result.uses = result.uses.saturating_sub(1);
@@ -165,14 +165,14 @@ fn look_up(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Option<Option<
 
 /// Evaluates and keeps the result; nothing when it is too large to be kept.
 fn gather(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<Arc<Found>>> {
-    let (mut rows, mut share, mut fits) = (Vec::new(), Share::default(), true);
+    let (mut rows, mut share, mut fits) = (Vec::new(), Footprint::default(), true);
     let gathered = ev.apart(|| {
         ev.vector(&shared.expr, grid, &mut |row| {
             if row.is_empty() {
                 return Ok(());
             }
-            let more = Share { bytes: row.bytes() as u64, samples: row.samples() as u64 };
-            fits = ev.shared.take_to_keep(more);
+            let more = Footprint { bytes: row.bytes() as u64, samples: row.samples() as u64 };
+            fits = ev.shared.take_for_cache(more);
             if !fits {
                 // Ends the evaluation; the error goes no further.
                 return Err(QueryError::TooManySamples);
@@ -192,8 +192,8 @@ fn gather(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<
             None
         }
     };
-    let result = KeptResult { id: shared.id, grid, uses: shared.uses - 1, found: found.clone(), share };
-    ev.shared.kept.lock().results.push(result);
+    let result = CachedResult { id: shared.id, grid, uses: shared.uses - 1, found: found.clone(), share };
+    ev.shared.cache.lock().results.push(result);
     Ok(found)
 }
 
@@ -201,9 +201,9 @@ fn repeat(ev: &Eval<'_, '_>, shared: &SharedNode, found: &Found, sink: Sink<'_>)
     let by = shared.pos as isize - found.pos as isize;
     ev.note(|n| n.absorb(found.notes.clone().moved(by)));
     ev.counted(found.counts.clone());
-    let (mut scratch, mut patience) = (Row::default(), Patience::default());
+    let (mut scratch, mut check) = (Row::default(), CancellationCheck::default());
     found.rows.iter().try_for_each(|row| {
-        patience.row(ev, row.values.len())?;
+        check.row(ev, row.values.len())?;
         scratch.clone_from(row);
         sink(&mut scratch)
     })

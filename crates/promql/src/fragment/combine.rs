@@ -1,4 +1,4 @@
-//! Puts together what nodes have answered.
+//! Combines the answers of several nodes into the value of a fragment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,18 +12,19 @@ use crate::eval::{Groups, MatrixSeries};
 /// The answer of one node to one partial.
 type Answer = Vec<MatrixSeries>;
 
-/// What nodes say of each series and step, in the order of nodes.
+/// The values of each series and step, one for each node that has one, in the order of nodes.
 type Cells = BTreeMap<Labels, BTreeMap<i64, Vec<f64>>>;
 
 impl Combine {
-    /// The value of the part, in order of labels. `answers` has the answers of each node, in the order of the partials.
-    /// Nothing when they can't be combined into what one process would give: floats and histograms meet, histograms do
-    /// not fit together, or two nodes have given the same series.
+    /// The value of the fragment, in order of labels. `answers` holds the answers of each node, in the order of the partials.
+    ///
+    /// Returns `None` when the answers cannot be combined into the value that one process would compute: a group mixes
+    /// floats and histograms, histograms are incompatible, or two nodes answered with the same series.
     pub fn apply(&self, answers: Vec<Vec<Answer>>) -> Option<Answer> {
         match self {
-            Combine::Unite => unite(answers),
-            Combine::Choose { k, largest, grouping, without } => {
-                choose(unite(answers)?, *k, *largest, Groups::new(grouping, *without))
+            Combine::Concatenate => concatenate(answers),
+            Combine::Select { k, largest, grouping, without } => {
+                select(concatenate(answers)?, *k, *largest, Groups::new(grouping, *without))
             }
             Combine::Add => finish(floats(&answers, 0)?, |_, _, counts| Some(total(counts))),
             Combine::Sum => sum(&answers),
@@ -41,7 +42,7 @@ impl Combine {
                 agree(&variances, &counts)?;
                 finish(counts, |labels, t, counts| {
                     let at = |cells: &Cells| cells.get(labels)?.get(&t).cloned();
-                    let variance = united_variance(counts, &at(&means)?, &at(&variances)?);
+                    let variance = merged_variance(counts, &at(&means)?, &at(&variances)?);
                     Some(if *deviation { variance.sqrt() } else { variance })
                 })
             }
@@ -49,7 +50,7 @@ impl Combine {
     }
 }
 
-/// The floats of a partial. Nothing when there are histograms.
+/// The floats of a partial; `None` when it has histograms.
 fn floats(answers: &[Vec<Answer>], partial: usize) -> Option<Cells> {
     let mut cells = Cells::new();
     for series in answers.iter().filter_map(|node| node.get(partial)).flatten() {
@@ -62,10 +63,11 @@ fn floats(answers: &[Vec<Answer>], partial: usize) -> Option<Cells> {
     Some(cells)
 }
 
-/// Whether as many nodes gave values as gave counts: a node that has floats and histograms in a group gives no value.
+/// Fails when fewer nodes have a value than have a count: a node whose group mixes floats and histograms has no value.
 fn agree(values: &Cells, counts: &Cells) -> Option<()> {
-    let given = |cells: &Cells, labels: &Labels, t: i64| cells.get(labels).and_then(|s| s.get(&t)).map_or(0, Vec::len);
-    let all = counts.iter().all(|(labels, s)| s.iter().all(|(t, c)| given(values, labels, *t) == c.len()));
+    let answers =
+        |cells: &Cells, labels: &Labels, t: i64| cells.get(labels).and_then(|s| s.get(&t)).map_or(0, Vec::len);
+    let all = counts.iter().all(|(labels, s)| s.iter().all(|(t, c)| answers(values, labels, *t) == c.len()));
     all.then_some(())
 }
 
@@ -87,10 +89,11 @@ fn total(values: &[f64]) -> f64 {
     if sum.is_infinite() { sum } else { sum + lost }
 }
 
-/// Sums of floats or of histograms; the partials are sums and counts.
+/// Sums of floats or of histograms. The partials are sums and counts.
 fn sum(answers: &[Vec<Answer>]) -> Option<Answer> {
     let counts = floats(answers, 1)?;
-    let (mut of_floats, mut of_histograms) = (Cells::new(), BTreeMap::<Labels, BTreeMap<i64, Vec<&Histogram>>>::new());
+    let mut of_floats = Cells::new();
+    let mut of_histograms: BTreeMap<Labels, BTreeMap<i64, Vec<&Histogram>>> = BTreeMap::new();
     for series in answers.iter().filter_map(|node| node.first()).flatten() {
         let steps = of_floats.entry(series.labels.clone()).or_default();
         series.floats.iter().for_each(|(t, v)| steps.entry(*t).or_default().push(*v));
@@ -98,10 +101,10 @@ fn sum(answers: &[Vec<Answer>]) -> Option<Answer> {
         series.histograms.iter().for_each(|(t, h)| steps.entry(*t).or_default().push(h));
     }
     for (labels, steps) in &counts {
-        for (t, given) in steps {
+        for (t, counted) in steps {
             let floats = of_floats.get(labels).and_then(|s| s.get(t)).map_or(0, Vec::len);
             let histograms = of_histograms.get(labels).and_then(|s| s.get(t)).map_or(0, Vec::len);
-            if floats + histograms != given.len() || (floats > 0 && histograms > 0) {
+            if floats + histograms != counted.len() || (floats > 0 && histograms > 0) {
                 return None;
             }
         }
@@ -122,17 +125,21 @@ fn add_histograms(histograms: &[&Histogram]) -> Option<Arc<Histogram>> {
     let mut sum = CompensatedHistogram::new(first);
     let reset = |hint: CounterReset| histograms.iter().any(|h| h.counter_reset == hint);
     if reset(CounterReset::Reset) && reset(CounterReset::NotReset) {
-        return None; // One process would say so.
+        // One process would annotate this.
+        return None;
     }
     rest.iter().try_for_each(|h| sum.add(h).ok().filter(|combined| !combined.bounds_reconciled).map(|_| ()))?;
     Some(Arc::new(sum.finish()))
 }
 
-/// The variance of all, from count, mean and variance of each node's part.
-fn united_variance(counts: &[f64], means: &[f64], variances: &[f64]) -> f64 {
-    let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);
-    for ((&m, &part), &variance) in counts.iter().zip(means).zip(variances) {
-        let (delta, all) = (part - mean, n + m);
+/// The overall variance, from the count, mean and variance of each node (Chan et al.).
+fn merged_variance(counts: &[f64], means: &[f64], variances: &[f64]) -> f64 {
+    let mut n = 0.0;
+    let mut mean = 0.0;
+    let mut squares = 0.0;
+    for ((&m, &node_mean), &variance) in counts.iter().zip(means).zip(variances) {
+        let delta = node_mean - mean;
+        let all = n + m;
         squares += variance * m + delta * delta * n * m / all;
         mean += delta * m / all;
         n = all;
@@ -140,16 +147,16 @@ fn united_variance(counts: &[f64], means: &[f64], variances: &[f64]) -> f64 {
     squares / n
 }
 
-/// All series in order of labels. Nothing when two nodes have given the same.
-fn unite(answers: Vec<Vec<Answer>>) -> Option<Answer> {
+/// All series in order of labels; `None` when two nodes answered with the same series.
+fn concatenate(answers: Vec<Vec<Answer>>) -> Option<Answer> {
     let mut all: Answer = answers.into_iter().filter_map(|node| node.into_iter().next()).flatten().collect();
     all.sort_by(|a, b| a.labels.cmp(&b.labels));
     all.is_sorted_by(|a, b| a.labels < b.labels).then_some(all)
 }
 
-/// The `k` best of each group at each step; at a single step in their order. Nothing when the last one is equal to one that
-/// is not chosen.
-fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option<Answer> {
+/// The `k` best series of each group at each step; at a single step, best first. `None` when the last selected value is
+/// tied with one that is not selected.
+fn select(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option<Answer> {
     if series.iter().any(|s| !s.histograms.is_empty()) {
         return None;
     }
@@ -158,12 +165,13 @@ fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option
         let (group, _) = groups.of(&s.labels, false);
         s.floats.iter().for_each(|(t, value)| cells.entry((group, *t)).or_default().push((*value, at)));
     }
-    let mut chosen: Answer =
+    let mut selected: Answer =
         series.into_iter().map(|s| MatrixSeries { labels: s.labels, ..MatrixSeries::default() }).collect();
-    let (mut steps, mut order) = (BTreeSet::new(), Vec::new());
+    let mut steps = BTreeSet::new();
+    let mut order = Vec::new();
     for ((_, t), mut values) in cells {
         let better = |a: f64, b: f64| if largest { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
-        // NaN is chosen last.
+        // NaN is selected last.
         values.sort_by(|(a, _), (b, _)| better(*a, *b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
         if let (Some((last, _)), Some((next, _))) = (values.get(k - 1), values.get(k))
             && (last == next || last.is_nan() && next.is_nan())
@@ -171,13 +179,13 @@ fn choose(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option
             return None;
         }
         steps.insert(t);
-        values.iter().take(k).for_each(|(value, at)| chosen[*at].floats.push((t, *value)));
+        values.iter().take(k).for_each(|(value, at)| selected[*at].floats.push((t, *value)));
         order.extend(values.iter().take(k).map(|(_, at)| *at));
     }
     if steps.len() == 1 {
-        return Some(order.into_iter().map(|at| std::mem::take(&mut chosen[at])).collect());
+        return Some(order.into_iter().map(|at| std::mem::take(&mut selected[at])).collect());
     }
-    chosen.iter_mut().for_each(|s| s.floats.sort_by_key(|(t, _)| *t));
-    chosen.retain(|s| !s.is_empty());
-    Some(chosen)
+    selected.iter_mut().for_each(|s| s.floats.sort_by_key(|(t, _)| *t));
+    selected.retain(|s| !s.is_empty());
+    Some(selected)
 }

@@ -1,13 +1,13 @@
 //! Parts of a query whose value is known already, because they were evaluated where the samples are.
 
+use super::cancellation::CancellationCheck;
 use super::counts::Counts;
-use super::patience::Patience;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
-use crate::distribute::PartValue;
 use crate::engine::QueryError;
-use crate::plan::Given;
+use crate::fragment::FragmentValue;
+use crate::plan::PrecomputedRef;
 
 /// The step of a grid at a time, if it has one.
 fn step_at(grid: Grid, t: i64) -> Option<usize> {
@@ -16,16 +16,16 @@ fn step_at(grid: Grid, t: i64) -> Option<usize> {
 }
 
 /// Hands on the series of a part at the steps of a grid.
-pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &Given, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let Some(value) = ev.shared.given.get(node.index) else {
+pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let Some(value) = ev.shared.precomputed.get(node.index) else {
         return Err(QueryError::Execution(format!("part {} of the query has no value", node.index)));
     };
     ev.note(|notes| notes.absorb(Annotations::from_notes(&value.notes)));
     ev.counted(counts(value, grid));
     let mut row = Row::default();
-    let mut patience = Patience::default();
+    let mut check = CancellationCheck::default();
     for series in &value.series {
-        patience.row(ev, series.floats.len() + series.histograms.len())?;
+        check.row(ev, series.floats.len() + series.histograms.len())?;
         row.reset(&series.labels, grid.len);
         row.drop_name = value.names_go;
         for (t, v) in &series.floats {
@@ -43,7 +43,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &Given, grid: Grid, sink: Sink<'
 }
 
 /// What the part has looked at.
-fn counts(value: &PartValue, grid: Grid) -> Counts {
+fn counts(value: &FragmentValue, grid: Grid) -> Counts {
     let mut counts = Counts { total: value.queryable_samples, steps: Vec::new() };
     if !value.queryable_by_step.is_empty() {
         counts.steps = vec![0; grid.len];

@@ -44,16 +44,16 @@ impl Visits {
 }
 
 /// Makes histograms slim, if a selector wants that.
-pub(crate) struct Slim {
+pub(crate) struct StatsOnly {
     visits: Option<Visits>,
     h: Vec<Arc<Histogram>>,
 }
 
-impl Slim {
+impl StatsOnly {
     /// For a selector whose steps visit these samples.
     pub(crate) fn new(selector: &Selector, grid: Grid, span: i64) -> Self {
         let visits = Visits { grid, time: selector.time, span };
-        Slim { visits: selector.stats.then_some(visits), h: Vec::new() }
+        StatsOnly { visits: selector.stats.then_some(visits), h: Vec::new() }
     }
 
     /// The series with slim histograms, if they are wanted.
@@ -96,7 +96,7 @@ mod tests {
         let view = SeriesView { ht: &t, h: &h, ..SeriesView::EMPTY };
         let unknown = |step: i64, span: i64| {
             let grid = Grid { start: 0, step, len: 4, instant: false };
-            let mut slim = Slim { visits: Some(Visits { grid, time: Reference::default(), span }), h: Vec::new() };
+            let mut slim = StatsOnly { visits: Some(Visits { grid, time: Reference::default(), span }), h: Vec::new() };
             let h = slim.of(view).h;
             (0..10).filter(|i| h[*i].counter_reset == CounterReset::Unknown).collect::<Vec<_>>()
         };

@@ -17,11 +17,11 @@ const WORK_OF_ROW: usize = UNCHECKED / 4096;
 
 /// Work since it was last asked whether the query may go on.
 #[derive(Default)]
-pub(crate) struct Patience {
+pub(crate) struct CancellationCheck {
     spent: usize,
 }
 
-impl Patience {
+impl CancellationCheck {
     /// Counts work on some samples; asks when it has become much.
     #[inline]
     pub(crate) fn spend(&mut self, ev: &Eval<'_, '_>, samples: usize) -> Outcome {
@@ -110,8 +110,8 @@ mod tests {
         let budget = Arc::new(Budget::unlimited());
         let shared = Shared::new(&Nothing, budget.clone(), &EngineOptions::default(), 0, None);
         budget.cancel();
-        let mut patience = Patience::default();
-        let rows = (0..).take_while(|_| patience.row_of(&shared, 1).is_ok()).count();
+        let mut check = CancellationCheck::default();
+        let rows = (0..).take_while(|_| check.row_of(&shared, 1).is_ok()).count();
         assert!((1000..5000).contains(&rows), "{rows}");
     }
 }

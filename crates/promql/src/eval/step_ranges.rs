@@ -1,7 +1,7 @@
 //! Long ranges in slices of time, one after the other, so that what operators keep does not grow with the range.
 //!
 //! A slice gives what the whole would give at its steps, because all of PromQL is defined by the step, but for a few things: those
-//! plans are not sliced ([`may_slice`]), and what can only be told afterwards (an error, the same annotation from two places) has
+//! plans are not sliced ([`may_split`]), and what can only be told afterwards (an error, the same annotation from two places) has
 //! the whole evaluated at once. Nor is a chain sliced: it holds one series at a time, and its result is the whole range anyway.
 
 use super::output::{self, Matrix};
@@ -10,34 +10,34 @@ use super::{Eval, Outcome, Shared, may_divide};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::eval::counts::Counts;
-use crate::eval::unite::names_differ;
+use crate::eval::merge::names_differ;
 use crate::parser::ast::{AggregateOp, BinaryOp};
 use crate::plan::{Aggregate, Binary, Kind, Node, PlanContext, RangeInput, Selector};
 
 /// How much longer a slice is than what its first step looks back to, which is read again for each slice.
-const LONGER_THAN_REACH: i64 = 4;
+const MIN_REACHES: i64 = 4;
 
-/// The slices in which a plan is evaluated at these times, see [`slices`].
-pub(crate) fn slices_of(plan: &Node, times: &PlanContext, most: usize, lookback: i64) -> Vec<Grid> {
+/// The slices in which a plan is evaluated at these times, see [`split`].
+pub(crate) fn step_ranges_of(plan: &Node, times: &PlanContext, most: usize, lookback: i64) -> Vec<Grid> {
     match times.step {
         0 => vec![Grid::single(times.start)],
-        step => slices(plan, Grid::between(times.start, times.end, step), most, lookback),
+        step => split(plan, Grid::between(times.start, times.end, step), most, lookback),
     }
 }
 
 /// The slices in which a plan is evaluated over a grid, of at most `most` steps (0 for any number) where that is not too short to be
 /// worth it. One when it is not to be sliced.
-fn slices(plan: &Node, grid: Grid, most: usize, lookback: i64) -> Vec<Grid> {
-    if most == 0 || grid.len <= most || plan.kind() != Kind::Vector || may_divide(plan) || !may_slice(plan) {
+fn split(plan: &Node, grid: Grid, most: usize, lookback: i64) -> Vec<Grid> {
+    if most == 0 || grid.len <= most || plan.kind() != Kind::Vector || may_divide(plan) || !may_split(plan) {
         return vec![grid];
     }
-    let reach = reach(plan, lookback).saturating_mul(LONGER_THAN_REACH) / grid.step;
+    let reach = reach(plan, lookback).saturating_mul(MIN_REACHES) / grid.step;
     let steps = most.max(usize::try_from(reach).unwrap_or(usize::MAX));
-    cut(grid, steps)
+    split_evenly(grid, steps)
 }
 
 /// As few slices as there can be of at most `most` steps, of nearly equal lengths.
-pub(crate) fn cut(grid: Grid, most: usize) -> Vec<Grid> {
+pub(crate) fn split_evenly(grid: Grid, most: usize) -> Vec<Grid> {
     let count = grid.len.div_ceil(most);
     let bound = |i: usize| grid.len * i / count;
     let slice = |i: usize| Grid { start: grid.time(bound(i)), len: bound(i + 1) - bound(i), ..grid };
@@ -58,7 +58,7 @@ fn reach(node: &Node, lookback: i64) -> i64 {
 }
 
 /// Whether slices of a plan give what the whole gives.
-pub(crate) fn may_slice(node: &Node) -> bool {
+pub(crate) fn may_split(node: &Node) -> bool {
     let itself = match node {
         Node::Selector(selector) => by_step(selector),
         Node::Range(call) => match &call.input {
@@ -77,7 +77,7 @@ pub(crate) fn may_slice(node: &Node) -> bool {
         Node::Binary(binary) => !names_matter(binary),
         _ => true,
     };
-    itself && node.children().into_iter().all(may_slice)
+    itself && node.children().into_iter().all(may_split)
 }
 
 /// Whether samples are seen the same from any first step. Counter resets between slim histograms are not.
@@ -108,7 +108,7 @@ fn has_fixed_parameter(aggregate: &Aggregate) -> bool {
 }
 
 /// What came of a plan.
-pub(crate) struct Sliced {
+pub(crate) struct Joined {
     /// The series.
     pub(crate) series: Matrix,
     /// What was annotated.
@@ -123,8 +123,8 @@ pub(crate) fn evaluate(
     plan: &Node,
     slices: &[Grid],
     samples_per_step: bool,
-) -> Outcome<Option<Sliced>> {
-    let mut found = Sliced { series: Vec::new(), notes: Annotations::default(), counts: Counts::default() };
+) -> Outcome<Option<Joined>> {
+    let mut found = Joined { series: Vec::new(), notes: Annotations::default(), counts: Counts::default() };
     let mut reservation = shared.reserve_for(None);
     for slice in slices {
         let ev = Eval::new(shared, None, Counts::new(samples_per_step, slice.len));
@@ -140,7 +140,7 @@ pub(crate) fn evaluate(
         if !found.notes.unite(ev.take_notes()) {
             return Ok(None);
         }
-        shared.end_slice();
+        shared.end_step_range();
     }
     Ok(Some(found))
 }
@@ -159,7 +159,7 @@ mod tests {
             let times = PlanContext { start: MINUTE, end: MINUTE * steps, step: MINUTE };
             let plan = plan::build(&parse(query).unwrap(), &times).unwrap();
             let grid = Grid::between(times.start, times.end, times.step);
-            let slices = slices(&plan, grid, 100, 5 * MINUTE);
+            let slices = split(&plan, grid, 100, 5 * MINUTE);
             let mut next = grid.start;
             for slice in &slices {
                 assert_eq!(slice.start, next);
