@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange};
+use pharos_model::Labels;
 use pharos_promql::parser::parse;
-use pharos_promql::{Engine, EngineOptions, Querier, QueryOptions};
+use pharos_promql::promqltest::{GridSeries, GridStore};
+use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
 const SERIES: usize = 10_000;
 const SAMPLES: usize = 240;
@@ -19,71 +17,31 @@ fn main() {
     divan::main();
 }
 
-/// Series that share their timestamps.
-struct Memory {
-    labels: Vec<Labels>,
-    t: Vec<i64>,
-    v: Vec<f64>,
-}
-
-impl SeriesSet for Memory {
-    fn labels(&self) -> &[Labels] {
-        &self.labels
-    }
-
-    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        let from = self.t.partition_point(|t| *t < range.start);
-        let to = self.t.partition_point(|t| *t <= range.end);
-        for at in series {
-            let v = &self.v[at * SAMPLES + from..at * SAMPLES + to];
-            out.push(SeriesView { t: &self.t[from..to], v, ..SeriesView::EMPTY });
-        }
-        Ok(())
-    }
-}
-
-/// Metrics by name.
-struct Source {
-    sets: Vec<(&'static str, Arc<Memory>)>,
-}
-
-impl Querier for Source {
-    fn select(&self, request: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        let name = &request.matchers.iter().find(|m| m.name == "__name__").unwrap().value;
-        let (_, set) = self.sets.iter().find(|(n, _)| n == name).unwrap();
-        Ok(set.clone())
-    }
-}
-
-fn metric(name: &'static str, count: usize, le: bool) -> Memory {
+/// `count` series in groups, each of ten buckets, or of a counter for each CPU.
+fn metric(name: &str, count: usize, buckets: bool) -> GridSeries {
     const BOUNDS: [&str; 10] = ["0.005", "0.01", "0.05", "0.1", "0.5", "1", "2.5", "5", "10", "+Inf"];
-    let mut series: Vec<(Labels, usize)> = (0..count)
-        .map(|i| {
-            let (group, member) = if le { (i / 10, i % 10) } else { (i % 100, i / 100) };
-            let mut pairs = vec![
-                ("__name__", name.to_string()),
-                ("instance", format!("10.0.0.{group}:9100")),
-                ("job", "node".to_string()),
-            ];
-            pairs.push(if le { ("le", BOUNDS[member].to_string()) } else { ("cpu", member.to_string()) });
-            (Labels::from_pairs(pairs), member)
-        })
-        .collect();
-    series.sort_by(|a, b| a.0.cmp(&b.0));
-    let t = (1..=SAMPLES as i64).map(|i| i * INTERVAL).collect();
-    let v = series
-        .iter()
-        .enumerate()
-        .flat_map(|(i, (_, member))| (0..SAMPLES).map(move |s| (s * (10 + member * 7) + (i * 31 + s * 17) % 9) as f64))
-        .collect();
-    Memory { labels: series.into_iter().map(|(l, _)| l).collect(), t, v }
+    let place = |i: usize| if buckets { (i / 10, i % 10) } else { (i % 100, i / 100) };
+    let labels = |i: usize| {
+        let (group, member) = place(i);
+        let member = if buckets { ("le", BOUNDS[member].to_string()) } else { ("cpu", member.to_string()) };
+        let instance = format!("10.0.0.{group}:9100");
+        Labels::from_pairs([
+            ("__name__", name.to_string()),
+            ("instance", instance),
+            ("job", "node".to_string()),
+            member,
+        ])
+    };
+    let value = |i: usize, s: usize| (s * (10 + place(i).1 * 7) + (i * 31 + s * 17) % 9) as f64;
+    let times = (1..=SAMPLES as i64).map(|i| i * INTERVAL).collect();
+    GridSeries::new((0..count).map(labels).collect(), times, value)
 }
 
-fn source() -> Source {
-    let of = |name, count, le| (name, Arc::new(metric(name, count, le)));
-    Source {
-        sets: vec![of("requests_total", SERIES, false), of("limit", SERIES, false), of("latency_bucket", SERIES, true)],
-    }
+fn source() -> GridStore {
+    GridStore::default()
+        .with_metric("requests_total", metric("requests_total", SERIES, false))
+        .with_metric("limit", metric("limit", SERIES, false))
+        .with_metric("latency_bucket", metric("latency_bucket", SERIES, true))
 }
 
 fn run(bencher: Bencher<'_, '_>, query: &str, step: i64, threads: usize) {

@@ -1,7 +1,7 @@
-//! What a long range takes: memory and time of queries over growing ranges, evaluated in slices of time and as a whole.
+//! Memory and time of queries over growing ranges, evaluated in several step ranges and in a single one.
 //!
-//! `cargo bench -p pharos-promql --bench memory [hours…]`. The source makes its samples as they are read, so what the process grows by
-//! is the evaluator's and the answer's. Peaks are those of the kernel (`VmHWM`), so this runs on Linux only.
+//! `cargo bench -p pharos-promql --bench memory [hours…]`. The source generates its samples as they are read, so the growth of
+//! the process is that of the evaluator and its result. Peaks are the kernel's (`VmHWM`), so this runs on Linux only.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -67,39 +67,52 @@ impl Querier for Source {
     }
 }
 
-/// A figure of this process, KiB.
+/// A value of `/proc/self/status`, KiB.
 fn memory(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Evaluates; returns the growth of memory at its peak, the peak of the budget (MiB) and the time (s).
-fn measure(query: &str, hours: i64, max_steps_per_range: usize) -> (f64, f64, f64) {
+/// What an evaluation took.
+struct Cost {
+    /// Growth of the process at its peak, MiB.
+    process: f64,
+    /// Peak of the budget, MiB.
+    budget: f64,
+    seconds: f64,
+}
+
+fn measure(query: &str, hours: i64, max_steps_per_range: usize) -> Cost {
     let options =
         EngineOptions { max_steps_per_range, max_samples: 1 << 40, max_memory_bytes: 8 << 30, ..Default::default() };
-    let (engine, expr) = (Engine::new(options), parse(query).unwrap());
-    // Begins the kernel's peak anew.
+    let engine = Engine::new(options);
+    let expr = parse(query).unwrap();
+    // Resets the kernel's peak.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let (before, clock) = (memory("VmRSS"), SystemClock::new());
+    let before = memory("VmRSS");
+    let clock = SystemClock::new();
     let started = clock.monotonic();
     let end = hours * 3_600_000;
     let output = engine.range(&Source, &expr, 0, end, INTERVAL, &QueryOptions::default()).unwrap();
     let seconds = (clock.monotonic() - started).as_secs_f64();
-    ((memory("VmHWM") - before) / 1024.0, output.stats.peak_bytes as f64 / 1048576.0, seconds)
+    let process = (memory("VmHWM") - before) / 1024.0;
+    Cost { process, budget: output.stats.peak_bytes as f64 / 1048576.0, seconds }
 }
 
 fn main() {
-    let asked: Vec<i64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
-    let hours = if asked.is_empty() { vec![6, 24, 48] } else { asked };
-    println!("{SERIES} series, a sample and a step each 15 s; MiB by which the process grew (MiB of the budget), s");
+    let requested: Vec<i64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    let hours = if requested.is_empty() { vec![6, 24, 48] } else { requested };
+    println!(
+        "{SERIES} series, one sample and one step every 15 s; growth of the process in MiB (of the budget), seconds"
+    );
     for query in QUERIES {
         println!("{query}");
         for &hours in &hours {
-            let slices = measure(query, hours, EngineOptions::default().max_steps_per_range);
+            let split = measure(query, hours, EngineOptions::default().max_steps_per_range);
             let whole = measure(query, hours, 0);
-            let show = |(grew, budget, s): (f64, f64, f64)| format!("{grew:7.1} ({budget:7.1}) {s:6.2}");
-            println!("  {hours:4} h   slices {}   whole {}", show(slices), show(whole));
+            let show = |cost: Cost| format!("{:7.1} ({:7.1}) {:6.2}", cost.process, cost.budget, cost.seconds);
+            println!("  {hours:4} h   step ranges {}   whole {}", show(split), show(whole));
         }
     }
 }

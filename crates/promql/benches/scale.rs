@@ -1,15 +1,13 @@
-//! How cost grows: each kind of work at 100, 10,000 and 1,000,000 samples a step, and with series, steps and window.
+//! How cost grows: each kind of work at 100, 10,000 and 1,000,000 samples per step, and with series, steps and window.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange};
+use pharos_model::Labels;
 use pharos_promql::parser::parse;
-use pharos_promql::{Engine, EngineOptions, Querier, QueryOptions};
+use pharos_promql::promqltest::{GridSeries, GridStore};
+use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
 const INTERVAL: i64 = 15_000;
 
@@ -17,70 +15,36 @@ fn main() {
     divan::main();
 }
 
-/// Counters that share their timestamps.
-struct Counters {
-    labels: Vec<Labels>,
-    t: Vec<i64>,
-}
-
-impl SeriesSet for Counters {
-    fn labels(&self) -> &[Labels] {
-        &self.labels
-    }
-
-    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        let from = self.t.partition_point(|t| *t < range.start);
-        let to = self.t.partition_point(|t| *t <= range.end);
-        let mut v = Vec::with_capacity(to - from);
-        for at in series {
-            v.clear();
-            v.extend((from..to).map(|s| (s * (7 + at % 11) + at % 5) as f64));
-            out.push(SeriesView { t: &self.t[from..to], v: &v, ..SeriesView::EMPTY });
-        }
-        Ok(())
-    }
-}
-
-/// Any metric is the same set; `le` only where the name says so.
-struct Source {
-    plain: Arc<Counters>,
-    buckets: Arc<Counters>,
-}
-
-impl Source {
-    fn new(series: usize, samples: usize) -> Self {
-        let t: Vec<i64> = (1..=samples as i64).map(|i| i * INTERVAL).collect();
-        let of = |name: &str, bucket: bool| {
-            let mut labels: Vec<Labels> = (0..series)
-                .map(|i| {
-                    let (group, member) = if bucket { (i / 10, i % 10) } else { (i % 100, i / 100) };
-                    let member = match (bucket, member) {
-                        (true, 9) => ("le", "+Inf".to_string()),
-                        (true, m) => ("le", m.to_string()),
-                        (false, m) => ("pod", m.to_string()),
-                    };
-                    Labels::from_pairs([("__name__", name.to_string()), ("group", group.to_string()), member])
-                })
-                .collect();
-            labels.sort();
-            Arc::new(Counters { labels, t: t.clone() })
+/// `series` counters in groups, told apart by `pod`, or by `le` for buckets.
+fn metric(name: &str, series: usize, samples: usize, buckets: bool) -> GridSeries {
+    let labels = |i: usize| {
+        let (group, member) = if buckets { (i / 10, i % 10) } else { (i % 100, i / 100) };
+        let member = match (buckets, member) {
+            (true, 9) => ("le", "+Inf".to_string()),
+            (true, m) => ("le", m.to_string()),
+            (false, m) => ("pod", m.to_string()),
         };
-        Source { plain: of("m_total", false), buckets: of("m_bucket", true) }
-    }
+        Labels::from_pairs([("__name__", name.to_string()), ("group", group.to_string()), member])
+    };
+    let times = (1..=samples as i64).map(|i| i * INTERVAL).collect();
+    GridSeries::new((0..series).map(labels).collect(), times, |i, s| (s * (7 + i % 11) + i % 5) as f64)
 }
 
-impl Querier for Source {
-    fn select(&self, request: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        let bucket = request.matchers.iter().any(|m| m.name == "__name__" && m.value.ends_with("bucket"));
-        Ok(if bucket { self.buckets.clone() } else { self.plain.clone() })
-    }
+fn source(series: usize, samples: usize) -> GridStore {
+    let counters = metric("m_total", series, samples, false);
+    GridStore::default()
+        .with_metric("m_total", counters.clone())
+        .with_metric("m_other_total", counters)
+        .with_metric("m_bucket", metric("m_bucket", series, samples, true))
 }
 
 fn run(bencher: Bencher<'_, '_>, query: &str, (series, samples, steps): (usize, usize, usize), threads: usize) {
-    let source = Source::new(series, samples);
+    let source = source(series, samples);
     let options =
         EngineOptions { threads, max_samples: usize::MAX >> 1, max_memory_bytes: 8 << 30, ..EngineOptions::default() };
-    let (engine, expr, options) = (Engine::new(options), parse(query).unwrap(), QueryOptions::default());
+    let engine = Engine::new(options);
+    let expr = parse(query).unwrap();
+    let options = QueryOptions::default();
     let end = samples as i64 * INTERVAL;
     bencher.counter(ItemsCount::new(series * steps)).bench(|| match steps {
         1 => engine.instant(&source, &expr, end, &options).unwrap(),
@@ -92,7 +56,7 @@ fn run(bencher: Bencher<'_, '_>, query: &str, (series, samples, steps): (usize, 
 }
 
 const SIZES: [usize; 3] = [100, 10_000, 1_000_000];
-/// Samples of each series in a bench by samples a step: four, a minute.
+/// Samples of each series in benchmarks by samples per step: four, one minute.
 const FOUR: usize = 4;
 
 #[divan::bench(args = SIZES)]
@@ -140,7 +104,7 @@ fn by_steps(bencher: Bencher<'_, '_>, steps: usize) {
     run(bencher, "sum(rate(m_total[5m]))", (100, 5760, steps), 1);
 }
 
-/// A range function that slides costs the same for every window; one that can't grows with it.
+/// A range function that slides costs the same for every window size; the cost of the others grows with the window.
 #[divan::bench(args = ["rate", "max_over_time", "quantile_over_time(0.9", "sum_over_time", "stddev_over_time"], consts = [1, 10, 100])]
 fn by_window<const MINUTES: usize>(bencher: Bencher<'_, '_>, function: &str) {
     let call = if function.contains('(') { format!("{function}, ") } else { format!("{function}(") };

@@ -1,10 +1,14 @@
-//! The promqltest language: scripts that load samples, evaluate expressions and say what to expect.
+//! The promqltest language: scripts that load samples, evaluate expressions and state the expected results.
 //!
-//! [`run_script`] runs a script in this process against an engine, with samples in memory. As the original does, it runs
-//! an instant evaluation also with `@` modifiers at other times, and each of these also as a range query.
+//! [`run_script`] runs a script against an engine, with the samples in memory. Like Prometheus's own runner, it repeats
+//! every instant evaluation with `@` modifiers at other times, and each of those as a range query.
+//!
+//! The stores of this module also serve tests and benchmarks that need no script: [`MemoryStore`] for arbitrary samples,
+//! [`GridStore`] for many generated series.
 
 mod check;
 mod expect;
+mod grid;
 mod load;
 mod pinned;
 mod run;
@@ -12,6 +16,7 @@ mod script;
 mod series;
 mod store;
 
+pub use grid::{GridSeries, GridStore};
 pub use run::{Failure, Report, run_script};
 pub use script::ScriptError;
 pub use series::{SeriesValue, histogram_notation, parse_series};

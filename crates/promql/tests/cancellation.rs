@@ -1,7 +1,7 @@
-//! A query that is out of time ends at once, also when all is read and its operators only hand on what they hold.
+//! A query that is out of time ends at once, even when it has read all samples and its operators only pass on what they hold.
 //!
-//! The clock stands still while samples are read. From the last one on it may be asked a few times, then time is up: fewer times
-//! than an operator that hands on all series asks, and more often than a query asks at its end.
+//! The clock stands still while samples are read. After the last one it can be read a few more times before the deadline has
+//! passed: fewer times than an operator that passes on all series checks, and more often than a query checks at its end.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,21 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pharos_model::{Budget, Clock, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange};
+use pharos_model::{Budget, Clock, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
 use pharos_promql::parser::parse;
-use pharos_promql::{Engine, EngineOptions, Querier, QueryError, QueryOptions};
+use pharos_promql::promqltest::GridSeries;
+use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions};
 
 const HOUR: i64 = 3_600_000;
 
-/// A clock that stands until all is read and it was asked so many times since.
-struct Cut {
+/// A clock that stands still until all samples are read, and after that for a number of readings.
+struct CountdownClock {
     reading: AtomicBool,
     left: AtomicU64,
-    /// How often it was asked when time was up.
+    /// How often the clock was read after the deadline had passed.
     late: AtomicU64,
 }
 
-impl Clock for Cut {
+impl Clock for CountdownClock {
     fn now_ms(&self) -> i64 {
         HOUR
     }
@@ -41,55 +42,51 @@ impl Clock for Cut {
     }
 }
 
-/// Series with a value each.
-struct Many {
-    labels: Vec<Labels>,
-    clock: Arc<Cut>,
+/// Series that start the countdown when the last of them is read.
+struct Countdown {
+    series: GridSeries,
+    clock: Arc<CountdownClock>,
 }
 
-impl SeriesSet for Many {
+impl SeriesSet for Countdown {
     fn labels(&self) -> &[Labels] {
-        &self.labels
+        self.series.labels()
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        if series.end == self.labels.len() {
+        if series.end == self.labels().len() {
             self.clock.reading.store(false, Ordering::Relaxed);
         }
-        for i in series {
-            let view = SeriesView { t: &[HOUR], v: &[i as f64], ..SeriesView::EMPTY };
-            out.push(if range.start <= HOUR && HOUR <= range.end { view } else { SeriesView::EMPTY });
-        }
-        Ok(())
+        self.series.fetch(series, range, out)
     }
 }
 
-struct Source(Arc<Many>);
-
-impl Querier for Source {
-    fn select(&self, _: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        Ok(self.0.clone())
-    }
-}
-
-/// A batch of 32 series and full ones of 512.
+/// One batch of 32 series, the others of 512.
 const SERIES: usize = 32 + 80 * 512;
 
-/// Runs a query which may ask the clock so many times after its last sample was read: its error, and how often it asked in vain.
-fn run(query: &str, left: u64) -> (Option<QueryError>, u64) {
-    let labels = (0..SERIES).map(|i| Labels::from_pairs([("__name__", "m".into()), ("i", format!("{i:07}"))]));
-    let clock = Arc::new(Cut { reading: true.into(), left: left.into(), late: 0.into() });
-    let source = Source(Arc::new(Many { labels: labels.collect(), clock: clock.clone() }));
+/// How a query ended.
+struct Ended {
+    error: Option<QueryError>,
+    /// How often it read the clock after its deadline.
+    late: u64,
+}
+
+/// Runs a query that may read the clock `left` times after its last sample before its deadline passes.
+fn run(query: &str, left: u64) -> Ended {
+    let clock = Arc::new(CountdownClock { reading: true.into(), left: left.into(), late: 0.into() });
+    let series = GridSeries::single_samples("m", SERIES, HOUR, |i| i as f64);
+    let set: Arc<dyn SeriesSet> = Arc::new(Countdown { series, clock: clock.clone() });
+    let source = |_: &SelectRequest, _: &Arc<Budget>| Ok(set.clone());
     let engine = Engine::new(EngineOptions { threads: 1, ..EngineOptions::default() });
     let budget = Arc::new(Budget::new(clock.clone(), Duration::from_secs(1), 4 << 30));
     let options = QueryOptions { budget: Some(budget.clone()), ..QueryOptions::default() };
     let outcome = engine.instant(&source, &parse(query).unwrap(), HOUR, &options);
-    assert_eq!(budget.used_bytes(), 0, "{query}: memory is given back");
-    (outcome.err(), clock.late.load(Ordering::Relaxed))
+    assert_eq!(budget.used_bytes(), 0, "{query}: memory is not released");
+    Ended { error: outcome.err(), late: clock.late.load(Ordering::Relaxed) }
 }
 
 #[test]
-fn operators_that_hand_on_all_series_ask() {
+fn operators_that_pass_on_all_series_check_the_deadline() {
     for query in [
         "sum without () (m)",
         "quantile by (i) (0.5, m)",
@@ -102,13 +99,13 @@ fn operators_that_hand_on_all_series_ask() {
         "m * on (i) group_left m",
         "m or m",
     ] {
-        assert_eq!(run(query, u64::MAX).0, None, "{query}");
-        assert_eq!(run(query, 3).0, Some(QueryError::Timeout), "{query}");
+        assert_eq!(run(query, u64::MAX).error, None, "{query}");
+        assert_eq!(run(query, 3).error, Some(QueryError::Timeout), "{query}");
     }
 }
 
 #[test]
-fn a_cascade_ends_at_once() {
+fn a_cascade_of_operators_ends_at_once() {
     for (open, close) in [
         ("sum without () (", ")"),
         ("count_values by (i) (\"v\", ", ")"),
@@ -118,8 +115,8 @@ fn a_cascade_ends_at_once() {
         ("", " * on (i) m"),
     ] {
         let query = format!("{}m{}", open.repeat(40), close.repeat(40));
-        let (error, late) = run(&query, 20);
-        assert_eq!(error, Some(QueryError::Timeout), "{query}");
-        assert!(late <= 4, "asked {late} times when time was up: {query}");
+        let ended = run(&query, 20);
+        assert_eq!(ended.error, Some(QueryError::Timeout), "{query}");
+        assert!(ended.late <= 4, "checked {} times after the deadline: {query}", ended.late);
     }
 }

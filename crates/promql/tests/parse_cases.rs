@@ -1,40 +1,83 @@
-//! Expressions with their canonical form or the exact text of their error. The shared cases lie next to the checkout;
-//! without them, that test says that it was skipped.
+//! Expressions with the form in which they are printed, or the exact text of their error.
+//!
+//! The cases of this repository are in `scripts/expressions.parse`. Cases of the Prometheus project are an extra, see `scripts.rs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pharos_promql::parser::parse;
 
-fn shared(name: &str) -> Option<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/promqltest/testdata");
-    let text = std::fs::read_to_string(folder.join(name)).ok();
-    if text.is_none() {
-        eprintln!("skipped: no {name} in {}", folder.display());
-    }
-    text
+/// The printed form of an expression, or its error.
+fn outcome(input: &str) -> Result<String, String> {
+    parse(input).map(|expr| expr.to_string()).map_err(|error| error.to_string())
 }
 
 #[test]
-fn shared_cases_have_their_canonical_form_or_error() {
-    let Some(text) = shared("parse_cases.jsonl") else { return };
+fn expressions_are_printed_or_refused_as_the_case_file_says() {
+    let text = include_str!("scripts/expressions.parse");
+    let mut wrong = Vec::new();
+    let mut input = None;
+    let mut cases = 0;
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(expression) = line.strip_prefix("> ") {
+            assert_eq!(input.replace(expression), None, "a case without an outcome before {line:?}");
+            continue;
+        }
+        let expression = input.take().unwrap_or_else(|| panic!("an outcome without a case: {line:?}"));
+        let found = match outcome(expression) {
+            Ok(printed) => format!("= {printed}"),
+            Err(error) => format!("! {error}"),
+        };
+        if found != line {
+            wrong.push(format!("> {expression}\n  expected {line}\n  found    {found}"));
+        }
+        cases += 1;
+    }
+    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(cases >= 150, "only {cases} cases");
+}
+
+#[test]
+fn what_is_printed_parses_to_the_same() {
+    let text = include_str!("scripts/expressions.parse");
+    for printed in text.lines().filter_map(|line| line.strip_prefix("= ")) {
+        assert_eq!(outcome(printed).as_deref(), Ok(printed));
+    }
+}
+
+/// The folder of Prometheus's cases, if it is at hand.
+#[allow(clippy::print_stderr, reason = "a skipped test must say so")]
+fn extra_folder() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/promqltest/testdata");
+    let folder = std::env::var_os("PHAROS_PROMQLTEST").map_or(beside, PathBuf::from);
+    if folder.join("parse_cases.jsonl").exists() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: no cases of Prometheus in {}; nothing of them was tested", folder.display());
+    None
+}
+
+#[test]
+fn extra_cases_of_prometheus_have_their_outcome_if_present() {
+    let Some(folder) = extra_folder() else { return };
+    let text = std::fs::read_to_string(folder.join("parse_cases.jsonl")).unwrap();
     let mut wrong = Vec::new();
     for line in text.lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let input = case["input"].as_str().unwrap();
-        let want = match (&case["canonical"], &case["error"]) {
-            (serde_json::Value::String(canonical), serde_json::Value::Null) => Ok(canonical.as_str()),
-            (serde_json::Value::Null, serde_json::Value::String(error)) => Err(error.as_str()),
+        let expected = match (&case["canonical"], &case["error"]) {
+            (serde_json::Value::String(canonical), serde_json::Value::Null) => Ok(canonical.clone()),
+            (serde_json::Value::Null, serde_json::Value::String(error)) => Err(error.clone()),
             _ => panic!("neither a canonical form nor an error: {line}"),
         };
-        let got = parse(input).map(|expr| expr.to_string()).map_err(|error| error.to_string());
-        if got.as_deref().map_err(String::as_str) != want {
-            wrong.push(format!("{input}\n  want {want:?}\n  got  {got:?}"));
+        let found = outcome(input);
+        if found != expected {
+            wrong.push(format!("{input}\n  expected {expected:?}\n  found    {found:?}"));
         }
     }
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The query of a line that evaluates one, in a script of the shared test data.
+/// The query of a script line that evaluates one.
 fn evaluated(line: &str) -> Option<&str> {
     let rest = line.trim().strip_prefix("eval")?;
     let (_, rest) = rest.split_once(' ')?;
@@ -48,25 +91,37 @@ fn evaluated(line: &str) -> Option<&str> {
     }
 }
 
-#[test]
-fn queries_of_shared_scripts_parse_and_print() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/promqltest/testdata");
-    let Ok(files) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: no {}", folder.display());
-        return;
+/// The queries of the scripts in a folder.
+fn queries(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let scripts = files.filter(|path| path.extension().is_some_and(|e| e == "test"));
+    let of_script = |path: PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().filter_map(evaluated).map(str::to_string).collect::<Vec<_>>()
     };
-    for file in files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "test")) {
-        let text = std::fs::read_to_string(&file).unwrap();
-        for query in text.lines().filter_map(evaluated) {
-            let expr = parse(query).unwrap_or_else(|error| panic!("{}: {query}: {error}", file.display()));
-            let printed = expr.to_string();
-            assert_eq!(parse(&printed).unwrap().to_string(), printed);
-        }
+    scripts.flat_map(of_script).collect()
+}
+
+#[test]
+fn queries_of_the_scripts_print_as_what_parses_to_the_same() {
+    // Those that do not parse are expected to fail by their scripts.
+    let queries = queries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts"));
+    for printed in queries.iter().filter_map(|query| outcome(query).ok()) {
+        assert_eq!(outcome(&printed).as_deref(), Ok(printed.as_str()));
     }
 }
 
 #[test]
-fn own_cases_have_their_canonical_form() {
+fn extra_queries_of_prometheus_print_as_what_parses_to_the_same_if_present() {
+    let Some(folder) = extra_folder() else { return };
+    for query in queries(&folder) {
+        let printed = outcome(&query).unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(outcome(&printed).as_deref(), Ok(printed.as_str()));
+    }
+}
+
+#[test]
+fn unusual_spellings_have_a_canonical_form() {
     for (input, canonical) in [
         ("SUM BY (Job,) (Rate)", "sum by (Job) (Rate)"),
         ("a</b>/c", "a </ b >/ c"),
@@ -83,13 +138,12 @@ fn own_cases_have_their_canonical_form() {
         ("quantile without () (.9, x) # end", "quantile without () (0.9, x)"),
         ("-5m ^ 1e30", "-5m ^ 1000000000000000000000000000000"),
     ] {
-        let got = parse(input).map(|expr| expr.to_string());
-        assert_eq!(got.as_deref(), Ok(canonical), "{input}");
+        assert_eq!(outcome(input).as_deref(), Ok(canonical), "{input}");
     }
 }
 
 #[test]
-fn own_cases_have_their_error() {
+fn unusual_mistakes_have_their_own_error() {
     for (input, error) in [
         ("foo\n  bar", "2:3: parse error: unexpected identifier \"bar\""),
         ("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation"),
@@ -117,7 +171,6 @@ fn own_cases_have_their_error() {
         ("\"\\ud800\"", "1:1: parse error: escape sequence is an invalid Unicode code point"),
         ("sum by (\"\") (a)", "1:9: parse error: invalid label name for grouping: \"\""),
     ] {
-        let got = parse(input).map(|expr| expr.to_string()).unwrap_err().to_string();
-        assert_eq!(got, error, "{input}");
+        assert_eq!(outcome(input), Err(error.to_string()), "{input}");
     }
 }
