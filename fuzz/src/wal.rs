@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pharos_head::fs::{DirLock, Fs, LogFile};
-use pharos_head::{Head, HeadConfig, HeadError, HeadFilter};
+use pharos_head::{Head, HeadConfig, HeadError};
 use pharos_model::clock::ManualClock;
 use pharos_model::write::HistogramSample;
 use pharos_model::{
@@ -108,7 +108,7 @@ fn contents(head: &Head) -> Vec<String> {
     let mut all = Vec::new();
     for tenant in tenants {
         let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
-        let set = head.select(&tenant, &request, HeadFilter::ALL).expect("no limit is set");
+        let set = head.select(&tenant, &request, None).expect("no limit is set");
         let mut batch = SeriesBatch::default();
         set.fetch(0..set.labels().len(), TimeRange::ALL, &mut batch).expect("it is in memory");
         for (at, labels) in set.labels().iter().enumerate() {
@@ -151,7 +151,7 @@ pub fn run(data: &[u8]) {
     let cut = again.cut(&tenant, 0, &ShardSet::all(SHARDS));
     let _ = cut.for_each(|_| Ok::<_, ()>(()));
     let _ = again.mark_flushed(&cut).wait();
-    let _ = again.drop_flushed(&tenant, 0, &ShardSet::all(SHARDS));
+    let _ = again.evict_flushed(&tenant, 0, &ShardSet::all(SHARDS));
     let left = contents(&again);
     drop(again);
     let last = open(&fs).unwrap_or_else(|e| panic!("what was written does not open again: {e}"));
@@ -219,7 +219,7 @@ fn good_segment() -> &'static Vec<u8> {
             head.append(&tenant, &batch(t)).expect("a write").1.wait().expect("a log");
         }
         let matcher = Matcher::new(MatchOp::Equal, "__name__", "b").expect("a matcher");
-        head.delete(&tenant, &[matcher], TimeRange::new(0, 950)).expect("a deletion").wait().expect("a log");
+        head.delete(&tenant, &[matcher], TimeRange::new(0, 950), 0).expect("a deletion").wait().expect("a log");
         drop(head);
         let bytes = fs.files(|files| files.get(&segment(1)).cloned());
         bytes.expect("a segment")
@@ -236,7 +236,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     let cut = head.cut(&tenant, 0, &ShardSet::all(SHARDS));
     head.mark_flushed(&cut).wait().expect("a log");
-    head.drop_flushed(&tenant, 0, &ShardSet::all(SHARDS)).expect("a log");
+    head.evict_flushed(&tenant, 0, &ShardSet::all(SHARDS)).expect("a log");
     head.append(&tenant, &batch(1500)).expect("a write").1.wait().expect("a log");
     drop(head);
     let mut seeds = Vec::new();

@@ -128,7 +128,7 @@ fn reconcile(node: &mut Ingester, env: &mut Env, start: i64) {
     for block in blocks.iter() {
         let Some(cut) = block.cut.as_ref().filter(|cut| cut.ingester == node.identity) else { continue };
         let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
-        let shards: ShardSet = held.iter().filter(|shard| info.flushed(*shard) < cut.number).collect();
+        let shards: ShardSet = held.iter().filter(|shard| info.flushed_cut(*shard) < cut.number).collect();
         if !shards.is_empty() {
             env.count("marks made up for");
             marks.push((cut.number, shards));

@@ -289,13 +289,14 @@ impl Head {
 }
 
 fn info(start: i64, window: &Window, samples: &Samples) -> WindowInfo {
-    let none = |shard| ShardWindow { shard, unflushed_samples: 0, flushed_samples: 0, flushed: window.flushed(shard) };
+    let none =
+        |shard| ShardWindow { shard, unflushed_samples: 0, flushed_samples: 0, flushed_cut: window.flushed(shard) };
     let mut shards: Vec<ShardWindow> = (0..SHARDS).map(none).collect();
     for (id, epoch) in &window.samples {
         let shard = &mut shards[samples.get(*id).shard as usize];
-        *if *epoch < shard.flushed { &mut shard.flushed_samples } else { &mut shard.unflushed_samples } += 1;
+        *if *epoch < shard.flushed_cut { &mut shard.flushed_samples } else { &mut shard.unflushed_samples } += 1;
     }
-    shards.retain(|s| s.unflushed_samples + s.flushed_samples > 0 || s.flushed > 0);
+    shards.retain(|s| s.unflushed_samples + s.flushed_samples > 0 || s.flushed_cut > 0);
     WindowInfo {
         start,
         end: start + WINDOW_MS,
@@ -303,7 +304,7 @@ fn info(start: i64, window: &Window, samples: &Samples) -> WindowInfo {
         flushed_samples: shards.iter().map(|s| s.flushed_samples).sum(),
         bytes: 0,
         newest_append_ms: window.newest_append_ms,
-        cuts: window.cuts,
+        newest_cut: window.cuts,
         shards,
     }
 }

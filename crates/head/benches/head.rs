@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use divan::{Bencher, counter::ItemsCount};
 use pharos_head::fs::RealFs;
-use pharos_head::{Head, HeadConfig, HeadFilter};
+use pharos_head::{Head, HeadConfig};
 use pharos_model::{
     Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
     series_hash,
@@ -165,7 +165,7 @@ fn select_and_decode(bencher: Bencher) {
     fill_head(&head, &labels, 60);
     let mut out = SeriesBatch::default();
     let request = SelectRequest { matchers: vec![Matcher::equal("job", "node")], range: TimeRange::ALL, max_series: 0 };
-    let set = head.select(&TenantId::default(), &request, HeadFilter::ALL).unwrap();
+    let set = head.select(&TenantId::default(), &request, None).unwrap();
     bencher.counter(ItemsCount::new(SERIES * 60)).bench_local(|| {
         for from in (0..SERIES).step_by(500) {
             out.clear();
@@ -183,5 +183,5 @@ fn select_one_metric(bencher: Bencher) {
     fill_head(&head, &labels, 2);
     let matchers = vec![Matcher::equal("__name__", "node_metric_7_bytes_total"), Matcher::equal("job", "node")];
     let request = SelectRequest { matchers, range: TimeRange::ALL, max_series: 0 };
-    bencher.bench_local(|| head.select(&TenantId::default(), &request, HeadFilter::ALL).unwrap().labels().len());
+    bencher.bench_local(|| head.select(&TenantId::default(), &request, None).unwrap().labels().len());
 }

@@ -1,4 +1,4 @@
-//! The way of a batch into the head.
+//! Appends a batch: finds or creates its series, checks every sample, and stages what is new for the log.
 
 use std::sync::Arc;
 
@@ -9,35 +9,69 @@ use pharos_model::write::{BatchSeries, HistogramSample};
 use pharos_model::{RejectReason, Sample, ShardSet, WriteBatch, WriteOutcome};
 
 use crate::config::{HeadConfig, TenantLimits, TenantSettings};
-use crate::exemplars::Taken;
-use crate::series::{AnySample, Insert, Series, SeriesData, WindowCtx};
+use crate::exemplars::ExemplarInsert;
+use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
+use crate::wal::Commit;
 use crate::wal::record::{SPLIT_BYTES, put_append};
 
-/// No label set is longer, so that it fits into a record.
+/// The longest canonical label set, so that it fits into a log record.
 const MAX_LABEL_BYTES: usize = 1 << 20;
-/// No histogram has more buckets, so that it fits into a record.
+/// The most buckets of a histogram, so that it fits into a log record.
 const MAX_BUCKETS: usize = 1 << 16;
 
-/// Where a batch comes from.
+/// Who appends a batch, which decides what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From outside: bounds of time and limits apply.
+    /// A sender: time bounds and limits apply.
     Sender,
-    /// From another head, which has applied them.
+    /// Another head, which has checked its samples already.
     Head,
 }
 
-/// Which shards of a batch are appended, and of which the outcome tells.
+/// The shards of a batch that are appended, and those that count for the sender.
 #[derive(Clone, Copy, Debug)]
-pub struct Only<'a> {
-    /// Samples of other shards are left out.
+pub struct AppendTargets<'a> {
+    /// Shards to append. Series of other shards are skipped.
     pub taken: &'a ShardSet,
-    /// Of the others a second outcome tells.
+    /// Shards whose samples are counted in [`AppendOutcome::counted`]. The other shards get an outcome of their own, so that
+    /// a batch sent to several replicas is counted once.
     pub counted: &'a ShardSet,
 }
 
-/// Appends one batch. The tenant is locked, and the log's segment is held.
+/// The result of [`Head::append_shards`](crate::Head::append_shards).
+#[derive(Debug)]
+pub struct AppendOutcome {
+    /// What became of samples of the counted shards, and of metadata.
+    pub counted: WriteOutcome,
+    /// What became of samples of the other shards.
+    pub uncounted: WriteOutcome,
+    /// Resolves when the batch is durable.
+    pub commit: Commit,
+}
+
+/// The outcomes of a batch while it is appended.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    pub(crate) counted: WriteOutcome,
+    pub(crate) uncounted: WriteOutcome,
+    /// Whether the series at hand is of a shard that is not counted.
+    is_uncounted: bool,
+}
+
+impl Outcomes {
+    /// The outcome that the series at hand belongs to.
+    #[inline]
+    fn current(&mut self) -> &mut WriteOutcome {
+        if self.is_uncounted { &mut self.uncounted } else { &mut self.counted }
+    }
+
+    fn took_samples(&self) -> bool {
+        [&self.counted, &self.uncounted].iter().any(|outcome| outcome.samples + outcome.histograms > 0)
+    }
+}
+
+/// Appends one batch, while its caller holds the tenant's lock and the log's segment.
 pub(crate) struct Appender<'a> {
     pub(crate) config: &'a HeadConfig,
     pub(crate) tenant: &'a Tenant,
@@ -45,41 +79,39 @@ pub(crate) struct Appender<'a> {
     pub(crate) segment: u32,
     pub(crate) now_ms: i64,
     limits: TenantLimits,
-    /// Timestamps before are too old.
+    /// Earlier timestamps are too old.
     oldest: i64,
-    /// Timestamps behind are too far in the future.
+    /// Later timestamps are too far in the future.
     latest: i64,
     newest: i64,
     window: OpenWindow,
     /// The shard of the series at hand.
     shard: u16,
-    only: Option<Only<'a>>,
-    outcome: WriteOutcome,
-    /// Of shards that are not counted.
-    uncounted: WriteOutcome,
+    targets: Option<AppendTargets<'a>>,
+    outcomes: Outcomes,
     grown: isize,
 }
 
-/// What became of a batch.
-pub(crate) struct Run {
-    pub(crate) outcome: WriteOutcome,
-    pub(crate) uncounted: WriteOutcome,
+/// An appended batch, before its commit.
+pub(crate) struct Appended {
+    pub(crate) outcomes: Outcomes,
     /// By how many bytes the head grew.
     pub(crate) grown: isize,
 }
 
-/// The window of the last sample with what was added to it.
+/// The window of the previous sample, with what was added to it.
 struct OpenWindow {
-    ctx: WindowCtx,
+    at: WindowGeneration,
+    /// Last millisecond of the window.
     last: i64,
-    /// Those of the series at hand; of the series before they are in the tenant's tally.
+    /// Samples of the series at hand. Those of earlier series are in [`AppendState::uncounted`].
     samples: u64,
     bytes: isize,
 }
 
-/// Timestamps before are too old: the out-of-order window behind the newest sample, one of the future counting as of now: it
-/// must not shut out what everybody else sends. While that sample itself is older
-/// than the window, as seen from the clock, history is being loaded; it may come in any order.
+/// The oldest timestamp that is taken: the out-of-order window before the newest sample. A sample from the future counts as
+/// one from now, so that it cannot shut out everybody else's samples. While the newest sample is itself older than the
+/// window, as seen from the clock, history is being loaded, and it may arrive in any order.
 fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
     match newest.map(|newest| newest.min(now_ms)) {
         Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
@@ -89,8 +121,8 @@ fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> 
     }
 }
 
-/// Why a sample is refused.
-type Refusal = (RejectReason, String);
+/// Why a sample is rejected, and a message without the series.
+type Rejection = (RejectReason, String);
 
 impl<'a> Appender<'a> {
     pub(crate) fn new(
@@ -112,8 +144,7 @@ impl<'a> Appender<'a> {
         };
         let limits = if origin == Origin::Head { TenantLimits::default() } else { state.settings.limits };
         let newest = state.newest.unwrap_or(i64::MIN);
-        let window = OpenWindow { ctx: WindowCtx { start: i64::MAX, epoch: 0 }, last: i64::MIN, samples: 0, bytes: 0 };
-        let outcome = WriteOutcome::default();
+        let no_window = WindowGeneration { start: i64::MAX, generation: 0 };
         Appender {
             config,
             tenant,
@@ -124,63 +155,56 @@ impl<'a> Appender<'a> {
             oldest,
             latest,
             newest,
-            window,
+            window: OpenWindow { at: no_window, last: i64::MIN, samples: 0, bytes: 0 },
             shard: 0,
-            only: None,
-            outcome,
-            uncounted: WriteOutcome::default(),
+            targets: None,
+            outcomes: Outcomes::default(),
             grown: 0,
         }
     }
 
-    /// Appends only some shards.
-    pub(crate) fn only(mut self, only: Option<Only<'a>>) -> Self {
-        self.only = only;
+    /// Appends some shards only; `None` for all of them.
+    pub(crate) fn to_shards(mut self, targets: Option<AppendTargets<'a>>) -> Self {
+        self.targets = targets;
         self
     }
 
-    /// Appends the batch.
-    pub(crate) fn run(mut self, batch: &WriteBatch) -> Run {
+    pub(crate) fn run(mut self, batch: &WriteBatch) -> Appended {
         for entry in batch.series() {
-            match self.only {
-                None => self.series(batch, entry),
-                Some(only) => self.series_of(only, batch, entry),
+            if self.select_outcome(entry) {
+                self.series(batch, entry);
             }
             if self.state.wal.encoder.bytes() >= SPLIT_BYTES {
                 self.write_out();
             }
         }
+        self.outcomes.is_uncounted = false;
         self.metadata(batch);
         self.close_window();
-        let taken = |outcome: &WriteOutcome| outcome.samples + outcome.histograms > 0;
-        if (taken(&self.outcome) || taken(&self.uncounted)) && self.newest > i64::MIN {
+        if self.outcomes.took_samples() && self.newest > i64::MIN {
             self.state.newest = Some(self.newest);
         }
         self.write_out();
-        Run { outcome: self.outcome, uncounted: self.uncounted, grown: self.grown }
+        Appended { outcomes: self.outcomes, grown: self.grown }
     }
 
-    fn series_of(&mut self, only: Only<'_>, batch: &WriteBatch, entry: &BatchSeries) {
+    /// Chooses the outcome that a series is reported in; false when its shard is not appended.
+    fn select_outcome(&mut self, entry: &BatchSeries) -> bool {
+        let Some(targets) = self.targets else { return true };
         let shard = shard_of(entry.hash, self.tenant.shards);
-        if !only.taken.contains(shard) {
-            return;
-        }
-        if only.counted.contains(shard) {
-            return self.series(batch, entry);
-        }
-        std::mem::swap(&mut self.outcome, &mut self.uncounted);
-        self.series(batch, entry);
-        std::mem::swap(&mut self.outcome, &mut self.uncounted);
+        self.outcomes.is_uncounted = !targets.counted.contains(shard);
+        targets.taken.contains(shard)
     }
 
     fn series(&mut self, batch: &WriteBatch, entry: &BatchSeries) {
         let canonical = batch.labels_of(entry);
-        let (samples, histograms) = (batch.samples_of(entry), batch.histograms_of(entry));
+        let samples = batch.samples_of(entry);
+        let histograms = batch.histograms_of(entry);
         let mut found = self.state.find(entry.hash, canonical).cloned();
-        if found.is_none() && (self.any_in_bounds(samples, histograms)) {
+        if found.is_none() && self.any_in_bounds(samples, histograms) {
             match self.create(canonical, entry.hash) {
                 Ok(series) => found = Some(series),
-                Err(refusal) => return self.refuse_all(batch, entry, refusal),
+                Err(rejection) => return self.reject_all(batch, entry, rejection),
             }
         }
         match &found {
@@ -197,7 +221,9 @@ impl<'a> Appender<'a> {
             None => {
                 for t in samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)) {
                     if let Some((reason, what)) = self.out_of_bounds(t) {
-                        self.outcome.reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
+                        self.outcomes
+                            .current()
+                            .reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
                     }
                 }
             }
@@ -207,7 +233,7 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Moves what is encoded so far into the record that is pushed to the log.
+    /// Turns what has been encoded into a log record.
     fn write_out(&mut self) {
         let wal = &mut self.state.wal;
         put_append(&mut wal.staged, self.tenant.number, &mut wal.encoder);
@@ -226,16 +252,16 @@ impl<'a> Appender<'a> {
     fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>) {
         let t = sample.t();
         if !self.in_bounds(t) {
-            return self.refuse_or_forgive(series, data, sample);
+            return self.accept_resend_or_reject(series, data, sample);
         }
         if let AnySample::Histogram(s) = sample
             && let Err(problem) = check_histogram(s)
         {
             let message = || format!("invalid histogram at timestamp {t}: {problem}, series {}", series.labels);
-            return self.outcome.reject(RejectReason::InvalidHistogram, message);
+            return self.outcomes.current().reject(RejectReason::InvalidHistogram, message);
         }
-        let ctx = self.window_of(t);
-        match data.insert(sample, ctx) {
+        let window = self.window_of(t);
+        match data.insert(sample, window) {
             Insert::Added(grown) => {
                 self.window.samples += 1;
                 self.window.bytes += grown;
@@ -248,7 +274,7 @@ impl<'a> Appender<'a> {
                 self.taken(sample);
             }
             Insert::Same => self.taken(sample),
-            Insert::Conflict => self.outcome.reject(RejectReason::DuplicateTimestamp, || {
+            Insert::Conflict => self.outcomes.current().reject(RejectReason::DuplicateTimestamp, || {
                 format!("duplicate sample for timestamp {t}; overrides not allowed, series {}", series.labels)
             }),
         }
@@ -257,23 +283,23 @@ impl<'a> Appender<'a> {
     #[inline]
     fn taken(&mut self, sample: AnySample<'_>) {
         match sample {
-            AnySample::Float(_) => self.outcome.samples += 1,
-            AnySample::Histogram(_) => self.outcome.histograms += 1,
+            AnySample::Float(_) => self.outcomes.current().samples += 1,
+            AnySample::Histogram(_) => self.outcomes.current().histograms += 1,
         }
     }
 
-    /// What is out of bounds and already there is a sample that was sent again.
+    /// Handles a sample that is out of bounds. One that is stored already is a resend and is accepted.
     #[cold]
-    fn refuse_or_forgive(&mut self, series: &Series, data: &SeriesData, sample: AnySample<'_>) {
-        if data.find(sample) == Some(true) {
+    fn accept_resend_or_reject(&mut self, series: &Series, data: &SeriesData, sample: AnySample<'_>) {
+        if data.find(sample) == Some(Stored::Same) {
             return self.taken(sample);
         }
         if let Some((reason, what)) = self.out_of_bounds(sample.t()) {
-            self.outcome.reject(reason, || format!("{what}, series {}", series.labels));
+            self.outcomes.current().reject(reason, || format!("{what}, series {}", series.labels));
         }
     }
 
-    fn out_of_bounds(&self, t: i64) -> Option<Refusal> {
+    fn out_of_bounds(&self, t: i64) -> Option<Rejection> {
         if t < self.oldest {
             let window = pharos_gocompat::format_duration(self.state.settings.out_of_order_window_ms);
             let newest = self.oldest.saturating_add(self.state.settings.out_of_order_window_ms);
@@ -290,46 +316,45 @@ impl<'a> Appender<'a> {
         })
     }
 
-    /// The window of a timestamp; the same one for sample after sample.
+    /// The window of a timestamp, usually that of the previous sample.
     #[inline]
-    fn window_of(&mut self, t: i64) -> WindowCtx {
-        if self.window.ctx.start <= t && t <= self.window.last {
-            return self.window.ctx;
+    fn window_of(&mut self, t: i64) -> WindowGeneration {
+        if self.window.at.start <= t && t <= self.window.last {
+            return self.window.at;
         }
         self.close_window();
         let start = window_start(t, self.config.window_ms);
-        let epoch = self.state.begin_window(self.tenant, self.segment, start, self.now_ms);
-        let ctx = WindowCtx { start, epoch };
-        self.window.ctx = ctx;
-        self.window.last = ctx.start.saturating_add(self.config.window_ms - 1);
-        ctx
+        let generation = self.state.begin_window(self.tenant, self.segment, start, self.now_ms);
+        self.window.at = WindowGeneration { start, generation };
+        self.window.last = start.saturating_add(self.config.window_ms - 1);
+        self.window.at
     }
 
-    /// What is counted from now on is of this shard.
+    /// Counts the samples that follow for this shard.
     #[inline]
     fn begin_series(&mut self, shard: u16) {
         if self.shard != shard {
-            self.state.tally.add(self.shard, std::mem::take(&mut self.window.samples));
+            self.state.uncounted.add(self.shard, std::mem::take(&mut self.window.samples));
             self.shard = shard;
         }
     }
 
     fn close_window(&mut self) {
-        self.state.tally.add(self.shard, std::mem::take(&mut self.window.samples));
-        if self.state.tally.is_empty() {
+        self.state.uncounted.add(self.shard, std::mem::take(&mut self.window.samples));
+        if self.state.uncounted.is_empty() {
             return;
         }
-        let ctx = self.window.ctx;
-        let Some(window) = self.state.windows.get_mut(&ctx.start) else { return };
-        window.count(ctx.epoch, &mut self.state.tally);
+        let at = self.window.at;
+        let Some(window) = self.state.windows.get_mut(&at.start) else { return };
+        window.add_counts(at.generation, &mut self.state.uncounted);
         window.bytes += self.window.bytes as i64;
         window.newest_append_ms = window.newest_append_ms.max(self.now_ms);
-        self.state.note_segment(self.segment, ctx.start);
+        self.state.note_segment(self.segment, at.start);
         self.grown += self.window.bytes;
         self.window.bytes = 0;
     }
 
-    fn create(&mut self, canonical: &[u8], hash: u64) -> Result<Arc<Series>, Refusal> {
+    fn create(&mut self, canonical: &[u8], hash: u64) -> Result<Arc<Series>, Rejection> {
         check_labels(canonical, &self.limits)?;
         let max_series = self.limits.max_series;
         if max_series > 0 && self.state.table.len() >= max_series {
@@ -339,39 +364,41 @@ impl<'a> Appender<'a> {
         let used_up = || (RejectReason::MaxSeries, format!("tenant {} has used up its series numbers", self.tenant.id));
         let (series, bytes) = self.tenant.create(self.state, canonical, hash).ok_or_else(used_up)?;
         self.grown += bytes as isize;
-        self.outcome.new_series += 1;
+        self.outcomes.current().new_series += 1;
         Ok(series)
     }
 
     #[cold]
-    fn refuse_all(&mut self, batch: &WriteBatch, entry: &BatchSeries, (reason, what): Refusal) {
-        let parts = entry.samples.len() + entry.histograms.len() + entry.exemplars.len();
-        for _ in 0..parts {
-            self.outcome.reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
+    fn reject_all(&mut self, batch: &WriteBatch, entry: &BatchSeries, (reason, what): Rejection) {
+        let rejected = entry.samples.len() + entry.histograms.len() + entry.exemplars.len();
+        for _ in 0..rejected {
+            self.outcomes.current().reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
         }
     }
 
     fn exemplars(&mut self, batch: &WriteBatch, entry: &BatchSeries, series: Option<&Arc<Series>>) {
         for exemplar in batch.exemplars_of(entry) {
-            let taken = match series {
-                None => Taken::Refused("unknown series"),
-                Some(_) if exemplar.t > self.latest => Taken::Refused("too far in the future"),
+            let inserted = match series {
+                None => ExemplarInsert::Rejected("unknown series"),
+                Some(_) if exemplar.t > self.latest => ExemplarInsert::Rejected("too far in the future"),
                 Some(series) => {
-                    let epoch = self.state.window_of(exemplar.t, self.config.window_ms).epoch;
-                    self.tenant.exemplars.lock().add(series, exemplar, epoch)
+                    let generation = self.state.window_at(exemplar.t, self.config.window_ms).generation;
+                    self.tenant.exemplars.lock().add(series, exemplar, generation)
                 }
             };
-            match (taken, series) {
-                (Taken::Refused(why), _) => self.outcome.reject(RejectReason::InvalidExemplar, || {
-                    format!("exemplar at timestamp {}: {why}, series {}", exemplar.t, batch.display_labels(entry))
-                }),
-                (Taken::New, Some(series)) => {
+            match (inserted, series) {
+                (ExemplarInsert::Rejected(why), _) => {
+                    self.outcomes.current().reject(RejectReason::InvalidExemplar, || {
+                        format!("exemplar at timestamp {}: {why}, series {}", exemplar.t, batch.display_labels(entry))
+                    })
+                }
+                (ExemplarInsert::Added, Some(series)) => {
                     let mut data = series.data.lock();
                     let reference = self.state.wal_ref(self.tenant, series, &mut data, self.segment);
                     self.state.wal.encoder.exemplar(reference, exemplar);
-                    self.outcome.exemplars += 1;
+                    self.outcomes.current().exemplars += 1;
                 }
-                _ => self.outcome.exemplars += 1,
+                _ => self.outcomes.current().exemplars += 1,
             }
         }
     }
@@ -391,8 +418,8 @@ impl<'a> Appender<'a> {
     }
 }
 
-/// Checks the labels of a series that is to be created.
-fn check_labels(canonical: &[u8], limits: &TenantLimits) -> Result<(), Refusal> {
+/// Checks the labels of a series before it is created.
+fn check_labels(canonical: &[u8], limits: &TenantLimits) -> Result<(), Rejection> {
     let invalid = |what: String| (RejectReason::InvalidLabels, what);
     check_canonical(canonical).map_err(|e| invalid(e.to_string()))?;
     if canonical.is_empty() {

@@ -5,41 +5,41 @@ use std::path::PathBuf;
 
 use pharos_model::TenantId;
 
-/// What one tenant may hold. 0 switches a limit off.
+/// Limits of one tenant. 0 disables a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantLimits {
-    /// Most series in memory.
+    /// Maximum number of series in memory.
     pub max_series: usize,
-    /// Most labels of a series.
+    /// Maximum number of labels of a series.
     pub max_labels: usize,
-    /// Longest label name, bytes.
+    /// Maximum length of a label name, in bytes.
     pub max_label_name_length: usize,
-    /// Longest label value, bytes.
+    /// Maximum length of a label value, in bytes.
     pub max_label_value_length: usize,
 }
 
-/// Everything that can differ from tenant to tenant.
+/// The settings that may differ between tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantSettings {
-    /// What it may hold.
+    /// Limits on what the tenant may hold.
     pub limits: TenantLimits,
-    /// How far behind its newest sample a sample may be, milliseconds.
+    /// How far a sample may lag behind the newest sample of the tenant, in milliseconds.
     pub out_of_order_window_ms: i64,
-    /// Exemplars that are kept, the newest.
+    /// How many exemplars are kept; the oldest make way for new ones.
     pub max_exemplars: usize,
 }
 
-/// The settings of all tenants: some have their own, the others have the defaults.
+/// The settings of all tenants: defaults, and overrides of single tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsByTenant {
-    /// Of tenants that have none of their own.
+    /// The settings of tenants without an entry in `own`.
     pub defaults: TenantSettings,
-    /// Of single tenants.
+    /// Overrides, keyed by tenant.
     pub own: HashMap<TenantId, TenantSettings>,
 }
 
 impl SettingsByTenant {
-    /// The settings of a tenant.
+    /// The settings that apply to a tenant.
     pub fn of(&self, tenant: &TenantId) -> TenantSettings {
         self.own.get(tenant).copied().unwrap_or(self.defaults)
     }
@@ -50,38 +50,44 @@ impl SettingsByTenant {
 pub struct HeadConfig {
     /// The directory of the write-ahead log.
     pub dir: PathBuf,
-    /// The width of a window, milliseconds. Default: 2 h.
+    /// The width of a window, in milliseconds. Default: 2 h.
     pub window_ms: i64,
-    /// How many shards the cluster has, at most [`MAX_SHARDS`](pharos_model::shards::MAX_SHARDS). It is in the log and cannot be changed. Default: 64.
+    /// How many shards the cluster has, at most [`MAX_SHARDS`](pharos_model::shards::MAX_SHARDS). The log records the number,
+    /// so it cannot be changed later. Default: 64.
     pub shards: u32,
-    /// How far behind the newest sample of its tenant a sample may be, milliseconds. Default: 2 h.
+    /// How far a sample may lag behind the newest sample of its tenant, in milliseconds. Default: 2 h.
     pub out_of_order_window_ms: i64,
-    /// How far ahead of the clock a sample may be, milliseconds; 0 for any distance. Default: one day.
+    /// How far a sample may be ahead of the clock, in milliseconds; 0 for any distance. Default: one day.
     pub max_future_ms: i64,
-    /// Limits of every tenant that has none of its own. Default: off.
+    /// Limits of tenants without settings of their own. Default: none.
     pub limits: TenantLimits,
     /// Tenants with settings of their own. Default: none.
     pub own_settings: HashMap<TenantId, TenantSettings>,
-    /// Writes are refused while the head takes more memory than this, bytes; 0 for no limit. Default: none.
+    /// Writes are refused while the head uses this much memory, in bytes; 0 for no limit. Default: no limit.
     pub max_memory_bytes: u64,
-    /// A segment of the log ends at about this size, bytes. Default: 64 MiB.
+    /// The approximate size at which a log segment is closed, in bytes. Default: 64 MiB.
     pub segment_bytes: u64,
-    /// Writes are refused while so much of the log is not durable yet, bytes. Default: 64 MiB.
+    /// Writes are refused while this much of the log is not durable yet, in bytes. Default: 64 MiB.
     pub max_pending_bytes: u64,
-    /// Exemplars kept a tenant, the newest. Default: 10,000.
+    /// How many exemplars are kept for each tenant. Default: 10,000.
     pub max_exemplars: usize,
-    /// Metric families a tenant about which metadata is kept. Default: 50,000.
+    /// For how many metric families of a tenant metadata is kept. Default: 50,000.
     pub max_metadata: usize,
-    /// Threads that replay the log. Default: the number of cores, at most 8.
+    /// How many threads replay the log. Default: the number of cores, at most 8.
     pub replay_threads: usize,
 }
 
 impl HeadConfig {
     /// The settings of all tenants.
     pub fn by_tenant(&self) -> SettingsByTenant {
-        let (limits, max_exemplars) = (self.limits, self.max_exemplars);
-        let defaults = TenantSettings { limits, out_of_order_window_ms: self.out_of_order_window_ms, max_exemplars };
-        SettingsByTenant { defaults, own: self.own_settings.clone() }
+        SettingsByTenant {
+            defaults: TenantSettings {
+                limits: self.limits,
+                out_of_order_window_ms: self.out_of_order_window_ms,
+                max_exemplars: self.max_exemplars,
+            },
+            own: self.own_settings.clone(),
+        }
     }
 
     /// The defaults, with a log in `dir`.

@@ -9,37 +9,37 @@ use pharos_model::{Labels, SeriesBatch, SeriesView, ShardDigest, ShardSet, Tenan
 use crate::exemplars::SeriesExemplars;
 use crate::head::Head;
 use crate::select::{compare_canonical, read_series};
-use crate::series::{Part, Series};
+use crate::series::{SampleRun, Series};
 use crate::tenant::{AppendState, Tenant};
 use crate::wal::Commit;
 use crate::wal::record::{Step, put_step};
-use crate::window::{FlushMap, Flushed, WindowInfo, WindowState, first_epoch};
+use crate::window::{FlushedWindows, WindowInfo, WindowState, first_generation};
 
-/// The unflushed samples of some shards of one window, as they were when it was cut: samples that came later are not among them.
+/// A stable snapshot of the unflushed samples of some shards of a window. Samples appended after the cut are not in it.
 pub struct WindowCut {
     tenant: TenantId,
     window: WindowInfo,
     shards: ShardSet,
     number: u32,
-    flush: FlushMap,
+    flushed: FlushedWindows,
     series: Vec<Arc<Series>>,
     exemplars: Vec<SeriesExemplars>,
 }
 
 /// One series of a cut.
 pub struct CutSeries<'a> {
-    /// Its labels.
+    /// The label set.
     pub labels: &'a Labels,
-    /// Its place in the hash space.
+    /// The series hash, which determines the shard.
     pub hash: u64,
-    /// Its shard.
+    /// The shard that the hash falls into.
     pub shard: u32,
-    /// Its samples of the cut, never empty.
+    /// The samples of the series that belong to the cut; never empty.
     pub samples: SeriesView<'a>,
 }
 
 impl CutSeries<'_> {
-    /// The digest of its samples. Those of all series of a shard add up to the shard's.
+    /// The digest of the samples. The digests of all series of a shard add up to the shard's digest.
     pub fn digest(&self) -> ShardDigest {
         let mut digest = ShardDigest::default();
         digest.add_floats(self.hash, self.samples.t, self.samples.v);
@@ -50,12 +50,12 @@ impl CutSeries<'_> {
 }
 
 impl WindowCut {
-    /// The tenant.
+    /// Whose samples were cut.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// The window, as it was at the cut.
+    /// The window as it was at the time of the cut.
     pub fn window(&self) -> &WindowInfo {
         &self.window
     }
@@ -65,15 +65,11 @@ impl WindowCut {
         &self.shards
     }
 
-    /// The number of the cut; it is above those of all earlier cuts of the window, also over restarts: keep it with the block, so that after
-    /// a crash between committing the block and [`Head::mark_flushed`] the mark can be made up with [`Head::mark_flushed_cut`].
+    /// The number of the cut. It exceeds the numbers of all earlier cuts of the window, even across restarts. Store it with
+    /// the block: after a crash between committing the block and [`Head::mark_flushed`], pass it to
+    /// [`Head::mark_flushed_cut`].
     pub fn number(&self) -> u32 {
         self.number
-    }
-
-    /// At most how many series it has.
-    pub fn series_len(&self) -> usize {
-        self.series.len()
     }
 
     /// The exemplars of the window that no earlier flushed cut had, by ascending labels.
@@ -81,15 +77,20 @@ impl WindowCut {
         &self.exemplars
     }
 
-    /// Visits the series in ascending order of labels, one in memory at a time. Ends early with the first error of `each`.
+    /// Calls `each` for every series in ascending order of labels, and stops at its first error. Samples of one series at a
+    /// time are decoded.
     pub fn for_each<E>(&self, mut each: impl FnMut(CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut batch = SeriesBatch::default();
         for series in &self.series {
             batch.clear();
             self.read(series, &mut batch);
             if batch.samples() > 0 {
-                let (hash, shard) = (series.hash, series.shard.into());
-                each(CutSeries { labels: &series.labels, hash, shard, samples: batch.view(0) })?;
+                each(CutSeries {
+                    labels: &series.labels,
+                    hash: series.hash,
+                    shard: series.shard.into(),
+                    samples: batch.view(0),
+                })?;
             }
         }
         Ok(())
@@ -97,109 +98,100 @@ impl WindowCut {
 
     fn read(&self, series: &Series, batch: &mut SeriesBatch) {
         const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
-        read_series(&series.data.lock(), batch, |part| if self.holds(series, part) { TimeRange::ALL } else { NOTHING });
+        let range_of = |run: &SampleRun<'_>| if self.holds(series, run) { TimeRange::ALL } else { NOTHING };
+        read_series(&series.data.lock(), batch, |run| range_of(&run));
     }
 
-    /// How far the shards of the window were flushed at the cut.
-    pub(crate) fn flushed(&self) -> Flushed {
-        self.flush.flushed.get(&self.window.start).cloned().unwrap_or_default()
-    }
-
-    fn holds(&self, series: &Series, part: Part<'_>) -> bool {
-        let (t, epoch) = place(part);
-        window_start(t, self.flush.width) == self.window.start
-            && epoch < self.number
-            && !self.flush.is_flushed(t, series.shard, epoch)
-    }
-}
-
-/// A timestamp in the window of a piece, and its epoch.
-pub(crate) fn place(part: Part<'_>) -> (i64, u32) {
-    match part {
-        Part::Chunk(chunk) => (chunk.min_t, chunk.epoch),
-        Part::Late(late) => (late.window, late.epoch),
+    fn holds(&self, series: &Series, run: &SampleRun<'_>) -> bool {
+        let t = run.window_t();
+        let generation = run.generation();
+        window_start(t, self.flushed.width) == self.window.start
+            && generation < self.number
+            && !self.flushed.is_flushed(t, series.shard, generation)
     }
 }
 
 impl Head {
-    /// The windows of a tenant that have samples in memory or were flushed lately, oldest first.
+    /// The windows of a tenant that have samples in memory or were flushed recently, oldest first.
     pub fn windows(&self, tenant: &TenantId) -> Vec<WindowInfo> {
         let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
         let state = tenant.append.lock();
         state.windows.iter().map(|(start, w)| w.info(*start, self.config.window_ms)).collect()
     }
 
-    /// Cuts some shards of a window: takes a stable snapshot of their samples that are not flushed. The cut is durable
-    /// when [`Head::commit`] resolves: wait for that before the block is committed. Cutting again before the first cut is
-    /// marked gives both cuts' samples.
+    /// Cuts some shards of the window that contains `window`, taking a stable snapshot of their unflushed samples. The cut
+    /// is durable once [`Head::commit`] resolves; wait for that before committing a block. A second cut made before the
+    /// first is marked holds the samples of both.
     pub fn cut(&self, tenant_id: &TenantId, window: i64, shards: &ShardSet) -> WindowCut {
         let tenant = self.tenants.get_or_create(tenant_id);
         let start = window_start(window, self.config.window_ms);
         let mut state = tenant.append.lock();
-        let number = self.end_epoch(&tenant, &mut state, start);
+        let number = self.start_generation(&tenant, &mut state, start);
         let info = state.windows.get(&start).map(|w| w.info(start, self.config.window_ms));
-        let flush = tenant.flush.read().clone();
+        let flushed = tenant.flushed.read().clone();
         drop(state);
-        let nothing = || WindowState::new(self.config.shards, number).info(start, self.config.window_ms);
+        let empty = || WindowState::new(self.config.shards, number).info(start, self.config.window_ms);
         let mut cut = WindowCut {
             tenant: tenant_id.clone(),
-            window: info.unwrap_or_else(nothing),
+            window: info.unwrap_or_else(empty),
             shards: shards.clone(),
             number,
-            flush,
+            flushed,
             series: Vec::new(),
             exemplars: Vec::new(),
         };
         let mut series = tenant.series_of(shards);
         series.retain(|s| {
             let mut holds = false;
-            s.data.lock().parts(|part| holds |= cut.holds(s, part));
+            s.data.lock().for_each_run(|run| holds |= cut.holds(s, &run));
             holds
         });
         series.sort_by(|a, b| compare_canonical(a.labels.as_bytes(), b.labels.as_bytes()));
         let range = TimeRange::new(start, start.saturating_add(self.config.window_ms - 1));
-        let wanted = |s: &Series, epoch: u32| {
-            shards.contains(s.shard.into()) && epoch < number && !cut.flush.is_flushed(start, s.shard, epoch)
+        let wanted = |s: &Series, generation: u32| {
+            shards.contains(s.shard.into())
+                && generation < number
+                && !cut.flushed.is_flushed(start, s.shard, generation)
         };
         cut.exemplars = tenant.exemplars.lock().select(range, wanted);
         cut.series = series;
         self.metrics.cuts.inc();
-        // Small segments for small tenants: what is flushed soon can be removed soon.
+        // Small tenants get small segments, so that a flushed segment can be removed early.
         self.log.rotate((self.config.segment_bytes / 16).min(4 << 20));
         cut
     }
 
-    /// Says that the samples of a cut are in a committed block. They stay in memory until [`Head::drop_flushed`].
+    /// Records that the samples of a cut are in a committed block. They stay in memory until [`Head::evict_flushed`].
     pub fn mark_flushed(&self, cut: &WindowCut) -> Commit {
         self.mark_flushed_cut(&cut.tenant, cut.window.start, cut.number, &cut.shards)
     }
 
-    /// As [`Head::mark_flushed`], for a cut of which only number and shards are known: that of a block that was
-    /// committed before a crash, or one that [`Head::digest`] compared with blocks. Cuts of lower numbers of these shards
-    /// are flushed with it.
+    /// Like [`Head::mark_flushed`], for a cut of which only number and shards are known: the cut of a block that was
+    /// committed before a crash, or one whose [`Head::digest`] matched the blocks of another node. Cuts of these shards with
+    /// lower numbers are flushed along with it.
     pub fn mark_flushed_cut(&self, tenant: &TenantId, window: i64, number: u32, shards: &ShardSet) -> Commit {
         let tenant = self.tenants.get_or_create(tenant);
         let start = window_start(window, self.config.window_ms);
         let mut state = tenant.append.lock();
-        tenant.set_flushed(&mut state, start, number, shards);
+        tenant.raise_flushed_cut(&mut state, start, number, shards);
         self.log_step(&tenant, &mut state, Step::Flushed, start, number, shards)
     }
 
-    /// Ends the present epoch of a window, so that what is in memory of it now can be marked with the number in the answer
-    /// later; see [`Head::mark_flushed_cut`].
-    pub fn end_window_epoch(&self, tenant: &TenantId, window: i64) -> u32 {
+    /// Ends the current generation of the window that contains `window` and returns its successor. Pass that number to
+    /// [`Head::mark_flushed_cut`] to mark what is in memory now.
+    pub fn end_generation(&self, tenant: &TenantId, window: i64) -> u32 {
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
-        self.end_epoch(&tenant, &mut state, window_start(window, self.config.window_ms))
+        self.start_generation(&tenant, &mut state, window_start(window, self.config.window_ms))
     }
 
-    /// Ends the present epoch of a window; returns the number that all chunks up to now are below.
-    pub(crate) fn end_epoch(&self, tenant: &Tenant, state: &mut AppendState, start: i64) -> u32 {
-        let first = first_epoch(self.clock.now_ms());
-        let fresh = || WindowState::new(self.config.shards, first);
-        let entry = state.windows.entry(start).or_insert_with(fresh);
-        entry.cuts = entry.cuts.saturating_add(1);
-        let number = entry.cuts;
+    /// Starts a new generation of a window and logs it. All runs so far have lower generations than the one returned.
+    pub(crate) fn start_generation(&self, tenant: &Tenant, state: &mut AppendState, start: i64) -> u32 {
+        let first = first_generation(self.clock.now_ms());
+        let new_window = || WindowState::new(self.config.shards, first);
+        let window = state.windows.entry(start).or_insert_with(new_window);
+        window.newest_cut = window.newest_cut.saturating_add(1);
+        let number = window.newest_cut;
         drop(self.log_step(tenant, state, Step::Cut, start, number, &ShardSet::new()));
         number
     }

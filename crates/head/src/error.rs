@@ -1,11 +1,12 @@
-//! Why the head cannot be opened or asked to do something.
+//! Errors of the head as a whole.
 
 use std::path::PathBuf;
 
-/// A failure of the head as a whole. Writes fail with [`pharos_model::WriteError`], reads with [`pharos_model::SelectError`].
+/// Why the head cannot be opened or maintained. Writes fail with [`pharos_model::WriteError`], reads with
+/// [`pharos_model::SelectError`].
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
-    /// Another process has the directory.
+    /// Another process holds the directory.
     #[error("{dir} is in use by another process: its lock file {lock} is held")]
     Locked {
         /// The directory of the log.
@@ -13,55 +14,57 @@ pub enum HeadError {
         /// The lock file.
         lock: PathBuf,
     },
-    /// The file system failed.
+    /// A file system operation failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         action: &'static str,
-        /// With which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The log is damaged where no crash damages it.
+    /// The log is damaged in a place where a crash cannot have damaged it.
     #[error(
         "write-ahead log is damaged: {file} at offset {offset}: {reason}; repair it with 'pharos tool wal repair {dir}'"
     )]
     Corrupt {
-        /// The segment.
+        /// The segment file.
         file: PathBuf,
-        /// Where the bad record begins.
+        /// The offset of the bad record, in bytes.
         offset: u64,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         reason: String,
         /// The directory of the log.
         dir: PathBuf,
     },
-    /// Another version of Pharos wrote the log.
+    /// An incompatible version of Pharos wrote the log.
     #[error(
-        "write-ahead log segment {file} cannot be read: {reason}; ship it with the version that wrote it, or remove it and lose it"
+        "write-ahead log segment {file} cannot be read: {reason}; flush its samples with the version that wrote it, or delete the segment and lose them"
     )]
     Version {
-        /// The segment.
+        /// The segment file.
         file: PathBuf,
-        /// Which version it has.
+        /// The version that was found.
         reason: String,
     },
-    /// A segment between others is not there.
-    #[error("write-ahead log in {dir} lacks segment {segment}; accept the loss with 'pharos tool wal repair {dir}'")]
+    /// A segment between two others is missing.
+    #[error(
+        "write-ahead log in {dir} is missing segment {segment}; accept the loss with 'pharos tool wal repair {dir}'"
+    )]
     MissingSegment {
         /// The directory of the log.
         dir: PathBuf,
         /// The number of the segment.
         segment: u32,
     },
-    /// A setting makes no sense.
+    /// A setting is out of range.
     #[error("{0}")]
     Config(String),
-    /// The metrics are registered already.
+    /// The metrics could not be registered.
     #[error("cannot register metrics of the head: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The log is closed or full.
+    /// The log is closed, failing or full.
     #[error(transparent)]
     Write(#[from] pharos_model::WriteError),
 }

@@ -1,4 +1,4 @@
-//! Copying shards to another node: everything that no block holds yet, as batches to append there.
+//! Copies shards to another node: everything that is not flushed, as batches to append there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use std::vec::IntoIter;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, Labels, Metadata, Sample, SeriesHash, ShardSet, TenantId, TimeRange, WriteBatch};
 
-use crate::cut::place;
 use crate::head::Head;
-use crate::series::{Part, Series, float_samples};
-use crate::slices::SameSlices;
-use crate::window::FlushMap;
+use crate::series::{SampleRun, Series, float_samples};
+use crate::time_digests::MatchingIntervals;
+use crate::window::FlushedWindows;
 
-/// The unflushed samples of some shards of a tenant, as an iterator of batches; see [`Head::export`].
+/// Iterates over the unflushed samples of some shards of a tenant in batches; see [`Head::export`].
 pub struct Export {
-    flush: FlushMap,
-    /// What is left out.
-    without: SameSlices,
+    flushed: FlushedWindows,
+    /// Samples in these intervals are skipped.
+    excluded: MatchingIntervals,
     max_bytes: usize,
     metadata: IntoIter<(String, Metadata)>,
     exemplars: HashMap<Labels, Vec<Exemplar>>,
-    /// By ascending hash.
+    /// By ascending hash, then by number.
     series: std::iter::Peekable<IntoIter<Arc<Series>>>,
-    /// What is left of the series that the last batch ended in.
-    rest: Option<Rest>,
+    /// The rest of a series that did not fit into the last batch.
+    rest: Option<PartialSeries>,
+    /// All series up to this hash are in the batches so far.
     done: Option<SeriesHash>,
 }
 
-/// A series on its way.
-struct Rest {
+/// The samples of a series that no batch contains yet.
+struct PartialSeries {
     series: Arc<Series>,
     floats: IntoIter<Sample>,
     histograms: IntoIter<HistogramSample>,
@@ -37,13 +37,14 @@ struct Rest {
 }
 
 impl Head {
-    /// Everything that is not flushed of some shards of a tenant, with its exemplars, and all metadata: batches of about
-    /// `max_bytes`, series by ascending hash behind `after`, each with its samples in order. What is appended
-    /// meanwhile may or may not be in it; what is flushed or deleted meanwhile may be missing. Append them with [`Head::append_copy`].
+    /// Exports all unflushed samples of some shards of a tenant with their exemplars, and all metadata, in batches of about
+    /// `max_bytes` bytes. Series come by ascending hash, starting above `after`, each with its samples in order. Samples
+    /// appended concurrently may or may not be included; samples flushed or deleted concurrently may be missing. Pass the
+    /// batches to [`Head::append_copy`] of the other head. Metadata is exported only without `after`.
     pub fn export(&self, tenant: &TenantId, shards: &ShardSet, after: Option<SeriesHash>, max_bytes: usize) -> Export {
         let mut export = Export {
-            flush: FlushMap::new(self.config.window_ms),
-            without: SameSlices::default(),
+            flushed: FlushedWindows::new(self.config.window_ms),
+            excluded: MatchingIntervals::default(),
             max_bytes: max_bytes.max(1),
             metadata: Vec::new().into_iter(),
             exemplars: HashMap::new(),
@@ -58,7 +59,7 @@ impl Head {
             metadata.sort_by(|a, b| a.0.cmp(&b.0));
             export.metadata = metadata.into_iter();
         }
-        export.flush = tenant.flush.read().clone();
+        export.flushed = tenant.flushed.read().clone();
         let is_wanted = |series: &Series| shards.contains(series.shard.into()) && Some(series.hash) > after;
         let found = tenant.exemplars.lock().select(TimeRange::ALL, |series, _| is_wanted(series));
         export.exemplars = found.into_iter().map(|s| (s.labels, s.exemplars)).collect();
@@ -71,53 +72,53 @@ impl Head {
 }
 
 impl Export {
-    /// Leaves out what the other head has already.
-    pub fn without(mut self, same: SameSlices) -> Self {
-        self.without = same;
+    /// Skips the samples in intervals that the other head holds already.
+    pub fn excluding(mut self, intervals: MatchingIntervals) -> Self {
+        self.excluded = intervals;
         self
     }
 
-    /// Up to which hash everything was in the batches so far: where another export may go on.
+    /// The hash up to which all series are in the batches so far. Another export can resume after it.
     pub fn position(&self) -> Option<SeriesHash> {
         self.done
     }
 
-    /// Reads what a series has that is not flushed.
-    fn read(&mut self, series: Arc<Series>) -> Rest {
-        let (mut floats, mut histograms) = (Vec::new(), Vec::new());
-        series.data.lock().parts(|part| {
-            let (t, epoch) = place(part);
-            if self.flush.is_flushed(t, series.shard, epoch) {
+    /// Reads the unflushed samples of a series.
+    fn read(&mut self, series: Arc<Series>) -> PartialSeries {
+        let mut floats = Vec::new();
+        let mut histograms = Vec::new();
+        series.data.lock().for_each_run(|run| {
+            if self.flushed.is_flushed(run.window_t(), series.shard, run.generation()) {
                 return;
             }
-            match part {
-                Part::Chunk(chunk) if chunk.kind == crate::chunk::ChunkKind::Histogram => {
+            match run {
+                SampleRun::Chunk(chunk) if chunk.kind == crate::chunk::ChunkKind::Histogram => {
                     chunk.histograms(|s| histograms.push(s));
                 }
-                Part::Chunk(chunk) => floats.extend(float_samples(chunk)),
-                Part::Late(late) => {
+                SampleRun::Chunk(chunk) => floats.extend(float_samples(chunk)),
+                SampleRun::Late(late) => {
                     floats.extend_from_slice(&late.floats);
                     histograms.extend_from_slice(&late.histograms);
                 }
             }
         });
-        floats.retain(|s| !self.without.contains(series.shard, s.t));
-        histograms.retain(|s| !self.without.contains(series.shard, s.t));
+        floats.retain(|s| !self.excluded.contains(series.shard, s.t));
+        histograms.retain(|s| !self.excluded.contains(series.shard, s.t));
         floats.sort_unstable_by_key(|s| s.t);
         histograms.sort_unstable_by_key(|s| s.t);
         let has_samples = !floats.is_empty() || !histograms.is_empty();
         let exemplars = self.exemplars.remove(&series.labels).filter(|_| has_samples).unwrap_or_default();
-        Rest { series, floats: floats.into_iter(), histograms: histograms.into_iter(), exemplars }
+        PartialSeries { series, floats: floats.into_iter(), histograms: histograms.into_iter(), exemplars }
     }
 
-    /// Moves as much of a series into the batch as fits; gives back what does not.
-    fn put(&self, mut rest: Rest, batch: &mut WriteBatch, bytes: &mut usize) -> Option<Rest> {
+    /// Moves as much of a series into the batch as fits and returns the rest.
+    fn put(&self, mut rest: PartialSeries, batch: &mut WriteBatch, bytes: &mut usize) -> Option<PartialSeries> {
         if rest.floats.len() + rest.histograms.len() == 0 {
             return None;
         }
         batch.begin_known_series(rest.series.labels.as_bytes(), rest.series.hash);
         *bytes += rest.series.labels.as_bytes().len() + 64;
-        // However small a batch may be, it takes us further.
+        // At least one sample a batch, however small batches are: the export always makes progress.
         let max_bytes = self.max_bytes.max(*bytes + 1);
         while *bytes < max_bytes
             && let Some(s) = rest.floats.next()
@@ -156,7 +157,8 @@ impl Iterator for Export {
     type Item = WriteBatch;
 
     fn next(&mut self) -> Option<WriteBatch> {
-        let (mut batch, mut bytes) = (WriteBatch::default(), 0);
+        let mut batch = WriteBatch::default();
+        let mut bytes = 0;
         self.put_metadata(&mut batch, &mut bytes);
         while bytes < self.max_bytes {
             let next = match self.rest.take() {
@@ -168,8 +170,8 @@ impl Iterator for Export {
             };
             let hash = next.series.hash;
             self.rest = self.put(next, &mut batch, &mut bytes);
-            let another_of_hash = self.series.peek().is_some_and(|next| next.hash == hash);
-            if self.rest.is_none() && !another_of_hash {
+            let hash_continues = self.series.peek().is_some_and(|next| next.hash == hash);
+            if self.rest.is_none() && !hash_continues {
                 self.done = Some(hash);
             }
         }

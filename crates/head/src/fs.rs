@@ -1,30 +1,30 @@
-//! The file system as the log sees it: a small trait, so that tests can make every operation fail.
+//! The file system operations that the log needs, as a trait: tests inject a failure into each of them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// A file that the log writes.
+/// A file that is open for writing.
 pub trait LogFile: Send {
-    /// Writes at an offset; may write less than asked, and returns how much it wrote.
+    /// Writes at an offset and returns how many bytes were written, which may be fewer than given.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Makes everything written so far durable.
     fn sync(&mut self) -> io::Result<()>;
-    /// Cuts the file to a length.
+    /// Sets the length of the file.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 }
 
-/// What keeps a directory from being opened twice; let go when it is dropped.
+/// The lock of a directory, released on drop.
 pub trait DirLock: Send + Sync {}
 
-/// The file system.
+/// A file system.
 pub trait Fs: Send + Sync + 'static {
-    /// Makes a directory and those above it.
+    /// Creates a directory and its parents.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// The files of a directory with their lengths, in no particular order.
+    /// Lists the names of the files in a directory with their lengths, in no particular order.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
-    /// Creates a file, or opens the one that is there, for writing.
+    /// Opens a file for writing, creating it unless it exists.
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
     /// Opens a file for reading from its start.
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
@@ -32,11 +32,11 @@ pub trait Fs: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the lock of a directory; fails with [`io::ErrorKind::WouldBlock`] if another process has it.
+    /// Takes the lock file at `path`; fails with [`io::ErrorKind::WouldBlock`] while another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 }
 
-/// The machine's file system.
+/// The file system of the operating system.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealFs;
 

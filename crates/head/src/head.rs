@@ -1,6 +1,6 @@
-//! The head: opening with replay, appending, and what belongs to no single tenant.
+//! The head: opening and replay, appends, and state that is shared by all tenants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use pharos_model::shards::MAX_SHARDS;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
-use crate::append::{Appender, Only, Origin, Run};
+use crate::append::{AppendOutcome, AppendTargets, Appended, Appender, Origin, Outcomes};
 use crate::config::{HeadConfig, SettingsByTenant};
 use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
@@ -20,11 +20,14 @@ use crate::tenant::Tenant;
 use crate::wal::record::Record;
 use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
 use crate::wal::{Commit, Log, LogConfig, incomplete};
+use crate::window::FlushedMask;
 use pharos_model::wire::Malformed;
 
 const LOCK_FILE: &str = "lock";
+/// A tenant keeps a staging buffer of at most this size between appends.
+const MAX_KEPT_STAGING_BYTES: usize = 4 << 20;
 
-/// The newest samples of all tenants, in memory and in the write-ahead log. Shared by threads as it is.
+/// The newest samples of all tenants, in memory and in the write-ahead log. All methods take `&self`: threads share one head.
 pub struct Head {
     pub(crate) config: HeadConfig,
     pub(crate) clock: Arc<dyn Clock>,
@@ -33,13 +36,13 @@ pub struct Head {
     pub(crate) tenants: Tenants,
     pub(crate) log: Log,
     memory: AtomicI64,
-    /// The oldest segment that may still be there.
+    /// The oldest segment that may still exist.
     first_segment: parking_lot::Mutex<u32>,
     is_incomplete: AtomicBool,
     _lock: Box<dyn DirLock>,
 }
 
-/// The tenants.
+/// The tenants, and what a new one starts out with.
 pub(crate) struct Tenants {
     by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
     next_number: AtomicU32,
@@ -71,7 +74,7 @@ impl Tenants {
     }
 }
 
-/// Takes the lock of a log's directory.
+/// Locks the directory of a log against other processes.
 pub(crate) fn lock_dir(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, HeadError> {
     let lock = dir.join(LOCK_FILE);
     fs.lock(&lock).map_err(|source| match source.kind() {
@@ -81,8 +84,12 @@ pub(crate) fn lock_dir(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, Head
 }
 
 impl Head {
-    /// Opens the log in `config.dir`, making the directory if needed, and replays it. `progress` is told how far the
-    /// replay is. Fails if another process has the directory, or the log is damaged where no crash damages it.
+    /// Opens the log in `config.dir`, creating the directory if needed, and replays it, reporting to `progress` on the way.
+    ///
+    /// # Errors
+    ///
+    /// Fails when another process holds the directory, or when the log is damaged in a place where a crash cannot have
+    /// damaged it.
     pub fn open(
         config: HeadConfig,
         clock: Arc<dyn Clock>,
@@ -92,12 +99,15 @@ impl Head {
     ) -> Result<Head, HeadError> {
         if config.window_ms <= 0 || config.out_of_order_window_ms < 0 {
             return Err(HeadError::Config(format!(
-                "the window must be longer than 0 ms and the out-of-order window not negative, not {} and {}",
+                "window of {} ms or out-of-order window of {} ms is out of range: the first must be positive, the second must not be negative",
                 config.window_ms, config.out_of_order_window_ms
             )));
         }
         if !(1..=MAX_SHARDS).contains(&config.shards) {
-            return Err(HeadError::Config(format!("there must be 1 to {MAX_SHARDS} shards, not {}", config.shards)));
+            return Err(HeadError::Config(format!(
+                "{} shards are out of range: there must be 1 to {MAX_SHARDS}",
+                config.shards
+            )));
         }
         let metrics = Arc::new(HeadMetrics::register(registry)?);
         let dir = config.dir.clone();
@@ -147,20 +157,20 @@ impl Head {
     fn restore(&self, segments: &Segments, progress: &mut dyn FnMut(ReplayProgress)) -> Result<(), HeadError> {
         let started = self.clock.monotonic();
         let restored = Restored::default();
-        let parts = self.config.replay_threads.clamp(1, 64) as u64;
-        let restorer = |part| Restorer {
+        let workers = self.config.replay_threads.clamp(1, 64) as u64;
+        let restorer = |worker| Restorer {
             tenants: &self.tenants,
             restored: &restored,
-            part,
-            parts,
+            worker,
+            workers,
             window_ms: self.config.window_ms,
             now_ms: self.clock.now_ms(),
             declared: HashMap::new(),
         };
-        // Control records name tenants by their numbers in the segment, which the first worker's records tell.
+        // Control records name tenants by number, which the tenant records of the same segment assign.
         let mut numbers: HashMap<(u32, u32), Arc<Tenant>> = HashMap::new();
         let control = |segment: u32, record: Record<'_>| self.control(segment, record, &mut numbers);
-        replay(&*self.fs, &self.config.dir, segments, (0..parts).map(restorer).collect(), control, progress)?;
+        replay(&*self.fs, &self.config.dir, segments, (0..workers).map(restorer).collect(), control, progress)?;
         let samples = restored.samples.load(Ordering::Relaxed);
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
         self.grow(restored.bytes.load(Ordering::Relaxed) as isize);
@@ -174,27 +184,28 @@ impl Head {
         Ok(())
     }
 
-    /// Appends a batch to memory and to the log. What is wrong with single samples is in the outcome; an error
-    /// means that nothing was taken. Acknowledge only when the commit has resolved.
+    /// Appends a batch to memory and to the log's queue. The outcome tells which samples were rejected and why; an error means
+    /// that nothing was appended. Acknowledge the batch only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Sender, None).map(|(outcome, _, commit)| (outcome, commit))
+        let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Sender, None)?;
+        Ok((counted, commit))
     }
 
-    /// As [`Head::append`], for some shards of the batch only; all of its metadata is taken. The second outcome is that of shards that
-    /// are not counted.
+    /// Like [`Head::append`], for some shards of the batch only. All of its metadata is taken.
     pub fn append_shards(
         &self,
         tenant: &TenantId,
         batch: &WriteBatch,
-        only: Only<'_>,
-    ) -> Result<(WriteOutcome, WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Sender, Some(only))
+        targets: AppendTargets<'_>,
+    ) -> Result<AppendOutcome, WriteError> {
+        self.append_from(tenant, batch, Origin::Sender, Some(targets))
     }
 
-    /// As [`Head::append`], for a batch of [`Head::export`]: what another head took once is taken whatever its age, and
-    /// limits of the tenant do not count.
+    /// Like [`Head::append`], for a batch of [`Head::export`]. Another head has accepted these samples before, so they are
+    /// taken whatever their age, and the limits of the tenant do not apply.
     pub fn append_copy(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        self.append_from(tenant, batch, Origin::Head, None).map(|(outcome, _, commit)| (outcome, commit))
+        let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Head, None)?;
+        Ok((counted, commit))
     }
 
     fn append_from(
@@ -202,30 +213,31 @@ impl Head {
         tenant: &TenantId,
         batch: &WriteBatch,
         origin: Origin,
-        only: Option<Only<'_>>,
-    ) -> Result<(WriteOutcome, WriteOutcome, Commit), WriteError> {
+        targets: Option<AppendTargets<'_>>,
+    ) -> Result<AppendOutcome, WriteError> {
         self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
         let ticket = self.log.ticket();
         let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
-        let Run { outcome, uncounted, grown } = appender.only(only).run(batch);
+        let Appended { outcomes, grown } = appender.to_shards(targets).run(batch);
         let wal = &mut state.wal;
         let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
         wal.staged.clear();
-        wal.staged.shrink_to(4 << 20);
+        wal.staged.shrink_to(MAX_KEPT_STAGING_BYTES);
         drop(state);
         self.grow(grown);
-        self.metrics.count(&outcome);
+        let Outcomes { counted, uncounted, .. } = outcomes;
+        self.metrics.count(&counted);
         self.metrics.count(&uncounted);
-        self.metrics.series.add((outcome.new_series + uncounted.new_series) as i64);
-        Ok((outcome, uncounted, commit))
+        self.metrics.series.add((counted.new_series + uncounted.new_series) as i64);
+        Ok(AppendOutcome { counted, uncounted, commit })
     }
 
-    /// Replaces what tenants may hold, for those that exist and those that come.
+    /// Replaces the settings of all tenants, present and future.
     pub fn set_settings(&self, settings: SettingsByTenant) {
         let tenants: Vec<_> = {
-            // Under the lock with which tenants are made, so that none is made with the old ones after this.
+            // Under the lock that guards the creation of tenants, so that none is created with the old settings after this.
             let by_id = self.tenants.by_id.write();
             *self.tenants.settings.write() = settings.clone();
             by_id.values().cloned().collect()
@@ -241,42 +253,42 @@ impl Head {
         let limit = self.config.max_memory_bytes;
         if limit > 0 && self.memory_bytes() >= limit {
             return Err(WriteError::Overloaded(format!(
-                "the head takes {} bytes, its limit max_head_memory is {limit}",
+                "head uses {} bytes of memory, its limit max_head_memory is {limit}",
                 self.memory_bytes()
             )));
         }
         Ok(())
     }
 
-    /// Resolves when everything that was appended so far is durable.
+    /// Resolves when everything appended so far is durable.
     pub fn commit(&self) -> Commit {
         self.log.commit()
     }
 
-    /// Whether the log may lack what was acknowledged: it began empty, now or at an earlier start, or a repair cut something
-    /// away. Stays so until [`Head::set_complete`].
+    /// Whether the log may lack acknowledged samples, because it was created empty, at this start or an earlier one, or a
+    /// repair truncated it. It remains incomplete until [`Head::set_complete`].
     pub fn is_incomplete(&self) -> bool {
         self.is_incomplete.load(Ordering::Relaxed)
     }
 
-    /// Notes, for good, that nobody counts on what the log lacks. Blocks.
+    /// Records durably that nobody relies on samples that the log lacks. Blocks on the file system.
     pub fn set_complete(&self) -> Result<(), HeadError> {
         incomplete::unmark(&*self.fs, &self.config.dir)?;
         self.is_incomplete.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    /// About how many bytes the head takes, without what waits in the log's queue.
+    /// Approximate memory of the head in bytes, without the log's queue.
     pub fn memory_bytes(&self) -> u64 {
         self.memory.load(Ordering::Relaxed).max(0) as u64
     }
 
-    /// How many bytes of the log are not durable yet.
+    /// Bytes in the log's queue that are not durable yet.
     pub fn pending_bytes(&self) -> u64 {
         self.log.pending_bytes()
     }
 
-    /// The tenants that have been seen, in no particular order.
+    /// All tenants, in no particular order.
     pub fn tenants(&self) -> Vec<TenantId> {
         self.tenants.all().iter().map(|t| t.id.clone()).collect()
     }
@@ -291,7 +303,7 @@ impl Head {
         self.metrics.series.set(series as i64);
     }
 
-    /// Applies a cut, flush or deletion that the log tells of.
+    /// Replays a record that concerns a tenant as a whole: its declaration, a cut, flush, eviction or deletion.
     fn control(
         &self,
         segment: u32,
@@ -302,7 +314,7 @@ impl Head {
             numbers
                 .get(&(segment, number))
                 .cloned()
-                .ok_or(Malformed("names a tenant that the segment does not declare"))
+                .ok_or(Malformed("names a tenant that its segment does not declare"))
         };
         match record {
             Record::Tenant(record) => {
@@ -312,32 +324,33 @@ impl Head {
             Record::Cut { tenant, window, cut } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                tenant.set_cuts(&mut state, window, cut);
+                tenant.raise_newest_cut(&mut state, window, cut);
                 state.note_segment(segment, window);
             }
             Record::Flushed { tenant, window, cut, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                tenant.set_flushed(&mut state, window, cut, &shards);
+                tenant.raise_flushed_cut(&mut state, window, cut, &shards);
                 state.note_segment(segment, window);
             }
             Record::Delete { tenant, range, matchers, number } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                state.deleted = state.deleted.max(number);
-                // Series without samples stay for now, since the log may still name them.
+                state.last_deletion = state.last_deletion.max(number);
+                // Series without samples stay until the end of the replay, since later records may name them.
                 self.delete_in_memory(&tenant, &mut state, &matchers, range);
             }
-            Record::Dropped { tenant, window, cut, shards } => {
+            Record::Evicted { tenant, window, cut, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                self.drop_replayed(&tenant, &mut state, window, &BTreeMap::from([(cut, shards)]));
+                let mut evicted = FlushedMask::default();
+                evicted.raise(&shards, cut);
+                self.evict_replayed(&tenant, &mut state, window, &evicted);
                 state.note_segment(segment, window);
             }
             Record::Forget { tenant, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
-                // Series stay here, too.
                 self.forget_in_memory(&tenant, &mut state, &shards);
             }
             Record::Append { .. } => {}
@@ -345,7 +358,7 @@ impl Head {
         Ok(())
     }
 
-    /// Removes the oldest segments of the log as far as no sample in memory can have come from them; returns the oldest left.
+    /// Removes the oldest log segments, up to the first that a sample in memory may have come from; returns the oldest one left.
     pub(crate) fn trim_log(&self) -> Result<u32, HeadError> {
         let mut first = self.first_segment.lock();
         let mut keep = self.log.oldest_open();
@@ -361,7 +374,7 @@ impl Head {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 other => other,
             };
-            // One at a time and durable, oldest first: a crash must not leave a gap.
+            // One at a time, oldest first, each made durable: a crash must not leave a gap.
             let removed = removed.and_then(|()| self.fs.sync_dir(&self.config.dir));
             removed.map_err(|source| HeadError::Io { action: "remove", path, source })?;
             self.metrics.wal_segments_removed.inc();

@@ -1,7 +1,7 @@
-//! The inverted index of a tenant: label name -> value -> series, and the series by number.
+//! The inverted index of a tenant: label name -> value -> series numbers, and the series by number.
 //!
-//! Numbers ascend with creation and are never used again, so lists of them grow at their end. Series are held in pages,
-//! which go away when all their series are gone.
+//! Series are numbered in the order of their creation and numbers are never reused, so postings grow at their end. Series are
+//! held in pages, which are freed when all of their series have been removed.
 
 mod matching;
 pub(crate) mod postings;
@@ -14,9 +14,10 @@ use pharos_model::labels::LabelsIter;
 use crate::series::Series;
 use postings::Postings;
 
+/// Series in a page.
 const PAGE: usize = 256;
 
-/// The values of one label name.
+/// The values of a label name.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     pub(crate) by_value: BTreeMap<Box<str>, Postings>,
@@ -26,7 +27,6 @@ pub(crate) struct Values {
 
 type Page = Box<[Option<Arc<Series>>; PAGE]>;
 
-/// The index of a tenant.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     names: HashMap<Box<str>, Values>,
@@ -37,7 +37,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The number that the next series gets, or nothing when all are used.
+    /// The number of the next series; `None` when all numbers are used up.
     pub(crate) fn next_id(&self) -> Option<u32> {
         (self.next_id < u32::MAX).then_some(self.next_id)
     }
@@ -76,11 +76,11 @@ impl Index {
         }
     }
 
-    /// Removes series. `gone` ascends by number.
-    pub(crate) fn remove(&mut self, gone: &[Arc<Series>]) {
-        let ids: Vec<u32> = gone.iter().map(|s| s.id).collect();
+    /// Removes series, which ascend by number.
+    pub(crate) fn remove(&mut self, removed: &[Arc<Series>]) {
+        let ids: Vec<u32> = removed.iter().map(|s| s.id).collect();
         let mut touched: HashMap<&str, std::collections::HashSet<&str>> = HashMap::new();
-        for series in gone {
+        for series in removed {
             for (name, value) in LabelsIter::over(series.labels.as_bytes()) {
                 touched.entry(name).or_default().insert(value);
                 if let Some(values) = self.names.get_mut(name) {
@@ -88,9 +88,9 @@ impl Index {
                 }
             }
         }
-        for (name, gone_values) in touched {
+        for (name, touched_values) in touched {
             let Some(values) = self.names.get_mut(name) else { continue };
-            for value in gone_values {
+            for value in touched_values {
                 let Some(postings) = values.by_value.get_mut(value) else { continue };
                 let before = postings.heap_bytes();
                 let empty = postings.remove(&ids);
@@ -117,13 +117,13 @@ impl Index {
             self.live -= 1;
             self.bytes = self.bytes.saturating_sub(8);
         }
-        // The newest page is kept: its free places are yet to be used.
+        // The newest page is kept, since its free slots are still to be used.
         if id / PAGE != self.next_id as usize / PAGE && page.iter().all(Option::is_none) {
             *slot = None;
         }
     }
 
-    /// A series by number.
+    /// The series with a number.
     pub(crate) fn get(&self, id: u32) -> Option<&Arc<Series>> {
         self.pages.get(id as usize / PAGE)?.as_ref()?[id as usize % PAGE].as_ref()
     }
@@ -133,17 +133,15 @@ impl Index {
         self.pages.iter().flatten().flat_map(|page| page.iter().flatten())
     }
 
-    /// The label names with their values.
     pub(crate) fn names(&self) -> &HashMap<Box<str>, Values> {
         &self.names
     }
 
-    /// The number of series.
     pub(crate) fn len(&self) -> usize {
         self.live
     }
 
-    /// About how many bytes the index takes.
+    /// Approximate memory of the index, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,17 +1,21 @@
 //! The newest samples in memory with their write-ahead log: series index, out-of-order window, replay, window cutting.
 //!
-//! [`Head`] is the whole of it. A batch is appended to memory and to the log's queue under the lock of its tenant, so
-//! memory and log always agree on the order; its [`Commit`] resolves when the log is fsynced. Readers hold a series only
-//! while they decode it. Windows are cut, flushed and dropped by the caller (see [`Head::cut`]).
-//! There is no async runtime: the log has one thread, everything else runs on the caller's.
+//! [`Head`] is the entry point. A batch is appended to memory and to the log's queue under the lock of its tenant, so memory
+//! and log always agree on the order. The [`Commit`] of a batch resolves once the log is fsynced. Readers lock a series only
+//! while they decode it.
+//!
+//! The caller decides when a window leaves memory: it cuts the window ([`Head::cut`]), commits a block of the cut, marks
+//! the cut as flushed ([`Head::mark_flushed`]) and evicts it later ([`Head::evict_flushed`]).
+//!
+//! There is no async runtime. The log has one thread; everything else runs on the threads of the callers.
 
 mod append;
 mod chunk;
 mod config;
 mod cut;
 mod digest;
-mod drop;
 mod error;
+mod eviction;
 mod exemplars;
 mod export;
 pub mod fs;
@@ -22,12 +26,12 @@ mod read;
 mod restore;
 mod select;
 mod series;
-mod slices;
 mod tenant;
+mod time_digests;
 pub mod wal;
 mod window;
 
-pub use append::Only;
+pub use append::{AppendOutcome, AppendTargets};
 pub use config::{HeadConfig, SettingsByTenant, TenantLimits, TenantSettings};
 pub use cut::{CutSeries, WindowCut};
 pub use digest::{HeldDigest, WindowDigest};
@@ -36,7 +40,6 @@ pub use exemplars::SeriesExemplars;
 pub use export::Export;
 pub use head::Head;
 pub use read::{HeadStats, LabelCount};
-pub use select::HeadFilter;
-pub use slices::{HeldSlices, SameSlices};
+pub use time_digests::{MatchingIntervals, TimeDigests};
 pub use wal::{Commit, ReplayProgress};
 pub use window::{ShardWindow, WindowInfo};

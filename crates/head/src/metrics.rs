@@ -1,4 +1,4 @@
-//! Metrics of the head.
+//! The metrics of the head: `pharos_head_*` and `pharos_wal_*`.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,6 @@ use pharos_model::{RejectReason, WriteOutcome};
 use prometheus::core::{Atomic, GenericCounter};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Counters and gauges named `pharos_head_*`.
 pub(crate) struct HeadMetrics {
     pub(crate) samples: IntCounter,
     pub(crate) histograms: IntCounter,
@@ -52,34 +51,37 @@ impl HeadMetrics {
             Ok(gauge)
         };
         let rejected = IntCounterVec::new(
-            Opts::new("pharos_head_rejected_total", "Samples, histograms and exemplars that were refused, by reason."),
+            Opts::new("pharos_head_rejected_total", "Samples, histograms and exemplars rejected, by reason."),
             &["reason"],
         )?;
         registry.register(Box::new(rejected.clone()))?;
         let replay_seconds = Histogram::with_opts(
-            HistogramOpts::new("pharos_head_wal_replay_seconds", "How long it took to replay the write-ahead log.")
+            HistogramOpts::new("pharos_head_wal_replay_seconds", "Time taken to replay the write-ahead log.")
                 .buckets(vec![0.1, 1.0, 5.0, 15.0, 60.0, 300.0]),
         )?;
         registry.register(Box::new(replay_seconds.clone()))?;
         Ok(HeadMetrics {
-            samples: counter("pharos_head_samples_appended_total", "Float samples taken.")?,
-            histograms: counter("pharos_head_histograms_appended_total", "Histogram samples taken.")?,
-            exemplars: counter("pharos_head_exemplars_appended_total", "Exemplars taken.")?,
+            samples: counter("pharos_head_samples_appended_total", "Float samples appended.")?,
+            histograms: counter("pharos_head_histograms_appended_total", "Histogram samples appended.")?,
+            exemplars: counter("pharos_head_exemplars_appended_total", "Exemplars appended.")?,
             series_created: counter("pharos_head_series_created_total", "Series created.")?,
             series_removed: counter(
                 "pharos_head_series_removed_total",
                 "Series removed because they had no samples left.",
             )?,
             rejected: REASONS.iter().map(|r| (*r, rejected.with_label_values(&[r.as_str()]))).collect(),
-            refused: counter("pharos_head_refused_writes_total", "Writes refused as a whole: memory or log limit.")?,
+            refused: counter(
+                "pharos_head_refused_writes_total",
+                "Writes refused as a whole because memory or log had reached a limit.",
+            )?,
             series: gauge("pharos_head_series", "Series in memory.")?,
-            memory: gauge("pharos_head_memory_bytes", "About how many bytes the head takes.")?,
+            memory: gauge("pharos_head_memory_bytes", "Approximate memory of the head.")?,
             cuts: counter("pharos_head_cuts_total", "Windows cut.")?,
             wal_bytes: counter("pharos_wal_written_bytes_total", "Bytes written to the write-ahead log.")?,
-            wal_syncs: counter("pharos_wal_fsyncs_total", "Times that the write-ahead log was fsynced.")?,
+            wal_syncs: counter("pharos_wal_fsyncs_total", "Fsyncs of the write-ahead log.")?,
             wal_failures: counter(
                 "pharos_wal_failures_total",
-                "Failed writes and fsyncs of the write-ahead log; they are repeated.",
+                "Failed writes and fsyncs of the write-ahead log. Each is retried.",
             )?,
             wal_segments_removed: counter(
                 "pharos_wal_segments_removed_total",
@@ -93,7 +95,7 @@ impl HeadMetrics {
         })
     }
 
-    /// Counts what became of a batch.
+    /// Counts the outcome of a batch.
     pub(crate) fn count(&self, outcome: &WriteOutcome) {
         add(&self.samples, outcome.samples);
         add(&self.histograms, outcome.histograms);

@@ -1,4 +1,4 @@
-//! Questions to the head: selectors, series, label names and values, exemplars, metadata, statistics.
+//! Queries: selectors, series, label names and values, exemplars, metadata and statistics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use pharos_model::{Labels, Matcher, Metadata, SelectError, SelectRequest, Series
 
 use crate::exemplars::SeriesExemplars;
 use crate::head::Head;
-use crate::select::{HeadFilter, HeadSet, View, matching_series};
-use crate::series::{Part, Series};
+use crate::select::{HeadSet, series_with_samples};
+use crate::series::{SampleRun, Series};
 use crate::tenant::Tenant;
 
-/// A name and how many there are of it.
+/// A name with a count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelCount {
     /// A label name, a metric name or a `name=value` pair.
     pub name: String,
-    /// The count, or bytes.
+    /// A number of series or values, or a size in bytes.
     pub value: u64,
 }
 
-/// What `status/tsdb` tells of a tenant.
+/// Statistics of a tenant, as `/api/v1/status/tsdb` reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadStats {
     /// Series in memory.
     pub series: u64,
-    /// Label pairs that occur.
+    /// Distinct label pairs.
     pub label_pairs: u64,
     /// Chunks in memory.
     pub chunks: u64,
     /// Samples in memory.
     pub samples: u64,
-    /// The oldest timestamp in memory, nothing without samples.
+    /// The oldest timestamp in memory; `None` without samples.
     pub min_t: Option<i64>,
-    /// The newest timestamp in memory.
+    /// The newest timestamp in memory; `None` without samples.
     pub max_t: Option<i64>,
     /// The metric names with the most series.
     pub series_by_metric: Vec<LabelCount>,
@@ -47,35 +47,41 @@ pub struct HeadStats {
 }
 
 impl Head {
-    /// The series that matchers select and that have samples in the range that are served.
+    /// The series of some shards, or of all, that satisfy the matchers of a request and have samples in its range.
     pub fn select(
         &self,
         tenant: &TenantId,
         request: &SelectRequest,
-        filter: HeadFilter,
+        shards: Option<&ShardSet>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         Ok(match self.tenants.get(tenant) {
-            Some(tenant) => Arc::new(HeadSet::select(&tenant, request, filter)?),
+            Some(tenant) => Arc::new(HeadSet::select(&tenant, request, shards)?),
             None => Arc::new(EmptySet),
         })
     }
 
-    /// The label sets that [`Head::select`] would find, ascending.
-    pub fn series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange, filter: HeadFilter) -> Vec<Labels> {
-        let found = self.found(tenant, matchers, range, filter);
-        found.iter().map(|s| s.labels.clone()).collect()
+    /// The label sets of the series that [`Head::select`] would return, ascending.
+    pub fn series(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        shards: Option<&ShardSet>,
+    ) -> Vec<Labels> {
+        let matching = self.matching(tenant, matchers, range, shards);
+        matching.iter().map(|s| s.labels.clone()).collect()
     }
 
-    /// The label names of matching series with samples in the range, ascending.
+    /// The label names of the series that [`Head::select`] would return, ascending.
     pub fn label_names(
         &self,
         tenant: &TenantId,
         matchers: &[Matcher],
         range: TimeRange,
-        filter: HeadFilter,
+        shards: Option<&ShardSet>,
     ) -> Vec<String> {
         let mut names = BTreeSet::new();
-        for series in self.found(tenant, matchers, range, filter) {
+        for series in self.matching(tenant, matchers, range, shards) {
             for (name, _) in series.labels.iter() {
                 if !names.contains(name) {
                     names.insert(name.to_string());
@@ -85,17 +91,17 @@ impl Head {
         names.into_iter().collect()
     }
 
-    /// The values of a label in matching series with samples in the range, ascending.
+    /// The values of a label in the series that [`Head::select`] would return, ascending.
     pub fn label_values(
         &self,
         tenant: &TenantId,
         name: &str,
         matchers: &[Matcher],
         range: TimeRange,
-        filter: HeadFilter,
+        shards: Option<&ShardSet>,
     ) -> Vec<String> {
         let mut values = BTreeSet::new();
-        for series in self.found(tenant, matchers, range, filter) {
+        for series in self.matching(tenant, matchers, range, shards) {
             if let Some(value) = series.labels.get(name)
                 && !values.contains(value)
             {
@@ -105,13 +111,20 @@ impl Head {
         values.into_iter().collect()
     }
 
-    fn found(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange, filter: HeadFilter) -> Vec<Arc<Series>> {
-        let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
-        let view = View { filter, flush: tenant.flush.read().clone() };
-        matching_series(&tenant, matchers, |series| view.has_samples(series, range))
+    fn matching(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        shards: Option<&ShardSet>,
+    ) -> Vec<Arc<Series>> {
+        match self.tenants.get(tenant) {
+            Some(tenant) => series_with_samples(&tenant, matchers, range, shards),
+            None => Vec::new(),
+        }
     }
 
-    /// The exemplars of series that satisfy any of the selectors, in a range, by ascending labels; of some shards or all.
+    /// The exemplars in a range of the series that satisfy any of the selectors, by ascending labels.
     pub fn exemplars(
         &self,
         tenant: &TenantId,
@@ -124,18 +137,18 @@ impl Head {
             matchers.iter().all(|m| m.matches(series.labels.get(&m.name).unwrap_or("")))
         };
         let ring = tenant.exemplars.lock();
-        let asked = |series: &Series| shards.is_none_or(|shards| shards.contains(series.shard.into()));
-        ring.select(range, |series, _| asked(series) && selectors.iter().any(|matchers| matches(series, matchers)))
+        let is_asked = |series: &Series| shards.is_none_or(|shards| shards.contains(series.shard.into()));
+        ring.select(range, |series, _| is_asked(series) && selectors.iter().any(|matchers| matches(series, matchers)))
     }
 
-    /// What is known of metric families, by name.
+    /// The metadata of metric families, keyed by family.
     pub fn metadata(&self, tenant: &TenantId) -> BTreeMap<String, Metadata> {
         let Some(tenant) = self.tenants.get(tenant) else { return BTreeMap::new() };
         let state = tenant.append.lock();
         state.metadata.iter().map(|(family, m)| (family.clone(), m.clone())).collect()
     }
 
-    /// Statistics of a tenant, each list with at most `limit` entries.
+    /// Statistics of a tenant. Each list has at most `limit` entries.
     pub fn stats(&self, tenant: &TenantId, limit: usize) -> HeadStats {
         match self.tenants.get(tenant) {
             Some(tenant) => stats_of(&tenant, limit),
@@ -148,11 +161,14 @@ fn stats_of(tenant: &Tenant, limit: usize) -> HeadStats {
     let mut stats = HeadStats::default();
     let all: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
     for series in &all {
-        series.data.lock().parts(|part| stats.count(part));
+        series.data.lock().for_each_run(|run| stats.add_run(run));
     }
     stats.series = all.len() as u64;
     let index = tenant.index.read();
-    let (mut by_metric, mut by_pair, mut values, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut by_metric = Vec::new();
+    let mut by_pair = Vec::new();
+    let mut values = Vec::new();
+    let mut bytes = Vec::new();
     for (name, entry) in index.names() {
         stats.label_pairs += entry.by_value.len() as u64;
         values.push((entry.by_value.len() as u64, name.to_string()));
@@ -174,27 +190,26 @@ fn stats_of(tenant: &Tenant, limit: usize) -> HeadStats {
 }
 
 impl HeadStats {
-    fn count(&mut self, part: Part<'_>) {
+    fn add_run(&mut self, run: SampleRun<'_>) {
         let mut widen = |from: i64, to: i64| {
             self.min_t = Some(self.min_t.map_or(from, |t| t.min(from)));
             self.max_t = Some(self.max_t.map_or(to, |t| t.max(to)));
         };
-        match part {
-            Part::Chunk(chunk) => {
+        match run {
+            SampleRun::Chunk(chunk) => {
                 self.chunks += 1;
                 self.samples += u64::from(chunk.count);
                 widen(chunk.min_t, chunk.max_t);
             }
-            Part::Late(late) => {
-                self.samples += (late.floats.len() + late.histograms.len()) as u64;
-                late.floats.iter().for_each(|s| widen(s.t, s.t));
-                late.histograms.iter().for_each(|s| widen(s.t, s.t));
+            SampleRun::Late(late) => {
+                self.samples += late.len() as u64;
+                late.timestamps().for_each(|t| widen(t, t));
             }
         }
     }
 }
 
-/// The greatest first; of equal ones the lesser name first.
+/// Sorts by descending count, then by ascending name, and keeps the first `limit`.
 fn keep_top<N: Ord>(counts: &mut Vec<(u64, N)>, limit: usize) {
     counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     counts.truncate(limit);

@@ -1,4 +1,4 @@
-//! What replay does with the records of the log: the part of the head that a worker fills.
+//! Rebuilds memory from the records of the log. Each worker of a replay owns the series with certain hashes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,53 +9,60 @@ use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, Metadata, Sample, series_hash};
 
 use crate::head::Tenants;
-use crate::series::{AnySample, Insert, Series, WindowCtx};
+use crate::series::{AnySample, Insert, Series, WindowGeneration};
 use crate::tenant::Tenant;
 use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
-use crate::window::{Tally, WindowState};
+use crate::window::{ShardCounts, WindowState};
 use pharos_model::wire::Malformed;
 use pharos_model::wire::append::{AppendVisitor, read_append};
 
-const UNDECLARED: Malformed = Malformed("names what the segment does not declare");
+const UNDECLARED: Malformed = Malformed("names a tenant or series that its segment does not declare");
 
-/// What all workers count.
+/// Totals over all workers.
 #[derive(Default)]
 pub(crate) struct Restored {
     pub(crate) samples: AtomicU64,
     pub(crate) bytes: AtomicI64,
 }
 
-/// One worker: it owns the series whose hash leaves `part` when divided by `parts`.
+/// One worker, which owns the series whose hash is `worker` modulo `workers`.
 pub(crate) struct Restorer<'a> {
     pub(crate) tenants: &'a Tenants,
     pub(crate) restored: &'a Restored,
-    pub(crate) part: u64,
-    pub(crate) parts: u64,
+    pub(crate) worker: u64,
+    pub(crate) workers: u64,
     pub(crate) window_ms: i64,
     pub(crate) now_ms: i64,
-    /// What the segment declares, by the tenant's number there.
+    /// The tenants that the segment declares, keyed by their number there.
     pub(crate) declared: HashMap<u32, Declared>,
 }
 
-/// A tenant in a segment.
+/// A tenant that a segment declares.
 pub(crate) struct Declared {
     tenant: Arc<Tenant>,
     segment: u32,
-    /// By reference; nothing for the series of other workers.
+    /// Indexed by reference; `None` for series that other workers own.
     series: Vec<Option<Arc<Series>>>,
     windows: BTreeMap<i64, WindowDelta>,
-    /// First and last millisecond of the window at hand, which is not among `windows` meanwhile.
-    window: Option<(i64, i64, WindowDelta)>,
+    /// The window of the previous sample, taken out of `windows` while it is in use.
+    open: Option<OpenDelta>,
     newest: i64,
 }
 
-/// What a worker added to a window.
+/// The window of the previous sample: its first and last millisecond, and what was added to it.
+struct OpenDelta {
+    start: i64,
+    last: i64,
+    delta: WindowDelta,
+}
+
+/// What a worker has added to a window and not reported yet.
 #[derive(Debug)]
 struct WindowDelta {
-    epoch: u32,
+    generation: u32,
     samples: u64,
-    tally: Tally,
+    counts: ShardCounts,
     bytes: i64,
 }
 
@@ -84,28 +91,28 @@ impl Sink for Restorer<'_> {
 }
 
 impl Restorer<'_> {
-    /// All workers apply the state of the tenant: it must stand before their first sample.
+    /// Every worker applies the state of the tenant, since it must precede the first sample of each.
     fn declare(&mut self, segment: u32, record: TenantRecord) -> Result<(), Malformed> {
         let tenant = self.tenants.get_or_create(&record.tenant);
         if record.shards != tenant.shards {
-            return Err(Malformed("is for another number of shards than the head is configured for"));
+            return Err(Malformed("declares another number of shards than the head is configured for"));
         }
         let mut state = tenant.append.lock();
         state.newest = state.newest.max(record.newest);
-        state.deleted = state.deleted.max(record.deleted);
+        state.last_deletion = state.last_deletion.max(record.last_deletion);
         for w in record.windows {
-            tenant.set_cuts(&mut state, w.window, w.cuts);
+            tenant.raise_newest_cut(&mut state, w.window, w.newest);
             for (cut, shards) in &w.flushed {
-                tenant.set_flushed(&mut state, w.window, *cut, shards);
+                tenant.raise_flushed_cut(&mut state, w.window, *cut, shards);
             }
             state.note_segment(segment, w.window);
         }
-        if self.part == 0 {
+        if self.worker == 0 {
             state.metadata.extend(record.metadata);
         }
         drop(state);
-        let (series, windows) = (Vec::new(), BTreeMap::new());
-        let declared = Declared { tenant, segment, series, windows, window: None, newest: i64::MIN };
+        let declared =
+            Declared { tenant, segment, series: Vec::new(), windows: BTreeMap::new(), open: None, newest: i64::MIN };
         if let Some(mut before) = self.declared.insert(record.number, declared) {
             before.settle(self.now_ms, self.restored);
         }
@@ -114,14 +121,14 @@ impl Restorer<'_> {
 }
 
 impl Declared {
-    /// Hands over what was counted.
+    /// Adds what was counted to the state of the tenant.
     fn settle(&mut self, now_ms: i64, restored: &Restored) {
         self.close_window();
         let mut state = self.tenant.append.lock();
         for (start, mut delta) in std::mem::take(&mut self.windows) {
-            let fresh = || WindowState::new(self.tenant.shards, delta.epoch);
-            let window = state.windows.entry(start).or_insert_with(fresh);
-            window.count(delta.epoch, &mut delta.tally);
+            let new_window = || WindowState::new(self.tenant.shards, delta.generation);
+            let window = state.windows.entry(start).or_insert_with(new_window);
+            window.add_counts(delta.generation, &mut delta.counts);
             window.bytes += delta.bytes;
             window.newest_append_ms = now_ms;
             state.note_segment(self.segment, start);
@@ -134,25 +141,35 @@ impl Declared {
     }
 
     fn close_window(&mut self) {
-        if let Some((start, _, delta)) = self.window.take() {
-            self.windows.insert(start, delta);
+        if let Some(open) = self.open.take() {
+            self.windows.insert(open.start, open.delta);
         }
     }
 
+    /// The window of a timestamp, usually that of the previous sample.
     #[inline]
-    fn window_of(&mut self, t: i64, width: i64) -> WindowCtx {
-        match &self.window {
-            Some((start, last, delta)) if *start <= t && t <= *last => WindowCtx { start: *start, epoch: delta.epoch },
-            _ => {
-                self.close_window();
-                let ctx = self.tenant.append.lock().window_of(t, width);
-                let fresh = || WindowDelta { epoch: 0, samples: 0, tally: Tally::new(self.tenant.shards), bytes: 0 };
-                let delta = self.windows.remove(&ctx.start).unwrap_or_else(fresh);
-                let delta = WindowDelta { epoch: ctx.epoch, ..delta };
-                self.window = Some((ctx.start, ctx.start.saturating_add(width - 1), delta));
-                ctx
+    fn window_of(&mut self, t: i64, width: i64) -> WindowGeneration {
+        match &self.open {
+            Some(open) if open.start <= t && t <= open.last => {
+                WindowGeneration { start: open.start, generation: open.delta.generation }
             }
+            _ => self.open_window(t, width),
         }
+    }
+
+    fn open_window(&mut self, t: i64, width: i64) -> WindowGeneration {
+        self.close_window();
+        let window = self.tenant.append.lock().window_at(t, width);
+        let known = self.windows.remove(&window.start);
+        let mut delta = known.unwrap_or_else(|| WindowDelta {
+            generation: 0,
+            samples: 0,
+            counts: ShardCounts::new(self.tenant.shards),
+            bytes: 0,
+        });
+        delta.generation = window.generation;
+        self.open = Some(OpenDelta { start: window.start, last: window.start.saturating_add(width - 1), delta });
+        window
     }
 
     fn own(&self, series: u32) -> Result<Option<&Arc<Series>>, Malformed> {
@@ -160,7 +177,7 @@ impl Declared {
     }
 }
 
-/// One append record on its way to a worker's series.
+/// Feeds one append record to the series that a worker owns.
 struct Visit<'a, 'b> {
     restorer: &'a Restorer<'b>,
     declared: &'a mut Declared,
@@ -171,12 +188,12 @@ impl Visit<'_, '_> {
     fn insert(&mut self, series: u32, sample: AnySample<'_>) -> Result<(), Malformed> {
         let Some(series) = self.declared.own(series)?.cloned() else { return Ok(()) };
         let t = sample.t();
-        let ctx = self.declared.window_of(t, self.restorer.window_ms);
-        let inserted = series.data.lock().insert(sample, ctx);
-        if let (Insert::Added(grown), Some((_, _, delta))) = (inserted, &mut self.declared.window) {
-            delta.samples += 1;
-            delta.tally.add(series.shard, 1);
-            delta.bytes += grown as i64;
+        let window = self.declared.window_of(t, self.restorer.window_ms);
+        let inserted = series.data.lock().insert(sample, window);
+        if let (Insert::Added(grown), Some(open)) = (inserted, &mut self.declared.open) {
+            open.delta.samples += 1;
+            open.delta.counts.add(series.shard, 1);
+            open.delta.bytes += grown as i64;
         }
         self.declared.newest = self.declared.newest.max(t);
         Ok(())
@@ -185,17 +202,17 @@ impl Visit<'_, '_> {
 
 impl AppendVisitor for Visit<'_, '_> {
     fn series(&mut self, canonical: &[u8]) -> Result<(), Malformed> {
-        check_canonical(canonical).map_err(|_| Malformed("bad labels of a series"))?;
+        check_canonical(canonical).map_err(|_| Malformed("series has malformed labels"))?;
         let tenant = &self.declared.tenant;
         let hash = series_hash(&tenant.id, canonical);
         let mut own = None;
-        if hash % self.restorer.parts == self.restorer.part {
+        if hash % self.restorer.workers == self.restorer.worker {
             let mut state = tenant.append.lock();
             own = match state.find(hash, canonical).cloned() {
                 Some(series) => Some(series),
                 None => {
                     let created = tenant.create(&mut state, canonical, hash);
-                    let (series, bytes) = created.ok_or(Malformed("more series than numbers"))?;
+                    let (series, bytes) = created.ok_or(Malformed("tenant has used up its series numbers"))?;
                     self.restorer.restored.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
                     Some(series)
                 }
@@ -220,14 +237,14 @@ impl AppendVisitor for Visit<'_, '_> {
     fn exemplar(&mut self, series: u32, e: Exemplar) -> Result<(), Malformed> {
         if let Some(series) = self.declared.own(series)?.cloned() {
             let tenant = &self.declared.tenant;
-            let epoch = tenant.append.lock().window_of(e.t, self.restorer.window_ms).epoch;
-            tenant.exemplars.lock().add(&series, &e, epoch);
+            let generation = tenant.append.lock().window_at(e.t, self.restorer.window_ms).generation;
+            tenant.exemplars.lock().add(&series, &e, generation);
         }
         Ok(())
     }
 
     fn metadata(&mut self, family: String, metadata: Metadata) {
-        if self.restorer.part == 0 {
+        if self.restorer.worker == 0 {
             self.declared.tenant.append.lock().metadata.insert(family, metadata);
         }
     }

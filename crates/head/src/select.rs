@@ -1,4 +1,4 @@
-//! Reading: the series that a selector matched, and their samples in columns.
+//! Reading: the series that matchers select, and their samples decoded into columns.
 
 use std::sync::Arc;
 
@@ -10,84 +10,57 @@ use pharos_model::{
 use smallvec::SmallVec;
 
 use crate::chunk::{ChunkKind, ChunkRef};
-use crate::series::{Part, Series, SeriesData, float_samples};
+use crate::series::{SampleRun, Series, SeriesData, float_samples};
 use crate::tenant::Tenant;
-use crate::window::FlushMap;
 
-/// Which samples of the head a query is to be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeadFilter {
-    /// All samples from this timestamp on, flushed or not.
-    pub from: i64,
-    /// Also the samples before it that are not flushed yet.
-    pub late: bool,
-    /// Of these shards only; nothing for all of them, which costs nothing.
-    pub shards: Option<Arc<ShardSet>>,
-}
-
-impl HeadFilter {
-    /// Everything in memory.
-    pub const ALL: HeadFilter = HeadFilter { from: i64::MIN, late: true, shards: None };
-}
-
-/// Says for each piece of a series which time of it is served.
-#[derive(Clone)]
-pub(crate) struct View {
-    pub(crate) filter: HeadFilter,
-    pub(crate) flush: FlushMap,
-}
-
-impl View {
-    fn range_of(&self, t: i64, shard: u16, epoch: u32, range: TimeRange) -> TimeRange {
-        let unflushed_too = self.filter.late && !self.flush.is_flushed(t, shard, epoch);
-        if unflushed_too { range } else { TimeRange::new(range.start.max(self.filter.from), range.end) }
-    }
-
-    /// The part of a chunk's time that is served.
-    fn chunk(&self, shard: u16, chunk: &ChunkRef<'_>, range: TimeRange) -> TimeRange {
-        self.range_of(chunk.min_t, shard, chunk.epoch, range).intersect(&TimeRange::new(chunk.min_t, chunk.max_t))
-    }
-
-    /// Whether a series has a sample, or may have one, that is served.
-    pub(crate) fn has_samples(&self, series: &Series, range: TimeRange) -> bool {
-        if self.filter.shards.as_ref().is_some_and(|shards| !shards.contains(series.shard.into())) {
-            return false;
-        }
-        let mut found = false;
-        series.data.lock().parts(|part| {
-            found = found
-                || match part {
-                    Part::Chunk(chunk) => !self.chunk(series.shard, &chunk, range).is_empty(),
-                    Part::Late(late) => {
-                        let range = self.range_of(late.window, series.shard, late.epoch, range);
-                        late.floats
-                            .iter()
-                            .map(|s| s.t)
-                            .chain(late.histograms.iter().map(|s| s.t))
-                            .any(|t| range.contains(t))
-                    }
-                };
-        });
-        found
+/// The part of `range` that a run may have samples in.
+fn served_range(run: &SampleRun<'_>, range: TimeRange) -> TimeRange {
+    match run {
+        SampleRun::Chunk(chunk) => range.intersect(&TimeRange::new(chunk.min_t, chunk.max_t)),
+        SampleRun::Late(_) => range,
     }
 }
 
-/// The series of a tenant that satisfy matchers and have samples that are served, by ascending labels.
+/// Whether a series may have samples in a range. A chunk that merely spans the range counts.
+pub(crate) fn may_have_samples(series: &Series, range: TimeRange) -> bool {
+    let mut found = false;
+    series.data.lock().for_each_run(|run| {
+        found = found
+            || match run {
+                SampleRun::Chunk(_) => !served_range(&run, range).is_empty(),
+                SampleRun::Late(late) => late.timestamps().any(|t| range.contains(t)),
+            };
+    });
+    found
+}
+
+/// The series of a tenant that satisfy matchers, may have samples in a range and are of some shards, by ascending labels.
+pub(crate) fn series_with_samples(
+    tenant: &Tenant,
+    matchers: &[Matcher],
+    range: TimeRange,
+    shards: Option<&ShardSet>,
+) -> Vec<Arc<Series>> {
+    let is_asked = |series: &Series| shards.is_none_or(|shards| shards.contains(series.shard.into()));
+    matching_series(tenant, matchers, |series| is_asked(series) && may_have_samples(series, range))
+}
+
+/// The series of a tenant that satisfy matchers and a predicate, by ascending labels.
 pub(crate) fn matching_series(
     tenant: &Tenant,
     matchers: &[Matcher],
-    mut served: impl FnMut(&Series) -> bool,
+    mut keep: impl FnMut(&Series) -> bool,
 ) -> Vec<Arc<Series>> {
     let index = tenant.index.read();
     let ids = index.matching(matchers);
     let mut series: Vec<Arc<Series>> = ids.iter().filter_map(|&id| index.get(id).cloned()).collect();
     drop(index);
-    series.retain(|s| served(s));
+    series.retain(|s| keep(s));
     series.sort_by(|a, b| compare_canonical(a.labels.as_bytes(), b.labels.as_bytes()));
     series
 }
 
-/// Orders label sets by their canonical bytes as [`Labels`] orders them: pairwise, name then value.
+/// Compares canonical label sets in the order of [`Labels`]: pair by pair, name before value.
 pub(crate) fn compare_canonical(mut a: &[u8], mut b: &[u8]) -> std::cmp::Ordering {
     loop {
         match (split_string(a), split_string(b)) {
@@ -113,21 +86,23 @@ fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes[used..].split_at_checked(usize::try_from(len).ok()?)
 }
 
-/// What a selector matched in the head.
+/// The series that a selector matched in the head.
 pub(crate) struct HeadSet {
     labels: Vec<Labels>,
     series: Vec<Arc<Series>>,
-    view: View,
 }
 
 impl HeadSet {
-    pub(crate) fn select(tenant: &Tenant, request: &SelectRequest, filter: HeadFilter) -> Result<Self, SelectError> {
-        let view = View { filter, flush: tenant.flush.read().clone() };
-        let series = matching_series(tenant, &request.matchers, |series| view.has_samples(series, request.range));
+    pub(crate) fn select(
+        tenant: &Tenant,
+        request: &SelectRequest,
+        shards: Option<&ShardSet>,
+    ) -> Result<Self, SelectError> {
+        let series = series_with_samples(tenant, &request.matchers, request.range, shards);
         if request.max_series > 0 && series.len() > request.max_series {
             return Err(SelectError::Series { limit: request.max_series });
         }
-        Ok(HeadSet { labels: series.iter().map(|s| s.labels.clone()).collect(), series, view })
+        Ok(HeadSet { labels: series.iter().map(|s| s.labels.clone()).collect(), series })
     }
 }
 
@@ -143,27 +118,25 @@ impl SeriesSet for HeadSet {
         out: &mut SeriesBatch,
     ) -> Result<(), SelectError> {
         for series in &self.series[series] {
-            read_series(&series.data.lock(), out, |chunk_or_late| match chunk_or_late {
-                Part::Chunk(chunk) => self.view.chunk(series.shard, &chunk, range),
-                Part::Late(late) => self.view.range_of(late.window, series.shard, late.epoch, range),
-            });
+            read_series(&series.data.lock(), out, |run| served_range(&run, range));
         }
         Ok(())
     }
 }
 
-/// Appends one series to `out`: of each piece, the time that `served` says.
-pub(crate) fn read_series(data: &SeriesData, out: &mut SeriesBatch, served: impl Fn(Part<'_>) -> TimeRange) {
+/// Appends one series to `out`, taking from each run the samples in the range that `served` returns for it.
+pub(crate) fn read_series(data: &SeriesData, out: &mut SeriesBatch, served: impl Fn(SampleRun<'_>) -> TimeRange) {
     let mut floats: SmallVec<[(ChunkRef<'_>, TimeRange); 8]> = SmallVec::new();
     let mut histograms: SmallVec<[(ChunkRef<'_>, TimeRange); 8]> = SmallVec::new();
-    let (mut late_floats, mut late_histograms) = (Vec::new(), Vec::new());
-    data.parts(|part| {
-        let range = served(part);
-        match part {
+    let mut late_floats = Vec::new();
+    let mut late_histograms = Vec::new();
+    data.for_each_run(|run| {
+        let range = served(run);
+        match run {
             _ if range.is_empty() => {}
-            Part::Chunk(chunk) if chunk.kind == ChunkKind::Histogram => histograms.push((chunk, range)),
-            Part::Chunk(chunk) => floats.push((chunk, range)),
-            Part::Late(late) => {
+            SampleRun::Chunk(chunk) if chunk.kind == ChunkKind::Histogram => histograms.push((chunk, range)),
+            SampleRun::Chunk(chunk) => floats.push((chunk, range)),
+            SampleRun::Late(late) => {
                 late_floats.extend(late.floats.iter().filter(|s| range.contains(s.t)));
                 late_histograms.extend(late.histograms.iter().filter(|s| range.contains(s.t)).cloned());
             }
@@ -188,7 +161,7 @@ pub(crate) fn read_series(data: &SeriesData, out: &mut SeriesBatch, served: impl
     out.series.push(columns);
 }
 
-/// Appends floats; returns where their start timestamps begin, if there are any.
+/// Appends floats; returns where their start timestamps begin, or `None` without start timestamps.
 fn read_floats(
     chunks: &mut [(ChunkRef<'_>, TimeRange)],
     mut late: Vec<Sample>,
@@ -220,7 +193,7 @@ fn read_floats(
     started.then_some(st_from)
 }
 
-/// Cuts what was decoded behind `from` to a range. Values end where timestamps do, start timestamps likewise.
+/// Trims the samples decoded from position `from` on to a range. All columns of the batch end with those samples.
 fn clip(out: &mut SeriesBatch, from: usize, st_from: Option<usize>, range: TimeRange) {
     let times = &out.t[from..];
     let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return };
@@ -237,13 +210,13 @@ fn clip(out: &mut SeriesBatch, from: usize, st_from: Option<usize>, range: TimeR
     }
 }
 
-/// Of what is behind `from`, keeps the positions `keep`.
+/// Keeps the positions `keep` of the elements from `from` on.
 fn keep_only<T: Copy>(column: &mut Vec<T>, from: usize, keep: &std::ops::Range<usize>) {
     column.copy_within(from + keep.start..from + keep.end.max(keep.start), from);
     column.truncate(from + keep.len());
 }
 
-/// Gives a histogram the counter-reset hint that the one before in its chunk tells.
+/// Sets the counter-reset hint of a histogram from its predecessor in the chunk.
 fn note_reset(h: &mut Arc<Histogram>, before: Option<&Histogram>) {
     let hint = h.hint_when_read(before);
     if !h.is_stale() && hint != h.counter_reset {
@@ -251,7 +224,7 @@ fn note_reset(h: &mut Arc<Histogram>, before: Option<&Histogram>) {
     }
 }
 
-/// Appends histograms; returns where their start timestamps begin, if there are any.
+/// Appends histograms; returns where their start timestamps begin, or `None` without start timestamps.
 fn read_histograms(
     chunks: &[(ChunkRef<'_>, TimeRange)],
     mut all: Vec<HistogramSample>,
@@ -280,3 +253,6 @@ fn read_histograms(
     }
     started.then_some(st_from)
 }
+
+#[cfg(test)]
+mod tests;

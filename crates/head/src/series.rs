@@ -1,56 +1,67 @@
-//! One series: its labels and its samples of all windows that the head holds.
+//! One series: its labels, and its samples of every window in memory.
 //!
-//! Samples that are newer than all before go into the open chunk; late ones into small sorted buffers, one a window and
-//! epoch, that are sealed into chunks of their own. A timestamp occurs at most once in a series, floats and histograms together.
+//! Samples newer than all others go into the open chunk. Late samples go into small sorted buffers, one a window and
+//! generation, which are sealed into chunks of their own when they are full. A timestamp occurs at most once in a series,
+//! floats and histograms taken together.
 
 use parking_lot::Mutex;
 use pharos_model::shards::histogram_value;
 use pharos_model::wire::histogram::same_sample;
 use pharos_model::write::HistogramSample;
-use pharos_model::{Labels, Sample};
+use pharos_model::{Labels, Sample, TimeRange};
 
 use crate::chunk::{self, Chunk, ChunkKind, ChunkRef, OpenFloats, OpenHistograms};
 
-/// Late samples are sealed into a chunk when there are so many of a window.
-const LATE_SAMPLES: usize = 48;
+/// A buffer of late samples is sealed when it holds this many.
+const MAX_LATE_SAMPLES: usize = 48;
 
-/// A series of a tenant.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// Its number within the tenant; never used again.
+    /// The number of the series within the tenant. Numbers are never reused.
     pub(crate) id: u32,
-    /// The shard that its hash falls into.
+    /// The shard that the hash falls into.
     pub(crate) shard: u16,
-    /// Its place in the hash space.
     pub(crate) hash: u64,
     pub(crate) labels: Labels,
     pub(crate) data: Mutex<SeriesData>,
 }
 
-/// The window of a sample, as appends need it.
+/// A window and its current generation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WindowCtx {
-    /// First millisecond.
+pub(crate) struct WindowGeneration {
+    /// First millisecond of the window.
     pub(crate) start: i64,
-    /// How often the window has been cut.
-    pub(crate) epoch: u32,
+    pub(crate) generation: u32,
 }
 
-/// What became of a sample.
+/// The result of inserting a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Insert {
-    /// It is new; the series grew by so many bytes.
+    /// The sample is new; the series grew by this many bytes.
     Added(isize),
-    /// The series had it already.
+    /// The series holds the same sample already.
     Same,
-    /// The series has another sample at that timestamp.
+    /// The series holds another sample with that timestamp.
     Conflict,
+}
+
+/// The sample that a series holds at a timestamp, compared with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Same,
+    Other,
+}
+
+impl Stored {
+    fn compare(is_same: bool) -> Self {
+        if is_same { Stored::Same } else { Stored::Other }
+    }
 }
 
 /// The samples of a series.
 #[derive(Debug)]
 pub(crate) struct SeriesData {
-    /// The segment of the log in which the series was last declared, and its reference there.
+    /// The log segment in which the series was declared last, and its reference there.
     pub(crate) wal_segment: u32,
     pub(crate) wal_ref: u32,
     newest: i64,
@@ -67,35 +78,52 @@ enum Open {
     Histograms(Box<OpenHistograms>),
 }
 
-/// Late samples of one window and epoch, each kind in ascending order.
+/// Late samples of one window and generation, each kind in ascending order.
 #[derive(Debug)]
 pub(crate) struct LateBuffer {
     pub(crate) window: i64,
-    pub(crate) epoch: u32,
+    pub(crate) generation: u32,
     pub(crate) floats: Vec<Sample>,
     pub(crate) histograms: Vec<HistogramSample>,
 }
 
-/// A piece of a series' samples.
+/// A run of samples of one series, all of one window and generation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part<'a> {
+pub(crate) enum SampleRun<'a> {
     Chunk(ChunkRef<'a>),
     Late(&'a LateBuffer),
 }
 
-impl Part<'_> {
-    /// Visits the timestamps of its samples with what stands for their values in digests.
+impl SampleRun<'_> {
+    /// A timestamp in the window of the run.
+    pub(crate) fn window_t(&self) -> i64 {
+        match self {
+            SampleRun::Chunk(chunk) => chunk.min_t,
+            SampleRun::Late(late) => late.window,
+        }
+    }
+
+    /// The generation of its window in which the run was begun.
+    pub(crate) fn generation(&self) -> u32 {
+        match self {
+            SampleRun::Chunk(chunk) => chunk.generation,
+            SampleRun::Late(late) => late.generation,
+        }
+    }
+
+    /// Calls `each` with the timestamp of every sample and the number that stands for its value in digests.
     pub(crate) fn values(&self, mut each: impl FnMut(i64, u64)) {
         match self {
-            Part::Chunk(chunk) if chunk.kind == ChunkKind::Histogram => {
+            SampleRun::Chunk(chunk) if chunk.kind == ChunkKind::Histogram => {
                 chunk.histograms(|s| each(s.t, histogram_value(&s.h)));
             }
-            Part::Chunk(chunk) => {
-                let (mut times, mut values) = (Vec::new(), Vec::new());
+            SampleRun::Chunk(chunk) => {
+                let mut times = Vec::new();
+                let mut values = Vec::new();
                 chunk.floats(&mut times, &mut values, None);
                 times.iter().zip(&values).for_each(|(t, v)| each(*t, v.to_bits()));
             }
-            Part::Late(late) => {
+            SampleRun::Late(late) => {
                 late.floats.iter().for_each(|s| each(s.t, s.v.to_bits()));
                 late.histograms.iter().for_each(|s| each(s.t, histogram_value(&s.h)));
             }
@@ -103,7 +131,6 @@ impl Part<'_> {
     }
 }
 
-/// A sample of either kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AnySample<'a> {
     Float(&'a Sample),
@@ -124,9 +151,9 @@ impl SeriesData {
         SeriesData { wal_segment: 0, wal_ref: 0, newest: i64::MIN, chunks: Vec::new(), open: Open::None, late: None }
     }
 
-    /// Adds a sample unless its timestamp is taken.
+    /// Inserts a sample unless its timestamp is taken.
     #[inline]
-    pub(crate) fn insert(&mut self, sample: AnySample<'_>, window: WindowCtx) -> Insert {
+    pub(crate) fn insert(&mut self, sample: AnySample<'_>, window: WindowGeneration) -> Insert {
         let t = sample.t();
         if t > self.newest {
             self.newest = t;
@@ -138,19 +165,19 @@ impl SeriesData {
             return if open.encoder.bits == s.v.to_bits() { Insert::Same } else { Insert::Conflict };
         }
         match self.find(sample) {
-            Some(true) => Insert::Same,
-            Some(false) => Insert::Conflict,
+            Some(Stored::Same) => Insert::Same,
+            Some(Stored::Other) => Insert::Conflict,
             None => Insert::Added(self.insert_late(sample, window)),
         }
     }
 
     #[inline]
-    fn append(&mut self, sample: AnySample<'_>, window: WindowCtx) -> isize {
+    fn append(&mut self, sample: AnySample<'_>, window: WindowGeneration) -> isize {
         match (&mut self.open, sample) {
-            (Open::Floats(open), AnySample::Float(s)) if open.takes(window.start, window.epoch) => {
+            (Open::Floats(open), AnySample::Float(s)) if open.takes(window.start, window.generation) => {
                 open.append(s) as isize
             }
-            (Open::Histograms(open), AnySample::Histogram(s)) if open.takes(window.start, window.epoch) => {
+            (Open::Histograms(open), AnySample::Histogram(s)) if open.takes(window.start, window.generation) => {
                 let before = open.heap_bytes();
                 open.append(s);
                 open.heap_bytes() as isize - before as isize
@@ -160,17 +187,17 @@ impl SeriesData {
     }
 
     #[inline(never)]
-    fn append_to_new(&mut self, sample: AnySample<'_>, window: WindowCtx) -> isize {
+    fn append_to_new(&mut self, sample: AnySample<'_>, window: WindowGeneration) -> isize {
         let before = self.heap_bytes();
         self.seal();
         self.open = match sample {
-            AnySample::Float(s) => Open::Floats(OpenFloats::new(s, window.epoch)),
-            AnySample::Histogram(s) => Open::Histograms(Box::new(OpenHistograms::new(s, window.epoch))),
+            AnySample::Float(s) => Open::Floats(OpenFloats::new(s, window.generation)),
+            AnySample::Histogram(s) => Open::Histograms(Box::new(OpenHistograms::new(s, window.generation))),
         };
         self.heap_bytes() as isize - before as isize
     }
 
-    /// Closes the open chunk.
+    /// Seals the open chunk.
     fn seal(&mut self) {
         let sealed = match std::mem::replace(&mut self.open, Open::None) {
             Open::None => return,
@@ -183,22 +210,22 @@ impl SeriesData {
         self.chunks.push(sealed);
     }
 
-    /// Whether there is a sample at that timestamp, and if so, whether it is the same one.
-    pub(crate) fn find(&self, sample: AnySample<'_>) -> Option<bool> {
+    /// Looks up the timestamp of a sample.
+    pub(crate) fn find(&self, sample: AnySample<'_>) -> Option<Stored> {
         let t = sample.t();
         let mut found = None;
-        self.parts(|part| match part {
-            Part::Chunk(chunk) if chunk.min_t <= t && t <= chunk.max_t && found.is_none() => {
+        self.for_each_run(|run| match run {
+            SampleRun::Chunk(chunk) if chunk.min_t <= t && t <= chunk.max_t && found.is_none() => {
                 found = find_in_chunk(chunk, sample);
             }
-            Part::Late(late) if found.is_none() => {
+            SampleRun::Late(late) if found.is_none() => {
                 let float = late.floats.binary_search_by_key(&t, |s| s.t).ok().map(|i| &late.floats[i]);
                 let histogram = late.histograms.binary_search_by_key(&t, |s| s.t).ok().map(|i| &late.histograms[i]);
                 found = match (sample, float, histogram) {
                     (_, None, None) => None,
-                    (AnySample::Float(s), Some(had), _) => Some(s.v.to_bits() == had.v.to_bits()),
-                    (AnySample::Histogram(s), _, Some(had)) => Some(same_sample(&s.h, &had.h)),
-                    _ => Some(false),
+                    (AnySample::Float(s), Some(had), _) => Some(Stored::compare(s.v.to_bits() == had.v.to_bits())),
+                    (AnySample::Histogram(s), _, Some(had)) => Some(Stored::compare(same_sample(&s.h, &had.h))),
+                    _ => Some(Stored::Other),
                 };
             }
             _ => {}
@@ -207,14 +234,18 @@ impl SeriesData {
     }
 
     #[inline(never)]
-    fn insert_late(&mut self, sample: AnySample<'_>, window: WindowCtx) -> isize {
+    fn insert_late(&mut self, sample: AnySample<'_>, window: WindowGeneration) -> isize {
         let before = self.heap_bytes();
         let buffers = self.late.get_or_insert_default();
-        let at = match buffers.iter().position(|b| b.window == window.start && b.epoch == window.epoch) {
+        let at = match buffers.iter().position(|b| b.window == window.start && b.generation == window.generation) {
             Some(at) => at,
             None => {
-                let (floats, histograms) = (Vec::new(), Vec::new());
-                buffers.push(LateBuffer { window: window.start, epoch: window.epoch, floats, histograms });
+                buffers.push(LateBuffer {
+                    window: window.start,
+                    generation: window.generation,
+                    floats: Vec::new(),
+                    histograms: Vec::new(),
+                });
                 buffers.len() - 1
             }
         };
@@ -229,10 +260,10 @@ impl SeriesData {
                 buffer.histograms.insert(at, s.clone());
             }
         }
-        if buffer.floats.len() + buffer.histograms.len() >= LATE_SAMPLES {
+        if buffer.len() >= MAX_LATE_SAMPLES {
             let full = buffers.swap_remove(at);
-            chunk::seal_floats(&full.floats, full.epoch, &mut self.chunks);
-            chunk::seal_histograms(&full.histograms, full.epoch, &mut self.chunks);
+            chunk::seal_floats(&full.floats, full.generation, &mut self.chunks);
+            chunk::seal_histograms(&full.histograms, full.generation, &mut self.chunks);
         }
         if self.late.as_ref().is_some_and(|late| late.is_empty()) {
             self.late = None;
@@ -240,36 +271,36 @@ impl SeriesData {
         self.heap_bytes() as isize - before as isize
     }
 
-    /// Visits all samples, in no particular order.
-    pub(crate) fn parts<'a>(&'a self, mut each: impl FnMut(Part<'a>)) {
+    /// Calls `each` for every run, in no particular order.
+    pub(crate) fn for_each_run<'a>(&'a self, mut each: impl FnMut(SampleRun<'a>)) {
         for chunk in &self.chunks {
-            each(Part::Chunk(chunk.view()));
+            each(SampleRun::Chunk(chunk.view()));
         }
         match &self.open {
             Open::None => {}
-            Open::Floats(open) => each(Part::Chunk(open.view())),
-            Open::Histograms(open) => each(Part::Chunk(open.view())),
+            Open::Floats(open) => each(SampleRun::Chunk(open.view())),
+            Open::Histograms(open) => each(SampleRun::Chunk(open.view())),
         }
         for buffer in self.late.iter().flat_map(|late| late.iter()) {
-            each(Part::Late(buffer));
+            each(SampleRun::Late(buffer));
         }
     }
 
-    /// Drops whole parts for which `drop` holds; returns by how many bytes the series shrank.
-    pub(crate) fn drop_parts(&mut self, mut drop: impl FnMut(&Part<'_>) -> bool) -> usize {
+    /// Evicts the runs that `evict` selects; returns by how many bytes the series shrank.
+    pub(crate) fn evict_runs(&mut self, mut evict: impl FnMut(&SampleRun<'_>) -> bool) -> usize {
         let before = self.heap_bytes();
-        self.chunks.retain(|chunk| !drop(&Part::Chunk(chunk.view())));
+        self.chunks.retain(|chunk| !evict(&SampleRun::Chunk(chunk.view())));
         self.chunks.shrink_to_fit();
-        let drop_open = match &self.open {
+        let evict_open = match &self.open {
             Open::None => false,
-            Open::Floats(open) => drop(&Part::Chunk(open.view())),
-            Open::Histograms(open) => drop(&Part::Chunk(open.view())),
+            Open::Floats(open) => evict(&SampleRun::Chunk(open.view())),
+            Open::Histograms(open) => evict(&SampleRun::Chunk(open.view())),
         };
-        if drop_open {
+        if evict_open {
             self.open = Open::None;
         }
         if let Some(late) = &mut self.late {
-            late.retain(|buffer| !drop(&Part::Late(buffer)));
+            late.retain(|buffer| !evict(&SampleRun::Late(buffer)));
             if late.is_empty() {
                 self.late = None;
             }
@@ -277,11 +308,12 @@ impl SeriesData {
         before.saturating_sub(self.heap_bytes())
     }
 
-    /// Removes the samples in a range; tells of each piece a timestamp in its window, its epoch and how many went.
-    pub(crate) fn remove_samples(&mut self, range: pharos_model::TimeRange, mut gone: impl FnMut(i64, u32, u64)) {
+    /// Removes the samples in a range. Calls `removed` for every run that the range touches, with a timestamp in the window
+    /// of the run, its generation and the number of samples removed.
+    pub(crate) fn remove_samples(&mut self, range: TimeRange, mut removed: impl FnMut(i64, u32, u64)) {
         let overlaps = |c: &ChunkRef<'_>| c.min_t <= range.end && range.start <= c.max_t;
         let mut touched = false;
-        self.parts(|part| touched |= !matches!(part, Part::Chunk(chunk) if !overlaps(&chunk)));
+        self.for_each_run(|run| touched |= !matches!(run, SampleRun::Chunk(chunk) if !overlaps(&chunk)));
         if !touched {
             return;
         }
@@ -293,41 +325,39 @@ impl SeriesData {
                 kept.push(sealed);
                 continue;
             }
-            let removed = if chunk.kind == ChunkKind::Histogram {
+            let count = if chunk.kind == ChunkKind::Histogram {
                 let mut samples = Vec::new();
                 chunk.histograms(|s| samples.extend((!range.contains(s.t)).then_some(s)));
-                chunk::seal_histograms(&samples, chunk.epoch, &mut kept);
+                chunk::seal_histograms(&samples, chunk.generation, &mut kept);
                 chunk.count as usize - samples.len()
             } else {
                 let samples: Vec<Sample> = float_samples(chunk).into_iter().filter(|s| !range.contains(s.t)).collect();
-                chunk::seal_floats(&samples, chunk.epoch, &mut kept);
+                chunk::seal_floats(&samples, chunk.generation, &mut kept);
                 chunk.count as usize - samples.len()
             };
-            gone(chunk.min_t, chunk.epoch, removed as u64);
+            removed(chunk.min_t, chunk.generation, count as u64);
         }
         kept.shrink_to_fit();
         self.chunks = kept;
         if let Some(late) = &mut self.late {
             for buffer in late.iter_mut() {
-                let before = buffer.floats.len() + buffer.histograms.len();
+                let before = buffer.len();
                 buffer.floats.retain(|s| !range.contains(s.t));
                 buffer.histograms.retain(|s| !range.contains(s.t));
-                let removed = before - buffer.floats.len() - buffer.histograms.len();
-                gone(buffer.window, buffer.epoch, removed as u64);
+                removed(buffer.window, buffer.generation, (before - buffer.len()) as u64);
             }
-            late.retain(|buffer| !buffer.floats.is_empty() || !buffer.histograms.is_empty());
+            late.retain(|buffer| buffer.len() > 0);
             if late.is_empty() {
                 self.late = None;
             }
         }
     }
 
-    /// Whether there are no samples.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty() && matches!(self.open, Open::None) && self.late.is_none()
     }
 
-    /// The memory behind the struct, bytes.
+    /// The heap memory of the series data, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         let open = match &self.open {
             Open::None => 0,
@@ -341,6 +371,15 @@ impl SeriesData {
 }
 
 impl LateBuffer {
+    pub(crate) fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// The timestamps of all samples: floats first, then histograms.
+    pub(crate) fn timestamps(&self) -> impl Iterator<Item = i64> + '_ {
+        self.floats.iter().map(|s| s.t).chain(self.histograms.iter().map(|s| s.t))
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.floats.capacity() * size_of::<Sample>()
@@ -348,26 +387,33 @@ impl LateBuffer {
     }
 }
 
-/// The floats of a chunk.
+/// Decodes the floats of a chunk, with their start timestamps.
 pub(crate) fn float_samples(chunk: ChunkRef<'_>) -> Vec<Sample> {
-    let (mut t, mut v, mut st) = (Vec::new(), Vec::new(), Vec::new());
+    let mut t = Vec::new();
+    let mut v = Vec::new();
+    let mut st = Vec::new();
     chunk.floats(&mut t, &mut v, Some(&mut st));
     t.iter().zip(&v).zip(&st).map(|((&t, &v), &st)| Sample { t, v, st }).collect()
 }
 
-fn find_in_chunk(chunk: ChunkRef<'_>, sample: AnySample<'_>) -> Option<bool> {
+fn find_in_chunk(chunk: ChunkRef<'_>, sample: AnySample<'_>) -> Option<Stored> {
     let t = sample.t();
     if chunk.kind == ChunkKind::Histogram {
         let mut found = None;
         chunk.histograms(|had| {
             if had.t == t {
-                found = Some(matches!(sample, AnySample::Histogram(s) if same_sample(&s.h, &had.h)));
+                let is_same = matches!(sample, AnySample::Histogram(s) if same_sample(&s.h, &had.h));
+                found = Some(Stored::compare(is_same));
             }
         });
         return found;
     }
-    let (mut times, mut values) = (Vec::new(), Vec::new());
+    let mut times = Vec::new();
+    let mut values = Vec::new();
     chunk.floats(&mut times, &mut values, None);
     let at = times.binary_search(&t).ok()?;
-    Some(matches!(sample, AnySample::Float(s) if s.v.to_bits() == values[at].to_bits()))
+    Some(Stored::compare(matches!(sample, AnySample::Float(s) if s.v.to_bits() == values[at].to_bits())))
 }
+
+#[cfg(test)]
+mod tests;

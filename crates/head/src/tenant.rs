@@ -1,7 +1,7 @@
 //! One tenant of the head: its series, index, windows, exemplars and metadata.
 //!
-//! Locks, in the order in which they may be taken: `append`, the log's ticket, `index`, `exemplars`, a series' data. Readers take
-//! `index` for as long as matchers need, and each series for as long as decoding it takes.
+//! Locks are taken in this order: `append`, the log's ticket, `index`, `exemplars`, the data of a series. Readers hold `index`
+//! while matchers are resolved and the data of a series while it is decoded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,50 +16,53 @@ use pharos_model::{Labels, Metadata, ShardSet, TenantId};
 use crate::config::TenantSettings;
 use crate::exemplars::ExemplarRing;
 use crate::index::Index;
-use crate::series::{Series, SeriesData};
+use crate::series::{Series, SeriesData, WindowGeneration};
 use crate::wal::record::{Step, TenantRecord, WindowCuts, put_step, put_tenant};
-use crate::window::{FlushMap, Tally, WindowState, first_epoch};
+use crate::window::{FlushedWindows, ShardCounts, WindowState, first_generation};
 
-/// A tenant.
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
-    /// Its number in the log, as long as this process runs.
+    /// The number of the tenant in the log, for the lifetime of this process.
     pub(crate) number: u32,
-    /// How many shards there are.
+    /// How many shards the cluster has.
     pub(crate) shards: u32,
     pub(crate) append: Mutex<AppendState>,
     pub(crate) index: RwLock<Index>,
-    pub(crate) flush: RwLock<FlushMap>,
+    /// A copy of the flushed masks in [`AppendState::windows`], for readers.
+    pub(crate) flushed: RwLock<FlushedWindows>,
     pub(crate) exemplars: Mutex<ExemplarRing>,
 }
 
-/// What writers of a tenant need, one at a time.
+/// The state of a tenant that only one writer at a time may touch.
 pub(crate) struct AppendState {
-    /// What the tenant may do; a reload replaces it.
+    /// Replaced by a reload of the configuration.
     pub(crate) settings: TenantSettings,
     pub(crate) table: HashTable<Arc<Series>>,
     /// The newest timestamp of the tenant.
     pub(crate) newest: Option<i64>,
+    /// Keyed by the start of the window.
     pub(crate) windows: BTreeMap<i64, WindowState>,
-    /// Samples of the window at hand that are not counted in `windows` yet.
-    pub(crate) tally: Tally,
+    /// Samples of the batch in progress that are not counted in `windows` yet.
+    pub(crate) uncounted: ShardCounts,
     pub(crate) metadata: HashMap<String, Metadata>,
-    /// The number of the newest deletion that was carried out; 0 for none.
-    pub(crate) deleted: u64,
-    /// Which windows have samples or marks in which segment of the log.
+    /// The number of the newest deletion that was applied; 0 for none.
+    pub(crate) last_deletion: u64,
+    /// The windows that each segment of the log mentions.
     pub(crate) segment_windows: BTreeMap<u32, BTreeSet<i64>>,
     pub(crate) wal: TenantLog,
 }
 
-/// A tenant's records in the making.
+/// Log records of a tenant that are being put together.
 #[derive(Default)]
 pub(crate) struct TenantLog {
-    /// The segment in which the tenant was last declared, and how many of its series were since.
+    /// The segment in which the tenant was declared last.
     pub(crate) segment: u32,
+    /// The reference that the next series declared in that segment gets.
     pub(crate) next_ref: u32,
     pub(crate) encoder: AppendEncoder,
-    /// Finished records.
+    /// Complete records that are not pushed to the log yet.
     pub(crate) staged: Vec<u8>,
+    /// How many of the staged bytes declare series.
     pub(crate) declared_bytes: u64,
 }
 
@@ -74,25 +77,29 @@ impl Tenant {
                 table: HashTable::new(),
                 newest: None,
                 windows: BTreeMap::new(),
-                tally: Tally::new(shards),
+                uncounted: ShardCounts::new(shards),
                 metadata: HashMap::new(),
-                deleted: 0,
+                last_deletion: 0,
                 segment_windows: BTreeMap::new(),
                 wal: TenantLog::default(),
             }),
             index: RwLock::default(),
-            flush: RwLock::new(FlushMap::new(window_ms)),
+            flushed: RwLock::new(FlushedWindows::new(window_ms)),
             exemplars: Mutex::new(ExemplarRing::new(settings.max_exemplars)),
         }
     }
 
-    /// Creates a series; nothing when the tenant has used all numbers. Returns by how many bytes the head grew.
+    /// Creates a series and returns it with the number of bytes by which the head grew; `None` once the tenant has used up
+    /// its series numbers.
     pub(crate) fn create(&self, state: &mut AppendState, canonical: &[u8], hash: u64) -> Option<(Arc<Series>, usize)> {
         let mut index = self.index.write();
-        let labels = Labels::from_canonical_unchecked(canonical);
-        let data = Mutex::new(SeriesData::new());
-        let series =
-            Arc::new(Series { id: index.next_id()?, shard: shard_of(hash, self.shards) as u16, hash, labels, data });
+        let series = Arc::new(Series {
+            id: index.next_id()?,
+            shard: shard_of(hash, self.shards) as u16,
+            hash,
+            labels: Labels::from_canonical_unchecked(canonical),
+            data: Mutex::new(SeriesData::new()),
+        });
         let before = index.bytes();
         index.add(&series);
         let index_bytes = index.bytes() - before;
@@ -101,71 +108,69 @@ impl Tenant {
         Some((series, index_bytes + series_bytes(canonical.len())))
     }
 
-    /// The series of some shards, by number.
+    /// The series of some shards, by ascending number.
     pub(crate) fn series_of(&self, shards: &ShardSet) -> Vec<Arc<Series>> {
         self.index.read().iter().filter(|s| shards.contains(s.shard.into())).cloned().collect()
     }
 
     /// Raises the newest cut of a window.
-    pub(crate) fn set_cuts(&self, state: &mut AppendState, window: i64, cut: u32) {
-        let entry = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
-        entry.cuts = entry.cuts.max(cut);
+    pub(crate) fn raise_newest_cut(&self, state: &mut AppendState, window: i64, cut: u32) {
+        let window = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
+        window.newest_cut = window.newest_cut.max(cut);
     }
 
-    /// Raises the newest flushed cut of some shards of a window, for readers too.
-    pub(crate) fn set_flushed(&self, state: &mut AppendState, window: i64, cut: u32, shards: &ShardSet) {
-        let entry = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
-        entry.cuts = entry.cuts.max(cut);
-        entry.flushed.raise(shards, cut);
-        let flushed = entry.flushed.clone();
-        let mut flush = self.flush.write();
-        Arc::make_mut(&mut flush.flushed).insert(window, flushed);
+    /// Raises the flushed cut of some shards of a window, and makes that visible to readers.
+    pub(crate) fn raise_flushed_cut(&self, state: &mut AppendState, start: i64, cut: u32, shards: &ShardSet) {
+        let window = state.windows.entry(start).or_insert_with(|| WindowState::new(self.shards, cut));
+        window.newest_cut = window.newest_cut.max(cut);
+        window.flushed.raise(shards, cut);
+        let mask = window.flushed.clone();
+        Arc::make_mut(&mut self.flushed.write().masks).insert(start, mask);
     }
 }
 
-/// What a series takes besides its samples and its part of the index, bytes.
+/// The memory of a series in bytes, without its samples and its entries in the index.
 pub(crate) fn series_bytes(labels: usize) -> usize {
     size_of::<Series>() + 16 + labels + 16 + 10
 }
 
 impl AppendState {
-    /// The series with those labels.
     #[inline]
     pub(crate) fn find(&self, hash: u64, canonical: &[u8]) -> Option<&Arc<Series>> {
         self.table.find(hash, |s| s.hash == hash && s.labels.as_bytes() == canonical)
     }
 
-    /// The epoch of the window that holds `t`, with its start.
-    pub(crate) fn window_of(&self, t: i64, width: i64) -> crate::series::WindowCtx {
+    /// The window that contains `t` and its current generation; 0 for a window that is not known.
+    pub(crate) fn window_at(&self, t: i64, width: i64) -> WindowGeneration {
         let start = window_start(t, width);
-        crate::series::WindowCtx { start, epoch: self.windows.get(&start).map_or(0, |w| w.cuts) }
+        WindowGeneration { start, generation: self.windows.get(&start).map_or(0, |w| w.newest_cut) }
     }
 
-    /// Declares the tenant in a segment where it is not yet. Must come before anything else is encoded for the segment.
+    /// Declares the tenant in a segment unless it is declared there. Call this before encoding anything for the segment.
     pub(crate) fn declare_tenant(&mut self, tenant: &Tenant, segment: u32) {
         if self.wal.segment == segment {
             return;
         }
-        let cut = self.windows.iter().filter(|(_, w)| w.cuts > 0);
         let cuts_of = |(&window, w): (&i64, &WindowState)| WindowCuts {
             window,
-            cuts: w.cuts,
-            flushed: w.flushed.by_cut(|_| true).into_iter().collect(),
+            newest: w.newest_cut,
+            flushed: w.flushed.by_cut().into_iter().collect(),
         };
         let record = TenantRecord {
             number: tenant.number,
             tenant: tenant.id.clone(),
             newest: self.newest,
             shards: tenant.shards,
-            windows: cut.map(cuts_of).collect(),
+            windows: self.windows.iter().filter(|(_, w)| w.newest_cut > 0).map(cuts_of).collect(),
             metadata: self.metadata.iter().map(|(family, m)| (family.clone(), m.clone())).collect(),
-            deleted: self.deleted,
+            last_deletion: self.last_deletion,
         };
         put_tenant(&mut self.wal.staged, &record);
-        (self.wal.segment, self.wal.next_ref) = (segment, 0);
+        self.wal.segment = segment;
+        self.wal.next_ref = 0;
     }
 
-    /// The reference of a series in a segment; declares it there when it is not.
+    /// The reference of a series in a segment, declaring it there unless it is.
     #[inline]
     pub(crate) fn wal_ref(&mut self, tenant: &Tenant, series: &Series, data: &mut SeriesData, segment: u32) -> u32 {
         if data.wal_segment != segment {
@@ -180,19 +185,19 @@ impl AppendState {
         data.wal_ref
     }
 
-    /// The newest cut of a window, of which there may be nothing yet: then its first epoch is noted and logged.
+    /// The current generation of a window. A window that is not known begins now, and its first generation is logged.
     pub(crate) fn begin_window(&mut self, tenant: &Tenant, segment: u32, start: i64, now_ms: i64) -> u32 {
         if let Some(window) = self.windows.get(&start) {
-            return window.cuts;
+            return window.newest_cut;
         }
-        let first = first_epoch(now_ms);
+        let first = first_generation(now_ms);
         self.declare_tenant(tenant, segment);
         put_step(&mut self.wal.staged, Step::Cut, tenant.number, start, first, &ShardSet::new());
         self.windows.insert(start, WindowState::new(tenant.shards, first));
         first
     }
 
-    /// Notes that a segment of the log says something about a window.
+    /// Notes that a segment of the log mentions a window.
     pub(crate) fn note_segment(&mut self, segment: u32, window: i64) {
         self.segment_windows.entry(segment).or_default().insert(window);
     }

@@ -1,12 +1,13 @@
 //! The write-ahead log: numbered segment files in one directory.
 //!
-//! * A segment stands for itself: each tenant and series is declared in every segment that mentions it, and samples name
-//!   their series by the number of the declaration. So the oldest segments can be removed as soon as no sample
-//!   in memory can have come from them, without rewriting anything: the log needs no checkpoints.
-//! * One thread writes and fsyncs what all appends have queued since the last time (group commit).
-//! * What is queued stays queued until it is durable, whatever fails: a failed write or fsync cuts the segment back to its
-//!   durable length and writes the same bytes again.
-//! * A log that may lack what was acknowledged is marked (`incomplete`) until its owner has told those who count on it.
+//! * A segment is self-contained: it declares every tenant and series that it mentions, and samples refer to their series by
+//!   the number of the declaration. The oldest segments can therefore be deleted as soon as no sample in memory can have
+//!   come from them. The log needs no checkpoints.
+//! * One thread writes and fsyncs everything that appends have queued since the previous round (group commit).
+//! * Queued records stay queued until they are durable. After a failed write or fsync the segment is truncated to its
+//!   durable length, and the same bytes are written again.
+//! * A log that may lack acknowledged samples carries a marker (`incomplete`) until its owner has told everyone who relies on
+//!   those samples.
 
 mod commit;
 pub(crate) mod incomplete;

@@ -1,13 +1,13 @@
-//! Windows of a tenant and how far each shard of them is flushed.
+//! The windows of a tenant, and how far each shard of a window has been flushed.
 //!
-//! Each cut of a window ends an **epoch** of the window: chunks carry the epoch in which they were begun, appends after a
-//! cut begin new chunks, so the cut with number `e` of some shards is exactly the chunks of those shards and lower
-//! epochs that are not flushed yet. Marking a cut as flushed only raises `flushed` of its shards to its number: a chunk is
-//! flushed when its epoch is below the number of its shard. Both numbers are in the log, so that a restart comes to the same answer for
-//! every sample.
+//! Cutting a window starts a new **generation** of it. The number of the generation is the number of the cut that started
+//! it, and every run of samples carries the generation in which it was begun. Appends after a cut begin new runs, so cut
+//! `n` of some shards is exactly the unflushed runs of those shards whose generation is below `n`. Marking a cut as flushed
+//! raises the flushed cut of its shards to `n`: a run is flushed when its generation is below the flushed cut of its shard.
+//! Both numbers are logged, so a restart reaches the same verdict about every sample.
 //!
-//! The first epoch of a window is the time at which the window began, in seconds, and is in the log too. So a window that was
-//! forgotten and comes back never uses a number again that the catalogue knows from before.
+//! The first generation of a window is the time at which the window began, in seconds, and is logged too. A window that was
+//! removed from memory and comes back therefore never reuses a number that the catalogue may know.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use std::sync::Arc;
 use pharos_model::ShardSet;
 use pharos_model::time::window_start;
 
-/// What the head knows of a window of a tenant.
+/// A summary of a window of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowInfo {
     /// First millisecond.
     pub start: i64,
     /// First millisecond after the window.
     pub end: i64,
-    /// Samples that no flushed cut holds.
+    /// Samples in memory that no flushed cut holds.
     pub unflushed_samples: u64,
     /// Samples that are flushed and still in memory.
     pub flushed_samples: u64,
-    /// About how many bytes its samples take.
+    /// Approximate memory of its samples, in bytes.
     pub bytes: u64,
-    /// When the newest sample was appended (after a restart: when it was replayed), milliseconds since the epoch.
+    /// When the newest sample was appended, in milliseconds since the epoch. After a restart, when it was replayed.
     pub newest_append_ms: i64,
-    /// The number of the newest cut. It grows with each cut, by no fixed step.
-    pub cuts: u32,
-    /// The shards that have samples in memory or were flushed, ascending.
+    /// The number of the newest cut. Each cut raises it, not always by one.
+    pub newest_cut: u32,
+    /// The shards that have samples in memory or a flushed cut, ascending.
     pub shards: Vec<ShardWindow>,
 }
 
-/// What the head knows of a shard of a window.
+/// A summary of one shard of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardWindow {
-    /// The shard.
+    /// The shard's number.
     pub shard: u32,
-    /// Samples that no flushed cut holds.
+    /// Samples in memory that no flushed cut holds.
     pub unflushed_samples: u64,
     /// Samples that are flushed and still in memory.
     pub flushed_samples: u64,
-    /// The number of the newest flushed cut, 0 for none.
-    pub flushed: u32,
+    /// The number of the newest flushed cut; 0 for none.
+    pub flushed_cut: u32,
 }
 
 impl WindowInfo {
@@ -56,32 +56,42 @@ impl WindowInfo {
     }
 
     /// The shards with samples that are flushed and still in memory.
-    pub fn droppable(&self) -> ShardSet {
+    pub fn evictable(&self) -> ShardSet {
         self.shards.iter().filter(|s| s.flushed_samples > 0).map(|s| s.shard).collect()
     }
 
-    /// The number of the newest flushed cut of a shard, 0 for none.
-    pub fn flushed(&self, shard: u32) -> u32 {
+    /// The number of the newest flushed cut of a shard; 0 for none.
+    pub fn flushed_cut(&self, shard: u32) -> u32 {
         let at = self.shards.binary_search_by_key(&shard, |s| s.shard);
-        at.map_or(0, |at| self.shards[at].flushed)
+        at.map_or(0, |at| self.shards[at].flushed_cut)
     }
 }
 
-/// The newest flushed cut of each shard of a window; shared with readers.
+/// The newest flushed cut of each shard of a window: a mask over its runs. Cheap to clone, so readers take a copy.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flushed {
-    /// By shard; those behind the end have none.
+pub(crate) struct FlushedMask {
+    /// Indexed by shard. Shards past the end have no flushed cut.
     cuts: Arc<[u32]>,
 }
 
-impl Flushed {
-    /// The number of a shard's newest flushed cut, 0 for none.
+impl FlushedMask {
+    /// The number of a shard's newest flushed cut; 0 for none.
     #[inline]
-    pub(crate) fn of(&self, shard: u16) -> u32 {
+    pub(crate) fn cut_of(&self, shard: u16) -> u32 {
         self.cuts.get(shard as usize).copied().unwrap_or(0)
     }
 
-    /// Raises the number of some shards.
+    /// Whether the runs of a shard and generation are flushed.
+    #[inline]
+    pub(crate) fn covers(&self, shard: u16, generation: u32) -> bool {
+        generation < self.cut_of(shard)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cuts.iter().all(|cut| *cut == 0)
+    }
+
+    /// Raises the flushed cut of some shards. Cuts never go down.
     pub(crate) fn raise(&mut self, shards: &ShardSet, cut: u32) {
         let Some(last) = shards.iter().last() else { return };
         let mut cuts = self.cuts.to_vec();
@@ -90,26 +100,32 @@ impl Flushed {
         self.cuts = cuts.into();
     }
 
-    /// Of these shards, those that have a flushed cut, by its number.
-    pub(crate) fn by_cut(&self, among: impl Fn(u32) -> bool) -> BTreeMap<u32, ShardSet> {
+    /// The same mask for some shards only.
+    pub(crate) fn restricted_to(&self, shards: &ShardSet) -> Self {
+        let keep = |(shard, cut): (u32, &u32)| if shards.contains(shard) { *cut } else { 0 };
+        FlushedMask { cuts: (0u32..).zip(self.cuts.iter()).map(keep).collect() }
+    }
+
+    /// The shards that have a flushed cut, grouped by its number: the form in which the log keeps them.
+    pub(crate) fn by_cut(&self) -> BTreeMap<u32, ShardSet> {
         let mut by_cut: BTreeMap<u32, ShardSet> = BTreeMap::new();
-        for (shard, &cut) in (0u32..).zip(self.cuts.iter()).filter(|(shard, cut)| **cut > 0 && among(*shard)) {
+        for (shard, &cut) in (0u32..).zip(self.cuts.iter()).filter(|(_, cut)| **cut > 0) {
             by_cut.entry(cut).or_default().insert(shard);
         }
         by_cut
     }
 }
 
-/// Samples counted by shard, to be handed over together.
+/// Sample counts by shard that have not been added to a window yet.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct ShardCounts {
     counts: Box<[u64]>,
     touched: Vec<u16>,
 }
 
-impl Tally {
+impl ShardCounts {
     pub(crate) fn new(shards: u32) -> Self {
-        Tally { counts: vec![0; shards as usize].into(), touched: Vec::new() }
+        ShardCounts { counts: vec![0; shards as usize].into(), touched: Vec::new() }
     }
 
     #[inline]
@@ -126,59 +142,66 @@ impl Tally {
     }
 }
 
-/// The state behind [`WindowInfo`].
+/// The state of a window of which [`WindowInfo`] is the summary.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowState {
-    pub(crate) cuts: u32,
-    pub(crate) flushed: Flushed,
+    /// The number of the newest cut, which is the current generation.
+    pub(crate) newest_cut: u32,
+    pub(crate) flushed: FlushedMask,
     pub(crate) bytes: i64,
     pub(crate) newest_append_ms: i64,
-    /// Samples in memory: by epoch, ascending, and shard.
+    /// Samples in memory by ascending generation, then by shard.
     samples: VecDeque<(u32, Box<[u64]>)>,
     shards: u32,
 }
 
-/// The first epoch of a window that begins now.
-pub(crate) fn first_epoch(now_ms: i64) -> u32 {
-    // Half of the numbers are left for cuts.
+/// The first generation of a window that begins now.
+pub(crate) fn first_generation(now_ms: i64) -> u32 {
+    // The upper half of the numbers is left for cuts.
     u32::try_from((now_ms / 1000).max(0)).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }
 
 impl WindowState {
-    pub(crate) fn new(shards: u32, cuts: u32) -> Self {
-        let (flushed, samples) = (Flushed::default(), VecDeque::new());
-        WindowState { cuts, flushed, bytes: 0, newest_append_ms: 0, samples, shards }
+    pub(crate) fn new(shards: u32, newest_cut: u32) -> Self {
+        WindowState {
+            newest_cut,
+            flushed: FlushedMask::default(),
+            bytes: 0,
+            newest_append_ms: 0,
+            samples: VecDeque::new(),
+            shards,
+        }
     }
 
-    fn epoch(&mut self, epoch: u32) -> &mut [u64] {
-        let at = self.samples.partition_point(|(e, _)| *e < epoch);
-        if self.samples.get(at).is_none_or(|(e, _)| *e != epoch) {
-            self.samples.insert(at, (epoch, vec![0; self.shards as usize].into()));
+    fn counts_of(&mut self, generation: u32) -> &mut [u64] {
+        let at = self.samples.partition_point(|(other, _)| *other < generation);
+        if self.samples.get(at).is_none_or(|(other, _)| *other != generation) {
+            self.samples.insert(at, (generation, vec![0; self.shards as usize].into()));
         }
         &mut self.samples[at].1
     }
 
-    /// Counts samples of an epoch, and empties the tally.
-    pub(crate) fn count(&mut self, epoch: u32, tally: &mut Tally) {
-        let counts = self.epoch(epoch);
-        for shard in tally.touched.drain(..) {
-            counts[shard as usize] += std::mem::take(&mut tally.counts[shard as usize]);
+    /// Adds counted samples to a generation, which empties `added`.
+    pub(crate) fn add_counts(&mut self, generation: u32, added: &mut ShardCounts) {
+        let counts = self.counts_of(generation);
+        for shard in added.touched.drain(..) {
+            counts[shard as usize] += std::mem::take(&mut added.counts[shard as usize]);
         }
     }
 
-    /// Forgets samples of an epoch and shard that went away.
-    pub(crate) fn uncount(&mut self, epoch: u32, shard: u16, samples: u64) {
-        if let Ok(at) = self.samples.binary_search_by_key(&epoch, |(e, _)| *e) {
+    /// Subtracts samples that were removed from a generation and shard.
+    pub(crate) fn subtract(&mut self, generation: u32, shard: u16, samples: u64) {
+        if let Ok(at) = self.samples.binary_search_by_key(&generation, |(other, _)| *other) {
             let count = &mut self.samples[at].1[shard as usize];
             *count = count.saturating_sub(samples);
         }
     }
 
-    /// Forgets the counts of shards in the epochs that `gone` names.
-    pub(crate) fn forget(&mut self, gone: impl Fn(u16, u32) -> bool) {
-        for (epoch, counts) in &mut self.samples {
-            let gone = (0u16..).zip(counts.iter_mut()).filter(|(shard, _)| gone(*shard, *epoch));
-            gone.for_each(|(_, count)| *count = 0);
+    /// Zeroes the counts of the shards and generations that `removed` selects.
+    pub(crate) fn clear_counts(&mut self, removed: impl Fn(u16, u32) -> bool) {
+        for (generation, counts) in &mut self.samples {
+            let cleared = (0u16..).zip(counts.iter_mut()).filter(|(shard, _)| removed(*shard, *generation));
+            cleared.for_each(|(_, count)| *count = 0);
         }
         self.samples.retain(|(_, counts)| counts.iter().any(|count| *count > 0));
         if self.samples.is_empty() {
@@ -186,9 +209,9 @@ impl WindowState {
         }
     }
 
-    /// Whether it has samples of its newest epoch in any of these shards.
+    /// Whether any of these shards has samples that were appended since the newest cut.
     pub(crate) fn grew_since_cut(&self, shards: &ShardSet) -> bool {
-        let newest = self.samples.back().filter(|(epoch, _)| *epoch >= self.cuts);
+        let newest = self.samples.back().filter(|(generation, _)| *generation >= self.newest_cut);
         newest.is_some_and(|(_, counts)| (0u32..).zip(counts).any(|(shard, n)| *n > 0 && shards.contains(shard)))
     }
 
@@ -198,19 +221,22 @@ impl WindowState {
     }
 
     fn shard(&self, shard: u16) -> ShardWindow {
-        let flushed = self.flushed.of(shard);
-        let (mut unflushed_samples, mut flushed_samples) = (0, 0);
-        for (epoch, counts) in &self.samples {
+        let flushed_cut = self.flushed.cut_of(shard);
+        let mut summary = ShardWindow { shard: shard.into(), unflushed_samples: 0, flushed_samples: 0, flushed_cut };
+        for (generation, counts) in &self.samples {
             let count = counts[shard as usize];
-            *if *epoch < flushed { &mut flushed_samples } else { &mut unflushed_samples } += count;
+            match self.flushed.covers(shard, *generation) {
+                true => summary.flushed_samples += count,
+                false => summary.unflushed_samples += count,
+            }
         }
-        ShardWindow { shard: shard.into(), unflushed_samples, flushed_samples, flushed }
+        summary
     }
 
     pub(crate) fn info(&self, start: i64, width: i64) -> WindowInfo {
         let shards = (0..self.shards).map(|shard| self.shard(shard as u16));
-        let known = |s: &ShardWindow| s.unflushed_samples + s.flushed_samples > 0 || s.flushed > 0;
-        let shards: Vec<ShardWindow> = shards.filter(known).collect();
+        let is_known = |s: &ShardWindow| s.unflushed_samples + s.flushed_samples > 0 || s.flushed_cut > 0;
+        let shards: Vec<ShardWindow> = shards.filter(is_known).collect();
         WindowInfo {
             start,
             end: start.saturating_add(width),
@@ -218,27 +244,32 @@ impl WindowState {
             flushed_samples: shards.iter().map(|s| s.flushed_samples).sum(),
             bytes: self.bytes.max(0) as u64,
             newest_append_ms: self.newest_append_ms,
-            cuts: self.cuts,
+            newest_cut: self.newest_cut,
             shards,
         }
     }
 }
 
-/// Which epochs of which windows are flushed: what readers need to know, shared by all of them.
+/// The flushed masks of all windows of a tenant, shared by readers.
 #[derive(Clone, Debug)]
-pub(crate) struct FlushMap {
+pub(crate) struct FlushedWindows {
+    /// The width of a window, in milliseconds.
     pub(crate) width: i64,
-    pub(crate) flushed: Arc<BTreeMap<i64, Flushed>>,
+    /// Keyed by the start of the window.
+    pub(crate) masks: Arc<BTreeMap<i64, FlushedMask>>,
 }
 
-impl FlushMap {
+impl FlushedWindows {
     pub(crate) fn new(width: i64) -> Self {
-        FlushMap { width, flushed: Arc::default() }
+        FlushedWindows { width, masks: Arc::default() }
     }
 
-    /// Whether the samples of an epoch and shard of the window that holds `t` are flushed.
-    pub(crate) fn is_flushed(&self, t: i64, shard: u16, epoch: u32) -> bool {
-        !self.flushed.is_empty()
-            && self.flushed.get(&window_start(t, self.width)).is_some_and(|flushed| epoch < flushed.of(shard))
+    /// Whether the runs of a shard and generation in the window that contains `t` are flushed.
+    pub(crate) fn is_flushed(&self, t: i64, shard: u16, generation: u32) -> bool {
+        !self.masks.is_empty()
+            && self.masks.get(&window_start(t, self.width)).is_some_and(|mask| mask.covers(shard, generation))
     }
 }
+
+#[cfg(test)]
+mod tests;

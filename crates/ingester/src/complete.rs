@@ -80,8 +80,8 @@ impl Facts<'_> {
         let verified = self.verified.and_then(|windows| windows.get(&window.start)?.get(&block.sequence));
         match &block.cut {
             _ if verified.is_some_and(|shards| shards.contains(shard)) => Place::Flushed(samples),
-            Some(cut) if cut.ingester != self.identity || cut.number > window.cuts => Place::Elsewhere,
-            Some(cut) if cut.number <= window.flushed(shard) => Place::Flushed(samples),
+            Some(cut) if cut.ingester != self.identity || cut.number > window.newest_cut => Place::Elsewhere,
+            Some(cut) if cut.number <= window.flushed_cut(shard) => Place::Flushed(samples),
             Some(_) => Place::Unflushed,
             None => Place::Elsewhere,
         }

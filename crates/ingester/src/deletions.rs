@@ -28,7 +28,7 @@ impl Ingester {
     /// Carries out the deletions of a tenant in a view that were not yet. No cut may be under way.
     pub(crate) fn carry_out(&self, tenant: &TenantId, view: &View) -> Result<Option<Commit>, WriteError> {
         let newest = view.catalogue.newest_deletion(tenant.as_str());
-        let done = self.head.deleted(tenant);
+        let done = self.head.last_deletion(tenant);
         if newest <= done {
             return Ok(None);
         }
@@ -51,7 +51,7 @@ impl Ingester {
                 (Vec::new(), TimeRange { start: 0, end: -1 })
             }
         };
-        self.head.delete_numbered(tenant, &matchers, range, deletion.sequence)
+        self.head.delete(tenant, &matchers, range, deletion.sequence)
     }
 
     /// As [`Ingester::carry_out`], of all tenants.
@@ -68,7 +68,7 @@ impl Ingester {
     pub(crate) fn carry_out_behind_cuts(&self, view: &View) -> Result<bool, WriteError> {
         let is_due = |(name, known): (&String, &Arc<TenantCatalogue>)| {
             let newest = known.deletions.last().map_or(0, |deletion| deletion.sequence);
-            newest > 0 && TenantId::new(name).is_ok_and(|tenant| self.head.deleted(&tenant) < newest)
+            newest > 0 && TenantId::new(name).is_ok_and(|tenant| self.head.last_deletion(&tenant) < newest)
         };
         if !view.catalogue.tenants.iter().any(is_due) {
             return Ok(false);

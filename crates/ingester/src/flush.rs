@@ -108,7 +108,7 @@ async fn drop_window(
 ) -> Result<(), FlushError> {
     ingester.reconciled.lock().dropped(&tenant, window, &shards);
     let shared = ingester.clone();
-    let freed = ship::blocking(move || Ok(shared.head.drop_flushed(&tenant, window, &shards)?)).await?;
+    let freed = ship::blocking(move || Ok(shared.head.evict_flushed(&tenant, window, &shards)?)).await?;
     tracing::debug!(window, freed, "flushed samples left memory");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The write path of a cluster: what agents send to a replica, in this process or through [`crate::service`].
 
 use async_trait::async_trait;
-use pharos_head::{Commit, Only};
+use pharos_head::{AppendTargets, Commit};
 use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
@@ -33,14 +33,14 @@ impl Ingester {
         if taken.is_empty() {
             return Ok((appended, None));
         }
-        let (outcome, uncounted, commit) =
-            self.head.append_shards(tenant, batch, Only { taken: &taken, counted: &counted })?;
+        let targets = AppendTargets { taken: &taken, counted: &counted };
+        let outcome = self.head.append_shards(tenant, batch, targets)?;
         drop(admission);
-        appended.outcome = outcome;
-        appended.uncounted = uncounted.rejected;
+        appended.outcome = outcome.counted;
+        appended.uncounted = outcome.uncounted.rejected;
         // Each replica keeps those that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
-        Ok((appended, Some(commit)))
+        Ok((appended, Some(outcome.commit)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_cluster::{BlockEntry, View};
-use pharos_head::{HeadFilter, WindowInfo};
+use pharos_head::WindowInfo;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
     ShardSet, TimeRange,
@@ -19,11 +19,6 @@ use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
 use crate::complete::{Facts, complete_from};
-
-/// What of memory answers for a scope.
-fn filter(scope: &Scope) -> HeadFilter {
-    HeadFilter { shards: scope.shards.clone(), ..HeadFilter::ALL }
-}
 
 /// How long an ingester waits for a view that an asker has already.
 const VIEW_TIME: Duration = Duration::from_millis(500);
@@ -83,7 +78,7 @@ impl SeriesSource for Ingester {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        self.head.select(&scope.tenant, request, filter(scope))
+        self.head.select(&scope.tenant, request, scope.shards.as_deref())
     }
 
     fn series(
@@ -93,7 +88,7 @@ impl SeriesSource for Ingester {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = self.head.series(&scope.tenant, matchers, range, filter(scope));
+        let mut found = self.head.series(&scope.tenant, matchers, range, scope.shards.as_deref());
         if limit > 0 {
             found.truncate(limit);
         }
@@ -101,7 +96,7 @@ impl SeriesSource for Ingester {
     }
 
     fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(&scope.tenant, matchers, range, filter(scope)))
+        Ok(self.head.label_names(&scope.tenant, matchers, range, scope.shards.as_deref()))
     }
 
     fn label_values(
@@ -111,7 +106,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(&scope.tenant, name, matchers, range, filter(scope)))
+        Ok(self.head.label_values(&scope.tenant, name, matchers, range, scope.shards.as_deref()))
     }
 
     fn exemplars(

@@ -12,7 +12,7 @@ use pharos_cluster::{
     View,
 };
 use pharos_head::fs::RealFs;
-use pharos_head::{Head, HeadConfig, HeadFilter};
+use pharos_head::{Head, HeadConfig};
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
@@ -329,7 +329,7 @@ pub(crate) fn encode(batch: &WriteBatch) -> Vec<EncodedShard> {
 /// What is in memory: series, times from the start, values.
 pub(crate) fn held(ingester: &Ingester) -> Vec<(u32, i64, f64)> {
     let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
-    let set = ingester.head().select(&TenantId::default(), &request, HeadFilter::ALL).unwrap();
+    let set = ingester.head().select(&TenantId::default(), &request, None).unwrap();
     let mut out = SeriesBatch::default();
     set.fetch(0..set.labels().len(), TimeRange::ALL, &mut out).unwrap();
     let mut found = Vec::new();

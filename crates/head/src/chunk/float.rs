@@ -1,24 +1,25 @@
-//! The float codec: a byte-aligned stream of tokens, one sample appended at a time.
+//! The float codec: a byte-aligned stream of tokens to which samples are appended one at a time.
 //!
-//! A decoder starts with `t` = first timestamp, delta 0, value 0, scale 0, start timestamp 0. Tokens:
+//! A decoder starts at the first timestamp with delta, value, scale and start timestamp 0. The tokens are:
 //!
 //! | token | meaning |
 //! |---|---|
-//! | `00nnnnnn` | n+1 samples at the same distance as before with the same value |
-//! | `01zzzzzz` | same distance; the scaled integer changes by zigzag z |
-//! | `10kkkkkk` | same distance; value of kind k |
-//! | `11kkkkkk` | a varint, the change of the distance, then a value of kind k |
+//! | `00nnnnnn` | n+1 samples with the same delta and value as the previous sample |
+//! | `01zzzzzz` | same delta; the scaled integer changes by zigzag z |
+//! | `10kkkkkk` | same delta; a value of kind k follows |
+//! | `11kkkkkk` | the change of the delta as a varint, then a value of kind k |
 //!
-//! Kinds: 0 the same value; 1-8 that many bytes of zigzag change of the scaled integer; 9 XOR with the bits before
-//! (a byte of leading zero bytes and length, then the bytes); 10 a new scale byte and the scaled integer as varint;
-//! 11 (no sample) a varint, the change of the start timestamp.
-//! A value is the scaled integer divided by `10^scale` wherever that is exact to the bit, so that integers and short
-//! decimals take one to three bytes, and runs of a constant next to none.
+//! The kinds are: 0, the same value; 1 to 8, the zigzag change of the scaled integer in that many bytes; 9, the XOR with the
+//! previous bits (a byte with the number of leading zero bytes and the length, then the bytes); 10, a new scale byte and the
+//! scaled integer as a varint; 11, which is not a sample, the change of the start timestamp as a varint.
+//!
+//! A value is the scaled integer divided by `10^scale` wherever that is exact to the bit. Integers and short decimals take
+//! one to three bytes, and runs of a constant almost none.
 
 use pharos_model::labels::read_uvarint;
 use pharos_model::wire::{put_uvarint, put_varint, unzigzag, zigzag};
 
-const RUN_MAX: u8 = 0x3f;
+const MAX_RUN: u8 = 0x3f;
 const SMALL: u8 = 0x40;
 const GENERAL: u8 = 0x80;
 const WITH_TIME: u8 = 0x40;
@@ -27,12 +28,12 @@ const RESCALE: u8 = 10;
 const START: u8 = 11;
 
 const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-/// Integers beyond this are not all exact in a double.
+/// Doubles represent all integers up to this one exactly.
 const MAX_INT: i64 = 1 << 53;
-/// After a value that no scale fits, so many values are tried with the present scale only.
-const SEARCH_PAUSE: u8 = 15;
+/// After a value that no scale fits, this many values are tried at the current scale only.
+const VALUES_WITHOUT_SEARCH: u8 = 15;
 
-/// What is known after the last sample, to append the next one.
+/// The state after the last sample, from which the next one is encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct FloatEncoder {
     /// Timestamp of the last sample.
@@ -44,14 +45,16 @@ pub(crate) struct FloatEncoder {
     /// Start timestamp of the last sample.
     pub(crate) st: i64,
     scale: u8,
-    pause: u8,
-    run: bool,
+    /// How many more values are encoded without a search for a better scale.
+    searches_paused: u8,
+    /// Whether the last token is a run that can be extended.
+    in_run: bool,
 }
 
 impl FloatEncoder {
     /// An encoder whose first sample will be at `first_t`.
     pub(crate) fn new(first_t: i64) -> Self {
-        FloatEncoder { t: first_t, delta: 0, bits: 0, int: 0, st: 0, scale: 0, pause: 0, run: false }
+        FloatEncoder { t: first_t, delta: 0, bits: 0, int: 0, st: 0, scale: 0, searches_paused: 0, in_run: false }
     }
 
     /// Appends a sample.
@@ -61,7 +64,7 @@ impl FloatEncoder {
             out.push(GENERAL | START);
             put_varint(out, st.wrapping_sub(self.st));
             self.st = st;
-            self.run = false;
+            self.in_run = false;
         }
         let delta = t.wrapping_sub(self.t);
         let change = delta.wrapping_sub(self.delta);
@@ -69,15 +72,15 @@ impl FloatEncoder {
         self.t = t;
         if change == 0 && bits == self.bits {
             match out.last_mut() {
-                Some(last) if self.run && *last < RUN_MAX => *last += 1,
+                Some(last) if self.in_run && *last < MAX_RUN => *last += 1,
                 _ => {
                     out.push(0);
-                    self.run = true;
+                    self.in_run = true;
                 }
             }
             return;
         }
-        self.run = false;
+        self.in_run = false;
         self.delta = delta;
         self.append_changed(out, change, v, bits);
     }
@@ -98,27 +101,29 @@ impl FloatEncoder {
             return out.extend_from_slice(&z.to_le_bytes()[..len]);
         }
         if let Some((scale, int)) = self.search(v) {
-            (self.scale, self.int) = (scale, int);
+            self.scale = scale;
+            self.int = int;
             put_token(out, change, RESCALE);
             out.push(scale);
             return put_varint(out, int);
         }
         put_token(out, change, XOR);
         let xor = bits ^ before;
-        let (lead, trail) = (xor.leading_zeros() as usize / 8, xor.trailing_zeros() as usize / 8);
+        let lead = xor.leading_zeros() as usize / 8;
+        let trail = xor.trailing_zeros() as usize / 8;
         out.push((lead << 4 | (8 - lead - trail)) as u8);
         out.extend_from_slice(&xor.to_be_bytes()[lead..8 - trail]);
     }
 
     /// The smallest scale at which the value is an exact integer.
     fn search(&mut self, v: f64) -> Option<(u8, i64)> {
-        if self.pause > 0 {
-            self.pause -= 1;
+        if self.searches_paused > 0 {
+            self.searches_paused -= 1;
             return None;
         }
         let found = (0..POWERS.len() as u8).find_map(|scale| scaled(v, scale).map(|int| (scale, int)));
         if found.is_none() {
-            self.pause = SEARCH_PAUSE;
+            self.searches_paused = VALUES_WITHOUT_SEARCH;
         }
         found
     }
@@ -134,7 +139,7 @@ fn put_token(out: &mut Vec<u8>, change: i64, kind: u8) {
     }
 }
 
-/// `v * 10^scale` if it is an integer from which `v` comes back to the bit.
+/// `v * 10^scale`, if that is an integer from which `v` is restored bit for bit.
 #[inline]
 fn scaled(v: f64, scale: u8) -> Option<i64> {
     let int = if scale == 0 {
@@ -151,8 +156,8 @@ fn unscaled(int: i64, scale: u8) -> f64 {
     if scale == 0 { int as f64 } else { int as f64 / POWERS[scale as usize] }
 }
 
-/// Decodes `count` samples behind the end of the columns; `st` gets start timestamps if it is wanted. Bytes that no
-/// encoder wrote end the decoding early.
+/// Appends `count` samples to the columns, and their start timestamps to `st` if it is given. Malformed bytes end the decoding
+/// early, with all columns of the same length.
 pub(crate) fn decode(
     bytes: &[u8],
     count: usize,
@@ -161,10 +166,12 @@ pub(crate) fn decode(
     v: &mut Vec<f64>,
     st: Option<&mut Vec<i64>>,
 ) {
-    let (t_from, v_from) = (t.len(), v.len());
+    let t_from = t.len();
+    let v_from = v.len();
     t.resize(t_from + count, 0);
     v.resize(v_from + count, 0.0);
-    let (times, values) = (&mut t[t_from..], &mut v[v_from..]);
+    let times = &mut t[t_from..];
+    let values = &mut v[v_from..];
     let decoded = match st {
         None => decode_into(bytes, first_t, times, values, |_, _| {}),
         Some(st) => decode_into(bytes, first_t, times, values, |start, n| st.extend(std::iter::repeat_n(start, n))),
@@ -173,18 +180,18 @@ pub(crate) fn decode(
     v.truncate(v_from + decoded);
 }
 
-/// What is known while samples are decoded.
+/// The state of a decoder between two samples.
 struct State {
     t: i64,
     delta: i64,
     bits: u64,
     int: i64,
-    /// The power of ten by which integers are divided.
+    /// The power of ten that scaled integers are divided by.
     power: f64,
     start: i64,
 }
 
-/// Fills both slices, which are of one length; returns how far it came.
+/// Fills both columns, which have the same length; returns how many samples were decoded.
 #[inline]
 fn decode_into(
     bytes: &[u8],
@@ -194,13 +201,15 @@ fn decode_into(
     mut started: impl FnMut(i64, usize),
 ) -> usize {
     let count = times.len().min(values.len());
-    let (times, values) = (&mut times[..count], &mut values[..count]);
+    let times = &mut times[..count];
+    let values = &mut values[..count];
     let mut s = State { t: first_t, delta: 0, bits: 0, int: 0, power: 1.0, start: 0 };
-    let (mut at, mut done) = (0, 0);
+    let mut at = 0;
+    let mut done = 0;
     while done < count {
         let Some(&token) = bytes.get(at) else { return done };
         at += 1;
-        if token <= RUN_MAX {
+        if token <= MAX_RUN {
             let n = (token as usize + 1).min(count - done);
             for time in &mut times[done..done + n] {
                 s.t = s.t.wrapping_add(s.delta);
@@ -231,7 +240,7 @@ fn decode_into(
 }
 
 impl State {
-    /// Reads what follows a token of a general form; says whether it is a sample. Nothing for bytes that no encoder wrote.
+    /// Reads what follows a general token; returns whether it is a sample, or `None` for malformed bytes.
     #[inline]
     fn general(&mut self, token: u8, bytes: &[u8], at: &mut usize) -> Option<bool> {
         if token & WITH_TIME != 0 {
@@ -241,7 +250,6 @@ impl State {
             0 => {}
             len @ 1..=8 => {
                 self.int = self.int.wrapping_add(unzigzag(read_le(bytes, at, len as usize)?));
-                // A division by one changes nothing.
                 self.bits = (self.int as f64 / self.power).to_bits();
             }
             XOR => self.bits ^= read_xor(bytes, at)?,

@@ -1,4 +1,4 @@
-//! Which series satisfy a list of matchers.
+//! Resolves matchers to the numbers of the series that satisfy them.
 
 use std::ops::Bound;
 
@@ -10,8 +10,9 @@ use super::{Index, Values};
 impl Index {
     /// The numbers of the series that satisfy all matchers, ascending.
     ///
-    /// Matchers that a missing label does not satisfy select; of the others, what they refuse is taken away. Equality
-    /// comes first and an empty result ends the work, so expensive expressions see values only when they must.
+    /// A matcher that a missing label does not satisfy selects series. Any other matcher excludes the series whose values it
+    /// rejects. Cheap selections come first and an empty result stops the search, so that expensive expressions are tested
+    /// against few values.
     pub(crate) fn matching(&self, matchers: &[Matcher]) -> Vec<u32> {
         let mut selecting: Vec<&Matcher> = matchers.iter().filter(|m| !m.matches_empty()).collect();
         selecting.sort_by_key(|m| self.cost(m));
@@ -30,12 +31,12 @@ impl Index {
             if ids.is_empty() {
                 break;
             }
-            self.refuse(&mut ids, matcher);
+            self.exclude(&mut ids, matcher);
         }
         ids
     }
 
-    /// How much work a selecting matcher is, about.
+    /// An estimate of the work that a selecting matcher takes.
     fn cost(&self, matcher: &Matcher) -> (u8, usize) {
         match matcher.op {
             MatchOp::Equal => (0, self.postings(&matcher.name, &matcher.value).len()),
@@ -57,7 +58,8 @@ impl Index {
         union(values.matched_by(matcher))
     }
 
-    /// Keeps the series that satisfy a selecting matcher. When they are few, their own labels are asked.
+    /// Keeps the series that satisfy a selecting matcher. When there are fewer series than values, the labels of the series
+    /// are tested instead of the values.
     fn restrict(&self, ids: &mut Vec<u32>, matcher: &Matcher) {
         if matcher.op == MatchOp::Equal {
             return intersect(ids, self.postings(&matcher.name, &matcher.value));
@@ -70,8 +72,8 @@ impl Index {
         intersect(ids, &selected);
     }
 
-    /// Takes away the series whose label exists and does not satisfy the matcher.
-    fn refuse(&self, ids: &mut Vec<u32>, matcher: &Matcher) {
+    /// Removes the series that have the label with a value that the matcher rejects.
+    fn exclude(&self, ids: &mut Vec<u32>, matcher: &Matcher) {
         let Some(values) = self.names.get(matcher.name.as_str()) else { return };
         if matcher.op == MatchOp::NotEqual && !matcher.value.is_empty() {
             return subtract(ids, self.postings(&matcher.name, &matcher.value));
@@ -79,8 +81,8 @@ impl Index {
         if ids.len() < values.by_value.len() {
             return self.retain_matching(ids, matcher);
         }
-        let refused = union(values.by_value.iter().filter(|(v, _)| !matcher.matches(v)).map(|(_, p)| p.as_slice()));
-        subtract(ids, &refused);
+        let excluded = union(values.by_value.iter().filter(|(v, _)| !matcher.matches(v)).map(|(_, p)| p.as_slice()));
+        subtract(ids, &excluded);
     }
 
     fn retain_matching(&self, ids: &mut Vec<u32>, matcher: &Matcher) {
@@ -89,7 +91,7 @@ impl Index {
 }
 
 impl Values {
-    /// The lists of the values that a matcher accepts.
+    /// The postings of the values that a matcher accepts.
     fn matched_by<'a>(&'a self, matcher: &'a Matcher) -> Vec<&'a [u32]> {
         if let (MatchOp::Regex, Some(set)) = (matcher.op, matcher.set_of_values()) {
             return set.iter().filter_map(|v| self.by_value.get(v.as_str())).map(Postings::as_slice).collect();

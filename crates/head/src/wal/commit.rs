@@ -1,4 +1,4 @@
-//! The durable position of the log, and futures that wait for it.
+//! The durable position of the log, and commits that wait for it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use pharos_model::WriteError;
 
-/// How far the log is durable, in bytes pushed since it was opened.
+/// How far the log is durable, measured in bytes pushed since it was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Durable {
     position: AtomicU64,
@@ -20,7 +20,7 @@ pub(crate) struct Durable {
 #[derive(Debug, Default)]
 struct Waiters {
     closed: bool,
-    /// Why the log cannot be written, while it cannot.
+    /// Why the log cannot be written at present.
     failing: Option<String>,
     next_id: u64,
     wakers: Vec<(u64, Waker)>,
@@ -37,7 +37,7 @@ impl Waiters {
 }
 
 impl Durable {
-    /// Everything up to `position` is durable.
+    /// Records that everything up to `position` is durable.
     pub(crate) fn advance(&self, position: u64) {
         let mut waiters = self.waiters.lock();
         self.position.store(position, Ordering::Release);
@@ -45,19 +45,19 @@ impl Durable {
         self.wake(&mut waiters);
     }
 
-    /// The log cannot be written at the moment: who waits is told, what is queued stays queued.
+    /// Records that writing fails at present. Waiting commits fail, while their records stay queued.
     pub(crate) fn fail(&self, cause: &str) {
         let mut waiters = self.waiters.lock();
         waiters.failing = Some(cause.to_string());
         self.wake(&mut waiters);
     }
 
-    /// Why nothing is acknowledged at the moment, if so.
+    /// Why writes cannot be acknowledged at present; `None` when they can.
     pub(crate) fn refusal(&self) -> Option<WriteError> {
         self.waiters.lock().refusal()
     }
 
-    /// Nothing more will become durable.
+    /// Records that nothing more will become durable.
     pub(crate) fn close(&self) {
         let mut waiters = self.waiters.lock();
         waiters.closed = true;
@@ -74,9 +74,10 @@ impl Durable {
     }
 }
 
-/// Resolves when everything that was in the log when it was made is fsynced, or fails while the log cannot be written: the
-/// samples may become durable later, and sending them again is safe. Wait for it with `.await`, on any
-/// executor, or with [`Commit::wait`]. Dropping it forgets the wait, not the write.
+/// Resolves once everything that the log held when the commit was created is fsynced.
+///
+/// It fails while the log cannot be written. The samples may still become durable later, and sending them again is safe. Use
+/// `.await` on any executor, or [`Commit::wait`]. Dropping a commit cancels the wait, not the write.
 #[derive(Debug)]
 #[must_use = "a write is acknowledged only when its commit has resolved"]
 pub struct Commit {
@@ -90,7 +91,7 @@ impl Commit {
         Commit { durable, position, waiter: None }
     }
 
-    /// Blocks until the log is durable. Fails while the log cannot be written, and when it was closed before.
+    /// Blocks until the commit resolves. Fails while the log cannot be written and when it closes first.
     pub fn wait(self) -> Result<(), WriteError> {
         if self.is_durable() {
             return Ok(());
@@ -105,7 +106,7 @@ impl Commit {
         Ok(())
     }
 
-    /// Whether it has resolved.
+    /// Whether the records are durable.
     pub fn is_durable(&self) -> bool {
         self.durable.position() >= self.position
     }

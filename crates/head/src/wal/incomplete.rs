@@ -1,7 +1,7 @@
-//! The marker of a log that may lack what was acknowledged: an empty file beside the segments.
+//! The marker of a log that may lack acknowledged samples: an empty file beside the segments.
 //!
-//! It is durable before the first segment of a log that begins empty is written, and before a repair cuts anything away, and
-//! stays through restarts until its owner knows that nobody counts on what is missing.
+//! It becomes durable before the first segment of a new log is written and before a repair truncates anything. It survives
+//! restarts until its owner knows that nobody relies on the missing samples.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use std::path::{Path, PathBuf};
 use crate::error::HeadError;
 use crate::fs::Fs;
 
-/// No name of a segment.
+/// Differs from every segment name.
 const FILE: &str = "incomplete";
 
 fn path(dir: &Path) -> PathBuf {
     dir.join(FILE)
 }
 
-/// Whether the log in a directory is marked.
+/// Whether the log in a directory carries the marker.
 pub(crate) fn is_marked(fs: &dyn Fs, dir: &Path) -> Result<bool, HeadError> {
     let listed = fs.list(dir).map_err(|source| HeadError::Io { action: "list", path: dir.into(), source })?;
     Ok(listed.iter().any(|(name, _)| name == FILE))
 }
 
-/// Marks it, for good.
+/// Creates the marker durably.
 pub(crate) fn mark(fs: &dyn Fs, dir: &Path) -> Result<(), HeadError> {
     let path = path(dir);
     let made = fs.open_write(&path).and_then(|mut file| file.sync()).and_then(|()| fs.sync_dir(dir));
     made.map_err(|source| HeadError::Io { action: "create", path, source })
 }
 
-/// Takes the mark away, for good.
+/// Removes the marker durably. A missing marker is fine.
 pub(crate) fn unmark(fs: &dyn Fs, dir: &Path) -> Result<(), HeadError> {
     let path = path(dir);
     let removed = match fs.remove(&path) {

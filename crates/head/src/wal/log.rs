@@ -13,18 +13,19 @@ use super::segment::{file_name, header};
 use crate::fs::{Fs, LogFile};
 use crate::metrics::HeadMetrics;
 
-const FIRST_RETRY: Duration = Duration::from_millis(20);
-const LAST_RETRY: Duration = Duration::from_secs(2);
+/// The wait before the first retry. It doubles with every further one.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What the log needs to know.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub(crate) struct LogConfig {
     pub(crate) dir: PathBuf,
     /// The number of the first segment to write.
     pub(crate) first_segment: u32,
-    /// A segment ends when it has so many bytes.
+    /// The size at which a segment is closed.
     pub(crate) segment_bytes: u64,
-    /// Appends are refused while so many bytes wait to become durable.
+    /// Appends are refused while this many bytes are not durable yet.
     pub(crate) max_pending_bytes: u64,
 }
 
@@ -38,7 +39,8 @@ struct Shared {
     config: LogConfig,
     fs: Arc<dyn Fs>,
     metrics: Arc<HeadMetrics>,
-    /// Held for reading while a record is made and queued, so that its series are declared in the segment it goes to.
+    /// The current segment. A read lock is held while a record is encoded and queued, so that its series are declared in the
+    /// segment to which it goes.
     segment: RwLock<u32>,
     queue: Mutex<Queue>,
     work: Condvar,
@@ -47,25 +49,27 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    pieces: Vec<Piece>,
-    /// The oldest segment to which the writer may be writing.
+    batches: Vec<RecordBatch>,
+    /// The oldest segment that the writer may be writing to.
     writing: Option<u32>,
     /// Bytes pushed since the log was opened.
     pushed: u64,
-    /// Bytes of the current segment, and those of series declarations among them.
+    /// Bytes of the current segment.
     segment_bytes: u64,
+    /// How many bytes of the current segment declare series.
     declared_bytes: u64,
+    /// The last failure of the writer; `None` when the log can be written.
     error: Option<String>,
     closing: bool,
 }
 
-/// Records for one segment.
-struct Piece {
+/// Encoded records for one segment.
+struct RecordBatch {
     segment: u32,
     bytes: Vec<u8>,
 }
 
-/// Permission to make and push a record for the segment that it names.
+/// Permission to encode and push records for one segment.
 pub(crate) struct Ticket<'a> {
     segment: RwLockReadGuard<'a, u32>,
 }
@@ -92,33 +96,33 @@ impl Log {
         Ok(Log { shared, writer: Some(thread) })
     }
 
-    /// Refuses when too much waits to become durable.
+    /// Fails while the log cannot be written or too many bytes are not durable yet.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         if let Some(refusal) = self.shared.durable.refusal() {
             return Err(refusal);
         }
         let queue = self.shared.queue.lock();
-        let waiting = queue.pushed - self.shared.durable.position();
-        if waiting < self.shared.config.max_pending_bytes {
+        let pending = queue.pushed - self.shared.durable.position();
+        if pending < self.shared.config.max_pending_bytes {
             return Ok(());
         }
         let cause = queue.error.as_ref().map_or(String::new(), |e| format!(": {e}"));
-        Err(WriteError::Unavailable(format!("write-ahead log has {waiting} bytes that are not durable yet{cause}")))
+        Err(WriteError::Unavailable(format!("write-ahead log has {pending} bytes that are not durable yet{cause}")))
     }
 
-    /// Begins making a record.
+    /// Reserves the current segment for records that are about to be encoded.
     pub(crate) fn ticket(&self) -> Ticket<'_> {
         Ticket { segment: self.shared.segment.read() }
     }
 
-    /// Queues records; `declared` of their bytes declare series.
+    /// Queues records, of which `declared` bytes declare series.
     pub(crate) fn push(&self, ticket: Ticket<'_>, records: &[u8], declared: u64) -> Commit {
         let segment = ticket.segment();
         let mut queue = self.shared.queue.lock();
         if !records.is_empty() {
-            match queue.pieces.last_mut().filter(|piece| piece.segment == segment) {
-                Some(piece) => piece.bytes.extend_from_slice(records),
-                None => queue.pieces.push(Piece { segment, bytes: records.to_vec() }),
+            match queue.batches.last_mut().filter(|batch| batch.segment == segment) {
+                Some(batch) => batch.bytes.extend_from_slice(records),
+                None => queue.batches.push(RecordBatch { segment, bytes: records.to_vec() }),
             }
             queue.pushed += records.len() as u64;
             queue.segment_bytes += records.len() as u64;
@@ -126,7 +130,7 @@ impl Log {
             self.shared.work.notify_one();
         }
         let commit = Commit::new(self.shared.durable.clone(), queue.pushed);
-        // Declarations are repeated in each segment: keep them a small part of it.
+        // Declarations are repeated in every segment, so a segment grows until they are a small part of it.
         let full = self.shared.config.segment_bytes.max(4 * queue.declared_bytes);
         let rotate = queue.segment_bytes >= full;
         drop(queue);
@@ -137,36 +141,37 @@ impl Log {
         commit
     }
 
-    /// Begins a new segment if the current one has at least `min_bytes`.
+    /// Starts a new segment if the current one has at least `min_bytes`, and at least one.
     pub(crate) fn rotate(&self, min_bytes: u64) {
         let mut segment = self.shared.segment.write();
         let mut queue = self.shared.queue.lock();
         if queue.segment_bytes >= min_bytes.max(1) {
             *segment += 1;
-            (queue.segment_bytes, queue.declared_bytes) = (0, 0);
+            queue.segment_bytes = 0;
+            queue.declared_bytes = 0;
         }
     }
 
-    /// Resolves when all that was pushed so far is durable.
+    /// Resolves when everything pushed so far is durable.
     pub(crate) fn commit(&self) -> Commit {
         Commit::new(self.shared.durable.clone(), self.shared.queue.lock().pushed)
     }
 
-    /// The segments before this one are written and closed: nothing will be added to them.
+    /// The oldest segment that may still be written to. All earlier ones are complete.
     pub(crate) fn oldest_open(&self) -> u32 {
         let segment = self.shared.segment.read();
         let queue = self.shared.queue.lock();
-        queue.writing.or(queue.pieces.first().map(|piece| piece.segment)).unwrap_or(*segment)
+        queue.writing.or(queue.batches.first().map(|batch| batch.segment)).unwrap_or(*segment)
     }
 
-    /// Bytes that are not durable yet.
+    /// Bytes in the queue that are not durable yet.
     pub(crate) fn pending_bytes(&self) -> u64 {
         self.shared.queue.lock().pushed - self.shared.durable.position()
     }
 }
 
 impl Drop for Log {
-    /// Writes what is queued, once; what cannot be written then was never acknowledged.
+    /// Tries once to write what is queued. Records that cannot be written were never acknowledged.
     fn drop(&mut self) {
         self.shared.queue.lock().closing = true;
         self.shared.work.notify_all();
@@ -176,7 +181,7 @@ impl Drop for Log {
     }
 }
 
-/// The thread behind the log.
+/// The state of the writer thread.
 struct Writer {
     shared: Arc<Shared>,
     file: Option<OpenSegment>,
@@ -185,11 +190,11 @@ struct Writer {
 struct OpenSegment {
     number: u32,
     file: Box<dyn LogFile>,
-    /// All bytes before are durable.
+    /// The durable length of the file.
     durable: u64,
-    /// There may be other bytes behind `durable`.
+    /// Whether the file may be longer than `durable`.
     dirty: bool,
-    /// The directory knows the file.
+    /// Whether the directory entry of the file is durable.
     named: bool,
 }
 
@@ -197,41 +202,41 @@ impl Writer {
     fn run(mut self) {
         let shared = self.shared.clone();
         let mut position = 0;
-        while let Some(pieces) = self.next_work() {
-            for piece in pieces {
-                if !self.write_until_durable(&piece) {
+        while let Some(batches) = self.next_work() {
+            for batch in batches {
+                if !self.write_until_durable(&batch) {
                     shared.durable.close();
                     return;
                 }
-                position += piece.bytes.len() as u64;
+                position += batch.bytes.len() as u64;
                 shared.durable.advance(position);
             }
         }
         shared.durable.close();
     }
 
-    /// Waits for something to write; nothing when the log is closing and all is written.
-    fn next_work(&self) -> Option<Vec<Piece>> {
+    /// Waits for records; `None` once the log is closing and everything is written.
+    fn next_work(&self) -> Option<Vec<RecordBatch>> {
         let mut queue = self.shared.queue.lock();
         queue.writing = None;
-        while queue.pieces.is_empty() {
+        while queue.batches.is_empty() {
             if queue.closing {
                 return None;
             }
             self.shared.work.wait(&mut queue);
         }
-        queue.writing = queue.pieces.first().map(|piece| piece.segment);
-        Some(std::mem::take(&mut queue.pieces))
+        queue.writing = queue.batches.first().map(|batch| batch.segment);
+        Some(std::mem::take(&mut queue.batches))
     }
 
-    /// Tries until it succeeds; gives up only when the log is closing.
-    fn write_until_durable(&mut self, piece: &Piece) -> bool {
-        let mut pause = FIRST_RETRY;
+    /// Retries until the records are durable; returns false when the log closes first.
+    fn write_until_durable(&mut self, batch: &RecordBatch) -> bool {
+        let mut pause = MIN_RETRY_INTERVAL;
         loop {
-            let error = match self.write(piece) {
+            let error = match self.write(batch) {
                 Ok(()) => {
                     if self.shared.queue.lock().error.take().is_some() {
-                        tracing::info!(segment = piece.segment, "write-ahead log can be written again");
+                        tracing::info!(segment = batch.segment, "write-ahead log can be written again");
                     }
                     return true;
                 }
@@ -240,35 +245,35 @@ impl Writer {
             self.shared.metrics.wal_failures.inc();
             let mut queue = self.shared.queue.lock();
             if queue.error.is_none() {
-                tracing::error!(%error, segment = piece.segment, dir = %self.shared.config.dir.display(),
-                    "write-ahead log cannot be written, trying again; writes are not acknowledged meanwhile");
+                tracing::error!(%error, segment = batch.segment, dir = %self.shared.config.dir.display(),
+                    "write-ahead log cannot be written; retrying, and acknowledging no writes until it succeeds");
             }
             let again = queue.error.replace(error.to_string()).is_some();
             if again {
                 self.shared.durable.fail(&error.to_string());
             }
             if queue.closing {
-                tracing::error!(%error, "write-ahead log closes with bytes that were never acknowledged");
+                tracing::error!(%error, "write-ahead log closed with unwritten records, none of which was acknowledged");
                 return false;
             }
             self.pause(&mut queue, pause);
-            pause = (pause * 2).min(LAST_RETRY);
+            pause = (pause * 2).min(MAX_RETRY_INTERVAL);
         }
     }
 
-    /// Waits for the time to try again, or for the log to close.
+    /// Waits until it is time to retry or the log is closing.
     fn pause(&self, queue: &mut parking_lot::MutexGuard<'_, Queue>, pause: Duration) {
         let closing = |queue: &mut Queue| !queue.closing;
         self.shared.work.wait_while_for(queue, closing, pause);
     }
 
-    fn write(&mut self, piece: &Piece) -> std::io::Result<()> {
+    fn write(&mut self, batch: &RecordBatch) -> std::io::Result<()> {
         let Shared { config, fs, metrics, .. } = &*self.shared;
-        let open = match self.file.take().filter(|open| open.number == piece.segment) {
+        let open = match self.file.take().filter(|open| open.number == batch.segment) {
             Some(open) => open,
             None => {
-                let file = fs.open_write(&config.dir.join(file_name(piece.segment)))?;
-                OpenSegment { number: piece.segment, file, durable: 0, dirty: true, named: false }
+                let file = fs.open_write(&config.dir.join(file_name(batch.segment)))?;
+                OpenSegment { number: batch.segment, file, durable: 0, dirty: true, named: false }
             }
         };
         let open = self.file.insert(open);
@@ -278,9 +283,9 @@ impl Writer {
         open.dirty = true;
         let mut end = open.durable;
         if end == 0 {
-            end = write_all(&mut *open.file, &header(piece.segment), 0)?;
+            end = write_all(&mut *open.file, &header(batch.segment), 0)?;
         }
-        end = write_all(&mut *open.file, &piece.bytes, end)?;
+        end = write_all(&mut *open.file, &batch.bytes, end)?;
         open.file.sync()?;
         if !open.named {
             fs.sync_dir(&config.dir)?;
@@ -288,11 +293,13 @@ impl Writer {
         }
         metrics.wal_bytes.inc_by(end - open.durable);
         metrics.wal_syncs.inc();
-        (open.durable, open.dirty) = (end, false);
+        open.durable = end;
+        open.dirty = false;
         Ok(())
     }
 }
 
+/// Writes all bytes at an offset and returns the offset behind them.
 pub(crate) fn write_all(file: &mut dyn LogFile, mut bytes: &[u8], mut offset: u64) -> std::io::Result<u64> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
@@ -307,3 +314,6 @@ pub(crate) fn write_all(file: &mut dyn LogFile, mut bytes: &[u8], mut offset: u6
     }
     Ok(offset)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,18 +2,19 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, cuts and flushed cuts of its windows, metadata, number of the newest deletion |
-//! | 2 append | tenant number; series declared; samples; histograms; exemplars; metadata |
-//! | 3 cut | tenant number, window, number of the cut; also begins a window, whose first epoch it names |
-//! | 4 flushed | as cut, and shards: their samples of that cut are in a block |
+//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, newest and flushed cuts of its windows, metadata, number of the last deletion |
+//! | 2 append | tenant number, series declarations, samples, histograms, exemplars, metadata |
+//! | 3 cut | tenant number, window, number of the cut. The first one of a window holds its first generation |
+//! | 4 flushed | like cut, and the shards whose samples of that cut are in a block |
 //! | 5 delete | tenant number, range, matchers, number of the deletion |
-//! | 6 dropped | as flushed: the samples of these shards and lower epochs were freed |
-//! | 7 forget | tenant number, shards: all their samples went |
+//! | 6 evicted | like flushed: the samples of these shards and of lower generations left memory |
+//! | 7 forget | tenant number, and the shards whose samples were all removed |
 //!
-//! A set of shards is its ranges in ascending order: how many, then of each the distance from the end of the one before,
-//! and its length.
+//! A set of shards is encoded as its ascending ranges: their number, then for each the distance from the end of the previous
+//! one and its length.
 //!
-//! Declared series are numbered 0, 1, 2… per tenant and segment; appends are coded as [`pharos_model::wire::append`] says.
+//! Declared series are numbered 0, 1, 2… within a tenant and segment. [`pharos_model::wire::append`] defines the encoding of
+//! appends.
 
 use pharos_model::shards::MAX_SHARDS;
 use pharos_model::write::HistogramSample;
@@ -29,22 +30,22 @@ const APPEND: u8 = 2;
 const CUT: u8 = 3;
 const FLUSHED: u8 = 4;
 const DELETE: u8 = 5;
-const DROPPED: u8 = 6;
+const EVICTED: u8 = 6;
 const FORGET: u8 = 7;
 
-/// An append record is ended when it has so many bytes.
+/// The size at which an append record is closed.
 pub(crate) const SPLIT_BYTES: usize = 1 << 20;
 
-/// The cuts of a window.
+/// The newest cut and the flushed cuts of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WindowCuts {
     pub(crate) window: i64,
-    pub(crate) cuts: u32,
-    /// Flushed cuts, each with the shards of which it is the newest one.
+    pub(crate) newest: u32,
+    /// Flushed cuts, each with the shards whose newest flushed cut it is.
     pub(crate) flushed: Vec<(u32, ShardSet)>,
 }
 
-/// A tenant with the state that must outlive the segments before.
+/// A tenant with the state that must outlive earlier segments.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TenantRecord {
     pub(crate) number: u32,
@@ -53,32 +54,32 @@ pub(crate) struct TenantRecord {
     pub(crate) newest: Option<i64>,
     pub(crate) windows: Vec<WindowCuts>,
     pub(crate) metadata: Vec<(String, Metadata)>,
-    /// The number of the newest deletion that was carried out; 0 for none.
-    pub(crate) deleted: u64,
+    /// The number of the newest deletion that was applied; 0 for none.
+    pub(crate) last_deletion: u64,
 }
 
-/// A record as replay reads it. Of appends, `read_append` reads the rest.
+/// A decoded record. The body of an append is left to `read_append`.
 pub(crate) enum Record<'a> {
     Tenant(TenantRecord),
     Append { tenant: u32, body: Reader<'a> },
     Cut { tenant: u32, window: i64, cut: u32 },
     Flushed { tenant: u32, window: i64, cut: u32, shards: ShardSet },
-    Dropped { tenant: u32, window: i64, cut: u32, shards: ShardSet },
+    Evicted { tenant: u32, window: i64, cut: u32, shards: ShardSet },
     Forget { tenant: u32, shards: ShardSet },
     Delete { tenant: u32, range: TimeRange, matchers: Vec<Matcher>, number: u64 },
 }
 
-/// Whether a payload concerns all series of a tenant and must wait for what came before it.
+/// Whether a record concerns all series of a tenant, so that replay applies it after everything before it.
 pub(crate) fn is_control(payload: &[u8]) -> bool {
-    matches!(payload.first(), Some(&(CUT | FLUSHED | DROPPED | DELETE | FORGET)))
+    matches!(payload.first(), Some(&(CUT | FLUSHED | EVICTED | DELETE | FORGET)))
 }
 
-/// Whether a payload declares a tenant.
+/// Whether a record declares a tenant.
 pub(crate) fn is_tenant(payload: &[u8]) -> bool {
     payload.first() == Some(&TENANT)
 }
 
-/// Reads a payload.
+/// Decodes the payload of a record.
 pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut r = Reader::new(payload);
     let kind = r.byte()?;
@@ -88,23 +89,23 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
         APPEND => Record::Append { tenant, body: r },
         CUT => Record::Cut { tenant, window: r.varint()?, cut: r.u32()? },
         FLUSHED => Record::Flushed { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
-        DROPPED => Record::Dropped { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
+        EVICTED => Record::Evicted { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
         FORGET => Record::Forget { tenant, shards: read_shards(&mut r)? },
         DELETE => {
             let range = TimeRange::new(r.varint()?, r.varint()?);
             let matchers = (0..r.count(3)?).map(|_| read_matcher(&mut r)).collect::<Result<_, _>>()?;
             Record::Delete { tenant, range, matchers, number: read_number(&mut r)? }
         }
-        _ => return Err(Malformed("unknown kind of record")),
+        _ => return Err(Malformed("record is of an unknown kind")),
     })
 }
 
-/// Checks that a payload can be read to its end, without knowing what was declared before it.
+/// Checks that a payload can be decoded to its end, regardless of what is declared before it.
 pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
     struct Nothing;
     impl AppendVisitor for Nothing {
         fn series(&mut self, canonical: &[u8]) -> Result<(), Malformed> {
-            pharos_model::labels::check_canonical(canonical).map_err(|_| Malformed("bad labels of a series"))
+            pharos_model::labels::check_canonical(canonical).map_err(|_| Malformed("series has malformed labels"))
         }
         fn sample(&mut self, _: u32, _: &Sample) -> Result<(), Malformed> {
             Ok(())
@@ -126,7 +127,7 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Appends the record of a tenant.
+/// Appends a tenant record to `out`.
 pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
     framed(out, TENANT, record.number, |out| {
         put_bytes(out, record.tenant.as_str().as_bytes());
@@ -136,7 +137,7 @@ pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
         put_uvarint(out, record.windows.len() as u64);
         for w in &record.windows {
             put_varint(out, w.window);
-            put_uvarint(out, u64::from(w.cuts));
+            put_uvarint(out, u64::from(w.newest));
             put_uvarint(out, w.flushed.len() as u64);
             for (cut, shards) in &w.flushed {
                 put_uvarint(out, u64::from(*cut));
@@ -145,27 +146,27 @@ pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
         }
         put_uvarint(out, record.metadata.len() as u64);
         record.metadata.iter().for_each(|(family, metadata)| put_metadata(out, family, metadata));
-        put_uvarint(out, record.deleted);
+        put_uvarint(out, record.last_deletion);
     });
 }
 
-/// What a record says of a cut.
+/// A step in the life of a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It was made.
+    /// The cut was made.
     Cut,
-    /// It is in a block.
+    /// Its samples are in a committed block.
     Flushed,
-    /// Its samples were freed.
-    Dropped,
+    /// Its samples left memory.
+    Evicted,
 }
 
-/// Appends the record of a step in the life of a cut of some shards; that a cut was made concerns all shards.
+/// Appends a cut, flushed or evicted record to `out`. A cut concerns all shards, so `shards` is ignored for it.
 pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, cut: u32, shards: &ShardSet) {
     let kind = match step {
         Step::Cut => CUT,
         Step::Flushed => FLUSHED,
-        Step::Dropped => DROPPED,
+        Step::Evicted => EVICTED,
     };
     framed(out, kind, tenant, |out| {
         put_varint(out, window);
@@ -176,7 +177,7 @@ pub(crate) fn put_step(out: &mut Vec<u8>, step: Step, tenant: u32, window: i64, 
     });
 }
 
-/// Appends the record that shards were forgotten.
+/// Appends a forget record to `out`.
 pub(crate) fn put_forget(out: &mut Vec<u8>, tenant: u32, shards: &ShardSet) {
     framed(out, FORGET, tenant, |out| put_shards(out, shards));
 }
@@ -197,14 +198,14 @@ fn read_shards(r: &mut Reader<'_>) -> Result<ShardSet, Malformed> {
         let start = end.saturating_add(r.u32()?);
         end = start.saturating_add(r.u32()?);
         if end > MAX_SHARDS {
-            return Err(Malformed("more shards than there can be"));
+            return Err(Malformed("shard is out of range"));
         }
         shards.extend(start..end);
     }
     Ok(shards)
 }
 
-/// Appends the record of a deletion.
+/// Appends a delete record to `out`.
 pub(crate) fn put_delete(out: &mut Vec<u8>, tenant: u32, range: TimeRange, matchers: &[Matcher], number: u64) {
     framed(out, DELETE, tenant, |out| {
         put_varint(out, range.start);
@@ -224,12 +225,12 @@ pub(crate) fn put_delete(out: &mut Vec<u8>, tenant: u32, range: TimeRange, match
     });
 }
 
-/// The number of a deletion; 0 in records of before, which end here.
+/// Reads the number of a deletion. Records of earlier versions end before it, which means 0.
 fn read_number(r: &mut Reader<'_>) -> Result<u64, Malformed> {
     if r.is_empty() { Ok(0) } else { r.uvarint() }
 }
 
-/// Appends the record of what an encoder has collected, if there is anything to say, and begins it anew.
+/// Appends an append record with what the encoder has collected, if anything, and resets the encoder.
 pub(crate) fn put_append(out: &mut Vec<u8>, tenant: u32, encoder: &mut AppendEncoder) {
     if !encoder.is_empty() {
         framed(out, APPEND, tenant, |out| encoder.finish(out));
@@ -245,20 +246,21 @@ fn framed(out: &mut Vec<u8>, kind: u8, tenant: u32, write: impl FnOnce(&mut Vec<
 }
 
 fn read_tenant(number: u32, r: &mut Reader<'_>) -> Result<TenantRecord, Malformed> {
-    let tenant = TenantId::new(r.text()?).map_err(|_| Malformed("bad tenant name"))?;
+    let tenant = TenantId::new(r.text()?).map_err(|_| Malformed("tenant name is malformed"))?;
     let shards = r.u32()?;
-    let known = r.byte()? != 0;
+    let has_newest = r.byte()? != 0;
     let newest = r.varint()?;
     let windows = (0..r.count(3)?).map(|_| read_window(r)).collect::<Result<_, _>>()?;
     let metadata = (0..r.count(4)?).map(|_| read_metadata(r)).collect::<Result<_, _>>()?;
-    let (newest, deleted) = (known.then_some(newest), read_number(r)?);
-    Ok(TenantRecord { number, tenant, shards, newest, windows, metadata, deleted })
+    let last_deletion = read_number(r)?;
+    Ok(TenantRecord { number, tenant, shards, newest: has_newest.then_some(newest), windows, metadata, last_deletion })
 }
 
 fn read_window(r: &mut Reader<'_>) -> Result<WindowCuts, Malformed> {
-    let (window, cuts) = (r.varint()?, r.u32()?);
+    let window = r.varint()?;
+    let newest = r.u32()?;
     let flushed = (0..r.count(2)?).map(|_| Ok((r.u32()?, read_shards(r)?))).collect::<Result<_, _>>()?;
-    Ok(WindowCuts { window, cuts, flushed })
+    Ok(WindowCuts { window, newest, flushed })
 }
 
 fn read_matcher(r: &mut Reader<'_>) -> Result<Matcher, Malformed> {
@@ -267,9 +269,9 @@ fn read_matcher(r: &mut Reader<'_>) -> Result<Matcher, Malformed> {
         1 => MatchOp::NotEqual,
         2 => MatchOp::Regex,
         3 => MatchOp::NotRegex,
-        _ => return Err(Malformed("unknown matcher")),
+        _ => return Err(Malformed("matcher is of an unknown kind")),
     };
-    Matcher::new(op, r.text()?, r.text()?).map_err(|_| Malformed("bad matcher"))
+    Matcher::new(op, r.text()?, r.text()?).map_err(|_| Malformed("matcher is malformed"))
 }
 
 #[cfg(test)]

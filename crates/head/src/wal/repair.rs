@@ -1,4 +1,4 @@
-//! Repairing a damaged log: what can be read is kept, the rest is cut away and said.
+//! Repairs a damaged log: keeps what can be read, truncates the rest, and reports what was lost.
 
 use std::path::{Path, PathBuf};
 
@@ -8,33 +8,33 @@ use super::segment::{ReadError, SegmentReader};
 use crate::error::HeadError;
 use crate::fs::{Fs, RealFs};
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RepairReport {
-    /// Segments that are whole.
+    /// How many segments needed no repair.
     pub intact: usize,
-    /// Segments that were cut: where, how many bytes were lost, and why.
+    /// Segments that were truncated.
     pub truncated: Vec<Truncation>,
-    /// Segments that are missing between others.
+    /// Numbers of segments that were missing between others.
     pub missing: Vec<u32>,
 }
 
-/// One segment that was cut.
+/// A segment that was truncated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truncation {
-    /// The file.
+    /// The segment file.
     pub file: PathBuf,
-    /// Its length now, bytes; 0 when it was emptied.
+    /// The length it was truncated to, in bytes; 0 when nothing of it was readable.
     pub offset: u64,
-    /// How many bytes were cut away.
+    /// How many bytes were lost.
     pub lost_bytes: u64,
-    /// What was wrong there.
+    /// What was wrong at that offset.
     pub reason: String,
 }
 
-/// Repairs the log in a directory, which no process may have open. Each damaged segment is cut at its first bad
-/// record, and placeholders take the place of missing ones, so that the head opens again. What was cut away is lost: the log
-/// is marked as incomplete before.
+/// Repairs the log in a directory that no process may have open. Damaged segments are truncated at their first bad record
+/// and missing ones are replaced by empty ones, so that the head opens again. Whatever is truncated is lost; the log is marked
+/// as incomplete before that.
 pub fn repair(dir: &Path) -> Result<RepairReport, HeadError> {
     repair_on(&RealFs, dir)
 }

@@ -1,8 +1,8 @@
-//! Reading the log back into a head.
+//! Reads the log back into a head.
 //!
-//! The calling thread reads segments and checks checksums; workers decode records and append the samples of their own
-//! part of the series (by hash), so that what a series was sent stays in order. Records that concern all series (cuts, flushes,
-//! deletions) and ends of segments wait until all workers have done what came before.
+//! The calling thread reads segments and verifies checksums. Workers decode records and append the samples of the series
+//! that they own by hash, which keeps the samples of a series in order. Records that concern all series (cuts, flushes,
+//! evictions, deletions) and the end of a segment wait until all workers have caught up.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::error::HeadError;
 use crate::fs::Fs;
 use pharos_model::wire::Malformed;
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Segments read so far.
     pub segments: usize,
-    /// All segments.
+    /// Segments in total.
     pub total_segments: usize,
     /// Bytes read so far.
     pub bytes: u64,
-    /// All bytes.
+    /// Bytes in total.
     pub total_bytes: u64,
 }
 
-/// Records that a worker may still have to do.
-const QUEUE: usize = 16;
-/// Progress is reported after so many bytes.
+/// How many records may be queued for a worker.
+const MAX_QUEUED_RECORDS: usize = 16;
+/// How many bytes are read between two progress reports.
 const REPORT_BYTES: u64 = 16 << 20;
 
-/// What replays into: one a worker, each with its own part of the series.
+/// The target of one worker, which holds the series that the worker owns.
 pub(crate) trait Sink: Send {
     /// Applies a tenant or append record.
     fn apply(&mut self, segment: u32, record: Record<'_>) -> Result<(), Malformed>;
-    /// Forgets what was declared in the segment and hands over what was counted.
+    /// Publishes what was counted; at the end of a segment also discards its declarations.
     fn settle(&mut self, end_of_segment: bool);
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Lists the segments and checks that none is missing between others.
+    /// Lists the segments of a directory by ascending number.
     pub(crate) fn list(fs: &dyn Fs, dir: &Path) -> Result<Self, HeadError> {
         let listed = fs.list(dir).map_err(|source| HeadError::Io { action: "list", path: dir.into(), source })?;
         let mut files: Vec<(u32, PathBuf, u64)> = listed
@@ -63,13 +63,13 @@ impl Segments {
         Ok(Segments { files })
     }
 
-    /// The first number that is missing between others.
+    /// The first number that is missing between two others.
     pub(crate) fn gap(&self) -> Option<u32> {
         self.files.windows(2).find(|pair| pair[0].0 + 1 != pair[1].0).map(|pair| pair[0].0 + 1)
     }
 }
 
-/// Replays all segments. `control` is called for cuts, flushes and deletions while the sinks rest.
+/// Replays all segments. `control` gets the records that concern all series, while the sinks are idle, and tenant records.
 pub(crate) fn replay<S: Sink>(
     fs: &dyn Fs,
     dir: &Path,
@@ -83,7 +83,7 @@ pub(crate) fn replay<S: Sink>(
         let workers: Vec<SyncSender<Work>> = sinks
             .into_iter()
             .map(|sink| {
-                let (sender, receiver) = sync_channel(QUEUE);
+                let (sender, receiver) = sync_channel(MAX_QUEUED_RECORDS);
                 scope.spawn(move || work(sink, &receiver));
                 sender
             })
@@ -119,7 +119,7 @@ fn work<S: Sink>(mut sink: S, receiver: &Receiver<Work>) {
     }
 }
 
-/// Waits until all workers have done everything.
+/// Waits until all workers have caught up; returns the failure with the lowest offset.
 fn settle(workers: &[SyncSender<Work>], end_of_segment: bool) -> Option<(u64, Malformed)> {
     let mut replies = Vec::new();
     for worker in workers {
@@ -191,13 +191,14 @@ impl Segment<'_> {
         settle(workers, true).map_or(Ok(()), |(offset, error)| Err(self.corrupt(offset, error.to_string())))
     }
 
-    /// A bad record ends the last segment, where a crash may have torn it; elsewhere it is an error.
+    /// Handles an unreadable record. In the last segment, where a crash may have torn a write, it ends the log; elsewhere it
+    /// is an error.
     fn bad(&self, offset: u64, error: ReadError, last: bool) -> Result<(), HeadError> {
         match error {
             ReadError::Io(source) => Err(self.io("read", source)),
             ReadError::Bad(reason) if last => {
                 tracing::warn!(file = %self.path.display(), offset, lost_bytes = self.len - offset, reason,
-                    "write-ahead log ends in a torn record; truncating it there");
+                    "write-ahead log ends in a torn record; truncating it");
                 truncate(self.fs, self.dir, self.path, self.number, offset)
             }
             ReadError::Bad(reason) => Err(self.corrupt(offset, reason)),
@@ -214,7 +215,7 @@ impl Segment<'_> {
     }
 }
 
-/// Cuts a segment to `len` bytes, for good. One without a good header becomes an empty one, so that the numbers stay without a gap.
+/// Truncates a segment to `len` bytes, durably. At length 0 a header is written, so that the numbers stay without a gap.
 pub(crate) fn truncate(fs: &dyn Fs, dir: &Path, path: &Path, number: u32, len: u64) -> Result<(), HeadError> {
     let cut = || {
         let mut file = fs.open_write(path)?;
@@ -228,7 +229,6 @@ pub(crate) fn truncate(fs: &dyn Fs, dir: &Path, path: &Path, number: u32, len: u
     cut().map_err(|source| HeadError::Io { action: "truncate", path: path.into(), source })
 }
 
-/// The path of a segment.
 pub(crate) fn segment_path(dir: &Path, number: u32) -> PathBuf {
     dir.join(file_name(number))
 }

@@ -1,39 +1,39 @@
-//! The segment file: a header, then records, each with its length and checksum.
+//! The format of a segment file: a header, then records, each with its length and checksum.
 //!
 //! ```text
 //! header: "PHAROSWL" | version u32 | number u32 | crc32 of those 16 bytes u32
 //! record: length of the payload u32 | crc32 of the payload u32 | payload
 //! ```
-//! All numbers are little-endian. A length is believed only if the file is long enough for it.
+//! All numbers are little-endian. A length is trusted only if the file is long enough for it.
 
 use std::io::{self, Read};
 
-/// The bytes of a header.
-pub(crate) const HEADER: usize = 20;
-/// The bytes before a payload.
-pub(crate) const FRAME: usize = 8;
-/// No record is longer; writers split long before.
-pub(crate) const MAX_RECORD: usize = 64 << 20;
+/// The length of a header.
+pub(crate) const HEADER_BYTES: usize = 20;
+/// The length of what precedes a payload.
+pub(crate) const FRAME_BYTES: usize = 8;
+/// The longest payload that is read. Writers split records well below it.
+pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"PHAROSWL";
-/// Version 2 has shards in the records of cuts.
+/// Version 2 added shards to the records of cuts.
 const VERSION: u32 = 2;
-const READ_AHEAD: usize = 1 << 20;
+const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// The file name of a segment.
 pub(crate) fn file_name(number: u32) -> String {
     format!("{number:08}.wal")
 }
 
-/// The number in a segment's file name, nothing for other files.
+/// The number in the file name of a segment; `None` for other files.
 pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".wal")?;
     if digits.len() < 8 || !digits.bytes().all(|b| b.is_ascii_digit()) { None } else { digits.parse().ok() }
 }
 
 /// The header of a segment.
-pub(crate) fn header(number: u32) -> [u8; HEADER] {
-    let mut bytes = [0; HEADER];
+pub(crate) fn header(number: u32) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..16].copy_from_slice(&number.to_le_bytes());
@@ -42,30 +42,30 @@ pub(crate) fn header(number: u32) -> [u8; HEADER] {
     bytes
 }
 
-/// Begins a record at the end of `out`; the payload is appended next.
+/// Begins a record at the end of `out` and returns where its payload starts.
 pub(crate) fn begin_record(out: &mut Vec<u8>) -> usize {
-    out.extend_from_slice(&[0; FRAME]);
+    out.extend_from_slice(&[0; FRAME_BYTES]);
     out.len()
 }
 
-/// Ends the record whose payload began at `start`.
+/// Completes the record whose payload starts at `start`.
 pub(crate) fn end_record(out: &mut [u8], start: usize) {
     let len = (out.len() - start) as u32;
     let crc = crc32fast::hash(&out[start..]);
-    out[start - FRAME..start - 4].copy_from_slice(&len.to_le_bytes());
+    out[start - FRAME_BYTES..start - 4].copy_from_slice(&len.to_le_bytes());
     out[start - 4..start].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Why a segment cannot be read on.
+/// Why the rest of a segment cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What is there is no record.
+    /// The bytes are not a valid record.
     #[error("{0}")]
     Bad(String),
-    /// Another version of Pharos wrote the segment.
-    #[error("its format has version {0}, this program reads version {VERSION}")]
+    /// An incompatible version of Pharos wrote the segment.
+    #[error("format version is {0}, supported is {VERSION}")]
     Version(u32),
 }
 
@@ -74,60 +74,60 @@ pub(crate) struct SegmentReader {
     file: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     at: usize,
-    /// Bytes of the file that are not in the buffer yet.
+    /// Bytes of the file that have not been read into the buffer.
     unread: u64,
     offset: u64,
 }
 
 impl SegmentReader {
-    /// Reads and checks the header. `len` is the length of the file.
+    /// Reads and verifies the header. `len` is the length of the file.
     pub(crate) fn new(file: Box<dyn Read + Send>, len: u64, number: u32) -> Result<Self, ReadError> {
         let mut reader = SegmentReader { file, buffer: Vec::new(), at: 0, unread: len, offset: 0 };
-        if !reader.fill(HEADER)? {
-            return Err(ReadError::Bad(format!("the header is cut off after {len} bytes")));
+        if !reader.fill(HEADER_BYTES)? {
+            return Err(ReadError::Bad(format!("header is truncated after {len} bytes")));
         }
-        let found = &reader.buffer[..HEADER];
+        let found = &reader.buffer[..HEADER_BYTES];
         if found != header(number) {
             let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
             let whole = found[16..] == crc32fast::hash(&found[..16]).to_le_bytes();
             return Err(if whole && found[..8] == MAGIC[..] && version != VERSION {
                 ReadError::Version(version)
             } else {
-                ReadError::Bad("the header is damaged".into())
+                ReadError::Bad("header is damaged".into())
             });
         }
-        reader.consume(HEADER);
+        reader.consume(HEADER_BYTES);
         Ok(reader)
     }
 
-    /// Where the next record begins.
+    /// The offset of the next record.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The payload of the next record, or nothing at the end of the file.
+    /// The payload of the next record; `None` at the end of the file.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
         if self.buffer.len() == self.at && self.unread == 0 {
             return Ok(None);
         }
-        if !self.fill(FRAME)? {
-            return Err(ReadError::Bad("the record is cut off in its length".into()));
+        if !self.fill(FRAME_BYTES)? {
+            return Err(ReadError::Bad("record is truncated within its length".into()));
         }
         let word = |at: usize| {
             u32::from_le_bytes([self.buffer[at], self.buffer[at + 1], self.buffer[at + 2], self.buffer[at + 3]])
         };
         let (len, crc) = (word(self.at) as usize, word(self.at + 4));
-        if len == 0 || len > MAX_RECORD {
-            return Err(ReadError::Bad(format!("the record has an impossible length of {len} bytes")));
+        if len == 0 || len > MAX_RECORD_BYTES {
+            return Err(ReadError::Bad(format!("record length of {len} bytes is out of range")));
         }
-        if !self.fill(FRAME + len)? {
-            return Err(ReadError::Bad(format!("the record of {len} bytes is cut off")));
+        if !self.fill(FRAME_BYTES + len)? {
+            return Err(ReadError::Bad(format!("record of {len} bytes is truncated")));
         }
-        let start = self.at + FRAME;
+        let start = self.at + FRAME_BYTES;
         if crc32fast::hash(&self.buffer[start..start + len]) != crc {
-            return Err(ReadError::Bad("the record's checksum is wrong".into()));
+            return Err(ReadError::Bad("record has a wrong checksum".into()));
         }
-        self.consume(FRAME + len);
+        self.consume(FRAME_BYTES + len);
         Ok(Some(&self.buffer[start..start + len]))
     }
 
@@ -136,7 +136,7 @@ impl SegmentReader {
         self.offset += bytes as u64;
     }
 
-    /// Gets `want` bytes behind `at`; false if the file has no more.
+    /// Buffers `want` bytes from position `at` on; false when the file ends before that.
     fn fill(&mut self, want: usize) -> Result<bool, ReadError> {
         let have = self.buffer.len() - self.at;
         if have >= want {
@@ -147,7 +147,7 @@ impl SegmentReader {
         }
         self.buffer.drain(..self.at);
         self.at = 0;
-        let more = (want - have).max(READ_AHEAD).min(usize::try_from(self.unread).unwrap_or(READ_AHEAD));
+        let more = (want - have).max(READ_AHEAD_BYTES).min(usize::try_from(self.unread).unwrap_or(READ_AHEAD_BYTES));
         self.buffer.resize(have + more, 0);
         let mut filled = have;
         while filled < self.buffer.len() {
@@ -167,3 +167,6 @@ impl SegmentReader {
         Ok(filled >= want)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A disk that fails: nothing acknowledged is lost, nothing is there twice, and work goes on when it is well again.
+//! A failing disk: no acknowledged sample is lost, none is stored twice, and writing resumes once the disk recovers.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use pharos_model::WriteError;
 
 use crate::support::*;
 
-/// Appends until the disk dies; what was acknowledged must be there after a crash, once, whatever was torn.
+/// Appends until the disk dies. After a crash every acknowledged sample must be there once, whatever was torn.
 #[test]
 fn acknowledged_samples_survive_a_death_at_every_operation() {
     for operation in 1..60 {
@@ -49,9 +49,8 @@ fn acknowledged_samples_survive_a_death_at_every_operation() {
     }
 }
 
-/// One failure of any kind at any operation is repaired without a restart.
 #[test]
-fn every_single_failure_is_repaired_in_place() {
+fn a_single_failure_of_any_operation_is_repaired_without_a_restart() {
     for fault in [Fault::Fail, Fault::Short] {
         for operation in 1..40 {
             let fs = MemFs::default();
@@ -70,13 +69,12 @@ fn every_single_failure_is_repaired_in_place() {
 }
 
 #[test]
-fn a_log_that_began_empty_stays_incomplete_until_it_is_said() {
+fn a_new_log_is_incomplete_until_it_is_declared_complete() {
     let fs = MemFs::default();
     let head = open(&fs);
     assert!(head.is_incomplete());
     append(&head, &[(1, 0, 0.0)]);
     drop(head);
-    // It has a segment now.
     fs.crash(false);
     let head = open(&fs);
     assert!(head.is_incomplete());
@@ -95,7 +93,7 @@ fn a_log_that_began_empty_stays_incomplete_until_it_is_said() {
 }
 
 #[test]
-fn an_empty_log_that_cannot_be_marked_does_not_open() {
+fn a_new_log_that_cannot_be_marked_as_incomplete_does_not_open() {
     for operation in 1..=3 {
         let fs = MemFs::default();
         fs.fault_at(operation, Fault::Fail);
@@ -104,7 +102,7 @@ fn an_empty_log_that_cannot_be_marked_does_not_open() {
 }
 
 #[test]
-fn a_full_disk_refuses_before_memory_is_touched_and_recovers_by_itself() {
+fn a_full_disk_refuses_writes_before_memory_is_touched() {
     let fs = MemFs::default();
     let head = try_open(&fs, HeadConfig { max_pending_bytes: 4096, ..config() }).unwrap();
     append(&head, &[(1, 0, 0.0)]);
@@ -119,7 +117,7 @@ fn a_full_disk_refuses_before_memory_is_touched_and_recovers_by_itself() {
     });
     let (at, error) = refused.unwrap();
     assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
-    assert_eq!(read_all(&head).len() as i64, at, "what was refused is not in memory");
+    assert_eq!(read_all(&head).len() as i64, at, "refused samples are not in memory");
     assert!(commits.iter().all(|c| !c.is_durable()), "nothing is acknowledged");
     fs.set_failing(false);
     until_durable(&head);
@@ -132,7 +130,7 @@ fn a_full_disk_refuses_before_memory_is_touched_and_recovers_by_itself() {
 }
 
 #[test]
-fn a_duplicate_waits_until_the_first_is_durable() {
+fn a_repeated_sample_is_acknowledged_only_when_the_first_is_durable() {
     let fs = MemFs::default();
     let head = open(&fs);
     append(&head, &[(1, 0, 0.0)]);
@@ -146,7 +144,7 @@ fn a_duplicate_waits_until_the_first_is_durable() {
     assert!(first.is_durable() && again.is_durable());
 }
 
-/// Waits until the log can be written again and is; while it cannot, waiting is refused.
+/// Waits until the log has recovered. Until then, commits fail at once.
 fn until_durable(head: &Head) {
     while head.commit().wait().is_err() {
         std::thread::yield_now();
@@ -154,7 +152,7 @@ fn until_durable(head: &Head) {
 }
 
 #[test]
-fn who_waits_is_told_that_the_log_cannot_be_written() {
+fn a_commit_fails_while_the_log_cannot_be_written() {
     let fs = MemFs::default();
     let head = open(&fs);
     append(&head, &[(1, 0, 0.0)]);
@@ -162,7 +160,7 @@ fn who_waits_is_told_that_the_log_cannot_be_written() {
     let (_, commit) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
     let error = commit.wait().unwrap_err();
     assert!(error.to_string().starts_with("the write-ahead log cannot be written: "), "{error}");
-    assert!(head.append(&tenant(), &batch(&[(1, 6, 1.0)])).is_err(), "refused before memory is touched");
+    assert!(head.append(&tenant(), &batch(&[(1, 6, 1.0)])).is_err(), "and so do appends");
     fs.set_failing(false);
     until_durable(&head);
     append(&head, &[(1, 5, 1.0), (1, 6, 1.0)]);
@@ -178,7 +176,7 @@ impl Wake for Flag {
 }
 
 #[test]
-fn commits_are_futures_that_wake_and_fail_when_the_log_closes() {
+fn a_pending_commit_wakes_and_fails_when_the_log_closes() {
     let fs = MemFs::default();
     let head = open(&fs);
     append(&head, &[(1, 0, 0.0)]);
@@ -192,4 +190,65 @@ fn commits_are_futures_that_wake_and_fail_when_the_log_closes() {
     assert!(flag.0.load(Ordering::SeqCst));
     let polled = commit.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(WriteError::Unavailable(_)))));
+}
+
+#[test]
+fn a_commit_that_is_durable_resolves_at_once() {
+    let head = open(&MemFs::default());
+    append(&head, &[(1, 0, 0.0)]);
+    let mut commit = pin!(head.commit());
+    assert!(commit.is_durable());
+    assert!(matches!(commit.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn a_pending_commit_wakes_when_the_log_recovers() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 0.0)]);
+    fs.set_failing(true);
+    let (_, commit) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(flag.clone());
+    let mut commit = pin!(commit);
+    let _ = commit.as_mut().poll(&mut Context::from_waker(&waker));
+    fs.set_failing(false);
+    until_durable(&head);
+    assert!(commit.is_durable());
+    assert!(matches!(commit.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn the_queue_drains_once_everything_is_durable() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 0.0)]);
+    assert_eq!(head.pending_bytes(), 0);
+    fs.set_failing(true);
+    let (_, _commit) = head.append(&tenant(), &batch(&[(1, 5, 1.0)])).unwrap();
+    assert!(head.pending_bytes() > 0);
+    fs.set_failing(false);
+    until_durable(&head);
+    assert_eq!(head.pending_bytes(), 0);
+}
+
+#[test]
+fn an_eviction_whose_segments_cannot_be_removed_is_an_error_and_succeeds_later() {
+    let fs = MemFs::default();
+    let head = try_open(&fs, HeadConfig { out_of_order_window_ms: 0, ..config() }).unwrap();
+    for i in 0..200 {
+        append(&head, &[(1, i * 1000, i as f64)]);
+    }
+    let cut = head.cut(&tenant(), 0, &all_shards());
+    head.mark_flushed(&cut).wait().unwrap();
+    append(&head, &[(1, 10 * HOUR, 1.0)]);
+    let before = fs.files().len();
+    fs.set_failing(true);
+    assert!(matches!(head.evict_flushed(&tenant(), 0, &all_shards()), Err(HeadError::Io { action: "remove", .. })));
+    assert_eq!(fs.files().len(), before);
+    fs.set_failing(false);
+    until_durable(&head);
+    head.evict_flushed(&tenant(), 0, &all_shards()).unwrap();
+    assert!(fs.files().len() < before);
+    assert_eq!(read_all(&head).len(), 1);
 }

@@ -5,6 +5,7 @@
 mod basic;
 mod concurrent;
 mod cuts;
+mod export;
 mod faults;
 mod model;
 mod support;

@@ -1,16 +1,17 @@
-//! The head against a map, under random appends, cuts, marks, drops, deletions, forgotten shards and restarts.
+//! The head against a map, under random appends, cuts, marks, evictions, deletions, forgotten shards and restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_head::{Head, HeadConfig, HeadFilter, WindowCut};
+use pharos_head::{Head, HeadConfig, HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::Clock as _;
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::time::window_start;
-use pharos_model::{Labels, Matcher, ShardDigest, ShardSet, TimeRange, series_hash};
+use pharos_model::{Labels, Matcher, ShardSet, TimeRange, series_hash};
 use proptest::prelude::*;
 
+use crate::cuts::contents;
 use crate::support::*;
 
 const W: i64 = 2 * HOUR;
@@ -22,9 +23,9 @@ enum Op {
     Append(Vec<(u32, i64, u8)>),
     Cut(i64, ShardSet),
     Mark(i64, ShardSet),
-    /// Digests, and marks what was digested.
+    /// Digests, and with `true` marks what was digested.
     Digest(i64, ShardSet, bool),
-    Drop(i64, ShardSet),
+    Evict(i64, ShardSet),
     Delete(u32, i64, i64),
     Forget(ShardSet),
     Export(ShardSet, usize),
@@ -41,7 +42,7 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (time(), some()).prop_map(|(t, shards)| Op::Cut(t, shards)),
         2 => (time(), some()).prop_map(|(t, shards)| Op::Mark(t, shards)),
         2 => (time(), some(), any::<bool>()).prop_map(|(t, shards, mark)| Op::Digest(t, shards, mark)),
-        2 => (time(), some()).prop_map(|(t, shards)| Op::Drop(t, shards)),
+        2 => (time(), some()).prop_map(|(t, shards)| Op::Evict(t, shards)),
         1 => (0u32..SERIES, time(), time()).prop_map(|(series, a, b)| Op::Delete(series, a.min(b), a.max(b))),
         1 => shards().prop_map(Op::Forget),
         1 => (some(), 1usize..2000).prop_map(|(shards, bytes)| Op::Export(shards, bytes)),
@@ -63,17 +64,17 @@ fn shard(series: u32) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Held {
     bits: u64,
-    /// How many cuts there had been in all when it came.
-    epoch: usize,
+    /// How many cuts of any window there had been when the sample was appended.
+    generation: usize,
 }
 
 #[derive(Default)]
 struct Model {
-    /// By series and time.
+    /// Keyed by series and timestamp.
     samples: BTreeMap<(u32, i64), Held>,
-    /// The cuts so far: their windows and numbers in the head.
+    /// The cuts so far: window, and number in the head.
     cuts: Vec<(i64, u32)>,
-    /// How many of all cuts there had been at the newest flushed one, by window and shard.
+    /// By window and shard, how many cuts there had been up to the newest flushed one.
     flushed: BTreeMap<(i64, u32), usize>,
     newest: Option<i64>,
 }
@@ -88,7 +89,7 @@ impl Model {
                 Some(had) => taken += u64::from(had.bits == v.to_bits()),
                 None if t < oldest => {}
                 None => {
-                    self.samples.insert((series, t), Held { bits: v.to_bits(), epoch: self.cuts.len() });
+                    self.samples.insert((series, t), Held { bits: v.to_bits(), generation: self.cuts.len() });
                     self.newest = self.newest.max(Some(t));
                     taken += 1;
                 }
@@ -98,27 +99,19 @@ impl Model {
     }
 
     fn is_flushed(&self, series: u32, t: i64, held: &Held) -> bool {
-        self.flushed.get(&(window_start(t, W), shard(series))).is_some_and(|flushed| held.epoch < *flushed)
+        self.flushed.get(&(window_start(t, W), shard(series))).is_some_and(|flushed| held.generation < *flushed)
     }
 
-    fn served<'a>(&'a self, filter: &'a HeadFilter) -> impl Iterator<Item = (u32, i64, u64)> + 'a {
-        let asked = |series: u32| filter.shards.as_ref().is_none_or(|shards| shards.contains(shard(series)));
-        let served = move |series: u32, t: i64, held: &Held| {
-            asked(series) && (t >= filter.from || (filter.late && !self.is_flushed(series, t, held)))
-        };
-        let found = self.samples.iter().filter(move |((series, t), held)| served(*series, *t, held));
-        found.map(|((series, t), held)| (*series, *t, held.bits))
-    }
-
-    fn read(&self, filter: &HeadFilter) -> Samples {
-        self.served(filter).map(|(series, t, bits)| ((labels(series), t), bits)).collect()
+    fn read(&self, keep: impl Fn(u32, i64, &Held) -> bool) -> Samples {
+        let kept = self.samples.iter().filter(|((series, t), held)| keep(*series, *t, held));
+        kept.map(|((series, t), held)| ((labels(*series), *t), held.bits)).collect()
     }
 
     fn unflushed(&self, shards: &ShardSet) -> Samples {
-        self.read(&HeadFilter { from: i64::MAX, shards: Some(Arc::new(shards.clone())), ..HeadFilter::ALL })
+        self.read(|series, t, held| shards.contains(shard(series)) && !self.is_flushed(series, t, held))
     }
 
-    /// A cut was made that the head gave a number.
+    /// Records a cut that the head made, with its number there.
     fn cut(&mut self, window: i64, number: u32) {
         let newest = self.cuts.iter().filter(|(of, _)| *of == window).map(|(_, number)| *number).max();
         assert!(newest < Some(number), "no number is used twice, though the window was forgotten meanwhile");
@@ -168,25 +161,24 @@ impl Run {
                 }
             }
             Op::Digest(t, shards, mark) => self.digest(window_start(t * STEP, W), &shards, mark),
-            Op::Drop(t, shards) => {
+            Op::Evict(t, shards) => {
                 let start = window_start(t * STEP, W);
-                self.head().drop_flushed(&tenant(), start, &shards).unwrap();
+                self.head().evict_flushed(&tenant(), start, &shards).unwrap();
                 let Model { samples, flushed, .. } = &mut self.model;
                 samples.retain(|(series, t), held| {
                     let below = flushed.get(&(start, shard(*series))).copied().unwrap_or(0);
-                    window_start(*t, W) != start || !shards.contains(shard(*series)) || held.epoch >= below
+                    window_start(*t, W) != start || !shards.contains(shard(*series)) || held.generation >= below
                 });
             }
             Op::Delete(series, from, to) => {
                 let matchers = [Matcher::equal("instance", series.to_string())];
                 let range = TimeRange::new(from * STEP, to * STEP);
-                self.head().delete(&tenant(), &matchers, range).unwrap().wait().unwrap();
+                self.head().delete(&tenant(), &matchers, range, 0).unwrap().wait().unwrap();
                 self.model.samples.retain(|(s, t), _| *s != series || !range.contains(*t));
             }
             Op::Forget(shards) => {
-                let of = [None, Some(tenant())];
-                let of = &of[shards.len() % 2];
-                self.head().forget_shards(of.as_ref(), &shards).unwrap().wait().unwrap();
+                let of_tenant = [None, Some(tenant())];
+                self.head().forget_shards(of_tenant[shards.len() % 2].as_ref(), &shards).unwrap().wait().unwrap();
                 self.model.samples.retain(|(series, _), _| !shards.contains(shard(*series)));
             }
             Op::Export(shards, bytes) => {
@@ -208,22 +200,21 @@ impl Run {
     }
 
     fn digest(&mut self, start: i64, shards: &ShardSet, mark: bool) {
-        let cuts = |head: &Head| head.windows(&tenant()).iter().find(|w| w.start == start).map_or(0, |w| w.cuts);
+        let cuts = |head: &Head| head.windows(&tenant()).iter().find(|w| w.start == start).map_or(0, |w| w.newest_cut);
         let before = cuts(self.head());
         let digest = self.head().digest(&tenant(), start, shards);
-        let mut expected: BTreeMap<u32, (ShardDigest, ShardDigest)> = BTreeMap::new();
+        let mut expected: BTreeMap<u32, HeldDigest> = BTreeMap::new();
         for ((series, t), held) in &self.model.samples {
             if window_start(*t, W) == start && shards.contains(shard(*series)) {
-                let (unflushed, all) = expected.entry(shard(*series)).or_default();
-                all.add(hash_of(*series), *t, held.bits);
+                let of_shard = expected.entry(shard(*series)).or_default();
+                of_shard.all.add(hash_of(*series), *t, held.bits);
                 if !self.model.is_flushed(*series, *t, held) {
-                    unflushed.add(hash_of(*series), *t, held.bits);
+                    of_shard.unflushed.add(hash_of(*series), *t, held.bits);
                 }
             }
         }
-        let found = digest.shards.iter().map(|(shard, held)| (*shard, (held.unflushed, held.all)));
-        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
-        assert_eq!(self.head().digest(&tenant(), start, shards), digest, "and again, without another number");
+        assert_eq!(digest.shards, expected);
+        assert_eq!(self.head().digest(&tenant(), start, shards), digest, "a repeated digest reuses the number");
         assert_eq!(cuts(self.head()), digest.number.max(before));
         if digest.number > before {
             self.model.cut(start, digest.number);
@@ -235,51 +226,45 @@ impl Run {
     }
 
     fn check(&self) {
-        let (head, model) = (self.head(), &self.model);
-        assert_eq!(read_all(head), model.read(&HeadFilter::ALL));
-        let some = Some(Arc::new(ShardSet::from_iter([1, 3])));
-        for filter in [
-            HeadFilter { from: W, ..HeadFilter::ALL },
-            HeadFilter { from: W, late: false, shards: some.clone() },
-            HeadFilter { shards: some, ..HeadFilter::ALL },
-        ] {
-            let expected = model.read(&filter);
-            assert_eq!(read(head, TimeRange::ALL, filter.clone()), expected);
-            let series: BTreeSet<&Labels> = expected.keys().map(|(labels, _)| labels).collect();
-            let found = head.series(&tenant(), &[], TimeRange::ALL, filter);
-            assert_eq!(found.iter().collect::<Vec<_>>(), series.into_iter().collect::<Vec<_>>());
-        }
-        for window in head.windows(&tenant()) {
-            let mut counts: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-            for ((series, t), held) in model.samples.iter().filter(|((_, t), _)| window_start(*t, W) == window.start) {
-                let count = counts.entry(shard(*series)).or_default();
-                *if model.is_flushed(*series, *t, held) { &mut count.1 } else { &mut count.0 } += 1;
-            }
-            let found = window.shards.iter().filter(|s| s.unflushed_samples + s.flushed_samples > 0);
-            let found = found.map(|s| (s.shard, (s.unflushed_samples, s.flushed_samples)));
-            assert_eq!(found.collect::<BTreeMap<_, _>>(), counts);
-            assert_eq!(window.unflushed_samples, counts.values().map(|(unflushed, _)| unflushed).sum::<u64>());
-        }
+        let head = self.head();
+        let model = &self.model;
+        assert_eq!(read_all(head), model.read(|_, _, _| true));
+        assert_eq!(read(head, TimeRange::new(W, 2 * W), None), model.read(|_, t, _| (W..=2 * W).contains(&t)));
+        let some = ShardSet::from_iter([1, 3]);
+        let expected = model.read(|series, _, _| some.contains(shard(series)));
+        assert_eq!(read(head, TimeRange::ALL, Some(&some)), expected);
+        let series: BTreeSet<&Labels> = expected.keys().map(|(labels, _)| labels).collect();
+        let found = head.series(&tenant(), &[], TimeRange::ALL, Some(&some));
+        assert_eq!(found.iter().collect::<Vec<_>>(), series.into_iter().collect::<Vec<_>>());
+        head.windows(&tenant()).iter().for_each(|window| self.check_window(window));
     }
-}
 
-fn contents(cut: &WindowCut) -> Samples {
-    let mut found = Samples::new();
-    let collected: Result<(), ()> = cut.for_each(|s| {
-        found.extend(s.samples.t.iter().zip(s.samples.v).map(|(t, v)| ((s.labels.clone(), *t), v.to_bits())));
-        Ok(())
-    });
-    collected.unwrap();
-    found
+    fn check_window(&self, window: &WindowInfo) {
+        let of_window = |t: i64| window_start(t, W) == window.start;
+        let mut unflushed: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut flushed: BTreeMap<u32, u64> = BTreeMap::new();
+        for ((series, t), held) in self.model.samples.iter().filter(|((_, t), _)| of_window(*t)) {
+            let counts = if self.model.is_flushed(*series, *t, held) { &mut flushed } else { &mut unflushed };
+            *counts.entry(shard(*series)).or_default() += 1;
+        }
+        let counted = |count: fn(&ShardWindow) -> u64| -> BTreeMap<u32, u64> {
+            window.shards.iter().map(|s| (s.shard, count(s))).filter(|(_, count)| *count > 0).collect()
+        };
+        assert_eq!(counted(|s| s.unflushed_samples), unflushed);
+        assert_eq!(counted(|s| s.flushed_samples), flushed);
+        assert_eq!(window.unflushed_samples, unflushed.values().sum::<u64>());
+        assert_eq!(window.flushed_samples, flushed.values().sum::<u64>());
+    }
 }
 
 fn of_window(samples: Samples, start: i64) -> Samples {
     samples.into_iter().filter(|((_, t), _)| window_start(*t, W) == start).collect()
 }
 
-/// What an export gives, with breaks after which another one goes on.
+/// The samples of an export that is interrupted every other batch and resumed from its position.
 fn exported(head: &Head, shards: &ShardSet, bytes: usize) -> Samples {
-    let (mut found, mut after) = (Samples::new(), None);
+    let mut found = Samples::new();
+    let mut after = None;
     loop {
         let mut export = head.export(&tenant(), shards, after, bytes);
         let batches: Vec<_> = export.by_ref().take(2).collect();
@@ -293,7 +278,7 @@ fn exported(head: &Head, shards: &ShardSet, bytes: usize) -> Samples {
             return found;
         }
         if export.position() == after {
-            // Not even one series was whole: this one has to be taken to its end.
+            // No series was complete after two batches, so this export is taken to its end.
             let rest = export.collect::<Vec<_>>();
             let series = rest.iter().flat_map(|batch| batch.series().iter().map(move |series| (batch, series)));
             for (batch, series) in series {
@@ -310,8 +295,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn the_head_equals_a_map(ops in proptest::collection::vec(ops(), 1..40)) {
-        let (fs, clock, model) = (MemFs::default(), Arc::new(ManualClock::at(30 * STEP)), Model::default());
-        let mut run = Run { fs, clock, head: None, model };
+        let clock = Arc::new(ManualClock::at(30 * STEP));
+        let mut run = Run { fs: MemFs::default(), clock, head: None, model: Model::default() };
         run.open();
         for op in ops {
             run.step(op);

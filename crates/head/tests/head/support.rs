@@ -1,4 +1,4 @@
-//! A file system in memory that fails on demand and forgets what was not fsynced, and shorthands for tests.
+//! A file system in memory that fails on demand and loses what was not fsynced in a crash, and helpers of the tests.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pharos_head::fs::{DirLock, Fs, LogFile};
-use pharos_head::{Head, HeadConfig, HeadError, HeadFilter};
+use pharos_head::{Head, HeadConfig, HeadError};
 use pharos_model::clock::ManualClock;
 use pharos_model::{
     Labels, Sample, SelectRequest, SeriesBatch, ShardSet, TenantId, TimeRange, WriteBatch, WriteOutcome,
@@ -20,9 +20,9 @@ pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) enum Fault {
     /// The operation fails.
     Fail,
-    /// A write writes half and then the disk is full.
+    /// A write writes only half of its bytes.
     Short,
-    /// This operation and all after it fail: the process is as good as dead.
+    /// This operation and all later ones fail, as if the process had died.
     Die,
 }
 
@@ -43,12 +43,12 @@ struct File {
     named: bool,
 }
 
-/// The disk; clones share it.
+/// A disk that its clones share.
 #[derive(Clone, Default)]
 pub(crate) struct MemFs(Arc<Mutex<Disk>>);
 
 impl MemFs {
-    /// Forgets what was not fsynced; `keep_torn` keeps half of what was written behind it.
+    /// Loses what was not fsynced. With `keep_torn`, half of the bytes behind the durable ones survive.
     pub(crate) fn crash(&self, keep_torn: bool) {
         let mut disk = self.0.lock();
         disk.files.retain(|_, file| file.named || keep_torn);
@@ -59,26 +59,31 @@ impl MemFs {
             file.durable = file.bytes.clone();
             file.named = true;
         }
-        (disk.locked, disk.dead, disk.failing, disk.fault) = (false, false, false, None);
+        disk.locked = false;
+        disk.dead = false;
+        disk.failing = false;
+        disk.fault = None;
         disk.operations = 0;
     }
 
+    /// Injects a fault into an operation, counted from now on.
     pub(crate) fn fault_at(&self, operation: u64, fault: Fault) {
         let mut disk = self.0.lock();
         disk.operations = 0;
         disk.fault = Some((operation, fault));
     }
 
-    /// Whether all writes fail from now on.
+    /// Makes all writing operations fail, or succeed again.
     pub(crate) fn set_failing(&self, failing: bool) {
         self.0.lock().failing = failing;
     }
 
-    /// Whether a fault ended all writing.
+    /// Whether [`Fault::Die`] has happened.
     pub(crate) fn is_dead(&self) -> bool {
         self.0.lock().dead
     }
 
+    /// The segment files.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let disk = self.0.lock();
         disk.files.iter().filter(|(p, _)| p.extension().is_some()).map(|(p, f)| (p.clone(), f.bytes.clone())).collect()
@@ -213,7 +218,7 @@ pub(crate) fn try_open(fs: &MemFs, config: HeadConfig) -> Result<Head, HeadError
     try_open_at(fs, config, 0)
 }
 
-/// Opens a head whose clock stands at `now`.
+/// Opens a head with a clock that stands at `now`.
 pub(crate) fn try_open_at(fs: &MemFs, config: HeadConfig, now: i64) -> Result<Head, HeadError> {
     let clock = Arc::new(ManualClock::at(now));
     Head::open(config, clock, Arc::new(fs.clone()), &prometheus::Registry::new(), &mut |_| {})
@@ -228,7 +233,7 @@ pub(crate) fn labels(series: u32) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("instance", &instance), ("job", &job)])
 }
 
-/// A batch with one sample a series.
+/// A batch of samples: series, timestamp and value.
 pub(crate) fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for &(series, t, v) in samples {
@@ -239,19 +244,20 @@ pub(crate) fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
     batch
 }
 
-/// Appends and waits.
+/// Appends a batch and waits until it is durable.
 pub(crate) fn append(head: &Head, samples: &[(u32, i64, f64)]) -> WriteOutcome {
     let (outcome, commit) = head.append(&tenant(), &batch(samples)).unwrap();
     commit.wait().unwrap();
     outcome
 }
 
+/// Value bits by labels and timestamp.
 pub(crate) type Samples = BTreeMap<(Labels, i64), u64>;
 
-/// All floats that a filter serves in a range, by series and time; panics on duplicates and disorder.
-pub(crate) fn read(head: &Head, range: TimeRange, filter: HeadFilter) -> Samples {
+/// All floats of some shards in a range, by series and time. Panics on duplicates and disorder.
+pub(crate) fn read(head: &Head, range: TimeRange, shards: Option<&ShardSet>) -> Samples {
     let request = SelectRequest { matchers: Vec::new(), range, max_series: 0 };
-    let set = head.select(&tenant(), &request, filter).unwrap();
+    let set = head.select(&tenant(), &request, shards).unwrap();
     assert!(set.labels().is_sorted());
     let mut batch = SeriesBatch::default();
     set.fetch(0..set.labels().len(), range, &mut batch).unwrap();
@@ -266,6 +272,18 @@ pub(crate) fn read(head: &Head, range: TimeRange, filter: HeadFilter) -> Samples
     all
 }
 
+/// All floats that are not flushed, as an export gives them.
+pub(crate) fn read_unflushed(head: &Head) -> Samples {
+    let mut all = Samples::new();
+    for batch in head.export(&tenant(), &all_shards(), None, usize::MAX) {
+        for series in batch.series() {
+            let samples = batch.samples_of(series).iter();
+            all.extend(samples.map(|s| ((batch.display_labels(series), s.t), s.v.to_bits())));
+        }
+    }
+    all
+}
+
 pub(crate) fn read_all(head: &Head) -> Samples {
-    read(head, TimeRange::ALL, HeadFilter::ALL)
+    read(head, TimeRange::ALL, None)
 }

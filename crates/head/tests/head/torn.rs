@@ -1,11 +1,11 @@
-//! Damaged logs: torn tails are cut, damage elsewhere is an error that names its place, and repair mends it.
+//! Damaged logs: torn tails are truncated, other damage is an error that names its place, and a repair fixes it.
 
 use pharos_head::HeadError;
 use proptest::prelude::*;
 
 use crate::support::*;
 
-/// One segment with ten samples, each in a record of its own, and then a last one.
+/// A segment with eleven records of one sample each, and its length before the last record.
 fn log_with_eleven_records() -> (MemFs, usize) {
     let fs = MemFs::default();
     let head = open(&fs);
@@ -27,11 +27,17 @@ fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
         fs.set_file(&path, &whole[..len]);
         let head = open(&fs);
         assert_eq!(read_all(&head).len(), 10, "torn at {len} of {}", whole.len());
-        assert_eq!(fs.files()[0].1.len(), before, "truncated for good");
+        assert_eq!(fs.files()[0].1.len(), before, "the file is truncated");
         append(&head, &[(2, 10_000, 2.0)]);
         drop(head);
         assert_eq!(read_all(&open(&fs)).len(), 11);
     }
+}
+
+#[test]
+fn a_header_torn_at_any_byte_is_an_empty_segment() {
+    let (fs, _) = log_with_eleven_records();
+    let (path, whole) = fs.files().remove(0);
     for len in 0..20 {
         let fs = MemFs::default();
         fs.set_file(&path, &whole[..len]);
@@ -40,7 +46,7 @@ fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_segment_ends_it_there() {
+fn a_flipped_bit_in_the_last_record_loses_only_that_record() {
     let (fs, before) = log_with_eleven_records();
     let (path, whole) = fs.files().remove(0);
     for at in before..whole.len() {
@@ -76,64 +82,191 @@ fn damage_in_an_earlier_segment_is_an_error_that_names_it() {
     let message = error.to_string();
     assert!(message.contains("00000002.wal at offset"), "{message}");
     assert!(message.contains("pharos tool wal repair /wal"), "{message}");
-    assert!(try_open(&fs, config()).is_err(), "and stays one; the directory is not left locked");
 }
 
 #[test]
-fn repair_keeps_what_can_be_read() {
+fn a_failed_open_leaves_the_log_unlocked_and_unchanged() {
+    let fs = log_with_segments();
+    let (path, mut bytes) = fs.files().remove(1);
+    let at = bytes.len() - 3;
+    bytes[at] ^= 1;
+    fs.set_file(&path, &bytes);
+    let before = fs.files();
+    for _ in 0..2 {
+        assert!(matches!(try_open(&fs, config()), Err(HeadError::Corrupt { .. })));
+    }
+    assert_eq!(fs.files(), before);
+}
+
+#[test]
+fn a_segment_of_another_version_is_an_error_even_at_the_end_of_the_log() {
+    let (fs, _) = log_with_eleven_records();
+    let (path, mut bytes) = fs.files().remove(0);
+    bytes[8..12].copy_from_slice(&99u32.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..16]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    fs.set_file(&path, &bytes);
+    let error = try_open(&fs, config()).err().unwrap();
+    assert!(matches!(&error, HeadError::Version { .. }), "{error}");
+    assert!(error.to_string().contains("version is 99"), "{error}");
+}
+
+#[test]
+fn a_segment_under_the_name_of_another_is_an_error() {
+    let fs = log_with_segments();
+    let (_, first) = fs.files().remove(0);
+    fs.set_file(std::path::Path::new("/wal/00000002.wal"), &first);
+    assert!(matches!(try_open(&fs, config()), Err(HeadError::Corrupt { offset: 0, .. })));
+}
+
+#[test]
+fn a_record_that_names_an_undeclared_series_is_an_error() {
+    let (fs, before) = log_with_eleven_records();
+    let (path, whole) = fs.files().remove(0);
+    // The header, then a sample whose series was declared before it.
+    let last = &whole[before..];
+    fs.set_file(&path, &[&whole[..20], last].concat());
+    let error = try_open(&fs, config()).err().unwrap();
+    assert!(error.to_string().contains("does not declare"), "{error}");
+}
+
+#[test]
+fn files_that_are_not_segments_are_ignored() {
+    let (fs, _) = log_with_eleven_records();
+    for name in ["1.wal", "0000000x.wal", "notes.txt", "00000009.wal.old"] {
+        fs.set_file(&std::path::Path::new("/wal").join(name), b"garbage");
+    }
+    assert_eq!(read_all(&open(&fs)).len(), 11);
+}
+
+/// Segment files in a folder on disk, where a repair works.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn of(fs: &MemFs) -> Self {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        fs.files().iter().for_each(|(path, bytes)| std::fs::write(folder.file(path), bytes).unwrap());
+        folder
+    }
+
+    fn file(&self, path: &std::path::Path) -> std::path::PathBuf {
+        self.0.path().join(path.file_name().unwrap())
+    }
+
+    /// Cuts off the last bytes of a segment.
+    fn shorten(&self, path: &std::path::Path, bytes: usize) {
+        let file = self.file(path);
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() - bytes]).unwrap();
+    }
+
+    fn remove(&self, path: &std::path::Path) {
+        std::fs::remove_file(self.file(path)).unwrap();
+    }
+
+    fn repair(&self) -> pharos_head::wal::RepairReport {
+        pharos_head::wal::repair(self.0.path()).unwrap()
+    }
+
+    fn is_marked_incomplete(&self) -> bool {
+        self.0.path().join("incomplete").exists()
+    }
+
+    /// Opens a head on a copy of the files.
+    fn open(&self) -> pharos_head::Head {
+        let fs = MemFs::default();
+        for entry in std::fs::read_dir(self.0.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some() {
+                let copy = std::path::Path::new("/wal").join(path.file_name().unwrap());
+                fs.set_file(&copy, &std::fs::read(&path).unwrap());
+            }
+        }
+        open(&fs)
+    }
+}
+
+#[test]
+fn a_repair_of_a_sound_log_changes_nothing() {
+    let fs = log_with_segments();
+    let folder = Folder::of(&fs);
+    let report = folder.repair();
+    assert_eq!(report.intact, fs.files().len());
+    assert!(report.truncated.is_empty() && report.missing.is_empty());
+    assert!(!folder.is_marked_incomplete());
+    assert_eq!(read_all(&folder.open()), read_all(&open(&fs)));
+}
+
+#[test]
+fn a_repair_truncates_damaged_segments_and_replaces_missing_ones() {
     let fs = log_with_segments();
     let files = fs.files();
-    let dir = tempfile::tempdir().unwrap();
-    for (i, (path, bytes)) in files.iter().enumerate() {
-        let bytes = if i == 1 { &bytes[..bytes.len() - 3] } else { bytes };
-        if i != 2 {
-            std::fs::write(dir.path().join(path.file_name().unwrap()), bytes).unwrap();
-        }
-    }
-    let report = pharos_head::wal::repair(dir.path()).unwrap();
-    assert_eq!((report.intact, report.truncated.len(), report.missing.as_slice()), (files.len() - 2, 1, &[3][..]));
-    let again = pharos_head::wal::repair(dir.path()).unwrap();
-    assert_eq!((again.intact, again.truncated.len()), (files.len(), 0));
-    let repaired = MemFs::default();
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some() {
-            repaired.set_file(
-                &std::path::Path::new("/wal").join(path.file_name().unwrap()),
-                &std::fs::read(&path).unwrap(),
-            );
-        }
-    }
-    let found = read_all(&open(&repaired)).len();
-    assert!(found > 1000 && found < 2000, "{found}");
+    let folder = Folder::of(&fs);
+    folder.shorten(&files[1].0, 3);
+    folder.remove(&files[2].0);
+    let report = folder.repair();
+    assert_eq!(report.intact, files.len() - 2);
+    assert_eq!(report.truncated.len(), 1);
+    assert_eq!(report.missing, [3]);
+    let truncated = &report.truncated[0];
+    assert!(truncated.file.ends_with("00000002.wal"));
+    assert_eq!(truncated.offset + truncated.lost_bytes, files[1].1.len() as u64 - 3);
+    let found = read_all(&folder.open()).len();
+    assert!(found > 1000 && found < 2000, "{found} samples");
 }
 
 #[test]
-fn a_repair_that_cuts_marks_the_log() {
+fn a_repaired_log_needs_no_second_repair() {
     let fs = log_with_segments();
-    let dir = tempfile::tempdir().unwrap();
-    let file = |path: &std::path::Path| dir.path().join(path.file_name().unwrap());
-    for (path, bytes) in fs.files() {
-        std::fs::write(file(&path), bytes).unwrap();
-    }
-    let marker = dir.path().join("incomplete");
-    pharos_head::wal::repair(dir.path()).unwrap();
-    assert!(!marker.exists(), "nothing was cut");
-    let (path, bytes) = fs.files().remove(1);
-    std::fs::write(file(&path), &bytes[..bytes.len() - 3]).unwrap();
-    pharos_head::wal::repair(dir.path()).unwrap();
-    assert!(marker.exists());
-    pharos_head::wal::repair(dir.path()).unwrap();
-    assert!(marker.exists(), "what was cut stays lost");
-    std::fs::remove_file(&marker).unwrap();
-    std::fs::remove_file(file(&path)).unwrap();
-    pharos_head::wal::repair(dir.path()).unwrap();
-    assert!(marker.exists(), "a segment is missing");
-    // The head that finds the marker knows.
-    let marked = log_with_segments();
-    assert!(!open(&marked).is_incomplete());
-    marked.set_file(std::path::Path::new("/wal/incomplete"), b"");
-    assert!(open(&marked).is_incomplete());
+    let files = fs.files();
+    let folder = Folder::of(&fs);
+    folder.shorten(&files[1].0, 3);
+    folder.remove(&files[2].0);
+    folder.repair();
+    let again = folder.repair();
+    assert_eq!(again.intact, files.len());
+    assert!(again.truncated.is_empty() && again.missing.is_empty());
+}
+
+#[test]
+fn a_repair_that_truncates_marks_the_log_as_incomplete() {
+    let fs = log_with_segments();
+    let folder = Folder::of(&fs);
+    folder.shorten(&fs.files()[1].0, 3);
+    folder.repair();
+    assert!(folder.is_marked_incomplete());
+    folder.repair();
+    assert!(folder.is_marked_incomplete(), "what was lost stays lost");
+}
+
+#[test]
+fn a_repair_that_replaces_a_segment_marks_the_log_as_incomplete() {
+    let fs = log_with_segments();
+    let folder = Folder::of(&fs);
+    folder.remove(&fs.files()[1].0);
+    folder.repair();
+    assert!(folder.is_marked_incomplete());
+}
+
+#[test]
+fn a_repair_refuses_segments_of_another_version() {
+    let fs = log_with_segments();
+    let (path, mut bytes) = fs.files().remove(0);
+    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..16]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    fs.set_file(&path, &bytes);
+    let folder = Folder::of(&fs);
+    let refused = pharos_head::wal::repair(folder.0.path());
+    assert!(matches!(refused, Err(HeadError::Version { .. })));
+}
+
+#[test]
+fn a_head_knows_that_its_log_is_marked_as_incomplete() {
+    let fs = log_with_segments();
+    assert!(!open(&fs).is_incomplete());
+    fs.set_file(std::path::Path::new("/wal/incomplete"), b"");
+    assert!(open(&fs).is_incomplete());
 }
 
 #[test]

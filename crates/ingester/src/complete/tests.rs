@@ -8,7 +8,7 @@ use super::*;
 const WINDOW: i64 = 7_200_000;
 const HOUR: i64 = 3_600_000;
 
-fn window(number: i64, flushed_samples: u64, cuts: u32, flushed: u32) -> WindowInfo {
+fn window(number: i64, flushed_samples: u64, newest_cut: u32, flushed_cut: u32) -> WindowInfo {
     WindowInfo {
         start: number * WINDOW,
         end: (number + 1) * WINDOW,
@@ -16,8 +16,8 @@ fn window(number: i64, flushed_samples: u64, cuts: u32, flushed: u32) -> WindowI
         flushed_samples,
         bytes: 0,
         newest_append_ms: 0,
-        cuts,
-        shards: vec![ShardWindow { shard: 0, unflushed_samples: 7, flushed_samples, flushed }],
+        newest_cut,
+        shards: vec![ShardWindow { shard: 0, unflushed_samples: 7, flushed_samples, flushed_cut }],
     }
 }
 
@@ -100,7 +100,7 @@ fn a_query_without_a_deadline_cannot_be_promised_anything() {
 #[test]
 fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
     let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
-    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed: 1 };
+    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 1 };
     let mut held = window(0, 150, 1, 1);
     held.shards = vec![shard(0, 100), shard(1, 50)];
     let mut other = block(0, 100, Some(("other", 1)));
@@ -137,7 +137,7 @@ fn entries_of_before_are_not_known_to_be_in_memory() {
 #[test]
 fn each_shard_stays_for_its_own_grace_period() {
     let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
-    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed: 2 };
+    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 2 };
     let mut held = window(0, 150, 2, 2);
     held.shards = vec![shard(0, 100), shard(1, 50)];
     let mut main = block(0, 100, Some(("me", 1)));

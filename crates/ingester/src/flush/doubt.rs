@@ -58,7 +58,7 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
         if shards.is_empty() || ingester.reconciled.lock().doubts.get(tenant).is_some_and(is_noted) {
             continue;
         }
-        let number = ingester.head.end_window_epoch(tenant, window.start);
+        let number = ingester.head.end_generation(tenant, window.start);
         let ask_at = ingester.clock.monotonic() + ingester.config.forget_after;
         tracing::debug!(%tenant, window = window.start, %shards, "samples here are in no block; their leader will be asked");
         let doubt = Doubt { number, shards, ask_at, is_due: false };

@@ -77,7 +77,7 @@ impl FlushPolicy {
             // Dropped before it is flushed again: what is flushed now has a grace period of its own.
             // A flushed shard without a block was removed by retention, or had nothing left to ship.
             let grace_is_over = |shard: &u32| made(*shard).is_none_or(|made| now >= made.saturating_add(self.grace));
-            let shards: ShardSet = window.droppable().iter().filter(grace_is_over).collect();
+            let shards: ShardSet = window.evictable().iter().filter(grace_is_over).collect();
             if !shards.is_empty() {
                 due.push(Action::Drop { window: window.start, shards });
             }
@@ -116,7 +116,8 @@ mod tests {
     const WINDOW: i64 = 7_200_000;
 
     fn window(start: i64, unflushed: u64, flushed: u64, newest_append_ms: i64) -> WindowInfo {
-        let shards = vec![ShardWindow { shard: 7, unflushed_samples: unflushed, flushed_samples: flushed, flushed: 0 }];
+        let shards =
+            vec![ShardWindow { shard: 7, unflushed_samples: unflushed, flushed_samples: flushed, flushed_cut: 0 }];
         WindowInfo {
             start,
             end: start + WINDOW,
@@ -124,7 +125,7 @@ mod tests {
             flushed_samples: flushed,
             bytes: 0,
             newest_append_ms,
-            cuts: 0,
+            newest_cut: 0,
             shards,
         }
     }
@@ -198,7 +199,7 @@ mod tests {
             shard,
             unflushed_samples,
             flushed_samples,
-            flushed: 0,
+            flushed_cut: 0,
         };
         w.shards = vec![shard(1, 5, 5), shard(2, 0, 5), shard(3, 0, 5)];
         let committed = Committed::from([((0, 1), 0), ((0, 2), 0), ((0, 3), 5 * WINDOW)]);

@@ -151,7 +151,7 @@ async fn make_up_for_a_crash(
     let mine = blocks.iter().filter_map(|block| Some((block, block.cut.as_ref()?)));
     for (block, cut) in mine.filter(|(_, cut)| cut.ingester == ingester.config.identity) {
         let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
-        let shards: ShardSet = held.iter().filter(|shard| info.flushed(*shard) < cut.number).collect();
+        let shards: ShardSet = held.iter().filter(|shard| info.flushed_cut(*shard) < cut.number).collect();
         if !shards.is_empty() {
             tracing::info!(%tenant, window = info.start, cut = cut.number, %shards, "the window was committed and not marked");
             ingester.head.mark_flushed_cut(tenant, info.start, cut.number, &shards).await?;

@@ -212,7 +212,7 @@ fn held(ingester: &Ingester, shards: &ShardSet, slice_ms: i64) -> Vec<HeldSlices
     let (mut held, mut digests): (Vec<HeldSlices>, usize) = (Vec::new(), 0);
     for tenant in ingester.head.tenants() {
         let mut of_shard: Option<HeldSlices> = None;
-        for (shard, slice, digest) in ingester.head.slices(&tenant, shards, slice_ms).iter() {
+        for (shard, slice, digest) in ingester.head.time_digests(&tenant, shards, slice_ms).iter() {
             if of_shard.as_ref().is_none_or(|last| last.shard != shard) {
                 held.extend(of_shard.take());
             }

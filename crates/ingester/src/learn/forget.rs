@@ -38,7 +38,7 @@ pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, strange: &mut 
 /// The shards that this node has samples of.
 fn held(ingester: &Ingester) -> ShardSet {
     let windows = ingester.head.tenants().into_iter().flat_map(|tenant| ingester.head.windows(&tenant));
-    windows.flat_map(|window| window.unflushed().union(&window.droppable()).iter().collect::<Vec<_>>()).collect()
+    windows.flat_map(|window| window.unflushed().union(&window.evictable()).iter().collect::<Vec<_>>()).collect()
 }
 
 /// Forgets shards of which the newest view, and no request, says that this node holds them again.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pharos_head::{Export, HeldSlices};
+use pharos_head::{Export, TimeDigests};
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{SeriesHash, ShardDigest, ShardSet, TenantId, WriteBatch};
 use pharos_transport::ingest_v1::{CopyRequest, CopyResponse};
@@ -31,7 +31,7 @@ struct Copy {
     /// Where to go on.
     after: Option<(TenantId, Option<SeriesHash>)>,
     /// What the learner has, by tenant.
-    held: Vec<(TenantId, HeldSlices)>,
+    held: Vec<(TenantId, TimeDigests)>,
     slice_ms: i64,
     batches: mpsc::Sender<Result<CopyResponse, Status>>,
 }
@@ -54,11 +54,11 @@ pub(super) fn serve(
         None => None,
     };
     let slice_ms = request.slice_ms.max(MIN_SLICE_MS);
-    let mut held: Vec<(TenantId, HeldSlices)> = Vec::new();
+    let mut held: Vec<(TenantId, TimeDigests)> = Vec::new();
     for of_shard in &request.held {
         let tenant = TenantId::new(&of_shard.tenant).map_err(|e| bad(&e))?;
         if held.last().is_none_or(|(last, _)| *last != tenant) {
-            held.push((tenant, HeldSlices::new(slice_ms)));
+            held.push((tenant, TimeDigests::new(slice_ms)));
         }
         let Some((_, slices)) = held.last_mut() else { continue };
         let digests = of_shard.samples.iter().zip(&of_shard.sums);
@@ -115,8 +115,8 @@ impl Copy {
             };
             let mut export = self.ingester.head.export(&tenant, &self.shards, after, BATCH_BYTES);
             if let Some((_, held)) = self.held.iter().find(|(of, _)| *of == tenant) {
-                let ours = self.ingester.head.slices(&tenant, &self.shards, self.slice_ms);
-                export = export.without(held.same_as(&ours));
+                let ours = self.ingester.head.time_digests(&tenant, &self.shards, self.slice_ms);
+                export = export.excluding(held.matching(&ours));
             }
             self.send_all(&tenant, export)?;
         }

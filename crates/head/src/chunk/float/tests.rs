@@ -11,9 +11,12 @@ fn encode(samples: &[Sample]) -> Vec<u8> {
     out
 }
 
+/// Asserts that samples are decoded as they were encoded; returns their encoded size.
 fn round_trip(samples: &[Sample]) -> usize {
     let bytes = encode(samples);
-    let (mut t, mut v, mut st) = (vec![7], vec![7.0], vec![7]);
+    let mut t = vec![7];
+    let mut v = vec![7.0];
+    let mut st = vec![7];
     decode(&bytes, samples.len(), samples[0].t, &mut t, &mut v, Some(&mut st));
     assert_eq!(t[1..], samples.iter().map(|s| s.t).collect::<Vec<_>>());
     assert_eq!(
@@ -29,13 +32,48 @@ fn regular(n: i64, mut value: impl FnMut(i64) -> f64) -> Vec<Sample> {
 }
 
 #[test]
-fn usual_series_are_small() {
+fn constants_take_next_to_no_bytes() {
     assert!(round_trip(&regular(240, |_| 42.0)) < 20);
     assert!(round_trip(&regular(240, |_| 0.0)) < 20);
+}
+
+#[test]
+fn small_changes_take_a_byte() {
     assert!(round_trip(&regular(240, |i| (i % 7) as f64)) < 260);
+}
+
+#[test]
+fn counters_and_decimals_take_three_bytes() {
     assert!(round_trip(&regular(240, |i| (i * 1_000) as f64)) < 750);
     assert!(round_trip(&regular(240, |i| (i * 3 % 100) as f64 / 100.0)) < 740);
+}
+
+#[test]
+fn doubles_without_a_scale_take_at_most_ten_bytes() {
     assert!(round_trip(&regular(240, |i| (i as f64).sqrt())) < 240 * 10);
+}
+
+#[test]
+fn a_run_longer_than_a_token_holds_is_split() {
+    for n in [63, 64, 65, 66, 129, 130, 500] {
+        round_trip(&regular(n, |_| 3.0));
+    }
+}
+
+#[test]
+fn a_change_of_the_start_timestamp_ends_a_run() {
+    let mut samples = regular(10, |_| 3.0);
+    samples[5..].iter_mut().for_each(|s| s.st = 9);
+    samples[8].st = 0;
+    round_trip(&samples);
+}
+
+#[test]
+fn a_scale_is_found_again_after_values_that_have_none() {
+    let mut samples = regular(100, |i| i as f64 / 100.0);
+    samples[10].v = 1.0 / 3.0;
+    let bytes = round_trip(&samples);
+    assert!(bytes < 100 * 10, "{bytes}");
 }
 
 #[test]
@@ -47,12 +85,62 @@ fn special_values_keep_their_bits() {
 }
 
 #[test]
-fn times_at_both_ends_of_time() {
+fn integers_around_the_limit_of_exactness_keep_their_bits() {
+    let limit = (1u64 << 53) as f64;
+    let values = [limit - 1.0, limit, limit + 2.0, -limit, 9.3e18, -9.3e18];
+    let samples: Vec<Sample> = values.iter().enumerate().map(|(i, &v)| Sample { t: i as i64, v, st: 0 }).collect();
+    round_trip(&samples);
+}
+
+#[test]
+fn the_ends_of_time_round_trip() {
     round_trip(&[
         Sample { t: i64::MIN, v: 1.0, st: i64::MAX },
         Sample { t: 0, v: 1.0, st: i64::MIN },
         Sample { t: i64::MAX, v: 1.0, st: 0 },
     ]);
+}
+
+#[test]
+fn start_timestamps_can_be_skipped() {
+    let samples = [Sample { t: 1, v: 1.0, st: 5 }, Sample { t: 2, v: 2.0, st: 6 }];
+    let mut t = Vec::new();
+    let mut v = Vec::new();
+    decode(&encode(&samples), 2, 1, &mut t, &mut v, None);
+    assert_eq!(t, [1, 2]);
+    assert_eq!(v, [1.0, 2.0]);
+}
+
+#[test]
+fn truncated_bytes_decode_to_a_prefix() {
+    let samples = regular(50, |i| (i as f64).sqrt());
+    let bytes = encode(&samples);
+    for len in 0..bytes.len() {
+        let mut t = Vec::new();
+        let mut v = Vec::new();
+        let mut st = Vec::new();
+        decode(&bytes[..len], samples.len(), samples[0].t, &mut t, &mut v, Some(&mut st));
+        assert!(t.len() < samples.len());
+        assert_eq!(t.len(), v.len());
+        assert_eq!(t.len(), st.len());
+        assert!(t.iter().zip(&samples).all(|(t, s)| *t == s.t));
+    }
+}
+
+#[test]
+fn an_unknown_kind_ends_the_decoding() {
+    let mut t = Vec::new();
+    let mut v = Vec::new();
+    decode(&[0, GENERAL | 12, 0, 0], 4, 0, &mut t, &mut v, None);
+    assert_eq!(t.len(), 1);
+}
+
+#[test]
+fn a_scale_out_of_range_is_clamped() {
+    let mut t = Vec::new();
+    let mut v = Vec::new();
+    decode(&[GENERAL | RESCALE, 255, 2], 1, 0, &mut t, &mut v, None);
+    assert_eq!(v, [1e-9]);
 }
 
 fn values() -> impl Strategy<Value = f64> {
@@ -82,7 +170,8 @@ proptest! {
 
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..500) {
-        let (mut t, mut v) = (Vec::new(), Vec::new());
+        let mut t = Vec::new();
+        let mut v = Vec::new();
         decode(&bytes, count, 0, &mut t, &mut v, None);
         prop_assert!(t.len() <= count && t.len() == v.len());
     }

@@ -85,7 +85,7 @@ proptest! {
         let covered = blocks.cover(3, held(&unflushed, &flushed));
         prop_assert_eq!(covered.is_some(), extra == 0);
         let counts = ShardWindow {
-            shard: 3, unflushed_samples: unflushed.len() as u64, flushed_samples: flushed.len() as u64, flushed: 0,
+            shard: 3, unflushed_samples: unflushed.len() as u64, flushed_samples: flushed.len() as u64, flushed_cut: 0,
         };
         prop_assert!(covered.is_none() || blocks.may_cover(&counts));
     }
