@@ -1,43 +1,43 @@
-//! How values become integers: `value = (v0 + x) * mul / 10^e`, exact to the bit, or else they stay doubles.
+//! Codes values as integers: `value = (v0 + x) * mul / 10^e` wherever that is exact to the bit, and as doubles otherwise.
 //!
-//! Decimal readings (seconds with two digits, byte counts in pages of 4,096, percentages) are integers in disguise: with
-//! the smallest exponent `e` that makes all of them whole and their greatest common divisor `mul` taken out, they shrink to
-//! small integers whose deltas pack well. A row whose values do not come back bit for bit is stored as doubles.
+//! Many readings are integers in disguise: seconds with two decimals, byte counts in pages of 4,096, percentages. Scaled by the
+//! smallest exponent `e` that makes all of them whole, and divided by their greatest common divisor `mul`, they become small
+//! integers whose deltas pack well. A row whose values would not be restored bit for bit is stored as doubles.
 
 use pharos_model::is_stale_nan;
 
-/// Largest exponent; powers of ten are exact doubles up to 10^22.
-pub const MAX_EXPONENT: u32 = 15;
-/// Scaled values stay below this, so that sums with the shift trick below are exact.
+/// The largest exponent that the writer tries.
+pub(crate) const MAX_EXPONENT: u32 = 15;
+/// Scaled values stay below this limit, so that adding [`SHIFT`] is exact.
 const SCALED_LIMIT: f64 = (1u64 << 51) as f64;
-/// Whole numbers up to this are kept as integers; their doubles are exact by construction.
+/// Whole numbers up to this limit are coded as integers without scaling.
 const WHOLE_LIMIT: f64 = (1u64 << 62) as f64;
 /// Adding 1.5 * 2^52 leaves the nearest integer in the low bits of the mantissa.
 const SHIFT: f64 = 6_755_399_441_055_744.0;
 
-/// Powers of ten by exponent.
-pub const POWERS_OF_TEN: [f64; 23] = [
+/// Powers of ten by exponent, all of them exact doubles.
+pub(crate) const POWERS_OF_TEN: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
 
-/// How a row's values are coded, as the column `md` says.
+/// How the values of a row are coded: the column `md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// All values are `v0 * mul / 10^e`.
     Constant = 0,
-    /// `vi` holds an integer for each value, null for a stale marker.
+    /// `vi` holds an integer for each value, and null for a stale marker.
     Scaled = 1,
-    /// `vd` holds each value.
+    /// `vd` holds every value.
     Doubles = 2,
-    /// `vd` holds one double, which all values are.
+    /// `vd` holds the one double that all values equal.
     ConstantDouble = 3,
 }
 
 impl Mode {
-    /// The mode of that number.
-    pub fn from_i64(mode: i64) -> Option<Self> {
+    /// The mode with a number; `None` for other numbers.
+    pub(crate) fn from_i64(mode: i64) -> Option<Self> {
         Some(match mode {
             0 => Mode::Constant,
             1 => Mode::Scaled,
@@ -48,30 +48,30 @@ impl Mode {
     }
 }
 
-/// The scale of a row.
+/// The scale of the integers of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scale {
+pub(crate) struct Scale {
     /// Decimal exponent, 0 to 22.
     pub e: u32,
-    /// Common factor, not 0.
+    /// Common factor; never 0.
     pub mul: i64,
 }
 
-/// Finds how to code values. With [`Mode::Scaled`] and [`Mode::Constant`], `out` holds the integer `n` of each value that
-/// is not a stale marker, where `value = n * mul / 10^e` (one for a constant); `out` is cleared before.
-pub fn encode(values: &[f64], out: &mut Vec<i64>) -> (Mode, Scale) {
+/// Chooses how to code values. With [`Mode::Scaled`], `out` is set to the integers `n` of all values that are not stale
+/// markers, where `value = n * mul / 10^e`; with [`Mode::Constant`] to one integer.
+pub(crate) fn encode(values: &[f64], out: &mut Vec<i64>) -> (Mode, Scale) {
     out.clear();
     let unscaled = Scale { e: 0, mul: 1 };
     let Some((first, rest)) = values.split_first() else { return (Mode::Doubles, unscaled) };
     let bits = first.to_bits();
     let constant = rest.iter().fold(0, |differ, v| differ | (v.to_bits() ^ bits)) == 0;
-    let looked_at = if constant { &values[..1] } else { values };
-    let Some(e) = scale_all(looked_at, out) else {
+    let distinct = if constant { &values[..1] } else { values };
+    let Some(e) = scale_all(distinct, out) else {
         out.clear();
         return (if constant { Mode::ConstantDouble } else { Mode::Doubles }, unscaled);
     };
     if out.is_empty() {
-        // Nothing but stale markers.
+        // All values are stale markers.
         return (if constant { Mode::ConstantDouble } else { Mode::Doubles }, unscaled);
     }
     let mul = common_factor(out);
@@ -81,7 +81,7 @@ pub fn encode(values: &[f64], out: &mut Vec<i64>) -> (Mode, Scale) {
     (if constant { Mode::Constant } else { Mode::Scaled }, Scale { e, mul })
 }
 
-/// Scales all values that are no stale markers by the smallest exponent that fits all.
+/// Scales all values but stale markers by the smallest exponent that suits all of them.
 fn scale_all(values: &[f64], out: &mut Vec<i64>) -> Option<u32> {
     let mut e = 0;
     loop {
@@ -93,7 +93,7 @@ fn scale_all(values: &[f64], out: &mut Vec<i64>) -> Option<u32> {
     }
 }
 
-/// Scales values by 10^e; on the first that does not come back to the bit, returns it.
+/// Scales values by 10^e; fails with the first value that would not be restored bit for bit.
 fn scale_by(values: &[f64], e: u32, out: &mut Vec<i64>) -> Result<(), f64> {
     let power = POWERS_OF_TEN[e as usize];
     out.reserve(values.len());
@@ -102,7 +102,6 @@ fn scale_by(values: &[f64], e: u32, out: &mut Vec<i64>) -> Result<(), f64> {
         let mut exact = true;
         out.extend(chunk.iter().map(|&v| {
             let n = ((v * power + SHIFT).to_bits() as i64).wrapping_sub(SHIFT.to_bits() as i64);
-            // For whole numbers up to 2^51 the division is by one.
             exact &= (v * power).abs() < SCALED_LIMIT && (n as f64 / power).to_bits() == v.to_bits();
             n
         }));
@@ -116,7 +115,7 @@ fn scale_by(values: &[f64], e: u32, out: &mut Vec<i64>) -> Result<(), f64> {
     Ok(())
 }
 
-/// The integer of one value at exponent `e`, if it comes back to the bit.
+/// The integer of a value at exponent `e`, if it restores the value bit for bit.
 fn scale_one(v: f64, e: u32) -> Option<i64> {
     let power = POWERS_OF_TEN[e as usize];
     let scaled = v * power;
@@ -130,12 +129,12 @@ fn scale_one(v: f64, e: u32) -> Option<i64> {
     (n as f64 / power).to_bits().eq(&v.to_bits()).then_some(n)
 }
 
-/// The smallest exponent from `from` on that suits a value.
+/// The smallest exponent, starting at `from`, that suits a value.
 fn exponent_of(v: f64, from: u32) -> Option<u32> {
     (from..=MAX_EXPONENT).find(|&e| scale_one(v, e).is_some())
 }
 
-/// The greatest common divisor of all, at least 1.
+/// The greatest common divisor of the numbers; at least 1.
 fn common_factor(numbers: &[i64]) -> i64 {
     let mut factor = 0u64;
     for n in numbers {
@@ -151,7 +150,7 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     if a == 0 || b == 0 {
         return a | b;
     }
-    // Most numbers are multiples of the factor so far; one division settles those.
+    // Most numbers are multiples of the factor found so far, which one division detects.
     if a.is_multiple_of(b) {
         return b;
     }
@@ -169,13 +168,13 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     }
 }
 
-/// The value of one integer.
-pub fn decode_one(v0: i64, x: i64, scale: Scale) -> f64 {
+/// Decodes one integer.
+pub(crate) fn decode_one(v0: i64, x: i64, scale: Scale) -> f64 {
     v0.wrapping_add(x).wrapping_mul(scale.mul) as f64 / POWERS_OF_TEN[(scale.e as usize).min(22)]
 }
 
-/// Appends the values of a row's integers.
-pub fn decode(v0: i64, xs: &[i64], scale: Scale, out: &mut Vec<f64>) {
+/// Decodes the integers of a row and appends the values.
+pub(crate) fn decode(v0: i64, xs: &[i64], scale: Scale, out: &mut Vec<f64>) {
     if scale.e == 0 {
         out.extend(xs.iter().map(|x| v0.wrapping_add(*x).wrapping_mul(scale.mul) as f64));
     } else {

@@ -1,4 +1,4 @@
-//! What can go wrong with a block.
+//! Errors of reading and writing blocks.
 
 use pharos_model::SelectError;
 
@@ -8,29 +8,29 @@ pub enum BlockError {
     /// A file of the block is damaged or was not written by Pharos.
     #[error("block file {file} is damaged: {reason}")]
     Damaged {
-        /// Path of the file in the object store.
+        /// The path of the file in the object store.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong.
         reason: String,
     },
-    /// The block's metadata is damaged or of an unknown version.
+    /// The metadata of the block is damaged or of an unknown version.
     #[error("metadata of block {block} is unusable: {reason}")]
     Meta {
-        /// The block, or the path from which it was read.
+        /// The id of the block, or its folder.
         block: String,
-        /// What is wrong with it.
+        /// What is wrong.
         reason: String,
     },
-    /// Something was pushed to a writer that no block can hold.
+    /// The input of a writer cannot be stored in a block.
     #[error("cannot write block: {0}")]
     Input(String),
-    /// The Parquet library failed to write.
+    /// The Parquet library failed to encode the block.
     #[error("cannot encode block: {0}")]
     Encode(#[from] parquet::errors::ParquetError),
-    /// The object store failed.
+    /// A request to the object store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
-    /// A selector matches more series than allowed.
+    /// A selector matches more series than the limit allows.
     #[error("query selects more than {0} series")]
     TooManySeries(usize),
 }

@@ -1,4 +1,4 @@
-//! What the catalogue keeps of a block, and its stable encoding: JSON, in the catalogue and in the footer of `data.parquet`.
+//! The metadata of a block, and its stable encoding as JSON in the catalogue and in the footer of `data.parquet`.
 
 use std::collections::BTreeMap;
 
@@ -14,67 +14,67 @@ use crate::error::BlockError;
 use crate::filter::LabelFilter;
 use crate::reader::file::ParquetFile;
 
-/// The version of the layout that this code writes; it reads no newer one.
-pub const FORMAT_VERSION: u32 = 1;
-/// The footer key under which the metadata is.
-pub const META_KEY: &str = "pharos.block";
-/// Most bytes of encoded metadata that are taken.
-pub const MAX_META_BYTES: usize = 8 << 20;
+/// The version of the layout that is written. Newer versions are not read.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The footer key of the metadata.
+pub(crate) const META_KEY: &str = "pharos.block";
+/// The size limit of encoded metadata, in bytes.
+pub(crate) const MAX_META_BYTES: usize = 8 << 20;
 
-/// Samples in typed columns.
-pub const DATA: &str = "data.parquet";
-/// The series and their labels.
-pub const SERIES: &str = "series.parquet";
-/// Timestamp vectors, shared by series.
-pub const TS: &str = "ts.parquet";
-/// Native histograms.
-pub const HISTOGRAMS: &str = "histograms.parquet";
-/// Exemplars.
-pub const EXEMPLARS: &str = "exemplars.parquet";
+/// The file of float samples.
+pub(crate) const DATA: &str = "data.parquet";
+/// The file of series and their labels.
+pub(crate) const SERIES: &str = "series.parquet";
+/// The file of timestamp vectors, which series share.
+pub(crate) const TS: &str = "ts.parquet";
+/// The file of native histograms.
+pub(crate) const HISTOGRAMS: &str = "histograms.parquet";
+/// The file of exemplars.
+pub(crate) const EXEMPLARS: &str = "exemplars.parquet";
 
-/// Everything that the catalogue keeps of a block.
+/// Everything that the catalogue stores of a block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockMeta {
     /// The version of the layout.
     pub version: u32,
-    /// The block's name.
+    /// The name of the block.
     #[serde(with = "ulid_text")]
     pub id: Ulid,
-    /// Whose samples it holds.
+    /// The owner of the samples.
     #[serde(with = "tenant_text")]
     pub tenant: TenantId,
-    /// First millisecond of its window.
+    /// First millisecond of the window.
     pub window_start: i64,
-    /// First millisecond after its window.
+    /// First millisecond after the window.
     pub window_end: i64,
-    /// Oldest sample, milliseconds; `i64::MAX` when there is none.
+    /// The oldest timestamp in milliseconds; `i64::MAX` without samples.
     pub min_t: i64,
-    /// Newest sample, milliseconds; `i64::MIN` when there is none.
+    /// The newest timestamp in milliseconds; `i64::MIN` without samples.
     pub max_t: i64,
-    /// The shards whose samples it holds, ascending.
+    /// The shards that the block covers, ascending.
     pub shards: Vec<u32>,
     /// How many shards the cluster has.
     pub shards_total: u32,
-    /// Of samples of one series with the same timestamp, those of the block with the highest sequence win.
+    /// Where blocks hold different samples of a series for one timestamp, the block with the highest sequence wins.
     pub sequence: u64,
-    /// Milliseconds between samples of a downsampled block; 0 for raw samples.
+    /// The step of a downsampled block, in milliseconds; 0 for raw samples.
     pub resolution: i64,
-    /// The blocks that it was made of; empty when it was cut from a head.
+    /// The blocks that this one was made from; empty for a block that was cut from a head.
     #[serde(default, with = "ulids_text")]
     pub sources: Vec<Ulid>,
-    /// Series.
+    /// How many series there are.
     pub series: u64,
-    /// Float samples.
+    /// How many float samples there are.
     pub samples: u64,
-    /// Histogram samples.
+    /// How many histogram samples there are.
     pub histograms: u64,
-    /// Exemplars.
+    /// How many exemplars there are.
     pub exemplars: u64,
-    /// Its files by name. Empty in a footer, where it cannot be known yet.
+    /// The files of the block by name. Empty in the footer, which is written before they are complete.
     #[serde(default)]
     pub files: BTreeMap<String, FileMeta>,
-    /// Which label values it has.
+    /// Tells which label values the block does not have.
     #[serde(with = "filter_text")]
     pub filter: LabelFilter,
 }
@@ -82,47 +82,47 @@ pub struct BlockMeta {
 /// A file of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMeta {
-    /// Its size, bytes.
+    /// The size of the file, in bytes.
     pub bytes: u64,
-    /// The bytes at its end that hold the footer and the page index, 0 when unknown.
+    /// How many bytes at the end hold the footer and the page index; 0 when unknown.
     #[serde(default)]
     pub tail: u64,
-    /// CRC-32 of those bytes, where it is known.
+    /// CRC-32 of those bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc: Option<u32>,
 }
 
 impl BlockMeta {
-    /// The stable encoding.
+    /// Encodes the metadata as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing to memory cannot fail and no map has keys other than strings.
+        // Cannot fail: the target is memory and all map keys are strings.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads the stable encoding.
+    /// Decodes and checks metadata.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BlockError> {
         let unusable = |reason: String| BlockError::Meta { block: "(unknown)".into(), reason };
         if bytes.len() > MAX_META_BYTES {
-            return Err(unusable(format!("{} bytes are more than {MAX_META_BYTES}", bytes.len())));
+            return Err(unusable(format!("{} bytes exceed the limit of {MAX_META_BYTES}", bytes.len())));
         }
         let meta: BlockMeta = serde_json::from_slice(bytes).map_err(|e| unusable(e.to_string()))?;
         let unusable = |reason: &str| BlockError::Meta { block: meta.id.to_string(), reason: reason.into() };
         if meta.version == 0 || meta.version > FORMAT_VERSION {
             return Err(unusable(&format!(
-                "layout version {} is not known, the newest is {FORMAT_VERSION}",
+                "layout version {} is unknown, the newest supported one is {FORMAT_VERSION}",
                 meta.version
             )));
         }
         if meta.window_end <= meta.window_start {
-            return Err(unusable("its window is empty"));
+            return Err(unusable("window is empty"));
         }
         if meta.shards.iter().any(|s| *s >= meta.shards_total) {
-            return Err(unusable(&format!("it covers a shard beyond the {} that exist", meta.shards_total)));
+            return Err(unusable(&format!("it covers a shard beyond the {} of the cluster", meta.shards_total)));
         }
         Ok(meta)
     }
 
-    /// Reads the metadata of the block in folder `prefix` from the footers of its files, to rebuild a lost catalogue.
+    /// Reads the metadata of the block in folder `prefix` from the footers of its files, which rebuilds a lost catalogue.
     pub async fn read_from_bucket(store: &dyn ObjectStore, prefix: &Path) -> Result<Self, BlockError> {
         let mut files = BTreeMap::new();
         for name in [DATA, SERIES, TS, HISTOGRAMS, EXEMPLARS] {
@@ -140,32 +140,35 @@ impl BlockMeta {
             (file.tail, file.crc) = (opened.tail, Some(opened.tail_crc));
             if name == DATA {
                 let bytes = opened.key_value(META_KEY).ok_or_else(|| {
-                    BlockError::damaged(opened.name(), format!("its footer has no {META_KEY:?}, so it is no block"))
+                    BlockError::damaged(
+                        opened.name(),
+                        format!("footer has no key {META_KEY:?}, so this is not a block"),
+                    )
                 })?;
                 meta = Some(BlockMeta::from_bytes(bytes.as_bytes())?);
             }
         }
         let meta =
-            meta.ok_or_else(|| BlockError::Meta { block: prefix.to_string(), reason: "it has no data".into() })?;
+            meta.ok_or_else(|| BlockError::Meta { block: prefix.to_string(), reason: "it has no data file".into() })?;
         Ok(BlockMeta { files, ..meta })
     }
 
-    /// The folder of the block below the bucket's root: `tenant/blocks/<ulid>`.
+    /// The folder of the block in the bucket: `<tenant>/blocks/<ulid>`.
     pub fn folder(&self) -> Path {
         Path::from_iter([self.tenant.as_str(), "blocks", &self.id.to_string()])
     }
 
-    /// The time from its oldest to its newest sample; empty when it has none.
+    /// The time range of the samples; empty without samples.
     pub fn time_range(&self) -> TimeRange {
         TimeRange::new(self.min_t, self.max_t)
     }
 
-    /// Whether the block may hold samples of a selector. `false` is certain.
+    /// Whether the block may hold samples of a selector. The answer `false` is certain.
     pub fn may_match(&self, matchers: &[Matcher], range: TimeRange) -> bool {
         self.time_range().overlaps(&range) && matchers.iter().all(|matcher| self.filter.may_match(matcher))
     }
 
-    /// The bytes of all its files.
+    /// The total size of the files, in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|file| file.bytes).sum()
     }
@@ -220,6 +223,6 @@ mod filter_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<LabelFilter, D::Error> {
         let bytes = BASE64.decode(String::deserialize(input)?).map_err(serde::de::Error::custom)?;
-        LabelFilter::from_bytes(bytes).ok_or_else(|| serde::de::Error::custom("label filter is too large"))
+        LabelFilter::from_bytes(bytes).ok_or_else(|| serde::de::Error::custom("label filter exceeds its size limit"))
     }
 }

@@ -1,4 +1,4 @@
-//! Object stores: built from settings, and decorated, one concern a file.
+//! Object stores: built from settings, with one decorator a concern.
 
 pub mod config;
 pub mod counting;

@@ -3,11 +3,11 @@
 //! The Parquet library writes the files and reads their footers; pages are decoded here, because this knows the few
 //! encodings that blocks use, decodes several times faster and checks every number against a stated bound.
 
+pub(crate) mod checksums;
 pub(crate) mod delta;
 pub(crate) mod header;
 pub(crate) mod index;
 pub(crate) mod levels;
-pub(crate) mod sums;
 pub(crate) mod values;
 
 /// Most bytes that a page may decompress to.

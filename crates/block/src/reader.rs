@@ -6,10 +6,10 @@ mod cursor;
 mod extras;
 mod fetch;
 pub(crate) mod file;
-mod heads;
 mod pages;
 mod plan;
 mod ranges;
+mod row_headers;
 mod select;
 mod table;
 mod timestamps;
@@ -24,9 +24,9 @@ use pharos_model::{Labels, Matcher, TimeRange};
 
 pub use account::accounted;
 pub use cache::BlockCache;
-use cache::{Part, Value};
+use cache::{CacheItem, Cached};
 use file::{PageRef, ParquetFile};
-use heads::{GroupHeads, HEAD_COLUMNS, head_pages};
+use row_headers::{GroupHeaders, HEADER_COLUMNS, header_pages};
 pub use select::BlockSelection;
 use table::SeriesTable;
 
@@ -145,7 +145,7 @@ impl BlockReader {
     }
 
     async fn file(&self, id: FileId) -> Result<Arc<ParquetFile>, BlockError> {
-        if let Some(Value::Footer(file)) = self.cache.get(self.block(), Part::Footer(id as u8)) {
+        if let Some(Cached::Footer(file)) = self.cache.get(self.block(), CacheItem::Footer(id as u8)) {
             return Ok(file);
         }
         let meta = self.meta.files.get(id.name()).copied().ok_or_else(|| BlockError::Meta {
@@ -155,22 +155,22 @@ impl BlockReader {
         let file = ParquetFile::open(self.store.as_ref(), self.path(id), meta).await?;
         require_columns(id, &file)?;
         let file = Arc::new(file);
-        self.cache.insert(self.block(), Part::Footer(id as u8), Value::Footer(file.clone()));
+        self.cache.insert(self.block(), CacheItem::Footer(id as u8), Cached::Footer(file.clone()));
         Ok(file)
     }
 
     async fn table(&self) -> Result<Arc<SeriesTable>, BlockError> {
-        if let Some(Value::Series(table)) = self.cache.get(self.block(), Part::Series) {
+        if let Some(Cached::Series(table)) = self.cache.get(self.block(), CacheItem::Series) {
             return Ok(table);
         }
         let (file, data) = futures::future::try_join(self.file(FileId::Series), self.file(FileId::Data)).await?;
         let chunks = self.chunks(&file, 0, 0..file.columns.len()).await?;
         let table = Arc::new(SeriesTable::decode(&file, &chunks)?);
-        let rows = table.slices.last().copied().unwrap_or(0);
+        let rows = table.rows.last().copied().unwrap_or(0);
         if u64::from(rows) != data.rows() {
             return Err(file.damaged(format!("its series have {rows} rows, {} has {}", data.name(), data.rows())));
         }
-        self.cache.insert(self.block(), Part::Series, Value::Series(table.clone()));
+        self.cache.insert(self.block(), CacheItem::Series, Cached::Series(table.clone()));
         Ok(table)
     }
 
@@ -182,42 +182,42 @@ impl BlockReader {
         columns: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<Vec<Bytes>>, BlockError> {
         let refs: Vec<Vec<PageRef>> = columns.into_iter().map(|column| file.chunk_pages(group, column)).collect();
-        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.place(*at)).collect();
+        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.locate(*at)).collect();
         let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
         Ok(refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect()).collect())
     }
 
     /// The heads of row groups, which are ascending.
-    async fn heads(&self, file: &ParquetFile, groups: &[usize]) -> Result<Vec<Arc<GroupHeads>>, BlockError> {
-        let cached = |group: &usize| match self.cache.get(self.block(), Part::Heads(*group as u32)) {
-            Some(Value::Heads(heads)) => Some(heads),
+    async fn row_headers(&self, file: &ParquetFile, groups: &[usize]) -> Result<Vec<Arc<GroupHeaders>>, BlockError> {
+        let cached = |group: &usize| match self.cache.get(self.block(), CacheItem::RowHeaders(*group as u32)) {
+            Some(Cached::RowHeaders(headers)) => Some(headers),
             _ => None,
         };
-        let mut found: Vec<Option<Arc<GroupHeads>>> = groups.iter().map(cached).collect();
+        let mut found: Vec<Option<Arc<GroupHeaders>>> = groups.iter().map(cached).collect();
         let missing: Vec<usize> =
             groups.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(group, _)| *group).collect();
-        let refs: Vec<Vec<PageRef>> = missing.iter().flat_map(|group| head_pages(file, *group)).collect();
-        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.place(*at)).collect();
+        let refs: Vec<Vec<PageRef>> = missing.iter().flat_map(|group| header_pages(file, *group)).collect();
+        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.locate(*at)).collect();
         let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
         let mut chunks = refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect::<Vec<Bytes>>());
         let mut decoded = missing.iter();
         for slot in found.iter_mut().filter(|slot| slot.is_none()) {
             let Some(group) = decoded.next() else { break };
-            let chunks: Vec<Vec<Bytes>> = chunks.by_ref().take(HEAD_COLUMNS.len()).collect();
-            let heads = Arc::new(GroupHeads::decode(file, *group, &chunks)?);
-            self.cache.insert(self.block(), Part::Heads(*group as u32), Value::Heads(heads.clone()));
-            *slot = Some(heads);
+            let chunks: Vec<Vec<Bytes>> = chunks.by_ref().take(HEADER_COLUMNS.len()).collect();
+            let headers = Arc::new(GroupHeaders::decode(file, *group, &chunks)?);
+            self.cache.insert(self.block(), CacheItem::RowHeaders(*group as u32), Cached::RowHeaders(headers.clone()));
+            *slot = Some(headers);
         }
         Ok(found.into_iter().flatten().collect())
     }
 
     /// Pages, from the cache or the store, in the order in which they are asked for.
     async fn pages(&self, id: FileId, file: &ParquetFile, wanted: &[PageRef]) -> Result<Vec<Bytes>, BlockError> {
-        let places: Option<Vec<_>> = wanted.iter().map(|at| file.place(*at)).collect();
+        let places: Option<Vec<_>> = wanted.iter().map(|at| file.locate(*at)).collect();
         let places = places.ok_or_else(|| file.damaged("rows without pages"))?;
-        let key = |offset: u64| Part::Page(id as u8, offset);
+        let key = |offset: u64| CacheItem::Page(id as u8, offset);
         let cached = |offset: u64| match self.cache.get(self.block(), key(offset)) {
-            Some(Value::Page(bytes)) => Some(bytes),
+            Some(Cached::Page(bytes)) => Some(bytes),
             _ => None,
         };
         let mut found: Vec<Option<Bytes>> = places.iter().map(|place| cached(place.offset)).collect();
@@ -228,7 +228,7 @@ impl BlockReader {
             let Some((bytes, place)) = fetched.next() else { break };
             if bytes.len() <= CACHED_PAGE_BYTES {
                 // A copy, since a slice would hold all that was fetched with it.
-                let copy = Value::Page(Bytes::copy_from_slice(&bytes));
+                let copy = Cached::Page(Bytes::copy_from_slice(&bytes));
                 self.cache.insert(self.block(), key(place.offset), copy);
             }
             *slot = Some(bytes);

@@ -1,4 +1,4 @@
-//! The columns of a block's files and how they are encoded.
+//! The columns of the files of a block, and their encodings.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use crate::error::BlockError;
 
-/// Columns of `data.parquet` by position; the promoted labels follow.
+/// Column positions of `data.parquet`. Promoted labels follow.
 pub(crate) mod data {
-    pub(crate) const SLICE_T: usize = 1;
+    pub(crate) const FIRST_T: usize = 1;
     pub(crate) const TS_ID: usize = 2;
     pub(crate) const TS_OFF: usize = 3;
     pub(crate) const N: usize = 4;
@@ -25,10 +25,10 @@ pub(crate) mod data {
         ["sid", "slice_t", "ts_id", "ts_off", "n", "md", "e", "mul", "v0", "st", "vi", "vd"];
 }
 
-/// Columns of `series.parquet` by position; the promoted labels follow.
+/// Column positions of `series.parquet`. Promoted labels follow.
 pub(crate) mod series {
     pub(crate) const HASH: usize = 1;
-    pub(crate) const SLICES: usize = 3;
+    pub(crate) const ROWS: usize = 3;
     pub(crate) const HISTOGRAMS: usize = 4;
     pub(crate) const EXEMPLARS: usize = 5;
     pub(crate) const FIRST_T: usize = 6;
@@ -55,12 +55,12 @@ pub(crate) mod series {
     ];
 }
 
-/// Columns of `ts.parquet` by position.
+/// Column positions of `ts.parquet`.
 pub(crate) mod ts {
     pub(crate) const T: usize = 1;
 }
 
-/// Columns of `histograms.parquet` by position.
+/// Column positions of `histograms.parquet`.
 pub(crate) mod histograms {
     pub(crate) const T: usize = 1;
     pub(crate) const ST: usize = 2;
@@ -80,7 +80,7 @@ pub(crate) mod histograms {
     pub(crate) const BOUNDS: usize = 16;
 }
 
-/// Columns of `exemplars.parquet` by position.
+/// Column positions of `exemplars.parquet`.
 pub(crate) mod exemplars {
     pub(crate) const T: usize = 1;
     pub(crate) const VALUE: usize = 2;
@@ -88,11 +88,11 @@ pub(crate) mod exemplars {
     pub(crate) const MAP_VALUE: usize = 4;
 }
 
-/// Rows of a row group of `data.parquet`.
-pub(crate) const ROWS_PER_GROUP: usize = 4096;
-/// Most samples of a row.
-pub(crate) const SAMPLES_PER_ROW: usize = 1920;
-/// The scalar columns of a row group are one page each.
+/// Maximum rows of a row group of `data.parquet`.
+pub(crate) const MAX_GROUP_ROWS: usize = 4096;
+/// Maximum samples of a row of `data.parquet`.
+pub(crate) const MAX_ROW_SAMPLES: usize = 1920;
+/// Large enough that a scalar column of a row group is one page.
 const SCALAR_PAGE_BYTES: usize = 1 << 20;
 const LIST_PAGE_BYTES: usize = 64 << 10;
 const TS_PAGE_BYTES: usize = 16 << 10;
@@ -139,7 +139,7 @@ fn message(name: &str, mut fields: Vec<TypePtr>, labels: &[String]) -> Result<Ty
     Ok(Arc::new(Type::group_type_builder(name).with_fields(fields).build()?))
 }
 
-/// Whether a label can be a column: its name differs from all others, also for readers that ignore case.
+/// Whether a label can be a column: its name is a plain identifier and differs from all reserved ones, even ignoring case.
 pub(crate) fn is_column_name(label: &str, reserved: &[&str]) -> bool {
     pharos_model::labels::is_legacy_label_name(label) && !reserved.iter().any(|r| r.eq_ignore_ascii_case(label))
 }
@@ -149,7 +149,7 @@ pub(crate) fn data_schema(labels: &[String]) -> Result<TypePtr> {
     let mut fields = Vec::new();
     for (at, name) in data::NAMES.iter().enumerate() {
         fields.push(match at {
-            data::SLICE_T | data::MUL | data::V0 => scalar(name, INT64)?,
+            data::FIRST_T | data::MUL | data::V0 => scalar(name, INT64)?,
             data::VI => list(name, INT64, true)?,
             data::VD => list(name, DOUBLE, false)?,
             data::ST => list(name, INT64, false)?,
@@ -209,14 +209,14 @@ pub(crate) fn exemplars_schema() -> Result<TypePtr> {
     )
 }
 
-/// Properties that all files share: integers delta-packed, text in dictionaries, zstd, small pages, statistics of scalars.
+/// The properties that all files share: zstd, dictionaries for text, and statistics of every page.
 fn common() -> Result<WriterPropertiesBuilder> {
     Ok(WriterProperties::builder()
         .set_created_by(concat!("pharos ", env!("CARGO_PKG_VERSION")).to_string())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_data_page_size_limit(SCALAR_PAGE_BYTES)
-        .set_data_page_row_count_limit(ROWS_PER_GROUP)
+        .set_data_page_row_count_limit(MAX_GROUP_ROWS)
         .set_write_batch_size(1024)
         .set_max_row_group_row_count(None)
         .set_statistics_truncate_length(Some(64))
@@ -234,7 +234,7 @@ fn encoded(builder: WriterPropertiesBuilder, paths: &[&str], encoding: Encoding)
     })
 }
 
-/// Small pages, cut at rows, without statistics: lists of samples.
+/// Lists of samples get small pages, which end at row boundaries, and no statistics.
 fn sample_lists(builder: WriterPropertiesBuilder, paths: &[&str], bytes: usize) -> WriterPropertiesBuilder {
     paths.iter().fold(builder, |builder, path| {
         builder

@@ -1,4 +1,4 @@
-//! Puts a finished block into an object store.
+//! Uploads a finished block to an object store.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -7,11 +7,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use crate::error::BlockError;
 use crate::writer::FinishedBlock;
 
-/// Files above this are sent in parts of this size.
+/// Larger files are uploaded in parts of this size.
 const PART_BYTES: usize = 16 << 20;
 
-/// Uploads the files of a block into folder `prefix`, in their order. The block exists only once the catalogue lists it:
-/// an upload that fails half way leaves garbage, never half a block. Uploading again overwrites with the same bytes.
+/// Uploads the files of a block to folder `prefix`, in their order. A block exists only once the catalogue lists it, so an
+/// upload that fails leaves garbage behind but never half a block. Repeating an upload overwrites the files with the same
+/// bytes.
 pub async fn upload(store: &dyn ObjectStore, prefix: &Path, block: &FinishedBlock) -> Result<(), BlockError> {
     for (name, bytes) in &block.files {
         put(store, &prefix.clone().join(name.as_str()), bytes).await?;
@@ -38,7 +39,7 @@ async fn put(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<(), 
         Err(error) => Err(error),
     };
     if done.is_err() {
-        // Best effort: parts that stay behind are garbage, which stores expire.
+        // Best effort: stores expire the parts of uploads that are never completed.
         let _ = upload.abort().await;
     }
     Ok(done?)

@@ -1,4 +1,5 @@
-//! Writes a block from series in label order. Memory: the compressed files, one row group, and the labels as codes.
+//! Writes a block from series in label order. It holds the compressed files, one row group of each, and the labels as codes in
+//! memory.
 
 mod columns;
 mod data;
@@ -16,37 +17,37 @@ use ulid::Ulid;
 use crate::error::BlockError;
 use crate::filter::LabelFilter;
 use crate::meta::{BlockMeta, DATA, EXEMPLARS, FORMAT_VERSION, HISTOGRAMS, META_KEY, SERIES, TS};
-use crate::schema::{self, SAMPLES_PER_ROW};
-use data::{DataFile, Slice};
+use crate::schema::{self, MAX_ROW_SAMPLES};
+use data::{DataFile, SampleRow};
 use extras::{ExemplarFile, HistogramFile};
 use series::{SeriesRow, SeriesTable};
 use ts::TsFile;
 
-/// Most samples of a series in a block: eleven days at one a second.
+/// Maximum samples of a series in a block: eleven days at one sample a second.
 const MAX_SAMPLES: usize = 1_000_000;
 
-/// What a block is to be.
+/// The identity and extent of a block that is to be written.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
-    /// Its name.
+    /// The name of the block.
     pub id: Ulid,
-    /// Whose samples it holds.
+    /// The owner of the samples.
     pub tenant: TenantId,
-    /// First millisecond of its window.
+    /// First millisecond of the window.
     pub window_start: i64,
-    /// First millisecond after its window.
+    /// First millisecond after the window.
     pub window_end: i64,
     /// See [`BlockMeta::sequence`].
     pub sequence: u64,
     /// How many shards the cluster has.
     pub shards_total: u32,
-    /// The shards that the block covers; `None` for those of the series that are pushed.
+    /// The shards that the block covers; `None` for the shards of the series that are pushed.
     pub shards: Option<Vec<u32>>,
-    /// Milliseconds between samples of a downsampled block; 0 for raw samples.
+    /// The step of a downsampled block, in milliseconds; 0 for raw samples.
     pub resolution: i64,
-    /// The blocks that it is made of.
+    /// The blocks that this one is made from.
     pub sources: Vec<Ulid>,
-    /// Labels that become columns of `data.parquet` besides the metric's name, for SQL without a join.
+    /// Labels that become columns of `data.parquet`, besides the metric name, so that SQL needs no join for them.
     pub promoted: Vec<String>,
 }
 
@@ -68,16 +69,16 @@ impl WriterOptions {
     }
 }
 
-/// A complete block that is not in the object store yet.
+/// A complete block in memory, ready to be uploaded.
 #[derive(Clone, Debug)]
 pub struct FinishedBlock {
-    /// For the catalogue.
+    /// The metadata for the catalogue.
     pub meta: BlockMeta,
-    /// Names and contents, in the order in which they are to be uploaded.
+    /// Names and contents, in the order of their upload.
     pub files: Vec<(String, Bytes)>,
 }
 
-/// Writes a block.
+/// Writes the series of a block one by one.
 pub struct BlockWriter {
     options: WriterOptions,
     data: DataFile,
@@ -94,11 +95,11 @@ pub struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins a block.
+    /// Begins a block. Fails when its window is empty or there are no shards.
     pub fn new(options: WriterOptions) -> Result<Self, BlockError> {
         if options.window_end <= options.window_start || options.shards_total == 0 {
             return Err(BlockError::Input(format!(
-                "window {}..{} or {} shards are empty",
+                "window {}..{} is empty or {} shards are too few",
                 options.window_start, options.window_end, options.shards_total
             )));
         }
@@ -125,7 +126,7 @@ impl BlockWriter {
         })
     }
 
-    /// Appends a series: labels above those of the series before, timestamps ascending without duplicates.
+    /// Appends a series. Labels must exceed those of the previous series, and timestamps must ascend without duplicates.
     pub fn push(
         &mut self,
         labels: &Labels,
@@ -138,16 +139,19 @@ impl BlockWriter {
         }
         check(labels, samples)?;
         let sid = i32::try_from(self.series.len()).map_err(|_| BlockError::Input("too many series".into()))?;
-        let slices = self.push_floats(sid, labels, samples)?;
+        let rows = self.push_floats(sid, labels, samples)?;
         self.push_histograms(sid, samples)?;
         let edges = |t: &[i64]| t.first().copied().zip(t.last().copied());
-        let (mut first_t, mut last_t) = (i64::MAX, i64::MIN);
+        let mut first_t = i64::MAX;
+        let mut last_t = i64::MIN;
         for (first, last) in [edges(samples.t), edges(samples.ht)].into_iter().flatten() {
-            (first_t, last_t) = (first_t.min(first), last_t.max(last));
+            first_t = first_t.min(first);
+            last_t = last_t.max(last);
         }
-        (self.min_t, self.max_t) = (self.min_t.min(first_t), self.max_t.max(last_t));
+        self.min_t = self.min_t.min(first_t);
+        self.max_t = self.max_t.max(last_t);
         let histograms = samples.ht.len() as i32;
-        self.series.push(labels, metadata, SeriesRow { hash, slices, histograms, exemplars: 0, first_t, last_t });
+        self.series.push(labels, metadata, SeriesRow { hash, rows, histograms, exemplars: 0, first_t, last_t });
         self.last = Some(labels.clone());
         Ok(())
     }
@@ -156,22 +160,22 @@ impl BlockWriter {
         if samples.t.is_empty() {
             return Ok(0);
         }
-        let placed = self.ts.place(samples.t)?;
+        let vector = self.ts.store(samples.t)?;
         let known_st = samples.st.iter().any(|st| *st != 0);
-        for from in (0..samples.t.len()).step_by(SAMPLES_PER_ROW) {
-            let to = samples.t.len().min(from + SAMPLES_PER_ROW);
-            let slice = Slice {
+        for from in (0..samples.t.len()).step_by(MAX_ROW_SAMPLES) {
+            let to = samples.t.len().min(from + MAX_ROW_SAMPLES);
+            let row = SampleRow {
                 sid,
-                slice_t: samples.t[from],
-                ts_id: placed.ts_id,
-                ts_off: placed.ts_off + from as i32,
+                first_t: samples.t[from],
+                ts_id: vector.ts_id,
+                ts_off: vector.ts_off + from as i32,
                 values: &samples.v[from..to],
                 st: if known_st { &samples.st[from..to] } else { &[] },
             };
-            self.data.push(labels, &slice)?;
+            self.data.push(labels, &row)?;
         }
         self.samples += samples.t.len() as u64;
-        Ok(samples.t.len().div_ceil(SAMPLES_PER_ROW) as i32)
+        Ok(samples.t.len().div_ceil(MAX_ROW_SAMPLES) as i32)
     }
 
     fn push_histograms(&mut self, sid: i32, samples: SeriesView<'_>) -> Result<(), BlockError> {
@@ -186,7 +190,7 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Appends exemplars of the series that was pushed last.
+    /// Appends exemplars of the series that was pushed last. Fails before the first series.
     pub fn push_exemplars(&mut self, exemplars: &[Exemplar]) -> Result<(), BlockError> {
         if exemplars.is_empty() {
             return Ok(());
@@ -205,12 +209,12 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Bytes of compressed samples so far, to cut a block that grows too large.
+    /// How many bytes of compressed samples there are so far, by which a caller limits the size of a block.
     pub fn bytes(&self) -> usize {
         self.data.bytes() + self.ts.bytes()
     }
 
-    /// Completes the block.
+    /// Completes the block and returns its files.
     pub fn finish(self) -> Result<FinishedBlock, BlockError> {
         let options = self.options;
         let mut meta = BlockMeta {
@@ -241,7 +245,7 @@ impl BlockWriter {
         if let Some(exemplars) = self.exemplars {
             writers.push((EXEMPLARS, exemplars.finish()?));
         }
-        // Last, since it carries the metadata from which a catalogue is rebuilt.
+        // The data file comes last: its footer holds the metadata from which a catalogue is rebuilt.
         writers.push((DATA, self.data.finish()?));
         let mut files = Vec::new();
         for (name, writer) in writers {
@@ -258,8 +262,8 @@ fn check(labels: &Labels, s: SeriesView<'_>) -> Result<(), BlockError> {
     let fits = |n: usize, st: &[i64]| st.is_empty() || st.len() == n;
     let shapes = s.t.len() == s.v.len() && s.ht.len() == s.h.len() && fits(s.t.len(), s.st) && fits(s.ht.len(), s.hst);
     if !shapes || s.t.len().max(s.ht.len()) > MAX_SAMPLES {
-        let limit = format!("differ in length or have more than {MAX_SAMPLES} samples");
-        return Err(BlockError::Input(format!("columns of series {labels} {limit}")));
+        let problem = format!("differ in length or have more than {MAX_SAMPLES} samples");
+        return Err(BlockError::Input(format!("columns of series {labels} {problem}")));
     }
     if !ascending(s.t) || !ascending(s.ht) {
         return Err(BlockError::Input(format!("timestamps of series {labels} do not ascend")));

@@ -1,5 +1,5 @@
 //! Checksums of pages, since the Parquet library writes none: CRC-32 of each page with its header, in the order of the
-//! file, in the footer under [`SUMS_KEY`]. The checksum of the footer itself is in the catalogue, so every byte that is
+//! file, in the footer under [`CHECKSUMS_KEY`]. The checksum of the footer itself is in the catalogue, so every byte that is
 //! read is checked.
 
 use base64::Engine as _;
@@ -9,10 +9,10 @@ use super::header::page_length;
 use super::{PageError, bad};
 
 /// The footer key under which the checksums are.
-pub(crate) const SUMS_KEY: &str = "pharos.crc32";
+pub(crate) const CHECKSUMS_KEY: &str = "pharos.crc32";
 
 /// The checksums of the pages in `bytes`, which are column chunks without a gap.
-pub(crate) fn sums_of(mut bytes: &[u8], out: &mut Vec<u32>) -> Result<(), PageError> {
+pub(crate) fn checksums_of(mut bytes: &[u8], out: &mut Vec<u32>) -> Result<(), PageError> {
     while !bytes.is_empty() {
         let (page, rest) = bytes.split_at(page_length(bytes)?);
         out.push(crc32fast::hash(page));
@@ -38,7 +38,7 @@ pub(crate) fn decode(text: &str, pages: usize) -> Result<Vec<u32>, PageError> {
 
 /// Whether bytes have a checksum, where one is known. Fuzzing looks behind checksums, so there all do.
 #[inline]
-pub(crate) fn holds(bytes: &[u8], sum: Option<u32>) -> bool {
+pub(crate) fn matches(bytes: &[u8], sum: Option<u32>) -> bool {
     cfg!(fuzzing) || sum.is_none_or(|sum| crc32fast::hash(bytes) == sum)
 }
 
@@ -52,6 +52,6 @@ mod tests {
         assert_eq!(decode(&encode(&sums), 3).unwrap(), sums);
         assert!(decode(&encode(&sums), 2).is_err());
         assert!(decode("AAA=", 0).is_err() && decode("?", 1).is_err());
-        assert!(holds(b"x", Some(crc32fast::hash(b"x"))) && holds(b"x", None) && !holds(b"x", Some(1)));
+        assert!(matches(b"x", Some(crc32fast::hash(b"x"))) && matches(b"x", None) && !matches(b"x", Some(1)));
     }
 }

@@ -5,7 +5,7 @@ use super::{PageError, bad, take, uvarint, zigzag};
 
 /// Where a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageAt {
+pub(crate) struct PageLocation {
     /// Its offset in the file.
     pub(crate) offset: u64,
     /// Its size with header, bytes.
@@ -23,7 +23,7 @@ pub(crate) fn check_struct(mut bytes: &[u8]) -> Result<(), PageError> {
 }
 
 /// Parses an offset index of a chunk of `rows` rows that lies within the first `end` bytes of the file.
-pub(crate) fn offset_index(mut bytes: &[u8], rows: u32, end: u64) -> Result<Vec<PageAt>, PageError> {
+pub(crate) fn offset_index(mut bytes: &[u8], rows: u32, end: u64) -> Result<Vec<PageLocation>, PageError> {
     let mut id = 0;
     let mut pages = Vec::new();
     while let Some(kind) = next_field(&mut bytes, &mut id)? {
@@ -48,7 +48,7 @@ pub(crate) fn offset_index(mut bytes: &[u8], rows: u32, end: u64) -> Result<Vec<
     Ok(pages)
 }
 
-fn page_location(bytes: &mut &[u8], end: u64) -> Result<PageAt, PageError> {
+fn page_location(bytes: &mut &[u8], end: u64) -> Result<PageLocation, PageError> {
     let mut numbers = [0i64; 3];
     let mut id = 0;
     while let Some(kind) = next_field(bytes, &mut id)? {
@@ -64,5 +64,5 @@ fn page_location(bytes: &mut &[u8], end: u64) -> Result<PageAt, PageError> {
     if size as usize > super::MAX_PAGE_BYTES || offset.checked_add(u64::from(size)).is_none_or(|to| to > end) {
         return bad(format!("page at {offset} of {size} bytes ends beyond {end}"));
     }
-    Ok(PageAt { offset, size, first_row, crc: None })
+    Ok(PageLocation { offset, size, first_row, crc: None })
 }

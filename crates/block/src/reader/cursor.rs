@@ -53,7 +53,7 @@ impl<T> Cursor<T> {
             let column = &file.columns[page.column as usize].name;
             file.damaged(format!("column {column} of row group {}: {reason}", page.group))
         };
-        let place = file.place(page).zip(bytes.get(&page));
+        let place = file.locate(page).zip(bytes.get(&page));
         let (place, raw) = place.ok_or_else(|| error("a page is missing".into()))?;
         if self.page != Some(page) {
             self.page = None;

@@ -29,7 +29,7 @@ pub(super) async fn fetch(
     let mut pages: Vec<PageRef> = rows.iter().flat_map(|row| [row.values, row.st]).flatten().collect();
     pages.sort_unstable_by_key(|at| (at.group, at.column, at.page));
     pages.dedup();
-    let vectors = timestamps::load(reader, rows.iter().map(|row| row.head.ts_id).collect());
+    let vectors = timestamps::load(reader, rows.iter().map(|row| row.header.ts_id).collect());
     let (bytes, vectors) = futures::future::try_join(reader.pages(FileId::Data, &file, &pages), vectors).await?;
     let mut decoder = Decoder {
         file: &file,
@@ -85,21 +85,21 @@ impl Decoder<'_> {
         let with_st = rows.iter().any(|row| row.st.is_some());
         let mut any_st = false;
         for row in rows {
-            let head = &row.head;
-            let whole = head.ts_off as usize..head.ts_off as usize + head.n as usize;
-            let vector = self.vectors.get(&head.ts_id).and_then(|vector| vector.get(whole));
+            let header = &row.header;
+            let whole = header.ts_off as usize..header.ts_off as usize + header.n as usize;
+            let vector = self.vectors.get(&header.ts_id).and_then(|vector| vector.get(whole));
             let vector = vector.ok_or_else(|| {
-                self.file.damaged(format!("a row needs {} timestamps of vector {}", head.n, head.ts_id))
+                self.file.damaged(format!("a row needs {} timestamps of vector {}", header.n, header.ts_id))
             })?;
             let kept = within(vector, range);
             if kept.is_empty() {
                 continue;
             }
-            let from = head.ts_off as usize + kept.start;
-            let to = head.ts_off as usize + kept.end;
+            let from = header.ts_off as usize + kept.start;
+            let to = header.ts_off as usize + kept.end;
             match parts.last_mut() {
-                Some((id, part)) if *id == head.ts_id && part.end == from => part.end = to,
-                _ => parts.push((head.ts_id, from..to)),
+                Some((id, part)) if *id == header.ts_id && part.end == from => part.end = to,
+                _ => parts.push((header.ts_id, from..to)),
             }
             self.append_values(row, kept.clone(), &mut out.v)?;
             if with_st {
@@ -139,9 +139,9 @@ impl Decoder<'_> {
     }
 
     fn append_values(&mut self, row: &PlannedRow, kept: Range<usize>, out: &mut Vec<f64>) -> Result<(), BlockError> {
-        let head = &row.head;
+        let header = &row.header;
         let Some(page) = row.values else {
-            out.resize(out.len() + kept.len(), coding::decode_one(head.v0, 0, head.scale));
+            out.resize(out.len() + kept.len(), coding::decode_one(header.v0, 0, header.scale));
             return Ok(());
         };
         let expect = |found: u32, wanted: u32| {
@@ -149,26 +149,26 @@ impl Decoder<'_> {
                 || format!("row {} of row group {} has {found} values instead of {wanted}", row.local, page.group);
             if found == wanted { Ok(()) } else { Err(self.file.damaged(reason())) }
         };
-        if head.mode == Mode::Scaled {
+        if header.mode == Mode::Scaled {
             let list = self.ints.seek(self.file, &self.bytes, page, row.local, 2, read_integers)?;
-            expect(list.len, head.n)?;
+            expect(list.len, header.n)?;
             let xs = self.ints.slice(list);
             if list.null_count == 0 {
-                coding::decode(head.v0, &xs[kept], head.scale, out);
+                coding::decode(header.v0, &xs[kept], header.scale, out);
             } else {
                 self.scratch.clear();
-                coding::decode(head.v0, xs, head.scale, &mut self.scratch);
+                coding::decode(header.v0, xs, header.scale, &mut self.scratch);
                 out.extend(with_stale(&self.scratch, self.ints.nulls(list), kept));
             }
             return Ok(());
         }
         let list = self.doubles.seek(self.file, &self.bytes, page, row.local, 1, values::doubles)?;
         let vs = self.doubles.slice(list);
-        if head.mode == Mode::ConstantDouble {
+        if header.mode == Mode::ConstantDouble {
             expect(list.len, 1)?;
             out.resize(out.len() + kept.len(), vs[0]);
         } else {
-            expect(list.len, head.n)?;
+            expect(list.len, header.n)?;
             out.extend_from_slice(&vs[kept]);
         }
         Ok(())
@@ -184,9 +184,9 @@ impl Decoder<'_> {
         match self.starts.slice(list) {
             [] => out.resize(out.len() + kept.len(), 0),
             [same] => out.resize(out.len() + kept.len(), *same),
-            each if each.len() == row.head.n as usize => out.extend_from_slice(&each[kept]),
+            each if each.len() == row.header.n as usize => out.extend_from_slice(&each[kept]),
             each => {
-                let reason = format!("a row has {} start timestamps and {} samples", each.len(), row.head.n);
+                let reason = format!("a row has {} start timestamps and {} samples", each.len(), row.header.n);
                 return Err(self.file.damaged(reason));
             }
         }

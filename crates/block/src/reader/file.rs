@@ -15,8 +15,8 @@ use super::ranges::coalesce;
 use crate::error::BlockError;
 use crate::meta::FileMeta;
 use crate::page::PageError;
-use crate::page::index::{PageAt, check_struct, offset_index};
-use crate::page::sums;
+use crate::page::checksums;
+use crate::page::index::{PageLocation, check_struct, offset_index};
 
 /// Read from the end of a file whose index size is not known.
 const TAIL_GUESS: u64 = 64 << 10;
@@ -29,8 +29,8 @@ const CONCURRENCY: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) zstd: bool,
-    pub(crate) dictionary: Option<PageAt>,
-    pub(crate) pages: Vec<PageAt>,
+    pub(crate) dictionary: Option<PageLocation>,
+    pub(crate) pages: Vec<PageLocation>,
 }
 
 /// A row group.
@@ -104,7 +104,7 @@ impl ParquetFile {
         }
         let tail_start = meta.bytes - tail.len() as u64;
         let tail_crc = crc32fast::hash(&tail[tail.len() - needed as usize..]);
-        if needed == meta.tail && !sums::holds(&tail[tail.len() - needed as usize..], meta.crc) {
+        if needed == meta.tail && !checksums::matches(&tail[tail.len() - needed as usize..], meta.crc) {
             return Err(damaged("its footer has another checksum".into()));
         }
         let mut groups = groups_of(&parsed, &tail, tail_start).map_err(damaged)?;
@@ -117,9 +117,9 @@ impl ParquetFile {
         let pairs = parsed.file_metadata().key_value_metadata().into_iter().flatten();
         let mut key_values: Vec<(String, String)> =
             pairs.filter_map(|kv| Some((kv.key.clone(), kv.value.clone()?))).collect();
-        if let Some(at) = key_values.iter().position(|(key, _)| key == sums::SUMS_KEY) {
+        if let Some(at) = key_values.iter().position(|(key, _)| key == checksums::CHECKSUMS_KEY) {
             let (_, text) = key_values.swap_remove(at);
-            note_sums(&mut groups, &text).map_err(|e| damaged(e.to_string()))?;
+            set_checksums(&mut groups, &text).map_err(|e| damaged(e.to_string()))?;
         }
         Ok(ParquetFile { columns: columns.collect(), tail: needed, tail_crc, groups, key_values, path })
     }
@@ -161,7 +161,7 @@ impl ParquetFile {
     }
 
     /// Where a page is; `None` when there is no such page.
-    pub(crate) fn place(&self, at: PageRef) -> Option<PageAt> {
+    pub(crate) fn locate(&self, at: PageRef) -> Option<PageLocation> {
         let chunk = self.groups.get(at.group as usize)?.chunks.get(at.column as usize)?;
         match at.page {
             None => chunk.dictionary,
@@ -178,7 +178,11 @@ impl ParquetFile {
     }
 
     /// Fetches byte ranges, near ones together.
-    pub(crate) async fn fetch(&self, store: &dyn ObjectStore, wanted: &[PageAt]) -> Result<Vec<Bytes>, BlockError> {
+    pub(crate) async fn fetch(
+        &self,
+        store: &dyn ObjectStore,
+        wanted: &[PageLocation],
+    ) -> Result<Vec<Bytes>, BlockError> {
         let mut ranges: Vec<Range<u64>> = wanted.iter().map(|p| p.offset..p.offset + u64::from(p.size)).collect();
         ranges.sort_unstable_by_key(|range| range.start);
         ranges.dedup();
@@ -193,7 +197,7 @@ impl ParquetFile {
         };
         let fetched: Vec<(u64, Bytes)> =
             stream::iter(merged.into_iter().map(fetch)).buffered(CONCURRENCY).try_collect().await?;
-        let slice = |page: &PageAt| {
+        let slice = |page: &PageLocation| {
             let (start, bytes) =
                 &fetched[fetched.partition_point(|(start, _)| *start <= page.offset).saturating_sub(1)];
             let from = page.offset.saturating_sub(*start) as usize;
@@ -202,7 +206,7 @@ impl ParquetFile {
                 return Err(self.damaged(format!("page at {} overlaps others", page.offset)));
             }
             let bytes = bytes.slice(from..to);
-            if !sums::holds(&bytes, page.crc) {
+            if !checksums::matches(&bytes, page.crc) {
                 return Err(self.damaged(format!("page at {} has another checksum", page.offset)));
             }
             Ok(bytes)
@@ -212,7 +216,7 @@ impl ParquetFile {
 
     /// Memory held, bytes.
     pub(crate) fn memory(&self) -> usize {
-        let chunk = |chunk: &Chunk| size_of::<Chunk>() + chunk.pages.len() * size_of::<PageAt>();
+        let chunk = |chunk: &Chunk| size_of::<Chunk>() + chunk.pages.len() * size_of::<PageLocation>();
         let pages: usize = self.groups.iter().flat_map(|group| &group.chunks).map(chunk).sum();
         pages + self.key_values.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() + self.columns.len() * 64
     }
@@ -241,11 +245,11 @@ pub(crate) fn index_start(metadata: &ParquetMetaData) -> Option<u64> {
 }
 
 /// Gives each page its checksum; they are in the order of the file.
-fn note_sums(groups: &mut [Group], text: &str) -> Result<(), PageError> {
+fn set_checksums(groups: &mut [Group], text: &str) -> Result<(), PageError> {
     let chunks = groups.iter_mut().flat_map(|group| &mut group.chunks);
-    let mut pages: Vec<&mut PageAt> = chunks.flat_map(|c| c.dictionary.iter_mut().chain(&mut c.pages)).collect();
+    let mut pages: Vec<&mut PageLocation> = chunks.flat_map(|c| c.dictionary.iter_mut().chain(&mut c.pages)).collect();
     pages.sort_unstable_by_key(|page| page.offset);
-    let sums = sums::decode(text, pages.len())?;
+    let sums = checksums::decode(text, pages.len())?;
     pages.into_iter().zip(sums).for_each(|(page, sum)| page.crc = Some(sum));
     Ok(())
 }
@@ -291,7 +295,7 @@ fn chunk_of(column: &ColumnChunkMetaData, rows: u32, tail: &Bytes, tail_start: u
             if size as usize > crate::page::MAX_PAGE_BYTES {
                 return Err(format!("column {name} has a dictionary of {size} bytes"));
             }
-            Some(PageAt { offset: at as u64, size, first_row: 0, crc: None })
+            Some(PageLocation { offset: at as u64, size, first_row: 0, crc: None })
         }
         _ => None,
     };

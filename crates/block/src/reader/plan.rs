@@ -6,14 +6,14 @@ use pharos_model::TimeRange;
 
 use super::BlockSelection;
 use super::file::{PageRef, ParquetFile};
-use super::heads::RowHead;
+use super::row_headers::RowHeader;
 use crate::coding::Mode;
 use crate::error::BlockError;
 use crate::schema::data as columns;
 
 /// A wanted row with the pages that hold its parts.
 pub(super) struct PlannedRow {
-    pub(super) head: RowHead,
+    pub(super) header: RowHeader,
     /// Its position in its row group.
     pub(super) local: u32,
     /// The page of `vi` or `vd`, if it needs one.
@@ -34,7 +34,7 @@ pub(super) async fn plan(
         .iter()
         .map(|sid| *sid as usize)
         .map(|sid| match TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
-            true => table.slices[sid]..table.slices[sid + 1],
+            true => table.rows[sid]..table.rows[sid + 1],
             false => 0..0,
         })
         .collect();
@@ -43,7 +43,7 @@ pub(super) async fn plan(
         let from = file.group_of(u64::from(span.start)).max(groups.last().map_or(0, |last| last + 1));
         groups.extend(from..=file.group_of(u64::from(span.end - 1)));
     }
-    let heads = selection.reader.heads(file, &groups).await?;
+    let headers = selection.reader.row_headers(file, &groups).await?;
     let mut rows = Vec::new();
     let mut ends = Vec::with_capacity(spans.len());
     let mut at = 0;
@@ -54,13 +54,13 @@ pub(super) async fn plan(
                 at += 1;
             }
             let local = (u64::from(row) - file.groups[groups[at]].first_row) as usize;
-            let head = heads[at].rows[local];
+            let header = headers[at].rows[local];
             // A slice ends before the next of its series begins.
-            if rows.len() > begin && head.slice_t <= range.start {
+            if rows.len() > begin && header.first_t <= range.start {
                 rows.truncate(begin);
             }
-            if head.slice_t <= range.end {
-                rows.push(plan_row(file, groups[at], local as u32, head, heads[at].has_st)?);
+            if header.first_t <= range.end {
+                rows.push(plan_row(file, groups[at], local as u32, header, headers[at].has_st)?);
             }
         }
         ends.push(rows.len());
@@ -72,7 +72,7 @@ fn plan_row(
     file: &ParquetFile,
     group: usize,
     local: u32,
-    head: RowHead,
+    header: RowHeader,
     has_st: bool,
 ) -> Result<PlannedRow, BlockError> {
     let page_of = |column: usize| {
@@ -81,10 +81,10 @@ fn plan_row(
         let page = page.ok_or_else(|| file.damaged(format!("row {local} of row group {group} has no page")))?;
         Ok::<_, BlockError>(PageRef { group: group as u32, column: column as u32, page: Some(page as u32) })
     };
-    let values = match head.mode {
+    let values = match header.mode {
         Mode::Constant => None,
         Mode::Scaled => Some(page_of(columns::VI)?),
         Mode::Doubles | Mode::ConstantDouble => Some(page_of(columns::VD)?),
     };
-    Ok(PlannedRow { head, local, values, st: if has_st { Some(page_of(columns::ST)?) } else { None } })
+    Ok(PlannedRow { header, local, values, st: if has_st { Some(page_of(columns::ST)?) } else { None } })
 }

@@ -10,8 +10,8 @@ use super::pages::ChunkPages;
 use bytes::Bytes;
 
 /// The columns that make up the heads, in file order.
-pub(crate) const HEAD_COLUMNS: [usize; 9] = [
-    columns::SLICE_T,
+pub(crate) const HEADER_COLUMNS: [usize; 9] = [
+    columns::FIRST_T,
     columns::TS_ID,
     columns::TS_OFF,
     columns::N,
@@ -26,8 +26,8 @@ pub(crate) const HEAD_COLUMNS: [usize; 9] = [
 const SMALL_ST_BYTES: u32 = 4096;
 
 /// The pages of the heads of a row group, a list a column. Start timestamps are left out when there are many.
-pub(crate) fn head_pages(file: &ParquetFile, group: usize) -> [Vec<PageRef>; 9] {
-    HEAD_COLUMNS.map(|column| {
+pub(crate) fn header_pages(file: &ParquetFile, group: usize) -> [Vec<PageRef>; 9] {
+    HEADER_COLUMNS.map(|column| {
         let small = file.groups[group].chunks[column].pages.iter().all(|page| page.size <= SMALL_ST_BYTES);
         if column == columns::ST && !small { Vec::new() } else { file.chunk_pages(group, column) }
     })
@@ -35,8 +35,8 @@ pub(crate) fn head_pages(file: &ParquetFile, group: usize) -> [Vec<PageRef>; 9] 
 
 /// One row: a slice of a series.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RowHead {
-    pub(crate) slice_t: i64,
+pub(crate) struct RowHeader {
+    pub(crate) first_t: i64,
     pub(crate) v0: i64,
     pub(crate) scale: Scale,
     pub(crate) ts_id: u32,
@@ -47,18 +47,18 @@ pub(crate) struct RowHead {
 
 /// The rows of a row group.
 #[derive(Debug)]
-pub(crate) struct GroupHeads {
-    pub(crate) rows: Vec<RowHead>,
+pub(crate) struct GroupHeaders {
+    pub(crate) rows: Vec<RowHeader>,
     /// Whether some row has start timestamps.
     pub(crate) has_st: bool,
 }
 
-impl GroupHeads {
-    /// Decodes the heads of a row group from the pages of [`HEAD_COLUMNS`], chunk by chunk.
+impl GroupHeaders {
+    /// Decodes the heads of a row group from the pages of [`HEADER_COLUMNS`], chunk by chunk.
     pub(crate) fn decode(file: &ParquetFile, group: usize, chunks: &[Vec<Bytes>]) -> Result<Self, BlockError> {
-        let mut decoded = Vec::with_capacity(HEAD_COLUMNS.len());
+        let mut decoded = Vec::with_capacity(HEADER_COLUMNS.len());
         let mut has_st = false;
-        for (column, pages) in HEAD_COLUMNS.into_iter().zip(chunks) {
+        for (column, pages) in HEADER_COLUMNS.into_iter().zip(chunks) {
             let chunk = ChunkPages { file, group, column, pages };
             if column == columns::ST {
                 has_st = pages.is_empty() || !chunk.integer_lists()?.0.is_empty();
@@ -66,11 +66,11 @@ impl GroupHeads {
                 decoded.push(chunk.integers()?);
             }
         }
-        let [slice_t, ts_id, ts_off, n, md, e, mul, v0] = &decoded[..] else {
+        let [first_t, ts_id, ts_off, n, md, e, mul, v0] = &decoded[..] else {
             return Err(file.damaged("row heads are incomplete"));
         };
-        let mut rows = Vec::with_capacity(slice_t.len());
-        for at in 0..slice_t.len() {
+        let mut rows = Vec::with_capacity(first_t.len());
+        for at in 0..first_t.len() {
             let bad =
                 |what: &str, value: i64| file.damaged(format!("row {at} of row group {group} has {what} {value}"));
             let size = |what: &str, value: i64| u32::try_from(value).map_err(|_| bad(what, value));
@@ -78,8 +78,8 @@ impl GroupHeads {
             if n == 0 || n as usize > MAX_PAGE_VALUES {
                 return Err(bad("the length", i64::from(n)));
             }
-            rows.push(RowHead {
-                slice_t: slice_t[at],
+            rows.push(RowHeader {
+                first_t: first_t[at],
                 v0: v0[at],
                 scale: Scale { e: exponent(e[at]).ok_or_else(|| bad("the exponent", e[at]))?, mul: mul[at] },
                 ts_id: size("the timestamp vector", ts_id[at])?,
@@ -88,12 +88,12 @@ impl GroupHeads {
                 mode: Mode::from_i64(md[at]).ok_or_else(|| bad("the coding", md[at]))?,
             });
         }
-        Ok(GroupHeads { rows, has_st })
+        Ok(GroupHeaders { rows, has_st })
     }
 
     /// Memory held, bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.rows.len() * size_of::<RowHead>()
+        self.rows.len() * size_of::<RowHeader>()
     }
 }
 

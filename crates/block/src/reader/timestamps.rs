@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::cache::{Part, Value};
+use super::cache::{CacheItem, Cached};
 use super::cursor::{Cursor, read_integers};
 use super::file::PageRef;
 use super::{BlockReader, FileId};
@@ -17,8 +17,8 @@ pub(super) async fn load(reader: &BlockReader, mut ids: Vec<u32>) -> Result<Hash
     ids.sort_unstable();
     ids.dedup();
     let mut vectors = HashMap::with_capacity(ids.len());
-    ids.retain(|id| match reader.cache.get(reader.block(), Part::Ts(*id)) {
-        Some(Value::Ts(vector)) => vectors.insert(*id, vector).is_some(),
+    ids.retain(|id| match reader.cache.get(reader.block(), CacheItem::Ts(*id)) {
+        Some(Cached::Ts(vector)) => vectors.insert(*id, vector).is_some(),
         _ => true,
     });
     if ids.is_empty() {
@@ -46,7 +46,7 @@ pub(super) async fn load(reader: &BlockReader, mut ids: Vec<u32>) -> Result<Hash
         let local = (u64::from(id) - group.first_row) as u32;
         let list = cursor.seek(&file, &bytes, page, local, 1, read_integers)?;
         let vector: Arc<[i64]> = Arc::from(cursor.slice(list));
-        reader.cache.insert(reader.block(), Part::Ts(id), Value::Ts(vector.clone()));
+        reader.cache.insert(reader.block(), CacheItem::Ts(id), Cached::Ts(vector.clone()));
         vectors.insert(id, vector);
     }
     Ok(vectors)

@@ -1,4 +1,4 @@
-//! Columns of a row group while it is filled, and how they are handed to the Parquet library.
+//! Buffers the columns of a row group and passes them to the Parquet library.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use parquet::file::writer::SerializedRowGroupWriter;
 
 use crate::error::BlockError;
 
-/// A list column: values with the levels that say where lists start and what is null.
+/// A list column: values, with the levels that tell where lists start and which elements are null.
 pub(crate) struct ListColumn<T> {
     values: Vec<T>,
     def: Vec<i16>,
@@ -17,7 +17,7 @@ pub(crate) struct ListColumn<T> {
 }
 
 impl<T: Copy> ListColumn<T> {
-    /// A column whose elements may be null or not.
+    /// An empty column; `nullable` tells whether elements may be null.
     pub(crate) fn new(nullable: bool) -> Self {
         ListColumn { values: Vec::new(), def: Vec::new(), rep: Vec::new(), max_def: 1 + i16::from(nullable) }
     }
@@ -28,7 +28,7 @@ impl<T: Copy> ListColumn<T> {
         self.values.extend_from_slice(list);
     }
 
-    /// Appends a list of `len` elements, whose values the caller appends, and whose nulls it marks.
+    /// Appends the levels of a list of `len` elements. The caller appends the values and marks the nulls.
     pub(crate) fn push_levels(&mut self, len: usize) {
         if len == 0 {
             self.def.push(0);
@@ -40,23 +40,22 @@ impl<T: Copy> ListColumn<T> {
         }
     }
 
-    /// Makes the element `from_end` positions before the end null.
+    /// Marks the element `from_end` positions before the end as null.
     pub(crate) fn mark_null(&mut self, from_end: usize) {
         let at = self.def.len() - from_end;
         self.def[at] = 1;
     }
 
-    /// The values, to append those of the list that was begun.
+    /// The values, for appending those of a list begun with [`ListColumn::push_levels`].
     pub(crate) fn values_mut(&mut self) -> &mut Vec<T> {
         &mut self.values
     }
 
-    /// Values held.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Writes the column and empties it.
+    /// Writes the column and clears it.
     pub(crate) fn write<D: DataType<T = T>, W: Write + Send>(
         &mut self,
         group: &mut SerializedRowGroupWriter<'_, W>,
@@ -79,7 +78,6 @@ pub(crate) struct MapColumn {
 }
 
 impl MapColumn {
-    /// Appends one map.
     pub(crate) fn push(&mut self, pairs: impl Iterator<Item = (ByteArray, ByteArray)>) {
         let before = self.keys.len();
         for (key, value) in pairs {
@@ -94,7 +92,7 @@ impl MapColumn {
         }
     }
 
-    /// Writes keys, then values, and empties the column.
+    /// Writes keys, then values, and clears the column.
     pub(crate) fn write<W: Write + Send>(
         &mut self,
         group: &mut SerializedRowGroupWriter<'_, W>,
@@ -107,7 +105,7 @@ impl MapColumn {
     }
 }
 
-/// A text column whose rows may lack a value.
+/// A text column whose rows may be null.
 #[derive(Default)]
 pub(crate) struct TextColumn {
     values: Vec<ByteArray>,
@@ -115,13 +113,12 @@ pub(crate) struct TextColumn {
 }
 
 impl TextColumn {
-    /// Appends a row.
     pub(crate) fn push(&mut self, value: Option<ByteArray>) {
         self.def.push(i16::from(value.is_some()));
         self.values.extend(value);
     }
 
-    /// Writes the column and empties it.
+    /// Writes the column and clears it.
     pub(crate) fn write<W: Write + Send>(
         &mut self,
         group: &mut SerializedRowGroupWriter<'_, W>,
@@ -134,7 +131,7 @@ impl TextColumn {
     }
 }
 
-/// Writes a required column and empties it.
+/// Writes a required column and clears it.
 pub(crate) fn write_scalars<D: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     values: &mut Vec<D::T>,
@@ -149,7 +146,7 @@ fn write_leaf<D: DataType, W: Write + Send>(
     write: impl FnOnce(&mut ColumnWriterImpl<'_, D>) -> parquet::errors::Result<usize>,
 ) -> Result<(), BlockError> {
     let mut column =
-        group.next_column()?.ok_or_else(|| BlockError::Input("a row group has too many columns".into()))?;
+        group.next_column()?.ok_or_else(|| BlockError::Input("row group has more columns than its schema".into()))?;
     write(get_typed_column_writer_mut::<D>(column.untyped()))?;
     Ok(column.close()?)
 }

@@ -1,4 +1,4 @@
-//! `data.parquet` while it is written: rows of samples, coded as they come, flushed as row groups.
+//! Writes `data.parquet`: rows of samples, which are coded as they are pushed and flushed as row groups.
 
 use parquet::data_type::{ByteArray, DoubleType, Int32Type, Int64Type};
 use pharos_model::{Labels, is_stale_nan};
@@ -7,30 +7,30 @@ use super::columns::{ListColumn, TextColumn, write_scalars};
 use super::file::FileWriter;
 use crate::coding::{self, Mode};
 use crate::error::BlockError;
-use crate::schema::{self, ROWS_PER_GROUP};
+use crate::schema::{self, MAX_GROUP_ROWS};
 
-/// Most sample values that are buffered for a row group.
-const VALUES_PER_GROUP: usize = 4 << 20;
-/// Where the running integer sequence starts anew.
+/// Buffered values after which a row group is written.
+const MAX_GROUP_VALUES: usize = 4 << 20;
+/// The integers of a row continue those of the previous row as long as they stay below this.
 const MAX_SEQUENCE: i64 = 1 << 40;
 
-/// One row: a slice of a series.
-pub(crate) struct Slice<'a> {
+/// One row: consecutive samples of a series.
+pub(crate) struct SampleRow<'a> {
     pub(crate) sid: i32,
-    pub(crate) slice_t: i64,
+    pub(crate) first_t: i64,
     pub(crate) ts_id: i32,
     pub(crate) ts_off: i32,
     pub(crate) values: &'a [f64],
-    /// Empty, or one start timestamp a value.
+    /// Empty, or a start timestamp for every value.
     pub(crate) st: &'a [i64],
 }
 
-/// The rows of the row group that is being filled.
+/// The row group that is being filled, column by column.
 pub(crate) struct DataFile {
     file: FileWriter,
     promoted: Vec<String>,
     sid: Vec<i32>,
-    slice_t: Vec<i64>,
+    first_t: Vec<i64>,
     ts_id: Vec<i32>,
     ts_off: Vec<i32>,
     n: Vec<i32>,
@@ -42,6 +42,7 @@ pub(crate) struct DataFile {
     vd: ListColumn<f64>,
     st: ListColumn<i64>,
     labels: Vec<TextColumn>,
+    /// The last integer of the previous row of mode [`Mode::Scaled`].
     last_x: i64,
     scratch: Vec<i64>,
 }
@@ -54,7 +55,7 @@ impl DataFile {
             labels: promoted.iter().map(|_| TextColumn::default()).collect(),
             promoted,
             sid: Vec::new(),
-            slice_t: Vec::new(),
+            first_t: Vec::new(),
             ts_id: Vec::new(),
             ts_off: Vec::new(),
             n: Vec::new(),
@@ -70,19 +71,19 @@ impl DataFile {
         })
     }
 
-    /// Appends a row.
-    pub(crate) fn push(&mut self, labels: &Labels, slice: &Slice<'_>) -> Result<(), BlockError> {
+    pub(crate) fn push(&mut self, labels: &Labels, row: &SampleRow<'_>) -> Result<(), BlockError> {
         let mut numbers = std::mem::take(&mut self.scratch);
-        let (mode, scale) = coding::encode(slice.values, &mut numbers);
+        let (mode, scale) = coding::encode(row.values, &mut numbers);
         let mut v0 = 0;
-        let (mut ints, mut doubles): (usize, &[f64]) = (0, &[]);
+        let mut ints = 0;
+        let mut doubles: &[f64] = &[];
         match mode {
             Mode::Constant => v0 = numbers[0],
-            Mode::ConstantDouble => doubles = &slice.values[..1],
-            Mode::Doubles => doubles = slice.values,
+            Mode::ConstantDouble => doubles = &row.values[..1],
+            Mode::Doubles => doubles = row.values,
             Mode::Scaled => {
                 v0 = self.base(&numbers);
-                ints = slice.values.len();
+                ints = row.values.len();
             }
         }
         self.vi.push_levels(ints);
@@ -90,19 +91,19 @@ impl DataFile {
             self.vi.values_mut().extend(numbers.iter().map(|n| n.wrapping_sub(v0)));
             self.last_x = numbers.last().map_or(0, |n| n.wrapping_sub(v0));
             if numbers.len() < ints {
-                let stale = slice.values.iter().enumerate().filter(|(_, v)| is_stale_nan(**v));
+                let stale = row.values.iter().enumerate().filter(|(_, v)| is_stale_nan(**v));
                 stale.for_each(|(at, _)| self.vi.mark_null(ints - at));
             }
         }
         self.scratch = numbers;
         self.vd.push(doubles);
-        let same_st = slice.st.iter().all(|st| *st == slice.st[0]);
-        self.st.push(if same_st { &slice.st[..slice.st.len().min(1)] } else { slice.st });
-        self.sid.push(slice.sid);
-        self.slice_t.push(slice.slice_t);
-        self.ts_id.push(slice.ts_id);
-        self.ts_off.push(slice.ts_off);
-        self.n.push(slice.values.len() as i32);
+        let same_st = row.st.iter().all(|st| *st == row.st[0]);
+        self.st.push(if same_st { &row.st[..row.st.len().min(1)] } else { row.st });
+        self.sid.push(row.sid);
+        self.first_t.push(row.first_t);
+        self.ts_id.push(row.ts_id);
+        self.ts_off.push(row.ts_off);
+        self.n.push(row.values.len() as i32);
         self.md.push(mode as i32);
         self.e.push(scale.e as i32);
         self.mul.push(scale.mul);
@@ -110,14 +111,14 @@ impl DataFile {
         for (column, name) in self.labels.iter_mut().zip(&self.promoted) {
             column.push(labels.get(name).map(ByteArray::from));
         }
-        if self.sid.len() == ROWS_PER_GROUP || self.vi.len() + self.vd.len() + self.st.len() >= VALUES_PER_GROUP {
+        if self.sid.len() == MAX_GROUP_ROWS || self.vi.len() + self.vd.len() + self.st.len() >= MAX_GROUP_VALUES {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Chooses `v0` so that the integers continue the row before with a step like the row's own first one: the deltas
-    /// across the boundary of two rows are then as small as those within.
+    /// Chooses `v0` so that the integers continue those of the previous row, with a step like the first one of this row. The
+    /// delta across the boundary of two rows is then as small as the deltas within them.
     fn base(&self, numbers: &[i64]) -> i64 {
         let first = numbers[0];
         let step = numbers.get(1).map_or(0, |second| second.wrapping_sub(first));
@@ -133,7 +134,7 @@ impl DataFile {
         self.last_x = 0;
         self.file.group(|group| {
             write_scalars::<Int32Type, _>(group, &mut self.sid)?;
-            write_scalars::<Int64Type, _>(group, &mut self.slice_t)?;
+            write_scalars::<Int64Type, _>(group, &mut self.first_t)?;
             for column in [&mut self.ts_id, &mut self.ts_off, &mut self.n, &mut self.md, &mut self.e] {
                 write_scalars::<Int32Type, _>(group, column)?;
             }
@@ -146,12 +147,11 @@ impl DataFile {
         })
     }
 
-    /// Bytes of the file so far.
+    /// Bytes written so far.
     pub(crate) fn bytes(&self) -> usize {
         self.file.bytes()
     }
 
-    /// The complete file.
     pub(crate) fn finish(mut self) -> Result<FileWriter, BlockError> {
         self.flush()?;
         Ok(self.file)

@@ -1,4 +1,4 @@
-//! `histograms.parquet` and `exemplars.parquet` while they are written: one row a histogram, one row an exemplar.
+//! Writes `histograms.parquet` and `exemplars.parquet`: one row for each histogram and each exemplar.
 
 use parquet::data_type::{ByteArray, DoubleType, Int32Type, Int64Type};
 use pharos_model::{CounterReset, Exemplar, Histogram, Span};
@@ -8,22 +8,22 @@ use super::file::FileWriter;
 use crate::error::BlockError;
 use crate::schema;
 
-/// Histograms of a row group.
-const HISTOGRAMS_PER_GROUP: usize = 1024;
-/// Bucket counts of a row group, when histograms are large.
-const BUCKETS_PER_GROUP: usize = 1 << 20;
-/// Exemplars of a row group.
-const EXEMPLARS_PER_GROUP: usize = 4096;
+/// Maximum histograms of a row group.
+const MAX_GROUP_HISTOGRAMS: usize = 1024;
+/// Bucket counts after which a row group of large histograms is written.
+const MAX_GROUP_BUCKETS: usize = 1 << 20;
+/// Maximum exemplars of a row group.
+const MAX_GROUP_EXEMPLARS: usize = 4096;
 
-/// The histograms of the row group that is being filled.
+/// The row group of histograms that is being filled, column by column.
 pub(crate) struct HistogramFile {
     file: FileWriter,
     sid: Vec<i32>,
     t: Vec<i64>,
     st: Vec<i64>,
-    /// Counter reset, integer and schema.
+    /// The columns `counter_reset`, `integer` and `schema`.
     kinds: [Vec<i32>; 3],
-    /// Zero threshold, zero count, count and sum.
+    /// The columns `zero_threshold`, `zero_count`, `count` and `sum`.
     numbers: [Vec<f64>; 4],
     spans: [[ListColumn<i32>; 2]; 2],
     buckets: [ListColumn<f64>; 2],
@@ -46,7 +46,6 @@ impl HistogramFile {
         })
     }
 
-    /// Appends a histogram.
     pub(crate) fn push(&mut self, sid: i32, t: i64, st: i64, h: &Histogram) -> Result<(), BlockError> {
         self.sid.push(sid);
         self.t.push(t);
@@ -70,7 +69,7 @@ impl HistogramFile {
         self.buckets[1].push(&h.negative_buckets);
         self.bounds.push(&h.custom_values);
         let buckets: usize = self.buckets.iter().map(ListColumn::len).sum();
-        if self.sid.len() == HISTOGRAMS_PER_GROUP || buckets >= BUCKETS_PER_GROUP {
+        if self.sid.len() == MAX_GROUP_HISTOGRAMS || buckets >= MAX_GROUP_BUCKETS {
             self.flush()?;
         }
         Ok(())
@@ -94,7 +93,6 @@ impl HistogramFile {
         })
     }
 
-    /// The complete file.
     pub(crate) fn finish(mut self) -> Result<FileWriter, BlockError> {
         self.flush()?;
         Ok(self.file)
@@ -109,7 +107,7 @@ fn push_spans(columns: &mut [ListColumn<i32>; 2], spans: &[Span]) {
     lengths.values_mut().extend(spans.iter().map(|span| span.length as i32));
 }
 
-/// The exemplars of the row group that is being filled.
+/// The row group of exemplars that is being filled, column by column.
 pub(crate) struct ExemplarFile {
     file: FileWriter,
     sid: Vec<i32>,
@@ -129,13 +127,12 @@ impl ExemplarFile {
         })
     }
 
-    /// Appends an exemplar.
     pub(crate) fn push(&mut self, sid: i32, exemplar: &Exemplar) -> Result<(), BlockError> {
         self.sid.push(sid);
         self.t.push(exemplar.t);
         self.value.push(exemplar.value);
         self.labels.push(exemplar.labels.iter().map(|(name, value)| (ByteArray::from(name), ByteArray::from(value))));
-        if self.sid.len() == EXEMPLARS_PER_GROUP {
+        if self.sid.len() == MAX_GROUP_EXEMPLARS {
             self.flush()?;
         }
         Ok(())
@@ -153,7 +150,6 @@ impl ExemplarFile {
         })
     }
 
-    /// The complete file.
     pub(crate) fn finish(mut self) -> Result<FileWriter, BlockError> {
         self.flush()?;
         Ok(self.file)

@@ -1,4 +1,4 @@
-//! A Parquet file of a block while it is written: into memory, which holds only what is compressed already.
+//! Writes one Parquet file of a block into memory, as compressed pages.
 
 use std::sync::Arc;
 
@@ -11,10 +11,9 @@ use parquet::schema::types::TypePtr;
 
 use crate::error::BlockError;
 use crate::meta::FileMeta;
-use crate::page::sums;
+use crate::page::checksums;
 use crate::reader::file::index_start;
 
-/// One file.
 pub(crate) struct FileWriter(SerializedFileWriter<Vec<u8>>);
 
 impl FileWriter {
@@ -22,7 +21,7 @@ impl FileWriter {
         Ok(FileWriter(SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?))
     }
 
-    /// Writes one row group.
+    /// Writes a row group.
     pub(crate) fn group(
         &mut self,
         write: impl FnOnce(&mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), BlockError>,
@@ -38,23 +37,23 @@ impl FileWriter {
         self.0.bytes_written()
     }
 
-    /// The checksums of all pages, in their order.
-    fn sums(&mut self) -> Result<String, BlockError> {
+    /// The encoded checksums of all pages, in file order.
+    fn checksums(&mut self) -> Result<String, BlockError> {
         self.0.flush().map_err(ParquetError::from)?;
         let bytes = self.0.inner();
         let mut sums = Vec::new();
         for column in self.0.flushed_row_groups().iter().flat_map(|group| group.columns()) {
             let (start, length) = column.byte_range();
             let chunk = bytes.get(start as usize..(start + length) as usize).unwrap_or_default();
-            sums::sums_of(chunk, &mut sums).map_err(|e| BlockError::Input(format!("checksums of its pages: {e}")))?;
+            checksums::checksums_of(chunk, &mut sums).map_err(|e| BlockError::Input(format!("page checksums: {e}")))?;
         }
-        Ok(sums::encode(&sums))
+        Ok(checksums::encode(&sums))
     }
 
-    /// Writes the footer with checksums and with a key and value, if there is one; returns the whole file.
+    /// Writes the footer with the checksums, and with a key and value if given; returns the file.
     pub(crate) fn finish(mut self, key_value: Option<(&str, String)>) -> Result<(FileMeta, Bytes), BlockError> {
-        let sums = self.sums()?;
-        self.0.append_key_value_metadata(KeyValue::new(sums::SUMS_KEY.to_string(), sums));
+        let checksums = self.checksums()?;
+        self.0.append_key_value_metadata(KeyValue::new(checksums::CHECKSUMS_KEY.to_string(), checksums));
         if let Some((key, value)) = key_value {
             self.0.append_key_value_metadata(KeyValue::new(key.to_string(), value));
         }

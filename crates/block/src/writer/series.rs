@@ -1,4 +1,4 @@
-//! `series.parquet` while it is written: labels as codes in memory, columns chosen at the end.
+//! Writes `series.parquet`. Labels are collected as codes, and the ones that become columns are chosen at the end.
 
 use std::collections::HashMap;
 
@@ -12,21 +12,21 @@ use crate::error::BlockError;
 use crate::filter::{LabelFilter, fingerprint};
 use crate::schema;
 
-/// Most labels that become columns.
+/// Maximum number of labels that become columns.
 const MAX_PROMOTED: usize = 16;
 
-/// What the table says of a series besides its labels.
+/// A row of the table without the labels. Counts refer to rows of the other files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SeriesRow {
     pub(crate) hash: SeriesHash,
-    pub(crate) slices: i32,
+    pub(crate) rows: i32,
     pub(crate) histograms: i32,
     pub(crate) exemplars: i32,
     pub(crate) first_t: i64,
     pub(crate) last_t: i64,
 }
 
-/// Strings, each once.
+/// Distinct strings with a code each.
 #[derive(Default)]
 struct Interner {
     codes: HashMap<Box<str>, u32>,
@@ -45,18 +45,18 @@ impl Interner {
     }
 }
 
-/// The series so far.
+/// The series pushed so far.
 #[derive(Default)]
 pub(crate) struct SeriesTable {
     names: Interner,
     values: Interner,
-    /// Labels of all series, as codes of name and value.
+    /// The labels of all series, as codes of name and value.
     labels: Vec<(u32, u32)>,
-    /// Where each series' labels end.
+    /// Where the labels of each series end.
     ends: Vec<usize>,
     rows: Vec<SeriesRow>,
     metadata: Vec<Metadata>,
-    /// Index of each series' metadata, `u32::MAX` when it has none.
+    /// The index of each series' metadata; `u32::MAX` for none.
     metadata_of: Vec<u32>,
 }
 
@@ -69,7 +69,7 @@ impl SeriesTable {
         }
         self.ends.push(self.labels.len());
         self.rows.push(row);
-        // Series are in order of their metric, so that the metadata is mostly that of the one before.
+        // Series are sorted by metric, so the metadata is mostly that of the previous series.
         let index = metadata.map_or(u32::MAX, |metadata| {
             if self.metadata.last().is_none_or(|last| last != metadata) {
                 self.metadata.push(metadata.clone());
@@ -79,12 +79,11 @@ impl SeriesTable {
         self.metadata_of.push(index);
     }
 
-    /// The series so far.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The last series' row, to add its exemplars.
+    /// The row of the series that was pushed last.
     pub(crate) fn last_mut(&mut self) -> Option<&mut SeriesRow> {
         self.rows.last_mut()
     }
@@ -95,7 +94,7 @@ impl SeriesTable {
         shards.into_iter().collect()
     }
 
-    /// A filter of all label pairs.
+    /// The filter of all label pairs.
     pub(crate) fn filter(&self) -> LabelFilter {
         let mut pairs = self.labels.clone();
         pairs.sort_unstable();
@@ -106,7 +105,7 @@ impl SeriesTable {
         }))
     }
 
-    /// The labels that become columns: the metric's name and those that at least an eighth of the series have.
+    /// The labels that become columns: the metric name, and those that at least an eighth of the series have.
     fn promoted(&self) -> Vec<u32> {
         let mut counts = vec![0usize; self.names.texts.len()];
         self.labels.iter().for_each(|(name, _)| counts[*name as usize] += 1);
@@ -129,7 +128,6 @@ impl SeriesTable {
         codes
     }
 
-    /// Writes the file.
     pub(crate) fn finish(self, shards: u32) -> Result<FileWriter, BlockError> {
         let promoted = self.promoted();
         let name = |code: &u32| String::from_utf8_lossy(self.names.texts[*code as usize].data()).into_owned();
@@ -146,7 +144,7 @@ impl SeriesTable {
             write_scalars::<Int32Type, _>(group, &mut ints(&|sid, _| sid as i32))?;
             write_scalars::<Int64Type, _>(group, &mut longs(&|row| row.hash as i64))?;
             write_scalars::<Int32Type, _>(group, &mut ints(&|_, row| shard_of(row.hash, shards) as i32))?;
-            write_scalars::<Int32Type, _>(group, &mut ints(&|_, row| row.slices))?;
+            write_scalars::<Int32Type, _>(group, &mut ints(&|_, row| row.rows))?;
             write_scalars::<Int32Type, _>(group, &mut ints(&|_, row| row.histograms))?;
             write_scalars::<Int32Type, _>(group, &mut ints(&|_, row| row.exemplars))?;
             write_scalars::<Int64Type, _>(group, &mut longs(&|row| row.first_t))?;

@@ -1,8 +1,8 @@
-//! `ts.parquet` while it is written: timestamp vectors, each stored once.
+//! Writes `ts.parquet`: timestamp vectors, each stored once.
 //!
-//! Series of one scrape have equal vectors; one that began later or ended earlier has a part of one. Vectors are found by
-//! their hash, parts by their first or last timestamp. What is remembered is bounded: beyond that, vectors are stored
-//! again, which costs space and nothing else.
+//! Series of one target have equal vectors; a series that began later or ended earlier has a section of one. Equal vectors are
+//! found by hash, sections by their first or last timestamp. The memory for this is bounded: once it is exhausted, vectors
+//! may be stored again, which costs only space.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use super::file::FileWriter;
 use crate::error::BlockError;
 use crate::schema;
 
-/// Timestamps of a row group.
-const TIMESTAMPS_PER_GROUP: usize = 1 << 20;
+/// Timestamps after which a row group is written.
+const MAX_GROUP_TIMESTAMPS: usize = 1 << 20;
 /// Timestamps that are remembered to find equal vectors.
-const REMEMBERED: usize = 8 << 20;
-/// Vectors that are tried for a part.
-const CANDIDATES: usize = 4;
+const MAX_REMEMBERED: usize = 8 << 20;
+/// Vectors that are remembered for each first or last timestamp.
+const MAX_CANDIDATES: usize = 4;
 
-/// Where a series' timestamps are.
+/// Where the timestamps of a series are stored: a vector and an offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct VectorRef {
     pub(crate) ts_id: i32,
     pub(crate) ts_off: i32,
 }
 
-type Known = (i32, Arc<[i64]>);
+/// The number of a vector and its timestamps.
+type StoredVector = (i32, Arc<[i64]>);
 
-/// The vectors so far.
 pub(crate) struct TsFile {
     file: FileWriter,
     ids: Vec<i32>,
     vectors: ListColumn<i64>,
     next: i32,
-    by_hash: HashMap<u64, Known>,
-    by_edge: HashMap<i64, Vec<Known>>,
+    by_hash: HashMap<u64, StoredVector>,
+    by_edge: HashMap<i64, Vec<StoredVector>>,
     remembered: usize,
 }
 
@@ -55,15 +55,15 @@ impl TsFile {
         })
     }
 
-    /// Finds or stores a vector, which is not empty and ascending.
-    pub(crate) fn place(&mut self, t: &[i64]) -> Result<Placed, BlockError> {
+    /// Finds a vector or stores it. It must not be empty and must ascend.
+    pub(crate) fn store(&mut self, t: &[i64]) -> Result<VectorRef, BlockError> {
         let hash = hash_of(t);
         if let Some((ts_id, known)) = self.by_hash.get(&hash)
             && known[..] == *t
         {
-            return Ok(Placed { ts_id: *ts_id, ts_off: 0 });
+            return Ok(VectorRef { ts_id: *ts_id, ts_off: 0 });
         }
-        if let Some(found) = self.find_part(t) {
+        if let Some(found) = self.find_section(t) {
             return Ok(found);
         }
         let ts_id = self.next;
@@ -71,23 +71,23 @@ impl TsFile {
         self.remember(hash, ts_id, t);
         self.ids.push(ts_id);
         self.vectors.push(t);
-        if self.vectors.len() >= TIMESTAMPS_PER_GROUP {
+        if self.vectors.len() >= MAX_GROUP_TIMESTAMPS {
             self.flush()?;
         }
-        Ok(Placed { ts_id, ts_off: 0 })
+        Ok(VectorRef { ts_id, ts_off: 0 })
     }
 
-    fn find_part(&self, t: &[i64]) -> Option<Placed> {
+    fn find_section(&self, t: &[i64]) -> Option<VectorRef> {
         let edges = [t[0], t[t.len() - 1]];
         edges.iter().filter_map(|edge| self.by_edge.get(edge)).flatten().find_map(|(ts_id, known)| {
             let from = known.binary_search(&t[0]).ok()?;
-            let part = known.get(from..from + t.len())?;
-            (part == t).then_some(Placed { ts_id: *ts_id, ts_off: from as i32 })
+            let section = known.get(from..from + t.len())?;
+            (section == t).then_some(VectorRef { ts_id: *ts_id, ts_off: from as i32 })
         })
     }
 
     fn remember(&mut self, hash: u64, ts_id: i32, t: &[i64]) {
-        if self.remembered + t.len() > REMEMBERED {
+        if self.remembered + t.len() > MAX_REMEMBERED {
             self.by_hash.clear();
             self.by_edge.clear();
             self.remembered = 0;
@@ -95,7 +95,7 @@ impl TsFile {
         let known: Arc<[i64]> = Arc::from(t);
         for edge in [t[0], t[t.len() - 1]] {
             let list = self.by_edge.entry(edge).or_default();
-            if list.len() < CANDIDATES {
+            if list.len() < MAX_CANDIDATES {
                 list.push((ts_id, known.clone()));
             }
         }
@@ -113,12 +113,11 @@ impl TsFile {
         })
     }
 
-    /// Bytes of the file so far.
+    /// Bytes written so far.
     pub(crate) fn bytes(&self) -> usize {
         self.file.bytes()
     }
 
-    /// The complete file.
     pub(crate) fn finish(mut self) -> Result<FileWriter, BlockError> {
         self.flush()?;
         Ok(self.file)
@@ -126,7 +125,7 @@ impl TsFile {
 }
 
 fn hash_of(t: &[i64]) -> u64 {
-    // Three timestamps and the length tell almost all vectors apart; equality is checked anyway.
+    // Five timestamps and the length tell almost all vectors apart, and a hit is compared in full.
     let mut seed = [0u8; 48];
     let picks = [t[0], t[t.len() / 2], t[t.len() - 1], t[t.len() / 3], t[t.len() * 3 / 4], t.len() as i64];
     for (slot, pick) in seed.chunks_exact_mut(8).zip(picks) {
