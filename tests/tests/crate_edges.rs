@@ -22,7 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ingester", &["model", "transport", "cluster", "head", "block", "promql"]),
     ("store", &["model", "transport", "cluster", "block", "promql"]),
     ("compactor", &["model", "transport", "cluster", "block"]),
-    ("frontend", &["gocompat", "histogram", "model", "transport", "cluster", "promql"]),
+    ("querier", &["model", "transport", "cluster", "promql"]),
+    ("api", &["gocompat", "histogram", "model", "transport", "querier", "promql"]),
     ("rules", &["gocompat", "model", "transport", "cluster", "promql"]),
     ("alertmanager", &["model", "transport", "cluster", "promql"]),
     // A load generator judges from outside.
@@ -98,12 +99,12 @@ fn offences_are_found() {
     let workspace = Edges::from([
         ("pharos".to_string(), edges(&[("pharos-agent", false)])),
         ("pharos-agent".to_string(), edges(&[("pharos-store", false), ("pharos-model", false), ("pharos-head", true)])),
-        ("pharos-frontend".to_string(), edges(&[("pharos-store", true)])),
+        ("pharos-querier".to_string(), edges(&[("pharos-store", true)])),
         ("pharos-utils".to_string(), edges(&[])),
     ]);
     let found = offences(&workspace);
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(found[0].starts_with("pharos-agent may not depend on store"));
-    assert!(found[1].starts_with("pharos-frontend may not depend on store"));
+    assert!(found[1].starts_with("pharos-querier may not depend on store"));
     assert!(found[2].contains("there is no crate for the rest") && found[3].contains("not in the table"));
 }

@@ -1,16 +1,17 @@
-//! Settings of the frontend.
+//! Settings of the API.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::limits::LimitsByTenant;
-use crate::queries::log::QueryLog;
+use pharos_querier::LimitsByTenant;
 
-/// Settings of the frontend; the flags of the same names set them.
+use crate::query_log::QueryLog;
+
+/// Settings of the API; the flags of the same names set them.
 #[derive(Clone, Debug)]
-pub struct FrontendConfig {
+pub struct ApiConfig {
     /// What the queries of each tenant may cost. Whoever reloads the configuration replaces it.
     pub limits: Arc<ArcSwap<LimitsByTenant>>,
     /// Where all queries are logged, `global.query_log_file`. A reload sets its file.
@@ -35,9 +36,9 @@ pub struct FrontendConfig {
     pub remote_read_frame_bytes: usize,
 }
 
-impl Default for FrontendConfig {
+impl Default for ApiConfig {
     fn default() -> Self {
-        FrontendConfig {
+        ApiConfig {
             limits: Arc::default(),
             query_log: Arc::default(),
             max_concurrency: 20,

@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pharos_model::SelectError;
 use pharos_promql::engine::QueryError;
+use pharos_querier::{AdmissionError, FeatureDisabled};
 
 /// What kind of error a client sees in `errorType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,25 @@ impl From<SelectError> for ApiError {
             SelectError::Storage(_) => ErrorKind::Internal,
         };
         ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
+        let kind = match &error {
+            AdmissionError::QueueFull { .. } => ErrorKind::TooManyRequests,
+            AdmissionError::TimedOut => ErrorKind::Timeout,
+            AdmissionError::Canceled => ErrorKind::Canceled,
+            AdmissionError::Stopping => ErrorKind::Unavailable,
+            AdmissionError::Panicked(_) => ErrorKind::Internal,
+        };
+        ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<FeatureDisabled> for ApiError {
+    fn from(error: FeatureDisabled) -> Self {
+        ApiError::parameter("query", error)
     }
 }
 

@@ -21,11 +21,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{any, delete, get, post, put};
 
-use crate::Frontend;
+use crate::Api;
 
 /// All routes of the API, without prefix.
-pub fn router(frontend: Arc<Frontend>) -> Router {
-    let api = Router::new()
+pub fn router(api: Arc<Api>) -> Router {
+    let v1 = Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
         .route("/query_exemplars", get(exemplars::query).post(exemplars::query))
@@ -56,12 +56,12 @@ pub fn router(frontend: Arc<Frontend>) -> Router {
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .fallback(any(respond::no_such_route));
     Router::new()
-        .nest("/api/v1", api)
+        .nest("/api/v1", v1)
         .route("/federate", get(federate::federate))
         .route("/metrics", get(lifecycle::metrics))
         .route("/-/healthy", get(lifecycle::healthy).head(lifecycle::healthy))
         .route("/-/ready", get(lifecycle::ready).head(lifecycle::ready))
         .route("/-/reload", post(lifecycle::reload).merge(put(lifecycle::reload)))
         .route("/-/quit", post(lifecycle::quit).merge(put(lifecycle::quit)))
-        .with_state(frontend)
+        .with_state(api)
 }

@@ -1,31 +1,21 @@
-//! The Prometheus HTTP API: parses, fans out, merges and answers.
+//! The Prometheus HTTP API: decodes requests, asks the querier and encodes answers.
 //!
-//! A request flows one way: [`api`] decodes it, [`fanout`] asks the roles that hold samples, the engine evaluates, and
-//! [`json`] encodes the answer in the shape that Prometheus documents. What the API shows of other parts of the node
-//! (targets, configuration, flags, lifecycle) comes through [`services`].
+//! A request flows one way: a handler decodes it with [`params`], [`pharos_querier`] admits and answers it, and [`json`]
+//! encodes the answer in the shape that Prometheus documents. What the API shows of other parts of the node (targets,
+//! configuration, flags, lifecycle) comes through [`services`]. [`error`] is the only place that maps errors to status codes.
 
-pub mod api;
-pub mod cluster;
 pub mod config;
 pub mod error;
-pub mod fanout;
-pub mod features;
+mod handlers;
 pub mod json;
-pub mod limits;
-pub mod metrics;
 pub mod params;
-pub mod queries;
+pub mod query_log;
 pub mod remote_read;
 pub mod services;
 
-pub use api::router;
-pub use cluster::ClusterParts;
-pub use config::FrontendConfig;
+pub use config::ApiConfig;
 pub use error::ApiError;
-pub use fanout::Fanout;
-pub use features::QueryFeatures;
-pub use limits::{LimitsByTenant, QueryLimits};
-pub use metrics::AskMetrics;
+pub use handlers::router;
 pub use services::Services;
 
 use std::sync::Arc;
@@ -33,14 +23,14 @@ use std::time::Duration;
 
 use pharos_model::{Budget, Clock, TenantId};
 use pharos_promql::engine::Engine;
-use queries::queue::FairQueue;
-use queries::registry::ActiveQueries;
+use pharos_querier::registry::ActiveQueries;
+use pharos_querier::{Admission, Fanout, QueryMetrics};
 use tokio::sync::Semaphore;
 
 /// What the handlers share.
-pub struct Frontend {
+pub struct Api {
     /// Settings.
-    pub config: FrontendConfig,
+    pub config: ApiConfig,
     /// Evaluates queries.
     pub engine: Engine,
     /// Where samples come from.
@@ -49,33 +39,36 @@ pub struct Frontend {
     pub services: Arc<dyn Services>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
-    /// Metrics of this role.
-    pub metrics: metrics::QueryMetrics,
-    /// Queries that wait for their turn.
-    pub queue: Arc<FairQueue>,
-    /// Queries under way.
+    /// Counts and times queries.
+    pub metrics: QueryMetrics,
+    /// Grants queries the right to run.
+    pub admission: Admission,
+    /// Queries in flight.
     pub active: Arc<ActiveQueries>,
     /// Remote reads that may run at a time.
     pub reads: Arc<Semaphore>,
 }
 
-impl Frontend {
-    /// Puts the role together.
+impl Api {
+    /// Puts the API together and registers its metrics.
+    ///
+    /// # Errors
+    /// `registry` has metrics of these names already.
     pub fn create(
-        config: FrontendConfig,
+        config: ApiConfig,
         engine: Engine,
         sources: Fanout,
         services: Arc<dyn Services>,
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
-    ) -> Result<Arc<Frontend>, prometheus::Error> {
-        let metrics = metrics::QueryMetrics::register(registry)?;
+    ) -> Result<Arc<Api>, prometheus::Error> {
+        let metrics = QueryMetrics::register(registry)?;
         let reads = match config.remote_read_concurrency {
             0 => Semaphore::MAX_PERMITS,
             n => n.min(Semaphore::MAX_PERMITS),
         };
-        Ok(Arc::new(Frontend {
-            queue: FairQueue::new(config.max_concurrency),
+        Ok(Arc::new(Api {
+            admission: Admission::new(config.max_concurrency, config.limits.clone(), clock.clone(), metrics.clone()),
             active: ActiveQueries::new(metrics.active.clone()),
             reads: Arc::new(Semaphore::new(reads)),
             config,
@@ -86,15 +79,13 @@ impl Frontend {
             metrics,
         }))
     }
-}
 
-impl Frontend {
     /// A budget with a tenant's limits, from now on.
     pub fn budget(&self, tenant: &TenantId) -> Arc<Budget> {
         self.budget_within(tenant, Duration::MAX)
     }
 
-    /// As [`Frontend::budget`], with a timeout of its own if that is shorter.
+    /// As [`Api::budget`], with a timeout of its own if that is shorter.
     pub fn budget_within(&self, tenant: &TenantId, timeout: Duration) -> Arc<Budget> {
         let limits = self.config.limits.load();
         let limits = limits.of(tenant);
@@ -103,6 +94,9 @@ impl Frontend {
 }
 
 /// The tenant that a request names by `X-Scope-OrgID`.
+///
+/// # Errors
+/// The header is not ASCII, or not the name of a tenant.
 pub fn tenant_of(headers: &axum::http::HeaderMap) -> Result<TenantId, ApiError> {
     match headers.get("x-scope-orgid") {
         None => Ok(TenantId::default()),

@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pharos_promql::QueryStats;
+use pharos_querier::registry::ActiveQuery;
 use serde_json::{Value, json};
 
-use super::registry::ActiveQuery;
 use crate::error::ApiError;
 
 /// How a query ended.

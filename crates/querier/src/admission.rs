@@ -1,65 +1,67 @@
-//! Queries under way: who waits ([`queue`]), what runs and how to end it ([`registry`]), and what is written of those that
-//! have ended ([`log`]).
-
-pub mod log;
-pub mod queue;
-pub mod registry;
+//! Grants queries the right to run, one thread each, and says why when it doesn't.
+//!
+//! A query waits in the fair [`queue`](crate::queue) until it gets a permit, times out or is cancelled. Work that was admitted
+//! keeps its permit until it returns, also when nobody waits for the result any more: its budget is cancelled then, so that
+//! it returns soon.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::{Budget, TenantId};
+use arc_swap::ArcSwap;
+use pharos_model::{Budget, Clock, TenantId};
 
-use crate::Frontend;
-use crate::error::{ApiError, ErrorKind};
-use queue::{FairQueue, Full, Turn};
-use registry::{Registered, Stage};
+use crate::limits::LimitsByTenant;
+use crate::metrics::QueryMetrics;
+use crate::queue::{FairQueue, Full, Turn};
+use crate::registry::{Registered, Stage};
 
-/// Times of a query, milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
-    /// At one moment.
-    At(i64),
-    /// Over a range.
-    Range {
-        /// First step.
-        start: i64,
-        /// No step is later.
-        end: i64,
-        /// Between two steps.
-        step: i64,
+/// Why a query was not run, or did not return.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// As many queries of the tenant wait as its limit allows.
+    #[error("too many queries of tenant {tenant} wait: the limit max_queued_queries is {limit}")]
+    QueueFull {
+        /// The tenant whose queue is full.
+        tenant: TenantId,
+        /// The tenant's `max_queued_queries`.
+        limit: usize,
     },
+    /// The query got no permit within its timeout.
+    #[error("query timed out in query queue")]
+    TimedOut,
+    /// The query was cancelled through the API while it waited.
+    #[error("query was canceled in query queue")]
+    Canceled,
+    /// The queue is gone, because the process stops.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The work panicked.
+    #[error("query failed unexpectedly: {0}")]
+    Panicked(String),
 }
 
-impl Times {
-    /// Start, end and step; of a moment, itself twice and 0.
-    pub fn as_range(self) -> (i64, i64, i64) {
-        match self {
-            Times::At(t) => (t, t, 0),
-            Times::Range { start, end, step } => (start, end, step),
-        }
-    }
-
-    /// The number of steps.
-    pub fn steps(self) -> i64 {
-        match self {
-            Times::At(_) => 1,
-            Times::Range { start, end, step } => end.saturating_sub(start) / step.max(1) + 1,
-        }
-    }
+/// Blocking work that waits for a permit.
+pub struct Job<'a> {
+    /// Whose permit it takes.
+    pub tenant: &'a TenantId,
+    /// Cancelled when the caller stops waiting.
+    pub budget: &'a Arc<Budget>,
+    /// Longest wait for a permit.
+    pub timeout: Duration,
+    /// Its entry in the registry, for queries that can be listed and cancelled.
+    pub registered: Option<&'a Registered>,
 }
 
-/// What waits for a turn and then runs.
-pub(crate) struct Job<'a> {
-    pub(crate) tenant: &'a TenantId,
-    pub(crate) budget: &'a Arc<Budget>,
-    /// Longest wait.
-    pub(crate) timeout: Duration,
-    /// Its place among the queries that can be seen and cancelled, if it has one.
-    pub(crate) registered: Option<&'a Registered>,
+/// Admits blocking work, within the limits of its tenant and of the process.
+#[derive(Clone)]
+pub struct Admission {
+    queue: Arc<FairQueue>,
+    limits: Arc<ArcSwap<LimitsByTenant>>,
+    clock: Arc<dyn Clock>,
+    metrics: QueryMetrics,
 }
 
-/// Cancels a query when the handler that waits for it is dropped, because the client went away.
+/// Cancels a query when the future that waits for it is dropped, because the client went away.
 struct CancelOnDrop(Option<Arc<Budget>>);
 
 impl Drop for CancelOnDrop {
@@ -68,59 +70,76 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Runs blocking work on a thread for it, once it is its tenant's turn. Returns how long it waited, too.
-pub(crate) async fn run<T: Send + 'static>(
-    frontend: &Arc<Frontend>,
-    job: Job<'_>,
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<(T, Duration), ApiError> {
-    let mut cancel = CancelOnDrop(Some(job.budget.clone()));
-    let waited_from = frontend.clock.monotonic();
-    let turn = wait(frontend, &job).await?;
-    let waited = frontend.clock.monotonic().saturating_sub(waited_from);
-    frontend.metrics.queue_seconds.observe(waited.as_secs_f64());
-    if let Some(registered) = job.registered {
-        registered.enter(Stage::Evaluating);
+impl Admission {
+    /// Admits `max_concurrency` jobs at a time, and of each tenant as many as `limits` allow.
+    pub fn new(
+        max_concurrency: usize,
+        limits: Arc<ArcSwap<LimitsByTenant>>,
+        clock: Arc<dyn Clock>,
+        metrics: QueryMetrics,
+    ) -> Self {
+        Admission { queue: FairQueue::new(max_concurrency), limits, clock, metrics }
     }
-    frontend.metrics.running.inc();
-    let running = frontend.metrics.running.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        let result = work();
-        running.dec();
-        drop(turn);
-        result
-    });
-    let result = done.await.map_err(|e| ApiError::internal(format!("query failed unexpectedly: {e}")))?;
-    // It has ended by itself.
-    cancel.0 = None;
-    Ok((result?, waited))
-}
 
-async fn wait(frontend: &Arc<Frontend>, job: &Job<'_>) -> Result<Turn, ApiError> {
-    let limits = frontend.config.limits.load();
-    let limits = limits.of(job.tenant);
-    let waiting = FairQueue::enter(&frontend.queue, job.tenant, limits.max_concurrency, limits.max_queued);
-    let waiting = waiting.map_err(|Full { limit }| {
-        frontend.metrics.refused.inc();
-        let reason = format!("too many queries of tenant {} wait: the limit max_queued_queries is {limit}", job.tenant);
-        ApiError::new(ErrorKind::TooManyRequests, reason)
-    })?;
-    let queued = Gauged::new(&frontend.metrics.queued);
-    let cancelled = async {
-        match job.registered {
-            Some(registered) => registered.cancelled().await,
-            None => std::future::pending().await,
+    /// Runs blocking work on a thread of its own as soon as its tenant has a permit. Returns the result of the work and how
+    /// long it waited.
+    ///
+    /// # Errors
+    /// The work's own, or an [`AdmissionError`] when it was not run to its end.
+    pub async fn run<T, E>(
+        &self,
+        job: Job<'_>,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<(T, Duration), E>
+    where
+        T: Send + 'static,
+        E: From<AdmissionError> + Send + 'static,
+    {
+        let mut cancel = CancelOnDrop(Some(job.budget.clone()));
+        let waited_from = self.clock.monotonic();
+        let turn = self.wait(&job).await?;
+        let waited = self.clock.monotonic().saturating_sub(waited_from);
+        self.metrics.queue_seconds.observe(waited.as_secs_f64());
+        if let Some(registered) = job.registered {
+            registered.enter(Stage::Evaluating);
         }
-    };
-    let turn = tokio::select! {
-        turn = waiting => turn.ok_or_else(|| ApiError::new(ErrorKind::Unavailable, "the server is stopping")),
-        () = tokio::time::sleep(job.timeout) => {
-            Err(ApiError::new(ErrorKind::Timeout, "query timed out in query queue"))
-        }
-        () = cancelled => Err(ApiError::new(ErrorKind::Canceled, "query was canceled in query queue")),
-    };
-    drop(queued);
-    turn
+        self.metrics.running.inc();
+        let running = self.metrics.running.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            running.dec();
+            drop(turn);
+            result
+        });
+        let result = done.await.map_err(|e| AdmissionError::Panicked(e.to_string()))?;
+        // The work has returned: there is nothing left to cancel.
+        cancel.0 = None;
+        Ok((result?, waited))
+    }
+
+    async fn wait(&self, job: &Job<'_>) -> Result<Turn, AdmissionError> {
+        let limits = self.limits.load();
+        let limits = limits.of(job.tenant);
+        let waiting = FairQueue::enter(&self.queue, job.tenant, limits.max_concurrency, limits.max_queued);
+        let waiting = waiting.map_err(|Full { limit }| {
+            self.metrics.refused.inc();
+            AdmissionError::QueueFull { tenant: job.tenant.clone(), limit }
+        })?;
+        let queued = Gauged::new(&self.metrics.queued);
+        let cancelled = async {
+            match job.registered {
+                Some(registered) => registered.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let turn = tokio::select! {
+            turn = waiting => turn.ok_or(AdmissionError::Stopping),
+            () = tokio::time::sleep(job.timeout) => Err(AdmissionError::TimedOut),
+            () = cancelled => Err(AdmissionError::Canceled),
+        };
+        drop(queued);
+        turn
+    }
 }
 
 /// Adds one to a gauge while it lives.

@@ -2,7 +2,17 @@
 
 use pharos_promql::parser::ast::{AggregateOp, Expr, Pos, TimeModifiers, VectorSelector};
 
-use crate::error::ApiError;
+/// A query uses a feature that is switched off for its tenant. The text is Prometheus's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: parse error: {reason}")]
+pub struct FeatureDisabled {
+    /// Line of the expression in the query, from 1.
+    pub line: usize,
+    /// Column of the expression in its line, bytes, from 1.
+    pub column: usize,
+    /// What is not enabled.
+    pub reason: String,
+}
 
 /// Which experimental parts of the language a tenant may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +60,15 @@ impl QueryFeatures {
     }
 
     /// Refuses an expression that uses what is switched off, in the words of Prometheus.
-    pub fn check(&self, expr: &Expr, text: &str) -> Result<(), ApiError> {
+    pub fn check(&self, expr: &Expr, text: &str) -> Result<(), FeatureDisabled> {
         if *self == QueryFeatures::default() {
             return Ok(());
         }
         let mut open = vec![expr];
         while let Some(expr) = open.pop() {
             if let Some((pos, reason)) = self.refusal(expr) {
-                let reason = format!("{}: parse error: {reason}", place(text, pos.start));
-                return Err(ApiError::parameter("query", reason));
+                let (line, column) = line_and_column(text, pos.start);
+                return Err(FeatureDisabled { line, column, reason });
             }
             match expr {
                 Expr::Aggregate(e) => open.extend(e.param.iter().chain([&e.expr])),
@@ -120,12 +130,12 @@ fn is_computed(time: &TimeModifiers) -> bool {
     time.offset_expr.is_some()
 }
 
-/// `line:column`, both from 1.
-fn place(text: &str, at: usize) -> String {
+/// Both count from 1.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.as_bytes().get(..at).unwrap_or_default();
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
-    format!("{line}:{column}")
+    (line, column)
 }
 
 #[cfg(test)]
@@ -148,7 +158,7 @@ mod tests {
             let mut features = QueryFeatures::default();
             assert!(features.disable(feature));
             let error = features.check(&expr, text).unwrap_err();
-            assert!(error.message.contains(&format!("{place}parse error: ")), "{}", error.message);
+            assert!(error.to_string().starts_with(&format!("{place}parse error: ")), "{error}");
             assert!(features.check(&parse("sum(rate(up[5m]))").unwrap(), "").is_ok());
         }
         assert!(!QueryFeatures::default().disable("promql-time-travel"));

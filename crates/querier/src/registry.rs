@@ -11,7 +11,39 @@ use pharos_promql::Querier;
 use prometheus::IntGaugeVec;
 use tokio::sync::Notify;
 
-use super::Times;
+/// Times of a query, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// At one moment.
+    At(i64),
+    /// Over a range.
+    Range {
+        /// First step.
+        start: i64,
+        /// No step is later.
+        end: i64,
+        /// Between two steps.
+        step: i64,
+    },
+}
+
+impl Times {
+    /// Start, end and step; of a moment, itself twice and 0.
+    pub fn as_range(self) -> (i64, i64, i64) {
+        match self {
+            Times::At(t) => (t, t, 0),
+            Times::Range { start, end, step } => (start, end, step),
+        }
+    }
+
+    /// The number of steps.
+    pub fn steps(self) -> i64 {
+        match self {
+            Times::At(_) => 1,
+            Times::Range { start, end, step } => end.saturating_sub(start) / step.max(1) + 1,
+        }
+    }
+}
 
 /// What a query does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,18 +13,17 @@ use serde_json::{Value, json};
 use super::respond;
 use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
-use crate::queries::Times;
-use crate::queries::log::rfc3339;
-use crate::queries::registry::ActiveQuery;
-use crate::{Frontend, tenant_of};
+use crate::query_log::rfc3339;
+use crate::{Api, tenant_of};
+use pharos_querier::registry::{ActiveQuery, Times};
 
 /// `GET /api/v1/status/active_queries`
-pub(super) async fn list(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
-    match whose(&frontend, &headers, &params) {
+pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
+    match whose(&api, &headers, &params) {
         Ok(tenant) => {
-            let now = frontend.clock.monotonic();
+            let now = api.clock.monotonic();
             let shown = |query: Arc<ActiveQuery>| show(&query, now.saturating_sub(query.start.began).as_secs_f64());
-            respond::success(frontend.active.list(tenant.as_ref()).into_iter().map(shown).collect::<Vec<_>>())
+            respond::success(api.active.list(tenant.as_ref()).into_iter().map(shown).collect::<Vec<_>>())
         }
         Err(error) => error.into_response(),
     }
@@ -32,19 +31,19 @@ pub(super) async fn list(State(frontend): State<Arc<Frontend>>, headers: HeaderM
 
 /// `DELETE /api/v1/status/active_queries/<id>`
 pub(super) async fn cancel(
-    State(frontend): State<Arc<Frontend>>,
+    State(api): State<Arc<Api>>,
     Path(id): Path<String>,
     headers: HeaderMap,
     params: Params,
 ) -> Response {
-    let cancelled = whose(&frontend, &headers, &params).and_then(|tenant| {
-        let found = id.parse().is_ok_and(|id| frontend.active.cancel(tenant.as_ref(), id));
+    let cancelled = whose(&api, &headers, &params).and_then(|tenant| {
+        let found = id.parse().is_ok_and(|id| api.active.cancel(tenant.as_ref(), id));
         let missing = || ApiError::new(ErrorKind::NotFound, format!("no query under way has the id {id:?}"));
         found.then_some(()).ok_or_else(missing)
     });
     match cancelled {
         Ok(()) => {
-            frontend.metrics.cancelled.inc();
+            api.metrics.cancelled.inc();
             tracing::info!(id, "query cancelled");
             respond::success(json!({"id": id}))
         }
@@ -53,10 +52,10 @@ pub(super) async fn cancel(
 }
 
 /// The tenant whose queries are meant; none for all.
-fn whose(frontend: &Frontend, headers: &HeaderMap, params: &Params) -> Result<Option<TenantId>, ApiError> {
+fn whose(api: &Api, headers: &HeaderMap, params: &Params) -> Result<Option<TenantId>, ApiError> {
     match params.get("all_tenants") {
         None | Some("" | "false") => tenant_of(headers).map(Some),
-        Some("true") if frontend.config.enable_admin_api => Ok(None),
+        Some("true") if api.config.enable_admin_api => Ok(None),
         Some("true") => Err(ApiError::new(ErrorKind::Unavailable, "all_tenants needs --web.enable-admin-api")),
         Some(_) => Err(ApiError::parameter("all_tenants", "must be true or false")),
     }

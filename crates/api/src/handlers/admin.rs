@@ -11,39 +11,35 @@ use serde_json::json;
 use super::respond;
 use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
-use crate::{Frontend, tenant_of};
+use crate::{Api, tenant_of};
 
-fn enabled(frontend: &Frontend) -> Result<(), ApiError> {
-    if frontend.config.enable_admin_api {
+fn enabled(api: &Api) -> Result<(), ApiError> {
+    if api.config.enable_admin_api {
         return Ok(());
     }
     Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"))
 }
 
 async fn run<T: Send + 'static>(
-    frontend: &Arc<Frontend>,
-    work: impl FnOnce(&Frontend) -> Result<T, String> + Send + 'static,
+    api: &Arc<Api>,
+    work: impl FnOnce(&Api) -> Result<T, String> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (tenant, shared) = (TenantId::default(), frontend.clone());
-    let budget = frontend.budget(&tenant);
-    respond::blocking(frontend, &tenant, &budget, move || work(&shared).map_err(ApiError::internal)).await
+    let (tenant, shared) = (TenantId::default(), api.clone());
+    let budget = api.budget(&tenant);
+    respond::blocking(api, &tenant, &budget, move || work(&shared).map_err(ApiError::internal)).await
 }
 
 /// `POST|PUT /api/v1/admin/tsdb/delete_series`
-pub(super) async fn delete_series(
-    State(frontend): State<Arc<Frontend>>,
-    headers: HeaderMap,
-    params: Params,
-) -> Response {
+pub(super) async fn delete_series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let done = async {
-        enabled(&frontend)?;
+        enabled(&api)?;
         let tenant = tenant_of(&headers)?;
         let (selectors, range) = (params.matchers()?, params.range()?);
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }
-        run(&frontend, move |frontend| {
-            selectors.iter().try_for_each(|matchers| frontend.services.delete_series(&tenant, matchers, range))
+        run(&api, move |api| {
+            selectors.iter().try_for_each(|matchers| api.services.delete_series(&tenant, matchers, range))
         })
         .await
     };
@@ -51,26 +47,26 @@ pub(super) async fn delete_series(
 }
 
 /// `POST|PUT /api/v1/admin/tsdb/clean_tombstones`
-pub(super) async fn clean_tombstones(State(frontend): State<Arc<Frontend>>, headers: HeaderMap) -> Response {
+pub(super) async fn clean_tombstones(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let done = async {
-        enabled(&frontend)?;
+        enabled(&api)?;
         let tenant = tenant_of(&headers)?;
-        run(&frontend, move |frontend| frontend.services.clean_tombstones(&tenant)).await
+        run(&api, move |api| api.services.clean_tombstones(&tenant)).await
     };
     no_content(done.await)
 }
 
 /// `POST|PUT /api/v1/admin/tsdb/snapshot`
-pub(super) async fn snapshot(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
+pub(super) async fn snapshot(State(api): State<Arc<Api>>, params: Params) -> Response {
     let done = async {
-        enabled(&frontend)?;
+        enabled(&api)?;
         let skip_head = match params.get("skip_head") {
             None => false,
             Some(text) => text
                 .parse()
                 .map_err(|_| ApiError::parameter("skip_head", format!("unable to parse boolean {text:?}")))?,
         };
-        run(&frontend, move |frontend| frontend.services.snapshot(skip_head)).await
+        run(&api, move |api| api.services.snapshot(skip_head)).await
     };
     match done.await {
         Ok(name) => respond::success(json!({"name": name})),

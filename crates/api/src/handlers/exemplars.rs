@@ -12,10 +12,10 @@ use pharos_transport::SeriesExemplars;
 use super::{respond, series};
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::{Frontend, json};
+use crate::{Api, json};
 
 /// `GET|POST /api/v1/query_exemplars`
-pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let time = |name: &str, usual| params.time(name).map(|t| t.unwrap_or(usual));
         let range = TimeRange::new(time("start", TimeRange::ALL.start)?, time("end", TimeRange::ALL.end)?);
@@ -28,7 +28,7 @@ pub(super) async fn query(State(frontend): State<Arc<Frontend>>, headers: Header
         if selectors.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        series::ask(&frontend, &headers, &params, move |querier| querier.exemplars(&selectors, range)).await
+        series::ask(&api, &headers, &params, move |querier| querier.exemplars(&selectors, range)).await
     };
     match found.await {
         Ok(found) => respond::stream(move |out, parts| write(out, parts, &found)).await,

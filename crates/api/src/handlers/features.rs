@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use pharos_promql::functions::FUNCTIONS;
 
 use super::respond;
-use crate::{Frontend, tenant_of};
+use crate::{Api, tenant_of};
 
 type Group = BTreeMap<&'static str, bool>;
 
@@ -21,13 +21,13 @@ const AGGREGATIONS: [&str; 12] =
     ["avg", "bottomk", "count", "count_values", "group", "max", "min", "quantile", "stddev", "stdvar", "sum", "topk"];
 
 /// `GET /api/v1/features`
-pub(super) async fn features(State(frontend): State<Arc<Frontend>>, headers: HeaderMap) -> Response {
+pub(super) async fn features(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     match tenant_of(&headers) {
         Ok(tenant) => {
-            let features = frontend.config.limits.load().of(&tenant).features;
+            let features = api.config.limits.load().of(&tenant).features;
             respond::success(BTreeMap::from([
-                ("api", api(&frontend)),
-                ("promql", promql(features, frontend.engine.options().type_and_unit_labels)),
+                ("api", api_features(&api)),
+                ("promql", promql(features, api.engine.options().type_and_unit_labels)),
                 (
                     "promql_functions",
                     FUNCTIONS.iter().map(|f| (f.name, features.functions || !f.experimental)).collect(),
@@ -39,13 +39,13 @@ pub(super) async fn features(State(frontend): State<Arc<Frontend>>, headers: Hea
     }
 }
 
-fn api(frontend: &Frontend) -> Group {
+fn api_features(api: &Api) -> Group {
     Group::from([
         ("active_queries", true),
-        ("admin", frontend.config.enable_admin_api),
+        ("admin", api.config.enable_admin_api),
         ("explain", true),
         ("label_values_match", true),
-        ("lifecycle", frontend.config.enable_lifecycle),
+        ("lifecycle", api.config.enable_lifecycle),
         ("query_stats", true),
         ("query_warnings", true),
         ("time_range_labels", true),
@@ -53,7 +53,7 @@ fn api(frontend: &Frontend) -> Group {
     ])
 }
 
-fn promql(features: crate::QueryFeatures, type_and_unit_labels: bool) -> Group {
+fn promql(features: pharos_querier::QueryFeatures, type_and_unit_labels: bool) -> Group {
     let always = [
         "at_modifier",
         "bool",
@@ -78,7 +78,7 @@ fn promql(features: crate::QueryFeatures, type_and_unit_labels: bool) -> Group {
     group
 }
 
-fn operators(features: crate::QueryFeatures) -> Group {
+fn operators(features: pharos_querier::QueryFeatures) -> Group {
     let mut group: Group = OPERATORS.into_iter().chain(AGGREGATIONS).map(|name| (name, true)).collect();
     group.extend(["limitk", "limit_ratio"].map(|name| (name, features.functions)));
     group

@@ -14,25 +14,25 @@ use pharos_model::{
 use pharos_promql::Querier;
 
 use super::respond;
-use crate::fanout::TenantQuerier;
 use crate::params::Params;
-use crate::{ApiError, Frontend, json, tenant_of};
+use crate::{Api, ApiError, json, tenant_of};
+use pharos_querier::TenantQuerier;
 
 /// Series that are read at a time.
 const BATCH: usize = 256;
 
 /// `GET /federate`
-pub(super) async fn federate(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let text = async {
         let selectors = params.selectors().map_err(ApiError::bad_data)?;
         let tenant = tenant_of(&headers)?;
-        let now = frontend.clock.now_ms();
-        let config = &frontend.config;
-        let budget = frontend.budget(&tenant);
-        let (querier, external) = (frontend.sources.of_tenant(tenant.clone()), config.external_labels.clone());
+        let now = api.clock.now_ms();
+        let config = &api.config;
+        let budget = api.budget(&tenant);
+        let (querier, external) = (api.sources.of_tenant(tenant.clone()), config.external_labels.clone());
         let range = TimeRange::new(now - config.lookback_delta_ms + 1, now);
         let spent = budget.clone();
-        respond::blocking(&frontend, &tenant, &budget, move || {
+        respond::blocking(&api, &tenant, &budget, move || {
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
             Ok(render(&newest, &known, &external))

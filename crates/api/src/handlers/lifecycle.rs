@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::Frontend;
+use crate::Api;
 
 /// `GET /-/healthy`
 pub(super) async fn healthy() -> &'static str {
@@ -14,30 +14,30 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// `GET /-/ready`
-pub(super) async fn ready(State(frontend): State<Arc<Frontend>>) -> Response {
-    match frontend.services.ready() {
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
+    match api.services.ready() {
         Ok(()) => "Pharos is Ready.\n".into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}\n")).into_response(),
     }
 }
 
 /// `POST|PUT /-/reload`
-pub(super) async fn reload(State(frontend): State<Arc<Frontend>>) -> Response {
-    if !frontend.config.enable_lifecycle {
+pub(super) async fn reload(State(api): State<Arc<Api>>) -> Response {
+    if !api.config.enable_lifecycle {
         return disabled();
     }
-    match frontend.services.reload().await {
+    match api.services.reload().await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")).into_response(),
     }
 }
 
 /// `POST|PUT /-/quit`
-pub(super) async fn quit(State(frontend): State<Arc<Frontend>>) -> Response {
-    if !frontend.config.enable_lifecycle {
+pub(super) async fn quit(State(api): State<Arc<Api>>) -> Response {
+    if !api.config.enable_lifecycle {
         return disabled();
     }
-    frontend.services.quit();
+    api.services.quit();
     "Requesting termination... Goodbye!".into_response()
 }
 
@@ -46,7 +46,6 @@ fn disabled() -> Response {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(frontend): State<Arc<Frontend>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], frontend.services.metrics_text())
-        .into_response()
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.services.metrics_text()).into_response()
 }

@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{respond, series};
-use crate::Frontend;
+use crate::Api;
 use crate::params::Params;
 
 /// `GET /api/v1/metadata`
-pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn metadata(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let limit = params.bound("limit")?;
         let per_metric = params.bound("limit_per_metric")?.filter(|most| *most > 0);
-        let (known, warnings) = series::ask(&frontend, &headers, &params, |querier| querier.metadata()).await?;
+        let (known, warnings) = series::ask(&api, &headers, &params, |querier| querier.metadata()).await?;
         let only = params.get("metric");
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {

@@ -14,52 +14,47 @@ use pharos_promql::{Explanation, Value};
 
 use super::{ast_json, explain, respond};
 use crate::error::ApiError;
-use crate::limits::QueryLimits;
 use crate::params::Params;
-use crate::queries::log::{self, Client, Ended};
-use crate::queries::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage};
-use crate::queries::{self, Job, Times};
-use crate::{Frontend, json, tenant_of};
+use crate::query_log::{self as log, Client, Ended};
+use crate::{Api, json, tenant_of};
+use pharos_querier::QueryLimits;
+use pharos_querier::admission::Job;
+use pharos_querier::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage, Times};
 
 /// Prometheus's limit of points, whose message says so in its own words.
 const USUAL_MAX_POINTS: i64 = 11_000;
 
 /// `GET|POST /api/v1/query`
 pub(super) async fn instant(
-    State(frontend): State<Arc<Frontend>>,
+    State(api): State<Arc<Api>>,
     client: Client,
     headers: HeaderMap,
     params: Params,
 ) -> Response {
-    let times = params.time("time").map(|t| Times::At(t.unwrap_or_else(|| frontend.clock.now_ms())));
-    answer(&frontend, "query", client, &headers, &params, times).await
+    let times = params.time("time").map(|t| Times::At(t.unwrap_or_else(|| api.clock.now_ms())));
+    answer(&api, "query", client, &headers, &params, times).await
 }
 
 /// `GET|POST /api/v1/query_range`
-pub(super) async fn range(
-    State(frontend): State<Arc<Frontend>>,
-    client: Client,
-    headers: HeaderMap,
-    params: Params,
-) -> Response {
+pub(super) async fn range(State(api): State<Arc<Api>>, client: Client, headers: HeaderMap, params: Params) -> Response {
     let times = range_times(&params);
-    answer(&frontend, "query_range", client, &headers, &params, times).await
+    answer(&api, "query_range", client, &headers, &params, times).await
 }
 
 /// `GET|POST /api/v1/format_query`
-pub(super) async fn format(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
-    of_syntax(&frontend, &headers, params, |expr| respond::success(parser::pretty(expr))).await
+pub(super) async fn format(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
+    of_syntax(&api, &headers, params, |expr| respond::success(parser::pretty(expr))).await
 }
 
 /// `GET|POST /api/v1/parse_query`
-pub(super) async fn parse(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
-    of_syntax(&frontend, &headers, params, |expr| respond::success(ast_json::tree(expr))).await
+pub(super) async fn parse(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
+    of_syntax(&api, &headers, params, |expr| respond::success(ast_json::tree(expr))).await
 }
 
 /// An answer that is made of a query's text alone. It can be many times as large as the text, so it is made in the
 /// tenant's turn.
 async fn of_syntax(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     headers: &HeaderMap,
     params: Params,
     show: impl FnOnce(&Expr) -> Response + Send + 'static,
@@ -68,9 +63,9 @@ async fn of_syntax(
         Ok(tenant) => tenant,
         Err(error) => return error.into_response(),
     };
-    let budget = frontend.budget(&tenant);
+    let budget = api.budget(&tenant);
     let within = budget.clone();
-    let shown = respond::blocking(frontend, &tenant, &budget, move || {
+    let shown = respond::blocking(api, &tenant, &budget, move || {
         let expr = parse_expression(&params)?;
         within.check()?;
         Ok(show(&expr))
@@ -154,34 +149,29 @@ struct Query {
 impl Query {
     /// Reads and checks a query, where that keeps nobody waiting.
     async fn read(
-        frontend: &Arc<Frontend>,
+        api: &Arc<Api>,
         headers: &HeaderMap,
         params: &Params,
         times: Result<Times, ApiError>,
     ) -> Result<Self, ApiError> {
         if params.get("query").map_or(0, str::len) <= MAX_INLINE_BYTES {
-            return Query::new(frontend, headers, params, times);
+            return Query::new(api, headers, params, times);
         }
-        let (frontend, headers, params) = (frontend.clone(), headers.clone(), params.clone());
-        let reading = tokio::task::spawn_blocking(move || Query::new(&frontend, &headers, &params, times));
+        let (api, headers, params) = (api.clone(), headers.clone(), params.clone());
+        let reading = tokio::task::spawn_blocking(move || Query::new(&api, &headers, &params, times));
         reading.await.map_err(|e| ApiError::internal(format!("the query could not be read: {e}")))?
     }
 
-    fn new(
-        frontend: &Frontend,
-        headers: &HeaderMap,
-        params: &Params,
-        times: Result<Times, ApiError>,
-    ) -> Result<Self, ApiError> {
+    fn new(api: &Api, headers: &HeaderMap, params: &Params, times: Result<Times, ApiError>) -> Result<Self, ApiError> {
         let (tenant, times) = (tenant_of(headers)?, times?);
-        let limits = frontend.config.limits.load().of(&tenant).clone();
+        let limits = api.config.limits.load().of(&tenant).clone();
         check_points(times, &limits)?;
         let (limit, extras) = (params.limit()?, Extras::of(params)?);
         let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
         let timeout = asked.unwrap_or(Duration::MAX).min(limits.timeout);
         let lookback_delta_ms = params.lookback_delta()?;
         // The time that it takes to parse counts.
-        let budget = Arc::new(Budget::new(frontend.clock.clone(), timeout, limits.max_memory_bytes));
+        let budget = Arc::new(Budget::new(api.clock.clone(), timeout, limits.max_memory_bytes));
         let text = params.get("query").unwrap_or("").to_string();
         let expr = parse_expression(params)?;
         limits.features.check(&expr, &text)?;
@@ -196,8 +186,8 @@ impl Query {
     }
 
     /// The engine with the tenant's limits.
-    fn engine(&self, frontend: &Frontend) -> Engine {
-        let usual = frontend.engine.options();
+    fn engine(&self, api: &Api) -> Engine {
+        let usual = api.engine.options();
         let QueryLimits { max_samples, max_series, max_total_points: max_points, .. } = self.limits;
         Engine::new(EngineOptions { max_samples, max_series, max_points, ..usual.clone() })
     }
@@ -214,22 +204,22 @@ struct Answer {
 }
 
 async fn answer(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     endpoint: &'static str,
     client: Client,
     headers: &HeaderMap,
     params: &Params,
     times: Result<Times, ApiError>,
 ) -> Response {
-    let began = frontend.clock.monotonic();
-    let outcome = match Query::read(frontend, headers, params, times).await {
-        Ok(query) if query.extras.explain && !query.extras.analyze => explained(frontend, query).await,
-        Ok(query) => run(frontend, endpoint, client, query, began).await,
+    let began = api.clock.monotonic();
+    let outcome = match Query::read(api, headers, params, times).await {
+        Ok(query) if query.extras.explain && !query.extras.analyze => explained(api, query).await,
+        Ok(query) => run(api, endpoint, client, query, began).await,
         Err(error) => Err(error),
     };
     let label = if outcome.is_ok() { "success" } else { "error" };
-    frontend.metrics.queries.with_label_values(&[endpoint, label]).inc();
-    frontend.metrics.seconds.observe((frontend.clock.monotonic() - began).as_secs_f64());
+    api.metrics.queries.with_label_values(&[endpoint, label]).inc();
+    api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
     match outcome {
         Ok(answer) => respond::stream(move |out, parts| write(out, parts, &answer)).await,
         Err(error) => error.into_response(),
@@ -242,61 +232,65 @@ fn steps(times: Times) -> Steps {
 }
 
 /// The plan of a query that is not run. It is made in the tenant's turn, as a query is.
-async fn explained(frontend: &Arc<Frontend>, query: Query) -> Result<Answer, ApiError> {
-    let budget = query.options.budget.clone().unwrap_or_else(|| frontend.budget(&query.tenant));
-    let mut limits = query.engine(frontend).options().clone();
+async fn explained(api: &Arc<Api>, query: Query) -> Result<Answer, ApiError> {
+    let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
+    let mut limits = query.engine(api).options().clone();
     let Query { tenant, extras, timeout, times, expr, options, .. } = query;
-    let source = frontend.sources.of_tenant(tenant.clone());
+    let source = api.sources.of_tenant(tenant.clone());
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: None };
     let within = budget.clone();
-    let (plan, queued) = queries::run(frontend, job, move || {
-        within.check()?;
-        limits.timeout = within.remaining();
-        let asked = (&expr, steps(times));
-        Ok(source.explain(&Engine::new(limits), asked, &options, extras.push_down)?)
-    })
-    .await?;
+    let (plan, queued) = api
+        .admission
+        .run(job, move || {
+            within.check()?;
+            limits.timeout = within.remaining();
+            let asked = (&expr, steps(times));
+            Ok::<_, ApiError>(source.explain(&Engine::new(limits), asked, &options, extras.push_down)?)
+        })
+        .await?;
     Ok(Answer { output: None, plan: Some(plan), extras, queued, registered: None })
 }
 
 async fn run(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     endpoint: &'static str,
     client: Client,
     query: Query,
     began: Duration,
 ) -> Result<Answer, ApiError> {
-    let budget = query.options.budget.clone().unwrap_or_else(|| frontend.budget(&query.tenant));
+    let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
     let registered = ActiveQueries::register(
-        &frontend.active,
+        &api.active,
         QueryStart {
             tenant: query.tenant.clone(),
             endpoint,
             text: query.options.text.clone(),
             times: query.times,
-            started_ms: frontend.clock.now_ms(),
+            started_ms: api.clock.now_ms(),
             began,
             budget: budget.clone(),
         },
     );
-    let engine = query.engine(frontend);
+    let engine = query.engine(api);
     let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
-    let source = frontend.sources.of_tenant(tenant.clone()).partial(extras.partial);
+    let source = api.sources.of_tenant(tenant.clone()).partial(extras.partial);
     let querier = Counted { querier: source.clone(), query: registered.query().clone() };
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
-    let evaluated = queries::run(frontend, job, move || {
-        let steps = steps(times);
-        let explain = || source.explain(&engine, (&expr, steps), &options, extras.push_down);
-        let plan = extras.analyze.then(explain).transpose()?;
-        let output = source.evaluate(&engine, &querier, (&expr, steps), &options, extras.push_down);
-        Ok((output?, plan, source.warnings()))
-    })
-    .await;
+    let evaluated = api
+        .admission
+        .run(job, move || {
+            let steps = steps(times);
+            let explain = || source.explain(&engine, (&expr, steps), &options, extras.push_down);
+            let plan = extras.analyze.then(explain).transpose()?;
+            let output = source.evaluate(&engine, &querier, (&expr, steps), &options, extras.push_down);
+            Ok::<_, ApiError>((output?, plan, source.warnings()))
+        })
+        .await;
     let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, queued)| *queued);
     let output = evaluated.as_ref().map(|((output, _, _), _)| output);
-    ended(frontend, &registered, output, queued, began, &client);
+    ended(api, &registered, output, queued, began, &client);
     let ((mut output, mut plan, warnings), queued) = evaluated?;
-    frontend.metrics.samples.inc_by(output.stats.samples_read);
+    api.metrics.samples.inc_by(output.stats.samples_read);
     output.warnings.extend(warnings);
     truncate(&mut output, limit);
     if let (Some(plan), Some(analyzed)) = (&mut plan, output.plan.take()) {
@@ -308,16 +302,16 @@ async fn run(
 
 /// Writes of a query that was evaluated to the logs.
 fn ended(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     registered: &Registered,
     output: Result<&QueryOutput, &ApiError>,
     queued: Duration,
     began: Duration,
     client: &Client,
 ) {
-    let duration = frontend.clock.monotonic().saturating_sub(began);
-    let is_slow = frontend.config.slow_log_threshold.is_some_and(|threshold| duration >= threshold);
-    if !is_slow && !frontend.config.query_log.is_on() {
+    let duration = api.clock.monotonic().saturating_sub(began);
+    let is_slow = api.config.slow_log_threshold.is_some_and(|threshold| duration >= threshold);
+    if !is_slow && !api.config.query_log.is_on() {
         return;
     }
     let result_series = output.map_or(0, |output| match &output.value {
@@ -327,7 +321,7 @@ fn ended(
     });
     let ended = Ended {
         query: registered.query(),
-        now_ms: frontend.clock.now_ms(),
+        now_ms: api.clock.now_ms(),
         duration,
         queued,
         stats: output.ok().map(|output| &output.stats),
@@ -336,10 +330,10 @@ fn ended(
         client,
     };
     if is_slow {
-        frontend.metrics.slow.inc();
+        api.metrics.slow.inc();
         log::slow(&ended);
     }
-    frontend.config.query_log.write(&ended);
+    api.config.query_log.write(&ended);
 }
 
 /// Keeps the first `limit` series and says so.

@@ -10,13 +10,13 @@ use pharos_model::Labels;
 
 use crate::error::{ApiError, ErrorKind};
 use crate::remote_read::{self, ReadLimits};
-use crate::{Frontend, tenant_of};
+use crate::{Api, tenant_of};
 
 /// Largest request that is read, bytes.
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 
 /// `POST /api/v1/read`
-pub(super) async fn read(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
     let decoded = async {
         let tenant = tenant_of(&headers)?;
         let body = to_bytes(body, MAX_REQUEST_BYTES).await.map_err(|e| ApiError::bad_data(e.to_string()))?;
@@ -26,17 +26,17 @@ pub(super) async fn read(State(frontend): State<Arc<Frontend>>, headers: HeaderM
         Ok(decoded) => decoded,
         Err(error) => return error.into_response(),
     };
-    let config = &frontend.config;
-    let Ok(turn) = frontend.reads.clone().acquire_owned().await else {
+    let config = &api.config;
+    let Ok(turn) = api.reads.clone().acquire_owned().await else {
         return ApiError::new(ErrorKind::Unavailable, "the server is stopping").into_response();
     };
     let limits = ReadLimits {
         max_samples: config.remote_read_sample_limit,
-        max_series: frontend.config.limits.load().of(&tenant).max_series,
+        max_series: api.config.limits.load().of(&tenant).max_series,
         max_frame_bytes: config.remote_read_frame_bytes,
         turn: Some(Arc::new(turn)),
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
-        ..ReadLimits::new(frontend.budget(&tenant))
+        ..ReadLimits::new(api.budget(&tenant))
     };
-    remote_read::read(body, Arc::new(frontend.sources.of_tenant(tenant)), limits).await
+    remote_read::read(body, Arc::new(api.sources.of_tenant(tenant)), limits).await
 }

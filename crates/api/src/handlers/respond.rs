@@ -8,11 +8,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pharos_model::{Budget, TenantId};
+use pharos_querier::admission::Job;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::error::ApiError;
-use crate::{Frontend, json, queries};
+use crate::{Api, json};
 
 /// A part of a streamed answer, bytes. Smaller answers are sent whole.
 const PART_BYTES: usize = 256 << 10;
@@ -71,14 +72,14 @@ pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[Strin
 
 /// Runs blocking work of a tenant on a thread for it, in its turn.
 pub(super) async fn blocking<T: Send + 'static>(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     tenant: &TenantId,
     budget: &Arc<Budget>,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let timeout = frontend.config.limits.load().of(tenant).timeout;
-    let job = queries::Job { tenant, budget, timeout, registered: None };
-    queries::run(frontend, job, work).await.map(|(done, _)| done)
+    let timeout = api.config.limits.load().of(tenant).timeout;
+    let job = Job { tenant, budget, timeout, registered: None };
+    api.admission.run(job, work).await.map(|(done, _)| done)
 }
 
 /// Where a blocking writer puts its answer: small ones are kept whole, larger ones leave in parts.

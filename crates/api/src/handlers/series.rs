@@ -10,14 +10,14 @@ use pharos_model::{Labels, SelectError};
 
 use super::respond;
 use crate::error::ApiError;
-use crate::fanout::TenantQuerier;
 use crate::params::Params;
-use crate::{Frontend, json, tenant_of};
+use crate::{Api, json, tenant_of};
+use pharos_querier::TenantQuerier;
 
 const TRUNCATED: &str = "results truncated due to limit";
 
 /// `GET|POST /api/v1/series`
-pub(super) async fn series(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range, limit) = (params.matchers()?, params.range()?, params.limit()?);
         if selectors.is_empty() {
@@ -25,7 +25,7 @@ pub(super) async fn series(State(frontend): State<Arc<Frontend>>, headers: Heade
         }
         // One more than the limit shows whether there are more.
         let most = if limit == 0 { 0 } else { limit + 1 };
-        let ask = ask(&frontend, &headers, &params, move |querier| querier.series(&selectors, range, most));
+        let ask = ask(&api, &headers, &params, move |querier| querier.series(&selectors, range, most));
         Ok((ask.await?, limit))
     };
     match found.await {
@@ -59,10 +59,10 @@ fn write_series(
 }
 
 /// `GET|POST /api/v1/labels`
-pub(super) async fn names(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let found = ask(&frontend, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
+        let found = ask(&api, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
@@ -70,7 +70,7 @@ pub(super) async fn names(State(frontend): State<Arc<Frontend>>, headers: Header
 
 /// `GET /api/v1/label/<name>/values`
 pub(super) async fn values(
-    State(frontend): State<Arc<Frontend>>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     headers: HeaderMap,
     params: Params,
@@ -81,7 +81,7 @@ pub(super) async fn values(
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let ask = ask(&frontend, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
+        let ask = ask(&api, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
         let found = ask.await?;
         Ok((found, params.limit()?))
     };
@@ -106,17 +106,17 @@ fn strings(found: Result<Names, ApiError>) -> Response {
 
 /// Asks the sources on a thread that may block. Answers with warnings of what could not be asked, if the parameters allow that.
 pub(super) async fn ask<T: Send + 'static>(
-    frontend: &Arc<Frontend>,
+    api: &Arc<Api>,
     headers: &HeaderMap,
     params: &Params,
     question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
 ) -> Result<(T, Vec<String>), ApiError> {
     let tenant = tenant_of(headers)?;
     let timeout = params.duration("timeout")?.map_or(Duration::MAX, |ms| Duration::from_millis(ms.max(0) as u64));
-    let budget = frontend.budget_within(&tenant, timeout);
+    let budget = api.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
-    let querier = frontend.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
-    respond::blocking(frontend, &tenant, &budget, move || {
+    let querier = api.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
+    respond::blocking(api, &tenant, &budget, move || {
         let found = question(&querier)?;
         Ok((found, querier.warnings()))
     })

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::respond;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::{Frontend, tenant_of};
+use crate::{Api, tenant_of};
 
 /// Rows of each list of `status/tsdb`.
 const TSDB_ROWS: usize = 10;
@@ -18,39 +18,39 @@ const TSDB_ROWS: usize = 10;
 const MAX_TSDB_ROWS: usize = 10_000;
 
 /// `GET /api/v1/status/config`
-pub(super) async fn config(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(json!({"yaml": frontend.services.config_yaml()}))
+pub(super) async fn config(State(api): State<Arc<Api>>) -> Response {
+    respond::success(json!({"yaml": api.services.config_yaml()}))
 }
 
 /// `GET /api/v1/status/flags`
-pub(super) async fn flags(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(frontend.services.flags())
+pub(super) async fn flags(State(api): State<Arc<Api>>) -> Response {
+    respond::success(api.services.flags())
 }
 
 /// `GET /api/v1/status/runtimeinfo`
-pub(super) async fn runtime_info(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(frontend.services.runtime_info())
+pub(super) async fn runtime_info(State(api): State<Arc<Api>>) -> Response {
+    respond::success(api.services.runtime_info())
 }
 
 /// `GET /api/v1/status/buildinfo`
-pub(super) async fn build_info(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(frontend.services.build_info())
+pub(super) async fn build_info(State(api): State<Arc<Api>>) -> Response {
+    respond::success(api.services.build_info())
 }
 
 /// `GET /api/v1/status/walreplay`
-pub(super) async fn wal_replay(State(frontend): State<Arc<Frontend>>) -> Response {
-    respond::success(frontend.services.wal_replay())
+pub(super) async fn wal_replay(State(api): State<Arc<Api>>) -> Response {
+    respond::success(api.services.wal_replay())
 }
 
 /// `GET /api/v1/status/tsdb`
-pub(super) async fn tsdb(State(frontend): State<Arc<Frontend>>, headers: HeaderMap, params: Params) -> Response {
+pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let status = || -> Result<_, ApiError> {
         let asked = params.count("limit")?;
         if asked > MAX_TSDB_ROWS {
             return Err(ApiError::parameter("limit", format!("limit must not exceed {MAX_TSDB_ROWS}")));
         }
         let limit = if asked == 0 { TSDB_ROWS } else { asked };
-        Ok(frontend.services.tsdb(&tenant_of(&headers)?, limit))
+        Ok(api.services.tsdb(&tenant_of(&headers)?, limit))
     };
     match status() {
         Ok(status) => respond::success(status),

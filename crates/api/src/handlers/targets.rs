@@ -9,16 +9,16 @@ use pharos_promql::parser;
 use serde_json::{Value, json};
 
 use super::respond;
-use crate::Frontend;
+use crate::Api;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::services::TargetMetadata;
 
 /// `GET /api/v1/targets`
-pub(super) async fn targets(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
+pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Response {
     let state = params.get("state").unwrap_or("any").to_lowercase();
     let pool = params.get("scrapePool");
-    let targets = frontend.services.targets(pool).await;
+    let targets = api.services.targets(pool).await;
     let (active, dropped) = (state != "dropped", state != "active");
     let answer = json!({
         "activeTargets": if active { targets.active } else { Vec::new() },
@@ -29,14 +29,14 @@ pub(super) async fn targets(State(frontend): State<Arc<Frontend>>, params: Param
 }
 
 /// `GET /api/v1/scrape_pools`
-pub(super) async fn pools(State(frontend): State<Arc<Frontend>>) -> Response {
-    let targets = frontend.services.targets(None).await;
+pub(super) async fn pools(State(api): State<Arc<Api>>) -> Response {
+    let targets = api.services.targets(None).await;
     respond::success_with_warnings(json!({"scrapePools": targets.pools}), &targets.warnings)
 }
 
 /// `GET /api/v1/targets/metadata`
-pub(super) async fn metadata(State(frontend): State<Arc<Frontend>>, params: Params) -> Response {
-    let known = frontend.services.target_metadata().await;
+pub(super) async fn metadata(State(api): State<Arc<Api>>, params: Params) -> Response {
+    let known = api.services.target_metadata().await;
     match target_metadata(known, &params) {
         Ok(rows) => respond::success(rows),
         Err(error) => error.into_response(),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use pharos_agent::config::{GlobalConfig, RelabelConfig, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
 use pharos_agent::receive;
 use pharos_agent::relabel::RelabelRule;
-use pharos_frontend::QueryFeatures;
 use pharos_model::TenantId;
+use pharos_querier::QueryFeatures;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;

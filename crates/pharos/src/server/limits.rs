@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pharos_frontend::{LimitsByTenant, QueryFeatures, QueryLimits};
 use pharos_head::{SettingsByTenant, TenantLimits, TenantSettings};
 use pharos_model::TenantId;
+use pharos_querier::{LimitsByTenant, QueryFeatures, QueryLimits};
 
 use crate::cli::QueryArgs;
 use crate::config::{self, LimitsConfig};

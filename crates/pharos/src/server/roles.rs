@@ -8,15 +8,16 @@ use object_store::ObjectStore;
 use pharos_agent::distribute::{DistributeConfig, Distributor, Replicas};
 use pharos_agent::receive::{ReceiveConfig, Receiver};
 use pharos_agent::{Agent, AgentConfig, Ownership, RemoteAgents};
+use pharos_api::query_log::QueryLog;
+use pharos_api::{Api, ApiConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_compactor::{Compactor, CompactorConfig};
-use pharos_frontend::queries::log::QueryLog;
-use pharos_frontend::{AskMetrics, ClusterParts, Fanout, Frontend, FrontendConfig};
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_model::Clock;
 use pharos_promql::engine::{Engine, EngineOptions};
+use pharos_querier::{AskMetrics, ClusterParts, Fanout};
 use pharos_store::{Store, StoreConfig};
 use pharos_transport::append::{IngestClient, Openings, Replica};
 use pharos_transport::query::{AskLimits, QueryServices};
@@ -63,7 +64,7 @@ pub(super) struct Parts<'a> {
 
 /// The running roles.
 pub(super) struct Roles {
-    pub(super) frontend: Arc<Frontend>,
+    pub(super) api: Arc<Api>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
     pub(super) cluster: Arc<ClusterApi>,
@@ -120,13 +121,12 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let is_claimed = claim.at_start().await?;
     let holders = Holders::create(&parts, &membership, head, &objects)?;
     let intake = Intake::create(&parts, &loaded, &membership, holders.ingester.as_ref())?;
-    let frontend_config = frontend_config(args, &loaded)?;
-    let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &frontend_config);
+    let api_config = api_config(args, &loaded)?;
+    let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &api_config);
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
     let (engine, sources) =
         (engine(args, &loaded, clock), holders.sources(&membership, clock, registry).map_err(text)?);
-    let frontend =
-        Frontend::create(frontend_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
+    let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
     if let Some(ingester) = &holders.ingester {
         ingester.admit_loss().await;
@@ -149,7 +149,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone());
         tasks.push(tokio::spawn(collect_what_is_ours(claim, is_claimed, compactor, stop, stopped)));
     }
-    Ok(Roles { frontend, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+    Ok(Roles { api, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
 }
 
 /// What the HTTP API shows of this node and may ask of it.
@@ -160,7 +160,7 @@ fn services(
     holders: &Holders,
     intake: Option<&Intake>,
     objects: &Arc<dyn ObjectStore>,
-    frontend: &FrontendConfig,
+    api: &ApiConfig,
 ) -> Arc<NodeServices> {
     let (args, meta, clock) = (parts.args, &membership.meta, &parts.clock);
     let agent = intake.map(|intake| intake.agent.clone());
@@ -191,8 +191,8 @@ fn services(
         started_ms: clock.now_ms(),
         retention: retention_text(retention(args, loaded), max_block_bytes(args, loaded)),
         query_args: args.query.clone(),
-        query_limits: frontend.limits.clone(),
-        query_log: frontend.query_log.clone(),
+        query_limits: api.limits.clone(),
+        query_log: api.query_log.clone(),
     })
 }
 
@@ -425,12 +425,12 @@ fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {
     }
 }
 
-fn frontend_config(args: &ServerArgs, loaded: &Loaded) -> Result<FrontendConfig, String> {
+fn api_config(args: &ServerArgs, loaded: &Loaded) -> Result<ApiConfig, String> {
     let external = &loaded.config.global.external_labels;
     let query_log = Arc::new(QueryLog::default());
     query_log.set(loaded.config.global.query_log_file.as_deref())?;
     let limits = super::limits::query_limits(&args.query, &loaded.config.limits);
-    Ok(FrontendConfig {
+    Ok(ApiConfig {
         limits: Arc::new(ArcSwap::from_pointee(limits)),
         query_log,
         slow_log_threshold: Some(args.query.slow_log_threshold).filter(|threshold| !threshold.is_zero()),

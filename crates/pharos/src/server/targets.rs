@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_agent::{Agent, RemoteAgents};
-use pharos_frontend::services::{ActiveTarget, DroppedTarget, TargetMetadata, Targets};
+use pharos_api::services::{ActiveTarget, DroppedTarget, TargetMetadata, Targets};
 use pharos_gocompat::format_duration;
 use pharos_model::{Labels, MetricType};
 use pharos_transport::agent_v1::{self as wire, TargetsPart, TargetsRequest};

@@ -22,7 +22,7 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
         .allow_headers(Any)
         .max_age(Duration::from_secs(600));
     let title = args.page_title.clone();
-    let api = pharos_frontend::router(roles.frontend.clone());
+    let api = pharos_api::router(roles.api.clone());
     let routes = Router::new()
         .route(
             "/",
