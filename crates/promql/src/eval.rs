@@ -1,7 +1,7 @@
-//! The evaluator: a plan over a grid of steps.
+//! The evaluator: computes a plan over a grid of steps.
 //!
-//! Series flow one at a time ([`row::Row`], all steps of it) from selectors to the sink of the operator above; nothing
-//! keeps them that needn't. Operators that must (joins, aggregations) take what they keep from the query's budget.
+//! Series flow one at a time, each with all of its steps ([`row::Row`]), from the selectors through the sinks of the
+//! operators above. Operators that have to hold series (joins, aggregations) take the memory from the query's budget.
 
 mod aggregate;
 mod binary;
@@ -61,50 +61,50 @@ use cancellation::CancellationCheck;
 use counts::Counts;
 use row::Row;
 
-/// Takes the series of an operator, one after the other; may change them.
+/// Receives the series of an operator one after the other, and may modify them.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&mut Row) -> Result<(), QueryError>;
 
-/// The outcome of an evaluation step.
+/// The result of a step of the evaluation.
 pub(crate) type Outcome<T = ()> = Result<T, QueryError>;
 
-/// The part of a selection that a thread works on.
+/// The share of a selection that one thread evaluates.
 #[derive(Clone)]
 pub(crate) struct Partition {
-    /// The series of the only selector below.
+    /// All series of the only selector below.
     pub(crate) set: Arc<dyn SeriesSet>,
-    /// Those of this thread.
+    /// The positions of this thread's series.
     pub(crate) series: Range<usize>,
 }
 
 /// One thread's evaluation of a query.
 pub(crate) struct Eval<'s, 'q> {
-    /// What it shares with the others.
+    /// The state that all threads share.
     pub(crate) shared: &'s Shared<'q>,
     notes: RefCell<Annotations>,
     counts: RefCell<Counts>,
-    /// The operator at work, when operators are measured.
+    /// The operator that is running, if operators are measured.
     operator: Cell<Option<&'s track::Slot>>,
     partition: Option<Partition>,
 }
 
 impl<'s, 'q> Eval<'s, 'q> {
-    /// An evaluation of everything, or of a partition, that begins with these counts.
+    /// Evaluates everything, or one partition, starting from these counts.
     pub(crate) fn new(shared: &'s Shared<'q>, partition: Option<Partition>, counts: Counts) -> Self {
         Eval { shared, notes: RefCell::default(), counts: RefCell::new(counts), operator: Cell::new(None), partition }
     }
 
-    /// An empty reservation of memory for the operator at work.
+    /// An empty memory reservation for the running operator.
     pub(crate) fn reserve(&self) -> shared::Reservation<'s, 'q> {
         self.shared.reserve_for(self.operator.get())
     }
 
-    /// An empty count, by step if the evaluation's is.
+    /// A zero count, by step if the evaluation counts by step.
     pub(crate) fn new_counts(&self) -> Counts {
         let steps = self.counts.borrow().steps.len();
         Counts::new(steps > 0, steps)
     }
 
-    /// Adds what an operator that is done has counted.
+    /// Adds the count of an operator that has finished.
     pub(crate) fn counted(&self, counts: Counts) {
         self.counts.borrow_mut().absorb(counts);
     }
@@ -114,7 +114,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         self.counts.borrow_mut().add_everywhere(count, len);
     }
 
-    /// Does `work` with a count of its own, which is returned.
+    /// Runs `work` with a separate count and returns the total.
     pub(crate) fn counting_apart<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, u64)> {
         let before = self.counts.take();
         let result = work();
@@ -122,7 +122,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok((result?, counts.total))
     }
 
-    /// Does `work` with annotations and counts of its own, which are returned.
+    /// Runs `work` with separate annotations and counts and returns them.
     pub(crate) fn apart<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Annotations, Counts)> {
         let before = self.counts.replace(self.new_counts());
         let result = self.ahead(work);
@@ -131,23 +131,23 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok((result, notes, counts))
     }
 
-    /// What was counted so far; nothing is left.
+    /// Takes the counts so far.
     pub(crate) fn take_counts(&self) -> Counts {
         self.counts.take()
     }
 
-    /// Changes the annotations.
+    /// Lets `add` modify the annotations.
     pub(crate) fn note(&self, add: impl FnOnce(&mut Annotations)) {
         add(&mut self.notes.borrow_mut());
     }
 
-    /// The annotations so far; none are left.
+    /// Takes the annotations so far.
     pub(crate) fn take_notes(&self) -> Annotations {
         self.notes.take()
     }
 
-    /// Does `work` ahead of its turn: its annotations are returned, to be added when it would have been done. Of equal
-    /// annotations the last one's place is shown, so their order matters.
+    /// Runs `work` ahead of its turn and returns its annotations. The caller adds them when the work would have been due: of
+    /// equal annotations the last position is shown, so their order matters.
     pub(crate) fn ahead<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Annotations)> {
         let before = self.take_notes();
         let result = work();
@@ -155,12 +155,12 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok((result?, notes))
     }
 
-    /// The part of a selection to work on, when it is divided.
+    /// The partition to evaluate, if the selection is divided among threads.
     pub(crate) fn partition(&self) -> Option<&Partition> {
         self.partition.as_ref()
     }
 
-    /// Hands the series of a vector over all steps of a grid to `sink`.
+    /// Passes the series of a vector, over all steps of a grid, to `sink`.
     pub(crate) fn vector(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         if grid.len == 0 {
             return Ok(());
@@ -192,12 +192,12 @@ impl<'s, 'q> Eval<'s, 'q> {
             Node::Shared(shared) => result_cache::evaluate(self, shared, grid, sink),
             Node::Precomputed(precomputed) => precomputed::evaluate(self, precomputed, grid, sink),
             Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
-                Err(QueryError::Execution("the expression is no instant vector".into()))
+                Err(QueryError::Execution("the expression is not an instant vector".into()))
             }
         }
     }
 
-    /// Evaluates at the first step and repeats the result at all others.
+    /// Evaluates at the first step and repeats the result at all other steps.
     fn repeated(&self, inner: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         let mut out = Row::default();
         let mut repeat = |row: &mut Row| {
@@ -220,8 +220,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok(())
     }
 
-    /// The same as [`Eval::vector`], by several threads where that is worth it: for operators that take in all series
-    /// of a chain one after the other.
+    /// Like [`Eval::vector`], on several threads where that pays off. For operators that consume all series of a chain.
     pub(crate) fn stream(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         if grid.len == 0 { Ok(()) } else { parallel::stream(self, node, grid, sink) }
     }
@@ -231,7 +230,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         scalar::evaluate(self, node, grid)
     }
 
-    /// Hands series that were kept to `sink`, one after the other.
+    /// Passes series that were held in memory to `sink`.
     pub(crate) fn hand_on(&self, rows: &mut [Row], sink: Sink<'_>) -> Outcome {
         let mut check = CancellationCheck::default();
         rows.iter_mut().try_for_each(|row| {
@@ -240,7 +239,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         })
     }
 
-    /// All series of a vector, kept in memory.
+    /// All series of a vector, held in memory.
     pub(crate) fn collect(&self, node: &Node, grid: Grid) -> Outcome<Collected<'_, 'q>> {
         let mut rows = Vec::new();
         let mut reservation = self.reserve();
@@ -256,9 +255,9 @@ impl<'s, 'q> Eval<'s, 'q> {
     }
 }
 
-/// Series kept in memory, with their share of the budget.
+/// Series held in memory, with their share of the budget.
 pub(crate) struct Collected<'s, 'q> {
-    /// The series.
+    /// The series, in the order in which the operator yielded them.
     pub(crate) rows: Vec<Row>,
     _reservation: shared::Reservation<'s, 'q>,
 }

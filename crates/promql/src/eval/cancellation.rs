@@ -1,71 +1,71 @@
-//! Asking now and then whether a query may go on: rarely enough to cost nothing, and often enough that a query which is cancelled, or out
-//! of time, ends within some ten milliseconds wherever it is.
+//! Checks for cancellation and for the deadline: rarely enough to be free, and often enough that a query ends within some ten
+//! milliseconds after it was cancelled or ran out of time.
 //!
-//! What reads samples asks for each batch. What hands on series that it holds must ask too: operators above may be many, and each
-//! may hold all series.
+//! Reading samples checks once for each batch. An operator that passes on series that it holds must check as well: there may
+//! be many operators above, and each may hold all series.
 
 use std::cmp::Ordering;
 
 use super::shared::Shared;
 use super::{Eval, Outcome};
 
-/// Samples that may be looked at before it is asked whether the query may go on.
-pub(crate) const UNCHECKED: usize = 1 << 22;
+/// The work between two checks, in samples.
+pub(crate) const CHECK_INTERVAL: usize = 1 << 22;
 
-/// How many samples' work it is to hand on a series, or to look up its labels.
-const WORK_OF_ROW: usize = UNCHECKED / 4096;
+/// The work of passing on a series or looking up its labels, in samples.
+const ROW_WORK: usize = CHECK_INTERVAL / 4096;
 
-/// Work since it was last asked whether the query may go on.
+/// Counts the work since the last check.
 #[derive(Default)]
 pub(crate) struct CancellationCheck {
-    spent: usize,
+    work: usize,
 }
 
 impl CancellationCheck {
-    /// Counts work on some samples; asks when it has become much.
+    /// Counts work on `samples`, and checks if enough has accumulated.
     #[inline]
-    pub(crate) fn spend(&mut self, ev: &Eval<'_, '_>, samples: usize) -> Outcome {
-        self.spend_of(ev.shared, samples)
+    pub(crate) fn samples(&mut self, ev: &Eval<'_, '_>, samples: usize) -> Outcome {
+        self.count(ev.shared, samples)
     }
 
-    /// Counts the work on a series of some steps.
+    /// Counts the work of passing on a series over `steps` steps.
     #[inline]
     pub(crate) fn row(&mut self, ev: &Eval<'_, '_>, steps: usize) -> Outcome {
-        self.spend_of(ev.shared, WORK_OF_ROW.saturating_add(steps))
+        self.count(ev.shared, ROW_WORK.saturating_add(steps))
     }
 
-    /// The same, where there is no evaluation any more.
+    /// Like [`CancellationCheck::row`], for code that runs after the evaluation.
     #[inline]
-    pub(crate) fn row_of(&mut self, shared: &Shared<'_>, steps: usize) -> Outcome {
-        self.spend_of(shared, WORK_OF_ROW.saturating_add(steps))
+    pub(crate) fn row_after(&mut self, shared: &Shared<'_>, steps: usize) -> Outcome {
+        self.count(shared, ROW_WORK.saturating_add(steps))
     }
 
     #[inline]
-    fn spend_of(&mut self, shared: &Shared<'_>, samples: usize) -> Outcome {
-        self.spent = self.spent.saturating_add(samples).saturating_add(1);
-        if self.spent > UNCHECKED {
-            self.spent = 0;
+    fn count(&mut self, shared: &Shared<'_>, samples: usize) -> Outcome {
+        self.work = self.work.saturating_add(samples).saturating_add(1);
+        if self.work > CHECK_INTERVAL {
+            self.work = 0;
             shared.check()?;
         }
         Ok(())
     }
 }
 
-/// Items that are sorted before it is asked whether the query may go on.
-const SORTED_AT_ONCE: usize = 1 << 14;
-/// How much longer the runs of the next pass are.
-const RUNS_MERGED: usize = 4;
+/// Items that are sorted between two checks.
+const SORT_RUN: usize = 1 << 14;
+/// How much longer the runs of each pass are than those of the pass before.
+const RUN_GROWTH: usize = 4;
 
-/// The same as [`slice::sort_by`], and as stable, but many items are sorted in pieces and these merged (a stable sort finds runs that
-/// are sorted already), so that it can be asked in between whether the query may go on.
+/// Like [`slice::sort_by`], stable included, with checks in between: many items are sorted in runs, and longer and longer
+/// runs are merged. A stable sort detects runs that are already sorted, so the result is the same.
 pub(crate) fn sort<T>(shared: &Shared<'_>, items: &mut [T], mut order: impl FnMut(&T, &T) -> Ordering) -> Outcome {
-    let mut piece = SORTED_AT_ONCE;
-    while piece < items.len() {
-        for some in items.chunks_mut(piece) {
+    let mut run = SORT_RUN;
+    while run < items.len() {
+        for items in items.chunks_mut(run) {
             shared.check()?;
-            some.sort_by(&mut order);
+            items.sort_by(&mut order);
         }
-        piece = piece.saturating_mul(RUNS_MERGED);
+        run = run.saturating_mul(RUN_GROWTH);
     }
     items.sort_by(order);
     Ok(())
@@ -90,28 +90,53 @@ mod tests {
     }
 
     #[test]
-    fn sorting_in_pieces_is_stable_and_may_end() {
-        let budget = Arc::new(Budget::unlimited());
-        let shared = Shared::new(&Nothing, budget.clone(), &EngineOptions::default(), 0, None);
-        for len in [0, 1, SORTED_AT_ONCE, 9 * SORTED_AT_ONCE + 7] {
+    fn sorting_in_runs_is_stable() {
+        let shared = Shared::new(&Nothing, Arc::new(Budget::unlimited()), &EngineOptions::default(), 0, None);
+        for len in [0, 1, SORT_RUN, 9 * SORT_RUN + 7] {
             let mut items: Vec<(usize, usize)> = (0..len).map(|i| (i * 7919 % 1009, i)).collect();
             let mut expected = items.clone();
             expected.sort_by_key(|item| item.0);
             assert_eq!(sort(&shared, &mut items, |a, b| a.0.cmp(&b.0)), Ok(()));
             assert_eq!(items, expected);
         }
+    }
+
+    #[test]
+    fn sorting_ends_when_the_query_is_cancelled() {
+        let budget = Arc::new(Budget::unlimited());
         budget.cancel();
-        let mut items: Vec<usize> = (0..=SORTED_AT_ONCE).rev().collect();
+        let shared = Shared::new(&Nothing, budget, &EngineOptions::default(), 0, None);
+        let mut items: Vec<usize> = (0..=SORT_RUN).rev().collect();
         assert_eq!(sort(&shared, &mut items, usize::cmp), Err(QueryError::Canceled));
     }
 
     #[test]
-    fn it_is_asked_every_few_thousand_rows() {
+    fn rows_are_checked_every_few_thousand() {
         let budget = Arc::new(Budget::unlimited());
         let shared = Shared::new(&Nothing, budget.clone(), &EngineOptions::default(), 0, None);
         budget.cancel();
         let mut check = CancellationCheck::default();
-        let rows = (0..).take_while(|_| check.row_of(&shared, 1).is_ok()).count();
+        let rows = (0..).take_while(|_| check.row_after(&shared, 1).is_ok()).count();
         assert!((1000..5000).contains(&rows), "{rows}");
+    }
+
+    #[test]
+    fn long_rows_are_checked_more_often() {
+        let budget = Arc::new(Budget::unlimited());
+        let shared = Shared::new(&Nothing, budget.clone(), &EngineOptions::default(), 0, None);
+        budget.cancel();
+        let rows = |steps: usize| {
+            let mut check = CancellationCheck::default();
+            (0..).take_while(|_| check.row_after(&shared, steps).is_ok()).count()
+        };
+        assert!(rows(CHECK_INTERVAL / 10) <= 10);
+        assert_eq!(rows(usize::MAX), 0);
+    }
+
+    #[test]
+    fn a_query_that_may_continue_passes_every_check() {
+        let shared = Shared::new(&Nothing, Arc::new(Budget::unlimited()), &EngineOptions::default(), 0, None);
+        let mut check = CancellationCheck::default();
+        assert!((0..10_000).all(|_| check.row_after(&shared, 1000).is_ok()));
     }
 }

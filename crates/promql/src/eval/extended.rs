@@ -59,7 +59,7 @@ pub(crate) fn series(
         floats.advance(view.t, start - before, end + after);
         hists.advance(view.ht, start - before, end + after);
         let samples = part(&view, floats, hists);
-        check.spend(kernel.ev, samples.t.len() + samples.ht.len())?;
+        check.samples(kernel.ev, samples.t.len() + samples.ht.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }

@@ -49,7 +49,7 @@ pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &Series
         floats.advance(view.t, end - frame.range, end);
         hists.advance(view.ht, end - frame.range, end);
         let samples = part(view, floats, hists);
-        check.spend(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
+        check.samples(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
         }

@@ -1,8 +1,8 @@
-//! Series that come in several rows.
+//! Merges rows that belong to the same series.
 //!
-//! A row is a series for as long as what yields it has the same inputs; `or` and joins yield rows with equal labels at different
-//! steps, which are one series to whoever looks at more than one step of it. Names count, also those that are to be dropped: whether
-//! they are is decided by the first step that a series has, as in Prometheus.
+//! Most operators yield one row for each series. `or` and joins may yield several rows with equal labels at different steps.
+//! An operator that looks at more than one step must see them as one series. Metric names count as labels here, even if
+//! they will be dropped: as in Prometheus, the first step of a series decides whether its name is dropped.
 
 use hashbrown::HashMap;
 use pharos_model::Labels;
@@ -14,24 +14,25 @@ use super::row::Row;
 use crate::parser::ast::{AggregateOp, BinaryOp};
 use crate::plan::{Node, RangeInput};
 
-/// Rows with equal labels as one, in the order of their first ones. An error when two have a sample at the same step. `may_go_on` is
-/// asked for each row.
-pub(crate) fn unite(rows: Vec<Row>, mut may_go_on: impl FnMut() -> Outcome) -> Outcome<Vec<Row>> {
+/// Merges rows with equal labels, in the order of their first rows. Fails when two of them have a sample at the same step.
+/// `check` is called for each row.
+pub(crate) fn merge_rows(rows: Vec<Row>, mut check: impl FnMut() -> Outcome) -> Outcome<Vec<Row>> {
     let mut seen: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
-    let mut united: Vec<Row> = Vec::with_capacity(rows.len());
+    let mut merged: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {
-        may_go_on()?;
-        let at = *seen.entry(row.labels.clone()).or_insert(united.len());
-        match united.get_mut(at) {
-            Some(before) => merge(before, row)?,
-            None => united.push(row),
+        check()?;
+        let at = *seen.entry(row.labels.clone()).or_insert(merged.len());
+        match merged.get_mut(at) {
+            Some(earlier) => merge_into(earlier, row)?,
+            None => merged.push(row),
         }
     }
-    Ok(united)
+    Ok(merged)
 }
 
-fn merge(into: &mut Row, other: Row) -> Outcome {
-    let (mine, theirs) = (into.occupied(), other.occupied());
+fn merge_into(into: &mut Row, other: Row) -> Outcome {
+    let mine = into.occupied();
+    let theirs = other.occupied();
     if mine.intersects(&theirs) {
         return Err(same_labels());
     }
@@ -59,7 +60,7 @@ pub(crate) fn may_repeat(node: &Node) -> bool {
             (_, true, _) | (_, _, BinaryOp::And | BinaryOp::Unless) => may_repeat(&b.lhs),
             _ => true,
         },
-        // What is computed of a subquery is computed of united rows.
+        // A range function over a subquery merges the rows that it reads.
         _ => false,
     }
 }
@@ -68,7 +69,7 @@ fn chooses(op: AggregateOp) -> bool {
     matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio)
 }
 
-/// What may become of the names of a node's series.
+/// What may happen to the names of a node's series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Names {
     kept: bool,
@@ -111,13 +112,13 @@ fn names(node: &Node) -> Names {
             }
             _ => EITHER,
         },
-        // What was computed elsewhere is of either kind.
+        // Another node evaluated it, so either is possible.
         Node::Precomputed(_) => EITHER,
         Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => NONE,
     }
 }
 
-/// Whether one side may drop the name of a series that the other one keeps.
+/// Whether one side may drop the name of a series that the other side keeps.
 pub(crate) fn names_differ(lhs: &Node, rhs: &Node) -> bool {
     let (l, r) = (names(lhs), names(rhs));
     l.kept && r.dropped || l.dropped && r.kept
@@ -137,15 +138,43 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_decides_about_the_name() {
+    fn the_first_step_decides_whether_the_name_is_dropped() {
         let rows =
             vec![row("a", true, &[(1, 1.0)]), row("b", true, &[(0, 5.0)]), row("a", false, &[(0, 2.0), (3, 3.0)])];
-        let united = unite(rows, || Ok(())).unwrap();
-        assert_eq!(united.len(), 2);
-        let values: Vec<_> = united[0].present.iter().map(|step| (step, united[0].values[step])).collect();
-        assert_eq!((united[0].drop_name, values), (false, vec![(0, 2.0), (1, 1.0), (3, 3.0)]));
-        let twice = || vec![row("a", true, &[(1, 1.0)]), row("a", true, &[(1, 2.0)])];
-        assert_eq!(unite(twice(), || Ok(())).err(), Some(same_labels()));
-        assert_eq!(unite(twice(), || Err(QueryError::Canceled)).err(), Some(QueryError::Canceled));
+        let merged = merge_rows(rows, || Ok(())).unwrap();
+        assert_eq!(merged.len(), 2);
+        assert!(!merged[0].drop_name);
+        assert!(merged[1].drop_name);
+    }
+
+    #[test]
+    fn rows_with_equal_labels_are_merged_at_the_place_of_the_first() {
+        let rows =
+            vec![row("a", true, &[(1, 1.0)]), row("b", true, &[(0, 5.0)]), row("a", false, &[(0, 2.0), (3, 3.0)])];
+        let merged = merge_rows(rows, || Ok(())).unwrap();
+        let names: Vec<_> = merged.iter().map(|row| row.labels.metric_name().to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let values: Vec<_> = merged[0].present.iter().map(|step| (step, merged[0].values[step])).collect();
+        assert_eq!(values, [(0, 2.0), (1, 1.0), (3, 3.0)]);
+    }
+
+    #[test]
+    fn two_samples_of_a_series_at_one_step_are_an_error() {
+        let rows = vec![row("a", true, &[(1, 1.0)]), row("a", true, &[(1, 2.0)])];
+        assert_eq!(merge_rows(rows, || Ok(())).err(), Some(same_labels()));
+    }
+
+    #[test]
+    fn merging_can_be_cancelled() {
+        let rows = vec![row("a", true, &[(1, 1.0)])];
+        assert_eq!(merge_rows(rows, || Err(QueryError::Canceled)).err(), Some(QueryError::Canceled));
+    }
+
+    #[test]
+    fn an_empty_row_does_not_decide_about_the_name() {
+        let rows = vec![row("a", true, &[]), row("a", false, &[(2, 1.0)])];
+        assert!(!merge_rows(rows, || Ok(())).unwrap()[0].drop_name);
+        let rows = vec![row("a", true, &[(2, 1.0)]), row("a", false, &[])];
+        assert!(merge_rows(rows, || Ok(())).unwrap()[0].drop_name);
     }
 }

@@ -211,7 +211,7 @@ fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<Vect
     let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
     let mut check = CancellationCheck::default();
     for sample in samples {
-        check.row_of(shared, 1)?;
+        check.row_after(shared, 1)?;
         let (at, both) = seen.entry(sample.labels.clone()).or_insert((out.len(), false));
         match out.get_mut(*at) {
             None => out.push(sample),
@@ -287,7 +287,7 @@ fn merged(shared: &Shared<'_>, mut series: Vec<MatrixSeries>) -> Outcome<Vec<Mat
     for next in series {
         match out.last_mut() {
             Some(last) if last.labels == next.labels => {
-                check.row_of(shared, last.len())?;
+                check.row_after(shared, last.len())?;
                 let in_order = follows(&last.floats, &next.floats) && follows(&last.histograms, &next.histograms);
                 last.floats.extend(next.floats);
                 last.histograms.extend(next.histograms);

@@ -1,4 +1,4 @@
-//! Parts of a query whose value is known already, because they were evaluated where the samples are.
+//! Fragments of a query whose value is already known, because other nodes evaluated them.
 
 use super::cancellation::CancellationCheck;
 use super::counts::Counts;
@@ -9,16 +9,16 @@ use crate::engine::QueryError;
 use crate::fragment::FragmentValue;
 use crate::plan::PrecomputedRef;
 
-/// The step of a grid at a time, if it has one.
+/// The step of a grid at time `t`, if there is one.
 fn step_at(grid: Grid, t: i64) -> Option<usize> {
     let since = t.checked_sub(grid.start).filter(|since| *since >= 0 && since % grid.step == 0)?;
     usize::try_from(since / grid.step).ok().filter(|step| *step < grid.len)
 }
 
-/// Hands on the series of a part at the steps of a grid.
+/// Passes the series of a fragment to `sink`, at the steps of a grid.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sink: Sink<'_>) -> Outcome {
     let Some(value) = ev.shared.precomputed.get(node.index) else {
-        return Err(QueryError::Execution(format!("part {} of the query has no value", node.index)));
+        return Err(QueryError::Execution(format!("fragment {} of the query has no value", node.index)));
     };
     ev.note(|notes| notes.absorb(Annotations::from_notes(&value.notes)));
     ev.counted(counts(value, grid));
@@ -42,7 +42,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sin
     Ok(())
 }
 
-/// What the part has looked at.
+/// The number of samples that the fragment looked at.
 fn counts(value: &FragmentValue, grid: Grid) -> Counts {
     let mut counts = Counts { total: value.queryable_samples, steps: Vec::new() };
     if !value.queryable_by_step.is_empty() {

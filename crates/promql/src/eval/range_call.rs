@@ -9,7 +9,7 @@ use super::binary::left_first;
 use super::bitmap::Bitmap;
 use super::cancellation::CancellationCheck;
 use super::counts::Counts;
-use super::merge::{may_repeat, unite};
+use super::merge::{may_repeat, merge_rows};
 use super::rate::{self, Found, Rate};
 use super::row::{Grid, Row};
 use super::stats_only::StatsOnly;
@@ -205,11 +205,11 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
         let range = self.frame.read(self.ev, self.extension);
         let part = selector::series(self.ev, &selector.selector, range, self.frame.grid.len)?;
         let mut row = Row::default();
-        let mut slim = StatsOnly::new(&selector.selector, self.frame.grid, self.frame.range);
+        let mut stats_only = StatsOnly::new(&selector.selector, self.frame.grid, self.frame.range);
         read::walk(self.ev, &selector.selector, part, range, |labels, view| {
             row.reset(labels, self.frame.grid.len);
             row.drop_name = !self.keeps_name;
-            self.series(labels, slim.of(view), &mut row)?;
+            self.series(labels, stats_only.of(view), &mut row)?;
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
     }
@@ -250,7 +250,7 @@ impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
 
     /// Computes all windows of one series.
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) -> Outcome {
-        self.check.spend(self.ev, self.frame.grid.len)?;
+        self.check.samples(self.ev, self.frame.grid.len)?;
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut view = fresh.strip(view);
         self.count(&view);
@@ -468,8 +468,8 @@ fn united(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome
     }
     let mut found = ev.collect(node, grid)?;
     let mut check = CancellationCheck::default();
-    let mut united = unite(std::mem::take(&mut found.rows), || check.row(ev, grid.len))?;
-    ev.hand_on(&mut united, sink)
+    let mut merged = merge_rows(std::mem::take(&mut found.rows), || check.row(ev, grid.len))?;
+    ev.hand_on(&mut merged, sink)
 }
 
 /// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.

@@ -97,7 +97,7 @@ pub(crate) fn extrapolated(
             next_reset += 1;
         }
         if next_reset < found.resets.len() {
-            check.spend(ev, end - first)?;
+            check.samples(ev, end - first)?;
         }
         for &at in found.resets[next_reset..].iter().take_while(|at| **at < end) {
             increase += v[at - 1];
@@ -184,7 +184,7 @@ fn with_starts(
         if first == end {
             continue;
         }
-        check.spend(ev, end - first)?;
+        check.samples(ev, end - first)?;
         let mut increase = view.v[end - 1] - view.v[first];
         while next_reset < found.resets.len() && found.resets[next_reset] <= first {
             next_reset += 1;

@@ -8,14 +8,14 @@ use super::result_cache::Footprint;
 use super::{Eval, Outcome, Partition};
 use crate::plan::Selector;
 
-/// Samples that a batch of series should hold, so that it fits into a core's caches.
+/// The samples that a batch should hold, so that it fits into a core's caches.
 const BATCH_SAMPLES: usize = 64 << 10;
-/// Most series of a batch.
+/// The most series of a batch.
 const MAX_BATCH_SERIES: usize = 512;
-/// Series of the first batch, when nothing is known of their length.
+/// Series of the first batch, when their length is still unknown.
 const FIRST_BATCH_SERIES: usize = 32;
 
-/// Walks over a part of a selection in batches and hands each series with its samples to `each`.
+/// Reads a partition in batches and passes each series with its samples to `each`.
 pub(crate) fn walk(
     ev: &Eval<'_, '_>,
     selector: &Selector,
@@ -31,10 +31,10 @@ pub(crate) fn walk(
     while at < part.series.end {
         shared.check()?;
         if selector.readers > 1
-            && let Some((series, kept)) = shared.cache.batch(&part.set, at)
+            && let Some((series, cached)) = shared.cache.batch(&part.set, at)
         {
             let end = series.end.min(part.series.end);
-            hand_on(&part.set.labels()[at..end], &kept, at - series.start, &mut each)?;
+            hand_on(&part.set.labels()[at..end], &cached, at - series.start, &mut each)?;
             at = end;
             continue;
         }
@@ -51,12 +51,12 @@ pub(crate) fn walk(
         if end < part.series.end {
             part.set.announce(end..part.series.end.min(end + width), range);
         }
-        let share = Footprint { bytes: batch.bytes() as u64, samples: samples as u64 };
-        if selector.readers > 1 && shared.take_for_cache(share) {
+        let footprint = Footprint { bytes: batch.bytes() as u64, samples: samples as u64 };
+        if selector.readers > 1 && shared.take_for_cache(footprint) {
             reservation.set(0, 0)?;
-            let kept = Arc::new(std::mem::take(&mut batch));
-            shared.cache.cache_batch(&part.set, at..end, kept.clone(), share);
-            hand_on(&part.set.labels()[at..end], &kept, 0, &mut each)?;
+            let cached = Arc::new(std::mem::take(&mut batch));
+            shared.cache.cache_batch(&part.set, at..end, cached.clone(), footprint);
+            hand_on(&part.set.labels()[at..end], &cached, 0, &mut each)?;
         } else {
             reservation.set(batch.bytes(), samples)?;
             hand_on(&part.set.labels()[at..end], &batch, 0, &mut each)?;
@@ -66,7 +66,7 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Hands series to `each`, with their samples from position `first` of a batch on.
+/// Passes series to `each`, whose samples begin at position `first` of a batch.
 fn hand_on(
     labels: &[Labels],
     batch: &SeriesBatch,

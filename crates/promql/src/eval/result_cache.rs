@@ -1,6 +1,6 @@
-//! What is kept to be used again: results of shared parts, and samples of selectors that read the same.
+//! Caches for a single query: results of subexpressions that occur several times, and samples of selectors that read the same.
 //!
-//! All of it is taken from the query's budget and given back as soon as another operator would go short of memory.
+//! The caches take their memory from the query's budget and release it as soon as an operator would run out of memory.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::plan::{Selector, SharedNode};
 
-/// What a query keeps.
+/// The results and samples that a query may use again.
 #[derive(Default)]
 pub(crate) struct ResultCache {
     inner: Mutex<Inner>,
@@ -27,30 +27,30 @@ struct Inner {
     samples: Vec<CachedSamples>,
 }
 
-/// Memory and samples that something takes.
+/// The memory and samples that a cached item occupies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Footprint {
-    /// Bytes of the budget.
+    /// Bytes taken from the budget.
     pub(crate) bytes: u64,
-    /// Samples of those that a query may hold.
+    /// Samples, of those that the query may hold at a time.
     pub(crate) samples: u64,
 }
 
 struct CachedResult {
     id: usize,
     grid: Grid,
-    /// How often it may still be asked for.
+    /// How many more evaluations may ask for it.
     uses: usize,
-    /// Nothing when it was too large, or had to give way.
-    found: Option<Arc<Found>>,
-    share: Footprint,
+    /// `None` when the result was too large, or was evicted.
+    result: Option<Arc<SharedResult>>,
+    footprint: Footprint,
 }
 
-struct Found {
+struct SharedResult {
     rows: Vec<Row>,
     notes: Annotations,
     counts: Counts,
-    /// Where the part that was evaluated is in the query.
+    /// The position in the query of the occurrence that was evaluated.
     pos: usize,
 }
 
@@ -58,9 +58,9 @@ struct CachedSamples {
     matchers: Vec<Matcher>,
     range: TimeRange,
     set: Arc<dyn SeriesSet>,
-    /// Batches by the series that they hold.
+    /// Batches with the positions of their series.
     batches: Vec<(Range<usize>, Arc<SeriesBatch>)>,
-    share: Footprint,
+    footprint: Footprint,
 }
 
 impl ResultCache {
@@ -68,29 +68,29 @@ impl ResultCache {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops everything; what it took.
+    /// Evicts everything and returns what it occupied.
     pub(crate) fn clear(&self) -> Footprint {
         let mut inner = self.lock();
         let mut all = Footprint::default();
         let results = inner.results.iter_mut().map(|r| {
-            r.found = None;
-            std::mem::take(&mut r.share)
+            r.result = None;
+            std::mem::take(&mut r.footprint)
         });
-        results.for_each(|share| all.add(share));
+        results.for_each(|footprint| all.add(footprint));
         let samples = inner.samples.iter_mut().map(|s| {
             s.batches.clear();
-            std::mem::take(&mut s.share)
+            std::mem::take(&mut s.footprint)
         });
-        samples.for_each(|share| all.add(share));
+        samples.for_each(|footprint| all.add(footprint));
         all
     }
 
-    /// Forgets what was kept, and that it was. All must have been cleared.
+    /// Forgets all entries. They must have been evicted with [`ResultCache::clear`] before.
     pub(crate) fn forget(&self) {
         *self.lock() = Inner::default();
     }
 
-    /// The series of an earlier selector that read the same.
+    /// The series of an earlier selector with the same matchers and range.
     pub(crate) fn set(&self, selector: &Selector, range: TimeRange) -> Option<Arc<dyn SeriesSet>> {
         let wanted = &selector.matchers;
         let same = |s: &&CachedSamples| {
@@ -99,32 +99,33 @@ impl ResultCache {
         self.lock().samples.iter().find(same).map(|s| s.set.clone())
     }
 
-    /// Remembers the series of a selector, for those that read the same.
+    /// Caches the series of a selector, for others with the same matchers and range.
     pub(crate) fn cache_set(&self, selector: &Selector, range: TimeRange, set: &Arc<dyn SeriesSet>) {
-        let (matchers, set) = (selector.matchers.clone(), set.clone());
-        let entry = CachedSamples { matchers, range, set, batches: Vec::new(), share: Footprint::default() };
+        let matchers = selector.matchers.clone();
+        let entry =
+            CachedSamples { matchers, range, set: set.clone(), batches: Vec::new(), footprint: Footprint::default() };
         self.lock().samples.push(entry);
     }
 
-    /// The samples of series from `at` on, if they are kept: a batch and the series that it holds.
+    /// The cached batch that holds the series at position `at`, with the positions of all its series.
     pub(crate) fn batch(&self, set: &Arc<dyn SeriesSet>, at: usize) -> Option<(Range<usize>, Arc<SeriesBatch>)> {
         let inner = self.lock();
         let entry = inner.samples.iter().find(|s| Arc::ptr_eq(&s.set, set))?;
         entry.batches.iter().find(|(series, _)| series.contains(&at)).cloned()
     }
 
-    /// Keeps the samples of some series, which took `share`.
+    /// Caches the samples of some series, which occupy `footprint`.
     pub(crate) fn cache_batch(
         &self,
         set: &Arc<dyn SeriesSet>,
         series: Range<usize>,
         batch: Arc<SeriesBatch>,
-        share: Footprint,
+        footprint: Footprint,
     ) {
         let mut inner = self.lock();
         if let Some(entry) = inner.samples.iter_mut().find(|s| Arc::ptr_eq(&s.set, set)) {
             entry.batches.push((series, batch));
-            entry.share.add(share);
+            entry.footprint.add(footprint);
         }
     }
 }
@@ -136,36 +137,38 @@ impl Footprint {
     }
 }
 
-/// Evaluates a part that occurs several times, or repeats what was found before.
+/// Evaluates a subexpression that occurs several times, or replays the cached result.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid, sink: Sink<'_>) -> Outcome {
-    match look_up(ev, shared, grid) {
-        Some(Some(found)) => repeat(ev, shared, &found, sink),
-        Some(None) => ev.vector(&shared.expr, grid, sink),
-        None => match gather(ev, shared, grid)? {
-            Some(found) => repeat(ev, shared, &found, sink),
-            None => ev.vector(&shared.expr, grid, sink),
-        },
+    let result = match look_up(ev, shared, grid) {
+        Some(cached) => cached,
+        None => evaluate_and_cache(ev, shared, grid)?,
+    };
+    match result {
+        Some(result) => replay(ev, shared, &result, sink),
+        None => ev.vector(&shared.expr, grid, sink),
     }
 }
 
-/// What was found before, if it was kept; nothing when it was not evaluated yet.
-fn look_up(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Option<Option<Arc<Found>>> {
+/// The cached result. `None` when the subexpression was not evaluated yet, `Some(None)` when its result is not cached.
+fn look_up(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Option<Option<Arc<SharedResult>>> {
     let mut inner = ev.shared.cache.lock();
     let result = inner.results.iter_mut().find(|r| r.id == shared.id && r.grid == grid)?;
-    let found = result.found.clone();
+    let found = result.result.clone();
     result.uses = result.uses.saturating_sub(1);
     if result.uses == 0 {
-        result.found = None;
-        let share = std::mem::take(&mut result.share);
+        result.result = None;
+        let footprint = std::mem::take(&mut result.footprint);
         drop(inner);
-        ev.shared.give_back(share);
+        ev.shared.give_back(footprint);
     }
     Some(found)
 }
 
-/// Evaluates and keeps the result; nothing when it is too large to be kept.
-fn gather(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<Arc<Found>>> {
-    let (mut rows, mut share, mut fits) = (Vec::new(), Footprint::default(), true);
+/// Evaluates and caches the result; `None` when it is too large for the cache.
+fn evaluate_and_cache(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<Arc<SharedResult>>> {
+    let mut rows = Vec::new();
+    let mut footprint = Footprint::default();
+    let mut fits = true;
     let gathered = ev.apart(|| {
         ev.vector(&shared.expr, grid, &mut |row| {
             if row.is_empty() {
@@ -174,34 +177,36 @@ fn gather(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<
             let more = Footprint { bytes: row.bytes() as u64, samples: row.samples() as u64 };
             fits = ev.shared.take_for_cache(more);
             if !fits {
-                // Ends the evaluation; the error goes no further.
+                // Aborts the evaluation. The error is handled below.
                 return Err(QueryError::TooManySamples);
             }
-            share.add(more);
+            footprint.add(more);
             rows.push(std::mem::take(row));
             Ok(())
         })
     });
     let found = match gathered {
-        Ok(((), notes, counts)) => Some(Arc::new(Found { rows, notes, counts, pos: shared.pos })),
+        Ok(((), notes, counts)) => Some(Arc::new(SharedResult { rows, notes, counts, pos: shared.pos })),
         Err(error) => {
-            ev.shared.give_back(std::mem::take(&mut share));
+            ev.shared.give_back(std::mem::take(&mut footprint));
             if fits {
                 return Err(error);
             }
             None
         }
     };
-    let result = CachedResult { id: shared.id, grid, uses: shared.uses - 1, found: found.clone(), share };
+    let result = CachedResult { id: shared.id, grid, uses: shared.uses - 1, result: found.clone(), footprint };
     ev.shared.cache.lock().results.push(result);
     Ok(found)
 }
 
-fn repeat(ev: &Eval<'_, '_>, shared: &SharedNode, found: &Found, sink: Sink<'_>) -> Outcome {
+/// Passes a cached result to `sink`, with its annotations moved to this occurrence.
+fn replay(ev: &Eval<'_, '_>, shared: &SharedNode, found: &SharedResult, sink: Sink<'_>) -> Outcome {
     let by = shared.pos as isize - found.pos as isize;
     ev.note(|n| n.absorb(found.notes.clone().moved(by)));
     ev.counted(found.counts.clone());
-    let (mut scratch, mut check) = (Row::default(), CancellationCheck::default());
+    let mut scratch = Row::default();
+    let mut check = CancellationCheck::default();
     found.rows.iter().try_for_each(|row| {
         check.row(ev, row.values.len())?;
         scratch.clone_from(row);

@@ -1,4 +1,4 @@
-//! Instant vector selectors: at each step the newest sample within the lookback, unless it marks the series as stale.
+//! Instant vector selectors: at each step the newest sample within the lookback, unless it is a stale marker.
 
 use pharos_model::{SeriesView, TimeRange, is_stale_nan};
 
@@ -9,20 +9,20 @@ use super::window::PerTimes;
 use super::{Eval, Outcome, Partition, Sink, extended, read};
 use crate::plan::Selector;
 
-/// What of a sample is the value of the selector.
+/// The property of a sample that becomes the selector's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// The sample's value.
+    /// The value of the sample itself.
     Value,
-    /// Its timestamp, seconds, for `timestamp()`.
+    /// The timestamp in seconds, for `timestamp()`.
     Timestamp,
-    /// Its start timestamp, seconds, for `start_timestamp()`.
+    /// The start timestamp in seconds, for `start_timestamp()`.
     StartTimestamp,
-    /// Its timestamp, milliseconds, for `info()`; a histogram stays one.
+    /// The timestamp in milliseconds, for `info()`. A histogram stays a histogram.
     Milliseconds,
 }
 
-/// The time that an instant selector reads for a grid.
+/// The time range that an instant selector reads for a grid.
 pub(crate) fn time_range(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid) -> TimeRange {
     let after = if selector.smoothed { ev.shared.lookback } else { 0 };
     TimeRange::new(
@@ -31,7 +31,7 @@ pub(crate) fn time_range(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid) -> 
     )
 }
 
-/// The selector's series, or this thread's part of them, to be evaluated at this many steps.
+/// The series of a selector, or this thread's partition of them, for an evaluation at `steps` steps.
 pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange, steps: usize) -> Outcome<Partition> {
     match ev.partition() {
         Some(part) => Ok(part.clone()),
@@ -43,23 +43,23 @@ pub(crate) fn series(ev: &Eval<'_, '_>, selector: &Selector, range: TimeRange, s
     }
 }
 
-/// Bytes that a step takes while a selector is evaluated: of a row, and the place of its newest sample.
-const BYTES_OF_STEP: usize = 24;
+/// Bytes per step while a selector is evaluated: its share of the row, and the position of its newest sample.
+const STEP_BYTES: usize = 24;
 
 /// Evaluates an instant selector.
 pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field: Field, sink: Sink<'_>) -> Outcome {
     let range = time_range(ev, selector, grid);
     let part = series(ev, selector, range, grid.len)?;
     let mut row = Row::default();
-    let mut slim = StatsOnly::new(selector, grid, ev.shared.lookback);
+    let mut stats_only = StatsOnly::new(selector, grid, ev.shared.lookback);
     let mut positions = PerTimes::default();
     let mut counts = ev.new_counts();
     let mut reservation = ev.reserve();
-    reservation.grow(BYTES_OF_STEP * grid.len, 0)?;
+    reservation.grow(STEP_BYTES * grid.len, 0)?;
     let mut check = CancellationCheck::default();
     read::walk(ev, selector, part, range, |labels, view| {
-        check.spend(ev, grid.len)?;
-        let view = slim.of(view);
+        check.samples(ev, grid.len)?;
+        let view = stats_only.of(view);
         row.reset(labels, grid.len);
         if selector.smoothed {
             extended::smooth(ev, selector, view, grid, &mut row);
@@ -76,7 +76,7 @@ pub(crate) fn instant(ev: &Eval<'_, '_>, selector: &Selector, grid: Grid, field:
     Ok(())
 }
 
-/// The position after each step's newest sample, 0 when there is none within the lookback.
+/// One past the position of each step's newest sample; 0 when there is none within the lookback.
 fn newest_positions(t: &[i64], selector: &Selector, lookback: i64, grid: Grid, out: &mut Vec<usize>) {
     let mut next = 0;
     out.extend((0..grid.len).map(|step| {

@@ -1,4 +1,4 @@
-//! What all operators of a query share: its source, its limits and what it has used of them.
+//! The state that all operators of a query share: its source, its limits, and how much of them it has used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,29 +12,29 @@ use crate::fragment::FragmentValue;
 use crate::plan::Selector;
 use crate::querier::Querier;
 
-/// A query's source and limits; shared by its threads.
+/// The source and the limits of a query, shared by its threads.
 pub(crate) struct Shared<'q> {
     querier: &'q dyn Querier,
-    /// The values of parts that are known already.
+    /// The values of fragments that other nodes evaluated.
     pub(crate) precomputed: Vec<&'q FragmentValue>,
     budget: Arc<Budget>,
-    /// How far back a sample is looked for, milliseconds.
+    /// The lookback of instant selectors, milliseconds.
     pub(crate) lookback: i64,
-    /// The step of subqueries that name none, milliseconds.
+    /// The default step of subqueries, milliseconds.
     pub(crate) subquery_step: i64,
-    /// Threads to use for heavy selections.
+    /// The number of threads for a large selection.
     pub(crate) threads: usize,
-    /// Most steps that are evaluated at a time.
+    /// The most steps of a step range; 0 for a single range.
     pub(crate) max_steps_per_range: usize,
-    /// Whether counters are known by `__type__`.
+    /// Whether `__type__` tells counters from gauges.
     pub(crate) type_labels: bool,
-    /// Whether start timestamps count.
+    /// Whether rates use start timestamps.
     pub(crate) start_timestamps: bool,
-    /// Where time comes from.
+    /// The clock of the measurements.
     pub(crate) clock: Arc<dyn Clock>,
-    /// What is kept to be used again.
+    /// Results and samples that may be used again.
     pub(crate) cache: ResultCache,
-    /// What operators do, when that is measured.
+    /// The measurements of each operator, if there are any.
     pub(crate) tracker: Option<Tracker>,
     max_series: usize,
     max_points: u64,
@@ -43,13 +43,13 @@ pub(crate) struct Shared<'q> {
     peak: AtomicU64,
     read: AtomicU64,
     series: AtomicU64,
-    /// The most series of an earlier slice.
+    /// The most series that an earlier step range selected.
     most_series: AtomicU64,
     points: AtomicU64,
 }
 
 impl<'q> Shared<'q> {
-    /// The shared part of a query.
+    /// The state at the start of a query.
     pub(crate) fn new(
         querier: &'q dyn Querier,
         budget: Arc<Budget>,
@@ -82,12 +82,12 @@ impl<'q> Shared<'q> {
         }
     }
 
-    /// Whether the query may go on.
+    /// Fails if the query was cancelled or its deadline has passed.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
         Ok(self.budget.check()?)
     }
 
-    /// The series of a selector, with the time that will be read of them.
+    /// Selects the series of a selector, of which `range` will be read, for an evaluation at `steps` steps.
     pub(crate) fn select(
         &self,
         selector: &Selector,
@@ -125,7 +125,7 @@ impl<'q> Shared<'q> {
         Ok(set)
     }
 
-    /// Counts series that will be evaluated at some steps.
+    /// Counts series times steps against the limit on points.
     fn count_points(&self, series: usize, steps: usize) -> Result<(), QueryError> {
         let points = (series as u64).saturating_mul(steps as u64);
         let before = self.points.fetch_add(points, Ordering::Relaxed);
@@ -138,61 +138,61 @@ impl<'q> Shared<'q> {
         Ok(())
     }
 
-    /// Takes memory for what is kept to be used again; false when that would leave less than half for the operators.
-    pub(crate) fn take_for_cache(&self, share: Footprint) -> bool {
-        let held = self.held.load(Ordering::Relaxed) + share.samples;
-        let fits = self.budget.used_bytes().saturating_add(share.bytes) <= self.budget.max_bytes() / 2
+    /// Takes memory for the cache; false when that would leave less than half of the budget to the operators.
+    pub(crate) fn take_for_cache(&self, footprint: Footprint) -> bool {
+        let held = self.held.load(Ordering::Relaxed) + footprint.samples;
+        let fits = self.budget.used_bytes().saturating_add(footprint.bytes) <= self.budget.max_bytes() / 2
             && held <= self.max_samples / 2;
-        if !fits || self.budget.take(share.bytes).is_err() {
+        if !fits || self.budget.take(footprint.bytes).is_err() {
             return false;
         }
-        let held = self.held.fetch_add(share.samples, Ordering::Relaxed) + share.samples;
+        let held = self.held.fetch_add(footprint.samples, Ordering::Relaxed) + footprint.samples;
         self.peak.fetch_max(held, Ordering::Relaxed);
         true
     }
 
     /// Gives back what was taken with [`Shared::take_for_cache`].
-    pub(crate) fn give_back(&self, share: Footprint) {
-        self.budget.give_back(share.bytes);
-        self.held.fetch_sub(share.samples, Ordering::Relaxed);
+    pub(crate) fn give_back(&self, footprint: Footprint) {
+        self.budget.give_back(footprint.bytes);
+        self.held.fetch_sub(footprint.samples, Ordering::Relaxed);
     }
 
-    /// Lets go of all that is kept; whether there was any.
+    /// Evicts everything from the cache and returns whether that released any memory.
     fn release_cache(&self) -> bool {
-        let share = self.cache.clear();
-        self.give_back(share);
-        share != Footprint::default()
+        let footprint = self.cache.clear();
+        self.give_back(footprint);
+        footprint != Footprint::default()
     }
 
-    /// Lets go of what only the steps of a slice need; the next slice selects the same series again.
+    /// Releases what belongs to a step range. The next range selects its series again.
     pub(crate) fn end_step_range(&self) {
         self.release_cache();
         self.cache.forget();
         self.most_series.fetch_max(self.series.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Lets go of all that slices needed and counted towards limits, when the whole is evaluated after all.
+    /// Releases what step ranges used and counted towards limits, before the whole range is evaluated at once.
     pub(crate) fn restart(&self) {
         self.end_step_range();
         self.points.store(0, Ordering::Relaxed);
     }
 
-    /// Most samples that may be held at a time.
+    /// The most samples that the query may hold at a time.
     pub(crate) fn max_samples(&self) -> usize {
         self.max_samples as usize
     }
 
-    /// An empty reservation of memory, for an operator when operators are measured.
+    /// An empty memory reservation, on the account of an operator if operators are measured.
     pub(crate) fn reserve_for<'s>(&'s self, operator: Option<&'s Slot>) -> Reservation<'s, 'q> {
         Reservation { shared: self, operator, bytes: 0, samples: 0 }
     }
 
-    /// Counts samples that were read.
+    /// Counts samples that were read from the source.
     pub(crate) fn count_read(&self, samples: usize) {
         self.read.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
-    /// What the query did so far.
+    /// The statistics so far.
     pub(crate) fn stats(&self) -> QueryStats {
         QueryStats {
             samples_read: self.read.load(Ordering::Relaxed),
@@ -206,7 +206,7 @@ impl<'q> Shared<'q> {
     }
 }
 
-/// Memory and samples taken from a query's limits; given back on drop.
+/// Memory and samples that are taken from a query's limits until it is dropped.
 pub(crate) struct Reservation<'s, 'q> {
     shared: &'s Shared<'q>,
     operator: Option<&'s Slot>,
@@ -215,7 +215,7 @@ pub(crate) struct Reservation<'s, 'q> {
 }
 
 impl Reservation<'_, '_> {
-    /// Takes more.
+    /// Takes more, and evicts the cache if that is necessary.
     pub(crate) fn grow(&mut self, bytes: usize, samples: usize) -> Result<(), QueryError> {
         if let Err(error) = self.shared.budget.take(bytes as u64) {
             if !self.shared.release_cache() {
@@ -239,7 +239,7 @@ impl Reservation<'_, '_> {
         Ok(())
     }
 
-    /// Holds exactly this much from now on.
+    /// Changes the reservation to exactly this much.
     pub(crate) fn set(&mut self, bytes: usize, samples: usize) -> Result<(), QueryError> {
         if (bytes as u64, samples as u64) == (self.bytes, self.samples) {
             return Ok(());

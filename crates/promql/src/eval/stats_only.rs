@@ -1,7 +1,8 @@
-//! Histograms without buckets, for selectors of which only count and sum are needed.
+//! Histograms without their buckets, for selectors of which only count and sum are needed.
 //!
-//! Resets that only buckets show become hints. As in Prometheus, a reset is looked for between histograms that are visited one after
-//! the other; what lies between two windows is not visited, so nothing is known of the first histogram behind such a gap.
+//! A counter reset that only the buckets reveal becomes a hint. As in Prometheus, resets are detected between histograms that
+//! are visited one after the other. Samples between two windows are not visited, so nothing is known about the first
+//! histogram after such a gap.
 
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use pharos_model::{CounterReset, Histogram, SeriesView};
 use super::row::Grid;
 use crate::plan::{Reference, Selector};
 
-/// What the steps of a selector visit: the samples in `[reference - span, reference]` of each.
+/// The samples that a selector visits: those in `[reference - span, reference]` for each step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visits {
-    /// The steps.
+    /// The steps of the evaluation.
     pub(crate) grid: Grid,
-    /// What they look at.
+    /// The reference time of each step.
     pub(crate) time: Reference,
-    /// How far back, milliseconds.
+    /// How far each step looks back, milliseconds.
     pub(crate) span: i64,
 }
 
 impl Visits {
-    /// The times from which on samples are visited again after some were left out, ascending.
+    /// The times at which samples are visited again after some were skipped, ascending.
     fn gaps(&self, view: &SeriesView<'_>) -> Vec<i64> {
         if self.time.at.is_some() || self.grid.step <= self.span {
             return Vec::new();
@@ -43,20 +44,20 @@ impl Visits {
     }
 }
 
-/// Makes histograms slim, if a selector wants that.
+/// Strips the buckets of histograms, if the selector needs only count and sum.
 pub(crate) struct StatsOnly {
     visits: Option<Visits>,
     h: Vec<Arc<Histogram>>,
 }
 
 impl StatsOnly {
-    /// For a selector whose steps visit these samples.
+    /// For a selector whose steps look back over `span` milliseconds.
     pub(crate) fn new(selector: &Selector, grid: Grid, span: i64) -> Self {
         let visits = Visits { grid, time: selector.time, span };
         StatsOnly { visits: selector.stats.then_some(visits), h: Vec::new() }
     }
 
-    /// The series with slim histograms, if they are wanted.
+    /// The series with its histograms stripped, if the selector needs only count and sum.
     pub(crate) fn of<'a>(&'a mut self, view: SeriesView<'a>) -> SeriesView<'a> {
         let Some(visits) = self.visits.filter(|_| !view.h.is_empty()) else { return view };
         let gaps = visits.gaps(&view);
@@ -89,21 +90,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_between_windows_is_not_visited() {
+    fn samples_between_windows_are_not_visited() {
         let t: Vec<i64> = (0..10).map(|i| i * 10).collect();
         let h: Vec<Arc<Histogram>> =
             (0..10).map(|i| Arc::new(Histogram { count: f64::from(i), ..Histogram::default() })).collect();
         let view = SeriesView { ht: &t, h: &h, ..SeriesView::EMPTY };
         let unknown = |step: i64, span: i64| {
             let grid = Grid { start: 0, step, len: 4, instant: false };
-            let mut slim = StatsOnly { visits: Some(Visits { grid, time: Reference::default(), span }), h: Vec::new() };
-            let h = slim.of(view).h;
+            let mut stats_only =
+                StatsOnly { visits: Some(Visits { grid, time: Reference::default(), span }), h: Vec::new() };
+            let h = stats_only.of(view).h;
             (0..10).filter(|i| h[*i].counter_reset == CounterReset::Unknown).collect::<Vec<_>>()
         };
         assert_eq!(unknown(10, 10), [0]);
-        // Steps at 0, 30, 60, 90 look back to 15, 45, 75: those at 20, 50 and 80 are the first behind gaps.
+        // Steps at 0, 30, 60 and 90 look back to 15, 45 and 75: the samples at 20, 50 and 80 are the first after gaps.
         assert_eq!(unknown(30, 15), [0, 2, 5, 8]);
-        // The sample at the beginning of a window is visited, and nothing is left out between the samples at 0 and 10.
+        // The sample at the start of a window is visited, and no sample is skipped between those at 0 and 10.
         assert_eq!(unknown(30, 20), [0, 1, 4, 7]);
         assert_eq!(unknown(30, 30), [0]);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::{Histogram, SeriesView, is_stale_nan};
 
-use super::cancellation::{CancellationCheck, UNCHECKED};
+use super::cancellation::{CHECK_INTERVAL, CancellationCheck};
 use super::row::{Grid, Row};
 use super::{Eval, Outcome};
 use crate::plan::Reference;
@@ -51,7 +51,7 @@ pub(crate) fn slide(
     row: &mut Row,
     mut f: impl FnMut(usize, usize, usize) -> Option<f64>,
 ) -> Outcome {
-    for (block, first_step) in windows.chunks(UNCHECKED).zip((0..).step_by(UNCHECKED)) {
+    for (block, first_step) in windows.chunks(CHECK_INTERVAL).zip((0..).step_by(CHECK_INTERVAL)) {
         if first_step > 0 {
             ev.shared.check()?;
         }
@@ -76,7 +76,7 @@ pub(crate) fn slide_through(
 ) -> Outcome {
     let mut check = CancellationCheck::default();
     for (step, window) in windows.iter().enumerate() {
-        check.spend(ev, window.end - window.first)?;
+        check.samples(ev, window.end - window.first)?;
         if window.first < window.end
             && let Some(value) = f(step, window.first, window.end)
         {

@@ -47,7 +47,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         };
         let mut labels = LabelsBuilder::from_labels(&row.labels);
         for step in row.present.iter() {
-            check.spend(ev, WORK_OF_VALUE)?;
+            check.samples(ev, WORK_OF_VALUE)?;
             value.clear();
             write_decimal(&mut value, row.values[step]);
             count(&value, step, &mut labels)?;
@@ -56,7 +56,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
             if h.has_custom_buckets() && h.zero_count != 0.0 {
                 return Err(QueryError::Execution("histograms with custom buckets have no zero bucket".into()));
             }
-            check.spend(ev, WORK_OF_HISTOGRAM)?;
+            check.samples(ev, WORK_OF_HISTOGRAM)?;
             count(&h.to_string(), *step as usize, &mut labels)?;
         }
         Ok(())

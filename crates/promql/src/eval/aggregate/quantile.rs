@@ -38,7 +38,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         for (step, q) in q.iter().enumerate() {
             let values = &mut cells[group * grid.len + step];
             if !values.is_empty() {
-                check.spend(ev, WORK_OF_SORTING * values.len())?;
+                check.samples(ev, WORK_OF_SORTING * values.len())?;
                 row.put(step, over_time::quantile(*q, values));
             }
         }

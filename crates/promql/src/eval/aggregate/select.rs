@@ -177,7 +177,7 @@ fn emit_group(
     let mut check = CancellationCheck::default();
     for (step, heap) in heaps.iter_mut().enumerate() {
         let mut entries = std::mem::take(&mut heap.entries);
-        check.spend(ev, entries.len())?;
+        check.samples(ev, entries.len())?;
         if grid.len == 1 {
             // The best first; NaN last.
             let order = |a: f64, b: f64| if top { Heap::order(b, a) } else { Heap::order(a, b) };

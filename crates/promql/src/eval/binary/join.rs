@@ -203,7 +203,7 @@ impl<'a> Join<'a> {
                 if rest.is_empty() {
                     break;
                 }
-                self.check.spend(ev, self.grid.len)?;
+                self.check.samples(ev, self.grid.len)?;
                 let one = &self.one[self.groups[group].rows[at]];
                 let mut steps = one.occupied();
                 steps.intersect(&rest);

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use crate::annotations::Annotations;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::CancellationCheck;
-use crate::eval::merge::{names_differ, unite};
+use crate::eval::merge::{merge_rows, names_differ};
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 use crate::eval::{Eval, Outcome, Sink};
@@ -79,7 +79,7 @@ pub(super) fn unless(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
 /// `lhs or rhs`
 pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     if grid.len > 1 && names_differ(&binary.lhs, &binary.rhs) {
-        return or_united(ev, binary, grid, sink);
+        return or_merged(ev, binary, grid, sink);
     }
     let mut left = Presence::new(binary);
     let mut reservation = ev.reserve();
@@ -91,7 +91,7 @@ pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>)
 }
 
 /// `lhs or rhs` where a series may be in both, of which one drops its name: which one has the first step is known at the end.
-fn or_united(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
+fn or_merged(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut left = Presence::new(binary);
     let mut reservation = ev.reserve();
     let mut rows = Vec::new();
@@ -108,8 +108,8 @@ fn or_united(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> 
         })
     })?;
     let mut check = CancellationCheck::default();
-    let mut united = unite(rows, || check.row(ev, grid.len))?;
-    ev.hand_on(&mut united, sink)
+    let mut merged = merge_rows(rows, || check.row(ev, grid.len))?;
+    ev.hand_on(&mut merged, sink)
 }
 
 /// Hands on the steps of a series at which its match group is not in `presence`.

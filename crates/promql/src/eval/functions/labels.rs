@@ -8,7 +8,7 @@ use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
 use super::text;
 use crate::engine::QueryError;
 use crate::eval::bitmap::Bitmap;
-use crate::eval::cancellation::{CancellationCheck, UNCHECKED};
+use crate::eval::cancellation::{CHECK_INTERVAL, CancellationCheck};
 use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::{Eval, Outcome, Sink};
@@ -75,7 +75,7 @@ fn set(row: &mut Row, name: &str, value: &str) {
 const MAX_LABEL_BYTES: usize = 1 << 20;
 
 /// How many samples' work it may be to match a regular expression: some are large.
-const WORK_OF_CHANGE: usize = UNCHECKED / 16;
+const WORK_OF_CHANGE: usize = CHECK_INTERVAL / 16;
 
 /// Changes labels and makes sure that no two series have become one.
 fn relabel(
@@ -91,10 +91,10 @@ fn relabel(
     let text = |arg: &Node| if let Node::Text(text) = arg { text.len() } else { 0 };
     let work = WORK_OF_CHANGE.saturating_add(call.args.iter().map(text).sum::<usize>());
     ev.stream(&call.args[0], grid, &mut |row| {
-        check.spend(ev, work)?;
+        check.samples(ev, work)?;
         change(row)?;
         let bytes = row.labels.as_bytes().len();
-        check.spend(ev, bytes)?;
+        check.samples(ev, bytes)?;
         check_size(call, bytes, MAX_LABEL_BYTES)?;
         reservation.grow(bytes + row.present.bytes() + 64, 0)?;
         seen.add(row)?;

@@ -75,7 +75,7 @@ fn columns<'r>(
     for name in names.iter().filter(|name| known.insert(**name)) {
         let mut column: Vec<&str> = Vec::with_capacity(rows.len());
         for row in rows {
-            check.spend(ev, WORK_OF_LOOK_UP)?;
+            check.samples(ev, WORK_OF_LOOK_UP)?;
             column.push(row.labels.get(name).unwrap_or(""));
         }
         if column.iter().any(|value| *value != column[0]) {
