@@ -1,12 +1,14 @@
 //! What Go's standard library does to text, so that expressions, numbers and messages mean and read the same as in
-//! Prometheus: regular expressions ([`regexp`]), quoting and numbers ([`strconv`]), durations ([`duration`]).
+//! Prometheus: regular expressions ([`regexp`]), quoting and numbers ([`strconv`]), durations ([`duration`]) and templates
+//! ([`template`]).
 //!
 //! Pure functions without I/O, clock or globals. Each rule of Go stands here once; callers add no rules of their own.
 
 pub mod duration;
 pub mod regexp;
 pub mod strconv;
+pub mod template;
 
-pub use duration::{format_duration, parse_duration};
+pub use duration::{format_duration, go_duration, parse_duration};
 pub use regexp::{GoRegex, RegexError};
 pub use strconv::{GoFloat, GoQuoted};

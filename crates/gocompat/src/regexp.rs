@@ -1,9 +1,9 @@
-//! Regular expressions with Go's (RE2's) syntax and meaning, run by the `regex` crate.
+//! Regular expressions with the syntax and meaning of Go (RE2), executed by the `regex` crate.
 //!
-//! Go's expression is checked in full and written anew in Rust's syntax, so that what Go refuses is refused, in Go's
-//! words, and what both accept means what it means in Go: `\d`, `\s`, `\w` and `\b` are ASCII, `{` is a character unless
-//! it starts a repetition, `[`, `&&`, `--` and `~~` mean nothing special inside of a class, `\Q…\E` quotes. The dialect
-//! is that of `github.com/grafana/regexp`, which Prometheus uses.
+//! An expression is checked completely and translated to Rust's syntax. Go's errors keep their words, and an expression
+//! that both languages accept means what it means in Go: `\d`, `\s`, `\w` and `\b` are ASCII; `{` is a character unless it
+//! starts a repetition; `[`, `&&`, `--` and `~~` are nothing special within a class; `\Q…\E` quotes. The dialect is that of
+//! `github.com/grafana/regexp`, which Prometheus uses.
 
 mod class;
 mod escape;
@@ -16,16 +16,16 @@ use std::fmt;
 use regex_syntax::hir::Hir;
 use translate::translate;
 
-/// Memory that a compiled regular expression may take, bytes: the first that is enough, and none more than the last.
+/// Limits on the memory of a compiled expression, bytes. The first one that suffices applies.
 const REGEX_BYTES: [usize; 3] = [16 << 10, 256 << 10, 4 << 20];
-/// What a compiled regular expression may take besides as it is used, bytes.
+/// A limit on the caches of a compiled expression, bytes.
 const REGEX_CACHE_BYTES: usize = 1 << 20;
-/// Of an expression that hits one of our limits this much is in the message, bytes.
+/// How much of an expression is in the message that it exceeds a limit, bytes.
 const EXCERPT_BYTES: usize = 200;
-/// How deep groups and repetitions nest at most, as in Go.
+/// How deep groups and repetitions may nest, as in Go.
 const MAX_NESTING: u32 = 1000;
 
-/// What is wrong with an expression, in Go's words.
+/// What is wrong with an expression, in the words of Go.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("error parsing regexp: {reason}: `{part}`")]
 pub struct RegexError {
@@ -38,7 +38,7 @@ impl RegexError {
         RegexError { reason: reason.into(), part: part.to_string() }
     }
 
-    /// One that hits a limit, and may be long.
+    /// An expression exceeds a limit. It may be long, so the message has its beginning.
     fn beyond(limit: &str, expression: &str) -> Self {
         let end = expression.floor_char_boundary(EXCERPT_BYTES);
         let dots = if end < expression.len() { "…" } else { "" };
@@ -63,7 +63,7 @@ impl RegexError {
     }
 }
 
-/// An expression that was checked and parsed, but not compiled.
+/// An expression that was checked and parsed but not compiled.
 pub struct Syntax<'e> {
     expression: &'e str,
     pattern: String,
@@ -83,12 +83,13 @@ impl<'e> Syntax<'e> {
         Ok(Syntax { expression, pattern, hir })
     }
 
-    /// The syntax tree, from which literals and prefixes are taken.
+    /// The syntax tree, from which callers take literals and prefixes.
     pub fn hir(&self) -> &Hir {
         &self.hir
     }
 
-    /// Compiles the expression so that it must match a whole text, and says how many bytes it takes at most.
+    /// Compiles the expression so that it must match a whole text. Returns it with a bound on the memory that it takes,
+    /// bytes.
     ///
     /// # Errors
     /// The compiled expression is too large.
@@ -97,7 +98,7 @@ impl<'e> Syntax<'e> {
     }
 }
 
-/// Compiles a translated expression within bounds of memory, and says how many bytes it takes at most.
+/// Compiles a translated expression. Returns it with a bound on the memory that it takes, bytes.
 fn compile(translated: &str, expression: &str) -> Result<(regex::Regex, usize), RegexError> {
     let compile = |bytes: usize| {
         let mut builder = regex::RegexBuilder::new(translated);
@@ -108,42 +109,67 @@ fn compile(translated: &str, expression: &str) -> Result<(regex::Regex, usize), 
     let built = compile(small).or_else(|_| compile(medium)).or_else(|_| compile(large));
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => RegexError::beyond("expression too large", expression),
-        // The only way to fail that the translation leaves open.
+        // Nothing else can fail after the translation.
         _ => RegexError::nests_too_deeply(expression),
     })
 }
 
-/// A compiled expression that must match a whole text; `.` matches newlines too, as in Prometheus 3.
+/// A compiled expression.
 #[derive(Clone)]
 pub struct GoRegex {
     regex: regex::Regex,
-    /// The name of each group, where it has one. The first is the whole match.
+    /// The names of the groups. The first group is the whole match.
     names: Vec<Option<String>>,
 }
 
 impl GoRegex {
-    /// Compiles `^(?s:expression)$`; like Prometheus it is the whole of this that must be valid, and errors show it.
+    /// Compiles `^(?s:expression)$`, which must match a whole text and in which `.` matches newlines too. As in
+    /// Prometheus, it is this that must be valid, and that errors show.
+    ///
+    /// # Errors
+    /// Go refuses the expression, or it exceeds a limit.
     pub fn anchored(expression: &str) -> Result<Self, RegexError> {
-        let anchored = format!("^(?s:{expression})$");
-        let translated = translate(&anchored)?;
-        let (regex, _) = compile(&translated.pattern, &anchored)?;
+        GoRegex::unanchored(&format!("^(?s:{expression})$"))
+    }
+
+    /// Compiles an expression that matches anywhere in a text.
+    ///
+    /// # Errors
+    /// Go refuses the expression, or it exceeds a limit.
+    pub fn unanchored(expression: &str) -> Result<Self, RegexError> {
+        let translated = translate(expression)?;
+        let (regex, _) = compile(&translated.pattern, expression)?;
         Ok(GoRegex { regex, names: translated.names })
     }
 
-    /// Whether the text matches.
+    /// Whether the expression matches a text.
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
 
-    /// What the groups match in a text, if it matches.
+    /// What the groups match in a text, if the expression matches it.
     pub fn captures<'t>(&self, text: &'t str) -> Option<regex::Captures<'t>> {
         self.regex.captures(text)
     }
 
-    /// Appends a template to `out`, with `$1`, `$name`, `${1}` and `${name}` replaced by what the groups matched and
-    /// `$$` by `$`. A group that is unknown or did not match is empty; a `$` before anything else stays.
+    /// Appends a template to `out` in which `$1`, `$name`, `${1}` and `${name}` are replaced by what the groups matched and
+    /// `$$` by `$`. A group that is unknown or did not match is empty. A `$` before anything else stays.
     pub fn expand(&self, template: &str, captures: &regex::Captures<'_>, out: &mut String) {
         expand::expand(template, &self.names, captures, out);
+    }
+
+    /// Replaces each match in `text` by the template, as [`GoRegex::expand`] does.
+    pub fn replace_all(&self, text: &str, template: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut end = 0;
+        for captures in self.regex.captures_iter(text) {
+            let Some(whole) = captures.get(0) else { continue };
+            out.push_str(&text[end..whole.start()]);
+            self.expand(template, &captures, &mut out);
+            end = whole.end();
+        }
+        out.push_str(&text[end..]);
+        out
     }
 }
 

@@ -1,12 +1,12 @@
-//! The bounds of buckets, exactly as Prometheus and its client libraries have them.
+//! The bounds of buckets, to the bit those of Prometheus and its client libraries.
 //!
-//! A bound of a positive schema is `frac * 2^exp` with `frac` in [0.5, 1). The fractions of the finest schema are made
-//! once, from the coarsest schema to the finest: every second one is that of the schema before, the others are their
-//! left neighbour times the schema's growth factor. That gives the bits that clients write by.
+//! A bound of a positive schema is `fraction * 2^exponent` with `fraction` in [0.5, 1). The fractions of the finest schema
+//! are computed at compile time, from the coarsest schema to the finest: every second one is that of the previous schema,
+//! the others are their left neighbour times the growth factor of the schema. Only this order gives the right bits.
 
 use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX};
 
-/// `2^(2^-schema)` for the schemas 1 to 8, with the rounding that the ecosystem's tables were made with.
+/// `2^(2^-schema)` for the schemas 1 to 8, rounded as in the tables of the client libraries.
 #[allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]
 const GROWTH: [f64; 8] = [
     1.414213562373095,
@@ -19,7 +19,7 @@ const GROWTH: [f64; 8] = [
     1.0027112750502025,
 ];
 
-/// The fractions of schema 8; those of schema `s` are every `2^(8-s)`th of them.
+/// The fractions of schema 8. Those of schema `s` are every `2^(8-s)`th of them.
 const FRACTIONS: [f64; 256] = fractions();
 
 const fn fractions() -> [f64; 256] {
@@ -37,10 +37,10 @@ const fn fractions() -> [f64; 256] {
     table
 }
 
-/// The upper bound of the positive bucket `index`; its lower bound is that of `index - 1`.
+/// The upper bound of the positive bucket `index`. The lower bound is the upper one of `index - 1`.
 ///
-/// `custom_values` matter for [`CUSTOM_BUCKETS_SCHEMA`] only: index -1 and below is -Inf, one past the last is +Inf.
-/// The last regular exponential bucket ends at the largest finite number, the one behind it at +Inf.
+/// `custom_values` are the bounds of [`CUSTOM_BUCKETS_SCHEMA`]: indices below 0 give -Inf, those after the last bound +Inf.
+/// The last exponential bucket of finite numbers ends at the largest of them, the next one at +Inf.
 pub fn bucket_bound(index: i64, schema: i32, custom_values: &[f64]) -> f64 {
     if schema != CUSTOM_BUCKETS_SCHEMA {
         return exponential_bound(index, schema);
@@ -54,7 +54,7 @@ pub fn bucket_bound(index: i64, schema: i32, custom_values: &[f64]) -> f64 {
 /// The upper bound of the positive bucket `index` of an exponential schema.
 pub(crate) fn exponential_bound(index: i64, schema: i32) -> f64 {
     if schema < 0 {
-        // More than 2^11 either way is beyond the range of f64 for every schema.
+        // An index beyond 2^11 either way is out of the range of f64 in every schema.
         let exponent = index.clamp(-4096, 4096) << schema.unsigned_abs().min(16);
         return if exponent == 1024 { f64::MAX } else { ldexp(1.0, exponent) };
     }
@@ -77,7 +77,7 @@ pub(crate) fn ldexp(value: f64, exponent: i64) -> f64 {
     }
 }
 
-/// `2^exponent` for normal results.
+/// `2^exponent`, which must be a normal number.
 fn power_of_two(exponent: i64) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }

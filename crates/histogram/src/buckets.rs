@@ -1,4 +1,4 @@
-//! Buckets with their bounds, one at a time.
+//! Iterators over buckets with their bounds.
 
 use crate::bounds::bucket_bound;
 use crate::math::log2;
@@ -7,22 +7,22 @@ use crate::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 /// One bucket of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
-    /// Lower bound.
+    /// The lower bound.
     pub lower: f64,
-    /// Upper bound.
+    /// The upper bound.
     pub upper: f64,
-    /// Whether the lower bound belongs to it.
+    /// Whether the lower bound belongs to the bucket.
     pub lower_inclusive: bool,
-    /// Whether the upper bound belongs to it.
+    /// Whether the upper bound belongs to the bucket.
     pub upper_inclusive: bool,
-    /// Observations in it.
+    /// The number of observations.
     pub count: f64,
-    /// Its index in the schema, counted away from zero; 0 for the zero bucket.
+    /// The index in the schema, which grows with the distance from zero; 0 for the zero bucket.
     pub index: i64,
 }
 
 impl Bucket {
-    /// The part of the bucket that is below `at`, which lies within it, by linear or exponential interpolation.
+    /// The fraction of the bucket below `at`, a value within it, by linear or exponential interpolation.
     pub fn fraction_below(&self, at: f64, linear: bool) -> f64 {
         if linear {
             return (at - self.lower) / (self.upper - self.lower);
@@ -32,20 +32,20 @@ impl Bucket {
     }
 }
 
-/// A bucket in the form of the HTTP API: `[boundaries, left, right, count]`.
+/// A bucket in the form of the HTTP API, `[boundaries, left, right, count]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ApiBucket {
-    /// Which bounds belong to it: 0 the right one, 1 the left one, 2 none, 3 both.
+    /// Which bounds belong to the bucket: 0 the right one, 1 the left one, 2 none, 3 both.
     pub boundaries: u8,
-    /// Lower bound.
+    /// The lower bound.
     pub left: f64,
-    /// Upper bound.
+    /// The upper bound.
     pub right: f64,
-    /// Observations in it.
+    /// The number of observations.
     pub count: f64,
 }
 
-/// The buckets of one side by ascending index; from the back by descending index. Empty buckets are included.
+/// The buckets of one side by ascending index, including empty ones.
 #[derive(Clone, Debug)]
 pub struct BucketIter<'a> {
     spans: &'a [Span],
@@ -53,9 +53,9 @@ pub struct BucketIter<'a> {
     custom_values: &'a [f64],
     schema: i32,
     negative: bool,
-    /// Index of the next bucket at the front, and how many of the first span are left.
+    /// The index of the next bucket at the front, and the number of buckets left in the first span.
     front: (i64, u32),
-    /// Index of the next bucket at the back, and how many of the last span are left.
+    /// The index of the next bucket at the back, and the number of buckets left in the last span.
     back: (i64, u32),
 }
 
@@ -83,9 +83,11 @@ impl<'a> BucketIter<'a> {
     }
 }
 
-/// The spans up to that of the last of `usable` buckets, its index, and how many buckets its span has up to it.
+/// The spans up to the last of `usable` buckets, and for the back of the iterator its index and the number of buckets of
+/// its span up to it.
 fn last_bucket(spans: &[Span], usable: usize) -> (&[Span], (i64, u32)) {
-    let (mut left, mut next) = (usable as u64, 0i64);
+    let mut left = usable as u64;
+    let mut next = 0i64;
     let spans = if usable == 0 { &[] } else { spans };
     for (at, span) in spans.iter().enumerate() {
         next += i64::from(span.offset);
@@ -105,7 +107,7 @@ impl Iterator for BucketIter<'_> {
         let (&count, rest) = self.counts.split_first()?;
         while self.front.1 == 0 {
             let [_, next, ..] = self.spans else { return None };
-            // The index is one past the last bucket of the span before already.
+            // The index is already one past the last bucket of the previous span.
             self.front = (self.front.0 + i64::from(next.offset), next.length);
             self.spans = &self.spans[1..];
         }
@@ -138,17 +140,17 @@ impl DoubleEndedIterator for BucketIter<'_> {
 impl ExactSizeIterator for BucketIter<'_> {}
 
 impl Histogram {
-    /// The positive buckets (all, for custom buckets), from the lowest value to the highest.
+    /// The positive buckets from the lowest value to the highest. All custom buckets are positive ones.
     pub fn positive(&self) -> BucketIter<'_> {
         BucketIter::new(self, false)
     }
 
-    /// The negative buckets by ascending index: from the highest value, nearest to zero, to the lowest.
+    /// The negative buckets by ascending index: from the value nearest to zero to the lowest.
     pub fn negative(&self) -> BucketIter<'_> {
         BucketIter::new(self, true)
     }
 
-    /// The zero bucket, also when it is empty.
+    /// The zero bucket, even if it is empty.
     pub fn zero_bucket(&self) -> Bucket {
         Bucket {
             lower: -self.zero_threshold,
@@ -160,15 +162,15 @@ impl Histogram {
         }
     }
 
-    /// All buckets from the lowest value to the highest, from the back the other way round. The zero bucket is there
-    /// when it is populated; buckets that reach into it are cut off at its bounds.
+    /// All buckets from the lowest value to the highest, with the zero bucket if it is populated. Buckets that overlap the
+    /// zero bucket end at its bounds.
     pub fn buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
         let clip = |b: Bucket| clip_at_zero_bucket(b, self.zero_threshold);
         let zero = (self.zero_count > 0.0).then(|| self.zero_bucket());
         self.negative().rev().map(clip).chain(zero).chain(self.positive().map(clip))
     }
 
-    /// The populated buckets as the HTTP API shows them.
+    /// The populated buckets in the form of the HTTP API.
     pub fn api_buckets(&self) -> impl Iterator<Item = ApiBucket> + '_ {
         self.buckets().filter(|b| b.count != 0.0).map(|b| ApiBucket {
             boundaries: match (b.lower_inclusive, b.upper_inclusive) {

@@ -1,7 +1,8 @@
 //! Addition and subtraction of histograms with different resolutions, zero buckets and custom bounds.
 //!
-//! [`Parts`] is a histogram over any kind of cell; plain and compensated addition share all of it. The coarser schema
-//! and the wider zero bucket win; a zero bucket that ends within a populated bucket grows to that bucket's bound.
+//! [`Parts`] is a histogram over any kind of cell, so that plain and compensated addition share the code. The coarser
+//! schema and the wider zero bucket win. A zero bucket that ends within a populated bucket grows to the bound of that
+//! bucket.
 
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use crate::bounds::exponential_bound;
 use crate::layout::{Cell, Side, indexed};
 use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError};
 
-/// What a caller shall tell the user about an addition or subtraction.
+/// What users should know about an addition or subtraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Combined {
-    /// One side was marked as a counter reset and the other as none.
+    /// One histogram was marked as a counter reset and the other as none.
     pub counter_reset_collision: bool,
-    /// The custom bounds differed and the result has those that both had.
+    /// The custom bounds differed. The result has the bounds that both have in common.
     pub bounds_reconciled: bool,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Parts<C> {
 }
 
 impl<C: Cell> Parts<C> {
-    /// A histogram with its counts turned to cells.
+    /// Converts the counts of a histogram, times `scale`, to cells.
     pub(crate) fn copy_of(h: &Histogram, scale: f64) -> Self {
         let cells = |counts: &[f64]| counts.iter().map(|&n| C::of(scale * n)).collect();
         Parts {
@@ -109,7 +110,7 @@ impl<C: Cell> Parts<C> {
         }
     }
 
-    /// Adds the buckets of a histogram with other custom bounds: both are summed up at the bounds that they share.
+    /// Adds the buckets of a histogram with other custom bounds. The result has the bounds that both have in common.
     fn combine_mismatched(&mut self, other: &Histogram, scale: f64) {
         let shared = shared_bounds(&self.custom_values, &other.custom_values);
         let mut cells = vec![C::of(0.0); shared.len() + 1];
@@ -135,11 +136,12 @@ impl<C: Cell> Parts<C> {
         }
     }
 
-    /// Widens the zero bucket until that of `other` can be made equally wide; returns what `other`'s holds then.
-    /// The buckets of `other` stay: those that are within it at the common resolution are left out of the sum.
+    /// Widens the zero bucket until that of `other` can be made equally wide, and returns the count of the latter. The
+    /// buckets of `other` stay; the sum leaves out those that the zero bucket covers at the common resolution.
     fn reconcile_zero_buckets(&mut self, other: &Parts<C>) -> C {
-        let (mut zero, mut threshold) = (other.zero, other.zero_threshold);
-        // Unequal for ever if a hostile threshold is NaN, hence comparisons instead of `!=`.
+        let mut zero = other.zero;
+        let mut threshold = other.zero_threshold;
+        // `!=` would hold forever for a hostile threshold that is NaN.
         loop {
             if self.zero_threshold > threshold {
                 let sides = [&other.positive, &other.negative].map(Side::iter);
@@ -152,7 +154,7 @@ impl<C: Cell> Parts<C> {
         }
     }
 
-    /// Widens the zero bucket to at least `threshold`, and takes in the buckets that are within it then.
+    /// Widens the zero bucket to at least `threshold` and moves the buckets within it into it.
     fn widen_zero_bucket(&mut self, threshold: f64) {
         let (zero, threshold) =
             zero_bucket_at(self.zero, self.schema, [&self.positive, &self.negative].map(Side::iter), threshold);
@@ -178,8 +180,8 @@ impl<C: Cell> Parts<C> {
     }
 }
 
-/// What a zero bucket holds when it is widened to at least `threshold`, and how wide it is then: where `threshold` lies
-/// within a populated bucket, it is that bucket's outer bound. `sides` ascend.
+/// The count and width of a zero bucket that is widened to at least `threshold`. If `threshold` is within a populated
+/// bucket, the width is the outer bound of that bucket. `sides` ascend.
 pub(crate) fn zero_bucket_at<C: Cell>(
     zero: C,
     schema: i32,
@@ -203,7 +205,7 @@ pub(crate) fn zero_bucket_at<C: Cell>(
                 }
             }
         }
-        // The buckets of the first side may be within what the second one widened: once more then.
+        // The second side may have widened the zero bucket over buckets of the first one.
         if threshold == before || threshold.is_nan() {
             return (total, threshold);
         }
@@ -215,7 +217,7 @@ pub(crate) fn same_bounds(a: &Arc<[f64]>, b: &Arc<[f64]>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
-/// The bounds that are in both lists, which ascend.
+/// The bounds that two ascending lists have in common.
 fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
     let (mut shared, mut others) = (Vec::with_capacity(a.len().min(b.len())), b.iter().peekable());
     for bound in a {
@@ -228,7 +230,7 @@ fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
 }
 
 impl Parts<f64> {
-    /// The histogram, with the counts of `h`; `h` is left without buckets.
+    /// Takes the buckets out of `h`.
     fn take(h: &mut Histogram) -> Self {
         Parts {
             counter_reset: h.counter_reset,
@@ -249,7 +251,7 @@ impl Parts<f64> {
         }
     }
 
-    /// The plain histogram again.
+    /// Converts the parts back into a histogram.
     pub(crate) fn into_histogram(self) -> Histogram {
         Histogram {
             counter_reset: self.counter_reset,
@@ -269,15 +271,15 @@ impl Parts<f64> {
 }
 
 impl Histogram {
-    /// Adds a histogram. The result is not compacted; on an error nothing has changed.
+    /// Adds a histogram. The result is not compacted.
     ///
     /// # Errors
-    /// [`HistogramError::IncompatibleSchemas`] when one has custom buckets and the other has not.
+    /// [`HistogramError::IncompatibleSchemas`] if only one of them has custom buckets. Nothing has changed then.
     pub fn add(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
         self.combine(other, 1.0)
     }
 
-    /// Subtracts a histogram; as [`Histogram::add`]. Whether the result is a gauge is for the caller to say.
+    /// Subtracts a histogram. The caller decides whether the result is a gauge.
     ///
     /// # Errors
     /// As [`Histogram::add`].

@@ -1,10 +1,10 @@
-//! Sums and means of many histograms with Kahan-Neumaier compensation of every count, as aggregations need them.
+//! Sums and means of many histograms, with Kahan-Neumaier compensation of every count.
 
 use crate::combine::{Combined, Parts};
 use crate::layout::{Cell, Side};
 use crate::{Histogram, HistogramError};
 
-/// Adds `increment` to a compensated sum: returns the sum and its compensation, which is added at the very end.
+/// Adds `increment` to a compensated sum. Returns the sum and its compensation, which the caller adds at the very end.
 #[inline]
 pub fn kahan_inc(increment: f64, sum: f64, compensation: f64) -> (f64, f64) {
     let total = sum + increment;
@@ -15,7 +15,7 @@ pub fn kahan_inc(increment: f64, sum: f64, compensation: f64) -> (f64, f64) {
     (total, compensation + lost)
 }
 
-/// A count and what rounding has lost of it.
+/// A count and what rounding lost of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kahan {
     value: f64,
@@ -43,20 +43,20 @@ impl Cell for Kahan {
 #[derive(Clone, Debug)]
 pub struct CompensatedHistogram {
     parts: Parts<Kahan>,
-    /// Whether there was more than one. One alone has lost nothing, and stays as it is: what is added would turn -0 to 0.
+    /// Whether more than one histogram was added. A single one has no compensation, and adding 0 would turn -0 into 0.
     several: bool,
 }
 
 impl CompensatedHistogram {
-    /// Begins with a histogram.
+    /// The sum of one histogram.
     pub fn new(first: &Histogram) -> Self {
         CompensatedHistogram { parts: Parts::copy_of(first, 1.0), several: false }
     }
 
-    /// Adds a histogram; on an error nothing has changed.
+    /// Adds a histogram.
     ///
     /// # Errors
-    /// [`HistogramError::IncompatibleSchemas`] when one has custom buckets and the other has not.
+    /// [`HistogramError::IncompatibleSchemas`] if only one of them has custom buckets. Nothing has changed then.
     pub fn add(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
         let combined = self.parts.combine(other, 1.0)?;
         self.several = true;
@@ -71,7 +71,7 @@ impl CompensatedHistogram {
             || p.custom_values.iter().any(|v| v.is_infinite())
     }
 
-    /// The sum, with empty buckets.
+    /// The sum. It is not compacted.
     pub fn finish(self) -> Histogram {
         match self.several {
             true => self.total(|cell| cell.value + cell.lost),
@@ -79,7 +79,7 @@ impl CompensatedHistogram {
         }
     }
 
-    /// The sum divided by `n`, with empty buckets. Division comes before the compensation is added.
+    /// The sum divided by `n`. Sums and compensations are divided before they are added. It is not compacted.
     pub fn finish_divided(self, n: f64) -> Histogram {
         match self.several {
             true => self.total(|cell| cell.value / n + cell.lost / n),
@@ -113,8 +113,7 @@ impl CompensatedHistogram {
     }
 }
 
-/// A running mean of histograms: their sum is divided at the end, or, once the sum would overflow, each addition
-/// moves the mean.
+/// A running mean of histograms. The sum is divided at the end or, once it would overflow, each addition moves the mean.
 #[derive(Clone, Debug)]
 pub struct MeanHistogram {
     sum_or_mean: CompensatedHistogram,
@@ -123,15 +122,15 @@ pub struct MeanHistogram {
 }
 
 impl MeanHistogram {
-    /// Begins with a histogram.
+    /// The mean of one histogram.
     pub fn new(first: &Histogram) -> Self {
         MeanHistogram { sum_or_mean: CompensatedHistogram::new(first), n: 1.0, incremental: false }
     }
 
-    /// Takes in a histogram; after an error the mean is of no use any more.
+    /// Adds a histogram.
     ///
     /// # Errors
-    /// As [`CompensatedHistogram::add`].
+    /// As [`CompensatedHistogram::add`]. The mean is meaningless then.
     pub fn add(&mut self, other: &Histogram) -> Result<Combined, HistogramError> {
         self.n += 1.0;
         if !self.incremental {
@@ -151,13 +150,13 @@ impl MeanHistogram {
         self.sum_or_mean.add(&part)
     }
 
-    /// The mean, with empty buckets.
+    /// The mean. It is not compacted.
     pub fn finish(self) -> Histogram {
         if self.incremental { self.sum_or_mean.finish() } else { self.sum_or_mean.finish_divided(self.n) }
     }
 }
 
-/// Two numbers that are not large do not overflow when they are added, nor do up to 2^20 of them in one bucket.
+/// Numbers below this do not overflow when 2^20 of them are added.
 const LARGE: f64 = f64::MAX / 2_097_152.0;
 
 fn is_large(h: &Histogram) -> bool {

@@ -1,17 +1,17 @@
-//! Spans and cells: one side of a histogram as an ascending sequence of (index, cell).
+//! One side of a histogram as an ascending sequence of indices and cells.
 //!
-//! A cell is a count, or a count with its compensation ([`super::compensated`]). Reading stops where spans or cells
-//! end, whichever is first, so that spans of any length cost nothing.
+//! A cell is a count, or a count with its compensation ([`crate::compensated`]). Reading ends with the spans or with the
+//! cells, whichever end first, so that long spans cost nothing.
 
 use crate::Span;
 
-/// What a bucket holds.
+/// The contents of a bucket.
 pub(crate) trait Cell: Copy {
-    /// A cell with this count.
+    /// A cell that holds a count.
     fn of(count: f64) -> Self;
     /// Adds another cell.
     fn absorb(&mut self, other: Self);
-    /// Whether nothing is in it.
+    /// Whether the cell is empty.
     fn is_zero(self) -> bool;
 }
 
@@ -29,14 +29,14 @@ impl Cell for f64 {
     }
 }
 
-/// One side: the layout and a cell for each bucket.
+/// One side: the indices of its buckets and a cell for each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Side<C> {
     pub(crate) spans: Vec<Span>,
     pub(crate) cells: Vec<C>,
 }
 
-/// The bucket indices that spans name, ascending, at most `limit` of them.
+/// An iterator over the first `limit` bucket indices that spans name.
 #[derive(Clone)]
 pub(crate) struct Indices<'a> {
     spans: std::slice::Iter<'a, Span>,
@@ -45,7 +45,7 @@ pub(crate) struct Indices<'a> {
     limit: usize,
 }
 
-/// Walks the indices of `limit` buckets.
+/// The first `limit` bucket indices that spans name, ascending.
 pub(crate) fn indices(spans: &[Span], limit: usize) -> Indices<'_> {
     Indices { spans: spans.iter(), next: 0, left_in_span: 0, limit }
 }
@@ -70,12 +70,12 @@ impl Iterator for Indices<'_> {
     }
 }
 
-/// The buckets of a side with their indices, ascending.
+/// The cells of a side with their indices, ascending.
 pub(crate) fn indexed<'a, C: Copy>(spans: &'a [Span], cells: &'a [C]) -> impl Iterator<Item = (i64, C)> + Clone + 'a {
     indices(spans, cells.len()).zip(cells.iter().copied())
 }
 
-/// The index in `target` of the bucket `index` of the finer `origin` schema.
+/// The bucket of schema `target` that contains the bucket `index` of the finer schema `origin`.
 pub(crate) fn target_index(index: i64, origin: i32, target: i32) -> i64 {
     let shift = i64::from(origin).saturating_sub(i64::from(target)).clamp(0, 63);
     ((index - 1) >> shift) + 1
@@ -87,8 +87,8 @@ impl<C: Cell> Side<C> {
         Side { spans: Vec::new(), cells: Vec::with_capacity(buckets) }
     }
 
-    /// Appends a bucket; `last` is the index of the one before. Indices that do not ascend (hostile spans) are added
-    /// to the last bucket.
+    /// Appends a bucket. `last` is the index of the previous one. A bucket whose index does not ascend is added to the
+    /// previous one; hostile spans have such indices, and a reduced resolution relies on it.
     pub(crate) fn push(&mut self, last: &mut Option<i64>, index: i64, cell: C) {
         match (*last, self.spans.last_mut(), self.cells.last_mut()) {
             (Some(before), Some(_), Some(cell_before)) if index <= before => return cell_before.absorb(cell),
@@ -144,7 +144,8 @@ impl<C: Cell> Side<C> {
         Side::collect(buckets.map(|(index, cell)| (target_index(index, origin, target), cell)))
     }
 
-    /// Drops empty buckets, except runs of at most `max_empty` between others; gaps of at most `max_empty` are filled.
+    /// Drops empty buckets, except for runs of at most `max_empty` between populated ones. Gaps of at most `max_empty` are
+    /// filled.
     pub(crate) fn compact(&mut self, max_empty: u32) {
         let clean = !self.cells.iter().any(|c| c.is_zero())
             && self.spans.iter().all(|s| s.length > 0)
@@ -166,7 +167,7 @@ impl<C: Cell> Side<C> {
     }
 }
 
-/// A distance between indices as a span's offset.
+/// A distance between indices as the offset of a span.
 fn offset(distance: i64) -> i32 {
     distance.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }

@@ -1,11 +1,10 @@
-//! Native histograms: one shape for integer and float ones, exponential and custom buckets.
+//! Native histograms. One type holds integer and float histograms, with exponential and with custom buckets.
 //!
-//! Bucket counts are absolute (not deltas) and `f64`; those of an integer histogram are exact up to 2^53.
-//! Schema -4 to 8: bucket `i` covers `(base^(i-1), base^i]` with `base = 2^(2^-schema)`. Schema -53: custom bounds.
-
+//! Bucket counts are absolute (not deltas) and `f64`, so those of an integer histogram are exact up to 2^53. In schemas -4
+//! to 8 bucket `i` covers `(base^(i-1), base^i]` with `base = 2^(2^-schema)`. Schema -53 has custom bounds.
 //!
-//! Operations give the results of Prometheus's float histograms, bit for bit where the order of additions matters.
-//! Nothing here trusts its input: spans and buckets that contradict each other are read as far as both go.
+//! Results equal those of Prometheus's float histograms to the bit, also where the order of additions matters. Nothing
+//! trusts its input: where spans and buckets contradict each other, both are read up to the end of the shorter.
 
 mod bounds;
 mod buckets;
@@ -30,7 +29,7 @@ pub use math::{exp2, log2};
 pub use stale::{STALE_NAN, is_stale_nan};
 pub use validate::HistogramError;
 
-/// The schema of histograms with custom bucket bounds ("NHCB").
+/// The schema of histograms with custom bucket bounds (NHCB).
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 
 /// The lowest schema of exponential buckets.
@@ -39,55 +38,56 @@ pub const EXPONENTIAL_SCHEMA_MIN: i32 = -4;
 /// The highest schema of exponential buckets.
 pub const EXPONENTIAL_SCHEMA_MAX: i32 = 8;
 
-/// What is known of a counter reset between a histogram and the one before it.
+/// What is known about a counter reset between a histogram and the previous one of its series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum CounterReset {
-    /// Must be found by comparing.
+    /// Nothing: readers compare.
     #[default]
     Unknown,
-    /// This one starts anew.
+    /// The counter was reset.
     Reset,
-    /// It continues the one before.
+    /// The counter was not reset.
     NotReset,
-    /// A gauge: resets make no sense.
+    /// A gauge, which has no resets.
     Gauge,
 }
 
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// Buckets skipped since the end of the span before; of the first span, the index of its first bucket.
+    /// The number of buckets between the end of the previous span and this one. For the first span, the index of its
+    /// first bucket.
     pub offset: i32,
-    /// Buckets in the run.
+    /// The number of buckets in the run.
     pub length: u32,
 }
 
 /// A native histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// What is known of a reset before it.
+    /// What is known about a reset before this histogram.
     pub counter_reset: CounterReset,
-    /// Whether the counts are whole numbers, as the writer sent them.
+    /// Whether the writer sent whole numbers as counts.
     pub integer: bool,
-    /// Resolution, or [`CUSTOM_BUCKETS_SCHEMA`].
+    /// The resolution, or [`CUSTOM_BUCKETS_SCHEMA`].
     pub schema: i32,
-    /// Width of the zero bucket on both sides.
+    /// The distance from zero to which the zero bucket reaches on both sides.
     pub zero_threshold: f64,
-    /// Observations in the zero bucket.
+    /// The number of observations in the zero bucket.
     pub zero_count: f64,
-    /// All observations.
+    /// The number of all observations.
     pub count: f64,
-    /// Sum of all observations; the stale NaN in a stale marker.
+    /// The sum of all observations. A stale marker has [`STALE_NAN`].
     pub sum: f64,
-    /// Layout of the positive buckets.
+    /// The indices of the positive buckets.
     pub positive_spans: Vec<Span>,
-    /// Counts of the positive buckets, one for each that the spans name.
+    /// The counts of the positive buckets, one for each index that the spans name.
     pub positive_buckets: Vec<f64>,
-    /// Layout of the negative buckets.
+    /// The indices of the negative buckets.
     pub negative_spans: Vec<Span>,
-    /// Counts of the negative buckets.
+    /// The counts of the negative buckets.
     pub negative_buckets: Vec<f64>,
-    /// Upper bounds of custom buckets, ascending, without +Inf; empty for other schemas.
+    /// The upper bounds of custom buckets, ascending, without +Inf. Empty for other schemas.
     pub custom_values: Arc<[f64]>,
 }
 
@@ -111,17 +111,17 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Whether its buckets have custom bounds.
+    /// Whether the buckets have custom bounds.
     pub fn has_custom_buckets(&self) -> bool {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
-    /// Whether it marks the end of its series.
+    /// Whether the histogram is a stale marker, which ends its series.
     pub fn is_stale(&self) -> bool {
         is_stale_nan(self.sum)
     }
 
-    /// The memory that it holds, bytes.
+    /// The memory that the histogram takes, bytes. Custom bounds are shared and not counted.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + 8 * (self.positive_spans.capacity()

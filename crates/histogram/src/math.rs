@@ -1,7 +1,7 @@
-//! Logarithm and power of two with the rounding of Prometheus, so that interpolated quantiles agree in the last digit.
+//! Logarithm and power to base 2 with the rounding of Prometheus, so that interpolated quantiles agree in the last digit.
 //!
-//! These are the classic argument reductions and minimax polynomials of fdlibm's `log` and `exp`; the standard
-//! library's functions are as good, but round some results the other way.
+//! These are the argument reductions and minimax polynomials of fdlibm's `log` and `exp`. The functions of the standard
+//! library are as precise but round some results the other way.
 
 #![allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]
 
@@ -10,7 +10,7 @@ use crate::bounds::ldexp;
 const LN2_HI: f64 = 6.93147180369123816490e-01;
 const LN2_LO: f64 = 1.90821492927058770002e-10;
 
-/// The logarithm to base 2; exact for powers of two.
+/// The logarithm to base 2. Exact for powers of two.
 pub fn log2(x: f64) -> f64 {
     if !x.is_normal() || x < 0.0 {
         return x.log2();
@@ -41,7 +41,7 @@ pub fn exp2(x: f64) -> f64 {
     ldexp(y, whole as i64)
 }
 
-/// A normal number as `fraction * 2^exponent` with the fraction in [0.5, 1).
+/// Splits a normal number into a fraction in [0.5, 1) and an exponent of 2.
 fn split(x: f64) -> (f64, f64) {
     let bits = x.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i64 - 1022;

@@ -1,4 +1,4 @@
-//! Whether a counter was reset between two histograms.
+//! Detection of counter resets between two histograms.
 
 use crate::bounds::{bucket_bound, exponential_bound};
 use crate::combine::{same_bounds, zero_bucket_at};
@@ -6,9 +6,11 @@ use crate::layout::{Side, indexed};
 use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 
 impl Histogram {
-    /// The counter-reset hint with which storage hands the histogram out, where `previous` is the sample before it in the
-    /// series, if that is known and a histogram: a gauge stays one, what continues the one before is known to, and of anything else
-    /// nothing is known. Resets that writers announce are not handed out, as in Prometheus: readers compare.
+    /// The counter-reset hint with which storage returns the histogram. `previous` is the previous sample of the series, if
+    /// it is known and a histogram.
+    ///
+    /// A gauge stays one, and a histogram that continues `previous` says so. Anything else is unknown: as in Prometheus,
+    /// readers compare instead of relying on the resets that writers announce.
     pub fn hint_when_read(&self, previous: Option<&Histogram>) -> CounterReset {
         match previous {
             _ if self.counter_reset == CounterReset::Gauge => CounterReset::Gauge,
@@ -30,8 +32,8 @@ impl Histogram {
                 && !unhinted().detect_reset(before)
     }
 
-    /// Whether this histogram, which comes after `previous` in the same series, starts anew: a count went down, a
-    /// populated bucket vanished, or the resolution or the zero bucket became finer. A hint decides where there is one.
+    /// Whether the counter was reset between `previous` and this histogram of the same series: a count went down, a
+    /// populated bucket vanished, the resolution became finer, or the zero bucket became narrower. A hint takes precedence.
     pub fn detect_reset(&self, previous: &Histogram) -> bool {
         match self.counter_reset {
             CounterReset::Reset => return true,
@@ -77,7 +79,7 @@ impl Histogram {
         })
     }
 
-    /// Whether a bucket outside the zero bucket has less in it than before. Both ascend and have this schema.
+    /// Whether the count of a bucket outside the zero bucket went down. Both sides ascend and have this schema.
     fn side_shrank(&self, now: impl Iterator<Item = (i64, f64)>, before: impl Iterator<Item = (i64, f64)>) -> bool {
         let custom = self.schema == CUSTOM_BUCKETS_SCHEMA;
         let inside = |index: i64| !custom && exponential_bound(index, self.schema) <= self.zero_threshold;
@@ -95,7 +97,7 @@ impl Histogram {
         false
     }
 
-    /// Whether, summed up between the custom bounds that both have, any count went down.
+    /// Whether a count went down at the custom bounds that both histograms have in common.
     fn shrank_at_shared_bounds(&self, previous: &Histogram) -> bool {
         let upper = |index: i64, h: &Histogram| bucket_bound(index, CUSTOM_BUCKETS_SCHEMA, &h.custom_values);
         let mut now = indexed(&self.positive_spans, &self.positive_buckets).peekable();
@@ -106,7 +108,8 @@ impl Histogram {
             if bounds_before.next_if(|other| *other == bound).is_none() {
                 continue;
             }
-            let (mut total, mut total_before) = (0.0, 0.0);
+            let mut total = 0.0;
+            let mut total_before = 0.0;
             while let Some((_, count)) = now.next_if(|(index, _)| upper(*index, self) <= *bound) {
                 total += count;
             }

@@ -1,11 +1,11 @@
-//! Operations on one histogram: scaling, resolution, compaction, comparison.
+//! Operations on one histogram: scaling, reduction of the resolution, compaction and comparison.
 
 use crate::combine::same_bounds;
 use crate::layout::{Side, indexed, indices};
 use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, Span};
 
 impl Histogram {
-    /// Multiplies all counts and the sum. A negative factor makes a gauge. The layout stays.
+    /// Multiplies all counts and the sum. A negative factor makes the histogram a gauge. The buckets stay.
     pub fn mul(&mut self, factor: f64) {
         self.map_counts(|count| count * factor);
         if factor < 0.0 {
@@ -13,7 +13,7 @@ impl Histogram {
         }
     }
 
-    /// Divides all counts and the sum. A negative divisor makes a gauge; zero leaves no buckets.
+    /// Divides all counts and the sum. A negative divisor makes the histogram a gauge. Zero removes the buckets.
     pub fn div(&mut self, divisor: f64) {
         self.map_counts(|count| count / divisor);
         if divisor == 0.0 {
@@ -26,7 +26,7 @@ impl Histogram {
         }
     }
 
-    /// Turns the sign of all counts and the sum; the result is a gauge.
+    /// Negates all counts and the sum, which makes the histogram a gauge.
     pub fn negate(&mut self) {
         self.mul(-1.0);
     }
@@ -40,7 +40,7 @@ impl Histogram {
     }
 
     /// Drops empty buckets and joins adjacent spans. Runs of at most `max_empty` empty buckets between populated ones
-    /// stay, and gaps of at most `max_empty` are filled: results have `max_empty` 0.
+    /// stay, and gaps of at most `max_empty` are filled. Results of queries are compacted with 0.
     pub fn compact(&mut self, max_empty: u32) {
         for (spans, counts) in [
             (&mut self.positive_spans, &mut self.positive_buckets),
@@ -55,7 +55,7 @@ impl Histogram {
     /// Merges buckets until the histogram has the coarser `schema`.
     ///
     /// # Errors
-    /// When either schema is that of custom buckets, or `schema` is not lower than that of the histogram.
+    /// Either schema is that of custom buckets, or `schema` is not lower than that of the histogram.
     pub fn reduce_resolution(&mut self, schema: i32) -> Result<(), HistogramError> {
         let custom = self.has_custom_buckets() || schema == CUSTOM_BUCKETS_SCHEMA;
         if custom || schema >= self.schema {
@@ -72,8 +72,8 @@ impl Histogram {
         Ok(())
     }
 
-    /// A copy with the coarser `schema`; a plain copy when the histogram has it already or has custom buckets.
-    /// As in Prometheus, a copy of lower resolution has no counter-reset hint.
+    /// A copy with the coarser `schema`, or an unchanged copy if the histogram is not finer or has custom buckets. As in
+    /// Prometheus, a copy of lower resolution has no counter-reset hint.
     pub fn at_schema(&self, schema: i32) -> Histogram {
         let mut copy = self.clone();
         if copy.reduce_resolution(schema).is_ok() {
@@ -88,8 +88,8 @@ impl Histogram {
         buckets.chain([&self.zero_count, &self.count, &self.sum]).any(|v| v.is_infinite())
     }
 
-    /// Equality as PromQL's `==` has it: same schema and bounds, same buckets with the same bits, in whatever spans.
-    /// Counter-reset hints and empty buckets do not matter.
+    /// Equality as in PromQL's `==`: the same schema, bounds and populated buckets, to the bit. Spans, empty buckets and
+    /// counter-reset hints do not matter.
     pub fn same_as(&self, other: &Histogram) -> bool {
         self.schema == other.schema
             && same_bits(&[self.count, self.sum, self.zero_count], &[other.count, other.sum, other.zero_count])
@@ -106,7 +106,7 @@ fn same_bits(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-/// Index and bits of the buckets that are not empty.
+/// The indices and bits of the buckets that are not empty.
 fn filled(spans: &[Span], buckets: &[f64]) -> impl Iterator<Item = (i64, u64)> {
     let counts = buckets.iter().map(|count| count.to_bits());
     indices(spans, buckets.len()).zip(counts).filter(|(_, bits)| f64::from_bits(*bits) != 0.0)

@@ -1,7 +1,7 @@
 //! The stale marker: a NaN with bits of its own that says that a series has ended.
 //!
-//! A float sample carries it as its value, a histogram as its sum. It stands here because this is the lowest crate that
-//! tells a marker from an observation.
+//! A float sample carries it as its value, a histogram as its sum. It is defined here because this is the lowest crate
+//! that distinguishes a marker from an observation.
 
 /// The NaN that ends a series (Prometheus's `value.StaleNaN`). Compare its bits, never its value.
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);

@@ -1,11 +1,11 @@
-//! Trimming: the part of a histogram below (`</`) or above (`>/`) a value, with interpolation inside a bucket.
+//! Trimming: the part of a histogram below (`</`) or above (`>/`) a value, with interpolation within buckets.
 //!
-//! The sum of what is left is estimated from the middles of the surviving parts of buckets: the geometric mean for
+//! The sum of the rest is an estimate from the middles of the remaining parts of buckets: the geometric mean for
 //! exponential buckets, the arithmetic mean for custom ones and the zero bucket.
 
 use crate::{Bucket, Histogram};
 
-/// Which part survives, and how buckets are interpolated.
+/// Which part remains, and how buckets are interpolated.
 #[derive(Clone, Copy)]
 struct Cut {
     at: f64,
@@ -14,18 +14,20 @@ struct Cut {
 }
 
 impl Histogram {
-    /// Keeps the observations below `at` (`histogram </ at`). Compacts when anything was cut off.
+    /// Keeps the observations below `at` (`histogram </ at`). Compacts the histogram if anything was removed.
     pub fn trim_upper(&mut self, at: f64) {
         self.trim(Cut { at, keep_below: true, linear: self.has_custom_buckets() });
     }
 
-    /// Keeps the observations above `at` (`histogram >/ at`). Compacts when anything was cut off.
+    /// Keeps the observations above `at` (`histogram >/ at`). Compacts the histogram if anything was removed.
     pub fn trim_lower(&mut self, at: f64) {
         self.trim(Cut { at, keep_below: false, linear: self.has_custom_buckets() });
     }
 
     fn trim(&mut self, cut: Cut) {
-        let (mut count, mut sum, mut changed) = (0.0, 0.0, false);
+        let mut count = 0.0;
+        let mut sum = 0.0;
+        let mut changed = false;
         let mut trimmed = [Vec::new(), Vec::new()];
         let mut populated = [false, false];
         for (side, buckets) in [self.positive(), self.negative()].into_iter().enumerate() {
@@ -61,7 +63,7 @@ impl Histogram {
 }
 
 impl Cut {
-    /// How much of a bucket is left, and the middle of what is left.
+    /// The rest of the count of a bucket, and the middle of the rest.
     fn bucket(self, b: &Bucket, positive: bool) -> (f64, f64) {
         let (keep_all, within) = match self.keep_below {
             true => (b.upper <= self.at, b.lower < self.at),
@@ -90,7 +92,7 @@ impl Cut {
         }
     }
 
-    /// The lowest custom bucket: it is taken to begin at zero when its upper bound is positive.
+    /// The lowest custom bucket, which begins at zero if its upper bound is positive.
     fn bucket_without_lower_bound(self, b: &Bucket) -> (f64, f64) {
         let (at, upper) = (self.at, b.upper);
         if self.keep_below {
@@ -108,12 +110,12 @@ impl Cut {
         }
     }
 
-    /// The highest custom bucket: it is kept as a whole or not at all.
+    /// The highest custom bucket, which is kept or removed as a whole.
     fn bucket_without_upper_bound(self, b: &Bucket) -> (f64, f64) {
         if !self.keep_below && self.at >= b.lower { (b.count, self.at) } else { (0.0, finite_or_zero(b.lower)) }
     }
 
-    /// The zero bucket: one-sided when only one side has populated buckets.
+    /// The zero bucket, which is one-sided if only one side has populated buckets.
     fn zero_bucket(self, zero: Bucket, [has_positive, has_negative]: [bool; 2]) -> (f64, f64) {
         let lower = if has_positive && !has_negative { 0.0 } else { zero.lower };
         let upper = if has_negative && !has_positive { 0.0 } else { zero.upper };

@@ -4,53 +4,55 @@ use pharos_gocompat::GoFloat;
 
 use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
 
-/// What is wrong with a histogram or an operation on it. Sides are `positive side`, `negative side`, `custom buckets`.
+/// What is wrong with a histogram or an operation on it, in the words of Prometheus.
+///
+/// A `side` is `positive side`, `negative side` or `custom buckets`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum HistogramError {
-    /// An operation on one histogram with exponential and one with custom buckets.
+    /// One histogram has exponential buckets and the other one custom buckets.
     #[error("cannot apply this operation on histograms with a mix of exponential and custom bucket schemas")]
     IncompatibleSchemas,
-    /// Resolution can only be reduced, and only that of exponential buckets.
+    /// The resolution can only be reduced, and only that of exponential buckets.
     #[error("cannot reduce resolution from schema {from} to {to}")]
     CannotReduce {
-        /// The histogram's schema.
+        /// The schema of the histogram.
         from: i32,
-        /// The schema that was asked for.
+        /// The requested schema.
         to: i32,
     },
-    /// A schema that is neither exponential nor that of custom buckets.
+    /// The schema is neither exponential nor that of custom buckets.
     #[error(
         "histogram has an invalid schema, which must be between -4 and 8 for exponential buckets, or -53 for custom buckets, got schema {0}"
     )]
     Schema(i32),
-    /// A span goes back.
+    /// A span begins before the previous one ends.
     #[error("{side}: span number {number} with offset {offset}: histogram has a span whose offset is negative")]
     SpanOffset {
-        /// Which side.
+        /// The side of the histogram.
         side: &'static str,
-        /// Which span, from 1.
+        /// The number of the span, from 1.
         number: usize,
-        /// Its offset.
+        /// The offset of the span.
         offset: i32,
     },
-    /// Spans and buckets disagree.
+    /// Spans and buckets disagree about the number of buckets.
     #[error(
         "{side}: spans need {need} buckets, have {have} buckets: histogram spans specify different number of buckets than provided"
     )]
     BucketNumber {
-        /// Which side.
+        /// The side of the histogram.
         side: &'static str,
-        /// Buckets that the spans name.
+        /// The number that the spans name.
         need: u64,
-        /// Buckets that there are.
+        /// The number of counts.
         have: usize,
     },
-    /// A bucket index is out of range.
+    /// A bucket index does not fit 32 bits.
     #[error("{side}: spans reach bucket {index}, which is out of range")]
     IndexRange {
-        /// Which side.
+        /// The side of the histogram.
         side: &'static str,
-        /// The index.
+        /// The index after the last bucket.
         index: i64,
     },
     /// A bucket has a negative count.
@@ -58,72 +60,72 @@ pub enum HistogramError {
         "{side}: bucket number {number} has observation count of {count}: histogram has a bucket whose observation count is negative"
     )]
     NegativeBucket {
-        /// Which side.
+        /// The side of the histogram.
         side: &'static str,
-        /// Which bucket, from 1.
+        /// The number of the bucket, from 1.
         number: usize,
-        /// Its count.
+        /// The count of the bucket.
         count: GoText,
     },
     /// The zero bucket has a negative count.
     #[error("zero bucket has observation count of {0}: histogram has a bucket whose observation count is negative")]
     NegativeZeroBucket(GoText),
-    /// The width of the zero bucket is negative or not a number.
+    /// The zero threshold is negative or NaN.
     #[error("zero bucket has a threshold of {0}, which must not be negative or NaN")]
     ZeroThreshold(GoText),
-    /// The count is negative.
+    /// The number of observations is negative.
     #[error("observation count is {0}: histogram's observation count is negative")]
     NegativeCount(GoText),
-    /// Fewer observations than in the buckets, and the sum is NaN.
+    /// The buckets have more observations than the histogram, whose sum is NaN.
     #[error(
         "{buckets} observations found in buckets, but the Count field is {count}: histogram's observation count should be at least the number of observations found in the buckets"
     )]
     CountTooSmall {
-        /// In the buckets.
+        /// The number in the buckets.
         buckets: GoText,
-        /// The count.
+        /// The number in the histogram.
         count: GoText,
     },
-    /// Another number of observations than in the buckets.
+    /// The buckets have another number of observations than the histogram.
     #[error(
         "{buckets} observations found in buckets, but the Count field is {count}: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)"
     )]
     CountMismatch {
-        /// In the buckets.
+        /// The number in the buckets.
         buckets: GoText,
-        /// The count.
+        /// The number in the histogram.
         count: GoText,
     },
     /// A custom bound is NaN.
     #[error("custom buckets: histogram custom bounds must not be NaN")]
     CustomBoundNan,
-    /// Custom bounds do not ascend.
+    /// The custom bounds do not ascend.
     #[error(
         "custom buckets: previous bound is {previous} and current is {current}: histogram custom bounds must be in strictly increasing order"
     )]
     CustomBoundOrder {
-        /// A bound.
+        /// The bound before it.
         previous: GoText,
-        /// The one behind it.
+        /// The bound that is not larger.
         current: GoText,
     },
     /// The last custom bound is +Inf.
     #[error("custom buckets: last +Inf bound must not be explicitly defined: histogram custom bounds must be finite")]
     CustomBoundInfinite,
-    /// Spans reach beyond the custom bounds.
+    /// The spans reach beyond the custom bounds.
     #[error(
         "custom buckets: only {bounds} custom bounds defined which is insufficient to cover total span length of {spans}: histogram custom bounds are too few"
     )]
     CustomBoundsTooFew {
-        /// How many bounds there are.
+        /// The number of bounds.
         bounds: usize,
-        /// How far the spans reach.
+        /// The number of buckets that the spans cover.
         spans: u64,
     },
-    /// Custom buckets with something that only exponential ones have.
+    /// A histogram with custom buckets has something that only exponential ones have.
     #[error("custom buckets: must {0}")]
     CustomWith(&'static str),
-    /// Exponential buckets with custom bounds.
+    /// A histogram with exponential buckets has custom bounds.
     #[error("histogram with exponential schema must not have custom bounds")]
     ExponentialWithBounds,
 }
@@ -139,10 +141,10 @@ impl std::fmt::Display for GoText {
 }
 
 impl Histogram {
-    /// Checks all that Prometheus checks before it stores a histogram; costs no more than reading it.
+    /// Checks what Prometheus checks before it stores a histogram. Costs no more than reading it.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first rule that the histogram breaks.
     pub fn validate(&self) -> Result<(), HistogramError> {
         match self.schema {
             CUSTOM_BUCKETS_SCHEMA => self.validate_custom()?,
@@ -209,9 +211,10 @@ impl Histogram {
     }
 }
 
-/// Checks the spans of a side and returns how far they reach. The first offset may be negative if `signed`.
+/// Checks the spans of a side and returns the index after their last bucket. The first offset may be negative if `signed`.
 fn check_spans(side: &'static str, spans: &[Span], have: usize, signed: bool) -> Result<u64, HistogramError> {
-    let (mut need, mut index) = (0u64, 0i64);
+    let mut need = 0u64;
+    let mut index = 0i64;
     for (at, span) in spans.iter().enumerate() {
         if span.offset < 0 && (at > 0 || !signed) {
             return Err(HistogramError::SpanOffset { side, number: at + 1, offset: span.offset });

@@ -9,7 +9,7 @@ use pharos_promql::{SampleValue, VectorSample};
 
 use crate::file::{RuleSpec, Texts};
 use crate::group::RuleError;
-use crate::template::{Surroundings, Template, alert_data};
+use crate::template::{Template, TemplateContext, alert_data};
 
 /// The label with an alert's name.
 pub const ALERT_NAME: &str = "alertname";
@@ -130,7 +130,7 @@ impl AlertingRule {
         t_ms: i64,
         offset_ms: i64,
         result: &[VectorSample],
-        around: &Surroundings<'_>,
+        around: &TemplateContext<'_>,
         limit: usize,
     ) -> Result<Vec<VectorSample>, RuleError> {
         let found = self.found(t_ms, result, around)?;
@@ -167,7 +167,7 @@ impl AlertingRule {
         &self,
         t_ms: i64,
         result: &[VectorSample],
-        around: &Surroundings<'_>,
+        around: &TemplateContext<'_>,
     ) -> Result<BTreeMap<Labels, Alert>, RuleError> {
         let mut found = BTreeMap::new();
         for sample in result {

@@ -11,7 +11,7 @@ use pharos_promql::{SampleValue, VectorSample};
 use crate::alerting::AlertingRule;
 use crate::file::{RuleGroup, RuleKind, RuleSpec, Texts};
 use crate::recording::RecordingRule;
-use crate::template::Surroundings;
+use crate::template::TemplateContext;
 
 /// Answers the queries of rules and takes their samples. Blocks.
 pub trait RuleStore {
@@ -150,7 +150,7 @@ impl Group {
                     let expr = parser::parse(text).map_err(|error| error.to_string())?;
                     store.query(&expr, text, t_ms)
                 };
-                let around = Surroundings { t_ms, external_url: &self.options.external_url, query: &query };
+                let around = TemplateContext { t_ms, external_url: &self.options.external_url, query: &query };
                 match &mut state.rule {
                     Rule::Recording(rule) => rule.samples(result, self.limit),
                     Rule::Alerting(rule) => rule.update(t_ms, self.query_offset_ms, &result, &around, self.limit),

@@ -1,39 +1,23 @@
-//! Templates of labels and annotations: Go's text templates with Prometheus's functions.
+//! Templates of labels and annotations: Go's templates with Prometheus's functions.
 //!
-//! Actions, pipelines, variables, `if`, `with`, `range`, `define`, `template` and `block`, comparisons, `printf` and the
-//! functions of Prometheus's template reference are there. Nesting, steps and output are bounded.
+//! The language is [`pharos_gocompat::template`]. This module adds the data of an alert and the functions of
+//! Prometheus's template reference.
 
-mod exec;
 mod functions;
-mod go;
 mod humanize;
-mod lex;
-mod parse;
-mod value;
+mod objects;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pharos_gocompat::template::{self, Record, Value};
 use pharos_model::Labels;
 use pharos_promql::{SampleValue, VectorSample};
 
-pub use value::{Data, Record};
+use functions::RuleFunctions;
+use objects::HistogramObject;
 
-/// Nanoseconds as Go prints a duration: `1h2m3.5s`.
-pub fn go_duration(ns: i64) -> String {
-    go::duration(ns)
-}
-
-/// How deep actions may nest.
-const MAX_NESTING: usize = 100;
-/// How deep templates may call each other.
-const MAX_CALLS: usize = 100;
-/// Nodes that one expansion may execute.
-const MAX_STEPS: usize = 1_000_000;
-/// Bytes that one expansion may write.
-const MAX_OUTPUT: usize = 1 << 20;
-
-/// What comes before each template of a rule: short names of the data.
+/// Short names of the data, which stand before each template of a rule.
 const SHORT_NAMES: &str =
     "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
 
@@ -43,26 +27,26 @@ pub type QueryFn<'a> = &'a dyn Fn(&str) -> Result<Vec<VectorSample>, String>;
 /// Why a template cannot be expanded, in the words of Go's templates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// It cannot be parsed.
+    /// The text cannot be parsed.
     #[error("error parsing template {name}: {reason}")]
     Parse {
-        /// The template.
+        /// The name of the template, derived from the alert's.
         name: String,
-        /// Line and reason.
+        /// The place and the reason.
         reason: String,
     },
-    /// It failed.
+    /// The execution failed.
     #[error("error executing template {name}: {reason}")]
     Execute {
-        /// The template.
+        /// The name of the template, derived from the alert's.
         name: String,
-        /// Line, column, node and reason.
+        /// The place and the reason.
         reason: String,
     },
 }
 
 impl TemplateError {
-    /// What is wrong, without the lead.
+    /// The place and the reason, without the name.
     pub fn reason(&self) -> &str {
         match self {
             TemplateError::Parse { reason, .. } | TemplateError::Execute { reason, .. } => reason,
@@ -70,8 +54,8 @@ impl TemplateError {
     }
 }
 
-/// What a template may ask of its surroundings.
-pub struct Surroundings<'a> {
+/// What a template's functions may ask of the evaluation that expands it.
+pub struct TemplateContext<'a> {
     /// The evaluation's time, milliseconds.
     pub t_ms: i64,
     /// The URL under which users reach this server.
@@ -84,35 +68,29 @@ pub struct Surroundings<'a> {
 #[derive(Debug)]
 pub struct Template {
     name: String,
-    text: String,
-    parsed: parse::Parsed,
+    template: template::Template,
 }
 
 impl Template {
     /// Parses a template of the alert `alert`.
     ///
     /// # Errors
-    /// What Go's parser would say.
+    /// The text is not a template.
     pub fn of_alert(alert: &str, text: &str) -> Result<Self, TemplateError> {
         let name = format!("__alert_{alert}");
-        let text = format!("{SHORT_NAMES}{text}");
-        match parse::parse(&text) {
-            Ok(parsed) => Ok(Template { name, text, parsed }),
-            Err((offset, reason)) => {
-                let line = text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
-                let reason = format!("template: {name}:{line}: {reason}");
-                Err(TemplateError::Parse { name, reason })
-            }
+        match template::Template::parse(&name, format!("{SHORT_NAMES}{text}"), &functions::is_known) {
+            Ok(template) => Ok(Template { name, template }),
+            Err(error) => Err(TemplateError::Parse { name, reason: error.to_string() }),
         }
     }
 
     /// Expands the template.
     ///
     /// # Errors
-    /// What Go's executor would say.
-    pub fn expand(&self, data: &Data, around: &Surroundings<'_>) -> Result<String, TemplateError> {
-        exec::run(&self.parsed, &self.name, &self.text, data, around)
-            .map_err(|reason| TemplateError::Execute { name: self.name.clone(), reason })
+    /// A function failed, a value has the wrong type, or the expansion exceeds a limit.
+    pub fn expand(&self, data: &Value, context: &TemplateContext<'_>) -> Result<String, TemplateError> {
+        let expanded = self.template.execute(data, &RuleFunctions(context));
+        expanded.map_err(|error| TemplateError::Execute { name: self.name.clone(), reason: error.to_string() })
     }
 }
 
@@ -122,26 +100,26 @@ pub fn alert_data(
     external_labels: Arc<BTreeMap<String, String>>,
     external_url: &str,
     value: &SampleValue,
-) -> Data {
-    Data::Record(Arc::new(Record {
+) -> Value {
+    Value::Record(Arc::new(Record {
         type_name: "struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value interface {} }",
         fields: vec![
             ("Labels", label_map(labels)),
-            ("ExternalLabels", Data::Texts(external_labels)),
-            ("ExternalURL", Data::text(external_url)),
+            ("ExternalLabels", Value::Texts(external_labels)),
+            ("ExternalURL", Value::text(external_url)),
             ("Value", sample_value(value)),
         ],
     }))
 }
 
-fn label_map(labels: &Labels) -> Data {
-    Data::Texts(Arc::new(labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
+fn label_map(labels: &Labels) -> Value {
+    Value::Texts(Arc::new(labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
 }
 
-fn sample_value(value: &SampleValue) -> Data {
+fn sample_value(value: &SampleValue) -> Value {
     match value {
-        SampleValue::Float(v) => Data::Float(*v),
-        SampleValue::Histogram(h) => Data::Histogram(h.clone()),
+        SampleValue::Float(v) => Value::Float(*v),
+        SampleValue::Histogram(h) => Value::Object(Arc::new(HistogramObject(h.clone()))),
     }
 }
 

@@ -57,33 +57,6 @@ pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// Formats a bound of `le` or a `quantile` as OpenMetrics does: whole numbers get `.0`.
-pub(crate) fn format_bound(bound: f64) -> String {
-    if bound.is_nan() {
-        return "NaN".into();
-    }
-    if bound.is_infinite() {
-        return if bound > 0.0 { "+Inf".into() } else { "-Inf".into() };
-    }
-    let text = go_float(bound);
-    if text.contains(['.', 'e']) { text } else { text + ".0" }
-}
-
-/// Shortest form that reads back, with an exponent below 1e-4 and from 1e6 on, as Go formats it.
-fn go_float(value: f64) -> String {
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = match exponent.strip_prefix('-') {
-            Some(digits) => ('-', digits),
-            None => ('+', exponent),
-        };
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    format!("{value}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,23 +79,6 @@ mod tests {
         assert_eq!(parse_value("nan").unwrap().to_bits(), NORMAL_NAN.to_bits());
         for bad in ["", "-", "1_000", "0x1p-2", "0x10", "1e400", "-nan", "12a", "1,5", "١"] {
             assert!(parse_value(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn bounds_as_openmetrics_writes_them() {
-        for (bound, text) in [
-            (1.0, "1.0"),
-            (0.0, "0.0"),
-            (-1.0, "-1.0"),
-            (0.005, "0.005"),
-            (1e6, "1e+06"),
-            (100_000.0, "100000.0"),
-            (1e-5, "1e-05"),
-            (f64::INFINITY, "+Inf"),
-            (1.5e30, "1.5e+30"),
-        ] {
-            assert_eq!(format_bound(bound), text);
         }
     }
 }

@@ -3,13 +3,14 @@
 //! It is the only format that carries native histograms. Classic histograms and summaries are spread into the series
 //! that the text formats have. The key of a series is the byte 0xff and its labels with length prefixes.
 
+use pharos_gocompat::strconv::format_openmetrics;
 use pharos_model::labels::{LabelsIter, append_canonical};
 use pharos_model::sample::NORMAL_NAN;
 use pharos_model::{CounterReset, Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
 use pharos_transport::client;
 use prost::Message;
 
-use super::float::{excerpt, format_bound};
+use super::float::excerpt;
 use super::{ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink};
 
 const KEY_PREFIX: u8 = 0xff;
@@ -127,7 +128,7 @@ impl ProtobufParser {
         self.float(context, "_count", None, summary.sample_count() as f64, &[], sink)?;
         self.float(context, "_sum", None, summary.sample_sum(), &[], sink)?;
         summary.quantile.iter().try_for_each(|quantile| {
-            let bound = format_bound(quantile.quantile());
+            let bound = format_openmetrics(quantile.quantile());
             self.float(context, "", Some(("quantile", &bound)), quantile.value(), &[], sink)
         })
     }
@@ -166,7 +167,7 @@ impl ProtobufParser {
         self.float(context, "_count", None, count, &[], sink)?;
         self.float(context, "_sum", None, histogram.sample_sum(), &[], sink)?;
         for bucket in &histogram.bucket {
-            let bound = format_bound(bucket.upper_bound());
+            let bound = format_openmetrics(bucket.upper_bound());
             let value = or_float(bucket.cumulative_count(), bucket.cumulative_count_float);
             let exemplar = bucket.exemplar.as_ref().map(exemplar);
             self.float(context, "_bucket", Some(("le", &bound)), value, exemplar.as_slice(), sink)?;

@@ -1,9 +1,10 @@
 //! The part of a line that names a series: `name{label="value",…}` or `{"name",label="value",…}`.
 
+use pharos_gocompat::strconv::format_openmetrics;
 use pharos_model::{LabelsBuilder, METRIC_NAME, MetricType};
 
 use super::LabelSource;
-use super::float::{excerpt, format_bound};
+use super::float::excerpt;
 
 /// Most labels of a series in a body. Far above any sensible use; it bounds the work that a hostile line causes.
 const MAX_LABELS: usize = 2048;
@@ -264,7 +265,7 @@ pub(crate) fn unescape(text: &str, is_quoted: bool) -> String {
 fn canonical_bound(kind: MetricType, name: &str, value: String) -> String {
     let is_bound = matches!((kind, name), (MetricType::Histogram, "le") | (MetricType::Summary, "quantile"));
     match value.parse::<f64>() {
-        Ok(bound) if is_bound => format_bound(bound),
+        Ok(bound) if is_bound => format_openmetrics(bound),
         _ => value,
     }
 }

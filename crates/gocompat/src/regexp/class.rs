@@ -1,9 +1,9 @@
-//! Character classes: `[…]`.
+//! Translation of character classes, `[…]`.
 
 use super::RegexError;
 use super::escape;
 
-/// A class of no character.
+/// The class of no character.
 pub(super) const NOTHING: &str = r"[^\x{0}-\x{10FFFF}]";
 /// The class of all characters.
 pub(super) const EVERYTHING: &str = r"[\x{0}-\x{10FFFF}]";
@@ -14,7 +14,7 @@ const POSIX_NAMES: [&str; 14] = [
     "xdigit",
 ];
 
-/// Translates the class at the start of `text`; returns what follows it.
+/// Translates the class at the start of `text` and returns the rest.
 pub(super) fn translate<'t>(text: &'t str, out: &mut String) -> Result<&'t str, RegexError> {
     let start = out.len();
     let mut rest = &text[1..];
@@ -26,7 +26,7 @@ pub(super) fn translate<'t>(text: &'t str, out: &mut String) -> Result<&'t str, 
     }
     let members = out.len();
     let mut first = true;
-    // A bracket right at the start is a member.
+    // A closing bracket at the start is a member.
     while first || !rest.starts_with(']') {
         first = false;
         rest = match named(rest, out)? {
@@ -43,7 +43,7 @@ pub(super) fn translate<'t>(text: &'t str, out: &mut String) -> Result<&'t str, 
     Ok(&rest[1..])
 }
 
-/// `[:name:]`, `\p{name}` or a class such as `\d`; `None` when there is none of them.
+/// Translates `[:name:]`, `\p{name}` or a class such as `\d`. Returns the rest, or `None` if there is no such class.
 fn named<'t>(text: &'t str, out: &mut String) -> Result<Option<&'t str>, RegexError> {
     if let Some(end) = text.strip_prefix("[:").and_then(|inner| inner.find(":]")) {
         let (whole, after) = text.split_at(end + 4);
@@ -59,7 +59,7 @@ fn named<'t>(text: &'t str, out: &mut String) -> Result<Option<&'t str>, RegexEr
     Ok(Some(after))
 }
 
-/// A character, or two with `-` between. `class` is the text from the start of the class.
+/// Translates a character or two with `-` between them. `class` is the text from the start of the class.
 fn range<'t>(text: &'t str, class: &str, out: &mut String) -> Result<&'t str, RegexError> {
     let (low, mut rest) = member(text, class)?;
     let mut high = low;
@@ -75,7 +75,7 @@ fn range<'t>(text: &'t str, class: &str, out: &mut String) -> Result<&'t str, Re
     Ok(rest)
 }
 
-/// Writes a range without surrogates, which are in no text.
+/// Writes a range without surrogates, which no text has.
 fn push_range(low: u32, high: u32, out: &mut String) {
     const SURROGATES: std::ops::RangeInclusive<u32> = 0xd800..=0xdfff;
     let low = if SURROGATES.contains(&low) { 0xe000 } else { low };

@@ -1,10 +1,10 @@
-//! What follows a backslash.
+//! Translation of escape sequences: a backslash and what follows.
 
 use super::RegexError;
 use super::class::{EVERYTHING, NOTHING};
 use super::unicode_names::{CATEGORIES, SCRIPTS};
 
-/// An escape sequence outside of classes.
+/// An escape sequence outside of a class.
 pub(super) enum Escape {
     /// A code point, which may be a surrogate.
     Rune(u32),
@@ -14,7 +14,7 @@ pub(super) enum Escape {
     Assertion(&'static str),
 }
 
-/// Reads the escape sequence at the start of `text`; also returns what follows.
+/// Reads the escape sequence at the start of `text`. Returns it and the rest.
 pub(super) fn parse(text: &str) -> Result<(Escape, &str), RegexError> {
     let assertion = match text.as_bytes().get(1) {
         Some(b'A') => r"\A",
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<(Escape, &str), RegexError> {
     Ok((Escape::Assertion(assertion), &text[2..]))
 }
 
-/// Reads a class such as `\d`, `\pL` and `\p{Greek}` at the start of `text`, if there is one.
+/// Reads a class such as `\d`, `\pL` or `\p{Greek}` at the start of `text`. Returns it and the rest, or `None`.
 pub(super) fn parse_class(text: &str) -> Result<Option<(String, &str)>, RegexError> {
     let Some(letter) = text.strip_prefix('\\').and_then(|escaped| escaped.chars().next()) else { return Ok(None) };
     let class = match letter {
@@ -47,7 +47,7 @@ pub(super) fn parse_class(text: &str) -> Result<Option<(String, &str)>, RegexErr
     Ok(Some((class.to_string(), &text[2..])))
 }
 
-/// `\pX`, `\p{name}`, `\p{^name}` and the same with `\P`.
+/// Reads `\pX`, `\p{name}`, `\p{^name}`, or the same with `\P`.
 fn parse_unicode_class(text: &str) -> Result<(String, &str), RegexError> {
     let unknown = |part| RegexError::new("invalid character class range", part);
     let (name, end) = if text[2..].starts_with('{') {
@@ -81,7 +81,7 @@ pub(super) fn parse_rune(text: &str) -> Result<(u32, &str), RegexError> {
     let invalid = |rest: &str| RegexError::new("invalid escape sequence", &text[..text.len() - rest.len()]);
     let is_octal = |b: &u8| matches!(b, b'0'..=b'7');
     let rune = match c {
-        // A single digit would refer to a group.
+        // A single digit would be a back-reference, which Go does not have.
         '1'..='7' if !after.as_bytes().first().is_some_and(is_octal) => return Err(invalid(after)),
         '0'..='7' => {
             let more = after.bytes().take(2).take_while(is_octal).count();
@@ -101,7 +101,7 @@ pub(super) fn parse_rune(text: &str) -> Result<(u32, &str), RegexError> {
     Ok((rune, after))
 }
 
-/// `12` or `{12ab}`, which follows `\x`. An error is what follows the part that is wrong.
+/// Reads the `12` or `{12ab}` that follows `\x`. The error is the text after the invalid part.
 fn parse_hexadecimal(text: &str) -> Result<(u32, &str), &str> {
     let mut chars = text.chars();
     let digit = |chars: &mut std::str::Chars<'_>| chars.next().and_then(|c| c.to_digit(16));
@@ -109,11 +109,13 @@ fn parse_hexadecimal(text: &str) -> Result<(u32, &str), &str> {
         if text.is_empty() {
             return Err(text);
         }
-        let (high, low) = (digit(&mut chars), digit(&mut chars));
+        let high = digit(&mut chars);
+        let low = digit(&mut chars);
         return high.zip(low).map(|(high, low)| (high * 16 + low, chars.as_str())).ok_or(chars.as_str());
     }
     chars.next();
-    let (mut rune, mut any) = (0, false);
+    let mut rune = 0;
+    let mut any = false;
     while let Some(c) = chars.next() {
         rune = match c.to_digit(16) {
             Some(digit) => rune * 16 + digit,
@@ -128,7 +130,7 @@ fn parse_hexadecimal(text: &str) -> Result<(u32, &str), &str> {
     Err("")
 }
 
-/// Writes a character that means itself, in a class or outside.
+/// Writes a character that stands for itself, within a class or outside.
 pub(super) fn push_literal(c: char, out: &mut String) {
     if regex_syntax::is_meta_character(c) {
         out.push('\\');
@@ -136,7 +138,7 @@ pub(super) fn push_literal(c: char, out: &mut String) {
     out.push(c);
 }
 
-/// Writes a code point; a surrogate matches nothing.
+/// Writes a code point. A surrogate matches nothing.
 pub(super) fn push_rune(rune: u32, out: &mut String) {
     match char::from_u32(rune) {
         Some(c) => push_literal(c, out),

@@ -1,10 +1,11 @@
-//! Templates: `$1`, `${name}`.
+//! Expansion of replacement templates: `$1`, `${name}`.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// Appends a template in which groups are replaced by what they matched. `names` are those of the groups.
+/// Appends a template in which references to groups are replaced by what they matched. `names` has the names of the
+/// groups.
 pub(super) fn expand(template: &str, names: &[Option<String>], captures: &Captures<'_>, out: &mut String) {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
@@ -23,7 +24,7 @@ pub(super) fn expand(template: &str, names: &[Option<String>], captures: &Captur
     out.push_str(rest);
 }
 
-/// What a group matched; empty when it is unknown or did not match. Of groups with one name it is the first that matched.
+/// What a group matched, or the empty string. Among groups with the same name it is the first one that matched.
 fn group<'t>(name: &str, names: &[Option<String>], captures: &Captures<'t>) -> &'t str {
     let text = |index| captures.get(index).map(|found| found.as_str());
     let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
@@ -34,7 +35,7 @@ fn group<'t>(name: &str, names: &[Option<String>], captures: &Captures<'t>) -> &
     named.find_map(|(index, _)| text(index)).unwrap_or_default()
 }
 
-/// `name` or `{name}` at the start of `text`, and what follows.
+/// Reads `name` or `{name}` at the start of `text`. Returns the name and the rest.
 fn parse_name(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('{');
     let text = inner.unwrap_or(text);

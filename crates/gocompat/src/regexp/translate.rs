@@ -1,7 +1,7 @@
-//! Reads an expression as Go does and writes it in Rust's syntax.
+//! The translation of an expression from Go's syntax to Rust's.
 //!
-//! One pass from left to right. Flags are written just before the next atom, not where they stand, since in Go they are
-//! no obstacle between an atom and its repetition (`a(?i)*`); the flag `U` is never written but applied.
+//! It is one pass from left to right. Flags are written just before the next atom, not where they occur, since in Go they
+//! may stand between an atom and its repetition (`a(?i)*`). The flag `U` is applied and never written.
 
 use super::class;
 use super::escape::{self, Escape};
@@ -11,11 +11,14 @@ use super::{MAX_NESTING, RegexError};
 pub(crate) struct Translated {
     /// The expression in Rust's syntax. Its groups have no names: Go allows names that Rust does not.
     pub(crate) pattern: String,
-    /// The name of each group, where it has one. The first is the whole match.
+    /// The names of the groups. The first group is the whole match.
     pub(crate) names: Vec<Option<String>>,
 }
 
-/// Translates a Go expression; an error when Go refuses it.
+/// Translates an expression.
+///
+/// # Errors
+/// Go refuses the expression, or it exceeds a limit.
 pub(crate) fn translate(expression: &str) -> Result<Translated, RegexError> {
     let mut translator = Translator {
         whole: expression,
@@ -33,10 +36,10 @@ pub(crate) fn translate(expression: &str) -> Result<Translated, RegexError> {
     Ok(Translated { pattern: translator.out, names: translator.names })
 }
 
-/// Most copies of an atom that repetitions ask for, nested ones multiplied.
+/// How many copies of an atom nested repetitions may ask for.
 const MAX_COPIES: u32 = 1000;
 
-/// Changes of the flags `i`, `m` and `s`, which Rust has too.
+/// Changes of the flags `i`, `m` and `s`, which Rust has as well.
 #[derive(Default, Clone, Copy)]
 struct Flags {
     on: [bool; 3],
@@ -76,22 +79,22 @@ impl Flags {
 
 /// What a repetition operator applies to.
 struct Operand {
-    /// Where it starts in the output.
+    /// The offset in the output at which the operand starts.
     start: usize,
-    /// How often its innermost atom is copied.
+    /// The number of copies of its innermost atom.
     copies: u32,
-    /// Whether it is a repetition itself.
+    /// Whether the operand is a repetition.
     repeated: bool,
 }
 
-/// An open group, and what holds again after it.
+/// An open group, and the state to which its end returns.
 struct Group {
     start: usize,
     ungreedy: bool,
     copies: u32,
 }
 
-/// A repetition operator: how many copies it asks for.
+/// The bounds of a repetition operator.
 #[derive(Clone, Copy)]
 struct Count {
     min: u32,
@@ -104,13 +107,13 @@ struct Translator<'e> {
     out: String,
     names: Vec<Option<String>>,
     groups: Vec<Group>,
-    /// Flags that are not written yet.
+    /// Flags that were not written yet.
     pending: Flags,
     ungreedy: bool,
     /// The most copies in the current group.
     copies: u32,
     operand: Option<Operand>,
-    /// Repetitions of repetitions that got parentheses.
+    /// The number of repetitions that were wrapped in groups to be repeated again.
     wrapped: u32,
 }
 
@@ -157,7 +160,7 @@ impl<'e> Translator<'e> {
         if self.groups.is_empty() { Ok(()) } else { Err(RegexError::new("missing closing )", self.whole)) }
     }
 
-    /// Ends the operand that was the last one.
+    /// Ends the last operand: nothing can repeat it any more.
     fn settle(&mut self) {
         if let Some(operand) = self.operand.take() {
             self.copies = self.copies.max(operand.copies);
@@ -271,7 +274,8 @@ impl<'e> Translator<'e> {
                 's' => flags.set(2, positive),
                 'U' => ungreedy = positive,
                 '-' if positive => {
-                    (positive, any) = (false, false);
+                    positive = false;
+                    any = false;
                     continue;
                 }
                 ':' | ')' if positive || any => {
@@ -291,8 +295,8 @@ impl<'e> Translator<'e> {
         Err(invalid_flags(text))
     }
 
-    /// Applies a repetition operator, which reaches from `before` to `after`; `last` is where the one right before it
-    /// starts. Without a count it is one of `*`, `+` and `?`.
+    /// Applies the repetition operator between `before` and `after`. `last` is the text from the operator right before it.
+    /// An operator without a count is `*`, `+` or `?`.
     fn repeat(
         &mut self,
         count: Option<Count>,
@@ -339,12 +343,12 @@ fn invalid_flags(part: &str) -> RegexError {
     RegexError::new("invalid or unsupported Perl syntax", part)
 }
 
-/// The part of `text` before `after`, which is its end.
+/// `text` without its suffix `after`.
 fn until<'t>(text: &'t str, after: &str) -> &'t str {
     &text[..text.len() - after.len()]
 }
 
-/// How often the innermost atom is copied when what copies it `inner` times is repeated; `None` when that is too often.
+/// The copies of an innermost atom when an operand with `inner` copies is repeated. `None` if they are too many.
 fn copies(count: Count, inner: u32) -> Option<u32> {
     match count.max.unwrap_or(count.min) {
         // `x{0}` is empty, and `x{0,}` is a loop.
@@ -353,7 +357,7 @@ fn copies(count: Count, inner: u32) -> Option<u32> {
     }
 }
 
-/// `{min}`, `{min,}` or `{min,max}` and what follows; anything else is text.
+/// Reads `{min}`, `{min,}` or `{min,max}`. Returns it and the rest, or `None` if the text is something else.
 fn parse_count(text: &str) -> Result<Option<(Count, &str)>, RegexError> {
     let Some((min, rest)) = text.strip_prefix('{').and_then(parse_number) else { return Ok(None) };
     let (max, rest) = match rest.strip_prefix(',') {
@@ -371,7 +375,7 @@ fn parse_count(text: &str) -> Result<Option<(Count, &str)>, RegexError> {
     Ok(Some((Count { min, max }, after)))
 }
 
-/// A number without leading zeros; one that is too large is the largest.
+/// Reads a number without leading zeros. A number that is too large becomes the largest one.
 fn parse_number(text: &str) -> Option<(u32, &str)> {
     let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);

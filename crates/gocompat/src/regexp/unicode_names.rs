@@ -1,4 +1,4 @@
-//! Names of Unicode classes that Go knows (Unicode 15). They are case-sensitive.
+//! The names of Unicode classes that Go knows (Unicode 15). They are case-sensitive.
 
 /// General categories.
 pub(super) const CATEGORIES: &[&str] = &[

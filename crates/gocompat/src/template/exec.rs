@@ -2,21 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use super::functions;
+use super::builtins;
+use super::functions::{CallError, Functions};
 use super::parse::{Command, Node, Nodes, Operand, OperandKind, Parsed, Pipe, Place};
-use super::value::Data;
-use super::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS, Surroundings};
+use super::value::Value;
+use super::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS};
 
 /// Executes a template; the error is line, column, node and reason.
 pub(super) fn run(
     parsed: &Parsed,
     name: &str,
     text: &str,
-    data: &Data,
-    around: &Surroundings<'_>,
+    data: &Value,
+    functions: &dyn Functions,
 ) -> Result<String, String> {
-    let mut run =
-        Run { named: &parsed.named, name, text, around, out: String::new(), variables: Vec::new(), calls: 0, steps: 0 };
+    let mut run = Run {
+        named: &parsed.named,
+        name,
+        text,
+        functions,
+        out: String::new(),
+        variables: Vec::new(),
+        calls: 0,
+        steps: 0,
+    };
     run.variables.push((String::new(), data.clone()));
     run.nodes(&parsed.main, data)?;
     Ok(run.out)
@@ -33,10 +42,10 @@ struct Run<'a> {
     named: &'a BTreeMap<String, Nodes>,
     name: &'a str,
     text: &'a str,
-    around: &'a Surroundings<'a>,
+    functions: &'a dyn Functions,
     out: String,
     /// Variables in scope, the innermost last; `$` has no name.
-    variables: Vec<(String, Data)>,
+    variables: Vec<(String, Value)>,
     calls: usize,
     steps: usize,
 }
@@ -61,7 +70,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn nodes(&mut self, nodes: &Nodes, dot: &Data) -> Result<Flow, String> {
+    fn nodes(&mut self, nodes: &Nodes, dot: &Value) -> Result<Flow, String> {
         let scope = self.variables.len();
         let mut flow = Flow::On;
         for node in nodes {
@@ -74,7 +83,7 @@ impl Run<'_> {
         Ok(flow)
     }
 
-    fn node(&mut self, node: &Node, dot: &Data) -> Result<Flow, String> {
+    fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, String> {
         self.step()?;
         match node {
             Node::Text(text) => self.out.push_str(text),
@@ -111,10 +120,10 @@ impl Run<'_> {
         Ok(Flow::On)
     }
 
-    fn call(&mut self, name: &str, argument: Option<&Pipe>, at: &Place, dot: &Data) -> Result<(), String> {
+    fn call(&mut self, name: &str, argument: Option<&Pipe>, at: &Place, dot: &Value) -> Result<(), String> {
         let argument = match argument {
             Some(pipe) => self.pipe(pipe, dot)?,
-            None => Data::Nil,
+            None => Value::Nil,
         };
         let named = self.named;
         let nodes = named.get(name).ok_or_else(|| self.error(at, format!("template {name:?} not defined")))?;
@@ -129,18 +138,20 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn range(&mut self, over: &Pipe, body: &Nodes, otherwise: &Nodes, dot: &Data) -> Result<Flow, String> {
+    fn range(&mut self, over: &Pipe, body: &Nodes, otherwise: &Nodes, dot: &Value) -> Result<Flow, String> {
         let value = self.commands(over, dot)?;
-        let items: Vec<(Data, Data)> = match &value {
-            Data::List(list) => list.iter().enumerate().map(|(i, item)| (Data::Int(i as i64), item.clone())).collect(),
-            Data::Texts(map) => map.iter().map(|(name, text)| (Data::text(name), Data::text(text))).collect(),
-            Data::Map(map) => map.iter().map(|(name, item)| (Data::text(name), item.clone())).collect(),
-            Data::Int(n) => {
+        let items: Vec<(Value, Value)> = match &value {
+            Value::List(list) => {
+                list.items.iter().enumerate().map(|(i, item)| (Value::Int(i as i64), item.clone())).collect()
+            }
+            Value::Texts(map) => map.iter().map(|(name, text)| (Value::text(name), Value::text(text))).collect(),
+            Value::Map(map) => map.iter().map(|(name, item)| (Value::text(name), item.clone())).collect(),
+            Value::Int(n) => {
                 // Each item is a step: no more are made than may be taken, but for the one that is too many.
                 let most = MAX_STEPS.saturating_sub(self.steps) + 1;
-                (0..(*n).clamp(0, most as i64)).map(|i| (Data::Int(i), Data::Int(i))).collect()
+                (0..(*n).clamp(0, most as i64)).map(|i| (Value::Int(i), Value::Int(i))).collect()
             }
-            Data::Nil => Vec::new(),
+            Value::Nil => Vec::new(),
             other => {
                 let reason = format!("range can't iterate over {other}");
                 return Err(over.commands.first().map_or(reason.clone(), |c| self.error(&c.operands[0].at, reason)));
@@ -169,7 +180,7 @@ impl Run<'_> {
         Ok(Flow::On)
     }
 
-    fn set(&mut self, name: &str, value: Data, assigns: bool) {
+    fn set(&mut self, name: &str, value: Value, assigns: bool) {
         let existing = self.variables.iter_mut().rev().find(|(known, _)| assigns && known == name);
         match existing {
             Some((_, known)) => *known = value,
@@ -177,7 +188,7 @@ impl Run<'_> {
         }
     }
 
-    fn pipe(&mut self, pipe: &Pipe, dot: &Data) -> Result<Data, String> {
+    fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
         let value = self.commands(pipe, dot)?;
         for name in &pipe.variables {
             self.set(name, value.clone(), pipe.assigns);
@@ -185,15 +196,15 @@ impl Run<'_> {
         Ok(value)
     }
 
-    fn commands(&mut self, pipe: &Pipe, dot: &Data) -> Result<Data, String> {
+    fn commands(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
         let mut value = None;
         for command in &pipe.commands {
             value = Some(self.command(command, dot, value)?);
         }
-        Ok(value.unwrap_or(Data::Nil))
+        Ok(value.unwrap_or(Value::Nil))
     }
 
-    fn command(&mut self, command: &Command, dot: &Data, piped: Option<Data>) -> Result<Data, String> {
+    fn command(&mut self, command: &Command, dot: &Value, piped: Option<Value>) -> Result<Value, String> {
         self.step()?;
         let (first, rest) = command.operands.split_first().ok_or("an empty command")?;
         if let OperandKind::Function(name) = &first.kind {
@@ -202,7 +213,7 @@ impl Run<'_> {
         if !rest.is_empty() || piped.is_some() {
             return Err(self.error(&first.at, format!("can't give argument to non-function {}", first.at.text)));
         }
-        if matches!(first.kind, OperandKind::Literal(Data::Nil)) {
+        if matches!(first.kind, OperandKind::Literal(Value::Nil)) {
             return Err(self.error(&first.at, "nil is not a command"));
         }
         self.operand(first, dot)
@@ -213,12 +224,12 @@ impl Run<'_> {
         name: &str,
         at: &Operand,
         arguments: &[Operand],
-        dot: &Data,
-        piped: Option<Data>,
-    ) -> Result<Data, String> {
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, String> {
         // `and` and `or` look at their arguments from left to right and stop.
         if matches!(name, "and" | "or") {
-            let mut value = Data::Nil;
+            let mut value = Value::Nil;
             for argument in arguments {
                 value = self.operand(argument, dot)?;
                 if value.truth() == (name == "or") {
@@ -226,7 +237,7 @@ impl Run<'_> {
                 }
             }
             return match piped.unwrap_or(value) {
-                Data::Nil if arguments.is_empty() => {
+                Value::Nil if arguments.is_empty() => {
                     Err(self.error(&at.at, format!("wrong number of args for {name}: want at least 1 got 0")))
                 }
                 value => self.fields(value, at),
@@ -237,17 +248,29 @@ impl Run<'_> {
             values.push(self.operand(argument, dot)?);
         }
         values.extend(piped);
-        let value = functions::call(name, &values, self.around).map_err(|reason| self.error(&at.at, reason))?;
+        let value = builtins::call(name, &values).unwrap_or_else(|| self.call_function(name, &values));
+        let value = value.map_err(|error| match error {
+            CallError::Arguments(reason) => self.error(&at.at, reason),
+            CallError::Failed(reason) => self.error(&at.at, format!("error calling {name}: {reason}")),
+        })?;
         self.fields(value, at)
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Data) -> Result<Data, String> {
+    /// Calls a function that is not Go's own.
+    fn call_function(&self, name: &str, args: &[Value]) -> Result<Value, CallError> {
+        let arity =
+            self.functions.arity(name).ok_or_else(|| CallError::Arguments(format!("{name} is not a function")))?;
+        arity.check(name, args.len())?;
+        self.functions.call(name, args)
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, String> {
         let value = match &operand.kind {
             OperandKind::Dot => dot.clone(),
             OperandKind::Literal(value) => value.clone(),
             OperandKind::Variable(name) => {
                 let found = self.variables.iter().rev().find(|(known, _)| known == name);
-                found.map(|(_, value)| value.clone()).unwrap_or(Data::Nil)
+                found.map(|(_, value)| value.clone()).unwrap_or(Value::Nil)
             }
             OperandKind::Pipe(pipe) => self.pipe(pipe, dot)?,
             OperandKind::Function(name) => return self.function(name, operand, &[], dot, None),
@@ -255,7 +278,7 @@ impl Run<'_> {
         self.fields(value, operand)
     }
 
-    fn fields(&self, mut value: Data, of: &Operand) -> Result<Data, String> {
+    fn fields(&self, mut value: Value, of: &Operand) -> Result<Value, String> {
         for name in &of.fields {
             value = value.field(name).map_err(|reason| {
                 // Of a variable's field the place is behind the variable.

@@ -1,7 +1,8 @@
 //! From a template's text to tokens. Trim markers and comments are done here.
 
 use super::parse::Failure;
-use super::value::Data;
+use super::value::Value;
+use crate::strconv::{parse_float, parse_int};
 
 /// A token and its first byte.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub(super) enum TokenKind {
     Field(String),
     Variable(String),
     Word(String),
-    Literal(Data),
+    Literal(Value),
     Eof,
 }
 
@@ -208,9 +209,9 @@ impl<'a> Lexer<'a> {
             c if c.is_alphabetic() || c == '_' => {
                 let length = word(rest);
                 let kind = match &rest[..length] {
-                    "true" => TokenKind::Literal(Data::Bool(true)),
-                    "false" => TokenKind::Literal(Data::Bool(false)),
-                    "nil" => TokenKind::Literal(Data::Nil),
+                    "true" => TokenKind::Literal(Value::Bool(true)),
+                    "false" => TokenKind::Literal(Value::Bool(false)),
+                    "nil" => TokenKind::Literal(Value::Nil),
                     name => TokenKind::Word(name.to_string()),
                 };
                 Ok(self.token(kind, length))
@@ -223,24 +224,17 @@ impl<'a> Lexer<'a> {
         let rest = self.rest();
         let mut length = 0;
         for (at, c) in rest.char_indices() {
-            let sign = "+-".contains(c) && (at == 0 || matches!(rest.as_bytes()[at - 1], b'e' | b'E'));
+            let sign = "+-".contains(c) && (at == 0 || matches!(rest.as_bytes()[at - 1], b'e' | b'E' | b'p' | b'P'));
             if !(c.is_ascii_alphanumeric() || c == '.' || c == '_' || sign) {
                 break;
             }
             length = at + 1;
         }
-        let text = rest[..length].replace('_', "");
+        let text = &rest[..length];
         let digits = text.trim_start_matches(['+', '-']);
-        let whole = match digits.get(..2) {
-            Some("0x" | "0X") => i64::from_str_radix(&digits[2..], 16).ok(),
-            Some("0b" | "0B") => i64::from_str_radix(&digits[2..], 2).ok(),
-            Some("0o" | "0O") => i64::from_str_radix(&digits[2..], 8).ok(),
-            _ => digits.parse().ok(),
-        };
-        let whole = whole.map(|n| if text.starts_with('-') { -n } else { n });
-        let float =
-            || text.parse::<f64>().ok().filter(|_| digits.starts_with(|c: char| c.is_ascii_digit() || c == '.'));
-        let value = whole.map(Data::Int).or_else(|| float().map(Data::Float));
+        let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        let float = || parse_float(text).ok().filter(|_| is_number);
+        let value = parse_int(text).map(Value::Int).or_else(|| float().map(Value::Float));
         let value = value.ok_or_else(|| (self.at, format!("bad number syntax: {text:?}")))?;
         Ok(self.token(TokenKind::Literal(value), length))
     }
@@ -254,8 +248,8 @@ impl<'a> Lexer<'a> {
             match c {
                 c if c == quote => {
                     let value = match quote {
-                        '\'' => Data::Int(out.chars().next().map_or(0, |c| i64::from(u32::from(c)))),
-                        _ => Data::text(&out),
+                        '\'' => Value::Int(out.chars().next().map_or(0, |c| i64::from(u32::from(c)))),
+                        _ => Value::text(&out),
                     };
                     return Ok(self.token(TokenKind::Literal(value), at + 1));
                 }

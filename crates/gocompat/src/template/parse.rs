@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::MAX_NESTING;
 use super::lex::{Lexer, Token, TokenKind};
-use super::value::Data;
-use super::{MAX_NESTING, functions};
+use super::value::Value;
 
 /// A list of nodes.
 pub(super) type Nodes = Vec<Node>;
@@ -56,7 +56,7 @@ pub(super) struct Operand {
 #[derive(Debug)]
 pub(super) enum OperandKind {
     Dot,
-    Literal(Data),
+    Literal(Value),
     Variable(String),
     Function(String),
     Pipe(Box<Pipe>),
@@ -80,9 +80,11 @@ enum End {
     Else(Option<&'static str>),
 }
 
-pub(super) fn parse(text: &str) -> Result<Parsed, Failure> {
+/// Parses a template. Names for which `is_function` is false are not functions.
+pub(super) fn parse(text: &str, is_function: &dyn Fn(&str) -> bool) -> Result<Parsed, Failure> {
     let mut parser = Parser {
         lexer: Lexer::new(text),
+        is_function,
         peeked: None,
         parsed: Parsed::default(),
         depth: 0,
@@ -109,6 +111,7 @@ impl End {
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
+    is_function: &'a dyn Fn(&str) -> bool,
     peeked: Option<Token>,
     parsed: Parsed,
     depth: usize,
@@ -259,7 +262,7 @@ impl Parser<'_> {
         let token = self.solid()?;
         match token.kind {
             TokenKind::Text(text) => Ok(text),
-            TokenKind::Literal(Data::Text(text)) => Ok(text.to_string()),
+            TokenKind::Literal(Value::Text(text)) => Ok(text.to_string()),
             other => Err((token.offset, format!("unexpected {} in {context}", other.name()))),
         }
     }
@@ -414,7 +417,7 @@ impl Parser<'_> {
                 OperandKind::Variable(name)
             }
             TokenKind::Word(name) => {
-                if !functions::is_known(&name) {
+                if !(self.is_function)(&name) {
                     return Err((offset, format!("function {name:?} not defined")));
                 }
                 OperandKind::Function(name)

@@ -1,177 +1,162 @@
-//! The values of templates, how they print and how they compare.
+//! The values of templates: how they print, what their fields are, and what counts as true.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use pharos_gocompat::GoFloat;
-use pharos_model::Histogram;
+use crate::duration::go_duration;
+use crate::strconv::GoFloat;
 
 /// A value that a template works with.
 #[derive(Clone, Debug)]
-pub enum Data {
+pub enum Value {
     /// Nothing; prints as `<no value>`.
     Nil,
     /// A truth value.
     Bool(bool),
-    /// A whole number.
+    /// An `int`.
     Int(i64),
-    /// A float.
+    /// A `float64`.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(Arc<str>),
-    /// Texts by name; a missing one is empty.
+    /// A map of strings; a missing key is the empty string.
     Texts(Arc<BTreeMap<String, String>>),
-    /// Values by name; a missing one is [`Data::Nil`].
-    Map(Arc<BTreeMap<String, Data>>),
-    /// Fields; another name is an error.
+    /// A map of values; a missing key is [`Value::Nil`].
+    Map(Arc<BTreeMap<String, Value>>),
+    /// A struct: naming a field that it lacks is an error.
     Record(Arc<Record>),
-    /// Values in order.
-    List(Arc<[Data]>),
-    /// A native histogram.
-    Histogram(Arc<Histogram>),
-    /// A moment, nanoseconds since the epoch.
-    Time(i64),
-    /// A length of time, nanoseconds.
+    /// A slice.
+    List(List),
+    /// A `time.Duration`, nanoseconds.
     Duration(i64),
+    /// A value of a type that templates know nothing of.
+    Object(Arc<dyn Object>),
 }
 
-/// A value with a fixed set of fields.
+/// A struct of Go.
 #[derive(Debug)]
 pub struct Record {
-    /// What errors call it.
+    /// The name of the type in errors.
     pub type_name: &'static str,
-    /// Its fields.
-    pub fields: Vec<(&'static str, Data)>,
+    /// The fields in the order in which they print.
+    pub fields: Vec<(&'static str, Value)>,
 }
 
-impl Data {
-    /// A text.
-    pub fn text(text: impl AsRef<str>) -> Data {
-        Data::Text(text.as_ref().into())
+/// A slice of Go.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The name of the type in errors.
+    pub type_name: &'static str,
+    /// The elements.
+    pub items: Arc<[Value]>,
+}
+
+/// A value of a type of the program's own. It is true in conditions and prints as its [`Display`](fmt::Display) says.
+pub trait Object: fmt::Debug + fmt::Display + Send + Sync {
+    /// The name of the type in errors.
+    fn type_name(&self) -> &'static str;
+
+    /// A field of the value, if the type has it.
+    fn field(&self, name: &str) -> Option<Value>;
+}
+
+impl Value {
+    /// A string.
+    pub fn text(text: impl AsRef<str>) -> Value {
+        Value::Text(text.as_ref().into())
     }
 
-    /// Whether `if` and `with` take it: empty and zero values are false.
+    /// Whether `if` and `with` take the value for true: empty and zero values are false.
     pub fn truth(&self) -> bool {
         match self {
-            Data::Nil => false,
-            Data::Bool(b) => *b,
-            Data::Int(n) | Data::Duration(n) => *n != 0,
-            Data::Float(v) => *v != 0.0,
-            Data::Text(text) => !text.is_empty(),
-            Data::Texts(map) => !map.is_empty(),
-            Data::Map(map) => !map.is_empty(),
-            Data::List(list) => !list.is_empty(),
-            Data::Record(_) | Data::Histogram(_) | Data::Time(_) => true,
+            Value::Nil => false,
+            Value::Bool(b) => *b,
+            Value::Int(n) | Value::Duration(n) => *n != 0,
+            Value::Float(v) => *v != 0.0,
+            Value::Text(text) => !text.is_empty(),
+            Value::Texts(map) => !map.is_empty(),
+            Value::Map(map) => !map.is_empty(),
+            Value::List(list) => !list.items.is_empty(),
+            Value::Record(_) | Value::Object(_) => true,
         }
     }
 
-    /// The name of the type in messages.
+    /// The name of the value's type in errors.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Data::Nil => "<nil>",
-            Data::Bool(_) => "bool",
-            Data::Int(_) => "int",
-            Data::Float(_) => "float64",
-            Data::Text(_) => "string",
-            Data::Texts(_) => "map[string]string",
-            Data::Map(_) => "map[string]interface {}",
-            Data::Record(record) => record.type_name,
-            Data::List(_) => "template.queryResult",
-            Data::Histogram(_) => "*histogram.FloatHistogram",
-            Data::Time(_) => "*time.Time",
-            Data::Duration(_) => "*time.Duration",
+            Value::Nil => "<nil>",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Float(_) => "float64",
+            Value::Text(_) => "string",
+            Value::Texts(_) => "map[string]string",
+            Value::Map(_) => "map[string]interface {}",
+            Value::Record(record) => record.type_name,
+            Value::List(list) => list.type_name,
+            Value::Duration(_) => "*time.Duration",
+            Value::Object(object) => object.type_name(),
         }
     }
 
-    /// The number that functions such as `humanize` take; texts are parsed.
-    pub fn number(&self) -> Result<f64, String> {
+    /// A field of a struct, or the value of a key of a map.
+    ///
+    /// # Errors
+    /// The type has no such field.
+    pub fn field(&self, name: &str) -> Result<Value, String> {
+        let missing = || format!("can't evaluate field {name} in type {}", self.type_name());
         match self {
-            Data::Float(v) => Ok(*v),
-            Data::Int(n) => Ok(*n as f64),
-            Data::Duration(ns) => Ok(*ns as f64 / 1e9),
-            Data::Text(text) => pharos_number(text)
-                .ok_or_else(|| format!("strconv.ParseFloat: parsing {:?}: invalid syntax", text.as_ref())),
-            other => Err(format!("can't convert {} to float", other.type_name())),
-        }
-    }
-
-    /// A field or the value of a key.
-    pub fn field(&self, name: &str) -> Result<Data, String> {
-        match self {
-            Data::Texts(map) => Ok(Data::text(map.get(name).map_or("", String::as_str))),
-            Data::Map(map) => Ok(map.get(name).cloned().unwrap_or(Data::Nil)),
-            Data::Record(record) => {
+            Value::Texts(map) => Ok(Value::text(map.get(name).map_or("", String::as_str))),
+            Value::Map(map) => Ok(map.get(name).cloned().unwrap_or(Value::Nil)),
+            Value::Record(record) => {
                 let found = record.fields.iter().find(|(field, _)| *field == name);
-                let missing = || format!("can't evaluate field {name} in type {}", record.type_name);
                 found.map(|(_, value)| value.clone()).ok_or_else(missing)
             }
-            Data::Histogram(h) => match name {
-                "Count" => Ok(Data::Float(h.count)),
-                "Sum" => Ok(Data::Float(h.sum)),
-                "ZeroCount" => Ok(Data::Float(h.zero_count)),
-                "Schema" => Ok(Data::Int(i64::from(h.schema))),
-                _ => Err(format!("can't evaluate field {name} in type *histogram.FloatHistogram")),
-            },
-            Data::Nil => Err(format!("nil data; no entry for key {name:?}")),
-            other => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
+            Value::Object(object) => object.field(name).ok_or_else(missing),
+            Value::Nil => Err(format!("nil data; no entry for key {name:?}")),
+            _ => Err(missing()),
         }
     }
 }
 
-/// A float as Go reads it.
-fn pharos_number(text: &str) -> Option<f64> {
-    let digits = text.trim_start_matches(['+', '-']);
-    if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        let value = u64::from_str_radix(hex, 16).ok()? as f64;
-        return Some(if text.starts_with('-') { -value } else { value });
-    }
-    text.parse().ok()
-}
-
-impl fmt::Display for Data {
+impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Data::Nil => f.write_str("<no value>"),
-            Data::Bool(b) => write!(f, "{b}"),
-            Data::Int(n) => write!(f, "{n}"),
-            Data::Float(v) => GoFloat(*v).fmt(f),
-            Data::Text(text) => f.write_str(text),
-            Data::Texts(map) => entries(f, "map[", map.iter(), "]"),
-            Data::Map(map) => entries(f, "map[", map.iter(), "]"),
-            Data::Record(record) => {
-                f.write_str("{")?;
-                spaced(f, record.fields.iter().map(|(_, value)| value))?;
-                f.write_str("}")
-            }
-            Data::List(list) => {
-                f.write_str("[")?;
-                spaced(f, list.iter())?;
-                f.write_str("]")
-            }
-            Data::Histogram(h) => h.fmt(f),
-            Data::Time(ns) => super::go::time(*ns).fmt(f),
-            Data::Duration(ns) => super::go::duration(*ns).fmt(f),
+            Value::Nil => f.write_str("<no value>"),
+            Value::Bool(b) => write!(f, "{b}"),
+            Value::Int(n) => write!(f, "{n}"),
+            Value::Float(v) => GoFloat(*v).fmt(f),
+            Value::Text(text) => f.write_str(text),
+            Value::Texts(map) => write_map(f, map.iter()),
+            Value::Map(map) => write_map(f, map.iter()),
+            Value::Record(record) => write_list(f, "{", record.fields.iter().map(|(_, value)| value), "}"),
+            Value::List(list) => write_list(f, "[", list.items.iter(), "]"),
+            Value::Duration(ns) => f.write_str(&go_duration(*ns)),
+            Value::Object(object) => object.fmt(f),
         }
     }
 }
 
-fn entries<V: fmt::Display>(
+fn write_map<V: fmt::Display>(
     f: &mut fmt::Formatter<'_>,
-    open: &str,
     entries: impl Iterator<Item = (impl fmt::Display, V)>,
-    close: &str,
 ) -> fmt::Result {
-    f.write_str(open)?;
+    f.write_str("map[")?;
     for (i, (name, value)) in entries.enumerate() {
         write!(f, "{}{name}:{value}", if i > 0 { " " } else { "" })?;
     }
-    f.write_str(close)
+    f.write_str("]")
 }
 
-fn spaced<'a>(f: &mut fmt::Formatter<'_>, values: impl Iterator<Item = &'a Data>) -> fmt::Result {
+fn write_list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    open: &str,
+    values: impl Iterator<Item = &'a Value>,
+    close: &str,
+) -> fmt::Result {
+    f.write_str(open)?;
     for (i, value) in values.enumerate() {
         write!(f, "{}{value}", if i > 0 { " " } else { "" })?;
     }
-    Ok(())
+    f.write_str(close)
 }

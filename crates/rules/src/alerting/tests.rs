@@ -16,7 +16,7 @@ fn at(rule: &mut AlertingRule, minute: i64, instances: &[&str], limit: usize) ->
     };
     let result: Vec<_> = instances.iter().map(sample).collect();
     let query = |_: &str| Ok(Vec::new());
-    let around = Surroundings { t_ms: minute * 60_000, external_url: "", query: &query };
+    let around = TemplateContext { t_ms: minute * 60_000, external_url: "", query: &query };
     rule.update(minute * 60_000, 0, &result, &around, limit)
 }
 

@@ -1,13 +1,18 @@
-//! Numbers for people: `humanize`, `humanize1024`, `humanizeDuration` and their kin.
+//! Numbers in the forms that people read: `humanize`, `humanize1024`, `humanizeDuration`, `humanizePercentage` and
+//! `humanizeTimestamp`.
+//!
+//! Each keeps four significant digits, as Prometheus does.
 
-use super::go::{general, time};
+use pharos_gocompat::strconv::{GoFloat, format_general};
+
+use super::objects::time;
 
 const LARGE: [&str; 8] = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
 const LARGE_BINARY: [&str; 8] = ["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"];
 const SMALL: [&str; 8] = ["m", "u", "n", "p", "f", "a", "z", "y"];
 
-/// Divides by `base` until the number is small, and says how often.
-fn shrunk(mut value: f64, base: f64, units: &[&'static str]) -> (f64, &'static str) {
+/// Divides by `base` until the number is below it; returns the unit that makes up for that.
+fn scale_down(mut value: f64, base: f64, units: &[&'static str]) -> (f64, &'static str) {
     let mut unit = "";
     for next in units {
         if value.abs() < base {
@@ -19,7 +24,8 @@ fn shrunk(mut value: f64, base: f64, units: &[&'static str]) -> (f64, &'static s
     (value, unit)
 }
 
-fn grown(mut value: f64) -> (f64, &'static str) {
+/// Multiplies by 1000 until the number is at least 1; returns the unit that makes up for that.
+fn scale_up(mut value: f64) -> (f64, &'static str) {
     let mut unit = "";
     for next in SMALL {
         if value.abs() >= 1.0 {
@@ -34,38 +40,41 @@ fn grown(mut value: f64) -> (f64, &'static str) {
 /// `1234567` is `1.235M`.
 pub(super) fn decimal(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
-        return general(value, 4);
+        return format_general(value, 4);
     }
-    let (value, unit) = if value.abs() >= 1.0 { shrunk(value, 1000.0, &LARGE) } else { grown(value) };
-    general(value, 4) + unit
+    let (value, unit) = if value.abs() >= 1.0 { scale_down(value, 1000.0, &LARGE) } else { scale_up(value) };
+    format_general(value, 4) + unit
 }
 
 /// `1048576` is `1Mi`.
 pub(super) fn binary(value: f64) -> String {
     if value.abs() <= 1.0 || !value.is_finite() {
-        return general(value, 4);
+        return format_general(value, 4);
     }
-    let (value, unit) = shrunk(value, 1024.0, &LARGE_BINARY);
-    general(value, 4) + unit
+    let (value, unit) = scale_down(value, 1024.0, &LARGE_BINARY);
+    format_general(value, 4) + unit
 }
 
-/// Seconds: `3725` is `1h 2m 5s`.
+/// Prints seconds: `3725` is `1h 2m 5s`.
 pub(super) fn duration(value: f64) -> String {
     if !value.is_finite() {
-        return general(value, 4);
+        return format_general(value, 4);
     }
     if value == 0.0 {
-        return general(value, 4) + "s";
+        return format_general(value, 4) + "s";
     }
     if value.abs() < 1.0 {
-        let (value, unit) = grown(value);
-        return format!("{}{unit}s", general(value, 4));
+        let (value, unit) = scale_up(value);
+        return format!("{}{unit}s", format_general(value, 4));
     }
     let sign = if value < 0.0 { "-" } else { "" };
     let whole = value.abs() as i64;
-    let (days, hours, minutes, seconds) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
+    let days = whole / 86_400;
+    let hours = whole / 3600 % 24;
+    let minutes = whole / 60 % 60;
+    let seconds = whole % 60;
     match (days, hours, minutes) {
-        (0, 0, 0) => format!("{sign}{}s", general(value.abs(), 4)),
+        (0, 0, 0) => format!("{sign}{}s", format_general(value.abs(), 4)),
         (0, 0, _) => format!("{sign}{minutes}m {seconds}s"),
         (0, _, _) => format!("{sign}{hours}h {minutes}m {seconds}s"),
         _ => format!("{sign}{days}d {hours}h {minutes}m {seconds}s"),
@@ -74,25 +83,28 @@ pub(super) fn duration(value: f64) -> String {
 
 /// `0.1234` is `12.34%`.
 pub(super) fn percentage(value: f64) -> String {
-    general(value * 100.0, 4) + "%"
+    format_general(value * 100.0, 4) + "%"
 }
 
-/// Seconds since the epoch as a time.
+/// Prints seconds since the epoch as a time.
 pub(super) fn timestamp(value: f64) -> Result<String, String> {
     if !value.is_finite() {
-        return Ok(general(value, 4));
+        return Ok(format_general(value, 4));
     }
     nanoseconds(value).map(time)
 }
 
-/// Seconds since the epoch as nanoseconds.
+/// Converts seconds since the epoch to nanoseconds.
+///
+/// # Errors
+/// The time does not fit.
 pub(super) fn nanoseconds(value: f64) -> Result<i64, String> {
     if !value.is_finite() {
         return Err("value is NaN or Inf".into());
     }
     let ns = value * 1e9;
     if ns > i64::MAX as f64 || ns < i64::MIN as f64 {
-        let value = pharos_gocompat::GoFloat(value);
+        let value = GoFloat(value);
         return Err(format!("{value} cannot be represented as a nanoseconds timestamp since it overflows int64"));
     }
     // Prometheus's times are whole milliseconds.

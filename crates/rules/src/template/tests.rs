@@ -17,7 +17,8 @@ fn expand(text: &str, value: f64) -> String {
         "none" => Ok(Vec::new()),
         _ => Err("no such query".into()),
     };
-    let around = Surroundings { t_ms: 1_700_000_000_500, external_url: "http://pharos.example.org/x", query: &query };
+    let around =
+        TemplateContext { t_ms: 1_700_000_000_500, external_url: "http://pharos.example.org/x", query: &query };
     let template = match Template::of_alert("A", text) {
         Ok(template) => template,
         Err(error) => return error.to_string(),

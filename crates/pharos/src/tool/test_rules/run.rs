@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pharos_gocompat::GoQuoted;
+use pharos_gocompat::{GoQuoted, go_duration};
 use pharos_model::Labels;
 use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_promql::parser;
 use pharos_promql::promqltest::{SeriesValue, parse_series};
 use pharos_promql::{SampleValue, VectorSample};
 use pharos_rules::alerting::ALERT_NAME;
-use pharos_rules::template::go_duration;
 use pharos_rules::{AlertState, Group, GroupOptions, Rule, RuleGroups};
 
 use super::file::{AlertTest, ExpectedSample, ExprTest, TestGroup};

@@ -3,8 +3,8 @@
 //! Classic buckets of a histogram are series that differ in `le` only; they are brought together by all other labels.
 
 use hashbrown::HashMap;
-use pharos_gocompat::GoFloat;
 use pharos_gocompat::GoQuoted;
+use pharos_gocompat::strconv::{format_openmetrics, parse_float};
 use pharos_model::{Histogram, Labels, LabelsBuilder};
 
 use super::labels::Seen;
@@ -94,7 +94,7 @@ fn rounds(wanted: &Wanted, len: usize) -> Vec<Round> {
         let (mut known, mut rounds): (HashMap<u64, usize>, Vec<Round>) = (HashMap::new(), Vec::new());
         for (step, q) in q.iter().enumerate() {
             let at = *known.entry(key(*q)).or_insert_with(|| {
-                rounds.push(Round { index, label: Some((name.clone(), openmetrics(*q))), steps: Vec::new() });
+                rounds.push(Round { index, label: Some((name.clone(), format_openmetrics(*q))), steps: Vec::new() });
                 rounds.len() - 1
             });
             rounds[at].steps.push(step);
@@ -142,7 +142,7 @@ impl Found {
             return;
         }
         let bound = row.labels.get("le").unwrap_or("");
-        let Some(upper) = parse_bound(bound) else {
+        let Ok(upper) = parse_float(bound) else {
             let text = format!("bucket label \"le\" is missing or has a malformed value of {}", GoQuoted(bound));
             let text = with_metric(&text, row.labels.metric_name());
             self.notes.warn(text, pos);
@@ -164,13 +164,6 @@ impl Found {
         self.histograms.push(Series { labels: labels.clone(), buckets: Vec::new(), native: Vec::new() });
         self.histograms.len() - 1
     }
-}
-
-/// A bound as Go's `strconv.ParseFloat` reads it, for what occurs in practice.
-fn parse_bound(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b".+-eE".contains(&b));
-    let named = matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), "inf" | "infinity" | "nan");
-    (plain || named).then(|| text.parse().ok()).flatten()
 }
 
 struct Evaluation<'e, 's, 'q> {
@@ -275,10 +268,4 @@ impl Evaluation<'_, '_, '_> {
         }
         value
     }
-}
-
-/// A float as OpenMetrics writes it: whole numbers with `.0`.
-fn openmetrics(value: f64) -> String {
-    let text = GoFloat(value).to_string();
-    if value.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
 }
