@@ -1,78 +1,65 @@
-//! Time as a component: everything that needs the time takes a [`Clock`].
+//! Time as a component: whoever needs the time, or waits for it, takes a [`Clock`].
+//!
+//! A process has one [`SystemClock`]. Tests and simulations pass a [`ManualClock`] and decide when time passes, which
+//! only works as long as nothing waits on any other timer.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod manual;
+mod system;
 
-/// Where the time comes from. Tests and simulations hand in their own.
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+pub use manual::ManualClock;
+pub use system::SystemClock;
+
+/// Completes when a clock has reached some time.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
     /// Wall-clock time, milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
-    /// Time since an arbitrary fixed moment; never goes back.
+
+    /// Time since an arbitrary fixed moment. Never goes back.
     fn monotonic(&self) -> Duration;
-}
 
-/// The machine's clocks.
-#[derive(Debug, Clone)]
-pub struct SystemClock {
-    origin: Instant,
-}
+    /// Waits until [`Clock::monotonic`] is at least `deadline`; completes at once if it already is.
+    fn sleep_until(&self, deadline: Duration) -> Sleep;
 
-impl SystemClock {
-    /// A clock whose monotonic time starts at zero now.
-    #[allow(clippy::disallowed_methods, reason = "the one place where wall time enters")]
-    pub fn new() -> Self {
-        SystemClock { origin: Instant::now() }
+    /// Waits for `duration` from now. `Duration::MAX` waits forever.
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.sleep_until(self.monotonic().saturating_add(duration))
     }
 }
 
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
+/// Work that did not complete within its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("timed out after {0:?}")]
+pub struct Elapsed(pub Duration);
+
+/// Runs `work` for at most `limit` of the clock's time from now, then drops it.
+///
+/// Work that is ready at the deadline wins over the deadline.
+///
+/// # Errors
+/// The work did not complete in time.
+pub fn timeout<F: Future>(
+    clock: &dyn Clock,
+    limit: Duration,
+    work: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
+    let mut deadline = clock.sleep(limit);
+    async move {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => deadline.as_mut().poll(cx).map(|()| Err(Elapsed(limit))),
+        })
+        .await
     }
 }
 
-impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the one place where wall time enters")]
-    fn now_ms(&self) -> i64 {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
-        }
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.origin.elapsed()
-    }
-}
-
-/// A clock that moves only when it is told to, for tests and simulations.
-#[derive(Debug, Default)]
-pub struct ManualClock {
-    now_ms: std::sync::atomic::AtomicI64,
-}
-
-impl ManualClock {
-    /// A clock that stands at `now_ms`.
-    pub fn at(now_ms: i64) -> Self {
-        ManualClock { now_ms: now_ms.into() }
-    }
-
-    /// Moves the clock.
-    pub fn set(&self, now_ms: i64) {
-        self.now_ms.store(now_ms, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    /// Moves the clock forward.
-    pub fn advance(&self, by: Duration) {
-        self.now_ms.fetch_add(by.as_millis() as i64, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now_ms(&self) -> i64 {
-        self.now_ms.load(std::sync::atomic::Ordering::SeqCst)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.now_ms().max(0) as u64)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use pharos_model::clock::Sleep;
 use pharos_model::{Budget, Clock, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
 use pharos_promql::parser::parse;
 use pharos_promql::promqltest::GridSeries;
@@ -39,6 +40,10 @@ impl Clock for CountdownClock {
         }
         self.late.fetch_add(1, Ordering::Relaxed);
         Duration::from_secs(10)
+    }
+
+    fn sleep_until(&self, _: Duration) -> Sleep {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use pharos_model::clock::Sleep;
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -41,6 +42,10 @@ impl Clock for TokioClock {
 
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn sleep_until(&self, deadline: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(deadline.saturating_sub(self.0.elapsed())))
     }
 }
 
