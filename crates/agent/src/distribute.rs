@@ -65,7 +65,7 @@ impl Distributor {
         loop {
             match progress.next(&view) {
                 Next::Done => {
-                    outcome.refuse_too(uncounted.rejected);
+                    outcome.merge_rejections_of_replica(uncounted.rejected);
                     return Ok(outcome);
                 }
                 Next::Wait(why) => {
@@ -79,7 +79,7 @@ impl Distributor {
                     }
                     for appended in self.send(&view, &shipment, requests, &mut progress).await? {
                         outcome.absorb(appended.outcome);
-                        uncounted.refuse_too(appended.uncounted);
+                        uncounted.merge_rejections_of_replica(appended.uncounted);
                     }
                 }
             }

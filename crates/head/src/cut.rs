@@ -97,8 +97,7 @@ impl WindowCut {
     }
 
     fn read(&self, series: &Series, batch: &mut SeriesBatch) {
-        const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
-        let range_of = |run: &SampleRun<'_>| if self.holds(series, run) { TimeRange::ALL } else { NOTHING };
+        let range_of = |run: &SampleRun<'_>| if self.holds(series, run) { TimeRange::ALL } else { TimeRange::EMPTY };
         read_series(&series.data.lock(), batch, |run| range_of(&run));
     }
 

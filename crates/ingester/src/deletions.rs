@@ -48,7 +48,7 @@ impl Ingester {
             Err(error) => {
                 let selector = &deletion.selector;
                 tracing::error!(%tenant, selector, %error, "a deletion in the catalogue cannot be read; nothing is deleted");
-                (Vec::new(), TimeRange { start: 0, end: -1 })
+                (Vec::new(), TimeRange::EMPTY)
             }
         };
         self.head.delete(tenant, &matchers, range, deletion.sequence)

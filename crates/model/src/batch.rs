@@ -1,68 +1,68 @@
-//! Samples on their way to a query: some series at a time, in columns.
+//! The batch of the read path: some series with their samples, in columns.
 //!
-//! Floats and histograms of a series are kept apart, each with its own timestamps in ascending order without
-//! duplicates. Several series may point at the same timestamps (all series of one scrape share them in a block).
+//! The floats and histograms of a series are separate columns, each with its own timestamps, ascending and without
+//! duplicates. Several series may share a range of timestamps, as all series of a scrape do in a block.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use pharos_histogram::Histogram;
 
-/// The samples of some series. Reused between fetches: [`SeriesBatch::clear`] keeps the memory.
+/// The samples of some series. [`SeriesBatch::clear`] keeps the memory, so that fetches reuse it.
 #[derive(Default, Debug, Clone)]
 pub struct SeriesBatch {
     /// Timestamps of floats, milliseconds.
     pub t: Vec<i64>,
-    /// Values of floats; stale markers included.
+    /// Values of floats, including stale markers.
     pub v: Vec<f64>,
     /// Start timestamps of floats, for the series that have any.
     pub st: Vec<i64>,
-    /// Timestamps of histograms.
+    /// Timestamps of histograms, milliseconds.
     pub ht: Vec<i64>,
     /// Histograms; a stale marker is a histogram whose sum is the stale NaN.
     pub h: Vec<Arc<Histogram>>,
     /// Start timestamps of histograms, for the series that have any.
     pub hst: Vec<i64>,
-    /// One entry a series.
+    /// Where the samples of each series are.
     pub series: Vec<SeriesColumns>,
 }
 
 /// Where the samples of one series are in a [`SeriesBatch`].
 #[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct SeriesColumns {
-    /// Its timestamps in `t`.
+    /// The range of its timestamps in `t`.
     pub t: Range<usize>,
-    /// Its first value in `v`; there are as many as timestamps.
+    /// The index of its first value in `v`. There are as many values as timestamps.
     pub v: usize,
-    /// Its first start timestamp in `st`, when it has any.
+    /// The index of its first start timestamp in `st`, if it has any.
     pub st: Option<usize>,
-    /// Its histogram timestamps in `ht`.
+    /// The range of its histogram timestamps in `ht`.
     pub ht: Range<usize>,
-    /// Its first histogram in `h`.
+    /// The index of its first histogram in `h`.
     pub h: usize,
-    /// Its first histogram start timestamp in `hst`, when it has any.
+    /// The index of its first histogram start timestamp in `hst`, if it has any.
     pub hst: Option<usize>,
 }
 
-/// The samples of one series.
+/// The samples of one series, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesView<'a> {
-    /// Timestamps of floats.
+    /// Timestamps of floats, milliseconds, ascending.
     pub t: &'a [i64],
-    /// Values of floats.
+    /// Values of floats, including stale markers.
     pub v: &'a [f64],
-    /// Start timestamps of floats: empty, or one a float with 0 for unknown.
+    /// Start timestamps of floats: none, or one for each float, where 0 is unknown.
     pub st: &'a [i64],
-    /// Timestamps of histograms.
+    /// Timestamps of histograms, milliseconds, ascending.
     pub ht: &'a [i64],
-    /// Histograms.
+    /// Histograms, including stale markers.
     pub h: &'a [Arc<Histogram>],
-    /// Start timestamps of histograms: empty, or one a histogram with 0 for unknown.
+    /// Start timestamps of histograms: none, or one for each histogram, where 0 is unknown.
     pub hst: &'a [i64],
 }
 
 impl SeriesBatch {
-    /// Forgets the series and keeps the memory.
+    /// Removes all series. The memory stays allocated.
     pub fn clear(&mut self) {
         self.t.clear();
         self.v.clear();
@@ -78,15 +78,16 @@ impl SeriesBatch {
         self.series.len()
     }
 
-    /// Whether there is no series.
+    /// Whether the batch has no series.
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    /// The samples of a series.
+    /// The samples of the series at a position.
     pub fn view(&self, series: usize) -> SeriesView<'_> {
         let c = &self.series[series];
-        let (n, hn) = (c.t.len(), c.ht.len());
+        let n = c.t.len();
+        let hn = c.ht.len();
         SeriesView {
             t: &self.t[c.t.clone()],
             v: &self.v[c.v..c.v + n],
@@ -116,12 +117,12 @@ impl SeriesBatch {
         self.series.push(columns);
     }
 
-    /// The number of samples, floats and histograms.
+    /// The number of floats and histograms of all series.
     pub fn samples(&self) -> usize {
         self.series.iter().map(|c| c.t.len() + c.ht.len()).sum()
     }
 
-    /// The bytes that the columns hold, for a query's budget.
+    /// The memory that the columns hold, bytes. A query's budget counts it.
     pub fn bytes(&self) -> usize {
         8 * (self.t.capacity() + self.v.capacity() + self.st.capacity() + self.ht.capacity() + self.hst.capacity())
             + self.h.iter().map(|h| h.bytes()).sum::<usize>()

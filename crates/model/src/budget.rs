@@ -1,4 +1,5 @@
-//! A query's budget: memory, time and cancellation, shared by all that works for the query; and what was read for it.
+//! The budget of a query: its memory, its deadline and its cancellation, shared by everything that works for the query,
+//! and an account of what was read for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,11 +8,11 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::series_set::SelectError;
 
-/// Counts what a query uses and says when it must end. Cheap enough to be asked for every batch of series.
+/// Counts what a query uses and says when it must end. Cheap enough to check for every batch of series.
 pub struct Budget {
     limits: Arc<Limits>,
     reads: Reads,
-    /// The budget that this one is a part of; what is read counts for both.
+    /// The budget that this one is a part of. Reads count for both.
     whole: Option<Arc<Budget>>,
 }
 
@@ -26,7 +27,7 @@ struct Limits {
     cancelled: AtomicBool,
 }
 
-/// What sources have read.
+/// An account of what sources have read.
 #[derive(Default)]
 struct Reads {
     bytes: AtomicU64,
@@ -34,7 +35,7 @@ struct Reads {
 }
 
 impl Budget {
-    /// A budget of `max_bytes` of memory and `timeout` of time from now.
+    /// A budget of `max_bytes` of memory that expires `timeout` from now.
     pub fn new(clock: Arc<dyn Clock>, timeout: Duration, max_bytes: u64) -> Self {
         let deadline = clock.monotonic().saturating_add(timeout);
         let limits = Limits {
@@ -49,7 +50,7 @@ impl Budget {
         Budget { limits: Arc::new(limits), reads: Reads::default(), whole: None }
     }
 
-    /// A part of this budget: the same limits, with an account of its own of what is read.
+    /// A part of this budget: it shares the limits but has an account of reads of its own.
     pub fn part(self: &Arc<Self>) -> Arc<Self> {
         Arc::new(Budget { limits: self.limits.clone(), reads: Reads::default(), whole: Some(self.clone()) })
     }
@@ -59,12 +60,15 @@ impl Budget {
         Self::new(Arc::new(crate::clock::SystemClock::new()), Duration::MAX, u64::MAX)
     }
 
-    /// Ends the query at its next check.
+    /// Makes the query fail at its next check.
     pub fn cancel(&self) {
         self.limits.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the query may go on.
+    /// Fails if the query must end.
+    ///
+    /// # Errors
+    /// The query was cancelled or its time is up.
     pub fn check(&self) -> Result<(), SelectError> {
         if self.limits.cancelled.load(Ordering::Relaxed) {
             return Err(SelectError::Cancelled);
@@ -75,7 +79,7 @@ impl Budget {
         Ok(())
     }
 
-    /// How much of its time is left.
+    /// The time left until the deadline.
     pub fn remaining(&self) -> Duration {
         match self.limits.deadline {
             Duration::MAX => Duration::MAX,
@@ -83,7 +87,10 @@ impl Budget {
         }
     }
 
-    /// Takes memory from the budget. What is taken is given back with [`Budget::give_back`].
+    /// Takes memory from the budget. The caller returns it with [`Budget::give_back`].
+    ///
+    /// # Errors
+    /// The budget does not have that much left. Nothing is taken then.
     pub fn take(&self, bytes: u64) -> Result<(), SelectError> {
         let used = self.limits.used_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         self.limits.peak_bytes.fetch_max(used, Ordering::Relaxed);
@@ -94,32 +101,32 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives memory back.
+    /// Returns memory that was taken.
     pub fn give_back(&self, bytes: u64) {
         self.limits.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The most bytes that were taken at a time.
+    /// The most bytes that were taken at any time.
     pub fn peak_bytes(&self) -> u64 {
         self.limits.peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// The bytes that are taken now.
+    /// The bytes that are taken at the moment.
     pub fn used_bytes(&self) -> u64 {
         self.limits.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that may be taken.
+    /// The most bytes that may be taken at a time.
     pub fn max_bytes(&self) -> u64 {
         self.limits.max_bytes
     }
 
-    /// Counts what a source has read from files, objects or other nodes for the query: called by sources once a request.
+    /// Counts one request of a source to a file, an object or another node.
     pub fn count_read(&self, bytes: u64) {
         self.count_reads(bytes, 1);
     }
 
-    /// Counts what was read in several requests.
+    /// Counts several requests of a source.
     pub fn count_reads(&self, bytes: u64, requests: u64) {
         let mut budget = Some(self);
         while let Some(at) = budget {
@@ -129,7 +136,7 @@ impl Budget {
         }
     }
 
-    /// The bytes that were read, and in how many requests, as far as sources say.
+    /// The bytes that sources have read, and the number of their requests.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads.bytes.load(Ordering::Relaxed), self.reads.requests.load(Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! Parts of queries that are evaluated where the samples are: what is asked for, and what is answered.
+//! Fragments: parts of a query that are evaluated where the samples are. This is what is sent and what comes back.
 
 use std::ops::Range;
 
@@ -6,134 +6,134 @@ use crate::batch::SeriesBatch;
 use crate::labels::Labels;
 use crate::series_set::SelectError;
 
-/// Steps of a query, milliseconds: `start`, `start + step` … up to `end`. Of an instant query, `step` is 0.
+/// The steps of a query, milliseconds: `start`, `start + step` and so on up to `end`. The `step` of an instant query is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// First step.
+    /// The first step.
     pub start: i64,
-    /// No step is later.
+    /// The time that no step exceeds.
     pub end: i64,
-    /// Distance.
+    /// The distance between steps.
     pub step: i64,
 }
 
-/// A part of a query, for one who holds samples of some series.
+/// A part of a query, sent to a node that holds some of the series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fragment {
-    /// The whole query: annotations name places in it.
+    /// The whole query, in which annotations name positions.
     pub query: String,
-    /// Where the part is in the query, bytes.
+    /// The bytes of the query that the part consists of.
     pub place: Range<usize>,
-    /// What is evaluated, as they are written: the part itself, or the partials that it is put together from.
+    /// The expressions to evaluate: the part itself, or the partial aggregates that it is combined from.
     pub expressions: Vec<String>,
-    /// The steps of the query, which `@ start()` and the like look at.
+    /// The steps of the query, to which `@ start()` and `@ end()` refer.
     pub times: Steps,
     /// The steps to evaluate.
     pub steps: Steps,
-    /// How far back a sample is looked for, milliseconds.
+    /// How far a selector looks back for a sample, milliseconds.
     pub lookback_ms: i64,
-    /// Most samples that may be held at a time.
+    /// The most samples that may be held at a time.
     pub max_samples: u64,
     /// Most series that may be selected, 0 for no limit.
     pub max_series: u64,
-    /// Whether counters are known by their `__type__` label.
+    /// Whether the label `__type__` tells which series are counters.
     pub type_and_unit_labels: bool,
-    /// Whether start timestamps of samples are used.
+    /// Whether functions use start timestamps of samples.
     pub use_start_timestamps: bool,
-    /// Whether the samples that steps look at are counted by step.
+    /// Whether the answer counts the samples that each step looks at.
     pub samples_per_step: bool,
 }
 
-/// The value of one expression.
+/// The result of one expression.
 #[derive(Clone, Debug, Default)]
 pub struct FragmentResult {
-    /// The series, with their names also where they go away in the end.
+    /// The series with their names, even if the result will not have names.
     pub labels: Vec<Labels>,
-    /// Their samples, a series each, at steps.
+    /// The values of each series at the steps.
     pub samples: SeriesBatch,
-    /// Whether the names go away in the end.
+    /// Whether the caller must drop the names.
     pub names_go: bool,
 }
 
-/// What is to be said of the data.
+/// An annotation about the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
-    /// The text, without a place.
+    /// The text without a position.
     pub text: String,
-    /// The place in the query, bytes.
+    /// The position in the query, bytes.
     pub pos: u64,
-    /// What is collected over all occurrences.
+    /// What was collected over all occurrences.
     pub extra: NoteExtra,
 }
 
-/// What some notes collect.
+/// What annotations collect over their occurrences.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoteExtra {
-    /// Nothing.
+    /// No more than the text.
     None,
-    /// How often.
+    /// The number of occurrences.
     Count(u64),
-    /// How classic buckets had to be fixed: first and last time, lowest and highest bound, largest fix, how often.
+    /// Classic buckets whose counts had to be made monotonic.
     Monotonicity {
-        /// First and last evaluation time, milliseconds.
+        /// The first and last evaluation time, milliseconds.
         t: (i64, i64),
-        /// Lowest and highest bound.
+        /// The lowest and highest bound.
         buckets: (f64, f64),
-        /// Largest fix.
+        /// The largest correction of a count.
         max_diff: f64,
-        /// How often.
+        /// The number of corrections.
         count: u64,
     },
 }
 
-/// What evaluating a fragment took.
+/// The cost of evaluating a fragment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FragmentStats {
-    /// Samples that were read.
+    /// Samples that were read from sources.
     pub samples_read: u64,
-    /// Most samples that were held at a time.
+    /// The most samples that were held at a time.
     pub peak_samples: u64,
-    /// Series that were selected.
+    /// Series that selectors matched.
     pub series: u64,
-    /// Most bytes that were held at a time.
+    /// The most bytes that were held at a time.
     pub peak_bytes: u64,
     /// Bytes that were read from objects.
     pub bytes_read: u64,
-    /// Requests in which they were read.
+    /// Requests that read those bytes.
     pub requests: u64,
-    /// Samples that all steps together looked at, of the first expression.
+    /// Samples that all steps of the first expression looked at.
     pub queryable_samples: u64,
-    /// The same step by step, if asked for.
+    /// The same for each step, if the fragment asked for it.
     pub queryable_by_step: Vec<u64>,
 }
 
-/// The answer to a fragment.
+/// The answer of a node to a fragment.
 #[derive(Clone, Debug, Default)]
 pub struct FragmentAnswer {
-    /// One result an expression, in their order.
+    /// The results of the expressions, in their order.
     pub results: Vec<FragmentResult>,
-    /// What is to be said.
+    /// Annotations of the evaluation.
     pub notes: Vec<Note>,
-    /// What it took.
+    /// The cost of the evaluation.
     pub stats: FragmentStats,
 }
 
-/// Why a fragment has no answer.
+/// Why a fragment was not evaluated.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FragmentError {
-    /// The samples could not be had.
+    /// The samples are unavailable.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// It would hold more samples than it may.
+    /// The evaluation would hold too many samples.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
-    /// It is over another limit.
+    /// The evaluation exceeds another limit.
     #[error("{0}")]
     Limit(String),
-    /// It cannot be evaluated on this data.
+    /// The evaluation failed on this data.
     #[error("{0}")]
     Execution(String),
-    /// It is no fragment that this program can evaluate; the samples have to be fetched.
+    /// This program cannot evaluate the fragment. The caller has to fetch samples instead.
     #[error("{0}")]
     Unsupported(String),
 }

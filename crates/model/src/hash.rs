@@ -4,20 +4,20 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::tenant::TenantId;
 
-/// xxh3-64 of the canonical labels, seeded with xxh3-64 of the tenant's name. Stable for ever: it is stored in blocks.
+/// xxh3-64 of the canonical labels, seeded with xxh3-64 of the tenant's name. Blocks store it, so it never changes.
 pub type SeriesHash = u64;
 
-/// The hash of a series. `canonical` are the bytes of [`crate::Labels::as_bytes`].
+/// The hash of a series whose canonical labels ([`crate::Labels::as_bytes`]) are `canonical`.
 pub fn series_hash(tenant: &TenantId, canonical: &[u8]) -> SeriesHash {
     xxh3_64_with_seed(canonical, xxh3_64(tenant.as_str().as_bytes()))
 }
 
-/// The hash of a name, which places what is said of a metric family in the hash space.
+/// The hash of a metric family's name, which places the family's metadata in the hash space.
 pub fn name_hash(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
 }
 
-/// The shard of a series in a cluster of `shards` shards.
+/// The shard of a series among `shards` shards.
 pub fn shard_of(hash: SeriesHash, shards: u32) -> u32 {
     (hash % u64::from(shards.max(1))) as u32
 }

@@ -1,8 +1,8 @@
-//! A series' label set, held as one shared byte string in canonical form.
+//! The label set of a series, held as one shared byte string in canonical form.
 //!
-//! Canonical form: for each label in ascending order of its name, the name then the value, each as an unsigned LEB128
-//! length followed by UTF-8 bytes. Equal sets have equal bytes, so equality and hashing are those of the bytes.
-//! Labels with an empty value do not exist in PromQL and are never stored.
+//! The canonical form is the name and the value of each label in ascending order of names. Both are UTF-8 after their
+//! length, which is an unsigned LEB128 number. Equal sets have equal bytes, so sets are compared and hashed as bytes. A
+//! label with an empty value is the same as no label in PromQL, so none is stored.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,11 +12,11 @@ use pharos_gocompat::GoQuoted;
 
 use crate::METRIC_NAME;
 
-/// An immutable, cheaply cloned label set, sorted by name, without duplicates and without empty values.
+/// An immutable label set, sorted by name, without duplicates and without empty values. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Labels(Arc<[u8]>);
 
-/// Why a byte string is no label set.
+/// Why bytes are not a canonical label set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LabelsError {
     /// The canonical bytes end inside a length or a string.
@@ -36,7 +36,7 @@ impl Labels {
         Labels(Arc::from(&[][..]))
     }
 
-    /// Builds a set from pairs in any order; of pairs with the same name the last wins, empty values are dropped.
+    /// A set of pairs in any order. The last pair of a name wins, and empty values are dropped.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut builder = LabelsBuilder::default();
         for (name, value) in pairs {
@@ -45,19 +45,22 @@ impl Labels {
         builder.build()
     }
 
-    /// Takes canonical bytes that come from outside (a file, the wire) after checking them.
+    /// Checks bytes that came from a file or the network.
+    ///
+    /// # Errors
+    /// The bytes are not canonical.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, LabelsError> {
         check_canonical(bytes)?;
         Ok(Labels(Arc::from(bytes)))
     }
 
-    /// Takes bytes that [`append_canonical`] wrote in sorted order, or that were checked before. Reading a set made
-    /// from other bytes yields fewer labels, never a panic.
+    /// Takes bytes that [`append_canonical`] wrote in sorted order, or that were checked before. A set of other bytes has
+    /// fewer labels but does not panic.
     pub fn from_canonical_unchecked(bytes: &[u8]) -> Self {
         Labels(Arc::from(bytes))
     }
 
-    /// The canonical bytes.
+    /// The set in canonical form.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -79,7 +82,7 @@ impl Labels {
         None
     }
 
-    /// The metric name, empty when the set has none.
+    /// The metric name, or the empty string.
     pub fn metric_name(&self) -> &str {
         self.get(METRIC_NAME).unwrap_or("")
     }
@@ -94,7 +97,7 @@ impl Labels {
         self.0.is_empty()
     }
 
-    /// The set without the labels for which `drop` is true.
+    /// A copy without the labels for whose names `drop` returns true.
     pub fn without(&self, mut drop: impl FnMut(&str) -> bool) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len());
         for (name, value) in self.iter() {
@@ -149,14 +152,14 @@ impl fmt::Debug for Labels {
     }
 }
 
-/// Iterates over `(name, value)`.
+/// An iterator over names and values.
 #[derive(Clone)]
 pub struct LabelsIter<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> LabelsIter<'a> {
-    /// Iterates over canonical bytes that are not (yet) a [`Labels`]; stops at the first byte that is not canonical.
+    /// Iterates over canonical bytes that are not a [`Labels`]. Ends at the first byte that is not canonical.
     pub fn over(canonical: &'a [u8]) -> Self {
         LabelsIter { rest: canonical }
     }
@@ -179,7 +182,7 @@ fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(used..end)?, &bytes[end..]))
 }
 
-/// Reads an unsigned LEB128 number; returns it with the number of bytes that it took.
+/// Reads an unsigned LEB128 number and returns it with the number of bytes that it took.
 pub fn read_uvarint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().enumerate().take(10) {
@@ -200,7 +203,7 @@ pub fn append_uvarint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends one label in canonical form. The caller appends labels in ascending order of their names and skips empty values.
+/// Appends a label in canonical form. The caller appends labels in ascending order of names and skips empty values.
 pub fn append_canonical(out: &mut Vec<u8>, name: &str, value: &str) {
     append_uvarint(out, name.len() as u64);
     out.extend_from_slice(name.as_bytes());
@@ -209,6 +212,9 @@ pub fn append_canonical(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// Checks that bytes are a canonical label set.
+///
+/// # Errors
+/// The first thing that is not canonical.
 pub fn check_canonical(bytes: &[u8]) -> Result<(), LabelsError> {
     let mut rest = bytes;
     let mut previous: Option<&str> = None;
@@ -235,26 +241,26 @@ pub fn is_legacy_label_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Whether a metric name needs no quotes: as a label name, with colons.
+/// Whether a metric name needs no quotes in PromQL: `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 pub fn is_legacy_metric_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 
-/// Collects labels in any order and builds a [`Labels`]. Reusable: [`LabelsBuilder::clear`] keeps its memory.
+/// Builds [`Labels`] from labels in any order. [`LabelsBuilder::clear`] keeps the memory, so that builders are reused.
 #[derive(Default, Clone, Debug)]
 pub struct LabelsBuilder {
     pairs: Vec<(String, String)>,
 }
 
 impl LabelsBuilder {
-    /// Starts from the labels of a set.
+    /// A builder with the labels of a set.
     pub fn from_labels(labels: &Labels) -> Self {
         LabelsBuilder { pairs: labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
     }
 
-    /// Sets a label; an empty value removes it.
+    /// Sets a label. An empty value removes it.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         match self.pairs.iter_mut().find(|(n, _)| n == name) {
             Some(pair) => {
@@ -272,34 +278,34 @@ impl LabelsBuilder {
         self
     }
 
-    /// The value of a label, empty when it is not set.
+    /// The value of a label, or the empty string.
     pub fn get(&self, name: &str) -> &str {
         self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
     }
 
-    /// Whether a label was set, be it to the empty value.
+    /// Whether a label was set, even to the empty value.
     pub fn contains(&self, name: &str) -> bool {
         self.pairs.iter().any(|(n, _)| n == name)
     }
 
-    /// The labels set so far, in no particular order; empty values are removals.
+    /// The labels so far in any order, without those that an empty value removed.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// Forgets all labels and keeps the memory.
+    /// Removes all labels. The memory stays allocated.
     pub fn clear(&mut self) {
         self.pairs.clear();
     }
 
-    /// The canonical set of what was set so far.
+    /// The set of the labels so far.
     pub fn build(&mut self) -> Labels {
         let mut bytes = Vec::new();
         self.write_canonical(&mut bytes);
         Labels(Arc::from(bytes))
     }
 
-    /// Appends the canonical bytes to `out`.
+    /// Appends the canonical form to `out`.
     pub fn write_canonical(&mut self, out: &mut Vec<u8>) {
         self.pairs.sort_unstable();
         for (name, value) in self.pairs.iter().filter(|(_, v)| !v.is_empty()) {

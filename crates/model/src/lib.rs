@@ -1,5 +1,7 @@
-//! The vocabulary that every crate shares: labels, matchers, samples, native histograms, batches of both directions,
-//! time ranges, the series hash and the clock. No I/O and no async.
+//! The vocabulary that every crate shares: labels, matchers, samples, the batches that writes and reads consist of, time
+//! ranges, shards, the series hash, query budgets and the clock.
+//!
+//! No I/O. The only futures are those of [`clock`], on which everything that waits depends.
 
 pub mod batch;
 pub mod budget;
@@ -7,6 +9,7 @@ pub mod clock;
 pub mod fragment;
 pub mod hash;
 pub mod labels;
+pub mod limit;
 pub mod matcher;
 pub mod merge;
 pub mod sample;
@@ -23,6 +26,7 @@ pub use clock::{Clock, SystemClock};
 pub use fragment::{Fragment, FragmentAnswer, FragmentError};
 pub use hash::{SeriesHash, series_hash};
 pub use labels::{Labels, LabelsBuilder};
+pub use limit::Limit;
 pub use matcher::{MatchOp, Matcher};
 pub use merge::MergedSet;
 pub use pharos_histogram::{CounterReset, Histogram, Span};

@@ -1,4 +1,4 @@
-//! Label matchers: `=`, `!=`, `=~` and `!~`, with regular expressions anchored at both ends as Prometheus has them.
+//! Label matchers: `=`, `!=`, `=~` and `!~`. Regular expressions must match the whole value, as in Prometheus.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use regex_syntax::hir::{Hir, HirKind};
 
 use crate::labels::is_legacy_label_name;
 
-/// How a matcher compares.
+/// The operator of a matcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MatchOp {
     /// `=`
@@ -37,22 +37,25 @@ impl MatchOp {
 /// A condition on one label. A label that a series lacks has the empty value.
 #[derive(Clone)]
 pub struct Matcher {
-    /// The label's name.
+    /// The name of the label.
     pub name: String,
-    /// How it compares.
+    /// The operator.
     pub op: MatchOp,
-    /// The value or the regular expression.
+    /// The value, or the regular expression as it was written.
     pub value: String,
     regex: Option<Arc<Pattern>>,
 }
 
-/// A regular expression that is no matcher.
+/// A regular expression that Go refuses or that exceeds a limit.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct MatcherError(pub String);
 
 impl Matcher {
-    /// Builds a matcher; fails only on a bad regular expression.
+    /// A matcher of any kind.
+    ///
+    /// # Errors
+    /// The regular expression is invalid.
     pub fn new(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, MatcherError> {
         let value = value.into();
         let pattern = |value: &str| Pattern::new(value).map_err(|error| MatcherError(error.to_string()));
@@ -63,7 +66,7 @@ impl Matcher {
         Ok(Matcher { name: name.into(), op, value, regex })
     }
 
-    /// `name="value"`.
+    /// The matcher `name="value"`.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
         Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
     }
@@ -84,8 +87,8 @@ impl Matcher {
         self.matches("")
     }
 
-    /// The values that a positive regular expression can match, when they are few and known: `a|b|c`. An index can look
-    /// them up instead of trying all values.
+    /// The values that the regular expression matches, if they are a short list such as `a|b|c`. An index looks them up
+    /// instead of trying all values.
     pub fn set_of_values(&self) -> Option<&[String]> {
         match (self.op, &self.regex) {
             (MatchOp::Regex | MatchOp::NotRegex, Some(pattern)) => pattern.literals.as_deref(),
@@ -93,12 +96,12 @@ impl Matcher {
         }
     }
 
-    /// What the compiled regular expression takes, bytes, at most; 0 when there is none. So a query's can be bounded together.
+    /// The most memory that the compiled regular expression takes, bytes. A query bounds the sum over its matchers.
     pub fn regex_bytes(&self) -> usize {
         self.regex.as_ref().map_or(0, |p| p.bytes)
     }
 
-    /// A prefix that all values have which the regular expression matches; empty when there is none.
+    /// The longest known prefix of all values that the regular expression matches.
     pub fn prefix(&self) -> &str {
         self.regex.as_ref().map_or("", |p| &p.prefix)
     }
@@ -129,14 +132,16 @@ impl fmt::Debug for Matcher {
     }
 }
 
-/// Most alternatives that a regular expression is expanded to.
+/// How many values a regular expression is expanded to.
 const MAX_LITERALS: usize = 256;
-/// A compiled, fully anchored regular expression with shortcuts. `.` matches newlines too, as in Prometheus 3.
+
+/// A compiled regular expression that must match a whole value, with shortcuts for simple ones. `.` matches newlines too,
+/// as in Prometheus 3.
 struct Pattern {
     kind: PatternKind,
     literals: Option<Vec<String>>,
     prefix: String,
-    /// What it takes, at most.
+    /// The most memory that it takes.
     bytes: usize,
 }
 
@@ -161,7 +166,7 @@ impl Pattern {
         let mut extractor = regex_syntax::hir::literal::Extractor::new();
         extractor.limit_total(MAX_LITERALS).limit_repeat(8).limit_class(16).limit_literal_len(512);
         let found = extractor.extract(parsed);
-        // Look-around (`^`, `\b`) makes a literal conditional, so exactness holds only without it.
+        // An assertion such as `^` or `\b` makes a literal conditional, so exactness holds only without one.
         if let Some(literals) =
             found.literals().filter(|l| parsed.properties().look_set().is_empty() && l.iter().all(|l| l.is_exact()))
         {
@@ -183,7 +188,7 @@ impl Pattern {
     fn one_of(mut values: Vec<String>) -> Self {
         values.sort_unstable();
         values.dedup();
-        // Each is held twice, with its allocation and its place in the table.
+        // Each value is held twice, with its allocation and its slot in the table.
         let bytes = values.iter().map(|value| 2 * value.len() + 96).sum();
         let kind = PatternKind::Literals(values.iter().cloned().collect());
         Pattern { kind, literals: Some(values), prefix: String::new(), bytes }
@@ -199,7 +204,7 @@ impl Pattern {
     }
 }
 
-/// The values of `a|b|c`, however many there are.
+/// The values of `a|b|c`, without a limit on their number.
 fn plain_alternatives(parsed: &Hir) -> Option<Vec<String>> {
     match parsed.kind() {
         HirKind::Capture(group) => plain_alternatives(&group.sub),

@@ -1,7 +1,7 @@
 //! The union of several series sets: series by series, and sample by sample where sources share a series.
 //!
-//! At equal timestamps the later source wins, so sources are given in rising order of authority (block sequences
-//! ascending, then the head). Neighbouring sources usually do not overlap in time; then samples are only concatenated.
+//! At equal timestamps the later source wins, so sources come in rising order of authority: block sequences ascending,
+//! then the head. Sources rarely overlap in time. Where they do not, their samples are concatenated.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::series_set::{EmptySet, SelectError, SeriesSet};
 use crate::time::TimeRange;
 use pharos_histogram::Histogram;
 
-/// Several series sets as one.
+/// A union of series sets.
 pub struct MergedSet {
     labels: Vec<Labels>,
     sources: Vec<Source>,
@@ -20,13 +20,13 @@ pub struct MergedSet {
 
 struct Source {
     set: Arc<dyn SeriesSet>,
-    /// For each series of the set, its position in the union; ascending.
+    /// The position in the union of each series of the set, ascending.
     positions: Vec<u32>,
 }
 
 impl MergedSet {
-    /// Unites sets given in rising order of authority. None gives the empty set, one gives itself.
-    pub fn unite(mut sets: Vec<Arc<dyn SeriesSet>>) -> Arc<dyn SeriesSet> {
+    /// The union of sets in rising order of authority. A single set is returned as it is.
+    pub fn merge(mut sets: Vec<Arc<dyn SeriesSet>>) -> Arc<dyn SeriesSet> {
         sets.retain(|set| !set.labels().is_empty());
         match sets.len() {
             0 => Arc::new(EmptySet),
@@ -62,8 +62,8 @@ impl SeriesSet for MergedSet {
         // The parts of each series, as columns of `out`'s own memory, in rising order of authority.
         let mut parts: Vec<Vec<SeriesColumns>> = vec![Vec::new(); series.len()];
         let mut fetched = SeriesBatch::default();
-        // Those far away send at the same time.
-        self.announce(series.clone(), range);
+        // Remote sources send while others are read.
+        self.prefetch(series.clone(), range);
         for source in &self.sources {
             let own = source.of(&series);
             if own.is_empty() {
@@ -88,11 +88,11 @@ impl SeriesSet for MergedSet {
         Ok(())
     }
 
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
         for source in &self.sources {
             let own = source.of(&series);
             if !own.is_empty() {
-                source.set.announce(own, range);
+                source.set.prefetch(own, range);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Source {
     }
 }
 
-/// Where the columns of an appended batch begin.
+/// The offsets at which the columns of an appended batch begin.
 #[derive(Clone, Copy, Default)]
 struct Base {
     t: usize,
@@ -131,7 +131,7 @@ impl SeriesColumns {
 }
 
 impl SeriesBatch {
-    /// Appends the columns of another batch, without its series; returns where they begin.
+    /// Appends the columns of another batch without its series and returns where they begin.
     fn append_columns(&mut self, other: &SeriesBatch) -> Base {
         let base = Base {
             t: self.t.len(),
@@ -150,7 +150,8 @@ impl SeriesBatch {
         base
     }
 
-    /// Appends one series made of several parts, whose columns are in this batch already, in rising order of authority.
+    /// Appends a series that consists of several parts, in rising order of authority. The columns of the parts are in
+    /// this batch already.
     fn push_merged(&mut self, parts: &[SeriesColumns]) {
         let floats: Vec<SeriesColumns> = parts.iter().filter(|p| !p.t.is_empty()).cloned().collect();
         let histograms: Vec<SeriesColumns> = parts.iter().filter(|p| !p.ht.is_empty()).cloned().collect();
@@ -192,8 +193,8 @@ impl SeriesBatch {
     }
 }
 
-/// For ascending lists of timestamps in rising order of authority: which list and which element comes next in the
-/// merged list without duplicates.
+/// Merges ascending lists of timestamps, in rising order of authority, without duplicates. Returns the list and the
+/// index within it of each result.
 fn merge_order(lists: &[&[i64]]) -> Vec<(usize, usize)> {
     let mut order: Vec<(i64, usize, usize)> = lists
         .iter()

@@ -4,7 +4,7 @@ pub use pharos_histogram::{STALE_NAN, is_stale_nan};
 
 use crate::labels::Labels;
 
-/// The NaN that Prometheus writes for ordinary not-a-number values (`value.NormalNaN`).
+/// The NaN that Prometheus writes for values that are not numbers (`value.NormalNaN`).
 pub const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 
 /// One float sample.
@@ -14,25 +14,25 @@ pub struct Sample {
     pub t: i64,
     /// The value; [`STALE_NAN`] marks the end of the series.
     pub v: f64,
-    /// Start timestamp (when the counter began), milliseconds; 0 when unknown.
+    /// Start timestamp: when the counter began, milliseconds; 0 if unknown.
     pub st: i64,
 }
 
-/// An exemplar: an example of what a series counted, usually with a trace id.
+/// An example of what a series counted, usually with a trace ID.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {
-    /// Its labels, for example `trace_id`.
+    /// Labels such as `trace_id`.
     pub labels: Labels,
-    /// The observed value.
+    /// The value that was observed.
     pub value: f64,
     /// Milliseconds since the epoch.
     pub t: i64,
 }
 
-/// What a metric family is.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum MetricType {
-    /// Not said.
+    /// The family has no type, or none that was sent.
     #[default]
     Unknown,
     /// A value that only grows.
@@ -52,7 +52,7 @@ pub enum MetricType {
 }
 
 impl MetricType {
-    /// The name that the HTTP API and OpenMetrics use.
+    /// The name in the HTTP API and in OpenMetrics.
     pub fn as_str(self) -> &'static str {
         match self {
             MetricType::Unknown => "unknown",
@@ -66,7 +66,7 @@ impl MetricType {
         }
     }
 
-    /// The type of that name; `untyped` is the text format's word for unknown.
+    /// The type of a name. `untyped` is the text format's word for unknown.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "unknown" | "untyped" => MetricType::Unknown,
@@ -82,13 +82,13 @@ impl MetricType {
     }
 }
 
-/// What is known of a metric family.
+/// The metadata of a metric family.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Metadata {
-    /// Its type.
+    /// The type of its series.
     pub kind: MetricType,
-    /// Its unit, empty when unknown.
+    /// The unit of its values, empty if unknown.
     pub unit: String,
-    /// Its help text.
+    /// The help text, empty if unknown.
     pub help: String,
 }

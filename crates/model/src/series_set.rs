@@ -1,4 +1,4 @@
-//! What a source of samples (head, block, a merge of both) gives to a query.
+//! The interface between a query and a source of samples: a head, a block, another node, or a merge of them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,55 +8,58 @@ use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::time::TimeRange;
 
-/// Which series and which time a selector needs.
+/// What a selector asks a source for.
 #[derive(Clone, Debug)]
 pub struct SelectRequest {
-    /// All must hold. An empty list selects every series.
+    /// Conditions that all must hold. An empty list selects every series.
     pub matchers: Vec<Matcher>,
-    /// The time that will be fetched: no later `fetch` goes beyond it.
+    /// The time that will be fetched. No `fetch` reaches beyond it.
     pub range: TimeRange,
     /// Most series that may be selected, 0 for no limit.
     pub max_series: usize,
 }
 
-/// The series that a selector matched, and their samples on demand.
+/// The series that a selector matched, with their samples on demand.
 ///
-/// `labels` are distinct and in ascending order. `fetch` may be called by several threads at once, for any part of the
-/// series and time, and sources are fastest when one thread walks forward. It blocks; it is called on threads that may block.
+/// `labels` are distinct and ascending. Several threads may call `fetch` at once, for any series and time; sources are
+/// fastest when a thread moves forward. `fetch` blocks, so callers run it on threads that may block.
 pub trait SeriesSet: Send + Sync {
-    /// The label sets, ascending.
+    /// The label sets of the series, ascending.
     fn labels(&self) -> &[Labels];
 
-    /// Appends the series at positions `series` of `labels()`, in that order, with their samples in `range`,
-    /// to `out`; a series without samples there is appended empty.
+    /// Appends the series at positions `series` of [`SeriesSet::labels`] to `out`, in that order, with their samples in
+    /// `range`. A series without samples in the range is appended empty.
+    ///
+    /// # Errors
+    /// The samples are unavailable, or the query must end.
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError>;
 
-    /// Says that exactly this will be fetched soon, so that a source far away can send it already. Does not block, and
-    /// does nothing for sources that are near.
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
+    /// Tells the source that exactly this will be fetched soon, so that a remote one can start to send it. Does not
+    /// block. Local sources ignore it.
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
         let _ = (series, range);
     }
 }
 
-/// Why samples could not be had.
+/// Why samples are unavailable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SelectError {
     /// The query was cancelled.
     #[error("query was canceled")]
     Cancelled,
-    /// It took longer than allowed.
+    /// The query took longer than its timeout.
     #[error("query timed out after {0:?}")]
     Timeout(Duration),
-    /// It needs more memory than its budget.
+    /// The query needs more memory than its budget.
     #[error("query needs more memory than its budget of {limit} bytes")]
     Memory {
-        /// The budget, bytes.
+        /// The size of the budget, bytes.
         limit: u64,
     },
-    /// It would touch more series than allowed.
+    /// The query would select too many series.
     #[error("query selects more than {limit} series")]
     Series {
-        /// Most series that a selector may match.
+        /// The most series that a selector may match.
         limit: usize,
     },
     /// A source failed.
@@ -64,7 +67,7 @@ pub enum SelectError {
     Storage(String),
 }
 
-/// A set without series.
+/// A set that has no series.
 pub struct EmptySet;
 
 impl SeriesSet for EmptySet {

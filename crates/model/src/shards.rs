@@ -1,4 +1,4 @@
-//! Shards: a set of them as a compact bitmap, and digests of the samples that a shard holds.
+//! Sets of shards as compact bitmaps, and digests of the samples that a shard holds.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,15 +10,15 @@ use smallvec::SmallVec;
 use crate::hash::SeriesHash;
 use pharos_histogram::Histogram;
 
-/// No cluster has more shards.
+/// The largest number of shards of a cluster.
 pub const MAX_SHARDS: u32 = 4096;
 
-/// A set of shards. Sets of up to 128 shards take no memory besides their own 24 bytes.
+/// A set of shards. Sets of shards below 128 take no memory besides their own 24 bytes.
 ///
-/// As text, and so in JSON, it is its ranges in ascending order: `0-15,40,42-63`; the empty set is the empty text.
+/// The text form, which JSON uses too, lists ranges in ascending order: `0-15,40,42-63`. That of the empty set is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ShardSet {
-    /// One bit a shard; the last word is never 0, so that equal sets are equal values.
+    /// One bit for each shard. The last word is never 0, so that equal sets are equal values.
     words: SmallVec<[u64; 2]>,
 }
 
@@ -33,12 +33,12 @@ impl ShardSet {
         (0..total.min(MAX_SHARDS)).collect()
     }
 
-    /// The set of one shard.
+    /// The set that consists of one shard.
     pub fn of(shard: u32) -> Self {
         std::iter::once(shard).collect()
     }
 
-    /// Adds a shard; false if it was there already or is beyond [`MAX_SHARDS`].
+    /// Adds a shard. Returns false if the set has it already or if it is not below [`MAX_SHARDS`].
     pub fn insert(&mut self, shard: u32) -> bool {
         if shard >= MAX_SHARDS || self.contains(shard) {
             return false;
@@ -51,7 +51,7 @@ impl ShardSet {
         true
     }
 
-    /// Takes a shard out; false if it was not there.
+    /// Removes a shard. Returns false if the set did not have it.
     pub fn remove(&mut self, shard: u32) -> bool {
         let was_there = self.contains(shard);
         if was_there {
@@ -67,12 +67,12 @@ impl ShardSet {
         self.words.get(shard as usize / 64).is_some_and(|word| word >> (shard % 64) & 1 == 1)
     }
 
-    /// Whether there is none.
+    /// Whether the set has no shards.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
 
-    /// How many there are.
+    /// The number of shards.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
@@ -89,7 +89,7 @@ impl ShardSet {
         })
     }
 
-    /// The shards as ranges, ascending, each as long as can be.
+    /// The shards as ascending ranges, each as long as possible.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u32>> + '_ {
         let mut shards = self.iter().peekable();
         std::iter::from_fn(move || {
@@ -102,7 +102,7 @@ impl ShardSet {
         })
     }
 
-    /// The shards of either.
+    /// The shards that either set has.
     pub fn union(&self, other: &ShardSet) -> ShardSet {
         let (longer, shorter) = if self.words.len() < other.words.len() { (other, self) } else { (self, other) };
         let mut union = longer.clone();
@@ -110,7 +110,7 @@ impl ShardSet {
         union
     }
 
-    /// The shards of both.
+    /// The shards that both sets have.
     pub fn intersection(&self, other: &ShardSet) -> ShardSet {
         let words = self.words.iter().zip(&other.words).map(|(a, b)| a & b).collect();
         let mut both = ShardSet { words };
@@ -118,7 +118,7 @@ impl ShardSet {
         both
     }
 
-    /// The shards that `other` does not have.
+    /// The shards that this set has and `other` does not.
     pub fn difference(&self, other: &ShardSet) -> ShardSet {
         let mut left = self.clone();
         left.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a &= !b);
@@ -126,12 +126,12 @@ impl ShardSet {
         left
     }
 
-    /// Whether no shard is in both.
+    /// Whether the sets have no shard in common.
     pub fn is_disjoint(&self, other: &ShardSet) -> bool {
         self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
     }
 
-    /// Whether all of its shards are in `other`.
+    /// Whether `other` has all shards of this set.
     pub fn is_subset(&self, other: &ShardSet) -> bool {
         self.iter().all(|shard| other.contains(shard))
     }
@@ -172,9 +172,9 @@ impl fmt::Display for ShardSet {
     }
 }
 
-/// A text that is no set of shards.
+/// A text that is not a set of shards.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no set of shards like \"0-15,40\" with numbers below {MAX_SHARDS}")]
+#[error("{0:?} is not a set of shards such as \"0-15,40\" with numbers below {MAX_SHARDS}")]
 pub struct BadShardSet(String);
 
 impl FromStr for ShardSet {
@@ -211,38 +211,40 @@ impl<'de> Deserialize<'de> for ShardSet {
     }
 }
 
-/// What identifies a set of samples: how many there are, and the wrapping sum of a hash of each one's series, timestamp
-/// and value. It does not depend on the order, and digests of disjoint sets add up to that of their union.
-/// Stable for ever: it is stored in blocks.
+/// Identifies a set of samples by their number and the wrapping sum of a hash of the series, timestamp and value of each.
+///
+/// The order of the samples does not matter, and digests of disjoint sets add up to the digest of their union. Blocks
+/// store digests, so the hash never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ShardDigest {
-    /// Samples, floats and histograms.
+    /// The number of floats and histograms.
     pub samples: u64,
-    /// The wrapping sum.
+    /// The wrapping sum of the hashes.
     pub sum: u64,
 }
 
 impl ShardDigest {
-    /// Adds the sample of a series at a timestamp. `value` are the bits of a float, or [`histogram_value`].
+    /// Adds a sample. `value` is the bits of a float, or [`histogram_value`].
     #[inline]
     pub fn add(&mut self, series: SeriesHash, t: i64, value: u64) {
         self.samples += 1;
         self.sum = self.sum.wrapping_add(hash_of(series, t, value));
     }
 
-    /// Adds floats of a series.
+    /// Adds the floats of a series.
     pub fn add_floats(&mut self, series: SeriesHash, timestamps: &[i64], values: &[f64]) {
         timestamps.iter().zip(values).for_each(|(&t, v)| self.add(series, t, v.to_bits()));
     }
 
-    /// Adds the samples of a disjoint set.
+    /// Adds the digest of a disjoint set.
     pub fn absorb(&mut self, other: ShardDigest) {
         self.samples = self.samples.wrapping_add(other.samples);
         self.sum = self.sum.wrapping_add(other.sum);
     }
 }
 
-/// What stands for a histogram's value in a digest: a hash of its sum and counts, since what is known of resets depends on who asks.
+/// The value of a histogram in a digest: a hash of its sum and counts. The counter-reset hint is not part of it, since
+/// replicas differ in what they know of resets.
 pub fn histogram_value(h: &Histogram) -> u64 {
     let buckets = h.positive_buckets.iter().chain(&h.negative_buckets);
     let numbers = [h.sum, h.count, h.zero_count];
@@ -255,7 +257,7 @@ fn hash_of(series: SeriesHash, t: i64, value: u64) -> u64 {
     spread(at ^ value)
 }
 
-/// Spreads a number over all bits: the finaliser of SplitMix64.
+/// The finaliser of SplitMix64, which lets every bit of a number affect all bits of the result.
 #[inline]
 fn spread(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -263,16 +265,16 @@ fn spread(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// What a block says of the samples of one shard. In JSON a list: shard, samples, sum, and where `whole` is known its
-/// samples and sum.
+/// What a block says about the samples of one shard. JSON has a list: shard, samples, sum, and the samples and sum of
+/// `whole` if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDigest {
-    /// The shard.
+    /// The number of the shard.
     pub shard: u32,
     /// The samples of the shard that the block holds.
     pub held: ShardDigest,
-    /// All samples of the shard and window that the block's maker had in memory when it made it, each of which is in this
-    /// block or an earlier one. Given where it is not plain from `held`: in blocks made because replicas differed.
+    /// All samples of the shard and window that the block's writer had in memory, each of which is in this block or an
+    /// earlier one. Present where `held` does not imply it: in blocks that were written because replicas differed.
     pub whole: Option<ShardDigest>,
 }
 

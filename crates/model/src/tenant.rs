@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TenantId(Arc<str>);
 
-/// A name that no tenant can have.
+/// Why a text is not the name of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
     /// Empty, `.` or `..`, or longer than 150 bytes.
@@ -23,7 +23,10 @@ impl TenantId {
     /// The tenant of requests that name none.
     pub const ANONYMOUS: &'static str = "anonymous";
 
-    /// Checks a name.
+    /// The tenant of a name.
+    ///
+    /// # Errors
+    /// The name is too long or has a character that names must not have.
     pub fn new(name: &str) -> Result<Self, TenantError> {
         if name.is_empty() || name.len() > 150 || name == "." || name == ".." {
             return Err(TenantError::Length(name.chars().take(160).collect()));
@@ -35,7 +38,7 @@ impl TenantId {
         }
     }
 
-    /// The name.
+    /// The name as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }

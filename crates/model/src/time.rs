@@ -1,11 +1,11 @@
 //! Time ranges and windows. All times are milliseconds since the Unix epoch, negative before it.
 
-/// A closed range of time: both ends belong to it, in milliseconds since the epoch.
+/// A closed range of time. Both ends belong to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct TimeRange {
-    /// First millisecond.
+    /// The first millisecond.
     pub start: i64,
-    /// Last millisecond.
+    /// The last millisecond.
     pub end: i64,
 }
 
@@ -13,7 +13,10 @@ impl TimeRange {
     /// All of time.
     pub const ALL: TimeRange = TimeRange { start: i64::MIN, end: i64::MAX };
 
-    /// The range from `start` to `end`, both included; empty when `end < start`.
+    /// A range without a millisecond.
+    pub const EMPTY: TimeRange = TimeRange { start: 0, end: -1 };
+
+    /// The range from `start` to `end`, both included. It is empty if `end` is before `start`.
     pub fn new(start: i64, end: i64) -> Self {
         TimeRange { start, end }
     }
@@ -23,7 +26,7 @@ impl TimeRange {
         self.start <= t && t <= self.end
     }
 
-    /// Whether two ranges share a millisecond.
+    /// Whether the ranges have a millisecond in common.
     pub fn overlaps(&self, other: &TimeRange) -> bool {
         self.start <= other.end && other.start <= self.end && !self.is_empty() && !other.is_empty()
     }
@@ -33,13 +36,13 @@ impl TimeRange {
         self.end < self.start
     }
 
-    /// The milliseconds that belong to both.
+    /// The milliseconds that belong to both ranges.
     pub fn intersect(&self, other: &TimeRange) -> TimeRange {
         TimeRange { start: self.start.max(other.start), end: self.end.min(other.end) }
     }
 }
 
-/// The start of the window of `width` milliseconds, aligned to the epoch, that holds `t`.
+/// The start of the window that contains `t`. Windows are `width` milliseconds long and aligned to the epoch.
 pub fn window_start(t: i64, width: i64) -> i64 {
     t.saturating_sub(t.rem_euclid(width.max(1)))
 }

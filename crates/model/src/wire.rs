@@ -1,4 +1,4 @@
-//! Samples as bytes, for the log and for the network: variable-length integers, a bounds-checked reader over untrusted
+//! The encoding of samples in the write-ahead log and on the network: variable-length integers, a reader of untrusted
 //! bytes, histograms ([`histogram`]) and batches ([`append`]).
 
 pub mod append;
@@ -12,13 +12,13 @@ pub fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// Undoes [`zigzag`].
+/// The inverse of [`zigzag`].
 #[inline]
 pub fn unzigzag(value: u64) -> i64 {
     ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
 
-/// Appends an unsigned number.
+/// Appends an unsigned LEB128 number.
 #[inline]
 pub fn put_uvarint(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
@@ -28,46 +28,49 @@ pub fn put_uvarint(out: &mut Vec<u8>, value: u64) {
     }
 }
 
-/// Appends a signed number.
+/// Appends a signed number as a zigzag LEB128 number.
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: i64) {
     put_uvarint(out, zigzag(value));
 }
 
-/// Appends a length and the bytes.
+/// Appends bytes after their length.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_uvarint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// Bytes that end too early or say something impossible.
+/// Bytes that end too early or are impossible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(/** What is wrong. */ pub &'static str);
 
-/// Reads forward through bytes that may be hostile: nothing panics and no length is believed before it is checked.
+/// Reads forward through bytes that may be hostile. Nothing panics, and lengths are checked before they are used.
 #[derive(Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from the beginning of `bytes`.
+    /// A reader at the beginning of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader { bytes }
     }
 
-    /// What is left.
+    /// The bytes that were not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Whether all was read.
+    /// Whether all bytes were read.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The next byte.
+    /// Reads a byte.
+    ///
+    /// # Errors
+    /// No byte is left.
     #[inline]
     pub fn byte(&mut self) -> Result<u8, Malformed> {
         let (&first, rest) = self.bytes.split_first().ok_or(Malformed("ends early"))?;
@@ -75,7 +78,10 @@ impl<'a> Reader<'a> {
         Ok(first)
     }
 
-    /// The next `len` bytes.
+    /// Reads `len` bytes.
+    ///
+    /// # Errors
+    /// Fewer bytes are left.
     #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Malformed("length past the end"))?;
@@ -83,7 +89,10 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// The next unsigned number.
+    /// Reads a number that [`put_uvarint`] wrote.
+    ///
+    /// # Errors
+    /// The number has more than 64 bits, or the bytes end within it.
     #[inline]
     pub fn uvarint(&mut self) -> Result<u64, Malformed> {
         if let Some((&first, rest)) = self.bytes.split_first()
@@ -97,13 +106,19 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// The next signed number.
+    /// Reads a number that [`put_varint`] wrote.
+    ///
+    /// # Errors
+    /// As [`Reader::uvarint`].
     #[inline]
     pub fn varint(&mut self) -> Result<i64, Malformed> {
         Ok(unzigzag(self.uvarint()?))
     }
 
-    /// A number of things of which each takes at least `min_bytes` of what is left.
+    /// Reads the number of entries that follow, each of which takes at least `min_bytes`.
+    ///
+    /// # Errors
+    /// So many entries do not fit into the bytes that are left.
     pub fn count(&mut self, min_bytes: usize) -> Result<usize, Malformed> {
         let count = self.uvarint()?;
         match usize::try_from(count) {
@@ -112,23 +127,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next bytes with their length before them.
+    /// Reads bytes that [`put_bytes`] wrote.
+    ///
+    /// # Errors
+    /// The length exceeds the bytes that are left.
     pub fn prefixed(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.count(1)?;
         self.take(len)
     }
 
-    /// As [`Reader::prefixed`], checked to be UTF-8.
+    /// Reads bytes that [`put_bytes`] wrote and that are UTF-8.
+    ///
+    /// # Errors
+    /// As [`Reader::prefixed`], or the bytes are not UTF-8.
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.prefixed()?).map_err(|_| Malformed("text is not UTF-8"))
     }
 
-    /// The next unsigned number, which must fit.
+    /// Reads a number of at most 32 bits.
+    ///
+    /// # Errors
+    /// As [`Reader::uvarint`], or the number is too large.
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         u32::try_from(self.uvarint()?).map_err(|_| Malformed("number too large"))
     }
 
-    /// The next eight bytes as a double, little-endian.
+    /// Reads a little-endian double.
+    ///
+    /// # Errors
+    /// Fewer than eight bytes are left.
     pub fn f64(&mut self) -> Result<f64, Malformed> {
         let mut raw = [0; 8];
         raw.copy_from_slice(self.take(8)?);

@@ -1,4 +1,4 @@
-//! Samples on their way in: one tenant's batch, how much of it was taken, and why a write fails.
+//! The batch of the write path, the outcome of a write, and why writes fail.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,45 +15,48 @@ use pharos_histogram::Histogram;
 pub struct HistogramSample {
     /// Milliseconds since the epoch.
     pub t: i64,
-    /// Start timestamp, milliseconds; 0 when unknown.
+    /// Start timestamp, milliseconds; 0 if unknown.
     pub st: i64,
-    /// The histogram; its sum is the stale NaN in a stale marker.
+    /// The histogram. The sum of a stale marker is the stale NaN.
     pub h: Arc<Histogram>,
 }
 
-/// Some series of one tenant with samples, in the order in which they were received. All parts are in shared columns,
-/// so that a batch of thousands of series costs a handful of allocations and can be reused.
+/// Series of one tenant with samples, in the order in which they were received.
+///
+/// All series share a few columns, so that a batch of thousands of series costs a handful of allocations and can be
+/// reused.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     labels: Vec<u8>,
     series: Vec<BatchSeries>,
-    /// Samples of all series.
+    /// The floats of all series.
     pub samples: Vec<Sample>,
-    /// Histogram samples of all series.
+    /// The histograms of all series.
     pub histograms: Vec<HistogramSample>,
-    /// Exemplars of all series.
+    /// The exemplars of all series.
     pub exemplars: Vec<Exemplar>,
-    /// What was said about metric families, by metric family name.
+    /// Metadata by name of the metric family.
     pub metadata: Vec<(String, Metadata)>,
 }
 
-/// One series of a [`WriteBatch`]: where its parts are in the columns. A series may occur more than once in a batch.
+/// Where the parts of a series are in a [`WriteBatch`]. A series may occur more than once in a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchSeries {
-    /// The series hash.
+    /// The hash of tenant and labels.
     pub hash: SeriesHash,
     labels: Range<u32>,
-    /// Its samples, ascending or not.
+    /// The range of its floats, in any order.
     pub samples: Range<u32>,
-    /// Its histogram samples.
+    /// The range of its histograms, in any order.
     pub histograms: Range<u32>,
-    /// Its exemplars.
+    /// The range of its exemplars.
     pub exemplars: Range<u32>,
 }
 
 impl WriteBatch {
-    /// Begins a series whose canonical labels `write` appends; samples, histograms and exemplars that are pushed
-    /// to the columns from now on belong to it. The labels must be canonical (sorted, valid, no empty values): receivers check.
+    /// Begins a series whose canonical labels `write` appends. Samples, histograms and exemplars that are pushed to the
+    /// columns from now on belong to it. Receivers have checked the labels: they are sorted and valid, without empty
+    /// values.
     pub fn begin_series(&mut self, tenant: &TenantId, write: impl FnOnce(&mut Vec<u8>)) {
         self.finish_series();
         let start = self.labels.len();
@@ -62,8 +65,10 @@ impl WriteBatch {
         self.push_series(hash, start);
     }
 
-    /// As [`WriteBatch::begin_series`], with labels that may turn out to be bad: if `write` fails, what it appended is
-    /// taken back and no series begins. Samples pushed after that belong to no series.
+    /// Like [`WriteBatch::begin_series`], for labels that may turn out to be invalid.
+    ///
+    /// # Errors
+    /// The error of `write`. What it appended is removed and no series begins, so the caller must not push samples.
     pub fn try_begin_series<E>(
         &mut self,
         tenant: &TenantId,
@@ -80,7 +85,7 @@ impl WriteBatch {
         Ok(())
     }
 
-    /// As [`WriteBatch::begin_series`], with labels whose hash is known already.
+    /// Like [`WriteBatch::begin_series`], for labels whose hash is known.
     pub fn begin_known_series(&mut self, canonical: &[u8], hash: SeriesHash) {
         self.finish_series();
         let start = self.labels.len();
@@ -99,7 +104,7 @@ impl WriteBatch {
         });
     }
 
-    /// Closes the last series. Call it once when the batch is complete.
+    /// Ends the last series. Callers do this once, when the batch is complete.
     pub fn finish_series(&mut self) {
         if let Some(last) = self.series.last_mut() {
             last.samples.end = self.samples.len() as u32;
@@ -108,7 +113,7 @@ impl WriteBatch {
         }
     }
 
-    /// The series.
+    /// The series in the order in which they were begun.
     pub fn series(&self) -> &[BatchSeries] {
         &self.series
     }
@@ -118,19 +123,19 @@ impl WriteBatch {
         &self.labels[series.labels.start as usize..series.labels.end as usize]
     }
 
-    /// The labels of a series of this batch, for messages.
+    /// The labels of a series of this batch in a form for messages.
     pub fn display_labels(&self, series: &BatchSeries) -> crate::Labels {
         let bytes = self.labels_of(series);
         debug_assert!(LabelsIter::over(bytes).count() > 0 || bytes.is_empty());
         crate::Labels::from_canonical_unchecked(bytes)
     }
 
-    /// The samples of a series of this batch.
+    /// The floats of a series of this batch.
     pub fn samples_of(&self, series: &BatchSeries) -> &[Sample] {
         &self.samples[series.samples.start as usize..series.samples.end as usize]
     }
 
-    /// The histogram samples of a series of this batch.
+    /// The histograms of a series of this batch.
     pub fn histograms_of(&self, series: &BatchSeries) -> &[HistogramSample] {
         &self.histograms[series.histograms.start as usize..series.histograms.end as usize]
     }
@@ -145,7 +150,7 @@ impl WriteBatch {
         self.series.is_empty() && self.metadata.is_empty()
     }
 
-    /// Forgets everything and keeps the memory.
+    /// Removes everything. The memory stays allocated.
     pub fn clear(&mut self) {
         self.labels.clear();
         self.series.clear();
@@ -155,7 +160,7 @@ impl WriteBatch {
         self.metadata.clear();
     }
 
-    /// The bytes that the batch holds, for limits on requests in flight.
+    /// The size of the contents, bytes. Limits on requests in flight count it.
     pub fn bytes(&self) -> usize {
         self.labels.len()
             + self.series.len() * size_of::<BatchSeries>()
@@ -165,28 +170,28 @@ impl WriteBatch {
     }
 }
 
-/// Why a sample was refused. The names are the values of the `reason` label of `pharos_*_rejected_total`.
+/// Why a sample was rejected. The names are the values of the label `reason` of `pharos_*_rejected_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectReason {
     /// Older than the tenant's out-of-order window.
     TooOld,
     /// Further ahead of the clock than is plausible.
     TooFarInFuture,
-    /// Another value at a timestamp that the series has.
+    /// The series has another value at this timestamp.
     DuplicateTimestamp,
-    /// Labels that are no series: none, no or a bad metric name, duplicates.
+    /// The labels are not those of a series: there are none, the metric name is missing or invalid, or names repeat.
     InvalidLabels,
-    /// A native histogram that breaks its own rules.
+    /// A native histogram that contradicts itself.
     InvalidHistogram,
     /// An exemplar that is too long, out of order or a duplicate.
     InvalidExemplar,
-    /// The tenant has as many series as it may.
+    /// The tenant has reached its limit of series.
     MaxSeries,
-    /// More labels than allowed.
+    /// The series has too many labels.
     MaxLabels,
-    /// A label name longer than allowed.
+    /// A label name is too long.
     MaxLabelNameLength,
-    /// A label value longer than allowed.
+    /// A label value is too long.
     MaxLabelValueLength,
 }
 
@@ -207,7 +212,7 @@ impl RejectReason {
         }
     }
 
-    /// The reason of that name.
+    /// The reason with a name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
         use RejectReason::*;
         let all = [
@@ -226,47 +231,48 @@ impl RejectReason {
     }
 }
 
-/// What became of a batch that was handled: how much is durable now, what was refused and why.
+/// The outcome of a write: what is durable now, and what was rejected and why.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteOutcome {
-    /// Float samples taken (silently accepted duplicates included).
+    /// Floats that were accepted, including duplicates that change nothing.
     pub samples: u64,
-    /// Histogram samples taken.
+    /// Histograms that were accepted.
     pub histograms: u64,
-    /// Exemplars taken.
+    /// Exemplars that were accepted.
     pub exemplars: u64,
-    /// How many samples, histograms and exemplars were refused, by reason, with the first one's message.
+    /// The samples, histograms and exemplars that were rejected, by reason.
     pub rejected: BTreeMap<RejectReason, Rejected>,
-    /// Series that the batch created.
+    /// Series that the write created.
     pub new_series: u64,
 }
 
-/// The refused samples of one reason.
+/// The samples that were rejected for one reason.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rejected {
-    /// How many.
+    /// The number of samples.
     pub count: u64,
-    /// Of the first: what is wrong, with which series and timestamp.
+    /// The message for the first of them, which names the series and the timestamp.
     pub first: String,
 }
 
 impl WriteOutcome {
-    /// Counts a refusal; `message` is made only for the first of its reason.
+    /// Counts a rejected sample. `message` is only called for the first one of a reason.
     pub fn reject(&mut self, reason: RejectReason, message: impl FnOnce() -> String) {
         let entry = self.rejected.entry(reason).or_insert_with(|| Rejected { count: 0, first: message() });
         entry.count += 1;
     }
 
-    /// Adds what replicas refused that do not count. A sample that one of them lacks is not acknowledged, also where the one that counts
-    /// has taken it. A reason counts as often as where it was found most often, since most refusals are those of all replicas.
-    pub fn refuse_too(&mut self, uncounted: BTreeMap<RejectReason, Rejected>) {
-        for (reason, refused) in uncounted {
-            let rejected = self.rejected.entry(reason).or_insert_with(|| Rejected { count: 0, first: refused.first });
-            rejected.count = rejected.count.max(refused.count);
+    /// Merges what another replica rejected of the same batch. A sample that any replica rejected is not acknowledged.
+    ///
+    /// Replicas mostly reject the same samples, so a reason counts as often as on the replica with the most.
+    pub fn merge_rejections_of_replica(&mut self, rejected: BTreeMap<RejectReason, Rejected>) {
+        for (reason, other) in rejected {
+            let mine = self.rejected.entry(reason).or_insert_with(|| Rejected { count: 0, first: other.first });
+            mine.count = mine.count.max(other.count);
         }
     }
 
-    /// Adds what became of another part of the same request.
+    /// Adds the outcome of another part of the same request.
     pub fn absorb(&mut self, other: WriteOutcome) {
         self.samples += other.samples;
         self.histograms += other.histograms;
@@ -279,13 +285,13 @@ impl WriteOutcome {
     }
 }
 
-/// Why nothing of a batch was acknowledged. All of it may be sent again.
+/// Why a batch was not acknowledged. The sender may send all of it again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A limit is reached; the sender shall slow down (HTTP 429).
+    /// A limit is reached and the sender must slow down (HTTP 429).
     #[error("{0}")]
     Overloaded(String),
-    /// The node cannot make samples durable at the moment (HTTP 503): disk full, starting, stopping.
+    /// The node cannot make samples durable at the moment (HTTP 503), because its disk is full or it starts or stops.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -303,8 +309,8 @@ mod tests {
             outcome
         };
         let mut outcome = refused(RejectReason::TooOld, 3);
-        outcome.refuse_too(refused(RejectReason::TooOld, 3).rejected);
-        outcome.refuse_too(refused(RejectReason::MaxSeries, 2).rejected);
+        outcome.merge_rejections_of_replica(refused(RejectReason::TooOld, 3).rejected);
+        outcome.merge_rejections_of_replica(refused(RejectReason::MaxSeries, 2).rejected);
         let counts: Vec<_> = outcome.rejected.iter().map(|(reason, r)| (*reason, r.count, r.first.as_str())).collect();
         assert_eq!(counts.len(), 2);
         assert!(counts.contains(&(RejectReason::TooOld, 3, "sample 0")));

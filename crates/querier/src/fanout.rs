@@ -104,7 +104,7 @@ impl Direct {
             sets.push(clipped(set, range, request.range));
         }
         sets.reverse();
-        let united = MergedSet::unite(sets);
+        let united = MergedSet::merge(sets);
         if request.max_series > 0 && united.labels().len() > request.max_series {
             return Err(SelectError::Series { limit: request.max_series });
         }
@@ -137,10 +137,10 @@ impl SeriesSet for Clipped {
         self.set.fetch(series, range, out)
     }
 
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
         let range = range.intersect(&self.range);
         if !range.is_empty() {
-            self.set.announce(series, range);
+            self.set.prefetch(series, range);
         }
     }
 }
@@ -153,7 +153,6 @@ impl Direct {
         range: TimeRange,
         lasting: Duration,
     ) -> impl Iterator<Item = Result<(&dyn SeriesSource, TimeRange), SelectError>> {
-        const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
         let mut left = range;
         self.sources.iter().map_while(move |source| {
             let part = left;
@@ -164,7 +163,10 @@ impl Direct {
                 Ok(complete) => complete,
                 Err(error) => return Some(Err(error)),
             };
-            left = complete.from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(left.start, left.end.min(last)));
+            left = complete
+                .from
+                .checked_sub(1)
+                .map_or(TimeRange::EMPTY, |last| TimeRange::new(left.start, left.end.min(last)));
             Some(Ok((source.as_ref(), part)))
         })
     }

@@ -242,8 +242,8 @@ impl SeriesSet for CountedSet {
         Ok(())
     }
 
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
-        self.set.announce(series, range);
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
+        self.set.prefetch(series, range);
     }
 }
 

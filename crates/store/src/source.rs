@@ -135,7 +135,7 @@ impl SeriesSource for Store {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        Ok(MergedSet::unite(self.sets(scope, &request.matchers, request.range, request.max_series, Some(budget))?))
+        Ok(MergedSet::merge(self.sets(scope, &request.matchers, request.range, request.max_series, Some(budget))?))
     }
 
     fn series(

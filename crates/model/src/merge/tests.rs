@@ -63,7 +63,7 @@ proptest! {
                 into.extend(samples.iter().filter(|(t, _)| range.contains(**t)).map(|(t, v)| (*t, *v)));
             }
         }
-        let set = MergedSet::unite(models.iter().map(set_of).collect());
+        let set = MergedSet::merge(models.iter().map(set_of).collect());
         let all = set.labels().len();
         prop_assert_eq!(&read(&*set, 0..all, range), &expected);
         let mut in_parts = read(&*set, 0..all / 2, range);
@@ -88,7 +88,7 @@ fn histograms_and_start_timestamps_are_merged_too() {
             Ok(())
         }
     }
-    let set = MergedSet::unite(vec![Arc::new(One(10, 0)), Arc::new(One(5, 3))]);
+    let set = MergedSet::merge(vec![Arc::new(One(10, 0)), Arc::new(One(5, 3))]);
     let mut out = SeriesBatch::default();
     set.fetch(0..1, TimeRange::ALL, &mut out).unwrap();
     let view = out.view(0);

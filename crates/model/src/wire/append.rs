@@ -1,8 +1,9 @@
-//! Appends as bytes: series that are declared, samples by reference to them.
+//! The encoding of appends: a record declares series, and its samples refer to them.
 //!
-//! Five sections, each a count and its entries: series declared (canonical labels, prefixed with their length), samples, histograms, exemplars, metadata.
-//! A sample is one byte of flags, what differs from the sample before (series, time, start time), and its value: the bytes of a
-//! small integer or the upper bytes of a double. What a reference means is agreed on by writer and reader.
+//! A record has five sections, each a count and its entries: declared series (canonical labels after their length),
+//! floats, histograms, exemplars and metadata. A float is a byte of flags, whatever differs from the previous float
+//! (series, time, start time), and its value: the bytes of a small integer or the upper bytes of a double. Writer and
+//! reader agree on what a reference to a series means.
 
 use crate::labels::Labels;
 use crate::sample::{Exemplar, Metadata, MetricType, Sample};
@@ -16,7 +17,7 @@ const SAME_SERIES: u8 = 0x40;
 const SAME_TIME: u8 = 0x20;
 const SAME_START: u8 = 0x10;
 
-/// Appends what is said of a metric family.
+/// Appends the metadata of a metric family.
 pub fn put_metadata(out: &mut Vec<u8>, family: &str, metadata: &Metadata) {
     put_bytes(out, family.as_bytes());
     put_bytes(out, metadata.kind.as_str().as_bytes());
@@ -25,6 +26,9 @@ pub fn put_metadata(out: &mut Vec<u8>, family: &str, metadata: &Metadata) {
 }
 
 /// Reads what [`put_metadata`] wrote.
+///
+/// # Errors
+/// The bytes end early, are not UTF-8, or name an unknown type.
 pub fn read_metadata(r: &mut Reader<'_>) -> Result<(String, Metadata), Malformed> {
     let family = r.text()?.to_string();
     let kind = MetricType::parse(r.text()?).ok_or(Malformed("unknown metric type"))?;
@@ -60,7 +64,7 @@ impl Section {
     }
 }
 
-/// The sample before, against which the next one is coded.
+/// The previous float, against which the next one is coded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
     series: u32,
@@ -69,7 +73,7 @@ struct Last {
 }
 
 impl AppendEncoder {
-    /// Declares a series by its canonical labels; declared series are numbered in the order of declaration.
+    /// Declares a series by its canonical labels. Series are numbered in the order of their declaration.
     pub fn series(&mut self, canonical: &[u8]) {
         put_bytes(&mut self.series.bytes, canonical);
         self.series.count += 1;
@@ -126,18 +130,18 @@ impl AppendEncoder {
         self.exemplars.count += 1;
     }
 
-    /// Adds what is said of a metric family.
+    /// Adds the metadata of a metric family.
     pub fn metadata(&mut self, family: &str, metadata: &Metadata) {
         put_metadata(&mut self.metadata.bytes, family, metadata);
         self.metadata.count += 1;
     }
 
-    /// The bytes of series declarations so far.
+    /// The size of the declarations so far, bytes.
     pub fn declared_bytes(&self) -> usize {
         self.series.bytes.len()
     }
 
-    /// The bytes collected so far.
+    /// The size of everything so far, bytes.
     pub fn bytes(&self) -> usize {
         self.sections().iter().map(|s| s.bytes.len()).sum()
     }
@@ -146,12 +150,12 @@ impl AppendEncoder {
         [&self.series, &self.samples, &self.histograms, &self.exemplars, &self.metadata]
     }
 
-    /// Whether nothing was said since the last [`AppendEncoder::finish`].
+    /// Whether nothing was added since the last [`AppendEncoder::finish`].
     pub fn is_empty(&self) -> bool {
         self.sections().iter().all(|s| s.count == 0)
     }
 
-    /// Appends the sections to `out` and begins anew.
+    /// Appends the sections to `out` and starts the next record.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.sections().iter().for_each(|s| s.put(out));
         for section in
@@ -163,23 +167,41 @@ impl AppendEncoder {
     }
 }
 
-/// What reads the parts of an append record.
+/// Receives the parts of a record. Each method may refuse its part, which ends the reading.
 pub trait AppendVisitor {
-    /// A series is declared.
+    /// Takes the declaration of a series.
+    ///
+    /// # Errors
+    /// The labels are malformed.
     fn series(&mut self, canonical: &[u8]) -> Result<(), Malformed>;
-    /// A float of a series.
+    /// Takes a float of a series.
+    ///
+    /// # Errors
+    /// The series is unknown.
     fn sample(&mut self, series: u32, s: &Sample) -> Result<(), Malformed>;
     /// Whether the histograms of a series are wanted.
+    ///
+    /// # Errors
+    /// The series is unknown.
     fn wants(&self, series: u32) -> Result<bool, Malformed>;
-    /// A histogram of a series.
+    /// Takes a histogram of a series.
+    ///
+    /// # Errors
+    /// The series is unknown.
     fn histogram(&mut self, series: u32, s: HistogramSample) -> Result<(), Malformed>;
-    /// An exemplar of a series.
+    /// Takes an exemplar of a series.
+    ///
+    /// # Errors
+    /// The series is unknown.
     fn exemplar(&mut self, series: u32, e: Exemplar) -> Result<(), Malformed>;
-    /// What is said of a metric family.
+    /// Takes the metadata of a metric family.
     fn metadata(&mut self, family: String, metadata: Metadata);
 }
 
-/// Reads the rest of an append record.
+/// Reads a record to its end.
+///
+/// # Errors
+/// The bytes are malformed, or the visitor refused a part.
 pub fn read_append(mut r: Reader<'_>, visitor: &mut impl AppendVisitor) -> Result<(), Malformed> {
     for _ in 0..r.count(1)? {
         visitor.series(r.prefixed()?)?;
@@ -190,14 +212,18 @@ pub fn read_append(mut r: Reader<'_>, visitor: &mut impl AppendVisitor) -> Resul
         visitor.sample(last.series, &s)?;
     }
     for _ in 0..r.count(4)? {
-        let (series, t, st) = (r.u32()?, r.varint()?, r.varint()?);
+        let series = r.u32()?;
+        let t = r.varint()?;
+        let st = r.varint()?;
         let h: Histogram = histogram::decode(None, &mut r)?;
         if visitor.wants(series)? {
             visitor.histogram(series, HistogramSample { t, st, h: h.into() })?;
         }
     }
     for _ in 0..r.count(11)? {
-        let (series, t, value) = (r.u32()?, r.varint()?, r.f64()?);
+        let series = r.u32()?;
+        let t = r.varint()?;
+        let value = r.f64()?;
         let labels = Labels::from_canonical(r.prefixed()?).map_err(|_| Malformed("bad exemplar labels"))?;
         visitor.exemplar(series, Exemplar { labels, value, t })?;
     }
@@ -205,7 +231,7 @@ pub fn read_append(mut r: Reader<'_>, visitor: &mut impl AppendVisitor) -> Resul
         let (family, metadata) = read_metadata(&mut r)?;
         visitor.metadata(family, metadata);
     }
-    if r.is_empty() { Ok(()) } else { Err(Malformed("bytes behind the end")) }
+    if r.is_empty() { Ok(()) } else { Err(Malformed("bytes after the end")) }
 }
 
 #[inline]
@@ -229,7 +255,8 @@ fn read_sample(r: &mut Reader<'_>, last: &mut Last) -> Result<Sample, Malformed>
     Ok(Sample { t: last.t, v: if code == 0 { 0.0 } else { v }, st: last.st })
 }
 
-/// The shortest form of a value and its code: 9 to 15 for integers of 1 to 7 bytes, 0 to 8 for the upper bytes of a double.
+/// The shortest form of a value and its code: 9 to 15 for an integer of 1 to 7 bytes, 0 to 8 for the number of upper bytes
+/// of a double.
 #[inline]
 fn short_value(v: f64) -> (u64, u8) {
     let bits = v.to_bits();

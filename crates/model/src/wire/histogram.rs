@@ -1,7 +1,8 @@
-//! The native histogram codec, alone (in the log) or as changes against the histogram before (in chunks).
+//! The encoding of native histograms: complete in the write-ahead log, as changes to the previous one in chunks.
 //!
-//! `flags | [layout] | numbers`. The layout (schema, zero threshold, spans, custom bounds) is left out when it equals
-//! that of the histogram before. Counts are zigzag changes when all are whole, else XORs of their bits; the sum always is an XOR.
+//! A histogram is `flags | [layout] | numbers`. The layout (schema, zero threshold, spans, custom bounds) is omitted if it
+//! equals that of the previous histogram. Counts are zigzag differences if all are whole numbers, else XORs of their bits.
+//! The sum is always an XOR.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ const RESET_SHIFT: u8 = 3;
 /// Doubles beyond this have no exact `i64` neighbourhood.
 const MAX_WHOLE: f64 = (1u64 << 53) as f64;
 
-/// Appends a histogram; `before` is the one that the decoder will have at hand.
+/// Appends a histogram. `before` is the previous one, which the decoder will have.
 pub fn encode(before: Option<&Histogram>, h: &Histogram, out: &mut Vec<u8>) {
     let same = before.filter(|b| same_layout(b, h));
     let whole = counts(h).all(is_whole) && same.is_none_or(|b| counts(b).all(is_whole));
@@ -39,12 +40,15 @@ pub fn encode(before: Option<&Histogram>, h: &Histogram, out: &mut Vec<u8>) {
 }
 
 /// Reads a histogram that [`encode`] wrote with the same `before`.
+///
+/// # Errors
+/// The bytes are malformed, or `before` is missing.
 pub fn decode(before: Option<&Histogram>, reader: &mut Reader<'_>) -> Result<Histogram, Malformed> {
     let flags = reader.byte()?;
     let same = flags & SAME_LAYOUT != 0;
     let mut h = match before {
         Some(before) if same => before.clone(),
-        None if same => return Err(Malformed("histogram without the one before")),
+        None if same => return Err(Malformed("histogram without its predecessor")),
         _ => read_layout(reader)?,
     };
     h.integer = flags & INTEGER != 0;
@@ -123,8 +127,10 @@ fn read_layout(reader: &mut Reader<'_>) -> Result<Histogram, Malformed> {
             })
             .collect()
     };
-    let (positive_spans, negative_spans) = (spans()?, spans()?);
-    let (positive, negative) = (reader.count(1)?, reader.count(1)?);
+    let positive_spans = spans()?;
+    let negative_spans = spans()?;
+    let positive = reader.count(1)?;
+    let negative = reader.count(1)?;
     let bounds = reader.count(1)?;
     let custom_values = (0..bounds).map(|_| read_bits(reader, 0.0)).collect::<Result<Arc<[f64]>, _>>()?;
     if positive + negative > reader.rest().len() {
@@ -142,7 +148,7 @@ fn read_layout(reader: &mut Reader<'_>) -> Result<Histogram, Malformed> {
     })
 }
 
-/// The XOR of two doubles with its bytes turned round, so that the zeros that short mantissas end in cost nothing.
+/// Appends the XOR of two doubles with its bytes reversed, so that the trailing zeros of short mantissas cost nothing.
 fn put_bits(out: &mut Vec<u8>, base: f64, value: f64) {
     put_uvarint(out, (base.to_bits() ^ value.to_bits()).swap_bytes());
 }
@@ -151,7 +157,7 @@ fn read_bits(reader: &mut Reader<'_>, base: f64) -> Result<f64, Malformed> {
     Ok(f64::from_bits(reader.uvarint()?.swap_bytes() ^ base.to_bits()))
 }
 
-/// Whether two histograms are the same sample, NaN bits included; what is known of resets does not count.
+/// Whether two histograms are the same sample, to the bits of a NaN. The counter-reset hint does not matter.
 pub fn same_sample(a: &Histogram, b: &Histogram) -> bool {
     same_layout(a, b)
         && a.sum.to_bits() == b.sum.to_bits()

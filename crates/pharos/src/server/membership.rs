@@ -72,7 +72,7 @@ impl Membership {
 
     /// Says that the node is coming. The view that it has then is not older than its start: the ingester's fence depends
     /// on that.
-    pub(super) async fn announce(&self) -> Result<(), String> {
+    pub(super) async fn prefetch(&self) -> Result<(), String> {
         let joining = Member { state: MemberState::Joining, ..self.member.clone() };
         let join = Command::Join { member: joining, at_ms: self.clock.now_ms() };
         self.meta.propose(join).await.map(|_| ()).map_err(|e| e.to_string())

@@ -111,7 +111,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         None if is_ingester => Some(head(&parts, &loaded, membership.shards()).await?),
         first => first,
     };
-    membership.announce().await?;
+    membership.prefetch().await?;
     let claim = Claim {
         objects: objects.clone(),
         identity: membership.bucket_owner(),

@@ -49,7 +49,7 @@ pub(crate) fn walk(
         }
         width = (BATCH_SAMPLES * width / samples.max(1)).clamp(1, MAX_BATCH_SERIES);
         if end < part.series.end {
-            part.set.announce(end..part.series.end.min(end + width), range);
+            part.set.prefetch(end..part.series.end.min(end + width), range);
         }
         let footprint = Footprint { bytes: batch.bytes() as u64, samples: samples as u64 };
         if selector.readers > 1 && shared.take_for_cache(footprint) {

@@ -92,7 +92,7 @@ impl FailoverSet {
         let excluded: Excluded = asking.excluded().and(&self.assignment.member.id);
         let (target, question) = (self.assignment.target.clone(), self.question.clone());
         let answers = asking.ask_others(target, |cluster| &cluster.answers, question, excluded).await?;
-        let set = MergedSet::unite(set_of(asking, &self.question, answers));
+        let set = MergedSet::merge(set_of(asking, &self.question, answers));
         let found = |labels: &Labels| set.labels().binary_search(labels).ok();
         let positions = self.first.labels().iter().map(found).collect();
         Ok(Arc::new(Moved { set, positions }))
@@ -167,9 +167,9 @@ impl SeriesSet for FailoverSet {
         }
     }
 
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
         if self.moved.lock().is_none() {
-            self.first.announce(series, range);
+            self.first.prefetch(series, range);
         }
     }
 }

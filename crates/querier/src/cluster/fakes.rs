@@ -108,7 +108,7 @@ impl FakeSource {
             .iter()
             .zip(0..)
             .filter(|(_, shard)| scope.shards.as_ref().is_none_or(|shards| shards.contains(*shard)));
-        let found = MergedSet::unite(asked.map(|(samples, _)| samples.select(request, budget).unwrap()).collect());
+        let found = MergedSet::merge(asked.map(|(samples, _)| samples.select(request, budget).unwrap()).collect());
         clipped(found, TimeRange::new(*self.lacks_before.lock(), i64::MAX), TimeRange::ALL)
     }
 

@@ -28,8 +28,7 @@ const MOST_PLANS: usize = 4;
 
 /// Time that is asked of stores: what lies before that of which the ingesters have everything.
 pub(crate) fn before(range: TimeRange, from: i64) -> TimeRange {
-    const NOTHING: TimeRange = TimeRange { start: 0, end: -1 };
-    from.checked_sub(1).map_or(NOTHING, |last| TimeRange::new(range.start, range.end.min(last)))
+    from.checked_sub(1).map_or(TimeRange::EMPTY, |last| TimeRange::new(range.start, range.end.min(last)))
 }
 
 /// From when on a range has to be whole in ingesters, if it is asked of stores up to `from` only.
@@ -162,7 +161,7 @@ impl ClusterQuery {
             let set = set_of(&self.asking, &question, vec![(assignment, selected)]);
             set.into_iter().map(move |set| crate::fanout::clipped(set, range, request.range))
         });
-        let united = MergedSet::unite(sets.flatten().collect());
+        let united = MergedSet::merge(sets.flatten().collect());
         if request.max_series > 0 && united.labels().len() > request.max_series {
             return Err(SelectError::Series { limit: request.max_series });
         }

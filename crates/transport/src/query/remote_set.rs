@@ -279,7 +279,7 @@ impl SeriesSet for RemoteSet {
         self.runtime.block_on(self.fetch_parts(series, range, out)).map_err(AskError::into_select)
     }
 
-    fn announce(&self, series: Range<usize>, range: TimeRange) {
+    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
         let mut announced = self.announced.lock();
         let is_known = announced.iter().any(|a| a.series == series && a.range == range);
         if series.is_empty() || is_known || announced.len() >= MAX_ANNOUNCED {

@@ -192,7 +192,7 @@ async fn a_selection_is_the_same_from_far_away() {
         let set = SeriesSource::select(&far, &scope(), &request(0), &budget).unwrap();
         let near = FakeSet((0..7000).map(labels).collect(), 40);
         assert!(set.labels() == near.labels());
-        set.announce(10..20, TimeRange::new(5, 9));
+        set.prefetch(10..20, TimeRange::new(5, 9));
         for (series, range) in [
             (0..7000, TimeRange::ALL),
             (10..20, TimeRange::new(5, 9)),
@@ -217,7 +217,7 @@ async fn a_selection_is_the_same_from_far_away() {
         let seen: Vec<f64> = threads.into_iter().map(|t| t.join().unwrap()).collect();
         assert_eq!(seen, [1.0, 101.0, 201.0, 301.0]);
         assert!(budget.used_bytes() > 0 && budget.reads().0 > 7000 * 40 * 8);
-        set.announce(0..5, TimeRange::ALL);
+        set.prefetch(0..5, TimeRange::ALL);
         drop(set);
         assert_eq!(budget.used_bytes(), 0, "everything is given back");
     })
