@@ -48,6 +48,7 @@ fn run_tool(command: ToolCommand) -> Result<bool, String> {
             let options = tool::TestRulesOptions { run, ignore_unknown_fields };
             tool::test_rules(&files, &options, out, errors).map_err(text)
         }
+        ToolCommand::Docs(command) => tool::docs(&command, out).map(|()| true).map_err(text),
         ToolCommand::Wal(WalCommand::Repair { dir }) => tool::repair_wal(&dir, out).map(|()| true),
     }
 }

@@ -22,6 +22,28 @@ pub enum ToolCommand {
     /// Look after a write-ahead log
     #[command(subcommand)]
     Wal(WalCommand),
+    /// Print reference tables in Markdown
+    #[command(subcommand, hide = true)]
+    Docs(DocsCommand),
+}
+
+/// The reference tables.
+#[derive(Debug, Subcommand)]
+pub enum DocsCommand {
+    /// Commands and their flags
+    Flags,
+    /// Fields of the configuration file
+    Config {
+        /// The repository whose source code describes them
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        source: PathBuf,
+    },
+    /// Metrics of the server
+    Metrics {
+        /// The repository whose source code creates them
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        source: PathBuf,
+    },
 }
 
 /// What can be checked.

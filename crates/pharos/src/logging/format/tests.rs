@@ -90,9 +90,7 @@ fn events_become_lines() {
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         assert!(text.ends_with(expected), "{text}");
-        assert!(
-            text.contains("format_tests.rs:") && text.contains("WARN") && text.contains("2026-11-21T04:18:42.408Z")
-        );
+        assert!(text.contains("tests.rs:") && text.contains("WARN") && text.contains("2026-11-21T04:18:42.408Z"));
     }
 }
 
