@@ -32,7 +32,7 @@ struct Doubt {
 }
 
 fn leader(node: &Ingester, shard: u32) -> Option<String> {
-    node.view.shards.get(shard as usize).and_then(|s| s.leader.clone()).filter(|leader| *leader != node.identity)
+    node.view.shard(shard).and_then(|s| s.leader.clone()).filter(|leader| *leader != node.identity)
 }
 
 /// Notes windows that have been over for a window's length and match no blocks.
@@ -80,7 +80,7 @@ pub fn resolve(node: &mut Ingester, env: &mut Env) {
     }
     for (leader, shards) in by_leader {
         let Some(to) = Node::of(&leader) else { continue };
-        let shards: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, node.epoch_in_view(shard))).collect();
+        let shards: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, node.view.epoch(shard))).collect();
         let number = env.number();
         node.flush.doubts.asked.insert(number, (leader, shards.clone()));
         env.send(node.me, to, Message::Unflushed { number, shards });
@@ -92,7 +92,7 @@ pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<
     let Some((leader, asked)) = node.flush.doubts.asked.remove(&number) else { return };
     let Some(answer) = answer.ok().filter(|answer| answer.version <= node.view.version) else { return };
     let is_same = |(shard, epoch): &&(u32, u64)| {
-        let known = node.view.shards.get(*shard as usize).filter(|s| s.leader.as_ref() == Some(&leader));
+        let known = node.view.shard(*shard).filter(|s| s.leader.as_ref() == Some(&leader));
         known.is_some_and(|s| s.epoch == *epoch) && node.fence.raised(*shard) <= *epoch && !answer.stale.contains(shard)
     };
     let sure: ShardSet = asked.iter().filter(is_same).map(|(shard, _)| *shard).collect();

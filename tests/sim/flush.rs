@@ -239,10 +239,9 @@ pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
         node.head.mark_flushed(cut.window, cut.number, cut.shards.clone(), &env.samples);
         drop_window(node, env, cut.window, cut.shards.clone());
     }
-    let epoch = |shard: u32| view.shards.get(shard as usize).map_or(0, |s| s.epoch);
     let command = Command::ShipBlocks {
         node: node.identity.clone(),
-        cut: cut.shards.iter().map(|shard| (shard, epoch(shard))).collect(),
+        cut: cut.shards.iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: TENANT.into(),
         blocks: vec![entry],
         deletions: 0,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
-use pharos_ingester::fence::{Fence, epoch_in};
+use pharos_ingester::fence::Fence;
 use pharos_model::ShardSet;
 use pharos_transport::append::ShardTarget;
 
@@ -141,12 +141,12 @@ impl Ingester {
 
     /// Whether it answers for a shard to a reader that knows this epoch.
     pub fn answers_for(&self, shard: u32, epoch: u64) -> bool {
-        self.epoch_in_view(shard) >= epoch && self.is_whole(shard)
+        self.view.epoch(shard) >= epoch && self.is_whole(shard)
     }
 
     /// Whether it has everything of a shard that was acknowledged, as far as its view says.
     fn is_whole(&self, shard: u32) -> bool {
-        let known = self.view.shards.get(shard as usize);
+        let known = self.view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.learn.lost.contains_key(&shard))
     }
 
@@ -222,11 +222,6 @@ impl Ingester {
             (Then::Admitted, result) => learn::admitted(self, env, result),
             (Then::Committed, result) => flush::committed(self, env, result),
         }
-    }
-
-    /// What the view says of a shard's epoch.
-    pub fn epoch_in_view(&self, shard: u32) -> u64 {
-        epoch_in(&self.view, shard)
     }
 
     fn take(&mut self, env: &mut Env, from: Node, number: u64, targets: &[ShardTarget], batch: &Batch) {
@@ -345,6 +340,6 @@ impl Ingester {
         let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_cluster::Shard>)| {
             shard.leader.as_deref() == me && !self.learn.lost.contains_key(number)
         };
-        (0..).zip(self.view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()
+        self.view.numbered_shards().filter(is_led).map(|(number, _)| number).collect()
     }
 }

@@ -178,7 +178,7 @@ fn forget(node: &mut Ingester, env: &mut Env) {
     let due = policy::forgettable(&node.identity, &node.view, &held, &mut node.learn.strange, now, after);
     let closed = node.fence.close();
     let is_strange = |shard: &u32| {
-        let known = node.view.shards.get(*shard as usize);
+        let known = node.view.shard(*shard);
         known.is_some_and(|s| {
             !s.has_replica(&node.identity) && !s.in_sync.is_empty() && closed.raised(*shard) <= s.epoch
         })

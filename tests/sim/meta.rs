@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_cluster::heartbeats::{self, Pulse};
-use pharos_cluster::placement::{self, Moment, PlacementConfig};
+use pharos_cluster::heartbeats::{self, Heartbeats};
+use pharos_cluster::placement::{self, PlacementConfig, PlacementContext};
 use pharos_cluster::{ClusterState, Command, Refusal, Response, Settings};
 
 use super::env::{Env, Ms, Node};
@@ -125,8 +125,8 @@ impl Meta {
         self.place(env);
     }
 
-    fn pulse(&self, env: &Env) -> Pulse<'_> {
-        Pulse {
+    fn pulse(&self, env: &Env) -> Heartbeats<'_> {
+        Heartbeats {
             leader: "M",
             heard: &self.heard,
             since: Duration::from_millis(self.since),
@@ -148,8 +148,8 @@ impl Meta {
             return;
         }
         let silent = heartbeats::silent(&self.state, &self.pulse(env), Duration::from_millis(HEARTBEAT_MS));
-        let moment = Moment { now_ms: env.now_ms(), silent: &silent, settled_for };
-        let steps = placement::propose(&self.state, &self.config, moment);
+        let context = PlacementContext { now_ms: env.now_ms(), silent: &silent, settled_for };
+        let steps = placement::propose(&self.state, &self.config, context);
         self.placed = steps.is_empty().then_some((self.state.version, env.now));
         for command in steps {
             let _refused = self.apply(env, &command);

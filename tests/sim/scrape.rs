@@ -1,4 +1,4 @@
-//! Which agent scrapes which target at which moment: as `pharos_agent::ownership` and its target loops do it, over the real eras of
+//! Which agent scrapes which target at which moment: as `pharos_agent::ownership` and its target loops do it, over the real assignments of
 //! meta's state. The moments of a target are the same for all agents; an agent makes sure that its view is new enough before it
 //! decides about one, and goes on with the one that it has when it hears of no newer one.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_cluster::placement::Timeline;
-use pharos_cluster::{Era, View};
+use pharos_cluster::{Assignment, View};
 
 use super::env::{Env, Ms, Node};
 use super::messages::Timer;
@@ -44,8 +44,8 @@ pub struct Scraping {
     held: BTreeMap<usize, Ms>,
     /// The last moment of each target that was decided about.
     decided: BTreeMap<usize, Ms>,
-    /// The eras of the view, and what was made of them.
-    timeline: Option<(Arc<Vec<Era>>, Timeline)>,
+    /// The assignments of the view, and what was made of them.
+    timeline: Option<(Arc<Vec<Assignment>>, Timeline)>,
 }
 
 fn hash(target: usize) -> u64 {
@@ -117,8 +117,8 @@ impl Scraping {
     }
 
     fn timeline(&mut self, view: &View) -> &Timeline {
-        let known = self.timeline.take().filter(|(eras, _)| Arc::ptr_eq(eras, &view.eras));
-        let fresh = || (view.eras.clone(), Timeline::new(view));
+        let known = self.timeline.take().filter(|(assignments, _)| Arc::ptr_eq(assignments, &view.assignments));
+        let fresh = || (view.assignments.clone(), Timeline::new(view));
         &self.timeline.insert(known.unwrap_or_else(fresh)).1
     }
 

@@ -137,7 +137,7 @@ impl World {
     fn after(&mut self, before: &Arc<pharos_cluster::ClusterState>) {
         for batch in std::mem::take(&mut self.env.acknowledged) {
             for (shard, ids) in batch.iter() {
-                let epoch = self.meta.state.shards[*shard as usize].epoch;
+                let epoch = self.meta.state.epoch(*shard);
                 ids.iter().for_each(|id| self.env.samples.acknowledge(*id, epoch));
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use pharos_block::objects::{Counting, StoreMetrics};
-use pharos_cluster::{Command, Member, MemberState, Meta, Placement, Role, USUAL_WEIGHT};
+use pharos_cluster::{Command, DEFAULT_WEIGHT, Member, MemberState, Meta, Placement, Role};
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::flush::policy::Waiting;
@@ -77,7 +77,7 @@ impl World {
         let member = Member {
             id: "me".into(),
             roles: Role::ALL.into(),
-            weight: USUAL_WEIGHT,
+            weight: DEFAULT_WEIGHT,
             state: MemberState::Active,
             ..Member::default()
         };

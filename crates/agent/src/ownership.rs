@@ -170,7 +170,7 @@ fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver
             }
             let next = views.borrow_and_update().clone();
             let same = |a: &View, b: &View| {
-                a.eras == b.eras && a.ownership_epoch == b.ownership_epoch && a.settings == b.settings
+                a.assignments == b.assignments && a.ownership_epoch == b.ownership_epoch && a.settings == b.settings
             };
             if !same(&view, &next) {
                 publish.send_replace(Arc::new(Plan::of(&next, &identity)));

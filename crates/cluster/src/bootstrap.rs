@@ -12,9 +12,9 @@ use futures::future::join_all;
 use openraft::BasicNode;
 use pharos_transport::meta_v1::DescribeAnswer;
 
-use crate::config::Birth;
+use crate::config::BootstrapMode;
+use crate::error::MetaError;
 use crate::group::Group;
-use crate::meta::MetaError;
 use crate::raft::types::raft_id;
 
 /// Pause between two rounds of asking.
@@ -22,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Brings the node into a group. Returns when it has one or is stopped.
 pub(crate) async fn run(group: Arc<Group>) -> Result<(), MetaError> {
-    let expected = match group.config.birth {
+    let expected = match group.config.bootstrap {
         _ if group.is_initialized().await => return Ok(()),
-        Birth::Alone => {
+        BootstrapMode::Alone => {
             let own = BasicNode { addr: group.config.address.clone() };
             return group.found(BTreeMap::from([(raft_id(&group.config.identity), own)])).await;
         }
-        Birth::Expect(expected) => Some(expected.max(1)),
-        Birth::Join => None,
+        BootstrapMode::Expect(expected) => Some(expected.max(1)),
+        BootstrapMode::Join => None,
     };
     let mut stop = group.stop.subscribe();
     while !group.is_initialized().await {

@@ -1,7 +1,7 @@
 //! The catalogue as a state machine: which blocks are live, up to where each tenant is flushed, what was deleted.
 //!
 //! Invariants: a block exists when it is listed here; of a (tenant, shard, window) there is one main block and any
-//! number of deltas with late samples; the boundary of a tenant never moves back; sequences only grow, so that of two
+//! number of deltas with late samples; the flushed_until of a tenant never moves back; sequences only grow, so that of two
 //! samples at one timestamp that of the later commit wins.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,8 @@ pub struct TenantCatalogue {
     /// Live blocks in the order of their sequences.
     pub blocks: Vec<Arc<BlockEntry>>,
     /// Everything before it is flushed, but for late samples; none while nothing was flushed.
-    pub boundary: Option<i64>,
+    #[serde(rename = "boundary")]
+    pub flushed_until: Option<i64>,
     /// Deletions that no rewrite has made true yet.
     pub deletions: Vec<Deletion>,
 }
@@ -97,14 +98,15 @@ pub struct Catalogue {
 /// A change. Every command may be sent again: what is done already changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CatalogueCommand {
-    /// Makes blocks live and moves the boundary, at once.
+    /// Makes blocks live and moves the flushed_until, at once.
     CommitBlocks {
         /// Whose.
         tenant: String,
         /// What was uploaded; their sequences are given by the catalogue.
         blocks: Vec<BlockEntry>,
         /// Everything before it is flushed now.
-        boundary: Option<i64>,
+        #[serde(rename = "boundary")]
+        flushed_until: Option<i64>,
     },
     /// Takes blocks out, for example when their retention has passed or a merge replaced them.
     RemoveBlocks {
@@ -128,13 +130,6 @@ pub enum CatalogueCommand {
     Rebuilt {
         /// When, milliseconds since the epoch.
         at_ms: i64,
-    },
-    /// Forgets deletions up to a sequence, once rewrites have made them true.
-    ForgetDeletions {
-        /// Whose.
-        tenant: String,
-        /// Deletions up to this sequence.
-        upto: u64,
     },
 }
 
@@ -182,7 +177,9 @@ impl Catalogue {
     /// Carries out a command, or refuses it and leaves the state as it was.
     pub fn apply(&mut self, command: CatalogueCommand) -> Result<(), Refusal> {
         match command {
-            CatalogueCommand::CommitBlocks { tenant, blocks, boundary } => self.commit(&tenant, blocks, boundary),
+            CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until } => {
+                self.commit(&tenant, blocks, flushed_until)
+            }
             CatalogueCommand::RemoveBlocks { tenant, ids } => {
                 let ids: BTreeSet<String> = ids.into_iter().collect();
                 self.tenant_mut(&tenant).blocks.retain(|block| !ids.contains(&block.id));
@@ -199,10 +196,6 @@ impl Catalogue {
             }
             CatalogueCommand::Rebuilt { at_ms } => {
                 self.rebuilt_ms = self.rebuilt_ms.max(at_ms);
-                Ok(())
-            }
-            CatalogueCommand::ForgetDeletions { tenant, upto } => {
-                self.tenant_mut(&tenant).deletions.retain(|deletion| deletion.sequence > upto);
                 Ok(())
             }
         }
@@ -250,7 +243,7 @@ impl Catalogue {
         Arc::make_mut(self.tenants.entry(tenant.to_string()).or_default())
     }
 
-    fn commit(&mut self, tenant: &str, blocks: Vec<BlockEntry>, boundary: Option<i64>) -> Result<(), Refusal> {
+    fn commit(&mut self, tenant: &str, blocks: Vec<BlockEntry>, flushed_until: Option<i64>) -> Result<(), Refusal> {
         let known = self.tenants.get(tenant);
         let is_live = |id: &str| known.is_some_and(|k| k.blocks.iter().any(|b| b.id == id));
         let fresh: Vec<BlockEntry> = blocks.into_iter().filter(|block| !is_live(&block.id)).collect();
@@ -270,7 +263,7 @@ impl Catalogue {
             self.tenant_mut(tenant).blocks.push(Arc::new(block));
         }
         let tenant = self.tenant_mut(tenant);
-        tenant.boundary = tenant.boundary.max(boundary);
+        tenant.flushed_until = tenant.flushed_until.max(flushed_until);
         Ok(())
     }
 }

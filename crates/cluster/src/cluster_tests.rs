@@ -15,9 +15,10 @@ use tower::ServiceExt;
 
 use crate::placement::PlacementConfig;
 use crate::raft::types::raft_id;
-use crate::state::USUAL_WEIGHT;
+use crate::state::DEFAULT_WEIGHT;
 use crate::{
-    Birth, CatalogueCommand, Command, Member, MemberState, Meta, MetaConfig, MetaError, MetaParts, Role, Timing, View,
+    BootstrapMode, CatalogueCommand, Command, Member, MemberState, Meta, MetaComponents, MetaConfig, MetaError, Role,
+    Timing, View,
 };
 
 /// A network within the process. What is cut off reaches nobody and is reached by nobody.
@@ -64,11 +65,11 @@ fn address(name: &str) -> String {
     format!("{name}:7946")
 }
 
-fn config(name: &str, birth: Birth, join: &[&str]) -> MetaConfig {
+fn config(name: &str, bootstrap: BootstrapMode, join: &[&str]) -> MetaConfig {
     let mut config = MetaConfig::alone(name);
     config.address = address(name);
     config.join = join.iter().map(|name| address(name)).collect();
-    config.birth = birth;
+    config.bootstrap = bootstrap;
     config.shards = 8;
     config.replication_factor = 3;
     config.timing = Timing {
@@ -90,7 +91,7 @@ fn member(name: &str, roles: &[Role]) -> Member {
         id: name.into(),
         address: address(name),
         roles: roles.iter().copied().collect(),
-        weight: USUAL_WEIGHT,
+        weight: DEFAULT_WEIGHT,
         state: MemberState::Active,
         ..Member::default()
     }
@@ -109,11 +110,11 @@ impl Cluster {
         Arc::new(Link { network: self.network.clone(), from: address(from) })
     }
 
-    async fn start(&mut self, name: &str, birth: Birth, join: &[&str]) {
+    async fn start(&mut self, name: &str, bootstrap: BootstrapMode, join: &[&str]) {
         let folder = self.folders.entry(name.into()).or_insert_with(|| tempfile::tempdir().unwrap());
         let folder = folder.path().to_path_buf();
-        let parts = MetaParts { clock: Arc::new(SystemClock::new()), connect: self.link(name), exports: None };
-        let meta = Meta::start(&folder, config(name, birth, join), parts).await.unwrap();
+        let parts = MetaComponents { clock: Arc::new(SystemClock::new()), connect: self.link(name), exports: None };
+        let meta = Meta::start(&folder, config(name, bootstrap, join), parts).await.unwrap();
         let mut routes = Routes::builder();
         meta.add_services(&mut routes);
         self.network.nodes.lock().insert(address(name), routes.routes());
@@ -124,11 +125,11 @@ impl Cluster {
     async fn of_three() -> Cluster {
         let mut cluster = Cluster::default();
         for name in ["A", "B", "C"] {
-            cluster.start(name, Birth::Expect(3), &["A", "B", "C"]).await;
+            cluster.start(name, BootstrapMode::Expect(3), &["A", "B", "C"]).await;
         }
         for name in ["A", "B", "C"] {
             in_time(cluster.node(name).ready()).await;
-            in_time(cluster.node(name).enter(member(name, &[Role::Meta]))).await.unwrap();
+            in_time(cluster.node(name).join(member(name, &[Role::Meta]))).await.unwrap();
         }
         cluster
     }
@@ -221,7 +222,7 @@ async fn the_leader_dies_and_comes_back() {
     cluster.stop(&leader).await;
     let other = cluster.nodes.keys().next().unwrap().clone();
     in_time(cluster.node(&other).propose(delete(1))).await.unwrap();
-    cluster.start(&leader, Birth::Expect(3), &["A", "B", "C"]).await;
+    cluster.start(&leader, BootstrapMode::Expect(3), &["A", "B", "C"]).await;
     sees(cluster.node(&leader), |view| deletions(view) == 2).await;
 }
 
@@ -258,7 +259,7 @@ async fn who_was_away_for_long_gets_a_snapshot() {
     for n in 0..300 {
         in_time(cluster.node("A").propose(delete(n))).await.unwrap();
     }
-    cluster.start("C", Birth::Expect(3), &["A", "B", "C"]).await;
+    cluster.start("C", BootstrapMode::Expect(3), &["A", "B", "C"]).await;
     let view = sees(cluster.node("C"), |view| deletions(view) == 300).await;
     assert_eq!(view.catalogue, cluster.node("A").view().catalogue);
     // And all of it is there after all of them were away.
@@ -266,7 +267,7 @@ async fn who_was_away_for_long_gets_a_snapshot() {
         cluster.stop(name).await;
     }
     for name in ["A", "B", "C"] {
-        cluster.start(name, Birth::Expect(3), &["A", "B", "C"]).await;
+        cluster.start(name, BootstrapMode::Expect(3), &["A", "B", "C"]).await;
     }
     cluster.all_see(|view| deletions(view) == 300).await;
 }
@@ -274,12 +275,12 @@ async fn who_was_away_for_long_gets_a_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_grows_to_three_and_a_dead_voter_is_replaced() {
     let mut cluster = Cluster::default();
-    cluster.start("A", Birth::Alone, &[]).await;
-    in_time(cluster.node("A").enter(member("A", &[Role::Meta]))).await.unwrap();
+    cluster.start("A", BootstrapMode::Alone, &[]).await;
+    in_time(cluster.node("A").join(member("A", &[Role::Meta]))).await.unwrap();
     in_time(cluster.node("A").propose(delete(0))).await.unwrap();
     for name in ["B", "C", "D"] {
-        cluster.start(name, Birth::Join, &["A"]).await;
-        in_time(cluster.node(name).enter(member(name, &[Role::Meta]))).await.unwrap();
+        cluster.start(name, BootstrapMode::Join, &["A"]).await;
+        in_time(cluster.node(name).join(member(name, &[Role::Meta]))).await.unwrap();
     }
     until(|| votes(cluster.node("A")).len() == 3 && cluster.node("A").status().learners.len() == 1).await;
     let standing_by = ["B", "C", "D"].into_iter().find(|n| !votes(cluster.node("A")).contains(&raft_id(n))).unwrap();
@@ -305,7 +306,7 @@ async fn followers_see_every_change_and_change_nodes() {
     let clock = Arc::new(SystemClock::new());
     let follower = Meta::connect(vec![address("A")], cluster.link("F"), clock.clone());
     in_time(follower.ready()).await;
-    in_time(follower.enter(member("F", &[Role::Agent]))).await.unwrap();
+    in_time(follower.join(member("F", &[Role::Agent]))).await.unwrap();
     let outcome = in_time(follower.propose(delete(0))).await.unwrap();
     assert_eq!((deletions(&outcome.view), outcome.view.ownership_epoch), (1, 1));
     sees(cluster.node("C"), |view| view.member("F").is_some_and(|m| m.state == MemberState::Active)).await;
@@ -317,7 +318,7 @@ async fn followers_see_every_change_and_change_nodes() {
     cluster.stop("C").await;
     assert_eq!(deletions(&follower.view()), 2, "the view stays readable");
     for name in ["A", "B", "C"] {
-        cluster.start(name, Birth::Expect(3), &["A", "B", "C"]).await;
+        cluster.start(name, BootstrapMode::Expect(3), &["A", "B", "C"]).await;
     }
     in_time(cluster.node("A").propose(delete(2))).await.unwrap();
     sees(&follower, |view| deletions(view) == 3).await;
@@ -345,7 +346,7 @@ async fn followers_leave_a_node_that_hears_of_nothing() {
 async fn silent_members_are_down_until_they_are_heard_again() {
     let cluster = Cluster::of_three().await;
     let follower = Meta::connect(vec![address("B")], cluster.link("F"), Arc::new(SystemClock::new()));
-    in_time(follower.enter(member("F", &[Role::Ingester]))).await.unwrap();
+    in_time(follower.join(member("F", &[Role::Ingester]))).await.unwrap();
     let state = |view: &View| view.member("F").map(|member| member.state);
     cluster.network.set_cut_off(&address("F"), true);
     sees(cluster.node("A"), |view| state(view) == Some(MemberState::Down)).await;
@@ -363,7 +364,7 @@ async fn shards_are_placed_and_move_to_a_node_that_joins() {
     let mut ingesters = Vec::new();
     for name in ["I1", "I2", "I3", "I4"] {
         let follower = Meta::connect(vec![address("A")], cluster.link(name), clock.clone());
-        in_time(follower.enter(member(name, &[Role::Ingester]))).await.unwrap();
+        in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
         if name == "I3" {
             sees(&follower, |view| view.shards.iter().all(|shard| shard.in_sync.len() == 3)).await;
         }
@@ -375,7 +376,7 @@ async fn shards_are_placed_and_move_to_a_node_that_joins() {
         let mut watch = joined.watch();
         loop {
             let view = watch.borrow_and_update().clone();
-            for (shard, number) in view.shards.iter().zip(0u32..) {
+            for (number, shard) in view.numbered_shards() {
                 if let Some(epoch) = shard.learns_since("I4") {
                     joined.propose(Command::Promote { shard: number, node: "I4".into(), epoch }).await.unwrap();
                 }
@@ -398,9 +399,10 @@ async fn shards_are_placed_and_move_to_a_node_that_joins() {
 
 /// A node on a real port.
 async fn on_loopback(folder: &Path, name: &str, listener: std::net::TcpListener, join: &[String]) -> Arc<Meta> {
-    let mut config = config(name, Birth::Expect(3), &[]);
+    let mut config = config(name, BootstrapMode::Expect(3), &[]);
     (config.address, config.join) = (listener.local_addr().unwrap().to_string(), join.to_vec());
-    let parts = MetaParts { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+    let parts =
+        MetaComponents { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
     let meta = Arc::new(Meta::start(folder, config, parts).await.unwrap());
     let mut routes = Routes::builder();
     meta.add_services(&mut routes);

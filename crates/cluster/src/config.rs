@@ -12,7 +12,7 @@ use crate::state::DEFAULT_SHARDS;
 
 /// How a node comes to its cluster, when it has none yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Birth {
+pub enum BootstrapMode {
     /// It founds one by itself, at once.
     Alone,
     /// When this many nodes without a cluster see each other, they found one. If one of those that it was told to join has
@@ -32,7 +32,7 @@ pub struct MetaConfig {
     /// Addresses of cluster listeners of other nodes.
     pub join: Vec<String>,
     /// How it comes to its cluster.
-    pub birth: Birth,
+    pub bootstrap: BootstrapMode,
     /// Shards of a cluster that it founds. Default: 64.
     pub shards: u32,
     /// Copies of each shard, in a cluster that it founds. Default: 1.
@@ -50,7 +50,7 @@ impl MetaConfig {
             identity: identity.into(),
             address: String::new(),
             join: Vec::new(),
-            birth: Birth::Alone,
+            bootstrap: BootstrapMode::Alone,
             shards: DEFAULT_SHARDS,
             replication_factor: 1,
             timing: Timing::default(),
@@ -106,7 +106,7 @@ impl Default for Timing {
 
 /// What meta works with.
 #[derive(Clone)]
-pub struct MetaParts {
+pub struct MetaComponents {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The way to other nodes.

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::codec;
-use crate::meta::MetaError;
+use crate::error::MetaError;
 use crate::state::ClusterState;
 
 /// Exports that are kept.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::meta::View;
 use crate::state::ClusterState;
+use crate::view::View;
 
 /// Most bytes of commands that are kept for watchers; who is further behind gets the whole state.
 const MOST_BYTES: usize = 16 << 20;

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use crate::codec;
+use crate::error::MetaError;
 use crate::feed::Feed;
 use crate::group::PROPOSE_TIME;
-use crate::meta::MetaError;
 use crate::raft::types::Answer;
 use crate::remote::Remote;
 use crate::state::{ClusterState, Command, Role};

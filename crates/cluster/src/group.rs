@@ -15,14 +15,14 @@ use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::config::{MetaConfig, MetaParts};
+use crate::config::{MetaComponents, MetaConfig};
+use crate::error::MetaError;
 use crate::feed::Feed;
-use crate::meta::MetaError;
 use crate::raft::disk::Disk;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
-use crate::raft::types::{Answer, Proposal, Raft, Types, raft_id};
+use crate::raft::types::{Answer, Proposal, Types, raft_id};
 use crate::remote::Remote;
 use crate::state::Command;
 
@@ -32,6 +32,9 @@ pub(crate) const PROPOSE_TIME: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a promise to let another node found the cluster holds.
 const PLEDGE_TIME: Duration = Duration::from_secs(10);
+
+/// A running Raft over the state machine of the cluster.
+pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
 /// The node's part of the group.
 pub(crate) struct Group {
@@ -73,7 +76,11 @@ fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
 
 impl Group {
     /// Opens the node's log and state and lets Raft run.
-    pub(crate) async fn open(folder: &Path, config: MetaConfig, parts: &MetaParts) -> Result<Arc<Group>, MetaError> {
+    pub(crate) async fn open(
+        folder: &Path,
+        config: MetaConfig,
+        components: &MetaComponents,
+    ) -> Result<Arc<Group>, MetaError> {
         std::fs::create_dir_all(folder)?;
         let (path, identity) = (folder.join("raft.redb"), config.identity.clone());
         let opened = tokio::task::spawn_blocking(move || {
@@ -83,15 +90,15 @@ impl Group {
         });
         let (disk, machine) = opened.await.map_err(io::Error::other)??;
         let feed = machine.feed().clone();
-        let network = Network { connect: parts.connect.clone() };
+        let network = Network { connect: components.connect.clone() };
         let log = LogStore::new(disk.clone());
         let raft = Raft::new(raft_id(&config.identity), raft_config(&config)?, network, log, machine).await;
         Ok(Arc::new(Group {
             raft: raft.map_err(|fatal| MetaError::Stopped(fatal.to_string()))?,
             disk,
             feed,
-            clock: parts.clock.clone(),
-            remote: Remote::new(parts.connect.clone()),
+            clock: components.clock.clone(),
+            remote: Remote::new(components.connect.clone()),
             heard: Mutex::default(),
             heard_leader: Mutex::default(),
             pledged: Mutex::default(),

@@ -8,16 +8,16 @@ use std::time::Duration;
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
 /// What the leader knows of the members' lives.
-pub struct Pulse<'a> {
+pub struct Heartbeats<'a> {
     /// Who it is itself; it does not doubt its own life.
     pub leader: &'a str,
     /// When it last heard of each.
     pub heard: &'a HashMap<String, Duration>,
     /// Since when it leads: everyone had a full lease then.
-    pub since: Duration,
+    pub leading_since: Duration,
     /// Its monotonic clock.
     pub now: Duration,
-    /// Its wall clock, milliseconds since the epoch.
+    /// Its wall clock, milliseconds leading_since the epoch.
     pub now_ms: i64,
     /// Silence after which a member counts as down.
     pub lease: Duration,
@@ -28,15 +28,15 @@ pub struct Pulse<'a> {
 }
 
 /// The changes of members' states that are due.
-pub fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
+pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
     let mut due = Vec::new();
     for member in state.members.values() {
-        let heard = pulse.heard.get(&member.id).copied().filter(|heard| *heard >= pulse.since);
-        let silent_for = pulse.now.saturating_sub(heard.unwrap_or(pulse.since));
+        let heard = heartbeats.heard.get(&member.id).copied().filter(|heard| *heard >= heartbeats.leading_since);
+        let silent_for = heartbeats.now.saturating_sub(heard.unwrap_or(heartbeats.leading_since));
         let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
-        let lease = if member.has(Role::Agent) && !keeps { pulse.agent_lease } else { pulse.lease };
-        let silent = silent_for > lease && member.id != pulse.leader;
-        let set = |to| Command::SetMemberState { node: member.id.clone(), state: to, at_ms: pulse.now_ms };
+        let lease = if member.has(Role::Agent) && !keeps { heartbeats.agent_lease } else { heartbeats.lease };
+        let silent = silent_for > lease && member.id != heartbeats.leader;
+        let set = |to| Command::SetMemberState { node: member.id.clone(), state: to, at_ms: heartbeats.now_ms };
         match member.state {
             MemberState::Active | MemberState::Draining | MemberState::Joining if silent => {
                 due.push(set(MemberState::Down));
@@ -45,8 +45,8 @@ pub fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
                 due.push(set(MemberState::Active))
             }
             MemberState::Down => {
-                let down_for = pulse.now_ms.saturating_sub(member.since_ms);
-                if !keeps && down_for > pulse.forget_after.as_millis() as i64 {
+                let down_for = heartbeats.now_ms.saturating_sub(member.since_ms);
+                if !keeps && down_for > heartbeats.forget_after.as_millis() as i64 {
                     due.push(Command::ForgetMember { node: member.id.clone() });
                 }
             }
@@ -57,10 +57,11 @@ pub fn due(state: &ClusterState, pulse: &Pulse<'_>) -> Vec<Command> {
 }
 
 /// The live members that have missed two signs of life, which come every `beat`, though they may have been heard of within their leases.
-pub fn silent(state: &ClusterState, pulse: &Pulse<'_>, beat: Duration) -> Vec<String> {
+pub fn silent(state: &ClusterState, heartbeats: &Heartbeats<'_>, beat: Duration) -> Vec<String> {
     let is_silent = |member: &&Arc<Member>| {
-        let heard = pulse.heard.get(&member.id).copied().unwrap_or(pulse.since).max(pulse.since);
-        member.id != pulse.leader && pulse.now.saturating_sub(heard) > beat * 5 / 2
+        let heard =
+            heartbeats.heard.get(&member.id).copied().unwrap_or(heartbeats.leading_since).max(heartbeats.leading_since);
+        member.id != heartbeats.leader && heartbeats.now.saturating_sub(heard) > beat * 5 / 2
     };
     let live = state.members.values().filter(|member| member.state.is_live());
     live.filter(is_silent).map(|member| member.id.clone()).collect()
@@ -102,23 +103,23 @@ mod tests {
         ]);
         let second = Duration::from_secs;
         let heard = HashMap::from([("B".to_string(), second(95)), ("C".to_string(), second(108))]);
-        let pulse = |now: u64, heard| Pulse {
+        let heartbeats = |now: u64, heard| Heartbeats {
             leader: "A",
             heard,
-            since: second(100),
+            leading_since: second(100),
             now: second(now),
             now_ms: 1_000_000,
             lease: second(10),
             agent_lease: second(3),
             forget_after: second(600),
         };
-        assert_eq!(names(due(&state, &pulse(110, &heard))), ["E forgotten"]);
-        assert_eq!(names(due(&state, &pulse(111, &heard))), ["B Down", "E forgotten"]);
-        let missed = |now| silent(&state, &pulse(now, &heard), second(1));
+        assert_eq!(names(due(&state, &heartbeats(110, &heard))), ["E forgotten"]);
+        assert_eq!(names(due(&state, &heartbeats(111, &heard))), ["B Down", "E forgotten"]);
+        let missed = |now| silent(&state, &heartbeats(now, &heard), second(1));
         assert_eq!((missed(102), missed(103), missed(110)), (vec![], vec!["B".to_string()], vec!["B".to_string()]));
         assert_eq!(missed(111), ["B", "C"]);
         let heard = HashMap::from([("D".to_string(), second(108)), ("E".to_string(), second(99))]);
-        assert_eq!(names(due(&state, &pulse(119, &heard))), ["B Down", "C Down", "E forgotten"]);
-        assert_eq!(names(due(&state, &pulse(109, &heard))), ["D Active", "E forgotten"]);
+        assert_eq!(names(due(&state, &heartbeats(119, &heard))), ["B Down", "C Down", "E forgotten"]);
+        assert_eq!(names(due(&state, &heartbeats(109, &heard))), ["D Active", "E forgotten"]);
     }
 }

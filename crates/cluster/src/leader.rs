@@ -9,38 +9,44 @@ use object_store::ObjectStore;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, ChangeMembers};
 
+use crate::error::MetaError;
 use crate::export;
 use crate::group::Group;
-use crate::heartbeats::{self, Pulse};
-use crate::meta::{MetaError, View};
-use crate::placement::{self, Moment};
+use crate::heartbeats::{self, Heartbeats};
+use crate::placement::{self, PlacementContext};
 use crate::raft::types::Proposal;
 use crate::state::{Command, Member, Refusal, Settings};
-use crate::voters::{self, Standing, VoterChange};
+use crate::view::View;
+use crate::voters::{self, RaftMembership, VoterChange};
 
 /// How long the group waits for a voter that never was a member.
-const STRANGER_TIME: Duration = Duration::from_secs(60);
+const UNKNOWN_VOTER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause before a placement is looked at again that nothing has changed but the time.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest time for one change of the group; it is tried again.
-const CHANGE_TIME: Duration = Duration::from_secs(10);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Entries that a learner may lack and vote all the same.
-const LAG: u64 = 256;
+const MAX_LAG: u64 = 256;
 
 /// Works in rounds while this node leads, until it is stopped.
 pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>) {
     let mut stop = group.stop.subscribe();
-    let mut reign: Option<Reign> = None;
+    let mut term: Option<LeaderTerm> = None;
     loop {
         let round = async {
             if !group.raft.is_leader() {
-                reign = None;
+                term = None;
                 return;
             }
             let now = group.clock.monotonic();
-            let reign =
-                reign.get_or_insert(Reign { since: now, exported: None, export_due: now, born: None, placed: None });
-            if let Err(error) = reign.round(&group, exports.as_deref()).await {
+            let term = term.get_or_insert(LeaderTerm {
+                since: now,
+                exported: None,
+                export_due: now,
+                first_ingester_at: None,
+                placed: None,
+            });
+            if let Err(error) = term.round(&group, exports.as_deref()).await {
                 tracing::warn!(%error, "a round of the leader of meta broke off");
             }
         };
@@ -56,21 +62,21 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
 }
 
 /// The time in which this node leads.
-struct Reign {
+struct LeaderTerm {
     since: Duration,
     exported: Option<(u64, u64)>,
     export_due: Duration,
     /// When the first ingester was seen while shards had no place.
-    born: Option<Duration>,
+    first_ingester_at: Option<Duration>,
     /// The version for which nothing was left to place, and when.
     placed: Option<(u64, Duration)>,
 }
 
-impl Reign {
+impl LeaderTerm {
     async fn round(&mut self, group: &Group, exports: Option<&dyn ObjectStore>) -> Result<(), MetaError> {
         let view = group.feed.view();
         if view.settings.is_none() {
-            return carry_out(group, birth(group)).await;
+            return carry_out(group, bootstrap_command(group)).await;
         }
         self.leases(group, &view).await?;
         self.voters(group, &group.feed.view()).await?;
@@ -82,7 +88,7 @@ impl Reign {
         let due = {
             let mut heard = group.heard.lock();
             heard.retain(|node, _| view.members.contains_key(node));
-            heartbeats::due(view, &self.pulse(group, &heard))
+            heartbeats::due(view, &self.heartbeats(group, &heard))
         };
         for command in due {
             tracing::info!(?command, "a member's state changes");
@@ -91,12 +97,12 @@ impl Reign {
         Ok(())
     }
 
-    fn pulse<'a>(&self, group: &'a Group, heard: &'a HashMap<String, Duration>) -> Pulse<'a> {
+    fn heartbeats<'a>(&self, group: &'a Group, heard: &'a HashMap<String, Duration>) -> Heartbeats<'a> {
         let timing = &group.config.timing;
-        Pulse {
+        Heartbeats {
             leader: &group.config.identity,
             heard,
-            since: self.since,
+            leading_since: self.since,
             now: group.clock.monotonic(),
             now_ms: group.clock.now_ms(),
             lease: timing.lease,
@@ -106,11 +112,11 @@ impl Reign {
     }
 
     async fn voters(&self, group: &Group, view: &View) -> Result<(), MetaError> {
-        let standing = self.standing(group);
+        let membership = self.raft_membership(group);
         let replace_after = group.config.timing.replace_voter_after.as_millis() as i64;
         let now_ms = group.clock.now_ms();
         let long_down = |member: &Member| now_ms.saturating_sub(member.since_ms) >= replace_after;
-        let Some(change) = voters::next(view, &standing, long_down) else { return Ok(()) };
+        let Some(change) = voters::next(view, &membership, long_down) else { return Ok(()) };
         tracing::info!(?change, "the group of meta changes");
         let node = |addr| BasicNode { addr };
         let (change, retain) = match change {
@@ -119,46 +125,46 @@ impl Reign {
             VoterChange::Vote(voters) => (ChangeMembers::ReplaceAllVoters(voters), true),
             VoterChange::Leave(id) => (ChangeMembers::RemoveNodes(BTreeSet::from([id])), false),
         };
-        let changed = tokio::time::timeout(CHANGE_TIME, group.raft.change_membership(change, retain)).await;
+        let changed = tokio::time::timeout(CHANGE_TIMEOUT, group.raft.change_membership(change, retain)).await;
         match changed {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(MetaError::Unavailable(format!("changing the group: {error}"))),
-            Err(_) => Err(MetaError::Unavailable(format!("changing the group took longer than {CHANGE_TIME:?}"))),
+            Err(_) => Err(MetaError::Unavailable(format!("changing the group took longer than {CHANGE_TIMEOUT:?}"))),
         }
     }
 
-    fn standing(&self, group: &Group) -> Standing {
+    fn raft_membership(&self, group: &Group) -> RaftMembership {
         let metrics = group.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or(0);
         let replication = metrics.replication.iter().flatten();
-        let matched = replication.filter(|(_, log)| log.as_ref().is_some_and(|log| log.index + LAG >= last));
-        Standing {
+        let matched = replication.filter(|(_, log)| log.as_ref().is_some_and(|log| log.index + MAX_LAG >= last));
+        RaftMembership {
             voters: membership.voter_ids().collect(),
             nodes: membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect(),
             caught_up: matched.map(|(id, _)| *id).collect(),
-            strangers_are_gone: group.clock.monotonic().saturating_sub(self.since) > STRANGER_TIME,
+            unknown_voters_are_gone: group.clock.monotonic().saturating_sub(self.since) > UNKNOWN_VOTER_TIMEOUT,
         }
     }
 
     async fn placement(&mut self, group: &Group, view: &View) -> Result<(), MetaError> {
         let now = group.clock.monotonic();
-        if self.born.is_none() && view.active_ingesters().next().is_some() {
-            self.born = Some(now);
+        if self.first_ingester_at.is_none() && view.active_ingesters().next().is_some() {
+            self.first_ingester_at = Some(now);
         }
-        let settled_for = self.born.map_or(Duration::ZERO, |born| now.saturating_sub(born));
+        let settled_for = self.first_ingester_at.map_or(Duration::ZERO, |first| now.saturating_sub(first));
         let just_looked =
-            |(version, at): (u64, Duration)| version == view.version && now.saturating_sub(at) < LOOK_AGAIN;
+            |(version, at): (u64, Duration)| version == view.version && now.saturating_sub(at) < RECHECK_INTERVAL;
         if self.placed.is_some_and(just_looked) {
             return Ok(());
         }
         let silent = {
             let heard = group.heard.lock();
-            heartbeats::silent(view, &self.pulse(group, &heard), group.config.timing.member_heartbeat)
+            heartbeats::silent(view, &self.heartbeats(group, &heard), group.config.timing.member_heartbeat)
         };
-        let moment = Moment { now_ms: group.clock.now_ms(), silent: &silent, settled_for };
-        let steps = placement::propose(view, &group.config.placement, moment);
+        let context = PlacementContext { now_ms: group.clock.now_ms(), silent: &silent, settled_for };
+        let steps = placement::propose(view, &group.config.placement, context);
         self.placed = steps.is_empty().then_some((view.version, now));
         for command in steps {
             tracing::debug!(?command, "placement");
@@ -181,7 +187,7 @@ impl Reign {
 }
 
 /// The birth of the cluster whose group this node leads.
-pub(crate) fn birth(group: &Group) -> Command {
+pub(crate) fn bootstrap_command(group: &Group) -> Command {
     let config = &group.config;
     let cluster = format!("{}-{:x}", config.identity, group.clock.now_ms());
     let (shards, replication_factor) = (config.shards, config.replication_factor);
@@ -192,12 +198,12 @@ pub(crate) fn birth(group: &Group) -> Command {
 async fn carry_out(group: &Group, command: Command) -> Result<(), MetaError> {
     let name = command.name();
     let written = group.raft.client_write(Proposal(Arc::new(command)));
-    let written = tokio::time::timeout(CHANGE_TIME, written).await;
+    let written = tokio::time::timeout(CHANGE_TIMEOUT, written).await;
     let written = written.map_err(|_| MetaError::Unavailable(format!("{name}: no majority answers")))?;
     let answer = written.map_err(|error| MetaError::Unavailable(format!("{name}: {error}")))?.data;
     match answer.result {
         // A leader that has just started may not have read yet that its cluster was born.
-        Ok(_) | Err(Refusal::Born { .. }) => {}
+        Ok(_) | Err(Refusal::AlreadyBootstrapped { .. }) => {}
         Err(refusal) => tracing::warn!(name, %refusal, "a command of the leader was refused"),
     }
     Ok(())

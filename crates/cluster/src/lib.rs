@@ -8,14 +8,17 @@
 //! A command on its way: `propose` (any node) → the leader's log → a majority's disks → the state machine of every node →
 //! the feed, from which watchers here and followers elsewhere see it.
 
+mod backend;
 mod bootstrap;
 pub mod catalogue;
 pub mod codec;
 mod config;
+mod error;
 pub mod export;
 mod feed;
 mod follow;
 mod group;
+mod heartbeat_task;
 pub mod heartbeats;
 mod leader;
 mod meta;
@@ -25,16 +28,19 @@ mod reads;
 mod remote;
 mod service;
 pub mod state;
+mod view;
 mod voters;
 
 pub use catalogue::{BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, TenantCatalogue};
-pub use config::{Birth, MetaConfig, MetaParts, Timing};
-pub use meta::{GroupStatus, Meta, MetaError, Outcome, View};
+pub use config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
+pub use error::MetaError;
+pub use meta::{GroupStatus, Meta, Outcome};
 pub use raft::types::raft_id;
 pub use state::{
-    ClusterState, Command, Era, HANDOFF_MS, Learner, Lease, Member, MemberState, Placement, Refusal, Response, Role,
-    Settings, Shard, TenantLimits, USUAL_WEIGHT,
+    Assignment, ClusterState, Command, DEFAULT_WEIGHT, HANDOFF_MS, Learner, Lease, Member, MemberState, Placement,
+    Refusal, Response, Role, Settings, Shard,
 };
+pub use view::View;
 
 #[cfg(test)]
 mod cluster_tests;

@@ -1,8 +1,6 @@
 //! The handle that every role uses: what it knows, what it is told, what it asks for. Behind it is a node of the group
 //! ([`crate::group`]) or one that follows it ([`crate::follow`]).
 
-use std::io;
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,52 +10,26 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, SystemClock};
 use pharos_transport::meta_v1::meta_server::MetaServer;
 use pharos_transport::meta_v1::raft_server::RaftServer;
-use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
 use pharos_transport::{Channels, Connect};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
+use crate::backend::Backend;
 use crate::bootstrap;
-use crate::config::{Birth, MetaConfig, MetaParts, Timing};
+use crate::config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
+use crate::error::MetaError;
 use crate::feed::Feed;
 use crate::follow::Follower;
 use crate::group::{Group, PROPOSE_TIME};
+use crate::heartbeat_task::HeartbeatTask;
 use crate::leader;
 use crate::raft::network::MOST_MESSAGE_BYTES;
 use crate::raft::service::RaftService;
 use crate::remote::Remote;
 use crate::service::MetaService;
-use crate::state::{ClusterState, Command, Member, MemberState, Refusal, Response, Role};
-
-/// How long the view may take to get to the version of the leader's answer, before a sign of life is given again.
-const REACH_TIME: Duration = Duration::from_secs(1);
-
-/// A numbered snapshot of what meta knows; reads as the [`ClusterState`].
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    state: Arc<ClusterState>,
-}
-
-impl View {
-    /// The view of a state.
-    pub fn new(state: Arc<ClusterState>) -> Self {
-        View { state }
-    }
-
-    /// The state itself.
-    pub fn state(&self) -> &Arc<ClusterState> {
-        &self.state
-    }
-}
-
-impl Deref for View {
-    type Target = ClusterState;
-
-    fn deref(&self) -> &ClusterState {
-        &self.state
-    }
-}
+use crate::state::{Command, Member, MemberState, Response, Role};
+use crate::view::View;
 
 /// What a command that took effect led to.
 #[derive(Clone, Debug)]
@@ -66,23 +38,6 @@ pub struct Outcome {
     pub response: Response,
     /// A view that has its effect.
     pub view: View,
-}
-
-/// Why a command had no effect.
-#[derive(Debug, thiserror::Error)]
-pub enum MetaError {
-    /// The state machine refused it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The disk, or an export.
-    #[error(transparent)]
-    Storage(#[from] io::Error),
-    /// Nobody could carry it out in time; it may take effect yet. Sending it again is safe.
-    #[error("meta is not available: {0}")]
-    Unavailable(String),
-    /// This node's part of meta has ended.
-    #[error("meta has ended: {0}")]
-    Stopped(String),
 }
 
 /// How the group of meta is, as this node sees it.
@@ -104,64 +59,32 @@ pub struct GroupStatus {
 
 /// What knows who owns what: every role asks it, watches it, and proposes changes to it.
 pub struct Meta {
-    side: Side,
+    backend: Backend,
     feed: Arc<Feed>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
     timing: Timing,
     /// When, on the monotonic clock, the view was last known to lack nothing.
     contact: watch::Sender<Option<Duration>>,
-    /// Turns true when this node leaves, so that it gives no more signs of life.
+    /// Turns true when this node leaves, so that it gives no more signs of heartbeats.
     leaving: watch::Sender<bool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
-}
-
-#[derive(Clone)]
-enum Side {
-    Group(Arc<Group>),
-    Follower(Arc<Follower>),
-}
-
-impl Side {
-    async fn heartbeat(&self, node: &str, leaving: bool) -> Result<HeartbeatAnswer, MetaError> {
-        let beat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
-        match self {
-            Side::Group(group) => {
-                group.heartbeat(beat).await.map_err(|status| MetaError::Unavailable(status.to_string()))
-            }
-            Side::Follower(follower) => follower.heartbeat(beat).await,
-        }
-    }
-
-    async fn propose(&self, command: Arc<Command>) -> Result<crate::raft::types::Answer, MetaError> {
-        match self {
-            Side::Group(group) => group.propose(command, false).await,
-            Side::Follower(follower) => follower.propose(command).await,
-        }
-    }
-
-    fn stopped(&self) -> watch::Receiver<bool> {
-        match self {
-            Side::Group(group) => group.stop.subscribe(),
-            Side::Follower(follower) => follower.stop.subscribe(),
-        }
-    }
 }
 
 impl Meta {
     /// A node by itself: the state in a folder, without a network. Ready when this returns.
     pub async fn open(folder: &Path, identity: &str) -> Result<Meta, MetaError> {
         let (clock, connect) = (Arc::new(SystemClock::new()), Arc::new(Channels::new()));
-        Meta::start(folder, MetaConfig::alone(identity), MetaParts { clock, connect, exports: None }).await
+        Meta::start(folder, MetaConfig::alone(identity), MetaComponents { clock, connect, exports: None }).await
     }
 
     /// A node with the meta role. Returns at once, or when it is ready if it is by itself; a node that has to find others
     /// needs its services mounted ([`Meta::add_services`]), and is ready when [`Meta::ready`] says so.
-    pub async fn start(folder: &Path, config: MetaConfig, parts: MetaParts) -> Result<Meta, MetaError> {
-        let alone = config.birth == Birth::Alone;
+    pub async fn start(folder: &Path, config: MetaConfig, components: MetaComponents) -> Result<Meta, MetaError> {
+        let alone = config.bootstrap == BootstrapMode::Alone;
         let timing = config.timing.clone();
-        let group = Group::open(folder, config, &parts).await?;
-        let (founding, leading) = (bootstrap::run(group.clone()), leader::run(group.clone(), parts.exports));
+        let group = Group::open(folder, config, &components).await?;
+        let (founding, leading) = (bootstrap::run(group.clone()), leader::run(group.clone(), components.exports));
         let mut tasks = Vec::new();
         if alone {
             founding.await?;
@@ -174,8 +97,8 @@ impl Meta {
         }
         tasks.push(tokio::spawn(leading));
         let feed = group.feed.clone();
-        let (clock, runtime) = (parts.clock, Handle::current());
-        let meta = Meta::of(Side::Group(group), feed, clock, runtime, timing, tasks);
+        let (clock, runtime) = (components.clock, Handle::current());
+        let meta = Meta::of(Backend::Group(group), feed, clock, runtime, timing, tasks);
         if alone {
             meta.recovered().await?;
         }
@@ -187,12 +110,12 @@ impl Meta {
         let follower = Follower::start(Remote::new(connect), addresses);
         let feed = follower.feed.clone();
         let (runtime, timing) = (Handle::current(), Timing::default());
-        Meta::of(Side::Follower(follower), feed, clock, runtime, timing, Vec::new())
+        Meta::of(Backend::Follower(follower), feed, clock, runtime, timing, Vec::new())
     }
 
     /// Waits until what the log held at the start is applied, if this node is the only voter.
     async fn recovered(&self) -> Result<(), MetaError> {
-        let Side::Group(group) = &self.side else { return Ok(()) };
+        let Backend::Group(group) = &self.backend else { return Ok(()) };
         let own = *group.raft.node_id();
         let status = self.status();
         if status.voters.iter().any(|voter| *voter != own) {
@@ -204,7 +127,7 @@ impl Meta {
         let last = led.map_err(unavailable)?.last_log_index;
         wait.applied_index_at_least(last, "the log is applied").await.map_err(unavailable)?;
         if self.view().settings.is_none() {
-            group.propose(Arc::new(leader::birth(group)), false).await?;
+            group.propose(Arc::new(leader::bootstrap_command(group)), false).await?;
         }
         self.ready().await;
         Ok(())
@@ -221,7 +144,7 @@ impl Meta {
 
     /// Adds what other nodes ask of this one, if it has the meta role.
     pub fn add_services(&self, routes: &mut RoutesBuilder) {
-        let Side::Group(group) = &self.side else { return };
+        let Backend::Group(group) = &self.backend else { return };
         let raft = RaftServer::new(RaftService { group: group.clone() });
         let meta = MetaServer::new(MetaService::new(group.clone()));
         routes
@@ -235,7 +158,7 @@ impl Meta {
 
     /// Makes a command durable on a majority and has it carried out. What it leads to is in the view when this returns.
     pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
-        let answer = self.side.propose(Arc::new(command.into())).await?;
+        let answer = self.backend.propose(Arc::new(command.into())).await?;
         let response = answer.result?;
         let reached = tokio::time::timeout(PROPOSE_TIME, self.feed.reach(answer.version)).await;
         let late = |_| MetaError::Unavailable(format!("version {} did not reach this node in time", answer.version));
@@ -248,7 +171,7 @@ impl Meta {
     }
 
     fn of(
-        side: Side,
+        backend: Backend,
         feed: Arc<Feed>,
         clock: Arc<dyn Clock>,
         runtime: Handle,
@@ -256,29 +179,29 @@ impl Meta {
         tasks: Vec<tokio::task::JoinHandle<()>>,
     ) -> Meta {
         let (contact, leaving) = (watch::Sender::new(None), watch::Sender::new(false));
-        Meta { side, feed, clock, runtime, timing, contact, leaving, tasks: Mutex::new(tasks) }
+        Meta { backend, feed, clock, runtime, timing, contact, leaving, tasks: Mutex::new(tasks) }
     }
 
     /// Makes this node a member and keeps its lease from now on.
-    pub async fn enter(&self, member: Member) -> Result<View, MetaError> {
+    pub async fn join(&self, member: Member) -> Result<View, MetaError> {
         let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
         let entered = self.propose(join).await?.view;
-        let every = match member.has(Role::Agent) {
+        let interval = match member.has(Role::Agent) {
             true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
             false => self.timing.member_heartbeat,
         };
-        let life = Life {
-            side: self.side.clone(),
+        let heartbeats = HeartbeatTask {
+            backend: self.backend.clone(),
             feed: self.feed.clone(),
             clock: self.clock.clone(),
             contact: self.contact.clone(),
             member,
-            every,
+            interval,
         };
-        let (mut stop, mut leaving) = (self.side.stopped(), self.leaving.subscribe());
+        let (mut stop, mut leaving) = (self.backend.stopped(), self.leaving.subscribe());
         self.tasks.lock().push(tokio::spawn(async move {
             tokio::select! {
-                () = life.run() => {}
+                () = heartbeats.run() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
                 _ = leaving.wait_for(|leaving| *leaving) => {}
             }
@@ -291,12 +214,12 @@ impl Meta {
         &self.runtime
     }
 
-    /// Tells the others that this node is about to stop, and gives no more signs of life: it counts as down at once, its
+    /// Tells the others that this node is about to stop, and gives no more signs of heartbeats: it counts as down at once, its
     /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
     /// when it comes back, it takes its share again.
     pub async fn leave(&self, node: &str) -> Result<View, MetaError> {
         self.leaving.send_replace(true);
-        self.side.heartbeat(node, true).await?;
+        self.backend.heartbeat(node, true).await?;
         let view = self.view();
         let drained = view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
         let (node, at_ms) = (node.to_string(), self.clock.now_ms());
@@ -316,7 +239,7 @@ impl Meta {
     }
 
     /// The moment, on the monotonic clock, of which the view is known to lack nothing that had been agreed on before it.
-    /// Goes on with every sign of life that this node gives; none before the first.
+    /// Goes on with every sign of heartbeats that this node gives; none before the first.
     pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
         self.contact.subscribe()
     }
@@ -333,7 +256,7 @@ impl Meta {
 
     /// How the group is; nothing is known of it on a node without the meta role.
     pub fn status(&self) -> GroupStatus {
-        let Side::Group(group) = &self.side else { return GroupStatus::default() };
+        let Backend::Group(group) = &self.backend else { return GroupStatus::default() };
         let metrics = group.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -349,7 +272,7 @@ impl Meta {
 
     /// As [`Meta::status`]; a node without the meta role asks one that has it.
     pub async fn group(&self) -> Result<GroupStatus, MetaError> {
-        let Side::Follower(follower) = &self.side else { return Ok(self.status()) };
+        let Backend::Follower(follower) = &self.backend else { return Ok(self.status()) };
         let answer = follower.describe().await?;
         Ok(GroupStatus {
             leader: (answer.leader != 0).then_some(answer.leader),
@@ -365,23 +288,23 @@ impl Meta {
     /// node neither votes nor hears of changes until its process starts anew. Never returns after [`Meta::shutdown`], or on a
     /// node without the meta role.
     pub async fn failed(&self) -> String {
-        match &self.side {
-            Side::Group(group) => group.failed().await,
-            Side::Follower(_) => std::future::pending().await,
+        match &self.backend {
+            Backend::Group(group) => group.failed().await,
+            Backend::Follower(_) => std::future::pending().await,
         }
     }
 
     /// Writes a snapshot now and drops the log that it holds, as far as Raft finds that right.
     pub async fn compact(&self) -> Result<(), MetaError> {
-        let Side::Group(group) = &self.side else { return Ok(()) };
+        let Backend::Group(group) = &self.backend else { return Ok(()) };
         group.raft.trigger().snapshot().await.map_err(|fatal| MetaError::Stopped(fatal.to_string()))
     }
 
     /// Ends the work, so that the folder can be opened again. The view stays readable.
     pub async fn shutdown(&self) {
-        match &self.side {
-            Side::Group(group) => group.shutdown().await,
-            Side::Follower(follower) => {
+        match &self.backend {
+            Backend::Group(group) => group.shutdown().await,
+            Backend::Follower(follower) => {
                 follower.stop.send_replace(true);
             }
         }
@@ -394,47 +317,13 @@ impl Meta {
     }
 }
 
-/// The signs of life of a member.
-struct Life {
-    side: Side,
-    feed: Arc<Feed>,
-    clock: Arc<dyn Clock>,
-    contact: watch::Sender<Option<Duration>>,
-    member: Member,
-    every: Duration,
-}
-
-impl Life {
-    async fn run(self) {
-        loop {
-            let sent = self.clock.monotonic();
-            match self.side.heartbeat(&self.member.id, false).await {
-                Ok(answer) if answer.known => {
-                    // The watch brings the view there, if it works; if not, another sign of life finds out.
-                    if tokio::time::timeout(REACH_TIME, self.feed.reach(answer.version)).await.is_ok() {
-                        self.contact.send_replace(Some(sent));
-                    }
-                }
-                Ok(_) => {
-                    let join = Command::Join { member: self.member.clone(), at_ms: self.clock.now_ms() };
-                    if let Err(error) = self.side.propose(Arc::new(join)).await {
-                        tracing::warn!(%error, "this node is no member and could not join");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "no sign of life could be given"),
-            }
-            tokio::time::sleep(self.every).await;
-        }
-    }
-}
-
 impl Drop for Meta {
     fn drop(&mut self) {
-        match &self.side {
-            Side::Group(group) => {
+        match &self.backend {
+            Backend::Group(group) => {
                 group.stop.send_replace(true);
             }
-            Side::Follower(follower) => {
+            Backend::Follower(follower) => {
                 follower.stop.send_replace(true);
             }
         }

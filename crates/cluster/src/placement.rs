@@ -48,7 +48,7 @@ impl Default for PlacementConfig {
 
 /// What the functions cannot know: the time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Moment<'a> {
+pub struct PlacementContext<'a> {
     /// Milliseconds since the epoch.
     pub now_ms: i64,
     /// Members that have missed signs of life: nothing is begun with them, lest writes wait for them.
@@ -58,24 +58,24 @@ pub struct Moment<'a> {
 }
 
 /// The next steps towards a good placement; none when it is good, or while steps are under way.
-pub fn propose(state: &ClusterState, config: &PlacementConfig, moment: Moment<'_>) -> Vec<Command> {
+pub fn propose(state: &ClusterState, config: &PlacementConfig, context: PlacementContext<'_>) -> Vec<Command> {
     let Some(settings) = &state.settings else { return Vec::new() };
     let copies = settings.replication_factor as usize;
     let active = state.active_ingesters().count();
     if active == 0 {
         return Vec::new();
     }
-    let goal = goal(state, |member| keeps(member, config, moment));
-    let may_place = active >= copies || moment.settled_for >= config.settle;
+    let goal = goal(state, |member| keeps(member, config, context));
+    let may_place = active >= copies || context.settled_for >= config.settle;
     let mut steps = if may_place { steps::place(state, &goal) } else { Vec::new() };
-    steps.extend(steps::replicas(state, &goal, config, moment.silent));
+    steps.extend(steps::replicas(state, &goal, config, context.silent));
     steps.extend(steps::leaders(state, &goal, config));
     steps
 }
 
 /// Whether replicas may stay on a member: it is at work, or not away for long.
-fn keeps(member: &Member, config: &PlacementConfig, moment: Moment<'_>) -> bool {
-    let away = moment.now_ms.saturating_sub(member.since_ms);
+fn keeps(member: &Member, config: &PlacementConfig, context: PlacementContext<'_>) -> bool {
+    let away = context.now_ms.saturating_sub(member.since_ms);
     let briefly = away < config.replace_after.as_millis() as i64;
     let here = match member.state {
         MemberState::Active => true,

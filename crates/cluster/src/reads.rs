@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::meta::{Meta, View};
+use crate::meta::Meta;
+use crate::view::View;
 
 impl Meta {
     /// Waits until the view is as it should be, but no longer than `time`; answers the newest view. Blocks.

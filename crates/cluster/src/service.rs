@@ -17,11 +17,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::codec;
+use crate::error::MetaError;
 use crate::feed::Lacking;
 use crate::group::Group;
-use crate::meta::{MetaError, View};
 use crate::remote;
 use crate::state::{ClusterState, Command};
+use crate::view::View;
 
 /// Most commands of one update.
 const COMMANDS_PER_UPDATE: usize = 256;

@@ -10,8 +10,10 @@
 //! not removed; a learner is promoted only at the epoch under which it learns; the last in-sync replica stays until it is
 //! removed by force.
 
+mod answer;
 mod command;
 mod leases;
+mod member;
 mod members;
 mod ownership;
 mod shards;
@@ -22,10 +24,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Catalogue;
-pub use command::{Command, Placement, Refusal, Response};
-pub use leases::{Lease, TenantLimits};
-pub use members::{Member, MemberState, Role, USUAL_WEIGHT};
-pub use ownership::{Era, HANDOFF_MS};
+pub use answer::{Refusal, Response};
+pub use command::{Command, Placement};
+pub use leases::Lease;
+pub use member::{DEFAULT_WEIGHT, Member, MemberState, Role};
+pub use ownership::{Assignment, HANDOFF_MS};
 pub use shards::{Learner, Shard};
 
 /// Shards when nothing else is said.
@@ -75,31 +78,27 @@ pub struct ClusterState {
     /// Leases of what only one node does, by name.
     #[serde(default)]
     pub leases: Arc<BTreeMap<String, Lease>>,
-    /// Limits of tenants that differ from the configured ones, by tenant.
-    #[serde(default)]
-    pub limits: Arc<BTreeMap<String, TenantLimits>>,
     /// Goes up when the set of live agents changes; targets are owned under it.
     #[serde(default)]
     pub ownership_epoch: u64,
     /// Who owns targets from when on, ascending. Empty in a state of before there were any: the live agents own them then.
-    #[serde(default)]
-    pub eras: Arc<Vec<Era>>,
+    #[serde(default, rename = "eras")]
+    pub assignments: Arc<Vec<Assignment>>,
 }
 
 impl ClusterState {
     /// Carries out a command and counts the version up, or refuses it and leaves the state as it was.
     pub fn apply(&mut self, command: &Command) -> Result<Response, Refusal> {
         let mut next = self.clone();
-        let response = next.carry_out(command)?;
+        let response = next.dispatch(command)?;
         next.version += 1;
         *self = next;
         Ok(response)
     }
 
-    fn carry_out(&mut self, command: &Command) -> Result<Response, Refusal> {
+    fn dispatch(&mut self, command: &Command) -> Result<Response, Refusal> {
         match command {
             Command::Bootstrap { settings } => self.bootstrap(settings),
-            Command::SetReplicationFactor { replicas } => self.set_replication_factor(*replicas),
             Command::Join { member, at_ms } => self.join(member, *at_ms),
             Command::SetMemberState { node, state, at_ms } => self.set_member_state(node, *state, *at_ms),
             Command::RemoveMember { node, force, at_ms } => self.remove_member(node, *force, *at_ms),
@@ -111,8 +110,6 @@ impl ClusterState {
             Command::RemoveReplica { shard, node } => self.remove_replica(*shard, node),
             Command::SetLeader { shard, node } => self.set_leader(*shard, node),
             Command::TakeLease { name, node } => self.take_lease(name, node),
-            Command::GiveLease { name, node } => self.give_lease(name, node),
-            Command::SetLimits { tenant, limits } => self.set_limits(tenant, limits.as_ref()),
             Command::Restore { state } => self.restore(state),
             Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
                 self.ship_blocks(node, cut, tenant, blocks, *deletions)
@@ -136,18 +133,8 @@ impl ClusterState {
                 Ok(Response::Done)
             }
             Some(born) if born == settings => Ok(Response::Done),
-            Some(born) => Err(Refusal::Born { cluster: born.cluster.clone() }),
+            Some(born) => Err(Refusal::AlreadyBootstrapped { cluster: born.cluster.clone() }),
         }
-    }
-
-    fn set_replication_factor(&mut self, replicas: u32) -> Result<Response, Refusal> {
-        let Some(settings) = &mut self.settings else { return Err(Refusal::Unborn) };
-        if !(1..=16).contains(&replicas) {
-            let asked = Settings { replication_factor: replicas, ..settings.clone() };
-            return Err(Refusal::Settings { settings: asked });
-        }
-        settings.replication_factor = replicas;
-        Ok(Response::Done)
     }
 
     /// Takes over an exported state. Members of now stay; those of the export that are unknown come as down.
@@ -168,8 +155,8 @@ impl ClusterState {
         let epochs: Vec<u64> = self.shards.iter().map(|shard| shard.epoch).collect();
         let (version, incarnation) = (self.version.max(export.version), self.incarnation.max(export.incarnation) + 1);
         let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
-        let (members, eras) = (Arc::new(members), Arc::default());
-        *self = ClusterState { version, incarnation, ownership_epoch, members, eras, ..export.clone() };
+        let (members, assignments) = (Arc::new(members), Arc::default());
+        *self = ClusterState { version, incarnation, ownership_epoch, members, assignments, ..export.clone() };
         for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
             let shard = Arc::make_mut(shard);
             shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;
@@ -184,10 +171,25 @@ impl ClusterState {
         Ok(Response::Done)
     }
 
+    /// The epoch of a shard; 0 for a shard that the cluster does not have, which no write is ever sent under.
+    pub fn epoch(&self, shard: u32) -> u64 {
+        self.shard(shard).map_or(0, |shard| shard.epoch)
+    }
+
+    /// A shard by its number.
+    pub fn shard(&self, number: u32) -> Option<&Arc<Shard>> {
+        self.shards.get(number as usize)
+    }
+
+    /// The shards with their numbers, ascending.
+    pub fn numbered_shards(&self) -> impl DoubleEndedIterator<Item = (u32, &Arc<Shard>)> + ExactSizeIterator {
+        self.shards.iter().enumerate().map(|(number, shard)| (number as u32, shard))
+    }
+
     /// Whether all that must always hold does; the error says what does not. For tests and for states from outside.
     pub fn check(&self) -> Result<(), String> {
-        if !self.eras.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
-            return Err("the eras of ownership are not ascending".into());
+        if !self.assignments.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
+            return Err("the assignments of ownership are not ascending".into());
         }
         let expected = self.settings.as_ref().map_or(0, |settings| settings.shards as usize);
         if self.shards.len() != expected {

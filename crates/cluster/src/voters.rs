@@ -6,10 +6,10 @@ use crate::raft::types::raft_id;
 use crate::state::{ClusterState, Member, MemberState, Role};
 
 /// Most voters.
-const MOST_VOTERS: usize = 5;
+const MAX_VOTERS: usize = 5;
 
 /// The group as it is.
-pub(crate) struct Standing {
+pub(crate) struct RaftMembership {
     /// Raft ids of the voters.
     pub(crate) voters: BTreeSet<u64>,
     /// Addresses of voters and learners by Raft id.
@@ -17,7 +17,7 @@ pub(crate) struct Standing {
     /// Learners that have nearly all of the log.
     pub(crate) caught_up: BTreeSet<u64>,
     /// Whether nodes that are no members are gone, rather than about to join.
-    pub(crate) strangers_are_gone: bool,
+    pub(crate) unknown_voters_are_gone: bool,
 }
 
 /// A step towards the group as it should be.
@@ -34,7 +34,11 @@ pub(crate) enum VoterChange {
 }
 
 /// The next step, if there is one. `long_down` says of a member that is down whether it is so for long.
-pub(crate) fn next(state: &ClusterState, group: &Standing, long_down: impl Fn(&Member) -> bool) -> Option<VoterChange> {
+pub(crate) fn next(
+    state: &ClusterState,
+    group: &RaftMembership,
+    long_down: impl Fn(&Member) -> bool,
+) -> Option<VoterChange> {
     let members: BTreeMap<u64, &Member> =
         state.members.values().filter(|m| m.has(Role::Meta)).map(|m| (raft_id(&m.id), &**m)).collect();
     let member = |id: &u64| members.get(id).copied();
@@ -47,7 +51,7 @@ pub(crate) fn next(state: &ClusterState, group: &Standing, long_down: impl Fn(&M
         }
     }
     let stands = |id: &u64| match member(id) {
-        None => !group.strangers_are_gone,
+        None => !group.unknown_voters_are_gone,
         Some(member) => !member.draining && !matches!(member.state, MemberState::Removed | MemberState::Draining),
     };
     let healthy = |id: &u64| member(id).is_none_or(|m| !(m.state == MemberState::Down && long_down(m)));
@@ -60,7 +64,7 @@ pub(crate) fn next(state: &ClusterState, group: &Standing, long_down: impl Fn(&M
         wanted.insert(spares.next().unwrap_or(*id));
     }
     let spares: Vec<u64> = spares.collect();
-    let most = (wanted.len() + spares.len()).min(MOST_VOTERS);
+    let most = (wanted.len() + spares.len()).min(MAX_VOTERS);
     let odd = if most % 2 == 1 { most } else { most.saturating_sub(1) };
     let missing = odd.saturating_sub(wanted.len());
     wanted.extend(spares.into_iter().take(missing));
@@ -75,7 +79,7 @@ pub(crate) fn next(state: &ClusterState, group: &Standing, long_down: impl Fn(&M
     }
     let gone = |id: &&u64| !group.voters.contains(id) && member(id).is_none_or(|m| m.state == MemberState::Removed);
     let known = || group.nodes.keys().find(gone).copied();
-    known().filter(|id| member(id).is_some() || group.strangers_are_gone).map(VoterChange::Leave)
+    known().filter(|id| member(id).is_some() || group.unknown_voters_are_gone).map(VoterChange::Leave)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ mod tests {
         let meta = Meta::open(folder.path(), "A").await.unwrap();
         let (old, new, kept) = (Ulid::from_parts(10, 1), Ulid::from_parts(500, 2), Ulid::from_parts(20, 3));
         let blocks = vec![entry(&kept.to_string(), 900), entry(&Ulid::from_parts(30, 4).to_string(), 50)];
-        meta.propose(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, boundary: None }).await.unwrap();
+        meta.propose(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: None }).await.unwrap();
         assert_eq!(crate::retention::expire(&meta, 100).await.unwrap(), 1);
         let store = InMemory::new();
         let path = |id: &Ulid| Path::from(format!("t/blocks/{id}/data.parquet"));

@@ -80,7 +80,7 @@ mod tests {
             [("a", [block("a1", 100, 10), block("a2", 300, 10)]), ("b", [block("b1", 200, 10), block("b2", 400, 10)])];
         for (tenant, blocks) in blocks {
             let command =
-                CatalogueCommand::CommitBlocks { tenant: tenant.into(), blocks: blocks.into(), boundary: None };
+                CatalogueCommand::CommitBlocks { tenant: tenant.into(), blocks: blocks.into(), flushed_until: None };
             meta.propose(command).await.unwrap();
         }
         let left = || -> Vec<String> {

@@ -6,7 +6,7 @@
 //! was taken under an older epoch is in the head when the copy begins to read.
 //!
 //! The fence is in memory only. After a restart the view takes its place: it must not be older than the start, which is so when
-//! the node has entered the cluster ([`pharos_cluster::Meta::enter`]) before its ingester is created.
+//! the node has entered the cluster ([`pharos_cluster::Meta::join`]) before its ingester is created.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,11 +26,6 @@ pub struct Admission<'a>(RwLockReadGuard<'a, Epochs>);
 
 /// Nobody appends until it is dropped.
 pub struct Closed<'a>(RwLockWriteGuard<'a, Epochs>);
-
-/// What the view says of a shard's epoch.
-pub fn epoch_in(view: &View, shard: u32) -> u64 {
-    view.shards.get(shard as usize).map_or(0, |shard| shard.epoch)
-}
 
 impl Fence {
     /// Nothing is known of any shard.
@@ -58,7 +53,7 @@ impl Admission<'_> {
     /// Whether a writer with this epoch may write; if not, the epoch that it has to know. A newer one is noted.
     pub fn check(&self, view: &View, shard: u32, epoch: u64) -> Result<(), u64> {
         let Some(raised) = self.0.get(shard as usize) else { return Ok(()) };
-        let known = raised.fetch_max(epoch, Ordering::Relaxed).max(epoch_in(view, shard));
+        let known = raised.fetch_max(epoch, Ordering::Relaxed).max(view.epoch(shard));
         if epoch < known { Err(known) } else { Ok(()) }
     }
 }

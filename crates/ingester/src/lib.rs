@@ -129,12 +129,12 @@ impl Ingester {
         let (me, lost) = (self.config.identity.as_str(), self.lost.lock());
         let is_led =
             |(number, shard): &(u32, &Arc<Shard>)| shard.leader.as_deref() == Some(me) && !lost.contains_key(number);
-        (0..).zip(view.shards.iter()).filter(is_led).map(|(number, _)| number).collect()
+        view.numbered_shards().filter(is_led).map(|(number, _)| number).collect()
     }
 
     /// Whether this node has everything of a shard that was acknowledged, as far as a view says.
     fn is_whole(&self, view: &View, shard: u32) -> bool {
-        let known = view.shards.get(shard as usize);
+        let known = view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)
     }
 }

@@ -121,7 +121,7 @@ impl Life {
 
     async fn move_leaders_off(&self, name: &str) {
         let view = self.cluster.meta.view();
-        for (shard, known) in (0u32..).zip(view.shards.iter()).filter(|(_, s)| s.leader.as_deref() == Some(name)) {
+        for (shard, known) in view.numbered_shards().filter(|(_, s)| s.leader.as_deref() == Some(name)) {
             if let Some(other) =
                 known.in_sync.iter().find(|node| *node != name && self.cluster.nodes.contains_key(*node))
             {
@@ -137,7 +137,7 @@ impl Life {
                 self.cluster.learn(name);
             }
             let view = self.cluster.meta.view();
-            for (shard, _) in (0u32..).zip(view.shards.iter()).filter(|(_, s)| !s.is_in_sync(name)) {
+            for (shard, _) in view.numbered_shards().filter(|(_, s)| !s.is_in_sync(name)) {
                 self.cluster.propose(Command::AddLearner { shard, node: name.into() }).await;
             }
         }

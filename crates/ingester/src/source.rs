@@ -26,10 +26,9 @@ const VIEW_TIME: Duration = Duration::from_millis(500);
 impl SeriesSource for Ingester {
     fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
         // What it says of other shards, or of blocks, is no matter here: memory has what it has.
-        let epoch = |view: &View, shard: u32| view.shards.get(shard as usize).map_or(0, |shard| shard.epoch);
-        let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| epoch(view, *shard) >= *asked);
+        let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked);
         let (view, identity) = (self.meta.await_view_blocking(VIEW_TIME, knows), &*self.config.identity);
-        let is_refused = |(shard, asked): &&(u32, u64)| epoch(&view, *shard) < *asked || !self.is_whole(&view, *shard);
+        let is_refused = |(shard, asked): &&(u32, u64)| view.epoch(*shard) < *asked || !self.is_whole(&view, *shard);
         let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
         if shards.is_empty() {
             return Ok(());

@@ -8,8 +8,8 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_cluster::{
-    BlockEntry, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Placement, Response, Role, USUAL_WEIGHT,
-    View,
+    BlockEntry, Command, DEFAULT_WEIGHT, Member, MemberState, Meta, MetaComponents, MetaConfig, Placement, Response,
+    Role, View,
 };
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
@@ -85,7 +85,7 @@ impl Cluster {
         (config.shards, config.replication_factor) = (SHARDS, copies);
         (config.timing.round, config.timing.lease) = (Duration::from_secs(3600), Duration::from_secs(3600));
         let parts =
-            MetaParts { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+            MetaComponents { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
         let meta = Arc::new(Meta::start(&folder.path().join("meta"), config, parts).await.unwrap());
         let mut cluster = Cluster {
             folder,
@@ -111,7 +111,7 @@ impl Cluster {
             id: name.into(),
             address: name.into(),
             roles: [Role::Ingester].into(),
-            weight: USUAL_WEIGHT,
+            weight: DEFAULT_WEIGHT,
             state: MemberState::Active,
             ..Member::default()
         };
@@ -221,7 +221,7 @@ impl Cluster {
         let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
         for shard in shards_of(&batch).iter() {
             let known = &view.shards[shard as usize];
-            for node in known.written_to() {
+            for node in known.write_targets() {
                 let counted = known.leader.as_deref() == Some(node);
                 targets.entry(node.into()).or_default().push(ShardTarget { shard, epoch: known.epoch, counted });
             }
@@ -247,7 +247,7 @@ impl Cluster {
     /// Sends samples to one replica only.
     pub(crate) async fn write_to(&self, name: &str, samples: &[(u32, i64, f64)]) {
         let (tenant, batch, view) = (TenantId::default(), batch(samples), self.meta.view());
-        let target = |shard: u32| ShardTarget { shard, epoch: view.shards[shard as usize].epoch, counted: true };
+        let target = |shard: u32| ShardTarget { shard, epoch: view.epoch(shard), counted: true };
         let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
         let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
         // It may know a newer epoch.

@@ -92,6 +92,6 @@ async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
         meta: String::from_utf8_lossy(&block.to_bytes()).into_owned(),
     };
     let tenant = block.tenant.as_str().to_string();
-    let boundary = (!delta).then_some(block.window_end);
-    meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], boundary }).await.map(|_| ())
+    let flushed_until = (!delta).then_some(block.window_end);
+    meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], flushed_until }).await.map(|_| ())
 }

@@ -17,8 +17,8 @@ pub fn look(world: &mut World) {
     let mut blocks: BTreeMap<u64, SampleSet> = BTreeMap::new();
     for view in world.views() {
         for shard in 0..SHARDS {
-            let Some(known) = view.shards.get(shard as usize) else { continue };
-            let is_current = world.meta.state.shards[shard as usize].epoch == known.epoch;
+            let Some(known) = view.shard(shard) else { continue };
+            let is_current = world.meta.state.epoch(shard) == known.epoch;
             for replica in &known.in_sync {
                 let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
                 let ingester = &world.ingesters[number];

@@ -34,7 +34,7 @@ pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command:
 
 /// An ingester has a view.
 pub fn seen(env: &mut Env, node: Node, view: &View) {
-    for (shard, known) in (0..).zip(view.shards.iter()) {
+    for (shard, known) in view.numbered_shards() {
         env.epochs.raise(node, shard, known.epoch);
     }
 }

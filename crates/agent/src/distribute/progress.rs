@@ -49,7 +49,7 @@ impl Progress {
         let mut requests: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
         let mut waits = None;
         self.shards.retain(|&number, progress| {
-            let Some(shard) = view.shards.get(number as usize) else { return true };
+            let Some(shard) = view.shard(number) else { return true };
             if shard.epoch < progress.known_epoch {
                 waits = Some(format!(
                     "the view has epoch {} of shard {number}, it is at {}",
@@ -64,7 +64,7 @@ impl Progress {
                 return true;
             }
             let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(|epoch| *epoch >= shard.epoch);
-            let missing: Vec<&str> = shard.written_to().filter(|node| !is_durable(node)).collect();
+            let missing: Vec<&str> = shard.write_targets().filter(|node| !is_durable(node)).collect();
             let counter = shard.leader.as_deref().filter(|_| !progress.counted);
             let again = counter.filter(is_durable);
             if missing.is_empty() && again.is_none() {
@@ -103,7 +103,7 @@ impl Progress {
 /// has at another epoch by now and still writes to it. So a change of something else costs no second wait for the replica.
 pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged: &[u32]) -> Vec<(u32, u64)> {
     let again = |&(number, epoch): &(u32, u64)| {
-        let shard = view.shards.get(number as usize).filter(|shard| shard.epoch > epoch)?;
+        let shard = view.shard(number).filter(|shard| shard.epoch > epoch)?;
         (unchanged.contains(&number) && is_written_to(view, node, number)).then_some((number, shard.epoch))
     };
     reported.iter().filter_map(again).collect()
@@ -111,12 +111,12 @@ pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged:
 
 /// Whether samples of a shard are written to a node, as a replica that is in sync or one that learns.
 pub fn is_written_to(view: &View, node: &str, shard: u32) -> bool {
-    view.shards.get(shard as usize).is_some_and(|shard| shard.written_to().any(|n| n == node))
+    view.shard(shard).is_some_and(|shard| shard.write_targets().any(|n| n == node))
 }
 
 /// Whether a node is in sync for any of these shards.
 pub fn is_in_sync(view: &View, node: &str, targets: &[ShardTarget]) -> bool {
-    targets.iter().any(|target| view.shards.get(target.shard as usize).is_some_and(|shard| shard.is_in_sync(node)))
+    targets.iter().any(|target| view.shard(target.shard).is_some_and(|shard| shard.is_in_sync(node)))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Who scrapes which target at which moment: pure.
 //!
 //! The moments of a target are the same on every agent: they follow from its hash, its interval and the cluster. Each
-//! moment has one owner, that of the era in which it lies (`pharos_cluster::state`'s eras). So agents that know the
-//! same eras share the moments out without a word, and an agent that knows an era only learns of the next one.
+//! moment has one owner, that of the assignment in which it lies (`pharos_cluster::state`'s assignments). So agents that know the
+//! same assignments share the moments out without a word, and an agent that knows an assignment only learns of the next one.
 
 use pharos_cluster::ClusterState;
 use pharos_cluster::placement::Timeline;
@@ -23,7 +23,7 @@ pub(crate) enum Owner {
 
 /// What this agent knows of who scrapes what.
 pub(crate) struct Plan {
-    /// The eras, and this agent's identity; none when it owns everything.
+    /// The assignments, and this agent's identity; none when it owns everything.
     shared: Option<(Timeline, String)>,
     /// Spreads the moments of different clusters.
     seed: u64,
@@ -64,7 +64,7 @@ impl Plan {
         let Some((timeline, identity)) = &self.shared else {
             return Some(self.next_moment(hash, interval_ms, from_ms));
         };
-        let own = timeline.eras().filter(|(_, _, owners)| owners.owner(hash) == Some(identity));
+        let own = timeline.assignments().filter(|(_, _, owners)| owners.owner(hash) == Some(identity));
         own.filter(|(_, last_ms, _)| *last_ms >= from_ms).find_map(|(first_ms, last_ms, _)| {
             let moment = self.next_moment(hash, interval_ms, from_ms.max(first_ms));
             (moment <= last_ms).then_some(moment)

@@ -22,8 +22,8 @@ fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
     }
 }
 
-fn commit(blocks: Vec<BlockEntry>, boundary: i64) -> CatalogueCommand {
-    CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, boundary: Some(boundary) }
+fn commit(blocks: Vec<BlockEntry>, flushed_until: i64) -> CatalogueCommand {
+    CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: Some(flushed_until) }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_boundary_never_moves_back() {
     let mut catalogue = Catalogue::default();
     catalogue.apply(commit(vec![block("A", 4, &[0], false)], 500)).unwrap();
     catalogue.apply(commit(vec![block("B", 0, &[0], false)], 100)).unwrap();
-    assert_eq!(catalogue.tenant("t").unwrap().boundary, Some(500));
+    assert_eq!(catalogue.tenant("t").unwrap().flushed_until, Some(500));
 }
 
 #[test]
@@ -70,21 +70,6 @@ fn malformed_blocks_are_refused() {
         change(&mut bad);
         assert!(matches!(catalogue.apply(commit(vec![bad], 0)), Err(Refusal::Malformed { .. })), "{field}");
     }
-}
-
-#[test]
-fn deletions_have_sequences_and_can_be_forgotten() {
-    let mut catalogue = Catalogue::default();
-    for selector in ["{a=\"1\"}", "{a=\"2\"}"] {
-        catalogue
-            .apply(CatalogueCommand::Delete { tenant: "t".into(), selector: selector.into(), start: 0, end: 9 })
-            .unwrap();
-    }
-    catalogue.apply(CatalogueCommand::ForgetDeletions { tenant: "t".into(), upto: 1 }).unwrap();
-    let last = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"2\"}".into(), start: 0, end: 9 };
-    catalogue.apply(last).unwrap();
-    let left = &catalogue.tenant("t").unwrap().deletions;
-    assert_eq!(left.iter().map(|d| d.selector.as_str()).collect::<Vec<_>>(), ["{a=\"2\"}"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::catalogue::CatalogueCommand;
-use crate::state::{MemberState, Role};
+use crate::state::{MemberState, Refusal, Role};
 
 fn delete(n: u64) -> CatalogueCommand {
     CatalogueCommand::Delete { tenant: "t".into(), selector: format!("{{a=\"{n}\"}}"), start: 1, end: 2 }
@@ -36,7 +36,8 @@ async fn a_node_by_itself_starts_at_once_also_behind_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = MetaConfig::alone("A");
     config.timing.commands_per_snapshot = 20;
-    let parts = || MetaParts { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+    let parts =
+        || MetaComponents { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
     for round in 1..=3 {
         #[allow(clippy::disallowed_methods, reason = "the test is about real time")]
         let began = Instant::now();
@@ -57,7 +58,7 @@ async fn a_disk_that_fails_is_told_and_a_stop_is_no_failure() {
     let meta = Meta::open(folder.path(), "A").await.unwrap();
     assert!(tokio::time::timeout(patience, meta.failed()).await.is_err(), "all is well");
     // From now on every write fails.
-    let Side::Group(group) = &meta.side else { panic!("it has the meta role") };
+    let Backend::Group(group) = &meta.backend else { panic!("it has the meta role") };
     group.disk.close();
     assert!(matches!(meta.propose(delete(1)).await, Err(MetaError::Stopped(_))));
     let reason = tokio::time::timeout(std::time::Duration::from_secs(10), meta.failed()).await.unwrap();
@@ -88,7 +89,7 @@ async fn a_single_node_holds_all_shards_and_refusals_come_back() {
         state: MemberState::Active,
         ..Member::default()
     };
-    meta.enter(member).await.unwrap();
+    meta.join(member).await.unwrap();
     let placed = |view: &View| view.shards.iter().all(|shard| shard.leader.as_deref() == Some("A"));
     let view = meta.watch().wait_for(placed).await.unwrap().clone();
     assert_eq!((view.shards.len(), view.ownership_epoch), (64, 1));
@@ -111,14 +112,14 @@ async fn a_node_that_leaves_is_down_at_once_and_forgotten_when_it_was_drained() 
         state: MemberState::Active,
         ..Member::default()
     };
-    meta.enter(member("A", &Role::ALL)).await.unwrap();
+    meta.join(member("A", &Role::ALL)).await.unwrap();
     let before = meta.clock().monotonic();
     let contact = *meta.contact().wait_for(|contact| contact.is_some_and(|at| at >= before)).await.unwrap();
     assert!(contact >= Some(before));
-    meta.enter(member("B", &[Role::Agent])).await.unwrap();
+    meta.join(member("B", &[Role::Agent])).await.unwrap();
     let left = meta.leave("B").await.unwrap();
     assert_eq!(left.member("B").unwrap().state, MemberState::Down);
-    assert_eq!(left.eras.last().unwrap().agents.len(), 1);
+    assert_eq!(left.assignments.last().unwrap().agents.len(), 1);
     meta.propose(Command::Join { member: member("B", &[Role::Agent]), at_ms: 0 }).await.unwrap();
     let draining = Command::SetMemberState { node: "B".into(), state: MemberState::Draining, at_ms: 0 };
     meta.propose(draining).await.unwrap();

@@ -1,10 +1,10 @@
 //! Which agent scrapes which target: consistent hashing over the agents that are at work. Every node with the same
-//! ownership epoch in its view says the same; and, of the eras that both know, the same about every moment.
+//! ownership epoch in its view says the same; and, of the assignments that both know, the same about every moment.
 
 use std::collections::BTreeMap;
 
 use super::ring::Ring;
-use crate::state::{ClusterState, Era};
+use crate::state::{Assignment, ClusterState};
 
 /// Points of an agent on the ring.
 const POINTS: u32 = 128;
@@ -47,36 +47,36 @@ pub fn owner(target_hash: u64, state: &ClusterState) -> Option<String> {
 /// Who owns targets at which moment.
 pub struct Timeline {
     /// Ascending by their first moments.
-    eras: Vec<(i64, Owners)>,
+    assignments: Vec<(i64, Owners)>,
 }
 
 impl Timeline {
-    /// The eras of a view.
+    /// The assignments of a view.
     pub fn new(state: &ClusterState) -> Timeline {
-        let of = |era: &Era| (era.from_ms, Owners::of(era.epoch, &era.agents));
-        let mut eras: Vec<_> = state.eras.iter().map(of).collect();
-        if eras.is_empty() {
-            eras.push((i64::MIN, Owners::new(state)));
+        let of = |assignment: &Assignment| (assignment.from_ms, Owners::of(assignment.epoch, &assignment.agents));
+        let mut assignments: Vec<_> = state.assignments.iter().map(of).collect();
+        if assignments.is_empty() {
+            assignments.push((i64::MIN, Owners::new(state)));
         }
-        Timeline { eras }
+        Timeline { assignments }
     }
 
     /// The agent that owns a target at a moment; none while nobody does.
     pub fn owner_at(&self, target_hash: u64, at_ms: i64) -> Option<&str> {
         // What is older than all that is remembered belongs to nobody any more.
-        let era = self.eras.iter().rev().find(|(from_ms, _)| *from_ms <= at_ms);
-        era.and_then(|(_, owners)| owners.owner(target_hash))
+        let assignment = self.assignments.iter().rev().find(|(from_ms, _)| *from_ms <= at_ms);
+        assignment.and_then(|(_, owners)| owners.owner(target_hash))
     }
 
-    /// First and last moment of each era, and its owners, ascending; the last one has no end.
-    pub fn eras(&self) -> impl Iterator<Item = (i64, i64, &Owners)> {
-        let ends = self.eras.iter().skip(1).map(|(next_ms, _)| next_ms - 1).chain([i64::MAX]);
-        self.eras.iter().zip(ends).map(|((from_ms, owners), last_ms)| (*from_ms, last_ms, owners))
+    /// First and last moment of each assignment, and its owners, ascending; the last one has no end.
+    pub fn assignments(&self) -> impl Iterator<Item = (i64, i64, &Owners)> {
+        let ends = self.assignments.iter().skip(1).map(|(next_ms, _)| next_ms - 1).chain([i64::MAX]);
+        self.assignments.iter().zip(ends).map(|((from_ms, owners), last_ms)| (*from_ms, last_ms, owners))
     }
 
     /// The owners in the end, and from when on.
     pub fn last(&self) -> Option<(i64, &Owners)> {
-        self.eras.last().map(|(from_ms, owners)| (*from_ms, owners))
+        self.assignments.last().map(|(from_ms, owners)| (*from_ms, owners))
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let owners = |at_ms| (0..64).filter_map(|hash| timeline.owner_at(hash << 58, at_ms)).collect::<String>();
         assert_eq!((owners(4999).as_str(), owners(5000), owners(9999)), ("", "A".repeat(64), "A".repeat(64)));
         assert!(owners(10_000).contains('A') && owners(10_000).contains('B'));
-        let spans: Vec<_> = timeline.eras().map(|(from, last, owners)| (from, last, owners.has("B"))).collect();
+        let spans: Vec<_> = timeline.assignments().map(|(from, last, owners)| (from, last, owners.has("B"))).collect();
         assert_eq!(spans, [(i64::MIN, 4999, false), (5000, 9999, false), (10_000, i64::MAX, true)]);
         let (from_ms, last) = timeline.last().unwrap();
         assert_eq!((from_ms, last.epoch), (10_000, 2));

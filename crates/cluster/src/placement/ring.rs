@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use hashring::HashRing;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::state::USUAL_WEIGHT;
+use crate::state::DEFAULT_WEIGHT;
 
 /// The same on every node and in every version: it decides who owns what.
 #[derive(Clone, Default)]
@@ -55,7 +55,7 @@ impl Ring {
         let mut ring = HashRing::with_hasher(StableHasher);
         let (mut points_of_all, mut count) = (Vec::new(), 0);
         for (node, (id, weight)) in (0u32..).zip(nodes) {
-            let own = (u64::from(points) * u64::from(weight) / u64::from(USUAL_WEIGHT)).max(1);
+            let own = (u64::from(points) * u64::from(weight) / u64::from(DEFAULT_WEIGHT)).max(1);
             let point = |n: u64| Point { node, hash: xxh3_64(format!("{id}/{n}").as_bytes()) };
             points_of_all.extend((0..own).map(point));
             count += 1;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{ClusterState, Settings, USUAL_WEIGHT};
+use crate::state::{ClusterState, DEFAULT_WEIGHT, Settings};
 
 fn member(n: usize, zone: &str, roles: &[Role]) -> Member {
     Member {
@@ -14,7 +14,7 @@ fn member(n: usize, zone: &str, roles: &[Role]) -> Member {
         address: format!("n{n}:7946"),
         zone: zone.into(),
         roles: roles.iter().copied().collect(),
-        weight: USUAL_WEIGHT,
+        weight: DEFAULT_WEIGHT,
         state: MemberState::Active,
         ..Member::default()
     }
@@ -49,7 +49,7 @@ fn config() -> PlacementConfig {
 fn settle(state: &mut ClusterState) -> usize {
     let mut made = 0;
     for _ in 0..2000 {
-        let steps = propose(state, &config(), Moment::default());
+        let steps = propose(state, &config(), PlacementContext::default());
         if steps.is_empty() {
             return made;
         }
@@ -181,7 +181,7 @@ fn zones_hold_one_copy_each() {
 fn weights_are_shares() {
     let mut state = born(64, 2);
     for n in 0..6 {
-        let weight = if n == 0 { 2 * USUAL_WEIGHT } else { USUAL_WEIGHT };
+        let weight = if n == 0 { 2 * DEFAULT_WEIGHT } else { DEFAULT_WEIGHT };
         join(&mut state, Member { weight, ..member(n, "", &[Role::Ingester]) });
     }
     settle(&mut state);
@@ -195,7 +195,7 @@ fn a_member_that_is_down_is_replaced_after_a_while() {
     let mut state = cluster(4, 0, 16, 3);
     settle(&mut state);
     state.apply(&Command::SetMemberState { node: "N002".into(), state: MemberState::Down, at_ms: 1000 }).unwrap();
-    let at = |seconds: i64| Moment { now_ms: 1000 + seconds * 1000, ..Moment::default() };
+    let at = |seconds: i64| PlacementContext { now_ms: 1000 + seconds * 1000, ..PlacementContext::default() };
     let learners = |steps: Vec<Command>| steps.iter().filter(|s| matches!(s, Command::AddLearner { .. })).count();
     assert_eq!(learners(propose(&state, &config(), at(299))), 0);
     assert_eq!(learners(propose(&state, &config(), at(300))), state.shards_of("N002").count());
@@ -207,7 +207,7 @@ fn a_member_that_is_down_is_replaced_after_a_while() {
 fn out_of_sync_replicas_learn_again() {
     let mut state = cluster(3, 0, 8, 3);
     settle(&mut state);
-    let reported: Vec<(u32, u64)> = (0u32..).zip(state.shards.iter()).map(|(n, shard)| (n, shard.epoch)).collect();
+    let reported: Vec<(u32, u64)> = state.numbered_shards().map(|(n, shard)| (n, shard.epoch)).collect();
     let report = Command::ReportFailed { node: "N001".into(), shards: reported, reporter: "x".into() };
     state.apply(&report).unwrap();
     assert_eq!(settle(&mut state), 8);
@@ -217,8 +217,8 @@ fn out_of_sync_replicas_learn_again() {
 #[test]
 fn the_first_placement_waits_for_copies_or_time() {
     let mut state = cluster(1, 0, 8, 3);
-    assert!(propose(&state, &config(), Moment::default()).is_empty());
-    let later = Moment { settled_for: config().settle, ..Moment::default() };
+    assert!(propose(&state, &config(), PlacementContext::default()).is_empty());
+    let later = PlacementContext { settled_for: config().settle, ..PlacementContext::default() };
     let steps = propose(&state, &config(), later);
     state.apply(&steps[0]).unwrap();
     assert!(state.shards.iter().all(|shard| shard.in_sync == ["N000"]));

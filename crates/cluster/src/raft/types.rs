@@ -6,7 +6,6 @@ use std::sync::Arc;
 use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 
-use super::machine::Machine;
 use crate::state::{Command, Refusal, Response};
 
 openraft::declare_raft_types!(
@@ -18,8 +17,6 @@ openraft::declare_raft_types!(
         Node = openraft::BasicNode,
 );
 
-/// A running Raft.
-pub(crate) type Raft = openraft::Raft<Types, Machine>;
 pub(crate) type Entry = alias::EntryOf<Types>;
 pub(crate) type LogId = alias::LogIdOf<Types>;
 pub(crate) type Vote = alias::VoteOf<Types>;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterState, MemberState, Refusal, Response};
 
-/// Most leases, and tenants with limits of their own.
-const MOST: usize = 100_000;
+/// Most leases that the state holds.
+const MAX_LEASES: usize = 100_000;
 
 /// Who does what only one node does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,27 +21,6 @@ pub struct Lease {
     pub number: u64,
 }
 
-/// What a tenant may; where nothing is said, what is configured holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TenantLimits {
-    /// Series in memory, on all ingesters together.
-    #[serde(default)]
-    pub max_series: Option<u64>,
-    /// Samples a second, on all agents together.
-    #[serde(default)]
-    pub max_samples_per_second: Option<u64>,
-    /// How late samples may be, milliseconds.
-    #[serde(default)]
-    pub out_of_order_ms: Option<u64>,
-    /// How long samples are kept, milliseconds.
-    #[serde(default)]
-    pub retention_ms: Option<u64>,
-}
-
-fn out_of_bounds(what: &str, value: &str) -> Refusal {
-    Refusal::OutOfBounds { what: what.into(), value: value.chars().take(64).collect() }
-}
-
 impl ClusterState {
     pub(super) fn take_lease(&mut self, name: &str, node: &str) -> Result<Response, Refusal> {
         let taker = self.member(node).ok_or_else(|| Refusal::NoMember { node: node.into() })?;
@@ -49,8 +28,9 @@ impl ClusterState {
             let reason = "it takes no lease".into();
             return Err(Refusal::State { node: node.into(), state: taker.state, reason });
         }
-        if name.is_empty() || name.len() > 64 || (!self.leases.contains_key(name) && self.leases.len() >= MOST) {
-            return Err(out_of_bounds("lease", name));
+        if name.is_empty() || name.len() > 64 || (!self.leases.contains_key(name) && self.leases.len() >= MAX_LEASES) {
+            let value = name.chars().take(64).collect();
+            return Err(Refusal::OutOfBounds { what: "lease".into(), value });
         }
         let known = self.leases.get(name).cloned().unwrap_or_default();
         let holds = |holder: &&String| self.member(holder).is_some_and(|m| m.state != MemberState::Down);
@@ -66,35 +46,10 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn give_lease(&mut self, name: &str, node: &str) -> Result<Response, Refusal> {
-        if self.leases.get(name).is_some_and(|lease| lease.holder.as_deref() == Some(node))
-            && let Some(lease) = Arc::make_mut(&mut self.leases).get_mut(name)
-        {
-            lease.holder = None;
-        }
-        Ok(Response::Done)
-    }
-
     pub(super) fn drop_leases(&mut self, node: &str) {
         if self.leases.values().any(|lease| lease.holder.as_deref() == Some(node)) {
             let held = Arc::make_mut(&mut self.leases).values_mut().filter(|l| l.holder.as_deref() == Some(node));
             held.for_each(|lease| lease.holder = None);
         }
-    }
-
-    pub(super) fn set_limits(&mut self, tenant: &str, limits: Option<&TenantLimits>) -> Result<Response, Refusal> {
-        let table = Arc::make_mut(&mut self.limits);
-        match limits {
-            None => {
-                table.remove(tenant);
-            }
-            Some(_) if tenant.is_empty() || tenant.len() > 256 || table.len() >= MOST => {
-                return Err(out_of_bounds("tenant", tenant));
-            }
-            Some(limits) => {
-                table.insert(tenant.into(), limits.clone());
-            }
-        }
-        Ok(Response::Done)
     }
 }

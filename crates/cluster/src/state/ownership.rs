@@ -1,7 +1,7 @@
 //! Which agents own the targets, and from when on.
 //!
 //! A change of the live agents takes effect a fixed margin after it was made, so that every agent has heard of it by then.
-//! An agent decides for each moment of a scrape by the era in which the moment lies, so two agents that know the same eras
+//! An agent decides for each moment of a scrape by the assignment in which the moment lies, so two agents that know the same assignments
 //! never both scrape a target at a moment, and never both leave it to the other. When no agent is live, those that were
 //! stay the owners: either nobody scrapes anyway, or they were taken for dead wrongly.
 
@@ -16,14 +16,14 @@ use super::{ClusterState, MemberState, Role};
 /// program that works beside this one has the same.
 pub const HANDOFF_MS: i64 = 2000;
 
-/// How long an era is remembered after it ended, milliseconds: longer than a scrape can be late.
+/// How long an assignment is remembered after it ended, milliseconds: longer than a scrape can be late.
 const REMEMBERED_MS: i64 = 60_000;
-/// Most eras that are remembered.
-const MOST_ERAS: usize = 32;
+/// Most assignments that are remembered.
+const MAX_ASSIGNMENTS: usize = 32;
 
-/// From a moment on, until the next era begins, these agents own the targets.
+/// From a moment on, until the next assignment begins, these agents own the targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Era {
+pub struct Assignment {
     /// Its first moment, milliseconds since the epoch.
     pub from_ms: i64,
     /// The ownership epoch.
@@ -45,28 +45,29 @@ impl ClusterState {
         if agents == before {
             return;
         }
-        let first = || vec![Era { from_ms: i64::MIN, epoch: self.ownership_epoch, agents: before }];
-        let mut eras = if self.eras.is_empty() { first() } else { Vec::clone(&self.eras) };
+        let first = || vec![Assignment { from_ms: i64::MIN, epoch: self.ownership_epoch, agents: before }];
+        let mut assignments = if self.assignments.is_empty() { first() } else { Vec::clone(&self.assignments) };
         self.ownership_epoch += 1;
-        let Some(last) = eras.last().filter(|last| !agents.is_empty() && last.agents != agents) else {
-            self.eras = Arc::new(eras);
+        let Some(last) = assignments.last().filter(|last| !agents.is_empty() && last.agents != agents) else {
+            self.assignments = Arc::new(assignments);
             return;
         };
         let from_ms = match at_ms {
             None => last.from_ms.max(i64::MIN + 1),
             Some(at) => {
-                let in_force = eras.iter().rev().find(|era| era.from_ms <= at);
+                let in_force = assignments.iter().rev().find(|assignment| assignment.from_ms <= at);
                 // Where nobody scrapes there is nobody to wait for.
-                let margin = if in_force.is_some_and(|era| era.agents.is_empty()) { 0 } else { HANDOFF_MS };
+                let margin =
+                    if in_force.is_some_and(|assignment| assignment.agents.is_empty()) { 0 } else { HANDOFF_MS };
                 at.saturating_add(margin)
             }
         };
-        eras.retain(|era| era.from_ms < from_ms || era.from_ms == i64::MIN);
-        eras.push(Era { from_ms, epoch: self.ownership_epoch, agents });
-        let ended = |next: &Era| next.from_ms <= from_ms.saturating_sub(REMEMBERED_MS);
-        let past = eras.iter().skip(1).take_while(|next| ended(next)).count();
-        eras.drain(..past.max(eras.len().saturating_sub(MOST_ERAS)));
-        self.eras = Arc::new(eras);
+        assignments.retain(|assignment| assignment.from_ms < from_ms || assignment.from_ms == i64::MIN);
+        assignments.push(Assignment { from_ms, epoch: self.ownership_epoch, agents });
+        let ended = |next: &Assignment| next.from_ms <= from_ms.saturating_sub(REMEMBERED_MS);
+        let past = assignments.iter().skip(1).take_while(|next| ended(next)).count();
+        assignments.drain(..past.max(assignments.len().saturating_sub(MAX_ASSIGNMENTS)));
+        self.assignments = Arc::new(assignments);
     }
 }
 
@@ -86,8 +87,12 @@ mod tests {
     }
 
     fn shown(state: &ClusterState) -> Vec<String> {
-        let agents = |era: &Era| era.agents.keys().cloned().collect::<String>();
-        state.eras.iter().map(|era| format!("{}:{}", era.from_ms.max(-1), agents(era))).collect()
+        let agents = |assignment: &Assignment| assignment.agents.keys().cloned().collect::<String>();
+        state
+            .assignments
+            .iter()
+            .map(|assignment| format!("{}:{}", assignment.from_ms.max(-1), agents(assignment)))
+            .collect()
     }
 
     #[test]
@@ -99,7 +104,7 @@ mod tests {
         set(&mut state, "A", MemberState::Draining, 6500);
         assert_eq!(shown(&state), ["-1:", "5000:A", "8000:AB", "8500:B"]);
         assert_eq!(state.ownership_epoch, 3);
-        assert_eq!(state.eras.last().unwrap().epoch, 3);
+        assert_eq!(state.assignments.last().unwrap().epoch, 3);
     }
 
     #[test]
@@ -130,7 +135,7 @@ mod tests {
             let to = if n % 2 == 0 { MemberState::Active } else { MemberState::Down };
             set(&mut state, "B", to, 200_000 + n);
         }
-        assert_eq!(state.eras.len(), MOST_ERAS);
+        assert_eq!(state.assignments.len(), MAX_ASSIGNMENTS);
         state.check().unwrap();
     }
 
@@ -138,7 +143,7 @@ mod tests {
     fn a_state_of_before_has_its_agents_for_ever() {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
-        state.eras = Arc::default();
+        state.assignments = Arc::default();
         join(&mut state, "B", 9000);
         assert_eq!(shown(&state), ["-1:A", "11000:AB"]);
     }

@@ -54,7 +54,7 @@ impl Shard {
     }
 
     /// Those that writes go to: in sync first, then learners.
-    pub fn written_to(&self) -> impl Iterator<Item = &str> {
+    pub fn write_targets(&self) -> impl Iterator<Item = &str> {
         self.in_sync.iter().map(String::as_str).chain(self.learners.iter().map(|learner| learner.node.as_str()))
     }
 
@@ -90,7 +90,7 @@ impl Shard {
 impl ClusterState {
     /// The numbers of the shards that a node has a replica of.
     pub fn shards_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = u32> + 'a {
-        self.shards.iter().zip(0u32..).filter(move |(shard, _)| shard.has_replica(node)).map(|(_, number)| number)
+        self.numbered_shards().filter(move |(_, shard)| shard.has_replica(node)).map(|(number, _)| number)
     }
 
     /// How many shards each node leads.
@@ -108,8 +108,8 @@ impl ClusterState {
         factor.min(self.active_ingesters().count())
     }
 
-    fn shard(&self, shard: u32) -> Result<&Arc<Shard>, Refusal> {
-        self.shards.get(shard as usize).ok_or(Refusal::NoShard { shard })
+    fn existing_shard(&self, shard: u32) -> Result<&Arc<Shard>, Refusal> {
+        self.shard(shard).ok_or(Refusal::NoShard { shard })
     }
 
     /// Changes a shard, counts its epoch up and sees to its leader.
@@ -176,7 +176,7 @@ impl ClusterState {
         let (mut unchanged, mut last) = (BTreeSet::new(), None);
         let mut changed = false;
         for &(number, epoch) in shards {
-            let shard = self.shard(number)?;
+            let shard = self.existing_shard(number)?;
             if !shard.has_replica(node) || (!shard.is_in_sync(node) && shard.learns_since(node).is_none()) {
                 changed = true; // It is what the reporter wants already.
             } else if shard.learns_since(node).map_or(shard.epoch != epoch, |since| epoch < since) {
@@ -200,7 +200,7 @@ impl ClusterState {
 
     pub(super) fn place_shards(&mut self, placements: &[Placement]) -> Result<Response, Refusal> {
         for Placement { shard: number, nodes } in placements {
-            let shard = self.shard(*number)?;
+            let shard = self.existing_shard(*number)?;
             let replicas: BTreeSet<&String> = nodes.iter().collect();
             if replicas.is_empty() || replicas.len() != nodes.len() {
                 return Err(Refusal::BadPlacement { shard: *number });
@@ -224,7 +224,7 @@ impl ClusterState {
     }
 
     pub(super) fn add_learner(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
-        let shard = self.shard(number)?;
+        let shard = self.existing_shard(number)?;
         if shard.in_sync.is_empty() {
             return Err(Refusal::NothingInSync { shard: number });
         }
@@ -242,7 +242,7 @@ impl ClusterState {
     }
 
     pub(super) fn promote(&mut self, number: u32, node: &str, epoch: u64) -> Result<Response, Refusal> {
-        let shard = self.shard(number)?;
+        let shard = self.existing_shard(number)?;
         if shard.is_in_sync(node) {
             return Ok(Response::Epoch(shard.epoch));
         }
@@ -258,7 +258,7 @@ impl ClusterState {
     }
 
     pub(super) fn remove_replica(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
-        let shard = self.shard(number)?;
+        let shard = self.existing_shard(number)?;
         if !shard.has_replica(node) {
             return Ok(Response::Epoch(shard.epoch));
         }
@@ -277,7 +277,7 @@ impl ClusterState {
     }
 
     pub(super) fn set_leader(&mut self, number: u32, node: &str) -> Result<Response, Refusal> {
-        let shard = self.shard(number)?;
+        let shard = self.existing_shard(number)?;
         if shard.leader.as_deref() == Some(node) {
             return Ok(Response::Epoch(shard.epoch));
         }
@@ -303,7 +303,7 @@ impl ClusterState {
         let epoch_of = |number: u32| cut.iter().find(|(cut, _)| *cut == number).map_or(0, |(_, epoch)| *epoch);
         let held = blocks.iter().flat_map(|block| &block.shards).copied();
         for number in held.chain(cut.iter().map(|(number, _)| *number)) {
-            let (shard, epoch) = (self.shard(number)?, epoch_of(number));
+            let (shard, epoch) = (self.existing_shard(number)?, epoch_of(number));
             if shard.leader.as_deref() != Some(node) || epoch < shard.led_since {
                 let (leader, since) = (shard.leader.clone(), shard.led_since);
                 return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
@@ -320,8 +320,8 @@ impl ClusterState {
             return Err(Refusal::Deleted { tenant: tenant.into(), newest, seen });
         }
         let (tenant, blocks) = (tenant.to_string(), blocks.to_vec());
-        let boundary = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
-        Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, boundary })?;
+        let flushed_until = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
+        Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until })?;
         Ok(Response::Done)
     }
 

@@ -68,7 +68,7 @@ fn epoch(response: Response) -> u64 {
 #[test]
 fn a_failed_replica_leaves_and_comes_back_only_with_everything() {
     let mut state = cluster(1, 3);
-    let e = state.shards[0].epoch;
+    let e = state.epoch(0);
     assert_eq!(state.apply(&failed("B", &[(0, e)])).unwrap(), Response::Unchanged(vec![]));
     assert_eq!(state.shards[0].in_sync, ["A", "C"]);
     let since = epoch(state.apply(&add(0, "B")).unwrap());
@@ -87,14 +87,14 @@ fn a_failed_replica_leaves_and_comes_back_only_with_everything() {
     state.apply(&Command::SetLeader { shard: 0, node: "A".into() }).unwrap();
     state.apply(&promote(0, "B", again)).unwrap();
     assert_eq!(state.shards[0].in_sync, ["A", "B", "C"]);
-    assert_eq!(state.apply(&promote(0, "B", again)).unwrap(), Response::Epoch(state.shards[0].epoch));
+    assert_eq!(state.apply(&promote(0, "B", again)).unwrap(), Response::Epoch(state.epoch(0)));
 }
 
 #[test]
 fn stale_reports_and_the_last_replica_change_nothing() {
     let mut state = cluster(2, 1);
     state.apply(&place(1, &["A"])).unwrap();
-    let (one, two) = (state.shards[0].epoch, state.shards[1].epoch);
+    let (one, two) = (state.epoch(0), state.epoch(1));
     let before = state.clone();
     assert_eq!(state.apply(&failed("A", &[(0, one + 1)])).unwrap(), Response::Unchanged(vec![0]));
     assert_eq!(state.shards, before.shards);
@@ -109,7 +109,7 @@ fn stale_reports_and_the_last_replica_change_nothing() {
 fn senders_do_not_take_away_what_writes_need_but_a_replica_may_itself() {
     let mut state = cluster(1, 3);
     let report = |state: &mut ClusterState, node: &str, reporter: &str| {
-        let shards = vec![(0, state.shards[0].epoch)];
+        let shards = vec![(0, state.epoch(0))];
         state.apply(&Command::ReportFailed { node: node.into(), shards, reporter: reporter.into() })
     };
     report(&mut state, "A", "Z").unwrap();
@@ -177,7 +177,7 @@ fn removal_is_for_the_dead() {
     assert_eq!(state.apply(&join("A")).unwrap_err(), Refusal::Removed { node: "A".into() });
     for node in ["B", "C"] {
         state.apply(&set_state(node, MemberState::Down)).unwrap();
-        let e = state.shards[0].epoch;
+        let e = state.epoch(0);
         // Its own word, which is taken as long as there is another.
         let report = Command::ReportFailed { node: node.into(), shards: vec![(0, e)], reporter: node.into() };
         let _refused_for_the_last = state.apply(&report);
@@ -204,20 +204,59 @@ fn ownership_follows_the_live_agents() {
     assert_eq!(state.ownership_epoch, e + 2);
 }
 
+fn take_lease(node: &str) -> Command {
+    Command::TakeLease { name: "compactor".into(), node: node.into() }
+}
+
 #[test]
-fn leases_are_held_while_the_holder_is_up() {
+fn the_holder_of_a_lease_keeps_its_number() {
     let mut state = cluster(1, 1);
-    let take = |node: &str| Command::TakeLease { name: "compactor".into(), node: node.into() };
-    assert_eq!(state.apply(&take("A")).unwrap(), Response::Lease { number: 1 });
-    assert_eq!(state.apply(&take("A")).unwrap(), Response::Lease { number: 1 });
+    assert_eq!(state.apply(&take_lease("A")).unwrap(), Response::Lease { number: 1 });
+    assert_eq!(state.apply(&take_lease("A")).unwrap(), Response::Lease { number: 1 });
+}
+
+#[test]
+fn a_held_lease_is_refused_to_others() {
+    let mut state = cluster(1, 1);
+    state.apply(&take_lease("A")).unwrap();
     let held = Refusal::LeaseHeld { name: "compactor".into(), holder: "A".into() };
-    assert_eq!(state.apply(&take("B")).unwrap_err(), held);
+    assert_eq!(state.apply(&take_lease("B")).unwrap_err(), held);
+}
+
+#[test]
+fn a_lease_whose_holder_is_down_passes_on_under_a_new_number() {
+    let mut state = cluster(1, 1);
+    state.apply(&take_lease("A")).unwrap();
     state.apply(&set_state("A", MemberState::Down)).unwrap();
-    assert_eq!(state.apply(&take("B")).unwrap(), Response::Lease { number: 2 });
-    state.apply(&Command::GiveLease { name: "compactor".into(), node: "A".into() }).unwrap();
+    assert_eq!(state.apply(&take_lease("B")).unwrap(), Response::Lease { number: 2 });
     assert_eq!(state.leases["compactor"].holder.as_deref(), Some("B"));
-    state.apply(&Command::GiveLease { name: "compactor".into(), node: "B".into() }).unwrap();
-    assert_eq!(state.apply(&take("C")).unwrap(), Response::Lease { number: 3 });
+}
+
+#[test]
+fn a_forgotten_member_loses_its_leases() {
+    let mut state = cluster(1, 1);
+    state.apply(&take_lease("E")).unwrap();
+    state.apply(&Command::ForgetMember { node: "E".into() }).unwrap();
+    assert_eq!(state.leases["compactor"].holder, None);
+    assert_eq!(state.apply(&take_lease("D")).unwrap(), Response::Lease { number: 2 });
+}
+
+#[test]
+fn a_node_that_is_down_or_unknown_takes_no_lease() {
+    let mut state = cluster(1, 1);
+    state.apply(&set_state("A", MemberState::Down)).unwrap();
+    assert!(matches!(state.apply(&take_lease("A")), Err(Refusal::State { .. })));
+    assert_eq!(state.apply(&take_lease("Z")), Err(Refusal::NoMember { node: "Z".into() }));
+    assert!(state.leases.is_empty());
+}
+
+#[test]
+fn lease_names_are_bounded() {
+    let mut state = cluster(1, 1);
+    for name in [String::new(), "x".repeat(65)] {
+        let refused = state.apply(&Command::TakeLease { name, node: "A".into() });
+        assert!(matches!(refused, Err(Refusal::OutOfBounds { .. })), "{refused:?}");
+    }
 }
 
 #[test]
@@ -339,7 +378,6 @@ fn any_command() -> impl Strategy<Value = (Command, u64)> {
         6 => (shard.clone(), any_node()).prop_map(|(shard, node)| promote(shard, &node, 0)),
         3 => (shard.clone(), any_node()).prop_map(|(shard, node)| drop_replica(shard, &node)),
         2 => (shard, any_node()).prop_map(|(shard, node)| Command::SetLeader { shard, node }),
-        1 => (1u32..5).prop_map(|replicas| Command::SetReplicationFactor { replicas }),
         1 => any_node().prop_map(|node| Command::TakeLease { name: "l".into(), node }),
     ];
     (command, prop_oneof![5 => Just(0u64), 1 => 1u64..3])
@@ -349,7 +387,7 @@ fn any_command() -> impl Strategy<Value = (Command, u64)> {
 fn dated(state: &ClusterState, command: Command, behind: u64) -> Command {
     match command {
         Command::ReportFailed { node, shards, reporter } => {
-            let dated = shards.iter().map(|(n, _)| (*n, state.shards[*n as usize].epoch.saturating_sub(behind)));
+            let dated = shards.iter().map(|(n, _)| (*n, state.epoch(*n).saturating_sub(behind)));
             Command::ReportFailed { node, shards: dated.collect(), reporter }
         }
         Command::Promote { shard, node, .. } => {

@@ -25,12 +25,12 @@ fn ids(names: &str) -> BTreeSet<u64> {
     names.chars().map(|name| raft_id(&name.to_string())).collect()
 }
 
-fn group(voters: &str, learners: &str) -> Standing {
+fn group(voters: &str, learners: &str) -> RaftMembership {
     let nodes = voters.chars().chain(learners.chars()).map(|n| (raft_id(&n.to_string()), format!("{n}:1"))).collect();
-    Standing { voters: ids(voters), nodes, caught_up: ids(learners), strangers_are_gone: true }
+    RaftMembership { voters: ids(voters), nodes, caught_up: ids(learners), unknown_voters_are_gone: true }
 }
 
-fn step(state: &ClusterState, group: &Standing) -> Option<VoterChange> {
+fn step(state: &ClusterState, group: &RaftMembership) -> Option<VoterChange> {
     next(state, group, |_| true)
 }
 
@@ -44,7 +44,7 @@ fn one_grows_to_three_and_not_to_two() {
     assert!(matches!(step(&state, &group("A", name)), Some(VoterChange::Learn(..))));
     assert_eq!(step(&state, &group("A", "BC")), Some(VoterChange::Vote(ids("ABC"))));
     assert_eq!(step(&state, &group("ABC", "")), None);
-    let behind = Standing { caught_up: ids("B"), ..group("A", "BC") };
+    let behind = RaftMembership { caught_up: ids("B"), ..group("A", "BC") };
     assert_eq!(step(&state, &behind), None, "a learner that lags does not vote");
 }
 
@@ -77,7 +77,7 @@ fn addresses_follow_and_strangers_have_time_to_join() {
     let mut moved = group("A", "");
     moved.nodes.insert(raft_id("A"), "old:1".into());
     assert_eq!(step(&state, &moved), Some(VoterChange::Move(raft_id("A"), "A:1".into())));
-    let young = Standing { strangers_are_gone: false, ..group("ABC", "") };
+    let young = RaftMembership { unknown_voters_are_gone: false, ..group("ABC", "") };
     assert_eq!(step(&state, &young), None);
     assert_eq!(step(&state, &group("ABC", "")), Some(VoterChange::Vote(ids("A"))));
 }

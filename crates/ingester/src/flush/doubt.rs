@@ -17,7 +17,6 @@ use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedRespons
 
 use super::FlushError;
 use crate::Ingester;
-use crate::fence::epoch_in;
 
 /// A leader that does not answer within this time is asked later.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,7 +38,7 @@ pub(crate) struct Doubt {
 pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows: &[WindowInfo]) {
     let (now_ms, me) = (ingester.clock.now_ms(), ingester.config.identity.as_str());
     let is_of_another = |shard: &u32| {
-        let leader = view.shards.get(*shard as usize).and_then(|s| s.leader.as_deref());
+        let leader = view.shard(*shard).and_then(|s| s.leader.as_deref());
         leader.is_some_and(|leader| leader != me)
     };
     let is_old = |w: &&WindowInfo| w.unflushed_samples > 0 && w.end.saturating_add(ingester.config.window_ms) <= now_ms;
@@ -70,11 +69,11 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
 pub(super) async fn resolve(ingester: &Arc<Ingester>) -> Result<(), FlushError> {
     let view = ingester.meta.view();
     for (leader, shards) in due(ingester, &view) {
-        let asked: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, epoch_in(&view, shard))).collect();
+        let asked: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, view.epoch(shard))).collect();
         let Some(answer) = ask(ingester, &view, &leader, &asked).await else { continue };
         let now = ingester.meta.view();
         let same = |(shard, epoch): &&(u32, u64)| {
-            let known = now.shards.get(*shard as usize).filter(|s| s.leader.as_ref() == Some(&leader));
+            let known = now.shard(*shard).filter(|s| s.leader.as_ref() == Some(&leader));
             let is_stale = answer.stale.iter().any(|stale| stale.shard == *shard);
             known.is_some_and(|s| s.epoch == *epoch) && ingester.fence.raised(*shard) <= *epoch && !is_stale
         };
@@ -92,7 +91,7 @@ fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
     for doubt in reconciled.doubts.values_mut().flat_map(BTreeMap::values_mut).filter(|doubt| doubt.ask_at <= now) {
         (doubt.ask_at, doubt.is_due) = (now + PAUSE, true);
         for shard in doubt.shards.iter() {
-            let leader = view.shards.get(shard as usize).and_then(|s| s.leader.clone());
+            let leader = view.shard(shard).and_then(|s| s.leader.clone());
             if let Some(leader) = leader.filter(|leader| *leader != ingester.config.identity) {
                 by_leader.entry(leader).or_default().insert(shard);
             }

@@ -21,7 +21,6 @@ use ulid::Ulid;
 use super::covered::WindowBlocks;
 use super::reconcile;
 use crate::Ingester;
-use crate::fence::epoch_in;
 
 /// Why a window could not be shipped. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +125,7 @@ async fn ship(
     pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.map_err(failed)?;
     let command = Command::ShipBlocks {
         node: ingester.config.identity.clone(),
-        cut: shards.iter().map(|shard| (shard, epoch_in(view, shard))).collect(),
+        cut: shards.iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: tenant.as_str().to_string(),
         blocks: vec![entry(ingester, &cut, &block, digests, delta)],
         deletions: view.catalogue.newest_deletion(tenant.as_str()),

@@ -10,7 +10,6 @@ use pharos_model::{ShardSet, WriteError};
 
 use super::policy::{Strange, forgettable};
 use crate::Ingester;
-use crate::fence::epoch_in;
 
 /// Forgets what is due.
 pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, strange: &mut Strange) {
@@ -46,8 +45,8 @@ fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteErro
     let closed = ingester.fence.close();
     let (view, me) = (ingester.meta.view(), ingester.config.identity.as_str());
     let is_strange = |shard: &u32| {
-        let known = view.shards.get(*shard as usize).is_some_and(|s| !s.has_replica(me) && !s.in_sync.is_empty());
-        known && closed.raised(*shard) <= epoch_in(&view, *shard)
+        let known = view.shard(*shard).is_some_and(|s| !s.has_replica(me) && !s.in_sync.is_empty());
+        known && closed.raised(*shard) <= view.epoch(*shard)
     };
     let shards: ShardSet = due.iter().filter(is_strange).collect();
     let commit = ingester.head.forget_shards(None, &shards)?;

@@ -45,7 +45,7 @@ pub enum Action {
 /// What to copy now. What is learned and can be copied from nobody at the moment waits.
 pub fn decide(facts: Facts<'_>) -> Vec<Action> {
     let Facts { me, view, under_way, .. } = facts;
-    let since = |shard: u32| view.shards.get(shard as usize)?.learns_since(me);
+    let since = |shard: u32| view.shard(shard)?.learns_since(me);
     let is_useful = |shards: &Wanted| shards.iter().any(|(shard, epoch)| since(*shard) == Some(*epoch));
     let mut actions: Vec<Action> = Vec::new();
     let mut busy: BTreeSet<&str> = BTreeSet::new();
@@ -57,7 +57,7 @@ pub fn decide(facts: Facts<'_>) -> Vec<Action> {
     }
     let is_copied = |shard: u32, epoch: u64| under_way.values().any(|shards| shards.get(&shard) == Some(&epoch));
     let mut copies: BTreeMap<&str, Wanted> = BTreeMap::new();
-    for (number, shard) in (0u32..).zip(view.shards.iter()) {
+    for (number, shard) in view.numbered_shards() {
         let Some(epoch) = shard.learns_since(me).filter(|epoch| !is_copied(number, *epoch)) else { continue };
         let is_usable = |node: &&String| {
             let is_live = view.members.get(*node).is_some_and(|member| member.state.is_live());
@@ -85,7 +85,7 @@ pub fn lost(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted {
         let in_sync = shard.is_in_sync(me) && shard.in_sync.len() > 1;
         among(*number) && (in_sync || shard.learns_since(me).is_some())
     };
-    (0u32..).zip(view.shards.iter()).filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()
+    view.numbered_shards().filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()
 }
 
 /// Since when a node that has samples of shards is no replica of them, by shard.
@@ -102,9 +102,8 @@ pub fn forgettable(
     after: Duration,
 ) -> ShardSet {
     // While nothing is in sync, whoever has some of it may be needed.
-    let is_strange = |number: u32| {
-        view.shards.get(number as usize).is_some_and(|shard| !shard.has_replica(me) && !shard.in_sync.is_empty())
-    };
+    let is_strange =
+        |number: u32| view.shard(number).is_some_and(|shard| !shard.has_replica(me) && !shard.in_sync.is_empty());
     strange.retain(|shard, _| held.contains(*shard) && is_strange(*shard));
     for shard in held.iter().filter(|shard| is_strange(*shard)) {
         strange.entry(shard).or_insert(now);

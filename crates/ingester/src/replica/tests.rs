@@ -32,7 +32,7 @@ async fn what_agents_send_is_durable_on_every_replica() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_appends_of_a_stream_are_in_flight_and_answered_each() {
     let cluster = Cluster::of(&["A"], 1).await;
-    let epoch = cluster.meta.view().shards[0].epoch;
+    let epoch = cluster.meta.view().epoch(0);
     let client = Arc::new(cluster.client("A"));
     let sends = (0..200i64).map(|t| {
         let client = client.clone();
@@ -55,7 +55,7 @@ async fn many_appends_of_a_stream_are_in_flight_and_answered_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_no_longer_ends_nobody_elses_append() {
     let cluster = Cluster::of(&["A"], 1).await;
-    let epoch = cluster.meta.view().shards[0].epoch;
+    let epoch = cluster.meta.view().epoch(0);
     let client = Arc::new(cluster.client("A"));
     let send = |t: i64| {
         let client = client.clone();
@@ -80,7 +80,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
     let cluster = Cluster::of(&["A", "B"], 2).await;
     let batch = batch(&scrape(1));
     let tenant = TenantId::default();
-    let epoch = cluster.meta.view().shards[0].epoch;
+    let epoch = cluster.meta.view().epoch(0);
     let some = shards_of(&batch).iter().next().unwrap();
     let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
     let mut mixed = targets(&batch, epoch);

@@ -14,7 +14,7 @@ use object_store::ObjectStore;
 use pharos_api::ApiError;
 use pharos_api::error::ErrorKind;
 use pharos_api::query_log::ClientAddress;
-use pharos_cluster::placement::{self, Moment, PlacementConfig};
+use pharos_cluster::placement::{self, PlacementConfig, PlacementContext};
 use pharos_cluster::{ClusterState, Command, GroupStatus, MemberState, Meta, MetaError, codec, export};
 use pharos_model::Clock;
 use pharos_transport::connect::TOKEN_HEADER;
@@ -107,13 +107,13 @@ impl ClusterApi {
     pub async fn status(&self) -> ClusterStatus {
         let (group, view, now_ms) = (self.group().await, self.meta.view(), self.clock.now_ms());
         let progress = self.copies.all(&view, &self.node).await;
-        let moment = Moment { now_ms, silent: &[], settled_for: Duration::MAX };
+        let context = PlacementContext { now_ms, silent: &[], settled_for: Duration::MAX };
         ClusterStatus::of(&Facts {
             state: &view,
             group: group.as_ref(),
             node: &self.node,
             progress: &progress,
-            moves: placement::propose(&view, &PlacementConfig::default(), moment).len(),
+            moves: placement::propose(&view, &PlacementConfig::default(), context).len(),
             now_ms,
         })
     }

@@ -83,8 +83,8 @@ fn targets(state: &ClusterState, drain: &mut DrainStatus, now_ms: i64) {
         return;
     }
     let others = state.owning_agents().keys().any(|agent| *agent != drain.node);
-    match state.eras.last() {
-        Some(era) if era.agents.contains_key(&drain.node) => {
+    match state.assignments.last() {
+        Some(assignment) if assignment.agents.contains_key(&drain.node) => {
             if others {
                 drain.waits_for.push("its targets are not handed over yet".into());
             } else {
@@ -92,7 +92,7 @@ fn targets(state: &ClusterState, drain: &mut DrainStatus, now_ms: i64) {
                 drain.stuck.push("no other agent is at work: start one that scrapes the targets".into());
             }
         }
-        Some(era) if era.from_ms > now_ms => {
+        Some(assignment) if assignment.from_ms > now_ms => {
             drain.waits_for.push("other agents are about to take its targets over".into())
         }
         _ => {}
@@ -120,7 +120,7 @@ mod tests {
     use std::sync::Arc;
 
     use pharos_cluster::state::Settings;
-    use pharos_cluster::{Command, Era, Member, Placement};
+    use pharos_cluster::{Assignment, Command, Member, Placement};
 
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(half.waits_for, ["1 shards are still on it, of which it leads 1"]);
         assert!(half.stuck.is_empty());
         state.apply(&Command::AddLearner { shard: 1, node: "C".into() }).unwrap();
-        let epoch = state.shards[1].epoch;
+        let epoch = state.epoch(1);
         state.apply(&Command::Promote { shard: 1, node: "C".into(), epoch }).unwrap();
         state.apply(&Command::RemoveReplica { shard: 1, node: "A".into() }).unwrap();
         assert!(status(&state, "A", 0).done);
@@ -181,7 +181,7 @@ mod tests {
         drain(&mut state, "B");
         let last = status(&state, "B", 9000);
         assert_eq!(last.stuck, ["no other agent is at work: start one that scrapes the targets"]);
-        state.eras = Arc::new(vec![Era { from_ms: 0, epoch: 1, agents: [("A".to_string(), 1)].into() }]);
+        state.assignments = Arc::new(vec![Assignment { from_ms: 0, epoch: 1, agents: [("A".to_string(), 1)].into() }]);
         assert!(status(&state, "B", 9000).done);
     }
 

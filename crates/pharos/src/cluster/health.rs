@@ -115,7 +115,7 @@ fn of_shards(state: &ClusterState) -> Vec<Problem> {
     let (needed, copies) = (settings.min_in_sync(), settings.replication_factor as usize);
     let live = |node: &&String| state.member(node).is_some_and(|member| member.state.is_live());
     let with = |is_so: &dyn Fn(&Shard) -> bool| -> Vec<u32> {
-        (0..).zip(state.shards.iter()).filter(|(_, shard)| is_so(shard)).map(|(number, _)| number).collect()
+        state.numbered_shards().filter(|(_, shard)| is_so(shard)).map(|(number, _)| number).collect()
     };
     let in_sync = |shard: &Shard| shard.in_sync.len();
     let answering = |shard: &Shard| shard.in_sync.iter().filter(live).count();

@@ -216,7 +216,7 @@ impl ClusterStatus {
             min_in_sync: settings.map_or(0, |settings| settings.min_in_sync() as u32),
             meta: group.map(|group| meta_status(state, group)).unwrap_or_default(),
             members: state.members.values().map(|m| member(m)).collect(),
-            shards: (0..).zip(state.shards.iter()).map(|(number, shard)| shard_status(number, shard)).collect(),
+            shards: state.numbered_shards().map(|(number, shard)| shard_status(number, shard)).collect(),
             learning: learning(state, progress),
             moves,
             scraping: scraping(state),
@@ -284,7 +284,7 @@ fn shard_status(number: u32, shard: &Shard) -> ShardStatus {
 }
 
 fn learning(state: &ClusterState, progress: &Progress) -> Vec<Learning> {
-    let shards = (0..).zip(state.shards.iter());
+    let shards = state.numbered_shards();
     let learners = shards.flat_map(|(number, shard)| shard.learners.iter().map(move |learner| (number, learner)));
     let learning = learners.map(|(shard, learner)| Learning {
         shard,
@@ -297,11 +297,11 @@ fn learning(state: &ClusterState, progress: &Progress) -> Vec<Learning> {
 
 fn scraping(state: &ClusterState) -> Scraping {
     let epoch = state.ownership_epoch;
-    match state.eras.last() {
+    match state.assignments.last() {
         None => Scraping { epoch, from_ms: None, agents: state.owning_agents().into_keys().collect() },
-        Some(era) => {
-            let from_ms = (era.from_ms != i64::MIN).then_some(era.from_ms);
-            Scraping { epoch, from_ms, agents: era.agents.keys().cloned().collect() }
+        Some(assignment) => {
+            let from_ms = (assignment.from_ms != i64::MIN).then_some(assignment.from_ms);
+            Scraping { epoch, from_ms, agents: assignment.agents.keys().cloned().collect() }
         }
     }
 }
@@ -325,7 +325,7 @@ fn tenant_status(tenant: &TenantCatalogue) -> TenantStatus {
         deltas: tenant.blocks.iter().filter(|block| block.delta).count(),
         bytes: tenant.blocks.iter().map(|block| block.bytes).sum(),
         samples: tenant.blocks.iter().map(|block| block.samples).sum(),
-        boundary_ms: tenant.boundary,
+        boundary_ms: tenant.flushed_until,
         deletions: tenant.deletions.len(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use pharos_cluster::placement::PlacementConfig;
 use pharos_cluster::state::DEFAULT_SHARDS;
-use pharos_cluster::{Birth, Command, Member, MemberState, Meta, MetaConfig, MetaParts, Role, Timing};
+use pharos_cluster::{BootstrapMode, Command, Member, MemberState, Meta, MetaComponents, MetaConfig, Role, Timing};
 use pharos_model::Clock;
 use pharos_transport::{Channels, Connect};
 use tokio::sync::watch;
@@ -55,7 +55,7 @@ impl Membership {
         let meta = if args.roles.has(cli::Role::Meta) {
             let config = meta_config(&identity, args, &network);
             let (connect, exports) = (network.connect.clone(), Some(objects.clone()));
-            let parts = MetaParts { clock: clock.clone(), connect, exports };
+            let parts = MetaComponents { clock: clock.clone(), connect, exports };
             Meta::start(&folders.meta(), config, parts).await.map_err(|e| e.to_string())?
         } else {
             Meta::connect(args.cluster.join.clone(), network.connect.clone(), clock.clone())
@@ -135,7 +135,7 @@ impl Membership {
 
     /// Becomes a member: from now on others count on this node.
     pub(super) async fn enter(&self) -> Result<(), String> {
-        self.meta.enter(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
+        self.meta.join(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
     }
 
     /// Waits until this node's part of meta has ended by itself, and says what is to be done. The node is of no use then.
@@ -161,7 +161,7 @@ fn meta_config(identity: &str, args: &ServerArgs, network: &Network) -> MetaConf
         identity: identity.to_string(),
         address: network.address.clone(),
         join: args.cluster.join.clone(),
-        birth: Birth::Expect(args.cluster.founders()),
+        bootstrap: BootstrapMode::Expect(args.cluster.founders()),
         shards: args.cluster.shards as u32,
         replication_factor: args.cluster.replication_factor as u32,
         timing: Timing::default(),

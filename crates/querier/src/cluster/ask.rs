@@ -386,7 +386,7 @@ impl Asking {
             Target::Shards(shards) => (SourceRole::Ingester, Some(shards)),
             Target::Time(_) => (SourceRole::Store, None),
         };
-        let epoch = |shard: u32| (shard, view.shards.get(shard as usize).map_or(0, |shard| shard.epoch));
+        let epoch = |shard: u32| (shard, view.epoch(shard));
         let epochs = shards.into_iter().flat_map(|shards| shards.iter().map(epoch)).collect();
         let version = *self.blocks.lock();
         let asked = AskedView { incarnation: view.incarnation, version: view.version.max(version), epochs };

@@ -283,7 +283,7 @@ fn blocks(flushed_to: i64) -> Command {
         meta: String::new(),
     };
     let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);
-    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks, boundary: None })
+    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until: None })
 }
 
 fn state(replicas: usize) -> ClusterState {

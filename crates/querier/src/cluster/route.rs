@@ -97,7 +97,7 @@ fn route_shards(state: &ClusterState, tenant: &str, local: &str, shards: &ShardS
     let mut routes = Routes::default();
     let mut groups: BTreeMap<&str, (&Arc<Member>, ShardSet)> = BTreeMap::new();
     for shard in shards.iter() {
-        let Some(placed) = state.shards.get(shard as usize).filter(|shard| !shard.replicas.is_empty()) else {
+        let Some(placed) = state.shard(shard).filter(|shard| !shard.replicas.is_empty()) else {
             continue; // Nobody has ever written to it.
         };
         let may_answer =

@@ -102,5 +102,5 @@ async fn sound_blocks_come_back_and_damaged_ones_are_left_out() {
     let tenant = catalogue.tenant("anonymous").unwrap();
     let blocks: Vec<_> = tenant.blocks.iter().map(|b| (b.id.clone(), b.delta, b.samples)).collect();
     assert_eq!(blocks, [(main.to_string(), false, 2), (late.to_string(), true, 2)]);
-    assert_eq!((tenant.boundary, catalogue.rebuilt_ms), (Some(100), 5000));
+    assert_eq!((tenant.flushed_until, catalogue.rebuilt_ms), (Some(100), 5000));
 }

@@ -69,7 +69,7 @@ async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: b
     pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.unwrap();
     Some(Command::ShipBlocks {
         node: ingester.config.identity.clone(),
-        cut: cut.shards().iter().map(|shard| (shard, epoch_in(view, shard))).collect(),
+        cut: cut.shards().iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: TenantId::default().as_str().into(),
         blocks: vec![entry(ingester, cut, &block, digests, delta)],
         deletions: 0,

@@ -108,7 +108,7 @@ proptest! {
                 prop_assert!(seen.insert(shard), "twice");
             }
         }
-        for (number, shard) in (0u32..).zip(view.shards.iter()) {
+        for (number, shard) in view.numbered_shards() {
             let can = shard.learns_since("D").is_some() && shard.in_sync.iter().any(|node| !shunned.contains(node));
             prop_assert_eq!(seen.contains(&number), can);
         }

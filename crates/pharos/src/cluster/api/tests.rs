@@ -21,7 +21,7 @@ impl Node {
         let meta = Arc::new(Meta::open(folder.path(), "A").await.unwrap());
         let roles = Role::ALL.into();
         let member = Member { id: "A".into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
-        meta.enter(member).await.unwrap();
+        meta.join(member).await.unwrap();
         let placed = |view: &pharos_cluster::View| view.shards.iter().all(|shard| shard.leader.is_some());
         meta.watch().wait_for(placed).await.unwrap();
         let (objects, clock) = (Arc::new(InMemory::new()), Arc::new(SystemClock::new()));

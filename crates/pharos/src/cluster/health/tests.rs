@@ -66,10 +66,10 @@ fn a_node_that_is_down_is_told_with_what_it_held() {
     );
     let advice = problems(&state, None, 0).pop().unwrap().advice;
     assert!(advice.contains("`pharos cluster remove C`") && advice.contains("replicas of 8 shards"), "{advice}");
-    let shards = (0..8).map(|shard| (shard, state.shards[shard as usize].epoch)).collect();
+    let shards = (0..8).map(|shard| (shard, state.epoch(shard))).collect();
     state.apply(&Command::ReportFailed { node: "C".into(), shards, reporter: "A".into() }).unwrap();
     assert!(told(&state).contains(&"warning: shards 0-7 have fewer copies than they should".to_string()));
-    let shards = vec![(1, state.shards[1].epoch), (3, state.shards[3].epoch)];
+    let shards = vec![(1, state.epoch(1)), (3, state.epoch(3))];
     state.apply(&Command::ReportFailed { node: "B".into(), shards, reporter: "B".into() }).unwrap();
     let first = &told(&state)[0];
     assert_eq!(first, "critical: shards 1, 3 have too few replicas in sync: writes to them wait and fail");

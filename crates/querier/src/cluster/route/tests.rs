@@ -45,7 +45,11 @@ fn blocks(min_t: i64, max_t: i64) -> Command {
         meta: String::new(),
     };
     let tenant = "t".into();
-    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks: vec![block], boundary: None })
+    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks {
+        tenant,
+        blocks: vec![block],
+        flushed_until: None,
+    })
 }
 
 fn shards(routes: &Routes) -> Vec<(String, usize)> {

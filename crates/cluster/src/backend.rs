@@ -1,0 +1,44 @@
+//! What stands behind [`crate::Meta`]: a node of the Raft group, or a follower of one.
+
+use std::sync::Arc;
+
+use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
+use tokio::sync::watch;
+
+use crate::error::MetaError;
+use crate::follow::Follower;
+use crate::group::Group;
+use crate::raft::types::Answer;
+use crate::state::Command;
+
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Group(Arc<Group>),
+    Follower(Arc<Follower>),
+}
+
+impl Backend {
+    pub(crate) async fn heartbeat(&self, node: &str, leaving: bool) -> Result<HeartbeatAnswer, MetaError> {
+        let beat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
+        match self {
+            Backend::Group(group) => {
+                group.heartbeat(beat).await.map_err(|status| MetaError::Unavailable(status.to_string()))
+            }
+            Backend::Follower(follower) => follower.heartbeat(beat).await,
+        }
+    }
+
+    pub(crate) async fn propose(&self, command: Arc<Command>) -> Result<Answer, MetaError> {
+        match self {
+            Backend::Group(group) => group.propose(command, false).await,
+            Backend::Follower(follower) => follower.propose(command).await,
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
+        match self {
+            Backend::Group(group) => group.stop.subscribe(),
+            Backend::Follower(follower) => follower.stop.subscribe(),
+        }
+    }
+}
