@@ -129,7 +129,7 @@ impl Meta {
         Heartbeats {
             leader: "M",
             heard: &self.heard,
-            since: Duration::from_millis(self.since),
+            leading_since: Duration::from_millis(self.since),
             now: Duration::from_millis(env.now),
             now_ms: env.now_ms(),
             lease: Duration::from_millis(LEASE_MS),
