@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pharos_promql::parser::{self, parse, parse_metric_selector};
 use pharos_promql::promqltest::{MemoryStore, SeriesValue, parse_series};
+use pharos_promql::syntax::{self, parse, parse_metric_selector};
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
 /// Series, in the language of promqltest, at intervals of 30 s.
@@ -58,7 +58,7 @@ pub fn run(data: &[u8]) {
     let printed = expr.to_string();
     let again = parse(&printed).unwrap_or_else(|e| panic!("{printed:?}, printed of {query:?}, does not parse: {e}"));
     assert_eq!(again.to_string(), printed, "printed of {query:?}");
-    let pretty = parser::pretty(&expr);
+    let pretty = syntax::pretty(&expr);
     let again = parse(&pretty).unwrap_or_else(|e| panic!("{pretty:?}, pretty form of {query:?}, does not parse: {e}"));
     assert_eq!(again.to_string(), printed, "pretty form of {query:?}");
     let options = QueryOptions { text: query.into(), ..QueryOptions::default() };

@@ -4,7 +4,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pharos_model::SelectError;
-use pharos_promql::engine::QueryError;
+use pharos_promql::QueryError;
 use pharos_querier::{AdmissionError, FeatureDisabled};
 
 /// What kind of error a client sees in `errorType`.

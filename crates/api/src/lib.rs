@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, Clock, TenantId};
-use pharos_promql::engine::Engine;
+use pharos_promql::Engine;
 use pharos_querier::registry::ActiveQueries;
 use pharos_querier::{Admission, Fanout, QueryMetrics};
 use tokio::sync::Semaphore;

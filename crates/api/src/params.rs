@@ -5,7 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use pharos_gocompat::parse_duration;
 use pharos_model::{Matcher, TimeRange};
-use pharos_promql::parser;
+use pharos_promql::syntax;
 
 use crate::error::ApiError;
 
@@ -104,7 +104,7 @@ impl Params {
     /// The selectors of `match[]`, equal ones once.
     pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
         let selector = |text| {
-            let matchers = parser::parse_metric_selector(text).map_err(|e| e.to_string())?;
+            let matchers = syntax::parse_metric_selector(text).map_err(|e| e.to_string())?;
             match matchers.iter().all(Matcher::matches_empty) {
                 true => Err("match[] must contain at least one non-empty matcher".to_string()),
                 false => Ok(matchers),
@@ -116,8 +116,8 @@ impl Params {
         for text in self.all("match[]").filter(|text| seen.insert(*text)) {
             let matchers = selector(text)?;
             regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
-            if regex_bytes > parser::MAX_REGEX_BYTES {
-                let most = parser::MAX_REGEX_BYTES;
+            if regex_bytes > syntax::MAX_REGEX_BYTES {
+                let most = syntax::MAX_REGEX_BYTES;
                 return Err(format!("the regular expressions of match[] may take more than {most} bytes together"));
             }
             selectors.push(matchers);

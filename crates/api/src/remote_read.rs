@@ -19,7 +19,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet};
-use pharos_promql::querier::Querier;
+use pharos_promql::Querier;
 use pharos_transport::prometheus::read_request::ResponseType;
 use pharos_transport::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Query, ReadRequest};
 use prost::Message;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use pharos_cluster::{CatalogueCommand, Deletion, TenantCatalogue, View};
 use pharos_head::Commit;
 use pharos_model::{Matcher, TenantId, TimeRange, WriteError};
-use pharos_promql::parser::parse_metric_selector;
+use pharos_promql::syntax::parse_metric_selector;
 use tokio::sync::watch;
 
 use crate::Ingester;

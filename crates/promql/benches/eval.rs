@@ -5,7 +5,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use pharos_model::Labels;
-use pharos_promql::parser::parse;
+use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::{GridSeries, GridStore};
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use pharos_model::{
     Budget, Clock, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, SystemClock, TimeRange,
 };
-use pharos_promql::parser::parse;
+use pharos_promql::syntax::parse;
 use pharos_promql::{Engine, EngineOptions, Querier, QueryOptions};
 
 const INTERVAL: i64 = 15_000;

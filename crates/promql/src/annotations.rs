@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use pharos_gocompat::GoFloat;
 use pharos_model::fragment::{Note, NoteExtra};
 
-use crate::eval::civil;
+use crate::civil;
 
 /// The place of what is nowhere in the query; shown as its beginning.
 pub(crate) const NOWHERE: usize = usize::MAX;

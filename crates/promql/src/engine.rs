@@ -4,140 +4,23 @@
 //! cancelling its [`Budget`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pharos_model::fragment::Steps;
-use pharos_model::{Budget, Clock, FragmentAnswer, SelectError, SystemClock};
+use pharos_model::{Budget, FragmentAnswer};
 
+use crate::error::QueryError;
 use crate::eval::{self, Value};
-use crate::explain::{self, Explanation, PlanNode};
+use crate::explain;
+use crate::explanation::Explanation;
 use crate::fragment::{Precomputed, QueryFragment};
-use crate::parser::ast::{Expr, Pos, ValueType};
-use crate::plan::{self, PlanContext};
+use crate::options::{EngineOptions, QueryOptions};
+use crate::output::QueryOutput;
+use crate::plan::{self, MAX_TIME};
 use crate::querier::Querier;
-pub use crate::stats::{QueryStats, Timings};
-
-/// Limits and defaults of all queries of an engine.
-#[derive(Clone)]
-pub struct EngineOptions {
-    /// How far back a sample is looked for, milliseconds. Default: 5 minutes.
-    pub lookback_delta_ms: i64,
-    /// Most samples that a query may hold in memory at a time. Default: 50 million.
-    pub max_samples: usize,
-    /// The step of subqueries that name none, milliseconds. Default: 1 minute.
-    pub default_subquery_step_ms: i64,
-    /// Longest time that a query may take. Default: 2 minutes.
-    pub timeout: Duration,
-    /// Most memory that a query may take, bytes. Default: 2 GiB.
-    pub max_memory_bytes: u64,
-    /// Most series that the selectors of a query may match together, 0 for no limit. Default: 0.
-    pub max_series: usize,
-    /// Most points that a query may compute: series times steps of all of its selectors, 0 for no limit. Default: 0.
-    pub max_points: u64,
-    /// Most steps of a range that are evaluated at a time, where that changes nothing: what operators keep in memory grows with
-    /// this, not with the range. 0 for any number. Default: 2048.
-    pub max_steps_per_range: usize,
-    /// Threads that one heavy query may use. Default: 2.
-    pub threads: usize,
-    /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
-    pub type_and_unit_labels: bool,
-    /// Whether start timestamps of samples are used by `rate` and the like. Default: true.
-    pub use_start_timestamps: bool,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        EngineOptions {
-            lookback_delta_ms: 300_000,
-            max_samples: 50_000_000,
-            default_subquery_step_ms: 60_000,
-            timeout: Duration::from_secs(120),
-            max_memory_bytes: 2 << 30,
-            max_series: 0,
-            max_points: 0,
-            max_steps_per_range: 2048,
-            threads: 2,
-            type_and_unit_labels: false,
-            use_start_timestamps: true,
-            clock: Arc::new(SystemClock::new()),
-        }
-    }
-}
-
-/// What is said of one query beside its expression and times.
-#[derive(Clone, Default)]
-pub struct QueryOptions {
-    /// The query's text, for the line and column of annotations. When empty, the query is taken to be one line.
-    pub text: String,
-    /// Replaces [`EngineOptions::lookback_delta_ms`] when present.
-    pub lookback_delta_ms: Option<i64>,
-    /// The budget to use, for callers that cancel or account; when absent, one is made from the engine's limits.
-    pub budget: Option<Arc<Budget>>,
-    /// Whether each operator is measured: [`QueryOutput::plan`] then says what it did. Costs some time by series.
-    pub analyze: bool,
-    /// Whether the samples that steps look at are counted by step.
-    pub samples_per_step: bool,
-}
-
-/// The answer to a query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QueryOutput {
-    /// The value.
-    pub value: Value,
-    /// Annotations that begin with `PromQL warning: `, sorted, with positions.
-    pub warnings: Vec<String>,
-    /// Annotations that begin with `PromQL info: `, sorted, with positions.
-    pub infos: Vec<String>,
-    /// What it took.
-    pub stats: QueryStats,
-    /// What was evaluated and what each operator did, with [`QueryOptions::analyze`].
-    pub plan: Option<PlanNode>,
-}
-
-/// Why a query failed, in Prometheus's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// It took longer than it may (error type `timeout`).
-    #[error("query timed out in expression evaluation")]
-    Timeout,
-    /// It was cancelled (error type `canceled`).
-    #[error("query was canceled in expression evaluation")]
-    Canceled,
-    /// It would hold more samples than it may (error type `execution`).
-    #[error("query processing would load too many samples into memory in query execution")]
-    TooManySamples,
-    /// It needs more memory or selects more series than it may (error type `execution`).
-    #[error("{0}")]
-    Limit(String),
-    /// Its source failed (error type `internal`).
-    #[error("expanding series: {0}")]
-    Storage(String),
-    /// It can't be evaluated (error type `execution`).
-    #[error("{0}")]
-    Execution(String),
-    /// Its times or its type are not valid (error type `bad_data`).
-    #[error("{0}")]
-    BadData(String),
-}
-
-impl From<SelectError> for QueryError {
-    fn from(error: SelectError) -> Self {
-        match error {
-            SelectError::Cancelled => QueryError::Canceled,
-            SelectError::Timeout(_) => QueryError::Timeout,
-            SelectError::Memory { .. } | SelectError::Series { .. } => QueryError::Limit(error.to_string()),
-            SelectError::Storage(reason) => QueryError::Storage(reason),
-        }
-    }
-}
+use crate::syntax::ast::{Expr, Pos, ValueType};
 
 /// Most steps that a range query may have, so that a grid always fits into memory (the HTTP API refuses 11,000 already).
 const MAX_STEPS: i64 = 10_000_000;
-
-/// Times beyond this many milliseconds from the epoch are taken to be there, so that arithmetic has room.
-pub(crate) const MAX_TIME: i64 = 1 << 58;
 
 /// Evaluates PromQL.
 #[derive(Clone, Default)]
@@ -164,7 +47,7 @@ impl Engine {
         t_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
-        self.run(querier, expr, PlanContext { start: t_ms, end: t_ms, step: 0 }, options)
+        self.run(querier, expr, Steps { start: t_ms, end: t_ms, step: 0 }, options)
     }
 
     /// The values of `expr` from `start_ms` to `end_ms`, `step_ms` apart: a matrix sorted by labels. The expression
@@ -179,7 +62,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
         check_range(expr, start_ms, end_ms, step_ms)?;
-        self.run(querier, expr, PlanContext { start: start_ms, end: end_ms, step: step_ms }, options)
+        self.run(querier, expr, Steps { start: start_ms, end: end_ms, step: step_ms }, options)
     }
 
     /// The value of `expr` at the steps of a query, of which some parts are known already.
@@ -252,7 +135,7 @@ impl Engine {
         if step_ms > 0 {
             check_range(expr, start_ms, end_ms, step_ms)?;
         }
-        let times = bounded(PlanContext { start: start_ms, end: end_ms, step: step_ms.max(0) });
+        let times = bounded(Steps { start: start_ms, end: end_ms, step: step_ms.max(0) });
         let height = plan::height(expr);
         let budget = self.budget(&QueryOptions::default());
         let work = || {
@@ -278,7 +161,7 @@ impl Engine {
         &self,
         querier: &dyn Querier,
         expr: &Expr,
-        times: PlanContext,
+        times: Steps,
         options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
         self.run_with(querier, expr, times, options, &[])
@@ -288,7 +171,7 @@ impl Engine {
         &self,
         querier: &dyn Querier,
         expr: &Expr,
-        times: PlanContext,
+        times: Steps,
         options: &QueryOptions,
         precomputed: &[Precomputed],
     ) -> Result<QueryOutput, QueryError> {
@@ -328,10 +211,6 @@ impl Engine {
     }
 }
 
-fn context(times: Steps) -> PlanContext {
-    PlanContext { start: times.start, end: times.end, step: times.step.max(0) }
-}
-
 fn places(precomputed: &[Precomputed]) -> Vec<Pos> {
     precomputed.iter().map(|precomputed| precomputed.pos).collect()
 }
@@ -341,9 +220,9 @@ fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
 }
 
 /// Times so near to the epoch that arithmetic has room.
-fn bounded(times: PlanContext) -> PlanContext {
+fn bounded(times: Steps) -> Steps {
     let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
-    PlanContext { start: near(times.start), end: near(times.end), step: near(times.step) }
+    Steps { start: near(times.start), end: near(times.end), step: near(times.step) }
 }
 
 /// Whether an expression can be evaluated over a range.

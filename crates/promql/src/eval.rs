@@ -7,7 +7,6 @@ mod aggregate;
 mod binary;
 mod bitmap;
 mod cancellation;
-pub(crate) mod civil;
 mod counts;
 mod extended;
 mod functions;
@@ -45,7 +44,6 @@ pub(crate) use output::run_in;
 pub(crate) use output::{run, run_expressions};
 pub(crate) use parallel::{may_divide, treats_by_series};
 pub(crate) use row::Grid;
-pub(crate) use scalar::{go_max, go_min, go_pow, scalar_op};
 pub(crate) use shared::Shared;
 pub(crate) use step_ranges::may_split;
 #[cfg(test)]
@@ -55,7 +53,7 @@ pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::plan::Node;
 use cancellation::CancellationCheck;
 use counts::Counts;

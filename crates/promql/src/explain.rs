@@ -1,57 +1,14 @@
 //! Plans in a form to be shown: a tree of operators with what is known of each, before or after they ran.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use pharos_gocompat::GoFloat;
 use pharos_model::Matcher;
 
 use crate::eval::{Grid, Tracker, may_divide};
-use crate::parser::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::explanation::PlanNode;
 use crate::plan::{Aggregate, Binary, Node, RangeInput, RangeSelector, Reference, Selector, Subquery};
-
-/// An operator of a plan.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlanNode {
-    /// What it is: `aggregate`, `range function`, `selector`, `join`…
-    pub operator: &'static str,
-    /// Its particulars, by name: `("by", "job")`.
-    pub details: Vec<(&'static str, String)>,
-    /// What was moved to this operator from elsewhere in the expression, or is asked of the source of samples, by name.
-    pub pushed: Vec<(&'static str, String)>,
-    /// What it did, when the plan was run with [`QueryOptions::analyze`](crate::QueryOptions::analyze).
-    pub actual: Option<OperatorStats>,
-    /// The operators that it takes its input from.
-    pub children: Vec<PlanNode>,
-}
-
-/// What an operator did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OperatorStats {
-    /// Series that it handed on; where a long range is evaluated in slices, once for each slice.
-    pub series: u64,
-    /// Samples that it handed on.
-    pub samples: u64,
-    /// Samples that it read from its source; zero for all but selectors.
-    pub samples_read: u64,
-    /// Time of itself and of what is below it, over all threads. Evaluations that overlap in time add up.
-    pub wall: Duration,
-    /// Most bytes of the query's budget that it held itself at a time.
-    pub peak_bytes: u64,
-    /// Bytes that sources read for it from files or objects, as far as they say; zero for all but selectors.
-    pub bytes_read: u64,
-    /// Requests in which they read them.
-    pub requests: u64,
-}
-
-/// The plan of a query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Explanation {
-    /// The expression as it was written, with times and durations resolved and constants folded.
-    pub logical: PlanNode,
-    /// What is evaluated: rewritten, with what is pushed where and what is shared.
-    pub physical: PlanNode,
-}
+use crate::syntax::ast::{BinaryOp, Cardinality, VectorMatching};
 
 /// Describes a plan; with what its operators did, if they were tracked.
 pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -> PlanNode {

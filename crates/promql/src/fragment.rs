@@ -34,7 +34,7 @@ pub use value::{FragmentValue, Precomputed, from_result, to_result};
 
 use std::fmt;
 
-use crate::parser::ast::{Expr, Pos};
+use crate::syntax::ast::{Expr, Pos};
 
 /// How a fragment is evaluated on several nodes. Its times are those of the query.
 #[derive(Clone, Debug, PartialEq)]

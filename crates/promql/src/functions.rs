@@ -3,7 +3,7 @@
 //!
 //! Invariant: [`FUNCTIONS`] is sorted by name, so that a name is found by bisection.
 
-use crate::parser::ast::ValueType::{self, Matrix, Scalar, String, Vector};
+use crate::syntax::ast::ValueType::{self, Matrix, Scalar, String, Vector};
 
 /// A function's signature.
 #[derive(Debug, PartialEq)]

@@ -1,20 +1,29 @@
 //! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
 
 pub mod annotations;
-pub mod engine;
+mod arithmetic;
+mod civil;
+mod engine;
+mod error;
 mod eval;
-pub mod explain;
+mod explain;
+mod explanation;
 pub mod fragment;
 pub mod functions;
-pub mod parser;
+mod options;
+mod output;
 pub mod plan;
 pub mod promqltest;
 pub mod quantile;
-pub mod querier;
-pub mod stats;
+mod querier;
+mod stats;
+pub mod syntax;
 
-pub use engine::{Engine, EngineOptions, QueryError, QueryOptions, QueryOutput};
+pub use engine::Engine;
+pub use error::QueryError;
 pub use eval::{MatrixSeries, SampleValue, Value, VectorSample};
-pub use explain::{Explanation, OperatorStats, PlanNode};
+pub use explanation::{Explanation, OperatorStats, PlanNode};
+pub use options::{EngineOptions, QueryOptions};
+pub use output::QueryOutput;
 pub use querier::Querier;
 pub use stats::{QueryStats, Timings};

@@ -16,58 +16,44 @@ mod stats;
 pub(crate) use build::check_modifiers;
 pub(crate) use height::height;
 pub(crate) use invariant::info_reference;
+pub(crate) use node::MAX_TIME;
 pub use node::{
     Aggregate, Binary, Call, Kind, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector,
     SharedNode, Subquery,
 };
 
 use pharos_model::Budget;
+use pharos_model::fragment::Steps;
 
-use crate::engine::QueryError;
-use crate::parser::ast::{Expr, Pos};
-
-/// The times of a query, milliseconds. An instant query has one time and step 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanContext {
-    /// First step.
-    pub start: i64,
-    /// No step is later than this.
-    pub end: i64,
-    /// Distance of steps.
-    pub step: i64,
-}
+use crate::error::QueryError;
+use crate::syntax::ast::{Expr, Pos};
 
 /// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
-pub fn resolve(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+pub fn resolve(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
     Ok(fold::fold(build::resolve(expr, &build::Context { times, precomputed: &[] })?))
 }
 
 /// Plans an expression: resolves it and applies all rewrites.
-pub fn build(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+pub fn build(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
     build_with(expr, times, &[], &Budget::unlimited())
 }
 
 /// Plans an expression of which the parts at these places are known already.
-pub(crate) fn build_with(
-    expr: &Expr,
-    times: &PlanContext,
-    precomputed: &[Pos],
-    budget: &Budget,
-) -> Result<Node, QueryError> {
+pub(crate) fn build_with(expr: &Expr, times: &Steps, precomputed: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
     let node = fold::fold(build::resolve(expr, &build::Context { times, precomputed })?);
     let node = mark(node, budget)?;
     Ok(share::share(node))
 }
 
 /// Plans expressions that are evaluated together: what they read is read once.
-pub(crate) fn build_together(exprs: &[Expr], times: &PlanContext, budget: &Budget) -> Result<Vec<Node>, QueryError> {
+pub(crate) fn build_together(exprs: &[Expr], times: &Steps, budget: &Budget) -> Result<Vec<Node>, QueryError> {
     let marked: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| mark(resolve(expr, times)?, budget)).collect();
     Ok(share::share_all(marked?))
 }
 
 /// The plan of an expression without the rewrites that only save work, for comparison.
 #[cfg(test)]
-pub(crate) fn build_plainly(expr: &Expr, times: &PlanContext) -> Result<Node, QueryError> {
+pub(crate) fn build_plainly(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
     Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pharos_model::{Budget, SystemClock};
-use pharos_promql::parser::parse;
+use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::{GridSeries, GridStore};
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pharos_promql::parser::parse;
+use pharos_promql::syntax::parse;
 
 /// The printed form of an expression, or its error.
 fn outcome(input: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use pharos_promql::engine::Engine;
+use pharos_promql::Engine;
 use pharos_promql::promqltest::{Report, run_script};
 
 /// The number of evaluations that the scripts of this repository must have at least.

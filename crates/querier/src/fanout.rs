@@ -14,7 +14,7 @@ use pharos_model::{
     Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView,
     SystemClock, TenantId, TimeRange,
 };
-use pharos_promql::parser::ast::Expr;
+use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, Explanation, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 

@@ -1,6 +1,6 @@
 //! Parts of PromQL that are experimental in Prometheus: on here, unless they are switched off for a tenant.
 
-use pharos_promql::parser::ast::{AggregateOp, Expr, Pos, TimeModifiers, VectorSelector};
+use pharos_promql::syntax::ast::{AggregateOp, Expr, Pos, TimeModifiers, VectorSelector};
 
 /// A query uses a feature that is switched off for its tenant. The text is Prometheus's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +140,7 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use pharos_promql::parser::parse;
+    use pharos_promql::syntax::parse;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pharos_gocompat::parse_duration;
 use pharos_model::METRIC_NAME;
 
-use pharos_promql::parser::{self, ast::Expr};
+use pharos_promql::syntax::{self, ast::Expr};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, Spanned};
 
@@ -311,7 +311,7 @@ impl RawRule {
             mistakes.push((at_expr(), "field 'expr' must be set in rule".into()));
             None
         } else {
-            let parsed = parser::parse(&self.expr.value);
+            let parsed = syntax::parse(&self.expr.value);
             parsed.map_err(|e| mistakes.push((at_expr(), format!("could not parse expression: {e}")))).ok()
         };
         if !self.record.value.is_empty() {

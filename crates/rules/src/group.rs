@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pharos_model::{Labels, STALE_NAN};
-use pharos_promql::parser::{self, ast::Expr};
+use pharos_promql::syntax::{self, ast::Expr};
 use pharos_promql::{SampleValue, VectorSample};
 
 use crate::alerting::AlertingRule;
@@ -147,7 +147,7 @@ impl Group {
             let spec = state.rule.spec();
             let samples = store.query(&spec.expr, &spec.text, at_ms).map_err(RuleError::Query).and_then(|result| {
                 let query = |text: &str| {
-                    let expr = parser::parse(text).map_err(|error| error.to_string())?;
+                    let expr = syntax::parse(text).map_err(|error| error.to_string())?;
                     store.query(&expr, text, t_ms)
                 };
                 let around = TemplateContext { t_ms, external_url: &self.options.external_url, query: &query };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pharos_cluster::Deletion;
 use pharos_model::{Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TimeRange};
-use pharos_promql::parser;
+use pharos_promql::syntax;
 
 /// A deletion in a form that can be applied.
 pub(crate) struct Mask {
@@ -19,7 +19,7 @@ impl Mask {
     /// Reads a deletion of the catalogue.
     pub(crate) fn parse(deletion: &Deletion) -> Result<Self, SelectError> {
         let unreadable = |e| SelectError::Storage(format!("deletion {:?} in the catalogue: {e}", deletion.selector));
-        let matchers = parser::parse_metric_selector(&deletion.selector).map_err(unreadable)?;
+        let matchers = syntax::parse_metric_selector(&deletion.selector).map_err(unreadable)?;
         Ok(Mask { matchers, range: TimeRange::new(deletion.start, deletion.end), sequence: deletion.sequence })
     }
 

@@ -3,7 +3,7 @@
 //! `json!` is for leaves only: it copies the values that are put into it, which at each level of a tree takes the square
 //! of its size. Parts are moved into [`object`].
 
-use pharos_promql::parser::ast::{
+use pharos_promql::syntax::ast::{
     Aggregate, AtPreprocessor, Binary, Call, Cardinality, DurationExpr, Expr, Subquery, TimeModifiers, Unary,
     VectorMatching, VectorSelector,
 };
@@ -161,7 +161,7 @@ fn expr_number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::tree;
-    use pharos_promql::parser::parse;
+    use pharos_promql::syntax::parse;
 
     #[test]
     fn durations_are_trees_too() {

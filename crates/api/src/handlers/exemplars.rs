@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::{Matcher, TimeRange};
-use pharos_promql::parser::{self, ast::Expr};
+use pharos_promql::syntax::{self, ast::Expr};
 use pharos_transport::SeriesExemplars;
 
 use super::{respond, series};
@@ -23,7 +23,7 @@ pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, param
             return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
         let query = params.get("query").unwrap_or("");
-        let expr = parser::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
+        let expr = syntax::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
         let selectors = selectors(&expr);
         if selectors.is_empty() {
             return Ok((Vec::new(), Vec::new()));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn selectors_are_found_everywhere() {
-        let expr = parser::parse("sum(rate(a[5m])) / on () (b offset 1m) > bool max_over_time(c[1h:1m])").unwrap();
+        let expr = syntax::parse("sum(rate(a[5m])) / on () (b offset 1m) > bool max_over_time(c[1h:1m])").unwrap();
         let mut names: Vec<_> = selectors(&expr).iter().map(|m| m[0].value.clone()).collect();
         names.sort();
         assert_eq!(names, ["a", "b", "c"]);

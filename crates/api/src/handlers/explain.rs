@@ -66,7 +66,7 @@ fn head(out: &mut Vec<u8>, node: &PlanNode) {
 
 #[cfg(test)]
 mod tests {
-    use pharos_promql::{Engine, EngineOptions, parser};
+    use pharos_promql::{Engine, EngineOptions, syntax};
 
     use super::*;
 
@@ -74,7 +74,7 @@ mod tests {
     fn plans_are_json_however_high() {
         let shown = |text: &str| -> String {
             let engine = Engine::new(EngineOptions::default());
-            let explained = engine.explain(&parser::parse(text).unwrap(), (0, 60_000, 15_000)).unwrap();
+            let explained = engine.explain(&syntax::parse(text).unwrap(), (0, 60_000, 15_000)).unwrap();
             let mut out = Vec::new();
             plan(&mut out, &explained.physical);
             String::from_utf8(out).unwrap()

@@ -8,8 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::fragment::Steps;
 use pharos_model::{Budget, TenantId};
-use pharos_promql::engine::{Engine, EngineOptions, QueryOptions, QueryOutput};
-use pharos_promql::parser::{self, ast::Expr};
+use pharos_promql::syntax::{self, ast::Expr};
+use pharos_promql::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_promql::{Explanation, Value};
 
 use super::{ast_json, explain, respond};
@@ -43,7 +43,7 @@ pub(super) async fn range(State(api): State<Arc<Api>>, client: Client, headers: 
 
 /// `GET|POST /api/v1/format_query`
 pub(super) async fn format(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
-    of_syntax(&api, &headers, params, |expr| respond::success(parser::pretty(expr))).await
+    of_syntax(&api, &headers, params, |expr| respond::success(syntax::pretty(expr))).await
 }
 
 /// `GET|POST /api/v1/parse_query`
@@ -74,7 +74,7 @@ async fn of_syntax(
 }
 
 fn parse_expression(params: &Params) -> Result<Expr, ApiError> {
-    parser::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))
+    syntax::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))
 }
 
 fn range_times(params: &Params) -> Result<Times, ApiError> {

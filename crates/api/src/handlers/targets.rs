@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use pharos_model::Labels;
-use pharos_promql::parser;
+use pharos_promql::syntax;
 use serde_json::{Value, json};
 
 use super::respond;
@@ -46,7 +46,7 @@ pub(super) async fn metadata(State(api): State<Arc<Api>>, params: Params) -> Res
 fn target_metadata(known: Vec<TargetMetadata>, params: &Params) -> Result<Vec<Value>, ApiError> {
     let most = params.bound("limit")?.unwrap_or(usize::MAX);
     let only = params.get("metric");
-    let selector = params.get("match_target").map(parser::parse_metric_selector).transpose();
+    let selector = params.get("match_target").map(syntax::parse_metric_selector).transpose();
     let matchers = selector.map_err(|e| ApiError::parameter("match_target", e))?.unwrap_or_default();
     let chosen = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")));
     let rows: Vec<Value> = known

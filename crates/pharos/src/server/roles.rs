@@ -16,7 +16,7 @@ use pharos_compactor::{Compactor, CompactorConfig};
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_model::Clock;
-use pharos_promql::engine::{Engine, EngineOptions};
+use pharos_promql::{Engine, EngineOptions};
 use pharos_querier::{AskMetrics, ClusterParts, Fanout};
 use pharos_store::{Store, StoreConfig};
 use pharos_transport::append::{IngestClient, Openings, Replica};

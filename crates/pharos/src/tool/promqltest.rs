@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use pharos_promql::engine::{Engine, EngineOptions};
 use pharos_promql::promqltest::run_script;
+use pharos_promql::{Engine, EngineOptions};
 
 /// Runs each script: results to `out`, what failed to `errors`. `Ok(false)` when something failed.
 pub fn promqltest(files: &[PathBuf], out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<bool> {

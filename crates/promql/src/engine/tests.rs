@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::eval::SampleValue;
-use crate::parser::parse;
 use crate::promqltest::MemoryStore;
+use crate::syntax::parse;
 use pharos_model::clock::ManualClock;
 use pharos_model::{Labels, SelectRequest, SeriesSet};
 use proptest::prelude::*;

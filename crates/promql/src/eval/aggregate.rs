@@ -9,9 +9,9 @@ mod select;
 
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink, parallel};
-use crate::engine::QueryError;
-use crate::parser::ast::AggregateOp;
+use crate::error::QueryError;
 use crate::plan::{Aggregate, Node};
+use crate::syntax::ast::AggregateOp;
 use columns::Columns;
 pub(crate) use grouping::Groups;
 

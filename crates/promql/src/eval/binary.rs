@@ -10,9 +10,9 @@ use pharos_model::Histogram;
 
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
-use crate::engine::QueryError;
-use crate::parser::ast::BinaryOp;
+use crate::error::QueryError;
 use crate::plan::{Binary, Node};
+use crate::syntax::ast::BinaryOp;
 use element::{Element, Outcomes};
 
 /// Evaluates a binary operator that yields a vector.

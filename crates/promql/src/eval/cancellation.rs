@@ -78,7 +78,8 @@ mod tests {
     use pharos_model::{Budget, SelectError, SelectRequest, SeriesSet};
 
     use super::*;
-    use crate::engine::{EngineOptions, QueryError};
+    use crate::error::QueryError;
+    use crate::options::EngineOptions;
     use crate::querier::Querier;
 
     struct Nothing;

@@ -15,7 +15,7 @@ use super::bitmap::Bitmap;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::binary::left_first;
 use crate::plan::{Call, Node};
 

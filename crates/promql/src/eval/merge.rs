@@ -11,8 +11,8 @@ use super::Outcome;
 use super::output::same_labels;
 use super::parallel::treats_by_series;
 use super::row::Row;
-use crate::parser::ast::{AggregateOp, BinaryOp};
 use crate::plan::{Node, RangeInput};
+use crate::syntax::ast::{AggregateOp, BinaryOp};
 
 /// Merges rows with equal labels, in the order of their first rows. Fails when two of them have a sample at the same step.
 /// `check` is called for each row.
@@ -127,7 +127,7 @@ pub(crate) fn names_differ(lhs: &Node, rhs: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::QueryError;
+    use crate::error::QueryError;
 
     fn row(name: &str, drop_name: bool, samples: &[(usize, f64)]) -> Row {
         let mut row = Row::default();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use pharos_model::fragment::Steps;
 use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
 use super::cancellation::{self, CancellationCheck};
@@ -16,17 +17,14 @@ use super::vector_matching::without_metadata;
 use super::window::Fresh;
 use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, step_ranges};
 use crate::annotations::Annotations;
-use crate::engine::{QueryError, QueryOptions, QueryOutput};
+use crate::error::QueryError;
 use crate::fragment::to_result;
-use crate::plan::{Kind, Node, PlanContext, RangeSelector};
+use crate::options::QueryOptions;
+use crate::output::QueryOutput;
+use crate::plan::{Kind, Node, RangeSelector};
 
 /// Evaluates a plan. `text` is the query's, for the places of annotations.
-pub(crate) fn run(
-    shared: &Shared<'_>,
-    plan: &Node,
-    times: &PlanContext,
-    options: &QueryOptions,
-) -> Outcome<QueryOutput> {
+pub(crate) fn run(shared: &Shared<'_>, plan: &Node, times: &Steps, options: &QueryOptions) -> Outcome<QueryOutput> {
     let slices = step_ranges::step_ranges_of(plan, times, shared.max_steps_per_range, shared.lookback);
     run_in(&slices, shared, plan, times, options)
 }
@@ -36,7 +34,7 @@ pub(crate) fn run_in(
     slices: &[Grid],
     shared: &Shared<'_>,
     plan: &Node,
-    times: &PlanContext,
+    times: &Steps,
     options: &QueryOptions,
 ) -> Outcome<QueryOutput> {
     let by_step = options.samples_per_step;
@@ -67,7 +65,7 @@ pub(crate) fn run_in(
 pub(crate) fn run_expressions(
     shared: &Shared<'_>,
     plans: &[Node],
-    steps: &PlanContext,
+    steps: &Steps,
     by_step: bool,
 ) -> Outcome<FragmentAnswer> {
     let grid = match steps.step {

@@ -5,7 +5,7 @@ use super::counts::Counts;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::fragment::FragmentValue;
 use crate::plan::PrecomputedRef;
 

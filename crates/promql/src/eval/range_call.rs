@@ -17,7 +17,7 @@ use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::plan::{self, Node, RangeCall, RangeInput, RangeSelector, Subquery};
 
 /// A function over a range vector.

@@ -3,7 +3,7 @@
 
 use pharos_histogram::kahan_inc;
 
-use crate::engine::QueryError;
+use crate::error::QueryError;
 
 /// Slope (a second) and value at `origin` (milliseconds) of the least-squares line through at least one sample.
 pub(crate) fn line(t: &[i64], v: &[f64], origin: i64) -> (f64, f64) {

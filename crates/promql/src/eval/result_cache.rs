@@ -12,7 +12,7 @@ use super::counts::Counts;
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::plan::{Selector, SharedNode};
 
 /// The results and samples that a query may use again.

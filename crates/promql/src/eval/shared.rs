@@ -7,10 +7,13 @@ use pharos_model::{Budget, Clock, SelectRequest, SeriesSet, TimeRange};
 
 use super::result_cache::{Footprint, ResultCache};
 use super::track::{Slot, Tracker};
-use crate::engine::{EngineOptions, QueryError, QueryStats};
+use crate::error::QueryError;
 use crate::fragment::FragmentValue;
+use crate::options::EngineOptions;
 use crate::plan::Selector;
 use crate::querier::Querier;
+use crate::stats::QueryStats;
+use crate::stats::QueryStats;
 
 /// The source and the limits of a query, shared by its threads.
 pub(crate) struct Shared<'q> {

@@ -4,21 +4,23 @@
 //! plans are not sliced ([`may_split`]), and what can only be told afterwards (an error, the same annotation from two places) has
 //! the whole evaluated at once. Nor is a chain sliced: it holds one series at a time, and its result is the whole range anyway.
 
+use pharos_model::fragment::Steps;
+
 use super::output::{self, Matrix};
 use super::row::Grid;
 use super::{Eval, Outcome, Shared, may_divide};
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::counts::Counts;
 use crate::eval::merge::names_differ;
-use crate::parser::ast::{AggregateOp, BinaryOp};
-use crate::plan::{Aggregate, Binary, Kind, Node, PlanContext, RangeInput, Selector};
+use crate::plan::{Aggregate, Binary, Kind, Node, RangeInput, Selector};
+use crate::syntax::ast::{AggregateOp, BinaryOp};
 
 /// How much longer a slice is than what its first step looks back to, which is read again for each slice.
 const MIN_REACHES: i64 = 4;
 
 /// The slices in which a plan is evaluated at these times, see [`split`].
-pub(crate) fn step_ranges_of(plan: &Node, times: &PlanContext, most: usize, lookback: i64) -> Vec<Grid> {
+pub(crate) fn step_ranges_of(plan: &Node, times: &Steps, most: usize, lookback: i64) -> Vec<Grid> {
     match times.step {
         0 => vec![Grid::single(times.start)],
         step => split(plan, Grid::between(times.start, times.end, step), most, lookback),
@@ -148,15 +150,15 @@ pub(crate) fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::parse;
     use crate::plan;
+    use crate::syntax::parse;
 
     const MINUTE: i64 = 60_000;
 
     #[test]
     fn slices_cover_the_range_and_are_longer_than_what_they_look_back_to() {
         let lengths = |query: &str, steps: i64| {
-            let times = PlanContext { start: MINUTE, end: MINUTE * steps, step: MINUTE };
+            let times = Steps { start: MINUTE, end: MINUTE * steps, step: MINUTE };
             let plan = plan::build(&parse(query).unwrap(), &times).unwrap();
             let grid = Grid::between(times.start, times.end, times.step);
             let slices = split(&plan, grid, 100, 5 * MINUTE);

@@ -11,7 +11,7 @@ use pharos_model::{Budget, Clock};
 
 use super::row::{Grid, Row};
 use super::{Eval, Outcome, Sink};
-use crate::explain::OperatorStats;
+use crate::explanation::OperatorStats;
 use crate::plan::{Node, RangeInput, Selector};
 
 /// The figures of all operators of a plan.

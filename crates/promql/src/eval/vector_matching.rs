@@ -3,7 +3,7 @@
 use pharos_model::labels::read_uvarint;
 use pharos_model::{Labels, METRIC_NAME};
 
-use crate::parser::ast::VectorMatching;
+use crate::syntax::ast::VectorMatching;
 
 /// Iterates over the labels of canonical bytes without looking at their characters.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! What plans look like, and what their operators say of themselves.
 
 use super::*;
-use crate::parser::parse;
 use crate::promqltest::MemoryStore;
+use crate::syntax::parse;
 use crate::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_model::Labels;
 

@@ -4,7 +4,7 @@
 
 use super::{Combine, Decomposition};
 use crate::functions::Function;
-use crate::parser::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Expr};
+use crate::syntax::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Expr};
 
 /// The largest fragments of an expression, from left to right.
 pub fn decompose(expr: &Expr) -> Vec<Decomposition> {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, SelectError};
 
 use super::decompose;
-use crate::engine::{Engine, EngineOptions, QueryError, QueryOptions};
-use crate::parser::{self, ast::Expr};
+use crate::engine::Engine;
+use crate::error::QueryError;
+use crate::options::{EngineOptions, QueryOptions};
 use crate::querier::Querier;
+use crate::syntax::{self, ast::Expr};
+use crate::syntax::{self, ast::Expr};
 
 impl From<QueryError> for FragmentError {
     fn from(error: QueryError) -> Self {
@@ -74,8 +77,8 @@ fn find(fragment: &Fragment) -> Result<Vec<Expr>, FragmentError> {
             fragment.expressions.iter().map(|e| e.get(..MAX_SHOWN_BYTES).unwrap_or(e)).collect();
         FragmentError::Unsupported(format!("{reason}: {expressions:?}"))
     };
-    let query = parser::parse(&fragment.query).map_err(|e| unsupported(&e.to_string()))?;
-    let is_there = |pos: parser::ast::Pos| pos.start == fragment.place.start && pos.end == fragment.place.end;
+    let query = syntax::parse(&fragment.query).map_err(|e| unsupported(&e.to_string()))?;
+    let is_there = |pos: syntax::ast::Pos| pos.start == fragment.place.start && pos.end == fragment.place.end;
     let found = decompose(&query).into_iter().find(|candidate| is_there(candidate.pos));
     let found = found.ok_or_else(|| unsupported("the query has no fragment at this position"))?;
     if fragment.expressions.is_empty() || fragment.expressions.len() > MAX_EXPRESSIONS {

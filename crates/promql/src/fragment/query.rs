@@ -4,10 +4,10 @@ use pharos_model::TimeRange;
 use pharos_model::fragment::Steps;
 
 use super::{Decomposition, decompose};
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval;
-use crate::parser::ast::Expr;
-use crate::plan::{self, Node, PlanContext, RangeInput, Reference, Selector};
+use crate::plan::{self, Node, RangeInput, Reference, Selector};
+use crate::syntax::ast::Expr;
 
 /// A fragment of a query, at the query's times.
 #[derive(Clone, Debug)]
@@ -43,13 +43,12 @@ impl QueryFragment {
 
 /// The fragments of a query, from left to right; none when the query does not decompose exactly.
 pub fn of_query(expr: &Expr, times: Steps, lookback_ms: i64) -> Result<Vec<QueryFragment>, QueryError> {
-    let context = PlanContext { start: times.start, end: times.end, step: times.step };
     // A selector that reads only counts and sums of histograms is told so by the rest of the query, which a fragment lacks.
-    if has_stats_only_selectors(&plan::build(expr, &context)?) || has_info(expr) {
+    if has_stats_only_selectors(&plan::build(expr, &times)?) || has_info(expr) {
         return Ok(Vec::new());
     }
     let fragment = |decomposition: Decomposition| {
-        let node = plan::resolve(&decomposition.whole, &context)?;
+        let node = plan::resolve(&decomposition.whole, &times)?;
         let mut windows = Vec::new();
         collect_windows(&node, lookback_ms, &mut windows);
         Ok(QueryFragment {

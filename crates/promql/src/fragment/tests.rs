@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::parser::parse;
 use crate::promqltest::MemoryStore;
+use crate::syntax::parse;
 use crate::{Engine, MatrixSeries, QueryOptions, Value};
 use pharos_model::{Histogram, Labels};
 use std::sync::Arc;

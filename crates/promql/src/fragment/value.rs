@@ -6,7 +6,7 @@ use pharos_model::fragment::{FragmentResult, Note};
 use pharos_model::{Histogram, SeriesBatch, SeriesView};
 
 use crate::eval::MatrixSeries;
-use crate::parser::ast::Pos;
+use crate::syntax::ast::Pos;
 
 /// The value of a fragment over the steps of its query.
 #[derive(Clone, Debug, Default)]

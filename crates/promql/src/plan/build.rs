@@ -2,13 +2,16 @@
 
 use std::ops::Deref;
 
+use pharos_model::fragment::Steps;
+
+use super::duration;
+use super::node::MAX_TIME;
 use super::node::{
     Aggregate, Binary, Call, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
 };
-use super::{PlanContext, duration};
 use crate::annotations::NOWHERE;
-use crate::engine::{MAX_TIME, QueryError};
-use crate::parser::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
+use crate::error::QueryError;
+use crate::syntax::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
 
 /// Functions that may follow `anchored`, in the order of Prometheus's message.
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -17,14 +20,14 @@ const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 
 /// The times of a query, and the parts that are known already.
 pub(super) struct Context<'a> {
-    pub(super) times: &'a PlanContext,
+    pub(super) times: &'a Steps,
     pub(super) precomputed: &'a [Pos],
 }
 
 impl Deref for Context<'_> {
-    type Target = PlanContext;
+    type Target = Steps;
 
-    fn deref(&self) -> &PlanContext {
+    fn deref(&self) -> &Steps {
         self.times
     }
 }

@@ -1,12 +1,13 @@
 //! Arithmetic between durations, computed once a query: `[5m * 2]`, `offset (step() - 1s)`.
 
-use super::PlanContext;
-use crate::engine::QueryError;
-use crate::eval::{go_max, go_min, go_pow};
-use crate::parser::ast::{DurationExpr, DurationOp, Expr, Pos};
+use pharos_model::fragment::Steps;
+
+use crate::arithmetic::{go_max, go_min, go_pow};
+use crate::error::QueryError;
+use crate::syntax::ast::{DurationExpr, DurationOp, Expr, Pos};
 
 /// The milliseconds that a duration expression stands for. Ranges and steps must be positive, offsets need not.
-pub(super) fn evaluate(expr: &DurationExpr, times: &PlanContext, negative: bool) -> Result<i64, QueryError> {
+pub(super) fn evaluate(expr: &DurationExpr, times: &Steps, negative: bool) -> Result<i64, QueryError> {
     let seconds = compute(expr, times)?;
     if !seconds.is_finite() {
         return Err(invalid(expr.pos, "duration is NaN or infinite"));
@@ -24,7 +25,7 @@ fn invalid(pos: Pos, reason: &str) -> QueryError {
     QueryError::BadData(format!("{}:{}: {reason}", pos.start, pos.end))
 }
 
-fn operand(expr: Option<&Expr>, times: &PlanContext) -> Result<f64, QueryError> {
+fn operand(expr: Option<&Expr>, times: &Steps) -> Result<f64, QueryError> {
     match expr {
         None => Ok(0.0),
         Some(Expr::Number(number)) => Ok(number.value),
@@ -39,7 +40,7 @@ fn operand(expr: Option<&Expr>, times: &PlanContext) -> Result<f64, QueryError> 
 }
 
 /// The value in seconds.
-fn compute(expr: &DurationExpr, times: &PlanContext) -> Result<f64, QueryError> {
+fn compute(expr: &DurationExpr, times: &Steps) -> Result<f64, QueryError> {
     let lhs = operand(expr.lhs.as_deref(), times)?;
     let rhs = operand(expr.rhs.as_deref(), times)?;
     Ok(match expr.op {

@@ -5,7 +5,7 @@ use pharos_model::{MatchOp, Matcher};
 
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
 use crate::eval::treats_by_series;
-use crate::parser::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
+use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
 /// Labels that describe the metric; operators drop and compare them in ways of their own.
 const METADATA: [&str; 3] = ["__name__", "__type__", "__unit__"];

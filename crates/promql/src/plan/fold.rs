@@ -1,7 +1,7 @@
 //! Constant folding: arithmetic between numbers, negated numbers and `pi()` become numbers.
 
 use super::node::{Kind, Node, RangeInput};
-use crate::eval::scalar_op;
+use crate::arithmetic::scalar_op;
 
 /// The same plan with constants folded.
 pub(super) fn fold(node: Node) -> Node {

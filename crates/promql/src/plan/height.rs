@@ -1,6 +1,6 @@
 //! How high a syntax tree is, to know how much stack its evaluation takes.
 
-use crate::parser::ast::Expr;
+use crate::syntax::ast::Expr;
 
 /// The number of nodes on the longest way from the root to a leaf.
 pub(crate) fn height(expr: &Expr) -> usize {

@@ -3,7 +3,10 @@
 use pharos_model::Matcher;
 
 use crate::functions::Function;
-use crate::parser::ast::{AggregateOp, BinaryOp, ValueType, VectorMatching};
+use crate::syntax::ast::{AggregateOp, BinaryOp, ValueType, VectorMatching};
+
+/// Times beyond this many milliseconds from the epoch are taken to be there, so that arithmetic has room.
+pub(crate) const MAX_TIME: i64 = 1 << 58;
 
 /// What a node yields a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use pharos_model::Matcher;
 use super::facts::{self, Facts, chooses, is_filled, is_matched, met};
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
 use crate::eval::treats_by_series;
-use crate::parser::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
+use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
 /// Range functions that never annotate.
 const QUIET: [&str; 8] = [

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::node::{Binary, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Selector, SharedNode};
 use crate::annotations::{self, NOWHERE};
-use crate::parser::ast::{BinaryOp, VectorMatching};
+use crate::syntax::ast::{BinaryOp, VectorMatching};
 
 /// Larger plans are left as they are: looking for equal parts takes the square of their size, and would cost more than
 /// it can save.

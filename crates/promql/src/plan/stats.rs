@@ -4,7 +4,7 @@
 //! hints; that makes warnings of conflicting resets possible where there would be none otherwise.
 
 use super::node::{Node, RangeInput};
-use crate::parser::ast::BinaryOp;
+use crate::syntax::ast::BinaryOp;
 
 /// Functions that need count and sum only.
 const COUNT_AND_SUM: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];

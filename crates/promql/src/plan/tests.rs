@@ -1,9 +1,9 @@
 //! What plans look like.
 
 use super::*;
-use crate::parser::parse;
+use crate::syntax::parse;
 
-const TIMES: PlanContext = PlanContext { start: 1_000_000, end: 2_000_000, step: 10_000 };
+const TIMES: Steps = Steps { start: 1_000_000, end: 2_000_000, step: 10_000 };
 
 fn plan(query: &str) -> Node {
     build(&parse(query).unwrap(), &TIMES).unwrap()

@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::script::{Lines, ScriptError, Times, duration, parse_times, range_times, split_word};
 use super::series::{SeriesValue, parse_number, parse_series};
-use crate::parser::parse_metric_selector;
+use crate::syntax::parse_metric_selector;
 
 /// An expression to evaluate and what to expect of it.
 pub(super) struct EvalCommand {

@@ -1,7 +1,7 @@
 //! Variants of an instant expression that are pinned to its time with `@` modifiers, so that evaluating them at any
 //! other time must give the same result.
 
-use crate::parser::ast::{Expr, TimeModifiers};
+use crate::syntax::ast::{Expr, TimeModifiers};
 
 /// Functions whose results depend on the evaluation time even when all selectors are pinned.
 const UNSAFE_FUNCTIONS: [&str; 15] = [

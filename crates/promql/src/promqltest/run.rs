@@ -8,10 +8,13 @@ use super::load::load;
 use super::pinned::{other_times, pinned};
 use super::script::{CommandKind, Times, parse_script};
 use super::store::MemoryStore;
-use crate::engine::{Engine, QueryError, QueryOptions, QueryOutput};
+use crate::engine::Engine;
+use crate::error::QueryError;
 use crate::eval::{MatrixSeries, SampleValue, Value, VectorSample};
-use crate::parser::ast::{Expr, ValueType};
-use crate::parser::parse;
+use crate::options::QueryOptions;
+use crate::output::QueryOutput;
+use crate::syntax::ast::{Expr, ValueType};
+use crate::syntax::parse;
 
 /// What became of a script.
 #[derive(Clone, Debug, Default, PartialEq)]

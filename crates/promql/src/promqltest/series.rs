@@ -7,7 +7,7 @@ use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{CounterReset, Histogram, Labels, METRIC_NAME, MatchOp, STALE_NAN, Span};
 
 use super::script::ScriptError;
-use crate::parser::parse_metric_selector;
+use crate::syntax::parse_metric_selector;
 
 /// Most values that one line may stand for, so that a script can't fill the memory.
 pub(super) const MAX_VALUES: usize = 1_000_000;

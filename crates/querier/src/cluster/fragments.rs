@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 use pharos_model::fragment::{FragmentStats, Note, Steps};
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, TimeRange};
 use pharos_promql::fragment::{self, FragmentValue, Precomputed, QueryFragment};
-use pharos_promql::parser::ast::Expr;
+use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, MatrixSeries, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::Completeness;
 use pharos_transport::query::AskError;

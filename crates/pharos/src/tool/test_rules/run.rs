@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use pharos_gocompat::{GoQuoted, go_duration};
 use pharos_model::Labels;
-use pharos_promql::engine::{Engine, EngineOptions};
-use pharos_promql::parser;
+use pharos_promql::{Engine, EngineOptions};
+use pharos_promql::syntax;
 use pharos_promql::promqltest::{SeriesValue, parse_series};
+use pharos_promql::syntax;
+use pharos_promql::{Engine, EngineOptions};
 use pharos_promql::{SampleValue, VectorSample};
 use pharos_rules::alerting::ALERT_NAME;
 use pharos_rules::{AlertState, Group, GroupOptions, Rule, RuleGroups};
@@ -137,7 +139,7 @@ impl<'a> Run<'a> {
         let about = format!("    expr: {}, time: {}", GoQuoted(&test.expr), test.eval_time);
         let t_ms = self.test.start_timestamp.saturating_add(test.eval_time.as_millis() as i64);
         let failed = |reason: String| format!("{about}, err: {reason}");
-        let expr = parser::parse(&test.expr).map_err(|error| failed(error.to_string()))?;
+        let expr = syntax::parse(&test.expr).map_err(|error| failed(error.to_string()))?;
         let found = self.store.vector(&expr, &test.expr, t_ms).map_err(failed)?;
         let mut found: Vec<ShownSample> = found.into_iter().map(shown).collect();
         let expected = test.exp_samples.iter().map(expected).collect::<Result<Vec<_>, _>>();
@@ -156,7 +158,7 @@ impl<'a> Run<'a> {
 /// What is wrong with an input series. Where its selector is, the place is that in the `load` command which promtool makes of
 /// all of them.
 fn bad_series(line: &str, index: usize, reason: String) -> String {
-    let error = parser::parse_metric_selector(line).err().map(|error| error.to_string());
+    let error = syntax::parse_metric_selector(line).err().map(|error| error.to_string());
     match error.as_deref().and_then(|error| error.strip_prefix("1:")).filter(|_| reason.starts_with("invalid series")) {
         Some(error) => format!("{}:{error}", index + 2),
         None => reason,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pharos_model::Labels;
-use pharos_promql::engine::{Engine, QueryOptions};
-use pharos_promql::parser::ast::Expr;
 use pharos_promql::promqltest::{MemoryStore, SeriesValue};
+use pharos_promql::syntax::ast::Expr;
+use pharos_promql::{Engine, QueryOptions};
 use pharos_promql::{SampleValue, Value, VectorSample};
 use pharos_rules::RuleStore;
 

@@ -11,8 +11,8 @@ use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
-use crate::parser::ast::AggregateOp;
 use crate::plan::Aggregate;
+use crate::syntax::ast::AggregateOp;
 
 /// A running aggregation that holds its share of the budget.
 pub(super) struct Columns<'s, 'q> {

@@ -6,7 +6,7 @@ use pharos_model::LabelsBuilder;
 
 use super::grouping::Groups;
 use super::{label_parameter, result_row};
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink};

@@ -2,9 +2,10 @@
 
 use super::grouping::Groups;
 use super::{note_ignored, parameter, result_row};
+use crate::arithmetic::{go_max, go_min};
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::Grid;
-use crate::eval::{Eval, Outcome, Sink, functions, go_max, go_min, over_time};
+use crate::eval::{Eval, Outcome, Sink, functions, over_time};
 use crate::plan::Aggregate;
 
 /// How many samples' work it is to sort one.

@@ -6,13 +6,13 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::grouping::Groups;
 use super::{note_ignored, parameter};
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::cancellation::{self, CancellationCheck};
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::prometheus_bytes;
 use crate::eval::{Eval, Outcome, Sink};
-use crate::parser::ast::AggregateOp;
 use crate::plan::Aggregate;
+use crate::syntax::ast::AggregateOp;
 
 /// Evaluates an aggregation that chooses series.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {

@@ -7,10 +7,11 @@ use pharos_histogram::{Combined, HistogramError};
 use pharos_model::CounterReset;
 
 use super::Shared;
+use crate::arithmetic::{go_pow, scalar_op};
+use crate::eval::Eval;
 use crate::eval::hist_window::{collision, reconciled};
-use crate::eval::{Eval, go_pow};
-use crate::parser::ast::BinaryOp;
 use crate::plan::Binary;
+use crate::syntax::ast::BinaryOp;
 
 /// One side of an operation.
 #[derive(Clone, Copy)]
@@ -70,7 +71,7 @@ impl Outcomes {
                 return Some((Value::Float(l), comparison(op)(l, r)));
             }
             (Element::Float(l), Element::Float(r), op) => {
-                return crate::eval::scalar_op(op, l, r).map(|v| (Value::Float(v), true));
+                return scalar_op(op, l, r).map(|v| (Value::Float(v), true));
             }
             (Element::Float(f), Element::Hist(h), Mul) | (Element::Hist(h), Element::Float(f), Mul) => {
                 return changed(h, &|h| {

@@ -8,15 +8,15 @@ use pharos_model::{Labels, LabelsBuilder};
 
 use super::element::{self, Element, Outcomes, Value};
 use super::{changes_metric, compares, left_first};
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
-use crate::parser::ast::Cardinality;
 use crate::plan::Binary;
+use crate::syntax::ast::Cardinality;
 
 /// Labels beside the name that tell of a metric, and go when it changes.
 const METADATA: [&str; 2] = ["__type__", "__unit__"];

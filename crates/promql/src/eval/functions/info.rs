@@ -6,7 +6,7 @@ use pharos_model::labels::LabelsIter;
 use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::labels::Seen;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};

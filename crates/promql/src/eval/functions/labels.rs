@@ -6,7 +6,7 @@ use pharos_gocompat::GoRegex;
 use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
 
 use super::text;
-use crate::engine::QueryError;
+use crate::error::QueryError;
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::{CHECK_INTERVAL, CancellationCheck};
 use crate::eval::output::same_labels;

@@ -1,10 +1,10 @@
 //! Functions of one float to another: rounding, exponents, trigonometry. Histograms are left out.
 
 use super::behind_vector;
-use crate::engine::QueryError;
+use crate::arithmetic::{go_log2, go_max, go_min};
+use crate::error::QueryError;
 use crate::eval::row::{Grid, Row};
-use crate::eval::scalar::go_log2;
-use crate::eval::{Eval, Outcome, Sink, go_max, go_min};
+use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Call, Node};
 
 /// Evaluates a mathematical function.

@@ -1,6 +1,6 @@
 //! Timestamps of samples and calendar functions.
 
-use crate::eval::civil::Moment;
+use crate::civil::Moment;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{EngineOptions, QueryError};
+use crate::error::QueryError;
 use crate::eval::Shared;
 use crate::eval::counts::Counts;
 use crate::eval::row::Grid;
 use crate::eval::window::Frame;
+use crate::options::EngineOptions;
 use crate::plan::Reference;
 use crate::promqltest::MemoryStore;
 use pharos_model::{Budget, Labels};

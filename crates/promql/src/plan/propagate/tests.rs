@@ -3,15 +3,16 @@
 use proptest::prelude::*;
 
 use crate::eval;
-use crate::parser::parse;
-use crate::plan::{self, Node, PlanContext};
+use crate::plan::{self, Node};
 use crate::promqltest::MemoryStore;
+use crate::syntax::parse;
 use crate::{EngineOptions, QueryError, QueryOptions, QueryOutput};
+use pharos_model::fragment::Steps;
 use pharos_model::{Budget, Histogram, Labels};
 use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;
-const TIMES: PlanContext = PlanContext { start: 10 * MINUTE, end: 20 * MINUTE, step: MINUTE };
+const TIMES: Steps = Steps { start: 10 * MINUTE, end: 20 * MINUTE, step: MINUTE };
 
 /// The matchers that were added to each selector, in the order of the query.
 fn implied(query: &str) -> Vec<String> {

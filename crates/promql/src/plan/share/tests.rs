@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::parser::parse;
-use crate::plan::{self, Node, PlanContext};
+use crate::plan::{self, Node};
 use crate::promqltest::MemoryStore;
+use crate::syntax::parse;
 use crate::{Engine, EngineOptions, Querier, QueryOptions, Value};
+use pharos_model::fragment::Steps;
 use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesSet};
 
 const MINUTE: i64 = 60_000;
-const TIMES: PlanContext = PlanContext { start: 0, end: 10 * MINUTE, step: MINUTE };
+const TIMES: Steps = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
 
 fn shared_parts(query: &str) -> Vec<(usize, usize)> {
     fn visit(node: &Node, out: &mut Vec<(usize, usize)>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::{Histogram, Labels, Span};
 use pharos_promql::fragment::Combine;
-use pharos_promql::{SampleValue, Value as Answer, parser};
+use pharos_promql::{SampleValue, Value as Answer, syntax};
 
 use super::*;
 use crate::cluster::fakes::*;
@@ -192,7 +192,7 @@ fn grids() -> [Steps; 6] {
 }
 
 fn evaluate(querier: &TenantQuerier, text: &str, times: Steps, push_down: bool) -> Result<QueryOutput, QueryError> {
-    let (expr, engine) = (parser::parse(text).unwrap(), Engine::default());
+    let (expr, engine) = (syntax::parse(text).unwrap(), Engine::default());
     querier.evaluate(&engine, querier, (&expr, times), &options(text), push_down)
 }
 
@@ -209,7 +209,7 @@ async fn pushed_down_queries_give_what_one_process_gives() {
         let all = cluster.all.clone();
         blocking(move || {
             for text in QUERIES {
-                let expr = parser::parse(text).unwrap();
+                let expr = syntax::parse(text).unwrap();
                 for times in grids() {
                     let alone = || Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
                     let found = |push_down| evaluate(&fanout.of_tenant(tenant()), text, times, push_down);
@@ -234,7 +234,7 @@ async fn fragments_survive_nodes_that_fail() {
         blocking(move || {
             let text = "sum by (group) (rate(hits_total[2m]))";
             let times = grids()[2];
-            let expr = parser::parse(text).unwrap();
+            let expr = syntax::parse(text).unwrap();
             let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
             let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
             assert_eq!(shown(found, false), shown(alone, false), "{mood:?}");
@@ -254,7 +254,7 @@ async fn fragments_are_not_evaluated_by_replicas_that_have_less() {
         for text in ["sum by (group) (rate(hits_total[2m]))", "sum(load)", "topk(3, load)"] {
             // The last one first: whoever fails is asked after others from then on.
             for times in grids().into_iter().rev() {
-                let expr = parser::parse(text).unwrap();
+                let expr = syntax::parse(text).unwrap();
                 let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
                 let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
                 assert_eq!(shown(found, false), shown(alone, false), "{text} {times:?}");
@@ -272,14 +272,14 @@ async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
     let text = "sum(rate(hits_total[5m])) / sum(load)";
     blocking(move || {
         let querier = fanout.of_tenant(tenant());
-        let expr = parser::parse(text).unwrap();
+        let expr = syntax::parse(text).unwrap();
         let times = Steps { start: 46 * MINUTE, end: 58 * MINUTE, step: MINUTE };
         let plan = querier.explain(&Engine::default(), (&expr, times), &options(text), true).unwrap();
         let shown = format!("{:?}", plan.physical);
         assert!(shown.contains("pushed down") && shown.contains("sum(rate(hits_total[5m]))"), "{shown}");
         assert!(shown.contains("i1: ") && shown.contains("i3: "), "{shown}");
         let read = |push_down: bool| {
-            let (expr, engine) = (parser::parse(text).unwrap(), Engine::default());
+            let (expr, engine) = (syntax::parse(text).unwrap(), Engine::default());
             let options = QueryOptions { samples_per_step: false, analyze: true, ..options(text) };
             let querier = fanout.of_tenant(tenant());
             let output = querier.evaluate(&engine, &querier, (&expr, times), &options, push_down).unwrap();
@@ -296,7 +296,7 @@ async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
 #[test]
 fn steps_are_divided_by_what_they_read() {
     let times = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
-    let expr = parser::parse("sum(rate(x[2m]))").unwrap();
+    let expr = syntax::parse("sum(rate(x[2m]))").unwrap();
     let part = fragment::of_query(&expr, times, 5 * MINUTE).unwrap().remove(0);
     assert_eq!(part.decomposition.combine, Combine::Sum);
     let complete = Completeness { from: 5 * MINUTE, unflushed_from: 6 * MINUTE, version: 1 };

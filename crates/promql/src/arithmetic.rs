@@ -1,0 +1,149 @@
+//! Arithmetic between floats: the operators of PromQL, and the functions of Go's `math` package whose results differ from
+//! those of Rust's standard library.
+
+use crate::syntax::ast::BinaryOp;
+
+/// An operation between numbers; comparisons yield 0 or 1. Nothing for operators that numbers lack.
+pub(crate) fn scalar_op(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
+    let truth = |t: bool| Some(f64::from(u8::from(t)));
+    match op {
+        BinaryOp::Add => Some(l + r),
+        BinaryOp::Sub => Some(l - r),
+        BinaryOp::Mul => Some(l * r),
+        BinaryOp::Div => Some(l / r),
+        BinaryOp::Mod => Some(l % r),
+        BinaryOp::Pow => Some(go_pow(l, r)),
+        BinaryOp::Atan2 => Some(l.atan2(r)),
+        BinaryOp::Eql => truth(l == r),
+        BinaryOp::Neq => truth(l != r),
+        BinaryOp::Gtr => truth(l > r),
+        BinaryOp::Lss => truth(l < r),
+        BinaryOp::Gte => truth(l >= r),
+        BinaryOp::Lte => truth(l <= r),
+        BinaryOp::TrimUpper | BinaryOp::TrimLower | BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => None,
+    }
+}
+
+/// A power, for whole exponents to the bit that Go's `math.Pow` gives: squares of the fraction, with exponents of two apart.
+pub(crate) fn go_pow(base: f64, exponent: f64) -> f64 {
+    const FAR: i64 = 1 << 12;
+    let usual = base.is_finite() && base != 0.0 && exponent.abs() < 9.2e18;
+    if usual && exponent.abs() == 0.5 {
+        let root = base.sqrt();
+        return if exponent > 0.0 { root } else { 1.0 / root };
+    }
+    if !usual || exponent.fract() != 0.0 || exponent.abs() <= 1.0 && exponent >= 0.0 {
+        return base.powf(exponent);
+    }
+    let (mut fraction, mut two) = split(base);
+    let (mut result, mut result_two) = (1.0, 0);
+    let mut rest = exponent.abs() as u64;
+    while rest != 0 {
+        if two.abs() > FAR {
+            // Far too large or too small, whatever else there is.
+            result_two += two;
+            break;
+        }
+        if rest & 1 == 1 {
+            result *= fraction;
+            result_two += two;
+        }
+        fraction *= fraction;
+        two *= 2;
+        if fraction < 0.5 {
+            fraction += fraction;
+            two -= 1;
+        }
+        rest >>= 1;
+    }
+    if exponent < 0.0 { scaled(1.0 / result, -result_two) } else { scaled(result, result_two) }
+}
+
+/// The binary logarithm as Go computes it: that of the fraction, and the exponent.
+pub(crate) fn go_log2(value: f64) -> f64 {
+    if !value.is_finite() || value <= 0.0 {
+        return value.log2();
+    }
+    let (fraction, two) = split(value);
+    if fraction == 0.5 { (two - 1) as f64 } else { fraction.ln() * std::f64::consts::LOG2_E + two as f64 }
+}
+
+const FRACTION_BITS: u32 = 52;
+const EXPONENT_BIAS: i64 = 1022;
+
+/// A finite number other than 0 as a fraction in [0.5, 1) and an exponent of two.
+fn split(value: f64) -> (f64, i64) {
+    const SUBNORMAL_SCALE: i64 = 54;
+    if value.is_subnormal() {
+        let (fraction, two) = split(value * (1u64 << SUBNORMAL_SCALE) as f64);
+        return (fraction, two - SUBNORMAL_SCALE);
+    }
+    let bits = value.to_bits();
+    let two = ((bits >> FRACTION_BITS) & 0x7ff) as i64 - EXPONENT_BIAS;
+    let fraction = bits & !(0x7ff << FRACTION_BITS) | (EXPONENT_BIAS as u64) << FRACTION_BITS;
+    (f64::from_bits(fraction), two)
+}
+
+/// A number times a power of two, rounded once.
+fn scaled(value: f64, two: i64) -> f64 {
+    let (fraction, own) = split(value);
+    let two = two + own;
+    let power = |two: i64| f64::from_bits(((two + EXPONENT_BIAS + 1) as u64) << FRACTION_BITS);
+    match two {
+        ..-1074 => 0.0f64.copysign(value),
+        -1074..=-1022 => fraction * power(two + 60) * power(-60),
+        -1021..=1024 => fraction * 2.0 * power(two - 1),
+        _ => f64::INFINITY.copysign(value),
+    }
+}
+
+/// The smaller number as Go's `math.Min` has it: NaN if either is, unless one is -Inf.
+pub(crate) fn go_min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == b {
+        if a.is_sign_negative() { a } else { b }
+    } else {
+        a.min(b)
+    }
+}
+
+/// The larger number as Go's `math.Max` has it.
+pub(crate) fn go_max(a: f64, b: f64) -> f64 {
+    -go_min(-a, -b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Go 1.26 computes.
+    #[test]
+    fn whole_powers_are_those_of_go() {
+        for (base, exponent, bits) in [
+            (17.7, 33.0, 0x487c_0001_65fa_da55),
+            (1.1, 10.0, 0x4004_bffc_0c03_023d),
+            (-3.3, 7.0, 0xc0b0_a5d8_23e4_e195),
+            (9.2, -5.0, 0x3eef_d1be_5e9c_0b88),
+            (1e-5, 60.0, 0x01a5_6e1f_c2f8_f37a),
+            (1e-160, 2.0, 0x7e8),
+            (1.0000001, 1e9, 0x48f3_4944_5a54_3ab1),
+            (2.0, 1023.0, 0x7fe0_0000_0000_0000),
+            (2.0, -1074.0, 1),
+            (3.0, -680.0, 0),
+            (7.3, 0.5, 0x4005_9d64_2bc4_fc1c),
+            (7.3, -0.5, 0x3fd7_affd_8ea6_c722),
+            (0.1, 3.0, 0x3f50_624d_d2f1_a9fd),
+            (5e-324, 2.0, 0),
+            (5e-324, -1.0, 0x7ff0_0000_0000_0000),
+            (-2.0, -1073.0, 0x8000_0000_0000_0002),
+        ] {
+            assert_eq!(go_pow(base, exponent).to_bits(), bits, "{base} ^ {exponent}");
+        }
+        assert_eq!([go_log2(8.0), go_log2(5e-324), go_log2(0.0)], [3.0, -1074.0, f64::NEG_INFINITY]);
+        assert!(go_pow(-2.0, 0.5).is_nan() && go_pow(f64::NAN, 2.0).is_nan());
+        assert_eq!([go_pow(f64::NAN, 0.0), go_pow(0.0, -3.0), go_pow(-2.0, 1.0)], [1.0, f64::INFINITY, -2.0]);
+    }
+}
