@@ -5,8 +5,8 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use pharos_model::Labels;
-use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::{GridSeries, GridStore};
+use pharos_promql::syntax::parse;
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
 const INTERVAL: i64 = 15_000;

@@ -97,6 +97,22 @@ fn scaled(value: f64, two: i64) -> f64 {
     }
 }
 
+/// The decimal logarithm as Go computes it: from the binary one.
+pub(crate) fn go_log10(value: f64) -> f64 {
+    go_log2(value) * std::f64::consts::LOG10_2
+}
+
+/// -1 for numbers below zero and 1 for those above; zeros and NaN stay what they are.
+pub(crate) fn sign(value: f64) -> f64 {
+    if value < 0.0 {
+        -1.0
+    } else if value > 0.0 {
+        1.0
+    } else {
+        value
+    }
+}
+
 /// The smaller number as Go's `math.Min` has it: NaN if either is, unless one is -Inf.
 pub(crate) fn go_min(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {

@@ -9,7 +9,7 @@ use pharos_model::fragment::Steps;
 use pharos_model::{Budget, FragmentAnswer};
 
 use crate::error::QueryError;
-use crate::eval::{self, Value};
+use crate::eval;
 use crate::explain;
 use crate::explanation::Explanation;
 use crate::fragment::{Precomputed, QueryFragment};
@@ -77,7 +77,7 @@ impl Engine {
         if times.step > 0 {
             check_range(expr, times.start, times.end, times.step)?;
         }
-        self.run_with(querier, expr, context(times), options, precomputed)
+        self.run_with(querier, expr, times, options, precomputed)
     }
 
     /// The values of parts of a query at some of its steps: `times` are those of the query.
@@ -91,7 +91,8 @@ impl Engine {
     ) -> Result<FragmentAnswer, QueryError> {
         let budget = self.budget(options);
         budget.check()?;
-        let (times, steps) = (bounded(context(times)), bounded(context(steps)));
+        let times = bounded(times);
+        let steps = bounded(steps);
         if steps.step > 0 && steps.end.saturating_sub(steps.start) / steps.step > MAX_STEPS {
             return Err(QueryError::Limit(format!("the fragment has more than {MAX_STEPS} steps")));
         }
@@ -222,7 +223,7 @@ fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
 /// Times so near to the epoch that arithmetic has room.
 fn bounded(times: Steps) -> Steps {
     let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
-    Steps { start: near(times.start), end: near(times.end), step: near(times.step) }
+    Steps { start: near(times.start), end: near(times.end), step: near(times.step).max(0) }
 }
 
 /// Whether an expression can be evaluated over a range.

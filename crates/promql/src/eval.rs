@@ -42,7 +42,7 @@ pub(crate) use aggregate::Groups;
 #[cfg(test)]
 pub(crate) use output::run_in;
 pub(crate) use output::{run, run_expressions};
-pub(crate) use parallel::{may_divide, treats_by_series};
+pub(crate) use parallel::may_divide;
 pub(crate) use row::Grid;
 pub(crate) use shared::Shared;
 pub(crate) use step_ranges::may_split;

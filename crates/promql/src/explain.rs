@@ -56,7 +56,7 @@ impl Describer<'_> {
             Node::Matrix(matrix) => self.matrix(matrix),
             Node::Subquery(subquery) => self.subquery(subquery),
             Node::Range(call) => {
-                let mut shown = named("range function", vec![("function", call.func.name.into())]);
+                let mut shown = named("range function", vec![("function", call.func.name().into())]);
                 shown.children.push(match &call.input {
                     RangeInput::Selector(matrix) => self.matrix(matrix),
                     RangeInput::Subquery(subquery) => self.subquery(subquery),
@@ -65,7 +65,7 @@ impl Describer<'_> {
                 shown
             }
             Node::Call(call) => {
-                let mut shown = named("function", vec![("function", call.func.name.into())]);
+                let mut shown = named("function", vec![("function", call.func.name().into())]);
                 shown.children.extend(call.args.iter().map(|arg| self.node(arg)));
                 shown
             }

@@ -15,6 +15,7 @@ mod expression;
 mod lexer;
 mod modifier;
 mod number;
+pub mod operators;
 mod pretty;
 mod print;
 mod selector;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use pharos_model::clock::Sleep;
 use pharos_model::{Budget, Clock, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
-use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::GridSeries;
+use pharos_promql::syntax::parse;
 use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions};
 
 const HOUR: i64 = 3_600_000;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pharos_model::{Budget, SystemClock};
-use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::{GridSeries, GridStore};
+use pharos_promql::syntax::parse;
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
 /// The system's allocator, which counts. A buffer that is reallocated counts twice for a moment.

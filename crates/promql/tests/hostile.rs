@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, Clock, Labels, SystemClock};
-use pharos_promql::syntax::parse;
 use pharos_promql::promqltest::{GridSeries, GridStore, MemoryStore};
+use pharos_promql::syntax::parse;
 use pharos_promql::{Engine, EngineOptions, Querier, QueryError, QueryOptions, Value};
 
 const MINUTE: i64 = 60_000;

@@ -85,8 +85,8 @@ impl QueryFeatures {
 
     fn refusal(&self, expr: &Expr) -> Option<(Pos, String)> {
         match expr {
-            Expr::Call(e) if e.func.experimental && !self.functions => {
-                Some((e.pos, format!("function \"{}\" is not enabled", e.func.name)))
+            Expr::Call(e) if e.func.is_experimental() && !self.functions => {
+                Some((e.pos, format!("function \"{}\" is not enabled", e.func.name())))
             }
             Expr::Aggregate(e) if matches!(e.op, AggregateOp::Limitk | AggregateOp::LimitRatio) && !self.functions => {
                 let name = e.op.as_str();

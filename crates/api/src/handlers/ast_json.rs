@@ -59,10 +59,10 @@ fn aggregate(e: &Aggregate) -> Value {
 
 fn call(e: &Call) -> Value {
     let func = json!({
-        "name": e.func.name,
-        "argTypes": e.func.args.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
-        "variadic": e.func.variadic,
-        "returnType": e.func.returns.as_str(),
+        "name": e.func.name(),
+        "argTypes": e.func.args().iter().map(|t| t.as_str()).collect::<Vec<_>>(),
+        "variadic": e.func.variadic(),
+        "returnType": e.func.returns().as_str(),
     });
     let args = Value::Array(e.args.iter().map(tree).collect());
     object([("type", json!("call")), ("func", func), ("args", args)])

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use pharos_promql::functions::FUNCTIONS;
+use pharos_promql::functions::Function;
 
 use super::respond;
 use crate::{Api, tenant_of};
@@ -30,7 +30,7 @@ pub(super) async fn features(State(api): State<Arc<Api>>, headers: HeaderMap) ->
                 ("promql", promql(features, api.engine.options().type_and_unit_labels)),
                 (
                     "promql_functions",
-                    FUNCTIONS.iter().map(|f| (f.name, features.functions || !f.experimental)).collect(),
+                    Function::ALL.iter().map(|f| (f.name(), features.functions || !f.is_experimental())).collect(),
                 ),
                 ("promql_operators", operators(features)),
             ]))

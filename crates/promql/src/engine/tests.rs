@@ -1,11 +1,14 @@
 //! Limits, errors and the independence of results from how the work is divided.
 
+use std::time::Duration;
+
 use super::*;
 use crate::eval::SampleValue;
+use crate::eval::Value;
 use crate::promqltest::MemoryStore;
 use crate::syntax::parse;
 use pharos_model::clock::ManualClock;
-use pharos_model::{Labels, SelectRequest, SeriesSet};
+use pharos_model::{Labels, SelectError, SelectRequest, SeriesSet};
 use proptest::prelude::*;
 
 const MINUTE: i64 = 60_000;

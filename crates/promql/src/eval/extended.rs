@@ -10,12 +10,12 @@ use super::cancellation::CancellationCheck;
 use super::hist_window::{
     self, MIXED_SCHEMAS, MIXED_TYPES, NOT_A_COUNTER, NOT_A_GAUGE, Point, named, note_combined, reconciled,
 };
-use super::range_call::{Kernel, RangeFn};
-use super::rate::Rate;
+use super::range_call::WindowKernel;
 use super::row::{Grid, Row};
 use super::window::{Cursor, Fresh, Window, part};
 use super::{Eval, Outcome};
 use crate::annotations::Annotations;
+use crate::functions::{RangeFn, Rate};
 use crate::plan::Selector;
 
 /// How a selector reaches beyond its windows.
@@ -45,7 +45,7 @@ impl Extension {
 
 /// Computes all windows of one series.
 pub(crate) fn series(
-    kernel: &Kernel<'_, '_, '_>,
+    kernel: &WindowKernel<'_, '_, '_>,
     extension: Extension,
     labels: &Labels,
     view: SeriesView<'_>,
@@ -72,7 +72,12 @@ pub(crate) fn series(
     Ok(())
 }
 
-fn of_window(kernel: &Kernel<'_, '_, '_>, extension: Extension, labels: &Labels, w: &Window<'_>) -> Option<Point> {
+fn of_window(
+    kernel: &WindowKernel<'_, '_, '_>,
+    extension: Extension,
+    labels: &Labels,
+    w: &Window<'_>,
+) -> Option<Point> {
     let smoothed = extension == Extension::Smoothed;
     let s = &w.samples;
     match kernel.func {
@@ -131,7 +136,7 @@ fn ends(t: &[i64], v: &[f64], at: (usize, usize), window: (i64, i64), smoothed: 
     (left, if cut { between(t, v, last - 1, window.1, counter) } else { v[last] })
 }
 
-fn float_rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, smoothed: bool, w: &Window<'_>) -> Option<f64> {
+fn float_rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, smoothed: bool, w: &Window<'_>) -> Option<f64> {
     let (t, v) = (w.samples.t, w.samples.v);
     let (mut first, mut last) = bounds(t, w.start, w.end, smoothed)?;
     let (left, right) = ends(t, v, (first, last), (w.start, w.end), smoothed, kind.counter);
@@ -202,7 +207,7 @@ fn hist_between(
 }
 
 fn hist_rate(
-    kernel: &Kernel<'_, '_, '_>,
+    kernel: &WindowKernel<'_, '_, '_>,
     kind: Rate,
     smoothed: bool,
     labels: &Labels,

@@ -17,29 +17,39 @@ use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
 use crate::error::QueryError;
 use crate::eval::binary::left_first;
+use crate::functions::Kernel;
 use crate::plan::{Call, Node};
 
 /// Evaluates a function that yields a vector.
 pub(crate) fn vector(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    match call.func.name {
-        "vector" => {
+    match call.func.kernel() {
+        Kernel::Unlabelled => {
             let values = ev.scalar(&call.args[0], grid)?;
             emit_scalar(&values, sink)
         }
-        "absent" => absent(ev, call, grid, sink),
-        "timestamp" | "start_timestamp" => time::timestamp(ev, call, grid, sink),
-        "days_in_month" | "day_of_month" | "day_of_week" | "day_of_year" | "hour" | "minute" | "month" | "year" => {
-            time::date(ev, call, grid, sink)
+        Kernel::Absent => absent(ev, call, grid, sink),
+        Kernel::Floats(kernel) => math::floats(ev, call, grid, sink, kernel),
+        Kernel::Round => math::round(ev, call, grid, sink),
+        Kernel::Clamp { lower, upper } => math::clamp(ev, call, grid, sink, lower, upper),
+        Kernel::SampleTime(which) => time::timestamp(ev, call, grid, sink, which),
+        Kernel::Calendar(kernel) => time::date(ev, call, grid, sink, kernel),
+        Kernel::LabelReplace => labels::replace(ev, call, grid, sink),
+        Kernel::LabelJoin => labels::join(ev, call, grid, sink),
+        Kernel::Sort { key, descending } => sort::evaluate(ev, call, grid, sink, key, descending),
+        Kernel::HistogramStatistic(kernel) => histograms::statistic(ev, call, grid, sink, kernel),
+        Kernel::HistogramQuantile => classic::quantile(ev, call, grid, sink),
+        Kernel::HistogramQuantiles => classic::quantiles(ev, call, grid, sink),
+        Kernel::HistogramFraction => classic::fraction(ev, call, grid, sink),
+        Kernel::Info => info::evaluate(ev, call, grid, sink),
+        Kernel::Constant(_)
+        | Kernel::QueryTime(_)
+        | Kernel::StepTime
+        | Kernel::Pairwise(_)
+        | Kernel::OnlySeries
+        | Kernel::AbsentOverTime
+        | Kernel::Range(_) => {
+            Err(QueryError::Execution(format!("function {:?} does not yield a vector", call.func.name())))
         }
-        "label_replace" => labels::replace(ev, call, grid, sink),
-        "label_join" => labels::join(ev, call, grid, sink),
-        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => sort::evaluate(ev, call, grid, sink),
-        "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev" | "histogram_stdvar" => {
-            histograms::summary(ev, call, grid, sink)
-        }
-        "histogram_quantile" | "histogram_fraction" | "histogram_quantiles" => classic::evaluate(ev, call, grid, sink),
-        "info" => info::evaluate(ev, call, grid, sink),
-        _ => math::evaluate(ev, call, grid, sink),
     }
 }
 
@@ -121,6 +131,6 @@ pub(crate) fn note_quantile(ev: &Eval<'_, '_>, q: f64, pos: usize) {
 fn text(call: &Call, index: usize) -> Outcome<&str> {
     match call.args.get(index) {
         Some(Node::Text(text)) => Ok(text),
-        _ => Err(QueryError::Execution(format!("argument {} of {} is no string", index + 1, call.func.name))),
+        _ => Err(QueryError::Execution(format!("argument {} of {} is not a string", index + 1, call.func.name()))),
     }
 }

@@ -8,11 +8,12 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 use super::Outcome;
 use super::cancellation::CancellationCheck;
 use super::over_time;
-use super::range_call::{Kernel, RangeFn};
-use super::rate::{Edges, Rate, start_overlap, start_reset};
+use super::range_call::WindowKernel;
+use super::rate::{Edges, start_overlap, start_reset};
 use super::row::Row;
 use super::window::{Cursor, Window, part};
 use crate::annotations::Annotations;
+use crate::functions::{RangeFn, Rate};
 
 /// A float or a histogram.
 pub(crate) enum Point {
@@ -40,7 +41,12 @@ pub(crate) fn collision(operation: &str) -> String {
 const HISTOGRAM_WORK: usize = 64;
 
 /// Computes all windows of a series that has histograms.
-pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) -> Outcome {
+pub(crate) fn series(
+    kernel: &WindowKernel<'_, '_, '_>,
+    labels: &Labels,
+    view: &SeriesView<'_>,
+    row: &mut Row,
+) -> Outcome {
     let frame = kernel.frame;
     let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
     let mut check = CancellationCheck::default();
@@ -62,7 +68,7 @@ pub(crate) fn series(kernel: &Kernel<'_, '_, '_>, labels: &Labels, view: &Series
     Ok(())
 }
 
-fn of_window(kernel: &Kernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
+fn of_window(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     let s = &w.samples;
     let (no_floats, mixed) = (s.t.is_empty(), !s.t.is_empty() && !s.ht.is_empty());
     match kernel.func {
@@ -104,7 +110,7 @@ fn of_window(kernel: &Kernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Op
 }
 
 /// Functions that only look at the floats say so when there are histograms too.
-fn floats_of_mixed(kernel: &Kernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
+fn floats_of_mixed(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     if !w.samples.ht.is_empty() {
         kernel.note_ignored(labels);
     }
@@ -142,7 +148,7 @@ pub(crate) fn count_pairs(func: RangeFn, s: &SeriesView<'_>) -> f64 {
 }
 
 /// `sum_over_time` or `avg_over_time` of histograms; there is at least one.
-fn aggregate(kernel: &Kernel<'_, '_, '_>, labels: &Labels, h: &[Arc<Histogram>]) -> Option<Point> {
+fn aggregate(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, h: &[Arc<Histogram>]) -> Option<Point> {
     let has = |hint| h.iter().any(|h| h.counter_reset == hint);
     let mut bounds_differ = false;
     let result: Result<Histogram, HistogramError> = if kernel.func == RangeFn::Sum {
@@ -171,7 +177,7 @@ fn aggregate(kernel: &Kernel<'_, '_, '_>, labels: &Labels, h: &[Arc<Histogram>])
 }
 
 /// `rate`, `increase` or `delta` of a window with floats or histograms, not both.
-fn rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Window<'_>) -> Option<Point> {
+fn rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     let s = &w.samples;
     if s.ht.is_empty() {
         return float_rate(kernel, kind, labels, w).map(Point::Float);
@@ -216,7 +222,7 @@ fn rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Window<'_>
 }
 
 /// The rate of a window of floats in a series that has histograms elsewhere.
-fn float_rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Window<'_>) -> Option<f64> {
+fn float_rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Window<'_>) -> Option<f64> {
     let mut frame = kernel.frame;
     frame.grid = super::row::Grid::single(w.step_t);
     let mut row = Row::default();
@@ -232,7 +238,7 @@ fn float_rate(kernel: &Kernel<'_, '_, '_>, kind: Rate, labels: &Labels, w: &Wind
 
 /// Notes what came of adding or subtracting histograms; false when they do not fit together.
 pub(crate) fn note_combined(
-    kernel: &Kernel<'_, '_, '_>,
+    kernel: &WindowKernel<'_, '_, '_>,
     labels: &Labels,
     operation: &str,
     bounds_reconciled: Result<bool, HistogramError>,
@@ -252,7 +258,7 @@ pub(crate) fn named(text: &str, labels: &Labels) -> String {
 
 /// The increase over at least two histograms, as a compacted gauge. Nothing when they do not fit together.
 fn increase(
-    kernel: &Kernel<'_, '_, '_>,
+    kernel: &WindowKernel<'_, '_, '_>,
     kind: Rate,
     labels: &Labels,
     s: &SeriesView<'_>,
@@ -312,7 +318,7 @@ fn increase(
 }
 
 /// `irate` or `idelta` over the last two samples, whichever they are.
-fn instant(kernel: &Kernel<'_, '_, '_>, counter: bool, labels: &Labels, w: &Window<'_>) -> Option<Point> {
+fn instant(kernel: &WindowKernel<'_, '_, '_>, counter: bool, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     let s = &w.samples;
     let (nf, nh) = (s.t.len(), s.ht.len());
     if nf + nh < 2 {

@@ -9,8 +9,8 @@ use pharos_model::Labels;
 
 use super::Outcome;
 use super::output::same_labels;
-use super::parallel::treats_by_series;
 use super::row::Row;
+use crate::functions::MetricName;
 use crate::plan::{Node, RangeInput};
 use crate::syntax::ast::{AggregateOp, BinaryOp};
 
@@ -53,8 +53,8 @@ pub(crate) fn may_repeat(node: &Node) -> bool {
         Node::Negate(inner) | Node::Invariant(inner) => may_repeat(inner),
         Node::Shared(shared) => may_repeat(&shared.expr),
         Node::Aggregate(a) => chooses(a.op) && may_repeat(&a.expr),
-        Node::Call(call) if treats_by_series(call.func.name) => may_repeat(&call.args[0]),
-        Node::Call(call) => !matches!(call.func.name, "vector" | "absent"),
+        Node::Call(call) if call.func.is_by_series() => may_repeat(&call.args[0]),
+        Node::Call(call) => call.func.metric_name() != MetricName::Absent,
         Node::Binary(b) => match (b.lhs.is_scalar(), b.rhs.is_scalar(), b.op) {
             (true, ..) => may_repeat(&b.rhs),
             (_, true, _) | (_, _, BinaryOp::And | BinaryOp::Unless) => may_repeat(&b.lhs),
@@ -87,17 +87,18 @@ fn names(node: &Node) -> Names {
         Node::Negate(_) => DROPPED,
         Node::Invariant(inner) => names(inner),
         Node::Shared(shared) => names(&shared.expr),
-        Node::Range(call) => match (&call.input, call.func.name) {
-            (_, "absent_over_time") => NONE,
-            (RangeInput::Selector(_), "first_over_time" | "last_over_time") => KEPT,
-            (RangeInput::Subquery(s), "first_over_time" | "last_over_time") => names(&s.expr),
-            _ => DROPPED,
+        Node::Range(call) => match (call.func.metric_name(), &call.input) {
+            (MetricName::Absent, _) => NONE,
+            (MetricName::Kept, RangeInput::Selector(_)) => KEPT,
+            (MetricName::Kept, RangeInput::Subquery(s)) => names(&s.expr),
+            (MetricName::Dropped, _) => DROPPED,
+            (MetricName::Varies, _) => EITHER,
         },
-        Node::Call(call) => match call.func.name {
-            "vector" | "absent" => NONE,
-            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => names(&call.args[0]),
-            name if treats_by_series(name) => DROPPED,
-            _ => EITHER,
+        Node::Call(call) => match call.func.metric_name() {
+            MetricName::Absent => NONE,
+            MetricName::Kept => names(&call.args[0]),
+            MetricName::Dropped => DROPPED,
+            MetricName::Varies => EITHER,
         },
         Node::Aggregate(a) if chooses(a.op) => names(&a.expr),
         Node::Aggregate(a) => {

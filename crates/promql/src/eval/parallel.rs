@@ -27,56 +27,16 @@ enum Bottom<'n> {
     Range(&'n RangeSelector),
 }
 
-/// Functions that treat each series by itself and that no division can change.
-const BY_SERIES: [&str; 27] = [
-    "abs",
-    "ceil",
-    "floor",
-    "sqrt",
-    "exp",
-    "ln",
-    "log2",
-    "log10",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "rad",
-    "deg",
-    "sgn",
-    "round",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-];
-
-/// Whether a function treats each series by itself, changes no label but the name, and never annotates.
-pub(crate) fn treats_by_series(function: &str) -> bool {
-    BY_SERIES.contains(&function)
-}
-
 fn bottom(node: &Node) -> Option<Bottom<'_>> {
     let rest_is_constant = |args: &[Node]| args.iter().all(|a| !a.reads_samples());
     match node {
         Node::Selector(selector) => Some(Bottom::Instant(selector)),
-        Node::Range(call) if call.func.name != "absent_over_time" && rest_is_constant(&call.args) => {
-            match &call.input {
-                RangeInput::Selector(selector) => Some(Bottom::Range(selector)),
-                RangeInput::Subquery(_) => None,
-            }
-        }
+        Node::Range(call) if call.func.is_by_series() && rest_is_constant(&call.args) => match &call.input {
+            RangeInput::Selector(selector) => Some(Bottom::Range(selector)),
+            RangeInput::Subquery(_) => None,
+        },
         Node::Negate(inner) => bottom(inner),
-        Node::Call(call) if treats_by_series(call.func.name) && rest_is_constant(&call.args[1..]) => {
-            bottom(&call.args[0])
-        }
+        Node::Call(call) if call.func.is_by_series() && rest_is_constant(&call.args[1..]) => bottom(&call.args[0]),
         Node::Binary(binary) => match (binary.lhs.is_scalar(), binary.rhs.is_scalar()) {
             (true, false) if !binary.lhs.reads_samples() => bottom(&binary.rhs),
             (false, true) if !binary.rhs.reads_samples() => bottom(&binary.lhs),

@@ -10,7 +10,7 @@ use super::bitmap::Bitmap;
 use super::cancellation::CancellationCheck;
 use super::counts::Counts;
 use super::merge::{may_repeat, merge_rows};
-use super::rate::{self, Found, Rate};
+use super::rate::{self, Found};
 use super::row::{Grid, Row};
 use super::stats_only::StatsOnly;
 use super::vector_matching::raw_metric_name;
@@ -18,76 +18,11 @@ use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_t
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
 use crate::error::QueryError;
+use crate::functions::{Function, Kernel, MetricName, RangeFn, Rate};
 use crate::plan::{self, Node, RangeCall, RangeInput, RangeSelector, Subquery};
 
-/// A function over a range vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RangeFn {
-    Rate(Rate),
-    Instant { counter: bool },
-    Sum,
-    Avg,
-    Extreme { largest: bool },
-    ExtremeTime { largest: bool },
-    Count,
-    First,
-    Last,
-    FirstTime,
-    LastTime,
-    Present,
-    Quantile,
-    Stddev,
-    Stdvar,
-    MedianDeviation,
-    Changes,
-    Resets,
-    Derivative,
-    Predict,
-    Smooth,
-}
-
-impl RangeFn {
-    fn named(name: &str) -> Option<Self> {
-        let rate = |counter, per_second| RangeFn::Rate(Rate { counter, per_second });
-        Some(match name {
-            "rate" => rate(true, true),
-            "increase" => rate(true, false),
-            "delta" => rate(false, false),
-            "irate" => RangeFn::Instant { counter: true },
-            "idelta" => RangeFn::Instant { counter: false },
-            "sum_over_time" => RangeFn::Sum,
-            "avg_over_time" => RangeFn::Avg,
-            "max_over_time" => RangeFn::Extreme { largest: true },
-            "min_over_time" => RangeFn::Extreme { largest: false },
-            "ts_of_max_over_time" => RangeFn::ExtremeTime { largest: true },
-            "ts_of_min_over_time" => RangeFn::ExtremeTime { largest: false },
-            "count_over_time" => RangeFn::Count,
-            "first_over_time" => RangeFn::First,
-            "last_over_time" => RangeFn::Last,
-            "ts_of_first_over_time" => RangeFn::FirstTime,
-            "ts_of_last_over_time" => RangeFn::LastTime,
-            "present_over_time" | "absent_over_time" => RangeFn::Present,
-            "quantile_over_time" => RangeFn::Quantile,
-            "stddev_over_time" => RangeFn::Stddev,
-            "stdvar_over_time" => RangeFn::Stdvar,
-            "mad_over_time" => RangeFn::MedianDeviation,
-            "changes" => RangeFn::Changes,
-            "resets" => RangeFn::Resets,
-            "deriv" => RangeFn::Derivative,
-            "predict_linear" => RangeFn::Predict,
-            "double_exponential_smoothing" => RangeFn::Smooth,
-            _ => return None,
-        })
-    }
-
-    /// Whether start timestamps change the result.
-    fn uses_starts(self) -> bool {
-        matches!(self, RangeFn::Rate(Rate { counter: true, .. }) | RangeFn::Instant { counter: true } | RangeFn::Resets)
-    }
-}
-
 /// A call that is ready to compute, with memory that it reuses from series to series.
-pub(crate) struct Kernel<'e, 's, 'q> {
+pub(crate) struct WindowKernel<'e, 's, 'q> {
     /// The evaluation that it is part of.
     pub(crate) ev: &'e Eval<'s, 'q>,
     /// What it computes.
@@ -137,8 +72,8 @@ fn arguments(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid) -> Outcome<(Vec<Ve
 }
 
 fn evaluate_with(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, args: Vec<Vec<f64>>, sink: Sink<'_>) -> Outcome {
-    let mut kernel = Kernel::new(ev, call, grid, args)?;
-    if call.func.name != "absent_over_time" {
+    let mut kernel = WindowKernel::new(ev, call, grid, args)?;
+    if call.func != Function::AbsentOverTime {
         return kernel.run(&call.input, sink);
     }
     let mut seen = Bitmap::new(grid.len);
@@ -153,25 +88,30 @@ fn evaluate_with(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, args: Vec<Vec<
     functions::emit_absent(&seen, matchers, true, grid, sink)
 }
 
-impl<'e, 's, 'q> Kernel<'e, 's, 'q> {
+impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
     fn new(ev: &'e Eval<'s, 'q>, call: &RangeCall, grid: Grid, args: Vec<Vec<f64>>) -> Outcome<Self> {
-        let name = call.func.name;
-        plan::check_modifiers(name, &call.input)?;
-        let func = RangeFn::named(name)
-            .ok_or_else(|| QueryError::Execution(format!("{name} is no function over a range vector")))?;
+        plan::check_modifiers(call.func, &call.input)?;
+        let func = match call.func.kernel() {
+            Kernel::Range(func) => func,
+            Kernel::AbsentOverTime => RangeFn::Present,
+            _ => {
+                let reason = format!("{} is not a function over a range vector", call.func.name());
+                return Err(QueryError::Execution(reason));
+            }
+        };
         let frame = Frame { grid, time: call.input.time(), range: call.input.range() };
         let extension = match &call.input {
             RangeInput::Selector(s) => extended::Extension::of(&s.selector),
             RangeInput::Subquery(_) => None,
         };
-        Ok(Kernel {
+        Ok(WindowKernel {
             ev,
             func,
             frame,
             args,
             pos: call.pos,
             extension,
-            keeps_name: matches!(func, RangeFn::First | RangeFn::Last),
+            keeps_name: call.func.metric_name() == MetricName::Kept,
             fresh: Fresh::default(),
             found: Found::default(),
             queue: VecDeque::new(),

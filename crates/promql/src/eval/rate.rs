@@ -9,15 +9,7 @@ use super::cancellation::CancellationCheck;
 use super::row::Row;
 use super::window::{Cursor, Frame, PerTimes, Window};
 use super::{Eval, Outcome};
-
-/// Which of the extrapolating functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    /// Whether resets and the zero point count.
-    pub(crate) counter: bool,
-    /// Whether the result is per second.
-    pub(crate) per_second: bool,
-}
+use crate::functions::Rate;
 
 /// Whether a start timestamp says that a counter began anew between two samples.
 pub(crate) fn start_reset(previous_st: i64, previous_t: i64, st: i64, t: i64) -> bool {

@@ -2,8 +2,9 @@
 
 use super::row::Grid;
 use super::{Eval, Outcome};
-use crate::arithmetic::{go_max, go_min, scalar_op};
+use crate::arithmetic::scalar_op;
 use crate::error::QueryError;
+use crate::functions::Kernel;
 use crate::plan::{Call, Node};
 
 /// The values of a scalar at all steps.
@@ -38,13 +39,12 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Ve
 }
 
 fn function(ev: &Eval<'_, '_>, call: &Call, grid: Grid) -> Outcome<Vec<f64>> {
-    match (call.func.name, &call.args[..]) {
-        ("time", _) => Ok((0..grid.len).map(|step| grid.time(step) as f64 / 1000.0).collect()),
-        ("pi", _) => Ok(vec![std::f64::consts::PI; grid.len]),
-        ("max_of", [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, go_max),
-        ("min_of", [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, go_min),
-        ("scalar", [vector]) => only_float(ev, vector, grid),
-        (name, _) => Err(QueryError::Execution(format!("function {name:?} is no scalar"))),
+    match (call.func.kernel(), &call.args[..]) {
+        (Kernel::StepTime, _) => Ok((0..grid.len).map(|step| grid.time(step) as f64 / 1000.0).collect()),
+        (Kernel::Constant(value), _) => Ok(vec![value; grid.len]),
+        (Kernel::Pairwise(choose), [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, choose),
+        (Kernel::OnlySeries, [vector]) => only_float(ev, vector, grid),
+        _ => Err(QueryError::Execution(format!("function {:?} does not yield a scalar", call.func.name()))),
     }
 }
 

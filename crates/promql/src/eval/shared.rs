@@ -13,7 +13,6 @@ use crate::options::EngineOptions;
 use crate::plan::Selector;
 use crate::querier::Querier;
 use crate::stats::QueryStats;
-use crate::stats::QueryStats;
 
 /// The source and the limits of a query, shared by its threads.
 pub(crate) struct Shared<'q> {

@@ -13,6 +13,7 @@ use crate::annotations::Annotations;
 use crate::error::QueryError;
 use crate::eval::counts::Counts;
 use crate::eval::merge::names_differ;
+use crate::functions::Function;
 use crate::plan::{Aggregate, Binary, Kind, Node, RangeInput, Selector};
 use crate::syntax::ast::{AggregateOp, BinaryOp};
 
@@ -67,10 +68,10 @@ pub(crate) fn may_split(node: &Node) -> bool {
             RangeInput::Selector(matrix) => by_step(&matrix.selector),
             RangeInput::Subquery(_) => true,
         },
-        Node::Call(call) => match (call.func.name, call.args.get(1)) {
+        Node::Call(call) => match (call.func, call.args.get(1)) {
             // Info series are looked for over the whole range.
-            ("info", _) => false,
-            ("label_replace" | "label_join", Some(Node::Text(label))) => !is_metadata(label),
+            (Function::Info, _) => false,
+            (Function::LabelReplace | Function::LabelJoin, Some(Node::Text(label))) => !is_metadata(label),
             _ => true,
         },
         Node::Aggregate(aggregate) => keeps_names_apart(aggregate) && has_fixed_parameter(aggregate),

@@ -133,15 +133,14 @@ fn shape(expr: &Expr) -> Shape {
     }
 }
 
-fn shape_of_call(func: &Function, args: &[Expr]) -> Shape {
-    if matches!(func.name, "pi" | "time" | "start" | "end" | "range" | "step") {
+fn shape_of_call(func: Function, args: &[Expr]) -> Shape {
+    if func.is_constant() {
         return Shape::Constant;
     }
     let shapes = args.iter().map(|arg| (inside(arg), shape(arg)));
     let series: Vec<(&Expr, Shape)> = shapes.filter(|(_, shape)| *shape != Shape::Constant).collect();
     let local = match series[..] {
-        [(Expr::Matrix(_), _)] => func.name != "absent_over_time",
-        [(_, Shape::Local)] => crate::eval::treats_by_series(func.name),
+        [(Expr::Matrix(_), _) | (_, Shape::Local)] => func.is_by_series(),
         _ => false,
     };
     if local { Shape::Local } else { Shape::Other }

@@ -10,7 +10,6 @@ use crate::error::QueryError;
 use crate::options::{EngineOptions, QueryOptions};
 use crate::querier::Querier;
 use crate::syntax::{self, ast::Expr};
-use crate::syntax::{self, ast::Expr};
 
 impl From<QueryError> for FragmentError {
     fn from(error: QueryError) -> Self {

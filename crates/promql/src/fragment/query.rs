@@ -6,6 +6,7 @@ use pharos_model::fragment::Steps;
 use super::{Decomposition, decompose};
 use crate::error::QueryError;
 use crate::eval;
+use crate::functions::Function;
 use crate::plan::{self, Node, RangeInput, Reference, Selector};
 use crate::syntax::ast::Expr;
 
@@ -73,7 +74,7 @@ fn has_stats_only_selectors(node: &Node) -> bool {
 /// Whether the expression calls `info()`, which depends on how its argument is written.
 fn has_info(expr: &Expr) -> bool {
     match expr {
-        Expr::Call(call) => call.func.name == "info" || call.args.iter().any(has_info),
+        Expr::Call(call) => call.func == Function::Info || call.args.iter().any(has_info),
         Expr::Aggregate(a) => has_info(&a.expr) || a.param.as_ref().is_some_and(has_info),
         Expr::Binary(b) => has_info(&b.lhs) || has_info(&b.rhs),
         Expr::Paren(p) => has_info(&p.expr),

@@ -11,12 +11,8 @@ use super::node::{
 };
 use crate::annotations::NOWHERE;
 use crate::error::QueryError;
+use crate::functions::{Function, Kernel};
 use crate::syntax::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
-
-/// Functions that may follow `anchored`, in the order of Prometheus's message.
-const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
-/// Functions that may follow `smoothed`.
-const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 
 /// The times of a query, and the parts that are known already.
 pub(super) struct Context<'a> {
@@ -142,13 +138,8 @@ fn resolve_aggregate(aggregate: &ast::Aggregate, times: &Context<'_>) -> Result<
 }
 
 fn resolve_call(call: &ast::Call, times: &Context<'_>) -> Result<Node, QueryError> {
-    let seconds = |ms: i64| Ok(Node::Number(ms as f64 / 1000.0));
-    match call.func.name {
-        "start" => return seconds(times.start),
-        "end" => return seconds(times.end),
-        "range" => return seconds(times.end - times.start),
-        "step" => return seconds(if times.start == times.end { 0 } else { times.step }),
-        _ => {}
+    if let Kernel::QueryTime(value) = call.func.kernel() {
+        return Ok(Node::Number(value(times)));
     }
     check_label_names(call)?;
     let (mut input, mut args, mut arg_pos) = (None, Vec::new(), Vec::new());
@@ -175,27 +166,29 @@ fn resolve_call(call: &ast::Call, times: &Context<'_>) -> Result<Node, QueryErro
 }
 
 /// Whether the modifiers of a range vector may be used with a function.
-pub(crate) fn check_modifiers(function: &str, input: &RangeInput) -> Result<(), QueryError> {
+pub(crate) fn check_modifiers(function: Function, input: &RangeInput) -> Result<(), QueryError> {
     let RangeInput::Selector(RangeSelector { selector, .. }) = input else { return Ok(()) };
-    let (modifier, allowed) = match (selector.anchored, selector.smoothed) {
-        (true, _) => ("anchored", &ANCHORED[..]),
-        (_, true) => ("smoothed", &SMOOTHED[..]),
+    let (modifier, is_allowed): (&str, fn(Function) -> bool) = match (selector.anchored, selector.smoothed) {
+        (true, _) => ("anchored", Function::may_be_anchored),
+        (_, true) => ("smoothed", Function::may_be_smoothed),
         _ => return Ok(()),
     };
-    if allowed.contains(&function) {
+    if is_allowed(function) {
         return Ok(());
     }
-    let allowed = allowed.join(", ");
+    let allowed: Vec<&str> = Function::ALL.iter().filter(|f| is_allowed(**f)).map(|f| f.name()).collect();
+    let (allowed, function) = (allowed.join(", "), function.name());
     Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
 }
 
 /// Label names must be UTF-8, which string literals need not be, and no source is empty. Sources are looked at first, as in Prometheus.
 fn check_label_names(call: &ast::Call) -> Result<(), QueryError> {
-    let name = call.func.name;
-    if !matches!(name, "label_replace" | "label_join") {
+    let joins = call.func == Function::LabelJoin;
+    if !joins && call.func != Function::LabelReplace {
         return Ok(());
     }
-    let sources = call.args.iter().skip(3).filter(|_| name == "label_join").map(|arg| ("source", arg));
+    let name = call.func.name();
+    let sources = call.args.iter().skip(3).filter(|_| joins).map(|arg| ("source", arg));
     for (what, arg) in sources.chain(call.args.get(1).map(|arg| ("destination", arg))) {
         let Expr::String(string) = inside(arg) else { continue };
         if string.bytes.is_some() || (what == "source" && string.value.is_empty()) {

@@ -4,7 +4,6 @@
 use pharos_model::{MatchOp, Matcher};
 
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
-use crate::eval::treats_by_series;
 use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
 /// Labels that describe the metric; operators drop and compare them in ways of their own.
@@ -27,12 +26,12 @@ pub(super) fn of_node(node: &Node, children: Vec<Facts>) -> Facts {
     let mut child = || children.next().unwrap_or_default();
     match node {
         Node::Selector(selector) => of_selector(selector),
-        Node::Range(call) if call.func.name != "absent_over_time" => match &call.input {
+        Node::Range(call) if call.func.is_by_series() => match &call.input {
             RangeInput::Selector(matrix) => of_selector(&matrix.selector),
             RangeInput::Subquery(_) => child(),
         },
         Node::Negate(_) => child(),
-        Node::Call(call) if treats_by_series(call.func.name) => child(),
+        Node::Call(call) if call.func.is_by_series() => child(),
         Node::Aggregate(a) => of_aggregate(a, child().matchers),
         Node::Binary(binary) => of_binary(binary, child(), child()),
         _ => Facts::default(),

@@ -2,6 +2,7 @@
 
 use super::node::{Kind, Node, RangeInput};
 use crate::arithmetic::scalar_op;
+use crate::functions::Kernel;
 
 /// The same plan with constants folded.
 pub(super) fn fold(node: Node) -> Node {
@@ -17,7 +18,10 @@ pub(super) fn fold(node: Node) -> Node {
             },
             _ => Node::Binary(binary),
         },
-        Node::Call(call) if call.func.name == "pi" => Node::Number(std::f64::consts::PI),
+        Node::Call(call) => match call.func.kernel() {
+            Kernel::Constant(value) => Node::Number(value),
+            _ => Node::Call(call),
+        },
         other => other,
     }
 }

@@ -2,25 +2,7 @@
 //! so that they are evaluated once.
 
 use super::node::{Call, Node, RangeCall, RangeInput, Reference};
-
-/// Functions whose result depends on the evaluation's time though their arguments don't.
-const UNSAFE: [&str; 15] = [
-    "days_in_month",
-    "day_of_month",
-    "day_of_week",
-    "day_of_year",
-    "end",
-    "hour",
-    "minute",
-    "month",
-    "year",
-    "predict_linear",
-    "range",
-    "start",
-    "step",
-    "time",
-    "timestamp",
-];
+use crate::functions::Function;
 
 /// The same plan with invariant parts marked.
 pub(super) fn mark(node: Node) -> Node {
@@ -102,7 +84,7 @@ fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
         }
     };
     let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
-    if fixed && !UNSAFE.contains(&call.func.name) && visited.iter().all(|(_, f)| f.invariant) {
+    if fixed && call.func.is_step_invariant() && visited.iter().all(|(_, f)| f.invariant) {
         call.args = visited.into_iter().map(|(n, _)| n).collect();
         return (Node::Range(call), INVARIANT);
     }
@@ -111,16 +93,16 @@ fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
 }
 
 fn visit_call(mut call: Box<Call>) -> (Node, Found) {
-    let name = call.func.name;
+    let func = call.func;
     // The second argument of info() is only syntax for labels.
-    let evaluated = if name == "info" { 1 } else { usize::MAX };
-    let uniform = name != "info" || call.args.first().is_some_and(|a| info_reference(a).is_some());
+    let evaluated = if func == Function::Info { 1 } else { usize::MAX };
+    let uniform = func != Function::Info || call.args.first().is_some_and(|a| info_reference(a).is_some());
     let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
     let all_invariant = visited.iter().take(evaluated).all(|(_, f)| f.invariant);
-    let fixed_timestamp = name == "timestamp"
+    let fixed_timestamp = func == Function::Timestamp
         && !call.signed
         && visited.iter().all(|(n, f)| f.invariant && matches!(n, Node::Selector(_)));
-    if all_invariant && (fixed_timestamp || (uniform && !UNSAFE.contains(&name))) {
+    if all_invariant && (fixed_timestamp || (uniform && func.is_step_invariant())) {
         call.args = visited.into_iter().map(|(n, _)| n).collect();
         return (Node::Call(call), INVARIANT);
     }
@@ -156,7 +138,7 @@ fn collect_references(node: &Node, around: Reference, found: &mut Vec<Reference>
             RangeInput::Selector(m) => found.push(seen(m.selector.time)),
             RangeInput::Subquery(s) => return collect_references(&s.expr, seen(s.time), found),
         },
-        Node::Call(call) if call.func.name == "info" => return collect_references(&call.args[0], around, found),
+        Node::Call(call) if call.func == Function::Info => return collect_references(&call.args[0], around, found),
         other => {
             let inner: Vec<&Node> =
                 other.children().into_iter().filter(|n| !n.is_scalar() && !matches!(n, Node::Text(_))).collect();

@@ -142,7 +142,7 @@ impl RangeInput {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeCall {
     /// Which.
-    pub func: &'static Function,
+    pub func: Function,
     /// The range vector.
     pub input: RangeInput,
     /// The other arguments, all scalars.
@@ -155,7 +155,7 @@ pub struct RangeCall {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Which.
-    pub func: &'static Function,
+    pub func: Function,
     /// The arguments.
     pub args: Vec<Node>,
     /// Their byte offsets.
@@ -248,7 +248,7 @@ impl Node {
             Node::Text(_) => Kind::Text,
             Node::Selector(_) | Node::Range(_) | Node::Aggregate(_) | Node::Precomputed(_) => Kind::Vector,
             Node::Matrix(_) | Node::Subquery(_) => Kind::Matrix,
-            Node::Call(call) => match call.func.returns {
+            Node::Call(call) => match call.func.returns() {
                 ValueType::Scalar => Kind::Scalar,
                 ValueType::String => Kind::Text,
                 ValueType::Vector => Kind::Vector,

@@ -11,20 +11,7 @@ use pharos_model::Matcher;
 
 use super::facts::{self, Facts, chooses, is_filled, is_matched, met};
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
-use crate::eval::treats_by_series;
 use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
-
-/// Range functions that never annotate.
-const QUIET: [&str; 8] = [
-    "changes",
-    "count_over_time",
-    "first_over_time",
-    "last_over_time",
-    "present_over_time",
-    "resets",
-    "ts_of_first_over_time",
-    "ts_of_last_over_time",
-];
 
 /// Work that may be done in any plan: looking at a node or at a pair of labels or matchers takes 1, a copied matcher takes
 /// its bytes.
@@ -112,10 +99,10 @@ impl Propagation {
         match node {
             Node::Selector(selector) => self.add(selector, wanted),
             Node::Negate(inner) => self.restrict(inner, wanted),
-            Node::Call(call) if treats_by_series(call.func.name) => {
+            Node::Call(call) if call.func.is_by_series() && !call.func.annotates() => {
                 call.args.iter_mut().take(1).for_each(|arg| self.restrict(arg, wanted));
             }
-            Node::Range(call) if QUIET.contains(&call.func.name) => match &mut call.input {
+            Node::Range(call) if call.func.is_by_series() && !call.func.annotates() => match &mut call.input {
                 RangeInput::Selector(matrix) => self.add(&mut matrix.selector, wanted),
                 RangeInput::Subquery(subquery) => self.restrict(&mut subquery.expr, wanted),
             },

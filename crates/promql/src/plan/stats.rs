@@ -4,13 +4,8 @@
 //! hints; that makes warnings of conflicting resets possible where there would be none otherwise.
 
 use super::node::{Node, RangeInput};
+use crate::functions::HistogramParts;
 use crate::syntax::ast::BinaryOp;
-
-/// Functions that need count and sum only.
-const COUNT_AND_SUM: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];
-/// Functions that need the buckets.
-const BUCKETS: [&str; 5] =
-    ["histogram_quantile", "histogram_quantiles", "histogram_fraction", "histogram_stddev", "histogram_stdvar"];
 
 /// The same plan with such selectors marked.
 pub(super) fn mark(node: Node) -> Node {
@@ -22,7 +17,7 @@ fn visit(mut node: Node, wanted: bool) -> Node {
     let wanted = match &mut node {
         // Below these, no selector is marked, whatever is further down.
         Node::Subquery(_) => return node,
-        Node::Call(call) if BUCKETS.contains(&call.func.name) => return node,
+        Node::Call(call) if call.func.histogram_parts() == Some(HistogramParts::Buckets) => return node,
         Node::Binary(b) if matches!(b.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) => return node,
         Node::Range(call) => match &mut call.input {
             RangeInput::Subquery(_) => return node,
@@ -35,7 +30,7 @@ fn visit(mut node: Node, wanted: bool) -> Node {
             s.stats = wanted;
             wanted
         }
-        Node::Call(call) => wanted || COUNT_AND_SUM.contains(&call.func.name),
+        Node::Call(call) => wanted || call.func.histogram_parts() == Some(HistogramParts::CountAndSum),
         _ => wanted,
     };
     node.map_children(|child| visit(child, wanted))

@@ -1,6 +1,7 @@
 //! What plans look like.
 
 use super::*;
+use crate::functions::Function;
 use crate::syntax::parse;
 
 const TIMES: Steps = Steps { start: 1_000_000, end: 2_000_000, step: 10_000 };
@@ -69,7 +70,7 @@ fn buckets_are_left_out_where_only_count_and_sum_matter() {
 #[test]
 fn modifiers_fit_their_functions() {
     let Node::Range(call) = plan("deriv(x[5m] smoothed)") else { panic!("no range function") };
-    let error = check_modifiers("deriv", &call.input).unwrap_err();
+    let error = check_modifiers(Function::Deriv, &call.input).unwrap_err();
     assert_eq!(error.to_string(), "smoothed modifier can only be used with: delta, increase, rate - not with deriv");
 }
 

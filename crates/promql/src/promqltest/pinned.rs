@@ -3,25 +3,6 @@
 
 use crate::syntax::ast::{Expr, TimeModifiers};
 
-/// Functions whose results depend on the evaluation time even when all selectors are pinned.
-const UNSAFE_FUNCTIONS: [&str; 15] = [
-    "day_of_month",
-    "day_of_week",
-    "day_of_year",
-    "days_in_month",
-    "end",
-    "hour",
-    "minute",
-    "month",
-    "predict_linear",
-    "range",
-    "start",
-    "step",
-    "time",
-    "timestamp",
-    "year",
-];
-
 /// The expression with `@ t` wherever there is no `@` yet; none when its result would still depend on the time.
 pub(super) fn pinned(expr: &Expr, t: i64) -> Option<Expr> {
     let mut expr = expr.clone();
@@ -44,10 +25,7 @@ fn pin(expr: &mut Expr, t: i64) -> bool {
     match expr {
         Expr::Aggregate(e) => pin(&mut e.expr, t) && e.param.as_mut().is_none_or(|param| pin(param, t)),
         Expr::Binary(e) => pin(&mut e.lhs, t) && pin(&mut e.rhs, t),
-        Expr::Call(e) => {
-            let safe = !UNSAFE_FUNCTIONS.contains(&e.func.name);
-            safe && e.args.iter_mut().all(|arg| pin(arg, t))
-        }
+        Expr::Call(e) => e.func.is_step_invariant() && e.args.iter_mut().all(|arg| pin(arg, t)),
         Expr::Matrix(e) => pin_time(&mut e.selector.time),
         Expr::Vector(e) => pin_time(&mut e.time),
         // What is inside is evaluated relative to the pinned time.

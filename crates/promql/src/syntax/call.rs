@@ -7,7 +7,7 @@ use super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Cardinality, Expr, Pos,
 use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::token::{Keyword, Kind, Token};
-use crate::functions;
+use crate::functions::Function;
 
 const GROUPING: &str = "grouping opts";
 
@@ -16,7 +16,7 @@ impl Parser<'_> {
     pub(super) fn call(&mut self, name: Token) -> Result<Expr, Failure> {
         let (args, end) = self.arguments()?;
         let text = self.text(name);
-        let Some(func) = functions::lookup(text) else {
+        let Some(func) = Function::from_name(text) else {
             return Err(self.error(name.pos, format!("unknown function with name {}", GoQuoted(text))));
         };
         let pos = Pos { start: name.pos.start, end };

@@ -10,6 +10,7 @@ use super::ast::{Aggregate, AggregateOp, Binary, Call, Cardinality, Expr, Pos, V
 use super::error::Failure;
 use super::expression::Parser;
 use super::selector::METRIC_NAME;
+use crate::functions::Function;
 
 type Checked<T> = Result<T, Failure>;
 
@@ -73,10 +74,10 @@ fn check_call(parser: &Parser<'_>, call: &mut Call) -> Checked<ValueType> {
     let func = call.func;
     let (least, got) = (func.min_args(), call.args.len());
     let wrong_number = |bound: &str, expected: usize| {
-        let message = format!("expected {bound}{expected} argument(s) in call to \"{}\", got {got}", func.name);
+        let message = format!("expected {bound}{expected} argument(s) in call to \"{}\", got {got}", func.name());
         Err(parser.error(call.pos, message))
     };
-    if func.variadic == 0 && got != least {
+    if func.variadic() == 0 && got != least {
         return wrong_number("", least);
     }
     if got < least {
@@ -85,18 +86,18 @@ fn check_call(parser: &Parser<'_>, call: &mut Call) -> Checked<ValueType> {
     if let Some(most) = func.max_args().filter(|most| got > *most) {
         return wrong_number("at most ", most);
     }
-    let place = format!("call to function \"{}\"", func.name);
-    let data_labels = func.name == "info" && got > 1;
+    let place = format!("call to function \"{}\"", func.name());
+    let data_labels = func == Function::Info && got > 1;
     if data_labels {
         check_info_selector(parser, call, &place)?;
     }
     for (index, arg) in call.args.iter_mut().enumerate() {
-        let Some(want) = func.args.get(index).or(func.args.last()) else { break };
+        let Some(want) = func.args().get(index).or(func.args().last()) else { break };
         // The selector of labels of `info` may match everything.
         let got = if data_labels && index == 1 { arg.value_type() } else { check(parser, arg)? };
         expect_type(parser, arg.pos(), *want, got, &place)?;
     }
-    Ok(func.returns)
+    Ok(func.returns())
 }
 
 fn check_info_selector(parser: &Parser<'_>, call: &Call, place: &str) -> Checked<()> {

@@ -67,7 +67,7 @@ impl Printer {
     }
 
     fn call(&mut self, call: &Call, level: usize) {
-        self.put(call.func.name);
+        self.put(call.func.name());
         self.out.push_str("(\n");
         for (index, arg) in call.args.iter().enumerate() {
             if index > 0 {

@@ -156,7 +156,7 @@ fn write_decimal(f: &mut Formatter<'_>, value: f64) -> fmt::Result {
 
 impl Display for Call {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", self.func.name)?;
+        write!(f, "{}(", self.func.name())?;
         for (index, arg) in self.args.iter().enumerate() {
             if index > 0 {
                 f.write_str(", ")?;

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use pharos_gocompat::{GoQuoted, go_duration};
 use pharos_model::Labels;
-use pharos_promql::{Engine, EngineOptions};
-use pharos_promql::syntax;
 use pharos_promql::promqltest::{SeriesValue, parse_series};
 use pharos_promql::syntax;
 use pharos_promql::{Engine, EngineOptions};

@@ -24,20 +24,37 @@ enum Wanted {
     Fraction { lower: Vec<f64>, upper: Vec<f64> },
 }
 
-/// Evaluates one of the functions.
-pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let scalar = |index: usize| ev.scalar(&call.args[index], grid);
-    let mut notes = Annotations::default();
-    let (wanted, vector) = match call.func.name {
-        "histogram_fraction" => (Wanted::Fraction { lower: scalar(0)?, upper: scalar(1)? }, 2),
-        "histogram_quantile" => (Wanted::Quantiles { q: vec![scalar(0)?], label: None }, 1),
-        _ => {
-            let quantiles = || (2..call.args.len()).map(scalar).collect::<Outcome<Vec<_>>>();
-            let (q, later) = super::behind_vector(ev, &call.args[0], grid, quantiles)?;
-            notes = later;
-            (Wanted::Quantiles { q, label: Some(text(call, 1)?.to_string()) }, 0)
-        }
-    };
+/// `histogram_fraction(lower, upper, vector)`
+pub(super) fn fraction(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let lower = ev.scalar(&call.args[0], grid)?;
+    let upper = ev.scalar(&call.args[1], grid)?;
+    evaluate(ev, call, grid, Wanted::Fraction { lower, upper }, 2, Annotations::default(), sink)
+}
+
+/// `histogram_quantile(q, vector)`
+pub(super) fn quantile(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let q = vec![ev.scalar(&call.args[0], grid)?];
+    evaluate(ev, call, grid, Wanted::Quantiles { q, label: None }, 1, Annotations::default(), sink)
+}
+
+/// `histogram_quantiles(vector, label, q…)`
+pub(super) fn quantiles(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
+    let scalars = || call.args.iter().skip(2).map(|arg| ev.scalar(arg, grid)).collect::<Outcome<Vec<_>>>();
+    let (q, notes) = super::behind_vector(ev, &call.args[0], grid, scalars)?;
+    let label = Some(text(call, 1)?.to_string());
+    evaluate(ev, call, grid, Wanted::Quantiles { q, label }, 0, notes, sink)
+}
+
+/// Computes what is wanted of all histograms of argument number `vector`. `notes` come behind those of the argument.
+fn evaluate(
+    ev: &Eval<'_, '_>,
+    call: &Call,
+    grid: Grid,
+    wanted: Wanted,
+    vector: usize,
+    notes: Annotations,
+    sink: Sink<'_>,
+) -> Outcome {
     let pos = call.arg_pos[vector];
     let mut found = Found::new();
     let mut reservation = ev.reserve();
@@ -48,8 +65,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_
     })?;
     ev.note(|n| n.absorb(notes));
     ev.note(|n| n.absorb(std::mem::take(&mut found.notes)));
-    if let Wanted::Quantiles { q, .. } = &wanted {
-        let first = if call.func.name == "histogram_quantile" { 0 } else { 2 };
+    if let Wanted::Quantiles { q, label } = &wanted {
+        let first = if label.is_none() { 0 } else { 2 };
         for (index, q) in q.iter().enumerate() {
             let bad = q.iter().filter(|q| !(0.0..=1.0).contains(*q));
             bad.for_each(|q| super::note_quantile(ev, *q, call.arg_pos[first + index]));

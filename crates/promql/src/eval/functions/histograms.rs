@@ -5,17 +5,15 @@ use pharos_model::Histogram;
 use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Call;
-use crate::quantile;
 
-/// `histogram_count`, `histogram_sum`, `histogram_avg`, `histogram_stddev` and `histogram_stdvar`.
-pub(super) fn summary(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let of: fn(&Histogram) -> f64 = match call.func.name {
-        "histogram_count" => |h| h.count,
-        "histogram_sum" => |h| h.sum,
-        "histogram_avg" => |h| h.sum / h.count,
-        "histogram_stddev" => quantile::histogram_stddev,
-        _ => quantile::histogram_stdvar,
-    };
+/// `histogram_count`, `histogram_stddev` and the like.
+pub(super) fn statistic(
+    ev: &Eval<'_, '_>,
+    call: &Call,
+    grid: Grid,
+    sink: Sink<'_>,
+    of: fn(&Histogram) -> f64,
+) -> Outcome {
     ev.vector(&call.args[0], grid, &mut |row| {
         row.present.reset(grid.len);
         row.drop_name = true;

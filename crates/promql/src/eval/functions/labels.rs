@@ -60,7 +60,7 @@ fn check_size(call: &Call, bytes: usize, most: usize) -> Outcome {
     if bytes <= most {
         return Ok(());
     }
-    let name = call.func.name;
+    let name = call.func.name();
     Err(QueryError::Limit(format!("{name}() would make a label of {bytes} bytes, more than {most}")))
 }
 

@@ -9,27 +9,35 @@ use crate::eval::over_time::nan_first;
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
 use crate::eval::{Eval, Outcome, Sink};
+use crate::functions::SortKey;
 use crate::plan::Call;
 
 /// `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`.
-pub(super) fn evaluate(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let by_value = matches!(call.func.name, "sort" | "sort_desc");
+pub(super) fn evaluate(
+    ev: &Eval<'_, '_>,
+    call: &Call,
+    grid: Grid,
+    sink: Sink<'_>,
+    key: SortKey,
+    descending: bool,
+) -> Outcome {
     let names = (1..call.args.len()).map(|i| text(call, i)).collect::<Outcome<Vec<_>>>()?;
     let mut input = ev.collect(&call.args[0], grid)?;
     if !grid.instant {
         let text = "sort is ineffective for range queries since results are always ordered by labels";
         ev.note(|n| n.warn(text, call.pos));
     }
-    if by_value {
+    if key == SortKey::Value {
         input.rows.iter_mut().for_each(|row| row.hists.clear());
         input.rows.retain(|row| !row.is_empty());
     }
     if grid.len == 1 {
         let rows = &mut input.rows;
-        match call.func.name {
-            "sort" => cancellation::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], false))?,
-            "sort_desc" => cancellation::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], true))?,
-            name => sort_by_labels(ev, &names, name == "sort_by_label_desc", rows)?,
+        match key {
+            SortKey::Value => {
+                cancellation::sort(ev.shared, rows, |a, b| nan_last(a.values[0], b.values[0], descending))?
+            }
+            SortKey::Labels => sort_by_labels(ev, &names, descending, rows)?,
         }
     }
     ev.hand_on(&mut input.rows, sink)

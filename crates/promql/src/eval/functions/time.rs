@@ -4,11 +4,12 @@ use crate::civil::Moment;
 use crate::eval::row::{Grid, Row};
 use crate::eval::selector::{self, Field};
 use crate::eval::{Eval, Outcome, Sink};
+use crate::functions::SampleTime;
 use crate::plan::{Call, Node, Selector};
 
 /// `timestamp()` and `start_timestamp()`: of a selector's samples, their own; of anything else, that of the step.
-pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let starts = call.func.name == "start_timestamp";
+pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, which: SampleTime) -> Outcome {
+    let starts = which == SampleTime::Start;
     let field = if starts { Field::StartTimestamp } else { Field::Timestamp };
     let mut named = |row: &mut Row| {
         row.drop_name = true;
@@ -44,17 +45,7 @@ fn of_steps(ev: &Eval<'_, '_>, computed: &Node, starts: bool, grid: Grid, sink: 
 }
 
 /// Calendar functions of values that are seconds, or of the steps' times.
-pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let of: fn(Moment) -> i64 = match call.func.name {
-        "days_in_month" => |m| m.days_in_month(),
-        "day_of_month" => |m| m.day,
-        "day_of_week" => |m| m.weekday(),
-        "day_of_year" => |m| m.day_of_year(),
-        "hour" => |m| m.hour,
-        "minute" => |m| m.minute,
-        "month" => |m| m.month,
-        _ => |m| m.year,
-    };
+pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, of: fn(Moment) -> i64) -> Outcome {
     let at = |seconds: i64| of(Moment::at_seconds(seconds)) as f64;
     match call.args.first() {
         None => {
