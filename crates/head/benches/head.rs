@@ -1,6 +1,6 @@
-//! Speed and size of the head: appends, selects with decoding, replay; memory and log bytes a sample.
+//! Measures the speed of appends, selects with decoding and replay, and the memory and log bytes of a sample.
 //!
-//! `cargo bench -p pharos-head` prints the usual table; figures that are no times are printed before it.
+//! `cargo bench -p pharos-head` prints figures that are not times first, then the table of divan.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,7 +43,8 @@ fn labels() -> Vec<(Labels, u64)> {
     let tenant = TenantId::default();
     (0..SERIES)
         .map(|i| {
-            let (metric, host) = (i % 500, i / 500);
+            let metric = i % 500;
+            let host = i / 500;
             let labels = Labels::from_pairs([
                 ("__name__", format!("node_metric_{metric}_bytes_total")),
                 ("instance", format!("host-{host}.example.org:9100")),
@@ -58,7 +59,7 @@ fn labels() -> Vec<(Labels, u64)> {
         .collect()
 }
 
-/// As on a fleet: six in ten series are constant, most others are counters, some are noisy doubles.
+/// Six in ten series are constant, most others are counters, and some are noisy doubles.
 fn value(series: usize, scrape: usize) -> f64 {
     let noise = ((series * 7919 + scrape * 104_729) % 1000) as f64;
     match series % 10 {
@@ -78,7 +79,8 @@ fn fill(batch: &mut WriteBatch, labels: &[(Labels, u64)], from: usize, scrape: u
 }
 
 fn fill_head(head: &Head, labels: &[(Labels, u64)], scrapes: usize) -> Duration {
-    let (clock, mut spent) = (SystemClock::new(), Duration::ZERO);
+    let clock = SystemClock::new();
+    let mut spent = Duration::ZERO;
     let mut batch = WriteBatch::default();
     for scrape in 0..scrapes {
         for from in (0..SERIES).step_by(BATCH) {
@@ -112,7 +114,8 @@ fn figures() {
     let labels = labels();
     let dir = tempfile::tempdir().unwrap();
     let head = open(dir.path());
-    let (resident, cpu) = (resident_bytes(), cpu_seconds());
+    let resident = resident_bytes();
+    let cpu = cpu_seconds();
     let spent = fill_head(&head, &labels, SCRAPES);
     let samples = (SERIES * SCRAPES) as f64;
     println!("append: {:.0} ns a sample", spent.as_nanos() as f64 / samples);
@@ -121,7 +124,8 @@ fn figures() {
     println!("accounted: {} bytes a series", head.memory_bytes() / SERIES as u64);
     println!("log: {:.2} bytes a sample", directory_bytes(dir.path()) as f64 / samples);
     let clock = SystemClock::new();
-    let (begun, cut) = (clock.monotonic(), head.cut(&TenantId::default(), START, &ShardSet::all(64)));
+    let begun = clock.monotonic();
+    let cut = head.cut(&TenantId::default(), START, &ShardSet::all(64));
     let mut cut_samples = 0;
     cut.for_each(|s| {
         cut_samples += s.samples.t.len();
@@ -132,7 +136,8 @@ fn figures() {
     println!("cut: {:.1} M samples/s, {seconds:.2} s", cut_samples as f64 / seconds / 1e6);
     drop(cut);
     drop(head);
-    let (begun, cpu) = (clock.monotonic(), cpu_seconds());
+    let begun = clock.monotonic();
+    let cpu = cpu_seconds();
     let head = open(dir.path());
     let seconds = (clock.monotonic() - begun).as_secs_f64();
     println!(
@@ -148,7 +153,8 @@ fn append_5000_series(bencher: Bencher) {
     let labels = labels();
     let dir = tempfile::tempdir().unwrap();
     let head = open(dir.path());
-    let (mut n, mut batch) = (0, WriteBatch::default());
+    let mut n = 0;
+    let mut batch = WriteBatch::default();
     let batches = SERIES / BATCH;
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         fill(&mut batch, &labels, n % batches * BATCH, n / batches);

@@ -42,9 +42,9 @@ pub struct AppendTargets<'a> {
 /// The result of [`Head::append_shards`](crate::Head::append_shards).
 #[derive(Debug)]
 pub struct AppendOutcome {
-    /// What became of samples of the counted shards, and of metadata.
+    /// What became of the samples of counted shards.
     pub counted: WriteOutcome,
-    /// What became of samples of the other shards.
+    /// What became of the samples of other shards.
     pub uncounted: WriteOutcome,
     /// Resolves when the batch is durable.
     pub commit: Commit,

@@ -1,7 +1,6 @@
 //! The head: opening and replay, appends, and state that is shared by all tenants.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
@@ -17,13 +16,13 @@ use crate::fs::{DirLock, Fs};
 use crate::metrics::HeadMetrics;
 use crate::restore::{Restored, Restorer};
 use crate::tenant::Tenant;
+use crate::wal::lock::lock_dir;
 use crate::wal::record::Record;
 use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
 use crate::wal::{Commit, Log, LogConfig, incomplete};
 use crate::window::FlushedMask;
 use pharos_model::wire::Malformed;
 
-const LOCK_FILE: &str = "lock";
 /// A tenant keeps a staging buffer of at most this size between appends.
 const MAX_KEPT_STAGING_BYTES: usize = 4 << 20;
 
@@ -72,15 +71,6 @@ impl Tenants {
     pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
         self.by_id.read().values().cloned().collect()
     }
-}
-
-/// Locks the directory of a log against other processes.
-pub(crate) fn lock_dir(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, HeadError> {
-    let lock = dir.join(LOCK_FILE);
-    fs.lock(&lock).map_err(|source| match source.kind() {
-        std::io::ErrorKind::WouldBlock => HeadError::Locked { dir: dir.into(), lock },
-        _ => HeadError::Io { action: "lock", path: lock, source },
-    })
 }
 
 impl Head {

@@ -11,6 +11,7 @@
 
 mod commit;
 pub(crate) mod incomplete;
+pub(crate) mod lock;
 mod log;
 pub(crate) mod record;
 pub mod repair;

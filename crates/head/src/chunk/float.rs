@@ -306,7 +306,8 @@ fn read_le(bytes: &[u8], at: &mut usize, len: usize) -> Option<u64> {
 #[inline]
 fn read_xor(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let shape = *bytes.get(*at)? as usize;
-    let (lead, len) = (shape >> 4, shape & 0xf);
+    let lead = shape >> 4;
+    let len = shape & 0xf;
     if lead + len > 8 {
         return None;
     }

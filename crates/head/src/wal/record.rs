@@ -193,7 +193,8 @@ fn put_shards(out: &mut Vec<u8>, shards: &ShardSet) {
 }
 
 fn read_shards(r: &mut Reader<'_>) -> Result<ShardSet, Malformed> {
-    let (mut shards, mut end) = (ShardSet::new(), 0u32);
+    let mut shards = ShardSet::new();
+    let mut end = 0u32;
     for _ in 0..r.count(2)? {
         let start = end.saturating_add(r.u32()?);
         end = start.saturating_add(r.u32()?);

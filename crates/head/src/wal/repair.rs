@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::incomplete;
+use super::lock::lock_dir;
 use super::replay::{Segments, segment_path, truncate};
 use super::segment::{ReadError, SegmentReader};
 use crate::error::HeadError;
@@ -40,7 +41,7 @@ pub fn repair(dir: &Path) -> Result<RepairReport, HeadError> {
 }
 
 pub(crate) fn repair_on(fs: &dyn Fs, dir: &Path) -> Result<RepairReport, HeadError> {
-    let lock = crate::head::lock_dir(fs, dir)?;
+    let lock = lock_dir(fs, dir)?;
     let segments = Segments::list(fs, dir)?;
     let mut report = RepairReport::default();
     for (number, path, len) in &segments.files {

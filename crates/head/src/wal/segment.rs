@@ -116,7 +116,8 @@ impl SegmentReader {
         let word = |at: usize| {
             u32::from_le_bytes([self.buffer[at], self.buffer[at + 1], self.buffer[at + 2], self.buffer[at + 3]])
         };
-        let (len, crc) = (word(self.at) as usize, word(self.at + 4));
+        let len = word(self.at) as usize;
+        let crc = word(self.at + 4);
         if len == 0 || len > MAX_RECORD_BYTES {
             return Err(ReadError::Bad(format!("record length of {len} bytes is out of range")));
         }

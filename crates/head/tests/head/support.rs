@@ -229,7 +229,8 @@ pub(crate) fn open(fs: &MemFs) -> Head {
 }
 
 pub(crate) fn labels(series: u32) -> Labels {
-    let (job, instance) = (format!("job-{}", series % 3), series.to_string());
+    let job = format!("job-{}", series % 3);
+    let instance = series.to_string();
     Labels::from_pairs([("__name__", "m"), ("instance", &instance), ("job", &job)])
 }
 
