@@ -1,6 +1,6 @@
-//! Answers between nodes: whatever bytes are said to be samples or label sets, they are an error or can be looked at and coded again.
+//! Answers between nodes: bytes that claim to be samples or label sets are an error, or they can be read and encoded again.
 //!
-//! The first byte chooses what the rest is read as.
+//! The first byte decides whether the rest is read as samples or as label sets.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use pharos_model::wire::Malformed;
 use pharos_model::{Histogram, Labels, SeriesBatch, SeriesView, Span};
 use pharos_transport::query::{read_batch, read_labels, write_batch, write_labels};
 
-/// Most bytes of label sets that are made.
-const MOST: usize = 16 << 20;
+/// The limit on decoded label sets, in bytes.
+const MAX_LABEL_BYTES: usize = 16 << 20;
 
-/// Reads bytes as an answer.
+/// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     if kind % 2 == 0 { samples(bytes) } else { labels(bytes) }
@@ -20,19 +20,20 @@ pub fn run(data: &[u8]) {
 fn samples(bytes: &[u8]) {
     let mut batch = SeriesBatch::default();
     let Ok(rows) = read_batch(bytes, &mut batch) else { return };
-    assert_eq!(rows, batch.len(), "as many series as rows");
+    assert_eq!(rows, batch.len(), "there are as many series as rows");
     let shown = |batch: &SeriesBatch| (0..batch.len()).map(|at| format!("{:?}", batch.view(at))).collect::<Vec<_>>();
     let Ok(again) = write_batch(&batch, 0..rows) else { return };
     let mut back = SeriesBatch::default();
-    assert!(read_batch(&again, &mut back).is_ok(), "what was read can be written and read");
-    assert_eq!(shown(&back), shown(&batch), "what is written is what was read");
+    assert!(read_batch(&again, &mut back).is_ok(), "a batch that was read can be written and read again");
+    assert_eq!(shown(&back), shown(&batch), "a batch changes when it is written and read again");
 }
 
 fn labels(bytes: &[u8]) {
-    let (mut found, mut taken) = (Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut taken = 0;
     let read = read_labels(bytes, &mut found, |bytes| {
         taken += bytes;
-        if taken > MOST { Err(Malformed("too much")) } else { Ok(()) }
+        if taken > MAX_LABEL_BYTES { Err(Malformed("too much")) } else { Ok(()) }
     });
     if read.is_err() {
         return;
@@ -40,10 +41,10 @@ fn labels(bytes: &[u8]) {
     let mut back: Vec<Labels> = Vec::new();
     let again = write_labels(&found);
     let read = read_labels(&again, &mut back, |_| Ok::<_, Malformed>(()));
-    assert!(read.is_ok() && back == found, "label sets are coded as they were read");
+    assert!(read.is_ok() && back == found, "label sets change when they are written and read again");
 }
 
-/// Batches of all kinds of samples, and label sets.
+/// Valid inputs: batches of all kinds of samples, and label sets.
 pub fn seeds() -> Vec<Vec<u8>> {
     let histogram = |count: f64| {
         Arc::new(Histogram {
@@ -54,7 +55,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
             ..Histogram::default()
         })
     };
-    let (t, v, h) = ([10, 20, 30], [1.5, f64::NAN, 3.0], [histogram(1.0), histogram(2.5)]);
+    let t = [10, 20, 30];
+    let v = [1.5, f64::NAN, 3.0];
+    let h = [histogram(1.0), histogram(2.5)];
     let floats = SeriesView { t: &t, v: &v, ..SeriesView::EMPTY };
     let started = SeriesView { st: &[5, 5, 25], ..floats };
     let histograms = SeriesView { ht: &[40, 50], h: &h, hst: &[1, 2], ..SeriesView::EMPTY };

@@ -1,7 +1,8 @@
-//! Damaged blocks: whatever is in the files, reading ends with samples or with an error.
+//! Damaged blocks: whatever the files contain, a read returns samples or an error.
 //!
-//! An input is a list of changes to a good block: file (one byte), offset (three bytes), length (one byte), bytes. Checksums
-//! are not compared in this build (`cfg(fuzzing)`), so that what is behind them is reached.
+//! An input is a list of changes to a valid block. Each consists of a file number (one byte), an offset (three bytes), a
+//! length (one byte) and the new bytes. Checksums are not verified in this build (`cfg(fuzzing)`), so that the changes reach
+//! the decoders.
 
 use std::sync::{Arc, OnceLock};
 
@@ -58,7 +59,7 @@ fn block() -> &'static FinishedBlock {
     })
 }
 
-/// Reads everything that there is.
+/// Reads all series, exemplars and label values.
 async fn read_everything(store: Arc<dyn ObjectStore>, meta: &BlockMeta) -> Result<(), BlockError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
     let reader = BlockReader::open(store.clone(), meta.folder(), Arc::new(meta.clone()), cache).await?;
@@ -78,7 +79,7 @@ async fn read_everything(store: Arc<dyn ObjectStore>, meta: &BlockMeta) -> Resul
     Ok(())
 }
 
-/// Feeds one input.
+/// Runs one input.
 pub fn run(mut data: &[u8]) {
     let mut block = block().clone();
     let mut files: Vec<Vec<u8>> = block.files.iter().map(|(_, bytes)| bytes.to_vec()).collect();
@@ -100,7 +101,7 @@ pub fn run(mut data: &[u8]) {
     });
 }
 
-/// Good inputs: pieces of the block in their own places, so that mutation changes what is there.
+/// Valid inputs: pieces of the block at their own places, so that a mutant changes what is there.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![Vec::new()];
     for (number, (_, bytes)) in block().files.iter().enumerate() {

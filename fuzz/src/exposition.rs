@@ -1,14 +1,14 @@
-//! Bodies of scrape targets: text, OpenMetrics and protobuf.
+//! Bodies of scrape targets in the text format, OpenMetrics and protobuf.
 //!
-//! The first byte chooses format and options, the rest is the body. A body is read twice, the second time with the keys
-//! of the first pass expected: the fast path must find exactly what the slow one found.
+//! The first byte holds format and options, the rest is the body. A body is parsed twice. The second time the parser expects
+//! the series of the first pass, so that its fast path must find exactly what the slow one found.
 
 use pharos_agent::exposition::{
     ClassicToNative, ExpositionError, Format, HistogramOptions, MetadataField, SampleInfo, SampleSlot, SeriesKey, Sink,
 };
 use pharos_model::{Histogram, LabelsBuilder, labels::check_canonical};
 
-/// Remembers what it got; expects `keys` in turn.
+/// Records what it is given, and expects the series of an earlier pass in their order.
 #[derive(Default)]
 struct Notes {
     expected: Vec<Vec<u8>>,
@@ -83,7 +83,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(notes.found, again.found, "expected series change what is found");
 }
 
-/// Good inputs.
+/// Valid inputs.
 pub fn seeds() -> Vec<Vec<u8>> {
     let text = "# HELP a_total Help \\\\ with\\nescapes.\n# TYPE a_total counter\na_total{b=\"c\\\"\\\\\",d=\"\"} 1.5e3 1395066363000\n\
         # TYPE h histogram\nh_bucket{le=\"0.5\"} 1\nh_bucket{le=\"+Inf\"} 3\nh_sum 2.5\nh_count 3\n{\"quoted.name\",\"l.n\"=\"v\"} NaN\nup -Inf\n";

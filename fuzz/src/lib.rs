@@ -1,8 +1,8 @@
-//! What hostile bytes are fed to, one module a target: `run` takes bytes and panics when a property does not hold, `seeds`
-//! gives good inputs to begin from.
+//! Fuzz targets, one module each: `run` takes bytes and panics when a property does not hold, `seeds` returns valid inputs to
+//! start from.
 //!
-//! Two drivers use them: libFuzzer (`fuzz_targets/`, by `cargo fuzz run <target>`), which is led by coverage, and
-//! `mutate`, which needs nothing but a stable compiler. The allocator of both ends the process when an input makes it take
+//! There are two drivers: libFuzzer (`fuzz_targets/`, with `cargo fuzz run <target>`), which is guided by coverage, and
+//! `mutate`, which needs nothing but a stable compiler. The allocator of both aborts the process when an input makes it use
 //! more memory than any input may.
 
 use std::path::Path;
@@ -15,17 +15,17 @@ pub mod promql;
 pub mod remote_write;
 pub mod wal;
 
-/// A target.
+/// A fuzz target.
 pub struct Target {
-    /// Its name, also that of its folder of seeds.
+    /// The name of the target and of its folder of seeds.
     pub name: &'static str,
-    /// Feeds it.
+    /// Runs one input.
     pub run: fn(&[u8]),
-    /// Good inputs.
+    /// Valid inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All targets.
+/// The targets, in the order in which `.ci/fuzz` runs them.
 pub const TARGETS: [Target; 6] = [
     Target { name: "exposition", run: exposition::run, seeds: exposition::seeds },
     Target { name: "remote_write", run: remote_write::run, seeds: remote_write::seeds },
@@ -36,7 +36,7 @@ pub const TARGETS: [Target; 6] = [
 ];
 
 impl Target {
-    /// Writes the seeds into a folder of their own below `folder`.
+    /// Writes the seeds to a subfolder of `folder` with the name of the target.
     pub fn write_seeds(&self, folder: &Path) -> std::io::Result<()> {
         let folder = folder.join(self.name);
         std::fs::create_dir_all(&folder)?;
@@ -45,7 +45,7 @@ impl Target {
     }
 }
 
-/// Writes the seeds of a target below the folder that `FUZZ_WRITE_SEEDS` names, if it does, and ends.
+/// Writes the seeds of a target to a subfolder of the folder named by `FUZZ_WRITE_SEEDS` and exits, if that variable is set.
 pub fn write_seeds_if_asked(name: &str) {
     let Some(folder) = std::env::var_os("FUZZ_WRITE_SEEDS") else { return };
     let target = TARGETS.iter().find(|target| target.name == name);

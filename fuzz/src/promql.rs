@@ -1,4 +1,4 @@
-//! Queries: parsed, printed and parsed again, and evaluated within a budget over a few series.
+//! Queries: a query that parses is printed, parsed again, and evaluated over a few series within a budget.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use pharos_promql::promqltest::{MemoryStore, SeriesValue, parse_series};
 use pharos_promql::syntax::{self, parse, parse_metric_selector};
 use pharos_promql::{Engine, EngineOptions, QueryOptions};
 
-/// Series, in the language of promqltest, at intervals of 30 s.
+/// Series at an interval of 30 s, in the language of promqltest.
 const SERIES: [&str; 9] = [
     r#"requests_total{job="a", instance="0"} 0+10x50"#,
     r#"requests_total{job="a", instance="1"} 0+7x20 0+3x30"#,
@@ -50,14 +50,14 @@ fn engine() -> Engine {
     })
 }
 
-/// Feeds one input.
+/// Runs one input.
 pub fn run(data: &[u8]) {
     let Ok(query) = std::str::from_utf8(data) else { return };
     let _ = parse_metric_selector(query);
     let Ok(expr) = parse(query) else { return };
     let printed = expr.to_string();
-    let again = parse(&printed).unwrap_or_else(|e| panic!("{printed:?}, printed of {query:?}, does not parse: {e}"));
-    assert_eq!(again.to_string(), printed, "printed of {query:?}");
+    let again = parse(&printed).unwrap_or_else(|e| panic!("{printed:?}, printed from {query:?}, does not parse: {e}"));
+    assert_eq!(again.to_string(), printed, "printed from {query:?}");
     let pretty = syntax::pretty(&expr);
     let again = parse(&pretty).unwrap_or_else(|e| panic!("{pretty:?}, pretty form of {query:?}, does not parse: {e}"));
     assert_eq!(again.to_string(), printed, "pretty form of {query:?}");
@@ -66,7 +66,7 @@ pub fn run(data: &[u8]) {
     let _ = engine().range(store(), &expr, 300_000, 1_500_000, 97_000, &options);
 }
 
-/// Good inputs.
+/// Valid inputs.
 pub fn seeds() -> Vec<Vec<u8>> {
     let queries = [
         "sum by (job) (rate(requests_total[5m])) / on (job) group_left (instance) count by (job) (gauge)",

@@ -1,7 +1,7 @@
-//! Requests as others push them: remote write 1.0 and 2.0 and OTLP, through the HTTP handlers.
+//! Pushed requests: remote write 1.0 and 2.0 and OTLP, through the HTTP handlers.
 //!
-//! The first byte chooses protocol and compression, the rest is the body. With compression "ours" the bytes are
-//! compressed here, so that what is behind the decompressor is reached; else they are the compressed body itself.
+//! The first byte holds protocol and compression, the rest is the body. The body is compressed here, so that it gets past the
+//! decompressor, unless [`AS_SENT`] says that the bytes are the compressed body.
 
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use pharos_transport::Ingest;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-/// Checks that batches are what the head may rely on.
+/// Checks that batches satisfy what the head relies on.
 struct Checking;
 
 #[async_trait]
@@ -60,11 +60,11 @@ const V1: u8 = 0;
 const V2: u8 = 1;
 const OTLP: u8 = 2;
 const OTLP_JSON: u8 = 3;
-/// The bytes are the body as it is sent.
+/// The bytes are the body as it is sent, compressed already.
 const AS_SENT: u8 = 4;
 const GZIP: u8 = 8;
 
-/// Feeds one input.
+/// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else { return };
     let (runtime, router) = service();
@@ -89,7 +89,7 @@ pub fn run(data: &[u8]) {
     assert!(matches!(status, 200 | 204 | 400 | 413 | 415), "status {status}");
 }
 
-/// Gzip without compression, which needs no compressor; the decoder checks the sum.
+/// Gzip of stored blocks, which needs no compressor. The checksum is valid, since decoders verify it.
 fn stored_gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     let mut parts = bytes.chunks(0xffff).peekable();
@@ -108,9 +108,11 @@ fn stored_gzip(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Good inputs.
+/// Valid inputs.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let (v1, v2, otlp) = (messages::v1(), messages::v2(), messages::otlp());
+    let v1 = messages::v1();
+    let v2 = messages::v2();
+    let otlp = messages::otlp();
     let compressed = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).expect("it is short");
     vec![
         [&[V1][..], &v1].concat(),
@@ -125,7 +127,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 mod messages {
-    //! One good message a protocol.
+    //! A valid message of each protocol.
 
     use pharos_transport::otlp::common::v1::any_value::Value;
     use pharos_transport::otlp::{

@@ -1,14 +1,15 @@
-//! Logs: whatever the files hold, opening the head ends with a head or an error, and a head that was opened opens again
+//! Write-ahead logs: whatever the files contain, opening a head returns a head or an error, and a head that opens once opens again
 //! with the same samples.
 //!
-//! The first byte chooses how the rest becomes files: as a whole segment, or as records that get a good header and good
-//! checksums, so that what is behind the checksums is reached; alone, or behind a good segment.
+//! The first byte decides how the rest becomes a segment: as a whole file, or as records that get a valid header and
+//! valid checksums, so that they reach the decoders. The segment stands alone or follows a valid one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use pharos_head::fs::{DirLock, Fs, LogFile};
 use pharos_head::{Head, HeadConfig, HeadError};
 use pharos_model::clock::ManualClock;
@@ -24,7 +25,7 @@ struct MemFs(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
 
 impl MemFs {
     fn files<T>(&self, with: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.lock())
     }
 }
 
@@ -101,7 +102,7 @@ fn open(fs: &MemFs) -> Result<Head, HeadError> {
     Head::open(config, clock, Arc::new(fs.clone()), &prometheus::Registry::new(), &mut |_| {})
 }
 
-/// All that a head holds, as text.
+/// The samples of all tenants, as text.
 fn contents(head: &Head) -> Vec<String> {
     let mut tenants = head.tenants();
     tenants.sort_by_key(|t| t.as_str().to_string());
@@ -121,19 +122,21 @@ fn contents(head: &Head) -> Vec<String> {
     all
 }
 
-/// Shards of the head, as it has by default.
+/// The default number of shards.
 const SHARDS: u32 = 64;
 
+/// The bytes are a whole segment file.
 const AS_FILE: u8 = 1;
-const BEHIND_ANOTHER: u8 = 2;
+/// A valid segment precedes this one.
+const AFTER_ANOTHER: u8 = 2;
 
-/// Feeds one input.
+/// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else { return };
     let fs = MemFs::default();
     let mut number = 1;
-    if choice & BEHIND_ANOTHER != 0 {
-        fs.files(|files| files.insert(segment(1), good_segment().clone()));
+    if choice & AFTER_ANOTHER != 0 {
+        fs.files(|files| files.insert(segment(1), valid_segment().clone()));
         number = 2;
     }
     let bytes = if choice & AS_FILE != 0 { bytes.to_vec() } else { framed(bytes, number) };
@@ -141,9 +144,9 @@ pub fn run(data: &[u8]) {
     let Ok(head) = open(&fs) else { return };
     let before = contents(&head);
     drop(head);
-    let again = open(&fs).unwrap_or_else(|e| panic!("what was opened does not open again: {e}"));
-    assert_eq!(contents(&again), before, "what was opened holds something else the second time");
-    // A few writes and a cut on top of what is there.
+    let again = open(&fs).unwrap_or_else(|e| panic!("a log that opened once does not open again: {e}"));
+    assert_eq!(contents(&again), before, "a log holds other samples when it is opened again");
+    // Writes and a cut on top of what the log holds.
     let tenant = TenantId::default();
     if let Ok((_, commit)) = again.append(&tenant, &batch(5_000)) {
         let _ = commit.wait();
@@ -154,18 +157,18 @@ pub fn run(data: &[u8]) {
     let _ = again.evict_flushed(&tenant, 0, &ShardSet::all(SHARDS));
     let left = contents(&again);
     drop(again);
-    let last = open(&fs).unwrap_or_else(|e| panic!("what was written does not open again: {e}"));
-    assert_eq!(contents(&last), left, "what was written is not there again");
+    let last = open(&fs).unwrap_or_else(|e| panic!("a log that was written to does not open again: {e}"));
+    assert_eq!(contents(&last), left, "a log that was written to holds other samples when it is opened again");
 }
 
 fn segment(number: u32) -> PathBuf {
     format!("/wal/{number:08}.wal").into()
 }
 
-/// Records of the form "length u16 | payload" as a segment with good checksums.
+/// Turns records of the form "length u16 | payload" into a segment with valid checksums.
 fn framed(mut bytes: &[u8], number: u32) -> Vec<u8> {
     let mut out = b"PHAROSWL".to_vec();
-    out.extend(good_segment()[8..12].iter());
+    out.extend(valid_segment()[8..12].iter());
     out.extend(number.to_le_bytes());
     out.extend(crc32fast::hash(&out).to_le_bytes());
     while let Some((length, rest)) = bytes.split_at_checked(2) {
@@ -179,9 +182,10 @@ fn framed(mut bytes: &[u8], number: u32) -> Vec<u8> {
     out
 }
 
-/// The reverse of [`framed`].
+/// Reverses [`framed`].
 fn unframed(file: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::new(), &file[20..]);
+    let mut out = Vec::new();
+    let mut rest = &file[20..];
     while let Some((frame, behind)) = rest.split_at_checked(8) {
         let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
         out.extend((length as u16).to_le_bytes());
@@ -191,7 +195,7 @@ fn unframed(file: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Two series of floats, one of histograms.
+/// Two series of floats and one of histograms.
 fn batch(t: i64) -> WriteBatch {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
@@ -209,7 +213,7 @@ fn batch(t: i64) -> WriteBatch {
     batch
 }
 
-fn good_segment() -> &'static Vec<u8> {
+fn valid_segment() -> &'static Vec<u8> {
     static SEGMENT: OnceLock<Vec<u8>> = OnceLock::new();
     SEGMENT.get_or_init(|| {
         let fs = MemFs::default();
@@ -226,7 +230,7 @@ fn good_segment() -> &'static Vec<u8> {
     })
 }
 
-/// Good inputs.
+/// Valid inputs.
 pub fn seeds() -> Vec<Vec<u8>> {
     let fs = MemFs::default();
     let head = open(&fs).expect("an empty log");
@@ -241,11 +245,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     drop(head);
     let mut seeds = Vec::new();
     let mut files: Vec<Vec<u8>> = fs.files(|files| files.values().filter(|f| f.len() > 20).cloned().collect());
-    files.push(good_segment().clone());
+    files.push(valid_segment().clone());
     for file in files {
         seeds.push([&[AS_FILE][..], &file].concat());
         seeds.push([&[0][..], &unframed(&file)].concat());
-        seeds.push([&[BEHIND_ANOTHER][..], &unframed(&file)].concat());
+        seeds.push([&[AFTER_ANOTHER][..], &unframed(&file)].concat());
     }
     seeds
 }

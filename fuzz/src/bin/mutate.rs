@@ -1,14 +1,14 @@
-//! The plain driver: feeds seeds and random changes of them to a target, for where libFuzzer cannot be built.
+//! The plain driver: runs a target on seeds and on random mutants of them, where libFuzzer cannot be built.
 //!
-//! `mutate run <target> <seconds> <folder>…` runs a target over the files of folders and mutants of them; an input
-//! that fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets. `FUZZ_SEED` is the number
-//! that the mutants are made from.
+//! `mutate run <target> <seconds> <folder>…` runs a target on the files of folders and on mutants of them. An input that
+//! fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets. `FUZZ_SEED` seeds the random
+//! generator of the mutants.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a tool for developers: it has no clock but the real one, and ends where something is wrong"
+    reason = "a tool for developers: it uses the real clock and panics when something is wrong"
 )]
 
 use std::path::Path;
@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use pharos_fuzz::{TARGETS, Target};
 
-/// No input may take longer.
-const SLOW: Duration = Duration::from_secs(10);
-const MAX_INPUT: usize = 64 << 10;
+/// The time limit of an input.
+const MAX_DURATION: Duration = Duration::from_secs(10);
+/// The size limit of a mutant, in bytes.
+const MAX_INPUT_BYTES: usize = 64 << 10;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -61,32 +62,33 @@ fn drive(target: &Target, time: Duration, folders: &[&str]) -> ExitCode {
     }
     let began = Instant::now();
     for input in &inputs {
-        feed(target, input);
+        run(target, input);
     }
     let seed: u64 = std::env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let (mut random, mut runs) = (Random(0x9e37_79b9_7f4a_7c15 ^ seed << 1), inputs.len());
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed << 1);
+    let mut runs = inputs.len();
     while began.elapsed() < time {
         let input = random.mutant(&inputs);
-        feed(target, &input);
+        run(target, &input);
         runs += 1;
     }
     println!("{}: {runs} inputs in {:.1} s", target.name, began.elapsed().as_secs_f64());
     ExitCode::SUCCESS
 }
 
-/// Runs one input, which is on disk while it runs, so that it is there after an abort too.
-fn feed(target: &Target, input: &[u8]) {
+/// Runs one input. The input is on disk meanwhile, so that it survives an abort.
+fn run(target: &Target, input: &[u8]) {
     let folder = Path::new("artifacts").join(target.name);
     let saved = folder.join("running");
     std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&saved, input)).expect("artifacts can be written");
     let began = Instant::now();
     (target.run)(input);
     let took = began.elapsed();
-    assert!(took < SLOW, "an input took {took:?}; it is in {}", saved.display());
+    assert!(took < MAX_DURATION, "an input took {took:?}; it is in {}", saved.display());
     std::fs::remove_file(&saved).expect("the file was written");
 }
 
-/// Xorshift: the same mutants at every run with a seed.
+/// A xorshift generator: a seed always yields the same mutants.
 struct Random(u64);
 
 impl Random {
@@ -107,7 +109,7 @@ impl Random {
             let other = &inputs[self.below(inputs.len())];
             self.change(&mut input, other);
         }
-        input.truncate(MAX_INPUT);
+        input.truncate(MAX_INPUT_BYTES);
         input
     }
 
