@@ -3,6 +3,8 @@
 pub mod config;
 pub mod counting;
 pub mod retry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod conformance;

@@ -1,4 +1,4 @@
-//! The settings of the object store, and the store that they describe.
+//! The settings of an object store, and how the store is built from them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,55 +13,55 @@ use serde::{Deserialize, Serialize};
 use super::counting::{Counting, StoreMetrics};
 use super::retry::{RetryPolicy, Retrying};
 
-/// Where blocks are kept.
+/// Where blocks are stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ObjectStoreConfig {
-    /// A folder of this machine or a network file system.
+    /// A folder of this machine or of a network file system.
     Filesystem(FilesystemConfig),
-    /// Amazon S3 or a service with its API.
+    /// Amazon S3, or a service with the same API.
     S3(S3Config),
 }
 
-/// Settings of a folder.
+/// The settings of a folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilesystemConfig {
-    /// The folder; it is created when it is missing.
+    /// The folder. It is created if it does not exist.
     pub directory: PathBuf,
 }
 
-/// Settings of S3.
+/// The settings of S3.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
-    /// The bucket; it must exist.
+    /// The bucket. It must exist.
     pub bucket: String,
-    /// The service's URL, for example `http://minio:9000`. Default: Amazon's for the region.
+    /// The URL of the service, for example `http://minio:9000`. Default: Amazon's endpoint of the region.
     #[serde(default)]
     pub endpoint: Option<String>,
     /// The region. Default: `us-east-1`.
     #[serde(default = "default_region")]
     pub region: String,
-    /// Access key. Default: the environment (`AWS_ACCESS_KEY_ID`) or the machine's role.
+    /// The access key. Default: the environment (`AWS_ACCESS_KEY_ID`) or the role of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "hidden")]
     pub access_key: Option<String>,
-    /// Secret key. Default: the environment (`AWS_SECRET_ACCESS_KEY`) or the machine's role.
+    /// The secret key. Default: the environment (`AWS_SECRET_ACCESS_KEY`) or the role of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "hidden")]
     pub secret_key: Option<String>,
-    /// Whether the bucket is part of the path rather than of the host's name. Default: true.
+    /// Whether the bucket is part of the path rather than of the host name. Default: true.
     #[serde(default = "yes")]
     pub path_style: bool,
-    /// Whether plain HTTP is allowed. Default: only when the endpoint begins with `http://`.
+    /// Whether unencrypted HTTP is allowed. Default: only if the endpoint begins with `http://`.
     #[serde(default)]
     pub allow_http: Option<bool>,
-    /// A prefix of all keys, without slashes at its ends. Default: none.
+    /// A prefix of all keys, without leading and trailing slashes. Default: none.
     #[serde(default)]
     pub prefix: String,
-    /// Most retries of a request, with growing pauses. Default: 8.
+    /// Maximum number of retries of a request, at growing intervals. Default: 8.
     #[serde(default = "default_retries")]
     pub max_retries: usize,
-    /// Most seconds that one request may take. Default: 60.
+    /// Timeout of a request, in seconds. Default: 60.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u64,
 }
@@ -87,7 +87,7 @@ fn yes() -> bool {
     true
 }
 
-/// Hides the secret.
+/// Omits the keys.
 impl std::fmt::Debug for S3Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("S3Config")
@@ -99,30 +99,30 @@ impl std::fmt::Debug for S3Config {
     }
 }
 
-/// Settings from which no store can be made.
+/// Why a store cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectStoreConfigError {
-    /// The folder cannot be created or used.
+    /// The folder cannot be created.
     #[error("object store folder {directory:?}: {source}")]
     Directory {
         /// The folder.
         directory: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The store refuses its settings.
+    /// The client rejects the settings.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
 }
 
 impl ObjectStoreConfig {
-    /// A folder.
+    /// The settings of a store in a folder.
     pub fn filesystem(directory: impl Into<PathBuf>) -> Self {
         ObjectStoreConfig::Filesystem(FilesystemConfig { directory: directory.into() })
     }
 
-    /// Builds the store; requests are counted in `metrics`. The S3 client retries by itself and sets its own timeouts,
-    /// a folder gets the decorator that does so: nothing is retried twice.
+    /// Builds the store and counts its requests in `metrics`. A folder is wrapped in [`Retrying`]; the S3 client has retries and
+    /// timeouts of its own, so that nothing is retried twice.
     pub fn build(&self, metrics: StoreMetrics) -> Result<Arc<dyn ObjectStore>, ObjectStoreConfigError> {
         match self {
             ObjectStoreConfig::Filesystem(config) => {
@@ -145,7 +145,7 @@ impl ObjectStoreConfig {
 
 impl S3Config {
     fn builder(&self) -> AmazonS3Builder {
-        // The TLS library has no default of its own; the first one to install a provider wins, which is fine.
+        // The TLS library has no default provider. Installing it fails if another part of the program did so before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let timeout = Duration::from_secs(self.timeout_seconds.max(1));
         let retry = RetryConfig {
@@ -180,32 +180,4 @@ impl S3Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_are_read_with_defaults_and_mistakes_are_named() {
-        let s3: ObjectStoreConfig = serde_json::from_str(
-            r#"{"type":"s3","bucket":"b","endpoint":"http://localhost:9000","access_key":"me-hush","secret_key":"hush"}"#,
-        )
-        .unwrap();
-        let ObjectStoreConfig::S3(config) = &s3 else { panic!("{s3:?}") };
-        assert!(config.path_style && config.region == "us-east-1" && config.max_retries == 8);
-        assert!(!format!("{s3:?}").contains("hush"));
-        let printed = serde_json::to_string(&s3).unwrap();
-        assert!(!printed.contains("hush") && printed.matches("<secret>").count() == 2, "{printed}");
-        let error = serde_json::from_str::<ObjectStoreConfig>(r#"{"type":"s3","bucket":"b","regio":"x"}"#).unwrap_err();
-        assert!(error.to_string().contains("regio"), "{error}");
-        assert!(serde_json::from_str::<ObjectStoreConfig>(r#"{"type":"gcs"}"#).is_err());
-    }
-
-    #[test]
-    fn both_kinds_are_built() {
-        let folder = tempfile::tempdir().unwrap();
-        let metrics = || StoreMetrics::new(&prometheus::Registry::new()).unwrap();
-        ObjectStoreConfig::filesystem(folder.path().join("a/b")).build(metrics()).unwrap();
-        let s3 = r#"{"type":"s3","bucket":"b","endpoint":"http://localhost:9","prefix":"/x/","access_key":"a","secret_key":"s"}"#;
-        serde_json::from_str::<ObjectStoreConfig>(s3).unwrap().build(metrics()).unwrap();
-        assert!(ObjectStoreConfig::filesystem("/proc/nothing").build(metrics()).is_err());
-    }
-}
+mod tests;

@@ -1,53 +1,86 @@
-//! What the crate expects of any object store, run over those that it can build or decorate.
+//! What this crate expects of any object store, run against the stores that it builds and decorates.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::TryStreamExt;
-use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{CopyMode, CopyOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use prometheus::Registry;
 
+use super::testing::FaultyStore;
 use super::*;
 use crate::tests::run;
 
-/// The suite.
+/// The conformance suite.
 async fn conforms(store: &dyn ObjectStore) {
-    let path = Path::from("tenant/blocks/x/data.parquet");
-    assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
-    assert!(matches!(store.get_range(&path, 0..1).await, Err(Error::NotFound { .. })));
-    store.put(&path, "hello world".into()).await.unwrap();
-    assert_eq!(store.head(&path).await.unwrap().size, 11);
-    assert_eq!(store.get_range(&path, 6..11).await.unwrap(), "world");
-    assert_eq!(store.get_ranges(&path, &[0..1, 10..11]).await.unwrap(), ["h", "d"]);
-    store.put(&path, "again".into()).await.unwrap();
-    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "again");
-    let mut upload = store.put_multipart(&Path::from("tenant/big")).await.unwrap();
+    objects_are_written_and_read(store).await;
+    ranges_are_read(store).await;
+    uploads_in_parts_are_completed_or_aborted(store).await;
+    objects_are_listed_by_folder(store).await;
+    objects_are_copied_and_deleted(store).await;
+}
+
+fn path(text: &str) -> Path {
+    Path::from(text)
+}
+
+async fn text(store: &dyn ObjectStore, at: &Path) -> String {
+    String::from_utf8(store.get(at).await.unwrap().bytes().await.unwrap().to_vec()).unwrap()
+}
+
+async fn objects_are_written_and_read(store: &dyn ObjectStore) {
+    let at = path("write/a");
+    assert!(matches!(store.head(&at).await, Err(Error::NotFound { .. })));
+    assert!(matches!(store.get(&at).await, Err(Error::NotFound { .. })));
+    store.put(&at, "first".into()).await.unwrap();
+    assert_eq!(store.head(&at).await.unwrap().size, 5);
+    store.put(&at, "second".into()).await.unwrap();
+    assert_eq!(text(store, &at).await, "second", "a put overwrites");
+}
+
+async fn ranges_are_read(store: &dyn ObjectStore) {
+    let at = path("ranges/a");
+    assert!(matches!(store.get_range(&at, 0..1).await, Err(Error::NotFound { .. })));
+    store.put(&at, "hello world".into()).await.unwrap();
+    assert_eq!(store.get_range(&at, 6..11).await.unwrap(), "world");
+    assert_eq!(store.get_ranges(&at, &[0..1, 10..11]).await.unwrap(), ["h", "d"]);
+}
+
+async fn uploads_in_parts_are_completed_or_aborted(store: &dyn ObjectStore) {
+    let mut upload = store.put_multipart(&path("parts/whole")).await.unwrap();
     upload.put_part(vec![1u8; 6 << 20].into()).await.unwrap();
     upload.put_part(vec![2u8; 10].into()).await.unwrap();
     upload.complete().await.unwrap();
-    assert_eq!(store.head(&Path::from("tenant/big")).await.unwrap().size, (6 << 20) + 10);
-    let mut aborted = store.put_multipart(&Path::from("tenant/half")).await.unwrap();
+    assert_eq!(store.head(&path("parts/whole")).await.unwrap().size, (6 << 20) + 10);
+    let mut aborted = store.put_multipart(&path("parts/half")).await.unwrap();
     aborted.put_part(vec![1u8; 10].into()).await.unwrap();
     aborted.abort().await.unwrap();
-    let mut listed: Vec<String> =
-        store.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
+    assert!(matches!(store.head(&path("parts/half")).await, Err(Error::NotFound { .. })));
+}
+
+async fn objects_are_listed_by_folder(store: &dyn ObjectStore) {
+    for name in ["list/a", "list/b/c", "list/b/d"] {
+        store.put(&path(name), "x".into()).await.unwrap();
+    }
+    let listed = store.list(Some(&path("list"))).map_ok(|object| object.location.to_string());
+    let mut listed: Vec<String> = listed.try_collect().await.unwrap();
     listed.sort();
-    assert_eq!(listed, ["tenant/big", "tenant/blocks/x/data.parquet"]);
-    let below = store.list_with_delimiter(Some(&Path::from("tenant"))).await.unwrap();
-    assert_eq!((below.objects.len(), below.common_prefixes), (1, vec![Path::from("tenant/blocks")]));
-    store.copy(&path, &Path::from("copy")).await.unwrap();
-    store.delete(&path).await.unwrap();
-    assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
-    assert_eq!(store.get(&Path::from("copy")).await.unwrap().bytes().await.unwrap(), "again");
+    assert_eq!(listed, ["list/a", "list/b/c", "list/b/d"]);
+    let below = store.list_with_delimiter(Some(&path("list"))).await.unwrap();
+    assert_eq!(below.objects.len(), 1);
+    assert_eq!(below.common_prefixes, [path("list/b")]);
+}
+
+async fn objects_are_copied_and_deleted(store: &dyn ObjectStore) {
+    let at = path("copy/a");
+    let copy = path("copy/b");
+    store.put(&at, "x".into()).await.unwrap();
+    store.copy(&at, &copy).await.unwrap();
+    store.delete(&at).await.unwrap();
+    assert!(matches!(store.head(&at).await, Err(Error::NotFound { .. })));
+    assert_eq!(text(store, &copy).await, "x");
 }
 
 fn metrics() -> StoreMetrics {
@@ -55,122 +88,155 @@ fn metrics() -> StoreMetrics {
 }
 
 #[test]
-fn memory_and_folders_conform_decorated_or_not() {
-    let folder = tempfile::tempdir().unwrap();
-    run(async {
-        conforms(&InMemory::new()).await;
-        conforms(&Retrying::new(InMemory::new(), RetryPolicy::default())).await;
-        conforms(&Counting::new(InMemory::new(), metrics())).await;
-        conforms(ObjectStoreConfig::filesystem(folder.path()).build(metrics()).unwrap().as_ref()).await;
-    });
+fn a_store_in_memory_conforms() {
+    run(conforms(&InMemory::new()));
 }
 
 #[test]
-fn requests_bytes_and_errors_are_counted() {
+fn a_retrying_store_conforms() {
+    run(conforms(&Retrying::new(InMemory::new(), RetryPolicy::default())));
+}
+
+#[test]
+fn a_counting_store_conforms() {
+    run(conforms(&Counting::new(InMemory::new(), metrics())));
+}
+
+#[test]
+fn a_store_in_a_folder_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    run(conforms(ObjectStoreConfig::filesystem(folder.path()).build(metrics()).unwrap().as_ref()));
+}
+
+#[test]
+fn a_faulty_store_without_failures_conforms() {
+    run(conforms(&FaultyStore::failing_first(Arc::default(), 0)));
+}
+
+#[test]
+fn requests_and_bytes_are_counted_by_operation() {
     run(async {
         let metrics = metrics();
-        let store = Counting::new(Flaky::new(1), metrics.clone());
-        let path = Path::from("a");
-        assert!(store.put(&path, "12345".into()).await.is_err());
-        store.put(&path, "12345".into()).await.unwrap();
-        store.get_range(&path, 1..3).await.unwrap();
-        assert!(store.get(&Path::from("b")).await.is_err());
-        assert_eq!((metrics.requests("put"), metrics.bytes("put")), (2, 5));
-        assert_eq!((metrics.requests("get"), metrics.bytes("get")), (2, 2));
-        assert_eq!((metrics.errors("put"), metrics.errors("get")), (1, 0));
+        let store = Counting::new(InMemory::new(), metrics.clone());
+        store.put(&path("a"), "12345".into()).await.unwrap();
+        store.get_range(&path("a"), 1..3).await.unwrap();
+        store.head(&path("a")).await.unwrap();
+        assert_eq!(metrics.requests("put"), 1);
+        assert_eq!(metrics.bytes("put"), 5);
+        assert_eq!(metrics.requests("get"), 1);
+        assert_eq!(metrics.bytes("get"), 2);
+        assert_eq!(metrics.requests("head"), 1);
+        assert_eq!(metrics.bytes("head"), 0);
     });
 }
 
 #[test]
-fn failures_that_pass_are_retried_and_facts_are_not() {
-    let policy = RetryPolicy {
-        attempts: 3,
-        timeout: Duration::from_millis(50),
-        first_pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(2),
-    };
+fn failures_are_counted_without_bytes() {
     run(async {
-        let store = Retrying::new(Flaky::new(2), policy);
-        store.put(&Path::from("a"), "x".into()).await.unwrap();
-        assert_eq!(store.inner().calls.load(Ordering::SeqCst), 3);
-        assert!(matches!(store.head(&Path::from("b")).await, Err(Error::NotFound { .. })));
-        assert_eq!(store.inner().calls.load(Ordering::SeqCst), 4);
-        let broken = Retrying::new(Flaky::new(99), policy);
-        assert!(broken.put(&Path::from("a"), "x".into()).await.is_err());
-        assert_eq!(broken.inner().calls.load(Ordering::SeqCst), 3);
-        let hanging = Retrying::new(Flaky { hang: true, ..Flaky::new(0) }, policy);
-        let error = hanging.put(&Path::from("a"), "x".into()).await.unwrap_err();
-        assert!(error.to_string().contains("took longer than 50ms"), "{error}");
+        let metrics = metrics();
+        let store = Counting::new(FaultyStore::failing_first(Arc::default(), 1), metrics.clone());
+        assert!(store.put(&path("a"), "12345".into()).await.is_err());
+        assert_eq!(metrics.requests("put"), 1);
+        assert_eq!(metrics.errors("put"), 1);
+        assert_eq!(metrics.bytes("put"), 0);
     });
 }
 
-/// Fails the first requests, or never answers.
-#[derive(Debug)]
-struct Flaky {
-    inner: Arc<InMemory>,
-    failures: u32,
-    calls: AtomicU32,
-    hang: bool,
+#[test]
+fn an_object_that_does_not_exist_is_not_a_failure() {
+    run(async {
+        let metrics = metrics();
+        let store = Counting::new(InMemory::new(), metrics.clone());
+        assert!(store.get(&path("a")).await.is_err());
+        assert_eq!(metrics.requests("get"), 1);
+        assert_eq!(metrics.errors("get"), 0);
+    });
 }
 
-impl Flaky {
-    fn new(failures: u32) -> Self {
-        Flaky { inner: Arc::new(InMemory::new()), failures, calls: AtomicU32::new(0), hang: false }
-    }
+#[test]
+fn the_parts_of_an_upload_are_counted() {
+    run(async {
+        let metrics = metrics();
+        let store = Counting::new(InMemory::new(), metrics.clone());
+        let mut upload = store.put_multipart(&path("a")).await.unwrap();
+        upload.put_part(vec![0u8; 10].into()).await.unwrap();
+        upload.put_part(vec![0u8; 5].into()).await.unwrap();
+        upload.complete().await.unwrap();
+        assert_eq!(metrics.requests("put_part"), 2);
+        assert_eq!(metrics.bytes("put_part"), 15);
+        assert_eq!(metrics.requests("put"), 2, "its begin and its end");
+    });
+}
 
-    async fn call(&self) -> Result<()> {
-        if self.hang {
-            std::future::pending::<()>().await;
-        }
-        if self.calls.fetch_add(1, Ordering::SeqCst) < self.failures {
-            return Err(Error::Generic { store: "flaky", source: "try again".into() });
-        }
-        Ok(())
+#[test]
+fn metrics_can_be_registered_once() {
+    let registry = Registry::new();
+    StoreMetrics::new(&registry).unwrap();
+    assert!(StoreMetrics::new(&registry).is_err());
+}
+
+fn policy() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 3,
+        timeout: Duration::from_millis(50),
+        min_interval: Duration::from_millis(1),
+        max_interval: Duration::from_millis(2),
     }
 }
 
-impl fmt::Display for Flaky {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("flaky")
-    }
+#[test]
+fn transient_failures_are_retried() {
+    run(async {
+        let faulty = FaultyStore::failing_first(Arc::default(), 2);
+        let store = Retrying::new(faulty.clone(), policy());
+        store.put(&path("a"), "x".into()).await.unwrap();
+        assert_eq!(faulty.requests(), 3);
+        assert_eq!(text(&store, &path("a")).await, "x");
+    });
 }
 
-#[async_trait]
-impl ObjectStore for Flaky {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.call().await?;
-        self.inner.put_opts(location, payload, options).await
-    }
+#[test]
+fn a_missing_object_is_not_retried() {
+    run(async {
+        let faulty = FaultyStore::failing_first(Arc::default(), 0);
+        let store = Retrying::new(faulty.clone(), policy());
+        assert!(matches!(store.head(&path("a")).await, Err(Error::NotFound { .. })));
+        assert_eq!(faulty.requests(), 1);
+    });
+}
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.call().await?;
-        self.inner.put_multipart_opts(location, options).await
-    }
+#[test]
+fn retries_end_after_the_last_attempt() {
+    run(async {
+        let faulty = FaultyStore::failing_after(Arc::default(), 0);
+        let store = Retrying::new(faulty.clone(), policy());
+        let error = store.put(&path("a"), "x".into()).await.unwrap_err();
+        assert!(error.to_string().contains("injected failure"), "{error}");
+        assert_eq!(faulty.requests(), 3);
+    });
+}
 
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.call().await?;
-        self.inner.get_opts(location, options).await
-    }
+#[test]
+fn a_request_that_hangs_is_cancelled() {
+    run(async {
+        let faulty = FaultyStore::hanging();
+        let store = Retrying::new(faulty.clone(), policy());
+        let error = store.put(&path("a"), "x".into()).await.unwrap_err();
+        assert!(error.to_string().contains("took longer than 50ms"), "{error}");
+        assert_eq!(faulty.requests(), 3, "it is retried as well");
+    });
+}
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.call().await?;
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.call().await?;
-        self.inner.copy_opts(from, to, options).await
-    }
+#[test]
+fn conditional_puts_and_copies_are_not_retried() {
+    run(async {
+        let faulty = FaultyStore::failing_after(Arc::default(), 0);
+        let store = Retrying::new(faulty.clone(), policy());
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        assert!(store.put_opts(&path("a"), "x".into(), create).await.is_err());
+        assert_eq!(faulty.requests(), 1);
+        let create = CopyOptions { mode: CopyMode::Create, ..CopyOptions::default() };
+        assert!(store.copy_opts(&path("a"), &path("b"), create).await.is_err());
+        assert_eq!(faulty.requests(), 2);
+    });
 }

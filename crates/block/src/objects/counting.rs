@@ -1,4 +1,4 @@
-//! Counts requests, bytes and errors of an object store by operation.
+//! Counts the requests, bytes and errors of an object store by operation.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use object_store::{
 };
 use prometheus::{IntCounterVec, Opts, Registry};
 
-/// The counters.
+/// The counters of [`Counting`], by operation.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
     requests: IntCounterVec,
@@ -21,7 +21,7 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Registers the counters.
+    /// Creates the counters and registers them.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| {
             let counter = IntCounterVec::new(Opts::new(name, help), &["operation"])?;
@@ -32,23 +32,23 @@ impl StoreMetrics {
             requests: counter("pharos_object_store_requests_total", "Requests to the object store.")?,
             errors: counter(
                 "pharos_object_store_errors_total",
-                "Requests to the object store that failed; asking for what does not exist is no failure.",
+                "Failed requests to the object store. A request for an object that does not exist is not a failure.",
             )?,
             bytes: counter("pharos_object_store_bytes_total", "Bytes read from and written to the object store.")?,
         })
     }
 
-    /// Requests of an operation so far: `get`, `put`, `head`, `delete`, `list`, `copy` or `put_part`.
+    /// How many requests there were of an operation: `get`, `put`, `head`, `delete`, `list`, `copy` or `put_part`.
     pub fn requests(&self, operation: &str) -> u64 {
         self.requests.with_label_values(&[operation]).get()
     }
 
-    /// Bytes of an operation so far.
+    /// How many bytes an operation has transferred.
     pub fn bytes(&self, operation: &str) -> u64 {
         self.bytes.with_label_values(&[operation]).get()
     }
 
-    /// Failures of an operation so far.
+    /// How many requests of an operation have failed.
     pub fn errors(&self, operation: &str) -> u64 {
         self.errors.with_label_values(&[operation]).get()
     }
@@ -64,7 +64,7 @@ impl StoreMetrics {
     }
 }
 
-/// A store whose requests are counted.
+/// Counts the requests to the store that it wraps.
 #[derive(Debug)]
 pub struct Counting<S> {
     inner: S,
@@ -72,7 +72,7 @@ pub struct Counting<S> {
 }
 
 impl<S> Counting<S> {
-    /// Counts the requests to `inner`.
+    /// Wraps a store.
     pub fn new(inner: S, metrics: StoreMetrics) -> Self {
         Counting { inner, metrics }
     }
@@ -138,7 +138,8 @@ struct CountingUpload {
 #[async_trait]
 impl MultipartUpload for CountingUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (bytes, metrics) = (data.content_length() as u64, self.metrics.clone());
+        let bytes = data.content_length() as u64;
+        let metrics = self.metrics.clone();
         let part = self.inner.put_part(data);
         Box::pin(async move { metrics.count("put_part", bytes, part.await) })
     }

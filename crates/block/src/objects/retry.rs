@@ -1,6 +1,6 @@
-//! Retries requests that failed for reasons that may pass, with growing pauses, and ends those that hang.
+//! Retries requests after transient failures, at growing intervals, and cancels requests that hang.
 //!
-//! All operations that are retried are idempotent. Listings and deletions are streams, which their callers start anew.
+//! Only idempotent operations are retried. Listings and deletions are streams, which their callers restart.
 
 use std::fmt;
 use std::future::Future;
@@ -14,32 +14,32 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// How often and how long to try.
+/// How often a request is tried, and at which intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries in all, at least one.
+    /// The maximum number of attempts, at least one.
     pub attempts: u32,
-    /// Most time that a try may take.
+    /// The timeout of an attempt.
     pub timeout: Duration,
-    /// Pause before the second try; it doubles with each further one.
-    pub first_pause: Duration,
-    /// Longest pause.
-    pub longest_pause: Duration,
+    /// The interval before the second attempt. It doubles with every further one.
+    pub min_interval: Duration,
+    /// The longest interval between two attempts.
+    pub max_interval: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// 4 tries of 60 s, with pauses from 100 ms to 5 s.
+    /// Four attempts of 60 s each, at intervals of 100 ms to 5 s.
     fn default() -> Self {
         RetryPolicy {
             attempts: 4,
             timeout: Duration::from_secs(60),
-            first_pause: Duration::from_millis(100),
-            longest_pause: Duration::from_secs(5),
+            min_interval: Duration::from_millis(100),
+            max_interval: Duration::from_secs(5),
         }
     }
 }
 
-/// A store whose requests are retried.
+/// Retries the requests to the store that it wraps.
 #[derive(Debug)]
 pub struct Retrying<S> {
     inner: S,
@@ -47,14 +47,9 @@ pub struct Retrying<S> {
 }
 
 impl<S> Retrying<S> {
-    /// Retries the requests to `inner`.
+    /// Wraps a store.
     pub fn new(inner: S, policy: RetryPolicy) -> Self {
         Retrying { inner, policy }
-    }
-
-    /// The store behind.
-    pub fn inner(&self) -> &S {
-        &self.inner
     }
 
     async fn run<T, F: Future<Output = Result<T>>>(
@@ -63,12 +58,12 @@ impl<S> Retrying<S> {
         path: &Path,
         request: impl Fn() -> F,
     ) -> Result<T> {
-        let mut pause = self.policy.first_pause;
+        let mut interval = self.policy.min_interval;
         let mut attempt = 1;
         loop {
             let error = match tokio::time::timeout(self.policy.timeout, request()).await {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) if !may_pass(&error) => return Err(error),
+                Ok(Err(error)) if !is_transient(&error) => return Err(error),
                 Ok(Err(error)) => error,
                 Err(_) => Error::Generic {
                     store: "timeout",
@@ -78,16 +73,16 @@ impl<S> Retrying<S> {
             if attempt >= self.policy.attempts {
                 return Err(error);
             }
-            tracing::warn!(operation = what, %path, attempt, %error, "object store request failed, trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.policy.longest_pause);
+            tracing::warn!(operation = what, %path, attempt, retry_in = ?interval, %error, "object store request failed; retrying");
+            tokio::time::sleep(interval).await;
+            interval = (interval * 2).min(self.policy.max_interval);
             attempt += 1;
         }
     }
 }
 
-/// Whether trying again may help: all but errors that state a fact.
-fn may_pass(error: &Error) -> bool {
+/// Whether another attempt may succeed, unlike after an error that states a fact.
+fn is_transient(error: &Error) -> bool {
     matches!(error, Error::Generic { .. } | Error::JoinError { .. })
 }
 
@@ -101,7 +96,7 @@ impl<S: fmt::Display> fmt::Display for Retrying<S> {
 impl<S: ObjectStore> ObjectStore for Retrying<S> {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         if options.mode != PutMode::Overwrite {
-            // After a failure that hides a success, trying again would report a conflict with itself.
+            // If the failure hides a success, another attempt would report a conflict with the first.
             return self.inner.put_opts(location, payload, options).await;
         }
         self.run("put", location, || self.inner.put_opts(location, payload.clone(), options.clone())).await

@@ -1,66 +1,12 @@
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
 use object_store::memory::InMemory;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{ObjectStoreExt, PutPayload};
+use pharos_block::objects::testing::FaultyStore;
 use pharos_block::{BlockWriter, WriterOptions, upload};
 use pharos_model::{Labels, SeriesView, TenantId};
 
 use super::*;
-
-/// Lists everything, and fails to read from some time on.
-#[derive(Debug)]
-struct Broken {
-    inner: Arc<InMemory>,
-    reads: AtomicUsize,
-    good: usize,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("broken")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Broken {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, options).await
-    }
-
-    async fn put_multipart_opts(&self, to: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if self.reads.fetch_add(1, Ordering::SeqCst) >= self.good {
-            return Err(Error::Generic { store: "broken", source: "the cable is cut".into() });
-        }
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
 
 async fn put_block(store: &InMemory, born: u64, window: i64) -> Ulid {
     let id = Ulid::from_parts(born, 7);
@@ -78,11 +24,14 @@ async fn a_bucket_that_cannot_be_read_leaves_the_catalogue_empty() {
     for window in 0..3 {
         put_block(&store, 1000 + window, window as i64 * 100).await;
     }
-    let broken = Broken { inner: store.clone(), reads: AtomicUsize::new(0), good: 10 };
+    let broken = FaultyStore::failing_after(store.clone(), 10);
     let folder = tempfile::tempdir().unwrap();
     let meta = Meta::open(folder.path(), "A").await.unwrap();
     let error = rebuild(&broken, &meta, 5000).await.unwrap_err();
-    assert!(error.to_string().contains("anonymous/blocks/") && error.to_string().contains("cable"), "{error}");
+    assert!(
+        error.to_string().contains("anonymous/blocks/") && error.to_string().contains("injected failure"),
+        "{error}"
+    );
     assert!(meta.view().catalogue.tenants.is_empty());
     assert_eq!(rebuild(&*store, &meta, 6000).await.unwrap(), 3);
 }
