@@ -72,29 +72,4 @@ fn probes(fingerprint: u64, bytes: usize) -> impl Iterator<Item = usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_never_denies_what_it_holds_and_rarely_affirms_what_it_does_not() {
-        let pairs: Vec<(String, String)> = (0..5000).map(|i| (format!("l{}", i % 7), format!("v{i}"))).collect();
-        let filter = LabelFilter::build(pairs.iter().map(|(n, v)| fingerprint(n, v)));
-        assert!(pairs.iter().all(|(n, v)| filter.may_contain(n, v)));
-        let wrong = (0..10_000).filter(|i| filter.may_contain("l1", &format!("w{i}"))).count();
-        assert!(wrong < 200, "{wrong} of 10,000");
-    }
-
-    #[test]
-    fn only_matchers_that_need_a_known_value_exclude() {
-        let filter = LabelFilter::build([fingerprint("job", "node")].into_iter());
-        let regex = |op, value: &str| Matcher::new(op, "job", value).unwrap();
-        assert!(filter.may_match(&Matcher::equal("job", "node")));
-        assert!(!filter.may_match(&Matcher::equal("job", "api")));
-        assert!(filter.may_match(&regex(MatchOp::Regex, "api|node")));
-        assert!(!filter.may_match(&regex(MatchOp::Regex, "api|web")));
-        assert!(filter.may_match(&regex(MatchOp::NotRegex, "node")));
-        assert!(filter.may_match(&Matcher::equal("job", "")));
-        assert!(LabelFilter::default().may_match(&Matcher::equal("job", "api")));
-        assert!(LabelFilter::from_bytes(vec![0; MAX_FILTER_BYTES + 1]).is_none());
-    }
-}
+mod tests;

@@ -137,7 +137,8 @@ impl BlockMeta {
         let mut meta = None;
         for (name, file) in &mut files {
             let opened = ParquetFile::open(store, prefix.clone().join(name.as_str()), *file).await?;
-            (file.tail, file.crc) = (opened.tail, Some(opened.tail_crc));
+            file.tail = opened.tail;
+            file.crc = Some(opened.tail_crc);
             if name == DATA {
                 let bytes = opened.key_value(META_KEY).ok_or_else(|| {
                     BlockError::damaged(
@@ -226,3 +227,6 @@ mod filter_text {
         LabelFilter::from_bytes(bytes).ok_or_else(|| serde::de::Error::custom("label filter exceeds its size limit"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
-//! Pages of Parquet files, decoded without trust: headers, levels and values.
+//! Decodes pages of Parquet files without trusting them: headers, levels and values.
 //!
-//! The Parquet library writes the files and reads their footers; pages are decoded here, because this knows the few
-//! encodings that blocks use, decodes several times faster and checks every number against a stated bound.
+//! The Parquet library writes the files and reads their footers. Pages are decoded here: this decoder knows the few encodings
+//! that blocks use, is several times faster, and checks every number against a stated bound.
 
 pub(crate) mod checksums;
 pub(crate) mod delta;
@@ -10,12 +10,12 @@ pub(crate) mod index;
 pub(crate) mod levels;
 pub(crate) mod values;
 
-/// Most bytes that a page may decompress to.
+/// The size limit of a decompressed page, in bytes.
 pub(crate) const MAX_PAGE_BYTES: usize = 64 << 20;
-/// Most values that a page may hold.
+/// The maximum number of values in a page.
 pub(crate) const MAX_PAGE_VALUES: usize = 4 << 20;
 
-/// What is wrong with a page; the caller adds the file.
+/// What is wrong with a page. The caller adds the file.
 #[derive(Debug)]
 pub(crate) struct PageError(pub(crate) String);
 
@@ -36,7 +36,7 @@ pub(crate) fn uvarint(bytes: &mut &[u8]) -> Result<u64, PageError> {
             *bytes = &bytes[used..];
             Ok(value)
         }
-        None => bad("a number is cut off"),
+        None => bad("a number is truncated"),
     }
 }
 
@@ -45,11 +45,14 @@ pub(crate) fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// Takes `n` bytes.
+/// Takes `n` bytes from the front.
 pub(crate) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], PageError> {
     let Some((head, rest)) = bytes.split_at_checked(n) else {
-        return bad(format!("{n} bytes expected, {} left", bytes.len()));
+        return bad(format!("{n} bytes expected, but {} left", bytes.len()));
     };
     *bytes = rest;
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests;

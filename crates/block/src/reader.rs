@@ -1,4 +1,4 @@
-//! Reads a block by range requests: footers and the series table once, then only the pages that hold wanted rows.
+//! Reads a block with range requests: footers and the series table once, then only the pages with rows that are needed.
 
 mod account;
 mod cache;
@@ -6,6 +6,7 @@ mod cursor;
 mod extras;
 mod fetch;
 pub(crate) mod file;
+mod files;
 mod pages;
 mod plan;
 mod ranges;
@@ -16,54 +17,27 @@ mod timestamps;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use parquet::basic::Type as Physical;
 use pharos_model::{Labels, Matcher, TimeRange};
 
 pub use account::accounted;
 pub use cache::BlockCache;
-use cache::{CacheItem, Cached};
-use file::{PageRef, ParquetFile};
-use row_headers::{GroupHeaders, HEADER_COLUMNS, header_pages};
+use files::{BlockFiles, FileId, SelectedSeries};
 pub use select::BlockSelection;
 use table::SeriesTable;
 
 use crate::error::BlockError;
-use crate::meta::{BlockMeta, DATA, EXEMPLARS, FORMAT_VERSION, HISTOGRAMS, SERIES, TS};
-use crate::schema;
+use crate::meta::{BlockMeta, FORMAT_VERSION};
 
-/// Pages up to this are kept in the cache.
-const CACHED_PAGE_BYTES: usize = 1 << 20;
-
-/// The files of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileId {
-    Data = 0,
-    Series = 1,
-    Ts = 2,
-    Histograms = 3,
-    Exemplars = 4,
-}
-
-impl FileId {
-    fn name(self) -> &'static str {
-        [DATA, SERIES, TS, HISTOGRAMS, EXEMPLARS][self as usize]
-    }
-}
-
-/// A block that can be asked. Cheap to clone.
+/// A block that is open for reading. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockReader {
-    store: Arc<dyn ObjectStore>,
-    prefix: Path,
-    meta: Arc<BlockMeta>,
-    cache: Arc<BlockCache>,
+    files: BlockFiles,
 }
 
 impl BlockReader {
-    /// Opens the block in folder `prefix`. Footers of its main files are read now, unless they are cached.
+    /// Opens the block in folder `prefix` and reads the footers of its main files, unless they are cached.
     pub async fn open(
         store: Arc<dyn ObjectStore>,
         prefix: Path,
@@ -71,21 +45,22 @@ impl BlockReader {
         cache: Arc<BlockCache>,
     ) -> Result<Self, BlockError> {
         if meta.version == 0 || meta.version > FORMAT_VERSION {
-            let reason = format!("layout version {} is not known", meta.version);
+            let reason = format!("layout version {} is unknown", meta.version);
             return Err(BlockError::Meta { block: meta.id.to_string(), reason });
         }
-        let reader = BlockReader { store, prefix, meta, cache };
-        let footers = [FileId::Data, FileId::Series, FileId::Ts].map(|id| reader.file(id));
+        let files = BlockFiles::new(store, prefix, meta, cache);
+        let footers = [FileId::Data, FileId::Series, FileId::Ts].map(|id| files.file(id));
         futures::future::try_join_all(footers).await?;
-        Ok(reader)
+        Ok(BlockReader { files })
     }
 
-    /// The block's metadata.
+    /// The metadata of the block.
     pub fn meta(&self) -> &BlockMeta {
-        &self.meta
+        &self.files.meta
     }
 
-    /// The series that satisfy all matchers and have samples in `range`; at most `max_series`, 0 for no limit.
+    /// The series that satisfy all matchers and may have samples in `range`. Fails with [`BlockError::TooManySeries`] when
+    /// there are more than `max_series`; 0 for no limit.
     pub async fn select(
         &self,
         matchers: &[Matcher],
@@ -99,18 +74,19 @@ impl BlockReader {
         let mut scratch = Vec::new();
         let labels: Vec<Labels> = sids.iter().map(|sid| table.labels(*sid, &mut scratch)).collect();
         if !labels.is_sorted_by(|a, b| a < b) {
-            return Err(BlockError::damaged(self.path(FileId::Series).as_ref(), "its series are out of order"));
+            return Err(BlockError::damaged(self.files.path(FileId::Series).as_ref(), "series are out of order"));
         }
-        Ok(BlockSelection::new(self.clone(), table, sids, labels))
+        let selected = SelectedSeries { files: self.files.clone(), table, sids: sids.into() };
+        Ok(BlockSelection::new(selected, labels))
     }
 
-    /// The label names of the series that satisfy all matchers and have samples in `range`, sorted.
+    /// The label names of the series that [`BlockReader::select`] would return, ascending.
     pub async fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, BlockError> {
         let (table, sids) = self.matching(matchers, range).await?;
         Ok(table.label_names(&sids))
     }
 
-    /// The values of a label in the series that satisfy all matchers and have samples in `range`, sorted.
+    /// The values of a label in the series that [`BlockReader::select`] would return, ascending.
     pub async fn label_values(
         &self,
         name: &str,
@@ -126,167 +102,13 @@ impl BlockReader {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<(Arc<SeriesTable>, Vec<u32>), BlockError> {
-        let table = self.table().await?;
+        let table = self.files.table().await?;
         let mut sids = Vec::new();
-        if self.meta.may_match(matchers, range) {
+        if self.files.meta.may_match(matchers, range) {
             sids = table.select(matchers);
             let time = |sid: usize| TimeRange::new(table.first_t[sid], table.last_t[sid]);
             sids.retain(|sid| time(*sid as usize).overlaps(&range));
         }
         Ok((table, sids))
-    }
-
-    fn path(&self, id: FileId) -> Path {
-        self.prefix.clone().join(id.name())
-    }
-
-    fn block(&self) -> u128 {
-        self.meta.id.0
-    }
-
-    async fn file(&self, id: FileId) -> Result<Arc<ParquetFile>, BlockError> {
-        if let Some(Cached::Footer(file)) = self.cache.get(self.block(), CacheItem::Footer(id as u8)) {
-            return Ok(file);
-        }
-        let meta = self.meta.files.get(id.name()).copied().ok_or_else(|| BlockError::Meta {
-            block: self.meta.id.to_string(),
-            reason: format!("it does not list {}", id.name()),
-        })?;
-        let file = ParquetFile::open(self.store.as_ref(), self.path(id), meta).await?;
-        require_columns(id, &file)?;
-        let file = Arc::new(file);
-        self.cache.insert(self.block(), CacheItem::Footer(id as u8), Cached::Footer(file.clone()));
-        Ok(file)
-    }
-
-    async fn table(&self) -> Result<Arc<SeriesTable>, BlockError> {
-        if let Some(Cached::Series(table)) = self.cache.get(self.block(), CacheItem::Series) {
-            return Ok(table);
-        }
-        let (file, data) = futures::future::try_join(self.file(FileId::Series), self.file(FileId::Data)).await?;
-        let chunks = self.chunks(&file, 0, 0..file.columns.len()).await?;
-        let table = Arc::new(SeriesTable::decode(&file, &chunks)?);
-        let rows = table.rows.last().copied().unwrap_or(0);
-        if u64::from(rows) != data.rows() {
-            return Err(file.damaged(format!("its series have {rows} rows, {} has {}", data.name(), data.rows())));
-        }
-        self.cache.insert(self.block(), CacheItem::Series, Cached::Series(table.clone()));
-        Ok(table)
-    }
-
-    /// The raw pages of whole column chunks of a row group, fetched together and not cached.
-    async fn chunks(
-        &self,
-        file: &ParquetFile,
-        group: usize,
-        columns: impl IntoIterator<Item = usize>,
-    ) -> Result<Vec<Vec<Bytes>>, BlockError> {
-        let refs: Vec<Vec<PageRef>> = columns.into_iter().map(|column| file.chunk_pages(group, column)).collect();
-        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.locate(*at)).collect();
-        let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
-        Ok(refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect()).collect())
-    }
-
-    /// The heads of row groups, which are ascending.
-    async fn row_headers(&self, file: &ParquetFile, groups: &[usize]) -> Result<Vec<Arc<GroupHeaders>>, BlockError> {
-        let cached = |group: &usize| match self.cache.get(self.block(), CacheItem::RowHeaders(*group as u32)) {
-            Some(Cached::RowHeaders(headers)) => Some(headers),
-            _ => None,
-        };
-        let mut found: Vec<Option<Arc<GroupHeaders>>> = groups.iter().map(cached).collect();
-        let missing: Vec<usize> =
-            groups.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(group, _)| *group).collect();
-        let refs: Vec<Vec<PageRef>> = missing.iter().flat_map(|group| header_pages(file, *group)).collect();
-        let places: Vec<_> = refs.iter().flatten().filter_map(|at| file.locate(*at)).collect();
-        let mut pages = file.fetch(self.store.as_ref(), &places).await?.into_iter();
-        let mut chunks = refs.iter().map(|refs| pages.by_ref().take(refs.len()).collect::<Vec<Bytes>>());
-        let mut decoded = missing.iter();
-        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
-            let Some(group) = decoded.next() else { break };
-            let chunks: Vec<Vec<Bytes>> = chunks.by_ref().take(HEADER_COLUMNS.len()).collect();
-            let headers = Arc::new(GroupHeaders::decode(file, *group, &chunks)?);
-            self.cache.insert(self.block(), CacheItem::RowHeaders(*group as u32), Cached::RowHeaders(headers.clone()));
-            *slot = Some(headers);
-        }
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// Pages, from the cache or the store, in the order in which they are asked for.
-    async fn pages(&self, id: FileId, file: &ParquetFile, wanted: &[PageRef]) -> Result<Vec<Bytes>, BlockError> {
-        let places: Option<Vec<_>> = wanted.iter().map(|at| file.locate(*at)).collect();
-        let places = places.ok_or_else(|| file.damaged("rows without pages"))?;
-        let key = |offset: u64| CacheItem::Page(id as u8, offset);
-        let cached = |offset: u64| match self.cache.get(self.block(), key(offset)) {
-            Some(Cached::Page(bytes)) => Some(bytes),
-            _ => None,
-        };
-        let mut found: Vec<Option<Bytes>> = places.iter().map(|place| cached(place.offset)).collect();
-        let missing: Vec<_> =
-            places.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(place, _)| *place).collect();
-        let mut fetched = file.fetch(self.store.as_ref(), &missing).await?.into_iter().zip(&missing);
-        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
-            let Some((bytes, place)) = fetched.next() else { break };
-            if bytes.len() <= CACHED_PAGE_BYTES {
-                // A copy, since a slice would hold all that was fetched with it.
-                let copy = Cached::Page(Bytes::copy_from_slice(&bytes));
-                self.cache.insert(self.block(), key(place.offset), copy);
-            }
-            *slot = Some(bytes);
-        }
-        Ok(found.into_iter().flatten().collect())
-    }
-}
-
-/// Refuses files whose columns are not those of a block.
-fn require_columns(id: FileId, file: &ParquetFile) -> Result<(), BlockError> {
-    use Physical::{BYTE_ARRAY, DOUBLE, INT32, INT64};
-    let int = |name| (name, INT32, 0, 0);
-    let long = |name| (name, INT64, 0, 0);
-    let double = |name| (name, DOUBLE, 0, 0);
-    let text = |name| (name, BYTE_ARRAY, 1, 0);
-    let list = |name, physical| (name, physical, 1, 1);
-    let map = |name| (name, BYTE_ARRAY, 1, 1);
-    match id {
-        FileId::Data => {
-            let [sid, slice_t, ts_id, ts_off, n, md, e, mul, v0, st, vi, vd] = schema::data::NAMES;
-            let heads =
-                [int(sid), long(slice_t), int(ts_id), int(ts_off), int(n), int(md), int(e), long(mul), long(v0)];
-            file.require(&[&heads[..], &[list(st, INT64), (vi, INT64, 2, 1), list(vd, DOUBLE)]].concat())
-        }
-        FileId::Series => {
-            let [sid, hash, shard, slices, histograms, exemplars, first_t, last_t, kind, unit, help, labels] =
-                schema::series::NAMES;
-            let ints = [int(sid), long(hash), int(shard), int(slices), int(histograms), int(exemplars)];
-            let rest = [long(first_t), long(last_t), text(kind), text(unit), text(help), map(labels), map(labels)];
-            file.require(&[&ints[..], &rest].concat())?;
-            match file.columns[schema::series::LABELS..]
-                .iter()
-                .find(|c| c.physical != BYTE_ARRAY || (c.max_def, c.max_rep) != (1, 0))
-            {
-                Some(column) => Err(file.damaged(format!("label column {column:?} is no text"))),
-                None => Ok(()),
-            }
-        }
-        FileId::Ts => file.require(&[int("ts_id"), list("t", INT64)]),
-        FileId::Histograms => file.require(&[
-            int("sid"),
-            long("t"),
-            long("st"),
-            int("counter_reset"),
-            int("integer"),
-            int("schema"),
-            double("zero_threshold"),
-            double("zero_count"),
-            double("count"),
-            double("sum"),
-            list("positive_offsets", INT32),
-            list("positive_lengths", INT32),
-            list("positive", DOUBLE),
-            list("negative_offsets", INT32),
-            list("negative_lengths", INT32),
-            list("negative", DOUBLE),
-            list("bounds", DOUBLE),
-        ]),
-        FileId::Exemplars => file.require(&[int("sid"), long("t"), double("value"), map("labels"), map("labels")]),
     }
 }

@@ -292,3 +292,6 @@ pub(crate) fn exemplars_properties() -> Result<WriterProperties> {
     let builder = encoded(common()?, &["sid", "t"], Encoding::DELTA_BINARY_PACKED);
     Ok(encoded(builder, &["value"], Encoding::PLAIN).build())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Tests over whole blocks: what is written is read, whatever it is; what is damaged is refused.
+//! Tests over whole blocks: whatever is written is read back, and whatever is damaged is refused.
 
 mod damage;
 mod fleet;
@@ -43,7 +43,7 @@ pub(crate) fn options() -> WriterOptions {
     WriterOptions { sequence: 7, ..WriterOptions::new(Ulid(42), TenantId::default(), 0, 7_200_000) }
 }
 
-/// Writes series, which it sorts.
+/// Sorts series and writes a block of them.
 pub(crate) fn write(options: WriterOptions, series: &mut [TestSeries]) -> FinishedBlock {
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     let tenant = options.tenant.clone();
@@ -56,12 +56,12 @@ pub(crate) fn write(options: WriterOptions, series: &mut [TestSeries]) -> Finish
     writer.finish().unwrap()
 }
 
-/// Runs a future to its end.
+/// Runs a future to completion.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A reader over a block in memory.
+/// Uploads a block to a store in memory and opens it.
 pub(crate) async fn reader(block: &FinishedBlock) -> BlockReader {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     upload(store.as_ref(), &block.meta.folder(), block).await.unwrap();
@@ -73,7 +73,7 @@ pub(crate) async fn open(store: Arc<dyn ObjectStore>, meta: &BlockMeta) -> Block
     BlockReader::open(store, meta.folder(), Arc::new(meta.clone()), cache).await.unwrap()
 }
 
-/// All series of a block with their samples in a range.
+/// Reads all series of a block with their samples in a range.
 pub(crate) async fn read_all(reader: &BlockReader, range: TimeRange) -> (Vec<Labels>, SeriesBatch) {
     let selection = reader.select(&[], range, 0).await.unwrap();
     let mut batch = SeriesBatch::default();
@@ -85,7 +85,7 @@ pub(crate) fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// A histogram whose doubles are compared by bits.
+/// Compares histograms, doubles by their bits.
 pub(crate) fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
     let numbers = |h: &Histogram| bits(&[h.zero_threshold, h.zero_count, h.count, h.sum]);
     let lists = |h: &Histogram| [bits(&h.positive_buckets), bits(&h.negative_buckets), bits(&h.custom_values)];

@@ -44,3 +44,6 @@ async fn put(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<(), 
     }
     Ok(done?)
 }
+
+#[cfg(test)]
+mod tests;

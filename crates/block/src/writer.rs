@@ -270,3 +270,6 @@ fn check(labels: &Labels, s: SeriesView<'_>) -> Result<(), BlockError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

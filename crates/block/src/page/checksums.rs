@@ -1,6 +1,6 @@
-//! Checksums of pages, since the Parquet library writes none: CRC-32 of each page with its header, in the order of the
-//! file, in the footer under [`CHECKSUMS_KEY`]. The checksum of the footer itself is in the catalogue, so every byte that is
-//! read is checked.
+//! Checksums of pages, which the Parquet library does not write: CRC-32 of every page including its header, in file order, in
+//! the footer under [`CHECKSUMS_KEY`]. The catalogue has the checksum of the footer itself, so every byte is verified when it
+//! is read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::header::page_length;
 use super::{PageError, bad};
 
-/// The footer key under which the checksums are.
+/// The footer key of the checksums.
 pub(crate) const CHECKSUMS_KEY: &str = "pharos.crc32";
 
-/// The checksums of the pages in `bytes`, which are column chunks without a gap.
+/// Appends the checksums of the pages in `bytes`, which are column chunks without gaps.
 pub(crate) fn checksums_of(mut bytes: &[u8], out: &mut Vec<u32>) -> Result<(), PageError> {
     while !bytes.is_empty() {
         let (page, rest) = bytes.split_at(page_length(bytes)?);
@@ -21,37 +21,26 @@ pub(crate) fn checksums_of(mut bytes: &[u8], out: &mut Vec<u32>) -> Result<(), P
     Ok(())
 }
 
-/// The text of the footer.
-pub(crate) fn encode(sums: &[u32]) -> String {
-    BASE64.encode(sums.iter().flat_map(|sum| sum.to_le_bytes()).collect::<Vec<u8>>())
+/// Encodes checksums for the footer.
+pub(crate) fn encode(checksums: &[u32]) -> String {
+    BASE64.encode(checksums.iter().flat_map(|checksum| checksum.to_le_bytes()).collect::<Vec<u8>>())
 }
 
-/// Reads the text of the footer, of a file with so many pages.
+/// Decodes the checksums of a file with `pages` pages.
 pub(crate) fn decode(text: &str, pages: usize) -> Result<Vec<u32>, PageError> {
     let bytes = BASE64.decode(text).map_err(|e| PageError(format!("checksums: {e}")))?;
-    let (sums, rest) = bytes.as_chunks::<4>();
-    if sums.len() != pages || !rest.is_empty() {
+    let (checksums, rest) = bytes.as_chunks::<4>();
+    if checksums.len() != pages || !rest.is_empty() {
         return bad(format!("{} bytes of checksums for {pages} pages", bytes.len()));
     }
-    Ok(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
+    Ok(checksums.iter().map(|checksum| u32::from_le_bytes(*checksum)).collect())
 }
 
-/// Whether bytes have a checksum, where one is known. Fuzzing looks behind checksums, so there all do.
+/// Whether bytes match their checksum, if it is known. Always true when fuzzing, to reach what checksums protect.
 #[inline]
-pub(crate) fn matches(bytes: &[u8], sum: Option<u32>) -> bool {
-    cfg!(fuzzing) || sum.is_none_or(|sum| crc32fast::hash(bytes) == sum)
+pub(crate) fn matches(bytes: &[u8], checksum: Option<u32>) -> bool {
+    cfg!(fuzzing) || checksum.is_none_or(|checksum| crc32fast::hash(bytes) == checksum)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_round_trip_and_their_number_is_that_of_the_pages() {
-        let sums = [0, 1, u32::MAX];
-        assert_eq!(decode(&encode(&sums), 3).unwrap(), sums);
-        assert!(decode(&encode(&sums), 2).is_err());
-        assert!(decode("AAA=", 0).is_err() && decode("?", 1).is_err());
-        assert!(matches(b"x", Some(crc32fast::hash(b"x"))) && matches(b"x", None) && !matches(b"x", Some(1)));
-    }
-}
+mod tests;

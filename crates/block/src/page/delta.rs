@@ -1,13 +1,13 @@
-//! DELTA_BINARY_PACKED: blocks of deltas, each block with its smallest delta, each miniblock with its own bit width.
+//! Decodes DELTA_BINARY_PACKED: blocks of deltas to a common minimum, in miniblocks with a bit width each.
 
 use super::{PageError, bad, take, uvarint, zigzag};
 
-/// Largest block, values.
-const MAX_BLOCK: u64 = 1 << 16;
-/// Values that are unpacked at a time.
+/// The maximum number of values in a block.
+const MAX_BLOCK_VALUES: u64 = 1 << 16;
+/// How many values are unpacked at a time.
 const STEP: usize = 32;
 
-/// Appends exactly `count` values. 32-bit columns wrap: take the low half.
+/// Appends exactly `count` values. For 32-bit columns only the low half of each is meaningful.
 pub(crate) fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), PageError> {
     let block = uvarint(&mut bytes)?;
     let miniblocks = uvarint(&mut bytes)?;
@@ -20,8 +20,8 @@ pub(crate) fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Resu
         return Ok(());
     }
     let per_miniblock = block.checked_div(miniblocks).unwrap_or(0);
-    if block > MAX_BLOCK || per_miniblock == 0 || !per_miniblock.is_multiple_of(STEP as u64) {
-        return bad(format!("blocks of {block} values in {miniblocks} parts"));
+    if block > MAX_BLOCK_VALUES || per_miniblock == 0 || !per_miniblock.is_multiple_of(STEP as u64) {
+        return bad(format!("blocks of {block} values in {miniblocks} miniblocks"));
     }
     let start = out.len();
     out.resize(start + count, 0);
@@ -66,7 +66,7 @@ fn miniblock(
     let packed = take(bytes, size / 8 * width as usize)?;
     let step_bytes = STEP / 8 * width as usize;
     for (chunk, packed) in out.chunks_mut(STEP).zip(packed.chunks(step_bytes)) {
-        // A padded copy, so that whole words may be read up to the end.
+        // A padded copy lets whole words be read up to the end.
         let mut padded = [0u8; STEP * 8 + 16];
         padded[..packed.len()].copy_from_slice(packed);
         last = match width {
@@ -105,3 +105,6 @@ fn unpack_wide(padded: &[u8; 272], width: u32, min_delta: i64, mut last: i64, ou
     }
     last
 }
+
+#[cfg(test)]
+mod tests;

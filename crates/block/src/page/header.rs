@@ -1,19 +1,19 @@
-//! The header in front of each page (Thrift's compact protocol) and the page's body, decompressed.
+//! Parses the header in front of a page, in Thrift's compact protocol, and decompresses the body of the page.
 
 use std::borrow::Cow;
 
 use super::{MAX_PAGE_BYTES, MAX_PAGE_VALUES, PageError, bad, take, uvarint, zigzag};
 
-/// What a page holds.
+/// The kind of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageKind {
-    /// Levels and values, version 1.
+    /// Levels and values (version 1).
     Data,
     /// The dictionary of a column chunk.
     Dictionary,
 }
 
-/// How values are encoded.
+/// The encoding of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueEncoding {
     Plain,
@@ -22,11 +22,11 @@ pub(crate) enum ValueEncoding {
     ByteStreamSplit,
 }
 
-/// A page, ready to be decoded.
+/// A decompressed page.
 #[derive(Debug)]
 pub(crate) struct RawPage<'a> {
     pub(crate) kind: PageKind,
-    /// Values in the page; absent ones and empty lists included.
+    /// How many values there are, including nulls and empty lists.
     pub(crate) num_values: usize,
     pub(crate) encoding: ValueEncoding,
     pub(crate) body: Cow<'a, [u8]>,
@@ -66,7 +66,7 @@ pub(crate) fn parse_page(bytes: &[u8], zstd: bool) -> Result<RawPage<'_>, PageEr
     let compressed = size("compressed page size", fields.compressed, MAX_PAGE_BYTES)?;
     let body = take(&mut rest, compressed)?;
     let body = if uncompressed == 0 {
-        // An empty dictionary, which is compressed to some bytes all the same.
+        // An empty dictionary. Its compressed form is not empty.
         Cow::Borrowed(&[][..])
     } else if zstd {
         let body = zstd::bulk::decompress(body, uncompressed).map_err(|e| PageError(format!("zstd: {e}")))?;
@@ -80,13 +80,13 @@ pub(crate) fn parse_page(bytes: &[u8], zstd: bool) -> Result<RawPage<'_>, PageEr
     Ok(RawPage { kind, num_values, encoding, body })
 }
 
-/// The length of the page at the start of `bytes`, with its header.
+/// The length of the page at the start of `bytes`, including its header.
 pub(crate) fn page_length(bytes: &[u8]) -> Result<usize, PageError> {
     let mut rest = bytes;
     let body = page_header(&mut rest)?.compressed.and_then(|n| usize::try_from(n).ok());
     match body {
         Some(body) if body <= rest.len() => Ok(bytes.len() - rest.len() + body),
-        _ => bad("a page is cut off"),
+        _ => bad("page is truncated"),
     }
 }
 
@@ -114,7 +114,7 @@ fn page_header(rest: &mut &[u8]) -> Result<Fields, PageError> {
     Ok(fields)
 }
 
-/// The type of the next field of a struct, `None` at its end; `id` becomes the field's number.
+/// The type of the next field of a struct, or `None` at its end. Sets `id` to the number of the field.
 pub(super) fn next_field(rest: &mut &[u8], id: &mut i64) -> Result<Option<u8>, PageError> {
     let byte = take(rest, 1)?[0];
     if byte == 0 {
@@ -127,6 +127,7 @@ pub(super) fn next_field(rest: &mut &[u8], id: &mut i64) -> Result<Option<u8>, P
     Ok(Some(byte & 15))
 }
 
+/// Skips a value of a type.
 pub(super) fn skip(rest: &mut &[u8], kind: u8, depth: u32) -> Result<(), PageError> {
     if depth > 16 {
         return bad("metadata is nested too deeply");
@@ -150,10 +151,10 @@ pub(super) fn skip(rest: &mut &[u8], kind: u8, depth: u32) -> Result<(), PageErr
             let byte = take(rest, 1)?[0];
             let count = if byte >> 4 == 15 { uvarint(rest)? } else { u64::from(byte >> 4) };
             if count > rest.len() as u64 {
-                return bad("a list in metadata is cut off");
+                return bad("a list in metadata is truncated");
             }
             for _ in 0..count {
-                // Booleans in lists take a byte each.
+                // A boolean in a list takes a byte.
                 skip(rest, if byte & 15 <= 2 { 3 } else { byte & 15 }, depth + 1)?;
             }
         }
@@ -167,3 +168,6 @@ pub(super) fn skip(rest: &mut &[u8], kind: u8, depth: u32) -> Result<(), PageErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

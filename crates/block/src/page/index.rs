@@ -1,28 +1,28 @@
-//! Offset indexes (where the pages of a column chunk are) and a walk over footers that bounds what they may claim.
+//! Parses offset indexes, which tell where the pages of a column chunk are, and checks the sizes that a footer claims.
 
 use super::header::{next_field, skip};
 use super::{PageError, bad, take, uvarint, zigzag};
 
-/// Where a page is.
+/// Where a page is in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageLocation {
-    /// Its offset in the file.
+    /// The offset in the file, in bytes.
     pub(crate) offset: u64,
-    /// Its size with header, bytes.
+    /// The size including the header, in bytes.
     pub(crate) size: u32,
-    /// Its first row, counted from the start of the row group.
+    /// The first row of the page, counted from the start of its row group.
     pub(crate) first_row: u32,
-    /// CRC-32 of its bytes, where the file has checksums.
+    /// CRC-32 of the bytes, if the file has checksums.
     pub(crate) crc: Option<u32>,
 }
 
-/// Checks that bytes are one struct whose lists claim no more elements than there are bytes left, so that a parser which
-/// trusts those numbers allocates in proportion to the bytes.
+/// Checks that bytes are a struct whose lists claim no more elements than there are bytes. A parser that trusts these numbers
+/// then allocates memory in proportion to the bytes.
 pub(crate) fn check_struct(mut bytes: &[u8]) -> Result<(), PageError> {
     skip(&mut bytes, 12, 0)
 }
 
-/// Parses an offset index of a chunk of `rows` rows that lies within the first `end` bytes of the file.
+/// Parses the offset index of a column chunk with `rows` rows, whose pages must end within the first `end` bytes of the file.
 pub(crate) fn offset_index(mut bytes: &[u8], rows: u32, end: u64) -> Result<Vec<PageLocation>, PageError> {
     let mut id = 0;
     let mut pages = Vec::new();
@@ -59,10 +59,13 @@ fn page_location(bytes: &mut &[u8], end: u64) -> Result<PageLocation, PageError>
     }
     let page = (u64::try_from(numbers[0]), u32::try_from(numbers[1]), u32::try_from(numbers[2]));
     let (Ok(offset), Ok(size), Ok(first_row)) = page else {
-        return bad(format!("offset index has the page {numbers:?}"));
+        return bad(format!("offset index has an impossible page {numbers:?}"));
     };
     if size as usize > super::MAX_PAGE_BYTES || offset.checked_add(u64::from(size)).is_none_or(|to| to > end) {
         return bad(format!("page at {offset} of {size} bytes ends beyond {end}"));
     }
     Ok(PageLocation { offset, size, first_row, crc: None })
 }
+
+#[cfg(test)]
+mod tests;

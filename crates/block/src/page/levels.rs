@@ -1,21 +1,21 @@
-//! Parquet's run-length and bit-packed hybrid, and the lists that repetition and definition levels describe.
+//! Decodes Parquet's run-length and bit-packed hybrid, and the lists that repetition and definition levels describe.
 
 use super::{MAX_PAGE_VALUES, PageError, bad, take, uvarint};
 
 /// A run of the hybrid encoding.
-pub(crate) enum Run<'a> {
-    /// The same value, so many times.
+pub(crate) enum HybridRun<'a> {
+    /// A value and how often it is repeated.
     Repeated(u32, usize),
-    /// So many values, bit-packed.
+    /// Bit-packed values and their number.
     Packed(&'a [u8], usize),
 }
 
-/// Walks over the runs of `count` values of `width` bits (at most 32).
+/// Calls `each` for the runs of `count` values of `width` bits, at most 32.
 pub(crate) fn for_each_run(
     mut bytes: &[u8],
     width: u32,
     count: usize,
-    mut each: impl FnMut(Run<'_>) -> Result<(), PageError>,
+    mut each: impl FnMut(HybridRun<'_>) -> Result<(), PageError>,
 ) -> Result<(), PageError> {
     if width > 32 {
         return bad(format!("levels or codes of {width} bits"));
@@ -32,16 +32,16 @@ pub(crate) fn for_each_run(
             let size = width.div_ceil(8) as usize;
             value[..size].copy_from_slice(take(&mut bytes, size)?);
             let n = length.min(left);
-            each(Run::Repeated(u32::from_le_bytes(value), n))?;
+            each(HybridRun::Repeated(u32::from_le_bytes(value), n))?;
             left -= n;
         } else {
             let n = length.saturating_mul(8).min(left);
             let size = (length * width as usize).min(bytes.len());
             let packed = take(&mut bytes, size)?;
             if packed.len() * 8 < n * width as usize {
-                return bad("bit-packed run is cut off");
+                return bad("bit-packed run is truncated");
             }
-            each(Run::Packed(packed, n))?;
+            each(HybridRun::Packed(packed, n))?;
             left -= n;
         }
     }
@@ -65,8 +65,8 @@ pub(crate) fn decode_all(bytes: &[u8], width: u32, count: usize, out: &mut Vec<u
     out.reserve(count);
     for_each_run(bytes, width, count, |run| {
         match run {
-            Run::Repeated(value, n) => out.resize(out.len() + n, value),
-            Run::Packed(packed, n) => out.extend((0..n).map(|at| unpack(packed, width, at))),
+            HybridRun::Repeated(value, n) => out.resize(out.len() + n, value),
+            HybridRun::Packed(packed, n) => out.extend((0..n).map(|at| unpack(packed, width, at))),
         }
         Ok(())
     })
@@ -75,29 +75,29 @@ pub(crate) fn decode_all(bytes: &[u8], width: u32, count: usize, out: &mut Vec<u
 /// One list of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct List {
-    /// Its first value among the page's values that are not null.
+    /// The position of its first value among the non-null values of the page.
     pub(crate) values: u32,
-    /// Its elements, nulls included.
+    /// The number of elements, including nulls.
     pub(crate) len: u32,
-    /// Its first entry in [`Lists::nulls`].
+    /// The position of its first entry in [`Lists::nulls`].
     pub(crate) nulls: u32,
-    /// How many of its elements are null.
+    /// The number of nulls.
     pub(crate) null_count: u32,
 }
 
-/// The lists of a page, one a row.
+/// The lists of a page, one for each row.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     pub(crate) rows: Vec<List>,
-    /// Positions of nulls, counted from the start of their list.
+    /// The positions of nulls within their lists.
     pub(crate) nulls: Vec<u32>,
-    /// Values that are not null.
+    /// The number of non-null values.
     pub(crate) values: usize,
 }
 
 impl Lists {
-    /// Reads the levels at the start of a page's body and moves past them. `max_def` is 1 when elements are required, 2
-    /// when they may be null; level 0 is an empty list.
+    /// Reads the levels at the start of a page body and moves past them. `max_def` is 1 for required elements and 2 for
+    /// nullable ones; level 0 is an empty list.
     pub(crate) fn read(body: &mut &[u8], num_levels: usize, max_def: u32) -> Result<Lists, PageError> {
         let rep = level_bytes(body)?;
         let def = level_bytes(body)?;
@@ -105,12 +105,12 @@ impl Lists {
         let mut at = 0u32;
         for_each_run(rep, 1, num_levels, |run| {
             match run {
-                Run::Repeated(1, n) => at += n as u32,
-                Run::Repeated(_, n) => {
+                HybridRun::Repeated(1, n) => at += n as u32,
+                HybridRun::Repeated(_, n) => {
                     starts.extend(at..at + n as u32);
                     at += n as u32;
                 }
-                Run::Packed(packed, n) => {
+                HybridRun::Packed(packed, n) => {
                     starts.extend((0..n).filter(|i| unpack(packed, 1, *i) == 0).map(|i| at + i as u32));
                     at += n as u32;
                 }
@@ -149,20 +149,20 @@ impl Lists {
     }
 }
 
-/// Where there is no value, and whether that is an empty list (else a null).
+/// The positions without a value, each with whether it is an empty list rather than a null.
 fn absent_positions(def: &[u8], num_levels: usize, max_def: u32) -> Result<Vec<(u32, bool)>, PageError> {
     let width = max_def.ilog2() + 1;
     let mut absent = Vec::new();
     let mut at = 0u32;
     for_each_run(def, width, num_levels, |run| {
         let n = match run {
-            Run::Repeated(level, n) => {
+            HybridRun::Repeated(level, n) => {
                 if level < max_def {
                     absent.extend((at..at + n as u32).map(|at| (at, level == 0)));
                 }
                 n
             }
-            Run::Packed(packed, n) => {
+            HybridRun::Packed(packed, n) => {
                 let levels = (0..n).map(|i| (at + i as u32, unpack(packed, width, i)));
                 absent.extend(levels.filter(|(_, level)| *level < max_def).map(|(at, level)| (at, level == 0)));
                 n
@@ -174,7 +174,7 @@ fn absent_positions(def: &[u8], num_levels: usize, max_def: u32) -> Result<Vec<(
     Ok(absent)
 }
 
-/// Reads the definition levels of a column that is not a list; returns which rows have a value, `None` when all have.
+/// Reads the definition levels of a column that is not a list. Returns which rows have a value, or `None` when all have one.
 pub(crate) fn presence(body: &mut &[u8], num_values: usize) -> Result<Option<Vec<bool>>, PageError> {
     let def = level_bytes(body)?;
     let absent = absent_positions(def, num_values, 1)?;
@@ -190,3 +190,6 @@ fn level_bytes<'a>(body: &mut &'a [u8]) -> Result<&'a [u8], PageError> {
     length.copy_from_slice(take(body, 4)?);
     take(body, u32::from_le_bytes(length) as usize)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
-//! Values of a page: plain, byte-stream-split and dictionary-coded.
+//! Decodes the values of a page: plain, delta-packed, byte-stream-split and dictionary-coded.
 
 use super::header::{RawPage, ValueEncoding};
 use super::{MAX_PAGE_VALUES, PageError, bad, delta, levels, take};
 
-/// Width of a physical type's integers.
+/// The width of the integers of a physical type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntWidth {
     /// INT32.
@@ -26,13 +26,14 @@ pub(crate) fn integers(
         ValueEncoding::DeltaBinaryPacked => delta::decode(body, count, out)?,
         ValueEncoding::Plain => plain_integers(body, width, count, out)?,
         ValueEncoding::Dictionary => {
-            let dictionary = dictionary.ok_or_else(|| PageError("a page needs a dictionary that is missing".into()))?;
+            let dictionary =
+                dictionary.ok_or_else(|| PageError("page needs a dictionary, but there is none".into()))?;
             let mut codes = Vec::new();
             dictionary_codes(body, count, &mut codes)?;
             for code in codes {
                 match dictionary.get(code as usize) {
                     Some(value) => out.push(*value),
-                    None => return bad(format!("code {code} is beyond the {} of the dictionary", dictionary.len())),
+                    None => return bad(format!("code {code} exceeds the dictionary of {} values", dictionary.len())),
                 }
             }
         }
@@ -81,7 +82,7 @@ pub(crate) fn doubles(
     Ok(())
 }
 
-/// The codes of dictionary-coded values.
+/// Appends the codes of `count` dictionary-coded values.
 pub(crate) fn dictionary_codes(mut body: &[u8], count: usize, out: &mut Vec<u32>) -> Result<(), PageError> {
     if count == 0 {
         return Ok(());
@@ -90,9 +91,9 @@ pub(crate) fn dictionary_codes(mut body: &[u8], count: usize, out: &mut Vec<u32>
     levels::decode_all(body, width, count, out)
 }
 
-/// The strings of a plain page, checked to be UTF-8.
+/// The strings of a plain page, which must be UTF-8.
 pub(crate) fn strings(mut body: &[u8], count: usize) -> Result<Vec<Box<str>>, PageError> {
-    // Each string takes four bytes at least.
+    // Every string takes at least the four bytes of its length.
     if count > MAX_PAGE_VALUES || count > body.len() / 4 {
         return bad(format!("{count} strings in {} bytes", body.len()));
     }
@@ -103,7 +104,7 @@ pub(crate) fn strings(mut body: &[u8], count: usize) -> Result<Vec<Box<str>>, Pa
         let text = take(&mut body, u32::from_le_bytes(length) as usize)?;
         match std::str::from_utf8(text) {
             Ok(text) => out.push(text.into()),
-            Err(_) => return bad("a string is not UTF-8"),
+            Err(_) => return bad("string is not UTF-8"),
         }
     }
     Ok(out)
@@ -115,3 +116,6 @@ pub(crate) fn integer_dictionary(page: &RawPage<'_>, width: IntWidth) -> Result<
     integers(&page.body, ValueEncoding::Plain, width, None, page.num_values, &mut out)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

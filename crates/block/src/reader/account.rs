@@ -1,4 +1,4 @@
-//! Who a read is for: what is read from a block's objects while a query waits counts in the query's budget.
+//! Charges reads from object stores to the budget of the query that waits for them.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ tokio::task_local! {
     static BUDGET: Arc<Budget>;
 }
 
-/// Does `work` for a query: what it reads from objects is counted in the query's budget. What is found in the cache is
-/// not read.
+/// Runs `work` on behalf of a query. Bytes that it reads from object stores are charged to the budget of the query; hits in
+/// the cache are free.
 pub async fn accounted<T>(budget: Arc<Budget>, work: impl Future<Output = T>) -> T {
     BUDGET.scope(budget, work).await
 }
 
-/// Counts a request that has read this many bytes.
+/// Charges a request that has read this many bytes.
 pub(super) fn count(bytes: usize) {
-    // Reads that are for no query are nobody's.
+    // Reads outside of a query are not charged to anyone.
     let _ = BUDGET.try_with(|budget| budget.count_read(bytes as u64));
 }

@@ -9,14 +9,13 @@ use super::file::ParquetFile;
 use super::row_headers::GroupHeaders;
 use super::table::SeriesTable;
 
-/// What is cached, by block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CacheKey {
     pub(crate) block: u128,
     pub(crate) item: CacheItem,
 }
 
-/// A part of a block. Files are numbered by [`super::FileId`].
+/// An item of a block that can be cached. Files are numbered as in [`super::FileId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CacheItem {
     Footer(u8),
@@ -47,13 +46,13 @@ impl Cached {
     }
 }
 
-/// Memory for what blocks are asked for again, shared by all blocks of a process.
+/// A bounded cache of footers, series tables, row headers, timestamp vectors and pages, shared by all blocks of a process.
 pub struct BlockCache {
     cache: Cache<CacheKey, Cached>,
 }
 
 impl BlockCache {
-    /// A cache of at most `max_bytes` bytes.
+    /// Creates a cache of at most `max_bytes` bytes.
     pub fn new(max_bytes: u64) -> Self {
         let weigh = |_: &CacheKey, value: &Cached| u32::try_from(value.bytes() + 128).unwrap_or(u32::MAX);
         BlockCache { cache: Cache::builder().max_capacity(max_bytes).weigher(weigh).build() }
@@ -67,13 +66,16 @@ impl BlockCache {
         self.cache.insert(CacheKey { block, item }, value);
     }
 
-    /// Bytes held; exact only when the cache has settled.
+    /// The size of the cached items in bytes, exact only after [`BlockCache::settle`].
     pub fn bytes(&self) -> u64 {
         self.cache.weighted_size()
     }
 
-    /// Applies pending evictions, so that [`BlockCache::bytes`] is exact.
+    /// Applies pending evictions.
     pub fn settle(&self) {
         self.cache.run_pending_tasks();
     }
 }
+
+#[cfg(test)]
+mod tests;

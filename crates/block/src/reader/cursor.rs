@@ -1,4 +1,4 @@
-//! Walks over the lists of a column, decoding each page once.
+//! Reads the lists of a column one by one, decoding each page once.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::page::header::ValueEncoding;
 use crate::page::levels::{List, Lists};
 use crate::page::values::{self, IntWidth};
 
-/// The page of a list column that was decoded last.
+/// The most recently decoded page of a list column.
 pub(super) struct Cursor<T> {
     page: Option<PageRef>,
     lists: Lists,
@@ -25,10 +25,10 @@ impl<T> Default for Cursor<T> {
     }
 }
 
-/// Appends so many values of a page's body.
+/// Appends a number of values from a page body.
 pub(super) type ReadValues<T> = fn(&[u8], ValueEncoding, usize, &mut Vec<T>) -> Result<(), PageError>;
 
-/// Integers of 64 bits.
+/// Reads 64-bit integers.
 pub(super) fn read_integers(
     body: &[u8],
     encoding: ValueEncoding,
@@ -39,7 +39,7 @@ pub(super) fn read_integers(
 }
 
 impl<T> Cursor<T> {
-    /// The list of a row, after decoding its page unless that is the current one.
+    /// The list of a row. Decodes `page` unless it is the current one.
     pub(super) fn seek(
         &mut self,
         file: &ParquetFile,
@@ -54,7 +54,7 @@ impl<T> Cursor<T> {
             file.damaged(format!("column {column} of row group {}: {reason}", page.group))
         };
         let place = file.locate(page).zip(bytes.get(&page));
-        let (place, raw) = place.ok_or_else(|| error("a page is missing".into()))?;
+        let (place, raw) = place.ok_or_else(|| error("page is missing".into()))?;
         if self.page != Some(page) {
             self.page = None;
             self.values.clear();
@@ -76,13 +76,13 @@ impl<T> Cursor<T> {
         Ok(())
     }
 
-    /// The values of a list of the current page, without nulls.
+    /// The non-null values of a list of the current page.
     pub(super) fn slice(&self, list: List) -> &[T] {
         let from = list.values as usize;
         &self.values[from..from + (list.len - list.null_count) as usize]
     }
 
-    /// Where the nulls of a list are.
+    /// The positions of nulls within a list of the current page.
     pub(super) fn nulls(&self, list: List) -> &[u32] {
         &self.lists.nulls[list.nulls as usize..(list.nulls + list.null_count) as usize]
     }

@@ -1,4 +1,4 @@
-//! Native histograms and exemplars of selected series: whole row groups, which are small.
+//! Reads native histograms and exemplars of selected series, in whole row groups, which are small.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pharos_model::batch::SeriesColumns;
 use pharos_model::{CounterReset, Exemplar, Histogram, Labels, Span, TimeRange};
 
-use super::fetch::within;
 use super::file::ParquetFile;
+use super::files::{FileId, SelectedSeries};
 use super::pages::{ChunkPages, Texts};
-use super::{BlockSelection, FileId};
+use super::timestamps::within;
 use crate::error::BlockError;
 use crate::schema::{exemplars as exemplar_columns, histograms as columns};
 
@@ -21,9 +21,9 @@ struct Histograms {
     h: Vec<Arc<Histogram>>,
 }
 
-/// Appends the histograms of series that were appended to a batch before, to their columns.
+/// Appends the histograms of series to columns of a batch to which their floats were appended before.
 pub(super) async fn append_histograms(
-    selection: &BlockSelection,
+    selected: &SelectedSeries,
     series: Range<usize>,
     range: TimeRange,
     out: &mut dyn Iterator<Item = &mut SeriesColumns>,
@@ -31,20 +31,21 @@ pub(super) async fn append_histograms(
     h: &mut Vec<Arc<Histogram>>,
     hst: &mut Vec<i64>,
 ) -> Result<(), BlockError> {
-    let starts = &selection.table.histograms;
+    let starts = &selected.table.histograms;
     if starts.last().is_none_or(|rows| *rows == 0) {
         return Ok(());
     }
-    let file = selection.reader.file(FileId::Histograms).await?;
+    let file = selected.files.file(FileId::Histograms).await?;
     let mut current: Option<(usize, Histograms)> = None;
-    for (sid, columns) in selection.sids[series].iter().map(|sid| *sid as usize).zip(out) {
-        let (start, hst_start) = (ht.len(), hst.len());
+    for (sid, columns) in selected.sids[series].iter().map(|sid| *sid as usize).zip(out) {
+        let start = ht.len();
+        let hst_start = hst.len();
         let mut row = u64::from(starts[sid]);
         let end = u64::from(starts[sid + 1]);
         if end > file.rows() {
-            return Err(file.damaged(format!("series {sid} needs row {end} of {}", file.rows())));
+            return Err(file.damaged(format!("series {sid} refers to row {end} of {}", file.rows())));
         }
-        let table = &selection.table;
+        let table = &selected.table;
         if !TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
             row = end;
         }
@@ -52,12 +53,12 @@ pub(super) async fn append_histograms(
             let number = file.group_of(row);
             let group = match current.take() {
                 Some((known, group)) if known == number => group,
-                _ => read_group(selection, &file, number).await?,
+                _ => read_group(selected, &file, number).await?,
             };
             let from = (row - group.first_row) as usize;
             let to = group.t.len().min((end - group.first_row) as usize);
             if to <= from {
-                return Err(file.damaged(format!("row group {number} lacks row {row}")));
+                return Err(file.damaged(format!("row {row} is missing from row group {number}")));
             }
             let kept = within(&group.t[from..to], range);
             let kept = from + kept.start..from + kept.end;
@@ -78,26 +79,34 @@ pub(super) async fn append_histograms(
     Ok(())
 }
 
-async fn read_group(selection: &BlockSelection, file: &ParquetFile, group: usize) -> Result<Histograms, BlockError> {
-    let chunks = selection.reader.chunks(file, group, 0..file.columns.len()).await?;
+async fn read_group(selected: &SelectedSeries, file: &ParquetFile, group: usize) -> Result<Histograms, BlockError> {
+    let chunks = selected.files.chunks(file, group, 0..file.columns.len()).await?;
     let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
     let ints = |column: usize| chunk(column).integers();
     let numbers = |column: usize| Ok::<_, BlockError>(chunk(column).doubles()?.0);
-    let (reset, integer, schema) = (ints(columns::RESET)?, ints(columns::INTEGER)?, ints(columns::SCHEMA)?);
-    let (zero_threshold, zero_count) = (numbers(columns::ZERO_THRESHOLD)?, numbers(columns::ZERO_COUNT)?);
-    let (count, sum) = (numbers(columns::COUNT)?, numbers(columns::SUM)?);
+    let reset = ints(columns::RESET)?;
+    let integer = ints(columns::INTEGER)?;
+    let schema = ints(columns::SCHEMA)?;
+    let zero_threshold = numbers(columns::ZERO_THRESHOLD)?;
+    let zero_count = numbers(columns::ZERO_COUNT)?;
+    let count = numbers(columns::COUNT)?;
+    let sum = numbers(columns::SUM)?;
     let spans = |offsets: usize, lengths: usize| -> Result<Rows<(i64, i64)>, BlockError> {
         let (offset, of) = chunk(offsets).integer_lists()?;
         let (length, lf) = chunk(lengths).integer_lists()?;
         if of != lf {
-            return Err(file.damaged(format!("spans of row group {group} have other offsets than lengths")));
+            return Err(
+                file.damaged(format!("row group {group} has another number of span offsets than of span lengths"))
+            );
         }
         Ok(Rows::new(offset.into_iter().zip(length).collect(), &of))
     };
     let buckets = |column: usize| chunk(column).doubles().map(|(values, lengths)| Rows::new(values, &lengths));
-    let (positive_spans, negative_spans) =
-        (spans(columns::POS_OFF, columns::POS_LEN)?, spans(columns::NEG_OFF, columns::NEG_LEN)?);
-    let (positive, negative, bounds) = (buckets(columns::POS)?, buckets(columns::NEG)?, buckets(columns::BOUNDS)?);
+    let positive_spans = spans(columns::POS_OFF, columns::POS_LEN)?;
+    let negative_spans = spans(columns::NEG_OFF, columns::NEG_LEN)?;
+    let positive = buckets(columns::POS)?;
+    let negative = buckets(columns::NEG)?;
+    let bounds = buckets(columns::BOUNDS)?;
     let mut last_bounds: Arc<[f64]> = Arc::from(&[][..]);
     let mut h = Vec::with_capacity(count.len());
     for at in 0..count.len() {
@@ -129,12 +138,12 @@ async fn read_group(selection: &BlockSelection, file: &ParquetFile, group: usize
     Ok(Histograms { first_row: file.groups[group].first_row, t: ints(columns::T)?, st: ints(columns::ST)?, h })
 }
 
-/// Checks that the spans name as many buckets as there are.
+/// Checks that spans and buckets agree.
 fn check(h: &Histogram) -> Result<(), String> {
     for (spans, buckets) in [(&h.positive_spans, &h.positive_buckets), (&h.negative_spans, &h.negative_buckets)] {
         let named: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
         if named != buckets.len() as u64 {
-            return Err(format!("spans name {named} buckets, there are {}", buckets.len()));
+            return Err(format!("spans cover {named} buckets, but there are {}", buckets.len()));
         }
     }
     Ok(())
@@ -144,7 +153,7 @@ fn to_spans(spans: &[(i64, i64)]) -> Vec<Span> {
     spans.iter().map(|(offset, length)| Span { offset: *offset as i32, length: *length as u32 }).collect()
 }
 
-/// Lists of a row group.
+/// The lists of a row group.
 struct Rows<T> {
     values: Vec<T>,
     ends: Vec<usize>,
@@ -166,29 +175,29 @@ impl<T> Rows<T> {
     }
 }
 
-/// See [`BlockSelection::exemplars`].
+/// See [`BlockSelection::exemplars`](super::BlockSelection::exemplars).
 pub(super) async fn exemplars(
-    selection: &BlockSelection,
+    selected: &SelectedSeries,
     series: Range<usize>,
     range: TimeRange,
 ) -> Result<Vec<(usize, Exemplar)>, BlockError> {
-    let starts = &selection.table.exemplars;
+    let starts = &selected.table.exemplars;
     let mut out = Vec::new();
     if starts.last().is_none_or(|rows| *rows == 0) {
         return Ok(out);
     }
-    let file = selection.reader.file(FileId::Exemplars).await?;
+    let file = selected.files.file(FileId::Exemplars).await?;
     let mut current: Option<(usize, Vec<Exemplar>)> = None;
     for at in series {
-        let sid = selection.sids[at] as usize;
+        let sid = selected.sids[at] as usize;
         for row in u64::from(starts[sid])..u64::from(starts[sid + 1]) {
             if row >= file.rows() {
-                return Err(file.damaged(format!("series {sid} needs row {row} of {}", file.rows())));
+                return Err(file.damaged(format!("series {sid} refers to row {row} of {}", file.rows())));
             }
             let number = file.group_of(row);
             let group = match current.take() {
                 Some((known, group)) if known == number => group,
-                _ => read_exemplars(selection, &file, number).await?,
+                _ => read_exemplars(selected, &file, number).await?,
             };
             let local = (row - file.groups[number].first_row) as usize;
             out.extend(group.get(local).filter(|e| range.contains(e.t)).map(|e| (at, e.clone())));
@@ -199,18 +208,18 @@ pub(super) async fn exemplars(
 }
 
 async fn read_exemplars(
-    selection: &BlockSelection,
+    selected: &SelectedSeries,
     file: &ParquetFile,
     group: usize,
 ) -> Result<Vec<Exemplar>, BlockError> {
-    let chunks = selection.reader.chunks(file, group, 0..file.columns.len()).await?;
+    let chunks = selected.files.chunks(file, group, 0..file.columns.len()).await?;
     let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
     let t = chunk(exemplar_columns::T).integers()?;
     let (value, _) = chunk(exemplar_columns::VALUE).doubles()?;
     let (keys, lengths) = chunk(exemplar_columns::MAP_KEY).map_texts()?;
     let (values, value_lengths) = chunk(exemplar_columns::MAP_VALUE).map_texts()?;
     if lengths != value_lengths {
-        return Err(file.damaged("labels of exemplars have other keys than values"));
+        return Err(file.damaged("exemplars have another number of label names than of label values"));
     }
     let text = |texts: &Texts, at: usize| texts.values[texts.codes[at] as usize].to_string();
     let pairs: Vec<(String, String)> = (0..keys.codes.len()).map(|at| (text(&keys, at), text(&values, at))).collect();

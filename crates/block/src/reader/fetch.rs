@@ -1,4 +1,4 @@
-//! Fetches samples: plans which pages hold the wanted rows, gets them together, and decodes each once.
+//! Fetches samples: plans which pages are needed, fetches them together, and decodes each of them once.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,27 +10,29 @@ use pharos_model::{STALE_NAN, SeriesBatch, TimeRange};
 
 use super::cursor::{Cursor, read_integers};
 use super::file::{PageRef, ParquetFile};
+use super::files::{FileId, SelectedSeries};
 use super::plan::{PlannedRow, plan};
-use super::{BlockSelection, FileId, extras, timestamps};
+use super::timestamps::within;
+use super::{extras, timestamps};
 use crate::coding::{self, Mode};
 use crate::error::BlockError;
 use crate::page::values;
 
-/// Appends series to `out`; see [`BlockSelection::fetch`].
+/// Appends series to `out`; see [`BlockSelection::fetch`](super::BlockSelection::fetch).
 pub(super) async fn fetch(
-    selection: &BlockSelection,
+    selected: &SelectedSeries,
     series: Range<usize>,
     range: TimeRange,
     out: &mut SeriesBatch,
 ) -> Result<(), BlockError> {
-    let reader = &selection.reader;
-    let file = reader.file(FileId::Data).await?;
-    let (rows, ends) = plan(selection, &file, series.clone(), range).await?;
+    let files = &selected.files;
+    let file = files.file(FileId::Data).await?;
+    let (rows, ends) = plan(selected, &file, series.clone(), range).await?;
     let mut pages: Vec<PageRef> = rows.iter().flat_map(|row| [row.values, row.st]).flatten().collect();
     pages.sort_unstable_by_key(|at| (at.group, at.column, at.page));
     pages.dedup();
-    let vectors = timestamps::load(reader, rows.iter().map(|row| row.header.ts_id).collect());
-    let (bytes, vectors) = futures::future::try_join(reader.pages(FileId::Data, &file, &pages), vectors).await?;
+    let vectors = timestamps::load(files, rows.iter().map(|row| row.header.ts_id).collect());
+    let (bytes, vectors) = futures::future::try_join(files.pages(FileId::Data, &file, &pages), vectors).await?;
     let mut decoder = Decoder {
         file: &file,
         bytes: pages.into_iter().zip(bytes).collect(),
@@ -48,7 +50,7 @@ pub(super) async fn fetch(
         from = to;
     }
     extras::append_histograms(
-        selection,
+        selected,
         series,
         range,
         &mut out.series[first..].iter_mut(),
@@ -59,7 +61,7 @@ pub(super) async fn fetch(
     .await
 }
 
-/// Turns planned rows into samples.
+/// Decodes planned rows into samples.
 struct Decoder<'a> {
     file: &'a ParquetFile,
     bytes: HashMap<PageRef, Bytes>,
@@ -67,7 +69,7 @@ struct Decoder<'a> {
     ints: Cursor<i64>,
     doubles: Cursor<f64>,
     starts: Cursor<i64>,
-    /// Timestamps that are in the batch already, by vector and part.
+    /// Where timestamps are in the batch already, keyed by vector and section.
     shared: HashMap<(u32, usize, usize), Range<usize>>,
     scratch: Vec<f64>,
 }
@@ -79,9 +81,10 @@ impl Decoder<'_> {
         range: TimeRange,
         out: &mut SeriesBatch,
     ) -> Result<(), BlockError> {
-        let (v, st_start) = (out.v.len(), out.st.len());
-        // Parts of timestamp vectors; slices of one series mostly continue each other.
-        let mut parts: Vec<(u32, Range<usize>)> = Vec::with_capacity(1);
+        let v = out.v.len();
+        let st_start = out.st.len();
+        // Sections of timestamp vectors. Those of one series mostly continue each other.
+        let mut sections: Vec<(u32, Range<usize>)> = Vec::with_capacity(1);
         let with_st = rows.iter().any(|row| row.st.is_some());
         let mut any_st = false;
         for row in rows {
@@ -89,7 +92,7 @@ impl Decoder<'_> {
             let whole = header.ts_off as usize..header.ts_off as usize + header.n as usize;
             let vector = self.vectors.get(&header.ts_id).and_then(|vector| vector.get(whole));
             let vector = vector.ok_or_else(|| {
-                self.file.damaged(format!("a row needs {} timestamps of vector {}", header.n, header.ts_id))
+                self.file.damaged(format!("a row refers to {} timestamps of vector {}", header.n, header.ts_id))
             })?;
             let kept = within(vector, range);
             if kept.is_empty() {
@@ -97,9 +100,9 @@ impl Decoder<'_> {
             }
             let from = header.ts_off as usize + kept.start;
             let to = header.ts_off as usize + kept.end;
-            match parts.last_mut() {
-                Some((id, part)) if *id == header.ts_id && part.end == from => part.end = to,
-                _ => parts.push((header.ts_id, from..to)),
+            match sections.last_mut() {
+                Some((id, section)) if *id == header.ts_id && section.end == from => section.end = to,
+                _ => sections.push((header.ts_id, from..to)),
             }
             self.append_values(row, kept.clone(), &mut out.v)?;
             if with_st {
@@ -109,7 +112,7 @@ impl Decoder<'_> {
         if !any_st {
             out.st.truncate(st_start);
         }
-        let t = self.append_ts(&parts, &mut out.t);
+        let t = self.append_ts(&sections, &mut out.t);
         out.series.push(SeriesColumns {
             t,
             v,
@@ -121,16 +124,16 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn append_ts(&mut self, parts: &[(u32, Range<usize>)], out: &mut Vec<i64>) -> Range<usize> {
-        let key = match parts {
-            [(id, part)] => Some((*id, part.start, part.end)),
+    fn append_ts(&mut self, sections: &[(u32, Range<usize>)], out: &mut Vec<i64>) -> Range<usize> {
+        let key = match sections {
+            [(id, section)] => Some((*id, section.start, section.end)),
             _ => None,
         };
         if let Some(known) = key.and_then(|key| self.shared.get(&key)) {
             return known.clone();
         }
         let start = out.len();
-        parts.iter().for_each(|(id, part)| out.extend_from_slice(&self.vectors[id][part.clone()]));
+        sections.iter().for_each(|(id, section)| out.extend_from_slice(&self.vectors[id][section.clone()]));
         let placed = start..out.len();
         if let Some(key) = key {
             self.shared.insert(key, placed.clone());
@@ -174,7 +177,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Appends the row's start timestamps, zeros where it has none; says whether it has any.
+    /// Appends the start timestamps of a row, or zeros if it has none; returns whether it has any.
     fn append_st(&mut self, row: &PlannedRow, kept: Range<usize>, out: &mut Vec<i64>) -> Result<bool, BlockError> {
         let Some(page) = row.st else {
             out.resize(out.len() + kept.len(), 0);
@@ -194,16 +197,10 @@ impl Decoder<'_> {
     }
 }
 
-/// The positions of ascending timestamps that are in a range.
-pub(super) fn within(t: &[i64], range: TimeRange) -> Range<usize> {
-    let from = t.partition_point(|t| *t < range.start);
-    let to = t.partition_point(|t| *t <= range.end);
-    from..to.max(from)
-}
-
-/// Values with stale markers put in where the nulls are, of which the positions `kept` are wanted.
+/// The values at positions `kept`, with stale markers in the place of nulls.
 fn with_stale(values: &[f64], nulls: &[u32], kept: Range<usize>) -> impl Iterator<Item = f64> {
-    let (mut value, mut null) = (0, 0);
+    let mut value = 0;
+    let mut null = 0;
     let total = values.len() + nulls.len();
     let all = (0..total).map(move |at| {
         if nulls.get(null).is_some_and(|n| *n as usize == at) {

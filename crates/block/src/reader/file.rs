@@ -1,4 +1,4 @@
-//! A Parquet file of a block: its footer and page index, checked, and the fetching of pages.
+//! Opens a Parquet file of a block: reads and checks its footer and page index, and fetches pages.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,45 +14,43 @@ use super::account;
 use super::ranges::coalesce;
 use crate::error::BlockError;
 use crate::meta::FileMeta;
-use crate::page::PageError;
-use crate::page::checksums;
 use crate::page::index::{PageLocation, check_struct, offset_index};
+use crate::page::{PageError, checksums};
 
-/// Read from the end of a file whose index size is not known.
-const TAIL_GUESS: u64 = 64 << 10;
-/// Most bytes of footer and page index.
-const MAX_TAIL: u64 = 64 << 20;
-/// Requests for one file at a time.
-const CONCURRENCY: usize = 8;
+/// How many bytes are read from the end of a file when the size of its index is unknown.
+const DEFAULT_TAIL_BYTES: u64 = 64 << 10;
+/// The size limit of footer and page index, in bytes.
+const MAX_TAIL_BYTES: u64 = 64 << 20;
+/// How many requests for one file run concurrently.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// A column chunk.
+/// The pages of a column chunk.
 #[derive(Debug)]
-pub(crate) struct Chunk {
+pub(crate) struct ColumnChunk {
     pub(crate) zstd: bool,
     pub(crate) dictionary: Option<PageLocation>,
     pub(crate) pages: Vec<PageLocation>,
 }
 
-/// A row group.
 #[derive(Debug)]
-pub(crate) struct Group {
-    /// Its first row in the file.
+pub(crate) struct RowGroup {
+    /// The first row of the group, counted from the start of the file.
     pub(crate) first_row: u64,
     pub(crate) rows: u32,
-    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) chunks: Vec<ColumnChunk>,
 }
 
-/// A column as the schema has it.
+/// A leaf column of the schema.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Column {
-    /// The name of its top-level field.
+    /// The name of the top-level field.
     pub(crate) name: String,
     pub(crate) physical: Physical,
     pub(crate) max_def: i16,
     pub(crate) max_rep: i16,
 }
 
-/// One page of a file; the dictionary when `page` is `None`.
+/// A page of a file; the dictionary of the column chunk if `page` is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PageRef {
     pub(crate) group: u32,
@@ -60,30 +58,31 @@ pub(crate) struct PageRef {
     pub(crate) page: Option<u32>,
 }
 
-/// A file's structure.
+/// The structure of a file.
 #[derive(Debug)]
 pub(crate) struct ParquetFile {
     path: Path,
-    /// Bytes at the end that hold footer and index.
+    /// How many bytes at the end hold footer and page index.
     pub(crate) tail: u64,
     /// CRC-32 of those bytes.
     pub(crate) tail_crc: u32,
     pub(crate) columns: Vec<Column>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Vec<RowGroup>,
     key_values: Vec<(String, String)>,
 }
 
 impl ParquetFile {
-    /// Reads and checks the end of a file.
+    /// Reads and checks footer and page index of a file.
     pub(crate) async fn open(store: &dyn ObjectStore, path: Path, meta: FileMeta) -> Result<Self, BlockError> {
         let damaged = |reason: String| BlockError::damaged(path.as_ref(), reason);
-        let mut tail = fetch_tail(store, &path, meta, if meta.tail > 0 { meta.tail } else { TAIL_GUESS }).await?;
+        let mut tail =
+            fetch_tail(store, &path, meta, if meta.tail > 0 { meta.tail } else { DEFAULT_TAIL_BYTES }).await?;
         let (footer_len, magic) = match tail.last_chunk::<8>() {
             Some([a, b, c, d, magic @ ..]) => (u32::from_le_bytes([*a, *b, *c, *d]), *magic),
-            None => return Err(damaged(format!("{} bytes are no Parquet file", tail.len()))),
+            None => return Err(damaged(format!("{} bytes are too short for a Parquet file", tail.len()))),
         };
         if magic != *b"PAR1" {
-            return Err(damaged("it does not end as a Parquet file does".into()));
+            return Err(damaged("it does not end like a Parquet file".into()));
         }
         let footer_len = u64::from(footer_len) + 8;
         if footer_len > tail.len() as u64 {
@@ -93,10 +92,10 @@ impl ParquetFile {
             .len()
             .checked_sub(footer_len as usize)
             .map(|at| tail.slice(at..tail.len() - 8))
-            .ok_or_else(|| damaged(format!("its footer claims {footer_len} bytes")))?;
+            .ok_or_else(|| damaged(format!("footer claims {footer_len} bytes")))?;
         check_struct(&footer).map_err(|e| damaged(format!("footer: {e}")))?;
         let parsed = catch_unwind(AssertUnwindSafe(|| ParquetMetaDataReader::decode_metadata(&footer)))
-            .map_err(|_| damaged("its footer makes no sense".into()))?
+            .map_err(|_| damaged("footer is inconsistent".into()))?
             .map_err(|e| damaged(format!("footer: {e}")))?;
         let needed = index_start(&parsed).map_or(footer_len, |start| meta.bytes.saturating_sub(start)).max(footer_len);
         if needed > tail.len() as u64 {
@@ -105,7 +104,7 @@ impl ParquetFile {
         let tail_start = meta.bytes - tail.len() as u64;
         let tail_crc = crc32fast::hash(&tail[tail.len() - needed as usize..]);
         if needed == meta.tail && !checksums::matches(&tail[tail.len() - needed as usize..], meta.crc) {
-            return Err(damaged("its footer has another checksum".into()));
+            return Err(damaged("footer has a wrong checksum".into()));
         }
         let mut groups = groups_of(&parsed, &tail, tail_start).map_err(damaged)?;
         let columns = parsed.file_metadata().schema_descr().columns().iter().map(|column| Column {
@@ -124,27 +123,27 @@ impl ParquetFile {
         Ok(ParquetFile { columns: columns.collect(), tail: needed, tail_crc, groups, key_values, path })
     }
 
-    /// The file's path, for messages.
+    /// The path of the file, for messages.
     pub(crate) fn name(&self) -> &str {
         self.path.as_ref()
     }
 
-    /// A value of the footer.
+    /// The value of a key in the footer.
     pub(crate) fn key_value(&self, key: &str) -> Option<&str> {
         self.key_values.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
-    /// All rows.
+    /// The number of rows.
     pub(crate) fn rows(&self) -> u64 {
         self.groups.last().map_or(0, |group| group.first_row + u64::from(group.rows))
     }
 
-    /// The row group that holds a row, which exists.
+    /// The row group of a row, which must exist.
     pub(crate) fn group_of(&self, row: u64) -> usize {
         self.groups.partition_point(|group| group.first_row <= row).saturating_sub(1)
     }
 
-    /// Checks that the first columns have these names and shapes: physical type, definition and repetition level.
+    /// Checks that the file begins with these columns: name, physical type, definition level and repetition level.
     pub(crate) fn require(&self, expected: &[(&str, Physical, i16, i16)]) -> Result<(), BlockError> {
         for (at, (name, physical, max_def, max_rep)) in expected.iter().enumerate() {
             let wanted = Column { name: name.to_string(), physical: *physical, max_def: *max_def, max_rep: *max_rep };
@@ -160,7 +159,7 @@ impl ParquetFile {
         BlockError::damaged(self.path.as_ref(), reason)
     }
 
-    /// Where a page is; `None` when there is no such page.
+    /// The location of a page; `None` when there is no such page.
     pub(crate) fn locate(&self, at: PageRef) -> Option<PageLocation> {
         let chunk = self.groups.get(at.group as usize)?.chunks.get(at.column as usize)?;
         match at.page {
@@ -169,7 +168,7 @@ impl ParquetFile {
         }
     }
 
-    /// All pages of a column chunk, the dictionary first.
+    /// All pages of a column chunk. The dictionary comes first.
     pub(crate) fn chunk_pages(&self, group: usize, column: usize) -> Vec<PageRef> {
         let Some(chunk) = self.groups.get(group).and_then(|g| g.chunks.get(column)) else { return Vec::new() };
         let at = |page| PageRef { group: group as u32, column: column as u32, page };
@@ -177,7 +176,7 @@ impl ParquetFile {
         dictionary.into_iter().chain((0..chunk.pages.len() as u32).map(|page| at(Some(page)))).collect()
     }
 
-    /// Fetches byte ranges, near ones together.
+    /// Fetches pages, neighbouring ones in one request, and verifies their checksums.
     pub(crate) async fn fetch(
         &self,
         store: &dyn ObjectStore,
@@ -191,61 +190,64 @@ impl ParquetFile {
             let bytes = store.get_range(&self.path, range.clone()).await?;
             account::count(bytes.len());
             if bytes.len() as u64 != range.end - range.start {
-                return Err(self.damaged(format!("{} bytes at {range:?}", bytes.len())));
+                return Err(self.damaged(format!("range {range:?} has {} bytes", bytes.len())));
             }
             Ok((range.start, bytes))
         };
         let fetched: Vec<(u64, Bytes)> =
-            stream::iter(merged.into_iter().map(fetch)).buffered(CONCURRENCY).try_collect().await?;
+            stream::iter(merged.into_iter().map(fetch)).buffered(MAX_CONCURRENT_REQUESTS).try_collect().await?;
         let slice = |page: &PageLocation| {
             let (start, bytes) =
                 &fetched[fetched.partition_point(|(start, _)| *start <= page.offset).saturating_sub(1)];
             let from = page.offset.saturating_sub(*start) as usize;
             let to = from.saturating_add(page.size as usize);
             if to > bytes.len() {
-                return Err(self.damaged(format!("page at {} overlaps others", page.offset)));
+                return Err(self.damaged(format!("page at {} overlaps another", page.offset)));
             }
             let bytes = bytes.slice(from..to);
             if !checksums::matches(&bytes, page.crc) {
-                return Err(self.damaged(format!("page at {} has another checksum", page.offset)));
+                return Err(self.damaged(format!("page at {} has a wrong checksum", page.offset)));
             }
             Ok(bytes)
         };
         wanted.iter().map(slice).collect()
     }
 
-    /// Memory held, bytes.
+    /// Memory of the structure, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        let chunk = |chunk: &Chunk| size_of::<Chunk>() + chunk.pages.len() * size_of::<PageLocation>();
+        let chunk = |chunk: &ColumnChunk| size_of::<ColumnChunk>() + chunk.pages.len() * size_of::<PageLocation>();
         let pages: usize = self.groups.iter().flat_map(|group| &group.chunks).map(chunk).sum();
         pages + self.key_values.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() + self.columns.len() * 64
     }
 }
 
 async fn fetch_tail(store: &dyn ObjectStore, path: &Path, meta: FileMeta, want: u64) -> Result<Bytes, BlockError> {
-    if want > MAX_TAIL {
-        return Err(BlockError::damaged(path.as_ref(), format!("its index claims {want} bytes, more than {MAX_TAIL}")));
+    if want > MAX_TAIL_BYTES {
+        return Err(BlockError::damaged(
+            path.as_ref(),
+            format!("index claims {want} bytes, more than {MAX_TAIL_BYTES}"),
+        ));
     }
     let want = want.min(meta.bytes);
     if want == 0 {
-        return Err(BlockError::damaged(path.as_ref(), "it is empty"));
+        return Err(BlockError::damaged(path.as_ref(), "file is empty"));
     }
     let bytes = store.get_range(path, meta.bytes - want..meta.bytes).await?;
     account::count(bytes.len());
     if bytes.len() as u64 != want {
-        return Err(BlockError::damaged(path.as_ref(), format!("{} bytes at its end instead of {want}", bytes.len())));
+        return Err(BlockError::damaged(path.as_ref(), format!("{} bytes at the end instead of {want}", bytes.len())));
     }
     Ok(bytes)
 }
 
-/// Where the offset indexes begin.
+/// Where the offset indexes begin; `None` without any.
 pub(crate) fn index_start(metadata: &ParquetMetaData) -> Option<u64> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     columns.filter_map(|column| column.offset_index_offset()).filter_map(|at| u64::try_from(at).ok()).min()
 }
 
-/// Gives each page its checksum; they are in the order of the file.
-fn set_checksums(groups: &mut [Group], text: &str) -> Result<(), PageError> {
+/// Assigns checksums, which are in file order, to pages.
+fn set_checksums(groups: &mut [RowGroup], text: &str) -> Result<(), PageError> {
     let chunks = groups.iter_mut().flat_map(|group| &mut group.chunks);
     let mut pages: Vec<&mut PageLocation> = chunks.flat_map(|c| c.dictionary.iter_mut().chain(&mut c.pages)).collect();
     pages.sort_unstable_by_key(|page| page.offset);
@@ -254,7 +256,7 @@ fn set_checksums(groups: &mut [Group], text: &str) -> Result<(), PageError> {
     Ok(())
 }
 
-fn groups_of(metadata: &ParquetMetaData, tail: &Bytes, tail_start: u64) -> Result<Vec<Group>, String> {
+fn groups_of(metadata: &ParquetMetaData, tail: &Bytes, tail_start: u64) -> Result<Vec<RowGroup>, String> {
     let columns = metadata.file_metadata().schema_descr().num_columns();
     let mut groups = Vec::new();
     let mut first_row = 0u64;
@@ -264,18 +266,18 @@ fn groups_of(metadata: &ParquetMetaData, tail: &Bytes, tail_start: u64) -> Resul
         if group.num_columns() != columns {
             return Err(format!("row group {at} has {} columns instead of {columns}", group.num_columns()));
         }
-        let chunks: Result<Vec<Chunk>, String> = group
+        let chunks: Result<Vec<ColumnChunk>, String> = group
             .columns()
             .iter()
             .map(|column| chunk_of(column, rows, tail, tail_start).map_err(|e| format!("row group {at}: {e}")))
             .collect();
-        groups.push(Group { first_row, rows, chunks: chunks? });
+        groups.push(RowGroup { first_row, rows, chunks: chunks? });
         first_row += u64::from(rows);
     }
     Ok(groups)
 }
 
-fn chunk_of(column: &ColumnChunkMetaData, rows: u32, tail: &Bytes, tail_start: u64) -> Result<Chunk, String> {
+fn chunk_of(column: &ColumnChunkMetaData, rows: u32, tail: &Bytes, tail_start: u64) -> Result<ColumnChunk, String> {
     let name = column.column_path().string();
     let zstd = match column.compression() {
         Compression::ZSTD(_) => true,
@@ -299,5 +301,5 @@ fn chunk_of(column: &ColumnChunkMetaData, rows: u32, tail: &Bytes, tail_start: u
         }
         _ => None,
     };
-    Ok(Chunk { zstd, dictionary, pages })
+    Ok(ColumnChunk { zstd, dictionary, pages })
 }

@@ -1,15 +1,15 @@
-//! Decodes the column chunks of a file from fetched pages.
+//! Decodes column chunks from fetched pages.
 
 use bytes::Bytes;
 
-use super::file::{Chunk, ParquetFile};
+use super::file::{ColumnChunk, ParquetFile};
 use crate::error::BlockError;
 use crate::page::header::{PageKind, RawPage, ValueEncoding, parse_page};
 use crate::page::levels::{self, Lists};
 use crate::page::values::{self, IntWidth};
 use crate::page::{PageError, bad};
 
-/// The pages of a column chunk as they were fetched: dictionary first, if it has one.
+/// The fetched pages of a column chunk. The dictionary comes first, if there is one.
 pub(crate) struct ChunkPages<'a> {
     pub(crate) file: &'a ParquetFile,
     pub(crate) group: usize,
@@ -17,11 +17,11 @@ pub(crate) struct ChunkPages<'a> {
     pub(crate) pages: &'a [Bytes],
 }
 
-/// A text column: each distinct value once, and a code a row.
+/// A text column: the distinct values, and a code for every row.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     pub(crate) values: Vec<Box<str>>,
-    /// One a row or element: a position in `values`, or [`Texts::NONE`].
+    /// A position in `values` for every row or element, or [`Texts::NONE`].
     pub(crate) codes: Vec<u32>,
 }
 
@@ -31,7 +31,7 @@ impl Texts {
 }
 
 impl ChunkPages<'_> {
-    fn chunk(&self) -> &Chunk {
+    fn chunk(&self) -> &ColumnChunk {
         &self.file.groups[self.group].chunks[self.column]
     }
 
@@ -51,7 +51,7 @@ impl ChunkPages<'_> {
         self.file.damaged(format!("column {name} of row group {}: {error}", self.group))
     }
 
-    /// The dictionary page, if there is one, and the data pages.
+    /// The dictionary page, if any, and the data pages.
     fn split(&self) -> (Option<&Bytes>, &[Bytes]) {
         match (self.chunk().dictionary, self.pages) {
             (Some(_), [dictionary, data @ ..]) => (Some(dictionary), data),
@@ -59,14 +59,14 @@ impl ChunkPages<'_> {
         }
     }
 
-    /// A required integer column: one value a row.
+    /// A required integer column: a value for every row.
     pub(crate) fn integers(&self) -> Result<Vec<i64>, BlockError> {
         let out = self.each_integer(|page, _| Ok(page.num_values)).map_err(|e| self.error(e))?;
         self.expect_rows(out.len())?;
         Ok(out)
     }
 
-    /// A list of integers without nulls.
+    /// A column of integer lists without nulls: the values, and the length of each list.
     pub(crate) fn integer_lists(&self) -> Result<(Vec<i64>, Vec<u32>), BlockError> {
         let mut lengths = Vec::new();
         let read = self.each_integer(|page, body| {
@@ -101,7 +101,7 @@ impl ChunkPages<'_> {
         Ok(out)
     }
 
-    /// A column of doubles; with lists also the length of each row's list.
+    /// A column of doubles, or of lists of doubles with the length of each.
     pub(crate) fn doubles(&self) -> Result<(Vec<f64>, Vec<u32>), BlockError> {
         let is_list = self.file.columns[self.column].max_rep > 0;
         let mut out = Vec::new();
@@ -127,7 +127,7 @@ impl ChunkPages<'_> {
         Ok((out, lengths))
     }
 
-    /// A text column whose rows may lack a value.
+    /// A text column whose rows may be null.
     pub(crate) fn texts(&self) -> Result<Texts, BlockError> {
         let mut out = Texts::default();
         let mut read = || {
@@ -160,7 +160,7 @@ impl ChunkPages<'_> {
         Ok(out)
     }
 
-    /// The keys or values of a map column, with the length of each row's map.
+    /// The keys or values of a map column, with the length of each map.
     pub(crate) fn map_texts(&self) -> Result<(Texts, Vec<u32>), BlockError> {
         let mut out = Texts::default();
         let mut lengths = Vec::new();
@@ -193,7 +193,7 @@ impl ChunkPages<'_> {
     }
 }
 
-/// Appends the codes of `count` strings; plain ones (after a dictionary that grew too large) become values of their own.
+/// Appends the codes of `count` strings. Plain strings, which follow a dictionary that grew too large, are added as values.
 fn text_codes(
     page: &RawPage<'_>,
     body: &[u8],
@@ -212,7 +212,7 @@ fn text_codes(
         other => return bad(format!("text is not {other:?} in blocks")),
     }
     match codes[start..].iter().find(|code| **code as usize >= texts.len()) {
-        Some(code) => bad(format!("code {code} is beyond the {} of the dictionary", texts.len())),
+        Some(code) => bad(format!("code {code} exceeds the dictionary of {} values", texts.len())),
         None => Ok(()),
     }
 }
@@ -220,13 +220,13 @@ fn text_codes(
 pub(crate) fn data_page(bytes: &Bytes, zstd: bool) -> Result<RawPage<'_>, PageError> {
     match parse_page(bytes, zstd)? {
         page if page.kind == PageKind::Data => Ok(page),
-        _ => bad("a dictionary where data was expected"),
+        _ => bad("found a dictionary instead of data"),
     }
 }
 
 fn dictionary_page(bytes: &Bytes, zstd: bool) -> Result<RawPage<'_>, PageError> {
     match parse_page(bytes, zstd)? {
         page if page.kind == PageKind::Dictionary => Ok(page),
-        _ => bad("data where a dictionary was expected"),
+        _ => bad("found data instead of a dictionary"),
     }
 }

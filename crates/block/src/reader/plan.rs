@@ -1,36 +1,36 @@
-//! Which rows a fetch needs, and which pages hold their parts.
+//! Plans a fetch: which rows it needs, and which pages hold them.
 
 use std::ops::Range;
 
 use pharos_model::TimeRange;
 
-use super::BlockSelection;
 use super::file::{PageRef, ParquetFile};
+use super::files::SelectedSeries;
 use super::row_headers::RowHeader;
 use crate::coding::Mode;
 use crate::error::BlockError;
 use crate::schema::data as columns;
 
-/// A wanted row with the pages that hold its parts.
+/// A row that is needed, with the pages that hold it.
 pub(super) struct PlannedRow {
     pub(super) header: RowHeader,
-    /// Its position in its row group.
+    /// The position of the row in its row group.
     pub(super) local: u32,
-    /// The page of `vi` or `vd`, if it needs one.
+    /// The page of `vi` or `vd`; `None` for a constant.
     pub(super) values: Option<PageRef>,
-    /// The page of its start timestamps, if the row group has any.
+    /// The page of start timestamps, if the row group has any.
     pub(super) st: Option<PageRef>,
 }
 
-/// The rows that may have samples in `range`, and where each series' rows end.
+/// The rows that may have samples in `range`, and where the rows of each series end.
 pub(super) async fn plan(
-    selection: &BlockSelection,
+    selected: &SelectedSeries,
     file: &ParquetFile,
     series: Range<usize>,
     range: TimeRange,
 ) -> Result<(Vec<PlannedRow>, Vec<usize>), BlockError> {
-    let table = &selection.table;
-    let spans: Vec<Range<u32>> = selection.sids[series]
+    let table = &selected.table;
+    let spans: Vec<Range<u32>> = selected.sids[series]
         .iter()
         .map(|sid| *sid as usize)
         .map(|sid| match TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
@@ -43,7 +43,7 @@ pub(super) async fn plan(
         let from = file.group_of(u64::from(span.start)).max(groups.last().map_or(0, |last| last + 1));
         groups.extend(from..=file.group_of(u64::from(span.end - 1)));
     }
-    let headers = selection.reader.row_headers(file, &groups).await?;
+    let headers = selected.files.row_headers(file, &groups).await?;
     let mut rows = Vec::new();
     let mut ends = Vec::with_capacity(spans.len());
     let mut at = 0;
@@ -55,7 +55,7 @@ pub(super) async fn plan(
             }
             let local = (u64::from(row) - file.groups[groups[at]].first_row) as usize;
             let header = headers[at].rows[local];
-            // A slice ends before the next of its series begins.
+            // A row ends before the next row of its series begins.
             if rows.len() > begin && header.first_t <= range.start {
                 rows.truncate(begin);
             }

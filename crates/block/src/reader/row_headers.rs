@@ -1,4 +1,5 @@
-//! The scalar columns of a row group of `data.parquet`, decoded and cached: what each row is, without its samples.
+//! Row headers: the scalar columns of a row group of `data.parquet`, decoded and cached. They describe every row but do not
+//! hold its samples.
 
 use crate::coding::{Mode, Scale};
 use crate::error::BlockError;
@@ -9,7 +10,7 @@ use super::file::{PageRef, ParquetFile};
 use super::pages::ChunkPages;
 use bytes::Bytes;
 
-/// The columns that make up the heads, in file order.
+/// The columns of the row headers, in file order.
 pub(crate) const HEADER_COLUMNS: [usize; 9] = [
     columns::FIRST_T,
     columns::TS_ID,
@@ -22,18 +23,18 @@ pub(crate) const HEADER_COLUMNS: [usize; 9] = [
     columns::ST,
 ];
 
-/// Start timestamps of a row group up to this size are looked at, to learn whether there are any.
-const SMALL_ST_BYTES: u32 = 4096;
+/// Start timestamps of a row group are read along with the headers up to this size, to learn whether there are any.
+const MAX_INSPECTED_ST_BYTES: u32 = 4096;
 
-/// The pages of the heads of a row group, a list a column. Start timestamps are left out when there are many.
+/// The pages of the row headers of a row group, by column. Large columns of start timestamps are omitted.
 pub(crate) fn header_pages(file: &ParquetFile, group: usize) -> [Vec<PageRef>; 9] {
     HEADER_COLUMNS.map(|column| {
-        let small = file.groups[group].chunks[column].pages.iter().all(|page| page.size <= SMALL_ST_BYTES);
+        let small = file.groups[group].chunks[column].pages.iter().all(|page| page.size <= MAX_INSPECTED_ST_BYTES);
         if column == columns::ST && !small { Vec::new() } else { file.chunk_pages(group, column) }
     })
 }
 
-/// One row: a slice of a series.
+/// A row of `data.parquet` without its samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowHeader {
     pub(crate) first_t: i64,
@@ -45,16 +46,16 @@ pub(crate) struct RowHeader {
     pub(crate) mode: Mode,
 }
 
-/// The rows of a row group.
+/// The row headers of a row group.
 #[derive(Debug)]
 pub(crate) struct GroupHeaders {
     pub(crate) rows: Vec<RowHeader>,
-    /// Whether some row has start timestamps.
+    /// Whether any row has start timestamps.
     pub(crate) has_st: bool,
 }
 
 impl GroupHeaders {
-    /// Decodes the heads of a row group from the pages of [`HEADER_COLUMNS`], chunk by chunk.
+    /// Decodes the row headers of a row group from the pages of [`HEADER_COLUMNS`], one column chunk after the other.
     pub(crate) fn decode(file: &ParquetFile, group: usize, chunks: &[Vec<Bytes>]) -> Result<Self, BlockError> {
         let mut decoded = Vec::with_capacity(HEADER_COLUMNS.len());
         let mut has_st = false;
@@ -67,31 +68,34 @@ impl GroupHeaders {
             }
         }
         let [first_t, ts_id, ts_off, n, md, e, mul, v0] = &decoded[..] else {
-            return Err(file.damaged("row heads are incomplete"));
+            return Err(file.damaged("row headers are incomplete"));
         };
         let mut rows = Vec::with_capacity(first_t.len());
         for at in 0..first_t.len() {
             let bad =
                 |what: &str, value: i64| file.damaged(format!("row {at} of row group {group} has {what} {value}"));
             let size = |what: &str, value: i64| u32::try_from(value).map_err(|_| bad(what, value));
-            let n = size("the length", n[at])?;
+            let n = size("an impossible length of", n[at])?;
             if n == 0 || n as usize > MAX_PAGE_VALUES {
-                return Err(bad("the length", i64::from(n)));
+                return Err(bad("an impossible length of", i64::from(n)));
             }
             rows.push(RowHeader {
                 first_t: first_t[at],
                 v0: v0[at],
-                scale: Scale { e: exponent(e[at]).ok_or_else(|| bad("the exponent", e[at]))?, mul: mul[at] },
-                ts_id: size("the timestamp vector", ts_id[at])?,
-                ts_off: size("the timestamp offset", ts_off[at])?,
+                scale: Scale {
+                    e: exponent(e[at]).ok_or_else(|| bad("an impossible exponent of", e[at]))?,
+                    mul: mul[at],
+                },
+                ts_id: size("an impossible timestamp vector", ts_id[at])?,
+                ts_off: size("an impossible timestamp offset of", ts_off[at])?,
                 n,
-                mode: Mode::from_i64(md[at]).ok_or_else(|| bad("the coding", md[at]))?,
+                mode: Mode::from_i64(md[at]).ok_or_else(|| bad("an unknown coding", md[at]))?,
             });
         }
         Ok(GroupHeaders { rows, has_st })
     }
 
-    /// Memory held, bytes.
+    /// Memory of the headers, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.rows.len() * size_of::<RowHeader>()
     }

@@ -1,4 +1,5 @@
-//! The series table in memory: labels as codes, matchers over dictionary values and then over codes.
+//! The series table in memory. Labels are codes; a matcher is tested against the values of a dictionary, then codes are
+//! compared.
 
 use bytes::Bytes;
 use pharos_model::labels::append_canonical;
@@ -9,29 +10,28 @@ use super::pages::{ChunkPages, Texts};
 use crate::error::BlockError;
 use crate::schema::series as columns;
 
-/// A label that is a column.
+/// A label that has a column of its own.
 #[derive(Debug)]
 struct LabelColumn {
     name: String,
     texts: Texts,
 }
 
-/// The labels that are not columns: for each series a run of keys and values.
+/// The labels without columns: for each series a range of keys and values.
 #[derive(Debug, Default)]
 struct LabelMap {
     keys: Texts,
     values: Texts,
-    /// Where each series' run ends.
+    /// Where the range of each series ends.
     ends: Vec<u32>,
 }
 
-/// All series of a block.
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
     columns: Vec<LabelColumn>,
     map: LabelMap,
     pub(crate) hashes: Vec<u64>,
-    /// First row of each series in the data, histogram and exemplar files, and the end of the last.
+    /// The first row of each series in the data file, and the end of the last one; likewise for the other files.
     pub(crate) rows: Vec<u32>,
     pub(crate) histograms: Vec<u32>,
     pub(crate) exemplars: Vec<u32>,
@@ -47,13 +47,13 @@ impl SeriesTable {
             return Ok(Self::empty());
         }
         if file.groups.len() > 1 || chunks.len() != file.columns.len() {
-            return Err(file.damaged(format!("{} row groups instead of one", file.groups.len())));
+            return Err(file.damaged(format!("it has {} row groups instead of one", file.groups.len())));
         }
         let chunk = |column: usize| ChunkPages { file, group: 0, column, pages: &chunks[column] };
         let (keys, lengths) = chunk(columns::MAP_KEY).map_texts()?;
         let (values, value_lengths) = chunk(columns::MAP_VALUE).map_texts()?;
         if lengths != value_lengths {
-            return Err(file.damaged("maps of labels have other keys than values"));
+            return Err(file.damaged("series have another number of label names than of label values"));
         }
         let mut labels = Vec::new();
         for column in columns::LABELS..file.columns.len() {
@@ -97,12 +97,11 @@ impl SeriesTable {
         }
     }
 
-    /// The number of series.
     pub(crate) fn len(&self) -> usize {
         self.hashes.len()
     }
 
-    /// Memory held, bytes.
+    /// Memory of the table, in bytes.
     pub(crate) fn memory(&self) -> usize {
         let texts = |t: &Texts| t.codes.len() * 4 + t.values.iter().map(|v| v.len() + 16).sum::<usize>();
         let columns: usize = self.columns.iter().map(|column| texts(&column.texts)).sum();
@@ -110,8 +109,8 @@ impl SeriesTable {
         columns + metadata + texts(&self.map.keys) + texts(&self.map.values) + self.len() * (8 * 3 + 4 * 4)
     }
 
-    /// The map labels of a series, as positions in the map's columns.
-    fn map_run(&self, sid: u32) -> std::ops::Range<usize> {
+    /// The labels without columns of a series, as positions in the map.
+    fn map_range(&self, sid: u32) -> std::ops::Range<usize> {
         let start = if sid == 0 { 0 } else { self.map.ends[sid as usize - 1] as usize };
         start..self.map.ends[sid as usize] as usize
     }
@@ -123,10 +122,10 @@ impl SeriesTable {
         )
     }
 
-    /// The labels of a series. `scratch` keeps its memory between calls.
+    /// The labels of a series. `scratch` is a buffer for reuse between calls.
     pub(crate) fn labels(&self, sid: u32, scratch: &mut Vec<u8>) -> Labels {
         scratch.clear();
-        let mut others = self.map_run(sid).map(|at| self.map_label(at)).peekable();
+        let mut others = self.map_range(sid).map(|at| self.map_label(at)).peekable();
         for column in &self.columns {
             let code = column.texts.codes[sid as usize];
             while let Some((name, value)) = others.next_if(|(name, _)| *name < column.name.as_str()) {
@@ -145,7 +144,7 @@ impl SeriesTable {
         let absent = matcher.matches_empty();
         if let Some(column) = self.columns.iter().find(|column| column.name == matcher.name) {
             let verdicts: Vec<bool> = column.texts.values.iter().map(|value| matcher.matches(value)).collect();
-            // Codes were checked against the dictionary; all others are Texts::NONE.
+            // Codes were checked against the dictionary, so any other code is Texts::NONE.
             sids.retain(|sid| verdicts.get(column.texts.codes[*sid as usize] as usize).copied().unwrap_or(absent));
             return;
         }
@@ -156,7 +155,7 @@ impl SeriesTable {
             return;
         };
         let mut verdicts: Vec<Option<bool>> = vec![None; self.map.values.values.len()];
-        sids.retain(|sid| match self.map_run(*sid).find(|at| self.map.keys.codes[*at] as usize == key) {
+        sids.retain(|sid| match self.map_range(*sid).find(|at| self.map.keys.codes[*at] as usize == key) {
             None => absent,
             Some(at) => {
                 let code = self.map.values.codes[at] as usize;
@@ -168,7 +167,7 @@ impl SeriesTable {
     /// The series that satisfy all matchers, ascending.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
         let mut sids: Vec<u32> = (0..self.len() as u32).collect();
-        // The metric's name first: it leaves the fewest series.
+        // The metric name first, since it leaves the fewest series.
         let name_first = |matcher: &&Matcher| matcher.name != pharos_model::METRIC_NAME;
         let mut ordered: Vec<&Matcher> = matchers.iter().collect();
         ordered.sort_by_key(name_first);
@@ -178,7 +177,7 @@ impl SeriesTable {
         sids
     }
 
-    /// The label names of some series, sorted.
+    /// The label names of some series, ascending.
     pub(crate) fn label_names(&self, sids: &[u32]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for column in &self.columns {
@@ -187,7 +186,7 @@ impl SeriesTable {
             }
         }
         let mut seen = vec![false; self.map.keys.values.len()];
-        for at in sids.iter().flat_map(|sid| self.map_run(*sid)) {
+        for at in sids.iter().flat_map(|sid| self.map_range(*sid)) {
             seen[self.map.keys.codes[at] as usize] = true;
         }
         names.extend(self.map.keys.values.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(key, _)| key.to_string()));
@@ -195,13 +194,13 @@ impl SeriesTable {
         names
     }
 
-    /// The values that a label has in some series, sorted.
+    /// The values of a label in some series, ascending.
     pub(crate) fn label_values(&self, name: &str, sids: &[u32]) -> Vec<String> {
         let (texts, codes): (&Texts, Vec<u32>) = match self.columns.iter().find(|column| column.name == name) {
             Some(column) => (&column.texts, sids.iter().map(|sid| column.texts.codes[*sid as usize]).collect()),
             None => {
                 let of_name = |at: &usize| self.map_label(*at).0 == name;
-                let positions = sids.iter().flat_map(|sid| self.map_run(*sid).filter(of_name));
+                let positions = sids.iter().flat_map(|sid| self.map_range(*sid).filter(of_name));
                 (&self.map.values, positions.map(|at| self.map.values.codes[at]).collect())
             }
         };
@@ -214,7 +213,7 @@ impl SeriesTable {
         values
     }
 
-    /// What is known of a series' metric.
+    /// The metadata of the metric of a series.
     pub(crate) fn metadata(&self, sid: u32) -> Option<Metadata> {
         let text = |of: &Texts| of.values.get(of.codes[sid as usize] as usize).map(|text| text.to_string());
         let [kind, unit, help] = &self.metadata;
@@ -226,7 +225,7 @@ impl SeriesTable {
     }
 }
 
-/// Turns the number of rows of each series into where they start.
+/// Turns the number of rows of each series into the position of its first row.
 fn starts_of(file: &ParquetFile, counts: &[i64]) -> Result<Vec<u32>, BlockError> {
     let mut starts = Vec::with_capacity(counts.len() + 1);
     let mut at = 0u32;

@@ -1,4 +1,4 @@
-//! Many series of a few targets: how few requests a query takes, and that DuckDB finds the same numbers in the files.
+//! Blocks of many series of a few targets: queries take few requests, and DuckDB finds the same samples.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,7 +10,7 @@ use prometheus::Registry;
 use super::*;
 use crate::objects::{Counting, StoreMetrics};
 
-/// Constants, counters, decimals, doubles, stale markers and long series.
+/// The series of some targets: constants, counters, decimals, doubles, stale markers and long series.
 fn targets(count: i64) -> Vec<TestSeries> {
     let mut series = Vec::new();
     for target in 0..count {
@@ -44,29 +44,92 @@ fn targets(count: i64) -> Vec<TestSeries> {
     series
 }
 
-#[test]
-fn queries_take_few_requests_and_cached_ones_none() {
-    let mut series = targets(60);
-    let block = write(options(), &mut series);
-    run(async {
+/// The cost of a fetch.
+#[derive(Debug, PartialEq)]
+struct Cost {
+    series: usize,
+    requests: u64,
+    bytes: u64,
+}
+
+/// A block of sixty targets in a store that counts requests.
+struct Fleet {
+    reader: BlockReader,
+    metrics: StoreMetrics,
+}
+
+impl Fleet {
+    async fn open() -> Self {
+        let block = write(options(), &mut targets(60));
         let metrics = StoreMetrics::new(&Registry::new()).unwrap();
         let store: Arc<dyn ObjectStore> = Arc::new(Counting::new(InMemory::new(), metrics.clone()));
         upload(store.as_ref(), &block.meta.folder(), &block).await.unwrap();
-        let reader = open(store, &block.meta).await;
-        let ask = async |matchers: &[Matcher]| {
-            let selection = reader.select(matchers, TimeRange::ALL, 0).await.unwrap();
-            let (requests, bytes) = (metrics.requests("get"), metrics.bytes("get"));
-            let mut batch = SeriesBatch::default();
-            selection.fetch(0..selection.len(), TimeRange::ALL, &mut batch).await.unwrap();
-            (batch.len(), metrics.requests("get") - requests, metrics.bytes("get") - bytes)
-        };
-        let one = [("__name__", "decimal"), ("instance", "7"), ("part", "3")].map(|(n, v)| Matcher::equal(n, v));
-        let (found, requests, bytes) = ask(&one).await;
-        assert!(found == 1 && requests <= 4 && bytes <= 200_000, "{found} series, {requests} requests, {bytes} bytes");
-        assert_eq!(ask(&one).await, (1, 0, 0));
-        let (found, requests, _) = ask(&[Matcher::equal("instance", "9")]).await;
-        assert!(found == 48 && requests <= 10, "{requests} requests");
-        assert_eq!(ask(&[Matcher::equal("instance", "nowhere")]).await, (0, 0, 0));
+        Fleet { reader: open(store, &block.meta).await, metrics }
+    }
+
+    /// Fetches what matchers select, and counts what happens after the selection.
+    async fn fetch(&self, matchers: &[Matcher]) -> Cost {
+        let selection = self.reader.select(matchers, TimeRange::ALL, 0).await.unwrap();
+        let requests = self.metrics.requests("get");
+        let bytes = self.metrics.bytes("get");
+        let mut batch = SeriesBatch::default();
+        selection.fetch(0..selection.len(), TimeRange::ALL, &mut batch).await.unwrap();
+        Cost {
+            series: batch.len(),
+            requests: self.metrics.requests("get") - requests,
+            bytes: self.metrics.bytes("get") - bytes,
+        }
+    }
+}
+
+fn one_series() -> [Matcher; 3] {
+    [("__name__", "decimal"), ("instance", "7"), ("part", "3")].map(|(name, value)| Matcher::equal(name, value))
+}
+
+#[test]
+fn a_series_takes_few_requests_and_bytes() {
+    run(async {
+        let cost = Fleet::open().await.fetch(&one_series()).await;
+        assert_eq!(cost.series, 1);
+        assert!(cost.requests <= 4 && cost.bytes <= 200_000, "{cost:?}");
+    });
+}
+
+#[test]
+fn a_cached_series_takes_no_request() {
+    run(async {
+        let fleet = Fleet::open().await;
+        fleet.fetch(&one_series()).await;
+        assert_eq!(fleet.fetch(&one_series()).await, Cost { series: 1, requests: 0, bytes: 0 });
+    });
+}
+
+#[test]
+fn the_series_of_a_target_take_few_requests() {
+    run(async {
+        let cost = Fleet::open().await.fetch(&[Matcher::equal("instance", "9")]).await;
+        assert_eq!(cost.series, 48);
+        assert!(cost.requests <= 10, "{cost:?}");
+    });
+}
+
+#[test]
+fn an_empty_selection_takes_no_request() {
+    run(async {
+        let cost = Fleet::open().await.fetch(&[Matcher::equal("instance", "nowhere")]).await;
+        assert_eq!(cost, Cost { series: 0, requests: 0, bytes: 0 });
+    });
+}
+
+#[test]
+fn reads_are_charged_to_the_budget_of_the_query() {
+    run(async {
+        let fleet = Fleet::open().await;
+        let budget = Arc::new(pharos_model::Budget::unlimited());
+        let cost = crate::accounted(budget.clone(), fleet.fetch(&one_series())).await;
+        let (bytes, _) = budget.reads();
+        assert!(cost.bytes > 0);
+        assert!(bytes >= cost.bytes, "{bytes} bytes charged");
     });
 }
 
@@ -85,22 +148,22 @@ fn duckdb_finds_the_same_counts_and_sums() {
         _ => return eprintln!("skipped: python3 with duckdb is not installed"),
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut expected: BTreeMap<String, (u64, f64)> = BTreeMap::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     for one in &series {
-        let entry = expected.entry(one.labels.metric_name().to_string()).or_default();
-        for v in one.v.iter().filter(|v| !is_stale_nan(**v)) {
-            *entry = (entry.0 + 1, entry.1 + v);
-        }
+        let values: Vec<f64> = one.v.iter().copied().filter(|v| !is_stale_nan(*v)).collect();
+        *counts.entry(one.labels.metric_name().to_string()).or_default() += values.len() as u64;
+        *sums.entry(one.labels.metric_name().to_string()).or_default() += values.iter().sum::<f64>();
     }
     let text = String::from_utf8(output.stdout).unwrap();
     let mut found = 0;
     for line in text.lines() {
         let [name, count, sum] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        let (want_count, want_sum) = expected[name];
-        assert_eq!(count.parse::<u64>().unwrap(), want_count, "{name}");
+        assert_eq!(count.parse::<u64>().unwrap(), counts[name], "{name}");
         let sum: f64 = sum.parse().unwrap();
-        assert!((sum - want_sum).abs() <= 1e-9 * want_sum.abs(), "{name}: {sum} instead of {want_sum}");
+        let expected = sums[name];
+        assert!((sum - expected).abs() <= 1e-9 * expected.abs(), "{name}: {sum} instead of {expected}");
         found += 1;
     }
-    assert_eq!(found, expected.len());
+    assert_eq!(found, counts.len());
 }

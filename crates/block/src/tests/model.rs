@@ -122,7 +122,7 @@ fn labels() -> impl Strategy<Value = Labels> {
     btree_map(name, value, 0..6).prop_map(Labels::from_pairs)
 }
 
-/// One series with anything in it.
+/// One series with floats, histograms, exemplars and metadata.
 fn one_series() -> impl Strategy<Value = TestSeries> {
     (labels(), times(), histograms(), exemplars(), metadata()).prop_flat_map(
         |(labels, t, (ht, h, hst), exemplars, metadata)| {

@@ -192,3 +192,6 @@ impl SeriesTable {
         column
     }
 }
+
+#[cfg(test)]
+mod tests;

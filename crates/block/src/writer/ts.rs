@@ -133,3 +133,6 @@ fn hash_of(t: &[i64]) -> u64 {
     }
     xxh3_64(&seed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
-//! Speed of encoding and decoding, size of a fleet's block, and what queries of it cost in requests.
-//! `cargo bench -p pharos-block`; `HOSTS` sets the size of the fleet of the report (200 by default).
+//! Measures the speed of encoding and decoding, the size of a block of a fleet, and the requests that queries of it take.
+//!
+//! Run `cargo bench -p pharos-block`. `HOSTS` sets the size of the fleet in the report; the default is 200.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -50,7 +51,7 @@ fn main() {
     divan::main();
 }
 
-/// Sizes and requests.
+/// Prints sizes, and the requests of some queries.
 fn report(hosts: u64, load: Load) {
     let series = fleet::fleet(hosts, load);
     let samples: usize = series.iter().map(|one| one.t.len()).sum();
@@ -110,13 +111,13 @@ fn report(hosts: u64, load: Load) {
     }
 }
 
-/// CPU time of this thread, seconds: what counts on a machine that is shared. Zero where there is no `/proc`.
+/// CPU time of this thread in seconds, which other load on the machine does not affect. Zero without `/proc`.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
-/// Samples a second of CPU time, the best of some rounds.
+/// Prints samples per second of CPU time, the best of seven rounds.
 fn speed(hosts: u64, load: Load) {
     let series = fleet::fleet(hosts, load);
     let samples: usize = series.iter().map(|one| one.t.len()).sum();
@@ -161,7 +162,7 @@ fn prepared(load: Load) -> (Runtime, BlockSelection, usize) {
     (runtime, selection, samples)
 }
 
-/// Walks over all series, a batch at a time.
+/// Calls `each` for batches of all series.
 fn walk(runtime: &Runtime, selection: &BlockSelection, mut each: impl FnMut(&SeriesBatch)) {
     let mut batch = SeriesBatch::default();
     for from in (0..selection.len()).step_by(1024) {
@@ -200,7 +201,7 @@ fn decode_and_rate(bencher: divan::Bencher<'_, '_>, load: Load) {
     bencher.counter(ItemsCount::new(samples)).bench_local(|| rates(&runtime, &selection));
 }
 
-/// The increase over five minutes at every minute, with counter resets, as `rate` has it; summed over all series.
+/// The sum over all series of `rate` over five minutes, at every minute.
 fn rates(runtime: &Runtime, selection: &BlockSelection) -> f64 {
     let mut total = 0.0;
     let mut increases: Vec<f64> = Vec::new();
@@ -215,7 +216,8 @@ fn rates(runtime: &Runtime, selection: &BlockSelection) -> f64 {
                 before = *v;
                 sum
             }));
-            let (mut from, mut to) = (0, 0);
+            let mut from = 0;
+            let mut to = 0;
             for end in (300_000..=7_200_000i64).step_by(60_000) {
                 while to < view.t.len() && view.t[to] <= end {
                     to += 1;

@@ -1,21 +1,20 @@
-//! A fleet of hosts, deterministic: each exposes the same few hundred series of nodes, services and containers, scraped
-//! every 15 s for two hours with jitter, a few restarts and targets that go away.
+//! A deterministic fleet of hosts. Each exposes the same few hundred series of a node, services and containers, scraped every
+//! 15 s for two hours with jitter. A few processes restart, and a few targets go away.
 
 use pharos_model::{Labels, STALE_NAN, SeriesHash, TenantId, series_hash};
 
-/// Samples of a series that lives through the window.
+/// Samples of a series that lasts for the whole window.
 pub(crate) const STEPS: usize = 480;
 
-/// How lively the values are.
+/// How much the values change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// As on real machines: most series rest, counters grow in bursts.
+    /// As on real machines: most series are constant, and counters grow in bursts.
     Typical,
-    /// Every series but a fifth moves at every scrape, by evenly distributed random steps: little to compress.
+    /// Four of five series change at every scrape, by evenly distributed random steps. There is little to compress.
     Noisy,
 }
 
-/// One series with its samples.
 pub(crate) struct Series {
     pub(crate) labels: Labels,
     pub(crate) hash: SeriesHash,
@@ -26,7 +25,7 @@ pub(crate) struct Series {
 #[derive(Clone, Copy)]
 enum Kind {
     Constant(f64),
-    /// Whole numbers that grow by up to so much a scrape.
+    /// Whole numbers that grow by up to this much a scrape.
     Counter(u64),
     /// Hundredths of seconds.
     Seconds,
@@ -64,7 +63,7 @@ fn values(kind: Kind, seed: u64, load: Load) -> Vec<f64> {
         *total = if restart == Some(i) { 0 } else { *total };
         *total += match load {
             Load::Noisy => n % (most + 1),
-            // Bursts: often little, sometimes much.
+            // Bursts: often small, sometimes large.
             Load::Typical => (n % (most + 1)) >> (n >> 40 & 7),
         };
         *total
@@ -88,7 +87,7 @@ fn values(kind: Kind, seed: u64, load: Load) -> Vec<f64> {
         .collect()
 }
 
-/// All series of some hosts in label order.
+/// The series of some hosts, in label order.
 pub(crate) fn fleet(hosts: u64, load: Load) -> Vec<Series> {
     let mut all: Vec<Series> = (0..hosts).flat_map(|host| host_series(host, load)).collect();
     all.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -107,9 +106,10 @@ fn host_series(host: u64, load: Load) -> Vec<Series> {
         let labels = Labels::from_pairs(pairs);
         let hash = series_hash(&TenantId::default(), labels.as_bytes());
         let target = host * 8 + job.len() as u64 % 8;
-        let (mut t, mut v) = (times(target), values(kind, hash, load));
+        let mut t = times(target);
+        let mut v = values(kind, hash, load);
         if host % 97 == 13 {
-            // The target goes away half way.
+            // The target goes away halfway through.
             t.truncate(STEPS / 2);
             v.truncate(STEPS / 2);
             v[STEPS / 2 - 1] = STALE_NAN;
