@@ -3,10 +3,10 @@
 //! The first byte holds format and options, the rest is the body. A body is parsed twice. The second time the parser expects
 //! the series of the first pass, so that its fast path must find exactly what the slow one found.
 
-use pharos_agent::exposition::{
+use pharos_model::{Histogram, LabelsBuilder, labels::check_canonical};
+use pharos_scrape::exposition::{
     ClassicToNative, ExpositionError, Format, HistogramOptions, MetadataField, SampleInfo, SampleSlot, SeriesKey, Sink,
 };
-use pharos_model::{Histogram, LabelsBuilder, labels::check_canonical};
 
 /// Records what it is given, and expects the series of an earlier pass in their order.
 #[derive(Default)]

@@ -1,11 +1,11 @@
-//! An agent that writes: [`Progress`] decides, as in `pharos_agent::distribute::Distributor`, whose loop the steps of a write
+//! An agent that writes: [`Progress`] decides, as in `pharos_distributor::Distributor`, whose loop the steps of a write
 //! here follow one by one. Clients that were refused send the same samples again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_agent::distribute::progress::{Next, Progress, report_again};
 use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
+use pharos_distributor::progress::{Next, Progress, report_again};
 use pharos_transport::append::ShardTarget;
 
 use super::bugs::Bug;

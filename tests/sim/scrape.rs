@@ -1,4 +1,4 @@
-//! Which agent scrapes which target at which moment: as `pharos_agent::ownership` and its target loops do it, over the real assignments of
+//! Which agent scrapes which target at which moment: as `pharos_scrape::ownership` and its target loops do it, over the real assignments of
 //! meta's state. The moments of a target are the same for all agents; an agent makes sure that its view is new enough before it
 //! decides about one, and goes on with the one that it has when it hears of no newer one.
 

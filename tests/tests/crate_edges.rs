@@ -18,7 +18,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("promql", &["gocompat", "histogram", "model"]),
     ("transport", &["model"]),
     ("cluster", &["model", "transport"]),
-    ("agent", &["gocompat", "histogram", "model", "transport", "cluster"]),
+    ("config", &["gocompat", "model"]),
+    ("http-client", &["config"]),
+    ("discovery", &["model", "config", "http-client"]),
+    ("scrape", &["gocompat", "histogram", "model", "transport", "cluster", "config", "discovery", "http-client"]),
+    ("receive", &["gocompat", "histogram", "model", "transport", "config"]),
+    ("distributor", &["model", "transport", "cluster"]),
     ("ingester", &["model", "transport", "cluster", "head", "block", "promql"]),
     ("store", &["model", "transport", "cluster", "block", "promql"]),
     ("compactor", &["model", "transport", "cluster", "block"]),
@@ -97,14 +102,17 @@ fn crates_depend_only_on_what_the_architecture_allows() {
 fn offences_are_found() {
     let edges = |used: &[(&str, bool)]| used.iter().map(|(name, dev)| (name.to_string(), *dev)).collect();
     let workspace = Edges::from([
-        ("pharos".to_string(), edges(&[("pharos-agent", false)])),
-        ("pharos-agent".to_string(), edges(&[("pharos-store", false), ("pharos-model", false), ("pharos-head", true)])),
+        ("pharos".to_string(), edges(&[("pharos-scrape", false)])),
+        (
+            "pharos-scrape".to_string(),
+            edges(&[("pharos-store", false), ("pharos-model", false), ("pharos-head", true)]),
+        ),
         ("pharos-querier".to_string(), edges(&[("pharos-store", true)])),
         ("pharos-utils".to_string(), edges(&[])),
     ]);
     let found = offences(&workspace);
     assert_eq!(found.len(), 4, "{found:?}");
-    assert!(found[0].starts_with("pharos-agent may not depend on store"));
+    assert!(found[0].starts_with("pharos-scrape may not depend on store"));
     assert!(found[1].starts_with("pharos-querier may not depend on store"));
     assert!(found[2].contains("there is no crate for the rest") && found[3].contains("not in the table"));
 }

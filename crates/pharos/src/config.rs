@@ -18,9 +18,8 @@ mod yaml;
 use std::path::Path;
 use std::sync::Arc;
 
-use pharos_agent::config::{GlobalConfig, PromDuration, ResolvedScrapeConfig, ScrapeConfig, TargetGroup};
-use pharos_agent::receive;
 use pharos_block::objects::ObjectStoreConfig;
+use pharos_config::{GlobalConfig, PromDuration, ResolvedScrapeConfig, ScrapeConfig, TargetGroup};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use files::find as find_files;
@@ -84,7 +83,7 @@ pub struct Loaded {
     /// The scrape sections as the agent runs them, in the order of `config.scrape_configs`.
     pub scrape: Vec<Arc<ResolvedScrapeConfig>>,
     /// The section `otlp` as the receiver runs by it.
-    pub otlp: receive::OtlpConfig,
+    pub otlp: pharos_config::OtlpConfig,
     /// What to tell the operator: sections that have no effect, unset variables.
     pub warnings: Vec<String>,
     /// The file's text; empty without a file.
@@ -93,7 +92,7 @@ pub struct Loaded {
 
 impl Loaded {
     fn unchecked(config: Config, raw_text: String) -> Self {
-        let otlp = receive::OtlpConfig::default();
+        let otlp = pharos_config::OtlpConfig::default();
         Loaded { config, scrape: Vec::new(), otlp, warnings: Vec::new(), raw_text }
     }
 }

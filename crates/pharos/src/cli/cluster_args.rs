@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pharos_agent::config::ByteSize;
+use pharos_config::ByteSize;
 
 use super::values::{ListenAddress, byte_size, positive_count};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
-use pharos_agent::config::ByteSize;
+use pharos_config::ByteSize;
 use regex::Regex;
 use url::Url;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_agent::config::ByteSize;
+use pharos_config::ByteSize;
 
 use super::*;
 

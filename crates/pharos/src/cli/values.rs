@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use pharos_agent::config::ByteSize;
+use pharos_config::ByteSize;
 use pharos_gocompat::parse_duration;
 
 /// Parses `2h`, `1m30s`, `100ms`.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pharos_agent::config::ByteSize;
+use pharos_config::ByteSize;
 
 use super::drain::DrainStatus;
 use super::health::{Severity, ranges};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pharos_agent::config::{
+use pharos_config::{
     Authorization, BasicAuth, FileSdConfig, HeaderValues, HttpSdConfig, PromDuration, RelabelConfig, Secret,
     TargetGroup, TlsConfig,
 };

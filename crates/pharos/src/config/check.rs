@@ -5,9 +5,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use pharos_agent::config::{GlobalConfig, RelabelConfig, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
-use pharos_agent::receive;
-use pharos_agent::relabel::RelabelRule;
+use pharos_config::{GlobalConfig, RelabelConfig, RelabelRule, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
 use pharos_model::TenantId;
 use pharos_querier::QueryFeatures;
 use serde::{Deserialize, Serialize};
@@ -185,7 +183,7 @@ impl Checked<'_> {
             TenantId::new(tenant).map_err(|error| self.error(&path, error))?;
         }
         self.query_features(config)?;
-        let otlp = receive::OtlpConfig::from(&config.otlp);
+        let otlp = pharos_config::OtlpConfig::from(&config.otlp);
         loaded.otlp = otlp.checked().map_err(|error| self.error_in(&[Field("otlp")], error))?;
         Ok(())
     }

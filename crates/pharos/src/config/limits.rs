@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_agent::config::{ByteSize, PromDuration};
+use pharos_config::{ByteSize, PromDuration};
 use pharos_model::TenantId;
 use serde::{Deserialize, Serialize};
 

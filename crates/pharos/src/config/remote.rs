@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pharos_agent::config::{
+use pharos_config::{
     Authorization, BasicAuth, HeaderValues, PromDuration, RelabelConfig, Secret, TlsConfig, without_password,
 };
 use serde::de::IgnoredAny;
@@ -47,7 +47,7 @@ macro_rules! http_section {
             /// Whether HTTP/2 may be negotiated over TLS. Default true.
             pub enable_http2: bool,
             /// A proxy.
-            #[serde(skip_serializing_if = "String::is_empty", serialize_with = "pharos_agent::config::without_password")]
+            #[serde(skip_serializing_if = "String::is_empty", serialize_with = "pharos_config::without_password")]
             pub proxy_url: String,
             /// Addresses that need no proxy.
             #[serde(skip_serializing_if = "String::is_empty")]

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_agent::config::{ByteSize, PromDuration, TlsConfig};
-use pharos_agent::receive;
+use pharos_config::{ByteSize, PromDuration, TlsConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::LogLevel;
@@ -175,23 +174,23 @@ impl Default for TracingConfig {
     }
 }
 
-impl From<&OtlpConfig> for receive::OtlpConfig {
+impl From<&OtlpConfig> for pharos_config::OtlpConfig {
     fn from(section: &OtlpConfig) -> Self {
-        receive::OtlpConfig {
+        pharos_config::OtlpConfig {
             promote_all_resource_attributes: section.promote_all_resource_attributes,
             promote_resource_attributes: section.promote_resource_attributes.clone(),
             ignore_resource_attributes: section.ignore_resource_attributes.clone(),
             translation_strategy: match section.translation_strategy {
                 TranslationStrategy::UnderscoreEscapingWithSuffixes => {
-                    receive::TranslationStrategy::UnderscoreEscapingWithSuffixes
+                    pharos_config::TranslationStrategy::UnderscoreEscapingWithSuffixes
                 }
                 TranslationStrategy::UnderscoreEscapingWithoutSuffixes => {
-                    receive::TranslationStrategy::UnderscoreEscapingWithoutSuffixes
+                    pharos_config::TranslationStrategy::UnderscoreEscapingWithoutSuffixes
                 }
                 TranslationStrategy::NoUTF8EscapingWithSuffixes => {
-                    receive::TranslationStrategy::NoUTF8EscapingWithSuffixes
+                    pharos_config::TranslationStrategy::NoUTF8EscapingWithSuffixes
                 }
-                TranslationStrategy::NoTranslation => receive::TranslationStrategy::NoTranslation,
+                TranslationStrategy::NoTranslation => pharos_config::TranslationStrategy::NoTranslation,
             },
             keep_identifying_resource_attributes: section.keep_identifying_resource_attributes,
             convert_histograms_to_nhcb: section.convert_histograms_to_nhcb,

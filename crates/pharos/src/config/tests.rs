@@ -162,8 +162,8 @@ fn tenants_have_defaults_and_overrides() {
 fn the_receiver_gets_the_section_otlp() {
     let loaded = load("otlp: {promote_resource_attributes: [' a '], translation_strategy: NoTranslation}\n");
     assert_eq!(loaded.otlp.promote_resource_attributes, ["a"]);
-    assert_eq!(loaded.otlp.translation_strategy, receive::TranslationStrategy::NoTranslation);
-    assert_eq!(load("").otlp, receive::OtlpConfig::default());
+    assert_eq!(loaded.otlp.translation_strategy, pharos_config::TranslationStrategy::NoTranslation);
+    assert_eq!(load("").otlp, pharos_config::OtlpConfig::default());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pharos_agent::Agent;
+use pharos_scrape::Agent;
 
 use super::membership::Membership;
 

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pharos_agent::Agent;
-use pharos_agent::config::ByteSize;
-use pharos_agent::receive::Receiver;
 use pharos_api::Services;
 use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
     BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_cluster::{CatalogueCommand, Meta};
+use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
 use pharos_ingester::Ingester;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use pharos_querier::LimitsByTenant;
+use pharos_receive::Receiver;
+use pharos_scrape::Agent;
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
 use tokio::sync::watch;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_agent::{Agent, RemoteAgents};
 use pharos_api::services::{ActiveTarget, DroppedTarget, TargetMetadata, Targets};
 use pharos_gocompat::format_duration;
 use pharos_model::{Labels, MetricType};
+use pharos_scrape::{Agent, RemoteAgents};
 use pharos_transport::agent_v1::{self as wire, TargetsPart, TargetsRequest};
 
 /// Where targets are scraped.

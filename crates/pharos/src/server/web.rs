@@ -32,7 +32,7 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
         )
         .merge(api)
         .merge(roles.cluster.clone().router())
-        .merge(roles.receiver.clone().map(pharos_agent::receive::router).unwrap_or_default())
+        .merge(roles.receiver.clone().map(pharos_receive::router).unwrap_or_default())
         .layer(CompressionLayer::new().gzip(true).zstd(true))
         .layer(cors);
     let prefix = args.route_prefix();

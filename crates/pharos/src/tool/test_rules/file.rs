@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_agent::config::PromDuration;
+use pharos_config::PromDuration;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Error;
 

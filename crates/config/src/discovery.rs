@@ -1,0 +1,135 @@
+//! Sections that say where targets come from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+use crate::http::with_http_client;
+use crate::units::PromDuration;
+
+/// Targets with labels in common: an entry of `static_configs`, of a discovery file or of a discovery server's answer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetGroup {
+    /// Addresses, `host:port`.
+    pub targets: Vec<String>,
+    /// Labels of all of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl TargetGroup {
+    /// Refuses labels without a name.
+    pub fn check_labels(&self) -> Result<(), ConfigError> {
+        match self.labels.keys().find(|name| name.is_empty()) {
+            Some(name) => Err(ConfigError::new(format!("{name:?} is not a valid label name"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An entry of `file_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileSdConfig {
+    /// Files, JSON or YAML; the last part of a path may contain one `*`.
+    pub files: Vec<String>,
+    /// How often the files are read again even if no change was noticed. Default 5m.
+    pub refresh_interval: PromDuration,
+}
+
+impl Default for FileSdConfig {
+    fn default() -> Self {
+        FileSdConfig { files: Vec::new(), refresh_interval: PromDuration::from_secs(300) }
+    }
+}
+
+const FILE_ENDINGS: [&str; 6] = [".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"];
+
+impl FileSdConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.files.is_empty() {
+            return Err(ConfigError::new("file service discovery config must contain at least one path name"));
+        }
+        match self.files.iter().find(|name| !is_discovery_file_name(name)) {
+            Some(name) => Err(ConfigError::new(format!("path name {name:?} is not valid for file discovery"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn set_directory(&mut self, directory: &Path) {
+        for file in self.files.iter_mut().filter(|file| !file.is_empty()) {
+            *file = directory.join(PathBuf::from(&*file)).to_string_lossy().into_owned();
+        }
+    }
+}
+
+/// A path with a known ending and at most one `*`, which is in its last part.
+fn is_discovery_file_name(name: &str) -> bool {
+    let Some(stem) = FILE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)) else { return false };
+    match stem.split_once('*') {
+        Some((_, after)) => !after.contains('/'),
+        None => true,
+    }
+}
+
+with_http_client! {
+    /// An entry of `http_sd_configs`.
+    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct HttpSdConfig {
+        /// Where the target groups are fetched as JSON.
+        #[serde(serialize_with = "crate::units::without_password")]
+        pub url: String,
+        /// How often. Default 1m.
+        pub refresh_interval: PromDuration,
+    }
+}
+
+impl Default for HttpSdConfig {
+    fn default() -> Self {
+        HttpSdConfig {
+            url: String::new(),
+            refresh_interval: PromDuration::from_secs(60),
+            basic_auth: None,
+            authorization: None,
+            oauth2: None,
+            bearer_token: Default::default(),
+            bearer_token_file: None,
+            tls_config: None,
+            follow_redirects: true,
+            enable_http2: true,
+            proxy_url: None,
+            no_proxy: None,
+            proxy_from_environment: None,
+            proxy_connect_header: None,
+            http_headers: BTreeMap::new(),
+        }
+    }
+}
+
+impl HttpSdConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.url.is_empty() {
+            return Err(ConfigError::new("URL is missing"));
+        }
+        let url = url::Url::parse(&self.url).map_err(|e| ConfigError::new(format!("parse {:?}: {e}", self.url)))?;
+        if url.scheme() != "http" && url.scheme() != "https" {
+            return Err(ConfigError::new("URL scheme must be 'http' or 'https'"));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(ConfigError::new("host is missing in URL"));
+        }
+        self.http_client().map(|_| ())
+    }
+
+    pub(crate) fn set_directory(&mut self, directory: &Path) {
+        self.set_http_directory(directory);
+    }
+
+    pub(crate) fn unsupported(&self) -> Vec<&'static str> {
+        self.unsupported_http_fields()
+    }
+}

@@ -1,0 +1,132 @@
+//! The section `global`: what scrape sections inherit.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+use crate::http::join;
+use crate::protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme, check_protocols};
+use crate::units::{ByteSize, PromDuration};
+
+/// The section `global`. Limits of 0 mean none.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GlobalConfig {
+    /// How often targets are scraped. Default 1m.
+    pub scrape_interval: PromDuration,
+    /// How long a scrape may take. Default 10s, or the interval when that is shorter.
+    pub scrape_timeout: PromDuration,
+    /// Formats to ask for, most wanted first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
+    /// How often rules are evaluated. Default 1m.
+    pub evaluation_interval: PromDuration,
+    /// How far in the past rules are evaluated. Default 0s.
+    pub rule_query_offset: PromDuration,
+    /// File to which queries are logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_log_file: Option<PathBuf>,
+    /// File to which failed scrapes are logged (not supported yet).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_failure_log_file: Option<PathBuf>,
+    /// Labels added to what leaves this cluster: alerts, remote write, federation.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_labels: BTreeMap<String, String>,
+    /// Most bytes of an uncompressed scrape.
+    #[serde(skip_serializing_if = "ByteSize::is_zero")]
+    pub body_size_limit: ByteSize,
+    /// Most samples of a scrape.
+    pub sample_limit: u64,
+    /// Most targets of a scrape section.
+    pub target_limit: u64,
+    /// Most labels of a sample.
+    pub label_limit: u64,
+    /// Longest label name, bytes.
+    pub label_name_length_limit: u64,
+    /// Longest label value, bytes.
+    pub label_value_length_limit: u64,
+    /// Most dropped targets that are remembered for each section.
+    pub keep_dropped_targets: u64,
+    /// Which names are valid. Default utf8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name_validation_scheme: Option<ValidationScheme>,
+    /// How targets are asked to escape names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name_escaping_scheme: Option<EscapingScheme>,
+    /// Whether native histograms are scraped. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_native_histograms: Option<bool>,
+    /// Whether classic histograms are stored as native ones with custom buckets. Default false.
+    pub convert_classic_histograms_to_nhcb: bool,
+    /// Whether classic histograms are stored also when there is a native one. Default false.
+    pub always_scrape_classic_histograms: bool,
+    /// Whether `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` are stored. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_scrape_metrics: Option<bool>,
+}
+
+const DEFAULT_INTERVAL: PromDuration = PromDuration::from_secs(60);
+const DEFAULT_TIMEOUT: PromDuration = PromDuration::from_secs(10);
+
+impl Default for GlobalConfig {
+    fn default() -> Self {
+        GlobalConfig {
+            scrape_interval: PromDuration::default(),
+            scrape_timeout: PromDuration::default(),
+            scrape_protocols: None,
+            evaluation_interval: PromDuration::default(),
+            rule_query_offset: PromDuration::default(),
+            query_log_file: None,
+            scrape_failure_log_file: None,
+            external_labels: BTreeMap::new(),
+            body_size_limit: ByteSize(0),
+            sample_limit: 0,
+            target_limit: 0,
+            label_limit: 0,
+            label_name_length_limit: 0,
+            label_value_length_limit: 0,
+            keep_dropped_targets: 0,
+            metric_name_validation_scheme: None,
+            metric_name_escaping_scheme: None,
+            scrape_native_histograms: None,
+            convert_classic_histograms_to_nhcb: false,
+            always_scrape_classic_histograms: false,
+            extra_scrape_metrics: None,
+        }
+    }
+}
+
+impl GlobalConfig {
+    /// Fills in defaults and checks the section. Idempotent; a section that is missing resolves to all defaults.
+    pub fn resolve(mut self) -> Result<Self, ConfigError> {
+        let scheme = self.metric_name_validation_scheme.unwrap_or_default();
+        self.metric_name_validation_scheme = Some(scheme);
+        if let Some(name) = self.external_labels.keys().find(|name| !scheme.is_valid_label_name(name)) {
+            return Err(ConfigError::new(format!("{name:?} is not a valid label name")));
+        }
+        if self.scrape_interval.is_zero() {
+            self.scrape_interval = DEFAULT_INTERVAL;
+        }
+        if self.scrape_timeout > self.scrape_interval {
+            return Err(ConfigError::new("global scrape timeout greater than scrape interval"));
+        }
+        if self.scrape_timeout.is_zero() {
+            self.scrape_timeout = DEFAULT_TIMEOUT.min(self.scrape_interval);
+        }
+        if self.evaluation_interval.is_zero() {
+            self.evaluation_interval = DEFAULT_INTERVAL;
+        }
+        if let Some(protocols) = &self.scrape_protocols {
+            check_protocols(protocols).map_err(|e| ConfigError::new(format!("{e} for global config")))?;
+        }
+        Ok(self)
+    }
+
+    /// Makes relative paths relative to the configuration file's folder.
+    pub fn set_directory(&mut self, directory: &Path) {
+        join(directory, &mut self.query_log_file);
+        join(directory, &mut self.scrape_failure_log_file);
+    }
+}

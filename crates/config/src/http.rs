@@ -1,0 +1,406 @@
+//! How to speak HTTP to a target or a discovery server: credentials, TLS, headers, redirects.
+//!
+//! Prometheus inlines these fields into several sections. [`with_http_client!`] does the same for a struct, so that
+//! unknown fields are still refused with their place in the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+use crate::units::Secret;
+
+/// Declares a configuration section that holds, besides its own fields, those of an HTTP client.
+macro_rules! with_http_client {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// User name and password.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub basic_auth: Option<$crate::http::BasicAuth>,
+            /// The `Authorization` header.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub authorization: Option<$crate::http::Authorization>,
+            /// OAuth 2 (not supported yet).
+            #[serde(skip_serializing)]
+            pub oauth2: Option<serde::de::IgnoredAny>,
+            /// A bearer token; the older form of `authorization`.
+            #[serde(skip_serializing_if = "crate::units::Secret::is_empty")]
+            pub bearer_token: $crate::units::Secret,
+            /// A file with a bearer token; the older form of `authorization`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub bearer_token_file: Option<std::path::PathBuf>,
+            /// TLS.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub tls_config: Option<$crate::http::TlsConfig>,
+            /// Whether redirects are followed. Default true.
+            pub follow_redirects: bool,
+            /// Whether HTTP/2 may be negotiated over TLS. Default true.
+            pub enable_http2: bool,
+            /// A proxy (not supported yet).
+            #[serde(
+                skip_serializing_if = "Option::is_none",
+                serialize_with = "crate::units::maybe_without_password"
+            )]
+            pub proxy_url: Option<String>,
+            /// Addresses that need no proxy (not supported yet).
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub no_proxy: Option<String>,
+            /// Whether the proxy is taken from the environment (not supported yet).
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub proxy_from_environment: Option<bool>,
+            /// Headers for the proxy (not supported yet).
+            #[serde(skip_serializing)]
+            pub proxy_connect_header: Option<serde::de::IgnoredAny>,
+            /// Headers that are added to requests.
+            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub http_headers: std::collections::BTreeMap<String, $crate::http::HeaderValues>,
+        }
+
+        impl $name {
+            /// The HTTP client's part of this section, checked.
+            pub fn http_client(&self) -> Result<$crate::http::HttpClientConfig, $crate::error::ConfigError> {
+                $crate::http::HttpClientConfig {
+                    basic_auth: self.basic_auth.clone(),
+                    authorization: self.authorization.clone(),
+                    tls_config: self.tls_config.clone().unwrap_or_default(),
+                    follow_redirects: self.follow_redirects,
+                    enable_http2: self.enable_http2,
+                    http_headers: self.http_headers.clone(),
+                }
+                .checked(&self.bearer_token, self.bearer_token_file.as_deref(), self.oauth2.is_some())
+            }
+
+            fn unsupported_http_fields(&self) -> Vec<&'static str> {
+                [
+                    ("oauth2", self.oauth2.is_some()),
+                    ("proxy_url", self.proxy_url.is_some()),
+                    ("proxy_from_environment", self.proxy_from_environment == Some(true)),
+                    ("proxy_connect_header", self.proxy_connect_header.is_some()),
+                ]
+                .into_iter()
+                .filter_map(|(name, is_set)| is_set.then_some(name))
+                .collect()
+            }
+
+            fn set_http_directory(&mut self, directory: &std::path::Path) {
+                if let Some(auth) = &mut self.basic_auth {
+                    auth.set_directory(directory);
+                }
+                if let Some(auth) = &mut self.authorization {
+                    $crate::http::join(directory, &mut auth.credentials_file);
+                }
+                $crate::http::join(directory, &mut self.bearer_token_file);
+                if let Some(tls) = &mut self.tls_config {
+                    tls.set_directory(directory);
+                }
+                for file in self.http_headers.values_mut().flat_map(|values| &mut values.files) {
+                    *file = directory.join(&*file);
+                }
+            }
+        }
+    };
+}
+pub(crate) use with_http_client;
+
+/// Makes a relative path relative to the configuration file's folder.
+pub(crate) fn join(directory: &Path, file: &mut Option<PathBuf>) {
+    if let Some(path) = file.as_mut().filter(|path| !path.as_os_str().is_empty()) {
+        *path = directory.join(&*path);
+    }
+}
+
+/// User name and password of HTTP basic authentication; either may come from a file that is read for each request.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BasicAuth {
+    /// User name.
+    pub username: String,
+    /// File with the user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_file: Option<PathBuf>,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub username_ref: String,
+    /// Password.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub password: Secret,
+    /// File with the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub password_ref: String,
+}
+
+impl BasicAuth {
+    pub(crate) fn set_directory(&mut self, directory: &Path) {
+        join(directory, &mut self.username_file);
+        join(directory, &mut self.password_file);
+    }
+}
+
+/// The `Authorization` header: a type and credentials.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authorization {
+    /// The scheme. Default `Bearer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Credentials.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub credentials: Secret,
+    /// File with the credentials, read for each request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub credentials_ref: String,
+}
+
+/// Values of an added header.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderValues {
+    /// Values in the open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// Values that are not printed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+    /// Files with values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
+}
+
+/// TLS of a client.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificate authorities, PEM.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ca: String,
+    /// Client certificate, PEM.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cert: String,
+    /// Client key, PEM.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub key: Secret,
+    /// File with certificate authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// File with the client certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// File with the client key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub ca_ref: String,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub cert_ref: String,
+    /// Name in a secret manager; there is none, so it is refused.
+    #[serde(skip_serializing)]
+    pub key_ref: String,
+    /// Name that the server's certificate must have, when it is not the host of the address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub server_name: String,
+    /// Whether any certificate of the server is accepted.
+    pub insecure_skip_verify: bool,
+    /// Lowest version: `TLS12` or `TLS13` (`TLS10` and `TLS11` mean `TLS12`, the lowest that there is).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// Highest version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_version: Option<TlsVersion>,
+}
+
+/// A version of TLS as the configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum TlsVersion {
+    #[serde(rename = "TLS10")]
+    Tls10,
+    #[serde(rename = "TLS11")]
+    Tls11,
+    #[serde(rename = "TLS12")]
+    Tls12,
+    #[serde(rename = "TLS13")]
+    Tls13,
+}
+
+impl TlsConfig {
+    pub(crate) fn set_directory(&mut self, directory: &Path) {
+        for file in [&mut self.ca_file, &mut self.cert_file, &mut self.key_file] {
+            join(directory, file);
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |message: &str| Err(ConfigError::new(message));
+        let has_file = |file: &Option<PathBuf>| file.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+        let several = |inline: bool, file: &Option<PathBuf>| inline && has_file(file);
+        if !(self.ca_ref.is_empty() && self.cert_ref.is_empty() && self.key_ref.is_empty()) {
+            return refuse("unable to use secret ref without a secret manager");
+        }
+        if several(!self.ca.is_empty(), &self.ca_file) {
+            return refuse("at most one of ca, ca_file & ca_ref must be configured");
+        }
+        if several(!self.cert.is_empty(), &self.cert_file) {
+            return refuse("at most one of cert, cert_file & cert_ref must be configured");
+        }
+        if several(!self.key.is_empty(), &self.key_file) {
+            return refuse("at most one of key and key_file must be configured");
+        }
+        let has_cert = !self.cert.is_empty() || has_file(&self.cert_file);
+        let has_key = !self.key.is_empty() || has_file(&self.key_file);
+        match (has_cert, has_key) {
+            (true, false) => {
+                refuse("exactly one of key or key_file must be configured when a client certificate is configured")
+            }
+            (false, true) => {
+                refuse("exactly one of cert or cert_file must be configured when a client key is configured")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The HTTP client's part of a section, checked: `authorization` stands for bearer tokens too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpClientConfig {
+    /// User name and password.
+    pub basic_auth: Option<BasicAuth>,
+    /// The `Authorization` header.
+    pub authorization: Option<Authorization>,
+    /// TLS.
+    pub tls_config: TlsConfig,
+    /// Whether redirects are followed.
+    pub follow_redirects: bool,
+    /// Whether HTTP/2 may be negotiated.
+    pub enable_http2: bool,
+    /// Headers that are added to requests.
+    pub http_headers: BTreeMap<String, HeaderValues>,
+}
+
+impl Default for HttpClientConfig {
+    fn default() -> Self {
+        HttpClientConfig {
+            basic_auth: None,
+            authorization: None,
+            tls_config: TlsConfig::default(),
+            follow_redirects: true,
+            enable_http2: true,
+            http_headers: BTreeMap::new(),
+        }
+    }
+}
+
+/// Headers that the client itself writes, in canonical form.
+const RESERVED_HEADERS: [&str; 19] = [
+    "authorization",
+    "host",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "user-agent",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "www-authenticate",
+    "accept-encoding",
+    "x-prometheus-remote-write-version",
+    "x-prometheus-remote-read-version",
+    "x-prometheus-scrape-timeout-seconds",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+    "transfer-encoding",
+];
+
+impl HttpClientConfig {
+    pub(crate) fn checked(
+        mut self,
+        token: &Secret,
+        token_file: Option<&Path>,
+        oauth2: bool,
+    ) -> Result<Self, ConfigError> {
+        let refuse = |message: &str| Err(ConfigError::new(message));
+        let token_file = token_file.filter(|path| !path.as_os_str().is_empty());
+        let bearer = !token.is_empty() || token_file.is_some();
+        if !token.is_empty() && token_file.is_some() {
+            return refuse("at most one of bearer_token & bearer_token_file must be configured");
+        }
+        if (self.basic_auth.is_some() || oauth2) && bearer {
+            return refuse("at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured");
+        }
+        if let Some(auth) = &self.basic_auth {
+            check_basic_auth(auth)?;
+        }
+        if let Some(auth) = &mut self.authorization {
+            if bearer {
+                return refuse("authorization is not compatible with bearer_token & bearer_token_file");
+            }
+            check_authorization(auth)?;
+            if self.basic_auth.is_some() || oauth2 {
+                return refuse("at most one of basic_auth, oauth2 & authorization must be configured");
+            }
+        } else if bearer {
+            self.authorization = Some(Authorization {
+                kind: "Bearer".into(),
+                credentials: token.clone(),
+                credentials_file: token_file.map(Path::to_path_buf),
+                credentials_ref: String::new(),
+            });
+        }
+        if oauth2 && self.basic_auth.is_some() {
+            return refuse("at most one of basic_auth, oauth2 & authorization must be configured");
+        }
+        for name in self.http_headers.keys() {
+            if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                return Err(ConfigError::new(format!("setting header {name:?} is not allowed")));
+            }
+        }
+        self.tls_config.check()?;
+        Ok(self)
+    }
+}
+
+fn check_basic_auth(auth: &BasicAuth) -> Result<(), ConfigError> {
+    if !auth.username_ref.is_empty() || !auth.password_ref.is_empty() {
+        return Err(ConfigError::new("unable to use secret ref without a secret manager"));
+    }
+    if !auth.username.is_empty() && auth.username_file.is_some() {
+        return Err(ConfigError::new(
+            "at most one of basic_auth username, username_file & username_ref must be configured",
+        ));
+    }
+    if !auth.password.is_empty() && auth.password_file.is_some() {
+        return Err(ConfigError::new(
+            "at most one of basic_auth password, password_file & password_ref must be configured",
+        ));
+    }
+    Ok(())
+}
+
+fn check_authorization(auth: &mut Authorization) -> Result<(), ConfigError> {
+    if !auth.credentials_ref.is_empty() {
+        return Err(ConfigError::new("unable to use secret ref without a secret manager"));
+    }
+    if !auth.credentials.is_empty() && auth.credentials_file.is_some() {
+        return Err(ConfigError::new("at most one of authorization credentials & credentials_file must be configured"));
+    }
+    auth.kind = auth.kind.trim().to_string();
+    if auth.kind.is_empty() {
+        auth.kind = "Bearer".into();
+    }
+    if auth.kind.eq_ignore_ascii_case("basic") {
+        return Err(ConfigError::new(r#"authorization type cannot be set to "basic", use "basic_auth" instead"#));
+    }
+    Ok(())
+}

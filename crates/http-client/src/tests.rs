@@ -1,0 +1,125 @@
+//! The client against a server on a local port.
+
+use std::io::Write as _;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pharos_config::{GlobalConfig, ScrapeConfig};
+
+use super::*;
+
+const METRICS: &str = "# TYPE a counter\na 1\nb{x=\"y\"} 2\n";
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+async fn serve() -> String {
+    let text = [("content-type", "text/plain; version=0.0.4")];
+    let zipped = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let bomb = gzip(&vec![b'#'; 100 << 20]);
+    let broken = gzip(METRICS.as_bytes());
+    let app = Router::new()
+        .route("/metrics", get(move || async move { (text, METRICS) }))
+        .route("/gzip", get(move || async move { (zipped, gzip(METRICS.as_bytes())) }))
+        .route("/bomb", get(move || async move { (zipped, bomb.clone()) }))
+        .route("/broken", get(move || async move { (zipped, broken[..broken.len() / 2].to_vec()) }))
+        .route("/large", get(move || async move { (text, vec![b'\n'; 100 << 20]) }))
+        .route("/moved", get(|| async { Redirect::temporary("/metrics") }))
+        .route("/slow", get(|| async { std::future::pending::<()>().await }))
+        .route(
+            "/private",
+            get(|headers: HeaderMap| async move {
+                let authorization =
+                    headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
+                if authorization.is_empty() {
+                    StatusCode::UNAUTHORIZED.into_response()
+                } else {
+                    authorization.into_response()
+                }
+            }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// The client of a scrape section with these settings.
+fn client(yaml: &str) -> Result<HttpClient, ConfigError> {
+    let section: ScrapeConfig = serde_saphyr::from_str(&format!("job_name: a\n{yaml}")).unwrap();
+    HttpClient::new(&section.validate(&GlobalConfig::default().resolve().unwrap()).unwrap().http)
+}
+
+async fn fetch(yaml: &str, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let client = client(yaml).unwrap();
+    let mut body = Vec::new();
+    client.get(url, &[], Duration::from_secs(5), limit, &mut body).await.map(|_| body)
+}
+
+#[tokio::test]
+async fn bodies_are_read_and_bounded() {
+    let server = format!("http://{}", serve().await);
+    let get = |path: &str, limit| {
+        let url = format!("{server}{path}");
+        async move { fetch("", &url, limit).await }
+    };
+    for path in ["/metrics", "/gzip", "/moved"] {
+        assert_eq!(get(path, 1 << 20).await.unwrap(), METRICS.as_bytes(), "{path}");
+    }
+    for path in ["/bomb", "/large", "/metrics"] {
+        assert_eq!(get(path, METRICS.len() as u64).await, Err(HttpError::BodySize), "{path}");
+    }
+    assert!(matches!(get("/broken", 1 << 20).await, Err(HttpError::Failed(_))));
+    assert_eq!(get("/missing", 1 << 20).await.unwrap_err().to_string(), "server returned HTTP status 404 Not Found");
+    assert_eq!(
+        fetch("follow_redirects: false", &format!("{server}/moved"), 1 << 20).await.unwrap_err().to_string(),
+        "server returned HTTP status 307 Temporary Redirect"
+    );
+}
+
+#[tokio::test]
+async fn failures_say_what_happened() {
+    let server = format!("http://{}", serve().await);
+    let client = client("").unwrap();
+    let url = format!("{server}/slow");
+    let slow = client.get(&url, &[], Duration::from_millis(50), 1000, &mut Vec::new()).await.unwrap_err();
+    assert_eq!(slow.to_string(), format!("Get {url:?}: context deadline exceeded"));
+    let refused = fetch("", "http://127.0.0.1:1/metrics", 1000).await.unwrap_err().to_string();
+    assert!(refused.contains("onnection refused"), "{refused}");
+    assert!(fetch("", "not a url", 1000).await.is_err());
+}
+
+#[tokio::test]
+async fn credentials_are_sent() {
+    let url = format!("http://{}/private", serve().await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "t0ken\n").unwrap();
+    for (yaml, sent) in [
+        ("basic_auth: {username: u, password: p}".to_string(), "Basic dTpw"),
+        ("bearer_token: abc".to_string(), "Bearer abc"),
+        (format!("authorization: {{type: Custom, credentials_file: {}}}", file.display()), "Custom t0ken"),
+    ] {
+        assert_eq!(fetch(&yaml, &url, 1000).await.unwrap(), sent.as_bytes());
+    }
+    assert_eq!(fetch("", &url, 1000).await.unwrap_err().to_string(), "server returned HTTP status 401 Unauthorized");
+}
+
+#[test]
+fn bad_certificates_are_refused_when_the_client_is_built() {
+    for (yaml, message) in [
+        ("tls_config: {ca: nonsense}", "unable to use specified CA cert"),
+        ("tls_config: {ca_file: /does/not/exist}", "unable to read CA cert file /does/not/exist"),
+        ("tls_config: {min_version: TLS13, max_version: TLS12}", "no supported TLS version"),
+    ] {
+        let error = client(yaml).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}

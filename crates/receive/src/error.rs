@@ -1,0 +1,78 @@
+//! Every way in which a request fails, and its HTTP answer.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pharos_model::WriteError;
+
+use crate::decode::DecodeError;
+
+/// Why a request is not served as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ReceiveError {
+    /// It is malformed, or some of its samples were refused for good (400).
+    #[error("{0}")]
+    BadRequest(String),
+    /// Its body is larger than allowed (413).
+    #[error("{0}")]
+    BodyTooLarge(String),
+    /// Its content type or encoding is not understood (415).
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// A limit is reached; the sender shall slow down (429).
+    #[error("{0}")]
+    Overloaded(String),
+    /// Samples cannot be made durable at the moment (503).
+    #[error("{0}")]
+    Unavailable(String),
+    /// A fault of this program (500).
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ReceiveError {
+    fn status(&self) -> StatusCode {
+        match self {
+            ReceiveError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ReceiveError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ReceiveError::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ReceiveError::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
+            ReceiveError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ReceiveError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The answer: plain text, and when to come again if that makes sense.
+    pub(super) fn response(&self, retry_after_seconds: u32) -> Response {
+        let mut text = self.to_string();
+        if text.len() > MAX_TEXT_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+            text.push_str("...");
+        }
+        text.push('\n');
+        let mut response = (self.status(), text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if matches!(self, ReceiveError::Overloaded(_) | ReceiveError::Unavailable(_)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
+        }
+        response
+    }
+}
+
+/// Most bytes of a message: samples with huge labels are not repeated in full.
+const MAX_TEXT_BYTES: usize = 16 << 10;
+
+impl From<WriteError> for ReceiveError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Overloaded(text) => ReceiveError::Overloaded(text),
+            WriteError::Unavailable(text) => ReceiveError::Unavailable(text),
+        }
+    }
+}
+
+impl From<DecodeError> for ReceiveError {
+    fn from(error: DecodeError) -> Self {
+        ReceiveError::BadRequest(error.to_string())
+    }
+}

@@ -1,0 +1,195 @@
+//! `POST /api/v1/otlp/v1/metrics`: OTLP over HTTP, protobuf or JSON, plain or gzip.
+//!
+//! What cannot be taken is told in the response's `partial_success`; if nothing could be taken, the answer is 400.
+
+mod exemplars;
+mod json;
+mod labels;
+mod naming;
+mod native;
+mod points;
+mod schema;
+mod translate;
+mod values;
+mod walk;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use pharos_model::{RejectReason, TenantId, WriteOutcome};
+use pharos_transport::otlp::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
+use prost::Message;
+
+use crate::body;
+use crate::buffers::{Buffers, Lease};
+use crate::decode::Decoder;
+use crate::error::ReceiveError;
+use crate::inflight::Taken;
+use crate::receiver::{Receiver, tenant_of};
+
+const PROTOCOL: &str = "otlp";
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+/// The form of a request, which is that of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Protobuf,
+    Json,
+}
+
+/// A body of more bytes than this is translated on a thread that may block.
+const INLINE_BYTES: usize = 32 << 10;
+
+pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let started = receiver.clock.monotonic();
+    let form = form_of(request.headers());
+    let written = match form {
+        Ok(form) => write(&receiver, form, request).await.map(|outcome| (form, outcome)),
+        Err(error) => Err(error),
+    };
+    let response = match written {
+        Ok((form, outcome)) => form.answer(&export_response(&outcome)),
+        Err(error) => error.response(receiver.config.retry_after_seconds),
+    };
+    receiver.answered(PROTOCOL, &response, started);
+    response
+}
+
+async fn write(receiver: &Arc<Receiver>, form: Form, request: Request) -> Result<WriteOutcome, ReceiveError> {
+    let compressed = is_gzip(request.headers())?;
+    let tenant = tenant_of(request.headers())?;
+    let mut taken = Taken::none(&receiver.inflight);
+    let mut buffers = receiver.buffers.lease();
+    body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
+    let (buffers, refused, _taken) = decode(receiver, (form, compressed), &tenant, buffers, taken).await?;
+    let outcome = receiver.append(PROTOCOL, &tenant, &buffers.batch, refused).await?;
+    match outcome.samples + outcome.histograms == 0 && refused_points(&outcome) > 0 {
+        true => Err(ReceiveError::BadRequest(first_refusals(&outcome))),
+        false => Ok(outcome),
+    }
+}
+
+async fn decode(
+    receiver: &Arc<Receiver>,
+    encoding: (Form, bool),
+    tenant: &TenantId,
+    mut buffers: Lease,
+    mut taken: Taken,
+) -> Result<(Lease, WriteOutcome, Taken), ReceiveError> {
+    if buffers.body.len() <= INLINE_BYTES {
+        let refused = decode_now(receiver, encoding, tenant, &mut buffers, &mut taken)?;
+        return Ok((buffers, refused, taken));
+    }
+    let (receiver, tenant) = (receiver.clone(), tenant.clone());
+    let work = move || {
+        let refused = decode_now(&receiver, encoding, &tenant, &mut buffers, &mut taken)?;
+        Ok((buffers, refused, taken))
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ReceiveError::Internal(format!("decoding a request failed: {error}")))?
+}
+
+fn decode_now(
+    receiver: &Receiver,
+    (form, compressed): (Form, bool),
+    tenant: &TenantId,
+    buffers: &mut Buffers,
+    taken: &mut Taken,
+) -> Result<WriteOutcome, ReceiveError> {
+    let Buffers { body, plain, batch } = buffers;
+    let request = match compressed {
+        true => {
+            body::gzip(body, receiver.config.max_decompressed_bytes, taken, plain)?;
+            &*plain
+        }
+        false => &*body,
+    };
+    receiver.metrics.body(PROTOCOL, body.len(), request.len());
+    let transcoded = match form {
+        Form::Protobuf => None,
+        Form::Json => Some(json::to_protobuf(request, receiver.config.max_decompressed_bytes, taken)?),
+    };
+    let request = transcoded.as_deref().unwrap_or(request);
+    batch.clear();
+    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes);
+    translate::translate(&receiver.otlp.load(), request, &mut decoder)?;
+    let refused = decoder.refused;
+    taken.take(batch.bytes())?;
+    Ok(refused)
+}
+
+/// What the sender hears of points that were refused. Exemplars are no points.
+fn export_response(outcome: &WriteOutcome) -> ExportMetricsServiceResponse {
+    let rejected = refused_points(outcome);
+    let partial_success = (rejected > 0).then(|| ExportMetricsPartialSuccess {
+        rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
+        error_message: first_refusals(outcome),
+    });
+    ExportMetricsServiceResponse { partial_success }
+}
+
+fn refused_points(outcome: &WriteOutcome) -> u64 {
+    refusals(outcome).map(|(_, rejected)| rejected.count).sum()
+}
+
+fn first_refusals(outcome: &WriteOutcome) -> String {
+    refusals(outcome).map(|(_, rejected)| rejected.first.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+fn refusals(outcome: &WriteOutcome) -> impl Iterator<Item = (&RejectReason, &pharos_model::write::Rejected)> {
+    outcome.rejected.iter().filter(|(reason, _)| **reason != RejectReason::InvalidExemplar)
+}
+
+fn form_of(headers: &HeaderMap) -> Result<Form, ReceiveError> {
+    let given = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let media = given.as_deref().and_then(|text| text.split(';').next()).unwrap_or("").trim();
+    match media {
+        protobuf if protobuf.eq_ignore_ascii_case(PROTOBUF) => Ok(Form::Protobuf),
+        json if json.eq_ignore_ascii_case(JSON) => Ok(Form::Json),
+        _ => Err(ReceiveError::UnsupportedMediaType(format!(
+            "unsupported content type: {}, supported: [{JSON}, {PROTOBUF}]",
+            given.as_deref().unwrap_or("")
+        ))),
+    }
+}
+
+impl Form {
+    /// The answer in this form. JSON has 64-bit integers as text.
+    fn answer(self, response: &ExportMetricsServiceResponse) -> Response {
+        let (content_type, bytes) = match self {
+            Form::Protobuf => (PROTOBUF, response.encode_to_vec()),
+            Form::Json => {
+                let partial_success = response.partial_success.as_ref().map(|partial| {
+                    let rejected = partial.rejected_data_points.to_string();
+                    serde_json::json!({ "rejectedDataPoints": rejected, "errorMessage": partial.error_message })
+                });
+                let json =
+                    partial_success.map_or(serde_json::json!({}), |p| serde_json::json!({ "partialSuccess": p }));
+                (JSON, json.to_string().into_bytes())
+            }
+        };
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], bytes).into_response()
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ReceiveError> {
+    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => Ok(false),
+        Some(b"gzip") => Ok(true),
+        Some(other) => Err(ReceiveError::UnsupportedMediaType(format!(
+            "unsupported compression: {}. Only \"gzip\" or no compression supported",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+/// Nanoseconds since the epoch as milliseconds.
+fn to_millis(nanos: u64) -> i64 {
+    (nanos / 1_000_000) as i64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! `POST /api/v1/write` and `/api/v1/push`: remote write 1.0 and 2.0.
+//!
+//! Good samples of a request are stored even if others are bad; then the answer is 400 and names the first bad one of
+//! each kind, as the specification wants, so that the sender does not try again.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pharos_model::{RejectReason, TenantId, WriteOutcome};
+
+use crate::buffers::{Buffers, Lease};
+use crate::decode::{DecodeError, Decoder};
+use crate::error::ReceiveError;
+use crate::inflight::Taken;
+use crate::receiver::{Receiver, tenant_of};
+use crate::{body, write_v1, write_v2};
+
+/// The two messages of remote write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    V1,
+    V2,
+}
+
+impl Message {
+    fn protocol(self) -> &'static str {
+        match self {
+            Message::V1 => "remote_write_v1",
+            Message::V2 => "remote_write_v2",
+        }
+    }
+}
+
+/// A decompressed body of more bytes than this is decoded on a thread that may block.
+const INLINE_BYTES: usize = 1 << 20;
+
+pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let started = receiver.clock.monotonic();
+    let message = message_of(request.headers());
+    let protocol = message.as_ref().map_or("remote_write", |m| m.protocol());
+    let mut written = WriteOutcome::default();
+    let result = match message {
+        Ok(message) => write(&receiver, message, request, &mut written).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => error.response(receiver.config.retry_after_seconds),
+    };
+    if protocol == Message::V2.protocol() {
+        count_headers(&written, response.headers_mut());
+    }
+    receiver.answered(protocol, &response, started);
+    response
+}
+
+async fn write(
+    receiver: &Arc<Receiver>,
+    message: Message,
+    request: Request,
+    written: &mut WriteOutcome,
+) -> Result<(), ReceiveError> {
+    check_encoding(request.headers())?;
+    let tenant = tenant_of(request.headers())?;
+    let mut taken = Taken::none(&receiver.inflight);
+    let mut buffers = receiver.buffers.lease();
+    body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
+    let (buffers, refused) = decode(receiver, message, &tenant, buffers, &mut taken).await?;
+    *written = receiver.append(message.protocol(), &tenant, &buffers.batch, refused).await?;
+    match bad_request(message, written) {
+        Some(text) => Err(ReceiveError::BadRequest(text)),
+        None => Ok(()),
+    }
+}
+
+/// Decompresses and decodes, here if that is quick.
+async fn decode(
+    receiver: &Arc<Receiver>,
+    message: Message,
+    tenant: &TenantId,
+    mut buffers: Lease,
+    taken: &mut Taken,
+) -> Result<(Lease, WriteOutcome), ReceiveError> {
+    let declared = snap::raw::decompress_len(&buffers.body).unwrap_or(0);
+    if declared <= INLINE_BYTES {
+        let refused = decode_now(receiver, message, tenant, &mut buffers, taken)?;
+        return Ok((buffers, refused));
+    }
+    let (receiver, tenant) = (receiver.clone(), tenant.clone());
+    let mut moved = std::mem::replace(taken, Taken::none(&receiver.inflight));
+    let work = move || {
+        let refused = decode_now(&receiver, message, &tenant, &mut buffers, &mut moved);
+        (buffers, moved, refused)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    let (buffers, moved, refused) =
+        done.map_err(|error| ReceiveError::Internal(format!("decoding a request failed: {error}")))?;
+    *taken = moved;
+    Ok((buffers, refused?))
+}
+
+fn decode_now(
+    receiver: &Receiver,
+    message: Message,
+    tenant: &TenantId,
+    buffers: &mut Buffers,
+    taken: &mut Taken,
+) -> Result<WriteOutcome, ReceiveError> {
+    let Buffers { body, plain, batch } = buffers;
+    let request = body::snappy(body, receiver.config.max_decompressed_bytes, taken, plain)?;
+    receiver.metrics.body(message.protocol(), body.len(), request.len());
+    let refused = decode_message(message, tenant, request, receiver.config.max_decoded_bytes, batch)?;
+    taken.take(batch.bytes())?;
+    Ok(refused)
+}
+
+fn decode_message(
+    message: Message,
+    tenant: &TenantId,
+    request: &[u8],
+    limit: usize,
+    batch: &mut pharos_model::WriteBatch,
+) -> Result<WriteOutcome, DecodeError> {
+    batch.clear();
+    let mut decoder = Decoder::new(tenant, batch, limit);
+    match message {
+        Message::V1 => write_v1::decode(request, &mut decoder)?,
+        Message::V2 => write_v2::decode(request, &mut decoder)?,
+    }
+    Ok(decoder.refused)
+}
+
+/// What to say about refused samples. Remote write 1.0 knows no failed exemplars.
+fn bad_request(message: Message, outcome: &WriteOutcome) -> Option<String> {
+    let counts = |reason: &RejectReason| message == Message::V2 || *reason != RejectReason::InvalidExemplar;
+    let firsts: Vec<&str> =
+        outcome.rejected.iter().filter(|(reason, _)| counts(reason)).map(|(_, r)| r.first.as_str()).collect();
+    (!firsts.is_empty()).then(|| firsts.join("\n"))
+}
+
+fn count_headers(written: &WriteOutcome, headers: &mut HeaderMap) {
+    let counts = [
+        ("x-prometheus-remote-write-samples-written", written.samples),
+        ("x-prometheus-remote-write-histograms-written", written.histograms),
+        ("x-prometheus-remote-write-exemplars-written", written.exemplars),
+    ];
+    for (name, count) in counts {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+    }
+}
+
+const MEDIA_TYPE: &str = "application/x-protobuf";
+const V1_NAME: &str = "prometheus.WriteRequest";
+const V2_NAME: &str = "io.prometheus.write.v2.Request";
+
+/// The message that a content type announces; none means 1.0.
+fn message_of(headers: &HeaderMap) -> Result<Message, ReceiveError> {
+    let unsupported = |text: String| Err(ReceiveError::UnsupportedMediaType(text));
+    let content_type = match headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) {
+        None => return Ok(Message::V1),
+        Some(Err(_)) => return unsupported("the content type is not ASCII".into()),
+        Some(Ok(text)) if text.trim().is_empty() => return Ok(Message::V1),
+        Some(Ok(text)) => text.trim(),
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    if !media.eq_ignore_ascii_case(MEDIA_TYPE) {
+        return unsupported(format!(
+            "expected {MEDIA_TYPE} as the first (media) part, got {content_type} content-type"
+        ));
+    }
+    for part in parts {
+        match part.split_once('=') {
+            None => {
+                return unsupported(format!(
+                    "expected parameters to be key-values, got {part} in {content_type} content-type"
+                ));
+            }
+            Some(("proto", V1_NAME)) => return Ok(Message::V1),
+            Some(("proto", V2_NAME)) => return Ok(Message::V2),
+            Some(("proto", name)) => {
+                return unsupported(format!(
+                    "got {content_type} content type; unknown type for remote write protobuf message {name}, supported: {V1_NAME}, {V2_NAME}"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Message::V1)
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), ReceiveError> {
+    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"snappy") => Ok(()),
+        Some(other) => Err(ReceiveError::UnsupportedMediaType(format!(
+            "{} encoding (compression) is not accepted by this server; only snappy is acceptable",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Tests of remote write over HTTP: negotiation, status codes, headers, partial writes, limits.
+
+use axum::body::Body;
+use pharos_model::WriteError;
+use pharos_model::write::Rejected;
+use pharos_transport::{prometheus as v1, write_v2 as v2};
+use prost::Message as _;
+
+use super::*;
+use crate::ReceiveConfig;
+use crate::testing::{Recorder, receiver, send};
+
+const V2_TYPE: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
+fn compress(message: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(message).unwrap()
+}
+
+fn v1_series(name: &str) -> v1::TimeSeries {
+    let label = v1::Label { name: "__name__".into(), value: name.into() };
+    v1::TimeSeries { labels: vec![label], samples: vec![v1::Sample { value: 1.0, timestamp: 5 }], ..Default::default() }
+}
+
+fn v1_body(names: &[&str]) -> Vec<u8> {
+    let timeseries = names.iter().map(|name| v1_series(name)).collect();
+    compress(&v1::WriteRequest { timeseries, metadata: vec![] }.encode_to_vec())
+}
+
+fn v2_body(names: &[&str]) -> Vec<u8> {
+    let mut symbols = vec![String::new(), "__name__".to_string()];
+    let mut timeseries = Vec::new();
+    for name in names {
+        let samples = vec![v2::Sample { value: 1.0, timestamp: 5, start_timestamp: 0 }];
+        timeseries.push(v2::TimeSeries { labels_refs: vec![1, symbols.len() as u32], samples, ..Default::default() });
+        symbols.push(name.to_string());
+    }
+    compress(&v2::Request { symbols, timeseries }.encode_to_vec())
+}
+
+fn post(path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request {
+    let mut request = axum::http::Request::post(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body)).unwrap()
+}
+
+fn written(response: &axum::http::Response<()>) -> Option<&str> {
+    response.headers().get("x-prometheus-remote-write-samples-written").map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn both_versions_are_written_for_their_tenant() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig::default());
+    let (code, response, _) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "b"]))).await;
+    assert_eq!((code, written(&response)), (204, None));
+    let headers = [("content-type", V2_TYPE), ("content-encoding", "snappy"), ("x-scope-orgid", "team")];
+    let (code, response, _) = send(&receiver, post("/api/v1/push", &headers, v2_body(&["c"]))).await;
+    assert_eq!((code, written(&response)), (204, Some("1")));
+    let batches = recorder.batches.lock().unwrap();
+    let seen: Vec<(&str, usize)> = batches.iter().map(|(t, b)| (t.as_str(), b.series().len())).collect();
+    assert_eq!(seen, [("anonymous", 2), ("team", 1)]);
+    assert_eq!(receiver.inflight.used(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig::default());
+    for (headers, expected) in [
+        (("content-type", "application/json"), 415),
+        (("content-type", "application/x-protobuf;proto=other.Message"), 415),
+        (("content-type", "application/x-protobuf;proto"), 415),
+        (("content-encoding", "zstd"), 415),
+        (("x-scope-orgid", "a/b"), 400),
+        (("content-type", "application/x-protobuf;proto=prometheus.WriteRequest"), 204),
+        (("content-type", "application/x-protobuf; charset=utf-8"), 204),
+    ] {
+        let (code, _, body) = send(&receiver, post("/api/v1/write", &[headers], v1_body(&["a"]))).await;
+        assert_eq!(code, expected, "{headers:?}: {}", String::from_utf8_lossy(&body));
+    }
+    let (code, ..) = send(&receiver, post("/api/v1/write", &[], b"not snappy".to_vec())).await;
+    assert_eq!(code, 400);
+    let (code, ..) = send(&receiver, post("/api/v1/write", &[], compress(b"\x0a\xff\xff\x03not protobuf"))).await;
+    assert_eq!(code, 400);
+    let (code, response, _) = send(&receiver, post("/api/v1/write", &[("content-type", V2_TYPE)], b"x".to_vec())).await;
+    assert_eq!((code, written(&response)), (400, Some("0")));
+}
+
+#[tokio::test]
+async fn good_samples_of_a_bad_request_are_written() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig::default());
+    let (code, _, body) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "", "b"]))).await;
+    assert_eq!(code, 400);
+    assert_eq!(String::from_utf8(body).unwrap(), "invalid metric name or labels, got {__name__=\"\"}\n");
+    let headers = [("content-type", V2_TYPE)];
+    let (code, response, _) = send(&receiver, post("/api/v1/write", &headers, v2_body(&["a", "", "b"]))).await;
+    assert_eq!((code, written(&response)), (400, Some("2")));
+    assert!(recorder.batches.lock().unwrap().iter().all(|(_, batch)| batch.series().len() == 2));
+}
+
+#[tokio::test]
+async fn the_ingesters_refusals_and_failures_become_status_codes() {
+    let mut also = WriteOutcome::default();
+    also.rejected.insert(RejectReason::TooOld, Rejected { count: 1, first: "too old sample for series x".into() });
+    let recorder = Arc::new(Recorder { also, ..Recorder::default() });
+    let (code, _, body) =
+        send(&receiver(&recorder, ReceiveConfig::default()), post("/api/v1/write", &[], v1_body(&["a"]))).await;
+    assert_eq!((code, &body[..]), (400, &b"too old sample for series x\n"[..]));
+
+    let mut also = WriteOutcome::default();
+    also.rejected.insert(RejectReason::InvalidExemplar, Rejected { count: 1, first: "exemplar".into() });
+    let recorder = Arc::new(Recorder { also, ..Recorder::default() });
+    let exemplars = receiver(&recorder, ReceiveConfig::default());
+    assert_eq!(send(&exemplars, post("/api/v1/write", &[], v1_body(&["a"]))).await.0, 204);
+    assert_eq!(send(&exemplars, post("/api/v1/write", &[("content-type", V2_TYPE)], v2_body(&["a"]))).await.0, 400);
+
+    for (fail, expected) in
+        [(WriteError::Overloaded("head is full".into()), 429), (WriteError::Unavailable("disk is full".into()), 503)]
+    {
+        let recorder = Arc::new(Recorder { fail: Some(fail), ..Recorder::default() });
+        let receiver = receiver(&recorder, ReceiveConfig::default());
+        let (code, response, _) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a"]))).await;
+        assert_eq!((code, response.headers()["retry-after"].to_str().unwrap()), (expected, "5"));
+    }
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let recorder = Arc::new(Recorder::default());
+    let names: Vec<String> = (0..1000).map(|i| format!("metric_{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (config, expected) in [
+        (ReceiveConfig { max_body_bytes: 1000, ..Default::default() }, 413),
+        (ReceiveConfig { max_decompressed_bytes: 1000, ..Default::default() }, 400),
+        (ReceiveConfig { max_decoded_bytes: 1000, ..Default::default() }, 400),
+        (ReceiveConfig { max_inflight_bytes: 20_000, ..Default::default() }, 429),
+    ] {
+        let receiver = receiver(&recorder, config);
+        let (code, ..) = send(&receiver, post("/api/v1/write", &[], v1_body(&names))).await;
+        assert_eq!(code, expected);
+        assert_eq!(receiver.inflight.used(), 0);
+    }
+    assert!(recorder.batches.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn large_requests_are_decoded_aside() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig::default());
+    let names: Vec<String> = (0..40_000).map(|i| format!("metric_with_a_long_name_{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (code, ..) = send(&receiver, post("/api/v1/write", &[], v1_body(&names))).await;
+    assert_eq!(code, 204);
+    assert_eq!(recorder.batches.lock().unwrap()[0].1.series().len(), 40_000);
+}

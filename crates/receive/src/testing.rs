@@ -1,0 +1,52 @@
+//! What the tests of the handlers share: an ingester that remembers and does as it is told.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use pharos_model::clock::ManualClock;
+use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
+use pharos_transport::Ingest;
+use tower::ServiceExt;
+
+use crate::{ReceiveConfig, Receiver, router};
+
+/// Remembers batches; answers with an error, or with everything taken and `also` added.
+#[derive(Default)]
+pub(super) struct Recorder {
+    pub(super) batches: Mutex<Vec<(TenantId, WriteBatch)>>,
+    pub(super) fail: Option<WriteError>,
+    pub(super) also: WriteOutcome,
+}
+
+#[async_trait]
+impl Ingest for Recorder {
+    async fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
+        if let Some(error) = &self.fail {
+            return Err(error.clone());
+        }
+        self.batches.lock().unwrap().push((tenant.clone(), batch.clone()));
+        let mut outcome = WriteOutcome {
+            samples: batch.samples.len() as u64,
+            histograms: batch.histograms.len() as u64,
+            exemplars: batch.exemplars.len() as u64,
+            ..WriteOutcome::default()
+        };
+        outcome.absorb(self.also.clone());
+        Ok(outcome)
+    }
+}
+
+pub(super) fn receiver(recorder: &Arc<Recorder>, config: ReceiveConfig) -> Arc<Receiver> {
+    let registry = prometheus::Registry::new();
+    Receiver::new(config, recorder.clone(), Arc::new(ManualClock::at(1_000_000)), &registry).unwrap()
+}
+
+/// Sends one request and returns status, headers and body.
+pub(super) async fn send(receiver: &Arc<Receiver>, request: Request<Body>) -> (u16, Response<()>, Vec<u8>) {
+    let response = router(receiver.clone()).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    (parts.status.as_u16(), Response::from_parts(parts, ()), body.to_vec())
+}

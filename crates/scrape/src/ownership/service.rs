@@ -1,0 +1,93 @@
+//! What an agent answers to other nodes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use pharos_transport::agent_v1::agent_server::{self, AgentServer};
+use pharos_transport::agent_v1::{ActiveTarget, Family, HandOverAnswer, HandOverRequest, TargetsPart, TargetsRequest};
+use tonic::service::RoutesBuilder;
+use tonic::{Request, Response, Status};
+
+use super::remote::MOST_MESSAGE_BYTES;
+use crate::agent::Pools;
+use crate::departed::Departed;
+use crate::handed::Handed;
+use crate::pool::PoolStatus;
+use crate::shared::Shared;
+use crate::targets::Target;
+
+/// Targets of one part.
+const TARGETS_PER_PART: usize = 256;
+
+/// Answers for one agent.
+pub(crate) struct AgentService {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) departed: Arc<Departed>,
+    pub(crate) pools: Arc<Pools>,
+}
+
+impl AgentService {
+    /// Adds it to what a node answers.
+    pub(crate) fn mount(self, routes: &mut RoutesBuilder) {
+        let server = AgentServer::new(self);
+        routes.add_service(
+            server.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+        );
+    }
+}
+
+#[tonic::async_trait]
+impl agent_server::Agent for AgentService {
+    async fn hand_over(&self, request: Request<HandOverRequest>) -> Result<Response<HandOverAnswer>, Status> {
+        let (tenant, now_ms) = (&self.shared.tenant, self.shared.clock.now_ms());
+        let handed = Handed::read(request.into_inner(), tenant, now_ms).map_err(Status::invalid_argument)?;
+        self.departed.receive(handed).map_err(Status::resource_exhausted)?;
+        Ok(Response::new(HandOverAnswer {}))
+    }
+
+    type TargetsStream = Pin<Box<dyn Stream<Item = Result<TargetsPart, Status>> + Send>>;
+
+    async fn targets(&self, request: Request<TargetsRequest>) -> Result<Response<Self::TargetsStream>, Status> {
+        let parts = parts(&self.pools.load(), &request.into_inner());
+        Ok(Response::new(Box::pin(futures::stream::iter(parts.into_iter().map(Ok)))))
+    }
+}
+
+/// The pools that are asked for, in parts.
+pub(crate) fn parts(pools: &[Arc<PoolStatus>], request: &TargetsRequest) -> Vec<TargetsPart> {
+    let wanted = pools.iter().filter(|pool| request.pool.is_empty() || pool.job == request.pool);
+    wanted.flat_map(|pool| parts_of(pool, request.metadata)).collect()
+}
+
+/// A pool in parts, at least one. The dropped targets are in the first one.
+fn parts_of(pool: &PoolStatus, metadata: bool) -> Vec<TargetsPart> {
+    let part = || TargetsPart { pool: pool.job.clone(), ..TargetsPart::default() };
+    let dropped = pool.dropped().iter().map(|labels| labels.as_bytes().to_vec().into()).collect();
+    let mut parts = vec![TargetsPart { dropped, dropped_count: pool.dropped_count() as u64, ..part() }];
+    for some in pool.active().chunks(TARGETS_PER_PART) {
+        parts.push(TargetsPart { active: some.iter().map(|target| shown(target, metadata)).collect(), ..part() });
+    }
+    parts
+}
+
+fn shown(target: &Target, metadata: bool) -> ActiveTarget {
+    let status = target.status();
+    let families = if metadata { target.metadata() } else { Default::default() };
+    let family = |(name, m): (String, pharos_model::Metadata)| {
+        let kind = m.kind.as_str().to_string();
+        Family { name, kind, help: m.help.to_string(), unit: m.unit.to_string() }
+    };
+    ActiveTarget {
+        discovered: target.discovered.as_bytes().to_vec().into(),
+        labels: target.labels.as_bytes().to_vec().into(),
+        url: target.url.clone(),
+        interval_ms: target.interval.as_millis(),
+        timeout_ms: target.timeout.as_millis(),
+        health: status.health.as_str().into(),
+        last_error: status.last_error,
+        last_scrape_ms: status.last_scrape_ms,
+        last_duration: status.last_duration,
+        metadata: families.into_iter().map(family).collect(),
+    }
+}

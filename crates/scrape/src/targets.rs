@@ -1,0 +1,248 @@
+//! Targets: how discovered labels become a target, and what is known of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use pharos_model::{Labels, LabelsBuilder, Metadata};
+use url::Url;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::metadata::MetadataStore;
+use pharos_config::relabel;
+use pharos_config::{PromDuration, ResolvedScrapeConfig};
+
+const ADDRESS: &str = "__address__";
+const INSTANCE: &str = "instance";
+const INTERVAL: &str = "__scrape_interval__";
+const TIMEOUT: &str = "__scrape_timeout__";
+const METRICS_PATH: &str = "__metrics_path__";
+const SCHEME: &str = "__scheme__";
+const PARAM_PREFIX: &str = "__param_";
+const META_PREFIX: &str = "__meta_";
+const RESERVED_PREFIX: &str = "__";
+const NATIVE_HISTOGRAMS: &str = "__scrape_native_histograms__";
+const ALWAYS_CLASSIC: &str = "__always_scrape_classic_histograms__";
+const TO_NHCB: &str = "__convert_classic_histograms_to_nhcb__";
+
+/// Something that is scraped.
+pub struct Target {
+    /// Labels before relabelling.
+    pub discovered: Labels,
+    /// Labels after relabelling that its series get.
+    pub labels: Labels,
+    /// Where it is scraped, as it is shown.
+    pub url: String,
+    /// How often.
+    pub interval: PromDuration,
+    /// How long a scrape may take.
+    pub timeout: PromDuration,
+    /// Whether native histograms are stored.
+    pub native_histograms: bool,
+    /// Whether classic histograms are stored beside native ones.
+    pub always_classic_histograms: bool,
+    /// Whether classic histograms are stored as native ones.
+    pub classic_to_nhcb: bool,
+    /// Identifies the target: labels and URL.
+    pub(crate) hash: u64,
+    /// Whether this agent scrapes it.
+    owned: AtomicBool,
+    status: Mutex<TargetStatus>,
+    metadata: Mutex<MetadataStore>,
+}
+
+/// What the last scrape of a target came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetStatus {
+    /// Whether it is up.
+    pub health: Health,
+    /// Why the last scrape failed; empty when it did not.
+    pub last_error: String,
+    /// When the last scrape began, milliseconds; `None` before the first.
+    pub last_scrape_ms: Option<i64>,
+    /// How long it took, seconds.
+    pub last_duration: f64,
+}
+
+/// Whether a target is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Not scraped yet.
+    #[default]
+    Unknown,
+    /// The last scrape succeeded.
+    Up,
+    /// It failed.
+    Down,
+}
+
+impl Health {
+    /// The word of the HTTP API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Unknown => "unknown",
+            Health::Up => "up",
+            Health::Down => "down",
+        }
+    }
+}
+
+impl Target {
+    /// What the last scrape came to.
+    pub fn status(&self) -> TargetStatus {
+        self.status.lock().clone()
+    }
+
+    /// Whether this agent scrapes it.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
+    }
+
+    /// Says whether this agent scrapes it; returns whether it did.
+    pub(crate) fn set_owned(&self, owned: bool) -> bool {
+        self.owned.swap(owned, Ordering::Relaxed)
+    }
+
+    pub(crate) fn report(&self, status: TargetStatus) {
+        *self.status.lock() = status;
+    }
+
+    /// What the target says of its metric families, by name.
+    pub fn metadata(&self) -> BTreeMap<String, Metadata> {
+        self.metadata.lock().list()
+    }
+
+    pub(crate) fn metadata_store(&self) -> &Mutex<MetadataStore> {
+        &self.metadata
+    }
+}
+
+/// The labels of a discovered target with what the configuration adds before relabelling.
+fn discovered_labels(found: &Labels, config: &ResolvedScrapeConfig) -> LabelsBuilder {
+    let mut labels = LabelsBuilder::from_labels(found);
+    let defaults = [
+        ("job", config.job_name.clone()),
+        (INTERVAL, config.scrape_interval.to_string()),
+        (TIMEOUT, config.scrape_timeout.to_string()),
+        (METRICS_PATH, config.metrics_path.clone()),
+        (SCHEME, config.scheme.clone()),
+        (TO_NHCB, config.classic_to_nhcb.to_string()),
+        (ALWAYS_CLASSIC, config.always_classic_histograms.to_string()),
+        (NATIVE_HISTOGRAMS, config.native_histograms.to_string()),
+    ];
+    for (name, value) in &defaults {
+        if labels.get(name).is_empty() {
+            labels.set(name, value);
+        }
+    }
+    for (key, values) in &config.params {
+        let name = format!("{PARAM_PREFIX}{key}");
+        if let Some(first) = values.first().filter(|_| labels.get(&name).is_empty()) {
+            labels.set(&name, first);
+        }
+    }
+    labels
+}
+
+/// What became of a discovered target.
+pub(crate) enum Populated {
+    Active(Box<Target>),
+    /// Relabelling dropped it; its labels before that.
+    Dropped(Labels),
+}
+
+/// Makes a target of discovered labels, or says why they are none.
+pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<Populated, String> {
+    let mut labels = discovered_labels(found, config);
+    let discovered = labels.clone().build();
+    if !relabel(&config.relabel, &mut labels) {
+        return Ok(Populated::Dropped(discovered));
+    }
+    let address = labels.get(ADDRESS).to_string();
+    if address.is_empty() {
+        return Err("no address".into());
+    }
+    if address.contains('/') {
+        return Err(format!("{address:?} is not a valid hostname"));
+    }
+    let (interval, timeout) = interval_and_timeout(&labels)?;
+    if labels.get(INSTANCE).is_empty() {
+        labels.set(INSTANCE, &address);
+    }
+    let native_histograms = flag(&labels, NATIVE_HISTOGRAMS, "scrape native histograms", config.native_histograms)?;
+    let always_classic_histograms =
+        flag(&labels, ALWAYS_CLASSIC, "always scrape classic histograms", config.always_classic_histograms)?;
+    let classic_to_nhcb = flag(&labels, TO_NHCB, "convert classic histograms to nhcb", config.classic_to_nhcb)?;
+    let all = labels.build().without(|name| name.starts_with(META_PREFIX));
+    let url = target_url(&all, &address, config);
+    Ok(Populated::Active(Box::new(Target {
+        discovered,
+        labels: all.without(|name| name.starts_with(RESERVED_PREFIX)),
+        hash: xxh3_64_with_seed(all.as_bytes(), xxh3_64_with_seed(url.as_bytes(), 0)),
+        url,
+        interval,
+        timeout,
+        native_histograms,
+        always_classic_histograms,
+        classic_to_nhcb,
+        owned: AtomicBool::new(false),
+        status: Mutex::default(),
+        metadata: Mutex::default(),
+    })))
+}
+
+fn interval_and_timeout(labels: &LabelsBuilder) -> Result<(PromDuration, PromDuration), String> {
+    let parse = |name: &str, what: &str| {
+        let duration =
+            PromDuration::parse(labels.get(name)).map_err(|e| format!("error parsing scrape {what}: {e}"))?;
+        match duration.is_zero() {
+            true => Err(format!("scrape {what} cannot be 0")),
+            false => Ok(duration),
+        }
+    };
+    let interval = parse(INTERVAL, "interval")?;
+    let timeout = parse(TIMEOUT, "timeout")?;
+    if timeout > interval {
+        let (timeout, interval) = (labels.get(TIMEOUT), labels.get(INTERVAL));
+        return Err(format!("scrape timeout cannot be greater than scrape interval ({timeout:?} > {interval:?})"));
+    }
+    Ok((interval, timeout))
+}
+
+fn flag(labels: &LabelsBuilder, name: &str, what: &str, default: bool) -> Result<bool, String> {
+    match labels.get(name) {
+        "" => Ok(default),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(format!("error parsing {what}: {other:?} is no boolean")),
+    }
+}
+
+/// The URL with its path and query escaped. Query parameters that relabelling set replace the first value of the
+/// configured ones.
+fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> String {
+    let mut params = config.params.clone();
+    for (name, value) in labels.iter() {
+        let Some(key) = name.strip_prefix(PARAM_PREFIX) else { continue };
+        let values = params.entry(key.to_string()).or_default();
+        match values.first_mut() {
+            Some(first) => *first = value.to_string(),
+            None => values.push(value.to_string()),
+        }
+    }
+    let (scheme, path) = (labels.get(SCHEME).unwrap_or(""), labels.get(METRICS_PATH).unwrap_or(""));
+    let Ok(mut url) = Url::parse(&format!("{scheme}://{address}/")) else {
+        return format!("{scheme}://{address}{path}");
+    };
+    url.set_path(path);
+    let pairs = params.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
+    if pairs.clone().next().is_some() {
+        url.query_pairs_mut().extend_pairs(pairs);
+    }
+    // The standard port is left out by the parser; the address is shown as it was given.
+    let rest = &url[url::Position::BeforePath..];
+    format!("{scheme}://{address}{rest}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

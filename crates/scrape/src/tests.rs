@@ -1,0 +1,435 @@
+//! The loop of a target and the pools, with a scripted target and time that moves when nothing else happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pharos_model::clock::Sleep;
+use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
+use pharos_transport::Ingest;
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::sync::watch;
+
+use crate::cache::SeriesCache;
+use crate::departed::Departed;
+use crate::metrics::ScrapeMetrics;
+use crate::ownership::Ownership;
+use crate::pool::{self, Prepared};
+use crate::shared::{Fetch, Shared};
+use crate::target_loop::{ForcedError, Stop, TargetLoop};
+use crate::targets::tests::resolved;
+use crate::targets::{Health, Populated, Target, populate};
+use pharos_config::ResolvedScrapeConfig;
+use pharos_http_client::{Answer, HttpError};
+
+/// Time that follows tokio's, which stands still until all tasks wait.
+pub(crate) struct TokioClock(tokio::time::Instant);
+
+/// When test time begins: a multiple of all intervals.
+const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
+
+impl TokioClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(TokioClock(tokio::time::Instant::now()))
+    }
+}
+
+impl Clock for TokioClock {
+    fn now_ms(&self) -> i64 {
+        START_MS + self.0.elapsed().as_millis() as i64
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep_until(&self, deadline: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(deadline.saturating_sub(self.0.elapsed())))
+    }
+}
+
+/// Writes down what it gets as `series value @ms-since-start`.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    batches: Mutex<Vec<Vec<String>>>,
+    metadata: Mutex<Vec<String>>,
+    refuse: Mutex<Option<WriteError>>,
+}
+
+impl Recorder {
+    pub(crate) fn take(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.batches.lock())
+    }
+}
+
+#[async_trait]
+impl Ingest for Recorder {
+    async fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
+        if let Some(error) = self.refuse.lock().take() {
+            return Err(error);
+        }
+        let mut lines = Vec::new();
+        for series in batch.series() {
+            let canonical = batch.labels_of(series);
+            assert_eq!(series.hash, pharos_model::series_hash(tenant, canonical));
+            let labels = Labels::from_canonical(canonical).unwrap();
+            for sample in batch.samples_of(series) {
+                let v = if is_stale_nan(sample.v) { "stale".to_string() } else { sample.v.to_string() };
+                lines.push(format!("{labels} {v} @{}", sample.t - START_MS));
+            }
+            for sample in batch.histograms_of(series) {
+                let v = if sample.h.is_stale() { "stale histogram" } else { "histogram" };
+                lines.push(format!("{labels} {v} @{}", sample.t - START_MS));
+            }
+            for exemplar in batch.exemplars_of(series) {
+                lines.push(format!(
+                    "{labels} exemplar {} {} @{}",
+                    exemplar.labels,
+                    exemplar.value,
+                    exemplar.t - START_MS
+                ));
+            }
+        }
+        self.batches.lock().push(lines);
+        self.metadata
+            .lock()
+            .extend(batch.metadata.iter().map(|(family, m)| format!("{family} {} {}", m.kind.as_str(), m.help)));
+        Ok(WriteOutcome::default())
+    }
+}
+
+/// Answers with scripted bodies; the last one again and again.
+struct Script {
+    answers: Mutex<VecDeque<Result<String, HttpError>>>,
+    content_type: &'static str,
+    fetched: Mutex<Vec<String>>,
+}
+
+const TEXT: &str = "text/plain; version=0.0.4";
+
+impl Script {
+    fn new(bodies: &[&str]) -> Arc<Self> {
+        Script::of(bodies.iter().map(|body| Ok(body.to_string())).collect())
+    }
+
+    fn of(answers: VecDeque<Result<String, HttpError>>) -> Arc<Self> {
+        Arc::new(Script { answers: Mutex::new(answers), content_type: TEXT, fetched: Mutex::default() })
+    }
+}
+
+#[async_trait]
+impl Fetch for Script {
+    async fn fetch(
+        &self,
+        url: &str,
+        _: &[(HeaderName, HeaderValue)],
+        _: Duration,
+        _: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Answer, HttpError> {
+        self.fetched.lock().push(url.to_string());
+        let mut answers = self.answers.lock();
+        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        body.extend_from_slice(answer.unwrap_or(Ok(String::new()))?.as_bytes());
+        Ok(Answer { content_type: self.content_type.to_string(), ..Answer::default() })
+    }
+}
+
+fn shared(recorder: &Arc<Recorder>) -> Arc<Shared> {
+    let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
+    Shared::new(recorder.clone(), TokioClock::new(), TenantId::default(), metrics, Ownership::everything())
+}
+
+fn target(config: &ResolvedScrapeConfig) -> Arc<Target> {
+    match populate(&Labels::from_pairs([("__address__", "h:1"), ("zone", "z")]), config).unwrap() {
+        Populated::Active(target) => Arc::new(*target),
+        Populated::Dropped(_) => panic!("dropped"),
+    }
+}
+
+/// Scrapes scripted bodies one after another at 1 s, 2 s, …; returns what each wrote without the report.
+async fn scrape_all(yaml: &str, script: Arc<Script>) -> (Vec<Vec<String>>, Vec<String>, Arc<Target>) {
+    let config = Arc::new(resolved(&format!("job_name: j\n{yaml}")));
+    let recorder = Arc::new(Recorder::default());
+    let target = target(&config);
+    let scrapes = script.answers.lock().len();
+    let mut target_loop = TargetLoop::new(
+        shared(&recorder),
+        config,
+        script,
+        target.clone(),
+        ForcedError::default(),
+        SeriesCache::default(),
+    );
+    let (_stop, mut stopped) = watch::channel(Stop::No);
+    for number in 1..=scrapes as i64 {
+        assert!(target_loop.scrape(START_MS + number * 1000, &mut stopped).await);
+    }
+    let is_report = |line: &String| line.contains("\"up\"") || line.contains("\"scrape_");
+    let mut reports = Vec::new();
+    let samples = recorder.take().into_iter().map(|batch| {
+        let (report, samples): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_report);
+        // up, samples scraped, after relabelling, series added.
+        let values: Vec<_> =
+            [0, 2, 3, 4].iter().map(|i| report[*i].split(' ').rev().nth(1).unwrap().to_string()).collect();
+        reports.push(values.join(" "));
+        samples
+    });
+    (samples.collect(), reports, target)
+}
+
+fn short(batches: &[Vec<String>]) -> Vec<Vec<String>> {
+    let plain = |line: &String| line.replace(r#", instance="h:1", job="j", zone="z""#, "").replace("__name__=", "");
+    batches.iter().map(|batch| batch.iter().map(plain).collect()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_that_vanish_get_stale_markers() {
+    let script = Script::new(&["a 1\nb 2\n", "a 3\n", "a 4\nb 5\n", ""]);
+    let (samples, reports, _) = scrape_all("", script).await;
+    assert_eq!(
+        short(&samples),
+        [
+            vec![r#"{"a"} 1 @1000"#, r#"{"b"} 2 @1000"#],
+            vec![r#"{"a"} 3 @2000"#, r#"{"b"} stale @2000"#],
+            vec![r#"{"a"} 4 @3000"#, r#"{"b"} 5 @3000"#],
+            vec![r#"{"a"} stale @4000"#, r#"{"b"} stale @4000"#],
+        ]
+    );
+    assert_eq!(reports, ["1 2 2 2", "1 1 1 0", "1 2 2 1", "1 0 0 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_scrape_stores_nothing_and_marks_all_stale() {
+    let answers = [
+        Ok("a 1\nb 1\n".to_string()),
+        Ok("a 2\nb oops\n".to_string()),
+        Err(HttpError::Timeout("http://h:1/metrics".into())),
+        Ok("a 3\n".to_string()),
+    ];
+    let (samples, reports, target) = scrape_all("", Script::of(answers.into())).await;
+    assert_eq!(
+        short(&samples)[1..],
+        [vec![r#"{"a"} stale @2000"#, r#"{"b"} stale @2000"#], vec![], vec![r#"{"a"} 3 @4000"#]]
+    );
+    assert_eq!(reports, ["1 2 2 2", "0 1 1 0", "0 0 0 0", "1 1 1 0"]);
+    assert_eq!(target.status().health, Health::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_told() {
+    let (_, _, target) = scrape_all("", Script::new(&["a 1\nb 2\nc{ 1\n"])).await;
+    assert_eq!(target.status().last_error, "line 3: unexpected end of line inside of braces");
+    assert_eq!(target.status().last_scrape_ms, Some(START_MS + 1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timestamps_of_the_target_are_honoured_and_not_marked_stale() {
+    let body = format!("a 1 {}\nb 2\nfar 3 {}\n", START_MS + 500, START_MS + 3_600_000);
+    let (samples, reports, _) = scrape_all("", Script::new(&[&body, ""])).await;
+    assert_eq!(short(&samples), [vec![r#"{"a"} 1 @500"#, r#"{"b"} 2 @1000"#], vec![r#"{"b"} stale @2000"#]]);
+    assert_eq!(reports[0], "1 3 3 2");
+    let (samples, ..) = scrape_all("track_timestamps_staleness: true", Script::new(&[&body, ""])).await;
+    assert_eq!(samples[1].len(), 2);
+    let (samples, ..) = scrape_all("honor_timestamps: false", Script::new(&[&body, ""])).await;
+    assert_eq!(short(&samples)[0], [r#"{"a"} 1 @1000"#, r#"{"b"} 2 @1000"#, r#"{"far"} 3 @1000"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_of_the_target_win_unless_honoured() {
+    let body = "a{job=\"own\",exported_job=\"x\",zone=\"\"} 1\n";
+    let (samples, ..) = scrape_all("", Script::new(&[body])).await;
+    let expected =
+        r#"{__name__="a", exported_exported_job="own", exported_job="x", instance="h:1", job="j", zone="z"} 1 @1000"#;
+    assert_eq!(samples[0], [expected]);
+    let (samples, ..) = scrape_all("honor_labels: true", Script::new(&[body])).await;
+    assert_eq!(samples[0], [r#"{__name__="a", exported_job="x", instance="h:1", job="own"} 1 @1000"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_are_relabelled_and_dropped() {
+    let yaml = "
+metric_relabel_configs:
+  - {source_labels: [__name__], regex: go_.*, action: drop}
+  - {source_labels: [__name__], target_label: __name__, replacement: 'x_$1'}
+";
+    let (samples, reports, _) = scrape_all(yaml, Script::new(&["go_a 1\nb 2\n", "go_a 1\nb 2\n"])).await;
+    assert_eq!(short(&samples), [[r#"{"x_b"} 2 @1000"#], [r#"{"x_b"} 2 @2000"#]]);
+    assert_eq!(reports, ["1 2 1 1", "1 2 1 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_fail_a_scrape() {
+    let body = "a{long_label_name=\"x\"} 1\nb 2\nc 3\n";
+    for (yaml, error, report) in [
+        ("sample_limit: 2", "sample limit exceeded", "0 3 3 2"),
+        ("label_limit: 3", "label_limit exceeded (metric: a, number of labels: 5, limit: 3)", "0 1 0 0"),
+        (
+            "label_name_length_limit: 10",
+            "label_name_length_limit exceeded (metric: a, label name: long_label_name, length: 15, limit: 10)",
+            "0 1 0 0",
+        ),
+        (
+            "label_value_length_limit: 2",
+            "label_value_length_limit exceeded (metric: a, label name: instance, value: \"h:1\", length: 3, limit: 2)",
+            "0 1 0 0",
+        ),
+    ] {
+        let (samples, reports, target) = scrape_all(yaml, Script::new(&[body])).await;
+        assert!(samples[0].is_empty(), "{yaml}");
+        assert!(target.status().last_error.ends_with(error), "{}", target.status().last_error);
+        assert_eq!(reports, [report], "{yaml}");
+    }
+    let (_, reports, _) = scrape_all("sample_limit: 3", Script::new(&[body])).await;
+    assert_eq!(reports, ["1 3 3 3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubles_are_counted_and_the_first_one_stays() {
+    let (samples, reports, _) = scrape_all("", Script::new(&["a 1\na 2\n", "a 3\na 4\n"])).await;
+    assert_eq!(short(&samples), [[r#"{"a"} 1 @1000"#], [r#"{"a"} 3 @2000"#]]);
+    assert_eq!(reports, ["1 2 2 1", "1 2 2 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_checked_by_the_scheme() {
+    let body = "{\"with.dots\"} 1\n";
+    let (samples, ..) = scrape_all("", Script::new(&[body])).await;
+    assert_eq!(samples[0].len(), 1);
+    let (_, _, target) = scrape_all("metric_name_validation_scheme: legacy", Script::new(&[body])).await;
+    assert!(target.status().last_error.contains("invalid metric name or label names"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn classic_histograms_are_converted_on_demand() {
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
+    let script = Script::new(&[body, body, ""]);
+    let (samples, ..) = scrape_all("convert_classic_histograms_to_nhcb: true", script).await;
+    assert_eq!(
+        short(&samples),
+        [[r#"{"h"} histogram @1000"#], [r#"{"h"} histogram @2000"#], [r#"{"h"} stale histogram @3000"#]]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_handed_on_once_and_again_after_a_refusal() {
+    let config = Arc::new(resolved("job_name: j"));
+    let recorder = Arc::new(Recorder::default());
+    let script = Script::new(&["# TYPE a counter\n# HELP a text\na 1\n"]);
+    let target = target(&config);
+    let (shared, forced) = (shared(&recorder), ForcedError::default());
+    let mut target_loop =
+        TargetLoop::new(shared, config, script, target.clone(), forced.clone(), SeriesCache::default());
+    let (_stop, mut stopped) = watch::channel(Stop::No);
+    *recorder.refuse.lock() = Some(WriteError::Overloaded("full".into()));
+    for number in 1..4 {
+        target_loop.scrape(START_MS + number * 1000, &mut stopped).await;
+    }
+    assert_eq!(*recorder.metadata.lock(), ["a counter text"]);
+    assert_eq!(target.metadata()["a"].help, "text");
+    *forced.lock() = Some("target_limit exceeded".into());
+    target_loop.scrape(START_MS + 9000, &mut stopped).await;
+    assert_eq!(target.status().last_error, "target_limit exceeded");
+    assert!(short(&recorder.take()).last().unwrap().contains(&r#"{"a"} stale @9000"#.to_string()));
+}
+
+/// A pool over one published list of addresses.
+struct TestPool {
+    recorder: Arc<Recorder>,
+    shared: Arc<Shared>,
+    departed: Arc<Departed>,
+}
+
+impl TestPool {
+    fn new() -> Self {
+        let recorder = Arc::new(Recorder::default());
+        let shared = shared(&recorder);
+        TestPool { departed: Departed::new(shared.clone()), recorder, shared }
+    }
+
+    fn start(
+        &self,
+        yaml: &str,
+        script: &Arc<Script>,
+        found: watch::Receiver<pharos_discovery::Found>,
+    ) -> pool::PoolHandle {
+        let config = Arc::new(resolved(&format!("job_name: j\nscrape_interval: 10s\nscrape_timeout: 1s\n{yaml}")));
+        let prepared = Prepared { config, fetch: script.clone() };
+        pool::start(self.shared.clone(), self.departed.clone(), prepared, vec![found])
+    }
+
+    /// Lines of all batches so far that name a series.
+    fn lines_of(&self, name: &str) -> Vec<String> {
+        let all = self.recorder.batches.lock();
+        all.iter().flatten().filter(|line| line.contains(&format!("\"{name}\""))).cloned().collect()
+    }
+}
+
+fn addresses(list: &[&str]) -> pharos_discovery::Found {
+    Some(Arc::new(list.iter().map(|address| Labels::from_pairs([("__address__", *address)])).collect()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_goes_away_is_marked_stale_after_two_intervals() {
+    let test = TestPool::new();
+    let (publish, found) = watch::channel(addresses(&["a:1", "b:1", "a:1"]));
+    let pool = test.start("", &Script::new(&["m 1\n"]), found);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(pool.status.active().len(), 2);
+    publish.send_replace(addresses(&["a:1"]));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(pool.status.active().len(), 1);
+    assert!(!test.lines_of("m").iter().any(|line| line.contains("stale")), "not yet");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let stale: Vec<_> =
+        test.recorder.batches.lock().iter().flatten().filter(|l| l.contains("stale")).cloned().collect();
+    assert_eq!(stale.len(), 6, "{stale:?}");
+    assert!(stale.iter().all(|line| line.contains("b:1")));
+    pool.stop(Stop::Now).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_leaves_no_gap_and_no_stale_marker() {
+    let test = TestPool::new();
+    let script = Script::new(&["m 1\n"]);
+    let (_publish, found) = watch::channel(addresses(&["a:1"]));
+    let pool = test.start("", &script, found.clone());
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    pool.stop(Stop::AfterScrape).await;
+    let pool = test.start("sample_limit: 9", &script, found.clone());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    pool.stop(Stop::AfterScrape).await;
+    // Samples get another label now: the old series ends with the first scrape, the new one begins.
+    let pool = test.start("metric_relabel_configs: [{target_label: x, replacement: y}]", &script, found);
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    let times: Vec<i64> =
+        test.lines_of("up").iter().map(|line| line.rsplit('@').next().unwrap().parse().unwrap()).collect();
+    assert!(times.len() >= 9, "{times:?}");
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 10_000), "{times:?}");
+    let stale: Vec<_> = test.lines_of("m").into_iter().filter(|line| line.contains("stale")).collect();
+    assert_eq!(stale.len(), 1, "{stale:?}");
+    assert!(test.lines_of("up").iter().all(|line| !line.contains("stale")));
+    pool.stop(Stop::Now).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_targets_all_fail() {
+    let test = TestPool::new();
+    let script = Script::new(&["m 1\n"]);
+    let (publish, found) = watch::channel(addresses(&["a:1", "b:1"]));
+    let pool = test.start(
+        "target_limit: 1\nrelabel_configs: [{source_labels: [__address__], regex: 'c:1', action: drop}]",
+        &script,
+        found,
+    );
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(pool.status.active().iter().all(|target| target.status().last_error.starts_with("target_limit exceeded")));
+    assert!(script.fetched.lock().is_empty());
+    publish.send_replace(addresses(&["a:1", "c:1"]));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(pool.status.active()[0].status().health, Health::Up);
+    assert_eq!((pool.status.dropped_count(), pool.status.dropped().len()), (1, 1));
+    pool.stop(Stop::Now).await;
+}
