@@ -1,83 +1,82 @@
-//! Rule files: what they say, and what is wrong with them in the words of Prometheus.
+//! Rule files: they are parsed and checked, and errors have the words of Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pharos_gocompat::parse_duration;
-use pharos_model::METRIC_NAME;
-
+use pharos_model::{Limit, METRIC_NAME};
 use pharos_promql::syntax::{self, ast::Expr};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, Spanned};
 
 use crate::template::Template;
 
-/// Labels and annotations by name.
+/// Texts by name: labels or annotations.
 pub type Texts = BTreeMap<String, String>;
 
-/// The groups of a file, checked.
+/// The groups of a rule file that has no errors.
 #[derive(Clone, Debug, Default)]
 pub struct RuleGroups {
-    /// The groups in their order.
+    /// The groups in the order of the file.
     pub groups: Vec<RuleGroup>,
 }
 
-/// Rules that are evaluated one after the other, again and again.
+/// Rules that are evaluated together at regular intervals.
 #[derive(Clone, Debug)]
 pub struct RuleGroup {
-    /// Its name, unique within the file.
+    /// The name, unique within the file.
     pub name: String,
-    /// Time between evaluations, milliseconds; none is the default of whoever runs the group.
+    /// The time between evaluations, milliseconds. Without one, the server's default applies.
     pub interval_ms: Option<i64>,
-    /// How far back expressions are evaluated, milliseconds.
+    /// How long before the time of an evaluation expressions are evaluated, milliseconds.
     pub query_offset_ms: Option<i64>,
-    /// Most series or alerts of a rule; 0 is no limit.
-    pub limit: usize,
-    /// Labels of all its rules.
+    /// The most series or active alerts of a rule.
+    pub limit: Limit,
+    /// Labels that all rules get.
     pub labels: Texts,
-    /// The rules in their order.
+    /// The rules in the order of the file.
     pub rules: Vec<RuleSpec>,
 }
 
-/// One rule as the file says it.
+/// A rule as the file has it.
 #[derive(Clone, Debug)]
 pub struct RuleSpec {
-    /// Whether it records or alerts.
+    /// Whether the rule records or alerts.
     pub kind: RuleKind,
-    /// The name of the series or of the alert.
+    /// The name of the series or the alert.
     pub name: String,
-    /// The expression's text.
+    /// The text of the expression.
     pub text: String,
-    /// The expression.
+    /// The parsed expression.
     pub expr: Expr,
-    /// `for`, milliseconds.
+    /// The value of `for`, milliseconds.
     pub hold_ms: i64,
-    /// `keep_firing_for`, milliseconds.
+    /// The value of `keep_firing_for`, milliseconds.
     pub keep_firing_ms: i64,
-    /// Labels that are added; templates in an alerting rule.
+    /// Labels to add. Those of an alerting rule are templates.
     pub labels: Texts,
-    /// Annotations of an alert, templates.
+    /// The annotations of alerts, which are templates.
     pub annotations: Texts,
 }
 
-/// What a rule is for.
+/// The kind of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleKind {
-    /// Its result becomes series.
+    /// The result becomes series.
     Recording,
-    /// Its result becomes alerts.
+    /// The result becomes alerts.
     Alerting,
 }
 
-/// One mistake in a rule file, with its place where it is known.
+/// An error in a rule file, with its position if that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RuleFileError(pub String);
 
 impl RuleGroups {
-    /// Parses and checks a file's text. `ignore_unknown_fields` passes over fields that nobody knows.
+    /// Parses and checks the text of a file. With `ignore_unknown_fields`, unknown fields are not errors.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All errors of the file.
     pub fn parse(text: &str, ignore_unknown_fields: bool) -> Result<Self, Vec<RuleFileError>> {
         if text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---") {
             return Ok(RuleGroups::default());
@@ -87,7 +86,9 @@ impl RuleGroups {
             false => from_yaml::<strict::File>(text).map(|file| file.groups.into_iter().map(RawGroup::from).collect()),
         };
         let groups: Vec<RawGroup> = parsed.map_err(|error| vec![unmarshal_error(&error)])?;
-        let (mut checked, mut errors, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut checked = Vec::new();
+        let mut errors = Vec::new();
+        let mut names = BTreeSet::new();
         for group in groups {
             if group.name.value.is_empty() {
                 errors.push(RuleFileError(format!("{}: Groupname must not be empty", place(&group.start))));
@@ -110,7 +111,7 @@ fn from_yaml<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
-/// A mistake of form, as Prometheus's YAML library words it.
+/// A syntax error, in the words of Prometheus's YAML library.
 fn unmarshal_error(error: &Error) -> RuleFileError {
     let error = error.without_snippet();
     let line = error.location().map_or(0, |location| location.line());
@@ -129,7 +130,7 @@ fn unmarshal_error(error: &Error) -> RuleFileError {
     RuleFileError(format!("yaml: unmarshal errors:\n  line {line}: {reason}"))
 }
 
-/// A text and where it stands; 0:0 when it is not there.
+/// A text with its position, which is 0:0 if the text is missing.
 #[derive(Clone, Debug, Default)]
 struct Placed {
     value: String,
@@ -151,14 +152,14 @@ fn place(of: &Placed) -> String {
     format!("{}:{}", of.line, of.column)
 }
 
-/// A group before its rules are checked.
+/// A group whose rules are not checked yet.
 struct RawGroup {
-    /// Where the group begins.
+    /// The position at which the group begins.
     start: Placed,
     name: Placed,
     interval_ms: i64,
     query_offset_ms: Option<i64>,
-    limit: usize,
+    limit: Limit,
     labels: Texts,
     rules: Vec<RawRule>,
 }
@@ -173,7 +174,7 @@ struct RawRule {
     annotations: Texts,
 }
 
-/// The types that are read, once with unknown fields refused and once without.
+/// Defines the types of a file, which either refuse unknown fields or ignore them.
 macro_rules! file_types {
     ($module:ident, $unknown_fields:meta) => {
         mod $module {
@@ -224,14 +225,14 @@ macro_rules! file_types {
             impl From<Group> for RawGroup {
                 fn from(group: Group) -> Self {
                     let name = Placed::from(group.name);
-                    // Where the mapping begins: at its key `name`, when that comes first, as it does.
+                    // The mapping begins at the key `name`, which is the first one in practice.
                     let start = Placed { column: name.column.saturating_sub(6), ..name.clone() };
                     RawGroup {
                         start,
                         name,
                         interval_ms: group.interval.unwrap_or(0),
                         query_offset_ms: group.query_offset,
-                        limit: group.limit.max(0) as usize,
+                        limit: Limit::new(group.limit.max(0) as usize),
                         labels: group.labels,
                         rules: group.rules.into_iter().map(RawRule::from).collect(),
                     }
@@ -268,7 +269,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D
 }
 
 impl RawGroup {
-    /// The group when all is right with it; what is wrong goes to `errors`.
+    /// Returns the group if it has no errors, and appends its errors to `errors` otherwise.
     fn checked(self, errors: &mut Vec<RuleFileError>) -> Option<RuleGroup> {
         let count = self.rules.len();
         let mut rules = Vec::with_capacity(count);
@@ -294,12 +295,12 @@ impl RawGroup {
     }
 }
 
-/// The reason of a mistake, and where it is.
-type Mistake = (Option<String>, String);
+/// The position of an error, if it is known, and the reason.
+type RuleMistake = (Option<String>, String);
 
 impl RawRule {
-    fn checked(self) -> Result<RuleSpec, Vec<Mistake>> {
-        let mut mistakes: Vec<Mistake> = Vec::new();
+    fn checked(self) -> Result<RuleSpec, Vec<RuleMistake>> {
+        let mut mistakes: Vec<RuleMistake> = Vec::new();
         let both = || Some(format!("{}: {}", place(&self.record), place(&self.alert)));
         match (self.record.value.is_empty(), self.alert.value.is_empty()) {
             (false, false) => mistakes.push((both(), "only one of 'record' and 'alert' must be set".into())),
@@ -363,9 +364,16 @@ impl RawRule {
             true => (RuleKind::Recording, self.record.value),
             false => (RuleKind::Alerting, self.alert.value),
         };
-        let (hold_ms, keep_firing_ms) = (self.hold_ms, self.keep_firing_ms);
-        let (labels, annotations) = (self.labels, self.annotations);
-        RuleSpec { kind, name, text: self.expr.value, expr, hold_ms, keep_firing_ms, labels, annotations }
+        RuleSpec {
+            kind,
+            name,
+            text: self.expr.value,
+            expr,
+            hold_ms: self.hold_ms,
+            keep_firing_ms: self.keep_firing_ms,
+            labels: self.labels,
+            annotations: self.annotations,
+        }
     }
 }
 

@@ -1,10 +1,12 @@
-//! Groups: their rules are evaluated one after the other, each sees what those before it have written, and series that a
-//! rule no longer gives are marked as stale.
+//! Groups of rules.
+//!
+//! The rules of a group are evaluated in order, and each one sees what the previous ones wrote. A series that a rule stops
+//! to produce gets a stale marker. A rule that fails keeps its error and does not stop the group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pharos_model::{Labels, STALE_NAN};
+use pharos_model::{Labels, Limit, STALE_NAN};
 use pharos_promql::syntax::{self, ast::Expr};
 use pharos_promql::{SampleValue, VectorSample};
 
@@ -13,50 +15,50 @@ use crate::file::{RuleGroup, RuleKind, RuleSpec, Texts};
 use crate::recording::RecordingRule;
 use crate::template::TemplateContext;
 
-/// Answers the queries of rules and takes their samples. Blocks.
+/// The storage of a group: answers queries and takes samples. Its methods block.
 pub trait RuleStore {
-    /// The instant vector of an expression; a scalar is a sample without labels.
+    /// Evaluates an expression, whose text is `text`, to an instant vector. A scalar is a sample without labels.
     ///
     /// # Errors
-    /// Why it cannot be evaluated.
+    /// The reason why the expression cannot be evaluated.
     fn query(&self, expr: &Expr, text: &str, t_ms: i64) -> Result<Vec<VectorSample>, String>;
 
-    /// Keeps samples.
+    /// Appends samples.
     ///
     /// # Errors
-    /// Why one of them was not taken.
+    /// The reason why a sample was not accepted.
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String>;
 }
 
-/// Why a rule was not evaluated.
+/// Why an evaluation of a rule failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Its expression failed.
+    /// The query failed.
     #[error("{0}")]
     Query(String),
-    /// Its samples were not taken.
+    /// The store did not accept the samples.
     #[error("{0}")]
     Append(String),
-    /// A recording rule gives a series twice.
+    /// Two samples of a recording rule have the same labels.
     #[error("vector contains metrics with the same labelset after applying rule labels")]
     DuplicateSeries,
-    /// An alerting rule gives an alert twice.
+    /// Two alerts of an alerting rule have the same labels.
     #[error("vector contains metrics with the same labelset after applying alert labels")]
     DuplicateAlerts,
-    /// A recording rule gives more series than it may.
+    /// A recording rule produces more series than the group's limit.
     #[error("exceeded limit of {limit} with {found} series")]
     TooManySeries {
-        /// The most.
+        /// The limit of the group.
         limit: usize,
-        /// How many there were.
+        /// The number that the evaluation produced.
         found: usize,
     },
-    /// An alerting rule gives more alerts than it may.
+    /// An alerting rule has more active alerts than the group's limit.
     #[error("exceeded limit of {limit} with {found} alerts")]
     TooManyAlerts {
-        /// The most.
+        /// The limit of the group.
         limit: usize,
-        /// How many there were.
+        /// The number that the evaluation produced.
         found: usize,
     },
 }
@@ -64,14 +66,14 @@ pub enum RuleError {
 /// A rule with its state.
 #[derive(Debug)]
 pub enum Rule {
-    /// Its result becomes series.
+    /// A rule whose result becomes series.
     Recording(RecordingRule),
-    /// Its result becomes alerts.
+    /// A rule whose result becomes alerts.
     Alerting(AlertingRule),
 }
 
 impl Rule {
-    /// What the file says of it.
+    /// The rule of the file, with the labels of its group.
     pub fn spec(&self) -> &RuleSpec {
         match self {
             Rule::Recording(rule) => &rule.spec,
@@ -80,42 +82,42 @@ impl Rule {
     }
 }
 
-/// What a group needs to know of the server.
+/// The settings of a server that apply to all of its groups.
 #[derive(Clone, Debug, Default)]
 pub struct GroupOptions {
-    /// Interval of groups that name none, milliseconds.
+    /// The interval of groups that have none, milliseconds.
     pub interval_ms: i64,
-    /// Labels that templates see.
+    /// The external labels, for templates.
     pub external_labels: Arc<Texts>,
-    /// The URL that templates see.
+    /// The external URL, for templates.
     pub external_url: String,
-    /// Offset of groups that name none, milliseconds.
+    /// The query offset of groups that have none, milliseconds.
     pub query_offset_ms: i64,
 }
 
 /// A group with the state of its rules.
 #[derive(Debug)]
 pub struct Group {
-    /// Its name.
+    /// The name, unique within a file.
     pub name: String,
-    /// Time between evaluations, milliseconds.
+    /// The time between evaluations, milliseconds.
     pub interval_ms: i64,
     options: GroupOptions,
     query_offset_ms: i64,
-    limit: usize,
+    limit: Limit,
     rules: Vec<RuleState>,
 }
 
 #[derive(Debug)]
 struct RuleState {
     rule: Rule,
-    /// The series of the evaluation before.
+    /// The series that the previous evaluation wrote.
     series: BTreeSet<Labels>,
     error: Option<RuleError>,
 }
 
 impl Group {
-    /// A group of a file.
+    /// A group of a file that was never evaluated.
     pub fn new(group: &RuleGroup, options: &GroupOptions) -> Self {
         let rule = |spec: &RuleSpec| match spec.kind {
             RuleKind::Recording => Rule::Recording(RecordingRule::new(spec.clone(), &group.labels)),
@@ -135,12 +137,12 @@ impl Group {
         }
     }
 
-    /// The rules with the error of their last evaluation.
+    /// The rules, each with the error of its last evaluation.
     pub fn rules(&self) -> impl Iterator<Item = (&Rule, Option<&RuleError>)> {
         self.rules.iter().map(|state| (&state.rule, state.error.as_ref()))
     }
 
-    /// Evaluates all rules at a time.
+    /// Evaluates all rules at `t_ms`, milliseconds, less the query offset.
     pub fn eval(&mut self, t_ms: i64, store: &mut dyn RuleStore) {
         let at_ms = t_ms.saturating_sub(self.query_offset_ms);
         for state in &mut self.rules {
@@ -150,10 +152,10 @@ impl Group {
                     let expr = syntax::parse(text).map_err(|error| error.to_string())?;
                     store.query(&expr, text, t_ms)
                 };
-                let around = TemplateContext { t_ms, external_url: &self.options.external_url, query: &query };
+                let context = TemplateContext { t_ms, external_url: &self.options.external_url, query: &query };
                 match &mut state.rule {
                     Rule::Recording(rule) => rule.samples(result, self.limit),
-                    Rule::Alerting(rule) => rule.update(t_ms, self.query_offset_ms, &result, &around, self.limit),
+                    Rule::Alerting(rule) => rule.update(t_ms, self.query_offset_ms, &result, &context, self.limit),
                 }
             });
             state.error = samples.and_then(|samples| state.keep(samples, at_ms, store)).err();
@@ -162,14 +164,14 @@ impl Group {
 }
 
 impl RuleState {
-    /// Writes the samples, and stale markers for series that have gone.
+    /// Writes the samples, and stale markers for series that the rule does not produce any more.
     fn keep(&mut self, mut samples: Vec<VectorSample>, at_ms: i64, store: &mut dyn RuleStore) -> Result<(), RuleError> {
         let series: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
-        let gone = self.series.difference(&series);
+        let vanished = self.series.difference(&series);
         let stale =
             |labels: &Labels| VectorSample { labels: labels.clone(), t: at_ms, value: SampleValue::Float(STALE_NAN) };
         samples.iter_mut().for_each(|sample| sample.t = at_ms);
-        samples.extend(gone.map(stale));
+        samples.extend(vanished.map(stale));
         self.series = series;
         store.append(&samples).map_err(RuleError::Append)
     }
@@ -177,8 +179,8 @@ impl RuleState {
 
 /// Whether no two samples have the same labels.
 pub(crate) fn without_duplicates(samples: &[VectorSample]) -> bool {
-    let mut seen = BTreeMap::new();
-    samples.iter().all(|sample| seen.insert(&sample.labels, ()).is_none())
+    let mut seen = BTreeSet::new();
+    samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
 #[cfg(test)]

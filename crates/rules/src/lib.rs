@@ -1,8 +1,9 @@
-//! Rules: what a rule file says ([`mod@file`]), how its groups are evaluated ([`group`], [`alerting`], [`recording`]) and how
-//! labels and annotations of alerts are expanded ([`template`]).
+//! The rules engine: rule files ([`mod@file`]), the evaluation of their groups ([`group`], [`recording`], [`alerting`]) and
+//! the templates of labels and annotations ([`template`]).
 //!
-//! Nothing here does I/O or looks at a clock: whoever runs rules hands in text, times and a [`RuleStore`], which answers
-//! queries and takes samples. The states of alerts are values of [`AlertingRule`].
+//! This is a library without a role. It does no I/O and has no clock: callers pass the text of files, the time of each
+//! evaluation and a [`RuleStore`] that answers queries and takes samples. A [`Group`] holds the state of its rules, which
+//! are the alerts of an [`AlertingRule`] and the series that a rule wrote last.
 
 pub mod alerting;
 pub mod file;

@@ -1,6 +1,6 @@
-//! Recording rules: the result of an expression under another name.
+//! Recording rules: they store the result of an expression under another name.
 
-use pharos_model::{LabelsBuilder, METRIC_NAME};
+use pharos_model::{LabelsBuilder, Limit, METRIC_NAME};
 use pharos_promql::VectorSample;
 
 use crate::file::{RuleSpec, Texts};
@@ -9,22 +9,22 @@ use crate::group::{RuleError, without_duplicates};
 /// A recording rule.
 #[derive(Clone, Debug)]
 pub struct RecordingRule {
-    /// What the file says, with the labels of the group added.
+    /// The rule of the file, with the labels of its group.
     pub spec: RuleSpec,
 }
 
 impl RecordingRule {
-    /// A rule of a group with these labels.
+    /// A rule of a group that has labels of its own. Labels of the rule take precedence.
     pub fn new(mut spec: RuleSpec, group_labels: &Texts) -> Self {
         spec.labels = group_labels.iter().chain(&spec.labels).map(|(n, v)| (n.clone(), v.clone())).collect();
         RecordingRule { spec }
     }
 
-    /// Makes the rule's samples of its expression's result. `limit` is the most series, 0 for any number.
+    /// Turns the result of the expression into the samples of the rule. `limit` bounds their number.
     ///
     /// # Errors
-    /// Two series became one, or there are too many.
-    pub fn samples(&self, mut result: Vec<VectorSample>, limit: usize) -> Result<Vec<VectorSample>, RuleError> {
+    /// Two samples have the same labels, or there are too many.
+    pub fn samples(&self, mut result: Vec<VectorSample>, limit: Limit) -> Result<Vec<VectorSample>, RuleError> {
         for sample in &mut result {
             let mut labels = LabelsBuilder::from_labels(&sample.labels);
             labels.set(METRIC_NAME, &self.spec.name);
@@ -36,9 +36,12 @@ impl RecordingRule {
         if !without_duplicates(&result) {
             return Err(RuleError::DuplicateSeries);
         }
-        if limit > 0 && result.len() > limit {
-            return Err(RuleError::TooManySeries { limit, found: result.len() });
+        if limit.is_exceeded_by(result.len()) {
+            return Err(RuleError::TooManySeries { limit: limit.or_max(), found: result.len() });
         }
         Ok(result)
     }
 }
+
+#[cfg(test)]
+mod tests;
