@@ -108,18 +108,26 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range() {
-        assert_eq!(bucket_bound(1024, 0, &[]), f64::MAX);
-        assert_eq!(bucket_bound(1025, 0, &[]), f64::INFINITY);
-        assert_eq!(bucket_bound(512, -1, &[]), f64::MAX);
-        assert_eq!(bucket_bound(64, -4, &[]), f64::MAX);
-        assert_eq!(bucket_bound(65, -4, &[]), f64::INFINITY);
-        assert_eq!(bucket_bound(1024 << 8, 8, &[]), f64::MAX);
+    fn the_last_finite_bucket_ends_at_the_largest_number() {
+        for (index, schema) in [(1024, 0), (512, -1), (64, -4), (1024 << 8, 8)] {
+            assert_eq!(bucket_bound(index, schema, &[]), f64::MAX, "schema {schema}");
+        }
+        for (index, schema) in [(1025, 0), (65, -4)] {
+            assert_eq!(bucket_bound(index, schema, &[]), f64::INFINITY, "schema {schema}");
+        }
+    }
+
+    #[test]
+    fn small_bounds_are_subnormal_and_then_zero() {
         assert_eq!(bucket_bound(-1074, 0, &[]), f64::from_bits(1));
         assert_eq!(bucket_bound(-1080, 0, &[]), 0.0);
+    }
+
+    #[test]
+    fn extreme_indices_and_schemas_do_not_overflow() {
         for index in [i64::MIN, i64::MAX, i64::MIN / 2] {
             for schema in [i32::MIN, -53, -9, -4, 0, 8, 52, i32::MAX] {
-                let _ = bucket_bound(index, schema, &[1.0]);
+                let _any_bound = bucket_bound(index, schema, &[1.0]);
             }
         }
     }

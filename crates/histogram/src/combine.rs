@@ -76,7 +76,8 @@ impl<C: Cell> Parts<C> {
             self.zero.absorb(other_zero);
             self.reduce_to(other.schema);
             other.reduce_to(self.schema);
-            let (schema, threshold) = (self.schema, self.zero_threshold);
+            let schema = self.schema;
+            let threshold = self.zero_threshold;
             let outside = move |&(index, _): &(i64, C)| exponential_bound(index, schema) > threshold;
             self.positive.merge(other.positive.iter().filter(outside));
             self.negative.merge(other.negative.iter().filter(outside));
@@ -189,7 +190,8 @@ pub(crate) fn zero_bucket_at<C: Cell>(
     mut threshold: f64,
 ) -> (C, f64) {
     loop {
-        let (mut total, before) = (zero, threshold);
+        let before = threshold;
+        let mut total = zero;
         for side in sides.clone() {
             for (index, cell) in side {
                 if exponential_bound(index.saturating_sub(1), schema) >= threshold {
@@ -219,7 +221,8 @@ pub(crate) fn same_bounds(a: &Arc<[f64]>, b: &Arc<[f64]>) -> bool {
 
 /// The bounds that two ascending lists have in common.
 fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
-    let (mut shared, mut others) = (Vec::with_capacity(a.len().min(b.len())), b.iter().peekable());
+    let mut shared = Vec::with_capacity(a.len().min(b.len()));
+    let mut others = b.iter().peekable();
     for bound in a {
         while others.next_if(|other| *other < bound).is_some() {}
         if others.next_if(|other| *other == bound).is_some() {

@@ -33,7 +33,8 @@ pub fn exp2(x: f64) -> f64 {
     ];
     let whole = (x + 0.5f64.copysign(x)).trunc();
     let rest = x - whole;
-    let (hi, lo) = (rest * LN2_HI, -rest * LN2_LO);
+    let hi = rest * LN2_HI;
+    let lo = -rest * LN2_LO;
     let r = hi - lo;
     let t = r * r;
     let c = r - t * (P[0] + t * (P[1] + t * (P[2] + t * (P[3] + t * P[4]))));
@@ -80,11 +81,23 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_rounding_that_is_wanted() {
+    fn a_root_is_rounded_as_in_prometheus() {
         assert_eq!(exp2(0.5), 1.414213562373095);
-        assert_eq!((log2(8.0), log2(0.25), exp2(10.0), exp2(-3.0), exp2(0.0)), (3.0, -2.0, 1024.0, 0.125, 1.0));
-        assert!(log2(0.0).is_infinite() && log2(-1.0).is_nan() && exp2(f64::NAN).is_nan());
-        assert_eq!((exp2(2000.0), exp2(-2000.0), log2(f64::INFINITY)), (f64::INFINITY, 0.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        assert_eq!([log2(8.0), log2(0.25)], [3.0, -2.0]);
+        assert_eq!([exp2(10.0), exp2(-3.0), exp2(0.0)], [1024.0, 0.125, 1.0]);
+    }
+
+    #[test]
+    fn results_out_of_range_are_infinite_zero_or_nan() {
+        assert_eq!(log2(0.0), f64::NEG_INFINITY);
+        assert_eq!(log2(f64::INFINITY), f64::INFINITY);
+        assert!(log2(-1.0).is_nan());
+        assert_eq!([exp2(2000.0), exp2(-2000.0)], [f64::INFINITY, 0.0]);
+        assert!(exp2(f64::NAN).is_nan());
     }
 
     proptest! {

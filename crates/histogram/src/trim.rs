@@ -94,7 +94,8 @@ impl Cut {
 
     /// The lowest custom bucket, which begins at zero if its upper bound is positive.
     fn bucket_without_lower_bound(self, b: &Bucket) -> (f64, f64) {
-        let (at, upper) = (self.at, b.upper);
+        let at = self.at;
+        let upper = b.upper;
         if self.keep_below {
             return match () {
                 () if at >= upper => (b.count, 0.0),

@@ -159,7 +159,8 @@ impl Histogram {
             return Ok(());
         }
         let buckets: f64 = self.negative_buckets.iter().chain(&self.positive_buckets).sum::<f64>() + self.zero_count;
-        let (buckets_text, count) = (GoText(buckets), GoText(self.count));
+        let buckets_text = GoText(buckets);
+        let count = GoText(self.count);
         match self.sum.is_nan() {
             true if buckets > self.count => Err(HistogramError::CountTooSmall { buckets: buckets_text, count }),
             false if buckets != self.count => Err(HistogramError::CountMismatch { buckets: buckets_text, count }),

@@ -189,7 +189,8 @@ impl FromStr for ShardSet {
                 let plain = digits.bytes().all(|b| b.is_ascii_digit());
                 digits.parse::<u32>().ok().filter(|n| plain && *n < MAX_SHARDS).ok_or_else(bad)
             };
-            let (first, last) = (number(first)?, number(last)?);
+            let first = number(first)?;
+            let last = number(last)?;
             if first > last {
                 return Err(bad());
             }

@@ -93,7 +93,8 @@ impl RuleGroups {
             if group.name.value.is_empty() {
                 errors.push(RuleFileError(format!("{}: Groupname must not be empty", place(&group.start))));
             } else if !names.insert(group.name.value.clone()) {
-                let (place, name) = (place(&group.start), &group.name.value);
+                let place = place(&group.start);
+                let name = &group.name.value;
                 errors.push(RuleFileError(format!("{place}: groupname: \"{name}\" is repeated in the same file")));
             }
             errors.extend(label_errors(&group.labels).map(RuleFileError));

@@ -264,8 +264,10 @@ impl<'e> Translator<'e> {
     /// `(?flags)` or `(?flags:`
     fn flags(&mut self) -> Result<(), RegexError> {
         let text = self.rest;
-        let (mut flags, mut ungreedy) = (Flags::default(), self.ungreedy);
-        let (mut positive, mut any) = (true, false);
+        let mut flags = Flags::default();
+        let mut ungreedy = self.ungreedy;
+        let mut positive = true;
+        let mut any = false;
         for (at, c) in text.char_indices().skip(2) {
             let after = &text[at + c.len_utf8()..];
             match c {

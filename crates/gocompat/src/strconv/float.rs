@@ -1,4 +1,4 @@
-//! Floats as Go prints them.
+//! The forms in which Go prints floats.
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// Writes a string as Go's `strconv.Quote` does, which is how Prometheus prints label values.
+/// Displays a string as Go's `strconv.Quote` does, which is how Prometheus prints label values.
 pub struct GoQuoted<'a>(pub &'a str);
 
 impl fmt::Display for GoQuoted<'_> {
@@ -29,15 +29,15 @@ impl fmt::Display for GoQuoted<'_> {
     }
 }
 
-/// Approximates Go's `strconv.IsPrint`: everything but controls, separators other than the space, surrogates and
-/// noncharacters.
+/// Approximates Go's `strconv.IsPrint`: everything but control and format characters, private use, and space other than
+/// `' '`.
 fn is_printable(c: char) -> bool {
     !c.is_control()
         && (c == ' ' || !c.is_whitespace())
         && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}')
 }
 
-/// A character in single quotes, as Go's `%q` writes it.
+/// Quotes a character in single quotes, as Go's `%q` does.
 pub fn go_char(c: char) -> String {
     match c {
         '\'' => "'\\''".to_string(),
@@ -49,7 +49,7 @@ pub fn go_char(c: char) -> String {
     }
 }
 
-/// A character as `U+0063 'c'`; of one that can't be printed, the number only.
+/// Prints a character as Go's `%#U` does: `U+0063 'c'`, or only the number if it is not printable.
 pub fn unicode_name(c: char) -> String {
     let quoted = go_char(c);
     let number = format!("U+{:04X}", c as u32);
@@ -59,7 +59,7 @@ pub fn unicode_name(c: char) -> String {
     format!("{number} '{c}'")
 }
 
-/// Writes bytes that may be no UTF-8 as Go's `strconv.Quote` does.
+/// Quotes bytes that may not be UTF-8, as Go's `strconv.Quote` does.
 pub fn quote_bytes(bytes: &[u8]) -> String {
     let mut quoted = String::from("\"");
     for chunk in bytes.utf8_chunks() {

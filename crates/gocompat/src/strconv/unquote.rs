@@ -1,6 +1,8 @@
 //! String literals of Go and PromQL: what they stand for.
 
-/// The bytes that a string literal stands for. The lexer has checked its escapes.
+/// The bytes that a string literal stands for, which may not be UTF-8.
+///
+/// Callers have checked the literal. Of an invalid one the result is unspecified.
 pub fn unquote(literal: &str) -> Vec<u8> {
     let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or("");
     if literal.starts_with('`') || !inner.contains('\\') {
@@ -16,7 +18,7 @@ pub fn unquote(literal: &str) -> Vec<u8> {
     bytes
 }
 
-/// Appends what an escape sequence stands for; returns what is behind it.
+/// Appends what an escape sequence stands for and returns the rest.
 fn unescape<'a>(sequence: &'a str, bytes: &mut Vec<u8>) -> &'a str {
     let Some(&kind) = sequence.as_bytes().first() else { return "" };
     let (skip, digits, base) = match kind {

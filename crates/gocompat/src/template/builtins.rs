@@ -57,16 +57,17 @@ fn call_known(name: &str, args: &[Value]) -> Result<Value, CallError> {
         ("html", args) => Value::text(escape_html(&print(args, false))),
         ("js", args) => Value::text(escape_js(&print(args, false))),
         ("urlquery", args) => Value::text(escape_query(&print(args, false))),
-        _ => Value::Bool(compared(name, args)?),
+        _ => Value::Bool(compare(name, args)?),
     })
 }
 
-/// Go's `Sprint`: a space between operands when neither is a text; with `lines`, always.
+/// Prints values as `fmt.Sprint` does, with a space between operands if neither is a string, or, with `lines`, between all
+/// operands.
 fn print(args: &[Value], lines: bool) -> String {
     let mut out = String::new();
     for (i, arg) in args.iter().enumerate() {
-        let texts = |arg: &Value| matches!(arg, Value::Text(_));
-        if i > 0 && (lines || !texts(arg) && !texts(&args[i - 1])) {
+        let is_text = |arg: &Value| matches!(arg, Value::Text(_));
+        if i > 0 && (lines || !is_text(arg) && !is_text(&args[i - 1])) {
             out.push(' ');
         }
         match arg {
@@ -119,7 +120,8 @@ fn slice(of: &Value, bounds: &[Value]) -> Result<Value, String> {
         Some(Value::Int(n)) if *n >= 0 && *n as u64 <= length as u64 => Ok(*n as usize),
         Some(other) => Err(format!("index out of range: {other}")),
     };
-    let (from, to) = (bound(0, 0)?, bound(1, length)?);
+    let from = bound(0, 0)?;
+    let to = bound(1, length)?;
     if from > to {
         return Err(format!("invalid slice index: {from} > {to}"));
     }
@@ -130,7 +132,7 @@ fn slice(of: &Value, bounds: &[Value]) -> Result<Value, String> {
     }
 }
 
-fn compared(name: &str, args: &[Value]) -> Result<bool, String> {
+fn compare(name: &str, args: &[Value]) -> Result<bool, String> {
     let [first, rest @ ..] = args else { return Err("missing argument for comparison".into()) };
     if rest.is_empty() {
         return Err("missing argument for comparison".into());
@@ -153,7 +155,7 @@ fn compared(name: &str, args: &[Value]) -> Result<bool, String> {
     })
 }
 
-/// How two values stand to each other; none when a number is not a number. `equality` allows types without an order.
+/// Compares two values. Returns `None` if one of them is NaN. `equality` allows types that have no order.
 fn order(a: &Value, b: &Value, equality: bool) -> Result<Option<Ordering>, String> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => Ok(Some(a.cmp(b))),

@@ -29,7 +29,7 @@ pub(super) fn escape_html(text: &str) -> String {
     out
 }
 
-/// As inside a string of JavaScript.
+/// Escapes a text for a string of JavaScript, as `template.JSEscapeString` does.
 pub(super) fn escape_js(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Executes the nodes of a template.
+//! The executor: walks the nodes of a template and writes its output.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,10 @@ use super::parse::{Command, Node, Nodes, Operand, OperandKind, Parsed, Pipe, Pla
 use super::value::Value;
 use super::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS};
 
-/// Executes a template; the error is line, column, node and reason.
+/// Executes a template.
+///
+/// # Errors
+/// The position, the node and the reason.
 pub(super) fn run(
     parsed: &Parsed,
     name: &str,
@@ -31,9 +34,9 @@ pub(super) fn run(
     Ok(run.out)
 }
 
-/// Whether a list of nodes ended early.
+/// How a list of nodes ended.
 enum Flow {
-    On,
+    Next,
     Break,
     Continue,
 }
@@ -44,7 +47,7 @@ struct Run<'a> {
     text: &'a str,
     functions: &'a dyn Functions,
     out: String,
-    /// Variables in scope, the innermost last; `$` has no name.
+    /// The variables in scope, the innermost last. The name of `$` is empty.
     variables: Vec<(String, Value)>,
     calls: usize,
     steps: usize,
@@ -72,10 +75,10 @@ impl Run<'_> {
 
     fn nodes(&mut self, nodes: &Nodes, dot: &Value) -> Result<Flow, String> {
         let scope = self.variables.len();
-        let mut flow = Flow::On;
+        let mut flow = Flow::Next;
         for node in nodes {
             flow = self.node(node, dot)?;
-            if !matches!(flow, Flow::On) {
+            if !matches!(flow, Flow::Next) {
                 break;
             }
         }
@@ -117,7 +120,7 @@ impl Run<'_> {
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
-        Ok(Flow::On)
+        Ok(Flow::Next)
     }
 
     fn call(&mut self, name: &str, argument: Option<&Pipe>, at: &Place, dot: &Value) -> Result<(), String> {
@@ -147,7 +150,7 @@ impl Run<'_> {
             Value::Texts(map) => map.iter().map(|(name, text)| (Value::text(name), Value::text(text))).collect(),
             Value::Map(map) => map.iter().map(|(name, item)| (Value::text(name), item.clone())).collect(),
             Value::Int(n) => {
-                // Each item is a step: no more are made than may be taken, but for the one that is too many.
+                // Each item is a step, so one more than the steps that are left suffices to exceed the limit.
                 let most = MAX_STEPS.saturating_sub(self.steps) + 1;
                 (0..(*n).clamp(0, most as i64)).map(|i| (Value::Int(i), Value::Int(i))).collect()
             }
@@ -177,7 +180,7 @@ impl Run<'_> {
                 break;
             }
         }
-        Ok(Flow::On)
+        Ok(Flow::Next)
     }
 
     fn set(&mut self, name: &str, value: Value, assigns: bool) {
@@ -227,7 +230,7 @@ impl Run<'_> {
         dot: &Value,
         piped: Option<Value>,
     ) -> Result<Value, String> {
-        // `and` and `or` look at their arguments from left to right and stop.
+        // `and` and `or` evaluate their arguments from left to right, until one decides.
         if matches!(name, "and" | "or") {
             let mut value = Value::Nil;
             for argument in arguments {
@@ -281,7 +284,7 @@ impl Run<'_> {
     fn fields(&self, mut value: Value, of: &Operand) -> Result<Value, String> {
         for name in &of.fields {
             value = value.field(name).map_err(|reason| {
-                // Of a variable's field the place is behind the variable.
+                // Go locates the field of a variable after the variable.
                 let behind = if let OperandKind::Variable(name) = &of.kind { name.len() + 1 } else { 0 };
                 self.error(&Place { offset: of.at.offset + behind, ..of.at.clone() }, reason)
             })?;

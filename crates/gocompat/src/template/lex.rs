@@ -1,10 +1,10 @@
-//! From a template's text to tokens. Trim markers and comments are done here.
+//! The lexer: from the text of a template to tokens. It applies trim markers and drops comments.
 
 use super::parse::Failure;
 use super::value::Value;
 use crate::strconv::{parse_float, parse_int};
 
-/// A token and its first byte.
+/// A token and the offset of its first byte.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
@@ -32,14 +32,14 @@ pub(super) enum TokenKind {
 }
 
 impl PartialEq for TokenKind {
-    /// Tokens without content are compared.
+    /// Compares the kinds and ignores contents.
     fn eq(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
 impl TokenKind {
-    /// How messages show it.
+    /// The form of the token in errors.
     pub(super) fn name(&self) -> String {
         match self {
             TokenKind::Text(text) => format!("{text:?}"),
@@ -62,10 +62,11 @@ impl TokenKind {
     }
 }
 
-/// Reads tokens.
+/// Reads the tokens of a text.
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
+    /// Whether the lexer is between `{{` and `}}`.
     inside: bool,
     /// Whether the text that follows loses its leading space.
     trim: bool,
@@ -78,22 +79,25 @@ impl<'a> Lexer<'a> {
         Lexer { text, at: 0, inside: false, trim: false }
     }
 
-    /// Where the lexer is.
+    /// The offset of the next token.
     pub(super) fn offset(&self) -> usize {
         self.at
     }
 
-    /// A place inside an action to which [`Lexer::reset`] goes back; `peeked` was read already and counts as unread.
+    /// The position within an action for a later [`Lexer::reset`]. `peeked` is a token that was read ahead; it will be read
+    /// again.
     pub(super) fn mark(&self, peeked: Option<&Token>) -> usize {
         peeked.map_or(self.at, |token| token.offset)
     }
 
-    /// Goes back to a place inside an action.
+    /// Returns to a position within an action.
     pub(super) fn reset(&mut self, to: usize) {
-        (self.at, self.inside, self.trim) = (to, true, false);
+        self.at = to;
+        self.inside = true;
+        self.trim = false;
     }
 
-    /// The text from `start` up to the token that was read ahead.
+    /// The text from `start` to the token that was read ahead.
     pub(super) fn text_between(&self, start: usize, peeked: Option<&Token>) -> String {
         let end = peeked.map_or(self.at, |token| token.offset);
         self.text.get(start..end).unwrap_or("").trim().to_string()
@@ -151,7 +155,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Passes over `/* … */}}`.
+    /// Skips a comment, `/* … */}}`. Returns whether there was one.
     fn comment(&mut self) -> Result<bool, Failure> {
         let body = self.rest().trim_start_matches(SPACE);
         if !body.starts_with("/*") {
@@ -242,7 +246,8 @@ impl<'a> Lexer<'a> {
     fn quoted(&mut self, quote: char) -> Result<Token, Failure> {
         let unterminated =
             || (self.at, format!("unterminated {}", if quote == '`' { "raw quoted string" } else { "quoted string" }));
-        let (mut out, mut chars) = (String::new(), self.rest().char_indices().skip(1));
+        let mut out = String::new();
+        let mut chars = self.rest().char_indices().skip(1);
         loop {
             let (at, c) = chars.next().ok_or_else(unterminated)?;
             match c {

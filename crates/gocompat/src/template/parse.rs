@@ -1,4 +1,4 @@
-//! From a template's text to its nodes. Nesting is bounded; positions are kept for the messages of the executor.
+//! The parser: from tokens to nodes. Nodes keep their positions for errors of the executor.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::MAX_NESTING;
 use super::lex::{Lexer, Token, TokenKind};
 use super::value::Value;
 
-/// A list of nodes.
+/// Nodes that are executed in order.
 pub(super) type Nodes = Vec<Node>;
 
-/// A part of a template.
+/// An element of a template.
 #[derive(Debug)]
 pub(super) enum Node {
     Text(String),
@@ -22,24 +22,24 @@ pub(super) enum Node {
     Continue,
 }
 
-/// Where something is and what it says, for messages.
+/// The position and the text of a node, for errors.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) offset: usize,
     pub(super) text: String,
 }
 
-/// `$x := command | command`.
+/// A pipeline, `$x := command | command`.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    /// Variables that are set, without `$`.
+    /// The variables that are set, without `$`.
     pub(super) variables: Vec<String>,
-    /// Whether they exist already (`=`).
+    /// Whether the variables exist already (`=` and not `:=`).
     pub(super) assigns: bool,
     pub(super) commands: Vec<Command>,
 }
 
-/// An operand with arguments.
+/// An operand and its arguments.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) operands: Vec<Operand>,
@@ -48,7 +48,7 @@ pub(super) struct Command {
 #[derive(Debug)]
 pub(super) struct Operand {
     pub(super) kind: OperandKind,
-    /// Fields that are taken of it, one after the other.
+    /// Fields to take, each of the value of the previous one.
     pub(super) fields: Vec<String>,
     pub(super) at: Place,
 }
@@ -62,17 +62,17 @@ pub(super) enum OperandKind {
     Pipe(Box<Pipe>),
 }
 
-/// What a parse gives: the main nodes and the named templates.
+/// A parsed template: its nodes and the named templates that it defines.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) main: Nodes,
     pub(super) named: BTreeMap<String, Nodes>,
 }
 
-/// An error and the byte that it is about.
+/// The offset of an error and the reason.
 pub(super) type Failure = (usize, String);
 
-/// What ends a list of nodes.
+/// The end of a list of nodes.
 #[derive(Debug, PartialEq)]
 enum End {
     Text,
@@ -116,7 +116,7 @@ struct Parser<'a> {
     parsed: Parsed,
     depth: usize,
     loops: usize,
-    /// Variables in scope; the empty name is `$`.
+    /// The variables in scope. The empty name is `$`.
     variables: Vec<String>,
 }
 
@@ -135,7 +135,7 @@ impl Parser<'_> {
         self.peeked.as_ref().ok_or((0, "unexpected EOF".into()))
     }
 
-    /// The next token that is no space.
+    /// Reads the next token other than space.
     fn solid(&mut self) -> Result<Token, Failure> {
         self.skip_space()?;
         self.next()
@@ -175,7 +175,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands between `{{` and `}}`; whether it ends the list.
+    /// Parses an action, the text between `{{` and `}}`. Returns whether it ends the list.
     fn action(&mut self, nodes: &mut Nodes) -> Result<Option<End>, Failure> {
         let token = self.solid()?;
         let TokenKind::Word(word) = &token.kind else {
@@ -217,7 +217,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows `else`: `}}`, or `if` or `with`, which stays to be read.
+    /// Parses what follows `else`: `}}`, `if` or `with`.
     fn or_else(&mut self) -> Result<End, Failure> {
         self.skip_space()?;
         let chained = match &self.peek()?.kind {
@@ -299,13 +299,14 @@ impl Parser<'_> {
         Ok(Node::Template { name, argument: Some(argument), at })
     }
 
-    /// The nodes of a named template, which sees no variables of others.
+    /// Parses the nodes of a named template, which does not see variables from outside.
     fn body(&mut self) -> Result<Nodes, Failure> {
         self.deeper(|parser| {
             let outer = std::mem::replace(&mut parser.variables, vec![String::new()]);
             let loops = std::mem::take(&mut parser.loops);
             let (nodes, end) = parser.nodes()?;
-            (parser.variables, parser.loops) = (outer, loops);
+            parser.variables = outer;
+            parser.loops = loops;
             match end {
                 End::Close => Ok(nodes),
                 end => Err((parser.lexer.offset(), format!("unexpected {} in define clause", end.name()))),
@@ -313,7 +314,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A pipeline up to `}}`.
+    /// Parses a pipeline up to `}}`.
     fn pipe(&mut self, context: &str) -> Result<Pipe, Failure> {
         self.pipe_until(context, TokenKind::Close)
     }
@@ -354,7 +355,7 @@ impl Parser<'_> {
         Ok(pipe)
     }
 
-    /// `$x :=`, `$i, $x :=` or `$x =` at the start of a pipeline.
+    /// Parses `$x :=`, `$i, $x :=` or `$x =` at the start of a pipeline.
     fn declaration(&mut self, pipe: &mut Pipe, context: &str) -> Result<(), Failure> {
         self.skip_space()?;
         let start = self.lexer.mark(self.peeked.as_ref());

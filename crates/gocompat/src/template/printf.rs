@@ -6,7 +6,7 @@ use crate::strconv::{GoFloat, GoQuoted, format_exponential, format_fixed, format
 /// The largest width and precision of a directive, so that a template cannot ask for endless padding.
 const MAX_WIDTH: usize = 1000;
 
-/// One `%` directive.
+/// A `%` directive: its flags, width and precision.
 #[derive(Default)]
 struct Directive {
     minus: bool,
@@ -18,10 +18,11 @@ struct Directive {
     precision: Option<usize>,
 }
 
-/// `printf`: the verbs v, s, q, d, f, F, e, g, t, x, X, o, b, c, U and T, with flags, width and precision.
+/// Formats values. Knows the verbs v, s, q, d, f, F, e, g, t, x, X, o, b, c, U and T with flags, width and precision.
 pub(super) fn printf(format: &str, args: &[Value]) -> String {
     let mut out = String::with_capacity(format.len());
-    let (mut args, mut chars) = (args.iter(), format.chars().peekable());
+    let mut args = args.iter();
+    let mut chars = format.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '%' {
             out.push(c);
