@@ -134,3 +134,6 @@ impl SeriesView<'_> {
     /// A series without samples.
     pub const EMPTY: SeriesView<'static> = SeriesView { t: &[], v: &[], st: &[], ht: &[], h: &[], hst: &[] };
 }
+
+#[cfg(test)]
+mod tests;

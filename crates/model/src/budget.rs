@@ -143,37 +143,4 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-
-    #[test]
-    fn reads_count_for_a_part_and_for_the_whole() {
-        let whole = Arc::new(Budget::unlimited());
-        let (a, b) = (whole.part(), whole.part());
-        a.count_read(10);
-        a.count_read(5);
-        b.count_read(1);
-        assert_eq!((a.reads(), b.reads(), whole.reads()), ((15, 2), (1, 1), (16, 3)));
-        whole.cancel();
-        assert!(a.check().is_err());
-    }
-
-    #[test]
-    fn memory_time_and_cancellation_end_a_query() {
-        let clock = Arc::new(ManualClock::at(0));
-        let budget = Budget::new(clock.clone(), Duration::from_secs(1), 100);
-        assert!(budget.take(60).is_ok());
-        assert!(matches!(budget.take(60), Err(SelectError::Memory { limit: 100 })));
-        budget.give_back(60);
-        assert!(budget.take(100).is_ok() && budget.check().is_ok());
-        assert_eq!(budget.peak_bytes(), 120);
-        clock.set(400);
-        assert_eq!(budget.remaining(), Duration::from_millis(600));
-        clock.set(1001);
-        assert_eq!((budget.remaining(), Budget::unlimited().remaining()), (Duration::ZERO, Duration::MAX));
-        assert!(matches!(budget.check(), Err(SelectError::Timeout(_))));
-        budget.cancel();
-        assert!(matches!(budget.check(), Err(SelectError::Cancelled)));
-    }
-}
+mod tests;

@@ -27,12 +27,28 @@ mod tests {
     use super::*;
     use crate::Labels;
 
+    const PINNED_SERIES: u64 = 4_282_965_426_438_325_675;
+    const PINNED_NAME: u64 = 15_936_427_031_111_332_196;
+
     #[test]
-    fn the_hash_is_pinned_and_depends_on_the_tenant() {
+    fn the_hash_of_a_series_is_pinned() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
+        assert_eq!(series_hash(&TenantId::default(), labels.as_bytes()), PINNED_SERIES);
+        assert_eq!(name_hash("up"), PINNED_NAME);
+    }
+
+    #[test]
+    fn the_hash_depends_on_the_tenant() {
+        let labels = Labels::from_pairs([("__name__", "up")]);
+        let other = TenantId::new("other").unwrap();
         let anonymous = series_hash(&TenantId::default(), labels.as_bytes());
-        assert_ne!(anonymous, series_hash(&TenantId::new("other").unwrap(), labels.as_bytes()));
-        assert_eq!(anonymous, series_hash(&TenantId::default(), labels.as_bytes()));
-        assert_eq!(shard_of(anonymous, 64), (anonymous % 64) as u32);
+        assert_ne!(anonymous, series_hash(&other, labels.as_bytes()));
+    }
+
+    #[test]
+    fn the_shard_is_the_hash_modulo_the_number_of_shards() {
+        assert_eq!(shard_of(130, 64), 2);
+        assert_eq!(shard_of(u64::MAX, 1), 0);
+        assert_eq!(shard_of(7, 0), 0, "a cluster has a shard");
     }
 }

@@ -92,3 +92,24 @@ pub struct Metadata {
     /// The help text, empty if unknown.
     pub help: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metric_types_have_names() {
+        use MetricType::*;
+        for kind in [Unknown, Counter, Gauge, Histogram, GaugeHistogram, Summary, Info, StateSet] {
+            assert_eq!(MetricType::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(MetricType::parse("untyped"), Some(Unknown));
+        assert_eq!(MetricType::parse("Counter"), None);
+    }
+
+    #[test]
+    fn the_stale_marker_is_not_the_ordinary_nan() {
+        assert!(is_stale_nan(STALE_NAN));
+        assert!(NORMAL_NAN.is_nan() && !is_stale_nan(NORMAL_NAN));
+    }
+}

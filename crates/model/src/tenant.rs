@@ -61,11 +61,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_safe_as_folders() {
-        assert!(TenantId::new("team-a_1.prod").is_ok());
-        assert!(matches!(TenantId::new("a/b"), Err(TenantError::Character(_, '/'))));
-        for bad in ["", ".", "..", &"x".repeat(151)] {
-            assert!(matches!(TenantId::new(bad), Err(TenantError::Length(_))), "{bad}");
+    fn names_have_letters_digits_and_some_punctuation() {
+        for name in ["a", "team-a_1.prod", "!_.*'()-", "...", &"x".repeat(150)] {
+            assert_eq!(TenantId::new(name).unwrap().as_str(), name);
         }
+    }
+
+    #[test]
+    fn names_that_are_unsafe_as_folders_are_refused() {
+        for name in ["", ".", ".."] {
+            assert!(matches!(TenantId::new(name), Err(TenantError::Length(_))), "{name}");
+        }
+        for (name, c) in [("a/b", '/'), ("a\\b", '\\'), ("a b", ' '), ("é", 'é'), ("a\0", '\0')] {
+            assert_eq!(TenantId::new(name), Err(TenantError::Character(name.into(), c)));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_shortened_in_the_error() {
+        assert_eq!(TenantId::new(&"x".repeat(200)), Err(TenantError::Length("x".repeat(160))));
+    }
+
+    #[test]
+    fn requests_that_name_no_tenant_have_one() {
+        assert_eq!(TenantId::default().to_string(), "anonymous");
     }
 }

@@ -60,10 +60,40 @@ mod tests {
     }
 
     #[test]
-    fn overlap_is_symmetric_and_empty_ranges_overlap_nothing() {
-        let a = TimeRange::new(0, 10);
-        assert!(a.overlaps(&TimeRange::new(10, 20)) && TimeRange::new(10, 20).overlaps(&a));
-        assert!(!a.overlaps(&TimeRange::new(11, 20)));
-        assert!(!a.overlaps(&TimeRange::new(6, 5)));
+    fn a_window_is_never_of_zero_width() {
+        assert_eq!(window_start(5, 0), 5);
+        assert_eq!(window_start(5, -3), 5);
+    }
+
+    #[test]
+    fn both_ends_belong_to_a_range() {
+        let range = TimeRange::new(0, 10);
+        assert!(range.contains(0) && range.contains(10));
+        assert!(!range.contains(-1) && !range.contains(11));
+    }
+
+    #[test]
+    fn ranges_overlap_when_they_share_a_millisecond() {
+        let range = TimeRange::new(0, 10);
+        let next = TimeRange::new(10, 20);
+        assert!(range.overlaps(&next) && next.overlaps(&range));
+        assert!(!range.overlaps(&TimeRange::new(11, 20)));
+    }
+
+    #[test]
+    fn an_empty_range_overlaps_nothing() {
+        for empty in [TimeRange::EMPTY, TimeRange::new(6, 5)] {
+            assert!(empty.is_empty());
+            assert!(!TimeRange::ALL.overlaps(&empty) && !empty.overlaps(&TimeRange::ALL));
+        }
+        assert!(!TimeRange::ALL.is_empty() && !TimeRange::new(5, 5).is_empty());
+    }
+
+    #[test]
+    fn ranges_intersect() {
+        assert_eq!(TimeRange::new(0, 10).intersect(&TimeRange::new(5, 20)), TimeRange::new(5, 10));
+        assert!(TimeRange::new(0, 4).intersect(&TimeRange::new(5, 20)).is_empty());
+        assert_eq!(TimeRange::ALL.intersect(&TimeRange::new(5, 20)), TimeRange::new(5, 20));
+        assert!(TimeRange::EMPTY.intersect(&TimeRange::ALL).is_empty());
     }
 }

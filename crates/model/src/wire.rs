@@ -164,27 +164,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn numbers_round_trip(value in any::<i64>()) {
-            let mut out = Vec::new();
-            put_varint(&mut out, value);
-            let mut reader = Reader::new(&out);
-            prop_assert_eq!(reader.varint(), Ok(value));
-            prop_assert!(reader.is_empty());
-        }
-
-        #[test]
-        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
-            let mut reader = Reader::new(&bytes);
-            let _ = reader.clone().prefixed();
-            let _ = reader.clone().text();
-            let _ = reader.clone().f64();
-            let _ = reader.count(3);
-        }
-    }
-}
+mod tests;

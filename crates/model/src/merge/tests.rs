@@ -92,6 +92,64 @@ fn histograms_and_start_timestamps_are_merged_too() {
     let mut out = SeriesBatch::default();
     set.fetch(0..1, TimeRange::ALL, &mut out).unwrap();
     let view = out.view(0);
-    assert_eq!((view.t, view.st, view.ht, view.hst), (&[5, 10][..], &[3, 0][..], &[6, 11][..], &[3, 0][..]));
+    assert_eq!(view.t, [5, 10]);
+    assert_eq!(view.st, [3, 0]);
+    assert_eq!(view.ht, [6, 11]);
+    assert_eq!(view.hst, [3, 0]);
     assert_eq!(view.h.iter().map(|h| h.count).collect::<Vec<_>>(), [5.0, 10.0]);
+}
+
+/// A set with one series for each name, which has a sample of `value` at each of the times.
+fn set_with(names: &[&str], times: &[i64], value: f64) -> Arc<dyn SeriesSet> {
+    let samples: BTreeMap<i64, f64> = times.iter().map(|&t| (t, value)).collect();
+    set_of(&names.iter().map(|name| (name.to_string(), samples.clone())).collect())
+}
+
+fn merged(sets: Vec<Arc<dyn SeriesSet>>) -> Model {
+    let set = MergedSet::merge(sets);
+    read(&*set, 0..set.labels().len(), TimeRange::ALL)
+}
+
+#[test]
+fn the_later_source_wins_at_equal_timestamps() {
+    let merged = merged(vec![set_with(&["a"], &[1, 2], 1.0), set_with(&["a"], &[2, 3], 2.0)]);
+    assert_eq!(merged["a"], BTreeMap::from([(1, 1.0), (2, 2.0), (3, 2.0)]));
+}
+
+#[test]
+fn series_of_either_source_are_in_the_union() {
+    let merged = merged(vec![set_with(&["b", "c"], &[1], 1.0), set_with(&["a", "c"], &[2], 2.0)]);
+    assert_eq!(merged.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(merged["c"].len(), 2);
+}
+
+#[test]
+fn no_source_is_the_empty_set() {
+    assert!(MergedSet::merge(Vec::new()).labels().is_empty());
+    assert!(MergedSet::merge(vec![Arc::new(EmptySet), Arc::new(EmptySet)]).labels().is_empty());
+}
+
+#[test]
+fn a_single_source_is_itself() {
+    let only = set_with(&["a"], &[1], 1.0);
+    let merged = MergedSet::merge(vec![Arc::new(EmptySet), only.clone()]);
+    assert!(Arc::ptr_eq(&merged, &only));
+}
+
+#[test]
+fn an_error_of_a_source_is_that_of_the_union() {
+    struct Broken(Vec<Labels>);
+    impl SeriesSet for Broken {
+        fn labels(&self) -> &[Labels] {
+            &self.0
+        }
+        fn fetch(&self, _: Range<usize>, _: TimeRange, _: &mut SeriesBatch) -> Result<(), SelectError> {
+            Err(SelectError::Storage("broken".into()))
+        }
+    }
+    let broken = Arc::new(Broken(vec![Labels::from_pairs([("__name__", "b")])]));
+    let set = MergedSet::merge(vec![set_with(&["a", "b"], &[1], 1.0), broken]);
+    assert!(set.fetch(0..1, TimeRange::ALL, &mut SeriesBatch::default()).is_ok(), "only b is broken");
+    let error = set.fetch(0..2, TimeRange::ALL, &mut SeriesBatch::default()).unwrap_err();
+    assert_eq!(error.to_string(), "broken");
 }

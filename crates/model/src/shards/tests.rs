@@ -18,46 +18,78 @@ fn sets() -> impl Strategy<Value = BTreeSet<u32>> {
 }
 
 #[test]
-fn text() {
+fn a_set_is_written_as_its_ranges() {
     let set = ShardSet::from_iter([0, 1, 2, 5, 63, 64, 65]);
     assert_eq!(set.to_string(), "0-2,5,63-65");
     assert_eq!(ShardSet::new().to_string(), "");
     assert_eq!(ShardSet::all(64).to_string(), "0-63");
-    for bad in ["1,", ",", "-", "3-2", "4096", "0-4096", "a", "1 ", "1-2-3", "+1", "1--"] {
-        assert!(bad.parse::<ShardSet>().is_err(), "{bad}");
-    }
-    assert_eq!(serde_json::to_string(&set).unwrap(), "\"0-2,5,63-65\"");
+}
+
+#[test]
+fn json_has_the_text_form() {
+    assert_eq!(serde_json::to_string(&ShardSet::from_iter([0, 1, 5])).unwrap(), "\"0-1,5\"");
+    assert_eq!(serde_json::from_str::<ShardSet>("\"0-1,5\"").unwrap(), ShardSet::from_iter([5, 1, 0]));
     assert!(serde_json::from_str::<ShardSet>("\"9999\"").is_err());
 }
 
 #[test]
-fn what_is_beyond_the_last_shard_is_left_out() {
+fn text_that_is_not_a_set_is_refused() {
+    for text in ["1,", ",", "-", "3-2", "4096", "0-4096", "a", "1 ", "1-2-3", "+1", "1--"] {
+        assert!(text.parse::<ShardSet>().is_err(), "{text}");
+    }
+    let error = "x".parse::<ShardSet>().unwrap_err();
+    assert_eq!(error.to_string(), "\"x\" is not a set of shards such as \"0-15,40\" with numbers below 4096");
+}
+
+#[test]
+fn shards_beyond_the_last_one_are_in_no_set() {
     let mut set = ShardSet::new();
-    assert!(!set.insert(MAX_SHARDS) && !set.insert(u32::MAX) && set.is_empty());
+    assert!(!set.insert(MAX_SHARDS) && !set.insert(u32::MAX));
+    assert!(set.is_empty());
     assert!(!set.contains(u32::MAX) && !set.remove(u32::MAX));
     assert_eq!(ShardSet::all(u32::MAX).len(), MAX_SHARDS as usize);
 }
 
 #[test]
-fn the_digest_is_pinned() {
+fn sets_that_lost_their_last_shards_are_equal_to_smaller_ones() {
+    let mut set = ShardSet::from_iter([1, 200]);
+    assert!(set.remove(200));
+    assert_eq!(set, ShardSet::of(1));
+    assert_eq!(set.ranges().collect::<Vec<_>>(), [1..=1]);
+}
+
+/// A digest of four floats with all kinds of values.
+fn digest() -> ShardDigest {
     let mut digest = ShardDigest::default();
-    let values = [0.0, -0.0, f64::NAN, 1.5];
-    digest.add_floats(0x0123_4567_89ab_cdef, &[0, 1, -1, i64::MAX], &values);
-    assert_eq!(digest, ShardDigest { samples: 4, sum: PINNED });
-    let json = |d: BlockDigest| serde_json::to_string(&d).unwrap();
-    let plain = BlockDigest { shard: 3, held: digest, whole: None };
-    assert_eq!(json(plain), format!("[3,4,{PINNED}]"));
+    digest.add_floats(0x0123_4567_89ab_cdef, &[0, 1, -1, i64::MAX], &[0.0, -0.0, f64::NAN, 1.5]);
+    digest
+}
+
+#[test]
+fn the_digest_is_pinned() {
+    assert_eq!(digest(), ShardDigest { samples: 4, sum: PINNED });
+}
+
+#[test]
+fn digests_of_blocks_are_lists_in_json() {
+    let plain = BlockDigest { shard: 3, held: digest(), whole: None };
+    assert_eq!(serde_json::to_string(&plain).unwrap(), format!("[3,4,{PINNED}]"));
     let whole = BlockDigest { whole: Some(ShardDigest { samples: 1, sum: u64::MAX }), ..plain };
     for digest in [plain, whole] {
-        assert_eq!(serde_json::from_str::<BlockDigest>(&json(digest)).unwrap(), digest);
-    }
-    for bad in ["[]", "[1,2]", "[1,2,3,4]", "[4294967296,1,1]", "[1,-2,3]", "3"] {
-        assert!(serde_json::from_str::<BlockDigest>(bad).is_err(), "{bad}");
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(serde_json::from_str::<BlockDigest>(&json).unwrap(), digest);
     }
 }
 
 #[test]
-fn another_value_is_another_digest() {
+fn lists_that_are_not_digests_are_refused() {
+    for json in ["[]", "[1,2]", "[1,2,3,4]", "[4294967296,1,1]", "[1,-2,3]", "3"] {
+        assert!(serde_json::from_str::<BlockDigest>(json).is_err(), "{json}");
+    }
+}
+
+#[test]
+fn digests_depend_on_series_time_and_value() {
     let of = |series: u64, t: i64, value: u64| {
         let mut digest = ShardDigest::default();
         digest.add(series, t, value);
@@ -65,7 +97,15 @@ fn another_value_is_another_digest() {
     };
     let digests = [of(1, 2, 3), of(1, 2, 4), of(1, 3, 3), of(2, 2, 3), of(1, 2, 0), of(1, 2, u64::MAX)];
     assert_eq!(digests.iter().collect::<std::collections::HashSet<_>>().len(), digests.len());
-    let h = Histogram { sum: 3.0, count: 2.0, positive_buckets: vec![1.0, 1.0], ..Histogram::default() };
+}
+
+fn histogram() -> Histogram {
+    Histogram { sum: 3.0, count: 2.0, positive_buckets: vec![1.0, 1.0], ..Histogram::default() }
+}
+
+#[test]
+fn the_value_of_a_histogram_depends_on_its_sum_and_counts() {
+    let h = histogram();
     let others = [
         Histogram { sum: 4.0, ..h.clone() },
         Histogram { count: 3.0, ..h.clone() },
@@ -73,8 +113,12 @@ fn another_value_is_another_digest() {
         Histogram { zero_count: 1.0, ..h.clone() },
     ];
     assert!(others.iter().all(|other| histogram_value(other) != histogram_value(&h)));
-    let reset = Histogram { counter_reset: pharos_histogram::CounterReset::Reset, ..h.clone() };
-    assert_eq!(histogram_value(&reset), histogram_value(&h), "what is known of resets does not count");
+}
+
+#[test]
+fn the_value_of_a_histogram_does_not_depend_on_its_hint() {
+    let reset = Histogram { counter_reset: pharos_histogram::CounterReset::Reset, ..histogram() };
+    assert_eq!(histogram_value(&reset), histogram_value(&histogram()));
 }
 
 proptest! {

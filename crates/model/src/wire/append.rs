@@ -276,3 +276,6 @@ fn short_value(v: f64) -> (u64, u8) {
 fn value_len(code: u8) -> usize {
     if code > 8 { code as usize - 8 } else { code as usize }
 }
+
+#[cfg(test)]
+mod tests;
