@@ -1,7 +1,7 @@
-//! The command line: `pharos [server] FLAGS`, `pharos tool …`. Owns the names of all flags.
+//! The command line: `pharos [server] FLAGS`, `pharos cluster …`, `pharos tool …`. Owns the names of all flags.
 //!
-//! Flags are those of Prometheus, with two dashes, `--flag=value` or `--flag value`; switches are `--flag`, `--no-flag`
-//! or `--flag=false`. Mistakes end with status 2.
+//! Flags have the names that Prometheus gives them and two dashes: `--flag=value` or `--flag value`. Switches are `--flag`,
+//! `--no-flag` or `--flag=false`. A wrong command line ends the process with exit code 2.
 
 mod cluster;
 mod cluster_args;
@@ -26,29 +26,29 @@ pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, WebArgs};
 pub use tool::{CheckCommand, DocsCommand, TestCommand, ToolCommand, WalCommand};
 pub use values::ListenAddress;
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "pharos",
     version,
-    about = "A Prometheus-compatible time-series cluster in one binary that keeps its history in Parquet",
+    about = "A Prometheus-compatible time-series cluster in one binary, with its history in Parquet",
     long_about = None,
     after_help = TOUR,
     max_term_width = 110,
     propagate_version = true,
 )]
 pub struct Cli {
-    /// The subcommand; without one it is `server`.
+    /// The subcommand; `server` when the command line names none.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The subcommands.
+/// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server: scrape, receive, store and answer PromQL (the default)
     Server(Box<ServerArgs>),
-    /// Look at a running cluster, drain and remove nodes, save and restore what it agrees on
+    /// Inspect a running cluster, drain and remove nodes, save and restore its state
     Cluster(ClusterCommandArgs),
     /// Check configurations, test rules and queries, repair a write-ahead log
     #[command(subcommand)]
@@ -60,12 +60,12 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
-  pharos cluster status                         how the cluster is, and what to do about it
+  pharos cluster status                         show the health of the cluster and what to do about it
   pharos tool check config prometheus.yml       check a configuration before a reload
   pharos tool test rules tests.yml              run unit tests of rules";
 
 impl Cli {
-    /// Parses arguments, the first of which is the program's name. The error also carries `--help` and `--version`.
+    /// Parses arguments, of which the first is the program's name. `--help` and `--version` arrive as errors with exit code 0.
     pub fn try_parse_from_args(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Cli, clap::Error> {
         let mut command = Cli::command();
         let args = normalize(&command, args.into_iter().map(Into::into).collect());
@@ -84,7 +84,7 @@ fn server_command(command: &clap::Command) -> &clap::Command {
     command.find_subcommand("server").unwrap_or(command)
 }
 
-/// Puts in `server` where no subcommand is, and writes `--no-switch` as `--switch=false`.
+/// Inserts `server` when there is no subcommand, and rewrites `--no-switch` to `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
     const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {
@@ -106,7 +106,7 @@ fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> 
     args
 }
 
-/// Says what is wrong with `-config.file`: clap would complain about `-c`.
+/// Explains `-config.file`. Clap would only complain about `-c`.
 fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<(), clap::Error> {
     for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
         let Some(name) = arg.strip_prefix('-').filter(|name| name.len() > 1 && !name.starts_with('-')) else {
@@ -122,10 +122,10 @@ fn reject_single_dash(command: &mut clap::Command, args: &[OsString]) -> Result<
     Ok(())
 }
 
-/// Flags whose values are shown to nobody.
+/// Flags whose values the status API hides.
 const SECRETS: [&str; 1] = ["cluster.token"];
 
-/// All flags with the text of their values, for `/api/v1/status/flags`.
+/// Every flag and alias with the text of its value, for `/api/v1/status/flags`.
 fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for arg in command.get_arguments() {

@@ -1,4 +1,4 @@
-//! `pharos cluster`: what an operator asks of a running cluster.
+//! The arguments of `pharos cluster`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,86 +8,86 @@ use url::Url;
 
 use super::values::positive_duration;
 
-/// The command and how it reaches the cluster.
+/// A cluster command and the node that it talks to.
 #[derive(Debug, Args)]
 pub struct ClusterCommandArgs {
-    /// API of any node of the cluster
+    /// URL of the API of any node in the cluster
     #[arg(long, global = true, value_name = "URL", default_value = "http://localhost:9090", value_parser = server_url)]
     pub server: Url,
 
-    /// Secret of the cluster, for commands that change something
+    /// Shared secret of the cluster, for commands that change something
     #[arg(long, global = true, value_name = "TEXT", conflicts_with = "token_file")]
     pub token: Option<String>,
 
-    /// File with the secret of the cluster
+    /// File with the shared secret of the cluster
     #[arg(long = "token-file", global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// The command
+    /// What to do
     #[command(subcommand)]
     pub command: ClusterCommand,
 }
 
-/// The commands. Each may be broken off and run again.
+/// A cluster command. Each can be interrupted and rerun.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
-    /// Show nodes, shards, blocks, and what is not healthy: exits with 1 when something is critical
+    /// Show nodes, shards, blocks and problems. The exit code is 1 when a problem is critical
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Show every shard
+        /// Show all shards, not only those with too few copies in sync
         #[arg(long)]
         shards: bool,
     },
-    /// Move everything off a node; returns when it can be stopped
+    /// Move everything off a node and wait until it can be stopped
     Drain {
-        /// The node's identity, as status shows it [default: the node that is asked]
+        /// Identity of the node, as shown by status [default: the node at --server]
         #[arg(value_name = "NODE")]
         node: Option<String>,
-        /// Call the drain off: the node takes its share again
+        /// Cancel the drain: the node takes its share of the work again
         #[arg(long)]
         cancel: bool,
-        /// Give up waiting after this time, with status 1; the drain goes on
+        /// Stop waiting after this time and exit with code 1; the drain continues
         #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
         timeout: Option<Duration>,
     },
-    /// Remove a node that is gone for good; its identity never comes back
+    /// Remove a node permanently; its identity can never rejoin
     Remove {
-        /// The node's identity
+        /// Identity of the node, as shown by status
         #[arg(value_name = "NODE")]
         node: String,
-        /// Also when it is at work, or has the last copy of something, which is lost then
+        /// Remove the node even if it is running or has the last copy of some samples, which are then lost
         #[arg(long)]
         force: bool,
     },
-    /// Wait until shards are spread evenly, showing what moves; they are spread by themselves
+    /// Wait until shards are balanced, and show what moves. The cluster balances them on its own
     Rebalance,
-    /// Write what the cluster agrees on (members, places of shards, the catalogue) to a file
+    /// Save the state of the cluster to a file: members, shard placement and the block catalogue
     Snapshot {
-        /// The file
+        /// File to write
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Put a snapshot in force again, or make the catalogue anew from what the blocks say of themselves
+    /// Restore a snapshot, or rebuild the catalogue from the metadata of the blocks
     Restore {
-        /// The file
+        /// Snapshot file to read
         #[arg(value_name = "FILE", required_unless_present_any = ["from_export", "from_blocks"])]
         file: Option<PathBuf>,
-        /// Take the newest of the snapshots that the cluster writes to the object store every few minutes
+        /// Use the newest snapshot in the object store; the cluster writes one every few minutes
         #[arg(long = "from-export", conflicts_with_all = ["file", "from_blocks"])]
         from_export: bool,
-        /// Read the blocks in the object store instead; the catalogue must be empty
+        /// Rebuild the catalogue from the blocks in the object store; it must be empty
         #[arg(long = "from-blocks", conflicts_with = "file")]
         from_blocks: bool,
     },
 }
 
 fn server_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{error}; for example http://localhost:9090"))?;
+    let url = Url::parse(text).map_err(|error| format!("{error}; expected a URL such as http://localhost:9090"))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
-        scheme => Err(format!("unsupported scheme {scheme:?}: http or https is needed")),
+        scheme => Err(format!("unsupported scheme {scheme:?}: expected http or https")),
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_take_the_server_before_and_after() {
+    fn the_server_may_stand_before_or_after_the_command() {
         let args = parse("drain N --server http://h:1/p --token t").unwrap();
         assert_eq!((args.server.as_str(), args.token.as_deref()), ("http://h:1/p", Some("t")));
         assert!(matches!(args.command, ClusterCommand::Drain { node: Some(_), cancel: false, timeout: None }));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_has_one_source() {
+    fn a_restore_has_exactly_one_source() {
         assert!(parse("restore f").is_ok() && parse("restore --from-blocks").is_ok());
         assert!(parse("restore --from-export").is_ok());
         for bad in

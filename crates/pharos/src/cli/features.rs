@@ -1,9 +1,9 @@
-//! `--enable-feature`: the names that Prometheus knows. What a name switches on is on already or asked for by
-//! [`Features::has`]; unknown names are a warning, as in Prometheus.
+//! `--enable-feature`: the feature names of Prometheus. Most features are always on; code asks for the others with
+//! [`Features::has`]. An unknown name is a warning, as in Prometheus.
 
 use std::collections::BTreeSet;
 
-/// Names that Prometheus 3 takes, or took until 3.0.
+/// Names that some version of Prometheus accepts.
 const KNOWN: [&str; 32] = [
     "agent",
     "auto-gomaxprocs",
@@ -39,33 +39,33 @@ const KNOWN: [&str; 32] = [
     "use-start-timestamps",
 ];
 
-/// Names about how Prometheus stores or transfers data, which mean nothing here.
-const WITHOUT_MEANING: [&str; 4] = ["st-synthesis", "use-uncached-io", "xor2-encoding", "zstd-scrape"];
+/// Names of optimizations inside Prometheus. They have no equivalent here.
+const WITHOUT_EFFECT: [&str; 4] = ["st-synthesis", "use-uncached-io", "xor2-encoding", "zstd-scrape"];
 
-/// The features that are switched on.
+/// The features that the command line enables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features(BTreeSet<String>);
 
 impl Features {
-    /// From the values of all `--enable-feature` flags, each a list with commas.
+    /// Collects the values of all `--enable-feature` flags, each a comma-separated list.
     pub(super) fn new(flags: &[String]) -> Self {
         let names = flags.iter().flat_map(|flag| flag.split(',')).map(str::trim);
         Features(names.filter(|name| !name.is_empty()).map(str::to_string).collect())
     }
 
-    /// Whether the feature is switched on.
+    /// Whether a feature is enabled.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }
 
-    /// The names.
+    /// The enabled names in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// A warning for each name that nobody knows.
+    /// One warning per unknown name, with the nearest known one.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let known = || KNOWN.into_iter().chain(WITHOUT_MEANING);
+        let known = || KNOWN.into_iter().chain(WITHOUT_EFFECT);
         let unknown = self.iter().filter(|name| !known().any(|k| k == *name));
         unknown
             .map(|name| {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_repeated_flags_add_up() {
+    fn repeated_flags_add_up() {
         let features = Features::new(&["exemplar-storage, native-histograms".into(), "old-ui,".into()]);
         assert!(features.has("old-ui") && features.has("native-histograms"));
         assert_eq!(features.iter().count(), 3);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_warnings() {
+    fn an_unknown_name_is_a_warning_with_the_nearest_one() {
         let features = Features::new(&["exemplar-storag".into(), "zzz".into()]);
         assert_eq!(
             features.warnings(),

@@ -1,32 +1,31 @@
-//! Flags of Prometheus that have no effect here, or not yet: they are taken so that an existing command line works,
-//! and a warning says so. Those whose silence would be dangerous are refused.
+//! Flags of Prometheus without an effect in Pharos. They are accepted with a warning, so that existing command lines work.
+//! Flags that would be dangerous to ignore are refused.
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-/// What becomes of a flag that is given.
+/// How a flag is handled when it is given.
 #[derive(Clone, Copy)]
-enum Fate {
-    /// About the Go runtime or Prometheus's own storage engine.
+enum Handling {
+    /// Accepted: it tunes the Go runtime or Prometheus's storage engine.
     NoMeaning,
-    /// Served by a role that comes later.
+    /// Accepted: a later release implements it. Holds the reason.
     Later(&'static str),
-    /// Refused, with the reason.
+    /// Refused. Holds the reason.
     Refused(&'static str),
 }
 
-use Fate::{Later, NoMeaning, Refused};
+use Handling::{Later, NoMeaning, Refused};
 
 const SWITCH: bool = true;
 const VALUE: bool = false;
-const RULER: Fate = Later("recording and alerting rules are not evaluated yet");
-const NOTIFIER: Fate = Later("alerts are not sent yet");
-const OPEN_LISTENER: Fate =
-    Refused("TLS and authentication of the listener are not supported yet; put a proxy in front");
-const AGENT_MODE: Fate = Refused("there is no agent mode yet; run the server");
+const RULER: Handling = Later("recording and alerting rules are not evaluated yet");
+const NOTIFIER: Handling = Later("alerts are not sent yet");
+const OPEN_LISTENER: Handling = Refused("the listener has no TLS or authentication yet; put a proxy in front of it");
+const AGENT_MODE: Handling = Refused("there is no agent mode yet; run the server instead");
 
-/// Name, whether it is a switch, and what becomes of it.
-const FLAGS: &[(&str, bool, Fate)] = &[
+/// The name, whether it is a switch, and how it is handled.
+const FLAGS: &[(&str, bool, Handling)] = &[
     ("agent", SWITCH, AGENT_MODE),
     ("alertmanager.drain-notification-queue-on-shutdown", SWITCH, NOTIFIER),
     ("alertmanager.notification-batch-size", VALUE, NOTIFIER),
@@ -73,10 +72,10 @@ const FLAGS: &[(&str, bool, Fate)] = &[
     ("web.user-assets", VALUE, NoMeaning),
 ];
 
-/// The flags without effect that were given.
+/// Inert flags on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct InertFlags {
-    /// One line a flag.
+    /// One line per flag, to log at startup.
     pub warnings: Vec<String>,
 }
 
@@ -109,14 +108,14 @@ impl FromArgMatches for InertFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for (name, is_switch, fate) in FLAGS {
+        for (name, is_switch, handling) in FLAGS {
             let Some(mut raw) = matches.get_raw(name) else { continue };
             let switched_off = *is_switch && matches.get_one::<bool>(name) == Some(&false);
             let empty = raw.next().is_none_or(|value| value.is_empty());
-            match fate {
+            match handling {
                 Refused(_) if switched_off || empty => {}
                 Refused(reason) => {
-                    let message = format!("--{name} cannot be used: {reason}\n");
+                    let message = format!("--{name} is not supported: {reason}\n");
                     return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, message));
                 }
                 NoMeaning => self.warnings.push(format!("--{name} has no effect in Pharos")),

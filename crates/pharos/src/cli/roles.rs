@@ -1,26 +1,26 @@
-//! The roles that a process can run.
+//! The roles of a process: `--roles`.
 
 use std::str::FromStr;
 
-/// A part of the cluster that runs in a process.
+/// A role that `--roles` can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Scrapes targets and receives pushes.
     Agent,
     /// Holds the newest samples in a head with a write-ahead log and ships blocks.
     Ingester,
-    /// Serves blocks from object storage.
+    /// Serves queries over the blocks in object storage.
     Store,
-    /// Answers the Prometheus HTTP API.
+    /// Serves the Prometheus HTTP API.
     Frontend,
-    /// Keeps object storage in order.
+    /// Deletes expired blocks and garbage from object storage.
     Compactor,
-    /// Decides who owns what and holds the catalogue of blocks.
+    /// Votes in the Raft group that holds members, shard placement and the block catalogue.
     Meta,
 }
 
 impl Role {
-    /// Every role of this release.
+    /// Every role, in the order in which they are printed.
     pub const ALL: [Role; 6] = [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Compactor, Role::Meta];
 
     /// The name that `--roles` takes.
@@ -51,13 +51,13 @@ impl Roles {
         self.0.len() == Role::ALL.len()
     }
 
-    /// Their names with commas, or `all`.
+    /// The names, separated by commas, or `all`.
     pub fn names(&self) -> String {
         let names: Vec<&str> = self.0.iter().map(|role| role.as_str()).collect();
         if self.is_all() { "all".into() } else { names.join(",") }
     }
 
-    /// The roles.
+    /// The roles in the order of [`Role::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = Role> {
         self.0.iter().copied()
     }
@@ -74,7 +74,7 @@ impl FromStr for Roles {
                 None if name == "all" => roles.extend(Role::ALL),
                 None => {
                     let known = Role::ALL.map(Role::as_str).join(", ");
-                    return Err(format!("unknown role {name:?}; the roles are all, {known}"));
+                    return Err(format!("unknown role {name:?}; expected all, {known}"));
                 }
             }
         }
@@ -96,9 +96,6 @@ mod tests {
         let two: Roles = "store, agent,store".parse().unwrap();
         assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
         let error = "ruler".parse::<Roles>().unwrap_err();
-        assert_eq!(
-            error,
-            r#"unknown role "ruler"; the roles are all, agent, ingester, store, frontend, compactor, meta"#
-        );
+        assert_eq!(error, r#"unknown role "ruler"; expected all, agent, ingester, store, frontend, compactor, meta"#);
     }
 }

@@ -1,4 +1,4 @@
-//! The flags of `pharos server`: what each means, its unit and its default.
+//! The flags of `pharos server` with their meaning, unit and default.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,53 +21,52 @@ const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
 const CLUSTER: &str = "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946)";
 const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
 
-/// Everything that the command line says about the server. Durations and sizes are checked and converted;
-/// [`ServerArgs::flags`] has the texts.
+/// The flags of the server. Durations and sizes are checked and converted; [`ServerArgs::flags`] has the original text.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Switches take --flag, --no-flag and --flag=false. Flags of Prometheus that have no effect here \
-                        are taken with a warning."
+    after_help = "Switches can be written as --flag, --no-flag and --flag=false. Flags of Prometheus that have no \
+                        effect in Pharos are accepted with a warning."
 )]
 pub struct ServerArgs {
-    /// Configuration file, in the format of prometheus.yml. Without one, Pharos scrapes itself every 15 s
+    /// Configuration file in the format of prometheus.yml. Without one, Pharos scrapes itself every 15s
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Reload the configuration when its file, or a file of scrape_config_files or rule_files, has changed
+    /// Reload the configuration when its file or a file named by scrape_config_files or rule_files changes
     #[arg(long = "config.auto-reload", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
     pub auto_reload: bool,
 
-    /// Time between two looks at the files
+    /// Time between two checks of these files for changes
     #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
           value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
 
-    /// Roles of this process: all, or a list of agent, ingester, store, frontend, compactor, meta
+    /// Roles of this process: all, or a comma-separated list of agent, ingester, store, frontend, compactor, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,
 
-    /// Features by name, a list with commas; the names are those of Prometheus
+    /// Features to enable, as a comma-separated list of Prometheus's names
     #[arg(long = "enable-feature", value_name = "NAME,…")]
     enable_feature: Vec<String>,
 
-    /// Addresses and endpoints.
+    /// Flags that begin with `--web.`.
     #[command(flatten, next_help_heading = WEB)]
     pub web: WebArgs,
 
-    /// Where samples live.
+    /// Flags that begin with `--storage.`.
     #[command(flatten, next_help_heading = STORAGE)]
     pub storage: StorageArgs,
 
-    /// What a query may cost.
+    /// Flags that begin with `--query.`.
     #[command(flatten, next_help_heading = QUERY)]
     pub query: QueryArgs,
 
-    /// How nodes find each other.
+    /// `--join` and the flags that begin with `--cluster.` and `--tls.`.
     #[command(flatten, next_help_heading = CLUSTER)]
     pub cluster: ClusterArgs,
 
-    /// What is logged.
+    /// Flags that begin with `--log.`.
     #[command(flatten, next_help_heading = LOG)]
     pub log: LogArgs,
 
@@ -78,10 +77,10 @@ pub struct ServerArgs {
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// Addresses and endpoints.
+/// Listeners, endpoints and their limits.
 #[derive(Clone, Debug, Args)]
 pub struct WebArgs {
-    /// Address to listen on for the API, pushes and /metrics. Can be repeated; :9090 is every IPv4 address
+    /// Address to listen on for the API, pushes and /metrics; :9090 means all IPv4 addresses. Repeatable
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
     pub listen_address: Vec<ListenAddress>,
 
@@ -90,28 +89,28 @@ pub struct WebArgs {
           default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
     pub enable_lifecycle: bool,
 
-    /// Serve /api/v1/admin/tsdb: deletion and snapshots
+    /// Serve /api/v1/admin/tsdb for deletions and snapshots, and allow changes to the cluster without a token
     #[arg(long = "web.enable-admin-api", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
     pub enable_admin_api: bool,
 
-    /// Take remote write on /api/v1/write and /api/v1/push
+    /// Accept remote write on /api/v1/write and /api/v1/push
     #[arg(long = "web.enable-remote-write-receiver", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
     pub enable_remote_write_receiver: bool,
 
-    /// Remote write messages that are taken: prometheus.WriteRequest, io.prometheus.write.v2.Request. Can be repeated
+    /// Remote write messages to accept: prometheus.WriteRequest, io.prometheus.write.v2.Request. Repeatable
     #[arg(long = "web.remote-write-receiver.accepted-protobuf-messages", value_name = "MESSAGE", value_delimiter = ',',
           value_parser = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"],
           default_values = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"], hide_possible_values = true)]
     pub accepted_protobuf_messages: Vec<String>,
 
-    /// Take OTLP metrics on /api/v1/otlp/v1/metrics
+    /// Accept OTLP metrics on /api/v1/otlp/v1/metrics
     #[arg(long = "web.enable-otlp-receiver", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
     pub enable_otlp_receiver: bool,
 
-    /// URL under which users reach this server, for links; its path prefixes all endpoints
+    /// URL at which users reach this server, for links. Its path is a prefix of all endpoints
     #[arg(long = "web.external-url", value_name = "URL", value_parser = external_url)]
     pub external_url: Option<Url>,
 
@@ -119,11 +118,11 @@ pub struct WebArgs {
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
 
-    /// Connections at a time over all listeners
+    /// Concurrent connections over all listeners
     #[arg(long = "web.max-connections", value_name = "N", default_value = "512", value_parser = positive_count)]
     pub max_connections: u64,
 
-    /// Time to read a request, and time after which an idle connection is closed
+    /// Timeout for reading a request, and for idle connections
     #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
     pub read_timeout: Duration,
 
@@ -131,12 +130,12 @@ pub struct WebArgs {
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,
 
-    /// Origins that may call the API from a browser: a regular expression, anchored at both ends
+    /// Regular expression, fully anchored, for the origins that may call the API from a browser
     #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*", value_parser = anchored_regex)]
     pub cors_origin: Regex,
 }
 
-/// Where samples live.
+/// Where samples are kept and for how long.
 #[derive(Clone, Debug, Args)]
 pub struct StorageArgs {
     /// Folder for the write-ahead log, the catalogue and, without object_store in the configuration, the blocks
@@ -144,50 +143,52 @@ pub struct StorageArgs {
     #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
     pub path: PathBuf,
 
-    /// The window: how much time a block covers when it is cut from the head
+    /// Length of a window: the time range of a block that is cut from the head
     #[arg(long = "storage.tsdb.min-block-duration", value_name = "DURATION", default_value = "2h",
           value_parser = positive_duration)]
     pub min_block_duration: Duration,
 
-    /// The most time that a merged block covers [default: a tenth of the retention, at most 31d]
+    /// Longest time range of a merged block [default: a tenth of the retention, at most 31d]
     #[arg(long = "storage.tsdb.max-block-duration", value_name = "DURATION", value_parser = positive_duration)]
     pub max_block_duration: Option<Duration>,
 
-    /// How long samples are kept; 0s is for ever. storage.tsdb.retention.time in the configuration goes first
+    /// How long samples are kept; 0s means forever. storage.tsdb.retention.time in the configuration takes precedence
+    /// [default: 15d in the local folder, forever in an object store]
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = duration)]
     pub retention_time: Option<Duration>,
 
-    /// The most bytes of blocks, such as 512GB; 0 is no limit. storage.tsdb.retention.size in the configuration goes first
+    /// Total size of all blocks, such as 512GB; 0 means no limit. storage.tsdb.retention.size in the configuration takes
+    /// precedence
     #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", value_parser = byte_size)]
     pub retention_size: Option<ByteSize>,
 
-    /// Serve the blocks of a bucket that belongs to another server, which must be gone for good. Once is enough
+    /// Take over a bucket from another server, which must never run again. Needed for one start only
     #[arg(long = "storage.take-over-bucket", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
     pub take_over_bucket: bool,
 
-    /// Samples in the answer to one remote read; 0 is no limit, streamed answers have none
+    /// Samples in the response to one remote read; 0 means no limit. Streamed responses have none
     #[arg(long = "storage.remote.read-sample-limit", value_name = "N", default_value = "50000000", value_parser = count)]
     pub read_sample_limit: u64,
 
-    /// Remote reads at a time; 0 is no limit
+    /// Concurrent remote reads; 0 means no limit
     #[arg(long = "storage.remote.read-concurrent-limit", value_name = "N", default_value = "10", value_parser = count)]
     pub read_concurrent_limit: u64,
 
-    /// Bytes in one frame of a streamed remote read
+    /// Bytes per frame of a streamed remote read
     #[arg(long = "storage.remote.read-max-bytes-in-frame", value_name = "N", default_value = "1048576",
           value_parser = positive_count)]
     pub read_max_bytes_in_frame: u64,
 }
 
-/// What a query may cost.
+/// Limits of queries.
 #[derive(Clone, Debug, Args)]
 pub struct QueryArgs {
-    /// How far back an instant selector looks for a sample
+    /// How far back a selector looks for the latest sample of a series
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
     pub lookback_delta: Duration,
 
-    /// Time after which a query ends with an error
+    /// Time after which a query is aborted
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = positive_duration)]
     pub timeout: Duration,
 
@@ -195,52 +196,52 @@ pub struct QueryArgs {
     #[arg(long = "query.max-samples", value_name = "N", default_value = "50000000", value_parser = positive_count)]
     pub max_samples: u64,
 
-    /// Queries at a time; more wait, and tenants take turns
+    /// Concurrent queries. Others wait, and tenants take turns
     #[arg(long = "query.max-concurrency", value_name = "N", default_value = "20", value_parser = positive_count)]
     pub max_concurrency: u64,
 
-    /// Queries that take longer are logged with what they took; 0s logs none
+    /// Log queries that take longer than this, with their cost; 0s logs none
     #[arg(long = "query.slow-log-threshold", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub slow_log_threshold: Duration,
 }
 
-/// What is logged.
+/// What is logged, and how.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// Least severity that is logged. runtime.log_level in the configuration goes first
+    /// Lowest severity to log. runtime.log_level in the configuration takes precedence
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub level: LogLevel,
 
-    /// Form of a line
+    /// Format of log lines
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub format: LogFormat,
 }
 
-/// The least severity that is logged.
+/// The lowest severity that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Everything.
+    /// Everything, including what only developers need.
     Debug,
-    /// What an operator may want to know.
+    /// What an operator may want to know afterwards.
     Info,
-    /// What may need attention.
+    /// What may need attention; the server recovers on its own.
     Warn,
-    /// What failed.
+    /// Failures that an operator should look at.
     Error,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// `time=… level=INFO source=… msg=… key=value`
     Logfmt,
-    /// An object a line with the same keys.
+    /// One JSON object per line, with the same keys.
     Json,
 }
 
 impl ServerArgs {
-    /// Every flag by its long name with the text of its value, for `/api/v1/status/flags`.
+    /// The text of every flag's value by its long name, for `/api/v1/status/flags`.
     pub fn flags(&self) -> &BTreeMap<String, String> {
         &self.values
     }
@@ -250,19 +251,19 @@ impl ServerArgs {
         Features::new(&self.enable_feature)
     }
 
-    /// Whether the node is a cluster by itself that nobody else reaches.
+    /// Whether the process is a cluster of one that no other node can join.
     pub fn is_alone(&self) -> bool {
         self.roles.is_all() && !self.cluster.is_open()
     }
 
-    /// What to log at start: flags without effect, unknown features.
+    /// Warnings to log at startup: inert flags and unknown features.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.inert.warnings.clone();
         warnings.extend(self.features().warnings());
         warnings
     }
 
-    /// What single flags cannot say: how they fit together.
+    /// Checks flags against each other.
     pub(super) fn check(&self) -> Result<(), String> {
         let storage = &self.storage;
         if storage.max_block_duration.is_some_and(|max| max < storage.min_block_duration) {
@@ -270,15 +271,14 @@ impl ServerArgs {
         }
         self.cluster.check()?;
         if !self.roles.is_all() && !self.roles.has(Role::Meta) && self.cluster.join.is_empty() {
-            let needed = "--join=HOST:PORT,… names nodes that have it";
-            return Err(format!("--roles: this node has not the meta role, so it needs others: {needed}"));
+            return Err("--roles: a node without the meta role needs --join=HOST:PORT,… with nodes that have it".into());
         }
         Ok(())
     }
 }
 
 impl WebArgs {
-    /// The prefix of all endpoints: empty or `/path`, without a slash at the end.
+    /// The prefix of all endpoints: empty, or `/path` without a trailing slash.
     pub fn route_prefix(&self) -> String {
         let of_url = || self.external_url.as_ref().map(|url| url.path().to_string());
         let path = self.route_prefix.clone().or_else(of_url).unwrap_or_default();
@@ -288,8 +288,8 @@ impl WebArgs {
         }
     }
 
-    /// The URL under which users reach the server: the given one, else the machine's name and the first listener's port.
-    /// Never ends with a slash.
+    /// The URL at which users reach the server: the given one, or else the host name and the port of the first listener.
+    /// Has no trailing slash.
     pub fn external_url(&self) -> String {
         match &self.external_url {
             Some(url) => url.as_str().trim_end_matches('/').to_string(),
@@ -309,7 +309,7 @@ fn host_name() -> String {
     }
 }
 
-/// Whether an argument is a switch: its value can be left away.
+/// Whether an argument is a switch, whose value can be omitted.
 pub(super) fn is_switch(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
@@ -321,7 +321,7 @@ fn external_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
-        scheme => Err(format!("unsupported scheme {scheme:?}: http or https is needed")),
+        scheme => Err(format!("unsupported scheme {scheme:?}: expected http or https")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the command line as users type it.
+//! Command lines as users type them.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn defaults_are_those_of_prometheus() {
 }
 
 #[test]
-fn flags_of_prometheus_without_a_subcommand() {
+fn flags_of_prometheus_work_without_a_subcommand() {
     let server = server(&[
         "--config.file=prometheus.yml",
         "--storage.tsdb.path",
@@ -79,7 +79,7 @@ fn flags_of_prometheus_without_a_subcommand() {
 }
 
 #[test]
-fn switches_take_a_value_or_a_no() {
+fn switches_accept_a_value_or_the_prefix_no() {
     for off in ["--web.enable-remote-write-receiver=false", "--no-web.enable-remote-write-receiver"] {
         assert!(!server(&[off]).web.enable_remote_write_receiver, "{off}");
     }
@@ -112,7 +112,7 @@ fn all_flags_have_a_text_for_the_status_page() {
 }
 
 #[test]
-fn mistakes_name_what_was_meant() {
+fn errors_name_the_flag_and_what_was_meant() {
     for (args, parts) in [
         (&["--web.listen-adress=:1"][..], &["unexpected argument '--web.listen-adress'", "'--web.listen-address'"][..]),
         (&["--config.flie", "x"], &["unexpected argument '--config.flie'", "'--config.file'"]),
@@ -124,12 +124,12 @@ fn mistakes_name_what_was_meant() {
         (&["--web.cors.origin=("], &["regex parse error"]),
         (&["--storage.tsdb.retention.size=5"], &["not a size: \"5\""]),
         (&["--roles=ruler"], &["unknown role \"ruler\""]),
-        (&["--roles=agent"], &["has not the meta role", "--join=HOST:PORT"]),
-        (&["--join=a"], &["\"a\" is no cluster address"]),
+        (&["--roles=agent"], &["without the meta role", "--join=HOST:PORT"]),
+        (&["--join=a"], &["\"a\" is not a cluster address"]),
         (&["--tls.cert-file=a"], &["--tls.key-file", "--tls.ca-file"]),
         (&["--storage.tsdb.max-block-duration=1h"], &["--storage.tsdb.max-block-duration is shorter"]),
-        (&["--web.config.file=web.yml"], &["--web.config.file cannot be used: TLS"]),
-        (&["--agent"], &["--agent cannot be used"]),
+        (&["--web.config.file=web.yml"], &["--web.config.file is not supported: the listener has no TLS"]),
+        (&["--agent"], &["--agent is not supported"]),
         (&["--web.enable-lifecycle=maybe"], &["invalid value 'maybe'"]),
         (&["serve"], &["unexpected argument 'serve'"]),
         (&["tool", "check", "config"], &["<FILE>..."]),
@@ -142,7 +142,7 @@ fn mistakes_name_what_was_meant() {
 }
 
 #[test]
-fn flags_without_effect_are_taken_with_a_warning() {
+fn inert_flags_are_accepted_with_a_warning() {
     let server = server(&[
         "--auto-gomemlimit.ratio=0.8",
         "--no-auto-gomemlimit",
@@ -165,7 +165,7 @@ fn flags_without_effect_are_taken_with_a_warning() {
 }
 
 #[test]
-fn a_node_is_alone_or_one_of_a_cluster() {
+fn a_node_is_alone_unless_others_can_reach_it() {
     assert!(server(&[]).is_alone() && !server(&["--roles=meta"]).is_alone());
     assert!(!server(&["--cluster.listen-address=127.0.0.1:0"]).is_alone());
     let joining = server(&["--roles=ingester,agent", "--join=a:1,b:2", "--join=b:2", "--cluster.token=secret"]);
@@ -176,13 +176,13 @@ fn a_node_is_alone_or_one_of_a_cluster() {
     assert_eq!(server(&["--cluster.catch-up-rate=0B"]).cluster.catch_up_rate.0, 0);
     let founders = |flags: &[&str]| server(flags).cluster.founders();
     assert_eq!(founders(&[]), 1);
-    assert_eq!(founders(&["--join=a:1"]), 2, "who joins one other does not found a cluster by itself");
+    assert_eq!(founders(&["--join=a:1"]), 2, "a node that joins another one does not bootstrap a cluster alone");
     assert_eq!(founders(&["--join=a:1,b:1,c:1"]), 3);
     assert_eq!(founders(&["--join=a:1", "--cluster.expect=1"]), 1);
 }
 
 #[test]
-fn every_flag_of_prometheus_is_taken() {
+fn every_flag_of_prometheus_is_accepted() {
     const NAMES: &str = include_str!("prometheus_flags.txt");
     let command = Cli::command();
     let server = server_command(&command);
@@ -196,7 +196,7 @@ fn every_flag_of_prometheus_is_taken() {
 }
 
 #[test]
-fn help_has_its_headings_and_hides_what_has_no_effect() {
+fn help_has_headings_and_hides_inert_flags() {
     let text = help(&["server", "--help"]);
     let headings: Vec<&str> = text.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
     assert_eq!(
@@ -223,7 +223,7 @@ fn version_is_printed_in_both_places() {
 }
 
 #[test]
-fn tools() {
+fn tool_commands_are_parsed() {
     let cli = Cli::try_parse_from_args(["pharos", "tool", "check", "config", "a.yml", "b.yml"]).unwrap();
     match cli.command {
         Command::Tool(ToolCommand::Check(CheckCommand::Config { files })) => assert_eq!(files.len(), 2),

@@ -1,25 +1,25 @@
-//! `pharos tool`: what an operator does beside the server.
+//! The arguments of `pharos tool`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// The tools.
+/// A tool with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum ToolCommand {
-    /// Check files before the server reads them
+    /// Check files before a server loads them
     #[command(subcommand)]
     Check(CheckCommand),
-    /// Run scripts of the promqltest language: exits with 1 when an evaluation gives something else than is expected
+    /// Run PromQL test scripts (promqltest). The exit code is 1 when an evaluation differs from what is expected
     Promqltest {
-        /// The scripts
+        /// Scripts to run
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Unit tests
+    /// Run unit tests
     #[command(subcommand)]
     Test(TestCommand),
-    /// Look after a write-ahead log
+    /// Maintain a write-ahead log
     #[command(subcommand)]
     Wal(WalCommand),
     /// Print reference tables in Markdown
@@ -46,43 +46,43 @@ pub enum DocsCommand {
     },
 }
 
-/// What can be checked.
+/// A kind of file that can be checked.
 #[derive(Debug, Subcommand)]
 pub enum CheckCommand {
-    /// Check configuration files: prints SUCCESS or FAILED for each, exits with 1 when one is bad
+    /// Check configuration files and print SUCCESS or FAILED for each. The exit code is 1 when one is invalid
     Config {
-        /// The files, for example prometheus.yml
+        /// Files to check, such as prometheus.yml
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
 }
 
-/// What can be tested.
+/// A kind of unit test.
 #[derive(Debug, Subcommand)]
 pub enum TestCommand {
-    /// Unit tests of rules, in promtool's format: exits with 1 when one fails
+    /// Run unit tests of rules in promtool's format. The exit code is 1 when one fails
     Rules {
-        /// The files with the tests
+        /// Test files to run
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Run only groups of tests whose names match. Can be repeated
+        /// Run only test groups whose names match. Repeatable
         #[arg(long, value_name = "REGEX")]
         run: Vec<String>,
-        /// Pass over unknown fields of rule files
+        /// Ignore unknown fields in rule files
         #[arg(long = "ignore-unknown-fields")]
         ignore_unknown_fields: bool,
-        /// Features by name, as promtool takes them; all of them are on
+        /// Accepted for compatibility with promtool; all features are enabled
         #[arg(long = "enable-feature", value_name = "NAME,…", hide = true)]
         enable_feature: Vec<String>,
     },
 }
 
-/// What can be done to a write-ahead log.
+/// An operation on a write-ahead log.
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
-    /// Cut the log at its first bad record, so that the server starts again; what follows it in its segment is lost
+    /// Cut each damaged segment at its first bad record, so that the server can start. The records after it are lost
     Repair {
-        /// The folder of the log, as the server's error names it
+        /// Folder of the log, as named in the server's error
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },

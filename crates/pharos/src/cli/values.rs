@@ -1,4 +1,4 @@
-//! The values of flags as Prometheus writes them: durations, sizes, counts, listen addresses.
+//! Values of flags in Prometheus's notation: durations, sizes, counts and listen addresses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| format!("negative duration {text:?}"))
 }
 
-/// As [`duration`], but not zero.
+/// Like [`duration`], but refuses zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than 0s".into()),
@@ -21,7 +21,7 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a count; `5e7` is fine as Prometheus prints such defaults.
+/// Parses a count. Accepts `5e7`, because Prometheus prints defaults that way.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     if let Ok(count) = text.parse::<u64>() {
         return Ok(count);
@@ -32,7 +32,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     }
 }
 
-/// As [`count`], but not zero.
+/// Like [`count`], but refuses zero.
 pub(super) fn positive_count(text: &str) -> Result<u64, String> {
     match count(text)? {
         0 => Err("must be at least 1".into()),
@@ -40,17 +40,18 @@ pub(super) fn positive_count(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses a size such as `512MB`; units are powers of 1024.
+/// Parses a size such as `512MB`. Units are powers of 1024.
 pub(super) fn byte_size(text: &str) -> Result<ByteSize, String> {
-    ByteSize::parse(text).map_err(|_| format!("not a size: {text:?} (a number and a unit: B, KB, MB, GB, TB, PB, EB)"))
+    ByteSize::parse(text)
+        .map_err(|_| format!("not a size: {text:?} (expected a number and a unit: B, KB, MB, GB, TB, PB, EB)"))
 }
 
-/// Where to listen: `host:port`, `[::1]:port`, or `:port` for every IPv4 address.
+/// An address to listen on: `host:port`, `[::1]:port`, or `:port` for all IPv4 addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// A name or an address, without brackets.
+    /// A host name or an IP address without brackets.
     pub host: String,
-    /// 0 lets the system choose.
+    /// The port; 0 lets the system choose one.
     pub port: u16,
 }
 
@@ -58,13 +59,13 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, port) = text.rsplit_once(':').ok_or("no port: write host:port")?;
+        let (host, port) = text.rsplit_once(':').ok_or("no port: expected host:port")?;
         let port = port.parse().map_err(|_| format!("bad port {port:?}"))?;
         let unbracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         let host = match unbracketed {
             Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
             Some(v6) => return Err(format!("bad IPv6 address {v6:?}")),
-            None if host.contains(':') => return Err("an IPv6 address stands in brackets: [::1]:9090".into()),
+            None if host.contains(':') => return Err("an IPv6 address needs brackets: [::1]:9090".into()),
             None if host.is_empty() => "0.0.0.0",
             None => host,
         };
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listen_addresses() {
+    fn listen_addresses_are_parsed_and_printed() {
         for (text, printed) in [
             (":9090", "0.0.0.0:9090"),
             ("localhost:0", "localhost:0"),
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn counts() {
+    fn counts_are_whole_and_not_negative() {
         assert_eq!(count("5e7"), Ok(50_000_000));
         assert_eq!(count("0"), Ok(0));
         for bad in ["", "-1", "1.5", "1e99", "NaN", "inf"] {
