@@ -1,7 +1,7 @@
 //! The configuration file: `prometheus.yml` with Pharos's own sections `object_store` and `limits`.
 //!
 //! [`Config::load`] reads, checks and completes a file. Every mistake is an error with file, line, column and field.
-//! What a later release serves is checked in shape and named by a warning. A loaded configuration never changes.
+//! Sections that a later release implements are checked and reported by a warning. A loaded configuration is immutable.
 
 mod alerting;
 mod check;
@@ -34,59 +34,59 @@ pub use sections::{
     TsdbConfig,
 };
 
-/// A configuration file. Every section may be left away.
+/// A configuration file. Every section is optional.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What scrape sections inherit, and the labels of this server.
+    /// Defaults of scrape sections, and the labels of this server.
     pub global: GlobalConfig,
-    /// The process.
+    /// Settings of the process.
     #[serde(skip_serializing_if = "is_default")]
     pub runtime: RuntimeConfig,
-    /// Files with more scrape sections, under the key `scrape_configs`; the last part of a path may hold `*`.
+    /// Files with more scrape sections under the key `scrape_configs`. The last part of a path may contain `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scrape_config_files: Vec<String>,
-    /// What is scraped.
+    /// Targets to scrape, and how.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scrape_configs: Vec<ScrapeConfig>,
-    /// Files with recording and alerting rules (not evaluated yet).
+    /// Files with recording and alerting rules (not evaluated yet). The last part of a path may contain `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule_files: Vec<String>,
-    /// Where alerts go (not served yet).
+    /// Where alerts are sent (not supported yet).
     #[serde(skip_serializing_if = "is_default")]
     pub alerting: AlertingConfig,
-    /// Where samples are forwarded (not served yet).
+    /// Servers to which samples are forwarded (not supported yet).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remote_write: Vec<RemoteWriteConfig>,
-    /// Where more samples are read from (not served yet).
+    /// Servers that queries also read from (not supported yet).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remote_read: Vec<RemoteReadConfig>,
-    /// How long and how much is kept.
+    /// Retention, late samples and exemplars.
     pub storage: StorageConfig,
-    /// How OTLP metrics become series.
+    /// How OTLP metrics are translated to series.
     pub otlp: OtlpConfig,
-    /// Where traces of this process go (not served yet).
+    /// Where traces of this process are sent (not supported yet).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
-    /// Where blocks are kept. Default: a folder below `--storage.path`.
+    /// Where blocks are stored. Default: a folder below `--storage.path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_store: Option<ObjectStoreConfig>,
-    /// What each tenant may use.
+    /// Limits of the node and of each tenant.
     pub limits: LimitsConfig,
 }
 
-/// A configuration that was read, checked and completed.
+/// A configuration after it was read, checked and completed.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// All sections, with defaults and inherited values filled in and the sections of `scrape_config_files` added.
+    /// All sections, with defaults and inherited values, and with the sections of `scrape_config_files`.
     pub config: Config,
-    /// The scrape sections as the agent runs them, in the order of `config.scrape_configs`.
+    /// The scrape sections in the agent's form, in the order of `config.scrape_configs`.
     pub scrape: Vec<Arc<ResolvedScrapeConfig>>,
-    /// The section `otlp` as the receiver runs by it.
+    /// The section `otlp` in the receiver's form.
     pub otlp: pharos_config::OtlpConfig,
-    /// What to tell the operator: sections that have no effect, unset variables.
+    /// Warnings for the operator: sections without effect, unset variables.
     pub warnings: Vec<String>,
-    /// The file's text; empty without a file.
+    /// The text of the file; empty without one.
     pub raw_text: String,
 }
 
@@ -105,12 +105,12 @@ fn is_default<T: Default + PartialEq>(section: &T) -> bool {
 }
 
 impl Config {
-    /// Reads and checks a file, with variables of the process's environment.
+    /// Reads and checks a file. Variables come from the environment of the process.
     pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
         Self::load_with(file, &|name| std::env::var(name).ok())
     }
 
-    /// As [`Config::load`], with another environment.
+    /// Like [`Config::load`], with variables from `environment`.
     pub fn load_with(file: &Path, environment: Environment<'_>) -> Result<Loaded, ConfigError> {
         let text = yaml::read(file)?;
         let config: Config = yaml::parse(file, &text)?;
@@ -119,7 +119,7 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The configuration of a server that is given none: it scrapes itself on `port` every 15 s.
+    /// The configuration of a server without a file: it scrapes itself on `port` every 15 seconds.
     pub fn without_file(port: u16) -> Result<Loaded, ConfigError> {
         let target = TargetGroup { targets: vec![format!("localhost:{port}")], ..TargetGroup::default() };
         let job = ScrapeConfig { job_name: "pharos".into(), static_configs: vec![target], ..ScrapeConfig::default() };
@@ -132,7 +132,7 @@ impl Config {
         Ok(loaded)
     }
 
-    /// The configuration as YAML with defaults filled in; secrets are printed as `<secret>`.
+    /// The configuration as YAML, with defaults. Secrets appear as `<secret>`.
     pub fn to_yaml(&self) -> String {
         printed::to_yaml(self)
     }

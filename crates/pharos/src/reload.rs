@@ -1,4 +1,4 @@
-//! The configuration that is in force, and its replacement while the server runs. A bad file leaves the old one in force.
+//! The active configuration, and its replacement at runtime. An invalid file leaves the active one unchanged.
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::config::{Config, ConfigError, Loaded, find_files};
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigSource {
-    /// A file, read again on each reload.
+    /// A file that is read on each reload.
     File(PathBuf),
-    /// None was given: the server scrapes itself on this port.
+    /// Built in: the server scrapes itself on this port.
     Builtin {
         /// The port of the first listener.
         port: u16,
@@ -32,35 +32,35 @@ impl ConfigSource {
     }
 }
 
-/// Tells changes of files by their fingerprint.
+/// Detects changes of files by their fingerprint.
 pub struct FilesWatch {
     last: u64,
 }
 
 impl FilesWatch {
-    /// The files are now as this says.
+    /// Starts from this fingerprint.
     pub fn new(fingerprint: u64) -> Self {
         FilesWatch { last: fingerprint }
     }
 
-    /// Whether they are no longer as they were when this was asked before.
+    /// Whether the fingerprint differs from the one of the previous call.
     pub fn has_changed(&mut self, fingerprint: u64) -> bool {
         std::mem::replace(&mut self.last, fingerprint) != fingerprint
     }
 }
 
-/// Why a reload changed nothing.
+/// Why a reload failed. The active configuration is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The file is bad.
+    /// The file is invalid.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// The file is good and a part of the server cannot run by it.
-    #[error("the new configuration cannot be applied: {0}")]
+    /// The file is valid, but a part of the server cannot apply it.
+    #[error("cannot apply the new configuration: {0}")]
     Apply(String),
 }
 
-/// The configuration in force. Readers take [`ConfigHandle::current`]; one reload runs at a time.
+/// The active configuration. Readers call [`ConfigHandle::current`]. One reload runs at a time.
 pub struct ConfigHandle {
     source: ConfigSource,
     clock: Arc<dyn Clock>,
@@ -86,18 +86,18 @@ impl ReloadMetrics {
         Ok(ReloadMetrics {
             successful: gauge(
                 "pharos_config_last_reload_successful",
-                "Whether the last configuration reload was applied.",
+                "Whether the last configuration reload succeeded.",
             )?,
             success_timestamp: gauge(
                 "pharos_config_last_reload_success_timestamp_seconds",
-                "When a configuration was last applied, seconds since the epoch.",
+                "Time of the last successful configuration reload in seconds since the epoch.",
             )?,
         })
     }
 }
 
 impl ConfigHandle {
-    /// Loads the first configuration. An error of the registry means that the names are taken: that is reported as
+    /// Loads the initial configuration and registers the metrics of reloads. A failed registration is reported as
     /// [`ReloadError::Apply`].
     pub fn load(source: ConfigSource, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Self, ReloadError> {
         let loaded = source.load()?;
@@ -115,7 +115,7 @@ impl ConfigHandle {
         Ok(handle)
     }
 
-    /// The configuration in force.
+    /// The active configuration.
     pub fn current(&self) -> Arc<Loaded> {
         self.current.load_full()
     }
@@ -125,8 +125,8 @@ impl ConfigHandle {
         &self.source
     }
 
-    /// A number that changes when the configuration's file, or a file of `scrape_config_files` or `rule_files`, does. Blocks
-    /// while it reads them.
+    /// A hash of the configuration file and of the files that `scrape_config_files` and `rule_files` name. Blocks while it
+    /// reads them.
     pub fn fingerprint(&self) -> u64 {
         let ConfigSource::File(file) = &self.source else { return 0 };
         let mut hasher = std::hash::DefaultHasher::new();
@@ -137,19 +137,19 @@ impl ConfigHandle {
             files.extend(find_files(folder, pattern).unwrap_or_default());
         }
         for file in files {
-            // What cannot be read counts as empty: it is a change, too.
+            // An unreadable file counts as empty, so that losing it is a change, too.
             (&file, std::fs::read(&file).unwrap_or_default()).hash(&mut hasher);
         }
         hasher.finish()
     }
 
-    /// Whether the last load was applied, and when one was applied last, milliseconds since the epoch.
+    /// Whether the last reload succeeded, and the time of the last success in milliseconds since the epoch.
     pub fn last_reload(&self) -> (bool, i64) {
         (self.successful.load(Ordering::Relaxed), self.applied_ms.load(Ordering::Relaxed))
     }
 
-    /// Loads the configuration again and puts it in force if it is good and `apply` takes it. Blocks while it reads files.
-    /// `apply` is called with the old and the new configuration and must change nothing when it fails.
+    /// Loads the configuration and activates it if it is valid and `apply` succeeds. Blocks while it reads files.
+    /// `apply` gets the previous and the new configuration, and must change nothing when it fails.
     pub fn reload(
         &self,
         apply: impl FnOnce(&Loaded, &Arc<Loaded>) -> Result<(), String>,
@@ -183,7 +183,7 @@ mod tests {
     use pharos_model::clock::ManualClock;
 
     #[test]
-    fn a_bad_file_leaves_the_old_configuration_in_force() {
+    fn an_invalid_file_leaves_the_configuration_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         let write = |text: &str| std::fs::write(&file, text).unwrap();
@@ -205,7 +205,7 @@ mod tests {
 
         write("global: {scrape_interval: 7s}\n");
         let error = handle.reload(|_, _| Err("no port is free".into())).unwrap_err();
-        assert_eq!(error.to_string(), "the new configuration cannot be applied: no port is free");
+        assert_eq!(error.to_string(), "cannot apply the new configuration: no port is free");
         assert_eq!((interval(), handle.last_reload()), (5000, (false, 1000)));
 
         handle

@@ -1,9 +1,9 @@
-//! Small things with text: the nearest of some known names, and clipping for messages.
+//! Helpers for messages: the nearest known name, and clipping.
 
-/// The known name that is nearest to what was written, if any is near enough to be meant.
+/// The known name that is nearest to `written`, if one is near enough to be a typo.
 pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 80;
-    if written.len() > LONGEST {
+    const MAX_LENGTH: usize = 80;
+    if written.len() > MAX_LENGTH {
         return None;
     }
     let allowed = (written.chars().count() / 3).max(1);
@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         .map(|(_, name)| name)
 }
 
-/// Edits (insert, delete, replace, swap neighbours) that make `b` of `a`.
+/// Number of edits (insert, delete, replace, swap neighbours) that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before_last: Vec<usize> = vec![0; b.len() + 1];
@@ -35,9 +35,9 @@ fn distance(a: &str, b: &str) -> usize {
     last[b.len()]
 }
 
-/// The first `most` characters, with an ellipsis when there are more.
-pub(crate) fn clip(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+/// The first `max` characters, with an ellipsis when there are more.
+pub(crate) fn clip(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_string(),
     }

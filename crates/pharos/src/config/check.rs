@@ -1,4 +1,4 @@
-//! What single fields cannot say: checks across fields and sections, inheritance, and the warnings.
+//! Checks across fields and sections, inheritance of defaults, and warnings.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,33 +15,33 @@ use super::source::SourceMap;
 use super::source::Step::{self, Field, Item};
 use super::{Config, Environment, Loaded, expand, files, limits, yaml};
 
-/// A file that is being checked.
+/// The file that is being checked, for the positions of errors.
 struct Checked<'a> {
     file: &'a Path,
     text: &'a str,
 }
 
-/// A file of `scrape_config_files`.
+/// The content of a file that `scrape_config_files` names.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct ScrapeFile {
     scrape_configs: Vec<ScrapeConfig>,
 }
 
-/// Checks a parsed configuration, fills in what is inherited and collects warnings.
+/// Checks a parsed configuration, fills in inherited values and collects warnings.
 pub(super) fn complete(loaded: &mut Loaded, file: &Path, environment: Environment<'_>) -> Result<(), ConfigError> {
     let text = std::mem::take(&mut loaded.raw_text);
     let checked = Checked { file, text: &text };
     checked.global(loaded, environment)?;
     checked.scrape(loaded)?;
     checked.storage_and_limits(loaded)?;
-    checked.unserved(&loaded.config)?;
-    warn_of_unserved(loaded);
+    checked.unsupported(&loaded.config)?;
+    warn_of_unsupported(loaded);
     loaded.raw_text = text;
     Ok(())
 }
 
-/// `scrape_configs[1].relabel_configs`.
+/// The path of a field: `scrape_configs[1].relabel_configs`.
 fn printed(path: &[Step<'_>]) -> String {
     path.iter().fold(String::new(), |mut out, step| {
         match step {
@@ -54,13 +54,13 @@ fn printed(path: &[Step<'_>]) -> String {
 }
 
 impl Checked<'_> {
-    /// An error at the value at the end of the path.
+    /// An error at the value to which `path` leads.
     fn error(&self, path: &[Step<'_>], reason: impl Display) -> ConfigError {
         let place = SourceMap::new(self.text, yaml::options()).place_of(path);
         ConfigError::at(self.file, place, format!("{}: {reason}", printed(path)))
     }
 
-    /// An error about the section at the end of the path, at the field that the reason names.
+    /// An error in the section to which `path` leads, at the field that the reason mentions.
     fn error_in(&self, path: &[Step<'_>], reason: impl Display) -> ConfigError {
         let reason = reason.to_string();
         let (place, field) = SourceMap::new(self.text, yaml::options()).field_named_in(path, &reason);
@@ -78,9 +78,8 @@ impl Checked<'_> {
         for value in global.external_labels.values_mut() {
             *value = expand::expand(value, environment, &mut unset);
         }
-        let of_variable =
-            |name| format!("global.external_labels: the environment variable {name:?} is empty or not set");
-        loaded.warnings.extend(unset.into_iter().map(of_variable));
+        let warning = |name| format!("global.external_labels: the environment variable {name:?} is empty or not set");
+        loaded.warnings.extend(unset.into_iter().map(warning));
         let resolved = std::mem::take(global).resolve();
         *global = resolved.map_err(|error| self.error_in(&[Field("global")], error))?;
         global.set_directory(self.folder());
@@ -113,7 +112,7 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// Checks one scrape section and writes into it what it inherits. `jobs` has the names so far and where they are.
+    /// Checks a scrape section and fills in what it inherits. `jobs` maps the names seen so far to their sections.
     fn scrape_section(
         &self,
         index: usize,
@@ -138,7 +137,7 @@ impl Checked<'_> {
             let rules: Vec<Option<&RelabelConfig>> = rules.iter().map(Option::as_ref).collect();
             self.relabelling(&own(field), &rules, scheme)?;
         }
-        // Checked as it is written, so that a message quotes what the file says, then again with whole paths.
+        // The first check quotes paths as the file has them. The second one resolves them.
         section.validate(global).map_err(|error| self.error_in(&path, error))?;
         section.set_directory(self.folder());
         let resolved = section.validate(global).map_err(|error| self.error_in(&path, error))?;
@@ -156,7 +155,7 @@ impl Checked<'_> {
     ) -> Result<(), ConfigError> {
         for (index, rule) in rules.iter().enumerate() {
             let path = [path[0], path[1], path[2], Item(index)];
-            let rule = rule.ok_or_else(|| self.error(&path, "an empty relabelling rule"))?;
+            let rule = rule.ok_or_else(|| self.error(&path, "relabelling rule is empty"))?;
             RelabelRule::new(rule.clone(), scheme).map_err(|error| self.error_in(&path, error))?;
         }
         Ok(())
@@ -167,7 +166,7 @@ impl Checked<'_> {
         let tsdb = &config.storage.tsdb;
         let path = [Field("storage"), Field("tsdb"), Field("retention"), Field("percentage")];
         if tsdb.retention.percentage.is_some_and(|share| !(0.0..=100.0).contains(&share)) {
-            return Err(self.error(&path, "must be from 0 to 100"));
+            return Err(self.error(&path, "must be between 0 and 100"));
         }
         let defaults = &mut config.limits.defaults;
         if let Some(window) = tsdb.out_of_order_time_window
@@ -201,15 +200,15 @@ impl Checked<'_> {
                 if !QueryFeatures::default().disable(name) {
                     path.push(Item(index));
                     let known = QueryFeatures::NAMES.join(", ");
-                    return Err(self.error(&path, format!("{name:?} is not known; it is one of {known}")));
+                    return Err(self.error(&path, format!("unknown feature {name:?}; expected one of {known}")));
                 }
             }
         }
         Ok(())
     }
 
-    /// Checks the sections that a later release serves.
-    fn unserved(&self, config: &Config) -> Result<(), ConfigError> {
+    /// Checks the sections that have no effect yet.
+    fn unsupported(&self, config: &Config) -> Result<(), ConfigError> {
         for (index, pattern) in config.rule_files.iter().enumerate() {
             let path = [Field("rule_files"), Item(index)];
             files::check_pattern(pattern).map_err(|reason| self.error(&path, reason))?;
@@ -257,7 +256,7 @@ impl Checked<'_> {
         }
         let is_http = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         if !url::Url::parse(url).is_ok_and(|url| is_http(&url)) {
-            return Err(self.error(&[path[0], path[1], Field("url")], "not a URL of http or https"));
+            return Err(self.error(&[path[0], path[1], Field("url")], "not an http or https URL"));
         }
         match names.insert(name.to_string(), index) {
             Some(first) if !name.is_empty() => {
@@ -278,39 +277,39 @@ impl Checked<'_> {
             return Err(self.error(&field("client_type"), "must be http or grpc"));
         }
         if !["", "gzip"].contains(&tracing.compression.as_str()) {
-            return Err(self.error(&field("compression"), "must be gzip or left away"));
+            return Err(self.error(&field("compression"), "must be gzip or omitted"));
         }
         match (0.0..=1.0).contains(&tracing.sampling_fraction) {
             true => Ok(()),
-            false => Err(self.error(&field("sampling_fraction"), "must be from 0 to 1")),
+            false => Err(self.error(&field("sampling_fraction"), "must be between 0 and 1")),
         }
     }
 }
 
-/// Names what is configured and has no effect.
-fn warn_of_unserved(loaded: &mut Loaded) {
+/// Warns of settings that have no effect.
+fn warn_of_unsupported(loaded: &mut Loaded) {
     let config = &loaded.config;
     let tsdb = &config.storage.tsdb;
-    let unserved = [
+    let unsupported = [
         ("rule_files", "rules are not evaluated yet", !config.rule_files.is_empty()),
         ("alerting", "alerts are not sent yet", config.alerting != Default::default()),
         ("remote_write", "samples are not forwarded yet", !config.remote_write.is_empty()),
-        ("remote_read", "other servers are not asked yet", !config.remote_read.is_empty()),
+        ("remote_read", "other servers are not queried yet", !config.remote_read.is_empty()),
         ("tracing", "traces are not sent yet", config.tracing.is_some()),
         (
             "global.scrape_failure_log_file",
             "failed scrapes are not logged yet",
             config.global.scrape_failure_log_file.is_some(),
         ),
-        ("runtime.gogc", "it is about the Go runtime", config.runtime.gogc.is_some()),
+        ("runtime.gogc", "it tunes the Go runtime", config.runtime.gogc.is_some()),
         ("storage.tsdb.retention.percentage", "it is not supported yet", tsdb.retention.percentage.is_some()),
         (
             "storage.tsdb.stale_series_compaction_threshold",
-            "stale series leave the head with their window",
+            "stale series leave memory with their window",
             tsdb.stale_series_compaction_threshold.is_some(),
         ),
     ];
-    for (section, reason, _) in unserved.into_iter().filter(|(_, _, is_set)| *is_set) {
+    for (section, reason, _) in unsupported.into_iter().filter(|(_, _, is_set)| *is_set) {
         loaded.warnings.push(format!("{section} has no effect: {reason}"));
     }
     for section in &config.scrape_configs {
@@ -319,7 +318,7 @@ fn warn_of_unserved(loaded: &mut Loaded) {
             let names = names.join(", ");
             loaded
                 .warnings
-                .push(format!("scrape job {:?}: {names}: not supported yet, without effect", section.job_name));
+                .push(format!("scrape job {:?}: {names} has no effect: not supported yet", section.job_name));
         }
     }
 }

@@ -1,25 +1,25 @@
-//! What is wrong with a configuration, and where.
+//! The error of a configuration file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A place in a file: line and column count from 1, the column in characters.
+/// A position in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The line.
+    /// Line, counted from 1.
     pub line: u64,
-    /// The column.
+    /// Column in characters, counted from 1.
     pub column: u64,
 }
 
 /// A mistake in a configuration file. Printed as `FILE:LINE:COLUMN: field: reason`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// The file as it was named.
+    /// The path by which the file was opened.
     pub file: PathBuf,
-    /// Where; none when the file as a whole cannot be read.
+    /// Where the mistake is; none when the file cannot be read.
     pub place: Option<Place>,
-    /// What is wrong, beginning with the path of the field if it has one: `scrape_configs[1].job_name: …`.
+    /// What is wrong. Starts with the path of the field, if there is one: `scrape_configs[1].job_name: …`.
     pub reason: String,
 }
 

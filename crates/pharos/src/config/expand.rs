@@ -1,11 +1,11 @@
-//! `${VAR}` and `$VAR` in the values of `external_labels`, as Prometheus expands them.
+//! Expands `${VAR}` and `$VAR` in the values of `external_labels`, like Go's `os.Expand`.
 
 use super::Environment;
 
-/// Characters that name a variable of a shell by themselves.
+/// Characters that are the whole name of a shell variable.
 const SPECIAL: &str = "*#$@!?-0123456789";
 
-/// Expands variables; `$$` is a dollar. Unset or empty variables become nothing and are named in `unset`.
+/// Expands variables; `$$` is a dollar sign. Unset and empty variables expand to nothing and are added to `unset`.
 pub(super) fn expand(text: &str, environment: Environment<'_>, unset: &mut Vec<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -15,7 +15,7 @@ pub(super) fn expand(text: &str, environment: Environment<'_>, unset: &mut Vec<S
         let (name, used) = variable(after);
         match name {
             "$" => out.push('$'),
-            // A dollar without a name stays; `${}` and an open brace are dropped.
+            // A dollar without a name stays. `${}` and an unclosed brace are dropped.
             "" if used == 0 => out.push('$'),
             "" => {}
             name => match environment(name).filter(|value| !value.is_empty()) {
@@ -29,7 +29,7 @@ pub(super) fn expand(text: &str, environment: Environment<'_>, unset: &mut Vec<S
     out
 }
 
-/// The variable's name after a dollar, and how many bytes it takes with its braces.
+/// The name of the variable after a dollar, and its length in bytes, braces included.
 fn variable(after: &str) -> (&str, usize) {
     if let Some(braced) = after.strip_prefix('{') {
         return match braced.find('}') {

@@ -1,28 +1,28 @@
-//! File patterns of `scrape_config_files` and `rule_files`: a path whose last part may hold `*`.
+//! File patterns of `scrape_config_files` and `rule_files`: paths whose last part may contain `*`, `?` and `[a-z]`.
 
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// What is wrong with a pattern, if anything.
+/// Refuses an empty pattern and one with `*` in a folder. Prometheus does the same.
 pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
     match pattern {
         "" => Err("a file pattern is empty".into()),
         _ if folder.contains('*') => {
-            Err(format!("invalid file pattern {pattern:?}: '*' may stand in the last part only"))
+            Err(format!("invalid file pattern {pattern:?}: '*' is only allowed in the last part"))
         }
         _ => Ok(()),
     }
 }
 
-/// The files that a pattern names, relative to the configuration file's folder, by name. None is no mistake.
+/// The files that match a pattern below the folder of the configuration file, sorted. Matching none is not an error.
 pub(crate) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
     let path = folder.join(pattern);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
     };
-    // A pattern without a folder is about the working directory.
+    // A pattern without a folder refers to the working directory.
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if !name.contains(['*', '?', '[']) {
         return Ok(if path.exists() { vec![path] } else { Vec::new() });
@@ -44,7 +44,7 @@ pub(crate) fn find(folder: &Path, pattern: &str) -> std::io::Result<Vec<PathBuf>
     Ok(found)
 }
 
-/// The names that a pattern of `*`, `?` and `[a-z]` stands for.
+/// A pattern of `*`, `?` and `[a-z]` as a regular expression; none when a bracket is not closed.
 fn name_pattern(pattern: &str) -> Option<Regex> {
     let mut regex = String::from("^(?s:");
     let mut rest = pattern;
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!((names("?.yml"), names("[b-c].*")), (names("*.yml"), vec!["b.yml".into(), "c.json".into()]));
         assert_eq!(names("[^a].yml"), ["b.yml"]);
         assert!(find(folder.path(), "[a.yml").is_err());
-        // Tests run in the crate's folder.
+        // Tests run in the folder of the crate.
         assert_eq!(find(Path::new(""), "Cargo.t*").unwrap(), [Path::new("Cargo.toml")]);
         assert!(names("none.yml").is_empty() && names("no/such/*.yml").is_empty());
     }

@@ -1,4 +1,4 @@
-//! The section `limits`: what the node and each tenant may use. 0 switches a limit off.
+//! The section `limits`: limits of the node and of each tenant. 0 disables a limit.
 //!
 //! ```yaml
 //! limits:
@@ -18,21 +18,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Writes are refused with 429 while the heads of all tenants take more memory than this. Default 0: no limit.
+    /// Memory of all heads together. Writes beyond it are refused with 429. Default 0: no limit.
     pub max_head_memory: ByteSize,
     /// Memory of one query. Default 2GiB.
     pub max_query_memory: ByteSize,
-    /// Largest body of a push as it is sent, compressed or not. Default 32MiB.
+    /// Largest body of a push, as sent. Default 32MiB.
     pub max_request_size: ByteSize,
     /// Largest body of a push after decompression. Default 32MiB.
     pub max_decompressed_request_size: ByteSize,
-    /// Memory of all pushes that are being handled; more are refused with 429. Default 512MiB.
+    /// Memory of all pushes in progress. Further pushes are refused with 429. Default 512MiB.
     pub max_inflight_requests_size: ByteSize,
-    /// How far ahead of the clock a sample may be. Default 1d; 0 is any distance.
+    /// How far a sample may be in the future. Default 1d; 0 means any distance.
     pub max_future_time: PromDuration,
-    /// Limits of tenants that have none of their own.
+    /// Limits of tenants without overrides.
     pub defaults: TenantLimits,
-    /// Limits of single tenants; what is left away is as in `defaults`.
+    /// Limits of single tenants, by tenant. Omitted limits are those of `defaults`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, TenantOverrides>,
 }
@@ -52,10 +52,10 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Declares the limits of a tenant twice: complete, and as overrides.
+/// Declares the limits of a tenant twice: complete ones, and overrides in which each is optional.
 macro_rules! tenant_limits {
     ($($(#[$meta:meta])* $field:ident: $type:ty = $default:expr,)*) => {
-        /// What a tenant may hold and send.
+        /// Limits of a tenant. 0 means no limit unless the field says otherwise.
         #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct TenantLimits {
@@ -91,45 +91,45 @@ macro_rules! tenant_limits {
 }
 
 tenant_limits! {
-    /// Most series in memory. Default 0: no limit.
+    /// Series in memory. Default 0: no limit.
     max_series: u64 = 0,
-    /// Most labels of a series. Default 0: no limit.
+    /// Labels of a series. Default 0: no limit.
     max_labels: u64 = 0,
-    /// Longest label name, bytes. Default 0: no limit.
+    /// Length of a label name in bytes. Default 0: no limit.
     max_label_name_length: u64 = 0,
-    /// Longest label value, bytes. Default 0: no limit.
+    /// Length of a label value in bytes. Default 0: no limit.
     max_label_value_length: u64 = 0,
-    /// How far behind the newest sample of the tenant a sample may be. Default 2h, or what
-    /// `storage.tsdb.out_of_order_time_window` says.
+    /// How far a sample may be behind the newest sample of its tenant. Default: `storage.tsdb.out_of_order_time_window`,
+    /// or else 2h.
     out_of_order_time_window: PromDuration = DEFAULT_WINDOW,
-    /// Exemplars that are kept, the newest. Default 10000.
+    /// Exemplars to keep; the oldest are dropped first. Default 10000.
     max_exemplars: u64 = 10_000,
-    /// Memory of one query. Default 0: what `limits.max_query_memory` says.
+    /// Memory of one query. Default 0: the value of `limits.max_query_memory`.
     max_query_memory: ByteSize = ByteSize(0),
-    /// Samples that one query may hold in memory. Default 0: what `--query.max-samples` says.
+    /// Samples that one query holds in memory. Default 0: the value of `--query.max-samples`.
     max_query_samples: u64 = 0,
-    /// Series that one selector may match. Default 0: no limit.
+    /// Series that one selector matches. Default 0: no limit.
     max_query_series: u64 = 0,
-    /// Points of a series that a range query may ask for. Default 11000.
+    /// Points per series that a range query asks for. Default 11000.
     max_query_points: u64 = 11_000,
-    /// Points that a query may compute: series times steps, of all its selectors together. Default 0: no limit.
+    /// Points that a query computes: series times steps, summed over its selectors. Default 0: no limit.
     max_query_total_points: u64 = 0,
-    /// Longest time of a query. Default 0: what `--query.timeout` says, which is also the most.
+    /// Timeout of a query. Default 0: the value of `--query.timeout`, which is also the upper bound.
     query_timeout: PromDuration = PromDuration::from_secs(0),
-    /// Queries that run at a time. Default 0: only `--query.max-concurrency` limits them.
+    /// Concurrent queries. Default 0: limited by `--query.max-concurrency` alone.
     max_concurrent_queries: u64 = 0,
-    /// Queries that wait for their turn; more are refused with 429. Default 256; 0 is no limit.
+    /// Queries that wait for a slot. Further queries are refused with 429. Default 256; 0 means no limit.
     max_queued_queries: u64 = 256,
-    /// Experimental parts of PromQL that may not be used: `promql-experimental-functions`,
+    /// Experimental PromQL features to refuse: `promql-experimental-functions`,
     /// `promql-extended-range-selectors`, `promql-binop-fill-modifiers`, `promql-duration-expr`. Default: none.
     disabled_query_features: Vec<String> = Vec::new(),
 }
 
-/// Where nothing says how far out of order samples may be.
+/// How far out of order samples may be by default.
 pub(super) const DEFAULT_WINDOW: PromDuration = PromDuration::from_secs(7200);
 
 impl LimitsConfig {
-    /// The limits of a tenant.
+    /// The limits that apply to a tenant.
     pub fn of_tenant(&self, tenant: &TenantId) -> TenantLimits {
         let defaults = self.defaults.clone();
         match self.overrides.get(tenant.as_str()) {

@@ -1,4 +1,4 @@
-//! Every kind of mistake in a configuration file, with its exact message.
+//! Mistakes in configuration files and their exact messages.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn error_of(bytes: &[u8]) -> String {
     error.replace(&format!("{}/", folder.path().display()), "")
 }
 
-/// All differences at once, so that a change of words costs one run.
+/// Reports all differences at once, so that a changed text costs one run.
 fn check(cases: &[(&str, &str)]) {
     let wrong: Vec<String> = cases
         .iter()
@@ -33,7 +33,7 @@ fn job(rest: &str) -> String {
 }
 
 #[test]
-fn fields_and_types() {
+fn unknown_fields_and_wrong_types_are_named() {
     let cases: Vec<(String, &str)> = vec![
         ("scrap_configs: []\n".into(), "p.yml:1:1: scrap_configs: unknown field, did you mean \"scrape_configs\"?"),
         ("zzz: 1\n".into(), "p.yml:1:1: zzz: unknown field"),
@@ -50,13 +50,10 @@ fn fields_and_types() {
         ("global: [1]\n".into(), "p.yml:1:9: global: expected fields (a mapping)"),
         ("scrape_configs: {a: b}\n".into(), "p.yml:1:17: scrape_configs: expected a list"),
         (job("honor_labels: maybe"), "p.yml:3:17: scrape_configs[0].honor_labels: expected true or false"),
-        (
-            job("sample_limit: many"),
-            "p.yml:3:17: scrape_configs[0].sample_limit: expected a whole number, not negative",
-        ),
-        (job("sample_limit: -1"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a whole number, not negative"),
+        (job("sample_limit: many"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer"),
+        (job("sample_limit: -1"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer"),
         (job("params: {a: b}"), "p.yml:3:15: scrape_configs[0].params.a: expected a list"),
-        (job("job_name: b"), "p.yml:3:3: \"job_name\" is given twice"),
+        (job("job_name: b"), "p.yml:3:3: \"job_name\" is set twice"),
         ("rule_files: [{}]\n".into(), "p.yml:1:14: rule_files[0]: expected a single value"),
         (
             "scrape_configs:\n- job_name:\n".into(),
@@ -64,11 +61,11 @@ fn fields_and_types() {
         ),
         (
             "otlp: {translation_strategy: None}\n".into(),
-            "p.yml:1:30: otlp.translation_strategy: unknown value \"None\"; it is one of UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation",
+            "p.yml:1:30: otlp.translation_strategy: unknown value \"None\"; expected one of UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation",
         ),
         (
             "runtime: {log_level: loud}\n".into(),
-            "p.yml:1:22: runtime.log_level: unknown value \"loud\"; it is one of debug, info, warn, error",
+            "p.yml:1:22: runtime.log_level: unknown value \"loud\"; expected one of debug, info, warn, error",
         ),
         (
             "object_store:\n  type: s3\n  bucket: b\n  regio: x\n".into(),
@@ -76,7 +73,7 @@ fn fields_and_types() {
         ),
         (
             "object_store: {type: gcs}\n".into(),
-            "p.yml:1:16: object_store.type: unknown value \"gcs\"; it is one of filesystem, s3",
+            "p.yml:1:16: object_store.type: unknown value \"gcs\"; expected one of filesystem, s3",
         ),
         ("object_store: {type: s3}\n".into(), "p.yml:1:1: object_store: field \"bucket\" is missing"),
         (
@@ -89,7 +86,7 @@ fn fields_and_types() {
 }
 
 #[test]
-fn values() {
+fn invalid_values_are_named() {
     let cases: Vec<(String, &str)> = vec![
         (
             "global:\n  scrape_interval: 15\n".into(),
@@ -118,7 +115,7 @@ fn values() {
             job("relabel_configs: [{action: replace, regex: x}]"),
             "p.yml:3:30: scrape_configs[0].relabel_configs[0].action: relabel configuration for replace action requires 'target_label' value",
         ),
-        (job("relabel_configs: [null]"), "p.yml:3:21: scrape_configs[0].relabel_configs[0]: an empty relabelling rule"),
+        (job("relabel_configs: [null]"), "p.yml:3:21: scrape_configs[0].relabel_configs[0]: relabelling rule is empty"),
         (
             job("metric_relabel_configs:\n  - action: drop\n  - action: hashmod\n    target_label: x"),
             "p.yml:5:5: scrape_configs[0].metric_relabel_configs[1]: relabel configuration for hashmod requires non-zero modulus",
@@ -145,7 +142,7 @@ fn values() {
 }
 
 #[test]
-fn across_fields() {
+fn fields_that_contradict_each_other_are_named() {
     check(&[
         (
             "global: {scrape_interval: 5s, scrape_timeout: 6s}\n",
@@ -164,14 +161,14 @@ fn across_fields() {
         ("scrape_configs:\n- job_name: ''\n", "p.yml:2:3: scrape_configs[0]: job_name is missing or empty"),
         (
             "rule_files: ['a*/b.yml']\n",
-            "p.yml:1:14: rule_files[0]: invalid file pattern \"a*/b.yml\": '*' may stand in the last part only",
+            "p.yml:1:14: rule_files[0]: invalid file pattern \"a*/b.yml\": '*' is only allowed in the last part",
         ),
         (
             "scrape_config_files: ['*/b.yml']\n",
-            "p.yml:1:23: scrape_config_files[0]: invalid file pattern \"*/b.yml\": '*' may stand in the last part only",
+            "p.yml:1:23: scrape_config_files[0]: invalid file pattern \"*/b.yml\": '*' is only allowed in the last part",
         ),
         ("remote_write:\n- name: x\n", "p.yml:2:3: remote_write[0]: url is missing or empty"),
-        ("remote_write:\n- url: mimir\n", "p.yml:2:8: remote_write[0].url: not a URL of http or https"),
+        ("remote_write:\n- url: mimir\n", "p.yml:2:8: remote_write[0].url: not an http or https URL"),
         (
             "remote_write:\n- {url: 'http://a', name: x}\n- {url: 'http://b', name: x}\n",
             "p.yml:3:27: remote_write[1].name: \"x\" is already the name of remote_write[0]",
@@ -196,12 +193,12 @@ fn across_fields() {
         ("tracing: {insecure: true}\n", "p.yml:1:10: tracing: endpoint is missing or empty"),
         (
             "tracing: {endpoint: x, sampling_fraction: 2}\n",
-            "p.yml:1:43: tracing.sampling_fraction: must be from 0 to 1",
+            "p.yml:1:43: tracing.sampling_fraction: must be between 0 and 1",
         ),
         ("tracing: {endpoint: x, client_type: udp}\n", "p.yml:1:37: tracing.client_type: must be http or grpc"),
         (
             "storage: {tsdb: {retention: {percentage: 101}}}\n",
-            "p.yml:1:42: storage.tsdb.retention.percentage: must be from 0 to 100",
+            "p.yml:1:42: storage.tsdb.retention.percentage: must be between 0 and 100",
         ),
         (
             "limits: {overrides: {a/b: {}}}\n",
@@ -215,36 +212,36 @@ fn across_fields() {
 }
 
 #[test]
-fn broken_yaml() {
+fn broken_yaml_is_located() {
     check(&[
-        ("global:\n\tscrape_interval: 5s\n", "p.yml:2:2: a tab cannot indent YAML, use spaces"),
+        ("global:\n\tscrape_interval: 5s\n", "p.yml:2:2: tabs cannot indent YAML; use spaces"),
         ("global: {scrape_interval: 5s\n", "p.yml:1:9: unclosed bracket '{'"),
         ("global:\n  a: 1\n b: 2\n", "p.yml:2:3: a: unknown field"),
         ("scrape_configs:\n- job_name: \"a\n", "p.yml:3:1: invalid indentation in multiline quoted scalar"),
         ("global: *nowhere\n", "p.yml:1:9: alias references unknown anchor"),
-        ("global: {}\n---\nglobal: {}\n", "p.yml:3:1: a second YAML document begins, only one is read"),
+        ("global: {}\n---\nglobal: {}\n", "p.yml:3:1: a file may hold only one YAML document"),
         ("- a\n- b\n", "p.yml:1:1: expected fields (a mapping)"),
         ("just text\n", "p.yml:1:1: expected fields (a mapping)"),
     ]);
 }
 
 #[test]
-fn not_utf8() {
+fn invalid_utf8_is_located() {
     assert_eq!(error_of(b"global:\n  a: \xff\n"), "p.yml:2:6: not UTF-8 text");
     assert_eq!(error_of(b"# \xc3\xa4\xff"), "p.yml:1:4: not UTF-8 text");
 }
 
 #[test]
-fn missing_files_and_folders() {
+fn unreadable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Config::load(&folder.path().join("x.yml")).unwrap_err().to_string();
-    assert!(missing.ends_with("x.yml: cannot be read: No such file or directory (os error 2)"), "{missing}");
+    assert!(missing.ends_with("x.yml: cannot read file: No such file or directory (os error 2)"), "{missing}");
     let is_folder = Config::load(folder.path()).unwrap_err().to_string();
-    assert!(is_folder.ends_with(": cannot be read: Is a directory (os error 21)"), "{is_folder}");
+    assert!(is_folder.ends_with(": cannot read file: Is a directory (os error 21)"), "{is_folder}");
 }
 
 #[test]
-fn bombs_end_with_an_error() {
+fn yaml_bombs_are_refused() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
@@ -262,17 +259,17 @@ fn bombs_end_with_an_error() {
     let sparse = tempfile::NamedTempFile::new().unwrap();
     sparse.as_file().set_len(1 << 40).unwrap();
     let error = Config::load(sparse.path()).unwrap_err().to_string();
-    assert!(error.ends_with(": larger than 32 MiB"), "{error}");
+    assert!(error.ends_with(": file is larger than 32 MiB"), "{error}");
 }
 
 proptest::proptest! {
     #[test]
-    fn no_text_ends_the_process(text in "[a-z_:\\- \n\\[\\]{}&*'\"|>#!%@\t]{0,200}") {
+    fn no_text_panics(text in "[a-z_:\\- \n\\[\\]{}&*'\"|>#!%@\t]{0,200}") {
         error_of(text.as_bytes());
     }
 
     #[test]
-    fn no_cut_of_a_good_file_ends_the_process(cut in 0usize..170) {
+    fn no_truncated_file_panics(cut in 0usize..170) {
         let text = "global: {scrape_interval: 15s}\nscrape_configs:\n- job_name: a\n  relabel_configs:\n  - {source_labels: [x], target_label: y}\n\
                     remote_write: [{url: 'http://x'}]\n";
         error_of(&text.as_bytes()[..cut.min(text.len())]);

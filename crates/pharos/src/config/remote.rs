@@ -1,4 +1,4 @@
-//! The sections `remote_write` and `remote_read`. They are checked and kept; a later release serves them.
+//! The sections `remote_write` and `remote_read`. They are checked, and printed by the status API, but have no effect yet.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use pharos_config::{
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-/// Declares a section with its defaults and, besides its own fields, those of an HTTP client.
+/// Declares a section with its defaults, and adds the fields of an HTTP client.
 macro_rules! http_section {
     ($(#[$meta:meta])* pub struct $name:ident {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty = $default:expr,)*
@@ -24,41 +24,41 @@ macro_rules! http_section {
                 #[serde(skip_serializing)]
                 pub $opaque: Option<IgnoredAny>,
             )*
-            /// User name and password.
+            /// Credentials for HTTP basic authentication.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub basic_auth: Option<BasicAuth>,
             /// The `Authorization` header.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub authorization: Option<Authorization>,
-            /// OAuth 2.
+            /// OAuth 2.0 client credentials.
             #[serde(skip_serializing)]
             pub oauth2: Option<IgnoredAny>,
-            /// A bearer token; the older form of `authorization`.
+            /// A bearer token. `authorization` is the newer form.
             #[serde(skip_serializing_if = "Secret::is_empty")]
             pub bearer_token: Secret,
-            /// A file with a bearer token; the older form of `authorization`.
+            /// A file with a bearer token. `authorization` is the newer form.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub bearer_token_file: Option<PathBuf>,
-            /// TLS.
+            /// TLS settings.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub tls_config: Option<TlsConfig>,
             /// Whether redirects are followed. Default true.
             pub follow_redirects: bool,
             /// Whether HTTP/2 may be negotiated over TLS. Default true.
             pub enable_http2: bool,
-            /// A proxy.
+            /// URL of a proxy.
             #[serde(skip_serializing_if = "String::is_empty", serialize_with = "pharos_config::without_password")]
             pub proxy_url: String,
-            /// Addresses that need no proxy.
+            /// Comma-separated addresses that are reached without the proxy.
             #[serde(skip_serializing_if = "String::is_empty")]
             pub no_proxy: String,
-            /// Whether the proxy is taken from the environment.
+            /// Whether the environment (`HTTPS_PROXY`, …) names the proxy. Default false.
             #[serde(skip_serializing_if = "crate::config::is_default")]
             pub proxy_from_environment: bool,
-            /// Headers for the proxy.
+            /// Headers to send to the proxy.
             #[serde(skip_serializing)]
             pub proxy_connect_header: Option<IgnoredAny>,
-            /// Headers that are added to requests.
+            /// Headers to add to requests.
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             pub http_headers: BTreeMap<String, HeaderValues>,
         }
@@ -91,18 +91,18 @@ pub(super) use http_section;
 http_section! {
     /// An entry of `remote_write`.
     pub struct RemoteWriteConfig {
-        /// Where samples are sent.
+        /// URL of the endpoint that samples are sent to.
         #[serde(serialize_with = "without_password")]
         pub url: String = String::new(),
-        /// How long a request may take. Default 30s.
+        /// Timeout of a request. Default 30s.
         pub remote_timeout: PromDuration = PromDuration::from_secs(30),
-        /// Headers that are added.
+        /// Headers to add to requests.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub headers: BTreeMap<String, String> = BTreeMap::new(),
-        /// Rules for samples.
+        /// Relabelling of samples.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub write_relabel_configs: Vec<RelabelConfig> = Vec::new(),
-        /// Name, unique if given.
+        /// Name; unique within the section if set.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub name: String = String::new(),
         /// Whether exemplars are sent. Default false.
@@ -111,22 +111,22 @@ http_section! {
         /// Whether native histograms are sent. Default false.
         #[serde(skip_serializing_if = "super::is_default")]
         pub send_native_histograms: bool = false,
-        /// Whether each connection may go to another address of the name. Default false.
+        /// Whether each connection resolves the host name again. Default false.
         #[serde(skip_serializing_if = "super::is_default")]
         pub round_robin_dns: bool = false,
-        /// Message that is sent. Default `prometheus.WriteRequest`.
+        /// Protobuf message to send. Default `prometheus.WriteRequest`.
         pub protobuf_message: String = "prometheus.WriteRequest".into(),
-        /// The queue in front of the receiver.
+        /// Queueing, sharding and retries.
         pub queue_config: QueueConfig = QueueConfig::default(),
-        /// Sending of metadata.
+        /// Sending of metric metadata.
         pub metadata_config: MetadataConfig = MetadataConfig::default(),
     }
     opaque: [
-        /// Signatures of AWS.
+        /// AWS request signing (not supported).
         sigv4,
-        /// Tokens of Azure.
+        /// Azure AD tokens (not supported).
         azuread,
-        /// Tokens of Google Cloud.
+        /// Google Cloud tokens (not supported).
         google_iam,
     ]
 }
@@ -135,24 +135,24 @@ http_section! {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
-    /// Samples waiting a shard.
+    /// Samples that wait per shard. Default 10000.
     pub capacity: u64,
-    /// Most senders.
+    /// Largest number of shards, which send concurrently. Default 50.
     pub max_shards: u64,
-    /// Fewest senders.
+    /// Smallest number of shards. Default 1.
     pub min_shards: u64,
-    /// Most samples of a request.
+    /// Samples per request. Default 2000.
     pub max_samples_per_send: u64,
-    /// How long a sample may wait for company.
+    /// How long a sample waits for a request to fill up. Default 5s.
     pub batch_send_deadline: PromDuration,
-    /// First pause before a retry.
+    /// Pause before the first retry. Default 30ms.
     pub min_backoff: PromDuration,
-    /// Longest pause before a retry.
+    /// Longest pause before a retry. Default 5s.
     pub max_backoff: PromDuration,
-    /// Whether 429 is retried.
+    /// Whether a response with status 429 is retried. Default false.
     #[serde(skip_serializing_if = "super::is_default")]
     pub retry_on_http_429: bool,
-    /// Age from which samples are dropped.
+    /// Age from which unsent samples are dropped. Default 0s: never.
     #[serde(skip_serializing_if = "PromDuration::is_zero")]
     pub sample_age_limit: PromDuration,
 }
@@ -177,11 +177,11 @@ impl Default for QueueConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetadataConfig {
-    /// Whether metadata is sent.
+    /// Whether metadata is sent. Default true.
     pub send: bool,
-    /// How often.
+    /// How often metadata is sent. Default 1m.
     pub send_interval: PromDuration,
-    /// Most entries of a request.
+    /// Entries per request. Default 2000.
     pub max_samples_per_send: u64,
 }
 
@@ -194,25 +194,25 @@ impl Default for MetadataConfig {
 http_section! {
     /// An entry of `remote_read`.
     pub struct RemoteReadConfig {
-        /// Where samples are read.
+        /// URL of the endpoint that samples are read from.
         #[serde(serialize_with = "without_password")]
         pub url: String = String::new(),
-        /// How long a request may take. Default 1m.
+        /// Timeout of a request. Default 1m.
         pub remote_timeout: PromDuration = PromDuration::from_secs(60),
-        /// Most bytes of a frame of a streamed answer.
+        /// Largest frame of a streamed response in bytes. Default 50000000.
         pub chunked_read_limit: u64 = 50_000_000,
-        /// Headers that are added.
+        /// Headers to add to requests.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub headers: BTreeMap<String, String> = BTreeMap::new(),
-        /// Whether it is asked for time that is complete here too. Default false.
+        /// Whether to query it for time ranges that are complete in this server. Default false.
         pub read_recent: bool = false,
-        /// Name, unique if given.
+        /// Name; unique within the section if set.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub name: String = String::new(),
-        /// Labels that a selector must have for this source to be asked.
+        /// Equality matchers that a selector must have for this server to be queried.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub required_matchers: BTreeMap<String, String> = BTreeMap::new(),
-        /// Whether external labels are matched there. Default true.
+        /// Whether external labels become matchers of the request. Default true.
         pub filter_external_labels: bool = true,
     }
     opaque: []

@@ -1,4 +1,4 @@
-//! The small sections: `runtime`, `storage`, `otlp` and `tracing`.
+//! The sections `runtime`, `storage`, `otlp` and `tracing`.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::cli::LogLevel;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeConfig {
-    /// A setting of the Go runtime without effect here.
+    /// Tunes the Go runtime; has no effect in Pharos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gogc: Option<i64>,
-    /// Least severity that is logged. Default: what `--log.level` says.
+    /// Lowest severity to log: `debug`, `info`, `warn` or `error`. Default: the value of `--log.level`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,
 }
@@ -23,9 +23,9 @@ pub struct RuntimeConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// Samples.
+    /// Samples: retention and out-of-order writes.
     pub tsdb: TsdbConfig,
-    /// Exemplars.
+    /// Number of exemplars to keep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemplars: Option<ExemplarsConfig>,
 }
@@ -34,28 +34,28 @@ pub struct StorageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TsdbConfig {
-    /// How far behind the newest sample of its tenant a sample may be. Default: what `limits` says, 2h.
+    /// How far a sample may be behind the newest sample of its tenant. Default: the value in `limits`, 2h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_order_time_window: Option<PromDuration>,
-    /// Share of stale series at which Prometheus compacts its head early; without effect here.
+    /// Share of stale series at which Prometheus compacts its head early; has no effect in Pharos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_series_compaction_threshold: Option<f64>,
-    /// How long and how much is kept.
+    /// How long and how much to keep.
     #[serde(skip_serializing_if = "super::is_default")]
     pub retention: RetentionConfig,
 }
 
-/// `storage.tsdb.retention`. Each goes before the flag of the same name.
+/// `storage.tsdb.retention`. Each field takes precedence over the flag of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// How long samples are kept.
+    /// How long to keep samples; 0s means forever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<PromDuration>,
-    /// The most bytes of blocks.
+    /// Total size of all blocks; 0 means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteSize>,
-    /// The most of the disk that blocks may take, percent.
+    /// Share of the disk that blocks may use in percent (not supported yet).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentage: Option<f64>,
 }
@@ -64,7 +64,7 @@ pub struct RetentionConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExemplarsConfig {
-    /// Exemplars that are kept a tenant, the newest. Default 100000.
+    /// Exemplars to keep per tenant; the oldest are dropped first. Default 100000.
     pub max_exemplars: u64,
 }
 
@@ -74,17 +74,17 @@ impl Default for ExemplarsConfig {
     }
 }
 
-/// How names of OTLP become names of metrics and labels.
+/// How OTLP names become names of metrics and labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum TranslationStrategy {
     /// Characters outside `[a-zA-Z0-9_:]` become `_`; units and `_total` are appended.
     #[default]
     UnderscoreEscapingWithSuffixes,
-    /// As above, nothing is appended.
+    /// Characters outside `[a-zA-Z0-9_:]` become `_`; nothing is appended.
     UnderscoreEscapingWithoutSuffixes,
-    /// Names stay; units and `_total` are appended.
+    /// Names are kept; units and `_total` are appended.
     NoUTF8EscapingWithSuffixes,
-    /// Names stay as they are.
+    /// Names are kept; nothing is appended.
     NoTranslation,
 }
 
@@ -92,16 +92,16 @@ pub enum TranslationStrategy {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpConfig {
-    /// Whether every resource attribute becomes a label. Default false.
+    /// Whether all resource attributes become labels. Default false.
     #[serde(skip_serializing_if = "super::is_default")]
     pub promote_all_resource_attributes: bool,
-    /// Resource attributes that do not become labels when all others do.
+    /// Resource attributes to exclude when `promote_all_resource_attributes` is set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_resource_attributes: Vec<String>,
     /// Resource attributes that become labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub promote_resource_attributes: Vec<String>,
-    /// How names are translated.
+    /// How names are translated. Default `UnderscoreEscapingWithSuffixes`.
     pub translation_strategy: TranslationStrategy,
     /// Whether `service.name`, `service.namespace` and `service.instance.id` also go to `target_info`. Default false.
     #[serde(skip_serializing_if = "super::is_default")]
@@ -140,9 +140,9 @@ impl Default for OtlpConfig {
 pub struct TracingConfig {
     /// `http` or `grpc`. Default grpc.
     pub client_type: String,
-    /// Where traces are sent.
+    /// Endpoint that traces are sent to.
     pub endpoint: String,
-    /// Share of requests that are traced, 0 to 1.
+    /// Share of requests to trace, from 0 to 1.
     pub sampling_fraction: f64,
     /// Whether TLS is left away.
     pub insecure: bool,

@@ -1,6 +1,6 @@
-//! The places of everything in a YAML file: which field stands at a place, and where a field stands.
+//! Maps positions in a YAML file to fields, and fields to positions.
 //!
-//! Built only when something is wrong, to say where.
+//! A map is only built to report an error.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::Place;
 
-/// A step from a section into it.
+/// A step from a section to one of its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// A field's value.
+    /// The value of a field.
     Field(&'a str),
     /// An item of a list.
     Item(usize),
 }
 
-/// What is at a place of the file.
+/// A value in the file.
 pub(super) enum Node {
     Text(String),
     Other,
@@ -26,7 +26,7 @@ pub(super) enum Node {
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
 }
 
-/// The places of a document.
+/// The positions of a document's fields and values.
 pub(super) struct SourceMap {
     root: Option<Spanned<Node>>,
 }
@@ -36,12 +36,12 @@ fn place(location: Location) -> Option<Place> {
 }
 
 impl SourceMap {
-    /// Reads the places of a document; knows none when it is no YAML.
+    /// Maps a document. The map is empty when the document is not valid YAML.
     pub(super) fn new(text: &str, options: serde_saphyr::Options) -> Self {
         SourceMap { root: serde_saphyr::from_str_with_options(text, options).ok() }
     }
 
-    /// Where the value at the end of the path stands, or the nearest value around it that exists.
+    /// The position of the value to which `path` leads, or of the innermost value on the way that exists.
     pub(super) fn place_of(&self, path: &[Step<'_>]) -> Option<Place> {
         let mut node = self.root.as_ref()?;
         for step in path {
@@ -53,8 +53,8 @@ impl SourceMap {
         place(node.referenced)
     }
 
-    /// The field, below the section at `path`, that a message is about: the one that it names first, else the one whose
-    /// text it quotes. The section's own place when there is neither.
+    /// The field below the section at `path` that a message is about: the field that it mentions first, or else the one whose
+    /// text it quotes. Falls back to the position of the section.
     pub(super) fn field_named_in(&self, path: &[Step<'_>], message: &str) -> (Option<Place>, Option<String>) {
         let mut node = self.root.as_ref();
         for step in path {
@@ -76,29 +76,29 @@ impl SourceMap {
         }
     }
 
-    /// The path of the field whose value stands at the place: `scrape_configs[0].scrape_interval`.
+    /// The path of the field whose value is at this position: `scrape_configs[0].scrape_interval`.
     pub(super) fn value_at(&self, at: Place) -> Option<String> {
         let is_there = |value: &Spanned<Node>| place(value.referenced).filter(|found| *found == at);
         find(self.root.as_ref()?, "", &|_, value| is_there(value)).map(|(path, _)| path)
     }
 
-    /// The path of the section that has a key at the place, with the key.
+    /// The path of the key at this position.
     pub(super) fn key_at(&self, at: Place) -> Option<String> {
         let is_there = |key: &Spanned<String>| place(key.referenced).filter(|found| *found == at);
         find(self.root.as_ref()?, "", &|key, _| key.and_then(is_there)).map(|(path, _)| path)
     }
 
-    /// The first key of that name at the place or behind it: its path and its place.
+    /// The path and position of the first key with this name at or after `at`.
     pub(super) fn key_named(&self, name: &str, at: Place) -> Option<(String, Place)> {
         let matches = |key: &Spanned<String>| place(key.referenced).filter(|found| key.value == name && *found >= at);
         find(self.root.as_ref()?, "", &|key, _| key.and_then(matches))
     }
 }
 
-/// The field whose messages quote it without being about it.
+/// A field that messages quote although they are about another one.
 const JOB_NAME: &str = "job_name";
 
-/// The section's field that the message names first, with or without underscores.
+/// The field of a section that a message mentions first, with or without underscores.
 fn first_named(section: &Spanned<Node>, message: &str) -> Option<(String, Place)> {
     let Node::Map(fields) = &section.value else { return None };
     let mention = |key: &str| message.find(key).or_else(|| message.find(&key.replace('_', " ")));
@@ -118,10 +118,10 @@ fn child<'a>(node: &'a Spanned<Node>, step: Step<'_>) -> Option<&'a Spanned<Node
     }
 }
 
-/// Gives the place of a node, by its key and value, when it is the one that is looked for.
+/// A predicate over key and value that returns the position of the wanted node.
 type Wanted<'a> = &'a dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> Option<Place>;
 
-/// The path and the place of the first node, from the outside in, that `wanted` gives a place.
+/// The path and position of the first node that `wanted` accepts, outermost first.
 fn find(node: &Spanned<Node>, path: &str, wanted: Wanted<'_>) -> Option<(String, Place)> {
     match &node.value {
         Node::Text(_) | Node::Other => None,

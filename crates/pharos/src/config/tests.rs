@@ -1,4 +1,4 @@
-//! Tests of good configurations: defaults, inheritance, variables, further files, printing, limits.
+//! Valid configurations: defaults, inheritance, variables, further files, printing, limits.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn without_a_file_the_server_scrapes_itself() {
 }
 
 #[test]
-fn a_usual_file_of_prometheus() {
+fn a_typical_prometheus_file_loads() {
     let loaded = load(
         r#"
 global:
@@ -87,7 +87,7 @@ storage:
             "rule_files has no effect: rules are not evaluated yet",
             "alerting has no effect: alerts are not sent yet",
             "remote_write has no effect: samples are not forwarded yet",
-            "scrape job \"node\": kubernetes_sd_configs: not supported yet, without effect",
+            "scrape job \"node\": kubernetes_sd_configs has no effect: not supported yet",
         ]
     );
     let yaml = loaded.config.to_yaml();
@@ -136,7 +136,7 @@ object_store: {type: s3, bucket: b, endpoint: 'http://s3', access_key: hunter2-i
 }
 
 #[test]
-fn what_is_printed_loads_again() {
+fn a_printed_configuration_loads_again() {
     let first = load(
         "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [b:1]}]\n  body_size_limit: 1MB\n\
          limits: {max_head_memory: 4GB, overrides: {team-a: {max_series: 5}}}\nremote_read: [{url: 'http://x'}]\nobject_store: {type: s3, bucket: b, prefix: p}\n",
@@ -146,7 +146,7 @@ fn what_is_printed_loads_again() {
 }
 
 #[test]
-fn tenants_have_defaults_and_overrides() {
+fn overrides_apply_to_their_tenant_only() {
     let loaded = load(
         "limits:\n  defaults: {max_series: 100, max_labels: 30}\n  overrides:\n    team-a: {max_series: 0}\n    \
          team-b: {out_of_order_time_window: 1d}\nstorage: {exemplars: {max_exemplars: 7}}\n",
@@ -159,7 +159,7 @@ fn tenants_have_defaults_and_overrides() {
 }
 
 #[test]
-fn the_receiver_gets_the_section_otlp() {
+fn the_section_otlp_reaches_the_receiver() {
     let loaded = load("otlp: {promote_resource_attributes: [' a '], translation_strategy: NoTranslation}\n");
     assert_eq!(loaded.otlp.promote_resource_attributes, ["a"]);
     assert_eq!(loaded.otlp.translation_strategy, pharos_config::TranslationStrategy::NoTranslation);
@@ -167,7 +167,7 @@ fn the_receiver_gets_the_section_otlp() {
 }
 
 #[test]
-fn further_scrape_files_are_read_from_the_folder_of_the_first() {
+fn scrape_config_files_are_relative_to_the_main_file() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("p.yml", "scrape_config_files: ['more_*.yml', none.yml]\nscrape_configs: [{job_name: a}]\n");

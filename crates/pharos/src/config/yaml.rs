@@ -1,4 +1,4 @@
-//! From YAML text to a section's type, with errors that say where and what. Bounded in size, nesting and anchors.
+//! Parses YAML into sections, with errors that name position and field. Size, nesting and anchors are bounded.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use super::error::{ConfigError, Place};
 use super::source::SourceMap;
 use crate::text::{clip, nearest};
 
-/// Bytes of a configuration file; thousands of scrape sections fit in a tenth of it.
+/// Largest configuration file in bytes. Thousands of scrape sections fit in a tenth of it.
 pub(super) const MAX_FILE_BYTES: u64 = 32 << 20;
 const MAX_NODES: usize = 2_000_000;
 const MAX_ALIASED_NODES: usize = 200_000;
 const MAX_DEPTH: usize = 48;
 
-/// How configuration files are read.
+/// Parser options of configuration files, with limits against hostile input.
 pub(crate) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -38,15 +38,15 @@ pub(crate) fn options() -> serde_saphyr::Options {
     }
 }
 
-/// Reads a file's text; errors name the file and, for what is not UTF-8, the place.
+/// Reads a file. Errors name the file and the position of invalid UTF-8.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     use std::io::Read;
-    let unreadable = |error: std::io::Error| ConfigError::at(file, None, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| ConfigError::at(file, None, format!("cannot read file: {error}"));
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     let mut bytes = Vec::new();
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ConfigError::at(file, None, format!("larger than {} MiB", MAX_FILE_BYTES >> 20)));
+        return Err(ConfigError::at(file, None, format!("file is larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
@@ -57,13 +57,13 @@ pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// Whether nothing but comments and empty lines is there.
+/// Whether a text has nothing but comments and empty lines.
 fn is_empty(text: &str) -> bool {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
 }
 
-/// Parses a file's text; an empty one has all defaults.
+/// Parses the text of a file. An empty one has all defaults.
 pub(super) fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, ConfigError> {
     if is_empty(text) {
         return Ok(T::default());
@@ -71,7 +71,7 @@ pub(super) fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> R
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(file, text, &error))
 }
 
-/// Says where an error is and which field it concerns.
+/// Turns a parser error into one that names position and field.
 fn explain(file: &Path, text: &str, error: &Error) -> ConfigError {
     let mut error = error.without_snippet();
     while let Error::AliasError { error: inner, .. } = error {
@@ -80,7 +80,7 @@ fn explain(file: &Path, text: &str, error: &Error) -> ConfigError {
     let location = error.location().filter(|location| location.line() > 0);
     let place = location.map(|location| Place { line: location.line(), column: location.column() });
     if let Some(place) = place.filter(|place| is_indented_by_tab(text, *place)) {
-        return ConfigError::at(file, Some(place), "a tab cannot indent YAML, use spaces");
+        return ConfigError::at(file, Some(place), "tabs cannot indent YAML; use spaces");
     }
     let source = SourceMap::new(text, options());
     let found = place.and_then(|place| match error {
@@ -111,7 +111,7 @@ fn reason(error: &Error) -> String {
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
             let known = expected.join(", ");
-            format!("unknown value {:?}; it is one of {known}", clip(variant, 64))
+            format!("unknown value {:?}; expected one of {known}", clip(variant, 64))
         }
         Error::SerdeInvalidType { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
         Error::SerdeInvalidValue { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
@@ -119,17 +119,17 @@ fn reason(error: &Error) -> String {
         Error::InvalidScalar { ty, .. } => format!("expected {}", in_words(ty)),
         Error::Unexpected { expected, .. } => format!("expected {}", in_words(expected)),
         Error::NullIntoString { .. } => "expected a string, found nothing".into(),
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("{:?} is given twice", clip(key, 64)),
-        Error::MultipleDocuments { .. } => "a second YAML document begins, only one is read".into(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("{:?} is set twice", clip(key, 64)),
+        Error::MultipleDocuments { .. } => "a file may hold only one YAML document".into(),
         Error::Message { msg, .. } => msg.clone(),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => "anchors and aliases expand to more than is allowed".into(),
+        | Error::AliasReplayStackDepthExceeded { .. } => "anchors and aliases expand to too many values".into(),
         other => DefaultMessageFormatter.format_message(other).replace('\n', " "),
     }
 }
 
-/// What the parser expected, in the words of people who write configurations.
+/// What the parser expected, in words for people who write configurations.
 fn in_words(expected: &str) -> &str {
     match expected {
         "mapping start" => "fields (a mapping)",
@@ -137,8 +137,8 @@ fn in_words(expected: &str) -> &str {
         "string scalar" | "scalar" => "a single value",
         "boolean" => "true or false",
         "floating point" => "a number",
-        "u64" | "u32" | "usize" => "a whole number, not negative",
-        "i64" | "i32" => "a whole number",
+        "u64" | "u32" | "usize" => "a non-negative integer",
+        "i64" | "i32" => "an integer",
         other => other,
     }
 }
