@@ -1,7 +1,7 @@
-//! `/api/v1/cluster`: how the cluster is, and what an operator does to it; any node answers. And `pharos cluster`, which asks it.
+//! The cluster as operators see it: the API `/api/v1/cluster`, which every node serves, and its client `pharos cluster`.
 //!
-//! [`status`], [`health`] and [`drain`] are pure functions over meta's view, [`api`] answers with them, [`command`] asks and
-//! shows ([`text`]).
+//! [`status`], [`health`] and [`drain`] are pure functions over the view of the cluster. [`api`] serves their results;
+//! [`command`] requests them and prints them as [`text`].
 
 pub mod api;
 pub mod command;

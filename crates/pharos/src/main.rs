@@ -1,4 +1,4 @@
-//! The pharos binary: reads the command line and dispatches.
+//! The `pharos` binary: parses the command line and dispatches.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pharos::cli::{CheckCommand, Cli, Command, TestCommand, ToolCommand, WalCommand};
 use pharos::tool;
 
-/// Returns memory faster and fragments less than the system's under many threads.
+/// Returns memory to the system sooner than the default allocator, and fragments less under many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -14,14 +14,16 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse_from_args(std::env::args_os()) {
         Ok(cli) => cli,
         Err(message) => {
-            // Help goes to stdout, mistakes to stderr; there is nobody to tell when that stream is closed.
+            // Help goes to stdout, errors to stderr. Nobody is left to tell when that stream is closed.
             let _ = message.print();
             return ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2));
         }
     };
     let outcome = match cli.command {
         Command::Server(args) => pharos::server::run(*args).map(|()| true),
-        Command::Cluster(args) => pharos::cluster::command::run(&args, &mut std::io::stdout()),
+        Command::Cluster(args) => {
+            pharos::cluster::command::run(&args, &mut std::io::stdout()).map_err(|error| error.to_string())
+        }
         Command::Tool(command) => run_tool(command),
     };
     match outcome {
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a tool; `Ok(false)` when it found something wrong.
+/// Runs a tool. `Ok(false)` means that it found a problem.
 fn run_tool(command: ToolCommand) -> Result<bool, String> {
     let (out, errors) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     let text = |error: std::io::Error| error.to_string();

@@ -1,4 +1,4 @@
-//! The HTTP side: who may do what, and handlers that ask meta.
+//! The HTTP handlers of `/api/v1/cluster`, and who may change the cluster.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,30 +21,31 @@ use pharos_transport::connect::TOKEN_HEADER;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::drain::{DrainStatus, drain_status};
+use super::drain::{DrainStatus, UnknownNode, drain_status};
 use super::progress::Copies;
-use super::status::{ClusterStatus, Facts};
+use super::status::{ClusterStatus, StatusInputs};
 
-/// Longest wait for a node of meta.
-const GROUP_TIME: Duration = Duration::from_secs(3);
-/// Most bytes of a state that is restored.
-const MOST_STATE_BYTES: usize = 1 << 30;
+/// How long a request waits for the Raft group before it is reported as unavailable.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest snapshot that a request may restore, in bytes.
+const MAX_STATE_BYTES: usize = 1 << 30;
 
-/// Who may change the cluster over HTTP.
+/// Who may change the cluster over HTTP. Everyone may read.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Everyone who reaches the API (`--web.enable-admin-api`).
+    /// Whether everyone who reaches the API may (`--web.enable-admin-api`).
     pub everyone: bool,
-    /// Who knows the token of the cluster.
+    /// The shared secret of the cluster. Requests that carry it may.
     pub token: Option<String>,
 }
 
 impl Access {
-    /// Whether a request may change something. Draining the node that is asked is also free to those on the same machine,
-    /// other than browsers and proxies: it is what runs before a container stops.
+    /// Whether a request may change the cluster. A node's own drain is also open to requests from the same machine, because
+    /// container hooks run it before a stop. Browsers and proxies are excluded.
     fn allows(&self, headers: &HeaderMap, peer: Option<IpAddr>, drains_itself: bool) -> Result<(), ApiError> {
-        let knows =
-            |token: &String| headers.get(TOKEN_HEADER).is_some_and(|given| same(token.as_bytes(), given.as_bytes()));
+        let knows = |token: &String| {
+            headers.get(TOKEN_HEADER).is_some_and(|given| is_same_secret(token.as_bytes(), given.as_bytes()))
+        };
         if self.everyone || self.token.as_ref().is_some_and(knows) {
             return Ok(());
         }
@@ -54,61 +55,63 @@ impl Access {
             return Ok(());
         }
         let needed = match self.token {
-            Some(_) => "give the token of the cluster with --token-file",
+            Some(_) => "pass the token of the cluster with --token-file",
             None => "start the node with --web.enable-admin-api, or all nodes with --cluster.token-file",
         };
-        Err(ApiError::new(ErrorKind::Unavailable, format!("changing the cluster is not allowed: {needed}")))
+        Err(ApiError::new(ErrorKind::Unavailable, format!("not allowed to change the cluster: {needed}")))
     }
 }
 
-/// Whether two secrets are the same, looking at every byte.
-fn same(a: &[u8], b: &[u8]) -> bool {
+/// Compares two secrets in time that depends only on their lengths.
+fn is_same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
-/// What the handlers work with.
+/// The state of the handlers.
 pub struct ClusterApi {
-    /// Meta.
+    /// The handle to the cluster's state.
     pub meta: Arc<Meta>,
-    /// Who this node is.
+    /// The identity of this node.
     pub node: String,
-    /// Where the blocks are.
+    /// The object store with the blocks and the exported state.
     pub objects: Arc<dyn ObjectStore>,
-    /// The time.
+    /// The source of timestamps.
     pub clock: Arc<dyn Clock>,
-    /// Who may change something.
+    /// Who may change the cluster.
     pub access: Access,
-    /// Tells how far copies of shards are.
+    /// The progress of replicas that catch up.
     pub copies: Copies,
 }
 
 impl ClusterApi {
-    /// The routes.
+    /// The routes below `/api/v1/cluster`.
     pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/api/v1/cluster", get(status))
-            .route("/api/v1/cluster/drain", get(how_far).post(drain))
+            .route("/api/v1/cluster/drain", get(drain_progress).post(drain))
             .route("/api/v1/cluster/remove", post(remove))
             .route("/api/v1/cluster/snapshot", post(snapshot))
-            .route("/api/v1/cluster/restore", post(restore).layer(DefaultBodyLimit::max(MOST_STATE_BYTES)))
+            .route("/api/v1/cluster/restore", post(restore).layer(DefaultBodyLimit::max(MAX_STATE_BYTES)))
             .route("/api/v1/cluster/rebuild", post(rebuild))
             .with_state(self)
     }
 
-    /// How the group is; none when no node of meta answers.
+    /// The status of the Raft group; none when no meta node answers in time.
     async fn group(&self) -> Option<GroupStatus> {
-        match tokio::time::timeout(GROUP_TIME, self.meta.group()).await {
+        match tokio::time::timeout(GROUP_TIMEOUT, self.meta.group()).await {
             Ok(Ok(group)) => Some(group),
             Ok(Err(_)) | Err(_) => None,
         }
     }
 
-    /// How the cluster is.
+    /// The status as seen by this node.
     pub async fn status(&self) -> ClusterStatus {
-        let (group, view, now_ms) = (self.group().await, self.meta.view(), self.clock.now_ms());
+        let group = self.group().await;
+        let view = self.meta.view();
+        let now_ms = self.clock.now_ms();
         let progress = self.copies.all(&view, &self.node).await;
         let context = PlacementContext { now_ms, silent: &[], settled_for: Duration::MAX };
-        ClusterStatus::of(&Facts {
+        ClusterStatus::of(&StatusInputs {
             state: &view,
             group: group.as_ref(),
             node: &self.node,
@@ -120,7 +123,7 @@ impl ClusterApi {
 
     async fn drain_status(&self, node: &str) -> Result<DrainStatus, ApiError> {
         let group = self.group().await;
-        let not_found = |reason| ApiError::new(ErrorKind::NotFound, reason);
+        let not_found = |error: UnknownNode| ApiError::new(ErrorKind::NotFound, error.to_string());
         drain_status(&self.meta.view(), group.as_ref(), node, self.clock.now_ms()).map_err(not_found)
     }
 
@@ -129,6 +132,7 @@ impl ClusterApi {
     }
 }
 
+/// The API error of a failed proposal.
 fn refused(error: &MetaError) -> ApiError {
     let kind = match error {
         MetaError::Refused(_) => ErrorKind::BadData,
@@ -138,17 +142,17 @@ fn refused(error: &MetaError) -> ApiError {
     ApiError::new(kind, error.to_string())
 }
 
-/// The envelope of the API.
+/// The envelope of Prometheus's API.
 #[derive(Serialize)]
-struct Answer<T> {
+struct Envelope<T> {
     status: &'static str,
     data: T,
 }
 
 fn success(data: impl Serialize) -> Response {
-    match serde_json::to_vec(&Answer { status: "success", data }) {
+    match serde_json::to_vec(&Envelope { status: "success", data }) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => ApiError::internal(format!("the answer cannot be written: {error}")).into_response(),
+        Err(error) => ApiError::internal(format!("cannot encode the response: {error}")).into_response(),
     }
 }
 
@@ -159,27 +163,27 @@ fn answer(outcome: Result<impl Serialize, ApiError>) -> Response {
     }
 }
 
-/// What a request names.
+/// Query parameters of all endpoints.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Named {
-    /// A node; the one that is asked if there is none.
+struct Parameters {
+    /// The node to act on. Default: the node that serves the request.
     node: String,
-    /// Drain: calls it off.
+    /// Drain: cancel it.
     cancel: bool,
-    /// Remove: also a node that is at work or has the last copy.
+    /// Remove: even if the node is running or has the last copy of samples.
     force: bool,
-    /// Restore: from the newest export in the object store.
+    /// Restore: use the newest export in the object store instead of the body.
     export: bool,
 }
 
-impl Named {
+impl Parameters {
     fn node<'a>(&'a self, api: &'a ClusterApi) -> &'a str {
         if self.node.is_empty() { &api.node } else { &self.node }
     }
 }
 
-/// Where a request came from, if that is known.
+/// The client of a request, if known.
 type Peer = Option<Extension<ClientAddress>>;
 
 fn ip(peer: Peer) -> Option<IpAddr> {
@@ -190,21 +194,21 @@ async fn status(State(api): State<Arc<ClusterApi>>) -> Response {
     success(api.status().await)
 }
 
-async fn how_far(State(api): State<Arc<ClusterApi>>, Query(named): Query<Named>) -> Response {
-    answer(api.drain_status(named.node(&api)).await)
+async fn drain_progress(State(api): State<Arc<ClusterApi>>, Query(parameters): Query<Parameters>) -> Response {
+    answer(api.drain_status(parameters.node(&api)).await)
 }
 
 async fn drain(
     State(api): State<Arc<ClusterApi>>,
     peer: Peer,
     headers: HeaderMap,
-    Query(named): Query<Named>,
+    Query(parameters): Query<Parameters>,
 ) -> Response {
     let done = async {
-        let node = named.node(&api).to_string();
+        let node = parameters.node(&api).to_string();
         api.access.allows(&headers, ip(peer), node == api.node)?;
-        let state = if named.cancel { MemberState::Active } else { MemberState::Draining };
-        tracing::info!(node, ?state, "told over HTTP");
+        let state = if parameters.cancel { MemberState::Active } else { MemberState::Draining };
+        tracing::info!(node, ?state, "changing member state on request");
         api.propose(Command::SetMemberState { node: node.clone(), state, at_ms: api.clock.now_ms() }).await?;
         api.drain_status(&node).await
     };
@@ -215,15 +219,15 @@ async fn remove(
     State(api): State<Arc<ClusterApi>>,
     peer: Peer,
     headers: HeaderMap,
-    Query(named): Query<Named>,
+    Query(parameters): Query<Parameters>,
 ) -> Response {
     let done = async {
         api.access.allows(&headers, ip(peer), false)?;
-        if named.node.is_empty() {
+        if parameters.node.is_empty() {
             return Err(ApiError::bad_data("parameter node is missing"));
         }
-        let (node, force) = (named.node, named.force);
-        tracing::warn!(node, force, "a node is removed from the cluster, told over HTTP");
+        let (node, force) = (parameters.node, parameters.force);
+        tracing::warn!(node, force, "removing node from the cluster on request");
         api.propose(Command::RemoveMember { node, force, at_ms: api.clock.now_ms() }).await
     };
     answer(done.await)
@@ -234,7 +238,7 @@ async fn snapshot(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Heade
         api.access.allows(&headers, ip(peer), false)?;
         let view = api.meta.view();
         let packed = tokio::task::spawn_blocking(move || codec::encode(&view)).await;
-        let failed = |error: String| ApiError::internal(format!("the state cannot be packed: {error}"));
+        let failed = |error: String| ApiError::internal(format!("cannot encode the state: {error}"));
         packed.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
     };
     match taken.await {
@@ -245,30 +249,30 @@ async fn snapshot(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Heade
     }
 }
 
-/// The state of a snapshot.
-async fn unpacked(body: Bytes) -> Result<ClusterState, ApiError> {
+/// Decodes a snapshot.
+async fn decode(body: Bytes) -> Result<ClusterState, ApiError> {
     let read = tokio::task::spawn_blocking(move || codec::decode(&body)).await;
-    let malformed = |error: String| ApiError::bad_data(format!("this is no snapshot: {error}"));
+    let malformed = |error: String| ApiError::bad_data(format!("not a snapshot: {error}"));
     read.map_err(|e| malformed(e.to_string()))?.map_err(|e| malformed(e.to_string()))
 }
 
-/// The newest state that the leader of meta has written to the object store.
+/// The state that the meta leader exported last.
 async fn exported(api: &ClusterApi) -> Result<ClusterState, ApiError> {
     let state = export::read(&*api.objects).await.map_err(|error| refused(&error))?;
-    state.ok_or_else(|| ApiError::new(ErrorKind::NotFound, "there is no export in the object store"))
+    state.ok_or_else(|| ApiError::new(ErrorKind::NotFound, "the object store has no export"))
 }
 
 async fn restore(
     State(api): State<Arc<ClusterApi>>,
     peer: Peer,
     headers: HeaderMap,
-    Query(named): Query<Named>,
+    Query(parameters): Query<Parameters>,
     body: Bytes,
 ) -> Response {
     let done = async {
         api.access.allows(&headers, ip(peer), false)?;
-        let state = if named.export { exported(&api).await? } else { unpacked(body).await? };
-        tracing::warn!(version = state.version, "the state is restored from a snapshot, told over HTTP");
+        let state = if parameters.export { exported(&api).await? } else { decode(body).await? };
+        tracing::warn!(version = state.version, "restoring the cluster state from a snapshot on request");
         api.propose(Command::Restore { state: Box::new(state) }).await?;
         Ok(api.status().await)
     };
@@ -280,12 +284,13 @@ async fn rebuild(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Header
         api.access.allows(&headers, ip(peer), false)?;
         let listed: usize = api.meta.view().catalogue.tenants.values().map(|tenant| tenant.blocks.len()).sum();
         if listed > 0 {
-            let reason = format!("the catalogue lists {listed} blocks: only an empty one is rebuilt from the bucket");
+            let reason =
+                format!("the catalogue lists {listed} blocks; only an empty catalogue can be rebuilt from the bucket");
             return Err(ApiError::bad_data(reason));
         }
         let rebuilt = pharos_store::rebuild::rebuild(&*api.objects, &api.meta, api.clock.now_ms()).await;
         let blocks = rebuilt.map_err(|error| ApiError::internal(error.to_string()))?;
-        tracing::warn!(blocks, "the catalogue was rebuilt from the bucket, told over HTTP");
+        tracing::warn!(blocks, "rebuilt the catalogue from the bucket on request");
         Ok(json!({"blocks": blocks}))
     };
     answer(done.await)

@@ -1,8 +1,8 @@
-//! `pharos cluster`: asks a node over HTTP and shows the answer. What changes the cluster is asked for once; waiting is
-//! only looking, so that every command may be broken off and run again.
+//! `pharos cluster`: a client of the API `/api/v1/cluster`. A command requests a change once and then only polls, so it can
+//! be interrupted and rerun.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pharos_transport::connect::TOKEN_HEADER;
@@ -17,30 +17,74 @@ use super::status::ClusterStatus;
 use super::text;
 use crate::cli::{ClusterCommand, ClusterCommandArgs};
 
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Longest time for an answer.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// Longest time for work over the whole state or bucket.
-const WORK_TIME: Duration = Duration::from_secs(3600);
-/// How often a node that does not answer is asked again while something is waited for.
-const MOST_FAILURES: u32 = 30;
+/// Pause between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout of requests that read or change a little.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of requests that process the whole state or bucket.
+const BULK_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Failed polls in a row after which a wait is aborted.
+const MAX_FAILURES: u32 = 30;
 
-/// Runs a command; `Ok(false)` when what was asked for did not come to be.
-pub fn run(args: &ClusterCommandArgs, out: &mut dyn Write) -> Result<bool, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The tokio runtime or the HTTP client cannot be created.
+    #[error("cannot create the HTTP client: {0}")]
+    Client(String),
+    /// A local file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file that the command line names.
+        path: PathBuf,
+        /// The error of the file system.
+        source: std::io::Error,
+    },
+    /// The node did not answer, or the connection broke.
+    #[error("no answer from {server}: {reason}")]
+    Unreachable {
+        /// The URL that `--server` names.
+        server: Url,
+        /// What went wrong, and why.
+        reason: String,
+    },
+    /// The node refused the request. Holds its reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The node answered with an unexpected body.
+    #[error("unexpected response: {0}")]
+    Response(String),
+    /// The drain did not finish within `--timeout`. It continues.
+    #[error("the node is not drained after {0:?}; the drain continues")]
+    DrainTimeout(Duration),
+    /// The result cannot be printed.
+    #[error("cannot print the result: {0}")]
+    Print(#[from] std::io::Error),
+}
+
+impl CommandError {
+    fn file(path: &Path) -> impl Fn(std::io::Error) -> CommandError {
+        let path = path.to_path_buf();
+        move |source| CommandError::File { path: path.clone(), source }
+    }
+}
+
+/// Runs a command. `Ok(false)` means that it worked, but found something critical.
+pub fn run(args: &ClusterCommandArgs, out: &mut dyn Write) -> Result<bool, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Client(error.to_string()))?;
     let client = Client::new(args)?;
     runtime.block_on(client.run(&args.command, out))
 }
 
-/// The API of a node.
+/// A client of one node's API.
 struct Client {
     http: reqwest::Client,
     server: Url,
     token: Option<String>,
 }
 
-/// The envelope of answers.
+/// The envelope of responses.
 #[derive(Deserialize)]
 struct Envelope<T> {
     data: Option<T>,
@@ -48,22 +92,22 @@ struct Envelope<T> {
 }
 
 impl Client {
-    fn new(args: &ClusterCommandArgs) -> Result<Self, String> {
+    fn new(args: &ClusterCommandArgs) -> Result<Self, CommandError> {
         let token = match &args.token_file {
             None => args.token.clone(),
             Some(file) => {
-                let read =
-                    std::fs::read_to_string(file).map_err(|e| format!("--token-file {}: {e}", file.display()))?;
-                Some(read.trim().to_string())
+                let text = std::fs::read_to_string(file).map_err(CommandError::file(file))?;
+                Some(text.trim().to_string())
             }
         };
-        // Another provider of the process is as good.
+        // An error means that the process has a provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build();
-        Ok(Client { http: http.map_err(|e| e.to_string())?, server: args.server.clone(), token })
+        let http = http.map_err(|error| CommandError::Client(error.to_string()))?;
+        Ok(Client { http, server: args.server.clone(), token })
     }
 
-    async fn run(&self, command: &ClusterCommand, out: &mut dyn Write) -> Result<bool, String> {
+    async fn run(&self, command: &ClusterCommand, out: &mut dyn Write) -> Result<bool, CommandError> {
         match command {
             ClusterCommand::Status { json, shards } => self.status(*json, *shards, out).await,
             ClusterCommand::Drain { node, cancel, timeout } => {
@@ -72,15 +116,15 @@ impl Client {
                     None => drain.await,
                     Some(timeout) => match tokio::time::timeout(*timeout, drain).await {
                         Ok(drained) => drained,
-                        Err(_) => Err(format!("the node is not drained after {timeout:?}; the drain goes on")),
+                        Err(_) => Err(CommandError::DrainTimeout(*timeout)),
                     },
                 }
             }
             ClusterCommand::Remove { node, force } => {
                 let force = if *force { "true" } else { "false" };
                 let query = [("node", node.as_str()), ("force", force)];
-                self.send(Method::POST, "/remove", &query, Vec::new(), ANSWER_TIME).await?;
-                say(out, &format!("node {node} is removed"))?;
+                self.send(Method::POST, "/remove", &query, Vec::new(), REQUEST_TIMEOUT).await?;
+                say(out, &format!("removed node {node}"))?;
                 Ok(true)
             }
             ClusterCommand::Rebalance => self.rebalance(out).await,
@@ -90,21 +134,21 @@ impl Client {
         }
     }
 
-    async fn status(&self, json: bool, shards: bool, out: &mut dyn Write) -> Result<bool, String> {
-        let status = self.look().await?;
+    async fn status(&self, json: bool, shards: bool, out: &mut dyn Write) -> Result<bool, CommandError> {
+        let status = self.fetch_status().await?;
         let shown = match json {
-            true => serde_json::to_string_pretty(&status).map_err(|e| e.to_string())?,
+            true => serde_json::to_string_pretty(&status).map_err(|error| CommandError::Response(error.to_string()))?,
             false => text::status(&status, shards),
         };
         say(out, shown.trim_end())?;
         Ok(status.problems.iter().all(|problem| problem.severity != Severity::Critical))
     }
 
-    async fn look(&self) -> Result<ClusterStatus, String> {
+    async fn fetch_status(&self) -> Result<ClusterStatus, CommandError> {
         self.ask(Method::GET, "", &[], Vec::new()).await
     }
 
-    async fn drain(&self, node: Option<&str>, cancel: bool, out: &mut dyn Write) -> Result<bool, String> {
+    async fn drain(&self, node: Option<&str>, cancel: bool, out: &mut dyn Write) -> Result<bool, CommandError> {
         let cancelled = if cancel { "true" } else { "false" };
         let query = [("node", node.unwrap_or_default()), ("cancel", cancelled)];
         let mut drain: DrainStatus = self.ask(Method::POST, "/drain", &query, Vec::new()).await?;
@@ -113,17 +157,18 @@ impl Client {
             return Ok(true);
         }
         let node = drain.node.clone();
-        let (mut said, mut failures) = (String::new(), 0);
+        let mut printed = String::new();
+        let mut failures = 0;
         while !drain.done {
             let line = text::drain(&drain);
-            if line != said {
+            if line != printed {
                 say(out, &line)?;
-                said = line;
+                printed = line;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             match self.ask(Method::GET, "/drain", &[("node", node.as_str())], Vec::new()).await {
                 Ok(now) => (drain, failures) = (now, 0),
-                Err(error) if failures >= MOST_FAILURES => return Err(error),
+                Err(error) if failures >= MAX_FAILURES => return Err(error),
                 Err(_) => failures += 1,
             }
         }
@@ -131,74 +176,72 @@ impl Client {
         Ok(true)
     }
 
-    async fn rebalance(&self, out: &mut dyn Write) -> Result<bool, String> {
-        let mut said = String::new();
+    async fn rebalance(&self, out: &mut dyn Write) -> Result<bool, CommandError> {
+        let mut printed = String::new();
         loop {
-            let status = self.look().await?;
+            let status = self.fetch_status().await?;
             let line = text::balance(&status);
-            if line != said {
+            if line != printed {
                 say(out, &line)?;
-                said = line;
+                printed = line;
             }
             if status.moves == 0 && status.learning.is_empty() {
-                say(out, "nothing is left to move")?;
+                say(out, "all shards are balanced")?;
                 return Ok(true);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn snapshot(&self, file: &Path, out: &mut dyn Write) -> Result<bool, String> {
-        let bytes = self.send(Method::POST, "/snapshot", &[], Vec::new(), WORK_TIME).await?;
-        let state = pharos_cluster::codec::decode(&bytes).map_err(|e| format!("the node sent no snapshot: {e}"))?;
-        let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+    async fn snapshot(&self, file: &Path, out: &mut dyn Write) -> Result<bool, CommandError> {
+        let bytes = self.send(Method::POST, "/snapshot", &[], Vec::new(), BULK_TIMEOUT).await?;
+        let not_a_snapshot = |error| CommandError::Response(format!("not a snapshot: {error}"));
+        let state = pharos_cluster::codec::decode(&bytes).map_err(not_a_snapshot)?;
+        let failed = CommandError::file(file);
         let mut temporary = file.as_os_str().to_owned();
         temporary.push(".new");
-        std::fs::write(&temporary, &bytes).map_err(failed)?;
-        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(failed)?;
+        std::fs::write(&temporary, &bytes).map_err(&failed)?;
+        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(&failed)?;
         std::fs::rename(&temporary, file).map_err(failed)?;
-        say(out, &format!("version {} is in {}, {} bytes", state.version, file.display(), bytes.len()))?;
+        say(out, &format!("saved version {} to {} ({} bytes)", state.version, file.display(), bytes.len()))?;
         Ok(true)
     }
 
-    async fn rebuild(&self, out: &mut dyn Write) -> Result<bool, String> {
-        let rebuilt = self.send(Method::POST, "/rebuild", &[], Vec::new(), WORK_TIME).await?;
+    async fn rebuild(&self, out: &mut dyn Write) -> Result<bool, CommandError> {
+        let rebuilt = self.send(Method::POST, "/rebuild", &[], Vec::new(), BULK_TIMEOUT).await?;
         let rebuilt: serde_json::Value = read(&rebuilt)?;
         say(out, &format!("the catalogue lists {} blocks", rebuilt["blocks"]))?;
         Ok(true)
     }
 
-    /// From a file, or from the export in the object store.
-    async fn restore(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<bool, String> {
+    /// Restores a file, or the newest export in the object store.
+    async fn restore(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<bool, CommandError> {
         let (export, bytes) = match file {
             None => ("true", Vec::new()),
-            Some(file) => ("false", std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
+            Some(file) => ("false", std::fs::read(file).map_err(CommandError::file(file))?),
         };
-        let answer = self.send(Method::POST, "/restore", &[("export", export)], bytes, WORK_TIME).await?;
+        let answer = self.send(Method::POST, "/restore", &[("export", export)], bytes, BULK_TIMEOUT).await?;
         let status: ClusterStatus = read(&answer)?;
         let (blocks, tenants) = (status.catalogue.blocks, status.catalogue.tenants.len());
         say(
             out,
-            &format!(
-                "the snapshot is in force: {blocks} blocks of {tenants} tenants, incarnation {}",
-                status.incarnation
-            ),
+            &format!("restored the snapshot: {blocks} blocks of {tenants} tenants, incarnation {}", status.incarnation),
         )?;
         Ok(true)
     }
 
-    /// Asks for something small.
+    /// Sends a request with a short timeout and decodes the response.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         query: &[(&str, &str)],
         body: Vec<u8>,
-    ) -> Result<T, String> {
-        read(&self.send(method, path, query, body, ANSWER_TIME).await?)
+    ) -> Result<T, CommandError> {
+        read(&self.send(method, path, query, body, REQUEST_TIMEOUT).await?)
     }
 
-    /// Sends a request; returns the body of a good answer, or what a bad one says.
+    /// Sends a request and returns the body of a successful response.
     async fn send(
         &self,
         method: Method,
@@ -206,7 +249,7 @@ impl Client {
         query: &[(&str, &str)],
         body: Vec<u8>,
         time: Duration,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, CommandError> {
         let mut url = self.server.clone();
         url.set_path(&format!("{}/api/v1/cluster{path}", self.server.path().trim_end_matches('/')));
         let query = query.iter().filter(|(_, value)| !value.is_empty());
@@ -217,7 +260,8 @@ impl Client {
         }
         let unreachable = |error: reqwest::Error| {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-            format!("{} does not answer: {}{cause}", self.server, error.without_url())
+            let reason = format!("{}{cause}", error.without_url());
+            CommandError::Unreachable { server: self.server.clone(), reason }
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
@@ -225,18 +269,19 @@ impl Client {
         if status.is_success() {
             return Ok(bytes.to_vec());
         }
-        let said = serde_json::from_slice::<Envelope<serde_json::Value>>(&bytes).ok().and_then(|answer| answer.error);
-        Err(said.unwrap_or_else(|| format!("{} answers {status}", self.server)))
+        let reason = serde_json::from_slice::<Envelope<serde_json::Value>>(&bytes).ok().and_then(|answer| answer.error);
+        Err(CommandError::Refused(reason.unwrap_or_else(|| format!("{} answered {status}", self.server))))
     }
 }
 
-/// What a good answer holds.
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// Decodes the data of a successful response.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CommandError> {
     let answer: Envelope<T> =
-        serde_json::from_slice(bytes).map_err(|error| format!("the answer is not understood: {error}"))?;
-    answer.data.ok_or_else(|| answer.error.unwrap_or_else(|| "the answer is empty".into()))
+        serde_json::from_slice(bytes).map_err(|error| CommandError::Response(error.to_string()))?;
+    answer.data.ok_or_else(|| CommandError::Response(answer.error.unwrap_or_else(|| "no data".into())))
 }
 
-fn say(out: &mut dyn Write, line: &str) -> Result<(), String> {
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
+fn say(out: &mut dyn Write, line: &str) -> Result<(), CommandError> {
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }

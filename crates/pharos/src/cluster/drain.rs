@@ -1,36 +1,41 @@
-//! When a node can be stopped without harm: what is still on it, and what stands in the way. Pure.
+//! The progress of a drain: what a node still holds, and what blocks it. Pure.
 
 use pharos_cluster::{ClusterState, GroupStatus, MemberState, Role, raft_id};
 use serde::{Deserialize, Serialize};
 
-/// How far the drain of a node is.
+/// The progress of a node's drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DrainStatus {
-    /// Which node.
+    /// Identity of the node.
     pub node: String,
-    /// Its state.
+    /// State of the node, as in [`super::status::MemberStatus`].
     pub state: String,
-    /// Whether it can be stopped now.
+    /// Whether the node can be stopped without losing data or availability.
     pub done: bool,
-    /// Shards that it still holds.
+    /// Number of shards of which the node has a replica.
     pub replicas: usize,
-    /// Shards that it still leads.
+    /// Number of shards that the node leads.
     pub leads: usize,
-    /// What it waits for, as sentences.
+    /// What the drain waits for, as sentences. Empty when it is done.
     pub waits_for: Vec<String>,
-    /// What has to be done before it can go on; empty while nothing.
+    /// What an operator has to do before the drain can continue, as sentences.
     pub stuck: Vec<String>,
 }
 
-/// How far the drain of a node is. The error says that it is no member.
+/// The node is not a member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node {0} is not a member of this cluster")]
+pub struct UnknownNode(pub String);
+
+/// The progress of a node's drain.
 pub fn drain_status(
     state: &ClusterState,
     group: Option<&GroupStatus>,
     node: &str,
     now_ms: i64,
-) -> Result<DrainStatus, String> {
-    let member = state.member(node).ok_or_else(|| format!("node {node} is no member of this cluster"))?;
+) -> Result<DrainStatus, UnknownNode> {
+    let member = state.member(node).ok_or_else(|| UnknownNode(node.to_string()))?;
     let mut drain = DrainStatus {
         node: node.to_string(),
         state: super::status::state_name(member.state).into(),
@@ -39,27 +44,26 @@ pub fn drain_status(
         ..DrainStatus::default()
     };
     if !member.draining {
-        drain.waits_for.push("it was not told to drain".into());
+        drain.waits_for.push("no drain was requested".into());
     }
     if member.state == MemberState::Down {
-        drain.stuck.push("the node is down: start it again, or remove it".into());
+        drain.stuck.push("the node is down: restart it or remove it".into());
     }
-    shards(state, &mut drain);
-    targets(state, &mut drain, now_ms);
-    vote(state, group, &mut drain);
+    check_shards(state, &mut drain);
+    check_targets(state, &mut drain, now_ms);
+    check_vote(state, group, &mut drain);
     drain.done = drain.waits_for.is_empty();
     Ok(drain)
 }
 
-fn shards(state: &ClusterState, drain: &mut DrainStatus) {
-    let (replicas, leads) = (drain.replicas, drain.leads);
-    if replicas == 0 {
+fn check_shards(state: &ClusterState, drain: &mut DrainStatus) {
+    if drain.replicas == 0 {
         return;
     }
-    drain.waits_for.push(format!("{replicas} shards are still on it, of which it leads {leads}"));
+    drain.waits_for.push(format!("it still holds {} shards and leads {} of them", drain.replicas, drain.leads));
     let others = state.active_ingesters().filter(|member| member.id != drain.node).count();
     if others == 0 {
-        drain.stuck.push("no other ingester is at work: start one that takes the shards".into());
+        drain.stuck.push("no other ingester is running: start one to take the shards".into());
         return;
     }
     let copies = state.settings.as_ref().map_or(1, |settings| settings.replication_factor as usize);
@@ -67,17 +71,17 @@ fn shards(state: &ClusterState, drain: &mut DrainStatus) {
         |shard: &&std::sync::Arc<pharos_cluster::Shard>| shard.has_replica(&drain.node) && shard.in_sync.is_empty();
     let lost = state.shards.iter().filter(alone).count();
     if lost > 0 {
-        let reason = format!("{lost} of its shards have nothing in sync: start the other nodes that hold them");
+        let reason = format!("{lost} of its shards have no replica in sync: start the other nodes that hold them");
         drain.stuck.push(reason);
     }
     if others < copies {
-        drain
-            .waits_for
-            .push(format!("{others} other ingesters are at work: shards keep {others} instead of {copies} copies"));
+        drain.waits_for.push(format!(
+            "only {others} other ingesters are running: shards will have {others} instead of {copies} copies"
+        ));
     }
 }
 
-fn targets(state: &ClusterState, drain: &mut DrainStatus, now_ms: i64) {
+fn check_targets(state: &ClusterState, drain: &mut DrainStatus, now_ms: i64) {
     let is_agent = state.member(&drain.node).is_some_and(|member| member.has(Role::Agent));
     if !is_agent {
         return;
@@ -86,32 +90,32 @@ fn targets(state: &ClusterState, drain: &mut DrainStatus, now_ms: i64) {
     match state.assignments.last() {
         Some(assignment) if assignment.agents.contains_key(&drain.node) => {
             if others {
-                drain.waits_for.push("its targets are not handed over yet".into());
+                drain.waits_for.push("its targets are still being handed over".into());
             } else {
-                drain.waits_for.push("it scrapes all targets".into());
-                drain.stuck.push("no other agent is at work: start one that scrapes the targets".into());
+                drain.waits_for.push("it is the only agent and scrapes all targets".into());
+                drain.stuck.push("no other agent is running: start one to take the targets".into());
             }
         }
         Some(assignment) if assignment.from_ms > now_ms => {
-            drain.waits_for.push("other agents are about to take its targets over".into())
+            drain.waits_for.push("other agents are about to take over its targets".into())
         }
         _ => {}
     }
 }
 
-fn vote(state: &ClusterState, group: Option<&GroupStatus>, drain: &mut DrainStatus) {
+fn check_vote(state: &ClusterState, group: Option<&GroupStatus>, drain: &mut DrainStatus) {
     let Some(group) = group else {
-        drain.waits_for.push("no node of meta answers".into());
+        drain.waits_for.push("no meta node answers".into());
         return;
     };
     let id = raft_id(&drain.node);
     if !group.voters.contains(&id) {
         return;
     }
-    drain.waits_for.push("it votes in meta".into());
+    drain.waits_for.push("it still votes in the meta group".into());
     let others = state.live(Role::Meta).filter(|member| member.id != drain.node && !member.draining).count();
     if others == 0 {
-        drain.stuck.push("no other node with the meta role is at work: start one that takes the vote".into());
+        drain.stuck.push("no other meta node is running: start one to take its vote".into());
     }
 }
 
@@ -146,16 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn an_ingester_waits_until_its_shards_are_elsewhere() {
+    fn an_ingester_waits_until_its_shards_have_moved() {
         let roles: &[Role] = &[Role::Ingester];
         let mut state = state(&[("A", roles), ("B", roles), ("C", roles)]);
         let nodes = vec!["A".to_string(), "B".into()];
         state.apply(&Command::PlaceShards { placements: vec![Placement { shard: 1, nodes }] }).unwrap();
-        assert_eq!(status(&state, "A", 0).waits_for[0], "it was not told to drain");
+        assert_eq!(status(&state, "A", 0).waits_for[0], "no drain was requested");
         drain(&mut state, "A");
         let half = status(&state, "A", 0);
         assert_eq!((half.done, half.replicas, half.leads), (false, 1, 1));
-        assert_eq!(half.waits_for, ["1 shards are still on it, of which it leads 1"]);
+        assert_eq!(half.waits_for, ["it still holds 1 shards and leads 1 of them"]);
         assert!(half.stuck.is_empty());
         state.apply(&Command::AddLearner { shard: 1, node: "C".into() }).unwrap();
         let epoch = state.epoch(1);
@@ -164,10 +168,10 @@ mod tests {
         assert!(status(&state, "A", 0).done);
         drain(&mut state, "B");
         drain(&mut state, "C");
-        assert_eq!(status(&state, "B", 0).stuck, ["no other ingester is at work: start one that takes the shards"]);
+        assert_eq!(status(&state, "B", 0).stuck, ["no other ingester is running: start one to take the shards"]);
         assert_eq!(
-            drain_status(&state, Some(&GroupStatus::default()), "X", 0).unwrap_err(),
-            "node X is no member of this cluster"
+            drain_status(&state, Some(&GroupStatus::default()), "X", 0).unwrap_err().to_string(),
+            "node X is not a member of this cluster"
         );
     }
 
@@ -176,17 +180,17 @@ mod tests {
         let roles: &[Role] = &[Role::Agent];
         let mut state = state(&[("A", roles), ("B", roles)]);
         drain(&mut state, "A");
-        assert_eq!(status(&state, "A", 5500).waits_for, ["other agents are about to take its targets over"]);
+        assert_eq!(status(&state, "A", 5500).waits_for, ["other agents are about to take over its targets"]);
         assert!(status(&state, "A", 7000).done);
         drain(&mut state, "B");
         let last = status(&state, "B", 9000);
-        assert_eq!(last.stuck, ["no other agent is at work: start one that scrapes the targets"]);
+        assert_eq!(last.stuck, ["no other agent is running: start one to take the targets"]);
         state.assignments = Arc::new(vec![Assignment { from_ms: 0, epoch: 1, agents: [("A".to_string(), 1)].into() }]);
         assert!(status(&state, "B", 9000).done);
     }
 
     #[test]
-    fn a_voter_waits_until_another_one_votes() {
+    fn a_voter_waits_until_it_has_lost_its_vote() {
         let roles: &[Role] = &[Role::Meta];
         let mut state = state(&[("A", roles), ("B", roles)]);
         drain(&mut state, "A");

@@ -1,4 +1,4 @@
-//! What is not healthy in a cluster, and what to do about it, as sentences for people. Pure.
+//! Problems of a cluster, and what to do about them, as sentences for operators. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,21 +6,21 @@ use pharos_cluster::{ClusterState, GroupStatus, Member, MemberState, Role, Shard
 use pharos_gocompat::format_duration;
 use serde::{Deserialize, Serialize};
 
-/// How bad something is.
+/// The severity of a problem, the worst first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Something does not work.
+    /// Reads, writes or changes fail.
     Critical,
-    /// All works; one more loss and it may not.
+    /// Everything works, but another failure may break something.
     #[default]
     Warning,
-    /// Worth knowing; it mends itself.
+    /// Worth knowing. The cluster recovers on its own.
     Note,
 }
 
 impl Severity {
-    /// As it is written.
+    /// The lowercase name, as in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Critical => "critical",
@@ -30,13 +30,13 @@ impl Severity {
     }
 }
 
-/// Something that is not as it should be.
+/// A problem with advice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What it is.
+    /// What is wrong and what follows from it.
     pub what: String,
     /// What to do about it.
     pub advice: String,
@@ -46,12 +46,12 @@ fn problem(severity: Severity, what: String, advice: impl Into<String>) -> Probl
     Problem { severity, what, advice: advice.into() }
 }
 
-/// All that is not healthy, the worst first.
+/// All problems, the worst first.
 pub(super) fn problems(state: &ClusterState, group: Option<&GroupStatus>, now_ms: i64) -> Vec<Problem> {
     if state.settings.is_none() {
         let advice =
-            "start as many nodes with the meta role as --cluster.expect says, and give each the others in --join";
-        return vec![problem(Severity::Critical, "there is no cluster yet".into(), advice)];
+            "start as many meta nodes as --cluster.expect says, and name the others in the --join flag of each";
+        return vec![problem(Severity::Critical, "the cluster is not bootstrapped yet".into(), advice)];
     }
     let mut problems = group.map_or_else(|| vec![unreachable()], |group| of_meta(state, group));
     problems.extend(of_shards(state));
@@ -64,8 +64,8 @@ pub(super) fn problems(state: &ClusterState, group: Option<&GroupStatus>, now_ms
 }
 
 fn unreachable() -> Problem {
-    let what = "no node of meta answers this one: what is shown is what it knew last".to_string();
-    let advice = "start the nodes with the meta role; if they run, see what is between them and this node";
+    let what = "no meta node answers: this is the last state that this node knew".to_string();
+    let advice = "start the meta nodes; if they are running, check the network between them and this node";
     problem(Severity::Critical, what, advice)
 }
 
@@ -79,25 +79,27 @@ fn of_meta(state: &ClusterState, group: &GroupStatus) -> Vec<Problem> {
     let majority = voters / 2 + 1;
     if group.leader.is_none() && voters > 0 {
         let what = format!(
-            "meta has no leader: nothing can change, such as members, places of shards and blocks ({voters} nodes vote)"
+            "meta has no leader ({voters} nodes vote): members, shard placement and the catalogue cannot change"
         );
-        let advice =
-            format!("wait some seconds for an election; if it goes on, start meta nodes until {majority} of them run");
+        let advice = format!(
+            "wait a few seconds for an election; if none succeeds, start meta nodes until {majority} are running"
+        );
         problems.push(problem(Severity::Critical, what, advice));
     }
     let spare = voters.saturating_sub(down + majority);
     if down > 0 {
-        let what = format!("{down} of {voters} voting meta nodes are down, {spare} more may go");
-        let advice = "start them again, or start other nodes with the meta role, which take their votes after a minute";
+        let what =
+            format!("{down} of {voters} voting meta nodes are down; the cluster tolerates {spare} more failures");
+        let advice = "restart them, or start other meta nodes, which take over their votes after a minute";
         problems.push(problem(Severity::Warning, what, advice));
     } else if voters > 0 && voters < 3 && state.members.values().filter(|m| m.state.is_live()).count() > 1 {
-        let what = format!("only {voters} meta nodes vote: without one of them nothing can change");
-        problems.push(problem(Severity::Note, what, "run three nodes with the meta role"));
+        let what = format!("only {voters} meta nodes vote: if one fails, the cluster cannot change");
+        problems.push(problem(Severity::Note, what, "run three meta nodes"));
     }
     problems
 }
 
-/// Numbers in short: `1, 4-7, 9`.
+/// Ascending numbers in short form: `1, 4-7, 9`.
 pub(super) fn ranges(numbers: &[u32]) -> String {
     let mut parts: Vec<(u32, u32)> = Vec::new();
     for &number in numbers {
@@ -127,87 +129,86 @@ fn of_shards(state: &ClusterState) -> Vec<Problem> {
         }
     };
     let unplaced = with(&|shard| !placed(shard));
-    let advice = "start nodes with the ingester role; the first placement waits some seconds for them".into();
-    add(Severity::Critical, unplaced, "have no place yet: their samples are not taken", advice);
+    let advice = "start ingesters; the first placement waits a few seconds for them".into();
+    add(Severity::Critical, unplaced, "are not placed yet: their samples are refused", advice);
     let dead = with(&|shard| placed(shard) && answering(shard) == 0);
     let holders: BTreeSet<&String> = dead.iter().flat_map(|at| &state.shards[*at as usize].replicas).collect();
     let holders = holders.into_iter().cloned().collect::<Vec<_>>().join(", ");
     let advice = format!(
-        "start {holders} again, which have the samples; only if they are gone for good, `pharos cluster remove NODE --force` \
-         gives the samples up that are in no block yet"
+        "restart {holders}, which have the samples; if they are lost, `pharos cluster remove NODE --force` gives up the \
+         samples that are not in a block yet"
     );
     add(
         Severity::Critical,
         dead,
-        "have no in-sync replica that answers: their recent samples are not read or taken",
+        "have no live in-sync replica: recent samples cannot be read, new ones are refused",
         advice,
     );
     let few = with(&|shard| in_sync(shard) > 0 && answering(shard) > 0 && in_sync(shard) < needed);
     let advice =
-        format!("{needed} copies must be in sync: start ingesters until they are; learners catch up by themselves");
-    add(Severity::Critical, few, "have too few replicas in sync: writes to them wait and fail", advice);
+        format!("{needed} replicas must be in sync: start ingesters until they are; learners catch up on their own");
+    add(Severity::Critical, few, "have too few replicas in sync: writes to them wait, then fail", advice);
     let thin = with(&|shard| answering(shard) > 0 && in_sync(shard) >= needed && in_sync(shard) < copies);
     let active = state.active_ingesters().count();
     let advice = match active < copies {
-        true => format!("start ingesters: {active} are at work for {copies} copies"),
-        false => "nothing, if copies are under way (see learning); replicas of a node that stays away are placed anew after 5 minutes".into(),
+        true => format!("start ingesters: {active} are running for {copies} copies"),
+        false => "nothing while replicas catch up (see learning); the replicas of a node that stays down move after 5 minutes".into(),
     };
-    add(Severity::Warning, thin, "have fewer copies than they should", advice);
+    add(Severity::Warning, thin, "have fewer copies than configured", advice);
     let one_zone = with(&|shard| copies > 1 && in_sync(shard) > 1 && shares_a_zone(state, shard));
-    let advice = "start ingesters in other zones; shards move there by themselves".into();
+    let advice = "start ingesters in other zones; shards move there on their own".into();
     add(Severity::Note, one_zone, "have all copies in one zone", advice);
     problems
 }
 
-/// Whether all in-sync copies are in one named zone.
+/// Whether all in-sync replicas are in the same named zone.
 fn shares_a_zone(state: &ClusterState, shard: &Shard) -> bool {
     let zones: BTreeSet<&str> =
         shard.in_sync.iter().filter_map(|node| state.member(node)).map(|member| member.zone.as_str()).collect();
     zones.len() == 1 && !zones.contains("")
 }
 
-/// Roles that nobody live has, and what that means.
+/// Roles that no live node has.
 fn of_roles(state: &ClusterState) -> Vec<Problem> {
     let missing = [
-        (Role::Ingester, Severity::Critical, "samples are not taken and recent ones not read"),
-        (Role::Store, Severity::Critical, "samples that are in blocks are not read"),
-        (Role::Agent, Severity::Critical, "nothing is scraped and pushes are not taken"),
-        (Role::Compactor, Severity::Warning, "old blocks and garbage are not deleted"),
+        (Role::Ingester, Severity::Critical, "samples are refused and recent ones cannot be read"),
+        (Role::Store, Severity::Critical, "samples in blocks cannot be read"),
+        (Role::Agent, Severity::Critical, "nothing is scraped and pushes are refused"),
+        (Role::Compactor, Severity::Warning, "expired blocks and garbage are not deleted"),
     ];
     let missing = missing.into_iter().filter(|(role, ..)| state.live(*role).next().is_none());
-    let told = missing.map(|(role, severity, effect)| {
-        let what = format!("no node with the role {role} is at work: {effect}");
+    let found = missing.map(|(role, severity, effect)| {
+        let what = format!("no node with the role {role} is running: {effect}");
         problem(severity, what, format!("start a node with --roles={role}"))
     });
-    told.collect()
+    found.collect()
 }
 
 fn of_members(state: &ClusterState, now_ms: i64) -> Vec<Problem> {
     let mut problems = Vec::new();
     for member in state.members.values() {
         let since = format_duration((now_ms - member.since_ms).max(0) / 1000 * 1000);
-        let what = |is: &str| format!("node {} {is} for {since}", shown(member));
+        let what = |state: &str| format!("node {} {state} for {since}", describe(member));
         match member.state {
             MemberState::Down => {
                 let held = state.shards_of(&member.id).count();
                 let keeps = match held {
                     0 => String::new(),
-                    _ => format!("; it has replicas of {held} shards, which are placed elsewhere after 5 minutes"),
+                    _ => format!("; its replicas of {held} shards move to other nodes after 5 minutes"),
                 };
-                let advice =
-                    format!("start it again, or `pharos cluster remove {}` if it is gone for good{keeps}", member.id);
-                problems.push(problem(Severity::Warning, what("is down"), advice));
+                let advice = format!("restart it, or run `pharos cluster remove {}` if it is lost{keeps}", member.id);
+                problems.push(problem(Severity::Warning, what("has been down"), advice));
             }
             MemberState::Draining => {
                 let advice = format!(
-                    "wait until `pharos cluster drain {0}` says that it can be stopped; `pharos cluster drain {0} --cancel` calls it off",
+                    "wait until `pharos cluster drain {0}` reports that it can be stopped, or run `pharos cluster drain {0} --cancel`",
                     member.id
                 );
-                problems.push(problem(Severity::Note, what("drains"), advice));
+                problems.push(problem(Severity::Note, what("has been draining"), advice));
             }
             MemberState::Joining => {
-                let advice = "nothing: it is at work when it has read its log and found its targets";
-                problems.push(problem(Severity::Note, what("joins"), advice));
+                let advice = "nothing: it becomes active once it has replayed its log and discovered its targets";
+                problems.push(problem(Severity::Note, what("has been joining"), advice));
             }
             MemberState::Active | MemberState::Removed => {}
         }
@@ -215,14 +216,14 @@ fn of_members(state: &ClusterState, now_ms: i64) -> Vec<Problem> {
     problems
 }
 
-/// A node with what helps to find it.
-fn shown(member: &Member) -> String {
+/// A node with its roles, address and zone.
+fn describe(member: &Member) -> String {
     let roles: Vec<&str> = member.roles.iter().map(|role| role.name()).collect();
     let zone = if member.zone.is_empty() { String::new() } else { format!(", zone {}", member.zone) };
     format!("{} ({} at {}{zone})", member.id, roles.join("+"), member.address)
 }
 
-/// Versions further apart than nodes beside each other may be.
+/// Different versions, which must be at most one minor version apart.
 fn of_versions(state: &ClusterState) -> Vec<Problem> {
     let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
     for member in state.members.values().filter(|member| member.state.is_live()) {
@@ -243,11 +244,9 @@ fn of_versions(state: &ClusterState) -> Vec<Problem> {
     };
     let what = format!("nodes have different versions: {}", counted.join(", "));
     vec![match far {
-        true => problem(
-            Severity::Warning,
-            what,
-            "only neighbouring minor versions work beside each other: upgrade the oldest",
-        ),
+        true => {
+            problem(Severity::Warning, what, "only adjacent minor versions work together: upgrade the oldest nodes")
+        }
         false => problem(Severity::Note, what, "finish the upgrade"),
     }]
 }
@@ -256,8 +255,8 @@ fn of_catalogue(state: &ClusterState) -> Vec<Problem> {
     if state.catalogue.rebuilt_ms == 0 {
         return Vec::new();
     }
-    let what = "the catalogue was rebuilt from the bucket: blocks that are damaged were left out".to_string();
-    vec![problem(Severity::Note, what, "the log of the node that did it names them")]
+    let what = "the catalogue was rebuilt from the bucket without damaged blocks".to_string();
+    vec![problem(Severity::Note, what, "the log of the node that rebuilt it names them")]
 }
 
 #[cfg(test)]

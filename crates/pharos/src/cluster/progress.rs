@@ -1,4 +1,4 @@
-//! How far the copies of shards are, as those say who make them.
+//! The progress of replicas that catch up, as they report it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use tonic::Status;
 
 use super::status::{Copied, Progress};
 
-/// Longest wait for a node that learns.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// How long a status waits for the report of a node.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks those who learn.
+/// Collects reports from the nodes that catch up.
 pub struct Copies {
-    /// The ingester of this node, if it has one.
+    /// The ingester of this process, if any.
     pub ingester: Option<Arc<Ingester>>,
-    /// The way to other nodes.
+    /// Connections to other nodes.
     pub connect: Arc<dyn Connect>,
 }
 
 impl Copies {
-    /// How far all copies are; without those of nodes that do not answer soon.
+    /// The progress of all replicas. Nodes that do not answer in time are omitted.
     pub async fn all(&self, state: &ClusterState, here: &str) -> Progress {
         let learners = state.shards.iter().flat_map(|shard| &shard.learners).map(|learner| learner.node.as_str());
         let learners: BTreeSet<&str> = learners.collect();
@@ -45,10 +45,14 @@ impl Copies {
             let mut client = IngestClient::new(self.connect.connect(&member.address)?);
             Ok::<_, Status>(client.learning(LearningRequest {}).await?.into_inner().copies)
         };
-        let copies = match tokio::time::timeout(ANSWER_TIME, asked).await {
+        let copies = match tokio::time::timeout(REPORT_TIMEOUT, asked).await {
             Ok(Ok(copies)) => copies,
             Ok(Err(status)) => {
-                tracing::debug!(node = member.id, error = status.message(), "it does not say how far its copies are");
+                tracing::debug!(
+                    node = member.id,
+                    error = status.message(),
+                    "node does not report its catch-up progress"
+                );
                 Vec::new()
             }
             Err(_) => Vec::new(),

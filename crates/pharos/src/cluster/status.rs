@@ -1,4 +1,4 @@
-//! What `GET /api/v1/cluster` shows: meta's view in a form that people and scripts read. Pure.
+//! The response of `GET /api/v1/cluster`: the view of the cluster in a form for people and scripts. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,201 +7,201 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{self, Problem};
 
-/// How the cluster is.
+/// The status of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
-    /// Identity of the cluster; empty before its birth.
+    /// Identity of the cluster; empty until it is bootstrapped.
     pub cluster: String,
-    /// The node that answers.
+    /// Identity of the node that reports.
     pub node: String,
-    /// Number of the view.
+    /// Version of the view.
     pub version: u64,
-    /// How often the state was restored from an export.
+    /// How often the state was restored from a snapshot.
     pub incarnation: u64,
-    /// Number of shards.
+    /// Number of shards, fixed at bootstrap.
     pub shard_count: u32,
-    /// Copies of each shard.
+    /// Number of copies of each shard.
     pub replication_factor: u32,
-    /// How many of them must have a write before it is acknowledged.
+    /// Number of replicas that must have a write before it is acknowledged.
     pub min_in_sync: u32,
-    /// The group that agrees on all this.
+    /// The Raft group that holds this state.
     pub meta: MetaStatus,
-    /// The nodes.
+    /// All members, sorted by identity.
     pub members: Vec<MemberStatus>,
-    /// The shards.
+    /// All shards, by number.
     pub shards: Vec<ShardStatus>,
-    /// Replicas that catch up.
+    /// Replicas that are catching up.
     pub learning: Vec<Learning>,
-    /// Steps of placement that are due now.
+    /// Number of placement changes that are due.
     pub moves: usize,
-    /// Who scrapes.
+    /// Target ownership.
     pub scraping: Scraping,
-    /// The blocks.
+    /// A summary of the blocks.
     pub catalogue: CatalogueStatus,
-    /// Who does what only one node does, by its name.
+    /// Holders of leases, by the name of the lease.
     pub leases: BTreeMap<String, String>,
-    /// What is not healthy, the worst first.
+    /// Problems, the worst first.
     pub problems: Vec<Problem>,
 }
 
-/// Raft's group.
+/// The Raft group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetaStatus {
-    /// The node that leads; none is known while one is elected.
+    /// The leader; none during an election.
     pub leader: Option<String>,
-    /// Those that vote.
+    /// Members that vote.
     pub voters: Vec<String>,
-    /// Those that stand by.
+    /// Members that follow the log without a vote.
     pub learners: Vec<String>,
-    /// Raft's term.
+    /// Current Raft term.
     pub term: u64,
-    /// Position of the last entry that the asked node of meta has applied.
+    /// Index of the last log entry that the answering meta node has applied.
     pub applied: u64,
 }
 
-/// A node.
+/// A member of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MemberStatus {
-    /// Its identity.
+    /// Identity of the node.
     pub node: String,
     /// `joining`, `active`, `draining`, `down` or `removed`.
     pub state: String,
-    /// Since when, milliseconds since the epoch.
+    /// When the node entered this state, in milliseconds since the epoch.
     pub since_ms: i64,
-    /// Whether it was told to drain.
+    /// Whether a drain was requested.
     pub draining: bool,
-    /// What it does.
+    /// Names of its roles.
     pub roles: Vec<String>,
-    /// Where it stands.
+    /// Failure domain; may be empty.
     pub zone: String,
-    /// Version of its program.
+    /// Version of Pharos that it runs.
     pub version: String,
-    /// Its share against others.
+    /// Share of shards and targets relative to other nodes.
     pub weight: u32,
-    /// Host and port for other nodes.
+    /// Cluster address, `host:port`.
     pub address: String,
-    /// Host and port of its API.
+    /// Address of its HTTP API, `host:port`.
     pub http_address: String,
-    /// Shards that it holds or learns.
+    /// Number of shards of which it has a replica, in sync or catching up.
     pub replicas: usize,
-    /// Shards that it leads.
+    /// Number of shards that it leads.
     pub leads: usize,
 }
 
-/// A shard.
+/// The replicas of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ShardStatus {
-    /// Its number.
+    /// Number of the shard.
     pub shard: u32,
-    /// Its epoch.
+    /// Epoch of the shard; every change of replicas or leader increments it.
     pub epoch: u64,
-    /// Who ships it.
+    /// The replica that ships its blocks.
     pub leader: Option<String>,
-    /// Those that hold or learn it.
+    /// All replicas, in sync or catching up.
     pub replicas: Vec<String>,
-    /// Those that have every acknowledged sample.
+    /// Replicas that have every acknowledged sample.
     pub in_sync: Vec<String>,
-    /// Replicas that are not in sync: they lag behind.
+    /// Replicas that are not in sync.
     pub lagging: Vec<String>,
 }
 
-/// A replica that catches up.
+/// A replica that is catching up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Learning {
-    /// Which shard.
+    /// Number of the shard.
     pub shard: u32,
-    /// Who.
+    /// Identity of the node.
     pub node: String,
-    /// The epoch since which it gets every write.
+    /// Epoch since which it receives every write.
     pub since: u64,
-    /// What it has copied, if it says so in time.
+    /// What it has copied so far; none when the node did not report in time.
     pub copied: Option<Copied>,
 }
 
-/// How far a copy is.
+/// What a replica has copied so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Copied {
-    /// Samples that were copied.
+    /// Number of samples.
     pub samples: u64,
-    /// Bytes that were copied.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
-/// Who owns the targets.
+/// The agents among which targets are divided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Scraping {
-    /// The ownership epoch.
+    /// Epoch of the assignment; every change of the agents increments it.
     pub epoch: u64,
-    /// From when on, milliseconds since the epoch; none since ever.
+    /// When the assignment takes effect, in milliseconds since the epoch; none for the first one.
     pub from_ms: Option<i64>,
-    /// Among whom the targets are divided.
+    /// Identities of the agents.
     pub agents: Vec<String>,
 }
 
-/// The blocks in short.
+/// A summary of the block catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CatalogueStatus {
-    /// Number of the last commit.
+    /// Sequence number of the last commit.
     pub sequence: u64,
-    /// When it was rebuilt from the bucket, milliseconds since the epoch; none if it never was.
+    /// When it was rebuilt from the bucket, in milliseconds since the epoch; none if never.
     pub rebuilt_ms: Option<i64>,
-    /// All blocks.
+    /// Number of blocks.
     pub blocks: usize,
-    /// Their bytes.
+    /// Total size of the blocks in bytes.
     pub bytes: u64,
-    /// By tenant.
+    /// Summaries by tenant.
     pub tenants: BTreeMap<String, TenantStatus>,
 }
 
-/// A tenant's blocks in short.
+/// A summary of a tenant's blocks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TenantStatus {
-    /// Blocks.
+    /// Number of blocks, delta blocks included.
     pub blocks: usize,
-    /// Those among them that hold late samples only.
+    /// Number of delta blocks, which hold late samples only.
     pub deltas: usize,
-    /// Their bytes.
+    /// Total size of the blocks in bytes.
     pub bytes: u64,
-    /// Their samples.
+    /// Number of samples in the blocks.
     pub samples: u64,
-    /// Everything before it is in blocks, milliseconds since the epoch.
+    /// Samples before this time are in blocks, in milliseconds since the epoch.
     pub boundary_ms: Option<i64>,
-    /// Deletions that mask samples until a rewrite makes them true.
+    /// Number of deletions that mask samples until a merge rewrites the blocks.
     pub deletions: usize,
 }
 
-/// How far copies are, by shard and node.
+/// What replicas have copied so far, by shard and node.
 pub type Progress = BTreeMap<(u32, String), Copied>;
 
-/// What a status is made of.
-pub struct Facts<'a> {
-    /// The view.
+/// The inputs of a status.
+pub struct StatusInputs<'a> {
+    /// The view of the cluster.
     pub state: &'a ClusterState,
-    /// The group; none when no node of meta answers.
+    /// Status of the Raft group; none when no meta node answers.
     pub group: Option<&'a GroupStatus>,
-    /// Who is asked.
+    /// Identity of the reporting node.
     pub node: &'a str,
-    /// How far copies are, as far as is known.
+    /// Known progress of replicas that catch up.
     pub progress: &'a Progress,
-    /// Steps of placement that are due.
+    /// Number of placement changes that are due.
     pub moves: usize,
-    /// Milliseconds since the epoch.
+    /// Current time in milliseconds since the epoch.
     pub now_ms: i64,
 }
 
 impl ClusterStatus {
-    /// Puts a status together.
-    pub fn of(facts: &Facts<'_>) -> Self {
-        let Facts { state, group, node, progress, moves, now_ms } = *facts;
+    /// Builds a status.
+    pub fn of(inputs: &StatusInputs<'_>) -> Self {
+        let StatusInputs { state, group, node, progress, moves, now_ms } = *inputs;
         let settings = state.settings.as_ref();
         let led = state.led();
         let member = |member: &Member| member_status(state, member, led.get(member.id.as_str()).copied().unwrap_or(0));
@@ -227,7 +227,7 @@ impl ClusterStatus {
     }
 }
 
-/// The node of a Raft id, as far as it is a member.
+/// The identity of a Raft id, or a placeholder when it is not a member.
 fn named(state: &ClusterState, id: u64) -> String {
     let member = state.members.keys().find(|node| raft_id(node) == id);
     member.cloned().unwrap_or_else(|| format!("unknown ({id:x})"))
@@ -244,7 +244,7 @@ fn meta_status(state: &ClusterState, group: &GroupStatus) -> MetaStatus {
     }
 }
 
-/// The word for a state.
+/// The name of a state in JSON and text.
 pub(super) fn state_name(state: MemberState) -> &'static str {
     match state {
         MemberState::Joining => "joining",

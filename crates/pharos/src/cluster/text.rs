@@ -1,4 +1,4 @@
-//! A status as text for a terminal.
+//! Renders the status of a cluster for a terminal.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::drain::DrainStatus;
 use super::health::{Severity, ranges};
 use super::status::{ClusterStatus, ShardStatus};
 
-/// Milliseconds since the epoch as RFC 3339, to the second.
+/// A time in milliseconds as RFC 3339, to the second.
 fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
         .map_or_else(|_| ms.to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
@@ -18,7 +18,7 @@ fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-/// Rows with aligned columns; the first one is the head.
+/// Aligns the columns of rows, of which the first is the header.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
@@ -37,14 +37,14 @@ fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| cell.to_string()).collect()
 }
 
-/// The whole status; shards in short unless all of them are wanted.
+/// The whole status. Healthy shards are only listed when `all_shards` is set.
 pub(super) fn status(status: &ClusterStatus, all_shards: bool) -> String {
     let mut out = String::new();
-    let cluster = if status.cluster.is_empty() { "(not born yet)" } else { &status.cluster };
-    // Writing to a string does not fail.
-    let _ = writeln!(out, "cluster {cluster}, view {}, as node {} sees it", status.version, status.node);
+    let cluster = if status.cluster.is_empty() { "(not bootstrapped)" } else { &status.cluster };
+    // Writing to a string never fails.
+    let _ = writeln!(out, "cluster {cluster}, view {}, as seen by node {}", status.version, status.node);
     let meta = &status.meta;
-    let leader = meta.leader.as_deref().unwrap_or("nobody");
+    let leader = meta.leader.as_deref().unwrap_or("no node");
     let _ = writeln!(
         out,
         "meta    {leader} leads, {} vote: {}; term {}, applied {}\n",
@@ -59,14 +59,14 @@ pub(super) fn status(status: &ClusterStatus, all_shards: bool) -> String {
     let scraping = &status.scraping;
     let _ = writeln!(
         out,
-        "targets {} agents share them: {} (epoch {})",
+        "targets shared by {} agents: {} (epoch {})",
         scraping.agents.len(),
         or_dash(&scraping.agents.join(", ")),
         scraping.epoch
     );
     out.push_str(&catalogue(status));
     if status.problems.is_empty() {
-        out.push_str("\nall is well\n");
+        out.push_str("\nno problems\n");
     }
     for problem in &status.problems {
         let mark = match problem.severity {
@@ -104,7 +104,7 @@ fn shards(status: &ClusterStatus, all: bool) -> String {
         |shard: &&ShardStatus| shard.lagging.is_empty() && shard.in_sync.len() >= status.replication_factor as usize;
     let good = status.shards.iter().filter(full).count();
     let mut out = format!(
-        "shards  {good} of {} have {} copies in sync, {} are needed for a write\n",
+        "shards  {good} of {} have {} copies in sync; writes need {}\n",
         status.shard_count, status.replication_factor, status.min_in_sync
     );
     let shown: Vec<&ShardStatus> = status.shards.iter().filter(|shard| all || !full(shard)).collect();
@@ -127,7 +127,7 @@ fn shards(status: &ClusterStatus, all: bool) -> String {
         });
         let _ = writeln!(
             out,
-            "node {} learns shard {} since epoch {}{copied}",
+            "node {} is catching up on shard {} since epoch {}{copied}",
             learning.node, learning.shard, learning.since
         );
     }
@@ -155,7 +155,7 @@ fn catalogue(status: &ClusterStatus) -> String {
     out
 }
 
-/// What a drain waits for, in one line.
+/// What a drain waits for on one line, then what an operator has to do.
 pub(super) fn drain(drain: &DrainStatus) -> String {
     let mut line = format!("node {} ({}): {}", drain.node, drain.state, drain.waits_for.join("; "));
     for stuck in &drain.stuck {
@@ -164,17 +164,17 @@ pub(super) fn drain(drain: &DrainStatus) -> String {
     line
 }
 
-/// Who holds how much, and what moves.
+/// The shards of each ingester, and what moves.
 pub(super) fn balance(status: &ClusterStatus) -> String {
     let mut rows = vec![row(&["NODE", "SHARDS", "LEADS"])];
     let ingesters = status.members.iter().filter(|m| m.replicas > 0 || m.roles.iter().any(|role| role == "ingester"));
     rows.extend(ingesters.map(|m| row(&[&m.node, &m.replicas.to_string(), &m.leads.to_string()])));
     let learning: Vec<u32> = status.learning.iter().map(|learning| learning.shard).collect();
     let moving = match learning.is_empty() {
-        true => "no shard is copied".to_string(),
-        false => format!("shards {} are copied", ranges(&learning)),
+        true => "no shard is being copied".to_string(),
+        false => format!("shards {} are being copied", ranges(&learning)),
     };
-    format!("{}{moving}, {} steps are due", table(&rows), status.moves)
+    format!("{}{moving}, {} moves are due", table(&rows), status.moves)
 }
 
 #[cfg(test)]
@@ -223,26 +223,29 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_read_by_people() {
+    fn a_status_shows_members_shards_and_problems() {
         let text = status(&example(), false);
-        assert!(text.starts_with("cluster c, view 0, as node A sees it\nmeta    A leads, 1 vote: A; term 0"), "{text}");
+        assert!(text.starts_with("cluster c, view 0, as seen by node A\nmeta    A leads, 1 vote: A; term 0"), "{text}");
         assert!(text.contains("A     active  2023-11-14T22:13:20Z  ingester,meta  -     0.1.0    2"), "{text}");
         assert!(text.contains("shards  1 of 2 have 1 copies in sync"), "{text}");
         assert!(
             text.contains(
-                "1      3      A       A        B\nnode B learns shard 1 since epoch 3, 7 samples (1KiB) copied"
+                "1      3      A       A        B\nnode B is catching up on shard 1 since epoch 3, 7 samples (1KiB) copied"
             ),
             "{text}"
         );
         assert!(text.ends_with("\nCRITICAL: w\n  -> a\n"), "{text}");
         assert!(status(&example(), true).contains("0      3      A       A        -\n"));
-        assert!(status(&ClusterStatus::default(), false).ends_with("\nall is well\n"));
+        assert!(status(&ClusterStatus::default(), false).ends_with("\nno problems\n"));
     }
 
     #[test]
-    fn progress_is_a_line() {
+    fn progress_fits_on_a_line() {
         let text = balance(&example());
-        assert_eq!(text, "NODE  SHARDS  LEADS\nA     2       0\nB     1       0\nshards 1 are copied, 0 steps are due");
+        assert_eq!(
+            text,
+            "NODE  SHARDS  LEADS\nA     2       0\nB     1       0\nshards 1 are being copied, 0 moves are due"
+        );
         let waiting = DrainStatus {
             node: "A".into(),
             state: "draining".into(),

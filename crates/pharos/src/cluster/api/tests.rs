@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use super::*;
 
-/// A node by itself, and who may change it.
+/// A single node with its API.
 struct Node {
     _folder: tempfile::TempDir,
     api: Arc<ClusterApi>,
@@ -51,7 +51,7 @@ const HERE: [u8; 4] = [127, 0, 0, 1];
 const THERE: [u8; 4] = [10, 0, 0, 7];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_is_for_everyone() {
+async fn everyone_may_read_the_status() {
     let node = Node::start(Access::default()).await;
     let (status, answer) = node.ask("GET", "", &[], THERE).await;
     assert_eq!(status, StatusCode::OK);
@@ -75,7 +75,7 @@ async fn changes_need_the_token_or_the_admin_api() {
     assert_eq!(answer["error"], "node B is not a member");
     let (status, answer) = node.ask("POST", "/remove?node=A", &token("secret"), THERE).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-    // Its own drain is free to those on the machine, but not to browsers and proxies.
+    // A node's own drain is open to the machine, but not to browsers and proxies.
     for (headers, from) in
         [(vec![], THERE), (vec![("origin", "http://x")], HERE), (vec![("x-forwarded-for", "::1")], HERE)]
     {

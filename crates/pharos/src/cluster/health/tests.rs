@@ -36,62 +36,62 @@ fn group(voters: &[&str], leader: Option<&str>) -> GroupStatus {
     GroupStatus { voters, leader: leader.map(raft_id), ..GroupStatus::default() }
 }
 
-fn told(state: &ClusterState) -> Vec<String> {
+fn reported(state: &ClusterState) -> Vec<String> {
     let group = group(&["A", "B", "C"], Some("A"));
     let problems = problems(state, Some(&group), 120_000);
     problems.iter().map(|problem| format!("{}: {}", problem.severity.name(), problem.what)).collect()
 }
 
 #[test]
-fn a_healthy_cluster_has_no_problem() {
-    assert_eq!(told(&state(3, &["A", "B", "C"])), [""; 0]);
+fn a_healthy_cluster_has_no_problems() {
+    assert_eq!(reported(&state(3, &["A", "B", "C"])), [""; 0]);
 }
 
 #[test]
-fn before_its_birth_there_is_one() {
+fn a_cluster_that_is_not_bootstrapped_has_one_problem() {
     let told = problems(&ClusterState::default(), None, 0);
-    assert_eq!((told.len(), told[0].what.as_str()), (1, "there is no cluster yet"));
+    assert_eq!((told.len(), told[0].what.as_str()), (1, "the cluster is not bootstrapped yet"));
 }
 
 #[test]
-fn a_node_that_is_down_is_told_with_what_it_held() {
+fn a_node_that_is_down_is_reported_with_its_replicas() {
     let mut state = state(3, &["A", "B", "C"]);
     set(&mut state, "C", MemberState::Down);
     assert_eq!(
-        told(&state),
+        reported(&state),
         [
-            "warning: 1 of 3 voting meta nodes are down, 0 more may go",
-            "warning: node C (agent+ingester+store+compactor at C:1) is down for 1m",
+            "warning: 1 of 3 voting meta nodes are down; the cluster tolerates 0 more failures",
+            "warning: node C (agent+ingester+store+compactor at C:1) has been down for 1m",
         ]
     );
     let advice = problems(&state, None, 0).pop().unwrap().advice;
     assert!(advice.contains("`pharos cluster remove C`") && advice.contains("replicas of 8 shards"), "{advice}");
     let shards = (0..8).map(|shard| (shard, state.epoch(shard))).collect();
     state.apply(&Command::ReportFailed { node: "C".into(), shards, reporter: "A".into() }).unwrap();
-    assert!(told(&state).contains(&"warning: shards 0-7 have fewer copies than they should".to_string()));
+    assert!(reported(&state).contains(&"warning: shards 0-7 have fewer copies than configured".to_string()));
     let shards = vec![(1, state.epoch(1)), (3, state.epoch(3))];
     state.apply(&Command::ReportFailed { node: "B".into(), shards, reporter: "B".into() }).unwrap();
-    let first = &told(&state)[0];
-    assert_eq!(first, "critical: shards 1, 3 have too few replicas in sync: writes to them wait and fail");
+    let first = &reported(&state)[0];
+    assert_eq!(first, "critical: shards 1, 3 have too few replicas in sync: writes to them wait, then fail");
 }
 
 #[test]
-fn what_cannot_be_read_is_critical_and_names_who_has_it() {
+fn unreadable_shards_are_critical_and_name_their_holders() {
     let mut state = state(1, &["A", "B"]);
     set(&mut state, "A", MemberState::Down);
     let group = group(&["A"], None);
     let told = problems(&state, Some(&group), 0);
     assert_eq!(told[0].severity, Severity::Critical);
     assert!(told[0].what.starts_with("meta has no leader"), "{told:?}");
-    assert!(told[1].what.starts_with("shards 0-7 have no in-sync replica that answers"), "{told:?}");
-    assert!(told[1].advice.starts_with("start A again"), "{told:?}");
+    assert!(told[1].what.starts_with("shards 0-7 have no live in-sync replica"), "{told:?}");
+    assert!(told[1].advice.starts_with("restart A"), "{told:?}");
     set(&mut state, "B", MemberState::Down);
     let missing = problems(&state, None, 0).into_iter().filter(|p| p.what.starts_with("no node with the role")).count();
     assert_eq!(missing, 4);
 }
 
 #[test]
-fn versions_may_differ_by_a_minor_one() {
+fn versions_may_be_one_minor_version_apart() {
     let mut state = state(1, &["A", "B"]);
     let mut upgrade = |version: &str| {
         let member = Member { version: version.into(), ..Member::clone(state.member("B").unwrap()) };
@@ -107,7 +107,7 @@ fn versions_may_differ_by_a_minor_one() {
 }
 
 #[test]
-fn numbers_are_written_in_short() {
+fn consecutive_numbers_become_ranges() {
     assert_eq!(ranges(&[1, 4, 5, 6, 9]), "1, 4-6, 9");
     assert_eq!(ranges(&[]), "");
 }
