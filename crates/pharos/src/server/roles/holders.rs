@@ -1,0 +1,111 @@
+//! The roles that hold samples: the ingester, with its head, and the store.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use pharos_head::{Head, HeadConfig};
+use pharos_ingester::{Ingester, IngesterConfig};
+use pharos_model::Clock;
+use pharos_querier::{AskMetrics, ClusterParts, Fanout};
+use pharos_store::{Store, StoreConfig};
+use pharos_transport::SeriesSource;
+use pharos_transport::query::{AskLimits, QueryServices};
+use prometheus::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tonic::service::RoutesBuilder;
+
+use super::{Parts, text};
+use crate::cli::{self, ServerArgs};
+use crate::config::Loaded;
+use crate::server::membership::Membership;
+use crate::server::storage;
+
+/// The roles that hold samples. Each is none if this node does not have it.
+pub(super) struct Holders {
+    pub(super) ingester: Option<Arc<Ingester>>,
+    store: Option<Arc<Store>>,
+}
+
+impl Holders {
+    pub(super) fn create(
+        parts: &Parts<'_>,
+        membership: &Membership,
+        head: Option<Arc<Head>>,
+        objects: &Arc<dyn ObjectStore>,
+    ) -> Result<Holders, String> {
+        let args = parts.args;
+        let meta = &membership.meta;
+        let clock = &parts.clock;
+        let ingester = |head| {
+            let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
+            let config = IngesterConfig {
+                shards_total: membership.shards(),
+                learn_bytes_per_second: args.cluster.catch_up_rate.0,
+                ..config
+            };
+            let (meta, objects, connect) = (meta.clone(), objects.clone(), membership.connect());
+            Ingester::create(config, head, meta, objects, clock.clone(), connect, &parts.registry)
+        };
+        let ingester = head.map(ingester).transpose().map_err(text)?;
+        let has_store = args.roles.has(cli::Role::Store);
+        let runtime = Handle::current();
+        let store = has_store
+            .then(|| Store::create(StoreConfig::default(), meta.clone(), objects.clone(), runtime, &parts.registry));
+        Ok(Holders { ingester, store: store.transpose().map_err(text)? })
+    }
+
+    /// The sources of queries: the roles of this process, recent samples first, or all nodes of the cluster.
+    pub(super) fn sources(
+        &self,
+        membership: &Membership,
+        clock: &Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> Result<Fanout, prometheus::Error> {
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        if !membership.is_open() {
+            return Ok(Fanout::new(ingester.into_iter().chain(store).collect()));
+        }
+        Ok(Fanout::of_cluster(ClusterParts {
+            views: membership.meta.watch(),
+            connect: membership.connect(),
+            identity: membership.identity.clone(),
+            ingester,
+            store,
+            clock: clock.clone(),
+            runtime: Handle::current(),
+            metrics: AskMetrics::register(registry)?,
+        }))
+    }
+
+    /// Adds the gRPC services of these roles.
+    pub(super) fn add_services(
+        &self,
+        clock: &Arc<dyn Clock>,
+        limits: AskLimits,
+        routes: &mut RoutesBuilder,
+        stopped: &watch::Receiver<bool>,
+    ) {
+        if let Some(ingester) = &self.ingester {
+            ingester.add_services(routes, stopped.clone());
+        }
+        let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
+        let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
+        QueryServices { ingester, store, clock: clock.clone(), limits }.add_to(routes);
+    }
+}
+
+/// Opens the head, which replays the write-ahead log.
+pub(super) async fn head(parts: &Parts<'_>, loaded: &Loaded, shards: u32) -> Result<Arc<Head>, String> {
+    let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
+    let config = HeadConfig { shards, ..config };
+    let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
+    let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
+    opened.await.map_err(text)?.map(Arc::new)
+}
+
+/// The length of a window in milliseconds.
+fn window_ms(args: &ServerArgs) -> i64 {
+    args.storage.min_block_duration.as_millis() as i64
+}
