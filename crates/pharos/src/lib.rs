@@ -1,5 +1,5 @@
-//! The parts of the `pharos` binary: command line, configuration, the cluster as operators see it, logging, its own metrics, tools. `main.rs` only
-//! dispatches to them.
+//! The parts of the `pharos` binary: command line, configuration, wiring of the roles, cluster administration, logging,
+//! process metrics and tools. `main.rs` only dispatches to them.
 
 pub mod cli;
 pub mod cluster;

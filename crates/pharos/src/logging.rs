@@ -1,7 +1,8 @@
-//! Logging to stderr as Prometheus 3 does: a line an event in logfmt or JSON, with time, level, source, message and fields.
+//! Logging to stderr in the format of Prometheus 3: one line per event, logfmt or JSON, with time, level, source, message
+//! and fields.
 //!
-//! The level applies to Pharos's own events; libraries are never logged below `info`, openraft
-//! never below `warn`, and only errors unless the level is `debug`.
+//! The level applies to Pharos's own events. Libraries never log below `info`. Openraft logs errors, and warnings when the
+//! level is `debug`.
 
 mod format;
 
@@ -17,20 +18,20 @@ use tracing_subscriber::{Registry, fmt, reload};
 use crate::cli::{LogFormat, LogLevel};
 use format::EventFormat;
 
-/// Changes the level while the server runs.
+/// Changes the log level at runtime.
 #[derive(Clone)]
 pub struct LogHandle(reload::Handle<Targets, Registry>);
 
 impl LogHandle {
-    /// Sets the least severity that is logged.
+    /// Sets the lowest severity to log.
     pub fn set_level(&self, level: LogLevel) {
         if let Err(error) = self.0.reload(filter(level)) {
-            tracing::warn!(%error, "the log level cannot be changed");
+            tracing::warn!(%error, "could not change the log level");
         }
     }
 }
 
-/// Starts logging for the process. Fails when it was started before.
+/// Starts logging for the process. Fails when logging has been started already.
 pub fn init(level: LogLevel, format: LogFormat, clock: Arc<dyn Clock>) -> Result<LogHandle, TryInitError> {
     let (filter, handle) = reload::Layer::new(filter(level));
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).event_format(EventFormat { format, clock });
@@ -45,7 +46,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    // What Raft does step by step is for its developers; meta says what matters of it.
+    // The individual steps of Raft only matter to its developers. The cluster crate logs the outcomes.
     let raft = if level == LogLevel::Debug { LevelFilter::WARN } else { LevelFilter::ERROR };
     Targets::new().with_default(libraries).with_target("openraft", raft).with_target("pharos", own)
 }

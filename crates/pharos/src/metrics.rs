@@ -1,4 +1,4 @@
-//! The process's own metrics: what the registry holds as text, `process_*` from `/proc`, `pharos_build_info`.
+//! The metrics endpoint's text, and the metrics of the process: `process_*` from `/proc` and `pharos_build_info`.
 
 use std::fs;
 use std::path::Path;
@@ -7,26 +7,28 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, GaugeVec, Opts, Registry, TextEncoder};
 
-/// Everything in the registry in the text format 0.0.4.
+/// All metrics of the registry in the text format 0.0.4.
 pub fn metrics_text(registry: &Registry) -> String {
     let families = registry.gather();
     let mut text = String::with_capacity(64 << 10);
-    // The encoder writes to memory: it only fails on a family that a collector built wrongly, which then is left away.
+    // The encoder writes to memory. It only fails on a family that a collector built wrongly, which is then omitted.
     for family in &families {
         let complete = text.len();
         if let Err(error) = TextEncoder::new().encode_utf8(std::slice::from_ref(family), &mut text) {
             text.truncate(complete);
-            tracing::warn!(metric = family.name(), %error, "metric family cannot be printed");
+            tracing::warn!(metric = family.name(), %error, "omitting metric family that cannot be encoded");
         }
     }
     text
 }
 
-/// Registers `pharos_build_info` and, where there is a `/proc`, `process_*`.
+/// Registers `pharos_build_info`, and `process_*` on systems with `/proc`.
 pub fn register_process_metrics(registry: &Registry) -> Result<(), prometheus::Error> {
     let labels = ["version", "revision", "rust_version"];
-    let info =
-        GaugeVec::new(Opts::new("pharos_build_info", "Constant 1, with what was built in its labels."), &labels)?;
+    let info = GaugeVec::new(
+        Opts::new("pharos_build_info", "Constant 1, with version, revision and compiler version as labels."),
+        &labels,
+    )?;
     info.with_label_values(&[VERSION, REVISION, RUST_VERSION]).set(1.0);
     registry.register(Box::new(info))?;
     if Path::new("/proc/self/stat").exists() {
@@ -35,16 +37,16 @@ pub fn register_process_metrics(registry: &Registry) -> Result<(), prometheus::E
     Ok(())
 }
 
-/// This program's version.
+/// The version of Pharos.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The revision that was built, when `PHAROS_REVISION` was set for the build.
+/// The revision that was built, if `PHAROS_REVISION` was set at build time.
 pub const REVISION: &str = match option_env!("PHAROS_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };
 const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// Linux counts processor time and start times in hundredths of a second for programs.
+/// Clock ticks in `/proc` (`USER_HZ`), which is 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// `process_*`, read from `/proc` when metrics are gathered.
@@ -61,13 +63,16 @@ struct ProcessMetrics {
 impl ProcessMetrics {
     fn new() -> Result<Self, prometheus::Error> {
         Ok(ProcessMetrics {
-            cpu_seconds: Counter::new("process_cpu_seconds_total", "User and system time of the process, seconds.")?,
-            open_fds: Gauge::new("process_open_fds", "Open file descriptors.")?,
-            max_fds: Gauge::new("process_max_fds", "File descriptors that may be open.")?,
-            virtual_bytes: Gauge::new("process_virtual_memory_bytes", "Virtual memory, bytes.")?,
-            resident_bytes: Gauge::new("process_resident_memory_bytes", "Memory in RAM, bytes.")?,
-            start_time: Gauge::new("process_start_time_seconds", "When the process started, seconds since the epoch.")?,
-            threads: Gauge::new("process_threads", "Threads of the process.")?,
+            cpu_seconds: Counter::new("process_cpu_seconds_total", "User and system CPU time in seconds.")?,
+            open_fds: Gauge::new("process_open_fds", "Number of open file descriptors.")?,
+            max_fds: Gauge::new("process_max_fds", "Maximum number of open file descriptors.")?,
+            virtual_bytes: Gauge::new("process_virtual_memory_bytes", "Virtual memory size in bytes.")?,
+            resident_bytes: Gauge::new("process_resident_memory_bytes", "Resident memory size in bytes.")?,
+            start_time: Gauge::new(
+                "process_start_time_seconds",
+                "Start time of the process in seconds since the epoch.",
+            )?,
+            threads: Gauge::new("process_threads", "Number of threads.")?,
         })
     }
 
@@ -82,7 +87,7 @@ impl ProcessMetrics {
         self.virtual_bytes.set(stat.virtual_bytes);
         self.resident_bytes.set(field(&status, "VmRSS:")? * 1024.0);
         self.max_fds.set(field(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")?);
-        // The folder is open itself while it is counted.
+        // Reading the folder opens a descriptor of its own.
         self.open_fds.set(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64);
         Some(())
     }
@@ -113,7 +118,7 @@ impl Collector for ProcessMetrics {
     }
 }
 
-/// The fields of `/proc/self/stat` that are of use.
+/// Fields of `/proc/self/stat`.
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_ticks: f64,
@@ -124,7 +129,7 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Stat> {
-        // The program's name stands in brackets and may hold anything; the rest begins with field 3.
+        // The program's name is in parentheses and may contain any character. Field 3 follows it.
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let number = |index: usize| fields.get(index - 3)?.parse::<f64>().ok();
@@ -137,7 +142,7 @@ impl Stat {
     }
 }
 
-/// The first number on the line that begins with `name`.
+/// The first number on the line that starts with `name`.
 fn field(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
@@ -148,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_metrics_are_there_and_sane() {
+    fn process_metrics_are_plausible() {
         let registry = Registry::new();
         register_process_metrics(&registry).unwrap();
         let text = metrics_text(&registry);
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_program_names_do_not_confuse() {
+    fn a_program_name_may_contain_parentheses() {
         let text = "1 (a) b (c) S 0 0 0 0 0 0 0 0 0 0 150 50 0 0 20 0 7 0 4242 8192 9";
         let stat = Stat { cpu_ticks: 200.0, threads: 7.0, start_ticks: 4242.0, virtual_bytes: 8192.0 };
         assert_eq!(Stat::parse(text), Some(stat));

@@ -1,8 +1,8 @@
-//! The server: opens what is on disk, wires the roles, serves until it is told to stop.
+//! The server: opens the storage, wires the roles, and serves until it is told to stop.
 //!
-//! Start: flags and configuration are checked, listeners are bound (and answer 503), the log is replayed, roles are
-//! created and started, the router is put in place. Stop: scraping ends, requests under way are answered, shipping ends,
-//! the log is closed. Nothing needs flushing: the log has it.
+//! Startup checks flags and configuration, binds the listeners (which answer 503), replays the write-ahead log, creates and
+//! starts the roles, and installs the router. Shutdown hands targets over, stops scraping, finishes requests in progress,
+//! stops shipping and closes the log. It flushes nothing, because the log has every acknowledged sample.
 
 mod departure;
 mod http;
@@ -32,7 +32,7 @@ use crate::reload::{ConfigHandle, ConfigSource, FilesWatch};
 use services::NodeServices;
 use storage::Folders;
 
-/// Runs the server until SIGINT, SIGTERM or `/-/quit`. The error says why it could not start, or go on.
+/// Runs the server until SIGINT, SIGTERM or `/-/quit`. An error says why it could not start or continue.
 pub fn run(args: ServerArgs) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let log = logging::init(args.log.level, args.log.format, clock.clone()).map_err(|e| e.to_string())?;
@@ -40,9 +40,9 @@ pub fn run(args: ServerArgs) -> Result<(), String> {
         .enable_all()
         .thread_name("pharos")
         .build()
-        .map_err(|e| format!("starting threads: {e}"))?;
+        .map_err(|e| format!("cannot start threads: {e}"))?;
     let outcome = runtime.block_on(serve(args, clock, log));
-    // What still runs on blocking threads is a query whose client waits no longer.
+    // Only queries whose clients are gone can still be running on blocking threads.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome
 }
@@ -82,7 +82,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let mut signals = Signals::new()?;
     let roles = tokio::select! {
         roles = &mut started => roles?,
-        () = signals.stop() => return Err("stopped by a signal while starting".into()),
+        () = signals.stop() => return Err("stopped by a signal during startup".into()),
     };
     router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
     tracing::info!("server is ready to receive web requests");
@@ -93,20 +93,20 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         error = roles.failed() => Some(error),
     };
     match &failed {
-        Some(error) => tracing::error!(error, "stopping"),
+        Some(error) => tracing::error!(error, "a role failed; stopping"),
         None => tracing::info!("stopping"),
     }
     tokio::select! {
         () = roles.depart() => {}
-        () = signals.stop() => tracing::warn!("told again to stop: the cluster finds out by itself"),
+        () = signals.stop() => tracing::warn!("second stop signal; not waiting for the cluster to take over"),
     }
     stop.send_replace(true);
     roles.finish().await;
     if let Err(error) = serving.await {
-        tracing::error!(%error, "the HTTP server ended unexpectedly");
+        tracing::error!(%error, "HTTP server ended unexpectedly");
     }
     tracing::info!("see you next time");
-    // So that whoever watches over the process starts it again.
+    // The exit code tells a supervisor to restart the process.
     failed.map_or(Ok(()), Err)
 }
 
@@ -129,7 +129,7 @@ fn load_config(
     Ok(Arc::new(handle))
 }
 
-/// The signals that the server listens to.
+/// The signals that the server handles.
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
@@ -138,7 +138,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, String> {
-        let listen = |kind| signal(kind).map_err(|e| format!("listening to signals: {e}"));
+        let listen = |kind| signal(kind).map_err(|e| format!("cannot listen to signals: {e}"));
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -154,7 +154,7 @@ impl Signals {
     }
 }
 
-/// Waits for the end; until then reloads when a signal asks for it or, if so wished, the configuration's files change.
+/// Waits for a stop. Until then, reloads the configuration on SIGHUP and, if `auto_reload` is set, when its files change.
 async fn wait_for_stop(
     signals: &mut Signals,
     services: &Arc<NodeServices>,
@@ -163,19 +163,19 @@ async fn wait_for_stop(
 ) {
     let mut watched = FilesWatch::new(services.config.fingerprint());
     loop {
-        let look_again = async {
+        let next_check = async {
             match auto_reload {
                 Some(interval) => tokio::time::sleep(interval).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = look_again => {
+            () = next_check => {
                 let services = services.clone();
                 let changed = watched.has_changed(services.config.fingerprint());
                 if changed {
-                    tracing::info!("the configuration's files have changed");
-                    // The outcome is in the log and in the metrics.
+                    tracing::info!("configuration files changed; reloading");
+                    // The reload logs its outcome and sets metrics.
                     let _logged = tokio::task::spawn_blocking(move || services.reload_now()).await;
                 }
             }
@@ -184,7 +184,7 @@ async fn wait_for_stop(
             _ = stop.wait_for(|stop| *stop) => return,
             _ = signals.hangup.recv() => {
                 let services = services.clone();
-                // The outcome is in the log and in the metrics.
+                // The reload logs its outcome and sets metrics.
                 let _logged = tokio::task::spawn_blocking(move || services.reload_now()).await;
             }
         }

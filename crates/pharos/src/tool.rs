@@ -1,4 +1,4 @@
-//! `pharos tool`: each tool writes to the stream that it is given and says whether all is well.
+//! `pharos tool`: tools that write to the given stream and return whether they found no problem.
 
 mod check_config;
 mod docs;

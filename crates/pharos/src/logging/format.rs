@@ -1,5 +1,5 @@
-//! One log line: `time=2026-11-21T04:18:42.408Z level=INFO source=wal.rs:120 msg="replayed the log" segments=3`, or the
-//! same as a JSON object. Values are quoted where a reader would otherwise mistake them; a line never holds a line break.
+//! The format of log lines: `time=2026-11-21T04:18:42.408Z level=INFO source=wal.rs:120 msg="replayed the log" segments=3`,
+//! or the same as a JSON object. Ambiguous values are quoted, and an event is always exactly one line.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::LogFormat;
 
-/// Writes events as lines.
+/// Formats events as lines.
 pub(super) struct EventFormat {
     pub(super) format: LogFormat,
     pub(super) clock: Arc<dyn Clock>,
@@ -43,12 +43,12 @@ where
     }
 }
 
-/// What an event says, apart from who says it when.
+/// An event, ready to be written.
 pub(super) struct Line<'a> {
     /// Milliseconds since the epoch.
     pub(super) time_ms: i64,
     pub(super) level: &'a str,
-    /// File and line.
+    /// File name and line number in the code.
     pub(super) source: Option<(&'a str, u32)>,
     pub(super) message: &'a str,
     pub(super) fields: &'a [(&'static str, Value)],
@@ -56,9 +56,9 @@ pub(super) struct Line<'a> {
 
 /// The value of a field.
 pub(super) enum Value {
-    /// Text that is quoted where necessary.
+    /// Text, quoted if necessary.
     Text(String),
-    /// A number or a boolean that is JSON as it is printed.
+    /// A number or a boolean in its JSON form.
     Plain(String),
 }
 
@@ -99,13 +99,13 @@ impl Line<'_> {
     }
 }
 
-/// A logfmt value: bare when nothing in it could be mistaken, else quoted as Go does.
+/// A logfmt value: bare when it is unambiguous, otherwise quoted like Go's `%q`.
 pub(super) struct LogfmtText<'a>(pub(super) &'a str);
 
 impl fmt::Display for LogfmtText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mistakable = |c: char| c == '"' || c == '=' || c.is_whitespace() || c.is_control() || c == '\u{fffd}';
-        if self.0.is_empty() || self.0.contains(mistakable) {
+        let is_ambiguous = |c: char| c == '"' || c == '=' || c.is_whitespace() || c.is_control() || c == '\u{fffd}';
+        if self.0.is_empty() || self.0.contains(is_ambiguous) {
             write!(f, "{}", GoQuoted(self.0))
         } else {
             f.write_str(self.0)

@@ -1,5 +1,5 @@
-//! Coming and going of a node in its cluster: it takes targets only once it has discovered them, and goes only when others
-//! have taken them over.
+//! Joining and leaving without missed scrapes: a node takes targets only after it has discovered them, and stops only after
+//! other agents have taken them over.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use pharos_scrape::Agent;
 
 use super::membership::Membership;
 
-/// Longest wait for targets at the start: a discovery that does not answer must not keep the node away.
-const DISCOVERY_TIME: Duration = Duration::from_secs(10);
-/// Longest wait for the cluster at the end.
-const LEAVE_TIME: Duration = Duration::from_secs(5);
-/// Longest wait for other agents at the end.
-const HAND_OVER_TIME: Duration = Duration::from_secs(10);
+/// How long startup waits for discovery. A mechanism that does not answer must not keep the node out of the cluster.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long shutdown waits for the cluster to acknowledge the departure.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long shutdown waits for other agents to take over the targets.
+const HANDOFF_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until an agent knows its targets.
+/// Waits until an agent has discovered its targets, or for [`DISCOVERY_TIMEOUT`].
 pub(super) async fn discover(agent: &Agent) {
-    if tokio::time::timeout(DISCOVERY_TIME, agent.discovered()).await.is_err() {
-        tracing::warn!(waited = ?DISCOVERY_TIME, "not every discovery has answered: this agent begins without their targets");
+    if tokio::time::timeout(DISCOVERY_TIMEOUT, agent.discovered()).await.is_err() {
+        tracing::warn!(waited = ?DISCOVERY_TIMEOUT, "some discovery mechanisms have not answered; starting without their targets");
     }
 }
 
-/// Leaves the cluster in order, as far as it can be reached.
+/// Announces that the node leaves and hands its targets over. Gives up after a timeout.
 pub(super) async fn depart(membership: &Membership, agent: Option<&Agent>) {
     let leaving = membership.meta.leave(&membership.identity);
-    match tokio::time::timeout(LEAVE_TIME, leaving).await {
+    match tokio::time::timeout(LEAVE_TIMEOUT, leaving).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => return tracing::warn!(%error, "the cluster could not be told that this node stops"),
-        Err(_) => return tracing::warn!("the cluster could not be told that this node stops"),
+        Ok(Err(error)) => return tracing::warn!(%error, "could not tell the cluster that this node is stopping"),
+        Err(_) => return tracing::warn!("could not tell the cluster that this node is stopping"),
     }
     let Some(agent) = agent else { return };
-    match tokio::time::timeout(HAND_OVER_TIME, agent.hand_over()).await {
-        Ok(true) => tracing::info!("other agents scrape the targets now"),
-        Ok(false) => tracing::warn!("there is no other agent: nothing is scraped until this one is back"),
-        Err(_) => tracing::warn!(waited = ?HAND_OVER_TIME, "the targets were not handed over in time"),
+    match tokio::time::timeout(HANDOFF_TIMEOUT, agent.hand_over()).await {
+        Ok(true) => tracing::info!("handed the targets over to other agents"),
+        Ok(false) => tracing::warn!("no other agent is running; nothing is scraped until this one returns"),
+        Err(_) => tracing::warn!(waited = ?HANDOFF_TIMEOUT, "other agents did not take over the targets in time"),
     }
 }

@@ -1,4 +1,5 @@
-//! Listeners: connections are accepted within a limit, served by the router once the node is up, and closed in order.
+//! Listeners: accept a limited number of connections, serve them with the router once startup is done, and close them
+//! gracefully.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,35 +22,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
-/// Longest wait for requests under way when the node stops.
-const DRAIN: Duration = Duration::from_secs(5);
-/// A peer of HTTP/2 that says nothing for this time is asked whether it is there, and has as much time again to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long shutdown waits for requests in progress.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pings go to HTTP/2 peers that have been silent for this time. A peer has as much time to answer.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The router, absent while the node starts.
+/// The router; none during startup.
 pub(super) type SharedRouter = Arc<ArcSwapOption<Router>>;
 
-/// Makes accepted connections secure before anything is read from them.
+/// Secures accepted connections before anything is read from them.
 pub(super) trait Secure: Send + Sync + 'static {
-    /// The stream inside, once both sides have shown who they are.
+    /// Completes the handshake and returns the secured stream.
     fn secure(&self, stream: TcpStream) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
 }
 
-/// What listeners need to know.
+/// Settings of listeners.
 #[derive(Clone)]
 pub(super) struct HttpConfig {
-    /// Most connections over all listeners.
+    /// Maximum number of connections over all listeners.
     pub(super) max_connections: usize,
-    /// Longest time that a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request.
     pub(super) read_timeout: Duration,
 }
 
-/// Binds an address; the error names it.
+/// Binds an address. The error names it.
 pub(super) async fn bind(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|e| format!("listening on {address}: {e}"))
+    TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
 }
 
-/// Serves all listeners until `shutdown` becomes true, then waits for requests under way.
+/// Serves all listeners until `shutdown` becomes true, then waits for requests in progress.
 pub(super) async fn serve(
     listeners: Vec<TcpListener>,
     router: SharedRouter,
@@ -59,30 +60,30 @@ pub(super) async fn serve(
 ) {
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let loops = listeners.into_iter().map(|listener| {
-        let accepting = Accepting {
+        let accept_loop = AcceptLoop {
             router: router.clone(),
             permits: permits.clone(),
             config: config.clone(),
             secure: secure.clone(),
         };
-        tokio::spawn(accepting.run(listener, shutdown.clone()))
+        tokio::spawn(accept_loop.run(listener, shutdown.clone()))
     });
     for served in loops.collect::<Vec<_>>() {
         if let Err(error) = served.await {
-            tracing::error!(%error, "a listener ended unexpectedly");
+            tracing::error!(%error, "listener ended unexpectedly");
         }
     }
 }
 
-/// One listener at work.
-struct Accepting {
+/// The accept loop of a listener.
+struct AcceptLoop {
     router: SharedRouter,
     permits: Arc<Semaphore>,
     config: HttpConfig,
     secure: Option<Arc<dyn Secure>>,
 }
 
-impl Accepting {
+impl AcceptLoop {
     async fn run(self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         loop {
@@ -94,19 +95,19 @@ impl Accepting {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of file descriptors, usually: accepting again at once would spin.
-                    tracing::warn!(%error, "accepting a connection failed");
+                    // Usually the process is out of file descriptors. An immediate retry would spin.
+                    tracing::warn!(%error, "could not accept a connection; retrying in 100ms");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            // Answers are small and clients wait for them.
+            // Responses are small, and clients wait for them.
             let _best_effort = stream.set_nodelay(true);
             tokio::spawn(self.connection(stream, peer, graceful.watcher(), shutdown.clone(), permit));
         }
         drop(listener);
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-            tracing::warn!("requests were still under way when the server stopped");
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("aborting requests that did not finish before shutdown");
         }
     }
 
@@ -121,29 +122,34 @@ impl Accepting {
     ) -> impl Future<Output = ()> + use<> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(self.config.read_timeout);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_INTERVAL);
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let router = router.load_full();
             request.extensions_mut().insert(ClientAddress(peer.ip()));
             async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
         });
-        let (securing, patience) = (self.secure.clone(), self.config.read_timeout);
+        let secure = self.secure.clone();
+        let timeout = self.config.read_timeout;
         async move {
             tokio::select! {
-                asked = tokio::time::timeout(patience, stream.readable()) => if asked.is_err() {
-                    return tracing::debug!(%peer, "a connection is ended on which nothing was asked");
+                asked = tokio::time::timeout(timeout, stream.readable()) => if asked.is_err() {
+                    return tracing::debug!(%peer, "closing a connection that sent nothing");
                 },
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
-            let ended = match securing {
+            let ended = match secure {
                 None => watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service)).await,
                 Some(secure) => match secure.secure(stream).await {
                     Ok(secured) => {
                         let secured = TokioIo::new(secured);
                         watcher.watch(builder.serve_connection_with_upgrades(secured, service)).await
                     }
-                    Err(error) => return tracing::warn!(%peer, %error, "a connection was refused"),
+                    Err(error) => return tracing::warn!(%peer, %error, "TLS handshake failed; closing the connection"),
                 },
             };
             if let Err(error) = ended {

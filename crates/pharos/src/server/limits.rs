@@ -1,4 +1,4 @@
-//! The section `limits` as the head and the frontend take it.
+//! Translates the section `limits` for the head and for queries.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use pharos_querier::{LimitsByTenant, QueryFeatures, QueryLimits};
 use crate::cli::QueryArgs;
 use crate::config::{self, LimitsConfig};
 
-/// What each tenant may hold in the head.
+/// The limits of each tenant in the head.
 pub(super) fn head_settings(limits: &LimitsConfig) -> SettingsByTenant {
     SettingsByTenant {
         defaults: tenant_settings(&limits.defaults),
@@ -31,21 +31,21 @@ fn tenant_settings(limits: &config::TenantLimits) -> TenantSettings {
     }
 }
 
-/// What the queries of each tenant may cost.
+/// The limits of each tenant's queries.
 pub(super) fn query_limits(args: &QueryArgs, limits: &LimitsConfig) -> LimitsByTenant {
-    let of = |tenant: &config::TenantLimits| tenant_query_limits(args, limits, tenant);
-    LimitsByTenant { defaults: of(&limits.defaults), own: own(limits, |limits| of(&limits)) }
+    let limits_of = |tenant: &config::TenantLimits| tenant_query_limits(args, limits, tenant);
+    LimitsByTenant { defaults: limits_of(&limits.defaults), own: own(limits, |limits| limits_of(&limits)) }
 }
 
 fn tenant_query_limits(args: &QueryArgs, limits: &LimitsConfig, tenant: &config::TenantLimits) -> QueryLimits {
-    let or = |own: u64, usual: u64| if own == 0 { usual } else { own };
+    let or = |own: u64, default: u64| if own == 0 { default } else { own };
     let timeout = match tenant.query_timeout.as_duration() {
         Duration::ZERO => args.timeout,
         own => own.min(args.timeout),
     };
     let mut features = QueryFeatures::default();
     for name in &tenant.disabled_query_features {
-        // The names were checked with the configuration.
+        // The check of the configuration has refused unknown names.
         features.disable(name);
     }
     QueryLimits {
@@ -61,7 +61,7 @@ fn tenant_query_limits(args: &QueryArgs, limits: &LimitsConfig, tenant: &config:
     }
 }
 
-/// Settings of the tenants that have overrides.
+/// The settings of tenants with overrides.
 fn own<T>(limits: &LimitsConfig, make: impl Fn(config::TenantLimits) -> T) -> HashMap<TenantId, T> {
     let tenants = limits.overrides.keys().filter_map(|name| TenantId::new(name).ok());
     tenants.map(|tenant| (tenant.clone(), make(limits.of_tenant(&tenant)))).collect()

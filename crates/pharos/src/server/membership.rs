@@ -1,5 +1,4 @@
-//! How this node takes part in its cluster: by itself, with nobody else, or as one of several that reach each other
-//! through the [`Network`].
+//! The node's membership in its cluster: a cluster of one, or one of several nodes that talk over the [`Network`].
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,22 +19,22 @@ use super::network::Network;
 use super::storage::{self, Folders};
 use crate::cli::{self, ServerArgs};
 
-/// Pause between two lines in the log while the node waits for its cluster.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// How often a node that waits for its cluster logs it.
+const WAIT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// This node in its cluster.
+/// This node as a member of its cluster.
 pub(super) struct Membership {
     pub(super) meta: Arc<Meta>,
     pub(super) identity: String,
     network: Option<Network>,
-    /// Where its part of meta is.
+    /// The folder of the Raft log and state.
     folder: PathBuf,
     member: Member,
     clock: Arc<dyn Clock>,
 }
 
 impl Membership {
-    /// Finds the cluster, or founds it. The node is no member before [`Membership::enter`].
+    /// Finds the cluster, or bootstraps it. The node becomes a member in [`Membership::enter`].
     pub(super) async fn begin(
         args: &ServerArgs,
         folders: &Folders,
@@ -70,9 +69,9 @@ impl Membership {
         }
     }
 
-    /// Says that the node is coming. The view that it has then is not older than its start: the ingester's fence depends
-    /// on that.
-    pub(super) async fn prefetch(&self) -> Result<(), String> {
+    /// Announces that the node is joining. Afterwards its view is not older than its start, on which the ingester's fence
+    /// relies.
+    pub(super) async fn announce(&self) -> Result<(), String> {
         let joining = Member { state: MemberState::Joining, ..self.member.clone() };
         let join = Command::Join { member: joining, at_ms: self.clock.now_ms() };
         self.meta.propose(join).await.map(|_| ()).map_err(|e| e.to_string())
@@ -84,9 +83,10 @@ impl Membership {
     }
 
     async fn wait_for_cluster(&self, args: &ServerArgs) {
-        let (join, expect) = (&args.cluster.join, args.cluster.founders());
+        let join = &args.cluster.join;
+        let expect = args.cluster.founders();
         loop {
-            match tokio::time::timeout(SAY_AGAIN, self.meta.ready()).await {
+            match tokio::time::timeout(WAIT_LOG_INTERVAL, self.meta.ready()).await {
                 Ok(view) => {
                     let settings = view.settings.as_ref();
                     let cluster = settings.map_or("", |settings| settings.cluster.as_str());
@@ -95,35 +95,35 @@ impl Membership {
                 Err(_) if args.roles.has(cli::Role::Meta) => tracing::warn!(
                     ?join,
                     expect,
-                    "waiting for the cluster: none of those to join has one, and fewer than --cluster.expect nodes with the meta role see each other"
+                    "waiting for the cluster: no --join address has one, and fewer than --cluster.expect meta nodes are connected"
                 ),
-                Err(_) => tracing::warn!(?join, "waiting for the cluster: none of those to join has one yet"),
+                Err(_) => tracing::warn!(?join, "waiting for the cluster: no --join address has one yet"),
             }
         }
     }
 
-    /// Whether other nodes may be in the cluster.
+    /// Whether the cluster may have other nodes.
     pub(super) fn is_open(&self) -> bool {
         self.network.is_some()
     }
 
-    /// The identity of the cluster, or of the node if it is alone: whose the bucket is.
+    /// The owner of the bucket: the identity of the cluster, or of the node if it is a cluster of one.
     pub(super) fn bucket_owner(&self) -> String {
         let cluster = || self.meta.view().settings.as_ref().map(|settings| settings.cluster.clone());
         if self.is_open() { cluster().unwrap_or_default() } else { self.identity.clone() }
     }
 
-    /// The way to other nodes.
+    /// Connections to other nodes.
     pub(super) fn connect(&self) -> Arc<dyn Connect> {
         self.network.as_ref().map_or_else(|| Arc::new(Channels::new()) as Arc<dyn Connect>, |n| n.connect.clone())
     }
 
-    /// The secret that nodes show each other.
+    /// The shared secret of the cluster.
     pub(super) fn token(&self) -> Option<String> {
         self.network.as_ref().and_then(|network| network.token()).map(str::to_string)
     }
 
-    /// Lets other nodes ask meta and these services of this node from now on.
+    /// Serves these services and those of meta to other nodes from now on.
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         if let Some(network) = &self.network {
             network.serve(|routes| {
@@ -133,21 +133,22 @@ impl Membership {
         }
     }
 
-    /// Becomes a member: from now on others count on this node.
+    /// Becomes an active member, to which others send work.
     pub(super) async fn enter(&self) -> Result<(), String> {
         self.meta.join(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
     }
 
-    /// Waits until this node's part of meta has ended by itself, and says what is to be done. The node is of no use then.
+    /// Waits until this node's part of the Raft group has failed, and returns what to do. The node cannot continue.
     pub(super) async fn failed(&self) -> String {
-        let (reason, folder) = (self.meta.failed().await, self.folder.display());
+        let reason = self.meta.failed().await;
+        let folder = self.folder.display();
         format!(
-            "this node's part of the cluster's log has failed: {reason}; \
-             the node stops and has to be started again: check the disk of {folder}, its space first"
+            "this node's Raft log has failed: {reason}; the node stops and must be restarted: check the disk of {folder}, \
+             and its free space first"
         )
     }
 
-    /// Ends, last of all roles: the others ask it until they end.
+    /// Shuts down. Comes after all roles, which use meta until they end.
     pub(super) async fn finish(self) {
         self.meta.shutdown().await;
         if let Some(network) = self.network {
@@ -169,7 +170,7 @@ fn meta_config(identity: &str, args: &ServerArgs, network: &Network) -> MetaConf
     }
 }
 
-/// What the node is, as a member.
+/// The entry of this node in the member list.
 fn member(identity: &str, args: &ServerArgs, address: String) -> Member {
     let alone = args.is_alone();
     let roles: BTreeSet<Role> = if alone { Role::ALL.into() } else { args.roles.iter().map(meta_role).collect() };
@@ -187,7 +188,7 @@ fn member(identity: &str, args: &ServerArgs, address: String) -> Member {
     }
 }
 
-/// Where others reach the API: at the host of the cluster address if the listener is on all addresses.
+/// The address of the API for other nodes. A listener on all addresses is reached at the host of the cluster address.
 fn http_address(args: &ServerArgs, cluster_address: &str) -> String {
     let Some(listen) = args.web.listen_address.first() else { return String::new() };
     let everywhere = ["0.0.0.0", "::"].contains(&listen.host.as_str());

@@ -1,5 +1,5 @@
-//! The way between nodes: under which address this one is reached ([`address`]), how bytes are kept secret ([`tls`]), who
-//! is let in (certificates or the token), and the listener with the services of this node's roles.
+//! The network between nodes: the advertised address ([`address`]), encryption ([`tls`]), authentication by certificate or
+//! token, and the listener that serves this node's roles.
 
 mod address;
 pub(super) mod tls;
@@ -18,14 +18,14 @@ use super::http::{self, HttpConfig, SharedRouter};
 use crate::cli::{ClusterArgs, ListenAddress};
 use tls::NodeTls;
 
-/// Where the cluster listener is unless something else is said.
+/// The default port of the cluster listener.
 const DEFAULT_PORT: u16 = 7946;
 
-/// This node's place in the network of its cluster.
+/// This node's end of the cluster network.
 pub(super) struct Network {
-    /// The way to other nodes.
+    /// Connections to other nodes.
     pub(super) connect: Arc<dyn Connect>,
-    /// Host and port under which others reach it.
+    /// The advertised `host:port` of this node.
     pub(super) address: String,
     router: SharedRouter,
     token: Option<String>,
@@ -33,7 +33,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Binds the cluster listener; it answers that it is not ready until [`Network::serve`].
+    /// Binds the cluster listener. It answers 503 until [`Network::serve`] is called.
     pub(super) async fn open(
         args: &ClusterArgs,
         http_config: HttpConfig,
@@ -43,7 +43,10 @@ impl Network {
         let everywhere = || ListenAddress { host: "0.0.0.0".into(), port: DEFAULT_PORT };
         let listen = args.listen_address.clone().unwrap_or_else(everywhere);
         let listener = http::bind(&listen.to_string()).await?;
-        let port = listener.local_addr().map_err(|e| format!("cluster listener {listen}: {e}"))?.port();
+        let port = listener
+            .local_addr()
+            .map_err(|e| format!("cannot read the address of the cluster listener {listen}: {e}"))?
+            .port();
         let address = address::advertised(args, &ListenAddress { port, ..listen.clone() })?;
         let token = token(args)?;
         let tls = NodeTls::load(args)?.map(Arc::new);
@@ -54,7 +57,7 @@ impl Network {
         if let Some(tls) = &tls {
             channels = channels.with_dial(tls.clone());
         }
-        say_who_is_let_in(&listen, &address, &listener, tls.is_some(), token.is_some());
+        log_access(&listen, &address, &listener, tls.is_some(), token.is_some());
         let router: SharedRouter = Arc::new(ArcSwapOption::empty());
         let mut tasks = Vec::new();
         if let Some(tls) = &tls {
@@ -67,12 +70,12 @@ impl Network {
         Ok(Network { connect: Arc::new(channels), address, router, token, tasks })
     }
 
-    /// The secret that nodes show each other.
+    /// The shared secret of the cluster.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Serves these services from now on, in place of those before.
+    /// Serves these services from now on, instead of the previous ones.
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         let mut routes = Routes::builder();
         services(&mut routes);
@@ -81,11 +84,11 @@ impl Network {
         self.router.store(Some(Arc::new(router)));
     }
 
-    /// Waits until the listener has ended.
+    /// Waits for the listener to end.
     pub(super) async fn finish(self) {
         for task in self.tasks {
             if let Err(error) = task.await {
-                tracing::error!(%error, "the cluster listener ended unexpectedly");
+                tracing::error!(%error, "cluster listener ended unexpectedly");
             }
         }
     }
@@ -96,22 +99,23 @@ fn token(args: &ClusterArgs) -> Result<Option<String>, String> {
     let failed = |reason: String| format!("--cluster.token-file {}: {reason}", file.display());
     let text = std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))?;
     match text.trim() {
-        "" => Err(failed("it is empty".into())),
+        "" => Err(failed("file is empty".into())),
         token => Ok(Some(token.to_string())),
     }
 }
 
-fn say_who_is_let_in(listen: &ListenAddress, address: &str, listener: &TcpListener, tls: bool, token: bool) {
+/// Logs how the cluster listener is protected, and warns if it is open.
+fn log_access(listen: &ListenAddress, address: &str, listener: &TcpListener, tls: bool, token: bool) {
     tracing::info!(%listen, address, tls, token, "listening for other nodes");
     let is_private = listener.local_addr().is_ok_and(|bound| bound.ip().is_loopback());
     match (tls, token) {
         (false, false) if !is_private => tracing::warn!(
             %listen,
-            "whoever reaches the cluster listener is let in: give all nodes --cluster.token-file or --tls.cert-file, --tls.key-file and --tls.ca-file"
+            "the cluster listener accepts everyone; set --cluster.token-file, or --tls.cert-file, --tls.key-file and --tls.ca-file, on all nodes"
         ),
         (false, true) if !is_private => tracing::warn!(
             %listen,
-            "the token and all samples travel in clear between nodes: give all nodes --tls.cert-file, --tls.key-file and --tls.ca-file where the network is not trusted"
+            "the token and all samples are sent unencrypted between nodes; unless the network is trusted, set --tls.cert-file, --tls.key-file and --tls.ca-file on all nodes"
         ),
         _ => {}
     }

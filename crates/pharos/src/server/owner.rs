@@ -1,5 +1,5 @@
-//! Whose bucket it is: a small object, made at the first start, names the server whose catalogue lists the blocks. Another
-//! server on the same bucket and prefix would take them for garbage, so it refuses to start.
+//! The owner of a bucket. A marker object names the server whose catalogue lists the blocks. Any other server on the same
+//! bucket and prefix would delete them as garbage, so it refuses to start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,47 +9,47 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutP
 use pharos_model::Clock;
 use serde::{Deserialize, Serialize};
 
-/// Where the marker is, below the prefix. No tenant's block is there.
+/// Key of the marker below the prefix. No tenant's blocks are there.
 const MARKER: &str = "pharos-owner.json";
-/// A marker is a few hundred bytes; what is larger is none.
-const MAX_MARKER: u64 = 64 << 10;
+/// Larger objects, in bytes, are not markers.
+const MAX_MARKER_BYTES: u64 = 64 << 10;
 
 /// The content of the marker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Marker {
-    /// The owner's identity, as in the file `node-id` of its data folder.
+    /// Identity of the owner, as in the file `node-id` of its data folder.
     owner: String,
-    /// When it claimed the bucket, milliseconds since the epoch.
+    /// When the owner claimed the bucket, in milliseconds since the epoch.
     since_ms: i64,
 }
 
-/// Why a bucket is not ours.
+/// Why a bucket could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClaimError {
-    /// It has another owner.
+    /// The bucket has another owner.
     #[error(
         "the object store belongs to server {theirs} (its {MARKER} says so), this server is {mine} (node-id in its data folder): \
          two servers on one bucket and prefix would delete each other's blocks. Give this one a bucket, prefix or directory of its own; \
-         if {theirs} is gone for good and its blocks shall be served here, start once with --storage.take-over-bucket"
+         to serve the blocks of {theirs} here, and never run it again, start once with --storage.take-over-bucket"
     )]
     Taken {
-        /// The identity in the marker.
+        /// Identity in the marker.
         theirs: String,
-        /// Ours.
+        /// Identity of this server.
         mine: String,
     },
-    /// It cannot be read or written now.
-    #[error("claiming the object store: {0}")]
+    /// The bucket cannot be read or written.
+    #[error("cannot claim the object store: {0}")]
     Store(#[from] Error),
-    /// The marker is not one.
+    /// The marker is not valid.
     #[error(
-        "claiming the object store: its {MARKER} is damaged: {0}; remove it if no other server uses this bucket and prefix"
+        "cannot claim the object store: its {MARKER} is damaged: {0}; remove it if no other server uses this bucket and prefix"
     )]
     Damaged(String),
 }
 
-/// Longest time that a start waits for a bucket that does not answer.
-const AT_START: Duration = Duration::from_secs(5);
+/// How long startup waits for the bucket.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Claims a bucket for a server.
 pub(super) struct Claim {
@@ -60,30 +60,30 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Claims it now.
+    /// Claims the bucket.
     pub(super) async fn now(&self) -> Result<(), ClaimError> {
         claim(&*self.objects, &self.identity, self.clock.now_ms(), self.take_over).await
     }
 
-    /// Claims it at the start of the server. Says whether that was possible: a bucket that is away does not keep the
-    /// server from starting, one that is another's does.
+    /// Claims the bucket during startup, and returns whether it succeeded. An unavailable bucket does not prevent startup;
+    /// one with another owner does.
     pub(super) async fn at_start(&self) -> Result<bool, String> {
-        match tokio::time::timeout(AT_START, self.now()).await {
+        match tokio::time::timeout(STARTUP_TIMEOUT, self.now()).await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(ClaimError::Store(error))) => {
-                tracing::warn!(%error, "the object store cannot be claimed now; nothing is deleted in it until it can be");
+                tracing::warn!(%error, "could not claim the object store; will retry, and delete nothing until then");
                 Ok(false)
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => {
-                tracing::warn!("the object store does not answer; nothing is deleted in it until it does");
+                tracing::warn!("object store does not answer; will retry to claim it, and delete nothing until then");
                 Ok(false)
             }
         }
     }
 }
 
-/// Makes sure that the bucket belongs to `identity`: claims it if nobody has, or if `take_over` says so.
+/// Ensures that the bucket belongs to `identity`. Claims it if it has no owner, or if `take_over` is set.
 pub(super) async fn claim(
     objects: &dyn ObjectStore,
     identity: &str,
@@ -103,15 +103,15 @@ pub(super) async fn claim(
         Some(known) if !take_over => return Err(taken(known, identity)),
         None if !take_over => match objects.put_opts(&path, PutPayload::from(bytes.clone()), create).await {
             Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            // A service without conditional writes: reading it back below finds most races.
+            // Without conditional writes, reading the marker back finds most races.
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
                 objects.put(&path, PutPayload::from(bytes)).await?;
             }
             Err(error) => return Err(error.into()),
         },
         known => {
-            let from = known.map_or_else(|| "nobody".to_string(), |k| k.owner);
-            tracing::warn!(from, by = identity, "the object store is taken over");
+            let from = known.map_or_else(|| "no owner".to_string(), |known| known.owner);
+            tracing::warn!(from, by = identity, "taking over the object store");
             objects.put(&path, PutPayload::from(bytes)).await?;
         }
     }
@@ -130,8 +130,8 @@ async fn read(objects: &dyn ObjectStore, path: &Path) -> Result<Option<Marker>, 
         Err(Error::NotFound { .. }) => return Ok(None),
         other => other?,
     };
-    if found.meta.size > MAX_MARKER {
-        return Err(ClaimError::Damaged(format!("it has {} bytes", found.meta.size)));
+    if found.meta.size > MAX_MARKER_BYTES {
+        return Err(ClaimError::Damaged(format!("{} bytes are too many", found.meta.size)));
     }
     let bytes = found.bytes().await?;
     serde_json::from_slice(&bytes).map(Some).map_err(|e| ClaimError::Damaged(e.to_string()))
@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    async fn one_owner(objects: Arc<dyn ObjectStore>) {
+    async fn check_ownership(objects: Arc<dyn ObjectStore>) {
         claim(&*objects, "A", 1, false).await.unwrap();
         claim(&*objects, "A", 2, false).await.unwrap();
         let refused = claim(&*objects, "B", 3, false).await.unwrap_err().to_string();
@@ -162,13 +162,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_bucket_has_one_owner() {
-        one_owner(Arc::new(InMemory::new())).await;
+        check_ownership(Arc::new(InMemory::new())).await;
         let folder = tempfile::tempdir().unwrap();
-        one_owner(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap())).await;
+        check_ownership(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap())).await;
     }
 
     #[tokio::test]
-    async fn of_two_that_claim_at_once_one_has_it() {
+    async fn one_of_several_concurrent_claims_succeeds() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let names: Vec<String> = (0..8).map(|i| format!("node-{i}")).collect();
         let claims = names.iter().map(|name| claim(&*objects, name, 1, false));

@@ -1,4 +1,4 @@
-//! What the HTTP API shows of the node and may ask of it.
+//! The node behind the HTTP API: status, reloads, targets, deletions and snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::logging::LogHandle;
 use crate::metrics::metrics_text;
 use crate::reload::ConfigHandle;
 
-/// The version of Prometheus whose API is spoken; Grafana chooses features by it.
+/// The version of Prometheus whose API is served. Grafana enables features by it.
 const API_VERSION: &str = "3.15.0";
 
-/// The running node.
+/// The running node, as seen by the API.
 pub(super) struct NodeServices {
     pub(super) config: Arc<ConfigHandle>,
     pub(super) flags: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ pub(super) struct NodeServices {
 }
 
 impl NodeServices {
-    /// Puts the configuration file in force again; a bad one changes nothing.
+    /// Reloads the configuration. An invalid file changes nothing.
     pub(super) fn reload_now(&self) -> Result<(), String> {
         let applied = self.config.reload(|_, new| {
             self.query_log.set(new.config.global.query_log_file.as_deref())?;
@@ -75,23 +75,23 @@ impl NodeServices {
                 if let Some(level) = loaded.config.runtime.log_level {
                     self.log.set_level(level);
                 }
-                tracing::info!("configuration loaded");
+                tracing::info!("reloaded the configuration");
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "the new configuration was refused, the old one stays in force");
+                tracing::error!(%error, "could not reload the configuration; keeping the previous one");
                 Err(error.to_string())
             }
         }
     }
 }
 
-/// Milliseconds as RFC 3339.
+/// A time in milliseconds as RFC 3339.
 pub(super) fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| never(), |t| t.to_string())
 }
 
-/// Go's zero time, which Prometheus shows for what has not happened yet.
+/// Go's zero time, which Prometheus reports for events that have not happened.
 pub(super) fn never() -> String {
     "0001-01-01T00:00:00Z".into()
 }
@@ -155,7 +155,7 @@ impl Services for NodeServices {
     }
 
     fn wal_replay(&self) -> WalReplay {
-        // While the log is replayed nobody can ask: when this answers, it is done.
+        // The API is served after the replay.
         WalReplay::default()
     }
 
@@ -182,12 +182,12 @@ impl Services for NodeServices {
 
     async fn targets(&self, pool: Option<&str>) -> Targets {
         let request = TargetsRequest { pool: pool.unwrap_or_default().into(), metadata: false };
-        self.targets.all(&request).await.shown()
+        self.targets.all(&request).await.into_targets()
     }
 
     async fn target_metadata(&self) -> Vec<TargetMetadata> {
         let request = TargetsRequest { pool: String::new(), metadata: true };
-        self.targets.all(&request).await.metadata()
+        self.targets.all(&request).await.into_metadata()
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {
@@ -199,8 +199,8 @@ impl Services for NodeServices {
     }
 
     fn clean_tombstones(&self, tenant: &TenantId) -> Result<(), String> {
-        // What is deleted is masked at once; the rewrite that frees its space is a merge, which keeps the masks until then.
-        tracing::info!(%tenant, "deleted samples are masked; the next merge of their blocks frees their space");
+        // Deletions take effect at once through masks. A merge of the blocks rewrites them and frees the space.
+        tracing::info!(%tenant, "deleted samples are masked already; merging their blocks frees the space");
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Services for NodeServices {
     }
 }
 
-/// The retention as `status/runtimeinfo` shows it.
+/// The retention in the format of `status/runtimeinfo`.
 pub(super) fn retention_text(retention: Option<std::time::Duration>, max_bytes: Option<u64>) -> String {
     let time = retention.map(|time| format_duration(time.as_millis() as i64));
     let size = max_bytes.map(|bytes| ByteSize(bytes).to_string());

@@ -1,4 +1,4 @@
-//! Snapshots: everything in memory is flushed, then the blocks are copied to a folder of their own.
+//! Snapshots: flush all samples in memory, then copy all blocks to a new folder.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pharos_ingester::Ingester;
 use pharos_model::Clock;
 use tokio::runtime::Handle;
 
-/// Takes snapshots.
+/// Takes snapshots of all tenants.
 pub(super) struct Snapshots {
     pub(super) folder: PathBuf,
     pub(super) ingester: Option<Arc<Ingester>>,
@@ -21,13 +21,13 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Copies all blocks, of the newest samples too unless `skip_head`; returns the name of the snapshot's folder.
+    /// Takes a snapshot and returns the name of its folder. Omits samples in memory if `skip_head` is set.
     pub(super) fn take(&self, skip_head: bool) -> Result<String, String> {
         self.runtime.block_on(async {
             if !skip_head {
-                let only = "a node without the ingester role has no head: use skip_head=true, or ask an ingester";
-                let ingester = self.ingester.as_ref().ok_or(only)?;
-                ingester.flush_all().await.map_err(|e| format!("flushing: {e}"))?;
+                let no_head = "a node without the ingester role has no head: set skip_head=true, or send the request to an ingester";
+                let ingester = self.ingester.as_ref().ok_or(no_head)?;
+                ingester.flush_all().await.map_err(|e| format!("flush failed: {e}"))?;
             }
             self.copy(&self.meta.view()).await
         })

@@ -1,4 +1,4 @@
-//! Opens what lives on disk: identity, head, catalogue, object store.
+//! The data folder: identity of the node, head and catalogue.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub(super) struct Folders {
 
 impl Folders {
     pub(super) fn new(root: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(root).map_err(|e| format!("data folder {}: {e}", root.display()))?;
-        let root = root.canonicalize().map_err(|e| format!("data folder {}: {e}", root.display()))?;
+        std::fs::create_dir_all(root).map_err(|e| format!("cannot open data folder {}: {e}", root.display()))?;
+        let root = root.canonicalize().map_err(|e| format!("cannot open data folder {}: {e}", root.display()))?;
         Ok(Folders { root })
     }
 
@@ -42,7 +42,7 @@ impl Folders {
         self.root.join("snapshots")
     }
 
-    /// Who this node is: made at the first start, kept for ever.
+    /// The identity of this node, which is generated at the first start and never changes.
     pub(super) fn identity(&self, clock: &dyn Clock) -> Result<String, String> {
         let file = self.root.join("node-id");
         let failed = |e: std::io::Error| format!("{}: {e}", file.display());
@@ -61,12 +61,12 @@ impl Folders {
     }
 }
 
-/// A number that no other node has. The hasher's keys are the system's randomness.
+/// A random number. The keys of the standard hasher come from the system's random source.
 fn random() -> u64 {
     std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id())
 }
 
-/// Settings of the head from flags and the section `limits`.
+/// The settings of the head, from flags and the section `limits`.
 pub(super) fn head_config(dir: PathBuf, window_ms: i64, limits: &LimitsConfig) -> HeadConfig {
     let SettingsByTenant { defaults, own } = super::limits::head_settings(limits);
     HeadConfig {
@@ -81,7 +81,7 @@ pub(super) fn head_config(dir: PathBuf, window_ms: i64, limits: &LimitsConfig) -
     }
 }
 
-/// Replays the log, telling how far it is. Blocks.
+/// Opens the head, which replays the write-ahead log, and logs the progress. Blocks.
 pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Head, String> {
     let mut last_percent = 0;
     let mut progress = |p: ReplayProgress| {
@@ -94,19 +94,19 @@ pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Re
     Head::open(config, clock, Arc::new(RealFs), registry, &mut progress).map_err(|e| e.to_string())
 }
 
-/// Longest pause between two tries to rebuild a catalogue.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// Longest pause between two attempts to rebuild a catalogue.
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Opens the catalogue. When there is none it is rebuilt from the blocks in the bucket, in a folder of its own that takes the
-/// right name only when it is complete: a rebuild that breaks off begins anew. It waits for a bucket that cannot be read.
+/// Opens the catalogue. A missing one is rebuilt from the blocks in the bucket, in a folder that is renamed once it is
+/// complete, so that an interrupted rebuild starts over. Retries until the bucket can be read.
 pub(super) async fn open_meta(
     folder: &Path,
     identity: &str,
     objects: &dyn ObjectStore,
     clock: &dyn Clock,
 ) -> Result<Arc<Meta>, String> {
-    let failed = |e: std::io::Error| format!("catalogue folder {}: {e}", folder.display());
-    let mut pause = Duration::from_millis(500);
+    let failed = |e: std::io::Error| format!("cannot rebuild the catalogue in {}: {e}", folder.display());
+    let mut retry_in = Duration::from_millis(500);
     while !folder.join("raft.redb").exists() {
         let unfinished = folder.with_extension("rebuild");
         if unfinished.exists() {
@@ -121,7 +121,10 @@ pub(super) async fn open_meta(
         match rebuilt {
             Ok(blocks) => {
                 if blocks > 0 {
-                    tracing::warn!(blocks, "there was no catalogue: it was rebuilt from the blocks in the bucket");
+                    tracing::warn!(
+                        blocks,
+                        "the catalogue was missing and has been rebuilt from the blocks in the bucket"
+                    );
                 }
                 if folder.exists() {
                     std::fs::remove_dir_all(folder).map_err(failed)?;
@@ -129,9 +132,9 @@ pub(super) async fn open_meta(
                 std::fs::rename(&unfinished, folder).map_err(failed)?;
             }
             Err(error) => {
-                tracing::warn!(%error, retry_in = ?pause, "there is no catalogue and the bucket cannot be read to rebuild it");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(MAX_PAUSE);
+                tracing::warn!(%error, ?retry_in, "the catalogue is missing and the bucket cannot be read; will retry to rebuild it");
+                tokio::time::sleep(retry_in).await;
+                retry_in = (retry_in * 2).min(MAX_RETRY_INTERVAL);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The targets of all agents in the shape of the HTTP API: those of this process and those that other nodes tell of.
+//! The targets of all agents, local and remote, in the format of the HTTP API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,44 +9,44 @@ use pharos_model::{Labels, MetricType};
 use pharos_scrape::{Agent, RemoteAgents};
 use pharos_transport::agent_v1::{self as wire, TargetsPart, TargetsRequest};
 
-/// Where targets are scraped.
+/// The agents of the cluster.
 pub(super) struct AllTargets {
-    /// Who this node is.
+    /// Identity of this node.
     pub(super) node: String,
-    /// The agent of this process.
+    /// The agent of this process, if any.
     pub(super) local: Option<Arc<Agent>>,
-    /// The others, if there may be some.
+    /// Agents of other nodes; none in a cluster of one.
     pub(super) others: Option<RemoteAgents>,
 }
 
-/// What agents told.
+/// The merged reports of agents.
 #[derive(Default)]
-pub(super) struct Told {
-    /// By pool, URL and labels: while a target moves, two agents may show it.
+pub(super) struct TargetReports {
+    /// By pool, URL and labels, because two agents may report a target while it moves.
     active: BTreeMap<(String, String, Labels), wire::ActiveTarget>,
-    /// Of each pool. Every agent drops the same targets.
+    /// By pool. Every agent drops the same targets.
     dropped: BTreeMap<String, (Vec<Labels>, u64)>,
     warnings: Vec<String>,
 }
 
 impl AllTargets {
-    /// Asks all agents at once.
-    pub(super) async fn all(&self, request: &TargetsRequest) -> Told {
-        let mut told = Told::default();
+    /// Queries all agents concurrently. An agent that fails adds a warning.
+    pub(super) async fn all(&self, request: &TargetsRequest) -> TargetReports {
+        let mut reports = TargetReports::default();
         if let Some(local) = &self.local {
-            told.add(local.targets(request));
+            reports.add(local.targets(request));
         }
-        let Some(others) = &self.others else { return told };
+        let Some(others) = &self.others else { return reports };
         for (agent, answer) in others.all_targets(Some(&self.node), request).await {
             match answer {
-                Ok(parts) => told.add(parts),
+                Ok(parts) => reports.add(parts),
                 Err(status) => {
                     let reason = status.message();
-                    told.warnings.push(format!("the targets of agent {agent} are missing: {reason}"));
+                    reports.warnings.push(format!("targets of agent {agent} are missing: {reason}"));
                 }
             }
         }
-        told
+        reports
     }
 }
 
@@ -58,7 +58,7 @@ fn map(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
-impl Told {
+impl TargetReports {
     fn add(&mut self, parts: Vec<TargetsPart>) {
         for part in parts {
             let (dropped, count) = self.dropped.entry(part.pool.clone()).or_default();
@@ -76,8 +76,8 @@ impl Told {
         }
     }
 
-    /// For `targets`.
-    pub(super) fn shown(self) -> Targets {
+    /// The response of `/api/v1/targets`.
+    pub(super) fn into_targets(self) -> Targets {
         let active = self.active.into_iter().map(|((pool, _, labels), target)| active_target(pool, &labels, target));
         let mut shown = Targets { active: active.collect(), warnings: self.warnings, ..Targets::default() };
         for (pool, (dropped, count)) in self.dropped {
@@ -89,8 +89,8 @@ impl Told {
         shown
     }
 
-    /// For `targets/metadata`.
-    pub(super) fn metadata(self) -> Vec<TargetMetadata> {
+    /// The response of `/api/v1/targets/metadata`.
+    pub(super) fn into_metadata(self) -> Vec<TargetMetadata> {
         let of_target = |((_, _, labels), target): ((String, String, Labels), wire::ActiveTarget)| {
             target.metadata.into_iter().map(move |family| TargetMetadata {
                 target: labels.clone(),
@@ -133,23 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn what_agents_tell_is_united() {
+    fn reports_of_agents_are_merged() {
         let dropped = vec![Labels::from_pairs([("x", "y")]).as_bytes().to_vec().into()];
         let part = |active| TargetsPart { pool: "p".into(), active, ..TargetsPart::default() };
-        let mut told = Told::default();
-        told.add(vec![TargetsPart { dropped: dropped.clone(), dropped_count: 3, ..part(vec![]) }]);
-        told.add(vec![part(vec![target("http://b/", None), target("http://a/", Some(5))])]);
-        told.add(vec![TargetsPart { dropped, dropped_count: 3, ..part(vec![target("http://b/", Some(7))]) }]);
-        told.add(vec![part(vec![target("http://b/", None)])]);
-        told.warnings.push("w".into());
-        let shown = told.shown();
+        let mut reports = TargetReports::default();
+        reports.add(vec![TargetsPart { dropped: dropped.clone(), dropped_count: 3, ..part(vec![]) }]);
+        reports.add(vec![part(vec![target("http://b/", None), target("http://a/", Some(5))])]);
+        reports.add(vec![TargetsPart { dropped, dropped_count: 3, ..part(vec![target("http://b/", Some(7))]) }]);
+        reports.add(vec![part(vec![target("http://b/", None)])]);
+        reports.warnings.push("w".into());
+        let shown = reports.into_targets();
         let active: Vec<_> = shown.active.iter().map(|t| (t.scrape_url.as_str(), t.last_scrape.as_str())).collect();
         assert_eq!(active, [("http://a/", "1970-01-01T00:00:00.005Z"), ("http://b/", "1970-01-01T00:00:00.007Z")]);
         assert_eq!((shown.active[0].scrape_interval.as_str(), shown.dropped.len()), ("15s", 1));
         assert_eq!((shown.pools, shown.dropped_counts["p"]), (vec!["p".to_string()], 3));
-        let mut told = Told::default();
-        told.add(vec![part(vec![target("http://a/", None)])]);
-        let rows = told.metadata();
+        let mut reports = TargetReports::default();
+        reports.add(vec![part(vec![target("http://a/", None)])]);
+        let rows = reports.into_metadata();
         assert_eq!((rows.len(), rows[0].metric.as_str(), rows[0].kind), (1, "m", MetricType::Counter));
     }
 }

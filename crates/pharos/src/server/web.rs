@@ -1,4 +1,4 @@
-//! The router of the node: the API, the receivers, and what applies to all of them.
+//! The router of the node: API, cluster administration and receivers, with compression, CORS and the route prefix.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use super::roles::Roles;
 use crate::cli::WebArgs;
 
-/// Puts all routes together.
+/// Builds the router.
 pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
     let origins = args.cors_origin.clone();
     let allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| origins.is_match(origin));

@@ -1,11 +1,11 @@
-//! `pharos tool check config`: what the server would say of configuration files, without running it.
+//! `pharos tool check config`: checks configuration files like the server does at startup.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::config::Config;
 
-/// Checks each file and writes what was found, as promtool does. `Ok(false)` when a file is bad.
+/// Checks each file and writes the result in promtool's format. `Ok(false)` means that a file is invalid.
 pub fn check_config(files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
     let mut all_good = true;
     for file in files {
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_bad_and_missing_files() {
+    fn valid_invalid_and_missing_files_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -61,7 +61,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains(" SUCCESS: good.yml") && text.contains("  FAILED: missing.yml: cannot be read: "),
+            text.contains(" SUCCESS: good.yml") && text.contains("  FAILED: missing.yml: cannot read file: "),
             "{text}"
         );
     }

@@ -1,4 +1,4 @@
-//! `pharos tool promqltest`: runs scripts of the promqltest language.
+//! `pharos tool promqltest`: runs PromQL test scripts.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pharos_promql::promqltest::run_script;
 use pharos_promql::{Engine, EngineOptions};
 
-/// Runs each script: results to `out`, what failed to `errors`. `Ok(false)` when something failed.
+/// Runs each script and writes successes to `out` and failures to `errors`. `Ok(false)` means that an evaluation failed.
 pub fn promqltest(files: &[PathBuf], out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<bool> {
     let engine = Engine::new(EngineOptions::default());
     let mut all_good = true;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_pass_fail_and_are_missing() {
+    fn passing_failing_and_missing_scripts_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);

@@ -1,24 +1,24 @@
-//! `pharos tool wal repair`: makes a damaged write-ahead log readable again and says what was lost.
+//! `pharos tool wal repair`: cuts a damaged write-ahead log and reports what was lost.
 
 use std::io::Write;
 use std::path::Path;
 
 use pharos_head::wal;
 
-/// Repairs the log in a folder that no server uses and writes what was done. The error says why nothing was done.
+/// Repairs a log that no server has open, and writes a report. On an error the log is unchanged.
 pub fn repair_wal(dir: &Path, out: &mut dyn Write) -> Result<(), String> {
     if !dir.is_dir() {
-        return Err(format!("{} is no folder", dir.display()));
+        return Err(format!("{} is not a folder", dir.display()));
     }
     let report = wal::repair(dir).map_err(|error| error.to_string())?;
     let mut lines = vec![format!("{} segments are intact", report.intact)];
     for cut in &report.truncated {
         let (file, offset, lost) = (cut.file.display(), cut.offset, cut.lost_bytes);
-        lines.push(format!("{file}: cut at byte {offset}, {lost} bytes are lost: {}", cut.reason));
+        lines.push(format!("{file}: cut at byte {offset}, {lost} bytes lost: {}", cut.reason));
     }
     lines.extend(report.missing.iter().map(|segment| format!("segment {segment} is missing")));
     if !report.truncated.is_empty() || !report.missing.is_empty() {
-        lines.push("the log is marked as incomplete: a node of a cluster copies what it lacks when it starts".into());
+        lines.push("marked the log as incomplete: in a cluster, the node copies missing samples from other replicas when it starts".into());
     }
     lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|error| error.to_string())
 }
@@ -35,6 +35,6 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "0 segments are intact\n");
         let missing = folder.path().join("none");
         let error = repair_wal(&missing, &mut Vec::new()).unwrap_err();
-        assert_eq!(error, format!("{} is no folder", missing.display()));
+        assert_eq!(error, format!("{} is not a folder", missing.display()));
     }
 }

@@ -1,4 +1,4 @@
-//! `pharos tool test rules`: unit tests of rules, in promtool's file format, with its output and exit codes.
+//! `pharos tool test rules`: unit tests of rules, with promtool's file format, output and exit codes.
 
 mod file;
 mod run;
@@ -14,15 +14,15 @@ use crate::config::find_files;
 use file::TestFile;
 use run::Context;
 
-/// What the command line says.
+/// The options of the command.
 pub struct TestRulesOptions {
-    /// Only groups of tests whose names match are run.
+    /// Run only test groups whose names match.
     pub run: Option<Regex>,
-    /// Whether unknown fields of rule files are passed over.
+    /// Ignore unknown fields in rule files.
     pub ignore_unknown_fields: bool,
 }
 
-/// Runs the tests of all files: progress to `out`, what failed to `errors`. `Ok(false)` when a test failed.
+/// Runs the tests of all files and writes progress to `out` and failures to `errors`. `Ok(false)` means that a test failed.
 pub fn test_rules(
     files: &[PathBuf],
     options: &TestRulesOptions,
@@ -51,7 +51,7 @@ pub fn test_rules(
     Ok(all_good)
 }
 
-/// Everything that failed in one file.
+/// The failures of one file.
 fn test_file(path: &Path, options: &TestRulesOptions, warnings: &mut Vec<String>) -> Vec<String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! Tests of log lines, read back by a small logfmt reader.
+//! Log lines, checked with a small logfmt reader.
 
 use std::sync::Mutex;
 
@@ -21,7 +21,7 @@ fn logfmt(line: &Line<'_>) -> String {
 }
 
 #[test]
-fn lines_look_as_those_of_prometheus() {
+fn lines_look_like_those_of_prometheus() {
     let fields = [
         ("segments", Value::Plain("3".into())),
         ("err", Value::Text("a=\"b\"\nc".into())),
@@ -44,7 +44,7 @@ fn lines_look_as_those_of_prometheus() {
 }
 
 #[test]
-fn the_year_9999_and_before_1970_print() {
+fn extreme_times_are_printed() {
     for time_ms in [i64::MAX, i64::MIN, -1, 253_402_300_799_999] {
         let text = logfmt(&Line { time_ms, ..line("x", &[]) });
         assert!(text.starts_with("time="), "{text}");
@@ -94,7 +94,7 @@ fn events_become_lines() {
     }
 }
 
-/// Reads `key=value` pairs, unquoting what is quoted.
+/// Reads `key=value` pairs and unquotes values.
 fn read(text: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_end_matches('\n');
@@ -150,7 +150,7 @@ fn unquote(text: &str) -> String {
 
 proptest! {
     #[test]
-    fn any_text_is_one_line_and_reads_back(message: String, value: String) {
+    fn any_text_is_one_line_and_can_be_read_back(message: String, value: String) {
         let fields = [("value", Value::Text(value.clone()))];
         let text = logfmt(&line(&message, &fields));
         prop_assert_eq!(text.matches('\n').count(), 1);
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_json(message: String, value: String) {
+    fn any_text_becomes_valid_json(message: String, value: String) {
         let mut text = String::new();
         let fields = [("value", Value::Text(value.clone())), ("n", Value::Plain("-1".into()))];
         line(&message, &fields).write_json(&mut text).unwrap();

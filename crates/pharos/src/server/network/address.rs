@@ -1,10 +1,10 @@
-//! Under which address other nodes reach this one.
+//! The address that a node advertises to others.
 
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 
 use crate::cli::{ClusterArgs, ListenAddress};
 
-/// The given address, else that of the listener, else that of this machine on the way to one of those to join.
+/// The configured address, or else the listener's, or else this machine's address on the route to a `--join` address.
 pub(super) fn advertised(args: &ClusterArgs, listen: &ListenAddress) -> Result<String, String> {
     if let Some(given) = &args.advertise_address {
         return Ok(given.clone());
@@ -13,15 +13,19 @@ pub(super) fn advertised(args: &ClusterArgs, listen: &ListenAddress) -> Result<S
     if !is_everywhere {
         return Ok(listen.to_string());
     }
-    let found = args.join.iter().find_map(|other| way_to(other)).or_else(|| way_to("192.0.2.1:9"));
+    let found = args
+        .join
+        .iter()
+        .find_map(|other| local_address_towards(other))
+        .or_else(|| local_address_towards("192.0.2.1:9"));
     match found {
         Some(ip) => Ok(ListenAddress { host: ip.to_string(), port: listen.port }.to_string()),
-        None => Err("this machine's address for other nodes is not plain: give --cluster.advertise-address".into()),
+        None => Err("cannot determine this machine's address for other nodes: set --cluster.advertise-address".into()),
     }
 }
 
-/// The address from which this machine would talk to another. Nothing is sent.
-fn way_to(other: &str) -> Option<IpAddr> {
+/// The local address of the route to another machine. Sends nothing.
+fn local_address_towards(other: &str) -> Option<IpAddr> {
     let other = other.to_socket_addrs().ok()?.next()?;
     let any = if other.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).ok()?;
@@ -47,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_goes_before_what_is_bound_and_what_is_found() {
+    fn the_configured_address_wins_over_the_listener_and_the_route() {
         assert_eq!(address(&["--cluster.advertise-address=n1:7000"], "0.0.0.0:7946"), "n1:7000");
         assert_eq!(address(&[], "10.1.2.3:7946"), "10.1.2.3:7946");
         assert_eq!(address(&["--join=127.0.0.1:7001"], "0.0.0.0:7946"), "127.0.0.1:7946");

@@ -1,5 +1,5 @@
-//! TLS between nodes: both sides show a certificate that the cluster's authority has signed. Files that change are read
-//! again; new connections use what they hold.
+//! TLS between nodes. Both sides present a certificate that an authority of the cluster has signed. Changed files are
+//! reloaded for new connections.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,11 +21,12 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::cli::ClusterArgs;
 use crate::server::http::Secure;
 
-/// Time between two looks at the files.
-const LOOK: Duration = Duration::from_secs(10);
-/// Longest time for the exchange of certificates.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How often the files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The files that the flags name.
 #[derive(Clone)]
 struct Files {
     cert: PathBuf,
@@ -33,7 +34,7 @@ struct Files {
     ca: PathBuf,
 }
 
-/// Both sides' settings, as the files have them now.
+/// TLS settings for both sides of a connection, from the content of the files.
 #[derive(Clone)]
 struct Loaded {
     server: Arc<ServerConfig>,
@@ -41,13 +42,13 @@ struct Loaded {
     stamps: Stamps,
 }
 
-/// When the files were written.
+/// Modification times of the files.
 type Stamps = [Option<SystemTime>; 3];
 
-/// Certificates of this node and of its cluster's authority.
+/// The certificates of this node and of the cluster's authorities.
 pub(in crate::server) struct NodeTls {
     files: Files,
-    /// The name that is expected of others, if it is not that of their address.
+    /// The name that other nodes' certificates must have; none for the host of their address.
     name: Option<ServerName<'static>>,
     loaded: Arc<ArcSwap<Loaded>>,
 }
@@ -64,7 +65,7 @@ impl Files {
         let certificates = |flag: &str, file: &PathBuf| {
             let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
             match read {
-                Ok(found) if found.is_empty() => Err(named(flag, file, &"there is no certificate in it")),
+                Ok(found) if found.is_empty() => Err(named(flag, file, &"no certificate in file")),
                 Ok(found) => Ok(found),
                 Err(error) => Err(named(flag, file, &error)),
             }
@@ -93,19 +94,19 @@ impl Files {
 }
 
 impl NodeTls {
-    /// Reads what the flags name; nothing if they name nothing.
+    /// Loads the files that the flags name; none if the flags are not set.
     pub(super) fn load(args: &ClusterArgs) -> Result<Option<NodeTls>, String> {
         let (Some(cert), Some(key), Some(ca)) = (&args.cert_file, &args.key_file, &args.ca_file) else {
             return Ok(None);
         };
         let files = Files { cert: cert.clone(), key: key.clone(), ca: ca.clone() };
-        let bad = |name: &String| format!("--tls.server-name: {name:?} is no name of a server");
+        let bad = |name: &String| format!("--tls.server-name: {name:?} is not a server name");
         let name = args.server_name.as_ref().map(|name| ServerName::try_from(name.clone()).map_err(|_| bad(name)));
         let loaded = Arc::new(ArcSwap::from_pointee(files.load()?));
         Ok(Some(NodeTls { name: name.transpose()?, files, loaded }))
     }
 
-    /// Reads the files again if they have changed; whether they had.
+    /// Reloads the files if they have changed, and returns whether they had.
     fn renew(&self) -> Result<bool, String> {
         if self.files.stamps() == self.loaded.load().stamps {
             return Ok(false);
@@ -115,7 +116,7 @@ impl NodeTls {
     }
 }
 
-/// Reads certificates again when their files change, until the end. Files that do not fit leave the old ones in force.
+/// Reloads certificates when their files change, until the server stops. Invalid files leave the previous ones active.
 pub(super) async fn watch(
     tls: Arc<NodeTls>,
     channels: Channels,
@@ -125,18 +126,18 @@ pub(super) async fn watch(
     let mut warned: Option<Duration> = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
         match tls.renew() {
             Ok(false) => {}
             Ok(true) => {
                 channels.forget();
-                tracing::info!("the certificates have changed; new connections use them");
+                tracing::info!("reloaded certificates for new connections");
                 warned = None;
             }
-            Err(error) if warned.is_none_or(|at| clock.monotonic() > at + 30 * LOOK) => {
-                tracing::warn!(%error, "changed certificates cannot be used; the old ones stay in force");
+            Err(error) if warned.is_none_or(|at| clock.monotonic() > at + 30 * CHECK_INTERVAL) => {
+                tracing::warn!(%error, "could not reload certificates; keeping the previous ones");
                 warned = Some(clock.monotonic());
             }
             Err(_) => {}
@@ -163,8 +164,8 @@ impl Secure for NodeTls {
     fn secure(&self, stream: TcpStream) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
         let config = self.loaded.load().server.clone();
         Box::pin(async move {
-            let secured = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side did not show a certificate in time");
+            let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "TLS handshake timed out");
             Ok(Box::new(secured.map_err(late)??) as Box<dyn ByteStream>)
         })
     }

@@ -1,4 +1,4 @@
-//! The file format of unit tests of rules.
+//! The format of test files, which is promtool's.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use pharos_config::PromDuration;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Error;
 
-/// A file of tests.
+/// A test file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TestFile {
@@ -21,11 +21,11 @@ pub(super) struct TestFile {
     pub(super) fuzzy_compare: bool,
 }
 
-/// Input series and the tests on them.
+/// Input series and the tests that use them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TestGroup {
-    /// Time between samples of the input. Default: the evaluation interval.
+    /// Time between two input samples. Default: the evaluation interval.
     pub(super) interval: PromDuration,
     #[serde(deserialize_with = "or_default")]
     pub(super) input_series: Vec<InputSeries>,
@@ -85,13 +85,13 @@ pub(super) struct ExpectedSample {
     #[serde(deserialize_with = "or_default")]
     pub(super) labels: String,
     pub(super) value: f64,
-    /// When it is not empty, the value is no float.
+    /// The expected histogram in series notation; empty when a float is expected.
     #[serde(deserialize_with = "or_default")]
     pub(super) histogram: String,
 }
 
 impl TestFile {
-    /// Parses a file's text; the error says line and field.
+    /// Parses a file. Errors name line and field in promtool's words.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(TestFile::default());
@@ -132,7 +132,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Seconds since the epoch or RFC 3339, as milliseconds.
+/// Parses seconds since the epoch or RFC 3339 into milliseconds.
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(0) };
     if let Ok(seconds) = text.parse::<f64>() {

@@ -1,4 +1,4 @@
-//! Runs one group of tests: input and rules step by step, then alerts and expressions are compared with what is expected.
+//! Runs a test group: feeds input and evaluates rules step by step, then compares alerts and expressions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use super::file::{AlertTest, ExpectedSample, ExprTest, TestGroup};
 use super::show::{self, ShownAlert, ShownSample};
 use super::store::TestStore;
 
-/// What all groups of a file share.
+/// Settings that all groups of a file share.
 pub(super) struct Context<'a> {
     pub(super) eval_interval_ms: i64,
-    /// The place of groups of rules in the order of evaluation; others come first.
+    /// Positions of rule groups in `group_eval_order`. Other groups are evaluated first.
     pub(super) order: &'a BTreeMap<&'a str, usize>,
     pub(super) rule_files: &'a [PathBuf],
     pub(super) fuzzy: bool,
     pub(super) ignore_unknown_fields: bool,
 }
 
-/// Runs a group and returns what failed.
+/// Runs a group and returns its failures.
 pub(super) fn run(test: &TestGroup, context: &Context<'_>) -> Vec<String> {
     let mut run = match Run::new(test, context) {
         Ok(run) => run,
@@ -153,8 +153,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is wrong with an input series. Where its selector is, the place is that in the `load` command which promtool makes of
-/// all of them.
+/// The error of an input series. For a selector it names the position in the `load` command that promtool generates from all
+/// input series.
 fn bad_series(line: &str, index: usize, reason: String) -> String {
     let error = syntax::parse_metric_selector(line).err().map(|error| error.to_string());
     match error.as_deref().and_then(|error| error.strip_prefix("1:")).filter(|_| reason.starts_with("invalid series")) {
@@ -191,7 +191,7 @@ fn expected(sample: &ExpectedSample) -> Result<ShownSample, String> {
     Ok(ShownSample { labels, value: sample.value, histogram })
 }
 
-/// The groups of all rule files in the order in which they are evaluated.
+/// The groups of all rule files in evaluation order.
 fn load_groups(test: &TestGroup, context: &Context<'_>, interval_ms: i64) -> Result<Vec<Group>, Vec<String>> {
     let options = GroupOptions {
         interval_ms,

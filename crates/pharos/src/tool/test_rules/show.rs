@@ -1,4 +1,4 @@
-//! What tests compare, in promtool's printed form.
+//! Compared values, and how promtool prints them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use pharos_gocompat::GoQuoted;
 use pharos_model::{Histogram, Labels};
 use pharos_promql::promqltest::histogram_notation;
 
-/// An alert as it is compared.
+/// An alert, reduced to what tests compare.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ShownAlert {
     labels: Labels,
@@ -21,7 +21,7 @@ impl ShownAlert {
     }
 }
 
-/// A sample as it is compared.
+/// A sample, reduced to what tests compare.
 pub(super) struct ShownSample {
     pub(super) labels: Labels,
     pub(super) value: f64,
@@ -29,7 +29,7 @@ pub(super) struct ShownSample {
 }
 
 impl ShownSample {
-    /// Whether two are the same; with `fuzzy`, neighbouring floats are.
+    /// Whether two samples are equal. With `fuzzy`, adjacent floats are equal, too.
     pub(super) fn same_as(&self, other: &ShownSample, fuzzy: bool) -> bool {
         let (a, b) = (self.value, other.value);
         let close = a == b || fuzzy && (a.next_up() == b || a.next_down() == b);
@@ -38,7 +38,7 @@ impl ShownSample {
     }
 }
 
-/// Samples in one line.
+/// Samples on one line.
 pub(super) fn samples(samples: &[ShownSample]) -> String {
     if samples.is_empty() {
         return "nil".into();
@@ -61,7 +61,7 @@ fn with_exponent(value: f64) -> String {
     format!("{mantissa}E{sign}{digits:0>2}")
 }
 
-/// Alerts, a line for labels and one for annotations, indented as in promtool's messages.
+/// Alerts with their labels and annotations, indented like promtool's output.
 pub(super) fn alerts(alerts: &[ShownAlert]) -> String {
     const INDENT: &str = "            ";
     if alerts.is_empty() {

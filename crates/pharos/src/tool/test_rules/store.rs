@@ -1,4 +1,4 @@
-//! The samples of a test: input series, which appear as time passes, and what rules write.
+//! The samples of a test: input series, which appear as time passes, and results of rules.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +13,9 @@ use pharos_rules::RuleStore;
 pub(super) struct TestStore {
     engine: Engine,
     samples: MemoryStore,
-    /// Input that is not there yet, the next sample last.
+    /// Input that has not appeared yet, the next sample last.
     pending: BTreeMap<Labels, Vec<(i64, SampleValue)>>,
-    /// The newest sample of each series, to find two at one time.
+    /// The newest sample of each series, to detect duplicates.
     newest: HashMap<Labels, (i64, SampleValue)>,
 }
 
@@ -24,7 +24,7 @@ impl TestStore {
         TestStore { engine, samples: MemoryStore::default(), pending: BTreeMap::new(), newest: HashMap::new() }
     }
 
-    /// Adds an input series; of two with the same labels the later one counts.
+    /// Adds an input series. It replaces one with the same labels.
     pub(super) fn input(&mut self, labels: Labels, values: &[SeriesValue], start_ms: i64, step_ms: i64) {
         let sample = |(at, value): (usize, &SeriesValue)| {
             let t = start_ms.saturating_add(step_ms.saturating_mul(at as i64));
@@ -38,7 +38,7 @@ impl TestStore {
         self.pending.insert(labels, samples.into_iter().rev().collect());
     }
 
-    /// Lets the input up to a time appear.
+    /// Appends all input up to a time.
     pub(super) fn advance(&mut self, t_ms: i64) -> Result<(), String> {
         let mut due = Vec::new();
         for (labels, samples) in &mut self.pending {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Runs one test file beside a file of rules; returns the outcome, the output and the errors.
+/// Runs a test file next to a rule file. Returns the outcome, the output and the errors.
 fn run(rules: &str, tests: &str, pattern: Option<&str>) -> (bool, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
@@ -36,7 +36,7 @@ tests:
 ";
 
 #[test]
-fn alerts_and_expressions_that_are_as_expected() {
+fn expected_alerts_and_expressions_pass() {
     let tests = format!(
         "{INPUT}  promql_expr_test:
   - {{expr: 'job:up:sum', eval_time: 0, exp_samples: [{{labels: 'job:up:sum{{job=\"a\"}}', value: 1}}]}}
@@ -55,7 +55,7 @@ fn alerts_and_expressions_that_are_as_expected() {
 }
 
 #[test]
-fn differences_are_shown_as_promtool_shows_them() {
+fn differences_are_printed_like_promtool_does() {
     let tests = format!(
         "{INPUT}  promql_expr_test:
   - {{expr: 'up', eval_time: 1m, exp_samples: [{{labels: 'up', value: 2.5}}]}}
@@ -85,7 +85,7 @@ fn differences_are_shown_as_promtool_shows_them() {
 }
 
 #[test]
-fn files_that_cannot_be_used() {
+fn invalid_files_are_reported() {
     let bad_rules = "groups:\n- name: g\n  rules:\n  - record: x\n    expr: 'up +'\n";
     let (all_good, _, errors) = run(bad_rules, INPUT, None);
     assert!(!all_good);
@@ -103,7 +103,7 @@ fn files_that_cannot_be_used() {
 }
 
 #[test]
-fn groups_are_chosen_by_name_and_start_where_they_say() {
+fn groups_are_selected_by_name_and_start_at_their_timestamp() {
     let tests = format!(
         "{INPUT}  promql_expr_test: [{{expr: 'time()', eval_time: 0, exp_samples: [{{value: 7}}]}}]
 - name: second

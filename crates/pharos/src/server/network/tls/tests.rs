@@ -33,7 +33,7 @@ fn node(folder: &Path, name: Option<&str>) -> NodeTls {
     NodeTls { files, name, loaded }
 }
 
-/// Sends a byte from one node to the other, over TLS; what each side comes to.
+/// Sends a byte from one node to the other over TLS. Returns the outcome of each side.
 async fn talk(client: &NodeTls, server: &NodeTls) -> (io::Result<()>, io::Result<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -55,7 +55,7 @@ async fn talk(client: &NodeTls, server: &NodeTls) -> (io::Result<()>, io::Result
 }
 
 #[tokio::test]
-async fn nodes_of_one_authority_talk_and_others_do_not() {
+async fn only_nodes_of_the_same_authority_connect() {
     let [one, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (ours, theirs) = (authority(), authority());
     write(one.path(), &ours, "127.0.0.1");
@@ -71,7 +71,7 @@ async fn nodes_of_one_authority_talk_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn the_name_must_be_that_of_the_address_or_the_given_one() {
+async fn a_certificate_must_have_the_host_or_the_configured_name() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &authority(), "pharos.test");
     assert!(talk(&node(folder.path(), None), &node(folder.path(), None)).await.0.is_err());
@@ -79,7 +79,7 @@ async fn the_name_must_be_that_of_the_address_or_the_given_one() {
 }
 
 #[tokio::test]
-async fn changed_files_are_read_again_and_bad_ones_change_nothing() {
+async fn changed_files_are_reloaded_and_invalid_ones_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let authority = authority();
     write(folder.path(), &authority, "127.0.0.1");
