@@ -9,6 +9,7 @@ mod escape;
 mod exec;
 mod functions;
 mod lex;
+mod limits;
 mod parse;
 mod printf;
 mod value;
@@ -16,15 +17,6 @@ mod value;
 pub use escape::escape_query;
 pub use functions::{Arity, CallError, Functions};
 pub use value::{List, Object, Record, Value};
-
-/// How deep actions may nest.
-const MAX_NESTING: usize = 100;
-/// How deep templates may call each other.
-const MAX_CALLS: usize = 100;
-/// How many nodes one execution may visit.
-const MAX_STEPS: usize = 1_000_000;
-/// How many bytes one execution may write.
-const MAX_OUTPUT: usize = 1 << 20;
 
 /// A parsed template.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! are computed at compile time, from the coarsest schema to the finest: every second one is that of the previous schema,
 //! the others are their left neighbour times the growth factor of the schema. Only this order gives the right bits.
 
-use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX};
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX};
 
 /// `2^(2^-schema)` for the schemas 1 to 8, rounded as in the tables of the client libraries.
 #[allow(clippy::excessive_precision, clippy::approx_constant, reason = "the exact bits matter")]

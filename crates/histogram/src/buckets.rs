@@ -1,8 +1,8 @@
 //! Iterators over buckets with their bounds.
 
 use crate::bounds::bucket_bound;
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 use crate::math::log2;
-use crate::{CUSTOM_BUCKETS_SCHEMA, Histogram, Span};
 
 /// One bucket of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use crate::bounds::exponential_bound;
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 use crate::layout::{Cell, Side, indexed};
-use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError};
+use crate::validate::HistogramError;
 
 /// What users should know about an addition or subtraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -1,8 +1,9 @@
 //! Sums and means of many histograms, with Kahan-Neumaier compensation of every count.
 
 use crate::combine::{Combined, Parts};
+use crate::histogram::Histogram;
 use crate::layout::{Cell, Side};
-use crate::{Histogram, HistogramError};
+use crate::validate::HistogramError;
 
 /// Adds `increment` to a compensated sum. Returns the sum and its compensation, which the caller adds at the very end.
 #[inline]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use pharos_gocompat::GoFloat;
 
-use crate::{Bucket, Histogram};
+use crate::buckets::Bucket;
+use crate::histogram::Histogram;
 
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 //! A cell is a count, or a count with its compensation ([`crate::compensated`]). Reading ends with the spans or with the
 //! cells, whichever end first, so that long spans cost nothing.
 
-use crate::Span;
+use crate::histogram::Span;
 
 /// The contents of a bucket.
 pub(crate) trait Cell: Copy {

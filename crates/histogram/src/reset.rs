@@ -2,8 +2,8 @@
 
 use crate::bounds::{bucket_bound, exponential_bound};
 use crate::combine::{same_bounds, zero_bucket_at};
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 use crate::layout::{Side, indexed};
-use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram};
 
 impl Histogram {
     /// The counter-reset hint with which storage returns the histogram. `previous` is the previous sample of the series, if

@@ -1,8 +1,9 @@
 //! Operations on one histogram: scaling, reduction of the resolution, compaction and comparison.
 
 use crate::combine::same_bounds;
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Span};
 use crate::layout::{Side, indexed, indices};
-use crate::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, HistogramError, Span};
+use crate::validate::HistogramError;
 
 impl Histogram {
     /// Multiplies all counts and the sum. A negative factor makes the histogram a gauge. The buckets stay.

@@ -3,7 +3,8 @@
 //! The sum of the rest is an estimate from the middles of the remaining parts of buckets: the geometric mean for
 //! exponential buckets, the arithmetic mean for custom ones and the zero bucket.
 
-use crate::{Bucket, Histogram};
+use crate::buckets::Bucket;
+use crate::histogram::Histogram;
 
 /// Which part remains, and how buckets are interpolated.
 #[derive(Clone, Copy)]

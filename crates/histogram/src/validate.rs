@@ -2,7 +2,7 @@
 
 use pharos_gocompat::GoFloat;
 
-use crate::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Histogram, Span};
 
 /// What is wrong with a histogram or an operation on it, in the words of Prometheus.
 ///

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use pharos_gocompat::GoFloat;
+use pharos_gocompat::strconv::format_general;
 use pharos_model::fragment::{Note, NoteExtra};
 
 use crate::civil;
@@ -175,7 +176,7 @@ impl Detail {
                 "{text}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({place})",
                 GoFloat(m.buckets.0),
                 GoFloat(m.buckets.1),
-                two_digits(m.max_diff),
+                format_general(m.max_diff, 2),
                 m.count,
                 rfc3339(m.t.0),
                 rfc3339(m.t.1),
@@ -225,26 +226,6 @@ fn rfc3339(ms: i64) -> String {
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year, t.month, t.day, t.hour, t.minute, t.second)
 }
 
-fn go_exponent(mantissa: &str, exponent: i32) -> String {
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
-}
-
-/// A float as Go's `%.2g` prints it.
-fn two_digits(value: f64) -> String {
-    if !value.is_finite() || value == 0.0 {
-        return GoFloat(value).to_string();
-    }
-    let scientific = format!("{value:.1e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
-    if !(-4..2).contains(&exponent) {
-        return go_exponent(mantissa, exponent);
-    }
-    scientific.parse::<f64>().map_or(scientific.clone(), |rounded| format!("{rounded}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,12 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn two_significant_digits() {
-        for (value, text) in
-            [(0.123, "0.12"), (123.0, "1.2e+02"), (1e-10, "1e-10"), (2.0, "2"), (f64::INFINITY, "+Inf")]
-        {
-            assert_eq!(two_digits(value), text);
-        }
+    fn times_have_no_fraction() {
         assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use pharos_model::{Labels, LabelsBuilder, Limit, METRIC_NAME};
 use pharos_promql::{SampleValue, VectorSample};
 
+use crate::error::RuleError;
 use crate::file::{RuleSpec, Texts};
-use crate::group::RuleError;
 use crate::template::{Template, TemplateContext, alert_data};
 
 /// The label that has the name of an alert.

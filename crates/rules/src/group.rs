@@ -11,6 +11,7 @@ use pharos_promql::syntax::{self, ast::Expr};
 use pharos_promql::{SampleValue, VectorSample};
 
 use crate::alerting::AlertingRule;
+use crate::error::RuleError;
 use crate::file::{RuleGroup, RuleKind, RuleSpec, Texts};
 use crate::recording::RecordingRule;
 use crate::template::TemplateContext;
@@ -28,39 +29,6 @@ pub trait RuleStore {
     /// # Errors
     /// The reason why a sample was not accepted.
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String>;
-}
-
-/// Why an evaluation of a rule failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// The query failed.
-    #[error("{0}")]
-    Query(String),
-    /// The store did not accept the samples.
-    #[error("{0}")]
-    Append(String),
-    /// Two samples of a recording rule have the same labels.
-    #[error("vector contains metrics with the same labelset after applying rule labels")]
-    DuplicateSeries,
-    /// Two alerts of an alerting rule have the same labels.
-    #[error("vector contains metrics with the same labelset after applying alert labels")]
-    DuplicateAlerts,
-    /// A recording rule produces more series than the group's limit.
-    #[error("exceeded limit of {limit} with {found} series")]
-    TooManySeries {
-        /// The limit of the group.
-        limit: usize,
-        /// The number that the evaluation produced.
-        found: usize,
-    },
-    /// An alerting rule has more active alerts than the group's limit.
-    #[error("exceeded limit of {limit} with {found} alerts")]
-    TooManyAlerts {
-        /// The limit of the group.
-        limit: usize,
-        /// The number that the evaluation produced.
-        found: usize,
-    },
 }
 
 /// A rule with its state.
@@ -175,12 +143,6 @@ impl RuleState {
         self.series = series;
         store.append(&samples).map_err(RuleError::Append)
     }
-}
-
-/// Whether no two samples have the same labels.
-pub(crate) fn without_duplicates(samples: &[VectorSample]) -> bool {
-    let mut seen = BTreeSet::new();
-    samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
 #[cfg(test)]

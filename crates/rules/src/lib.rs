@@ -6,12 +6,14 @@
 //! are the alerts of an [`AlertingRule`] and the series that a rule wrote last.
 
 pub mod alerting;
+pub mod error;
 pub mod file;
 pub mod group;
 pub mod recording;
 pub mod template;
 
 pub use alerting::{Alert, AlertState, AlertingRule};
+pub use error::RuleError;
 pub use file::{RuleFileError, RuleGroup, RuleGroups};
-pub use group::{Group, GroupOptions, Rule, RuleError, RuleStore};
+pub use group::{Group, GroupOptions, Rule, RuleStore};
 pub use recording::RecordingRule;

@@ -1,10 +1,12 @@
 //! Recording rules: they store the result of an expression under another name.
 
+use std::collections::BTreeSet;
+
 use pharos_model::{LabelsBuilder, Limit, METRIC_NAME};
 use pharos_promql::VectorSample;
 
+use crate::error::RuleError;
 use crate::file::{RuleSpec, Texts};
-use crate::group::{RuleError, without_duplicates};
 
 /// A recording rule.
 #[derive(Clone, Debug)]
@@ -41,6 +43,12 @@ impl RecordingRule {
         }
         Ok(result)
     }
+}
+
+/// Whether no two samples have the same labels.
+fn without_duplicates(samples: &[VectorSample]) -> bool {
+    let mut seen = BTreeSet::new();
+    samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
 #[cfg(test)]

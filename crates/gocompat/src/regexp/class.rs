@@ -1,6 +1,6 @@
 //! Translation of character classes, `[…]`.
 
-use super::RegexError;
+use super::error::RegexError;
 use super::escape;
 
 /// The class of no character.

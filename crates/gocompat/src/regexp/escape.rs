@@ -1,7 +1,7 @@
 //! Translation of escape sequences: a backslash and what follows.
 
-use super::RegexError;
 use super::class::{EVERYTHING, NOTHING};
+use super::error::RegexError;
 use super::unicode_names::{CATEGORIES, SCRIPTS};
 
 /// An escape sequence outside of a class.

@@ -4,8 +4,8 @@
 //! may stand between an atom and its repetition (`a(?i)*`). The flag `U` is applied and never written.
 
 use super::class;
+use super::error::{MAX_NESTING, RegexError};
 use super::escape::{self, Escape};
-use super::{MAX_NESTING, RegexError};
 
 /// A translated expression.
 pub(crate) struct Translated {

@@ -175,6 +175,9 @@ fn general_form_keeps_significant_digits() {
         (0.0, 4, "0"),
         (f64::INFINITY, 4, "+Inf"),
         (2.0, 0, "2"),
+        (0.123, 2, "0.12"),
+        (123.0, 2, "1.2e+02"),
+        (99.96, 2, "1e+02"),
     ] {
         assert_eq!(format_general(value, digits), text, "{value}");
     }

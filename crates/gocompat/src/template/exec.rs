@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::builtins;
 use super::functions::{CallError, Functions};
+use super::limits::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS};
 use super::parse::{Command, Node, Nodes, Operand, OperandKind, Parsed, Pipe, Place};
 use super::value::Value;
-use super::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS};
 
 /// Executes a template.
 ///

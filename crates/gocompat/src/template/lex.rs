@@ -1,8 +1,10 @@
 //! The lexer: from the text of a template to tokens. It applies trim markers and drops comments.
 
-use super::parse::Failure;
 use super::value::Value;
 use crate::strconv::{parse_float, parse_int};
+
+/// The offset of an error and the reason.
+pub(super) type Failure = (usize, String);
 
 /// A token and the offset of its first byte.
 #[derive(Clone, Debug)]

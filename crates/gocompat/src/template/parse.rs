@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_NESTING;
-use super::lex::{Lexer, Token, TokenKind};
+use super::lex::{Failure, Lexer, Token, TokenKind};
+use super::limits::MAX_NESTING;
 use super::value::Value;
 
 /// Nodes that are executed in order.
@@ -68,9 +68,6 @@ pub(super) struct Parsed {
     pub(super) main: Nodes,
     pub(super) named: BTreeMap<String, Nodes>,
 }
-
-/// The offset of an error and the reason.
-pub(super) type Failure = (usize, String);
 
 /// The end of a list of nodes.
 #[derive(Debug, PartialEq)]
