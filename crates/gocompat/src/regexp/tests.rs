@@ -65,7 +65,7 @@ fn classes_mean_what_they_mean_in_go() {
 }
 
 #[test]
-fn unicode_classes() {
+fn unicode_classes_have_gos_names() {
     check(r"\p{Greek}+", &["αβγ"], &["a"]);
     check(r"\p{^L}\PL\pN", &["1-1"], &["a-1"]);
     check(r"\P{^Lu}[\p{Lu}\PL]", &["AB", "A1"], &["aB", "Ab"]);
@@ -78,24 +78,37 @@ fn unicode_classes() {
 }
 
 #[test]
-fn escapes_and_quotes() {
+fn quoted_text_means_itself() {
     check(r"\Qa.b\E", &["a.b"], &["acb"]);
     check(r"\Qa.b\E+", &["a.bb"], &["a.ba.b"]);
     check(r"a\Q\E+", &["aa"], &[""]);
+}
+
+#[test]
+fn octal_escapes_have_up_to_three_digits() {
     check(r"\061\01\0", &["1\u{1}\0"], &[]);
     check(r"\0018", &["\u{1}8"], &[]);
     check(r"[\0-\777]", &["a", "\u{1ff}"], &["\u{200}"]);
+}
+
+#[test]
+fn escape_sequences_mean_characters() {
     check(r"\x41\x{42}\x{1F600}", &["AB😀"], &[]);
     check(r"\a\f\n\r\t\v", &["\u{7}\u{c}\n\r\t\u{b}"], &[]);
     check(r"\<a\>", &["<a>"], &["a"]);
     check(r"\_\-\!\/\#", &["_-!/#"], &[]);
-    check(r"\b{start}a", &[], &["a", "{start}a"]);
-    check(r"x\b{start}a", &["x{start}a"], &[]);
-    check(r"\Aa\z", &["a"], &[]);
 }
 
 #[test]
-fn braces_that_are_no_repetition() {
+fn assertions_are_those_of_go() {
+    check(r"\b{start}a", &[], &["a", "{start}a"]);
+    check(r"x\b{start}a", &["x{start}a"], &[]);
+    check(r"\Aa\z", &["a"], &[]);
+    check("(?m)a$\n^b", &["a\nb"], &[]);
+}
+
+#[test]
+fn braces_that_are_not_a_repetition_mean_themselves() {
     for text in
         ["{", "}", "a{", "a{1", "a{,2}", "a{b}", "a{1, 2}", "a{01}", "a{1,x}", "{}", "{,}", "a{1,", "a{99999999999,x}"]
     {
@@ -109,42 +122,75 @@ fn braces_that_are_no_repetition() {
 }
 
 #[test]
-fn flags_and_repetitions() {
+fn flags_are_set_and_cleared() {
     check("(?)a", &["a"], &["A"]);
     check("(?ii)a", &["a", "A"], &[]);
     check("(?i-i)a", &["a"], &["A"]);
     check("(?-s).", &["a"], &["\n"]);
     check("(?-s:.).", &["a\n"], &["\n\n"]);
+}
+
+#[test]
+fn flags_apply_to_the_rest_of_their_group() {
     check("(?i:a)b", &["Ab"], &["AB"]);
     check("((?i)a|b)c", &["ac", "Bc"], &["AC"]);
     check("(?i)a|b", &["B"], &[]);
     check("a|(?i)b|c", &["a", "C"], &["A"]);
-    check("(?m)a$\n^b", &["a\nb"], &[]);
+}
+
+#[test]
+fn flags_may_stand_before_a_repetition() {
     check("a(?i)*b", &["aaB", "b"], &["Ab"]);
     check("a+(?i)?b", &["aaB", "b"], &[]);
+}
+
+#[test]
+fn assertions_and_empty_alternatives_can_be_repeated() {
     check("^*a$+", &["a"], &[]);
     check("(|a)*||b", &["", "aa", "b"], &["ab"]);
     check("()(?:)a", &["a"], &[]);
-    let group = |expression: &str| {
-        let regex = GoRegex::anchored(expression).unwrap();
-        let captures = regex.captures("aaa").unwrap();
-        let mut out = String::new();
-        regex.expand("$1", &captures, &mut out);
-        out
-    };
+}
+
+/// What the first group of an expression matches in `aaa`.
+fn group(expression: &str) -> String {
+    let regex = GoRegex::anchored(expression).unwrap();
+    let captures = regex.captures("aaa").unwrap();
+    let mut out = String::new();
+    regex.expand("$1", &captures, &mut out);
+    out
+}
+
+#[test]
+fn repetitions_are_greedy_or_lazy() {
     assert_eq!(group("(a*).*"), "aaa");
     assert_eq!(group("(a*?).*"), "");
+}
+
+#[test]
+fn the_ungreedy_flag_swaps_greedy_and_lazy() {
     assert_eq!(group("(?U)(a*).*"), "");
     assert_eq!(group("(?U)(a*?).*"), "aaa");
     assert_eq!(group("(?U:(a{1,2})).*"), "a");
+}
+
+#[test]
+fn the_ungreedy_flag_ends_with_its_group() {
     assert_eq!(group("(?:(?U)(a{1,2})).*"), "a");
     assert_eq!(group("(?:(?U))(a{1,2}).*"), "aa");
     assert_eq!(group("(?U)(?-U)(a{1,2}).*"), "aa");
 }
 
+/// Checks that expressions are refused, and for which reasons.
+#[track_caller]
+fn check_refused(cases: &[(&str, &str)]) {
+    for (expression, reason) in cases {
+        assert_eq!(error(expression), format!("error parsing regexp: {reason}"), "{expression}");
+    }
+}
+
 #[test]
-fn what_go_refuses_is_refused_in_its_words() {
-    for (expression, reason) in [
+fn invalid_repetitions_are_refused_in_gos_words() {
+    check_refused(&[
         ("a**", "invalid nested repetition operator: `**`"),
         ("1++", "invalid nested repetition operator: `++`"),
         ("a{2}{3}", "invalid nested repetition operator: `{2}{3}`"),
@@ -158,6 +204,12 @@ fn what_go_refuses_is_refused_in_its_words() {
         ("a{99999999999}", "invalid repeat count: `{99999999999}`"),
         ("(a{1000}){1000}", "invalid repeat count: `{1000}`"),
         ("(a{10}b|c){101}?", "invalid repeat count: `{101}?`"),
+    ]);
+}
+
+#[test]
+fn invalid_groups_are_refused_in_gos_words() {
+    check_refused(&[
         ("(?x)", "invalid or unsupported Perl syntax: `(?x`"),
         ("(?u)", "invalid or unsupported Perl syntax: `(?u`"),
         ("(?R)", "invalid or unsupported Perl syntax: `(?R`"),
@@ -173,6 +225,12 @@ fn what_go_refuses_is_refused_in_its_words() {
         ("(?P<a b>c)", "invalid named capture: `(?P<a b>`"),
         ("(?<>c)", "invalid named capture: `(?<>`"),
         ("(?<é>c)", "invalid named capture: `(?<é>`"),
+    ]);
+}
+
+#[test]
+fn invalid_escape_sequences_are_refused_in_gos_words() {
+    check_refused(&[
         (r"\u0041", r"invalid escape sequence: `\u`"),
         (r"a\1b", r"invalid escape sequence: `\1`"),
         (r"\8", r"invalid escape sequence: `\8`"),
@@ -192,6 +250,12 @@ fn what_go_refuses_is_refused_in_its_words() {
         (r"[a-\d]", r"invalid escape sequence: `\d`"),
         ("a\\", "trailing backslash at end of expression: ``"),
         ("[\\", "trailing backslash at end of expression: ``"),
+    ]);
+}
+
+#[test]
+fn invalid_classes_are_refused_in_gos_words() {
+    check_refused(&[
         ("[a--b]", "invalid character class range: `a--`"),
         ("[z-a]", "invalid character class range: `z-a`"),
         ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
@@ -206,11 +270,12 @@ fn what_go_refuses_is_refused_in_its_words() {
         ("x[", "missing closing ]: `[`"),
         ("x[a-", "missing closing ]: `[a-`"),
         ("[]", "missing closing ]: `[]`"),
-        ("x(a", "missing closing ): `x(a`"),
-        ("x)a", "unexpected ): `x)a`"),
-    ] {
-        assert_eq!(error(expression), format!("error parsing regexp: {reason}"), "{expression}");
-    }
+    ]);
+}
+
+#[test]
+fn invalid_parentheses_are_refused_in_gos_words() {
+    check_refused(&[("x(a", "missing closing ): `x(a`"), ("x)a", "unexpected ): `x)a`")]);
 }
 
 #[test]
@@ -272,4 +337,31 @@ fn groups_may_share_names_and_begin_with_digits() {
         regex.expand("$x-${1a}", &regex.captures(text).unwrap(), &mut out);
         assert_eq!(out, expected);
     }
+}
+
+#[test]
+fn an_unanchored_expression_matches_anywhere() {
+    let regex = GoRegex::unanchored("b.").unwrap();
+    assert!(regex.is_match("abc"));
+    assert!(!regex.is_match("b\n"), "a dot does not match a newline");
+    assert_eq!(GoRegex::unanchored("(").unwrap_err().to_string(), "error parsing regexp: missing closing ): `(`");
+}
+
+#[test]
+fn all_matches_are_replaced() {
+    for (expression, template, text, expected) in [
+        ("(b)", "<$1>", "abcb", "a<b>c<b>"),
+        ("x*", "-", "abxc", "-a-b-c-"),
+        ("(?P<n>.)b", "$n$$", "abcb", "a$c$"),
+        ("z", "!", "abc", "abc"),
+        ("", "-", "é", "-é-"),
+    ] {
+        assert_eq!(GoRegex::unanchored(expression).unwrap().replace_all(text, template), expected, "{expression}");
+    }
+}
+
+#[test]
+fn the_memory_of_an_expression_is_known() {
+    let (_, bytes) = Syntax::parse("a.*b").unwrap().compile_anchored().unwrap();
+    assert_eq!(bytes, 16 << 10);
 }
