@@ -31,7 +31,7 @@ fn start_timestamps_are_kept_for_series_that_have_any() {
 fn histograms_have_columns_of_their_own() {
     let histogram = Arc::new(Histogram { count: 3.0, ..Histogram::default() });
     let mut batch = SeriesBatch::default();
-    batch.push(SeriesView { ht: &[5], h: &[histogram.clone()], hst: &[4], ..floats(&[1], &[1.0]) });
+    batch.push(SeriesView { ht: &[5], h: std::slice::from_ref(&histogram), hst: &[4], ..floats(&[1], &[1.0]) });
     let view = batch.view(0);
     assert_eq!(view.t, [1]);
     assert_eq!(view.ht, [5]);
