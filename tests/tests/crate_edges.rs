@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("compactor", &["model", "transport", "cluster", "block"]),
     ("querier", &["model", "transport", "cluster", "promql"]),
     ("api", &["gocompat", "histogram", "model", "transport", "querier", "promql"]),
-    ("rules", &["gocompat", "model", "transport", "cluster", "promql"]),
+    ("rules", &["gocompat", "model", "promql"]),
     ("alertmanager", &["model", "transport", "cluster", "promql"]),
     // A load generator judges from outside.
     ("bench", &[]),

@@ -99,9 +99,7 @@ impl HeadSet {
         shards: Option<&ShardSet>,
     ) -> Result<Self, SelectError> {
         let series = series_with_samples(tenant, &request.matchers, request.range, shards);
-        if request.max_series > 0 && series.len() > request.max_series {
-            return Err(SelectError::Series { limit: request.max_series });
-        }
+        request.check_series(series.len())?;
         Ok(HeadSet { labels: series.iter().map(|s| s.labels.clone()).collect(), series })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::batch::SeriesBatch;
 use crate::labels::Labels;
+use crate::limit::Limit;
 use crate::matcher::Matcher;
 use crate::time::TimeRange;
 
@@ -17,6 +18,19 @@ pub struct SelectRequest {
     pub range: TimeRange,
     /// Most series that may be selected, 0 for no limit.
     pub max_series: usize,
+}
+
+impl SelectRequest {
+    /// Fails if a source found more series than the request allows.
+    ///
+    /// # Errors
+    /// [`SelectError::Series`] with the limit of the request.
+    pub fn check_series(&self, found: usize) -> Result<(), SelectError> {
+        match Limit::new(self.max_series).is_exceeded_by(found) {
+            true => Err(SelectError::Series { limit: self.max_series }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The series that a selector matched, with their samples on demand.
@@ -77,5 +91,35 @@ impl SeriesSet for EmptySet {
 
     fn fetch(&self, _: Range<usize>, _: TimeRange, _: &mut SeriesBatch) -> Result<(), SelectError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(max_series: usize) -> SelectRequest {
+        SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series }
+    }
+
+    #[test]
+    fn a_request_allows_as_many_series_as_its_limit() {
+        assert!(request(2).check_series(2).is_ok());
+        let error = request(2).check_series(3).unwrap_err();
+        assert_eq!(error.to_string(), "query selects more than 2 series");
+    }
+
+    #[test]
+    fn a_request_without_a_limit_allows_any_number_of_series() {
+        assert!(request(0).check_series(usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn the_empty_set_has_neither_series_nor_samples() {
+        let mut out = SeriesBatch::default();
+        assert!(EmptySet.labels().is_empty());
+        EmptySet.prefetch(0..0, TimeRange::ALL);
+        assert!(EmptySet.fetch(0..0, TimeRange::ALL, &mut out).is_ok());
+        assert!(out.is_empty());
     }
 }

@@ -105,9 +105,7 @@ impl Direct {
         }
         sets.reverse();
         let united = MergedSet::merge(sets);
-        if request.max_series > 0 && united.labels().len() > request.max_series {
-            return Err(SelectError::Series { limit: request.max_series });
-        }
+        request.check_series(united.labels().len())?;
         Ok(united)
     }
 }

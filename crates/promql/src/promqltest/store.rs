@@ -122,9 +122,7 @@ impl Querier for MemoryStore {
         };
         let found = self.series.iter().filter(|(labels, _)| matched(labels));
         let (labels, samples): (Vec<_>, Vec<_>) = found.map(|(l, s)| (l.clone(), s.clone())).unzip();
-        if request.max_series > 0 && labels.len() > request.max_series {
-            return Err(SelectError::Series { limit: request.max_series });
-        }
+        request.check_series(labels.len())?;
         Ok(Arc::new(MemorySet { labels, samples }))
     }
 }

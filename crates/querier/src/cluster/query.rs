@@ -162,9 +162,7 @@ impl ClusterQuery {
             set.into_iter().map(move |set| crate::fanout::clipped(set, range, request.range))
         });
         let united = MergedSet::merge(sets.flatten().collect());
-        if request.max_series > 0 && united.labels().len() > request.max_series {
-            return Err(SelectError::Series { limit: request.max_series });
-        }
+        request.check_series(united.labels().len())?;
         Ok(united)
     }
 

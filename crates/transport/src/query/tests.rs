@@ -101,9 +101,7 @@ impl SeriesSource for Fake {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        if request.max_series > 0 && self.series > request.max_series {
-            return Err(SelectError::Series { limit: request.max_series });
-        }
+        request.check_series(self.series)?;
         Ok(Arc::new(FakeSet((0..self.series).map(labels).collect(), self.samples)))
     }
 
