@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What replication costs: CPU seconds a million samples written, of one process and of whole clusters with replication factor 1 and 3 on this machine.
+"""The cost of replication: CPU seconds per million samples written, for one process and for clusters with replication factors 1 and 3 on this machine.
 
   cluster_cost.py [--hosts 50] [--steps 240] [--rounds 3]
 
-Each round runs all three in turn; the median is printed. It measures and judges nothing but that every sample is there afterwards.
+Each round runs all three. Prints the medians. Fails only when samples are missing afterwards.
 """
 import argparse
 import json
@@ -37,7 +37,7 @@ def verify(tool, words):
 
 
 def a_million(tool, processes, push, read, args):
-    """CPU seconds a million samples, and samples a second."""
+    """CPU seconds per million samples, and samples per second."""
     end = int(time.time())
     before = sum(cpu_seconds(pid) for pid in processes)
     written, check_words = load(tool, push, read, args, end)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a query over a long range takes: peak memory and time, beside Prometheus.
+"""Peak memory and time of queries over a long range, next to Prometheus.
 
   query_memory.py [--series 2000] [--hours 24] [--step 15] [--settle 30]
 
-Both systems get the same counters by remote write, one after the other, and are asked the same queries. Memory is the kernel's peak
-of the process while it answers, and by how much that is more than before. Prints a table; judges nothing but that both give the same
-sums. Needs prometheus in $PEERS; Linux.
+Both systems get the same counters by remote write, one system after the other, and run the same queries. Memory is the peak of the
+process during a query, and its increase over the value before. Prints a table. Fails only when the sums differ. Needs Linux, and
+prometheus in $PEERS.
 """
 import argparse
 import json
@@ -40,7 +40,7 @@ def labels(i):
 
 
 def encoded(times):
-    """The samples at these times, for each of the rates."""
+    """The encoded samples at these times, for each rate."""
     def sample(rate, t):
         body = b"\x09" + struct.pack("<d", t // INTERVAL * (7.0 + rate)) + b"\x10" + wire.varint(t * 1000)
         return wire.field(2, body)
@@ -59,7 +59,7 @@ def write(url, path, args, end):
 
 
 def memory(pid, name):
-    """A figure of a process, MiB."""
+    """A memory figure of a process in MiB."""
     for line in open(f"/proc/{pid}/status"):
         if line.startswith(name + ":"):
             return int(line.split()[1]) / 1024
@@ -67,7 +67,7 @@ def memory(pid, name):
 
 
 def ask(url, pid, query, args, end):
-    """Peak and growth of memory (MiB), seconds, and the sum of all values."""
+    """Runs a query. Returns peak and growth of memory in MiB, seconds, and the sum of all values."""
     before = memory(pid, "VmRSS")
     with open(f"/proc/{pid}/clear_refs", "w") as refs:
         refs.write("5")

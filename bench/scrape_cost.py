@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What scraping costs: many targets, scraped by Pharos and by Prometheus at the same time, compared by CPU time and memory.
+"""The cost of scraping: CPU time and memory of Pharos and Prometheus while both scrape the same targets.
 
   scrape_cost.py [--targets 500] [--interval 15] [--seconds 300] [--warmup 60]
 
-Prints a table; measures, judges nothing but that both scrape every target. Needs prometheus in $PEERS and the load generator.
+Prints a table. Fails only when a target is not scraped. Needs prometheus in $PEERS.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ def config(exporters, targets, interval):
 
 
 def cpu_seconds(pid):
-    """User and system time of a process."""
+    """User and system time of a process in seconds."""
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hostile and broken input against a real server: the right status, a message that says what is wrong, and the next request works.
+"""Hostile and broken input against a real server. It must answer with the right status and a message that names the mistake, and then keep working.
 
 Remote write, queries, scraped expositions, damaged blocks, configuration mistakes.
 """
@@ -33,7 +33,7 @@ MEMORY_MB = 800  # what the server may take at its peak under all this, a gzip b
 
 
 def gzip_bomb(size):
-    """A gzip stream of `size` bytes of comment lines, made from one piece that is repeated."""
+    """A gzip stream that expands to `size` bytes of comment lines."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     piece = deflate.compress(b"# " + b"a" * 61 + b"\n") + deflate.compress((b"# " + b"a" * 61 + b"\n") * 16383) + deflate.flush(zlib.Z_FULL_FLUSH)
     return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + piece * (size >> 20)
@@ -91,7 +91,7 @@ def next_request_works(server):
 
 
 def post(server, path, body, headers, expected, says):
-    """Posts and checks status and message, which has one of the words of `says`; returns both."""
+    """Posts, then checks the status and that the message contains one of the words in `says`. Returns both."""
     try:
         status, text = server.post(path, body, headers)
     except OSError as error:  # the server may answer and close while a large body is under way: the answer can get lost
@@ -216,7 +216,7 @@ def queries(checks, server):
 
 
 def compressed(server):
-    """A large answer is the same plain and compressed."""
+    """A large response is the same with and without compression."""
     # Answers of `query` this large are over this server's budget; they are streamed by the same code.
     for url in [f"{server.url}/api/v1/series?match[]=%7Bpadding!=%22%22%7D", f"{server.url}/api/v1/series?match[]=load_1"]:
         plain = urllib.request.urlopen(url, timeout=30).read()
@@ -230,7 +230,7 @@ def compressed(server):
 
 
 def load(server, now):
-    """30,000 samples, more than the budget of one query."""
+    """Writes 30,000 samples, more than one query may load."""
     for part in range(15):
         body = b"".join(wire.series([("__name__", f"load_{n % 10}"), ("n", f"{part}-{n}"), ("padding", "x" * 300)], (n, now * 1000 - 1000), (n, now * 1000))
                         for n in range(1000))
@@ -258,7 +258,7 @@ def memory(server):
 
 
 def damaged_blocks(folder):
-    """A flipped byte in a block and a block that ends early: queries that need them say so, others work."""
+    """Queries that need a corrupt or truncated block report it. Other queries work."""
     with Pharos(f"{folder}/blocks", "scrape_configs: []\n", "--storage.tsdb.min-block-duration=1m").start() as server:
         now = int(time.time()) // 60 * 60 - 600
         for name, at in (("whole", now), ("flipped", now + 120), ("short", now + 240)):
@@ -290,7 +290,7 @@ def damaged_blocks(folder):
 
 
 def damaged_log(folder):
-    """Damage in the middle of the log is an error that names file, offset and the repair; after the repair what is before and behind is there."""
+    """A corrupt record in the log prevents a start with an error that names file, offset and repair. After the repair, samples before and after it are readable."""
     with Pharos(f"{folder}/log", "scrape_configs: []\n").start() as server:
         now = int(time.time())
         for name in ("before", "damaged", "behind"):

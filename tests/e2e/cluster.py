@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A cluster of real processes under load, and what may go wrong: nothing acknowledged is lost, nothing is there twice, every answer is right or an error.
+"""Failures of a cluster of real processes under load. No acknowledged sample is lost or duplicated, and every answer is right or an error.
 
   cluster.py --short                 what CI runs, under three minutes
   cluster.py                         all scenarios, most of an hour
@@ -39,14 +39,14 @@ def a_while(cluster, load, _, since):
 
 
 def another_leads(cluster, load, old, since):
-    """Until the others have a leader among them."""
+    """Waits until the other meta nodes have elected a leader."""
     wait_for(lambda: cluster.status()["meta"]["leader"] not in (None, old.identity), 60, "no other node of meta leads")
     print(f"     another leads meta {time.monotonic() - since:.2f} s after {old.name} was killed", flush=True)
     load.wait_rounds(2)
 
 
 def kill_and_return(cluster, load, node, until=a_while):
-    """kill -9, a while without it, and back; what clients saw of it."""
+    """Kills a node with SIGKILL, restarts it after a while, and reports what clients saw."""
     since = time.monotonic()
     gone(node)
     until(cluster, load, node, since)
@@ -63,7 +63,7 @@ def wait_until(moment):
 
 
 def kill_each(cluster, load, rng):
-    """kill -9 of every role in turn; of meta both the leader and another."""
+    """SIGKILL of a node of every role in turn, including both the leader and a follower of meta."""
     gaps = []
     leader = cluster.meta_leader()
     other = rng.choice([node for node in cluster.of("meta") if node is not leader])
@@ -77,7 +77,7 @@ def kill_each(cluster, load, rng):
 
 
 def kill_all(cluster, load, rng):
-    """All processes at once, as a power cut does."""
+    """SIGKILL of all processes at once, like a power failure."""
     load.wait_rounds(10)
     for node in cluster.nodes.values():
         node.stopped_by_test = True
@@ -94,7 +94,7 @@ def kill_all(cluster, load, rng):
 
 
 def sigstop(cluster, load, rng):
-    """SIGSTOP for 20 s: a node that is neither dead nor alive."""
+    """SIGSTOP for 20 seconds: the node hangs, but its connections stay open."""
     for node in (rng.choice(cluster.of("ingester")), cluster.meta_leader(), rng.choice(cluster.of("store")), cluster.of("agent")[0]):
         since = time.monotonic()
         node.process.send_signal(signal.SIGSTOP)
@@ -109,7 +109,7 @@ def sigstop(cluster, load, rng):
 
 
 def partition(cluster, load, rng):
-    """An ingester that nobody reaches and that reaches nobody, twice; it goes on to run and must not answer with what it has."""
+    """A network partition isolates an ingester, twice. It keeps running, but must not answer with its stale samples."""
     node = cluster["ingester-2"]
     for _ in range(2):
         since = time.monotonic()
@@ -125,7 +125,7 @@ def partition(cluster, load, rng):
 
 
 def wipe(cluster, load, rng):
-    """An ingester loses its disk: all of it, so that it comes back as a stranger; then the log only, so that it comes back as itself with nothing."""
+    """An ingester loses its whole disk and returns with a new identity. Then it loses only its log and returns empty with the old identity."""
     load.wait_rounds(10)
     node = cluster["ingester-1"]
     old = node.identity
@@ -169,7 +169,7 @@ def back(node):
 
 
 def meta_leader_while_flushing(cluster, load, rng):
-    """The leader of meta dies just when blocks are committed, three windows in a row."""
+    """SIGKILL of the meta leader during the commit of blocks, for three windows in a row."""
     for _ in range(3):
         blocks = lambda: sum(node.metric("pharos_flush_blocks_total") for node in cluster.of("ingester"))
         before = blocks()
@@ -180,7 +180,7 @@ def meta_leader_while_flushing(cluster, load, rng):
 
 
 def no_majority(cluster, load, rng):
-    """Two of three nodes of meta are away: reads and writes go on with the last view, and what had to wait is made up for."""
+    """Two of three meta nodes are down. Reads and writes continue with the last view, and delayed flushes happen afterwards."""
     away = rng.sample(cluster.of("meta"), 2)
     since = time.monotonic()
     for node in away:
@@ -199,7 +199,7 @@ def no_majority(cluster, load, rng):
 
 
 def object_store_away(cluster, load, rng):
-    """The object store is away for three windows: a file is where its folder was."""
+    """The object store is unavailable for three windows, because a file replaces its folder."""
     flushed(cluster)
     load.wait_rounds(5)
     aside = cluster.folder / "aside"
@@ -221,7 +221,7 @@ def object_store_away(cluster, load, rng):
 
 
 def scale(cluster, load, rng):
-    """3 -> 5 -> 3 ingesters: by joining, and by draining those that were there first as well as those that came."""
+    """Scales from 3 to 5 to 3 ingesters. Drains both original and new ones."""
     load.wait_rounds(10)
     for name in ("ingester-4", "ingester-5"):
         before = placements(cluster.status())
@@ -244,7 +244,7 @@ def scale(cluster, load, rng):
 
 
 def balanced(cluster, seconds=180):
-    """Waits until nothing is left to move; then no ingester has more than 1.25 times the mean of replicas."""
+    """Waits until the shards are balanced. No ingester may then have more than 1.25 times the mean number of replicas."""
     def is_balanced():
         status = cluster.status()
         return status["moves"] == 0 and not status["learning"] and not cluster.unsettled()
@@ -254,7 +254,7 @@ def balanced(cluster, seconds=180):
 
 
 def rolling(cluster, load, rng):
-    """Every node stops in order and starts again, one after the other."""
+    """A rolling restart: every node stops gracefully and starts again, one at a time."""
     worst = 0.0
     for node in list(cluster.nodes.values()):
         since = time.monotonic()
@@ -271,7 +271,7 @@ def rolling(cluster, load, rng):
 
 
 def many_kills(cluster, load, rng):
-    """kill -9 of an ingester a dozen times: how long clients are without writes and reads."""
+    """SIGKILL of an ingester a dozen times. Measures how long writes and reads fail."""
     seen = [kill_and_return(cluster, load, rng.choice(cluster.of("ingester"))) for _ in range(12)]
     for what, times in zip(("writes", "reads"), zip(*seen)):
         ordered = sorted(times)
@@ -279,7 +279,7 @@ def many_kills(cluster, load, rng):
 
 
 def drain_many_series(cluster, load, rng):
-    """A node with 100,000 series is drained: there are four, each with three quarters of 134,000."""
+    """Drains one of four ingesters, each of which holds about 100,000 series."""
     hosts = 134_000 // load.series
     cluster.add("ingester")
     balanced(cluster)
@@ -297,7 +297,7 @@ def drain_many_series(cluster, load, rng):
 
 
 def short(cluster, load, rng):
-    """In two minutes: an ingester and the leader of meta are killed, a node joins, one is drained."""
+    """A two-minute run: kills an ingester and the meta leader, adds a node, drains one."""
     load.wait_rounds(3)
     kill_and_return(cluster, load, rng.choice(cluster.of("ingester")))
     kill_and_return(cluster, load, cluster.meta_leader())

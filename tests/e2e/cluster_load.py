@@ -1,4 +1,4 @@
-"""What runs beside the scenarios: the load generator, a client that counts the time without writes, and one that checks answers all along."""
+"""The load during scenarios: the load generator, a client that measures write outages, and a client that checks answers."""
 import json
 import random
 import subprocess
@@ -16,7 +16,7 @@ PROBES = 512  # series of the probe: enough to have some in each of 64 shards
 
 
 class Round:
-    """One run of the load generator: a minute of some hosts that nobody had before, up to now."""
+    """One run of the load generator: one minute, up to now, of hosts that no earlier run has written."""
 
     def __init__(self, first, hosts):
         self.first, self.hosts, self.end = first, hosts, int(time.time()) // INTERVAL * INTERVAL
@@ -29,7 +29,7 @@ class Round:
 
 
 class Worker(threading.Thread):
-    """A thread that works until it is told to stop; its exception is raised by `finish`."""
+    """A thread that runs until it is stopped. `finish` raises its exception."""
 
     def __init__(self, load):
         super().__init__(daemon=True)
@@ -55,7 +55,7 @@ class Worker(threading.Thread):
 
 
 class Writer(Worker):
-    """`loadgen write`, again and again, against an agent; where that agent is gone, against the next."""
+    """Runs `loadgen write` in a loop against an agent. If that agent is gone, it tries the next one."""
 
     def before(self):
         self.rounds, self.next, self.samples, self.retries, self.moved = [], 0, 0, 0, 0
@@ -83,8 +83,8 @@ class Writer(Worker):
 
 
 class Probe(Worker):
-    """A small push to every shard four times a second. What is acknowledged must be found later; the longest time between two acknowledgements is what a
-    client sees of a failure."""
+    """Pushes to every shard four times a second. Acknowledged samples must be readable later. The longest gap between two acknowledgements is the outage that a
+    client sees."""
 
     def before(self):
         self.acked, self.unsure, self.refused, self.events = [], [], 0, [time.monotonic()]
@@ -119,7 +119,7 @@ class Probe(Worker):
 
 
 class Reader(Worker):
-    """Asks for what is known to be there, all the time: each answer is right, or an error that says so."""
+    """Queries known samples continuously. Each answer must be right or an explicit error."""
 
     def before(self):
         self.random, self.right, self.loud, self.wrong, self.events = random.Random(7), 0, {}, [], [time.monotonic()]
@@ -157,13 +157,13 @@ class Reader(Worker):
         return request(urllib.request.Request(f"{url}/api/v1/{path}", data=urllib.parse.urlencode(params).encode()), 30)
 
     def counted(self, url, round_):
-        """All samples of a host, counted."""
+        """Counts all samples of a host."""
         status, body = self.ask(url, "query", query=f'sum(count_over_time({{instance="{round_.instance()}"}}[{STEPS * INTERVAL}s]))', time=round_.end)
         expected = self.load.series * STEPS
         return status, body, status == 200 and answer_is(body, lambda result: [float(one["value"][1]) for one in result] == [expected])
 
     def ranged(self, url, round_):
-        """All series of a host at each step, raw over memory and blocks."""
+        """Counts the series of a host at each step, across memory and blocks."""
         start = round_.end - (STEPS - 1) * INTERVAL
         status, body = self.ask(url, "query_range", query=f'count({{instance="{round_.instance()}"}})', start=start, end=round_.end, step=INTERVAL)
         expected = [[start + i * INTERVAL, str(self.load.series)] for i in range(STEPS)]
@@ -177,7 +177,7 @@ def answer_is(body, right):
 
 
 class Load:
-    """All of it together: `with Load(cluster, tool) as load`, then `load.verify()` whenever things are quiet."""
+    """All workers together: `with Load(cluster, tool) as load`, then `load.verify()` at quiet moments."""
 
     def __init__(self, cluster, tool, hosts=1, pause=1.5):
         self.cluster, self.tool, self.hosts, self.pause = cluster, tool, hosts, pause
@@ -203,7 +203,7 @@ class Load:
         check(not self.reader.wrong, f"{len(self.reader.wrong)} wrong answers, such as {self.reader.wrong[:2]}")
 
     def wait_rounds(self, count, seconds=120):
-        """Waits until the generator has finished so many rounds more."""
+        """Waits until the generator has finished this many more rounds."""
         goal, until = len(self.writer.rounds) + count, time.monotonic() + seconds
         while len(self.writer.rounds) < goal:
             self.check_workers()
@@ -211,14 +211,14 @@ class Load:
             time.sleep(0.1)
 
     def answers(self):
-        """Whether the newest round is read right now."""
+        """Whether the newest round can be read now."""
         try:
             return self.reader.counted(self.cluster.of("frontend")[0].url, self.writer.rounds[-1])[2]
         except OSError:
             return False
 
     def gap(self, worker, since):
-        """The longest time without a success of a worker, from a moment on."""
+        """The longest time without a success of a worker since a moment."""
         times = [t for t in list(worker.events)]
         before = max((t for t in times if t <= since), default=since)
         after = [before] + [t for t in times if t > since] + [time.monotonic()]
@@ -228,7 +228,7 @@ class Load:
         return self.gap(self.probe, since), self.gap(self.reader, since)
 
     def verify(self, frontend=None, last=None):
-        """Every acknowledged sample is there once, with its value, and nothing else."""
+        """Checks that exactly the acknowledged samples are readable, once each."""
         self.check_workers()
         frontend = frontend or self.cluster.of("frontend")[0]
         rounds = list(self.writer.rounds)[-last if last else 0:]
@@ -243,7 +243,7 @@ class Load:
         return expected + self.verify_probe(frontend)
 
     def verify_probe(self, frontend):
-        """All series of the probe have a sample at each moment that was acknowledged; at others that were tried they may."""
+        """Checks that all series of the probe have a sample at each acknowledged time. Unacknowledged attempts may have one."""
         acked, unsure = list(self.probe.acked), set(self.probe.unsure)
         if not acked:
             return 0
@@ -267,7 +267,7 @@ class Load:
         return len(acked) * PROBES
 
     def finish(self):
-        """Ends the workers, verifies all, and says what they saw."""
+        """Stops the workers, verifies everything, and reports what they saw."""
         for worker in self.workers:
             worker.finish()
         found = self.verify()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""deploy/docker-compose.yml from up to down; compose.sh makes the images and calls this.
+"""The life of deploy/docker-compose.yml from up to down. compose.sh builds the images and calls this script.
 
   compose.py [--keep]     --keep leaves the containers running
 
@@ -24,7 +24,7 @@ FIRST_QUERIES = ["up", "sum by (mode) (rate(node_cpu_seconds_total[1m]))", "1 - 
 
 
 class Stack:
-    """The containers, and what is asked of them through the one port."""
+    """The containers, which are reached through the proxy's port."""
 
     def __init__(self, tool):
         self.port, self.grafana, self.tool, self.parts = free_port(), free_port(), tool, []
@@ -61,7 +61,7 @@ class Stack:
         return json.loads(body)["data"]
 
     def settled(self, ingesters, factor=3):
-        """Whether so many ingesters are at work and hold something, and every shard is in sync `factor` times."""
+        """Whether this many ingesters are active with replicas, and every shard has `factor` replicas in sync."""
         try:
             status = self.status()
         except (AssertionError, OSError):
@@ -76,7 +76,7 @@ class Stack:
         return time.monotonic() - began
 
     def write(self, hosts=5, steps=24):
-        """Two minutes of hosts that nobody had before, through the proxy."""
+        """Writes two minutes of new hosts through the proxy."""
         shape = ["--hosts", str(hosts), "--first-host", str(len(self.parts) * 1000), "--steps", str(steps), "--interval", "5", "--end", str(int(time.time()) // 5 * 5)]
         done = subprocess.run([self.tool, "write", "--url", f"{self.url}/api/v1/push", *shape], capture_output=True, text=True, timeout=300)
         check(done.returncode == 0, f"the writer failed: {done.stderr[-800:]}")
@@ -110,7 +110,7 @@ def write_and_verify(stack):
 
 
 def provisioned(stack):
-    """Grafana's container has what it needs where it looks for it, and every question of the dashboards has an answer."""
+    """Grafana's container has its files where Grafana expects them, and every query of the dashboards returns data."""
     base = f"http://127.0.0.1:{stack.grafana}"
     wait_for(lambda: request(urllib.request.Request(f"{base}/datasources/pharos.yml"), 5)[0] == 200, 30, "no data source is provisioned")
     expressions = []
@@ -152,7 +152,7 @@ def drain(stack):
 
 
 def kill(stack):
-    """A container is killed; the port goes on to answer; `up` brings it back."""
+    """The port keeps answering while a container is killed. `up` brings it back."""
     for service in ("ingester", "agent", "frontend", "meta-2"):
         victim = stack.containers(service)[-1]
         subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
@@ -185,7 +185,7 @@ def down_and_up(stack):
 
 
 def in_s3(stack):
-    """Blocks are in the bucket of MinIO's volume."""
+    """Checks that blocks are in MinIO's volume."""
     find = ["docker", "run", "--rm", "-v", f"{PROJECT}_minio:/data:ro", "debian:bookworm-slim", "find", "/data/pharos", "-path", "*blocks*", "-name", "data.parquet"]
     wait_for(lambda: subprocess.run(find, capture_output=True, text=True).stdout.count("\n") > 0, WAIT, "no block is in the bucket")
 

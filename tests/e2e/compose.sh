@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# The compose file as it is, with images built here because no registry may be in reach: up, query, scale, drain, kill, down, up again with volumes.
+# Runs deploy/docker-compose.yml unchanged, with images that are built here, because no registry may be reachable: up, query, scale, drain, kill, down, and
+# up again with the old volumes.
 #
 #   tests/e2e/compose.sh [--source] [--keep]
 #
-# --source makes the image of Pharos from deploy/Dockerfile, as `docker-compose up` does for a user: it compiles everything in a container, with the
-# compiler of this machine under the name of the registry's image. Without it the image has the binary that is there.
+# --source builds the image of Pharos from deploy/Dockerfile, like `docker-compose up` does for a user: it compiles everything in a container, with this
+# machine's compiler under the name of the official image. Without it, the image contains $PHAROS.
 #
-# Not in CI: it needs root for debootstrap and Docker. Once: apt-get install -y docker.io docker-compose debootstrap iptables
-# Uses the Docker daemon that runs, or starts one of its own in $DOCKER_FOLDER (default /tmp/pharos-docker) and ends it. The binary is $PHAROS
-# (default target/release/pharos) and must fit Debian 12. MinIO comes from ../shared/tools/peers.sh into $PEERS (default ../peers).
-# Stand-ins for images of the registry, under the names that the compose file uses: Debian by debootstrap; HAProxy, Python and node_exporter from
-# Debian's packages; MinIO from source. Grafana cannot be built here: its stand-in shows only that its files are where Grafana looks for
-# them; compose.py asks Pharos every question of the dashboards in its place. Images that are there already are used as they are.
+# Not in CI, because debootstrap and Docker need root. Setup: apt-get install -y docker.io docker-compose debootstrap iptables
+# Uses a running Docker daemon, or starts one in $DOCKER_FOLDER (default /tmp/pharos-docker) and stops it at the end. $PHAROS (default
+# target/release/pharos) must run on Debian 12. MinIO comes from $PEERS (default ../peers), or ../shared/tools/peers.sh builds it there. Without either
+# the script is skipped with exit code 77.
+# Stand-ins carry the names that the compose file uses: Debian from debootstrap; HAProxy, Python and node_exporter from Debian packages; MinIO from source.
+# Grafana cannot be built here. Its stand-in only shows that its files are where Grafana expects them, and compose.py runs the queries of the
+# dashboards instead. Existing images are used as they are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PHAROS="${PHAROS:-${CARGO_TARGET_DIR:-$PWD/target}/release/pharos}"
@@ -27,7 +29,7 @@ finish() {
 trap finish EXIT
 
 diff <(sed '/^FROM debian/,$!d; /^COPY --from=build/d' deploy/Dockerfile) <(sed '/^FROM debian/,$!d; /BINARY/d' deploy/Dockerfile.binary) \
-  || { echo "the two Dockerfiles differ in what follows the base image"; exit 1; }
+  || { echo "the Dockerfiles differ after the base image"; exit 1; }
 
 if ! docker info >/dev/null 2>&1; then
   mkdir -p "$docker_folder"
@@ -90,7 +92,7 @@ USER 472
 CMD ["python3", "-c", "import http.server as h; h.ThreadingHTTPServer(('', 3000), h.SimpleHTTPRequestHandler).serve_forever()"]
 DOCKERFILE
 
-# Pharos itself: always anew, by a file that the README names.
+# Pharos itself is always rebuilt.
 if [ -n "$source" ]; then
   rust=$(sed -n 's/^FROM \(rust:.*\)-.*/\1/p' deploy/Dockerfile)-bookworm
   if ! there "$rust"; then

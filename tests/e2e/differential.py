@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Random PromQL over random data: Pharos answers as Prometheus does, to the bit, the annotation and the error's text.
+"""Random PromQL over random data. Pharos must answer like Prometheus: the same bits, annotations and error texts.
 
   differential.py --queries 20000 --seed 1            # against a real Prometheus (in $PEERS)
   differential.py --record 1500 --seed 1              # writes the corpus: data, queries and Prometheus's answers
@@ -42,7 +42,7 @@ RANDOM = "Prometheus itself answers differently each time: the order of series i
 
 @contextlib.contextmanager
 def prometheus(folder, bodies):
-    """A Prometheus with the data."""
+    """Starts a Prometheus and loads the data."""
     port = free_port()
     config = pathlib.Path(folder) / "prometheus.yml"
     config.write_text("global: {}\n")
@@ -64,7 +64,7 @@ def pharos(folder, bodies):
 
 
 def loaded(url, bodies):
-    """A server that has got the data; the first body is OTLP, the others are remote write."""
+    """Starts Pharos and loads the data. The first body is OTLP, the others are remote write."""
     server = Server(url)
     for number, body in enumerate(bodies):
         if number == 0:
@@ -76,7 +76,7 @@ def loaded(url, bodies):
 
 
 class Findings:
-    """What the comparison of two servers found."""
+    """The result of comparing two servers."""
 
     def __init__(self):
         self.asked, self.near, self.failed, self.explained, self.different = 0, 0, 0, {}, []
@@ -98,19 +98,19 @@ class Comparison:
         return self.theirs.ask(text, params), self.ours.ask(text, params)
 
     def differs(self, text, params):
-        """The difference, unless it is explained."""
+        """The difference, unless it is a known one."""
         found, _ = self.known.difference(text, *self.ask(text, params))
         return found if found and not self.reason(text, params, found) else None
 
     def reason(self, text, params, found):
-        """What explains a difference, if anything does."""
+        """The known difference that matches, if any."""
         first = self.theirs.ask(text, params)
         if any(self.known.difference(text, first, self.theirs.ask(text, params))[0] for _ in range(AGAIN)):
             return RANDOM
         return self.known.reason(text, params, found)
 
     def smallest(self, tree, params, tries=400):
-        """A smaller query that differs too."""
+        """Reduces a query to a smaller one that still differs."""
         if "start" in params and tree.kind not in (grammar.MATRIX, grammar.STRING):
             for at in ("start", "end"):
                 instant = {"time": params[at], **({"lookback_delta": params["lookback_delta"]} if "lookback_delta" in params else {})}
@@ -133,7 +133,7 @@ class Comparison:
         return str(tree), params
 
     def run(self, seed, numbers, wild):
-        """Compares queries; each is made from the seed and its number alone."""
+        """Compares queries. Each is determined by the seed and its number."""
         findings = Findings()
         for number in numbers:
             tree, params = grammar.query(random.Random(f"{seed}/{number}"), wild)
@@ -189,7 +189,7 @@ def differential(args, seed):
 
 
 def record(args):
-    """Writes the corpus."""
+    """Records the corpus from Prometheus."""
     with tempfile.TemporaryDirectory(prefix="pharos-differential-") as folder:
         bodies = bodies_of(args.seed)
         with prometheus(folder, bodies) as theirs, gzip.GzipFile(CORPUS, "wb", 9, mtime=0) as out:
@@ -207,7 +207,7 @@ def record(args):
 
 
 def replay(args):
-    """Compares with the recorded answers."""
+    """Compares Pharos with the recorded answers."""
     with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
         items = [json.loads(line) for line in lines]
     bodies = [base64.b64decode(item["write"]) for item in items if "write" in item]

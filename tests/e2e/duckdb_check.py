@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SQL over the block files gives the numbers that PromQL gives: the README's statement, run by DuckDB, for every metric.
+"""SQL over the block files agrees with PromQL: runs the README's statement in DuckDB for every metric.
 
   duckdb_check.py [--hosts 10]
 
@@ -22,7 +22,7 @@ PROGRAM = "import duckdb, json, sys; print(json.dumps(duckdb.sql(sys.stdin.read(
 
 
 def duckdb(folder):
-    """A Python that has DuckDB."""
+    """A Python interpreter with DuckDB."""
     home = pathlib.Path(folder) / "venv"
     subprocess.run([sys.executable, "-m", "venv", home], check=True, capture_output=True)
     done = subprocess.run([home / "bin/pip", "install", "--quiet", "--only-binary", ":all:", "duckdb"], capture_output=True, text=True)
@@ -32,7 +32,7 @@ def duckdb(folder):
 
 
 def statement(bucket):
-    """The README's statement, over this bucket and all metrics."""
+    """The README's statement for this bucket and all metrics."""
     sql = re.search(r"(?:```sql\n|samples\.sql\n)(.*?)```", (ROOT / "README.md").read_text(), re.S)
     check(sql, "the README has no SQL statement")
     text = sql.group(1).replace("data/bucket/", f"{bucket}/")
@@ -41,7 +41,7 @@ def statement(bucket):
 
 
 def odd_values(server, end):
-    """Fractions, great and small numbers, an infinity, stale markers."""
+    """Writes fractions, very large and small numbers, an infinity and stale markers."""
     body = b"".join(wire.series([("__name__", name)], *[(v, (end - 60 * n) * 1000) for n, v in enumerate(values)]) for name, values in {
         "odd_fractions": [0.1, 0.25, -3.75, 1e-9, 123456.789], "odd_great": [1e300, 3e300], "odd_wide": [2.0 ** 63, 1e17, 3, -7],
         "odd_stale": [1.5, wire.STALE, 2.5, wire.STALE, 4], "odd_infinite": [1, math.inf, 2, 3, 4], "odd_constant": [7] * 20,

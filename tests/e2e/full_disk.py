@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A full disk under the write-ahead log: writes are refused, nothing acknowledged is lost, and it goes on when there is space again.
+"""A full disk under the write-ahead log. Writes are refused, no acknowledged sample is lost, and writes work again once there is space.
 
   full_disk.py [--size 48m]
 
@@ -19,7 +19,7 @@ from pharos import Checks, Pharos, check, loadgen, tmpfs, wait_for
 
 
 def fill(path):
-    """Takes all space that is left."""
+    """Fills the disk."""
     with open(path, "wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             try:
@@ -30,7 +30,7 @@ def fill(path):
 
 
 def probe(server, number):
-    """Writes one sample; the status."""
+    """Writes one sample. Returns status and body."""
     body = wire.snappy(wire.series([("__name__", "probe"), ("n", str(number))], (number, int(time.time() * 1000))))
     return server.post("/api/v1/write", body, wire.HEADERS)
 
@@ -88,7 +88,7 @@ def full(folder, tool):
 
 
 def full_from_the_start(folder):
-    """A restart on a full disk either works or says why it does not; with space it works."""
+    """A restart on a full disk works or reports why it fails. With free space it works."""
     server = Pharos(folder, None).start()
     with server:
         check(probe(server, 1)[0] == 204, "the first write is refused")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Targets move between agents, and no interval is missed or scraped twice: 200 targets every 5 s while agents are killed, added and drained.
+"""Targets move between agents without a missed or duplicate scrape: 200 targets every 5 seconds while agents are killed, added and drained.
 
   handoff.py [--minutes 10] [--targets 200]
 
@@ -24,7 +24,7 @@ LAYOUT = {"meta": 3, "ingester": 3, "agent": 2, "store": 1, "frontend": 1}
 
 
 class Targets:
-    """All targets behind one port, told apart by path. `dead` ones close the connection."""
+    """All targets on one port, distinguished by path. `dead` targets close the connection."""
 
     def __init__(self, count):
         self.count, self.dead, self.hits = count, set(), {}
@@ -60,20 +60,20 @@ class Targets:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def groups(self, gone=()):
-        """What file_sd reads."""
+        """The content of the discovery file."""
         port = self.server.server_address[1]
         return json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"__metrics_path__": f"/t/{n}/metrics", "instance": f"t-{n}"}}
                            for n in range(self.count) if n not in gone])
 
 
 class Asked:
-    """Questions to a frontend about the run."""
+    """Queries about the run."""
 
     def __init__(self, node, start, end):
         self.node, self.start, self.end = node, start, end
 
     def samples(self, selector):
-        """Raw samples by instance: lists of (seconds, value)."""
+        """Raw samples by instance, as lists of (seconds, value)."""
         out, at = {}, self.start
         while at < self.end:
             stop = min(at + 120, self.end)
@@ -83,7 +83,7 @@ class Asked:
         return out
 
     def steps(self, expression):
-        """(second, value) of a range query at every second; a step without an answer is 0."""
+        """A range query at every second, as (second, value). Steps without a result are 0."""
         found = {}
         at = int(self.start)
         while at < self.end:
@@ -97,7 +97,7 @@ class Asked:
 
 
 class Run:
-    """The cluster, the targets and what was done when."""
+    """The cluster, its targets and a record of what was done when."""
 
     def __init__(self, cluster, targets, rng):
         self.cluster, self.targets, self.rng, self.events = cluster, targets, rng, []
@@ -123,7 +123,7 @@ class Run:
         self.note("add", node.name)
 
     def drain(self):
-        """SIGTERM: the agent hands its targets over before it ends."""
+        """Stops an agent with SIGTERM. It hands its targets over before it exits."""
         node = self.rng.choice(self.cluster.of("agent"))
         self.note("drain", node.name)
         node.stopped_by_test = True
@@ -132,7 +132,7 @@ class Run:
         self.away = node
 
     def all(self, minutes):
-        """Until the time is over: kill, return, add, drain, return..., with a few intervals between."""
+        """Kills, restarts, adds and drains agents until the time is over, with a few intervals in between."""
         until = time.monotonic() + minutes * 60
         steps = [self.kill, self.back, self.drain, self.back]
         number = 0
@@ -146,7 +146,7 @@ class Run:
 
 
 def intervals(run, asked, dead):
-    """One sample an interval: no two closer than half of one, none missed but one after a kill."""
+    """Checks for one sample per interval: no two are closer than half an interval, and at most one is missing after a kill."""
     found = asked.samples('up{job="handoff"}')
     check(len(found) == run.targets.count, f"{len(found)} targets of {run.targets.count} have samples")
     kills = [at for at, kind in run.events if kind == "kill"]
@@ -171,7 +171,7 @@ def intervals(run, asked, dead):
 
 
 def counted(run, asked):
-    """As a user sees it: count_over_time over a minute is 12, or 13 where the edges fall so; 11 after a kill."""
+    """Checks the user's view: count_over_time over a minute is 12, or 13 depending on the edges, or 11 after a kill."""
     low = asked.node.scalar(f'min(min_over_time(count_over_time(up{{job="handoff"}}[1m])[{round(asked.end - asked.start) - 65}s:5s]))', time=asked.end)
     high = asked.node.scalar(f'max(max_over_time(count_over_time(up{{job="handoff"}}[1m])[{round(asked.end - asked.start) - 65}s:5s]))', time=asked.end)
     print(f"     count_over_time(up[1m]) is between {low:.0f} and {high:.0f}", flush=True)
@@ -180,7 +180,7 @@ def counted(run, asked):
 
 
 def stale(run, asked, died, gone):
-    """A series is stale from the moment on when its target died or was taken away, and never otherwise."""
+    """Checks that a series is stale exactly from the moment when its target died or was removed."""
     total = run.targets.count
     for name, drops in (("up", [gone]), ("handoff_value", [died, gone])):
         wrong = []

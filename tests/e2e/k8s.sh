@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A real Kubernetes API takes the manifests of deploy/k8s: kubectl apply --dry-run=server, then for good; then nothing is left to change.
+# Applies deploy/k8s to a real Kubernetes API: first with --dry-run=server, then for real, then once more to check that nothing is left to change.
 #
 #   tests/e2e/k8s.sh
 #
 # Not in CI and skipped (exit code 77) without ../shared/tools: building kube-apiserver takes minutes, the first time (into $PEERS, default ../peers). Needs kubectl, Go, openssl and
-# etcd (Debian: etcd-server). No node runs the pods; what is checked is that the API takes them, warnings included.
+# etcd (Debian: etcd-server). No node runs the pods: the check is that the API accepts the manifests without warnings.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 peers=${PEERS:-$PWD/../peers}
@@ -22,7 +22,7 @@ for _ in $(seq 240); do
 done
 export KUBECONFIG=$folder/kubeconfig
 
-# Of prometheus-operator only the kind is needed.
+# Only the CRD of prometheus-operator is needed.
 kubectl apply -f - <<'CRD'
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -42,23 +42,23 @@ kubectl wait --for=condition=established --timeout=60s crd/servicemonitors.monit
 apply() {
   kubectl apply --warnings-as-errors -k deploy/k8s "$@" | tee "$folder/out"
 }
-# The default account of a namespace is made by a controller shortly after the start; the manifests bring their own.
+# A controller creates the default service account of a namespace late. The manifests bring their own.
 apply --dry-run=server
-[ "$(grep -c 'created (server dry run)' "$folder/out")" = "$(kubectl kustomize deploy/k8s | grep -c '^kind:')" ] || { echo "not all would be created"; exit 1; }
-kubectl get statefulsets -o name | grep . && { echo "the dry run made something"; exit 1; }
-# The strictest profile that Kubernetes has for pods: Pharos keeps to it.
+[ "$(grep -c 'created (server dry run)' "$folder/out")" = "$(kubectl kustomize deploy/k8s | grep -c '^kind:')" ] || { echo "the dry run would not create everything"; exit 1; }
+kubectl get statefulsets -o name | grep . && { echo "the dry run created something"; exit 1; }
+# Pharos must satisfy Kubernetes's strictest pod security profile.
 kubectl label namespace default pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted
 apply
 kubectl diff -k deploy/k8s || { echo "applying again would change something"; exit 1; }
 
-# The controllers make what the manifests ask for: pods and claims of StatefulSets, budgets that select them.
+# Controllers create the pods and volume claims of the StatefulSets, and disruption budgets select the pods.
 for _ in $(seq 240); do
   pods=$(kubectl get pods -l app.kubernetes.io/name=pharos --no-headers 2>/dev/null | wc -l)
-  # Ingesters come one after the other and nothing runs them: the first only.
+  # Ingesters start one at a time, and nothing runs them, so only the first one exists.
   [ "$pods" -ge 12 ] && break
   sleep 0.5
 done
 kubectl get pods,pvc,pdb,svc -o wide
 [ "$pods" = 12 ] || { echo "$pods pods, expected 12: 3 meta, 1 ingester, 2 agents, 2 stores, 2 frontends, 1 compactor, 1 MinIO"; kubectl get events | tail -20; exit 1; }
 ! kubectl get events --no-headers | grep -i 'failedcreate' || exit 1
-echo "Kubernetes takes deploy/k8s"
+echo "Kubernetes accepts deploy/k8s"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 at a random moment under load, restart, verify: every acknowledged sample is there, once, with its value.
+"""SIGKILL at a random moment under load, then a restart. Every acknowledged sample must be readable once, with its value.
 
   kill.py [--rounds 3] [--hosts 20] [--steps 240] [--torn]
 
@@ -25,7 +25,7 @@ def newest_segment(server):
 
 
 def tear(server, rng):
-    """Leaves garbage behind the last record, as an interrupted write does."""
+    """Appends garbage to the log, like an interrupted write."""
     segment = newest_segment(server)
     with open(segment, "ab") as file:
         file.write(rng.randbytes(rng.randrange(1, 200)))
@@ -38,7 +38,7 @@ def verify(tool, server, shape):
 
 
 def is_shipped(server, steps):
-    """Every window but the open one has a block and none waits. Samples come every 15 s, so four fill a window."""
+    """Whether every window but the open one is in a block. Samples are 15 seconds apart, so four fill a window."""
     blocks = sum(1 for _ in (server.folder / "data/bucket").rglob("data.parquet"))
     return blocks >= steps // 4 - 1 and server.metric("pharos_flush_waiting_windows") == 0
 

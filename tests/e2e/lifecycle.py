@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starting, reloading and stopping: signals, lifecycle endpoints, exit codes, messages about bad starts, watched target files."""
+"""Start, reload and stop: signals, lifecycle endpoints, exit codes, errors of failed starts, watched target files."""
 import json
 import pathlib
 import signal
@@ -15,7 +15,7 @@ SELF = "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs: [{{
 
 
 def ended(signal_number):
-    """The server ends in order on a signal and has everything after the next start."""
+    """The server exits cleanly on a signal and has all samples after the next start."""
     def body(folder):
         with Pharos(folder, "scrape_configs: []\n", "--log.format=json").start() as server:
             now = int(time.time() * 1000)
@@ -82,7 +82,7 @@ def hangup(folder):
 
 
 def watched_targets(folder):
-    """A target file that changes is read without a reload."""
+    """A changed target file takes effect without a reload."""
     targets = pathlib.Path(folder) / "targets.json"
     with Pharos(f"{folder}/server", f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs: [{{job_name: files, file_sd_configs: [{{files: ['{targets}']}}]}}]\n").start() as server:
         for name in ("first", "second"):

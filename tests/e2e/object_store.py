@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The object store goes away and comes back: samples keep coming in, flushing waits and says so, nothing is lost. Folder and S3.
+"""An object store that becomes unavailable and returns. Writes continue, flushes wait and log it, and nothing is lost. Runs on a folder and on S3.
 
   object_store.py [--only local|minio|s3s-fs] [--hosts 10]
 
@@ -22,13 +22,13 @@ KEY, SECRET, BUCKET = "pharoskey", "pharossecret", "blocks"
 
 
 class Load:
-    """History of some hosts that the generator writes and verifies."""
+    """Samples that the load generator writes and verifies."""
 
     def __init__(self, tool, server, hosts):
         self.tool, self.server, self.parts, self.hosts = tool, server, [], hosts
 
     def write(self):
-        """Another set of hosts, half an hour up to now."""
+        """Writes half an hour, up to now, of new hosts."""
         shape = ["--hosts", str(self.hosts), "--first-host", str(len(self.parts) * 1000), "--steps", "120", "--end", str(int(time.time()) // 15 * 15)]
         done = subprocess.run([self.tool, "write", "--url", f"{self.server.url}/api/v1/write", *shape], capture_output=True, text=True, timeout=120)
         check(done.returncode == 0, f"the writer failed: {done.stderr[-500:]}\n{self.server.tail()}")
@@ -42,13 +42,13 @@ class Load:
 
 
 def flushed(server):
-    """Waits until all windows that are over have been shipped."""
+    """Waits until all ended windows are in blocks."""
     wait_for(lambda: server.metric("pharos_flush_blocks_total") > 0 and server.metric("pharos_flush_waiting_windows") == 0
              and all_old_are_shipped(server), 150, "windows wait to be shipped", server.log)
 
 
 def all_old_are_shipped(server):
-    """The samples in memory are no more than what the grace period and the open window explain: all that was appended is in blocks but the newest two minutes."""
+    """Whether all samples except those of the newest two minutes are in blocks."""
     # 120 steps of 15 s: 30 minutes, of which at most two may be open or settling.
     shipped, taken = server.metric("pharos_flush_samples_total"), server.metric("pharos_head_samples_appended_total") + server.metric("pharos_head_replayed_samples_total")
     return shipped >= taken * 0.9
@@ -103,7 +103,7 @@ def replaced(folder, tool, hosts):
 
 
 def still_remembered(folder, *_):
-    """The bucket goes away after windows were flushed: queries over them are answered from memory for as long as they are remembered, also after a restart."""
+    """The bucket becomes unavailable after a flush. Queries over flushed windows are answered from memory during the grace period, even after a restart."""
     bucket = pathlib.Path(folder) / "bucket"
     config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
     # Windows of four minutes are remembered for two more.
@@ -127,7 +127,7 @@ def still_remembered(folder, *_):
 
 
 def two_servers(folder, *_):
-    """A second server on the same bucket refuses to start and says whose it is; it may take it over."""
+    """A second server on the same bucket refuses to start and names the owner. It can take the bucket over."""
     bucket = pathlib.Path(folder) / "bucket"
     config = f"scrape_configs: []\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
     with Pharos(f"{folder}/first", config).start() as first:
@@ -146,13 +146,13 @@ def two_servers(folder, *_):
 
 
 def refusal(server):
-    """Starts a server that must not start; its exit code and log."""
+    """Starts a server that must fail to start. Returns its exit code and log."""
     done = subprocess.run(server.command(), capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 
 def head_limit(folder, *_):
-    """While the bucket is away memory fills up to its limit, then writes get 429; when it is back they are taken again, nothing is lost."""
+    """While the bucket is unavailable, memory fills up to its limit, and then writes get 429. Once it returns, writes work again and nothing is lost."""
     bucket = pathlib.Path(folder) / "bucket"
     config = f"scrape_configs: []\nlimits: {{max_head_memory: 30MiB}}\nobject_store: {{type: filesystem, directory: {bucket}}}\n"
     with Pharos(f"{folder}/server", config, WINDOW).start() as server:

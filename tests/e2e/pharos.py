@@ -1,4 +1,4 @@
-"""Starts real processes for the end-to-end checks and talks to them. Standard library only."""
+"""Helpers of the end-to-end checks: start real processes and talk to them. Standard library only."""
 import contextlib
 import json
 import os
@@ -22,19 +22,19 @@ BINARY = os.environ.get("PHAROS", str(RELEASE / "pharos"))
 
 
 class Skipped(Exception):
-    """A check cannot be made here; the text says why."""
+    """The check cannot run here. The text says why."""
 
 
 class Checks:
-    """Runs named checks, prints each outcome and counts: `N passed, M failed`."""
+    """Runs named checks, prints each outcome and a summary: `N passed, M failed`."""
 
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, 0, 0
-        # When the time is up, what was started ends and what was mounted is unmounted.
+        # A timeout must still stop what was started and unmount what was mounted.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
 
     def run(self, name, function, *args):
-        """One check: it passes when the function returns. Its exception is printed, the next check runs in any case."""
+        """Runs one check. It passes when the function returns. An exception is printed, and the next check runs."""
         began = time.monotonic()
         try:
             function(*args)
@@ -52,14 +52,14 @@ class Checks:
         print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
 
     def finish(self):
-        """Prints the count and ends the process with 1 when something failed."""
+        """Prints the summary and exits, with code 1 if a check failed."""
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
         sys.exit(1 if self.failed else 0)
 
 
 class Service:
-    """Some other server (Prometheus, an S3 server, an exporter) as a process with a log; it can be stopped and started again."""
+    """Another server (Prometheus, an S3 server, an exporter) as a process with a log file. It can be restarted."""
 
     def __init__(self, folder, name, command, url, env=None):
         self.command, self.url, self.env = [str(part) for part in command], url, {**os.environ, **(env or {})}
@@ -90,7 +90,7 @@ class Service:
 
 
 def peer(name):
-    """Another project's program: in $PEERS (default ../peers) or on the PATH."""
+    """The path of another project's program, from $PEERS (default ../peers) or the PATH."""
     folder = pathlib.Path(os.environ.get("PEERS", ROOT.parent / "peers"))
     for candidate in (folder / name, folder / "s3s/bin" / name, folder / "bin" / name):
         if candidate.is_file():
@@ -103,7 +103,7 @@ def peer(name):
 
 @contextlib.contextmanager
 def tmpfs(folder, size):
-    """A small file system in memory, which limits root too. Skips where mounting is not allowed."""
+    """Mounts a small file system in memory, whose size limits root, too. Skips the check where mounting is not allowed."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
@@ -121,7 +121,7 @@ def free_port():
 
 
 class Pharos:
-    """One server process on a data folder; it can be killed and started again."""
+    """A server process with a data folder. It can be killed and restarted."""
 
     def __init__(self, folder, config=None, *flags):
         self.folder = pathlib.Path(folder)
@@ -152,7 +152,7 @@ class Pharos:
         wait_for(lambda: self.alive() and self.is_ready(), seconds, f"{self.url} is not ready", self.log)
 
     def alive(self):
-        """True, or an error with the end of the log when the process is gone."""
+        """Returns True, or fails with the end of the log if the process is gone."""
         if self.process.poll() is not None:
             raise AssertionError(f"pharos exited with {self.process.returncode}:\n{self.tail()}")
         return True
@@ -168,7 +168,7 @@ class Pharos:
         self.process.wait()
 
     def stop(self, seconds=60):
-        """Ends the process with SIGTERM and returns its exit code; what outlives the time is killed."""
+        """Stops the process with SIGTERM and returns its exit code. Kills it after a timeout."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -179,7 +179,7 @@ class Pharos:
         return self.process.returncode if self.process else None
 
     def logged(self, pattern):
-        """Whether a line of the log matches."""
+        """Whether the log contains a match."""
         return re.search(pattern, self.log.read_text(errors="replace")) is not None
 
     def tail(self, size=4000):
@@ -198,12 +198,12 @@ class Pharos:
         return json.loads(body)["data"]["result"]
 
     def scalar(self, expression, **params):
-        """The value of a query that gives at most one series; 0 for none."""
+        """The value of a query with at most one series; 0 without one."""
         result = self.query(expression, **params)
         return float(result[0]["value"][1]) if result else 0.0
 
     def metric(self, name):
-        """The sum of a metric of the server itself."""
+        """The sum of all series of one of the server's own metrics."""
         total, found = 0.0, False
         for line in self.get("/metrics")[1].splitlines():
             if line.startswith(name) and line[len(name):len(name) + 1] in ("{", " "):
@@ -254,7 +254,7 @@ def check(condition, message):
 
 
 def seeded():
-    """A source of randomness whose seed is printed, so that a failure can be run again with SEED=…."""
+    """A random generator. Prints its seed, so that SEED=… can repeat a failed run."""
     seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
     print(f"seed {seed}", flush=True)
     return random.Random(seed)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real Prometheus writes to Pharos and reads from it: the same answers as its own.
+"""A real Prometheus writes to Pharos and reads from it. Both must give the same answers.
 
   prometheus_peer.py [--seconds 40]
 
@@ -60,7 +60,7 @@ def ask(url, path, headers=None, **params):
 
 
 def rounded(value):
-    """Numbers in sixteen digits differ in the last ones, by the order of additions."""
+    """Rounds numbers, because the order of additions affects the last digits."""
     if isinstance(value, str):
         try:
             return f"{float(value):.10g}"
@@ -72,7 +72,7 @@ def rounded(value):
 
 
 def series(data):
-    """An answer with its series in a fixed order."""
+    """Sorts the series of an answer."""
     return sorted((json.dumps(rounded(r), sort_keys=True) for r in data["result"]))
 
 

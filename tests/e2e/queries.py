@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Queries under way: limits by tenant and their reload, the fair queue, cancelling, the logs of queries, plans and figures."""
+"""Running queries: limits by tenant and their reload, the fair queue, cancellation, query logs, plans and statistics."""
 import json
 import pathlib
 import signal
@@ -30,14 +30,14 @@ def sample(name, value=1.0, t=None, **labels):
 
 
 def write_history(server, tenant):
-    """A sample a minute over the last three hours, so that LONG has something to do at every step."""
+    """Writes a sample per minute for the last three hours, so that LONG has work at every step."""
     samples = [(1.0, (NOW - ago) * 1000) for ago in range(10_800, -1, -60)]
     status, text = write(server, tenant, *[wire.series([("__name__", "m"), ("n", str(n))], *samples) for n in range(300)])
     check(status == 204, f"{status} {text}")
 
 
 def ask(server, tenant, expression, **params):
-    """The status and the decoded answer of an instant query."""
+    """Runs an instant query. Returns the status and the decoded response."""
     query = urllib.parse.urlencode({"query": expression, **params})
     asked = urllib.request.Request(f"{server.url}/api/v1/query?{query}", headers={"X-Scope-OrgID": tenant})
     status, body = request(asked)
@@ -45,7 +45,7 @@ def ask(server, tenant, expression, **params):
 
 
 class Background(threading.Thread):
-    """A long query of a tenant that runs beside the check."""
+    """A long query of a tenant that runs during the check."""
 
     def __init__(self, server, tenant, expression=LONG):
         super().__init__(daemon=True)
@@ -79,7 +79,7 @@ def stages(server, tenant="a", **params):
 
 
 def limits_by_tenant(folder):
-    """Overrides hold for their tenant, and a reload replaces them without losing anything."""
+    """Overrides apply to their tenant only, and a reload replaces them without losing samples."""
     config = """limits:
   defaults: {max_series: 2}
   overrides:
@@ -226,7 +226,7 @@ def auto_reload(folder):
 
 
 def tool(folder):
-    """Unit tests of rules and scripts of queries, from the command line."""
+    """Runs rule tests and PromQL test scripts from the command line."""
     folder = pathlib.Path(folder)
     (folder / "rules.yml").write_text("groups: [{name: g, rules: [{alert: Down, expr: up == 0, for: 1m}]}]\n")
     tests = """rule_files: [rules.yml]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real node_exporter, scraped every second by Pharos with windows of one minute and by Prometheus beside it: same answers.
+"""A real node_exporter, scraped every second by Pharos, with one-minute windows, and by Prometheus. Both must give the same answers.
 
   real_input.py [--minutes 10]
 
@@ -46,7 +46,7 @@ def promtool(*args):
 
 
 def series_of(text):
-    """The series of a printed answer: the lines' part before the value."""
+    """The series of a printed answer, without values."""
     return sorted(line.split(" =>")[0] for line in text.splitlines() if " =>" in line or line.startswith("{"))
 
 
@@ -57,7 +57,7 @@ def same(what, ours, theirs):
 
 
 class Watch:
-    """Remembers the first answer about each window that is over and compares the later ones."""
+    """Records the first answer about each ended window and compares later ones with it."""
 
     def __init__(self, server, began):
         self.server, self.first, self.window, self.compared = server, {}, began // 60 * 60 + 120, 0
@@ -105,7 +105,7 @@ def metadata(ours, theirs, start, end):
 
 
 def spacing(server, start, end):
-    """Samples of `up` come once a second: no doubles, and gaps only where the machine was late."""
+    """Checks that `up` has one sample per second. Gaps are only allowed where the machine was slow."""
     stamps = [t for t, _ in server.query(f'up{{job="node"}}[{int(end - start)}s]', time=end)[0]["values"]]
     steps = [b - a for a, b in zip(stamps, stamps[1:])]
     check(min(steps) > 0.5, f"samples {min(steps)} s apart")
@@ -128,7 +128,7 @@ def flushed(server, minutes):
 
 
 def restarted(server, watch):
-    """The same answers after a restart: what was in memory comes from the log."""
+    """Checks for the same answers after a restart, which replays the log."""
     server.stop()
     server.start()
     watch.look()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The end-to-end checks that every change must pass: real processes, real signals, real disks. Needs Rust, a C compiler and Python 3.11; builds what is
-# missing. The others of this folder (real_input, prometheus_peer, object_store with S3, duckdb_check) need other projects' programs: see README.md.
+# The end-to-end checks that every change must pass, with real processes, signals and disks. Needs Rust, a C compiler and Python 3.11, and builds missing
+# binaries. The other scripts in this folder (real_input, prometheus_peer, object_store with S3, duckdb_check) need other programs: see README.md.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 release=${CARGO_TARGET_DIR:-$PWD/target}/release

@@ -21,20 +21,20 @@ def field(number, data):
 
 
 def sample(value, timestamp):
-    """A sample; the value is a number or the eight bytes of one."""
+    """A sample whose value is a number or eight raw bytes."""
     bits = value if isinstance(value, bytes) else struct.pack("<d", value)
     return b"\x09" + bits + b"\x10" + varint(timestamp)
 
 
 def series(labels, *samples):
-    """A series of remote write 1.0: labels as pairs in the given order, samples as (value, milliseconds)."""
+    """A series of remote write 1.0. Labels keep their order, samples are (value, milliseconds)."""
     text = lambda t: t if isinstance(t, bytes) else t.encode()
     return field(1, b"".join(field(1, field(1, text(n)) + field(2, text(v))) for n, v in labels)
                  + b"".join(field(2, sample(v, t)) for v, t in samples))
 
 
 def snappy(data):
-    """A valid snappy block that compresses nothing."""
+    """A valid snappy block of literals."""
     out = bytearray(varint(len(data)))
     for at in range(0, len(data), 1 << 16):
         piece = data[at:at + (1 << 16)]
@@ -43,6 +43,6 @@ def snappy(data):
 
 
 def snappy_bomb(size):
-    """A snappy block of one literal byte that is copied until there are `size` bytes."""
+    """A snappy block that expands one literal byte to `size` bytes."""
     copies = (size - 1) // 64
     return varint(1 + copies * 64) + b"\x00a" + (bytes([63 << 2 | 2]) + struct.pack("<H", 1)) * copies
