@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A demo target, and the list of the cluster's nodes. Standard library only.
+"""A demo target, and HTTP service discovery for the cluster's nodes. Standard library only.
 
-/metrics   a shop that does not exist: requests with latencies, a queue, stock, a temperature. Its load swings within ten minutes, and for one
-           of them a service is slow and fails, so that there is something to see in a graph.
+/metrics   a simulated shop: requests with latencies, a queue, stock, a temperature. Its load varies over ten minutes, and for one of them a
+           service is slow and fails, so that graphs have something to show.
 /targets   HTTP service discovery: every container of the services of $SERVICES (comma-separated host names), as Docker's DNS knows them.
 """
 import bisect
@@ -18,13 +18,13 @@ import time
 PORT = 8000
 NODE_PORT = 9090
 SERVICES = [name for name in os.environ.get("SERVICES", "").split(",") if name]
-PERIOD = 600  # seconds of one swing
+PERIOD = 600  # seconds of one cycle
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 PATHS = {"/": (40, 0.012), "/search": (25, 0.06), "/cart": (12, 0.03), "/checkout": (4, 0.15)}  # requests a second, seconds each
 
 
 class Shop:
-    """The shop's state, moved on once a second."""
+    """The state of the shop, advanced once a second."""
 
     def __init__(self):
         self.lock, self.random = threading.Lock(), random.Random(1)
