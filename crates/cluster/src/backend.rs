@@ -19,12 +19,12 @@ pub(crate) enum Backend {
 
 impl Backend {
     pub(crate) async fn heartbeat(&self, node: &str, leaving: bool) -> Result<HeartbeatAnswer, MetaError> {
-        let beat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
+        let heartbeat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
         match self {
             Backend::Group(group) => {
-                group.heartbeat(beat).await.map_err(|status| MetaError::Unavailable(status.to_string()))
+                group.heartbeat(heartbeat).await.map_err(|status| MetaError::Unavailable(status.to_string()))
             }
-            Backend::Follower(follower) => follower.heartbeat(beat).await,
+            Backend::Follower(follower) => follower.heartbeat(heartbeat).await,
         }
     }
 
@@ -35,10 +35,20 @@ impl Backend {
         }
     }
 
+    /// Turns true when this node stops.
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop_sender().subscribe()
+    }
+
+    /// Tells all tasks of this node to stop; waits for none.
+    pub(crate) fn stop(&self) {
+        self.stop_sender().send_replace(true);
+    }
+
+    fn stop_sender(&self) -> &watch::Sender<bool> {
         match self {
-            Backend::Group(group) => group.stop.subscribe(),
-            Backend::Follower(follower) => follower.stop.subscribe(),
+            Backend::Group(group) => &group.stop,
+            Backend::Follower(follower) => &follower.stop,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How a node comes to its group: it has one already, founds one alone or with others, or waits to be taken into one.
+//! Brings a node into a Raft group: it is in one already, founds one alone or with others, or waits to be added to one.
 //!
-//! Founding together: every node without a group asks those that it was told to join. When as many as expected see each
-//! other, the one with the smallest identity asks all of them for their promise, and founds the group with them only if it
-//! has every one. A node promises to one candidate at a time, so two groups with a node in common never come to be.
+//! To found a group together, every node without a group asks its join addresses who they are. Once the expected number of
+//! nodes see each other, the one with the smallest identity asks all of them for a pledge and founds the group only if it
+//! gets every one. A node pledges to one candidate at a time, so two groups never share a node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::error::MetaError;
 use crate::group::Group;
 use crate::raft::types::raft_id;
 
-/// Pause between two rounds of asking.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Interval between two attempts.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Brings the node into a group. Returns when it has one or is stopped.
+/// Returns when the node is in a group or is stopped.
 pub(crate) async fn run(group: Arc<Group>) -> Result<(), MetaError> {
     let expected = match group.config.bootstrap {
         _ if group.is_initialized().await => return Ok(()),
@@ -34,9 +34,9 @@ pub(crate) async fn run(group: Arc<Group>) -> Result<(), MetaError> {
     let mut stop = group.stop.subscribe();
     while !group.is_initialized().await {
         if let Some(expected) = expected {
-            let others = others(&group).await;
+            let others = describe_others(&group).await;
             if let Some(founders) = founders(&group.config.identity, &group.config.address, &others, expected)
-                && all_promise(&group, &founders).await
+                && all_pledge(&group, &founders).await
             {
                 tracing::info!(nodes = ?founders.keys(), "founding a cluster");
                 let voters = founders.iter().map(|(id, addr)| (raft_id(id), BasicNode { addr: addr.clone() }));
@@ -44,15 +44,15 @@ pub(crate) async fn run(group: Arc<Group>) -> Result<(), MetaError> {
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
     }
     Ok(())
 }
 
-/// Who the nodes that it was told to join are, as far as they answer.
-async fn others(group: &Group) -> Vec<DescribeAnswer> {
+/// Describes the nodes at the join addresses that answer.
+async fn describe_others(group: &Group) -> Vec<DescribeAnswer> {
     let mut asked = Vec::new();
     for address in &group.config.join {
         if *address != group.config.address {
@@ -62,7 +62,7 @@ async fn others(group: &Group) -> Vec<DescribeAnswer> {
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Those who found the cluster, by identity, if this node is the one to do it.
+/// The founders of the cluster, identity to address, if it is up to this node to found it.
 fn founders(
     identity: &str,
     address: &str,
@@ -78,7 +78,7 @@ fn founders(
     (first && nodes.len() >= expected).then(|| nodes.into_iter().take(expected).collect())
 }
 
-async fn all_promise(group: &Group, founders: &BTreeMap<String, String>) -> bool {
+async fn all_pledge(group: &Group, founders: &BTreeMap<String, String>) -> bool {
     let identity = &group.config.identity;
     if !group.pledge(identity).await {
         return false;
@@ -89,7 +89,7 @@ async fn all_promise(group: &Group, founders: &BTreeMap<String, String>) -> bool
             asked.push(group.remote.pledge(address, identity));
         }
     }
-    join_all(asked).await.into_iter().all(|promise| promise.unwrap_or(false))
+    join_all(asked).await.into_iter().all(|pledged| pledged.unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -100,18 +100,45 @@ mod tests {
         DescribeAnswer { node: id.into(), address: format!("{id}:1"), initialized, ..DescribeAnswer::default() }
     }
 
+    /// The founders that node `own` computes, their identities joined.
+    fn founded_by(own: &str, others: &[DescribeAnswer], expected: usize) -> Option<String> {
+        founders(own, &format!("{own}:1"), others, expected).map(|nodes| nodes.into_keys().collect())
+    }
+
     #[test]
-    fn the_first_of_as_many_as_expected_founds() {
-        let found = |own: &str, others: &[DescribeAnswer], expected| {
-            founders(own, &format!("{own}:1"), others, expected).map(|nodes| nodes.into_keys().collect::<String>())
-        };
-        let (b, c, d) = (node("B", false), node("C", false), node("D", false));
-        assert_eq!(found("A", &[b.clone(), c.clone()], 3).as_deref(), Some("ABC"));
-        assert_eq!(found("A", &[d, c.clone(), b.clone()], 3).as_deref(), Some("ABC"));
-        assert_eq!(found("C", &[node("A", false), b.clone()], 3), None);
-        assert_eq!(found("A", std::slice::from_ref(&b), 3), None);
-        assert_eq!(found("A", &[b.clone(), b.clone()], 3), None, "one node under two addresses");
-        assert_eq!(found("A", &[b, node("C", true)], 3), None, "there is a cluster");
-        assert_eq!(found("A", &[], 1).as_deref(), Some("A"));
+    fn the_smallest_identity_founds_with_all_it_sees() {
+        let others = [node("B", false), node("C", false)];
+        assert_eq!(founded_by("A", &others, 3).as_deref(), Some("ABC"));
+    }
+
+    #[test]
+    fn no_more_than_the_expected_number_found() {
+        let others = [node("D", false), node("C", false), node("B", false)];
+        assert_eq!(founded_by("A", &others, 3).as_deref(), Some("ABC"));
+    }
+
+    #[test]
+    fn a_larger_identity_leaves_founding_to_the_smallest() {
+        assert_eq!(founded_by("C", &[node("A", false), node("B", false)], 3), None);
+    }
+
+    #[test]
+    fn too_few_nodes_found_nothing() {
+        assert_eq!(founded_by("A", &[node("B", false)], 3), None);
+    }
+
+    #[test]
+    fn a_node_under_two_addresses_counts_once() {
+        assert_eq!(founded_by("A", &[node("B", false), node("B", false)], 3), None);
+    }
+
+    #[test]
+    fn nobody_founds_beside_an_existing_cluster() {
+        assert_eq!(founded_by("A", &[node("B", false), node("C", true)], 3), None);
+    }
+
+    #[test]
+    fn a_node_that_expects_only_itself_founds_alone() {
+        assert_eq!(founded_by("A", &[], 1).as_deref(), Some("A"));
     }
 }

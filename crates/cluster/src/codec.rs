@@ -1,4 +1,4 @@
-//! A state as bytes: JSON, compressed with zstd, with a checksum. The form of snapshots, of the watch and of exports.
+//! The encoding of a state in snapshots, watches and exports: JSON, compressed by zstd with a checksum.
 
 use std::io;
 use std::io::Read;
@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use crate::state::ClusterState;
 
-/// Fast, and a tenth of the JSON all the same.
+/// The fastest level already shrinks the JSON to a tenth.
 const LEVEL: i32 = 1;
 
-/// Most bytes that a state may have when it is unpacked; the bytes may come from elsewhere.
-const MOST_BYTES: u64 = 4 << 30;
+/// Maximum size of a decompressed state, which may come from another node.
+const MAX_BYTES: u64 = 4 << 30;
 
-/// Packs a state.
+/// Encodes a state.
 pub fn encode(state: &ClusterState) -> io::Result<Bytes> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
     encoder.include_checksum(true)?;
@@ -21,10 +21,10 @@ pub fn encode(state: &ClusterState) -> io::Result<Bytes> {
     Ok(encoder.finish()?.into())
 }
 
-/// Unpacks and checks a state.
+/// Decodes a state and checks its invariants. A state that breaks one is an error of kind `InvalidData`.
 pub fn decode(bytes: &[u8]) -> io::Result<ClusterState> {
     let mut json = Vec::new();
-    zstd::Decoder::new(bytes)?.take(MOST_BYTES).read_to_end(&mut json)?;
+    zstd::Decoder::new(bytes)?.take(MAX_BYTES).read_to_end(&mut json)?;
     let state: ClusterState = serde_json::from_slice(&json)?;
     state.check().map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
     Ok(state)
@@ -45,12 +45,12 @@ mod tests {
     }
 
     #[test]
-    fn states_come_back() {
+    fn an_encoded_state_decodes_to_itself() {
         assert_eq!(decode(&encode(&state()).unwrap()).unwrap(), state());
     }
 
     #[test]
-    fn states_that_cannot_be_are_errors() {
+    fn a_state_that_breaks_an_invariant_is_an_error() {
         let broken = ClusterState { shards: Default::default(), ..state() };
         let error = decode(&encode(&broken).unwrap()).unwrap_err().to_string();
         assert_eq!(error, "0 shards where the settings say 8");
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_is_an_error(at in any::<prop::sample::Index>(), flip in 1u8..) {
+        fn damaged_bytes_never_decode_to_another_state(at in any::<prop::sample::Index>(), flip in 1u8..) {
             let mut bytes = encode(&state()).unwrap().to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
@@ -68,7 +68,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(decode(&bytes).is_err());
         }
     }

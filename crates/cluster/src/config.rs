@@ -1,4 +1,4 @@
-//! Settings of meta, and the components that it is handed.
+//! Settings of a node with the meta role, and the components that are passed in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,41 +10,41 @@ use pharos_transport::Connect;
 use crate::placement::PlacementConfig;
 use crate::state::DEFAULT_SHARDS;
 
-/// How a node comes to its cluster, when it has none yet.
+/// How a node without a cluster gets one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootstrapMode {
-    /// It founds one by itself, at once.
+    /// It founds a single-node cluster at once.
     Alone,
-    /// When this many nodes without a cluster see each other, they found one. If one of those that it was told to join has
-    /// a cluster, it joins that.
+    /// It founds a cluster together with others once this many nodes without a cluster see each other. If a node in
+    /// [`MetaConfig::join`] already has a cluster, it joins that one.
     Expect(usize),
-    /// It waits until one of those that it was told to join has a cluster.
+    /// It waits until a node in [`MetaConfig::join`] has a cluster.
     Join,
 }
 
 /// Settings of a node with the meta role.
 #[derive(Clone, Debug)]
 pub struct MetaConfig {
-    /// Who this node is.
+    /// Identity of this node, a ULID.
     pub identity: String,
-    /// Host and port of its cluster listener, under which others reach it; empty without one.
+    /// Host and port of its cluster listener, where other nodes reach it; empty if it has none.
     pub address: String,
     /// Addresses of cluster listeners of other nodes.
     pub join: Vec<String>,
-    /// How it comes to its cluster.
+    /// How it gets a cluster if it has none.
     pub bootstrap: BootstrapMode,
-    /// Shards of a cluster that it founds. Default: 64.
+    /// Number of shards of a cluster that it founds. Default: 64.
     pub shards: u32,
-    /// Copies of each shard, in a cluster that it founds. Default: 1.
+    /// Copies of each shard in a cluster that it founds. Default: 1.
     pub replication_factor: u32,
-    /// Times.
+    /// Intervals and timeouts.
     pub timing: Timing,
-    /// How shards are placed.
+    /// Limits of shard movement.
     pub placement: PlacementConfig,
 }
 
 impl MetaConfig {
-    /// A node by itself.
+    /// The configuration of a single-node cluster.
     pub fn alone(identity: impl Into<String>) -> Self {
         MetaConfig {
             identity: identity.into(),
@@ -59,30 +59,30 @@ impl MetaConfig {
     }
 }
 
-/// How often and how long.
+/// Intervals and timeouts of Raft, of heartbeats and of the leader.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// Between two signs of life of Raft's leader. Default: 250 ms.
+    /// Interval of Raft heartbeats from the leader. Default: 250 ms.
     pub heartbeat: Duration,
-    /// Silence after which a new leader is elected, up to twice this. Default: 1 s.
+    /// Minimum election timeout; the maximum is twice this. Default: 1 s.
     pub election: Duration,
-    /// Commands between two snapshots. Default: 4096.
+    /// Log entries between two snapshots. Default: 4096.
     pub commands_per_snapshot: u64,
-    /// Between two signs of life of a member. Default: 1 s.
+    /// Interval of a member's heartbeats. Default: 1 s.
     pub member_heartbeat: Duration,
-    /// The same of an agent, whose targets somebody else has to take over soon. Default: 300 ms.
+    /// Interval of an agent's heartbeats; another agent must take over its targets quickly. Default: 300 ms.
     pub agent_heartbeat: Duration,
-    /// Silence after which a member counts as down. Default: 10 s.
+    /// Time without a heartbeat after which a member is down. Default: 10 s.
     pub lease: Duration,
-    /// The same of a member that is an agent and neither keeps samples nor votes. Default: 2 s.
+    /// The lease of a member that is an agent but neither an ingester nor a meta node. Default: 2 s.
     pub agent_lease: Duration,
-    /// Between two rounds of what the leader does. Default: 500 ms.
+    /// Interval of the leader's reconciliation. Default: 500 ms.
     pub round: Duration,
-    /// How long a voter is down before another node takes its place, if there is one. Default: 1 minute.
+    /// How long a voter is down before a spare node takes its place. Default: 1 minute.
     pub replace_voter_after: Duration,
-    /// How long a member that holds nothing is down before it is forgotten. Default: 10 minutes.
+    /// How long a member without shards and vote is down before it is forgotten. Default: 10 minutes.
     pub forget_after: Duration,
-    /// Between two exports of the state to the object store. Default: 5 minutes.
+    /// Interval of exports of the state to the object store. Default: 5 minutes.
     pub export: Duration,
 }
 
@@ -104,13 +104,13 @@ impl Default for Timing {
     }
 }
 
-/// What meta works with.
+/// The components that [`crate::Meta`] works with.
 #[derive(Clone)]
 pub struct MetaComponents {
-    /// The time.
+    /// Wall and monotonic time.
     pub clock: Arc<dyn Clock>,
-    /// The way to other nodes.
+    /// Opens connections to other nodes.
     pub connect: Arc<dyn Connect>,
-    /// Where the state is exported to; none exports nothing.
+    /// The object store for exports; none disables them.
     pub exports: Option<Arc<dyn ObjectStore>>,
 }

@@ -1,22 +1,22 @@
-//! Why a proposal had no effect.
+//! Why a proposal had no effect, or none that is known.
 
 use std::io;
 
 use crate::state::Refusal;
 
-/// Why a command had no effect.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MetaError {
-    /// The state machine refused it.
+    /// The state machine refused it, and nothing changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The disk, or an export.
+    /// A disk or the object store of exports failed.
     #[error(transparent)]
     Storage(#[from] io::Error),
-    /// Nobody could carry it out in time; it may take effect yet. Sending it again is safe.
-    #[error("meta is not available: {0}")]
+    /// No leader took the command in time. It may still take effect; sending it again is safe.
+    #[error("meta is unavailable: {0}")]
     Unavailable(String),
-    /// This node's part of meta has ended.
-    #[error("meta has ended: {0}")]
+    /// Raft stopped on this node.
+    #[error("meta has stopped on this node: {0}")]
     Stopped(String),
 }

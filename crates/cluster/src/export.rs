@@ -1,6 +1,7 @@
-//! The state in the object store, for the day on which every disk of meta is lost.
+//! Exports of the state to the object store, in case the disks of all meta nodes are lost.
 //!
-//! Exports lie below `_pharos/state/`, named by incarnation and version so that the newest is the last; a few are kept.
+//! Exports are objects below `_pharos/state/`, named by incarnation and version so that the newest sorts last. The last
+//! few are kept.
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -10,12 +11,11 @@ use crate::codec;
 use crate::error::MetaError;
 use crate::state::ClusterState;
 
-/// Exports that are kept.
 const KEPT: usize = 5;
 const FOLDER: &str = "_pharos/state";
 
 fn failed(error: impl std::fmt::Display) -> MetaError {
-    MetaError::Storage(std::io::Error::other(format!("exported state: {error}")))
+    MetaError::Storage(std::io::Error::other(format!("export of the cluster state: {error}")))
 }
 
 async fn list(objects: &dyn ObjectStore) -> Result<Vec<Path>, MetaError> {
@@ -25,9 +25,10 @@ async fn list(objects: &dyn ObjectStore) -> Result<Vec<Path>, MetaError> {
     Ok(paths)
 }
 
-/// Writes a state and removes the oldest ones.
+/// Writes an export and deletes all but the newest ones.
 pub async fn write(objects: &dyn ObjectStore, state: &ClusterState) -> Result<(), MetaError> {
-    let (name, state) = (format!("{FOLDER}/{:020}-{:020}.json.zst", state.incarnation, state.version), state.clone());
+    let name = format!("{FOLDER}/{:020}-{:020}.json.zst", state.incarnation, state.version);
+    let state = state.clone();
     let packed = tokio::task::spawn_blocking(move || codec::encode(&state)).await.map_err(failed)??;
     objects.put(&Path::from(name), packed.into()).await.map_err(failed)?;
     let paths = list(objects).await?;
@@ -37,14 +38,16 @@ pub async fn write(objects: &dyn ObjectStore, state: &ClusterState) -> Result<()
     Ok(())
 }
 
-/// Reads the newest state that can be read; none when there is none.
+/// Reads the newest readable export, if there is one. Unreadable ones are logged and skipped.
 pub async fn read(objects: &dyn ObjectStore) -> Result<Option<ClusterState>, MetaError> {
     for path in list(objects).await?.iter().rev() {
         let bytes = objects.get(path).await.map_err(failed)?.bytes().await.map_err(failed)?;
         let read = tokio::task::spawn_blocking(move || codec::decode(&bytes)).await.map_err(failed)?;
         match read {
             Ok(state) => return Ok(Some(state)),
-            Err(error) => tracing::warn!(%path, %error, "an exported state is unreadable, an older one is tried"),
+            Err(error) => {
+                tracing::warn!(%path, %error, "unreadable export of the cluster state; trying the previous one")
+            }
         }
     }
     Ok(None)
@@ -56,15 +59,43 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_newest_readable_state_is_read_and_old_ones_go() {
+    async fn with_versions(versions: impl IntoIterator<Item = u64>) -> InMemory {
         let objects = InMemory::new();
-        assert!(read(&objects).await.unwrap().is_none());
-        for version in 7..14 {
+        for version in versions {
             write(&objects, &ClusterState { version, ..ClusterState::default() }).await.unwrap();
         }
+        objects
+    }
+
+    #[tokio::test]
+    async fn an_empty_bucket_has_no_export() {
+        assert!(read(&InMemory::new()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_newest_export_is_read() {
+        let objects = with_versions([7, 9, 8]).await;
+        assert_eq!(read(&objects).await.unwrap().unwrap().version, 9);
+    }
+
+    #[tokio::test]
+    async fn only_the_last_exports_are_kept() {
+        let objects = with_versions(7..14).await;
         assert_eq!(list(&objects).await.unwrap().len(), KEPT);
         assert_eq!(read(&objects).await.unwrap().unwrap().version, 13);
+    }
+
+    #[tokio::test]
+    async fn a_later_incarnation_beats_a_higher_version() {
+        let objects = with_versions([9]).await;
+        let restored = ClusterState { version: 1, incarnation: 1, ..ClusterState::default() };
+        write(&objects, &restored).await.unwrap();
+        assert_eq!(read(&objects).await.unwrap().unwrap(), restored);
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_export_is_skipped() {
+        let objects = with_versions([12, 13]).await;
         let newer = Path::from(format!("{FOLDER}/{:020}-{:020}.json.zst", 1, 1));
         objects.put(&newer, "nothing of use".into()).await.unwrap();
         assert_eq!(read(&objects).await.unwrap().unwrap().version, 13);

@@ -1,5 +1,4 @@
-//! The view of this node and how it changes: what watchers in the process see, and the last commands, from which other
-//! nodes bring theirs up to date.
+//! The newest view of this node, watched in this process, and the recent commands, from which other nodes update theirs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,12 +10,12 @@ use tokio::sync::watch;
 use crate::state::ClusterState;
 use crate::view::View;
 
-/// Most bytes of commands that are kept for watchers; who is further behind gets the whole state.
-const MOST_BYTES: usize = 16 << 20;
-/// Most commands.
-const MOST_COMMANDS: usize = 16 << 10;
+/// Bytes of commands that are kept for watchers. A watcher that is further behind receives the whole state.
+const MAX_BYTES: usize = 16 << 20;
+/// Number of commands that are kept.
+const MAX_COMMANDS: usize = 16 << 10;
 
-/// The newest view, and the way to it.
+/// The newest view and the commands that led to it.
 pub(crate) struct Feed {
     view: watch::Sender<View>,
     recent: Mutex<Recent>,
@@ -24,16 +23,16 @@ pub(crate) struct Feed {
 
 #[derive(Default)]
 struct Recent {
-    /// Each with the version after it; without gaps.
+    /// Each with the version that it led to, without gaps.
     commands: VecDeque<(u64, Bytes)>,
     bytes: usize,
 }
 
-/// What a watcher lacks.
-pub(crate) enum Lacking {
-    /// Commands one after the other, and the version after the last.
+/// How a watcher gets from its version to the newest.
+pub(crate) enum Backlog {
+    /// By commands, in order; and the version after the last of them.
     Commands(Vec<Bytes>, u64),
-    /// Everything.
+    /// By the whole state.
     State,
 }
 
@@ -50,7 +49,7 @@ impl Feed {
         self.view.subscribe()
     }
 
-    /// Waits until the view has a version.
+    /// Waits until the view has at least this version.
     pub(crate) async fn reach(&self, version: u64) -> View {
         let mut watch = self.view.subscribe();
         match watch.wait_for(|view| view.version >= version).await {
@@ -59,7 +58,7 @@ impl Feed {
         }
     }
 
-    /// Publishes a state that commands led to, each with the version after it.
+    /// Publishes a state and the commands that led to it, each with the version after it.
     pub(crate) fn advance(&self, state: Arc<ClusterState>, commands: Vec<(u64, Bytes)>) {
         let mut recent = self.recent.lock();
         for (version, command) in commands {
@@ -68,29 +67,29 @@ impl Feed {
         self.view.send_replace(View::new(state));
     }
 
-    /// Publishes a state that came whole.
+    /// Publishes a state that did not come by commands.
     pub(crate) fn replace(&self, state: Arc<ClusterState>) {
         let mut recent = self.recent.lock();
         *recent = Recent::default();
         self.view.send_replace(View::new(state));
     }
 
-    /// What leads from a version to the newest; at most `most` commands of it.
-    pub(crate) fn since(&self, incarnation: u64, version: u64, most: usize) -> Lacking {
+    /// How to get from a version to the newest, in at most `most` commands at a time.
+    pub(crate) fn since(&self, incarnation: u64, version: u64, most: usize) -> Backlog {
         let recent = self.recent.lock();
         let view = self.view.borrow().clone();
         if (incarnation, version) >= (view.incarnation, view.version) {
-            return Lacking::Commands(Vec::new(), version); // This node is the one that lacks.
+            return Backlog::Commands(Vec::new(), version); // The watcher is ahead of this node.
         }
         if incarnation != view.incarnation {
-            return Lacking::State;
+            return Backlog::State;
         }
-        let lacking = (view.version - version) as usize;
-        let Some(from) = recent.commands.len().checked_sub(lacking) else { return Lacking::State };
+        let missing = (view.version - version) as usize;
+        let Some(from) = recent.commands.len().checked_sub(missing) else { return Backlog::State };
         let commands: Vec<Bytes> =
             recent.commands.range(from..).take(most).map(|(_, command)| command.clone()).collect();
         let reached = version + commands.len() as u64;
-        Lacking::Commands(commands, reached)
+        Backlog::Commands(commands, reached)
     }
 }
 
@@ -101,7 +100,7 @@ impl Recent {
         }
         self.bytes += command.len();
         self.commands.push_back((version, command));
-        while self.bytes > MOST_BYTES || self.commands.len() > MOST_COMMANDS {
+        while self.bytes > MAX_BYTES || self.commands.len() > MAX_COMMANDS {
             let Some((_, dropped)) = self.commands.pop_front() else { return };
             self.bytes -= dropped.len();
         }
@@ -119,29 +118,77 @@ mod tests {
 
     fn commands(feed: &Feed, version: u64) -> Option<usize> {
         match feed.since(0, version, 10) {
-            Lacking::Commands(commands, reached) => {
+            Backlog::Commands(commands, reached) => {
                 assert_eq!(reached, version + commands.len() as u64);
                 Some(commands.len())
             }
-            Lacking::State => None,
+            Backlog::State => None,
         }
     }
 
-    #[test]
-    fn watchers_get_what_they_lack_or_everything() {
+    /// A feed that began at version 4 and has the commands up to version 30.
+    fn at_30() -> Feed {
         let feed = Feed::new(ClusterState { version: 4, ..ClusterState::default() });
         (5..=30).for_each(|version| advance(&feed, version, 1));
-        assert_eq!((commands(&feed, 30), commands(&feed, 28), commands(&feed, 4)), (Some(0), Some(2), Some(10)));
-        assert_eq!((commands(&feed, 3), commands(&feed, 31)), (None, Some(0)));
-        assert!(
-            matches!(feed.since(1, 3, 10), Lacking::Commands(lacking, 3) if lacking.is_empty()),
-            "of a later state"
-        );
-        advance(&feed, 31, MOST_BYTES);
-        assert_eq!((commands(&feed, 30), commands(&feed, 29)), (Some(1), None));
-        advance(&feed, 32, MOST_BYTES + 1);
-        assert_eq!((commands(&feed, 31), commands(&feed, 32)), (None, Some(0)));
+        feed
+    }
+
+    #[test]
+    fn a_current_watcher_needs_nothing() {
+        assert_eq!(commands(&at_30(), 30), Some(0));
+    }
+
+    #[test]
+    fn a_watcher_that_is_behind_gets_the_missing_commands() {
+        assert_eq!(commands(&at_30(), 28), Some(2));
+        assert_eq!(commands(&at_30(), 4), Some(10), "no more than were asked for");
+    }
+
+    #[test]
+    fn a_watcher_from_before_the_first_command_gets_the_state() {
+        assert_eq!(commands(&at_30(), 3), None);
+    }
+
+    #[test]
+    fn a_watcher_that_is_ahead_waits() {
+        assert_eq!(commands(&at_30(), 31), Some(0));
+        assert!(matches!(at_30().since(1, 3, 10), Backlog::Commands(missing, 3) if missing.is_empty()));
+    }
+
+    #[test]
+    fn large_commands_push_out_older_ones() {
+        let feed = at_30();
+        advance(&feed, 31, MAX_BYTES);
+        assert_eq!(commands(&feed, 30), Some(1));
+        assert_eq!(commands(&feed, 29), None);
+    }
+
+    #[test]
+    fn a_command_above_the_limit_is_not_kept() {
+        let feed = at_30();
+        advance(&feed, 31, MAX_BYTES + 1);
+        assert_eq!(commands(&feed, 30), None);
+        assert_eq!(commands(&feed, 31), Some(0));
+    }
+
+    #[test]
+    fn a_replaced_state_invalidates_the_commands() {
+        let feed = at_30();
         feed.replace(Arc::new(ClusterState { version: 50, ..ClusterState::default() }));
-        assert_eq!((commands(&feed, 49), commands(&feed, 50)), (None, Some(0)));
+        assert_eq!(commands(&feed, 49), None);
+        assert_eq!(commands(&feed, 50), Some(0));
+    }
+
+    #[test]
+    fn a_gap_between_commands_starts_over() {
+        let feed = at_30();
+        advance(&feed, 33, 1);
+        assert_eq!(commands(&feed, 30), None);
+        assert_eq!(commands(&feed, 32), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_reached_is_returned_at_once() {
+        assert_eq!(at_30().reach(30).await.version, 30);
     }
 }

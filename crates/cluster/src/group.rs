@@ -1,4 +1,4 @@
-//! A node of the group that holds the state: its Raft, and what it answers to others.
+//! A node of the Raft group: its Raft instance, and how it takes proposals, heartbeats and pledges.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -26,17 +26,17 @@ use crate::raft::types::{Answer, Proposal, Types, raft_id};
 use crate::remote::Remote;
 use crate::state::Command;
 
-/// Longest time that a command is tried for while there is no leader.
-pub(crate) const PROPOSE_TIME: Duration = Duration::from_secs(15);
-/// Pause before a command is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long a promise to let another node found the cluster holds.
-const PLEDGE_TIME: Duration = Duration::from_secs(10);
+/// How long a command is retried while there is no leader.
+pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Wait before a command is retried.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a pledge to a candidate for founding the cluster holds.
+const PLEDGE_LEASE: Duration = Duration::from_secs(10);
 
 /// A running Raft over the state machine of the cluster.
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
-/// The node's part of the group.
+/// This node's part in the group.
 pub(crate) struct Group {
     pub(crate) config: MetaConfig,
     pub(crate) raft: Raft,
@@ -48,7 +48,7 @@ pub(crate) struct Group {
     pub(crate) heard: Mutex<HashMap<String, Duration>>,
     /// When this node last heard of its leader, on its monotonic clock.
     heard_leader: Mutex<Option<Duration>>,
-    /// To whom this node has promised the founding, and until when.
+    /// The candidate that holds this node's pledge, and until when.
     pledged: Mutex<Option<(String, Duration)>>,
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -65,7 +65,7 @@ fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
         max_in_snapshot_log_to_keep: timing.commands_per_snapshot / 4,
         replication_lag_threshold: timing.commands_per_snapshot,
         max_payload_entries: 64,
-        // The defaults take 60 MB at the start of every process.
+        // The defaults allocate 60 MB at the start of every process.
         api_channel_size: Some(1024),
         notification_channel_size: Some(4096),
         enable_pre_vote: Some(true),
@@ -75,14 +75,15 @@ fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
 }
 
 impl Group {
-    /// Opens the node's log and state and lets Raft run.
+    /// Opens the log and state in a folder and starts Raft.
     pub(crate) async fn open(
         folder: &Path,
         config: MetaConfig,
         components: &MetaComponents,
     ) -> Result<Arc<Group>, MetaError> {
         std::fs::create_dir_all(folder)?;
-        let (path, identity) = (folder.join("raft.redb"), config.identity.clone());
+        let path = folder.join("raft.redb");
+        let identity = config.identity.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let disk = Arc::new(Disk::open(&path, &identity)?);
             let machine = Machine::open(disk.clone())?;
@@ -107,11 +108,11 @@ impl Group {
         }))
     }
 
-    /// Makes this node and others the voters of a new group.
+    /// Founds a group with these voters, unless this node is in one already.
     pub(crate) async fn found(&self, voters: BTreeMap<u64, BasicNode>) -> Result<(), MetaError> {
         match self.raft.initialize(voters).await {
             Ok(()) => Ok(()),
-            // It is in a group already.
+            // Already in a group.
             Err(RaftError::APIError(_)) => Ok(()),
             Err(RaftError::Fatal(fatal)) => Err(MetaError::Stopped(fatal.to_string())),
         }
@@ -122,7 +123,8 @@ impl Group {
         self.raft.is_initialized().await.unwrap_or(false)
     }
 
-    /// Promises a candidate that it may found the cluster, unless another one has the promise or there is a cluster.
+    /// Pledges to let a candidate found the cluster. Refused while another candidate holds the pledge, and once there is a
+    /// cluster.
     pub(crate) async fn pledge(&self, candidate: &str) -> bool {
         if self.is_initialized().await {
             return false;
@@ -132,15 +134,15 @@ impl Group {
         if pledged.as_ref().is_some_and(|(other, until)| other != candidate && now < *until) {
             return false;
         }
-        *pledged = Some((candidate.to_string(), now + PLEDGE_TIME));
+        *pledged = Some((candidate.to_string(), now + PLEDGE_LEASE));
         true
     }
 
-    /// Has a command carried out, here or by the leader. One that was passed on already is not passed on again.
+    /// Applies a command through this node or the leader. A command that was forwarded once is not forwarded again.
     pub(crate) async fn propose(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
         let tried = self.propose_until_done(command, forwarded);
-        let late = |_| MetaError::Unavailable(format!("no leader of meta took the command in {PROPOSE_TIME:?}"));
-        tokio::time::timeout(PROPOSE_TIME, tried).await.map_err(late)?
+        let late = |_| MetaError::Unavailable(format!("no leader took the command within {PROPOSE_TIMEOUT:?}"));
+        tokio::time::timeout(PROPOSE_TIMEOUT, tried).await.map_err(late)?
     }
 
     async fn propose_until_done(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
@@ -151,12 +153,12 @@ impl Group {
                 Ok(written) => return Ok(written.data),
                 Err(RaftError::Fatal(fatal)) => return Err(MetaError::Stopped(fatal.to_string())),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,
-                // Whether it is in another leader's log is not known. Commands may be sent again.
+                // The entry may still be in another leader's log. Commands are idempotent, so it is sent again.
                 Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward))) => forward,
                 Err(RaftError::APIError(error)) => return Err(MetaError::Unavailable(error.to_string())),
             };
             if forwarded {
-                return Err(MetaError::Unavailable("this node of meta does not lead".into()));
+                return Err(MetaError::Unavailable("this node is not the leader".into()));
             }
             let elsewhere = forward.leader_id.is_some_and(|leader| leader != *self.raft.node_id());
             let leader = forward.leader_node.filter(|_| elsewhere).map(|node| (node.addr, true));
@@ -164,21 +166,23 @@ impl Group {
             for (address, is_leader) in asked {
                 match self.remote.propose(&address, &command, is_leader).await {
                     Ok(answer) => return Ok(answer),
-                    Err(status) => tracing::debug!(address, %status, "a node of meta did not take the command"),
+                    Err(status) => {
+                        tracing::debug!(address, %status, "meta node did not take the command; trying the next")
+                    }
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// Before this node belongs to a group: those that it was told to join.
+    /// The join addresses while this node is in no group; none afterwards.
     async fn others_to_ask(&self) -> Vec<(String, bool)> {
         let join = if self.is_initialized().await { &[][..] } else { &self.config.join };
         let others = join.iter().filter(|address| **address != self.config.address);
         others.map(|address| (address.clone(), false)).collect()
     }
 
-    /// Notes that a member lives, or that it leaves; or tells the leader.
+    /// Records a member's heartbeat or departure if this node leads; forwards it to the leader otherwise.
     pub(crate) async fn heartbeat(&self, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
         if self.raft.is_leader() {
             let view = self.feed.view();
@@ -197,17 +201,17 @@ impl Group {
                     return Ok(answer);
                 }
             }
-            return Err(Status::unavailable("this node of meta knows no leader"));
+            return Err(Status::unavailable("no leader is known"));
         };
         self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
     }
 
-    /// The leader has sent something.
-    pub(crate) fn hears_leader(&self) {
+    /// Records that the leader has sent a message.
+    pub(crate) fn note_leader_contact(&self) {
         *self.heard_leader.lock() = Some(self.clock.monotonic());
     }
 
-    /// Whether this node hears of changes: its leader was heard of lately, or it leads and a majority answers.
+    /// Whether this node sees changes: its leader sent something recently, or it leads and a majority answers.
     pub(crate) fn is_in_touch(&self) -> bool {
         let lately = 2 * self.config.timing.election;
         let metrics = self.raft.metrics();
@@ -220,7 +224,7 @@ impl Group {
         heard.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < lately)
     }
 
-    /// Where the leader is, when it is another node.
+    /// The address of the leader if that is another node.
     fn leader_address(&self) -> Option<String> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -228,8 +232,7 @@ impl Group {
         metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone())
     }
 
-    /// Waits until Raft has ended although nobody stopped it, and says why: its disk failed, mostly. Nothing brings it back
-    /// but a new start.
+    /// Waits until Raft fails and returns the reason, which is usually the disk. Only a restart of the process helps then.
     pub(crate) async fn failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
@@ -239,22 +242,22 @@ impl Group {
                 Err(Fatal::Stopped) => return std::future::pending().await,
                 Err(fatal) => return fatal.to_string(),
             }
-            // Who is told nothing any more and no reason: its task panicked.
+            // The sender is gone without a reason, so its task panicked.
             if metrics.changed().await.is_err() && metrics.borrow_watched().running_state.is_ok() {
                 return Fatal::<Types>::Panicked.to_string();
             }
         }
     }
 
-    /// Ends the work, so that the folder can be opened again.
+    /// Stops Raft and closes the log, so that the folder can be opened again.
     pub(crate) async fn shutdown(&self) {
         self.stop.send_replace(true);
         if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "Raft ended unexpectedly");
+            tracing::warn!(%error, "stopping Raft failed");
         }
         let disk = self.disk.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
-            tracing::warn!(%error, "closing the cluster log was broken off");
+            tracing::warn!(%error, "closing the cluster log was aborted");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the lease of this node's membership by sending heartbeats to the leader.
+//! Keeps this node's membership alive by sending heartbeats to the leader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,45 @@ use crate::backend::Backend;
 use crate::feed::Feed;
 use crate::state::{Command, Member};
 
-/// How long the view may take to get to the version of the leader's answer, before a sign of life is given again.
+/// How long the view may take to reach the version that the leader answered before the next heartbeat is sent anyway.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The signs of life of a member.
+/// Sends the heartbeats of one member.
 pub(crate) struct HeartbeatTask {
     pub(crate) backend: Backend,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When, on the monotonic clock, a heartbeat was sent whose version the view has reached.
     pub(crate) contact: watch::Sender<Option<Duration>>,
     pub(crate) member: Member,
     pub(crate) interval: Duration,
 }
 
 impl HeartbeatTask {
+    /// Runs until it is dropped.
     pub(crate) async fn run(self) {
         loop {
-            let sent = self.clock.monotonic();
-            match self.backend.heartbeat(&self.member.id, false).await {
-                Ok(answer) if answer.known => {
-                    // The watch brings the view there, if it works; if not, another sign of life finds out.
-                    if tokio::time::timeout(REACH_TIMEOUT, self.feed.reach(answer.version)).await.is_ok() {
-                        self.contact.send_replace(Some(sent));
-                    }
-                }
-                Ok(_) => {
-                    let join = Command::Join { member: self.member.clone(), at_ms: self.clock.now_ms() };
-                    if let Err(error) = self.backend.propose(Arc::new(join)).await {
-                        tracing::warn!(%error, "this node is no member and could not join");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "no sign of life could be given"),
-            }
+            self.beat().await;
             tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    async fn beat(&self) {
+        let sent = self.clock.monotonic();
+        match self.backend.heartbeat(&self.member.id, false).await {
+            Ok(answer) if answer.known => {
+                // The watch brings the view up to the leader's version. If it does not, the next heartbeat tries again.
+                if tokio::time::timeout(REACH_TIMEOUT, self.feed.reach(answer.version)).await.is_ok() {
+                    self.contact.send_replace(Some(sent));
+                }
+            }
+            Ok(_) => {
+                let join = Command::Join { member: self.member.clone(), at_ms: self.clock.now_ms() };
+                if let Err(error) = self.backend.propose(Arc::new(join)).await {
+                    tracing::warn!(%error, retry_in = ?self.interval, "the cluster has forgotten this node and rejoining failed");
+                }
+            }
+            Err(error) => tracing::debug!(%error, retry_in = ?self.interval, "heartbeat failed"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Which members the leader has not heard of for too long, and which are back. The times are the leader's alone, so no
-//! clocks are compared.
+//! Which members' leases have expired, and which members are back. Only the leader's clock is read, so clocks of different
+//! nodes are never compared.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
-/// What the leader knows of the members' lives.
+/// The heartbeats that the leader has received, and the leases that it applies.
 pub struct Heartbeats<'a> {
-    /// Who it is itself; it does not doubt its own life.
+    /// The leader, which is always considered alive.
     pub leader: &'a str,
-    /// When it last heard of each.
+    /// When each member last sent a heartbeat, on the leader's monotonic clock.
     pub heard: &'a HashMap<String, Duration>,
-    /// Since when it leads: everyone had a full lease then.
+    /// When it became the leader. Every member had a full lease then.
     pub leading_since: Duration,
-    /// Its monotonic clock.
+    /// The leader's monotonic clock.
     pub now: Duration,
-    /// Its wall clock, milliseconds leading_since the epoch.
+    /// The leader's wall clock, milliseconds since the epoch.
     pub now_ms: i64,
-    /// Silence after which a member counts as down.
+    /// Time without a heartbeat after which a member is down.
     pub lease: Duration,
-    /// The same of a member that is an agent and neither keeps samples nor votes: its targets are to move at once.
+    /// The lease of an agent that is neither an ingester nor a meta node. It is shorter, so that its targets move quickly.
     pub agent_lease: Duration,
-    /// How long a member that holds nothing is down before it is forgotten.
+    /// How long a member without shards and vote is down before it is forgotten.
     pub forget_after: Duration,
 }
 
-/// The changes of members' states that are due.
+/// The state changes of members that are due.
 pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
     let mut due = Vec::new();
     for member in state.members.values() {
@@ -56,12 +56,12 @@ pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
     due
 }
 
-/// The live members that have missed two signs of life, which come every `beat`, though they may have been heard of within their leases.
-pub fn silent(state: &ClusterState, heartbeats: &Heartbeats<'_>, beat: Duration) -> Vec<String> {
+/// The live members that have missed two heartbeats of this interval, even if their leases have not expired yet.
+pub fn silent(state: &ClusterState, heartbeats: &Heartbeats<'_>, interval: Duration) -> Vec<String> {
     let is_silent = |member: &&Arc<Member>| {
         let heard =
             heartbeats.heard.get(&member.id).copied().unwrap_or(heartbeats.leading_since).max(heartbeats.leading_since);
-        member.id != heartbeats.leader && heartbeats.now.saturating_sub(heard) > beat * 5 / 2
+        member.id != heartbeats.leader && heartbeats.now.saturating_sub(heard) > interval * 5 / 2
     };
     let live = state.members.values().filter(|member| member.state.is_live());
     live.filter(is_silent).map(|member| member.id.clone()).collect()
@@ -91,35 +91,85 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn silence_is_counted_from_the_leaders_beginning() {
-        use MemberState::{Active, Down, Draining};
-        let state = with(&[
-            ("A", Role::Meta, Active),
-            ("B", Role::Ingester, Active),
-            ("C", Role::Ingester, Draining),
-            ("D", Role::Ingester, Down),
-            ("E", Role::Agent, Down),
-        ]);
-        let second = Duration::from_secs;
-        let heard = HashMap::from([("B".to_string(), second(95)), ("C".to_string(), second(108))]);
-        let heartbeats = |now: u64, heard| Heartbeats {
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// A leader A since second 100, whose members were last heard at these seconds.
+    fn at<'a>(now: u64, heard: &'a HashMap<String, Duration>) -> Heartbeats<'a> {
+        Heartbeats {
             leader: "A",
             heard,
-            leading_since: second(100),
-            now: second(now),
-            now_ms: 1_000_000,
-            lease: second(10),
-            agent_lease: second(3),
-            forget_after: second(600),
-        };
-        assert_eq!(names(due(&state, &heartbeats(110, &heard))), ["E forgotten"]);
-        assert_eq!(names(due(&state, &heartbeats(111, &heard))), ["B Down", "E forgotten"]);
-        let missed = |now| silent(&state, &heartbeats(now, &heard), second(1));
-        assert_eq!((missed(102), missed(103), missed(110)), (vec![], vec!["B".to_string()], vec!["B".to_string()]));
-        assert_eq!(missed(111), ["B", "C"]);
-        let heard = HashMap::from([("D".to_string(), second(108)), ("E".to_string(), second(99))]);
-        assert_eq!(names(due(&state, &heartbeats(119, &heard))), ["B Down", "C Down", "E forgotten"]);
-        assert_eq!(names(due(&state, &heartbeats(109, &heard))), ["D Active", "E forgotten"]);
+            leading_since: Duration::from_secs(100),
+            now: Duration::from_secs(now),
+            now_ms: HOUR_MS,
+            lease: Duration::from_secs(10),
+            agent_lease: Duration::from_secs(3),
+            forget_after: Duration::from_secs(600),
+        }
+    }
+
+    fn heard(of: &[(&str, u64)]) -> HashMap<String, Duration> {
+        of.iter().map(|(id, second)| (id.to_string(), Duration::from_secs(*second))).collect()
+    }
+
+    use MemberState::{Active, Down, Draining};
+
+    #[test]
+    fn every_member_has_a_full_lease_after_an_election() {
+        let state = with(&[("B", Role::Ingester, Active)]);
+        let before_the_election = heard(&[("B", 95)]);
+        assert!(due(&state, &at(110, &before_the_election)).is_empty());
+        assert_eq!(names(due(&state, &at(111, &before_the_election))), ["B Down"]);
+    }
+
+    #[test]
+    fn a_heartbeat_renews_the_lease() {
+        let state = with(&[("B", Role::Ingester, Active), ("C", Role::Ingester, Draining)]);
+        let heard = heard(&[("C", 108)]);
+        assert_eq!(names(due(&state, &at(118, &heard))), ["B Down"]);
+        assert_eq!(names(due(&state, &at(119, &heard))), ["B Down", "C Down"]);
+    }
+
+    #[test]
+    fn the_leader_never_expires() {
+        assert!(due(&with(&[("A", Role::Meta, Active)]), &at(9999, &HashMap::new())).is_empty());
+    }
+
+    #[test]
+    fn a_pure_agent_has_the_short_lease() {
+        let state = with(&[("B", Role::Agent, Active), ("C", Role::Ingester, Active)]);
+        assert_eq!(names(due(&state, &at(104, &HashMap::new()))), ["B Down"]);
+    }
+
+    #[test]
+    fn a_member_that_is_heard_again_becomes_active() {
+        let state = with(&[("B", Role::Ingester, Down)]);
+        assert_eq!(names(due(&state, &at(109, &heard(&[("B", 108)])))), ["B Active"]);
+        assert!(due(&state, &at(109, &heard(&[("B", 99)]))).is_empty(), "a heartbeat to an earlier leader");
+    }
+
+    #[test]
+    fn a_member_that_holds_nothing_is_forgotten_after_a_while() {
+        let state = with(&[("D", Role::Ingester, Down), ("E", Role::Agent, Down)]);
+        assert_eq!(names(due(&state, &at(110, &HashMap::new()))), ["E forgotten"], "an ingester may hold shards");
+        let unheard = HashMap::new();
+        let soon = Heartbeats { now_ms: 600_000, ..at(110, &unheard) };
+        assert!(due(&state, &soon).is_empty());
+    }
+
+    #[test]
+    fn two_missed_heartbeats_make_a_member_silent() {
+        let state = with(&[("A", Role::Meta, Active), ("B", Role::Ingester, Active), ("C", Role::Ingester, Active)]);
+        let heard = heard(&[("C", 108)]);
+        let silent = |now| silent(&state, &at(now, &heard), Duration::from_secs(1));
+        assert_eq!(silent(102), Vec::<String>::new());
+        assert_eq!(silent(103), ["B"]);
+        assert_eq!(silent(110), ["B"]);
+        assert_eq!(silent(111), ["B", "C"]);
+    }
+
+    #[test]
+    fn members_that_are_down_are_not_silent() {
+        let state = with(&[("B", Role::Ingester, Down)]);
+        assert!(silent(&state, &at(200, &HashMap::new()), Duration::from_secs(1)).is_empty());
     }
 }

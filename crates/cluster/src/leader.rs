@@ -1,5 +1,6 @@
-//! What the leader of the group does in rounds: it sees to members' leases, to who votes, to where shards are, and exports
-//! the state. What is due is decided by pure functions; here it is carried out.
+//! The leader's reconciliation: member leases, voters, shard placement and exports of the state.
+//!
+//! Pure functions decide what is due ([`heartbeats`], [`voters`], [`placement`]); this file applies it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,16 +20,16 @@ use crate::state::{Command, Member, Refusal, Settings};
 use crate::view::View;
 use crate::voters::{self, RaftMembership, VoterChange};
 
-/// How long the group waits for a voter that never was a member.
+/// How long after an election voters that are not members may still join before they are removed.
 const UNKNOWN_VOTER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pause before a placement is looked at again that nothing has changed but the time.
+/// Interval at which an unchanged placement is checked again, since some steps are due after a time.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// Longest time for one change of the group; it is tried again.
+/// Timeout of one command or membership change; the next round retries it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Entries that a learner may lack and vote all the same.
+/// Log entries by which a learner may lag and still become a voter.
 const MAX_LAG: u64 = 256;
 
-/// Works in rounds while this node leads, until it is stopped.
+/// Reconciles in rounds while this node leads, until it is stopped.
 pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>) {
     let mut stop = group.stop.subscribe();
     let mut term: Option<LeaderTerm> = None;
@@ -39,15 +40,9 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
                 return;
             }
             let now = group.clock.monotonic();
-            let term = term.get_or_insert(LeaderTerm {
-                since: now,
-                exported: None,
-                export_due: now,
-                first_ingester_at: None,
-                placed: None,
-            });
+            let term = term.get_or_insert_with(|| LeaderTerm::starting_at(now));
             if let Err(error) = term.round(&group, exports.as_deref()).await {
-                tracing::warn!(%error, "a round of the leader of meta broke off");
+                tracing::warn!(%error, retry_in = ?group.config.timing.round, "leader reconciliation failed");
             }
         };
         tokio::select! {
@@ -61,22 +56,27 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
     }
 }
 
-/// The time in which this node leads.
+/// What the leader remembers from its election on.
 struct LeaderTerm {
     since: Duration,
+    /// Incarnation and version of the last export.
     exported: Option<(u64, u64)>,
     export_due: Duration,
-    /// When the first ingester was seen while shards had no place.
+    /// When the first active ingester was seen.
     first_ingester_at: Option<Duration>,
-    /// The version for which nothing was left to place, and when.
-    placed: Option<(u64, Duration)>,
+    /// The version for which there was nothing to place, and when that was found.
+    settled: Option<(u64, Duration)>,
 }
 
 impl LeaderTerm {
+    fn starting_at(now: Duration) -> LeaderTerm {
+        LeaderTerm { since: now, exported: None, export_due: now, first_ingester_at: None, settled: None }
+    }
+
     async fn round(&mut self, group: &Group, exports: Option<&dyn ObjectStore>) -> Result<(), MetaError> {
         let view = group.feed.view();
         if view.settings.is_none() {
-            return carry_out(group, bootstrap_command(group)).await;
+            return apply(group, bootstrap_command(group)).await;
         }
         self.leases(group, &view).await?;
         self.voters(group, &group.feed.view()).await?;
@@ -91,8 +91,8 @@ impl LeaderTerm {
             heartbeats::due(view, &self.heartbeats(group, &heard))
         };
         for command in due {
-            tracing::info!(?command, "a member's state changes");
-            carry_out(group, command).await?;
+            tracing::info!(?command, "changing the state of a member");
+            apply(group, command).await?;
         }
         Ok(())
     }
@@ -117,19 +117,21 @@ impl LeaderTerm {
         let now_ms = group.clock.now_ms();
         let long_down = |member: &Member| now_ms.saturating_sub(member.since_ms) >= replace_after;
         let Some(change) = voters::next(view, &membership, long_down) else { return Ok(()) };
-        tracing::info!(?change, "the group of meta changes");
+        tracing::info!(?change, "changing the Raft group");
         let node = |addr| BasicNode { addr };
         let (change, retain) = match change {
-            VoterChange::Learn(id, address) => (ChangeMembers::AddNodes([(id, node(address))].into()), true),
-            VoterChange::Move(id, address) => (ChangeMembers::SetNodes([(id, node(address))].into()), true),
-            VoterChange::Vote(voters) => (ChangeMembers::ReplaceAllVoters(voters), true),
-            VoterChange::Leave(id) => (ChangeMembers::RemoveNodes(BTreeSet::from([id])), false),
+            VoterChange::AddLearner(id, address) => (ChangeMembers::AddNodes([(id, node(address))].into()), true),
+            VoterChange::SetAddress(id, address) => (ChangeMembers::SetNodes([(id, node(address))].into()), true),
+            VoterChange::SetVoters(voters) => (ChangeMembers::ReplaceAllVoters(voters), true),
+            VoterChange::Remove(id) => (ChangeMembers::RemoveNodes(BTreeSet::from([id])), false),
         };
         let changed = tokio::time::timeout(CHANGE_TIMEOUT, group.raft.change_membership(change, retain)).await;
         match changed {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(MetaError::Unavailable(format!("changing the group: {error}"))),
-            Err(_) => Err(MetaError::Unavailable(format!("changing the group took longer than {CHANGE_TIMEOUT:?}"))),
+            Ok(Err(error)) => Err(MetaError::Unavailable(format!("changing the Raft group: {error}"))),
+            Err(_) => {
+                Err(MetaError::Unavailable(format!("changing the Raft group took longer than {CHANGE_TIMEOUT:?}")))
+            }
         }
     }
 
@@ -154,9 +156,9 @@ impl LeaderTerm {
             self.first_ingester_at = Some(now);
         }
         let settled_for = self.first_ingester_at.map_or(Duration::ZERO, |first| now.saturating_sub(first));
-        let just_looked =
+        let just_checked =
             |(version, at): (u64, Duration)| version == view.version && now.saturating_sub(at) < RECHECK_INTERVAL;
-        if self.placed.is_some_and(just_looked) {
+        if self.settled.is_some_and(just_checked) {
             return Ok(());
         }
         let silent = {
@@ -165,10 +167,10 @@ impl LeaderTerm {
         };
         let context = PlacementContext { now_ms: group.clock.now_ms(), silent: &silent, settled_for };
         let steps = placement::propose(view, &group.config.placement, context);
-        self.placed = steps.is_empty().then_some((view.version, now));
+        self.settled = steps.is_empty().then_some((view.version, now));
         for command in steps {
-            tracing::debug!(?command, "placement");
-            carry_out(group, command).await?;
+            tracing::debug!(?command, "placing shards");
+            apply(group, command).await?;
         }
         Ok(())
     }
@@ -186,25 +188,26 @@ impl LeaderTerm {
     }
 }
 
-/// The birth of the cluster whose group this node leads.
+/// The command that creates the cluster state of a new group.
 pub(crate) fn bootstrap_command(group: &Group) -> Command {
     let config = &group.config;
     let cluster = format!("{}-{:x}", config.identity, group.clock.now_ms());
-    let (shards, replication_factor) = (config.shards, config.replication_factor);
-    Command::Bootstrap { settings: Settings { cluster, shards, replication_factor } }
+    let settings = Settings { cluster, shards: config.shards, replication_factor: config.replication_factor };
+    Command::Bootstrap { settings }
 }
 
-/// Has a command carried out if this node still leads; a refusal is noted, the next round sees what is then.
-async fn carry_out(group: &Group, command: Command) -> Result<(), MetaError> {
+/// Applies a command if this node still leads. A refusal is only logged, because the next round decides anew.
+async fn apply(group: &Group, command: Command) -> Result<(), MetaError> {
     let name = command.name();
     let written = group.raft.client_write(Proposal(Arc::new(command)));
     let written = tokio::time::timeout(CHANGE_TIMEOUT, written).await;
-    let written = written.map_err(|_| MetaError::Unavailable(format!("{name}: no majority answers")))?;
+    let written = written
+        .map_err(|_| MetaError::Unavailable(format!("{name}: no majority answered within {CHANGE_TIMEOUT:?}")))?;
     let answer = written.map_err(|error| MetaError::Unavailable(format!("{name}: {error}")))?.data;
     match answer.result {
-        // A leader that has just started may not have read yet that its cluster was born.
+        // A leader that has just started may not have applied the bootstrap of its cluster yet.
         Ok(_) | Err(Refusal::AlreadyBootstrapped { .. }) => {}
-        Err(refusal) => tracing::warn!(name, %refusal, "a command of the leader was refused"),
+        Err(refusal) => tracing::warn!(name, %refusal, "command of the leader was refused"),
     }
     Ok(())
 }

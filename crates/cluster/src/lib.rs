@@ -1,12 +1,12 @@
-//! Who owns what and which blocks exist: the cluster's state machine, the group that agrees on it, and where shards go.
+//! What the cluster agrees on: its members, who holds which shard, which blocks exist, and where shards should go.
 //!
-//! [`state::ClusterState`] is pure: commands go in, a changed state comes out; [`catalogue::Catalogue`] is its part about
-//! blocks. Raft brings the same commands to every node of the group in the same order, and [`Meta`] is the one handle for
-//! all roles: a numbered [`View`] to read and to watch, and [`Meta::propose`]. [`placement`] says, purely, where shards
-//! should be; the leader carries that out.
+//! [`state::ClusterState`] is pure: a command goes in, a changed state comes out. [`catalogue::Catalogue`] is its part about
+//! blocks. Raft delivers the same commands in the same order to every node of the group. [`Meta`] is the handle of all
+//! roles: a numbered [`View`] to read and watch, and [`Meta::propose`]. [`placement`] computes, purely, where shards should
+//! be; the leader applies what it says.
 //!
-//! A command on its way: `propose` (any node) → the leader's log → a majority's disks → the state machine of every node →
-//! the feed, from which watchers here and followers elsewhere see it.
+//! The path of a command: `propose` on any node, the leader's log, the disks of a majority, the state machine of every
+//! node, and the feed, from which watchers in this process and followers elsewhere see it.
 
 mod backend;
 mod bootstrap;
@@ -24,7 +24,6 @@ mod leader;
 mod meta;
 pub mod placement;
 mod raft;
-mod reads;
 mod remote;
 mod service;
 pub mod state;

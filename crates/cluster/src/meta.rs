@@ -1,5 +1,6 @@
-//! The handle that every role uses: what it knows, what it is told, what it asks for. Behind it is a node of the group
-//! ([`crate::group`]) or one that follows it ([`crate::follow`]).
+//! The handle through which every role reads, watches and changes the cluster state.
+//!
+//! Behind it is a node of the Raft group ([`crate::group`]) or a node that follows the group ([`crate::follow`]).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,99 +22,101 @@ use crate::config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 use crate::error::MetaError;
 use crate::feed::Feed;
 use crate::follow::Follower;
-use crate::group::{Group, PROPOSE_TIME};
+use crate::group::{Group, PROPOSE_TIMEOUT};
 use crate::heartbeat_task::HeartbeatTask;
 use crate::leader;
-use crate::raft::network::MOST_MESSAGE_BYTES;
+use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::service::RaftService;
 use crate::remote::Remote;
 use crate::service::MetaService;
 use crate::state::{Command, Member, MemberState, Response, Role};
 use crate::view::View;
 
-/// What a command that took effect led to.
+/// The result of a command that took effect.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What the state machine answered.
+    /// The answer of the state machine.
     pub response: Response,
-    /// A view that has its effect.
+    /// A view that includes the effect.
     pub view: View,
 }
 
-/// How the group of meta is, as this node sees it.
+/// The state of the Raft group as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupStatus {
     /// Raft id of the leader.
     pub leader: Option<u64>,
     /// Whether this node leads.
     pub leads: bool,
-    /// Raft ids of those that vote.
+    /// Raft ids of the voters.
     pub voters: Vec<u64>,
-    /// Raft ids of those that stand by.
+    /// Raft ids of the nodes that hold the log without a vote.
     pub learners: Vec<u64>,
     /// Raft's term.
     pub term: u64,
-    /// Position of the last entry that was applied here.
+    /// Index of the last log entry that was applied on this node.
     pub applied: u64,
 }
 
-/// What knows who owns what: every role asks it, watches it, and proposes changes to it.
+/// A node's access to the cluster state. Every role reads it, watches it and proposes changes to it.
 pub struct Meta {
     backend: Backend,
     feed: Arc<Feed>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
     timing: Timing,
-    /// When, on the monotonic clock, the view was last known to lack nothing.
+    /// When, on the monotonic clock, the view was last known to be current.
     contact: watch::Sender<Option<Duration>>,
-    /// Turns true when this node leaves, so that it gives no more signs of heartbeats.
+    /// Turns true when this node leaves, which ends its heartbeats.
     leaving: watch::Sender<bool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
 impl Meta {
-    /// A node by itself: the state in a folder, without a network. Ready when this returns.
+    /// Opens a single-node cluster whose state is in a folder, without a network. Ready when this returns.
     pub async fn open(folder: &Path, identity: &str) -> Result<Meta, MetaError> {
-        let (clock, connect) = (Arc::new(SystemClock::new()), Arc::new(Channels::new()));
-        Meta::start(folder, MetaConfig::alone(identity), MetaComponents { clock, connect, exports: None }).await
+        let components =
+            MetaComponents { clock: Arc::new(SystemClock::new()), connect: Arc::new(Channels::new()), exports: None };
+        Meta::start(folder, MetaConfig::alone(identity), components).await
     }
 
-    /// A node with the meta role. Returns at once, or when it is ready if it is by itself; a node that has to find others
-    /// needs its services mounted ([`Meta::add_services`]), and is ready when [`Meta::ready`] says so.
+    /// Starts a node with the meta role.
+    ///
+    /// A single-node cluster is ready when this returns. A node that has to find others returns at once: mount its services
+    /// ([`Meta::add_services`]) and await [`Meta::ready`].
     pub async fn start(folder: &Path, config: MetaConfig, components: MetaComponents) -> Result<Meta, MetaError> {
         let alone = config.bootstrap == BootstrapMode::Alone;
         let timing = config.timing.clone();
         let group = Group::open(folder, config, &components).await?;
-        let (founding, leading) = (bootstrap::run(group.clone()), leader::run(group.clone(), components.exports));
+        let founding = bootstrap::run(group.clone());
+        let leading = leader::run(group.clone(), components.exports);
         let mut tasks = Vec::new();
         if alone {
             founding.await?;
         } else {
             tasks.push(tokio::spawn(async move {
                 if let Err(error) = founding.await {
-                    tracing::error!(%error, "this node could not come to its cluster");
+                    tracing::error!(%error, "this node could neither found nor join a cluster");
                 }
             }));
         }
         tasks.push(tokio::spawn(leading));
         let feed = group.feed.clone();
-        let (clock, runtime) = (components.clock, Handle::current());
-        let meta = Meta::of(Backend::Group(group), feed, clock, runtime, timing, tasks);
+        let meta = Meta::new(Backend::Group(group), feed, components.clock, timing, tasks);
         if alone {
             meta.recovered().await?;
         }
         Ok(meta)
     }
 
-    /// A node without the meta role, which follows those at these addresses.
+    /// Starts a node without the meta role, which follows the meta nodes at these addresses.
     pub fn connect(addresses: Vec<String>, connect: Arc<dyn Connect>, clock: Arc<dyn Clock>) -> Meta {
         let follower = Follower::start(Remote::new(connect), addresses);
         let feed = follower.feed.clone();
-        let (runtime, timing) = (Handle::current(), Timing::default());
-        Meta::of(Backend::Follower(follower), feed, clock, runtime, timing, Vec::new())
+        Meta::new(Backend::Follower(follower), feed, clock, Timing::default(), Vec::new())
     }
 
-    /// Waits until what the log held at the start is applied, if this node is the only voter.
+    /// Waits until the log that was on disk at the start is applied, if this node is the only voter.
     async fn recovered(&self) -> Result<(), MetaError> {
         let Backend::Group(group) = &self.backend else { return Ok(()) };
         let own = *group.raft.node_id();
@@ -121,7 +124,7 @@ impl Meta {
         if status.voters.iter().any(|voter| *voter != own) {
             return Ok(());
         }
-        let wait = group.raft.wait(Some(PROPOSE_TIME));
+        let wait = group.raft.wait(Some(PROPOSE_TIMEOUT));
         let unavailable = |error: openraft::metrics::WaitError| MetaError::Unavailable(error.to_string());
         let led = wait.metrics(|metrics| metrics.current_leader == Some(own), "this node leads").await;
         let last = led.map_err(unavailable)?.last_log_index;
@@ -133,7 +136,7 @@ impl Meta {
         Ok(())
     }
 
-    /// Waits until there is a cluster and this node has a view of it.
+    /// Waits until the cluster exists and this node has a view of it.
     pub async fn ready(&self) -> View {
         let mut watch = self.feed.watch();
         match watch.wait_for(|view| view.settings.is_some()).await {
@@ -142,50 +145,55 @@ impl Meta {
         }
     }
 
-    /// Adds what other nodes ask of this one, if it has the meta role.
+    /// Mounts the gRPC services of a node with the meta role; does nothing on other nodes.
     pub fn add_services(&self, routes: &mut RoutesBuilder) {
         let Backend::Group(group) = &self.backend else { return };
         let raft = RaftServer::new(RaftService { group: group.clone() });
         let meta = MetaServer::new(MetaService::new(group.clone()));
         routes
+            .add_service(raft.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
             .add_service(
-                raft.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
-            )
-            .add_service(
-                meta.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+                meta.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
             );
     }
 
-    /// Makes a command durable on a majority and has it carried out. What it leads to is in the view when this returns.
+    /// Makes a command durable on a majority and applies it. The view of this node includes its effect when this returns.
     pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
         let answer = self.backend.propose(Arc::new(command.into())).await?;
         let response = answer.result?;
-        let reached = tokio::time::timeout(PROPOSE_TIME, self.feed.reach(answer.version)).await;
+        let reached = tokio::time::timeout(PROPOSE_TIMEOUT, self.feed.reach(answer.version)).await;
         let late = |_| MetaError::Unavailable(format!("version {} did not reach this node in time", answer.version));
         Ok(Outcome { response, view: reached.map_err(late)? })
     }
 
-    /// As [`Meta::propose`], for threads that may block; not for those of the runtime.
+    /// As [`Meta::propose`], for threads that may block. Panics on a thread of the runtime.
     pub fn propose_blocking(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
         self.runtime.block_on(self.propose(command))
     }
 
-    fn of(
+    fn new(
         backend: Backend,
         feed: Arc<Feed>,
         clock: Arc<dyn Clock>,
-        runtime: Handle,
         timing: Timing,
         tasks: Vec<tokio::task::JoinHandle<()>>,
     ) -> Meta {
-        let (contact, leaving) = (watch::Sender::new(None), watch::Sender::new(false));
-        Meta { backend, feed, clock, runtime, timing, contact, leaving, tasks: Mutex::new(tasks) }
+        Meta {
+            backend,
+            feed,
+            clock,
+            runtime: Handle::current(),
+            timing,
+            contact: watch::Sender::new(None),
+            leaving: watch::Sender::new(false),
+            tasks: Mutex::new(tasks),
+        }
     }
 
-    /// Makes this node a member and keeps its lease from now on.
+    /// Makes this node a member and sends its heartbeats from now on. Returns a view that lists it.
     pub async fn join(&self, member: Member) -> Result<View, MetaError> {
         let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
-        let entered = self.propose(join).await?.view;
+        let joined = self.propose(join).await?.view;
         let interval = match member.has(Role::Agent) {
             true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
             false => self.timing.member_heartbeat,
@@ -198,7 +206,8 @@ impl Meta {
             member,
             interval,
         };
-        let (mut stop, mut leaving) = (self.backend.stopped(), self.leaving.subscribe());
+        let mut stop = self.backend.stopped();
+        let mut leaving = self.leaving.subscribe();
         self.tasks.lock().push(tokio::spawn(async move {
             tokio::select! {
                 () = heartbeats.run() => {}
@@ -206,40 +215,36 @@ impl Meta {
                 _ = leaving.wait_for(|leaving| *leaving) => {}
             }
         }));
-        Ok(entered)
+        Ok(joined)
     }
 
-    /// What its tasks run on.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
-    }
-
-    /// Tells the others that this node is about to stop, and gives no more signs of heartbeats: it counts as down at once, its
-    /// targets and leaders move, and when it comes back it is what it was before. A node that was drained is forgotten:
-    /// when it comes back, it takes its share again.
+    /// Announces that this node is about to stop and ends its heartbeats.
+    ///
+    /// It counts as down at once, so its targets and leaders move; when it returns it takes up its old place. A drained
+    /// node is forgotten instead, and takes its share again when it returns.
     pub async fn leave(&self, node: &str) -> Result<View, MetaError> {
         self.leaving.send_replace(true);
         self.backend.heartbeat(node, true).await?;
         let view = self.view();
         let drained = view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
-        let (node, at_ms) = (node.to_string(), self.clock.now_ms());
+        let node = node.to_string();
         let command = match drained {
             true => Command::ForgetMember { node },
-            false => Command::SetMemberState { node, state: MemberState::Down, at_ms },
+            false => Command::SetMemberState { node, state: MemberState::Down, at_ms: self.clock.now_ms() },
         };
         let view = self.propose(command).await?.view;
-        // What others have to know is known; nothing is worth waiting for until this node ends.
+        // The others know. Nobody in this process needs to wait for a newer view any more.
         self.contact.send_replace(Some(Duration::MAX));
         Ok(view)
     }
 
-    /// The clock of this part of meta, by which [`Meta::contact`] counts.
+    /// The clock that [`Meta::contact`] reads.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
-    /// The moment, on the monotonic clock, of which the view is known to lack nothing that had been agreed on before it.
-    /// Goes on with every sign of heartbeats that this node gives; none before the first.
+    /// The latest time on the monotonic clock for which the view is known to contain everything agreed on before it. Advances
+    /// with every heartbeat of this node; none before the first.
     pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
         self.contact.subscribe()
     }
@@ -249,12 +254,26 @@ impl Meta {
         self.feed.view()
     }
 
-    /// A watch on the view.
+    /// A receiver that sees every new view.
     pub fn watch(&self) -> watch::Receiver<View> {
         self.feed.watch()
     }
 
-    /// How the group is; nothing is known of it on a node without the meta role.
+    /// Blocks until the view satisfies a condition, but no longer than `timeout`. Returns the newest view either way.
+    pub fn await_view_blocking(&self, timeout: Duration, condition: impl Fn(&View) -> bool) -> View {
+        let view = self.view();
+        if condition(&view) {
+            return view;
+        }
+        let mut watch = self.watch();
+        let waiting = async {
+            let _late_or_ended = tokio::time::timeout(timeout, watch.wait_for(condition)).await;
+        };
+        self.runtime.block_on(waiting);
+        self.view()
+    }
+
+    /// The state of the Raft group; empty on a node without the meta role.
     pub fn status(&self) -> GroupStatus {
         let Backend::Group(group) = &self.backend else { return GroupStatus::default() };
         let metrics = group.raft.metrics();
@@ -270,7 +289,7 @@ impl Meta {
         }
     }
 
-    /// As [`Meta::status`]; a node without the meta role asks one that has it.
+    /// As [`Meta::status`], but a node without the meta role asks one that has it.
     pub async fn group(&self) -> Result<GroupStatus, MetaError> {
         let Backend::Follower(follower) = &self.backend else { return Ok(self.status()) };
         let answer = follower.describe().await?;
@@ -284,9 +303,10 @@ impl Meta {
         })
     }
 
-    /// Waits until this node's part of the group has ended by itself, and says why: its disk failed, mostly. From then on this
-    /// node neither votes nor hears of changes until its process starts anew. Never returns after [`Meta::shutdown`], or on a
-    /// node without the meta role.
+    /// Waits until Raft fails on this node and returns the reason, which is usually its disk.
+    ///
+    /// From then on this node neither votes nor sees changes until its process restarts. Never returns after
+    /// [`Meta::shutdown`], or on a node without the meta role.
     pub async fn failed(&self) -> String {
         match &self.backend {
             Backend::Group(group) => group.failed().await,
@@ -294,24 +314,22 @@ impl Meta {
         }
     }
 
-    /// Writes a snapshot now and drops the log that it holds, as far as Raft finds that right.
+    /// Triggers a snapshot, after which Raft purges the log up to it.
     pub async fn compact(&self) -> Result<(), MetaError> {
         let Backend::Group(group) = &self.backend else { return Ok(()) };
         group.raft.trigger().snapshot().await.map_err(|fatal| MetaError::Stopped(fatal.to_string()))
     }
 
-    /// Ends the work, so that the folder can be opened again. The view stays readable.
+    /// Stops all work, so that the folder can be opened again. The view stays readable.
     pub async fn shutdown(&self) {
         match &self.backend {
             Backend::Group(group) => group.shutdown().await,
-            Backend::Follower(follower) => {
-                follower.stop.send_replace(true);
-            }
+            Backend::Follower(_) => self.backend.stop(),
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a task of meta ended unexpectedly");
+                tracing::error!(%error, "a background task of meta panicked");
             }
         }
     }
@@ -319,14 +337,7 @@ impl Meta {
 
 impl Drop for Meta {
     fn drop(&mut self) {
-        match &self.backend {
-            Backend::Group(group) => {
-                group.stop.send_replace(true);
-            }
-            Backend::Follower(follower) => {
-                follower.stop.send_replace(true);
-            }
-        }
+        self.backend.stop();
     }
 }
 

@@ -1,5 +1,5 @@
-//! The replicated log: openraft with its log, vote and snapshots on disk ([`disk`]), its state machine over the cluster's
-//! state ([`machine`]) and its messages over gRPC ([`network`], [`service`]).
+//! The replicated log: openraft with its log, vote and snapshots on disk ([`disk`]), a state machine over the cluster state
+//! ([`machine`]), and messages over gRPC ([`network`] sends, [`service`] receives).
 
 pub(crate) mod disk;
 pub(crate) mod log_store;

@@ -1,4 +1,4 @@
-//! What nodes ask of a meta node over the network.
+//! The client of the meta service: calls to another meta node by its address.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use pharos_transport::meta_v1::{
 use pharos_transport::{Connect, Connection};
 use tonic::{Request, Status, Streaming};
 
-use crate::raft::network::MOST_MESSAGE_BYTES;
+use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::types::Answer;
 use crate::state::{Command, Response};
 
-/// Longest time for an answer, but for streams.
-const TIME: Duration = Duration::from_secs(5);
-/// Longest time for a sign of life: another node is asked well before the lease ends.
-const HEARTBEAT_TIME: Duration = Duration::from_secs(1);
+/// Timeout of a call; of a stream, until it starts.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a heartbeat, so short that another node is tried well before the lease expires.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks meta nodes by their addresses.
+/// Calls meta nodes.
 #[derive(Clone)]
 pub(crate) struct Remote {
     connect: Arc<dyn Connect>,
 }
 
 fn unreadable(error: serde_json::Error) -> Status {
-    Status::internal(format!("an answer of meta is unreadable: {error}"))
+    Status::internal(format!("unreadable answer of a meta node: {error}"))
 }
 
-/// How an answer of the state machine travels.
+/// Encodes an answer of the state machine.
 pub(crate) fn to_wire(answer: &Answer) -> Result<ProposeAnswer, Status> {
     let mut wire = ProposeAnswer { version: answer.version, ..ProposeAnswer::default() };
     match &answer.result {
@@ -50,14 +50,14 @@ fn from_wire(wire: &ProposeAnswer) -> Result<Answer, Status> {
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
-    within(TIME, call).await
+    within(CALL_TIMEOUT, call).await
 }
 
 async fn within<T>(
     time: Duration,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, Status> {
-    let late = |_| Status::deadline_exceeded(format!("no answer in {time:?}"));
+    let late = |_| Status::deadline_exceeded(format!("no answer within {time:?}"));
     Ok(tokio::time::timeout(time, call).await.map_err(late)??.into_inner())
 }
 
@@ -68,33 +68,33 @@ impl Remote {
 
     fn client(&self, address: &str) -> Result<MetaClient<Connection>, Status> {
         let client = MetaClient::new(self.connect.connect(address)?);
-        Ok(client.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES))
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// Who the node is.
+    /// Asks a node who it is and how it sees the group.
     pub(crate) async fn describe(&self, address: &str) -> Result<DescribeAnswer, Status> {
         in_time(self.client(address)?.describe(DescribeRequest {})).await
     }
 
-    /// Whether the node lets a candidate found the cluster.
+    /// Asks a node to let a candidate found the cluster.
     pub(crate) async fn pledge(&self, address: &str, candidate: &str) -> Result<bool, Status> {
         let request = PledgeRequest { candidate: candidate.to_string() };
         Ok(in_time(self.client(address)?.pledge(request)).await?.granted)
     }
 
-    /// Has a command carried out.
+    /// Proposes a command through a node.
     pub(crate) async fn propose(&self, address: &str, command: &Command, forwarded: bool) -> Result<Answer, Status> {
         let command = serde_json::to_vec(command).map_err(unreadable)?.into();
         let request = ProposeRequest { command, forwarded };
         from_wire(&in_time(self.client(address)?.propose(request)).await?)
     }
 
-    /// Keeps a member's lease, or gives it back.
+    /// Sends a member's heartbeat or departure.
     pub(crate) async fn heartbeat(&self, address: &str, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
-        within(HEARTBEAT_TIME, self.client(address)?.heartbeat(beat)).await
+        within(HEARTBEAT_TIMEOUT, self.client(address)?.heartbeat(beat)).await
     }
 
-    /// Follows the node's view.
+    /// Starts following the view of a node.
     pub(crate) async fn watch(&self, address: &str, from: WatchRequest) -> Result<Streaming<WatchUpdate>, Status> {
         let mut client = self.client(address)?;
         in_time(client.watch(Request::new(from))).await

@@ -1,4 +1,4 @@
-//! What meta answers to other nodes.
+//! The meta service: answers other nodes, and streams the view to followers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,28 +18,28 @@ use tonic::{Request, Response, Status};
 
 use crate::codec;
 use crate::error::MetaError;
-use crate::feed::Lacking;
+use crate::feed::Backlog;
 use crate::group::Group;
 use crate::remote;
 use crate::state::{ClusterState, Command};
 use crate::view::View;
 
-/// Most commands of one update.
-const COMMANDS_PER_UPDATE: usize = 256;
-/// Bytes of a part of a state.
+/// Maximum number of commands in an update.
+const MAX_COMMANDS_PER_UPDATE: usize = 256;
+/// Size of one part of a state.
 const PART_BYTES: usize = 1 << 20;
-/// How long a watcher hears nothing when nothing changes.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// Updates that wait for a slow watcher.
-const UPDATES: usize = 4;
+/// Interval of empty updates while nothing changes.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Updates that are buffered for a slow watcher.
+const UPDATE_BUFFER: usize = 4;
 
-/// Answers for one node.
+/// The service of one node.
 pub(crate) struct MetaService {
     group: Arc<Group>,
     packed: Arc<Packed>,
 }
 
-/// The state as bytes, packed once for all watchers that come at about the same time.
+/// A compressed state, shared by all watchers that need one at about the same time.
 #[derive(Default)]
 struct Packed(Mutex<Option<(View, Bytes)>>);
 
@@ -47,14 +47,14 @@ impl Packed {
     async fn get(&self, group: &Group) -> Result<(View, Bytes), Status> {
         let kept = self.0.lock().clone();
         if let Some((view, bytes)) = kept
-            && matches!(group.feed.since(view.incarnation, view.version, 0), Lacking::Commands(..))
+            && matches!(group.feed.since(view.incarnation, view.version, 0), Backlog::Commands(..))
         {
             return Ok((view, bytes));
         }
         let view = group.feed.view();
         let state: Arc<ClusterState> = view.state().clone();
         let packed = tokio::task::spawn_blocking(move || codec::encode(&state)).await;
-        let failed = |error: String| Status::internal(format!("the state cannot be packed: {error}"));
+        let failed = |error: String| Status::internal(format!("encoding the state: {error}"));
         let bytes = packed.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
         *self.0.lock() = Some((view.clone(), bytes.clone()));
         Ok((view, bytes))
@@ -105,7 +105,7 @@ impl meta_server::Meta for MetaService {
 
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeAnswer>, Status> {
         let request = request.into_inner();
-        let malformed = |e| Status::invalid_argument(format!("a malformed command: {e}"));
+        let malformed = |e| Status::invalid_argument(format!("malformed command: {e}"));
         let command: Command = serde_json::from_slice(&request.command).map_err(malformed)?;
         let answer = self.group.propose(Arc::new(command), request.forwarded).await.map_err(|e| status(&e))?;
         remote::to_wire(&answer).map(Response::new)
@@ -118,22 +118,22 @@ impl meta_server::Meta for MetaService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (updates, stream) = mpsc::channel(UPDATES);
+        let (updates, stream) = mpsc::channel(UPDATE_BUFFER);
         let watcher = Watcher { group: self.group.clone(), packed: self.packed.clone(), updates };
         tokio::spawn(watcher.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
 
-/// Keeps one other node's view up to date.
+/// Keeps the view of one follower up to date.
 struct Watcher {
     group: Arc<Group>,
     packed: Arc<Packed>,
     updates: mpsc::Sender<Result<WatchUpdate, Status>>,
 }
 
-/// The watcher went away.
-struct Gone;
+/// The follower closed the stream.
+struct Closed;
 
 impl Watcher {
     async fn run(self, from: WatchRequest) {
@@ -145,14 +145,14 @@ impl Watcher {
         }
     }
 
-    async fn send(&self, update: WatchUpdate) -> Result<(), Gone> {
-        self.updates.send(Ok(update)).await.map_err(|_| Gone)
+    async fn send(&self, update: WatchUpdate) -> Result<(), Closed> {
+        self.updates.send(Ok(update)).await.map_err(|_| Closed)
     }
 
-    async fn follow(&self, from: WatchRequest) -> Result<(), Gone> {
+    async fn follow(&self, from: WatchRequest) -> Result<(), Closed> {
         let mut watch = self.group.feed.watch();
         let (mut incarnation, mut version) = (from.incarnation, from.version);
-        // Nothing is known of a cluster before its birth; and the view of another one is worth nothing.
+        // There is nothing to send before the bootstrap; and a view of another cluster is replaced as a whole.
         let Ok(view) = watch.wait_for(|view| view.settings.is_some()).await.map(|view| view.clone()) else {
             return Ok(());
         };
@@ -161,20 +161,20 @@ impl Watcher {
         }
         loop {
             watch.mark_unchanged();
-            match self.group.feed.since(incarnation, version, COMMANDS_PER_UPDATE) {
-                Lacking::State => (incarnation, version) = self.send_state().await?,
-                Lacking::Commands(commands, _) if commands.is_empty() => {
-                    match tokio::time::timeout(SIGN_OF_LIFE, watch.changed()).await {
+            match self.group.feed.since(incarnation, version, MAX_COMMANDS_PER_UPDATE) {
+                Backlog::State => (incarnation, version) = self.send_state().await?,
+                Backlog::Commands(commands, _) if commands.is_empty() => {
+                    match tokio::time::timeout(KEEP_ALIVE_INTERVAL, watch.changed()).await {
                         Ok(Ok(())) => {}
                         Ok(Err(_)) => return Ok(()),
-                        // Who follows a node that does not hear of changes shall go to another.
+                        // Without contact to the leader this node stays silent, so that the follower moves on.
                         Err(_) if self.group.is_in_touch() => {
                             self.send(WatchUpdate { version, ..WatchUpdate::default() }).await?;
                         }
                         Err(_) => {}
                     }
                 }
-                Lacking::Commands(commands, reached) => {
+                Backlog::Commands(commands, reached) => {
                     version = reached;
                     self.send(WatchUpdate { commands, version, ..WatchUpdate::default() }).await?;
                 }
@@ -182,14 +182,14 @@ impl Watcher {
         }
     }
 
-    /// Sends the whole state; returns its incarnation and version.
-    async fn send_state(&self) -> Result<(u64, u64), Gone> {
+    /// Sends the whole state and returns its incarnation and version.
+    async fn send_state(&self) -> Result<(u64, u64), Closed> {
         let (view, mut bytes) = match self.packed.get(&self.group).await {
             Ok(packed) => packed,
             Err(status) => {
-                // Whether it hears of it or not, the watcher comes again.
-                let _gone = self.updates.send(Err(status)).await;
-                return Err(Gone);
+                // The follower reconnects whether or not this reaches it.
+                let _closed = self.updates.send(Err(status)).await;
+                return Err(Closed);
             }
         };
         while !bytes.is_empty() {

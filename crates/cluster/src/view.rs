@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use crate::state::ClusterState;
 
-/// A numbered snapshot of what meta knows; reads as the [`ClusterState`].
+/// An immutable version of the cluster state. Cheap to clone; reads as the [`ClusterState`] itself.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     state: Arc<ClusterState>,
 }
 
 impl View {
-    /// The view of a state.
+    /// Wraps a state.
     pub fn new(state: Arc<ClusterState>) -> Self {
         View { state }
     }
 
-    /// The state itself.
+    /// The shared state behind the view.
     pub fn state(&self) -> &Arc<ClusterState> {
         &self.state
     }

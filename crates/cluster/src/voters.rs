@@ -1,39 +1,38 @@
-//! Which of the nodes with the meta role vote: an odd number of them, at most five; the rest learn and stand by.
+//! Which nodes with the meta role vote: an odd number of them, at most five. The others hold the log as learners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::raft::types::raft_id;
 use crate::state::{ClusterState, Member, MemberState, Role};
 
-/// Most voters.
 const MAX_VOTERS: usize = 5;
 
-/// The group as it is.
+/// The membership of the Raft group as its leader sees it.
 pub(crate) struct RaftMembership {
     /// Raft ids of the voters.
     pub(crate) voters: BTreeSet<u64>,
     /// Addresses of voters and learners by Raft id.
     pub(crate) nodes: BTreeMap<u64, String>,
-    /// Learners that have nearly all of the log.
+    /// Learners that lag by few enough entries to vote.
     pub(crate) caught_up: BTreeSet<u64>,
-    /// Whether nodes that are no members are gone, rather than about to join.
+    /// Whether voters that are not cluster members had enough time to join and count as gone.
     pub(crate) unknown_voters_are_gone: bool,
 }
 
-/// A step towards the group as it should be.
+/// A step towards the desired membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum VoterChange {
-    /// A node gets the log.
-    Learn(u64, String),
-    /// A node has another address.
-    Move(u64, String),
-    /// Others vote.
-    Vote(BTreeSet<u64>),
-    /// A node that does not vote leaves.
-    Leave(u64),
+    /// A node receives the log, without a vote.
+    AddLearner(u64, String),
+    /// A node has a new address.
+    SetAddress(u64, String),
+    /// The set of voters changes.
+    SetVoters(BTreeSet<u64>),
+    /// A learner leaves the group.
+    Remove(u64),
 }
 
-/// The next step, if there is one. `long_down` says of a member that is down whether it is so for long.
+/// The next step, if one is due. `long_down` tells whether a member that is down may be replaced.
 pub(crate) fn next(
     state: &ClusterState,
     group: &RaftMembership,
@@ -47,19 +46,19 @@ pub(crate) fn next(
             && !member.address.is_empty()
             && member.address != *address
         {
-            return Some(VoterChange::Move(*id, member.address.clone()));
+            return Some(VoterChange::SetAddress(*id, member.address.clone()));
         }
     }
-    let stands = |id: &u64| match member(id) {
+    let may_stay = |id: &u64| match member(id) {
         None => !group.unknown_voters_are_gone,
         Some(member) => !member.draining && !matches!(member.state, MemberState::Removed | MemberState::Draining),
     };
     let healthy = |id: &u64| member(id).is_none_or(|m| !(m.state == MemberState::Down && long_down(m)));
-    let stay: BTreeSet<u64> = group.voters.iter().copied().filter(stands).collect();
+    let stay: BTreeSet<u64> = group.voters.iter().copied().filter(may_stay).collect();
     let is_spare = |id: &u64| !group.voters.contains(id) && member(id).is_some_and(|m| m.state == MemberState::Active);
     let mut spares = group.caught_up.iter().copied().filter(is_spare);
     let mut wanted: BTreeSet<u64> = stay.iter().copied().filter(|id| healthy(id)).collect();
-    // A voter that is down keeps its vote until another node can take it.
+    // A voter that is down keeps its vote until a spare can take it.
     for id in stay.iter().filter(|id| !healthy(id)) {
         wanted.insert(spares.next().unwrap_or(*id));
     }
@@ -69,17 +68,17 @@ pub(crate) fn next(
     let missing = odd.saturating_sub(wanted.len());
     wanted.extend(spares.into_iter().take(missing));
     if !wanted.is_empty() && wanted != group.voters {
-        return Some(VoterChange::Vote(wanted));
+        return Some(VoterChange::SetVoters(wanted));
     }
     let new = members.iter().find(|(id, member)| {
         !group.nodes.contains_key(id) && member.state == MemberState::Active && !member.address.is_empty()
     });
     if let Some((id, member)) = new {
-        return Some(VoterChange::Learn(*id, member.address.clone()));
+        return Some(VoterChange::AddLearner(*id, member.address.clone()));
     }
     let gone = |id: &&u64| !group.voters.contains(id) && member(id).is_none_or(|m| m.state == MemberState::Removed);
     let known = || group.nodes.keys().find(gone).copied();
-    known().filter(|id| member(id).is_some() || group.unknown_voters_are_gone).map(VoterChange::Leave)
+    known().filter(|id| member(id).is_some() || group.unknown_voters_are_gone).map(VoterChange::Remove)
 }
 
 #[cfg(test)]

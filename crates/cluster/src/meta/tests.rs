@@ -62,7 +62,7 @@ async fn a_disk_that_fails_is_told_and_a_stop_is_no_failure() {
     group.disk.close();
     assert!(matches!(meta.propose(delete(1)).await, Err(MetaError::Stopped(_))));
     let reason = tokio::time::timeout(std::time::Duration::from_secs(10), meta.failed()).await.unwrap();
-    assert!(reason.contains("it is closed"), "{reason}");
+    assert!(reason.contains("log is closed"), "{reason}");
     meta.shutdown().await;
     drop(meta);
     let again = Meta::open(folder.path(), "A").await.unwrap();

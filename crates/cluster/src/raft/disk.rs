@@ -1,7 +1,7 @@
-//! What Raft keeps on disk, in one redb file: the log, the vote, how far it is committed, and the newest snapshot.
+//! Raft's durable data in one redb file: the log, the vote, the committed position and the newest snapshot.
 //!
-//! Invariant: what a call here has written is fsynced when it returns. Entries and descriptions are JSON, the state in a
-//! snapshot is compressed JSON ([`crate::codec`]).
+//! Invariant: every write is fsynced when the call returns. Entries and metadata are JSON; the state in a snapshot is
+//! compressed JSON ([`crate::codec`]).
 
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 
 use super::types::{Entry, LogId, SnapshotMeta, Vote};
 
-/// Memory for parts of the file; nearly all that is read is the end of the log.
+/// Page cache. Nearly all reads are of the end of the log, so it can be small.
 const CACHE_BYTES: usize = 16 << 20;
-/// Position -> entry.
+/// Index to entry.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-/// Name -> value, of the few things below.
+/// The single values below, by name.
 const FACTS: TableDefinition<&str, &[u8]> = TableDefinition::new("facts");
 
 const IDENTITY: &str = "identity";
@@ -29,9 +29,9 @@ const PURGED: &str = "purged";
 const SNAPSHOT_META: &str = "snapshot-meta";
 const SNAPSHOT_DATA: &str = "snapshot-data";
 
-/// The file, opened by one process at a time.
+/// The file. Only one process can open it at a time.
 pub(crate) struct Disk {
-    /// None once it is closed.
+    /// None after [`Disk::close`].
     database: RwLock<Option<Database>>,
 }
 
@@ -41,7 +41,7 @@ fn failed(error: impl Into<redb::Error>) -> io::Error {
 }
 
 fn closed() -> io::Error {
-    io::Error::other("cluster log: it is closed")
+    io::Error::other("the cluster log is closed")
 }
 
 fn to_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
@@ -54,7 +54,7 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> io::Result<T> {
 }
 
 impl Disk {
-    /// Opens or creates the file of a node. It belongs to that node for ever.
+    /// Opens or creates the file. It belongs to the node that created it forever.
     pub(crate) fn open(path: &Path, identity: &str) -> io::Result<Disk> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(failed)?;
         let disk = Disk { database: RwLock::new(Some(database)) };
@@ -78,7 +78,7 @@ impl Disk {
         }
     }
 
-    /// Closes the file, when what is under way is done, whoever still has this.
+    /// Closes the file once running calls are done, even if handles to it remain.
     pub(crate) fn close(&self) {
         *self.database.write() = None;
     }
@@ -127,12 +127,12 @@ impl Disk {
         self.fact(COMMITTED)
     }
 
-    /// Where the log begins: the last entry that was purged.
+    /// The last entry that was purged, after which the log begins.
     pub(crate) fn purged(&self) -> io::Result<Option<LogId>> {
         self.fact(PURGED)
     }
 
-    /// The last entry.
+    /// The id of the last entry.
     pub(crate) fn last(&self) -> io::Result<Option<LogId>> {
         self.read(|read| {
             let log = read.open_table(LOG).map_err(failed)?;
@@ -154,7 +154,7 @@ impl Disk {
         })
     }
 
-    /// Adds entries, and notes what is committed by the way.
+    /// Appends entries and saves the committed position with them.
     pub(crate) fn append(&self, entries: &[Entry], committed: Option<&LogId>) -> io::Result<()> {
         self.write(|write| {
             let mut log = write.open_table(LOG).map_err(failed)?;
@@ -166,7 +166,7 @@ impl Disk {
         })
     }
 
-    /// Drops the entries behind a position; all of them without one.
+    /// Removes the entries after an index; all of them if there is none.
     pub(crate) fn truncate_after(&self, last: Option<u64>) -> io::Result<()> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.write(|write| {
@@ -175,7 +175,7 @@ impl Disk {
         })
     }
 
-    /// Drops the entries up to one, which a snapshot holds.
+    /// Removes the entries up to and including one that a snapshot covers.
     pub(crate) fn purge(&self, upto: &LogId) -> io::Result<()> {
         self.write(|write| {
             put(write, PURGED, upto)?;

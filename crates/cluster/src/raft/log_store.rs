@@ -1,7 +1,7 @@
 //! Raft's log on [`Disk`].
 //!
-//! What is committed is written with the next entries instead of by a transaction of its own, so that a commit costs one
-//! fsync; after a crash that only means that some entries are committed again.
+//! The committed position is written along with the next entries rather than in a transaction of its own, so a commit
+//! costs one fsync. After a crash some entries may be committed a second time, which is harmless.
 
 use std::fmt::Debug;
 use std::io;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::disk::Disk;
 use super::types::{Entry, LogId, Types, Vote};
 
-/// The log; cheap to clone.
+/// A handle on the log; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LogStore {
     disk: Arc<Disk>,
@@ -27,7 +27,7 @@ impl LogStore {
         LogStore { disk, committed: Arc::default() }
     }
 
-    /// Runs work that blocks on a thread for it.
+    /// Runs blocking work on the blocking thread pool.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Disk) -> io::Result<T> + Send + 'static,

@@ -1,5 +1,6 @@
-//! The state machine under Raft: applies committed commands to the state and publishes it. The state lives in memory; on
-//! disk is the last snapshot, and the log behind it.
+//! The state machine under Raft: applies committed commands to the state and publishes it.
+//!
+//! The state lives in memory. The disk holds the last snapshot and the log after it.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::codec;
 use crate::feed::Feed;
 use crate::state::{ClusterState, Response};
 
-/// Applies what is committed.
+/// Applies committed entries.
 pub(crate) struct Machine {
     disk: Arc<Disk>,
     feed: Arc<Feed>,
@@ -25,7 +26,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Begins with the last snapshot.
+    /// Starts from the last snapshot on disk.
     pub(crate) fn open(disk: Arc<Disk>) -> io::Result<Machine> {
         let (applied, membership, state) = match disk.snapshot()? {
             None => (None, StoredMembership::default(), ClusterState::default()),
@@ -35,7 +36,7 @@ impl Machine {
         Ok(Machine { disk, feed, state, applied, membership })
     }
 
-    /// Where the state is published.
+    /// The feed in which the state is published.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
@@ -53,7 +54,8 @@ impl RaftStateMachine<Types> for Machine {
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
-        let (mut commands, mut answers) = (Vec::new(), Vec::new());
+        let mut commands = Vec::new();
+        let mut answers = Vec::new();
         while let Some((entry, responder)) = entries.try_next().await? {
             let result = match entry.payload {
                 EntryPayload::Blank => Ok(Response::Done),
@@ -76,7 +78,7 @@ impl RaftStateMachine<Types> for Machine {
         if !commands.is_empty() {
             self.feed.advance(Arc::new(self.state.clone()), commands);
         }
-        // Only now, so that who has an answer finds its effect in the view.
+        // Answered after publishing, so that a proposer finds the effect in the view.
         answers.into_iter().for_each(|(responder, answer)| responder.send(answer));
         Ok(())
     }
@@ -94,7 +96,8 @@ impl RaftStateMachine<Types> for Machine {
             io::Result::Ok(state)
         });
         self.state = unpacked.await.map_err(io::Error::other)??;
-        (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
         self.feed.replace(Arc::new(self.state.clone()));
         Ok(())
     }
@@ -106,7 +109,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// Packs the state of a moment and keeps it on disk, while the machine goes on.
+/// Compresses a version of the state and saves it on disk while the machine keeps applying.
 pub(crate) struct Builder {
     disk: Arc<Disk>,
     state: ClusterState,

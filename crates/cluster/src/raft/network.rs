@@ -1,4 +1,4 @@
-//! Raft's messages on their way to another node, over gRPC.
+//! Sends Raft's messages to other nodes over gRPC.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use tonic::{Code, Response, Status};
 
 use super::types::{Snapshot, SnapshotMeta, Types, Vote};
 
-/// Most bytes of one message. A restored state travels in one.
-pub(crate) const MOST_MESSAGE_BYTES: usize = 1 << 30;
-/// Bytes of a part of a snapshot.
+/// Maximum size of a message. A restored state travels in a single one.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
+/// Size of one part of a snapshot.
 const PART_BYTES: usize = 1 << 20;
-/// Longest time for entries.
-const APPEND_TIME: Duration = Duration::from_secs(5);
-/// Longest time for a snapshot.
-const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
+/// Timeout of a message with log entries.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a whole snapshot.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Gives a [`Peer`] for each node.
+/// Makes a [`Peer`] for each node.
 pub(crate) struct Network {
     pub(crate) connect: Arc<dyn Connect>,
 }
@@ -44,14 +44,14 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-/// One other node.
+/// Another node of the group.
 pub(crate) struct Peer {
     target: u64,
     address: String,
     connect: Arc<dyn Connect>,
 }
 
-/// What comes before the data of a snapshot.
+/// The header of a snapshot stream.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SnapshotHeader {
     pub(crate) vote: Vote,
@@ -79,10 +79,10 @@ impl Peer {
     fn client(&self) -> Rpc<RaftClient<Connection>> {
         let connection = self.connect.connect(&self.address).map_err(|status| failed(&status))?;
         let client = RaftClient::new(connection);
-        Ok(client.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES))
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// Sends a message within its time and reads the answer.
+    /// Sends a message and reads the answer, within `time`.
     async fn call<M: Serialize, A: DeserializeOwned, F>(
         &self,
         message: &M,
@@ -94,7 +94,7 @@ impl Peer {
     {
         let message = RaftMessage { to: self.target, body: encode(message)? };
         let sent = tokio::time::timeout(time, send(self.client()?, message)).await;
-        let late = |_| failed(&Status::deadline_exceeded(format!("{} did not answer in {time:?}", self.address)));
+        let late = |_| failed(&Status::deadline_exceeded(format!("{} did not answer within {time:?}", self.address)));
         let answer = sent.map_err(late)?.map_err(|status| failed(&status))?;
         decode(&answer.into_inner().body)
     }
@@ -109,8 +109,8 @@ impl Peer {
         });
         let parts = stream::iter(std::iter::once(first).chain(parts));
         let sent = async { self.client()?.snapshot(parts).await.map_err(|status| failed(&status)) };
-        let late = |_| failed(&Status::deadline_exceeded("the snapshot took too long"));
-        let answer = tokio::time::timeout(SNAPSHOT_TIME, sent).await.map_err(late)??;
+        let late = |_| failed(&Status::deadline_exceeded("the snapshot took longer than its timeout"));
+        let answer = tokio::time::timeout(SNAPSHOT_TIMEOUT, sent).await.map_err(late)??;
         decode(&answer.into_inner().body)
     }
 }
@@ -123,8 +123,8 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
-        // Signs of life are due soon; entries wait for a disk.
-        let time = if rpc.entries.is_empty() { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIME) };
+        // A heartbeat must be answered quickly; entries wait for a disk.
+        let time = if rpc.entries.is_empty() { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIMEOUT) };
         self.call(&rpc, time, |mut client, m| async move { client.append(m).await }).await
     }
 

@@ -1,4 +1,4 @@
-//! Raft's messages as they arrive.
+//! Receives Raft's messages from other nodes.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::network::{MOST_MESSAGE_BYTES, SnapshotHeader};
+use super::network::{MAX_MESSAGE_BYTES, SnapshotHeader};
 use super::types::Snapshot;
 use crate::group::Group;
 
-/// Takes messages for one node and hands them to its Raft.
+/// Hands the messages for one node to its Raft.
 pub(crate) struct RaftService {
     pub(crate) group: Arc<Group>,
 }
@@ -21,17 +21,17 @@ pub(crate) struct RaftService {
 type Answer = Result<Response<RaftAnswer>, Status>;
 
 fn malformed(error: &serde_json::Error) -> Status {
-    Status::invalid_argument(format!("a message of Raft is malformed: {error}"))
+    Status::invalid_argument(format!("malformed Raft message: {error}"))
 }
 
 fn answer<T: Serialize, E: std::fmt::Display>(result: Result<T, E>) -> Answer {
-    let value = result.map_err(|error| Status::unavailable(format!("Raft does not answer: {error}")))?;
+    let value = result.map_err(|error| Status::unavailable(format!("Raft failed: {error}")))?;
     let body = serde_json::to_vec(&value).map_err(|error| Status::internal(error.to_string()))?;
     Ok(Response::new(RaftAnswer { body: body.into() }))
 }
 
 impl RaftService {
-    fn mine(&self, to: u64) -> Result<(), Status> {
+    fn check_recipient(&self, to: u64) -> Result<(), Status> {
         let own = *self.group.raft.node_id();
         if to == own {
             return Ok(());
@@ -41,7 +41,7 @@ impl RaftService {
 
     fn read<T: DeserializeOwned>(&self, request: Request<RaftMessage>) -> Result<T, Status> {
         let message = request.into_inner();
-        self.mine(message.to)?;
+        self.check_recipient(message.to)?;
         serde_json::from_slice(&message.body).map_err(|e| malformed(&e))
     }
 }
@@ -51,7 +51,7 @@ impl raft_server::Raft for RaftService {
     async fn append(&self, request: Request<RaftMessage>) -> Answer {
         let taken = self.group.raft.append_entries(self.read(request)?).await;
         if taken.as_ref().is_ok_and(|taken| !matches!(taken, AppendEntriesResponse::HigherVote(_))) {
-            self.group.hears_leader();
+            self.group.note_leader_contact();
         }
         answer(taken)
     }
@@ -70,22 +70,22 @@ impl raft_server::Raft for RaftService {
 
     async fn snapshot(&self, request: Request<Streaming<SnapshotPart>>) -> Answer {
         let mut parts = request.into_inner();
-        let first = parts.message().await?.ok_or_else(|| Status::invalid_argument("a snapshot without parts"))?;
-        self.mine(first.to)?;
+        let first = parts.message().await?.ok_or_else(|| Status::invalid_argument("the snapshot has no parts"))?;
+        self.check_recipient(first.to)?;
         let header: SnapshotHeader = serde_json::from_slice(&first.header).map_err(|e| malformed(&e))?;
         let mut data = BytesMut::from(&first.data[..]);
         while let Some(part) = parts.message().await? {
-            if data.len() + part.data.len() > MOST_MESSAGE_BYTES {
+            if data.len() + part.data.len() > MAX_MESSAGE_BYTES {
                 return Err(Status::resource_exhausted("the snapshot is too large"));
             }
             data.extend_from_slice(&part.data);
         }
         let data: Bytes = data.freeze();
-        // A state that cannot be read would end Raft; better that the sender hears of it.
+        // An unreadable state would stop Raft here, so it is refused before Raft sees it.
         let packed = data.clone();
         let read = tokio::task::spawn_blocking(move || crate::codec::decode(&packed).map(drop)).await;
         let read = read.map_err(|error| Status::internal(error.to_string()))?;
-        read.map_err(|error| Status::invalid_argument(format!("a malformed snapshot: {error}")))?;
+        read.map_err(|error| Status::invalid_argument(format!("malformed snapshot: {error}")))?;
         let snapshot = Snapshot { meta: header.meta, snapshot: data };
         answer(self.group.raft.install_full_snapshot(header.vote, snapshot).await)
     }

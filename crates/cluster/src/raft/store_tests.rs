@@ -1,4 +1,4 @@
-//! openraft's conformance suite for storage, over ours.
+//! Runs openraft's conformance suite against this storage.
 
 use std::sync::Arc;
 
@@ -23,6 +23,6 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Builder {
 }
 
 #[tokio::test]
-async fn openrafts_suite_passes() {
+async fn storage_passes_the_conformance_suite_of_openraft() {
     Suite::test_all(Builder).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The types that Raft is set up with: what is in the log, what applying it answers, how nodes are named.
+//! The types that configure Raft: log entries, the answers to them, and the ids of nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,18 +24,18 @@ pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
 pub(crate) type Snapshot = alias::SnapshotOf<Types, bytes::Bytes>;
 
-/// The Raft id of a node, made of its identity.
+/// The Raft id of a node: a hash of its identity.
 pub fn raft_id(identity: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(identity.as_bytes())
 }
 
-/// A command in the log.
+/// A command as a log entry.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Proposal(pub(crate) Arc<Command>);
 
 impl fmt::Display for Proposal {
-    /// The name of the command only: some hold whole states.
+    /// Shows only the name of the command, because some hold whole states.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.name())
     }
@@ -47,11 +47,10 @@ impl fmt::Debug for Proposal {
     }
 }
 
-/// What applying an entry led to.
+/// The result of applying an entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// The version of the state after it.
+    /// The version of the state afterwards.
     pub(crate) version: u64,
-    /// What the state machine said.
     pub(crate) result: Result<Response, Refusal>,
 }

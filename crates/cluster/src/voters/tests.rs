@@ -1,3 +1,5 @@
+//! One step of the membership at a time, over members in every state.
+
 use super::*;
 use crate::state::Command;
 
@@ -37,47 +39,97 @@ fn step(state: &ClusterState, group: &RaftMembership) -> Option<VoterChange> {
 use MemberState::{Active, Down, Draining, Removed};
 
 #[test]
-fn one_grows_to_three_and_not_to_two() {
+fn active_members_are_added_as_learners() {
     let state = members(&[("A", Active), ("B", Active), ("C", Active)]);
-    let Some(VoterChange::Learn(first, _)) = step(&state, &group("A", "")) else { panic!() };
+    let Some(VoterChange::AddLearner(first, _)) = step(&state, &group("A", "")) else { panic!() };
     let name = if first == raft_id("B") { "B" } else { "C" };
-    assert!(matches!(step(&state, &group("A", name)), Some(VoterChange::Learn(..))));
-    assert_eq!(step(&state, &group("A", "BC")), Some(VoterChange::Vote(ids("ABC"))));
-    assert_eq!(step(&state, &group("ABC", "")), None);
-    let behind = RaftMembership { caught_up: ids("B"), ..group("A", "BC") };
-    assert_eq!(step(&state, &behind), None, "a learner that lags does not vote");
+    assert!(matches!(step(&state, &group("A", name)), Some(VoterChange::AddLearner(..))));
 }
 
 #[test]
-fn five_vote_and_the_sixth_stands_by() {
+fn one_voter_becomes_three_and_never_two() {
+    let state = members(&[("A", Active), ("B", Active), ("C", Active)]);
+    assert_eq!(step(&state, &group("A", "BC")), Some(VoterChange::SetVoters(ids("ABC"))));
+    let two = members(&[("A", Active), ("B", Active)]);
+    assert_eq!(step(&two, &group("A", "B")), None);
+}
+
+#[test]
+fn three_voters_are_stable() {
+    let state = members(&[("A", Active), ("B", Active), ("C", Active)]);
+    assert_eq!(step(&state, &group("ABC", "")), None);
+}
+
+#[test]
+fn a_learner_that_lags_does_not_vote() {
+    let state = members(&[("A", Active), ("B", Active), ("C", Active)]);
+    let behind = RaftMembership { caught_up: ids("B"), ..group("A", "BC") };
+    assert_eq!(step(&state, &behind), None);
+}
+
+#[test]
+fn at_most_five_vote() {
     let state = members(&["A", "B", "C", "D", "E", "F"].map(|id| (id, Active)));
-    let Some(VoterChange::Vote(voters)) = step(&state, &group("ABC", "DEF")) else { panic!() };
+    let Some(VoterChange::SetVoters(voters)) = step(&state, &group("ABC", "DEF")) else { panic!() };
     assert_eq!(voters.len(), 5);
+}
+
+#[test]
+fn a_fourth_node_is_a_spare() {
     let state = members(&["A", "B", "C", "D"].map(|id| (id, Active)));
     assert_eq!(step(&state, &group("ABC", "D")), None);
 }
 
 #[test]
-fn a_dead_voter_is_replaced_or_removed() {
+fn a_voter_that_is_down_for_long_is_replaced_by_a_spare() {
     let state = members(&[("A", Active), ("B", Down), ("C", Active), ("D", Active)]);
-    assert_eq!(step(&state, &group("ABC", "D")), Some(VoterChange::Vote(ids("ACD"))));
+    assert_eq!(step(&state, &group("ABC", "D")), Some(VoterChange::SetVoters(ids("ACD"))));
     assert_eq!(next(&state, &group("ABC", "D"), |_| false), None, "not down for long");
-    assert_eq!(step(&members(&[("A", Active), ("B", Down), ("C", Active)]), &group("ABC", "")), None);
-    let removed = members(&[("A", Active), ("B", Removed), ("C", Active)]);
-    assert_eq!(step(&removed, &group("ABC", "")), Some(VoterChange::Vote(ids("AC"))));
-    assert_eq!(step(&removed, &group("AC", "B")), Some(VoterChange::Leave(raft_id("B"))));
-    let draining = members(&[("A", Active), ("B", Draining), ("C", Active), ("D", Active)]);
-    assert_eq!(step(&draining, &group("ABC", "D")), Some(VoterChange::Vote(ids("ACD"))));
-    assert_eq!(step(&members(&[("A", Draining)]), &group("A", "")), None, "the last one stays");
 }
 
 #[test]
-fn addresses_follow_and_strangers_have_time_to_join() {
-    let state = members(&[("A", Active)]);
+fn a_voter_that_is_down_stays_while_there_is_no_spare() {
+    assert_eq!(step(&members(&[("A", Active), ("B", Down), ("C", Active)]), &group("ABC", "")), None);
+}
+
+#[test]
+fn a_removed_member_loses_its_vote_and_then_leaves() {
+    let removed = members(&[("A", Active), ("B", Removed), ("C", Active)]);
+    assert_eq!(step(&removed, &group("ABC", "")), Some(VoterChange::SetVoters(ids("AC"))));
+    assert_eq!(step(&removed, &group("AC", "B")), Some(VoterChange::Remove(raft_id("B"))));
+}
+
+#[test]
+fn a_draining_voter_is_replaced() {
+    let draining = members(&[("A", Active), ("B", Draining), ("C", Active), ("D", Active)]);
+    assert_eq!(step(&draining, &group("ABC", "D")), Some(VoterChange::SetVoters(ids("ACD"))));
+}
+
+#[test]
+fn the_last_voter_stays_even_if_it_drains() {
+    assert_eq!(step(&members(&[("A", Draining)]), &group("A", "")), None);
+}
+
+#[test]
+fn a_new_address_of_a_member_reaches_the_group() {
     let mut moved = group("A", "");
     moved.nodes.insert(raft_id("A"), "old:1".into());
-    assert_eq!(step(&state, &moved), Some(VoterChange::Move(raft_id("A"), "A:1".into())));
+    let change = step(&members(&[("A", Active)]), &moved);
+    assert_eq!(change, Some(VoterChange::SetAddress(raft_id("A"), "A:1".into())));
+}
+
+#[test]
+fn unknown_voters_have_time_to_join() {
+    let state = members(&[("A", Active)]);
     let young = RaftMembership { unknown_voters_are_gone: false, ..group("ABC", "") };
     assert_eq!(step(&state, &young), None);
-    assert_eq!(step(&state, &group("ABC", "")), Some(VoterChange::Vote(ids("A"))));
+    assert_eq!(step(&state, &group("ABC", "")), Some(VoterChange::SetVoters(ids("A"))));
+}
+
+#[test]
+fn an_unknown_learner_is_removed_once_it_counts_as_gone() {
+    let state = members(&[("A", Active)]);
+    assert_eq!(step(&state, &group("A", "Z")), Some(VoterChange::Remove(raft_id("Z"))));
+    let young = RaftMembership { unknown_voters_are_gone: false, ..group("A", "Z") };
+    assert_eq!(step(&state, &young), None);
 }
