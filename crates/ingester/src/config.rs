@@ -16,9 +16,9 @@ pub struct IngesterConfig {
     /// How many shards the cluster has. Default: 64.
     pub shards_total: u32,
     /// Bytes that one copy from another node takes a second, 0 for no limit. Default: 64 MiB.
-    pub learn_bytes_per_second: u64,
+    pub catchup_bytes_per_second: u64,
     /// Copies from other nodes at the same time. Default: 2.
-    pub learn_copies: usize,
+    pub max_catchup_copies: usize,
     /// How long this node has been no replica of a shard before it forgets its samples; longer than any write takes.
     /// Default: one minute.
     pub forget_after: Duration,
@@ -34,8 +34,8 @@ impl IngesterConfig {
             grace: Duration::from_secs(3600).min(half_a_window),
             interval: Duration::from_secs(1),
             shards_total: 64,
-            learn_bytes_per_second: 64 << 20,
-            learn_copies: 2,
+            catchup_bytes_per_second: 64 << 20,
+            max_catchup_copies: 2,
             forget_after: Duration::from_secs(60),
         }
     }

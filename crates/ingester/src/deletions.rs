@@ -21,19 +21,19 @@ impl Ingester {
         let _no_cut_under_way = self.flushing.blocking_lock();
         let command = CatalogueCommand::delete(tenant, matchers, range);
         let view = self.meta.propose_blocking(command).map_err(|e| e.to_string())?.view;
-        let commit = self.carry_out(tenant, &view).map_err(|e| e.to_string())?;
+        let commit = self.apply_deletions(tenant, &view).map_err(|e| e.to_string())?;
         commit.map_or(Ok(()), Commit::wait).map_err(|e| e.to_string())
     }
 
     /// Carries out the deletions of a tenant in a view that were not yet. No cut may be under way.
-    pub(crate) fn carry_out(&self, tenant: &TenantId, view: &View) -> Result<Option<Commit>, WriteError> {
+    pub(crate) fn apply_deletions(&self, tenant: &TenantId, view: &View) -> Result<Option<Commit>, WriteError> {
         let newest = view.catalogue.newest_deletion(tenant.as_str());
         let done = self.head.last_deletion(tenant);
         if newest <= done {
             return Ok(None);
         }
         // What was cut before would bring it back.
-        self.undecided.lock().retain(|(of, _), _| of != tenant);
+        self.pending_commits.lock().retain(|(of, _), _| of != tenant);
         let known = view.catalogue.tenant(tenant.as_str());
         let mut last = None;
         for deletion in known.into_iter().flat_map(|t| &t.deletions).filter(|deletion| deletion.sequence > done) {
@@ -54,18 +54,18 @@ impl Ingester {
         self.head.delete(tenant, &matchers, range, deletion.sequence)
     }
 
-    /// As [`Ingester::carry_out`], of all tenants.
-    pub(crate) fn carry_out_all(&self, view: &View) -> Result<(), WriteError> {
+    /// As [`Ingester::apply_deletions`], of all tenants.
+    pub(crate) fn apply_all_deletions(&self, view: &View) -> Result<(), WriteError> {
         let with_deletions = view.catalogue.tenants.iter().filter(|(_, known)| !known.deletions.is_empty());
         for tenant in with_deletions.filter_map(|(name, _)| TenantId::new(name).ok()) {
-            self.carry_out(&tenant, view)?;
+            self.apply_deletions(&tenant, view)?;
         }
         Ok(())
     }
 
-    /// As [`Ingester::carry_out_all`], when no cut is under way; blocks the thread until then, if there is something to do. Whether
+    /// As [`Ingester::apply_all_deletions`], when no cut is under way; blocks the thread until then, if there is something to do. Whether
     /// there was.
-    pub(crate) fn carry_out_behind_cuts(&self, view: &View) -> Result<bool, WriteError> {
+    pub(crate) fn apply_deletions_between_cuts(&self, view: &View) -> Result<bool, WriteError> {
         let is_due = |(name, known): (&String, &Arc<TenantCatalogue>)| {
             let newest = known.deletions.last().map_or(0, |deletion| deletion.sequence);
             newest > 0 && TenantId::new(name).is_ok_and(|tenant| self.head.last_deletion(&tenant) < newest)
@@ -74,11 +74,11 @@ impl Ingester {
             return Ok(false);
         }
         let _no_cut_under_way = self.flushing.blocking_lock();
-        self.carry_out_all(view).map(|()| true)
+        self.apply_all_deletions(view).map(|()| true)
     }
 
     /// Carries out again what came after a sequence: samples may have been copied since that the source had not deleted yet.
-    pub(crate) fn carry_out_again(&self, after: u64) -> Result<(), WriteError> {
+    pub(crate) fn reapply_deletions(&self, after: u64) -> Result<(), WriteError> {
         let view = self.meta.view();
         for (name, known) in &view.catalogue.tenants {
             let Ok(tenant) = TenantId::new(name) else { continue };
@@ -116,7 +116,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
 
 async fn carry_out(ingester: &Arc<Ingester>, view: View) -> Result<(), String> {
     let shared = ingester.clone();
-    let work = move || shared.carry_out_behind_cuts(&view);
+    let work = move || shared.apply_deletions_between_cuts(&view);
     let is_any = tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
     if is_any { ingester.head.commit().await.map_err(|e| e.to_string()) } else { Ok(()) }
 }

@@ -1,11 +1,12 @@
 //! Shipping: windows become blocks, each shard by its leader. [`policy`] decides, purely; [`ship`] does one window;
 //! [`reconcile`] finds out what is in blocks of others; this file is the loop around them.
 
-pub mod covered;
-mod doubt;
+pub mod coverage;
+mod error;
 pub mod policy;
 pub(crate) mod reconcile;
 pub(crate) mod ship;
+mod unmatched;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use pharos_model::{ShardSet, TenantId};
 use tokio::sync::watch;
 
 use crate::Ingester;
-use crate::complete::made_ms;
+use crate::completeness::made_ms;
+pub use error::FlushError;
 use policy::{Action, Committed, FlushPolicy, Waiting};
-pub use ship::FlushError;
 
 /// Longest wait before a failed flush is tried again.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -80,7 +81,7 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
             Action::Drop { window, shards } => drop_window(ingester, tenant, window, shards).await?,
         }
     }
-    doubt::resolve(ingester).await
+    unmatched::resolve(ingester).await
 }
 
 /// When the newest of the blocks that hold time of a window was made, by window and shard.
@@ -108,7 +109,7 @@ async fn drop_window(
 ) -> Result<(), FlushError> {
     ingester.reconciled.lock().dropped(&tenant, window, &shards);
     let shared = ingester.clone();
-    let freed = ship::blocking(move || Ok(shared.head.evict_flushed(&tenant, window, &shards)?)).await?;
+    let freed = error::blocking(move || Ok(shared.head.evict_flushed(&tenant, window, &shards)?)).await?;
     tracing::debug!(window, freed, "flushed samples left memory");
     Ok(())
 }

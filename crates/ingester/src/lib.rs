@@ -6,19 +6,19 @@
 //! epochs that [`fence`] guards, and [`service`] is what other nodes ask for.
 
 mod append;
-mod complete;
+pub mod catchup;
+mod completeness;
 mod config;
 mod deletions;
 pub mod fence;
 pub mod flush;
-pub mod learn;
 mod metrics;
 mod replica;
 mod service;
 mod source;
 
+pub use catchup::CatchUp;
 pub use config::IngesterConfig;
-pub use learn::Learning;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -44,12 +44,12 @@ pub struct Ingester {
     metrics: IngesterMetrics,
     fence: Fence,
     /// The copies under way.
-    learning: learn::Progress,
+    catch_ups: catchup::Progress,
     /// Shards of which the log lacks something although the view has this node in sync: until it has not, the node answers for
     /// none of them.
-    lost: parking_lot::Mutex<learn::policy::Wanted>,
+    lost: parking_lot::Mutex<catchup::policy::WantedShards>,
     /// Blocks whose commit was not answered.
-    undecided: flush::ship::AllUndecided,
+    pending_commits: flush::ship::PendingCommits,
     /// What is known of samples here that are in blocks of others.
     reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
     /// Held while a window is cut and shipped, and while series are deleted, so that a cut never brings back what was deleted.
@@ -74,10 +74,10 @@ impl Ingester {
         let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
         let fence = Fence::new(config.shards_total);
         let lost = match head.is_incomplete() {
-            true => learn::policy::lost(&config.identity, &meta.view(), |_| true),
+            true => catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true),
             false => Default::default(),
         };
-        let learning = learn::Progress::default();
+        let catch_ups = catchup::Progress::default();
         let ingester = Ingester {
             config,
             head,
@@ -87,23 +87,23 @@ impl Ingester {
             connect,
             metrics,
             fence,
-            learning,
+            catch_ups,
             lost: parking_lot::Mutex::new(lost),
-            undecided: Default::default(),
+            pending_commits: Default::default(),
             reconciled: Default::default(),
             flushing,
             ids,
         };
         // Before the first sample comes: what is appended from now on is not meant.
-        if let Err(error) = ingester.carry_out_all(&ingester.meta.view()) {
+        if let Err(error) = ingester.apply_all_deletions(&ingester.meta.view()) {
             tracing::warn!(%error, "deletions are carried out later");
         }
         Ok(Arc::new(ingester))
     }
 
     /// Tells meta what of its shards this node has lost, if its log is incomplete. To be awaited before others count on it.
-    pub async fn admit_loss(&self) {
-        learn::admit_loss(self).await;
+    pub async fn report_lost_shards(&self) {
+        catchup::report_lost_shards(self).await;
     }
 
     /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.
@@ -111,7 +111,7 @@ impl Ingester {
         tokio::join!(
             flush::run(self.clone(), shutdown.clone()),
             deletions::run(self.clone(), shutdown.clone()),
-            learn::run(self, shutdown),
+            catchup::run(self, shutdown),
         );
     }
 

@@ -13,11 +13,11 @@ pub(crate) struct IngesterMetrics {
     pub(crate) differing: IntCounter,
     pub(crate) seconds: Histogram,
     pub(crate) waiting_windows: IntGauge,
-    pub(crate) learn: LearnMetrics,
+    pub(crate) catchup: CatchUpMetrics,
 }
 
 /// What learning does.
-pub(crate) struct LearnMetrics {
+pub(crate) struct CatchUpMetrics {
     pub(crate) shards: IntGauge,
     pub(crate) bytes: IntCounter,
     pub(crate) samples: IntCounter,
@@ -50,17 +50,17 @@ impl IngesterMetrics {
             )?,
             seconds,
             waiting_windows,
-            learn: LearnMetrics::register(registry)?,
+            catchup: CatchUpMetrics::register(registry)?,
         })
     }
 }
 
-impl LearnMetrics {
+impl CatchUpMetrics {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| counter(registry, name, help);
         let shards = IntGauge::new("pharos_learn_shards", "Shards that this node has to learn before it is in sync.")?;
         registry.register(Box::new(shards.clone()))?;
-        Ok(LearnMetrics {
+        Ok(CatchUpMetrics {
             shards,
             bytes: counter("pharos_learn_bytes_total", "Bytes that were copied from other ingesters.")?,
             samples: counter("pharos_learn_samples_total", "Samples that were copied from other ingesters.")?,

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Ingester, Learning};
+use crate::{CatchUp, Ingester};
 
 /// Requests of all streams whose samples are not durable yet, KiB.
 const INFLIGHT_KIB: usize = 128 << 10;
@@ -79,13 +79,13 @@ impl Ingest for IngestService {
     }
 
     async fn learning(&self, _: Request<LearningRequest>) -> Result<Response<LearningResponse>, Status> {
-        let copy = |learning: Learning| CopyProgress {
-            shards: learning.shards.iter().collect(),
-            source: learning.source,
-            bytes: learning.bytes,
-            series: learning.series,
-            samples: learning.samples,
-            began_ms: learning.began_ms,
+        let copy = |catch_up: CatchUp| CopyProgress {
+            shards: catch_up.shards.iter().collect(),
+            source: catch_up.source,
+            bytes: catch_up.bytes,
+            series: catch_up.series,
+            samples: catch_up.samples,
+            began_ms: catch_up.began_ms,
         };
         let copies = self.ingester.progress().into_iter().map(copy).collect();
         Ok(Response::new(LearningResponse { copies }))

@@ -45,7 +45,7 @@ struct Life {
 impl Life {
     async fn new(seed: u64) -> Life {
         let mut cluster = Cluster::of(&NODES, 3).await;
-        NODES.iter().for_each(|name| cluster.learn(name));
+        NODES.iter().for_each(|name| cluster.catch_up(name));
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         Life { cluster, dice, acknowledged: BTreeSet::new(), uploaded: Vec::new(), read: HashMap::new() }
     }
@@ -134,7 +134,7 @@ impl Life {
         for name in NODES {
             if !self.cluster.nodes.contains_key(name) {
                 self.cluster.start(name).await;
-                self.cluster.learn(name);
+                self.cluster.catch_up(name);
             }
             let view = self.cluster.meta.view();
             for (shard, _) in view.numbered_shards().filter(|(_, s)| !s.is_in_sync(name)) {

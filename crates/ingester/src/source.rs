@@ -18,7 +18,7 @@ use pharos_transport::query::{AskedView, Refused};
 use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
-use crate::complete::{Facts, complete_from};
+use crate::completeness::{Context, complete_from};
 
 /// How long an ingester waits for a view that an asker has already.
 const VIEW_TIME: Duration = Duration::from_millis(500);
@@ -59,7 +59,7 @@ impl SeriesSource for Ingester {
         let may_matter = |block: &&BlockEntry| block.window_end > counted_on;
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref).filter(may_matter);
         let reconciled = self.reconciled.lock();
-        let facts = Facts {
+        let context = Context {
             identity: me,
             now_ms: self.clock.now_ms(),
             lasting,
@@ -67,7 +67,7 @@ impl SeriesSource for Ingester {
             shards: scope.shards.as_deref(),
             verified: reconciled.verified(&scope.tenant),
         };
-        Ok(Completeness { from: complete_from(facts, blocks, &windows), unflushed_from, version: view.version })
+        Ok(Completeness { from: complete_from(context, blocks, &windows), unflushed_from, version: view.version })
     }
 
     fn select(

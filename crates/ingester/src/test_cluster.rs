@@ -74,7 +74,7 @@ pub(crate) struct Cluster {
     waiting: HashMap<String, HashMap<TenantId, Waiting>>,
     /// Ends what they serve.
     serving: HashMap<String, watch::Sender<bool>>,
-    learning: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)>,
+    catching_up: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)>,
 }
 
 impl Cluster {
@@ -96,7 +96,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             waiting: HashMap::new(),
             serving: HashMap::new(),
-            learning: HashMap::new(),
+            catching_up: HashMap::new(),
         };
         for name in names {
             cluster.start(name).await;
@@ -134,7 +134,7 @@ impl Cluster {
         let ingester = Ingester::create(config, Arc::new(head), meta, objects, clock, connect, &registry).unwrap();
         // What was lost is said when it learns.
         if ingester.lost.lock().is_empty() {
-            ingester.admit_loss().await;
+            ingester.report_lost_shards().await;
         }
         let mut routes = Routes::builder();
         let (stop, stopped) = watch::channel(false);
@@ -148,7 +148,7 @@ impl Cluster {
     pub(crate) async fn stop(&mut self, name: &str) {
         self.network.nodes.lock().remove(name);
         self.waiting.remove(name);
-        if let Some((stop, task)) = self.learning.remove(name) {
+        if let Some((stop, task)) = self.catching_up.remove(name) {
             stop.send_replace(true);
             in_time(task).await.unwrap();
         }
@@ -159,17 +159,17 @@ impl Cluster {
     }
 
     /// The node learns, forgets and deletes from now on.
-    pub(crate) fn learn(&mut self, name: &str) {
+    pub(crate) fn catch_up(&mut self, name: &str) {
         let (stop, stopped) = watch::channel(false);
         let ingester = self.nodes[name].clone();
         let task = tokio::spawn(async move {
-            ingester.admit_loss().await;
+            ingester.report_lost_shards().await;
             tokio::join!(
-                crate::learn::run(ingester.clone(), stopped.clone()),
+                crate::catchup::run(ingester.clone(), stopped.clone()),
                 crate::deletions::run(ingester, stopped)
             );
         });
-        self.learning.insert(name.into(), (stop, task));
+        self.catching_up.insert(name.into(), (stop, task));
     }
 
     /// Loses what a node that is stopped has on its disk.

@@ -20,7 +20,7 @@ fn of_series(ingester: &Ingester, series: u32) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ingester_deletes_once_and_not_again_after_a_restart() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
-    cluster.learn("B");
+    cluster.catch_up("B");
     cluster.write(&scrape(1)).await;
     delete(&cluster, 3, 10).await;
     assert!(of_series(cluster.node("A"), 3).is_empty());
@@ -52,7 +52,7 @@ async fn a_fresh_learner_deletes_nothing_of_later() {
     delete(&cluster, 3, 1000).await;
     cluster.write(&scrape(2)).await;
     cluster.start("B").await;
-    cluster.learn("B");
+    cluster.catch_up("B");
     cluster.add_learner("B").await;
     cluster.in_sync("B").await;
     assert_eq!(held(cluster.node("B")), held(cluster.node("A")));

@@ -2,9 +2,9 @@
 //! the grace period. Three ways, each safe by itself:
 //!
 //! 1. A block was made of a cut of this head, and the process died before the mark: the block names the cut.
-//! 2. What is not flushed here equals what the newest blocks hold ([`super::covered`]). That is the usual way of a replica.
+//! 2. What is not flushed here equals what the newest blocks hold ([`super::coverage`]). That is the usual way of a replica.
 //! 3. A replica may differ for good: it has samples that nobody acknowledged, or it learned a window while that was being flushed.
-//!    It ends the epoch of the window, waits for longer than any write takes, and then asks the leader ([`super::doubt`]) whether it
+//!    It ends the epoch of the window, waits for longer than any write takes, and then asks the leader ([`super::unmatched`]) whether it
 //!    has anything of the shard and window that is not in blocks. If not, every acknowledged sample of that epoch is in
 //!    blocks, since the leader had all of them.
 //!
@@ -18,11 +18,11 @@ use pharos_cluster::TenantCatalogue;
 use pharos_head::WindowInfo;
 use pharos_model::{ShardSet, TenantId};
 
-use super::covered::WindowBlocks;
-use super::ship::blocking;
-use super::{FlushError, doubt};
+use super::coverage::WindowBlocks;
+use super::error::{FlushError, blocking};
+use super::unmatched;
 use crate::Ingester;
-use crate::complete::Verified;
+use crate::completeness::Verified;
 
 /// What is known of the windows of a tenant, by start.
 type ByWindow<T> = HashMap<TenantId, BTreeMap<i64, T>>;
@@ -35,7 +35,7 @@ pub(crate) struct Reconciled {
     /// Blocks of others, by sequence, with the shards whose samples in them were found in memory.
     verified: ByWindow<BTreeMap<u64, ShardSet>>,
     /// Windows that differ from the blocks.
-    pub(super) doubts: ByWindow<doubt::Doubt>,
+    pub(super) unmatched: ByWindow<unmatched::UnmatchedWindow>,
 }
 
 /// What a digest depends on.
@@ -71,7 +71,7 @@ impl Reconciled {
         let is_known = |start: &i64| windows.iter().any(|w| w.start == *start && !w.shards.is_empty());
         keep(&mut self.tried, tenant, is_known);
         keep(&mut self.verified, tenant, is_known);
-        keep(&mut self.doubts, tenant, is_known);
+        keep(&mut self.unmatched, tenant, is_known);
     }
 }
 
@@ -80,13 +80,13 @@ pub(super) async fn tenant(ingester: &Arc<Ingester>, tenant: &TenantId) -> Resul
     let windows = ingester.head.windows(tenant);
     ingester.reconciled.lock().keep(tenant, &windows);
     let is_open = |start: i64| windows.iter().any(|w| w.start == start && w.unflushed_samples > 0);
-    ingester.undecided.lock().retain(|(of, start), _| of != tenant || is_open(*start));
+    ingester.pending_commits.lock().retain(|(of, start), _| of != tenant || is_open(*start));
     let view = ingester.meta.view();
     let catalogue = view.catalogue.tenant(tenant.as_str());
     for info in windows.iter().filter(|w| w.unflushed_samples > 0) {
         window(ingester, tenant, catalogue, info).await?;
     }
-    doubt::note(ingester, tenant, &view, &ingester.head.windows(tenant));
+    unmatched::note(ingester, tenant, &view, &ingester.head.windows(tenant));
     Ok(())
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn window(
     if blocks.is_empty() {
         return Ok(());
     }
-    make_up_for_a_crash(ingester, tenant, info, &blocks).await?;
+    mark_committed_cuts(ingester, tenant, info, &blocks).await?;
     let candidates: ShardSet =
         info.shards.iter().filter(|held| blocks.may_cover(held)).map(|held| held.shard).collect();
     let trying = Tried {
@@ -142,7 +142,7 @@ pub(super) async fn window(
 }
 
 /// Marks what a committed block of this head holds although the head does not know, because the process died in between.
-async fn make_up_for_a_crash(
+async fn mark_committed_cuts(
     ingester: &Ingester,
     tenant: &TenantId,
     info: &WindowInfo,

@@ -13,65 +13,32 @@ use std::sync::atomic::Ordering;
 
 use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
 use pharos_cluster::{BlockEntry, Command, CutId, MetaError, View};
-use pharos_head::{HeadError, WindowCut};
+use pharos_head::WindowCut;
 use pharos_model::hash::name_hash;
-use pharos_model::{BlockDigest, Exemplar, Labels, Metadata, ShardDigest, ShardSet, TenantId, WriteError};
+use pharos_model::{BlockDigest, Exemplar, Labels, Metadata, ShardDigest, ShardSet, TenantId};
 use ulid::Ulid;
 
-use super::covered::WindowBlocks;
+use super::coverage::WindowBlocks;
+use super::error::{FlushError, blocking};
 use super::reconcile;
 use crate::Ingester;
 
-/// Why a window could not be shipped. It is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum FlushError {
-    /// The block could not be written or uploaded.
-    #[error("block of window {window} of tenant {tenant}: {source}")]
-    Block {
-        /// Whose.
-        tenant: TenantId,
-        /// Start of the window.
-        window: i64,
-        /// What failed.
-        source: BlockError,
-    },
-    /// The catalogue did not take it.
-    #[error("catalogue: {0}")]
-    Meta(#[from] MetaError),
-    /// The log did not take it.
-    #[error("write-ahead log: {0}")]
-    Log(#[from] WriteError),
-    /// The head failed.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// The work was broken off.
-    #[error("broken off: {0}")]
-    BrokenOff(String),
-}
-
-/// Runs work that blocks on a thread for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FlushError> + Send + 'static,
-) -> Result<T, FlushError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| FlushError::BrokenOff(e.to_string()))?
-}
-
 /// A block that was uploaded and whose commit may or may not have taken effect.
-pub(crate) struct Undecided {
+pub(crate) struct PendingCommit {
     command: Command,
     number: u32,
     shards: ShardSet,
 }
 
 /// Blocks whose fate is unknown, by tenant and start of the window.
-pub(crate) type AllUndecided = parking_lot::Mutex<BTreeMap<(TenantId, i64), Undecided>>;
+pub(crate) type PendingCommits = parking_lot::Mutex<BTreeMap<(TenantId, i64), PendingCommit>>;
 
 /// Ships the unflushed samples of a window in the shards that are led here.
 pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let _one_at_a_time = ingester.flushing.lock().await;
     let view = ingester.meta.view();
-    ingester.carry_out(tenant, &view)?;
-    decide(ingester, tenant, window).await?;
+    ingester.apply_deletions(tenant, &view)?;
+    resolve_pending(ingester, tenant, window).await?;
     let info = || ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
     let catalogue = view.catalogue.tenant(tenant.as_str());
     let Some(known) = info() else { return Ok(()) };
@@ -90,10 +57,10 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
 }
 
 /// Finds out whether a block of the window whose commit was not answered is live.
-async fn decide(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
-    let undecided = ingester.undecided.lock().remove(&(tenant.clone(), window));
-    match undecided {
-        Some(undecided) => commit(ingester, tenant, window, undecided).await.map(|_| ()),
+async fn resolve_pending(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
+    let pending = ingester.pending_commits.lock().remove(&(tenant.clone(), window));
+    match pending {
+        Some(pending) => commit(ingester, tenant, window, pending).await.map(|_| ()),
         None => Ok(()),
     }
 }
@@ -130,7 +97,7 @@ async fn ship(
         blocks: vec![entry(ingester, &cut, &block, digests, delta)],
         deletions: view.catalogue.newest_deletion(tenant.as_str()),
     };
-    let is_live = commit(ingester, tenant, window, Undecided { command, number: cut.number(), shards }).await?;
+    let is_live = commit(ingester, tenant, window, PendingCommit { command, number: cut.number(), shards }).await?;
     if is_live {
         let metrics = &ingester.metrics;
         metrics.blocks.inc();
@@ -147,7 +114,7 @@ async fn ship(
 }
 
 /// Makes an uploaded block live and marks what it holds; false if meta refuses it, for good.
-async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Undecided) -> Result<bool, FlushError> {
+async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: PendingCommit) -> Result<bool, FlushError> {
     match ingester.meta.propose(block.command.clone()).await {
         Ok(_) => {
             ingester.head.mark_flushed_cut(tenant, window, block.number, &block.shards).await?;
@@ -159,7 +126,7 @@ async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Unde
             Ok(false)
         }
         Err(error) => {
-            ingester.undecided.lock().insert((tenant.clone(), window), block);
+            ingester.pending_commits.lock().insert((tenant.clone(), window), block);
             Err(error.into())
         }
     }

@@ -82,7 +82,7 @@ pub(super) fn serve(
     tokio::task::spawn_blocking(move || {
         let _place = place;
         // What the learner knows to be deleted must not come back with the copy.
-        if let Err(error) = copy.ingester.carry_out_behind_cuts(&view) {
+        if let Err(error) = copy.ingester.apply_deletions_between_cuts(&view) {
             let failed = Status::unavailable(format!("deletions cannot be carried out: {error}"));
             let _gone = copy.batches.blocking_send(Err(failed));
             return;

@@ -121,7 +121,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
     if let Some(ingester) = &holders.ingester {
-        ingester.admit_loss().await;
+        ingester.report_lost_shards().await;
     }
     membership.serve(|routes| {
         holders.add_services(clock, asked, routes, &parts.stopped);

@@ -36,12 +36,12 @@ fn complete_from(ingester: &Ingester) -> i64 {
 }
 
 /// Cuts the first window on a node and uploads it, as `ship` does up to the commit.
-async fn uploaded(cluster: &Cluster, name: &str) -> Undecided {
+async fn uploaded(cluster: &Cluster, name: &str) -> PendingCommit {
     let (ingester, view) = (cluster.node(name), cluster.meta.view());
     let cut = ingester.head.cut(&TenantId::default(), START, &ingester.led());
     ingester.head.commit().await.unwrap();
     let command = upload(ingester, &view, &cut, !cluster.blocks().is_empty()).await.unwrap();
-    Undecided { command, number: cut.number(), shards: cut.shards().clone() }
+    PendingCommit { command, number: cut.number(), shards: cut.shards().clone() }
 }
 
 /// The command that commits the cut of a window, after it was uploaded; none when there is nothing to ship.
@@ -225,20 +225,20 @@ async fn a_commit_that_was_not_answered_is_decided_before_another_cut() {
     // It took effect, and nobody knows.
     let block = uploaded(&cluster, "A").await;
     cluster.propose(block.command.clone()).await;
-    cluster.node("A").undecided.lock().insert((TenantId::default(), START), block);
+    cluster.node("A").pending_commits.lock().insert((TenantId::default(), START), block);
     cluster.tick("A").await;
     assert_eq!((cluster.blocks().len(), cluster.counts("A")), (1, (0, 40)));
     // It did not, and is sent again, before anything else is.
     cluster.write(&scrape(2)).await;
     let block = uploaded(&cluster, "A").await;
-    cluster.node("A").undecided.lock().insert((TenantId::default(), START), block);
+    cluster.node("A").pending_commits.lock().insert((TenantId::default(), START), block);
     cluster.write(&scrape(3)).await;
     cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
     cluster.tick("A").await;
     let blocks = cluster.blocks();
     assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2), scrape(3)].concat()));
     assert_eq!((blocks.len(), cluster.counts("A")), (3, (0, 120)));
-    assert!(cluster.node("A").undecided.lock().is_empty());
+    assert!(cluster.node("A").pending_commits.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,7 +296,7 @@ async fn a_leader_ships_what_it_cannot_match_and_claims_nothing_that_it_lacks() 
     }
     // C learns when the window is flushed already, and gets late samples.
     cluster.start("C").await;
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.add_learner("C").await;
     cluster.in_sync("C").await;
     cluster.write(&scrape(2)).await;

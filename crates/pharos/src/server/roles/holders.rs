@@ -41,7 +41,7 @@ impl Holders {
             let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
             let config = IngesterConfig {
                 shards_total: membership.shards(),
-                learn_bytes_per_second: args.cluster.catch_up_rate.0,
+                catchup_bytes_per_second: args.cluster.catch_up_rate.0,
                 ..config
             };
             let (meta, objects, connect) = (meta.clone(), objects.clone(), membership.connect());

@@ -8,25 +8,25 @@ use std::sync::Arc;
 use pharos_cluster::View;
 use pharos_model::{ShardSet, WriteError};
 
-use super::policy::{Strange, forgettable};
+use super::policy::{OrphanedShards, forgettable};
 use crate::Ingester;
 
 /// Forgets what is due.
-pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, strange: &mut Strange) {
+pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, orphaned: &mut OrphanedShards) {
     let (me, after) = (ingester.config.identity.as_str(), ingester.config.forget_after);
     if view.shards.iter().all(|shard| shard.has_replica(me)) {
-        strange.clear();
+        orphaned.clear();
         return;
     }
     let (held, now) = (held(ingester), ingester.clock.monotonic());
-    let due = forgettable(me, view, &held, strange, now, after);
+    let due = forgettable(me, view, &held, orphaned, now, after);
     if due.is_empty() {
         return;
     }
     let shared = ingester.clone();
     match tokio::task::spawn_blocking(move || forget_now(&shared, &due)).await {
         Ok(Ok(shards)) => {
-            ingester.metrics.learn.forgotten.inc_by(shards.len() as u64);
+            ingester.metrics.catchup.forgotten.inc_by(shards.len() as u64);
             tracing::info!(%shards, "shards that other nodes hold were forgotten");
         }
         Ok(Err(error)) => tracing::warn!(%error, "shards that other nodes hold are forgotten later"),
@@ -44,11 +44,11 @@ fn held(ingester: &Ingester) -> ShardSet {
 fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteError> {
     let closed = ingester.fence.close();
     let (view, me) = (ingester.meta.view(), ingester.config.identity.as_str());
-    let is_strange = |shard: &u32| {
+    let is_orphaned = |shard: &u32| {
         let known = view.shard(*shard).is_some_and(|s| !s.has_replica(me) && !s.in_sync.is_empty());
         known && closed.raised(*shard) <= view.epoch(*shard)
     };
-    let shards: ShardSet = due.iter().filter(is_strange).collect();
+    let shards: ShardSet = due.iter().filter(is_orphaned).collect();
     let commit = ingester.head.forget_shards(None, &shards)?;
     drop(closed);
     commit.wait()?;

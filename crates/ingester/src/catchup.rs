@@ -1,4 +1,4 @@
-//! Learning: shards that this node shall hold and has not all of are copied from a replica that is in sync, and those that it
+//! CatchUp: shards that this node shall hold and has not all of are copied from a replica that is in sync, and those that it
 //! shall hold no more are forgotten. [`policy`] decides, purely; [`copy`] does one copy; this file is the loop around them.
 
 mod copy;
@@ -16,14 +16,14 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::Ingester;
-use policy::{Action, Facts, Strange, Wanted};
+use policy::{Action, Inputs, OrphanedShards, WantedShards};
 
 /// How long a source that failed is not asked again.
-const SHUN: Duration = Duration::from_secs(5);
+const SOURCE_BACKOFF: Duration = Duration::from_secs(5);
 
 /// A copy under way, as far as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learning {
+pub struct CatchUp {
     /// The shards that are copied.
     pub shards: ShardSet,
     /// From which node.
@@ -39,43 +39,43 @@ pub struct Learning {
 }
 
 /// The copies under way, by source.
-pub(crate) type Progress = Mutex<BTreeMap<String, Learning>>;
+pub(crate) type Progress = Mutex<BTreeMap<String, CatchUp>>;
 
 impl Ingester {
     /// What is being copied, by source.
-    pub fn progress(&self) -> Vec<Learning> {
-        self.learning.lock().values().cloned().collect()
+    pub fn progress(&self) -> Vec<CatchUp> {
+        self.catch_ups.lock().values().cloned().collect()
     }
 }
 
 /// A copy under way.
 struct Job {
-    shards: Wanted,
+    shards: WantedShards,
     task: AbortHandle,
 }
 
 /// What the loop keeps.
-struct Learner {
+struct CatchUpLoop {
     ingester: Arc<Ingester>,
     jobs: BTreeMap<String, Job>,
     tasks: JoinSet<Result<(), copy::CopyError>>,
     sources: BTreeMap<Id, String>,
     /// Sources that failed, and until when they are not asked.
-    shunned: BTreeMap<String, Duration>,
-    strange: Strange,
+    backed_off: BTreeMap<String, Duration>,
+    orphaned: OrphanedShards,
     positions: copy::Positions,
 }
 
 /// Learns and forgets as the view says, until `shutdown` becomes true.
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     let working = async {
-        let mut learner = Learner {
+        let mut learner = CatchUpLoop {
             ingester: ingester.clone(),
             jobs: BTreeMap::new(),
             tasks: JoinSet::new(),
             sources: BTreeMap::new(),
-            shunned: BTreeMap::new(),
-            strange: Strange::new(),
+            backed_off: BTreeMap::new(),
+            orphaned: OrphanedShards::new(),
             positions: copy::Positions::default(),
         };
         learner.run().await;
@@ -88,7 +88,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
 
 /// Says that this node is not in sync for what it has lost, so that it learns it; again, until it is not or nothing else is.
 /// Only when meta's view leaves nothing to admit is the log no longer marked: a start that breaks off says it again.
-pub(crate) async fn admit_loss(ingester: &Ingester) {
+pub(crate) async fn report_lost_shards(ingester: &Ingester) {
     if !ingester.head.is_incomplete() {
         return;
     }
@@ -107,7 +107,7 @@ pub(crate) async fn admit_loss(ingester: &Ingester) {
             Ok(outcome) => {
                 // Epochs may have gone up meanwhile; then meta changes nothing.
                 let mut lost = ingester.lost.lock();
-                *lost = policy::lost(&me, &outcome.view, |shard| lost.contains_key(&shard));
+                *lost = policy::lost_shards(&me, &outcome.view, |shard| lost.contains_key(&shard));
             }
             Err(error @ (MetaError::Refused(_) | MetaError::Stopped(_))) => {
                 tracing::warn!(%error, "this node stays in sync although its log is incomplete");
@@ -128,13 +128,13 @@ async fn set_complete(ingester: &Ingester) {
     }
 }
 
-impl Learner {
+impl CatchUpLoop {
     async fn run(&mut self) {
         let mut watch = self.ingester.meta.watch();
         loop {
             let view = watch.borrow_and_update().clone();
             self.act(&view);
-            forget::forget(&self.ingester, &view, &mut self.strange).await;
+            forget::forget(&self.ingester, &view, &mut self.orphaned).await;
             tokio::select! {
                 changed = watch.changed() => if changed.is_err() { return },
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
@@ -145,13 +145,18 @@ impl Learner {
 
     fn act(&mut self, view: &View) {
         let now = self.ingester.clock.monotonic();
-        self.shunned.retain(|_, until| now < *until);
+        self.backed_off.retain(|_, until| now < *until);
         let under_way = self.jobs.iter().map(|(source, job)| (source.clone(), job.shards.clone())).collect();
-        let shunned: BTreeSet<String> = self.shunned.keys().cloned().collect();
+        let backed_off: BTreeSet<String> = self.backed_off.keys().cloned().collect();
         let me = self.ingester.config.identity.clone();
-        let facts =
-            Facts { me: &me, view, under_way: &under_way, shunned: &shunned, most: self.ingester.config.learn_copies };
-        for action in policy::decide(facts) {
+        let inputs = Inputs {
+            me: &me,
+            view,
+            under_way: &under_way,
+            backed_off: &backed_off,
+            most: self.ingester.config.max_catchup_copies,
+        };
+        for action in policy::decide(inputs) {
             match action {
                 Action::Copy { source, shards } => self.copy(view, source, shards),
                 Action::Stop { source } => {
@@ -162,14 +167,14 @@ impl Learner {
             }
         }
         let learning = view.shards.iter().filter(|shard| shard.learns_since(&me).is_some()).count();
-        self.ingester.metrics.learn.shards.set(learning as i64);
+        self.ingester.metrics.catchup.shards.set(learning as i64);
     }
 
-    fn copy(&mut self, view: &View, source: String, shards: Wanted) {
+    fn copy(&mut self, view: &View, source: String, shards: WantedShards) {
         let Some(member) = view.members.get(&source) else { return };
         let set: ShardSet = shards.keys().copied().collect();
         tracing::info!(source, shards = %set, "learning");
-        let learning = Learning {
+        let catch_up = CatchUp {
             shards: set,
             source: source.clone(),
             bytes: 0,
@@ -177,7 +182,7 @@ impl Learner {
             samples: 0,
             began_ms: self.ingester.clock.now_ms(),
         };
-        self.ingester.learning.lock().insert(source.clone(), learning);
+        self.ingester.catch_ups.lock().insert(source.clone(), catch_up);
         let copy = copy::Copy {
             ingester: self.ingester.clone(),
             source: source.clone(),
@@ -199,18 +204,18 @@ impl Learner {
         };
         let Some(source) = self.sources.remove(&id) else { return };
         self.jobs.remove(&source);
-        self.ingester.learning.lock().remove(&source);
+        self.ingester.catch_ups.lock().remove(&source);
         if let Some(error) = error {
-            self.ingester.metrics.learn.failures.inc();
+            self.ingester.metrics.catchup.failures.inc();
             tracing::warn!(source, error, "a copy failed; it goes on from another source, or later");
-            self.shunned.insert(source, self.ingester.clock.monotonic() + SHUN);
+            self.backed_off.insert(source, self.ingester.clock.monotonic() + SOURCE_BACKOFF);
         }
     }
 }
 
-impl Drop for Learner {
+impl Drop for CatchUpLoop {
     fn drop(&mut self) {
-        self.ingester.learning.lock().clear();
+        self.ingester.catch_ups.lock().clear();
     }
 }
 

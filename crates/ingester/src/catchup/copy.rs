@@ -15,7 +15,7 @@ use pharos_model::{RejectReason, SeriesHash, ShardSet, TenantId, WriteError};
 use pharos_transport::append::{IngestClient, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
-use super::policy::Wanted;
+use super::policy::WantedShards;
 use crate::Ingester;
 use crate::deletions::newest;
 
@@ -56,21 +56,21 @@ pub(super) struct Positions(Arc<Mutex<BTreeMap<(u32, u64), Position>>>);
 
 impl Positions {
     /// Where a copy of these shards goes on: where the one that is least far is.
-    fn of(&self, shards: &Wanted) -> Option<Position> {
+    fn of(&self, shards: &WantedShards) -> Option<Position> {
         let known = self.0.lock();
         let positions: Option<Vec<&Position>> =
             shards.iter().map(|(shard, epoch)| known.get(&(*shard, *epoch))).collect();
         positions?.into_iter().min().cloned()
     }
 
-    fn reached(&self, shards: &Wanted, position: &Position) {
+    fn reached(&self, shards: &WantedShards, position: &Position) {
         let mut known = self.0.lock();
         // Epochs of before are of no use.
         known.retain(|(shard, epoch), _| shards.get(shard).is_none_or(|now| now == epoch));
         known.extend(shards.iter().map(|(shard, epoch)| ((*shard, *epoch), position.clone())));
     }
 
-    fn forget(&self, shards: &Wanted) {
+    fn forget(&self, shards: &WantedShards) {
         self.0.lock().retain(|(shard, _), _| !shards.contains_key(shard));
     }
 }
@@ -80,16 +80,16 @@ pub(super) struct Copy {
     pub(super) ingester: Arc<Ingester>,
     pub(super) source: String,
     pub(super) address: String,
-    pub(super) shards: Wanted,
+    pub(super) shards: WantedShards,
     pub(super) positions: Positions,
 }
 
 impl Copy {
     /// Copies and asks to be in sync.
     pub(super) async fn run(self) -> Result<(), CopyError> {
-        let deletions = self.carry_out_deletions().await?;
+        let deletions = self.apply_deletions().await?;
         self.pull(deletions).await?;
-        self.ingester.carry_out_again(deletions)?;
+        self.ingester.reapply_deletions(deletions)?;
         self.ingester.head.commit().await?;
         self.positions.forget(&self.shards);
         for (shard, epoch) in &self.shards {
@@ -115,10 +115,10 @@ impl Copy {
     }
 
     /// Carries out all deletions of the view; gives the sequence of the newest.
-    async fn carry_out_deletions(&self) -> Result<u64, CopyError> {
+    async fn apply_deletions(&self) -> Result<u64, CopyError> {
         let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
         let newest = newest(&view);
-        let work = tokio::task::spawn_blocking(move || ingester.carry_out_behind_cuts(&view));
+        let work = tokio::task::spawn_blocking(move || ingester.apply_deletions_between_cuts(&view));
         work.await.map_err(|e| CopyError::BrokenOff(e.to_string()))??;
         Ok(newest)
     }
@@ -147,7 +147,7 @@ impl Copy {
 
     /// Waits for as long as so many bytes may take.
     async fn slow_down(&self, bytes: usize) {
-        let rate = self.ingester.config.learn_bytes_per_second;
+        let rate = self.ingester.config.catchup_bytes_per_second;
         if rate > 0 {
             tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)).await;
         }
@@ -180,7 +180,7 @@ impl Copy {
         };
         // Not one batch more than the log can take.
         commit.await?;
-        let (metrics, samples) = (&self.ingester.metrics.learn, outcome.samples + outcome.histograms);
+        let (metrics, samples) = (&self.ingester.metrics.catchup, outcome.samples + outcome.histograms);
         metrics.bytes.inc_by(part.batch.len() as u64);
         metrics.samples.inc_by(samples);
         if let Some(differing) = outcome.rejected.get(&RejectReason::DuplicateTimestamp) {
@@ -188,10 +188,10 @@ impl Copy {
             tracing::warn!(first = differing.first, count = differing.count, "samples differ between replicas");
             metrics.conflicts.inc_by(differing.count);
         }
-        if let Some(learning) = self.ingester.learning.lock().get_mut(&self.source) {
-            learning.bytes += part.batch.len() as u64;
-            learning.series += batch.series().len() as u64;
-            learning.samples += samples;
+        if let Some(catch_up) = self.ingester.catch_ups.lock().get_mut(&self.source) {
+            catch_up.bytes += part.batch.len() as u64;
+            catch_up.series += batch.series().len() as u64;
+            catch_up.samples += samples;
         }
         Ok(())
     }

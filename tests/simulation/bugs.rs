@@ -16,9 +16,9 @@ pub enum Bug {
     /// An agent goes on without a replica that failed, and does not report it.
     SkipReport,
     /// An ingester that lost its disk answers for what it lost until meta knows of it.
-    AnswerForLost,
+    AnswerForLostShards,
     /// An ingester that lost its disk says so once, and takes any answer for a good one.
-    AdmitLossOnce,
+    ReportLossOnce,
     /// The source of a copy does not fence the writers of before.
     CopyWithoutFence,
 }
@@ -32,8 +32,8 @@ impl Bug {
         Bug::AcknowledgeBeforeSync,
         Bug::MarkWithoutComparing,
         Bug::SkipReport,
-        Bug::AnswerForLost,
-        Bug::AdmitLossOnce,
+        Bug::AnswerForLostShards,
+        Bug::ReportLossOnce,
         Bug::CopyWithoutFence,
     ];
 

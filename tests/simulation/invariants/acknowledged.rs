@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::in_blocks;
-use crate::sim::SHARDS;
-use crate::sim::env::Node;
-use crate::sim::samples::SampleSet;
-use crate::sim::world::World;
+use crate::SHARDS;
+use crate::env::Node;
+use crate::samples::SampleSet;
+use crate::world::World;
 
 /// Reads as every node would.
 pub fn look(world: &mut World) {

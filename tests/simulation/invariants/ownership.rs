@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::sim::env::Ms;
-use crate::sim::scrape::Decision;
-use crate::sim::world::World;
+use crate::env::Ms;
+use crate::scrape::Decision;
+use crate::world::World;
 
 /// How long decisions are remembered.
 const REMEMBERED_MS: Ms = 5000;

@@ -1,5 +1,5 @@
 //! An ingester: takes samples under the fence, answers when they are durable, gives copies to learners, learns itself
-//! ([`super::learn`]) and ships windows ([`super::flush`]). Its head and its log are a model ([`super::head`]).
+//! ([`super::catchup`]) and ships windows ([`super::flush`]). Its head and its log are a model ([`super::head`]).
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use pharos_model::ShardSet;
 use pharos_transport::append::ShardTarget;
 
 use super::bugs::Bug;
-use super::doubt;
+use super::catchup::{self, CatchUp};
 use super::env::{Env, Ms, Node};
 use super::flush::{self, Flush};
 use super::head::Head;
 use super::invariants;
-use super::learn::{self, Learn};
 use super::messages::{Batch, Message, Timer, Unflushed};
 use super::proposals::Proposals;
 use super::rng::Rng;
+use super::unmatched;
 use super::{HEARTBEAT_MS, ROUND_MS, SHARDS};
 
 /// What comes after a command.
@@ -26,7 +26,7 @@ pub enum Then {
     /// It is a member.
     Joined,
     /// What it lost is known.
-    Admitted,
+    LossReported,
     /// It is in sync for a shard of a copy, or not.
     Promoted { number: u64 },
     /// The catalogue has its block, or not.
@@ -60,7 +60,7 @@ pub struct Ingester {
     /// Copies that are about to be read: for whom, the shards.
     copies: BTreeMap<u64, (Node, ShardSet)>,
     /// What it learns.
-    pub learn: Learn,
+    pub catchup: CatchUp,
     /// Whether it answers for what it lost, by a bug.
     lies: bool,
     pub flush: Flush,
@@ -84,8 +84,8 @@ impl Ingester {
             syncing: false,
             waiting: Vec::new(),
             copies: BTreeMap::new(),
-            learn: Learn::default(),
-            lies: env.has(Bug::AnswerForLost),
+            catchup: CatchUp::default(),
+            lies: env.has(Bug::AnswerForLostShards),
             flush: Flush::default(),
             rng: env.rng.fork(),
             slow_disk_until: 0,
@@ -107,13 +107,13 @@ impl Ingester {
         self.proposals = Proposals::default();
         self.fence = Fence::new(SHARDS);
         (self.waiting, self.copies) = Default::default();
-        (self.learn, self.flush) = Default::default();
+        (self.catchup, self.flush) = Default::default();
         invariants::epochs::forget(env, self.me);
     }
 
     /// Whether it lost its disk and could not say so yet.
     pub fn has_lost(&self, shard: u32) -> bool {
-        self.head.began_empty() && (!self.joined || self.learn.lost.contains_key(&shard))
+        self.head.began_empty() && (!self.joined || self.catchup.lost.contains_key(&shard))
     }
 
     /// The disk is gone.
@@ -147,7 +147,7 @@ impl Ingester {
     /// Whether it has everything of a shard that was acknowledged, as far as its view says.
     fn is_whole(&self, shard: u32) -> bool {
         let known = self.view.shard(shard);
-        known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.learn.lost.contains_key(&shard))
+        known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.catchup.lost.contains_key(&shard))
     }
 
     /// It wakes.
@@ -159,7 +159,7 @@ impl Ingester {
             }
             Timer::Round => {
                 env.wake(self.me, ROUND_MS, Timer::Round);
-                learn::view_changed(self, env);
+                catchup::view_changed(self, env);
                 flush::round(self, env);
             }
             Timer::Retry(number) => {
@@ -169,7 +169,7 @@ impl Ingester {
             }
             Timer::Synced(upto) => self.synced(env, upto),
             Timer::ReadCopy(number) => self.read_copy(env, number),
-            Timer::GiveUp(number) => learn::give_up(self, env, number),
+            Timer::GiveUp(number) => catchup::give_up(self, env, number),
             Timer::Uploaded(number) => flush::uploaded(self, env, number),
             _ => {}
         }
@@ -187,9 +187,9 @@ impl Ingester {
             }
             Message::Append { number, targets, batch } => self.take(env, from, number, &targets, &batch),
             Message::Copy { number, shards } => self.copy(env, from, number, &shards),
-            Message::Copied { number, answer } => learn::copied(self, env, number, answer),
+            Message::Copied { number, answer } => catchup::copied(self, env, number, answer),
             Message::Unflushed { number, shards } => self.say_unflushed(env, from, number, &shards),
-            Message::StillUnflushed { number, answer } => doubt::answered(self, env, number, answer),
+            Message::StillUnflushed { number, answer } => unmatched::answered(self, env, number, answer),
             _ => {}
         }
     }
@@ -199,7 +199,7 @@ impl Ingester {
             self.view = view;
             if self.joined {
                 invariants::epochs::seen(env, self.me, &self.view);
-                learn::view_changed(self, env);
+                catchup::view_changed(self, env);
             }
         }
     }
@@ -214,12 +214,12 @@ impl Ingester {
                 env.wake(self.me, 0, Timer::Heartbeat);
                 let first = self.rng.below(ROUND_MS);
                 env.wake(self.me, first, Timer::Round);
-                learn::begin(self, env);
+                catchup::begin(self, env);
             }
             (Then::Joined, Some(Err(_))) => env.stop(self.me), // It was removed, and stays out.
             (Then::Joined, None) => self.join(env),
-            (Then::Promoted { number }, result) => learn::promoted(self, env, number, result.is_some()),
-            (Then::Admitted, result) => learn::admitted(self, env, result),
+            (Then::Promoted { number }, result) => catchup::promoted(self, env, number, result.is_some()),
+            (Then::LossReported, result) => catchup::loss_reported(self, env, result),
             (Then::Committed, result) => flush::committed(self, env, result),
         }
     }
@@ -285,7 +285,7 @@ impl Ingester {
             OnDurable::Answer { to, number, stale } => {
                 env.send(self.me, to, Message::Appended { number, answer: Ok(stale) });
             }
-            OnDurable::Copied { number } => learn::copy_is_durable(self, env, number),
+            OnDurable::Copied { number } => catchup::copy_is_durable(self, env, number),
             OnDurable::Cut => flush::cut_is_durable(self, env),
         }
     }
@@ -323,7 +323,7 @@ impl Ingester {
         let mut current = ShardSet::new();
         for (shard, epoch) in shards {
             match self.fence.admit().check(&self.view, *shard, *epoch) {
-                Ok(()) if !self.learn.lost.contains_key(shard) => _ = current.insert(*shard),
+                Ok(()) if !self.catchup.lost.contains_key(shard) => _ = current.insert(*shard),
                 _ => said.stale.push(*shard),
             }
         }
@@ -338,7 +338,7 @@ impl Ingester {
     pub fn led(&self) -> ShardSet {
         let me = Some(self.identity.as_str());
         let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_cluster::Shard>)| {
-            shard.leader.as_deref() == me && !self.learn.lost.contains_key(number)
+            shard.leader.as_deref() == me && !self.catchup.lost.contains_key(number)
         };
         self.view.numbered_shards().filter(is_led).map(|(number, _)| number).collect()
     }

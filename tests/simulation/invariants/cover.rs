@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use pharos_cluster::{ClusterState, Command};
 
-use crate::sim::TENANT;
-use crate::sim::env::Env;
+use crate::TENANT;
+use crate::env::Env;
 
 /// Meta has carried out a command.
 pub fn step(env: &mut Env, after: &ClusterState, command: &Command) {

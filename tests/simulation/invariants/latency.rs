@@ -2,9 +2,9 @@
 //! each is acknowledged within the time that an agent gives a replica, and a little. When the cluster knows of the death, all
 //! writes are as fast as ever.
 
-use crate::sim::env::Ms;
-use crate::sim::world::World;
-use crate::sim::{LEASE_MS, REPLICA_TIMEOUT_MS, SLACK_MS};
+use crate::env::Ms;
+use crate::world::World;
+use crate::{LEASE_MS, REPLICA_TIMEOUT_MS, SLACK_MS};
 
 /// Looks at all writes, if the run is one of those for which this is promised.
 pub fn look(world: &mut World) {

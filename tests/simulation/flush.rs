@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use pharos_cluster::{BlockEntry, Command, CutId, Refusal, Response, View};
-use pharos_ingester::flush::covered::WindowBlocks;
+use pharos_ingester::flush::coverage::WindowBlocks;
 use pharos_ingester::flush::policy::{self, Action, Committed, FlushPolicy, Waiting};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 use super::bugs::Bug;
-use super::doubt::{self, Doubts};
 use super::env::{Env, Ms};
 use super::head::Cut;
 use super::ingester::{Ingester, OnDurable, Then};
 use super::messages::Timer;
 use super::samples::SampleId;
+use super::unmatched::{self, Unmatched};
 use super::{GRACE, TENANT, WINDOW_MS};
 
 /// What an ingester has under way, and what it remembers.
@@ -26,13 +26,13 @@ pub struct Flush {
     not_before: Ms,
     backoff: Ms,
     /// Blocks whose fate is unknown, by window.
-    undecided: BTreeMap<i64, Undecided>,
+    pending_commits: BTreeMap<i64, PendingCommit>,
     /// Windows that differ from the blocks.
-    pub doubts: Doubts,
+    pub unmatched: Unmatched,
 }
 
 /// A block that was uploaded and whose commit may or may not have taken effect.
-struct Undecided {
+struct PendingCommit {
     command: Command,
     number: u32,
     shards: ShardSet,
@@ -46,13 +46,13 @@ enum Step {
     #[default]
     Idle,
     /// Whether a block of before is live is being found out.
-    Deciding { window: i64, block: Undecided },
+    Deciding { window: i64, block: PendingCommit },
     /// The cut is not durable yet.
     Cut { view: View, cut: Cut, delta: bool, left: Parts },
     /// The block is uploaded.
     Uploading { number: u64, view: View, cut: Cut, entry: BlockEntry, left: Parts },
     /// Meta was asked.
-    Committing { view: View, window: i64, block: Undecided, left: Parts },
+    Committing { view: View, window: i64, block: PendingCommit, left: Parts },
 }
 
 /// When a block was made, milliseconds since the epoch; its name begins with it, as a ULID does.
@@ -79,7 +79,7 @@ pub fn round(node: &mut Ingester, env: &mut Env) {
     for window in node.head.windows(&env.samples).iter().filter(|w| w.unflushed_samples > 0).map(|w| w.start) {
         reconcile(node, env, window);
     }
-    doubt::note(node, env);
+    unmatched::note(node, env);
     let windows = node.head.windows(&env.samples);
     policy::note_waiting(&mut node.flush.waiting, env.now_ms(), &windows);
     let policy = FlushPolicy::new(WINDOW_MS, GRACE);
@@ -94,7 +94,7 @@ fn next(node: &mut Ingester, env: &mut Env) {
         match action {
             Action::Drop { window, shards } => drop_window(node, env, window, shards),
             Action::Flush { window } => {
-                match node.flush.undecided.remove(&window) {
+                match node.flush.pending_commits.remove(&window) {
                     Some(block) => {
                         let command = block.command.clone();
                         node.flush.step = Step::Deciding { window, block };
@@ -109,7 +109,7 @@ fn next(node: &mut Ingester, env: &mut Env) {
         }
     }
     node.flush.backoff = 0;
-    doubt::resolve(node, env);
+    unmatched::resolve(node, env);
 }
 
 fn drop_window(node: &mut Ingester, env: &mut Env, window: i64, shards: ShardSet) {
@@ -246,7 +246,7 @@ pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
         blocks: vec![entry],
         deletions: 0,
     };
-    let block = Undecided { command: command.clone(), number: cut.number, shards: cut.shards };
+    let block = PendingCommit { command: command.clone(), number: cut.number, shards: cut.shards };
     node.flush.step = Step::Committing { view, window: cut.window, block, left };
     node.proposals.propose(env, node.me, command, Then::Committed);
 }
@@ -269,7 +269,7 @@ pub fn committed(node: &mut Ingester, env: &mut Env, result: Option<Result<Respo
         Some(Err(_)) => env.count("blocks refused"),
         None => {
             env.count("commits not answered");
-            node.flush.undecided.insert(window, block);
+            node.flush.pending_commits.insert(window, block);
             return fail(node, env);
         }
     }

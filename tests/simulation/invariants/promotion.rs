@@ -4,8 +4,8 @@
 use pharos_cluster::ClusterState;
 
 use super::in_blocks;
-use crate::sim::env::Node;
-use crate::sim::world::World;
+use crate::env::Node;
+use crate::world::World;
 
 /// Meta's state has changed.
 pub fn changed(world: &mut World, before: &ClusterState) {

@@ -1,4 +1,4 @@
-//! Windows of which a replica has something else than the blocks hold: it asks their leader, as `pharos_ingester::flush::doubt` does.
+//! Windows of which a replica has something else than the blocks hold: it asks their leader, as `pharos_ingester::flush::unmatched` does.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use super::{FORGET_MS, WINDOW_MS};
 /// Pause between two questions.
 const PAUSE_MS: Ms = 10_000;
 
-/// What is in doubt, and what was asked.
+/// What is in window, and what was asked.
 #[derive(Default)]
-pub struct Doubts {
+pub struct Unmatched {
     /// By start of the window.
-    windows: BTreeMap<i64, Doubt>,
+    windows: BTreeMap<i64, UnmatchedWindow>,
     /// Questions that are not answered: whom, and the shards with their epochs.
     asked: BTreeMap<u64, (String, Vec<(u32, u64)>)>,
 }
 
 /// What differs of a window.
-struct Doubt {
+struct UnmatchedWindow {
     /// The cut that ended the epoch.
     number: u32,
     shards: ShardSet,
@@ -38,26 +38,26 @@ fn leader(node: &Ingester, shard: u32) -> Option<String> {
 /// Notes windows that have been over for a window's length and match no blocks.
 pub fn note(node: &mut Ingester, env: &mut Env) {
     let windows = node.head.windows(&env.samples);
-    let doubts = &mut node.flush.doubts.windows;
-    doubts.retain(|start, _| windows.iter().any(|w| w.start == *start));
+    let unmatched = &mut node.flush.unmatched.windows;
+    unmatched.retain(|start, _| windows.iter().any(|w| w.start == *start));
     for window in &windows {
-        if let Some(doubt) = doubts.get_mut(&window.start) {
-            doubt.shards = doubt.shards.intersection(&window.unflushed());
+        if let Some(entry) = unmatched.get_mut(&window.start) {
+            entry.shards = entry.shards.intersection(&window.unflushed());
         }
     }
-    doubts.retain(|_, doubt| !doubt.shards.is_empty());
+    unmatched.retain(|_, entry| !entry.shards.is_empty());
     let long_over = env.now_ms() - WINDOW_MS;
     for window in windows.iter().filter(|w| w.unflushed_samples > 0 && w.end <= long_over) {
         let shards: ShardSet = window.unflushed().iter().filter(|shard| leader(node, *shard).is_some()).collect();
-        if shards.is_empty() || node.flush.doubts.windows.contains_key(&window.start) {
+        if shards.is_empty() || node.flush.unmatched.windows.contains_key(&window.start) {
             continue;
         }
         let number = node.head.end_epoch(window.start, env.now_ms(), &env.samples);
-        env.count("doubts");
+        env.count("unmatched windows");
         node.flush
-            .doubts
+            .unmatched
             .windows
-            .insert(window.start, Doubt { number, shards, ask_at: env.now + FORGET_MS, is_due: false });
+            .insert(window.start, UnmatchedWindow { number, shards, ask_at: env.now + FORGET_MS, is_due: false });
     }
 }
 
@@ -65,9 +65,9 @@ pub fn note(node: &mut Ingester, env: &mut Env) {
 pub fn resolve(node: &mut Ingester, env: &mut Env) {
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut due = ShardSet::new();
-    for doubt in node.flush.doubts.windows.values_mut().filter(|doubt| doubt.ask_at <= env.now) {
-        (doubt.ask_at, doubt.is_due) = (env.now + PAUSE_MS, true);
-        due = due.union(&doubt.shards);
+    for window in node.flush.unmatched.windows.values_mut().filter(|window| window.ask_at <= env.now) {
+        (window.ask_at, window.is_due) = (env.now + PAUSE_MS, true);
+        due = due.union(&window.shards);
     }
     for shard in due.iter() {
         if let Some(leader) = leader(node, shard) {
@@ -76,20 +76,20 @@ pub fn resolve(node: &mut Ingester, env: &mut Env) {
     }
     if !by_leader.is_empty() {
         // Older questions are about less.
-        node.flush.doubts.asked.clear();
+        node.flush.unmatched.asked.clear();
     }
     for (leader, shards) in by_leader {
         let Some(to) = Node::of(&leader) else { continue };
         let shards: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, node.view.epoch(shard))).collect();
         let number = env.number();
-        node.flush.doubts.asked.insert(number, (leader, shards.clone()));
+        node.flush.unmatched.asked.insert(number, (leader, shards.clone()));
         env.send(node.me, to, Message::Unflushed { number, shards });
     }
 }
 
 /// A leader says what is in no block; what it knows in a newer view than this node's is asked again.
 pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<Unflushed, ()>) {
-    let Some((leader, asked)) = node.flush.doubts.asked.remove(&number) else { return };
+    let Some((leader, asked)) = node.flush.unmatched.asked.remove(&number) else { return };
     let Some(answer) = answer.ok().filter(|answer| answer.version <= node.view.version) else { return };
     let is_same = |(shard, epoch): &&(u32, u64)| {
         let known = node.view.shard(*shard).filter(|s| s.leader.as_ref() == Some(&leader));
@@ -97,15 +97,15 @@ pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<
     };
     let sure: ShardSet = asked.iter().filter(is_same).map(|(shard, _)| *shard).collect();
     let mut settled: Vec<(i64, u32, ShardSet)> = Vec::new();
-    for (start, doubt) in node.flush.doubts.windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
+    for (start, window) in node.flush.unmatched.windows.iter_mut().filter(|(_, window)| window.is_due) {
         let open: ShardSet = answer.windows.iter().filter(|(w, _)| w == start).map(|(_, shard)| *shard).collect();
-        let flushed = doubt.shards.intersection(&sure).difference(&open);
+        let flushed = window.shards.intersection(&sure).difference(&open);
         if !flushed.is_empty() {
-            doubt.shards = doubt.shards.difference(&flushed);
-            settled.push((*start, doubt.number, flushed));
+            window.shards = window.shards.difference(&flushed);
+            settled.push((*start, window.number, flushed));
         }
     }
-    node.flush.doubts.windows.retain(|_, doubt| !doubt.shards.is_empty());
+    node.flush.unmatched.windows.retain(|_, window| !window.shards.is_empty());
     for (window, number, shards) in settled {
         env.count("marks by the leader's word");
         env.note(&[144, number.into()], || format!("{} marks {shards} below {number} of {window}", node.identity));

@@ -45,11 +45,11 @@ fn block(number: i64, samples: u64, cut: Option<(&str, u32)>) -> BlockEntry {
 
 fn from_at(now_ms: i64, blocks: &[BlockEntry], windows: &[WindowInfo]) -> i64 {
     let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
-    complete_from(facts(now_ms, lasting, grace), blocks, windows)
+    complete_from(context(now_ms, lasting, grace), blocks, windows)
 }
 
-fn facts(now_ms: i64, lasting: Duration, grace: Duration) -> Facts<'static> {
-    Facts { identity: "me", now_ms, lasting, grace, shards: None, verified: None }
+fn context(now_ms: i64, lasting: Duration, grace: Duration) -> Context<'static> {
+    Context { identity: "me", now_ms, lasting, grace, shards: None, verified: None }
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn blocks_of_others_are_not_in_memory() {
 #[test]
 fn a_query_without_a_deadline_cannot_be_promised_anything() {
     let blocks = [block(0, 100, Some(("me", 1)))];
-    let facts = facts(WINDOW, Duration::MAX, Duration::from_secs(3600));
-    assert_eq!(complete_from(facts, &blocks, &[window(0, 100, 1, 1)]), i64::MAX);
-    assert_eq!(complete_from(facts, &[], &[window(0, 0, 0, 0)]), i64::MAX, "what is in no block yet may be soon");
+    let context = context(WINDOW, Duration::MAX, Duration::from_secs(3600));
+    assert_eq!(complete_from(context, &blocks, &[window(0, 100, 1, 1)]), i64::MAX);
+    assert_eq!(complete_from(context, &[], &[window(0, 0, 0, 0)]), i64::MAX, "what is in no block yet may be soon");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
     let of = |shards: &[u32], found: &[u32]| {
         let shards = shards.iter().copied().collect();
         let verified = Verified::from([(0, BTreeMap::from([(7, found.iter().copied().collect())]))]);
-        let facts = Facts { shards: Some(&shards), verified: Some(&verified), ..facts(WINDOW, lasting, grace) };
-        complete_from(facts, &blocks, &windows)
+        let context = Context { shards: Some(&shards), verified: Some(&verified), ..context(WINDOW, lasting, grace) };
+        complete_from(context, &blocks, &windows)
     };
     let behind = WINDOW - 999;
     assert_eq!(of(&[0], &[0]), i64::MIN);
@@ -123,8 +123,8 @@ fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
     let mut dropped = windows.clone();
     dropped[0].shards[0].flushed_samples = 99;
     let (shards, verified) = (ShardSet::of(0), Verified::from([(0, BTreeMap::from([(7, ShardSet::of(0))]))]));
-    let facts = Facts { shards: Some(&shards), verified: Some(&verified), ..facts(WINDOW, lasting, grace) };
-    assert_eq!(complete_from(facts, &blocks, &dropped), behind);
+    let context = Context { shards: Some(&shards), verified: Some(&verified), ..context(WINDOW, lasting, grace) };
+    assert_eq!(complete_from(context, &blocks, &dropped), behind);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn each_shard_stays_for_its_own_grace_period() {
     let (blocks, windows) = ([main, late], [held]);
     let at = |now, asked: &[u32]| {
         let shards = asked.iter().copied().collect();
-        complete_from(Facts { shards: Some(&shards), ..facts(now, lasting, grace) }, &blocks, &windows)
+        complete_from(Context { shards: Some(&shards), ..context(now, lasting, grace) }, &blocks, &windows)
     };
     let behind = WINDOW - 999;
     assert_eq!(at(WINDOW + HOUR - 120_001, &[0, 1]), i64::MIN);

@@ -2,8 +2,8 @@
 //! was never acknowledged.
 
 use super::in_blocks;
-use crate::sim::samples::SampleId;
-use crate::sim::world::World;
+use crate::samples::SampleId;
+use crate::world::World;
 
 /// An ingester has freed samples as flushed.
 pub fn dropped(world: &mut World, node: &str, gone: &[SampleId]) {

@@ -15,7 +15,7 @@ use pharos_model::{ShardSet, TenantId};
 use pharos_transport::append::IngestClient;
 use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse};
 
-use super::FlushError;
+use super::error::FlushError;
 use crate::Ingester;
 
 /// A leader that does not answer within this time is asked later.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What differs of a window.
-pub(crate) struct Doubt {
+pub(crate) struct UnmatchedWindow {
     /// The cut that ended the epoch.
     number: u32,
     shards: ShardSet,
@@ -42,26 +42,26 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
         leader.is_some_and(|leader| leader != me)
     };
     let is_old = |w: &&WindowInfo| w.unflushed_samples > 0 && w.end.saturating_add(ingester.config.window_ms) <= now_ms;
-    // What was found in blocks after all is in doubt no longer.
-    if let Some(doubts) = ingester.reconciled.lock().doubts.get_mut(tenant) {
+    // What was found in blocks after all is in entry no longer.
+    if let Some(unmatched) = ingester.reconciled.lock().unmatched.get_mut(tenant) {
         for window in windows {
-            if let Some(doubt) = doubts.get_mut(&window.start) {
-                doubt.shards = doubt.shards.intersection(&window.unflushed());
+            if let Some(entry) = unmatched.get_mut(&window.start) {
+                entry.shards = entry.shards.intersection(&window.unflushed());
             }
         }
-        doubts.retain(|_, doubt| !doubt.shards.is_empty());
+        unmatched.retain(|_, entry| !entry.shards.is_empty());
     }
     for window in windows.iter().filter(is_old) {
         let shards: ShardSet = window.unflushed().iter().filter(is_of_another).collect();
-        let is_noted = |known: &BTreeMap<i64, Doubt>| known.contains_key(&window.start);
-        if shards.is_empty() || ingester.reconciled.lock().doubts.get(tenant).is_some_and(is_noted) {
+        let is_noted = |known: &BTreeMap<i64, UnmatchedWindow>| known.contains_key(&window.start);
+        if shards.is_empty() || ingester.reconciled.lock().unmatched.get(tenant).is_some_and(is_noted) {
             continue;
         }
         let number = ingester.head.end_generation(tenant, window.start);
         let ask_at = ingester.clock.monotonic() + ingester.config.forget_after;
         tracing::debug!(%tenant, window = window.start, %shards, "samples here are in no block; their leader will be asked");
-        let doubt = Doubt { number, shards, ask_at, is_due: false };
-        ingester.reconciled.lock().doubts.entry(tenant.clone()).or_default().insert(window.start, doubt);
+        let entry = UnmatchedWindow { number, shards, ask_at, is_due: false };
+        ingester.reconciled.lock().unmatched.entry(tenant.clone()).or_default().insert(window.start, entry);
     }
 }
 
@@ -88,9 +88,9 @@ fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
     let now = ingester.clock.monotonic();
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut reconciled = ingester.reconciled.lock();
-    for doubt in reconciled.doubts.values_mut().flat_map(BTreeMap::values_mut).filter(|doubt| doubt.ask_at <= now) {
-        (doubt.ask_at, doubt.is_due) = (now + PAUSE, true);
-        for shard in doubt.shards.iter() {
+    for entry in reconciled.unmatched.values_mut().flat_map(BTreeMap::values_mut).filter(|entry| entry.ask_at <= now) {
+        (entry.ask_at, entry.is_due) = (now + PAUSE, true);
+        for shard in entry.shards.iter() {
             let leader = view.shard(shard).and_then(|s| s.leader.clone());
             if let Some(leader) = leader.filter(|leader| *leader != ingester.config.identity) {
                 by_leader.entry(leader).or_default().insert(shard);
@@ -131,20 +131,20 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
     let mut settled: Vec<(TenantId, i64, u32, ShardSet)> = Vec::new();
     {
         let mut reconciled = ingester.reconciled.lock();
-        for (tenant, windows) in &mut reconciled.doubts {
-            for (start, doubt) in windows.iter_mut().filter(|(_, doubt)| doubt.is_due) {
+        for (tenant, windows) in &mut reconciled.unmatched {
+            for (start, entry) in windows.iter_mut().filter(|(_, entry)| entry.is_due) {
                 let same = |w: &&pharos_transport::ingest_v1::UnflushedWindow| {
                     w.tenant == tenant.as_str() && w.window == *start
                 };
                 let open: ShardSet =
                     answer.windows.iter().filter(same).flat_map(|w| w.shards.iter().copied()).collect();
-                let flushed = doubt.shards.intersection(sure).difference(&open);
+                let flushed = entry.shards.intersection(sure).difference(&open);
                 if !flushed.is_empty() {
-                    doubt.shards = doubt.shards.difference(&flushed);
-                    settled.push((tenant.clone(), *start, doubt.number, flushed));
+                    entry.shards = entry.shards.difference(&flushed);
+                    settled.push((tenant.clone(), *start, entry.number, flushed));
                 }
             }
-            windows.retain(|_, doubt| !doubt.shards.is_empty());
+            windows.retain(|_, entry| !entry.shards.is_empty());
         }
     }
     for (tenant, window, number, shards) in settled {

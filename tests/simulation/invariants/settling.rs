@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use pharos_cluster::MemberState;
 
 use super::in_blocks;
-use crate::sim::world::World;
-use crate::sim::{SHARDS, WINDOW_MS};
+use crate::world::World;
+use crate::{SHARDS, WINDOW_MS};
 
 /// What is not right yet.
 pub fn look(world: &mut World) -> Vec<String> {

@@ -8,19 +8,19 @@ use pharos_cluster::{Shard, View};
 use pharos_model::ShardSet;
 
 /// Shards to learn, each with the epoch since which it is learned.
-pub type Wanted = BTreeMap<u32, u64>;
+pub type WantedShards = BTreeMap<u32, u64>;
 
 /// What a decision is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct Inputs<'a> {
     /// Who decides.
     pub me: &'a str,
     /// What it knows.
     pub view: &'a View,
     /// Copies under way, by source.
-    pub under_way: &'a BTreeMap<String, Wanted>,
+    pub under_way: &'a BTreeMap<String, WantedShards>,
     /// Sources that failed lately.
-    pub shunned: &'a BTreeSet<String>,
+    pub backed_off: &'a BTreeSet<String>,
     /// Most copies at the same time.
     pub most: usize,
 }
@@ -33,7 +33,7 @@ pub enum Action {
         /// Which one.
         source: String,
         /// What.
-        shards: Wanted,
+        shards: WantedShards,
     },
     /// The copy from that node is of no use any more: none of its shards is learned since that epoch.
     Stop {
@@ -43,10 +43,10 @@ pub enum Action {
 }
 
 /// What to copy now. What is learned and can be copied from nobody at the moment waits.
-pub fn decide(facts: Facts<'_>) -> Vec<Action> {
-    let Facts { me, view, under_way, .. } = facts;
+pub fn decide(inputs: Inputs<'_>) -> Vec<Action> {
+    let Inputs { me, view, under_way, .. } = inputs;
     let since = |shard: u32| view.shard(shard)?.learns_since(me);
-    let is_useful = |shards: &Wanted| shards.iter().any(|(shard, epoch)| since(*shard) == Some(*epoch));
+    let is_useful = |shards: &WantedShards| shards.iter().any(|(shard, epoch)| since(*shard) == Some(*epoch));
     let mut actions: Vec<Action> = Vec::new();
     let mut busy: BTreeSet<&str> = BTreeSet::new();
     for (source, shards) in under_way {
@@ -56,12 +56,12 @@ pub fn decide(facts: Facts<'_>) -> Vec<Action> {
         }
     }
     let is_copied = |shard: u32, epoch: u64| under_way.values().any(|shards| shards.get(&shard) == Some(&epoch));
-    let mut copies: BTreeMap<&str, Wanted> = BTreeMap::new();
+    let mut copies: BTreeMap<&str, WantedShards> = BTreeMap::new();
     for (number, shard) in view.numbered_shards() {
         let Some(epoch) = shard.learns_since(me).filter(|epoch| !is_copied(number, *epoch)) else { continue };
         let is_usable = |node: &&String| {
             let is_live = view.members.get(*node).is_some_and(|member| member.state.is_live());
-            *node != me && is_live && !facts.shunned.contains(*node)
+            *node != me && is_live && !inputs.backed_off.contains(*node)
         };
         // The leader has marked most as flushed: what it has marked need not be copied.
         let rank =
@@ -72,7 +72,7 @@ pub fn decide(facts: Facts<'_>) -> Vec<Action> {
             copies.entry(source).or_default().insert(number, epoch);
         }
     }
-    let free = facts.most.saturating_sub(under_way.len());
+    let free = inputs.most.saturating_sub(under_way.len());
     let copies = copies.into_iter().take(free);
     actions.extend(copies.map(|(source, shards)| Action::Copy { source: source.into(), shards }));
     actions
@@ -80,7 +80,7 @@ pub fn decide(facts: Facts<'_>) -> Vec<Action> {
 
 /// Of some shards, those that a node has lost with its disk, with their epochs: those that it is in sync for, if others have what
 /// it has not, and those that it was learning, lest an old word of it puts it in sync.
-pub fn lost(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted {
+pub fn lost_shards(me: &str, view: &View, among: impl Fn(u32) -> bool) -> WantedShards {
     let is_lost = |(number, shard): &(u32, &Arc<Shard>)| {
         let in_sync = shard.is_in_sync(me) && shard.in_sync.len() > 1;
         among(*number) && (in_sync || shard.learns_since(me).is_some())
@@ -89,26 +89,26 @@ pub fn lost(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted {
 }
 
 /// Since when a node that has samples of shards is no replica of them, by shard.
-pub type Strange = BTreeMap<u32, Duration>;
+pub type OrphanedShards = BTreeMap<u32, Duration>;
 
 /// The shards that a node has samples of and shall forget: it has been no replica of them for so long that no write
-/// which it took part in as one can still be under way. Notes when each became strange.
+/// which it took part in as one can still be under way. Notes when each became orphaned.
 pub fn forgettable(
     me: &str,
     view: &View,
     held: &ShardSet,
-    strange: &mut Strange,
+    orphaned: &mut OrphanedShards,
     now: Duration,
     after: Duration,
 ) -> ShardSet {
     // While nothing is in sync, whoever has some of it may be needed.
-    let is_strange =
+    let is_orphaned =
         |number: u32| view.shard(number).is_some_and(|shard| !shard.has_replica(me) && !shard.in_sync.is_empty());
-    strange.retain(|shard, _| held.contains(*shard) && is_strange(*shard));
-    for shard in held.iter().filter(|shard| is_strange(*shard)) {
-        strange.entry(shard).or_insert(now);
+    orphaned.retain(|shard, _| held.contains(*shard) && is_orphaned(*shard));
+    for shard in held.iter().filter(|shard| is_orphaned(*shard)) {
+        orphaned.entry(shard).or_insert(now);
     }
-    strange.iter().filter(|(_, since)| now.saturating_sub(**since) >= after).map(|(shard, _)| *shard).collect()
+    orphaned.iter().filter(|(_, since)| now.saturating_sub(**since) >= after).map(|(shard, _)| *shard).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::test_cluster::{Cluster, SHARDS, held, in_time, scrape, until};
 
 fn learned(cluster: &Cluster, name: &str) -> u64 {
-    cluster.node(name).metrics.learn.samples.get()
+    cluster.node(name).metrics.catchup.samples.get()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +14,7 @@ async fn an_empty_disk_gets_everything_while_writes_go_on() {
         cluster.write(&scrape(t * 10)).await;
     }
     cluster.start("C").await;
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.add_learner("C").await;
     for t in 200..220 {
         cluster.write(&scrape(t * 10)).await;
@@ -41,7 +41,7 @@ async fn who_was_away_gets_what_it_missed_and_no_more() {
     }
     assert!(cluster.meta.view().shards.iter().all(|shard| !shard.is_in_sync("C")));
     cluster.start("C").await;
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.add_learner("C").await;
     cluster.in_sync("C").await;
     assert_eq!(held(cluster.node("C")), held(cluster.node("A")));
@@ -59,7 +59,7 @@ async fn a_learner_that_misses_a_write_learns_anew_before_it_is_in_sync() {
     cluster.network.cut_off.lock().remove("C");
     assert!(cluster.meta.view().shards.iter().all(|shard| shard.learns_since("C").is_none()));
     cluster.add_learner("C").await;
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.in_sync("C").await;
     assert_eq!(held(cluster.node("C")), held(cluster.node("B")));
 }
@@ -70,11 +70,11 @@ async fn a_source_that_fails_is_replaced_by_another() {
     cluster.write(&scrape(1)).await;
     cluster.start("C").await;
     cluster.network.cut_off.lock().insert("A".into());
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.add_learner("C").await;
     cluster.in_sync("C").await;
     assert_eq!(held(cluster.node("C")), held(cluster.node("B")));
-    assert!(cluster.node("C").metrics.learn.failures.get() > 0);
+    assert!(cluster.node("C").metrics.catchup.failures.get() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn the_source_fences_writers_of_before() {
     let mut cluster = Cluster::of(&["A", "B"], 3).await;
     let before = cluster.meta.view();
     cluster.start("C").await;
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.add_learner("C").await;
     cluster.in_sync("C").await;
     let stale = cluster.try_write_under(&before, &scrape(1)).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn a_lost_disk_is_admitted_and_learned_anew() {
         cluster.propose(Command::SetLeader { shard, node: others.into() }).await;
     }
     assert!(!cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0), "it answers for nothing that it lost");
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.sees(|view| view.shards.iter().all(|shard| !shard.is_in_sync("C"))).await;
     cluster.add_learner("C").await;
     cluster.in_sync("C").await;
@@ -125,7 +125,7 @@ async fn a_lost_disk_is_admitted_even_when_a_restart_comes_first() {
     cluster.start("C").await;
     assert_eq!(held(cluster.node("C")).len(), 40, "the log is not empty any more");
     assert!(!cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0), "and answers for nothing");
-    cluster.learn("C");
+    cluster.catch_up("C");
     cluster.sees(|view| view.shards.iter().all(|shard| !shard.is_in_sync("C"))).await;
     let node = cluster.node("C").clone();
     until(|| !node.head().is_incomplete()).await;
@@ -145,8 +145,8 @@ async fn shards_that_moved_away_are_forgotten_after_a_while() {
     for shard in 0..SHARDS {
         cluster.propose(Command::RemoveReplica { shard, node: "B".into() }).await;
     }
-    cluster.learn("B");
-    let (node, forgotten) = (cluster.node("B").clone(), &cluster.node("B").metrics.learn.forgotten);
+    cluster.catch_up("B");
+    let (node, forgotten) = (cluster.node("B").clone(), &cluster.node("B").metrics.catchup.forgotten);
     // It has seen that it holds nothing, and waits.
     cluster.write(&scrape(2)).await;
     assert_eq!((held(&node).len(), forgotten.get()), (40, 0));

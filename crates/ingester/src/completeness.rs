@@ -1,4 +1,4 @@
-//! From which time on the head alone has everything of some shards, so that blocks need not be asked. Pure: facts in, a
+//! From which time on the head alone has everything of some shards, so that blocks need not be asked. Pure: context in, a
 //! timestamp out.
 //!
 //! A block's samples of a shard are all in memory when it was made of a cut of this head, or was found to hold what this head has
@@ -19,7 +19,7 @@ pub(crate) type Verified = BTreeMap<i64, BTreeMap<u64, ShardSet>>;
 
 /// What is the same for all blocks of a tenant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct Context<'a> {
     /// Who this ingester is, as its cuts are named in the catalogue.
     pub(crate) identity: &'a str,
     /// Milliseconds since the epoch.
@@ -51,7 +51,7 @@ struct ShardBlocks {
 }
 
 /// Where the samples of a block of a shard are.
-enum Place {
+enum Location {
     /// Among the flushed samples in memory, so many.
     Flushed(u64),
     /// Among the unflushed samples in memory: the block is committed and not marked yet.
@@ -65,25 +65,25 @@ pub(crate) fn made_ms(block: &BlockEntry) -> i64 {
     ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64)
 }
 
-impl Facts<'_> {
+impl Context<'_> {
     fn is_asked(&self, shard: u32) -> bool {
         self.shards.is_none_or(|shards| shards.contains(shard))
     }
 
-    fn place(&self, window: &WindowInfo, block: &BlockEntry, shard: u32) -> Place {
+    fn locate(&self, window: &WindowInfo, block: &BlockEntry, shard: u32) -> Location {
         let digest = block.digests.iter().find(|digest| digest.shard == shard);
         let samples = match digest {
             Some(digest) => digest.held.samples,
-            None if block.digests.is_empty() => return Place::Elsewhere, // An entry of before.
-            None => return Place::Flushed(0),
+            None if block.digests.is_empty() => return Location::Elsewhere, // An entry of before.
+            None => return Location::Flushed(0),
         };
         let verified = self.verified.and_then(|windows| windows.get(&window.start)?.get(&block.sequence));
         match &block.cut {
-            _ if verified.is_some_and(|shards| shards.contains(shard)) => Place::Flushed(samples),
-            Some(cut) if cut.ingester != self.identity || cut.number > window.newest_cut => Place::Elsewhere,
-            Some(cut) if cut.number <= window.flushed_cut(shard) => Place::Flushed(samples),
-            Some(_) => Place::Unflushed,
-            None => Place::Elsewhere,
+            _ if verified.is_some_and(|shards| shards.contains(shard)) => Location::Flushed(samples),
+            Some(cut) if cut.ingester != self.identity || cut.number > window.newest_cut => Location::Elsewhere,
+            Some(cut) if cut.number <= window.flushed_cut(shard) => Location::Flushed(samples),
+            Some(_) => Location::Unflushed,
+            None => Location::Elsewhere,
         }
     }
 }
@@ -91,19 +91,19 @@ impl Facts<'_> {
 /// The first timestamp from which on memory holds every sample of the asked shards of a tenant whose live blocks and windows in
 /// memory are these; `i64::MIN` for all time, `i64::MAX` for none.
 pub(crate) fn complete_from<'a>(
-    facts: Facts<'_>,
+    context: Context<'_>,
     blocks: impl IntoIterator<Item = &'a BlockEntry>,
     windows: &[WindowInfo],
 ) -> i64 {
     // What is in no block yet may be shipped the next moment, and dropped a grace period later.
-    if facts.lasting >= facts.grace {
+    if context.lasting >= context.grace {
         return i64::MAX;
     }
     let in_memory: BTreeMap<i64, &WindowInfo> = windows.iter().map(|w| (w.start, w)).collect();
     let mut from = i64::MIN;
     let mut by_window: BTreeMap<i64, WindowBlocks> = BTreeMap::new();
     for block in blocks {
-        if !block.shards.iter().any(|shard| facts.is_asked(*shard)) {
+        if !block.shards.iter().any(|shard| context.is_asked(*shard)) {
             continue;
         }
         let Some(window) = in_memory.get(&block.window_start).filter(|w| w.end == block.window_end) else {
@@ -113,14 +113,14 @@ pub(crate) fn complete_from<'a>(
         let nothing = || WindowBlocks { max_t: i64::MIN, shards: Some(BTreeMap::new()) };
         let known = by_window.entry(block.window_start).or_insert_with(nothing);
         known.max_t = known.max_t.max(block.max_t);
-        for shard in block.shards.iter().copied().filter(|shard| facts.is_asked(*shard)) {
-            let flushed = match facts.place(window, block, shard) {
+        for shard in block.shards.iter().copied().filter(|shard| context.is_asked(*shard)) {
+            let flushed = match context.locate(window, block, shard) {
                 // Nothing of it can leave memory.
-                Place::Flushed(0) => continue,
-                Place::Flushed(samples) => samples,
+                Location::Flushed(0) => continue,
+                Location::Flushed(samples) => samples,
                 // It may be marked, and leave, any moment.
-                Place::Unflushed => 0,
-                Place::Elsewhere => {
+                Location::Unflushed => 0,
+                Location::Elsewhere => {
                     known.shards = None;
                     break;
                 }
@@ -133,11 +133,11 @@ pub(crate) fn complete_from<'a>(
         }
     }
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    let until = facts.now_ms.saturating_add(ms(facts.lasting));
+    let until = context.now_ms.saturating_add(ms(context.lasting));
     for (start, blocks) in by_window {
         let stays = |(shard, blocks): (u32, ShardBlocks)| {
             let is_whole = flushed_in(in_memory[&start], shard) >= blocks.flushed;
-            is_whole && until < blocks.made.saturating_add(ms(facts.grace))
+            is_whole && until < blocks.made.saturating_add(ms(context.grace))
         };
         if !blocks.shards.is_some_and(|shards| shards.into_iter().all(stays)) {
             from = from.max(blocks.max_t.saturating_add(1));

@@ -29,9 +29,9 @@ fn view(table: Table<'_>) -> View {
     }))
 }
 
-fn due(view: &View, under_way: &BTreeMap<String, Wanted>, shunned: &[&str]) -> Vec<Action> {
-    let shunned = shunned.iter().map(|name| name.to_string()).collect();
-    decide(Facts { me: "D", view, under_way, shunned: &shunned, most: 2 })
+fn due(view: &View, under_way: &BTreeMap<String, WantedShards>, backed_off: &[&str]) -> Vec<Action> {
+    let backed_off = backed_off.iter().map(|name| name.to_string()).collect();
+    decide(Inputs { me: "D", view, under_way, backed_off: &backed_off, most: 2 })
 }
 
 fn copy(source: &str, shards: &[(u32, u64)]) -> Action {
@@ -51,13 +51,13 @@ fn shards_of_a_source_go_together_and_the_leader_comes_first() {
     assert_eq!(due(&view, &none, &[]), [copy("A", &[(4, 4)]), copy("B", &[(0, 5), (1, 6)])]);
     assert_eq!(due(&view, &none, &["B"]), [copy("A", &[(0, 5), (4, 4)]), copy("C", &[(1, 6)])]);
     assert_eq!(due(&view, &none, &["A", "B", "C"]), []);
-    let from_b = BTreeMap::from([("B".to_string(), Wanted::from([(0, 5), (1, 6)]))]);
+    let from_b = BTreeMap::from([("B".to_string(), WantedShards::from([(0, 5), (1, 6)]))]);
     assert_eq!(due(&view, &from_b, &[]), [copy("A", &[(4, 4)])]);
 }
 
 #[test]
 fn a_copy_is_stopped_when_it_is_of_no_use_and_begun_anew_under_the_new_epoch() {
-    let under_way = BTreeMap::from([("B".to_string(), Wanted::from([(0, 5), (1, 5)]))]);
+    let under_way = BTreeMap::from([("B".to_string(), WantedShards::from([(0, 5), (1, 5)]))]);
     let partly = view(&[(6, &["B"], &[("D", 5)]), (9, &["B", "A"], &[("D", 9)])]);
     assert_eq!(due(&partly, &under_way, &[]), [copy("A", &[(1, 9)])]);
     let useless = view(&[(6, &["B", "D"], &[]), (9, &["B"], &[("D", 9)])]);
@@ -67,10 +67,10 @@ fn a_copy_is_stopped_when_it_is_of_no_use_and_begun_anew_under_the_new_epoch() {
 
 #[test]
 fn what_is_strange_for_long_is_forgotten() {
-    let (held, mut strange) = (ShardSet::from_iter([0, 1, 2]), Strange::new());
+    let (held, mut orphaned) = (ShardSet::from_iter([0, 1, 2]), OrphanedShards::new());
     let others = view(&[(5, &["A"], &[]), (5, &["A", "D"], &[]), (5, &[], &[])]);
     let at = Duration::from_secs;
-    let mut forget = |view: &View, now| forgettable("D", view, &held, &mut strange, at(now), at(60));
+    let mut forget = |view: &View, now| forgettable("D", view, &held, &mut orphaned, at(now), at(60));
     assert!(forget(&others, 100).is_empty());
     assert!(forget(&others, 159).is_empty());
     assert_eq!(forget(&others, 160), ShardSet::of(0), "not what it holds, and not what nobody has in sync");
@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn everything_that_is_learned_is_seen_to(
         table in proptest::collection::vec((1u64..9, 0usize..8, any::<bool>()), 0..12),
-        shunned in proptest::sample::subsequence(vec!["A", "B", "C"], 0..3),
+        backed_off in proptest::sample::subsequence(vec!["A", "B", "C"], 0..3),
     ) {
         let nodes = ["A", "B", "C"];
         let rows: Vec<_> = table.iter().map(|(epoch, bits, learns)| {
@@ -95,13 +95,13 @@ proptest! {
         let rows: Vec<_> =
             rows.iter().map(|(epoch, in_sync, learners)| (*epoch, &in_sync[..], &learners[..])).collect();
         let view = view(&rows);
-        let shunned: BTreeSet<String> = shunned.iter().map(|name| name.to_string()).collect();
+        let backed_off: BTreeSet<String> = backed_off.iter().map(|name| name.to_string()).collect();
         let under_way = BTreeMap::new();
-        let actions = decide(Facts { me: "D", view: &view, under_way: &under_way, shunned: &shunned, most: 99 });
+        let actions = decide(Inputs { me: "D", view: &view, under_way: &under_way, backed_off: &backed_off, most: 99 });
         let mut seen = BTreeSet::new();
         for action in actions {
             let Action::Copy { source, shards } = action else { panic!("nothing is under way") };
-            prop_assert!(!shunned.contains(&source));
+            prop_assert!(!backed_off.contains(&source));
             for (shard, epoch) in shards {
                 prop_assert!(view.shards[shard as usize].is_in_sync(&source));
                 prop_assert_eq!(view.shards[shard as usize].learns_since("D"), Some(epoch));
@@ -109,7 +109,7 @@ proptest! {
             }
         }
         for (number, shard) in view.numbered_shards() {
-            let can = shard.learns_since("D").is_some() && shard.in_sync.iter().any(|node| !shunned.contains(node));
+            let can = shard.learns_since("D").is_some() && shard.in_sync.iter().any(|node| !backed_off.contains(node));
             prop_assert_eq!(seen.contains(&number), can);
         }
     }

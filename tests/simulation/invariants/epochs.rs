@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use pharos_cluster::{ClusterState, Command, View};
 
-use crate::sim::env::{Env, Node};
+use crate::env::{Env, Node};
 
 /// The newest epoch that each ingester was shown of each shard, in this life.
 #[derive(Default)]

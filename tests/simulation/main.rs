@@ -1,0 +1,137 @@
+//! The cluster in one thread: seeded, in virtual time, with faults.
+//!
+//! A run is a queue of events ordered by virtual time and number. All randomness comes from one seed, so a seed determines
+//! a run event by event. Decisions are made by the production code: the cluster state machine, heartbeats and placement
+//! ([`meta`]), the progress of a write ([`agent`]), which shards are copied and forgotten ([`catchup`]), when windows are
+//! flushed and dropped ([`flush`]), and what the catalogue refuses. Models stand in for the network, the processes, the log
+//! and memory of an ingester ([`head`]), the object store, and Raft, which is a single state machine here that either
+//! answers or does not. A sample is a (shard, series, timestamp); only its presence matters.
+//!
+//! [`faults`] plans what goes wrong. After a while everything is repaired and given time to settle. [`invariants`] states
+//! what must hold during the run and at its end. [`bugs`] are planted to show that the invariants find them.
+//!
+//! `PHAROS_SIM_SEEDS` sets the number of seeds (1000) and `PHAROS_SIM_FROM` the first one. To look at one seed:
+//! `PHAROS_SIM_SEED=17 cargo test -p pharos-tests --test simulation one_seed -- --nocapture`.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(unreachable_pub, missing_docs, reason = "the modules of a test")]
+
+mod agent;
+mod bugs;
+mod catchup;
+mod env;
+mod faults;
+mod flush;
+mod head;
+mod ingester;
+mod invariants;
+mod messages;
+mod meta;
+mod network;
+mod objects;
+mod proposals;
+mod rng;
+mod samples;
+mod scrape;
+mod unmatched;
+mod world;
+
+use std::time::Duration;
+
+use bugs::Bug;
+use env::Ms;
+
+/// Shards of the cluster.
+const SHARDS: u32 = 6;
+/// Width of a window.
+const WINDOW_MS: i64 = 20_000;
+/// How long flushed samples stay in memory.
+const GRACE: Duration = Duration::from_secs(10);
+/// Wall-clock time of the beginning; that of a window.
+const BASE_MS: i64 = 1_700_000_000_000;
+/// The only tenant.
+const TENANT: &str = "t";
+/// Between two signs of life of a node.
+const HEARTBEAT_MS: Ms = 1000;
+/// The same of an agent.
+const AGENT_HEARTBEAT_MS: Ms = 300;
+/// Targets that agents scrape.
+const TARGETS: usize = 4;
+/// Silence after which an agent counts as down.
+const AGENT_LEASE_MS: Ms = 3000;
+/// Silence after which a member counts as down.
+const LEASE_MS: Ms = 6000;
+/// How long a node is down before its replicas are put elsewhere.
+const REPLACE_MS: Ms = 15_000;
+/// How long a command to meta is tried.
+const PROPOSE_MS: Ms = 15_000;
+/// How long an agent waits for a replica.
+const REPLICA_TIMEOUT_MS: Ms = 4000;
+/// How long a write may take.
+const WRITE_TIMEOUT_MS: Ms = 20_000;
+/// What a write may take longer than one timeout.
+const SLACK_MS: Ms = 1000;
+/// How long an ingester has been no replica of a shard before it forgets its samples; longer than any write takes.
+const FORGET_MS: Ms = 25_000;
+/// Between two rounds of an ingester.
+const ROUND_MS: Ms = 1000;
+/// Between two looks at everything.
+const LOOK_EVERY_MS: Ms = 500;
+/// Faults begin.
+const CHAOS_FROM_MS: Ms = 6000;
+/// Everything is mended.
+const CHAOS_UNTIL_MS: Ms = 70_000;
+/// Clients write until then.
+const WRITES_UNTIL_MS: Ms = 80_000;
+/// By then everything is as it should be.
+const SETTLE_UNTIL_MS: Ms = 400_000;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn seeds_keep_every_invariant() {
+    let first = from_environment("PHAROS_SIM_FROM").unwrap_or(0);
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(1000);
+    let mut counts = std::collections::BTreeMap::<&str, u64>::new();
+    let mut bad = Vec::new();
+    for seed in first..first + seeds {
+        let report = world::run(seed, None, false);
+        report.counts.iter().for_each(|(name, n)| *counts.entry(name).or_default() += n);
+        bad.extend(report.violation.map(|violation| format!("seed {seed}: {violation}")));
+    }
+    eprintln!("{counts:#?}");
+    assert!(bad.is_empty(), "{} of {seeds} seeds:\n{}", bad.len(), bad.join("\n"));
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    for seed in 0..20 {
+        let (one, other) = (world::run(seed, None, false), world::run(seed, None, true));
+        assert_eq!((one.hash, one.violation), (other.hash, other.violation), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_seed() {
+    let seed = from_environment("PHAROS_SIM_SEED").unwrap_or(1);
+    let report = world::run(seed, None, true);
+    if std::env::var_os("PHAROS_SIM_SEED").is_some() {
+        eprintln!("{}\n{:#?}", report.lines.join("\n"), report.counts);
+    }
+    assert_eq!(report.violation, None, "seed {seed}");
+}
+
+/// Whether a seed finds a bug: that which did so when it was last looked at, then all others.
+fn is_found(bug: Bug) -> bool {
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(1000);
+    let mut order = [bug.seen_at()].into_iter().chain(0..seeds);
+    order.any(|seed| world::run(seed, Some(bug), false).violation.is_some())
+}
+
+#[test]
+fn bugs_that_are_put_in_are_found() {
+    let missed: Vec<Bug> = Bug::ALL.into_iter().filter(|bug| !is_found(*bug)).collect();
+    assert!(missed.is_empty(), "{missed:?} were not found");
+}
