@@ -1,8 +1,8 @@
-//! The catalogue as a state machine: which blocks are live, up to where each tenant is flushed, what was deleted.
+//! The catalogue as a state machine: live blocks, how far each tenant is flushed, and deletions.
 //!
-//! Invariants: a block exists when it is listed here; of a (tenant, shard, window) there is one main block and any
-//! number of deltas with late samples; the flushed_until of a tenant never moves back; sequences only grow, so that of two
-//! samples at one timestamp that of the later commit wins.
+//! Invariants: a block exists if it is listed here. A tenant, shard and window have one main block and any number of delta
+//! blocks with late samples. `flushed_until` never moves back. Sequences only grow, and of two samples at one timestamp the
+//! one that was committed later wins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 /// A live block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockEntry {
-    /// Its ULID, which is also its folder's name.
+    /// Its ULID, which is also the name of its folder.
     pub id: String,
     /// Start of its window, milliseconds since the epoch.
     pub window_start: i64,
-    /// End of its window, excluded.
+    /// End of its window, exclusive.
     pub window_end: i64,
-    /// First sample, milliseconds.
+    /// Timestamp of the first sample, milliseconds.
     pub min_t: i64,
-    /// Last sample, milliseconds.
+    /// Timestamp of the last sample, milliseconds.
     pub max_t: i64,
-    /// The shards that it holds samples of.
+    /// The shards that it covers.
     pub shards: Vec<u32>,
-    /// Whether it holds late samples of a window that has its main block already.
+    /// Whether it holds late samples of a window that already had a main block.
     pub delta: bool,
-    /// Order of commits; of two samples at one timestamp that of the higher sequence wins. Given by the catalogue.
+    /// Position in the order of commits, assigned by the catalogue. At equal timestamps the higher sequence wins.
     pub sequence: u64,
-    /// Size of all its files.
+    /// Size of all of its files.
     pub bytes: u64,
     /// Number of series.
     pub series: u64,
@@ -37,104 +37,104 @@ pub struct BlockEntry {
     pub samples: u64,
     /// Milliseconds between samples of a downsampled block; 0 for raw samples.
     pub resolution_ms: i64,
-    /// The cut of an ingester's head that it was made of; none for merged blocks.
+    /// The cut of an ingester's head that it was made of; none for rebuilt entries.
     #[serde(default)]
     pub cut: Option<CutId>,
-    /// What identifies the samples of each shard that has some, by which replicas find out that theirs are in this block;
-    /// none in entries of before, and of merged blocks.
+    /// A digest of each shard with samples, from which replicas conclude that theirs are in this block. Empty in entries of
+    /// versions without digests, and in rebuilt ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digests: Vec<BlockDigest>,
-    /// The block's own description as the block crate encodes it; opaque here.
+    /// The block's metadata as encoded by the block crate; opaque here.
     pub meta: String,
 }
 
-/// Names a cut of a window of a head, so that an ingester that died between commit and its own note of it finds out.
+/// Identifies a cut of a window of a head, so that an ingester that crashed between commit and mark can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutId {
-    /// The ingester's identity.
+    /// Identity of the ingester.
     pub ingester: String,
-    /// The number of the cut, ascending within a window.
+    /// Number of the cut, ascending within a window.
     pub number: u32,
 }
 
-/// Series and time that were deleted. It masks the blocks whose sequence is not above its own.
+/// A deletion of series in a range of time. It masks the blocks up to its own sequence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deletion {
-    /// The selector, as PromQL prints it; all of its matchers must hold.
+    /// The selector as printed by PromQL; all of its matchers must match.
     pub selector: String,
     /// First deleted millisecond.
     pub start: i64,
     /// Last deleted millisecond.
     pub end: i64,
-    /// The catalogue's sequence when it was made.
+    /// The sequence of the catalogue when it was made.
     pub sequence: u64,
 }
 
-/// What the catalogue holds of one tenant.
+/// The blocks and deletions of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantCatalogue {
-    /// Live blocks in the order of their sequences.
+    /// Live blocks, ascending by sequence.
     pub blocks: Vec<Arc<BlockEntry>>,
-    /// Everything before it is flushed, but for late samples; none while nothing was flushed.
+    /// Everything before this time is flushed, except for late samples. None until the first flush.
     #[serde(rename = "boundary")]
     pub flushed_until: Option<i64>,
-    /// Deletions that no rewrite has made true yet.
+    /// Deletions, ascending by sequence.
     pub deletions: Vec<Deletion>,
 }
 
-/// The state. Cloning is cheap enough to publish every change: blocks are shared.
+/// The blocks and deletions of all tenants. Cheap to clone, because blocks are shared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
-    /// The last sequence that was given out.
+    /// The last sequence that was assigned.
     pub sequence: u64,
-    /// When the catalogue was rebuilt from the bucket, milliseconds since the epoch; 0 if it never was. Blocks from before that it
-    /// does not list may be damaged ones that somebody can still save.
+    /// When the catalogue was rebuilt from the bucket, milliseconds since the epoch; 0 if it never was. Unlisted blocks from
+    /// before may be damaged ones that can still be repaired, so they are not garbage.
     #[serde(default)]
     pub rebuilt_ms: i64,
     /// By tenant name.
     pub tenants: BTreeMap<String, Arc<TenantCatalogue>>,
 }
 
-/// A change. Every command may be sent again: what is done already changes nothing.
+/// A change of the catalogue. Every command is idempotent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CatalogueCommand {
-    /// Makes blocks live and moves the flushed_until, at once.
+    /// Makes blocks live and advances `flushed_until`, atomically.
     CommitBlocks {
-        /// Whose.
+        /// Name of the tenant.
         tenant: String,
-        /// What was uploaded; their sequences are given by the catalogue.
+        /// The uploaded blocks. The catalogue assigns their sequences.
         blocks: Vec<BlockEntry>,
-        /// Everything before it is flushed now.
+        /// Everything before this time is flushed; none leaves it unchanged.
         #[serde(rename = "boundary")]
         flushed_until: Option<i64>,
     },
-    /// Takes blocks out, for example when their retention has passed or a merge replaced them.
+    /// Removes blocks, for example because their retention has passed.
     RemoveBlocks {
-        /// Whose.
+        /// Name of the tenant.
         tenant: String,
-        /// Which.
+        /// Ids of the blocks.
         ids: Vec<String>,
     },
-    /// Masks series. The same again takes the place of the one before.
+    /// Deletes series in a range of time. The same deletion again replaces the previous one.
     Delete {
-        /// Whose.
+        /// Name of the tenant.
         tenant: String,
-        /// Which series, as PromQL prints the selector.
+        /// The series, as a selector printed by PromQL.
         selector: String,
-        /// First millisecond.
+        /// First deleted millisecond.
         start: i64,
-        /// Last millisecond.
+        /// Last deleted millisecond.
         end: i64,
     },
-    /// Notes that the catalogue was rebuilt from the bucket.
+    /// Records that the catalogue was rebuilt from the bucket.
     Rebuilt {
-        /// When, milliseconds since the epoch.
+        /// Time of the rebuild, milliseconds since the epoch.
         at_ms: i64,
     },
 }
 
 impl CatalogueCommand {
-    /// Masks the series that all matchers match.
+    /// The command that deletes the series that all matchers match.
     pub fn delete(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> CatalogueCommand {
         let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         CatalogueCommand::Delete {
@@ -146,35 +146,35 @@ impl CatalogueCommand {
     }
 }
 
-/// Why a command was refused; the state is as before.
+/// Why a command was refused. The catalogue did not change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
-    /// Another block covers the same.
-    #[error("shard {shard} of window {window_start} of tenant {tenant} is covered by block {by} already")]
+    /// Another main block covers a shard of the window.
+    #[error("block {by} already covers shard {shard} of window {window_start} of tenant {tenant}")]
     Covered {
-        /// Whose.
+        /// Name of the tenant.
         tenant: String,
-        /// The shard that is covered.
+        /// The covered shard.
         shard: u32,
-        /// The window that is covered.
+        /// Start of the covered window.
         window_start: i64,
-        /// The block that covers it.
+        /// Id of the block that covers it.
         by: String,
     },
-    /// A block that cannot be right.
-    #[error("block {id} of tenant {tenant} is malformed: {reason}")]
+    /// An invalid entry.
+    #[error("invalid block {id} of tenant {tenant}: {reason}")]
     Malformed {
-        /// Whose.
+        /// Name of the tenant.
         tenant: String,
-        /// Which.
+        /// Id of the block.
         id: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }
 
 impl Catalogue {
-    /// Carries out a command, or refuses it and leaves the state as it was.
+    /// Applies a command, or refuses it and changes nothing.
     pub fn apply(&mut self, command: CatalogueCommand) -> Result<(), Refusal> {
         match command {
             CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until } => {
@@ -189,7 +189,7 @@ impl Catalogue {
                 self.sequence += 1;
                 let sequence = self.sequence;
                 let deletions = &mut self.tenant_mut(&tenant).deletions;
-                // Made again, or sent again, it also means what came in between.
+                // Repeated, it also covers what was written in between.
                 deletions.retain(|known| (&known.selector, known.start, known.end) != (&selector, start, end));
                 deletions.push(Deletion { selector, start, end, sequence });
                 Ok(())
@@ -201,12 +201,12 @@ impl Catalogue {
         }
     }
 
-    /// The sequence of a tenant's newest deletion, 0 for none.
+    /// The sequence of a tenant's newest deletion; 0 if there is none.
     pub fn newest_deletion(&self, tenant: &str) -> u64 {
         self.tenant(tenant).and_then(|known| known.deletions.last()).map_or(0, |deletion| deletion.sequence)
     }
 
-    /// Whether all of these blocks are live; refused if one has the name of another.
+    /// Whether all of these blocks are live. Refused if one has the id of a different block.
     pub(crate) fn has_all(&self, tenant: &str, blocks: &[BlockEntry]) -> Result<bool, Refusal> {
         let live = |id: &str| self.tenant(tenant).and_then(|known| known.blocks.iter().find(|block| block.id == id));
         let mut has_all = true;
@@ -215,7 +215,7 @@ impl Catalogue {
                 None => has_all = false,
                 Some(other) if other.cut == block.cut => {}
                 Some(_) => {
-                    let reason = "its id is that of another block".into();
+                    let reason = "its id belongs to another block".into();
                     return Err(Refusal::Malformed { tenant: tenant.into(), id: block.id.clone(), reason });
                 }
             }
@@ -223,7 +223,7 @@ impl Catalogue {
         Ok(has_all)
     }
 
-    /// A live block of a later cut of the same node, window and shard.
+    /// A live block of the same or a later cut by the same node, of the same window and a common shard.
     pub(crate) fn later_cut(&self, tenant: &str, block: &BlockEntry) -> Option<&Arc<BlockEntry>> {
         let cut = block.cut.as_ref()?;
         self.tenant(tenant)?.blocks.iter().find(|live| {
@@ -234,7 +234,7 @@ impl Catalogue {
         })
     }
 
-    /// What is known of a tenant.
+    /// The blocks and deletions of a tenant.
     pub fn tenant(&self, tenant: &str) -> Option<&Arc<TenantCatalogue>> {
         self.tenants.get(tenant)
     }
@@ -283,7 +283,7 @@ fn check(tenant: &str, block: &BlockEntry) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A shard of which both blocks claim to be the main block of the same window.
+/// A shard for which both blocks claim to be the main block of an overlapping window.
 fn shared_cover(a: &BlockEntry, b: &BlockEntry) -> Option<u32> {
     let same_kind = !a.delta && !b.delta && a.resolution_ms == b.resolution_ms;
     if !same_kind || a.window_start >= b.window_end || b.window_start >= a.window_end {

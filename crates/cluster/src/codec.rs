@@ -53,7 +53,7 @@ mod tests {
     fn a_state_that_breaks_an_invariant_is_an_error() {
         let broken = ClusterState { shards: Default::default(), ..state() };
         let error = decode(&encode(&broken).unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "0 shards where the settings say 8");
+        assert_eq!(error, "0 shards, expected 8 by the settings");
     }
 
     proptest! {

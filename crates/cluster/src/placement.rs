@@ -1,8 +1,8 @@
-//! Where shards should be, and the next small steps there. Pure functions over the state.
+//! Where shards should be, and the next small steps towards that. Pure functions of the state.
 //!
-//! Consistent hashing proposes, what is there stays where it can: a goal is made of the replicas of now ([`goal`]), and
-//! commands lead to it one step at a time ([`steps`]): what is missing learns first, what is too much goes when everything
-//! is in sync. A node that joins gets its share and nothing else moves. The state machine refuses whatever would be unsafe.
+//! The goal ([`goal`]) keeps existing replicas where it can and fills gaps by consistent hashing. Commands lead to it a few at
+//! a time ([`steps`]): missing replicas learn first, and surplus ones leave once everything is in sync. A node that joins
+//! receives its share and nothing else moves. The state machine refuses any step that would be unsafe.
 
 mod goal;
 mod owner;
@@ -16,20 +16,20 @@ pub use owner::{Owners, Timeline, owner};
 
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
-/// Settings of placement.
+/// Limits of shard movement.
 #[derive(Clone, Debug)]
 pub struct PlacementConfig {
-    /// Replicas that move at the same time, in the whole cluster. Default: 8.
+    /// Limit of replicas that move at the same time in the whole cluster. Default: 8.
     pub max_moves: usize,
-    /// Replicas that move to one node at the same time. Default: 4.
+    /// Limit of replicas that move to one node at the same time. Default: 4.
     pub max_moves_to_node: usize,
-    /// Replicas that were out of sync and learn again at the same time. Default: 64.
+    /// Limit of out-of-sync replicas that catch up at the same time. Default: 64.
     pub max_catching_up: usize,
-    /// Leaders that move in one round. Default: 4.
+    /// Limit of leaders that move in one round. Default: 4.
     pub max_leader_moves: usize,
-    /// How long a node is down before its replicas are put elsewhere. Default: 5 minutes.
+    /// How long a node is down before its replicas move elsewhere. Default: 5 minutes.
     pub replace_after: Duration,
-    /// How long the first placement waits for more ingesters, while there are fewer than copies. Default: 10 seconds.
+    /// How long the first placement waits for ingesters while there are fewer than copies. Default: 10 seconds.
     pub settle: Duration,
 }
 
@@ -46,18 +46,18 @@ impl Default for PlacementConfig {
     }
 }
 
-/// What the functions cannot know: the time.
+/// What placement needs besides the state: the time, and who is silent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlacementContext<'a> {
     /// Milliseconds since the epoch.
     pub now_ms: i64,
-    /// Members that have missed signs of life: nothing is begun with them, lest writes wait for them.
+    /// Members that missed heartbeats. Nothing is moved to them, so that no write waits for them.
     pub silent: &'a [String],
-    /// How long there have been ingesters.
+    /// How long there has been an active ingester.
     pub settled_for: Duration,
 }
 
-/// The next steps towards a good placement; none when it is good, or while steps are under way.
+/// The next steps towards the goal; none if it is reached or enough steps are in progress.
 pub fn propose(state: &ClusterState, config: &PlacementConfig, context: PlacementContext<'_>) -> Vec<Command> {
     let Some(settings) = &state.settings else { return Vec::new() };
     let copies = settings.replication_factor as usize;
@@ -73,16 +73,16 @@ pub fn propose(state: &ClusterState, config: &PlacementConfig, context: Placemen
     steps
 }
 
-/// Whether replicas may stay on a member: it is at work, or not away for long.
+/// Whether replicas may stay on a member: it is active, or away only briefly.
 fn keeps(member: &Member, config: &PlacementConfig, context: PlacementContext<'_>) -> bool {
     let away = context.now_ms.saturating_sub(member.since_ms);
-    let briefly = away < config.replace_after.as_millis() as i64;
-    let here = match member.state {
+    let is_brief = away < config.replace_after.as_millis() as i64;
+    let is_present = match member.state {
         MemberState::Active => true,
-        MemberState::Joining | MemberState::Down => briefly,
+        MemberState::Joining | MemberState::Down => is_brief,
         MemberState::Draining | MemberState::Removed => false,
     };
-    here && !member.draining && member.has(Role::Ingester)
+    is_present && !member.draining && member.has(Role::Ingester)
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! What the cluster agrees on, as a pure state machine: who is a member, who holds which shard, which blocks exist, who
-//! has which lease.
+//! What the cluster agrees on, as a pure state machine: members, shards, blocks and leases.
 //!
-//! [`ClusterState::apply`] takes a [`Command`] and answers or refuses; it knows no clock, no network and no disk, so every
-//! node that applies the same commands has the same state. A refused command changes nothing. Cloning is cheap: the parts
-//! are shared until they change.
+//! [`ClusterState::apply`] takes a [`Command`] and answers or refuses it. It knows no clock, network or disk, so nodes that
+//! apply the same commands have the same state. A refused command changes nothing. Cloning is cheap, because the parts are
+//! shared until they change.
 //!
-//! Invariants ([`ClusterState::check`]): a shard's epoch only grows, and does at every change of its replicas, in-sync set
-//! or leader; the leader is in sync; what is in sync or learning is a replica, never both; replicas are members that were
-//! not removed; a learner is promoted only at the epoch under which it learns; the last in-sync replica stays until it is
-//! removed by force.
+//! Invariants ([`ClusterState::check`]): the epoch of a shard grows with every change of its replicas, in-sync set or leader
+//! and never otherwise. The leader is in sync. In-sync nodes and learners are replicas, and no node is both. Replicas are
+//! members that were not removed. A learner is promoted only at the epoch since which it learns. The last in-sync replica
+//! stays until it is removed by force.
 
 mod answer;
 mod command;
@@ -31,63 +30,64 @@ pub use member::{DEFAULT_WEIGHT, Member, MemberState, Role};
 pub use ownership::{Assignment, HANDOFF_MS};
 pub use shards::{Learner, Shard};
 
-/// Shards when nothing else is said.
+/// Number of shards of a new cluster, unless configured.
 pub const DEFAULT_SHARDS: u32 = 64;
 
-/// How far a restore moves the epochs: beyond all that the lost state can have given out since the export.
+/// How far a restore advances the epochs: beyond any that the lost state can have reached since the export.
 const EPOCH_JUMP: u64 = 1 << 20;
 
-/// What was fixed when the cluster was born.
+/// What was fixed when the cluster was bootstrapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Identity of the cluster.
+    /// Identity of the cluster, which no other cluster has.
     pub cluster: String,
-    /// Number of shards, fixed for ever.
+    /// Number of shards, fixed forever.
     pub shards: u32,
     /// Copies of each shard.
     pub replication_factor: u32,
 }
 
 impl Settings {
-    /// How many replicas must be in sync for a write to be taken.
+    /// How many replicas must be in sync for a write to be accepted.
     pub fn min_in_sync(&self) -> usize {
         if self.replication_factor <= 2 { 1 } else { self.replication_factor as usize / 2 + 1 }
     }
 }
 
-/// The whole state.
+/// The whole state of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
-    /// Number of commands that took effect; names the state.
+    /// Number of commands that took effect. Identifies the state within an incarnation.
     pub version: u64,
-    /// Goes up when the state was restored from an export: versions of before mean nothing then.
+    /// Increases when the state is restored from an export, which invalidates earlier versions.
     #[serde(default)]
     pub incarnation: u64,
-    /// None before the cluster is born.
+    /// None before the bootstrap.
     #[serde(default)]
     pub settings: Option<Settings>,
-    /// By identity.
+    /// Members by identity, including removed ones.
     #[serde(default)]
     pub members: Arc<BTreeMap<String, Arc<Member>>>,
-    /// By number.
+    /// Shards; the index is the number.
     #[serde(default)]
     pub shards: Arc<Vec<Arc<Shard>>>,
-    /// Blocks, boundaries and deletions.
+    /// Blocks and deletions.
     #[serde(default)]
     pub catalogue: Arc<Catalogue>,
-    /// Leases of what only one node does, by name.
+    /// Leases of tasks that only one node runs at a time, by name.
     #[serde(default)]
     pub leases: Arc<BTreeMap<String, Lease>>,
-    /// Goes up when the set of live agents changes; targets are owned under it.
+    /// Increases when the set of live agents changes. Targets are assigned under it.
     #[serde(default)]
     pub ownership_epoch: u64,
-    /// Who owns targets from when on, ascending. Empty in a state of before there were any: the live agents own them then.
+    /// Assignments of targets to agents, ascending by start. Empty in a state from before there were any; the live agents own
+    /// the targets then.
     #[serde(default, rename = "eras")]
     pub assignments: Arc<Vec<Assignment>>,
 }
 
 impl ClusterState {
-    /// Carries out a command and counts the version up, or refuses it and leaves the state as it was.
+    /// Applies a command and increments the version, or refuses it and changes nothing.
     pub fn apply(&mut self, command: &Command) -> Result<Response, Refusal> {
         let mut next = self.clone();
         let response = next.dispatch(command)?;
@@ -132,18 +132,18 @@ impl ClusterState {
                 self.settings = Some(settings.clone());
                 Ok(Response::Done)
             }
-            Some(born) if born == settings => Ok(Response::Done),
-            Some(born) => Err(Refusal::AlreadyBootstrapped { cluster: born.cluster.clone() }),
+            Some(existing) if existing == settings => Ok(Response::Done),
+            Some(existing) => Err(Refusal::AlreadyBootstrapped { cluster: existing.cluster.clone() }),
         }
     }
 
-    /// Takes over an exported state. Members of now stay; those of the export that are unknown come as down.
+    /// Replaces the state by an export. Current members stay; members that only the export knows become down.
     fn restore(&mut self, export: &ClusterState) -> Result<Response, Refusal> {
         export.check().map_err(|reason| Refusal::BadExport { reason })?;
         if let (Some(ours), Some(theirs)) = (&self.settings, &export.settings)
             && ours.shards != theirs.shards
         {
-            let reason = format!("it has {} shards, this cluster {}", theirs.shards, ours.shards);
+            let reason = format!("it has {} shards, this cluster has {}", theirs.shards, ours.shards);
             return Err(Refusal::BadExport { reason });
         }
         let mut members = BTreeMap::clone(&self.members);
@@ -153,7 +153,8 @@ impl ClusterState {
             members.entry(id.clone()).or_insert_with(down);
         }
         let epochs: Vec<u64> = self.shards.iter().map(|shard| shard.epoch).collect();
-        let (version, incarnation) = (self.version.max(export.version), self.incarnation.max(export.incarnation) + 1);
+        let version = self.version.max(export.version);
+        let incarnation = self.incarnation.max(export.incarnation) + 1;
         let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
         let (members, assignments) = (Arc::new(members), Arc::default());
         *self = ClusterState { version, incarnation, ownership_epoch, members, assignments, ..export.clone() };
@@ -164,14 +165,14 @@ impl ClusterState {
             shard.led_since = shard.epoch;
         }
         let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
-        let gone: Vec<String> =
+        let dropped: Vec<String> =
             self.shards.iter().flat_map(|s| &s.replicas).filter(|node| removed(node)).cloned().collect();
-        gone.iter().for_each(|node| self.drop_from_shards(node));
+        dropped.iter().for_each(|node| self.drop_from_shards(node));
         self.check().map_err(|reason| Refusal::BadExport { reason })?;
         Ok(Response::Done)
     }
 
-    /// The epoch of a shard; 0 for a shard that the cluster does not have, which no write is ever sent under.
+    /// The epoch of a shard; 0 for a shard that does not exist. No write is sent under epoch 0.
     pub fn epoch(&self, shard: u32) -> u64 {
         self.shard(shard).map_or(0, |shard| shard.epoch)
     }
@@ -186,20 +187,20 @@ impl ClusterState {
         self.shards.iter().enumerate().map(|(number, shard)| (number as u32, shard))
     }
 
-    /// Whether all that must always hold does; the error says what does not. For tests and for states from outside.
+    /// Checks the invariants; the error names the one that is broken. For tests and for states from outside.
     pub fn check(&self) -> Result<(), String> {
         if !self.assignments.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
-            return Err("the assignments of ownership are not ascending".into());
+            return Err("the assignments are not ascending".into());
         }
         let expected = self.settings.as_ref().map_or(0, |settings| settings.shards as usize);
         if self.shards.len() != expected {
-            return Err(format!("{} shards where the settings say {expected}", self.shards.len()));
+            return Err(format!("{} shards, expected {expected} by the settings", self.shards.len()));
         }
         for (number, shard) in self.shards.iter().enumerate() {
             shard.check().map_err(|reason| format!("shard {number}: {reason}"))?;
-            let stranger = |node: &&String| self.members.get(*node).is_none_or(|m| m.state == MemberState::Removed);
-            if let Some(node) = shard.replicas.iter().find(stranger) {
-                return Err(format!("shard {number}: replica {node} is no member"));
+            let is_unknown = |node: &&String| self.members.get(*node).is_none_or(|m| m.state == MemberState::Removed);
+            if let Some(node) = shard.replicas.iter().find(is_unknown) {
+                return Err(format!("shard {number}: replica {node} is not a member"));
             }
         }
         Ok(())

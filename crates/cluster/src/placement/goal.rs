@@ -1,21 +1,21 @@
 //! The goal: which nodes should hold each shard.
 //!
-//! It keeps what is there, fills what is missing in the order of the ring among nodes with room (a bounded load), and moves
-//! single replicas from nodes above their share to nodes below it. A node's share follows its weight, within what zones
-//! allow: with at least as many zones as copies no zone holds two copies of a shard.
+//! It keeps existing replicas, fills gaps in ring order among nodes below their share (consistent hashing with bounded loads),
+//! and moves single replicas from nodes above their share to nodes below it. A node's share follows its weight as far as
+//! zones allow: with at least as many zones as copies, no zone holds two copies of a shard.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ring::Ring;
 use crate::state::{ClusterState, Member, MemberState};
 
-/// Points of a node on the ring. Few do: levelling makes loads even.
+/// Points of a node on the ring. A few suffice, because levelling evens out the loads.
 const POINTS: u32 = 16;
 
-/// For each shard the nodes that should hold it, ascending.
+/// The nodes that should hold each shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
-    /// By number of the shard.
+    /// Identities of nodes; the index is the number of the shard.
     pub shards: Vec<BTreeSet<String>>,
 }
 
@@ -24,26 +24,26 @@ struct Node<'a> {
     id: &'a str,
     weight: f64,
     zone: usize,
-    /// Whether it may get more; otherwise it only keeps what it has.
+    /// Whether it may receive replicas; otherwise it only keeps what it has.
     takes: bool,
-    /// Replicas that it should have.
+    /// Number of replicas that it should have.
     share: f64,
     load: usize,
 }
 
 struct Plan<'a> {
     nodes: Vec<Node<'a>>,
-    /// Positions of nodes, by shard.
+    /// Indices of nodes, by shard.
     shards: Vec<BTreeSet<usize>>,
     copies: usize,
-    /// Most copies of a shard in one zone.
+    /// Limit of copies of a shard in one zone.
     per_zone: usize,
     ring: Ring,
-    /// Positions of nodes in the order of the ring, by shard, as far as it was asked for.
+    /// Indices of nodes in ring order, by shard; computed on demand.
     orders: BTreeMap<usize, Vec<usize>>,
 }
 
-/// What should be where. `keeps` says of a member whether replicas may stay on it.
+/// Computes the goal. `keeps` tells whether replicas may stay on a member.
 pub fn goal(state: &ClusterState, keeps: impl Fn(&Member) -> bool) -> Goal {
     let mut plan = Plan::new(state, keeps);
     let mut spare: Vec<(usize, usize)> = Vec::new();
@@ -65,7 +65,7 @@ impl<'a> Plan<'a> {
         let mut zones: BTreeMap<String, usize> = BTreeMap::new();
         let mut nodes = Vec::new();
         for member in state.members.values().filter(|member| keeps(member)) {
-            // A node without a zone is one by itself.
+            // A node without a zone is a zone of its own.
             let name = if member.zone.is_empty() { format!("\0{}", member.id) } else { member.zone.clone() };
             let next = zones.len();
             let zone = *zones.entry(name).or_insert(next);
@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
         self.shards[shard].iter().filter(|node| self.nodes[**node].zone == zone).count()
     }
 
-    /// How full a node is against its share.
+    /// The load of a node relative to its share.
     fn fullness(&self, node: usize) -> f64 {
         self.nodes[node].load as f64 / self.nodes[node].share.max(0.01)
     }
@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Takes away what is too much: first from zones with too many copies, then from the fullest node. Returns from whom.
+    /// Removes surplus copies, first from crowded zones, then from the fullest nodes. Returns the nodes.
     fn trim(&mut self, shard: usize) -> Vec<usize> {
         let mut trimmed = Vec::new();
         while self.shards[shard].len() > self.copies {
@@ -128,8 +128,7 @@ impl<'a> Plan<'a> {
         trimmed
     }
 
-    /// Lets nodes that would lose a replica keep it in place of others, until loads are as even as that can make them: this
-    /// moves nothing.
+    /// Lets nodes that would lose a replica keep it in place of fuller ones. This evens out loads without moving anything.
     fn exchange(&mut self, spare: &mut [(usize, usize)]) {
         for _ in 0..spare.len() {
             let uneven = |from: usize| {
@@ -201,7 +200,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Moves copies out of zones with too many of them.
+    /// Moves copies out of crowded zones.
     fn spread(&mut self, shard: usize) {
         for _ in 0..self.copies {
             let order = self.order(shard);
@@ -215,7 +214,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Moves single replicas from nodes above their share to nodes below, until none are or nothing can move.
+    /// Moves single replicas from nodes above their share to nodes below it while that is possible.
     fn level(&mut self) {
         let mut held: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.nodes.len()];
         for (shard, nodes) in self.shards.iter().enumerate() {
@@ -233,7 +232,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// A replica that should move, from the fullest node that has one to the emptiest that can have it.
+    /// The best move: from the fullest node to the emptiest one that can take a replica of it.
     fn best_move(&mut self, held: &[BTreeSet<usize>]) -> Option<(usize, usize, usize)> {
         let fuller = |a: &usize, b: &usize| self.fullness(*a).total_cmp(&self.fullness(*b));
         let mut fullest: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].load > 0).collect();
@@ -257,7 +256,7 @@ impl<'a> Plan<'a> {
         None
     }
 
-    /// Whether a move makes loads more even: one of the two is off its share by a whole replica, and the other has room.
+    /// Whether a move evens out loads: one node is off its share by a whole replica and the other has room.
     fn worth_it(&self, from: usize, to: usize) -> bool {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         let above = from.load as f64 > from.share.ceil();
@@ -268,7 +267,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Gives each node its share: by weight, but no zone more than its copies of every shard, and no node more than one.
+/// Assigns shares by weight, limited to `per_zone` copies of every shard in a zone and one on a node.
 fn share_out(nodes: &mut [Node<'_>], zones: usize, shards: usize, copies: usize, per_zone: usize) {
     let mut by_zone: Vec<Vec<usize>> = vec![Vec::new(); zones];
     for (at, node) in nodes.iter().enumerate() {
@@ -285,7 +284,7 @@ fn share_out(nodes: &mut [Node<'_>], zones: usize, shards: usize, copies: usize,
     }
 }
 
-/// Divides an amount by weight among those with (weight, cap); what one cannot take goes to the others.
+/// Divides an amount by weight among (weight, cap) pairs. What exceeds a cap goes to the others.
 fn fill_up(amount: f64, of: &[(f64, f64)]) -> Vec<f64> {
     let mut shares = vec![0.0; of.len()];
     let mut open: Vec<usize> = (0..of.len()).collect();

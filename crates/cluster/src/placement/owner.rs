@@ -1,5 +1,5 @@
-//! Which agent scrapes which target: consistent hashing over the agents that are at work. Every node with the same
-//! ownership epoch in its view says the same; and, of the assignments that both know, the same about every moment.
+//! Which agent owns a target: consistent hashing over the active agents. Nodes whose views have the same ownership epoch agree
+//! on every owner, and nodes that know the same assignments agree for every point in time.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::state::{Assignment, ClusterState};
 /// Points of an agent on the ring.
 const POINTS: u32 = 128;
 
-/// The agents of a view, for many look-ups.
+/// The owners of one ownership epoch, for repeated lookups.
 pub struct Owners {
-    /// The ownership epoch of the view.
+    /// The ownership epoch.
     pub epoch: u64,
     agents: Vec<String>,
     ring: Ring,
 }
 
 impl Owners {
-    /// The agents at work; those that drain own nothing.
+    /// The owners by a state: the active agents. Draining agents own nothing.
     pub fn new(state: &ClusterState) -> Owners {
         Owners::of(state.ownership_epoch, &state.owning_agents())
     }
@@ -28,30 +28,30 @@ impl Owners {
         Owners { epoch, agents: agents.keys().cloned().collect(), ring }
     }
 
-    /// Whether an agent is among them.
+    /// Whether an agent owns targets.
     pub fn has(&self, agent: &str) -> bool {
         self.agents.iter().any(|other| other == agent)
     }
 
-    /// The agent that owns a target; none when there is no agent.
+    /// The agent that owns a target; none if there is no agent.
     pub fn owner(&self, target_hash: u64) -> Option<&str> {
         self.agents.get(self.ring.first(target_hash)?).map(String::as_str)
     }
 }
 
-/// The agent that owns a target under a view. Who asks for many keeps [`Owners`].
+/// The agent that owns a target by a state. Keep [`Owners`] for repeated lookups.
 pub fn owner(target_hash: u64, state: &ClusterState) -> Option<String> {
     Owners::new(state).owner(target_hash).map(str::to_string)
 }
 
-/// Who owns targets at which moment.
+/// The owners of targets over time.
 pub struct Timeline {
-    /// Ascending by their first moments.
+    /// Ascending by start.
     assignments: Vec<(i64, Owners)>,
 }
 
 impl Timeline {
-    /// The assignments of a view.
+    /// The assignments of a state.
     pub fn new(state: &ClusterState) -> Timeline {
         let of = |assignment: &Assignment| (assignment.from_ms, Owners::of(assignment.epoch, &assignment.agents));
         let mut assignments: Vec<_> = state.assignments.iter().map(of).collect();
@@ -61,20 +61,20 @@ impl Timeline {
         Timeline { assignments }
     }
 
-    /// The agent that owns a target at a moment; none while nobody does.
+    /// The agent that owns a target at a time; none if nobody does.
     pub fn owner_at(&self, target_hash: u64, at_ms: i64) -> Option<&str> {
-        // What is older than all that is remembered belongs to nobody any more.
+        // A time before the first remembered assignment belongs to nobody.
         let assignment = self.assignments.iter().rev().find(|(from_ms, _)| *from_ms <= at_ms);
         assignment.and_then(|(_, owners)| owners.owner(target_hash))
     }
 
-    /// First and last moment of each assignment, and its owners, ascending; the last one has no end.
+    /// First and last millisecond of each assignment with its owners, ascending. The last one never ends.
     pub fn assignments(&self) -> impl Iterator<Item = (i64, i64, &Owners)> {
         let ends = self.assignments.iter().skip(1).map(|(next_ms, _)| next_ms - 1).chain([i64::MAX]);
         self.assignments.iter().zip(ends).map(|((from_ms, owners), last_ms)| (*from_ms, last_ms, owners))
     }
 
-    /// The owners in the end, and from when on.
+    /// Start and owners of the last assignment.
     pub fn last(&self) -> Option<(i64, &Owners)> {
         self.assignments.last().map(|(from_ms, owners)| (*from_ms, owners))
     }

@@ -1,5 +1,5 @@
-//! Consistent hashing: in which order nodes are asked for a key. Adding or taking a node away changes nothing between the
-//! others.
+//! Consistent hashing: the order in which nodes are tried for a key. Adding or removing a node leaves the order of the others
+//! unchanged.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::state::DEFAULT_WEIGHT;
 
-/// The same on every node and in every version: it decides who owns what.
+/// A hasher that is the same on every node and in every version, because it decides ownership.
 #[derive(Clone, Default)]
 struct StableHasher;
 
@@ -34,7 +34,7 @@ impl Hash for Point {
     }
 }
 
-/// A position that is looked up.
+/// A position on the ring.
 struct Key(u64);
 
 impl Hash for Key {
@@ -43,14 +43,14 @@ impl Hash for Key {
     }
 }
 
-/// Nodes on a ring, each with points in proportion to its weight.
+/// Nodes on a ring, with points in proportion to their weights.
 pub(super) struct Ring {
     points: HashRing<Point, StableHasher>,
     nodes: usize,
 }
 
 impl Ring {
-    /// A ring of nodes, by identity and weight; `points` for the usual weight.
+    /// A ring of nodes given by identity and weight; `points` is the number of points at the default weight.
     pub(super) fn new<'a>(nodes: impl IntoIterator<Item = (&'a str, u32)>, points: u32) -> Ring {
         let mut ring = HashRing::with_hasher(StableHasher);
         let (mut points_of_all, mut count) = (Vec::new(), 0);
@@ -64,12 +64,12 @@ impl Ring {
         Ring { points: ring, nodes: count }
     }
 
-    /// The first node for a key, by its position among those that the ring was made of.
+    /// The index of the first node for a key.
     pub(super) fn first(&self, key: u64) -> Option<usize> {
         self.points.get(&Key(key)).map(|point| point.node as usize)
     }
 
-    /// All nodes in the order in which they are asked for a key.
+    /// The indices of all nodes in the order for a key.
     pub(super) fn order(&self, key: u64) -> Vec<usize> {
         let rest = self.points.len().saturating_sub(1);
         let walk = self.points.get_with_replicas(&Key(key), rest).unwrap_or_default();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_node_changes_nothing_between_the_others() {
+    fn adding_a_node_keeps_the_order_of_the_others() {
         let ids: Vec<String> = (0..20).map(|n| format!("node-{n}")).collect();
         let ring = |n: usize| Ring::new(ids[..n].iter().map(|id| (id.as_str(), 100)), 32);
         let (small, large) = (ring(19), ring(20));

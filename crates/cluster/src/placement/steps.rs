@@ -1,13 +1,13 @@
-//! From the placement of now to the goal: commands, a few at a time, in an order that never gives up a copy before there
-//! is another.
+//! Commands that lead from the current placement to the goal, a few at a time. The order never gives up a copy before there is
+//! another.
 
 use std::collections::BTreeMap;
 
 use super::{Goal, PlacementConfig};
 use crate::state::{ClusterState, Command, MemberState, Placement, Shard};
 
-/// The first placement of shards that nothing is in sync for. Replicas that are out of sync but at work come first: they
-/// may have some of what is lost.
+/// Places shards without an in-sync replica. Active replicas that are out of sync come first, because they may have samples
+/// that are lost otherwise.
 pub(super) fn place(state: &ClusterState, goal: &Goal) -> Vec<Command> {
     let mut placements = Vec::new();
     for (number, (shard, wanted)) in (0u32..).zip(state.shards.iter().zip(&goal.shards)) {
@@ -18,7 +18,7 @@ pub(super) fn place(state: &ClusterState, goal: &Goal) -> Vec<Command> {
         let left: Vec<String> = shard.replicas.iter().filter(is_active).cloned().collect();
         let mut nodes = if left.is_empty() { wanted.iter().filter(is_active).cloned().collect() } else { left };
         if !nodes.is_empty() {
-            // Another one leads each time, so that leaders are spread from the start.
+            // Rotate the first node, which leads, so that leaders are spread from the start.
             let first = number as usize % nodes.len();
             nodes.rotate_left(first);
             placements.push(Placement { shard: number, nodes });
@@ -31,7 +31,7 @@ fn is_active(state: &ClusterState, node: &str) -> bool {
     state.member(node).is_some_and(|member| member.state == MemberState::Active)
 }
 
-/// Learners for what is missing or out of sync; then, where the goal is in sync, the end of what is too much.
+/// Adds learners for missing and out-of-sync replicas, and removes surplus replicas of shards whose goal is in sync.
 pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConfig, silent: &[String]) -> Vec<Command> {
     let mut steps = Vec::new();
     let mut learning: BTreeMap<&str, usize> = BTreeMap::new();
@@ -54,7 +54,8 @@ pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConf
                 false => all < config.max_moves && *here < config.max_moves_to_node,
             };
             if may {
-                (*here, all) = (*here + 1, all + 1);
+                *here += 1;
+                all += 1;
                 steps.push(Command::AddLearner { shard: number, node: node.clone() });
             }
         }
@@ -66,7 +67,7 @@ pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConf
     steps
 }
 
-/// Leaders off nodes that will not hold the shard or are not at work, and from nodes that lead many to those that lead few.
+/// Moves leaders off nodes that are inactive or not in the goal, and from nodes that lead many shards to nodes that lead few.
 pub(super) fn leaders(state: &ClusterState, goal: &Goal, config: &PlacementConfig) -> Vec<Command> {
     let mut steps = Vec::new();
     let mut led: BTreeMap<String, usize> = state.led().into_iter().map(|(node, led)| (node.to_string(), led)).collect();

@@ -1,125 +1,127 @@
-//! What can be asked of the state, and what it answers. Commands are written to the replicated log as JSON: variants and
-//! fields are only ever added, and a new one is proposed only once every node knows it.
+//! The commands that change the state.
+//!
+//! Commands are in the replicated log as JSON, so names of variants and fields are fixed. Variants and fields are only ever
+//! added, and a new one is proposed only once every node knows it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterState, Member, MemberState, Settings};
 use crate::catalogue::{BlockEntry, CatalogueCommand};
 
-/// A change. Every command may be sent again: what is done already changes nothing.
+/// A change of the state. Every command is idempotent: sent again, it changes nothing more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// The birth of the cluster.
+    /// Creates the state of a new cluster.
     Bootstrap {
-        /// What is fixed from now on.
+        /// What is fixed from then on.
         settings: Settings,
     },
-    /// A node comes, or comes back with another address, version or set of roles. A node that drains goes on draining while
-    /// it holds replicas.
+    /// Adds a member, or updates the address, version and roles of one that returns. A draining node keeps draining while it
+    /// holds replicas.
     Join {
-        /// Who; its state is `Joining` or `Active`.
+        /// The member; its state is `Joining` or `Active`.
         member: Member,
-        /// When, milliseconds since the epoch.
+        /// Time of the change, milliseconds since the epoch.
         at_ms: i64,
     },
-    /// A member becomes live, down or draining. Leaders on a member that goes down move to other in-sync replicas.
+    /// Changes the state of a member. Leaders on a member that goes down move to other in-sync replicas.
     SetMemberState {
-        /// Who.
+        /// Identity of the node.
         node: String,
-        /// Any state but `Removed`.
+        /// The new state; anything but `Removed`.
         state: MemberState,
-        /// When, milliseconds since the epoch.
+        /// Time of the change, milliseconds since the epoch.
         at_ms: i64,
     },
-    /// A member is gone for good: it loses its replicas and leases, and its identity never comes back.
+    /// Removes a member for good: it loses its replicas and leases, and its identity is never accepted again.
     RemoveMember {
-        /// Who.
+        /// Identity of the node.
         node: String,
-        /// Also when it is live, or holds the last in-sync copy of a shard.
+        /// Removes it even if it is live or has the last in-sync copy of a shard.
         force: bool,
-        /// When, milliseconds since the epoch.
+        /// Time of the change, milliseconds since the epoch.
         at_ms: i64,
     },
-    /// A member without replicas has left; it may come back as new.
+    /// Forgets a member without replicas. It may join again as a new one.
     ForgetMember {
-        /// Who.
+        /// Identity of the node.
         node: String,
     },
-    /// A replica did not take a write: it is out of sync, and does not learn any more until it is told to again.
+    /// Reports that a replica missed a write. It is out of sync, and stops learning until it is told to learn again.
     ReportFailed {
-        /// The replica.
+        /// The replica that failed.
         node: String,
-        /// Which shards, with the epochs under which the write was sent.
+        /// The shards of the write, with the epochs under which it was sent.
         shards: Vec<(u32, u64)>,
-        /// Who says so.
+        /// The node that reports it.
         reporter: String,
     },
-    /// The first placement of shards that nothing is in sync for.
+    /// Places shards that have no in-sync replica.
     PlaceShards {
-        /// Where.
+        /// One placement per shard.
         placements: Vec<Placement>,
     },
-    /// Adds a replica that has to learn the shard, or lets one that is out of sync learn.
+    /// Adds a replica that learns the shard, or lets an out-of-sync replica learn it again.
     AddLearner {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// Who.
+        /// Identity of the node.
         node: String,
     },
-    /// A learner has all there is.
+    /// Puts a learner in sync, once it has copied everything.
     Promote {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// Who.
+        /// Identity of the node.
         node: String,
         /// The epoch since which it learns ([`super::Learner::since`]).
         epoch: u64,
     },
-    /// Takes a replica away.
+    /// Removes a replica.
     RemoveReplica {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// Whose.
+        /// Identity of the node.
         node: String,
     },
-    /// Moves the leader.
+    /// Moves the leadership of a shard.
     SetLeader {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// To whom; in sync.
+        /// The new leader, an in-sync replica.
         node: String,
     },
-    /// Takes or keeps a lease that is free, or whose holder is down.
+    /// Acquires a lease that is free or whose holder is down, or keeps it.
     TakeLease {
-        /// What only one node does.
+        /// Name of the lease.
         name: String,
-        /// Who.
+        /// Identity of the node.
         node: String,
     },
-    /// Replaces the state by an export of before.
+    /// Replaces the state by an export.
     Restore {
-        /// The export.
+        /// The exported state.
         state: Box<ClusterState>,
     },
     /// Changes the catalogue.
     Catalogue(CatalogueCommand),
-    /// Makes blocks live that a leader has cut, if it is still the leader of all that they hold.
+    /// Commits blocks that a leader has cut, if it has led all of their shards since the cut.
     ShipBlocks {
-        /// Who cut them.
+        /// The node that cut them.
         node: String,
-        /// The shards that were cut, with the epochs under which the node led them then.
+        /// The shards of the cut, with the epochs under which the node led them.
         cut: Vec<(u32, u64)>,
-        /// Whose.
+        /// Tenant of the blocks.
         tenant: String,
-        /// What was uploaded.
+        /// The uploaded blocks.
         blocks: Vec<BlockEntry>,
-        /// The sequence of the newest deletion of the tenant that the node had carried out before the cut; 0 for none.
+        /// Sequence of the tenant's newest deletion that was applied before the cut; 0 for none.
         deletions: u64,
     },
 }
 
 impl Command {
-    /// The same, made at this time: the leader's clock is the one that counts, at the moment at which it takes a command.
+    /// The command with its time replaced, if it has one: the leader's clock counts, when it takes the command.
     pub(crate) fn made_at(&self, now_ms: i64) -> Option<Command> {
         let mut command = match self {
             Command::Join { .. } | Command::SetMemberState { .. } | Command::RemoveMember { .. } => self.clone(),
@@ -134,7 +136,7 @@ impl Command {
         Some(command)
     }
 
-    /// What it is called, for logs.
+    /// The name of the command, for logs.
     pub fn name(&self) -> &'static str {
         match self {
             Command::Bootstrap { .. } => "bootstrap",
@@ -162,10 +164,10 @@ impl From<CatalogueCommand> for Command {
     }
 }
 
-/// Where a shard goes at first.
+/// The first replicas of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// Which.
+    /// Number of the shard.
     pub shard: u32,
     /// The replicas, all in sync at once; the first one leads.
     pub nodes: Vec<String>,

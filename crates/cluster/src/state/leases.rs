@@ -1,7 +1,7 @@
-//! Leases of what only one node does at a time, and limits of tenants.
+//! Leases of tasks that only one node runs at a time.
 //!
-//! A lease has no clock of its own: its holder has it while it is a member that is not down, which the members' own leases
-//! decide. The number goes up with the holder, so that what an earlier one still does can be told.
+//! A lease has no clock of its own. A node holds it while it is a member that is not down, which heartbeats decide. The number
+//! increases with every change of the holder and fences earlier holders.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::{ClusterState, MemberState, Refusal, Response};
 /// Most leases that the state holds.
 const MAX_LEASES: usize = 100_000;
 
-/// Who does what only one node does.
+/// A task that only one node runs at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Who; none while it is free.
+    /// Identity of the holder; none while it is free.
     pub holder: Option<String>,
-    /// Goes up with every change of the holder.
+    /// Increases with every change of the holder.
     pub number: u64,
 }
 
@@ -25,7 +25,7 @@ impl ClusterState {
     pub(super) fn take_lease(&mut self, name: &str, node: &str) -> Result<Response, Refusal> {
         let taker = self.member(node).ok_or_else(|| Refusal::NoMember { node: node.into() })?;
         if taker.state == MemberState::Down {
-            let reason = "it takes no lease".into();
+            let reason = "it cannot acquire a lease".into();
             return Err(Refusal::State { node: node.into(), state: taker.state, reason });
         }
         if name.is_empty() || name.len() > 64 || (!self.leases.contains_key(name) && self.leases.len() >= MAX_LEASES) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 
-/// What a node does.
+/// A role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names of the roles say it")]
@@ -24,7 +24,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Role; 8] = [
         Role::Meta,
         Role::Agent,
@@ -36,7 +36,7 @@ impl Role {
         Role::Alertmanager,
     ];
 
-    /// As it is written in flags and answers.
+    /// The name in flags and answers.
     pub fn name(self) -> &'static str {
         match self {
             Role::Meta => "meta",
@@ -61,28 +61,28 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Role::ALL.into_iter().find(|role| role.name() == text).ok_or_else(|| format!("there is no role {text:?}"))
+        Role::ALL.into_iter().find(|role| role.name() == text).ok_or_else(|| format!("unknown role {text:?}"))
     }
 }
 
-/// How a member is.
+/// The state of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberState {
-    /// Known, not at work yet.
+    /// Joined, but not working yet.
     #[default]
     Joining,
-    /// At work.
+    /// Working.
     Active,
-    /// At work, and everything moves off it.
+    /// Working while everything moves off it.
     Draining,
-    /// Its lease has run out.
+    /// Its lease has expired.
     Down,
-    /// Gone for good.
+    /// Removed for good.
     Removed,
 }
 
 impl MemberState {
-    /// Whether a member in this state answers, as far as is known.
+    /// Whether a member in this state is expected to answer.
     pub fn is_live(self) -> bool {
         matches!(self, MemberState::Active | MemberState::Draining)
     }
@@ -92,7 +92,7 @@ impl MemberState {
     }
 }
 
-/// Weight of a member that has the usual share.
+/// Weight of a member without a configured one.
 pub const DEFAULT_WEIGHT: u32 = 100;
 
 fn default_weight() -> u32 {
@@ -102,31 +102,31 @@ fn default_weight() -> u32 {
 /// A node of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its identity, a ULID made at its first start.
+    /// Its identity, a ULID generated at its first start.
     pub id: String,
     /// Host and port of its cluster listener.
     pub address: String,
-    /// Host and port of its HTTP listener; empty without.
+    /// Host and port of its HTTP listener; empty if it has none.
     #[serde(default)]
     pub http_address: String,
-    /// Where it stands; replicas of a shard are kept in different zones. May be empty.
+    /// Its failure domain; replicas of a shard are placed in different zones. May be empty.
     #[serde(default)]
     pub zone: String,
-    /// What it does.
+    /// Its roles.
     pub roles: BTreeSet<Role>,
-    /// Version of its program.
+    /// The version of Pharos that it runs.
     #[serde(default)]
     pub version: String,
-    /// Its share against others; 100 is usual.
+    /// Its share of shards and targets relative to other members; 100 by default.
     #[serde(default = "default_weight")]
     pub weight: u32,
-    /// How it is.
+    /// Its state.
     #[serde(default)]
     pub state: MemberState,
-    /// Whether it was told to drain; kept while it is down.
+    /// Whether it was told to drain; remembered while it is down.
     #[serde(default)]
     pub draining: bool,
-    /// When its state last changed, milliseconds since the epoch.
+    /// Time of the last change of its state, milliseconds since the epoch.
     #[serde(default)]
     pub since_ms: i64,
 }
@@ -145,13 +145,13 @@ impl Member {
             return bad("its identity is not a ULID");
         }
         if texts.iter().any(|text| text.len() > 256 || text.chars().any(char::is_control)) {
-            return bad("a text is too long or has control characters");
+            return bad("a field is longer than 256 bytes or contains control characters");
         }
         if self.weight == 0 || self.weight > 100 * DEFAULT_WEIGHT {
             return bad("its weight is not between 1 and 10000");
         }
         if !matches!(self.state, MemberState::Joining | MemberState::Active) {
-            return bad("it joins neither as joining nor as active");
+            return bad("its state is neither joining nor active");
         }
         Ok(())
     }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::{ClusterState, Member, MemberState, Refusal, Response, Role};
 
 impl ClusterState {
-    /// A member that was not removed.
+    /// A member, unless it was removed.
     pub fn member(&self, node: &str) -> Option<&Arc<Member>> {
         self.members.get(node).filter(|member| member.state != MemberState::Removed)
     }
 
-    /// The members with a role that are at work, in the order of their identities.
+    /// The live members with a role, ascending by identity.
     pub fn live(&self, role: Role) -> impl Iterator<Item = &Arc<Member>> {
         self.members.values().filter(move |member| member.state.is_live() && member.has(role))
     }
 
-    /// The ingesters that replicas may be put on.
+    /// The ingesters that may receive replicas: live and not draining.
     pub fn active_ingesters(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.live(Role::Ingester).filter(|member| member.state == MemberState::Active)
     }
@@ -29,7 +29,7 @@ impl ClusterState {
         }
     }
 
-    /// Puts a member into the table; who owns targets follows the set of live agents.
+    /// Inserts or removes a member, and starts a new assignment of targets if the live agents changed.
     fn put(&mut self, member: Option<Member>, node: &str, at_ms: Option<i64>) {
         let before = self.owning_agents();
         let members = Arc::make_mut(&mut self.members);
@@ -46,7 +46,7 @@ impl ClusterState {
         if known.is_some_and(|known| known.state == MemberState::Removed) {
             return Err(Refusal::Removed { node: member.id.clone() });
         }
-        // What was drained and starts again is meant to work again; what still holds replicas was broken off.
+        // A drained node that restarts is meant to work again. One that still holds replicas was interrupted and keeps draining.
         let drains = |known: &Arc<Member>| known.draining && self.shards_of(&known.id).next().is_some();
         let (draining, before, since) =
             known.map_or((false, None, at_ms), |known| (drains(known), Some(known.state), known.since_ms));
@@ -59,7 +59,7 @@ impl ClusterState {
         Ok(Response::Done)
     }
 
-    /// A node that holds replicas cannot come back without the role that keeps them.
+    /// Refuses a node that holds replicas and returns without the ingester role.
     fn keep_replicas_on_ingesters(&self, node: &str) -> Result<(), Refusal> {
         match self.shards_of(node).count() {
             0 => Ok(()),
@@ -71,11 +71,11 @@ impl ClusterState {
         let mut member = self.known(node)?;
         match state {
             MemberState::Removed => {
-                let reason = "members are removed by a command of its own".into();
+                let reason = "members are removed by a separate command".into();
                 return Err(Refusal::State { node: node.into(), state, reason });
             }
             MemberState::Draining => member.draining = true,
-            // Told to be active while it is live: the drain is called off. Back from being down: the drain goes on.
+            // Set active while it is live cancels a drain. Returning from down continues it.
             MemberState::Active if member.state == MemberState::Draining => member.draining = false,
             _ => {}
         }
@@ -85,7 +85,8 @@ impl ClusterState {
             other => other,
         };
         if member.state != state {
-            (member.state, member.since_ms) = (state, at_ms);
+            member.state = state;
+            member.since_ms = at_ms;
         }
         self.put(Some(member), node, Some(at_ms));
         if state == MemberState::Down {

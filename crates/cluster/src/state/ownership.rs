@@ -1,9 +1,9 @@
-//! Which agents own the targets, and from when on.
+//! Which agents own the targets, and from what time.
 //!
-//! A change of the live agents takes effect a fixed margin after it was made, so that every agent has heard of it by then.
-//! An agent decides for each moment of a scrape by the assignment in which the moment lies, so two agents that know the same assignments
-//! never both scrape a target at a moment, and never both leave it to the other. When no agent is live, those that were
-//! stay the owners: either nobody scrapes anyway, or they were taken for dead wrongly.
+//! A change of the live agents takes effect a fixed margin after it was made, so that every agent knows it by then.
+//! A scrape slot belongs to the assignment that contains it. So two agents that know the same assignments never both scrape
+//! a target in the same slot, and never both leave it to the other. If no agent is live, the last ones remain owners:
+//! either nobody scrapes anyway, or they were considered dead by mistake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,34 +12,34 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterState, MemberState, Role};
 
-/// From a change of the live agents until it takes effect, milliseconds. Part of the state machine: every version of the
-/// program that works beside this one has the same.
+/// Time from a change of the live agents until it takes effect, milliseconds. It is part of the state machine, so all versions
+/// that run in one cluster must agree on it.
 pub const HANDOFF_MS: i64 = 2000;
 
-/// How long an assignment is remembered after it ended, milliseconds: longer than a scrape can be late.
+/// How long an assignment is kept after its end, milliseconds; longer than a scrape can be late.
 const REMEMBERED_MS: i64 = 60_000;
-/// Most assignments that are remembered.
+/// Limit of assignments that are kept.
 const MAX_ASSIGNMENTS: usize = 32;
 
-/// From a moment on, until the next assignment begins, these agents own the targets.
+/// The agents that own the targets from some time until the next assignment starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Its first moment, milliseconds since the epoch.
+    /// Start, milliseconds since the epoch.
     pub from_ms: i64,
-    /// The ownership epoch.
+    /// The ownership epoch of the assignment.
     pub epoch: u64,
-    /// The agents with their weights.
+    /// Weight of each agent.
     pub agents: BTreeMap<String, u32>,
 }
 
 impl ClusterState {
-    /// The agents that are to own targets, with their weights: those at work. Agents that drain are not.
+    /// The agents that should own targets, with their weights: the active ones, not those that drain.
     pub fn owning_agents(&self) -> BTreeMap<String, u32> {
         let active = self.live(Role::Agent).filter(|member| member.state == MemberState::Active);
         active.map(|member| (member.id.clone(), member.weight)).collect()
     }
 
-    /// Notes a change of the live agents that was made at `at_ms`; without a time it takes effect at once.
+    /// Starts a new assignment if the live agents changed at `at_ms`; without a time it takes effect at once.
     pub(super) fn agents_changed(&mut self, before: BTreeMap<String, u32>, at_ms: Option<i64>) {
         let agents = self.owning_agents();
         if agents == before {
@@ -56,7 +56,7 @@ impl ClusterState {
             None => last.from_ms.max(i64::MIN + 1),
             Some(at) => {
                 let in_force = assignments.iter().rev().find(|assignment| assignment.from_ms <= at);
-                // Where nobody scrapes there is nobody to wait for.
+                // If nobody owns the targets there is nobody to wait for.
                 let margin =
                     if in_force.is_some_and(|assignment| assignment.agents.is_empty()) { 0 } else { HANDOFF_MS };
                 at.saturating_add(margin)
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_take_effect_after_the_margin_and_the_first_at_once() {
+    fn a_change_takes_effect_after_the_margin() {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
         join(&mut state, "B", 6000);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_agents_stay_owners() {
+    fn the_last_agents_remain_owners() {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
         set(&mut state, "A", MemberState::Down, 8000);
@@ -121,18 +121,40 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_delays_nothing_and_old_eras_are_forgotten() {
+    fn a_clock_that_was_ahead_delays_nothing() {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
         join(&mut state, "B", 900_000);
         join(&mut state, "C", 8000);
         assert_eq!(shown(&state), ["5000:A", "10000:ABC"]);
+    }
+
+    #[test]
+    fn assignments_that_ended_long_ago_are_forgotten() {
+        let mut state = ClusterState::default();
+        for (node, at_ms) in [("A", 5000), ("B", 8000)] {
+            join(&mut state, node, at_ms);
+        }
         set(&mut state, "B", MemberState::Down, 100_000);
-        assert_eq!(shown(&state), ["10000:ABC", "102000:AC"]);
+        assert_eq!(shown(&state), ["10000:AB", "102000:A"]);
+    }
+
+    #[test]
+    fn a_forgotten_agent_loses_its_targets_at_once() {
+        let mut state = ClusterState::default();
+        join(&mut state, "A", 5000);
+        join(&mut state, "B", 6000);
         state.apply(&Command::ForgetMember { node: "A".into() }).unwrap();
-        assert_eq!(shown(&state), ["10000:ABC", "102000:C"]);
+        assert_eq!(shown(&state).last().unwrap(), "8000:B");
+    }
+
+    #[test]
+    fn the_number_of_assignments_is_bounded() {
+        let mut state = ClusterState::default();
+        join(&mut state, "A", 5000);
+        join(&mut state, "B", 6000);
         for n in 0..100 {
-            let to = if n % 2 == 0 { MemberState::Active } else { MemberState::Down };
+            let to = if n % 2 == 0 { MemberState::Down } else { MemberState::Active };
             set(&mut state, "B", to, 200_000 + n);
         }
         assert_eq!(state.assignments.len(), MAX_ASSIGNMENTS);
@@ -140,11 +162,29 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_before_has_its_agents_for_ever() {
+    fn a_state_without_assignments_gives_its_agents_all_earlier_time() {
         let mut state = ClusterState::default();
         join(&mut state, "A", 5000);
         state.assignments = Arc::default();
         join(&mut state, "B", 9000);
         assert_eq!(shown(&state), ["-1:A", "11000:AB"]);
+    }
+
+    #[test]
+    fn a_node_that_is_no_agent_changes_no_assignment() {
+        let mut state = ClusterState::default();
+        let member = Member { id: "S".into(), roles: [Role::Store].into(), weight: 100, ..Member::default() };
+        state.apply(&Command::Join { member, at_ms: 1 }).unwrap();
+        assert!(state.assignments.is_empty());
+        assert_eq!(state.ownership_epoch, 0);
+    }
+
+    #[test]
+    fn assignments_keep_their_wire_name() {
+        let mut state = ClusterState::default();
+        join(&mut state, "A", 5000);
+        let json = serde_json::to_value(&state).unwrap();
+        assert_eq!(json["eras"][1]["agents"]["A"], 100);
+        assert_eq!(json["eras"][1]["from_ms"], 5000);
     }
 }

@@ -1,4 +1,4 @@
-//! The shard table: who holds which shard, who is in sync, who leads, who learns.
+//! The shards: their replicas, in-sync sets, leaders and learners, and the transitions between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use crate::catalogue::{BlockEntry, CatalogueCommand};
 
 use super::{ClusterState, MemberState, Placement, Refusal, Response, Role};
 
-/// A shard's replicas.
+/// The replicas of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// Goes up at every change of what is below; fences writers with an older one.
+    /// Increases with every change of the fields below, and fences writers with an older one.
     pub epoch: u64,
-    /// All that hold or learn it, ascending: in sync, learning, or out of sync.
+    /// All nodes that hold or learn it, ascending: in sync, learning or out of sync.
     pub replicas: Vec<String>,
-    /// Those that have every acknowledged sample, ascending.
+    /// The replicas with every acknowledged sample, ascending.
     pub in_sync: Vec<String>,
-    /// Who ships it; in sync. None only while nothing is in sync.
+    /// The in-sync replica that flushes it. None only while no replica is in sync.
     pub leader: Option<String>,
-    /// Those that catch up, ascending. Writes go to them too.
+    /// The replicas that catch up, ascending. Writes go to them, too.
     pub learners: Vec<Learner>,
-    /// The epoch since which the leader leads: what it cut under an earlier one may be in another's block.
+    /// The epoch since which the leader leads. Samples that it cut before may be in another node's block.
     #[serde(default)]
     pub led_since: u64,
 }
@@ -30,10 +30,10 @@ pub struct Shard {
 /// A replica that catches up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learner {
-    /// Who.
+    /// Identity of the node.
     pub node: String,
-    /// The epoch since which every acknowledged write is in it too; what it copies, and its promotion, name this one. A write that
-    /// it does not take ends its learning.
+    /// The epoch since which it receives every acknowledged write. Its copies and its promotion name this epoch. A write that it
+    /// misses ends its learning.
     pub since: u64,
 }
 
@@ -43,17 +43,17 @@ impl Shard {
         self.in_sync.iter().any(|n| n == node)
     }
 
-    /// The epoch since which a node learns; none if it does not.
+    /// The epoch since which a node learns the shard; none if it does not.
     pub fn learns_since(&self, node: &str) -> Option<u64> {
         self.learners.iter().find(|learner| learner.node == node).map(|learner| learner.since)
     }
 
-    /// Whether a node holds or learns it, or is out of sync.
+    /// Whether a node is a replica, in sync or not.
     pub fn has_replica(&self, node: &str) -> bool {
         self.replicas.iter().any(|n| n == node)
     }
 
-    /// Those that writes go to: in sync first, then learners.
+    /// The nodes that writes go to: in-sync replicas first, then learners.
     pub fn write_targets(&self) -> impl Iterator<Item = &str> {
         self.in_sync.iter().map(String::as_str).chain(self.learners.iter().map(|learner| learner.node.as_str()))
     }
@@ -71,17 +71,17 @@ impl Shard {
             return Err("a list of nodes is not ascending".into());
         }
         if let Some(node) = self.in_sync.iter().chain(&learners).find(|node| !self.replicas.contains(node)) {
-            return Err(format!("{node} is no replica"));
+            return Err(format!("{node} is not a replica"));
         }
         if let Some(node) = learners.iter().find(|node| self.in_sync.contains(node)) {
-            return Err(format!("{node} is in sync and learns"));
+            return Err(format!("{node} is both in sync and learning"));
         }
         if self.learners.iter().any(|learner| learner.since > self.epoch) {
-            return Err("a learner is ahead of the epoch".into());
+            return Err("a learner's epoch is ahead of the shard's".into());
         }
         match &self.leader {
             Some(leader) if !self.in_sync.contains(leader) => Err(format!("leader {leader} is not in sync")),
-            None if !self.in_sync.is_empty() => Err("nobody leads what is in sync".into()),
+            None if !self.in_sync.is_empty() => Err("no leader although replicas are in sync".into()),
             _ => Ok(()),
         }
     }
@@ -93,7 +93,7 @@ impl ClusterState {
         self.numbered_shards().filter(move |(_, shard)| shard.has_replica(node)).map(|(number, _)| number)
     }
 
-    /// How many shards each node leads.
+    /// The number of shards that each node leads.
     pub fn led(&self) -> BTreeMap<&str, usize> {
         let mut led = BTreeMap::new();
         for leader in self.shards.iter().filter_map(|shard| shard.leader.as_deref()) {
@@ -102,7 +102,7 @@ impl ClusterState {
         led
     }
 
-    /// Copies that a shard must keep: the replication factor, or as many as there are ingesters to hold them.
+    /// Copies that each shard needs: the replication factor, or the number of active ingesters if that is less.
     pub fn copies_needed(&self) -> usize {
         let factor = self.settings.as_ref().map_or(1, |settings| settings.replication_factor as usize);
         factor.min(self.active_ingesters().count())
@@ -112,7 +112,7 @@ impl ClusterState {
         self.shard(shard).ok_or(Refusal::NoShard { shard })
     }
 
-    /// Changes a shard, counts its epoch up and sees to its leader.
+    /// Changes a shard, increments its epoch and elects a leader if it has none any more.
     fn change(&mut self, number: u32, change: impl FnOnce(&mut Shard, u64)) -> Response {
         let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(number as usize) else { return Response::Done };
         let shard = Arc::make_mut(shard);
@@ -135,7 +135,8 @@ impl ClusterState {
         Response::Epoch(epoch)
     }
 
-    /// The in-sync replica that should lead: at work, with the fewest shards led, by identity.
+    /// The in-sync replica that should lead: the most available one, then the one that leads the fewest shards, then the
+    /// smallest identity.
     fn best_leader(&self, number: u32) -> Option<String> {
         let led = self.led();
         let rank = |node: &&String| {
@@ -151,18 +152,18 @@ impl ClusterState {
         self.shards.get(number as usize)?.in_sync.iter().min_by_key(rank).cloned()
     }
 
-    /// A live ingester that may get a replica.
-    fn holder(&self, node: &str) -> Result<(), Refusal> {
+    /// Checks that a node is a live ingester and may receive a replica.
+    fn check_holder(&self, node: &str) -> Result<(), Refusal> {
         let member = self.member(node).ok_or_else(|| Refusal::NoMember { node: node.into() })?;
         if member.has(Role::Ingester) && member.state.is_live() {
             return Ok(());
         }
-        let reason = "only an ingester at work gets a shard".into();
+        let reason = "only a live ingester can hold a shard".into();
         Err(Refusal::State { node: node.into(), state: member.state, reason })
     }
 
-    /// A sender's word takes a replica out of sync while enough others are left for writes: with fewer nobody is served, and what
-    /// is acknowledged would be on fewer nodes than was promised. A replica's own word counts as long as there is another.
+    /// A sender's report puts a replica out of sync only while enough others are left to accept writes. With fewer, no write
+    /// could be acknowledged on as many nodes as promised. A replica's report about itself counts as long as there is another.
     pub(super) fn report_failed(
         &mut self,
         node: &str,
@@ -173,12 +174,13 @@ impl ClusterState {
             Some(settings) if reporter != node => settings.min_in_sync(),
             _ => 1,
         };
-        let (mut unchanged, mut last) = (BTreeSet::new(), None);
+        let mut unchanged = BTreeSet::new();
+        let mut last = None;
         let mut changed = false;
         for &(number, epoch) in shards {
             let shard = self.existing_shard(number)?;
             if !shard.has_replica(node) || (!shard.is_in_sync(node) && shard.learns_since(node).is_none()) {
-                changed = true; // It is what the reporter wants already.
+                changed = true; // Already as reported.
             } else if shard.learns_since(node).map_or(shard.epoch != epoch, |since| epoch < since) {
                 unchanged.insert(number);
             } else if shard.is_in_sync(node) && shard.in_sync.len() <= must_stay {
@@ -212,7 +214,7 @@ impl ClusterState {
                 }
                 return Err(Refusal::Placed { shard: *number, epoch: shard.epoch });
             }
-            nodes.iter().try_for_each(|node| self.holder(node))?;
+            nodes.iter().try_for_each(|node| self.check_holder(node))?;
             self.change(*number, |shard, _| {
                 shard.learners.clear();
                 shard.leader = nodes.first().cloned();
@@ -231,7 +233,7 @@ impl ClusterState {
         if shard.is_in_sync(node) || shard.learns_since(node).is_some() {
             return Ok(Response::Epoch(shard.epoch));
         }
-        self.holder(node)?;
+        self.check_holder(node)?;
         Ok(self.change(number, |shard, since| {
             if let Err(at) = shard.replicas.binary_search_by(|n| n.as_str().cmp(node)) {
                 shard.replicas.insert(at, node.into());
@@ -263,7 +265,7 @@ impl ClusterState {
             return Ok(Response::Epoch(shard.epoch));
         }
         if shard.in_sync.is_empty() {
-            return Err(Refusal::NothingInSync { shard: number }); // It may have some of what is lost.
+            return Err(Refusal::NothingInSync { shard: number }); // It may have samples that are lost otherwise.
         }
         if shard.in_sync == [node] {
             return Err(Refusal::LastInSync { shard: number, node: node.into() });
@@ -284,11 +286,11 @@ impl ClusterState {
         if !shard.is_in_sync(node) {
             return Err(Refusal::NotInSync { shard: number, node: node.into() });
         }
-        self.holder(node)?;
+        self.check_holder(node)?;
         Ok(self.change(number, |shard, _| shard.leader = Some(node.into())))
     }
 
-    /// Makes blocks live that a node has cut of shards that it led since before the cut and still leads.
+    /// Commits blocks that a node cut of shards that it has led since before the cut.
     pub(super) fn ship_blocks(
         &mut self,
         node: &str,
@@ -309,12 +311,12 @@ impl ClusterState {
                 return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
             }
         }
-        // A cut has all that earlier ones had and that was not marked.
+        // A cut contains the unmarked samples of all earlier ones.
         let later = |block: &BlockEntry| Some((block.cut.as_ref()?.number, self.catalogue.later_cut(tenant, block)?));
         if let Some((cut, by)) = blocks.iter().find_map(later) {
             return Err(Refusal::OldCut { node: node.into(), cut, by: by.id.clone() });
         }
-        // Of a sample in a block and a deletion the later one wins: a cut of before must not come after.
+        // A block that is committed after a deletion is not masked by it, so the cut must have been made after it, too.
         let newest = self.catalogue.newest_deletion(tenant);
         if seen < newest {
             return Err(Refusal::Deleted { tenant: tenant.into(), newest, seen });
@@ -325,7 +327,7 @@ impl ClusterState {
         Ok(Response::Done)
     }
 
-    /// Where a member that went down leads and a live one could, that one does.
+    /// Moves the leaderships of a member that went down to live in-sync replicas, where there are any.
     pub(super) fn move_leaders_off(&mut self, node: &str) {
         let led: Vec<u32> = (0u32..)
             .zip(self.shards.iter())
@@ -340,7 +342,7 @@ impl ClusterState {
         }
     }
 
-    /// Takes a node out of every shard, whatever is left.
+    /// Removes a node from every shard, whatever remains.
     pub(super) fn drop_from_shards(&mut self, node: &str) {
         let held: Vec<u32> = self.shards_of(node).collect();
         for number in held {
