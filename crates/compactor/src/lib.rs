@@ -1,7 +1,7 @@
-//! Keeps object storage in order: removes blocks past their retention and collects garbage.
+//! The compactor: removes blocks past their retention and collects garbage in object storage.
 //!
-//! Invariant: an object is deleted only when the catalogue does not list its block, and then only a day after the block
-//! was made, so that neither a commit under way nor a query that began before loses it.
+//! Invariant: an object is deleted only if the catalogue does not list its block, and only a day after the block was created.
+//! So neither a commit in progress nor a query that started earlier loses it.
 
 pub mod garbage;
 pub mod retention;
@@ -15,21 +15,21 @@ use pharos_model::Clock;
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
 
-/// The name of the lease under which one compactor works.
+/// The lease that makes one compactor work at a time.
 const LEASE: &str = "compactor";
 
 /// Settings of the compactor.
 #[derive(Clone, Debug)]
 pub struct CompactorConfig {
-    /// Who this node is: of several compactors, the one with the lease works.
+    /// Identity of this node, which holds the lease.
     pub node: String,
-    /// How long samples are kept, `--storage.tsdb.retention.time`; none keeps them for ever.
+    /// How long samples are kept (`--storage.tsdb.retention.time`); none keeps them forever.
     pub retention: Option<Duration>,
-    /// The most bytes of blocks, `--storage.tsdb.retention.size`: the oldest go first. None is no limit.
+    /// Limit of the size of all blocks (`--storage.tsdb.retention.size`); none for no limit.
     pub max_bytes: Option<u64>,
-    /// Time between two rounds. Default: 10 minutes.
+    /// Interval of rounds. Default: 10 minutes.
     pub interval: Duration,
-    /// How old a block must be before its objects count as garbage when the catalogue does not list it. Default: a day.
+    /// Age from which an unlisted block is garbage. Default: one day.
     pub garbage_age: Duration,
 }
 
@@ -56,7 +56,7 @@ pub struct Compactor {
 }
 
 impl Compactor {
-    /// Puts the role together.
+    /// Creates the role.
     pub fn create(
         config: CompactorConfig,
         meta: Arc<Meta>,
@@ -66,18 +66,18 @@ impl Compactor {
     ) -> Result<Self, prometheus::Error> {
         let removed = IntCounter::new(
             "pharos_compactor_blocks_removed_total",
-            "Blocks removed because their retention has passed or all blocks were too large.",
+            "Blocks removed because their retention has passed or all blocks together were too large.",
         )?;
         let collected = IntCounter::new(
             "pharos_compactor_garbage_objects_total",
-            "Objects deleted because no block in the catalogue needs them.",
+            "Objects deleted because the catalogue lists no block for them.",
         )?;
         registry.register(Box::new(removed.clone()))?;
         registry.register(Box::new(collected.clone()))?;
         Ok(Compactor { config, meta, store, clock, removed, collected })
     }
 
-    /// Works while no other compactor does, until `shutdown` becomes true.
+    /// Runs rounds while this node holds the lease, until `shutdown` becomes true.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         loop {
             if self.has_lease().await {
@@ -96,33 +96,40 @@ impl Compactor {
             Ok(_) => true,
             Err(MetaError::Refused(Refusal::LeaseHeld { .. })) => false,
             Err(error) => {
-                tracing::warn!(%error, "the lease of the compactor cannot be had, it is tried again later");
+                tracing::warn!(%error, retry_in = ?self.config.interval, "could not acquire the compactor lease");
                 false
             }
         }
     }
 
-    /// One round: retention first, then garbage.
+    /// Runs one round: retention, then garbage collection. Failures are logged and retried in the next round.
     pub async fn round(&self) {
         if let Some(retention) = self.config.retention {
             let horizon = self.clock.now_ms().saturating_sub(retention.as_millis() as i64);
             match retention::expire(&self.meta, horizon).await {
                 Ok(count) => self.removed.inc_by(count),
-                Err(error) => tracing::warn!(%error, "removing old blocks failed, it is tried again later"),
+                Err(error) => {
+                    tracing::warn!(%error, retry_in = ?self.config.interval, "removing blocks past their retention failed")
+                }
             }
         }
         if let Some(max_bytes) = self.config.max_bytes {
             match retention::shrink(&self.meta, max_bytes).await {
                 Ok(count) => self.removed.inc_by(count),
                 Err(error) => {
-                    tracing::warn!(%error, "removing blocks over the size limit failed, it is tried again later")
+                    tracing::warn!(%error, retry_in = ?self.config.interval, "removing blocks over the size limit failed")
                 }
             }
         }
-        let born_before = self.clock.now_ms().saturating_sub(self.config.garbage_age.as_millis() as i64);
-        match garbage::collect(&*self.store, &self.meta.view().catalogue, born_before).await {
+        let created_before = self.clock.now_ms().saturating_sub(self.config.garbage_age.as_millis() as i64);
+        match garbage::collect(&*self.store, &self.meta.view().catalogue, created_before).await {
             Ok(count) => self.collected.inc_by(count),
-            Err(error) => tracing::warn!(%error, "collecting garbage failed, it is tried again later"),
+            Err(error) => tracing::warn!(%error, retry_in = ?self.config.interval, "garbage collection failed"),
         }
     }
 }
+
+#[cfg(test)]
+mod test_blocks;
+#[cfg(test)]
+mod tests;

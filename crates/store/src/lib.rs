@@ -1,7 +1,7 @@
-//! Answers queries from the blocks in object storage.
+//! The store: answers queries from the blocks in object storage.
 //!
-//! The catalogue says which blocks live and what is deleted; nothing is listed. A query opens the blocks whose time and
-//! label filter fit, reads only the ranges that it needs, and merges them in the order of their sequences.
+//! The catalogue lists live blocks and deletions; the bucket is never listed for a query. A query opens the blocks whose time
+//! range and label filter match, reads only the byte ranges it needs, and merges the blocks in order of their sequences.
 
 mod mask;
 mod metrics;
@@ -23,7 +23,7 @@ use metrics::StoreMetrics;
 /// Settings of the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// Memory for what was read from blocks, bytes. Default: 256 MiB.
+    /// Size of the cache of data read from blocks, bytes. Default: 256 MiB.
     pub cache_bytes: u64,
 }
 
@@ -33,8 +33,8 @@ impl Default for StoreConfig {
     }
 }
 
-/// Descriptions of blocks that are kept decoded.
-const DECODED_BLOCKS: u64 = 10_000;
+/// Number of block descriptions that are kept decoded.
+const MAX_DECODED_BLOCKS: u64 = 10_000;
 
 /// The role.
 pub struct Store {
@@ -47,7 +47,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Puts the role together. Reads run on `runtime`, while the asking thread waits.
+    /// Creates the role. Reads run on `runtime` while the calling thread waits, so it must not be a thread of that runtime.
     pub fn create(
         config: StoreConfig,
         meta: Arc<Meta>,
@@ -57,7 +57,7 @@ impl Store {
     ) -> Result<Arc<Store>, prometheus::Error> {
         let cache = Arc::new(BlockCache::new(config.cache_bytes));
         let metrics = StoreMetrics::register(registry, cache.clone())?;
-        let decoded = Cache::new(DECODED_BLOCKS);
+        let decoded = Cache::new(MAX_DECODED_BLOCKS);
         Ok(Arc::new(Store { meta, objects, cache, decoded, runtime, metrics }))
     }
 

@@ -1,4 +1,4 @@
-//! Deleted samples do not show: a set of series without the time ranges that deletions mask.
+//! Hides deleted samples: wraps a set of series and omits the time ranges that deletions mask.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use pharos_cluster::Deletion;
 use pharos_model::{Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TimeRange};
 use pharos_promql::syntax;
 
-/// A deletion in a form that can be applied.
+/// A parsed deletion.
 pub(crate) struct Mask {
     matchers: Vec<Matcher>,
     range: TimeRange,
-    /// It masks blocks up to this sequence.
+    /// The sequence up to which it masks blocks.
     sequence: u64,
 }
 
 impl Mask {
-    /// Reads a deletion of the catalogue.
+    /// Parses a deletion of the catalogue. An unreadable one is an error, so that nothing deleted reappears.
     pub(crate) fn parse(deletion: &Deletion) -> Result<Self, SelectError> {
         let unreadable = |e| SelectError::Storage(format!("deletion {:?} in the catalogue: {e}", deletion.selector));
         let matchers = syntax::parse_metric_selector(&deletion.selector).map_err(unreadable)?;
@@ -28,7 +28,8 @@ impl Mask {
     }
 }
 
-/// The set without what the masks hide in a block of this sequence; series that are hidden whole are left out.
+/// Applies masks to a block's set of series, given the block's sequence and time range. Series without any visible time are
+/// omitted.
 pub(crate) fn apply(set: Arc<dyn SeriesSet>, masks: &[Mask], sequence: u64, block: TimeRange) -> Arc<dyn SeriesSet> {
     let masks: Vec<&Mask> = masks.iter().filter(|m| m.sequence >= sequence && m.range.overlaps(&block)).collect();
     if masks.is_empty() {
@@ -49,7 +50,7 @@ pub(crate) fn apply(set: Arc<dyn SeriesSet>, masks: &[Mask], sequence: u64, bloc
 struct MaskedSet {
     set: Arc<dyn SeriesSet>,
     labels: Vec<Labels>,
-    /// Position in `set` and hidden ranges of each series.
+    /// Index in `set` and hidden ranges of each remaining series.
     kept: Vec<(usize, Vec<TimeRange>)>,
 }
 
@@ -88,43 +89,4 @@ fn push_visible(out: &mut SeriesBatch, view: SeriesView<'_>, hidden: &[TimeRange
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Fixed(Vec<Labels>);
-
-    impl SeriesSet for Fixed {
-        fn labels(&self) -> &[Labels] {
-            &self.0
-        }
-        fn fetch(&self, series: Range<usize>, _: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-            series.for_each(|i| out.push(SeriesView { t: &[1, 2, 3], v: &[i as f64; 3], ..SeriesView::EMPTY }));
-            Ok(())
-        }
-    }
-
-    fn deletion(selector: &str, start: i64, end: i64, sequence: u64) -> Mask {
-        Mask::parse(&Deletion { selector: selector.into(), start, end, sequence }).unwrap()
-    }
-
-    fn visible(masks: &[Mask], sequence: u64) -> Vec<(String, Vec<i64>)> {
-        let labels = ["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)])).to_vec();
-        let set = apply(Arc::new(Fixed(labels)), masks, sequence, TimeRange::new(1, 3));
-        let mut out = SeriesBatch::default();
-        set.fetch(0..set.labels().len(), TimeRange::ALL, &mut out).unwrap();
-        set.labels().iter().enumerate().map(|(i, l)| (l.metric_name().to_string(), out.view(i).t.to_vec())).collect()
-    }
-
-    #[test]
-    fn deleted_time_and_series_do_not_show_in_older_blocks() {
-        let masks = [deletion("{__name__=\"a\"}", 2, 2, 7), deletion("{__name__=~\"b|x\"}", 0, 9, 7)];
-        assert_eq!(visible(&masks, 7), [("a".into(), vec![1, 3]), ("c".into(), vec![1, 2, 3])]);
-        assert_eq!(visible(&masks, 8).len(), 3);
-    }
-
-    #[test]
-    fn an_unreadable_deletion_is_an_error_not_a_resurrection() {
-        let bad = Deletion { selector: "{".into(), start: 0, end: 1, sequence: 1 };
-        assert!(Mask::parse(&bad).is_err());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge, Registry};
 
-/// What queries ask of blocks.
+/// Metrics of queries.
 pub(crate) struct StoreMetrics {
     pub(crate) blocks_asked: IntCounter,
     pub(crate) blocks_skipped: IntCounter,
@@ -31,7 +31,7 @@ impl StoreMetrics {
     }
 }
 
-/// Reads the cache's size when metrics are collected.
+/// Reads the size of the cache when metrics are collected.
 struct CacheBytes {
     cache: Arc<BlockCache>,
     bytes: IntGauge,

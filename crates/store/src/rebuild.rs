@@ -1,4 +1,4 @@
-//! Rebuilds a lost catalogue from the blocks' own footers. The only place that lists the bucket to learn what exists.
+//! Rebuilds a lost catalogue from the footers of the blocks. This and garbage collection are the only code that lists the bucket.
 
 use std::collections::BTreeMap;
 
@@ -15,22 +15,24 @@ pub enum RebuildError {
     /// The bucket could not be listed.
     #[error("listing the bucket: {0}")]
     List(#[from] object_store::Error),
-    /// A block could not be read, perhaps for the moment only.
+    /// A block could not be read, perhaps only for now.
     #[error("reading block {folder}: {source}")]
     Read {
-        /// The block's folder.
+        /// Folder of the block.
         folder: Path,
-        /// What failed.
+        /// The cause.
         source: BlockError,
     },
-    /// The catalogue did not take what was found.
-    #[error("catalogue: {0}")]
+    /// The blocks could not be committed.
+    #[error("commit to the catalogue: {0}")]
     Meta(#[from] MetaError),
 }
 
-/// Commits every sound block of the bucket to an empty catalogue, in the order of their ULIDs; returns how many. Blocks that are damaged or
-/// were never uploaded whole are logged and left out; `now_ms` is noted, so that they are not collected as garbage. All are read before the first
-/// is committed: where the bucket cannot be read, the catalogue stays empty, and it can be tried again. Of several blocks that cover the same window the first is the main one.
+/// Commits every intact block of the bucket to an empty catalogue, in order of their ULIDs, and returns their number.
+///
+/// Damaged blocks and unfinished uploads are logged and omitted; `now_ms` is recorded so that they are not collected as
+/// garbage. All blocks are read before the first one is committed. So if the bucket cannot be read, the catalogue stays
+/// empty and the rebuild can be repeated. The first of several blocks over the same window becomes its main block.
 pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
     let mut folders: BTreeMap<Ulid, Path> = BTreeMap::new();
     let mut listing = objects.list(None);
@@ -44,28 +46,25 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
             folders.insert(ulid, Path::from_iter([tenant.as_str(), "blocks", id.as_str()]));
         }
     }
-    let mut sound = Vec::new();
+    let mut intact = Vec::new();
     for folder in folders.values() {
         match BlockMeta::read_from_bucket(objects, folder).await {
-            Ok(block) => sound.push(block),
+            Ok(block) => intact.push(block),
             Err(error @ BlockError::Store(object_store::Error::NotFound { .. })) => {
-                tracing::warn!(%folder, %error, "an upload that was never finished is left out of the catalogue")
+                tracing::warn!(%folder, %error, "omitting unfinished upload from the catalogue")
             }
             Err(source @ BlockError::Store(_)) => return Err(RebuildError::Read { folder: folder.clone(), source }),
-            Err(error) => tracing::error!(%folder, %error, "damaged block left out of the catalogue"),
+            Err(error) => tracing::error!(%folder, %error, "omitting damaged block from the catalogue"),
         }
     }
-    for block in &sound {
+    for block in &intact {
         commit(meta, block).await?;
     }
     if !folders.is_empty() {
         meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms }).await?;
     }
-    Ok(sound.len())
+    Ok(intact.len())
 }
-
-#[cfg(test)]
-mod tests;
 
 async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     let view = meta.view();
@@ -95,3 +94,6 @@ async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     let flushed_until = (!delta).then_some(block.window_end);
     meta.propose(CatalogueCommand::CommitBlocks { tenant, blocks: vec![entry], flushed_until }).await.map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;

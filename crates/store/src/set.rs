@@ -1,4 +1,4 @@
-//! The series of one block as a [`SeriesSet`]: the asking thread waits while the runtime reads.
+//! The selected series of one block as a [`SeriesSet`]. The calling thread waits while the runtime reads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use pharos_block::{BlockError, BlockSelection, accounted};
 use pharos_model::{Budget, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange};
 use tokio::runtime::Handle;
 
-/// What a selector matched in a block.
+/// The series that a selector matched in a block.
 pub(crate) struct BlockSet {
     pub(crate) selection: BlockSelection,
     pub(crate) runtime: Handle,
-    /// Where reads are counted.
+    /// The budget that reads are charged to.
     pub(crate) budget: Option<Arc<Budget>>,
 }
 
@@ -30,7 +30,7 @@ impl SeriesSet for BlockSet {
     }
 }
 
-/// A block's error as a query sees it.
+/// Converts an error of a block into that of a query.
 pub(crate) fn select_error(error: BlockError) -> SelectError {
     match error {
         BlockError::TooManySeries(limit) => SelectError::Series { limit },

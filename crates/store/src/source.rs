@@ -1,4 +1,4 @@
-//! The read path over blocks.
+//! The read path: answers selections, label queries and exemplars from blocks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ use crate::Store;
 use crate::mask::{self, Mask};
 use crate::set::{BlockSet, select_error};
 
-/// Blocks that one query reads at a time.
-const BLOCKS_AT_A_TIME: usize = 8;
+/// Number of blocks that one query reads concurrently.
+const MAX_CONCURRENT_BLOCKS: usize = 8;
 
-/// The blocks of a tenant that a question may touch, in the order of their sequences, and what is deleted.
-struct Found {
+/// The blocks of a tenant that may match a query, ascending by sequence, and the deletions that mask them.
+struct OpenBlocks {
     blocks: Vec<(Arc<BlockEntry>, BlockReader)>,
     masks: Vec<Mask>,
 }
 
 impl Store {
-    fn find(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Found, SelectError> {
+    fn open(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<OpenBlocks, SelectError> {
         let view = self.meta.view();
         let Some(catalogue) = view.catalogue.tenant(scope.tenant.as_str()) else {
-            return Ok(Found { blocks: Vec::new(), masks: Vec::new() });
+            return Ok(OpenBlocks { blocks: Vec::new(), masks: Vec::new() });
         };
         let masks = catalogue.deletions.iter().map(Mask::parse).collect::<Result<_, _>>()?;
         let mut wanted = Vec::new();
@@ -56,20 +56,20 @@ impl Store {
             let reader = BlockReader::open(self.objects.clone(), meta.folder(), meta, self.cache.clone()).await?;
             Ok::<_, BlockError>((entry, reader))
         };
-        let opened = stream::iter(wanted).map(open).buffered(BLOCKS_AT_A_TIME).try_collect();
+        let opened = stream::iter(wanted).map(open).buffered(MAX_CONCURRENT_BLOCKS).try_collect();
         let mut blocks: Vec<(Arc<BlockEntry>, BlockReader)> = self.runtime.block_on(opened).map_err(select_error)?;
         blocks.sort_by_key(|(entry, _)| entry.sequence);
-        Ok(Found { blocks, masks })
+        Ok(OpenBlocks { blocks, masks })
     }
 
-    /// The series of a selection that are in the scope.
+    /// The series of a selection whose shards are in the scope.
     fn in_scope(&self, scope: &Scope, selection: BlockSelection) -> BlockSelection {
         let Some(shards) = &scope.shards else { return selection };
         let total = self.meta.view().settings.as_ref().map_or(DEFAULT_SHARDS, |settings| settings.shards);
         selection.filter(|_, hash| shards.contains(shard_of(hash, total)))
     }
 
-    /// The matching series of each block, in the order of sequences, without what is deleted.
+    /// The matching series of each block, ascending by sequence, without deleted samples.
     fn sets(
         &self,
         scope: &Scope,
@@ -78,15 +78,15 @@ impl Store {
         max_series: usize,
         budget: Option<&Arc<Budget>>,
     ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
-        let found = self.find(scope, matchers, range)?;
-        // Those of other shards do not count.
+        let found = self.open(scope, matchers, range)?;
+        // The limit counts the series of the scope, so with shards it is checked after the filter.
         let most = if scope.shards.is_none() { max_series } else { 0 };
         let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
             let (entry, reader, matchers) = (entry.clone(), reader.clone(), matchers.to_vec());
             async move { Ok::<_, BlockError>((entry, reader.select(&matchers, range, most).await?)) }
         };
         let futures: Vec<_> = found.blocks.iter().map(select).collect();
-        let selected = stream::iter(futures).buffered(BLOCKS_AT_A_TIME).try_collect::<Vec<_>>();
+        let selected = stream::iter(futures).buffered(MAX_CONCURRENT_BLOCKS).try_collect::<Vec<_>>();
         let selected = match budget {
             Some(budget) => self.runtime.block_on(accounted(budget.clone(), selected)),
             None => self.runtime.block_on(selected),
@@ -106,25 +106,25 @@ impl Store {
         Ok(sets)
     }
 
-    /// Whether series have to be looked at to know which names and values there are.
-    fn is_looked_at(&self, scope: &Scope) -> bool {
+    /// Whether label names and values depend on the series, because shards or deletions restrict them.
+    fn depends_on_series(&self, scope: &Scope) -> bool {
         scope.shards.is_some()
             || self.meta.view().catalogue.tenant(scope.tenant.as_str()).is_some_and(|t| !t.deletions.is_empty())
     }
 }
 
-/// How long a store waits for a view that an asker has already.
-const VIEW_TIME: Duration = Duration::from_secs(2);
+/// How long a request waits until the view is as new as the querier's.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SeriesSource for Store {
     fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
         let wanted = (asked.incarnation, asked.version);
         let knows = |view: &View| (view.incarnation, view.version) >= wanted;
-        let view = self.meta.await_view_blocking(VIEW_TIME, knows);
+        let view = self.meta.await_view_blocking(VIEW_TIMEOUT, knows);
         if knows(&view) {
             return Ok(());
         }
-        let reason = format!("this store knows version {} of the view, not yet {}", view.version, asked.version);
+        let reason = format!("this store has version {} of the view, not yet {}", view.version, asked.version);
         Err(Refused { shards: ShardSet::new(), reason, complete: None })
     }
 
@@ -152,12 +152,12 @@ impl SeriesSource for Store {
     }
 
     fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        if self.is_looked_at(scope) {
+        if self.depends_on_series(scope) {
             let series = self.series(scope, matchers, range, 0)?;
             let names: BTreeSet<&str> = series.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
             return Ok(names.into_iter().map(str::to_string).collect());
         }
-        let found = self.find(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_names(matchers, range));
         let names = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -170,12 +170,12 @@ impl SeriesSource for Store {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        if self.is_looked_at(scope) {
+        if self.depends_on_series(scope) {
             let series = self.series(scope, matchers, range, 0)?;
             let values: BTreeSet<&str> = series.iter().filter_map(|l| l.get(name)).collect();
             return Ok(values.into_iter().map(str::to_string).collect());
         }
-        let found = self.find(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_values(name, matchers, range));
         let values = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(values.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -187,7 +187,7 @@ impl SeriesSource for Store {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.find(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range)?;
         let mut all: Vec<SeriesExemplars> = Vec::new();
         for (_, reader) in &found.blocks {
             let ask = async {
@@ -208,7 +208,7 @@ impl SeriesSource for Store {
     }
 
     fn metadata(&self, _: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
-        // Families are described by those who scrape them now; the ingesters know.
+        // Metadata describes what is scraped now, and ingesters have that.
         Ok(Vec::new())
     }
 
@@ -221,3 +221,6 @@ impl SeriesSource for Store {
         fragment::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }
+
+#[cfg(test)]
+mod tests;

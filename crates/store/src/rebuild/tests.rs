@@ -1,3 +1,5 @@
+//! Rebuilding from buckets with intact, damaged, unfinished and unreadable blocks.
+
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
@@ -36,20 +38,78 @@ async fn a_bucket_that_cannot_be_read_leaves_the_catalogue_empty() {
     assert_eq!(rebuild(&*store, &meta, 6000).await.unwrap(), 3);
 }
 
+async fn open_meta(folder: &tempfile::TempDir) -> Meta {
+    Meta::open(folder.path(), "A").await.unwrap()
+}
+
+/// The rebuilt catalogue of a bucket.
+async fn rebuilt(store: &InMemory) -> pharos_cluster::Catalogue {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = open_meta(&folder).await;
+    rebuild(store, &meta, 5000).await.unwrap();
+    meta.view().catalogue.as_ref().clone()
+}
+
 #[tokio::test]
-async fn sound_blocks_come_back_and_damaged_ones_are_left_out() {
-    let store = Arc::new(InMemory::new());
-    let main = put_block(&store, 1000, 0).await;
+async fn the_first_block_of_a_window_becomes_its_main_block() {
+    let store = InMemory::new();
     let late = put_block(&store, 2000, 0).await;
+    let main = put_block(&store, 1000, 0).await;
+    let catalogue = rebuilt(&store).await;
+    let blocks = &catalogue.tenant("anonymous").unwrap().blocks;
+    assert_eq!(blocks.iter().map(|block| block.id.clone()).collect::<Vec<_>>(), [main.to_string(), late.to_string()]);
+    assert_eq!(blocks.iter().map(|block| block.delta).collect::<Vec<_>>(), [false, true]);
+    assert!(blocks.iter().all(|block| block.samples == 2));
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_window_is_the_flushed_time() {
+    let store = InMemory::new();
+    put_block(&store, 1000, 0).await;
+    put_block(&store, 2000, 300).await;
+    let catalogue = rebuilt(&store).await;
+    assert_eq!(catalogue.tenant("anonymous").unwrap().flushed_until, Some(400));
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_omitted_and_the_rebuild_recorded() {
+    let store = InMemory::new();
+    put_block(&store, 1000, 0).await;
     let damaged = put_block(&store, 3000, 100).await;
     let path = Path::from(format!("anonymous/blocks/{damaged}/data.parquet"));
     store.put(&path, PutPayload::from_static(b"PAR1 nothing of use")).await.unwrap();
+    let catalogue = rebuilt(&store).await;
+    assert_eq!(catalogue.tenant("anonymous").unwrap().blocks.len(), 1);
+    assert_eq!(catalogue.rebuilt_ms, 5000, "its objects are not garbage");
+}
+
+#[tokio::test]
+async fn objects_that_are_no_blocks_are_ignored() {
+    let store = InMemory::new();
+    for path in ["notes.txt", "anonymous/blocks/notes/data.parquet", "anonymous/rules/x/data.parquet"] {
+        store.put(&Path::from(path), PutPayload::from_static(b"x")).await.unwrap();
+    }
+    let catalogue = rebuilt(&store).await;
+    assert!(catalogue.tenants.is_empty());
+    assert_eq!(catalogue.rebuilt_ms, 0);
+}
+
+#[tokio::test]
+async fn an_empty_bucket_rebuilds_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let meta = Meta::open(folder.path(), "A").await.unwrap();
-    assert_eq!(rebuild(&*store, &meta, 5000).await.unwrap(), 2);
-    let catalogue = meta.view().catalogue.clone();
-    let tenant = catalogue.tenant("anonymous").unwrap();
-    let blocks: Vec<_> = tenant.blocks.iter().map(|b| (b.id.clone(), b.delta, b.samples)).collect();
-    assert_eq!(blocks, [(main.to_string(), false, 2), (late.to_string(), true, 2)]);
-    assert_eq!((tenant.flushed_until, catalogue.rebuilt_ms), (Some(100), 5000));
+    let meta = open_meta(&folder).await;
+    assert_eq!(rebuild(&InMemory::new(), &meta, 5000).await.unwrap(), 0);
+    assert_eq!(meta.view().catalogue.rebuilt_ms, 0);
+}
+
+#[tokio::test]
+async fn a_repeated_rebuild_commits_nothing_twice() {
+    let store = InMemory::new();
+    put_block(&store, 1000, 0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let meta = open_meta(&folder).await;
+    rebuild(&store, &meta, 5000).await.unwrap();
+    let before = meta.view().catalogue.tenants.clone();
+    rebuild(&store, &meta, 6000).await.unwrap();
+    assert_eq!(meta.view().catalogue.tenants, before);
 }
