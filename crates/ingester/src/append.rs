@@ -1,4 +1,4 @@
-//! The write path: into the head, then wait until the log is durable.
+//! The write path of a single process: append to the head, then wait until the log is durable.
 
 use async_trait::async_trait;
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};

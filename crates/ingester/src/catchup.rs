@@ -1,5 +1,6 @@
-//! CatchUp: shards that this node shall hold and has not all of are copied from a replica that is in sync, and those that it
-//! shall hold no more are forgotten. [`policy`] decides, purely; [`copy`] does one copy; this file is the loop around them.
+//! Catching up: copies shards that this node learns from in-sync replicas, and forgets shards that have moved away.
+//!
+//! [`policy`] decides, purely. [`copy`] does one copy. This file is the loop around them.
 
 mod copy;
 mod forget;
@@ -18,55 +19,55 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::Ingester;
 use policy::{Action, Inputs, OrphanedShards, WantedShards};
 
-/// How long a source that failed is not asked again.
+/// How long a source that failed is avoided.
 const SOURCE_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A copy under way, as far as it is.
+/// The progress of a copy from one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatchUp {
-    /// The shards that are copied.
+    /// The shards to copy.
     pub shards: ShardSet,
-    /// From which node.
+    /// Identity of the source.
     pub source: String,
-    /// Bytes that came so far.
+    /// Bytes received so far.
     pub bytes: u64,
-    /// Parts of series that came so far.
+    /// Parts of series received so far.
     pub series: u64,
-    /// Samples that came so far.
+    /// Samples received so far.
     pub samples: u64,
-    /// When it began, milliseconds since the epoch.
+    /// Start of the copy, milliseconds since the epoch.
     pub began_ms: i64,
 }
 
-/// The copies under way, by source.
+/// Copies in progress, by source.
 pub(crate) type Progress = Mutex<BTreeMap<String, CatchUp>>;
 
 impl Ingester {
-    /// What is being copied, by source.
+    /// The copies in progress, ordered by source.
     pub fn progress(&self) -> Vec<CatchUp> {
         self.catch_ups.lock().values().cloned().collect()
     }
 }
 
-/// A copy under way.
+/// A running copy.
 struct Job {
     shards: WantedShards,
     task: AbortHandle,
 }
 
-/// What the loop keeps.
+/// The loop and what it remembers.
 struct CatchUpLoop {
     ingester: Arc<Ingester>,
     jobs: BTreeMap<String, Job>,
     tasks: JoinSet<Result<(), copy::CopyError>>,
     sources: BTreeMap<Id, String>,
-    /// Sources that failed, and until when they are not asked.
+    /// Sources that failed, and until when they are avoided.
     backed_off: BTreeMap<String, Duration>,
     orphaned: OrphanedShards,
     positions: copy::Positions,
 }
 
-/// Learns and forgets as the view says, until `shutdown` becomes true.
+/// Copies and forgets as the view demands, until `shutdown` becomes true.
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     let working = async {
         let mut learner = CatchUpLoop {
@@ -86,8 +87,9 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
     }
 }
 
-/// Says that this node is not in sync for what it has lost, so that it learns it; again, until it is not or nothing else is.
-/// Only when meta's view leaves nothing to admit is the log no longer marked: a start that breaks off says it again.
+/// Reports that this node is out of sync for the shards that it lost, until the view agrees or no other replica is in sync.
+///
+/// The log stays marked as incomplete until the view leaves nothing to report, so a start that is interrupted reports again.
 pub(crate) async fn report_lost_shards(ingester: &Ingester) {
     if !ingester.head.is_incomplete() {
         return;
@@ -97,20 +99,17 @@ pub(crate) async fn report_lost_shards(ingester: &Ingester) {
         if shards.is_empty() {
             return set_complete(ingester).await;
         }
-        tracing::warn!(
-            shards = shards.len(),
-            "the write-ahead log lacks samples on a node that is in sync; it learns anew"
-        );
+        tracing::warn!(shards = shards.len(), "write-ahead log is incomplete; copying shards from in-sync replicas");
         let me = ingester.config.identity.clone();
         let report = Command::ReportFailed { node: me.clone(), shards, reporter: me.clone() };
         match ingester.meta.propose(report).await {
             Ok(outcome) => {
-                // Epochs may have gone up meanwhile; then meta changes nothing.
+                // Meta ignores a report whose epoch has passed, so what remains is reported again.
                 let mut lost = ingester.lost.lock();
                 *lost = policy::lost_shards(&me, &outcome.view, |shard| lost.contains_key(&shard));
             }
             Err(error @ (MetaError::Refused(_) | MetaError::Stopped(_))) => {
-                tracing::warn!(%error, "this node stays in sync although its log is incomplete");
+                tracing::warn!(%error, "lost samples could not be reported; this node stays in sync with an incomplete log");
                 return ingester.lost.lock().clear();
             }
             Err(_) => tokio::time::sleep(ingester.config.interval).await,
@@ -118,13 +117,13 @@ pub(crate) async fn report_lost_shards(ingester: &Ingester) {
     }
 }
 
-/// Takes the mark off the log. One that stays is no danger: the next start admits again.
+/// Removes the mark from the log. If that fails, the next start reports again, which is harmless.
 async fn set_complete(ingester: &Ingester) {
     let head = ingester.head.clone();
     match tokio::task::spawn_blocking(move || head.set_complete()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the write-ahead log stays marked as incomplete until the next start"),
-        Err(error) => tracing::error!(%error, "unmarking the write-ahead log ended unexpectedly"),
+        Ok(Err(error)) => tracing::warn!(%error, "write-ahead log stays marked as incomplete until the next start"),
+        Err(error) => tracing::error!(%error, "marking the write-ahead log as complete panicked"),
     }
 }
 
@@ -173,7 +172,7 @@ impl CatchUpLoop {
     fn copy(&mut self, view: &View, source: String, shards: WantedShards) {
         let Some(member) = view.members.get(&source) else { return };
         let set: ShardSet = shards.keys().copied().collect();
-        tracing::info!(source, shards = %set, "learning");
+        tracing::info!(source, shards = %set, "catching up");
         let catch_up = CatchUp {
             shards: set,
             source: source.clone(),
@@ -207,7 +206,7 @@ impl CatchUpLoop {
         self.ingester.catch_ups.lock().remove(&source);
         if let Some(error) = error {
             self.ingester.metrics.catchup.failures.inc();
-            tracing::warn!(source, error, "a copy failed; it goes on from another source, or later");
+            tracing::warn!(source, error, retry_in = ?SOURCE_BACKOFF, "copy failed; trying another source");
             self.backed_off.insert(source, self.ingester.clock.monotonic() + SOURCE_BACKOFF);
         }
     }

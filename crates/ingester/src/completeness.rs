@@ -1,11 +1,10 @@
-//! From which time on the head alone has everything of some shards, so that blocks need not be asked. Pure: context in, a
-//! timestamp out.
+//! From which time on the head has every sample of some shards, so that no block is needed. Pure: blocks and windows go in, a
+//! timestamp comes out.
 //!
-//! A block's samples of a shard are all in memory when it was made of a cut of this head, or was found to hold what this head has
-//! ([`crate::flush::reconcile`]); none of what is flushed has been dropped, so that memory holds as many flushed samples of the
-//! shard and window as those blocks; and the grace period of the shard's newest block there, after which the policy drops them, ends no
-//! earlier than the asking query.
-//! Behind the last block of which this is not so the head has everything.
+//! The samples of a shard in a block are all in memory if three conditions hold. The block was made of a cut of this head,
+//! or reconciliation found its samples here ([`crate::flush::reconcile`]). None of them was dropped: memory has as many
+//! flushed samples of the shard and window as the blocks. And they stay until the query is over: the grace period of the
+//! shard's newest block ends later. The head is complete after the last block for which this is not so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,53 +13,53 @@ use pharos_cluster::BlockEntry;
 use pharos_head::{ShardWindow, WindowInfo};
 use pharos_model::ShardSet;
 
-/// Blocks of others, by start of the window and sequence, with the shards whose samples in them were found in memory.
+/// Blocks of other nodes whose samples were found in memory: by start of the window and sequence, the shards.
 pub(crate) type Verified = BTreeMap<i64, BTreeMap<u64, ShardSet>>;
 
-/// What is the same for all blocks of a tenant.
+/// What is the same for all blocks of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
-    /// Who this ingester is, as its cuts are named in the catalogue.
+    /// Identity of this ingester, as the catalogue names it in cuts.
     pub(crate) identity: &'a str,
     /// Milliseconds since the epoch.
     pub(crate) now_ms: i64,
-    /// For how long the answer must hold.
+    /// How long the answer must hold.
     pub(crate) lasting: Duration,
     /// How long flushed samples stay in memory.
     pub(crate) grace: Duration,
-    /// The shards that are asked for; none for all.
+    /// The shards of the query; none for all.
     pub(crate) shards: Option<&'a ShardSet>,
-    /// What was found of blocks of others.
+    /// Blocks of other nodes that were found in memory.
     pub(crate) verified: Option<&'a Verified>,
 }
 
-/// The blocks of one window.
+/// The blocks of one window together.
 struct WindowBlocks {
     max_t: i64,
-    /// By shard with samples; nothing when they are not known to be in memory.
+    /// By shard; none if a block is not known to be in memory.
     shards: Option<BTreeMap<u32, ShardBlocks>>,
 }
 
-/// What the blocks of one window hold of one shard.
+/// The samples of one shard in the blocks of a window.
 #[derive(Default)]
 struct ShardBlocks {
-    /// Samples that are marked as flushed.
+    /// Number of samples that are marked as flushed.
     flushed: u64,
-    /// When the newest of them was made: a grace period later the shard's samples may leave memory.
+    /// Creation time of the newest block. A grace period later the samples may leave memory.
     made: i64,
 }
 
 /// Where the samples of a block of a shard are.
 enum Location {
-    /// Among the flushed samples in memory, so many.
+    /// Among the flushed samples in memory; this many.
     Flushed(u64),
-    /// Among the unflushed samples in memory: the block is committed and not marked yet.
+    /// Among the unflushed samples in memory, because the block is committed but not marked yet.
     Unflushed,
     /// Not known to be in memory.
     Elsewhere,
 }
 
-/// When a block was made, milliseconds since the epoch, from its ULID.
+/// Creation time of a block, milliseconds since the epoch, from its ULID.
 pub(crate) fn made_ms(block: &BlockEntry) -> i64 {
     ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64)
 }
@@ -74,7 +73,7 @@ impl Context<'_> {
         let digest = block.digests.iter().find(|digest| digest.shard == shard);
         let samples = match digest {
             Some(digest) => digest.held.samples,
-            None if block.digests.is_empty() => return Location::Elsewhere, // An entry of before.
+            None if block.digests.is_empty() => return Location::Elsewhere, // An entry of a version without digests.
             None => return Location::Flushed(0),
         };
         let verified = self.verified.and_then(|windows| windows.get(&window.start)?.get(&block.sequence));
@@ -88,14 +87,14 @@ impl Context<'_> {
     }
 }
 
-/// The first timestamp from which on memory holds every sample of the asked shards of a tenant whose live blocks and windows in
-/// memory are these; `i64::MIN` for all time, `i64::MAX` for none.
+/// The timestamp from which on memory has every sample of the queried shards, given a tenant's live blocks and windows in
+/// memory: `i64::MIN` if it has all samples, `i64::MAX` if nothing can be promised.
 pub(crate) fn complete_from<'a>(
     context: Context<'_>,
     blocks: impl IntoIterator<Item = &'a BlockEntry>,
     windows: &[WindowInfo],
 ) -> i64 {
-    // What is in no block yet may be shipped the next moment, and dropped a grace period later.
+    // Unflushed samples may be flushed the next moment and dropped a grace period later.
     if context.lasting >= context.grace {
         return i64::MAX;
     }
@@ -115,10 +114,10 @@ pub(crate) fn complete_from<'a>(
         known.max_t = known.max_t.max(block.max_t);
         for shard in block.shards.iter().copied().filter(|shard| context.is_asked(*shard)) {
             let flushed = match context.locate(window, block, shard) {
-                // Nothing of it can leave memory.
+                // There is nothing that could leave memory.
                 Location::Flushed(0) => continue,
                 Location::Flushed(samples) => samples,
-                // It may be marked, and leave, any moment.
+                // It may be marked any moment and then be dropped.
                 Location::Unflushed => 0,
                 Location::Elsewhere => {
                     known.shards = None;
@@ -146,7 +145,7 @@ pub(crate) fn complete_from<'a>(
     from
 }
 
-/// Flushed samples of a shard in memory.
+/// Number of flushed samples of a shard in memory.
 fn flushed_in(window: &WindowInfo, shard: u32) -> u64 {
     let at = window.shards.binary_search_by_key(&shard, |s: &ShardWindow| s.shard);
     at.map_or(0, |at| window.shards[at].flushed_samples)

@@ -5,22 +5,21 @@ use std::time::Duration;
 /// Settings of the ingester.
 #[derive(Clone, Debug)]
 pub struct IngesterConfig {
-    /// Who this node is, in the data folder since its first start.
+    /// Identity of this node, kept in its data folder.
     pub identity: String,
     /// Width of a window, milliseconds. Default: 2 hours.
     pub window_ms: i64,
-    /// How long flushed samples stay in memory. Default: one hour, or half a window where that is less.
+    /// How long flushed samples stay in memory after their block was committed. Default: one hour, or half a window where that is less.
     pub grace: Duration,
-    /// Time between two looks at the windows. Default: one second.
+    /// Interval of the flush and catch-up loops. Default: one second.
     pub interval: Duration,
-    /// How many shards the cluster has. Default: 64.
+    /// Number of shards of the cluster. Default: 64.
     pub shards_total: u32,
-    /// Bytes that one copy from another node takes a second, 0 for no limit. Default: 64 MiB.
+    /// Limit of a copy's transfer rate in bytes per second; 0 for none. Default: 64 MiB.
     pub catchup_bytes_per_second: u64,
-    /// Copies from other nodes at the same time. Default: 2.
+    /// Limit of concurrent copies from other nodes. Default: 2.
     pub max_catchup_copies: usize,
-    /// How long this node has been no replica of a shard before it forgets its samples; longer than any write takes.
-    /// Default: one minute.
+    /// How long after losing a replica its samples are forgotten. Must be longer than any write takes. Default: one minute.
     pub forget_after: Duration,
 }
 

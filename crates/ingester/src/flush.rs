@@ -1,5 +1,7 @@
-//! Shipping: windows become blocks, each shard by its leader. [`policy`] decides, purely; [`ship`] does one window;
-//! [`reconcile`] finds out what is in blocks of others; this file is the loop around them.
+//! Flushing: windows become blocks, each shard by its leader.
+//!
+//! [`policy`] decides, purely. [`ship`] flushes one window. [`reconcile`] finds samples that are in blocks of other nodes.
+//! This file is the loop around them.
 
 pub mod coverage;
 mod error;
@@ -21,7 +23,7 @@ use crate::completeness::made_ms;
 pub use error::FlushError;
 use policy::{Action, Committed, FlushPolicy, Waiting};
 
-/// Longest wait before a failed flush is tried again.
+/// Longest wait before a failed flush is retried.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Flushes windows as they end, until `shutdown` becomes true.
@@ -34,7 +36,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
             () = tokio::time::sleep(pause) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        // What a round has begun when the process stops is as if it had been killed then: a cut that is not committed is made again.
+        // Stopping in the middle of a round is safe, like a crash: a cut that was not committed is made again.
         let done = tokio::select! {
             done = round(&ingester, &mut waiting) => done,
             _ = shutdown.wait_for(|stop| *stop) => return,
@@ -44,7 +46,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
             Err(error) => {
                 ingester.metrics.failures.inc();
                 let next = (backoff * 2).clamp(Duration::from_secs(1), MAX_BACKOFF);
-                tracing::warn!(%error, retry_in = ?next, "flushing failed; samples stay in memory and in the log until it succeeds");
+                tracing::warn!(%error, retry_in = ?next, "flush failed; samples stay in memory and in the log until it succeeds");
                 next
             }
         };
@@ -52,7 +54,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
 }
 
 impl Ingester {
-    /// Does what is due now, oldest window first; ends at the first failure. `waiting` is kept from call to call.
+    /// Runs one round, oldest window first, and stops at the first failure. The caller keeps `waiting` between rounds.
     pub async fn flush_due(self: &Arc<Self>, waiting: &mut HashMap<TenantId, Waiting>) -> Result<(), FlushError> {
         round(self, waiting).await
     }
@@ -84,12 +86,12 @@ async fn round(ingester: &Arc<Ingester>, waiting_since: &mut HashMap<TenantId, W
     unmatched::resolve(ingester).await
 }
 
-/// When the newest of the blocks that hold time of a window was made, by window and shard.
+/// The creation time of the newest block over each window, by window and shard.
 fn committed(ingester: &Ingester, tenant: &TenantId, windows: &[WindowInfo]) -> Committed {
     let view = ingester.meta.view();
     let mut newest = Committed::new();
     for block in view.catalogue.tenant(tenant.as_str()).iter().flat_map(|t| &t.blocks) {
-        // Windows ascend; a merged block holds several.
+        // Windows are ascending. A merged block covers several.
         let first = windows.partition_point(|w| w.end <= block.window_start);
         let made = made_ms(block);
         let covered = windows[first..].iter().take_while(|w| w.start < block.window_end);
@@ -110,12 +112,12 @@ async fn drop_window(
     ingester.reconciled.lock().dropped(&tenant, window, &shards);
     let shared = ingester.clone();
     let freed = error::blocking(move || Ok(shared.head.evict_flushed(&tenant, window, &shards)?)).await?;
-    tracing::debug!(window, freed, "flushed samples left memory");
+    tracing::debug!(window, freed, "dropped flushed samples from memory");
     Ok(())
 }
 
 impl Ingester {
-    /// Flushes every window of every tenant now, ended or not.
+    /// Flushes every window of every tenant, whether it has ended or not.
     pub async fn flush_all(self: &Arc<Self>) -> Result<(), FlushError> {
         for tenant in self.head.tenants() {
             for window in self.head.windows(&tenant) {

@@ -1,9 +1,10 @@
-//! Keeps the head, acknowledges what is durable, answers queries on recent data and ships finished windows as blocks.
+//! The ingester: acknowledges samples once they are durable, answers queries about recent time, and flushes finished windows
+//! as blocks.
 //!
-//! A sample goes one way: [`append`] puts it into the head and answers when the log is fsynced; [`source`] serves it to
-//! queries until it is in a block; [`flush`] cuts windows, uploads blocks, commits them to the catalogue and drops
-//! memory after the grace period. In a cluster it holds replicas of shards: [`replica`] takes what agents send, under the
-//! epochs that [`fence`] guards, and [`service`] is what other nodes ask for.
+//! A sample takes one path. [`append`] puts it into the head and answers when the log is fsynced. [`source`] serves it to
+//! queries. [`flush`] cuts its window, uploads a block, commits it to the catalogue, and drops it from memory after a grace
+//! period. In a cluster the ingester holds replicas of shards: [`replica`] takes appends under the epochs that [`fence`]
+//! guards, [`catchup`] copies what a replica lacks, and [`service`] answers other nodes.
 
 mod append;
 pub mod catchup;
@@ -33,7 +34,7 @@ use tokio::sync::watch;
 use fence::Fence;
 use metrics::IngesterMetrics;
 
-/// The role. Cheap to share.
+/// The role.
 pub struct Ingester {
     config: IngesterConfig,
     head: Arc<Head>,
@@ -43,24 +44,26 @@ pub struct Ingester {
     connect: Arc<dyn Connect>,
     metrics: IngesterMetrics,
     fence: Fence,
-    /// The copies under way.
+    /// Copies in progress, by source.
     catch_ups: catchup::Progress,
-    /// Shards of which the log lacks something although the view has this node in sync: until it has not, the node answers for
-    /// none of them.
+    /// Shards that the view calls in sync although this node's log lost samples of them. The node answers for none of them
+    /// until the view agrees.
     lost: parking_lot::Mutex<catchup::policy::WantedShards>,
-    /// Blocks whose commit was not answered.
+    /// Uploaded blocks whose commit was not answered.
     pending_commits: flush::ship::PendingCommits,
-    /// What is known of samples here that are in blocks of others.
+    /// What is known about samples in memory that are in blocks of other nodes.
     reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
-    /// Held while a window is cut and shipped, and while series are deleted, so that a cut never brings back what was deleted.
+    /// Held while a window is flushed and while series are deleted, so that a cut never restores deleted samples.
     flushing: tokio::sync::Mutex<()>,
-    /// Counts the names that were given to blocks.
+    /// Number of block ids that were generated; distinguishes blocks of the same millisecond.
     ids: AtomicU32,
 }
 
 impl Ingester {
-    /// Puts the role together. The node must have entered its cluster before, so that its view is of now: it takes the
-    /// place of the fence that a restart has lost.
+    /// Creates the role and applies the deletions of the current view.
+    ///
+    /// The node must have joined its cluster before, so that the view is at least as new as the start of the process: after
+    /// a restart the view stands in for the fence, which is in memory only.
     pub fn create(
         config: IngesterConfig,
         head: Arc<Head>,
@@ -71,7 +74,6 @@ impl Ingester {
         registry: &prometheus::Registry,
     ) -> Result<Arc<Ingester>, prometheus::Error> {
         let metrics = IngesterMetrics::register(registry)?;
-        let (flushing, ids) = (tokio::sync::Mutex::default(), AtomicU32::new(0));
         let fence = Fence::new(config.shards_total);
         let lost = match head.is_incomplete() {
             true => catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true),
@@ -91,22 +93,22 @@ impl Ingester {
             lost: parking_lot::Mutex::new(lost),
             pending_commits: Default::default(),
             reconciled: Default::default(),
-            flushing,
-            ids,
+            flushing: tokio::sync::Mutex::default(),
+            ids: AtomicU32::new(0),
         };
-        // Before the first sample comes: what is appended from now on is not meant.
+        // Before the first append: samples that arrive from now on are not subject to these deletions.
         if let Err(error) = ingester.apply_all_deletions(&ingester.meta.view()) {
-            tracing::warn!(%error, "deletions are carried out later");
+            tracing::warn!(%error, "could not apply deletions at the start; will retry");
         }
         Ok(Arc::new(ingester))
     }
 
-    /// Tells meta what of its shards this node has lost, if its log is incomplete. To be awaited before others count on it.
+    /// Reports to meta the shards that this node lost with its log, if its log is incomplete. Await it before serving.
     pub async fn report_lost_shards(&self) {
         catchup::report_lost_shards(self).await;
     }
 
-    /// Flushes windows as they end, and learns what it shall hold, until `shutdown` becomes true.
+    /// Flushes windows as they end, applies deletions and catches up, until `shutdown` becomes true.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         tokio::join!(
             flush::run(self.clone(), shutdown.clone()),
@@ -115,12 +117,12 @@ impl Ingester {
         );
     }
 
-    /// The head.
+    /// The samples in memory.
     pub fn head(&self) -> &Arc<Head> {
         &self.head
     }
 
-    /// The shards that this node cuts and ships: those that it leads.
+    /// The shards that this node leads, and therefore cuts and flushes.
     fn led(&self) -> ShardSet {
         self.led_in(&self.meta.view())
     }
@@ -132,7 +134,7 @@ impl Ingester {
         view.numbered_shards().filter(is_led).map(|(number, _)| number).collect()
     }
 
-    /// Whether this node has everything of a shard that was acknowledged, as far as a view says.
+    /// Whether this node has every acknowledged sample of a shard, as of a view.
     fn is_whole(&self, view: &View, shard: u32) -> bool {
         let known = view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
-/// What shipping does.
+/// Metrics of flushing.
 pub(crate) struct IngesterMetrics {
     pub(crate) blocks: IntCounter,
     pub(crate) block_bytes: IntCounter,
@@ -16,7 +16,7 @@ pub(crate) struct IngesterMetrics {
     pub(crate) catchup: CatchUpMetrics,
 }
 
-/// What learning does.
+/// Metrics of catching up.
 pub(crate) struct CatchUpMetrics {
     pub(crate) shards: IntGauge,
     pub(crate) bytes: IntCounter,
@@ -38,15 +38,21 @@ impl IngesterMetrics {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(waiting_windows.clone()))?;
         Ok(IngesterMetrics {
-            blocks: counter("pharos_flush_blocks_total", "Blocks that were committed.")?,
-            block_bytes: counter("pharos_flush_block_bytes_total", "Bytes of the blocks that were committed.")?,
-            block_samples: counter("pharos_flush_samples_total", "Samples in the blocks that were committed.")?,
-            failures: counter("pharos_flush_failures_total", "Flushes that failed and are tried again.")?,
-            refused: counter("pharos_flush_refused_total", "Blocks that were uploaded in vain: another node leads.")?,
-            matched: counter("pharos_flush_matched_shards_total", "Shards of windows found in blocks of others.")?,
+            blocks: counter("pharos_flush_blocks_total", "Committed blocks.")?,
+            block_bytes: counter("pharos_flush_block_bytes_total", "Bytes of committed blocks.")?,
+            block_samples: counter("pharos_flush_samples_total", "Samples in committed blocks.")?,
+            failures: counter("pharos_flush_failures_total", "Flushes that failed and will be retried.")?,
+            refused: counter(
+                "pharos_flush_refused_total",
+                "Uploaded blocks that were discarded because another node leads their shards.",
+            )?,
+            matched: counter(
+                "pharos_flush_matched_shards_total",
+                "Shards of windows whose samples were found in blocks of other nodes.",
+            )?,
             differing: counter(
                 "pharos_flush_differing_shards_total",
-                "Shards of windows that differ from their blocks and are in them by their leader's word.",
+                "Shards of windows that differ from their blocks and whose leader confirmed that every acknowledged sample is in them.",
             )?,
             seconds,
             waiting_windows,
@@ -58,15 +64,22 @@ impl IngesterMetrics {
 impl CatchUpMetrics {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| counter(registry, name, help);
-        let shards = IntGauge::new("pharos_learn_shards", "Shards that this node has to learn before it is in sync.")?;
+        let shards =
+            IntGauge::new("pharos_learn_shards", "Shards that this node catches up with before it is in sync.")?;
         registry.register(Box::new(shards.clone()))?;
         Ok(CatchUpMetrics {
             shards,
-            bytes: counter("pharos_learn_bytes_total", "Bytes that were copied from other ingesters.")?,
-            samples: counter("pharos_learn_samples_total", "Samples that were copied from other ingesters.")?,
-            conflicts: counter("pharos_learn_conflicts_total", "Copied samples of which another value was there.")?,
-            failures: counter("pharos_learn_failures_total", "Copies that were broken off and go on later.")?,
-            forgotten: counter("pharos_learn_forgotten_shards_total", "Shards that were forgotten here.")?,
+            bytes: counter("pharos_learn_bytes_total", "Bytes copied from other ingesters.")?,
+            samples: counter("pharos_learn_samples_total", "Samples copied from other ingesters.")?,
+            conflicts: counter(
+                "pharos_learn_conflicts_total",
+                "Copied samples whose timestamp had another value in memory.",
+            )?,
+            failures: counter("pharos_learn_failures_total", "Copies that failed and will be resumed.")?,
+            forgotten: counter(
+                "pharos_learn_forgotten_shards_total",
+                "Shards that were forgotten after they moved to other nodes.",
+            )?,
         })
     }
 }

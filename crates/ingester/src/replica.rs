@@ -1,4 +1,4 @@
-//! The write path of a cluster: what agents send to a replica, in this process or through [`crate::service`].
+//! The write path of a replica in a cluster, called in this process or through [`crate::service`].
 
 use async_trait::async_trait;
 use pharos_head::{AppendTargets, Commit};
@@ -8,8 +8,8 @@ use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shi
 use crate::Ingester;
 
 impl Ingester {
-    /// Puts the samples of some shards of a batch into the head, without those whose epoch is too old a one. All of them are
-    /// durable when the commit has resolved, if there is one.
+    /// Appends the samples of the targeted shards to the head, except for shards whose epoch is stale. They are durable once
+    /// the commit resolves; there is none if nothing was taken.
     pub(crate) fn take(
         &self,
         tenant: &TenantId,
@@ -17,9 +17,10 @@ impl Ingester {
         targets: &[ShardTarget],
     ) -> Result<(Appended, Option<Commit>), WriteError> {
         let view = self.meta.view();
-        let (mut taken, mut counted) = (ShardSet::new(), ShardSet::new());
+        let mut taken = ShardSet::new();
+        let mut counted = ShardSet::new();
         let mut appended = Appended::default();
-        // From the check until the samples are in the head: see `fence`.
+        // Held from the check until the samples are in the head; see `fence`.
         let admission = self.fence.admit();
         for target in targets {
             match admission.check(&view, target.shard, target.epoch) {
@@ -38,7 +39,7 @@ impl Ingester {
         drop(admission);
         appended.outcome = outcome.counted;
         appended.uncounted = outcome.uncounted.rejected;
-        // Each replica keeps those that it has room for.
+        // Each replica keeps the exemplars that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
         Ok((appended, Some(outcome.commit)))
     }

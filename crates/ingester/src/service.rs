@@ -1,4 +1,4 @@
-//! What the ingester answers to other nodes: decode, call, encode.
+//! The gRPC service of the ingester for other nodes: decode, call, encode.
 
 mod append;
 mod copy;
@@ -20,18 +20,18 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{CatchUp, Ingester};
 
-/// Requests of all streams whose samples are not durable yet, KiB.
-const INFLIGHT_KIB: usize = 128 << 10;
-/// Copies that are read at the same time.
-const COPIES: usize = 4;
+/// Limit of requests on all streams whose samples are not durable yet, KiB.
+const MAX_INFLIGHT_KIB: usize = 128 << 10;
+/// Limit of copies that are read at the same time.
+const MAX_COPIES: usize = 4;
 
 impl Ingester {
-    /// Adds what other nodes ask of this one, until it is stopped.
+    /// Mounts the service. It answers until `stopped` becomes true.
     pub fn add_services(self: &Arc<Self>, routes: &mut RoutesBuilder, stopped: watch::Receiver<bool>) {
         let service = IngestService {
             ingester: self.clone(),
-            inflight_kib: Arc::new(Semaphore::new(INFLIGHT_KIB)),
-            copies: Arc::new(Semaphore::new(COPIES)),
+            inflight_kib: Arc::new(Semaphore::new(MAX_INFLIGHT_KIB)),
+            copies: Arc::new(Semaphore::new(MAX_COPIES)),
             stopped,
         };
         let server = IngestServer::new(service);
@@ -39,7 +39,7 @@ impl Ingester {
     }
 }
 
-/// Answers for one ingester.
+/// The service of one ingester.
 struct IngestService {
     ingester: Arc<Ingester>,
     inflight_kib: Arc<Semaphore>,
@@ -47,11 +47,11 @@ struct IngestService {
     stopped: watch::Receiver<bool>,
 }
 
-/// Shards with epochs, checked.
+/// Decodes shards with epochs; an unknown shard is an error.
 fn shard_epochs(ingester: &Ingester, shards: &[ShardEpoch]) -> Result<Vec<(u32, u64)>, Status> {
     let total = ingester.config.shards_total.min(MAX_SHARDS);
     match shards.iter().find(|s| s.shard >= total) {
-        Some(s) => Err(Status::invalid_argument(format!("there is no shard {}, there are {total}", s.shard))),
+        Some(s) => Err(Status::invalid_argument(format!("shard {} does not exist; the cluster has {total}", s.shard))),
         None => Ok(shards.iter().map(|s| (s.shard, s.epoch)).collect()),
     }
 }
@@ -69,9 +69,9 @@ impl Ingest for IngestService {
     type CopyStream = ReceiverStream<Result<CopyResponse, Status>>;
 
     async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<Self::CopyStream>, Status> {
-        let busy = |_| Status::resource_exhausted(format!("{COPIES} copies are being read already"));
-        let place = self.copies.clone().try_acquire_owned().map_err(busy)?;
-        copy::serve(self.ingester.clone(), place, request.into_inner()).map(Response::new)
+        let busy = |_| Status::resource_exhausted(format!("already serving {MAX_COPIES} copies"));
+        let permit = self.copies.clone().try_acquire_owned().map_err(busy)?;
+        copy::serve(self.ingester.clone(), permit, request.into_inner()).map(Response::new)
     }
 
     async fn unflushed(&self, request: Request<UnflushedRequest>) -> Result<Response<UnflushedResponse>, Status> {

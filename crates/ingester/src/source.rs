@@ -1,8 +1,8 @@
-//! The read path: what is in memory.
+//! The read path: samples in memory.
 //!
-//! That is what no block holds yet, and what blocks have taken over less than the grace period ago. [`SeriesSource::completeness`]
-//! says from which time on nothing else need be asked; what both have before that, the merge shows once. A question that counts on
-//! more than this replica has is refused ([`SeriesSource::covers`]): the time was another replica's word.
+//! Memory has what no block has yet, and what was flushed less than the grace period ago. [`SeriesSource::completeness`]
+//! tells from which time on memory suffices; samples that blocks have, too, are merged. A query that relies on more than
+//! this replica has is refused ([`SeriesSource::covers`]), because the time that it relies on came from another replica.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 use crate::Ingester;
 use crate::completeness::{Context, complete_from};
 
-/// How long an ingester waits for a view that an asker has already.
-const VIEW_TIME: Duration = Duration::from_millis(500);
+/// How long a request waits until the view has the epochs that the querier knows.
+const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl SeriesSource for Ingester {
     fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
-        // What it says of other shards, or of blocks, is no matter here: memory has what it has.
+        // Only the epochs of these shards matter; a newer list of blocks changes nothing in memory.
         let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked);
-        let (view, identity) = (self.meta.await_view_blocking(VIEW_TIME, knows), &*self.config.identity);
+        let (view, identity) = (self.meta.await_view_blocking(VIEW_TIMEOUT, knows), &*self.config.identity);
         let is_refused = |(shard, asked): &&(u32, u64)| view.epoch(*shard) < *asked || !self.is_whole(&view, *shard);
         let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
         if shards.is_empty() {
@@ -41,20 +41,20 @@ impl SeriesSource for Ingester {
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
         let is_asked = |shard: u32| scope.shards.as_ref().is_none_or(|shards| shards.contains(shard));
         let has_unflushed = |w: &&WindowInfo| w.shards.iter().any(|s| s.unflushed_samples > 0 && is_asked(s.shard));
-        // Before the view: what is flushed by then is in blocks of it.
+        // Read before the view, so that the view lists the blocks of everything that is flushed here.
         let before = self.head.windows(&scope.tenant);
         let unflushed_from = before.iter().filter(has_unflushed).map(|w| w.start).min().unwrap_or(i64::MAX);
-        // And again after the view: a block of it was cut from windows that the head tells of now.
+        // Read again after the view, so that it knows the cuts of all blocks in the view.
         let view = self.meta.view();
         let windows = self.head.windows(&scope.tenant);
         let me = &*self.config.identity;
-        // Who is not in sync lacks samples, and blocks may have been made of them that its view does not list yet.
+        // A replica that is out of sync lacks samples, and the blocks that have them may not be in its view yet.
         let lacks = |number: u32| is_asked(number) && !self.is_whole(&view, number);
         if view.shards.is_empty() || (0u32..view.shards.len() as u32).any(lacks) {
             return Ok(Completeness { from: i64::MAX, unflushed_from, version: view.version });
         }
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());
-        // Whatever is missing of a window that ends before what is counted on, that is there.
+        // Blocks that end before the time that the caller relies on make no difference.
         let counted_on = scope.complete_from.unwrap_or(i64::MIN);
         let may_matter = |block: &&BlockEntry| block.window_end > counted_on;
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref).filter(may_matter);

@@ -1,9 +1,9 @@
-//! One copy: what this node lacks of some shards comes from a replica that is in sync, goes into the head, and when all of it
-//! is durable, meta is asked to put this node in sync.
+//! One copy: fetches what this node lacks of some shards from an in-sync replica and asks meta for promotion once all of it
+//! is durable.
 //!
-//! The source is told digests of what is here already, by slices of time, and leaves out what is the same; so a node that
-//! was away for seconds gets those seconds. A copy that was broken off goes on where it was, from any source: series come in the
-//! order of their hashes.
+//! The request carries digests of what this node has, by slice of time, and the source omits slices that are equal. So a
+//! node that was away for seconds receives those seconds. Series arrive in the order of their hashes, so an aborted copy
+//! continues where it stopped, from any source.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,26 +19,26 @@ use super::policy::WantedShards;
 use crate::Ingester;
 use crate::deletions::newest;
 
-/// Digests that a request carries, at most; of what is beyond, everything is copied.
-const MOST_DIGESTS: usize = 400_000;
-/// A source that says nothing for so long has failed.
-const SILENCE: Duration = Duration::from_secs(20);
+/// Limit of digests in a request. Slices beyond it are copied whole.
+const MAX_DIGESTS: usize = 400_000;
+/// Silence after which a source has failed.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why a copy was broken off.
+/// Why a copy failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
-    /// The source.
-    #[error("the source failed: {0}")]
+    /// The source failed or broke the protocol.
+    #[error("source failed: {0}")]
     Source(String),
-    /// This node's log.
-    #[error("this node cannot take the copy: {0}")]
+    /// The log of this node failed.
+    #[error("this node cannot store the copy: {0}")]
     Head(#[from] WriteError),
-    /// Meta.
-    #[error("what was copied is not in sync yet: {0}")]
+    /// Meta did not answer the request for promotion.
+    #[error("promotion after the copy failed: {0}")]
     Meta(#[from] MetaError),
-    /// The work was broken off.
-    #[error("broken off: {0}")]
-    BrokenOff(String),
+    /// A task was cancelled or panicked.
+    #[error("aborted: {0}")]
+    Aborted(String),
 }
 
 impl From<tonic::Status> for CopyError {
@@ -47,15 +47,15 @@ impl From<tonic::Status> for CopyError {
     }
 }
 
-/// Up to where each shard was copied under an epoch.
+/// How far a shard was copied under an epoch.
 type Position = (TenantId, Option<SeriesHash>);
 
-/// Positions of copies that were broken off.
+/// Positions of aborted copies.
 #[derive(Clone, Default)]
 pub(super) struct Positions(Arc<Mutex<BTreeMap<(u32, u64), Position>>>);
 
 impl Positions {
-    /// Where a copy of these shards goes on: where the one that is least far is.
+    /// Where a copy of these shards continues: at the least advanced position among them.
     fn of(&self, shards: &WantedShards) -> Option<Position> {
         let known = self.0.lock();
         let positions: Option<Vec<&Position>> =
@@ -65,7 +65,7 @@ impl Positions {
 
     fn reached(&self, shards: &WantedShards, position: &Position) {
         let mut known = self.0.lock();
-        // Epochs of before are of no use.
+        // Positions under previous epochs are useless.
         known.retain(|(shard, epoch), _| shards.get(shard).is_none_or(|now| now == epoch));
         known.extend(shards.iter().map(|(shard, epoch)| ((*shard, *epoch), position.clone())));
     }
@@ -75,7 +75,7 @@ impl Positions {
     }
 }
 
-/// What to copy from whom.
+/// A copy of some shards from one source.
 pub(super) struct Copy {
     pub(super) ingester: Arc<Ingester>,
     pub(super) source: String,
@@ -85,7 +85,7 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    /// Copies and asks to be in sync.
+    /// Copies, then asks for promotion.
     pub(super) async fn run(self) -> Result<(), CopyError> {
         let deletions = self.apply_deletions().await?;
         self.pull(deletions).await?;
@@ -102,24 +102,24 @@ impl Copy {
         let node = self.ingester.config.identity.clone();
         match self.ingester.meta.propose(Command::Promote { shard, node, epoch }).await {
             Ok(_) => {
-                tracing::info!(shard, source = self.source, "in sync");
+                tracing::info!(shard, source = self.source, "shard is in sync");
                 Ok(())
             }
-            // A write has failed here meanwhile, or the shard went elsewhere: the view says what is to be done.
+            // A write failed here meanwhile, or the shard moved; the next view tells what to do.
             Err(MetaError::Refused(refusal)) => {
-                tracing::info!(shard, %refusal, "not in sync yet");
+                tracing::info!(shard, %refusal, "promotion refused; the next view decides");
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Carries out all deletions of the view; gives the sequence of the newest.
+    /// Applies all deletions of the view and returns the sequence of the newest.
     async fn apply_deletions(&self) -> Result<u64, CopyError> {
         let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
         let newest = newest(&view);
         let work = tokio::task::spawn_blocking(move || ingester.apply_deletions_between_cuts(&view));
-        work.await.map_err(|e| CopyError::BrokenOff(e.to_string()))??;
+        work.await.map_err(|e| CopyError::Aborted(e.to_string()))??;
         Ok(newest)
     }
 
@@ -140,13 +140,13 @@ impl Copy {
             if let Some(position) = &position {
                 self.positions.reached(&self.shards, position);
             }
-            self.slow_down(bytes).await;
+            self.throttle(bytes).await;
         }
         Ok(())
     }
 
-    /// Waits for as long as so many bytes may take.
-    async fn slow_down(&self, bytes: usize) {
+    /// Waits as long as this many bytes may take at the configured rate.
+    async fn throttle(&self, bytes: usize) {
         let rate = self.ingester.config.catchup_bytes_per_second;
         if rate > 0 {
             tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)).await;
@@ -157,7 +157,7 @@ impl Copy {
         let shards: ShardSet = self.shards.keys().copied().collect();
         let (ingester, slice_ms) = (self.ingester.clone(), slice_ms(self.ingester.config.window_ms));
         let digesting = tokio::task::spawn_blocking(move || held(&ingester, &shards, slice_ms));
-        let held = digesting.await.map_err(|e| CopyError::BrokenOff(e.to_string()))?;
+        let held = digesting.await.map_err(|e| CopyError::Aborted(e.to_string()))?;
         Ok(CopyRequest {
             learner: self.ingester.config.identity.clone(),
             shards: self.shards.iter().map(|(&shard, &epoch)| ShardEpoch { shard, epoch }).collect(),
@@ -170,22 +170,26 @@ impl Copy {
 
     async fn append(&self, tenant: &TenantId, part: &CopyResponse) -> Result<(), CopyError> {
         let batch =
-            read_copy(tenant, &part.batch).map_err(|e| CopyError::Source(format!("a malformed part: {}", e.0)))?;
+            read_copy(tenant, &part.batch).map_err(|e| CopyError::Source(format!("malformed batch: {}", e.0)))?;
         let (outcome, commit) = loop {
             match self.ingester.head.append_copy(tenant, &batch) {
-                // Flushing makes room.
+                // Flushing frees memory.
                 Err(WriteError::Overloaded(_)) => tokio::time::sleep(self.ingester.config.interval).await,
                 taken => break taken?,
             }
         };
-        // Not one batch more than the log can take.
+        // Wait for the log, so that it never has more than one batch to write.
         commit.await?;
         let (metrics, samples) = (&self.ingester.metrics.catchup, outcome.samples + outcome.histograms);
         metrics.bytes.inc_by(part.batch.len() as u64);
         metrics.samples.inc_by(samples);
         if let Some(differing) = outcome.rejected.get(&RejectReason::DuplicateTimestamp) {
-            // Two senders wrote different values; who reads gets the one that its replica took.
-            tracing::warn!(first = differing.first, count = differing.count, "samples differ between replicas");
+            // Two senders wrote different values. A query sees the one that its replica accepted.
+            tracing::warn!(
+                first = differing.first,
+                count = differing.count,
+                "copied samples differ from those in memory; keeping the latter"
+            );
             metrics.conflicts.inc_by(differing.count);
         }
         if let Some(catch_up) = self.ingester.catch_ups.lock().get_mut(&self.source) {
@@ -198,16 +202,16 @@ impl Copy {
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, CopyError> {
-    let silent = |_| CopyError::Source(format!("no answer within {SILENCE:?}"));
-    tokio::time::timeout(SILENCE, work).await.map_err(silent)
+    let silent = |_| CopyError::Source(format!("silent for {SOURCE_TIMEOUT:?}"));
+    tokio::time::timeout(SOURCE_TIMEOUT, work).await.map_err(silent)
 }
 
-/// The width of the slices by which two heads are compared.
+/// The length of the slices of time whose digests are compared.
 fn slice_ms(window_ms: i64) -> i64 {
     (window_ms / 120).max(100)
 }
 
-/// Digests of what is here of some shards.
+/// Digests of the samples in memory of some shards.
 fn held(ingester: &Ingester, shards: &ShardSet, slice_ms: i64) -> Vec<HeldSlices> {
     let (mut held, mut digests): (Vec<HeldSlices>, usize) = (Vec::new(), 0);
     for tenant in ingester.head.tenants() {
@@ -224,7 +228,7 @@ fn held(ingester: &Ingester, shards: &ShardSet, slice_ms: i64) -> Vec<HeldSlices
             digests += 1;
         }
         held.extend(of_shard);
-        if digests >= MOST_DIGESTS {
+        if digests >= MAX_DIGESTS {
             break;
         }
     }

@@ -1,7 +1,8 @@
-//! Forgetting: samples of shards that went to other nodes leave memory and log.
+//! Forgets shards that moved to other nodes: their samples leave memory and log.
 //!
-//! Not before this node has been no replica for longer than any write takes ([`crate::IngesterConfig::forget_after`]): a write that it took while
-//! it was one must not be counted as its own when it becomes one again.
+//! That happens only after this node has not been a replica for longer than any write takes
+//! ([`crate::IngesterConfig::forget_after`]). Otherwise a write that it accepted as a replica could be counted for it when
+//! it becomes one again, although its samples were forgotten in between.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use pharos_model::{ShardSet, WriteError};
 use super::policy::{OrphanedShards, forgettable};
 use crate::Ingester;
 
-/// Forgets what is due.
+/// Forgets the orphaned shards that are due.
 pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, orphaned: &mut OrphanedShards) {
     let (me, after) = (ingester.config.identity.as_str(), ingester.config.forget_after);
     if view.shards.iter().all(|shard| shard.has_replica(me)) {
@@ -27,20 +28,20 @@ pub(super) async fn forget(ingester: &Arc<Ingester>, view: &View, orphaned: &mut
     match tokio::task::spawn_blocking(move || forget_now(&shared, &due)).await {
         Ok(Ok(shards)) => {
             ingester.metrics.catchup.forgotten.inc_by(shards.len() as u64);
-            tracing::info!(%shards, "shards that other nodes hold were forgotten");
+            tracing::info!(%shards, "forgot shards that moved to other nodes");
         }
-        Ok(Err(error)) => tracing::warn!(%error, "shards that other nodes hold are forgotten later"),
-        Err(error) => tracing::error!(%error, "forgetting ended unexpectedly"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not forget shards that moved to other nodes; will retry"),
+        Err(error) => tracing::error!(%error, "forgetting shards panicked"),
     }
 }
 
-/// The shards that this node has samples of.
+/// The shards with samples on this node.
 fn held(ingester: &Ingester) -> ShardSet {
     let windows = ingester.head.tenants().into_iter().flat_map(|tenant| ingester.head.windows(&tenant));
     windows.flat_map(|window| window.unflushed().union(&window.evictable()).iter().collect::<Vec<_>>()).collect()
 }
 
-/// Forgets shards of which the newest view, and no request, says that this node holds them again.
+/// Forgets those of the shards that are still orphaned, by the newest view and by the epochs of requests.
 fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteError> {
     let closed = ingester.fence.close();
     let (view, me) = (ingester.meta.view(), ingester.config.identity.as_str());

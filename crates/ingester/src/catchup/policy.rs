@@ -1,4 +1,5 @@
-//! Decides what is copied from whom, and which shards are forgotten. Pure: a view and what is under way in, actions out.
+//! Decides which shards are copied from which source, and which are forgotten. Pure: a view and the running copies go in,
+//! actions come out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,42 +8,42 @@ use std::time::Duration;
 use pharos_cluster::{Shard, View};
 use pharos_model::ShardSet;
 
-/// Shards to learn, each with the epoch since which it is learned.
+/// Shards to catch up with, each with the epoch since which this node learns it.
 pub type WantedShards = BTreeMap<u32, u64>;
 
-/// What a decision is made of.
+/// The inputs of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// Who decides.
+    /// Identity of this node.
     pub me: &'a str,
-    /// What it knows.
+    /// Its view.
     pub view: &'a View,
-    /// Copies under way, by source.
+    /// Running copies, by source.
     pub under_way: &'a BTreeMap<String, WantedShards>,
-    /// Sources that failed lately.
+    /// Sources that failed recently.
     pub backed_off: &'a BTreeSet<String>,
-    /// Most copies at the same time.
+    /// Limit of copies at the same time.
     pub most: usize,
 }
 
-/// What is to be done.
+/// An action that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Copy shards from a node.
     Copy {
-        /// Which one.
+        /// Identity of the source.
         source: String,
-        /// What.
+        /// The shards to copy.
         shards: WantedShards,
     },
-    /// The copy from that node is of no use any more: none of its shards is learned since that epoch.
+    /// Abort the copy from a node: none of its shards is learned since that epoch any more.
     Stop {
-        /// Which one.
+        /// Identity of the source.
         source: String,
     },
 }
 
-/// What to copy now. What is learned and can be copied from nobody at the moment waits.
+/// The copies to start and to abort. Shards without a usable source wait.
 pub fn decide(inputs: Inputs<'_>) -> Vec<Action> {
     let Inputs { me, view, under_way, .. } = inputs;
     let since = |shard: u32| view.shard(shard)?.learns_since(me);
@@ -63,7 +64,7 @@ pub fn decide(inputs: Inputs<'_>) -> Vec<Action> {
             let is_live = view.members.get(*node).is_some_and(|member| member.state.is_live());
             *node != me && is_live && !inputs.backed_off.contains(*node)
         };
-        // The leader has marked most as flushed: what it has marked need not be copied.
+        // The leader comes first: it has marked the most samples as flushed, and those need not be copied.
         let rank =
             |node: &&String| (busy.contains(node.as_str()), shard.leader.as_ref() != Some(*node), (*node).clone());
         if let Some(source) = shard.in_sync.iter().filter(is_usable).min_by_key(rank)
@@ -78,8 +79,8 @@ pub fn decide(inputs: Inputs<'_>) -> Vec<Action> {
     actions
 }
 
-/// Of some shards, those that a node has lost with its disk, with their epochs: those that it is in sync for, if others have what
-/// it has not, and those that it was learning, lest an old word of it puts it in sync.
+/// The shards among some that a node lost with its disk, with their epochs: those that it is in sync for while another
+/// replica is, too, and those that it was learning, because an earlier promotion request of it may still be in flight.
 pub fn lost_shards(me: &str, view: &View, among: impl Fn(u32) -> bool) -> WantedShards {
     let is_lost = |(number, shard): &(u32, &Arc<Shard>)| {
         let in_sync = shard.is_in_sync(me) && shard.in_sync.len() > 1;
@@ -88,11 +89,11 @@ pub fn lost_shards(me: &str, view: &View, among: impl Fn(u32) -> bool) -> Wanted
     view.numbered_shards().filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()
 }
 
-/// Since when a node that has samples of shards is no replica of them, by shard.
+/// Shards that a node has samples of without being a replica, and since when.
 pub type OrphanedShards = BTreeMap<u32, Duration>;
 
-/// The shards that a node has samples of and shall forget: it has been no replica of them for so long that no write
-/// which it took part in as one can still be under way. Notes when each became orphaned.
+/// The orphaned shards that a node can forget: it stopped being a replica so long ago that no write to it as a replica can
+/// still be in flight. Records when each shard became orphaned.
 pub fn forgettable(
     me: &str,
     view: &View,
@@ -101,7 +102,7 @@ pub fn forgettable(
     now: Duration,
     after: Duration,
 ) -> ShardSet {
-    // While nothing is in sync, whoever has some of it may be needed.
+    // While no replica is in sync, any copy may be needed.
     let is_orphaned =
         |number: u32| view.shard(number).is_some_and(|shard| !shard.has_replica(me) && !shard.in_sync.is_empty());
     orphaned.retain(|shard, _| held.contains(*shard) && is_orphaned(*shard));

@@ -1,8 +1,8 @@
-//! Which samples of a replica are in blocks that others made. Pure: digests in, answers out.
+//! Which samples of a replica are in blocks of other nodes. Pure: digests go in, answers come out.
 //!
-//! A leader says of each block what identifies the samples of each shard ([`BlockDigest`]). Whatever a replica has not marked as
-//! flushed yet must be in the newest blocks of the shard and window, those that were committed since it last marked: when it equals
-//! the sum of some of the newest blocks, it is in them, each sample of it, and they have nothing else.
+//! The catalogue lists a digest of each shard in each block ([`BlockDigest`]). Samples that a replica has not marked as
+//! flushed belong to the newest blocks of the shard and window, those committed since its last mark. If their digest
+//! equals the sum of the newest blocks, then those blocks contain exactly these samples.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use pharos_cluster::{BlockEntry, TenantCatalogue};
 use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
-/// The live blocks of one window, in the order of their commits.
+/// The live blocks of one window, in commit order.
 pub struct WindowBlocks<'a>(Vec<&'a BlockEntry>);
 
 impl<'a> WindowBlocks<'a> {
-    /// Those of exactly this window.
+    /// The blocks of exactly this window.
     pub fn of(catalogue: Option<&'a Arc<TenantCatalogue>>, window: &WindowInfo) -> Self {
         let blocks = catalogue.into_iter().flat_map(|tenant| &tenant.blocks).map(Arc::as_ref);
         let same =
@@ -22,27 +22,27 @@ impl<'a> WindowBlocks<'a> {
         WindowBlocks(blocks.filter(same).collect())
     }
 
-    /// Whether there is none.
+    /// Whether the window has no block.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The sequence of the newest one.
+    /// The sequence of the newest block; 0 if there is none.
     pub fn newest(&self) -> u64 {
         self.0.last().map_or(0, |block| block.sequence)
     }
 
-    /// The blocks, in the order of their commits.
+    /// The blocks in commit order.
     pub fn iter(&self) -> impl Iterator<Item = &'a BlockEntry> + '_ {
         self.0.iter().copied()
     }
 
-    /// The shards that have a main block.
+    /// The shards with a main block.
     pub fn covered(&self) -> ShardSet {
         self.0.iter().filter(|block| !block.delta).flat_map(|block| block.shards.iter().copied()).collect()
     }
 
-    /// What the blocks say of a shard, newest first, up to one that does not say it.
+    /// The digests of a shard, newest block first, up to a block that lists none.
     fn newest_first(&self, shard: u32) -> impl Iterator<Item = (u64, BlockDigest)> + '_ {
         let nothing = BlockDigest { shard, held: ShardDigest::default(), whole: None };
         let of_shard = self.0.iter().rev().filter(move |block| block.shards.contains(&shard));
@@ -53,7 +53,7 @@ impl<'a> WindowBlocks<'a> {
         })
     }
 
-    /// Whether by the number of samples a shard may be covered: then its digest is worth computing.
+    /// Whether the sample counts allow that a shard is covered, so that its digest is worth computing.
     pub fn may_cover(&self, held: &ShardWindow) -> bool {
         let mut samples = 0;
         held.unflushed_samples > 0
@@ -64,8 +64,8 @@ impl<'a> WindowBlocks<'a> {
             })
     }
 
-    /// Whether everything that a replica holds of a shard is in blocks; if so, the sequences of those that hold exactly what was
-    /// not flushed.
+    /// If blocks contain everything that a replica holds of a shard, the sequences of the blocks that contain exactly its
+    /// unflushed samples. None if they do not.
     pub fn cover(&self, shard: u32, held: HeldDigest) -> Option<Vec<u64>> {
         let (mut sum, mut sequences) = (ShardDigest::default(), Vec::new());
         let mut in_whole = false;

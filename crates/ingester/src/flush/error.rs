@@ -5,34 +5,34 @@ use pharos_cluster::MetaError;
 use pharos_head::HeadError;
 use pharos_model::{TenantId, WriteError};
 
-/// Why a window could not be shipped. It is tried again.
+/// Why a window could not be flushed. It will be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
     /// The block could not be written or uploaded.
     #[error("block of window {window} of tenant {tenant}: {source}")]
     Block {
-        /// Whose.
+        /// The tenant of the window.
         tenant: TenantId,
         /// Start of the window.
         window: i64,
-        /// What failed.
+        /// The cause.
         source: BlockError,
     },
-    /// The catalogue did not take it.
-    #[error("catalogue: {0}")]
+    /// The commit to the catalogue failed.
+    #[error("commit to the catalogue: {0}")]
     Meta(#[from] MetaError),
-    /// The log did not take it.
+    /// The write-ahead log failed.
     #[error("write-ahead log: {0}")]
     Log(#[from] WriteError),
-    /// The head failed.
+    /// The head could not be read.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The work was broken off.
-    #[error("broken off: {0}")]
+    /// A task was cancelled or panicked.
+    #[error("aborted: {0}")]
     Aborted(String),
 }
 
-/// Runs work that blocks on a thread for it.
+/// Runs blocking work on the blocking thread pool.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FlushError> + Send + 'static,
 ) -> Result<T, FlushError> {

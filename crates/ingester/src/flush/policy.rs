@@ -1,8 +1,8 @@
-//! Decides which windows are flushed and which flushed ones leave memory. Pure: times and facts in, actions out.
+//! Decides which windows are flushed and which flushed samples leave memory. Pure: times and windows go in, actions come out.
 //!
-//! A window is flushed when it has ended and nothing was appended to it for a while, or at the latest when it has waited for
-//! half a window since its end; late samples follow the same rule, counted from the window's last block. Flushed samples leave memory when the
-//! grace period after their block has passed.
+//! A window is flushed once it has ended and settled, that is, nothing was appended for a while; at the latest half a window
+//! after its end. Late samples follow the same rule, counted from the window's last block. Flushed samples leave memory when
+//! the grace period after their block has passed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use pharos_head::WindowInfo;
 use pharos_model::ShardSet;
 
-/// When the newest block of a shard of a window was made, milliseconds since the epoch, by the window's start and the shard.
+/// Creation time of the newest block, milliseconds since the epoch, by start of the window and shard.
 pub type Committed = BTreeMap<(i64, u32), i64>;
 
-/// Since when each window was seen with unflushed samples, milliseconds since the epoch, by the window's start.
+/// Since when each window has had unflushed samples, milliseconds since the epoch, by start of the window.
 pub type Waiting = BTreeMap<i64, i64>;
 
-/// Notes windows that begin to wait and forgets those that do so no longer.
+/// Adds windows with unflushed samples and removes those without.
 pub fn note_waiting(waiting: &mut Waiting, now: i64, windows: &[WindowInfo]) {
     waiting.retain(|start, _| windows.iter().any(|w| w.start == *start && w.unflushed_samples > 0));
     for window in windows.iter().filter(|w| w.unflushed_samples > 0) {
@@ -24,36 +24,36 @@ pub fn note_waiting(waiting: &mut Waiting, now: i64, windows: &[WindowInfo]) {
     }
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Cut and ship the unflushed samples of the window in the shards that are led here.
+    /// Flush the unflushed samples of a window in the shards that this node leads.
     Flush {
-        /// Its start.
+        /// Start of the window.
         window: i64,
     },
-    /// Free the flushed samples of some shards of the window.
+    /// Drop the flushed samples of some shards of a window from memory.
     Drop {
-        /// Its start.
+        /// Start of the window.
         window: i64,
-        /// Of these shards.
+        /// The shards to drop.
         shards: ShardSet,
     },
 }
 
-/// The times by which windows are flushed and dropped, all in milliseconds.
+/// The times after which windows are flushed and dropped, all in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct FlushPolicy {
-    /// A window rests for so long before it is flushed.
+    /// Time without an append after which a window has settled.
     settle: i64,
-    /// A window that never rests is flushed so long after its end, its last block and its first wait.
+    /// A window that never settles is flushed this long after its end, its last block and its first wait.
     at_the_latest: i64,
-    /// Flushed samples stay in memory for so long.
+    /// Time that flushed samples stay in memory.
     grace: i64,
 }
 
 impl FlushPolicy {
-    /// The policy for windows of `window_ms` milliseconds.
+    /// The policy for windows of `window_ms` milliseconds, which keeps flushed samples for `grace`.
     pub fn new(window_ms: i64, grace: Duration) -> Self {
         FlushPolicy {
             settle: (window_ms / 24).clamp(2_000, 300_000),
@@ -62,7 +62,7 @@ impl FlushPolicy {
         }
     }
 
-    /// What is due at `now` for the windows of one tenant, oldest first. `led` are the shards that are shipped here.
+    /// What is due at `now` for the windows of one tenant, oldest first. `led` are the shards that this node leads.
     pub fn decide(
         &self,
         now: i64,
@@ -74,24 +74,26 @@ impl FlushPolicy {
         let mut due = Vec::new();
         for window in windows {
             let made = |shard: u32| committed.get(&(window.start, shard)).copied();
-            // Dropped before it is flushed again: what is flushed now has a grace period of its own.
-            // A flushed shard without a block was removed by retention, or had nothing left to ship.
+            // Dropping precedes flushing, because samples that are flushed now have a grace period of their own. The block
+            // of a flushed shard may be missing: retention removed it, or there was nothing left to flush.
             let grace_is_over = |shard: &u32| made(*shard).is_none_or(|made| now >= made.saturating_add(self.grace));
             let shards: ShardSet = window.evictable().iter().filter(grace_is_over).collect();
             if !shards.is_empty() {
                 due.push(Action::Drop { window: window.start, shards });
             }
-            let ripe = window.unflushed().intersection(led);
-            let newest_block = ripe.iter().filter_map(made).max();
-            if !ripe.is_empty() && self.is_flush_due(now, window, newest_block, waiting.get(&window.start).copied()) {
+            let unflushed = window.unflushed().intersection(led);
+            let newest_block = unflushed.iter().filter_map(made).max();
+            if !unflushed.is_empty()
+                && self.is_flush_due(now, window, newest_block, waiting.get(&window.start).copied())
+            {
                 due.push(Action::Flush { window: window.start });
             }
         }
         due
     }
 
-    /// Whether what is not flushed of a window is due to be: it has ended and rests, or has waited for long enough. `block_made`
-    /// is the newest block of its shards, `waits_since` when it was first seen to wait.
+    /// Whether the unflushed samples of a window are due: it has ended and settled, or waited long enough. `block_made` is the
+    /// creation time of its newest block, `waits_since` the time when it was first seen with unflushed samples.
     pub fn is_flush_due(
         &self,
         now: i64,
@@ -99,10 +101,10 @@ impl FlushPolicy {
         block_made: Option<i64>,
         waits_since: Option<i64>,
     ) -> bool {
-        let rests = now.saturating_sub(window.newest_append_ms) >= self.settle;
+        let has_settled = now.saturating_sub(window.newest_append_ms) >= self.settle;
         let since = window.end.max(block_made.unwrap_or(i64::MIN)).max(waits_since.unwrap_or(now));
         let overdue = now.saturating_sub(since) >= self.at_the_latest;
-        window.end <= now && (rests || overdue)
+        window.end <= now && (has_settled || overdue)
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn history_that_is_being_loaded_waits_too() {
+    fn a_backfill_waits_for_its_half_window_too() {
         let now = 100 * WINDOW;
         let (busy, mut waiting) = ([window(0, 5, 0, now)], Waiting::new());
         note_waiting(&mut waiting, now, &busy);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_flushed_when_it_has_ended_and_rests() {
+    fn a_window_is_flushed_once_it_has_ended_and_settled() {
         let w = [window(0, 1, 0, WINDOW)];
         let none = Committed::new();
         assert_eq!(due(WINDOW - 1, &w, &none), []);
@@ -167,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_never_rests_is_flushed_at_the_latest_after_half_a_window() {
+    fn a_window_that_never_settles_is_flushed_half_a_window_after_its_end() {
         let now = WINDOW + WINDOW / 2;
         assert_eq!(due(now - 1, &[window(0, 1, 0, now - 1)], &Committed::new()), []);
         assert_eq!(due(now, &[window(0, 1, 0, now)], &Committed::new()), [Action::Flush { window: 0 }]);
     }
 
     #[test]
-    fn late_samples_wait_for_rest_or_half_a_window_after_the_last_block() {
+    fn late_samples_are_flushed_half_a_window_after_the_last_block() {
         let made = 10 * WINDOW;
         let committed = Committed::from([((0, 7), made)]);
         let busy = |now| window(0, 5, 0, now);
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_shipped_where_they_are_led_and_dropped_each_in_its_time() {
+    fn only_led_shards_are_flushed_and_each_is_dropped_in_its_time() {
         let mut w = window(0, 0, 0, 0);
         let shard = |shard, unflushed_samples, flushed_samples| ShardWindow {
             shard,
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn late_samples_that_are_flushed_now_do_not_leave_with_those_before() {
+    fn dropping_comes_before_flushing_late_samples() {
         let committed = Committed::from([((0, 7), 5 * WINDOW)]);
         let due = due(7 * WINDOW, &[window(0, 3, 9, 5 * WINDOW)], &committed);
         assert_eq!(due, [Action::Drop { window: 0, shards: ShardSet::of(7) }, Action::Flush { window: 0 }]);
@@ -222,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_open_is_flushed_and_everything_old_is(
+        fn open_windows_are_never_flushed_and_old_ones_always(
             now in 0i64..100_000_000, starts in proptest::collection::vec((0i64..20, 0u64..3, 0i64..100_000_000), 0..10)
         ) {
             let windows: Vec<_> = starts.iter().map(|&(n, samples, t)| window(n * WINDOW, samples, 0, t.min(now))).collect();

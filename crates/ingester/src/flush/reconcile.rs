@@ -1,15 +1,14 @@
-//! Finds out what of this head is in blocks already, whoever made them, and marks it as flushed, so that it leaves memory after
-//! the grace period. Three ways, each safe by itself:
+//! Finds samples of this head that are already in blocks and marks them as flushed, so that they leave memory after the grace
+//! period. There are three ways, each safe by itself:
 //!
-//! 1. A block was made of a cut of this head, and the process died before the mark: the block names the cut.
-//! 2. What is not flushed here equals what the newest blocks hold ([`super::coverage`]). That is the usual way of a replica.
-//! 3. A replica may differ for good: it has samples that nobody acknowledged, or it learned a window while that was being flushed.
-//!    It ends the epoch of the window, waits for longer than any write takes, and then asks the leader ([`super::unmatched`]) whether it
-//!    has anything of the shard and window that is not in blocks. If not, every acknowledged sample of that epoch is in
-//!    blocks, since the leader had all of them.
+//! 1. A block was made of a cut of this head and the process crashed before the mark. The block names the cut.
+//! 2. The unflushed samples equal what the newest blocks contain ([`super::coverage`]). That is the normal case of a replica.
+//! 3. A replica may differ forever, because it has samples that were never acknowledged, or caught up while the window was
+//!    flushed. It starts a new cut, waits longer than any write takes, and asks the leader whether it has unflushed samples
+//!    of the shard and window ([`super::unmatched`]). If not, every acknowledged sample below the cut is in a block.
 //!
-//! What a new leader has and cannot match with blocks it ships as a delta: a sample may then be in two blocks, which readers
-//! show once, and none is lost.
+//! Samples that a new leader cannot match with blocks are flushed as a delta block. A sample may then be in two blocks,
+//! which readers merge, and none is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,21 +23,21 @@ use super::unmatched;
 use crate::Ingester;
 use crate::completeness::Verified;
 
-/// What is known of the windows of a tenant, by start.
+/// Something per window: by tenant and start of the window.
 type ByWindow<T> = HashMap<TenantId, BTreeMap<i64, T>>;
 
-/// What is remembered from round to round.
+/// What is remembered between rounds.
 #[derive(Default)]
 pub(crate) struct Reconciled {
-    /// What was tried last in a window and had no effect.
+    /// The last comparison of each window, which need not be repeated.
     tried: ByWindow<Tried>,
-    /// Blocks of others, by sequence, with the shards whose samples in them were found in memory.
+    /// Blocks of other nodes, by sequence, with the shards whose samples were found in memory.
     verified: ByWindow<BTreeMap<u64, ShardSet>>,
-    /// Windows that differ from the blocks.
+    /// Windows that differ from their blocks.
     pub(super) unmatched: ByWindow<unmatched::UnmatchedWindow>,
 }
 
-/// What a digest depends on.
+/// What the outcome of a comparison depends on.
 #[derive(PartialEq, Eq)]
 struct Tried {
     newest_block: u64,
@@ -48,12 +47,12 @@ struct Tried {
 }
 
 impl Reconciled {
-    /// The blocks of others in a window whose samples were found in memory.
+    /// The blocks of other nodes whose samples were found in memory.
     pub(crate) fn verified(&self, tenant: &TenantId) -> Option<&Verified> {
         self.verified.get(tenant)
     }
 
-    /// Forgets what was found of shards of a window whose flushed samples left memory.
+    /// Forgets the shards of a window whose flushed samples left memory.
     pub(super) fn dropped(&mut self, tenant: &TenantId, window: i64, shards: &ShardSet) {
         if let Some(verified) = self.verified.get_mut(tenant).and_then(|windows| windows.get_mut(&window)) {
             verified.values_mut().for_each(|found| *found = found.difference(shards));
@@ -61,7 +60,7 @@ impl Reconciled {
         }
     }
 
-    /// Forgets windows that are not in memory any more.
+    /// Forgets windows that have left memory.
     fn keep(&mut self, tenant: &TenantId, windows: &[WindowInfo]) {
         fn keep<T>(of: &mut ByWindow<T>, tenant: &TenantId, is_known: impl Fn(&i64) -> bool) {
             if let Some(known) = of.get_mut(tenant) {
@@ -75,7 +74,7 @@ impl Reconciled {
     }
 }
 
-/// Marks what is in blocks of all windows of a tenant.
+/// Reconciles all windows of a tenant.
 pub(super) async fn tenant(ingester: &Arc<Ingester>, tenant: &TenantId) -> Result<(), FlushError> {
     let windows = ingester.head.windows(tenant);
     ingester.reconciled.lock().keep(tenant, &windows);
@@ -90,7 +89,7 @@ pub(super) async fn tenant(ingester: &Arc<Ingester>, tenant: &TenantId) -> Resul
     Ok(())
 }
 
-/// Marks what is in blocks of one window.
+/// Reconciles one window.
 pub(super) async fn window(
     ingester: &Arc<Ingester>,
     tenant: &TenantId,
@@ -129,7 +128,7 @@ pub(super) async fn window(
     if !covered.is_empty() {
         ingester.head.mark_flushed_cut(tenant, start, digest.number, &covered).await?;
         ingester.metrics.matched.inc_by(covered.len() as u64);
-        tracing::debug!(%tenant, window = start, shards = %covered, "samples here are in blocks of others");
+        tracing::debug!(%tenant, window = start, shards = %covered, "found samples in blocks of other nodes; marking them flushed");
     }
     let mut reconciled = ingester.reconciled.lock();
     let verified = reconciled.verified.entry(tenant.clone()).or_default().entry(start).or_default();
@@ -141,7 +140,7 @@ pub(super) async fn window(
     Ok(())
 }
 
-/// Marks what a committed block of this head holds although the head does not know, because the process died in between.
+/// Marks cuts of this head that were committed but not marked, because the process crashed in between.
 async fn mark_committed_cuts(
     ingester: &Ingester,
     tenant: &TenantId,
@@ -153,7 +152,7 @@ async fn mark_committed_cuts(
         let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
         let shards: ShardSet = held.iter().filter(|shard| info.flushed_cut(*shard) < cut.number).collect();
         if !shards.is_empty() {
-            tracing::info!(%tenant, window = info.start, cut = cut.number, %shards, "the window was committed and not marked");
+            tracing::info!(%tenant, window = info.start, cut = cut.number, %shards, "window was committed before a crash; marking it flushed");
             ingester.head.mark_flushed_cut(tenant, info.start, cut.number, &shards).await?;
         }
     }

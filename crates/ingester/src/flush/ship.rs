@@ -1,11 +1,11 @@
-//! One window on its way into object storage: cut, write, upload, commit, mark.
+//! The flush of one window: cut, write, upload, commit, mark.
 //!
-//! After a crash at any point the window is either committed, which the catalogue tells by the cut's number, or cut
-//! again; an upload that was not committed is garbage. Nothing is lost and nothing is shipped twice.
+//! After a crash at any point the window is either committed, which the catalogue reveals by the cut's number, or cut again.
+//! An upload that was not committed is garbage. Nothing is lost and nothing is flushed twice.
 //!
-//! A commit names the shards that were cut with the epochs under which this node led them. Meta refuses it when another node
-//! leads one of them by then, or did in between; then the upload is garbage, and whoever leads ships the samples. A commit whose fate
-//! is unknown, because meta did not answer, is sent again before the window is cut anew, so that no sample is in two blocks.
+//! A commit names the shards of the cut with the epochs under which this node led them. Meta refuses it if another node
+//! leads one of them now or did in between. The upload is garbage then, and the new leader flushes the samples. If meta does
+//! not answer a commit, it is repeated before the window is cut again, so that no sample gets into two blocks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use super::error::{FlushError, blocking};
 use super::reconcile;
 use crate::Ingester;
 
-/// A block that was uploaded and whose commit may or may not have taken effect.
+/// An uploaded block whose commit may or may not have taken effect.
 pub(crate) struct PendingCommit {
     command: Command,
     number: u32,
     shards: ShardSet,
 }
 
-/// Blocks whose fate is unknown, by tenant and start of the window.
+/// Commits without an answer, by tenant and start of the window.
 pub(crate) type PendingCommits = parking_lot::Mutex<BTreeMap<(TenantId, i64), PendingCommit>>;
 
-/// Ships the unflushed samples of a window in the shards that are led here.
+/// Flushes the unflushed samples of a window in the shards that this node leads.
 pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let _one_at_a_time = ingester.flushing.lock().await;
     let view = ingester.meta.view();
@@ -43,10 +43,12 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
     let catalogue = view.catalogue.tenant(tenant.as_str());
     let Some(known) = info() else { return Ok(()) };
     reconcile::window(ingester, tenant, catalogue, &known).await?;
-    // Of a shard and window there is one main block.
-    let (led, covered) = (ingester.led_in(&view), WindowBlocks::of(catalogue, &known).covered());
+    // A shard and window have one main block; later samples go to a delta block.
+    let led = ingester.led_in(&view);
+    let covered = WindowBlocks::of(catalogue, &known).covered();
     let Some(unflushed) = info().map(|w| w.unflushed()) else { return Ok(()) };
-    let (main, late) = (led.difference(&covered), unflushed.intersection(&led).intersection(&covered));
+    let main = led.difference(&covered);
+    let late = unflushed.intersection(&led).intersection(&covered);
     if !unflushed.is_disjoint(&main) {
         ship(ingester, &view, tenant, window, main, false).await?;
     }
@@ -56,7 +58,7 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
     Ok(())
 }
 
-/// Finds out whether a block of the window whose commit was not answered is live.
+/// Repeats the commit of a block of the window that was not answered, if there is one.
 async fn resolve_pending(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let pending = ingester.pending_commits.lock().remove(&(tenant.clone(), window));
     match pending {
@@ -65,7 +67,7 @@ async fn resolve_pending(ingester: &Ingester, tenant: &TenantId, window: i64) ->
     }
 }
 
-/// Ships what some shards of a window have that is not flushed. They were led under the epochs of a view.
+/// Flushes the unflushed samples of some shards of a window, which this node led in `view`.
 async fn ship(
     ingester: &Arc<Ingester>,
     view: &View,
@@ -107,13 +109,13 @@ async fn ship(
         metrics.seconds.observe(seconds);
         tracing::info!(
             %tenant, window, block = %block.meta.id, series = block.meta.series, samples = block.meta.samples,
-            bytes = block.meta.bytes(), seconds, "window shipped"
+            bytes = block.meta.bytes(), seconds, "flushed window"
         );
     }
     Ok(())
 }
 
-/// Makes an uploaded block live and marks what it holds; false if meta refuses it, for good.
+/// Commits an uploaded block and marks its samples as flushed. Returns false if meta refused it for good.
 async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: PendingCommit) -> Result<bool, FlushError> {
     match ingester.meta.propose(block.command.clone()).await {
         Ok(_) => {
@@ -122,7 +124,7 @@ async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Pend
         }
         Err(MetaError::Refused(refusal)) => {
             ingester.metrics.refused.inc();
-            tracing::info!(%tenant, window, %refusal, "a block was uploaded in vain; who leads its shards ships them");
+            tracing::info!(%tenant, window, %refusal, "discarding uploaded block: its shards have a new leader");
             Ok(false)
         }
         Err(error) => {
@@ -132,8 +134,8 @@ async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Pend
     }
 }
 
-/// A name that no other block has: within this process a counter tells blocks of a millisecond apart, between nodes
-/// their identities, between processes of a node the time since each began.
+/// A unique block id. Within a process a counter distinguishes blocks of the same millisecond, between nodes their
+/// identities do, and between processes of a node the time since their start.
 fn new_id(ingester: &Ingester) -> Ulid {
     let counter = ingester.ids.fetch_add(1, Ordering::Relaxed) as u16;
     let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff;
@@ -142,7 +144,7 @@ fn new_id(ingester: &Ingester) -> Ulid {
     Ulid::from_parts(ingester.clock.now_ms().max(0) as u64, random)
 }
 
-/// The block, and what identifies the samples of each of its shards.
+/// Writes the block of a cut, and computes the digest of each of its shards.
 fn write_block(
     ingester: &Ingester,
     cut: &WindowCut,
@@ -171,7 +173,7 @@ fn write_block(
     Ok((writer.finish()?, digests.collect()))
 }
 
-/// What is known of the family of a series; those of histograms and summaries have suffixes.
+/// The metadata of the family of a series. Series of histograms and summaries have suffixes.
 fn family_of<'a>(families: &'a HashMap<String, Metadata>, name: &str) -> Option<&'a Metadata> {
     let base = || ["_bucket", "_sum", "_count", "_total"].iter().find_map(|s| families.get(name.strip_suffix(s)?));
     families.get(name).or_else(base)

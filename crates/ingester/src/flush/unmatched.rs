@@ -1,9 +1,10 @@
-//! Windows of which this replica has something else than the blocks hold: their leader is asked.
+//! Windows whose samples on this replica differ from the blocks that should contain them. The shard's leader resolves them.
 //!
-//! Why its word is enough: the epoch of the window ended here so long ago that every write whose samples are below it has been
-//! acknowledged or has failed. What was acknowledged is at the leader, which is in sync, or was in blocks when the leader learned the
-//! shard. So when the leader has nothing of the shard and window that is not in blocks, whatever is below that epoch here is in
-//! blocks, or was never acknowledged. The epochs of the shard here, there and in the view are the same before and after.
+//! Why the leader's confirmation suffices: this replica started a new cut so long ago that every write below it has been
+//! acknowledged or has failed. Acknowledged samples are at the leader, which is in sync, or were in blocks when the leader
+//! caught up. So if the leader has no unflushed samples of the shard and window, then everything below the cut here is in
+//! blocks or was never acknowledged. The epoch of the shard must be the same here, at the leader and in the view, before
+//! and after the call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,23 +19,23 @@ use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedRespons
 use super::error::FlushError;
 use crate::Ingester;
 
-/// A leader that does not answer within this time is asked later.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two questions.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Timeout of a call to the leader.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which the leader is asked again.
+const ASK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What differs of a window.
+/// The shards of a window that match no blocks.
 pub(crate) struct UnmatchedWindow {
-    /// The cut that ended the epoch.
+    /// The cut below which samples are marked once the leader confirms.
     number: u32,
     shards: ShardSet,
-    /// When to ask.
+    /// When to ask the leader next, on the monotonic clock.
     ask_at: Duration,
-    /// Whether that time has come: before, an answer about the shard is none about this window.
+    /// Whether the wait is over. Before that, an answer about the shard says nothing about this window.
     is_due: bool,
 }
 
-/// Notes windows that have been over for a window's length and still have samples that are led by others and match no blocks.
+/// Records windows that ended at least a window's length ago and still have unflushed samples of shards that others lead.
 pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows: &[WindowInfo]) {
     let (now_ms, me) = (ingester.clock.now_ms(), ingester.config.identity.as_str());
     let is_of_another = |shard: &u32| {
@@ -42,7 +43,7 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
         leader.is_some_and(|leader| leader != me)
     };
     let is_old = |w: &&WindowInfo| w.unflushed_samples > 0 && w.end.saturating_add(ingester.config.window_ms) <= now_ms;
-    // What was found in blocks after all is in entry no longer.
+    // Shards that were found in blocks meanwhile are matched.
     if let Some(unmatched) = ingester.reconciled.lock().unmatched.get_mut(tenant) {
         for window in windows {
             if let Some(entry) = unmatched.get_mut(&window.start) {
@@ -59,13 +60,13 @@ pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows:
         }
         let number = ingester.head.end_generation(tenant, window.start);
         let ask_at = ingester.clock.monotonic() + ingester.config.forget_after;
-        tracing::debug!(%tenant, window = window.start, %shards, "samples here are in no block; their leader will be asked");
+        tracing::debug!(%tenant, window = window.start, %shards, "samples match no block; will ask the shard leaders");
         let entry = UnmatchedWindow { number, shards, ask_at, is_due: false };
         ingester.reconciled.lock().unmatched.entry(tenant.clone()).or_default().insert(window.start, entry);
     }
 }
 
-/// Asks the leaders of what is due, and marks what they say is in blocks.
+/// Asks the leaders of the windows that are due and marks what they confirm.
 pub(super) async fn resolve(ingester: &Arc<Ingester>) -> Result<(), FlushError> {
     let view = ingester.meta.view();
     for (leader, shards) in due(ingester, &view) {
@@ -77,19 +78,20 @@ pub(super) async fn resolve(ingester: &Arc<Ingester>) -> Result<(), FlushError> 
             let is_stale = answer.stale.iter().any(|stale| stale.shard == *shard);
             known.is_some_and(|s| s.epoch == *epoch) && ingester.fence.raised(*shard) <= *epoch && !is_stale
         };
-        let sure: ShardSet = asked.iter().filter(same).map(|(shard, _)| *shard).collect();
-        mark(ingester, &sure, &answer).await?;
+        let confirmed: ShardSet = asked.iter().filter(same).map(|(shard, _)| *shard).collect();
+        mark(ingester, &confirmed, &answer).await?;
     }
     Ok(())
 }
 
-/// The shards that are due, by their leaders. They are not due again for a while.
+/// The shards that are due, by leader. They are not due again for [`ASK_INTERVAL`].
 fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
     let now = ingester.clock.monotonic();
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut reconciled = ingester.reconciled.lock();
     for entry in reconciled.unmatched.values_mut().flat_map(BTreeMap::values_mut).filter(|entry| entry.ask_at <= now) {
-        (entry.ask_at, entry.is_due) = (now + PAUSE, true);
+        entry.ask_at = now + ASK_INTERVAL;
+        entry.is_due = true;
         for shard in entry.shards.iter() {
             let leader = view.shard(shard).and_then(|s| s.leader.clone());
             if let Some(leader) = leader.filter(|leader| *leader != ingester.config.identity) {
@@ -100,7 +102,7 @@ fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
     by_leader
 }
 
-/// A leader's answer, once the view lists the blocks that it knows.
+/// The answer of a leader, after the view has reached the version that the leader knew.
 async fn ask(ingester: &Ingester, view: &View, leader: &str, asked: &[(u32, u64)]) -> Option<UnflushedResponse> {
     let address = &view.members.get(leader)?.address;
     let shards = asked.iter().map(|&(shard, epoch)| ShardEpoch { shard, epoch }).collect();
@@ -113,21 +115,21 @@ async fn ask(ingester: &Ingester, view: &View, leader: &str, asked: &[(u32, u64)
         reached.await.map_err(|e| e.to_string())?;
         Ok::<_, String>(answer)
     };
-    match tokio::time::timeout(PATIENCE, asking).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, asking).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
-            tracing::warn!(leader, error, "the leader did not say what is in no block yet; it is asked again");
+            tracing::warn!(leader, error, retry_in = ?ASK_INTERVAL, "could not ask the shard leader for its unflushed windows");
             None
         }
         Err(_) => {
-            tracing::warn!(leader, "the leader did not say in time what is in no block yet; it is asked again");
+            tracing::warn!(leader, retry_in = ?ASK_INTERVAL, "the shard leader did not list its unflushed windows in time");
             None
         }
     }
 }
 
-/// Marks the shards of doubted windows of which the leader has nothing that is not in blocks.
-async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) -> Result<(), FlushError> {
+/// Marks the shards of unmatched windows of which the leader has no unflushed samples.
+async fn mark(ingester: &Ingester, confirmed: &ShardSet, answer: &UnflushedResponse) -> Result<(), FlushError> {
     let mut settled: Vec<(TenantId, i64, u32, ShardSet)> = Vec::new();
     {
         let mut reconciled = ingester.reconciled.lock();
@@ -138,7 +140,7 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
                 };
                 let open: ShardSet =
                     answer.windows.iter().filter(same).flat_map(|w| w.shards.iter().copied()).collect();
-                let flushed = entry.shards.intersection(sure).difference(&open);
+                let flushed = entry.shards.intersection(confirmed).difference(&open);
                 if !flushed.is_empty() {
                     entry.shards = entry.shards.difference(&flushed);
                     settled.push((tenant.clone(), *start, entry.number, flushed));
@@ -148,7 +150,7 @@ async fn mark(ingester: &Ingester, sure: &ShardSet, answer: &UnflushedResponse) 
         }
     }
     for (tenant, window, number, shards) in settled {
-        tracing::info!(%tenant, window, %shards, "what is here of a window differs from its blocks and is in them by its leader's word");
+        tracing::info!(%tenant, window, %shards, "the shard leader confirmed that every acknowledged sample of this window is in a block; marking it flushed");
         ingester.head.mark_flushed_cut(&tenant, window, number, &shards).await?;
         ingester.metrics.differing.inc_by(shards.len() as u64);
     }

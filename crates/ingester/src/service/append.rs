@@ -1,5 +1,5 @@
-//! A stream of appends. Requests are taken in their order, and answered as they become durable: many are on their way to the
-//! disk together. A request that breaks the rules ends its stream, and nothing else.
+//! A stream of appends. Requests are taken in order and answered as they become durable, so many wait for the disk together.
+//! A malformed request ends its stream and nothing else.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::INFLIGHT_KIB;
+use super::MAX_INFLIGHT_KIB;
 use crate::Ingester;
 
-/// Requests of one stream that are not answered yet.
-const INFLIGHT: usize = 256;
-/// Answers that wait to be sent on a stream.
-const ANSWERS: usize = 32;
+/// Limit of unanswered requests of a stream.
+const MAX_INFLIGHT: usize = 256;
+/// Answers that are buffered on a stream.
+const ANSWER_BUFFER: usize = 32;
 
 type Answers = mpsc::Sender<Result<AppendResponse, Status>>;
 
-/// Serves a stream until its sender ends it or the process stops: what was taken by then is still answered.
+/// Serves a stream until its sender closes it or the process stops. Requests that were taken by then are still answered.
 pub(super) fn serve(
     ingester: Arc<Ingester>,
     inflight_kib: Arc<Semaphore>,
     requests: Streaming<AppendRequest>,
     stopped: watch::Receiver<bool>,
 ) -> ReceiverStream<Result<AppendResponse, Status>> {
-    let (answers, stream) = mpsc::channel(ANSWERS);
-    let inflight = Arc::new(Semaphore::new(INFLIGHT));
+    let (answers, stream) = mpsc::channel(ANSWER_BUFFER);
+    let inflight = Arc::new(Semaphore::new(MAX_INFLIGHT));
     let serving = Serving { ingester, inflight_kib, inflight, answers, declared: Declared::default() };
     tokio::spawn(serving.run(requests, stopped));
     ReceiverStream::new(stream)
 }
 
-/// One stream.
+/// The state of one stream.
 struct Serving {
     ingester: Arc<Ingester>,
     inflight_kib: Arc<Semaphore>,
@@ -44,8 +44,8 @@ struct Serving {
     declared: Declared,
 }
 
-/// What a request holds until it is answered.
-struct Places {
+/// What a request occupies until it is answered.
+struct Permits {
     kib: OwnedSemaphorePermit,
     _request: OwnedSemaphorePermit,
 }
@@ -58,33 +58,33 @@ impl Serving {
                 () = self.answers.closed() => return,
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
-            // Its sender knows why it ended the stream.
+            // The sender knows why it closed the stream.
             let Ok(Some(request)) = next else { return };
-            let Some(places) = self.wait_for_places(&request).await else { return };
-            if let Err(status) = self.request(request, places) {
-                tracing::warn!(error = status.message(), "a stream of appends is ended");
-                let _gone = self.answers.send(Err(status)).await;
+            let Some(permits) = self.acquire_permits(&request).await else { return };
+            if let Err(status) = self.request(request, permits) {
+                tracing::warn!(error = status.message(), "closing append stream after a malformed request");
+                let _closed = self.answers.send(Err(status)).await;
                 return;
             }
         }
     }
 
-    async fn wait_for_places(&self, request: &AppendRequest) -> Option<Places> {
+    async fn acquire_permits(&self, request: &AppendRequest) -> Option<Permits> {
         let bytes: usize = request.chunks.iter().map(|chunk| chunk.samples.len() + chunk.declared.len() + 64).sum();
-        // Decoded, samples take about as much again as they take coded.
-        let kib = (bytes / 512 + 1).min(INFLIGHT_KIB) as u32;
+        // Decoding about doubles the size.
+        let kib = (bytes / 512 + 1).min(MAX_INFLIGHT_KIB) as u32;
         let request = self.inflight.clone().acquire_owned().await.ok()?;
         let kib = self.inflight_kib.clone().acquire_many_owned(kib).await.ok()?;
-        Some(Places { kib, _request: request })
+        Some(Permits { kib, _request: request })
     }
 
-    /// Takes a request; its answer follows when its samples are durable.
-    fn request(&mut self, request: AppendRequest, places: Places) -> Result<(), Status> {
+    /// Takes a request. Its answer follows when its samples are durable.
+    fn request(&mut self, request: AppendRequest, permits: Permits) -> Result<(), Status> {
         let id = request.id;
         let (tenant, batch, targets) = self.decode(request)?;
         let taken = self.ingester.take(&tenant, &batch, &targets);
         drop(batch);
-        tokio::spawn(answer(id, taken, places, self.answers.clone()));
+        tokio::spawn(answer(id, taken, permits, self.answers.clone()));
         Ok(())
     }
 
@@ -93,10 +93,11 @@ impl Serving {
             Status::invalid_argument(format!("request {} of tenant {:?}: {reason}", request.id, request.tenant))
         };
         let tenant = TenantId::new(&request.tenant).map_err(|e| bad(&e))?;
-        let (shards, mut batch) = (self.ingester.config.shards_total, WriteBatch::default());
+        let shards = self.ingester.config.shards_total;
+        let mut batch = WriteBatch::default();
         for chunk in &request.chunks {
             if chunk.shard >= shards {
-                return Err(bad(&format!("there is no shard {}, there are {shards}", chunk.shard)));
+                return Err(bad(&format!("shard {} does not exist; the cluster has {shards}", chunk.shard)));
             }
             self.declared.declare(&tenant, shards, chunk).map_err(|e| bad(&e))?;
             self.declared.read(&tenant, chunk, &mut batch).map_err(|e| bad(&e))?;
@@ -111,14 +112,14 @@ impl Serving {
     }
 }
 
-/// Waits until a request's samples are durable, and says so.
-async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, places: Places, answers: Answers) {
+/// Answers a request once its samples are durable.
+async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, permits: Permits, answers: Answers) {
     let done = match taken {
         Ok((appended, None)) => Ok(appended),
         Ok((appended, Some(commit))) => commit.await.map(|()| appended),
         Err(error) => Err(error),
     };
-    drop(places.kib);
+    drop(permits.kib);
     let response = match done {
         Ok(Appended { outcome, uncounted, stale }) => AppendResponse {
             id,
@@ -129,6 +130,6 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
         },
         Err(error) => AppendResponse { id, failure: Some(Failure::from(&error)), ..AppendResponse::default() },
     };
-    // Who asked may be gone.
-    let _gone = answers.send(Ok(response)).await;
+    // The sender may have closed the stream.
+    let _closed = answers.send(Ok(response)).await;
 }

@@ -1,7 +1,8 @@
-//! The source of a copy: fences older epochs, then reads all that no block holds of some shards.
+//! The source of a copy: raises the fence, then reads everything that no block holds of some shards.
 //!
-//! Whatever was acknowledged before the learner's epoch is in this head when the fence is raised, because this replica is in sync; what is
-//! acknowledged under the learner's epoch goes to the learner, too. So the copy and the writes together are all.
+//! Samples that were acknowledged before the learner's epoch are in this head when the fence is raised, because this replica
+//! is in sync. Samples that are acknowledged under the learner's epoch are also sent to the learner. So the copy and the
+//! writes together are complete.
 
 use std::sync::Arc;
 
@@ -17,32 +18,32 @@ use super::shard_epochs;
 use crate::Ingester;
 use crate::deletions::newest;
 
-/// Bytes of a batch, about.
+/// Approximate size of a batch.
 const BATCH_BYTES: usize = 1 << 20;
-/// Batches that wait to be sent.
-const BATCHES: usize = 2;
-/// Slices of time are at least so long, milliseconds.
+/// Batches that are buffered for the learner.
+const BATCH_BUFFER: usize = 2;
+/// Shortest slice of time for which digests are compared, milliseconds.
 const MIN_SLICE_MS: i64 = 100;
 
-/// A checked request.
+/// A validated request.
 struct Copy {
     ingester: Arc<Ingester>,
     shards: ShardSet,
-    /// Where to go on.
+    /// The position after which to continue.
     after: Option<(TenantId, Option<SeriesHash>)>,
-    /// What the learner has, by tenant.
+    /// Digests of what the learner already has, by tenant.
     held: Vec<(TenantId, TimeDigests)>,
     slice_ms: i64,
     batches: mpsc::Sender<Result<CopyResponse, Status>>,
 }
 
-/// The learner went away.
-struct Gone;
+/// The learner closed the stream.
+struct Closed;
 
-/// Serves a copy; `place` is held until it ends.
+/// Serves a copy and holds `permit` until it ends.
 pub(super) fn serve(
     ingester: Arc<Ingester>,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     request: CopyRequest,
 ) -> Result<ReceiverStream<Result<CopyResponse, Status>>, Status> {
     let asked = shard_epochs(&ingester, &request.shards)?;
@@ -68,32 +69,33 @@ pub(super) fn serve(
     }
     let view = ingester.meta.view();
     if newest(&view) < request.deletions {
-        let (ours, theirs) = (newest(&view), request.deletions);
-        return Err(Status::unavailable(format!("deletion {theirs} is not known here yet, only up to {ours}")));
+        let reason =
+            format!("this node knows deletions up to {}, the learner up to {}", newest(&view), request.deletions);
+        return Err(Status::unavailable(reason));
     }
     {
         let fence = ingester.fence.close();
         asked.iter().for_each(|(shard, since)| fence.raise(*shard, *since));
     }
     let shards: ShardSet = asked.iter().map(|(shard, _)| *shard).collect();
-    tracing::info!(learner = request.learner, %shards, "a learner copies");
-    let (batches, stream) = mpsc::channel(BATCHES);
+    tracing::info!(learner = request.learner, %shards, "serving a copy to a learner");
+    let (batches, stream) = mpsc::channel(BATCH_BUFFER);
     let copy = Copy { ingester, shards, after, held, slice_ms, batches };
     tokio::task::spawn_blocking(move || {
-        let _place = place;
-        // What the learner knows to be deleted must not come back with the copy.
+        let _permit = permit;
+        // Samples that the learner has deleted must not return with the copy.
         if let Err(error) = copy.ingester.apply_deletions_between_cuts(&view) {
-            let failed = Status::unavailable(format!("deletions cannot be carried out: {error}"));
-            let _gone = copy.batches.blocking_send(Err(failed));
+            let failed = Status::unavailable(format!("applying deletions: {error}"));
+            let _closed = copy.batches.blocking_send(Err(failed));
             return;
         }
-        // A learner that went away comes again.
-        let _gone = copy.run();
+        // A learner that closed the stream asks again.
+        let _closed = copy.run();
     });
     Ok(ReceiverStream::new(stream))
 }
 
-/// Only who is in sync has all there is.
+/// Only an in-sync replica can be a source.
 fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status> {
     let (view, me) = (ingester.meta.view(), &ingester.config.identity);
     let lacks = |(shard, _): &&(u32, u64)| !ingester.is_whole(&view, *shard);
@@ -104,7 +106,7 @@ fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status
 }
 
 impl Copy {
-    fn run(self) -> Result<(), Gone> {
+    fn run(self) -> Result<(), Closed> {
         let mut tenants = self.ingester.head.tenants();
         tenants.sort();
         for tenant in tenants {
@@ -123,14 +125,14 @@ impl Copy {
         Ok(())
     }
 
-    fn send_all(&self, tenant: &TenantId, mut export: Export) -> Result<(), Gone> {
+    fn send_all(&self, tenant: &TenantId, mut export: Export) -> Result<(), Closed> {
         let mut encoder = AppendEncoder::default();
         while let Some(batch) = export.next() {
             let mut bytes = Vec::new();
             encode(&batch, &mut encoder, &mut bytes);
             let response =
                 CopyResponse { tenant: tenant.as_str().into(), batch: bytes.into(), position: export.position() };
-            self.batches.blocking_send(Ok(response)).map_err(|_| Gone)?;
+            self.batches.blocking_send(Ok(response)).map_err(|_| Closed)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Says what is not in blocks yet, so that other replicas learn what is.
+//! Lists the windows with unflushed samples, from which other replicas conclude what is in blocks.
 
 use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse, UnflushedWindow};
 use tonic::Status;
@@ -14,7 +14,7 @@ pub(super) fn answer(ingester: &Ingester, request: &UnflushedRequest) -> Result<
         let (view, admission) = (ingester.meta.view(), ingester.fence.admit());
         for (shard, epoch) in asked {
             match admission.check(&view, shard, epoch) {
-                // It does not know what it has lost.
+                // A node that lost samples does not know which.
                 Ok(()) if ingester.lost.lock().contains_key(&shard) => answer.stale.push(ShardEpoch { shard, epoch }),
                 Ok(()) => _ = current.insert(shard),
                 Err(epoch) => answer.stale.push(ShardEpoch { shard, epoch }),
@@ -30,7 +30,7 @@ pub(super) fn answer(ingester: &Ingester, request: &UnflushedRequest) -> Result<
             }
         }
     }
-    // The view comes last: what was marked as flushed above is in it.
+    // Read last, so that it lists the blocks of everything that was flushed above.
     let view = ingester.meta.view();
     (answer.incarnation, answer.version) = (view.incarnation, view.version);
     Ok(answer)
