@@ -1,4 +1,4 @@
-//! Sections that say where targets come from.
+//! The sections that list or discover targets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use crate::error::ConfigError;
 use crate::http::with_http_client;
 use crate::units::PromDuration;
 
-/// Targets with labels in common: an entry of `static_configs`, of a discovery file or of a discovery server's answer.
+/// Targets that share labels: an entry of `static_configs`, of a discovery file or of a discovery server's response.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetGroup {
-    /// Addresses, `host:port`.
+    /// Addresses, as `host:port`.
     pub targets: Vec<String>,
-    /// Labels of all of them.
+    /// Labels that every target of the group gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
 impl TargetGroup {
-    /// Refuses labels without a name.
+    /// Rejects labels with an empty name.
     pub fn check_labels(&self) -> Result<(), ConfigError> {
         match self.labels.keys().find(|name| name.is_empty()) {
             Some(name) => Err(ConfigError::new(format!("{name:?} is not a valid label name"))),
@@ -34,9 +34,9 @@ impl TargetGroup {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileSdConfig {
-    /// Files, JSON or YAML; the last part of a path may contain one `*`.
+    /// Paths of JSON and YAML files. A `*` is only allowed in the last component of a path.
     pub files: Vec<String>,
-    /// How often the files are read again even if no change was noticed. Default 5m.
+    /// Time between reads of all files, even when none seems to have changed (default: 5m).
     pub refresh_interval: PromDuration,
 }
 
@@ -46,7 +46,7 @@ impl Default for FileSdConfig {
     }
 }
 
-const FILE_ENDINGS: [&str; 6] = [".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"];
+const FILE_EXTENSIONS: [&str; 6] = [".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"];
 
 impl FileSdConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -66,9 +66,9 @@ impl FileSdConfig {
     }
 }
 
-/// A path with a known ending and at most one `*`, which is in its last part.
+/// Whether a path has a known extension, and wildcards only in its last component.
 fn is_discovery_file_name(name: &str) -> bool {
-    let Some(stem) = FILE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)) else { return false };
+    let Some(stem) = FILE_EXTENSIONS.iter().find_map(|extension| name.strip_suffix(extension)) else { return false };
     match stem.split_once('*') {
         Some((_, after)) => !after.contains('/'),
         None => true,
@@ -80,10 +80,10 @@ with_http_client! {
     #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields)]
     pub struct HttpSdConfig {
-        /// Where the target groups are fetched as JSON.
+        /// The URL that answers with target groups as JSON.
         #[serde(serialize_with = "crate::units::without_password")]
         pub url: String,
-        /// How often. Default 1m.
+        /// Time between requests (default: 1m).
         pub refresh_interval: PromDuration,
     }
 }

@@ -1,6 +1,6 @@
-//! The error of a configuration section.
+//! The error of a section.
 
-/// What is wrong with a section, in Prometheus's words where it has some.
+/// An invalid section. The message is Prometheus's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);

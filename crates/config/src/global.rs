@@ -1,4 +1,4 @@
-//! The section `global`: what scrape sections inherit.
+//! The section `global`: defaults that scrape sections inherit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,59 +10,60 @@ use crate::http::join;
 use crate::protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme, check_protocols};
 use crate::units::{ByteSize, PromDuration};
 
-/// The section `global`. Limits of 0 mean none.
+/// The section `global`. A limit of 0 means no limit.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GlobalConfig {
-    /// How often targets are scraped. Default 1m.
+    /// Time between scrapes of a target (default: 1m).
     pub scrape_interval: PromDuration,
-    /// How long a scrape may take. Default 10s, or the interval when that is shorter.
+    /// The limit on the duration of a scrape (default: 10s, or the interval if that is shorter).
     pub scrape_timeout: PromDuration,
-    /// Formats to ask for, most wanted first.
+    /// Formats to request, most wanted first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
-    /// How often rules are evaluated. Default 1m.
+    /// Time between evaluations of a rule group (default: 1m).
     pub evaluation_interval: PromDuration,
-    /// How far in the past rules are evaluated. Default 0s.
+    /// How far in the past rules are evaluated (default: 0s).
     pub rule_query_offset: PromDuration,
-    /// File to which queries are logged.
+    /// The file that queries are logged to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_log_file: Option<PathBuf>,
-    /// File to which failed scrapes are logged (not supported yet).
+    /// The file that failed scrapes are logged to (not supported).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_failure_log_file: Option<PathBuf>,
-    /// Labels added to what leaves this cluster: alerts, remote write, federation.
+    /// Labels of everything that leaves the cluster: alerts, remote write, federation.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub external_labels: BTreeMap<String, String>,
-    /// Most bytes of an uncompressed scrape.
+    /// The limit on an uncompressed body.
     #[serde(skip_serializing_if = "ByteSize::is_zero")]
     pub body_size_limit: ByteSize,
-    /// Most samples of a scrape.
+    /// The limit on samples of a scrape.
     pub sample_limit: u64,
-    /// Most targets of a scrape section.
+    /// The limit on targets of a section.
     pub target_limit: u64,
-    /// Most labels of a sample.
+    /// The limit on labels of a sample.
     pub label_limit: u64,
-    /// Longest label name, bytes.
+    /// The limit on a label name, bytes.
     pub label_name_length_limit: u64,
-    /// Longest label value, bytes.
+    /// The limit on a label value, bytes.
     pub label_value_length_limit: u64,
-    /// Most dropped targets that are remembered for each section.
+    /// The number of dropped targets that are kept for each section; 0 keeps all.
     pub keep_dropped_targets: u64,
-    /// Which names are valid. Default utf8.
+    /// Which names are valid (default: utf8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name_validation_scheme: Option<ValidationScheme>,
-    /// How targets are asked to escape names.
+    /// How targets are requested to escape names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name_escaping_scheme: Option<EscapingScheme>,
-    /// Whether native histograms are scraped. Default false.
+    /// Whether native histograms are scraped (default: false).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_native_histograms: Option<bool>,
-    /// Whether classic histograms are stored as native ones with custom buckets. Default false.
+    /// Whether classic histograms are stored as native ones with custom buckets (default: false).
     pub convert_classic_histograms_to_nhcb: bool,
-    /// Whether classic histograms are stored also when there is a native one. Default false.
+    /// Whether classic histograms are stored even when there is a native one (default: false).
     pub always_scrape_classic_histograms: bool,
-    /// Whether `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` are stored. Default false.
+    /// Whether each scrape reports `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` as well
+    /// (default: false).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_scrape_metrics: Option<bool>,
 }
@@ -99,7 +100,7 @@ impl Default for GlobalConfig {
 }
 
 impl GlobalConfig {
-    /// Fills in defaults and checks the section. Idempotent; a section that is missing resolves to all defaults.
+    /// Fills in defaults and checks the section. Idempotent; a missing section resolves to the defaults.
     pub fn resolve(mut self) -> Result<Self, ConfigError> {
         let scheme = self.metric_name_validation_scheme.unwrap_or_default();
         self.metric_name_validation_scheme = Some(scheme);
@@ -124,7 +125,7 @@ impl GlobalConfig {
         Ok(self)
     }
 
-    /// Makes relative paths relative to the configuration file's folder.
+    /// Resolves relative paths against the directory of the configuration file.
     pub fn set_directory(&mut self, directory: &Path) {
         join(directory, &mut self.query_log_file);
         join(directory, &mut self.scrape_failure_log_file);

@@ -1,7 +1,7 @@
-//! How to speak HTTP to a target or a discovery server: credentials, TLS, headers, redirects.
+//! The HTTP client of a section: credentials, TLS, headers, redirects.
 //!
-//! Prometheus inlines these fields into several sections. [`with_http_client!`] does the same for a struct, so that
-//! unknown fields are still refused with their place in the file.
+//! Prometheus inlines these fields into several sections. [`with_http_client!`] adds them to a struct, so that unknown
+//! fields are still rejected with their position in the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,56 +11,56 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::units::Secret;
 
-/// Declares a configuration section that holds, besides its own fields, those of an HTTP client.
+/// Declares a section with its own fields and those of an HTTP client.
 macro_rules! with_http_client {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
-            /// User name and password.
+            /// Basic authentication.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub basic_auth: Option<$crate::http::BasicAuth>,
             /// The `Authorization` header.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub authorization: Option<$crate::http::Authorization>,
-            /// OAuth 2 (not supported yet).
+            /// OAuth 2 (not supported).
             #[serde(skip_serializing)]
             pub oauth2: Option<serde::de::IgnoredAny>,
-            /// A bearer token; the older form of `authorization`.
+            /// A bearer token, the older form of `authorization`.
             #[serde(skip_serializing_if = "crate::units::Secret::is_empty")]
             pub bearer_token: $crate::units::Secret,
-            /// A file with a bearer token; the older form of `authorization`.
+            /// A file with a bearer token, the older form of `authorization`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub bearer_token_file: Option<std::path::PathBuf>,
-            /// TLS.
+            /// How to verify the server and to authenticate by certificate.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub tls_config: Option<$crate::http::TlsConfig>,
-            /// Whether redirects are followed. Default true.
+            /// Whether to follow redirects (default: true).
             pub follow_redirects: bool,
-            /// Whether HTTP/2 may be negotiated over TLS. Default true.
+            /// Whether to offer HTTP/2 over TLS (default: true).
             pub enable_http2: bool,
-            /// A proxy (not supported yet).
+            /// The URL of a proxy (not supported).
             #[serde(
                 skip_serializing_if = "Option::is_none",
                 serialize_with = "crate::units::maybe_without_password"
             )]
             pub proxy_url: Option<String>,
-            /// Addresses that need no proxy (not supported yet).
+            /// Addresses that bypass the proxy (not supported).
             #[serde(skip_serializing_if = "Option::is_none")]
             pub no_proxy: Option<String>,
-            /// Whether the proxy is taken from the environment (not supported yet).
+            /// Whether to take the proxy from the environment (not supported).
             #[serde(skip_serializing_if = "Option::is_none")]
             pub proxy_from_environment: Option<bool>,
-            /// Headers for the proxy (not supported yet).
+            /// Headers for the proxy (not supported).
             #[serde(skip_serializing)]
             pub proxy_connect_header: Option<serde::de::IgnoredAny>,
-            /// Headers that are added to requests.
+            /// Headers that every request gets.
             #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             pub http_headers: std::collections::BTreeMap<String, $crate::http::HeaderValues>,
         }
 
         impl $name {
-            /// The HTTP client's part of this section, checked.
+            /// Checks the fields of the HTTP client.
             pub fn http_client(&self) -> Result<$crate::http::HttpClientConfig, $crate::error::ConfigError> {
                 $crate::http::HttpClientConfig {
                     basic_auth: self.basic_auth.clone(),
@@ -105,32 +105,32 @@ macro_rules! with_http_client {
 }
 pub(crate) use with_http_client;
 
-/// Makes a relative path relative to the configuration file's folder.
+/// Resolves a relative path against the directory of the configuration file.
 pub(crate) fn join(directory: &Path, file: &mut Option<PathBuf>) {
     if let Some(path) = file.as_mut().filter(|path| !path.as_os_str().is_empty()) {
         *path = directory.join(&*path);
     }
 }
 
-/// User name and password of HTTP basic authentication; either may come from a file that is read for each request.
+/// HTTP basic authentication. Files are read for each request.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicAuth {
-    /// User name.
+    /// The user name.
     pub username: String,
-    /// File with the user name.
+    /// A file with the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_file: Option<PathBuf>,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub username_ref: String,
-    /// Password.
+    /// The password.
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub password: Secret,
-    /// File with the password.
+    /// A file with the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub password_ref: String,
 }
@@ -142,86 +142,86 @@ impl BasicAuth {
     }
 }
 
-/// The `Authorization` header: a type and credentials.
+/// The `Authorization` header.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authorization {
-    /// The scheme. Default `Bearer`.
+    /// The authentication scheme (default: `Bearer`).
     #[serde(rename = "type")]
     pub kind: String,
-    /// Credentials.
+    /// What follows the scheme.
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub credentials: Secret,
-    /// File with the credentials, read for each request.
+    /// A file with the credentials, read for each request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub credentials_ref: String,
 }
 
-/// Values of an added header.
+/// The values of a header. All of them are sent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderValues {
-    /// Values in the open.
+    /// Values that are shown when the configuration is printed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// Values that are not printed.
+    /// Values that are hidden when the configuration is printed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
-    /// Files with values.
+    /// Files with one value each, read for each request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
 }
 
-/// TLS of a client.
+/// TLS from the client's side.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// Certificate authorities, PEM.
+    /// Certificate authorities in PEM format.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub ca: String,
-    /// Client certificate, PEM.
+    /// The client certificate in PEM format.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cert: String,
-    /// Client key, PEM.
+    /// The client key in PEM format.
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub key: Secret,
-    /// File with certificate authorities.
+    /// A file with certificate authorities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// File with the client certificate.
+    /// A file with the client certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
-    /// File with the client key.
+    /// A file with the client key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub ca_ref: String,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub cert_ref: String,
-    /// Name in a secret manager; there is none, so it is refused.
+    /// A name in a secret manager (rejected: there is no secret manager).
     #[serde(skip_serializing)]
     pub key_ref: String,
-    /// Name that the server's certificate must have, when it is not the host of the address.
+    /// The name that the server's certificate must have, if it is not the host of the URL.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
-    /// Whether any certificate of the server is accepted.
+    /// Whether to accept any certificate.
     pub insecure_skip_verify: bool,
-    /// Lowest version: `TLS12` or `TLS13` (`TLS10` and `TLS11` mean `TLS12`, the lowest that there is).
+    /// The lowest version: `TLS12` or `TLS13`. `TLS10` and `TLS11` mean `TLS12`, the lowest that is supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
-    /// Highest version.
+    /// The highest version (default: `TLS13`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_version: Option<TlsVersion>,
 }
 
 /// A version of TLS as the configuration names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the variants are named after their versions")]
 pub enum TlsVersion {
     #[serde(rename = "TLS10")]
     Tls10,
@@ -243,17 +243,17 @@ impl TlsConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |message: &str| Err(ConfigError::new(message));
         let has_file = |file: &Option<PathBuf>| file.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
-        let several = |inline: bool, file: &Option<PathBuf>| inline && has_file(file);
+        let is_ambiguous = |inline: bool, file: &Option<PathBuf>| inline && has_file(file);
         if !(self.ca_ref.is_empty() && self.cert_ref.is_empty() && self.key_ref.is_empty()) {
             return refuse("unable to use secret ref without a secret manager");
         }
-        if several(!self.ca.is_empty(), &self.ca_file) {
+        if is_ambiguous(!self.ca.is_empty(), &self.ca_file) {
             return refuse("at most one of ca, ca_file & ca_ref must be configured");
         }
-        if several(!self.cert.is_empty(), &self.cert_file) {
+        if is_ambiguous(!self.cert.is_empty(), &self.cert_file) {
             return refuse("at most one of cert, cert_file & cert_ref must be configured");
         }
-        if several(!self.key.is_empty(), &self.key_file) {
+        if is_ambiguous(!self.key.is_empty(), &self.key_file) {
             return refuse("at most one of key and key_file must be configured");
         }
         let has_cert = !self.cert.is_empty() || has_file(&self.cert_file);
@@ -270,20 +270,20 @@ impl TlsConfig {
     }
 }
 
-/// The HTTP client's part of a section, checked: `authorization` stands for bearer tokens too.
+/// A checked HTTP client. `authorization` also stands for `bearer_token` and `bearer_token_file`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpClientConfig {
-    /// User name and password.
+    /// Basic authentication.
     pub basic_auth: Option<BasicAuth>,
     /// The `Authorization` header.
     pub authorization: Option<Authorization>,
-    /// TLS.
+    /// How to verify the server and to authenticate by certificate.
     pub tls_config: TlsConfig,
-    /// Whether redirects are followed.
+    /// Whether to follow redirects.
     pub follow_redirects: bool,
-    /// Whether HTTP/2 may be negotiated.
+    /// Whether to offer HTTP/2 over TLS.
     pub enable_http2: bool,
-    /// Headers that are added to requests.
+    /// Headers that every request gets.
     pub http_headers: BTreeMap<String, HeaderValues>,
 }
 
@@ -300,7 +300,7 @@ impl Default for HttpClientConfig {
     }
 }
 
-/// Headers that the client itself writes, in canonical form.
+/// Headers that cannot be configured, in lower case.
 const RESERVED_HEADERS: [&str; 19] = [
     "authorization",
     "host",

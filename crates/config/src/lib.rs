@@ -1,8 +1,9 @@
-//! The scraping part of `prometheus.yml`: serde types with Prometheus's field names, defaults and checks.
+//! The sections of `prometheus.yml`: serde types with Prometheus's field names, defaults and checks.
 //!
-//! Reading has two steps. Deserialising refuses unknown fields and malformed scalars, with their place in the file;
-//! [`ScrapeConfig::validate`] then fills in what is inherited from `global` and refuses what does not fit together.
-//! What Prometheus knows and Pharos does not do (yet) is accepted and named by [`ScrapeConfig::unsupported`].
+//! A section is read in two steps. Deserialising rejects unknown fields and malformed scalars with their position in the
+//! file. [`ScrapeConfig::validate`] then fills in what the section inherits from `global`, rejects combinations that
+//! make no sense and compiles the relabelling rules. Fields that Prometheus has and Pharos does not support are accepted;
+//! [`ScrapeConfig::unsupported`] names them.
 
 mod discovery;
 mod error;

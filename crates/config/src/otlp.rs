@@ -1,28 +1,28 @@
-//! Prometheus's `otlp:` section: how OTLP metrics become series.
+//! The section `otlp`: how OTLP metrics become series.
 
 use serde::Deserialize;
 
-/// The `otlp` section of the configuration.
+/// The section `otlp`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpConfig {
-    /// Make a label of every resource attribute but the ignored ones (default: false).
+    /// Whether every resource attribute becomes a label, apart from the ignored ones (default: false).
     pub promote_all_resource_attributes: bool,
-    /// Resource attributes that become labels of every series of the resource (default: none).
+    /// Resource attributes that become labels of all series of the resource (default: none).
     pub promote_resource_attributes: Vec<String>,
-    /// Resource attributes that do not become labels when all others do (default: none).
+    /// Resource attributes that are left out when all others become labels (default: none).
     pub ignore_resource_attributes: Vec<String>,
     /// How names are translated (default: `UnderscoreEscapingWithSuffixes`).
     pub translation_strategy: TranslationStrategy,
-    /// Keep `service.name`, `service.namespace` and `service.instance.id` in `target_info` (default: false).
+    /// Whether `target_info` keeps `service.name`, `service.namespace` and `service.instance.id` (default: false).
     pub keep_identifying_resource_attributes: bool,
-    /// Make native histograms with custom buckets of histograms with explicit bounds (default: false).
+    /// Whether histograms with explicit bounds become native ones with custom buckets (default: false).
     pub convert_histograms_to_nhcb: bool,
-    /// Make labels of the instrumentation scope's name, version, schema URL and attributes (default: false).
+    /// Whether the instrumentation scope's name, version, schema URL and attributes become labels (default: false).
     pub promote_scope_metadata: bool,
-    /// Put `key` before label names that begin with one underscore (default: true).
+    /// Whether label names that start with one underscore get the prefix `key` (default: true).
     pub label_name_underscore_sanitization: bool,
-    /// Keep runs of underscores in label names (default: true).
+    /// Whether runs of underscores in label names are kept (default: true).
     pub label_name_preserve_multiple_underscores: bool,
 }
 
@@ -42,7 +42,8 @@ impl Default for OtlpConfig {
     }
 }
 
-/// What happens to names that PromQL could not write without quotes, and whether units and types become suffixes.
+/// Whether names are escaped to those that PromQL writes without quotes, and whether they get suffixes for units and
+/// types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 pub enum TranslationStrategy {
     /// Other characters become underscores; units and `_total` are appended.
@@ -70,19 +71,19 @@ impl TranslationStrategy {
     }
 }
 
-/// A section that contradicts itself.
+/// An invalid section `otlp`, in Prometheus's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtlpConfigError {
-    /// All attributes are promoted and some are named.
+    /// All attributes are promoted, and yet some are named.
     #[error("'promote_all_resource_attributes' and 'promote_resource_attributes' cannot be configured simultaneously")]
     AllAndSome,
-    /// Attributes are ignored though not all are promoted.
+    /// Attributes are ignored, but not all others are promoted.
     #[error("'ignore_resource_attributes' cannot be configured unless 'promote_all_resource_attributes' is true")]
     IgnoredWithoutAll,
-    /// An attribute without name.
+    /// A list has an empty attribute name.
     #[error("invalid '{0}': empty OTel resource attribute")]
     Empty(&'static str),
-    /// An attribute that is named twice.
+    /// A list names an attribute twice.
     #[error("invalid '{0}': duplicated OTel resource attribute {1:?}")]
     Duplicate(&'static str, String),
 }
@@ -124,25 +125,4 @@ impl OtlpConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sections_that_contradict_themselves_are_refused() {
-        let parse = |json: &str| serde_json::from_str::<OtlpConfig>(json).unwrap().checked();
-        assert_eq!(parse("{}"), Ok(OtlpConfig::default()));
-        let all = r#""promote_all_resource_attributes": true"#;
-        assert_eq!(
-            parse(&format!(r#"{{{all}, "promote_resource_attributes": ["a"]}}"#)),
-            Err(OtlpConfigError::AllAndSome)
-        );
-        assert_eq!(parse(r#"{"ignore_resource_attributes": ["a"]}"#), Err(OtlpConfigError::IgnoredWithoutAll));
-        let twice = parse(r#"{"promote_resource_attributes": ["a", " a "]}"#);
-        assert_eq!(twice, Err(OtlpConfigError::Duplicate("promote_resource_attributes", "a".into())));
-        assert!(matches!(parse(r#"{"promote_resource_attributes": [" "]}"#), Err(OtlpConfigError::Empty(_))));
-        let ignoring = parse(&format!(r#"{{{all}, "ignore_resource_attributes": ["a"]}}"#)).unwrap();
-        assert!(ignoring.promotes("b") && !ignoring.promotes("a"));
-        let strategy = parse(r#"{"translation_strategy": "NoTranslation"}"#).unwrap().translation_strategy;
-        assert!(!strategy.escapes() && !strategy.adds_suffixes());
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Names of scrape protocols and of the schemes for metric names.
+//! Scrape protocols, and the schemes for valid names and for escaping.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 
 /// A format in which a target may expose its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the variants are named after their formats")]
 pub enum ScrapeProtocol {
     #[serde(rename = "PrometheusProto")]
     PrometheusProto,
@@ -28,7 +28,7 @@ pub enum ScrapeProtocol {
 use ScrapeProtocol::*;
 
 impl ScrapeProtocol {
-    /// All protocols, in the order in which messages list them.
+    /// All protocols, in the order in which error messages list them.
     pub const ALL: [ScrapeProtocol; 6] = [
         OpenMetricsText0_0_1,
         OpenMetricsText1_0_0,
@@ -37,10 +37,10 @@ impl ScrapeProtocol {
         PrometheusText0_0_4,
         PrometheusText1_0_0,
     ];
-    /// What is asked for when nothing is configured, most wanted first.
+    /// The default protocols, most wanted first.
     pub const DEFAULT: [ScrapeProtocol; 4] =
         [OpenMetricsText1_0_0, OpenMetricsText0_0_1, PrometheusText1_0_0, PrometheusText0_0_4];
-    /// What is asked for when native histograms are scraped.
+    /// The default protocols when native histograms are scraped, most wanted first.
     pub const DEFAULT_WITH_NATIVE_HISTOGRAMS: [ScrapeProtocol; 5] =
         [PrometheusProto, OpenMetricsText1_0_0, OpenMetricsText0_0_1, PrometheusText1_0_0, PrometheusText0_0_4];
 
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for ScrapeProtocol {
     }
 }
 
-/// Refuses lists that are empty or name a protocol twice.
+/// Rejects an empty list and repeated protocols.
 pub(crate) fn check_protocols(protocols: &[ScrapeProtocol]) -> Result<(), ConfigError> {
     if protocols.is_empty() {
         return Err(ConfigError::new("scrape_protocols cannot be empty"));
@@ -104,9 +104,9 @@ pub(crate) fn check_protocols(protocols: &[ScrapeProtocol]) -> Result<(), Config
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum ValidationScheme {
-    /// Letters, digits, `_` and (in metric names) `:`.
+    /// ASCII letters, digits, `_` and, in metric names, `:`.
     Legacy,
-    /// Any UTF-8.
+    /// Any UTF-8 except the empty name.
     #[default]
     Utf8,
 }
@@ -142,10 +142,10 @@ impl<'de> Deserialize<'de> for ValidationScheme {
     }
 }
 
-/// How targets are asked to escape names that are not of the legacy character set.
+/// How targets are requested to escape names outside of the legacy character set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Default)]
 pub enum EscapingScheme {
-    /// Not at all.
+    /// Names are not escaped.
     #[default]
     #[serde(rename = "allow-utf-8")]
     AllowUtf8,
@@ -155,7 +155,7 @@ pub enum EscapingScheme {
     /// Dots become `_dot_`, underscores `__`.
     #[serde(rename = "dots")]
     Dots,
-    /// Names get the prefix `U__` and other characters their code point.
+    /// Names get the prefix `U__`, and other characters become their code points.
     #[serde(rename = "values")]
     Values,
 }
@@ -171,7 +171,7 @@ impl EscapingScheme {
         }
     }
 
-    /// The scheme that goes with a validation scheme when none is configured.
+    /// The default scheme for a validation scheme.
     pub(crate) fn default_for(validation: ValidationScheme) -> Self {
         match validation {
             ValidationScheme::Legacy => EscapingScheme::Underscores,

@@ -1,4 +1,7 @@
-//! Relabelling rules as they are configured, with the checks that Prometheus makes.
+//! Relabelling: the rules as they are written, with Prometheus's checks. [`rule`] compiles and applies them.
+//!
+//! Rules live beside the sections that contain them, because every section that relabels (scrapes, alerts, remote write)
+//! compiles its rules when it is checked.
 
 use pharos_gocompat::GoRegex;
 use serde::de::{Deserializer, Error as _};
@@ -11,12 +14,12 @@ mod rule;
 
 pub use rule::{RelabelRule, relabel};
 
-/// Compiles an expression with Go's meaning, anchored at both ends; `.` matches newlines too.
+/// Compiles an expression as Go does, anchored at both ends; `.` also matches line breaks.
 fn compile_regex(expression: &str) -> Result<GoRegex, String> {
     GoRegex::anchored(expression).map_err(|error| error.to_string())
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names are those of Prometheus's documentation")]
@@ -70,27 +73,27 @@ impl<'de> Deserialize<'de> for RelabelAction {
     }
 }
 
-/// A relabelling rule. Defaults: `replace` the whole of the joined source labels by `$1`.
+/// A relabelling rule. By default it replaces the target label with the joined values of the source labels.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelabelConfig {
     /// Labels whose values are joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_labels: Option<Vec<String>>,
-    /// What stands between them. Default `;`.
+    /// The separator between the joined values (default: `;`).
     pub separator: String,
-    /// Expression that the joined values must match as a whole. Default `(.*)`.
+    /// The expression that the joined values must match as a whole (default: `(.*)`).
     #[serde(deserialize_with = "checked_regex")]
     pub regex: String,
-    /// Divisor of `hashmod`.
+    /// The divisor of `hashmod`.
     #[serde(skip_serializing_if = "is_zero")]
     pub modulus: u64,
-    /// Label that gets the result.
+    /// The label that gets the result.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target_label: String,
-    /// Result, with `$1` and `${name}` for groups of the expression. Default `$1`.
+    /// The result, in which `$1` and `${name}` stand for groups of the expression (default: `$1`).
     pub replacement: String,
-    /// What the rule does. Default `replace`.
+    /// The action (default: `replace`).
     pub action: RelabelAction,
 }
 
@@ -123,7 +126,7 @@ impl Default for RelabelConfig {
 }
 
 impl RelabelConfig {
-    /// Checks that the rule's fields fit its action.
+    /// Checks the fields against the action.
     pub fn check(&self, scheme: ValidationScheme) -> Result<(), ConfigError> {
         let refuse = |message: String| Err(ConfigError::new(message));
         let action = self.action.as_str();
@@ -168,7 +171,8 @@ impl RelabelConfig {
     }
 }
 
-/// Whether a template yields a label name: letters, digits, `_` and references to groups in the legacy scheme.
+/// Whether a template yields a valid label name. In the legacy scheme it consists of letters, digits, `_` and references
+/// to groups.
 fn is_valid_template(scheme: ValidationScheme, template: &str) -> bool {
     if scheme == ValidationScheme::Utf8 {
         return !template.is_empty();

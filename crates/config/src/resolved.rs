@@ -1,4 +1,4 @@
-//! A scrape section with everything filled in and compiled: what a scrape pool runs by.
+//! A checked scrape section: inherited values filled in, rules compiled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,80 +12,80 @@ use crate::relabel::{RelabelConfig, RelabelRule};
 use crate::scrape::ScrapeConfig;
 use crate::units::PromDuration;
 
-/// A checked scrape section. Limits of 0 mean none. Two equal ones behave alike, so a reload can keep what runs.
+/// A checked scrape section. A limit of 0 means no limit. Equal sections behave alike, so a reload keeps their pools.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedScrapeConfig {
-    /// Name of the section.
+    /// The name of the section.
     pub job_name: String,
-    /// Whether labels of the target win.
+    /// Whether labels of samples win over those of the target.
     pub honor_labels: bool,
-    /// Whether timestamps of the target are kept.
+    /// Whether timestamps in the body are kept.
     pub honor_timestamps: bool,
-    /// Whether series with timestamps of the target get stale markers too.
+    /// Whether series with timestamps in the body get stale markers too.
     pub track_timestamps_staleness: bool,
-    /// Query parameters.
+    /// The query parameters of the request.
     pub params: BTreeMap<String, Vec<String>>,
-    /// How often targets are scraped, if relabelling does not say otherwise.
+    /// Time between scrapes, unless relabelling changes it.
     pub scrape_interval: PromDuration,
-    /// How long a scrape may take, if relabelling does not say otherwise.
+    /// The limit on the duration of a scrape, unless relabelling changes it.
     pub scrape_timeout: PromDuration,
-    /// Formats to ask for, most wanted first.
+    /// Formats to request, most wanted first.
     pub protocols: Vec<ScrapeProtocol>,
-    /// Format of answers that name none.
+    /// The format of responses whose content type is missing or unknown.
     pub fallback_protocol: Option<ScrapeProtocol>,
     /// Whether native histograms are stored.
     pub native_histograms: bool,
-    /// Whether classic histograms are stored beside native ones.
+    /// Whether classic histograms are stored even when there is a native one.
     pub always_classic_histograms: bool,
     /// Whether classic histograms are stored as native ones with custom buckets.
     pub classic_to_nhcb: bool,
-    /// Path of the request, if relabelling does not say otherwise.
+    /// The path of the request, unless relabelling changes it.
     pub metrics_path: String,
-    /// Scheme of the request, if relabelling does not say otherwise.
+    /// The scheme of the request, unless relabelling changes it.
     pub scheme: String,
-    /// Whether a compressed answer is asked for.
+    /// Whether to request a compressed response.
     pub enable_compression: bool,
-    /// Most bytes of an uncompressed answer.
+    /// The limit on an uncompressed body, bytes.
     pub body_size_limit: u64,
-    /// Most samples of a scrape.
+    /// The limit on samples of a scrape.
     pub sample_limit: u64,
-    /// Most targets.
+    /// The limit on targets.
     pub target_limit: u64,
-    /// Most labels of a sample.
+    /// The limit on labels of a sample.
     pub label_limit: u64,
-    /// Longest label name, bytes.
+    /// The limit on a label name, bytes.
     pub label_name_length_limit: u64,
-    /// Longest label value, bytes.
+    /// The limit on a label value, bytes.
     pub label_value_length_limit: u64,
-    /// Most buckets of a native histogram.
+    /// The limit on buckets of a native histogram.
     pub histogram_bucket_limit: u64,
-    /// Least growth of a native histogram's buckets.
+    /// The least factor between buckets of a native histogram.
     pub histogram_min_bucket_factor: f64,
-    /// Most dropped targets that are remembered.
+    /// The number of dropped targets that are kept; 0 keeps all.
     pub keep_dropped_targets: u64,
     /// Which names are valid.
     pub validation: ValidationScheme,
-    /// How targets are asked to escape names.
+    /// How targets are requested to escape names.
     pub escaping: EscapingScheme,
-    /// Whether the additional scrape metrics are stored.
+    /// Whether each scrape reports the extra metrics.
     pub extra_scrape_metrics: bool,
-    /// How to speak HTTP to targets.
+    /// The HTTP client for targets.
     pub http: HttpClientConfig,
-    /// Rules for targets.
+    /// The relabelling rules for targets.
     pub relabel: Arc<[RelabelRule]>,
-    /// Rules for samples.
+    /// The relabelling rules for samples.
     pub metric_relabel: Arc<[RelabelRule]>,
-    /// Targets from the configuration.
+    /// Targets in the configuration file.
     pub static_configs: Vec<TargetGroup>,
-    /// Targets from files.
+    /// Targets in discovery files.
     pub file_sd_configs: Vec<FileSdConfig>,
-    /// Targets from servers.
+    /// Targets from discovery servers.
     pub http_sd_configs: Vec<HttpSdConfig>,
 }
 
 impl ScrapeConfig {
-    /// Checks the section and fills in what it inherits. `global` must have been resolved ([`GlobalConfig::resolve`]).
-    /// That job names differ is for the caller to check, who sees all sections.
+    /// Checks the section and fills in what it inherits from `global`, which must be resolved
+    /// ([`GlobalConfig::resolve`]). The caller checks that job names are unique.
     pub fn validate(&self, global: &GlobalConfig) -> Result<ResolvedScrapeConfig, ConfigError> {
         if self.job_name.is_empty() {
             return Err(ConfigError::new("job_name is empty"));

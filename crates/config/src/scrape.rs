@@ -1,4 +1,4 @@
-//! An entry of `scrape_configs`, as it is written.
+//! An entry of `scrape_configs` as it is written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme};
 use crate::relabel::RelabelConfig;
 use crate::units::{ByteSize, PromDuration};
 
-/// Declares `ScrapeConfig` with the discovery mechanisms that are accepted but not served.
+/// Declares `ScrapeConfig` with the discovery mechanisms that are accepted but not supported.
 macro_rules! scrape_config {
-    (unserved: [$($mechanism:ident),* $(,)?], $($body:tt)*) => {
+    (unsupported: [$($mechanism:ident),* $(,)?], $($body:tt)*) => {
         with_http_client! {
-            /// An entry of `scrape_configs`. What is `None` or 0 is inherited from `global`.
+            /// An entry of `scrape_configs`. A value of `None` or 0 is inherited from `global`.
             #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
             #[serde(default, deny_unknown_fields)]
             pub struct ScrapeConfig {
                 $($body)*
                 $(
-                    /// A discovery mechanism that is not supported yet.
+                    /// A discovery mechanism that is not supported.
                     #[serde(skip_serializing)]
                     pub $mechanism: Option<IgnoredAny>,
                 )*
@@ -95,7 +95,7 @@ macro_rules! scrape_config {
 }
 
 scrape_config! {
-    unserved: [
+    unsupported: [
         aws_sd_configs, azure_sd_configs, consul_sd_configs, digitalocean_sd_configs, dns_sd_configs, docker_sd_configs,
         dockerswarm_sd_configs, ec2_sd_configs, ecs_sd_configs, elasticache_sd_configs, eureka_sd_configs,
         gce_sd_configs, hetzner_sd_configs, ionos_sd_configs, kubernetes_sd_configs, kuma_sd_configs,
@@ -104,92 +104,92 @@ scrape_config! {
         puppetdb_sd_configs, rds_sd_configs, scaleway_sd_configs, serverset_sd_configs, stackit_sd_configs,
         triton_sd_configs, uyuni_sd_configs, vultr_sd_configs,
     ],
-    /// Name of the section, and the `job` label of its series.
+    /// The name of the section, and the default `job` label of its targets.
     pub job_name: String,
-    /// Whether labels of the target win over those of its discovery. Default false: they become `exported_*`.
+    /// Whether labels of samples win over those of the target (default: false, they become `exported_*`).
     pub honor_labels: bool,
-    /// Whether timestamps of the target are kept. Default true.
+    /// Whether timestamps in the body are kept (default: true).
     pub honor_timestamps: bool,
-    /// Whether series with timestamps of the target get stale markers too. Default false.
+    /// Whether series with timestamps in the body get stale markers too (default: false).
     pub track_timestamps_staleness: bool,
-    /// Query parameters of the request.
+    /// The query parameters of the request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Vec<String>>,
-    /// How often targets are scraped.
+    /// Time between scrapes of a target.
     pub scrape_interval: PromDuration,
-    /// How long a scrape may take.
+    /// The limit on the duration of a scrape.
     pub scrape_timeout: PromDuration,
-    /// Formats to ask for, most wanted first.
+    /// Formats to request, most wanted first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
-    /// Format that is assumed when a target names none or an unknown one. Default none: the scrape fails.
+    /// The format of responses whose content type is missing or unknown (default: none, the scrape fails).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_scrape_protocol: Option<ScrapeProtocol>,
     /// Whether native histograms are scraped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_native_histograms: Option<bool>,
-    /// Whether classic histograms are stored also when there is a native one.
+    /// Whether classic histograms are stored even when there is a native one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub always_scrape_classic_histograms: Option<bool>,
     /// Whether classic histograms are stored as native ones with custom buckets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub convert_classic_histograms_to_nhcb: Option<bool>,
-    /// File to which failed scrapes are logged (not supported yet).
+    /// The file that failed scrapes are logged to (not supported).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_failure_log_file: Option<PathBuf>,
-    /// Path of the request. Default `/metrics`.
+    /// The path of the request (default: `/metrics`).
     pub metrics_path: String,
-    /// `http` or `https`. Default `http`.
+    /// The scheme of the request, `http` or `https` (default: `http`).
     pub scheme: String,
-    /// Whether a compressed answer is asked for. Default true.
+    /// Whether to request a compressed response (default: true).
     pub enable_compression: bool,
-    /// Most bytes of an uncompressed scrape.
+    /// The limit on an uncompressed body.
     #[serde(skip_serializing_if = "ByteSize::is_zero")]
     pub body_size_limit: ByteSize,
-    /// Most samples of a scrape, after relabelling.
+    /// The limit on samples of a scrape, after relabelling.
     pub sample_limit: u64,
-    /// Most targets, after relabelling.
+    /// The limit on targets, after relabelling.
     pub target_limit: u64,
-    /// Most labels of a sample, after relabelling.
+    /// The limit on labels of a sample, after relabelling.
     pub label_limit: u64,
-    /// Longest label name, bytes.
+    /// The limit on a label name, bytes.
     pub label_name_length_limit: u64,
-    /// Longest label value, bytes.
+    /// The limit on a label value, bytes.
     pub label_value_length_limit: u64,
-    /// Most buckets of a native histogram; resolution is reduced to get there. 0 means no limit.
+    /// The limit on buckets of a native histogram, kept by reducing its resolution; 0 means no limit.
     pub native_histogram_bucket_limit: u64,
-    /// Least growth from one bucket to the next; resolution is reduced to get there. 0 means none.
+    /// The least factor from one bucket to the next, kept by reducing the resolution; 0 means no limit.
     pub native_histogram_min_bucket_factor: f64,
-    /// Most dropped targets that are remembered.
+    /// The number of dropped targets that are kept; 0 keeps all.
     pub keep_dropped_targets: u64,
     /// Which names are valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name_validation_scheme: Option<ValidationScheme>,
-    /// How targets are asked to escape names.
+    /// How targets are requested to escape names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name_escaping_scheme: Option<EscapingScheme>,
-    /// Whether `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` are stored.
+    /// Whether each scrape reports `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_scrape_metrics: Option<bool>,
-    /// Targets that are written here.
+    /// Targets in the configuration file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub static_configs: Vec<TargetGroup>,
-    /// Targets from files.
+    /// Targets in discovery files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub file_sd_configs: Vec<FileSdConfig>,
-    /// Targets from HTTP servers.
+    /// Targets from discovery servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http_sd_configs: Vec<HttpSdConfig>,
-    /// Rules for targets.
+    /// The relabelling rules for targets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub relabel_configs: Vec<Option<RelabelConfig>>,
-    /// Rules for samples.
+    /// The relabelling rules for samples.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metric_relabel_configs: Vec<Option<RelabelConfig>>,
 }
 
 impl ScrapeConfig {
-    /// Makes relative paths relative to the configuration file's folder.
+    /// Resolves relative paths against the directory of the configuration file.
     pub fn set_directory(&mut self, directory: &Path) {
         self.set_http_directory(directory);
         join(directory, &mut self.scrape_failure_log_file);
@@ -197,7 +197,7 @@ impl ScrapeConfig {
         self.http_sd_configs.iter_mut().for_each(|sd| sd.set_directory(directory));
     }
 
-    /// Names of fields that are set and have no effect yet.
+    /// The names of fields that are set but not supported.
     pub fn unsupported(&self) -> Vec<&'static str> {
         let mut names = self.unsupported_mechanisms();
         names.extend(self.unsupported_http_fields());

@@ -1,4 +1,4 @@
-//! Scalars of the configuration: durations, byte sizes and secrets, read and printed as Prometheus does.
+//! Scalars of the configuration, read and printed as Prometheus does: durations, byte sizes, secrets and URLs.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,42 +7,42 @@ use pharos_gocompat::{format_duration, parse_duration};
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A duration such as `1h30m` or `15s`, whole milliseconds.
+/// A duration such as `1h30m` or `15s`, in whole milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PromDuration(u64);
 
 impl PromDuration {
-    /// From milliseconds.
+    /// Makes a duration of milliseconds.
     pub const fn from_millis(ms: u64) -> Self {
         PromDuration(ms)
     }
 
-    /// From seconds.
+    /// Makes a duration of seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         PromDuration(seconds * 1000)
     }
 
-    /// Parses `1h30m`, `15s`, `100ms`, `0`.
+    /// Parses a duration in Prometheus's syntax, such as `1h30m`, `15s`, `100ms` or `0`.
     pub fn parse(text: &str) -> Result<Self, String> {
         parse_duration(text).map(|ms| PromDuration(ms.unsigned_abs()))
     }
 
-    /// In milliseconds.
+    /// The duration in milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// In seconds.
+    /// The duration in seconds.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1000.0
     }
 
-    /// As the standard type.
+    /// The duration as the standard library's type.
     pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 
-    /// Whether it is not set.
+    /// Whether the duration is zero, which stands for a value that is not set.
     pub const fn is_zero(&self) -> bool {
         self.0 == 0
     }
@@ -79,14 +79,14 @@ impl Serialize for PromDuration {
     }
 }
 
-/// A number of bytes such as `512KB`, `1MiB` or `1.5GB`; every unit is a power of 1024.
+/// A number of bytes such as `512KB`, `1MiB` or `1.5GB`. Every unit is a power of 1024, with or without `i`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct ByteSize(pub u64);
 
 const PREFIXES: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
 
 impl ByteSize {
-    /// Parses a sequence of numbers with units; a bare `0` needs none.
+    /// Parses a sequence of numbers with units. Only `0` needs no unit.
     pub fn parse(text: &str) -> Result<Self, String> {
         let invalid = || format!("units: invalid {text}");
         let body = text.strip_prefix('+').unwrap_or(text);
@@ -96,7 +96,8 @@ impl ByteSize {
         if body.is_empty() || body.starts_with('-') {
             return Err(invalid());
         }
-        let (mut rest, mut total) = (body, 0.0f64);
+        let mut rest = body;
+        let mut total = 0.0f64;
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
             let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
@@ -113,7 +114,7 @@ impl ByteSize {
         Ok(ByteSize(total as u64))
     }
 
-    /// Whether it is not set.
+    /// Whether the size is zero, which stands for a value that is not set.
     pub const fn is_zero(&self) -> bool {
         self.0 == 0
     }
@@ -156,7 +157,7 @@ impl Serialize for ByteSize {
     }
 }
 
-/// Takes a scalar as text, whether the format calls it a string or a number.
+/// Accepts a scalar as text, whether the file format calls it a string or a number.
 struct ScalarText;
 
 impl Visitor<'_> for ScalarText {
@@ -179,23 +180,23 @@ impl Visitor<'_> for ScalarText {
     }
 }
 
-/// A password or token. It is never printed: `<secret>` stands in its place.
+/// A password or token. Printing and serialising it yields `<secret>`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, Hash)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret.
+    /// Wraps a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
 
-    /// The secret itself, for the request that needs it.
+    /// The secret text, for the request that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the secret is empty, which stands for a value that is not set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -213,7 +214,7 @@ impl Serialize for Secret {
     }
 }
 
-/// Prints a URL with `xxxxx` in place of its password.
+/// Serialises a URL with `xxxxx` in place of its password.
 pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let Ok(mut parsed) = url::Url::parse(url) else { return serializer.serialize_str(url) };
     if parsed.password().is_none() || parsed.set_password(Some("xxxxx")).is_err() {
@@ -222,7 +223,7 @@ pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok
     serializer.collect_str(&parsed)
 }
 
-/// As [`without_password`], where there may be no URL.
+/// Serialises an optional URL as [`without_password`] does.
 pub(crate) fn maybe_without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     match url {
         Some(url) => without_password(url, serializer),
@@ -231,39 +232,4 @@ pub(crate) fn maybe_without_password<S: Serializer>(url: &Option<String>, serial
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn byte_sizes_as_prometheus_reads_them() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("1MB", 1 << 20),
-            ("512KB", 512 << 10),
-            ("1MiB", 1 << 20),
-            ("1.5GB", 3 << 29),
-            ("15B", 15),
-            ("1KiB512B", 1536),
-        ] {
-            assert_eq!(ByteSize::parse(text), Ok(ByteSize(bytes)), "{text}");
-        }
-        for bad in ["", "100", "10 MB", "1kB", "-1MB", ".B", "9999999EB", "1XB"] {
-            assert!(ByteSize::parse(bad).is_err(), "{bad}");
-        }
-        assert_eq!(ByteSize::parse("15"), Err("units: unknown unit  in 15".into()));
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "<secret>");
-        assert_eq!(serde_json::to_string(&Secret::new("hunter2")).unwrap(), "\"<secret>\"");
-    }
-
-    proptest! {
-        #[test]
-        fn printed_sizes_parse_back(bytes in 0u64..(1 << 50)) {
-            prop_assert_eq!(ByteSize::parse(&ByteSize(bytes).to_string()), Ok(ByteSize(bytes)));
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Relabelling: rules that rewrite or drop label sets, applied to targets and to samples.
+//! Compiled relabelling rules, which rewrite or drop label sets.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub struct RelabelRule {
     config: RelabelConfig,
     regex: GoRegex,
     scheme: ValidationScheme,
-    /// Whether target and replacement are plain text and the expression matches anything: nothing to compute.
+    /// Whether the expression matches anything, and neither target nor replacement refers to its groups.
     is_constant: bool,
 }
 
@@ -35,7 +35,7 @@ impl RelabelRule {
         Ok(RelabelRule { config, regex, scheme, is_constant })
     }
 
-    /// Applies the rule; false drops the target or sample.
+    /// Applies the rule; returns false when it drops the label set.
     pub fn apply(&self, labels: &mut LabelsBuilder) -> bool {
         let config = &self.config;
         match config.action {
@@ -76,7 +76,7 @@ impl RelabelRule {
         }
     }
 
-    /// The values of the source labels, joined.
+    /// The joined values of the source labels.
     fn source<'l>(&self, labels: &'l LabelsBuilder) -> Cow<'l, str> {
         match self.config.source_labels.as_deref().unwrap_or_default() {
             [] => Cow::Borrowed(""),
@@ -124,33 +124,34 @@ impl RelabelRule {
     }
 
     fn drop_names(&self, labels: &mut LabelsBuilder, drop_matching: bool) {
-        let doomed: Vec<String> = labels
+        let dropped: Vec<String> = labels
             .iter()
             .filter(|(name, _)| self.regex.is_match(name) == drop_matching)
             .map(|(name, _)| name.to_string())
             .collect();
-        for name in &doomed {
+        for name in &dropped {
             labels.remove(name);
         }
     }
 }
 
-/// Applies rules in order; false as soon as one drops the label set.
+/// Applies rules in order; returns false as soon as one drops the label set.
 pub fn relabel(rules: &[RelabelRule], labels: &mut LabelsBuilder) -> bool {
     rules.iter().all(|rule| rule.apply(labels))
 }
 
-/// The last eight bytes of the MD5 digest, big-endian: the hash of `hashmod`.
+/// The hash of `hashmod`: the last eight bytes of the MD5 digest, big-endian.
 fn md5_tail(bytes: &[u8]) -> u64 {
     let digest = md5::compute(bytes).0;
     digest[8..].iter().fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
-/// Maps characters one to one, as Go does: a character whose other case is several characters stays.
+/// Maps characters one to one, as Go does: a character whose other case has several characters stays as it is.
 fn map_chars(text: &str, map: impl Fn(char) -> Option<char>) -> String {
     text.chars().map(|c| map(c).unwrap_or(c)).collect()
 }
 
+/// The only character of an iterator; `None` when there are several.
 fn single(mut chars: impl Iterator<Item = char>) -> Option<char> {
     let first = chars.next();
     if chars.next().is_none() { first } else { None }

@@ -8,7 +8,7 @@ fn rule(yaml: &str) -> RelabelRule {
     RelabelRule::new(config, ValidationScheme::Utf8).unwrap()
 }
 
-/// Applies rules to `{a="foo", b="bar", c="baz"}` and more; `None` when they drop it.
+/// Applies rules to labels; `None` when they drop them.
 fn apply(labels: &[(&str, &str)], rules: &[&str]) -> Option<Labels> {
     let mut builder = LabelsBuilder::from_labels(&Labels::from_pairs(labels.iter().copied()));
     let rules: Vec<_> = rules.iter().map(|yaml| rule(yaml)).collect();
@@ -23,12 +23,16 @@ fn check(labels: &[(&str, &str)], rules: &[&str], expected: Option<&str>) {
 }
 
 #[test]
-fn replace() {
+fn replace_expands_groups_of_the_expression() {
     check(
         &ABC,
         &["{source_labels: [a], regex: 'f(.*)', target_label: d, replacement: 'ch${1}-ch${1}', separator: ';'}"],
         Some(r#"{a="foo", b="bar", c="baz", d="choo-choo"}"#),
     );
+}
+
+#[test]
+fn replace_joins_source_labels_and_sees_earlier_rules() {
     check(
         &ABC,
         &[
@@ -37,20 +41,44 @@ fn replace() {
         ],
         Some(r#"{a="boobam", b="bar", c="baz", d="boooom"}"#),
     );
+}
+
+#[test]
+fn replace_without_a_match_changes_nothing() {
     check(&ABC, &["{source_labels: [a], regex: 'no', target_label: d}"], Some(r#"{a="foo", b="bar", c="baz"}"#));
+}
+
+#[test]
+fn replace_with_an_empty_value_removes_the_label() {
     check(&ABC, &["{source_labels: [x], target_label: a}"], Some(r#"{b="bar", c="baz"}"#));
-    check(&ABC, &["{target_label: d, replacement: fixed}"], Some(r#"{a="foo", b="bar", c="baz", d="fixed"}"#));
     check(&ABC, &["{target_label: a, replacement: ''}"], Some(r#"{b="bar", c="baz"}"#));
+}
+
+#[test]
+fn replace_without_source_labels_sets_a_constant() {
+    check(&ABC, &["{target_label: d, replacement: fixed}"], Some(r#"{a="foo", b="bar", c="baz", d="fixed"}"#));
+}
+
+#[test]
+fn replace_expands_the_target_label() {
     check(
         &[("a", "some-name-value")],
         &["{source_labels: [a], regex: 'some-([^-]+)-([^,]+)', target_label: '${1}', replacement: '${2}'}"],
         Some(r#"{a="some-name-value", name="value"}"#),
     );
+}
+
+#[test]
+fn replace_expands_named_groups_and_dollars() {
     check(
         &[("a", "x")],
         &["{source_labels: [a], regex: '(?P<all>.*)', target_label: b, replacement: '${all}-$$-$1x'}"],
         Some(r#"{a="x", b="x-$-"}"#),
     );
+}
+
+#[test]
+fn replace_accepts_utf8_label_names() {
     check(
         &[("utf.8", "é")],
         &["{source_labels: [utf.8], target_label: 'neu.é'}"],
@@ -59,7 +87,25 @@ fn replace() {
 }
 
 #[test]
-fn expressions_and_replacements_are_gos() {
+fn replace_skips_a_target_that_expands_to_no_label_name() {
+    let yaml = "{source_labels: [a], regex: '(.*)', target_label: '${1}', replacement: x}";
+    let config: RelabelConfig = serde_saphyr::from_str(yaml).unwrap();
+    let rule = RelabelRule::new(config, ValidationScheme::Legacy).unwrap();
+    let mut labels = LabelsBuilder::from_labels(&Labels::from_pairs([("a", "not-a-name")]));
+    assert!(rule.apply(&mut labels));
+    assert_eq!(labels.build().to_string(), r#"{a="not-a-name"}"#);
+}
+
+#[test]
+fn rules_after_one_that_drops_are_not_applied() {
+    let mut labels = LabelsBuilder::from_labels(&Labels::from_pairs([("a", "x")]));
+    let rules = [rule("{source_labels: [a], regex: x, action: drop}"), rule("{target_label: b, replacement: y}")];
+    assert!(!relabel(&rules, &mut labels));
+    assert_eq!(labels.get("b"), "");
+}
+
+#[test]
+fn expressions_and_replacements_are_those_of_go() {
     check(
         &[("a", "é-1{,2}")],
         &[
@@ -68,12 +114,20 @@ fn expressions_and_replacements_are_gos() {
         ],
         Some(r#"{a="é-1{,2}", b="é||1|${a b}|$"}"#),
     );
-    assert_eq!(compile_regex("a**").unwrap_err(), "error parsing regexp: invalid nested repetition operator: `**`");
-    assert!(compile_regex("(a{1000}){1000}").is_err(), "bounded memory");
 }
 
 #[test]
-fn keep_and_drop() {
+fn expressions_that_go_rejects_are_rejected() {
+    assert_eq!(compile_regex("a**").unwrap_err(), "error parsing regexp: invalid nested repetition operator: `**`");
+}
+
+#[test]
+fn expressions_that_need_too_much_memory_are_rejected() {
+    assert!(compile_regex("(a{1000}){1000}").is_err());
+}
+
+#[test]
+fn keep_and_drop_match_the_whole_value() {
     check(&ABC, &["{source_labels: [a], regex: '.*o.*', action: drop}"], None);
     check(&ABC, &["{source_labels: [a], regex: 'o', action: drop}"], Some(r#"{a="foo", b="bar", c="baz"}"#));
     check(&ABC, &["{source_labels: [a], regex: 'no', action: keep}"], None);
@@ -82,7 +136,7 @@ fn keep_and_drop() {
 }
 
 #[test]
-fn keepequal_and_dropequal() {
+fn keepequal_and_dropequal_compare_two_labels() {
     let same = [("__tmp_port", "1234"), ("port", "1234")];
     let other = [("__tmp_port", "1234"), ("port", "5678")];
     let keep = "{source_labels: [__tmp_port], target_label: port, action: keepequal}";
@@ -92,7 +146,7 @@ fn keepequal_and_dropequal() {
 }
 
 #[test]
-fn hashmod_is_the_tail_of_md5() {
+fn hashmod_uses_the_tail_of_md5() {
     check(
         &ABC,
         &["{source_labels: [c], target_label: d, action: hashmod, modulus: 1000}"],
@@ -106,7 +160,7 @@ fn hashmod_is_the_tail_of_md5() {
 }
 
 #[test]
-fn labelmap() {
+fn labelmap_copies_labels_whose_names_match() {
     check(
         &[("a", "foo"), ("b1", "bar"), ("b2", "baz")],
         &["{regex: '(b.*)', replacement: 'bar_${1}', action: labelmap}"],
@@ -120,14 +174,14 @@ fn labelmap() {
 }
 
 #[test]
-fn labeldrop_and_labelkeep() {
+fn labeldrop_and_labelkeep_filter_by_name() {
     let labels = [("a", "foo"), ("b1", "bar"), ("b2", "baz")];
     check(&labels, &["{regex: '(b.*)', action: labeldrop}"], Some(r#"{a="foo"}"#));
     check(&labels, &["{regex: '(b.*)', action: labelkeep}"], Some(r#"{b1="bar", b2="baz"}"#));
 }
 
 #[test]
-fn lowercase_and_uppercase() {
+fn lowercase_and_uppercase_map_characters_one_to_one() {
     check(
         &[("foo", "bAr123Fooß")],
         &[
