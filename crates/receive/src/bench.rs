@@ -1,11 +1,11 @@
-//! The decoders without HTTP, for benchmarks.
+//! The decoders of remote write without HTTP, for benchmarks.
 
 use pharos_model::{TenantId, WriteBatch};
 
 use crate::decode::Decoder;
 use crate::{write_v1, write_v2};
 
-/// A batch that is decoded into again and again.
+/// A reused batch.
 #[derive(Default)]
 pub struct Bench {
     tenant: TenantId,
@@ -13,7 +13,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Decodes a decompressed request of remote write 1.0; says how many series are good.
+    /// Decodes a decompressed request of remote write 1.0; returns the number of series in the batch.
     pub fn decode_v1(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
         let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX);
@@ -21,7 +21,7 @@ impl Bench {
         decoded.map_or(0, |()| self.batch.series().len())
     }
 
-    /// As [`Bench::decode_v1`], of remote write 2.0.
+    /// Decodes a decompressed request of remote write 2.0; returns the number of series in the batch.
     pub fn decode_v2(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
         let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX);

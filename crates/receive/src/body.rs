@@ -1,4 +1,4 @@
-//! Reads request bodies and decompresses them, within limits that hold before memory is taken.
+//! Reads and decompresses request bodies. Every limit is checked before memory is allocated.
 
 use std::io::Read;
 
@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use crate::error::ReceiveError;
 use crate::inflight::Taken;
 
-/// Reads a whole body into `out`. What is read counts against the requests in flight.
+/// Reads a body into `out`. Its bytes count as in flight.
 pub(super) async fn read(
     mut body: Body,
     limit: usize,
@@ -17,7 +17,8 @@ pub(super) async fn read(
 ) -> Result<(), ReceiveError> {
     out.clear();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ReceiveError::BadRequest(format!("the body cannot be read: {error}")))?;
+        let frame =
+            frame.map_err(|error| ReceiveError::BadRequest(format!("could not read the request body: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
         if out.len() + data.len() > limit {
             return Err(ReceiveError::BodyTooLarge(format!("request body exceeds the {limit} bytes limit")));
@@ -28,11 +29,11 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// No snappy block decompresses to more than this many times its size: three bytes copy at most 64.
-const SNAPPY_MAX_RATIO: usize = 22;
+/// The upper bound on the compression ratio of snappy: three bytes copy at most 64.
+const MAX_SNAPPY_RATIO: usize = 22;
 
-/// Decompresses a snappy block into `out`, of which the result is a part. The length that the block declares is
-/// checked before any memory is taken for it.
+/// Decompresses a snappy block into `out` and returns the part that it fills. The length that the block declares is checked
+/// before any memory is allocated.
 pub(super) fn snappy<'o>(
     block: &[u8],
     limit: usize,
@@ -44,7 +45,7 @@ pub(super) fn snappy<'o>(
     if declared > limit {
         return Err(ReceiveError::BadRequest(format!("decoded size exceeds the {limit} bytes limit")));
     }
-    if declared > block.len() * SNAPPY_MAX_RATIO {
+    if declared > block.len() * MAX_SNAPPY_RATIO {
         let text = format!("snappy: corrupt input: {} bytes cannot decompress to {declared}", block.len());
         return Err(ReceiveError::BadRequest(text));
     }
@@ -56,9 +57,9 @@ pub(super) fn snappy<'o>(
     Ok(&out[..written])
 }
 
-/// Decompresses gzip into `out`, which grows with what is really there, up to the limit.
+/// Decompresses gzip into `out`, which grows with the actual size up to the limit.
 pub(super) fn gzip(compressed: &[u8], limit: usize, taken: &mut Taken, out: &mut Vec<u8>) -> Result<(), ReceiveError> {
-    /// Bytes that are decompressed at a time.
+    /// The number of bytes that are decompressed at a time.
     const STEP: usize = 64 << 10;
     out.clear();
     let mut decoder = flate2::read::MultiGzDecoder::new(compressed);

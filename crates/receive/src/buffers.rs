@@ -1,8 +1,9 @@
-//! Memory that requests take turns to use: the body, what it decompresses to and the batch that it decodes to.
+//! Reusable memory of requests: the body, its decompressed form and the batch.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pharos_model::WriteBatch;
 
 /// The memory of one request.
@@ -10,42 +11,42 @@ use pharos_model::WriteBatch;
 pub(super) struct Buffers {
     /// The body as it was sent.
     pub(super) body: Vec<u8>,
-    /// Room for the decompressed body; its length is the largest so far, not that of the request at hand.
+    /// Space for the decompressed body. Its length is that of the largest body so far, not of the current one.
     pub(super) plain: Vec<u8>,
-    /// What the request decodes to.
+    /// The decoded request.
     pub(super) batch: WriteBatch,
 }
 
-/// Most buffers that are kept.
-const KEPT: usize = 16;
-/// Buffers that a large request has made larger than this are not kept, bytes.
-const KEPT_BYTES: usize = 8 << 20;
+/// The number of buffers that are kept.
+const MAX_POOLED: usize = 16;
+/// The largest buffers that are kept, bytes.
+const MAX_POOLED_BYTES: usize = 8 << 20;
 
-/// Buffers that wait for the next request.
+/// Buffers that no request uses.
 #[derive(Default, Debug)]
 pub(super) struct BufferPool(Mutex<Vec<Buffers>>);
 
 impl BufferPool {
-    /// Buffers for a request; they come back when they are dropped.
+    /// Lends buffers to a request. They return to the pool when they are dropped.
     pub(super) fn lease(self: &Arc<Self>) -> Lease {
-        let buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let buffers = self.0.lock().pop().unwrap_or_default();
         Lease { buffers, pool: self.clone() }
     }
 
     fn put(&self, mut buffers: Buffers) {
-        if buffers.body.capacity() + buffers.plain.capacity() + buffers.batch.bytes() > KEPT_BYTES {
+        if buffers.body.capacity() + buffers.plain.capacity() + buffers.batch.bytes() > MAX_POOLED_BYTES {
             return;
         }
         buffers.body.clear();
         buffers.batch.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
+        let mut kept = self.0.lock();
+        if kept.len() < MAX_POOLED {
             kept.push(buffers);
         }
     }
 }
 
-/// Buffers on loan.
+/// Buffers that belong to a request until they are dropped.
 pub(super) struct Lease {
     buffers: Buffers,
     pool: Arc<BufferPool>,
@@ -76,16 +77,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_used_again_unless_it_is_much() {
+    fn dropped_buffers_are_reused() {
         let pool = Arc::new(BufferPool::default());
         let mut lease = pool.lease();
         lease.body.extend_from_slice(b"x");
         lease.plain.resize(1000, 1);
         drop(lease);
+        let lease = pool.lease();
+        assert!(lease.body.is_empty());
+        assert_eq!(lease.plain.len(), 1000);
+    }
+
+    #[test]
+    fn large_buffers_are_freed() {
+        let pool = Arc::new(BufferPool::default());
         let mut lease = pool.lease();
-        assert!(lease.body.is_empty() && lease.plain.len() == 1000);
-        lease.plain.resize(KEPT_BYTES + 1, 0);
+        lease.plain.resize(MAX_POOLED_BYTES + 1, 0);
         drop(lease);
         assert!(pool.lease().plain.is_empty());
+    }
+
+    #[test]
+    fn the_pool_keeps_a_limited_number_of_buffers() {
+        let pool = Arc::new(BufferPool::default());
+        let leases: Vec<Lease> = (0..MAX_POOLED + 5).map(|_| pool.lease()).collect();
+        drop(leases);
+        assert_eq!(pool.0.lock().len(), MAX_POOLED);
     }
 }

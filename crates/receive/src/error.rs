@@ -1,4 +1,4 @@
-//! Every way in which a request fails, and its HTTP answer.
+//! Every way in which a request fails, and its HTTP response.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,25 +6,25 @@ use pharos_model::WriteError;
 
 use crate::decode::DecodeError;
 
-/// Why a request is not served as it was asked.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReceiveError {
-    /// It is malformed, or some of its samples were refused for good (400).
+    /// The request is malformed, or some of its samples were rejected for good (400).
     #[error("{0}")]
     BadRequest(String),
-    /// Its body is larger than allowed (413).
+    /// The body exceeds its limit (413).
     #[error("{0}")]
     BodyTooLarge(String),
-    /// Its content type or encoding is not understood (415).
+    /// The content type or encoding is not supported (415).
     #[error("{0}")]
     UnsupportedMediaType(String),
-    /// A limit is reached; the sender shall slow down (429).
+    /// The node is overloaded, and the sender should slow down (429).
     #[error("{0}")]
     Overloaded(String),
-    /// Samples cannot be made durable at the moment (503).
+    /// Samples cannot be made durable at present (503).
     #[error("{0}")]
     Unavailable(String),
-    /// A fault of this program (500).
+    /// A bug in this program (500).
     #[error("{0}")]
     Internal(String),
 }
@@ -41,11 +41,11 @@ impl ReceiveError {
         }
     }
 
-    /// The answer: plain text, and when to come again if that makes sense.
+    /// The response: plain text, and `Retry-After` if a retry may succeed.
     pub(super) fn response(&self, retry_after_seconds: u32) -> Response {
         let mut text = self.to_string();
-        if text.len() > MAX_TEXT_BYTES {
-            text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        if text.len() > MAX_MESSAGE_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
             text.push_str("...");
         }
         text.push('\n');
@@ -59,8 +59,8 @@ impl ReceiveError {
     }
 }
 
-/// Most bytes of a message: samples with huge labels are not repeated in full.
-const MAX_TEXT_BYTES: usize = 16 << 10;
+/// The limit on a message, so that huge labels are not repeated in full.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 impl From<WriteError> for ReceiveError {
     fn from(error: WriteError) -> Self {

@@ -1,6 +1,5 @@
-//! Decodes the native histograms of remote write 1.0 and 2.0, which share their fields.
-//!
-//! What comes out has absolute `f64` counts and is checked: it is safe to store.
+//! Decodes the native histograms of remote write 1.0 and 2.0, which share their fields. [`check`] makes sure that a histogram
+//! is safe to store.
 
 use std::sync::Arc;
 
@@ -10,14 +9,16 @@ use pharos_model::write::HistogramSample;
 
 use crate::wire::{Reader, WireError, zigzag};
 
-/// Highest schema that is known at all; those above [`EXPONENTIAL_SCHEMA_MAX`] are reduced to it.
+/// The highest schema that is accepted. Those above [`EXPONENTIAL_SCHEMA_MAX`] are reduced to it.
 const RESERVED_SCHEMA_MAX: i32 = 52;
 
-/// Reads a histogram message. It may still break the rules of histograms: see [`check`].
+/// Decodes a histogram message, with absolute counts. The result is not yet checked.
 pub(super) fn decode(message: &[u8]) -> Result<HistogramSample, WireError> {
     let mut h = Histogram { integer: true, ..Histogram::default() };
-    let (mut t, mut st) = (0, 0);
-    let (mut positive, mut negative) = (Buckets::default(), Buckets::default());
+    let mut t = 0;
+    let mut st = 0;
+    let mut positive = Buckets::default();
+    let mut negative = Buckets::default();
     let mut custom_values = Vec::new();
     let mut reader = Reader::new(message);
     while let Some((field, kind)) = reader.key()? {
@@ -50,7 +51,7 @@ pub(super) fn decode(message: &[u8]) -> Result<HistogramSample, WireError> {
     Ok(HistogramSample { t, st, h: Arc::new(h) })
 }
 
-/// Refuses a histogram that breaks its own rules, and brings one that is too fine to a resolution that is kept.
+/// Rejects an invalid histogram, and reduces one that is too fine to the finest supported schema.
 pub(super) fn check(sample: &mut HistogramSample) -> Result<(), String> {
     if (EXPONENTIAL_SCHEMA_MAX + 1..=RESERVED_SCHEMA_MAX).contains(&sample.h.schema) {
         let h = Arc::make_mut(&mut sample.h);
@@ -59,7 +60,7 @@ pub(super) fn check(sample: &mut HistogramSample) -> Result<(), String> {
     sample.h.validate().map_err(|error| error.to_string())
 }
 
-/// One side's buckets, in both of the ways in which they can be sent.
+/// The buckets of one side, as deltas or as counts.
 #[derive(Default)]
 struct Buckets {
     spans: Vec<Span>,
@@ -70,11 +71,12 @@ struct Buckets {
 
 impl Buckets {
     fn push_delta(&mut self, delta: i64) {
-        // A sum that wraps is negative sooner or later, and then refused.
+        // A sum that wraps becomes negative, which `check` rejects.
         self.last = self.last.wrapping_add(delta);
         self.from_deltas.push(self.last as f64);
     }
 
+    /// The spans with the counts of an integer or a float histogram.
     fn of_kind(self, integer: bool) -> (Vec<Span>, Vec<f64>) {
         (self.spans, if integer { self.from_deltas } else { self.counts })
     }

@@ -1,11 +1,12 @@
-//! Bounds the memory of requests: bytes are taken while a request is read and decoded, and given back when it ends.
+//! The limit on the memory of all requests together. A request reserves bytes while it is read and decoded, and releases them
+//! when it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::ReceiveError;
 
-/// The bytes of all requests at a time.
+/// The bytes of all requests in flight.
 #[derive(Debug)]
 pub(super) struct Inflight {
     limit: usize,
@@ -13,18 +14,18 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
-    /// At most `limit` bytes.
+    /// Creates a limit, bytes.
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Inflight { limit, used: AtomicUsize::new(0) })
     }
 
-    /// The bytes that are taken.
+    /// The bytes that are reserved now.
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }
 
-/// What one request has taken.
+/// The bytes that one request has reserved, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     inflight: Arc<Inflight>,
@@ -32,12 +33,12 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Nothing yet.
+    /// A reservation of no bytes.
     pub(super) fn none(inflight: &Arc<Inflight>) -> Self {
         Taken { inflight: inflight.clone(), bytes: 0 }
     }
 
-    /// Takes more bytes, or says that the node has too much to do.
+    /// Reserves more bytes; fails when that would exceed the limit.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), ReceiveError> {
         let limit = self.inflight.limit;
         let add = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= limit);
@@ -64,15 +65,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back_and_never_over_the_limit() {
+    fn reservations_never_exceed_the_limit() {
         let inflight = Inflight::new(100);
         let mut first = Taken::none(&inflight);
         first.take(60).unwrap();
         let mut second = Taken::none(&inflight);
         assert!(matches!(second.take(41), Err(ReceiveError::Overloaded(_))));
-        assert!(second.take(usize::MAX).is_err());
         second.take(40).unwrap();
         assert_eq!(inflight.used(), 100);
+    }
+
+    #[test]
+    fn a_failed_reservation_reserves_nothing() {
+        let inflight = Inflight::new(100);
+        let mut reservation = Taken::none(&inflight);
+        reservation.take(60).unwrap();
+        assert!(reservation.take(usize::MAX).is_err(), "the sum overflows");
+        assert_eq!(inflight.used(), 60);
+    }
+
+    #[test]
+    fn dropped_reservations_are_released() {
+        let inflight = Inflight::new(100);
+        let mut first = Taken::none(&inflight);
+        let mut second = Taken::none(&inflight);
+        first.take(60).unwrap();
+        second.take(40).unwrap();
         drop(first);
         assert_eq!(inflight.used(), 40);
         drop(second);

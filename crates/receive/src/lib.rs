@@ -1,8 +1,8 @@
-//! Samples that others send: remote write 1.0 and 2.0, and OTLP over HTTP.
+//! Pushes over HTTP: remote write 1.0 and 2.0, and OTLP.
 //!
-//! A request is read within limits, decoded into a batch whose memory is used again, and handed to [`Ingest`]; it is
-//! answered when its samples are durable. Handlers decode, call and encode; what is wrong with a request is decided by
-//! the decoders, what is wrong with a sample in time by the head.
+//! A request is read within limits, decoded into a batch whose memory is reused, and appended. The response follows once
+//! its samples are durable. Handlers decode, call and encode. Decoders reject malformed series and histograms; the head
+//! rejects samples that are too old or out of order.
 
 #[doc(hidden)]
 pub mod bench;
@@ -32,7 +32,7 @@ use axum::routing::post;
 pub use config::ReceiveConfig;
 pub use receiver::Receiver;
 
-/// The routes of the receivers that are on.
+/// The routes of the protocols that are enabled.
 pub fn router(receiver: Arc<Receiver>) -> Router {
     let mut router = Router::new();
     if receiver.config.remote_write {

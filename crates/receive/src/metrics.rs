@@ -1,11 +1,11 @@
-//! What the receivers say about themselves.
+//! The metrics of receiving.
 
 use std::time::Duration;
 
 use pharos_model::WriteOutcome;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// The receivers' metrics.
+/// The metrics of a receiver.
 #[derive(Debug)]
 pub(super) struct ReceiveMetrics {
     requests: IntCounterVec,
@@ -19,7 +19,7 @@ pub(super) struct ReceiveMetrics {
 }
 
 impl ReceiveMetrics {
-    /// Creates and registers them.
+    /// Creates the metrics and registers them.
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(format!("pharos_receive_{name}"), help), labels)?;
@@ -50,19 +50,19 @@ impl ReceiveMetrics {
         Ok(metrics)
     }
 
-    /// Counts an answer.
+    /// Counts a response.
     pub(super) fn answered(&self, protocol: &str, code: u16, took: Duration) {
         self.requests.with_label_values(&[protocol, &code.to_string()]).inc();
         self.duration.with_label_values(&[protocol]).observe(took.as_secs_f64());
     }
 
-    /// Counts a body.
+    /// Counts the bytes of a body, as sent and decompressed.
     pub(super) fn body(&self, protocol: &str, sent: usize, plain: usize) {
         self.bytes.with_label_values(&[protocol, "sent"]).inc_by(sent as u64);
         self.bytes.with_label_values(&[protocol, "decompressed"]).inc_by(plain as u64);
     }
 
-    /// Counts what became of a request's samples.
+    /// Counts the samples, rejections and metadata of a request.
     pub(super) fn outcome(&self, protocol: &str, outcome: &WriteOutcome, metadata: usize) {
         let kinds = [("float", outcome.samples), ("histogram", outcome.histograms), ("exemplar", outcome.exemplars)];
         for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {

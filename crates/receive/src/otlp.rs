@@ -1,6 +1,6 @@
 //! `POST /api/v1/otlp/v1/metrics`: OTLP over HTTP, protobuf or JSON, plain or gzip.
 //!
-//! What cannot be taken is told in the response's `partial_success`; if nothing could be taken, the answer is 400.
+//! The response's `partial_success` describes rejected points. If every point was rejected, the status is 400.
 
 mod exemplars;
 mod json;
@@ -33,68 +33,68 @@ const PROTOCOL: &str = "otlp";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// The form of a request, which is that of its answer.
+/// The encoding of a request and of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum Encoding {
     Protobuf,
     Json,
 }
 
-/// A body of more bytes than this is translated on a thread that may block.
+/// The largest body that is translated on the async runtime, bytes. Larger ones go to a blocking thread.
 const INLINE_BYTES: usize = 32 << 10;
 
 pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let started = receiver.clock.monotonic();
-    let form = form_of(request.headers());
-    let written = match form {
-        Ok(form) => write(&receiver, form, request).await.map(|outcome| (form, outcome)),
+    let written = match encoding_of(request.headers()) {
+        Ok(encoding) => write(&receiver, encoding, request).await.map(|outcome| (encoding, outcome)),
         Err(error) => Err(error),
     };
     let response = match written {
-        Ok((form, outcome)) => form.answer(&export_response(&outcome)),
+        Ok((encoding, outcome)) => encoding.respond(&export_response(&outcome)),
         Err(error) => error.response(receiver.config.retry_after_seconds),
     };
     receiver.answered(PROTOCOL, &response, started);
     response
 }
 
-async fn write(receiver: &Arc<Receiver>, form: Form, request: Request) -> Result<WriteOutcome, ReceiveError> {
+async fn write(receiver: &Arc<Receiver>, encoding: Encoding, request: Request) -> Result<WriteOutcome, ReceiveError> {
     let compressed = is_gzip(request.headers())?;
     let tenant = tenant_of(request.headers())?;
     let mut taken = Taken::none(&receiver.inflight);
     let mut buffers = receiver.buffers.lease();
     body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
-    let (buffers, refused, _taken) = decode(receiver, (form, compressed), &tenant, buffers, taken).await?;
-    let outcome = receiver.append(PROTOCOL, &tenant, &buffers.batch, refused).await?;
-    match outcome.samples + outcome.histograms == 0 && refused_points(&outcome) > 0 {
-        true => Err(ReceiveError::BadRequest(first_refusals(&outcome))),
+    let (buffers, rejections, _taken) = decode(receiver, (encoding, compressed), &tenant, buffers, taken).await?;
+    let outcome = receiver.append(PROTOCOL, &tenant, &buffers.batch, rejections).await?;
+    match outcome.samples + outcome.histograms == 0 && rejected_points(&outcome) > 0 {
+        true => Err(ReceiveError::BadRequest(first_rejections(&outcome))),
         false => Ok(outcome),
     }
 }
 
 async fn decode(
     receiver: &Arc<Receiver>,
-    encoding: (Form, bool),
+    encoding: (Encoding, bool),
     tenant: &TenantId,
     mut buffers: Lease,
     mut taken: Taken,
 ) -> Result<(Lease, WriteOutcome, Taken), ReceiveError> {
     if buffers.body.len() <= INLINE_BYTES {
-        let refused = decode_now(receiver, encoding, tenant, &mut buffers, &mut taken)?;
-        return Ok((buffers, refused, taken));
+        let rejections = decode_now(receiver, encoding, tenant, &mut buffers, &mut taken)?;
+        return Ok((buffers, rejections, taken));
     }
-    let (receiver, tenant) = (receiver.clone(), tenant.clone());
+    let receiver = receiver.clone();
+    let tenant = tenant.clone();
     let work = move || {
-        let refused = decode_now(&receiver, encoding, &tenant, &mut buffers, &mut taken)?;
-        Ok((buffers, refused, taken))
+        let rejections = decode_now(&receiver, encoding, &tenant, &mut buffers, &mut taken)?;
+        Ok((buffers, rejections, taken))
     };
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| ReceiveError::Internal(format!("decoding a request failed: {error}")))?
+    done.map_err(|error| ReceiveError::Internal(format!("could not decode the request: {error}")))?
 }
 
 fn decode_now(
     receiver: &Receiver,
-    (form, compressed): (Form, bool),
+    (encoding, compressed): (Encoding, bool),
     tenant: &TenantId,
     buffers: &mut Buffers,
     taken: &mut Taken,
@@ -108,47 +108,47 @@ fn decode_now(
         false => &*body,
     };
     receiver.metrics.body(PROTOCOL, body.len(), request.len());
-    let transcoded = match form {
-        Form::Protobuf => None,
-        Form::Json => Some(json::to_protobuf(request, receiver.config.max_decompressed_bytes, taken)?),
+    let transcoded = match encoding {
+        Encoding::Protobuf => None,
+        Encoding::Json => Some(json::to_protobuf(request, receiver.config.max_decompressed_bytes, taken)?),
     };
     let request = transcoded.as_deref().unwrap_or(request);
     batch.clear();
     let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes);
     translate::translate(&receiver.otlp.load(), request, &mut decoder)?;
-    let refused = decoder.refused;
+    let rejections = decoder.rejections;
     taken.take(batch.bytes())?;
-    Ok(refused)
+    Ok(rejections)
 }
 
-/// What the sender hears of points that were refused. Exemplars are no points.
+/// The response about rejected points. Exemplars are not points.
 fn export_response(outcome: &WriteOutcome) -> ExportMetricsServiceResponse {
-    let rejected = refused_points(outcome);
+    let rejected = rejected_points(outcome);
     let partial_success = (rejected > 0).then(|| ExportMetricsPartialSuccess {
         rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
-        error_message: first_refusals(outcome),
+        error_message: first_rejections(outcome),
     });
     ExportMetricsServiceResponse { partial_success }
 }
 
-fn refused_points(outcome: &WriteOutcome) -> u64 {
-    refusals(outcome).map(|(_, rejected)| rejected.count).sum()
+fn rejected_points(outcome: &WriteOutcome) -> u64 {
+    point_rejections(outcome).map(|(_, rejected)| rejected.count).sum()
 }
 
-fn first_refusals(outcome: &WriteOutcome) -> String {
-    refusals(outcome).map(|(_, rejected)| rejected.first.as_str()).collect::<Vec<_>>().join("\n")
+fn first_rejections(outcome: &WriteOutcome) -> String {
+    point_rejections(outcome).map(|(_, rejected)| rejected.first.as_str()).collect::<Vec<_>>().join("\n")
 }
 
-fn refusals(outcome: &WriteOutcome) -> impl Iterator<Item = (&RejectReason, &pharos_model::write::Rejected)> {
+fn point_rejections(outcome: &WriteOutcome) -> impl Iterator<Item = (&RejectReason, &pharos_model::write::Rejected)> {
     outcome.rejected.iter().filter(|(reason, _)| **reason != RejectReason::InvalidExemplar)
 }
 
-fn form_of(headers: &HeaderMap) -> Result<Form, ReceiveError> {
+fn encoding_of(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
     let given = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media = given.as_deref().and_then(|text| text.split(';').next()).unwrap_or("").trim();
     match media {
-        protobuf if protobuf.eq_ignore_ascii_case(PROTOBUF) => Ok(Form::Protobuf),
-        json if json.eq_ignore_ascii_case(JSON) => Ok(Form::Json),
+        protobuf if protobuf.eq_ignore_ascii_case(PROTOBUF) => Ok(Encoding::Protobuf),
+        json if json.eq_ignore_ascii_case(JSON) => Ok(Encoding::Json),
         _ => Err(ReceiveError::UnsupportedMediaType(format!(
             "unsupported content type: {}, supported: [{JSON}, {PROTOBUF}]",
             given.as_deref().unwrap_or("")
@@ -156,12 +156,12 @@ fn form_of(headers: &HeaderMap) -> Result<Form, ReceiveError> {
     }
 }
 
-impl Form {
-    /// The answer in this form. JSON has 64-bit integers as text.
-    fn answer(self, response: &ExportMetricsServiceResponse) -> Response {
+impl Encoding {
+    /// Encodes the response. In JSON, 64-bit integers are text.
+    fn respond(self, response: &ExportMetricsServiceResponse) -> Response {
         let (content_type, bytes) = match self {
-            Form::Protobuf => (PROTOBUF, response.encode_to_vec()),
-            Form::Json => {
+            Encoding::Protobuf => (PROTOBUF, response.encode_to_vec()),
+            Encoding::Json => {
                 let partial_success = response.partial_success.as_ref().map(|partial| {
                     let rejected = partial.rejected_data_points.to_string();
                     serde_json::json!({ "rejectedDataPoints": rejected, "errorMessage": partial.error_message })
@@ -184,11 +184,6 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, ReceiveError> {
             String::from_utf8_lossy(other)
         ))),
     }
-}
-
-/// Nanoseconds since the epoch as milliseconds.
-fn to_millis(nanos: u64) -> i64 {
-    (nanos / 1_000_000) as i64
 }
 
 #[cfg(test)]

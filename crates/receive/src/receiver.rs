@@ -1,4 +1,4 @@
-//! What all handlers share: settings, limits, metrics, and the way to the store.
+//! What all handlers share: settings, limits, metrics and the way to the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,9 @@ use crate::error::ReceiveError;
 use crate::inflight::Inflight;
 use crate::metrics::ReceiveMetrics;
 
-/// The header that names the tenant.
 const TENANT_HEADER: &str = "x-scope-orgid";
 
-/// Takes what others send and hands it on.
+/// Receives pushes and appends their samples.
 pub struct Receiver {
     pub(crate) config: ReceiveConfig,
     ingest: Arc<dyn Ingest>,
@@ -31,7 +30,10 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that hands samples to `ingest`. Its metrics go to `registry`.
+    /// Creates a receiver that appends to `ingest` and registers its metrics in `registry`.
+    ///
+    /// # Errors
+    /// The registry already has these metrics.
     pub fn new(
         config: ReceiveConfig,
         ingest: Arc<dyn Ingest>,
@@ -50,22 +52,23 @@ impl Receiver {
         }))
     }
 
-    /// Translates OTLP requests that begin from now on as `otlp` says; give it checked.
+    /// Sets the translation of OTLP requests that arrive from now on. The section must be checked
+    /// ([`OtlpConfig::checked`]).
     pub fn set_otlp(&self, otlp: OtlpConfig) {
         self.otlp.store(Arc::new(otlp));
     }
 
-    /// Appends what is good, counts it, and adds what the decoder refused.
+    /// Appends the decoded samples, adds the rejections of the decoder to the outcome, and counts both.
     pub(crate) async fn append(
         &self,
         protocol: &str,
         tenant: &TenantId,
         batch: &WriteBatch,
-        refused: WriteOutcome,
+        rejections: WriteOutcome,
     ) -> Result<WriteOutcome, ReceiveError> {
         self.metrics.batch_series.observe(batch.series().len() as f64);
         self.metrics.inflight.set(self.inflight.used() as i64);
-        let mut outcome = refused;
+        let mut outcome = rejections;
         if !batch.is_empty() {
             outcome.absorb(self.ingest.append(tenant, batch).await?);
         }
@@ -73,6 +76,7 @@ impl Receiver {
         Ok(outcome)
     }
 
+    /// Counts a response.
     pub(crate) fn answered(&self, protocol: &str, response: &Response, started: Duration) {
         let took = self.clock.monotonic().saturating_sub(started);
         self.metrics.answered(protocol, response.status().as_u16(), took);
@@ -80,7 +84,7 @@ impl Receiver {
     }
 }
 
-/// The tenant that a request names.
+/// The tenant in the headers, or the default one.
 pub(crate) fn tenant_of(headers: &HeaderMap) -> Result<TenantId, ReceiveError> {
     match headers.get(TENANT_HEADER) {
         None => Ok(TenantId::default()),

@@ -1,7 +1,7 @@
 //! `POST /api/v1/write` and `/api/v1/push`: remote write 1.0 and 2.0.
 //!
-//! Good samples of a request are stored even if others are bad; then the answer is 400 and names the first bad one of
-//! each kind, as the specification wants, so that the sender does not try again.
+//! Valid samples are stored even if others of the request are rejected. The status is then 400, and the message names the
+//! first rejected sample for each reason. The specification requires this, so that the sender does not retry.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::inflight::Taken;
 use crate::receiver::{Receiver, tenant_of};
 use crate::{body, write_v1, write_v2};
 
-/// The two messages of remote write.
+/// The version of remote write, which is that of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Message {
     V1,
@@ -33,7 +33,7 @@ impl Message {
     }
 }
 
-/// A decompressed body of more bytes than this is decoded on a thread that may block.
+/// The largest decompressed body that is decoded on the async runtime, bytes. Larger ones go to a blocking thread.
 const INLINE_BYTES: usize = 1 << 20;
 
 pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
@@ -67,15 +67,15 @@ async fn write(
     let mut taken = Taken::none(&receiver.inflight);
     let mut buffers = receiver.buffers.lease();
     body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
-    let (buffers, refused) = decode(receiver, message, &tenant, buffers, &mut taken).await?;
-    *written = receiver.append(message.protocol(), &tenant, &buffers.batch, refused).await?;
+    let (buffers, rejections) = decode(receiver, message, &tenant, buffers, &mut taken).await?;
+    *written = receiver.append(message.protocol(), &tenant, &buffers.batch, rejections).await?;
     match bad_request(message, written) {
         Some(text) => Err(ReceiveError::BadRequest(text)),
         None => Ok(()),
     }
 }
 
-/// Decompresses and decodes, here if that is quick.
+/// Decompresses and decodes a request, on a blocking thread if it is large.
 async fn decode(
     receiver: &Arc<Receiver>,
     message: Message,
@@ -85,20 +85,21 @@ async fn decode(
 ) -> Result<(Lease, WriteOutcome), ReceiveError> {
     let declared = snap::raw::decompress_len(&buffers.body).unwrap_or(0);
     if declared <= INLINE_BYTES {
-        let refused = decode_now(receiver, message, tenant, &mut buffers, taken)?;
-        return Ok((buffers, refused));
+        let rejections = decode_now(receiver, message, tenant, &mut buffers, taken)?;
+        return Ok((buffers, rejections));
     }
-    let (receiver, tenant) = (receiver.clone(), tenant.clone());
+    let receiver = receiver.clone();
+    let tenant = tenant.clone();
     let mut moved = std::mem::replace(taken, Taken::none(&receiver.inflight));
     let work = move || {
-        let refused = decode_now(&receiver, message, &tenant, &mut buffers, &mut moved);
-        (buffers, moved, refused)
+        let decoded = decode_now(&receiver, message, &tenant, &mut buffers, &mut moved);
+        (buffers, moved, decoded)
     };
     let done = tokio::task::spawn_blocking(work).await;
-    let (buffers, moved, refused) =
-        done.map_err(|error| ReceiveError::Internal(format!("decoding a request failed: {error}")))?;
+    let (buffers, moved, decoded) =
+        done.map_err(|error| ReceiveError::Internal(format!("could not decode the request: {error}")))?;
     *taken = moved;
-    Ok((buffers, refused?))
+    Ok((buffers, decoded?))
 }
 
 fn decode_now(
@@ -111,9 +112,9 @@ fn decode_now(
     let Buffers { body, plain, batch } = buffers;
     let request = body::snappy(body, receiver.config.max_decompressed_bytes, taken, plain)?;
     receiver.metrics.body(message.protocol(), body.len(), request.len());
-    let refused = decode_message(message, tenant, request, receiver.config.max_decoded_bytes, batch)?;
+    let rejections = decode_message(message, tenant, request, receiver.config.max_decoded_bytes, batch)?;
     taken.take(batch.bytes())?;
-    Ok(refused)
+    Ok(rejections)
 }
 
 fn decode_message(
@@ -129,10 +130,10 @@ fn decode_message(
         Message::V1 => write_v1::decode(request, &mut decoder)?,
         Message::V2 => write_v2::decode(request, &mut decoder)?,
     }
-    Ok(decoder.refused)
+    Ok(decoder.rejections)
 }
 
-/// What to say about refused samples. Remote write 1.0 knows no failed exemplars.
+/// The message about rejected samples, if there are any. Rejected exemplars do not fail a request of remote write 1.0.
 fn bad_request(message: Message, outcome: &WriteOutcome) -> Option<String> {
     let counts = |reason: &RejectReason| message == Message::V2 || *reason != RejectReason::InvalidExemplar;
     let firsts: Vec<&str> =
@@ -155,7 +156,7 @@ const MEDIA_TYPE: &str = "application/x-protobuf";
 const V1_NAME: &str = "prometheus.WriteRequest";
 const V2_NAME: &str = "io.prometheus.write.v2.Request";
 
-/// The message that a content type announces; none means 1.0.
+/// The version that the content type names. A missing content type means 1.0.
 fn message_of(headers: &HeaderMap) -> Result<Message, ReceiveError> {
     let unsupported = |text: String| Err(ReceiveError::UnsupportedMediaType(text));
     let content_type = match headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) {

@@ -1,7 +1,7 @@
-//! Labels of a series, from the order and encoding of a request to canonical bytes.
+//! Converts the labels of a series from a request to canonical bytes.
 //!
-//! The usual request has them sorted and plain: they are copied as they come, and checked while they are. Anything else
-//! (unsorted, duplicated, empty, not UTF-8) takes a second, slower look that finds out what is wrong.
+//! Labels usually arrive sorted and valid. The fast path copies them as they come and checks them on the way. Anything else
+//! (unsorted, repeated, empty, not UTF-8) takes a slow path that sorts them or finds the error.
 
 use std::cmp::Ordering;
 
@@ -10,31 +10,31 @@ use pharos_model::labels::{LabelsIter, append_uvarint};
 
 use crate::wire::PlainLabel;
 
-/// Why labels are no series.
+/// Labels that do not make a series. The messages are Prometheus's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LabelError {
-    /// No metric name, an empty or non-UTF-8 name, a non-UTF-8 value.
+    /// The metric name is missing, a name is empty, or bytes are not UTF-8.
     #[error("invalid metric name or labels, got {0}")]
     Invalid(String),
-    /// A name occurs twice.
+    /// A name is repeated.
     #[error("invalid labels for series, labels {labels}, duplicated label {name}")]
     Duplicate { labels: String, name: String },
-    /// References that lead nowhere.
+    /// A reference points outside of the table of symbols.
     #[error("parsing labels for series: {0}")]
     Reference(String),
-    /// A series of remote write 2.0 without samples and histograms.
+    /// A series of remote write 2.0 has neither samples nor histograms.
     #[error("TimeSeries must contain at least one sample or histogram for series {0}")]
     NoSamples(String),
 }
 
-/// Writes labels in canonical form as long as they come sorted.
+/// Writes labels in canonical form, as long as they arrive sorted.
 ///
-/// Most labels are short, so calls to compare and copy them would cost more than the work: pieces of up to [`BLOCK`] bytes are copied
-/// as whole blocks, into room that was made beforehand, and names are compared by their first eight bytes.
+/// Most labels are so short that calling `memcmp` and `memcpy` would dominate. Pieces of up to [`BLOCK`] bytes are therefore
+/// copied as whole blocks into space that was reserved before, and names are compared by their first eight bytes.
 pub(super) struct CanonicalWriter<'a, 'o> {
     out: &'o mut Vec<u8>,
     start: usize,
-    /// Where the next byte goes.
+    /// The offset of the next byte.
     at: usize,
     previous: &'a [u8],
     previous_prefix: u64,
@@ -42,12 +42,12 @@ pub(super) struct CanonicalWriter<'a, 'o> {
     in_order: bool,
 }
 
-/// Bytes that are copied at once, whatever a piece has.
+/// The number of bytes that are copied at once, however short a piece is.
 const BLOCK: usize = 32;
-/// Room that is made at a time.
-const ROOM: usize = 1024;
+/// The number of bytes that are reserved at a time.
+const RESERVE: usize = 1024;
 
-/// The first eight bytes of a text as a number that orders as they do; zeros where it is shorter.
+/// The first eight bytes of a text, padded with zeros, as a number with the same order.
 #[inline]
 fn prefix(text: &[u8], len: usize) -> u64 {
     match text.first_chunk::<8>() {
@@ -58,11 +58,11 @@ fn prefix(text: &[u8], len: usize) -> u64 {
 }
 
 impl<'a, 'o> CanonicalWriter<'a, 'o> {
-    /// Labels will be appended to `out`, about so many bytes of them.
+    /// Creates a writer that appends to `out`. `bytes` is an estimate of the size.
     #[inline]
     pub(super) fn new(out: &'o mut Vec<u8>, bytes: usize) -> Self {
         let start = out.len();
-        out.resize(start + bytes.min(ROOM) + BLOCK, 0);
+        out.resize(start + bytes.min(RESERVE) + BLOCK, 0);
         CanonicalWriter {
             out,
             start,
@@ -74,7 +74,7 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
         }
     }
 
-    /// Appends a label. Empty values are left out.
+    /// Appends a label. One with an empty value is checked but left out.
     pub(super) fn push(&mut self, name: &'a [u8], value: &'a [u8]) {
         self.note(name, name.len(), !value.is_empty());
         if !value.is_empty() {
@@ -83,7 +83,7 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
         }
     }
 
-    /// As [`CanonicalWriter::push`], of a label in place, whose lengths are written as here.
+    /// Appends a label that the request encodes exactly as the canonical form does.
     #[inline]
     pub(super) fn push_plain(&mut self, label: &PlainLabel<'a>) {
         self.note(&label.name[1..], label.name_len, label.value_len > 0);
@@ -93,7 +93,7 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
         }
     }
 
-    /// Checks the name that the first bytes of `name` are.
+    /// Checks a name: the first `len` bytes of `name`.
     #[inline]
     fn note(&mut self, name: &'a [u8], len: usize, has_value: bool) {
         let prefix = prefix(name, len);
@@ -104,7 +104,8 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
             Ordering::Greater => false,
         };
         self.has_metric_name |= has_value && len == METRIC_NAME.len() && name == METRIC_NAME.as_bytes();
-        (self.previous, self.previous_prefix) = (name, prefix);
+        self.previous = name;
+        self.previous_prefix = prefix;
     }
 
     fn put_text(&mut self, text: &[u8]) {
@@ -114,7 +115,7 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
         self.put(text, text.len());
     }
 
-    /// Copies the first `len` bytes.
+    /// Appends the first `len` bytes of `from`.
     #[inline]
     fn put(&mut self, from: &[u8], len: usize) {
         match (self.out[self.at..].first_chunk_mut::<BLOCK>(), from.first_chunk::<BLOCK>()) {
@@ -129,14 +130,14 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
     fn put_long(&mut self, text: &[u8]) {
         let end = self.at + text.len();
         if end > self.out.len() {
-            self.out.resize(end + ROOM + BLOCK, 0);
+            self.out.resize(end + RESERVE + BLOCK, 0);
         }
         self.out[self.at..end].copy_from_slice(text);
         self.at = end;
     }
 
-    /// Whether what was written is a valid series. If not, nothing is left in the output, and [`write_any_order`]
-    /// must look again.
+    /// Ends the labels and returns whether they are valid. If not, the output is as before, and the labels have to take
+    /// [`write_any_order`].
     #[inline]
     pub(super) fn finish(self) -> bool {
         let written = &self.out[self.start..self.at];
@@ -147,7 +148,7 @@ impl<'a, 'o> CanonicalWriter<'a, 'o> {
     }
 }
 
-/// Writes a varint; returns how many bytes it has.
+/// Writes a varint; returns its length.
 fn write_uvarint(out: &mut [u8; 10], mut value: u64) -> usize {
     let mut len = 0;
     while value >= 0x80 {
@@ -165,20 +166,21 @@ fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-/// Whether all names and values of bytes that [`CanonicalWriter`] wrote are UTF-8.
+/// Whether all names and values in canonical bytes are UTF-8.
 fn all_utf8(written: &[u8]) -> bool {
     let mut labels = LabelsIter::over(written);
     let read: usize = labels.by_ref().map(|(name, value)| encoded_len(name.len()) + encoded_len(value.len())).sum();
     read == written.len()
 }
 
+/// The length of a string with its varint prefix.
 fn encoded_len(len: usize) -> usize {
     let bits = (usize::BITS - len.leading_zeros()).max(1);
     bits.div_ceil(7) as usize + len
 }
 
-/// Sorts labels and appends them in canonical form, or says why they are no series; then `out` is as before.
-/// Of the pairs, those with an empty value count only for what is wrong with them.
+/// Sorts labels and appends them in canonical form. Labels with an empty value are checked but left out. On an error `out` is
+/// as before.
 pub(super) fn write_any_order<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     out: &mut Vec<u8>,
@@ -201,7 +203,7 @@ pub(super) fn write_any_order<'a>(
     Ok(())
 }
 
-/// Labels as they are, for a message: at most [`MAX_SHOWN_BYTES`] of them.
+/// Formats labels for a message, at most [`MAX_SHOWN_BYTES`] of them.
 fn display(pairs: &[(&[u8], &[u8])]) -> String {
     use std::fmt::Write;
     let mut text = String::from("{");
@@ -222,7 +224,7 @@ fn display(pairs: &[(&[u8], &[u8])]) -> String {
     text
 }
 
-/// Most bytes of a label set that a message repeats.
+/// The limit on labels in a message, bytes.
 const MAX_SHOWN_BYTES: usize = 4096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the tests of the handlers share: an ingester that remembers and does as it is told.
+//! What the tests of the handlers share: a store that records batches and fails on demand.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use crate::{ReceiveConfig, Receiver, router};
 
-/// Remembers batches; answers with an error, or with everything taken and `also` added.
+/// Records batches. Fails with an error, or accepts everything and adds `also` to the outcome.
 #[derive(Default)]
 pub(super) struct Recorder {
     pub(super) batches: Mutex<Vec<(TenantId, WriteBatch)>>,
@@ -38,12 +38,13 @@ impl Ingest for Recorder {
     }
 }
 
+/// A receiver that appends to a recorder.
 pub(super) fn receiver(recorder: &Arc<Recorder>, config: ReceiveConfig) -> Arc<Receiver> {
     let registry = prometheus::Registry::new();
     Receiver::new(config, recorder.clone(), Arc::new(ManualClock::at(1_000_000)), &registry).unwrap()
 }
 
-/// Sends one request and returns status, headers and body.
+/// Sends a request; returns the status, headers and body of the response.
 pub(super) async fn send(receiver: &Arc<Receiver>, request: Request<Body>) -> (u16, Response<()>, Vec<u8>) {
     let response = router(receiver.clone()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();

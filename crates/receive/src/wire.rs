@@ -1,34 +1,33 @@
-//! Reads protobuf messages in place: no allocation, no recursion, every length checked before it is used.
-//!
-//! Owns the wire format only (keys, varints, fixed numbers, lengths); what the fields mean is known to the decoders.
+//! Reads the protobuf wire format in place: keys, varints, fixed-size numbers and length-prefixed bytes. It neither
+//! allocates nor recurses, and checks every length before use. Decoders know what the fields mean.
 
-/// Bytes that are no protobuf message. Nothing of the request is used.
+/// Bytes that are not a protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
-    /// The message ends inside a field.
-    #[error("proto: a field of {needed} bytes begins {left} bytes before the end of its message")]
+    /// The message ends within a field.
+    #[error("proto: a field of {needed} bytes starts {left} bytes before the end of its message")]
     Truncated { needed: u64, left: usize },
-    /// A varint of more than 64 bits, or one that never ends.
+    /// A varint has more than 64 bits.
     #[error("proto: integer overflow")]
     Varint,
-    /// A field number of 0, or a wire type that nobody may use (groups are refused).
+    /// The field number is 0, or the wire type is reserved or a group.
     #[error("proto: illegal tag {0}")]
     Tag(u64),
-    /// A known field with the wire type of another kind of value.
+    /// A field has the wire type of another kind of value.
     #[error("proto: wrong wire type {wire_type} for field {field}")]
     WireType { field: u32, wire_type: u8 },
 }
 
-/// A number.
+/// The wire type of varints.
 pub(super) const VARINT: u8 = 0;
-/// Eight bytes.
+/// The wire type of eight-byte numbers.
 pub(super) const FIXED64: u8 = 1;
-/// A length, then as many bytes.
+/// The wire type of length-prefixed bytes.
 pub(super) const BYTES: u8 = 2;
-/// Four bytes.
+/// The wire type of four-byte numbers.
 pub(super) const FIXED32: u8 = 5;
 
-/// A label in place: name and value, each from the length byte before it to the end of the message.
+/// A label in place. Name and value start with their length byte and extend to the end of the message.
 #[derive(Clone, Copy)]
 pub(super) struct PlainLabel<'a> {
     pub(super) name: &'a [u8],
@@ -39,7 +38,7 @@ pub(super) struct PlainLabel<'a> {
     pub(super) value_len: usize,
 }
 
-/// The part of a message that is still to be read.
+/// Reads a message from front to back.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -50,7 +49,7 @@ impl<'a> Reader<'a> {
         Reader { rest: message }
     }
 
-    /// Bytes that are left.
+    /// The number of unread bytes.
     pub(super) fn len(&self) -> usize {
         self.rest.len()
     }
@@ -83,7 +82,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Up to eight bytes are taken at a time: timestamps have six.
+    /// Decodes up to eight bytes at once: timestamps have six.
     fn long_varint(&mut self) -> Result<u64, WireError> {
         const ENDS: u64 = 0x8080_8080_8080_8080;
         let Some(bytes) = self.rest.first_chunk::<8>() else { return self.any_varint() };
@@ -92,7 +91,7 @@ impl<'a> Reader<'a> {
         if ends == 0 {
             return self.any_varint();
         }
-        // All bits up to the first byte that does not go on; then groups of seven move together, pair by pair.
+        // Keep the bits up to the last byte of the varint, then join groups of seven bits pairwise.
         let x = bytes & (ends ^ (ends - 1));
         let x = (x & 0x007f_007f_007f_007f) | (x & 0x7f00_7f00_7f00_7f00) >> 1;
         let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x3fff_0000_3fff_0000) >> 2;
@@ -120,7 +119,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Eight bytes, little endian.
+    /// An eight-byte number, little endian.
     #[inline]
     pub(super) fn fixed64(&mut self) -> Result<u64, WireError> {
         match self.rest.split_first_chunk::<8>() {
@@ -132,7 +131,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A length and as many bytes: a string, a message or packed numbers.
+    /// Length-prefixed bytes: a string, a message or packed numbers.
     #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
         let len = self.varint()?;
@@ -142,16 +141,17 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// The next field, when it is a label of remote write 1.0 as every sender writes it: field 1, name before value, both
-    /// under 128 bytes. Otherwise nothing is read.
+    /// The next field, if it is a label of remote write 1.0 in the usual form: field 1, name before value, both shorter than
+    /// 128 bytes. Otherwise nothing is read.
     #[inline]
     pub(super) fn plain_label(&mut self) -> Option<PlainLabel<'a>> {
         const LABEL: u8 = 1 << 3 | BYTES;
         const NAME: u8 = 1 << 3 | BYTES;
         const VALUE: u8 = 2 << 3 | BYTES;
         let &[LABEL, len, NAME, name_len, ..] = self.rest else { return None };
-        let (len, name_len) = (usize::from(len), usize::from(name_len));
-        // Two keys and two length bytes; one that goes on makes it negative or differ below.
+        let len = usize::from(len);
+        let name_len = usize::from(name_len);
+        // Two keys and two length bytes. A longer length prefix makes this negative or differ from the value's below.
         let value_len = len.checked_sub(4 + name_len).filter(|_| len < 0x80)?;
         let name = &self.rest[3..];
         let (key, value) = name.get(1 + name_len..)?.split_first()?;
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         Some(PlainLabel { name, name_len, value, value_len })
     }
 
-    /// Passes over the value of a field that nobody needs.
+    /// Skips the value of a field.
     #[inline]
     pub(super) fn skip(&mut self, wire_type: u8) -> Result<(), WireError> {
         match wire_type {
@@ -186,14 +186,14 @@ impl<'a> Reader<'a> {
         self.fixed64().map(f64::from_bits)
     }
 
-    /// A number that is sent as a varint: `uint64`, or any enum, or the raw form of signed ones.
+    /// A number encoded as a varint: `uint64`, an enum, or the raw form of a signed number.
     #[inline]
     pub(super) fn number(&mut self, field: u32, wire_type: u8) -> Result<u64, WireError> {
         expect(field, wire_type, VARINT)?;
         self.varint()
     }
 
-    /// A string, a message or packed numbers of a field.
+    /// The length-prefixed bytes of a field.
     #[inline]
     pub(super) fn chunk(&mut self, field: u32, wire_type: u8) -> Result<&'a [u8], WireError> {
         expect(field, wire_type, BYTES)?;
@@ -233,7 +233,7 @@ fn expect(field: u32, wire_type: u8, expected: u8) -> Result<(), WireError> {
     if wire_type == expected { Ok(()) } else { Err(WireError::WireType { field, wire_type }) }
 }
 
-/// The value of a `sint64`: zigzag.
+/// Decodes the zigzag form of a `sint64`.
 pub(super) fn zigzag(raw: u64) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }

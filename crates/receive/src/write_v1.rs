@@ -1,11 +1,11 @@
 //! Decodes remote write 1.0 (`prometheus.WriteRequest`) straight into a batch.
 //!
-//! This is the hottest loop of the intake: a series costs no allocation, its labels are copied once, into the batch's
-//! canonical form, and hashed there.
+//! This is the hottest loop of receiving. A series costs no allocation: its labels are copied once, into the canonical form
+//! in the batch, and hashed there.
 
 use pharos_model::Metadata;
 
-use crate::decode::{DecodeError, Decoder, exemplar_labels, metric_type, refuse_series};
+use crate::decode::{DecodeError, Decoder, exemplar_labels, metric_type, reject_series};
 use crate::series_labels::{CanonicalWriter, write_any_order};
 use crate::wire::{Reader, WireError};
 
@@ -23,20 +23,21 @@ pub(super) fn decode(request: &[u8], decoder: &mut Decoder<'_>) -> Result<(), De
     Ok(())
 }
 
-/// Name and value, as sent.
+/// The name and value in the request.
 type RawLabel<'a> = (&'a [u8], &'a [u8]);
 
-/// What a first look at a series found besides its labels.
+/// What the first pass over a series found besides its labels.
 #[derive(Default)]
 struct Rest<'a> {
-    /// From the first field that is no label.
+    /// The message from the first field that is not a label.
     fields: Option<Reader<'a>>,
     samples: usize,
     exemplars: usize,
 }
 
-enum Begun {
-    Refused,
+/// Why a series was not begun.
+enum NotBegun {
+    Rejected,
     Failed(DecodeError),
 }
 
@@ -46,15 +47,15 @@ fn series(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError> 
     let tenant = decoder.tenant;
     let begun = decoder.batch.try_begin_series(tenant, |out| {
         let start = out.len();
-        let sorted = copy_labels(message, out, &mut rest).map_err(|error| Begun::Failed(error.into()))?;
+        let sorted = copy_labels(message, out, &mut rest).map_err(|error| NotBegun::Failed(error.into()))?;
         if rest.samples + rest.exemplars == 0 {
-            return Err(Begun::Refused);
+            return Err(NotBegun::Rejected);
         }
         if !sorted {
-            let pairs = all_labels(message).map_err(|error| Begun::Failed(error.into()))?;
+            let pairs = all_labels(message).map_err(|error| NotBegun::Failed(error.into()))?;
             if let Err(error) = write_any_order(pairs.into_iter(), out) {
-                refuse_series(&mut decoder.refused, &error, rest.samples);
-                return Err(Begun::Refused);
+                reject_series(&mut decoder.rejections, &error, rest.samples);
+                return Err(NotBegun::Rejected);
             }
         }
         label_bytes = out.len() - start;
@@ -62,8 +63,8 @@ fn series(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError> 
     });
     match begun {
         Ok(()) => {}
-        Err(Begun::Refused) => return Ok(()),
-        Err(Begun::Failed(error)) => return Err(error),
+        Err(NotBegun::Rejected) => return Ok(()),
+        Err(NotBegun::Failed(error)) => return Err(error),
     }
     decoder.take(label_bytes + size_of::<pharos_model::write::BatchSeries>())?;
     match rest.fields {
@@ -72,7 +73,8 @@ fn series(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError> 
     }
 }
 
-/// Copies labels as long as they are sorted and good, and counts the other fields. `false`: look again, nothing is copied.
+/// Copies labels as long as they are sorted and valid, and counts the other fields. Returns false, with nothing copied, when
+/// the labels have to take the slow path.
 #[inline]
 fn copy_labels<'a>(message: &'a [u8], out: &mut Vec<u8>, rest: &mut Rest<'a>) -> Result<bool, WireError> {
     let mut writer = CanonicalWriter::new(out, message.len());
@@ -113,7 +115,8 @@ fn all_labels(message: &[u8]) -> Result<Vec<RawLabel<'_>>, WireError> {
 }
 
 fn label(message: &[u8]) -> Result<RawLabel<'_>, WireError> {
-    let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
+    let mut name: &[u8] = &[];
+    let mut value: &[u8] = &[];
     let mut reader = Reader::new(message);
     while let Some((field, kind)) = reader.key()? {
         match field {
@@ -138,7 +141,8 @@ fn samples(mut fields: Reader<'_>, decoder: &mut Decoder<'_>) -> Result<(), Deco
 }
 
 fn exemplar(message: &[u8], decoder: &mut Decoder<'_>) -> Result<(), DecodeError> {
-    let (mut value, mut t) = (0.0, 0);
+    let mut value = 0.0;
+    let mut t = 0;
     let mut reader = Reader::new(message);
     while let Some((field, kind)) = reader.key()? {
         match field {

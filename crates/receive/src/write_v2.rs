@@ -1,14 +1,14 @@
 //! Decodes remote write 2.0 (`io.prometheus.write.v2.Request`) straight into a batch.
 //!
-//! Every string is a reference into the request's table of symbols, which may come after the series that use it: so the
-//! table is read first. References can repeat a long symbol endlessly; the decoder's limit bounds what they expand to.
+//! Every string is a reference into the request's table of symbols. The table may follow the series that use it, so it is
+//! read first. References can repeat a long symbol any number of times; the decoder's limit bounds what they expand to.
 
 use std::collections::HashSet;
 
 use pharos_model::write::BatchSeries;
 use pharos_model::{Labels, METRIC_NAME, Metadata, MetricType, RejectReason};
 
-use crate::decode::{DecodeError, Decoder, exemplar_labels, metric_type, refuse_series};
+use crate::decode::{DecodeError, Decoder, exemplar_labels, metric_type, reject_series};
 use crate::series_labels::{CanonicalWriter, LabelError, write_any_order};
 use crate::wire::{Reader, WireError};
 
@@ -40,14 +40,14 @@ pub(super) fn decode(request: &[u8], decoder: &mut Decoder<'_>) -> Result<(), De
 
 struct RequestDecoder<'a, 'd, 'b> {
     symbols: Vec<&'a [u8]>,
-    /// The references of the labels at hand.
+    /// The references of the current labels.
     refs: Vec<u32>,
-    /// Metric families whose metadata the batch has.
+    /// The metric families whose metadata is in the batch.
     families: HashSet<Vec<u8>>,
     decoder: &'d mut Decoder<'b>,
 }
 
-/// What a first look at a series found.
+/// What the first pass over a series found.
 #[derive(Default)]
 struct Contents {
     samples: usize,
@@ -63,9 +63,9 @@ struct SentMetadata {
 
 impl<'a> RequestDecoder<'a, '_, '_> {
     fn series(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
-        let contents = self.first_look(message)?;
+        let contents = self.scan(message)?;
         if let Err(error) = self.begin(&contents)? {
-            refuse_series(&mut self.decoder.refused, &error, contents.samples);
+            reject_series(&mut self.decoder.rejections, &error, contents.samples);
             return Ok(());
         }
         self.metadata(contents.metadata)?;
@@ -81,8 +81,8 @@ impl<'a> RequestDecoder<'a, '_, '_> {
         Ok(())
     }
 
-    /// Reads references of labels and metadata, and counts samples.
-    fn first_look(&mut self, message: &[u8]) -> Result<Contents, WireError> {
+    /// Reads the references of labels and metadata, and counts samples.
+    fn scan(&mut self, message: &[u8]) -> Result<Contents, WireError> {
         let mut contents = Contents::default();
         self.refs.clear();
         let mut reader = Reader::new(message);
@@ -99,14 +99,14 @@ impl<'a> RequestDecoder<'a, '_, '_> {
         Ok(contents)
     }
 
-    /// Begins the series that `refs` names; the inner error says why it is none.
+    /// Begins the series that `refs` names. The inner error rejects the series, the outer one the request.
     fn begin(&mut self, contents: &Contents) -> Result<Result<(), LabelError>, DecodeError> {
         let symbols = &self.symbols;
         if let Err(error) = check_refs(symbols, &self.refs).and_then(|()| check_metadata(symbols, contents.metadata)) {
             return Ok(Err(LabelError::Reference(error)));
         }
         let pairs = || pairs(symbols, &self.refs);
-        // Counted before it is copied: references may repeat a long symbol.
+        // Counted before anything is copied, because references may repeat a long symbol.
         let bytes: usize = pairs().map(|(name, value)| name.len() + value.len() + 4).sum();
         self.decoder.take(bytes + size_of::<BatchSeries>())?;
         if contents.samples == 0 {
@@ -122,7 +122,8 @@ impl<'a> RequestDecoder<'a, '_, '_> {
     }
 
     fn exemplar(&mut self, message: &[u8]) -> Result<(), DecodeError> {
-        let (mut value, mut t) = (0.0, 0);
+        let mut value = 0.0;
+        let mut t = 0;
         self.refs.clear();
         let mut reader = Reader::new(message);
         while let Some((field, kind)) = reader.key()? {
@@ -134,7 +135,7 @@ impl<'a> RequestDecoder<'a, '_, '_> {
             }
         }
         if let Err(error) = check_refs(&self.symbols, &self.refs) {
-            self.decoder.refused.reject(RejectReason::InvalidExemplar, || format!("parsing exemplar: {error}"));
+            self.decoder.rejections.reject(RejectReason::InvalidExemplar, || format!("parsing exemplar: {error}"));
             return Ok(());
         }
         let bytes: usize = self.refs.iter().map(|&at| self.symbols[at as usize].len()).sum();
@@ -143,7 +144,7 @@ impl<'a> RequestDecoder<'a, '_, '_> {
         self.decoder.exemplar(labels, value, t)
     }
 
-    /// Keeps what is said about the series' metric family, once for each family.
+    /// Adds the metadata of the series' metric family, once for each family.
     fn metadata(&mut self, sent: SentMetadata) -> Result<(), DecodeError> {
         if sent.kind == MetricType::Unknown && sent.help == 0 && sent.unit == 0 {
             return Ok(());
@@ -164,7 +165,7 @@ impl<'a> RequestDecoder<'a, '_, '_> {
     }
 }
 
-/// What is wrong with a series that has no samples: its labels, or just that.
+/// The error of a series without samples, which is about its labels if those are invalid too.
 fn no_samples<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> LabelError {
     let mut labels = Vec::new();
     match write_any_order(pairs, &mut labels) {
@@ -173,7 +174,7 @@ fn no_samples<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> LabelErr
     }
 }
 
-/// A reference; one that is too large for the wire's type leads nowhere, as any other that is too large.
+/// A reference. One that does not fit is invalid, as is any other beyond the table.
 fn reference(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -202,7 +203,7 @@ fn check_metadata(symbols: &[&[u8]], sent: SentMetadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Names and values of references that were checked.
+/// The names and values of checked references.
 fn pairs<'a>(symbols: &[&'a [u8]], refs: &[u32]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     refs.as_chunks::<2>().0.iter().map(|[name, value]| (symbols[*name as usize], symbols[*value as usize]))
 }
@@ -221,7 +222,7 @@ fn sent_metadata(message: &[u8]) -> Result<SentMetadata, WireError> {
     Ok(sent)
 }
 
-/// The metric family of a series: the parts of classic histograms and summaries belong to one.
+/// The metric family of a series. All series of a classic histogram or summary belong to one family.
 fn family(name: &[u8], kind: MetricType) -> &[u8] {
     let suffixes: &[&[u8]] = match kind {
         MetricType::Histogram => &[b"_bucket", b"_count", b"_sum"],

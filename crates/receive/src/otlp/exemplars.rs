@@ -1,14 +1,14 @@
-//! Exemplars of OTLP points.
+//! The exemplars of OTLP points.
 
 use pharos_model::{Exemplar, Labels, LabelsBuilder};
 use pharos_transport::otlp::metrics::v1 as proto;
 
-use super::values::text;
+use super::values::{text, to_millis};
 
-/// Most characters that the labels of an exemplar may have together, after OpenMetrics.
+/// The limit that OpenMetrics sets on all labels of an exemplar together, characters.
 const MAX_CHARACTERS: usize = 128;
 
-/// Exemplars of a point, in the order of their values as far as they were sent so. One without time gets the point's.
+/// The exemplars of a point, in the order of the request. One without a timestamp gets the point's.
 pub(super) fn of_point(exemplars: &[proto::Exemplar], point_time: i64) -> Vec<Exemplar> {
     let mut builder = LabelsBuilder::default();
     let convert = |exemplar: &proto::Exemplar| {
@@ -16,7 +16,7 @@ pub(super) fn of_point(exemplars: &[proto::Exemplar], point_time: i64) -> Vec<Ex
             proto::exemplar::Value::AsDouble(value) => value,
             proto::exemplar::Value::AsInt(value) => value as f64,
         };
-        let t = match super::to_millis(exemplar.time_unix_nano) {
+        let t = match to_millis(exemplar.time_unix_nano) {
             0 => point_time,
             t => t,
         };
@@ -25,12 +25,12 @@ pub(super) fn of_point(exemplars: &[proto::Exemplar], point_time: i64) -> Vec<Ex
     exemplars.iter().filter_map(convert).collect()
 }
 
-/// Trace and span, and the attributes if all of it is short enough.
+/// The trace and span ids, and the attributes unless all of it is too long.
 fn labels(exemplar: &proto::Exemplar, builder: &mut LabelsBuilder) -> Labels {
     builder.clear();
     let mut characters = 0;
     for (name, id) in [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)] {
-        // Of 16 and 8 bytes; all zero means none. Longer ones are no ids.
+        // Ids have 16 and 8 bytes. All zeros mean that there is none, and longer values are not ids.
         if id.len() <= 16 && id.iter().any(|byte| *byte != 0) {
             let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
             characters += name.len() + hex.len();

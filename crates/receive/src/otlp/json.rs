@@ -1,8 +1,8 @@
-//! OTLP's JSON form: a request becomes the protobuf message that it stands for, which is then translated as any other.
+//! The JSON encoding of OTLP: a request is converted to the equivalent protobuf message and then translated as such.
 //!
-//! The mapping is that of the OTLP specification: keys in lower camel case, unknown ones ignored; 64-bit integers as numbers or decimal
-//! text; trace and span ids in hexadecimal, other bytes in base64; enumerations as numbers, or by name. It is a stream from text to
-//! bytes: no tree is built, and what it writes is bounded.
+//! The mapping is that of the OTLP specification. Keys are in lower camel case and unknown ones are ignored. 64-bit integers
+//! are numbers or decimal text, trace and span ids are hexadecimal, other bytes base64, and enums are numbers or names. The
+//! conversion streams: it builds no tree, and its output is bounded.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use super::schema::{Field, Kind, REQUEST};
 use crate::error::ReceiveError;
 use crate::inflight::Taken;
 
-/// Bytes that are taken from the requests in flight at a time.
+/// The number of bytes that are reserved in flight at a time.
 const STEP: usize = 64 << 10;
-/// A length is written behind its message, so it gets the room of the longest.
+/// The space for the length of a message, which is written once the message is complete.
 const LENGTH_BYTES: usize = 5;
 
-/// The protobuf form of a request of at most `limit` bytes.
+/// Converts a request to protobuf, of at most `limit` bytes.
 pub(super) fn to_protobuf(json: &[u8], limit: usize, taken: &mut Taken) -> Result<Vec<u8>, ReceiveError> {
-    let mut out = Output { bytes: Vec::new(), taken, room: 0, limit, failure: None };
+    let mut out = Output { bytes: Vec::new(), taken, reserved: 0, limit, failure: None };
     let mut input = serde_json::Deserializer::from_slice(json);
     let read = Message { fields: REQUEST, out: &mut out }.deserialize(&mut input).and_then(|()| input.end());
     match (read, out.failure) {
@@ -31,38 +31,38 @@ pub(super) fn to_protobuf(json: &[u8], limit: usize, taken: &mut Taken) -> Resul
     }
 }
 
-/// What has been written.
+/// The protobuf message under construction.
 struct Output<'t> {
     bytes: Vec<u8>,
     taken: &'t mut Taken,
-    /// Bytes that are taken and not written yet.
-    room: usize,
+    /// The number of reserved bytes that are not written yet.
+    reserved: usize,
     limit: usize,
-    /// Why no more may be written.
+    /// The error for which writing stopped.
     failure: Option<ReceiveError>,
 }
 
 impl Output<'_> {
     fn put<E: Error>(&mut self, bytes: &[u8]) -> Result<(), E> {
-        if bytes.len() > self.room {
-            self.make_room(bytes.len()).map_err(|failure| {
+        if bytes.len() > self.reserved {
+            self.reserve(bytes.len()).map_err(|failure| {
                 let error = E::custom(&failure);
                 self.failure = Some(failure);
                 error
             })?;
         }
-        self.room -= bytes.len();
+        self.reserved -= bytes.len();
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn make_room(&mut self, bytes: usize) -> Result<(), ReceiveError> {
+    fn reserve(&mut self, bytes: usize) -> Result<(), ReceiveError> {
         if self.bytes.len() + bytes > self.limit {
             return Err(ReceiveError::BadRequest(format!("decoded size exceeds the {} bytes limit", self.limit)));
         }
         let more = bytes.max(STEP);
         self.taken.take(more)?;
-        self.room += more;
+        self.reserved += more;
         Ok(())
     }
 
@@ -93,19 +93,19 @@ impl Output<'_> {
         self.put(bytes)
     }
 
-    /// Begins a message whose length is not known yet; says where that goes.
+    /// Begins a message of unknown length; returns its start.
     fn begin<E: Error>(&mut self, field: &Field) -> Result<usize, E> {
         self.key(field)?;
         self.put(&[0; LENGTH_BYTES])?;
         Ok(self.bytes.len())
     }
 
-    /// Ends the message that began there. A varint may have zeros at its end.
+    /// Ends the message that starts there. Its length is a varint padded with zeros.
     fn end(&mut self, start: usize) {
         let length = self.bytes.len() - start;
         for (at, byte) in self.bytes[start - LENGTH_BYTES..start].iter_mut().enumerate() {
-            let goes_on = if at + 1 < LENGTH_BYTES { 0x80 } else { 0 };
-            *byte = (length >> (7 * at)) as u8 & 0x7f | goes_on;
+            let continuation = if at + 1 < LENGTH_BYTES { 0x80 } else { 0 };
+            *byte = (length >> (7 * at)) as u8 & 0x7f | continuation;
         }
     }
 
@@ -165,7 +165,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     if rest.is_empty() { bytes.collect() } else { None }
 }
 
-/// A message whose fields are written as they come.
+/// Writes the fields of a message as they come.
 struct Message<'o, 't> {
     fields: &'static [Field],
     out: &'o mut Output<'t>,
@@ -197,7 +197,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
     }
 }
 
-/// The name of a field; nothing for unknown ones.
+/// Finds a field by its key; `None` for unknown ones.
 struct Name(&'static [Field]);
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -220,7 +220,7 @@ impl Visitor<'_> for Name {
     }
 }
 
-/// The value of a field, or an element of it.
+/// Writes the value of a field, or an element of its list.
 struct FieldValue<'o, 't> {
     field: &'static Field,
     is_element: bool,
@@ -228,10 +228,10 @@ struct FieldValue<'o, 't> {
 }
 
 impl FieldValue<'_, '_> {
-    /// Refuses what is no list where one is needed.
+    /// Rejects a value where a list is needed.
     fn check<E: Error>(&self) -> Result<(), E> {
         match self.field.is_list && !self.is_element {
-            true => Err(E::custom(format_args!("{} is no list", self.field.name))),
+            true => Err(E::custom(format_args!("{} is not a list", self.field.name))),
             false => Ok(()),
         }
     }
@@ -256,7 +256,7 @@ impl<'de> Visitor<'de> for FieldValue<'_, '_> {
         write!(f, "a value of {}", self.field.name)
     }
 
-    /// Null stands for a field that is not there.
+    /// Null stands for a missing field.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         if self.is_element { Err(self.misfit("null in a list")) } else { Ok(()) }
     }

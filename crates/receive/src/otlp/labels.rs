@@ -1,4 +1,4 @@
-//! Labels of OTLP series: attributes of the point, of its resource and of its scope, job and instance.
+//! The labels of OTLP series: attributes of the point, its resource and its scope, and `job` and `instance`.
 
 use pharos_model::{LabelsBuilder, METRIC_NAME};
 use pharos_transport::otlp::common::v1::{InstrumentationScope, KeyValue};
@@ -10,10 +10,10 @@ use pharos_config::OtlpConfig;
 const SERVICE_NAME: &str = "service.name";
 const SERVICE_NAMESPACE: &str = "service.namespace";
 const SERVICE_INSTANCE: &str = "service.instance.id";
-/// Attributes that become `job` and `instance`.
+/// The attributes that become `job` and `instance`.
 const IDENTIFYING: [&str; 3] = [SERVICE_NAMESPACE, SERVICE_NAME, SERVICE_INSTANCE];
 
-/// What all series of a resource have in common.
+/// The labels that all series of a resource share.
 #[derive(Default)]
 pub(super) struct ResourceLabels {
     job: String,
@@ -22,7 +22,7 @@ pub(super) struct ResourceLabels {
 }
 
 impl ResourceLabels {
-    /// Of a resource's attributes; an error when a promoted one has no label name.
+    /// Computes the labels of a resource. The error names a promoted attribute that does not make a label name.
     pub(super) fn new(config: &OtlpConfig, attributes: &[KeyValue]) -> Result<Self, String> {
         let get = |name: &str| attributes.iter().find(|a| a.key == name).map(|a| text(a.value.as_ref()));
         let job = match (get(SERVICE_NAMESPACE), get(SERVICE_NAME)) {
@@ -38,12 +38,12 @@ impl ResourceLabels {
     }
 }
 
-/// What all series of an instrumentation scope have in common, if that is wanted.
+/// The labels that all series of an instrumentation scope share, if scopes are promoted.
 #[derive(Default)]
 pub(super) struct ScopeLabels(Vec<(String, String)>);
 
 impl ScopeLabels {
-    /// Of a scope; nothing when scopes are not promoted or this one has no name.
+    /// Computes the labels of a scope. There are none if scopes are not promoted or this one has no name.
     pub(super) fn new(config: &OtlpConfig, scope: &InstrumentationScope, schema_url: &str) -> Result<Self, String> {
         if !config.promote_scope_metadata || scope.name.is_empty() {
             return Ok(ScopeLabels::default());
@@ -60,7 +60,7 @@ impl ScopeLabels {
     }
 }
 
-/// Fills `labels` with those of a point, but for the metric name.
+/// Fills `labels` with those of a point, except for the metric name.
 pub(super) fn point_labels(
     config: &OtlpConfig,
     attributes: &[KeyValue],
@@ -82,7 +82,7 @@ pub(super) fn point_labels(
     Ok(())
 }
 
-/// Fills `labels` with those of `target_info`; `false` when there is nothing to say about the target, or no target.
+/// Fills `labels` with those of `target_info`. Returns false when the resource has nothing to add, or is not a target.
 pub(super) fn target_info_labels(
     config: &OtlpConfig,
     attributes: &[KeyValue],
@@ -109,7 +109,7 @@ fn add_identity(resource: &ResourceLabels, labels: &mut LabelsBuilder) {
     }
 }
 
-/// Adds attributes in the order of their keys; those that get the same label name are joined with `;`.
+/// Adds attributes in the order of their keys. The values of those with the same label name are joined with `;`.
 fn add_attributes(
     config: &OtlpConfig,
     attributes: &[KeyValue],

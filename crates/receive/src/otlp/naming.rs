@@ -1,10 +1,10 @@
-//! Names: from OTLP's (dots, units apart, any UTF-8) to those that a translation strategy asks for.
+//! Translates metric and attribute names of OTLP to those of the configured strategy.
 
 use std::borrow::Cow;
 
 use pharos_config::{OtlpConfig, TranslationStrategy};
 
-/// What the name of a metric depends on besides the name.
+/// The kind of a metric, as far as its name depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Gauge,
@@ -12,7 +12,7 @@ pub(super) enum Shape {
     Other,
 }
 
-/// The name of a metric; an error when nothing of it is left.
+/// The translated name of a metric. It is an error when nothing of the name is left.
 pub(super) fn metric_name(
     strategy: TranslationStrategy,
     name: &str,
@@ -46,10 +46,11 @@ fn fields(text: &str, keep: impl Fn(char) -> bool) -> impl Iterator<Item = &str>
     text.split(move |c| !keep(c)).filter(|field| !field.is_empty())
 }
 
-/// Words of the name, then those of the unit that it lacks, then `total` or `ratio`.
+/// The words of the name, those of the unit that it lacks, and `total` or `ratio`, joined by underscores.
 fn escaped_with_suffixes(name: &str, unit: &str, shape: Shape) -> String {
     let (unit_word, per) = unit_words(unit);
-    let (mut unit_word, mut per) = (escaped_unit(&unit_word), escaped_unit(&per));
+    let mut unit_word = escaped_unit(&unit_word);
+    let mut per = escaped_unit(&per);
     let mut words: Vec<&str> = fields(name, is_plain).collect();
     if words.contains(&unit_word.as_str()) {
         unit_word.clear();
@@ -71,13 +72,13 @@ fn escaped_with_suffixes(name: &str, unit: &str, shape: Shape) -> String {
     words.join("_")
 }
 
-/// The name as it is, less the suffixes that it has already, with all suffixes.
+/// The name with all suffixes. Those that it already has are not repeated.
 fn unescaped_with_suffixes(name: &str, unit: &str, shape: Shape) -> String {
     let (unit_word, per) = unit_words(unit);
     let last = last_word(unit, shape);
     let mut name = name;
     for suffix in [last.unwrap_or(""), &per] {
-        // The delimiter goes too, whatever it is.
+        // The delimiter before the suffix is removed too, whatever it is.
         if let Some(stem) = name.strip_suffix(suffix).filter(|stem| !suffix.is_empty() && stem.len() > 1) {
             let delimiter = stem.chars().next_back().map_or(0, char::len_utf8);
             name = &stem[..stem.len() - delimiter];
@@ -100,7 +101,7 @@ fn last_word(unit: &str, shape: Shape) -> Option<&'static str> {
     }
 }
 
-/// A unit as metadata shows it.
+/// The unit in the metadata.
 pub(super) fn unit_name(unit: &str) -> String {
     let (word, per) = unit_words(unit);
     let words: Vec<String> = [word, per].iter().map(|w| escaped_unit(w)).filter(|w| !w.is_empty()).collect();
@@ -109,11 +110,12 @@ pub(super) fn unit_name(unit: &str) -> String {
     joined.strip_suffix('_').unwrap_or(joined).to_string()
 }
 
-/// `By/s` as `bytes` and `per_second`. Annotations in braces are no units.
+/// Splits a unit such as `By/s` into `bytes` and `per_second`. Annotations in braces are ignored.
 fn unit_words(unit: &str) -> (Cow<'_, str>, Cow<'_, str>) {
     let (unit, per) = unit.split_once('/').unwrap_or((unit, ""));
     let known = |text: &'_ str| !text.is_empty() && !text.contains(['{', '}']);
-    let (unit, per) = (unit.trim(), per.trim());
+    let unit = unit.trim();
+    let per = per.trim();
     let unit = if known(unit) { plural(unit) } else { "" };
     let per = if known(per) { Cow::Owned(format!("per_{}", singular(per))) } else { Cow::Borrowed("") };
     (Cow::Borrowed(unit), per)
@@ -164,7 +166,7 @@ fn singular(unit: &str) -> &str {
     }
 }
 
-/// A unit's word with other characters as single underscores, none in front.
+/// A unit with other characters replaced by single underscores, without a leading one.
 fn escaped_unit(word: &str) -> String {
     let mut escaped = String::with_capacity(word.len());
     for c in word.chars() {
@@ -176,7 +178,7 @@ fn escaped_unit(word: &str) -> String {
     escaped.strip_prefix('_').map(str::to_string).unwrap_or(escaped)
 }
 
-/// The label name of an attribute; an error when there is none.
+/// The label name of an attribute. It is an error when nothing of the name is left.
 pub(super) fn label_name<'a>(config: &OtlpConfig, attribute: &'a str) -> Result<Cow<'a, str>, String> {
     if attribute.is_empty() {
         return Err("label name is empty".into());

@@ -1,4 +1,4 @@
-//! Native histograms of OTLP's exponential ones, and of explicit ones as custom buckets.
+//! Converts OTLP histograms to native ones: exponential buckets, or explicit bounds as custom buckets.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use pharos_model::STALE_NAN;
 use pharos_transport::otlp::metrics::v1::exponential_histogram_data_point::Buckets;
 use pharos_transport::otlp::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint};
 
-/// The width of the zero bucket: OTLP's is not known to most senders.
+/// The width of the zero bucket. Few senders set the one of OTLP.
 const ZERO_THRESHOLD: f64 = 1e-128;
-/// Empty buckets between two others are kept up to this number, instead of a new span.
+/// The largest gap of empty buckets that is filled instead of starting a new span.
 const MAX_GAP: i64 = 2;
 
-/// The native histogram of an exponential one.
+/// Converts an exponential histogram.
 pub(super) fn of_exponential(point: &ExponentialHistogramDataPoint, stale: bool) -> Result<Histogram, String> {
     if point.scale < EXPONENTIAL_SCHEMA_MIN {
         return Err(format!(
@@ -47,7 +47,7 @@ pub(super) fn of_exponential(point: &ExponentialHistogramDataPoint, stale: bool)
     })
 }
 
-/// The native histogram with custom buckets of an explicit one.
+/// Converts a histogram with explicit bounds to one with custom buckets.
 pub(super) fn of_explicit(point: &HistogramDataPoint, stale: bool) -> Result<Histogram, String> {
     let custom_values: Arc<[f64]> = Arc::from(&point.explicit_bounds[..]);
     if stale {
@@ -70,10 +70,11 @@ fn stale_marker(schema: i32) -> Histogram {
     Histogram { integer: true, schema, sum: STALE_NAN, ..Histogram::default() }
 }
 
-/// Dense counts as spans and buckets, those of the same `index` added up.
+/// Converts dense counts to spans and buckets. Counts with the same `index` are added up.
 fn sparse(counts: &[u64], index: impl Fn(i64) -> i64) -> Result<(Vec<Span>, Vec<f64>), String> {
-    let (mut spans, mut buckets): (Vec<Span>, Vec<f64>) = (Vec::new(), Vec::new());
-    // The index behind the last bucket.
+    let mut spans: Vec<Span> = Vec::new();
+    let mut buckets: Vec<f64> = Vec::new();
+    // The index after the last bucket.
     let mut end = 0;
     let mut sum = 0u64;
     for (i, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -97,45 +98,11 @@ fn sparse(counts: &[u64], index: impl Fn(i64) -> i64) -> Result<(Vec<Span>, Vec<
             }
         }
         buckets.push(count as f64);
-        (end, sum) = (at + 1, count);
+        end = at + 1;
+        sum = count;
     }
     Ok((spans, buckets))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn span(offset: i32, length: u32) -> Span {
-        Span { offset, length }
-    }
-
-    #[test]
-    fn dense_counts_become_spans() {
-        assert_eq!(sparse(&[], |i| i), Ok((vec![], vec![])));
-        assert_eq!(sparse(&[0, 0], |i| i), Ok((vec![], vec![])));
-        let (spans, buckets) = sparse(&[0, 1, 0, 0, 2, 0, 0, 0, 3, 4], |i| i - 3).unwrap();
-        assert_eq!((spans, buckets), (vec![span(-2, 4), span(3, 2)], vec![1.0, 0.0, 0.0, 2.0, 3.0, 4.0]));
-        let (spans, buckets) = sparse(&[1, 2, 3, 4, 5], |i| ((i - 1) >> 1) + 1).unwrap();
-        assert_eq!((spans, buckets), (vec![span(0, 3)], vec![1.0, 5.0, 9.0]));
-        assert!(sparse(&[1], |_| i64::from(i32::MAX) + 1).is_err());
-    }
-
-    #[test]
-    fn too_fine_scales_are_made_coarser_and_too_coarse_ones_refused() {
-        let buckets = |offset, bucket_counts| Some(Buckets { offset, bucket_counts });
-        let point = |scale| ExponentialHistogramDataPoint {
-            scale,
-            count: 10,
-            sum: Some(4.0),
-            positive: buckets(-1, vec![1, 2, 3, 4]),
-            ..Default::default()
-        };
-        let h = of_exponential(&point(9), false).unwrap();
-        assert_eq!((h.schema, h.positive_spans, h.positive_buckets), (8, vec![span(0, 3)], vec![1.0, 5.0, 4.0]));
-        let h = of_exponential(&point(i32::MAX), false).unwrap();
-        assert_eq!((h.schema, h.positive_spans, h.positive_buckets), (8, vec![span(0, 2)], vec![1.0, 9.0]));
-        assert!(of_exponential(&point(-5), false).unwrap_err().ends_with("was -5"));
-        assert!(of_exponential(&point(3), true).unwrap().is_stale());
-    }
-}
+mod tests;

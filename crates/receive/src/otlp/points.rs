@@ -1,4 +1,4 @@
-//! Data points of every kind as samples and histograms.
+//! Converts data points to samples and histograms.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use pharos_model::{Exemplar, RejectReason, STALE_NAN, Sample};
 use pharos_transport::otlp::metrics::v1 as proto;
 
 use super::translate::{Family, Translation};
-use super::values::decimal;
+use super::values::{decimal, to_millis};
 use super::walk::part;
-use super::{exemplars, native, to_millis};
+use super::{exemplars, native};
 use crate::decode::DecodeError;
 use crate::histogram::check;
 
-/// The flag that says that there is no value.
+/// The flag of a point without a value.
 const NO_RECORDED_VALUE: u32 = proto::DataPointFlags::NoRecordedValueMask as u32;
 
-/// Times of a point, and whether it says that its series is stale.
+/// The timestamps of a point, and whether it marks its series stale.
 #[derive(Clone, Copy)]
 struct Header {
     t: i64,
@@ -154,7 +154,7 @@ fn push_histogram(
             push_exemplars(to, exemplars)
         }
         Err(error) => {
-            to.refuse(RejectReason::InvalidHistogram, 1, || format!("{error} for metric {}", family.name));
+            to.reject(RejectReason::InvalidHistogram, 1, || format!("{error} for metric {}", family.name));
             Ok(())
         }
     }

@@ -1,22 +1,22 @@
-//! The messages of an OTLP metrics request as tables, for its JSON form: which key is which field.
+//! The messages of an OTLP metrics request as tables, which map JSON keys to protobuf fields.
 
-/// How a value is written in protobuf.
+/// How protobuf encodes a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Bool,
-    /// An integer in as many bytes as it needs.
+    /// An integer with a variable number of bytes.
     Varint,
-    /// As [`Kind::Varint`], small also when negative.
+    /// A signed integer with a variable number of bytes, few for small negative ones.
     Zigzag,
-    /// An integer in eight bytes.
+    /// An integer with eight bytes.
     Fixed64,
     Double,
     Text,
-    /// Bytes that JSON has in hexadecimal.
+    /// Bytes that JSON encodes in hexadecimal.
     Hex,
-    /// Bytes that JSON has in base64.
+    /// Bytes that JSON encodes in base64.
     Base64,
-    /// A number by its name in this list.
+    /// An integer that JSON may name: its index in this list.
     Enumeration(&'static [&'static str]),
     Message(&'static [Field]),
 }
@@ -24,13 +24,13 @@ pub(super) enum Kind {
 /// A field of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
-    /// Its key in JSON.
+    /// The key in JSON.
     pub(super) name: &'static str,
-    /// Its number in protobuf.
+    /// The field number in protobuf.
     pub(super) number: u32,
     pub(super) kind: Kind,
     pub(super) is_list: bool,
-    /// The least and the greatest integer.
+    /// The least and the greatest allowed integer.
     pub(super) range: (i128, i128),
 }
 

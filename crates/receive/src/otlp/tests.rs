@@ -65,7 +65,7 @@ fn translated_bytes(config: &OtlpConfig, bytes: &[u8]) -> Result<(WriteBatch, Wr
     let mut batch = WriteBatch::default();
     let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20);
     translate::translate(config, bytes, &mut decoder)?;
-    let refused = decoder.refused;
+    let refused = decoder.rejections;
     Ok((batch, refused))
 }
 

@@ -1,7 +1,7 @@
-//! From an export request to a batch, as Prometheus's OTLP endpoint translates.
+//! Translates an export request to a batch, as Prometheus's OTLP endpoint does.
 //!
-//! What cannot be translated (a metric with delta temporality, a name of which nothing is left, a histogram that
-//! contradicts itself) is refused by itself; the rest of the request is taken.
+//! What cannot be translated is rejected by itself: metrics with delta temporality, names of which nothing is left,
+//! histograms that contradict themselves. The rest of the request is appended.
 
 use std::collections::HashSet;
 
@@ -16,12 +16,12 @@ use super::walk::{Kind, MetricHead, each_message, resource_of, scope_of};
 use crate::decode::{DecodeError, Decoder, reject_many};
 use pharos_config::OtlpConfig;
 
-/// The number of cumulative temporality in the enum.
+/// The value of cumulative temporality in the enum.
 const CUMULATIVE: u64 = 2;
-/// `target_info` has a sample at least this often between the first and the last sample of its resource: half of the
-/// default lookback, milliseconds.
+/// The longest gap between samples of `target_info` from the first to the last sample of its resource, milliseconds: half of
+/// the default lookback.
 const TARGET_INFO_STEP_MS: i64 = 150_000;
-/// Most samples of one `target_info` in a request (17 days of them); those of the oldest time are left out.
+/// The limit on samples of one `target_info` in a request, which last for 17 days. The oldest ones are left out.
 const MAX_TARGET_INFO_SAMPLES: i64 = 10_000;
 
 /// Translates a request. On an error the batch must not be used.
@@ -43,17 +43,17 @@ pub(super) fn translate(config: &OtlpConfig, request: &[u8], decoder: &mut Decod
 pub(super) struct Translation<'c, 'd, 'b> {
     pub(super) config: &'c OtlpConfig,
     pub(super) decoder: &'d mut Decoder<'b>,
-    /// Labels of the point at hand.
+    /// The labels of the current point.
     pub(super) labels: LabelsBuilder,
-    /// Metric families whose metadata the batch has.
+    /// The metric families whose metadata is in the batch.
     families: HashSet<String>,
-    /// Hashes and times of the `target_info` samples that the batch has.
+    /// Hashes and timestamps of the `target_info` samples in the batch.
     target_infos: HashSet<(u64, i64)>,
-    /// First and last time of the resource's points, milliseconds.
+    /// The first and the last timestamp of the resource's points, milliseconds.
     times: Option<(i64, i64)>,
 }
 
-/// Where the points of a metric belong.
+/// What all points of a metric share.
 pub(super) struct Family<'a> {
     pub(super) name: String,
     resource: &'a ResourceLabels,
@@ -72,7 +72,7 @@ impl Translation<'_, '_, '_> {
                     points += points_of_scope(scope_metrics)?;
                     Ok(())
                 })?;
-                self.refuse(RejectReason::InvalidLabels, points, || error);
+                self.reject(RejectReason::InvalidLabels, points, || error);
                 return Ok(());
             }
         };
@@ -89,7 +89,7 @@ impl Translation<'_, '_, '_> {
             Ok(scope) => scope,
             Err(error) => {
                 let points = points_of_scope(scope_metrics)?;
-                self.refuse(RejectReason::InvalidLabels, points, || error);
+                self.reject(RejectReason::InvalidLabels, points, || error);
                 return Ok(());
             }
         };
@@ -106,7 +106,7 @@ impl Translation<'_, '_, '_> {
         scope: &ScopeLabels,
     ) -> Result<(), DecodeError> {
         let Some(kind) = head.kind else {
-            self.refuse(RejectReason::InvalidLabels, 1, || {
+            self.reject(RejectReason::InvalidLabels, 1, || {
                 format!("unsupported metric type of metric {:?}", head.name)
             });
             return Ok(());
@@ -121,7 +121,7 @@ impl Translation<'_, '_, '_> {
             Ok(name) => name,
             Err(error) => {
                 let points = head.points()?;
-                self.refuse(RejectReason::InvalidLabels, points, || error);
+                self.reject(RejectReason::InvalidLabels, points, || error);
                 return Ok(());
             }
         };
@@ -161,7 +161,7 @@ impl Translation<'_, '_, '_> {
         match point_labels(self.config, attributes, family.resource, family.scope, &mut self.labels) {
             Ok(()) => true,
             Err(error) => {
-                self.refuse(RejectReason::InvalidLabels, 1, || error);
+                self.reject(RejectReason::InvalidLabels, 1, || error);
                 false
             }
         }
@@ -189,16 +189,16 @@ impl Translation<'_, '_, '_> {
         self.decoder.take(bytes + size_of::<BatchSeries>())
     }
 
-    /// Appends a sample of the series that has begun.
+    /// Appends a sample to the current series.
     pub(super) fn sample(&mut self, sample: Sample) -> Result<(), DecodeError> {
         self.decoder.batch.samples.push(sample);
         self.decoder.take(size_of::<Sample>())
     }
 
-    /// Refuses points.
-    pub(super) fn refuse(&mut self, reason: RejectReason, points: usize, message: impl FnOnce() -> String) {
+    /// Rejects points.
+    pub(super) fn reject(&mut self, reason: RejectReason, points: usize, message: impl FnOnce() -> String) {
         if points > 0 {
-            reject_many(&mut self.decoder.refused, reason, points as u64, message);
+            reject_many(&mut self.decoder.rejections, reason, points as u64, message);
         }
     }
 
@@ -213,7 +213,7 @@ impl Translation<'_, '_, '_> {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(error) => {
-                self.refuse(RejectReason::InvalidLabels, 1, || error);
+                self.reject(RejectReason::InvalidLabels, 1, || error);
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Attribute values as label values: strings as they are, numbers and booleans printed, arrays and maps as JSON.
+//! Attribute values as label values: strings as they are, numbers and booleans in Go's format, arrays and maps as JSON.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use pharos_transport::otlp::common::v1::any_value::Value;
 use pharos_transport::otlp::common::v1::{AnyValue, KeyValue};
 
-/// The text of a value; empty when there is none.
+/// The label value of an attribute; empty when it has no value.
 pub(super) fn text(value: Option<&AnyValue>) -> String {
     match value.and_then(|v| v.value.as_ref()) {
         None => String::new(),
@@ -24,7 +24,12 @@ pub(super) fn text(value: Option<&AnyValue>) -> String {
     }
 }
 
-/// A float as `strconv.FormatFloat(f, 'f', -1, 64)` prints it: the shortest digits that read back, never an exponent.
+/// Nanoseconds since the Unix epoch as milliseconds.
+pub(super) fn to_millis(nanos: u64) -> i64 {
+    (nanos / 1_000_000) as i64
+}
+
+/// A float as Go's `strconv.FormatFloat(f, 'f', -1, 64)` prints it: the shortest digits that read back, without an exponent.
 pub(super) fn decimal(number: f64) -> String {
     if number.is_finite() { format!("{number}") } else { go_non_finite(number).to_string() }
 }
@@ -37,7 +42,7 @@ fn go_non_finite(number: f64) -> &'static str {
     }
 }
 
-// Writing to a string cannot fail, so its results are dropped. Depth is bounded by the protobuf decoder.
+// Writing to a string cannot fail, so results are dropped. The protobuf decoder bounds the depth.
 fn append_json(value: &Value, out: &mut String) {
     match value {
         Value::StringValue(text) => append_quoted(text, out),
@@ -75,7 +80,7 @@ fn append_any(value: Option<&AnyValue>, out: &mut String) {
     }
 }
 
-/// A number as Go's JSON encoder prints it: with an exponent when it is very small or large.
+/// A number as Go's JSON encoder prints it: with an exponent if it is very small or large.
 fn append_number(number: f64, out: &mut String) {
     let size = number.abs();
     let _ = match size != 0.0 && !(1e-6..1e21).contains(&size) {
@@ -86,7 +91,7 @@ fn append_number(number: f64, out: &mut String) {
     };
 }
 
-/// A JSON string with the characters escaped that Go's encoder escapes.
+/// A JSON string with the escapes that Go's encoder uses.
 fn append_quoted(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
@@ -130,15 +135,34 @@ mod tests {
         ] {
             assert_eq!(text(Some(&any(value))), expected);
         }
+    }
+
+    #[test]
+    fn a_missing_value_is_empty() {
         assert_eq!(text(None), "");
+        assert_eq!(text(Some(&AnyValue { value: None })), "");
+    }
+
+    #[test]
+    fn arrays_and_maps_are_json_with_sorted_keys() {
         let entry = |key: &str, value| KeyValue { key: key.into(), value };
         let map =
             KeyValueList { values: vec![entry("z", None), entry("a", Some(any(Value::StringValue("<\n".into()))))] };
         let array = ArrayValue { values: vec![any(Value::IntValue(1)), any(Value::KvlistValue(map))] };
         assert_eq!(text(Some(&any(Value::ArrayValue(array)))), r#"[1,{"a":"\u003c\n","z":null}]"#);
-        assert_eq!(
-            (decimal(0.1), decimal(1e21), decimal(f64::NEG_INFINITY)),
-            ("0.1".into(), "1000000000000000000000".into(), "-Inf".into())
-        );
+    }
+
+    #[test]
+    fn decimals_have_no_exponent() {
+        assert_eq!(decimal(0.1), "0.1");
+        assert_eq!(decimal(1e21), "1000000000000000000000");
+        assert_eq!(decimal(f64::NEG_INFINITY), "-Inf");
+        assert_eq!(decimal(f64::NAN), "NaN");
+    }
+
+    #[test]
+    fn timestamps_are_truncated_to_milliseconds() {
+        assert_eq!(to_millis(1_999_999), 1);
+        assert_eq!(to_millis(u64::MAX), 18_446_744_073_709);
     }
 }

@@ -1,5 +1,5 @@
-//! Walks over an export request without decoding all of it at a time: generated types are used for one data point,
-//! resource or scope only, so that memory stays in proportion to the request whatever it is made of.
+//! Walks over an export request without decoding it as a whole. Generated types only decode one data point, resource or
+//! scope at a time, so that memory stays proportional to the size of the request.
 
 use pharos_transport::otlp::common::v1::InstrumentationScope;
 use pharos_transport::otlp::resource::v1::Resource;
@@ -8,7 +8,7 @@ use prost::Message;
 use crate::decode::DecodeError;
 use crate::wire::{Reader, WireError};
 
-/// Most bytes of one data point, resource or scope.
+/// The limit on one data point, resource or scope, bytes.
 const MAX_PART_BYTES: usize = 1 << 20;
 
 /// Decodes a part with its generated type.
@@ -19,7 +19,7 @@ pub(super) fn part<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeError>
     M::decode(bytes).map_err(|error| DecodeError::Message(error.to_string()))
 }
 
-/// Calls `each` for every submessage of a field.
+/// Calls `each` for every value of a message field.
 pub(super) fn each_message<'a>(
     message: &'a [u8],
     wanted: u32,
@@ -36,7 +36,7 @@ pub(super) fn each_message<'a>(
     Ok(())
 }
 
-/// The resource of a `ResourceMetrics`; an empty one when it has none.
+/// The resource of a `ResourceMetrics`, empty when it has none.
 pub(super) fn resource_of(resource_metrics: &[u8]) -> Result<Resource, DecodeError> {
     let mut resource = Resource::default();
     each_message(resource_metrics, 1, |bytes| {
@@ -48,7 +48,8 @@ pub(super) fn resource_of(resource_metrics: &[u8]) -> Result<Resource, DecodeErr
 
 /// The scope of a `ScopeMetrics` and its schema URL.
 pub(super) fn scope_of(scope_metrics: &[u8]) -> Result<(InstrumentationScope, String), DecodeError> {
-    let (mut scope, mut schema_url) = (InstrumentationScope::default(), String::new());
+    let mut scope = InstrumentationScope::default();
+    let mut schema_url = String::new();
     each_message(scope_metrics, 1, |bytes| {
         scope = part(bytes)?;
         Ok(())
@@ -60,7 +61,7 @@ pub(super) fn scope_of(scope_metrics: &[u8]) -> Result<(InstrumentationScope, St
     Ok((scope, schema_url))
 }
 
-/// What a metric is made of.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Gauge,
@@ -76,17 +77,17 @@ pub(super) struct MetricHead<'a> {
     pub(super) name: &'a str,
     pub(super) description: &'a str,
     pub(super) unit: &'a str,
-    /// `None` for a kind that is not known.
+    /// `None` for an unknown kind.
     pub(super) kind: Option<Kind>,
-    /// The message of that kind: points and temporality.
+    /// The message of that kind, with points and temporality.
     pub(super) data: &'a [u8],
-    /// The number of the enum.
+    /// The value of the enum.
     pub(super) temporality: u64,
     pub(super) monotonic: bool,
 }
 
 impl<'a> MetricHead<'a> {
-    /// Reads all but the points.
+    /// Reads everything except the points.
     pub(super) fn read(metric: &'a [u8]) -> Result<Self, DecodeError> {
         let mut head =
             MetricHead { name: "", description: "", unit: "", kind: None, data: &[], temporality: 0, monotonic: false };

@@ -50,14 +50,16 @@ fn written(response: &axum::http::Response<()>) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn both_versions_are_written_for_their_tenant() {
+async fn both_versions_are_appended_for_their_tenant() {
     let recorder = Arc::new(Recorder::default());
     let receiver = receiver(&recorder, ReceiveConfig::default());
     let (code, response, _) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "b"]))).await;
-    assert_eq!((code, written(&response)), (204, None));
+    assert_eq!(code, 204);
+    assert_eq!(written(&response), None);
     let headers = [("content-type", V2_TYPE), ("content-encoding", "snappy"), ("x-scope-orgid", "team")];
     let (code, response, _) = send(&receiver, post("/api/v1/push", &headers, v2_body(&["c"]))).await;
-    assert_eq!((code, written(&response)), (204, Some("1")));
+    assert_eq!(code, 204);
+    assert_eq!(written(&response), Some("1"));
     let batches = recorder.batches.lock().unwrap();
     let seen: Vec<(&str, usize)> = batches.iter().map(|(t, b)| (t.as_str(), b.series().len())).collect();
     assert_eq!(seen, [("anonymous", 2), ("team", 1)]);
@@ -65,7 +67,7 @@ async fn both_versions_are_written_for_their_tenant() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_refused() {
+async fn headers_decide_whether_a_request_is_accepted() {
     let recorder = Arc::new(Recorder::default());
     let receiver = receiver(&recorder, ReceiveConfig::default());
     for (headers, expected) in [
@@ -80,16 +82,23 @@ async fn what_is_not_understood_is_refused() {
         let (code, _, body) = send(&receiver, post("/api/v1/write", &[headers], v1_body(&["a"]))).await;
         assert_eq!(code, expected, "{headers:?}: {}", String::from_utf8_lossy(&body));
     }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_a_bad_request() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig::default());
     let (code, ..) = send(&receiver, post("/api/v1/write", &[], b"not snappy".to_vec())).await;
     assert_eq!(code, 400);
     let (code, ..) = send(&receiver, post("/api/v1/write", &[], compress(b"\x0a\xff\xff\x03not protobuf"))).await;
     assert_eq!(code, 400);
     let (code, response, _) = send(&receiver, post("/api/v1/write", &[("content-type", V2_TYPE)], b"x".to_vec())).await;
-    assert_eq!((code, written(&response)), (400, Some("0")));
+    assert_eq!(code, 400);
+    assert_eq!(written(&response), Some("0"));
 }
 
 #[tokio::test]
-async fn good_samples_of_a_bad_request_are_written() {
+async fn valid_samples_are_appended_even_if_others_are_rejected() {
     let recorder = Arc::new(Recorder::default());
     let receiver = receiver(&recorder, ReceiveConfig::default());
     let (code, _, body) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "", "b"]))).await;
@@ -97,38 +106,47 @@ async fn good_samples_of_a_bad_request_are_written() {
     assert_eq!(String::from_utf8(body).unwrap(), "invalid metric name or labels, got {__name__=\"\"}\n");
     let headers = [("content-type", V2_TYPE)];
     let (code, response, _) = send(&receiver, post("/api/v1/write", &headers, v2_body(&["a", "", "b"]))).await;
-    assert_eq!((code, written(&response)), (400, Some("2")));
+    assert_eq!(code, 400);
+    assert_eq!(written(&response), Some("2"));
     assert!(recorder.batches.lock().unwrap().iter().all(|(_, batch)| batch.series().len() == 2));
 }
 
 #[tokio::test]
-async fn the_ingesters_refusals_and_failures_become_status_codes() {
+async fn a_rejection_by_the_store_is_a_bad_request() {
     let mut also = WriteOutcome::default();
     also.rejected.insert(RejectReason::TooOld, Rejected { count: 1, first: "too old sample for series x".into() });
     let recorder = Arc::new(Recorder { also, ..Recorder::default() });
     let (code, _, body) =
         send(&receiver(&recorder, ReceiveConfig::default()), post("/api/v1/write", &[], v1_body(&["a"]))).await;
-    assert_eq!((code, &body[..]), (400, &b"too old sample for series x\n"[..]));
+    assert_eq!(code, 400);
+    assert_eq!(body, b"too old sample for series x\n");
+}
 
+#[tokio::test]
+async fn a_rejected_exemplar_only_fails_version_2() {
     let mut also = WriteOutcome::default();
     also.rejected.insert(RejectReason::InvalidExemplar, Rejected { count: 1, first: "exemplar".into() });
     let recorder = Arc::new(Recorder { also, ..Recorder::default() });
     let exemplars = receiver(&recorder, ReceiveConfig::default());
     assert_eq!(send(&exemplars, post("/api/v1/write", &[], v1_body(&["a"]))).await.0, 204);
     assert_eq!(send(&exemplars, post("/api/v1/write", &[("content-type", V2_TYPE)], v2_body(&["a"]))).await.0, 400);
+}
 
+#[tokio::test]
+async fn a_failed_append_tells_the_sender_when_to_retry() {
     for (fail, expected) in
         [(WriteError::Overloaded("head is full".into()), 429), (WriteError::Unavailable("disk is full".into()), 503)]
     {
         let recorder = Arc::new(Recorder { fail: Some(fail), ..Recorder::default() });
         let receiver = receiver(&recorder, ReceiveConfig::default());
         let (code, response, _) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a"]))).await;
-        assert_eq!((code, response.headers()["retry-after"].to_str().unwrap()), (expected, "5"));
+        assert_eq!(code, expected);
+        assert_eq!(response.headers()["retry-after"], "5");
     }
 }
 
 #[tokio::test]
-async fn limits_hold() {
+async fn requests_beyond_a_limit_are_rejected() {
     let recorder = Arc::new(Recorder::default());
     let names: Vec<String> = (0..1000).map(|i| format!("metric_{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -147,7 +165,7 @@ async fn limits_hold() {
 }
 
 #[tokio::test]
-async fn large_requests_are_decoded_aside() {
+async fn large_requests_are_decoded_on_another_thread() {
     let recorder = Arc::new(Recorder::default());
     let receiver = receiver(&recorder, ReceiveConfig::default());
     let names: Vec<String> = (0..40_000).map(|i| format!("metric_with_a_long_name_{i}")).collect();
@@ -155,4 +173,52 @@ async fn large_requests_are_decoded_aside() {
     let (code, ..) = send(&receiver, post("/api/v1/write", &[], v1_body(&names))).await;
     assert_eq!(code, 204);
     assert_eq!(recorder.batches.lock().unwrap()[0].1.series().len(), 40_000);
+}
+
+#[tokio::test]
+async fn a_disabled_protocol_has_no_route() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig { remote_write: false, ..Default::default() });
+    for path in ["/api/v1/write", "/api/v1/push"] {
+        let (code, ..) = send(&receiver, post(path, &[], v1_body(&["a"]))).await;
+        assert_eq!(code, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_limited_in_length() {
+    let mut also = WriteOutcome::default();
+    also.rejected.insert(RejectReason::TooOld, Rejected { count: 1, first: "é".repeat(100_000) });
+    let recorder = Arc::new(Recorder { also, ..Recorder::default() });
+    let receiver = receiver(&recorder, ReceiveConfig::default());
+    let (_, _, body) = send(&receiver, post("/api/v1/write", &[], v1_body(&["a"]))).await;
+    let text = String::from_utf8(body).unwrap();
+    assert!(text.ends_with("...\n"));
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_protocol_and_status() {
+    let recorder = Arc::new(Recorder::default());
+    let registry = prometheus::Registry::new();
+    let clock = Arc::new(pharos_model::clock::ManualClock::at(0));
+    let receiver = Receiver::new(ReceiveConfig::default(), recorder, clock, &registry).unwrap();
+    send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "b"]))).await;
+    send(&receiver, post("/api/v1/write", &[("content-encoding", "zstd")], Vec::new())).await;
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    for line in [
+        r#"pharos_receive_requests_total{code="204",protocol="remote_write_v1"} 1"#,
+        r#"pharos_receive_requests_total{code="415",protocol="remote_write_v1"} 1"#,
+        r#"pharos_receive_samples_total{kind="float",protocol="remote_write_v1"} 2"#,
+        "pharos_receive_inflight_bytes 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn sizes_beyond_what_a_batch_can_address_are_reduced() {
+    let config = ReceiveConfig { max_body_bytes: usize::MAX, max_decoded_bytes: 1, ..Default::default() }.bounded();
+    assert_eq!(config.max_body_bytes, 1 << 30);
+    assert_eq!(config.max_decoded_bytes, 1);
 }

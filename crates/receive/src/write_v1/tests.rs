@@ -12,7 +12,7 @@ fn decode_bytes(bytes: &[u8]) -> Result<(WriteBatch, WriteOutcome), DecodeError>
     let mut batch = WriteBatch::default();
     let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20);
     decode(bytes, &mut decoder)?;
-    let refused = decoder.refused;
+    let refused = decoder.rejections;
     Ok((batch, refused))
 }
 

@@ -12,7 +12,7 @@ fn decode_bytes(bytes: &[u8], limit: usize) -> Result<(WriteBatch, WriteOutcome)
     let mut batch = WriteBatch::default();
     let mut decoder = Decoder::new(&tenant, &mut batch, limit);
     decode(bytes, &mut decoder)?;
-    let refused = decoder.refused;
+    let refused = decoder.rejections;
     Ok((batch, refused))
 }
 
