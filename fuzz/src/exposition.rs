@@ -5,7 +5,7 @@
 
 use pharos_model::{Histogram, LabelsBuilder, labels::check_canonical};
 use pharos_scrape::exposition::{
-    ClassicToNative, ExpositionError, Format, HistogramOptions, MetadataField, SampleInfo, SampleSlot, SeriesKey, Sink,
+    ClassicToNative, ExpositionError, Format, HistogramOptions, MetadataField, SampleIndex, SampleInfo, SeriesKey, Sink,
 };
 
 /// Records what it is given, and expects the series of an earlier pass in their order.
@@ -37,7 +37,7 @@ impl Sink for Notes {
         self.found.push(format!("{family} {field:?}"));
     }
 
-    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleSlot, ExpositionError> {
+    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
         self.note(series, format!("{:x}", v.to_bits()), info)?;
         Ok(Some(self.found.len() as u32 - 1))
     }
@@ -46,7 +46,7 @@ impl Sink for Notes {
         self.note(series, format!("{h:?}"), info)
     }
 
-    fn set_start(&mut self, slot: SampleSlot, st: i64) {
+    fn set_start(&mut self, slot: SampleIndex, st: i64) {
         if let Some(line) = slot {
             self.found[line as usize] += &format!(" start {st}");
         }

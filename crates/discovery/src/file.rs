@@ -1,32 +1,33 @@
-//! Targets from JSON and YAML files. Files are looked at every other second and read again when their time or size
-//! changed, and in any case once a refresh interval. A file that cannot be read keeps its last targets.
+//! Targets in JSON and YAML files. Files are polled every two seconds and read again when their modification time or size
+//! has changed, and at least once a refresh interval. A file that cannot be read keeps its previous targets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use pharos_config::{FileSdConfig, TargetGroup};
 use pharos_model::{Clock, Labels};
 use tokio::sync::watch;
 
-use super::{Found, group_labels};
+use crate::group::{DiscoveredTargets, checked_labels};
 use crate::metrics::DiscoveryMetrics;
-use pharos_config::{FileSdConfig, TargetGroup};
 
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Largest file that is read, bytes.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+/// The limit on a file, bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Publishes what the files say until nobody listens.
+/// Publishes the targets in the files until nobody listens.
 pub(super) async fn run(
     config: FileSdConfig,
     clock: Arc<dyn Clock>,
     metrics: DiscoveryMetrics,
-    publish: watch::Sender<Found>,
+    publish: watch::Sender<DiscoveredTargets>,
 ) {
     let mut files = Files::default();
-    let refresh = config.refresh_interval.as_duration().max(Duration::from_millis(100));
-    let mut ticks = tokio::time::interval(LOOK_EVERY.min(refresh));
+    let refresh = config.refresh_interval.as_duration().max(MIN_REFRESH_INTERVAL);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL.min(refresh));
     let mut refreshed = None;
     loop {
         tokio::select! {
@@ -38,67 +39,74 @@ pub(super) async fn run(
         if is_due {
             refreshed = Some(now);
         }
-        let (patterns, known) = (config.files.clone(), std::mem::take(&mut files));
-        let Ok((read, is_changed, failures)) = tokio::task::spawn_blocking(move || known.look(&patterns, is_due)).await
-        else {
-            return;
-        };
-        files = read;
-        metrics.failures.with_label_values(&["file"]).inc_by(failures);
-        if is_changed || publish.borrow().is_none() {
+        let patterns = config.files.clone();
+        let known = std::mem::take(&mut files);
+        let Ok(polled) = tokio::task::spawn_blocking(move || known.poll(&patterns, is_due)).await else { return };
+        files = polled.files;
+        metrics.failures.with_label_values(&["file"]).inc_by(polled.failures);
+        if polled.is_changed || publish.borrow().is_none() {
             publish.send_replace(Some(Arc::new(files.targets())));
         }
     }
 }
 
-/// What is known of the files.
+/// The targets in all files.
 #[derive(Default)]
 pub(super) struct Files {
-    by_path: BTreeMap<PathBuf, Known>,
+    by_path: BTreeMap<PathBuf, File>,
 }
 
-#[derive(Default, PartialEq)]
-struct Known {
+/// The result of polling the files.
+pub(super) struct Polled {
+    pub(super) files: Files,
+    /// Whether any targets have changed.
+    pub(super) is_changed: bool,
+    /// The number of files that could not be read.
+    pub(super) failures: u64,
+}
+
+#[derive(Default)]
+struct File {
+    /// Modification time and size at the last read.
     stamp: Option<(SystemTime, u64)>,
     targets: Vec<Labels>,
 }
 
 impl Files {
-    /// Reads the files that are new or changed (all of them when `read_all`); says whether targets changed, and how
-    /// many files could not be read.
-    pub(super) fn look(mut self, patterns: &[String], read_all: bool) -> (Self, bool, u64) {
+    /// Reads the files that are new or have changed, or all of them with `read_all`.
+    pub(super) fn poll(mut self, patterns: &[String], read_all: bool) -> Polled {
         let paths: Vec<PathBuf> = patterns.iter().flat_map(|pattern| expand(pattern)).collect();
-        let before = self.by_path.len();
+        let count_before = self.by_path.len();
         self.by_path.retain(|path, _| paths.contains(path));
-        let mut is_changed = before != self.by_path.len();
+        let mut is_changed = count_before != self.by_path.len();
         let mut failures = 0;
         for path in paths {
             let stamp = std::fs::metadata(&path).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-            let known = self.by_path.entry(path.clone()).or_default();
-            if !read_all && known.stamp == stamp {
+            let file = self.by_path.entry(path.clone()).or_default();
+            if !read_all && file.stamp == stamp {
                 continue;
             }
-            known.stamp = stamp;
+            file.stamp = stamp;
             match read(&path) {
                 Ok(targets) => {
-                    is_changed |= targets != known.targets;
-                    known.targets = targets;
+                    is_changed |= targets != file.targets;
+                    file.targets = targets;
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::error!(file = %path.display(), error, "reading a discovery file failed");
+                    tracing::error!(file = %path.display(), error, "could not read discovery file; keeping its previous targets");
                 }
             }
         }
-        (self, is_changed, failures)
+        Polled { files: self, is_changed, failures }
     }
 
     pub(super) fn targets(&self) -> Vec<Labels> {
-        self.by_path.values().flat_map(|known| known.targets.iter().cloned()).collect()
+        self.by_path.values().flat_map(|file| file.targets.iter().cloned()).collect()
     }
 }
 
-/// The files that a pattern names; its last part may hold one `*`.
+/// The files that match a pattern, whose last component may contain a `*`.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let path = Path::new(pattern);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
@@ -116,24 +124,22 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// Reads the targets in a file.
 fn read(path: &Path) -> Result<Vec<Labels>, String> {
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_FILE_BYTES {
-        return Err(format!("the file has {size} bytes, more than {MAX_FILE_BYTES}"));
+        return Err(format!("file has {size} bytes, the limit is {MAX_FILE_BYTES}"));
     }
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let groups: Option<Vec<Option<TargetGroup>>> = match is_json {
         true => serde_json::from_str(&text).map_err(|e| e.to_string())?,
         false if text.trim().is_empty() => None,
         false => serde_saphyr::from_str(&text).map_err(|e| e.to_string())?,
     };
     let file = path.to_string_lossy();
-    let mut targets = Vec::new();
-    for (number, group) in groups.unwrap_or_default().into_iter().enumerate() {
-        let group = group.ok_or_else(|| format!("nil target group item found (index {number})"))?;
-        group.check_labels().map_err(|e| e.to_string())?;
-        targets.extend(group_labels(&group, &[("__meta_filepath", &file)]));
-    }
-    Ok(targets)
+    checked_labels(groups.unwrap_or_default(), &[("__meta_filepath", &file)])
 }
+
+#[cfg(test)]
+mod tests;

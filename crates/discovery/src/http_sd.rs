@@ -1,29 +1,30 @@
-//! Targets from an HTTP server that answers with target groups as JSON. When it fails, the last targets stay.
+//! Targets from an HTTP server that answers with target groups as JSON. When a request fails, the previous targets stay.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_config::{HttpSdConfig, TargetGroup};
+use pharos_http_client::HttpClient;
 use pharos_model::Labels;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use tokio::sync::watch;
 
-use super::{Found, group_labels};
+use crate::group::{DiscoveredTargets, checked_labels};
 use crate::metrics::DiscoveryMetrics;
-use pharos_config::{HttpSdConfig, TargetGroup};
-use pharos_http_client::HttpClient;
 
-/// Largest answer, bytes.
-const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// The limit on a response, bytes.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 const REFRESH_HEADER: HeaderName = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
 
-/// Publishes what the server says until nobody listens.
+/// Publishes the targets that the server lists until nobody listens.
 pub(super) async fn run(
     config: HttpSdConfig,
     client: HttpClient,
     metrics: DiscoveryMetrics,
-    publish: watch::Sender<Found>,
+    publish: watch::Sender<DiscoveredTargets>,
 ) {
-    let interval = config.refresh_interval.as_duration().max(Duration::from_millis(100));
+    let interval = config.refresh_interval.as_duration().max(MIN_REFRESH_INTERVAL);
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -33,17 +34,21 @@ pub(super) async fn run(
         }
         match fetch(&config, &client, interval).await {
             Ok(targets) => {
-                publish.send_if_modified(|found| {
-                    let is_same = found.as_deref() == Some(&targets);
-                    if !is_same {
-                        *found = Some(Arc::new(targets));
+                publish.send_if_modified(|published| {
+                    let is_changed = published.as_deref() != Some(&targets);
+                    if is_changed {
+                        *published = Some(Arc::new(targets));
                     }
-                    !is_same
+                    is_changed
                 });
             }
             Err(error) => {
                 metrics.failures.with_label_values(&["http"]).inc();
-                tracing::error!(url = config.url, error, "unable to refresh target groups");
+                tracing::error!(
+                    url = config.url,
+                    error,
+                    "could not refresh target groups; keeping the previous targets"
+                );
             }
         }
     }
@@ -55,18 +60,15 @@ async fn fetch(config: &HttpSdConfig, client: &HttpClient, timeout: Duration) ->
         headers.push((REFRESH_HEADER, seconds));
     }
     let mut body = Vec::new();
-    let answer =
-        client.get(&config.url, &headers, timeout, MAX_ANSWER_BYTES, &mut body).await.map_err(|e| e.to_string())?;
-    let media_type = answer.content_type.split(';').next().unwrap_or("").trim();
+    let response =
+        client.get(&config.url, &headers, timeout, MAX_RESPONSE_BYTES, &mut body).await.map_err(|e| e.to_string())?;
+    let media_type = response.content_type.split(';').next().unwrap_or("").trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(format!("unsupported content type {:?}", answer.content_type));
+        return Err(format!("unsupported content type {:?}", response.content_type));
     }
     let groups: Vec<Option<TargetGroup>> = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
-    let mut targets = Vec::new();
-    for (number, group) in groups.into_iter().enumerate() {
-        let group = group.ok_or_else(|| format!("nil target group item found (index {number})"))?;
-        group.check_labels().map_err(|e| e.to_string())?;
-        targets.extend(group_labels(&group, &[("__meta_url", &config.url)]));
-    }
-    Ok(targets)
+    checked_labels(groups, &[("__meta_url", &config.url)])
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,47 +1,75 @@
-use std::fs;
+use pharos_config::{GlobalConfig, ScrapeConfig};
+use pharos_model::SystemClock;
+use prometheus::Registry;
 
-use super::file::Files;
+use super::*;
 
-#[test]
-fn files_of_both_kinds_are_read_when_they_change() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    fs::write(path("sd-a.json"), r#"[{"targets": ["a:1", "a:2"], "labels": {"zone": "z"}}]"#).unwrap();
-    fs::write(path("sd-b.yml"), "- targets: ['b:1']\n").unwrap();
-    fs::write(path("other.yml"), "- targets: ['c:1']\n").unwrap();
-    let patterns = vec![path("sd-*.json"), path("sd-b.yml"), path("missing.yml")];
-    let (files, changed, failures) = Files::default().look(&patterns, true);
-    assert_eq!((changed, failures), (true, 1));
-    let targets: Vec<_> = files.targets().iter().map(|labels| labels.get("__address__").unwrap().to_string()).collect();
-    assert_eq!(targets, ["a:1", "a:2", "b:1"]);
-    assert_eq!(files.targets()[0].get("zone"), Some("z"));
-    assert_eq!(files.targets()[2].get("__meta_filepath"), Some(path("sd-b.yml").as_str()));
-
-    let (files, changed, failures) = files.look(&patterns, false);
-    assert_eq!((changed, failures), (false, 0));
-
-    fs::write(path("sd-a.json"), r#"[{"targets": ["broken"#).unwrap();
-    let (files, changed, failures) = files.look(&patterns, false);
-    assert_eq!((changed, failures, files.targets().len()), (false, 1, 3), "a broken file keeps its targets");
-
-    fs::remove_file(path("sd-a.json")).unwrap();
-    let (files, changed, _) = files.look(&patterns, false);
-    assert_eq!((changed, files.targets().len()), (true, 1));
+fn section(yaml: &str) -> Arc<ResolvedScrapeConfig> {
+    let section: ScrapeConfig = serde_saphyr::from_str(&format!("job_name: a\n{yaml}")).unwrap();
+    Arc::new(section.validate(&GlobalConfig::default().resolve().unwrap()).unwrap())
 }
 
-#[test]
-fn unknown_fields_and_empty_groups_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sd.json").to_string_lossy().into_owned();
-    for (text, failures) in [
-        (r#"[{"targets": ["a:1"], "extra": 1}]"#, 1),
-        ("[null]", 1),
-        (r#"[{"targets": ["a:1"], "labels": {"": "x"}}]"#, 1),
-        ("[]", 0),
-        ("null", 0),
-    ] {
-        fs::write(&path, text).unwrap();
-        let (_, _, failed) = Files::default().look(std::slice::from_ref(&path), true);
-        assert_eq!(failed, failures, "{text}");
-    }
+fn manager() -> DiscoveryManager {
+    DiscoveryManager::new(Arc::new(SystemClock::new()), DiscoveryMetrics::new(&Registry::new()).unwrap())
+}
+
+const STATIC: &str = "static_configs: [{targets: ['a:1', 'a:2'], labels: {zone: z}}, {targets: ['b:1']}]";
+
+#[tokio::test]
+async fn static_targets_are_published_at_once() {
+    let receivers = manager().subscribe(&section(STATIC)).unwrap();
+    let targets = receivers[0].borrow().clone().unwrap();
+    let shown: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [r#"{__address__="a:1", zone="z"}"#, r#"{__address__="a:2", zone="z"}"#, r#"{__address__="b:1"}"#]
+    );
+}
+
+#[tokio::test]
+async fn each_mechanism_has_a_receiver() {
+    let yaml = format!("{STATIC}\nfile_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]");
+    assert_eq!(manager().subscribe(&section(&yaml)).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn equal_mechanisms_share_a_task() {
+    let mut manager = manager();
+    let first = manager.subscribe(&section(STATIC)).unwrap();
+    let second = manager.subscribe(&section(&format!("{STATIC}\nsample_limit: 5"))).unwrap();
+    assert_eq!(manager.running.len(), 1);
+    assert!(first[0].same_channel(&second[0]));
+}
+
+#[tokio::test]
+async fn unused_mechanisms_are_stopped() {
+    let mut manager = manager();
+    let mut removed = manager.subscribe(&section(STATIC)).unwrap().remove(0);
+    let kept = section("static_configs: [{targets: ['c:1']}]");
+    manager.subscribe(&kept).unwrap();
+    manager.retain(&[kept]);
+    assert_eq!(manager.running.len(), 1);
+    removed.mark_unchanged();
+    assert!(removed.changed().await.is_err(), "its task has ended");
+}
+
+#[tokio::test]
+async fn a_server_with_a_bad_certificate_cannot_be_subscribed_to() {
+    let yaml = "http_sd_configs: [{url: 'http://h', tls_config: {ca_file: /does/not/exist}}]";
+    let error = manager().subscribe(&section(yaml)).unwrap_err();
+    assert!(error.to_string().starts_with("unable to read CA cert file"), "{error}");
+}
+
+#[tokio::test]
+async fn missing_files_publish_no_targets() {
+    let mut targets = manager_task(&section("file_sd_configs: [{files: ['/does/not/exist.json']}]")).await;
+    let published = tokio::time::timeout(std::time::Duration::from_secs(20), targets.1.wait_for(Option::is_some));
+    assert!(published.await.unwrap().unwrap().as_deref().unwrap().is_empty());
+}
+
+/// A manager with the only receiver of a section.
+async fn manager_task(section: &ResolvedScrapeConfig) -> (DiscoveryManager, watch::Receiver<DiscoveredTargets>) {
+    let mut manager = manager();
+    let receiver = manager.subscribe(section).unwrap().remove(0);
+    (manager, receiver)
 }

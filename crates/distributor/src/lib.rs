@@ -1,7 +1,8 @@
-//! Samples on their way to every replica of their shards: split, sent, and acknowledged when all that are in sync have them.
+//! Replication of writes: a batch is split by shard, sent to every replica of its shards, and acknowledged once all in-sync
+//! replicas have it.
 //!
-//! [`progress`] decides, [`Distributor`] sends. A replica that fails is reported to meta before the write goes on
-//! without it (invariant 4 of the design): meta takes it out of the in-sync set, or ends its learning.
+//! [`progress`] decides, [`Distributor`] sends. A replica that fails is reported to meta before the write continues without
+//! it (invariant 4 of the design): meta removes it from the in-sync set, or ends its catch-up if it is a learner.
 
 mod encoder;
 pub mod progress;
@@ -22,42 +23,47 @@ use encoder::Encoder;
 use progress::{Next, Progress, is_in_sync, is_written_to, report_again};
 pub use replicas::{Connect, Replicas};
 
-/// Settings of distribution.
+/// Settings of a distributor.
 #[derive(Clone, Debug)]
-pub struct DistributeConfig {
-    /// Who sends: this node's identity.
+pub struct DistributorConfig {
+    /// The identity of this node.
     pub identity: String,
-    /// A replica that has not answered after this time is reported. Default: 4 seconds.
+    /// Time after which a replica that has not answered is reported (default: 4 s).
     pub replica_timeout: Duration,
-    /// A write that is not durable after this time fails. Default: 20 seconds.
+    /// Time after which a write that is not durable fails (default: 20 s).
     pub write_timeout: Duration,
 }
 
-impl DistributeConfig {
-    /// The defaults.
+impl DistributorConfig {
+    /// The default settings of the node with this identity.
     pub fn new(identity: impl Into<String>) -> Self {
-        let (replica_timeout, write_timeout) = (Duration::from_secs(4), Duration::from_secs(20));
-        DistributeConfig { identity: identity.into(), replica_timeout, write_timeout }
+        DistributorConfig {
+            identity: identity.into(),
+            replica_timeout: Duration::from_secs(4),
+            write_timeout: Duration::from_secs(20),
+        }
     }
 }
 
-/// Sends batches to the ingesters that own their shards.
+/// Sends batches to the replicas of their shards.
 pub struct Distributor {
-    config: DistributeConfig,
+    config: DistributorConfig,
     meta: Arc<Meta>,
     replicas: Replicas,
     encoder: Encoder,
 }
 
 impl Distributor {
-    /// A distributor over the ingesters of meta's view, which counts the streams that its replicas open.
-    pub fn new(config: DistributeConfig, meta: Arc<Meta>, replicas: Replicas, openings: Openings) -> Self {
+    /// Creates a distributor. `openings` counts the streams that `replicas` open.
+    pub fn new(config: DistributorConfig, meta: Arc<Meta>, replicas: Replicas, openings: Openings) -> Self {
         Distributor { config, meta, replicas, encoder: Encoder::new(openings) }
     }
 
     async fn distribute(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
         let mut watch = self.meta.watch();
-        let (mut outcome, mut uncounted) = (WriteOutcome::default(), WriteOutcome::default());
+        let mut outcome = WriteOutcome::default();
+        // Rejections by replicas other than the one that counts.
+        let mut uncounted = WriteOutcome::default();
         let mut view = watch.borrow_and_update().clone();
         let split = self.encoder.split(batch, view.shards.len() as u32);
         let mut progress = Progress::new(split.shards());
@@ -68,13 +74,13 @@ impl Distributor {
                     outcome.merge_rejections_of_replica(uncounted.rejected);
                     return Ok(outcome);
                 }
-                Next::Wait(why) => {
+                Next::Wait(reason) => {
                     let changed = watch.changed().await;
-                    changed.map_err(|_| WriteError::Unavailable(format!("{why}; this node is stopping")))?;
+                    changed.map_err(|_| WriteError::Unavailable(format!("{reason}; this node is stopping")))?;
                 }
                 Next::Send(requests) => {
-                    let remote = requests.keys().any(|node| !self.replicas.is_local(node));
-                    if remote && shipment.shards.is_empty() {
+                    let is_remote = requests.keys().any(|node| !self.replicas.is_local(node));
+                    if is_remote && shipment.shards.is_empty() {
                         shipment.shards = self.encoder.encode(tenant, batch, &split);
                     }
                     for appended in self.send(&view, &shipment, requests, &mut progress).await? {
@@ -87,7 +93,7 @@ impl Distributor {
         }
     }
 
-    /// Asks the replicas, all at once, and reports those that fail.
+    /// Sends to all replicas concurrently, and reports those that fail.
     async fn send(
         &self,
         view: &View,
@@ -95,16 +101,17 @@ impl Distributor {
         requests: BTreeMap<String, Vec<ShardTarget>>,
         progress: &mut Progress,
     ) -> Result<Vec<Appended>, WriteError> {
-        let asked = requests.iter().map(|(node, targets)| self.ask(view, shipment, node, targets));
-        let answers = join_all(asked).await;
-        let (mut taken, mut failed) = (Vec::new(), Vec::new());
-        for ((node, targets), answer) in requests.iter().zip(answers) {
-            match answer {
+        let sends = requests.iter().map(|(node, targets)| self.send_to(view, shipment, node, targets));
+        let results = join_all(sends).await;
+        let mut appends = Vec::new();
+        let mut failed = Vec::new();
+        for ((node, targets), result) in requests.iter().zip(results) {
+            match result {
                 Ok(appended) => {
                     progress.appended(node, targets, &appended.stale);
-                    taken.push(appended);
+                    appends.push(appended);
                 }
-                // Slowing the sender down is what helps, and it is no fault of the replica. One that only learns stops nobody.
+                // An overloaded replica is not at fault: the sender has to slow down. A learner does not hold up the write.
                 Err(ReplicaError::Refused(error @ WriteError::Overloaded(_))) if is_in_sync(view, node, targets) => {
                     return Err(error);
                 }
@@ -114,10 +121,10 @@ impl Distributor {
         for (node, targets, error) in failed {
             self.report(node, targets, &error).await?;
         }
-        Ok(taken)
+        Ok(appends)
     }
 
-    async fn ask(
+    async fn send_to(
         &self,
         view: &View,
         shipment: &Shipment<'_>,
@@ -127,21 +134,23 @@ impl Distributor {
         let replica: Arc<dyn Replica> = self.replicas.get(view, node)?;
         let timeout = self.config.replica_timeout;
         match tokio::time::timeout(timeout, replica.append(shipment, targets)).await {
-            Ok(answer) => answer,
+            Ok(result) => result,
             Err(_) => Err(ReplicaError::Unreachable(format!("no answer within {timeout:?}"))),
         }
     }
 
-    /// Tells meta that a replica lacks samples of these shards, but for those that are not written to it any more: others have said so.
+    /// Reports to meta that a replica lacks samples of these shards. Shards that are no longer written to it were already
+    /// reported by others.
     async fn report(&self, node: &str, targets: &[ShardTarget], error: &ReplicaError) -> Result<(), WriteError> {
         let view = self.meta.view();
         let mut shards: Vec<(u32, u64)> = targets.iter().map(|target| (target.shard, target.epoch)).collect();
         shards.retain(|(shard, _)| is_written_to(&view, node, *shard));
         if !shards.is_empty() {
-            tracing::warn!(node, shards = shards.len(), %error, "an ingester does not take samples; it is taken out of sync");
+            tracing::warn!(node, shards = shards.len(), %error, "append to replica failed; reporting it as out of sync");
         }
         while !shards.is_empty() {
-            let (node, reporter) = (node.to_string(), self.config.identity.clone());
+            let node = node.to_string();
+            let reporter = self.config.identity.clone();
             let command = Command::ReportFailed { node: node.clone(), shards: shards.clone(), reporter };
             let reported = self.meta.propose(command).await;
             let reported =
@@ -159,8 +168,8 @@ impl Distributor {
 impl Ingest for Distributor {
     async fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
         let timeout = self.config.write_timeout;
-        let late =
-            || WriteError::Unavailable(format!("the samples were not durable on all replicas within {timeout:?}"));
-        tokio::time::timeout(timeout, self.distribute(tenant, batch)).await.unwrap_or_else(|_| Err(late()))
+        let timed_out =
+            || WriteError::Unavailable(format!("samples were not durable on all replicas within {timeout:?}"));
+        tokio::time::timeout(timeout, self.distribute(tenant, batch)).await.unwrap_or_else(|_| Err(timed_out()))
     }
 }

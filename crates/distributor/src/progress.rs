@@ -1,28 +1,28 @@
-//! How far a write is, decided purely: views and answers in, requests and reports out.
+//! The progress of a write, decided purely: views and responses go in, requests and reports come out.
 //!
-//! A shard is done when every replica that is in sync and every learner has its samples durable under the epoch of the view, and
-//! one has counted them. One that does not take them is reported, and is then none of these any more, as the view tells. An
-//! answer counts for its epoch only: when that changes, all are asked again, which costs little, since a replica may have left
-//! and come back without the samples, even without its disk. A learner of a later epoch gets the samples from the one that
-//! it copies from: that one had them before it fenced this epoch.
+//! A shard is done once every in-sync replica and every learner has its samples durable under the view's epoch, and one of
+//! them has counted them. A replica that fails is reported, after which the view no longer lists it. A response counts only
+//! for its epoch. When the epoch changes, all replicas are asked again, which costs little: a replica may have left and come
+//! back without the samples, even without its disk. A learner of a later epoch gets the samples from the replica that it
+//! copies from, which had them before it raised its fence to that epoch.
 
 use std::collections::BTreeMap;
 
 use pharos_cluster::View;
 use pharos_transport::append::ShardTarget;
 
-/// What a write needs next.
+/// The next step of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// All is durable where it must be.
+    /// Every shard is durable.
     Done,
-    /// Ask these replicas.
+    /// Send to these replicas.
     Send(BTreeMap<String, Vec<ShardTarget>>),
-    /// Only another view helps; the text says why.
+    /// Wait for another view, for this reason.
     Wait(String),
 }
 
-/// A write under way.
+/// A write in progress.
 #[derive(Debug)]
 pub struct Progress {
     shards: BTreeMap<u32, ShardProgress>,
@@ -30,60 +30,63 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct ShardProgress {
-    /// Replicas that have the samples durable, and the newest epoch under which they said so.
+    /// The replicas that have the samples durable, with the newest epoch for which they confirmed it.
     durable: BTreeMap<String, u64>,
+    /// Whether a replica has counted the samples.
     counted: bool,
-    /// Some replica knows this epoch.
+    /// The newest epoch that a replica knows.
     known_epoch: u64,
 }
 
 impl Progress {
-    /// A write of samples of these shards.
+    /// A write to these shards.
     pub fn new(shards: impl IntoIterator<Item = u32>) -> Self {
         Progress { shards: shards.into_iter().map(|shard| (shard, ShardProgress::default())).collect() }
     }
 
-    /// What to do under a view. What is done is forgotten.
+    /// The next step under a view. Shards that are done are removed.
     pub fn next(&mut self, view: &View) -> Next {
-        let Some(settings) = &view.settings else { return Next::Wait("the cluster is not born yet".into()) };
+        let Some(settings) = &view.settings else { return Next::Wait("the cluster is not bootstrapped yet".into()) };
         let mut requests: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
-        let mut waits = None;
+        let mut reason = None;
         self.shards.retain(|&number, progress| {
             let Some(shard) = view.shard(number) else { return true };
             if shard.epoch < progress.known_epoch {
-                waits = Some(format!(
-                    "the view has epoch {} of shard {number}, it is at {}",
+                reason = Some(format!(
+                    "the view has epoch {} of shard {number}, a replica is at {}",
                     shard.epoch, progress.known_epoch
                 ));
                 return true;
             }
             if shard.in_sync.len() < settings.min_in_sync() {
                 let have = shard.in_sync.len();
-                waits =
-                    Some(format!("shard {number} has {have} replicas in sync, {} are needed", settings.min_in_sync()));
+                reason =
+                    Some(format!("shard {number} has {have} in-sync replicas, writes need {}", settings.min_in_sync()));
                 return true;
             }
             let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(|epoch| *epoch >= shard.epoch);
             let missing: Vec<&str> = shard.write_targets().filter(|node| !is_durable(node)).collect();
             let counter = shard.leader.as_deref().filter(|_| !progress.counted);
-            let again = counter.filter(is_durable);
-            if missing.is_empty() && again.is_none() {
+            // The leader has the samples but did not count them under its earlier epoch.
+            let recount = counter.filter(is_durable);
+            if missing.is_empty() && recount.is_none() {
                 return false;
             }
-            for node in missing.into_iter().chain(again) {
+            for node in missing.into_iter().chain(recount) {
                 let target = ShardTarget { shard: number, epoch: shard.epoch, counted: counter == Some(node) };
                 requests.entry(node.to_string()).or_default().push(target);
             }
             true
         });
-        match (requests.is_empty(), waits) {
+        match (requests.is_empty(), reason) {
             (false, _) => Next::Send(requests),
-            (true, Some(why)) => Next::Wait(why),
+            (true, Some(reason)) => Next::Wait(reason),
             (true, None) => Next::Done,
         }
     }
 
-    /// A replica has the samples of these shards durable, but for those of which it knows a newer epoch.
+    /// Records that a replica has the samples of these shards durable, except for `stale` shards, of which it knows a newer
+    /// epoch.
     pub fn appended(&mut self, node: &str, targets: &[ShardTarget], stale: &[(u32, u64)]) {
         for target in targets {
             let Some(progress) = self.shards.get_mut(&target.shard) else { continue };
@@ -99,8 +102,8 @@ impl Progress {
     }
 }
 
-/// What to report again of a replica that did not take samples, when meta has left some shards as they were: those that the view
-/// has at another epoch by now and still writes to it. So a change of something else costs no second wait for the replica.
+/// The shards to report again for a failed replica, when meta left some `unchanged`: those that have a newer epoch by now and
+/// are still written to the replica. An unrelated change of a shard thus costs no second wait for the replica.
 pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged: &[u32]) -> Vec<(u32, u64)> {
     let again = |&(number, epoch): &(u32, u64)| {
         let shard = view.shard(number).filter(|shard| shard.epoch > epoch)?;
@@ -109,12 +112,12 @@ pub fn report_again(view: &View, node: &str, reported: &[(u32, u64)], unchanged:
     reported.iter().filter_map(again).collect()
 }
 
-/// Whether samples of a shard are written to a node, as a replica that is in sync or one that learns.
+/// Whether a node receives the writes of a shard, as an in-sync replica or a learner.
 pub fn is_written_to(view: &View, node: &str, shard: u32) -> bool {
     view.shard(shard).is_some_and(|shard| shard.write_targets().any(|n| n == node))
 }
 
-/// Whether a node is in sync for any of these shards.
+/// Whether a node is an in-sync replica of any of these shards.
 pub fn is_in_sync(view: &View, node: &str, targets: &[ShardTarget]) -> bool {
     targets.iter().any(|target| view.shard(target.shard).is_some_and(|shard| shard.is_in_sync(node)))
 }

@@ -1,44 +1,44 @@
-//! The ingesters that samples are sent to: one may be in this process, the others are behind the network.
+//! The replicas that a distributor sends to. One may be in this process, the others are reached over the network.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pharos_cluster::View;
 use pharos_transport::append::{Replica, ReplicaError};
 
-/// Makes a replica of an address.
+/// Connects to the replica at an address.
 pub type Connect = dyn Fn(&str) -> Result<Arc<dyn Replica>, String> + Send + Sync;
 
-/// A replica and the address that it was made of.
+/// A replica with its address.
 type Remote = (String, Arc<dyn Replica>);
 
-/// Finds replicas by their identity.
+/// Connections to replicas, by identity.
 pub struct Replicas {
     local: Option<(String, Arc<dyn Replica>)>,
     connect: Box<Connect>,
-    /// By identity.
     remote: Mutex<HashMap<String, Remote>>,
 }
 
 impl Replicas {
-    /// The ingester of this process with its identity, if there is one, and the way to others.
+    /// `local` is the identity and replica of this process, if it has one.
     pub fn new(local: Option<(String, Arc<dyn Replica>)>, connect: Box<Connect>) -> Self {
         Replicas { local, connect, remote: Mutex::default() }
     }
 
-    /// Whether a node is in this process.
+    /// Whether a node is the replica of this process.
     pub(super) fn is_local(&self, node: &str) -> bool {
         self.local.as_ref().is_some_and(|(identity, _)| identity == node)
     }
 
-    /// The replica of that identity.
+    /// The replica with this identity. Reconnects when its address in the view has changed.
     pub(super) fn get(&self, view: &View, node: &str) -> Result<Arc<dyn Replica>, ReplicaError> {
         if let Some((_, replica)) = self.local.as_ref().filter(|(identity, _)| identity == node) {
             return Ok(replica.clone());
         }
-        let unknown = || ReplicaError::Unreachable(format!("{node} is no member"));
+        let unknown = || ReplicaError::Unreachable(format!("{node} is not a member"));
         let address = &view.members.get(node).ok_or_else(unknown)?.address;
-        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remote = self.remote.lock();
         if let Some((_, replica)) = remote.get(node).filter(|(known, _)| known == address) {
             return Ok(replica.clone());
         }
@@ -48,3 +48,6 @@ impl Replicas {
         Ok(replica)
     }
 }
+
+#[cfg(test)]
+mod tests;

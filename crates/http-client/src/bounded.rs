@@ -1,24 +1,25 @@
-//! A body that is read: bounded by its own limit, and together with the other large bodies of the process.
+//! A body with a limit of its own. All large bodies of the process share another limit.
 
 use std::io::{Error, ErrorKind, Write};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bodies above this are large, bytes.
+/// Bodies above this size are large, bytes.
 const LARGE_BYTES: usize = 8 << 20;
-const UNIT: u32 = 20;
-/// What all large bodies of the process may take at one time, MiB.
-const LARGE_BODIES_MIB: usize = 1024;
+/// Permits count units of 2^20 bytes.
+const UNIT_BITS: u32 = 20;
+/// The limit on all large bodies of the process together, MiB.
+const MAX_LARGE_BODIES_MIB: usize = 1024;
 
-static LARGE_BODIES: Semaphore = Semaphore::const_new(LARGE_BODIES_MIB);
+static LARGE_BODIES: Semaphore = Semaphore::const_new(MAX_LARGE_BODIES_MIB);
 
-/// The share of a large body in what all of them may take, until it is dropped.
+/// The share of a large body in the common limit, released when it is dropped. `None` for a small body.
 pub type Share = Option<SemaphorePermit<'static>>;
 
-/// Appends to a body until its limit.
+/// A writer that appends to a body up to its limit.
 pub(super) struct Bounded<'a> {
     body: &'a mut Vec<u8>,
-    /// Bytes.
+    /// The exclusive limit, bytes.
     limit: u64,
     all: &'static Semaphore,
     share: Share,
@@ -29,22 +30,24 @@ impl<'a> Bounded<'a> {
         Bounded { body, limit, all: &LARGE_BODIES, share: None }
     }
 
-    /// The body is read; its share is to be kept as long as it is.
+    /// Ends the body. Its share must be held for as long as the body.
     pub(super) fn into_share(self) -> Share {
         self.share
     }
 
-    /// Makes room for a large body: once, so that no smaller copies of it wait to be given back to the system. Pages
-    /// that are not written to take no memory; those that are count among all large bodies.
-    fn enlarge(&mut self, len: usize) -> std::io::Result<()> {
+    /// Reserves memory for a large body at once, so that growing it leaves no smaller copies behind. Pages that are never
+    /// written take no memory; written ones count towards the common limit.
+    fn reserve(&mut self, len: usize) -> std::io::Result<()> {
         let held = self.share.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let more = (len >> UNIT) + 1 - held;
+        let more = (len >> UNIT_BITS) + 1 - held;
         if more > 0 {
             let more = self.all.try_acquire_many(more as u32).map_err(|_| {
-                let mib = LARGE_BODIES_MIB;
+                let mib = MAX_LARGE_BODIES_MIB;
                 Error::new(
                     ErrorKind::QuotaExceeded,
-                    format!("large bodies take up {mib} MiB already: set body_size_limit for those that need less"),
+                    format!(
+                        "all large bodies together exceed {mib} MiB: set body_size_limit for targets that need less"
+                    ),
                 )
             })?;
             match &mut self.share {
@@ -66,7 +69,7 @@ impl Write for Bounded<'_> {
             return Err(ErrorKind::FileTooLarge.into());
         }
         if len > LARGE_BYTES {
-            self.enlarge(len)?;
+            self.reserve(len)?;
         }
         self.body.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -78,33 +81,4 @@ impl Write for Bounded<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    fn read(body: &mut Vec<u8>, mib: usize, all: &'static Semaphore) -> std::io::Result<Share> {
-        let mut bounded = Bounded { body, limit: 64 << UNIT, all, share: None };
-        for _ in 0..mib {
-            bounded.write_all(&[b'a'; MIB])?;
-        }
-        Ok(bounded.into_share())
-    }
-
-    #[test]
-    fn large_bodies_have_room_at_once_and_share_a_bound() {
-        static ALL: Semaphore = Semaphore::const_new(40);
-        let (mut small, mut large, mut other) = (Vec::new(), Vec::new(), Vec::new());
-        assert!(read(&mut small, 8, &ALL).unwrap().is_none());
-        let share = read(&mut large, 20, &ALL).unwrap();
-        assert_eq!((large.len(), large.capacity()), (20 * MIB, 64 * MIB));
-        assert_eq!(ALL.available_permits(), 19);
-        let error = read(&mut other, 20, &ALL).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
-        assert!(error.to_string().contains("body_size_limit"), "{error}");
-        assert_eq!(ALL.available_permits(), 19, "a body that failed has no share");
-        drop(share);
-        other.clear();
-        assert!(read(&mut other, 38, &ALL).is_ok());
-    }
-}
+mod tests;

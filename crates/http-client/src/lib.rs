@@ -1,5 +1,6 @@
-//! HTTP as the configuration asks for it: credentials, headers, TLS, redirects, and bodies that are bounded also
-//! when they are compressed. Scrapes and discovery share it.
+//! The HTTP client that a section of the configuration describes: credentials, headers, TLS and redirects.
+//!
+//! Scrapes and discovery share it. Bodies have a limit after decompression, and all large bodies of the process share one.
 
 mod bounded;
 mod tls;
@@ -17,37 +18,37 @@ use self::bounded::Bounded;
 pub use self::bounded::Share;
 use pharos_config::{ConfigError, HttpClientConfig, Secret};
 
-/// The name by which requests introduce themselves.
-pub const USER_AGENT: &str = concat!("Pharos/", env!("CARGO_PKG_VERSION"));
-const IDLE_CONNECTION: Duration = Duration::from_secs(300);
+const MAX_REDIRECTS: usize = 10;
+const USER_AGENT: &str = concat!("Pharos/", env!("CARGO_PKG_VERSION"));
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// It could not be made or sent, or the answer broke off.
+    /// The request could not be made or sent, or the response was aborted.
     #[error("{0}")]
     Failed(String),
-    /// It took too long.
+    /// The response did not arrive in time. Holds the URL.
     #[error("Get {0:?}: context deadline exceeded")]
     Timeout(String),
-    /// Another status than 200.
+    /// The status is not 200. Holds code and reason.
     #[error("server returned HTTP status {0}")]
     Status(String),
-    /// The body is larger than allowed.
+    /// The body exceeds its limit.
     #[error("body size limit exceeded")]
     BodySize,
 }
 
-/// A client for one section of the configuration.
+/// The client of one section of the configuration.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client,
     config: HttpClientConfig,
 }
 
-/// An answer, besides its body.
+/// A response without its body.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct ResponseHead {
     /// Its `Content-Type`; empty when it has none.
     pub content_type: String,
     /// The body's share of the memory for large bodies; hold it for as long as the body.
@@ -55,25 +56,26 @@ pub struct Answer {
 }
 
 impl HttpClient {
-    /// Reads certificates and builds the client.
+    /// Builds a client. Reads the certificates that the section names.
     pub fn new(config: &HttpClientConfig) -> Result<Self, ConfigError> {
         let tls = tls::client_config(&config.tls_config, config.enable_http2)?;
-        let redirects = if config.follow_redirects { Policy::limited(10) } else { Policy::none() };
+        let redirects = if config.follow_redirects { Policy::limited(MAX_REDIRECTS) } else { Policy::none() };
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .no_proxy()
             .redirect(redirects)
-            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
             .tls_backend_preconfigured(tls);
         if !config.enable_http2 {
             builder = builder.http1_only();
         }
-        let client =
-            builder.build().map_err(|e| ConfigError::new(format!("building the HTTP client: {}", root_cause(&e))))?;
+        let client = builder
+            .build()
+            .map_err(|e| ConfigError::new(format!("could not build the HTTP client: {}", root_cause(&e))))?;
         Ok(HttpClient { client, config: config.clone() })
     }
 
-    /// Fetches a URL within `timeout`; appends at most `limit` bytes of the decompressed body to `body`.
+    /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails.
     pub async fn get(
         &self,
         url: &str,
@@ -81,7 +83,7 @@ impl HttpClient {
         timeout: Duration,
         limit: u64,
         body: &mut Vec<u8>,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
             let mut request = self.authorized(self.client.get(url)).await?;
             for (name, value) in headers {
@@ -102,7 +104,7 @@ impl HttpClient {
         if let Some(auth) = &self.config.authorization {
             let credentials = text_or_file(auth.credentials.reveal(), auth.credentials_file.as_deref()).await?;
             let value = HeaderValue::try_from(format!("{} {credentials}", auth.kind));
-            let mut value = value.map_err(|_| HttpError::Failed("credentials are no valid header".into()))?;
+            let mut value = value.map_err(|_| HttpError::Failed("credentials are not a valid header value".into()))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
@@ -119,6 +121,7 @@ impl HttpClient {
     }
 }
 
+/// A setting, or the content of its file.
 async fn text_or_file(text: &str, file: Option<&Path>) -> Result<String, HttpError> {
     let Some(file) = file else { return Ok(text.to_string()) };
     let read = tokio::fs::read_to_string(file).await;
@@ -133,7 +136,7 @@ fn failed(url: &str, error: &reqwest::Error) -> HttpError {
     HttpError::Failed(format!("Get {url:?}: {}", root_cause(error)))
 }
 
-/// The innermost message, which says what happened; those around it only say where.
+/// The message of the innermost cause, which says what happened. The outer ones only say where.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -142,7 +145,7 @@ fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u8>) -> Result<Answer, HttpError> {
+async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u8>) -> Result<ResponseHead, HttpError> {
     let status = response.status();
     if status != reqwest::StatusCode::OK {
         let reason = status.canonical_reason().unwrap_or("");
@@ -161,7 +164,7 @@ async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u
         decoder.write(&chunk)?;
     }
     let share = decoder.finish()?;
-    Ok(Answer { content_type, share })
+    Ok(ResponseHead { content_type, share })
 }
 
 enum Decoder<'a> {
@@ -190,7 +193,7 @@ fn body_error(error: std::io::Error) -> HttpError {
     match error.kind() {
         std::io::ErrorKind::FileTooLarge => HttpError::BodySize,
         std::io::ErrorKind::QuotaExceeded => HttpError::Failed(error.to_string()),
-        _ => HttpError::Failed(format!("decompressing the body: {error}")),
+        _ => HttpError::Failed(format!("could not decompress the body: {error}")),
     }
 }
 

@@ -32,6 +32,13 @@ async fn serve() -> String {
         .route("/broken", get(move || async move { (zipped, broken[..broken.len() / 2].to_vec()) }))
         .route("/large", get(move || async move { (text, vec![b'\n'; 100 << 20]) }))
         .route("/moved", get(|| async { Redirect::temporary("/metrics") }))
+        .route("/brotli", get(|| async { ([("content-encoding", "br")], "x") }))
+        .route(
+            "/headers",
+            get(|headers: HeaderMap| async move {
+                headers.get("x-test").and_then(|v| v.to_str().ok()).unwrap_or("").to_string()
+            }),
+        )
         .route("/slow", get(|| async { std::future::pending::<()>().await }))
         .route(
             "/private",
@@ -64,7 +71,7 @@ async fn fetch(yaml: &str, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> 
 }
 
 #[tokio::test]
-async fn bodies_are_read_and_bounded() {
+async fn bodies_are_decompressed_and_redirects_followed() {
     let server = format!("http://{}", serve().await);
     let get = |path: &str, limit| {
         let url = format!("{server}{path}");
@@ -73,26 +80,88 @@ async fn bodies_are_read_and_bounded() {
     for path in ["/metrics", "/gzip", "/moved"] {
         assert_eq!(get(path, 1 << 20).await.unwrap(), METRICS.as_bytes(), "{path}");
     }
-    for path in ["/bomb", "/large", "/metrics"] {
-        assert_eq!(get(path, METRICS.len() as u64).await, Err(HttpError::BodySize), "{path}");
-    }
-    assert!(matches!(get("/broken", 1 << 20).await, Err(HttpError::Failed(_))));
-    assert_eq!(get("/missing", 1 << 20).await.unwrap_err().to_string(), "server returned HTTP status 404 Not Found");
-    assert_eq!(
-        fetch("follow_redirects: false", &format!("{server}/moved"), 1 << 20).await.unwrap_err().to_string(),
-        "server returned HTTP status 307 Temporary Redirect"
-    );
 }
 
 #[tokio::test]
-async fn failures_say_what_happened() {
+async fn a_body_that_reaches_its_limit_fails_even_when_it_is_compressed() {
     let server = format!("http://{}", serve().await);
+    for path in ["/bomb", "/large", "/metrics"] {
+        let body = fetch("", &format!("{server}{path}"), METRICS.len() as u64).await;
+        assert_eq!(body, Err(HttpError::BodySize), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_compressed_body_fails() {
+    let error = fetch("", &format!("http://{}/broken", serve().await), 1 << 20).await.unwrap_err();
+    assert!(matches!(error, HttpError::Failed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_encoding_fails() {
+    let error = fetch("", &format!("http://{}/brotli", serve().await), 1 << 20).await.unwrap_err();
+    assert_eq!(error.to_string(), "unsupported Content-Encoding \"br\"");
+}
+
+#[tokio::test]
+async fn a_status_other_than_ok_fails() {
+    let error = fetch("", &format!("http://{}/missing", serve().await), 1 << 20).await.unwrap_err();
+    assert_eq!(error.to_string(), "server returned HTTP status 404 Not Found");
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_when_that_is_disabled() {
+    let error =
+        fetch("follow_redirects: false", &format!("http://{}/moved", serve().await), 1 << 20).await.unwrap_err();
+    assert_eq!(error.to_string(), "server returned HTTP status 307 Temporary Redirect");
+}
+
+#[tokio::test]
+async fn configured_headers_are_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("header");
+    std::fs::write(&file, "from file\n").unwrap();
+    let url = format!("http://{}/headers", serve().await);
+    for (yaml, sent) in [
+        ("{values: [plain]}".to_string(), "plain"),
+        ("{secrets: [hidden]}".to_string(), "hidden"),
+        (format!("{{files: [{}]}}", file.display()), "from file"),
+    ] {
+        let body = fetch(&format!("http_headers: {{X-Test: {yaml}}}"), &url, 1000).await.unwrap();
+        assert_eq!(body, sent.as_bytes(), "{yaml}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_credentials_file_fails_the_request() {
+    let url = format!("http://{}/private", serve().await);
+    let error = fetch("bearer_token_file: /does/not/exist", &url, 1000).await.unwrap_err().to_string();
+    assert!(error.starts_with("unable to read file /does/not/exist: "), "{error}");
+}
+
+#[tokio::test]
+async fn the_content_type_of_the_response_is_kept() {
+    let url = format!("http://{}/metrics", serve().await);
+    let answer = client("").unwrap().get(&url, &[], Duration::from_secs(5), 1000, &mut Vec::new()).await.unwrap();
+    assert_eq!(answer.content_type, "text/plain; version=0.0.4");
+}
+
+#[tokio::test]
+async fn a_response_that_takes_too_long_fails() {
     let client = client("").unwrap();
-    let url = format!("{server}/slow");
+    let url = format!("http://{}/slow", serve().await);
     let slow = client.get(&url, &[], Duration::from_millis(50), 1000, &mut Vec::new()).await.unwrap_err();
     assert_eq!(slow.to_string(), format!("Get {url:?}: context deadline exceeded"));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_connections_is_an_error() {
     let refused = fetch("", "http://127.0.0.1:1/metrics", 1000).await.unwrap_err().to_string();
     assert!(refused.contains("onnection refused"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_malformed_url_is_an_error() {
     assert!(fetch("", "not a url", 1000).await.is_err());
 }
 
@@ -109,11 +178,16 @@ async fn credentials_are_sent() {
     ] {
         assert_eq!(fetch(&yaml, &url, 1000).await.unwrap(), sent.as_bytes());
     }
+}
+
+#[tokio::test]
+async fn no_credentials_are_sent_unless_they_are_configured() {
+    let url = format!("http://{}/private", serve().await);
     assert_eq!(fetch("", &url, 1000).await.unwrap_err().to_string(), "server returned HTTP status 401 Unauthorized");
 }
 
 #[test]
-fn bad_certificates_are_refused_when_the_client_is_built() {
+fn bad_certificates_fail_when_the_client_is_built() {
     for (yaml, message) in [
         ("tls_config: {ca: nonsense}", "unable to use specified CA cert"),
         ("tls_config: {ca_file: /does/not/exist}", "unable to read CA cert file /does/not/exist"),

@@ -1,4 +1,4 @@
-//! TLS of a client from its configuration, on rustls with ring.
+//! The TLS settings of a client, from its section of the configuration.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use pharos_config::{ConfigError, TlsConfig, TlsVersion};
 
-/// Builds the client's side of TLS; reads the files that the configuration names.
+/// Builds the client's TLS settings. Reads the files that the section names.
 pub(super) fn client_config(config: &TlsConfig, enable_http2: bool) -> Result<ClientConfig, ConfigError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let failed = |e: rustls::Error| ConfigError::new(format!("tls_config: {e}"));
@@ -31,6 +31,7 @@ pub(super) fn client_config(config: &TlsConfig, enable_http2: bool) -> Result<Cl
     Ok(client)
 }
 
+/// The TLS versions from the lowest to the highest configured one.
 fn versions(config: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigError> {
     let lowest = config.min_version.unwrap_or(TlsVersion::Tls12);
     let highest = config.max_version.unwrap_or(TlsVersion::Tls13);
@@ -43,6 +44,7 @@ fn versions(config: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>
     }
 }
 
+/// Reads PEM data that is inline or in a file; `None` when neither is configured.
 fn read(what: &str, inline: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, ConfigError> {
     let file = file.filter(|path| !path.as_os_str().is_empty());
     match (inline.is_empty(), file) {
@@ -58,13 +60,14 @@ fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match parsed {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(ConfigError::new(format!("unable to use specified {what}: no certificate in it"))),
+        Ok(_) => Err(ConfigError::new(format!("unable to use specified {what}: it contains no certificate"))),
         Err(e) => Err(ConfigError::new(format!("unable to use specified {what}: {e}"))),
     }
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// The client certificate and its key; `None` when the section has none.
 fn identity(config: &TlsConfig) -> Result<Option<Identity>, ConfigError> {
     let chain = read("client certificate", &config.cert, config.cert_file.as_deref())?;
     let key = read("client key", config.key.reveal(), config.key_file.as_deref())?;
@@ -74,6 +77,7 @@ fn identity(config: &TlsConfig) -> Result<Option<Identity>, ConfigError> {
     Ok(Some((certificates("client certificate", &chain)?, key)))
 }
 
+/// Verifies servers against the configured authorities, or else those of the machine.
 fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
     let mut roots = RootCertStore::empty();
     match read("CA cert", &config.ca, config.ca_file.as_deref())? {
@@ -86,8 +90,8 @@ fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn
         None => {}
     }
     if config.insecure_skip_verify || roots.is_empty() {
-        let trust_anyone = config.insecure_skip_verify;
-        return Ok(Arc::new(Unverified { provider, trust_anyone }));
+        let accepts_any = config.insecure_skip_verify;
+        return Ok(Arc::new(Unverified { provider, accepts_any }));
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
@@ -100,7 +104,7 @@ fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn
     Ok(Arc::new(Named { name, verifier }))
 }
 
-/// Checks certificates against a configured name instead of the host of the address.
+/// Verifies certificates against a configured name instead of the host of the URL.
 #[derive(Debug)]
 struct Named {
     name: ServerName<'static>,
@@ -142,11 +146,11 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// Trusts any certificate (`insecure_skip_verify`), or none (a machine without certificate authorities).
+/// Accepts any certificate (`insecure_skip_verify`) or none (a machine without certificate authorities).
 #[derive(Debug)]
 struct Unverified {
     provider: Arc<CryptoProvider>,
-    trust_anyone: bool,
+    accepts_any: bool,
 }
 
 impl ServerCertVerifier for Unverified {
@@ -158,7 +162,7 @@ impl ServerCertVerifier for Unverified {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.trust_anyone {
+        match self.accepts_any {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(rustls::Error::General("this machine has no certificate authorities".into())),
         }

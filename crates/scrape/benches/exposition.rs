@@ -3,7 +3,7 @@
 use divan::counter::BytesCount;
 use pharos_model::Histogram;
 use pharos_scrape::exposition::{
-    ExpositionError, Format, HistogramOptions, MetadataField, SampleInfo, SampleSlot, SeriesKey, Sink,
+    ExpositionError, Format, HistogramOptions, MetadataField, SampleIndex, SampleInfo, SeriesKey, Sink,
 };
 
 fn main() {
@@ -48,7 +48,7 @@ impl Sink for Counting {
         self.sum += family.len() as f64;
     }
 
-    fn float(&mut self, series: SeriesKey<'_>, v: f64, _: SampleInfo<'_>) -> Result<SampleSlot, ExpositionError> {
+    fn float(&mut self, series: SeriesKey<'_>, v: f64, _: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
         if self.is_learning {
             self.keys.push(series.key.to_vec());
         }
@@ -61,7 +61,7 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn set_start(&mut self, _: SampleSlot, _: i64) {}
+    fn set_start(&mut self, _: SampleIndex, _: i64) {}
 }
 
 fn read(body: &[u8], sink: &mut Counting) -> f64 {

@@ -1,48 +1,49 @@
-//! From a body to a batch: the sink of the exposition parsers. It maps series through the cache, prepares labels of new
-//! ones (target labels, conflicts, relabelling, checks, limits) and counts what Prometheus counts.
+//! The sink of the exposition parsers: it fills a batch from a body. Known series come from the cache; the labels of new
+//! ones are prepared (target labels, conflicts, relabelling, checks, limits). It counts what Prometheus reports.
 
+use pharos_config::relabel;
+use pharos_config::{ResolvedScrapeConfig, ValidationScheme};
 use pharos_model::write::HistogramSample;
 use pharos_model::{
     Histogram, LabelsBuilder, METRIC_NAME, STALE_NAN, Sample, SeriesHash, TenantId, WriteBatch, series_hash,
 };
 
+use crate::buckets::limit_buckets;
 use crate::cache::{EntryId, SeriesCache};
-use crate::exposition::{ExpositionError, MetadataField, NO_TIMESTAMP, SampleInfo, SampleSlot, SeriesKey, Sink};
+use crate::exposition::{ExpositionError, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink};
 use crate::targets::Target;
-use pharos_config::relabel;
-use pharos_config::{ResolvedScrapeConfig, ValidationScheme};
 
 /// How far ahead of the clock a target's own timestamp may be, milliseconds.
 const MAX_AHEAD_MS: i64 = 600_000;
 const EXPORTED_PREFIX: &str = "exported_";
 
-/// What a scrape is made of; all of it outlives the scrape.
+/// The surroundings of one scrape.
 pub(crate) struct ScrapeContext<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) config: &'a ResolvedScrapeConfig,
     pub(crate) target: &'a Target,
-    /// The time of the scrape, milliseconds.
+    /// The timestamp of the scrape, milliseconds.
     pub(crate) t: i64,
 }
 
-/// What a scrape counted.
+/// The counts that a scrape reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     /// Samples in the body.
     pub(crate) scraped: u64,
     /// Samples after relabelling.
     pub(crate) added: u64,
-    /// Series that were not there in the scrape before.
+    /// Series that the previous scrape did not have.
     pub(crate) series_added: u64,
-    /// Samples of a series that the body has twice.
+    /// Samples of series that the body already had.
     pub(crate) duplicates: u64,
-    /// Samples too far in the future.
+    /// Samples that are too far in the future.
     pub(crate) out_of_bounds: u64,
 }
 
-/// A limit that a scrape went over.
+/// A configured limit that a scrape exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exceeded {
+pub(crate) enum ExceededLimit {
     Samples,
     Buckets,
     Labels,
@@ -57,15 +58,17 @@ pub(crate) struct Appender<'a> {
     canonical: Vec<u8>,
     appended: u64,
     pub(crate) counts: Counts,
-    pub(crate) exceeded: Option<Exceeded>,
+    pub(crate) exceeded: Option<ExceededLimit>,
 }
 
-/// What to do with a sample.
+/// What becomes of a sample.
 enum Resolved {
-    /// Relabelling drops it, or the series was there already.
+    /// It is left out: relabelling drops the series, or the body already had it.
     Skip,
-    /// Append it to this series; whether the series is new.
-    Append(EntryId, bool),
+    Append {
+        id: EntryId,
+        is_new: bool,
+    },
 }
 
 impl<'a> Appender<'a> {
@@ -85,14 +88,16 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Ends the scrape: adds stale markers of series that vanished; of all of them when it failed, without its samples.
+    /// Ends the scrape. A good one adds stale markers for the series that vanished; a failed one discards its samples and
+    /// adds stale markers for all series of the last good one.
     pub(crate) fn finish(self, outcome: Result<(), ExpositionError>) -> (Counts, Result<(), ExpositionError>) {
         let outcome = outcome.and_then(|()| match self.exceeded {
-            Some(Exceeded::Samples) => Err(ExpositionError::new("sample limit exceeded")),
-            Some(Exceeded::Buckets) => Err(ExpositionError::new("histogram bucket limit exceeded")),
+            Some(ExceededLimit::Samples) => Err(ExpositionError::new("sample limit exceeded")),
+            Some(ExceededLimit::Buckets) => Err(ExpositionError::new("histogram bucket limit exceeded")),
             _ => Ok(()),
         });
-        let (batch, t) = (self.batch, self.context.t);
+        let batch = self.batch;
+        let t = self.context.t;
         if outcome.is_err() {
             batch.clear();
             self.cache.fail(|canonical, hash, is_histogram| push_stale(batch, canonical, hash, is_histogram, t));
@@ -103,7 +108,7 @@ impl<'a> Appender<'a> {
         (self.counts, outcome)
     }
 
-    /// The entry of a series, made when there is none; `None` when the body has the series twice.
+    /// Finds the entry of a series, or makes one.
     fn resolve(&mut self, series: SeriesKey<'_>, has_own_time: bool) -> Result<Resolved, ExpositionError> {
         self.counts.scraped += 1;
         let known = if series.is_expected { self.cache.expected_id() } else { self.cache.find(series.key) };
@@ -111,7 +116,7 @@ impl<'a> Appender<'a> {
             Some(id) => (id, false),
             None => (self.prepare(series)?, true),
         };
-        let was_seen = self.cache.see(id);
+        let was_seen = self.cache.mark_seen(id);
         if self.cache.get(id).is_none_or(|entry| entry.is_dropped()) {
             return Ok(Resolved::Skip);
         }
@@ -120,7 +125,7 @@ impl<'a> Appender<'a> {
             self.counts.duplicates += 1;
             return Ok(Resolved::Skip);
         }
-        Ok(Resolved::Append(id, is_new))
+        Ok(Resolved::Append { id, is_new })
     }
 
     /// Prepares the labels of a series that is not in the cache.
@@ -136,7 +141,7 @@ impl<'a> Appender<'a> {
         }
         check_labels(&mut self.labels, config.validation)?;
         if let Err(error) = check_limits(&self.labels, config) {
-            self.exceeded = Some(Exceeded::Labels);
+            self.exceeded = Some(ExceededLimit::Labels);
             return Err(error);
         }
         self.labels.write_canonical(&mut self.canonical);
@@ -144,7 +149,7 @@ impl<'a> Appender<'a> {
         Ok(self.cache.insert(series.key, &self.canonical, hash))
     }
 
-    /// Counts a sample that is about to be appended; false when it must not be.
+    /// Counts a sample that is about to be appended; returns false when it must be left out.
     fn admit(&mut self, t: i64) -> bool {
         if t > self.context.t.saturating_add(MAX_AHEAD_MS) {
             self.counts.out_of_bounds += 1;
@@ -153,25 +158,25 @@ impl<'a> Appender<'a> {
         self.appended += 1;
         let limit = self.context.config.sample_limit;
         if limit > 0 && self.appended > limit {
-            self.exceeded = Some(Exceeded::Samples);
+            self.exceeded = Some(ExceededLimit::Samples);
         }
         self.exceeded.is_none()
     }
 
-    /// Begins a series in the batch and settles whether it will be marked stale.
+    /// Begins a series in the batch, and tracks it if it is to get a stale marker when it vanishes.
     fn begin(&mut self, id: EntryId, is_new: bool, has_own_time: bool, is_histogram: bool) {
-        let mut was_there = !is_new;
+        let mut is_known = !is_new;
         if let Some(entry) = self.cache.get(id) {
             self.batch.begin_known_series(&entry.canonical, entry.hash);
-            was_there |= is_new && self.cache.inherits(entry.hash);
+            is_known |= is_new && self.cache.inherits(entry.hash);
         }
-        self.counts.series_added += u64::from(!was_there);
+        self.counts.series_added += u64::from(!is_known);
         if !has_own_time || self.context.config.track_timestamps_staleness {
             self.cache.track(id, is_histogram);
         }
     }
 
-    /// The timestamp of a sample and whether the target gave it.
+    /// The timestamp of a sample, and whether the target set it.
     fn time_of(&self, info: &SampleInfo<'_>) -> (i64, bool) {
         match info.t.filter(|_| self.context.config.honor_timestamps) {
             Some(t) => (t, true),
@@ -201,9 +206,9 @@ impl Sink for Appender<'_> {
         self.context.target.metadata_store().lock().set(family, field);
     }
 
-    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleSlot, ExpositionError> {
+    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
         let (t, has_own_time) = self.time_of(&info);
-        let Resolved::Append(id, is_new) = self.resolve(series, has_own_time)? else { return Ok(None) };
+        let Resolved::Append { id, is_new } = self.resolve(series, has_own_time)? else { return Ok(None) };
         if !self.admit(t) {
             return Ok(None);
         }
@@ -215,9 +220,9 @@ impl Sink for Appender<'_> {
 
     fn histogram(&mut self, series: SeriesKey<'_>, h: Histogram, info: SampleInfo<'_>) -> Result<(), ExpositionError> {
         let (t, has_own_time) = self.time_of(&info);
-        let Resolved::Append(id, is_new) = self.resolve(series, has_own_time)? else { return Ok(()) };
-        let Some(h) = super::buckets::limit(h, self.context.config) else {
-            self.exceeded = self.exceeded.or(Some(Exceeded::Buckets));
+        let Resolved::Append { id, is_new } = self.resolve(series, has_own_time)? else { return Ok(()) };
+        let Some(h) = limit_buckets(h, self.context.config) else {
+            self.exceeded = self.exceeded.or(Some(ExceededLimit::Buckets));
             return Ok(());
         };
         if !self.admit(t) {
@@ -229,8 +234,8 @@ impl Sink for Appender<'_> {
         Ok(())
     }
 
-    fn set_start(&mut self, slot: SampleSlot, st: i64) {
-        if let Some(sample) = slot.and_then(|slot| self.batch.samples.get_mut(slot as usize)) {
+    fn set_start(&mut self, index: SampleIndex, st: i64) {
+        if let Some(sample) = index.and_then(|index| self.batch.samples.get_mut(index as usize)) {
             sample.st = st;
         }
     }
@@ -247,8 +252,8 @@ pub(crate) fn push_stale(batch: &mut WriteBatch, canonical: &[u8], hash: SeriesH
     }
 }
 
-/// Adds the target's labels. Where a sample has one of them too, the sample's is renamed, or wins when it is honoured
-/// (an explicitly empty one wins as well: the label is left out).
+/// Adds the target's labels. A label that the sample has too is renamed to `exported_…`. With `honor_labels` it wins
+/// instead, even when it is empty, which removes the label.
 fn add_target_labels(labels: &mut LabelsBuilder, target: &Target, honor_labels: bool) {
     let mut conflicts: Vec<(String, String)> = Vec::new();
     for (name, value) in target.labels.iter() {
@@ -274,6 +279,7 @@ fn add_target_labels(labels: &mut LabelsBuilder, target: &Target, honor_labels: 
     }
 }
 
+/// Refuses a series without a metric name and names that the scheme does not allow.
 fn check_labels(labels: &mut LabelsBuilder, scheme: ValidationScheme) -> Result<(), ExpositionError> {
     let name = labels.get(METRIC_NAME);
     if name.is_empty() {
@@ -286,31 +292,34 @@ fn check_labels(labels: &mut LabelsBuilder, scheme: ValidationScheme) -> Result<
     }
 }
 
+/// Refuses a series whose labels exceed a limit of the configuration.
 fn check_limits(labels: &LabelsBuilder, config: &ResolvedScrapeConfig) -> Result<(), ExpositionError> {
-    let (most, name_length, value_length) =
-        (config.label_limit, config.label_name_length_limit, config.label_value_length_limit);
-    if most == 0 && name_length == 0 && value_length == 0 {
+    let label_limit = config.label_limit;
+    let name_limit = config.label_name_length_limit;
+    let value_limit = config.label_value_length_limit;
+    if label_limit == 0 && name_limit == 0 && value_limit == 0 {
         return Ok(());
     }
     let short = |text: &str| text.chars().take(50).collect::<String>();
     let metric = short(labels.get(METRIC_NAME));
     let number = labels.iter().count() as u64;
-    if most > 0 && number > most {
+    if label_limit > 0 && number > label_limit {
         return Err(ExpositionError::new(format!(
-            "label_limit exceeded (metric: {metric}, number of labels: {number}, limit: {most})"
+            "label_limit exceeded (metric: {metric}, number of labels: {number}, limit: {label_limit})"
         )));
     }
     for (name, value) in labels.iter() {
-        let (names, values) = (name.len() as u64, value.len() as u64);
-        if name_length > 0 && names > name_length {
+        let name_length = name.len() as u64;
+        let value_length = value.len() as u64;
+        if name_limit > 0 && name_length > name_limit {
             return Err(ExpositionError::new(format!(
-                "label_name_length_limit exceeded (metric: {metric}, label name: {}, length: {names}, limit: {name_length})",
+                "label_name_length_limit exceeded (metric: {metric}, label name: {}, length: {name_length}, limit: {name_limit})",
                 short(name)
             )));
         }
-        if value_length > 0 && values > value_length {
+        if value_limit > 0 && value_length > value_limit {
             return Err(ExpositionError::new(format!(
-                "label_value_length_limit exceeded (metric: {metric}, label name: {}, value: {:?}, length: {values}, limit: {value_length})",
+                "label_value_length_limit exceeded (metric: {metric}, label name: {}, value: {:?}, length: {value_length}, limit: {value_limit})",
                 short(name),
                 short(value)
             )));

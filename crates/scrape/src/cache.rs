@@ -1,29 +1,29 @@
-//! What is known of the series of one target: how a line of its body maps to prepared labels, and which series were
-//! there in the last scrape, so that those that vanish get a stale marker.
+//! The series of one target: it maps the lines of a body to prepared labels, and knows which series the last scrape had,
+//! so that those that vanish get a stale marker.
 //!
-//! In a steady state a scrape costs one comparison of bytes for each series: lines come in the order of the scrape
-//! before, so the cache says which one it expects ([`SeriesCache::expected`]). Lookups by hash are for the others.
+//! In a steady state a scrape costs one comparison of bytes a series: targets keep the order of their lines, so the cache
+//! predicts the next one ([`SeriesCache::expected`]). Only lines out of order are looked up by hash.
 
 use hashbrown::HashTable;
 use pharos_model::SeriesHash;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A number of an entry.
+/// The index of an entry.
 pub(crate) type EntryId = u32;
 
-/// What a line of a target stands for.
+/// The series that a line of the body stands for.
 pub(crate) struct Entry {
     key: Box<[u8]>,
-    /// Canonical labels as they are stored; empty when relabelling drops the series.
+    /// Canonical labels after relabelling; empty when relabelling drops the series.
     pub(crate) canonical: Box<[u8]>,
-    /// Their hash.
     pub(crate) hash: SeriesHash,
     /// Whether its last sample was a native histogram.
     pub(crate) is_histogram: bool,
-    /// Last scrape in which the line was seen.
+    /// The last scrape that had the line.
     seen: u64,
-    /// Last scrape after which the series has to be marked stale when it vanishes.
+    /// The last scrape that tracked the series for its stale marker; 0 when the last good one did not.
     tracked: u64,
+    /// The index of the line in the last scrape that had it.
     position: u32,
 }
 
@@ -34,7 +34,7 @@ impl Entry {
     }
 }
 
-/// A series that has to be marked stale.
+/// A series that gets a stale marker when it vanishes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrackedSeries {
     pub(crate) canonical: Box<[u8]>,
@@ -48,19 +48,19 @@ pub(crate) struct SeriesCache {
     entries: Vec<Option<Entry>>,
     free: Vec<EntryId>,
     index: HashTable<EntryId>,
-    /// Lines of the last good scrape, in their order.
+    /// The lines of the last good scrape, in order.
     order: Vec<EntryId>,
     next_order: Vec<EntryId>,
-    /// Where in `order` the next line is expected.
+    /// The index in `order` of the line that is expected next.
     position: usize,
-    /// Series that the last good scrape tracks.
+    /// The series that the last good scrape tracked.
     tracked: Vec<EntryId>,
     next_tracked: Vec<EntryId>,
-    /// How many of `tracked` were seen again.
+    /// The number of series in `tracked` that the running scrape tracks too.
     retained: usize,
-    /// Entries that the running scrape made.
+    /// Entries that the running scrape inserted.
     created: Vec<EntryId>,
-    /// Series that a predecessor of this target tracked, ascending by their hashes.
+    /// Series that a predecessor of this target tracked, sorted by hash.
     inherited: Vec<TrackedSeries>,
     scrape: u64,
 }
@@ -86,7 +86,7 @@ impl SeriesCache {
         self.order.get(self.position).copied()
     }
 
-    /// The entry of a line.
+    /// Looks up the entry of a line.
     pub(crate) fn find(&self, key: &[u8]) -> Option<EntryId> {
         let is_key = |id: &EntryId| self.get(*id).is_some_and(|entry| &*entry.key == key);
         self.index.find(xxh3_64(key), is_key).copied()
@@ -96,7 +96,7 @@ impl SeriesCache {
         self.entries.get(id as usize)?.as_ref()
     }
 
-    /// Remembers a line; empty labels say that its series is dropped.
+    /// Adds a line. Empty labels mean that relabelling drops its series.
     pub(crate) fn insert(&mut self, key: &[u8], canonical: &[u8], hash: SeriesHash) -> EntryId {
         let entry = Entry {
             key: key.into(),
@@ -124,10 +124,10 @@ impl SeriesCache {
         id
     }
 
-    /// Says that a line was seen; true when it was seen before in this scrape.
-    pub(crate) fn see(&mut self, id: EntryId) -> bool {
+    /// Marks a line as seen; returns true when this scrape has already seen it.
+    pub(crate) fn mark_seen(&mut self, id: EntryId) -> bool {
         let Some(entry) = self.entries[id as usize].as_mut() else { return false };
-        // The line after this one comes next, be it that the target changed its order.
+        // The line after this one is expected next, even when the target changed its order.
         let was_at = if self.order.get(self.position) == Some(&id) { self.position } else { entry.position as usize };
         self.position = was_at + 1;
         if entry.seen == self.scrape {
@@ -139,7 +139,7 @@ impl SeriesCache {
         false
     }
 
-    /// Says that a series has to be marked stale when it vanishes.
+    /// Tracks a series, so that it gets a stale marker when it vanishes.
     pub(crate) fn track(&mut self, id: EntryId, is_histogram: bool) {
         let scrape = self.scrape;
         let Some(entry) = self.entries[id as usize].as_mut() else { return };
@@ -147,13 +147,13 @@ impl SeriesCache {
         if entry.tracked == scrape {
             return;
         }
-        // Only what the last good scrape tracked has a mark; everything else has 0.
+        // Whatever the last good scrape did not track has 0.
         self.retained += usize::from(entry.tracked != 0);
         entry.tracked = scrape;
         self.next_tracked.push(id);
     }
 
-    /// Ends a good scrape: hands out the series that vanished and forgets lines that were not seen.
+    /// Ends a good scrape: passes vanished series to `stale` and removes lines that were not seen.
     pub(crate) fn commit(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
         let vanished = self.retained != self.tracked.len();
         if vanished || !self.inherited.is_empty() {
@@ -175,11 +175,11 @@ impl SeriesCache {
         std::mem::swap(&mut self.order, &mut self.next_order);
         std::mem::swap(&mut self.tracked, &mut self.next_tracked);
         if self.index.len() != self.order.len() {
-            self.forget(|entry, scrape| entry.seen != scrape);
+            self.remove_unseen();
         }
     }
 
-    /// Ends a scrape that failed: hands out all series of the last good one and forgets the lines that are new.
+    /// Ends a failed scrape: passes all series of the last good one to `stale` and removes the lines that it inserted.
     pub(crate) fn fail(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
         for id in std::mem::take(&mut self.tracked) {
             if let Some(entry) = self.get(id) {
@@ -198,10 +198,9 @@ impl SeriesCache {
         }
     }
 
-    fn forget(&mut self, is_forgotten: impl Fn(&Entry, u64) -> bool) {
-        let scrape = self.scrape;
+    fn remove_unseen(&mut self) {
         for id in 0..self.entries.len() as EntryId {
-            if self.get(id).is_some_and(|entry| is_forgotten(entry, scrape)) {
+            if self.get(id).is_some_and(|entry| entry.seen != self.scrape) {
                 self.remove(id);
             }
         }
@@ -215,7 +214,7 @@ impl SeriesCache {
         self.free.push(id);
     }
 
-    /// The series that would be marked stale if the target went away now.
+    /// The series that would get stale markers if the target went away now.
     pub(crate) fn tracked_series(&self) -> Vec<TrackedSeries> {
         let own = self.tracked.iter().filter_map(|id| self.get(*id)).map(|entry| TrackedSeries {
             canonical: entry.canonical.clone(),
@@ -225,23 +224,23 @@ impl SeriesCache {
         own.chain(self.inherited.iter().cloned()).collect()
     }
 
-    /// Takes over the series of a predecessor: those that the next scrape does not have are marked stale.
+    /// Takes over the series of a predecessor. Those that the next scrape lacks get stale markers.
     pub(crate) fn inherit(&mut self, series: Vec<TrackedSeries>) {
         self.inherited.extend(series);
         self.inherited.sort_by_key(|series| series.hash);
     }
 
-    /// Whether a predecessor had a series in its last scrape.
+    /// Whether the predecessor's last scrape had a series.
     pub(crate) fn inherits(&self, hash: SeriesHash) -> bool {
         self.inherited.binary_search_by_key(&hash, |series| series.hash).is_ok()
     }
 
-    /// Whether nothing was scraped with it yet.
+    /// Whether no scrape has used the cache yet.
     pub(crate) fn is_new(&self) -> bool {
         self.scrape == 0
     }
 
-    /// How many lines are remembered.
+    /// The number of lines.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.index.len()

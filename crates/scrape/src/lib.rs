@@ -1,37 +1,36 @@
-//! Scraping: which targets are this agent's, pools of targets, each with a loop that fetches, reads and hands on one batch
-//! a scrape.
+//! Scraping: which targets this node scrapes, and the pools and loops that scrape them.
 //!
-//! In a cluster every agent has a loop for every target that it discovers, and a loop scrapes at the moments that are its
-//! agent's ([`ownership`]); while none is, it sleeps.
+//! A pool belongs to one section of the configuration and runs a loop for each of its targets. A loop waits for the
+//! target's next scrape slot, fetches the body, parses it and appends one batch a scrape. In a cluster every agent runs a
+//! loop for every target that it discovers, but scrapes only in the slots that it owns ([`ownership`]); a loop without
+//! slots sleeps.
 //!
-//! A pool belongs to one section of the configuration. When the set of its targets changes it starts and stops loops;
-//! what a stopped loop knew stays with [`departed::Departed`] for two intervals, so that a target that comes back (after a reload,
-//! or with another URL) goes on without a gap, and one that does not gets its stale markers.
+//! When the set of targets changes, the pool starts and stops loops. The state of a stopped loop waits in
+//! [`handoff::Handoffs`] for about two intervals: a target that comes back (after a reload, or under another URL)
+//! continues without a gap, and one that does not gets stale markers.
 
-mod agent;
 mod append;
 mod buckets;
 mod cache;
-mod departed;
 pub mod exposition;
-mod handed;
+mod handoff;
+mod loop_state;
 mod metadata;
 mod metrics;
 mod ownership;
 mod pool;
 mod report;
 mod schedule;
+mod scraper;
+mod service;
 mod shared;
 mod target_loop;
 mod targets;
 
-pub use agent::{Agent, AgentConfig, AgentError};
 pub use ownership::{Ownership, RemoteAgents};
 pub use pool::PoolStatus;
+pub use scraper::{Scraper, ScraperConfig, ScraperError};
 pub use targets::{Health, Target, TargetStatus};
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod handoff_tests;

@@ -1,4 +1,4 @@
-//! What a target says of its metric families.
+//! The metadata of metric families that a target exposes: types, units and help texts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,19 +6,19 @@ use pharos_model::Metadata;
 
 use crate::exposition::MetadataField;
 
-/// How many scrapes what is said of a family outlives the family.
-const KEPT_SCRAPES: u64 = 10;
+/// The number of scrapes for which metadata is kept after its family vanished.
+const RETAINED_SCRAPES: u64 = 10;
 
-/// Metadata by metric family, of one target.
+/// The metadata of one target by metric family.
 #[derive(Default)]
 pub(crate) struct MetadataStore {
-    families: HashMap<String, Known>,
+    families: HashMap<String, Family>,
     scrape: u64,
     seen: usize,
 }
 
 #[derive(Default)]
-struct Known {
+struct Family {
     metadata: Metadata,
     seen: u64,
     is_sent: bool,
@@ -31,10 +31,10 @@ impl MetadataStore {
         self.seen = 0;
     }
 
-    /// Takes in what a body says.
+    /// Records a field; a change makes the family pending again.
     pub(crate) fn set(&mut self, family: &str, field: MetadataField<'_>) {
         if !self.families.contains_key(family) {
-            self.families.insert(family.to_string(), Known::default());
+            self.families.insert(family.to_string(), Family::default());
         }
         let Some(known) = self.families.get_mut(family) else { return };
         if known.seen != self.scrape {
@@ -50,7 +50,7 @@ impl MetadataStore {
         known.is_sent &= is_same;
     }
 
-    /// Ends a scrape: hands out what is new or changed, forgets what was not said for long.
+    /// Ends a scrape: moves new and changed metadata to `out`, and removes families that vanished long ago.
     pub(crate) fn commit(&mut self, out: &mut Vec<(String, Metadata)>) {
         for (family, known) in self.families.iter_mut().filter(|(_, known)| !known.is_sent) {
             known.is_sent = true;
@@ -58,22 +58,22 @@ impl MetadataStore {
         }
         if self.seen != self.families.len() {
             let scrape = self.scrape;
-            self.families.retain(|_, known| scrape - known.seen <= KEPT_SCRAPES);
+            self.families.retain(|_, known| scrape - known.seen <= RETAINED_SCRAPES);
         }
     }
 
-    /// Says that what was handed out got lost, so that it is handed out again.
+    /// Makes everything pending again: the last batch was lost.
     pub(crate) fn resend(&mut self) {
         self.families.values_mut().for_each(|known| known.is_sent = false);
     }
 
-    /// Everything that is known.
+    /// All metadata by family.
     pub(crate) fn list(&self) -> BTreeMap<String, Metadata> {
         self.families.iter().map(|(family, known)| (family.clone(), known.metadata.clone())).collect()
     }
 }
 
-/// Replaces a text; says whether it was the same.
+/// Replaces a text; returns whether it was the same.
 fn replace_text(text: &mut String, new: &str) -> bool {
     let is_same = text == new;
     if !is_same {
@@ -84,29 +84,4 @@ fn replace_text(text: &mut String, new: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use pharos_model::MetricType;
-
-    #[test]
-    fn only_what_changed_is_handed_out_and_old_families_go() {
-        let mut store = MetadataStore::default();
-        let mut scrape = |help: &str, families: &[&str]| {
-            store.begin();
-            for family in families {
-                store.set(family, MetadataField::Kind(MetricType::Counter));
-                store.set(family, MetadataField::Help(help));
-            }
-            let mut out = Vec::new();
-            store.commit(&mut out);
-            (out.len(), store.list().len())
-        };
-        assert_eq!(scrape("x", &["a", "b"]), (2, 2));
-        assert_eq!(scrape("x", &["a", "b"]), (0, 2));
-        assert_eq!(scrape("y", &["a"]), (1, 2));
-        for _ in 0..9 {
-            assert_eq!(scrape("y", &["a"]), (0, 2));
-        }
-        assert_eq!(scrape("y", &["a"]), (0, 1));
-    }
-}
+mod tests;

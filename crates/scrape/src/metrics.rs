@@ -1,4 +1,4 @@
-//! What scraping says about itself.
+//! The metrics of scraping.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
@@ -10,22 +10,22 @@ pub(crate) struct ScrapeMetrics {
     pub(crate) duration: Histogram,
     pub(crate) samples: IntCounter,
     pub(crate) body_bytes: IntCounter,
-    /// Scrapes that went over a limit, by limit.
+    /// Scrapes that exceeded a limit, by limit.
     pub(crate) exceeded: IntCounterVec,
     /// Samples that were not stored, by reason.
     pub(crate) rejected: IntCounterVec,
-    /// Batches that were refused as a whole, by reason.
+    /// Batches that the store rejected as a whole, by reason.
     pub(crate) refused: IntCounterVec,
     /// Active targets by job.
     pub(crate) targets: IntGaugeVec,
     /// Targets that relabelling dropped, by job.
     pub(crate) dropped_targets: IntGaugeVec,
-    /// Discovered targets that are none, by job.
+    /// Discovered targets that cannot be scraped, by job.
     pub(crate) invalid_targets: IntCounterVec,
 }
 
 impl ScrapeMetrics {
-    /// Creates and registers them.
+    /// Creates the metrics and registers them.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name: &str, help: &str, label: &str| {
             let counters = IntCounterVec::new(Opts::new(format!("pharos_scrape_{name}"), help), &[label])?;

@@ -1,13 +1,13 @@
-//! Which targets this agent scrapes, and its words with the other agents about that (invariant 15 of the design).
+//! Which targets this agent scrapes (invariant 15 of the design).
 //!
-//! [`plan`] decides. This part keeps the plan that of meta's view, and sees to it that no decision is made by a view that
-//! is too old: before a scrape [`Ownership::settle`] makes sure that the view lacks nothing that takes effect by then. An
-//! agent that hears nothing of meta for a while goes on with the last view: more likely meta is down than this agent is
-//! cut off from it alone. If it is, others scrape its targets too, until it hears of them.
+//! [`plan`] decides, purely. [`Ownership`] keeps the plan up to date with the cluster's view and makes sure that no
+//! decision rests on a stale view: [`Ownership::await_fresh_view`] waits before a scrape until the view contains every
+//! change that has taken effect by then. An agent that loses contact with meta keeps its last view, because it is more
+//! likely that meta is down than that this agent alone is cut off. If it is cut off, other agents scrape its targets too
+//! until it catches up.
 
 mod plan;
 mod remote;
-mod service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,37 +17,37 @@ use async_trait::async_trait;
 use pharos_cluster::placement::Timeline;
 use pharos_cluster::{HANDOFF_MS, Meta, View};
 use pharos_model::Clock;
+use pharos_model::clock::timeout;
 use pharos_transport::Connect;
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use plan::{Owner, Plan};
+pub(crate) use remote::MAX_MESSAGE_BYTES;
 pub use remote::RemoteAgents;
-pub(crate) use service::{AgentService, parts};
 
-use crate::handed::Handed;
-use crate::target_loop::sleep_until;
+use crate::handoff::record::HandoffRecord;
+use crate::schedule::sleep_until;
 
-/// How old the view may be for a decision. The other half of the margin is for clocks that differ and for the time that a
-/// change takes to be agreed on.
-const MAX_AGE: Duration = Duration::from_millis(HANDOFF_MS as u64 / 2);
-/// How long a scrape waits for a newer view.
-const HOLD: Duration = Duration::from_millis(500);
-/// Targets that are handed over at the same time.
-const HANDOVERS: usize = 16;
+/// How old a view may be for a decision. The other half of the handoff margin covers clock skew and the time that a
+/// change takes to commit.
+const MAX_VIEW_AGE: Duration = Duration::from_millis(HANDOFF_MS as u64 / 2);
+/// How long a scrape waits for a fresh view.
+const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
+const MAX_CONCURRENT_HANDOFFS: usize = 16;
 
-/// The other agents.
+/// Sends handoff records to other agents.
 #[async_trait]
 pub(crate) trait Peers: Send + Sync + 'static {
-    /// Tells one of them what is known of a target that it scrapes from now on.
-    async fn hand_over(&self, to: &str, handed: &Handed) -> Result<(), String>;
+    /// Tells an agent what is known of a target that it scrapes from now on.
+    async fn hand_off(&self, to: &str, record: &HandoffRecord) -> Result<(), String>;
 }
 
-/// Which targets are this agent's.
+/// Decides which targets belong to this agent.
 pub struct Ownership {
     plan: watch::Receiver<Arc<Plan>>,
     cluster: Option<Cluster>,
-    /// Keeps the channel of a plan that never changes.
-    _never: Option<watch::Sender<Arc<Plan>>>,
+    /// Keeps the channel of a plan that never changes open.
+    _static_plan: Option<watch::Sender<Arc<Plan>>>,
 }
 
 struct Cluster {
@@ -56,26 +56,26 @@ struct Cluster {
     contact: watch::Receiver<Option<Duration>>,
     clock: Arc<dyn Clock>,
     peers: Arc<dyn Peers>,
-    handovers: Semaphore,
-    /// Whether waiting for a newer view was in vain.
-    detached: AtomicBool,
+    handoffs: Semaphore,
+    /// Whether the last wait for a fresh view timed out.
+    is_detached: AtomicBool,
 }
 
 impl Ownership {
-    /// All of them: there is no other agent.
+    /// The ownership of an agent that is alone: every target is its own.
     pub fn everything() -> Arc<Self> {
-        let (never, plan) = watch::channel(Arc::new(Plan::everything()));
-        Arc::new(Ownership { plan, cluster: None, _never: Some(never) })
+        let (static_plan, plan) = watch::channel(Arc::new(Plan::everything()));
+        Arc::new(Ownership { plan, cluster: None, _static_plan: Some(static_plan) })
     }
 
-    /// Those that meta's view gives to the agent with this identity.
+    /// The ownership that meta's view assigns to the agent with this identity.
     pub fn in_cluster(identity: &str, meta: &Meta, connect: Arc<dyn Connect>) -> Arc<Self> {
         let peers = Arc::new(RemoteAgents::new(meta.watch(), connect));
-        Ownership::over(identity, meta.watch(), meta.contact(), meta.clock().clone(), peers)
+        Ownership::from_parts(identity, meta.watch(), meta.contact(), meta.clock().clone(), peers)
     }
 
-    /// Those that a view gives to an agent, from its parts.
-    pub(crate) fn over(
+    /// As [`Ownership::in_cluster`], with the parts of meta's handle.
+    pub(crate) fn from_parts(
         identity: &str,
         views: watch::Receiver<View>,
         contact: watch::Receiver<Option<Duration>>,
@@ -83,51 +83,58 @@ impl Ownership {
         peers: Arc<dyn Peers>,
     ) -> Arc<Self> {
         let plan = follow(identity.to_string(), views.clone());
-        let handovers = Semaphore::new(HANDOVERS);
-        let (identity, detached) = (identity.to_string(), AtomicBool::new(false));
-        let cluster = Cluster { identity, views, contact, clock, peers, handovers, detached };
-        Arc::new(Ownership { plan, cluster: Some(cluster), _never: None })
+        let cluster = Cluster {
+            identity: identity.to_string(),
+            views,
+            contact,
+            clock,
+            peers,
+            handoffs: Semaphore::new(MAX_CONCURRENT_HANDOFFS),
+            is_detached: AtomicBool::new(false),
+        };
+        Arc::new(Ownership { plan, cluster: Some(cluster), _static_plan: None })
     }
 
-    /// The plan, and its changes.
+    /// The current plan and its changes.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<Plan>> {
         self.plan.clone()
     }
 
-    /// The plan of now.
+    /// The current plan.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         self.plan.borrow().clone()
     }
 
-    /// Waits until the view is new enough for what is due now, or until it is plain that there is no newer one.
-    pub(crate) async fn settle(&self) {
+    /// Waits until the view is fresh enough for a scrape that is due now, or until the wait times out. After a timeout it
+    /// does not wait again until contact is back.
+    pub(crate) async fn await_fresh_view(&self) {
         let Some(cluster) = &self.cluster else { return };
-        let needed = cluster.clock.monotonic().saturating_sub(MAX_AGE);
-        let is_new = |contact: &Option<Duration>| contact.is_some_and(|contact| contact >= needed);
-        if is_new(&cluster.contact.borrow()) {
-            cluster.detached.store(false, Ordering::Relaxed);
+        let oldest = cluster.clock.monotonic().saturating_sub(MAX_VIEW_AGE);
+        let is_fresh = |contact: &Option<Duration>| contact.is_some_and(|contact| contact >= oldest);
+        if is_fresh(&cluster.contact.borrow()) {
+            cluster.is_detached.store(false, Ordering::Relaxed);
             return;
         }
-        if cluster.detached.load(Ordering::Relaxed) {
+        if cluster.is_detached.load(Ordering::Relaxed) {
             return;
         }
         let mut contact = cluster.contact.clone();
-        let found = tokio::time::timeout(HOLD, contact.wait_for(is_new)).await;
-        if !matches!(found, Ok(Ok(_))) && !cluster.detached.swap(true, Ordering::Relaxed) {
-            tracing::warn!("nothing is heard of meta: scraping goes on with the targets that were this agent's");
+        let found = timeout(&*cluster.clock, VIEW_TIMEOUT, contact.wait_for(is_fresh)).await;
+        if !matches!(found, Ok(Ok(_))) && !cluster.is_detached.swap(true, Ordering::Relaxed) {
+            tracing::warn!("lost contact with meta; keeping the last known target assignment");
         }
     }
 
-    /// Hands what is known of a target to another agent.
-    pub(crate) async fn hand_over(&self, to: &str, handed: &Handed) -> Result<(), String> {
+    /// Sends a record to another agent.
+    pub(crate) async fn hand_off(&self, to: &str, record: &HandoffRecord) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Err("there is no other agent".into()) };
-        let _permit = cluster.handovers.acquire().await.map_err(|error| error.to_string())?;
-        cluster.peers.hand_over(to, handed).await
+        let _permit = cluster.handoffs.acquire().await.map_err(|error| error.to_string())?;
+        cluster.peers.hand_off(to, record).await
     }
 
-    /// Waits until this agent owns nothing any more, once it was told to drain or has left. False when there is nobody else
-    /// to own it.
-    pub(crate) async fn released(&self) -> bool {
+    /// Waits until this agent, told to drain or having left, owns nothing any more. Returns false when no other agent
+    /// can take over.
+    pub(crate) async fn await_release(&self) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let mut views = cluster.views.clone();
         loop {
@@ -138,23 +145,23 @@ impl Ownership {
                 return false;
             }
             let changed = async { views.changed().await.is_ok() };
-            let goes_on = match timeline.last().filter(|_| !owns) {
+            let is_open = match timeline.last().filter(|_| !owns) {
                 None => changed.await,
                 Some((from_ms, _)) => tokio::select! {
                     biased;
-                    goes_on = changed => goes_on,
-                    // A scrape of before may be as late as a newer view was waited for.
-                    () = sleep_until(&*cluster.clock, from_ms.saturating_add(HOLD.as_millis() as i64)) => return true,
+                    is_open = changed => is_open,
+                    // A scrape of the previous epoch may be as late as the wait for a fresh view.
+                    () = sleep_until(&*cluster.clock, from_ms.saturating_add(VIEW_TIMEOUT.as_millis() as i64)) => return true,
                 },
             };
-            if !goes_on {
+            if !is_open {
                 return !owns;
             }
         }
     }
 }
 
-/// Keeps a plan that of the views, until nobody wants it any more.
+/// Publishes the plan of each view until nobody listens.
 fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver<Arc<Plan>> {
     let mut view = views.borrow_and_update().clone();
     let (publish, plan) = watch::channel(Arc::new(Plan::of(&view, &identity)));
@@ -162,17 +169,14 @@ fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver
         loop {
             tokio::select! {
                 changed = views.changed() => if changed.is_err() {
-                    // The last plan holds for as long as it is wanted.
+                    // The last plan stays in force while anybody listens.
                     publish.closed().await;
                     return;
                 },
                 () = publish.closed() => return,
             }
             let next = views.borrow_and_update().clone();
-            let same = |a: &View, b: &View| {
-                a.assignments == b.assignments && a.ownership_epoch == b.ownership_epoch && a.settings == b.settings
-            };
-            if !same(&view, &next) {
+            if !has_same_assignment(&view, &next) {
                 publish.send_replace(Arc::new(Plan::of(&next, &identity)));
             }
             view = next;
@@ -180,3 +184,10 @@ fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver
     });
     plan
 }
+
+fn has_same_assignment(a: &View, b: &View) -> bool {
+    a.assignments == b.assignments && a.ownership_epoch == b.ownership_epoch && a.settings == b.settings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The series that a scrape writes about itself: `up`, `scrape_duration_seconds` and so on.
+//! The series that each scrape writes about itself, such as `up` and `scrape_duration_seconds`.
 
 use pharos_model::{
     Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, Sample, SeriesHash, TenantId, WriteBatch, series_hash,
@@ -16,29 +16,31 @@ const NAMES: [&str; 8] = [
     "scrape_sample_limit",
     "scrape_body_size_bytes",
 ];
-/// How many of them are written when no extra ones are asked for.
-const PLAIN: usize = 5;
+/// The number of names that are always written; the others need `extra_scrape_metrics`.
+const BASIC: usize = 5;
 
-/// What a scrape reports.
+/// The values of one scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     pub(crate) is_up: bool,
+    /// Seconds.
     pub(crate) duration: f64,
     pub(crate) counts: Counts,
+    /// Seconds.
     pub(crate) timeout: f64,
     pub(crate) sample_limit: u64,
-    /// Bytes of the body; -1 when it was larger than allowed.
+    /// The size of the body, bytes; -1 when it exceeded the limit.
     pub(crate) body_bytes: i64,
 }
 
-/// The prepared labels of these series for one target.
+/// The series of one target, with prepared labels.
 pub(crate) struct ReportSeries {
     series: Vec<(Box<[u8]>, SeriesHash)>,
 }
 
 impl ReportSeries {
     pub(crate) fn new(target: &Labels, tenant: &TenantId, with_extra: bool) -> Self {
-        let names = if with_extra { &NAMES[..] } else { &NAMES[..PLAIN] };
+        let names = if with_extra { &NAMES[..] } else { &NAMES[..BASIC] };
         let prepare = |name: &&str| {
             let mut labels = LabelsBuilder::from_labels(target);
             labels.set(METRIC_NAME, name);
@@ -50,7 +52,7 @@ impl ReportSeries {
         ReportSeries { series: names.iter().map(prepare).collect() }
     }
 
-    /// Adds a report to the batch.
+    /// Adds the values of a scrape to the batch.
     pub(crate) fn write(&self, report: &Report, t: i64, batch: &mut WriteBatch) {
         let values = [
             f64::from(u8::from(report.is_up)),
@@ -65,7 +67,7 @@ impl ReportSeries {
         self.write_values(&values, t, batch);
     }
 
-    /// Marks them stale.
+    /// Adds stale markers to the batch.
     pub(crate) fn write_stale(&self, t: i64, batch: &mut WriteBatch) {
         self.write_values(&[STALE_NAN; NAMES.len()], t, batch);
     }
@@ -77,3 +79,6 @@ impl ReportSeries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
-//! What all scrape loops of an agent share.
+//! What all scrape loops of an agent share: the way to the store, buffers, metrics, and the count of work in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use pharos_http_client::{HttpClient, HttpError, ResponseHead};
 use pharos_model::{Clock, TenantId, WriteBatch};
 use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -12,17 +13,16 @@ use tokio::sync::watch;
 
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::Ownership;
-use pharos_http_client::{Answer, HttpClient, HttpError};
 
-/// Buffers that are kept for the next scrape.
-const KEPT_BUFFERS: usize = 16;
+/// The number of buffers kept for later scrapes.
+const MAX_POOLED_BUFFERS: usize = 16;
 /// The largest body buffer that is kept, bytes.
-const KEPT_BODY_BYTES: usize = 8 << 20;
+const MAX_POOLED_BODY_BYTES: usize = 8 << 20;
 
-/// Fetches bodies; tests have their own.
+/// Fetches bodies. Tests script their own.
 #[async_trait]
 pub(crate) trait Fetch: Send + Sync + 'static {
-    /// Appends at most `limit` bytes of the target's body to `body`.
+    /// Appends the target's body to `body`; fails when it has more than `limit` bytes.
     async fn fetch(
         &self,
         url: &str,
@@ -30,7 +30,7 @@ pub(crate) trait Fetch: Send + Sync + 'static {
         timeout: Duration,
         limit: u64,
         body: &mut Vec<u8>,
-    ) -> Result<Answer, HttpError>;
+    ) -> Result<ResponseHead, HttpError>;
 }
 
 #[async_trait]
@@ -42,7 +42,7 @@ impl Fetch for HttpClient {
         timeout: Duration,
         limit: u64,
         body: &mut Vec<u8>,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<ResponseHead, HttpError> {
         self.get(url, headers, timeout, limit, body).await
     }
 }
@@ -54,21 +54,21 @@ pub(crate) struct Shared {
     pub(crate) tenant: TenantId,
     pub(crate) metrics: ScrapeMetrics,
     pub(crate) ownership: Arc<Ownership>,
-    /// Scrapes and handovers under way.
-    busy: watch::Sender<usize>,
+    /// Scrapes and handoffs in flight.
+    in_flight: watch::Sender<usize>,
     buffers: Mutex<Vec<Buffers>>,
 }
 
-/// Something under way.
-pub(crate) struct Busy(Arc<Shared>);
+/// Counts as work in flight until it is dropped.
+pub(crate) struct InFlight(Arc<Shared>);
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.busy.send_modify(|busy| *busy -= 1);
+        self.0.in_flight.send_modify(|count| *count -= 1);
     }
 }
 
-/// Memory of one scrape.
+/// The memory of one scrape, reused by later ones.
 #[derive(Default)]
 pub(crate) struct Buffers {
     pub(crate) body: Vec<u8>,
@@ -83,42 +83,42 @@ impl Shared {
         metrics: ScrapeMetrics,
         ownership: Arc<Ownership>,
     ) -> Arc<Self> {
-        let busy = watch::Sender::new(0);
-        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, busy, buffers: Mutex::default() })
+        let in_flight = watch::Sender::new(0);
+        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, in_flight, buffers: Mutex::default() })
     }
 
-    /// Something is under way, until what this returns is dropped.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.send_modify(|busy| *busy += 1);
-        Busy(self.clone())
+    /// Begins a scrape or handoff, which ends when the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.send_modify(|count| *count += 1);
+        InFlight(self.clone())
     }
 
-    /// Waits until nothing is under way.
-    pub(crate) async fn idle(&self) {
-        let mut busy = self.busy.subscribe();
-        // The sender lives as long as this does.
-        let _idle = busy.wait_for(|busy| *busy == 0).await;
+    /// Waits until nothing is in flight.
+    pub(crate) async fn await_idle(&self) {
+        let mut in_flight = self.in_flight.subscribe();
+        // Cannot fail: the sender lives as long as `self`.
+        let _idle = in_flight.wait_for(|count| *count == 0).await;
     }
 
-    /// Empty buffers, used ones if there are any.
+    /// Empty buffers, pooled ones if there are any.
     pub(crate) fn take_buffers(&self) -> Buffers {
         self.buffers.lock().pop().unwrap_or_default()
     }
 
-    /// Keeps buffers for the next scrape.
-    pub(crate) fn give_back(&self, mut buffers: Buffers) {
-        if buffers.body.capacity() > KEPT_BODY_BYTES {
+    /// Keeps buffers for later scrapes, unless the body was unusually large.
+    pub(crate) fn return_buffers(&self, mut buffers: Buffers) {
+        if buffers.body.capacity() > MAX_POOLED_BODY_BYTES {
             return;
         }
         buffers.body.clear();
         buffers.batch.clear();
         let mut kept = self.buffers.lock();
-        if kept.len() < KEPT_BUFFERS {
+        if kept.len() < MAX_POOLED_BUFFERS {
             kept.push(buffers);
         }
     }
 
-    /// Hands a batch on; false when it was refused as a whole. Refusals are counted and logged here.
+    /// Appends a batch; returns false when it was rejected as a whole. Rejections are counted and logged here.
     pub(crate) async fn append(&self, url: &str, batch: &WriteBatch) -> bool {
         match self.ingest.append(&self.tenant, batch).await {
             Ok(outcome) => {
@@ -130,7 +130,7 @@ impl Shared {
                         reason,
                         count,
                         first = rejected.first,
-                        "scraped samples were rejected"
+                        "dropping scraped samples: rejected by the store"
                     );
                 }
                 true
@@ -141,7 +141,7 @@ impl Shared {
                     pharos_model::WriteError::Unavailable(_) => "unavailable",
                 };
                 self.metrics.refused.with_label_values(&[reason]).inc();
-                tracing::warn!(target_url = url, %error, "a scrape was refused");
+                tracing::warn!(target_url = url, %error, "dropping a scrape: the append failed");
                 false
             }
         }

@@ -1,68 +1,51 @@
-//! The loop of one target: wait for its moment, fetch, read, hand on, report.
+//! The loop of one target: wait for the next owned slot, fetch, parse, append, report.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_model::{Clock, WriteBatch};
+use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
+use pharos_http_client::{HttpError, ResponseHead};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use tokio::sync::watch;
 
-use crate::append::{Appender, Counts, Exceeded, ScrapeContext};
+use crate::append::{Appender, Counts, ExceededLimit, ScrapeContext};
 use crate::cache::SeriesCache;
-use crate::departed::Departed;
 use crate::exposition::{ClassicToNative, ExpositionError, Format, HistogramOptions};
-use crate::handed::Handed;
+use crate::handoff::Handoffs;
+use crate::loop_state::{EndedLoop, LoopState};
 use crate::ownership::{Owner, Plan};
 use crate::report::{Report, ReportSeries};
-use crate::schedule::scrape_time;
+use crate::schedule::{scrape_time, sleep_until};
 use crate::shared::{Buffers, Fetch, Shared};
 use crate::targets::{Health, Target, TargetStatus};
-use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
-use pharos_http_client::{Answer, HttpError};
 
-/// Most bytes of a body when no limit is configured, so that no target can exhaust the memory.
+/// The limit on a body when none is configured, bytes, so that no target can exhaust the memory.
 const MAX_BODY_BYTES: u64 = 256 << 20;
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// How a loop is asked to end.
+/// Whether and how a loop should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Not.
+    /// Keep running.
     No,
-    /// After the scrape that runs.
+    /// Stop once the scrape in progress is done.
     AfterScrape,
-    /// At once: the process ends.
+    /// Stop at once: the process ends.
     Now,
 }
 
-/// Why all targets of a pool fail, if they do; shared by its loops.
+/// The error with which all targets of a pool fail, if they must; shared by the pool's loops.
 pub(crate) type ForcedError = Arc<Mutex<Option<String>>>;
 
-/// What the loop of one target needs.
+/// The loop of one target.
 pub(crate) struct TargetLoop {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Arc<ResolvedScrapeConfig>,
-    pub(crate) fetch: Arc<dyn Fetch>,
-    pub(crate) target: Arc<Target>,
-    pub(crate) forced_error: ForcedError,
+    shared: Arc<Shared>,
+    config: Arc<ResolvedScrapeConfig>,
+    fetch: Arc<dyn Fetch>,
+    target: Arc<Target>,
+    forced_error: ForcedError,
     state: LoopState,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// What is known of a target's series. It survives the loop.
-pub(crate) struct LoopState {
-    pub(crate) cache: SeriesCache,
-    pub(crate) report: ReportSeries,
-    /// When the next scrape is or would be, milliseconds; `None` before the first.
-    pub(crate) next_ms: Option<i64>,
-}
-
-/// A loop that has ended.
-pub(crate) struct Ended {
-    pub(crate) config: Arc<ResolvedScrapeConfig>,
-    pub(crate) target: Arc<Target>,
-    pub(crate) state: LoopState,
 }
 
 impl TargetLoop {
@@ -80,18 +63,19 @@ impl TargetLoop {
         TargetLoop { shared, config, fetch, target, forced_error, state, headers }
     }
 
-    /// Scrapes at the moments that are this agent's, until it is asked to stop.
-    pub(crate) async fn run(mut self, departed: Arc<Departed>, mut stop: watch::Receiver<Stop>) -> Ended {
-        let interval_ms = self.target.interval.as_millis() as i64;
+    /// Scrapes in the slots that this agent owns, until it is told to stop.
+    pub(crate) async fn run(mut self, handoffs: Arc<Handoffs>, mut stop: watch::Receiver<Stop>) -> EndedLoop {
+        let interval_ms = self.target.interval_ms();
         let mut plans = self.shared.ownership.watch();
-        // The first moment that was not dealt with.
+        // The first slot that is neither scraped nor skipped.
         let mut from = self.shared.clock.now_ms();
         loop {
             if !self.target.is_owned() {
-                // Moments that passed before this agent knew of them were not left out: the owner of before did not know either.
+                // Slots that passed before this agent learned that it owns them are not made up for: the previous owner
+                // did not know either, and scraped them.
                 from = from.max(self.shared.clock.now_ms());
             }
-            let planned = self.look_ahead(&plans.borrow_and_update().clone(), from, &departed);
+            let planned = self.plan_next(&plans.borrow_and_update().clone(), from, &handoffs);
             let due = async {
                 match planned {
                     Some(planned) => sleep_until(&*self.shared.clock, planned).await,
@@ -105,63 +89,65 @@ impl TargetLoop {
                 () = due => {}
             }
             let Some(planned) = planned else { continue };
-            let _busy = self.shared.busy();
+            let _in_flight = self.shared.begin();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
-                () = self.shared.ownership.settle() => {}
+                () = self.shared.ownership.await_fresh_view() => {}
             }
-            let (t, next) = scrape_time(planned, self.shared.clock.now_ms(), interval_ms);
-            // Moments that passed by are skipped; this is the last one.
-            let moment = next - interval_ms;
-            if self.shared.ownership.plan().owner_at(self.target.hash, moment) != Owner::Me {
-                from = moment;
+            let time = scrape_time(planned, self.shared.clock.now_ms(), interval_ms);
+            // Slots that passed during the wait are skipped; this is the last one.
+            let slot = time.next_slot - interval_ms;
+            if self.shared.ownership.plan().owner_at(self.target.hash, slot) != Owner::Me {
+                from = slot;
                 continue;
             }
-            if let Some(left) = departed.take(&self.target.labels) {
-                left.add_to(&mut self.state.cache, &self.target, &self.config);
+            if let Some(pending) = handoffs.take(&self.target.labels) {
+                pending.merge_into(&mut self.state.cache, &self.target, &self.config);
             }
-            (from, self.state.next_ms) = (next, Some(next));
-            if !self.scrape(t, &mut stop).await {
+            from = time.next_slot;
+            self.state.next_ms = Some(time.next_slot);
+            if !self.scrape(time.timestamp, &mut stop).await {
                 break;
             }
         }
         self.set_owned(false);
-        Ended { config: self.config, target: self.target, state: self.state }
+        EndedLoop { config: self.config, target: self.target, state: self.state }
     }
 
-    /// The next moment that is this agent's. If another agent scrapes before, it gets what is known of the target.
-    fn look_ahead(&mut self, plan: &Plan, from: i64, departed: &Arc<Departed>) -> Option<i64> {
-        let (hash, interval_ms) = (self.target.hash, self.target.interval.as_millis() as i64);
-        let own = plan.next_own(hash, interval_ms, from);
-        let next = plan.next_moment(hash, interval_ms, from);
-        if own != Some(next)
+    /// The next slot that this agent owns. When another agent scrapes before that, the target is released to it.
+    fn plan_next(&mut self, plan: &Plan, from: i64, handoffs: &Arc<Handoffs>) -> Option<i64> {
+        let hash = self.target.hash;
+        let interval_ms = self.target.interval_ms();
+        let owned = plan.next_owned_slot(hash, interval_ms, from);
+        let next = plan.next_slot(hash, interval_ms, from);
+        if owned != Some(next)
             && let Owner::Other(to) = plan.owner_at(hash, next)
         {
-            self.let_go(to, plan.epoch, departed);
+            self.release(to, plan.epoch, handoffs);
         }
-        self.set_owned(own.is_some());
-        own
+        self.set_owned(owned.is_some());
+        owned
     }
 
-    /// Forgets the target without a word to its series: they go on at another agent.
-    fn let_go(&mut self, to: String, epoch: u64, departed: &Arc<Departed>) {
+    /// Hands the target off and forgets its series without stale markers: they continue at the other agent.
+    fn release(&mut self, to: String, epoch: u64, handoffs: &Arc<Handoffs>) {
         let Some(next_ms) = self.state.next_ms.take() else { return };
-        let handed = self.state.handed(&self.target, self.config.extra_scrape_metrics, next_ms, epoch);
-        departed.pass_on(to, handed);
+        let record = self.state.to_record(&self.target, self.config.extra_scrape_metrics, next_ms, epoch);
+        handoffs.transfer(to, record);
         self.state.cache = SeriesCache::default();
-        self.target.report(TargetStatus::default());
+        self.target.set_status(TargetStatus::default());
         *self.target.metadata_store().lock() = Default::default();
     }
 
-    /// Notes whether the target is this agent's, for the API and for the count.
+    /// Records whether this agent scrapes the target, for the API and for the metric.
     pub(crate) fn set_owned(&self, owned: bool) {
-        let was = self.target.set_owned(owned);
+        let was_owned = self.target.set_owned(owned);
         let count = self.shared.metrics.targets.with_label_values(&[&self.config.job_name]);
-        count.add(i64::from(owned) - i64::from(was));
+        count.add(i64::from(owned) - i64::from(was_owned));
     }
 
-    /// One scrape at time `t`. False when it was broken off because the process ends.
+    /// Scrapes once, at time `t`. Returns false when it was aborted because the process ends.
     pub(crate) async fn scrape(&mut self, t: i64, stop: &mut watch::Receiver<Stop>) -> bool {
         let start = self.shared.clock.monotonic();
         let mut buffers = self.shared.take_buffers();
@@ -192,7 +178,7 @@ impl TargetLoop {
         self.count(&report);
         self.state.report.write(&report, t, &mut buffers.batch);
         buffers.batch.finish_series();
-        self.target.report(TargetStatus {
+        self.target.set_status(TargetStatus {
             health: if report.is_up { Health::Up } else { Health::Down },
             last_error: outcome.err().map_or(String::new(), |e| e.to_string()),
             last_scrape_ms: Some(t),
@@ -201,11 +187,11 @@ impl TargetLoop {
         if !self.shared.append(&self.target.url, &buffers.batch).await {
             self.target.metadata_store().lock().resend();
         }
-        self.shared.give_back(buffers);
+        self.shared.return_buffers(buffers);
         true
     }
 
-    async fn fetch(&self, body: &mut Vec<u8>) -> Result<Answer, HttpError> {
+    async fn fetch(&self, body: &mut Vec<u8>) -> Result<ResponseHead, HttpError> {
         let limit = match self.config.body_size_limit {
             0 => MAX_BODY_BYTES,
             limit => limit.min(MAX_BODY_BYTES),
@@ -214,11 +200,11 @@ impl TargetLoop {
         self.fetch.fetch(&self.target.url, &self.headers, timeout, limit, body).await
     }
 
-    /// Reads what was fetched into the batch, stale markers included.
+    /// Parses the fetched body into the batch and adds stale markers.
     fn fill(
         &mut self,
         t: i64,
-        fetched: &Result<Answer, HttpError>,
+        fetched: &Result<ResponseHead, HttpError>,
         buffers: &mut Buffers,
     ) -> (Counts, Result<(), ExpositionError>) {
         let context = ScrapeContext { tenant: &self.shared.tenant, config: &self.config, target: &self.target, t };
@@ -226,9 +212,9 @@ impl TargetLoop {
         let mut appender = Appender::new(context, &mut self.state.cache, batch);
         let outcome = match fetched {
             Err(error) => Err(ExpositionError::new(error.to_string())),
-            // A target without metrics may send anything as its type.
+            // A target without metrics may send any content type.
             Ok(_) if body.is_empty() => Ok(()),
-            Ok(answer) => read(&answer.content_type, body, &self.config, &self.target, &mut appender),
+            Ok(answer) => parse(&answer.content_type, body, &self.config, &self.target, &mut appender),
         };
         if matches!(fetched, Err(HttpError::BodySize)) {
             self.shared.metrics.exceeded.with_label_values(&["body_size"]).inc();
@@ -254,47 +240,21 @@ impl TargetLoop {
         {
             if count > 0 {
                 metrics.rejected.with_label_values(&[reason]).inc_by(count);
-                tracing::warn!(target_url = url, reason, count, "scraped samples were left out");
+                tracing::warn!(target_url = url, reason, count, "dropping scraped samples");
             }
         }
     }
 }
 
-impl LoopState {
-    /// What another agent has to know to go on.
-    pub(crate) fn handed(&self, target: &Target, extra: bool, next_ms: i64, epoch: u64) -> Handed {
-        Handed {
-            labels: target.labels.clone(),
-            url: target.url.clone(),
-            hash: target.hash,
-            interval_ms: target.interval.as_millis() as i64,
-            next_ms,
-            extra,
-            series: self.cache.tracked_series(),
-            hops: 0,
-            epoch,
-        }
-    }
-
-    /// Writes stale markers for all series of the target, its report included.
-    pub(crate) fn write_stale(&mut self, t: i64, batch: &mut WriteBatch) {
-        for series in self.cache.tracked_series() {
-            super::append::push_stale(batch, &series.canonical, series.hash, series.is_histogram, t);
-        }
-        self.report.write_stale(t, batch);
-        batch.finish_series();
-    }
-}
-
-fn limit_name(exceeded: Exceeded) -> &'static str {
+fn limit_name(exceeded: ExceededLimit) -> &'static str {
     match exceeded {
-        Exceeded::Samples => "samples",
-        Exceeded::Buckets => "histogram_buckets",
-        Exceeded::Labels => "labels",
+        ExceededLimit::Samples => "samples",
+        ExceededLimit::Buckets => "histogram_buckets",
+        ExceededLimit::Labels => "labels",
     }
 }
 
-fn read(
+fn parse(
     content_type: &str,
     body: &[u8],
     config: &ResolvedScrapeConfig,
@@ -315,17 +275,6 @@ fn read(
     converter.finish()
 }
 
-/// Waits until the clock shows `planned_ms`.
-pub(crate) async fn sleep_until(clock: &dyn Clock, planned_ms: i64) {
-    loop {
-        let left = planned_ms - clock.now_ms();
-        if left <= 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(left as u64)).await;
-    }
-}
-
 fn request_headers(config: &ResolvedScrapeConfig, target: &Target) -> Vec<(HeaderName, HeaderValue)> {
     let encoding = if config.enable_compression { "gzip" } else { "identity" };
     let values = [
@@ -336,7 +285,7 @@ fn request_headers(config: &ResolvedScrapeConfig, target: &Target) -> Vec<(Heade
     values.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))).collect()
 }
 
-/// The formats in order of preference.
+/// The value of `Accept`: the formats with falling weights, most wanted first.
 fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingScheme) -> String {
     let mut weight = ScrapeProtocol::ALL.len() + 1;
     let mut values = Vec::with_capacity(protocols.len() + 1);
@@ -352,17 +301,4 @@ fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingScheme) -> Stri
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_are_asked_for_in_order() {
-        assert_eq!(
-            accept_header(&ScrapeProtocol::DEFAULT, EscapingScheme::AllowUtf8),
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,\
-             application/openmetrics-text;version=0.0.1;q=0.6,\
-             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-             text/plain;version=0.0.4;q=0.4,*/*;q=0.3"
-        );
-    }
-}
+mod tests;

@@ -1,16 +1,16 @@
-//! Targets: how discovered labels become a target, and what is known of it.
+//! Targets: how discovered labels become a target, and its current status.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use pharos_config::relabel;
+use pharos_config::{PromDuration, ResolvedScrapeConfig};
 use pharos_model::{Labels, LabelsBuilder, Metadata};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::metadata::MetadataStore;
-use pharos_config::relabel;
-use pharos_config::{PromDuration, ResolvedScrapeConfig};
 
 const ADDRESS: &str = "__address__";
 const INSTANCE: &str = "instance";
@@ -25,25 +25,25 @@ const NATIVE_HISTOGRAMS: &str = "__scrape_native_histograms__";
 const ALWAYS_CLASSIC: &str = "__always_scrape_classic_histograms__";
 const TO_NHCB: &str = "__convert_classic_histograms_to_nhcb__";
 
-/// Something that is scraped.
+/// An endpoint that is scraped.
 pub struct Target {
-    /// Labels before relabelling.
+    /// Labels before relabelling, with the defaults of the configuration.
     pub discovered: Labels,
-    /// Labels after relabelling that its series get.
+    /// Labels after relabelling, which all its series get.
     pub labels: Labels,
-    /// Where it is scraped, as it is shown.
+    /// The URL of the request, as the API shows it.
     pub url: String,
-    /// How often.
+    /// Time between scrapes.
     pub interval: PromDuration,
-    /// How long a scrape may take.
+    /// The limit on the duration of a scrape.
     pub timeout: PromDuration,
     /// Whether native histograms are stored.
     pub native_histograms: bool,
     /// Whether classic histograms are stored beside native ones.
     pub always_classic_histograms: bool,
-    /// Whether classic histograms are stored as native ones.
+    /// Whether classic histograms are stored as native ones with custom buckets.
     pub classic_to_nhcb: bool,
-    /// Identifies the target: labels and URL.
+    /// Identifies the target: the hash of its labels and URL.
     pub(crate) hash: u64,
     /// Whether this agent scrapes it.
     owned: AtomicBool,
@@ -51,16 +51,16 @@ pub struct Target {
     metadata: Mutex<MetadataStore>,
 }
 
-/// What the last scrape of a target came to.
+/// The result of the last scrape of a target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetStatus {
-    /// Whether it is up.
+    /// Whether the scrape succeeded.
     pub health: Health,
-    /// Why the last scrape failed; empty when it did not.
+    /// Why the scrape failed; empty when it succeeded.
     pub last_error: String,
-    /// When the last scrape began, milliseconds; `None` before the first.
+    /// When the scrape started, milliseconds; `None` before the first.
     pub last_scrape_ms: Option<i64>,
-    /// How long it took, seconds.
+    /// How long the scrape took, seconds.
     pub last_duration: f64,
 }
 
@@ -72,7 +72,7 @@ pub enum Health {
     Unknown,
     /// The last scrape succeeded.
     Up,
-    /// It failed.
+    /// The last scrape failed.
     Down,
 }
 
@@ -88,9 +88,14 @@ impl Health {
 }
 
 impl Target {
-    /// What the last scrape came to.
+    /// The result of the last scrape.
     pub fn status(&self) -> TargetStatus {
         self.status.lock().clone()
+    }
+
+    /// The interval in milliseconds.
+    pub(crate) fn interval_ms(&self) -> i64 {
+        self.interval.as_millis() as i64
     }
 
     /// Whether this agent scrapes it.
@@ -98,16 +103,16 @@ impl Target {
         self.owned.load(Ordering::Relaxed)
     }
 
-    /// Says whether this agent scrapes it; returns whether it did.
+    /// Sets whether this agent scrapes it; returns whether it did.
     pub(crate) fn set_owned(&self, owned: bool) -> bool {
         self.owned.swap(owned, Ordering::Relaxed)
     }
 
-    pub(crate) fn report(&self, status: TargetStatus) {
+    pub(crate) fn set_status(&self, status: TargetStatus) {
         *self.status.lock() = status;
     }
 
-    /// What the target says of its metric families, by name.
+    /// The metadata that the target exposes, by metric family.
     pub fn metadata(&self) -> BTreeMap<String, Metadata> {
         self.metadata.lock().list()
     }
@@ -117,7 +122,7 @@ impl Target {
     }
 }
 
-/// The labels of a discovered target with what the configuration adds before relabelling.
+/// The labels of a discovered target with the defaults that the configuration adds before relabelling.
 fn discovered_labels(found: &Labels, config: &ResolvedScrapeConfig) -> LabelsBuilder {
     let mut labels = LabelsBuilder::from_labels(found);
     let defaults = [
@@ -144,14 +149,14 @@ fn discovered_labels(found: &Labels, config: &ResolvedScrapeConfig) -> LabelsBui
     labels
 }
 
-/// What became of a discovered target.
+/// The result of relabelling a discovered target.
 pub(crate) enum Populated {
     Active(Box<Target>),
-    /// Relabelling dropped it; its labels before that.
+    /// Relabelling dropped it. Holds the labels before that.
     Dropped(Labels),
 }
 
-/// Makes a target of discovered labels, or says why they are none.
+/// Makes a target of discovered labels. The error is Prometheus's, or names the label that is wrong.
 pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<Populated, String> {
     let mut labels = discovered_labels(found, config);
     let discovered = labels.clone().build();
@@ -203,7 +208,8 @@ fn interval_and_timeout(labels: &LabelsBuilder) -> Result<(PromDuration, PromDur
     let interval = parse(INTERVAL, "interval")?;
     let timeout = parse(TIMEOUT, "timeout")?;
     if timeout > interval {
-        let (timeout, interval) = (labels.get(TIMEOUT), labels.get(INTERVAL));
+        let timeout = labels.get(TIMEOUT);
+        let interval = labels.get(INTERVAL);
         return Err(format!("scrape timeout cannot be greater than scrape interval ({timeout:?} > {interval:?})"));
     }
     Ok((interval, timeout))
@@ -214,12 +220,11 @@ fn flag(labels: &LabelsBuilder, name: &str, what: &str, default: bool) -> Result
         "" => Ok(default),
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(format!("error parsing {what}: {other:?} is no boolean")),
+        other => Err(format!("error parsing {what}: {other:?} is not a boolean")),
     }
 }
 
-/// The URL with its path and query escaped. Query parameters that relabelling set replace the first value of the
-/// configured ones.
+/// The URL with its path and query escaped. A `__param_…` label replaces the first configured value of its parameter.
 fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> String {
     let mut params = config.params.clone();
     for (name, value) in labels.iter() {
@@ -230,7 +235,8 @@ fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> 
             None => values.push(value.to_string()),
         }
     }
-    let (scheme, path) = (labels.get(SCHEME).unwrap_or(""), labels.get(METRICS_PATH).unwrap_or(""));
+    let scheme = labels.get(SCHEME).unwrap_or("");
+    let path = labels.get(METRICS_PATH).unwrap_or("");
     let Ok(mut url) = Url::parse(&format!("{scheme}://{address}/")) else {
         return format!("{scheme}://{address}{path}");
     };
@@ -239,7 +245,7 @@ fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> 
     if pairs.clone().next().is_some() {
         url.query_pairs_mut().extend_pairs(pairs);
     }
-    // The standard port is left out by the parser; the address is shown as it was given.
+    // The parser omits the scheme's default port, but the address is shown as it was discovered.
     let rest = &url[url::Position::BeforePath..];
     format!("{scheme}://{address}{rest}")
 }

@@ -1,4 +1,4 @@
-//! The loop of a target and the pools, with a scripted target and time that moves when nothing else happens.
+//! Tests of the target loop and of pools, with scripted targets and paused time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use pharos_http_client::{HttpError, ResponseHead};
 use pharos_model::clock::Sleep;
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
@@ -13,22 +14,20 @@ use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 
 use crate::cache::SeriesCache;
-use crate::departed::Departed;
+use crate::handoff::Handoffs;
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::Ownership;
-use crate::pool::{self, Prepared};
+use crate::pool::{self, ScrapeJob};
 use crate::shared::{Fetch, Shared};
 use crate::target_loop::{ForcedError, Stop, TargetLoop};
-use crate::targets::tests::resolved;
-use crate::targets::{Health, Populated, Target, populate};
-use pharos_config::ResolvedScrapeConfig;
-use pharos_http_client::{Answer, HttpError};
+use crate::targets::tests::{resolved, target};
+use crate::targets::{Health, Target};
 
-/// Time that follows tokio's, which stands still until all tasks wait.
+/// A clock that follows tokio's, which is paused and advances when all tasks wait.
 pub(crate) struct TokioClock(tokio::time::Instant);
 
-/// When test time begins: a multiple of all intervals.
-const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
+/// The start of test time, a multiple of all intervals.
+pub(crate) const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
 
 impl TokioClock {
     pub(crate) fn new() -> Arc<Self> {
@@ -50,7 +49,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// Writes down what it gets as `series value @ms-since-start`.
+/// Records samples as `series value @ms-since-start`.
 #[derive(Default)]
 pub(crate) struct Recorder {
     batches: Mutex<Vec<Vec<String>>>,
@@ -100,7 +99,7 @@ impl Ingest for Recorder {
     }
 }
 
-/// Answers with scripted bodies; the last one again and again.
+/// Answers with scripted bodies, then repeats the last one.
 struct Script {
     answers: Mutex<VecDeque<Result<String, HttpError>>>,
     content_type: &'static str,
@@ -128,32 +127,39 @@ impl Fetch for Script {
         _: Duration,
         _: u64,
         body: &mut Vec<u8>,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<ResponseHead, HttpError> {
         self.fetched.lock().push(url.to_string());
         let mut answers = self.answers.lock();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         body.extend_from_slice(answer.unwrap_or(Ok(String::new()))?.as_bytes());
-        Ok(Answer { content_type: self.content_type.to_string(), ..Answer::default() })
+        Ok(ResponseHead { content_type: self.content_type.to_string(), ..ResponseHead::default() })
     }
 }
 
 fn shared(recorder: &Arc<Recorder>) -> Arc<Shared> {
+    shared_with(recorder, TokioClock::new())
+}
+
+/// What the loops of an agent that is alone share.
+pub(crate) fn shared_with(recorder: &Arc<Recorder>, clock: Arc<TokioClock>) -> Arc<Shared> {
     let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-    Shared::new(recorder.clone(), TokioClock::new(), TenantId::default(), metrics, Ownership::everything())
+    Shared::new(recorder.clone(), clock, TenantId::default(), metrics, Ownership::everything())
 }
 
-fn target(config: &ResolvedScrapeConfig) -> Arc<Target> {
-    match populate(&Labels::from_pairs([("__address__", "h:1"), ("zone", "z")]), config).unwrap() {
-        Populated::Active(target) => Arc::new(*target),
-        Populated::Dropped(_) => panic!("dropped"),
-    }
+/// What the scrapes of a script wrote.
+struct Scraped {
+    /// Samples of each scrape, without its report.
+    samples: Vec<Vec<String>>,
+    /// `up`, samples scraped, samples after relabelling and series added of each scrape.
+    reports: Vec<String>,
+    target: Arc<Target>,
 }
 
-/// Scrapes scripted bodies one after another at 1 s, 2 s, …; returns what each wrote without the report.
-async fn scrape_all(yaml: &str, script: Arc<Script>) -> (Vec<Vec<String>>, Vec<String>, Arc<Target>) {
+/// Scrapes the scripted bodies at 1 s, 2 s and so on.
+async fn scrape_all(yaml: &str, script: Arc<Script>) -> Scraped {
     let config = Arc::new(resolved(&format!("job_name: j\n{yaml}")));
     let recorder = Arc::new(Recorder::default());
-    let target = target(&config);
+    let target = Arc::new(target(&config));
     let scrapes = script.answers.lock().len();
     let mut target_loop = TargetLoop::new(
         shared(&recorder),
@@ -171,24 +177,25 @@ async fn scrape_all(yaml: &str, script: Arc<Script>) -> (Vec<Vec<String>>, Vec<S
     let mut reports = Vec::new();
     let samples = recorder.take().into_iter().map(|batch| {
         let (report, samples): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_report);
-        // up, samples scraped, after relabelling, series added.
         let values: Vec<_> =
             [0, 2, 3, 4].iter().map(|i| report[*i].split(' ').rev().nth(1).unwrap().to_string()).collect();
         reports.push(values.join(" "));
         samples
     });
-    (samples.collect(), reports, target)
+    let samples = samples.collect();
+    Scraped { samples, reports, target }
 }
 
+/// Samples without the labels of the target.
 fn short(batches: &[Vec<String>]) -> Vec<Vec<String>> {
     let plain = |line: &String| line.replace(r#", instance="h:1", job="j", zone="z""#, "").replace("__name__=", "");
     batches.iter().map(|batch| batch.iter().map(plain).collect()).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn series_that_vanish_get_stale_markers() {
+async fn a_series_that_vanishes_gets_a_stale_marker() {
     let script = Script::new(&["a 1\nb 2\n", "a 3\n", "a 4\nb 5\n", ""]);
-    let (samples, reports, _) = scrape_all("", script).await;
+    let Scraped { samples, reports, .. } = scrape_all("", script).await;
     assert_eq!(
         short(&samples),
         [
@@ -202,14 +209,14 @@ async fn series_that_vanish_get_stale_markers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_scrape_stores_nothing_and_marks_all_stale() {
+async fn a_failed_scrape_stores_no_samples_and_marks_all_series_stale() {
     let answers = [
         Ok("a 1\nb 1\n".to_string()),
         Ok("a 2\nb oops\n".to_string()),
         Err(HttpError::Timeout("http://h:1/metrics".into())),
         Ok("a 3\n".to_string()),
     ];
-    let (samples, reports, target) = scrape_all("", Script::of(answers.into())).await;
+    let Scraped { samples, reports, target } = scrape_all("", Script::of(answers.into())).await;
     assert_eq!(
         short(&samples)[1..],
         [vec![r#"{"a"} stale @2000"#, r#"{"b"} stale @2000"#], vec![], vec![r#"{"a"} 3 @4000"#]]
@@ -219,32 +226,32 @@ async fn a_bad_scrape_stores_nothing_and_marks_all_stale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_are_told() {
-    let (_, _, target) = scrape_all("", Script::new(&["a 1\nb 2\nc{ 1\n"])).await;
+async fn an_error_shows_in_the_status() {
+    let Scraped { target, .. } = scrape_all("", Script::new(&["a 1\nb 2\nc{ 1\n"])).await;
     assert_eq!(target.status().last_error, "line 3: unexpected end of line inside of braces");
     assert_eq!(target.status().last_scrape_ms, Some(START_MS + 1000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn timestamps_of_the_target_are_honoured_and_not_marked_stale() {
+async fn timestamps_of_the_target_are_honoured() {
     let body = format!("a 1 {}\nb 2\nfar 3 {}\n", START_MS + 500, START_MS + 3_600_000);
-    let (samples, reports, _) = scrape_all("", Script::new(&[&body, ""])).await;
+    let Scraped { samples, reports, .. } = scrape_all("", Script::new(&[&body, ""])).await;
     assert_eq!(short(&samples), [vec![r#"{"a"} 1 @500"#, r#"{"b"} 2 @1000"#], vec![r#"{"b"} stale @2000"#]]);
     assert_eq!(reports[0], "1 3 3 2");
-    let (samples, ..) = scrape_all("track_timestamps_staleness: true", Script::new(&[&body, ""])).await;
+    let Scraped { samples, .. } = scrape_all("track_timestamps_staleness: true", Script::new(&[&body, ""])).await;
     assert_eq!(samples[1].len(), 2);
-    let (samples, ..) = scrape_all("honor_timestamps: false", Script::new(&[&body, ""])).await;
+    let Scraped { samples, .. } = scrape_all("honor_timestamps: false", Script::new(&[&body, ""])).await;
     assert_eq!(short(&samples)[0], [r#"{"a"} 1 @1000"#, r#"{"b"} 2 @1000"#, r#"{"far"} 3 @1000"#]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn labels_of_the_target_win_unless_honoured() {
+async fn labels_of_the_target_win_unless_those_of_samples_are_honoured() {
     let body = "a{job=\"own\",exported_job=\"x\",zone=\"\"} 1\n";
-    let (samples, ..) = scrape_all("", Script::new(&[body])).await;
+    let Scraped { samples, .. } = scrape_all("", Script::new(&[body])).await;
     let expected =
         r#"{__name__="a", exported_exported_job="own", exported_job="x", instance="h:1", job="j", zone="z"} 1 @1000"#;
     assert_eq!(samples[0], [expected]);
-    let (samples, ..) = scrape_all("honor_labels: true", Script::new(&[body])).await;
+    let Scraped { samples, .. } = scrape_all("honor_labels: true", Script::new(&[body])).await;
     assert_eq!(samples[0], [r#"{__name__="a", exported_job="x", instance="h:1", job="own"} 1 @1000"#]);
 }
 
@@ -255,13 +262,13 @@ metric_relabel_configs:
   - {source_labels: [__name__], regex: go_.*, action: drop}
   - {source_labels: [__name__], target_label: __name__, replacement: 'x_$1'}
 ";
-    let (samples, reports, _) = scrape_all(yaml, Script::new(&["go_a 1\nb 2\n", "go_a 1\nb 2\n"])).await;
+    let Scraped { samples, reports, .. } = scrape_all(yaml, Script::new(&["go_a 1\nb 2\n", "go_a 1\nb 2\n"])).await;
     assert_eq!(short(&samples), [[r#"{"x_b"} 2 @1000"#], [r#"{"x_b"} 2 @2000"#]]);
     assert_eq!(reports, ["1 2 1 1", "1 2 1 0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_fail_a_scrape() {
+async fn a_scrape_beyond_a_limit_fails() {
     let body = "a{long_label_name=\"x\"} 1\nb 2\nc 3\n";
     for (yaml, error, report) in [
         ("sample_limit: 2", "sample limit exceeded", "0 3 3 2"),
@@ -277,28 +284,28 @@ async fn limits_fail_a_scrape() {
             "0 1 0 0",
         ),
     ] {
-        let (samples, reports, target) = scrape_all(yaml, Script::new(&[body])).await;
+        let Scraped { samples, reports, target } = scrape_all(yaml, Script::new(&[body])).await;
         assert!(samples[0].is_empty(), "{yaml}");
         assert!(target.status().last_error.ends_with(error), "{}", target.status().last_error);
         assert_eq!(reports, [report], "{yaml}");
     }
-    let (_, reports, _) = scrape_all("sample_limit: 3", Script::new(&[body])).await;
+    let Scraped { reports, .. } = scrape_all("sample_limit: 3", Script::new(&[body])).await;
     assert_eq!(reports, ["1 3 3 3"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn doubles_are_counted_and_the_first_one_stays() {
-    let (samples, reports, _) = scrape_all("", Script::new(&["a 1\na 2\n", "a 3\na 4\n"])).await;
+async fn the_first_sample_of_a_repeated_series_wins() {
+    let Scraped { samples, reports, .. } = scrape_all("", Script::new(&["a 1\na 2\n", "a 3\na 4\n"])).await;
     assert_eq!(short(&samples), [[r#"{"a"} 1 @1000"#], [r#"{"a"} 3 @2000"#]]);
     assert_eq!(reports, ["1 2 2 1", "1 2 2 0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_are_checked_by_the_scheme() {
+async fn names_are_checked_against_the_validation_scheme() {
     let body = "{\"with.dots\"} 1\n";
-    let (samples, ..) = scrape_all("", Script::new(&[body])).await;
+    let Scraped { samples, .. } = scrape_all("", Script::new(&[body])).await;
     assert_eq!(samples[0].len(), 1);
-    let (_, _, target) = scrape_all("metric_name_validation_scheme: legacy", Script::new(&[body])).await;
+    let Scraped { target, .. } = scrape_all("metric_name_validation_scheme: legacy", Script::new(&[body])).await;
     assert!(target.status().last_error.contains("invalid metric name or label names"));
 }
 
@@ -306,7 +313,7 @@ async fn names_are_checked_by_the_scheme() {
 async fn classic_histograms_are_converted_on_demand() {
     let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
     let script = Script::new(&[body, body, ""]);
-    let (samples, ..) = scrape_all("convert_classic_histograms_to_nhcb: true", script).await;
+    let Scraped { samples, .. } = scrape_all("convert_classic_histograms_to_nhcb: true", script).await;
     assert_eq!(
         short(&samples),
         [[r#"{"h"} histogram @1000"#], [r#"{"h"} histogram @2000"#], [r#"{"h"} stale histogram @3000"#]]
@@ -314,14 +321,14 @@ async fn classic_histograms_are_converted_on_demand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_is_handed_on_once_and_again_after_a_refusal() {
+async fn metadata_is_sent_once_and_again_after_a_rejected_append() {
     let config = Arc::new(resolved("job_name: j"));
     let recorder = Arc::new(Recorder::default());
     let script = Script::new(&["# TYPE a counter\n# HELP a text\na 1\n"]);
-    let target = target(&config);
-    let (shared, forced) = (shared(&recorder), ForcedError::default());
+    let target = Arc::new(target(&config));
+    let forced = ForcedError::default();
     let mut target_loop =
-        TargetLoop::new(shared, config, script, target.clone(), forced.clone(), SeriesCache::default());
+        TargetLoop::new(shared(&recorder), config, script, target.clone(), forced.clone(), SeriesCache::default());
     let (_stop, mut stopped) = watch::channel(Stop::No);
     *recorder.refuse.lock() = Some(WriteError::Overloaded("full".into()));
     for number in 1..4 {
@@ -339,40 +346,40 @@ async fn metadata_is_handed_on_once_and_again_after_a_refusal() {
 struct TestPool {
     recorder: Arc<Recorder>,
     shared: Arc<Shared>,
-    departed: Arc<Departed>,
+    handoffs: Arc<Handoffs>,
 }
 
 impl TestPool {
     fn new() -> Self {
         let recorder = Arc::new(Recorder::default());
         let shared = shared(&recorder);
-        TestPool { departed: Departed::new(shared.clone()), recorder, shared }
+        TestPool { handoffs: Handoffs::new(shared.clone()), recorder, shared }
     }
 
     fn start(
         &self,
         yaml: &str,
         script: &Arc<Script>,
-        found: watch::Receiver<pharos_discovery::Found>,
+        found: watch::Receiver<pharos_discovery::DiscoveredTargets>,
     ) -> pool::PoolHandle {
         let config = Arc::new(resolved(&format!("job_name: j\nscrape_interval: 10s\nscrape_timeout: 1s\n{yaml}")));
-        let prepared = Prepared { config, fetch: script.clone() };
-        pool::start(self.shared.clone(), self.departed.clone(), prepared, vec![found])
+        let job = ScrapeJob { config, fetch: script.clone() };
+        pool::start(self.shared.clone(), self.handoffs.clone(), job, vec![found])
     }
 
-    /// Lines of all batches so far that name a series.
+    /// All recorded samples of a series.
     fn lines_of(&self, name: &str) -> Vec<String> {
         let all = self.recorder.batches.lock();
         all.iter().flatten().filter(|line| line.contains(&format!("\"{name}\""))).cloned().collect()
     }
 }
 
-fn addresses(list: &[&str]) -> pharos_discovery::Found {
+fn addresses(list: &[&str]) -> pharos_discovery::DiscoveredTargets {
     Some(Arc::new(list.iter().map(|address| Labels::from_pairs([("__address__", *address)])).collect()))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_goes_away_is_marked_stale_after_two_intervals() {
+async fn a_target_that_vanishes_is_marked_stale_after_two_intervals() {
     let test = TestPool::new();
     let (publish, found) = watch::channel(addresses(&["a:1", "b:1", "a:1"]));
     let pool = test.start("", &Script::new(&["m 1\n"]), found);
@@ -391,7 +398,7 @@ async fn a_target_that_goes_away_is_marked_stale_after_two_intervals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_leaves_no_gap_and_no_stale_marker() {
+async fn a_reload_leaves_neither_a_gap_nor_a_stale_marker() {
     let test = TestPool::new();
     let script = Script::new(&["m 1\n"]);
     let (_publish, found) = watch::channel(addresses(&["a:1"]));
@@ -401,7 +408,7 @@ async fn a_reload_leaves_no_gap_and_no_stale_marker() {
     let pool = test.start("sample_limit: 9", &script, found.clone());
     tokio::time::sleep(Duration::from_secs(20)).await;
     pool.stop(Stop::AfterScrape).await;
-    // Samples get another label now: the old series ends with the first scrape, the new one begins.
+    // Samples get another label now: the first scrape ends the old series and starts the new one.
     let pool = test.start("metric_relabel_configs: [{target_label: x, replacement: y}]", &script, found);
     tokio::time::sleep(Duration::from_secs(50)).await;
     let times: Vec<i64> =
@@ -415,7 +422,7 @@ async fn a_reload_leaves_no_gap_and_no_stale_marker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_targets_all_fail() {
+async fn all_targets_fail_beyond_the_target_limit() {
     let test = TestPool::new();
     let script = Script::new(&["m 1\n"]);
     let (publish, found) = watch::channel(addresses(&["a:1", "b:1"]));
@@ -430,6 +437,7 @@ async fn too_many_targets_all_fail() {
     publish.send_replace(addresses(&["a:1", "c:1"]));
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(pool.status.active()[0].status().health, Health::Up);
-    assert_eq!((pool.status.dropped_count(), pool.status.dropped().len()), (1, 1));
+    assert_eq!(pool.status.dropped_count(), 1);
+    assert_eq!(pool.status.dropped().len(), 1);
     pool.stop(Stop::Now).await;
 }

@@ -4,7 +4,7 @@ use pharos_cluster::{ClusterState, Learner, Settings, Shard};
 
 use super::*;
 
-/// A view of one shard with three copies wanted.
+/// A view of one shard with a replication factor of three.
 fn view(epoch: u64, in_sync: &[&str], learners: &[&str]) -> View {
     let names = |nodes: &[&str]| nodes.iter().map(|n| n.to_string()).collect::<Vec<_>>();
     let shard = Shard {
@@ -21,6 +21,7 @@ fn view(epoch: u64, in_sync: &[&str], learners: &[&str]) -> View {
     View::new(Arc::new(state))
 }
 
+/// The requests that are to be sent.
 fn send(progress: &mut Progress, view: &View) -> BTreeMap<String, Vec<ShardTarget>> {
     match progress.next(view) {
         Next::Send(requests) => requests,
@@ -29,12 +30,11 @@ fn send(progress: &mut Progress, view: &View) -> BTreeMap<String, Vec<ShardTarge
 }
 
 #[test]
-fn done_when_all_in_sync_and_learners_have_it_and_one_counted() {
+fn a_write_is_done_when_in_sync_replicas_and_learners_have_it() {
     let view = view(7, &["a", "b"], &["c"]);
     let mut progress = Progress::new([0]);
     let requests = send(&mut progress, &view);
     assert_eq!(requests.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(requests.values().flatten().filter(|target| target.counted).count(), 1);
     for (node, targets) in &requests {
         assert_ne!(progress.next(&view), Next::Done);
         progress.appended(node, targets, &[]);
@@ -43,15 +43,15 @@ fn done_when_all_in_sync_and_learners_have_it_and_one_counted() {
 }
 
 #[test]
-fn a_failed_replica_is_waited_for_until_it_is_out_of_sync() {
+fn a_failed_replica_holds_up_the_write_until_it_is_out_of_sync() {
     let before = view(7, &["a", "b", "c"], &[]);
     let mut progress = Progress::new([0]);
     let requests = send(&mut progress, &before);
     progress.appended("b", &requests["b"], &[]);
     progress.appended("c", &requests["c"], &[]);
-    // The old view still has it in sync: it is asked again.
+    // The previous view still has it in sync, so it is asked again.
     assert_eq!(send(&mut progress, &before).keys().collect::<Vec<_>>(), ["a"]);
-    // Under the new view it is not needed. The others say again that they have it, and nobody has counted: the new leader does.
+    // The new view does not need it. The others confirm the new epoch, and the new leader counts.
     let after = view(8, &["b", "c"], &[]);
     let again = send(&mut progress, &after);
     assert_eq!(again.keys().collect::<Vec<_>>(), ["b", "c"]);
@@ -62,13 +62,61 @@ fn a_failed_replica_is_waited_for_until_it_is_out_of_sync() {
 }
 
 #[test]
-fn too_few_in_sync_is_no_write() {
-    assert!(matches!(Progress::new([0]).next(&view(7, &["a"], &["b"])), Next::Wait(_)));
+fn a_write_waits_for_enough_in_sync_replicas() {
+    let next = Progress::new([0]).next(&view(7, &["a"], &["b"]));
+    assert_eq!(next, Next::Wait("shard 0 has 1 in-sync replicas, writes need 2".into()));
+}
+
+#[test]
+fn a_write_without_shards_is_done() {
     assert_eq!(Progress::new([]).next(&view(7, &["a"], &[])), Next::Done);
 }
 
 #[test]
-fn a_stale_epoch_waits_for_the_view() {
+fn a_write_waits_for_the_bootstrap() {
+    let next = Progress::new([0]).next(&View::new(Arc::default()));
+    assert_eq!(next, Next::Wait("the cluster is not bootstrapped yet".into()));
+}
+
+#[test]
+fn one_replica_counts_the_samples() {
+    let requests = send(&mut Progress::new([0]), &view(7, &["a", "b"], &["c"]));
+    let counting: Vec<&String> =
+        requests.iter().filter(|(_, targets)| targets[0].counted).map(|(node, _)| node).collect();
+    assert_eq!(counting, ["a"], "the leader");
+}
+
+#[test]
+fn a_new_leader_does_not_count_samples_again() {
+    let before = view(7, &["a", "b"], &[]);
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &before);
+    progress.appended("a", &requests["a"], &[]);
+    let again = send(&mut progress, &view(8, &["b", "a"], &[]));
+    assert!(again.values().flatten().all(|target| !target.counted), "{again:?}");
+}
+
+#[test]
+fn a_confirmation_for_an_earlier_epoch_does_not_count() {
+    let mut progress = Progress::new([0]);
+    let requests = send(&mut progress, &view(7, &["a", "b"], &[]));
+    progress.appended("a", &requests["a"], &[]);
+    assert_eq!(send(&mut progress, &view(8, &["a", "b"], &[])).len(), 2);
+}
+
+#[test]
+fn learners_are_written_to_but_not_in_sync() {
+    let view = view(7, &["a"], &["b"]);
+    let targets = [ShardTarget { shard: 0, epoch: 7, counted: false }];
+    assert!(is_written_to(&view, "b", 0));
+    assert!(!is_in_sync(&view, "b", &targets));
+    assert!(is_in_sync(&view, "a", &targets));
+    assert!(!is_written_to(&view, "c", 0));
+    assert!(!is_written_to(&view, "a", 1), "there is no such shard");
+}
+
+#[test]
+fn a_write_waits_for_a_view_with_the_epoch_that_replicas_know() {
     let old = view(7, &["a", "b"], &[]);
     let mut progress = Progress::new([0]);
     let requests = send(&mut progress, &old);
@@ -79,14 +127,14 @@ fn a_stale_epoch_waits_for_the_view() {
 }
 
 #[test]
-fn a_learner_that_fails_is_not_waited_for_when_it_learns_no_more() {
+fn a_failed_learner_does_not_hold_up_the_write_once_it_is_removed() {
     let before = view(7, &["a", "b"], &["c"]);
     let mut progress = Progress::new([0]);
     let requests = send(&mut progress, &before);
     progress.appended("a", &requests["a"], &[]);
     progress.appended("b", &requests["b"], &[]);
     assert_eq!(send(&mut progress, &before).len(), 1, "the learner is not reported yet");
-    // It was, and learns no more; of the others one lost its disk in between and came back, as far as anybody knows.
+    // It was reported and has ceased to be a learner. The others confirm the new epoch: one may have lost its disk meanwhile.
     let after = view(8, &["a", "b"], &[]);
     let again = send(&mut progress, &after);
     assert_eq!(again.keys().collect::<Vec<_>>(), ["a", "b"]);
@@ -95,13 +143,13 @@ fn a_learner_that_fails_is_not_waited_for_when_it_learns_no_more() {
 }
 
 #[test]
-fn what_meta_left_as_it_was_is_reported_again_under_its_new_epoch() {
+fn unchanged_shards_are_reported_again_under_their_new_epoch() {
     let reported = [(0, 7)];
     let again = |epoch, in_sync: &[&str], unchanged: &[u32]| {
         report_again(&view(epoch, in_sync, &[]), "a", &reported, unchanged)
     };
     assert_eq!(again(8, &["a", "b"], &[0]), [(0, 8)]);
     assert_eq!(again(8, &["b"], &[0]), [], "it is out of sync");
-    assert_eq!(again(8, &["a", "b"], &[]), [], "it was taken out, and is back");
-    assert_eq!(again(7, &["a"], &[0]), [], "the last one stays");
+    assert_eq!(again(8, &["a", "b"], &[]), [], "it was removed, and is back");
+    assert_eq!(again(7, &["a"], &[0]), [], "the last in-sync replica stays");
 }

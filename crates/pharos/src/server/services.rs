@@ -16,7 +16,7 @@ use pharos_ingester::Ingester;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use pharos_querier::LimitsByTenant;
 use pharos_receive::Receiver;
-use pharos_scrape::Agent;
+use pharos_scrape::Scraper;
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ pub(super) struct NodeServices {
     pub(super) flags: BTreeMap<String, String>,
     pub(super) meta: Arc<Meta>,
     pub(super) ingester: Option<Arc<Ingester>>,
-    pub(super) agent: Option<Arc<Agent>>,
+    pub(super) agent: Option<Arc<Scraper>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) targets: AllTargets,
     pub(super) snapshots: Snapshots,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pharos_api::services::{ActiveTarget, DroppedTarget, TargetMetadata, Targets};
 use pharos_gocompat::format_duration;
 use pharos_model::{Labels, MetricType};
-use pharos_scrape::{Agent, RemoteAgents};
+use pharos_scrape::{RemoteAgents, Scraper};
 use pharos_transport::agent_v1::{self as wire, TargetsPart, TargetsRequest};
 
 /// The agents of the cluster.
@@ -14,7 +14,7 @@ pub(super) struct AllTargets {
     /// Identity of this node.
     pub(super) node: String,
     /// The agent of this process, if any.
-    pub(super) local: Option<Arc<Agent>>,
+    pub(super) local: Option<Arc<Scraper>>,
     /// Agents of other nodes; none in a cluster of one.
     pub(super) others: Option<RemoteAgents>,
 }

@@ -1,15 +1,15 @@
 use super::*;
 
-/// Runs a scrape of these lines; returns the series that were marked stale.
+/// Runs a good scrape of these lines; returns the series that get stale markers, sorted.
 fn scrape(cache: &mut SeriesCache, lines: &[&str]) -> Vec<String> {
     cache.begin();
     for line in lines {
         let id = cache.find(line.as_bytes()).unwrap_or_else(|| {
-            // What follows `#` is another way to write the same series.
+            // Lines that only differ after `#` are spellings of one series.
             let series = line.split('#').next().unwrap().as_bytes();
             cache.insert(line.as_bytes(), series, xxh3_64(series))
         });
-        cache.see(id);
+        cache.mark_seen(id);
         cache.track(id, false);
     }
     let mut stale = Vec::new();
@@ -18,11 +18,12 @@ fn scrape(cache: &mut SeriesCache, lines: &[&str]) -> Vec<String> {
     stale
 }
 
+/// Runs a failed scrape of these lines; returns the series that get stale markers, sorted.
 fn fail(cache: &mut SeriesCache, lines: &[&str]) -> Vec<String> {
     cache.begin();
     for line in lines {
         let id = cache.find(line.as_bytes()).unwrap_or_else(|| cache.insert(line.as_bytes(), line.as_bytes(), 7));
-        cache.see(id);
+        cache.mark_seen(id);
         cache.track(id, false);
     }
     let mut stale = Vec::new();
@@ -32,7 +33,7 @@ fn fail(cache: &mut SeriesCache, lines: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_series_that_vanishes_is_stale_once() {
+fn a_series_that_vanishes_gets_one_stale_marker() {
     let mut cache = SeriesCache::default();
     assert!(scrape(&mut cache, &["a", "b", "c"]).is_empty());
     assert_eq!(scrape(&mut cache, &["a", "c"]), ["b"]);
@@ -62,27 +63,96 @@ fn a_failed_scrape_marks_all_series_of_the_last_good_one() {
 }
 
 #[test]
-fn the_expected_line_follows_the_order_and_finds_back() {
+fn the_expected_line_follows_the_order_of_the_last_scrape() {
     let mut cache = SeriesCache::default();
     scrape(&mut cache, &["a", "b", "c", "d"]);
     cache.begin();
     assert_eq!(cache.expected(), b"a");
-    cache.see(cache.find(b"a").unwrap());
+    cache.mark_seen(cache.find(b"a").unwrap());
     assert_eq!(cache.expected(), b"b");
-    // `b` is missing: after `c`, `d` is expected.
-    cache.see(cache.find(b"c").unwrap());
+    // `b` is missing: `d` follows `c`.
+    cache.mark_seen(cache.find(b"c").unwrap());
     assert_eq!(cache.expected(), b"d");
-    assert!(cache.see(cache.find(b"c").unwrap()), "seen twice");
-    cache.see(cache.find(b"d").unwrap());
+    assert!(cache.mark_seen(cache.find(b"c").unwrap()), "seen twice");
+    cache.mark_seen(cache.find(b"d").unwrap());
     assert_eq!(cache.expected(), b"");
 }
 
 #[test]
-fn series_of_a_predecessor_are_stale_unless_they_are_there() {
+fn series_of_a_predecessor_get_stale_markers_unless_they_are_scraped() {
     let mut old = SeriesCache::default();
     scrape(&mut old, &["a", "b"]);
     let mut new = SeriesCache::default();
     new.inherit(old.tracked_series());
     assert_eq!(scrape(&mut new, &["b", "c"]), ["a"]);
     assert!(scrape(&mut new, &["b", "c"]).is_empty());
+}
+
+#[test]
+fn a_failed_scrape_marks_the_series_of_a_predecessor_too() {
+    let mut old = SeriesCache::default();
+    scrape(&mut old, &["a"]);
+    let mut new = SeriesCache::default();
+    new.inherit(old.tracked_series());
+    assert_eq!(fail(&mut new, &[]), ["a"]);
+    assert!(fail(&mut new, &[]).is_empty(), "once is enough");
+}
+
+#[test]
+fn an_inherited_series_is_known_until_a_scrape_ends() {
+    let mut old = SeriesCache::default();
+    scrape(&mut old, &["a"]);
+    let mut new = SeriesCache::default();
+    new.inherit(old.tracked_series());
+    assert!(new.inherits(xxh3_64(b"a")));
+    assert!(!new.inherits(xxh3_64(b"b")));
+    scrape(&mut new, &["a"]);
+    assert!(!new.inherits(xxh3_64(b"a")));
+}
+
+#[test]
+fn inherited_series_are_passed_on_to_the_next_successor() {
+    let mut old = SeriesCache::default();
+    scrape(&mut old, &["a"]);
+    let mut new = SeriesCache::default();
+    new.inherit(old.tracked_series());
+    assert_eq!(new.tracked_series(), old.tracked_series());
+}
+
+#[test]
+fn a_cache_is_new_until_its_first_scrape() {
+    let mut cache = SeriesCache::default();
+    assert!(cache.is_new());
+    scrape(&mut cache, &[]);
+    assert!(!cache.is_new());
+}
+
+#[test]
+fn a_series_that_is_not_tracked_gets_no_stale_marker() {
+    let mut cache = SeriesCache::default();
+    cache.begin();
+    let id = cache.insert(b"a", b"a", 1);
+    cache.mark_seen(id);
+    cache.commit(|_, _, _| panic!("nothing vanished"));
+    assert!(scrape(&mut cache, &[]).is_empty());
+}
+
+#[test]
+fn removed_lines_make_room_for_new_ones() {
+    let mut cache = SeriesCache::default();
+    scrape(&mut cache, &["a", "b"]);
+    scrape(&mut cache, &["a"]);
+    scrape(&mut cache, &["a", "c"]);
+    assert_eq!(cache.len(), 2);
+    assert_eq!(cache.entries.len(), 2, "the entry of `b` is reused");
+}
+
+#[test]
+fn a_dropped_series_has_no_labels() {
+    let mut cache = SeriesCache::default();
+    cache.begin();
+    let dropped = cache.insert(b"a", b"", 0);
+    let kept = cache.insert(b"b", b"b", 1);
+    assert!(cache.get(dropped).unwrap().is_dropped());
+    assert!(!cache.get(kept).unwrap().is_dropped());
 }

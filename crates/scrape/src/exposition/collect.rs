@@ -1,8 +1,10 @@
-//! A sink that writes down what it gets, for tests.
+//! A sink for tests that records what it receives.
 
 use pharos_model::{Histogram, LabelsBuilder};
 
-use super::{ExpositionError, MetadataField, NO_TIMESTAMP, SampleInfo, SampleSlot, SeriesKey, Sink};
+use super::{
+    ExpositionError, Format, HistogramOptions, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink,
+};
 
 /// Lines such as `series{a="b"} 1 @5 st=3 # {trace="x"} 2 @1`.
 #[derive(Default)]
@@ -43,7 +45,7 @@ impl Sink for Collect {
         self.lines.push(format!("# {family} {field:?}"));
     }
 
-    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleSlot, ExpositionError> {
+    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
         self.expected_hits += usize::from(series.is_expected);
         self.lines.push(Self::describe(series, v.to_string(), info)?);
         Ok(Some(self.lines.len() as u32 - 1))
@@ -55,9 +57,25 @@ impl Sink for Collect {
         Ok(())
     }
 
-    fn set_start(&mut self, slot: SampleSlot, st: i64) {
-        if let Some(slot) = slot {
-            self.lines[slot as usize] += &format!(" st={st}");
+    fn set_start(&mut self, index: SampleIndex, st: i64) {
+        if let Some(index) = index {
+            self.lines[index as usize] += &format!(" st={st}");
         }
     }
+}
+
+/// Parses a body with native histograms; returns the lines or the error.
+pub(crate) fn read(format: Format, body: &[u8]) -> Result<Vec<String>, String> {
+    let mut sink = Collect::default();
+    let options = HistogramOptions { native: true, ..HistogramOptions::default() };
+    format.parse(body, options, &mut sink).map_err(|e| e.to_string())?;
+    Ok(sink.lines)
+}
+
+pub(crate) fn read_text(body: &str) -> Result<Vec<String>, String> {
+    read(Format::Text, body.as_bytes())
+}
+
+pub(crate) fn read_openmetrics(body: &str) -> Result<Vec<String>, String> {
+    read(Format::OpenMetrics, body.as_bytes())
 }

@@ -1,36 +1,38 @@
-//! Classic histograms turned into native ones with custom buckets while they are read.
+//! Converts classic histograms to native ones with custom buckets during parsing.
 //!
-//! [`ClassicToNative`] stands between a parser and the sink proper. It collects the `_bucket`, `_sum` and `_count`
-//! series of one metric and hands on one histogram instead of them (or besides them).
+//! [`ClassicToNative`] sits between a parser and the actual sink. It collects the `_bucket`, `_sum` and `_count` series of
+//! one metric and passes one histogram on in their place, or in addition to them.
 
 use std::collections::BTreeMap;
 
 use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
 
-use super::{ExpositionError, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SampleSlot, SeriesKey, Sink};
+use super::sink::{
+    ExpositionError, LabelSource, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink,
+};
 
-/// Most buckets of a histogram that is converted.
+/// The limit on buckets of a converted histogram.
 const MAX_BUCKETS: usize = 10_000;
 
-/// A sink that converts and passes on. Call [`ClassicToNative::finish`] at the end of the body.
+/// A sink that converts and forwards. Call [`ClassicToNative::finish`] at the end of the body.
 pub struct ClassicToNative<'s, S> {
     inner: &'s mut S,
     keep_classic: bool,
-    /// The histogram family that is being read.
+    /// The current family, if it is a histogram.
     family: Option<String>,
     /// The metric of that family that is being collected.
     current: Option<Collected>,
-    /// Labels of the last native histogram: its classic form is not converted.
+    /// Labels of the last native histogram, whose classic form is not converted.
     last_native: Option<Labels>,
     labels: LabelsBuilder,
 }
 
-/// What is known so far of one classic histogram.
+/// The parts of one classic histogram that were read so far.
 struct Collected {
-    /// Its labels with the family's name and without `le`.
+    /// Labels with the family's name and without `le`.
     labels: Labels,
-    /// Cumulative counts by the bits of their bound, in an order that is that of the bounds.
+    /// Cumulative counts by bound, as [`ordered_bits`].
     buckets: BTreeMap<i64, f64>,
     count: Option<f64>,
     sum: f64,
@@ -39,21 +41,21 @@ struct Collected {
     exemplars: Vec<Exemplar>,
 }
 
-/// The part of a classic histogram that a series is.
-enum Part {
+/// The role of a series in its classic histogram.
+enum Component {
     Bucket(f64),
     Sum,
     Count,
 }
 
 impl<'s, S: Sink> ClassicToNative<'s, S> {
-    /// Converts for `inner`; `keep_classic` passes the classic series on too.
+    /// Converts for `inner`. With `keep_classic`, the classic series are forwarded as well.
     pub fn new(inner: &'s mut S, keep_classic: bool) -> Self {
         let labels = LabelsBuilder::default();
         ClassicToNative { inner, keep_classic, family: None, current: None, last_native: None, labels }
     }
 
-    /// Hands on the last histogram.
+    /// Forwards the last histogram.
     pub fn finish(&mut self) -> Result<(), ExpositionError> {
         let Some(collected) = self.current.take() else { return Ok(()) };
         let Some(histogram) = collected.convert() else { return Ok(()) };
@@ -65,23 +67,23 @@ impl<'s, S: Sink> ClassicToNative<'s, S> {
         self.inner.histogram(SeriesKey { key: &key, is_expected, labels: &labels }, histogram, info)
     }
 
-    /// Which part of which classic histogram a series is, if it is one. Its labels are left in `self.labels`.
-    fn part_of(&mut self, series: &SeriesKey<'_>) -> Option<Part> {
+    /// The role of a series in a classic histogram, if it has one. Leaves the histogram's labels in `self.labels`.
+    fn component_of(&mut self, series: &SeriesKey<'_>) -> Option<Component> {
         let family = self.family.as_deref()?;
         self.labels.clear();
         series.labels.read(&mut self.labels).ok()?;
-        let part = match self.labels.get(METRIC_NAME).strip_prefix(family)? {
-            "_bucket" => Part::Bucket(self.labels.get("le").parse().ok()?),
-            "_sum" => Part::Sum,
-            "_count" => Part::Count,
+        let component = match self.labels.get(METRIC_NAME).strip_prefix(family)? {
+            "_bucket" => Component::Bucket(self.labels.get("le").parse().ok()?),
+            "_sum" => Component::Sum,
+            "_count" => Component::Count,
             _ => return None,
         };
         let family = family.to_string();
         self.labels.set(METRIC_NAME, &family).remove("le");
-        Some(part)
+        Some(component)
     }
 
-    fn collect(&mut self, part: Part, v: f64, info: SampleInfo<'_>) -> Result<bool, ExpositionError> {
+    fn collect(&mut self, component: Component, v: f64, info: SampleInfo<'_>) -> Result<bool, ExpositionError> {
         let labels = self.labels.build();
         if self.last_native.as_ref() == Some(&labels) {
             return Ok(false);
@@ -94,24 +96,25 @@ impl<'s, S: Sink> ClassicToNative<'s, S> {
         current.t = info.t;
         current.st = current.st.max(info.st);
         current.exemplars.extend(info.exemplars.iter().filter(|e| e.t != NO_TIMESTAMP).cloned());
-        match part {
-            Part::Bucket(bound) if current.buckets.len() < MAX_BUCKETS => {
+        match component {
+            Component::Bucket(bound) if current.buckets.len() < MAX_BUCKETS => {
                 current.buckets.insert(ordered_bits(bound), v);
             }
-            Part::Bucket(_) => return Err(ExpositionError::new(format!("more than {MAX_BUCKETS} buckets"))),
-            Part::Sum => current.sum = v,
-            Part::Count => current.count = Some(v),
+            Component::Bucket(_) => return Err(ExpositionError::new(format!("more than {MAX_BUCKETS} buckets"))),
+            Component::Sum => current.sum = v,
+            Component::Count => current.count = Some(v),
         }
         Ok(true)
     }
 }
 
-/// Bits of a float in an order that is that of the floats; and back.
+/// The bits of a float, mapped so that integers sort as the floats do.
 fn ordered_bits(v: f64) -> i64 {
     let bits = v.to_bits() as i64;
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
+/// The inverse of [`ordered_bits`].
 fn from_ordered_bits(bits: i64) -> f64 {
     f64::from_bits((bits ^ (((bits >> 63) as u64) >> 1) as i64) as u64)
 }
@@ -132,7 +135,7 @@ impl Collected {
         Collected { labels, buckets: BTreeMap::new(), count: None, sum: 0.0, t: None, st: 0, exemplars: Vec::new() }
     }
 
-    /// The native form; `None` when the parts contradict each other.
+    /// The native form; `None` when the parts contradict one another.
     fn convert(&self) -> Option<Histogram> {
         let infinity = ordered_bits(f64::INFINITY);
         let last = self.buckets.last_key_value().map(|(_, count)| *count);
@@ -165,7 +168,7 @@ impl Collected {
     }
 }
 
-/// Leaves out buckets without observations.
+/// Spans and counts without the empty buckets.
 fn without_empty(counts: &[f64]) -> (Vec<Span>, Vec<f64>) {
     let mut spans: Vec<Span> = Vec::new();
     let mut filled = Vec::new();
@@ -197,18 +200,18 @@ impl<S: Sink> Sink for ClassicToNative<'_, S> {
         self.inner.metadata(family, field);
     }
 
-    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleSlot, ExpositionError> {
-        let is_taken = match self.part_of(&series) {
-            Some(part) => self.collect(part, v, info)?,
+    fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
+        let is_collected = match self.component_of(&series) {
+            Some(component) => self.collect(component, v, info)?,
             None => {
                 self.finish()?;
                 false
             }
         };
-        if is_taken && !self.keep_classic {
+        if is_collected && !self.keep_classic {
             return Ok(None);
         }
-        // What `finish` handed on may have been the series that was expected here.
+        // `finish` may have forwarded the series that was expected here.
         let series = SeriesKey { is_expected: series.is_expected && self.inner.expected() == series.key, ..series };
         self.inner.float(series, v, info)
     }
@@ -222,10 +225,13 @@ impl<S: Sink> Sink for ClassicToNative<'_, S> {
         self.inner.histogram(series, h, info)
     }
 
-    fn set_start(&mut self, slot: SampleSlot, st: i64) {
-        match (slot, self.current.as_mut()) {
+    fn set_start(&mut self, index: SampleIndex, st: i64) {
+        match (index, self.current.as_mut()) {
             (None, Some(current)) => current.st = st,
-            _ => self.inner.set_start(slot, st),
+            _ => self.inner.set_start(index, st),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

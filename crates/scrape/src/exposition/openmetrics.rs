@@ -1,22 +1,26 @@
-//! OpenMetrics text, version 1.0.0 (and 0.0.1): stricter than Prometheus's own, with units, exemplars and `# EOF`.
+//! The OpenMetrics text format, versions 0.0.1 and 1.0.0: stricter than Prometheus's, with units, exemplars and `# EOF`.
 //!
-//! A `_created` line says when the metric before it began. It is no series here: its value becomes the start timestamp
-//! of the samples of the same metric that precede it.
+//! A `_created` line says when the metric before it started. It is not stored as a series: its value becomes the start
+//! timestamp of the preceding samples of the same metric.
+
+use std::ops::Range;
 
 use pharos_model::{Exemplar, LabelsBuilder, MetricType};
 
 use super::float::{excerpt, parse_seconds, parse_value, seconds_to_millis};
 use super::series::{Dialect, SeriesText, read_exemplar_labels, series_end, unescape};
-use super::text::{Mistake, expected_end, family_name};
-use super::{ExpositionError, MetadataField, NO_TIMESTAMP, SampleInfo, SampleSlot, SeriesKey, Sink, checked_text};
+use super::sink::{
+    ExpositionError, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink, checked_text,
+};
+use super::text::{SyntaxError, expected_end, family_name};
 
-/// Reads a body in OpenMetrics text.
+/// Parses a body in the OpenMetrics text format.
 pub fn parse_openmetrics(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionError> {
     let text = checked_text(body)?;
     let mut parser =
         OpenMetricsParser { text, kind: MetricType::Unknown, run: Vec::new(), labels: LabelsBuilder::default() };
     let mut at = 0;
-    let locate = |(offset, reason): Mistake| ExpositionError::at(body, offset, reason);
+    let locate = |(offset, reason): SyntaxError| ExpositionError::at(body, offset, reason);
     loop {
         match &body[at..] {
             b"# EOF" | b"# EOF\n" => return Ok(()),
@@ -28,22 +32,22 @@ pub fn parse_openmetrics(body: &[u8], sink: &mut impl Sink) -> Result<(), Exposi
     }
 }
 
-/// A sample that a `_created` line may still be about.
-struct Started {
-    series: std::ops::Range<usize>,
-    slot: SampleSlot,
+/// A sample whose start timestamp may still follow in a `_created` line.
+struct Unstarted {
+    series: Range<usize>,
+    index: SampleIndex,
 }
 
 struct OpenMetricsParser<'a> {
     text: &'a str,
     kind: MetricType,
-    /// Samples since the last `_created` line or metadata.
-    run: Vec<Started>,
+    /// The samples since the last `_created` or `# TYPE` line.
+    run: Vec<Unstarted>,
     labels: LabelsBuilder,
 }
 
 impl OpenMetricsParser<'_> {
-    fn metadata(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    fn metadata(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let word = bytes.get(at..at + 7).unwrap_or_default();
         if !matches!(word, b"# HELP " | b"# TYPE " | b"# UNIT ") {
@@ -57,12 +61,12 @@ impl OpenMetricsParser<'_> {
             b'\n' => return Err((family_end, "expected text in metadata".into())),
             _ => return Err((family_end, "expected a blank after the metric name".into())),
         };
-        let mistake = |reason| Err((family_end + 1, reason));
+        let error = |reason| Err((family_end + 1, reason));
         match word[2] {
             b'T' => {
                 let kind = MetricType::parse(text).filter(|_| text != "untyped");
                 let Some(kind) = kind else {
-                    return mistake(format!("invalid metric type {:?}", excerpt(text)));
+                    return error(format!("invalid metric type {:?}", excerpt(text)));
                 };
                 self.kind = kind;
                 self.run.clear();
@@ -71,7 +75,7 @@ impl OpenMetricsParser<'_> {
             b'U' => {
                 let has_suffix = family.strip_suffix(text).is_some_and(|stem| stem.ends_with('_'));
                 if !text.is_empty() && !has_suffix {
-                    return mistake(format!("unit {text:?} not a suffix of metric {family:?}"));
+                    return error(format!("unit {text:?} not a suffix of metric {family:?}"));
                 }
                 sink.metadata(&family, MetadataField::Unit(text));
             }
@@ -81,7 +85,7 @@ impl OpenMetricsParser<'_> {
         Ok(end + 1)
     }
 
-    fn sample(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    fn sample(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let (series_end, is_expected) = match expected_end(bytes, at, sink.expected()) {
             Some(end) => (end, true),
@@ -92,22 +96,22 @@ impl OpenMetricsParser<'_> {
         let (t, rest) = self.optional_timestamp(value_end)?;
         let (exemplar, next) = self.optional_exemplar(rest)?;
         let series = at..series_end;
-        if self.begins_metrics() && self.is_created(&series) {
-            self.created(&series, v, sink);
+        if self.has_created_lines() && self.is_created(&series) {
+            self.set_created(&series, v, sink);
             return Ok(next);
         }
         let source = SeriesText { text: &self.text[series.clone()], dialect: Dialect::OpenMetrics, kind: self.kind };
         let key = SeriesKey { key: source.text.as_bytes(), is_expected, labels: &source };
         let info = SampleInfo { t, st: 0, exemplars: exemplar.as_slice() };
-        let slot = sink.float(key, v, info).map_err(|e| (at, e.reason))?;
-        if self.begins_metrics() {
-            self.run.push(Started { series, slot });
+        let index = sink.float(key, v, info).map_err(|e| (at, e.reason))?;
+        if self.has_created_lines() {
+            self.run.push(Unstarted { series, index });
         }
         Ok(next)
     }
 
-    /// The end of the token after one blank at `at`.
-    fn token(&self, at: usize, expected: &str) -> Result<usize, Mistake> {
+    /// The end of the token that follows one blank at `at`.
+    fn token(&self, at: usize, expected: &str) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let start = at + 1;
         let length = bytes
@@ -119,7 +123,7 @@ impl OpenMetricsParser<'_> {
         Ok(start + length)
     }
 
-    fn optional_timestamp(&self, at: usize) -> Result<(Option<i64>, usize), Mistake> {
+    fn optional_timestamp(&self, at: usize) -> Result<(Option<i64>, usize), SyntaxError> {
         let bytes = self.text.as_bytes();
         if bytes.get(at) != Some(&b' ') || bytes.get(at + 1) == Some(&b'#') {
             return Ok((None, at));
@@ -129,8 +133,8 @@ impl OpenMetricsParser<'_> {
         Ok((Some(t), end))
     }
 
-    /// The exemplar at the end of a line, if any, and the start of the next line.
-    fn optional_exemplar(&mut self, at: usize) -> Result<(Option<Exemplar>, usize), Mistake> {
+    /// The exemplar at the end of the line, if any, and the start of the next line.
+    fn optional_exemplar(&mut self, at: usize) -> Result<(Option<Exemplar>, usize), SyntaxError> {
         let bytes = self.text.as_bytes();
         match bytes.get(at) {
             Some(b'\n') => return Ok((None, at + 1)),
@@ -155,30 +159,30 @@ impl OpenMetricsParser<'_> {
     }
 
     /// Whether metrics of this type have `_created` lines.
-    fn begins_metrics(&self) -> bool {
+    fn has_created_lines(&self) -> bool {
         matches!(self.kind, MetricType::Counter | MetricType::Summary | MetricType::Histogram)
     }
 
-    fn is_created(&self, series: &std::ops::Range<usize>) -> bool {
+    fn is_created(&self, series: &Range<usize>) -> bool {
         split_series(&self.text[series.clone()]).0.ends_with("_created")
     }
 
-    /// Gives the value of a `_created` line to the samples of its metric.
-    fn created(&mut self, series: &std::ops::Range<usize>, seconds: f64, sink: &mut impl Sink) {
+    /// Sets the value of a `_created` line as the start of the samples of its metric.
+    fn set_created(&mut self, series: &Range<usize>, seconds: f64, sink: &mut impl Sink) {
         let (name, labels) = split_series(&self.text[series.clone()]);
         let family = name.strip_suffix("_created").unwrap_or(name);
         let st = seconds_to_millis(seconds).unwrap_or(0);
-        for started in self.run.drain(..).rev() {
-            let (sample_name, sample_labels) = split_series(&self.text[started.series]);
+        for sample in self.run.drain(..).rev() {
+            let (sample_name, sample_labels) = split_series(&self.text[sample.series]);
             if !sample_name.starts_with(family) || !same_metric(labels, sample_labels) {
                 break;
             }
-            sink.set_start(started.slot, st);
+            sink.set_start(sample.index, st);
         }
     }
 }
 
-/// Splits `name{labels}` and `{"name",labels}` into name and labels.
+/// Splits `name{labels}` or `{"name",labels}` into name and labels.
 fn split_series(series: &str) -> (&str, &str) {
     match series.split_once('{') {
         Some(("", rest)) => {
@@ -192,7 +196,7 @@ fn split_series(series: &str) -> (&str, &str) {
     }
 }
 
-/// Whether labels are equal but for `le` and `quantile`.
+/// Whether the labels of a sample are those of a metric, apart from `le` and `quantile`.
 fn same_metric(metric: &str, sample: &str) -> bool {
     if metric == sample {
         return true;
@@ -210,3 +214,6 @@ fn same_metric(metric: &str, sample: &str) -> bool {
         metric.strip_prefix(before) == Some(after)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Prometheus's protobuf format: a sequence of length-prefixed `io.prometheus.client.MetricFamily` messages.
 //!
-//! It is the only format that carries native histograms. Classic histograms and summaries are spread into the series
-//! that the text formats have. The key of a series is the byte 0xff and its labels with length prefixes.
+//! It is the only format with native histograms. Classic histograms and summaries become the series that the text formats
+//! have. The key of a series is the byte 0xff followed by its length-prefixed labels.
 
 use pharos_gocompat::strconv::format_openmetrics;
 use pharos_model::labels::{LabelsIter, append_canonical};
@@ -11,11 +11,13 @@ use pharos_transport::client;
 use prost::Message;
 
 use super::float::excerpt;
-use super::{ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink};
+use super::sink::{
+    ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink,
+};
 
 const KEY_PREFIX: u8 = 0xff;
 
-/// Reads a body of delimited protobuf messages.
+/// Parses a body of length-delimited protobuf messages.
 pub fn parse_protobuf(body: &[u8], options: HistogramOptions, sink: &mut impl Sink) -> Result<(), ExpositionError> {
     let mut rest = body;
     let mut parser = ProtobufParser { options, key: Vec::new() };
@@ -35,7 +37,7 @@ pub fn parse_protobuf(body: &[u8], options: HistogramOptions, sink: &mut impl Si
 fn take_family(rest: &mut &[u8]) -> Result<client::MetricFamily, String> {
     let length = prost::decode_length_delimiter(&mut *rest).map_err(|e| e.to_string())?;
     let (message, after) =
-        rest.split_at_checked(length).ok_or_else(|| format!("message of {length} bytes is cut off"))?;
+        rest.split_at_checked(length).ok_or_else(|| format!("message of {length} bytes is truncated"))?;
     *rest = after;
     client::MetricFamily::decode(message).map_err(|e| e.to_string())
 }
@@ -45,7 +47,7 @@ struct ProtobufParser {
     key: Vec<u8>,
 }
 
-/// Labels in the form of a key.
+/// The labels in a key.
 struct KeyLabels<'a>(&'a [u8]);
 
 impl LabelSource for KeyLabels<'_> {
@@ -60,7 +62,7 @@ impl LabelSource for KeyLabels<'_> {
     }
 }
 
-/// What the samples of one metric have in common.
+/// What all samples of one metric share.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     family: &'a str,
@@ -224,11 +226,12 @@ fn metric_type(family: &client::MetricFamily) -> MetricType {
     }
 }
 
-/// Milliseconds of a protobuf timestamp, 0 when there is none.
+/// A protobuf timestamp in milliseconds; 0 when there is none.
 fn millis(timestamp: &Option<prost_types::Timestamp>) -> i64 {
     timestamp.as_ref().map_or(0, |t| t.seconds.saturating_mul(1000).saturating_add(i64::from(t.nanos) / 1_000_000))
 }
 
+/// The float count if the message has one, else the whole one.
 fn or_float(whole: u64, float: Option<f64>) -> f64 {
     match float {
         Some(float) if float > 0.0 => float,
@@ -244,7 +247,7 @@ fn exemplar(exemplar: &client::Exemplar) -> Exemplar {
     }
 }
 
-/// Exemplars of a native histogram: its own, or else those of its classic buckets; each needs a timestamp.
+/// The exemplars of a native histogram: its own, or else those of its classic buckets. Each needs a timestamp.
 fn native_exemplars(histogram: &client::Histogram) -> Vec<Exemplar> {
     let of_buckets = || histogram.bucket.iter().filter_map(|b| b.exemplar.as_ref()).map(exemplar).collect::<Vec<_>>();
     let own: Vec<_> = histogram.exemplars.iter().map(exemplar).collect();
@@ -252,7 +255,7 @@ fn native_exemplars(histogram: &client::Histogram) -> Vec<Exemplar> {
     all.into_iter().filter(|e| e.t != NO_TIMESTAMP).collect()
 }
 
-/// Whether a message holds a native histogram, be it one without observations.
+/// Whether a message has a native histogram, possibly one without observations.
 fn is_native(histogram: &client::Histogram) -> bool {
     !histogram.positive_span.is_empty()
         || !histogram.negative_span.is_empty()
@@ -290,7 +293,7 @@ fn spans(spans: &[client::BucketSpan]) -> Vec<Span> {
     spans.iter().map(|span| Span { offset: span.offset(), length: span.length() }).collect()
 }
 
-/// Absolute counts from differences.
+/// Absolute counts from deltas.
 fn running_sums(deltas: &[i64]) -> Vec<f64> {
     let sums = deltas.iter().scan(0i64, |sum, delta| {
         *sum = sum.wrapping_add(*delta);
@@ -298,3 +301,6 @@ fn running_sums(deltas: &[i64]) -> Vec<f64> {
     });
     sums.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,28 @@
-//! The part of a line that names a series: `name{label="value",…}` or `{"name",label="value",…}`.
+//! The part of a line that identifies a series: `name{label="value",…}` or `{"name",label="value",…}`.
 
 use pharos_gocompat::strconv::format_openmetrics;
 use pharos_model::{LabelsBuilder, METRIC_NAME, MetricType};
 
-use super::LabelSource;
 use super::float::excerpt;
+use super::sink::LabelSource;
 
-/// Most labels of a series in a body. Far above any sensible use; it bounds the work that a hostile line causes.
+/// The limit on labels of a series. It is far above any sensible use and bounds the cost of a hostile line.
 const MAX_LABELS: usize = 2048;
 
-/// What differs between the text formats within a series.
+/// The text formats, which differ in how they write a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Blanks between tokens, line breaks in values.
+    /// Allows blanks between tokens and line breaks in values.
     Prometheus,
-    /// Neither.
+    /// Allows neither.
     OpenMetrics,
 }
 
-/// A series as a line names it.
+/// A series as a line writes it.
 pub(crate) struct SeriesText<'a> {
     pub(crate) text: &'a str,
     pub(crate) dialect: Dialect,
-    /// Type of the metric family that the line follows: bounds of histograms and summaries get a canonical form.
+    /// The type of the family: bounds of histograms and summaries get a canonical form.
     pub(crate) kind: MetricType,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The end of a metric name that begins at `at`; `at` itself when none does.
+/// The end of the metric name that starts at `at`; `at` itself when there is none.
 pub(crate) fn name_end(bytes: &[u8], at: usize) -> usize {
     if !bytes.get(at).copied().is_some_and(is_name_start) {
         return at;
@@ -50,7 +50,7 @@ pub(crate) fn name_end(bytes: &[u8], at: usize) -> usize {
     at + 1 + rest.iter().position(|b| !is_name_byte(*b)).unwrap_or(rest.len())
 }
 
-/// The end of the series that begins at `at`, or the place and reason why there is none.
+/// The end of the series that starts at `at`. The error is an offset and a reason.
 pub(crate) fn series_end(bytes: &[u8], at: usize, dialect: Dialect) -> Result<usize, (usize, String)> {
     let name_end = name_end(bytes, at);
     let brace = match dialect {
@@ -79,7 +79,7 @@ fn braces_end(bytes: &[u8], open: usize, dialect: Dialect) -> Result<usize, (usi
     }
 }
 
-/// The place after the closing quote of a string whose first byte is at `at`.
+/// The offset after the closing quote of the string whose first byte is at `at`.
 fn quote_end(bytes: &[u8], mut at: usize, dialect: Dialect) -> Option<usize> {
     loop {
         let i = at + memchr::memchr3(b'"', b'\\', b'\n', bytes.get(at..)?)?;
@@ -111,7 +111,7 @@ impl LabelSource for SeriesText<'_> {
     }
 }
 
-/// Reads the labels of an exemplar: what stands between braces, without a metric name.
+/// Reads the labels of an exemplar: a series without a metric name.
 pub(crate) fn read_exemplar_labels(text: &str, out: &mut LabelsBuilder) -> Result<(), String> {
     let mut braces = Braces { text, at: 1, dialect: Dialect::OpenMetrics };
     let mut pairs = Vec::new();
@@ -124,7 +124,7 @@ pub(crate) fn read_exemplar_labels(text: &str, out: &mut LabelsBuilder) -> Resul
     add_unique(pairs, out)
 }
 
-/// Walks over what stands between braces.
+/// Iterates over the labels between braces.
 struct Braces<'a> {
     text: &'a str,
     at: usize,
@@ -164,7 +164,7 @@ impl Braces<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// The next label; a quoted metric name has no label name.
+    /// The next label. A quoted metric name is a value without a label name.
     fn next(&mut self) -> Result<Option<Pair>, String> {
         self.skip_blanks();
         if self.peek() == Some(b'}') {
@@ -191,7 +191,7 @@ impl Braces<'_> {
         Ok(Some((Some(name), value)))
     }
 
-    /// A comma, or nothing before the closing brace. Prometheus's text format lets the comma away.
+    /// Skips a comma, which is optional before the closing brace and, in Prometheus's text format, everywhere.
     fn separator(&mut self) -> Result<(), String> {
         self.skip_blanks();
         match self.peek() {
@@ -227,7 +227,7 @@ impl Braces<'_> {
     }
 }
 
-/// Adds labels, refusing a name that occurs twice.
+/// Adds labels; refuses a repeated name.
 fn add_unique(mut pairs: Vec<(String, String)>, out: &mut LabelsBuilder) -> Result<(), String> {
     pairs.sort_unstable();
     if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
@@ -242,7 +242,7 @@ fn add_unique(mut pairs: Vec<(String, String)>, out: &mut LabelsBuilder) -> Resu
     Ok(())
 }
 
-/// Replaces `\\`, `\n` and (in quoted text) `\"`; other escape sequences stay as they are.
+/// Replaces `\\`, `\n` and, in quoted text, `\"`. Other escape sequences stay as they are.
 pub(crate) fn unescape(text: &str, is_quoted: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -261,7 +261,7 @@ pub(crate) fn unescape(text: &str, is_quoted: bool) -> String {
     out
 }
 
-/// Bounds of classic histograms and quantiles of summaries in one form, so that `le="1"` and `le="1.0"` are one series.
+/// Gives bounds of classic histograms and quantiles of summaries one form, so that `le="1"` and `le="1.0"` are one series.
 fn canonical_bound(kind: MetricType, name: &str, value: String) -> String {
     let is_bound = matches!((kind, name), (MetricType::Histogram, "le") | (MetricType::Summary, "quantile"));
     match value.parse::<f64>() {

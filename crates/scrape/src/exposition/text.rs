@@ -1,12 +1,14 @@
 //! Prometheus's text format, versions 0.0.4 and 1.0.0.
 
+use std::borrow::Cow;
+
 use pharos_model::MetricType;
 
 use super::float::{excerpt, parse_value};
 use super::series::{Dialect, SeriesText, name_end, series_end, skip_blanks, unescape};
-use super::{ExpositionError, MetadataField, SampleInfo, SeriesKey, Sink, checked_text};
+use super::sink::{ExpositionError, MetadataField, SampleInfo, SeriesKey, Sink, checked_text};
 
-/// Reads a body in the text format.
+/// Parses a body in the text format.
 pub fn parse_text(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionError> {
     let text = checked_text(body)?;
     let mut parser = TextParser { text, kind: MetricType::Unknown };
@@ -17,8 +19,8 @@ pub fn parse_text(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionErr
     Ok(())
 }
 
-/// The place of a mistake and its reason.
-pub(crate) type Mistake = (usize, String);
+/// The offset of an error and its reason.
+pub(crate) type SyntaxError = (usize, String);
 
 struct TextParser<'a> {
     text: &'a str,
@@ -26,8 +28,8 @@ struct TextParser<'a> {
 }
 
 impl TextParser<'_> {
-    /// Reads the line at `start`; returns where the next one begins.
-    fn line(&mut self, start: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    /// Parses the line at `start`; returns the start of the next one.
+    fn line(&mut self, start: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let at = skip_blanks(bytes, start);
         match bytes.get(at) {
@@ -38,7 +40,7 @@ impl TextParser<'_> {
         }
     }
 
-    fn sample(&self, at: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    fn sample(&self, at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let (end, is_expected) = match expected_end(bytes, at, sink.expected()) {
             Some(end) => (end, true),
@@ -58,7 +60,7 @@ impl TextParser<'_> {
     }
 
     /// The timestamp after a value, if there is one, and the start of the next line.
-    fn timestamp(&self, value_end: usize) -> Result<(Option<i64>, usize), Mistake> {
+    fn timestamp(&self, value_end: usize) -> Result<(Option<i64>, usize), SyntaxError> {
         let bytes = self.text.as_bytes();
         let at = skip_blanks(bytes, value_end);
         match bytes.get(at) {
@@ -74,7 +76,7 @@ impl TextParser<'_> {
         }
     }
 
-    fn comment(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    fn comment(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let next = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |i| at + i + 1);
         let word_at = skip_blanks(bytes, at + 1);
@@ -86,7 +88,7 @@ impl TextParser<'_> {
         }
     }
 
-    fn metadata(&mut self, word_at: usize, sink: &mut impl Sink) -> Result<usize, Mistake> {
+    fn metadata(&mut self, word_at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
         let is_type = bytes[word_at] == b'T';
         let family_at = skip_blanks(bytes, word_at + 4);
@@ -110,7 +112,7 @@ impl TextParser<'_> {
     }
 }
 
-/// Where the expected series ends, if it is the one at `at`.
+/// The end of the series at `at`, if it is the expected one.
 pub(crate) fn expected_end(bytes: &[u8], at: usize, expected: &[u8]) -> Option<usize> {
     let end = at + expected.len();
     let is_there = !expected.is_empty() && bytes.get(at..end) == Some(expected);
@@ -122,14 +124,14 @@ pub(crate) fn expected_end(bytes: &[u8], at: usize, expected: &[u8]) -> Option<u
     (is_there && ends_there).then_some(end)
 }
 
-/// The end of what is not blank.
+/// The end of the token at `at`.
 pub(crate) fn token_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     at + rest.iter().position(|b| matches!(b, b' ' | b'\t' | b'\n')).unwrap_or(rest.len())
 }
 
-/// The start of the next line when nothing but blanks is left of this one.
-fn line_end(bytes: &[u8], at: usize) -> Result<usize, Mistake> {
+/// The start of the next line, when only blanks are left on this one.
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, SyntaxError> {
     let at = skip_blanks(bytes, at);
     match bytes.get(at) {
         None => Ok(at),
@@ -138,8 +140,8 @@ fn line_end(bytes: &[u8], at: usize) -> Result<usize, Mistake> {
     }
 }
 
-/// The family that a metadata line is about, bare or quoted, and where its name ends.
-pub(crate) fn family_name(text: &str, at: usize) -> Result<(std::borrow::Cow<'_, str>, usize), Mistake> {
+/// The family of a metadata line, bare or quoted, and the end of its name.
+pub(crate) fn family_name(text: &str, at: usize) -> Result<(Cow<'_, str>, usize), SyntaxError> {
     let bytes = text.as_bytes();
     if bytes.get(at) == Some(&b'"') {
         let mut end = at + 1;
@@ -159,3 +161,6 @@ pub(crate) fn family_name(text: &str, at: usize) -> Result<(std::borrow::Cow<'_,
     }
     Ok((text[at..end].into(), end))
 }
+
+#[cfg(test)]
+mod tests;

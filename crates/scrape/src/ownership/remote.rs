@@ -1,4 +1,4 @@
-//! The other agents, over the network.
+//! Other agents, reached over the network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,68 +14,68 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::Peers;
-use crate::handed::Handed;
+use crate::handoff::record::HandoffRecord;
 
-/// Most bytes of a message: about a hundred thousand series of a target.
-pub(super) const MOST_MESSAGE_BYTES: usize = 64 << 20;
-/// Longest time for an answer.
-const TIME: Duration = Duration::from_secs(5);
+/// The limit on a message, bytes: enough for about a hundred thousand series of a target.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks agents by their identities.
+/// Calls agents by their identities.
 pub struct RemoteAgents {
     views: watch::Receiver<View>,
     connect: Arc<dyn Connect>,
 }
 
 impl RemoteAgents {
-    /// The agents of a view.
+    /// Calls the agents that the current view lists.
     pub fn new(views: watch::Receiver<View>, connect: Arc<dyn Connect>) -> Self {
         RemoteAgents { views, connect }
     }
 
     fn client(&self, agent: &str) -> Result<AgentClient<Connection>, Status> {
         let view = self.views.borrow().clone();
-        let member = view.member(agent).ok_or_else(|| Status::not_found(format!("agent {agent} is no member")))?;
+        let member = view.member(agent).ok_or_else(|| Status::not_found(format!("agent {agent} is not a member")))?;
         let client = AgentClient::new(self.connect.connect(&member.address)?);
-        Ok(client.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES))
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// The identities of the agents that are at work.
+    /// The identities of all live agents.
     pub fn live(&self) -> Vec<String> {
         self.views.borrow().live(Role::Agent).map(|member| member.id.clone()).collect()
     }
 
-    /// What all agents but one scrape; of those that do not answer, why.
+    /// The targets of all live agents except one, with an error for each agent that does not answer.
     pub async fn all_targets(
         &self,
-        but: Option<&str>,
+        except: Option<&str>,
         request: &TargetsRequest,
     ) -> Vec<(String, Result<Vec<TargetsPart>, Status>)> {
-        let asked = self.live().into_iter().filter(|agent| but != Some(agent.as_str())).map(|agent| async move {
+        let requests = self.live().into_iter().filter(|agent| except != Some(agent.as_str())).map(|agent| async move {
             let answer = self.targets(&agent, request.clone()).await;
             (agent, answer)
         });
-        join_all(asked).await
+        join_all(requests).await
     }
 
-    /// What an agent scrapes.
+    /// The targets of one agent.
     pub async fn targets(&self, agent: &str, request: TargetsRequest) -> Result<Vec<TargetsPart>, Status> {
         let mut client = self.client(agent)?;
-        let asked = async { client.targets(request).await?.into_inner().try_collect().await };
-        tokio::time::timeout(TIME, asked).await.map_err(|_| late(agent))?
+        let exchange = async { client.targets(request).await?.into_inner().try_collect().await };
+        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| timed_out(agent))?
     }
 }
 
-fn late(agent: &str) -> Status {
-    Status::deadline_exceeded(format!("agent {agent} did not answer in {TIME:?}"))
+fn timed_out(agent: &str) -> Status {
+    Status::deadline_exceeded(format!("agent {agent} did not answer in {REQUEST_TIMEOUT:?}"))
 }
 
 #[async_trait]
 impl Peers for RemoteAgents {
-    async fn hand_over(&self, to: &str, handed: &Handed) -> Result<(), String> {
-        let request = handed.passed_on().ok_or("it was passed on too often")?;
+    async fn hand_off(&self, to: &str, record: &HandoffRecord) -> Result<(), String> {
+        let request = record.to_request().ok_or("the record was forwarded too often")?;
         let mut client = self.client(to).map_err(|status| status.to_string())?;
-        let asked = tokio::time::timeout(TIME, client.hand_over(request)).await.map_err(|_| late(to));
-        asked.and_then(|answer| answer).map(|_| ()).map_err(|status| status.to_string())
+        let response =
+            tokio::time::timeout(REQUEST_TIMEOUT, client.hand_over(request)).await.map_err(|_| timed_out(to));
+        response.and_then(|answer| answer).map(|_| ()).map_err(|status| status.to_string())
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pharos_distributor::{DistributeConfig, Distributor, Replicas};
+use pharos_distributor::{Distributor, DistributorConfig, Replicas};
 use pharos_ingester::Ingester;
 use pharos_receive::{ReceiveConfig, Receiver};
-use pharos_scrape::{Agent, AgentConfig, Ownership};
+use pharos_scrape::{Ownership, Scraper, ScraperConfig};
 use pharos_transport::Ingest;
 use pharos_transport::append::{IngestClient, Openings, Replica};
 
@@ -16,7 +16,7 @@ use crate::server::membership::Membership;
 
 /// The agent, and the receiver of pushes that comes with it.
 pub(super) struct Intake {
-    pub(super) agent: Arc<Agent>,
+    pub(super) agent: Arc<Scraper>,
     pub(super) receiver: Arc<Receiver>,
 }
 
@@ -41,12 +41,12 @@ impl Intake {
         let receive = receive_config(args, loaded);
         let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
-        let config = AgentConfig { scrape: loaded.scrape.clone(), ..AgentConfig::default() };
+        let config = ScraperConfig { scrape: loaded.scrape.clone(), ..ScraperConfig::default() };
         let ownership = match membership.is_open() {
             true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
             false => Ownership::everything(),
         };
-        let agent = Agent::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
+        let agent = Scraper::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
 }
@@ -60,7 +60,7 @@ fn distributor(membership: &Membership, local: Option<&Arc<Ingester>>) -> Distri
         let connection = connect.connect(address).map_err(|status| status.message().to_string())?;
         Ok(Arc::new(IngestClient::of_sender(connection, opened.clone())))
     };
-    let config = DistributeConfig::new(membership.identity.clone());
+    let config = DistributorConfig::new(membership.identity.clone());
     Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)), openings)
 }
 

@@ -110,7 +110,7 @@ fn what_does_not_fit_is_refused_by_name() {
         other => panic!("{other:?}"),
     };
     for (json, said) in [
-        (r#""gauge":{"dataPoints":{}}"#, "dataPoints is no list"),
+        (r#""gauge":{"dataPoints":{}}"#, "dataPoints is not a list"),
         (r#""gauge":[]"#, "gauge is a list"),
         (r#""gauge":{"dataPoints":[{"asInt":"x"}]}"#, "asInt has the value \"x\""),
         (r#""gauge":{"dataPoints":[{"asInt":1.5}]}"#, "asInt is a number with a fraction"),

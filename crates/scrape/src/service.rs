@@ -1,4 +1,4 @@
-//! What an agent answers to other nodes.
+//! The gRPC service by which other nodes hand off targets to this agent and list those that it scrapes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,30 +9,29 @@ use pharos_transport::agent_v1::{ActiveTarget, Family, HandOverAnswer, HandOverR
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
-use super::remote::MOST_MESSAGE_BYTES;
-use crate::agent::Pools;
-use crate::departed::Departed;
-use crate::handed::Handed;
-use crate::pool::PoolStatus;
+use crate::handoff::Handoffs;
+use crate::handoff::record::HandoffRecord;
+use crate::ownership::MAX_MESSAGE_BYTES;
+use crate::pool::{PoolStatus, Pools};
 use crate::shared::Shared;
 use crate::targets::Target;
 
-/// Targets of one part.
+/// The number of targets in one part of an answer.
 const TARGETS_PER_PART: usize = 256;
 
-/// Answers for one agent.
+/// The service of one agent.
 pub(crate) struct AgentService {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) departed: Arc<Departed>,
+    pub(crate) handoffs: Arc<Handoffs>,
     pub(crate) pools: Arc<Pools>,
 }
 
 impl AgentService {
-    /// Adds it to what a node answers.
+    /// Adds the service to a node's routes.
     pub(crate) fn mount(self, routes: &mut RoutesBuilder) {
         let server = AgentServer::new(self);
         routes.add_service(
-            server.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+            server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
     }
 }
@@ -40,9 +39,10 @@ impl AgentService {
 #[tonic::async_trait]
 impl agent_server::Agent for AgentService {
     async fn hand_over(&self, request: Request<HandOverRequest>) -> Result<Response<HandOverAnswer>, Status> {
-        let (tenant, now_ms) = (&self.shared.tenant, self.shared.clock.now_ms());
-        let handed = Handed::read(request.into_inner(), tenant, now_ms).map_err(Status::invalid_argument)?;
-        self.departed.receive(handed).map_err(Status::resource_exhausted)?;
+        let now_ms = self.shared.clock.now_ms();
+        let record = HandoffRecord::from_request(request.into_inner(), &self.shared.tenant, now_ms)
+            .map_err(Status::invalid_argument)?;
+        self.handoffs.receive(record).map_err(Status::resource_exhausted)?;
         Ok(Response::new(HandOverAnswer {}))
     }
 
@@ -54,24 +54,27 @@ impl agent_server::Agent for AgentService {
     }
 }
 
-/// The pools that are asked for, in parts.
+/// The requested pools, split into parts.
 pub(crate) fn parts(pools: &[Arc<PoolStatus>], request: &TargetsRequest) -> Vec<TargetsPart> {
     let wanted = pools.iter().filter(|pool| request.pool.is_empty() || pool.job == request.pool);
     wanted.flat_map(|pool| parts_of(pool, request.metadata)).collect()
 }
 
-/// A pool in parts, at least one. The dropped targets are in the first one.
+/// A pool in at least one part. The first part has the dropped targets.
 fn parts_of(pool: &PoolStatus, metadata: bool) -> Vec<TargetsPart> {
     let part = || TargetsPart { pool: pool.job.clone(), ..TargetsPart::default() };
     let dropped = pool.dropped().iter().map(|labels| labels.as_bytes().to_vec().into()).collect();
     let mut parts = vec![TargetsPart { dropped, dropped_count: pool.dropped_count() as u64, ..part() }];
-    for some in pool.active().chunks(TARGETS_PER_PART) {
-        parts.push(TargetsPart { active: some.iter().map(|target| shown(target, metadata)).collect(), ..part() });
+    for targets in pool.active().chunks(TARGETS_PER_PART) {
+        parts.push(TargetsPart {
+            active: targets.iter().map(|target| encode_target(target, metadata)).collect(),
+            ..part()
+        });
     }
     parts
 }
 
-fn shown(target: &Target, metadata: bool) -> ActiveTarget {
+fn encode_target(target: &Target, metadata: bool) -> ActiveTarget {
     let status = target.status();
     let families = if metadata { target.metadata() } else { Default::default() };
     let family = |(name, m): (String, pharos_model::Metadata)| {
