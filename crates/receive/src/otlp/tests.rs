@@ -1,4 +1,4 @@
-//! Tests of OTLP: translation of every kind of point, refusals, HTTP.
+//! Tests of OTLP: translation of every kind of point, rejections, HTTP.
 
 use axum::body::Body;
 use pharos_config::{OtlpConfig, TranslationStrategy};
@@ -133,7 +133,7 @@ fn attributes_with_the_same_label_name_are_joined() {
 }
 
 #[test]
-fn explicit_histograms_become_classic_ones_or_custom_buckets() {
+fn explicit_histograms_become_classic_ones_or_get_custom_buckets() {
     let exemplar = |value| proto::Exemplar {
         value: Some(proto::exemplar::Value::AsDouble(value)),
         trace_id: vec![0xab; 16],
@@ -171,11 +171,13 @@ fn explicit_histograms_become_classic_ones_or_custom_buckets() {
     let (batch, refused) = translated(&config, metrics);
     assert!(refused.rejected.is_empty(), "{refused:?}");
     let h = &batch.histograms[0].h;
-    assert_eq!((&h.custom_values[..], &h.positive_buckets[..], h.count), (&[0.1, 5.0][..], &[1.0, 2.0, 3.0][..], 6.0));
+    assert_eq!(&h.custom_values[..], &[0.1, 5.0][..]);
+    assert_eq!(&h.positive_buckets[..], &[1.0, 2.0, 3.0][..]);
+    assert_eq!(h.count, 6.0);
 }
 
 #[test]
-fn exponential_histograms_become_native_and_bad_ones_are_refused() {
+fn exponential_histograms_become_native_and_bad_ones_are_rejected() {
     let buckets = |counts| Some(proto::exponential_histogram_data_point::Buckets { offset: 0, bucket_counts: counts });
     let good = proto::ExponentialHistogramDataPoint {
         time_unix_nano: 10 * SECOND,
@@ -193,13 +195,17 @@ fn exponential_histograms_become_native_and_bad_ones_are_refused() {
     let (batch, refused) = translated(&OtlpConfig::default(), metrics);
     assert_eq!(batch.histograms.len(), 1);
     let h = &batch.histograms[0].h;
-    assert_eq!((h.schema, h.positive_spans[0].offset, &h.positive_buckets[..]), (1, 1, &[1.0, 2.0][..]));
-    assert_eq!((h.zero_count, h.counter_reset, h.integer), (1.0, CounterReset::Unknown, true));
+    assert_eq!(h.schema, 1);
+    assert_eq!(h.positive_spans[0].offset, 1);
+    assert_eq!(&h.positive_buckets[..], &[1.0, 2.0][..]);
+    assert_eq!(h.zero_count, 1.0);
+    assert_eq!(h.counter_reset, CounterReset::Unknown);
+    assert!(h.integer);
     assert_eq!(refused.rejected[&RejectReason::InvalidHistogram].count, 2);
 }
 
 #[test]
-fn summaries_and_stale_points() {
+fn summaries_and_stale_points_are_translated() {
     let quantile = |quantile, value| proto::summary_data_point::ValueAtQuantile { quantile, value };
     let point = proto::SummaryDataPoint {
         time_unix_nano: 10 * SECOND,
@@ -217,7 +223,7 @@ fn summaries_and_stale_points() {
 }
 
 #[test]
-fn deltas_are_refused_and_the_rest_is_taken() {
+fn delta_temporality_is_rejected_and_the_rest_is_translated() {
     let metrics = vec![
         metric("delta", "", sum(vec![number(1.0), number(2.0)], 1, true)),
         metric("...", "", sum(vec![number(1.0)], 2, false)),
@@ -233,7 +239,7 @@ fn deltas_are_refused_and_the_rest_is_taken() {
 }
 
 #[test]
-fn target_info_is_repeated_but_not_for_ever() {
+fn target_info_is_repeated_a_limited_number_of_times() {
     let at = |time_unix_nano| proto::NumberDataPoint { time_unix_nano, ..number(1.0) };
     let gauge = |points| vec![metric("g", "", Data::Gauge(proto::Gauge { data_points: points }))];
     let (batch, _) = translated(&OtlpConfig::default(), gauge(vec![at(0), at(400 * SECOND)]));
@@ -244,7 +250,7 @@ fn target_info_is_repeated_but_not_for_ever() {
 }
 
 #[test]
-fn deep_nesting_is_refused() {
+fn deep_nesting_is_rejected() {
     let mut value = AnyValue { value: Some(any_value::Value::IntValue(1)) };
     for _ in 0..200 {
         let array = pharos_transport::otlp::common::v1::ArrayValue { values: vec![value] };
@@ -265,7 +271,7 @@ fn post(headers: &[(&str, &str)], body: Vec<u8>) -> axum::http::Request<Body> {
 }
 
 #[tokio::test]
-async fn requests_are_answered_with_what_was_refused() {
+async fn responses_describe_rejected_points() {
     let recorder = Arc::new(Recorder::default());
     let receiver = receiver(&recorder, ReceiveConfig::default());
     let protobuf = ("content-type", "application/x-protobuf");
@@ -274,13 +280,15 @@ async fn requests_are_answered_with_what_was_refused() {
     let bytes = export(vec![good.clone(), bad.clone()]).encode_to_vec();
     let (code, _, body) = send(&receiver, post(&[protobuf], bytes.clone())).await;
     let partial = ExportMetricsServiceResponse::decode(&body[..]).unwrap().partial_success.unwrap();
-    assert_eq!((code, partial.rejected_data_points), (200, 1));
+    assert_eq!(code, 200);
+    assert_eq!(partial.rejected_data_points, 1);
 
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, &export(vec![good]).encode_to_vec()).unwrap();
     let headers = [protobuf, ("content-encoding", "gzip"), ("x-scope-orgid", "team")];
     let (code, _, body) = send(&receiver, post(&headers, encoder.finish().unwrap())).await;
-    assert_eq!((code, &body[..]), (200, &[][..]));
+    assert_eq!(code, 200);
+    assert!(body.is_empty());
 
     let only_bad = export(vec![bad]).encode_to_vec();
     for (headers, body, expected) in [
@@ -299,12 +307,12 @@ async fn requests_are_answered_with_what_was_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_translated_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_translated_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = translated_bytes(&OtlpConfig::default(), &bytes);
     }
 
     #[test]
-    fn damaged_requests_are_translated_or_refused(at in 0usize..300, byte: u8) {
+    fn damaged_requests_are_translated_or_rejected(at in 0usize..300, byte: u8) {
         let metrics = vec![metric("m", "s", sum(vec![number(1.0)], 2, true))];
         let mut bytes = export(metrics).encode_to_vec();
         let at = at % bytes.len();

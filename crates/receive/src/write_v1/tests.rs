@@ -1,4 +1,4 @@
-//! Tests of the 1.0 decoder: equal to what a generated encoder meant, and safe on anything else.
+//! Tests of the decoder of remote write 1.0 against a generated encoder and against hostile bytes.
 
 use pharos_model::{CounterReset, Labels, RejectReason, Span, TenantId, WriteBatch, WriteOutcome, series_hash};
 use pharos_transport::prometheus as proto;
@@ -33,7 +33,7 @@ fn request(timeseries: Vec<proto::TimeSeries>) -> Vec<u8> {
 }
 
 #[test]
-fn good_series_are_taken_and_bad_ones_named() {
+fn valid_series_are_decoded_and_the_first_bad_one_is_named() {
     let bytes = request(vec![
         series(&[("__name__", "up"), ("job", "a")], &[(1, 1.0), (2, 0.0)]),
         series(&[("job", "nameless")], &[(1, 1.0), (2, 2.0), (3, 3.0)]),
@@ -52,7 +52,7 @@ fn good_series_are_taken_and_bad_ones_named() {
 }
 
 #[test]
-fn times_and_bits_are_passed_on_as_they_are() {
+fn timestamps_and_the_bits_of_values_are_kept() {
     let year_9999 = 253_402_300_799_999;
     let bits = [0x7ff0_0000_0000_0002, 0x7ff8_0000_0000_0001, 0xfff8_dead_beef_0001, (-1.5f64).to_bits()];
     let samples: Vec<(i64, f64)> =
@@ -85,7 +85,7 @@ fn labels_after_samples_and_unknown_fields_are_read() {
 }
 
 #[test]
-fn histograms_become_absolute_and_invalid_ones_are_refused() {
+fn histogram_deltas_become_counts_and_invalid_histograms_are_rejected() {
     let good = proto::Histogram {
         count: Some(proto::histogram::Count::CountInt(6)),
         sum: 3.5,
@@ -106,15 +106,19 @@ fn histograms_become_absolute_and_invalid_ones_are_refused() {
     let histograms = batch.histograms_of(&batch.series()[0]);
     assert_eq!(histograms.len(), 1);
     let h = &histograms[0].h;
-    assert_eq!((h.integer, h.count, h.zero_count, h.counter_reset), (true, 6.0, 1.0, CounterReset::Gauge));
+    assert!(h.integer);
+    assert_eq!(h.count, 6.0);
+    assert_eq!(h.zero_count, 1.0);
+    assert_eq!(h.counter_reset, CounterReset::Gauge);
     assert_eq!(h.positive_spans, [Span { offset: -2, length: 2 }, Span { offset: 1, length: 1 }]);
-    assert_eq!((&h.positive_buckets[..], &h.negative_buckets[..]), (&[1.0, 2.0, 1.0][..], &[1.0][..]));
+    assert_eq!(&h.positive_buckets[..], &[1.0, 2.0, 1.0][..]);
+    assert_eq!(&h.negative_buckets[..], &[1.0][..]);
     let refusal = &refused.rejected[&RejectReason::InvalidHistogram];
     assert!(refusal.count == 1 && refusal.first.contains(r#"for series {__name__="h"}"#), "{}", refusal.first);
 }
 
 #[test]
-fn custom_buckets_floats_and_stale_markers() {
+fn float_histograms_custom_buckets_and_stale_markers_are_decoded() {
     let custom = proto::Histogram {
         count: Some(proto::histogram::Count::CountFloat(1.5)),
         schema: -53,
@@ -135,7 +139,7 @@ fn custom_buckets_floats_and_stale_markers() {
 }
 
 #[test]
-fn spans_of_absurd_length_take_no_memory() {
+fn spans_of_absurd_length_allocate_nothing() {
     let mut one = series(&[("__name__", "h")], &[]);
     one.histograms = vec![proto::Histogram {
         positive_spans: vec![proto::BucketSpan { offset: i32::MAX, length: u32::MAX }; 3],
@@ -148,7 +152,7 @@ fn spans_of_absurd_length_take_no_memory() {
 }
 
 #[test]
-fn exemplars_and_metadata() {
+fn exemplars_and_metadata_are_decoded() {
     let mut one = series(&[("__name__", "c_total")], &[(1, 1.0)]);
     one.exemplars = vec![
         proto::Exemplar { labels: vec![label("trace_id", "abc")], value: 1.0, timestamp: 3 },
@@ -166,12 +170,14 @@ fn exemplars_and_metadata() {
     assert_eq!(batch.exemplars[0].labels.to_string(), r#"{trace_id="abc"}"#);
     assert_eq!(refused.rejected[&RejectReason::InvalidExemplar].count, 1);
     let (family, said) = &batch.metadata[0];
-    assert_eq!((family.as_str(), said.help.as_str(), said.unit.as_str()), ("c", "Counts.", "bytes"));
+    assert_eq!(family.as_str(), "c");
+    assert_eq!(said.help.as_str(), "Counts.");
+    assert_eq!(said.unit.as_str(), "bytes");
     assert_eq!(said.kind, pharos_model::MetricType::Counter);
 }
 
 #[test]
-fn memory_is_bounded() {
+fn decoded_requests_have_a_memory_limit() {
     let bytes = request(vec![series(&[("__name__", "up")], &[(1, 1.0); 100])]);
     let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
     let result = decode(&bytes, &mut Decoder::new(&tenant, &mut batch, 1000));
@@ -179,7 +185,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn every_cut_is_an_error_or_a_shorter_request() {
+fn a_truncated_request_is_an_error_or_a_shorter_request() {
     let bytes = request(vec![series(&[("__name__", "up"), ("job", "node")], &[(1, 1.0)])]);
     for end in 1..bytes.len() {
         assert!(decode_bytes(&bytes[..end]).is_err(), "cut at {end}");
@@ -196,7 +202,7 @@ fn any_series() -> impl Strategy<Value = AnySeries> {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(input in proptest::collection::vec(any_series(), 0..6), shuffle: bool) {
+    fn encoded_requests_decode_to_the_same_series(input in proptest::collection::vec(any_series(), 0..6), shuffle: bool) {
         let mut sent = Vec::new();
         for (labels, samples) in &input {
             let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -220,12 +226,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_decoded_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_bytes(&bytes);
     }
 
     #[test]
-    fn damaged_requests_are_decoded_or_refused(at in 0usize..80, byte: u8) {
+    fn damaged_requests_are_decoded_or_rejected(at in 0usize..80, byte: u8) {
         let mut bytes = request(vec![
             series(&[("__name__", "up"), ("job", "node")], &[(1, 1.0)]),
             series(&[("__name__", "down"), ("instance", "x")], &[(1, 1.0), (2, 2.0)]),

@@ -1,5 +1,6 @@
 //! Tests of the 2.0 decoder.
 
+use pharos_model::write::Rejected;
 use pharos_model::{Labels, RejectReason, TenantId, WriteBatch, WriteOutcome};
 use pharos_transport::write_v2 as proto;
 use proptest::prelude::*;
@@ -50,44 +51,75 @@ fn samples_with_start_timestamps_exemplars_and_metadata() {
     let series = &batch.series()[0];
     assert_eq!(batch.display_labels(series).to_string(), r#"{__name__="h_bucket", le="1"}"#);
     assert_eq!(batch.samples_of(series)[0], pharos_model::Sample { t: 10, v: 1.5, st: 3 });
-    assert_eq!((batch.histograms[0].t, batch.histograms[0].st), (11, 4));
+    assert_eq!(batch.histograms[0].t, 11);
+    assert_eq!(batch.histograms[0].st, 4);
     assert_eq!(batch.exemplars_of(series)[0].labels.to_string(), r#"{trace_id="abc"}"#);
     let metadata = Metadata { kind: MetricType::Histogram, unit: "seconds".into(), help: "Help.".into() };
     assert_eq!(batch.metadata, [("h".to_string(), metadata)]);
 }
 
-#[test]
-fn bad_series_are_refused_in_prometheus_words_and_good_ones_taken() {
-    let series = |labels_refs: Vec<u32>, samples: usize| proto::TimeSeries {
-        labels_refs,
-        samples: vec![sample(1, 1.0, 0); samples],
-        ..Default::default()
-    };
-    let first = |bad: proto::TimeSeries| {
-        let good = series(vec![1, 2], 1);
-        let request =
-            proto::Request { symbols: symbols(&["", "__name__", "up", "a", "1"]), timeseries: vec![bad, good] };
-        let (batch, refused) = decoded(&request);
-        assert_eq!(batch.series().len(), 1);
-        assert_eq!(batch.samples_of(&batch.series()[0]).len(), 1);
-        let rejected = &refused.rejected[&RejectReason::InvalidLabels];
-        (rejected.count, rejected.first.clone())
-    };
-    let text = "parsing labels for series: invalid labelRefs length 3";
-    assert_eq!(first(series(vec![1, 2, 3], 2)), (2, text.into()));
-    let text = "parsing labels for series: labelRefs 1 (name) = 4294967295 (value) outside of symbols table (size 5)";
-    assert_eq!(first(series(vec![1, u32::MAX], 1)), (1, text.into()));
-    let text = r#"TimeSeries must contain at least one sample or histogram for series {__name__="up"}"#;
-    assert_eq!(first(series(vec![1, 2], 0)), (1, text.into()));
-    assert_eq!(first(series(vec![3, 4], 1)).1, r#"invalid metric name or labels, got {a="1"}"#);
-    assert!(first(series(vec![1, 2, 3, 4, 3, 4], 1)).1.ends_with("duplicated label a"));
-    let metadata = Some(proto::Metadata { r#type: 1, help_ref: 99, unit_ref: 0 });
-    let bad = proto::TimeSeries { metadata, ..series(vec![1, 2], 1) };
-    assert!(first(bad).1.contains("metadata help_ref 99 outside of symbols table (size 5)"));
+fn series(labels_refs: Vec<u32>, samples: usize) -> proto::TimeSeries {
+    proto::TimeSeries { labels_refs, samples: vec![sample(1, 1.0, 0); samples], ..Default::default() }
+}
+
+/// The rejection of a series, which must not affect a valid one after it.
+fn rejection(bad: proto::TimeSeries) -> Rejected {
+    let good = series(vec![1, 2], 1);
+    let request = proto::Request { symbols: symbols(&["", "__name__", "up", "a", "1"]), timeseries: vec![bad, good] };
+    let (batch, rejections) = decoded(&request);
+    assert_eq!(batch.series().len(), 1);
+    assert_eq!(batch.samples_of(&batch.series()[0]).len(), 1);
+    rejections.rejected[&RejectReason::InvalidLabels].clone()
 }
 
 #[test]
-fn bad_exemplars_do_not_hurt_their_series() {
+fn all_samples_of_a_bad_series_are_rejected() {
+    assert_eq!(rejection(series(vec![1, 2, 3], 2)).count, 2);
+}
+
+#[test]
+fn an_odd_number_of_references_is_rejected() {
+    let first = rejection(series(vec![1, 2, 3], 1)).first;
+    assert_eq!(first, "parsing labels for series: invalid labelRefs length 3");
+}
+
+#[test]
+fn references_beyond_the_table_are_rejected() {
+    let first = rejection(series(vec![1, u32::MAX], 1)).first;
+    let expected =
+        "parsing labels for series: labelRefs 1 (name) = 4294967295 (value) outside of symbols table (size 5)";
+    assert_eq!(first, expected);
+}
+
+#[test]
+fn a_series_without_samples_is_rejected() {
+    let rejected = rejection(series(vec![1, 2], 0));
+    assert_eq!(rejected.count, 1);
+    let expected = r#"TimeSeries must contain at least one sample or histogram for series {__name__="up"}"#;
+    assert_eq!(rejected.first, expected);
+}
+
+#[test]
+fn a_series_without_a_name_is_rejected() {
+    let first = rejection(series(vec![3, 4], 1)).first;
+    assert_eq!(first, r#"invalid metric name or labels, got {a="1"}"#);
+}
+
+#[test]
+fn a_series_with_a_repeated_label_is_rejected() {
+    let first = rejection(series(vec![1, 2, 3, 4, 3, 4], 1)).first;
+    assert!(first.ends_with("duplicated label a"), "{first}");
+}
+
+#[test]
+fn a_series_with_a_bad_metadata_reference_is_rejected() {
+    let metadata = Some(proto::Metadata { r#type: 1, help_ref: 99, unit_ref: 0 });
+    let first = rejection(proto::TimeSeries { metadata, ..series(vec![1, 2], 1) }).first;
+    assert!(first.contains("metadata help_ref 99 outside of symbols table (size 5)"), "{first}");
+}
+
+#[test]
+fn a_bad_exemplar_does_not_affect_its_series() {
     let request = proto::Request {
         symbols: symbols(&["", "__name__", "up"]),
         timeseries: vec![proto::TimeSeries {
@@ -98,7 +130,8 @@ fn bad_exemplars_do_not_hurt_their_series() {
         }],
     };
     let (batch, refused) = decoded(&request);
-    assert_eq!((batch.samples.len(), batch.exemplars.len()), (1, 0));
+    assert_eq!(batch.samples.len(), 1);
+    assert_eq!(batch.exemplars.len(), 0);
     assert_eq!(refused.rejected[&RejectReason::InvalidExemplar].count, 1);
 }
 
@@ -121,7 +154,7 @@ fn repeated_long_symbols_do_not_expand_beyond_the_limit() {
 }
 
 #[test]
-fn symbols_may_come_last_and_references_unpacked() {
+fn symbols_may_come_last_and_references_may_be_unpacked() {
     let series = b"\x08\x01\x08\x02\x12\x02\x10\x05";
     let mut bytes = vec![5 << 3 | 2, series.len() as u8];
     bytes.extend_from_slice(series);
@@ -136,7 +169,7 @@ fn symbols_may_come_last_and_references_unpacked() {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(
+    fn encoded_requests_decode_to_the_same_series(
         input in proptest::collection::vec(
             (proptest::collection::btree_map("[a-z]{1,4}", "[a-zé]{1,5}", 0..5),
              proptest::collection::vec(any::<(i64, u64, i64)>(), 1..4)), 0..6),
@@ -165,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_decoded_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_bytes(&bytes, 1 << 20);
     }
 }

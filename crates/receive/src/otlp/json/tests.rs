@@ -22,7 +22,7 @@ fn metric(json: &str) -> Result<Data, ReceiveError> {
 }
 
 #[test]
-fn every_kind_of_value_is_mapped() {
+fn every_kind_of_value_is_converted() {
     let json = r#"{"resourceMetrics":[{"schemaUrl":"u","unknown":{"a":[1,{"b":null}]},"resource":{"attributes":[
         {"key":"s","value":{"stringValue":"é\n"}},{"key":"i","value":{"intValue":"-9223372036854775808"}},
         {"key":"n","value":{"intValue":7}},{"key":"d","value":{"doubleValue":1.5}},{"key":"b","value":{"boolValue":true}},
@@ -53,7 +53,7 @@ fn every_kind_of_value_is_mapped() {
 }
 
 #[test]
-fn points_of_every_metric_are_mapped() {
+fn points_of_every_kind_of_metric_are_converted() {
     let Data::Sum(sum) = metric(
         r#""sum":{"isMonotonic":true,"aggregationTemporality":"AGGREGATION_TEMPORALITY_CUMULATIVE","dataPoints":[
         {"timeUnixNano":"1700000000000000001","startTimeUnixNano":5,"asInt":"-3","flags":1,"exemplars":[
@@ -64,11 +64,15 @@ fn points_of_every_metric_are_mapped() {
     };
     assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
     let point = &sum.data_points[0];
-    assert_eq!((point.time_unix_nano, point.start_time_unix_nano, point.flags), (1_700_000_000_000_000_001, 5, 1));
+    assert_eq!(point.time_unix_nano, 1_700_000_000_000_000_001);
+    assert_eq!(point.start_time_unix_nano, 5);
+    assert_eq!(point.flags, 1);
     assert_eq!(point.value, Some(number_data_point::Value::AsInt(-3)));
     let exemplar = &point.exemplars[0];
-    assert_eq!((&exemplar.trace_id[..], &exemplar.span_id[..]), (&[1, 2, 0xab, 0xcd][..], &[0xff][..]));
-    assert_eq!((exemplar.value, exemplar.time_unix_nano), (Some(exemplar::Value::AsDouble(0.5)), 9));
+    assert_eq!(&exemplar.trace_id[..], &[1, 2, 0xab, 0xcd][..]);
+    assert_eq!(&exemplar.span_id[..], &[0xff][..]);
+    assert_eq!(exemplar.value, Some(exemplar::Value::AsDouble(0.5)));
+    assert_eq!(exemplar.time_unix_nano, 9);
     assert!(matches!(sum.data_points[1].value, Some(number_data_point::Value::AsDouble(v)) if v.is_nan()));
     assert_eq!(sum.data_points[2].value, Some(number_data_point::Value::AsDouble(f64::NEG_INFINITY)));
 
@@ -79,9 +83,13 @@ fn points_of_every_metric_are_mapped() {
         panic!("another kind")
     };
     let point = &h.data_points[0];
-    assert_eq!((h.aggregation_temporality, point.count, point.sum), (1, 3, Some(4.0)));
-    assert_eq!((&point.bucket_counts[..], &point.explicit_bounds[..]), (&[1, 2, 0][..], &[1.0, 2.5][..]));
-    assert_eq!((point.min, point.max), (Some(0.0), Some(2.0)));
+    assert_eq!(h.aggregation_temporality, 1);
+    assert_eq!(point.count, 3);
+    assert_eq!(point.sum, Some(4.0));
+    assert_eq!(&point.bucket_counts[..], &[1, 2, 0][..]);
+    assert_eq!(&point.explicit_bounds[..], &[1.0, 2.5][..]);
+    assert_eq!(point.min, Some(0.0));
+    assert_eq!(point.max, Some(2.0));
 
     let Data::ExponentialHistogram(h) = metric(
         r#""exponentialHistogram":{"dataPoints":[{"scale":-2,"zeroCount":1e0,"positive":{"offset":-7,"bucketCounts":["300",0]},"zeroThreshold":0.25}]}"#,
@@ -90,9 +98,12 @@ fn points_of_every_metric_are_mapped() {
         panic!("another kind")
     };
     let point = &h.data_points[0];
-    assert_eq!((point.scale, point.zero_count, point.zero_threshold), (-2, 1, 0.25));
+    assert_eq!(point.scale, -2);
+    assert_eq!(point.zero_count, 1);
+    assert_eq!(point.zero_threshold, 0.25);
     let positive = point.positive.as_ref().unwrap();
-    assert_eq!((positive.offset, &positive.bucket_counts[..]), (-7, &[300, 0][..]));
+    assert_eq!(positive.offset, -7);
+    assert_eq!(&positive.bucket_counts[..], &[300, 0][..]);
 
     let Data::Summary(s) =
         metric(r#""summary":{"dataPoints":[{"count":1,"sum":2,"quantileValues":[{"quantile":0.5,"value":2}]}]}"#)
@@ -100,11 +111,12 @@ fn points_of_every_metric_are_mapped() {
     else {
         panic!("another kind")
     };
-    assert_eq!((s.data_points[0].quantile_values[0].quantile, s.data_points[0].sum), (0.5, 2.0));
+    assert_eq!(s.data_points[0].quantile_values[0].quantile, 0.5);
+    assert_eq!(s.data_points[0].sum, 2.0);
 }
 
 #[test]
-fn what_does_not_fit_is_refused_by_name() {
+fn values_that_do_not_fit_are_rejected_by_name() {
     let refused = |json: &str| match metric(json) {
         Err(ReceiveError::BadRequest(text)) => text,
         other => panic!("{other:?}"),
@@ -131,7 +143,7 @@ fn what_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
-fn depth_and_size_are_bounded() {
+fn depth_and_size_have_limits() {
     let deep = |n: usize| format!("{}{}", r#"{"arrayValue":{"values":["#.repeat(n), "]}}".repeat(n));
     let request =
         |value: &str| format!(r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{{"value":{value}}}]}}}}]}}"#);
@@ -147,7 +159,7 @@ fn depth_and_size_are_bounded() {
 
 proptest! {
     #[test]
-    fn any_json_is_a_request_or_refused(text in r#"(\{|\}|\[|\]|,|:|"resourceMetrics"|"scopeMetrics"|"metrics"|"gauge"|"dataPoints"|"asInt"|"1"|2|null|true){0,40}"#) {
+    fn any_json_is_converted_or_rejected(text in r#"(\{|\}|\[|\]|,|:|"resourceMetrics"|"scopeMetrics"|"metrics"|"gauge"|"dataPoints"|"asInt"|"1"|2|null|true){0,40}"#) {
         let mut taken = Taken::none(&Inflight::new(64 << 20));
         if let Ok(bytes) = to_protobuf(text.as_bytes(), 1 << 20, &mut taken) {
             prop_assert!(ExportMetricsServiceRequest::decode(&bytes[..]).is_ok());
@@ -155,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn integers_and_doubles_arrive_as_they_are(int in any::<i64>(), nanos in any::<u64>(), double in any::<f64>()) {
+    fn integers_and_doubles_are_kept_exactly(int in any::<i64>(), nanos in any::<u64>(), double in any::<f64>()) {
         let json = format!(r#""gauge":{{"dataPoints":[{{"asInt":"{int}","timeUnixNano":{nanos}}},{{"asDouble":"{double}"}}]}}"#);
         prop_assume!(double.is_finite());
         let Data::Gauge(gauge) = metric(&json).unwrap() else { panic!("another kind") };

@@ -32,7 +32,7 @@ fn names_are_escaped_and_get_units_and_total() {
 }
 
 #[test]
-fn other_strategies() {
+fn other_strategies_leave_out_suffixes_or_escaping() {
     assert_eq!(name(UnderscoreEscapingWithoutSuffixes, "a.b__c-d", "s", MonotonicSum), "a_b__c_d");
     assert_eq!(name(UnderscoreEscapingWithoutSuffixes, "1a", "", Gauge), "_1a");
     assert_eq!(name(NoTranslation, "größe.x", "s", MonotonicSum), "größe.x");
@@ -43,14 +43,14 @@ fn other_strategies() {
 }
 
 #[test]
-fn names_of_which_nothing_is_left_are_refused() {
+fn names_of_which_nothing_is_left_are_rejected() {
     assert!(metric_name(UnderscoreEscapingWithSuffixes, "...", "", Gauge).is_err());
     assert!(metric_name(UnderscoreEscapingWithoutSuffixes, "_._", "", Gauge).is_err());
     assert!(metric_name(NoTranslation, "", "", Gauge).is_err());
 }
 
 #[test]
-fn units_of_metadata() {
+fn units_in_metadata_are_spelled_out() {
     for (unit, expected) in
         [("By/s", "bytes_per_second"), ("1", ""), ("{x}", ""), ("ms", "milliseconds"), ("a b", "a_b")]
     {
@@ -59,7 +59,7 @@ fn units_of_metadata() {
 }
 
 #[test]
-fn label_names() {
+fn label_names_follow_the_strategy() {
     let config = OtlpConfig::default();
     let collapsing = OtlpConfig { label_name_preserve_multiple_underscores: false, ..config.clone() };
     let unescaped = OtlpConfig { translation_strategy: NoTranslation, ..config.clone() };
