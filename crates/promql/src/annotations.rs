@@ -1,7 +1,7 @@
 //! Warnings and infos about a query's data, in Prometheus's words, with the place in the query that they are about.
 //!
-//! Annotations are equal when their texts are, wherever they are from: of equal ones the last one's place is shown, of
-//! those that collect something the first one's.
+//! Annotations with equal texts are one annotation, wherever they come from. It is shown at the place of the last one, or
+//! of the first one if it accumulates something, such as a count.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use pharos_model::fragment::{Note, NoteExtra};
 
 use crate::civil;
 
-/// The place of what is nowhere in the query; shown as its beginning.
+/// The place of something that is not in the query. It is shown as the beginning of the query.
 pub(crate) const NOWHERE: usize = usize::MAX;
 
-/// A place that is `by` bytes further on; what is nowhere stays there.
+/// The place `by` bytes further on; [`NOWHERE`] stays what it is.
 pub(crate) fn moved(pos: usize, by: isize) -> usize {
     if pos == NOWHERE { NOWHERE } else { pos.wrapping_add_signed(by) }
 }
@@ -31,7 +31,7 @@ struct Detail {
     extra: Extra,
 }
 
-/// What some annotations collect over all their occurrences.
+/// What some annotations accumulate over their occurrences.
 #[derive(Clone, Debug, PartialEq)]
 enum Extra {
     None,
@@ -39,16 +39,16 @@ enum Extra {
     Monotonicity(Monotonicity),
 }
 
-/// How classic buckets had to be fixed.
+/// How classic buckets were made monotonic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Monotonicity {
-    /// First and last evaluation time, milliseconds.
+    /// The first and the last evaluation time, milliseconds.
     pub(crate) t: (i64, i64),
-    /// Lowest and highest bound of the fixed buckets.
+    /// The lowest and the highest bound of the buckets that were fixed.
     pub(crate) buckets: (f64, f64),
-    /// The largest fix.
+    /// The largest difference that was added.
     pub(crate) max_diff: f64,
-    /// How often.
+    /// The number of histograms that were fixed.
     pub(crate) count: u64,
 }
 
@@ -82,7 +82,7 @@ impl Annotations {
 
     fn add(&mut self, text: String, mut detail: Detail) {
         if let Some(before) = self.found.get(&text) {
-            // What collects something stays where it was first.
+            // An annotation that accumulates something stays where it was first.
             if detail.extra != Extra::None {
                 detail.pos = before.pos;
             }
@@ -91,37 +91,37 @@ impl Annotations {
         self.found.insert(text, detail);
     }
 
-    /// Adds all of `other`, which came later.
+    /// Adds the annotations of `other`, which were found later.
     pub(crate) fn absorb(&mut self, other: Annotations) {
         for (text, detail) in other.found {
             self.add(text, detail);
         }
     }
 
-    /// Adds all of `other`, found by the same plan at other steps. False when an annotation is from another place there: only who sees
-    /// all steps at once knows which place is the last then.
-    pub(crate) fn unite(&mut self, other: Annotations) -> bool {
+    /// Adds the annotations that the same plan found at other steps. Returns false when one of them is from another place
+    /// there: which place is the last can then only be told by an evaluation of all steps at once.
+    pub(crate) fn merge(&mut self, other: Annotations) -> bool {
         let same_place =
             |(text, detail): (&String, &Detail)| self.found.get(text).is_none_or(|own| own.pos == detail.pos);
-        let united = other.found.iter().all(same_place);
+        let unambiguous = other.found.iter().all(same_place);
         self.absorb(other);
-        united
+        unambiguous
     }
 
-    /// The same about the same expression `by` bytes further on in the query.
+    /// The annotations of an equal expression that is `by` bytes further on in the query.
     pub(crate) fn moved(mut self, by: isize) -> Self {
         self.found.values_mut().for_each(|detail| detail.pos = moved(detail.pos, by));
         self
     }
 
-    /// Adds those of `other` that are not there yet: what was said of the same samples before is not said again.
+    /// Adds the annotations that are not known yet, for samples that were annotated before.
     pub(crate) fn absorb_new(&mut self, other: Annotations) {
         for (text, detail) in other.found {
             self.found.entry(text).or_insert(detail);
         }
     }
 
-    /// As they travel between nodes.
+    /// The form in which annotations are sent between nodes.
     pub(crate) fn to_notes(&self) -> Vec<Note> {
         let note = |(text, detail): (&String, &Detail)| {
             let extra = match &detail.extra {
@@ -136,7 +136,7 @@ impl Annotations {
         self.found.iter().map(note).collect()
     }
 
-    /// What [`Annotations::to_notes`] made of annotations, of several nodes one after the other.
+    /// The annotations of one or several nodes, in the order of the nodes, from their [`Annotations::to_notes`].
     pub(crate) fn from_notes(notes: &[Note]) -> Self {
         let mut found = Annotations::default();
         for note in notes {
@@ -153,12 +153,12 @@ impl Annotations {
         found
     }
 
-    /// Whether there is none.
+    /// Whether there is no annotation.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// The warnings and the infos with the line and column of their place in `query`, sorted.
+    /// The warnings and the infos, sorted, each with the line and column of its place in `query`.
     pub fn render(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let all = self.found.iter().map(|(text, detail)| (text, detail.render(text, query)));
         let (infos, warnings): (Vec<_>, Vec<_>) = all.partition(|(text, _)| text.starts_with(INFO));
@@ -227,37 +227,4 @@ fn rfc3339(ms: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_texts_are_one_annotation_at_the_last_place() {
-        let mut notes = Annotations::default();
-        notes.warn("something", 3);
-        notes.warn("something", 9);
-        notes.info("else", 0);
-        notes.warn_counted("overlap", 0, 1);
-        notes.warn_counted("overlap", 0, 2);
-        let (warnings, infos) = notes.render("rate(\nx[5m])");
-        assert_eq!(warnings, ["PromQL warning: overlap (3 occurrences) (1:1)", "PromQL warning: something (2:4)"]);
-        assert_eq!(infos, ["PromQL info: else (1:1)"]);
-    }
-
-    #[test]
-    fn what_collects_stays_at_its_first_place() {
-        let what = |t| Monotonicity { t: (t, t), buckets: (1.0, 2.0), max_diff: 3.0, count: 1 };
-        let mut notes = Annotations::default();
-        notes.forced_monotonicity("", 2, what(1000));
-        notes.forced_monotonicity("", 5, what(0));
-        let infos = notes.render("x").1;
-        assert!(
-            infos[0].ends_with("over 2 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:00:01Z (1:3)"),
-            "{infos:?}"
-        );
-    }
-
-    #[test]
-    fn times_have_no_fraction() {
-        assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
-    }
-}
+mod tests;

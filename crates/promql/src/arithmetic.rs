@@ -132,34 +132,4 @@ pub(crate) fn go_max(a: f64, b: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What Go 1.26 computes.
-    #[test]
-    fn whole_powers_are_those_of_go() {
-        for (base, exponent, bits) in [
-            (17.7, 33.0, 0x487c_0001_65fa_da55),
-            (1.1, 10.0, 0x4004_bffc_0c03_023d),
-            (-3.3, 7.0, 0xc0b0_a5d8_23e4_e195),
-            (9.2, -5.0, 0x3eef_d1be_5e9c_0b88),
-            (1e-5, 60.0, 0x01a5_6e1f_c2f8_f37a),
-            (1e-160, 2.0, 0x7e8),
-            (1.0000001, 1e9, 0x48f3_4944_5a54_3ab1),
-            (2.0, 1023.0, 0x7fe0_0000_0000_0000),
-            (2.0, -1074.0, 1),
-            (3.0, -680.0, 0),
-            (7.3, 0.5, 0x4005_9d64_2bc4_fc1c),
-            (7.3, -0.5, 0x3fd7_affd_8ea6_c722),
-            (0.1, 3.0, 0x3f50_624d_d2f1_a9fd),
-            (5e-324, 2.0, 0),
-            (5e-324, -1.0, 0x7ff0_0000_0000_0000),
-            (-2.0, -1073.0, 0x8000_0000_0000_0002),
-        ] {
-            assert_eq!(go_pow(base, exponent).to_bits(), bits, "{base} ^ {exponent}");
-        }
-        assert_eq!([go_log2(8.0), go_log2(5e-324), go_log2(0.0)], [3.0, -1074.0, f64::NEG_INFINITY]);
-        assert!(go_pow(-2.0, 0.5).is_nan() && go_pow(f64::NAN, 2.0).is_nan());
-        assert_eq!([go_pow(f64::NAN, 0.0), go_pow(0.0, -3.0), go_pow(-2.0, 1.0)], [1.0, f64::INFINITY, -2.0]);
-    }
-}
+mod tests;

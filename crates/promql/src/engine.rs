@@ -17,6 +17,7 @@ use crate::options::{EngineOptions, QueryOptions};
 use crate::output::QueryOutput;
 use crate::plan::{self, MAX_TIME};
 use crate::querier::Querier;
+use crate::syntax;
 use crate::syntax::ast::{Expr, Pos, ValueType};
 
 /// Most steps that a range query may have, so that a grid always fits into memory (the HTTP API refuses 11,000 already).
@@ -97,7 +98,7 @@ impl Engine {
             return Err(QueryError::Limit(format!("the fragment has more than {MAX_STEPS} steps")));
         }
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
-        let height = exprs.iter().map(plan::height).max().unwrap_or(0);
+        let height = exprs.iter().map(syntax::height).max().unwrap_or(0);
         let deep = height > MAX_USUAL_HEIGHT;
         let limits = EngineOptions { threads: if deep { 1 } else { self.options.threads }, ..self.options.clone() };
         let work = || {
@@ -137,7 +138,7 @@ impl Engine {
             check_range(expr, start_ms, end_ms, step_ms)?;
         }
         let times = bounded(Steps { start: start_ms, end: end_ms, step: step_ms.max(0) });
-        let height = plan::height(expr);
+        let height = syntax::height(expr);
         let budget = self.budget(&QueryOptions::default());
         let work = || {
             let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
@@ -180,7 +181,7 @@ impl Engine {
         budget.check()?;
         let times = bounded(times);
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
-        let height = plan::height(expr);
+        let height = syntax::height(expr);
         // What needs more stack than usual runs on one thread that has it.
         let deep = height > MAX_USUAL_HEIGHT;
         let threads = if deep { 1 } else { self.options.threads };

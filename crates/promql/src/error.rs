@@ -1,4 +1,4 @@
-//! Why a query fails.
+//! Why a query fails. The texts are those of Prometheus.
 
 use pharos_model::SelectError;
 
@@ -36,5 +36,35 @@ impl From<SelectError> for QueryError {
             SelectError::Memory { .. } | SelectError::Series { .. } => QueryError::Limit(error.to_string()),
             SelectError::Storage(reason) => QueryError::Storage(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_selection_cancels_the_query() {
+        assert_eq!(QueryError::from(SelectError::Cancelled), QueryError::Canceled);
+    }
+
+    #[test]
+    fn a_selection_that_times_out_ends_the_query_in_the_words_of_prometheus() {
+        let error = QueryError::from(SelectError::Timeout(std::time::Duration::from_secs(3)));
+        assert_eq!(error.to_string(), "query timed out in expression evaluation");
+    }
+
+    #[test]
+    fn limits_of_selections_are_limits_of_the_query() {
+        let error = QueryError::from(SelectError::Memory { limit: 5 });
+        assert_eq!(error, QueryError::Limit(SelectError::Memory { limit: 5 }.to_string()));
+        let error = QueryError::from(SelectError::Series { limit: 5 });
+        assert_eq!(error, QueryError::Limit(SelectError::Series { limit: 5 }.to_string()));
+    }
+
+    #[test]
+    fn errors_of_storage_name_their_reason() {
+        let error = QueryError::from(SelectError::Storage("disk failed".into()));
+        assert_eq!(error.to_string(), "expanding series: disk failed");
     }
 }

@@ -1,26 +1,34 @@
-//! From a syntax tree to a plan: every duration, `@` and offset is a number, every constant is folded, and what does
-//! not depend on the step is marked. Rewrites are pure functions from plan to plan, whose work is bounded by the size of the
-//! plan; between them, the query's budget says whether to go on.
+//! From a syntax tree to a plan.
+//!
+//! [`resolve`] turns every duration, `@` and offset into a number and folds constants. The rewrites that follow are pure
+//! functions from plan to plan:
+//!
+//! 1. `matcher_pushdown` restricts one side of a join by the matchers of the other;
+//! 2. `histogram_parts` drops buckets that nothing reads;
+//! 3. `step_invariance` marks what has the same value at all steps;
+//! 4. `cse` marks equal parts.
+//!
+//! Invariants: the work of a rewrite is bounded by the size of the plan, and the query's budget is checked between
+//! rewrites. Plans are compared by value.
 
-mod build;
+mod cse;
 mod duration;
-mod facts;
 mod fold;
-mod height;
-mod invariant;
+mod histogram_parts;
+mod matcher_pushdown;
 mod node;
-mod propagate;
-mod share;
-mod stats;
+mod resolve;
+mod series_facts;
+mod step_invariance;
+mod traverse;
 
-pub(crate) use build::check_modifiers;
-pub(crate) use height::height;
-pub(crate) use invariant::info_reference;
 pub(crate) use node::MAX_TIME;
 pub use node::{
     Aggregate, Binary, Call, Kind, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector,
     SharedNode, Subquery,
 };
+pub(crate) use resolve::check_modifiers;
+pub(crate) use step_invariance::info_reference;
 
 use pharos_model::Budget;
 use pharos_model::fragment::Steps;
@@ -30,7 +38,7 @@ use crate::syntax::ast::{Expr, Pos};
 
 /// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
 pub fn resolve(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
-    Ok(fold::fold(build::resolve(expr, &build::Context { times, precomputed: &[] })?))
+    resolve_with(expr, times, &[])
 }
 
 /// Plans an expression: resolves it and applies all rewrites.
@@ -38,31 +46,34 @@ pub fn build(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
     build_with(expr, times, &[], &Budget::unlimited())
 }
 
-/// Plans an expression of which the parts at these places are known already.
+/// Plans an expression whose parts at the given positions are precomputed.
 pub(crate) fn build_with(expr: &Expr, times: &Steps, precomputed: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
-    let node = fold::fold(build::resolve(expr, &build::Context { times, precomputed })?);
-    let node = mark(node, budget)?;
-    Ok(share::share(node))
+    let node = rewrite(resolve_with(expr, times, precomputed)?, budget)?;
+    Ok(cse::share(node))
 }
 
-/// Plans expressions that are evaluated together: what they read is read once.
+/// Plans expressions that are evaluated one after the other: what several of them need is read and computed once.
 pub(crate) fn build_together(exprs: &[Expr], times: &Steps, budget: &Budget) -> Result<Vec<Node>, QueryError> {
-    let marked: Result<Vec<Node>, QueryError> = exprs.iter().map(|expr| mark(resolve(expr, times)?, budget)).collect();
-    Ok(share::share_all(marked?))
+    let nodes = exprs.iter().map(|expr| rewrite(resolve(expr, times)?, budget));
+    Ok(cse::share_all(nodes.collect::<Result<_, _>>()?))
 }
 
 /// The plan of an expression without the rewrites that only save work, for comparison.
 #[cfg(test)]
 pub(crate) fn build_plainly(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
-    Ok(invariant::mark(stats::mark(resolve(expr, times)?)))
+    Ok(step_invariance::mark(histogram_parts::mark(resolve(expr, times)?)))
 }
 
-/// All rewrites that need no other plan, in their order.
-fn mark(node: Node, budget: &Budget) -> Result<Node, QueryError> {
+fn resolve_with(expr: &Expr, times: &Steps, precomputed: &[Pos]) -> Result<Node, QueryError> {
+    Ok(fold::fold(resolve::resolve(expr, &resolve::Context { times, precomputed })?))
+}
+
+/// Applies the rewrites that look at one plan alone.
+fn rewrite(node: Node, budget: &Budget) -> Result<Node, QueryError> {
     budget.check()?;
-    let node = propagate::propagate(node);
+    let node = matcher_pushdown::push_down(node);
     budget.check()?;
-    let node = invariant::mark(stats::mark(node));
+    let node = step_invariance::mark(histogram_parts::mark(node));
     budget.check()?;
     Ok(node)
 }

@@ -12,6 +12,7 @@ mod check;
 mod duration;
 mod error;
 mod expression;
+mod height;
 mod lexer;
 mod modifier;
 mod number;
@@ -23,6 +24,7 @@ mod token;
 
 pub use error::ParseError;
 pub use expression::{MAX_HEIGHT, MAX_NESTING, MAX_QUERY_BYTES, MAX_REGEX_BYTES};
+pub(crate) use height::height;
 pub use pretty::pretty;
 
 use ast::{Expr, Pos};

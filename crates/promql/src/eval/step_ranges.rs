@@ -140,7 +140,7 @@ pub(crate) fn evaluate(
         reservation.grow(output::BYTES_OF_SAMPLE * held + size_of::<output::MatrixSeries>() * series.len(), held)?;
         found.series.extend(series);
         found.counts.append(ev.take_counts());
-        if !found.notes.unite(ev.take_notes()) {
+        if !found.notes.merge(ev.take_notes()) {
             return Ok(None);
         }
         shared.end_step_range();

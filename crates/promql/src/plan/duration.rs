@@ -1,4 +1,4 @@
-//! Arithmetic between durations, computed once a query: `[5m * 2]`, `offset (step() - 1s)`.
+//! Arithmetic between durations, such as `[5m * 2]` or `offset (step() - 1s)`. It is evaluated once per query.
 
 use pharos_model::fragment::Steps;
 
@@ -6,7 +6,7 @@ use crate::arithmetic::{go_max, go_min, go_pow};
 use crate::error::QueryError;
 use crate::syntax::ast::{DurationExpr, DurationOp, Expr, Pos};
 
-/// The milliseconds that a duration expression stands for. Ranges and steps must be positive, offsets need not.
+/// The value of a duration expression in milliseconds. Ranges and steps must be positive; offsets may be `negative`.
 pub(super) fn evaluate(expr: &DurationExpr, times: &Steps, negative: bool) -> Result<i64, QueryError> {
     let seconds = compute(expr, times)?;
     if !seconds.is_finite() {

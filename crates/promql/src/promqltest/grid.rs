@@ -111,7 +111,7 @@ mod tests {
     fn grid_series_are_cut_to_the_range_both_ends_included() {
         assert_eq!(values(&grid(), TimeRange::new(11, 30)), [[101.0, 102.0], [1.0, 2.0]]);
         assert_eq!(values(&grid(), TimeRange::new(10, 10)), [[100.0], [0.0]]);
-        assert_eq!(values(&grid(), TimeRange::new(31, 40)), [[], []]);
+        assert!(values(&grid(), TimeRange::new(31, 40)).iter().all(Vec::is_empty));
     }
 
     #[test]

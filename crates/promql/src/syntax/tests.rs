@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::ast::{Cardinality, DurationOp};
+use super::ast::{AggregateOp, Cardinality, DurationOp, ValueType};
 use super::*;
 
 fn canonical(query: &str) -> String {
@@ -194,6 +194,186 @@ fn hostile_sizes_are_refused_or_read_in_linear_time() {
     assert_eq!(canonical(&wide).len(), wide.len());
     let matchers = format!("{{{}}}", "a=\"b\",".repeat(100_000));
     assert_eq!(parse_metric_selector(&matchers).unwrap().len(), 100_000);
+}
+
+#[test]
+fn comments_and_spaces_are_not_kept() {
+    assert_eq!(canonical("  a  # comment"), "a");
+    assert_eq!(canonical("a\n+\n# comment\nb"), "a + b");
+}
+
+#[test]
+fn the_grouping_is_printed_before_the_argument() {
+    assert_eq!(canonical("sum(a) by (b)"), "sum by (b) (a)");
+    assert_eq!(canonical("sum(a) without (b)"), "sum without (b) (a)");
+}
+
+#[test]
+fn strings_are_printed_with_double_quotes() {
+    assert_eq!(canonical("a{b='c'}"), "a{b=\"c\"}");
+    assert_eq!(canonical("`a`"), "\"a\"");
+}
+
+#[test]
+fn durations_are_printed_in_their_largest_units() {
+    assert_eq!(canonical("a[60s]"), "a[1m]");
+    assert_eq!(canonical("a[90m]"), "a[1h30m]");
+}
+
+#[test]
+fn parentheses_are_kept() {
+    assert_eq!(canonical("((a))"), "((a))");
+    assert_eq!(canonical("(a + b) * c"), "(a + b) * c");
+}
+
+#[test]
+fn subqueries_keep_their_step() {
+    assert_eq!(canonical("a[1h:1m]"), "a[1h:1m]");
+    assert_eq!(canonical("a[1h:]"), "a[1h:]");
+}
+
+#[test]
+fn unknown_functions_are_refused() {
+    assert_eq!(refusal("foo(1)"), "1:1: parse error: unknown function with name \"foo\"");
+}
+
+#[test]
+fn functions_refuse_arguments_of_another_type() {
+    let error = refusal("rate(a)");
+    assert!(error.ends_with("expected type range vector in call to function \"rate\", got instant vector"), "{error}");
+}
+
+#[test]
+fn functions_refuse_too_few_arguments() {
+    assert!(refusal("abs()").ends_with("expected 1 argument(s) in call to \"abs\", got 0"));
+    assert!(
+        refusal("label_join(a, \"b\")").ends_with("expected at least 3 argument(s) in call to \"label_join\", got 2")
+    );
+}
+
+#[test]
+fn functions_refuse_too_many_arguments() {
+    assert!(refusal("round(a, 1, 2)").ends_with("expected at most 2 argument(s) in call to \"round\", got 3"));
+    assert!(refusal("pi(1)").ends_with("expected 0 argument(s) in call to \"pi\", got 1"));
+}
+
+#[test]
+fn a_comma_is_followed_by_an_argument() {
+    assert!(refusal("abs(a,)").ends_with("trailing commas not allowed in function call args"));
+}
+
+#[test]
+fn comparisons_of_numbers_need_bool() {
+    assert!(refusal("1 == 2").ends_with("comparisons between scalars must use BOOL modifier"));
+    assert_eq!(canonical("1 == bool 2"), "1 == bool 2");
+}
+
+#[test]
+fn only_comparisons_take_bool() {
+    assert!(refusal("a + bool b").ends_with("bool modifier can only be used on comparison operators"));
+}
+
+#[test]
+fn set_operators_take_vectors() {
+    assert!(refusal("1 and 2").ends_with("set operator \"and\" not allowed in binary scalar expression"));
+}
+
+#[test]
+fn set_operators_take_no_grouping() {
+    assert!(refusal("a and on (x) group_left b").ends_with("no grouping allowed for \"and\" operation"));
+}
+
+#[test]
+fn set_operators_take_no_fill_values() {
+    assert!(refusal("a or fill(1) b").ends_with("filling in missing series not allowed for set operators"));
+}
+
+#[test]
+fn a_label_is_matched_or_included() {
+    let error = refusal("a * on (x) group_left (x) b");
+    assert!(error.ends_with("label \"x\" must not occur in ON and GROUP clause at once"), "{error}");
+}
+
+#[test]
+fn numbers_are_not_matched() {
+    assert!(refusal("1 + on (x) a").ends_with("vector matching only allowed between instant vectors"));
+}
+
+#[test]
+fn strings_are_no_operands() {
+    let error = refusal("\"x\" + 1");
+    assert!(error.ends_with("binary expression must contain only scalar and instant vector types"), "{error}");
+}
+
+#[test]
+fn a_selector_in_a_query_matches_something() {
+    let error = refusal("{}");
+    assert!(error.ends_with("vector selector must contain at least one non-empty matcher"), "{error}");
+    assert!(refusal("{a=~\".*\"}").ends_with("must contain at least one non-empty matcher"));
+}
+
+#[test]
+fn the_metric_name_is_given_once() {
+    let error = refusal("a{__name__=\"b\"}");
+    assert!(error.ends_with("metric name must not be set twice: \"a\" or \"b\""), "{error}");
+}
+
+#[test]
+fn subqueries_are_of_vectors() {
+    assert!(refusal("1[5m:1m]").ends_with("subquery is only allowed on instant vector, got scalar instead"));
+}
+
+#[test]
+fn aggregations_are_of_vectors() {
+    let error = refusal("sum(1)");
+    assert!(error.ends_with("expected type instant vector in aggregation expression, got scalar"), "{error}");
+}
+
+#[test]
+fn the_parameter_of_an_aggregation_has_its_type() {
+    let error = refusal("topk(\"a\", b)");
+    assert!(error.ends_with("expected type scalar in aggregation parameter, got string"), "{error}");
+}
+
+#[test]
+fn the_second_argument_of_info_is_a_selector_without_a_name() {
+    assert!(refusal("info(a, b)").ends_with("expected label selectors only, got vector selector instead"));
+    assert!(refusal("info(a, sum(b))").ends_with("expected label selectors only"));
+    assert!(parse("info(a, {data=~\".*\"})").is_ok());
+}
+
+#[test]
+fn expressions_know_their_type() {
+    let type_of = |query: &str| parse(query).unwrap().value_type();
+    assert_eq!(type_of("1 + 2"), ValueType::Scalar);
+    assert_eq!(type_of("1 + a"), ValueType::Vector);
+    assert_eq!(type_of("a[5m]"), ValueType::Matrix);
+    assert_eq!(type_of("a[5m:]"), ValueType::Matrix);
+    assert_eq!(type_of("\"a\""), ValueType::String);
+    assert_eq!(type_of("time()"), ValueType::Scalar);
+}
+
+#[test]
+fn the_height_is_that_of_the_longest_path() {
+    let height_of = |query: &str| height(&parse(query).unwrap());
+    assert_eq!(height_of("1"), 1);
+    assert_eq!(height_of("a + 1"), 2);
+    assert_eq!(height_of("a + (b + (c))"), 5);
+    assert_eq!(height_of("sum(rate(x[5m]) + 1)"), 4);
+}
+
+#[test]
+fn aggregations_with_a_parameter_are_those_that_choose_or_label() {
+    assert!(AggregateOp::Topk.has_param());
+    assert!(AggregateOp::CountValues.has_param());
+    assert!(!AggregateOp::Sum.has_param());
+}
+
+#[test]
+fn types_are_named_differently_in_messages_and_in_the_api() {
+    assert_eq!(ValueType::Matrix.as_str(), "matrix");
+    assert_eq!(ValueType::Matrix.documented(), "range vector");
+    assert_eq!(ValueType::Scalar.documented(), "scalar");
 }
 
 /// Removes positions, so that trees of different texts compare.

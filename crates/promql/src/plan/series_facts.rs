@@ -1,26 +1,26 @@
-//! What is known of all series of a node. It is found from the leaves up, so that each node is looked at once however
-//! high the plan is.
+//! Facts about all series that a node yields. They are derived from the leaves up, so that each node is visited once
+//! whatever the height of the plan.
 
 use pharos_model::{MatchOp, Matcher};
 
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
 use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
-/// Labels that describe the metric; operators drop and compare them in ways of their own.
+/// Labels that describe the metric. Each operator has its own rules for dropping and comparing them.
 const METADATA: [&str; 3] = ["__name__", "__type__", "__unit__"];
-/// Most conditions that are remembered of a node: the others are true, too, but what they would save is saved by these.
-const MAX_FACTS: usize = 32;
+/// The number of matchers remembered of a node. More would be true, but would hardly exclude more series.
+const MAX_MATCHERS: usize = 32;
 
-/// What is known of the series of a node.
+/// Facts about the series of a node.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// Conditions on labels that all of them satisfy.
+    /// Matchers that every series satisfies.
     pub(super) matchers: Vec<Matcher>,
-    /// Whether each of them comes from one of the series of a metric, so that no two have equal labels.
-    pub(super) one_name: bool,
+    /// Whether all series come from one metric, each from another series of it, so that no two have equal labels.
+    pub(super) one_metric: bool,
 }
 
-/// What is known of a node, by what is known of its children.
+/// The facts about a node, given those about its children.
 pub(super) fn of_node(node: &Node, children: Vec<Facts>) -> Facts {
     let mut children = children.into_iter();
     let mut child = || children.next().unwrap_or_default();
@@ -38,37 +38,37 @@ pub(super) fn of_node(node: &Node, children: Vec<Facts>) -> Facts {
     }
 }
 
-/// The conditions that must hold for the other side, too, where series meet.
+/// The matchers that a series of the other side satisfies as well if it meets one of this side.
 pub(super) fn met<'f>(matching: &VectorMatching, facts: &'f Facts) -> Vec<&'f Matcher> {
     facts.matchers.iter().filter(|m| is_matched(matching, &m.name)).collect()
 }
 
-/// Whether series meet only when they agree on this label.
+/// Whether series meet only if they agree on this label.
 pub(super) fn is_matched(matching: &VectorMatching, label: &str) -> bool {
     !METADATA.contains(&label) && matching.labels.iter().any(|l| l == label) == matching.on
 }
 
-/// Whether series without a partner get one.
+/// Whether series without a partner are filled in.
 pub(super) fn is_filled(matching: &VectorMatching) -> bool {
     matching.fill_left.is_some() || matching.fill_right.is_some()
 }
 
-/// Whether an aggregation gives some of its series as they are.
-pub(super) fn chooses(op: AggregateOp) -> bool {
+/// Whether an aggregation yields some of its input series unchanged.
+pub(super) fn selects_series(op: AggregateOp) -> bool {
     matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio)
 }
 
 fn of_selector(selector: &Selector) -> Facts {
     let of_labels = selector.matchers.iter().filter(|m| !METADATA.contains(&m.name.as_str()));
     let names = |m: &Matcher| m.name == "__name__" && m.op == MatchOp::Equal && !m.value.is_empty();
-    Facts { matchers: of_labels.take(MAX_FACTS).cloned().collect(), one_name: selector.matchers.iter().any(names) }
+    Facts { matchers: of_labels.take(MAX_MATCHERS).cloned().collect(), one_metric: selector.matchers.iter().any(names) }
 }
 
 fn of_aggregate(a: &Aggregate, mut matchers: Vec<Matcher>) -> Facts {
-    let kept = |label: &String| chooses(a.op) || a.grouping.contains(label) != a.without;
+    let kept = |label: &String| selects_series(a.op) || a.grouping.contains(label) != a.without;
     let changed = a.op == AggregateOp::CountValues;
     matchers.retain(|m| !changed && kept(&m.name));
-    Facts { matchers, one_name: false }
+    Facts { matchers, one_metric: false }
 }
 
 fn of_binary(binary: &Binary, left: Facts, right: Facts) -> Facts {
@@ -101,6 +101,6 @@ fn of_binary(binary: &Binary, left: Facts, right: Facts) -> Facts {
     };
     all.sort_by(|a, b| (&a.name, a.op.as_str(), &a.value).cmp(&(&b.name, b.op.as_str(), &b.value)));
     all.dedup();
-    all.truncate(MAX_FACTS);
-    Facts { matchers: all, one_name: false }
+    all.truncate(MAX_MATCHERS);
+    Facts { matchers: all, one_metric: false }
 }

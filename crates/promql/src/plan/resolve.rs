@@ -1,20 +1,20 @@
-//! Resolution: syntax to nodes, with all times as numbers and parentheses gone.
+//! From syntax to nodes: times become numbers, parentheses disappear.
 
 use std::ops::Deref;
 
 use pharos_model::fragment::Steps;
 
 use super::duration;
-use super::node::MAX_TIME;
 use super::node::{
-    Aggregate, Binary, Call, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector, Subquery,
+    Aggregate, Binary, Call, MAX_TIME, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector,
+    Subquery,
 };
 use crate::annotations::NOWHERE;
 use crate::error::QueryError;
 use crate::functions::{Function, Kernel};
 use crate::syntax::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
 
-/// The times of a query, and the parts that are known already.
+/// The times of a query and the positions of its precomputed parts.
 pub(super) struct Context<'a> {
     pub(super) times: &'a Steps,
     pub(super) precomputed: &'a [Pos],
@@ -28,7 +28,7 @@ impl Deref for Context<'_> {
     }
 }
 
-/// The node of an expression.
+/// The node of an expression. Fails on durations that are out of range and on label names that are not valid.
 pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryError> {
     if let Some(index) = times.precomputed.iter().position(|pos| *pos == expr.pos()) {
         return Ok(Node::Precomputed(PrecomputedRef { index, pos: expr.pos().start }));
@@ -52,7 +52,8 @@ pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryErr
 }
 
 fn resolve_binary(binary: &ast::Binary, times: &Context<'_>) -> Result<Node, QueryError> {
-    let (lhs, rhs) = (resolve(&binary.lhs, times)?, resolve(&binary.rhs, times)?);
+    let lhs = resolve(&binary.lhs, times)?;
+    let rhs = resolve(&binary.rhs, times)?;
     Ok(Node::Binary(Box::new(Binary {
         op: binary.op,
         kind: Binary::kind_of(&lhs, &rhs),
@@ -64,6 +65,7 @@ fn resolve_binary(binary: &ast::Binary, times: &Context<'_>) -> Result<Node, Que
     })))
 }
 
+/// The expression without the parentheses around it.
 fn inside(expr: &Expr) -> &Expr {
     match expr {
         Expr::Paren(paren) => inside(&paren.expr),
@@ -142,7 +144,9 @@ fn resolve_call(call: &ast::Call, times: &Context<'_>) -> Result<Node, QueryErro
         return Ok(Node::Number(value(times)));
     }
     check_label_names(call)?;
-    let (mut input, mut args, mut arg_pos) = (None, Vec::new(), Vec::new());
+    let mut input = None;
+    let mut args = Vec::new();
+    let mut arg_pos = Vec::new();
     for arg in &call.args {
         let arg = inside(arg);
         arg_pos.push(arg.pos().start);
@@ -165,7 +169,7 @@ fn resolve_call(call: &ast::Call, times: &Context<'_>) -> Result<Node, QueryErro
     Ok(Node::Range(Box::new(RangeCall { func: call.func, input, args, pos })))
 }
 
-/// Whether the modifiers of a range vector may be used with a function.
+/// Fails when a function does not support the `anchored` or `smoothed` modifier of its range vector.
 pub(crate) fn check_modifiers(function: Function, input: &RangeInput) -> Result<(), QueryError> {
     let RangeInput::Selector(RangeSelector { selector, .. }) = input else { return Ok(()) };
     let (modifier, is_allowed): (&str, fn(Function) -> bool) = match (selector.anchored, selector.smoothed) {
@@ -181,7 +185,8 @@ pub(crate) fn check_modifiers(function: Function, input: &RangeInput) -> Result<
     Err(QueryError::Execution(format!("{modifier} modifier can only be used with: {allowed} - not with {function}")))
 }
 
-/// Label names must be UTF-8, which string literals need not be, and no source is empty. Sources are looked at first, as in Prometheus.
+/// Fails on label names that are not UTF-8, which string literals need not be, and on empty sources. Sources are checked
+/// first, as in Prometheus.
 fn check_label_names(call: &ast::Call) -> Result<(), QueryError> {
     let joins = call.func == Function::LabelJoin;
     if !joins && call.func != Function::LabelReplace {

@@ -1,8 +1,9 @@
-//! What is shared, and that it is done once.
+//! Which parts are shared, and that they are evaluated once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::{MAX_NODES, Visited, visit_selectors};
 use crate::plan::{self, Node};
 use crate::promqltest::MemoryStore;
 use crate::syntax::parse;
@@ -13,42 +14,138 @@ use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesSet};
 const MINUTE: i64 = 60_000;
 const TIMES: Steps = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
 
-fn shared_parts(query: &str) -> Vec<(usize, usize)> {
-    fn visit(node: &Node, out: &mut Vec<(usize, usize)>) {
-        if let Node::Shared(shared) = node {
-            out.push((shared.id, shared.uses));
-        }
-        node.children().into_iter().for_each(|child| visit(child, out));
+/// Appends the identifier and the number of uses of each shared part.
+fn collect_shared(node: &Node, found: &mut Vec<(usize, usize)>) {
+    if let Node::Shared(shared) = node {
+        found.push((shared.id, shared.uses));
     }
-    let mut out = Vec::new();
-    visit(&plan::build(&parse(query).unwrap(), &TIMES).unwrap(), &mut out);
-    out
+    node.children().into_iter().for_each(|child| collect_shared(child, found));
+}
+
+fn shared_parts(query: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    collect_shared(&plan::build(&parse(query).unwrap(), &TIMES).unwrap(), &mut found);
+    found
 }
 
 #[test]
-fn equal_parts_are_found_whatever_their_place() {
+fn equal_aggregations_are_shared() {
     assert_eq!(shared_parts("sum(x) / sum(x)"), [(0, 2), (0, 2)]);
+}
+
+#[test]
+fn parts_of_shared_parts_are_shared_too() {
     let nested = shared_parts("sum(max by (a) (x)) / (1 + sum(max by (a) (x))) + max by (a) (x)");
     assert_eq!(nested, [(0, 2), (1, 2), (0, 2), (1, 2), (1, 2)]);
-    for over_subquery in ["max_over_time(x[5m:1m])", "quantile_over_time(0.5, (-x)[5m:1m])", "sum(rate(x[5m:1m]))"] {
-        assert_eq!(shared_parts(&format!("{over_subquery} - {over_subquery}")), [(0, 2), (0, 2)], "{over_subquery}");
+}
+
+#[test]
+fn functions_over_subqueries_are_shared() {
+    for query in ["max_over_time(x[5m:1m])", "quantile_over_time(0.5, (-x)[5m:1m])", "sum(rate(x[5m:1m]))"] {
+        assert_eq!(shared_parts(&format!("{query} - {query}")), [(0, 2), (0, 2)], "{query}");
     }
-    let different = [
-        "sum(x) / sum(y)",
-        "sum(x) / sum( x)",
-        "x / x",
-        "sum(x) / sum(x offset 1m)",
-        "sum(vector(1)) + sum(vector(1))",
-        "max_over_time(x[5m:1m]) - max_over_time(x[5m:2m])",
-        "rate(x[5m]) - rate(x[5m])",
-    ];
-    for query in different {
+}
+
+#[test]
+fn parts_that_cost_little_are_not_shared() {
+    for query in ["x / x", "rate(x[5m]) - rate(x[5m])", "sum(vector(1)) + sum(vector(1))"] {
         assert_eq!(shared_parts(query), [], "{query}");
     }
 }
 
 #[test]
-fn parts_are_equal_only_at_the_same_steps() {
+fn parts_that_differ_are_not_shared() {
+    for query in [
+        "sum(x) / sum(y)",
+        "sum(x) / max(x)",
+        "sum(x) / sum(x offset 1m)",
+        "sum by (a) (x) / sum by (b) (x)",
+        "sum by (a) (x) / sum without (a) (x)",
+        "sum(x{a=\"1\"}) / sum(x{a=\"2\"})",
+        "topk(1, x) / topk(2, x)",
+        "max_over_time(x[5m:1m]) - max_over_time(x[5m:2m])",
+        "max_over_time(x[5m:1m]) - min_over_time(x[5m:1m])",
+    ] {
+        assert_eq!(shared_parts(query), [], "{query}");
+    }
+}
+
+#[test]
+fn distances_within_equal_parts_are_equal() {
+    assert_eq!(shared_parts("sum(x) / sum( x)"), []);
+}
+
+#[test]
+fn numbers_are_compared_by_their_bits() {
+    assert_eq!(shared_parts("sum(x * -0) + sum(x * +0)"), []);
+    assert_eq!(shared_parts("sum(x * NaN) + sum(x * NaN)"), [(0, 2), (0, 2)]);
+}
+
+#[test]
+fn fill_values_are_compared() {
+    assert_eq!(shared_parts("sum(x + fill(1) y) / sum(x + fill(1) y)"), [(0, 2), (0, 2)]);
+    assert_eq!(shared_parts("sum(x + fill(1) y) / sum(x + fill(2) y)"), []);
+    assert_eq!(shared_parts("sum(x + fill(NaN) y) / sum(x + fill(NaN) y)"), [(0, 2), (0, 2)]);
+}
+
+#[test]
+fn large_plans_are_left_as_they_are() {
+    // Grouped, so that the tree stays low.
+    let group = format!("({})", vec!["sum(x)"; 20].join(" + "));
+    let query = vec![group; MAX_NODES / 50].join(" + ");
+    assert!(plan::resolve(&parse(&query).unwrap(), &TIMES).unwrap().size() > MAX_NODES);
+    assert_eq!(shared_parts(&query), []);
+}
+
+#[test]
+fn parts_of_expressions_that_are_planned_together_are_shared() {
+    let exprs = ["sum(x)", "1 + sum(x)", "sum(y)"].map(|query| parse(query).unwrap());
+    let plans = plan::build_together(&exprs, &TIMES, &Budget::unlimited()).unwrap();
+    let mut found = Vec::new();
+    plans.iter().for_each(|plan| collect_shared(plan, &mut found));
+    assert_eq!(found, [(0, 2), (0, 2)]);
+    assert_eq!(plans.len(), 3);
+}
+
+/// How many selectors read the samples of each selector, in the order of the query.
+fn readers(query: &str) -> Vec<usize> {
+    let mut plan = plan::build(&parse(query).unwrap(), &TIMES).unwrap();
+    let mut found = Vec::new();
+    visit_selectors(&mut plan, &mut |part| {
+        if let Visited::Selector(selector, _) = part {
+            found.push(selector.readers);
+        }
+        true
+    });
+    found
+}
+
+#[test]
+fn equal_selectors_read_once() {
+    assert_eq!(readers("x - x"), [2, 2]);
+    assert_eq!(readers("rate(x[5m]) - increase(x[5m])"), [2, 2]);
+}
+
+#[test]
+fn selectors_of_other_times_read_for_themselves() {
+    assert_eq!(readers("x - x offset 1m"), [1, 1]);
+    assert_eq!(readers("x - rate(x[5m])"), [1, 1]);
+    assert_eq!(readers("rate(x[5m]) - rate(x[6m])"), [1, 1]);
+}
+
+#[test]
+fn the_order_of_matchers_does_not_change_what_is_read() {
+    assert_eq!(readers("x{a=\"1\",b=\"2\"} - x{b=\"2\",a=\"1\"}"), [2, 2]);
+}
+
+#[test]
+fn selectors_of_parts_that_are_not_evaluated_do_not_count() {
+    assert_eq!(readers("sum(x) / sum(x)"), [1, 1]);
+    assert_eq!(readers("sum(x) / sum(x) + max(x)"), [2, 2, 2]);
+}
+
+#[test]
+fn parts_at_other_steps_are_not_shared() {
     for query in [
         "sum(x) + max_over_time(sum(x)[5m:1m])",
         "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[6m:1m])",
@@ -57,13 +154,18 @@ fn parts_are_equal_only_at_the_same_steps() {
     ] {
         assert_eq!(shared_parts(query), [], "{query}");
     }
-    for query in [
-        "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[5m:1m])",
-        // A fixed time is the same at all steps.
-        "max_over_time(sum(x)[5m:1m] @ 60) - sum_over_time(max_over_time(sum(x)[5m:1m] @ 60)[5m:1m])",
-    ] {
-        assert_eq!(shared_parts(query), [(0, 2), (0, 2)], "{query}");
-    }
+}
+
+#[test]
+fn parts_at_the_same_steps_of_subqueries_are_shared() {
+    let query = "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[5m:1m])";
+    assert_eq!(shared_parts(query), [(0, 2), (0, 2)]);
+}
+
+#[test]
+fn subqueries_at_a_fixed_time_have_the_same_steps_everywhere() {
+    let query = "max_over_time(sum(x)[5m:1m] @ 60) - sum_over_time(max_over_time(sum(x)[5m:1m] @ 60)[5m:1m])";
+    assert_eq!(shared_parts(query), [(0, 2), (0, 2)]);
 }
 
 /// Counts selections.
@@ -86,7 +188,7 @@ fn source(series: usize) -> Counting {
 }
 
 #[test]
-fn what_is_shared_is_read_once() {
+fn shared_samples_are_read_once() {
     for (query, selections, share) in [
         ("sum(x) / sum(x)", 1, 2),
         ("sum(x) / count(x)", 1, 2),
@@ -111,7 +213,7 @@ fn what_is_shared_is_read_once() {
 }
 
 #[test]
-fn annotations_of_shared_parts_are_where_they_would_be() {
+fn annotations_of_shared_parts_keep_their_places() {
     let source = source(3);
     for query in [
         "1 + sum(rate(x[5m:1m])) / sum(rate(x[5m:1m]))",
@@ -133,7 +235,7 @@ fn annotations_of_shared_parts_are_where_they_would_be() {
 }
 
 #[test]
-fn what_does_not_fit_is_evaluated_again() {
+fn shared_results_that_do_not_fit_are_evaluated_again() {
     let source = source(2000);
     let expr = parse("sum by (i) (x) / sum by (i) (x) + count by (i) (x)").unwrap();
     let ask = |change: &dyn Fn(&mut EngineOptions)| {

@@ -1,8 +1,8 @@
-//! How high a syntax tree is, to know how much stack its evaluation takes.
+//! The height of a syntax tree, which decides how much stack its evaluation takes.
 
-use crate::syntax::ast::Expr;
+use super::ast::Expr;
 
-/// The number of nodes on the longest way from the root to a leaf.
+/// The number of nodes on the longest path from the root to a leaf.
 pub(crate) fn height(expr: &Expr) -> usize {
     1 + match expr {
         Expr::Aggregate(a) => height(&a.expr).max(a.param.as_ref().map_or(0, height)),

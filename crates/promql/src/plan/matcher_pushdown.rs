@@ -1,43 +1,42 @@
-//! Matchers across joins: where series of two sides meet only when they agree on a label, what is asked of that label on
-//! one side is asked on the other side too, so that series that cannot meet are not read.
+//! Matcher pushdown across joins. Where the series of two sides meet only if they agree on a label, a matcher for that
+//! label on one side is added to the other side, so that series without a partner are not read.
 //!
-//! A side is only restricted where nothing else can change by it: neither which errors a join finds (the "one" side
-//! must be known to be unique in each match group) nor which annotations operators on the way leave behind (only
-//! operators that never annotate are passed).
+//! A side is restricted only where nothing else can change: neither the errors that a join finds (the "one" side must be
+//! known to be unique in each match group) nor the annotations of operators on the way (a matcher passes only operators
+//! that never annotate).
 //!
-//! The work is bounded by the size of the plan: nothing is lost but a saving where it would be more.
+//! The work is bounded by the size of the plan. Where it would be more, some matchers are not pushed down, which costs
+//! time and changes nothing else.
 
 use pharos_model::Matcher;
 
-use super::facts::{self, Facts, chooses, is_filled, is_matched, met};
 use super::node::{Aggregate, Binary, Node, RangeInput, Selector};
+use super::series_facts::{self, Facts, is_filled, is_matched, met, selects_series};
 use crate::syntax::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
-/// Work that may be done in any plan: looking at a node or at a pair of labels or matchers takes 1, a copied matcher takes
-/// its bytes.
-const ROOM: usize = 64 << 10;
-/// The same, for each node more.
-const ROOM_OF_NODE: usize = 256;
+/// Work allowed for any plan. Visiting a node or comparing two labels or matchers costs 1, copying a matcher costs its
+/// bytes.
+const BASE_WORK: usize = 64 << 10;
+/// Additional work allowed for each node.
+const WORK_PER_NODE: usize = 256;
 
-/// The same plan with matchers propagated.
-pub(super) fn propagate(node: Node) -> Node {
-    let mut propagation = Propagation::new(&node);
-    propagation.visit(node).0
+/// Adds the matchers of each side of a join to the selectors of the other.
+pub(super) fn push_down(node: Node) -> Node {
+    Pushdown::new(&node).visit(node).0
 }
 
-/// Matchers on their way through a plan.
-struct Propagation {
-    /// Work that may still be done.
-    room: usize,
+struct Pushdown {
+    /// Work that is still allowed.
+    work_left: usize,
 }
 
-impl Propagation {
+impl Pushdown {
     fn new(node: &Node) -> Self {
-        Propagation { room: ROOM.saturating_add(node.size().saturating_mul(ROOM_OF_NODE)) }
+        Pushdown { work_left: BASE_WORK.saturating_add(node.size().saturating_mul(WORK_PER_NODE)) }
     }
 
     fn visit(&mut self, node: Node) -> (Node, Facts) {
-        self.pay(1);
+        self.spend(1);
         let mut children = Vec::new();
         let mut node = node.map_children(|child| {
             let (child, facts) = self.visit(child);
@@ -47,12 +46,12 @@ impl Propagation {
         if let (Node::Binary(binary), [left, right]) = (&mut node, &children[..]) {
             self.exchange(binary, left, right);
         }
-        // What the sides of an operation have told each other was known of both together already.
-        let facts = facts::of_node(&node, children);
+        // The exchange adds nothing to the facts of the operation: they combine those of both sides anyway.
+        let facts = series_facts::of_node(&node, children);
         (node, facts)
     }
 
-    /// Restricts the sides of an operation by what is known of each other.
+    /// Restricts each side of an operation by the matchers of the other.
     fn exchange(&mut self, binary: &mut Binary, left: &Facts, right: &Facts) {
         if binary.lhs.is_scalar() || binary.rhs.is_scalar() || is_filled(&binary.matching) {
             return;
@@ -77,23 +76,23 @@ impl Propagation {
         }
     }
 
-    /// Whether it is known that no two series of a side are in the same match group at the same step.
+    /// Whether no two series of a side can be in the same match group at the same step.
     fn is_unique(&mut self, side: &Node, facts: &Facts, matching: &VectorMatching) -> bool {
         match side {
             Node::Aggregate(a) => {
-                let groups = !a.without && !chooses(a.op) && a.op != AggregateOp::CountValues;
+                let groups = !a.without && !selects_series(a.op) && a.op != AggregateOp::CountValues;
                 groups
-                    && self.pay(a.grouping.len().saturating_mul(matching.labels.len()))
+                    && self.spend(a.grouping.len().saturating_mul(matching.labels.len()))
                     && a.grouping.iter().all(|label| is_matched(matching, label))
             }
             Node::Negate(inner) => self.is_unique(inner, facts, matching),
-            _ => !matching.on && matching.labels.is_empty() && facts.one_name,
+            _ => !matching.on && matching.labels.is_empty() && facts.one_metric,
         }
     }
 
-    /// Leaves out series that do not satisfy `wanted`, as far down as that can be done without another effect.
+    /// Drops series that do not satisfy `wanted`, as far down the plan as that has no other effect.
     fn restrict(&mut self, node: &mut Node, wanted: &[&Matcher]) {
-        if wanted.is_empty() || !self.pay(1) {
+        if wanted.is_empty() || !self.spend(1) {
             return;
         }
         match node {
@@ -114,9 +113,9 @@ impl Propagation {
         }
     }
 
-    /// Leaves out groups.
+    /// Drops the groups of an aggregation that do not satisfy `wanted`.
     fn restrict_groups(&mut self, a: &mut Aggregate, wanted: &[&Matcher]) {
-        if !self.pay(wanted.len().saturating_mul(a.grouping.len())) {
+        if !self.spend(wanted.len().saturating_mul(a.grouping.len())) {
             return;
         }
         let of_groups = wanted.iter().filter(|m| a.grouping.contains(&m.name) != a.without);
@@ -124,9 +123,9 @@ impl Propagation {
         self.restrict(&mut a.expr, &of_groups);
     }
 
-    /// Leaves out series of the left side of `and`, and of the right side what is only there for them.
+    /// Drops series of the left side of `and`, and those of the right side that only they could meet.
     fn restrict_sides(&mut self, binary: &mut Binary, wanted: &[&Matcher]) {
-        if !self.pay(wanted.len().saturating_mul(binary.matching.labels.len())) {
+        if !self.spend(wanted.len().saturating_mul(binary.matching.labels.len())) {
             return;
         }
         let of_match = wanted.iter().filter(|m| is_matched(&binary.matching, &m.name));
@@ -136,22 +135,22 @@ impl Propagation {
     }
 
     fn add(&mut self, selector: &mut Selector, wanted: &[&Matcher]) {
-        if selector.anchored || selector.smoothed || !self.pay(wanted.len().saturating_mul(selector.matchers.len())) {
+        if selector.anchored || selector.smoothed || !self.spend(wanted.len().saturating_mul(selector.matchers.len())) {
             return;
         }
         for matcher in wanted {
             let bytes = size_of::<Matcher>() + matcher.name.len() + matcher.value.len();
-            if !selector.matchers.contains(matcher) && self.pay(bytes) {
+            if !selector.matchers.contains(matcher) && self.spend(bytes) {
                 selector.matchers.push((*matcher).clone());
                 selector.implied += 1;
             }
         }
     }
 
-    /// Takes from the work that may still be done; false when it would be too much.
-    fn pay(&mut self, work: usize) -> bool {
-        let left = self.room.checked_sub(work);
-        self.room = left.unwrap_or(self.room);
+    /// Spends some of the allowed work. Returns false, and spends nothing, when less is left.
+    fn spend(&mut self, work: usize) -> bool {
+        let left = self.work_left.checked_sub(work);
+        self.work_left = left.unwrap_or(self.work_left);
         left.is_some()
     }
 }

@@ -226,13 +226,13 @@ fn groups(operator: &str, term: impl Fn(usize) -> String) -> String {
     (0..5).map(group).collect::<Vec<_>>().join(operator)
 }
 
-/// The work that propagation takes, and the plan.
-fn propagated(query: &str) -> (usize, Node) {
+/// The work that the rewrite takes, and the plan.
+fn pushed_down(query: &str) -> (usize, Node) {
     let node = plan::resolve(&parse(query).unwrap(), &TIMES).unwrap();
-    let mut propagation = super::Propagation::new(&node);
-    let room = propagation.room;
-    let (node, _) = propagation.visit(node);
-    (room - propagation.room, node)
+    let mut pushdown = super::Pushdown::new(&node);
+    let allowed = pushdown.work_left;
+    let (node, _) = pushdown.visit(node);
+    (allowed - pushdown.work_left, node)
 }
 
 /// The number of selectors, and of matchers that were added to them.
@@ -249,13 +249,13 @@ fn selectors_and_implied(node: &Node) -> (usize, usize) {
 fn the_work_is_bounded_by_the_size_of_the_plan() {
     let check = || {
         for operator in [" + ", " and ", " or ", " unless "] {
-            let (work, node) = propagated(&groups(operator, |at| format!("m{at}")));
+            let (work, node) = pushed_down(&groups(operator, |at| format!("m{at}")));
             let size = node.size();
             assert_eq!(size, 2 * 4500 - 1);
-            assert_eq!(work, size, "each node is looked at once: {operator}");
-            // Each condition that is known could go to each of the other terms.
-            let (work, node) = propagated(&groups(operator, |at| format!("m{at}{{l{at}=\"1\"}}")));
-            assert!(work <= super::ROOM + size * super::ROOM_OF_NODE, "{operator}: {work}");
+            assert_eq!(work, size, "each node is visited once: {operator}");
+            // Each matcher could be added to each of the other terms.
+            let (work, node) = pushed_down(&groups(operator, |at| format!("m{at}{{l{at}=\"1\"}}")));
+            assert!(work <= super::BASE_WORK + size * super::WORK_PER_NODE, "{operator}: {work}");
             let (selectors, implied) = selectors_and_implied(&node);
             assert!(selectors == 4500 && implied <= 32 * selectors, "{operator}: {implied} of {selectors}");
         }

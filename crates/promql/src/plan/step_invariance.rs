@@ -1,52 +1,54 @@
-//! Step invariance: the highest parts of a plan whose value is the same at all steps are marked, as Prometheus does,
-//! so that they are evaluated once.
+//! Step invariance: the largest parts of a plan whose value is the same at all steps are marked, so that they are
+//! evaluated once. Which parts are marked can be observed, and is as in Prometheus.
 
 use super::node::{Call, Node, RangeCall, RangeInput, Reference};
 use crate::functions::Function;
 
-/// The same plan with invariant parts marked.
+/// Marks the largest invariant parts of a plan.
 pub(super) fn mark(node: Node) -> Node {
     let (node, found) = visit(node);
     wrap_if(node, found.wrap)
 }
 
-/// What is known of a visited part: whether it is invariant, and whether marking it is worth it.
+/// What a visit found out about a part.
 #[derive(Clone, Copy)]
-struct Found {
+struct Visit {
+    /// The value is the same at all steps.
     invariant: bool,
+    /// The part is worth marking.
     wrap: bool,
 }
 
-const VARIES: Found = Found { invariant: false, wrap: false };
-const CONSTANT: Found = Found { invariant: true, wrap: false };
-const INVARIANT: Found = Found { invariant: true, wrap: true };
+const VARIES: Visit = Visit { invariant: false, wrap: false };
+const CONSTANT: Visit = Visit { invariant: true, wrap: false };
+const INVARIANT: Visit = Visit { invariant: true, wrap: true };
 
 fn wrap_if(node: Node, wrap: bool) -> Node {
     if wrap { Node::Invariant(Box::new(node)) } else { node }
 }
 
-fn visit(node: Node) -> (Node, Found) {
+fn visit(node: Node) -> (Node, Visit) {
     match node {
         Node::Number(_) | Node::Text(_) => (node, CONSTANT),
         Node::Selector(ref s) => {
             let fixed = s.time.at.is_some();
-            (node, Found { invariant: fixed, wrap: fixed })
+            (node, Visit { invariant: fixed, wrap: fixed })
         }
         Node::Matrix(ref m) => {
             let fixed = m.selector.time.at.is_some();
-            (node, Found { invariant: fixed, wrap: false })
+            (node, Visit { invariant: fixed, wrap: false })
         }
         Node::Subquery(mut s) => {
             s.expr = mark_subquery(s.expr);
             let fixed = s.time.at.is_some();
-            (Node::Subquery(s), Found { invariant: fixed, wrap: false })
+            (Node::Subquery(s), Visit { invariant: fixed, wrap: false })
         }
         Node::Range(call) => visit_range(call),
         Node::Call(call) => visit_call(call),
         Node::Aggregate(mut a) => {
             let (expr, found) = visit(a.expr);
             a.expr = expr;
-            // As in Prometheus, a varying parameter of an invariant input is not seen; it is taken at the first step.
+            // As in Prometheus, a parameter that varies does not make the aggregation vary: its first value is used.
             (Node::Aggregate(a), found)
         }
         Node::Binary(mut b) => {
@@ -63,19 +65,19 @@ fn visit(node: Node) -> (Node, Found) {
             let (inner, found) = visit(*inner);
             (Node::Negate(Box::new(inner)), found)
         }
-        // Parts are shared after this.
+        // Neither exists yet: this rewrite adds the first, and parts are shared after it.
         Node::Invariant(_) | Node::Shared(_) => (node, CONSTANT),
         Node::Precomputed(_) => (node, VARIES),
     }
 }
 
-/// The inside of a subquery has a grid of its own, so it is marked whatever surrounds it.
+/// Marks the inside of a subquery. It has steps of its own, so whatever surrounds the subquery does not matter.
 fn mark_subquery(expr: Node) -> Node {
     let (expr, found) = visit(expr);
     wrap_if(expr, found.wrap)
 }
 
-fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
+fn visit_range(mut call: Box<RangeCall>) -> (Node, Visit) {
     let fixed = match &mut call.input {
         RangeInput::Selector(s) => s.selector.time.at.is_some(),
         RangeInput::Subquery(s) => {
@@ -83,7 +85,7 @@ fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
             s.time.at.is_some()
         }
     };
-    let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
+    let visited: Vec<(Node, Visit)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
     if fixed && call.func.is_step_invariant() && visited.iter().all(|(_, f)| f.invariant) {
         call.args = visited.into_iter().map(|(n, _)| n).collect();
         return (Node::Range(call), INVARIANT);
@@ -92,12 +94,12 @@ fn visit_range(mut call: Box<RangeCall>) -> (Node, Found) {
     (Node::Range(call), VARIES)
 }
 
-fn visit_call(mut call: Box<Call>) -> (Node, Found) {
+fn visit_call(mut call: Box<Call>) -> (Node, Visit) {
     let func = call.func;
-    // The second argument of info() is only syntax for labels.
+    // The second argument of info() only lists matchers and is never evaluated.
     let evaluated = if func == Function::Info { 1 } else { usize::MAX };
     let uniform = func != Function::Info || call.args.first().is_some_and(|a| info_reference(a).is_some());
-    let visited: Vec<(Node, Found)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
+    let visited: Vec<(Node, Visit)> = std::mem::take(&mut call.args).into_iter().map(visit).collect();
     let all_invariant = visited.iter().take(evaluated).all(|(_, f)| f.invariant);
     let fixed_timestamp = func == Function::Timestamp
         && !call.signed
@@ -110,7 +112,8 @@ fn visit_call(mut call: Box<Call>) -> (Node, Found) {
     (Node::Call(call), VARIES)
 }
 
-/// The time that all selectors below look at, when it is the same for all: `info()` looks for its info series then.
+/// The time that all selectors of a plan look at, if it is the same for all: at that time `info()` looks for its info
+/// series.
 pub(crate) fn info_reference(node: &Node) -> Option<Reference> {
     let mut found = Vec::new();
     let free = !collect_references(node, Reference::default(), &mut found);
@@ -123,7 +126,7 @@ pub(crate) fn info_reference(node: &Node) -> Option<Reference> {
     (!free && found.iter().all(|r| same(first, *r))).then_some(first)
 }
 
-/// Appends the references of all selectors below, seen through the subqueries `around` them; false when a part that
+/// Appends the references of all selectors, seen through the subqueries `around` them. Returns false when a part that
 /// yields series reads none.
 fn collect_references(node: &Node, around: Reference, found: &mut Vec<Reference>) -> bool {
     let seen = |own: Reference| match own.at {
