@@ -1,7 +1,7 @@
-//! The entry point: an expression, a source of samples and times in; a value with annotations out.
+//! The entry point of the crate: evaluates an expression over a source of samples, at one time or at the steps of a range.
 //!
-//! The engine holds limits only. It is synchronous: callers run it on a thread that may block, and end a query by
-//! cancelling its [`Budget`].
+//! An engine holds limits and nothing else. It is synchronous: callers run it on a thread that may block, and cancel a
+//! query through its [`Budget`].
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::querier::Querier;
 use crate::syntax;
 use crate::syntax::ast::{Expr, Pos, ValueType};
 
-/// Most steps that a range query may have, so that a grid always fits into memory (the HTTP API refuses 11,000 already).
+/// The number of steps that a range query may have, so that the values of one series always fit into memory. The HTTP API
+/// allows far fewer.
 const MAX_STEPS: i64 = 10_000_000;
 
 /// Evaluates PromQL.
@@ -30,7 +31,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with these limits.
+    /// Creates an engine with these limits.
     pub fn new(options: EngineOptions) -> Self {
         Engine { options }
     }
@@ -40,7 +41,7 @@ impl Engine {
         &self.options
     }
 
-    /// The value of `expr` at `t_ms`.
+    /// Evaluates `expr` at `t_ms`.
     pub fn instant(
         &self,
         querier: &dyn Querier,
@@ -51,8 +52,8 @@ impl Engine {
         self.run(querier, expr, Steps { start: t_ms, end: t_ms, step: 0 }, options)
     }
 
-    /// The values of `expr` from `start_ms` to `end_ms`, `step_ms` apart: a matrix sorted by labels. The expression
-    /// must be a scalar or an instant vector.
+    /// Evaluates `expr` from `start_ms` to `end_ms` at steps of `step_ms`. The value is a matrix sorted by labels. The
+    /// expression must be a scalar or an instant vector.
     pub fn range(
         &self,
         querier: &dyn Querier,
@@ -99,7 +100,7 @@ impl Engine {
         }
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
         let height = exprs.iter().map(syntax::height).max().unwrap_or(0);
-        let deep = height > MAX_USUAL_HEIGHT;
+        let deep = height > MAX_HEIGHT_ON_CALLER;
         let limits = EngineOptions { threads: if deep { 1 } else { self.options.threads }, ..self.options.clone() };
         let work = || {
             let plans = plan::build_together(exprs, &times, &budget)?;
@@ -121,13 +122,13 @@ impl Engine {
         self.evaluate_expressions(querier, std::slice::from_ref(&fragment.decomposition.whole), times, steps, options)
     }
 
-    /// The plan of `expr`, as it would be evaluated from `start_ms` to `end_ms`, `step_ms` apart; at `start_ms` alone when
-    /// the step is 0. Nothing is read. May take as long as a query may by the engine's limits.
+    /// The plan by which `expr` would be evaluated from the first to the second time at steps of the third, or at the first
+    /// time alone if the step is 0, all in milliseconds. No sample is read. Planning may take as long as a query.
     pub fn explain(&self, expr: &Expr, times: (i64, i64, i64)) -> Result<Explanation, QueryError> {
         self.explain_with(expr, times, &[])
     }
 
-    /// The same, when parts are evaluated elsewhere.
+    /// The same for a query some parts of which are evaluated elsewhere.
     pub fn explain_with(
         &self,
         expr: &Expr,
@@ -141,7 +142,7 @@ impl Engine {
         let height = syntax::height(expr);
         let budget = self.budget(&QueryOptions::default());
         let work = || {
-            let threads = if height > MAX_USUAL_HEIGHT { 1 } else { self.options.threads };
+            let threads = if height > MAX_HEIGHT_ON_CALLER { 1 } else { self.options.threads };
             let plan = plan::build_with(expr, &times, &places(precomputed), &budget)?;
             let max_steps_per_range = if precomputed.is_empty() { self.options.max_steps_per_range } else { 0 };
             let slices = eval::step_ranges_of(&plan, &times, max_steps_per_range, self.options.lookback_delta_ms);
@@ -150,7 +151,7 @@ impl Engine {
             budget.check()?;
             Ok(Explanation { logical: explain::describe(&plan::resolve(expr, &times)?, 1, None), physical })
         };
-        if height > MAX_USUAL_HEIGHT { on_large_stack(height, work) } else { work() }
+        if height > MAX_HEIGHT_ON_CALLER { on_large_stack(height, work) } else { work() }
     }
 
     fn budget(&self, options: &QueryOptions) -> Arc<Budget> {
@@ -182,10 +183,10 @@ impl Engine {
         let times = bounded(times);
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
         let height = syntax::height(expr);
-        // What needs more stack than usual runs on one thread that has it.
-        let deep = height > MAX_USUAL_HEIGHT;
+        // An expression that needs a large stack is evaluated by the one thread that has it.
+        let deep = height > MAX_HEIGHT_ON_CALLER;
         let threads = if deep { 1 } else { self.options.threads };
-        // What is precomputed is there as a whole: slices of the rest would save nothing.
+        // Precomputed values are in memory for the whole range, so splitting the range would save nothing.
         let max_steps_per_range = if precomputed.is_empty() { self.options.max_steps_per_range } else { 0 };
         let limits = EngineOptions { threads, max_steps_per_range, ..self.options.clone() };
         let work = || {
@@ -221,13 +222,13 @@ fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
     precomputed.iter().map(|precomputed| precomputed.details.clone()).collect()
 }
 
-/// Times so near to the epoch that arithmetic has room.
+/// Clamps times so that arithmetic on them does not overflow.
 fn bounded(times: Steps) -> Steps {
     let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
     Steps { start: near(times.start), end: near(times.end), step: near(times.step).max(0) }
 }
 
-/// Whether an expression can be evaluated over a range.
+/// Fails when an expression cannot be evaluated over a range.
 fn check_range(expr: &Expr, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), QueryError> {
     if step_ms <= 0 {
         return Err(QueryError::BadData("zero or negative query resolution step widths are not accepted".into()));
@@ -247,21 +248,21 @@ fn check_range(expr: &Expr, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<
     Ok(())
 }
 
-/// Expressions that are not higher than this are evaluated on the caller's stack.
-const MAX_USUAL_HEIGHT: usize = 60;
-/// Stack for each level of a higher expression, bytes.
-const STACK_OF_LEVEL: usize = 32 << 10;
+/// Expressions up to this height are evaluated on the stack of the caller.
+const MAX_HEIGHT_ON_CALLER: usize = 60;
+/// The stack that each level of a higher expression needs, bytes.
+const STACK_PER_LEVEL: usize = 32 << 10;
 
-/// Runs `work` on a thread with enough stack for an expression of this height.
+/// Runs `work` on a thread that has enough stack for an expression of this height.
 fn on_large_stack<T: Send>(
     height: usize,
     work: impl FnOnce() -> Result<T, QueryError> + Send,
 ) -> Result<T, QueryError> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("promql-deep".into()).stack_size(height * STACK_OF_LEVEL);
-        let handle = thread
-            .spawn_scoped(scope, work)
-            .map_err(|error| QueryError::Limit(format!("no thread for an expression of height {height}: {error}")))?;
+        let thread = std::thread::Builder::new().name("promql-deep".into()).stack_size(height * STACK_PER_LEVEL);
+        let handle = thread.spawn_scoped(scope, work).map_err(|error| {
+            QueryError::Limit(format!("could not start a thread for an expression of height {height}: {error}"))
+        })?;
         handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -1,46 +1,47 @@
-//! The shape in which a plan is shown: a tree of operators with their particulars and, when they ran, what they did.
+//! The form in which a plan is shown: a tree of operators with their properties and, if they ran, their measurements.
 
 use std::time::Duration;
 
 /// An operator of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlanNode {
-    /// What it is: `aggregate`, `range function`, `selector`, `join`…
+    /// The kind of operator: `aggregate`, `range function`, `selector`, `join` and so on.
     pub operator: &'static str,
-    /// Its particulars, by name: `("by", "job")`.
+    /// Properties by name: `("by", "job")`.
     pub details: Vec<(&'static str, String)>,
-    /// What was moved to this operator from elsewhere in the expression, or is asked of the source of samples, by name.
+    /// Properties that rewrites have added: what was moved here from elsewhere in the expression, and what the source of
+    /// samples is asked to do.
     pub pushed: Vec<(&'static str, String)>,
-    /// What it did, when the plan was run with [`QueryOptions::analyze`](crate::QueryOptions::analyze).
+    /// Measurements, if the plan was run with [`QueryOptions::analyze`](crate::QueryOptions::analyze).
     pub actual: Option<OperatorStats>,
-    /// The operators that it takes its input from.
+    /// The operators that yield its input.
     pub children: Vec<PlanNode>,
 }
 
-/// What an operator did.
+/// Measurements of an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorStats {
-    /// Series that it handed on; where a long range is evaluated in slices, once for each slice.
+    /// Series yielded. If a long range is evaluated in parts, a series counts once for each part.
     pub series: u64,
-    /// Samples that it handed on.
+    /// Samples yielded.
     pub samples: u64,
-    /// Samples that it read from its source; zero for all but selectors.
+    /// Samples read from the source; zero for all operators but selectors.
     pub samples_read: u64,
-    /// Time of itself and of what is below it, over all threads. Evaluations that overlap in time add up.
+    /// Time spent in the operator and its children, added up over all threads.
     pub wall: Duration,
-    /// Most bytes of the query's budget that it held itself at a time.
+    /// The largest part of the query's memory budget that the operator held itself.
     pub peak_bytes: u64,
-    /// Bytes that sources read for it from files or objects, as far as they say; zero for all but selectors.
+    /// Bytes that sources report to have read from files or objects; zero for all operators but selectors.
     pub bytes_read: u64,
-    /// Requests in which they read them.
+    /// Requests in which sources read those bytes.
     pub requests: u64,
 }
 
 /// The plan of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The expression as it was written, with times and durations resolved and constants folded.
+    /// The expression as written, with times and durations resolved and constants folded.
     pub logical: PlanNode,
-    /// What is evaluated: rewritten, with what is pushed where and what is shared.
+    /// What is evaluated, after all rewrites.
     pub physical: PlanNode,
 }

@@ -8,30 +8,30 @@ use pharos_model::{Budget, Clock, SystemClock};
 /// Limits and defaults of all queries of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
-    /// How far back a sample is looked for, milliseconds. Default: 5 minutes.
+    /// How long a sample remains the current value of its series, milliseconds. Default: 5 minutes.
     pub lookback_delta_ms: i64,
-    /// Most samples that a query may hold in memory at a time. Default: 50 million.
+    /// The number of samples that a query may hold in memory at a time. Default: 50 million.
     pub max_samples: usize,
-    /// The step of subqueries that name none, milliseconds. Default: 1 minute.
+    /// The step of subqueries without one, milliseconds. Default: 1 minute.
     pub default_subquery_step_ms: i64,
-    /// Longest time that a query may take. Default: 2 minutes.
+    /// The time that a query may take. Default: 2 minutes.
     pub timeout: Duration,
-    /// Most memory that a query may take, bytes. Default: 2 GiB.
+    /// The memory that a query may take, bytes. Default: 2 GiB.
     pub max_memory_bytes: u64,
-    /// Most series that the selectors of a query may match together, 0 for no limit. Default: 0.
+    /// The number of series that the selectors of a query may match together, 0 for no limit. Default: 0.
     pub max_series: usize,
-    /// Most points that a query may compute: series times steps of all of its selectors, 0 for no limit. Default: 0.
+    /// The number of points that a query may compute, 0 for no limit: the sum of series times steps over its selectors. Default: 0.
     pub max_points: u64,
-    /// Most steps of a range that are evaluated at a time, where that changes nothing: what operators keep in memory grows with
-    /// this, not with the range. 0 for any number. Default: 2048.
+    /// The number of steps that are evaluated at a time, 0 for no limit. The memory of operators grows with it instead of
+    /// with the range. Ranges are split only where that does not change the result. Default: 2048.
     pub max_steps_per_range: usize,
-    /// Threads that one heavy query may use. Default: 2.
+    /// The number of threads that one query may use. Default: 2.
     pub threads: usize,
-    /// Whether counters are known by their `__type__` label instead of their name's suffix. Default: false.
+    /// Whether the `__type__` label says what a counter is, rather than the suffix of the name. Default: false.
     pub type_and_unit_labels: bool,
-    /// Whether start timestamps of samples are used by `rate` and the like. Default: true.
+    /// Whether `rate` and other functions of counters use the start timestamps of samples. Default: true.
     pub use_start_timestamps: bool,
-    /// Where time comes from.
+    /// The clock for timeouts and timings.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -54,17 +54,19 @@ impl Default for EngineOptions {
     }
 }
 
-/// What is said of one query beside its expression and times.
+/// The options of one query.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
-    /// The query's text, for the line and column of annotations. When empty, the query is taken to be one line.
+    /// The text of the query, for the lines and columns of annotations. Without it, the query is assumed to be one line.
     pub text: String,
     /// Replaces [`EngineOptions::lookback_delta_ms`] when present.
     pub lookback_delta_ms: Option<i64>,
-    /// The budget to use, for callers that cancel or account; when absent, one is made from the engine's limits.
+    /// The budget of the query, for callers that cancel it or account for it. Without it, the engine makes one from its
+    /// limits.
     pub budget: Option<Arc<Budget>>,
-    /// Whether each operator is measured: [`QueryOutput::plan`] then says what it did. Costs some time by series.
+    /// Whether each operator is measured, which takes some time per series. The result is in
+    /// [`QueryOutput::plan`](crate::QueryOutput::plan).
     pub analyze: bool,
-    /// Whether the samples that steps look at are counted by step.
+    /// Whether the samples that are looked at are counted for each step.
     pub samples_per_step: bool,
 }

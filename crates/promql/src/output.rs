@@ -1,4 +1,4 @@
-//! The answer to a query.
+//! What an evaluation returns.
 
 use crate::eval::Value;
 use crate::explanation::PlanNode;
@@ -7,14 +7,15 @@ use crate::stats::QueryStats;
 /// The answer to a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryOutput {
-    /// The value.
+    /// The value of the expression.
     pub value: Value,
-    /// Annotations that begin with `PromQL warning: `, sorted, with positions.
+    /// Annotations that begin with `PromQL warning: `, sorted, with their line and column.
     pub warnings: Vec<String>,
-    /// Annotations that begin with `PromQL info: `, sorted, with positions.
+    /// Annotations that begin with `PromQL info: `, sorted, with their line and column.
     pub infos: Vec<String>,
-    /// What it took.
+    /// The work that was done.
     pub stats: QueryStats,
-    /// What was evaluated and what each operator did, with [`QueryOptions::analyze`].
+    /// The plan with measurements of each operator, with
+    /// [`QueryOptions::analyze`](crate::QueryOptions::analyze).
     pub plan: Option<PlanNode>,
 }

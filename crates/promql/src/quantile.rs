@@ -1,20 +1,20 @@
 //! Quantiles, fractions, averages and deviations of classic and native histograms: pure functions.
 //!
-//! Within a bucket observations are taken to be spread evenly: linearly in classic and custom buckets and in the zero
-//! bucket, exponentially in the other buckets of native histograms. Callers turn the notes into annotations.
+//! Observations are assumed to be spread evenly within a bucket: linearly in classic and custom buckets and in the zero
+//! bucket, exponentially in the other buckets of native histograms. Callers turn notes into annotations.
 
 use pharos_histogram::{Bucket, exp2, kahan_inc, log2};
 use pharos_model::Histogram;
 
-/// Counts of neighbouring classic buckets that differ less than this, relatively, are taken to be equal.
+/// The relative difference up to which the counts of neighbouring classic buckets are considered equal.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
 
-/// A classic bucket: how many observations are at most `upper_bound`.
+/// A classic bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassicBucket {
-    /// The value of its `le` label.
+    /// The value of the `le` label.
     pub upper_bound: f64,
-    /// Cumulative count.
+    /// The number of observations up to `upper_bound`.
     pub count: f64,
 }
 
@@ -23,13 +23,13 @@ pub struct ClassicBucket {
 pub struct ForcedMonotonic {
     /// The lowest bound of the buckets that were fixed.
     pub min_bucket: f64,
-    /// The highest one.
+    /// The highest bound of the buckets that were fixed.
     pub max_bucket: f64,
     /// The largest difference that was added.
     pub max_diff: f64,
 }
 
-/// A quantile of a native histogram that has NaN observations.
+/// How NaN observations affect a quantile of a native histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NanNote {
     /// The quantile is among the NaN observations, hence NaN.

@@ -1,10 +1,10 @@
 //! From text to a checked syntax tree, and back to text.
 //!
-//! The stages are a lexer without allocation, a parser by operator precedence, a check of types, and two printers. The
-//! language, the texts of errors and the printed forms are those of Prometheus with all experimental features on.
+//! A lexer that does not allocate, an operator-precedence parser, a type checker and two printers. The language, the texts
+//! of errors and the printed forms are those of Prometheus with all experimental features enabled.
 //!
-//! Invariants: neither the parser's recursion nor the height of a tree exceeds a fixed limit, so parsing, checking,
-//! printing and dropping fit a thread's stack whatever the query; a printed tree parses to the same tree.
+//! Invariants: the recursion of the parser and the height of a tree have fixed limits, so that parsing, checking, printing
+//! and dropping any query fit the stack of a thread. A printed tree parses to the same tree.
 
 pub mod ast;
 mod call;
@@ -33,7 +33,7 @@ use expression::Parser;
 use pharos_model::Matcher;
 use token::Kind;
 
-/// Parses a query and checks its types. Fails with the first error, in Prometheus's words.
+/// Parses a query and checks its types. The text of an error is that of Prometheus.
 pub fn parse(input: &str) -> Result<Expr, ParseError> {
     parse_query(input).map_err(|failure| *failure)
 }
@@ -49,7 +49,7 @@ fn parse_query(input: &str) -> Result<Expr, Failure> {
     Ok(expr)
 }
 
-/// Parses a series selector, such as a `match[]` parameter. Unlike in a query, it may match the empty series.
+/// Parses a series selector, such as a `match[]` parameter. Unlike a selector in a query, it may match every series.
 pub fn parse_metric_selector(input: &str) -> Result<Vec<Matcher>, ParseError> {
     parse_selector(input).map_err(|failure| *failure)
 }

@@ -20,7 +20,7 @@ use crate::eval::binary::left_first;
 use crate::functions::Kernel;
 use crate::plan::{Call, Node};
 
-/// Evaluates a function that yields a vector.
+/// Evaluates a function that yields a vector and does not take a range.
 pub(crate) fn vector(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome {
     match call.func.kernel() {
         Kernel::Unlabelled => {
@@ -53,8 +53,8 @@ pub(crate) fn vector(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>)
     }
 }
 
-/// Does `work` for a function ahead of its vector, which comes first: its annotations are returned, to be added when it would have been
-/// done, and an error of the vector counts.
+/// Does `work` before the vector is evaluated although it comes after the vector in Prometheus. The annotations are
+/// returned, to be added after those of the vector; an error of the vector takes precedence over one of `work`.
 fn behind_vector<T>(
     ev: &Eval<'_, '_>,
     vector: &Node,
@@ -91,7 +91,7 @@ fn absent(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -> Outcome
     emit_absent(&seen, matchers, false, grid, sink)
 }
 
-/// A series of ones at the steps that are not in `seen`, with the labels that the matchers fix; `drop_name` also takes away what goes with a name.
+/// Yields a series of ones at the steps that are not in `seen`, with the labels that the matchers fix.
 pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], drop_name: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut row = Row::default();
     row.reset(&absent_labels(matchers), grid.len);
@@ -102,14 +102,14 @@ pub(crate) fn emit_absent(seen: &Bitmap, matchers: &[Matcher], drop_name: bool, 
     if row.is_empty() { Ok(()) } else { sink(&mut row) }
 }
 
-/// The labels of which the last matcher is their first equality. As in Prometheus, matchers that only take series away
-/// come behind the others.
+/// The labels that `matchers` fix to a value. As in Prometheus, a label has a value only if its last matcher is its first
+/// equality, where matchers that only exclude series come after the others.
 fn absent_labels(matchers: &[Matcher]) -> Labels {
     let mut builder = LabelsBuilder::default();
     let needed = |name: &str| matchers.iter().any(|m| m.name == name && !m.matches(""));
-    let takes_away =
+    let excludes =
         |m: &Matcher| !needed(&m.name) || matches!(m.op, MatchOp::NotEqual | MatchOp::NotRegex) && m.matches("");
-    let (last, first): (Vec<&Matcher>, _) = matchers.iter().partition(|m| takes_away(m));
+    let (last, first): (Vec<&Matcher>, _) = matchers.iter().partition(|m| excludes(m));
     let mut seen: Vec<&str> = Vec::new();
     for matcher in first.into_iter().chain(last).filter(|m| m.name != METRIC_NAME) {
         if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
@@ -122,7 +122,7 @@ fn absent_labels(matchers: &[Matcher]) -> Labels {
     builder.build()
 }
 
-/// Warns of a quantile outside of 0 to 1.
+/// Warns about a quantile that is not between 0 and 1.
 pub(crate) fn note_quantile(ev: &Eval<'_, '_>, q: f64, pos: usize) {
     ev.note(|n| n.warn(format!("quantile value should be between 0 and 1, got {}", GoFloat(q)), pos));
 }

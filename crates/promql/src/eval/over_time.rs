@@ -1,7 +1,7 @@
 //! Functions over the floats of a window: `sum_over_time`, `max_over_time`, `quantile_over_time` and their kin.
 //!
-//! Each is defined for one window; those that can be had for less than a look at every sample of every window
-//! (extremes, quantiles, counts of changes) also for all windows of a series at once, with equal results.
+//! Each function is defined for one window. Extremes, quantiles and counts of changes also have an implementation for all
+//! windows of a series that does not look at every sample of every window; the results are equal.
 
 use std::collections::VecDeque;
 
@@ -12,13 +12,13 @@ use super::row::Row;
 use super::window::{Cursor, slide, slide_through};
 use super::{Eval, Outcome};
 
-/// The sum as Prometheus computes it.
+/// The sum, compensated as in Prometheus.
 pub(crate) fn sum(v: &[f64]) -> f64 {
     let (sum, lost) = v.iter().fold((0.0, 0.0), |(sum, lost), x| kahan_inc(*x, sum, lost));
     if sum.is_infinite() { sum } else { sum + lost }
 }
 
-/// The mean: from the sum, or, should that overflow, moved by each sample.
+/// The mean: the sum divided by the count or, if the sum overflows, a running mean.
 pub(crate) fn mean(v: &[f64]) -> f64 {
     let (mut sum, mut lost) = (v[0], 0.0);
     for (i, &x) in v.iter().enumerate().skip(1) {
@@ -53,7 +53,8 @@ pub(crate) fn variance(v: &[f64]) -> f64 {
     (squares.0 + squares.1) / n
 }
 
-/// The position of the largest (or smallest) value: the first of equal ones, or the last; NaN only if all are.
+/// The position of the largest or smallest value, the first or the last of equal ones. NaN is chosen only if there is
+/// nothing else.
 pub(crate) fn extreme(v: &[f64], largest: bool, last: bool) -> usize {
     let mut best = 0;
     for (i, &x) in v.iter().enumerate().skip(1) {
@@ -89,13 +90,13 @@ pub(crate) fn quantile_sorted(q: f64, sorted: &[f64]) -> f64 {
     sorted[lower as usize] * (1.0 - weight) + sorted[upper as usize] * weight
 }
 
-/// The quantile `q` of values, which are sorted.
+/// The quantile `q` of values, which are sorted in place.
 pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     values.sort_unstable_by(nan_first);
     quantile_sorted(q, values)
 }
 
-/// The median distance from the median.
+/// The median of the distances from the median.
 pub(crate) fn median_deviation(v: &[f64], scratch: &mut Vec<f64>) -> f64 {
     if v.iter().any(|x| x.is_nan()) {
         return f64::NAN;
@@ -107,12 +108,12 @@ pub(crate) fn median_deviation(v: &[f64], scratch: &mut Vec<f64>) -> f64 {
     quantile(0.5, scratch)
 }
 
-/// Whether two neighbours differ; NaN equals NaN.
+/// Whether two neighbouring values differ. NaN equals NaN.
 pub(crate) fn changed(a: f64, b: f64) -> bool {
     a != b && !(a.is_nan() && b.is_nan())
 }
 
-/// `max_over_time` or `min_over_time` of all windows: a queue holds the samples that may still become the extreme.
+/// `max_over_time` or `min_over_time` of all windows. A queue holds the samples that may still become the extreme.
 pub(crate) fn extremes(
     ev: &Eval<'_, '_>,
     windows: &[Cursor],
@@ -125,7 +126,7 @@ pub(crate) fn extremes(
     queue.clear();
     let mut taken = 0;
     slide(ev, windows, row, |_, first, end| {
-        // Samples before the window's first one were never in a window that matters from here on.
+        // Samples before the first one of this window are in no later window.
         for at in taken.max(first)..end {
             let x = v[at];
             if x.is_nan() {
@@ -144,7 +145,7 @@ pub(crate) fn extremes(
     })
 }
 
-/// `quantile_over_time` of all windows: the window is kept sorted while it slides.
+/// `quantile_over_time` of all windows. The samples of the window are kept sorted while it slides.
 pub(crate) fn quantiles(
     ev: &Eval<'_, '_>,
     windows: &[Cursor],
@@ -178,7 +179,8 @@ pub(crate) fn quantiles(
     })
 }
 
-/// How many neighbours in each window satisfy `differ(earlier, later)`, found in one pass.
+/// Counts the samples of each window for which `differ` holds, in one pass. `differ` compares the sample at its index with
+/// the one before it.
 pub(crate) fn count_pairs(
     ev: &Eval<'_, '_>,
     windows: &[Cursor],

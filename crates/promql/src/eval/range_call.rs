@@ -1,4 +1,4 @@
-//! Functions over range vectors: reads series (stored, or those of a subquery) and computes all windows of each.
+//! Functions over range vectors: reads series, stored or computed by a subquery, and evaluates all windows of each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::error::QueryError;
 use crate::functions::{Function, Kernel, MetricName, RangeFn, Rate};
 use crate::plan::{self, Node, RangeCall, RangeInput, RangeSelector, Subquery};
 
-/// A call that is ready to compute, with memory that it reuses from series to series.
+/// A call that is ready to evaluate series, with memory that it reuses from one to the next.
 pub(crate) struct WindowKernel<'e, 's, 'q> {
     /// The evaluation that it is part of.
     pub(crate) ev: &'e Eval<'s, 'q>,
-    /// What it computes.
+    /// The function of a window.
     pub(crate) func: RangeFn,
-    /// Where its windows are.
+    /// The position of the windows.
     pub(crate) frame: Frame,
-    /// Its scalar arguments, one value a step.
+    /// The scalar arguments, with a value for every step.
     pub(crate) args: Vec<Vec<f64>>,
-    /// Where its first argument is in the query.
+    /// Byte offset of the first argument in the query.
     pub(crate) pos: usize,
-    /// `anchored` or `smoothed`, if the selector says so.
+    /// The `anchored` or `smoothed` modifier of the selector.
     pub(crate) extension: Option<extended::Extension>,
     keeps_name: bool,
     fresh: Fresh,
@@ -44,14 +44,14 @@ pub(crate) struct WindowKernel<'e, 's, 'q> {
     samples: Counts,
     totals: PerTimes<u64>,
     check: CancellationCheck,
-    /// Floats that a function needs room for.
+    /// Scratch memory for the floats of a window.
     pub(crate) scratch: Vec<f64>,
-    /// The metric name that was last found to be, or not to be, that of a counter.
+    /// The metric name that was last checked to be that of a counter.
     judged: Vec<u8>,
 }
 
-/// Bytes that a step takes while a call is evaluated, beside the samples.
-const BYTES_OF_STEP: usize = 96;
+/// Memory that a step needs while a call is evaluated, besides the samples.
+const BYTES_PER_STEP: usize = 96;
 
 /// Evaluates a call.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -61,7 +61,8 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid, sink: Si
     Ok(())
 }
 
-/// The scalar arguments and what they annotate, ahead of their turn: stored samples come behind them, the values of a subquery before.
+/// The scalar arguments and their annotations. In Prometheus they are evaluated before stored samples are read, but after
+/// the values of a subquery.
 fn arguments(ev: &Eval<'_, '_>, call: &RangeCall, grid: Grid) -> Outcome<(Vec<Vec<f64>>, Annotations)> {
     let all = || call.args.iter().map(|arg| ev.scalar(arg, grid)).collect::<Outcome<Vec<_>>>();
     let RangeInput::Subquery(subquery) = &call.input else { return Ok((all()?, Annotations::default())) };
@@ -126,13 +127,13 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
     }
 
     fn run(&mut self, input: &RangeInput, sink: Sink<'_>) -> Outcome {
-        // One row, and what is known of each window.
+        // For one row, and for the state of each window.
         let mut reservation = self.ev.reserve();
-        reservation.grow(BYTES_OF_STEP * self.frame.grid.len, 0)?;
+        reservation.grow(BYTES_PER_STEP * self.frame.grid.len, 0)?;
         match input {
             RangeInput::Selector(selector) => self.stored(selector, sink)?,
             RangeInput::Subquery(subquery) => {
-                // What the inside of a subquery looks at is seen through its points.
+                // The samples inside a subquery do not count, but its points do.
                 let ev = self.ev;
                 ev.counting_apart(|| self.computed(subquery, sink))?;
             }
@@ -161,7 +162,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         let times: Vec<i64> = (0..grid.len).map(|step| grid.time(step)).collect();
         let (mut t, mut v, mut ht, mut h) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut row = Row::default();
-        // Its annotations come behind those of the subquery.
+        // The annotations of the function come after those of the subquery.
         let mut notes = Annotations::default();
         united(self.ev, &subquery.expr, grid, &mut |inner| {
             self.ev.shared.check()?;
@@ -188,7 +189,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         Ok(())
     }
 
-    /// Computes all windows of one series.
+    /// Evaluates all windows of a series.
     fn series(&mut self, labels: &Labels, view: SeriesView<'_>, row: &mut Row) -> Outcome {
         self.check.samples(self.ev, self.frame.grid.len)?;
         let mut fresh = std::mem::take(&mut self.fresh);
@@ -219,7 +220,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         Ok(())
     }
 
-    /// Counts the samples that all windows of a series look at.
+    /// Counts the samples in all windows of a series.
     fn count(&mut self, view: &SeriesView<'_>) {
         if view.ht.is_empty() && self.samples.steps.is_empty() {
             let frame = self.frame;
@@ -234,7 +235,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         }
     }
 
-    /// Checks the factors of `double_exponential_smoothing` at the steps whose windows have samples.
+    /// Checks the factors of `double_exponential_smoothing` at the steps whose windows contain samples.
     fn check_factors(&self, view: &SeriesView<'_>) -> Outcome {
         for step in 0..self.frame.grid.len {
             let (end, start) = (self.frame.end(step), self.frame.start(step));
@@ -247,7 +248,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         Ok(())
     }
 
-    /// A series of floats only.
+    /// Evaluates all windows of a series without histograms.
     fn floats(&mut self, labels: &Labels, view: &SeriesView<'_>, row: &mut Row) -> Outcome {
         let frame = self.frame;
         if let RangeFn::Rate(kind) = self.func {
@@ -294,7 +295,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         Window { samples, start, end, step, step_t: self.frame.grid.time(step) }
     }
 
-    /// The value of a window by its floats alone; there is at least one.
+    /// The value of a window from its floats alone, of which there is at least one.
     pub(crate) fn of_floats(&self, w: &Window<'_>) -> Option<f64> {
         let (t, v) = (w.samples.t, w.samples.v);
         let seconds = |at: usize| t[at] as f64 / 1000.0;
@@ -328,7 +329,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         })
     }
 
-    /// Warns of a quantile outside of 0 to 1.
+    /// Warns about a quantile that is not between 0 and 1.
     pub(crate) fn note_quantile(&self, step: usize) {
         let q = self.args[0][step];
         if !(0.0..=1.0).contains(&q) {
@@ -343,7 +344,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         self.ev.note(|n| n.warn_counted(text, self.pos, windows));
     }
 
-    /// Says that a metric does not look like a counter.
+    /// Notes that a metric does not look like a counter.
     fn note_gauge(&mut self, labels: &Labels, row: &Row) {
         let raw_name = raw_metric_name(labels);
         if raw_name.is_empty() || raw_name == self.judged || row.present.is_empty() {
@@ -374,13 +375,13 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
         self.ev.note(|n| n.info(text, self.pos));
     }
 
-    /// Warns with a text that ends with the metric's name.
+    /// Warns with a text that ends with the name of the metric.
     pub(crate) fn warn_metric(&self, text: &str, labels: &Labels) {
         let name = pharos_gocompat::GoQuoted(labels.metric_name());
         self.ev.note(|n| n.warn(format!("{text} {name}"), self.pos));
     }
 
-    /// Says that histograms were left out of a window with floats.
+    /// Notes that the histograms of a window with floats were ignored.
     pub(crate) fn note_ignored(&self, labels: &Labels) {
         let name = pharos_gocompat::GoQuoted(labels.metric_name());
         let text =
@@ -390,7 +391,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
 }
 
 impl Frame {
-    /// The time that must be read for all windows.
+    /// The time range that must be read for all windows.
     pub(crate) fn read(&self, ev: &Eval<'_, '_>, extension: Option<extended::Extension>) -> TimeRange {
         let (before, after) = extension.map_or((0, 0), |e| e.reach(ev.shared.lookback));
         TimeRange::new(
@@ -412,18 +413,19 @@ fn united(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome
     ev.hand_on(&mut merged, sink)
 }
 
-/// The grid of a subquery under a grid: aligned to absolute time, whatever the outer steps are.
+/// The steps of a subquery that is evaluated at the steps of `outer`. They are multiples of the step, whatever the outer
+/// steps are.
 pub(crate) fn subquery_grid(ev: &Eval<'_, '_>, subquery: &Subquery, outer: Grid) -> Outcome<Grid> {
     let step = if subquery.step > 0 { subquery.step } else { ev.shared.subquery_step };
     let first = subquery.time.from(outer.start).saturating_sub(subquery.range);
     let last = subquery.time.from(outer.end());
     let aligned = step * (first / step);
     let grid = Grid::between(if aligned <= first { aligned + step } else { aligned }, last, step);
-    // One series could hold that many samples.
+    // A single series could hold that many samples.
     if grid.len > ev.shared.max_samples() { Err(QueryError::TooManySamples) } else { Ok(grid) }
 }
 
-/// Values of a subquery may be taken twice or skipped, so what is known of resets between them is not true any more.
+/// The values of a subquery may repeat or skip stored samples, so that hints about counter resets no longer apply.
 fn without_hint(h: Arc<Histogram>) -> Arc<Histogram> {
     if matches!(h.counter_reset, CounterReset::Unknown | CounterReset::Gauge) {
         return h;

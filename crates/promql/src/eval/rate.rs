@@ -1,7 +1,7 @@
 //! `rate`, `increase`, `delta`, `irate` and `idelta` over floats.
 //!
-//! Counter resets are found once a series, in one pass; each window then only adds up those within it, in the order in
-//! which Prometheus does, so results are equal to the bit.
+//! Counter resets are found in one pass over a series. Each window then adds up the resets within it, in the order in which
+//! Prometheus does, so that results are equal to the bit.
 
 use pharos_model::SeriesView;
 
@@ -11,7 +11,7 @@ use super::window::{Cursor, Frame, PerTimes, Window};
 use super::{Eval, Outcome};
 use crate::functions::Rate;
 
-/// Whether a start timestamp says that a counter began anew between two samples.
+/// Whether a start timestamp says that a counter was reset between two samples.
 pub(crate) fn start_reset(previous_st: i64, previous_t: i64, st: i64, t: i64) -> bool {
     if previous_st == st || st == 0 || st >= t || st < previous_t {
         return false;
@@ -25,7 +25,7 @@ pub(crate) fn start_overlap(previous_st: i64, previous_t: i64, st: i64) -> bool 
     st != 0 && st < previous_t && st != previous_st
 }
 
-/// Memory for what is found in the pass over a series.
+/// The findings of the pass over a series, with memory that is reused from one series to the next.
 #[derive(Default)]
 pub(crate) struct Found {
     resets: Vec<usize>,

@@ -5,7 +5,7 @@ use pharos_histogram::kahan_inc;
 
 use crate::error::QueryError;
 
-/// Slope (a second) and value at `origin` (milliseconds) of the least-squares line through at least one sample.
+/// The slope per second, and the value at `origin` (milliseconds), of the least-squares line through at least one sample.
 pub(crate) fn line(t: &[i64], v: &[f64], origin: i64) -> (f64, f64) {
     let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0));
     let first = v[0];

@@ -1,14 +1,14 @@
-//! The plan's nodes. Only the start of a position is ever shown, so a node keeps byte offsets.
+//! The nodes of a plan. Only the start of a position is ever shown, so a node keeps byte offsets.
 
 use pharos_model::Matcher;
 
 use crate::functions::Function;
 use crate::syntax::ast::{AggregateOp, BinaryOp, ValueType, VectorMatching};
 
-/// Times beyond this many milliseconds from the epoch are taken to be there, so that arithmetic has room.
+/// Times are clamped to this many milliseconds around the epoch, so that arithmetic on them does not overflow.
 pub(crate) const MAX_TIME: i64 = 1 << 58;
 
-/// What a node yields a step.
+/// What a node yields at each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A number.
@@ -44,20 +44,20 @@ pub enum Node {
     Binary(Box<Binary>),
     /// `-x`
     Negate(Box<Node>),
-    /// A part that occurs several times: evaluated once where the result is small enough to be kept.
+    /// A part that occurs several times. It is evaluated once if the result is small enough to be kept.
     Shared(Box<SharedNode>),
     /// A part whose value is known already.
     Precomputed(PrecomputedRef),
-    /// A part whose value is the same at all steps: evaluated at the first, repeated for the others.
+    /// A part whose value is the same at all steps. It is evaluated at the first step and repeated for the others.
     Invariant(Box<Node>),
 }
 
-/// The time that a selector looks at, seen from a step: `@` replaces the step, then the offset is subtracted.
+/// The time that a selector looks at from a step: `@` replaces the step, then the offset is subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Reference {
-    /// `@`, milliseconds.
+    /// The time of `@`, milliseconds.
     pub at: Option<i64>,
-    /// Milliseconds into the past.
+    /// The offset into the past, milliseconds.
     pub offset: i64,
 }
 
@@ -71,19 +71,19 @@ impl Reference {
 /// An instant vector selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
-    /// Which series.
+    /// The conditions on the series.
     pub matchers: Vec<Matcher>,
-    /// When.
+    /// The time to look at.
     pub time: Reference,
-    /// `anchored`
+    /// Whether the selector is `anchored`.
     pub anchored: bool,
-    /// `smoothed`
+    /// Whether the selector is `smoothed`.
     pub smoothed: bool,
-    /// Whether only count and sum of histograms are needed.
+    /// Whether only the counts and sums of histograms are read.
     pub stats: bool,
-    /// How many of the matchers, the last ones, were found to hold by the other side of a join.
+    /// How many matchers, at the end of the list, were added from the other side of a join.
     pub implied: usize,
-    /// How many selectors of the plan read the same samples, this one included.
+    /// The number of selectors of the plan that read the same samples, including this one.
     pub readers: usize,
     /// Byte offset in the query.
     pub pos: usize,
@@ -92,26 +92,26 @@ pub struct Selector {
 /// A range vector selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeSelector {
-    /// Which series.
+    /// The series and the time to look at.
     pub selector: Selector,
-    /// How long, milliseconds.
+    /// The length of the range, milliseconds.
     pub range: i64,
 }
 
 /// A subquery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subquery {
-    /// Of what.
+    /// The expression that is evaluated at the steps of the subquery.
     pub expr: Node,
-    /// How long, milliseconds.
+    /// The length of the range, milliseconds.
     pub range: i64,
-    /// Its step, 0 for the engine's default.
+    /// The step, milliseconds; 0 for the default of the engine.
     pub step: i64,
-    /// When.
+    /// The time to look at.
     pub time: Reference,
 }
 
-/// Where a range function's samples come from.
+/// The range vector of a function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RangeInput {
     /// Stored samples.
@@ -121,7 +121,7 @@ pub enum RangeInput {
 }
 
 impl RangeInput {
-    /// How long, milliseconds.
+    /// The length of the range, milliseconds.
     pub fn range(&self) -> i64 {
         match self {
             RangeInput::Selector(s) => s.range,
@@ -129,7 +129,7 @@ impl RangeInput {
         }
     }
 
-    /// When.
+    /// The time to look at.
     pub fn time(&self) -> Reference {
         match self {
             RangeInput::Selector(s) => s.selector.time,
@@ -141,7 +141,7 @@ impl RangeInput {
 /// A function over a range vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeCall {
-    /// Which.
+    /// The function that is called.
     pub func: Function,
     /// The range vector.
     pub input: RangeInput,
@@ -154,14 +154,14 @@ pub struct RangeCall {
 /// A function without a range vector among its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// Which.
+    /// The function that is called.
     pub func: Function,
     /// The arguments.
     pub args: Vec<Node>,
-    /// Their byte offsets.
+    /// The byte offsets of the arguments.
     pub arg_pos: Vec<usize>,
-    /// Whether the first argument has a sign: a plus leaves no other trace in the plan, yet a selector behind one is no
-    /// selector to functions that look at the argument itself.
+    /// Whether the first argument has a sign. A plus leaves no other trace in the plan, yet functions that look at how the
+    /// argument is written do not take a selector with a sign for a selector.
     pub signed: bool,
     /// Byte offset of the call.
     pub pos: usize,
@@ -170,19 +170,19 @@ pub struct Call {
 /// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
-    /// Which.
+    /// The operator.
     pub op: AggregateOp,
-    /// Of what.
+    /// The series that are aggregated.
     pub expr: Node,
     /// `k`, the quantile, the ratio or the label.
     pub param: Option<Node>,
-    /// Labels to keep or drop, sorted, each once.
+    /// The labels of `by` or `without`, sorted and without duplicates.
     pub grouping: Vec<String>,
-    /// Whether they are dropped.
+    /// Whether `grouping` names the labels that are dropped.
     pub without: bool,
     /// Byte offset of the aggregation.
     pub pos: usize,
-    /// Byte offset of what is aggregated.
+    /// Byte offset of the aggregated expression.
     pub expr_pos: usize,
     /// Byte offset of the parameter.
     pub param_pos: usize,
@@ -191,25 +191,25 @@ pub struct Aggregate {
 /// A binary operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
-    /// Which.
+    /// The operator.
     pub op: BinaryOp,
     /// Left side.
     pub lhs: Node,
     /// Right side.
     pub rhs: Node,
-    /// How series meet, when both sides are vectors.
+    /// How the series of two vectors are matched.
     pub matching: VectorMatching,
     /// Whether a comparison yields 0 or 1.
     pub return_bool: bool,
-    /// What it yields, which its sides say: kept, since asking them anew at each level of a chain takes the square of its
-    /// length.
+    /// What the operation yields. It follows from the sides, and is stored because deriving it at each level of a chain
+    /// would take the square of its length.
     pub kind: Kind,
     /// Byte offset.
     pub pos: usize,
 }
 
 impl Binary {
-    /// What an operation of these sides yields.
+    /// What an operation on these sides yields.
     pub fn kind_of(lhs: &Node, rhs: &Node) -> Kind {
         match (lhs.kind(), rhs.kind()) {
             (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
@@ -221,13 +221,13 @@ impl Binary {
 /// A part that occurs several times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SharedNode {
-    /// The same for equal parts.
+    /// The identifier that equal parts have in common.
     pub id: usize,
-    /// How many there are.
+    /// The number of equal parts that are evaluated.
     pub uses: usize,
-    /// Byte offset of this one.
+    /// Byte offset of this part.
     pub pos: usize,
-    /// What is evaluated.
+    /// The part itself.
     pub expr: Node,
 }
 
@@ -241,7 +241,7 @@ pub struct PrecomputedRef {
 }
 
 impl Node {
-    /// What the node yields. Looks through signs and marks only, never at whole subtrees.
+    /// What the node yields. The work does not depend on the size of the plan: only signs and marks are looked through.
     pub fn kind(&self) -> Kind {
         match self {
             Node::Number(_) => Kind::Scalar,

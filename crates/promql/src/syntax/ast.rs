@@ -1,6 +1,6 @@
-//! The syntax tree. Every node knows the bytes that it was read from.
+//! The syntax tree. Every node knows its position in the query.
 //!
-//! Matchers, offsets and `@` are on the vector selector also when it is the inside of a range selector, as in Prometheus.
+//! As in Prometheus, the matchers, the offset and the `@` of a range selector are those of the vector selector inside it.
 
 use pharos_model::Matcher;
 
@@ -46,21 +46,21 @@ pub enum Expr {
 /// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
-    /// What it computes.
+    /// The operator.
     pub op: AggregateOp,
-    /// Of what.
+    /// The aggregated expression.
     pub expr: Expr,
     /// `k`, the quantile, the ratio or the label name.
     pub param: Option<Expr>,
-    /// Labels to keep, or to drop when `without`.
+    /// The labels of `by` or `without`.
     pub grouping: Vec<String>,
-    /// Whether `grouping` names labels to drop.
+    /// Whether `grouping` names the labels that are dropped.
     pub without: bool,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
-/// How many series of one side meet one of the other.
+/// How many series of one side may match one of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Cardinality {
     /// One to one.
@@ -77,13 +77,13 @@ pub enum Cardinality {
 /// How the sides of a binary operation are matched.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct VectorMatching {
-    /// How many meet.
+    /// How many series may match.
     pub card: Cardinality,
     /// The labels of `on` or `ignoring`.
     pub labels: Vec<String>,
-    /// Whether `labels` are those of `on`.
+    /// Whether `labels` belongs to `on` rather than `ignoring`.
     pub on: bool,
-    /// Labels taken over from the "one" side.
+    /// The labels of `group_left` or `group_right`, which are taken from the "one" side.
     pub include: Vec<String>,
     /// `fill_left`/`fill`: the value of a series that is missing on the left.
     pub fill_left: Option<f64>,
@@ -104,7 +104,7 @@ pub struct Binary {
     pub matching: Option<VectorMatching>,
     /// Whether a comparison returns 0 or 1 instead of filtering.
     pub return_bool: bool,
-    /// Where: from the left side's start to the right side's end.
+    /// Position in the query, from the start of the left side to the end of the right side.
     pub pos: Pos,
 }
 
@@ -113,9 +113,9 @@ pub struct Binary {
 pub struct Call {
     /// The function that is called.
     pub func: Function,
-    /// Its arguments.
+    /// The arguments.
     pub args: Vec<Expr>,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
@@ -133,7 +133,7 @@ pub enum AtPreprocessor {
 pub struct TimeModifiers {
     /// `offset 5m`, milliseconds, positive into the past.
     pub offset: i64,
-    /// `offset` as an expression of durations, which the evaluator computes; `offset` is 0 then.
+    /// The offset as an expression of durations, which the planner evaluates; `offset` is 0 then.
     pub offset_expr: Option<DurationExpr>,
     /// `@ 1603774568`, milliseconds.
     pub at: Option<i64>,
@@ -146,89 +146,89 @@ pub struct TimeModifiers {
 pub struct VectorSelector {
     /// The metric name as written before the braces, empty when there was none.
     pub name: String,
-    /// All matchers, that of the name included (last, as Prometheus has it).
+    /// All matchers. The matcher of the metric name comes last, as in Prometheus.
     pub matchers: Vec<Matcher>,
-    /// Offset and `@`.
+    /// The offset and the time of `@`.
     pub time: TimeModifiers,
-    /// `anchored` behind it.
+    /// Whether the selector is `anchored`.
     pub anchored: bool,
-    /// `smoothed` behind it.
+    /// Whether the selector is `smoothed`.
     pub smoothed: bool,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
 /// A range vector selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatrixSelector {
-    /// Which series, with offset and `@`.
+    /// The series, with the offset and the time of `@`.
     pub selector: VectorSelector,
     /// The range, milliseconds; 0 when `range_expr` is present.
     pub range: i64,
     /// The range as an expression of durations.
     pub range_expr: Option<DurationExpr>,
-    /// Where, from the selector's start to the end of the modifiers.
+    /// Position in the query, from the start of the selector to the end of the modifiers.
     pub pos: Pos,
 }
 
 /// A subquery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subquery {
-    /// Of what.
+    /// The expression that is evaluated at the steps of the subquery.
     pub expr: Expr,
     /// The range, milliseconds; 0 when `range_expr` is present.
     pub range: i64,
     /// The range as an expression of durations.
     pub range_expr: Option<DurationExpr>,
-    /// The step, milliseconds, 0 for the default one.
+    /// The step, milliseconds; 0 for the default step.
     pub step: i64,
     /// The step as an expression of durations.
     pub step_expr: Option<DurationExpr>,
-    /// Offset and `@`.
+    /// The offset and the time of `@`.
     pub time: TimeModifiers,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
 /// A number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberLiteral {
-    /// Its value; of a duration, seconds.
+    /// The value; seconds if it was written as a duration.
     pub value: f64,
-    /// Whether it was written as a duration (`5m`).
+    /// Whether the number was written as a duration, such as `5m`.
     pub duration: bool,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
 /// A string.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StringLiteral {
-    /// Its value, without quotes and escapes; bytes that are no UTF-8 are replaced by U+FFFD.
+    /// The text without quotes and escapes. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub value: String,
-    /// The exact bytes, only when they are no UTF-8.
+    /// The exact bytes, if they are not UTF-8.
     pub bytes: Option<Box<[u8]>>,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
 /// An expression in parentheses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Paren {
-    /// What is inside.
+    /// The expression inside the parentheses.
     pub expr: Expr,
-    /// Where, parentheses included.
+    /// Position in the query, including the parentheses.
     pub pos: Pos,
 }
 
 /// `+expr` or `-expr`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unary {
-    /// Whether it negates.
+    /// Whether the sign is a minus.
     pub minus: bool,
-    /// Of what.
+    /// The operand.
     pub expr: Expr,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
@@ -237,18 +237,18 @@ pub struct Unary {
 pub struct DurationExpr {
     /// The operator.
     pub op: DurationOp,
-    /// Left side; none for unary operators and `step()`.
+    /// The left side; `None` for unary operators and for `step()`.
     pub lhs: Option<Box<Expr>>,
-    /// Right side; none for `step()`.
+    /// The right side; `None` for `step()`.
     pub rhs: Option<Box<Expr>>,
-    /// Whether it was written in parentheses.
+    /// Whether the expression was written in parentheses.
     pub wrapped: bool,
-    /// Where.
+    /// Position in the query.
     pub pos: Pos,
 }
 
 impl Expr {
-    /// Where the expression is in the query.
+    /// The position of the expression in the query.
     pub fn pos(&self) -> Pos {
         match self {
             Expr::Aggregate(e) => e.pos,
@@ -265,7 +265,7 @@ impl Expr {
         }
     }
 
-    /// The type of its value.
+    /// The type of the value.
     pub fn value_type(&self) -> ValueType {
         match self {
             Expr::Aggregate(_) | Expr::Vector(_) => ValueType::Vector,

@@ -1,6 +1,6 @@
 //! `histogram_quantile`, `histogram_quantiles` and `histogram_fraction` over classic and native histograms.
 //!
-//! Classic buckets of a histogram are series that differ in `le` only; they are brought together by all other labels.
+//! The classic buckets of a histogram are series that differ in `le` alone. They are grouped by all other labels.
 
 use hashbrown::HashMap;
 use pharos_gocompat::GoQuoted;
@@ -16,11 +16,11 @@ use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Call;
 use crate::quantile::{self, ClassicBucket, NanNote};
 
-/// What is computed of each histogram.
+/// What is computed from each histogram.
 enum Wanted {
-    /// Quantiles, each at all steps, with the value of their label if they get one.
+    /// Quantiles, each with a value for every step, and the label that tells them apart.
     Quantiles { q: Vec<Vec<f64>>, label: Option<String> },
-    /// The fraction between two values, at all steps.
+    /// The fraction of observations between two values, which are given for every step.
     Fraction { lower: Vec<f64>, upper: Vec<f64> },
 }
 

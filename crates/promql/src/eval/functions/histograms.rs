@@ -1,4 +1,4 @@
-//! One number of each native histogram. Floats are left out.
+//! A number of each native histogram. Floats are dropped.
 
 use pharos_model::Histogram;
 

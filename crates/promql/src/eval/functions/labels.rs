@@ -1,4 +1,4 @@
-//! `label_replace` and `label_join`: functions of labels that look at no sample.
+//! `label_replace` and `label_join`, which change labels and no sample.
 
 use std::collections::HashMap;
 
@@ -55,7 +55,7 @@ pub(super) fn join(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>) -
     })
 }
 
-/// An error when a label would become larger than it may.
+/// Fails when a label would become larger than allowed.
 fn check_size(call: &Call, bytes: usize, most: usize) -> Outcome {
     if bytes <= most {
         return Ok(());
@@ -71,13 +71,13 @@ fn set(row: &mut Row, name: &str, value: &str) {
     }
 }
 
-/// Most bytes that the labels of a series may become: nested calls can double them each time.
+/// The size that the labels of a series may reach, bytes. Nested calls can double it each time.
 const MAX_LABEL_BYTES: usize = 1 << 20;
 
 /// How many samples' work it may be to match a regular expression: some are large.
 const WORK_OF_CHANGE: usize = CHECK_INTERVAL / 16;
 
-/// Changes labels and makes sure that no two series have become one.
+/// Changes the labels of each series. Fails when two series become one.
 fn relabel(
     ev: &Eval<'_, '_>,
     call: &Call,
@@ -102,14 +102,14 @@ fn relabel(
     })
 }
 
-/// The steps at which label sets have floats and histograms.
+/// The steps at which each set of labels has floats and histograms.
 #[derive(Default)]
 pub(crate) struct Seen {
     steps: HashMap<Labels, [Bitmap; 2]>,
 }
 
 impl Seen {
-    /// Adds a series; an error when one with equal labels has a sample of the same kind at the same step.
+    /// Adds a series. Fails when a series with equal labels has a sample of the same kind at the same step.
     pub(crate) fn add(&mut self, row: &Row) -> Outcome {
         let mut hists = Bitmap::new(row.present.len());
         row.hists.iter().for_each(|(step, _)| hists.set(*step as usize));

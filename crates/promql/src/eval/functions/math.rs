@@ -1,4 +1,4 @@
-//! Functions of one float to another: rounding, exponents, trigonometry. Histograms are left out.
+//! Functions of floats: rounding, clamping, exponents, trigonometry. Histograms are dropped.
 
 use super::behind_vector;
 use crate::arithmetic::{go_max, go_min};

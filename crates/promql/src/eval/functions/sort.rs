@@ -1,4 +1,4 @@
-//! Sorting of instant vectors. A range query is always sorted by labels, so there it only warns.
+//! Sorting of instant vectors. The result of a range query is always sorted by labels, so that sorting only warns there.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -51,10 +51,10 @@ fn nan_last(a: f64, b: f64, descending: bool) -> Ordering {
     }
 }
 
-/// How many samples' work it is to look up a label.
+/// The work of looking up a label, in samples.
 const WORK_OF_LOOK_UP: usize = 64;
 
-/// Sorts by the values of labels, which are looked up once, and then by all labels.
+/// Sorts by the values of some labels, and by all labels where those are equal.
 fn sort_by_labels(ev: &Eval<'_, '_>, names: &[&str], descending: bool, rows: &mut Vec<Row>) -> Outcome {
     let mut reservation = ev.reserve();
     reservation.grow((size_of::<Row>() + size_of::<usize>()) * rows.len(), 0)?;
@@ -71,7 +71,7 @@ fn sort_by_labels(ev: &Eval<'_, '_>, names: &[&str], descending: bool, rows: &mu
     Ok(())
 }
 
-/// The values of labels, one column a label. Labels that are the same in all rows order nothing and have none.
+/// The values of labels, one column per label. A label with the same value in all rows has no column.
 fn columns<'r>(
     ev: &Eval<'_, '_>,
     names: &[&str],
@@ -98,7 +98,7 @@ fn by_value(a: &str, b: &str) -> Ordering {
     if a == b { Ordering::Equal } else { natural(a, b) }
 }
 
-/// Orders strings with runs of digits by their number: `node2` before `node10`.
+/// Orders strings by the value of the numbers in them: `node2` before `node10`.
 fn natural(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (chunks(a), chunks(b));
     loop {
@@ -125,7 +125,7 @@ fn by_number(a: &str, b: &str) -> Ordering {
     x.len().cmp(&y.len()).then_with(|| x.cmp(y))
 }
 
-/// Runs of digits and of other characters.
+/// Splits a string into runs of digits and runs of other characters.
 fn chunks(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

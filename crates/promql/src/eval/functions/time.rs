@@ -7,7 +7,8 @@ use crate::eval::{Eval, Outcome, Sink};
 use crate::functions::SampleTime;
 use crate::plan::{Call, Node, Selector};
 
-/// `timestamp()` and `start_timestamp()`: of a selector's samples, their own; of anything else, that of the step.
+/// `timestamp()` and `start_timestamp()`. The samples of a selector have times of their own; those of any other expression
+/// have the time of the step.
 pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, which: SampleTime) -> Outcome {
     let starts = which == SampleTime::Start;
     let field = if starts { Field::StartTimestamp } else { Field::Timestamp };
@@ -22,7 +23,7 @@ pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'
     match argument {
         other if call.signed => of_steps(ev, other, starts, grid, &mut named),
         Node::Selector(_) if starts && !ev.shared.start_timestamps => Ok(()),
-        // Smoothing is about values, not about their times.
+        // Smoothing changes values, not their times.
         Node::Selector(s) if s.smoothed => {
             selector::instant(ev, &Selector { smoothed: false, ..s.clone() }, grid, field, &mut named)
         }
@@ -31,7 +32,8 @@ pub(super) fn timestamp(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'
     }
 }
 
-/// The times of steps at which something computed has a value. It has no start: what it has to say is said all the same.
+/// The times of the steps at which an expression has a value. Computed values have no start time, but their evaluation may
+/// annotate or fail, so it is done all the same.
 fn of_steps(ev: &Eval<'_, '_>, computed: &Node, starts: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
     if starts {
         return ev.vector(computed, grid, &mut |_| Ok(()));
@@ -44,7 +46,7 @@ fn of_steps(ev: &Eval<'_, '_>, computed: &Node, starts: bool, grid: Grid, sink: 
     })
 }
 
-/// Calendar functions of values that are seconds, or of the steps' times.
+/// Calendar functions, of values in seconds or of the time of the step.
 pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, of: fn(Moment) -> i64) -> Outcome {
     let at = |seconds: i64| of(Moment::at_seconds(seconds)) as f64;
     match call.args.first() {
@@ -56,7 +58,8 @@ pub(super) fn date(ev: &Eval<'_, '_>, call: &Call, grid: Grid, sink: Sink<'_>, o
     }
 }
 
-/// The whole part of a number; what is no 64-bit integer is the least one, as processors and hence Prometheus have it.
+/// The integer part of a number. As in Prometheus, where processors decide, a number outside the range of 64-bit integers
+/// becomes the smallest one.
 fn whole(v: f64) -> i64 {
     let fits = (i64::MIN as f64..-(i64::MIN as f64)).contains(&v);
     if fits { v as i64 } else { i64::MIN }
