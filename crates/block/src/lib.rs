@@ -4,7 +4,7 @@
 //! columns. [`BlockWriter`] makes a block from series in label order, [`BlockReader`] answers selectors with range requests,
 //! and [`objects`] builds and decorates object stores.
 //!
-//! Invariants: a read returns exactly what was written, to the bit. Every number read from a file is checked before it is used
+//! Invariants: a read returns exactly what was written, to the bit (INV-BIT-EXACT). Every number read from a file is checked before it is used
 //! as a size or an index. A damaged block is an error that names the file, never a panic.
 
 mod coding;

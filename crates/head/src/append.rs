@@ -1,75 +1,26 @@
 //! Appends a batch: finds or creates its series, checks every sample, and stages what is new for the log.
+//!
+//! Appending a batch again changes nothing. A second value for a timestamp in memory is rejected (INV-IDEMPOTENT).
+
+mod checks;
+mod outcome;
 
 use std::sync::Arc;
 
 use pharos_model::hash::shard_of;
-use pharos_model::labels::{LabelsIter, check_canonical};
 use pharos_model::time::window_start;
 use pharos_model::write::{BatchSeries, HistogramSample};
-use pharos_model::{RejectReason, Sample, ShardSet, WriteBatch, WriteOutcome};
+use pharos_model::{RejectReason, Sample, WriteBatch};
 
-use crate::config::{HeadConfig, TenantLimits, TenantSettings};
+use crate::config::{HeadConfig, TenantLimits};
 use crate::exemplars::ExemplarInsert;
 use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
-use crate::wal::Commit;
 use crate::wal::record::{SPLIT_BYTES, put_append};
-
-/// The longest canonical label set, so that it fits into a log record.
-const MAX_LABEL_BYTES: usize = 1 << 20;
-/// The most buckets of a histogram, so that it fits into a log record.
-const MAX_BUCKETS: usize = 1 << 16;
-
-/// Who appends a batch, which decides what is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A sender: time bounds and limits apply.
-    Sender,
-    /// Another head, which has checked its samples already.
-    Head,
-}
-
-/// The shards of a batch that are appended, and those that count for the sender.
-#[derive(Clone, Copy, Debug)]
-pub struct AppendTargets<'a> {
-    /// Shards to append. Series of other shards are skipped.
-    pub taken: &'a ShardSet,
-    /// Shards whose samples are counted in [`AppendOutcome::counted`]. The other shards get an outcome of their own, so that
-    /// a batch sent to several replicas is counted once.
-    pub counted: &'a ShardSet,
-}
-
-/// The result of [`Head::append_shards`](crate::Head::append_shards).
-#[derive(Debug)]
-pub struct AppendOutcome {
-    /// What became of the samples of counted shards.
-    pub counted: WriteOutcome,
-    /// What became of the samples of other shards.
-    pub uncounted: WriteOutcome,
-    /// Resolves when the batch is durable.
-    pub commit: Commit,
-}
-
-/// The outcomes of a batch while it is appended.
-#[derive(Debug, Default)]
-pub(crate) struct Outcomes {
-    pub(crate) counted: WriteOutcome,
-    pub(crate) uncounted: WriteOutcome,
-    /// Whether the series at hand is of a shard that is not counted.
-    is_uncounted: bool,
-}
-
-impl Outcomes {
-    /// The outcome that the series at hand belongs to.
-    #[inline]
-    fn current(&mut self) -> &mut WriteOutcome {
-        if self.is_uncounted { &mut self.uncounted } else { &mut self.counted }
-    }
-
-    fn took_samples(&self) -> bool {
-        [&self.counted, &self.uncounted].iter().any(|outcome| outcome.samples + outcome.histograms > 0)
-    }
-}
+pub(crate) use checks::Origin;
+use checks::{MAX_LABEL_BYTES, Rejection, TimeBounds, check_histogram, check_labels};
+pub(crate) use outcome::Outcomes;
+pub use outcome::{AppendOutcome, AppendTargets};
 
 /// Appends one batch, while its caller holds the tenant's lock and the log's segment.
 pub(crate) struct Appender<'a> {
@@ -79,10 +30,7 @@ pub(crate) struct Appender<'a> {
     pub(crate) segment: u32,
     pub(crate) now_ms: i64,
     limits: TenantLimits,
-    /// Earlier timestamps are too old.
-    oldest: i64,
-    /// Later timestamps are too far in the future.
-    latest: i64,
+    bounds: TimeBounds,
     newest: i64,
     window: OpenWindow,
     /// The shard of the series at hand.
@@ -109,21 +57,6 @@ struct OpenWindow {
     bytes: isize,
 }
 
-/// The oldest timestamp that is taken: the out-of-order window before the newest sample. A sample from the future counts as
-/// one from now, so that it cannot shut out everybody else's samples. While the newest sample is itself older than the
-/// window, as seen from the clock, history is being loaded, and it may arrive in any order.
-fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
-    match newest.map(|newest| newest.min(now_ms)) {
-        Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
-            newest.saturating_sub(settings.out_of_order_window_ms)
-        }
-        _ => i64::MIN,
-    }
-}
-
-/// Why a sample is rejected, and a message without the series.
-type Rejection = (RejectReason, String);
-
 impl<'a> Appender<'a> {
     pub(crate) fn new(
         config: &'a HeadConfig,
@@ -133,15 +66,7 @@ impl<'a> Appender<'a> {
         now_ms: i64,
         origin: Origin,
     ) -> Self {
-        let (oldest, latest) = match origin {
-            Origin::Head => (i64::MIN, i64::MAX),
-            Origin::Sender if config.max_future_ms == 0 => {
-                (oldest_taken(&state.settings, state.newest, now_ms), i64::MAX)
-            }
-            Origin::Sender => {
-                (oldest_taken(&state.settings, state.newest, now_ms), now_ms.saturating_add(config.max_future_ms))
-            }
-        };
+        let bounds = TimeBounds::new(config, &state.settings, state.newest, now_ms, origin);
         let limits = if origin == Origin::Head { TenantLimits::default() } else { state.settings.limits };
         let newest = state.newest.unwrap_or(i64::MIN);
         let no_window = WindowGeneration { start: i64::MAX, generation: 0 };
@@ -152,8 +77,7 @@ impl<'a> Appender<'a> {
             segment,
             now_ms,
             limits,
-            oldest,
-            latest,
+            bounds,
             newest,
             window: OpenWindow { at: no_window, last: i64::MIN, samples: 0, bytes: 0 },
             shard: 0,
@@ -164,7 +88,7 @@ impl<'a> Appender<'a> {
     }
 
     /// Appends some shards only; `None` for all of them.
-    pub(crate) fn to_shards(mut self, targets: Option<AppendTargets<'a>>) -> Self {
+    pub(crate) fn with_targets(mut self, targets: Option<AppendTargets<'a>>) -> Self {
         self.targets = targets;
         self
     }
@@ -220,7 +144,7 @@ impl<'a> Appender<'a> {
             }
             None => {
                 for t in samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)) {
-                    if let Some((reason, what)) = self.out_of_bounds(t) {
+                    if let Some((reason, what)) = self.bounds.rejection(t) {
                         self.outcomes
                             .current()
                             .reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
@@ -240,18 +164,13 @@ impl<'a> Appender<'a> {
     }
 
     fn any_in_bounds(&self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
-        samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)).any(|t| self.in_bounds(t))
-    }
-
-    #[inline]
-    fn in_bounds(&self, t: i64) -> bool {
-        self.oldest <= t && t <= self.latest
+        samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)).any(|t| self.bounds.contain(t))
     }
 
     #[inline]
     fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>) {
         let t = sample.t();
-        if !self.in_bounds(t) {
+        if !self.bounds.contain(t) {
             return self.accept_resend_or_reject(series, data, sample);
         }
         if let AnySample::Histogram(s) = sample
@@ -294,26 +213,9 @@ impl<'a> Appender<'a> {
         if data.find(sample) == Some(Stored::Same) {
             return self.taken(sample);
         }
-        if let Some((reason, what)) = self.out_of_bounds(sample.t()) {
+        if let Some((reason, what)) = self.bounds.rejection(sample.t()) {
             self.outcomes.current().reject(reason, || format!("{what}, series {}", series.labels));
         }
-    }
-
-    fn out_of_bounds(&self, t: i64) -> Option<Rejection> {
-        if t < self.oldest {
-            let window = pharos_gocompat::format_duration(self.state.settings.out_of_order_window_ms);
-            let newest = self.oldest.saturating_add(self.state.settings.out_of_order_window_ms);
-            let message = format!(
-                "too old sample: timestamp {t} is more than the out-of-order window of {window} behind the newest sample at {newest}"
-            );
-            return Some((RejectReason::TooOld, message));
-        }
-        (t > self.latest).then(|| {
-            let ahead = pharos_gocompat::format_duration(self.config.max_future_ms);
-            let message =
-                format!("sample too far in the future: timestamp {t} is more than {ahead} ahead of {}", self.now_ms);
-            (RejectReason::TooFarInFuture, message)
-        })
     }
 
     /// The window of a timestamp, usually that of the previous sample.
@@ -380,7 +282,7 @@ impl<'a> Appender<'a> {
         for exemplar in batch.exemplars_of(entry) {
             let inserted = match series {
                 None => ExemplarInsert::Rejected("unknown series"),
-                Some(_) if exemplar.t > self.latest => ExemplarInsert::Rejected("too far in the future"),
+                Some(_) if self.bounds.are_exceeded_by(exemplar.t) => ExemplarInsert::Rejected("too far in the future"),
                 Some(series) => {
                     let generation = self.state.window_at(exemplar.t, self.config.window_ms).generation;
                     self.tenant.exemplars.lock().add(series, exemplar, generation)
@@ -416,44 +318,4 @@ impl<'a> Appender<'a> {
             self.state.metadata.insert(family.clone(), metadata.clone());
         }
     }
-}
-
-/// Checks the labels of a series before it is created.
-fn check_labels(canonical: &[u8], limits: &TenantLimits) -> Result<(), Rejection> {
-    let invalid = |what: String| (RejectReason::InvalidLabels, what);
-    check_canonical(canonical).map_err(|e| invalid(e.to_string()))?;
-    if canonical.is_empty() {
-        return Err(invalid("series without labels".into()));
-    }
-    if canonical.len() > MAX_LABEL_BYTES {
-        return Err(invalid(format!("labels take {} bytes, more than {MAX_LABEL_BYTES}", canonical.len())));
-    }
-    let over = |value: usize, limit: usize| limit > 0 && value > limit;
-    let count = LabelsIter::over(canonical).count();
-    if over(count, limits.max_labels) {
-        let what = format!("{count} labels, the limit max_labels is {}", limits.max_labels);
-        return Err((RejectReason::MaxLabels, what));
-    }
-    for (name, value) in LabelsIter::over(canonical) {
-        if over(name.len(), limits.max_label_name_length) {
-            let limit = limits.max_label_name_length;
-            let what = format!("label name of {} bytes, the limit max_label_name_length is {limit}", name.len());
-            return Err((RejectReason::MaxLabelNameLength, what));
-        }
-        if over(value.len(), limits.max_label_value_length) {
-            let limit = limits.max_label_value_length;
-            let what =
-                format!("value of label {name} of {} bytes, the limit max_label_value_length is {limit}", value.len());
-            return Err((RejectReason::MaxLabelValueLength, what));
-        }
-    }
-    Ok(())
-}
-
-fn check_histogram(s: &HistogramSample) -> Result<(), String> {
-    let buckets = s.h.positive_buckets.len() + s.h.negative_buckets.len() + s.h.custom_values.len();
-    if buckets > MAX_BUCKETS {
-        return Err(format!("{buckets} buckets, more than {MAX_BUCKETS}"));
-    }
-    s.h.validate().map_err(|e| e.to_string())
 }

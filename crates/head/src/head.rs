@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use parking_lot::RwLock;
 use pharos_model::shards::MAX_SHARDS;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
@@ -16,12 +15,11 @@ use crate::fs::{DirLock, Fs};
 use crate::metrics::HeadMetrics;
 use crate::restore::{Restored, Restorer};
 use crate::tenant::Tenant;
+use crate::tenants::Tenants;
 use crate::wal::lock::lock_dir;
 use crate::wal::record::Record;
 use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
 use crate::wal::{Commit, Log, LogConfig, incomplete};
-use crate::window::FlushedMask;
-use pharos_model::wire::Malformed;
 
 /// A tenant keeps a staging buffer of at most this size between appends.
 const MAX_KEPT_STAGING_BYTES: usize = 4 << 20;
@@ -39,38 +37,6 @@ pub struct Head {
     first_segment: parking_lot::Mutex<u32>,
     is_incomplete: AtomicBool,
     _lock: Box<dyn DirLock>,
-}
-
-/// The tenants, and what a new one starts out with.
-pub(crate) struct Tenants {
-    by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
-    next_number: AtomicU32,
-    shards: u32,
-    window_ms: i64,
-    settings: RwLock<SettingsByTenant>,
-}
-
-impl Tenants {
-    pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<Tenant>> {
-        self.by_id.read().get(id).cloned()
-    }
-
-    pub(crate) fn get_or_create(&self, id: &TenantId) -> Arc<Tenant> {
-        if let Some(tenant) = self.get(id) {
-            return tenant;
-        }
-        let mut by_id = self.by_id.write();
-        let create = || {
-            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-            let settings = self.settings.read().of(id);
-            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, settings))
-        };
-        by_id.entry(id.clone()).or_insert_with(create).clone()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
-        self.by_id.read().values().cloned().collect()
-    }
 }
 
 impl Head {
@@ -120,13 +86,7 @@ impl Head {
             segment_bytes: config.segment_bytes,
             max_pending_bytes: config.max_pending_bytes,
         };
-        let tenants = Tenants {
-            by_id: RwLock::default(),
-            next_number: AtomicU32::new(0),
-            shards: config.shards,
-            window_ms: config.window_ms,
-            settings: RwLock::new(config.by_tenant()),
-        };
+        let tenants = Tenants::new(&config);
         let log = Log::open(log_config, fs.clone(), metrics.clone()).map_err(|e| io("start the writer of", e))?;
         let head = Head {
             config,
@@ -210,7 +170,7 @@ impl Head {
         let mut state = tenant.append.lock();
         let ticket = self.log.ticket();
         let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
-        let Appended { outcomes, grown } = appender.to_shards(targets).run(batch);
+        let Appended { outcomes, grown } = appender.with_targets(targets).run(batch);
         let wal = &mut state.wal;
         let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
         wal.staged.clear();
@@ -226,17 +186,7 @@ impl Head {
 
     /// Replaces the settings of all tenants, present and future.
     pub fn set_settings(&self, settings: SettingsByTenant) {
-        let tenants: Vec<_> = {
-            // Under the lock that guards the creation of tenants, so that none is created with the old settings after this.
-            let by_id = self.tenants.by_id.write();
-            *self.tenants.settings.write() = settings.clone();
-            by_id.values().cloned().collect()
-        };
-        for tenant in tenants {
-            let own = settings.of(&tenant.id);
-            tenant.append.lock().settings = own;
-            tenant.exemplars.lock().set_capacity(own.max_exemplars);
-        }
+        self.tenants.set_settings(settings);
     }
 
     fn check_memory(&self) -> Result<(), WriteError> {
@@ -291,61 +241,6 @@ impl Head {
     pub(crate) fn update_gauges(&self) {
         let series: usize = self.tenants.all().iter().map(|t| t.index.read().len()).sum();
         self.metrics.series.set(series as i64);
-    }
-
-    /// Replays a record that concerns a tenant as a whole: its declaration, a cut, flush, eviction or deletion.
-    fn control(
-        &self,
-        segment: u32,
-        record: Record<'_>,
-        numbers: &mut HashMap<(u32, u32), Arc<Tenant>>,
-    ) -> Result<(), Malformed> {
-        let tenant_of = |number: u32| {
-            numbers
-                .get(&(segment, number))
-                .cloned()
-                .ok_or(Malformed("names a tenant that its segment does not declare"))
-        };
-        match record {
-            Record::Tenant(record) => {
-                numbers.retain(|(other, _), _| *other == segment);
-                numbers.insert((segment, record.number), self.tenants.get_or_create(&record.tenant));
-            }
-            Record::Cut { tenant, window, cut } => {
-                let tenant = tenant_of(tenant)?;
-                let mut state = tenant.append.lock();
-                tenant.raise_newest_cut(&mut state, window, cut);
-                state.note_segment(segment, window);
-            }
-            Record::Flushed { tenant, window, cut, shards } => {
-                let tenant = tenant_of(tenant)?;
-                let mut state = tenant.append.lock();
-                tenant.raise_flushed_cut(&mut state, window, cut, &shards);
-                state.note_segment(segment, window);
-            }
-            Record::Delete { tenant, range, matchers, number } => {
-                let tenant = tenant_of(tenant)?;
-                let mut state = tenant.append.lock();
-                state.last_deletion = state.last_deletion.max(number);
-                // Series without samples stay until the end of the replay, since later records may name them.
-                self.delete_in_memory(&tenant, &mut state, &matchers, range);
-            }
-            Record::Evicted { tenant, window, cut, shards } => {
-                let tenant = tenant_of(tenant)?;
-                let mut state = tenant.append.lock();
-                let mut evicted = FlushedMask::default();
-                evicted.raise(&shards, cut);
-                self.evict_replayed(&tenant, &mut state, window, &evicted);
-                state.note_segment(segment, window);
-            }
-            Record::Forget { tenant, shards } => {
-                let tenant = tenant_of(tenant)?;
-                let mut state = tenant.append.lock();
-                self.forget_in_memory(&tenant, &mut state, &shards);
-            }
-            Record::Append { .. } => {}
-        }
-        Ok(())
     }
 
     /// Removes the oldest log segments, up to the first that a sample in memory may have come from; returns the oldest one left.

@@ -12,6 +12,7 @@
 mod append;
 mod chunk;
 mod config;
+mod control;
 mod cut;
 mod digest;
 mod error;
@@ -27,6 +28,7 @@ mod restore;
 mod select;
 mod series;
 mod tenant;
+mod tenants;
 mod time_digests;
 pub mod wal;
 mod window;

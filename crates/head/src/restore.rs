@@ -8,9 +8,9 @@ use pharos_model::labels::check_canonical;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, Metadata, Sample, series_hash};
 
-use crate::head::Tenants;
 use crate::series::{AnySample, Insert, Series, WindowGeneration};
 use crate::tenant::Tenant;
+use crate::tenants::Tenants;
 use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
 use crate::window::{ShardCounts, WindowState};

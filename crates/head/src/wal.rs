@@ -2,10 +2,10 @@
 //!
 //! * A segment is self-contained: it declares every tenant and series that it mentions, and samples refer to their series by
 //!   the number of the declaration. The oldest segments can therefore be deleted as soon as no sample in memory can have
-//!   come from them. The log needs no checkpoints.
+//!   come from them. The log needs no checkpoints (INV-SEGMENT-ALONE).
 //! * One thread writes and fsyncs everything that appends have queued since the previous round (group commit).
 //! * Queued records stay queued until they are durable. After a failed write or fsync the segment is truncated to its
-//!   durable length, and the same bytes are written again.
+//!   durable length, and the same bytes are written again (INV-LOG-ORDER).
 //! * A log that may lack acknowledged samples carries a marker (`incomplete`) until its owner has told everyone who relies on
 //!   those samples.
 

@@ -4,7 +4,7 @@
 //! it, and every run of samples carries the generation in which it was begun. Appends after a cut begin new runs, so cut
 //! `n` of some shards is exactly the unflushed runs of those shards whose generation is below `n`. Marking a cut as flushed
 //! raises the flushed cut of its shards to `n`: a run is flushed when its generation is below the flushed cut of its shard.
-//! Both numbers are logged, so a restart reaches the same verdict about every sample.
+//! Both numbers are logged, so a restart reaches the same verdict about every sample (INV-CUT-EXACT).
 //!
 //! The first generation of a window is the time at which the window began, in seconds, and is logged too. A window that was
 //! removed from memory and comes back therefore never reuses a number that the catalogue may know.

@@ -3,6 +3,8 @@
 //! The calling thread reads segments and verifies checksums. Workers decode records and append the samples of the series
 //! that they own by hash, which keeps the samples of a series in order. Records that concern all series (cuts, flushes,
 //! evictions, deletions) and the end of a segment wait until all workers have caught up.
+//!
+//! A torn tail is truncated. Any other damage is an error that names the file and the offset (INV-TORN-TAIL).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

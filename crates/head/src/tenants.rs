@@ -1,0 +1,68 @@
+//! All tenants of a head, by id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::RwLock;
+use pharos_model::TenantId;
+
+use crate::config::{HeadConfig, SettingsByTenant};
+use crate::tenant::Tenant;
+
+/// The tenants, and what a new one starts out with.
+pub(crate) struct Tenants {
+    by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    next_number: AtomicU32,
+    shards: u32,
+    window_ms: i64,
+    settings: RwLock<SettingsByTenant>,
+}
+
+impl Tenants {
+    pub(crate) fn new(config: &HeadConfig) -> Self {
+        Tenants {
+            by_id: RwLock::default(),
+            next_number: AtomicU32::new(0),
+            shards: config.shards,
+            window_ms: config.window_ms,
+            settings: RwLock::new(config.by_tenant()),
+        }
+    }
+
+    pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.by_id.read().get(id).cloned()
+    }
+
+    pub(crate) fn get_or_create(&self, id: &TenantId) -> Arc<Tenant> {
+        if let Some(tenant) = self.get(id) {
+            return tenant;
+        }
+        let mut by_id = self.by_id.write();
+        let create = || {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let settings = self.settings.read().of(id);
+            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, settings))
+        };
+        by_id.entry(id.clone()).or_insert_with(create).clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
+        self.by_id.read().values().cloned().collect()
+    }
+
+    /// Replaces the settings of all tenants, present and future.
+    pub(crate) fn set_settings(&self, settings: SettingsByTenant) {
+        let tenants: Vec<_> = {
+            // Under the lock that guards the creation of tenants, so that none is created with the old settings after this.
+            let by_id = self.by_id.write();
+            *self.settings.write() = settings.clone();
+            by_id.values().cloned().collect()
+        };
+        for tenant in tenants {
+            let own = settings.of(&tenant.id);
+            tenant.append.lock().settings = own;
+            tenant.exemplars.lock().set_capacity(own.max_exemplars);
+        }
+    }
+}
