@@ -2,6 +2,7 @@
 
 mod damage;
 mod fleet;
+mod golden;
 mod model;
 mod round_trip;
 mod select;

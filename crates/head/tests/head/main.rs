@@ -7,6 +7,7 @@ mod concurrent;
 mod cuts;
 mod export;
 mod faults;
+mod golden;
 mod model;
 mod support;
 mod torn;
