@@ -30,7 +30,7 @@ impl Timeline {
 }
 
 /// The current time in Unix seconds.
-#[expect(clippy::disallowed_methods, reason = "a load generator lives in real time: its samples are those of now")]
+#[expect(clippy::disallowed_methods, reason = "a load generator writes samples with the current time")]
 pub(crate) fn now() -> i64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since_epoch.map_or(0, |time| time.as_secs() as i64)

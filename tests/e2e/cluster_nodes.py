@@ -237,7 +237,7 @@ class Cluster:
     def meta_leader(self):
         leader = self.status()["meta"]["leader"]
         found = [node for node in self.of("meta") if node.identity == leader]
-        check(found, f"the leader of meta is {leader!r}, which is no node of meta that runs")
+        check(found, f"the meta leader is {leader!r}, which is not a running meta node")
         return found[0]
 
     def command(self, *arguments, seconds=300, node=None):

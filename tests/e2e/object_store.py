@@ -120,7 +120,7 @@ def still_remembered(folder, *_):
         status, names = server.get(f"/api/v1/label/n/values?start={at}&end={at + 900}")
         check(status == 200 and len(json.loads(names)["data"]) == 50, f"{status} {names}")
         server.kill()
-        # What is no folder is a mistake of the configuration at the start; an empty one is made.
+        # At startup, a file in place of the folder is a configuration error. A missing folder is created.
         bucket.unlink()
         server.start()
         check(count() == 3000, f"{count()} of 3000 samples after a restart")

@@ -48,7 +48,7 @@ class Node:
 
 
 class Option(Node):
-    """Parts that may be left away together."""
+    """Parts that may be omitted together."""
 
     def __init__(self, *parts):
         super().__init__("option", *(parts[1:] if parts and parts[0] == "option" else parts))
@@ -400,7 +400,7 @@ def times(rng):
     t = start + rng.choice([0, -300, 600, 1200, 1500, rng.randrange(300, 2500), rng.randrange(-400, 3000)])
     steps, step = rng.choice([0, 1, 3, 10, 20, 40]), rng.choice(["15", "30", "60", "7", "45", "100", "300", "0.5", "1m", "30.001"])
     if rng.random() < 0.01:
-        steps = 2500  # so many that they are evaluated in slices
+        steps = 2500  # enough for an evaluation in slices
     seconds = 60.0 if step == "1m" else float(step)
     end = t + steps * seconds + rng.choice([0, 0, 0.4 * seconds])
     return {"start": f"{t}", "end": f"{end:.3f}", "step": step}

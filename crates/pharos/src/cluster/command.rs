@@ -285,3 +285,52 @@ fn say(out: &mut dyn Write, line: &str) -> Result<(), CommandError> {
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_a_successful_response_is_decoded() {
+        let drain: DrainStatus = read(br#"{"status":"success","data":{"node":"A","done":true}}"#).unwrap();
+        assert_eq!(drain.node, "A");
+        assert!(drain.done);
+    }
+
+    #[test]
+    fn the_error_of_a_response_is_reported() {
+        let error = read::<DrainStatus>(br#"{"status":"error","error":"not today"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "unexpected response: not today");
+    }
+
+    #[test]
+    fn a_response_without_data_is_an_error() {
+        let error = read::<DrainStatus>(b"{}").unwrap_err();
+        assert_eq!(error.to_string(), "unexpected response: no data");
+    }
+
+    #[test]
+    fn a_response_that_is_not_json_is_an_error() {
+        assert!(matches!(read::<DrainStatus>(b"<html>"), Err(CommandError::Response(_))));
+    }
+
+    #[test]
+    fn a_drain_that_takes_too_long_says_that_it_continues() {
+        let error = CommandError::DrainTimeout(Duration::from_secs(60));
+        assert_eq!(error.to_string(), "the node is not drained after 60s; the drain continues");
+    }
+
+    #[test]
+    fn a_file_error_names_the_file() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let error = CommandError::file(Path::new("snapshot.bin"))(missing);
+        assert_eq!(error.to_string(), "snapshot.bin: no such file");
+    }
+
+    #[test]
+    fn lines_end_with_a_line_break() {
+        let mut out = Vec::new();
+        say(&mut out, "removed node A").unwrap();
+        assert_eq!(out, b"removed node A\n");
+    }
+}

@@ -144,18 +144,18 @@ pub struct TracingConfig {
     pub endpoint: String,
     /// Share of requests to trace, from 0 to 1.
     pub sampling_fraction: f64,
-    /// Whether TLS is left away.
+    /// Whether to connect without TLS. Default false.
     pub insecure: bool,
-    /// TLS.
+    /// TLS settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
-    /// Headers that are added.
+    /// Headers to add to requests.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// `gzip` or nothing.
+    /// Compression: `gzip`, or none when omitted.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub compression: String,
-    /// How long sending may take. Default 10s.
+    /// Timeout of a request. Default 10s.
     pub timeout: PromDuration,
 }
 

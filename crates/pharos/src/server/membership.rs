@@ -208,3 +208,49 @@ fn meta_role(role: cli::Role) -> Role {
         cli::Role::Meta => Role::Meta,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn args(flags: &[&str]) -> ServerArgs {
+        match Cli::try_parse_from_args(["pharos"].iter().chain(flags)).unwrap().command {
+            Command::Server(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_at_the_cluster_host() {
+        let args = args(&["--web.listen-address=:9091"]);
+        assert_eq!(http_address(&args, "node-1:7946"), "node-1:9091");
+    }
+
+    #[test]
+    fn a_listener_on_one_address_is_reached_there() {
+        let args = args(&["--web.listen-address=10.0.0.5:9090"]);
+        assert_eq!(http_address(&args, "node-1:7946"), "10.0.0.5:9090");
+    }
+
+    #[test]
+    fn a_cluster_of_one_has_all_roles() {
+        let member = member("N", &args(&[]), String::new());
+        assert_eq!(member.roles, Role::ALL.into());
+    }
+
+    #[test]
+    fn a_member_has_the_roles_zone_and_weight_of_its_flags() {
+        let flags = ["--roles=store,agent", "--join=m:1", "--cluster.zone=rack-7", "--cluster.weight=50"];
+        let member = member("N", &args(&flags), "n:7946".to_string());
+        assert_eq!(member.roles, [Role::Agent, Role::Store].into());
+        assert_eq!(member.zone, "rack-7");
+        assert_eq!(member.weight, 50);
+    }
+
+    #[test]
+    fn every_role_of_the_command_line_has_one_in_the_cluster() {
+        let roles: BTreeSet<Role> = cli::Role::ALL.into_iter().map(meta_role).collect();
+        assert_eq!(roles.len(), cli::Role::ALL.len());
+    }
+}

@@ -216,3 +216,33 @@ pub(super) fn retention_text(retention: Option<std::time::Duration>, max_bytes: 
     let parts: Vec<String> = time.into_iter().chain(size).collect();
     if parts.is_empty() { "unlimited".into() } else { parts.join(" or ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_printed_in_rfc_3339() {
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+    }
+
+    #[test]
+    fn a_time_out_of_range_is_printed_as_never() {
+        assert_eq!(rfc3339(i64::MAX), never());
+    }
+
+    #[test]
+    fn the_retention_shows_time_and_size() {
+        let week = Some(Duration::from_secs(7 * 86_400));
+        assert_eq!(retention_text(week, None), "1w");
+        assert_eq!(retention_text(None, Some(1 << 30)), "1GiB");
+        assert_eq!(retention_text(week, Some(1 << 30)), "1w or 1GiB");
+    }
+
+    #[test]
+    fn no_retention_is_unlimited() {
+        assert_eq!(retention_text(None, None), "unlimited");
+    }
+}

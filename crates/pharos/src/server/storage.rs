@@ -140,3 +140,44 @@ pub(super) async fn open_meta(
     }
     Meta::open(folder, identity).await.map(Arc::new).map_err(|e| format!("{}: {e}", folder.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use pharos_model::clock::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_kept_across_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(1000);
+        let first = Folders::new(folder.path()).unwrap().identity(&clock).unwrap();
+        let second = Folders::new(folder.path()).unwrap().identity(&clock).unwrap();
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn two_folders_have_different_identities() {
+        let clock = ManualClock::at(1000);
+        let identity = || {
+            let folder = tempfile::tempdir().unwrap();
+            Folders::new(folder.path()).unwrap().identity(&clock).unwrap()
+        };
+        assert_ne!(identity(), identity());
+    }
+
+    #[test]
+    fn an_empty_identity_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("node-id"), "\n").unwrap();
+        let identity = Folders::new(folder.path()).unwrap().identity(&ManualClock::at(1000)).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join("node-id")).unwrap(), identity);
+    }
+
+    #[test]
+    fn a_data_folder_that_is_a_file_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Folders::new(file.path()).err().unwrap();
+        assert!(error.starts_with(&format!("cannot open data folder {}: ", file.path().display())), "{error}");
+    }
+}

@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         Ok(Run { test, context, groups, store, failures: Vec::new() })
     }
 
-    /// Evaluates rules up to the last test; false when that failed and there is no sense in going on.
+    /// Evaluates rules up to the last test. Returns false when an evaluation failed, which makes further tests pointless.
     fn rules(&mut self) -> bool {
         let alerts = self.test.alert_rule_test.iter().map(|test| test.eval_time);
         let expressions = self.test.promql_expr_test.iter().map(|test| test.eval_time);
