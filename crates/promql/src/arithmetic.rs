@@ -3,7 +3,7 @@
 
 use crate::syntax::ast::BinaryOp;
 
-/// An operation between numbers; comparisons yield 0 or 1. Nothing for operators that numbers lack.
+/// An operation between numbers. Comparisons yield 0 or 1. `None` for operators that are undefined between numbers.
 pub(crate) fn scalar_op(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
     let truth = |t: bool| Some(f64::from(u8::from(t)));
     match op {
@@ -24,7 +24,8 @@ pub(crate) fn scalar_op(op: BinaryOp, l: f64, r: f64) -> Option<f64> {
     }
 }
 
-/// A power, for whole exponents to the bit that Go's `math.Pow` gives: squares of the fraction, with exponents of two apart.
+/// A power. For integral exponents it equals Go's `math.Pow` to the last bit: the fraction is squared repeatedly, and powers of two
+/// are tracked separately.
 pub(crate) fn go_pow(base: f64, exponent: f64) -> f64 {
     const FAR: i64 = 1 << 12;
     let usual = base.is_finite() && base != 0.0 && exponent.abs() < 9.2e18;
@@ -40,7 +41,7 @@ pub(crate) fn go_pow(base: f64, exponent: f64) -> f64 {
     let mut rest = exponent.abs() as u64;
     while rest != 0 {
         if two.abs() > FAR {
-            // Far too large or too small, whatever else there is.
+            // Overflow or underflow, whatever the remaining factors are.
             result_two += two;
             break;
         }
@@ -59,7 +60,7 @@ pub(crate) fn go_pow(base: f64, exponent: f64) -> f64 {
     if exponent < 0.0 { scaled(1.0 / result, -result_two) } else { scaled(result, result_two) }
 }
 
-/// The binary logarithm as Go computes it: that of the fraction, and the exponent.
+/// The binary logarithm as Go computes it: the logarithm of the fraction, plus the exponent.
 pub(crate) fn go_log2(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return value.log2();
@@ -71,7 +72,7 @@ pub(crate) fn go_log2(value: f64) -> f64 {
 const FRACTION_BITS: u32 = 52;
 const EXPONENT_BIAS: i64 = 1022;
 
-/// A finite number other than 0 as a fraction in [0.5, 1) and an exponent of two.
+/// Splits a finite number other than 0 into a fraction in [0.5, 1) and a power of two.
 fn split(value: f64) -> (f64, i64) {
     const SUBNORMAL_SCALE: i64 = 54;
     if value.is_subnormal() {
@@ -84,7 +85,7 @@ fn split(value: f64) -> (f64, i64) {
     (f64::from_bits(fraction), two)
 }
 
-/// A number times a power of two, rounded once.
+/// A number times a power of two, rounded only once.
 fn scaled(value: f64, two: i64) -> f64 {
     let (fraction, own) = split(value);
     let two = two + own;
@@ -102,7 +103,7 @@ pub(crate) fn go_log10(value: f64) -> f64 {
     go_log2(value) * std::f64::consts::LOG10_2
 }
 
-/// -1 for numbers below zero and 1 for those above; zeros and NaN stay what they are.
+/// -1 for negative numbers and 1 for positive ones. Zeros and NaN are returned as they are.
 pub(crate) fn sign(value: f64) -> f64 {
     if value < 0.0 {
         -1.0
@@ -113,7 +114,7 @@ pub(crate) fn sign(value: f64) -> f64 {
     }
 }
 
-/// The smaller number as Go's `math.Min` has it: NaN if either is, unless one is -Inf.
+/// The smaller number as Go's `math.Min` defines it: NaN if either is NaN, unless one is -Inf.
 pub(crate) fn go_min(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
         f64::NEG_INFINITY
@@ -126,7 +127,7 @@ pub(crate) fn go_min(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The larger number as Go's `math.Max` has it.
+/// The larger number as Go's `math.Max` defines it: NaN if either is NaN, unless one is +Inf.
 pub(crate) fn go_max(a: f64, b: f64) -> f64 {
     -go_min(-a, -b)
 }

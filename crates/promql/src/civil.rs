@@ -1,4 +1,4 @@
-//! The calendar: days and times of day in UTC.
+//! The calendar: dates and times of day in UTC.
 
 /// A moment in UTC, to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +23,14 @@ pub(crate) struct Moment {
 const FIRST_SECOND: i128 = -9_223_372_028_741_760_000;
 
 impl Moment {
-    /// The moment `seconds` after 1970 began. As in Go, what is before year -292277022400 is behind all others.
+    /// The moment `seconds` after the Unix epoch. As in Go, seconds before the year -292277022400 wrap around to the far future.
     pub(crate) fn at_seconds(seconds: i64) -> Self {
         let mut seconds = i128::from(seconds);
         if seconds < FIRST_SECOND {
             seconds += 1 << 64;
         }
         let (days, of_day) = (seconds.div_euclid(86_400) as i64, seconds.rem_euclid(86_400) as i64);
-        // Years are counted from March, so that the leap day is the last one; eras have 400 years.
+        // Years start in March, so that the leap day is the last day of a year. An era has 400 years.
         let from_march = days + 719_468;
         let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
         let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -57,7 +57,7 @@ impl Moment {
         self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0)
     }
 
-    /// How many days the month has.
+    /// The number of days in the month, 28 to 31.
     pub(crate) fn days_in_month(&self) -> i64 {
         match self.month {
             2 => 28 + i64::from(self.is_leap()),
@@ -77,16 +77,54 @@ impl Moment {
 mod tests {
     use super::*;
 
+    fn date(seconds: i64) -> [i64; 3] {
+        let Moment { year, month, day, .. } = Moment::at_seconds(seconds);
+        [year, month, day]
+    }
+
+    fn time(seconds: i64) -> [i64; 3] {
+        let Moment { hour, minute, second, .. } = Moment::at_seconds(seconds);
+        [hour, minute, second]
+    }
+
     #[test]
-    fn known_days() {
-        let m = Moment::at_seconds(951_782_400);
-        assert_eq!((m.year, m.month, m.day, m.day_of_year(), m.weekday()), (2000, 2, 29, 60, 2));
-        assert_eq!(m.days_in_month(), 29);
-        let m = Moment::at_seconds(-1);
-        assert_eq!((m.year, m.month, m.day, m.hour, m.minute, m.second), (1969, 12, 31, 23, 59, 59));
+    fn the_epoch_was_a_thursday() {
+        assert_eq!(date(0), [1970, 1, 1]);
         assert_eq!(Moment::at_seconds(0).weekday(), 4);
+        assert_eq!(Moment::at_seconds(0).day_of_year(), 1);
+    }
+
+    #[test]
+    fn a_leap_day_is_the_sixtieth_day() {
+        let leap_day = Moment::at_seconds(951_782_400);
+        assert_eq!(date(951_782_400), [2000, 2, 29]);
+        assert_eq!(leap_day.day_of_year(), 60);
+        assert_eq!(leap_day.weekday(), 2);
+        assert_eq!(leap_day.days_in_month(), 29);
+    }
+
+    #[test]
+    fn a_leap_year_has_366_days() {
+        assert_eq!(Moment::at_seconds(978_220_800).day_of_year(), 366);
+        assert_eq!(Moment::at_seconds(1_009_756_800).day_of_year(), 365);
+    }
+
+    #[test]
+    fn centuries_are_leap_years_only_every_400_years() {
+        assert_eq!(Moment::at_seconds(-2_206_310_400).days_in_month(), 28);
+        assert_eq!(Moment::at_seconds(951_782_400).days_in_month(), 29);
+    }
+
+    #[test]
+    fn the_second_before_the_epoch_is_the_last_of_1969() {
+        assert_eq!(date(-1), [1969, 12, 31]);
+        assert_eq!(time(-1), [23, 59, 59]);
+    }
+
+    #[test]
+    fn the_ends_of_the_range_of_seconds_have_a_date() {
         Moment::at_seconds(i64::MIN / 2);
-        let m = Moment::at_seconds(i64::MIN);
-        assert_eq!((m.year, m.month, m.day, m.hour), (292_277_026_596, 12, 4, 15));
+        assert_eq!(date(i64::MIN), [292_277_026_596, 12, 4]);
+        assert_eq!(time(i64::MIN), [15, 30, 8]);
     }
 }

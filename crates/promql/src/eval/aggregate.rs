@@ -1,4 +1,4 @@
-//! Aggregations. Their memory grows with groups times steps, not with series.
+//! Aggregations. Their memory grows with the number of groups times steps, not with the number of series.
 
 mod columns;
 mod count_values;
@@ -27,18 +27,19 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
 }
 
-/// The aggregations that keep a few numbers a group and step.
+/// Evaluates the aggregations that keep a few numbers for each group and step.
 fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
     let gather = |ev: &Eval<'_, '_>| {
         let mut columns = Columns::new(ev, aggregate, grid.len);
         ev.vector(&aggregate.expr, grid, &mut |row| columns.add(ev, row))?;
         Ok(columns.detach())
     };
-    let Some(parts) = parallel::divide(ev, &aggregate.expr, grid)? else {
+    let Some(partitions) = parallel::divide(ev, &aggregate.expr, grid)? else {
         return gather(ev)?.emit(ev, aggregate, grid, sink);
     };
-    let whole = super::Partition { set: parts[0].set.clone(), series: 0..parts.iter().map(|p| p.series.len()).sum() };
-    let mut results = parallel::each_partition(ev, parts, gather)?.into_iter();
+    let series = partitions.iter().map(|partition| partition.series.len()).sum();
+    let whole = super::Partition { set: partitions[0].set.clone(), series: 0..series };
+    let mut results = parallel::each_partition(ev, partitions, gather)?.into_iter();
     let Some(mut first) = results.next() else { return Ok(()) };
     let mut in_any_order = true;
     for other in results {
@@ -47,7 +48,7 @@ fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>)
     if in_any_order {
         return first.emit(ev, aggregate, grid, sink);
     }
-    // Histograms, and means that overflow, depend on the order of all series.
+    // The result of histograms, and of means that overflow, depends on the order of all series.
     let mut again = parallel::each_partition(ev, vec![whole], gather)?.into_iter();
     again.try_for_each(|columns| columns.emit(ev, aggregate, grid, sink))
 }
@@ -56,7 +57,7 @@ fn columns(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>)
 fn parameter(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid) -> Outcome<Vec<f64>> {
     match &aggregate.param {
         Some(param) => ev.scalar(param, grid),
-        None => Err(QueryError::Execution("aggregation lacks its parameter".into())),
+        None => Err(QueryError::Execution("the aggregation has no parameter".into())),
     }
 }
 
@@ -65,16 +66,16 @@ fn label_parameter(aggregate: &Aggregate) -> Outcome<&str> {
     match &aggregate.param {
         Some(Node::Text(label)) if !label.is_empty() => Ok(label),
         Some(Node::Text(label)) => Err(QueryError::Execution(format!("invalid label name {label:?}"))),
-        _ => Err(QueryError::Execution("aggregation lacks its label".into())),
+        _ => Err(QueryError::Execution("the aggregation has no label parameter".into())),
     }
 }
 
-/// Says that histograms were left out.
+/// Annotates that an aggregation ignored histograms.
 fn note_ignored(ev: &Eval<'_, '_>, name: &str, pos: usize) {
     ev.note(|n| n.info(format!("ignored histogram in {name} aggregation"), pos));
 }
 
-/// A row to put results into.
+/// An empty row for the results of a group.
 fn result_row(labels: &pharos_model::Labels, drop_name: bool, len: usize) -> Row {
     let mut row = Row::default();
     row.reset(labels, len);

@@ -1,6 +1,6 @@
-//! One bit a step.
+//! Sets of steps, one bit for each step of a grid.
 
-/// A set of steps. Bits at or past `len` are always zero.
+/// A set of steps. The bits from `len` on are always zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bitmap {
     words: Vec<u64>,
@@ -13,14 +13,14 @@ impl Bitmap {
         Bitmap { words: vec![0; len.div_ceil(64)], len }
     }
 
-    /// Becomes the empty set over `len` steps, keeping its memory.
+    /// Empties the set for `len` steps and keeps its memory.
     pub(crate) fn reset(&mut self, len: usize) {
         self.words.clear();
         self.words.resize(len.div_ceil(64), 0);
         self.len = len;
     }
 
-    /// Becomes the set of all steps.
+    /// Adds every step.
     pub(crate) fn fill(&mut self) {
         self.words.fill(u64::MAX);
         let tail = self.len % 64;
@@ -29,7 +29,7 @@ impl Bitmap {
         }
     }
 
-    /// The number of steps that there are.
+    /// The number of steps of the grid.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -64,17 +64,17 @@ impl Bitmap {
         self.count() == self.len
     }
 
-    /// Keeps what is in `other` too.
+    /// Removes the steps that are not in `other`.
     pub(crate) fn intersect(&mut self, other: &Bitmap) {
         self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a &= b);
     }
 
-    /// Adds all of `other`.
+    /// Adds the steps of `other`.
     pub(crate) fn unite(&mut self, other: &Bitmap) {
         self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a |= b);
     }
 
-    /// Removes all of `other`.
+    /// Removes the steps of `other`.
     pub(crate) fn subtract(&mut self, other: &Bitmap) {
         self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a &= !b);
     }
@@ -98,7 +98,7 @@ impl Bitmap {
         })
     }
 
-    /// The bytes that it holds.
+    /// The memory that the set holds, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.words.capacity() * 8
     }
@@ -108,22 +108,65 @@ impl Bitmap {
 mod tests {
     use super::*;
 
+    /// More than two words, so that the last one is partial.
+    const LEN: usize = 130;
+
+    fn steps(steps: &[usize]) -> Bitmap {
+        let mut set = Bitmap::new(LEN);
+        steps.iter().for_each(|step| set.set(*step));
+        set
+    }
+
     #[test]
-    fn sets_of_steps() {
-        let mut a = Bitmap::new(130);
-        assert!(a.is_empty() && !a.is_full());
-        [0, 63, 64, 129].into_iter().for_each(|s| a.set(s));
-        assert_eq!(a.iter().collect::<Vec<_>>(), [0, 63, 64, 129]);
-        let mut all = Bitmap::new(130);
+    fn a_new_set_is_empty() {
+        let set = Bitmap::new(LEN);
+        assert!(set.is_empty());
+        assert!(!set.is_full());
+        assert_eq!(set.len(), LEN);
+    }
+
+    #[test]
+    fn steps_are_iterated_in_order_across_words() {
+        assert_eq!(steps(&[129, 64, 0, 63]).iter().collect::<Vec<_>>(), [0, 63, 64, 129]);
+    }
+
+    #[test]
+    fn a_full_set_has_no_bits_past_its_end() {
+        let mut all = Bitmap::new(LEN);
         all.fill();
-        assert!(all.is_full() && all.count() == 130);
-        all.subtract(&a);
-        assert!(all.count() == 126 && !all.intersects(&a));
-        all.unite(&a);
         assert!(all.is_full());
-        all.intersect(&a);
-        assert_eq!(all, a);
-        a.unset(63);
-        assert!(!a.get(63) && a.get(64) && a.len() == 130);
+        assert_eq!(all.count(), LEN);
+        assert_eq!(all.iter().last(), Some(LEN - 1));
+    }
+
+    #[test]
+    fn sets_are_united_intersected_and_subtracted() {
+        let some = steps(&[0, 63, 64, 129]);
+        let mut all = Bitmap::new(LEN);
+        all.fill();
+        all.subtract(&some);
+        assert_eq!(all.count(), LEN - 4);
+        assert!(!all.intersects(&some));
+        all.unite(&some);
+        assert!(all.is_full());
+        all.intersect(&some);
+        assert_eq!(all, some);
+    }
+
+    #[test]
+    fn removing_a_step_leaves_its_neighbours() {
+        let mut set = steps(&[62, 63, 64]);
+        set.unset(63);
+        assert!(set.get(62));
+        assert!(!set.get(63));
+        assert!(set.get(64));
+    }
+
+    #[test]
+    fn resetting_forgets_all_steps() {
+        let mut set = steps(&[1, 2, 129]);
+        set.reset(3);
+        assert!(set.is_empty());
+        assert_eq!(set.len(), 3);
     }
 }

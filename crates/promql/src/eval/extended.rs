@@ -1,6 +1,6 @@
-//! `anchored` and `smoothed` selectors: samples around a window take part in it.
+//! `anchored` and `smoothed` selectors, whose windows use samples from outside of them.
 //!
-//! `anchored` starts a window at the last sample at or before its start; `smoothed` interpolates at both ends.
+//! `anchored` extends a window to the last sample at or before its start. `smoothed` interpolates values at both ends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::hist_window::{
 };
 use super::range_call::WindowKernel;
 use super::row::{Grid, Row};
-use super::window::{Cursor, Fresh, Window, part};
+use super::window::{Cursor, Fresh, Window, samples_between};
 use super::{Eval, Outcome};
 use crate::annotations::Annotations;
 use crate::functions::{RangeFn, Rate};
@@ -21,14 +21,14 @@ use crate::plan::Selector;
 /// How a selector reaches beyond its windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
-    /// To the last sample before.
+    /// To the last sample before the window.
     Anchored,
-    /// To the samples before and after, between which it interpolates.
+    /// To the samples before and after the window, between which values are interpolated.
     Smoothed,
 }
 
 impl Extension {
-    /// That of a selector.
+    /// The extension of a selector, if it has one.
     pub(crate) fn of(selector: &Selector) -> Option<Self> {
         match (selector.anchored, selector.smoothed) {
             (true, _) => Some(Extension::Anchored),
@@ -37,7 +37,7 @@ impl Extension {
         }
     }
 
-    /// How far it reaches before and after a window, milliseconds.
+    /// The time before and after a window that is read, milliseconds.
     pub(crate) fn reach(self, lookback: i64) -> (i64, i64) {
         (lookback, if self == Extension::Smoothed { lookback } else { 0 })
     }
@@ -58,7 +58,7 @@ pub(crate) fn series(
         let (start, end) = (kernel.frame.start(step), kernel.frame.end(step));
         floats.advance(view.t, start - before, end + after);
         hists.advance(view.ht, start - before, end + after);
-        let samples = part(&view, floats, hists);
+        let samples = samples_between(&view, floats, hists);
         check.samples(kernel.ev, samples.t.len() + samples.ht.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
@@ -94,12 +94,12 @@ fn of_window(
         }
         _ => {
             let (floats, hists) = anchor(s, w.start)?;
-            Some(Point::Float(hist_window::count_pairs(kernel.func, &part(s, floats, hists))))
+            Some(Point::Float(hist_window::count_pairs(kernel.func, &samples_between(s, floats, hists))))
         }
     }
 }
 
-/// The samples from the last one at or before `start`; nothing when none is after `start`.
+/// The positions from the last sample at or before `start` on; `None` when there is no sample after `start`.
 fn anchor(s: &SeriesView<'_>, start: i64) -> Option<(Cursor, Cursor)> {
     let (f, h) = (s.t.partition_point(|t| *t <= start), s.ht.partition_point(|t| *t <= start));
     if f >= s.t.len() && h >= s.ht.len() {
@@ -112,7 +112,7 @@ fn anchor(s: &SeriesView<'_>, start: i64) -> Option<(Cursor, Cursor)> {
     Some((floats, hists))
 }
 
-/// The positions of the samples at the ends of a window, among times that reach beyond it.
+/// The positions of the samples that determine the ends of a window, among times that reach beyond it.
 fn bounds(t: &[i64], start: i64, end: i64, smoothed: bool) -> Option<(usize, usize)> {
     let mut last = t.len().checked_sub(1)?;
     let first = t[..last].partition_point(|t| *t <= start).saturating_sub(1);
@@ -122,13 +122,13 @@ fn bounds(t: &[i64], start: i64, end: i64, smoothed: bool) -> Option<(usize, usi
     (t[last] > start && !(smoothed && t[first] > end)).then_some((first, last))
 }
 
-/// The value on the line between samples `i` and `i + 1`. After a reset, a counter comes from zero.
+/// Interpolates between samples `i` and `i + 1`. After a reset, a counter starts from zero.
 fn between(t: &[i64], v: &[f64], i: usize, at: i64, counter: bool) -> f64 {
     let (from, to) = (if counter && v[i + 1] < v[i] { 0.0 } else { v[i] }, v[i + 1]);
     from + (to - from) * (at - t[i]) as f64 / (t[i + 1] - t[i]) as f64
 }
 
-/// The values at both ends of a window.
+/// The values at the start and the end of a window.
 fn ends(t: &[i64], v: &[f64], at: (usize, usize), window: (i64, i64), smoothed: bool, counter: bool) -> (f64, f64) {
     let (first, last) = at;
     let left = if smoothed && t[first] < window.0 { between(t, v, first, window.0, counter) } else { v[first] };
@@ -142,7 +142,7 @@ fn float_rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, smoothed: bool, w: 
     let (left, right) = ends(t, v, (first, last), (w.start, w.end), smoothed, kind.counter);
     let mut result = right - left;
     if kind.counter {
-        // Interpolation has dealt with resets at the ends already.
+        // Interpolation has already accounted for resets at the ends.
         first += usize::from(t[first] <= w.start);
         let end = last + 1 - usize::from(t[last] >= w.end);
         last = end.max(first);
@@ -178,7 +178,7 @@ pub(crate) fn floats(t: &[i64], v: &[f64], window: (i64, i64), extension: Extens
     std::iter::once((window.0, left)).chain(inner).chain([(window.1, right)]).collect()
 }
 
-/// The histogram on the line between two. Nothing when they do not fit together.
+/// Interpolates between two histograms; `None` when they are incompatible.
 fn hist_between(
     pair: [(&Histogram, i64); 2],
     at: i64,
@@ -251,7 +251,7 @@ fn hist_rate(
             let added = to.add(other).map(|c| c.bounds_reconciled);
             note_combined(kernel, labels, "addition", added, notes).then_some(())
         };
-        // What was lost is summed by itself: the order of additions shows in the last digits.
+        // The losses are summed up separately, like Prometheus does: the order of additions affects the last digits.
         let lost = hist_resets(t, h, (first, last), (&left, &right), w.start, smoothed);
         if let Some((one, others)) = lost.split_first() {
             let mut sum = (*one).clone();
@@ -298,7 +298,7 @@ fn hist_resets<'a>(
     lost
 }
 
-/// Evaluates a `smoothed` instant selector: the value on the line between the samples around each step.
+/// Evaluates a `smoothed` instant selector, which interpolates between the samples around each step.
 pub(crate) fn smooth(ev: &Eval<'_, '_>, selector: &Selector, view: SeriesView<'_>, grid: Grid, row: &mut Row) {
     let mut fresh = Fresh::default();
     let view = fresh.strip(view);
@@ -308,7 +308,7 @@ pub(crate) fn smooth(ev: &Eval<'_, '_>, selector: &Selector, view: SeriesView<'_
         let at = selector.time.from(grid.time(step));
         floats.advance(view.t, at - lookback, at + lookback);
         hists.advance(view.ht, at - lookback, at + lookback);
-        let s = part(&view, floats, hists);
+        let s = samples_between(&view, floats, hists);
         if !s.t.is_empty() && !s.ht.is_empty() {
             let text = named(MIXED_TYPES, &row.labels);
             ev.note(|n| n.warn(text, selector.pos));

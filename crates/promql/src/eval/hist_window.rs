@@ -1,4 +1,4 @@
-//! Range functions over series with native histograms, also mixed with floats.
+//! Range functions over series that have native histograms, possibly mixed with floats.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::over_time;
 use super::range_call::WindowKernel;
 use super::rate::{Edges, start_overlap, start_reset};
 use super::row::Row;
-use super::window::{Cursor, Window, part};
+use super::window::{Cursor, Window, samples_between};
 use crate::annotations::Annotations;
 use crate::functions::{RangeFn, Rate};
 
@@ -27,17 +27,17 @@ pub(crate) const MIXED_SCHEMAS: &str =
 pub(crate) const NOT_A_COUNTER: &str = "this native histogram metric is not a counter:";
 pub(crate) const NOT_A_GAUGE: &str = "this native histogram metric is not a gauge:";
 
-/// Says that custom bounds differed in an operation.
+/// The info that an operation had to reconcile different custom bounds.
 pub(crate) fn reconciled(operation: &str) -> String {
     format!("mismatched custom buckets were reconciled during {operation}")
 }
 
-/// Says that hints about counter resets contradict each other.
+/// The warning that counter reset hints contradict each other.
 pub(crate) fn collision(operation: &str) -> String {
     format!("conflicting counter resets during histogram {operation}")
 }
 
-/// How many floats a histogram makes the work of.
+/// The work of processing a histogram, in float samples.
 const HISTOGRAM_WORK: usize = 64;
 
 /// Computes all windows of a series that has histograms.
@@ -54,7 +54,7 @@ pub(crate) fn series(
         let end = frame.end(step);
         floats.advance(view.t, end - frame.range, end);
         hists.advance(view.ht, end - frame.range, end);
-        let samples = part(view, floats, hists);
+        let samples = samples_between(view, floats, hists);
         check.samples(kernel.ev, samples.t.len() + HISTOGRAM_WORK * samples.h.len())?;
         if samples.t.is_empty() && samples.ht.is_empty() {
             continue;
@@ -109,7 +109,7 @@ fn of_window(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>)
     }
 }
 
-/// Functions that only look at the floats say so when there are histograms too.
+/// Evaluates a function that ignores histograms, and annotates that it did.
 fn floats_of_mixed(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     if !w.samples.ht.is_empty() {
         kernel.note_ignored(labels);
@@ -228,7 +228,7 @@ fn float_rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, labels: &Labels, w:
     let mut row = Row::default();
     row.reset(labels, 1);
     let found = &mut Default::default();
-    // A query that may not go on is ended by the next window.
+    // If the query was cancelled, the next window ends it.
     let overlaps = super::rate::extrapolated(kernel.ev, kind, &frame, &w.samples, found, &mut row).unwrap_or(0);
     if overlaps > 0 {
         kernel.note_overlap(labels, overlaps);
@@ -236,7 +236,7 @@ fn float_rate(kernel: &WindowKernel<'_, '_, '_>, kind: Rate, labels: &Labels, w:
     row.present.get(0).then(|| row.values[0])
 }
 
-/// Notes what came of adding or subtracting histograms; false when they do not fit together.
+/// Annotates the outcome of adding or subtracting histograms; false when they are incompatible.
 pub(crate) fn note_combined(
     kernel: &WindowKernel<'_, '_, '_>,
     labels: &Labels,
@@ -256,7 +256,7 @@ pub(crate) fn named(text: &str, labels: &Labels) -> String {
     format!("{text} {}", pharos_gocompat::GoQuoted(labels.metric_name()))
 }
 
-/// The increase over at least two histograms, as a compacted gauge. Nothing when they do not fit together.
+/// The increase over at least two histograms, as a compacted gauge; `None` when they are incompatible.
 fn increase(
     kernel: &WindowKernel<'_, '_, '_>,
     kind: Rate,
@@ -276,7 +276,7 @@ fn increase(
     if kind.counter && h.iter().any(|h| gauge(h)) {
         notes.warn(named(NOT_A_COUNTER, labels), pos);
     }
-    // After a reset between the first two, the first one does not matter, nor does its layout.
+    // After a reset between the first two histograms, the first one is irrelevant, and so is its layout.
     let forget_first = kind.counter && (began(1) || h[1].detect_reset(&h[0]));
     let blank = Histogram { schema: h[1].schema, custom_values: h[1].custom_values.clone(), ..Histogram::default() };
     let first = if forget_first { &blank } else { &*h[0] };
@@ -324,7 +324,7 @@ fn instant(kernel: &WindowKernel<'_, '_, '_>, counter: bool, labels: &Labels, w:
     if nf + nh < 2 {
         return None;
     }
-    // How many of the last two samples are histograms.
+    // Which of the last two samples are histograms.
     let newest_is_hist = nf == 0 || (nh > 0 && s.ht[nh - 1] > s.t[nf - 1]);
     let both_hists = newest_is_hist && nh > 1 && (nf == 0 || s.ht[nh - 2] > s.t[nf - 1]);
     let both_floats = !newest_is_hist && nf > 1 && (nh == 0 || s.t[nf - 2] > s.ht[nh - 1]);

@@ -1,5 +1,4 @@
-//! From rows to a query's value: names that are to go are dropped, series that became equal are merged, and matrices
-//! are sorted.
+//! Turns rows into the value of a query: drops metric names, merges series that became equal, and sorts matrices.
 
 use std::sync::Arc;
 
@@ -23,25 +22,25 @@ use crate::options::QueryOptions;
 use crate::output::QueryOutput;
 use crate::plan::{Kind, Node, RangeSelector};
 
-/// Evaluates a plan. `text` is the query's, for the places of annotations.
+/// Evaluates a plan. The text in `options` gives annotations their positions.
 pub(crate) fn run(shared: &Shared<'_>, plan: &Node, times: &Steps, options: &QueryOptions) -> Outcome<QueryOutput> {
-    let slices = step_ranges::step_ranges_of(plan, times, shared.max_steps_per_range, shared.lookback);
-    run_in(&slices, shared, plan, times, options)
+    let ranges = step_ranges::step_ranges_of(plan, times, shared.max_steps_per_range, shared.lookback);
+    run_in(&ranges, shared, plan, times, options)
 }
 
-/// Evaluates a plan in these slices of its range.
+/// Evaluates a plan in these step ranges.
 pub(crate) fn run_in(
-    slices: &[Grid],
+    ranges: &[Grid],
     shared: &Shared<'_>,
     plan: &Node,
     times: &Steps,
     options: &QueryOptions,
 ) -> Outcome<QueryOutput> {
     let by_step = options.samples_per_step;
-    let grid = whole(slices);
-    let sliced = if slices.len() > 1 { step_ranges::evaluate(shared, plan, slices, by_step)? } else { None };
-    let (value, notes, counts) = match sliced {
-        Some(found) => (Value::Matrix(found.series), found.notes, found.counts),
+    let grid = whole(ranges);
+    let joined = if ranges.len() > 1 { step_ranges::evaluate(shared, plan, ranges, by_step)? } else { None };
+    let (value, notes, counts) = match joined {
+        Some(joined) => (Value::Matrix(joined.series), joined.notes, joined.counts),
         None => {
             shared.restart();
             let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
@@ -61,7 +60,7 @@ pub(crate) fn run_in(
     Ok(QueryOutput { value, warnings, infos, stats, plan: None })
 }
 
-/// Evaluates parts of a query one after the other, over the same samples.
+/// Evaluates the expressions of a fragment one after the other, over the same samples.
 pub(crate) fn run_expressions(
     shared: &Shared<'_>,
     plans: &[Node],
@@ -76,7 +75,7 @@ pub(crate) fn run_expressions(
     let mut notes = Annotations::default();
     for (at, plan) in plans.iter().enumerate() {
         let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
-        let (series, names_go) = part(&ev, plan, grid)?;
+        let (series, names_go) = fragment(&ev, plan, grid)?;
         answer.results.push(to_result(series, names_go));
         notes.absorb_new(ev.take_notes());
         let counts = ev.take_counts();
@@ -97,11 +96,12 @@ pub(crate) fn run_expressions(
     Ok(answer)
 }
 
-/// The series of a part with their names, in the order of labels unless they have one of their own, and whether the
-/// names go away in the end.
-fn part(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries>, bool)> {
+/// The series of a fragment with their names, in the order of labels unless the expression sorts them, and whether the
+/// expression drops the names.
+fn fragment(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries>, bool)> {
     let gather = |ev: &Eval<'_, '_>| {
-        let (mut series, mut go) = (Vec::new(), Vec::new());
+        let mut series = Vec::new();
+        let mut go = Vec::new();
         let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
             if !row.is_empty() {
@@ -117,22 +117,23 @@ fn part(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries
         Some(parts) => parallel::each_partition(ev, parts, gather)?,
         None => vec![gather(ev)?],
     };
-    let (mut series, mut go) = (Vec::new(), Vec::new());
+    let mut series = Vec::new();
+    let mut go = Vec::new();
     for (some, of_them) in gathered {
         series.extend(some);
         go.extend(of_them);
     }
     let names_go = go.first().copied().unwrap_or(false);
     if go.iter().any(|one| *one != names_go) {
-        return Err(QueryError::Execution("the names of some series of a part go away, of others not".into()));
+        return Err(QueryError::Execution("the fragment drops the names of some of its series, but not of all".into()));
     }
     Ok((series, names_go))
 }
 
-/// The steps of all slices.
-fn whole(slices: &[Grid]) -> Grid {
-    let len = slices.iter().map(|slice| slice.len).sum();
-    slices.first().map_or(Grid::single(0), |first| Grid { len, ..*first })
+/// The steps of all ranges.
+fn whole(ranges: &[Grid]) -> Grid {
+    let len = ranges.iter().map(|range| range.len).sum();
+    ranges.first().map_or(Grid::single(0), |first| Grid { len, ..*first })
 }
 
 fn instant(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
@@ -164,19 +165,19 @@ fn range(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     Ok(Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }))
 }
 
-/// The error of two series with the same labels.
+/// The error when two series of a result have the same labels.
 pub(crate) fn same_labels() -> QueryError {
     QueryError::Execution("vector cannot contain metrics with the same labelset".into())
 }
 
-/// The labels of a row in a result.
+/// The labels of a row as the result shows them.
 fn labels(row: &Row) -> Labels {
     if row.drop_name { without_metadata(&row.labels) } else { row.labels.clone() }
 }
 
 fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     let gather = |ev: &Eval<'_, '_>| {
-        let (mut samples, mut dropped) = (Vec::new(), false);
+        let mut samples = Vec::new();
         let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
             let value = match row.hists.pop() {
@@ -184,7 +185,6 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
                 None if row.present.get(0) => SampleValue::Float(row.values[0]),
                 None => return Ok(()),
             };
-            dropped |= row.drop_name;
             reservation.grow(size_of::<VectorSample>() + row.labels.as_bytes().len(), 1)?;
             samples.push(VectorSample { labels: labels(row), t: grid.start, value });
             Ok(())
@@ -198,13 +198,13 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     distinct(ev.shared, samples).map(Value::Vector)
 }
 
-/// The samples if no two have the same labels. A float and a histogram may: the histogram stays.
+/// Checks that no two samples have the same labels. Of a float and a histogram with the same labels, the histogram remains.
 fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<VectorSample>> {
     if samples.is_sorted_by(|a, b| a.labels < b.labels) {
         return Ok(samples);
     }
     let is_hist = |sample: &VectorSample| matches!(sample.value, SampleValue::Histogram(_));
-    // Where the sample of some labels is, and whether there was one of the other kind.
+    // By labels: the position of the sample, and whether there was one of the other kind as well.
     let mut seen: HashMap<Labels, (usize, bool)> = HashMap::with_capacity(samples.len());
     let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
     let mut check = CancellationCheck::default();
@@ -228,8 +228,8 @@ fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<Vect
 /// The series of a range, in any order.
 pub(super) type Matrix = Vec<MatrixSeries>;
 
-/// Bytes of a sample of a result.
-pub(super) const BYTES_OF_SAMPLE: usize = 16;
+/// Bytes of a sample in a result.
+pub(super) const SAMPLE_BYTES: usize = 16;
 
 /// Evaluates a vector over a grid.
 pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matrix> {
@@ -253,7 +253,7 @@ pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matr
     Ok(series)
 }
 
-/// The same value with the series of a matrix in order.
+/// Sorts the series of a matrix.
 fn sorted(shared: &Shared<'_>, value: Value) -> Outcome<Value> {
     match value {
         Value::Matrix(series) => merged(shared, series).map(Value::Matrix),
@@ -264,7 +264,7 @@ fn sorted(shared: &Shared<'_>, value: Value) -> Outcome<Value> {
 /// Appends a row to a matrix.
 fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &mut Vec<MatrixSeries>) -> Outcome {
     let samples = row.samples();
-    reservation.grow(BYTES_OF_SAMPLE * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
+    reservation.grow(SAMPLE_BYTES * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
     let floats = if row.present.is_full() {
         row.values.iter().enumerate().map(|(step, v)| (grid.time(step), *v)).collect()
     } else {
@@ -275,7 +275,7 @@ fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &
     Ok(())
 }
 
-/// Sorts series and merges those with equal labels, which must not have samples at the same time.
+/// Sorts series and merges those with equal labels. Fails when two of them have a sample at the same time.
 fn merged(shared: &Shared<'_>, mut series: Vec<MatrixSeries>) -> Outcome<Vec<MatrixSeries>> {
     if !series.is_sorted_by(|a, b| a.labels < b.labels) {
         cancellation::sort(shared, &mut series, |a, b| a.labels.cmp(&b.labels))?;
@@ -344,4 +344,59 @@ fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> 
     })?;
     ev.counted(counts);
     Ok(Value::Matrix(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use pharos_model::{Budget, SelectError, SelectRequest, SeriesSet};
+
+    use super::*;
+    use crate::options::EngineOptions;
+
+    /// Runs `check` with the state of a query over nothing.
+    fn with_shared<T>(check: impl FnOnce(&Shared<'_>) -> T) -> T {
+        let nothing = |_: &SelectRequest, _: &Arc<Budget>| -> Result<Arc<dyn SeriesSet>, SelectError> {
+            Err(SelectError::Cancelled)
+        };
+        check(&Shared::new(&nothing, Arc::new(Budget::unlimited()), &EngineOptions::default(), 0, None))
+    }
+
+    fn sample(name: &str, value: SampleValue) -> VectorSample {
+        VectorSample { labels: Labels::from_pairs([("__name__", name)]), t: 0, value }
+    }
+
+    fn series(name: &str, times: &[i64]) -> MatrixSeries {
+        let floats = times.iter().map(|t| (*t, *t as f64)).collect();
+        MatrixSeries { labels: Labels::from_pairs([("__name__", name)]), floats, histograms: Vec::new() }
+    }
+
+    #[test]
+    fn two_floats_of_one_series_are_an_error() {
+        let twice = vec![sample("a", SampleValue::Float(1.0)), sample("a", SampleValue::Float(2.0))];
+        assert_eq!(with_shared(|shared| distinct(shared, twice)), Err(same_labels()));
+    }
+
+    #[test]
+    fn of_a_float_and_a_histogram_the_histogram_remains() {
+        let float = || sample("a", SampleValue::Float(1.0));
+        let histogram = || sample("a", SampleValue::Histogram(Arc::default()));
+        for both in [vec![float(), histogram()], vec![histogram(), float()]] {
+            assert_eq!(with_shared(|shared| distinct(shared, both)), Ok(vec![histogram()]));
+        }
+        let three = vec![float(), histogram(), float()];
+        assert_eq!(with_shared(|shared| distinct(shared, three)), Err(same_labels()));
+    }
+
+    #[test]
+    fn a_matrix_is_sorted_and_equal_series_are_merged() {
+        let all = vec![series("b", &[1]), series("a", &[3]), series("a", &[1, 5])];
+        let merged = with_shared(|shared| merged(shared, all)).unwrap();
+        assert_eq!(merged, [series("a", &[1, 3, 5]), series("b", &[1])]);
+    }
+
+    #[test]
+    fn equal_series_with_a_sample_at_the_same_time_are_an_error() {
+        let all = vec![series("a", &[1, 3]), series("a", &[3])];
+        assert_eq!(with_shared(|shared| merged(shared, all)), Err(same_labels()));
+    }
 }

@@ -1,7 +1,7 @@
-//! Dividing a heavy selection among threads.
+//! Divides a large selection among threads.
 //!
-//! A chain is a plan with one selector at its bottom and operators above it that treat each series by itself. Its
-//! series can be divided in their order, each part evaluated by a thread, and the results put together in that order.
+//! A chain is a plan with a single selector at its bottom, below operators that treat each series by itself. Its series are
+//! partitioned in their order; each thread evaluates one partition, and the results are concatenated in that order.
 
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
@@ -14,11 +14,11 @@ use super::{Eval, Outcome, Partition, Sink, extended, selector};
 use crate::annotations::Annotations;
 use crate::plan::{Node, RangeInput, RangeSelector, Selector};
 
-/// Fewer series than this are not worth a thread.
+/// A selection of fewer series is not worth a thread.
 const MIN_SERIES: usize = 64;
-/// To read a series is about as much work as to evaluate this many steps of it: chunks are decoded from their beginning.
-const STEPS_OF_READING: usize = 40;
-/// Less work than this, in steps of series, is not worth a thread: it is done in less than a millisecond.
+/// The work of reading a series, in steps of evaluating it. Chunks are decoded from their beginning.
+const READ_STEPS: usize = 40;
+/// Less work than this, in steps times series, takes less than a millisecond and is not worth a thread.
 const MIN_WORK: usize = 10_000;
 
 /// The bottom of a chain.
@@ -51,13 +51,13 @@ pub(crate) fn may_divide(node: &Node) -> bool {
     bottom(node).is_some()
 }
 
-/// The parts in which a chain shall be evaluated, at least one; nothing when the node is no chain, or a part of a
-/// selection is being evaluated already.
+/// The partitions in which to evaluate a chain, at least one. `None` when the node is not a chain, or a partition is being
+/// evaluated already.
 pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Option<Vec<Partition>>> {
     if ev.partition().is_some() {
         return Ok(None);
     }
-    let part = match bottom(node) {
+    let all = match bottom(node) {
         None => return Ok(None),
         Some(Bottom::Instant(s)) => selector::series(ev, s, selector::time_range(ev, s, grid), grid.len)?,
         Some(Bottom::Range(s)) => {
@@ -65,31 +65,31 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
             selector::series(ev, &s.selector, frame.read(ev, extended::Extension::of(&s.selector)), grid.len)?
         }
     };
-    let series = part.series.len();
-    let work = series.saturating_mul(grid.len.saturating_add(STEPS_OF_READING));
+    let series = all.series.len();
+    let work = series.saturating_mul(grid.len.saturating_add(READ_STEPS));
     let worth = series >= MIN_SERIES && work >= MIN_WORK;
     let threads = if worth { ev.shared.threads.min(series / (MIN_SERIES / 2)) } else { 1 };
     let bounds = |i: usize| series * i / threads;
-    Ok(Some((0..threads).map(|i| Partition { set: part.set.clone(), series: bounds(i)..bounds(i + 1) }).collect()))
+    Ok(Some((0..threads).map(|i| Partition { set: all.set.clone(), series: bounds(i)..bounds(i + 1) }).collect()))
 }
 
-/// Runs `work` for each part, on a thread of its own when there are several; the results are in the parts' order.
-/// Annotations of the workers become those of `ev`.
+/// Runs `work` for each partition, on a thread of its own if there are several. The results, and the annotations that `ev`
+/// receives, are in the order of the partitions.
 pub(crate) fn each_partition<T: Send>(
     ev: &Eval<'_, '_>,
-    parts: Vec<Partition>,
+    partitions: Vec<Partition>,
     work: impl Fn(&Eval<'_, '_>) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
-    let run = |part: Partition| {
-        let worker = Eval::new(shared, Some(part), counts.clone());
+    let run = |partition: Partition| {
+        let worker = Eval::new(shared, Some(partition), counts.clone());
         worker.operator.set(operator);
         work(&worker).map(|result| (result, worker.take_notes(), worker.take_counts()))
     };
-    let mut parts = parts.into_iter();
-    let first = parts.next();
+    let mut partitions = partitions.into_iter();
+    let first = partitions.next();
     let outcomes: Vec<Outcome<_>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = parts.map(|part| scope.spawn(|| run(part))).collect();
+        let handles: Vec<_> = partitions.map(|partition| scope.spawn(|| run(partition))).collect();
         let mine = first.map(run);
         let joined = handles.into_iter().map(|handle| match handle.join() {
             Ok(outcome) => outcome,
@@ -107,12 +107,13 @@ pub(crate) fn each_partition<T: Send>(
     Ok(results)
 }
 
-/// Points (series times steps) that a block of a stream should have.
+/// The points (series times steps) that a block of a stream should have.
 const BLOCK_POINTS: usize = 128 << 10;
-/// Fewest and most series of a block.
-const BLOCK_SERIES: (usize, usize) = (32, 512);
+/// Bounds on the series of a block.
+const MIN_BLOCK_SERIES: usize = 32;
+const MAX_BLOCK_SERIES: usize = 512;
 
-/// Some series of a stream, computed by a thread.
+/// Consecutive series of a stream, computed by one thread.
 struct Block<'s, 'q> {
     rows: Vec<Row>,
     notes: Annotations,
@@ -120,28 +121,30 @@ struct Block<'s, 'q> {
     _reservation: Reservation<'s, 'q>,
 }
 
-/// Hands the series of a vector to `sink` in their order, as [`Eval::vector`] does; those of a heavy chain are computed
-/// by several threads, a block at a time, while this one takes them.
+/// Passes the series of a vector to `sink` in their order, like [`Eval::vector`]. Several threads compute the series of a
+/// large chain, block by block, while this thread consumes them.
 pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let Some(mut parts) = divide(ev, node, grid)? else { return ev.vector(node, grid, sink) };
-    let threads = parts.len();
+    let Some(mut partitions) = divide(ev, node, grid)? else { return ev.vector(node, grid, sink) };
+    let threads = partitions.len();
     if threads < 2 {
-        let Some(part) = parts.pop() else { return Ok(()) };
-        let worker = Eval::new(ev.shared, Some(part), ev.new_counts());
+        let Some(partition) = partitions.pop() else { return Ok(()) };
+        let worker = Eval::new(ev.shared, Some(partition), ev.new_counts());
         worker.operator.set(ev.operator.get());
         let outcome = worker.vector(node, grid, sink);
         ev.note(|n| n.absorb(worker.take_notes()));
         ev.counted(worker.take_counts());
         return outcome;
     }
-    let (set, end) = (parts[0].set.clone(), parts[threads - 1].series.end);
-    let width = (BLOCK_POINTS / grid.len).clamp(BLOCK_SERIES.0, BLOCK_SERIES.1);
+    let set = partitions[0].set.clone();
+    let end = partitions[threads - 1].series.end;
+    let width = (BLOCK_POINTS / grid.len).clamp(MIN_BLOCK_SERIES, MAX_BLOCK_SERIES);
     let blocks: Vec<Range<usize>> = (0..end).step_by(width).map(|at| at..end.min(at + width)).collect();
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let compute = |series: &Range<usize>| -> Outcome<Block<'_, '_>> {
         let worker = Eval::new(shared, Some(Partition { set: set.clone(), series: series.clone() }), counts.clone());
         worker.operator.set(operator);
-        let (mut rows, mut reservation) = (Vec::with_capacity(series.len()), worker.reserve());
+        let mut rows = Vec::with_capacity(series.len());
+        let mut reservation = worker.reserve();
         worker.vector(node, grid, &mut |row| {
             reservation.grow(row.bytes(), row.samples())?;
             rows.push(std::mem::take(row));
@@ -158,7 +161,7 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
                 for series in blocks.iter().skip(thread).step_by(threads) {
                     let outcome = compute(series);
                     let failed = outcome.is_err();
-                    // Nobody listens any more when the query has failed elsewhere.
+                    // The receiver is gone when the query has failed elsewhere.
                     if sender.send(outcome).is_err() || failed {
                         return;
                     }
@@ -168,7 +171,7 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
         };
         let receivers: Vec<_> = (0..threads).map(work).collect();
         for block in 0..blocks.len() {
-            // A thread that is gone without an outcome has panicked, which the scope passes on.
+            // A thread that ended without an outcome has panicked, and the scope propagates that.
             let Ok(outcome) = receivers[block % threads].recv() else { break };
             let mut block = outcome?;
             ev.note(|n| n.absorb(std::mem::take(&mut block.notes)));
@@ -177,4 +180,47 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::syntax::parse;
+
+    fn is_chain(query: &str) -> bool {
+        let times = pharos_model::fragment::Steps { start: 0, end: 0, step: 0 };
+        may_divide(&plan::build(&parse(query).unwrap(), &times).unwrap())
+    }
+
+    #[test]
+    fn chains_treat_each_series_by_itself() {
+        for query in ["m", "rate(m[5m])", "-m", "abs(m)", "2 * rate(m[5m]) + 1", "clamp(m, 0, 1)", "m > 3"] {
+            assert!(is_chain(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_looks_at_several_series_is_not_a_chain() {
+        for query in [
+            "sum(m)",
+            "m + m",
+            "topk(2, m)",
+            "absent(m)",
+            "absent_over_time(m[5m])",
+            "sort(m)",
+            "label_replace(m, \"a\", \"b\", \"\", \"\")",
+            "histogram_quantile(0.9, m)",
+            "max_over_time(m[5m:1m])",
+        ] {
+            assert!(!is_chain(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_reads_samples_ends_a_chain() {
+        assert!(!is_chain("m * scalar(n)"));
+        assert!(!is_chain("clamp_max(m, scalar(n))"));
+        assert!(!is_chain("quantile_over_time(scalar(n), m[5m])"));
+    }
 }

@@ -14,7 +14,7 @@ use super::rate::{self, Found};
 use super::row::{Grid, Row};
 use super::stats_only::StatsOnly;
 use super::vector_matching::raw_metric_name;
-use super::window::{Cursor, Frame, Fresh, PerTimes, Window, part, slide, slide_through};
+use super::window::{Cursor, Frame, Fresh, PerTimes, Window, samples_between, slide, slide_through};
 use super::{Eval, Outcome, Sink, extended, functions, hist_window, over_time, read, regression, selector};
 use crate::annotations::Annotations;
 use crate::error::QueryError;
@@ -281,7 +281,7 @@ impl<'e, 's, 'q> WindowKernel<'e, 's, 'q> {
             RangeFn::Count => slide(self.ev, windows, row, |_, a, b| Some((b - a) as f64))?,
             RangeFn::Last => slide(self.ev, windows, row, |_, _, b| Some(view.v[b - 1]))?,
             _ => slide_through(self.ev, windows, row, |step, first, end| {
-                let samples = part(view, Cursor { first, end }, Cursor::default());
+                let samples = samples_between(view, Cursor { first, end }, Cursor::default());
                 self.of_floats(&self.window(step, samples))
             })?,
         }

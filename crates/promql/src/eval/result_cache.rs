@@ -213,3 +213,6 @@ fn replay(ev: &Eval<'_, '_>, shared: &SharedNode, found: &SharedResult, sink: Si
         sink(&mut scratch)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What flows between operators: one series at a time, all steps of it, floats in a column and histograms apart.
+//! Rows, which flow between operators: one series with all of its steps, floats in a column and histograms apart.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::bitmap::Bitmap;
 /// The steps of an evaluation: `start + i * step` for `i < len`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {
-    /// First step, milliseconds.
+    /// The time of the first step, milliseconds.
     pub(crate) start: i64,
-    /// Distance, milliseconds, at least 1.
+    /// The distance between steps, milliseconds; at least 1.
     pub(crate) step: i64,
-    /// How many.
+    /// The number of steps.
     pub(crate) len: usize,
-    /// Whether it is a moment, not a range that may hold one step only.
+    /// Whether this is an instant. A range may have a single step, too.
     pub(crate) instant: bool,
 }
 
@@ -46,11 +46,11 @@ impl Grid {
 /// One series over all steps of a grid. At a step it has a float, a histogram or nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
-    /// The series, with its name also when `drop_name` is set.
+    /// The labels of the series. The name is still there when `drop_name` is set.
     pub(crate) labels: Labels,
-    /// Whether the name goes away at the end (or in an aggregation).
+    /// Whether the result, or an aggregation, drops the name.
     pub(crate) drop_name: bool,
-    /// Floats, one a step; meaningful where `present`.
+    /// One float for each step; meaningful only at the steps of `present`.
     pub(crate) values: Vec<f64>,
     /// The steps with a float.
     pub(crate) present: Bitmap,
@@ -59,7 +59,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Becomes an empty series over `len` steps, keeping its memory.
+    /// Empties the row for another series over `len` steps and keeps its memory.
     pub(crate) fn reset(&mut self, labels: &Labels, len: usize) {
         self.labels = labels.clone();
         self.drop_name = false;
@@ -68,7 +68,7 @@ impl Row {
         self.hists.clear();
     }
 
-    /// Puts a float at a step.
+    /// Sets the float at a step.
     pub(crate) fn put(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.present.set(step);
@@ -86,7 +86,7 @@ impl Row {
         all
     }
 
-    /// Keeps the samples at the steps of `mask` only.
+    /// Removes the samples at steps that are not in `mask`.
     pub(crate) fn mask(&mut self, mask: &Bitmap) {
         self.present.intersect(mask);
         self.hists.retain(|(step, _)| mask.get(*step as usize));
@@ -102,11 +102,74 @@ impl Row {
         self.present.count() + self.hists.len()
     }
 
-    /// The bytes that it holds.
+    /// The memory that the row holds, bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.values.capacity() * 8
             + self.present.bytes()
             + self.hists.iter().map(|(_, h)| 16 + h.bytes()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_includes_both_ends() {
+        let grid = Grid::between(10, 30, 10);
+        assert_eq!(grid.len, 3);
+        assert_eq!(grid.end(), 30);
+        assert!(!grid.instant);
+    }
+
+    #[test]
+    fn a_grid_ends_at_the_last_step_before_the_end() {
+        let grid = Grid::between(10, 39, 10);
+        assert_eq!(grid.len, 3);
+        assert_eq!(grid.end(), 30);
+    }
+
+    #[test]
+    fn a_grid_that_ends_before_it_starts_is_empty() {
+        assert_eq!(Grid::between(10, 9, 10).len, 0);
+    }
+
+    #[test]
+    fn a_row_counts_floats_and_histograms() {
+        let mut row = Row::default();
+        row.reset(&Labels::empty(), 4);
+        assert!(row.is_empty());
+        row.put(0, 1.0);
+        row.hists.push((2, Arc::default()));
+        assert_eq!(row.samples(), 2);
+        assert_eq!(row.occupied().iter().collect::<Vec<_>>(), [0, 2]);
+        assert!(row.hist(2).is_some());
+        assert!(row.hist(0).is_none());
+    }
+
+    #[test]
+    fn masking_removes_floats_and_histograms() {
+        let mut row = Row::default();
+        row.reset(&Labels::empty(), 4);
+        row.put(0, 1.0);
+        row.put(1, 2.0);
+        row.hists.push((2, Arc::default()));
+        row.hists.push((3, Arc::default()));
+        let mut mask = Bitmap::new(4);
+        mask.set(1);
+        mask.set(3);
+        row.mask(&mask);
+        assert_eq!(row.occupied(), mask);
+    }
+
+    #[test]
+    fn resetting_a_row_forgets_its_samples() {
+        let mut row = Row { drop_name: true, ..Row::default() };
+        row.reset(&Labels::empty(), 2);
+        row.put(1, 1.0);
+        row.reset(&Labels::empty(), 2);
+        assert!(row.is_empty());
+        assert!(!row.drop_name);
     }
 }

@@ -1,4 +1,4 @@
-//! Scalar expressions: one number a step.
+//! Scalar expressions: one number for each step.
 
 use super::row::Grid;
 use super::{Eval, Outcome};
@@ -10,7 +10,7 @@ use crate::plan::{Call, Node};
 /// The values of a scalar at all steps.
 pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Vec<f64>> {
     ev.shared.check()?;
-    // Numbers live shortly, so it is enough that they would fit.
+    // The numbers are short-lived, so it is enough to check that they would fit.
     ev.reserve().grow(8 * grid.len, 0)?;
     match node {
         Node::Number(value) => Ok(vec![*value; grid.len]),
@@ -34,7 +34,7 @@ pub(crate) fn evaluate(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Ve
             Ok(lhs)
         }
         Node::Call(call) => function(ev, call, grid),
-        _ => Err(QueryError::Execution("the expression is no scalar".into())),
+        _ => Err(QueryError::Execution("the expression is not a scalar".into())),
     }
 }
 
@@ -44,7 +44,7 @@ fn function(ev: &Eval<'_, '_>, call: &Call, grid: Grid) -> Outcome<Vec<f64>> {
         (Kernel::Constant(value), _) => Ok(vec![value; grid.len]),
         (Kernel::Pairwise(choose), [a, b]) => pairwise(evaluate(ev, a, grid)?, evaluate(ev, b, grid)?, choose),
         (Kernel::OnlySeries, [vector]) => only_float(ev, vector, grid),
-        _ => Err(QueryError::Execution(format!("function {:?} does not yield a scalar", call.func.name()))),
+        _ => Err(QueryError::Execution(format!("function {:?} does not return a scalar", call.func.name()))),
     }
 }
 
@@ -53,7 +53,7 @@ fn pairwise(mut a: Vec<f64>, b: Vec<f64>, f: impl Fn(f64, f64) -> f64) -> Outcom
     Ok(a)
 }
 
-/// `scalar()`: the float of the only series that has one, else NaN.
+/// `scalar()`: the float of the only series that has one at a step, else NaN.
 fn only_float(ev: &Eval<'_, '_>, vector: &Node, grid: Grid) -> Outcome<Vec<f64>> {
     let mut values = vec![f64::NAN; grid.len];
     let mut seen = vec![false; grid.len];

@@ -1,6 +1,6 @@
-//! What each operator of a query did, measured only when it is asked for.
+//! Measures each operator of a query, for `analyze`.
 //!
-//! Operators are known by their address in the plan, which does not move while it is evaluated.
+//! An operator is identified by its address in the plan, which does not move during the evaluation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use super::{Eval, Outcome, Sink};
 use crate::explanation::OperatorStats;
 use crate::plan::{Node, RangeInput, Selector};
 
-/// The figures of all operators of a plan.
+/// The measurements of all operators of a plan.
 pub(crate) struct Tracker {
     clock: Arc<dyn Clock>,
     slots: HashMap<usize, Slot>,
 }
 
-/// The figures of one operator; added to by all threads.
+/// The measurements of one operator. All threads add to them.
 #[derive(Default)]
 pub(crate) struct Slot {
     series: AtomicU64,
@@ -30,11 +30,11 @@ pub(crate) struct Slot {
     held: AtomicU64,
     peak: AtomicU64,
     reads: Mutex<Vec<Arc<Budget>>>,
-    /// Whether the operator is the selector of a range function: it has no rows and takes no time but to read.
+    /// Whether this is the selector of a range function, which yields no rows and only spends time on reading.
     only_reads: bool,
 }
 
-/// What a selector is known by. It may begin at the same address as its node, which is no selector then.
+/// The key of a selector. It may have the same address as its node, which is not a selector in that case.
 fn key_of_selector(selector: &Selector) -> usize {
     std::ptr::from_ref(selector) as usize | 1
 }
@@ -47,19 +47,19 @@ fn key(node: &Node) -> usize {
 }
 
 impl Tracker {
-    /// A place for the figures of each operator of a plan.
+    /// Empty measurements for each operator of a plan.
     pub(crate) fn new(plan: &Node, clock: Arc<dyn Clock>) -> Self {
         let mut slots = HashMap::new();
         add(plan, &mut slots);
         Tracker { clock, slots }
     }
 
-    /// What an operator did so far.
+    /// The statistics of an operator so far.
     pub(crate) fn of(&self, node: &Node) -> Option<OperatorStats> {
         self.slots.get(&key(node)).map(Slot::stats)
     }
 
-    /// What the selector of a range function did so far.
+    /// The statistics of a range function's selector so far.
     pub(crate) fn of_selector(&self, selector: &Selector) -> Option<OperatorStats> {
         self.slot_of_selector(selector).map(Slot::stats)
     }
@@ -72,7 +72,7 @@ impl Tracker {
         self.slots.get(&key_of_selector(selector))
     }
 
-    /// Time since an arbitrary moment.
+    /// The time since an arbitrary origin.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
     }
@@ -110,8 +110,8 @@ impl Slot {
         }
     }
 
-    /// Counts a row that was handed on.
-    fn handed(&self, row: &Row) {
+    /// Counts a row that was passed on.
+    fn passed_on(&self, row: &Row) {
         self.series.fetch_add(1, Ordering::Relaxed);
         self.samples.fetch_add(row.samples() as u64, Ordering::Relaxed);
     }
@@ -120,7 +120,7 @@ impl Slot {
         self.nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts samples that were read in `time`.
+    /// Counts samples that took `time` to read.
     pub(crate) fn read(&self, series: usize, samples: usize, time: Duration) {
         self.samples_read.fetch_add(samples as u64, Ordering::Relaxed);
         if self.only_reads {
@@ -130,27 +130,26 @@ impl Slot {
         }
     }
 
-    /// A part of the query's budget that counts what is read for this operator.
+    /// A sub-account of the query's budget that counts what this operator reads.
     pub(crate) fn account(&self, whole: &Arc<Budget>) -> Arc<Budget> {
         let part = whole.part();
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).push(part.clone());
         part
     }
 
-    /// Counts memory that the operator takes.
+    /// Counts memory that the operator takes from the budget.
     pub(crate) fn take(&self, bytes: u64) {
         let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(held, Ordering::Relaxed);
     }
 
-    /// Counts memory that it gives back.
+    /// Counts memory that the operator gives back to the budget.
     pub(crate) fn give_back(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// Evaluates an operator and measures it: its time is that of itself and what is below it, without what is done with
-/// its rows.
+/// Evaluates an operator and measures it. Its time includes that of its children, but not that of the sink.
 pub(crate) fn measured<'s>(
     ev: &Eval<'s, '_>,
     (tracker, slot): (&'s Tracker, &'s Slot),
@@ -162,12 +161,12 @@ pub(crate) fn measured<'s>(
     let started = tracker.now();
     let mut outside = Duration::ZERO;
     let outcome = ev.evaluate(node, grid, &mut |row| {
-        slot.handed(row);
-        let handed = tracker.now();
+        slot.passed_on(row);
+        let paused = tracker.now();
         ev.operator.set(before);
         let outcome = sink(row);
         ev.operator.set(Some(slot));
-        outside += tracker.now().saturating_sub(handed);
+        outside += tracker.now().saturating_sub(paused);
         outcome
     });
     slot.took(tracker.now().saturating_sub(started).saturating_sub(outside));

@@ -1,4 +1,4 @@
-//! What a query returns.
+//! Values of PromQL, as queries return them.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use pharos_model::{Histogram, Labels};
 /// A value of PromQL.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A number and the time it was computed for, milliseconds.
+    /// The evaluation time in milliseconds, and a number.
     Scalar(i64, f64),
-    /// A string and the time it was computed for, milliseconds.
+    /// The evaluation time in milliseconds, and a string.
     String(i64, String),
-    /// One sample a series at one time. `sort` and `topk` give it an order, otherwise it has none.
+    /// One sample for each series, at one time. The order is arbitrary unless the query sorts, or selects with `topk`.
     Vector(Vec<VectorSample>),
     /// Samples over time, sorted by labels.
     Matrix(Vec<MatrixSeries>),
@@ -26,21 +26,21 @@ pub enum SampleValue {
     Histogram(Arc<Histogram>),
 }
 
-/// One series' sample in an instant vector.
+/// The sample of a series in an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSample {
-    /// The series.
+    /// The labels of the series.
     pub labels: Labels,
-    /// The evaluation's time, milliseconds.
+    /// The evaluation time, milliseconds.
     pub t: i64,
-    /// Its value.
+    /// A float or a histogram.
     pub value: SampleValue,
 }
 
-/// One series' samples in a matrix; times ascend in both lists.
+/// The samples of a series in a matrix. Times ascend in both lists.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct MatrixSeries {
-    /// The series.
+    /// The labels of the series.
     pub labels: Labels,
     /// Times in milliseconds and floats.
     pub floats: Vec<(i64, f64)>,
@@ -49,7 +49,7 @@ pub struct MatrixSeries {
 }
 
 impl MatrixSeries {
-    /// The number of samples.
+    /// The number of samples of both kinds.
     pub fn len(&self) -> usize {
         self.floats.len() + self.histograms.len()
     }

@@ -1,17 +1,17 @@
-//! Labels as bytes: which ones take part in a match or a group, without building label sets.
+//! Filters labels in their encoded form, for match groups and aggregation groups, without building label sets.
 
 use pharos_model::labels::read_uvarint;
 use pharos_model::{Labels, METRIC_NAME};
 
 use crate::syntax::ast::VectorMatching;
 
-/// Iterates over the labels of canonical bytes without looking at their characters.
+/// Iterates over encoded labels without decoding their text.
 #[derive(Clone, Copy)]
 pub(crate) struct RawLabels<'a> {
     rest: &'a [u8],
 }
 
-/// One label: its name, its value, and both as they are encoded.
+/// A label: its name, its value, and the encoding of both.
 pub(crate) struct RawLabel<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) value: &'a [u8],
@@ -53,7 +53,7 @@ pub(crate) fn raw_metric_name(labels: &Labels) -> &[u8] {
     name.map_or(&[], |label| label.value)
 }
 
-/// Which labels count: only those named, or all but those named.
+/// Selects labels: only the named ones, or all but the named ones.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelFilter {
     names: Vec<String>,
@@ -61,17 +61,17 @@ pub(crate) struct LabelFilter {
 }
 
 impl LabelFilter {
-    /// Only these, which are sorted.
+    /// Selects only `names`, which must be sorted.
     pub(crate) fn only(names: Vec<String>) -> Self {
         LabelFilter { names, keep: true }
     }
 
-    /// All but these, which are sorted.
+    /// Selects all labels except `names`, which must be sorted.
     pub(crate) fn without(names: Vec<String>) -> Self {
         LabelFilter { names, keep: false }
     }
 
-    /// The labels by which the two sides of an operation are matched.
+    /// Selects the labels by which a binary operation matches its sides.
     pub(crate) fn of(matching: &VectorMatching) -> Self {
         let mut names = matching.labels.clone();
         if !matching.on {
@@ -82,7 +82,7 @@ impl LabelFilter {
         LabelFilter { names, keep: matching.on }
     }
 
-    /// Appends the labels that count, in canonical form.
+    /// Appends the selected labels, in canonical form.
     pub(crate) fn append(&self, labels: RawLabels<'_>, out: &mut Vec<u8>) {
         if self.keep && self.names.is_empty() {
             return;
@@ -97,7 +97,7 @@ impl LabelFilter {
         }
     }
 
-    /// The labels that count.
+    /// The selected labels.
     pub(crate) fn apply(&self, labels: &Labels) -> Labels {
         let mut bytes = Vec::new();
         self.append(RawLabels::of(labels), &mut bytes);
@@ -105,8 +105,8 @@ impl LabelFilter {
     }
 }
 
-/// A label set as Prometheus holds it in memory, for hashes that must equal its own: lengths below 255 take one byte,
-/// others a 255 and three bytes.
+/// Encodes a label set as Prometheus does in memory, for hashes that must equal its own. A length below 255 takes one byte, a
+/// longer one takes a 255 and three bytes.
 pub(crate) fn prometheus_bytes(labels: &Labels, out: &mut Vec<u8>) {
     out.clear();
     let mut string = |text: &str| {
@@ -122,7 +122,7 @@ pub(crate) fn prometheus_bytes(labels: &Labels, out: &mut Vec<u8>) {
     }
 }
 
-/// Labels whose metric identity has changed: without name, type and unit.
+/// The labels without those that identify the metric: name, type and unit.
 pub(crate) fn without_metadata(labels: &Labels) -> Labels {
     LabelFilter::without(["__name__", "__type__", "__unit__"].map(String::from).to_vec()).apply(labels)
 }
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn filters_equal_a_look_at_each_label(
+        fn filters_select_the_same_as_a_check_of_each_label(
             pairs in proptest::collection::btree_map("[a-d]{1,2}", ".{1,200}", 0..6),
             names in proptest::collection::btree_set("[a-d]{1,2}", 0..4),
         ) {
@@ -148,11 +148,42 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_hashes_are_pinned() {
+    fn short_strings_are_encoded_with_a_byte_of_length() {
         let mut bytes = Vec::new();
         prometheus_bytes(&Labels::from_pairs([("a", "bc")]), &mut bytes);
         assert_eq!(bytes, b"\x01a\x02bc");
+    }
+
+    #[test]
+    fn long_strings_are_encoded_with_three_bytes_of_length() {
+        let mut bytes = Vec::new();
         prometheus_bytes(&Labels::from_pairs([("a", "x".repeat(300))]), &mut bytes);
         assert_eq!(bytes[2..6], [255, 44, 1, 0]);
+    }
+
+    #[test]
+    fn matching_ignores_the_name_unless_on_names_it() {
+        let labels = Labels::from_pairs([("__name__", "m"), ("a", "1"), ("b", "2")]);
+        let matching = |on: bool, names: &[&str]| {
+            let labels = names.iter().map(|name| name.to_string()).collect();
+            LabelFilter::of(&VectorMatching { on, labels, ..VectorMatching::default() })
+        };
+        assert_eq!(matching(false, &[]).apply(&labels).to_string(), "{a=\"1\", b=\"2\"}");
+        assert_eq!(matching(false, &["b"]).apply(&labels).to_string(), "{a=\"1\"}");
+        assert_eq!(matching(true, &["b", "missing"]).apply(&labels).to_string(), "{b=\"2\"}");
+        assert_eq!(matching(true, &["__name__"]).apply(&labels).metric_name(), "m");
+        assert_eq!(matching(true, &[]).apply(&labels), Labels::empty());
+    }
+
+    #[test]
+    fn metadata_is_the_name_the_type_and_the_unit() {
+        let labels = Labels::from_pairs([("__name__", "m"), ("__type__", "t"), ("__unit__", "u"), ("a", "1")]);
+        assert_eq!(without_metadata(&labels), Labels::from_pairs([("a", "1")]));
+    }
+
+    #[test]
+    fn the_raw_name_is_empty_when_there_is_none() {
+        assert_eq!(raw_metric_name(&Labels::from_pairs([("__name__", "m"), ("a", "1")])), b"m");
+        assert_eq!(raw_metric_name(&Labels::from_pairs([("a", "1")])), b"");
     }
 }

@@ -9,14 +9,14 @@ use super::row::{Grid, Row};
 use super::{Eval, Outcome};
 use crate::plan::Reference;
 
-/// Where the windows of a range vector are.
+/// The windows of a range vector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
-    /// The steps.
+    /// The steps of the evaluation.
     pub(crate) grid: Grid,
-    /// What they look at.
+    /// The reference time of each step.
     pub(crate) time: Reference,
-    /// How long windows are, milliseconds.
+    /// The length of each window, milliseconds.
     pub(crate) range: i64,
 }
 
@@ -42,8 +42,8 @@ impl Frame {
     }
 }
 
-/// Calls `f(step, first, end)` for each window that has samples, with their positions, and puts what it returns into
-/// `row`. Asks now and then whether to go on; `f` is taken to be cheap.
+/// Calls `f(step, first, end)` for each window that has samples, with their positions, and puts the result into `row`.
+/// Checks for cancellation on the assumption that `f` is cheap.
 #[inline]
 pub(crate) fn slide(
     ev: &Eval<'_, '_>,
@@ -66,7 +66,7 @@ pub(crate) fn slide(
     Ok(())
 }
 
-/// The same as [`slide`], for functions that look at all samples of each window.
+/// Like [`slide`], for functions that look at every sample of each window.
 #[inline]
 pub(crate) fn slide_through(
     ev: &Eval<'_, '_>,
@@ -86,7 +86,8 @@ pub(crate) fn slide_through(
     Ok(())
 }
 
-/// What depends on a series' timestamps only. Series of one scrape share these, so it is found once for many series.
+/// Caches what depends on the timestamps of a series only. Series of one scrape share their timestamps, so this is computed
+/// once for many series.
 pub(crate) struct PerTimes<T> {
     t: Vec<i64>,
     known: bool,
@@ -100,7 +101,7 @@ impl<T> Default for PerTimes<T> {
 }
 
 impl<T> PerTimes<T> {
-    /// What `find` finds for these timestamps; it is not asked again while they stay the same.
+    /// The result of `find` for these timestamps. It is not called again while they stay the same.
     #[inline]
     pub(crate) fn of(&mut self, t: &[i64], find: impl FnOnce(&mut Vec<T>)) -> &[T] {
         if !self.known || self.t != t {
@@ -114,12 +115,12 @@ impl<T> PerTimes<T> {
     }
 }
 
-/// The positions of a window, which only move forward.
+/// The positions of a window. They only move forward.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cursor {
-    /// The first sample of the window.
+    /// The position of the first sample.
     pub(crate) first: usize,
-    /// One past its last sample.
+    /// One past the position of the last sample.
     pub(crate) end: usize,
 }
 
@@ -136,23 +137,23 @@ impl Cursor {
     }
 }
 
-/// The samples of a window.
+/// A window with its samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window<'a> {
-    /// The samples.
+    /// The samples in the window.
     pub(crate) samples: SeriesView<'a>,
     /// The millisecond before the window.
     pub(crate) start: i64,
     /// The last millisecond of the window.
     pub(crate) end: i64,
-    /// The step.
+    /// The position of the step in the grid.
     pub(crate) step: usize,
-    /// The step's time.
+    /// The time of the step.
     pub(crate) step_t: i64,
 }
 
-/// The part of a series between positions of its floats and of its histograms.
-pub(crate) fn part<'a>(view: &SeriesView<'a>, floats: Cursor, hists: Cursor) -> SeriesView<'a> {
+/// The samples of a series between positions of its floats and of its histograms.
+pub(crate) fn samples_between<'a>(view: &SeriesView<'a>, floats: Cursor, hists: Cursor) -> SeriesView<'a> {
     let (f, h) = (floats.first..floats.end, hists.first..hists.end);
     SeriesView {
         t: &view.t[f.clone()],
@@ -164,7 +165,7 @@ pub(crate) fn part<'a>(view: &SeriesView<'a>, floats: Cursor, hists: Cursor) -> 
     }
 }
 
-/// Memory for a series without its stale markers.
+/// Buffers for a series without its stale markers.
 #[derive(Default)]
 pub(crate) struct Fresh {
     t: Vec<i64>,
@@ -176,7 +177,7 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    /// The series without stale markers; copied only when there are some.
+    /// The series without stale markers. It is copied only if it has any.
     pub(crate) fn strip<'a>(&'a mut self, view: SeriesView<'a>) -> SeriesView<'a> {
         let mut out = view;
         if view.v.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
@@ -203,3 +204,6 @@ fn gather(out: &mut Vec<i64>, from: &[i64], keep: impl Fn(&usize) -> bool) {
     out.clear();
     out.extend((0..from.len()).filter(keep).map(|i| from[i]));
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,6 @@ fn select(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option
     selected.retain(|s| !s.is_empty());
     Some(selected)
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,3 +92,92 @@ fn find(fragment: &Fragment) -> Result<Vec<Expr>, FragmentError> {
     };
     fragment.expressions.iter().map(find).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use pharos_model::fragment::Steps;
+
+    use super::*;
+    use crate::promqltest::{GridSeries, GridStore};
+
+    fn evaluate_expressions(
+        query: &str,
+        place: std::ops::Range<usize>,
+        expressions: &[&str],
+    ) -> Result<usize, FragmentError> {
+        let steps = Steps { start: 1000, end: 1000, step: 0 };
+        let fragment = Fragment {
+            query: query.into(),
+            place,
+            expressions: expressions.iter().map(|e| e.to_string()).collect(),
+            times: steps,
+            steps,
+            lookback_ms: 300_000,
+            max_samples: 1000,
+            max_series: 0,
+            type_and_unit_labels: false,
+            use_start_timestamps: false,
+            samples_per_step: false,
+        };
+        let store = GridStore::default().with_metric("x", GridSeries::single_samples("x", 10, 1000, |i| i as f64));
+        let answer = evaluate(&store, &fragment, &Arc::new(Budget::unlimited()))?;
+        Ok(answer.results.iter().map(|result| result.labels.len()).sum())
+    }
+
+    fn refusal(query: &str, place: std::ops::Range<usize>, expressions: &[&str]) -> String {
+        match evaluate_expressions(query, place, expressions) {
+            Err(FragmentError::Unsupported(reason)) => reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_partials_of_a_fragment_are_evaluated() {
+        assert_eq!(evaluate_expressions("1 + sum(x)", 4..10, &["sum(x)", "count(x)"]).unwrap(), 2);
+        assert_eq!(evaluate_expressions("1 + sum(x)", 4..10, &["sum(x)"]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_position_without_a_fragment_is_refused() {
+        let reason = refusal("1 + sum(x)", 0..10, &["sum(x)"]);
+        assert_eq!(reason, "the query has no fragment at this position: [\"sum(x)\"]");
+    }
+
+    #[test]
+    fn an_expression_that_is_not_of_the_fragment_is_refused() {
+        let reason = refusal("1 + sum(x)", 4..10, &["max(x)"]);
+        assert_eq!(reason, "the fragment does not decompose into this expression: [\"max(x)\"]");
+    }
+
+    #[test]
+    fn a_query_that_does_not_parse_is_refused() {
+        assert!(refusal("sum(", 0..4, &["sum(x)"]).contains("parse error"));
+    }
+
+    #[test]
+    fn too_few_and_too_many_expressions_are_refused() {
+        assert!(refusal("sum(x)", 0..6, &[]).starts_with("a fragment has 1 to 8 expressions, not 0"));
+        assert!(refusal("sum(x)", 0..6, &["sum(x)"; 9]).starts_with("a fragment has 1 to 8 expressions, not 9"));
+    }
+
+    #[test]
+    fn limits_of_the_query_apply_to_its_fragments() {
+        let steps = Steps { start: 1000, end: 1000, step: 0 };
+        let fragment = Fragment {
+            query: "abs(x)".into(),
+            place: 0..6,
+            expressions: vec!["abs(x)".into()],
+            times: steps,
+            steps,
+            lookback_ms: 300_000,
+            max_samples: 3,
+            max_series: 0,
+            type_and_unit_labels: false,
+            use_start_timestamps: false,
+            samples_per_step: false,
+        };
+        let store = GridStore::default().with_metric("x", GridSeries::single_samples("x", 10, 1000, |i| i as f64));
+        let outcome = evaluate(&store, &fragment, &Arc::new(Budget::unlimited()));
+        assert!(matches!(outcome, Err(FragmentError::TooManySamples)), "{outcome:?}");
+    }
+}

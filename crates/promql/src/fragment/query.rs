@@ -101,3 +101,6 @@ fn collect_windows(node: &Node, lookback: i64, found: &mut Vec<ReadWindow>) {
     }
     node.children().into_iter().for_each(|child| collect_windows(child, lookback, found));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What is sent to nodes, and that what comes back together is what one process gives.
+//! Tests of decomposition: which fragments a query has, and that combined answers equal those of one process.
 
 use proptest::prelude::*;
 
@@ -11,19 +11,41 @@ use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;
 
+/// The partials of each fragment of a query.
+fn partials(query: &str) -> Vec<Vec<String>> {
+    let found = decompose(&parse(query).unwrap());
+    found.iter().map(|fragment| fragment.partials.iter().map(|e| e.to_string()).collect()).collect()
+}
+
 #[test]
-fn the_largest_local_parts_are_found() {
-    let parts = |query: &str| -> Vec<Vec<String>> {
-        let found = decompose(&parse(query).unwrap());
-        found.iter().map(|p| p.partials.iter().map(|e| e.to_string()).collect()).collect()
-    };
-    assert_eq!(parts("sum by (a) (rate(x[5m]))"), [["sum by (a) (rate(x[5m]))", "count by (a) (rate(x[5m]))"]]);
-    assert_eq!(parts("max(x) / count(abs(y) * 2)"), [["max(x)"], ["count(abs(y) * 2)"]]);
-    assert_eq!(parts("stdvar(x)"), [["count(x)", "avg(x)", "stdvar(x)"]]);
-    assert_eq!(parts("histogram_quantile(0.9, sum by (le) (rate(x[5m])))").len(), 1);
-    assert_eq!(parts("topk(3, rate(x[5m]))"), [["topk(4, rate(x[5m]))"]]);
-    assert_eq!(parts("quantile(0.5, rate(x[5m]))"), [["rate(x[5m])"]]);
-    assert_eq!(parts("rate(x[5m]) + on (a) rate(y[5m])"), [["rate(x[5m])"], ["rate(y[5m])"]]);
+fn aggregations_decompose_into_partials() {
+    assert_eq!(partials("sum by (a) (rate(x[5m]))"), [["sum by (a) (rate(x[5m]))", "count by (a) (rate(x[5m]))"]]);
+    assert_eq!(partials("avg(x)"), [["sum(x)", "count(x)"]]);
+    assert_eq!(partials("stdvar(x)"), [["count(x)", "avg(x)", "stdvar(x)"]]);
+    assert_eq!(partials("group(x)"), [["group(x)"]]);
+}
+
+#[test]
+fn selections_ask_each_node_for_one_series_more() {
+    assert_eq!(partials("topk(3, rate(x[5m]))"), [["topk(4, rate(x[5m]))"]]);
+    assert_eq!(partials("bottomk(2.7, x)"), [["bottomk(3, x)"]]);
+}
+
+#[test]
+fn a_query_may_have_several_fragments() {
+    assert_eq!(partials("max(x) / count(abs(y) * 2)"), [["max(x)"], ["count(abs(y) * 2)"]]);
+    assert_eq!(partials("rate(x[5m]) + on (a) rate(y[5m])"), [["rate(x[5m])"], ["rate(y[5m])"]]);
+}
+
+#[test]
+fn fragments_are_found_below_what_does_not_decompose() {
+    assert_eq!(partials("histogram_quantile(0.9, sum by (le) (rate(x[5m])))").len(), 1);
+    assert_eq!(partials("quantile(0.5, rate(x[5m]))"), [["rate(x[5m])"]]);
+    assert_eq!(partials("absent(max(x))"), [["max(x)"]]);
+}
+
+#[test]
+fn some_queries_have_no_fragments() {
     for query in [
         "x",
         "absent(x)",
@@ -31,15 +53,24 @@ fn the_largest_local_parts_are_found() {
         "sum by (__name__) (x)",
         "topk(scalar(y), x)",
         "absent_over_time(x[5m])",
+        "1 + time()",
     ] {
-        assert_eq!(parts(query), [[""; 0]; 0], "{query}");
+        assert_eq!(partials(query), [[""; 0]; 0], "{query}");
     }
 }
 
+#[test]
+fn parentheses_belong_to_the_fragment() {
+    let fragments = decompose(&parse("2 * (sum(x))").unwrap());
+    assert_eq!(fragments[0].whole.to_string(), "(sum(x))");
+    assert_eq!(fragments[0].pos.start, 4);
+}
+
 fn stores(values: &[f64], nodes: usize, histograms: bool) -> (MemoryStore, Vec<MemoryStore>) {
-    let (mut all, mut parts) = (MemoryStore::default(), vec![MemoryStore::default(); nodes]);
+    let mut all = MemoryStore::default();
+    let mut parts = vec![MemoryStore::default(); nodes];
     for (i, value) in values.iter().enumerate() {
-        // No two are equal, so that there is one choice of the largest.
+        // No two values are equal, so that the largest ones are unambiguous.
         let value = value + i as f64 / 1024.0;
         let labels = Labels::from_pairs([
             ("__name__", "x_total".to_string()),
@@ -72,7 +103,7 @@ fn ask(store: &MemoryStore, expr: &Expr) -> Vec<MatrixSeries> {
     }
 }
 
-fn distributed(query: &str, parts: &[MemoryStore]) -> Option<Vec<MatrixSeries>> {
+fn combined(query: &str, parts: &[MemoryStore]) -> Option<Vec<MatrixSeries>> {
     let mut found = decompose(&parse(query).unwrap());
     assert_eq!(found.len(), 1, "{query}");
     let Decomposition { partials, combine, .. } = found.remove(0);
@@ -82,9 +113,9 @@ fn distributed(query: &str, parts: &[MemoryStore]) -> Option<Vec<MatrixSeries>> 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Exact operations are exact, the others within the stated bounds.
+    /// Exact operations are equal, the others within their stated bounds.
     #[test]
-    fn combined_answers_are_those_of_one_process(
+    fn combined_answers_equal_those_of_one_process(
         values in prop::collection::vec(prop_oneof![-1e6..1e6f64, 1e9..1e15f64, Just(0.25), Just(-7.0)], 0..40),
         nodes in 1usize..5,
     ) {
@@ -95,7 +126,7 @@ proptest! {
             "sum by (group) (x_total)", "sum(deriv(x_total[5m]))", "avg without (i) (x_total)", "stddev(x_total)", "stdvar by (group) (x_total)",
         ] {
             let whole = ask(&all, &parse(query).unwrap());
-            let found = distributed(query, &parts).unwrap();
+            let found = combined(query, &parts).unwrap();
             let near = ["sum", "avg", "std"].iter().any(|name| query.starts_with(name));
             let scale = values.iter().map(|v| v.abs() * 20.0).sum::<f64>();
             prop_assert_eq!(whole.len(), found.len(), "{}", query);
@@ -117,20 +148,36 @@ proptest! {
     }
 }
 
+/// The labels of series, and time, count and sum of their histograms.
+fn histograms(series: Vec<MatrixSeries>) -> Vec<(Labels, Vec<(i64, f64, f64)>)> {
+    let points = |s: &MatrixSeries| s.histograms.iter().map(|(t, h)| (*t, h.count, h.sum)).collect();
+    series.iter().map(|s| (s.labels.clone(), points(s))).collect()
+}
+
 #[test]
-fn sums_of_histograms_are_combined_and_mixes_are_not() {
+fn sums_of_histograms_equal_those_of_one_process() {
     let (all, parts) = stores(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 3, true);
     let query = "sum by (group) (x_total)";
-    let (found, whole) = (distributed(query, &parts).unwrap(), ask(&all, &parse(query).unwrap()));
-    let shown = |series: Vec<MatrixSeries>| -> Vec<_> {
-        let points = |s: &MatrixSeries| s.histograms.iter().map(|(t, h)| (*t, h.count, h.sum)).collect::<Vec<_>>();
-        series.iter().map(|s| (s.labels.clone(), points(s))).collect()
-    };
-    assert_eq!(shown(found), shown(whole));
-    assert_eq!(distributed("avg(x_total)", &parts), None);
+    assert_eq!(histograms(combined(query, &parts).unwrap()), histograms(ask(&all, &parse(query).unwrap())));
+}
+
+#[test]
+fn averages_of_histograms_are_not_combined() {
+    let (_, parts) = stores(&[1.0, 2.0, 3.0], 3, true);
+    assert_eq!(combined("avg(x_total)", &parts), None);
+}
+
+#[test]
+fn nodes_with_floats_and_nodes_with_histograms_are_not_combined() {
+    let (_, histograms) = stores(&[1.0, 2.0, 3.0, 4.0], 2, true);
     let (_, floats) = stores(&[1.0, 2.0, 3.0, 4.0], 2, false);
-    let mixed: Vec<MemoryStore> = parts.into_iter().chain(floats).collect();
-    assert_eq!(distributed("sum(x_total)", &mixed), None);
-    let twice: Vec<MemoryStore> = vec![mixed[3].clone(), mixed[3].clone()];
-    assert_eq!(distributed("deriv(x_total[5m])", &twice), None);
+    let mixed: Vec<MemoryStore> = histograms.into_iter().chain(floats).collect();
+    assert_eq!(combined("sum(x_total)", &mixed), None);
+}
+
+#[test]
+fn a_series_that_two_nodes_hold_is_not_combined() {
+    let (_, mut nodes) = stores(&[1.0, 2.0, 3.0, 4.0], 2, false);
+    nodes[1] = nodes[0].clone();
+    assert_eq!(combined("deriv(x_total[5m])", &nodes), None);
 }

@@ -97,3 +97,53 @@ pub fn from_result(result: FragmentResult) -> Vec<MatrixSeries> {
     });
     series.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pharos_model::Labels;
+
+    fn series(name: &str, times: &[i64]) -> MatrixSeries {
+        let floats = times.iter().map(|t| (*t, *t as f64)).collect();
+        MatrixSeries {
+            labels: Labels::from_pairs([("__name__", name)]),
+            floats,
+            histograms: vec![(99, Arc::default())],
+        }
+    }
+
+    fn value(series: Vec<MatrixSeries>) -> FragmentValue {
+        FragmentValue { series, queryable_samples: 1, queryable_by_step: vec![(0, 1)], ..FragmentValue::default() }
+    }
+
+    #[test]
+    fn series_survive_the_wire() {
+        let all = vec![series("a", &[1, 2]), series("b", &[])];
+        let result = to_result(all.clone(), true);
+        assert!(result.names_go);
+        assert_eq!(from_result(result), all);
+    }
+
+    #[test]
+    fn values_at_other_steps_are_merged_by_series() {
+        let mut all = value(vec![MatrixSeries { histograms: Vec::new(), ..series("b", &[3]) }]);
+        all.extend(value(vec![series("a", &[1]), series("b", &[1, 2])]));
+        assert_eq!(all.series, [series("a", &[1]), series("b", &[1, 2, 3])]);
+        assert_eq!(all.queryable_samples, 2);
+        assert_eq!(all.queryable_by_step, [(0, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn an_empty_value_takes_over_the_series_as_they_are_ordered() {
+        let mut all = FragmentValue::default();
+        all.extend(value(vec![series("b", &[1]), series("a", &[1])]));
+        assert_eq!(all.series, [series("b", &[1]), series("a", &[1])]);
+    }
+
+    #[test]
+    fn memory_grows_with_samples() {
+        let one = value(vec![series("a", &[1])]).bytes();
+        let two = value(vec![series("a", &[1, 2])]).bytes();
+        assert_eq!(two - one, 16);
+    }
+}

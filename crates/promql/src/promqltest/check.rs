@@ -14,10 +14,10 @@ const EPSILON: f64 = 1e-6;
 /// Checks the annotations of an answer.
 pub(super) fn check_annotations(eval: &EvalCommand, warnings: &[String], infos: &[String]) -> Result<(), String> {
     if eval.any_warning && warnings.is_empty() {
-        return Err("a warning is expected, but there was none".into());
+        return Err("expected a warning, got none".into());
     }
     if eval.any_info && infos.is_empty() {
-        return Err("an info is expected, but there was none".into());
+        return Err("expected an info, got none".into());
     }
     check_kind("warning", &eval.warnings, eval.no_warnings, warnings)?;
     check_kind("info", &eval.infos, eval.no_infos, infos)
@@ -39,7 +39,7 @@ fn check_kind(kind: &str, expected: &[Expectation], none: bool, found: &[String]
     }
 }
 
-/// Checks the value of an answer. `times` are start, end and step of the expected samples.
+/// Checks a value. `times` are the start, end and step of the expected samples.
 pub(super) fn check_value(eval: &EvalCommand, value: &Value, times: (i64, i64, i64)) -> Result<(), String> {
     let expected = &eval.result;
     match value {
@@ -117,7 +117,7 @@ fn check_matrix(eval: &EvalCommand, matrix: &[MatrixSeries], times: (i64, i64, i
     check_missing(eval, matrix.iter().map(|series| &series.labels))
 }
 
-/// Floats and histograms of a series in order of time.
+/// The floats and histograms of a series, in order of time.
 fn samples(series: &MatrixSeries) -> Vec<(i64, SampleValue)> {
     let floats = series.floats.iter().map(|(t, v)| (*t, SampleValue::Float(*v)));
     let histograms = series.histograms.iter().map(|(t, h)| (*t, SampleValue::Histogram(h.clone())));

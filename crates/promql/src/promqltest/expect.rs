@@ -1,4 +1,4 @@
-//! The `eval` command: an expression, when to evaluate it, and what to expect of it.
+//! The `eval` command: an expression, the times of its evaluation, and the expected outcome.
 
 use pharos_model::Labels;
 use regex::Regex;
@@ -7,14 +7,14 @@ use super::script::{Lines, ScriptError, Times, duration, parse_times, range_time
 use super::series::{SeriesValue, parse_number, parse_series};
 use crate::syntax::parse_metric_selector;
 
-/// An expression to evaluate and what to expect of it.
+/// An expression with its expected outcome.
 pub(super) struct EvalCommand {
     pub(super) expr: String,
     pub(super) times: Times,
     pub(super) ordered: bool,
-    /// Present when it must fail.
+    /// The expected error, if the evaluation must fail.
     pub(super) fail: Option<Expectation>,
-    /// `eval_warn`, `eval_info`: at least one.
+    /// `eval_warn` and `eval_info` expect at least one annotation.
     pub(super) any_warning: bool,
     pub(super) any_info: bool,
     pub(super) warnings: Vec<Expectation>,
@@ -22,20 +22,20 @@ pub(super) struct EvalCommand {
     pub(super) no_warnings: bool,
     pub(super) no_infos: bool,
     pub(super) result: Expected,
-    /// The times of a range vector that an instant evaluation returns: start, end, step.
+    /// The times of a range vector that an instant evaluation must return: start, end, step.
     pub(super) range_vector: Option<(i64, i64, i64)>,
 }
 
-/// The expected value.
+/// An expected value.
 #[derive(Default)]
 pub(super) struct Expected {
     pub(super) scalar: Option<f64>,
     pub(super) string: Option<String>,
-    /// Series in the order in which they are listed.
+    /// The series, in the order of the script.
     pub(super) series: Vec<(Labels, Vec<SeriesValue>)>,
 }
 
-/// What a message must be.
+/// The expectation about a message.
 pub(super) enum Expectation {
     Anything,
     Message(String),
@@ -63,7 +63,7 @@ impl std::fmt::Display for Expectation {
 }
 
 impl EvalCommand {
-    /// Parses the command, which begins with `line`, with the lines that belong to it.
+    /// Parses the command that begins with `line`, and consumes the lines that belong to it.
     pub(super) fn parse(line: &str, lines: &mut Lines<'_>) -> Result<Self, ScriptError> {
         let usage = || ScriptError::new(format!("invalid evaluation command {line:?}"));
         let (word, rest) = split_word(line);
@@ -110,12 +110,12 @@ impl EvalCommand {
             }
         }
         if !eval.warnings.is_empty() && eval.no_warnings || !eval.infos.is_empty() && eval.no_infos {
-            return Err(ScriptError::new("an annotation is expected and excluded"));
+            return Err(ScriptError::new("an annotation is both expected and excluded"));
         }
         Ok(eval)
     }
 
-    /// Takes a line of expectations; false when it was the last one.
+    /// Parses a line of expectations; false when it was the last one.
     fn expect_line(&mut self, line: &str) -> Result<bool, ScriptError> {
         if self.fail.is_some() {
             if let Some(message) = line.strip_prefix("expected_fail_message") {
@@ -152,7 +152,7 @@ impl EvalCommand {
         Ok(true)
     }
 
-    /// Takes what follows `expect`.
+    /// Parses the text after `expect`.
     fn expect(&mut self, text: &str) -> Result<(), ScriptError> {
         let (kind, rest) = split_word(text);
         let rest = rest.trim();
@@ -185,7 +185,7 @@ fn regex_expectation(pattern: &str) -> Result<Expectation, ScriptError> {
     Ok(Expectation::Pattern(compiled))
 }
 
-/// The value of a string literal; read as the value of a matcher, which has the same syntax.
+/// The value of a string literal. It is parsed as the value of a matcher, which has the same syntax.
 fn unquote(literal: &str) -> Result<String, ScriptError> {
     let bad = || ScriptError::new(format!("expected string literal not valid: {literal}"));
     let matchers = parse_metric_selector(&format!("{{value={literal}}}")).map_err(|_| bad())?;

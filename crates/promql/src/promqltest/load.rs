@@ -1,4 +1,4 @@
-//! The `load` command: samples into the store, and native histograms made of classic ones (`load_with_nhcb`).
+//! The `load` command: puts samples into the store, and converts classic histograms to native ones (`load_with_nhcb`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::script::{Load, LoadSeries, ScriptError};
 use super::series::SeriesValue;
 use super::store::MemoryStore;
 
-/// Puts the series of a `load` command into the store.
+/// Loads the series of a command into the store.
 pub(super) fn load(command: &Load, store: &mut MemoryStore) -> Result<(), ScriptError> {
     for series in &command.series {
         let floats = series.samples(command.step).filter_map(|(t, value, st)| match value {
@@ -34,7 +34,7 @@ pub(super) fn load(command: &Load, store: &mut MemoryStore) -> Result<(), Script
 }
 
 impl LoadSeries {
-    /// The values with their times and start timestamps.
+    /// The values, with their times before and their start timestamps behind them.
     fn samples(&self, step: i64) -> impl Iterator<Item = (i64, &SeriesValue, i64)> {
         self.values.iter().enumerate().map(move |(at, value)| {
             let t = step.saturating_mul(at as i64);
@@ -44,7 +44,7 @@ impl LoadSeries {
     }
 }
 
-/// A classic histogram at one time.
+/// The samples of a classic histogram at one time.
 #[derive(Default)]
 struct Classic {
     buckets: Vec<(f64, f64)>,
@@ -52,7 +52,8 @@ struct Classic {
     count: Option<f64>,
 }
 
-enum Part {
+/// The role of a series within a classic histogram.
+enum Component {
     Bucket(f64),
     Sum,
     Count,
@@ -60,19 +61,19 @@ enum Part {
 
 type CustomSeries = BTreeMap<Labels, Vec<(i64, Histogram)>>;
 
-/// The native histograms of all classic ones of a command, by series.
+/// Converts all classic histograms of a command, by series.
 fn custom_histograms(command: &Load) -> Result<CustomSeries, ScriptError> {
     let mut groups: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
     for series in &command.series {
-        let Some((labels, part)) = classic_part(&series.labels) else { continue };
+        let Some((labels, component)) = classic_component(&series.labels) else { continue };
         let group = groups.entry(labels).or_default();
         for (t, value, _) in series.samples(command.step) {
             let SeriesValue::Float(v) = value else { continue };
             let classic = group.entry(t).or_default();
-            match part {
-                Part::Bucket(le) => classic.buckets.push((le, *v)),
-                Part::Sum => classic.sum = *v,
-                Part::Count => classic.count = Some(*v),
+            match component {
+                Component::Bucket(le) => classic.buckets.push((le, *v)),
+                Component::Sum => classic.sum = *v,
+                Component::Count => classic.count = Some(*v),
             }
         }
     }
@@ -84,45 +85,45 @@ fn custom_histograms(command: &Load) -> Result<CustomSeries, ScriptError> {
     Ok(converted)
 }
 
-/// What a series is of a classic histogram, and the labels of that.
-fn classic_part(labels: &Labels) -> Option<(Labels, Part)> {
+/// The classic histogram that a series belongs to, and its role; `None` for other series.
+fn classic_component(labels: &Labels) -> Option<(Labels, Component)> {
     let name = labels.metric_name();
-    let (base, part) = if let Some(base) = name.strip_suffix("_bucket") {
+    let (base, component) = if let Some(base) = name.strip_suffix("_bucket") {
         let le: f64 = labels.get("le")?.parse().ok()?;
-        (base, Part::Bucket(le))
+        (base, Component::Bucket(le))
     } else if let Some(base) = name.strip_suffix("_sum") {
-        (base, Part::Sum)
+        (base, Component::Sum)
     } else {
-        (name.strip_suffix("_count")?, Part::Count)
+        (name.strip_suffix("_count")?, Component::Count)
     };
-    if matches!(part, Part::Bucket(le) if le.is_nan()) {
+    if matches!(component, Component::Bucket(le) if le.is_nan()) {
         return None;
     }
     let base = LabelsBuilder::from_labels(labels).set(METRIC_NAME, base).remove("le").build();
-    Some((base, part))
+    Some((base, component))
 }
 
 impl Classic {
     fn into_native(mut self) -> Result<Histogram, ScriptError> {
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.buckets.dedup_by(|b, kept| b.0 == kept.0);
+        self.buckets.dedup_by(|later, earlier| later.0 == earlier.0);
         let count = self.count.or(self.buckets.last().map(|b| b.1)).unwrap_or(0.0);
         if self.buckets.last().is_none_or(|b| b.0 != f64::INFINITY) {
             self.buckets.push((f64::INFINITY, count));
         }
-        let mut before = 0.0;
+        let mut previous = 0.0;
         let mut counts = Vec::with_capacity(self.buckets.len());
         for (_, cumulative) in &self.buckets {
-            if *cumulative < before {
+            if *cumulative < previous {
                 let reason =
-                    format!("load_with_nhcb: histogram bucket counts are not cumulative: {cumulative} < {before}");
+                    format!("load_with_nhcb: histogram bucket counts are not cumulative: {cumulative} < {previous}");
                 return Err(ScriptError::new(reason));
             }
-            counts.push(cumulative - before);
-            before = *cumulative;
+            counts.push(cumulative - previous);
+            previous = *cumulative;
         }
-        if before != count {
-            return Err(ScriptError::new(format!("load_with_nhcb: count mismatch: {count} and {before}")));
+        if previous != count {
+            return Err(ScriptError::new(format!("load_with_nhcb: count mismatch: {count} and {previous}")));
         }
         let bounds: Vec<f64> = self.buckets.iter().map(|b| b.0).filter(|le| *le != f64::INFINITY).collect();
         let mut h = Histogram {

@@ -1,4 +1,4 @@
-//! Runs the commands of a script and reports what did not match.
+//! Runs the commands of a script and reports the evaluations that did not match.
 
 use pharos_model::Labels;
 
@@ -16,27 +16,27 @@ use crate::output::QueryOutput;
 use crate::syntax::ast::{Expr, ValueType};
 use crate::syntax::parse;
 
-/// What became of a script.
+/// The outcome of a script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// The script's name.
+    /// The name of the script.
     pub name: String,
-    /// Evaluations that gave what was expected.
+    /// The number of evaluations with the expected outcome.
     pub passed: usize,
-    /// What did not.
+    /// The other evaluations, and commands that failed.
     pub failed: Vec<Failure>,
 }
 
-/// One evaluation, or another command, that failed.
+/// A failed evaluation or command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// Its line in the script, from 1.
+    /// The line of the command in the script, from 1.
     pub line: usize,
-    /// What was expected and what came.
+    /// The difference between the expected and the actual outcome.
     pub message: String,
 }
 
-/// Runs a script; a script that can't be read is one failure.
+/// Runs a script. A script that cannot be parsed is reported as a single failure.
 pub fn run_script(name: &str, text: &str, engine: &Engine) -> Report {
     let mut report = Report { name: name.to_string(), ..Report::default() };
     let commands = match parse_script(text) {
@@ -67,7 +67,7 @@ pub fn run_script(name: &str, text: &str, engine: &Engine) -> Report {
     report
 }
 
-/// The run of one `eval` command.
+/// The evaluation of one `eval` command.
 struct Run<'a> {
     eval: &'a EvalCommand,
     engine: &'a Engine,
@@ -96,7 +96,7 @@ impl Run<'_> {
         }
     }
 
-    /// Evaluates at a time, and also as a range query with that time in its middle.
+    /// Evaluates at one time, and again as a range query around that time.
     fn instant(&self, expr: &Expr, t: i64) -> Result<(), String> {
         let times = self.eval.range_vector.unwrap_or((t, t, 0));
         let output = self.engine.instant(self.store, expr, t, &self.options());
@@ -119,7 +119,7 @@ impl Run<'_> {
         if self.eval.ordered {
             return Ok(());
         }
-        let Value::Matrix(matrix) = output.value else { return Err(in_range("the result is no matrix".into())) };
+        let Value::Matrix(matrix) = output.value else { return Err(in_range("the result is not a matrix".into())) };
         assert_sorted(&matrix)?;
         let vector: Vec<_> = matrix.iter().filter_map(|series| sample_at(series, t)).collect();
         let value = match value {
@@ -136,11 +136,11 @@ impl Run<'_> {
         QueryOptions { text: self.eval.expr.clone(), ..QueryOptions::default() }
     }
 
-    /// Checks an answer; returns its value when it was to succeed.
+    /// Checks the outcome; returns the value of an evaluation that succeeded.
     fn check(&self, output: Result<QueryOutput, QueryError>, times: (i64, i64, i64)) -> Result<Option<Value>, String> {
         match output {
             Err(error) => self.check_failure(&error.to_string()).map(|()| None),
-            Ok(_) if self.eval.fail.is_some() => Err("an error is expected, but there was none".into()),
+            Ok(_) if self.eval.fail.is_some() => Err("expected an error, got a value".into()),
             Ok(output) => {
                 check_annotations(self.eval, &output.warnings, &output.infos)?;
                 if let Value::Matrix(matrix) = &output.value {
@@ -161,7 +161,7 @@ impl Run<'_> {
     }
 }
 
-/// The sample of a series at a time.
+/// The sample of a series at time `t`.
 fn sample_at(series: &MatrixSeries, t: i64) -> Option<VectorSample> {
     let float = series.floats.iter().find(|(at, _)| *at == t).map(|(_, v)| SampleValue::Float(*v));
     let histogram =
@@ -169,7 +169,7 @@ fn sample_at(series: &MatrixSeries, t: i64) -> Option<VectorSample> {
     Some(VectorSample { labels: series.labels.clone(), t, value: float.or_else(histogram)? })
 }
 
-/// Matrices are sorted by labels.
+/// Checks that the series of a matrix are sorted by labels.
 fn assert_sorted(matrix: &[MatrixSeries]) -> Result<(), String> {
     let unsorted = |[a, b]: &&[MatrixSeries; 2]| a.labels > b.labels;
     let message = |a: &Labels, b: &Labels| format!("the matrix is not sorted: {b} comes after {a}");

@@ -1,6 +1,6 @@
-//! The commands of a script: `load`, `clear` and `eval` with its expectations.
+//! Parses scripts into their commands: `load`, `clear`, and `eval` with its expectations.
 //!
-//! A command ends at an empty line or a comment. Times are milliseconds from the script's zero, which is the epoch.
+//! A command ends at an empty line or a comment. Times are milliseconds since the Unix epoch, which is a script's time zero.
 
 use pharos_gocompat::parse_duration;
 use pharos_model::Labels;
@@ -8,13 +8,13 @@ use pharos_model::Labels;
 use super::expect::EvalCommand;
 use super::series::{MAX_VALUES, SeriesValue, parse_metric, parse_series};
 
-/// What is wrong with a script.
+/// An error in a script.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct ScriptError {
-    /// Where, from 1; 0 when it is not known.
+    /// The line, from 1; 0 while it is unknown.
     pub line: usize,
-    /// What.
+    /// The reason, without the position.
     pub reason: String,
 }
 
@@ -23,7 +23,7 @@ impl ScriptError {
         ScriptError { line: 0, reason: reason.into() }
     }
 
-    /// Sets the line, unless it is known already.
+    /// Sets the line, unless it is already known.
     pub(super) fn at(mut self, line: usize) -> Self {
         if self.line == 0 {
             self.line = line;
@@ -32,7 +32,7 @@ impl ScriptError {
     }
 }
 
-/// A command and its line, from 1.
+/// A command with its line, from 1.
 pub(super) struct Command {
     pub(super) line: usize,
     pub(super) kind: CommandKind,
@@ -48,7 +48,7 @@ pub(super) enum CommandKind {
 pub(super) struct Load {
     /// Milliseconds between two positions of a series.
     pub(super) step: i64,
-    /// Whether classic histograms are loaded as native ones too.
+    /// Whether to load classic histograms as native ones, too.
     pub(super) with_nhcb: bool,
     pub(super) series: Vec<LoadSeries>,
 }
@@ -57,21 +57,21 @@ pub(super) struct Load {
 pub(super) struct LoadSeries {
     pub(super) labels: Labels,
     pub(super) values: Vec<SeriesValue>,
-    /// Start timestamps as offsets from the samples' times, milliseconds; empty when there are none.
+    /// Start timestamps, as offsets from the samples' times in milliseconds; empty when there are none.
     pub(super) start_offsets: Vec<Option<i64>>,
 }
 
-/// When to evaluate.
+/// The times of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Times {
     Instant(i64),
     Range { start: i64, end: i64, step: i64 },
 }
 
-/// The lines of a script, trimmed, comments emptied.
+/// The lines of a script. They are trimmed, and comments are empty.
 pub(super) struct Lines<'a> {
     lines: Vec<&'a str>,
-    /// The number of lines read.
+    /// The number of lines read so far.
     pub(super) next: usize,
 }
 
@@ -154,7 +154,7 @@ fn parse_load(line: &str, lines: &mut Lines<'_>) -> Result<Load, ScriptError> {
     if pending.is_some() { Err(dangling()) } else { Ok(load) }
 }
 
-/// Parses start timestamps: `-1m`, `-1m+10sx3`, `-1mx2`, `_`, `_x4`, all relative to the samples' times.
+/// Parses start timestamps relative to the samples' times: `-1m`, `-1m+10sx3`, `-1mx2`, `_`, `_x4`.
 fn parse_starts(text: &str) -> Result<Vec<Option<i64>>, ScriptError> {
     let mut starts = Vec::new();
     for item in text.split_ascii_whitespace() {
@@ -187,7 +187,7 @@ pub(super) fn split_word(text: &str) -> (&str, &str) {
     text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()))
 }
 
-/// Parses `from A to B step C` and returns start, end, step and what follows.
+/// Parses `from A to B step C`. Returns start, end, step and the remaining text.
 pub(super) fn parse_times(text: &str) -> Option<(&str, &str, &str, &str)> {
     let (from, rest) = split_word(text);
     let (start, rest) = split_word(rest);

@@ -9,27 +9,27 @@ use pharos_model::{CounterReset, Histogram, Labels, METRIC_NAME, MatchOp, STALE_
 use super::script::ScriptError;
 use crate::syntax::parse_metric_selector;
 
-/// Most values that one line may stand for, so that a script can't fill the memory.
+/// The most values of a series line. A script must not exhaust memory.
 pub(super) const MAX_VALUES: usize = 1_000_000;
 
-/// Widest gap between buckets that is filled when a histogram is printed.
+/// The widest gap between buckets that is filled with zeros when a histogram is printed.
 const MAX_GAP: u32 = 10_000;
 
-/// One position of an expanded series line.
+/// A value of an expanded series line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SeriesValue {
-    /// No sample (`_`).
+    /// No sample, written `_`.
     Omitted,
-    /// A float, also the stale marker (`stale`).
+    /// A float, or the stale marker, written `stale`.
     Float(f64),
-    /// A native histogram, and whether its counter-reset hint was given.
+    /// A native histogram, and whether the line states its counter reset hint.
     Histogram(Arc<Histogram>, bool),
 }
 
 /// Parses a series line into its labels and values.
 ///
 /// # Errors
-/// What is wrong with the line.
+/// Fails with line 0 if the line is not valid.
 pub fn parse_series(line: &str) -> Result<(Labels, Vec<SeriesValue>), ScriptError> {
     let (labels, rest) = parse_metric(line)?;
     if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
@@ -66,7 +66,7 @@ pub(super) fn parse_metric(line: &str) -> Result<(Labels, &str), ScriptError> {
     Ok((Labels::from_pairs(pairs), rest))
 }
 
-/// The length of a label set, quotes respected.
+/// The length of a label set in braces. Braces within quotes do not end it.
 fn end_of_braces(text: &str) -> Option<usize> {
     let (mut quote, mut escaped) = (None, false);
     for (at, c) in text.char_indices() {
@@ -128,12 +128,12 @@ fn parse_item<'a>(text: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'a st
     Ok(rest)
 }
 
-/// The number behind `x`.
+/// Parses `xN`.
 fn repetitions(text: &str) -> Option<usize> {
     text.strip_prefix('x')?.parse().ok().filter(|n| *n <= MAX_VALUES)
 }
 
-/// Splits a number off; it ends before `x`, `+` or `-`, except in an exponent.
+/// Splits off a number. It ends before `x`, `+` or `-`, unless the sign belongs to an exponent.
 fn split_number(text: &str) -> Option<(f64, &str)> {
     let bytes = text.as_bytes();
     let mut end = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
@@ -152,9 +152,9 @@ fn split_number(text: &str) -> Option<(f64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-/// Expands `{{...}}`, `{{...}}xN` or `{{...}}+{{...}}xN`; the first braces are taken off already.
+/// Expands `{{...}}`, `{{...}}xN` or `{{...}}+{{...}}xN`, of which the first braces are already stripped.
 fn histogram_item<'a>(body: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'a str, ScriptError> {
-    let unclosed = || ScriptError::new("a histogram is not closed by }}");
+    let unclosed = || ScriptError::new("a histogram lacks its closing }}");
     let (body, rest) = body.split_once("}}").ok_or_else(unclosed)?;
     let (first, mut hint_given) = parse_histogram(body)?;
     let split_times = |rest: &'a str| -> Result<(usize, &'a str), ScriptError> {
@@ -169,8 +169,8 @@ fn histogram_item<'a>(body: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'
         return Ok(rest);
     };
     let (step, rest) = step.split_once("}}").ok_or_else(unclosed)?;
-    let (step, given) = parse_histogram(step)?;
-    hint_given |= given;
+    let (step, step_hint_given) = parse_histogram(step)?;
+    hint_given |= step_hint_given;
     let (times, rest) = split_times(rest)?;
     let mut current = first;
     for _ in 0..times {
@@ -182,7 +182,7 @@ fn histogram_item<'a>(body: &'a str, values: &mut Vec<SeriesValue>) -> Result<&'
     Ok(rest)
 }
 
-/// Parses what is between the braces of a histogram: it, and whether its counter-reset hint was given.
+/// Parses the text between the braces of a histogram. Also returns whether it states a counter reset hint.
 fn parse_histogram(body: &str) -> Result<(Histogram, bool), ScriptError> {
     let mut h = Histogram::default();
     let (mut positive, mut negative, mut hint_given) = ((0, Vec::new()), (0, Vec::new()), false);
@@ -224,7 +224,7 @@ fn parse_histogram(body: &str) -> Result<(Histogram, bool), ScriptError> {
     (h.positive_spans, h.positive_buckets) = side(positive);
     (h.negative_spans, h.negative_buckets) = side(negative);
     if h.schema != CUSTOM_BUCKETS_SCHEMA && !h.custom_values.is_empty() {
-        return Err(ScriptError::new("custom_values need schema -53"));
+        return Err(ScriptError::new("custom_values requires schema -53"));
     }
     Ok((h, hint_given))
 }
@@ -246,7 +246,7 @@ fn counter_reset(name: &str) -> Option<CounterReset> {
     })
 }
 
-/// A number as Go reads it: decimal, `0x` hexadecimal, `Inf`, `NaN`.
+/// Parses a number like Go: decimal, `0x` hexadecimal, `Inf`, `NaN`.
 pub(super) fn parse_number(text: &str) -> Option<f64> {
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         return i64::from_str_radix(hex, 16).ok().map(|n| n as f64);
@@ -254,8 +254,8 @@ pub(super) fn parse_number(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// A histogram in series notation: `{{count:2 sum:3 buckets:[2]}}`. What is zero is left away; gaps between buckets are
-/// filled.
+/// Prints a histogram in series notation: `{{count:2 sum:3 buckets:[2]}}`. Zero fields are omitted, and gaps between buckets
+/// are filled with zeros.
 pub fn histogram_notation(h: &Histogram) -> String {
     let mut h = h.clone();
     h.compact(MAX_GAP);

@@ -1,4 +1,4 @@
-//! Samples in memory, as a source for the evaluator.
+//! An in-memory store of arbitrary samples.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use pharos_model::{
 
 use crate::querier::Querier;
 
-/// Series with all their samples in memory, in order of time.
+/// Series with all of their samples, in order of time.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     series: BTreeMap<Labels, Arc<Samples>>,
@@ -28,13 +28,13 @@ struct Samples {
 }
 
 impl MemoryStore {
-    /// Forgets all samples.
+    /// Removes all series.
     pub fn clear(&mut self) {
         self.series.clear();
     }
 
-    /// Adds floats (time, value, start timestamp or 0; milliseconds) to a series. A later one replaces an earlier
-    /// one at the same time.
+    /// Adds floats to a series: time, value, and start timestamp or 0, in milliseconds. A sample replaces an earlier one at the
+    /// same time.
     pub fn add_floats(&mut self, labels: &Labels, samples: impl IntoIterator<Item = (i64, f64, i64)>) {
         let series = Arc::make_mut(self.series.entry(labels.clone()).or_default());
         for (t, v, st) in samples {
@@ -49,8 +49,8 @@ impl MemoryStore {
         }
     }
 
-    /// Adds native histograms as [`MemoryStore::add_floats`] does, and then finds the counter-reset hints of the
-    /// series as a store that keeps runs of histograms without resets in chunks finds them.
+    /// Adds native histograms to a series, like [`MemoryStore::add_floats`]. Their counter reset hints are set by
+    /// [`MemoryStore::finish_load`].
     pub fn add_histograms(&mut self, labels: &Labels, samples: impl IntoIterator<Item = (i64, Arc<Histogram>, i64)>) {
         let series = Arc::make_mut(self.series.entry(labels.clone()).or_default());
         for (t, h, st) in samples {
@@ -65,7 +65,8 @@ impl MemoryStore {
         }
     }
 
-    /// Sets the hints of all histograms. Call it when a load is complete.
+    /// Sets the counter reset hints of all histograms as a store derives them that keeps histograms in chunks without resets. Call
+    /// this when a load is complete.
     pub fn finish_load(&mut self) {
         for series in self.series.values_mut().filter(|s| !s.h.is_empty()) {
             Arc::make_mut(series).set_hints();

@@ -1,4 +1,4 @@
-//! `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev` and `stdvar`: columns of a few numbers a group and step.
+//! `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev` and `stdvar`: columns with a few numbers for each group and step.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -14,7 +14,7 @@ use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
 use crate::syntax::ast::AggregateOp;
 
-/// A running aggregation that holds its share of the budget.
+/// A running aggregation with its share of the budget.
 pub(super) struct Columns<'s, 'q> {
     totals: Totals,
     expr_pos: usize,
@@ -26,13 +26,13 @@ pub(super) struct Totals {
     op: AggregateOp,
     steps: usize,
     groups: Groups,
-    /// Floats seen in a cell (with histograms, for `count` and `group`).
+    /// The number of floats in a cell. For `count` and `group`, histograms count as well.
     count: Vec<u32>,
-    /// Sum, extreme or mean of a cell.
+    /// The sum, extreme or mean of a cell.
     main: Vec<f64>,
-    /// What rounding lost of the sum, or the sum of squared deviations.
+    /// The compensation of the sum, or the sum of squared deviations.
     side: Vec<f64>,
-    /// Means that would have overflowed as sums: by cell.
+    /// By cell, the means whose sums would have overflowed.
     moving: BTreeMap<usize, f64>,
     hists: HistCells,
 }
@@ -52,7 +52,7 @@ impl<'s, 'q> Columns<'s, 'q> {
         Columns { totals, expr_pos: aggregate.expr_pos, reservation: ev.reserve() }
     }
 
-    /// Takes in a series.
+    /// Adds a series.
     pub(super) fn add(&mut self, ev: &Eval<'_, '_>, row: &mut Row) -> Outcome {
         let t = &mut self.totals;
         let (group, new) = t.groups.of(&row.labels, row.drop_name);
@@ -71,7 +71,7 @@ impl<'s, 'q> Columns<'s, 'q> {
         Ok(())
     }
 
-    /// The state without its share of the budget, to be handed to another thread.
+    /// Drops the share of the budget, so that the state can move to another thread.
     pub(super) fn detach(self) -> Totals {
         self.totals
     }
@@ -81,13 +81,13 @@ impl Totals {
     fn initial(&self) -> f64 {
         match self.op {
             AggregateOp::Min | AggregateOp::Max => f64::NAN,
-            // The only number that changes no other when it is added.
+            // The only neutral element: 0 would turn a sum of -0 into 0.
             AggregateOp::Sum | AggregateOp::Avg => -0.0,
             _ => 0.0,
         }
     }
 
-    /// Takes in the floats of a series whose group's cells begin at `first`.
+    /// Adds the floats of a series, to the cells of its group from `first` on.
     fn floats(&mut self, first: usize, row: &Row) {
         let cells = first..first + self.steps;
         let (count, main, side) =
@@ -96,7 +96,7 @@ impl Totals {
             AggregateOp::Sum => each(row, count, |i, v| (main[i], side[i]) = add(v, main[i], side[i])),
             AggregateOp::Avg => {
                 let moving = &mut self.moving;
-                // Counts are needed before they are raised.
+                // The mean needs the count before this value.
                 for i in row.present.iter() {
                     mean(moving, first + i, row.values[i], count[i], &mut main[i], &mut side[i]);
                     count[i] += 1;
@@ -145,7 +145,7 @@ impl Totals {
         note_ignored(ev, ignored, pos);
     }
 
-    /// Takes in what another thread made of later series. False when the result would depend on the order of all.
+    /// Merges the state of a thread that aggregated later series. False when the result depends on the order of all series.
     pub(super) fn absorb(&mut self, ev: &Eval<'_, '_>, other: Totals) -> Outcome<bool> {
         if !(self.hists.is_empty() && other.hists.is_empty() && self.moving.is_empty() && other.moving.is_empty()) {
             return Ok(false);
@@ -194,7 +194,7 @@ impl Totals {
         true
     }
 
-    /// Hands the groups to `sink`.
+    /// Passes the groups to `sink`.
     pub(super) fn emit(mut self, ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
         let mut reservation = ev.reserve();
         reservation.grow(20 * self.count.len(), self.count.len())?;
@@ -235,11 +235,11 @@ impl Totals {
     }
 }
 
-/// Calls `f(step, value)` for each float, and counts it.
+/// Calls `f(step, value)` for each float and counts it.
 #[inline]
 fn each(row: &Row, count: &mut [u32], mut f: impl FnMut(usize, f64)) {
     if row.present.is_full() {
-        // Without bits to look at, the loop runs over vectors.
+        // Without the bitmap, the loop is vectorised.
         count.iter_mut().for_each(|c| *c += 1);
         row.values.iter().enumerate().for_each(|(i, v)| f(i, *v));
         return;
@@ -250,7 +250,7 @@ fn each(row: &Row, count: &mut [u32], mut f: impl FnMut(usize, f64)) {
     }
 }
 
-/// A compensated addition without branches.
+/// A compensated (Kahan-Neumaier) addition without branches.
 #[inline]
 fn add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
     let total = sum + value;
@@ -259,7 +259,7 @@ fn add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
     (total, if total.is_infinite() { 0.0 } else { lost })
 }
 
-/// Takes a value into a mean: as a sum while that does not overflow, then by moving the mean.
+/// Adds a value to a mean, which is kept as a sum until that overflows, and as a moving mean from then on.
 fn mean(moving: &mut BTreeMap<usize, f64>, cell: usize, value: f64, before: u32, sum: &mut f64, lost: &mut f64) {
     let n = f64::from(before) + 1.0;
     let mean = match moving.entry(cell) {
@@ -276,4 +276,46 @@ fn mean(moving: &mut BTreeMap<usize, f64>, cell: usize, value: f64, before: u32,
     };
     let q = (n - 1.0) / n;
     (*mean, *lost) = kahan_inc(value / n, q * *mean, q * *lost);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn additions_keep_what_rounding_loses() {
+        let (sum, lost) = [1e100, 1.0, -1e100].into_iter().fold((0.0, 0.0), |(sum, lost), v| add(v, sum, lost));
+        assert_eq!(sum + lost, 1.0);
+    }
+
+    #[test]
+    fn an_infinite_sum_has_no_compensation() {
+        assert_eq!(add(f64::INFINITY, 1.0, 0.5), (f64::INFINITY, 0.0));
+    }
+
+    /// The mean of values in one cell, and whether it became a moving one.
+    fn mean_of(values: &[f64]) -> (f64, bool) {
+        let mut moving = BTreeMap::new();
+        let (mut sum, mut lost) = (-0.0, 0.0);
+        for (before, value) in values.iter().enumerate() {
+            mean(&mut moving, 0, *value, before as u32, &mut sum, &mut lost);
+        }
+        let n = values.len() as f64;
+        match moving.get(&0) {
+            Some(mean) => (mean + lost, true),
+            None => (sum / n + lost / n, false),
+        }
+    }
+
+    #[test]
+    fn means_are_sums_until_these_overflow() {
+        assert_eq!(mean_of(&[1.0, 2.0, 6.0]), (3.0, false));
+        assert_eq!(mean_of(&[1e308, 1e308, 1e308]), (1e308, true));
+    }
+
+    #[test]
+    fn a_mean_of_infinities_is_infinite() {
+        assert_eq!(mean_of(&[f64::INFINITY]), (f64::INFINITY, false));
+        assert!(mean_of(&[f64::INFINITY, f64::NEG_INFINITY]).0.is_nan());
+    }
 }

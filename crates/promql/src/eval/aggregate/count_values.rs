@@ -1,4 +1,4 @@
-//! `count_values`: a series for each distinct value.
+//! `count_values`: one series for each distinct value.
 
 use std::fmt::Write;
 
@@ -12,13 +12,13 @@ use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
 
-/// How many samples' work it is to print a value and look it up.
-const WORK_OF_VALUE: usize = 64;
-/// The same for a histogram.
-const WORK_OF_HISTOGRAM: usize = 64 * WORK_OF_VALUE;
-/// Bytes that a value's buffer of counts takes beside them: what is known of it, once more while the list of all grows to twice its
-/// length, and what the allocator adds.
-const BYTES_OF_BUFFER: usize = 3 * size_of::<Vec<u32>>() + 16;
+/// The work of formatting a value and looking it up, in samples.
+const VALUE_WORK: usize = 64;
+/// The work of formatting a histogram and looking it up, in samples.
+const HISTOGRAM_WORK: usize = 64 * VALUE_WORK;
+/// Bytes of a value's buffer in addition to its counts: its header, which exists twice while the list of buffers grows, and the
+/// overhead of the allocator.
+const BUFFER_OVERHEAD: usize = 3 * size_of::<Vec<u32>>() + 16;
 
 /// Evaluates `count_values`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -30,7 +30,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         names.dedup();
     }
     let mut groups = Groups::new(&names, aggregate.without);
-    // One buffer a value: a single one would be there twice whenever it grows.
+    // One buffer for each value: a single buffer would exist twice whenever it grows.
     let mut counts: Vec<Vec<u32>> = Vec::new();
     let mut reservation = ev.reserve();
     let mut value = String::new();
@@ -39,7 +39,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
             if new {
-                reservation.grow(groups.bytes_of(group) + BYTES_OF_BUFFER + 4 * grid.len, 1)?;
+                reservation.grow(groups.bytes_of(group) + BUFFER_OVERHEAD + 4 * grid.len, 1)?;
                 counts.push(vec![0; grid.len]);
             }
             counts[group][step] += 1;
@@ -47,16 +47,16 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         };
         let mut labels = LabelsBuilder::from_labels(&row.labels);
         for step in row.present.iter() {
-            check.samples(ev, WORK_OF_VALUE)?;
+            check.samples(ev, VALUE_WORK)?;
             value.clear();
             write_decimal(&mut value, row.values[step]);
             count(&value, step, &mut labels)?;
         }
         for (step, h) in &row.hists {
             if h.has_custom_buckets() && h.zero_count != 0.0 {
-                return Err(QueryError::Execution("histograms with custom buckets have no zero bucket".into()));
+                return Err(QueryError::Execution("a histogram with custom buckets has a zero bucket".into()));
             }
-            check.samples(ev, WORK_OF_HISTOGRAM)?;
+            check.samples(ev, HISTOGRAM_WORK)?;
             count(&h.to_string(), *step as usize, &mut labels)?;
         }
         Ok(())
@@ -72,7 +72,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     Ok(())
 }
 
-/// A float without an exponent, with the fewest digits that read back.
+/// Writes a float without an exponent, in the fewest digits that parse to the same value.
 fn write_decimal(out: &mut String, value: f64) {
     let written = if value.is_infinite() {
         out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
@@ -80,4 +80,25 @@ fn write_decimal(out: &mut String, value: f64) {
         write!(out, "{value}")
     };
     debug_assert!(written.is_ok(), "strings take everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_without_exponents() {
+        let written = |value: f64| {
+            let mut text = String::new();
+            write_decimal(&mut text, value);
+            text
+        };
+        assert_eq!(written(1e21), "1000000000000000000000");
+        assert_eq!(written(0.1), "0.1");
+        assert_eq!(written(-0.0), "-0");
+        assert_eq!(written(1e-7), "0.0000001");
+        assert_eq!(written(f64::NAN), "NaN");
+        assert_eq!(written(f64::INFINITY), "+Inf");
+        assert_eq!(written(f64::NEG_INFINITY), "-Inf");
+    }
 }

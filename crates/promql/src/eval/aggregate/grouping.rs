@@ -1,23 +1,23 @@
-//! Groups of series: by the labels that `by` names, or by all but those that `without` names.
+//! Groups of series: by the labels of `by`, or by all labels except those of `without`.
 
 use hashbrown::HashMap;
 use pharos_model::{Labels, METRIC_NAME};
 
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 
-/// Groups in the order in which their first series came.
+/// Groups, in the order of their first series.
 pub(crate) struct Groups {
     filter: LabelFilter,
     index: HashMap<Box<[u8]>, usize>,
     key: Vec<u8>,
-    /// Their labels.
+    /// The labels of each group.
     pub(crate) labels: Vec<Labels>,
-    /// Whether any of their series drops its name.
+    /// For each group, whether any of its series drops its name.
     pub(crate) drop_name: Vec<bool>,
 }
 
 impl Groups {
-    /// No groups. `names` are sorted.
+    /// An empty set of groups. `names` must be sorted.
     pub(crate) fn new(names: &[String], without: bool) -> Self {
         let filter = if without {
             let mut names: Vec<String> = names.iter().cloned().chain([METRIC_NAME.to_string()]).collect();
@@ -50,8 +50,44 @@ impl Groups {
         (group, true)
     }
 
-    /// The bytes that one more group takes, for the budget.
+    /// The memory that a group takes, bytes.
     pub(crate) fn bytes_of(&self, group: usize) -> usize {
         2 * self.labels[group].as_bytes().len() + 96
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        Labels::from_pairs(pairs.iter().copied())
+    }
+
+    #[test]
+    fn series_with_equal_grouping_labels_share_a_group() {
+        let mut groups = Groups::new(&["a".to_string()], false);
+        assert_eq!(groups.of(&labels(&[("__name__", "m"), ("a", "1"), ("b", "1")]), false), (0, true));
+        assert_eq!(groups.of(&labels(&[("__name__", "n"), ("a", "1"), ("b", "2")]), false), (0, false));
+        assert_eq!(groups.of(&labels(&[("a", "2")]), false), (1, true));
+        assert_eq!(groups.of(&labels(&[("b", "2")]), false), (2, true));
+        assert_eq!(groups.labels[0], labels(&[("a", "1")]));
+        assert_eq!(groups.labels[2], Labels::empty());
+    }
+
+    #[test]
+    fn without_drops_the_name_as_well() {
+        let mut groups = Groups::new(&["a".to_string()], true);
+        groups.of(&labels(&[("__name__", "m"), ("a", "1"), ("b", "1")]), false);
+        assert_eq!(groups.labels[0], labels(&[("b", "1")]));
+    }
+
+    #[test]
+    fn one_series_that_drops_its_name_drops_that_of_its_group() {
+        let mut groups = Groups::new(&["__name__".to_string()], false);
+        groups.of(&labels(&[("__name__", "m"), ("a", "1")]), false);
+        assert_eq!(groups.drop_name, [false]);
+        groups.of(&labels(&[("__name__", "m"), ("a", "2")]), true);
+        assert_eq!(groups.drop_name, [true]);
     }
 }

@@ -1,4 +1,4 @@
-//! Sums and means of native histograms, cell by cell: they are few compared to floats.
+//! Sums and means of native histograms. They are kept cell by cell, as there are few compared to floats.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::annotations::Annotations;
 use crate::eval::Eval;
 use crate::eval::hist_window::{MIXED_SCHEMAS, collision, reconciled};
 
-/// The cells with histograms.
+/// The cells that have histograms.
 pub(super) struct HistCells {
     mean: bool,
     cells: HashMap<usize, Cell>,
-    /// What there is to say of the histograms. It comes behind what the argument says.
+    /// Annotations about the histograms. They come after those of the argument.
     notes: Annotations,
 }
 
@@ -27,9 +27,9 @@ struct Cell {
 enum Total {
     Sum(Box<CompensatedHistogram>),
     Mean(Box<MeanHistogram>),
-    /// Histograms that do not fit together; whether there were floats before.
+    /// The histograms are incompatible. Whether the cell had floats before that.
     Incompatible(bool),
-    /// Histograms behind a float, which are not looked at.
+    /// The histograms came after a float and are ignored.
     Ignored,
 }
 
@@ -47,7 +47,7 @@ impl HistCells {
         !self.cells.is_empty() && self.cells.contains_key(&cell)
     }
 
-    /// Takes in a histogram of the series `labels`; `floats` says whether the cell had floats before.
+    /// Adds a histogram of the series `labels` to a cell; `floats` tells whether the cell had floats before.
     pub(super) fn add(&mut self, at: usize, h: &Histogram, labels: &Labels, floats: bool, pos: usize) {
         let mean = self.mean;
         let Some(cell) = self.cells.get_mut(&at) else {
@@ -80,15 +80,15 @@ impl HistCells {
         }
     }
 
-    /// What there is to say of what was taken in; nothing is left.
+    /// Takes the annotations so far.
     pub(super) fn take_notes(&mut self) -> Annotations {
         std::mem::take(&mut self.notes)
     }
 
-    /// The result of a cell, if it has one; `floats` says that there were floats too.
+    /// The result of a cell, if it has one; `floats` tells whether it had floats, too.
     pub(super) fn finish(&mut self, ev: &Eval<'_, '_>, at: usize, floats: bool, pos: usize) -> Option<Arc<Histogram>> {
         let cell = self.cells.remove(&at)?;
-        // What comes behind histograms that do not fit together is not looked at.
+        // What comes after incompatible histograms is ignored.
         let mixed = if let Total::Incompatible(before) = cell.total { before } else { floats };
         if mixed {
             ev.note(|n| n.warn("encountered a mix of histograms and floats for aggregation", pos));

@@ -1,4 +1,4 @@
-//! `quantile`: keeps all floats of each group and step.
+//! `quantile`: holds all floats of each group and step.
 
 use super::grouping::Groups;
 use super::{note_ignored, parameter, result_row};
@@ -8,8 +8,8 @@ use crate::eval::row::Grid;
 use crate::eval::{Eval, Outcome, Sink, functions, over_time};
 use crate::plan::Aggregate;
 
-/// How many samples' work it is to sort one.
-const WORK_OF_SORTING: usize = 16;
+/// The work of sorting a sample, in samples.
+const SORT_WORK: usize = 16;
 
 /// Evaluates `quantile`.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -39,7 +39,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
         for (step, q) in q.iter().enumerate() {
             let values = &mut cells[group * grid.len + step];
             if !values.is_empty() {
-                check.samples(ev, WORK_OF_SORTING * values.len())?;
+                check.samples(ev, SORT_WORK * values.len())?;
                 row.put(step, over_time::quantile(*q, values));
             }
         }
@@ -50,7 +50,8 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     Ok(())
 }
 
-/// Warns of quantiles outside of 0 to 1: of NaN, the largest and the least. Beside NaN, only infinities are that, as Go compares them.
+/// Warns about quantiles outside of 0 to 1: NaN, the largest and the smallest. If there is a NaN, Go's minimum and maximum are
+/// NaN as well, unless an infinity is among the quantiles.
 fn note_parameter(ev: &Eval<'_, '_>, q: &[f64], pos: usize) {
     let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (go_min(l, *q), go_max(h, *q)));
     let nan = q.iter().find(|q| q.is_nan()).copied();

@@ -1,4 +1,4 @@
-//! `topk`, `bottomk`, `limitk` and `limit_ratio`: aggregations that choose among series.
+//! `topk`, `bottomk`, `limitk` and `limit_ratio`: aggregations that select series.
 
 use pharos_gocompat::GoFloat;
 use pharos_model::Labels;
@@ -14,7 +14,7 @@ use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
 use crate::syntax::ast::AggregateOp;
 
-/// Evaluates an aggregation that chooses series.
+/// Evaluates an aggregation that selects series.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
     let parameter = parameter(ev, aggregate, grid)?;
     match aggregate.op {
@@ -32,13 +32,13 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     }
 }
 
-/// Evaluates the series for their errors and annotations only, which come before `outcome`.
+/// Evaluates the series only for their errors and annotations, which take precedence over `outcome`.
 fn ignored(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, outcome: Outcome) -> Outcome {
     ev.vector(&aggregate.expr, grid, &mut |_| Ok(()))?;
     outcome
 }
 
-/// How many series to choose at each step; nothing when none at any.
+/// The number of series to select at each step; `None` when no step selects any.
 fn counts(parameter: &[f64]) -> Outcome<Option<Vec<usize>>> {
     let fail = |reason: String| Err(QueryError::Execution(reason));
     if !parameter.iter().any(|k| *k >= 1.0 || k.is_nan()) {
@@ -58,7 +58,7 @@ fn counts(parameter: &[f64]) -> Outcome<Option<Vec<usize>>> {
     Ok(Some(parameter.iter().map(|k| *k as usize).collect()))
 }
 
-/// The first `k` series of each group.
+/// Selects the first `k` series of each group.
 fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut taken: Vec<usize> = Vec::new();
@@ -83,7 +83,7 @@ fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sin
     })
 }
 
-/// The series whose hash is in a share of the hash space.
+/// Selects the series whose hash lies in a fraction of the hash space.
 fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: Grid, sink: Sink<'_>) -> Outcome {
     if ratio.iter().all(|r| *r == 0.0) {
         return ignored(ev, aggregate, grid, Ok(()));
@@ -117,13 +117,14 @@ fn limit_ratio(ev: &Eval<'_, '_>, aggregate: &Aggregate, ratio: Vec<f64>, grid: 
     Ok(())
 }
 
-/// The series that have been chosen at some step so far.
+/// The series that were among the best at some step so far.
 #[derive(Default)]
 struct Candidates {
+    /// Their labels, and whether they drop the name.
     labels: Vec<(Labels, bool)>,
 }
 
-/// `topk` and `bottomk`: a heap a group and step, with the value to be beaten on top.
+/// `topk` and `bottomk`: one heap for each group and step, with the value to beat on top.
 fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut groups = Groups::new(&aggregate.grouping, aggregate.without);
     let mut heaps: Vec<Heap> = Vec::new();
@@ -133,14 +134,15 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         if !row.hists.is_empty() {
             note_ignored(ev, if top { "topk" } else { "bottomk" }, aggregate.pos);
         }
-        // A group is where its first series is, also one that is ignored.
+        // An ignored series counts, too, for the order of the groups.
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
             reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Heap>(), 0)?;
             heaps.resize_with(groups.len() * grid.len, Heap::default);
         }
         let series = candidates.labels.len();
-        let (mut chosen, mut grown) = (false, 0);
+        let mut chosen = false;
+        let mut grown = 0;
         for step in row.present.iter() {
             let heap = &mut heaps[group * grid.len + step];
             let before = heap.entries.len();
@@ -164,7 +166,7 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
     Ok(())
 }
 
-/// Hands the chosen series of a group to `sink`, in the order of their values when there is one step.
+/// Passes the selected series of a group to `sink`; at a single step, in the order of their values.
 fn emit_group(
     ev: &Eval<'_, '_>,
     heaps: &mut [Heap],
@@ -201,8 +203,8 @@ fn emit_group(
     Ok(())
 }
 
-/// A bounded binary heap of values with their series, sifted as Go's `container/heap` does, so that of equal values the
-/// same series stay.
+/// A bounded binary heap of values and their series. It sifts like Go's `container/heap`, so that of equal values the same
+/// series remain.
 #[derive(Default)]
 struct Heap {
     entries: Vec<(f64, usize)>,
@@ -213,12 +215,12 @@ impl Heap {
         crate::eval::over_time::nan_first(&a, &b)
     }
 
-    /// Whether `a` is to be beaten before `b`.
+    /// Whether `a` is easier to beat than `b`.
     fn less(a: f64, b: f64, top: bool) -> bool {
         a.is_nan() || if top { a < b } else { a > b }
     }
 
-    /// Offers a value; whether it is among the chosen ones now.
+    /// Offers a value and returns whether it is among the best now.
     #[inline]
     fn offer(&mut self, value: f64, series: usize, k: usize, top: bool) -> bool {
         if self.entries.len() < k {
@@ -250,7 +252,8 @@ impl Heap {
     }
 
     fn down(&mut self, top: bool) {
-        let (e, mut at) = (&mut self.entries, 0);
+        let e = &mut self.entries;
+        let mut at = 0;
         loop {
             let mut child = 2 * at + 1;
             if child >= e.len() {
@@ -272,22 +275,55 @@ impl Heap {
 mod tests {
     use super::*;
 
-    #[test]
-    fn heaps_keep_the_best_and_prefer_numbers() {
+    /// The values that remain of `values` in a heap of three, ascending.
+    fn best(values: &[f64], top: bool) -> Vec<f64> {
         let mut heap = Heap::default();
-        for (series, value) in [f64::NAN, 3.0, 1.0, 4.0, f64::NAN, 2.0].into_iter().enumerate() {
-            heap.offer(value, series, 3, true);
+        for (series, value) in values.iter().enumerate() {
+            heap.offer(*value, series, 3, top);
         }
-        let mut kept: Vec<f64> = heap.entries.iter().map(|e| e.0).collect();
-        kept.sort_by(f64::total_cmp);
-        assert_eq!(kept, [2.0, 3.0, 4.0]);
+        let mut best: Vec<f64> = heap.entries.iter().map(|entry| entry.0).collect();
+        best.sort_by(f64::total_cmp);
+        best
+    }
+
+    #[test]
+    fn a_heap_keeps_the_largest_or_the_smallest() {
+        let values = [5.0, 3.0, 1.0, 4.0, 2.0, 9.0];
+        assert_eq!(best(&values, true), [4.0, 5.0, 9.0]);
+        assert_eq!(best(&values, false), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_heap_prefers_numbers_to_nan() {
+        let values = [f64::NAN, 3.0, 1.0, 4.0, f64::NAN, 2.0];
+        assert_eq!(best(&values, true), [2.0, 3.0, 4.0]);
+        assert_eq!(best(&values, false), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn of_equal_values_the_first_series_remains() {
+        let mut heap = Heap::default();
+        assert!(heap.offer(1.0, 0, 1, true));
+        assert!(!heap.offer(1.0, 1, 1, true));
+        assert_eq!(heap.entries[0].1, 0);
+    }
+
+    #[test]
+    fn a_heap_of_size_zero_takes_nothing() {
         assert!(!Heap::default().offer(1.0, 0, 0, true));
     }
 
     #[test]
-    fn parameters_are_checked() {
+    fn fractional_and_negative_counts_are_truncated() {
         assert_eq!(counts(&[0.5, -1.0]), Ok(None));
         assert_eq!(counts(&[2.9, -1.0]), Ok(Some(vec![2, 0])));
-        assert!(counts(&[f64::NAN]).is_err() && counts(&[1e30]).is_err());
+    }
+
+    #[test]
+    fn counts_that_are_no_64_bit_integers_are_refused() {
+        let error = |k: &[f64]| counts(k).unwrap_err().to_string();
+        assert_eq!(error(&[1.0, f64::NAN]), "Parameter value is NaN");
+        assert_eq!(error(&[1e30]), "Scalar value 1e+30 overflows int64");
+        assert_eq!(error(&[1.0, f64::NEG_INFINITY]), "Scalar value -Inf underflows int64");
     }
 }

@@ -27,18 +27,17 @@ pub(super) enum Value {
     Hist(Shared),
 }
 
-/// What there is to say about an operation.
+/// A reason for an annotation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Remark {
-    /// The operator is not defined between these types.
+    /// The operator is undefined between these types.
     Types(&'static str, &'static str),
     Layout,
     Collision,
     Reconciled,
 }
 
-/// What annotations the operations of one operator call for: of each step, what its last operation with a remark calls
-/// for.
+/// The annotations that the operations of one operator call for. Of each step, only the last remark counts.
 #[derive(Default)]
 pub(super) struct Outcomes {
     last: Vec<Option<Remark>>,
@@ -52,12 +51,12 @@ impl Outcomes {
         self.last[step] = Some(remark);
     }
 
-    /// Remembers that the operator is not defined between these types.
+    /// Records that the operator is undefined between these types.
     pub(super) fn incompatible(&mut self, step: usize, l: &'static str, r: &'static str) {
         self.remark(step, Remark::Types(l, r));
     }
 
-    /// Applies the operator at a step: the result, and whether a comparison holds. Nothing when there is no result.
+    /// Applies the operator at a step. Returns the result and whether a comparison holds, or `None` if there is no result.
     pub(super) fn apply(&mut self, op: BinaryOp, step: usize, l: Element<'_>, r: Element<'_>) -> Option<(Value, bool)> {
         use BinaryOp::{Add, Div, Eql, Mul, Neq, Sub, TrimLower, TrimUpper};
         let changed = |h: &Shared, change: &dyn Fn(&mut pharos_model::Histogram)| {
@@ -108,7 +107,7 @@ impl Outcomes {
             result.counter_reset = CounterReset::Gauge;
         }
         if combined.counter_reset_collision {
-            // As in Prometheus, hints that contradict each other leave no result.
+            // As in Prometheus, conflicting hints leave no result.
             self.remark(step, Remark::Collision);
             return None;
         }
@@ -119,7 +118,7 @@ impl Outcomes {
         Some((Value::Hist(Arc::new(result)), true))
     }
 
-    /// Turns what was remembered into annotations.
+    /// Adds the annotations to the query.
     pub(super) fn note(&self, ev: &Eval<'_, '_>, binary: &Binary) {
         let op = binary.op.as_str();
         let operation = if binary.op == BinaryOp::Add { "addition" } else { "subtraction" };
@@ -151,7 +150,7 @@ fn kind(element: Element<'_>) -> &'static str {
     }
 }
 
-/// The test of a comparison.
+/// The predicate of a comparison operator.
 pub(super) fn comparison(op: BinaryOp) -> fn(f64, f64) -> bool {
     match op {
         BinaryOp::Eql => |l, r| l == r,
@@ -163,7 +162,7 @@ pub(super) fn comparison(op: BinaryOp) -> fn(f64, f64) -> bool {
     }
 }
 
-/// Arithmetic between columns, into `values`; `swapped` when `values` are on the right.
+/// Arithmetic between columns, in place. `values` is the left operand, or the right one if `swapped`.
 pub(super) fn arithmetic(op: BinaryOp, values: &mut [f64], others: &[f64], swapped: bool) {
     fn each(values: &mut [f64], others: &[f64], swapped: bool, f: impl Fn(f64, f64) -> f64) {
         if swapped {

@@ -1,4 +1,4 @@
-//! Operators between vectors: the "one" side is kept in memory by match group, the other flows past it.
+//! Operators between vectors. The "one" side is held in memory, by match group; the "many" side flows past it.
 
 use std::collections::HashMap as LabelMap;
 
@@ -18,14 +18,14 @@ use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Binary;
 use crate::syntax::ast::Cardinality;
 
-/// Labels beside the name that tell of a metric, and go when it changes.
+/// Labels that, like the name, identify the metric and are dropped when an operator changes it.
 const METADATA: [&str; 2] = ["__type__", "__unit__"];
 
 fn has_metadata(labels: &Labels) -> bool {
     METADATA.iter().any(|label| labels.get(label).is_some())
 }
 
-/// Whether series that are missing on a side have a value all the same.
+/// Whether a series that is missing on one side is replaced by a value.
 fn is_filled(binary: &Binary) -> bool {
     binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some()
 }
@@ -41,12 +41,12 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
         Err(error) => return Err(left_first(ev, many, grid, error)),
     };
     let mut one_notes = Some(one_notes);
-    // The left side's annotations come first.
+    // The annotations of the left side come first.
     if let Some(notes) = one_notes.take_if(|_| swapped) {
         ev.note(|n| n.absorb(notes));
     }
     if one.rows.is_empty() && !filled {
-        // Nothing can match, but what the other side has to say is said.
+        // Nothing can match, but the errors and annotations of the other side still count.
         ev.stream(many, grid, &mut |_| Ok(()))?;
         ev.note(|n| one_notes.into_iter().for_each(|notes| n.absorb(notes)));
         return Ok(());
@@ -68,9 +68,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sin
 /// The series of the "one" side with the same match labels.
 struct Group {
     rows: Vec<usize>,
-    /// The steps of these series.
+    /// The steps at which any of the series has a sample.
     occupied: Bitmap,
-    /// The steps at which it was matched.
+    /// The steps at which the group was matched.
     matched: Bitmap,
 }
 
@@ -83,20 +83,21 @@ struct Join<'a> {
     filter: LabelFilter,
     groups: Vec<Group>,
     index: HashMap<Box<[u8]>, usize>,
-    /// For each step the first series of the "one" side that is not the only one of its group, and that group. Empty
-    /// when there is none at any step.
+    /// For each step, the first series of the "one" side that shares its group with another series, and the group. Empty when
+    /// no step has one.
     duplicates: Vec<Option<(usize, usize)>>,
-    /// The first step at which a match is not unique.
+    /// The first step at which a group is matched more than once.
     ambiguous: Option<usize>,
-    /// Whether series of the "one" side have labels that are dropped, or series that are missing are filled in.
-    wary: bool,
-    /// The results of matches by labels, where groups that differ may have equal ones: the group and its steps.
+    /// Whether two groups may have the same result: series of the "one" side have metadata labels, which are dropped, or missing
+    /// series are filled in.
+    may_clash: bool,
+    /// By labels of the result, the group and its steps; kept only where groups may have the same result.
     claimed: LabelMap<Labels, (usize, Bitmap)>,
     /// The first step at which two groups have the same result.
     clash: Option<usize>,
-    /// An error of the operator above, which an error of this one comes before.
+    /// An error of the operator above. An error of this operator takes precedence.
     above: Option<QueryError>,
-    /// The steps of results of many-to-one matches, by group and labels.
+    /// The steps of the results of many-to-one matches, by group and labels.
     results: LabelMap<(usize, Labels), Bitmap>,
     outcomes: Outcomes,
     key: Vec<u8>,
@@ -116,7 +117,7 @@ impl<'a> Join<'a> {
             index: HashMap::new(),
             duplicates: Vec::new(),
             ambiguous: None,
-            wary: is_filled(binary) || one.iter().any(|row| has_metadata(&row.labels)),
+            may_clash: is_filled(binary) || one.iter().any(|row| has_metadata(&row.labels)),
             claimed: LabelMap::new(),
             clash: None,
             above: None,
@@ -162,7 +163,7 @@ impl<'a> Join<'a> {
         known.rows.push(at);
     }
 
-    /// Fails when the matches were not unique. As in Prometheus, the error is that of the first step that has one.
+    /// Fails when a match was not unique. As in Prometheus, the first step with an error determines which.
     fn check(&self, many_steps: &Bitmap, filled: bool) -> Outcome {
         let counts = |(step, found): (usize, &Option<(usize, usize)>)| {
             found.filter(|_| filled || many_steps.get(step)).map(|(at, group)| (step, at, group))
@@ -222,7 +223,7 @@ impl<'a> Join<'a> {
         self.combine(group, row, &other, rest, sink)
     }
 
-    /// Matches what is left of the "one" side with a fill value.
+    /// Matches the unmatched steps of the "one" side with the fill value.
     fn fill_many(&mut self, ev: &Eval<'_, '_>, sink: Sink<'_>) -> Outcome {
         let Some(value) = self.binary.matching.fill_left else { return Ok(()) };
         for group in 0..self.groups.len() {
@@ -240,7 +241,7 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
-    /// A series of one value with the match labels of another.
+    /// A series with a constant value and the match labels of another series.
     fn filler(&self, labels: &Labels, value: f64, steps: &Bitmap) -> Row {
         let mut row = Row::default();
         row.reset(&self.filter.apply(labels), self.grid.len);
@@ -261,19 +262,19 @@ impl<'a> Join<'a> {
         } else {
             self.samples(l, r, &mut steps, &mut out);
         }
-        self.distinguish(group, &many.labels, &out);
-        self.claim(group, labels, &steps);
-        // A query that is to fail shall fail with the first of its errors.
+        self.detect_clash(group, &many.labels, &out);
+        self.detect_ambiguity(group, labels, &steps);
+        // A query that fails anyway needs no more results, only the first of its errors.
         let useless = out.is_empty() || self.ambiguous.is_some() || self.above.is_some();
-        let mut handed = if useless { Ok(()) } else { sink(&mut out) };
-        if let Err(QueryError::Execution(_)) = &handed {
-            self.above = std::mem::replace(&mut handed, Ok(())).err();
+        let mut passed_on = if useless { Ok(()) } else { sink(&mut out) };
+        if let Err(QueryError::Execution(_)) = &passed_on {
+            self.above = std::mem::replace(&mut passed_on, Ok(())).err();
         }
         self.out = out;
-        handed
+        passed_on
     }
 
-    /// Applies the operator to columns of floats. Of `steps` those stay at which it is defined.
+    /// Applies the operator to columns of floats. Steps at which it is undefined are removed from `steps`.
     fn floats(&mut self, l: &Row, r: &Row, steps: &mut Bitmap, out: &mut Row) {
         let op = self.binary.op;
         out.values.copy_from_slice(&l.values);
@@ -319,10 +320,10 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Looks whether two groups have the same result at a step: they may where labels that are dropped take part in the match. An
-    /// instant query's result is looked at at its end.
-    fn distinguish(&mut self, group: usize, many: &Labels, out: &Row) {
-        if self.grid.instant || !(self.wary || has_metadata(many)) {
+    /// Detects two groups with the same result at a step. That is possible if dropped labels take part in the match. For an
+    /// instant query, the end of the query checks this.
+    fn detect_clash(&mut self, group: usize, many: &Labels, out: &Row) {
+        if self.grid.instant || !(self.may_clash || has_metadata(many)) {
             return;
         }
         let steps = out.occupied();
@@ -338,8 +339,8 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Looks whether two matches of a group at a step have the same result.
-    fn claim(&mut self, group: usize, labels: Labels, steps: &Bitmap) {
+    /// Detects two matches of a group with the same result at a step.
+    fn detect_ambiguity(&mut self, group: usize, labels: Labels, steps: &Bitmap) {
         let matched = &mut self.groups[group].matched;
         let taken = if self.binary.matching.card == Cardinality::OneToOne {
             &mut *matched

@@ -1,4 +1,4 @@
-//! `and`, `or` and `unless`: of one side, only the steps at which a match group is present are kept.
+//! `and`, `or` and `unless`: filter one side by the steps at which its match group is present on the other side.
 
 use hashbrown::HashMap;
 
@@ -90,7 +90,8 @@ pub(super) fn or(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>)
     ev.stream(&binary.rhs, grid, &mut |row| except(&mut left, row, sink))
 }
 
-/// `lhs or rhs` where a series may be in both, of which one drops its name: which one has the first step is known at the end.
+/// `lhs or rhs` where both sides may have the same series, and only one of them drops its name. The side that has the first step
+/// decides, which is known only at the end.
 fn or_merged(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let mut left = Presence::new(binary);
     let mut reservation = ev.reserve();
@@ -112,7 +113,7 @@ fn or_merged(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> 
     ev.hand_on(&mut merged, sink)
 }
 
-/// Hands on the steps of a series at which its match group is not in `presence`.
+/// Passes on the steps of a series at which its match group is not in `presence`.
 fn except(presence: &mut Presence, row: &mut Row, sink: Sink<'_>) -> Outcome {
     if let Some(steps) = presence.find(row) {
         let mut rest = row.occupied();
