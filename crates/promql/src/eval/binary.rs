@@ -1,4 +1,4 @@
-//! Binary operators of which at least one side is a vector.
+//! Binary operators with at least one vector operand.
 
 mod element;
 mod join;
@@ -26,7 +26,7 @@ pub(crate) fn vector(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<
     }
 }
 
-/// The error of an operator whose right side has failed: that of its left side, which comes first, if it fails too.
+/// The error of an operator whose right side failed with `error`. If the left side fails as well, its error takes precedence.
 pub(crate) fn left_first(ev: &Eval<'_, '_>, left: &Node, grid: Grid, error: QueryError) -> QueryError {
     if !matches!(error, QueryError::Execution(_)) {
         return error;
@@ -34,17 +34,17 @@ pub(crate) fn left_first(ev: &Eval<'_, '_>, left: &Node, grid: Grid, error: Quer
     ev.vector(left, grid, &mut |_| Ok(())).err().unwrap_or(error)
 }
 
-/// Whether the operator compares.
+/// Whether the operator is a comparison.
 fn compares(op: BinaryOp) -> bool {
     matches!(op, BinaryOp::Eql | BinaryOp::Neq | BinaryOp::Gtr | BinaryOp::Lss | BinaryOp::Gte | BinaryOp::Lte)
 }
 
-/// Whether the result of the operator is another metric.
+/// Whether the operator changes the metric, so that its name is dropped.
 fn changes_metric(op: BinaryOp) -> bool {
     !compares(op) && !matches!(op, BinaryOp::TrimLower | BinaryOp::TrimUpper)
 }
 
-/// An operation between a vector and a number.
+/// Evaluates an operator between a vector and a scalar.
 fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -> Outcome {
     let scalar_left = binary.lhs.is_scalar();
     let (scalar, vector) = if scalar_left { (&binary.lhs, &binary.rhs) } else { (&binary.rhs, &binary.lhs) };
@@ -80,7 +80,7 @@ fn with_scalar(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid, sink: Sink<'_>) -
     Ok(())
 }
 
-/// The floats of a row with the numbers of the other side.
+/// Applies the operator to the floats of a row and the scalar of each step.
 fn floats_with_scalar(binary: &Binary, scalar_left: bool, scalar: &[f64], outcomes: &mut Outcomes, row: &mut Row) {
     if row.present.is_empty() {
         return;

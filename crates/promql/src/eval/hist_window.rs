@@ -70,7 +70,8 @@ pub(crate) fn series(
 
 fn of_window(kernel: &WindowKernel<'_, '_, '_>, labels: &Labels, w: &Window<'_>) -> Option<Point> {
     let s = &w.samples;
-    let (no_floats, mixed) = (s.t.is_empty(), !s.t.is_empty() && !s.ht.is_empty());
+    let no_floats = s.t.is_empty();
+    let mixed = !no_floats && !s.ht.is_empty();
     match kernel.func {
         RangeFn::Rate(_) | RangeFn::Sum | RangeFn::Avg if mixed => {
             kernel.warn_metric(MIXED_TYPES, labels);
@@ -264,7 +265,8 @@ fn increase(
     s: &SeriesView<'_>,
     notes: &mut Annotations,
 ) -> Option<Histogram> {
-    let (h, pos) = (s.h, kernel.pos);
+    let h = s.h;
+    let pos = kernel.pos;
     let last = &h[h.len() - 1];
     let gauge = |h: &Histogram| h.counter_reset == CounterReset::Gauge;
     let began = |i: usize| !s.hst.is_empty() && start_reset(s.hst[i - 1], s.ht[i - 1], s.hst[i], s.ht[i]);

@@ -150,8 +150,7 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
             rows.push(std::mem::take(row));
             Ok(())
         })?;
-        let (notes, counts) = (worker.take_notes(), worker.take_counts());
-        Ok(Block { rows, notes, counts, _reservation: reservation })
+        Ok(Block { rows, notes: worker.take_notes(), counts: worker.take_counts(), _reservation: reservation })
     };
     std::thread::scope(|scope| {
         let (blocks, compute) = (&blocks, &compute);

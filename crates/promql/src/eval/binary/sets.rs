@@ -29,11 +29,11 @@ impl Presence {
         self.steps.get_mut(&self.key[..])
     }
 
-    /// Adds a series; the bytes that this took.
+    /// Adds a series and returns the bytes that this took.
     fn add(&mut self, row: &Row) -> usize {
         let steps = row.occupied();
-        if let Some(before) = self.find(row) {
-            before.unite(&steps);
+        if let Some(known) = self.find(row) {
+            known.unite(&steps);
             return 0;
         }
         let bytes = steps.bytes() + self.key.len() + 64;
@@ -41,7 +41,7 @@ impl Presence {
         bytes
     }
 
-    /// Adds all series of a node.
+    /// The presence of all series of a node.
     fn of(ev: &Eval<'_, '_>, binary: &Binary, node: &Node, grid: Grid) -> Outcome<Self> {
         let mut presence = Self::new(binary);
         let mut reservation = ev.reserve();
@@ -49,7 +49,7 @@ impl Presence {
         Ok(presence)
     }
 
-    /// Adds all series of the right side, ahead of the left one.
+    /// The presence of all series of the right side, which is evaluated before the left side.
     fn of_right(ev: &Eval<'_, '_>, binary: &Binary, grid: Grid) -> Outcome<(Self, Annotations)> {
         let found = ev.ahead(|| Self::of(ev, binary, &binary.rhs, grid));
         found.map_err(|error| super::left_first(ev, &binary.lhs, grid, error))
