@@ -1,3 +1,5 @@
+//! Commits, deletions and what is refused, over entries of windows of 100 milliseconds.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -41,7 +43,7 @@ fn a_second_cover_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn commands_may_be_sent_again() {
+fn a_repeated_commit_changes_nothing() {
     let mut catalogue = Catalogue::default();
     let command = commit(vec![block("A", 0, &[0], false)], 100);
     catalogue.apply(command.clone()).unwrap();
@@ -51,7 +53,7 @@ fn commands_may_be_sent_again() {
 }
 
 #[test]
-fn the_boundary_never_moves_back() {
+fn flushed_until_never_moves_back() {
     let mut catalogue = Catalogue::default();
     catalogue.apply(commit(vec![block("A", 4, &[0], false)], 500)).unwrap();
     catalogue.apply(commit(vec![block("B", 0, &[0], false)], 100)).unwrap();
@@ -73,7 +75,7 @@ fn malformed_blocks_are_refused() {
 }
 
 #[test]
-fn a_deletion_that_is_made_again_counts_anew() {
+fn a_repeated_deletion_gets_a_new_sequence() {
     let mut catalogue = Catalogue::default();
     let delete = |a: &str| CatalogueCommand::Delete { tenant: "t".into(), selector: a.into(), start: 0, end: 9 };
     for selector in ["{a=\"1\"}", "{a=\"2\"}", "{a=\"1\"}"] {
@@ -83,6 +85,68 @@ fn a_deletion_that_is_made_again_counts_anew() {
         catalogue.tenant("t").unwrap().deletions.iter().map(|d| (d.selector.as_str(), d.sequence)).collect();
     assert_eq!(known, [("{a=\"2\"}", 2), ("{a=\"1\"}", 3)]);
     assert_eq!(catalogue.newest_deletion("t"), 3);
+}
+
+#[test]
+fn delta_blocks_of_a_covered_window_are_accepted() {
+    let mut catalogue = Catalogue::default();
+    catalogue.apply(commit(vec![block("A", 0, &[0], false)], 100)).unwrap();
+    catalogue.apply(commit(vec![block("B", 0, &[0], true), block("C", 0, &[0], true)], 100)).unwrap();
+    assert_eq!(catalogue.tenant("t").unwrap().blocks.len(), 3);
+}
+
+#[test]
+fn two_main_blocks_of_one_commit_conflict_with_each_other() {
+    let mut catalogue = Catalogue::default();
+    let refused = catalogue.apply(commit(vec![block("A", 0, &[0], false), block("B", 0, &[0], false)], 100));
+    assert_eq!(refused, Err(Refusal::Covered { tenant: "t".into(), shard: 0, window_start: 0, by: "A".into() }));
+    assert!(catalogue.tenants.is_empty());
+}
+
+#[test]
+fn removed_blocks_are_gone_and_unknown_ones_are_ignored() {
+    let mut catalogue = Catalogue::default();
+    catalogue.apply(commit(vec![block("A", 0, &[0], false), block("B", 1, &[0], false)], 200)).unwrap();
+    let ids = vec!["A".to_string(), "Z".to_string()];
+    catalogue.apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids }).unwrap();
+    let left: Vec<&str> = catalogue.tenant("t").unwrap().blocks.iter().map(|block| block.id.as_str()).collect();
+    assert_eq!(left, ["B"]);
+}
+
+#[test]
+fn the_time_of_a_rebuild_never_moves_back() {
+    let mut catalogue = Catalogue::default();
+    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 9 }).unwrap();
+    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 5 }).unwrap();
+    assert_eq!(catalogue.rebuilt_ms, 9);
+}
+
+#[test]
+fn a_tenant_without_deletions_has_no_newest_one() {
+    let mut catalogue = Catalogue::default();
+    assert_eq!(catalogue.newest_deletion("t"), 0);
+    catalogue.apply(commit(vec![block("A", 0, &[0], false)], 100)).unwrap();
+    assert_eq!(catalogue.newest_deletion("t"), 0);
+}
+
+#[test]
+fn a_deletion_is_written_as_a_selector() {
+    let tenant = TenantId::new("t").unwrap();
+    let matchers = [Matcher::equal("__name__", "up"), Matcher::equal("job", "a")];
+    let command = CatalogueCommand::delete(&tenant, &matchers, TimeRange::new(1, 2));
+    let CatalogueCommand::Delete { selector, start, end, .. } = command else { panic!("{command:?}") };
+    assert_eq!(selector, r#"{__name__="up",job="a"}"#);
+    assert_eq!(start, 1);
+    assert_eq!(end, 2);
+}
+
+#[test]
+fn the_flushed_time_keeps_its_wire_name() {
+    let json = serde_json::to_value(commit(Vec::new(), 7)).unwrap();
+    assert_eq!(json["CommitBlocks"]["boundary"], 7);
+    let mut catalogue = Catalogue::default();
+    catalogue.apply(commit(Vec::new(), 7)).unwrap();
+    assert_eq!(serde_json::to_value(&catalogue).unwrap()["tenants"]["t"]["boundary"], 7);
 }
 
 proptest! {

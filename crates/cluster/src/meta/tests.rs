@@ -19,7 +19,8 @@ async fn a_proposal_is_durable_and_seen_by_watchers() {
     let mut watch = meta.watch();
     let before = watch.borrow_and_update().version;
     let outcome = meta.propose(delete(1)).await.unwrap();
-    assert_eq!((deletions(&outcome.view), outcome.response), (1, Response::Done));
+    assert_eq!(deletions(&outcome.view), 1);
+    assert_eq!(outcome.response, Response::Done);
     watch.changed().await.unwrap();
     assert!(watch.borrow().version > before);
     meta.shutdown().await;
@@ -32,7 +33,7 @@ async fn a_proposal_is_durable_and_seen_by_watchers() {
 }
 
 #[tokio::test]
-async fn a_node_by_itself_starts_at_once_also_behind_a_snapshot() {
+async fn a_single_node_starts_at_once_even_with_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = MetaConfig::alone("A");
     config.timing.commands_per_snapshot = 20;
@@ -52,7 +53,7 @@ async fn a_node_by_itself_starts_at_once_also_behind_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_is_told_and_a_stop_is_no_failure() {
+async fn a_failing_disk_is_reported_and_a_stop_is_not() {
     let patience = std::time::Duration::from_millis(300);
     let folder = tempfile::tempdir().unwrap();
     let meta = Meta::open(folder.path(), "A").await.unwrap();
@@ -92,7 +93,8 @@ async fn a_single_node_holds_all_shards_and_refusals_come_back() {
     meta.join(member).await.unwrap();
     let placed = |view: &View| view.shards.iter().all(|shard| shard.leader.as_deref() == Some("A"));
     let view = meta.watch().wait_for(placed).await.unwrap().clone();
-    assert_eq!((view.shards.len(), view.ownership_epoch), (64, 1));
+    assert_eq!(view.shards.len(), 64);
+    assert_eq!(view.ownership_epoch, 1);
     let refused = meta.propose(Command::RemoveReplica { shard: 0, node: "A".into() }).await.unwrap_err();
     assert!(matches!(refused, MetaError::Refused(Refusal::LastInSync { .. })), "{refused}");
     let shared = meta.clone();

@@ -119,7 +119,7 @@ fn loads_are_even_from_three_to_two_hundred_nodes() {
 }
 
 #[test]
-fn a_join_moves_its_share() {
+fn a_join_moves_only_its_share() {
     for nodes in (3..20).chain([40, 120, 199]) {
         let mut state = cluster(nodes, 0, shards_for(nodes), 3);
         settle(&mut state);
@@ -146,7 +146,7 @@ fn a_drain_moves_what_the_node_had() {
 }
 
 #[test]
-fn the_last_ones_keep_what_nobody_else_can_have() {
+fn the_last_nodes_keep_what_no_other_can_take() {
     let mut state = cluster(3, 0, 16, 3);
     settle(&mut state);
     for node in ["N000", "N001"] {
@@ -178,7 +178,7 @@ fn zones_hold_one_copy_each() {
 }
 
 #[test]
-fn weights_are_shares() {
+fn loads_follow_weights() {
     let mut state = born(64, 2);
     for n in 0..6 {
         let weight = if n == 0 { 2 * DEFAULT_WEIGHT } else { DEFAULT_WEIGHT };

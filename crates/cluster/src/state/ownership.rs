@@ -114,7 +114,8 @@ mod tests {
         set(&mut state, "A", MemberState::Down, 8000);
         assert_eq!(shown(&state), ["-1:", "5000:A"]);
         set(&mut state, "A", MemberState::Active, 9000);
-        assert_eq!((shown(&state), state.ownership_epoch), (vec!["-1:".to_string(), "5000:A".into()], 3));
+        assert_eq!(shown(&state), vec!["-1:".to_string(), "5000:A".into()]);
+        assert_eq!(state.ownership_epoch, 3);
         set(&mut state, "A", MemberState::Down, 10_000);
         join(&mut state, "B", 12_000);
         assert_eq!(shown(&state), ["-1:", "5000:A", "14000:B"]);
