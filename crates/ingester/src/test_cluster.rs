@@ -36,7 +36,7 @@ pub(crate) const WINDOW: i64 = 60_000;
 /// Where the clock begins.
 pub(crate) const START: i64 = 1_000 * WINDOW;
 
-/// A network within the process. What is cut off is reached by nobody.
+/// A network within the process. Nobody reaches an address that is cut off.
 #[derive(Default)]
 pub(crate) struct Network {
     nodes: Mutex<BTreeMap<String, Routes>>,
@@ -211,7 +211,7 @@ impl Cluster {
 
     /// Writes to all that have to have it, as an agent does, and reports those that fail.
     pub(crate) async fn write(&self, samples: &[(u32, i64, f64)]) {
-        // What is stale is sent again under the view of then.
+        // A stale write is repeated under the next view.
         while self.try_write_under(&self.meta.view(), samples).await.is_err() {}
     }
 
@@ -281,11 +281,31 @@ impl Cluster {
         view.catalogue.tenant(TenantId::default().as_str()).map_or(Vec::new(), |tenant| tenant.blocks.clone())
     }
 
-    /// Samples of a node that are not flushed, and those that are and are in memory.
-    pub(crate) fn counts(&self, name: &str) -> (u64, u64) {
+    /// The samples in memory of a node.
+    pub(crate) fn counts(&self, name: &str) -> Counts {
         let windows = self.nodes[name].head().windows(&TenantId::default());
-        (windows.iter().map(|w| w.unflushed_samples).sum(), windows.iter().map(|w| w.flushed_samples).sum())
+        Counts {
+            unflushed: windows.iter().map(|w| w.unflushed_samples).sum(),
+            flushed: windows.iter().map(|w| w.flushed_samples).sum(),
+        }
     }
+}
+
+/// Numbers of samples in memory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) unflushed: u64,
+    pub(crate) flushed: u64,
+}
+
+/// Memory has this many samples, all of them flushed.
+pub(crate) fn flushed(samples: u64) -> Counts {
+    Counts { unflushed: 0, flushed: samples }
+}
+
+/// Memory has this many samples, none of them flushed.
+pub(crate) fn unflushed(samples: u64) -> Counts {
+    Counts { unflushed: samples, flushed: 0 }
 }
 
 pub(crate) async fn until(reached: impl Fn() -> bool) {

@@ -68,7 +68,7 @@ fn flushed_samples_count_until_a_query_could_outlive_the_grace_period() {
 }
 
 #[test]
-fn what_was_dropped_is_missed_by_its_number_of_samples() {
+fn dropped_samples_are_noticed_by_their_number() {
     let blocks = [block(0, 100, Some(("me", 1))), block(0, 5, Some(("me", 2)))];
     let behind = WINDOW - 999;
     assert_eq!(from_at(WINDOW, &blocks, &[window(0, 105, 2, 2)]), i64::MIN);
@@ -128,7 +128,7 @@ fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
 }
 
 #[test]
-fn entries_of_before_are_not_known_to_be_in_memory() {
+fn entries_without_digests_are_not_known_to_be_in_memory() {
     let mut old = block(0, 100, Some(("me", 1)));
     old.digests.clear();
     assert_eq!(from_at(WINDOW, &[old], &[window(0, 100, 1, 1)]), WINDOW - 999);

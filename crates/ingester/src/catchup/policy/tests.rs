@@ -39,7 +39,7 @@ fn copy(source: &str, shards: &[(u32, u64)]) -> Action {
 }
 
 #[test]
-fn shards_of_a_source_go_together_and_the_leader_comes_first() {
+fn shards_of_a_source_are_copied_together_and_the_leader_comes_first() {
     let view = view(&[
         (5, &["B", "A"], &[("D", 5)]),
         (7, &["B", "C"], &[("D", 6)]),
@@ -56,7 +56,7 @@ fn shards_of_a_source_go_together_and_the_leader_comes_first() {
 }
 
 #[test]
-fn a_copy_is_stopped_when_it_is_of_no_use_and_begun_anew_under_the_new_epoch() {
+fn a_useless_copy_is_aborted_and_restarted_under_the_new_epoch() {
     let under_way = BTreeMap::from([("B".to_string(), WantedShards::from([(0, 5), (1, 5)]))]);
     let partly = view(&[(6, &["B"], &[("D", 5)]), (9, &["B", "A"], &[("D", 9)])]);
     assert_eq!(due(&partly, &under_way, &[]), [copy("A", &[(1, 9)])]);
@@ -66,7 +66,7 @@ fn a_copy_is_stopped_when_it_is_of_no_use_and_begun_anew_under_the_new_epoch() {
 }
 
 #[test]
-fn what_is_strange_for_long_is_forgotten() {
+fn shards_that_are_orphaned_for_long_are_forgotten() {
     let (held, mut orphaned) = (ShardSet::from_iter([0, 1, 2]), OrphanedShards::new());
     let others = view(&[(5, &["A"], &[]), (5, &["A", "D"], &[]), (5, &[], &[])]);
     let at = Duration::from_secs;
@@ -76,14 +76,14 @@ fn what_is_strange_for_long_is_forgotten() {
     assert_eq!(forget(&others, 160), ShardSet::of(0), "not what it holds, and not what nobody has in sync");
     let back = view(&[(6, &["A"], &[("D", 6)]), (5, &["A", "D"], &[]), (5, &["A"], &[])]);
     assert!(forget(&back, 161).is_empty());
-    assert!(forget(&others, 200).is_empty(), "its time begins anew");
+    assert!(forget(&others, 200).is_empty(), "its time starts over");
 }
 
 proptest! {
     /// Whatever is learned is copied, waits for a busy source, or has nobody to be copied from; never twice, never from a
     /// node that is not in sync.
     #[test]
-    fn everything_that_is_learned_is_seen_to(
+    fn every_learned_shard_is_copied_or_waits(
         table in proptest::collection::vec((1u64..9, 0usize..8, any::<bool>()), 0..12),
         backed_off in proptest::sample::subsequence(vec!["A", "B", "C"], 0..3),
     ) {

@@ -6,7 +6,7 @@ use pharos_transport::query::AskError;
 use pharos_transport::{Scope, SeriesSource};
 
 use super::*;
-use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, held, scrape};
+use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, flushed, held, scrape, unflushed};
 
 fn samples(blocks: &[Arc<BlockEntry>]) -> u64 {
     blocks.iter().map(|block| block.samples).sum()
@@ -84,7 +84,7 @@ fn covers(ingester: &Ingester, counted_on: Option<i64>) -> Result<(), AskError> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_less_than_a_question_counts_on_refuses_it() {
+async fn a_replica_refuses_queries_that_rely_on_more_than_it_has() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -116,7 +116,7 @@ async fn who_has_less_than_a_question_counts_on_refuses_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leaders_ship_and_replicas_let_go_after_the_grace_period() {
+async fn leaders_flush_and_replicas_drop_after_the_grace_period() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     cluster.write(&scrape(2)).await;
@@ -125,9 +125,10 @@ async fn leaders_ship_and_replicas_let_go_after_the_grace_period() {
         cluster.tick(name).await;
     }
     let blocks = cluster.blocks();
-    assert_eq!((blocks.len(), digest_of(&blocks)), (1, digest(&[scrape(1), scrape(2)].concat())));
+    assert_eq!(blocks.len(), 1);
+    assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2)].concat()));
     for name in ["A", "B"] {
-        assert_eq!(cluster.counts(name), (0, 80));
+        assert_eq!(cluster.counts(name), flushed(80));
         assert_eq!(complete_from(cluster.node(name)), i64::MIN, "all of the block is in memory");
     }
     // Late samples become a delta.
@@ -138,8 +139,11 @@ async fn leaders_ship_and_replicas_let_go_after_the_grace_period() {
         assert_eq!(complete_from(cluster.node(name)), i64::MIN);
     }
     let blocks = cluster.blocks();
-    assert_eq!((blocks.len(), blocks[1].delta, blocks[1].samples), (2, true, 40));
-    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 120), (0, 120)));
+    assert_eq!(blocks.len(), 2);
+    assert!(blocks[1].delta);
+    assert_eq!(blocks[1].samples, 40);
+    assert_eq!(cluster.counts("A"), flushed(120));
+    assert_eq!(cluster.counts("B"), flushed(120));
     cluster.clock.set(cluster.clock.now_ms() + WINDOW);
     for name in ["A", "B"] {
         cluster.tick(name).await;
@@ -150,7 +154,7 @@ async fn leaders_ship_and_replicas_let_go_after_the_grace_period() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_leaders_of_a_window_ship_each_its_own() {
+async fn two_leaders_of_a_window_flush_their_own_shards() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.propose(Command::SetLeader { shard: 1, node: "B".into() }).await;
     cluster.write(&scrape(1)).await;
@@ -159,13 +163,15 @@ async fn two_leaders_of_a_window_ship_each_its_own() {
         cluster.tick(name).await;
     }
     let blocks = cluster.blocks();
-    assert_eq!((blocks.len(), digest_of(&blocks)), (2, digest(&scrape(1))));
+    assert_eq!(blocks.len(), 2);
+    assert_eq!(digest_of(&blocks), digest(&scrape(1)));
     assert!(blocks.iter().all(|block| !block.delta) && blocks[1].shards == [1]);
-    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 40), (0, 40)));
+    assert_eq!(cluster.counts("A"), flushed(40));
+    assert_eq!(cluster.counts("B"), flushed(40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_was_replaced_during_its_flush_ships_in_vain() {
+async fn a_flush_by_a_replaced_leader_is_discarded() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -173,21 +179,24 @@ async fn a_leader_that_was_replaced_during_its_flush_ships_in_vain() {
     cluster.lead("B").await;
     let (a, tenant) = (cluster.node("A").clone(), TenantId::default());
     ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
-    assert_eq!((cluster.blocks().len(), cluster.counts("A")), (0, (40, 0)));
+    assert_eq!(cluster.blocks().len(), 0);
+    assert_eq!(cluster.counts("A"), unflushed(40));
     // Nor when it leads again: the other may have shipped in between.
     cluster.lead("A").await;
     ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
-    assert_eq!((cluster.blocks().len(), a.metrics.refused.get()), (0, 2));
+    assert_eq!(cluster.blocks().len(), 0);
+    assert_eq!(a.metrics.refused.get(), 2);
     cluster.lead("B").await;
     for name in ["A", "B", "A"] {
         cluster.tick(name).await;
     }
     assert_eq!(digest_of(&cluster.blocks()), digest(&scrape(1)));
-    assert_eq!((cluster.counts("A"), cluster.counts("B")), ((0, 40), (0, 40)));
+    assert_eq!(cluster.counts("A"), flushed(40));
+    assert_eq!(cluster.counts("B"), flushed(40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_between_commit_and_mark_ships_nothing_twice() {
+async fn a_crash_between_commit_and_mark_flushes_nothing_twice() {
     let mut cluster = Cluster::of(&["A"], 1).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -199,9 +208,10 @@ async fn a_crash_between_commit_and_mark_ships_nothing_twice() {
     cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
     cluster.tick("A").await;
     let blocks = cluster.blocks();
-    assert_eq!((blocks.len(), blocks[1].samples), (2, 40), "only what was not in the first");
+    assert_eq!(blocks.len(), 2, "only what was not in the first");
+    assert_eq!(blocks[1].samples, 40, "only what was not in the first");
     assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2)].concat()));
-    assert_eq!(cluster.counts("A"), (0, 80));
+    assert_eq!(cluster.counts("A"), flushed(80));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,11 +224,12 @@ async fn a_crash_between_upload_and_commit_leaves_garbage_only() {
     cluster.start("A").await;
     cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
     cluster.tick("A").await;
-    assert_eq!((cluster.blocks().len(), digest_of(&cluster.blocks())), (1, digest(&scrape(1))));
+    assert_eq!(cluster.blocks().len(), 1);
+    assert_eq!(digest_of(&cluster.blocks()), digest(&scrape(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_was_not_answered_is_decided_before_another_cut() {
+async fn an_unanswered_commit_is_repeated_before_another_cut() {
     let mut cluster = Cluster::of(&["A"], 1).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -227,7 +238,8 @@ async fn a_commit_that_was_not_answered_is_decided_before_another_cut() {
     cluster.propose(block.command.clone()).await;
     cluster.node("A").pending_commits.lock().insert((TenantId::default(), START), block);
     cluster.tick("A").await;
-    assert_eq!((cluster.blocks().len(), cluster.counts("A")), (1, (0, 40)));
+    assert_eq!(cluster.blocks().len(), 1);
+    assert_eq!(cluster.counts("A"), flushed(40));
     // It did not, and is sent again, before anything else is.
     cluster.write(&scrape(2)).await;
     let block = uploaded(&cluster, "A").await;
@@ -237,12 +249,13 @@ async fn a_commit_that_was_not_answered_is_decided_before_another_cut() {
     cluster.tick("A").await;
     let blocks = cluster.blocks();
     assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2), scrape(3)].concat()));
-    assert_eq!((blocks.len(), cluster.counts("A")), (3, (0, 120)));
+    assert_eq!(blocks.len(), 3);
+    assert_eq!(cluster.counts("A"), flushed(120));
     assert!(cluster.node("A").pending_commits.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_leader_ships_nothing_that_the_dead_one_shipped() {
+async fn a_new_leader_flushes_nothing_that_its_predecessor_flushed() {
     let mut cluster = Cluster::of(&["A", "B", "C"], 3).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -251,13 +264,13 @@ async fn a_new_leader_ships_nothing_that_the_dead_one_shipped() {
     cluster.lead("B").await;
     for name in ["B", "C"] {
         cluster.tick(name).await;
-        assert_eq!(cluster.counts(name), (0, 40));
+        assert_eq!(cluster.counts(name), flushed(40));
     }
     assert_eq!(cluster.blocks().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_acknowledged_does_not_stay_for_ever_and_what_was_is_never_lost() {
+async fn unacknowledged_samples_do_not_stay_forever_and_acknowledged_ones_are_never_lost() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     // Its sender never heard of it: A does not have it.
@@ -265,29 +278,30 @@ async fn what_nobody_acknowledged_does_not_stay_for_ever_and_what_was_is_never_l
     cluster.end_window();
     cluster.tick("A").await;
     cluster.tick("B").await;
-    let unmatched = cluster.counts("B").0;
-    assert!(unmatched > 1 && cluster.counts("A").0 == 0, "its shard does not match");
+    let unmatched = cluster.counts("B").unflushed;
+    assert!(unmatched > 1 && cluster.counts("A").unflushed == 0, "its shard does not match");
     // A sample that everyone has comes while B is in doubt.
     cluster.write(&[(1, 8, 8.0)]).await;
     let forget_after = cluster.node("B").config.forget_after.as_millis() as i64;
     cluster.clock.set(cluster.clock.now_ms() + forget_after);
     cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").0, unmatched + 1, "A has something that is in no block");
+    assert_eq!(cluster.counts("B").unflushed, unmatched + 1, "A has something that is in no block");
     cluster.tick("A").await;
-    assert_eq!(cluster.counts("A").0, 0);
+    assert_eq!(cluster.counts("A").unflushed, 0);
     cluster.clock.set(cluster.clock.now_ms() + 10_000);
     cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").0, 1, "by the word of A");
+    assert_eq!(cluster.counts("B").unflushed, 1, "by the word of A");
     cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").0, 0, "the rest equals the delta");
+    assert_eq!(cluster.counts("B").unflushed, 0, "the rest equals the delta");
     cluster.clock.set(cluster.clock.now_ms() + 2 * WINDOW);
     cluster.tick("B").await;
     assert_eq!(held(cluster.node("B")), []);
-    assert_eq!((samples(&cluster.blocks()), cluster.node("B").metrics.differing.get()), (41, 1));
+    assert_eq!(samples(&cluster.blocks()), 41);
+    assert_eq!(cluster.node("B").metrics.differing.get(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_ships_what_it_cannot_match_and_claims_nothing_that_it_lacks() {
+async fn a_leader_flushes_what_it_cannot_match_and_claims_nothing_that_it_lacks() {
     let mut cluster = Cluster::of(&["A", "B"], 3).await;
     cluster.write(&scrape(1)).await;
     cluster.end_window();
@@ -309,9 +323,10 @@ async fn a_leader_ships_what_it_cannot_match_and_claims_nothing_that_it_lacks() 
         cluster.tick(name).await;
     }
     let blocks = cluster.blocks();
-    assert_eq!((blocks.len(), digest_of(&blocks)), (2, digest(&[scrape(1), scrape(2)].concat())));
+    assert_eq!(blocks.len(), 2);
+    assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2)].concat()));
     for name in ["A", "B"] {
-        assert_eq!(cluster.counts(name), (0, 80));
+        assert_eq!(cluster.counts(name), flushed(80));
         assert_eq!(complete_from(cluster.node(name)), i64::MIN);
     }
     assert!(complete_from(cluster.node("C")) > START);
