@@ -1,5 +1,5 @@
-//! An agent that writes: [`Progress`] decides, as in `pharos_distributor::Distributor`, whose loop the steps of a write
-//! here follow one by one. Clients that were refused send the same samples again.
+//! An agent that writes. [`Progress`] decides, and the steps of a write follow the loop of `pharos_distributor::Distributor`
+//! one by one. Clients whose write was refused send the same samples again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,30 +1,30 @@
-//! Bugs that are put in on purpose, to see that they are found.
+//! Bugs that are planted to show that the invariants find them.
 
-/// One of them.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An ingester takes samples under any epoch.
+    /// An ingester accepts samples under any epoch.
     SkipFence,
-    /// A learner asks to be in sync before it has copied anything.
+    /// A learner asks for promotion before it has copied anything.
     PromoteEarly,
-    /// An ingester drops a window when its block is uploaded, not when the catalogue has it.
+    /// An ingester drops a window once its block is uploaded, before it is committed.
     DropBeforeCommit,
     /// An ingester answers before its log is durable.
     AcknowledgeBeforeSync,
-    /// A replica takes all it has of a window as flushed when the catalogue has any block of it.
+    /// A replica marks everything of a window as flushed if the catalogue has any block of it.
     MarkWithoutComparing,
-    /// An agent goes on without a replica that failed, and does not report it.
+    /// An agent continues without a replica that failed, and does not report it.
     SkipReport,
-    /// An ingester that lost its disk answers for what it lost until meta knows of it.
+    /// An ingester that lost its disk answers for the lost shards until meta knows.
     AnswerForLostShards,
-    /// An ingester that lost its disk says so once, and takes any answer for a good one.
+    /// An ingester that lost its disk reports it once and accepts any answer.
     ReportLossOnce,
-    /// The source of a copy does not fence the writers of before.
+    /// The source of a copy does not fence writers with older epochs.
     CopyWithoutFence,
 }
 
 impl Bug {
-    /// All of them.
+    /// All planted bugs.
     pub const ALL: [Bug; 9] = [
         Bug::SkipFence,
         Bug::PromoteEarly,
@@ -37,7 +37,7 @@ impl Bug {
         Bug::CopyWithoutFence,
     ];
 
-    /// A seed below 1000 that has found it.
+    /// A seed below 1000 that finds it.
     pub fn seen_at(self) -> u64 {
         match self {
             Bug::AcknowledgeBeforeSync => 5,

@@ -1,6 +1,7 @@
-//! How a replica gets in sync, and how it forgets: `pharos_ingester::catchup` step by step, with its real decisions. It asks
-//! in-sync replicas of its view for all that no block holds, puts that into its log, and asks to be in sync at the epoch
-//! since which it learns. An ingester whose log began empty where it should have everything says so first.
+//! How a replica catches up and forgets: `pharos_ingester::catchup` step by step, with its real decisions.
+//!
+//! It asks in-sync replicas of its view for everything that no block holds, appends that to its log, and asks for promotion at
+//! the epoch since which it learns. An ingester whose log started empty although it should have everything reports that first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What all parts of a run share: virtual time and the queue of events, the network, who is alive, the samples, the object store,
-//! the record of what happened, and what was found to be wrong.
+//! What all parts of a run share: virtual time and the event queue, the network, which processes run, the samples, the object
+//! store, the record of events, and the violations.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};

@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and when: drawn from the seed before the run begins, carried out as time goes by.
+//! The plan of faults: drawn from the seed before the run starts, applied as virtual time passes.
 
 use super::env::Ms;
 use super::rng::Rng;

@@ -1,5 +1,5 @@
-//! How windows become blocks, and how replicas find their samples in them: `pharos_ingester::flush` step by step, with its real
-//! decisions ([`FlushPolicy`], [`WindowBlocks`]). Any step may be the last one before the process dies.
+//! How windows become blocks and how replicas find their samples in them: `pharos_ingester::flush` step by step, with its real
+//! decisions ([`FlushPolicy`], [`WindowBlocks`]). The process may crash after any step.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,7 +45,7 @@ type Parts = VecDeque<(ShardSet, bool)>;
 enum Step {
     #[default]
     Idle,
-    /// Whether a block of before is live is being found out.
+    /// The commit of an earlier block is being repeated.
     Deciding { window: i64, block: PendingCommit },
     /// The cut is not durable yet.
     Cut { view: View, cut: Cut, delta: bool, left: Parts },

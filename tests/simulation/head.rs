@@ -1,9 +1,9 @@
-//! An ingester's head and its log, as a model: it stands for `pharos_head::Head` with its write-ahead log.
+//! A model of an ingester's head and log, in place of `pharos_head::Head` and its write-ahead log.
 //!
-//! What it keeps of the real one: memory is what a replay of the log gives; a record is durable when the log behind it was
-//! fsynced, and a crash keeps the durable records and some of those behind them; samples carry the epoch of their window in
-//! which they came, a cut ends the epoch and holds the unflushed samples below its number, marking raises the number of
-//! shards (crates/head/src/window.rs says why). Both ways into memory, live and replay, are one function, [`Memory::apply`].
+//! It keeps what matters of the real one. Memory is the result of replaying the log. A record is durable once the log up to it
+//! is fsynced, and a crash keeps all durable records and some of the others. Samples carry the cut that was current when they
+//! arrived; a cut contains the unflushed samples below its number, and marking raises the flushed number of shards
+//! (`crates/head/src/window.rs` explains why). Live appends and replay share one function, [`Memory::apply`].
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! An ingester: takes samples under the fence, answers when they are durable, gives copies to learners, learns itself
-//! ([`super::catchup`]) and ships windows ([`super::flush`]). Its head and its log are a model ([`super::head`]).
+//! An ingester: accepts samples under the fence, answers once they are durable, serves copies to learners, catches up itself
+//! ([`super::catchup`]) and flushes windows ([`super::flush`]). Its head and log are a model ([`super::head`]).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
-//! What must hold, one file each, headed by its statement. Some are looked at with every change of meta's state ([`step`]),
-//! some with every act of a node, some now and then ([`look`]), and some when everything was mended and has had time ([`settled`]).
+//! What must hold, one file per invariant, headed by its statement.
+//!
+//! Some are checked with every change of the cluster state ([`step`]), some with every action of a node, some at intervals
+//! ([`look`]), and some at the end, when everything works again and had time to settle ([`settled`]).
 
 pub mod acknowledged;
 pub mod cover;

@@ -1,4 +1,4 @@
-//! What nodes say to each other, and what they wake themselves for.
+//! The messages between nodes, and the timers that nodes set for themselves.
 
 use std::sync::Arc;
 
@@ -11,46 +11,46 @@ use super::samples::SampleId;
 /// The samples of a write, by shard.
 pub type Batch = Arc<Vec<(u32, Vec<SampleId>)>>;
 
-/// A message. Answers carry the number of what they answer.
+/// A message. An answer carries the number of its request.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// To meta: carry this out.
+    /// To meta: apply this command.
     Propose { number: u64, command: Arc<Command> },
-    /// From meta: what became of it, and a view that has its effect.
+    /// From meta: the result of a command, and a view with its effect.
     Proposed { number: u64, result: Result<Response, Refusal>, state: Arc<ClusterState> },
-    /// To meta: a node lives, and has this version of the view.
+    /// To meta: a heartbeat of a node that has this version of the view.
     Heartbeat { sent: Ms, version: u64 },
-    /// From meta: its version, in answer to a sign of life of that time.
+    /// From meta: its version, in answer to a heartbeat sent at that time.
     Heard { sent: Ms, version: u64 },
     /// From meta: a newer view.
     View { state: Arc<ClusterState> },
-    /// To an ingester: take samples of these shards.
+    /// To an ingester: append samples of these shards.
     Append { number: u64, targets: Vec<ShardTarget>, batch: Batch },
-    /// They are durable, but those of shards of which it knows newer epochs. Nothing was taken if it failed.
+    /// The samples are durable, except for shards with newer epochs. An error means that nothing was accepted.
     Appended { number: u64, answer: Result<Vec<(u32, u64)>, ()> },
-    /// To an ingester: give me all that no block holds of these shards, which I learn since these epochs.
+    /// To an ingester: copy everything that no block holds of these shards, which the sender learns since these epochs.
     Copy { number: u64, shards: Vec<(u32, u64)> },
-    /// That is this.
+    /// The samples of a copy.
     Copied { number: u64, answer: Result<Vec<SampleId>, ()> },
-    /// To an ingester: what of these shards, at these epochs, does no block hold?
+    /// To an ingester: which windows have unflushed samples of these shards, at these epochs?
     Unflushed { number: u64, shards: Vec<(u32, u64)> },
-    /// Shards whose epoch is another, and windows with such samples and their shards.
+    /// The unflushed windows, and the shards whose epochs differ.
     StillUnflushed { number: u64, answer: Result<Unflushed, ()> },
 }
 
-/// What an ingester says of its unflushed samples.
+/// The unflushed samples of an ingester.
 #[derive(Clone, Debug, Default)]
 pub struct Unflushed {
-    /// Shards of which it knows a newer epoch.
+    /// Shards with a newer epoch.
     pub stale: Vec<u32>,
-    /// Windows with shards.
+    /// Windows and shards with unflushed samples.
     pub windows: Vec<(i64, u32)>,
-    /// The version of the view that lists the blocks with everything else.
+    /// The version of the view that lists the blocks of everything else.
     pub version: u64,
 }
 
 impl Message {
-    /// The answer that a sender gets when nobody listens; none if it does not wait for one.
+    /// The answer that a sender gets if nobody listens; none if it expects no answer.
     pub fn refused(&self) -> Option<Message> {
         match self {
             Message::Append { number, .. } => Some(Message::Appended { number: *number, answer: Err(()) }),
@@ -60,7 +60,7 @@ impl Message {
         }
     }
 
-    /// Which kind it is, and its number.
+    /// The kind and the number, for the record of events.
     pub fn key(&self) -> (u64, u64) {
         match self {
             Message::Propose { number, .. } => (1, *number),
@@ -78,35 +78,35 @@ impl Message {
     }
 }
 
-/// Why a node wakes.
+/// Why a node wakes up.
 #[derive(Clone, Copy, Debug)]
 pub enum Timer {
     /// A command may have to be sent again.
     Retry(u64),
-    /// To say that it lives.
+    /// To send a heartbeat.
     Heartbeat,
-    /// What it does in rounds.
+    /// Its periodic round.
     Round,
     /// An agent's next write.
     NextWrite,
     /// A write has taken too long.
     WriteTimeout(u64),
-    /// Replicas have taken too long to answer: the write, and which time they were asked.
+    /// Replicas have taken too long to answer: the write and its attempt.
     ReplicaTimeout(u64, u64),
-    /// A log is durable up to here.
+    /// The log is durable up to this position.
     Synced(usize),
     /// A copy is to be read.
     ReadCopy(u64),
-    /// Something that was asked for has not come.
+    /// A copy has not arrived in time.
     GiveUp(u64),
-    /// An upload has ended.
+    /// An upload has finished.
     Uploaded(u64),
     /// A target is to be scraped.
     Scrape(usize),
 }
 
 impl Timer {
-    /// Which kind it is, and its number.
+    /// The kind and the number, for the record of events.
     pub fn key(&self) -> (u64, u64) {
         match self {
             Timer::Retry(number) => (21, *number),

@@ -1,6 +1,7 @@
-//! The group of meta, as one: its state machine is the real one, and so are the rules of heartbeats and of placement. What its
-//! members do between themselves is Raft's affair and tested elsewhere; here it answers, or for a while it does not, and
-//! then its leader begins anew.
+//! The Raft group as a single node: the real state machine, and the real rules of heartbeats and placement.
+//!
+//! What the members of the group do among themselves is tested elsewhere. Here meta answers, or for a while it does not, and
+//! then its leader starts anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,28 +16,28 @@ use super::invariants;
 use super::messages::{Message, Timer};
 use super::{AGENT_LEASE_MS, HEARTBEAT_MS, LEASE_MS, REPLACE_MS, SHARDS};
 
-/// Between two rounds of the leader.
+/// Interval of the leader's rounds.
 const ROUND_MS: Ms = 500;
-/// Pause before a placement is looked at again that nothing has changed but the time.
-const LOOK_AGAIN_MS: Ms = 2000;
+/// Interval at which an unchanged placement is checked again.
+const RECHECK_INTERVAL_MS: Ms = 2000;
 
-/// See the module.
+/// The single node of meta.
 pub struct Meta {
-    /// What is agreed on.
+    /// The cluster state.
     pub state: Arc<ClusterState>,
     heard: HashMap<String, Duration>,
     since: Ms,
-    born: Option<Ms>,
+    first_ingester_at: Option<Ms>,
     placed: Option<(u64, Ms)>,
     config: PlacementConfig,
-    /// Nobody leads before this time.
+    /// There is no leader before this time.
     pub away_until: Ms,
-    /// Who is told of changes.
+    /// Nodes that receive every new view.
     watchers: Vec<Node>,
 }
 
 impl Meta {
-    /// A cluster that was just born.
+    /// A cluster after its bootstrap.
     pub fn new(env: &mut Env, replication_factor: u32) -> Self {
         let config = PlacementConfig {
             replace_after: Duration::from_millis(REPLACE_MS),
@@ -47,7 +48,7 @@ impl Meta {
             state: Arc::default(),
             heard: HashMap::new(),
             since: 0,
-            born: None,
+            first_ingester_at: None,
             placed: None,
             config,
             away_until: 0,
@@ -60,12 +61,12 @@ impl Meta {
         meta
     }
 
-    /// A node watches the view from now on.
+    /// Adds a node that watches the view.
     pub fn watched_by(&mut self, node: Node) {
         self.watchers.push(node);
     }
 
-    /// Carries out a command.
+    /// Applies a command.
     pub fn apply(&mut self, env: &mut Env, command: &Command) -> Result<Response, Refusal> {
         let mut next = ClusterState::clone(&self.state);
         let result = next.apply(command);
@@ -84,10 +85,10 @@ impl Meta {
         result
     }
 
-    /// The group has lost its leader and finds none for a while.
+    /// Meta loses its leader for a while.
     pub fn goes_away(&mut self, env: &Env, until: Ms) {
         self.away_until = until.max(env.now);
-        (self.since, self.born, self.placed) = (self.away_until, None, None);
+        (self.since, self.first_ingester_at, self.placed) = (self.away_until, None, None);
         self.heard.clear();
     }
 
@@ -112,20 +113,20 @@ impl Meta {
         }
     }
 
-    /// What the leader does in rounds.
+    /// One round of the leader.
     pub fn round(&mut self, env: &mut Env) {
         env.wake(Node::Meta, ROUND_MS, Timer::Round);
         if env.now < self.away_until {
             return;
         }
         self.heard.retain(|node, _| self.state.members.contains_key(node));
-        for command in heartbeats::due(&self.state, &self.pulse(env)) {
+        for command in heartbeats::due(&self.state, &self.heartbeats(env)) {
             let _refused = self.apply(env, &command);
         }
         self.place(env);
     }
 
-    fn pulse(&self, env: &Env) -> Heartbeats<'_> {
+    fn heartbeats(&self, env: &Env) -> Heartbeats<'_> {
         Heartbeats {
             leader: "M",
             heard: &self.heard,
@@ -139,15 +140,16 @@ impl Meta {
     }
 
     fn place(&mut self, env: &mut Env) {
-        if self.born.is_none() && self.state.active_ingesters().next().is_some() {
-            self.born = Some(env.now);
+        if self.first_ingester_at.is_none() && self.state.active_ingesters().next().is_some() {
+            self.first_ingester_at = Some(env.now);
         }
-        let settled_for = Duration::from_millis(self.born.map_or(0, |born| env.now - born));
-        let just_looked = |(version, at): (u64, Ms)| version == self.state.version && env.now - at < LOOK_AGAIN_MS;
+        let settled_for = Duration::from_millis(self.first_ingester_at.map_or(0, |first| env.now - first));
+        let just_looked =
+            |(version, at): (u64, Ms)| version == self.state.version && env.now - at < RECHECK_INTERVAL_MS;
         if self.placed.is_some_and(just_looked) {
             return;
         }
-        let silent = heartbeats::silent(&self.state, &self.pulse(env), Duration::from_millis(HEARTBEAT_MS));
+        let silent = heartbeats::silent(&self.state, &self.heartbeats(env), Duration::from_millis(HEARTBEAT_MS));
         let context = PlacementContext { now_ms: env.now_ms(), silent: &silent, settled_for };
         let steps = placement::propose(&self.state, &self.config, context);
         self.placed = steps.is_empty().then_some((self.state.version, env.now));
@@ -156,7 +158,7 @@ impl Meta {
         }
     }
 
-    /// Where shards should be now.
+    /// The goal of the placement.
     pub fn goal(&self, env: &Env) -> placement::Goal {
         let replace_after = self.config.replace_after.as_millis() as i64;
         placement::goal(&self.state, |member| {

@@ -1,37 +1,37 @@
-//! A network that loses, delays and repeats messages, and that can be cut.
+//! A network that loses, delays and repeats messages, and whose links can be cut.
 
 use std::collections::BTreeSet;
 
 use super::env::{Life, Ms, Node};
 use super::rng::Rng;
 
-/// What becomes of a message.
+/// The fate of a message.
 pub enum Fate {
-    /// Nothing.
+    /// It is lost.
     Lost,
-    /// Nobody listens at its destination, as the sender learns after this time.
+    /// Nobody listens at the destination, which the sender learns after this time.
     Refused(Ms),
     /// It arrives after each of these times.
     Arrives(Vec<Ms>),
 }
 
-/// See the module.
+/// The network of a run.
 pub struct Network {
     rng: Rng,
-    /// How many messages of a thousand are lost.
+    /// Messages in a thousand that are lost.
     pub loses: u64,
-    /// How many of a thousand arrive twice.
+    /// Messages in a thousand that arrive twice.
     pub repeats: u64,
-    /// How many of a thousand are late.
+    /// Messages in a thousand that are late.
     pub delays: u64,
-    /// How late, at most.
+    /// Maximum delay of a late message.
     pub longest_delay: Ms,
-    /// Ways that nothing gets through, one direction each.
+    /// Links that are cut, one direction each.
     cut: BTreeSet<(Node, Node)>,
 }
 
 impl Network {
-    /// A network that works.
+    /// A network without faults.
     pub fn new(rng: Rng) -> Self {
         Network { rng, loses: 0, repeats: 0, delays: 0, longest_delay: 0, cut: BTreeSet::new() }
     }
@@ -41,23 +41,23 @@ impl Network {
         self.cut.insert((from, to));
     }
 
-    /// Mends all ways to and from a node.
-    pub fn mend(&mut self, node: Node) {
+    /// Restores all links of a node.
+    pub fn restore(&mut self, node: Node) {
         self.cut.retain(|(from, to)| *from != node && *to != node);
     }
 
-    /// The network works from now on.
+    /// Removes all faults.
     pub fn heal(&mut self) {
         self.cut.clear();
         (self.loses, self.repeats, self.delays) = (0, 0, 0);
     }
 
-    /// Whether a message would get through, as far as cuts go.
+    /// Whether the link is not cut.
     pub fn is_open(&self, from: Node, to: Node) -> bool {
         !self.cut.contains(&(from, to))
     }
 
-    /// What becomes of a message.
+    /// The fate of a message.
     pub fn fate(&mut self, from: Node, to: Node, receiver: &Life) -> Fate {
         if !self.is_open(from, to) || self.rng.chance(self.loses) {
             return Fate::Lost;

@@ -1,4 +1,4 @@
-//! The object store: what was uploaded, by the name of the block. Uploads take time, fail, and fail all for a while.
+//! The object store: uploaded blocks by id. Uploads take time, fail at random, and sometimes all fail for a while.
 
 use std::collections::BTreeMap;
 

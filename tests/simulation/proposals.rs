@@ -1,5 +1,5 @@
-//! Commands on their way to meta: sent again until they are answered or have waited for too long, as `pharos_cluster::Meta::propose`
-//! does it. So meta may get a command twice, and late.
+//! Commands on their way to meta. They are sent again until they are answered or time out, as `pharos_cluster::Meta::propose`
+//! does. So meta may receive a command twice, and late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ struct Open<T> {
     then: T,
 }
 
-/// The open commands of a node, each with what comes then.
+/// The unanswered commands of a node, each with what to do afterwards.
 pub struct Proposals<T>(BTreeMap<u64, Open<T>>);
 
 impl<T> Default for Proposals<T> {
@@ -36,12 +36,12 @@ impl<T> Proposals<T> {
         env.wake(me, after, Timer::Retry(number));
     }
 
-    /// It is answered: what comes then.
+    /// Takes the continuation of a command that was answered.
     pub fn answered(&mut self, number: u64) -> Option<T> {
         self.0.remove(&number).map(|open| open.then)
     }
 
-    /// Sends a command again, or gives up: then it returns what would have come.
+    /// Sends a command again, or gives up and returns its continuation.
     pub fn retry(&mut self, env: &mut Env, me: Node, number: u64) -> Option<T> {
         let open = self.0.get(&number)?;
         if env.now >= open.deadline {

@@ -1,4 +1,4 @@
-//! The only source of chance: SplitMix64, so that a seed is a run.
+//! The only source of randomness: SplitMix64, so that a seed determines a run.
 
 /// A generator of pseudo-random numbers.
 #[derive(Clone, Debug)]
@@ -18,27 +18,27 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`; 0 for 0.
+    /// A number below `bound`; 0 if that is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.next() % bound }
     }
 
-    /// A number of a range, both ends included.
+    /// A number from `low` to `high`, both inclusive.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// Whether something happens that does so `per_mille` times in a thousand.
+    /// True `per_mille` times in a thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of these.
+    /// A random element.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() { None } else { of.get(self.below(of.len() as u64) as usize) }
     }
 
-    /// A generator of its own, so that what one part draws does not change what another does.
+    /// An independent generator, so that draws of one part do not change those of another.
     pub fn fork(&mut self) -> Rng {
         Rng::new(self.next())
     }

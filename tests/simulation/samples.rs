@@ -1,5 +1,4 @@
-//! Samples as the simulation knows them: (shard, series, timestamp), numbered in the order in which they were made, and sets of
-//! those numbers.
+//! Samples in the simulation: (shard, series, timestamp), numbered in the order of their creation; and sets of such numbers.
 
 use std::collections::BTreeMap;
 

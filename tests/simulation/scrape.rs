@@ -1,6 +1,8 @@
-//! Which agent scrapes which target at which moment: as `pharos_scrape::ownership` and its target loops do it, over the real assignments of
-//! meta's state. The moments of a target are the same for all agents; an agent makes sure that its view is new enough before it
-//! decides about one, and goes on with the one that it has when it hears of no newer one.
+//! Which agent scrapes a target in which scrape slot: as `pharos_scrape::ownership` and its target loops decide, by the real
+//! assignments of the cluster state.
+//!
+//! The slots of a target are the same for all agents. An agent waits for a view that is new enough before it decides about a
+//! slot, and continues with the view that it has when no newer one arrives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,32 +21,32 @@ const MAX_AGE_MS: Ms = pharos_cluster::HANDOFF_MS as Ms - 200;
 /// How long a decision waits for a newer view.
 const HOLD_MS: Ms = 500;
 
-/// What an agent decided about a moment of a target.
+/// What an agent decided about a scrape slot of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision {
-    /// Of which target.
+    /// The target.
     pub target: usize,
-    /// About which moment, virtual time.
-    pub moment: Ms,
-    /// Whether it scrapes.
+    /// The scrape slot, in virtual time.
+    pub slot: Ms,
+    /// Whether the agent scrapes.
     pub scrapes: bool,
     /// Whether its view was new enough.
     pub is_sure: bool,
 }
 
-/// What an agent keeps.
+/// The state of an agent.
 #[derive(Default)]
 pub struct Scraping {
-    /// When it last sent a sign of life after which its view lacks nothing.
+    /// When it sent the last heartbeat whose version its view has reached.
     contact: Option<Ms>,
-    /// Answers to signs of life, whose versions the view has not reached yet.
+    /// Answers to heartbeats whose versions the view has not reached yet.
     reaching: Vec<(Ms, u64)>,
     detached: bool,
-    /// Targets that wait for a newer view, until when at most.
+    /// Targets that wait for a newer view, and until when.
     held: BTreeMap<usize, Ms>,
-    /// The last moment of each target that was decided about.
+    /// The last slot of each target that was decided.
     decided: BTreeMap<usize, Ms>,
-    /// The assignments of the view, and what was made of them.
+    /// The assignments of the view, and their timeline.
     timeline: Option<(Arc<Vec<Assignment>>, Timeline)>,
 }
 
@@ -52,8 +54,8 @@ fn hash(target: usize) -> u64 {
     (target as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The first moment of a target at or after a time.
-fn next_moment(target: usize, from: Ms) -> Ms {
+/// The first scrape slot of a target at or after a time.
+fn next_slot(target: usize, from: Ms) -> Ms {
     let offset = hash(target) % INTERVAL_MS;
     (from + INTERVAL_MS - 1 - offset) / INTERVAL_MS * INTERVAL_MS + offset
 }
@@ -64,18 +66,18 @@ pub fn begin(me: Node, env: &mut Env) {
 }
 
 fn wake_for(me: Node, env: &mut Env, target: usize) {
-    let after = next_moment(target, env.now + 1) - env.now;
+    let after = next_slot(target, env.now + 1) - env.now;
     env.wake(me, after, Timer::Scrape(target));
 }
 
 impl Scraping {
-    /// A sign of life that was sent at a time was answered: meta had this version then.
+    /// A heartbeat that was sent at that time was answered: meta had this version.
     pub fn answered(&mut self, me: Node, env: &mut Env, view: &View, sent: Ms, version: u64) {
         self.reaching.push((sent, version));
         self.view_changed(me, env, view);
     }
 
-    /// The view is another one.
+    /// The view has changed.
     pub fn view_changed(&mut self, me: Node, env: &mut Env, view: &View) {
         let (reached, reaching) = self.reaching.iter().partition(|(_, version)| *version <= view.version);
         self.reaching = reaching;
@@ -92,7 +94,7 @@ impl Scraping {
         self.contact.is_some_and(|contact| contact + MAX_AGE_MS >= now)
     }
 
-    /// A moment of a target has come, or a decision has waited for long enough.
+    /// A slot has come, or a decision has waited long enough.
     pub fn due(&mut self, me: Node, env: &mut Env, view: &View, target: usize) {
         match self.held.get(&target) {
             Some(until) if env.now >= *until => {
@@ -100,7 +102,7 @@ impl Scraping {
                 self.detached = true;
                 return self.decide(me, env, view, target);
             }
-            // A moment of before still waits: it goes with this one.
+            // A slot of before still waits: it goes with this one.
             Some(_) => {}
             None if self.is_new(env.now) => {
                 self.detached = false;
@@ -125,14 +127,14 @@ impl Scraping {
     fn decide(&mut self, me: Node, env: &mut Env, view: &View, target: usize) {
         let Node::Agent(agent) = me else { return };
         // Moments that passed by are skipped; this is the last one.
-        let moment = next_moment(target, env.now + 1) - INTERVAL_MS;
-        if self.decided.insert(target, moment) == Some(moment) {
+        let slot = next_slot(target, env.now + 1) - INTERVAL_MS;
+        if self.decided.insert(target, slot) == Some(slot) {
             return;
         }
-        let owner = self.timeline(view).owner_at(hash(target), BASE_MS + moment as i64).map(str::to_string);
+        let owner = self.timeline(view).owner_at(hash(target), BASE_MS + slot as i64).map(str::to_string);
         let scrapes = owner == Some(me.identity());
-        let decision = Decision { target, moment, scrapes, is_sure: !self.detached };
-        env.note(&[160, agent as u64, moment, scrapes.into()], || format!("agent {agent}: {decision:?} by {owner:?}"));
+        let decision = Decision { target, slot, scrapes, is_sure: !self.detached };
+        env.note(&[160, agent as u64, slot, scrapes.into()], || format!("agent {agent}: {decision:?} by {owner:?}"));
         env.decisions.push(decision);
     }
 }

@@ -1,4 +1,5 @@
-//! Windows of which a replica has something else than the blocks hold: it asks their leader, as `pharos_ingester::flush::unmatched` does.
+//! Windows whose samples on a replica differ from their blocks: the replica asks the shard leaders, as
+//! `pharos_ingester::flush::unmatched` does.
 
 use std::collections::BTreeMap;
 

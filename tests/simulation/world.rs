@@ -1,4 +1,4 @@
-//! One run: who is there, what happens to them, and what is looked at.
+//! One run: its nodes, what happens to them, and when the invariants are checked.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use super::faults::{Fault, Plan};
 use super::ingester::Ingester;
 use super::invariants;
 use super::meta::Meta;
-use super::{CHAOS_UNTIL_MS, LOOK_EVERY_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS};
+use super::{CHAOS_UNTIL_MS, CHECK_INTERVAL_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS};
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
     /// The hash of everything that happened.
     pub hash: u64,
-    /// What was wrong.
+    /// The first violation.
     pub violation: Option<String>,
-    /// What happened, counted.
+    /// Number of events by name.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
     /// The last lines of the record, if they were kept.
     pub lines: Vec<String>,
 }
 
-/// See the module.
+/// A run in progress.
 pub struct World {
     pub env: Env,
     pub meta: Meta,
@@ -36,11 +36,11 @@ pub struct World {
     pub decisions: invariants::ownership::Decisions,
     /// When an ingester died for good.
     pub died_at: Option<Ms>,
-    /// What comes back at a time.
+    /// Nodes that return, and when.
     returns: Vec<(Ms, Node)>,
 }
 
-/// Runs a seed, with a bug that was put in or without.
+/// Runs a seed, with a planted bug or without.
 pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Report {
     let mut world = World::new(seed, bug, keep_lines);
     world.go();
@@ -74,7 +74,7 @@ impl World {
         for (number, (at, _)) in world.plan.faults.iter().enumerate() {
             world.env.at(*at, Event::Fault(number));
         }
-        world.env.at(LOOK_EVERY_MS, Event::Check);
+        world.env.at(CHECK_INTERVAL_MS, Event::Check);
         world
     }
 
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// What follows from a step.
+    /// Checks what follows from an event.
     fn after(&mut self, before: &Arc<pharos_cluster::ClusterState>) {
         for batch in std::mem::take(&mut self.env.acknowledged) {
             for (shard, ids) in batch.iter() {
@@ -150,12 +150,12 @@ impl World {
         }
     }
 
-    /// Looks at everything; true when the run is over.
+    /// Checks all invariants; true when the run is over.
     fn check(&mut self) -> bool {
         let now = self.env.now;
         invariants::look(self);
         self.agents.iter_mut().for_each(|agent| agent.took.clear());
-        self.env.at(now + LOOK_EVERY_MS, Event::Check);
+        self.env.at(now + CHECK_INTERVAL_MS, Event::Check);
         let due: Vec<Node> = self.returns.iter().filter(|(at, _)| *at <= now).map(|(_, node)| *node).collect();
         self.returns.retain(|(at, _)| *at > now);
         due.into_iter().for_each(|node| self.comes_back(node));
@@ -166,7 +166,7 @@ impl World {
             self.agents.iter_mut().for_each(|agent| agent.writes_go_on = false);
             let wrong = invariants::settled(self);
             if wrong.is_empty() {
-                self.env.note(&[150], || "all is well".into());
+                self.env.note(&[150], || "settled".into());
                 return true;
             }
             if now >= SETTLE_UNTIL_MS {
@@ -176,9 +176,9 @@ impl World {
         false
     }
 
-    /// A process starts again, or a way is mended.
+    /// Restarts a process and restores its links.
     fn comes_back(&mut self, node: Node) {
-        self.env.net.mend(node);
+        self.env.net.restore(node);
         if self.env.life(node).up {
             return;
         }
@@ -234,7 +234,7 @@ impl World {
             Fault::KillIngester => {
                 let Some(node) = self.some_ingester().filter(|node| self.can_do_without(*node)) else { return };
                 self.crash(node);
-                self.env.note(&[153], || format!("I{node} is gone for good"));
+                self.env.note(&[153], || format!("I{node} never returns"));
                 self.died_at = Some(now);
             }
             Fault::PauseIngester { time } => {

@@ -1,8 +1,8 @@
-//! **No acknowledged sample is missing**: under the view of any node, any replica that the view has in sync and that answers as one,
-//! together with the blocks of that view or of the replica's, whichever is newer, has every sample of a shard that was
+//! **Acknowledged samples are readable** (INV-DURABLE-ACK, INV-ONE-SOURCE): a reader that knows any view and asks any in-sync
+//! replica of a shard that answers, together with the blocks of the newer view of the two, finds every sample that was
 //! acknowledged while the shard's epoch was no newer than in that view.
 //!
-//! (A reader takes the replica's recent samples first and then blocks by a view that is at least as new as the replica's.)
+//! A reader takes the recent samples of the replica first, and then blocks by a view that is at least as new as the replica's.
 
 use std::collections::BTreeMap;
 

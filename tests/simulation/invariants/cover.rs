@@ -1,5 +1,5 @@
-//! **Nothing is in blocks twice as main cover**: of a (tenant, shard, window) at most one block is the main one, and a block that
-//! is listed lies in the object store.
+//! **A window of a shard has one main block** (INV-CATALOGUE): for a tenant, shard and window at most one listed block is the main
+//! one, and every listed block is in the object store.
 
 use std::collections::BTreeMap;
 

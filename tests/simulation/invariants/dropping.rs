@@ -1,5 +1,5 @@
-//! **An ingester never drops samples that the catalogue does not have**: what it frees as flushed is in a block that meta lists, or
-//! was never acknowledged.
+//! **Samples leave memory only when a listed block has them** (INV-DROP): whatever an ingester drops as flushed is in a block that
+//! meta lists, or was never acknowledged.
 
 use super::in_blocks;
 use crate::samples::SampleId;

@@ -1,5 +1,5 @@
-//! **Epochs never go back, and a stale writer is never acknowledged**: a shard's epoch goes up with every change of it, and an
-//! ingester takes no samples under an epoch older than one that it knew in the same life.
+//! **Epochs never go back, and a stale writer is never accepted**: the epoch of a shard grows with every change of it, and an
+//! ingester accepts no samples under an epoch older than one that it has seen since its start.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! **A write waits for at most one timeout**: with three copies and one node dead, and nothing else wrong, no write fails, and
-//! each is acknowledged within the time that an agent gives a replica, and a little. When the cluster knows of the death, all
-//! writes are as fast as ever.
+//! **A write waits for at most one timeout**: with three copies and one node dead, and nothing else wrong, no write fails, and each
+//! is acknowledged within the timeout of a replica and a little more. Once the cluster knows of the death, writes are as fast
+//! as before.
 
 use crate::env::Ms;
 use crate::world::World;

@@ -1,5 +1,5 @@
-//! **A target has one owner at each moment**: of the agents that hear of meta, never two scrape a target at the same moment, and
-//! when all agents have decided about a moment, one of them scrapes. (Who hears nothing of meta goes on with what was its own.)
+//! **A target has one owner per scrape slot**: among agents in contact with meta, never two scrape a target in the same slot, and
+//! when all of them have decided about a slot, one scrapes. An agent without contact continues with its own targets.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::world::World;
 /// How long decisions are remembered.
 const REMEMBERED_MS: Ms = 5000;
 
-/// The decisions of late, by moment and target.
+/// The decisions of late, by slot and target.
 #[derive(Default)]
 pub struct Decisions(BTreeMap<(Ms, usize), Vec<Decision>>);
 
 /// Agents have decided.
 pub fn decided(world: &mut World) {
     for decision in std::mem::take(&mut world.env.decisions) {
-        let known = world.decisions.0.entry((decision.moment, decision.target)).or_default();
+        let known = world.decisions.0.entry((decision.slot, decision.target)).or_default();
         known.push(decision);
         let sure = known.iter().all(|decision| decision.is_sure);
         let scrape = known.iter().filter(|decision| decision.scrapes && decision.is_sure).count();

@@ -1,5 +1,5 @@
-//! **A learner is promoted only with everything**: when a replica gets in sync it has every sample of the shard that was acknowledged,
-//! durable or in a block that is listed.
+//! **A learner is promoted only with everything**: a replica that gets in sync has every acknowledged sample of the shard, durable or
+//! in a listed block.
 
 use pharos_cluster::ClusterState;
 

@@ -1,6 +1,5 @@
-//! **When everything works again, the cluster gets right by itself**: all shards are in sync where they should be, nobody
-//! who drains holds anything, every window that ended long ago is in blocks and has left memory, and every acknowledged
-//! sample is still there.
+//! **A repaired cluster settles by itself**: all shards are in sync where they should be, no draining node holds any, every window
+//! that ended long ago is in blocks and has left memory, and every acknowledged sample still exists.
 
 use std::collections::BTreeSet;
 
