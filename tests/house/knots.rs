@@ -22,7 +22,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("querier", &["cluster::fragments cluster::query fanout"]),
-    ("scrape", &["departed ownership shared target_loop"]),
 ];
 
 /// Names of modules from the root of the crate on; empty for the root.
