@@ -59,8 +59,8 @@ const TABLE: &[Row] = &[
     ("ingester", Role, &["block", "cluster", "head", "model", "promql", "transport"], &[]),
     ("store", Role, &["block", "cluster", "model", "promql", "transport"], &["block"]),
     ("compactor", Role, &["cluster", "model"], &[]),
-    ("querier", Role, &["cluster", "model", "promql", "transport"], &[]),
-    ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &[]),
+    ("querier", Role, &["cluster", "model", "promql", "transport"], &["testkit"]),
+    ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &["testkit"]),
     (
         "pharos",
         Binary,
@@ -86,6 +86,7 @@ const TABLE: &[Row] = &[
         &[],
     ),
     ("bench", Tests, &[], &[]),
+    ("testkit", Tests, &["histogram", "model", "transport"], &[]),
     ("fuzz", Tests, &["block", "head", "model", "promql", "receive", "scrape", "transport"], &[]),
     (
         "tests",
