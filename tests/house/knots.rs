@@ -21,7 +21,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "promqltest::expect promqltest::script promqltest::series",
         ],
     ),
-    ("querier", &["cluster::fragments cluster::query fanout"]),
 ];
 
 /// Names of modules from the root of the crate on; empty for the root.

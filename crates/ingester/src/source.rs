@@ -14,7 +14,7 @@ use pharos_model::{
     ShardSet, TimeRange,
 };
 use pharos_promql::fragment;
-use pharos_transport::query::{AskedView, Refused};
+use pharos_transport::query::{ReadView, Refused};
 use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
@@ -24,7 +24,7 @@ use crate::completeness::{Context, complete_from};
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl SeriesSource for Ingester {
-    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+    fn admit(&self, asked: &ReadView) -> Result<(), Refused> {
         // Only the epochs of these shards matter; a newer list of blocks changes nothing in memory.
         let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked);
         let (view, identity) = (self.meta.await_view_blocking(VIEW_TIMEOUT, knows), &*self.config.identity);

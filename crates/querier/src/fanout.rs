@@ -1,152 +1,103 @@
-//! One answer from all roles that hold samples of a tenant, in this process or, through [`crate::cluster`], in a cluster.
+//! One response from all sources that hold samples of a tenant, in this process or, through [`crate::cluster`], in a cluster.
 //!
-//! Sources are asked in the given order, recent samples first: what is flushed between two calls is then seen twice,
-//! which merging undoes, and never missed. In a merge the first source has the highest authority. A source that says
-//! from which time on it is complete leaves only the time before that to those behind it, or nothing: then they are not asked.
+//! Sources are read in the given order, recent samples first: samples that are flushed between two reads are then seen
+//! twice, which merging undoes, and never missed. The first source has the highest authority in a merge. A source that knows
+//! from when on it is complete leaves only the time before that to the sources behind it; if that is nothing, they are not
+//! read at all.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::fragment::Steps;
 use pharos_model::{
-    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView,
-    SystemClock, TenantId, TimeRange,
+    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, SystemClock, TenantId,
+    TimeRange,
 };
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, Explanation, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
-use crate::cluster::{Cluster, ClusterParts, ClusterQuery, Evaluation, USUAL_TIME};
+use crate::clip::{before, clipped};
+use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation};
 
-/// For how long a source must stay complete that answers at once: nothing is fetched later.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// How long a source must stay complete for a response that holds all of its data: nothing is fetched later.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where samples are.
+/// The sources of all tenants' samples.
 #[derive(Clone)]
 pub struct Fanout {
-    holders: Holders,
+    backend: Backend,
 }
 
 #[derive(Clone)]
-enum Holders {
+enum Backend {
     /// Roles of this process, recent samples first.
-    Here(Arc<[Arc<dyn SeriesSource>]>),
-    /// Nodes of a cluster.
+    Local(Arc<[Arc<dyn SeriesSource>]>),
     Cluster(Arc<Cluster>),
 }
 
 impl Fanout {
-    /// Fans out over these sources, recent samples first.
+    /// Reads from these sources, recent samples first.
     pub fn new(sources: Vec<Arc<dyn SeriesSource>>) -> Self {
-        Fanout { holders: Holders::Here(sources.into()) }
+        Fanout { backend: Backend::Local(sources.into()) }
     }
 
-    /// Fans out over the nodes of a cluster. As long as this node is the only one that holds samples, the roles of its process
-    /// are asked directly.
+    /// Reads from the nodes of a cluster; from the roles of this process directly as long as no other node holds samples.
     pub fn of_cluster(parts: ClusterParts) -> Self {
-        Fanout { holders: Holders::Cluster(Arc::new(Cluster::new(parts))) }
+        Fanout { backend: Backend::Cluster(Arc::new(Cluster::new(parts))) }
     }
 
-    /// The source of one tenant's samples, for one query.
+    /// One tenant's samples, for one query. In a cluster the query keeps the view of this moment.
     pub fn of_tenant(&self, tenant: TenantId) -> TenantQuerier {
-        let here = |sources: Arc<[_]>| Asked::Here(Direct { sources, scope: Scope::all(tenant.clone()) });
-        let asked = match &self.holders {
-            Holders::Here(sources) => here(sources.clone()),
-            Holders::Cluster(cluster) => {
+        let local = |sources: Arc<[_]>| Reader::Local(LocalReader { sources, scope: Scope::all(tenant.clone()) });
+        let reader = match &self.backend {
+            Backend::Local(sources) => local(sources.clone()),
+            Backend::Cluster(cluster) => {
                 let view = cluster.view();
                 match cluster.alone(&view) {
-                    Some(sources) => here(Arc::new(sources)),
-                    None => Asked::Cluster(cluster.query(tenant, view)),
+                    Some(sources) => local(Arc::new(sources)),
+                    None => Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view)),
                 }
             }
         };
-        TenantQuerier { asked, budget: None }
+        TenantQuerier { reader, budget: None }
     }
 }
 
-/// One tenant's samples, for one query.
+/// One tenant's samples, for one query. Its calls block.
 #[derive(Clone)]
 pub struct TenantQuerier {
-    asked: Asked,
+    reader: Reader,
     budget: Option<Arc<Budget>>,
 }
 
 #[derive(Clone)]
-enum Asked {
-    Here(Direct),
+enum Reader {
+    Local(LocalReader),
     Cluster(ClusterQuery),
-}
-
-/// The sources of this process.
-#[derive(Clone)]
-struct Direct {
-    sources: Arc<[Arc<dyn SeriesSource>]>,
-    scope: Scope,
 }
 
 impl Querier for TenantQuerier {
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        match &self.asked {
-            Asked::Here(direct) => direct.select(request, budget),
-            Asked::Cluster(query) => query.select(request, budget),
+        match &self.reader {
+            Reader::Local(local) => local.select(request, budget),
+            Reader::Cluster(query) => query.select(request, budget),
         }
     }
 }
 
-impl Direct {
-    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        let mut sets = Vec::with_capacity(self.sources.len());
-        for asked in self.asked(request.range, budget.remaining()) {
-            let (source, range) = asked?;
-            let set = source.select(&self.scope, &SelectRequest { range, ..request.clone() }, budget)?;
-            sets.push(clipped(set, range, request.range));
-        }
-        sets.reverse();
-        let united = MergedSet::merge(sets);
-        request.check_series(united.labels().len())?;
-        Ok(united)
-    }
+/// Reads the sources of this process.
+#[derive(Clone)]
+struct LocalReader {
+    sources: Arc<[Arc<dyn SeriesSource>]>,
+    scope: Scope,
 }
 
-/// A set of which only the samples of `range` are fetched, where `whole` may be asked for.
-pub(crate) fn clipped(set: Arc<dyn SeriesSet>, range: TimeRange, whole: TimeRange) -> Arc<dyn SeriesSet> {
-    if range == whole { set } else { Arc::new(Clipped { set, range }) }
-}
-
-/// A set of which only the samples of a range are fetched, whatever is asked for.
-struct Clipped {
-    set: Arc<dyn SeriesSet>,
-    range: TimeRange,
-}
-
-impl SeriesSet for Clipped {
-    fn labels(&self) -> &[Labels] {
-        self.set.labels()
-    }
-
-    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        let range = range.intersect(&self.range);
-        if range.is_empty() {
-            series.for_each(|_| out.push(SeriesView::EMPTY));
-            return Ok(());
-        }
-        self.set.fetch(series, range, out)
-    }
-
-    fn prefetch(&self, series: Range<usize>, range: TimeRange) {
-        let range = range.intersect(&self.range);
-        if !range.is_empty() {
-            self.set.prefetch(series, range);
-        }
-    }
-}
-
-impl Direct {
-    /// Who is asked for what part of a range, for answers that are read within `lasting`. Lazy: a source says from where
-    /// on it is complete before it is asked, and the next one is asked after it has answered.
-    fn asked(
+impl LocalReader {
+    /// The sources that have samples of a range, each with the part that it is read for. Lazy: a source tells from when on it
+    /// is complete, for at least `lasting`, before it is read, and the next one is read after it has answered.
+    fn plan(
         &self,
         range: TimeRange,
         lasting: Duration,
@@ -161,12 +112,22 @@ impl Direct {
                 Ok(complete) => complete,
                 Err(error) => return Some(Err(error)),
             };
-            left = complete
-                .from
-                .checked_sub(1)
-                .map_or(TimeRange::EMPTY, |last| TimeRange::new(left.start, left.end.min(last)));
+            left = before(left, complete.from);
             Some(Ok((source.as_ref(), part)))
         })
+    }
+
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        let mut sets = Vec::with_capacity(self.sources.len());
+        for planned in self.plan(request.range, budget.remaining()) {
+            let (source, range) = planned?;
+            let set = source.select(&self.scope, &SelectRequest { range, ..request.clone() }, budget)?;
+            sets.push(clipped(set, range, request.range));
+        }
+        sets.reverse();
+        let merged = MergedSet::merge(sets);
+        request.check_series(merged.labels().len())?;
+        Ok(merged)
     }
 
     fn series(
@@ -177,8 +138,8 @@ impl Direct {
         budget: &Budget,
     ) -> Result<BTreeSet<Labels>, SelectError> {
         let mut found = BTreeSet::new();
-        for asked in self.asked(range, AT_ONCE) {
-            let (source, range) = asked?;
+        for planned in self.plan(range, RESPONSE_TIMEOUT) {
+            let (source, range) = planned?;
             for matchers in selectors {
                 budget.check()?;
                 found.extend(source.series(&self.scope, matchers, range, limit)?);
@@ -196,8 +157,8 @@ impl Direct {
         budget: &Budget,
     ) -> Result<Vec<String>, SelectError> {
         let mut found = BTreeSet::new();
-        for asked in self.asked(range, AT_ONCE) {
-            let (source, range) = asked?;
+        for planned in self.plan(range, RESPONSE_TIMEOUT) {
+            let (source, range) = planned?;
             for matchers in selectors {
                 budget.check()?;
                 found.extend(match label {
@@ -209,7 +170,7 @@ impl Direct {
         Ok(found.into_iter().collect())
     }
 
-    /// Exemplars of all sources: of exemplars a source keeps only some.
+    /// Exemplars of all sources for the whole range: no source keeps all exemplars, so none of them is complete.
     fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
         let mut found = Vec::new();
         for source in self.sources.iter() {
@@ -230,30 +191,33 @@ impl Direct {
 }
 
 impl TenantQuerier {
-    /// With a budget for questions that come without one.
+    /// Sets the budget of reads that come without one: all but selections and evaluations.
     pub fn within(self, budget: Arc<Budget>) -> Self {
         TenantQuerier { budget: Some(budget), ..self }
     }
 
-    /// Answers with what can be had, if `partial`: what could not be asked is in [`TenantQuerier::warnings`] then.
+    /// If `partial`, omits unavailable data instead of failing; [`TenantQuerier::warnings`] tells what was omitted.
     pub fn partial(self, partial: bool) -> Self {
-        let asked = match self.asked {
-            Asked::Cluster(query) if partial => Asked::Cluster(query.partial()),
-            asked => asked,
+        let reader = match self.reader {
+            Reader::Cluster(query) if partial => Reader::Cluster(query.partial()),
+            reader => reader,
         };
-        TenantQuerier { asked, ..self }
+        TenantQuerier { reader, ..self }
     }
 
-    /// What could not be asked.
+    /// What was omitted from a partial response.
     pub fn warnings(&self) -> Vec<String> {
-        match &self.asked {
-            Asked::Here(_) => Vec::new(),
-            Asked::Cluster(query) => query.warnings(),
+        match &self.reader {
+            Reader::Local(_) => Vec::new(),
+            Reader::Cluster(query) => query.warnings(),
         }
     }
 
-    /// Evaluates a query, parts of it where the samples are unless `push_down` is false. Samples that are fetched come through
-    /// `querier`, which is this one or one around it.
+    /// Evaluates a query, parts of it where the samples are unless `push_down` is false. Samples are fetched through `querier`,
+    /// which is this one or a wrapper of it.
+    ///
+    /// # Errors
+    /// The engine's, or that samples are unavailable.
     pub fn evaluate(
         &self,
         engine: &Engine,
@@ -262,13 +226,18 @@ impl TenantQuerier {
         options: &QueryOptions,
         push_down: bool,
     ) -> Result<QueryOutput, QueryError> {
-        match &self.asked {
-            Asked::Cluster(query) if push_down => query.evaluate(&Evaluation { engine, querier, expr, times, options }),
+        match &self.reader {
+            Reader::Cluster(query) if push_down => {
+                query.evaluate(&Evaluation { engine, querier, expr, times, options })
+            }
             _ => engine.evaluate_with(querier, expr, times, options, &[]),
         }
     }
 
     /// The plan of a query, with the parts that are evaluated where the samples are.
+    ///
+    /// # Errors
+    /// The query cannot be planned.
     pub fn explain(
         &self,
         engine: &Engine,
@@ -276,8 +245,8 @@ impl TenantQuerier {
         options: &QueryOptions,
         push_down: bool,
     ) -> Result<Explanation, QueryError> {
-        let given = match &self.asked {
-            Asked::Cluster(query) if push_down => {
+        let given = match &self.reader {
+            Reader::Cluster(query) if push_down => {
                 query.describe(&Evaluation { engine, querier: self, expr, times, options })?
             }
             _ => Vec::new(),
@@ -286,30 +255,40 @@ impl TenantQuerier {
     }
 
     fn budget(&self) -> Arc<Budget> {
-        let usual = || Arc::new(Budget::new(Arc::new(SystemClock::new()), USUAL_TIME, u64::MAX));
-        self.budget.clone().unwrap_or_else(usual)
+        let default = || Arc::new(Budget::new(Arc::new(SystemClock::new()), DEFAULT_TIMEOUT, u64::MAX));
+        self.budget.clone().unwrap_or_else(default)
     }
 
-    /// The label sets that match one of the selectors, ascending; at most `limit`, 0 for all.
+    /// The label sets that match one of the selectors, ascending; at most `limit`, or all for 0.
+    ///
+    /// # Errors
+    /// A source failed, or the budget is spent.
     pub fn series(
         &self,
         selectors: &[Vec<Matcher>],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let found = match &self.asked {
-            Asked::Here(direct) => direct.series(selectors, range, limit, &self.budget())?,
-            Asked::Cluster(query) => query.series(selectors, range, limit, &self.budget())?,
+        let found = match &self.reader {
+            Reader::Local(local) => local.series(selectors, range, limit, &self.budget())?,
+            Reader::Cluster(query) => query.series(selectors, range, limit, &self.budget())?,
         };
-        Ok(cut(found, limit))
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        Ok(found.into_iter().take(limit).collect())
     }
 
     /// The label names of the series that match one of the selectors, or of all series without selectors.
+    ///
+    /// # Errors
+    /// A source failed, or the budget is spent.
     pub fn label_names(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, SelectError> {
         self.names(None, selectors, range)
     }
 
     /// The values of a label over the series that match one of the selectors, or over all series without selectors.
+    ///
+    /// # Errors
+    /// A source failed, or the budget is spent.
     pub fn label_values(
         &self,
         name: &str,
@@ -327,25 +306,28 @@ impl TenantQuerier {
     ) -> Result<Vec<String>, SelectError> {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything } else { selectors };
-        match &self.asked {
-            Asked::Here(direct) => direct.names(label, selectors, range, &self.budget()),
-            Asked::Cluster(query) => query.names(label, selectors, range, &self.budget()),
+        match &self.reader {
+            Reader::Local(local) => local.names(label, selectors, range, &self.budget()),
+            Reader::Cluster(query) => query.names(label, selectors, range, &self.budget()),
         }
     }
 
     /// The exemplars of the series that match one of the selectors, ascending by series and time.
+    ///
+    /// # Errors
+    /// A source failed.
     pub fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let mut found = match &self.asked {
-            Asked::Here(direct) => direct.exemplars(selectors, range)?,
-            Asked::Cluster(query) => query.exemplars(selectors, range, &self.budget())?,
+        let mut found = match &self.reader {
+            Reader::Local(local) => local.exemplars(selectors, range)?,
+            Reader::Cluster(query) => query.exemplars(selectors, range, &self.budget())?,
         };
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
         found.dedup_by(|later, kept| {
-            let same = later.labels == kept.labels;
-            if same {
+            let is_same = later.labels == kept.labels;
+            if is_same {
                 kept.exemplars.append(&mut later.exemplars);
             }
-            same
+            is_same
         });
         for series in &mut found {
             series.exemplars.sort_by_key(|e| e.t);
@@ -354,21 +336,19 @@ impl TenantQuerier {
         Ok(found)
     }
 
-    /// What is known of metric families, by name.
+    /// The distinct descriptions of metric families, ascending by name.
+    ///
+    /// # Errors
+    /// A source failed.
     pub fn metadata(&self) -> Result<Vec<(String, Metadata)>, SelectError> {
-        let mut found = match &self.asked {
-            Asked::Here(direct) => direct.metadata()?,
-            Asked::Cluster(query) => query.metadata(&self.budget())?,
+        let mut found = match &self.reader {
+            Reader::Local(local) => local.metadata()?,
+            Reader::Cluster(query) => query.metadata(&self.budget())?,
         };
         found.sort_by(|a, b| (&a.0, a.1.kind.as_str(), &a.1.help).cmp(&(&b.0, b.1.kind.as_str(), &b.1.help)));
         found.dedup();
         Ok(found)
     }
-}
-
-fn cut<T>(found: BTreeSet<T>, limit: usize) -> Vec<T> {
-    let most = if limit == 0 { usize::MAX } else { limit };
-    found.into_iter().take(most).collect()
 }
 
 #[cfg(test)]

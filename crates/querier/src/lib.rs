@@ -1,11 +1,12 @@
 //! Answers queries over whatever holds samples: the sources of this process, or the nodes of a cluster.
 //!
 //! [`fanout`] merges the sources of one process and hides whether a cluster answers instead; [`cluster`] routes each shard
-//! and each time range to one node and fails over. Before that, [`admission`] grants queries the right to run: [`queue`] is
+//! and each time range to one node and fails over. PriorFailures that, [`admission`] grants queries the right to run: [`queue`] is
 //! fair among tenants, [`registry`] lists the queries in flight and cancels them, [`limits`] says what they may cost.
 //! This crate knows nothing of HTTP.
 
 pub mod admission;
+mod clip;
 pub mod cluster;
 pub mod fanout;
 pub mod features;
@@ -19,4 +20,4 @@ pub use cluster::ClusterParts;
 pub use fanout::{Fanout, TenantQuerier};
 pub use features::{FeatureDisabled, QueryFeatures};
 pub use limits::{LimitsByTenant, QueryLimits};
-pub use metrics::{AskMetrics, QueryMetrics};
+pub use metrics::{DispatchMetrics, QueryMetrics};

@@ -1,46 +1,49 @@
-//! Metrics of the frontend.
+//! Metrics of queries and of their reads from nodes.
 
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-/// Counts queries and what they take.
+/// Counts and times queries.
 #[derive(Clone)]
 pub struct QueryMetrics {
     /// Queries by endpoint and outcome (`success` or the error type).
     pub queries: IntCounterVec,
     /// Seconds from a query's start to its last byte.
     pub seconds: Histogram,
-    /// Seconds that a query waited for its turn.
+    /// Seconds that queries waited for a permit.
     pub queue_seconds: Histogram,
-    /// Queries that run now.
+    /// Queries that are running.
     pub running: IntGauge,
-    /// Requests that wait for their turn now.
+    /// Requests that are waiting for a permit.
     pub queued: IntGauge,
-    /// PromQL queries under way by stage: `queued`, `evaluating`, `answering`.
+    /// PromQL queries in flight by stage: `queued`, `evaluating`, `answering`.
     pub active: IntGaugeVec,
-    /// Requests that were refused because too many of their tenant waited.
+    /// Requests that were rejected because too many of their tenant waited.
     pub refused: IntCounter,
     /// Queries that were cancelled through the API.
     pub cancelled: IntCounter,
     /// Queries that took longer than the threshold of the slow-query log.
     pub slow: IntCounter,
-    /// Samples read by queries.
+    /// Samples that queries read from their sources.
     pub samples: IntCounter,
 }
 
 impl QueryMetrics {
     /// Registers the metrics.
+    ///
+    /// # Errors
+    /// The registry has metrics of these names.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let outcomes = Opts::new("pharos_query_requests_total", "Queries by endpoint and outcome.");
-        let stages = Opts::new("pharos_query_active", "PromQL queries under way by stage.");
+        let stages = Opts::new("pharos_query_active", "PromQL queries in flight by stage.");
         Ok(QueryMetrics {
-            queries: known(registry, IntCounterVec::new(outcomes, &["endpoint", "outcome"])?)?,
+            queries: registered(registry, IntCounterVec::new(outcomes, &["endpoint", "outcome"])?)?,
             seconds: histogram(registry, "duration_seconds", "Time from a query's start to its last byte.")?,
-            queue_seconds: histogram(registry, "queue_duration_seconds", "Time that queries waited for their turn.")?,
-            running: gauge(registry, "running", "Queries that run now.")?,
-            queued: gauge(registry, "queued", "Requests that wait for their turn now.")?,
-            active: known(registry, IntGaugeVec::new(stages, &["stage"])?)?,
-            refused: counter(registry, "refused_total", "Requests refused because too many of their tenant waited.")?,
+            queue_seconds: histogram(registry, "queue_duration_seconds", "Time that queries waited for a permit.")?,
+            running: gauge(registry, "running", "Queries that are running.")?,
+            queued: gauge(registry, "queued", "Requests that are waiting for a permit.")?,
+            active: registered(registry, IntGaugeVec::new(stages, &["stage"])?)?,
+            refused: counter(registry, "refused_total", "Requests rejected because too many of their tenant waited.")?,
             cancelled: counter(registry, "cancelled_total", "Queries that were cancelled through the API.")?,
             slow: counter(registry, "slow_total", "Queries that took longer than the slow-query log's threshold.")?,
             samples: counter(registry, "samples_read_total", "Samples that queries read from their sources.")?,
@@ -48,9 +51,9 @@ impl QueryMetrics {
     }
 }
 
-/// Counts the questions of queries to nodes that hold samples, this one included.
+/// Counts the reads of queries from nodes that hold samples, this node included.
 #[derive(Clone)]
-pub struct AskMetrics {
+pub struct DispatchMetrics {
     pub(crate) asked: IntCounter,
     pub(crate) hedged: IntCounter,
     pub(crate) overtaken: IntCounter,
@@ -59,36 +62,41 @@ pub struct AskMetrics {
     pub(crate) missing: IntCounter,
 }
 
-impl AskMetrics {
+impl DispatchMetrics {
     /// Registers the metrics.
+    ///
+    /// # Errors
+    /// The registry has metrics of these names.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help| counter(registry, &format!("node_{name}_total"), help);
-        Ok(AskMetrics {
-            asked: counter("requests", "Questions of queries to nodes that hold samples.")?,
-            hedged: counter("hedges", "Questions that another node was asked, too, because the first was slow.")?,
-            overtaken: counter("hedges_won", "Questions that the other node answered first.")?,
-            refused: counter("refusals", "Questions that a node refused under its view, so that another was asked.")?,
-            unanswered: counter("failures", "Questions that a node did not answer, so that another was asked.")?,
-            missing: counter("missing", "Questions that nobody could answer, left out of a partial answer.")?,
+        Ok(DispatchMetrics {
+            asked: counter("requests", "Reads of queries from nodes that hold samples.")?,
+            hedged: counter("hedges", "Reads that were sent to a second node because the first was slow.")?,
+            overtaken: counter("hedges_won", "Hedged reads that the second node answered first.")?,
+            refused: counter("refusals", "Reads that a node refused under its view, so that another node was read.")?,
+            unanswered: counter("failures", "Reads that a node failed, so that another node was read.")?,
+            missing: counter("missing", "Reads that no node could answer, omitted from a partial response.")?,
         })
     }
 }
 
-/// Registers a metric.
-fn known<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
+fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    known(registry, IntCounter::new(format!("pharos_query_{name}"), help)?)
+    registered(registry, IntCounter::new(format!("pharos_query_{name}"), help)?)
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    known(registry, IntGauge::new(format!("pharos_query_{name}"), help)?)
+    registered(registry, IntGauge::new(format!("pharos_query_{name}"), help)?)
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
-    known(registry, Histogram::with_opts(HistogramOpts::new(format!("pharos_query_{name}"), help).buckets(buckets))?)
+    registered(
+        registry,
+        Histogram::with_opts(HistogramOpts::new(format!("pharos_query_{name}"), help).buckets(buckets))?,
+    )
 }

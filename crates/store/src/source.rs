@@ -14,7 +14,7 @@ use pharos_model::{
     SeriesSet, ShardSet, TimeRange,
 };
 use pharos_promql::fragment;
-use pharos_transport::query::{AskedView, Refused};
+use pharos_transport::query::{ReadView, Refused};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
@@ -117,7 +117,7 @@ impl Store {
 const VIEW_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SeriesSource for Store {
-    fn admit(&self, asked: &AskedView) -> Result<(), Refused> {
+    fn admit(&self, asked: &ReadView) -> Result<(), Refused> {
         let wanted = (asked.incarnation, asked.version);
         let knows = |view: &View| (view.incarnation, view.version) >= wanted;
         let view = self.meta.await_view_blocking(VIEW_TIMEOUT, knows);

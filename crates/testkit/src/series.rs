@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pharos_histogram::Histogram;
-use pharos_model::{
-    Labels, Matcher, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange,
-};
+use pharos_model::{Labels, Matcher, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange};
 
 /// Series with their samples, ascending by labels.
 #[derive(Clone, Debug, Default)]

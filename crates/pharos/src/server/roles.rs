@@ -15,7 +15,7 @@ use pharos_ingester::Ingester;
 use pharos_model::Clock;
 use pharos_receive::Receiver;
 use pharos_scrape::RemoteAgents;
-use pharos_transport::query::AskLimits;
+use pharos_transport::query::ReadLimits;
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -119,7 +119,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
-    let asked = AskLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..AskLimits::default() };
+    let asked = ReadLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..ReadLimits::default() };
     if let Some(ingester) = &holders.ingester {
         ingester.report_lost_shards().await;
     }

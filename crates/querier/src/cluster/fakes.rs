@@ -1,6 +1,6 @@
-//! A cluster of fake nodes in this process for tests: samples in memory, real calls between nodes, faults on demand.
+//! A cluster of fake nodes in this process: samples in memory, real calls between nodes, faults on demand.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,57 +14,55 @@ use pharos_model::{
 };
 use pharos_promql::promqltest::MemoryStore;
 use pharos_promql::{Querier, fragment};
-use pharos_transport::query::{AskLimits, AskedView, Refused};
-use pharos_transport::{Completeness, Connect, Connection, QueryServices, Scope, SeriesExemplars, SeriesSource};
+use pharos_testkit::{FakeNetwork, blocking, budget};
+use pharos_transport::query::{ReadLimits, ReadView, Refused};
+use pharos_transport::{Completeness, QueryServices, Scope, SeriesExemplars, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tonic::Status;
-use tonic::service::{Routes, RoutesBuilder};
-use tower::ServiceExt;
+use tonic::service::RoutesBuilder;
 
 use super::ClusterParts;
-use crate::fanout::clipped;
-use crate::{AskMetrics, Fanout};
+use crate::clip::clipped;
+use crate::{DispatchMetrics, Fanout};
 
 pub(crate) const SHARDS: u32 = 12;
 
-/// What a node does when it is asked.
+/// How a node misbehaves when it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// Answers.
+pub(crate) enum Fault {
     #[default]
-    Well,
-    /// Says that its disk is broken.
+    None,
+    /// Fails every read with a storage error.
     Fails,
-    /// Says what it has, and then that its disk is broken.
+    /// Tells its completeness, and fails every other read.
     FailsToSelect,
-    /// Says nothing until the asker gives up.
+    /// Blocks until the budget of the read ends.
     Hangs,
-    /// Selects and then gives no samples.
+    /// Selects, and fails to fetch.
     FailsToFetch,
-    /// Selects and then says nothing.
+    /// Selects, and blocks when it fetches.
     HangsToFetch,
-    /// Knows that it is not in sync for the first shard that it is asked for.
+    /// Is not in sync for the first shard of every read.
     Refuses,
 }
 
 /// A role of a fake node.
 pub(crate) struct FakeSource {
     name: String,
-    /// By shard.
-    samples: Vec<MemoryStore>,
+    samples_by_shard: Vec<MemoryStore>,
     complete: Completeness,
     /// It has nothing before this time.
     pub(crate) lacks_before: Mutex<i64>,
-    pub(crate) mood: Mutex<Mood>,
-    /// What it answered for, selections and names.
+    pub(crate) fault: Mutex<Fault>,
+    /// The reads that it answered.
     pub(crate) asked: Mutex<Vec<(Option<ShardSet>, TimeRange)>>,
-    /// The views that it was asked under.
-    pub(crate) views: Mutex<Vec<AskedView>>,
+    /// The views of all reads.
+    pub(crate) views: Mutex<Vec<ReadView>>,
+    /// Fragments that it evaluated.
     pub(crate) fragments: Mutex<usize>,
 }
 
-struct MoodySet(Arc<dyn SeriesSet>, Mood, Arc<Budget>);
+struct FaultySet(Arc<dyn SeriesSet>, Fault, Arc<Budget>);
 
 fn hang(budget: &Budget) -> SelectError {
     loop {
@@ -75,36 +73,36 @@ fn hang(budget: &Budget) -> SelectError {
     }
 }
 
-impl SeriesSet for MoodySet {
+impl SeriesSet for FaultySet {
     fn labels(&self) -> &[Labels] {
         self.0.labels()
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
         match self.1 {
-            Mood::FailsToFetch => Err(SelectError::Storage("disk away".into())),
-            Mood::HangsToFetch => Err(hang(&self.2)),
+            Fault::FailsToFetch => Err(SelectError::Storage("disk unavailable".into())),
+            Fault::HangsToFetch => Err(hang(&self.2)),
             _ => self.0.fetch(series, range, out),
         }
     }
 }
 
 impl FakeSource {
-    fn answer(&self, scope: &Scope, range: TimeRange, budget: Option<&Budget>) -> Result<Mood, SelectError> {
-        let mood = *self.mood.lock();
-        match mood {
-            Mood::Fails | Mood::FailsToSelect => {
+    fn answer(&self, scope: &Scope, range: TimeRange, budget: Option<&Budget>) -> Result<Fault, SelectError> {
+        let fault = *self.fault.lock();
+        match fault {
+            Fault::Fails | Fault::FailsToSelect => {
                 return Err(SelectError::Storage(format!("{}: disk broken", self.name)));
             }
-            Mood::Hangs => return Err(budget.map_or_else(|| SelectError::Storage("hangs".into()), hang)),
+            Fault::Hangs => return Err(budget.map_or_else(|| SelectError::Storage("hangs".into()), hang)),
             _ => self.asked.lock().push((scope.shards.as_deref().cloned(), range)),
         }
-        Ok(mood)
+        Ok(fault)
     }
 
     fn find(&self, scope: &Scope, request: &SelectRequest, budget: &Arc<Budget>) -> Arc<dyn SeriesSet> {
         let asked = self
-            .samples
+            .samples_by_shard
             .iter()
             .zip(0..)
             .filter(|(_, shard)| scope.shards.as_ref().is_none_or(|shards| shards.contains(*shard)));
@@ -120,10 +118,10 @@ impl FakeSource {
 }
 
 impl SeriesSource for FakeSource {
-    fn admit(&self, view: &AskedView) -> Result<(), Refused> {
+    fn admit(&self, view: &ReadView) -> Result<(), Refused> {
         self.views.lock().push(view.clone());
-        match (*self.mood.lock(), view.epochs.first()) {
-            (Mood::Refuses, Some((shard, _))) => {
+        match (*self.fault.lock(), view.epochs.first()) {
+            (Fault::Refuses, Some((shard, _))) => {
                 let reason = format!("{} is not in sync for {shard}", self.name);
                 Err(Refused { shards: ShardSet::of(*shard), reason, complete: None })
             }
@@ -132,8 +130,8 @@ impl SeriesSource for FakeSource {
     }
 
     fn completeness(&self, _: &Scope, _: Duration) -> Result<Completeness, SelectError> {
-        match *self.mood.lock() {
-            Mood::Fails => Err(SelectError::Storage(format!("{}: disk broken", self.name))),
+        match *self.fault.lock() {
+            Fault::Fails => Err(SelectError::Storage(format!("{}: disk broken", self.name))),
             _ => Ok(Completeness { from: self.complete.from.max(*self.lacks_before.lock()), ..self.complete }),
         }
     }
@@ -144,9 +142,9 @@ impl SeriesSource for FakeSource {
         request: &SelectRequest,
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        let mood = self.answer(scope, request.range, Some(budget))?;
+        let fault = self.answer(scope, request.range, Some(budget))?;
         let request = SelectRequest { max_series: 0, ..request.clone() };
-        Ok(Arc::new(MoodySet(self.find(scope, &request, budget), mood, budget.clone())))
+        Ok(Arc::new(FaultySet(self.find(scope, &request, budget), fault, budget.clone())))
     }
 
     fn series(
@@ -206,37 +204,13 @@ impl SeriesSource for FakeSource {
     }
 }
 
-/// The network.
-#[derive(Default)]
-pub(crate) struct Network {
-    nodes: Mutex<HashMap<String, Routes>>,
-    pub(crate) away: Mutex<HashSet<String>>,
-}
-
-impl Connect for Network {
-    fn connect(&self, address: &str) -> Result<Connection, Status> {
-        let routes = self.nodes.lock().get(address).cloned();
-        let routes = routes.filter(|_| !self.away.lock().contains(address));
-        let address = address.to_string();
-        Ok(Connection::new(tower::service_fn(move |request: http::Request<tonic::body::Body>| {
-            let (routes, address) = (routes.clone(), address.clone());
-            async move {
-                match routes {
-                    Some(routes) => routes.oneshot(request).await.map_err(|never| match never {}),
-                    None => Err(Status::unavailable(format!("no way to {address}"))),
-                }
-            }
-        })))
-    }
-}
-
 /// Ingesters i1 to i3 and stores s1 and s2; a frontend that is none of them.
 pub(crate) struct FakeCluster {
-    pub(crate) network: Arc<Network>,
+    pub(crate) network: FakeNetwork,
     pub(crate) sources: BTreeMap<String, Arc<FakeSource>>,
     pub(crate) views: watch::Sender<View>,
-    /// Of all frontends.
-    pub(crate) metrics: AskMetrics,
+    /// Shared by all frontends.
+    pub(crate) metrics: DispatchMetrics,
     /// All samples.
     pub(crate) all: MemoryStore,
 }
@@ -263,7 +237,7 @@ pub(crate) fn tenant() -> TenantId {
     TenantId::default()
 }
 
-/// Says that there are blocks up to a time.
+/// Commits a block of all samples up to a time.
 fn blocks(flushed_to: i64) -> Command {
     let block = pharos_cluster::BlockEntry {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
@@ -315,8 +289,8 @@ fn state(replicas: usize) -> ClusterState {
 }
 
 impl FakeCluster {
-    /// A cluster with these series. Ingesters have everything from `complete_from` on, and what is 100 s older; stores
-    /// have what is before `flushed_to`.
+    /// A cluster with these series. Ingesters are complete from `complete_from` on and have 100 s of older samples; stores have
+    /// the samples before `flushed_to`.
     pub(crate) fn new(series: &[Series], replicas: usize, complete_from: i64, flushed_to: i64) -> Self {
         let mut state = state(replicas);
         state.apply(&blocks(flushed_to)).unwrap();
@@ -324,7 +298,7 @@ impl FakeCluster {
         let mut all = MemoryStore::default();
         series.iter().for_each(|(labels, samples)| add(&mut all, labels, samples, |_| true));
         all.finish_load();
-        let network = Arc::new(Network::default());
+        let network = FakeNetwork::new();
         let mut sources = BTreeMap::new();
         for member in state.members.values().filter(|m| !m.has(Role::Frontend)) {
             let is_store = member.has(Role::Store);
@@ -339,10 +313,10 @@ impl FakeCluster {
             samples.iter_mut().for_each(MemoryStore::finish_load);
             let source = Arc::new(FakeSource {
                 name: member.id.clone(),
-                samples,
+                samples_by_shard: samples,
                 complete: Completeness { from: complete_from, unflushed_from: flushed_to, version: 3 },
                 lacks_before: Mutex::new(i64::MIN),
-                mood: Mutex::default(),
+                fault: Mutex::default(),
                 asked: Mutex::default(),
                 views: Mutex::default(),
                 fragments: Mutex::default(),
@@ -353,18 +327,18 @@ impl FakeCluster {
                 ingester: (!is_store).then(|| source_here.clone()),
                 store: is_store.then_some(source_here),
                 clock: Arc::new(SystemClock::new()),
-                limits: AskLimits::default(),
+                limits: ReadLimits::default(),
             };
             services.add_to(&mut routes);
-            network.nodes.lock().insert(member.address.clone(), routes.routes());
+            network.serve(&member.address, routes.routes());
             sources.insert(member.id.clone(), source);
         }
         let views = watch::Sender::new(View::new(Arc::new(state)));
-        let metrics = AskMetrics::register(&prometheus::Registry::new()).unwrap();
+        let metrics = DispatchMetrics::register(&prometheus::Registry::new()).unwrap();
         FakeCluster { network, sources, views, metrics, all }
     }
 
-    /// A frontend on a node, with that node's roles in its own process.
+    /// The fan-out of a node, with that node's roles in its own process.
     pub(crate) fn frontend(&self, identity: &str) -> Fanout {
         let view = self.views.borrow().clone();
         let local = |role: Role| -> Option<Arc<dyn SeriesSource>> {
@@ -373,7 +347,7 @@ impl FakeCluster {
         };
         Fanout::of_cluster(ClusterParts {
             views: self.views.subscribe(),
-            connect: self.network.clone(),
+            connect: Arc::new(self.network.clone()),
             identity: identity.into(),
             ingester: local(Role::Ingester),
             store: local(Role::Store),
@@ -383,18 +357,17 @@ impl FakeCluster {
         })
     }
 
-    pub(crate) fn set_mood(&self, node: &str, mood: Mood) {
-        *self.sources[node].mood.lock() = mood;
+    pub(crate) fn set_fault(&self, node: &str, fault: Fault) {
+        *self.sources[node].fault.lock() = fault;
     }
 
-    /// From now on the node has nothing before a time, and is asked after others for a while: frontends know it as one that
-    /// gave no answer.
+    /// Takes the samples before a time away from a node, and has `fanout` quarantine it, so that others are read first.
     pub(crate) async fn fall_behind(&self, fanout: &Fanout, node: &str, from: i64) {
-        self.set_mood(node, Mood::Fails);
+        self.set_fault(node, Fault::Fails);
         let querier = fanout.of_tenant(tenant());
         let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
         blocking(move || querier.select(&request, &budget()).map(|_| ())).await.unwrap();
-        self.set_mood(node, Mood::Well);
+        self.set_fault(node, Fault::None);
         *self.sources[node].lacks_before.lock() = from;
     }
 
@@ -405,18 +378,8 @@ impl FakeCluster {
         self.views.send_replace(View::new(Arc::new(state)));
     }
 
-    /// How often each node has answered.
+    /// The number of reads that each node answered.
     pub(crate) fn answers(&self) -> BTreeMap<&str, usize> {
         self.sources.iter().map(|(name, source)| (name.as_str(), source.asked.lock().len())).collect()
     }
-}
-
-/// A budget for a query in a test.
-pub(crate) fn budget() -> Arc<Budget> {
-    Arc::new(Budget::new(Arc::new(SystemClock::new()), Duration::from_secs(60), u64::MAX))
-}
-
-/// Blocking calls, as the engine makes them.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -1,68 +1,76 @@
-//! How nodes do: how long answers take, and who gave none lately.
+//! The health of nodes: how long reads take, and which nodes failed recently.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Answers that are remembered.
-const REMEMBERED: usize = 128;
-/// Fewer say nothing.
-const ENOUGH: usize = 16;
-/// Until enough is known.
-const AT_FIRST: Duration = Duration::from_millis(200);
-/// For how long a node that gave no answer comes last.
-const AVOIDED: Duration = Duration::from_secs(5);
+/// Reads whose latency is remembered.
+const MAX_LATENCIES: usize = 128;
+/// With fewer latencies than this there is no meaningful percentile.
+const MIN_LATENCIES: usize = 16;
+/// The percentile until there are enough latencies.
+const DEFAULT_P95: Duration = Duration::from_millis(200);
+/// How long a node is ranked last after a failure.
+const QUARANTINE_TIME: Duration = Duration::from_secs(5);
 
-/// How long the last answers of a kind took.
+/// The latencies of the most recent reads of one kind.
 pub(crate) struct Latencies {
-    /// No answer is given less time.
-    pub(crate) least: Duration,
-    recent: Mutex<(Vec<Duration>, usize)>,
+    /// Lower bound of every timeout that is derived from the latencies.
+    pub(crate) floor: Duration,
+    recent: Mutex<Recent>,
+}
+
+/// A ring of latencies.
+#[derive(Default)]
+struct Recent {
+    latencies: Vec<Duration>,
+    next: usize,
 }
 
 impl Latencies {
-    /// Answers of which each is given at least this time.
-    pub(crate) fn at_least(least: Duration) -> Self {
-        Latencies { least, recent: Mutex::default() }
+    /// No latencies yet.
+    pub(crate) fn with_floor(floor: Duration) -> Self {
+        Latencies { floor, recent: Mutex::default() }
     }
 
-    /// Adds an answer.
-    pub(crate) fn add(&self, took: Duration) {
-        let (recent, next) = &mut *self.recent.lock();
-        if recent.len() < REMEMBERED {
-            recent.push(took);
+    /// Records a latency, in place of the oldest one.
+    pub(crate) fn add(&self, latency: Duration) {
+        let recent = &mut *self.recent.lock();
+        if recent.latencies.len() < MAX_LATENCIES {
+            recent.latencies.push(latency);
         } else {
-            recent[*next] = took;
+            recent.latencies[recent.next] = latency;
         }
-        *next = (*next + 1) % REMEMBERED;
+        recent.next = (recent.next + 1) % MAX_LATENCIES;
     }
 
-    /// Longer than this take 5 of 100 answers.
+    /// The 95th percentile.
     pub(crate) fn p95(&self) -> Duration {
-        let mut recent = self.recent.lock().0.clone();
-        if recent.len() < ENOUGH {
-            return AT_FIRST;
+        let mut latencies = self.recent.lock().latencies.clone();
+        if latencies.len() < MIN_LATENCIES {
+            return DEFAULT_P95;
         }
-        recent.sort_unstable();
-        recent[recent.len() * 95 / 100]
+        latencies.sort_unstable();
+        latencies[latencies.len() * 95 / 100]
     }
 }
 
-/// Nodes that gave no answer lately.
+/// Nodes that failed recently.
 #[derive(Default)]
-pub(crate) struct Unwell {
+pub(crate) struct Quarantine {
+    /// When each node's quarantine ends, on the monotonic clock.
     until: Mutex<HashMap<String, Duration>>,
 }
 
-impl Unwell {
-    /// A node gave no answer.
+impl Quarantine {
+    /// Quarantines a node, or extends its quarantine.
     pub(crate) fn add(&self, node: &str, now: Duration) {
-        self.until.lock().insert(node.to_string(), now.saturating_add(AVOIDED));
+        self.until.lock().insert(node.to_string(), now.saturating_add(QUARANTINE_TIME));
     }
 
-    /// Who they are.
-    pub(crate) fn now(&self, now: Duration) -> BTreeSet<String> {
+    /// The nodes in quarantine.
+    pub(crate) fn nodes(&self, now: Duration) -> BTreeSet<String> {
         let mut until = self.until.lock();
         until.retain(|_, until| *until > now);
         until.keys().cloned().collect()
@@ -70,25 +78,4 @@ impl Unwell {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slowest_of_twenty_is_found() {
-        let latencies = Latencies::at_least(Duration::ZERO);
-        assert_eq!(latencies.p95(), AT_FIRST);
-        (0..1000).for_each(|i| latencies.add(Duration::from_millis(if i % 20 == 0 { 900 } else { 10 + i % 3 })));
-        let p95 = latencies.p95();
-        assert!(p95 == Duration::from_millis(12) || p95 == Duration::from_millis(900), "{p95:?}");
-        (0..200).for_each(|_| latencies.add(Duration::from_millis(5)));
-        assert_eq!(latencies.p95(), Duration::from_millis(5));
-    }
-
-    #[test]
-    fn nodes_get_well_again() {
-        let unwell = Unwell::default();
-        unwell.add("a", Duration::from_secs(1));
-        assert_eq!(unwell.now(Duration::from_secs(2)).len(), 1);
-        assert!(unwell.now(Duration::from_secs(6)).is_empty());
-    }
-}
+mod tests;

@@ -1,18 +1,18 @@
-//! A node that is asked, in this process or behind the network, with the same questions.
+//! A node to read from, in this process or behind the network, with the same reads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, Fragment, FragmentAnswer, Labels, Matcher, Metadata, SelectRequest, SeriesSet, TimeRange};
-use pharos_transport::query::{AskError, RemoteSet};
+use pharos_transport::query::{ReadError, RemoteSet};
 use pharos_transport::{Completeness, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 
-/// Who answers.
+/// A role of a node.
 #[derive(Clone)]
 pub(crate) enum Node {
-    /// This process.
+    /// In this process.
     Local(Arc<dyn SeriesSource>),
-    /// Another one.
+    /// In another process.
     Remote(RemoteSource),
 }
 
@@ -20,36 +20,36 @@ pub(crate) enum Node {
 pub(crate) enum Selected {
     /// In this process.
     Local(Arc<dyn SeriesSet>),
-    /// Elsewhere.
+    /// In another process.
     Remote(Arc<RemoteSet>),
 }
 
 impl Node {
-    /// Does blocking work on a thread for it.
-    async fn blocking<T: Send + 'static, E: Into<AskError> + Send + 'static>(
+    /// Runs blocking work on a thread that may block.
+    async fn blocking<T: Send + 'static, E: Into<ReadError> + Send + 'static>(
         source: &Arc<dyn SeriesSource>,
         work: impl FnOnce(&dyn SeriesSource) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, AskError> {
+    ) -> Result<T, ReadError> {
         let source = source.clone();
         match tokio::task::spawn_blocking(move || work(source.as_ref())).await {
             Ok(done) => done.map_err(Into::into),
-            Err(error) => Err(AskError::Unreachable(format!("this node failed to answer: {error}"))),
+            Err(error) => Err(ReadError::Unreachable(format!("this node failed to answer: {error}"))),
         }
     }
 
-    /// As [`Node::blocking`], for a source that has what the scope counts on; it refuses otherwise. Another process looks by
-    /// itself.
-    async fn covered<T: Send + 'static, E: Into<AskError> + Send + 'static>(
+    /// As [`Node::blocking`], after the source has confirmed that it has what the scope requires. Remote sources check that
+    /// themselves.
+    async fn covered<T: Send + 'static, E: Into<ReadError> + Send + 'static>(
         source: &Arc<dyn SeriesSource>,
         scope: Scope,
         budget: Arc<Budget>,
         work: impl FnOnce(&dyn SeriesSource, &Scope, &Arc<Budget>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, AskError> {
-        let look_and_work = move |source: &dyn SeriesSource| {
+    ) -> Result<T, ReadError> {
+        let check_and_work = move |source: &dyn SeriesSource| {
             source.covers(&scope, budget.remaining())?;
             work(source, &scope, &budget).map_err(Into::into)
         };
-        Self::blocking::<T, AskError>(source, look_and_work).await
+        Self::blocking::<T, ReadError>(source, check_and_work).await
     }
 
     pub(crate) async fn select(
@@ -57,7 +57,7 @@ impl Node {
         scope: Scope,
         request: SelectRequest,
         budget: Arc<Budget>,
-    ) -> Result<Selected, AskError> {
+    ) -> Result<Selected, ReadError> {
         match self {
             Node::Remote(source) => Ok(Selected::Remote(Arc::new(source.select(&scope, &request, &budget).await?))),
             Node::Local(source) => {
@@ -74,9 +74,9 @@ impl Node {
         scope: Scope,
         lasting: Duration,
         budget: Arc<Budget>,
-    ) -> Result<Completeness, AskError> {
+    ) -> Result<Completeness, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_completeness(&scope, lasting, &budget).await,
+            Node::Remote(source) => source.read_completeness(&scope, lasting, &budget).await,
             Node::Local(source) => Self::blocking(source, move |source| source.completeness(&scope, lasting)).await,
         }
     }
@@ -88,14 +88,14 @@ impl Node {
         range: TimeRange,
         limit: usize,
         budget: Arc<Budget>,
-    ) -> Result<Vec<Labels>, AskError> {
+    ) -> Result<Vec<Labels>, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_series(&scope, &matchers, range, limit, &budget).await,
+            Node::Remote(source) => source.read_series(&scope, &matchers, range, limit, &budget).await,
             Node::Local(source) => {
-                let ask = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| {
+                let read = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| {
                     source.series(scope, &matchers, range, limit)
                 };
-                Self::covered(source, scope, budget, ask).await
+                Self::covered(source, scope, budget, read).await
             }
         }
     }
@@ -108,15 +108,15 @@ impl Node {
         matchers: Arc<[Matcher]>,
         range: TimeRange,
         budget: Arc<Budget>,
-    ) -> Result<Vec<String>, AskError> {
+    ) -> Result<Vec<String>, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_names(&scope, label.as_deref(), &matchers, range, &budget).await,
+            Node::Remote(source) => source.read_names(&scope, label.as_deref(), &matchers, range, &budget).await,
             Node::Local(source) => {
-                let ask = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| match &label {
+                let read = move |source: &dyn SeriesSource, scope: &Scope, _: &Arc<Budget>| match &label {
                     Some(label) => source.label_values(scope, label, &matchers, range),
                     None => source.label_names(scope, &matchers, range),
                 };
-                Self::covered(source, scope, budget, ask).await
+                Self::covered(source, scope, budget, read).await
             }
         }
     }
@@ -127,9 +127,9 @@ impl Node {
         matchers: Arc<[Matcher]>,
         range: TimeRange,
         budget: Arc<Budget>,
-    ) -> Result<Vec<SeriesExemplars>, AskError> {
+    ) -> Result<Vec<SeriesExemplars>, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_exemplars(&scope, &matchers, range, &budget).await,
+            Node::Remote(source) => source.read_exemplars(&scope, &matchers, range, &budget).await,
             Node::Local(source) => {
                 Self::blocking(source, move |source| source.exemplars(&scope, &matchers, range)).await
             }
@@ -140,9 +140,9 @@ impl Node {
         &self,
         scope: Scope,
         budget: Arc<Budget>,
-    ) -> Result<Vec<(String, Metadata)>, AskError> {
+    ) -> Result<Vec<(String, Metadata)>, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_metadata(&scope, &budget).await,
+            Node::Remote(source) => source.read_metadata(&scope, &budget).await,
             Node::Local(source) => Self::blocking(source, move |source| source.metadata(&scope)).await,
         }
     }
@@ -152,14 +152,14 @@ impl Node {
         scope: Scope,
         fragment: Arc<Fragment>,
         budget: Arc<Budget>,
-    ) -> Result<FragmentAnswer, AskError> {
+    ) -> Result<FragmentAnswer, ReadError> {
         match self {
-            Node::Remote(source) => source.ask_evaluate(&scope, &fragment, &budget).await,
+            Node::Remote(source) => source.read_fragment(&scope, &fragment, &budget).await,
             Node::Local(source) => {
-                let ask = move |source: &dyn SeriesSource, scope: &Scope, budget: &Arc<Budget>| {
+                let read = move |source: &dyn SeriesSource, scope: &Scope, budget: &Arc<Budget>| {
                     source.evaluate(scope, &fragment, budget)
                 };
-                Self::covered(source, scope, budget, ask).await
+                Self::covered(source, scope, budget, read).await
             }
         }
     }

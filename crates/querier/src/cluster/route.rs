@@ -1,10 +1,11 @@
-//! Who is asked for what: pure functions over a view.
+//! Routes targets to nodes: pure functions over a view.
 //!
-//! Of each shard one in-sync replica is asked: the local one if there is one, else the one that rendezvous hashing
-//! prefers, so that all frontends spread the shards evenly and alike. Of blocks, a store node is asked for a slice of time,
-//! by rendezvous hashing of tenant and slice, so that each slice is in one cache. Nodes that gave no answer lately come last;
-//! those that gave none to this query are not asked again.
+//! Each shard goes to one in-sync replica: the local one if there is one, else the one that rendezvous hashing prefers, so
+//! that all frontends spread the shards evenly and identically. Blocks are divided by time, and each range goes to one store
+//! by rendezvous hashing of tenant and range, so that a block is cached by one store. Nodes in quarantine are ranked last;
+//! nodes that failed within the read are not candidates.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,47 +13,57 @@ use pharos_cluster::{ClusterState, Member, MemberState, Role};
 use pharos_model::hash::name_hash;
 use pharos_model::{ShardSet, TimeRange};
 
-/// A slice of blocks' time, milliseconds: what one store node is asked for.
-const SLICE_MS: i64 = 86_400_000;
-/// Most slices of a query; they get longer when there would be more.
-const MAX_SLICES: i64 = 32;
+/// The time of blocks that one store reads, milliseconds.
+const STORE_RANGE_MS: i64 = 86_400_000;
+/// Most store ranges of a query; they are widened when there would be more.
+const MAX_STORE_RANGES: i64 = 32;
 
-/// What is asked for.
+/// A part of a query's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Shards, of ingesters.
+    /// Shards, read from ingesters.
     Shards(ShardSet),
-    /// Time, of stores.
-    Time(Slice),
+    /// Blocks of a range of time, read from stores.
+    Blocks(StoreRange),
 }
 
-/// A slice of blocks' time.
+impl Target {
+    /// The part of a range that the target covers. Shards cover all time.
+    pub(crate) fn clip(&self, range: TimeRange) -> TimeRange {
+        match self {
+            Target::Shards(_) => range,
+            Target::Blocks(store_range) => store_range.range.intersect(&range),
+        }
+    }
+}
+
+/// A range of time whose blocks one store reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slice {
-    /// The time.
+pub(crate) struct StoreRange {
     pub(crate) range: TimeRange,
-    /// What it is placed by.
+    /// Places the range on a store. Independent of the ends of the query's range.
     pub(crate) key: i64,
 }
 
-/// Who is asked for it.
+/// A node and what it reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Assignment {
     pub(crate) member: Arc<Member>,
     pub(crate) target: Target,
 }
 
-/// Whom not to ask, and for which shards.
+/// The nodes that a read does not go to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Excluded {
     pub(crate) nodes: BTreeSet<String>,
+    /// Nodes that are excluded for single shards.
     pub(crate) shards: BTreeSet<(String, u32)>,
-    /// Those that are asked when there is nobody else.
+    /// Nodes that are asked only when there is no other.
     pub(crate) avoided: BTreeSet<String>,
 }
 
 impl Excluded {
-    /// The same without a node.
+    /// Excludes one more node.
     pub(crate) fn and(&self, node: &str) -> Self {
         let mut excluded = self.clone();
         excluded.nodes.insert(node.to_string());
@@ -60,32 +71,30 @@ impl Excluded {
     }
 }
 
-/// What can be asked, and the shards that nobody can be asked for.
+/// The nodes that a target goes to, and the parts of it that no node can read.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     pub(crate) assignments: Vec<Assignment>,
-    /// Shards without a replica that could answer.
-    pub(crate) missing: ShardSet,
-    /// Time that no store could be asked for.
+    pub(crate) missing_shards: ShardSet,
     pub(crate) missing_time: Option<TimeRange>,
 }
 
 impl Routes {
-    /// Whether somebody can be asked for everything.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.missing.is_empty() && self.missing_time.is_none()
+    /// Whether every part of the target has a node.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing_shards.is_empty() && self.missing_time.is_none()
     }
 }
 
-/// Whom to ask for a target.
+/// Routes a target to nodes. `local` is the node that asks.
 pub(crate) fn route(state: &ClusterState, tenant: &str, local: &str, target: &Target, excluded: &Excluded) -> Routes {
     match target {
         Target::Shards(shards) => route_shards(state, tenant, local, shards, excluded),
-        Target::Time(slice) => {
-            let best = stores(state, tenant, slice.key, excluded).into_iter().next();
+        Target::Blocks(store_range) => {
+            let best = stores(state, tenant, store_range.key, excluded).into_iter().next();
             let assignment = |member: &Arc<Member>| Assignment { member: member.clone(), target: target.clone() };
             Routes {
-                missing_time: best.is_none().then_some(slice.range),
+                missing_time: best.is_none().then_some(store_range.range),
                 assignments: best.map(assignment).into_iter().collect(),
                 ..Routes::default()
             }
@@ -97,87 +106,94 @@ fn route_shards(state: &ClusterState, tenant: &str, local: &str, shards: &ShardS
     let mut routes = Routes::default();
     let mut groups: BTreeMap<&str, (&Arc<Member>, ShardSet)> = BTreeMap::new();
     for shard in shards.iter() {
+        // A shard that was never placed was never written to.
         let Some(placed) = state.shard(shard).filter(|shard| !shard.replicas.is_empty()) else {
-            continue; // Nobody has ever written to it.
+            continue;
         };
-        let may_answer =
+        let is_candidate =
             |node: &&String| !excluded.nodes.contains(*node) && !excluded.shards.contains(&(node.to_string(), shard));
-        let candidates = placed.in_sync.iter().filter(may_answer).filter_map(|node| state.member(node));
-        // Those that are said to be down are tried when there is nobody else: that may have been the network.
+        let candidates = placed.in_sync.iter().filter(is_candidate).filter_map(|node| state.member(node));
+        // A node that is down in the view may be reachable from here, so it is tried last rather than not at all.
         let rank = |member: &&Arc<Member>| {
             let is_avoided = !member.state.is_live() || excluded.avoided.contains(&member.id);
             let weight = name_hash(&format!("{tenant}/{shard}/{}", member.id));
-            (is_avoided, member.id != local, std::cmp::Reverse(weight))
+            (is_avoided, member.id != local, Reverse(weight))
         };
         match candidates.min_by_key(rank) {
             Some(member) => {
-                groups.entry(&member.id).or_insert_with(|| (member, ShardSet::new())).1.insert(shard);
+                let (_, shards) = groups.entry(&member.id).or_insert_with(|| (member, ShardSet::new()));
+                shards.insert(shard);
             }
             None => {
-                routes.missing.insert(shard);
+                routes.missing_shards.insert(shard);
             }
         }
     }
-    routes.assignments = groups
-        .into_values()
-        .map(|(member, shards)| Assignment { member: member.clone(), target: Target::Shards(shards) })
-        .collect();
+    let assignment = |(member, shards): (&Arc<Member>, ShardSet)| Assignment {
+        member: member.clone(),
+        target: Target::Shards(shards),
+    };
+    routes.assignments = groups.into_values().map(assignment).collect();
     routes
 }
 
-/// The stores that may answer for a slice of time, the preferred one first.
+/// The stores that may read a range, the preferred one first.
 fn stores<'a>(state: &'a ClusterState, tenant: &str, key: i64, excluded: &Excluded) -> Vec<&'a Arc<Member>> {
-    let is_known = |member: &&Arc<Member>| {
+    let is_candidate = |member: &&Arc<Member>| {
         member.has(Role::Store)
             && !matches!(member.state, MemberState::Removed | MemberState::Joining)
             && !excluded.nodes.contains(&member.id)
     };
-    let mut stores: Vec<&Arc<Member>> = state.members.values().filter(is_known).collect();
+    let mut stores: Vec<&Arc<Member>> = state.members.values().filter(is_candidate).collect();
     stores.sort_by_cached_key(|member| {
-        // What drains goes on with what it does, and gets nothing new.
+        // A draining store finishes its reads and gets no new ones as long as there are others.
         let is_avoided = member.state != MemberState::Active || excluded.avoided.contains(&member.id);
-        (is_avoided, std::cmp::Reverse(name_hash(&format!("{tenant}/{key}/{}", member.id))))
+        (is_avoided, Reverse(name_hash(&format!("{tenant}/{key}/{}", member.id))))
     });
     stores
 }
 
-/// A range of time in slices for stores; neighbouring slices of one store are one.
-pub(crate) fn slices(state: &ClusterState, tenant: &str, range: TimeRange) -> Vec<Slice> {
+/// Divides a range among the stores. Neighbouring ranges of one store are merged.
+pub(crate) fn store_ranges(state: &ClusterState, tenant: &str, range: TimeRange) -> Vec<StoreRange> {
     if range.is_empty() {
         return Vec::new();
     }
-    // A range without an end is as long as the samples are.
+    let (start, end) = bounds(state, tenant, range);
+    let mut width = STORE_RANGE_MS;
+    while end.saturating_sub(start) / width >= MAX_STORE_RANGES && width < i64::MAX / 4 {
+        width *= 2;
+    }
+    let mut ranges: Vec<(StoreRange, Option<&str>)> = Vec::new();
+    let mut at = start;
+    loop {
+        let key = pharos_model::time::window_start(at, width);
+        let range_end = key.saturating_add(width - 1).min(end);
+        let owner = stores(state, tenant, key, &Excluded::default()).first().map(|member| member.id.as_str());
+        match ranges.last_mut() {
+            Some((last, last_owner)) if *last_owner == owner => last.range.end = range_end,
+            _ => ranges.push((StoreRange { range: TimeRange::new(at, range_end), key }, owner)),
+        }
+        if range_end >= end {
+            break;
+        }
+        at = range_end + 1;
+    }
+    // Time before the first block and after the last one belongs to the outermost ranges.
+    if let Some((first, _)) = ranges.first_mut() {
+        first.range.start = range.start;
+    }
+    if let Some((last, _)) = ranges.last_mut() {
+        last.range.end = range.end;
+    }
+    ranges.into_iter().map(|(range, _)| range).collect()
+}
+
+/// The first and last timestamp of a range for which there may be blocks: a range without an end is as long as the blocks.
+fn bounds(state: &ClusterState, tenant: &str, range: TimeRange) -> (i64, i64) {
     let blocks = state.catalogue.tenant(tenant).into_iter().flat_map(|t| &t.blocks);
     let (first, last) = blocks.fold((i64::MAX, i64::MIN), |(first, last), b| (first.min(b.min_t), last.max(b.max_t)));
     let bounded = TimeRange::new(range.start.max(first.min(range.end)), range.end.min(last.max(range.start)));
-    let (start, end) = if bounded.is_empty() { (range.start, range.start) } else { (bounded.start, bounded.end) };
-    let mut width = SLICE_MS;
-    while end.saturating_sub(start) / width >= MAX_SLICES && width < i64::MAX / 4 {
-        width *= 2;
-    }
-    let mut slices: Vec<(Slice, Option<&str>)> = Vec::new();
-    let mut at = start;
-    loop {
-        let slice_start = pharos_model::time::window_start(at, width);
-        let slice_end = slice_start.saturating_add(width - 1).min(end);
-        let owner = stores(state, tenant, slice_start, &Excluded::default()).first().map(|member| member.id.as_str());
-        match slices.last_mut() {
-            Some((last, of)) if *of == owner => last.range.end = slice_end,
-            _ => slices.push((Slice { range: TimeRange::new(at, slice_end), key: slice_start }, owner)),
-        }
-        if slice_end >= end {
-            break;
-        }
-        at = slice_end + 1;
-    }
-    // What lies before the first block and behind the last one belongs to the outermost slices.
-    if let Some((first, _)) = slices.first_mut() {
-        first.range.start = range.start;
-    }
-    if let Some((last, _)) = slices.last_mut() {
-        last.range.end = range.end;
-    }
-    slices.into_iter().map(|(slice, _)| slice).collect()
+    if bounded.is_empty() { (range.start, range.start) } else { (bounded.start, bounded.end) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reads over a cluster of fake nodes: everything once, also when nodes fail, hang, refuse or are away.
+//! Reads over a cluster of fake nodes: every sample once, even when nodes fail, hang, refuse or are unreachable.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,17 +6,18 @@ use std::sync::Arc;
 use pharos_cluster::{Command, MemberState};
 use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
 use pharos_promql::Querier;
+use pharos_testkit::{blocking, budget};
 use pharos_transport::Scope;
-use pharos_transport::query::AskError;
+use pharos_transport::query::ReadError;
 
 use super::fakes::*;
 use super::node::Node;
-use crate::AskMetrics;
+use crate::DispatchMetrics;
 use crate::fanout::TenantQuerier;
 
 const DAY: i64 = 86_400_000;
 
-/// Series over three days, a sample each hour.
+/// Series of three days with a sample each hour.
 fn series() -> Vec<Series> {
     let of = |i: usize| {
         let labels = Labels::from_pairs([("__name__", "x".to_string()), ("i", format!("{i:03}"))]);
@@ -25,7 +26,7 @@ fn series() -> Vec<Series> {
     (0..60).map(of).collect()
 }
 
-/// The last six hours are in ingesters only, twelve in both.
+/// The last six hours are in ingesters only, the twelve hours before in both.
 fn cluster() -> FakeCluster {
     FakeCluster::new(&series(), 2, 54 * 3_600_000, 66 * 3_600_000)
 }
@@ -70,7 +71,7 @@ async fn check_with(cluster: &FakeCluster, fanout: &crate::Fanout) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_shard_and_slice_is_asked_of_one_node() {
+async fn every_shard_and_store_range_is_read_from_one_node() {
     let cluster = cluster();
     let fanout = cluster.frontend("f1");
     let querier = fanout.of_tenant(tenant());
@@ -91,7 +92,7 @@ async fn every_shard_and_slice_is_asked_of_one_node() {
     }
     shards.sort_unstable();
     assert_eq!(shards, (0..12).collect::<Vec<_>>());
-    assert_eq!(time, 54 * 3_600_000, "stores are asked for what ingesters may lack, once");
+    assert_eq!(time, 54 * 3_600_000, "stores read the time that ingesters may lack, once");
     check(&cluster, "f1").await;
 }
 
@@ -109,66 +110,67 @@ async fn the_local_replica_is_preferred() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_nodes_answer_for_those_that_do_not() {
-    for mood in [Mood::Fails, Mood::Refuses, Mood::FailsToFetch, Mood::Hangs, Mood::HangsToFetch] {
+async fn reads_fail_over_to_other_nodes() {
+    for fault in [Fault::Fails, Fault::Refuses, Fault::FailsToFetch, Fault::Hangs, Fault::HangsToFetch] {
         for node in ["i2", "s1"] {
             let cluster = cluster();
-            cluster.set_mood(node, mood);
+            cluster.set_fault(node, fault);
             check(&cluster, "f1").await;
         }
     }
     let cluster = cluster();
-    cluster.network.away.lock().extend(["i3:7946".to_string(), "s2:7946".to_string()]);
+    cluster.network.cut_off("i3:7946");
+    cluster.network.cut_off("s2:7946");
     check(&cluster, "f1").await;
     assert_eq!(cluster.answers()["i3"] + cluster.answers()["s2"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn questions_are_counted_by_what_became_of_them() {
+async fn reads_are_counted_by_their_outcome() {
     let counts = |cluster: &FakeCluster| {
-        let AskMetrics { asked, hedged, overtaken, refused, unanswered, missing } = &cluster.metrics;
-        assert!(asked.get() >= 3 + unanswered.get() + refused.get(), "who gives no answer was asked, and others");
+        let DispatchMetrics { asked, hedged, overtaken, refused, unanswered, missing } = &cluster.metrics;
+        assert!(
+            asked.get() >= 3 + unanswered.get() + refused.get(),
+            "a failed read is counted, and so is the one that replaces it"
+        );
         assert_eq!(missing.get(), 0);
         [hedged, overtaken, refused, unanswered].map(|counter| counter.get() > 0)
     };
-    for (mood, expected) in [
-        (Mood::Refuses, [false, false, true, false]),
-        (Mood::Fails, [false, false, false, true]),
-        (Mood::Hangs, [true, true, false, false]),
+    for (fault, expected) in [
+        (Fault::Refuses, [false, false, true, false]),
+        (Fault::Fails, [false, false, false, true]),
+        (Fault::Hangs, [true, true, false, false]),
     ] {
         let cluster = cluster();
-        cluster.set_mood("i2", mood);
+        cluster.set_fault("i2", fault);
         check(&cluster, "f1").await;
         let counts = counts(&cluster);
-        // On a busy machine any question may be hedged.
+        // On a busy machine any read may be hedged.
         let as_expected = counts[2..] == expected[2..] && counts[..2] >= expected[..2];
-        assert!(as_expected, "{mood:?}: {counts:?}");
+        assert!(as_expected, "{fault:?}: {counts:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gave_no_answer_is_asked_last_for_a_while() {
+async fn a_node_that_failed_is_read_last_for_a_while() {
     let cluster = cluster();
     let fanout = cluster.frontend("f1");
-    cluster.set_mood("i2", Mood::Fails);
+    cluster.set_fault("i2", Fault::Fails);
     check_with(&cluster, &fanout).await;
-    cluster.set_mood("i2", Mood::Well);
+    cluster.set_fault("i2", Fault::None);
     check_with(&cluster, &fanout).await;
     assert_eq!(cluster.answers()["i2"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_replica_a_query_fails_and_names_the_shard() {
+async fn without_a_replica_a_read_fails_and_names_the_shards() {
     let cluster = FakeCluster::new(&series(), 1, 54 * 3_600_000, 66 * 3_600_000);
-    cluster.set_mood("i2", Mood::Fails);
+    cluster.set_fault("i2", Fault::Fails);
     let fanout = cluster.frontend("f1");
     let range = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
     let querier = fanout.of_tenant(tenant());
     let error = blocking(move || read(&querier, range).unwrap_err()).await.to_string();
-    assert!(
-        error.starts_with("shards 1,4,7,10 have no replica that can answer") && error.contains("disk broken"),
-        "{error}"
-    );
+    assert!(error.starts_with("no replica of shards 1,4,7,10 can answer") && error.contains("disk broken"), "{error}");
     let querier = fanout.of_tenant(tenant()).partial(true);
     let (found, querier): (Read, TenantQuerier) = blocking(move || (read(&querier, range).unwrap(), querier)).await;
     let warnings = querier.warnings();
@@ -184,28 +186,29 @@ async fn without_a_replica_a_query_fails_and_names_the_shard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_store_older_time_is_missing() {
+async fn without_a_store_older_samples_are_unavailable() {
     let cluster = cluster();
-    cluster.network.away.lock().extend(["s1:7946".to_string(), "s2:7946".to_string()]);
+    cluster.network.cut_off("s1:7946");
+    cluster.network.cut_off("s2:7946");
     let fanout = cluster.frontend("f1");
     let querier = fanout.of_tenant(tenant());
     let error = blocking(move || read(&querier, TimeRange::new(0, DAY)).unwrap_err()).await.to_string();
-    assert!(error.contains("no store that can answer") && error.contains("no way to"), "{error}");
+    assert!(error.contains("no store can answer") && error.contains("is unreachable"), "{error}");
     let querier = fanout.of_tenant(tenant());
     let recent = TimeRange::new(54 * 3_600_000, 72 * 3_600_000);
-    assert_eq!(blocking(move || read(&querier, recent).unwrap()).await.len(), 60, "stores are not asked");
+    assert_eq!(blocking(move || read(&querier, recent).unwrap()).await.len(), 60, "stores are not read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_view_helps_where_all_refuse() {
+async fn a_read_is_retried_under_a_newer_view_when_all_replicas_refuse() {
     let cluster = Arc::new(FakeCluster::new(&series(), 2, i64::MIN, 66 * 3_600_000));
     for node in ["i1", "i2", "i3"] {
-        cluster.set_mood(node, Mood::Refuses);
+        cluster.set_fault(node, Fault::Refuses);
     }
     let fanout = cluster.frontend("f1");
     let querier = fanout.of_tenant(tenant());
     let range = TimeRange::new(0, DAY);
-    let asking = tokio::spawn(blocking(move || read(&querier, range)));
+    let dispatcher = tokio::spawn(blocking(move || read(&querier, range)));
     let refused = cluster.clone();
     blocking(move || {
         while refused.sources["i1"].views.lock().len() < 2 {
@@ -214,17 +217,17 @@ async fn a_newer_view_helps_where_all_refuse() {
     })
     .await;
     for node in ["i1", "i2", "i3"] {
-        cluster.set_mood(node, Mood::Well);
+        cluster.set_fault(node, Fault::None);
     }
     cluster.change(&Command::SetMemberState { node: "f1".into(), state: MemberState::Draining, at_ms: 1 });
-    let found = asking.await.unwrap();
+    let found = dispatcher.await.unwrap();
     assert_eq!(found.map(|found| found.len()).map_err(|e| e.to_string()), Ok(60));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_and_series_are_of_all_nodes() {
+async fn names_and_series_of_all_nodes_are_merged() {
     let cluster = cluster();
-    cluster.set_mood("i3", Mood::Fails);
+    cluster.set_fault("i3", Fault::Fails);
     let fanout = cluster.frontend("f1");
     let querier = fanout.of_tenant(tenant()).within(budget());
     blocking(move || {
@@ -241,36 +244,36 @@ async fn names_and_series_are_of_all_nodes() {
     .await;
 }
 
-/// A query counts on what the replicas say of which it asks first; one that answers instead, and has less, must not be taken
-/// for whole.
+/// A plan relies on the completeness of the replicas that are read first. A replica that stands in for one of them and has
+/// fewer samples must not pass for complete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_has_less_than_the_first_does_not_answer_in_its_place() {
+async fn a_replica_with_fewer_samples_does_not_stand_in_for_one_with_more() {
     let whole_range = TimeRange::new(0, 72 * 3_600_000);
-    for mood in [Mood::FailsToSelect, Mood::Hangs] {
+    for fault in [Fault::FailsToSelect, Fault::Hangs] {
         let cluster = cluster();
         let fanout = cluster.frontend("f1");
         cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
-        cluster.set_mood("i1", mood);
+        cluster.set_fault("i1", fault);
         let refused = cluster.metrics.refused.get();
         let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
         blocking(move || {
-            // Both read; stores have what i2 lacks.
-            assert_eq!(read(&querier, whole_range).unwrap(), read(&all, whole_range).unwrap(), "{mood:?}");
+            // Stores have what i2 lacks.
+            assert_eq!(read(&querier, whole_range).unwrap(), read(&all, whole_range).unwrap(), "{fault:?}");
             let series = querier.series(&[Vec::new()], whole_range, 0).unwrap();
             assert_eq!(series.len(), 60);
         })
         .await;
-        assert!(cluster.metrics.refused.get() > refused, "{mood:?}: i2 is asked with what i1 has, and refuses");
-        assert!(cluster.answers()["i2"] > 0, "{mood:?}: and answers another plan");
+        assert!(cluster.metrics.refused.get() > refused, "{fault:?}: i2 refuses a plan that relies on what i1 has");
+        assert!(cluster.answers()["i2"] > 0, "{fault:?}: i2 answers another plan");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_replica_lacks_is_no_matter_for_later_time() {
+async fn a_replica_that_lacks_older_samples_answers_for_later_time() {
     let cluster = cluster();
     let fanout = cluster.frontend("f1");
     cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
-    cluster.set_mood("i1", Mood::FailsToSelect);
+    cluster.set_fault("i1", Fault::FailsToSelect);
     let range = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
     let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
     blocking(move || assert_eq!(read(&querier, range).unwrap(), read(&all, range).unwrap())).await;
@@ -278,38 +281,38 @@ async fn what_a_replica_lacks_is_no_matter_for_later_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_selection_that_breaks_off_fails_when_the_others_have_less() {
+async fn a_broken_selection_fails_when_the_other_replicas_have_fewer_samples() {
     for partial in [false, true] {
         let cluster = cluster();
         let fanout = cluster.frontend("f1");
         cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
-        cluster.set_mood("i1", Mood::FailsToFetch);
+        cluster.set_fault("i1", Fault::FailsToFetch);
         let querier = fanout.of_tenant(tenant()).partial(partial);
         let error = blocking(move || read(&querier, TimeRange::new(0, 72 * 3_600_000)).unwrap_err()).await.to_string();
-        assert!(error.contains("disk away"), "{error}");
+        assert!(error.contains("disk unavailable"), "{error}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_this_process_refuses_as_others_do() {
+async fn a_local_source_refuses_as_remote_ones_do() {
     let cluster = cluster();
     *cluster.sources["i2"].lacks_before.lock() = 60 * 3_600_000;
     let node = Node::Local(cluster.sources["i2"].clone());
     let shards = Some(Arc::new([1, 3].into_iter().collect()));
-    let ask = async |counted_on| {
-        let scope = Scope { shards: shards.clone(), ..Scope::all(tenant()) }.counting_on(counted_on);
+    let ask = async |required_from| {
+        let scope = Scope { shards: shards.clone(), ..Scope::all(tenant()) }.requiring_from(required_from);
         let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
         node.select(scope, request, budget()).await.map(|_| ())
     };
-    for counted_on in [None, Some(60 * 3_600_000), Some(i64::MAX)] {
-        assert!(ask(counted_on).await.is_ok(), "{counted_on:?}");
+    for required_from in [None, Some(60 * 3_600_000), Some(i64::MAX)] {
+        assert!(ask(required_from).await.is_ok(), "{required_from:?}");
     }
     let error = ask(Some(54 * 3_600_000)).await.unwrap_err();
-    let AskError::Refused(refused) = error else { panic!("{error:?}") };
+    let ReadError::Refused(refused) = error else { panic!("{error:?}") };
     assert_eq!(refused.complete.map(|complete| complete.from), Some(60 * 3_600_000));
-    // No plan makes a node answer that can promise nothing.
+    // A node that promises nothing refuses every plan.
     *cluster.sources["i2"].lacks_before.lock() = i64::MAX;
     let error = ask(Some(54 * 3_600_000)).await.unwrap_err();
-    assert!(matches!(&error, AskError::Refused(refused) if refused.complete.is_none()), "{error:?}");
+    assert!(matches!(&error, ReadError::Refused(refused) if refused.complete.is_none()), "{error:?}");
     assert_eq!(cluster.answers()["i2"], 3);
 }

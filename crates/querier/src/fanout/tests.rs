@@ -1,134 +1,176 @@
-use std::sync::Mutex;
-
-use pharos_transport::Completeness;
+use pharos_model::{Exemplar, MetricType};
+use pharos_testkit::{FloatSeries, MemorySeries, MemorySource, budget, floats_of};
 
 use super::*;
 
-/// A source with one series that has a sample every ten milliseconds of a range; remembers what it was asked.
-struct Fixed {
-    has: TimeRange,
-    value: f64,
-    complete_from: i64,
-    asked: Mutex<Vec<TimeRange>>,
-    fails: bool,
+fn labels(name: &str) -> Labels {
+    Labels::from_pairs([("__name__", name)])
 }
 
-impl Fixed {
-    fn new(has: (i64, i64), value: f64, complete_from: i64) -> Arc<Fixed> {
-        let has = TimeRange::new(has.0, has.1);
-        Arc::new(Fixed { has, value, complete_from, asked: Mutex::default(), fails: false })
-    }
-
-    fn note(&self, range: TimeRange) -> Result<(), SelectError> {
-        self.asked.lock().unwrap().push(range);
-        if self.fails { Err(SelectError::Storage("away".into())) } else { Ok(()) }
-    }
+/// A source of one series that has a sample of the same value every ten milliseconds of a range.
+fn source(range: TimeRange, value: f64) -> MemorySource {
+    let times = (0..100).map(|i| i * 10).filter(|t| range.contains(*t));
+    MemorySource::new(MemorySeries::new().floats(labels("m"), times.map(|t| (t, value))))
 }
 
-struct FixedSet(Vec<Labels>, TimeRange, f64);
-
-impl SeriesSet for FixedSet {
-    fn labels(&self) -> &[Labels] {
-        &self.0
-    }
-
-    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        for _ in series {
-            let range = range.intersect(&self.1);
-            let t: Vec<i64> = (0..100).map(|i| i * 10).filter(|t| range.contains(*t)).collect();
-            out.push(SeriesView { v: &vec![self.2; t.len()], t: &t, ..SeriesView::EMPTY });
-        }
-        Ok(())
-    }
+fn querier(head: &Arc<MemorySource>, store: &Arc<MemorySource>) -> TenantQuerier {
+    Fanout::new(vec![head.clone(), store.clone()]).of_tenant(TenantId::default())
 }
 
-fn labels() -> Labels {
-    Labels::from_pairs([("__name__", "m")])
-}
-
-impl SeriesSource for Fixed {
-    fn completeness(&self, _: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
-        let from = if lasting == Duration::MAX { i64::MAX } else { self.complete_from };
-        Ok(Completeness { from, ..Completeness::UNKNOWN })
-    }
-
-    fn select(&self, _: &Scope, request: &SelectRequest, _: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        self.note(request.range)?;
-        Ok(Arc::new(FixedSet(vec![labels()], self.has, self.value)))
-    }
-
-    fn series(&self, _: &Scope, _: &[Matcher], range: TimeRange, _: usize) -> Result<Vec<Labels>, SelectError> {
-        self.note(range).map(|()| vec![labels()])
-    }
-
-    fn label_names(&self, _: &Scope, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.note(range).map(|()| vec!["__name__".into()])
-    }
-
-    fn label_values(&self, _: &Scope, _: &str, _: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.note(range).map(|()| vec!["m".into()])
-    }
-
-    fn exemplars(&self, _: &Scope, _: &[Matcher], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
-        self.note(range).map(|()| Vec::new())
-    }
-
-    fn metadata(&self, _: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
-        Ok(Vec::new())
-    }
-}
-
-fn querier(sources: [&Arc<Fixed>; 2]) -> TenantQuerier {
-    let sources = sources.map(|source| source.clone() as Arc<dyn SeriesSource>);
-    Fanout::new(sources.to_vec()).of_tenant(TenantId::default())
-}
-
-fn budget() -> Arc<Budget> {
-    Arc::new(Budget::new(Arc::new(pharos_model::SystemClock::new()), Duration::from_secs(60), u64::MAX))
-}
-
-fn read(querier: &TenantQuerier, range: TimeRange, budget: &Arc<Budget>) -> Result<Vec<(i64, f64)>, SelectError> {
+fn read_all(querier: &TenantQuerier, range: TimeRange, budget: &Arc<Budget>) -> Result<Vec<FloatSeries>, SelectError> {
     let set = querier.select(&SelectRequest { matchers: Vec::new(), range, max_series: 0 }, budget)?;
-    let mut out = SeriesBatch::default();
-    set.fetch(0..set.labels().len(), range, &mut out)?;
-    let view = out.view(0);
-    Ok(view.t.iter().copied().zip(view.v.iter().copied()).collect())
+    floats_of(&*set, range)
+}
+
+fn read(querier: &TenantQuerier, range: TimeRange) -> Vec<(i64, f64)> {
+    read_all(querier, range, &budget()).unwrap().remove(0).1
+}
+
+/// A head that is complete from 500 on and a store that has everything before 700.
+fn overlapping() -> (Arc<MemorySource>, Arc<MemorySource>) {
+    let head = source(TimeRange::new(200, 990), 1.0).complete_from(500);
+    let store = source(TimeRange::new(0, 700), 2.0);
+    (Arc::new(head), Arc::new(store))
+}
+
+/// A head that has everything, and a store that is unavailable.
+fn complete_head() -> (Arc<MemorySource>, Arc<MemorySource>) {
+    let head = Arc::new(source(TimeRange::new(0, 990), 1.0).complete_from(i64::MIN));
+    let store = Arc::new(source(TimeRange::new(0, 990), 2.0));
+    store.fail(Some(SelectError::Storage("bucket unavailable".into())));
+    (head, store)
 }
 
 #[test]
-fn later_sources_are_asked_for_the_time_before_that_of_which_the_first_is_sure() {
-    let (head, store) = (Fixed::new((200, 990), 1.0, 500), Fixed::new((0, 700), 2.0, i64::MAX));
-    let samples = read(&querier([&head, &store]), TimeRange::new(100, 900), &budget()).unwrap();
-    assert_eq!(*head.asked.lock().unwrap(), [TimeRange::new(100, 900)]);
-    assert_eq!(*store.asked.lock().unwrap(), [TimeRange::new(100, 499)]);
+fn the_store_is_read_only_for_the_time_before_the_head_is_complete() {
+    let (head, store) = overlapping();
+    read(&querier(&head, &store), TimeRange::new(100, 900));
+    assert_eq!(head.asked(), [TimeRange::new(100, 900)]);
+    assert_eq!(store.asked(), [TimeRange::new(100, 499)]);
+}
+
+#[test]
+fn the_head_has_the_higher_authority_and_nothing_is_missed_at_the_seam() {
+    let (head, store) = overlapping();
+    let samples = read(&querier(&head, &store), TimeRange::new(100, 900));
     let expected: Vec<(i64, f64)> = (10..=90).map(|i| (i * 10, if i < 20 { 2.0 } else { 1.0 })).collect();
-    assert_eq!(samples, expected, "the first has the higher authority, and nothing is missed at the seam");
+    assert_eq!(samples, expected);
 }
 
 #[test]
-fn sources_that_are_not_needed_may_be_away() {
-    let head = Fixed::new((0, 990), 1.0, i64::MIN);
-    let mut store = Fixed::new((0, 990), 2.0, i64::MAX);
-    Arc::get_mut(&mut store).unwrap().fails = true;
-    let querier = querier([&head, &store]);
+fn time_before_the_head_is_read_from_both() {
+    let (head, store) = overlapping();
+    let querier = querier(&head, &store);
+    assert_eq!(read(&querier, TimeRange::new(0, 400)).len(), 41);
+    assert_eq!(store.asked(), [TimeRange::new(0, 400)]);
+}
+
+#[test]
+fn an_endless_range_is_read_from_the_store_up_to_where_the_head_is_complete() {
+    let (head, store) = overlapping();
+    querier(&head, &store).label_names(&[], TimeRange::ALL).unwrap();
+    assert_eq!(store.asked(), [TimeRange::new(i64::MIN, 499)]);
+}
+
+#[test]
+fn a_source_that_is_not_needed_may_be_unavailable() {
+    let (head, store) = complete_head();
+    let querier = querier(&head, &store);
     let range = TimeRange::new(0, 900);
-    assert_eq!(read(&querier, range, &budget()).unwrap().len(), 91);
-    assert_eq!(querier.series(&[Vec::new()], range, 0).unwrap(), [labels()]);
+    assert_eq!(read(&querier, range).len(), 91);
+    assert_eq!(querier.series(&[Vec::new()], range, 0).unwrap(), [labels("m")]);
     assert_eq!(querier.label_names(&[], TimeRange::ALL).unwrap(), ["__name__"]);
     assert_eq!(querier.label_values("__name__", &[], range).unwrap(), ["m"]);
-    assert!(store.asked.lock().unwrap().is_empty());
-    assert!(querier.exemplars(&[Vec::new()], range).is_err(), "of exemplars nobody has all");
-    assert!(
-        read(&querier, range, &Arc::new(Budget::unlimited())).is_err(),
-        "a query without end may outlive any promise"
-    );
+    assert!(store.asked().is_empty());
 }
 
 #[test]
-fn what_lies_before_is_asked_of_all() {
-    let (head, store) = (Fixed::new((500, 990), 1.0, 500), Fixed::new((0, 490), 2.0, i64::MAX));
-    let querier = querier([&head, &store]);
-    assert_eq!(read(&querier, TimeRange::new(0, 400), &budget()).unwrap().len(), 41);
-    querier.label_names(&[], TimeRange::ALL).unwrap();
-    assert_eq!(*store.asked.lock().unwrap(), [TimeRange::new(0, 400), TimeRange::new(i64::MIN, 499)]);
+fn exemplars_need_every_source() {
+    let (head, store) = complete_head();
+    assert!(querier(&head, &store).exemplars(&[Vec::new()], TimeRange::new(0, 900)).is_err());
+}
+
+#[test]
+fn a_query_without_a_deadline_needs_every_source() {
+    let (head, store) = complete_head();
+    let unlimited = Arc::new(Budget::unlimited());
+    assert!(read_all(&querier(&head, &store), TimeRange::new(0, 900), &unlimited).is_err());
+}
+
+#[test]
+fn an_unavailable_source_that_is_needed_fails_the_read() {
+    let (head, store) = overlapping();
+    head.fail(Some(SelectError::Storage("head unavailable".into())));
+    let error = read_all(&querier(&head, &store), TimeRange::new(0, 900), &budget()).unwrap_err();
+    assert!(error.to_string().contains("head unavailable"), "{error}");
+}
+
+#[test]
+fn series_and_names_of_all_sources_are_merged() {
+    let range = TimeRange::new(0, 9);
+    let head = MemorySource::new(MemorySeries::new().floats(labels("b"), [(1, 1.0)]).floats(labels("c"), [(1, 1.0)]));
+    let store = MemorySource::new(MemorySeries::new().floats(labels("a"), [(1, 1.0)]).floats(labels("b"), [(1, 1.0)]));
+    let querier = querier(&Arc::new(head), &Arc::new(store));
+    let all = [Vec::new()];
+    assert_eq!(querier.series(&all, range, 0).unwrap(), [labels("a"), labels("b"), labels("c")]);
+    assert_eq!(querier.series(&all, range, 2).unwrap(), [labels("a"), labels("b")]);
+    assert_eq!(querier.label_values("__name__", &[], range).unwrap(), ["a", "b", "c"]);
+}
+
+#[test]
+fn several_selectors_are_united() {
+    let series = MemorySeries::new().floats(labels("a"), [(1, 1.0)]).floats(labels("b"), [(1, 1.0)]);
+    let querier = querier(&Arc::new(MemorySource::new(series)), &Arc::new(MemorySource::new(MemorySeries::new())));
+    let selectors = ["a", "b", "a"].map(|name| vec![Matcher::equal("__name__", name)]);
+    let found = querier.series(&selectors, TimeRange::new(0, 9), 0).unwrap();
+    assert_eq!(found, [labels("a"), labels("b")]);
+}
+
+#[test]
+fn more_series_than_the_request_allows_are_an_error() {
+    let series = MemorySeries::new().floats(labels("a"), [(1, 1.0)]).floats(labels("b"), [(1, 1.0)]);
+    let querier = querier(&Arc::new(MemorySource::new(series)), &Arc::new(MemorySource::new(MemorySeries::new())));
+    let request = SelectRequest { matchers: Vec::new(), range: TimeRange::new(0, 9), max_series: 1 };
+    assert!(matches!(querier.select(&request, &budget()).err(), Some(SelectError::Series { limit: 1 })));
+}
+
+#[test]
+fn a_spent_budget_ends_a_read_of_names() {
+    let (head, store) = overlapping();
+    let spent = budget();
+    spent.cancel();
+    let error = querier(&head, &store).within(spent).label_names(&[], TimeRange::ALL).unwrap_err();
+    assert!(matches!(error, SelectError::Cancelled), "{error}");
+}
+
+#[test]
+fn exemplars_of_one_series_are_joined_in_the_order_of_time() {
+    let exemplar = |t| Exemplar { labels: Labels::from_pairs([("trace", "x")]), value: 1.0, t };
+    let source = |times: &[i64]| {
+        let exemplars = times.iter().map(|t| exemplar(*t)).collect();
+        let series = SeriesExemplars { labels: labels("m"), exemplars };
+        Arc::new(MemorySource::new(MemorySeries::new()).with_exemplars([series]))
+    };
+    let found = querier(&source(&[5, 9]), &source(&[1, 5])).exemplars(&[Vec::new()], TimeRange::ALL).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].exemplars, [exemplar(1), exemplar(5), exemplar(9)]);
+}
+
+#[test]
+fn equal_descriptions_of_a_family_are_one() {
+    let metadata = |help: &str| Metadata { kind: MetricType::Counter, unit: String::new(), help: help.into() };
+    let source = |help: &[&str]| {
+        let empty = MemorySource::new(MemorySeries::new());
+        Arc::new(help.iter().fold(empty, |source, help| source.with_metadata("m", metadata(help))))
+    };
+    let found = querier(&source(&["b"]), &source(&["a", "b"])).metadata().unwrap();
+    assert_eq!(found, [("m".to_string(), metadata("a")), ("m".to_string(), metadata("b"))]);
+}
+
+#[test]
+fn local_reads_have_no_warnings() {
+    let (head, store) = overlapping();
+    let querier = querier(&head, &store).partial(true);
+    read(&querier, TimeRange::new(0, 900));
+    assert!(querier.warnings().is_empty());
 }

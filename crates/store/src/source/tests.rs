@@ -245,7 +245,7 @@ fn a_cancelled_query_reads_nothing() {
 fn a_known_view_is_admitted_at_once() {
     let fixture = store_of(&[&[UP]]);
     let view = fixture.meta.view();
-    let asked = AskedView { incarnation: view.incarnation, version: view.version, epochs: Arc::default() };
+    let asked = ReadView { incarnation: view.incarnation, version: view.version, epochs: Arc::default() };
     assert!(fixture.store.admit(&asked).is_ok());
 }
 
@@ -256,7 +256,7 @@ fn an_older_incarnation_is_admitted_whatever_its_version() {
     let export = pharos_cluster::ClusterState::clone(view.state());
     let restore = pharos_cluster::Command::Restore { state: Box::new(export) };
     fixture.runtime.block_on(fixture.meta.propose(restore)).unwrap();
-    let asked = AskedView { incarnation: view.incarnation, version: u64::MAX, epochs: Arc::default() };
+    let asked = ReadView { incarnation: view.incarnation, version: u64::MAX, epochs: Arc::default() };
     assert!(fixture.store.admit(&asked).is_ok());
 }
 

@@ -18,10 +18,12 @@ use tokio::runtime::Handle;
 use tonic::{Status, Streaming};
 
 use super::batch::read_batch;
-use super::convert::{AskError, error_of, millis, summary_of, write_fragment, write_matchers, write_range};
+use super::completeness::Completeness;
+use super::convert::{MAX_MESSAGE_BYTES, error_of, millis, summary_of, write_fragment, write_matchers, write_range};
+use super::error::ReadError;
 use super::labels::read_labels;
 use super::remote_set::RemoteSet;
-use super::{AskedView, Completeness, MOST_MESSAGE_BYTES, Scope, SeriesExemplars, SeriesSource};
+use super::source::{ReadView, Scope, SeriesExemplars, SeriesSource};
 use crate::query_v1 as wire;
 use crate::query_v1::query_client::QueryClient;
 use crate::{Connect, Connection};
@@ -48,13 +50,13 @@ pub struct RemoteSource {
     pub(super) connect: Arc<dyn Connect>,
     pub(super) address: Arc<str>,
     pub(super) role: SourceRole,
-    pub(super) view: AskedView,
+    pub(super) view: ReadView,
     pub(super) runtime: Handle,
 }
 
 impl RemoteSource {
     /// A role of the node at an address. `view` has the epochs of all shards that may be asked for.
-    pub fn new(connect: Arc<dyn Connect>, address: &str, role: SourceRole, view: AskedView, runtime: Handle) -> Self {
+    pub fn new(connect: Arc<dyn Connect>, address: &str, role: SourceRole, view: ReadView, runtime: Handle) -> Self {
         RemoteSource { connect, address: address.into(), role, view, runtime }
     }
 
@@ -63,13 +65,13 @@ impl RemoteSource {
         &self.address
     }
 
-    fn client(&self) -> Result<QueryClient<Connection>, AskError> {
+    fn client(&self) -> Result<QueryClient<Connection>, ReadError> {
         let connection = self.connect.connect(&self.address).map_err(|status| self.failed(&status))?;
         let client = QueryClient::new(connection);
-        Ok(client.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES))
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    pub(super) fn failed(&self, status: &Status) -> AskError {
+    pub(super) fn failed(&self, status: &Status) -> ReadError {
         error_of(&self.address, status)
     }
 
@@ -101,7 +103,7 @@ impl RemoteSource {
         scope: &Scope,
         request: &SelectRequest,
         budget: &Arc<Budget>,
-    ) -> Result<RemoteSet, AskError> {
+    ) -> Result<RemoteSet, ReadError> {
         let selector = wire::Selector {
             asked: Some(self.asked(scope, budget)),
             matchers: write_matchers(&request.matchers),
@@ -113,14 +115,14 @@ impl RemoteSource {
     }
 
     /// The label sets of series with samples.
-    pub async fn ask_series(
+    pub async fn read_series(
         &self,
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
         budget: &Arc<Budget>,
-    ) -> Result<Vec<Labels>, AskError> {
+    ) -> Result<Vec<Labels>, ReadError> {
         let request = wire::SeriesRequest {
             asked: Some(self.asked(scope, budget)),
             matchers: write_matchers(matchers),
@@ -133,7 +135,7 @@ impl RemoteSource {
             let mut answers = client.series(request).await.map_err(|s| self.failed(&s))?.into_inner();
             while let Some(answer) = self.next(&mut answers).await? {
                 held.count(answer.encoded_len());
-                read_labels(&answer.labels, &mut found, |bytes| held.take::<AskError>(bytes))?;
+                read_labels(&answer.labels, &mut found, |bytes| held.take::<ReadError>(bytes))?;
             }
             Ok(())
         })
@@ -142,14 +144,14 @@ impl RemoteSource {
     }
 
     /// The label names, or the values of a label.
-    pub async fn ask_names(
+    pub async fn read_names(
         &self,
         scope: &Scope,
         label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
         budget: &Arc<Budget>,
-    ) -> Result<Vec<String>, AskError> {
+    ) -> Result<Vec<String>, ReadError> {
         let request = wire::NamesRequest {
             asked: Some(self.asked(scope, budget)),
             matchers: write_matchers(matchers),
@@ -162,7 +164,7 @@ impl RemoteSource {
             let mut answers = client.names(request).await.map_err(|s| self.failed(&s))?.into_inner();
             while let Some(answer) = self.next(&mut answers).await? {
                 held.count(answer.encoded_len());
-                held.take::<AskError>(answer.encoded_len())?;
+                held.take::<ReadError>(answer.encoded_len())?;
                 found.extend(answer.names);
             }
             Ok(())
@@ -172,13 +174,13 @@ impl RemoteSource {
     }
 
     /// The exemplars of the matching series.
-    pub async fn ask_exemplars(
+    pub async fn read_exemplars(
         &self,
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         budget: &Arc<Budget>,
-    ) -> Result<Vec<SeriesExemplars>, AskError> {
+    ) -> Result<Vec<SeriesExemplars>, ReadError> {
         let request = wire::SeriesRequest {
             asked: Some(self.asked(scope, budget)),
             matchers: write_matchers(matchers),
@@ -192,7 +194,7 @@ impl RemoteSource {
             let mut answers = client.exemplars(request).await.map_err(|s| self.failed(&s))?.into_inner();
             while let Some(answer) = self.next(&mut answers).await? {
                 held.count(answer.encoded_len());
-                held.take::<AskError>(answer.encoded_len())?;
+                held.take::<ReadError>(answer.encoded_len())?;
                 let exemplar = |e: &wire::Exemplar| Ok(Exemplar { labels: labels(&e.labels)?, value: e.value, t: e.t });
                 let exemplars: Result<Vec<Exemplar>, Malformed> = answer.exemplars.iter().map(exemplar).collect();
                 found.push(SeriesExemplars { labels: labels(&answer.labels)?, exemplars: exemplars? });
@@ -204,7 +206,11 @@ impl RemoteSource {
     }
 
     /// What is known of metric families.
-    pub async fn ask_metadata(&self, scope: &Scope, budget: &Arc<Budget>) -> Result<Vec<(String, Metadata)>, AskError> {
+    pub async fn read_metadata(
+        &self,
+        scope: &Scope,
+        budget: &Arc<Budget>,
+    ) -> Result<Vec<(String, Metadata)>, ReadError> {
         let request = wire::MetadataRequest { asked: Some(self.asked(scope, budget)) };
         let (mut client, mut found) = (self.client()?, Vec::new());
         let mut held = Held::new(budget);
@@ -212,7 +218,7 @@ impl RemoteSource {
             let mut answers = client.metadata(request).await.map_err(|s| self.failed(&s))?.into_inner();
             while let Some(answer) = self.next(&mut answers).await? {
                 held.count(answer.encoded_len());
-                held.take::<AskError>(answer.encoded_len())?;
+                held.take::<ReadError>(answer.encoded_len())?;
                 found.extend(answer.families.into_iter().map(|family| {
                     let kind = MetricType::parse(&family.r#type).unwrap_or_default();
                     (family.name, Metadata { kind, unit: family.unit, help: family.help })
@@ -225,12 +231,12 @@ impl RemoteSource {
     }
 
     /// Of which time the source has what.
-    pub async fn ask_completeness(
+    pub async fn read_completeness(
         &self,
         scope: &Scope,
         lasting: Duration,
         budget: &Arc<Budget>,
-    ) -> Result<Completeness, AskError> {
+    ) -> Result<Completeness, ReadError> {
         let request = wire::CompletenessRequest { asked: Some(self.asked(scope, budget)), lasting_ms: millis(lasting) };
         let mut client = self.client()?;
         within(budget, async {
@@ -241,12 +247,12 @@ impl RemoteSource {
     }
 
     /// The value of a part of a query.
-    pub async fn ask_evaluate(
+    pub async fn read_fragment(
         &self,
         scope: &Scope,
         fragment: &Fragment,
         budget: &Arc<Budget>,
-    ) -> Result<FragmentAnswer, AskError> {
+    ) -> Result<FragmentAnswer, ReadError> {
         let request = write_fragment(self.asked(scope, budget), fragment);
         let mut client = self.client()?;
         let mut held = Held::new(budget);
@@ -257,16 +263,16 @@ impl RemoteSource {
             let mut answers = client.evaluate(request).await.map_err(|s| self.failed(&s))?.into_inner();
             while let Some(answer) = self.next(&mut answers).await? {
                 held.count(answer.encoded_len());
-                held.take::<AskError>(answer.encoded_len())?;
+                held.take::<ReadError>(answer.encoded_len())?;
                 if let Some(last) = answer.summary {
                     summary = Some(last);
                     continue;
                 }
                 let result = results.get_mut(answer.expression as usize).ok_or(Malformed("no such expression"))?;
                 result.names_go = answer.names_go;
-                read_labels(&answer.labels, &mut result.labels, |bytes| held.take::<AskError>(bytes))?;
+                read_labels(&answer.labels, &mut result.labels, |bytes| held.take::<ReadError>(bytes))?;
                 read_batch(&answer.samples, &mut result.samples)
-                    .map_err(|e| AskError::Unreachable(format!("node {}: {e}", self.address)))?;
+                    .map_err(|e| ReadError::Unreachable(format!("node {}: {e}", self.address)))?;
                 if result.labels.len() != result.samples.len() {
                     return Err(Malformed("as many label sets as series were expected").into());
                 }
@@ -274,17 +280,17 @@ impl RemoteSource {
             Ok(())
         })
         .await?;
-        let broken = || AskError::Unreachable(format!("node {}: the answer broke off", self.address));
+        let broken = || ReadError::Unreachable(format!("node {}: the answer broke off", self.address));
         let (notes, stats) = summary_of(summary.ok_or_else(broken)?);
         Ok(FragmentAnswer { results, notes, stats })
     }
 
-    async fn next<T>(&self, answers: &mut Streaming<T>) -> Result<Option<T>, AskError> {
+    async fn next<T>(&self, answers: &mut Streaming<T>) -> Result<Option<T>, ReadError> {
         answers.message().await.map_err(|status| self.failed(&status))
     }
 
-    fn wait<T>(&self, future: impl Future<Output = Result<T, AskError>>) -> Result<T, SelectError> {
-        self.runtime.block_on(future).map_err(AskError::into_select)
+    fn wait<T>(&self, future: impl Future<Output = Result<T, ReadError>>) -> Result<T, SelectError> {
+        self.runtime.block_on(future).map_err(ReadError::into_select_error)
     }
 
     /// A budget for questions that have none.
@@ -296,8 +302,8 @@ impl RemoteSource {
 /// Waits for an answer, no longer than the budget lasts. What is not waited for is dropped, which ends it on the node.
 pub(super) async fn within<T>(
     budget: &Budget,
-    answer: impl Future<Output = Result<T, AskError>>,
-) -> Result<T, AskError> {
+    answer: impl Future<Output = Result<T, ReadError>>,
+) -> Result<T, ReadError> {
     let mut answer = std::pin::pin!(answer);
     loop {
         match tokio::time::timeout(LOOK, &mut answer).await {
@@ -338,12 +344,12 @@ impl Drop for Held<'_> {
 
 impl SeriesSource for RemoteSource {
     /// The node looks by itself before it answers.
-    fn covers(&self, _: &Scope, _: Duration) -> Result<(), AskError> {
+    fn covers(&self, _: &Scope, _: Duration) -> Result<(), ReadError> {
         Ok(())
     }
 
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
-        self.wait(self.ask_completeness(scope, lasting, &self.usual()))
+        self.wait(self.read_completeness(scope, lasting, &self.usual()))
     }
 
     fn select(
@@ -362,11 +368,11 @@ impl SeriesSource for RemoteSource {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        self.wait(self.ask_series(scope, matchers, range, limit, &self.usual()))
+        self.wait(self.read_series(scope, matchers, range, limit, &self.usual()))
     }
 
     fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.wait(self.ask_names(scope, None, matchers, range, &self.usual()))
+        self.wait(self.read_names(scope, None, matchers, range, &self.usual()))
     }
 
     fn label_values(
@@ -376,7 +382,7 @@ impl SeriesSource for RemoteSource {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        self.wait(self.ask_names(scope, Some(name), matchers, range, &self.usual()))
+        self.wait(self.read_names(scope, Some(name), matchers, range, &self.usual()))
     }
 
     fn exemplars(
@@ -385,11 +391,11 @@ impl SeriesSource for RemoteSource {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        self.wait(self.ask_exemplars(scope, matchers, range, &self.usual()))
+        self.wait(self.read_exemplars(scope, matchers, range, &self.usual()))
     }
 
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
-        self.wait(self.ask_metadata(scope, &self.usual()))
+        self.wait(self.read_metadata(scope, &self.usual()))
     }
 
     fn evaluate(
@@ -398,9 +404,9 @@ impl SeriesSource for RemoteSource {
         fragment: &Fragment,
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, FragmentError> {
-        let answered = self.runtime.block_on(self.ask_evaluate(scope, fragment, budget));
+        let answered = self.runtime.block_on(self.read_fragment(scope, fragment, budget));
         answered.map_err(|error| match error {
-            AskError::Failed(error) => error,
+            ReadError::Failed(error) => error,
             other => SelectError::Storage(other.to_string()).into(),
         })
     }

@@ -6,69 +6,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use pharos_model::fragment::{FragmentStats, Note, NoteExtra, Steps};
 use pharos_model::matcher::MatcherError;
-use pharos_model::wire::Malformed;
 use pharos_model::{Fragment, FragmentError, MatchOp, Matcher, SelectError, ShardSet, TenantId, TimeRange};
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{AskedView, Completeness, Refused, Scope};
+use super::completeness::Completeness;
+use super::error::{ReadError, Refused};
+use super::source::{ReadView, Scope};
 use crate::query_v1 as wire;
 use crate::query_v1::failure::Kind;
 
-/// Why a node gave no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AskError {
-    /// The question has no answer there.
-    #[error(transparent)]
-    Failed(#[from] FragmentError),
-    /// The node may not answer for shards.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The node could not be asked, or broke off.
-    #[error("{0}")]
-    Unreachable(String),
-}
-
-impl AskError {
-    /// As a source's error.
-    pub fn into_select(self) -> SelectError {
-        match self {
-            AskError::Failed(FragmentError::Select(error)) => error,
-            other => SelectError::Storage(other.to_string()),
-        }
-    }
-
-    /// Whether another node may do better.
-    pub fn is_of_the_node(&self) -> bool {
-        match self {
-            AskError::Refused(_) | AskError::Unreachable(_) => true,
-            AskError::Failed(FragmentError::Select(SelectError::Storage(_))) => true,
-            AskError::Failed(_) => false,
-        }
-    }
-}
-
-impl From<SelectError> for AskError {
-    fn from(error: SelectError) -> Self {
-        AskError::Failed(error.into())
-    }
-}
-
-impl From<Malformed> for AskError {
-    fn from(malformed: Malformed) -> Self {
-        AskError::Unreachable(format!("an answer that cannot be read: {malformed}"))
-    }
-}
+/// Largest message, bytes.
+pub(super) const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// The status that says why there is no answer.
-pub(super) fn status_of(error: &AskError) -> Status {
+pub(super) fn status_of(error: &ReadError) -> Status {
     let (kind, code, limit) = match error {
-        AskError::Failed(failed) => kind_of(failed),
-        AskError::Refused(_) => (Kind::Refused, Code::FailedPrecondition, 0),
-        AskError::Unreachable(_) => (Kind::Storage, Code::Unavailable, 0),
+        ReadError::Failed(failed) => kind_of(failed),
+        ReadError::Refused(_) => (Kind::Refused, Code::FailedPrecondition, 0),
+        ReadError::Unreachable(_) => (Kind::Storage, Code::Unavailable, 0),
     };
     let (shards, complete) = match error {
-        AskError::Refused(refused) => (refused.shards.iter().collect(), refused.complete.map(Into::into)),
+        ReadError::Refused(refused) => (refused.shards.iter().collect(), refused.complete.map(Into::into)),
         _ => (Vec::new(), None),
     };
     let message = error.to_string();
@@ -91,13 +50,13 @@ fn kind_of(error: &FragmentError) -> (Kind, Code, u64) {
 }
 
 /// What a status of a node at an address says.
-pub(super) fn error_of(address: &str, status: &Status) -> AskError {
+pub(super) fn error_of(address: &str, status: &Status) -> ReadError {
     let failure = match wire::Failure::decode(status.details()) {
         Ok(failure) if !failure.message.is_empty() => failure,
         _ if status.code() == Code::Unimplemented => {
             return FragmentError::Unsupported(format!("node {address}: {}", status.message())).into();
         }
-        _ => return AskError::Unreachable(format!("node {address}: {}", describe(status))),
+        _ => return ReadError::Unreachable(format!("node {address}: {}", describe(status))),
     };
     let (message, limit) = (failure.message.clone(), failure.limit);
     match failure.kind() {
@@ -108,7 +67,7 @@ pub(super) fn error_of(address: &str, status: &Status) -> AskError {
         Kind::Series => SelectError::Series { limit: usize::try_from(limit).unwrap_or(usize::MAX) }.into(),
         Kind::Refused => {
             let shards = failure.shards.iter().copied().collect();
-            AskError::Refused(Refused { shards, reason: message, complete: failure.complete.map(Into::into) })
+            ReadError::Refused(Refused { shards, reason: message, complete: failure.complete.map(Into::into) })
         }
         Kind::Samples => FragmentError::TooManySamples.into(),
         Kind::Limit => FragmentError::Limit(message).into(),
@@ -141,7 +100,7 @@ pub(super) fn millis(time: Duration) -> u64 {
 }
 
 /// Whom a request is about, and under which view.
-pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, AskedView), Status> {
+pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, ReadView), Status> {
     let tenant = TenantId::new(&asked.tenant).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let set: ShardSet = asked.shards.iter().map(|s| s.shard).collect();
     if set.len() != asked.shards.len() {
@@ -149,7 +108,7 @@ pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, AskedView), Status
     }
     let shards = (!set.is_empty()).then(|| Arc::new(set));
     let epochs = asked.shards.iter().map(|s| (s.shard, s.epoch)).collect();
-    let view = AskedView { incarnation: asked.incarnation, version: asked.version, epochs };
+    let view = ReadView { incarnation: asked.incarnation, version: asked.version, epochs };
     Ok((Scope { tenant, shards, complete_from: asked.complete_from }, view))
 }
 
@@ -319,7 +278,7 @@ mod tests {
     fn errors_keep_their_kind() {
         let refused = Refused { shards: [3, 9].into_iter().collect(), reason: "not in sync".into(), complete: None };
         let complete = Completeness { from: -5, unflushed_from: i64::MAX, version: 7 };
-        let errors: [AskError; 12] = [
+        let errors: [ReadError; 12] = [
             SelectError::Cancelled.into(),
             SelectError::Timeout(Duration::from_secs(3)).into(),
             SelectError::Memory { limit: 7 }.into(),
@@ -338,9 +297,9 @@ mod tests {
             assert_eq!(format!("{back:?}"), format!("{error:?}"));
         }
         let plain = error_of("a:1", &Status::unavailable("connection refused"));
-        assert!(matches!(&plain, AskError::Unreachable(text) if text == "node a:1: connection refused"), "{plain:?}");
+        assert!(matches!(&plain, ReadError::Unreachable(text) if text == "node a:1: connection refused"), "{plain:?}");
         let old = error_of("a:1", &Status::unimplemented("no such call"));
-        assert!(matches!(old, AskError::Failed(FragmentError::Unsupported(_))));
+        assert!(matches!(old, ReadError::Failed(FragmentError::Unsupported(_))));
     }
 
     #[test]

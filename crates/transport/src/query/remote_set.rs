@@ -1,7 +1,7 @@
 //! A selection on another node: label sets here, samples there until they are fetched.
 //!
 //! One stream of calls is open as long as the set lives. A task takes what comes and gives it to whoever fetched it; what
-//! is announced is on its way while other things are computed. Memory of what waits is the query's.
+//! is prefetching is on its way while other things are computed. Memory of what waits is the query's.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,7 +20,8 @@ use tonic::Streaming;
 
 use super::batch::read_batch;
 use super::client::{RemoteSource, within};
-use super::convert::{AskError, write_range};
+use super::convert::write_range;
+use super::error::ReadError;
 use super::labels::read_labels;
 use crate::Connection;
 use crate::query_v1 as wire;
@@ -28,15 +29,15 @@ use crate::query_v1::query_client::QueryClient;
 
 /// Requests that wait to be sent.
 const QUEUE: usize = 16;
-/// Most fetches that are announced and not fetched yet.
-const MAX_ANNOUNCED: usize = 2;
+/// Most fetches that are prefetching and not fetched yet.
+const MAX_PREFETCHING: usize = 2;
 
 /// What a selector matched on another node.
 pub struct RemoteSet {
     labels: Vec<Labels>,
     requests: mpsc::Sender<wire::SelectRequest>,
     waiting: Arc<Waiting>,
-    announced: Mutex<Vec<Announced>>,
+    prefetching: Mutex<Vec<Prefetching>>,
     next: AtomicU64,
     budget: Arc<Budget>,
     /// What the label sets take of it.
@@ -47,10 +48,10 @@ pub struct RemoteSet {
 }
 
 /// The parts of a fetch.
-type Parts = Result<Vec<Bytes>, AskError>;
+type Parts = Result<Vec<Bytes>, ReadError>;
 
 /// A fetch that was asked for before it is needed.
-struct Announced {
+struct Prefetching {
     series: Range<usize>,
     range: TimeRange,
     parts: oneshot::Receiver<Parts>,
@@ -58,7 +59,7 @@ struct Announced {
 
 /// Who waits for what; why nothing comes any more.
 struct Waiting {
-    fetches: Mutex<Result<HashMap<u64, Fetching>, AskError>>,
+    fetches: Mutex<Result<HashMap<u64, Fetching>, ReadError>>,
     budget: Arc<Budget>,
 }
 
@@ -76,7 +77,7 @@ impl RemoteSet {
         selector: wire::Selector,
         budget: Arc<Budget>,
         runtime: Handle,
-    ) -> Result<RemoteSet, AskError> {
+    ) -> Result<RemoteSet, ReadError> {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let first = wire::SelectRequest { selector: Some(selector), fetch: None };
         // There is room for it.
@@ -88,7 +89,7 @@ impl RemoteSet {
             labels: Vec::new(),
             requests,
             waiting: waiting.clone(),
-            announced: Mutex::default(),
+            prefetching: Mutex::default(),
             next: AtomicU64::new(1),
             budget,
             held: 0,
@@ -101,7 +102,7 @@ impl RemoteSet {
         Ok(set)
     }
 
-    async fn take_labels(&mut self, answers: &mut Streaming<wire::SelectAnswer>) -> Result<(), AskError> {
+    async fn take_labels(&mut self, answers: &mut Streaming<wire::SelectAnswer>) -> Result<(), ReadError> {
         loop {
             let answer = answers.message().await.map_err(|status| self.source.failed(&status))?;
             let answer = answer.ok_or_else(|| broken_off(&self.source))?;
@@ -112,11 +113,11 @@ impl RemoteSet {
                 let bytes = (bytes + size_of::<Labels>()) as u64;
                 budget.take(bytes)?;
                 *held += bytes;
-                Ok::<_, AskError>(())
+                Ok::<_, ReadError>(())
             })?;
             if !self.labels[before.saturating_sub(1)..].is_sorted_by(|a, b| a < b) {
                 let address = self.source.address();
-                return Err(AskError::Unreachable(format!("node {address}: label sets are out of order")));
+                return Err(ReadError::Unreachable(format!("node {address}: label sets are out of order")));
             }
             if answer.all_labels {
                 return Ok(());
@@ -130,7 +131,7 @@ impl RemoteSet {
     }
 
     /// Asks for samples.
-    fn ask(&self, series: Range<usize>, range: TimeRange) -> Result<Asking, AskError> {
+    fn ask(&self, series: Range<usize>, range: TimeRange) -> Result<Asking, ReadError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (done, parts) = oneshot::channel();
         match &mut *self.waiting.fetches.lock() {
@@ -142,14 +143,14 @@ impl RemoteSet {
         Ok(Asking { id, request: wire::SelectRequest { selector: None, fetch: Some(fetch) }, parts })
     }
 
-    /// The parts of a fetch: of one that was announced, or of a new one.
+    /// The parts of a fetch: of one that was prefetching, or of a new one.
     async fn parts(&self, series: Range<usize>, range: TimeRange) -> Parts {
-        let announced = {
-            let mut announced = self.announced.lock();
-            let at = announced.iter().position(|a| a.series == series && a.range == range);
-            at.map(|at| announced.swap_remove(at).parts)
+        let prefetching = {
+            let mut prefetching = self.prefetching.lock();
+            let at = prefetching.iter().position(|a| a.series == series && a.range == range);
+            at.map(|at| prefetching.swap_remove(at).parts)
         };
-        let parts = match announced {
+        let parts = match prefetching {
             Some(parts) => parts,
             None => {
                 let asking = self.ask(series, range)?;
@@ -164,7 +165,7 @@ impl RemoteSet {
     }
 
     /// Why nothing comes any more.
-    fn why(&self) -> AskError {
+    fn why(&self) -> ReadError {
         match &*self.waiting.fetches.lock() {
             Err(error) => error.clone(),
             Ok(_) => broken_off(&self.source),
@@ -177,16 +178,16 @@ impl RemoteSet {
         series: Range<usize>,
         range: TimeRange,
         out: &mut SeriesBatch,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), ReadError> {
         if series.is_empty() {
             return Ok(());
         }
         let parts = within(&self.budget, self.parts(series.clone(), range)).await?;
         let held: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let mut read = 0;
-        let outcome: Result<(), AskError> = parts.iter().try_for_each(|part| {
+        let outcome: Result<(), ReadError> = parts.iter().try_for_each(|part| {
             read += read_batch(part, out)
-                .map_err(|e| AskError::Unreachable(format!("node {}: {e}", self.source.address())))?;
+                .map_err(|e| ReadError::Unreachable(format!("node {}: {e}", self.source.address())))?;
             Ok(())
         });
         drop(parts);
@@ -194,7 +195,7 @@ impl RemoteSet {
         outcome?;
         if read != series.len() {
             let (address, asked) = (self.source.address(), series.len());
-            return Err(AskError::Unreachable(format!("node {address}: {read} series where {asked} were fetched")));
+            return Err(ReadError::Unreachable(format!("node {address}: {read} series where {asked} were fetched")));
         }
         Ok(())
     }
@@ -206,8 +207,8 @@ struct Asking {
     parts: oneshot::Receiver<Parts>,
 }
 
-fn broken_off(source: &RemoteSource) -> AskError {
-    AskError::Unreachable(format!("node {}: the answer broke off", source.address()))
+fn broken_off(source: &RemoteSource) -> ReadError {
+    ReadError::Unreachable(format!("node {}: the answer broke off", source.address()))
 }
 
 impl Waiting {
@@ -220,7 +221,7 @@ impl Waiting {
     }
 
     /// Takes a part of a fetch.
-    fn take(&self, answer: wire::SelectAnswer) -> Result<(), AskError> {
+    fn take(&self, answer: wire::SelectAnswer) -> Result<(), ReadError> {
         self.budget.count_reads(answer.encoded_len() as u64 + answer.bytes_read, 1 + answer.requests);
         let bytes = answer.samples.len() as u64;
         self.budget.take(bytes)?;
@@ -245,7 +246,7 @@ impl Waiting {
     }
 
     /// Tells everyone that nothing comes any more.
-    fn end(&self, error: AskError) {
+    fn end(&self, error: ReadError) {
         let ended = std::mem::replace(&mut *self.fetches.lock(), Err(error.clone()));
         for (_, fetching) in ended.into_iter().flatten() {
             self.budget.give_back(fetching.held);
@@ -276,18 +277,18 @@ impl SeriesSet for RemoteSet {
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        self.runtime.block_on(self.fetch_parts(series, range, out)).map_err(AskError::into_select)
+        self.runtime.block_on(self.fetch_parts(series, range, out)).map_err(ReadError::into_select_error)
     }
 
     fn prefetch(&self, series: Range<usize>, range: TimeRange) {
-        let mut announced = self.announced.lock();
-        let is_known = announced.iter().any(|a| a.series == series && a.range == range);
-        if series.is_empty() || is_known || announced.len() >= MAX_ANNOUNCED {
+        let mut prefetching = self.prefetching.lock();
+        let is_known = prefetching.iter().any(|a| a.series == series && a.range == range);
+        if series.is_empty() || is_known || prefetching.len() >= MAX_PREFETCHING {
             return;
         }
         let Ok(asking) = self.ask(series.clone(), range) else { return };
         match self.requests.try_send(asking.request) {
-            Ok(()) => announced.push(Announced { series, range, parts: asking.parts }),
+            Ok(()) => prefetching.push(Prefetching { series, range, parts: asking.parts }),
             Err(_) => self.waiting.forget(asking.id),
         }
     }
@@ -298,8 +299,8 @@ impl Drop for RemoteSet {
         self.receiving.abort();
         self.waiting.end(SelectError::Cancelled.into());
         // What was received and is not fetched any more.
-        for mut announced in std::mem::take(&mut *self.announced.lock()) {
-            if let Ok(Ok(parts)) = announced.parts.try_recv() {
+        for mut prefetching in std::mem::take(&mut *self.prefetching.lock()) {
+            if let Ok(Ok(parts)) = prefetching.parts.try_recv() {
                 self.budget.give_back(parts.iter().map(|part| part.len() as u64).sum());
             }
         }

@@ -13,9 +13,13 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch::write_batch;
-use super::convert::{AskError, bytes, fragment_of, matchers_of, millis, range_of, scope_of, status_of, write_summary};
+use super::convert::{
+    MAX_MESSAGE_BYTES, bytes, fragment_of, matchers_of, millis, range_of, scope_of, status_of, write_summary,
+};
+use super::error::{ReadError, Refused};
 use super::labels::{LabelsWriter, write_labels};
-use super::{AskedView, MOST_MESSAGE_BYTES, Refused, Scope, SeriesSource, server_select};
+use super::server_select;
+use super::source::{ReadView, Scope, SeriesSource};
 use crate::query_v1 as wire;
 use crate::query_v1::query_server::{Query, QueryServer};
 
@@ -28,7 +32,7 @@ pub(super) const PART_SAMPLES: usize = 64 << 10;
 
 /// What other nodes may take of this one.
 #[derive(Clone, Copy, Debug)]
-pub struct AskLimits {
+pub struct ReadLimits {
     /// Most memory that a question may take, bytes. Default: 2 GiB.
     pub max_bytes: u64,
     /// Longest time that a question may take. Default: 10 minutes.
@@ -37,9 +41,9 @@ pub struct AskLimits {
     pub max_questions: usize,
 }
 
-impl Default for AskLimits {
+impl Default for ReadLimits {
     fn default() -> Self {
-        AskLimits { max_bytes: 2 << 30, max_time: Duration::from_secs(600), max_questions: 256 }
+        ReadLimits { max_bytes: 2 << 30, max_time: Duration::from_secs(600), max_questions: 256 }
     }
 }
 
@@ -52,7 +56,7 @@ pub struct QueryServices {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What others may take.
-    pub limits: AskLimits,
+    pub limits: ReadLimits,
 }
 
 impl QueryServices {
@@ -61,7 +65,7 @@ impl QueryServices {
         let questions = Arc::new(Semaphore::new(self.limits.max_questions));
         let server = QueryServer::new(Served { services: self, questions });
         routes.add_service(
-            server.max_decoding_message_size(MOST_MESSAGE_BYTES).max_encoding_message_size(MOST_MESSAGE_BYTES),
+            server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
     }
 }
@@ -75,14 +79,14 @@ struct Served {
 pub(super) struct Question {
     pub(super) source: Arc<dyn SeriesSource>,
     pub(super) scope: Scope,
-    pub(super) view: AskedView,
+    pub(super) view: ReadView,
     pub(super) budget: Arc<Budget>,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Question {
     /// Whether it may be answered: waits for the view, and looks whether there is what the asker counts on. Blocks.
-    pub(super) fn admit(&self) -> Result<(), AskError> {
+    pub(super) fn admit(&self) -> Result<(), ReadError> {
         self.budget.check()?;
         self.source.admit(&self.view)?;
         self.source.covers(&self.scope, self.budget.remaining())
@@ -96,7 +100,7 @@ pub(super) struct Out<T> {
 
 impl<T> Out<T> {
     /// Sends a part, when there is room for it. Blocks.
-    pub(super) fn send(&self, part: T) -> Result<(), AskError> {
+    pub(super) fn send(&self, part: T) -> Result<(), ReadError> {
         self.sender.blocking_send(Ok(part)).map_err(|_| SelectError::Cancelled.into())
     }
 }
@@ -139,7 +143,7 @@ impl Served {
     fn answer<T: Send + 'static>(
         &self,
         asked: Option<wire::Asked>,
-        work: impl FnOnce(&Question, &Out<T>) -> Result<(), AskError> + Send + 'static,
+        work: impl FnOnce(&Question, &Out<T>) -> Result<(), ReadError> + Send + 'static,
     ) -> Answer<T> {
         let question = self.question(asked)?;
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
@@ -166,7 +170,7 @@ impl Served {
 }
 
 /// Sends texts in parts.
-fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), AskError> {
+fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), ReadError> {
     let (mut part, mut size) = (Vec::new(), 0);
     for name in names {
         size += name.len() + 4;
@@ -184,7 +188,7 @@ fn send_result(
     expression: u32,
     result: &pharos_model::fragment::FragmentResult,
     out: &Out<wire::EvaluateAnswer>,
-) -> Result<(), AskError> {
+) -> Result<(), ReadError> {
     let each = result.samples.samples() / result.labels.len().max(1);
     let width = (PART_SAMPLES / each.max(1)).clamp(1, 4096);
     let mut at = 0;
@@ -199,7 +203,7 @@ fn send_result(
 }
 
 /// Samples as they travel.
-pub(super) fn coded(batch: &SeriesBatch, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, AskError> {
+pub(super) fn coded(batch: &SeriesBatch, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, ReadError> {
     let coded = write_batch(batch, rows).map_err(|e| SelectError::Storage(format!("samples cannot be sent: {e}")))?;
     Ok(bytes(coded))
 }
@@ -301,7 +305,7 @@ impl Query for Served {
         let _cancelled = CancelOnDrop(question.budget.clone());
         let working = tokio::task::spawn_blocking(move || {
             question.admit()?;
-            Ok::<_, AskError>(question.source.completeness(&question.scope, lasting)?)
+            Ok::<_, ReadError>(question.source.completeness(&question.scope, lasting)?)
         });
         let broken = |_| Status::internal("the answer broke off");
         let found = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;

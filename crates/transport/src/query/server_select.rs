@@ -7,7 +7,8 @@ use pharos_model::{SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-use super::convert::{AskError, bytes, range_of, status_of};
+use super::convert::{bytes, range_of, status_of};
+use super::error::ReadError;
 use super::labels::LabelsWriter;
 use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, Question, coded};
 use crate::query_v1 as wire;
@@ -55,10 +56,10 @@ pub(super) async fn serve(
 }
 
 /// Finds the series and sends their label sets.
-fn select(question: Question, request: &SelectRequest, sender: Sender) -> Result<Selection, AskError> {
+fn select(question: Question, request: &SelectRequest, sender: Sender) -> Result<Selection, ReadError> {
     question.admit()?;
     let set = question.source.select(&question.scope, request, &question.budget)?;
-    let gone = |_| AskError::from(SelectError::Cancelled);
+    let gone = |_| ReadError::from(SelectError::Cancelled);
     let mut part = LabelsWriter::default();
     for labels in set.labels() {
         part.push(labels);
@@ -120,7 +121,7 @@ fn answer(
 }
 
 /// Sends the samples of some series in parts.
-fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: TimeRange) -> Result<(), AskError> {
+fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: TimeRange) -> Result<(), ReadError> {
     let budget = &selection.question.budget;
     let mut batch = SeriesBatch::default();
     let (mut at, mut width) = (series.start, FIRST_SERIES);
@@ -143,7 +144,7 @@ fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: T
             requests,
             ..wire::SelectAnswer::default()
         };
-        let gone = |_| AskError::from(SelectError::Cancelled);
+        let gone = |_| ReadError::from(SelectError::Cancelled);
         selection.sender.blocking_send(Ok(answer)).map_err(gone)?;
         if last {
             return Ok(());

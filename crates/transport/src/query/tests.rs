@@ -1,10 +1,15 @@
 //! A source asked over the wire answers as it does when it is asked directly, and questions end when they should.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pharos_model::fragment::{FragmentResult, FragmentStats, Note, NoteExtra, Steps};
-use pharos_model::{Histogram, MetricType, SeriesBatch, SeriesView, SystemClock};
+use pharos_model::{
+    Budget, Exemplar, Fragment, FragmentAnswer, FragmentError, Histogram, Labels, Matcher, Metadata, MetricType,
+    SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, SystemClock, TenantId, TimeRange,
+};
 use tokio::runtime::Handle;
 use tonic::Status;
 use tonic::service::{Routes, RoutesBuilder};
@@ -69,7 +74,7 @@ impl SeriesSet for FakeSet {
 }
 
 impl SeriesSource for Fake {
-    fn admit(&self, view: &AskedView) -> Result<(), Refused> {
+    fn admit(&self, view: &ReadView) -> Result<(), Refused> {
         assert_eq!((view.incarnation, view.version), (2, 9));
         self.refused.clone().map_or(Ok(()), Err)
     }
@@ -153,10 +158,10 @@ fn remote(fake: &Arc<Fake>, address: &str) -> RemoteSource {
         ingester: Some(fake.clone()),
         store: None,
         clock: Arc::new(SystemClock::new()),
-        limits: AskLimits::default(),
+        limits: ReadLimits::default(),
     };
     services.add_to(&mut routes);
-    let view = AskedView { incarnation: 2, version: 9, epochs: (0..8).map(|shard| (shard, 5)).collect() };
+    let view = ReadView { incarnation: 2, version: 9, epochs: (0..8).map(|shard| (shard, 5)).collect() };
     RemoteSource::new(Arc::new(Only(routes.routes())), address, SourceRole::Ingester, view, Handle::current())
 }
 
@@ -274,17 +279,17 @@ async fn what_fails_says_why() {
     for failure in [SelectError::Memory { limit: 5 }, SelectError::Storage("disk".into()), SelectError::Cancelled] {
         let far = remote(&failing(Some(failure.clone()), None), "node:1");
         let error = RemoteSource::select(&far, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
-        assert_eq!(error.into_select().to_string(), failure.to_string());
+        assert_eq!(error.into_select_error().to_string(), failure.to_string());
     }
     let far = remote(&failing(None, Some(refused.clone())), "node:1");
     let error = RemoteSource::select(&far, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
-    assert!(matches!(&error, AskError::Refused(r) if *r == refused), "{error:?}");
+    assert!(matches!(&error, ReadError::Refused(r) if *r == refused), "{error:?}");
     let far = remote(&fake(5, 5), "node:1");
     let error = RemoteSource::select(&far, &scope(), &request(4), &budget(u64::MAX)).await.err().unwrap();
-    assert!(matches!(error.into_select(), SelectError::Series { limit: 4 }));
+    assert!(matches!(error.into_select_error(), SelectError::Series { limit: 4 }));
     let away = remote(&fake(5, 5), "elsewhere:1");
     let error = RemoteSource::select(&away, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
-    assert!(error.is_of_the_node() && error.to_string().contains("elsewhere:1"), "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("elsewhere:1"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,10 +298,10 @@ async fn memory_is_bounded_on_both_sides() {
     let small = budget(1_200_000);
     let set = RemoteSource::select(&far, &scope(), &request(0), &small).await.unwrap();
     let error = set.fetch_parts(0..4000, TimeRange::ALL, &mut SeriesBatch::default()).await.err().unwrap();
-    assert!(matches!(error.into_select(), SelectError::Memory { .. }));
+    assert!(matches!(error.into_select_error(), SelectError::Memory { .. }));
     let none = budget(10_000);
     let error = RemoteSource::select(&far, &scope(), &request(0), &none).await.err().unwrap();
-    assert!(matches!(error.into_select(), SelectError::Memory { .. }));
+    assert!(matches!(error.into_select_error(), SelectError::Memory { .. }));
     drop(set);
     assert_eq!((small.used_bytes(), none.used_bytes()), (0, 0));
 }
@@ -322,7 +327,7 @@ async fn a_question_that_is_dropped_ends_on_the_node() {
         if by_budget {
             budget.cancel();
             let error = asking.await.unwrap().err().unwrap();
-            assert!(matches!(error.into_select(), SelectError::Cancelled));
+            assert!(matches!(error.into_select_error(), SelectError::Cancelled));
         } else {
             asking.abort();
         }
@@ -336,7 +341,7 @@ async fn roles_that_a_node_does_not_have_are_refused() {
     let far = remote(&near, "node:1");
     let store = RemoteSource { role: SourceRole::Store, ..far };
     let error = RemoteSource::select(&store, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
-    assert!(matches!(&error, AskError::Refused(refused) if refused.shards.is_empty()), "{error:?}");
+    assert!(matches!(&error, ReadError::Refused(refused) if refused.shards.is_empty()), "{error:?}");
     assert_eq!(near.fetches.load(Ordering::SeqCst), 0);
 }
 
@@ -345,23 +350,23 @@ async fn who_has_less_than_is_counted_on_refuses() {
     // Two shards are complete from -2 on together, each of them from -1 on.
     let near = fake(5, 5);
     let far = remote(&near, "node:1");
-    for counted_on in [None, Some(-2), Some(0), Some(i64::MAX)] {
-        let scope = scope().counting_on(counted_on);
-        assert!(RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.is_ok(), "{counted_on:?}");
+    for required_from in [None, Some(-2), Some(0), Some(i64::MAX)] {
+        let scope = scope().requiring_from(required_from);
+        assert!(RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.is_ok(), "{required_from:?}");
     }
     let selected = near.fetches.load(Ordering::SeqCst);
-    let scope = scope().counting_on(Some(-3));
+    let scope = scope().requiring_from(Some(-3));
     let (matchers, range) = ([Matcher::equal("a", "b")], TimeRange::new(-5, 5));
     for error in [
         RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.err().unwrap(),
-        far.ask_series(&scope, &matchers, range, 0, &budget(u64::MAX)).await.unwrap_err(),
-        far.ask_names(&scope, None, &matchers, range, &budget(u64::MAX)).await.unwrap_err(),
+        far.read_series(&scope, &matchers, range, 0, &budget(u64::MAX)).await.unwrap_err(),
+        far.read_names(&scope, None, &matchers, range, &budget(u64::MAX)).await.unwrap_err(),
         near.covers(&scope, Duration::from_secs(1)).unwrap_err(),
     ] {
-        let AskError::Refused(refused) = &error else { panic!("{error:?}") };
+        let ReadError::Refused(refused) = &error else { panic!("{error:?}") };
         assert_eq!(Some(&refused.shards), scope.shards.as_deref());
         assert_eq!(refused.complete.map(|complete| (complete.from, complete.version)), Some((-2, 12)));
-        assert!(refused.reason.contains("not everything of shards 1,3 from -3 on"), "{}", refused.reason);
+        assert!(refused.reason.contains("shards 1,3 are complete only from -2, not from -3"), "{}", refused.reason);
     }
     assert_eq!(near.fetches.load(Ordering::SeqCst), selected, "nothing was selected");
 }

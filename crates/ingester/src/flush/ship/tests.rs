@@ -2,7 +2,7 @@
 //! anything.
 
 use pharos_model::{Clock, Sample, WriteBatch};
-use pharos_transport::query::AskError;
+use pharos_transport::query::ReadError;
 use pharos_transport::{Scope, SeriesSource};
 
 use super::*;
@@ -77,9 +77,9 @@ async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: b
 }
 
 /// What a node says to a question that counts on everything from a timestamp on.
-fn covers(ingester: &Ingester, counted_on: Option<i64>) -> Result<(), AskError> {
+fn covers(ingester: &Ingester, required_from: Option<i64>) -> Result<(), ReadError> {
     let shards = Some(Arc::new(ShardSet::all(SHARDS)));
-    let scope = Scope { shards, ..Scope::all(TenantId::default()) }.counting_on(counted_on);
+    let scope = Scope { shards, ..Scope::all(TenantId::default()) }.requiring_from(required_from);
     ingester.covers(&scope, std::time::Duration::from_secs(1))
 }
 
@@ -92,8 +92,8 @@ async fn a_replica_refuses_queries_that_rely_on_more_than_it_has() {
         cluster.tick(name).await;
     }
     for name in ["A", "B"] {
-        for counted_on in [None, Some(i64::MIN), Some(START)] {
-            assert!(covers(cluster.node(name), counted_on).is_ok(), "{name} has everything");
+        for required_from in [None, Some(i64::MIN), Some(START)] {
+            assert!(covers(cluster.node(name), required_from).is_ok(), "{name} has everything");
         }
     }
     // The grace period ends on A, and B is still to let go: it has the samples, and does not promise that they stay.
@@ -102,15 +102,15 @@ async fn a_replica_refuses_queries_that_rely_on_more_than_it_has() {
     let from = complete_from(cluster.node("A"));
     assert!(from > START && from < i64::MAX, "{from}");
     for name in ["A", "B"] {
-        for counted_on in [None, Some(from), Some(from + 1), Some(START + WINDOW), Some(i64::MAX)] {
-            assert!(covers(cluster.node(name), counted_on).is_ok(), "{name} {counted_on:?}");
+        for required_from in [None, Some(from), Some(from + 1), Some(START + WINDOW), Some(i64::MAX)] {
+            assert!(covers(cluster.node(name), required_from).is_ok(), "{name} {required_from:?}");
         }
-        for counted_on in [i64::MIN, START, from - 1] {
-            let error = covers(cluster.node(name), Some(counted_on)).unwrap_err();
-            let AskError::Refused(refused) = error else { panic!("{error:?}") };
+        for required_from in [i64::MIN, START, from - 1] {
+            let error = covers(cluster.node(name), Some(required_from)).unwrap_err();
+            let ReadError::Refused(refused) = error else { panic!("{error:?}") };
             assert_eq!(refused.shards, ShardSet::all(SHARDS));
             assert_eq!(refused.complete.map(|complete| complete.from), Some(from));
-            assert!(refused.reason.contains(&format!("from {counted_on} on")), "{}", refused.reason);
+            assert!(refused.reason.contains(&format!("from {required_from} on")), "{}", refused.reason);
         }
     }
 }

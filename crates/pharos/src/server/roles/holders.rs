@@ -6,10 +6,10 @@ use object_store::ObjectStore;
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_model::Clock;
-use pharos_querier::{AskMetrics, ClusterParts, Fanout};
+use pharos_querier::{ClusterParts, DispatchMetrics, Fanout};
 use pharos_store::{Store, StoreConfig};
 use pharos_transport::SeriesSource;
-use pharos_transport::query::{AskLimits, QueryServices};
+use pharos_transport::query::{QueryServices, ReadLimits};
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -75,7 +75,7 @@ impl Holders {
             store,
             clock: clock.clone(),
             runtime: Handle::current(),
-            metrics: AskMetrics::register(registry)?,
+            metrics: DispatchMetrics::register(registry)?,
         }))
     }
 
@@ -83,7 +83,7 @@ impl Holders {
     pub(super) fn add_services(
         &self,
         clock: &Arc<dyn Clock>,
-        limits: AskLimits,
+        limits: ReadLimits,
         routes: &mut RoutesBuilder,
         stopped: &watch::Receiver<bool>,
     ) {

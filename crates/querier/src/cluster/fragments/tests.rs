@@ -1,26 +1,17 @@
-//! A query whose parts are evaluated on nodes gives what one process gives: values, annotations and counted samples.
+//! A query whose fragments are evaluated on nodes gives what one process gives: values, annotations and counted samples.
 
 use std::sync::Arc;
 
 use pharos_model::{Histogram, Labels, Span};
-use pharos_promql::fragment::Combine;
 use pharos_promql::{SampleValue, Value as Answer, syntax};
+
+use pharos_testkit::{Rng, blocking, budget};
 
 use super::*;
 use crate::cluster::fakes::*;
 use crate::fanout::TenantQuerier;
 
 const MINUTE: i64 = 60_000;
-
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 fn histogram(count: u64, reset: bool) -> Arc<Histogram> {
     let count = count as f64;
@@ -36,7 +27,7 @@ fn histogram(count: u64, reset: bool) -> Arc<Histogram> {
 
 /// An hour of a sample every 15 s: counters with resets, gauges with gaps, classic and native histograms, and a name with both.
 fn series(seed: u64) -> Vec<Series> {
-    let mut dice = Dice(seed);
+    let mut rng = Rng::new(seed);
     let mut all = Vec::new();
     for i in 0..24u64 {
         let group = (i % 4).to_string();
@@ -47,13 +38,13 @@ fn series(seed: u64) -> Vec<Series> {
         let times = || (0..240i64).map(|s| s * 15_000);
         let mut total = 0;
         let counter = times().map(|t| {
-            total = if dice.roll(60) == 0 { 0 } else { total + dice.roll(100) };
+            total = if rng.below(60) == 0 { 0 } else { total + rng.below(100) };
             (t, Value::Float(total as f64))
         });
         all.push((labels("hits_total", &[]), counter.collect()));
         let mut gauge = Vec::new();
         for t in times() {
-            let (is_there, v) = (dice.roll(8) > 0, dice.roll(1_000_000));
+            let (is_there, v) = (rng.below(8) > 0, rng.below(1_000_000));
             if is_there {
                 gauge.push((t, Value::Float(v as f64 / 7.0 + i as f64)));
             }
@@ -62,13 +53,13 @@ fn series(seed: u64) -> Vec<Series> {
         if i % 3 == 0 {
             let mut count = 0;
             let native = times().map(|t| {
-                count += 1 + dice.roll(5);
+                count += 1 + rng.below(5);
                 (t, Value::Histogram(histogram(count, false)))
             });
             all.push((labels("native", &[]), native.collect()));
             for le in ["0.1", "1", "+Inf"] {
                 let bucket =
-                    times().map(|t| (t, Value::Float((t / 1000) as f64 * le.len() as f64 + dice.roll(9) as f64)));
+                    times().map(|t| (t, Value::Float((t / 1000) as f64 * le.len() as f64 + rng.below(9) as f64)));
                 all.push((labels("classic_bucket", &[("le", le.to_string())]), bucket.collect()));
             }
         }
@@ -226,10 +217,10 @@ async fn pushed_down_queries_give_what_one_process_gives() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fragments_survive_nodes_that_fail() {
-    for mood in [Mood::Fails, Mood::Refuses, Mood::Hangs] {
+    for fault in [Fault::Fails, Fault::Refuses, Fault::Hangs] {
         let cluster = cluster(3);
-        cluster.set_mood("i1", mood);
-        cluster.set_mood("s2", if mood == Mood::Refuses { Mood::Well } else { mood });
+        cluster.set_fault("i1", fault);
+        cluster.set_fault("s2", if fault == Fault::Refuses { Fault::None } else { fault });
         let (fanout, all) = (cluster.frontend("f1"), cluster.all.clone());
         blocking(move || {
             let text = "sum by (group) (rate(hits_total[2m]))";
@@ -237,22 +228,22 @@ async fn fragments_survive_nodes_that_fail() {
             let expr = syntax::parse(text).unwrap();
             let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
             let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
-            assert_eq!(shown(found, false), shown(alone, false), "{mood:?}");
+            assert_eq!(shown(found, false), shown(alone, false), "{fault:?}");
         })
         .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fragments_are_not_evaluated_by_replicas_that_have_less() {
+async fn replicas_that_lack_samples_do_not_evaluate_fragments() {
     let cluster = cluster(3);
     let fanout = cluster.frontend("f1");
     cluster.fall_behind(&fanout, "i2", 44 * MINUTE).await;
-    cluster.set_mood("i1", Mood::FailsToSelect);
+    cluster.set_fault("i1", Fault::FailsToSelect);
     let (asking, all) = (cluster.clone(), cluster.all.clone());
     blocking(move || {
         for text in ["sum by (group) (rate(hits_total[2m]))", "sum(load)", "topk(3, load)"] {
-            // The last one first: whoever fails is asked after others from then on.
+            // The last grid first: a node that fails is quarantined from then on.
             for times in grids().into_iter().rev() {
                 let expr = syntax::parse(text).unwrap();
                 let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
@@ -262,11 +253,11 @@ async fn fragments_are_not_evaluated_by_replicas_that_have_less() {
         }
     })
     .await;
-    assert!(asking.metrics.refused.get() > 0, "i2 is asked to evaluate what it does not have");
+    assert!(asking.metrics.refused.get() > 0, "i2 refuses to evaluate what it does not have");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
+async fn plans_show_where_fragments_are_evaluated_and_pushing_down_saves_bytes() {
     let cluster = cluster(4);
     let fanout = cluster.frontend("f1");
     let text = "sum(rate(hits_total[5m])) / sum(load)";
@@ -286,31 +277,8 @@ async fn plans_show_what_is_evaluated_where_and_bytes_are_saved() {
             (output.stats.bytes_read, format!("{:?}", output.plan))
         };
         let ((pushed, plan), (fetched, _)) = (read(true), read(false));
-        println!("bytes between nodes: {pushed} pushed down, {fetched} fetched");
         assert!(pushed * 2 < fetched, "{pushed} {fetched}");
         assert!(plan.contains("\"bytes\"") && plan.contains("\"requests\""), "{plan}");
     })
     .await;
-}
-
-#[test]
-fn steps_are_divided_by_what_they_read() {
-    let times = Steps { start: 0, end: 10 * MINUTE, step: MINUTE };
-    let expr = syntax::parse("sum(rate(x[2m]))").unwrap();
-    let part = fragment::of_query(&expr, times, 5 * MINUTE).unwrap().remove(0);
-    assert_eq!(part.decomposition.combine, Combine::Sum);
-    let complete = Completeness { from: 5 * MINUTE, unflushed_from: 6 * MINUTE, version: 1 };
-    let slice = Slice { range: TimeRange::new(0, 20 * MINUTE), key: 0 };
-    let found = segments(&part, times, &complete, &[slice]).unwrap();
-    let shown: Vec<_> = found.iter().map(|s| (s.place, s.steps.start / MINUTE, s.steps.end / MINUTE)).collect();
-    let expected = [(Place::Stored(slice), 0, 5), (Place::Here, 6, 6), (Place::Recent, 7, 10)];
-    assert_eq!(shown, expected);
-    assert_eq!(found[1].steps, Steps { start: 6 * MINUTE, end: 7 * MINUTE - 1, step: MINUTE }, "no moment");
-    let all = Completeness { from: i64::MIN, ..complete };
-    let found = segments(&part, times, &all, &[slice]).unwrap();
-    assert_eq!(found, [Segment { place: Place::Recent, steps: times }]);
-    let none = Completeness::UNKNOWN;
-    let moment = Steps { start: 5, end: 5, step: 0 };
-    let found = segments(&part, moment, &none, &[slice]).unwrap();
-    assert_eq!(found, [Segment { place: Place::Here, steps: moment }]);
 }

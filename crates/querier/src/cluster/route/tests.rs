@@ -1,4 +1,4 @@
-use pharos_cluster::{Command, Placement, Settings};
+use pharos_cluster::{BlockEntry, CatalogueCommand, Command, Placement, Settings};
 
 use super::*;
 
@@ -25,9 +25,13 @@ fn state(stores: usize, ingesters: usize, shards: u32) -> ClusterState {
     state
 }
 
-/// A block of a tenant.
-fn blocks(min_t: i64, max_t: i64) -> Command {
-    let block = pharos_cluster::BlockEntry {
+fn set_state(state: &mut ClusterState, node: &str, to: MemberState) {
+    state.apply(&Command::SetMemberState { node: node.into(), state: to, at_ms: 1 }).unwrap();
+}
+
+/// Commits a block of tenant `t`.
+fn commit_block(state: &mut ClusterState, min_t: i64, max_t: i64) {
+    let block = BlockEntry {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
         window_start: min_t,
         window_end: max_t + 1,
@@ -44,85 +48,172 @@ fn blocks(min_t: i64, max_t: i64) -> Command {
         digests: Vec::new(),
         meta: String::new(),
     };
-    let tenant = "t".into();
-    Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks {
-        tenant,
-        blocks: vec![block],
-        flushed_until: None,
-    })
+    let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
+    state.apply(&Command::Catalogue(commit)).unwrap();
 }
 
-fn shards(routes: &Routes) -> Vec<(String, usize)> {
-    let of = |a: &Assignment| match &a.target {
+fn all_shards(count: u32) -> Target {
+    Target::Shards(ShardSet::all(count))
+}
+
+fn blocks() -> Target {
+    Target::Blocks(StoreRange { range: TimeRange::new(0, 9), key: 0 })
+}
+
+/// The nodes of some routes, each with its number of shards.
+fn shard_counts(routes: &Routes) -> Vec<(String, usize)> {
+    let count = |a: &Assignment| match &a.target {
         Target::Shards(shards) => (a.member.id.clone(), shards.len()),
-        Target::Time(_) => (a.member.id.clone(), 0),
+        Target::Blocks(_) => (a.member.id.clone(), 0),
     };
-    routes.assignments.iter().map(of).collect()
+    routes.assignments.iter().map(count).collect()
+}
+
+fn store_of(state: &ClusterState, target: &Target, excluded: &Excluded) -> Option<String> {
+    route(state, "t", "f", target, excluded).assignments.first().map(|a| a.member.id.clone())
 }
 
 #[test]
-fn shards_are_spread_evenly_and_the_same_everywhere() {
-    let state = state(0, 5, 64);
-    let all = Target::Shards(ShardSet::all(64));
-    let routes = route(&state, "t", "f1", &all, &Excluded::default());
-    assert!(routes.is_whole());
-    let spread = shards(&routes);
+fn shards_are_spread_evenly() {
+    let routes = route(&state(0, 5, 64), "t", "f1", &all_shards(64), &Excluded::default());
+    assert!(routes.is_complete());
+    let spread = shard_counts(&routes);
     assert_eq!(spread.iter().map(|(_, n)| n).sum::<usize>(), 64);
     assert!(spread.len() == 5 && spread.iter().all(|(_, n)| (6..=20).contains(n)), "{spread:?}");
-    assert_eq!(shards(&route(&state, "t", "f2", &all, &Excluded::default())), spread);
-    let local = shards(&route(&state, "t", "i2", &all, &Excluded::default()));
+}
+
+#[test]
+fn all_frontends_spread_shards_alike() {
+    let state = state(0, 5, 64);
+    let spread = |local| shard_counts(&route(&state, "t", local, &all_shards(64), &Excluded::default()));
+    assert_eq!(spread("f1"), spread("f2"));
+}
+
+#[test]
+fn a_local_replica_reads_every_shard_that_it_holds() {
+    let state = state(0, 5, 64);
+    let local = shard_counts(&route(&state, "t", "i2", &all_shards(64), &Excluded::default()));
     let held = (0..64).filter(|s| state.shards[*s].is_in_sync("i2")).count();
     assert!(local.contains(&("i2".into(), held)), "{local:?}");
 }
 
 #[test]
-fn the_excluded_are_not_asked_and_the_avoided_come_last() {
-    let state = state(2, 3, 6);
-    let all = Target::Shards(ShardSet::all(6));
+fn shards_that_were_never_placed_are_neither_read_nor_missing() {
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: "c".into(), shards: 4, replication_factor: 3 };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    let routes = route(&state, "t", "f", &all_shards(4), &Excluded::default());
+    assert!(routes.is_complete() && routes.assignments.is_empty());
+}
+
+#[test]
+fn excluded_nodes_are_not_asked() {
+    let state = state(0, 3, 6);
     let none = Excluded::default();
-    let without = route(&state, "t", "f", &all, &none.and("i0").and("i1"));
-    assert_eq!(shards(&without), [("i2".to_string(), 6)]);
-    let nobody = route(&state, "t", "f", &all, &none.and("i0").and("i1").and("i2"));
-    assert_eq!((nobody.missing.len(), nobody.is_whole()), (6, false));
-    let one = Excluded { shards: ["i0", "i1", "i2"].map(|n| (n.to_string(), 3)).into(), ..none.clone() };
-    assert_eq!(route(&state, "t", "f", &all, &one).missing, ShardSet::of(3));
-    let avoided = Excluded { avoided: ["i1".to_string()].into(), ..none.clone() };
-    assert!(shards(&route(&state, "t", "i1", &all, &avoided)).iter().all(|(node, _)| node != "i1"));
-    let slice = Target::Time(Slice { range: TimeRange::new(0, 9), key: 0 });
-    let first = shards(&route(&state, "t", "f", &slice, &none)).remove(0).0;
-    let second = shards(&route(&state, "t", "f", &slice, &none.and(&first))).remove(0).0;
+    let without_two = route(&state, "t", "f", &all_shards(6), &none.and("i0").and("i1"));
+    assert_eq!(shard_counts(&without_two), [("i2".to_string(), 6)]);
+}
+
+#[test]
+fn shards_without_a_candidate_are_missing() {
+    let state = state(0, 3, 6);
+    let all = Excluded::default().and("i0").and("i1").and("i2");
+    let routes = route(&state, "t", "f", &all_shards(6), &all);
+    assert_eq!(routes.missing_shards.len(), 6);
+    assert!(!routes.is_complete());
+}
+
+#[test]
+fn a_node_can_be_excluded_for_a_single_shard() {
+    let state = state(0, 3, 6);
+    let for_shard_3 = Excluded { shards: ["i0", "i1", "i2"].map(|n| (n.to_string(), 3)).into(), ..Excluded::default() };
+    assert_eq!(route(&state, "t", "f", &all_shards(6), &for_shard_3).missing_shards, ShardSet::of(3));
+}
+
+#[test]
+fn an_avoided_node_is_not_asked_while_there_are_others() {
+    let state = state(0, 3, 6);
+    let avoided = Excluded { avoided: ["i1".to_string()].into(), ..Excluded::default() };
+    let routes = route(&state, "t", "i1", &all_shards(6), &avoided);
+    assert!(shard_counts(&routes).iter().all(|(node, _)| node != "i1"));
+    let only = route(&state, "t", "f", &all_shards(6), &avoided.and("i0").and("i2"));
+    assert_eq!(shard_counts(&only), [("i1".to_string(), 6)]);
+}
+
+#[test]
+fn another_store_takes_over_from_an_excluded_one() {
+    let state = state(2, 3, 6);
+    let none = Excluded::default();
+    let first = store_of(&state, &blocks(), &none).unwrap();
+    let second = store_of(&state, &blocks(), &none.and(&first)).unwrap();
     assert_ne!(first, second);
-    assert!(!route(&state, "t", "f", &slice, &none.and(&first).and(&second)).is_whole());
+    let nobody = route(&state, "t", "f", &blocks(), &none.and(&first).and(&second));
+    assert_eq!(nobody.missing_time, Some(TimeRange::new(0, 9)));
 }
 
 #[test]
-fn nodes_that_are_down_are_tried_when_there_is_nobody_else() {
+fn a_draining_store_is_asked_last() {
+    let mut state = state(2, 3, 6);
+    let first = store_of(&state, &blocks(), &Excluded::default()).unwrap();
+    set_state(&mut state, &first, MemberState::Draining);
+    let second = store_of(&state, &blocks(), &Excluded::default()).unwrap();
+    assert_ne!(first, second);
+    assert_eq!(store_of(&state, &blocks(), &Excluded::default().and(&second)), Some(first));
+}
+
+#[test]
+fn nodes_that_are_down_are_tried_when_there_is_no_other() {
     let mut state = state(0, 3, 3);
-    for node in ["i0", "i1"] {
-        let down = Command::SetMemberState { node: node.into(), state: MemberState::Down, at_ms: 1 };
-        state.apply(&down).unwrap();
-    }
-    let all = Target::Shards(ShardSet::all(3));
-    assert_eq!(shards(&route(&state, "t", "i0", &all, &Excluded::default())), [("i2".to_string(), 3)]);
-    assert!(route(&state, "t", "f", &all, &Excluded::default().and("i2")).is_whole());
+    set_state(&mut state, "i0", MemberState::Down);
+    set_state(&mut state, "i1", MemberState::Down);
+    let routes = route(&state, "t", "i0", &all_shards(3), &Excluded::default());
+    assert_eq!(shard_counts(&routes), [("i2".to_string(), 3)]);
+    assert!(route(&state, "t", "f", &all_shards(3), &Excluded::default().and("i2")).is_complete());
 }
 
 #[test]
-fn slices_cover_a_range_once_and_are_spread_over_the_stores() {
-    let mut state = state(4, 3, 3);
-    for range in [TimeRange::new(5, 40 * SLICE_MS + 7), TimeRange::new(0, 0), TimeRange::new(-3 * SLICE_MS - 1, 3)] {
-        let slices = slices(&state, "t", range);
-        assert_eq!(slices.first().map(|s| s.range.start), Some(range.start));
-        assert_eq!(slices.last().map(|s| s.range.end), Some(range.end));
-        assert!(slices.windows(2).all(|w| w[0].range.end + 1 == w[1].range.start));
-        assert!(slices.len() as i64 <= MAX_SLICES + 1);
+fn store_ranges_cover_a_range_once() {
+    let state = state(4, 3, 3);
+    for range in
+        [TimeRange::new(5, 40 * STORE_RANGE_MS + 7), TimeRange::new(0, 0), TimeRange::new(-3 * STORE_RANGE_MS - 1, 3)]
+    {
+        let ranges = store_ranges(&state, "t", range);
+        assert_eq!(ranges.first().map(|s| s.range.start), Some(range.start));
+        assert_eq!(ranges.last().map(|s| s.range.end), Some(range.end));
+        assert!(ranges.windows(2).all(|w| w[0].range.end + 1 == w[1].range.start));
+        assert!(ranges.len() as i64 <= MAX_STORE_RANGES + 1);
     }
-    assert!(slices(&state, "t", TimeRange::new(1, 0)).is_empty());
-    assert_eq!(slices(&state, "t", TimeRange::ALL).len(), 1, "there are no blocks");
-    state.apply(&blocks(0, 30 * SLICE_MS)).unwrap();
-    let long = slices(&state, "t", TimeRange::new(0, 30 * SLICE_MS));
-    let of = |slice: &Slice| shards(&route(&state, "t", "f", &Target::Time(*slice), &Excluded::default())).remove(0).0;
-    let owners: BTreeSet<String> = long.iter().map(of).collect();
+}
+
+#[test]
+fn an_empty_range_has_no_store_ranges() {
+    assert!(store_ranges(&state(4, 3, 3), "t", TimeRange::new(1, 0)).is_empty());
+}
+
+#[test]
+fn without_blocks_all_time_is_one_store_range() {
+    assert_eq!(store_ranges(&state(4, 3, 3), "t", TimeRange::ALL).len(), 1);
+}
+
+#[test]
+fn long_ranges_are_spread_over_the_stores() {
+    let mut state = state(4, 3, 3);
+    commit_block(&mut state, 0, 30 * STORE_RANGE_MS);
+    let ranges = store_ranges(&state, "t", TimeRange::new(0, 30 * STORE_RANGE_MS));
+    let owner = |range: &StoreRange| store_of(&state, &Target::Blocks(*range), &Excluded::default()).unwrap();
+    let owners: BTreeSet<String> = ranges.iter().map(owner).collect();
     assert_eq!(owners.len(), 4, "{owners:?}");
-    assert!(long.windows(2).all(|w| of(&w[0]) != of(&w[1])), "neighbours of one store are one");
+    assert!(ranges.windows(2).all(|w| owner(&w[0]) != owner(&w[1])), "neighbours of one store are merged");
+}
+
+#[test]
+fn store_ranges_do_not_depend_on_where_a_query_begins() {
+    let mut state = state(4, 3, 3);
+    commit_block(&mut state, 0, 30 * STORE_RANGE_MS);
+    let owner_at = |start: i64| {
+        let ranges = store_ranges(&state, "t", TimeRange::new(start, 30 * STORE_RANGE_MS));
+        let range = ranges.iter().find(|r| r.range.contains(20 * STORE_RANGE_MS + 5)).copied().unwrap();
+        store_of(&state, &Target::Blocks(range), &Excluded::default())
+    };
+    assert_eq!(owner_at(0), owner_at(STORE_RANGE_MS * 3 + 17));
 }

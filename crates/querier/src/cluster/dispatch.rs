@@ -1,0 +1,418 @@
+//! Sends the reads of a query to nodes: to another node when one fails or refuses, and to a second one when one is slow.
+//!
+//! Invariants: every part of a target is answered by exactly one node, unless the query accepts a partial response; a node
+//! that failed within a read is not asked again within it; a read under a newer view starts over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Either, FutureExt, select, try_join_all};
+use parking_lot::Mutex;
+use pharos_cluster::{Member, View};
+use pharos_model::{SelectError, ShardSet, TenantId, TimeRange};
+use pharos_transport::query::{ReadError, ReadView, SourceRole};
+use pharos_transport::{Completeness, Scope};
+
+use super::health::Latencies;
+use super::node::Node;
+use super::nodes::Cluster;
+use super::route::{self, Assignment, Excluded, Routes, Target};
+
+/// Longest wait for a node before another one is asked as well.
+const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
+/// Longest wait for a newer view when every replica refuses under the query's own.
+const NEWER_VIEW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Dispatches the reads of one query, and remembers what it learned about nodes on the way.
+pub(crate) struct Dispatcher {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) tenant: TenantId,
+    /// Whether unavailable data becomes a warning instead of an error.
+    pub(crate) partial: bool,
+    /// The view of the query; replaced by a newer one when every replica refuses under it.
+    view: Mutex<View>,
+    /// Stores must know at least this version: it lists the blocks that ingesters rely on.
+    min_store_version: Mutex<u64>,
+    excluded: Mutex<Excluded>,
+    /// Describes what was unavailable, for a partial response.
+    warnings: Mutex<BTreeSet<String>>,
+}
+
+/// Why a read has no response.
+#[derive(Debug)]
+pub(crate) enum ReadFailure {
+    /// No other node would do better: the query is at fault, or has ended.
+    Fatal(ReadError),
+    /// No node is left to ask.
+    Unavailable(Unavailable),
+}
+
+/// Data that no node could be asked for, and why the last one failed.
+#[derive(Debug, Default)]
+pub(crate) struct Unavailable {
+    shards: ShardSet,
+    time: Option<TimeRange>,
+    prior: PriorFailures,
+}
+
+/// How the nodes failed that were asked so far.
+#[derive(Clone, Debug, Default)]
+struct PriorFailures {
+    /// The error of the last one.
+    reason: Option<String>,
+    /// Whether the last one refused, so that a newer view may help.
+    was_refused: bool,
+    /// What those replicas have in common that have less than the plan relies on.
+    behind: Option<Completeness>,
+}
+
+impl PriorFailures {
+    fn with(&self, error: &ReadError) -> Self {
+        PriorFailures {
+            reason: Some(error.to_string()),
+            was_refused: matches!(error, ReadError::Refused(_)),
+            behind: self.behind_with(error),
+        }
+    }
+
+    fn behind_with(&self, error: &ReadError) -> Option<Completeness> {
+        let ReadError::Refused(refused) = error else { return self.behind };
+        match (self.behind, refused.complete) {
+            (Some(known), Some(complete)) => Some(known.and(complete)),
+            (known, complete) => known.or(complete),
+        }
+    }
+}
+
+impl ReadFailure {
+    /// What the replicas have that would have answered a plan which relies on less. `None` when there are no such replicas.
+    pub(crate) fn behind(&self) -> Option<Completeness> {
+        match self {
+            ReadFailure::Unavailable(unavailable) => unavailable.prior.behind,
+            ReadFailure::Fatal(_) => None,
+        }
+    }
+
+    /// Adds the error of another node that was asked for the same.
+    fn and(mut self, error: &ReadError) -> Self {
+        if let ReadFailure::Unavailable(unavailable) = &mut self {
+            unavailable.prior.behind = unavailable.prior.behind_with(error);
+        }
+        self
+    }
+}
+
+impl Unavailable {
+    fn text(&self) -> String {
+        let what = match self.time {
+            Some(range) => format!("no store can answer for the blocks from {} to {}", range.start, range.end),
+            None if self.shards.len() == 1 => format!("no replica of shard {} can answer", self.shards),
+            None => format!("no replica of shards {} can answer", self.shards),
+        };
+        match &self.prior.reason {
+            Some(reason) => format!("{what}: {reason}"),
+            None => what,
+        }
+    }
+}
+
+impl From<ReadFailure> for SelectError {
+    fn from(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::Fatal(error) => error.into_select_error(),
+            ReadFailure::Unavailable(unavailable) => SelectError::Storage(unavailable.text()),
+        }
+    }
+}
+
+/// A read of one node about one target. It is called again for every node that is asked.
+pub(crate) type NodeRead<T> =
+    Arc<dyn Fn(Node, Scope, Target) -> BoxFuture<'static, Result<T, ReadError>> + Send + Sync>;
+
+/// The responses to a read, each with the node that gave it.
+pub(crate) type Responses<T> = Vec<(Assignment, T)>;
+
+/// What all attempts at a read share.
+struct Attempt<T> {
+    dispatcher: Arc<Dispatcher>,
+    read: NodeRead<T>,
+    latencies: fn(&Cluster) -> &Latencies,
+}
+
+impl<T> Clone for Attempt<T> {
+    fn clone(&self) -> Self {
+        Attempt { dispatcher: self.dispatcher.clone(), read: self.read.clone(), latencies: self.latencies }
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, partial: bool) -> Self {
+        let avoided = cluster.quarantine.nodes(cluster.parts.clock.monotonic());
+        Dispatcher {
+            cluster,
+            tenant,
+            partial,
+            min_store_version: Mutex::new(view.version),
+            view: Mutex::new(view),
+            excluded: Mutex::new(Excluded { avoided, ..Excluded::default() }),
+            warnings: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view.lock().clone()
+    }
+
+    /// What was unavailable, for a partial response.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().iter().cloned().collect()
+    }
+
+    /// Requires stores to know this version of the view.
+    pub(crate) fn require_store_version(&self, version: u64) {
+        let mut required = self.min_store_version.lock();
+        *required = (*required).max(version);
+    }
+
+    /// Ranks a node last for a while, in this query and in others, because it failed or was slower than another.
+    pub(crate) fn quarantine(&self, node: &str) {
+        self.cluster.quarantine.add(node, self.cluster.parts.clock.monotonic());
+        self.excluded.lock().avoided.insert(node.to_string());
+    }
+
+    /// The nodes that this query does not ask, or asks last.
+    pub(crate) fn excluded(&self) -> Excluded {
+        self.excluded.lock().clone()
+    }
+
+    /// The nodes that a target goes to if none of them fails.
+    pub(crate) fn routes(&self, target: &Target) -> Routes {
+        self.route(target, &self.excluded())
+    }
+
+    fn route(&self, target: &Target, excluded: &Excluded) -> Routes {
+        let view = self.view();
+        route::route(&view, self.tenant.as_str(), &self.cluster.parts.identity, target, excluded)
+    }
+
+    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one.
+    pub(crate) async fn dispatch<T: Send + 'static>(
+        self: &Arc<Self>,
+        targets: Vec<Target>,
+        latencies: fn(&Cluster) -> &Latencies,
+        read: NodeRead<T>,
+    ) -> Result<Responses<T>, ReadFailure> {
+        let attempt = Attempt { dispatcher: self.clone(), read, latencies };
+        let each = targets.into_iter().map(|target| {
+            let attempt = attempt.clone();
+            async move { attempt.whole_target(target).await }
+        });
+        Ok(try_join_all(each).await?.into_iter().flatten().collect())
+    }
+
+    /// Reads a target from nodes other than the excluded ones, after the node that had answered failed.
+    pub(crate) async fn dispatch_elsewhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        target: Target,
+        latencies: fn(&Cluster) -> &Latencies,
+        read: NodeRead<T>,
+        excluded: Excluded,
+    ) -> Result<Responses<T>, ReadFailure> {
+        let attempt = Attempt { dispatcher: self.clone(), read, latencies };
+        attempt.spread(target, excluded, PriorFailures::default(), false).await
+    }
+
+    /// Waits briefly for a newer view than the query's, and takes it. False when none came.
+    async fn renew_view(&self) -> bool {
+        let version = self.view().version;
+        let mut views = self.cluster.parts.views.clone();
+        let newer = tokio::time::timeout(NEWER_VIEW_TIMEOUT, views.wait_for(|view| view.version > version)).await;
+        let Ok(Ok(newer)) = newer.map(|newer| newer.map(|view| view.clone())) else { return false };
+        *self.view.lock() = newer;
+        self.excluded.lock().shards.clear();
+        true
+    }
+
+    /// Counts and logs a node's failure. A node that failed, rather than refused, is quarantined.
+    fn record_failure(&self, node: &str, error: &ReadError) {
+        tracing::debug!(node, %error, "read failed; trying another node");
+        let metrics = &self.cluster.parts.metrics;
+        if matches!(error, ReadError::Refused(_)) {
+            return metrics.refused.inc();
+        }
+        metrics.unanswered.inc();
+        self.quarantine(node);
+    }
+
+    /// The role of a member that answers for a target, and the scope of the read.
+    fn node(&self, member: &Member, target: &Target) -> (Node, Scope) {
+        let view = self.view();
+        let (role, shards) = match target {
+            Target::Shards(shards) => (SourceRole::Ingester, Some(shards)),
+            Target::Blocks(_) => (SourceRole::Store, None),
+        };
+        let epoch = |shard: u32| (shard, view.epoch(shard));
+        let epochs = shards.into_iter().flat_map(|shards| shards.iter().map(epoch)).collect();
+        let version = view.version.max(*self.min_store_version.lock());
+        let read_view = ReadView { incarnation: view.incarnation, version, epochs };
+        let scope = Scope { shards: shards.cloned().map(Arc::new), ..Scope::all(self.tenant.clone()) };
+        (self.cluster.node(member, role, read_view), scope)
+    }
+}
+
+impl<T: Send + 'static> Attempt<T> {
+    /// Reads a whole target, a second time under a newer view if there is one. Replicas that have less than the plan relies on
+    /// fail the read even when the query accepts a partial response, because another plan may be complete.
+    async fn whole_target(&self, target: Target) -> Result<Responses<T>, ReadFailure> {
+        let dispatcher = &self.dispatcher;
+        let excluded = dispatcher.excluded();
+        match self.spread(target.clone(), excluded, PriorFailures::default(), false).await {
+            Err(failure) if failure.behind().is_some() => Err(failure),
+            Err(ReadFailure::Unavailable(unavailable))
+                if unavailable.prior.was_refused && dispatcher.renew_view().await =>
+            {
+                self.spread(target, dispatcher.excluded(), PriorFailures::default(), dispatcher.partial).await
+            }
+            Err(ReadFailure::Unavailable(unavailable)) if dispatcher.partial => {
+                let prior = PriorFailures { was_refused: false, ..unavailable.prior };
+                self.spread(target, dispatcher.excluded(), prior, true).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Reads a target from all nodes that it is routed to.
+    fn spread(
+        &self,
+        target: Target,
+        excluded: Excluded,
+        prior: PriorFailures,
+        partial: bool,
+    ) -> BoxFuture<'static, Result<Responses<T>, ReadFailure>> {
+        let attempt = self.clone();
+        async move {
+            let routes = attempt.dispatcher.route(&target, &excluded);
+            if !routes.is_complete() {
+                let unavailable =
+                    Unavailable { shards: routes.missing_shards, time: routes.missing_time, prior: prior.clone() };
+                if !partial || prior.behind.is_some() {
+                    return Err(ReadFailure::Unavailable(unavailable));
+                }
+                attempt.dispatcher.cluster.parts.metrics.missing.inc();
+                attempt.dispatcher.warnings.lock().insert(unavailable.text());
+            }
+            let assignments = routes.assignments.into_iter();
+            let each = assignments.map(|a| attempt.one_node(a, excluded.clone(), &prior, partial));
+            Ok(try_join_all(each).await?.into_iter().flatten().collect())
+        }
+        .boxed()
+    }
+
+    /// Reads from one node, and from others if it fails.
+    async fn one_node(
+        &self,
+        assignment: Assignment,
+        excluded: Excluded,
+        prior: &PriorFailures,
+        partial: bool,
+    ) -> Result<Responses<T>, ReadFailure> {
+        let clock = &self.dispatcher.cluster.parts.clock;
+        let latencies = (self.latencies)(&self.dispatcher.cluster);
+        let started = clock.monotonic();
+        let first = match self.hedged(&assignment, &excluded, prior, latencies).await? {
+            Hedged::First(first) => first,
+            Hedged::Others(responses) => return Ok(responses),
+        };
+        match first {
+            Ok(response) => {
+                latencies.add(clock.monotonic().saturating_sub(started));
+                Ok(vec![(assignment, response)])
+            }
+            Err(error) if error.is_retryable() => {
+                self.dispatcher.record_failure(&assignment.member.id, &error);
+                let excluded = excluding(&excluded, &assignment, &error);
+                self.spread(assignment.target, excluded, prior.with(&error), partial).await
+            }
+            Err(error) => Err(ReadFailure::Fatal(error)),
+        }
+    }
+
+    /// Reads from one node, and from others beside it once it takes longer than 95 of 100 reads do.
+    async fn hedged(
+        &self,
+        Assignment { member, target }: &Assignment,
+        excluded: &Excluded,
+        prior: &PriorFailures,
+        latencies: &Latencies,
+    ) -> Result<Hedged<T>, ReadFailure> {
+        let dispatcher = &self.dispatcher;
+        let metrics = &dispatcher.cluster.parts.metrics;
+        metrics.asked.inc();
+        let (node, scope) = dispatcher.node(member, target);
+        let is_local = matches!(node, Node::Local(_));
+        let mut first = (self.read)(node, scope, target.clone());
+        let others = excluded.and(&member.id);
+        let hedge_delay = latencies.p95().clamp(latencies.floor, MAX_HEDGE_DELAY);
+        let can_hedge = || !is_local && dispatcher.route(target, &others).is_complete();
+        match tokio::time::timeout(hedge_delay, &mut first).await {
+            Ok(response) => return Ok(Hedged::First(response)),
+            Err(_) if can_hedge() => metrics.hedged.inc(),
+            Err(_) => return Ok(Hedged::First(first.await)),
+        }
+        let hedge = self.spread(target.clone(), others, prior.clone(), false);
+        match select(first, hedge).await {
+            Either::Left((Err(error), hedge)) if error.is_retryable() => {
+                dispatcher.record_failure(&member.id, &error);
+                hedge.await.map(Hedged::Others).map_err(|failure| failure.and(&error))
+            }
+            Either::Left((response, _)) => Ok(Hedged::First(response)),
+            Either::Right((Ok(responses), _)) => {
+                metrics.overtaken.inc();
+                dispatcher.quarantine(&member.id);
+                Ok(Hedged::Others(responses))
+            }
+            Either::Right((Err(failure), first)) => {
+                self.await_slow_node(&member.id, first, failure).await.map(Hedged::First)
+            }
+        }
+    }
+
+    /// Waits for a slow node after the others failed. It has all the time that the query has, unless another plan can do
+    /// without it.
+    async fn await_slow_node(
+        &self,
+        node: &str,
+        response: impl Future<Output = Result<T, ReadError>>,
+        failure: ReadFailure,
+    ) -> Result<Result<T, ReadError>, ReadFailure> {
+        if failure.behind().is_none() {
+            return Ok(response.await);
+        }
+        tokio::time::timeout(MAX_HEDGE_DELAY, response).await.map_err(|_| {
+            self.dispatcher.quarantine(node);
+            failure
+        })
+    }
+}
+
+/// Who answered a hedged read.
+enum Hedged<T> {
+    /// The node that was asked first, with its response or its error.
+    First(Result<T, ReadError>),
+    /// The nodes that were asked beside it.
+    Others(Responses<T>),
+}
+
+/// Excludes a node that failed: for the shards that it refused, or altogether.
+fn excluding(excluded: &Excluded, assignment: &Assignment, error: &ReadError) -> Excluded {
+    let node = &assignment.member.id;
+    match (error, &assignment.target) {
+        (ReadError::Refused(refused), Target::Shards(asked)) if !refused.shards.intersection(asked).is_empty() => {
+            let mut excluded = excluded.clone();
+            excluded.shards.extend(refused.shards.iter().map(|shard| (node.clone(), shard)));
+            excluded
+        }
+        _ => excluded.and(node),
+    }
+}

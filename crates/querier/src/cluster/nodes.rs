@@ -1,0 +1,90 @@
+//! The nodes of a cluster that hold samples, as one of its nodes reads from them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_cluster::{ClusterState, Member, Role, View};
+use pharos_model::Clock;
+use pharos_transport::query::{ReadView, SourceRole};
+use pharos_transport::{Connect, RemoteSource, SeriesSource};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::health::{Latencies, Quarantine};
+use super::node::Node;
+use crate::metrics::DispatchMetrics;
+
+/// The components with which a node reads from its cluster.
+pub struct ClusterParts {
+    /// The current view of the cluster.
+    pub views: watch::Receiver<View>,
+    /// Connects to other nodes.
+    pub connect: Arc<dyn Connect>,
+    /// The member id of this node.
+    pub identity: String,
+    /// The ingester of this process, if it has one.
+    pub ingester: Option<Arc<dyn SeriesSource>>,
+    /// The store of this process, if it has one.
+    pub store: Option<Arc<dyn SeriesSource>>,
+    /// Times reads, and ends quarantines.
+    pub clock: Arc<dyn Clock>,
+    /// Runs the reads.
+    pub runtime: Handle,
+    /// Counts the reads.
+    pub metrics: DispatchMetrics,
+}
+
+/// The nodes of a cluster that hold samples, and what is known of their health.
+pub(crate) struct Cluster {
+    pub(super) parts: ClusterParts,
+    /// Latencies of selections and other small responses.
+    pub(super) selections: Latencies,
+    /// Latencies of fetching samples.
+    pub(super) fetches: Latencies,
+    /// Latencies of evaluating fragments.
+    pub(super) fragments: Latencies,
+    pub(super) quarantine: Quarantine,
+}
+
+impl Cluster {
+    pub(crate) fn new(parts: ClusterParts) -> Self {
+        // Selections are small. The time of the others depends on how much they read, so they get more of it.
+        Cluster {
+            parts,
+            selections: Latencies::with_floor(Duration::from_millis(20)),
+            fetches: Latencies::with_floor(Duration::from_millis(500)),
+            fragments: Latencies::with_floor(Duration::from_millis(250)),
+            quarantine: Quarantine::default(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.parts.views.borrow().clone()
+    }
+
+    /// The roles of this process, recent samples first, if no other node holds samples.
+    pub(crate) fn alone(&self, view: &ClusterState) -> Option<[Arc<dyn SeriesSource>; 2]> {
+        let identity = &self.parts.identity;
+        let ingester = self.parts.ingester.as_ref()?;
+        let store = self.parts.store.as_ref()?;
+        let only_here = |role: Role| view.live(role).all(|member| member.id == *identity);
+        let holds_all = view.shards.iter().all(|shard| shard.replicas.is_empty() || shard.is_in_sync(identity));
+        (only_here(Role::Ingester) && only_here(Role::Store) && holds_all).then(|| [ingester.clone(), store.clone()])
+    }
+
+    /// A role of a member, to be read under a view.
+    pub(super) fn node(&self, member: &Member, role: SourceRole, view: ReadView) -> Node {
+        let local = match role {
+            SourceRole::Ingester => &self.parts.ingester,
+            SourceRole::Store => &self.parts.store,
+        };
+        match local {
+            Some(source) if member.id == self.parts.identity => Node::Local(source.clone()),
+            _ => {
+                let connect = self.parts.connect.clone();
+                let runtime = self.parts.runtime.clone();
+                Node::Remote(RemoteSource::new(connect, &member.address, role, view, runtime))
+            }
+        }
+    }
+}
