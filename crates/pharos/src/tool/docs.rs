@@ -6,6 +6,8 @@
 mod config;
 mod flags;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod source;
 
 use std::io::{self, Write};
