@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_model::{Clock, SystemClock};
@@ -72,6 +73,8 @@ pub struct Meta {
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
+/// Asynchronous operations return boxed futures. Their bodies, and all of Raft below them, would otherwise be compiled
+/// again in every crate that awaits one.
 impl Meta {
     /// Opens a single-node cluster whose state is in a folder, without a network. Ready when this returns.
     pub async fn open(folder: &Path, identity: &str) -> Result<Meta, MetaError> {
@@ -84,29 +87,35 @@ impl Meta {
     ///
     /// A single-node cluster is ready when this returns. A node that has to find others returns at once: mount its services
     /// ([`Meta::add_services`]) and await [`Meta::ready`].
-    pub async fn start(folder: &Path, config: MetaConfig, components: MetaComponents) -> Result<Meta, MetaError> {
-        let alone = config.bootstrap == BootstrapMode::Alone;
-        let timing = config.timing.clone();
-        let group = Group::open(folder, config, &components).await?;
-        let founding = bootstrap::run(group.clone());
-        let leading = leader::run(group.clone(), components.exports);
-        let mut tasks = Vec::new();
-        if alone {
-            founding.await?;
-        } else {
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = founding.await {
-                    tracing::error!(%error, "this node could neither found nor join a cluster");
-                }
-            }));
-        }
-        tasks.push(tokio::spawn(leading));
-        let feed = group.feed.clone();
-        let meta = Meta::new(Backend::Group(group), feed, components.clock, timing, tasks);
-        if alone {
-            meta.recovered().await?;
-        }
-        Ok(meta)
+    pub fn start<'a>(
+        folder: &'a Path,
+        config: MetaConfig,
+        components: MetaComponents,
+    ) -> BoxFuture<'a, Result<Meta, MetaError>> {
+        Box::pin(async move {
+            let alone = config.bootstrap == BootstrapMode::Alone;
+            let timing = config.timing.clone();
+            let group = Group::open(folder, config, &components).await?;
+            let founding = bootstrap::run(group.clone());
+            let leading = leader::run(group.clone(), components.exports);
+            let mut tasks = Vec::new();
+            if alone {
+                founding.await?;
+            } else {
+                tasks.push(tokio::spawn(async move {
+                    if let Err(error) = founding.await {
+                        tracing::error!(%error, "this node could neither found nor join a cluster");
+                    }
+                }));
+            }
+            tasks.push(tokio::spawn(leading));
+            let feed = group.feed.clone();
+            let meta = Meta::new(Backend::Group(group), feed, components.clock, timing, tasks);
+            if alone {
+                meta.recovered().await?;
+            }
+            Ok(meta)
+        })
     }
 
     /// Starts a node without the meta role, which follows the meta nodes at these addresses.
@@ -137,12 +146,14 @@ impl Meta {
     }
 
     /// Waits until the cluster exists and this node has a view of it.
-    pub async fn ready(&self) -> View {
-        let mut watch = self.feed.watch();
-        match watch.wait_for(|view| view.settings.is_some()).await {
-            Ok(view) => view.clone(),
-            Err(_) => self.view(),
-        }
+    pub fn ready(&self) -> BoxFuture<'_, View> {
+        Box::pin(async move {
+            let mut watch = self.feed.watch();
+            match watch.wait_for(|view| view.settings.is_some()).await {
+                Ok(view) => view.clone(),
+                Err(_) => self.view(),
+            }
+        })
     }
 
     /// Mounts the gRPC services of a node with the meta role; does nothing on other nodes.
@@ -158,12 +169,19 @@ impl Meta {
     }
 
     /// Makes a command durable on a majority and applies it. The view of this node includes its effect when this returns.
-    pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, MetaError> {
-        let answer = self.backend.propose(Arc::new(command.into())).await?;
-        let response = answer.result?;
-        let reached = tokio::time::timeout(PROPOSE_TIMEOUT, self.feed.reach(answer.version)).await;
-        let late = |_| MetaError::Unavailable(format!("version {} did not reach this node in time", answer.version));
-        Ok(Outcome { response, view: reached.map_err(late)? })
+    pub fn propose(&self, command: impl Into<Command>) -> BoxFuture<'_, Result<Outcome, MetaError>> {
+        self.propose_command(command.into())
+    }
+
+    fn propose_command(&self, command: Command) -> BoxFuture<'_, Result<Outcome, MetaError>> {
+        Box::pin(async move {
+            let answer = self.backend.propose(Arc::new(command)).await?;
+            let response = answer.result?;
+            let reached = tokio::time::timeout(PROPOSE_TIMEOUT, self.feed.reach(answer.version)).await;
+            let late =
+                |_| MetaError::Unavailable(format!("version {} did not reach this node in time", answer.version));
+            Ok(Outcome { response, view: reached.map_err(late)? })
+        })
     }
 
     /// As [`Meta::propose`], for threads that may block. Panics on a thread of the runtime.
@@ -191,51 +209,56 @@ impl Meta {
     }
 
     /// Makes this node a member and sends its heartbeats from now on. Returns a view that lists it.
-    pub async fn join(&self, member: Member) -> Result<View, MetaError> {
-        let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
-        let joined = self.propose(join).await?.view;
-        let interval = match member.has(Role::Agent) {
-            true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
-            false => self.timing.member_heartbeat,
-        };
-        let heartbeats = HeartbeatTask {
-            backend: self.backend.clone(),
-            feed: self.feed.clone(),
-            clock: self.clock.clone(),
-            contact: self.contact.clone(),
-            member,
-            interval,
-        };
-        let mut stop = self.backend.stopped();
-        let mut leaving = self.leaving.subscribe();
-        self.tasks.lock().push(tokio::spawn(async move {
-            tokio::select! {
-                () = heartbeats.run() => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-                _ = leaving.wait_for(|leaving| *leaving) => {}
-            }
-        }));
-        Ok(joined)
+    pub fn join(&self, member: Member) -> BoxFuture<'_, Result<View, MetaError>> {
+        Box::pin(async move {
+            let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
+            let joined = self.propose(join).await?.view;
+            let interval = match member.has(Role::Agent) {
+                true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
+                false => self.timing.member_heartbeat,
+            };
+            let heartbeats = HeartbeatTask {
+                backend: self.backend.clone(),
+                feed: self.feed.clone(),
+                clock: self.clock.clone(),
+                contact: self.contact.clone(),
+                member,
+                interval,
+            };
+            let mut stop = self.backend.stopped();
+            let mut leaving = self.leaving.subscribe();
+            self.tasks.lock().push(tokio::spawn(async move {
+                tokio::select! {
+                    () = heartbeats.run() => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                    _ = leaving.wait_for(|leaving| *leaving) => {}
+                }
+            }));
+            Ok(joined)
+        })
     }
 
     /// Announces that this node is about to stop and ends its heartbeats.
     ///
     /// It counts as down at once, so its targets and leaders move; when it returns it takes up its old place. A drained
     /// node is forgotten instead, and takes its share again when it returns.
-    pub async fn leave(&self, node: &str) -> Result<View, MetaError> {
-        self.leaving.send_replace(true);
-        self.backend.heartbeat(node, true).await?;
-        let view = self.view();
-        let drained = view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
-        let node = node.to_string();
-        let command = match drained {
-            true => Command::ForgetMember { node },
-            false => Command::SetMemberState { node, state: MemberState::Down, at_ms: self.clock.now_ms() },
-        };
-        let view = self.propose(command).await?.view;
-        // The others know. Nobody in this process needs to wait for a newer view any more.
-        self.contact.send_replace(Some(Duration::MAX));
-        Ok(view)
+    pub fn leave<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<View, MetaError>> {
+        Box::pin(async move {
+            self.leaving.send_replace(true);
+            self.backend.heartbeat(node, true).await?;
+            let view = self.view();
+            let drained =
+                view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
+            let node = node.to_string();
+            let command = match drained {
+                true => Command::ForgetMember { node },
+                false => Command::SetMemberState { node, state: MemberState::Down, at_ms: self.clock.now_ms() },
+            };
+            let view = self.propose(command).await?.view;
+            // The others know. Nobody in this process needs to wait for a newer view any more.
+            self.contact.send_replace(Some(Duration::MAX));
+            Ok(view)
+        })
     }
 
     /// The clock that [`Meta::contact`] reads.
@@ -290,16 +313,18 @@ impl Meta {
     }
 
     /// As [`Meta::status`], but a node without the meta role asks one that has it.
-    pub async fn group(&self) -> Result<GroupStatus, MetaError> {
-        let Backend::Follower(follower) = &self.backend else { return Ok(self.status()) };
-        let answer = follower.describe().await?;
-        Ok(GroupStatus {
-            leader: (answer.leader != 0).then_some(answer.leader),
-            leads: false,
-            voters: answer.voters,
-            learners: answer.learners,
-            term: answer.term,
-            applied: answer.applied,
+    pub fn group(&self) -> BoxFuture<'_, Result<GroupStatus, MetaError>> {
+        Box::pin(async move {
+            let Backend::Follower(follower) = &self.backend else { return Ok(self.status()) };
+            let answer = follower.describe().await?;
+            Ok(GroupStatus {
+                leader: (answer.leader != 0).then_some(answer.leader),
+                leads: false,
+                voters: answer.voters,
+                learners: answer.learners,
+                term: answer.term,
+                applied: answer.applied,
+            })
         })
     }
 
@@ -307,31 +332,37 @@ impl Meta {
     ///
     /// From then on this node neither votes nor sees changes until its process restarts. Never returns after
     /// [`Meta::shutdown`], or on a node without the meta role.
-    pub async fn failed(&self) -> String {
-        match &self.backend {
-            Backend::Group(group) => group.failed().await,
-            Backend::Follower(_) => std::future::pending().await,
-        }
+    pub fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(async move {
+            match &self.backend {
+                Backend::Group(group) => group.failed().await,
+                Backend::Follower(_) => std::future::pending().await,
+            }
+        })
     }
 
     /// Triggers a snapshot, after which Raft purges the log up to it.
-    pub async fn compact(&self) -> Result<(), MetaError> {
-        let Backend::Group(group) = &self.backend else { return Ok(()) };
-        group.raft.trigger().snapshot().await.map_err(|fatal| MetaError::Stopped(fatal.to_string()))
+    pub fn compact(&self) -> BoxFuture<'_, Result<(), MetaError>> {
+        Box::pin(async move {
+            let Backend::Group(group) = &self.backend else { return Ok(()) };
+            group.raft.trigger().snapshot().await.map_err(|fatal| MetaError::Stopped(fatal.to_string()))
+        })
     }
 
     /// Stops all work, so that the folder can be opened again. The view stays readable.
-    pub async fn shutdown(&self) {
-        match &self.backend {
-            Backend::Group(group) => group.shutdown().await,
-            Backend::Follower(_) => self.backend.stop(),
-        }
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a background task of meta panicked");
+    pub fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match &self.backend {
+                Backend::Group(group) => group.shutdown().await,
+                Backend::Follower(_) => self.backend.stop(),
             }
-        }
+            let tasks = std::mem::take(&mut *self.tasks.lock());
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a background task of meta panicked");
+                }
+            }
+        })
     }
 }
 
