@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the workspace must fail loudly")]
 
 mod crate_edges;
+mod docs;
 mod knots;
 mod layout;
 mod sources;
