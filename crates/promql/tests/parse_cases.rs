@@ -2,6 +2,8 @@
 //!
 //! The cases of this repository are in `scripts/expressions.parse`. Cases of the Prometheus project are an extra, see `scripts.rs`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use pharos_promql::syntax::parse;

@@ -148,8 +148,11 @@ proptest! {
     }
 }
 
-/// The labels of series, and time, count and sum of their histograms.
-fn histograms(series: Vec<MatrixSeries>) -> Vec<(Labels, Vec<(i64, f64, f64)>)> {
+/// Time, count and sum of a histogram.
+type Point = (i64, f64, f64);
+
+/// The labels of series, with their histograms.
+fn histograms(series: Vec<MatrixSeries>) -> Vec<(Labels, Vec<Point>)> {
     let points = |s: &MatrixSeries| s.histograms.iter().map(|(t, h)| (*t, h.count, h.sum)).collect();
     series.iter().map(|s| (s.labels.clone(), points(s))).collect()
 }
