@@ -71,6 +71,11 @@ impl Annotations {
         self.add(format!("{WARNING}{}", text.as_ref()), Detail { pos, extra: Extra::Count(count) });
     }
 
+    /// Adds a warning about a quantile that is not between 0 and 1.
+    pub(crate) fn quantile_out_of_range(&mut self, q: f64, pos: usize) {
+        self.warn(format!("quantile value should be between 0 and 1, got {}", GoFloat(q)), pos);
+    }
+
     /// Adds the info that classic buckets were not monotonic.
     pub(crate) fn forced_monotonicity(&mut self, name: &str, pos: usize, what: Monotonicity) {
         let text = with_metric(

@@ -39,6 +39,11 @@ impl From<SelectError> for QueryError {
     }
 }
 
+/// The error of two series with the same labels.
+pub(crate) fn same_labels() -> QueryError {
+    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

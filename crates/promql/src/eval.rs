@@ -9,6 +9,7 @@ mod bitmap;
 mod cancellation;
 mod counts;
 mod extended;
+mod extension;
 mod functions;
 mod hist_window;
 mod merge;
@@ -31,6 +32,7 @@ mod track;
 mod value;
 mod vector_matching;
 mod window;
+mod window_kernel;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;

@@ -7,41 +7,17 @@ use std::sync::Arc;
 use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 
 use super::cancellation::CancellationCheck;
+use super::extension::Extension;
 use super::hist_window::{
     self, MIXED_SCHEMAS, MIXED_TYPES, NOT_A_COUNTER, NOT_A_GAUGE, Point, named, note_combined, reconciled,
 };
-use super::range_call::WindowKernel;
 use super::row::{Grid, Row};
 use super::window::{Cursor, Fresh, Window, samples_between};
+use super::window_kernel::WindowKernel;
 use super::{Eval, Outcome};
 use crate::annotations::Annotations;
 use crate::functions::{RangeFn, Rate};
 use crate::plan::Selector;
-
-/// How a selector reaches beyond its windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extension {
-    /// To the last sample before the window.
-    Anchored,
-    /// To the samples before and after the window, between which values are interpolated.
-    Smoothed,
-}
-
-impl Extension {
-    /// The extension of a selector, if it has one.
-    pub(crate) fn of(selector: &Selector) -> Option<Self> {
-        match (selector.anchored, selector.smoothed) {
-            (true, _) => Some(Extension::Anchored),
-            (_, true) => Some(Extension::Smoothed),
-            _ => None,
-        }
-    }
-
-    /// The time before and after a window that is read, milliseconds.
-    pub(crate) fn reach(self, lookback: i64) -> (i64, i64) {
-        (lookback, if self == Extension::Smoothed { lookback } else { 0 })
-    }
-}
 
 /// Computes all windows of one series.
 pub(crate) fn series(

@@ -8,7 +8,6 @@ mod math;
 mod sort;
 mod time;
 
-use pharos_gocompat::GoFloat;
 use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::bitmap::Bitmap;
@@ -120,11 +119,6 @@ fn absent_labels(matchers: &[Matcher]) -> Labels {
         }
     }
     builder.build()
-}
-
-/// Warns about a quantile that is not between 0 and 1.
-pub(crate) fn note_quantile(ev: &Eval<'_, '_>, q: f64, pos: usize) {
-    ev.note(|n| n.warn(format!("quantile value should be between 0 and 1, got {}", GoFloat(q)), pos));
 }
 
 /// A string argument.

@@ -8,10 +8,10 @@ use pharos_model::{CounterReset, Histogram, Labels, SeriesView};
 use super::Outcome;
 use super::cancellation::CancellationCheck;
 use super::over_time;
-use super::range_call::WindowKernel;
 use super::rate::{Edges, start_overlap, start_reset};
 use super::row::Row;
 use super::window::{Cursor, Window, samples_between};
+use super::window_kernel::WindowKernel;
 use crate::annotations::Annotations;
 use crate::functions::{RangeFn, Rate};
 

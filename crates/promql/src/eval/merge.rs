@@ -8,8 +8,8 @@ use hashbrown::HashMap;
 use pharos_model::Labels;
 
 use super::Outcome;
-use super::output::same_labels;
 use super::row::Row;
+use crate::error::same_labels;
 use crate::functions::MetricName;
 use crate::plan::{Node, RangeInput};
 use crate::syntax::ast::{AggregateOp, BinaryOp};

@@ -8,6 +8,7 @@ use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
 use super::cancellation::{self, CancellationCheck};
 use super::counts::Counts;
+use super::extension::Extension;
 use super::row::{Grid, Row};
 use super::shared::{Reservation, Shared};
 pub(super) use super::value::MatrixSeries;
@@ -16,7 +17,7 @@ use super::vector_matching::without_metadata;
 use super::window::Fresh;
 use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, step_ranges};
 use crate::annotations::Annotations;
-use crate::error::QueryError;
+use crate::error::{QueryError, same_labels};
 use crate::fragment::to_result;
 use crate::options::QueryOptions;
 use crate::output::QueryOutput;
@@ -165,11 +166,6 @@ fn range(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
     Ok(Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }))
 }
 
-/// The error when two series of a result have the same labels.
-pub(crate) fn same_labels() -> QueryError {
-    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
-}
-
 /// The labels of a row as the result shows them.
 fn labels(row: &Row) -> Labels {
     if row.drop_name { without_metadata(&row.labels) } else { row.labels.clone() }
@@ -314,7 +310,7 @@ fn follows<T>(a: &[(i64, T)], b: &[(i64, T)]) -> bool {
 /// The stored samples of a range vector selector.
 fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> {
     let s = &matrix.selector;
-    let extension = extended::Extension::of(s);
+    let extension = Extension::of(s);
     let frame = super::window::Frame { grid, time: s.time, range: matrix.range };
     let range = frame.read(ev, extension);
     let part = selector::series(ev, s, range, grid.len)?;

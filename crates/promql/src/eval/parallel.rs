@@ -7,10 +7,11 @@ use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 
 use super::counts::Counts;
+use super::extension::Extension;
 use super::row::{Grid, Row};
 use super::shared::Reservation;
 use super::window::Frame;
-use super::{Eval, Outcome, Partition, Sink, extended, selector};
+use super::{Eval, Outcome, Partition, Sink, selector};
 use crate::annotations::Annotations;
 use crate::plan::{Node, RangeInput, RangeSelector, Selector};
 
@@ -62,7 +63,7 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
         Some(Bottom::Instant(s)) => selector::series(ev, s, selector::time_range(ev, s, grid), grid.len)?,
         Some(Bottom::Range(s)) => {
             let frame = Frame { grid, time: s.selector.time, range: s.range };
-            selector::series(ev, &s.selector, frame.read(ev, extended::Extension::of(&s.selector)), grid.len)?
+            selector::series(ev, &s.selector, frame.read(ev, Extension::of(&s.selector)), grid.len)?
         }
     };
     let series = all.series.len();

@@ -5,7 +5,7 @@ use super::{note_ignored, parameter, result_row};
 use crate::arithmetic::{go_max, go_min};
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::Grid;
-use crate::eval::{Eval, Outcome, Sink, functions, over_time};
+use crate::eval::{Eval, Outcome, Sink, over_time};
 use crate::plan::Aggregate;
 
 /// The work of sorting a sample, in samples.
@@ -56,5 +56,5 @@ fn note_parameter(ev: &Eval<'_, '_>, q: &[f64], pos: usize) {
     let (low, high) = q.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), q| (go_min(l, *q), go_max(h, *q)));
     let nan = q.iter().find(|q| q.is_nan()).copied();
     let bad = nan.into_iter().chain((high > 1.0).then_some(high)).chain((low < 0.0).then_some(low));
-    bad.for_each(|q| functions::note_quantile(ev, q, pos));
+    bad.for_each(|q| ev.note(|n| n.quantile_out_of_range(q, pos)));
 }

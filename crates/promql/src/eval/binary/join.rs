@@ -8,10 +8,9 @@ use pharos_model::{Labels, LabelsBuilder};
 
 use super::element::{self, Element, Outcomes, Value};
 use super::{changes_metric, compares, left_first};
-use crate::error::QueryError;
+use crate::error::{QueryError, same_labels};
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::CancellationCheck;
-use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};

@@ -69,7 +69,7 @@ fn evaluate(
         let first = if label.is_none() { 0 } else { 2 };
         for (index, q) in q.iter().enumerate() {
             let bad = q.iter().filter(|q| !(0.0..=1.0).contains(*q));
-            bad.for_each(|q| super::note_quantile(ev, *q, call.arg_pos[first + index]));
+            bad.for_each(|q| ev.note(|n| n.quantile_out_of_range(*q, call.arg_pos[first + index])));
         }
     }
     // Equal labels are an error: of an instant query's result at its end, of a range query's at once.

@@ -6,10 +6,9 @@ use pharos_gocompat::GoRegex;
 use pharos_model::{Labels, LabelsBuilder, METRIC_NAME};
 
 use super::text;
-use crate::error::QueryError;
+use crate::error::{QueryError, same_labels};
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::{CHECK_INTERVAL, CancellationCheck};
-use crate::eval::output::same_labels;
 use crate::eval::row::{Grid, Row};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Call, Node};
