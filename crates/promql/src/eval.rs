@@ -26,6 +26,7 @@ mod row;
 mod scalar;
 mod selector;
 mod shared;
+mod shared_node;
 mod stats_only;
 mod step_ranges;
 mod track;
@@ -37,6 +38,7 @@ mod window_kernel;
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pharos_model::SeriesSet;
 
@@ -169,8 +171,33 @@ impl<'s, 'q> Eval<'s, 'q> {
         let tracked = self.shared.tracker.as_ref().and_then(|tracker| Some((tracker, tracker.slot(node)?)));
         match tracked {
             None => self.evaluate(node, grid, sink),
-            Some(tracked) => track::measured(self, tracked, node, grid, sink),
+            Some(tracked) => self.measured(tracked, node, grid, sink),
         }
+    }
+
+    /// Evaluates an operator and measures it. Its time includes its children, but not what is done with its rows.
+    fn measured(
+        &self,
+        (tracker, slot): (&'s Tracker, &'s track::Slot),
+        node: &Node,
+        grid: Grid,
+        sink: Sink<'_>,
+    ) -> Outcome {
+        let before = self.operator.replace(Some(slot));
+        let started = tracker.now();
+        let mut outside = Duration::ZERO;
+        let outcome = self.evaluate(node, grid, &mut |row| {
+            slot.passed_on(row);
+            let paused = tracker.now();
+            self.operator.set(before);
+            let outcome = sink(row);
+            self.operator.set(Some(slot));
+            outside += tracker.now().saturating_sub(paused);
+            outcome
+        });
+        slot.took(tracker.now().saturating_sub(started).saturating_sub(outside));
+        self.operator.set(before);
+        outcome
     }
 
     fn evaluate(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
@@ -189,7 +216,7 @@ impl<'s, 'q> Eval<'s, 'q> {
                 sink(row)
             }),
             Node::Invariant(inner) => self.repeated(inner, grid, sink),
-            Node::Shared(shared) => result_cache::evaluate(self, shared, grid, sink),
+            Node::Shared(shared) => shared_node::evaluate(self, shared, grid, sink),
             Node::Precomputed(precomputed) => precomputed::evaluate(self, precomputed, grid, sink),
             Node::Number(_) | Node::Text(_) | Node::Matrix(_) | Node::Subquery(_) => {
                 Err(QueryError::Execution("the expression is not an instant vector".into()))

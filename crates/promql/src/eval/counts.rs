@@ -6,7 +6,6 @@
 use pharos_model::Histogram;
 
 use super::row::Row;
-use super::window::{Cursor, Frame};
 
 /// The number of samples looked at, in total and, if requested, by step.
 #[derive(Clone, Debug, Default)]
@@ -39,18 +38,6 @@ impl Counts {
         }
         for (step, h) in &row.hists {
             self.add_at(*step as usize, weight(h));
-        }
-    }
-
-    /// Adds the samples of all windows over a series.
-    pub(crate) fn add_windows(&mut self, frame: &Frame, t: &[i64], ht: &[i64], h: &[std::sync::Arc<Histogram>]) {
-        let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
-        for step in 0..frame.grid.len {
-            let (start, end) = (frame.start(step), frame.end(step));
-            floats.advance(t, start, end);
-            hists.advance(ht, start, end);
-            let weights = h[hists.first..hists.end].iter().map(|h| weight(h)).sum::<u64>();
-            self.add_at(step, (floats.end - floats.first) as u64 + weights);
         }
     }
 

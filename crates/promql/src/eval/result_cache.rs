@@ -7,13 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pharos_model::{Matcher, SeriesBatch, SeriesSet, TimeRange};
 
-use super::cancellation::CancellationCheck;
 use super::counts::Counts;
 use super::row::{Grid, Row};
-use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
-use crate::error::QueryError;
-use crate::plan::{Selector, SharedNode};
+use crate::plan::Selector;
 
 /// The results and samples that a query may use again.
 #[derive(Default)]
@@ -22,8 +19,8 @@ pub(crate) struct ResultCache {
 }
 
 #[derive(Default)]
-struct Inner {
-    results: Vec<CachedResult>,
+pub(super) struct Inner {
+    pub(super) results: Vec<CachedResult>,
     samples: Vec<CachedSamples>,
 }
 
@@ -36,25 +33,25 @@ pub(crate) struct Footprint {
     pub(crate) samples: u64,
 }
 
-struct CachedResult {
-    id: usize,
-    grid: Grid,
+pub(super) struct CachedResult {
+    pub(super) id: usize,
+    pub(super) grid: Grid,
     /// How many more evaluations may ask for it.
-    uses: usize,
+    pub(super) uses: usize,
     /// `None` when the result was too large, or was evicted.
-    result: Option<Arc<SharedResult>>,
-    footprint: Footprint,
+    pub(super) result: Option<Arc<SharedResult>>,
+    pub(super) footprint: Footprint,
 }
 
-struct SharedResult {
-    rows: Vec<Row>,
-    notes: Annotations,
-    counts: Counts,
+pub(super) struct SharedResult {
+    pub(super) rows: Vec<Row>,
+    pub(super) notes: Annotations,
+    pub(super) counts: Counts,
     /// The position in the query of the occurrence that was evaluated.
-    pos: usize,
+    pub(super) pos: usize,
 }
 
-struct CachedSamples {
+pub(super) struct CachedSamples {
     matchers: Vec<Matcher>,
     range: TimeRange,
     set: Arc<dyn SeriesSet>,
@@ -64,7 +61,7 @@ struct CachedSamples {
 }
 
 impl ResultCache {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,87 +128,10 @@ impl ResultCache {
 }
 
 impl Footprint {
-    fn add(&mut self, other: Footprint) {
+    pub(super) fn add(&mut self, other: Footprint) {
         self.bytes += other.bytes;
         self.samples += other.samples;
     }
-}
-
-/// Evaluates a subexpression that occurs several times, or replays the cached result.
-pub(crate) fn evaluate(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid, sink: Sink<'_>) -> Outcome {
-    let result = match look_up(ev, shared, grid) {
-        Some(cached) => cached,
-        None => evaluate_and_cache(ev, shared, grid)?,
-    };
-    match result {
-        Some(result) => replay(ev, shared, &result, sink),
-        None => ev.vector(&shared.expr, grid, sink),
-    }
-}
-
-/// The cached result. `None` when the subexpression was not evaluated yet, `Some(None)` when its result is not cached.
-fn look_up(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Option<Option<Arc<SharedResult>>> {
-    let mut inner = ev.shared.cache.lock();
-    let result = inner.results.iter_mut().find(|r| r.id == shared.id && r.grid == grid)?;
-    let found = result.result.clone();
-    result.uses = result.uses.saturating_sub(1);
-    if result.uses == 0 {
-        result.result = None;
-        let footprint = std::mem::take(&mut result.footprint);
-        drop(inner);
-        ev.shared.give_back(footprint);
-    }
-    Some(found)
-}
-
-/// Evaluates and caches the result; `None` when it is too large for the cache.
-fn evaluate_and_cache(ev: &Eval<'_, '_>, shared: &SharedNode, grid: Grid) -> Outcome<Option<Arc<SharedResult>>> {
-    let mut rows = Vec::new();
-    let mut footprint = Footprint::default();
-    let mut fits = true;
-    let gathered = ev.apart(|| {
-        ev.vector(&shared.expr, grid, &mut |row| {
-            if row.is_empty() {
-                return Ok(());
-            }
-            let more = Footprint { bytes: row.bytes() as u64, samples: row.samples() as u64 };
-            fits = ev.shared.take_for_cache(more);
-            if !fits {
-                // Aborts the evaluation. The error is handled below.
-                return Err(QueryError::TooManySamples);
-            }
-            footprint.add(more);
-            rows.push(std::mem::take(row));
-            Ok(())
-        })
-    });
-    let found = match gathered {
-        Ok(((), notes, counts)) => Some(Arc::new(SharedResult { rows, notes, counts, pos: shared.pos })),
-        Err(error) => {
-            ev.shared.give_back(std::mem::take(&mut footprint));
-            if fits {
-                return Err(error);
-            }
-            None
-        }
-    };
-    let result = CachedResult { id: shared.id, grid, uses: shared.uses - 1, result: found.clone(), footprint };
-    ev.shared.cache.lock().results.push(result);
-    Ok(found)
-}
-
-/// Passes a cached result to `sink`, with its annotations moved to this occurrence.
-fn replay(ev: &Eval<'_, '_>, shared: &SharedNode, found: &SharedResult, sink: Sink<'_>) -> Outcome {
-    let by = shared.pos as isize - found.pos as isize;
-    ev.note(|n| n.absorb(found.notes.clone().moved(by)));
-    ev.counted(found.counts.clone());
-    let mut scratch = Row::default();
-    let mut check = CancellationCheck::default();
-    found.rows.iter().try_for_each(|row| {
-        check.row(ev, row.values.len())?;
-        scratch.clone_from(row);
-        sink(&mut scratch)
-    })
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use pharos_model::{Budget, Clock};
 
-use super::row::{Grid, Row};
-use super::{Eval, Outcome, Sink};
+use super::row::Row;
 use crate::explanation::OperatorStats;
 use crate::plan::{Node, RangeInput, Selector};
 
@@ -111,12 +110,12 @@ impl Slot {
     }
 
     /// Counts a row that was passed on.
-    fn passed_on(&self, row: &Row) {
+    pub(super) fn passed_on(&self, row: &Row) {
         self.series.fetch_add(1, Ordering::Relaxed);
         self.samples.fetch_add(row.samples() as u64, Ordering::Relaxed);
     }
 
-    fn took(&self, time: Duration) {
+    pub(super) fn took(&self, time: Duration) {
         self.nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -147,29 +146,4 @@ impl Slot {
     pub(crate) fn give_back(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
-}
-
-/// Evaluates an operator and measures it. Its time includes that of its children, but not that of the sink.
-pub(crate) fn measured<'s>(
-    ev: &Eval<'s, '_>,
-    (tracker, slot): (&'s Tracker, &'s Slot),
-    node: &Node,
-    grid: Grid,
-    sink: Sink<'_>,
-) -> Outcome {
-    let before = ev.operator.replace(Some(slot));
-    let started = tracker.now();
-    let mut outside = Duration::ZERO;
-    let outcome = ev.evaluate(node, grid, &mut |row| {
-        slot.passed_on(row);
-        let paused = tracker.now();
-        ev.operator.set(before);
-        let outcome = sink(row);
-        ev.operator.set(Some(slot));
-        outside += tracker.now().saturating_sub(paused);
-        outcome
-    });
-    slot.took(tracker.now().saturating_sub(started).saturating_sub(outside));
-    ev.operator.set(before);
-    outcome
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pharos_model::{Histogram, SeriesView, is_stale_nan};
 
 use super::cancellation::{CHECK_INTERVAL, CancellationCheck};
+use super::counts::{Counts, weight};
 use super::row::{Grid, Row};
 use super::{Eval, Outcome};
 use crate::plan::Reference;
@@ -203,6 +204,20 @@ impl Fresh {
 fn gather(out: &mut Vec<i64>, from: &[i64], keep: impl Fn(&usize) -> bool) {
     out.clear();
     out.extend((0..from.len()).filter(keep).map(|i| from[i]));
+}
+
+impl Counts {
+    /// Adds the samples of all windows over a series.
+    pub(crate) fn add_windows(&mut self, frame: &Frame, t: &[i64], ht: &[i64], h: &[Arc<Histogram>]) {
+        let (mut floats, mut hists) = (Cursor::default(), Cursor::default());
+        for step in 0..frame.grid.len {
+            let (start, end) = (frame.start(step), frame.end(step));
+            floats.advance(t, start, end);
+            hists.advance(ht, start, end);
+            let weights = h[hists.first..hists.end].iter().map(|h| weight(h)).sum::<u64>();
+            self.add_at(step, (floats.end - floats.first) as u64 + weights);
+        }
+    }
 }
 
 #[cfg(test)]
