@@ -11,17 +11,15 @@ use std::path::Path;
 use crate::sources::{below, crates};
 
 /// Circles that are known, by crate. The list must be exact: a circle that is untied leaves it, and none is added.
-const KNOWN: &[(&str, &[&str])] = &[
-    (
-        "promql",
-        &[
-            "eval::cancellation eval::counts eval::result_cache eval::shared eval::window",
-            "eval::extended eval::hist_window eval::merge eval::output eval::parallel eval::range_call eval::selector \
+const KNOWN: &[(&str, &[&str])] = &[(
+    "promql",
+    &[
+        "eval::cancellation eval::counts eval::result_cache eval::shared eval::window",
+        "eval::extended eval::hist_window eval::merge eval::output eval::parallel eval::range_call eval::selector \
              eval::step_ranges",
-            "promqltest::expect promqltest::script promqltest::series",
-        ],
-    ),
-];
+        "promqltest::expect promqltest::script promqltest::series",
+    ],
+)];
 
 /// Names of modules from the root of the crate on; empty for the root.
 type Module = Vec<String>;
