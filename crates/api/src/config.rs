@@ -12,15 +12,15 @@ use crate::query_log::QueryLog;
 /// Settings of the API; the flags of the same names set them.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
-    /// What the queries of each tenant may cost. Whoever reloads the configuration replaces it.
+    /// Limits of the queries of each tenant. A reload replaces them.
     pub limits: Arc<ArcSwap<LimitsByTenant>>,
-    /// Where all queries are logged, `global.query_log_file`. A reload sets its file.
+    /// Logs all queries, `global.query_log_file`. A reload sets its file.
     pub query_log: Arc<QueryLog>,
-    /// Queries that run at a time, `--query.max-concurrency`. Default: 20.
+    /// Most queries that run at a time, `--query.max-concurrency`. Default: 20.
     pub max_concurrency: usize,
-    /// Queries that take longer are logged, `--query.slow-log-threshold`; none logs none. Default: 10 s.
+    /// Queries that take at least this long are logged, `--query.slow-log-threshold`; `None` logs none. Default: 10 s.
     pub slow_log_threshold: Option<Duration>,
-    /// How far back an instant selector looks, milliseconds, `--query.lookback-delta`. Default: 5 minutes.
+    /// How far back an instant selector looks for a sample, milliseconds, `--query.lookback-delta`. Default: 5 minutes.
     pub lookback_delta_ms: i64,
     /// Whether `/-/reload` and `/-/quit` answer, `--web.enable-lifecycle`. Default: no.
     pub enable_lifecycle: bool,
@@ -28,11 +28,11 @@ pub struct ApiConfig {
     pub enable_admin_api: bool,
     /// Labels that `/federate` adds, `global.external_labels`.
     pub external_labels: Vec<(String, String)>,
-    /// Most samples that remote read answers with, 0 for no limit. Default: 50 million.
+    /// Most samples in the answer of a remote read; 0 for no limit. Default: 50 million.
     pub remote_read_sample_limit: usize,
-    /// Remote reads at a time, 0 for no limit. Default: 10.
+    /// Most remote reads at a time; 0 for no limit. Default: 10.
     pub remote_read_concurrency: usize,
-    /// Where a frame of a streamed remote read ends, bytes. Default: 1 MiB.
+    /// Size of a frame of a streamed remote read, bytes; exceeded by at most one chunk. Default: 1 MiB.
     pub remote_read_frame_bytes: usize,
 }
 

@@ -1,5 +1,5 @@
-//! Errors of the HTTP API: their types and status codes, as Prometheus documents them. The only place that maps errors
-//! to status codes.
+//! Errors of the HTTP API with their types and status codes, as Prometheus documents them. No other file maps errors to status
+//! codes, but that of remote read, whose codes differ.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,24 +7,24 @@ use pharos_model::SelectError;
 use pharos_promql::QueryError;
 use pharos_querier::{AdmissionError, FeatureDisabled};
 
-/// What kind of error a client sees in `errorType`.
+/// The `errorType` that a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is wrong.
     BadData,
-    /// The query can't be evaluated or is over a limit.
+    /// The query cannot be evaluated, or exceeds a limit.
     Execution,
-    /// The query was cancelled: by a client that hung up, which reads nothing, or through the API.
+    /// The query was cancelled, through the API or because the client hung up.
     Canceled,
     /// The query took too long.
     Timeout,
-    /// Something failed here.
+    /// The server failed.
     Internal,
-    /// The tenant has too much under way.
+    /// The tenant has too many queries waiting.
     TooManyRequests,
-    /// Not at the moment.
+    /// The server cannot answer at the moment, or the API is disabled.
     Unavailable,
-    /// There is no such thing.
+    /// The resource does not exist.
     NotFound,
 }
 
@@ -42,7 +42,7 @@ impl ErrorKind {
         }
     }
 
-    /// The status code.
+    /// The status code that goes with the kind.
     pub fn status(self) -> StatusCode {
         match self {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
@@ -59,9 +59,9 @@ impl ErrorKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// Its kind.
+    /// Decides the status code.
     pub kind: ErrorKind,
-    /// What the client reads.
+    /// The text for the client.
     pub message: String,
 }
 
@@ -81,7 +81,7 @@ impl ApiError {
         Self::bad_data(format!("invalid parameter {name:?}: {reason}"))
     }
 
-    /// Something failed here.
+    /// The server failed.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }

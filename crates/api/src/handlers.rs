@@ -15,6 +15,8 @@ mod respond;
 mod series;
 mod status;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! Request parameters: from the query string and, of a POST, the form; times and durations as Prometheus reads them.
+//! Request parameters, from the form of a POST and the query string, with times and durations as Prometheus reads them.
+
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -9,7 +11,7 @@ use pharos_promql::syntax;
 
 use crate::error::ApiError;
 
-/// Largest form that is read, bytes.
+/// Largest form, bytes.
 const MAX_FORM_BYTES: usize = 10 << 20;
 
 /// The parameters of a request, form before query string, as Go's `Request.Form` has them.
@@ -27,7 +29,7 @@ impl Params {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
-    /// Whether a parameter says `true`; it may say `false` or be absent.
+    /// Whether a parameter is `true`. It may be `false` or absent; anything else is an error.
     pub fn switch(&self, name: &str) -> Result<bool, ApiError> {
         match self.get(name) {
             None | Some("false") => Ok(false),
@@ -47,7 +49,7 @@ impl Params {
         self.get(name).map(|text| parse_time(text).map_err(invalid)).transpose()
     }
 
-    /// A time in milliseconds that must be there.
+    /// A time in milliseconds. It is an error when it is absent.
     pub fn required_time(&self, name: &str) -> Result<i64, ApiError> {
         parse_time(self.get(name).unwrap_or("")).map_err(|e| ApiError::parameter(name, e))
     }
@@ -57,13 +59,18 @@ impl Params {
         self.get(name).map(|text| parse_seconds_or_duration(text).map_err(|e| ApiError::parameter(name, e))).transpose()
     }
 
+    /// How long the request may take, if it says so. A negative timeout is none at all.
+    pub fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        Ok(self.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64)))
+    }
+
     /// How far back an instant selector looks, milliseconds.
     pub fn lookback_delta(&self) -> Result<Option<i64>, ApiError> {
         let invalid = |e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}"));
         self.get("lookback_delta").map(|text| parse_seconds_or_duration(text).map_err(invalid)).transpose()
     }
 
-    /// `start` and `end`, all of time when they are absent.
+    /// The range from `start` to `end`, each unbounded when absent.
     pub fn range(&self) -> Result<TimeRange, ApiError> {
         let range = TimeRange::new(
             self.time("start")?.unwrap_or(TimeRange::ALL.start),
@@ -75,12 +82,12 @@ impl Params {
         Ok(range)
     }
 
-    /// `limit`, 0 for none.
+    /// The parameter `limit`; 0 for no limit.
     pub fn limit(&self) -> Result<usize, ApiError> {
         self.count("limit")
     }
 
-    /// A number that may not be negative, 0 when it is absent.
+    /// A number that must not be negative; 0 when absent.
     pub fn count(&self, name: &str) -> Result<usize, ApiError> {
         let Some(text) = self.get(name) else { return Ok(0) };
         let number: i64 = text
@@ -89,19 +96,19 @@ impl Params {
         usize::try_from(number).map_err(|_| ApiError::parameter(name, "limit must be non-negative"))
     }
 
-    /// A number above which nothing more is wanted; none when it is absent or negative.
+    /// An upper bound; `None` when absent or negative.
     pub fn bound(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let number: i64 = text.parse().map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
         Ok(usize::try_from(number).ok())
     }
 
-    /// The selectors of `match[]`; an error names the parameter.
+    /// The selectors of `match[]`. Errors name the parameter.
     pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
         self.selectors().map_err(|e| ApiError::parameter("match[]", e))
     }
 
-    /// The selectors of `match[]`, equal ones once.
+    /// The distinct selectors of `match[]`. Errors do not name the parameter.
     pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
         let selector = |text| {
             let matchers = syntax::parse_metric_selector(text).map_err(|e| e.to_string())?;
@@ -150,7 +157,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     }
 }
 
-/// The earliest and latest times that parse; Prometheus's Go times end there, so that nothing overflows.
+/// The largest time and duration that parse, milliseconds: Go's nanoseconds end there.
 const MAX_TIME_MS: f64 = 9_223_372_036_854_774.0;
 
 /// Reads a time: seconds since the epoch with decimals, or RFC 3339. Returns milliseconds.
@@ -162,14 +169,14 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
     time.ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
 }
 
-/// Prometheus rounds the fraction to milliseconds by itself, then cuts nanoseconds off.
+/// Rounds the fraction to milliseconds before it truncates nanoseconds, as Prometheus does.
 fn milliseconds(seconds: f64) -> i64 {
     let fraction = (seconds.fract() * 1000.0).round() / 1000.0;
     let nanoseconds = (fraction * 1e9) as i64;
     seconds.trunc() as i64 * 1000 + nanoseconds.div_euclid(1_000_000)
 }
 
-/// The one form that Go reads: `2006-01-02T15:04:05`, decimals of seconds, then `Z` or `±15:04`.
+/// The one form that Go accepts: `2006-01-02T15:04:05`, decimals of seconds, then `Z` or `±15:04`.
 fn rfc3339(text: &str) -> Option<i64> {
     let shape = |at: usize, b: u8| match at {
         4 | 7 => b == b'-',

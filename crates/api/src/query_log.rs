@@ -1,5 +1,4 @@
-//! What is written of queries that have ended: slow ones to the log of the server, all of them to `global.query_log_file`,
-//! in Prometheus's form.
+//! Logs of ended queries: slow ones go to the log of the server, all of them to `global.query_log_file` in Prometheus's format.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,38 +13,38 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
-/// How a query ended.
+/// A query that has ended.
 pub struct Ended<'a> {
     /// The query.
     pub query: &'a ActiveQuery,
-    /// When, milliseconds since the epoch.
+    /// When it ended, milliseconds since the epoch.
     pub now_ms: i64,
-    /// How long it took, with its waiting.
+    /// How long it took, including the wait for a permit.
     pub duration: Duration,
-    /// How long it waited for its turn.
+    /// How long it waited for a permit.
     pub queued: Duration,
-    /// What it did; none when it failed.
+    /// Its statistics; `None` when it failed.
     pub stats: Option<&'a QueryStats>,
-    /// Series of the answer.
+    /// Number of series in the answer.
     pub result_series: usize,
-    /// Why it failed.
+    /// The error that it failed with.
     pub error: Option<&'a ApiError>,
-    /// Who asked, and how.
+    /// The client that sent it.
     pub client: &'a Client,
 }
 
-/// Who asked, and how.
+/// The client of a request, as the query log shows it.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    /// The address of the connection.
+    /// The remote address of the connection.
     pub address: Option<IpAddr>,
     /// `GET` or `POST`.
     pub method: String,
-    /// The path.
+    /// The path of the request, with its prefix.
     pub path: String,
 }
 
-/// Writes a query that took long to the log of the server.
+/// Writes a slow query to the log of the server.
 pub fn slow(ended: &Ended<'_>) {
     let (start, end, step) = ended.query.start.times.as_range();
     let budget = &ended.query.start.budget;
@@ -85,11 +84,10 @@ pub struct QueryLog {
 }
 
 impl QueryLog {
-    /// Writes to this file from now on, or to none. The file is opened again also when it is the same one, so that it can be
-    /// moved away.
+    /// Writes to this file from now on, or to none. The file is reopened even if it is the same one, so that it can be rotated.
     ///
     /// # Errors
-    /// It cannot be opened; then the old one stays.
+    /// The file cannot be opened; the previous one stays in use.
     pub fn set(&self, file: Option<&Path>) -> Result<(), String> {
         let opened = match file {
             Some(path) => {
@@ -103,7 +101,7 @@ impl QueryLog {
         Ok(())
     }
 
-    /// Whether there is a file.
+    /// Whether queries are logged to a file.
     pub fn is_on(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -116,7 +114,7 @@ impl QueryLog {
         if let Some((path, file)) = open.as_mut()
             && let Err(error) = file.write_all(line.as_bytes())
         {
-            tracing::warn!(file = %path.display(), %error, "a query could not be logged");
+            tracing::warn!(file = %path.display(), %error, "writing to the query log failed; the entry is lost");
         }
     }
 }
@@ -144,7 +142,7 @@ fn line(ended: &Ended<'_>) -> Value {
     line
 }
 
-/// Milliseconds as RFC 3339 with three decimals.
+/// Formats milliseconds since the epoch as RFC 3339 with three decimals.
 pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| format!("{t:.3}"))
 }
@@ -154,7 +152,7 @@ fn whole_or_fraction(ms: i64) -> Value {
     if ms % 1000 == 0 { (ms / 1000).into() } else { (ms as f64 / 1000.0).into() }
 }
 
-/// The figures of a query as Prometheus shows them with `stats`; by step as well, if there are any.
+/// The statistics of a query as Prometheus shows them for `stats`, with those of each step if `by_step`.
 pub fn stats_json(stats: &QueryStats, queued: Duration, by_step: bool) -> Value {
     let timings = &stats.timings;
     let mut samples = json!({

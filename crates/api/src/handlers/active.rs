@@ -1,6 +1,7 @@
-//! `status/active_queries`: the queries under way, and the end of one of them.
+//! `status/active_queries`: lists the queries in flight and cancels one of them.
 //!
-//! A tenant sees and ends its own. With `all_tenants=true` an operator sees and ends everyone's, where the admin API is on.
+//! A tenant sees and cancels its own queries. With `all_tenants=true` an operator sees and cancels those of all tenants, if the
+//! admin API is enabled.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use pharos_querier::registry::{ActiveQuery, Times};
 
 /// `GET /api/v1/status/active_queries`
 pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
-    match whose(&api, &headers, &params) {
+    match requested_tenant(&api, &headers, &params) {
         Ok(tenant) => {
             let now = api.clock.monotonic();
             let shown = |query: Arc<ActiveQuery>| show(&query, now.saturating_sub(query.start.began).as_secs_f64());
@@ -36,7 +37,7 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     params: Params,
 ) -> Response {
-    let cancelled = whose(&api, &headers, &params).and_then(|tenant| {
+    let cancelled = requested_tenant(&api, &headers, &params).and_then(|tenant| {
         let found = id.parse().is_ok_and(|id| api.active.cancel(tenant.as_ref(), id));
         let missing = || ApiError::new(ErrorKind::NotFound, format!("no query under way has the id {id:?}"));
         found.then_some(()).ok_or_else(missing)
@@ -51,8 +52,8 @@ pub(super) async fn cancel(
     }
 }
 
-/// The tenant whose queries are meant; none for all.
-fn whose(api: &Api, headers: &HeaderMap, params: &Params) -> Result<Option<TenantId>, ApiError> {
+/// The tenant that a request is about; `None` for all tenants.
+fn requested_tenant(api: &Api, headers: &HeaderMap, params: &Params) -> Result<Option<TenantId>, ApiError> {
     match params.get("all_tenants") {
         None | Some("" | "false") => tenant_of(headers).map(Some),
         Some("true") if api.config.enable_admin_api => Ok(None),

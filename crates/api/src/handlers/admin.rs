@@ -1,4 +1,4 @@
-//! `admin/tsdb/*`: deletion, its clean-up, and snapshots. Off unless `--web.enable-admin-api` is given.
+//! `admin/tsdb/*`: deletes series, rewrites blocks with deletions, takes snapshots. Disabled without `--web.enable-admin-api`.
 
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub(super) async fn delete_series(State(api): State<Arc<Api>>, headers: HeaderMa
     let done = async {
         enabled(&api)?;
         let tenant = tenant_of(&headers)?;
-        let (selectors, range) = (params.matchers()?, params.range()?);
+        let selectors = params.matchers()?;
+        let range = params.range()?;
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }

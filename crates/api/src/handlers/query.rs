@@ -21,8 +21,8 @@ use pharos_querier::QueryLimits;
 use pharos_querier::admission::Job;
 use pharos_querier::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage, Times};
 
-/// Prometheus's limit of points, whose message says so in its own words.
-const USUAL_MAX_POINTS: i64 = 11_000;
+/// Prometheus's limit of points. Its error has Prometheus's own text.
+const DEFAULT_MAX_POINTS: i64 = 11_000;
 
 /// `GET|POST /api/v1/query`
 pub(super) async fn instant(
@@ -51,8 +51,7 @@ pub(super) async fn parse(State(api): State<Arc<Api>>, headers: HeaderMap, param
     of_syntax(&api, &headers, params, |expr| respond::success(ast_json::tree(expr))).await
 }
 
-/// An answer that is made of a query's text alone. It can be many times as large as the text, so it is made in the
-/// tenant's turn.
+/// Answers from the text of a query alone. The answer can be many times as large as the text, so it is made under a permit.
 async fn of_syntax(
     api: &Arc<Api>,
     headers: &HeaderMap,
@@ -98,28 +97,29 @@ fn check_points(times: Times, limits: &QueryLimits) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::bad_data(match limits.max_points {
-        USUAL_MAX_POINTS => "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)".into(),
+        DEFAULT_MAX_POINTS => "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)".into(),
         most => format!("exceeded maximum resolution of {most} points per timeseries, the limit max_query_points. Try decreasing the query resolution (?step=XX)"),
     }))
 }
 
-/// What is asked for besides the value.
+/// What a request asks for besides the value.
 #[derive(Clone, Copy, Default)]
 struct Extras {
     stats: bool,
     stats_by_step: bool,
     explain: bool,
     analyze: bool,
-    /// Whether an answer without what nobody can be asked for is wanted.
+    /// Whether unavailable data may be omitted.
     partial: bool,
-    /// Whether parts may be evaluated where the samples are.
+    /// Whether fragments may be evaluated where the samples are.
     push_down: bool,
 }
 
 impl Extras {
     fn of(params: &Params) -> Result<Self, ApiError> {
         let stats = params.get("stats").unwrap_or("");
-        let (explain, analyze) = (params.switch("explain")?, params.switch("analyze")?);
+        let explain = params.switch("explain")?;
+        let analyze = params.switch("analyze")?;
         Ok(Extras {
             stats: !stats.is_empty(),
             stats_by_step: stats == "all",
@@ -131,10 +131,10 @@ impl Extras {
     }
 }
 
-/// Longer queries are parsed on a thread that may block, bytes.
+/// Longest query that is parsed on the thread of the request, bytes. Longer ones are parsed on a thread that may block.
 const MAX_INLINE_BYTES: usize = 16 << 10;
 
-/// A query that is read and checked.
+/// A decoded and checked query.
 struct Query {
     tenant: TenantId,
     limits: QueryLimits,
@@ -147,7 +147,7 @@ struct Query {
 }
 
 impl Query {
-    /// Reads and checks a query, where that keeps nobody waiting.
+    /// Decodes and checks a query without blocking other requests.
     async fn read(
         api: &Arc<Api>,
         headers: &HeaderMap,
@@ -159,18 +159,19 @@ impl Query {
         }
         let (api, headers, params) = (api.clone(), headers.clone(), params.clone());
         let reading = tokio::task::spawn_blocking(move || Query::new(&api, &headers, &params, times));
-        reading.await.map_err(|e| ApiError::internal(format!("the query could not be read: {e}")))?
+        reading.await.map_err(|e| ApiError::internal(format!("reading the query failed: {e}")))?
     }
 
     fn new(api: &Api, headers: &HeaderMap, params: &Params, times: Result<Times, ApiError>) -> Result<Self, ApiError> {
-        let (tenant, times) = (tenant_of(headers)?, times?);
+        let tenant = tenant_of(headers)?;
+        let times = times?;
         let limits = api.config.limits.load().of(&tenant).clone();
         check_points(times, &limits)?;
-        let (limit, extras) = (params.limit()?, Extras::of(params)?);
-        let asked = params.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
-        let timeout = asked.unwrap_or(Duration::MAX).min(limits.timeout);
+        let limit = params.limit()?;
+        let extras = Extras::of(params)?;
+        let timeout = params.timeout()?.unwrap_or(Duration::MAX).min(limits.timeout);
         let lookback_delta_ms = params.lookback_delta()?;
-        // The time that it takes to parse counts.
+        // The budget starts here, because the time that it takes to parse counts.
         let budget = Arc::new(Budget::new(api.clock.clone(), timeout, limits.max_memory_bytes));
         let text = params.get("query").unwrap_or("").to_string();
         let expr = parse_expression(params)?;
@@ -187,19 +188,19 @@ impl Query {
 
     /// The engine with the tenant's limits.
     fn engine(&self, api: &Api) -> Engine {
-        let usual = api.engine.options();
+        let defaults = api.engine.options();
         let QueryLimits { max_samples, max_series, max_total_points: max_points, .. } = self.limits;
-        Engine::new(EngineOptions { max_samples, max_series, max_points, ..usual.clone() })
+        Engine::new(EngineOptions { max_samples, max_series, max_points, ..defaults.clone() })
     }
 }
 
-/// The answer before it is written.
+/// An answer before it is encoded.
 struct Answer {
     output: Option<QueryOutput>,
     plan: Option<Explanation>,
     extras: Extras,
     queued: Duration,
-    /// Kept until the answer is written, so that it can be seen and cancelled.
+    /// Held until the answer is written, so that the query can be listed and cancelled until then.
     registered: Option<Registered>,
 }
 
@@ -231,7 +232,7 @@ fn steps(times: Times) -> Steps {
     Steps { start, end, step }
 }
 
-/// The plan of a query that is not run. It is made in the tenant's turn, as a query is.
+/// Plans a query without running it. Planning takes a permit, as running does.
 async fn explained(api: &Arc<Api>, query: Query) -> Result<Answer, ApiError> {
     let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
     let mut limits = query.engine(api).options().clone();
@@ -300,7 +301,7 @@ async fn run(
     Ok(Answer { output: Some(output), plan, extras, queued, registered: Some(registered) })
 }
 
-/// Writes of a query that was evaluated to the logs.
+/// Writes an evaluated query to the query log, and to the slow-query log if it was slow.
 fn ended(
     api: &Arc<Api>,
     registered: &Registered,
@@ -336,7 +337,7 @@ fn ended(
     api.config.query_log.write(&ended);
 }
 
-/// Keeps the first `limit` series and says so.
+/// Keeps the first `limit` series, and adds a warning if there were more.
 fn truncate(output: &mut QueryOutput, limit: usize) {
     let too_many = match &mut output.value {
         Value::Vector(samples) if limit > 0 && samples.len() > limit => {

@@ -1,4 +1,4 @@
-//! The envelope of answers, and the bridge from handlers to threads that may block.
+//! The envelope of answers, streaming, and running blocking work for a handler.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use crate::error::ApiError;
 use crate::{Api, json};
 
-/// A part of a streamed answer, bytes. Smaller answers are sent whole.
+/// Size of a part of a streamed answer, bytes. Smaller answers are sent whole.
 const PART_BYTES: usize = 256 << 10;
-/// Parts that wait for a slow client.
+/// Most parts that wait for a slow client.
 const PARTS_IN_FLIGHT: usize = 4;
-/// Most annotations of a kind that an answer holds, as in Prometheus.
+/// Most annotations of a kind in an answer, as in Prometheus.
 const MAX_ANNOTATIONS: usize = 10;
 
 /// `{"status":"success","data":…}`.
@@ -47,7 +47,7 @@ pub(super) async fn no_such_route() -> Response {
     axum::http::StatusCode::NOT_FOUND.into_response()
 }
 
-/// Appends `,"warnings":[…],"infos":[…]` where there are any.
+/// Appends `,"warnings":[…],"infos":[…]`, omitting what is empty.
 pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
     for (key, kind, all) in [("warnings", "warning", warnings), ("infos", "info", infos)] {
         if all.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[Strin
     }
 }
 
-/// Runs blocking work of a tenant on a thread for it, in its turn.
+/// Runs blocking work of a tenant on a thread that may block, under a permit.
 pub(super) async fn blocking<T: Send + 'static>(
     api: &Arc<Api>,
     tenant: &TenantId,
@@ -82,16 +82,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     api.admission.run(job, work).await.map(|(done, _)| done)
 }
 
-/// Where a blocking writer puts its answer: small ones are kept whole, larger ones leave in parts.
+/// Sends the answer of a blocking writer in parts.
 pub(super) struct Parts {
     sender: mpsc::Sender<Bytes>,
 }
 
-/// The client went away.
+/// The client disconnected, or the query was cancelled: writing stops.
 pub(super) struct Gone;
 
 impl Parts {
-    /// Sends away what is written once it is a part's worth.
+    /// Sends what is written once it fills a part.
     pub(super) fn flush(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
         if out.len() >= PART_BYTES { self.send(out) } else { Ok(()) }
     }
@@ -101,13 +101,13 @@ impl Parts {
     }
 }
 
-/// Streams JSON that `write` makes on a thread that may block.
+/// Streams JSON that `write` writes on a thread that may block.
 pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static) -> Response {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(PARTS_IN_FLIGHT);
     tokio::task::spawn_blocking(move || {
         let parts = Parts { sender };
         let mut out = Vec::with_capacity(4096);
-        // A client that is gone needs no rest.
+        // There is nobody to tell when the client is gone.
         let _gone = write(&mut out, &parts).and_then(|()| parts.send(&mut out));
     });
     let Some(first) = receiver.recv().await else {
@@ -120,7 +120,7 @@ pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<()
         receiver.recv().await.map(|part| (Ok::<_, Infallible>(part), receiver))
     });
     let first = futures::stream::once(std::future::ready(Ok::<_, Infallible>(first)));
-    // Fused, because compression asks again after the end.
+    // Fused, because the compression layer polls again after the end.
     json_response(Body::from_stream(first.chain(rest).fuse()))
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_streamed_answer_may_be_polled_after_its_end() {
+    async fn a_streamed_answer_can_be_polled_after_its_end() {
         let answer = stream(|out, parts| {
             for _ in 0..3 {
                 out.resize(PART_BYTES, b' ');
@@ -145,6 +145,6 @@ mod tests {
             bytes += frame.unwrap().into_data().unwrap().len();
         }
         assert_eq!(bytes, 3 * PART_BYTES);
-        assert!(body.frame().await.is_none(), "it has ended for good");
+        assert!(body.frame().await.is_none(), "the end is final");
     }
 }

@@ -19,14 +19,16 @@ const TRUNCATED: &str = "results truncated due to limit";
 /// `GET|POST /api/v1/series`
 pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let (selectors, range, limit) = (params.matchers()?, params.range()?, params.limit()?);
+        let selectors = params.matchers()?;
+        let range = params.range()?;
+        let limit = params.limit()?;
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }
-        // One more than the limit shows whether there are more.
-        let most = if limit == 0 { 0 } else { limit + 1 };
-        let ask = ask(&api, &headers, &params, move |querier| querier.series(&selectors, range, most));
-        Ok((ask.await?, limit))
+        // One series more than the limit shows whether there are more.
+        let max_series = if limit == 0 { 0 } else { limit + 1 };
+        let reading = read(&api, &headers, &params, move |querier| querier.series(&selectors, range, max_series));
+        Ok((reading.await?, limit))
     };
     match found.await {
         Ok((found, limit)) => respond::stream(move |out, parts| write_series(out, parts, found, limit)).await,
@@ -62,7 +64,7 @@ fn write_series(
 pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let found = ask(&api, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
+        let found = read(&api, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
@@ -81,14 +83,14 @@ pub(super) async fn values(
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let ask = ask(&api, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
-        let found = ask.await?;
+        let reading = read(&api, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
+        let found = reading.await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
 }
 
-/// Names with warnings, and how many are wanted; 0 for all.
+/// Names with warnings, and the limit of names; 0 for no limit.
 type Names = ((Vec<String>, Vec<String>), usize);
 
 fn strings(found: Result<Names, ApiError>) -> Response {
@@ -104,26 +106,27 @@ fn strings(found: Result<Names, ApiError>) -> Response {
     }
 }
 
-/// Asks the sources on a thread that may block. Answers with warnings of what could not be asked, if the parameters allow that.
-pub(super) async fn ask<T: Send + 'static>(
+/// Reads the sources on a thread that may block, under a permit. Returns warnings of omitted data as well, if the parameters accept a
+/// partial response.
+pub(super) async fn read<T: Send + 'static>(
     api: &Arc<Api>,
     headers: &HeaderMap,
     params: &Params,
-    question: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
+    read: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
 ) -> Result<(T, Vec<String>), ApiError> {
     let tenant = tenant_of(headers)?;
-    let timeout = params.duration("timeout")?.map_or(Duration::MAX, |ms| Duration::from_millis(ms.max(0) as u64));
+    let timeout = params.timeout()?.unwrap_or(Duration::MAX);
     let budget = api.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
     let querier = api.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
     respond::blocking(api, &tenant, &budget, move || {
-        let found = question(&querier)?;
+        let found = read(&querier)?;
         Ok((found, querier.warnings()))
     })
     .await
 }
 
-/// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`; any other name stands for itself.
+/// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`. Any other name stands for itself.
 fn unescape_name(name: &str) -> String {
     let Some(escaped) = name.strip_prefix("U__") else { return name.to_string() };
     let mut out = String::with_capacity(escaped.len());

@@ -1,4 +1,4 @@
-//! `status/*`, and the lists of rules, alerts and Alertmanagers, which are empty until the ruler runs.
+//! `status/*`, and the lists of rules, alerts and Alertmanagers, which are empty because there is no ruler yet.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::{Api, tenant_of};
 
-/// Rows of each list of `status/tsdb`.
-const TSDB_ROWS: usize = 10;
-/// Most rows that may be asked for.
+/// Rows of each list of `status/tsdb` when no limit is given.
+const DEFAULT_TSDB_ROWS: usize = 10;
+/// Largest limit of rows.
 const MAX_TSDB_ROWS: usize = 10_000;
 
 /// `GET /api/v1/status/config`
@@ -49,7 +49,7 @@ pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params
         if asked > MAX_TSDB_ROWS {
             return Err(ApiError::parameter("limit", format!("limit must not exceed {MAX_TSDB_ROWS}")));
         }
-        let limit = if asked == 0 { TSDB_ROWS } else { asked };
+        let limit = if asked == 0 { DEFAULT_TSDB_ROWS } else { asked };
         Ok(api.services.tsdb(&tenant_of(&headers)?, limit))
     };
     match status() {

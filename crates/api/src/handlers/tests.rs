@@ -1,0 +1,336 @@
+//! Requests through the router to sources in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use pharos_model::{Labels, Matcher, SelectError, TenantId, TimeRange};
+use pharos_promql::Engine;
+use pharos_querier::Fanout;
+use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::services::{BuildInfo, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay};
+use crate::{Api, ApiConfig, Services, router};
+
+/// The rest of a node, of which nothing is known.
+struct NoServices;
+
+#[async_trait::async_trait]
+impl Services for NoServices {
+    fn ready(&self) -> Result<(), String> {
+        Err("replaying the log".into())
+    }
+    async fn reload(&self) -> Result<(), String> {
+        Err("bad configuration".into())
+    }
+    fn quit(&self) {}
+    fn metrics_text(&self) -> String {
+        "up 1\n".into()
+    }
+    fn config_yaml(&self) -> String {
+        "global: {}\n".into()
+    }
+    fn flags(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("a".into(), "b".into())])
+    }
+    fn runtime_info(&self) -> RuntimeInfo {
+        RuntimeInfo::default()
+    }
+    fn build_info(&self) -> BuildInfo {
+        BuildInfo::default()
+    }
+    fn wal_replay(&self) -> WalReplay {
+        WalReplay::default()
+    }
+    fn tsdb(&self, _: &TenantId, _: usize) -> TsdbStatus {
+        TsdbStatus::default()
+    }
+    async fn targets(&self, _: Option<&str>) -> Targets {
+        Targets::default()
+    }
+    async fn target_metadata(&self) -> Vec<TargetMetadata> {
+        Vec::new()
+    }
+    fn delete_series(&self, _: &TenantId, _: &[Matcher], _: TimeRange) -> Result<(), String> {
+        Ok(())
+    }
+    fn clean_tombstones(&self, _: &TenantId) -> Result<(), String> {
+        Ok(())
+    }
+    fn snapshot(&self, _: bool) -> Result<String, String> {
+        Ok("snapshot-1".into())
+    }
+}
+
+/// Metrics `a` and `b` with samples at 10 s and 20 s.
+fn source() -> Arc<MemorySource> {
+    let labels = |name: &str| Labels::from_pairs([("__name__", name), ("job", "test")]);
+    let samples = |v: f64| [(10_000, v), (20_000, v + 1.0)];
+    Arc::new(MemorySource::new(MemorySeries::new().floats(labels("a"), samples(1.0)).floats(labels("b"), samples(5.0))))
+}
+
+/// Sends a request; the status and the body.
+async fn send_to(source: Arc<MemorySource>, config: ApiConfig, request: Request<Body>) -> (StatusCode, String) {
+    let sources = Fanout::new(vec![source]);
+    let clock = Arc::new(ManualClock::at(20_000));
+    let registry = prometheus::Registry::new();
+    let api = Api::create(config, Engine::default(), sources, Arc::new(NoServices), clock, &registry).unwrap();
+    let response = router(api).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn request(method: &str, path: &str) -> Request<Body> {
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+async fn get_text(path: &str) -> (StatusCode, String) {
+    send_to(source(), ApiConfig::default(), request("GET", path)).await
+}
+
+async fn get(path: &str) -> (StatusCode, Value) {
+    let (status, body) = get_text(path).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// The data of a successful answer.
+async fn data(path: &str) -> Value {
+    let (status, body) = get(path).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["status"], "success");
+    body["data"].clone()
+}
+
+/// The error of a request that is refused as bad data.
+async fn bad_data(path: &str) -> String {
+    let (status, body) = get(path).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert_eq!(body["errorType"], "bad_data");
+    body["error"].as_str().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_instant_query_is_evaluated_at_its_time() {
+    let data = data("/api/v1/query?query=a&time=15").await;
+    assert_eq!(data["resultType"], "vector");
+    assert_eq!(data["result"][0]["metric"], json!({"__name__": "a", "job": "test"}));
+    assert_eq!(data["result"][0]["value"], json!([15, "1"]));
+}
+
+#[tokio::test]
+async fn an_instant_query_without_a_time_is_evaluated_now() {
+    assert_eq!(data("/api/v1/query?query=a").await["result"][0]["value"], json!([20, "2"]));
+}
+
+#[tokio::test]
+async fn a_range_query_has_a_value_for_every_step() {
+    let data = data("/api/v1/query_range?query=a&start=10&end=20&step=5").await;
+    assert_eq!(data["resultType"], "matrix");
+    assert_eq!(data["result"][0]["values"], json!([[10, "1"], [15, "1"], [20, "2"]]));
+}
+
+#[tokio::test]
+async fn a_range_query_needs_a_positive_step() {
+    let error = bad_data("/api/v1/query_range?query=a&start=10&end=20&step=0").await;
+    assert!(error.contains("zero or negative query resolution step widths"), "{error}");
+    assert!(bad_data("/api/v1/query_range?query=a&start=10&end=20").await.contains("step"));
+}
+
+#[tokio::test]
+async fn a_range_query_must_not_end_before_it_starts() {
+    let error = bad_data("/api/v1/query_range?query=a&start=20&end=10&step=5").await;
+    assert!(error.contains("end timestamp must not be before start time"), "{error}");
+}
+
+#[tokio::test]
+async fn a_range_query_is_limited_in_points() {
+    let error = bad_data("/api/v1/query_range?query=a&start=0&end=11001&step=1").await;
+    assert!(error.contains("exceeded maximum resolution of 11,000 points per timeseries"), "{error}");
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_parse_is_bad_data() {
+    let error = bad_data("/api/v1/query?query=a%20b").await;
+    assert!(error.starts_with("invalid parameter \"query\":"), "{error}");
+}
+
+#[tokio::test]
+async fn a_limited_query_warns_of_omitted_series() {
+    let (_, body) = get("/api/v1/query?query=%7Bjob%3D%22test%22%7D&limit=1").await;
+    assert_eq!(body["data"]["result"].as_array().unwrap().len(), 1);
+    assert_eq!(body["warnings"], json!(["results truncated due to limit"]));
+}
+
+#[tokio::test]
+async fn statistics_are_shown_on_request() {
+    // Both samples lie within the lookback.
+    assert_eq!(data("/api/v1/query?query=a&stats=1").await["stats"]["samples"]["samplesRead"], 2);
+    assert_eq!(data("/api/v1/query?query=a").await["stats"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_explained_query_has_a_plan_and_no_result() {
+    let data = data("/api/v1/query?query=sum(a)&explain=true").await;
+    assert_eq!(data["explain"]["logical"]["operator"], "aggregate");
+    assert_eq!(data["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn switches_are_true_or_false() {
+    assert!(bad_data("/api/v1/query?query=a&explain=maybe").await.contains("must be true or false"));
+}
+
+#[tokio::test]
+async fn a_form_is_read_like_a_query_string() {
+    let request = Request::builder()
+        .method("POST")
+        .uri("/api/v1/query")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("query=a&time=15"))
+        .unwrap();
+    let (status, body) = send_to(source(), ApiConfig::default(), request).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains("[15,\"1\"]"), "{body}");
+}
+
+#[tokio::test]
+async fn an_invalid_tenant_is_bad_data() {
+    let request = Request::builder().uri("/api/v1/query?query=a").header("x-scope-orgid", "a/b").body(Body::empty());
+    let (status, _) = send_to(source(), ApiConfig::default(), request.unwrap()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn unavailable_samples_are_an_internal_error() {
+    let source = source();
+    source.fail(Some(SelectError::Storage("disk".into())));
+    let (status, body) = send_to(source, ApiConfig::default(), request("GET", "/api/v1/query?query=a")).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
+    assert!(body.contains("\"errorType\":\"internal\""), "{body}");
+}
+
+#[tokio::test]
+async fn series_are_listed_by_selector() {
+    let found = data("/api/v1/series?match[]=b").await;
+    assert_eq!(found, json!([{"__name__": "b", "job": "test"}]));
+}
+
+#[tokio::test]
+async fn series_need_a_selector() {
+    assert_eq!(bad_data("/api/v1/series").await, "no match[] parameter provided");
+}
+
+#[tokio::test]
+async fn limited_series_warn_only_when_there_are_more() {
+    let all = "/api/v1/series?match[]=%7Bjob%3D%22test%22%7D";
+    let (_, one) = get(&format!("{all}&limit=1")).await;
+    assert_eq!(one["data"].as_array().unwrap().len(), 1);
+    assert_eq!(one["warnings"], json!(["results truncated due to limit"]));
+    let (_, two) = get(&format!("{all}&limit=2")).await;
+    assert_eq!(two["warnings"], Value::Null);
+}
+
+#[tokio::test]
+async fn label_names_and_values_are_listed() {
+    assert_eq!(data("/api/v1/labels").await, json!(["__name__", "job"]));
+    assert_eq!(data("/api/v1/label/__name__/values").await, json!(["a", "b"]));
+    assert_eq!(data("/api/v1/label/__name__/values?match[]=a").await, json!(["a"]));
+}
+
+#[tokio::test]
+async fn a_negative_limit_is_bad_data() {
+    assert!(bad_data("/api/v1/labels?limit=-1").await.contains("limit must be non-negative"));
+}
+
+#[tokio::test]
+async fn a_query_is_formatted() {
+    assert_eq!(data("/api/v1/format_query?query=sum(a)%2Bb").await, "sum(a) + b");
+}
+
+#[tokio::test]
+async fn a_query_is_parsed_into_a_tree() {
+    assert_eq!(data("/api/v1/parse_query?query=a").await["type"], "vectorSelector");
+}
+
+#[tokio::test]
+async fn federation_gives_the_newest_samples_as_text() {
+    let (status, body) = get_text("/federate?match[]=a").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body, "# TYPE a untyped\na{instance=\"\",job=\"test\"} 2 20000\n");
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_says_why() {
+    let (status, body) = get_text("/-/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, "Service Unavailable: replaying the log\n");
+}
+
+#[tokio::test]
+async fn a_node_is_healthy_before_it_is_ready() {
+    assert_eq!(get_text("/-/healthy").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_lifecycle_api_is_disabled_by_default() {
+    let (status, _) = send_to(source(), ApiConfig::default(), request("POST", "/-/reload")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_failed_reload_says_why() {
+    let config = ApiConfig { enable_lifecycle: true, ..ApiConfig::default() };
+    let (status, body) = send_to(source(), config, request("POST", "/-/reload")).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(body, "failed to reload config: bad configuration\n");
+}
+
+#[tokio::test]
+async fn the_admin_api_is_disabled_by_default() {
+    let (status, body) = send_to(source(), ApiConfig::default(), request("POST", "/api/v1/admin/tsdb/snapshot")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("admin APIs disabled"), "{body}");
+}
+
+#[tokio::test]
+async fn an_enabled_admin_api_takes_a_snapshot() {
+    let config = ApiConfig { enable_admin_api: true, ..ApiConfig::default() };
+    let (status, body) = send_to(source(), config, request("POST", "/api/v1/admin/tsdb/snapshot")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body, "{\"status\":\"success\",\"data\":{\"name\":\"snapshot-1\"}}");
+}
+
+#[tokio::test]
+async fn deleting_series_needs_a_selector() {
+    let config = ApiConfig { enable_admin_api: true, ..ApiConfig::default() };
+    let (status, _) = send_to(source(), config, request("POST", "/api/v1/admin/tsdb/delete_series")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn cancelling_an_unknown_query_is_not_found() {
+    let cancel = request("DELETE", "/api/v1/status/active_queries/7");
+    let (status, body) = send_to(source(), ApiConfig::default(), cancel).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(body.contains("\"errorType\":\"not_found\""), "{body}");
+}
+
+#[tokio::test]
+async fn listing_the_queries_of_all_tenants_needs_the_admin_api() {
+    let (status, _) = get("/api/v1/status/active_queries?all_tenants=true").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn an_unknown_route_is_not_found() {
+    assert_eq!(get_text("/api/v1/nothing").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn too_many_rows_of_the_tsdb_status_are_bad_data() {
+    assert!(bad_data("/api/v1/status/tsdb?limit=10001").await.contains("limit must not exceed 10000"));
+}
