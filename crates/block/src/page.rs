@@ -48,7 +48,7 @@ pub(crate) fn zigzag(value: u64) -> i64 {
 /// Takes `n` bytes from the front.
 pub(crate) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], PageError> {
     let Some((head, rest)) = bytes.split_at_checked(n) else {
-        return bad(format!("{n} bytes expected, but {} left", bytes.len()));
+        return bad(format!("expected {n} bytes, but only {} are left", bytes.len()));
     };
     *bytes = rest;
     Ok(head)

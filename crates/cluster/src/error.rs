@@ -1,4 +1,4 @@
-//! Why a proposal had no effect, or none that is known.
+//! Why a proposal failed, or why its outcome is unknown.
 
 use std::io;
 
@@ -10,10 +10,10 @@ pub enum MetaError {
     /// The state machine refused it, and nothing changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A disk or the object store of exports failed.
+    /// A disk failed, or the object store that holds exports.
     #[error(transparent)]
     Storage(#[from] io::Error),
-    /// No leader took the command in time. It may still take effect; sending it again is safe.
+    /// No leader accepted the command in time. It may still take effect; sending it again is safe.
     #[error("meta is unavailable: {0}")]
     Unavailable(String),
     /// Raft stopped on this node.

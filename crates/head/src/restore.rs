@@ -95,7 +95,7 @@ impl Restorer<'_> {
     fn declare(&mut self, segment: u32, record: TenantRecord) -> Result<(), Malformed> {
         let tenant = self.tenants.get_or_create(&record.tenant);
         if record.shards != tenant.shards {
-            return Err(Malformed("declares another number of shards than the head is configured for"));
+            return Err(Malformed("declares a different number of shards than the head is configured for"));
         }
         let mut state = tenant.append.lock();
         state.newest = state.newest.max(record.newest);

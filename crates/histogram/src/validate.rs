@@ -86,7 +86,7 @@ pub enum HistogramError {
         /// The number in the histogram.
         count: GoText,
     },
-    /// The buckets have another number of observations than the histogram.
+    /// The buckets' number of observations differs from the histogram's.
     #[error(
         "{buckets} observations found in buckets, but the Count field is {count}: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)"
     )]

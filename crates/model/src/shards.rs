@@ -15,7 +15,7 @@ pub const MAX_SHARDS: u32 = 4096;
 
 /// A set of shards. Sets of shards below 128 take no memory besides their own 24 bytes.
 ///
-/// The text form, which JSON uses too, lists ranges in ascending order: `0-15,40,42-63`. That of the empty set is empty.
+/// The text form, which JSON uses too, lists ranges in ascending order: `0-15,40,42-63`. The empty set is the empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ShardSet {
     /// One bit for each shard. The last word is never 0, so that equal sets are equal values.
@@ -38,7 +38,7 @@ impl ShardSet {
         std::iter::once(shard).collect()
     }
 
-    /// Adds a shard. Returns false if the set has it already or if it is not below [`MAX_SHARDS`].
+    /// Adds a shard. Returns false if it is already in the set or not below [`MAX_SHARDS`].
     pub fn insert(&mut self, shard: u32) -> bool {
         if shard >= MAX_SHARDS || self.contains(shard) {
             return false;
@@ -244,8 +244,8 @@ impl ShardDigest {
     }
 }
 
-/// The value of a histogram in a digest: a hash of its sum and counts. The counter-reset hint is not part of it, since
-/// replicas differ in what they know of resets.
+/// The value of a histogram in a digest: a hash of its sum and counts. The counter-reset hint is not part of it, because
+/// replicas may disagree about resets.
 pub fn histogram_value(h: &Histogram) -> u64 {
     let buckets = h.positive_buckets.iter().chain(&h.negative_buckets);
     let numbers = [h.sum, h.count, h.zero_count];
@@ -266,8 +266,8 @@ fn spread(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// What a block says about the samples of one shard. JSON has a list: shard, samples, sum, and the samples and sum of
-/// `whole` if it is known.
+/// A block's digest of one shard's samples. In JSON it is a list: shard, samples, sum, and the samples and sum of `whole`
+/// if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDigest {
     /// The number of the shard.

@@ -90,7 +90,7 @@ pub(crate) struct Eval<'s, 'q> {
 }
 
 impl<'s, 'q> Eval<'s, 'q> {
-    /// Evaluates everything, or one partition, starting from these counts.
+    /// Creates an evaluation of everything or of one partition, with these initial counts.
     pub(crate) fn new(shared: &'s Shared<'q>, partition: Option<Partition>, counts: Counts) -> Self {
         Eval { shared, notes: RefCell::default(), counts: RefCell::new(counts), operator: Cell::new(None), partition }
     }
@@ -148,8 +148,8 @@ impl<'s, 'q> Eval<'s, 'q> {
         self.notes.take()
     }
 
-    /// Runs `work` ahead of its turn and returns its annotations. The caller adds them when the work would have been due: of
-    /// equal annotations the last position is shown, so their order matters.
+    /// Runs `work` ahead of its turn and returns its annotations. The caller adds them where the work would normally run. Order
+    /// matters: of equal annotations only the last position is shown.
     pub(crate) fn ahead<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Annotations)> {
         let before = self.take_notes();
         let result = work();
@@ -247,7 +247,7 @@ impl<'s, 'q> Eval<'s, 'q> {
         Ok(())
     }
 
-    /// Like [`Eval::vector`], on several threads where that pays off. For operators that consume all series of a chain.
+    /// Like [`Eval::vector`], on several threads where that is faster. Used by operators that consume every series.
     pub(crate) fn stream(&self, node: &Node, grid: Grid, sink: Sink<'_>) -> Outcome {
         if grid.len == 0 { Ok(()) } else { parallel::stream(self, node, grid, sink) }
     }

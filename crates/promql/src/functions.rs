@@ -172,12 +172,12 @@ impl Function {
         &TABLE[self as usize]
     }
 
-    /// The name as queries have it.
+    /// The name in queries.
     pub fn name(self) -> &'static str {
         self.properties().name
     }
 
-    /// The types of the arguments. The last one stands for all further ones; see [`Function::variadic`].
+    /// The types of the arguments. The last type applies to all further arguments; see [`Function::variadic`].
     pub fn args(self) -> &'static [ValueType] {
         self.properties().args
     }

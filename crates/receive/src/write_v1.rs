@@ -1,6 +1,6 @@
 //! Decodes remote write 1.0 (`prometheus.WriteRequest`) straight into a batch.
 //!
-//! This is the hottest loop of receiving. A series costs no allocation: its labels are copied once, into the canonical form
+//! This is the hottest loop on the receive path. A series costs no allocation: its labels are copied once, into the canonical form
 //! in the batch, and hashed there.
 
 use pharos_model::Metadata;

@@ -1,7 +1,7 @@
 //! The syntax tree as JSON, as `/api/v1/parse_query` returns it for tree views.
 //!
-//! `json!` is for leaves only: it copies the values that are put into it, which at each level of a tree takes the square
-//! of its size. Parts are moved into [`object`].
+//! `json!` is for leaves only: it copies its values, so using it at every level of a tree would take quadratic
+//! time. [`object`] moves them.
 
 use pharos_promql::syntax::ast::{
     Aggregate, AtPreprocessor, Binary, Call, Cardinality, DurationExpr, Expr, Subquery, TimeModifiers, Unary,
@@ -9,7 +9,7 @@ use pharos_promql::syntax::ast::{
 };
 use serde_json::{Map, Value, json};
 
-/// An object of these members, which are moved. Kept out of the frames of the functions that recurse, as trees can be high.
+/// Moves members into an object. It is not inlined, which keeps the frames of recursive functions small: trees can be deep.
 #[inline(never)]
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_whole() {
+    fn a_tree_has_every_field() {
         use serde_json::{Value::Null, json};
         let selector = |name: &str| {
             json!({

@@ -10,7 +10,7 @@ enum Part<'a> {
     Text(&'static str),
 }
 
-/// Appends a plan. Written without recursion, since plans can be high.
+/// Appends a plan. Written without recursion, since plans can be deep.
 pub(super) fn plan(out: &mut Vec<u8>, root: &PlanNode) {
     let mut open = vec![Part::Node(root)];
     while let Some(part) = open.pop() {
@@ -30,7 +30,7 @@ pub(super) fn plan(out: &mut Vec<u8>, root: &PlanNode) {
     }
 }
 
-/// Everything of an operator up to its first child.
+/// Writes an operator's fields up to its first child.
 fn head(out: &mut Vec<u8>, node: &PlanNode) {
     out.extend_from_slice(b"{\"operator\":");
     json::string(out, node.operator);
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plans_are_json_however_high() {
+    fn plans_of_any_depth_are_json() {
         let shown = |text: &str| -> String {
             let engine = Engine::new(EngineOptions::default());
             let explained = engine.explain(&syntax::parse(text).unwrap(), (0, 60_000, 15_000)).unwrap();

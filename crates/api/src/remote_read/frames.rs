@@ -24,7 +24,7 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// What a byte does to the checksum, with 0 to 7 bytes after it.
+/// A byte's contribution to the checksum when 0 to 7 bytes follow it.
 static TABLES: [[u32; 256]; 8] = tables();
 
 const fn tables() -> [[u32; 256]; 8] {
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn eight_bytes_at_a_time_are_as_one_at_a_time(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn eight_bytes_at_a_time_give_the_same_checksum(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let slow = bytes.iter().fold(!0u32, |crc, byte| (crc >> 8) ^ TABLES[0][usize::from(crc as u8 ^ byte)]);
             prop_assert_eq!(crc32c(&bytes), !slow);
         }

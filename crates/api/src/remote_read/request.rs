@@ -1,4 +1,4 @@
-//! Reads a remote-read request: what is asked, in which form the answer may come.
+//! Reads a remote-read request: what is asked for, and which response formats are accepted.
 
 use pharos_model::{Labels, MatchOp, Matcher, SelectRequest, TimeRange};
 use pharos_transport::prometheus::label_matcher::Type;

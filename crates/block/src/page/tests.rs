@@ -30,6 +30,6 @@ fn bytes_are_taken_from_the_front() {
 #[test]
 fn taking_too_many_bytes_takes_none() {
     let mut bytes = &[1, 2, 3][..];
-    assert_eq!(take(&mut bytes, 4).unwrap_err().to_string(), "4 bytes expected, but 3 left");
+    assert_eq!(take(&mut bytes, 4).unwrap_err().to_string(), "expected 4 bytes, but only 3 are left");
     assert_eq!(bytes.len(), 3);
 }

@@ -96,7 +96,7 @@ async fn read_group(selected: &SelectedSeries, file: &ParquetFile, group: usize)
         let (length, lf) = chunk(lengths).integer_lists()?;
         if of != lf {
             return Err(
-                file.damaged(format!("row group {group} has another number of span offsets than of span lengths"))
+                file.damaged(format!("the numbers of span offsets and span lengths differ in row group {group}"))
             );
         }
         Ok(Rows::new(offset.into_iter().zip(length).collect(), &of))
@@ -219,7 +219,7 @@ async fn read_exemplars(
     let (keys, lengths) = chunk(exemplar_columns::MAP_KEY).map_texts()?;
     let (values, value_lengths) = chunk(exemplar_columns::MAP_VALUE).map_texts()?;
     if lengths != value_lengths {
-        return Err(file.damaged("exemplars have another number of label names than of label values"));
+        return Err(file.damaged("the number of exemplars' label names differs from that of their label values"));
     }
     let text = |texts: &Texts, at: usize| texts.values[texts.codes[at] as usize].to_string();
     let pairs: Vec<(String, String)> = (0..keys.codes.len()).map(|at| (text(&keys, at), text(&values, at))).collect();

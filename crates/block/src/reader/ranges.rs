@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-/// Gaps up to this size are always read over.
+/// Gaps up to this size, in bytes, are always bridged.
 const MAX_FREE_GAP: u64 = 64 << 10;
-/// Gaps up to this size are read over while there are more than [`ENOUGH_RANGES`] ranges.
+/// Gaps up to this size, in bytes, are bridged while there are more than [`ENOUGH_RANGES`] ranges.
 const MAX_GAP: u64 = 1 << 20;
-/// No more gaps are read over once there are this few ranges.
+/// Once this few ranges remain, larger gaps are not bridged.
 const ENOUGH_RANGES: usize = 8;
 /// The size limit of a merged range, in bytes.
 const MAX_RANGE: u64 = 16 << 20;
@@ -17,7 +17,7 @@ pub(crate) fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     if merged.len() <= ENOUGH_RANGES {
         return merged;
     }
-    // The smallest gaps are read over first, as many as it takes to be left with few ranges.
+    // The smallest gaps are bridged first, until few enough ranges remain.
     let mut gaps: Vec<u64> = merged.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
     gaps.sort_unstable();
     let limit = gaps[gaps.len() - ENOUGH_RANGES].min(MAX_GAP);

@@ -53,7 +53,7 @@ impl SeriesTable {
         let (keys, lengths) = chunk(columns::MAP_KEY).map_texts()?;
         let (values, value_lengths) = chunk(columns::MAP_VALUE).map_texts()?;
         if lengths != value_lengths {
-            return Err(file.damaged("series have another number of label names than of label values"));
+            return Err(file.damaged("the number of the series' label names differs from that of their label values"));
         }
         let mut labels = Vec::new();
         for column in columns::LABELS..file.columns.len() {

@@ -104,7 +104,7 @@ async fn a_single_node_holds_all_shards_and_refusals_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_leaves_is_down_at_once_and_forgotten_when_it_was_drained() {
+async fn a_node_that_leaves_is_down_at_once_and_is_forgotten_if_it_was_drained() {
     let folder = tempfile::tempdir().unwrap();
     let meta = Meta::open(folder.path(), "A").await.unwrap();
     let member = |id: &str, roles: &[Role]| Member {

@@ -499,7 +499,7 @@ fn a_log_of_another_number_of_shards_does_not_open() {
     let fs = MemFs::default();
     append(&open(&fs), &[(1, 1000, 1.0)]);
     let error = try_open(&fs, HeadConfig { shards: 32, ..config() }).err().unwrap();
-    assert!(error.to_string().contains("another number of shards"), "{error}");
+    assert!(error.to_string().contains("a different number of shards"), "{error}");
 }
 
 #[test]

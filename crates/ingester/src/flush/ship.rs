@@ -4,7 +4,7 @@
 //! An upload that was not committed is garbage. Nothing is lost and nothing is flushed twice.
 //!
 //! A commit names the shards of the cut with the epochs under which this node led them. Meta refuses it if another node
-//! leads one of them now or did in between. The upload is garbage then, and the new leader flushes the samples. If meta does
+//! leads one of those shards now, or has led it since. The upload is garbage then, and the new leader flushes the samples. If meta does
 //! not answer a commit, it is repeated before the window is cut again, so that no sample gets into two blocks.
 
 use std::collections::{BTreeMap, HashMap};
@@ -58,7 +58,7 @@ pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, wi
     Ok(())
 }
 
-/// Repeats the commit of a block of the window that was not answered, if there is one.
+/// Repeats the window's unanswered block commit, if there is one.
 async fn resolve_pending(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let pending = ingester.pending_commits.lock().remove(&(tenant.clone(), window));
     match pending {
@@ -134,8 +134,8 @@ async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Pend
     }
 }
 
-/// A unique block id. Within a process a counter distinguishes blocks of the same millisecond, between nodes their
-/// identities do, and between processes of a node the time since their start.
+/// A unique block id. Within a process a counter distinguishes blocks of the same millisecond. Across nodes the
+/// identity does, and across restarts of a node the time since the start.
 fn new_id(ingester: &Ingester) -> Ulid {
     let counter = ingester.ids.fetch_add(1, Ordering::Relaxed) as u16;
     let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff;

@@ -88,7 +88,12 @@ pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Re
         let percent = p.bytes * 100 / p.total_bytes.max(1);
         if percent >= last_percent + 10 {
             last_percent = percent;
-            tracing::info!(percent, segments = p.segments, of = p.total_segments, "replaying the write-ahead log");
+            tracing::info!(
+                percent,
+                segments = p.segments,
+                total_segments = p.total_segments,
+                "replaying the write-ahead log"
+            );
         }
     };
     Head::open(config, clock, Arc::new(RealFs), registry, &mut progress).map_err(|e| e.to_string())
@@ -132,7 +137,7 @@ pub(super) async fn open_meta(
                 std::fs::rename(&unfinished, folder).map_err(failed)?;
             }
             Err(error) => {
-                tracing::warn!(%error, ?retry_in, "the catalogue is missing and the bucket cannot be read; will retry to rebuild it");
+                tracing::warn!(%error, ?retry_in, "could not rebuild the missing catalogue from the bucket; will retry");
                 tokio::time::sleep(retry_in).await;
                 retry_in = (retry_in * 2).min(MAX_RETRY_INTERVAL);
             }

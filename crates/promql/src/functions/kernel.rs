@@ -1,7 +1,7 @@
-//! What computes a function, as the table of functions names it.
+//! Kernels: what the table of functions names as the code that computes a function.
 //!
-//! A kernel that is a plain Rust function stands in the table itself and is called once a series, so its inner loop is
-//! compiled for it. The others are names for code of the evaluator, which matches on them once a call.
+//! A kernel that is a plain Rust function is in the table itself and is called once per series, so its inner loop is
+//! compiled for it. The others name code of the evaluator, which matches on them once per call.
 
 use pharos_model::Histogram;
 use pharos_model::fragment::Steps;

@@ -65,8 +65,8 @@ impl MemoryStore {
         }
     }
 
-    /// Sets the counter reset hints of all histograms as a store derives them that keeps histograms in chunks without resets. Call
-    /// this when a load is complete.
+    /// Sets the counter reset hints that a store would derive if it started a new chunk at every reset. Call this when a load
+    /// is complete.
     pub fn finish_load(&mut self) {
         for series in self.series.values_mut().filter(|s| !s.h.is_empty()) {
             Arc::make_mut(series).set_hints();

@@ -1,7 +1,7 @@
-//! Label sets on the wire: each as what it adds to the one before.
+//! Label sets on the wire: each as its difference from the previous one.
 //!
-//! For each set: how many of the first bytes of the canonical form of the set before it begins with, how many bytes
-//! follow, and those. Sorted sets share most of their bytes.
+//! Each set is the length of the prefix that it shares with the previous set's canonical form, the length of the rest, and
+//! the rest. Sorted sets share most of their bytes.
 
 use pharos_model::Labels;
 use pharos_model::wire::{Malformed, Reader, put_bytes, put_uvarint};

@@ -36,7 +36,7 @@ fn pack(out: &mut Vec<u8>, width: u32, values: &[u64]) {
     }
 }
 
-/// A plain encoder, as the format describes it.
+/// A straightforward encoder that follows the specification.
 fn encode(values: &[i64]) -> Vec<u8> {
     let mut out = Vec::new();
     put_header(&mut out, BLOCK as u64, MINIBLOCKS as u64, values.len() as u64, values.first().copied().unwrap_or(0));
@@ -99,7 +99,7 @@ fn deltas_may_overflow() {
 }
 
 #[test]
-fn another_number_of_values_is_an_error() {
+fn a_wrong_number_of_values_is_an_error() {
     assert_eq!(decoded(&encode(&[1, 2, 3]), 2), Err("3 packed values instead of 2".into()));
     assert!(decoded(&encode(&[1, 2, 3]), 4).is_err());
 }

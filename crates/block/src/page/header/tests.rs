@@ -1,6 +1,6 @@
 use super::*;
 
-/// A field of a struct in Thrift's compact protocol, whose number follows the previous one.
+/// Encodes an integer field of Thrift's compact protocol. `delta` is its distance from the previous field's number.
 fn int(delta: u8, value: i64) -> Vec<u8> {
     let mut out = vec![delta << 4 | 5];
     let mut zigzagged = ((value << 1) ^ (value >> 63)) as u64;
@@ -70,7 +70,7 @@ fn an_empty_body_may_have_a_compressed_form() {
 }
 
 #[test]
-fn a_body_of_another_size_than_claimed_is_an_error() {
+fn a_body_that_is_not_the_claimed_size_is_an_error() {
     let body = zstd::bulk::compress(&[7u8; 1000], 1).unwrap();
     let header = Header { uncompressed: 1001, compressed: body.len() as i64, ..DATA };
     assert!(parse_page(&header.page(&body), true).unwrap_err().to_string().contains("instead of 1001"));
@@ -80,7 +80,7 @@ fn a_body_of_another_size_than_claimed_is_an_error() {
 }
 
 #[test]
-fn encodings_have_the_numbers_of_parquet() {
+fn encodings_are_numbered_as_in_parquet() {
     for (number, encoding) in [
         (0, ValueEncoding::Plain),
         (2, ValueEncoding::Dictionary),

@@ -20,6 +20,7 @@ fn check(name: &str, introduction: &str, command: &DocsCommand) {
     );
     let page = repository().join("docs/src/reference").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(page.parent().unwrap()).unwrap();
         std::fs::write(&page, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&page).unwrap_or_default();
