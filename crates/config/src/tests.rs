@@ -48,7 +48,7 @@ fn invalid_sections_have_the_messages_of_prometheus() {
             "job_name: a\nscrape_timeout: 2m",
             "scrape timeout greater than scrape interval for scrape config with job name \"a\"",
         ),
-        ("job_name: a\nscrape_interval: 5 apples", "not a valid duration string: \"5 apples\""),
+        ("job_name: a\nscrape_interval: 5 apples", "unknown unit \" apples\" in duration \"5 apples\""),
         ("job_name: a\nbody_size_limit: 100", "units: unknown unit  in 100"),
         ("job_name: a\nscrape_protocols: []", "scrape_protocols cannot be empty for scrape config with job name \"a\""),
         ("job_name: a\nscrape_protocols: [Morse]", "unknown scrape protocol Morse, supported: [OpenMetricsText0.0.1"),

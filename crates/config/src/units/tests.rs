@@ -38,6 +38,9 @@ fn a_byte_size_is_printed_with_binary_units() {
     assert_eq!(ByteSize(1536).to_string(), "1KiB512B");
 }
 
+/// The longest duration: the nanoseconds that fit into 63 bits.
+const MAX_DURATION_MS: u64 = i64::MAX as u64 / 1_000_000;
+
 #[test]
 fn durations_are_printed_as_prometheus_does() {
     assert_eq!(PromDuration::from_secs(90).to_string(), "1m30s");
@@ -47,9 +50,9 @@ fn durations_are_printed_as_prometheus_does() {
 
 #[test]
 fn a_duration_may_be_written_as_a_number() {
-    let zero: PromDuration = serde_json::from_str("0").unwrap();
+    let zero: PromDuration = serde_saphyr::from_str("0").unwrap();
     assert!(zero.is_zero());
-    assert!(serde_json::from_str::<PromDuration>("5").is_err(), "only zero needs no unit");
+    assert!(serde_saphyr::from_str::<PromDuration>("5").is_err(), "only zero needs no unit");
 }
 
 #[test]
@@ -95,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn printed_durations_parse_back(ms in 0u64..(1 << 50)) {
+    fn printed_durations_parse_back(ms in 0..MAX_DURATION_MS) {
         let duration = PromDuration::from_millis(ms);
         prop_assert_eq!(PromDuration::parse(&duration.to_string()), Ok(duration));
     }
