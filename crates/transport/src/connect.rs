@@ -1,5 +1,5 @@
-//! How nodes reach each other: a [`Connection`] carries gRPC calls, whether to another machine or to a service in this
-//! process; [`Connect`] gives one for an address. [`Channels`] is the one for real networks.
+//! Connections between nodes. A [`Connection`] carries gRPC calls, whether to another machine or to a service in this process;
+//! [`Connect`] provides one for an address. [`Channels`] implements it for real networks, and [`TokenCheck`] guards the server.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,37 +17,40 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-/// Carries calls to one node. Generated clients take it: `MetaClient::new(connection)`.
+/// Carries calls to one node. Generated clients wrap it: `MetaClient::new(connection)`.
 pub type Connection = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 
-/// Gives connections. Cheap to ask: connections are kept, and made when the first call needs them.
+/// Provides connections. Calling it is cheap: connections are cached, and established by the first call.
 pub trait Connect: Send + Sync + 'static {
-    /// A connection to `host:port`. An address that cannot be one is an error; an unreachable one shows with the first call.
+    /// A connection to `host:port`. An unreachable address fails the first call.
+    ///
+    /// # Errors
+    /// The address is malformed.
     fn connect(&self, address: &str) -> Result<Connection, Status>;
 }
 
-/// Header with which a node shows that it may talk to the cluster, when certificates do not.
+/// The header that carries the join token, with which nodes authenticate when they have no certificates.
 pub const TOKEN_HEADER: &str = "x-pharos-join-token";
 
-/// What a call, and all calls of a connection, may send before it is taken, bytes: samples of queries are many.
+/// Flow-control windows of a call and of a connection, bytes. They are large because queries send many samples.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Most connections that are kept.
-const MOST_CHANNELS: usize = 4096;
+/// Most cached connections.
+const MAX_CHANNELS: usize = 4096;
 
 /// A stream of bytes to another node.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// Opens streams to other nodes, for example encrypted ones. Without one they are plain TCP.
+/// Opens byte streams to other nodes, for example encrypted ones. Without one, [`Channels`] uses plain TCP.
 pub trait Dial: Send + Sync + 'static {
-    /// A stream to `host:port`.
+    /// Opens a stream to `host:port`.
     fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
 }
 
-/// One HTTP/2 connection an address, shared by all callers.
+/// One HTTP/2 connection per address, shared by all callers.
 #[derive(Clone, Default)]
 pub struct Channels {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
@@ -62,19 +65,23 @@ impl Channels {
     }
 
     /// Sends a join token with every call.
+    ///
+    /// # Errors
+    /// The token has characters that a header cannot carry.
     pub fn with_token(mut self, token: &str) -> Result<Self, String> {
-        let value = token.parse().map_err(|_| "the join token has characters that no header may have".to_string())?;
+        let value =
+            token.parse().map_err(|_| "the join token has characters that a header cannot carry".to_string())?;
         self.token = Some(value);
         Ok(self)
     }
 
-    /// Has streams opened by `dial`.
+    /// Opens streams with `dial`.
     pub fn with_dial(mut self, dial: Arc<dyn Dial>) -> Self {
         self.dial = Some(dial);
         self
     }
 
-    /// Drops the connections, so that new ones are made, for example with new certificates.
+    /// Drops the cached connections, so that new ones are established, for example with new certificates.
     pub fn forget(&self) {
         self.channels.lock().clear();
     }
@@ -104,7 +111,7 @@ impl Channels {
                 }))
             }
         };
-        if channels.len() >= MOST_CHANNELS {
+        if channels.len() >= MAX_CHANNELS {
             channels.clear();
         }
         channels.insert(address.to_string(), channel.clone());
@@ -127,14 +134,14 @@ impl Connect for Channels {
     }
 }
 
-/// Lets through what carries the token; for servers, as an interceptor.
+/// A server interceptor that rejects calls without the join token.
 #[derive(Clone)]
 pub struct TokenCheck {
     token: Option<Arc<[u8]>>,
 }
 
 impl TokenCheck {
-    /// Asks for a token; none lets everyone through.
+    /// Requires a token; `None` accepts every call.
     pub fn new(token: Option<&str>) -> Self {
         TokenCheck { token: token.map(|token| token.as_bytes().into()) }
     }
@@ -144,12 +151,12 @@ impl tonic::service::Interceptor for TokenCheck {
     fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
         let Some(expected) = &self.token else { return Ok(request) };
         let given = request.metadata().get(TOKEN_HEADER).map_or(&[][..], |value| value.as_bytes());
-        // Every byte is looked at, so that the time taken does not tell how many are right.
+        // Constant time: comparing every byte keeps the time from telling how many of them match.
         let differing = expected.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
         if expected.len() == given.len() && differing == 0 {
             return Ok(request);
         }
-        Err(Status::unauthenticated("the join token is missing or not that of this cluster"))
+        Err(Status::unauthenticated("the join token is missing or belongs to another cluster"))
     }
 }
 
@@ -159,26 +166,63 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_the_token_opens() {
-        let mut check = TokenCheck::new(Some("secret"));
-        let with = |token: &str| {
-            let mut request = tonic::Request::new(());
+    fn call(check: &mut TokenCheck, token: Option<&str>) -> Result<(), Status> {
+        let mut request = tonic::Request::new(());
+        if let Some(token) = token {
             request.metadata_mut().insert(TOKEN_HEADER, token.parse().unwrap());
-            request
-        };
-        assert!(check.call(with("secret")).is_ok());
-        assert!(check.call(with("secres")).is_err() && check.call(with("secre")).is_err());
-        assert!(check.call(tonic::Request::new(())).is_err());
-        assert!(TokenCheck::new(None).call(tonic::Request::new(())).is_ok());
+        }
+        check.call(request).map(|_| ())
+    }
+
+    #[test]
+    fn a_call_with_the_token_is_accepted() {
+        assert!(call(&mut TokenCheck::new(Some("secret")), Some("secret")).is_ok());
+    }
+
+    #[test]
+    fn a_call_with_another_token_is_unauthenticated() {
+        let mut check = TokenCheck::new(Some("secret"));
+        for token in ["secres", "secre", "secrets", ""] {
+            assert_eq!(call(&mut check, Some(token)).unwrap_err().code(), tonic::Code::Unauthenticated, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_token_is_unauthenticated() {
+        assert!(call(&mut TokenCheck::new(Some("secret")), None).is_err());
+    }
+
+    #[test]
+    fn without_a_required_token_every_call_is_accepted() {
+        assert!(call(&mut TokenCheck::new(None), None).is_ok());
+        assert!(call(&mut TokenCheck::new(None), Some("anything")).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_an_error() {
+        assert!(Channels::new().with_token("new\nline").is_err());
+        assert!(Channels::new().with_token("secret").is_ok());
     }
 
     #[tokio::test]
-    async fn addresses_that_cannot_be_are_refused_and_connections_are_kept() {
+    async fn a_malformed_address_is_an_error() {
+        assert!(Channels::new().connect("no address").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_cached_by_address() {
         let channels = Channels::new();
-        assert!(channels.connect("no address").is_err());
         channels.connect("127.0.0.1:1").unwrap();
         channels.connect("127.0.0.1:1").unwrap();
-        assert_eq!(channels.channels.lock().len(), 1);
+        channels.connect("127.0.0.1:2").unwrap();
+        assert_eq!(channels.channels.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn forgotten_connections_are_dropped() {
+        let channels = Channels::new();
+        channels.connect("127.0.0.1:1").unwrap();
+        channels.forget();
+        assert!(channels.channels.lock().is_empty());
     }
 }

@@ -1,16 +1,19 @@
-//! How samples reach the ingesters: one call for the intake (scraper, remote write, OTLP, rules), whether the
-//! ingester lives in this process or behind the network.
+//! The write path as its producers see it: one call for scrapes, remote write, OTLP and rules, whether the ingester lives in
+//! this process or behind the network.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
 
-/// Takes samples and answers when they are durable.
+/// Takes samples and returns once they are durable.
 #[async_trait]
 pub trait Ingest: Send + Sync + 'static {
-    /// Appends a batch of one tenant. `Ok` says that all that the outcome counts as taken is durable and that the rest
-    /// was refused for good; sending a batch again is safe. On `Err` nothing is promised and all of it may be sent again.
+    /// Appends a batch of one tenant. On `Ok`, the samples that the outcome counts as appended are durable, and the rest was
+    /// rejected permanently. Sending a batch again is safe.
+    ///
+    /// # Errors
+    /// Nothing is promised, and the whole batch may be sent again.
     async fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError>;
 }
 

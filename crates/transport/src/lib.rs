@@ -9,7 +9,7 @@ pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
 pub use ingest::Ingest;
 pub use query::{Completeness, QueryServices, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 
-/// What agents say to each other and what others ask of them.
+/// The calls between agents, and from other roles to agents.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod agent_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.agent.v1.rs"));
@@ -21,7 +21,7 @@ pub mod ingest_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.ingest.v1.rs"));
 }
 
-/// What meta nodes say to each other and what others ask of them.
+/// The calls between members of the Raft group, and from other nodes to them.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod meta_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.meta.v1.rs"));

@@ -1,7 +1,7 @@
-//! The side that asks: a source on another node.
+//! The client of the read path: a source on another node.
 //!
-//! Questions take their time and memory from the query's budget, tell the node what is left of both, and end when the
-//! query does: a dropped question cancels the work on the node.
+//! Reads take their time and memory from the query's budget, tell the node what is left of both, and end with the query: a
+//! dropped read cancels the work on the node.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,23 +28,23 @@ use crate::query_v1 as wire;
 use crate::query_v1::query_client::QueryClient;
 use crate::{Connect, Connection};
 
-/// How often a question looks whether its query was cancelled.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often a read checks whether its query was cancelled.
+const CANCELLATION_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Time and memory of questions that have no budget of a query.
-const USUAL_TIME: Duration = Duration::from_secs(120);
-const USUAL_BYTES: u64 = 512 << 20;
+/// Time and memory of reads that have no budget of a query.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+const DEFAULT_MAX_BYTES: u64 = 512 << 20;
 
-/// Which role of a node is asked.
+/// The role of a node that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SourceRole {
-    /// What is in memory.
+    /// Holds recent samples in memory.
     Ingester,
-    /// What is in blocks.
+    /// Reads blocks.
     Store,
 }
 
-/// A source on another node, asked under a view. Its blocking calls are for threads that may block.
+/// A source on another node, read under a view. Its `read_*` calls are asynchronous; those of [`SeriesSource`] block.
 #[derive(Clone)]
 pub struct RemoteSource {
     pub(super) connect: Arc<dyn Connect>,
@@ -55,7 +55,7 @@ pub struct RemoteSource {
 }
 
 impl RemoteSource {
-    /// A role of the node at an address. `view` has the epochs of all shards that may be asked for.
+    /// A role of the node at an address. `view` has the epochs of all shards that may be read.
     pub fn new(connect: Arc<dyn Connect>, address: &str, role: SourceRole, view: ReadView, runtime: Handle) -> Self {
         RemoteSource { connect, address: address.into(), role, view, runtime }
     }
@@ -293,27 +293,27 @@ impl RemoteSource {
         self.runtime.block_on(future).map_err(ReadError::into_select_error)
     }
 
-    /// A budget for questions that have none.
-    fn usual(&self) -> Arc<Budget> {
-        Arc::new(Budget::new(Arc::new(pharos_model::SystemClock::new()), USUAL_TIME, USUAL_BYTES))
+    /// A budget for reads that have none.
+    fn default_budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::new(Arc::new(pharos_model::SystemClock::new()), DEFAULT_TIMEOUT, DEFAULT_MAX_BYTES))
     }
 }
 
-/// Waits for an answer, no longer than the budget lasts. What is not waited for is dropped, which ends it on the node.
+/// Waits for a response as long as the budget lasts. Dropping it then ends the read on the node.
 pub(super) async fn within<T>(
     budget: &Budget,
     answer: impl Future<Output = Result<T, ReadError>>,
 ) -> Result<T, ReadError> {
     let mut answer = std::pin::pin!(answer);
     loop {
-        match tokio::time::timeout(LOOK, &mut answer).await {
+        match tokio::time::timeout(CANCELLATION_CHECK_INTERVAL, &mut answer).await {
             Ok(answered) => return answered,
             Err(_) => budget.check()?,
         }
     }
 }
 
-/// Memory of what was received, taken from a budget until it is handed on.
+/// Memory of received data, taken from a budget until the data is returned.
 struct Held<'b> {
     budget: &'b Arc<Budget>,
     bytes: u64,
@@ -330,7 +330,7 @@ impl<'b> Held<'b> {
         Ok(())
     }
 
-    /// Counts what came over the network.
+    /// Counts bytes that came over the network.
     fn count(&self, bytes: usize) {
         self.budget.count_read(bytes as u64);
     }
@@ -343,13 +343,13 @@ impl Drop for Held<'_> {
 }
 
 impl SeriesSource for RemoteSource {
-    /// The node looks by itself before it answers.
+    /// The node checks this itself before it answers.
     fn covers(&self, _: &Scope, _: Duration) -> Result<(), ReadError> {
         Ok(())
     }
 
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
-        self.wait(self.read_completeness(scope, lasting, &self.usual()))
+        self.wait(self.read_completeness(scope, lasting, &self.default_budget()))
     }
 
     fn select(
@@ -368,11 +368,11 @@ impl SeriesSource for RemoteSource {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        self.wait(self.read_series(scope, matchers, range, limit, &self.usual()))
+        self.wait(self.read_series(scope, matchers, range, limit, &self.default_budget()))
     }
 
     fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.wait(self.read_names(scope, None, matchers, range, &self.usual()))
+        self.wait(self.read_names(scope, None, matchers, range, &self.default_budget()))
     }
 
     fn label_values(
@@ -382,7 +382,7 @@ impl SeriesSource for RemoteSource {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, SelectError> {
-        self.wait(self.read_names(scope, Some(name), matchers, range, &self.usual()))
+        self.wait(self.read_names(scope, Some(name), matchers, range, &self.default_budget()))
     }
 
     fn exemplars(
@@ -391,11 +391,11 @@ impl SeriesSource for RemoteSource {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        self.wait(self.read_exemplars(scope, matchers, range, &self.usual()))
+        self.wait(self.read_exemplars(scope, matchers, range, &self.default_budget()))
     }
 
     fn metadata(&self, scope: &Scope) -> Result<Vec<(String, Metadata)>, SelectError> {
-        self.wait(self.read_metadata(scope, &self.usual()))
+        self.wait(self.read_metadata(scope, &self.default_budget()))
     }
 
     fn evaluate(

@@ -1,7 +1,7 @@
-//! The side that is asked: serves the sources of this node to others.
+//! The server of the read path: serves the sources of this node to others.
 //!
-//! Every question has a budget made of what the asker has left and of this node's own limits; when the asker goes away,
-//! it is cancelled. Answers leave in parts, of which a few wait for the asker.
+//! Every read has a budget: what the client has left, within this node's own limits. It is cancelled when the client
+//! disconnects. Responses are streamed in parts, of which only a few wait for the client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,47 +23,47 @@ use super::source::{ReadView, Scope, SeriesSource};
 use crate::query_v1 as wire;
 use crate::query_v1::query_server::{Query, QueryServer};
 
-/// Parts of an answer that wait for the asker.
+/// Most parts of a response that wait for the client.
 const PARTS_IN_FLIGHT: usize = 4;
-/// A part of label sets or names, bytes.
+/// Size of a part of label sets or names, bytes.
 pub(super) const PART_BYTES: usize = 256 << 10;
-/// Samples of a part.
+/// Samples in a part.
 pub(super) const PART_SAMPLES: usize = 64 << 10;
 
-/// What other nodes may take of this one.
+/// Limits of the reads of other nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
-    /// Most memory that a question may take, bytes. Default: 2 GiB.
+    /// Most memory of a read, bytes. Default: 2 GiB.
     pub max_bytes: u64,
-    /// Longest time that a question may take. Default: 10 minutes.
+    /// Longest time of a read. Default: 10 minutes.
     pub max_time: Duration,
-    /// Most questions at a time; more are refused, so that another node is asked. Default: 256.
-    pub max_questions: usize,
+    /// Most reads at a time; more are refused, so that the client reads another node. Default: 256.
+    pub max_reads: usize,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        ReadLimits { max_bytes: 2 << 30, max_time: Duration::from_secs(600), max_questions: 256 }
+        ReadLimits { max_bytes: 2 << 30, max_time: Duration::from_secs(600), max_reads: 256 }
     }
 }
 
-/// The sources of this node, for others.
+/// The sources of this node, to be served to others.
 pub struct QueryServices {
-    /// What is in memory, if this node is an ingester.
+    /// If this node is an ingester.
     pub ingester: Option<Arc<dyn SeriesSource>>,
-    /// What is in blocks, if this node is a store.
+    /// If this node is a store.
     pub store: Option<Arc<dyn SeriesSource>>,
-    /// Where time comes from.
+    /// Times the budgets.
     pub clock: Arc<dyn Clock>,
-    /// What others may take.
+    /// Limits of each read and of all.
     pub limits: ReadLimits,
 }
 
 impl QueryServices {
     /// Adds the service that serves the sources.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
-        let questions = Arc::new(Semaphore::new(self.limits.max_questions));
-        let server = QueryServer::new(Served { services: self, questions });
+        let reads = Arc::new(Semaphore::new(self.limits.max_reads));
+        let server = QueryServer::new(Served { services: self, reads });
         routes.add_service(
             server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
@@ -72,11 +72,11 @@ impl QueryServices {
 
 struct Served {
     services: QueryServices,
-    questions: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
-/// A question under way.
-pub(super) struct Question {
+/// A read in progress.
+pub(super) struct ServedRead {
     pub(super) source: Arc<dyn SeriesSource>,
     pub(super) scope: Scope,
     pub(super) view: ReadView,
@@ -84,8 +84,9 @@ pub(super) struct Question {
     _turn: OwnedSemaphorePermit,
 }
 
-impl Question {
-    /// Whether it may be answered: waits for the view, and looks whether there is what the asker counts on. Blocks.
+impl ServedRead {
+    /// Checks that the read may be answered: waits for the view, and compares what the source has with what the read requires.
+    /// Blocks.
     pub(super) fn admit(&self) -> Result<(), ReadError> {
         self.budget.check()?;
         self.source.admit(&self.view)?;
@@ -93,19 +94,19 @@ impl Question {
     }
 }
 
-/// Where the parts of an answer go.
+/// Sends the parts of a response.
 pub(super) struct Out<T> {
     sender: mpsc::Sender<Result<T, Status>>,
 }
 
 impl<T> Out<T> {
-    /// Sends a part, when there is room for it. Blocks.
+    /// Sends a part. Blocks while too many parts wait for the client.
     pub(super) fn send(&self, part: T) -> Result<(), ReadError> {
         self.sender.blocking_send(Ok(part)).map_err(|_| SelectError::Cancelled.into())
     }
 }
 
-/// The answer to a call.
+/// The response to a call.
 type Answer<T> = Result<Response<ReceiverStream<Result<T, Status>>>, Status>;
 
 /// Cancels a budget when it is dropped.
@@ -118,8 +119,8 @@ impl Drop for CancelOnDrop {
 }
 
 impl Served {
-    fn question(&self, asked: Option<wire::Asked>) -> Result<Question, Status> {
-        let asked = asked.ok_or_else(|| Status::invalid_argument("nobody is asked about"))?;
+    fn read(&self, asked: Option<wire::Asked>) -> Result<ServedRead, Status> {
+        let asked = asked.ok_or_else(|| Status::invalid_argument("the read has no scope"))?;
         let (scope, view) = scope_of(&asked)?;
         let refused = |reason: &str| {
             status_of(&Refused { shards: Default::default(), reason: reason.into(), complete: None }.into())
@@ -128,30 +129,30 @@ impl Served {
             wire::Source::Ingester => self.services.ingester.clone(),
             wire::Source::Store => self.services.store.clone(),
         };
-        let source = source.ok_or_else(|| refused("this node does not have the role that is asked"))?;
-        let turn = self.questions.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| refused("this node has too many questions to answer"))?;
+        let source = source.ok_or_else(|| refused("this node does not have the requested role"))?;
+        let turn = self.reads.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| refused("this node serves too many reads"))?;
         let limits = &self.services.limits;
         let time = if asked.remaining_ms == 0 { Duration::MAX } else { Duration::from_millis(asked.remaining_ms) };
         let memory = if asked.max_bytes == 0 { u64::MAX } else { asked.max_bytes };
         let (time, memory) = (time.min(limits.max_time), memory.min(limits.max_bytes));
         let budget = Arc::new(Budget::new(self.services.clock.clone(), time, memory));
-        Ok(Question { source, scope, view, budget, _turn: turn })
+        Ok(ServedRead { source, scope, view, budget, _turn: turn })
     }
 
-    /// Answers with parts that blocking work makes.
+    /// Responds with the parts that blocking work sends.
     fn answer<T: Send + 'static>(
         &self,
         asked: Option<wire::Asked>,
-        work: impl FnOnce(&Question, &Out<T>) -> Result<(), ReadError> + Send + 'static,
+        work: impl FnOnce(&ServedRead, &Out<T>) -> Result<(), ReadError> + Send + 'static,
     ) -> Answer<T> {
-        let question = self.question(asked)?;
+        let read = self.read(asked)?;
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
-        let (watched, budget) = (sender.clone(), question.budget.clone());
+        let (watched, budget) = (sender.clone(), read.budget.clone());
         let working = tokio::task::spawn_blocking(move || {
             let out = Out { sender };
-            if let Err(error) = question.admit().and_then(|()| work(&question, &out)) {
-                let _asker_may_be_gone = out.sender.blocking_send(Err(status_of(&error)));
+            if let Err(error) = read.admit().and_then(|()| work(&read, &out)) {
+                let _client_may_be_gone = out.sender.blocking_send(Err(status_of(&error)));
             }
         });
         tokio::spawn(async move {
@@ -160,7 +161,7 @@ impl Served {
                 () = watched.closed() => {}
                 done = working => {
                     if done.is_err() {
-                        let _asker_may_be_gone = watched.send(Err(Status::internal("the answer broke off"))).await;
+                        let _client_may_be_gone = watched.send(Err(Status::internal("the read panicked"))).await;
                     }
                 }
             }
@@ -169,7 +170,7 @@ impl Served {
     }
 }
 
-/// Sends texts in parts.
+/// Sends names in parts.
 fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), ReadError> {
     let (mut part, mut size) = (Vec::new(), 0);
     for name in names {
@@ -202,9 +203,9 @@ fn send_result(
     Ok(())
 }
 
-/// Samples as they travel.
+/// Encodes samples of some rows.
 pub(super) fn coded(batch: &SeriesBatch, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, ReadError> {
-    let coded = write_batch(batch, rows).map_err(|e| SelectError::Storage(format!("samples cannot be sent: {e}")))?;
+    let coded = write_batch(batch, rows).map_err(|e| SelectError::Storage(format!("encoding samples failed: {e}")))?;
     Ok(bytes(coded))
 }
 
@@ -220,15 +221,16 @@ impl Query for Served {
     async fn select(&self, request: Request<Streaming<wire::SelectRequest>>) -> Answer<wire::SelectAnswer> {
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.selector);
-        let selector = first.ok_or_else(|| Status::invalid_argument("a stream begins with a selector"))?;
-        let question = self.question(selector.asked)?;
+        let selector =
+            first.ok_or_else(|| Status::invalid_argument("the first message of a stream must be a selector"))?;
+        let read = self.read(selector.asked)?;
         let request = pharos_model::SelectRequest {
             matchers: matchers_of(selector.matchers)?,
             range: range_of(selector.range)?,
             max_series: usize::try_from(selector.max_series).unwrap_or(usize::MAX),
         };
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
-        tokio::spawn(server_select::serve(question, request, requests, sender));
+        tokio::spawn(server_select::serve(read, request, requests, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -236,8 +238,8 @@ impl Query for Served {
         let request = request.into_inner();
         let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-        self.answer(request.asked, move |question, out| {
-            let found = question.source.series(&question.scope, &matchers, range, limit)?;
+        self.answer(request.asked, move |read, out| {
+            let found = read.source.series(&read.scope, &matchers, range, limit)?;
             let mut part = LabelsWriter::default();
             for labels in &found {
                 part.push(labels);
@@ -252,10 +254,10 @@ impl Query for Served {
     async fn names(&self, request: Request<wire::NamesRequest>) -> Answer<wire::NamesAnswer> {
         let request = request.into_inner();
         let (matchers, range, label) = (matchers_of(request.matchers)?, range_of(request.range)?, request.label);
-        self.answer(request.asked, move |question, out| {
+        self.answer(request.asked, move |read, out| {
             let found = match &label {
-                Some(label) => question.source.label_values(&question.scope, label, &matchers, range)?,
-                None => question.source.label_names(&question.scope, &matchers, range)?,
+                Some(label) => read.source.label_values(&read.scope, label, &matchers, range)?,
+                None => read.source.label_names(&read.scope, &matchers, range)?,
             };
             send_names(found, out)
         })
@@ -264,8 +266,8 @@ impl Query for Served {
     async fn exemplars(&self, request: Request<wire::SeriesRequest>) -> Answer<wire::ExemplarsAnswer> {
         let request = request.into_inner();
         let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
-        self.answer(request.asked, move |question, out| {
-            for series in question.source.exemplars(&question.scope, &matchers, range)? {
+        self.answer(request.asked, move |read, out| {
+            for series in read.source.exemplars(&read.scope, &matchers, range)? {
                 let exemplars = series.exemplars.iter().map(|e| wire::Exemplar {
                     labels: bytes(e.labels.as_bytes().to_vec()),
                     value: e.value,
@@ -279,8 +281,8 @@ impl Query for Served {
     }
 
     async fn metadata(&self, request: Request<wire::MetadataRequest>) -> Answer<wire::MetadataAnswer> {
-        self.answer(request.into_inner().asked, move |question, out| {
-            let known = question.source.metadata(&question.scope)?;
+        self.answer(request.into_inner().asked, move |read, out| {
+            let known = read.source.metadata(&read.scope)?;
             for part in known.chunks(1000) {
                 let family = |(name, m): &(String, pharos_model::Metadata)| wire::Family {
                     name: name.clone(),
@@ -301,13 +303,13 @@ impl Query for Served {
         let request = request.into_inner();
         let lasting = Duration::from_millis(request.lasting_ms);
         let lasting = if millis(lasting) == u64::MAX { Duration::MAX } else { lasting };
-        let question = self.question(request.asked)?;
-        let _cancelled = CancelOnDrop(question.budget.clone());
+        let read = self.read(request.asked)?;
+        let _cancelled = CancelOnDrop(read.budget.clone());
         let working = tokio::task::spawn_blocking(move || {
-            question.admit()?;
-            Ok::<_, ReadError>(question.source.completeness(&question.scope, lasting)?)
+            read.admit()?;
+            Ok::<_, ReadError>(read.source.completeness(&read.scope, lasting)?)
         });
-        let broken = |_| Status::internal("the answer broke off");
+        let broken = |_| Status::internal("the read panicked");
         let found = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;
         Ok(Response::new(found.into()))
     }
@@ -316,8 +318,8 @@ impl Query for Served {
         let mut request = request.into_inner();
         let asked = request.asked.take();
         let fragment = fragment_of(request)?;
-        self.answer(asked, move |question, out| {
-            let answer = question.source.evaluate(&question.scope, &fragment, &question.budget)?;
+        self.answer(asked, move |read, out| {
+            let answer = read.source.evaluate(&read.scope, &fragment, &read.budget)?;
             for (result, expression) in answer.results.iter().zip(0u32..) {
                 send_result(expression, result, out)?;
             }

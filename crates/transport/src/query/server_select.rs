@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 use super::convert::{bytes, range_of, status_of};
 use super::error::ReadError;
 use super::labels::LabelsWriter;
-use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, Question, coded};
+use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, ServedRead, coded};
 use crate::query_v1 as wire;
 
 /// Fetches of a selection that are answered at a time.
@@ -24,7 +24,7 @@ type Sender = mpsc::Sender<Result<wire::SelectAnswer, Status>>;
 
 /// A selection under way.
 struct Selection {
-    question: Question,
+    read: ServedRead,
     set: Arc<dyn SeriesSet>,
     sender: Sender,
     /// What of the reads was told.
@@ -33,14 +33,14 @@ struct Selection {
 
 /// Answers a stream until either side ends it.
 pub(super) async fn serve(
-    question: Question,
+    read: ServedRead,
     request: SelectRequest,
     requests: Streaming<wire::SelectRequest>,
     sender: Sender,
 ) {
-    let _cancelled = CancelOnDrop(question.budget.clone());
+    let _cancelled = CancelOnDrop(read.budget.clone());
     let out = sender.clone();
-    let working = tokio::task::spawn_blocking(move || select(question, &request, out));
+    let working = tokio::task::spawn_blocking(move || select(read, &request, out));
     let selected = tokio::select! {
         done = working => done,
         () = sender.closed() => return,
@@ -56,9 +56,9 @@ pub(super) async fn serve(
 }
 
 /// Finds the series and sends their label sets.
-fn select(question: Question, request: &SelectRequest, sender: Sender) -> Result<Selection, ReadError> {
-    question.admit()?;
-    let set = question.source.select(&question.scope, request, &question.budget)?;
+fn select(read: ServedRead, request: &SelectRequest, sender: Sender) -> Result<Selection, ReadError> {
+    read.admit()?;
+    let set = read.source.select(&read.scope, request, &read.budget)?;
     let gone = |_| ReadError::from(SelectError::Cancelled);
     let mut part = LabelsWriter::default();
     for labels in set.labels() {
@@ -71,7 +71,7 @@ fn select(question: Question, request: &SelectRequest, sender: Sender) -> Result
     }
     let last = wire::SelectAnswer { labels: bytes(part.take()), all_labels: true, ..wire::SelectAnswer::default() };
     sender.blocking_send(Ok(last)).map_err(gone)?;
-    Ok(Selection { question, set, sender, told: Mutex::default() })
+    Ok(Selection { read, set, sender, told: Mutex::default() })
 }
 
 /// Answers what is fetched, several at a time.
@@ -122,7 +122,7 @@ fn answer(
 
 /// Sends the samples of some series in parts.
 fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: TimeRange) -> Result<(), ReadError> {
-    let budget = &selection.question.budget;
+    let budget = &selection.read.budget;
     let mut batch = SeriesBatch::default();
     let (mut at, mut width) = (series.start, FIRST_SERIES);
     loop {
@@ -158,7 +158,7 @@ impl Selection {
     /// What was read since this was asked last.
     fn reads(&self) -> (u64, u64) {
         let mut told = self.told.lock();
-        let now = self.question.budget.reads();
+        let now = self.read.budget.reads();
         let new = (now.0.saturating_sub(told.0), now.1.saturating_sub(told.1));
         *told = now;
         new
