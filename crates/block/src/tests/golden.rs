@@ -34,7 +34,7 @@ fn golden_series() -> [TestSeries; 5] {
         one("double", |i| (i as f64).sqrt()),
         TestSeries {
             ht: vec![1, 2],
-            h: vec![Arc::new(histogram); 2],
+            h: vec![Arc::new(histogram.clone()), Arc::new(histogram)],
             hst: vec![0, 1],
             ..one("nothing", |_| f64::INFINITY)
         },

@@ -147,6 +147,9 @@ struct EvaluatedFragment<'f> {
     account: Arc<Budget>,
 }
 
+/// What `explain` and `analyze` say about a fragment: names and texts.
+type Details = Vec<(&'static str, String)>;
+
 impl ClusterQuery {
     /// Evaluates a query, fragments of it where the samples are.
     pub(crate) fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<QueryOutput, QueryError> {
@@ -223,7 +226,7 @@ impl ClusterQuery {
         evaluation: &Evaluation<'_>,
         evaluated: EvaluatedFragment<'_>,
         total: &mut FragmentStats,
-    ) -> Result<(FragmentValue, Vec<(&'static str, String)>), QueryError> {
+    ) -> Result<(FragmentValue, Details), QueryError> {
         let EvaluatedFragment { fragment, segments, account } = evaluated;
         let (bytes, requests) = account.reads();
         let mut value = FragmentValue::default();
@@ -338,7 +341,7 @@ fn combine(
 }
 
 /// What a plan shows of a fragment.
-fn details(fragment: &QueryFragment, assignments: &[Assignment]) -> Vec<(&'static str, String)> {
+fn details(fragment: &QueryFragment, assignments: &[Assignment]) -> Details {
     let mut details =
         vec![("expression", fragment.text.clone()), ("combine", fragment.decomposition.combine.to_string())];
     let mut ingesters = Vec::new();

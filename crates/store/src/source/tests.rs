@@ -20,6 +20,9 @@ struct Fixture {
     store: Arc<Store>,
 }
 
+/// The job of a series, and its timestamps and values.
+type JobSamples = (String, Vec<i64>, Vec<f64>);
+
 /// A series of a block: name, job, (timestamp, value).
 type Series<'a> = (&'a str, &'a str, &'a [(i64, f64)]);
 
@@ -89,12 +92,7 @@ impl Fixture {
         Scope { shards: Some(Arc::new(ShardSet::of(shard))), ..self.scope() }
     }
 
-    fn select(
-        &self,
-        scope: &Scope,
-        name: &str,
-        max_series: usize,
-    ) -> Result<Vec<(String, Vec<i64>, Vec<f64>)>, SelectError> {
+    fn select(&self, scope: &Scope, name: &str, max_series: usize) -> Result<Vec<JobSamples>, SelectError> {
         let request =
             SelectRequest { matchers: vec![Matcher::equal("__name__", name)], range: TimeRange::ALL, max_series };
         let set = self.store.select(scope, &request, &Arc::new(Budget::unlimited()))?;

@@ -9,7 +9,7 @@ fn no_ranges_need_no_request() {
 
 #[test]
 fn near_ranges_are_merged() {
-    assert_eq!(coalesce(&[0..10, 20..30, 30..40]), [0..40]);
+    assert_eq!(coalesce(&[0..10, 20..30, 30..40]).as_slice(), std::slice::from_ref(&(0..40)));
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn many_distant_ranges_are_merged_until_few_are_left() {
 }
 
 #[test]
-fn gaps_beyond_the_limit_are_never_read_over() {
+fn gaps_beyond_the_limit_are_never_bridged() {
     let spread: Vec<_> = (0..100u64).map(|i| i * (MAX_GAP + 11)..i * (MAX_GAP + 11) + 10).collect();
     assert_eq!(coalesce(&spread).len(), 100);
 }
