@@ -15,12 +15,13 @@ mod run;
 mod script;
 mod series;
 mod store;
+mod words;
 
 pub use grid::{GridSeries, GridStore};
 pub use run::{Failure, Report, run_script};
-pub use script::ScriptError;
 pub use series::{SeriesValue, histogram_notation, parse_series};
 pub use store::MemoryStore;
+pub use words::ScriptError;
 
 #[cfg(test)]
 mod tests;

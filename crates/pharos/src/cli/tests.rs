@@ -117,7 +117,10 @@ fn errors_name_the_flag_and_what_was_meant() {
         (&["--web.listen-adress=:1"][..], &["unexpected argument '--web.listen-adress'", "'--web.listen-address'"][..]),
         (&["--config.flie", "x"], &["unexpected argument '--config.flie'", "'--config.file'"]),
         (&["-config.file=x"], &["unexpected argument '-config.file': flags take two dashes, write '--config.file'"]),
-        (&["--query.timeout=2x"], &["invalid value '2x' for '--query.timeout", "not a valid duration string"]),
+        (
+            &["--query.timeout=2x"],
+            &["invalid value '2x' for '--query.timeout", "unknown unit \"x\" in duration \"2x\""],
+        ),
         (&["--query.timeout=0s"], &["must be longer than 0s"]),
         (&["--log.level=loud"], &["[possible values: debug, info, warn, error]"]),
         (&["--web.external-url=ftp://x"], &["unsupported scheme \"ftp\""]),

@@ -94,7 +94,7 @@ fn invalid_values_are_named() {
         ),
         (
             job("scrape_timeout: 1x"),
-            "p.yml:3:19: scrape_configs[0].scrape_timeout: not a valid duration string: \"1x\"",
+            "p.yml:3:19: scrape_configs[0].scrape_timeout: unknown unit \"x\" in duration \"1x\"",
         ),
         (job("scrape_timeout: ''"), "p.yml:3:19: scrape_configs[0].scrape_timeout: empty duration string"),
         (job("body_size_limit: 5"), "p.yml:3:20: scrape_configs[0].body_size_limit: units: unknown unit  in 5"),

@@ -3,8 +3,8 @@
 use pharos_model::Labels;
 use regex::Regex;
 
-use super::script::{Lines, ScriptError, Times, duration, parse_times, range_times, split_word};
 use super::series::{SeriesValue, parse_number, parse_series};
+use super::words::{Lines, ScriptError, Times, duration, parse_times, range_times, split_word};
 use crate::syntax::parse_metric_selector;
 
 /// An expression with its expected outcome.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Histogram, Labels, LabelsBuilder, METRIC_NAME};
 
-use super::script::{Load, LoadSeries, ScriptError};
+use super::script::{Load, LoadSeries};
 use super::series::SeriesValue;
 use super::store::MemoryStore;
+use super::words::ScriptError;
 
 /// Loads the series of a command into the store.
 pub(super) fn load(command: &Load, store: &mut MemoryStore) -> Result<(), ScriptError> {

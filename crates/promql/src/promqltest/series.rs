@@ -6,7 +6,7 @@ use pharos_gocompat::GoFloat;
 use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{CounterReset, Histogram, Labels, METRIC_NAME, MatchOp, STALE_NAN, Span};
 
-use super::script::ScriptError;
+use super::words::ScriptError;
 use crate::syntax::parse_metric_selector;
 
 /// The most values of a series line. A script must not exhaust memory.
