@@ -52,7 +52,7 @@ pub struct Histogram {
     pub zero_count: f64,
     /// The number of all observations.
     pub count: f64,
-    /// The sum of all observations. A stale marker has [`STALE_NAN`].
+    /// The sum of all observations. A stale marker has [`STALE_NAN`](crate::STALE_NAN).
     pub sum: f64,
     /// The indices of the positive buckets.
     pub positive_spans: Vec<Span>,
