@@ -1,4 +1,4 @@
-//! Plans in a form to be shown: a tree of operators with what is known of each, before or after they ran.
+//! Describes plans for display: a tree of operators with their details and, after a run, their measurements.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ use crate::explanation::PlanNode;
 use crate::plan::{Aggregate, Binary, Node, RangeInput, RangeSelector, Reference, Selector, Subquery};
 use crate::syntax::ast::{BinaryOp, Cardinality, VectorMatching};
 
-/// Describes a plan; with what its operators did, if they were tracked.
+/// Describes a plan. A tracker adds the measurements of the operators that ran.
 pub(crate) fn describe(node: &Node, threads: usize, tracker: Option<&Tracker>) -> PlanNode {
     describe_with(node, threads, tracker, &Vec::new())
 }
 
-/// Describes a plan of which parts are evaluated elsewhere.
+/// Describes a plan some parts of which are evaluated on other nodes.
 pub(crate) fn describe_with(
     node: &Node,
     threads: usize,
@@ -26,7 +26,7 @@ pub(crate) fn describe_with(
 }
 
 impl PlanNode {
-    /// Says in how many slices of its range a plan is evaluated, if it is.
+    /// Adds the number of step ranges, if the evaluator splits the query into more than one.
     pub(crate) fn note_step_ranges(&mut self, slices: &[Grid]) {
         if let [first, _, ..] = slices {
             self.details.push(("slices", format!("{} of about {} steps", slices.len(), first.len)));
@@ -34,7 +34,7 @@ impl PlanNode {
     }
 }
 
-/// What is shown of the parts that are evaluated elsewhere.
+/// Details of the parts that are evaluated on other nodes, in the order of their [`Node::Precomputed`] indexes.
 pub(crate) type PrecomputedDetails = Vec<Vec<(&'static str, String)>>;
 
 struct Describer<'t> {
@@ -147,7 +147,7 @@ fn of_matchers(matchers: &[Matcher]) -> String {
     let mut text = String::from("{");
     for (index, matcher) in matchers.iter().enumerate() {
         let comma = if index > 0 { ", " } else { "" };
-        // Strings take everything.
+        // Writing to a `String` never fails.
         let _ = write!(text, "{comma}{matcher}");
     }
     text.push('}');

@@ -1,47 +1,48 @@
-//! Quantiles, fractions, averages and deviations of classic and native histograms: pure functions.
+//! Pure functions for quantiles, fractions, averages and deviations of classic and native histograms.
 //!
-//! Observations are assumed to be spread evenly within a bucket: linearly in classic and custom buckets and in the zero
-//! bucket, exponentially in the other buckets of native histograms. Callers turn notes into annotations.
+//! Interpolation assumes that observations are spread evenly within a bucket: linearly in classic buckets, custom
+//! buckets and the zero bucket, and exponentially in the other buckets of native histograms. Callers turn
+//! [`NanNote`] and [`ForcedMonotonic`] into annotations.
 
 use pharos_histogram::{Bucket, exp2, kahan_inc, log2};
 use pharos_model::Histogram;
 
-/// The relative difference up to which the counts of neighbouring classic buckets are considered equal.
+/// Relative difference below which the counts of adjacent classic buckets count as equal.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
 
-/// A classic bucket.
+/// A bucket of a classic histogram, whose count is cumulative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassicBucket {
     /// The value of the `le` label.
     pub upper_bound: f64,
-    /// The number of observations up to `upper_bound`.
+    /// The number of observations less than or equal to `upper_bound`.
     pub count: f64,
 }
 
-/// How classic buckets were not monotonic.
+/// The range and the size of the corrections that made classic buckets monotonic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ForcedMonotonic {
-    /// The lowest bound of the buckets that were fixed.
+    /// The lowest upper bound among the corrected buckets.
     pub min_bucket: f64,
-    /// The highest bound of the buckets that were fixed.
+    /// The highest upper bound among the corrected buckets.
     pub max_bucket: f64,
-    /// The largest difference that was added.
+    /// The largest number of observations added to a bucket.
     pub max_diff: f64,
 }
 
-/// How NaN observations affect a quantile of a native histogram.
+/// The effect of NaN observations on a quantile of a native histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NanNote {
-    /// The quantile is among the NaN observations, hence NaN.
+    /// The quantile falls among the NaN observations, so the result is NaN.
     Result,
-    /// The quantile is skewed upwards, since NaN observations count as the highest.
+    /// The quantile is skewed upwards, because NaN observations rank above all others.
     Skew,
 }
 
-/// The quantile `q` of classic buckets, which are sorted, merged and made monotonic in place.
+/// Computes the quantile `q` of classic buckets. Sorts and merges them and makes them monotonic in place.
 ///
-/// NaN when there are fewer than two buckets, no observations, or no `+Inf` bucket. The second value is present when
-/// counts had to be raised by more than rounding errors.
+/// The quantile is NaN if there are fewer than two buckets, no observations, or no `+Inf` bucket. The second value is
+/// present if counts were raised by more than rounding errors.
 pub fn bucket_quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Option<ForcedMonotonic>) {
     if let Some(value) = trivial_quantile(q) {
         return (value, None);
@@ -56,7 +57,7 @@ pub fn bucket_quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Option
     }
     let rank = q * last.count;
     let finite = &buckets[..buckets.len() - 1];
-    // The first bucket with a count of at least the rank; none when the rank is NaN.
+    // The first bucket whose count reaches the rank. A NaN rank matches none.
     let at = finite.iter().position(|b| b.count >= rank).unwrap_or(finite.len());
     let value = match at {
         at if at == finite.len() => second_last.upper_bound,
@@ -73,7 +74,10 @@ pub fn bucket_quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Option
     (value, forced)
 }
 
-/// The fraction of the observations in classic buckets between `lower` and `upper`. Buckets are sorted and merged.
+/// Computes the fraction of the observations between `lower` and `upper`, from 0 to 1. Sorts and merges the classic
+/// buckets in place.
+///
+/// The fraction is NaN if there are no observations, no `+Inf` bucket, or a bound is NaN.
 pub fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<ClassicBucket>) -> f64 {
     if !normalize(buckets) {
         return f64::NAN;
@@ -104,10 +108,11 @@ pub fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<ClassicBucket>)
     ranks.between(count) / count
 }
 
-/// The quantile `q` of a native histogram.
+/// Computes the quantile `q` of a native histogram.
 ///
-/// NaN for no observations. Without negative buckets the zero bucket begins at zero, without positive ones it ends
-/// there. NaN observations (the sum is NaN) count as the highest.
+/// The quantile is NaN if there are no observations. If the histogram has positive buckets only, the zero bucket
+/// starts at zero; if it has negative buckets only, it ends at zero. NaN observations, which make the sum NaN, rank
+/// above all others.
 pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     if let Some(value) = trivial_quantile(q) {
         return (value, None);
@@ -115,7 +120,8 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     if h.count == 0.0 {
         return (f64::NAN, None);
     }
-    // The nearer end is walked from, for precision; NaN observations are in no bucket, at the upper end.
+    // Walking from the nearer end is more precise. NaN observations rank highest but are in no bucket, so a histogram
+    // that has them can only be walked from below.
     let from_below = h.sum.is_nan() || q < 0.5;
     let rank = if from_below { q * h.count } else { (1.0 - q) * h.count };
     let found =
@@ -142,14 +148,16 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     let rank_in_bucket = if from_below { rank - (count - bucket.count) } else { count - rank };
     let note = (h.sum.is_nan() && all < h.count).then_some(NanNote::Skew);
     if let Some(last) = last.filter(|_| h.sum.is_nan()) {
-        // Prometheus goes on to the last bucket to count NaN observations, and then interpolates in that.
+        // Prometheus walks on to the last bucket to count NaN observations, and then interpolates in that bucket.
         bucket = last;
     }
     (interpolate(&bucket, rank_in_bucket / bucket.count, h.has_custom_buckets()), note)
 }
 
-/// The fraction of a native histogram's observations between `lower` and `upper`. The second value says that NaN
-/// observations were left out.
+/// Computes the fraction of the observations of a native histogram between `lower` and `upper`, from 0 to 1.
+///
+/// The fraction is NaN if there are no observations or a bound is NaN. The second value is true if the histogram has
+/// NaN observations, which are never between the bounds.
 pub fn histogram_fraction(lower: f64, upper: f64, h: &Histogram) -> (f64, bool) {
     if h.count == 0.0 || lower.is_nan() || upper.is_nan() {
         return (f64::NAN, false);
@@ -184,18 +192,20 @@ pub fn histogram_fraction(lower: f64, upper: f64, h: &Histogram) -> (f64, bool) 
     (between / h.count, nan && in_buckets < h.count)
 }
 
-/// The mean of the observations.
+/// Computes the arithmetic mean of the observations of a native histogram. It is NaN if there are none.
 pub fn histogram_avg(h: &Histogram) -> f64 {
     h.sum / h.count
 }
 
-/// The estimated standard deviation of the observations.
+/// Estimates the standard deviation of the observations of a native histogram: the root of [`histogram_stdvar`].
 pub fn histogram_stddev(h: &Histogram) -> f64 {
     histogram_stdvar(h).sqrt()
 }
 
-/// The estimated variance of the observations, each taken to be in the middle of its bucket: the geometric mean of
-/// exponential buckets, the arithmetic one of custom buckets, zero in the zero bucket.
+/// Estimates the variance of the observations of a native histogram.
+///
+/// Every observation is assumed to be in the middle of its bucket: the geometric mean of the bounds of an exponential
+/// bucket, the arithmetic mean of those of a custom bucket, and zero for the zero bucket.
 pub fn histogram_stdvar(h: &Histogram) -> f64 {
     let mean = h.sum / h.count;
     let (mut variance, mut compensation) = (0.0, 0.0);
@@ -213,7 +223,8 @@ pub fn histogram_stdvar(h: &Histogram) -> f64 {
     (variance + compensation) / h.count
 }
 
-/// The quantile `q` of values, which are sorted: NaN for none; between two values, their weighted mean.
+/// Computes the quantile `q` of `values`, which it sorts. A quantile between two values is their weighted mean; that
+/// of no values is NaN.
 pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() {
         return f64::NAN;
@@ -221,7 +232,7 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if let Some(value) = trivial_quantile(q) {
         return value;
     }
-    // NaN comes first.
+    // NaN sorts first.
     values.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
     let rank = q * (values.len() - 1) as f64;
     let lower = rank.floor().max(0.0) as usize;
@@ -230,7 +241,7 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
-/// The quantiles that do not depend on the data.
+/// Returns the quantile if it does not depend on the data, which is the case for a `q` outside of 0 to 1.
 fn trivial_quantile(q: f64) -> Option<f64> {
     match q {
         q if q.is_nan() => Some(f64::NAN),
@@ -240,7 +251,7 @@ fn trivial_quantile(q: f64) -> Option<f64> {
     }
 }
 
-/// Sorts classic buckets and merges those with the same bound. False when the highest is not `+Inf`.
+/// Sorts classic buckets and merges those with the same bound. Returns whether the highest bound is `+Inf`.
 fn normalize(buckets: &mut Vec<ClassicBucket>) -> bool {
     buckets.sort_by(|a, b| a.upper_bound.total_cmp(&b.upper_bound));
     buckets.dedup_by(|b, kept| {
@@ -253,7 +264,7 @@ fn normalize(buckets: &mut Vec<ClassicBucket>) -> bool {
     buckets.last().is_some_and(|b| b.upper_bound == f64::INFINITY)
 }
 
-/// Raises counts that are lower than those before; says how, unless it was within the tolerance.
+/// Raises every count that is lower than its predecessor. Returns the corrections that exceeded the tolerance.
 fn ensure_monotonic(buckets: &mut [ClassicBucket]) -> Option<ForcedMonotonic> {
     let mut forced: Option<ForcedMonotonic> = None;
     let (first, rest) = buckets.split_first_mut()?;
@@ -280,7 +291,9 @@ fn ensure_monotonic(buckets: &mut [ClassicBucket]) -> Option<ForcedMonotonic> {
     forced
 }
 
-/// Whether two numbers differ by less than `epsilon` times their sum; all NaNs are equal, except stale markers.
+/// Returns whether two numbers differ by less than `epsilon` times the sum of their magnitudes.
+///
+/// All NaNs equal each other, except stale markers, which equal only stale markers.
 pub fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
     if pharos_model::is_stale_nan(a) || pharos_model::is_stale_nan(b) {
         return a.to_bits() == b.to_bits();
@@ -295,15 +308,15 @@ pub fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
     difference / sum.min(f64::MAX) < epsilon
 }
 
-/// Where a rank was found.
+/// The position of a rank among the buckets of a native histogram.
 struct Found {
-    /// The bucket that holds it, or the last one.
+    /// The bucket that contains the rank, or the last bucket if none does.
     bucket: Bucket,
-    /// Observations up to and with that bucket.
+    /// Number of observations up to and including `bucket`.
     count: f64,
-    /// Observations in all buckets, where those up to that bucket are no more than there may be.
+    /// Number of observations in all buckets. The part up to `bucket` is capped at the count of the histogram.
     all: f64,
-    /// The last bucket of all, when the rank was found before it.
+    /// The last bucket, if it comes after `bucket`.
     last: Option<Bucket>,
 }
 
@@ -327,7 +340,7 @@ fn find_rank(buckets: impl Iterator<Item = Bucket>, rank: f64, most: f64) -> Fou
     found
 }
 
-/// Makes the zero bucket one-sided when only the other side of the histogram has buckets.
+/// Clips the zero bucket at zero if all other buckets of the histogram are on one side of it.
 fn clip_zero_bucket(bucket: &mut Bucket, h: &Histogram) {
     match (h.negative_buckets.is_empty(), h.positive_buckets.is_empty()) {
         (true, false) => bucket.lower = 0.0,
@@ -336,7 +349,7 @@ fn clip_zero_bucket(bucket: &mut Bucket, h: &Histogram) {
     }
 }
 
-/// The value below which a fraction of a bucket's observations is.
+/// Returns the value below which the given fraction of the bucket's observations lies.
 fn interpolate(bucket: &Bucket, fraction: f64, custom: bool) -> f64 {
     let &Bucket { lower, upper, .. } = bucket;
     if custom || (lower <= 0.0 && upper >= 0.0) {
@@ -349,7 +362,7 @@ fn interpolate(bucket: &Bucket, fraction: f64, custom: bool) -> f64 {
     -exp2(log_upper + (log_lower - log_upper) * (1.0 - fraction))
 }
 
-/// The ranks of two values in a histogram, found while walking its buckets upwards.
+/// The ranks of two values in a histogram, computed while its buckets are walked in ascending order.
 struct Ranks {
     lower: (f64, Option<f64>),
     upper: (f64, Option<f64>),
@@ -360,7 +373,8 @@ impl Ranks {
         Ranks { lower: (lower, None), upper: (upper, None) }
     }
 
-    /// Looks into the bucket from `from` to `to`, below which `rank` observations are. True when both are known.
+    /// Visits the bucket from `from` to `to`, which has `rank` observations below it. Returns whether both values have
+    /// their ranks now.
     fn visit(&mut self, from: f64, to: f64, rank: f64, interpolate: impl Fn(f64) -> f64) -> bool {
         for (value, found) in [&mut self.lower, &mut self.upper] {
             if found.is_none() {
@@ -374,7 +388,7 @@ impl Ranks {
         self.lower.1.is_some() && self.upper.1.is_some()
     }
 
-    /// How many observations are between the two, of `count`.
+    /// Returns the number of observations between the two values, out of `count`.
     fn between(&self, count: f64) -> f64 {
         let limited = |rank: Option<f64>| match rank {
             Some(rank) if rank > count => count,

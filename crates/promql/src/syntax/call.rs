@@ -1,4 +1,4 @@
-//! Function calls, aggregations, and the clauses that list labels: `by`, `on`, `group_left` and so on.
+//! Parses function calls, aggregations, and clauses that list labels, such as `by`, `on` and `group_left`.
 
 use pharos_gocompat::GoQuoted;
 use pharos_gocompat::strconv::{quote_bytes, unquote};
@@ -12,7 +12,7 @@ use crate::functions::Function;
 const GROUPING: &str = "grouping opts";
 
 impl Parser<'_> {
-    /// A call of the function that `name` names; its parenthesis is next.
+    /// Parses a call of the function `name`. The next token must be the opening parenthesis.
     pub(super) fn call(&mut self, name: Token) -> Result<Expr, Failure> {
         let (args, end) = self.arguments()?;
         let text = self.text(name);
@@ -24,7 +24,8 @@ impl Parser<'_> {
         Ok(Expr::Call(Call { func, args, pos }))
     }
 
-    /// Arguments in parentheses, and where they end. The height is that of the highest.
+    /// Parses arguments in parentheses and returns them with their end offset. Sets the height to the maximum height of
+    /// the arguments.
     fn arguments(&mut self) -> Result<(Vec<Expr>, usize), Failure> {
         self.expect(Kind::LeftParen)?;
         let mut args = Vec::new();
@@ -46,7 +47,7 @@ impl Parser<'_> {
         Ok((args, close.pos.end))
     }
 
-    /// An aggregation; its grouping or its parenthesis is next.
+    /// Parses an aggregation. The next token must start its grouping clause or its arguments.
     pub(super) fn aggregate(&mut self, op: AggregateOp, name: Token) -> Result<Expr, Failure> {
         let before = self.grouping()?;
         self.aggregations += 1;
@@ -84,7 +85,8 @@ impl Parser<'_> {
         })
     }
 
-    /// `by (…)` or `without (…)`, if it is next: whether it is `without`, the labels, and where they end.
+    /// Parses a `by (…)` or `without (…)` clause, if one is next. Returns whether it is `without`, its labels, and its
+    /// end offset.
     fn grouping(&mut self) -> Result<Option<(bool, Vec<String>, usize)>, Failure> {
         let without = match self.peek()?.kind {
             Kind::Keyword(Keyword::By) => false,
@@ -96,7 +98,7 @@ impl Parser<'_> {
         Ok(Some((without, labels, end)))
     }
 
-    /// Names of labels in parentheses, and where they end.
+    /// Parses label names in parentheses and returns them with their end offset.
     fn labels(&mut self) -> Result<(Vec<String>, usize), Failure> {
         if self.accept(Kind::LeftParen)?.is_none() {
             return Err(self.unexpected_in(Context::new(GROUPING, "\"(\"")));
@@ -130,7 +132,7 @@ impl Parser<'_> {
         Ok(self.text(token).to_string())
     }
 
-    /// What may stand between a binary operator (and `bool`) and its right side.
+    /// Parses the matching clauses between a binary operator and its right operand. `bool` was already consumed.
     pub(super) fn vector_matching(&mut self) -> Result<VectorMatching, Failure> {
         let mut matching = VectorMatching::default();
         let clause = self.peek()?.kind;

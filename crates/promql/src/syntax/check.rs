@@ -1,5 +1,7 @@
-//! Checks what the grammar cannot: types, numbers of arguments, matching of vectors, and matchers. The first error in
-//! Prometheus's order is reported. Sets what follows from types: the matching of vectors, and that of set operators.
+//! Semantic checks beyond the grammar: types, argument counts, vector matching and matchers.
+//!
+//! The checks run in the same order as in Prometheus, so that both report the same error. The pass also completes the
+//! tree: it removes the vector matching of operations with a scalar and makes that of set operators many-to-many.
 
 use std::collections::HashSet;
 
@@ -14,7 +16,7 @@ use crate::functions::Function;
 
 type Checked<T> = Result<T, Failure>;
 
-/// Checks an expression; returns its type.
+/// Checks an expression and returns its type.
 pub(super) fn check(parser: &Parser<'_>, expr: &mut Expr) -> Checked<ValueType> {
     let pos = expr.pos();
     match expr {
@@ -93,7 +95,7 @@ fn check_call(parser: &Parser<'_>, call: &mut Call) -> Checked<ValueType> {
     }
     for (index, arg) in call.args.iter_mut().enumerate() {
         let Some(want) = func.args().get(index).or(func.args().last()) else { break };
-        // The selector of labels of `info` may match everything.
+        // The label selector of `info` may match every series, so it is not checked as a selector.
         let got = if data_labels && index == 1 { arg.value_type() } else { check(parser, arg)? };
         expect_type(parser, arg.pos(), *want, got, &place)?;
     }
@@ -173,7 +175,7 @@ fn result_type(left: ValueType, right: ValueType) -> ValueType {
     if left == ValueType::Scalar && right == ValueType::Scalar { ValueType::Scalar } else { ValueType::Vector }
 }
 
-/// Checks `bool` and the labels of `on` and `group_left`; their errors point at the operator.
+/// Checks `bool` and the labels of `on` and `group_left`. The errors point at the operator.
 fn check_modifiers(parser: &Parser<'_>, binary: &Binary, left: ValueType, right: ValueType) -> Checked<()> {
     let refuse = |message: String| Err(parser.error(operator_pos(parser.input(), binary), message));
     let comparison = binary.op.is_comparison();
@@ -192,7 +194,7 @@ fn check_modifiers(parser: &Parser<'_>, binary: &Binary, left: ValueType, right:
     }
 }
 
-/// What is between the sides of an operation, without the spaces around it.
+/// Returns the position of an operator with its modifiers: the text between the operands, without outer whitespace.
 fn operator_pos(input: &str, binary: &Binary) -> Pos {
     let (start, end) = (binary.lhs.pos().end, binary.rhs.pos().start);
     let between = input.get(start..end).unwrap_or("");
@@ -201,7 +203,7 @@ fn operator_pos(input: &str, binary: &Binary) -> Pos {
     Pos { start, end: start.max(end - (between.len() - between.trim_end_matches(blank).len()).min(end)) }
 }
 
-/// Whether a matcher only repeats the metric's name that was written before the braces.
+/// Returns whether a matcher only repeats the metric name that precedes the braces.
 pub(super) fn repeats_name(matcher: &Matcher, name: &str) -> bool {
     matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal && matcher.value == name && !name.is_empty()
 }

@@ -1,19 +1,19 @@
-//! Arithmetic between durations, inside brackets and behind `offset`.
+//! Parses duration arithmetic inside brackets and after `offset`.
 
 use super::ast::{BinaryOp, DurationExpr, DurationOp, Expr, NumberLiteral, Pos};
 use super::error::Failure;
 use super::expression::{Context, Parser};
 use super::token::{Kind, Preprocessor};
 
-/// Binding powers: sums, products (and signs), powers.
+/// Binding power of products and signs. Sums have 1.
 const PRODUCT: u8 = 2;
 const POWER: u8 = 3;
 
-/// Seconds from which on a duration does not fit 64 bits of nanoseconds.
+/// Maximum duration in seconds: more nanoseconds do not fit into a signed 64-bit integer.
 const OUT_OF_RANGE: f64 = (1u64 << 63) as f64 / 1e9;
 
 impl Parser<'_> {
-    /// A duration whose operators bind at least as tight as `min`.
+    /// Parses a duration whose operators have a binding power of at least `min`.
     pub(super) fn duration_expression(&mut self, min: u8, context: Context) -> Result<Expr, Failure> {
         self.enter()?;
         let operand = self.duration_operand(context)?;
@@ -67,7 +67,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What is behind an opening parenthesis, which began at `start`.
+    /// Parses the rest of a parenthesized duration. The opening parenthesis, at `start`, was already consumed.
     fn duration_in_parens(&mut self, start: usize, context: Context) -> Result<Expr, Failure> {
         let inner = self.duration_expression(0, context)?;
         let end = self.expect_in(Kind::RightParen, context)?;
@@ -75,14 +75,14 @@ impl Parser<'_> {
             inner.wrapped = true;
             return Ok(Expr::Duration(inner));
         }
-        // A number cannot say that it was in parentheses, so it becomes the operand of a sign.
+        // A number literal cannot record its parentheses, so it becomes the operand of a unary plus.
         let pos = Pos { start, end };
         self.grow(self.height, pos)?;
         let rhs = Some(Box::new(inner));
         Ok(Expr::Duration(Box::new(DurationExpr { op: DurationOp::Add, lhs: None, rhs, wrapped: true, pos })))
     }
 
-    /// `step()`, `range()`, `min_of(a, b)` or `max_of(a, b)`.
+    /// Parses `step()`, `range()`, `min_of(a, b)` or `max_of(a, b)`.
     fn duration_call(&mut self, word: Preprocessor, context: Context) -> Result<Expr, Failure> {
         let op = match word {
             Preprocessor::Step => DurationOp::Step,
@@ -107,8 +107,8 @@ impl Parser<'_> {
         Ok(node(op, lhs, rhs, pos))
     }
 
-    /// A duration behind `offset`. What follows a number, a call or a signed parenthesis belongs to the whole
-    /// expression: `foo offset 5m + 1` adds 1 to the samples.
+    /// Parses the duration after `offset`. A number, a call or a signed parenthesis ends the duration, so that
+    /// `foo offset 5m + 1` adds 1 to the samples.
     pub(super) fn offset_duration(&mut self, context: Context) -> Result<Expr, Failure> {
         let token = self.peek()?;
         let Kind::Binary(BinaryOp::Add | BinaryOp::Sub) = token.kind else {
@@ -160,7 +160,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Takes a token of a kind; returns where it ends.
+    /// Consumes a token of the given kind and returns its end offset.
     fn expect_in(&mut self, kind: Kind, context: Context) -> Result<usize, Failure> {
         if self.peek()?.kind != kind {
             return Err(self.unexpected_in(context));

@@ -1,4 +1,4 @@
-//! The parser's core: tokens one ahead, operators by precedence, literals and parentheses.
+//! The core of the parser: one token of lookahead, precedence climbing, literals and parentheses.
 
 use pharos_gocompat::parse_duration;
 use pharos_gocompat::strconv::unquote;
@@ -9,19 +9,19 @@ use super::lexer::Lexer;
 use super::number;
 use super::token::{Keyword, Kind, Token};
 
-/// How deep expressions may be nested in parentheses, calls, signs and powers.
+/// Maximum nesting depth of parentheses, calls, signs and powers.
 pub const MAX_NESTING: usize = 200;
-/// How high a tree may be; a chain such as `a or b or c` is one higher with each operator.
+/// Maximum height of the syntax tree. Each operator of a chain such as `a or b or c` adds one.
 pub const MAX_HEIGHT: usize = 1000;
-/// How long a query may be, bytes.
+/// Maximum length of a query, in bytes.
 pub const MAX_QUERY_BYTES: usize = 1 << 20;
-/// Most memory that the compiled regular expressions of a query may take, bytes.
+/// Maximum memory that all compiled regular expressions of a query may use, in bytes.
 pub const MAX_REGEX_BYTES: usize = 128 << 20;
 
-/// The binding power of `*`; a sign binds as tight.
+/// Binding power of `*`, which is also that of a sign.
 const PRODUCT: u8 = 5;
 
-/// What a message says about an unexpected token: where it stands, and what would have been right.
+/// Context for an error about an unexpected token: the enclosing construct, and the tokens that it allows.
 #[derive(Clone, Copy)]
 pub(super) struct Context {
     pub(super) place: &'static str,
@@ -38,14 +38,14 @@ impl Context {
 pub(super) struct Parser<'a> {
     lexer: Lexer<'a>,
     peeked: Option<Token>,
-    /// Where the token ends that was taken last.
+    /// Byte offset of the end of the last consumed token.
     pub(super) end: usize,
     nesting: usize,
-    /// The height of the expression that was parsed last.
+    /// Height of the expression that was parsed last.
     pub(super) height: usize,
-    /// How many aggregations' arguments are being parsed; messages mention it.
+    /// Number of aggregations whose arguments are being parsed. Error messages mention that there is one.
     pub(super) aggregations: usize,
-    /// What the compiled regular expressions may take, bytes.
+    /// Maximum size of the regular expressions compiled so far, in bytes.
     pub(super) regex_bytes: usize,
 }
 
@@ -74,7 +74,8 @@ impl<'a> Parser<'a> {
         &self.lexer.input[token.pos.start..token.pos.end]
     }
 
-    /// The next token, which stays the next one. It is read only here, so that errors come in Prometheus's order.
+    /// Returns the next token without consuming it. Only this method reads from the lexer, so that errors occur in the
+    /// same order as in Prometheus.
     pub(super) fn peek(&mut self) -> Result<Token, Failure> {
         if let Some(token) = self.peeked {
             return Ok(token);
@@ -91,7 +92,7 @@ impl<'a> Parser<'a> {
         Ok(token)
     }
 
-    /// Takes the next token if it is of a kind.
+    /// Consumes the next token if it has the given kind.
     pub(super) fn accept(&mut self, kind: Kind) -> Result<Option<Token>, Failure> {
         if self.peek()?.kind == kind { self.next().map(Some) } else { Ok(None) }
     }
@@ -108,13 +109,13 @@ impl<'a> Parser<'a> {
         Box::new(ParseError::new(self.lexer.input, pos, message))
     }
 
-    /// An error about the next token, where no more precise one fits.
+    /// Creates an error about the next token for places without a [`Context`] of their own.
     pub(super) fn unexpected(&mut self) -> Failure {
         let place = if self.aggregations > 0 { "aggregation" } else { "" };
         self.unexpected_in(Context::new(place, ""))
     }
 
-    /// An error about the next token.
+    /// Creates an error about the next token, with a context.
     pub(super) fn unexpected_in(&mut self, context: Context) -> Failure {
         let token = match self.peek() {
             Ok(token) => token,
@@ -130,7 +131,7 @@ impl<'a> Parser<'a> {
         self.error(token.pos, message)
     }
 
-    /// Goes one level deeper; [`Parser::leave`] comes back.
+    /// Enters a nesting level, which [`Parser::leave`] ends. Fails beyond [`MAX_NESTING`].
     pub(super) fn enter(&mut self) -> Result<(), Failure> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
@@ -144,7 +145,7 @@ impl<'a> Parser<'a> {
         self.nesting -= 1;
     }
 
-    /// Notes the height of a node whose highest child is `child` high.
+    /// Sets the height of a node from the height of its highest child. Fails beyond [`MAX_HEIGHT`].
     pub(super) fn grow(&mut self, child: usize, pos: Pos) -> Result<(), Failure> {
         self.height = child + 1;
         if self.height > MAX_HEIGHT {
@@ -153,7 +154,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// An expression whose operators bind at least as tight as `min`.
+    /// Parses an expression whose operators have a binding power of at least `min`.
     pub(super) fn expression(&mut self, min: u8) -> Result<Expr, Failure> {
         self.enter()?;
         let mut lhs = self.operand()?;
@@ -180,7 +181,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Binary(Box::new(Binary { op, lhs, rhs, matching: Some(matching), return_bool, pos })))
     }
 
-    /// A signed operand, or a primary expression with its modifiers.
+    /// Parses a signed operand, or a primary expression with its modifiers.
     fn operand(&mut self) -> Result<Expr, Failure> {
         let token = self.peek()?;
         let Kind::Binary(BinaryOp::Add | BinaryOp::Sub) = token.kind else {
@@ -241,7 +242,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Paren(Box::new(Paren { expr, pos })))
     }
 
-    /// A number or duration, which is known to be next.
+    /// Parses the number or duration that the caller has peeked.
     pub(super) fn number(&mut self) -> Result<NumberLiteral, Failure> {
         let token = self.next()?;
         let text = self.text(token);
@@ -262,7 +263,7 @@ fn string_literal(literal: &str, pos: Pos) -> StringLiteral {
     }
 }
 
-/// How tight an operator binds.
+/// Returns the binding power of an operator. A higher one takes precedence.
 fn binding_power(op: BinaryOp) -> u8 {
     match op {
         BinaryOp::Or => 1,

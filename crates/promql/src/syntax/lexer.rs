@@ -1,31 +1,31 @@
-//! From text to tokens, without allocation. Positions are bytes of the query.
+//! Splits a query into tokens without allocating. Positions are byte offsets into the query.
 //!
-//! What a character means depends on where it is: between expressions, inside braces, or inside brackets, where
-//! durations are computed. The first error ends the text.
+//! The rules depend on the context: expressions, label matchers inside braces, and durations inside brackets each
+//! have their own. The parser stops at the first error.
 
 use super::ast::{BinaryOp, Pos};
 use super::error::{Failure, ParseError};
 use super::token::{Keyword, Kind, Preprocessor, Token};
 use pharos_gocompat::strconv::{go_char, unicode_name};
 
-/// Which rules apply to the next token.
+/// The rules that apply to the next token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Expressions, and what follows the first number inside brackets.
+    /// Expressions, and the rest of a pair of brackets after its first number.
     Statement,
-    /// Inside brackets, up to the first number.
+    /// A duration inside brackets, up to its first number.
     Duration,
-    /// The text is used up.
+    /// The end of the query was reached.
     End,
 }
 
-/// Reads tokens off a query.
+/// Produces the tokens of a query one at a time.
 pub(super) struct Lexer<'a> {
     pub(super) input: &'a str,
     mode: Mode,
-    /// Where the next character is.
+    /// Byte offset of the next character.
     at: usize,
-    /// Where the token began that is being read.
+    /// Byte offset at which the current token starts.
     start: usize,
     open_parens: usize,
     in_braces: bool,
@@ -51,7 +51,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token; `Eof` again and again at the end.
+    /// Returns the next token, and [`Kind::Eof`] on every call after the last one.
     pub(super) fn next_token(&mut self) -> Result<Token, Failure> {
         self.start = self.at;
         let kind = match self.mode {
@@ -73,7 +73,7 @@ impl<'a> Lexer<'a> {
         self.input.get(self.at..).and_then(|rest| rest.chars().next())
     }
 
-    /// Takes the next character if it is one of `bytes`.
+    /// Consumes the next byte if it is one of `bytes`, and returns whether it did.
     pub(super) fn accept(&mut self, bytes: &[u8]) -> bool {
         let accepted = self.at < self.input.len() && bytes.contains(&self.byte(0));
         self.at += usize::from(accepted);
@@ -90,7 +90,7 @@ impl<'a> Lexer<'a> {
         self.start = self.at;
     }
 
-    /// Skips spaces and comments.
+    /// Skips whitespace and comments.
     fn skip_blanks(&mut self) {
         loop {
             self.skip_spaces();
@@ -102,7 +102,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes `len` bytes as a token.
+    /// Consumes `len` bytes as a token of the given kind.
     fn take(&mut self, len: usize, kind: Kind) -> Lexed {
         self.at += len;
         Ok(kind)
@@ -175,7 +175,7 @@ impl<'a> Lexer<'a> {
         self.take(len, Kind::Binary(op))
     }
 
-    /// `!` with something behind it that makes no operator.
+    /// Reports a `!` whose next character does not complete an operator.
     fn after_exclamation(&mut self, place: &str) -> Lexed {
         self.at += 1;
         let next = self.char_at().unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -187,7 +187,7 @@ impl<'a> Lexer<'a> {
         self.take(1, Kind::LeftParen)
     }
 
-    /// The error of a parenthesis too many is placed behind it, as in Prometheus.
+    /// Consumes a `)`. An unmatched one is reported at the position after it, as Prometheus does.
     fn close_paren(&mut self) -> Lexed {
         self.at += 1;
         let Some(open) = self.open_parens.checked_sub(1) else {
@@ -224,7 +224,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// `step`, `range`, `max_of` or `min_of`.
+    /// Consumes the word `step`, `range`, `max_of` or `min_of` if it is next.
     fn duration_word(&mut self) -> Option<Kind> {
         let rest = &self.input.as_bytes()[self.at..];
         let len = rest.iter().position(|b| !b.is_ascii_alphabetic() && *b != b'_').unwrap_or(rest.len());
@@ -303,7 +303,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A quoted string; its quotes stay on the token.
+    /// Consumes a quoted string. The token includes the quotes.
     fn string(&mut self) -> Lexed {
         let quote = self.byte(0);
         let raw = quote == b'`';
@@ -323,7 +323,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Checks an escape sequence behind its backslash.
+    /// Validates and consumes an escape sequence whose backslash was already consumed.
     fn escape(&mut self, quote: u8) -> Result<(), Failure> {
         let (digits, base, largest) = match self.byte(0) {
             b'a' | b'b' | b'f' | b'n' | b'r' | b't' | b'v' | b'\\' => {
@@ -372,7 +372,8 @@ impl<'a> Lexer<'a> {
         self.error(format!("bad number or duration syntax: {}", pharos_gocompat::GoQuoted(text)))
     }
 
-    /// Takes a number, or as much as looks like one. A number that is taken may still be none, such as `0x`.
+    /// Consumes the longest prefix that looks like a number, and returns whether it can be one. The caller still has to
+    /// parse it: `0x` passes.
     fn scan_number(&mut self) -> bool {
         let digits: &[u8] = if self.accept(b"0") && self.accept(b"xX") {
             self.accept(b"_");
@@ -411,7 +412,7 @@ impl<'a> Lexer<'a> {
         !is_alphanumeric(self.byte(0))
     }
 
-    /// Takes the units of a duration whose first digits were taken.
+    /// Consumes the rest of a duration whose leading digits were already consumed, and returns whether it is valid.
     fn scan_rest_of_duration(&mut self) -> bool {
         if !self.accept(b"smhdwy") {
             return false;

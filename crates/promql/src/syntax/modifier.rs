@@ -1,4 +1,4 @@
-//! What may follow an expression: ranges, subqueries, `offset`, `@`, `anchored` and `smoothed`.
+//! Parses the modifiers that follow an expression: ranges, subqueries, `offset`, `@`, `anchored` and `smoothed`.
 
 use super::ast::{
     AtPreprocessor, BinaryOp, DurationExpr, Expr, MatrixSelector, Pos, Subquery, TimeModifiers, VectorSelector,
@@ -16,7 +16,7 @@ const STEP: Context = Context::new("subquery selector", "number, duration, step(
 const BEHIND_STEP: Context = Context::new("subquery selector", "\"]\"");
 
 impl Parser<'_> {
-    /// Applies all modifiers that follow an expression.
+    /// Parses all modifiers that follow an expression and applies them to it.
     pub(super) fn modifiers(&mut self, mut expr: Expr) -> Result<Expr, Failure> {
         loop {
             let token = self.peek()?;
@@ -37,7 +37,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `[range]` or `[range:step]`.
+    /// Parses `[range]` or `[range:step]`.
     fn range(&mut self, expr: Expr) -> Result<Expr, Failure> {
         let height = self.height;
         let open = self.next()?;
@@ -91,10 +91,10 @@ impl Parser<'_> {
         Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, range_expr, pos })))
     }
 
-    /// A duration over 0: milliseconds, or an expression that the evaluator computes.
+    /// Parses a duration greater than zero. Returns milliseconds, or an expression for the evaluator to compute.
     fn positive_duration(&mut self, context: Context) -> Result<(i64, Option<DurationExpr>), Failure> {
         let duration = self.duration_expression(0, context)?;
-        // The token behind it is read first, as Prometheus does; its error takes precedence.
+        // Prometheus reads the next token before it checks the duration, so an error in that token takes precedence.
         self.peek()?;
         match duration {
             Expr::Number(number) if number.value <= 0.0 => {
@@ -131,7 +131,7 @@ impl Parser<'_> {
                 if self.peek()?.kind != kind {
                     return Err(self.unexpected_in(AT));
                 }
-                // The closing parenthesis is taken below, where its position is needed.
+                // The closing parenthesis is consumed below, where its position is needed.
                 if kind == Kind::LeftParen {
                     self.next()?;
                 }
@@ -175,7 +175,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `anchored` or `smoothed`.
+    /// Applies `anchored`, or `smoothed` if `anchored` is false, to a selector.
     fn extend(&self, expr: &mut Expr, anchored: bool) -> Result<(), Failure> {
         let pos = expr.pos();
         let word = if anchored { "anchored" } else { "smoothed" };
@@ -196,7 +196,7 @@ impl Parser<'_> {
     }
 }
 
-/// Where an expression keeps `offset` and `@`, and its end.
+/// Returns the time modifiers and the end offset of an expression, if it supports `offset` and `@`.
 fn time_modifiers(expr: &mut Expr) -> Option<(&mut TimeModifiers, &mut usize)> {
     match expr {
         Expr::Vector(vector) => Some((&mut vector.time, &mut vector.pos.end)),
@@ -206,7 +206,7 @@ fn time_modifiers(expr: &mut Expr) -> Option<(&mut TimeModifiers, &mut usize)> {
     }
 }
 
-/// Splits a duration into milliseconds or an expression.
+/// Converts a parsed duration to milliseconds, or to 0 and the expression that computes them.
 fn constant_or_expression(duration: Expr) -> (i64, Option<DurationExpr>) {
     match duration {
         Expr::Number(number) => (milliseconds(number.value), None),

@@ -1,14 +1,15 @@
-//! The formatted form of an expression, as Prometheus's `format_query` answers it: what is longer than a line is split.
+//! Formats an expression over several lines, in the style of Prometheus's `format_query` endpoint.
 
 use std::fmt::{self, Display, Write};
 
 use super::ast::{Binary, Call, Expr, Subquery, Unary};
 use super::print::{AggregateHead, Operator, SubquerySuffix, unsigned_base};
 
-/// The longest expression that stays on one line, bytes.
+/// Maximum length of an expression on a single line, in bytes.
 const LINE: usize = 100;
 
-/// Formats an expression; over 100 characters, its parts go to lines of their own, indented by two spaces a level.
+/// Formats an expression. The parts of one longer than 100 bytes are on separate lines, indented by two spaces per
+/// level of nesting.
 pub fn pretty(expr: &Expr) -> String {
     let mut printer = Printer { out: String::new() };
     printer.expr(expr, 0);
@@ -20,7 +21,7 @@ struct Printer {
 }
 
 impl Printer {
-    /// Writing to a string cannot fail.
+    // Writing to a `String` never fails.
     fn put(&mut self, part: impl Display) {
         let _ = write!(self.out, "{part}");
     }
@@ -32,7 +33,7 @@ impl Printer {
     fn expr(&mut self, expr: &Expr, level: usize) {
         match expr {
             Expr::Unary(unary) => return self.unary(unary, level),
-            // Prometheus does not indent these.
+            // Prometheus does not indent subqueries and duration expressions.
             Expr::Subquery(_) | Expr::Duration(_) if fits(expr) => return self.put(expr),
             Expr::Subquery(subquery) => return self.subquery(subquery, level),
             Expr::Binary(binary) if !fits(expr) => return self.binary(binary, level),
@@ -98,7 +99,7 @@ impl Printer {
         self.put(SubquerySuffix(subquery));
     }
 
-    /// The sign stands before the operand's first character, not before its indentation.
+    /// Prints the sign directly before the operand: the operand's indentation is removed.
     fn unary(&mut self, unary: &Unary, level: usize) {
         self.indent(level);
         self.out.push(if unary.minus { '-' } else { '+' });
@@ -109,7 +110,7 @@ impl Printer {
     }
 }
 
-/// Whether an expression is short enough for one line. Printing stops where the line is full.
+/// Returns whether an expression fits on one line. Printing stops as soon as the line is full.
 fn fits(expr: &Expr) -> bool {
     write!(Line { left: LINE }, "{expr}").is_ok()
 }

@@ -1,4 +1,4 @@
-//! The canonical form of an expression, on one line, as Prometheus's `parse_query` shows it.
+//! Prints expressions in canonical form on one line, as Prometheus's `parse_query` endpoint does.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -42,7 +42,7 @@ impl Display for Aggregate {
     }
 }
 
-/// An aggregation up to its parenthesis.
+/// Displays an aggregation up to its opening parenthesis: the operator and the grouping clause.
 pub(super) struct AggregateHead<'a>(pub(super) &'a Aggregate);
 
 impl Display for AggregateHead<'_> {
@@ -83,13 +83,14 @@ impl Display for Binary {
     }
 }
 
-/// How a base is printed that would change its meaning with a sign: `+Inf ^ x` is the sign of a power. Prometheus prints the sign.
+/// Returns the text of an infinite base of a power. A sign would change the meaning: `+Inf ^ x` parses as
+/// `+(Inf ^ x)`. Prometheus prints the sign nevertheless.
 pub(super) fn unsigned_base(binary: &Binary) -> Option<&'static str> {
     let infinite = matches!(&binary.lhs, Expr::Number(number) if number.value == f64::INFINITY);
     (binary.op == BinaryOp::Pow && infinite).then_some("Inf")
 }
 
-/// A binary operator with its modifiers.
+/// Displays a binary operator with `bool` and its matching clauses.
 pub(super) struct Operator<'a>(pub(super) &'a Binary);
 
 impl Display for Operator<'_> {
@@ -102,7 +103,7 @@ impl Display for Operator<'_> {
     }
 }
 
-/// Each clause begins with a space.
+/// Every clause starts with a space, so that an empty matching prints nothing.
 impl Display for VectorMatching {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let group = match self.card {
@@ -130,7 +131,7 @@ impl Display for VectorMatching {
     }
 }
 
-/// A number as Go's `%v` writes it: with an exponent when it is very large or small.
+/// Displays a number like Go's `%v`: very large and very small numbers have an exponent.
 struct GoFloat(f64);
 
 impl Display for GoFloat {
@@ -146,7 +147,7 @@ impl Display for GoFloat {
     }
 }
 
-/// The shortest decimal digits that mean the number, without an exponent.
+/// Writes the shortest decimal digits that parse back to the same number, without an exponent.
 fn write_decimal(f: &mut Formatter<'_>, value: f64) -> fmt::Result {
     if value.is_infinite() {
         return f.write_str(if value > 0.0 { "+Inf" } else { "-Inf" });
@@ -167,7 +168,7 @@ impl Display for Call {
     }
 }
 
-/// Milliseconds, or the expression of durations in their place.
+/// Displays the duration expression if there is one, and the milliseconds otherwise.
 struct Span<'a>(i64, &'a Option<DurationExpr>);
 
 impl Display for Span<'_> {
@@ -198,7 +199,7 @@ impl Display for VectorSelector {
     }
 }
 
-/// Name and matchers; these are sorted.
+/// Writes the metric name and the matchers, sorted by their text.
 fn write_series(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
     f.write_str(&selector.name)?;
     let shown = selector.matchers.iter().filter(|matcher| !repeats_name(matcher, &selector.name));
@@ -237,7 +238,7 @@ impl Display for Subquery {
     }
 }
 
-/// A subquery behind its expression.
+/// Displays the part of a subquery that follows its expression: the brackets and the modifiers.
 pub(super) struct SubquerySuffix<'a>(pub(super) &'a Subquery);
 
 impl Display for SubquerySuffix<'_> {
@@ -256,7 +257,7 @@ impl Display for SubquerySuffix<'_> {
 impl Display for NumberLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.duration {
-            // Rounded, where Prometheus cuts off and so prints 4706ms as 4s705ms: a printed query must keep its meaning.
+            // A printed query must keep its meaning, so this rounds. Prometheus truncates and prints 4706ms as 4s705ms.
             return f.write_str(&format_duration(milliseconds(self.value)));
         }
         write_decimal(f, self.value)

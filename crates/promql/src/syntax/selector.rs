@@ -1,4 +1,4 @@
-//! Selectors of series: a metric's name and matchers in braces.
+//! Parses series selectors: a metric name, matchers in braces, or both.
 
 use pharos_gocompat::strconv::unquote;
 use pharos_model::{MatchOp, Matcher};
@@ -8,19 +8,19 @@ use super::error::Failure;
 use super::expression::{Context, MAX_REGEX_BYTES, Parser};
 use super::token::{Kind, Token};
 
-/// The label that holds a metric's name.
+/// The label that holds the metric name.
 pub(super) const METRIC_NAME: &str = "__name__";
 
 const PLACE: &str = "label matching";
 
 impl Parser<'_> {
-    /// A selector whose name, if any, was taken already.
+    /// Parses a selector. `name` is the metric name if the caller has consumed one.
     pub(super) fn selector(&mut self, name: Option<Token>) -> Result<Expr, Failure> {
         self.height = 1;
         self.vector_selector(name).map(|selector| Expr::Vector(Box::new(selector)))
     }
 
-    /// A selector where nothing else may stand.
+    /// Parses a selector where no other expression is allowed.
     pub(super) fn only_selector(&mut self) -> Result<VectorSelector, Failure> {
         let token = self.peek()?;
         if token.kind == Kind::LeftBrace {
@@ -47,7 +47,7 @@ impl Parser<'_> {
         Ok(VectorSelector { name, matchers, time: TimeModifiers::default(), anchored: false, smoothed: false, pos })
     }
 
-    /// Matchers up to the closing brace; returns where it ends.
+    /// Parses matchers up to the closing brace and returns the end offset of that brace.
     fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<usize, Failure> {
         loop {
             if let Some(close) = self.accept(Kind::RightBrace)? {
@@ -60,7 +60,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `name="value"`, or the metric's name in quotes.
+    /// Parses a matcher such as `name="value"`, or a quoted metric name.
     fn matcher(&mut self) -> Result<Matcher, Failure> {
         let label = self.peek()?;
         let name = match label.kind {
@@ -93,7 +93,7 @@ impl Parser<'_> {
         Ok(matcher)
     }
 
-    /// The value of a string; no label holds bytes that are no UTF-8, so replacing them changes no match.
+    /// Returns the value of a string token. Label values are valid UTF-8, so replacing invalid bytes changes no match.
     fn unquoted(&self, token: Token) -> String {
         let bytes = unquote(self.text(token));
         String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())

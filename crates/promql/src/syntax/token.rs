@@ -1,20 +1,20 @@
-//! Tokens: what kinds there are, which words are keywords, and how an error message names one.
+//! Tokens: their kinds, the keywords, and their names in error messages.
 
 use pharos_gocompat::GoQuoted;
 
 use super::ast::{AggregateOp, BinaryOp, Pos};
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Eof,
-    /// A word without colons.
+    /// A word without colons, which can be a metric or a label name.
     Identifier,
-    /// A word with colons.
+    /// A word with colons, which can only be a metric name.
     MetricIdentifier,
     Number,
     Duration,
-    /// With its quotes.
+    /// A string literal, including its quotes.
     String,
     LeftParen,
     RightParen,
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     /// `!~`
     MatchNotRegex,
     At,
-    /// An operator between expressions, words included.
+    /// A binary operator, either symbols or a word such as `and`.
     Binary(BinaryOp),
     Aggregate(AggregateOp),
     Keyword(Keyword),
@@ -39,7 +39,7 @@ pub(super) enum Kind {
     Preprocessor(Preprocessor),
 }
 
-/// Words with a meaning of their own.
+/// Reserved words of the grammar. Most are still valid metric and label names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keyword {
     Offset,
@@ -57,7 +57,7 @@ pub(super) enum Keyword {
     Bool,
 }
 
-/// Words that stand for a value which is known when the query runs.
+/// Words for values that are known only when the query runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preprocessor {
     Start,
@@ -68,7 +68,7 @@ pub(super) enum Preprocessor {
     MinOf,
 }
 
-/// A token: what it is and where; its text is the query's.
+/// A token: its kind and its position in the query, which holds its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -76,7 +76,7 @@ pub(super) struct Token {
 }
 
 impl Kind {
-    /// The kind of a word, whatever its case.
+    /// Returns the kind of a word. Keywords are case-insensitive.
     pub(super) fn of_word(word: &str) -> Kind {
         let mut lower = [0u8; LONGEST_KEYWORD];
         let Some(lower) = lower.get_mut(..word.len()) else { return Kind::of_name(word) };
@@ -89,7 +89,7 @@ impl Kind {
         if word.contains(':') { Kind::MetricIdentifier } else { Kind::Identifier }
     }
 
-    /// Whether the token may be a metric's name where an expression begins.
+    /// Returns whether the token is a valid metric name at the start of an expression.
     pub(super) fn is_metric_name(self) -> bool {
         use Keyword::*;
         match self {
@@ -100,13 +100,13 @@ impl Kind {
         }
     }
 
-    /// Whether the token may be a label's name in `by (…)`, `on (…)` and the like.
+    /// Returns whether the token is a valid label name in a clause such as `by (…)` or `on (…)`.
     pub(super) fn is_grouping_label(self) -> bool {
         let without = self == Kind::Keyword(Keyword::Without);
         !without && (self.is_metric_name() || matches!(self, Kind::Keyword(_) | Kind::Binary(BinaryOp::Atan2)))
     }
 
-    /// Whether an expression can begin with the token.
+    /// Returns whether an expression can start with the token.
     pub(super) fn begins_expression(self) -> bool {
         self.is_metric_name()
             || matches!(
@@ -120,7 +120,7 @@ impl Kind {
             )
     }
 
-    /// How "unexpected …" names the token.
+    /// Describes the token for messages of the form "unexpected …".
     pub(super) fn describe(self, text: &str) -> String {
         match self {
             Kind::Eof => "end of input".to_string(),
@@ -137,7 +137,7 @@ impl Kind {
     }
 }
 
-/// Quoted; of a text over ten bytes, the first ten characters only.
+/// Quotes a text. A text of more than ten bytes is cut after ten characters and gets an ellipsis.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(10) {
         Some((end, _)) => format!("{}...", GoQuoted(&text[..end])),
@@ -146,7 +146,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Bytes of `count_values`.
+/// Length of `count_values`, in bytes.
 const LONGEST_KEYWORD: usize = 12;
 
 fn keyword(lower: &[u8]) -> Option<Kind> {
