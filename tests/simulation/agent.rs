@@ -1,5 +1,5 @@
-//! An agent that writes. [`Progress`] decides, and the steps of a write follow the loop of `pharos_distributor::Distributor`
-//! one by one. Clients whose write was refused send the same samples again.
+//! An agent that writes and scrapes. [`Progress`] makes the decisions about a write, and its steps follow the loop of
+//! `pharos_distributor::Distributor`. Most clients whose write fails send the same samples again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use super::samples::Sample;
 use super::scrape::{self, Scraping};
 use super::{AGENT_HEARTBEAT_MS, REPLICA_TIMEOUT_MS, SHARDS, WINDOW_MS, WRITE_TIMEOUT_MS};
 
-/// Series of a shard.
+/// Number of series per shard.
 const SERIES: u64 = 3;
 
 type Targets = Vec<ShardTarget>;
 
-/// What comes after a command.
+/// The continuation of a command to meta.
 enum Then {
     Joined,
     Reported { write: u64, node: String, shards: Vec<(u32, u64)> },
 }
 
-/// Where a write is.
+/// The phase of a write.
 enum Phase {
-    /// Only another view helps.
+    /// The write cannot proceed until the view changes.
     Waiting,
-    /// Replicas were asked: requests, their numbers, and answers so far.
+    /// Replicas received requests, which are listed by node, with the nodes by request number and the answers so far.
     Asked { round: u64, requests: BTreeMap<String, Targets>, numbers: BTreeMap<u64, String>, answers: Answers },
-    /// Failed replicas are reported, one after the other; one is under way.
+    /// Failed replicas are being reported one at a time. One report is in flight, and `left` are still to be sent.
     Reporting { left: Vec<(String, Targets)> },
 }
 
@@ -48,31 +48,31 @@ struct Write {
     rounds: u64,
 }
 
-/// See the module.
+/// An agent and the writes that it has in flight.
 pub struct Agent {
     me: Node,
     identity: String,
-    /// What it knows.
+    /// The newest view that the agent has received.
     pub view: View,
     joined: bool,
     proposals: Proposals<Then>,
     writes: BTreeMap<u64, Write>,
     scraping: Scraping,
     rng: Rng,
-    /// What clients send again, and when.
+    /// Batches of failed writes that clients send again, with the earliest time to do so.
     again: Vec<(Ms, Batch)>,
-    /// Whether clients write.
+    /// Whether clients still write and targets are still scraped.
     pub writes_go_on: bool,
-    /// When writes that were acknowledged began, and how long they took, since the last look.
+    /// Start and duration of each write that was acknowledged since the last check of the invariants.
     pub took: Vec<(Ms, Ms)>,
-    /// The longest that one took.
+    /// The longest duration of an acknowledged write.
     pub slowest: Ms,
-    /// Writes that were not.
+    /// Number of failed writes.
     pub failed: u64,
 }
 
 impl Agent {
-    /// An agent that does not run yet.
+    /// Creates an agent that is not running yet.
     pub fn new(env: &mut Env, number: usize) -> Self {
         let me = Node::Agent(number);
         Agent {
@@ -92,7 +92,7 @@ impl Agent {
         }
     }
 
-    /// The process starts.
+    /// Starts the process, which joins the cluster.
     pub fn start(&mut self, env: &mut Env) {
         env.start(self.me);
         (self.view, self.joined, self.scraping) = (View::default(), false, Scraping::default());
@@ -113,17 +113,17 @@ impl Agent {
         self.proposals.propose(env, self.me, Command::Join { member, at_ms }, Then::Joined);
     }
 
-    /// Whether it has entered the cluster.
+    /// Returns whether the agent has joined the cluster.
     pub fn is_ready(&self) -> bool {
         self.joined
     }
 
-    /// How long the oldest write under way has taken.
+    /// Returns the age of the oldest write in flight, or 0 if there is none.
     pub fn longest_wait(&self, now: Ms) -> Ms {
         self.writes.values().map(|write| now - write.began).max().unwrap_or(0)
     }
 
-    /// It wakes.
+    /// Handles a timer.
     pub fn wake(&mut self, env: &mut Env, timer: Timer) {
         match timer {
             Timer::Heartbeat => {
@@ -149,7 +149,7 @@ impl Agent {
         }
     }
 
-    /// A message arrives.
+    /// Handles a message.
     pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
         match message {
             Message::Heard { sent, version } => self.scraping.answered(self.me, env, &self.view, sent, version),
@@ -184,7 +184,7 @@ impl Agent {
         }
     }
 
-    /// A client writes: new samples, or those of a write that failed.
+    /// Starts a write with the samples of a failed write that is due, or else with new ones.
     fn new_write(&mut self, env: &mut Env) {
         if !self.writes_go_on {
             return;
@@ -213,7 +213,7 @@ impl Agent {
         Arc::new(by_shard.into_iter().collect())
     }
 
-    /// Goes on with a write.
+    /// Advances a write as far as the current view allows.
     fn step(&mut self, env: &mut Env, number: u64) {
         let Some(write) = self.writes.get_mut(&number) else { return };
         match write.progress.next(&self.view) {

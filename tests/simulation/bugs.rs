@@ -37,7 +37,7 @@ impl Bug {
         Bug::CopyWithoutFence,
     ];
 
-    /// A seed below 1000 that finds it.
+    /// Returns a seed below 1000 that finds the bug.
     pub fn seen_at(self) -> u64 {
         match self {
             Bug::AcknowledgeBeforeSync => 5,

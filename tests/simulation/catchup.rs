@@ -1,7 +1,9 @@
-//! How a replica catches up and forgets: `pharos_ingester::catchup` step by step, with its real decisions.
+//! Catches up on shards and forgets shards that moved away. Follows the steps of `pharos_ingester::catchup` and uses
+//! its real decisions.
 //!
-//! It asks in-sync replicas of its view for everything that no block holds, appends that to its log, and asks for promotion at
-//! the epoch since which it learns. An ingester whose log started empty although it should have everything reports that first.
+//! A learner asks the in-sync replicas of its view for all samples that are in no block, and appends them to its log.
+//! Then it asks for promotion at the epoch since which it has been catching up. An ingester that should be in sync but
+//! started with an empty log first reports its loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,32 +19,32 @@ use super::ingester::{Ingester, OnDurable, Then};
 use super::messages::{Message, Timer};
 use super::samples::SampleId;
 
-/// A source that says nothing for so long has failed.
+/// Time without an answer after which a source counts as failed.
 const SILENCE_MS: Ms = 20_000;
-/// How long a source that failed is not asked again.
+/// Backoff before a failed source is asked again.
 const SOURCE_BACKOFF_MS: Ms = 5000;
-/// Most copies at the same time.
+/// Maximum number of concurrent copies.
 const MOST: usize = 2;
 
-/// What is under way.
+/// The catch-up state of an ingester.
 #[derive(Default)]
 pub struct CatchUp {
-    /// By source.
+    /// Copies in progress, by source.
     jobs: BTreeMap<String, Job>,
     backed_off: BTreeMap<String, Ms>,
     orphaned: OrphanedShards,
-    /// Shards that were lost with the disk, and are not given up yet.
+    /// Shards that were lost with the disk, with their epochs, until meta knows of the loss.
     pub lost: WantedShards,
 }
 
 struct Job {
     number: u64,
     shards: WantedShards,
-    /// Those that meta was not asked about yet, once all is durable.
+    /// Shards that still need promotion, in reverse order. Empty until the copy is durable.
     to_promote: Vec<(u32, u64)>,
 }
 
-/// It has entered the cluster.
+/// Starts to catch up after the ingester has joined the cluster.
 pub fn begin(node: &mut Ingester, env: &mut Env) {
     let view = node.view.clone();
     if node.head.began_empty() {
@@ -62,11 +64,11 @@ fn report_lost_shards(node: &mut Ingester, env: &mut Env) {
     node.proposals.propose(env, node.me, report, Then::LossReported);
 }
 
-/// Meta knows what was lost, or does not answer.
+/// Handles the result of a loss report. Without a result, meta did not answer.
 pub fn loss_reported(node: &mut Ingester, env: &mut Env, result: Option<Result<Response, Refusal>>) {
     let lost = std::mem::take(&mut node.catchup.lost);
     node.catchup.lost = match result {
-        // Epochs may have gone up meanwhile; then meta changes nothing.
+        // Meta ignores the report of a shard whose epoch has increased since, so that shard is reported again.
         Some(Ok(_)) if !env.has(Bug::ReportLossOnce) => {
             policy::lost_shards(&node.identity, &node.view, |shard| lost.contains_key(&shard))
         }
@@ -76,7 +78,7 @@ pub fn loss_reported(node: &mut Ingester, env: &mut Env, result: Option<Result<R
     report_lost_shards(node, env);
 }
 
-/// The view is another one, or a second has passed.
+/// Starts and stops copies after a change of the view, and in every round.
 pub fn view_changed(node: &mut Ingester, env: &mut Env) {
     if !node.catchup.lost.is_empty() {
         return;
@@ -120,7 +122,7 @@ fn failed(node: &mut Ingester, env: &mut Env, source: &str) {
     node.catchup.backed_off.insert(source.to_string(), env.now + SOURCE_BACKOFF_MS);
 }
 
-/// A copy has not come in time.
+/// Gives up on a copy that has not arrived in time.
 pub fn give_up(node: &mut Ingester, env: &mut Env, number: u64) {
     if let Some(source) = source_of(node, number)
         && node.catchup.jobs[&source].to_promote.is_empty()
@@ -129,7 +131,7 @@ pub fn give_up(node: &mut Ingester, env: &mut Env, number: u64) {
     }
 }
 
-/// A copy has come, or was refused.
+/// Handles the answer to a copy request.
 pub fn copied(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<Vec<SampleId>, ()>) {
     let Some(source) = source_of(node, number) else { return };
     let Ok(ids) = answer else { return failed(node, env, &source) };
@@ -138,7 +140,7 @@ pub fn copied(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<Ve
     node.when_durable(env, position, OnDurable::Copied { number });
 }
 
-/// A copy is in the log.
+/// Starts the promotion for the shards of a copy that is durable in the log.
 pub fn copy_is_durable(node: &mut Ingester, env: &mut Env, number: u64) {
     let Some(source) = source_of(node, number) else { return };
     if let Some(job) = node.catchup.jobs.get_mut(&source) {
@@ -161,7 +163,7 @@ fn promote_next(node: &mut Ingester, env: &mut Env, source: &str) {
     }
 }
 
-/// Meta has answered, or not.
+/// Handles the result of a promotion, and asks for the next one.
 pub fn promoted(node: &mut Ingester, env: &mut Env, number: u64, answered: bool) {
     let Some(source) = source_of(node, number) else { return };
     if !answered {
@@ -173,7 +175,7 @@ pub fn promoted(node: &mut Ingester, env: &mut Env, number: u64, answered: bool)
     promote_next(node, env, &source);
 }
 
-/// Samples of shards that the node has held no replica of for long leave it for good.
+/// Frees the samples of shards that have had no replica on this node for a long time.
 fn forget(node: &mut Ingester, env: &mut Env) {
     let held = node.head.shards(&env.samples);
     let (now, after) = (Duration::from_millis(env.now), Duration::from_millis(FORGET_MS));

@@ -1,5 +1,5 @@
-//! What all parts of a run share: virtual time and the event queue, the network, which processes run, the samples, the object
-//! store, the record of events, and the violations.
+//! The environment that all parts of a run share: virtual time, the event queue, the network, the state of the
+//! processes, the samples, the object store, the record of events, and the violations.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -16,22 +16,22 @@ use super::samples::Samples;
 /// Virtual milliseconds since the run began.
 pub type Ms = u64;
 
-/// Lines that are kept for who looks at a failure.
+/// Number of record lines that are kept for the analysis of a failure.
 const LINES: usize = 100_000;
 
-/// Who takes part.
+/// A node of the simulated cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
-    /// The group of meta, as one.
+    /// The Raft group, modelled as a single node.
     Meta,
-    /// An ingester, by its number.
+    /// The ingester with this number.
     Ingester(usize),
-    /// An agent, by its number.
+    /// The agent with this number.
     Agent(usize),
 }
 
 impl Node {
-    /// Its identity as a member.
+    /// Returns the member id of the node.
     pub fn identity(self) -> String {
         match self {
             Node::Meta => "M".into(),
@@ -40,7 +40,7 @@ impl Node {
         }
     }
 
-    /// The node of an identity.
+    /// Returns the ingester or agent with a member id.
     pub fn of(identity: &str) -> Option<Node> {
         let number = identity.get(1..).and_then(|n| n.parse().ok());
         match (identity.chars().next(), number) {
@@ -51,16 +51,16 @@ impl Node {
     }
 }
 
-/// What happens next.
+/// An event of the queue.
 #[derive(Debug)]
 pub enum Event {
-    /// A message arrives.
+    /// A message arrives, unless its destination has restarted since it was sent.
     Deliver { from: Node, to: Node, life: u64, message: Message },
-    /// A node wanted to be woken.
+    /// A timer of a node fires, unless the node has restarted since it was set.
     Wake { node: Node, life: u64, timer: Timer },
-    /// The plan of faults goes on.
+    /// The fault with this index of the plan occurs.
     Fault(usize),
-    /// The invariants are looked at.
+    /// The invariants are checked.
     Check,
 }
 
@@ -90,56 +90,56 @@ impl Ord for Queued {
     }
 }
 
-/// How a process is.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Life {
-    /// Whether it runs.
+    /// Whether the process is running.
     pub up: bool,
-    /// Counts its starts: what was meant for an earlier one is lost.
+    /// Number of starts. Messages and timers of an earlier life are dropped.
     pub number: u64,
-    /// It does nothing before this time; what it is sent waits.
+    /// End of a pause. Events that are due earlier are postponed until then.
     pub paused_until: Ms,
-    /// Whether its machine answers for it when it does not run.
+    /// Whether the machine refuses connections while the process is down. Otherwise messages are lost silently.
     pub machine_answers: bool,
 }
 
-/// See the module.
+/// The shared environment of a run.
 pub struct Env {
-    /// Virtual time.
+    /// The current virtual time.
     pub now: Ms,
     queue: BinaryHeap<Reverse<Queued>>,
     numbers: u64,
-    /// Chance.
+    /// The source of randomness.
     pub rng: Rng,
-    /// The network.
+    /// The network, with its current faults.
     pub net: Network,
     lives: BTreeMap<Node, Life>,
-    /// All samples.
+    /// All samples and their acknowledgements.
     pub samples: Samples,
-    /// The object store.
+    /// The object store with all uploaded blocks.
     pub objects: Objects,
-    /// The bug that was put in on purpose.
+    /// The planted bug, if any.
     pub bug: Option<Bug>,
-    /// What was wrong; the run ends at the first.
+    /// Violations of invariants. The run ends at the first one.
     pub violations: Vec<String>,
-    /// Writes that were acknowledged in this step; the world enters them into the samples.
+    /// Writes acknowledged in this step, which the world records in `samples`.
     pub acknowledged: Vec<super::messages::Batch>,
-    /// What ingesters freed in this step as flushed.
+    /// Samples that ingesters dropped as flushed in this step.
     pub dropped: Vec<(String, Vec<super::samples::SampleId>)>,
-    /// What agents decided about targets in this step.
+    /// Decisions of agents about scrape slots in this step.
     pub decisions: Vec<super::scrape::Decision>,
-    /// What ingesters know of epochs.
+    /// The epochs that ingesters have seen.
     pub epochs: super::invariants::epochs::Known,
-    /// Things that happened, counted by name.
+    /// Number of occurrences, by name.
     pub counts: BTreeMap<&'static str, u64>,
-    /// Shards of which all that was in sync is gone for good: nothing is promised for them.
+    /// Shards that lost all in-sync replicas forever. Nothing is guaranteed for them.
     pub lost_shards: BTreeSet<u32>,
     hash: u64,
     lines: Option<VecDeque<String>>,
 }
 
 impl Env {
-    /// The beginning of a run.
+    /// Creates the environment of a run.
     pub fn new(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Self {
         let mut rng = Rng::new(seed);
         Env {
@@ -164,46 +164,46 @@ impl Env {
         }
     }
 
-    /// Wall-clock time, milliseconds since the epoch.
+    /// Returns the wall-clock time, in milliseconds since the epoch.
     pub fn now_ms(&self) -> i64 {
         BASE_MS + self.now as i64
     }
 
-    /// A number that was not given before.
+    /// Returns a number that is unique in this run.
     pub fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
     }
 
-    /// Whether this bug was put in.
+    /// Returns whether a bug is planted.
     pub fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
 
-    /// Counts that something happened.
+    /// Counts an occurrence by name.
     pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Puts an event into the queue.
+    /// Schedules an event.
     pub fn at(&mut self, at: Ms, event: Event) {
         let number = self.number();
         self.queue.push(Reverse(Queued { at: at.max(self.now), number, event }));
     }
 
-    /// Wakes a node after some time, if it has not died till then.
+    /// Sets a timer of a node. The timer is dropped if the node restarts first.
     pub fn wake(&mut self, node: Node, after: Ms, timer: Timer) {
         let life = self.life(node).number;
         self.at(self.now + after, Event::Wake { node, life, timer });
     }
 
-    /// Sends a message.
+    /// Sends a message, whose fate the network decides.
     pub fn send(&mut self, from: Node, to: Node, message: Message) {
         let to_life = self.life(to);
         match self.net.fate(from, to, &to_life) {
             Fate::Lost => self.count("messages lost"),
             Fate::Refused(after) => {
-                // Whoever asks is told that nobody listens there.
+                // The sender of a request learns that the connection was refused.
                 if let Some(answer) = message.refused() {
                     let life = self.life(from).number;
                     self.at(self.now + after, Event::Deliver { from: to, to: from, life, message: answer });
@@ -218,7 +218,8 @@ impl Env {
         }
     }
 
-    /// The next event; those for processes that have ended are left out, those for paused ones are put off.
+    /// Returns the next event and advances the time to it. Drops events for earlier lives of a process, and postpones
+    /// those for paused processes.
     pub fn next(&mut self) -> Option<Event> {
         while let Some(Reverse(Queued { at, event, .. })) = self.queue.pop() {
             self.now = at;
@@ -240,18 +241,18 @@ impl Env {
         None
     }
 
-    /// How a node is.
+    /// Returns the state of a node's process.
     pub fn life(&self, node: Node) -> Life {
         self.lives.get(&node).copied().unwrap_or_default()
     }
 
-    /// A process starts.
+    /// Starts the process of a node.
     pub fn start(&mut self, node: Node) {
         let number = self.life(node).number + 1;
         self.lives.insert(node, Life { up: true, number, paused_until: 0, machine_answers: true });
     }
 
-    /// A process ends, and maybe its machine with it.
+    /// Stops the process of a node, and at random its machine, too.
     pub fn stop(&mut self, node: Node) {
         let machine_answers = self.rng.chance(600);
         if let Some(life) = self.lives.get_mut(&node) {
@@ -259,14 +260,14 @@ impl Env {
         }
     }
 
-    /// A process stands still for some time.
+    /// Pauses the process of a node.
     pub fn pause(&mut self, node: Node, until: Ms) {
         if let Some(life) = self.lives.get_mut(&node) {
             life.paused_until = until;
         }
     }
 
-    /// Notes something in the record of the run.
+    /// Adds an entry to the record of the run. The hash covers `parts`; `line` is for humans.
     pub fn note(&mut self, parts: &[u64], line: impl FnOnce() -> String) {
         for part in [self.now].iter().chain(parts) {
             for byte in part.to_le_bytes() {
@@ -283,17 +284,17 @@ impl Env {
         }
     }
 
-    /// The hash of the record.
+    /// Returns the hash of the record.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// The last lines of the record, if they were kept.
+    /// Returns the last lines of the record, if they are kept.
     pub fn lines(&self) -> impl Iterator<Item = &String> {
         self.lines.iter().flatten()
     }
 
-    /// An invariant does not hold.
+    /// Reports that an invariant does not hold.
     pub fn violated(&mut self, invariant: &str, what: impl FnOnce() -> String) {
         if self.violations.is_empty() {
             let text = format!("{invariant}: {} (at {} ms)", what(), self.now);

@@ -4,73 +4,73 @@ use super::env::Ms;
 use super::rng::Rng;
 use super::{CHAOS_FROM_MS, CHAOS_UNTIL_MS};
 
-/// Which kind of run.
+/// The kind of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Everything goes wrong.
+    /// Faults of all kinds occur.
     Chaos,
-    /// One ingester dies, nothing else.
+    /// One ingester dies, and nothing else fails.
     OneDeath,
-    /// Nodes come and drain, over a network that is a little bad.
+    /// Ingesters join and drain over a slightly unreliable network.
     Scaling,
-    /// Disks are lost while others fail and come.
+    /// Disks are lost while other ingesters pause and join.
     LostDisks,
 }
 
-/// Something that goes wrong.
+/// A fault that a plan schedules. Durations are in virtual milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// An ingester dies and starts again after a while.
+    /// An ingester crashes and restarts after a while.
     CrashIngester { after: Ms },
-    /// An ingester dies for good.
+    /// An ingester dies forever.
     KillIngester,
-    /// An ingester dies and starts again without its disk.
+    /// An ingester crashes and restarts with an empty disk.
     WipeIngester { after: Ms },
-    /// An ingester stands still.
+    /// An ingester pauses.
     PauseIngester { time: Ms },
-    /// An agent dies and starts again after a while.
+    /// An agent crashes and restarts after a while.
     CrashAgent { after: Ms },
-    /// An agent stands still.
+    /// An agent pauses.
     PauseAgent { time: Ms },
-    /// A node is cut off from all others.
+    /// A node loses its links to all others.
     Isolate { ingester: bool, time: Ms },
-    /// An ingester is cut off from some, in one direction.
+    /// An ingester loses some of its links, each in one direction.
     CutSome { time: Ms },
-    /// Nobody but the newest ingester hears of changes.
+    /// Only the newest ingester receives new views.
     LateViews { time: Ms },
-    /// Meta has no leader.
+    /// Meta has no leader for a while.
     MetaAway { time: Ms },
-    /// The object store does not take anything.
+    /// The object store rejects all uploads for a while.
     ObjectsAway { time: Ms },
-    /// A disk is slow.
+    /// The disk of an ingester is slow for a while.
     SlowDisk { time: Ms },
-    /// An ingester drains.
+    /// An ingester starts to drain.
     Drain,
-    /// A drain is called off.
+    /// A draining ingester becomes active again.
     StopDraining,
-    /// Another ingester joins.
+    /// A new ingester joins.
     AddIngester,
-    /// The network gets worse or better.
+    /// The rates of lost, repeated and delayed messages change.
     Weather { loses: u64, repeats: u64, delays: u64, longest: Ms },
 }
 
-/// The plan of a run.
+/// The plan of a run: its size and its faults.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Copies of each shard.
+    /// Number of copies of each shard.
     pub copies: u32,
-    /// Ingesters at the start.
+    /// Number of ingesters at the start.
     pub ingesters: usize,
-    /// Agents at the start.
+    /// Number of agents, which is fixed.
     pub agents: usize,
-    /// What goes wrong, and when, ascending.
+    /// The faults and their times, in ascending order.
     pub faults: Vec<(Ms, Fault)>,
-    /// Whether writes may take one timeout at most.
+    /// Whether every write must be acknowledged within one timeout.
     pub promises_latency: bool,
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Draws a plan.
     pub fn new(rng: &mut Rng) -> Self {
         let kind = match rng.below(100) {
             0..64 => Kind::Chaos,
@@ -105,7 +105,7 @@ impl Plan {
 
     fn one_death(&mut self, rng: &mut Rng) {
         self.promises_latency = true;
-        // Half of them while a node that was away is learning.
+        // In half of the runs, the ingester dies while a new one is catching up.
         if rng.chance(500) {
             let at = rng.between(CHAOS_FROM_MS, CHAOS_FROM_MS + 5000);
             self.faults.push((at, Fault::AddIngester));
@@ -121,7 +121,7 @@ impl Plan {
             let at = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS);
             let after = rng.between(200, 6000);
             self.faults.push((at, Fault::WipeIngester { after }));
-            // When it comes back, epochs go up.
+            // A pause at the time of its return raises epochs.
             self.faults.push((at + after, Fault::PauseIngester { time: rng.between(3000, 6000) }));
             self.faults.push((at + after / 2, Fault::AddIngester));
         }

@@ -1,5 +1,6 @@
-//! How windows become blocks and how replicas find their samples in them: `pharos_ingester::flush` step by step, with its real
-//! decisions ([`FlushPolicy`], [`WindowBlocks`]). The process may crash after any step.
+//! Flushes windows into blocks, and marks samples that other replicas have put into blocks. Follows the steps of
+//! `pharos_ingester::flush` and uses its real decisions ([`FlushPolicy`], [`WindowBlocks`]). The process may crash
+//! after any step.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +18,7 @@ use super::samples::SampleId;
 use super::unmatched::{self, Unmatched};
 use super::{GRACE, TENANT, WINDOW_MS};
 
-/// What an ingester has under way, and what it remembers.
+/// The flush state of an ingester.
 #[derive(Default)]
 pub struct Flush {
     waiting: Waiting,
@@ -25,37 +26,37 @@ pub struct Flush {
     step: Step,
     not_before: Ms,
     backoff: Ms,
-    /// Blocks whose fate is unknown, by window.
+    /// Uploaded blocks whose commit is undecided, by start of the window.
     pending_commits: BTreeMap<i64, PendingCommit>,
-    /// Windows that differ from the blocks.
+    /// Windows whose samples differ from their blocks.
     pub unmatched: Unmatched,
 }
 
-/// A block that was uploaded and whose commit may or may not have taken effect.
+/// An uploaded block whose commit may or may not have taken effect.
 struct PendingCommit {
     command: Command,
     number: u32,
     shards: ShardSet,
 }
 
-/// What of a window is shipped, in order.
+/// The parts of a window that are shipped in order. Each has its shards, and whether its block is a delta.
 type Parts = VecDeque<(ShardSet, bool)>;
 
 #[derive(Default)]
 enum Step {
     #[default]
     Idle,
-    /// The commit of an earlier block is being repeated.
+    /// The commit of an earlier block is being retried.
     Deciding { window: i64, block: PendingCommit },
-    /// The cut is not durable yet.
+    /// The cut is not durable yet. `left` are the parts of the window that follow.
     Cut { view: View, cut: Cut, delta: bool, left: Parts },
-    /// The block is uploaded.
+    /// The block is being uploaded.
     Uploading { number: u64, view: View, cut: Cut, entry: BlockEntry, left: Parts },
-    /// Meta was asked.
+    /// The commit was sent to meta.
     Committing { view: View, window: i64, block: PendingCommit, left: Parts },
 }
 
-/// When a block was made, milliseconds since the epoch; its name begins with it, as a ULID does.
+/// Returns the creation time of a block in milliseconds since the epoch. As in a ULID, the id starts with it.
 fn made_ms(block: &BlockEntry) -> i64 {
     block.id.get(..13).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
@@ -71,7 +72,7 @@ fn committed_at(view: &View) -> Committed {
     newest
 }
 
-/// What is done every second, unless something is under way.
+/// Runs the periodic round, unless a flush is in progress or backing off.
 pub fn round(node: &mut Ingester, env: &mut Env) {
     if !matches!(node.flush.step, Step::Idle) || env.now < node.flush.not_before {
         return;
@@ -119,7 +120,7 @@ fn drop_window(node: &mut Ingester, env: &mut Env, window: i64, shards: ShardSet
     env.dropped.push((node.identity.clone(), gone));
 }
 
-/// Marks what is in blocks of a window already, whoever made them.
+/// Marks the samples of a window that are in blocks already, no matter which ingester made them.
 fn reconcile(node: &mut Ingester, env: &mut Env, start: i64) {
     let view = node.view.clone();
     let Some(info) = node.head.window(start, &env.samples) else { return };
@@ -153,12 +154,12 @@ fn reconcile(node: &mut Ingester, env: &mut Env, start: i64) {
     }
 }
 
-/// Ships the unflushed samples of a window in the shards that are led here.
+/// Ships the unflushed samples of a window in the shards that this ingester leads.
 fn flush_window(node: &mut Ingester, env: &mut Env, window: i64) {
     reconcile(node, env, window);
     let view = node.view.clone();
     let Some(info) = node.head.window(window, &env.samples) else { return };
-    // Of a shard and window there is one main block.
+    // A shard has one main block per window. Later samples go into a delta block.
     let covered = WindowBlocks::of(view.catalogue.tenant(TENANT), &info).covered();
     let (led, unflushed) = (node.led(), info.unflushed());
     let (main, late) = (led.difference(&covered), unflushed.intersection(&led).intersection(&covered));
@@ -181,7 +182,7 @@ fn ship(node: &mut Ingester, env: &mut Env, view: View, window: i64, mut parts: 
     node.when_durable(env, position, OnDurable::Cut);
 }
 
-/// A cut is in the log: its block is written and uploaded.
+/// Writes the block of a durable cut and starts its upload.
 pub fn cut_is_durable(node: &mut Ingester, env: &mut Env) {
     let Step::Cut { view, cut, delta, left } = std::mem::take(&mut node.flush.step) else { return };
     if cut.ids.is_empty() {
@@ -222,7 +223,7 @@ fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockE
     }
 }
 
-/// An upload has ended.
+/// Handles the end of an upload: proposes the commit of the block, or backs off if the upload failed.
 pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
     let (view, cut, entry, left) = match std::mem::take(&mut node.flush.step) {
         Step::Uploading { number, view, cut, entry, left } if number == upload_number => (view, cut, entry, left),
@@ -251,7 +252,7 @@ pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
     node.proposals.propose(env, node.me, command, Then::Committed);
 }
 
-/// Meta has answered, or nobody did.
+/// Handles the result of a commit. Without a result, meta did not answer, and the commit will be retried.
 pub fn committed(node: &mut Ingester, env: &mut Env, result: Option<Result<Response, Refusal>>) {
     let (window, block, then) = match std::mem::take(&mut node.flush.step) {
         Step::Committing { view, window, block, left } => (window, block, Some((view, left))),
@@ -284,7 +285,7 @@ pub fn committed(node: &mut Ingester, env: &mut Env, result: Option<Result<Respo
     }
 }
 
-/// It is tried again, later.
+/// Clears the queue and delays the next round with exponential backoff.
 fn fail(node: &mut Ingester, env: &mut Env) {
     let flush = &mut node.flush;
     flush.queue.clear();

@@ -1,9 +1,10 @@
-//! A model of an ingester's head and log, in place of `pharos_head::Head` and its write-ahead log.
+//! A model of an ingester's head and write-ahead log, in place of `pharos_head::Head`.
 //!
-//! It keeps what matters of the real one. Memory is the result of replaying the log. A record is durable once the log up to it
-//! is fsynced, and a crash keeps all durable records and some of the others. Samples carry the cut that was current when they
-//! arrived; a cut contains the unflushed samples below its number, and marking raises the flushed number of shards
-//! (`crates/head/src/window.rs` explains why). Live appends and replay share one function, [`Memory::apply`].
+//! The model keeps the properties that matter for the protocol. Memory is the result of replaying the log. A record is
+//! durable once the log is fsynced up to it. A crash keeps all durable records and a random number of the others. Each
+//! sample carries the epoch of its window at the time of its arrival. A cut contains the unflushed samples of earlier
+//! epochs, and a mark raises the flushed epoch of shards; `crates/head/src/window.rs` explains why. Live appends and
+//! replay share one function, [`Memory::apply`].
 
 use std::collections::BTreeMap;
 
@@ -14,21 +15,21 @@ use super::rng::Rng;
 use super::samples::{SampleId, SampleSet, Samples};
 use super::{SHARDS, WINDOW_MS};
 
-/// Digests by shard.
+/// Digests of the samples in memory, by shard.
 pub type Digests = BTreeMap<u32, HeldDigest>;
 
-/// What the log holds.
+/// A record of the log.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// Samples came, all new to memory.
+    /// Samples arrived. All of them were new to memory.
     Append { at_ms: i64, ids: Vec<SampleId> },
-    /// A window was cut: all samples up to now are below the number.
+    /// A window was cut. All earlier samples are below the number of the cut.
     Cut { window: i64, number: u32, at_ms: i64 },
-    /// What is below the number is flushed, of these shards.
+    /// Samples of these shards below the number are flushed.
     Flushed { window: i64, number: u32, shards: ShardSet },
-    /// What was flushed of these shards has left memory.
+    /// Flushed samples of these shards left memory.
     Dropped { window: i64, shards: ShardSet },
-    /// All of these shards has left memory.
+    /// All samples of these shards left memory.
     Forgotten { shards: ShardSet },
 }
 
@@ -37,7 +38,7 @@ struct Window {
     cuts: u32,
     flushed: Vec<u32>,
     newest_append_ms: i64,
-    /// Its samples in memory with their epochs.
+    /// The samples in memory and their epochs.
     samples: BTreeMap<SampleId, u32>,
 }
 
@@ -47,29 +48,29 @@ impl Window {
     }
 }
 
-/// What a replay of the log gives.
+/// The state that a replay of the log produces.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     held: SampleSet,
     windows: BTreeMap<i64, Window>,
 }
 
-/// Some samples of a window below a number.
+/// Unflushed samples of a window, to be written to a block.
 #[derive(Clone, Debug)]
 pub struct Cut {
-    /// Start of the window.
+    /// Start of the window, in milliseconds since the epoch.
     pub window: i64,
-    /// Its number.
+    /// The number of the cut. All samples are below it.
     pub number: u32,
-    /// Of these shards.
+    /// The shards that were cut, including those without samples.
     pub shards: ShardSet,
-    /// The samples.
+    /// The samples, in ascending order.
     pub ids: Vec<SampleId>,
 }
 
 impl Memory {
     fn window(&mut self, start: i64, at_ms: i64) -> &mut Window {
-        // As `first_epoch` of the real one: a window that comes back uses no number again.
+        // As with `first_epoch` in production, a window that returns to memory does not reuse a number.
         let first = (at_ms / 1000) as u32;
         let fresh = || Window { cuts: first, flushed: vec![0; SHARDS as usize], ..Window::default() };
         self.windows.entry(start).or_insert_with(fresh)
@@ -143,36 +144,36 @@ impl Head {
         self.log.len()
     }
 
-    /// Appends what is not there yet. Returns the position that has to be durable, also for samples that were there before: they
-    /// may not be durable yet.
+    /// Appends the samples that are not in memory yet. Returns the log position that must become durable. It also
+    /// covers samples that were in memory already, because they may not be durable yet.
     pub fn append(&mut self, ids: &[SampleId], at_ms: i64, samples: &Samples) -> usize {
         let ids: Vec<SampleId> = ids.iter().copied().filter(|id| !self.memory.held.contains(*id)).collect();
         if ids.is_empty() { self.log.len() } else { self.push(Record::Append { at_ms, ids }, samples) }
     }
 
-    /// The length of the log.
+    /// Returns the length of the log, in records.
     pub fn end(&self) -> usize {
         self.log.len()
     }
 
-    /// How much of the log is durable.
+    /// Returns the number of durable records.
     pub fn durable(&self) -> usize {
         self.durable
     }
 
-    /// The log is durable up to a position.
+    /// Records that an fsync made the log durable up to `upto`.
     pub fn synced(&mut self, upto: usize) {
         self.durable = self.durable.max(upto.min(self.log.len()));
     }
 
-    /// The process dies: what is not durable may be lost, from some record on.
+    /// Simulates a crash: drops a random part of the records that are not durable, and replays the rest of the log.
     pub fn crash(&mut self, rng: &mut Rng, now_ms: i64, samples: &Samples) {
         let volatile = (self.log.len() - self.durable) as u64;
         self.log.truncate(self.durable + rng.below(volatile + 1) as usize);
         self.replay(now_ms, samples);
     }
 
-    /// The process starts: memory is made from the log, all of which is durable then.
+    /// Rebuilds memory from the log at the start of the process. The whole log is durable afterwards.
     pub fn replay(&mut self, now_ms: i64, samples: &Samples) {
         self.memory = Memory::default();
         self.durable = self.log.len();
@@ -183,12 +184,12 @@ impl Head {
         self.memory.windows.values_mut().for_each(|window| window.newest_append_ms = now_ms);
     }
 
-    /// What is in memory.
+    /// Returns the samples in memory, flushed or not.
     pub fn held(&self) -> &SampleSet {
         &self.memory.held
     }
 
-    /// What a crash would leave at the least.
+    /// Returns the samples that survive any crash.
     pub fn durable_samples(&self, samples: &Samples) -> SampleSet {
         if self.durable == self.log.len() {
             return self.memory.held.clone();
@@ -198,14 +199,14 @@ impl Head {
         memory.held
     }
 
-    /// Cuts the unflushed samples of some shards of a window.
+    /// Ends the epoch of a window and cuts the unflushed samples of the given shards.
     pub fn cut(&mut self, start: i64, shards: &ShardSet, at_ms: i64, samples: &Samples) -> Cut {
         let number = self.end_epoch(start, at_ms, samples);
         let ids = self.unflushed(start, shards, samples);
         Cut { window: start, number, shards: shards.clone(), ids }
     }
 
-    /// The samples of some shards of a window that no flushed cut holds, ascending.
+    /// Returns the unflushed samples of the given shards of a window, in ascending order.
     pub fn unflushed(&self, start: i64, shards: &ShardSet, samples: &Samples) -> Vec<SampleId> {
         let Some(window) = self.memory.windows.get(&start) else { return Vec::new() };
         let wanted = |(id, epoch): &(&SampleId, &u32)| {
@@ -215,14 +216,14 @@ impl Head {
         window.samples.iter().filter(wanted).map(|(id, _)| *id).collect()
     }
 
-    /// Ends the epoch of a window; returns the number that all samples up to now are below.
+    /// Ends the epoch of a window. Returns the number of the new epoch, which is above that of every present sample.
     pub fn end_epoch(&mut self, start: i64, at_ms: i64, samples: &Samples) -> u32 {
         let number = self.memory.window(start, at_ms).cuts + 1;
         self.push(Record::Cut { window: start, number, at_ms }, samples);
         number
     }
 
-    /// Digests the samples of some shards of a window. The epoch ends here, unless nothing came since the last cut.
+    /// Digests the samples of the given shards of a window. Ends the epoch if these shards received samples in it.
     pub fn digest(&mut self, start: i64, shards: &ShardSet, at_ms: i64, samples: &Samples) -> (u32, Digests) {
         let of_shards = |id: &SampleId| shards.contains(samples.get(*id).shard);
         let Some(window) = self.memory.windows.get(&start) else { return (0, Digests::new()) };
@@ -241,19 +242,19 @@ impl Head {
         (number, digests)
     }
 
-    /// Whether a sample is in memory and flushed.
+    /// Returns whether a sample is in memory and flushed.
     pub fn is_flushed(&self, id: SampleId, samples: &Samples) -> bool {
         let sample = samples.get(id);
         let window = self.memory.windows.get(&sample.window());
         window.is_some_and(|w| w.samples.get(&id).is_some_and(|epoch| *epoch < w.flushed(sample.shard)))
     }
 
-    /// Marks what is below a number as flushed.
+    /// Marks the samples of `shards` below `number` as flushed. Returns the log position of the mark.
     pub fn mark_flushed(&mut self, window: i64, number: u32, shards: ShardSet, samples: &Samples) -> usize {
         self.push(Record::Flushed { window, number, shards }, samples)
     }
 
-    /// Frees what is flushed of some shards; returns what that was.
+    /// Frees the flushed samples of the given shards of a window, and returns them.
     pub fn drop_flushed(&mut self, window: i64, shards: ShardSet, samples: &Samples) -> Vec<SampleId> {
         let goes = |id: &SampleId| shards.contains(samples.get(*id).shard) && self.is_flushed(*id, samples);
         let of_window = self.memory.windows.get(&window);
@@ -262,27 +263,27 @@ impl Head {
         gone
     }
 
-    /// Frees all of some shards.
+    /// Frees all samples of the given shards. Returns the log position of the record.
     pub fn forget(&mut self, shards: ShardSet, samples: &Samples) -> usize {
         self.push(Record::Forgotten { shards }, samples)
     }
 
-    /// The shards with samples in memory.
+    /// Returns the shards that have samples in memory.
     pub fn shards(&self, samples: &Samples) -> ShardSet {
         self.memory.held.iter().map(|id| samples.get(id).shard).collect()
     }
 
-    /// What the deciding code gets to see of a window.
+    /// Returns the summary of a window that the production code decides by.
     pub fn window(&self, start: i64, samples: &Samples) -> Option<WindowInfo> {
         self.memory.windows.get(&start).map(|window| info(start, window, samples))
     }
 
-    /// Whether the log was empty when the process started.
+    /// Returns whether the log was empty when the process started.
     pub fn began_empty(&self) -> bool {
         self.began_empty
     }
 
-    /// What the deciding code gets to see of the windows.
+    /// Returns the summaries of all windows, in ascending order of their starts.
     pub fn windows(&self, samples: &Samples) -> Vec<WindowInfo> {
         self.memory.windows.iter().map(|(start, window)| info(*start, window, samples)).collect()
     }

@@ -1,5 +1,5 @@
-//! An ingester: accepts samples under the fence, answers once they are durable, serves copies to learners, catches up itself
-//! ([`super::catchup`]) and flushes windows ([`super::flush`]). Its head and log are a model ([`super::head`]).
+//! An ingester. It accepts samples under the fence, answers once they are durable, serves copies to learners, catches
+//! up ([`super::catchup`]) and flushes windows ([`super::flush`]). Its head and log are a model ([`super::head`]).
 
 use std::collections::BTreeMap;
 
@@ -20,57 +20,57 @@ use super::rng::Rng;
 use super::unmatched;
 use super::{HEARTBEAT_MS, ROUND_MS, SHARDS};
 
-/// What comes after a command.
+/// The continuation of a command to meta.
 #[derive(Clone, Debug)]
 pub enum Then {
-    /// It is a member.
+    /// The ingester has joined the cluster.
     Joined,
-    /// What it lost is known.
+    /// Meta knows the shards that the ingester lost.
     LossReported,
-    /// It is in sync for a shard of a copy, or not.
+    /// Meta has decided about the promotion for a shard of the copy with this number.
     Promoted { number: u64 },
-    /// The catalogue has its block, or not.
+    /// Meta has decided about the commit of a block.
     Committed,
 }
 
-/// What is done when the log is durable up to a position.
+/// An action that waits for the log to become durable up to a position.
 pub enum OnDurable {
-    /// An append is answered.
+    /// Answer an append.
     Answer { to: Node, number: u64, stale: Vec<(u32, u64)> },
-    /// A copy is in the log.
+    /// Continue with a copy that is in the log.
     Copied { number: u64 },
-    /// A cut is in the log.
+    /// Continue with a cut that is in the log.
     Cut,
 }
 
-/// See the module.
+/// An ingester process and its disk.
 pub struct Ingester {
     pub me: Node,
     pub identity: String,
-    /// What it knows.
+    /// The newest view that the ingester has received.
     pub view: View,
     joined: bool,
     pub proposals: Proposals<Then>,
-    /// Memory and log.
+    /// The model of memory and log.
     pub head: Head,
-    /// Keeps out writers with old epochs.
+    /// The fence that rejects writers with older epochs.
     pub fence: Fence,
     syncing: bool,
     waiting: Vec<(usize, OnDurable)>,
-    /// Copies that are about to be read: for whom, the shards.
+    /// Requested copies that have not been read yet, by request number: the learner and the shards.
     copies: BTreeMap<u64, (Node, ShardSet)>,
-    /// What it learns.
+    /// The shards that the ingester is catching up on.
     pub catchup: CatchUp,
-    /// Whether it answers for what it lost, by a bug.
+    /// Whether the ingester answers for shards that it lost, which is a planted bug.
     lies: bool,
     pub flush: Flush,
     pub rng: Rng,
-    /// How long a sync takes now, at most: disks are slow at times.
+    /// End of a period in which fsyncs are slow.
     pub slow_disk_until: Ms,
 }
 
 impl Ingester {
-    /// An ingester with an empty disk that does not run yet.
+    /// Creates an ingester with an empty disk that is not running yet.
     pub fn new(env: &mut Env, number: usize) -> Self {
         let me = Node::Ingester(number);
         Ingester {
@@ -92,14 +92,14 @@ impl Ingester {
         }
     }
 
-    /// The process starts: the log is replayed, and nothing is taken before it has entered the cluster.
+    /// Starts the process: replays the log and joins the cluster. The ingester accepts no samples before it has joined.
     pub fn start(&mut self, env: &mut Env) {
         env.start(self.me);
         self.head.replay(env.now_ms(), &env.samples);
         self.join(env);
     }
 
-    /// The process dies.
+    /// Kills the process. Records that are not durable may be lost.
     pub fn crash(&mut self, env: &mut Env) {
         env.stop(self.me);
         self.head.crash(&mut self.rng, env.now_ms(), &env.samples);
@@ -111,12 +111,12 @@ impl Ingester {
         invariants::epochs::forget(env, self.me);
     }
 
-    /// Whether it lost its disk and could not say so yet.
+    /// Returns whether the ingester lost a shard with its disk and meta does not know yet.
     pub fn has_lost(&self, shard: u32) -> bool {
         self.head.began_empty() && (!self.joined || self.catchup.lost.contains_key(&shard))
     }
 
-    /// The disk is gone.
+    /// Erases the disk.
     pub fn wipe(&mut self) {
         self.head = Head::default();
     }
@@ -134,23 +134,24 @@ impl Ingester {
         self.proposals.propose(env, self.me, Command::Join { member, at_ms }, Then::Joined);
     }
 
-    /// Whether it has entered the cluster and answers.
+    /// Returns whether the ingester has joined the cluster and serves requests.
     pub fn is_ready(&self) -> bool {
         self.joined
     }
 
-    /// Whether it answers for a shard to a reader that knows this epoch.
+    /// Returns whether the ingester answers for a shard to a reader whose view has this epoch.
     pub fn answers_for(&self, shard: u32, epoch: u64) -> bool {
         self.view.epoch(shard) >= epoch && self.is_whole(shard)
     }
 
-    /// Whether it has everything of a shard that was acknowledged, as far as its view says.
+    /// Returns whether the ingester holds all acknowledged samples of a shard, according to its view and the shards
+    /// that it knows to be lost.
     fn is_whole(&self, shard: u32) -> bool {
         let known = self.view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.catchup.lost.contains_key(&shard))
     }
 
-    /// It wakes.
+    /// Handles a timer.
     pub fn wake(&mut self, env: &mut Env, timer: Timer) {
         match timer {
             Timer::Heartbeat => {
@@ -175,7 +176,7 @@ impl Ingester {
         }
     }
 
-    /// A message arrives.
+    /// Handles a message.
     pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
         match message {
             Message::View { state } => self.learn_view(env, View::new(state)),
@@ -204,7 +205,7 @@ impl Ingester {
         }
     }
 
-    /// A command was answered, or nobody answered for too long.
+    /// Continues after a command to meta. Without a result, the command timed out.
     fn proposed(&mut self, env: &mut Env, then: Then, result: Option<Result<Response, Refusal>>) {
         match (then, result) {
             (Then::Joined, Some(Ok(_))) => {
@@ -216,7 +217,7 @@ impl Ingester {
                 env.wake(self.me, first, Timer::Round);
                 catchup::begin(self, env);
             }
-            (Then::Joined, Some(Err(_))) => env.stop(self.me), // It was removed, and stays out.
+            (Then::Joined, Some(Err(_))) => env.stop(self.me), // A removed member does not return.
             (Then::Joined, None) => self.join(env),
             (Then::Promoted { number }, result) => catchup::promoted(self, env, number, result.is_some()),
             (Then::LossReported, result) => catchup::loss_reported(self, env, result),
@@ -251,7 +252,7 @@ impl Ingester {
         self.sync(env);
     }
 
-    /// Does something when the log is durable up to a position.
+    /// Runs an action once the log is durable up to a position.
     pub fn when_durable(&mut self, env: &mut Env, position: usize, then: OnDurable) {
         if self.head.durable() >= position {
             return self.durable(env, then);
@@ -290,7 +291,7 @@ impl Ingester {
         }
     }
 
-    /// A learner wants a copy: older epochs are fenced at once, then it is read.
+    /// Accepts a learner's request for a copy. Fences older epochs at once, and reads the samples after a delay.
     fn copy(&mut self, env: &mut Env, from: Node, number: u64, shards: &[(u32, u64)]) {
         let is_in_sync = |(shard, _): &(u32, u64)| self.is_whole(*shard);
         if !self.joined || !shards.iter().all(is_in_sync) {
@@ -334,7 +335,7 @@ impl Ingester {
         env.send(self.me, from, Message::StillUnflushed { number, answer: Ok(said) });
     }
 
-    /// The shards that it cuts and ships.
+    /// Returns the shards that the ingester leads, which are those that it cuts and ships.
     pub fn led(&self) -> ShardSet {
         let me = Some(self.identity.as_str());
         let is_led = |(number, shard): &(u32, &std::sync::Arc<pharos_cluster::Shard>)| {

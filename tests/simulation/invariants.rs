@@ -1,7 +1,8 @@
-//! What must hold, one file per invariant, headed by its statement.
+//! The invariants of the cluster, one per file. Each file starts with the statement of its invariant.
 //!
-//! Some are checked with every change of the cluster state ([`step`]), some with every action of a node, some at intervals
-//! ([`look`]), and some at the end, when everything works again and had time to settle ([`settled`]).
+//! Some invariants are checked on every change of the cluster state ([`step`]), some on every action of a node, and
+//! some at intervals ([`look`]). Others hold only at the end, when all faults are repaired and the cluster has had time
+//! to settle ([`settled`]).
 
 pub mod acknowledged;
 pub mod cover;
@@ -19,7 +20,7 @@ use super::env::Env;
 use super::samples::SampleSet;
 use super::world::World;
 
-/// Meta has carried out a command.
+/// Checks the effect of a command on the cluster state.
 pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command: &Command) {
     if let Err(reason) = after.check() {
         env.violated("state", || format!("{reason}, after {command:?}"));
@@ -28,18 +29,18 @@ pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command:
     cover::step(env, after, command);
 }
 
-/// Looks at the whole cluster.
+/// Checks the invariants that concern the whole cluster.
 pub fn look(world: &mut World) {
     acknowledged::look(world);
     latency::look(world);
 }
 
-/// What is wrong when everything works again and had time; empty if nothing is.
+/// Describes everything that has not settled. Empty once the cluster has settled.
 pub fn settled(world: &mut World) -> Vec<String> {
     settling::look(world)
 }
 
-/// The samples of all live blocks of a catalogue.
+/// Returns the samples of all blocks that the catalogue lists.
 pub fn in_blocks(env: &Env, state: &ClusterState) -> SampleSet {
     let mut all = SampleSet::default();
     for block in state.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {

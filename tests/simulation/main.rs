@@ -1,14 +1,14 @@
 //! The cluster in one thread: seeded, in virtual time, with faults.
 //!
-//! A run is a queue of events ordered by virtual time and number. All randomness comes from one seed, so a seed determines
-//! a run event by event. Decisions are made by the production code: the cluster state machine, heartbeats and placement
-//! ([`meta`]), the progress of a write ([`agent`]), which shards are copied and forgotten ([`catchup`]), when windows are
-//! flushed and dropped ([`flush`]), and what the catalogue refuses. Models stand in for the network, the processes, the log
-//! and memory of an ingester ([`head`]), the object store, and Raft, which is a single state machine here that either
-//! answers or does not. A sample is a (shard, series, timestamp); only its presence matters.
+//! A run is a queue of events ordered by virtual time and number. All randomness comes from one seed, so a seed
+//! determines a run event by event. Decisions are made by the production code: the cluster state machine, heartbeats
+//! and placement ([`meta`]), the progress of a write ([`agent`]), which shards are copied and forgotten ([`catchup`]),
+//! when windows are flushed and dropped ([`flush`]), and what the catalogue refuses. Models stand in for the network,
+//! the processes, the log and memory of an ingester ([`head`]), the object store, and Raft, which is a single state
+//! machine here that either answers or does not. A sample is a (shard, series, timestamp); only its presence matters.
 //!
-//! [`faults`] plans what goes wrong. After a while everything is repaired and given time to settle. [`invariants`] states
-//! what must hold during the run and at its end. [`bugs`] are planted to show that the invariants find them.
+//! [`faults`] plans what goes wrong. After a while everything is repaired and given time to settle. [`invariants`]
+//! states what must hold during the run and at its end. [`bugs`] are planted to show that the invariants find them.
 //!
 //! `PHAROS_SIM_SEEDS` sets the number of seeds (1000) and `PHAROS_SIM_FROM` the first one. To look at one seed:
 //! `PHAROS_SIM_SEED=17 cargo test -p pharos-tests --test simulation one_seed -- --nocapture`.
@@ -41,11 +41,11 @@ use std::time::Duration;
 use bugs::Bug;
 use env::Ms;
 
-/// Shards of the cluster.
+/// Number of shards of the cluster.
 const SHARDS: u32 = 6;
 /// Width of a window.
 const WINDOW_MS: i64 = 20_000;
-/// How long flushed samples stay in memory.
+/// Time for which flushed samples stay in memory.
 const GRACE: Duration = Duration::from_secs(10);
 /// Wall-clock time of the start, which is also the start of a window.
 const BASE_MS: i64 = 1_700_000_000_000;
@@ -55,35 +55,35 @@ const TENANT: &str = "t";
 const HEARTBEAT_MS: Ms = 1000;
 /// Interval of the heartbeats of an agent.
 const AGENT_HEARTBEAT_MS: Ms = 300;
-/// Targets that agents scrape.
+/// Number of targets that agents scrape.
 const TARGETS: usize = 4;
 /// Time without a heartbeat after which an agent is down.
 const AGENT_LEASE_MS: Ms = 3000;
 /// Time without a heartbeat after which another member is down.
 const LEASE_MS: Ms = 6000;
-/// How long a node is down before its replicas move elsewhere.
+/// Time after which the replicas of a node that is down move to other nodes.
 const REPLACE_MS: Ms = 15_000;
-/// How long a command to meta is retried.
+/// Time for which a command to meta is retried.
 const PROPOSE_MS: Ms = 15_000;
-/// How long an agent waits for a replica.
+/// Timeout of an agent's request to a replica.
 const REPLICA_TIMEOUT_MS: Ms = 4000;
-/// How long a write may take.
+/// Timeout of a write.
 const WRITE_TIMEOUT_MS: Ms = 20_000;
-/// By how much a write may exceed one timeout.
+/// Time by which a write may exceed one timeout of a replica.
 const SLACK_MS: Ms = 1000;
-/// How long after losing a replica its samples are forgotten; longer than any write takes.
+/// Time after which a node forgets the samples of a replica that moved away. It is longer than any write takes.
 const FORGET_MS: Ms = 25_000;
 /// Interval of the rounds of an ingester.
 const ROUND_MS: Ms = 1000;
 /// Interval at which all invariants are checked.
 const CHECK_INTERVAL_MS: Ms = 500;
-/// When faults start.
+/// Virtual time from which faults occur.
 const CHAOS_FROM_MS: Ms = 6000;
-/// When everything is repaired.
+/// Virtual time at which all faults are repaired.
 const CHAOS_UNTIL_MS: Ms = 70_000;
-/// When clients stop writing.
+/// Virtual time at which clients stop writing.
 const WRITES_UNTIL_MS: Ms = 80_000;
-/// When everything must have settled.
+/// Virtual time by which the cluster must have settled.
 const SETTLE_UNTIL_MS: Ms = 400_000;
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -124,7 +124,7 @@ fn one_seed() {
     assert_eq!(report.violation, None, "seed {seed}");
 }
 
-/// Whether a seed finds a bug. The seed that is known to is tried first.
+/// Returns whether a seed finds a bug. Tries the seed that is known to find it first.
 fn is_found(bug: Bug) -> bool {
     let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(1000);
     let mut order = [bug.seen_at()].into_iter().chain(0..seeds);

@@ -8,49 +8,51 @@ use pharos_transport::append::ShardTarget;
 use super::env::Ms;
 use super::samples::SampleId;
 
-/// The samples of a write, by shard.
+/// The samples of a write, grouped by shard.
 pub type Batch = Arc<Vec<(u32, Vec<SampleId>)>>;
 
-/// A message. An answer carries the number of its request.
+/// A message between two nodes. An answer carries the number of its request.
 #[derive(Clone, Debug)]
 pub enum Message {
     /// To meta: apply this command.
     Propose { number: u64, command: Arc<Command> },
     /// From meta: the result of a command, and a view with its effect.
     Proposed { number: u64, result: Result<Response, Refusal>, state: Arc<ClusterState> },
-    /// To meta: a heartbeat of a node that has this version of the view.
+    /// To meta: a heartbeat from a node whose view has this version.
     Heartbeat { sent: Ms, version: u64 },
-    /// From meta: its version, in answer to a heartbeat sent at that time.
+    /// From meta: its current version, in answer to the heartbeat sent at `sent`.
     Heard { sent: Ms, version: u64 },
     /// From meta: a newer view.
     View { state: Arc<ClusterState> },
     /// To an ingester: append samples of these shards.
     Append { number: u64, targets: Vec<ShardTarget>, batch: Batch },
-    /// The samples are durable, except for shards with newer epochs. An error means that nothing was accepted.
+    /// From an ingester: the samples are durable, except those of the listed shards, which are at a newer epoch. An
+    /// error means that nothing was accepted.
     Appended { number: u64, answer: Result<Vec<(u32, u64)>, ()> },
-    /// To an ingester: copy everything that no block holds of these shards, which the sender learns since these epochs.
+    /// To an ingester: copy the samples of these shards that are in no block. The sender has been catching up since
+    /// these epochs.
     Copy { number: u64, shards: Vec<(u32, u64)> },
-    /// The samples of a copy.
+    /// From an ingester: the samples of a copy. An error means that it cannot serve the copy.
     Copied { number: u64, answer: Result<Vec<SampleId>, ()> },
-    /// To an ingester: which windows have unflushed samples of these shards, at these epochs?
+    /// To an ingester: list the windows with unflushed samples of these shards at these epochs.
     Unflushed { number: u64, shards: Vec<(u32, u64)> },
-    /// The unflushed windows, and the shards whose epochs differ.
+    /// From an ingester: its unflushed windows, and the shards that it does not answer for.
     StillUnflushed { number: u64, answer: Result<Unflushed, ()> },
 }
 
-/// The unflushed samples of an ingester.
+/// The unflushed windows of an ingester.
 #[derive(Clone, Debug, Default)]
 pub struct Unflushed {
-    /// Shards with a newer epoch.
+    /// Shards that are at a newer epoch or were lost, about which the answer says nothing.
     pub stale: Vec<u32>,
-    /// Windows and shards with unflushed samples.
+    /// The start and the shard of each window that has unflushed samples.
     pub windows: Vec<(i64, u32)>,
-    /// The version of the view that lists the blocks of everything else.
+    /// The version of the ingester's view, whose catalogue lists the blocks of all other samples.
     pub version: u64,
 }
 
 impl Message {
-    /// The answer that a sender gets if nobody listens; none if it expects no answer.
+    /// Returns the answer that the sender of a request receives if the connection is refused.
     pub fn refused(&self) -> Option<Message> {
         match self {
             Message::Append { number, .. } => Some(Message::Appended { number: *number, answer: Err(()) }),
@@ -60,7 +62,7 @@ impl Message {
         }
     }
 
-    /// The kind and the number, for the record of events.
+    /// Returns the kind and the number of the message for the record of events.
     pub fn key(&self) -> (u64, u64) {
         match self {
             Message::Propose { number, .. } => (1, *number),
@@ -78,35 +80,35 @@ impl Message {
     }
 }
 
-/// Why a node wakes up.
+/// A timer that a node sets for itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Timer {
-    /// A command may have to be sent again.
+    /// The command with this number is sent again if it has not been answered.
     Retry(u64),
-    /// To send a heartbeat.
+    /// A heartbeat is due.
     Heartbeat,
-    /// Its periodic round.
+    /// The periodic round of an ingester or of meta is due.
     Round,
-    /// An agent's next write.
+    /// The next write of an agent is due.
     NextWrite,
-    /// A write has taken too long.
+    /// The write with this number times out.
     WriteTimeout(u64),
-    /// Replicas have taken too long to answer: the write and its attempt.
+    /// The requests of a write's attempt to the replicas time out.
     ReplicaTimeout(u64, u64),
-    /// The log is durable up to this position.
+    /// An fsync of the log up to this position finishes.
     Synced(usize),
-    /// A copy is to be read.
+    /// The source of a copy reads its samples.
     ReadCopy(u64),
-    /// A copy has not arrived in time.
+    /// The copy with this number times out.
     GiveUp(u64),
-    /// An upload has finished.
+    /// The upload with this number finishes.
     Uploaded(u64),
-    /// A target is to be scraped.
+    /// A scrape slot of this target is due, or a decision about it.
     Scrape(usize),
 }
 
 impl Timer {
-    /// The kind and the number, for the record of events.
+    /// Returns the kind and the number of the timer for the record of events.
     pub fn key(&self) -> (u64, u64) {
         match self {
             Timer::Retry(number) => (21, *number),

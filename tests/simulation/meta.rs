@@ -1,7 +1,7 @@
 //! The Raft group as a single node: the real state machine, and the real rules of heartbeats and placement.
 //!
-//! What the members of the group do among themselves is tested elsewhere. Here meta answers, or for a while it does not, and
-//! then its leader starts anew.
+//! The protocol within the group is tested elsewhere. Here, meta either answers or is unavailable for a while. After an
+//! outage, its leader starts a new term.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ pub struct Meta {
     first_ingester_at: Option<Ms>,
     placed: Option<(u64, Ms)>,
     config: PlacementConfig,
-    /// There is no leader before this time.
+    /// End of an outage. Meta has no leader before this time.
     pub away_until: Ms,
     /// Nodes that receive every new view.
     watchers: Vec<Node>,
 }
 
 impl Meta {
-    /// A cluster after its bootstrap.
+    /// Bootstraps a cluster.
     pub fn new(env: &mut Env, replication_factor: u32) -> Self {
         let config = PlacementConfig {
             replace_after: Duration::from_millis(REPLACE_MS),
@@ -61,12 +61,12 @@ impl Meta {
         meta
     }
 
-    /// Adds a node that watches the view.
+    /// Adds a node that receives every new view.
     pub fn watched_by(&mut self, node: Node) {
         self.watchers.push(node);
     }
 
-    /// Applies a command.
+    /// Applies a command to the cluster state, and sends the new view to all watchers if it succeeds.
     pub fn apply(&mut self, env: &mut Env, command: &Command) -> Result<Response, Refusal> {
         let mut next = ClusterState::clone(&self.state);
         let result = next.apply(command);
@@ -85,14 +85,14 @@ impl Meta {
         result
     }
 
-    /// Meta loses its leader for a while.
+    /// Makes meta unavailable until a time.
     pub fn goes_away(&mut self, env: &Env, until: Ms) {
         self.away_until = until.max(env.now);
         (self.since, self.first_ingester_at, self.placed) = (self.away_until, None, None);
         self.heard.clear();
     }
 
-    /// A message arrives.
+    /// Handles a message.
     pub fn receive(&mut self, env: &mut Env, from: Node, message: Message) {
         if env.now < self.away_until {
             return;
@@ -113,7 +113,7 @@ impl Meta {
         }
     }
 
-    /// One round of the leader.
+    /// Runs a round of the leader: heartbeats and placement.
     pub fn round(&mut self, env: &mut Env) {
         env.wake(Node::Meta, ROUND_MS, Timer::Round);
         if env.now < self.away_until {
@@ -158,7 +158,7 @@ impl Meta {
         }
     }
 
-    /// The goal of the placement.
+    /// Returns the placement that the cluster should reach.
     pub fn goal(&self, env: &Env) -> placement::Goal {
         let replace_after = self.config.replace_after.as_millis() as i64;
         placement::goal(&self.state, |member| {

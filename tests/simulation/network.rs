@@ -7,15 +7,15 @@ use super::rng::Rng;
 
 /// The fate of a message.
 pub enum Fate {
-    /// It is lost.
+    /// The message is lost.
     Lost,
-    /// Nobody listens at the destination, which the sender learns after this time.
+    /// The destination refuses the connection, which the sender learns after this time.
     Refused(Ms),
-    /// It arrives after each of these times.
+    /// The message arrives once after each of these delays.
     Arrives(Vec<Ms>),
 }
 
-/// The network of a run.
+/// The network of a run and its current faults.
 pub struct Network {
     rng: Rng,
     /// Messages in a thousand that are lost.
@@ -31,12 +31,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network without faults.
+    /// Creates a network without faults.
     pub fn new(rng: Rng) -> Self {
         Network { rng, loses: 0, repeats: 0, delays: 0, longest_delay: 0, cut: BTreeSet::new() }
     }
 
-    /// Cuts one direction.
+    /// Cuts the link between two nodes in one direction.
     pub fn cut(&mut self, from: Node, to: Node) {
         self.cut.insert((from, to));
     }
@@ -52,12 +52,12 @@ impl Network {
         (self.loses, self.repeats, self.delays) = (0, 0, 0);
     }
 
-    /// Whether the link is not cut.
+    /// Returns whether a link is intact in one direction.
     pub fn is_open(&self, from: Node, to: Node) -> bool {
         !self.cut.contains(&(from, to))
     }
 
-    /// The fate of a message.
+    /// Draws the fate of a message.
     pub fn fate(&mut self, from: Node, to: Node, receiver: &Life) -> Fate {
         if !self.is_open(from, to) || self.rng.chance(self.loses) {
             return Fate::Lost;

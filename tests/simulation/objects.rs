@@ -6,28 +6,28 @@ use super::env::Ms;
 use super::rng::Rng;
 use super::samples::{SampleId, SampleSet};
 
-/// Blocks that lie in the store, listed or not.
+/// The uploaded blocks, whether the catalogue lists them or not.
 pub struct Objects {
     blocks: BTreeMap<String, SampleSet>,
     rng: Rng,
-    /// How many uploads of a thousand fail.
+    /// Number of uploads in a thousand that fail.
     pub fails: u64,
-    /// None succeeds before this time.
+    /// End of an outage. Every upload before it fails.
     pub away_until: Ms,
 }
 
 impl Objects {
-    /// An empty store that works.
+    /// Creates an empty store without faults.
     pub fn new(rng: Rng) -> Self {
         Objects { blocks: BTreeMap::new(), rng, fails: 0, away_until: 0 }
     }
 
-    /// How long an upload takes.
+    /// Draws the duration of an upload.
     pub fn upload_time(&mut self) -> Ms {
         if self.rng.chance(100) { self.rng.between(200, 4000) } else { self.rng.between(10, 200) }
     }
 
-    /// Puts a block; false if that failed.
+    /// Stores the samples of a block. Returns whether the upload succeeded.
     pub fn put(&mut self, now: Ms, id: &str, samples: &[SampleId]) -> bool {
         if now < self.away_until || self.rng.chance(self.fails) {
             return false;
@@ -38,7 +38,7 @@ impl Objects {
         true
     }
 
-    /// The samples of a block.
+    /// Returns the samples of a block, if it was uploaded.
     pub fn get(&self, id: &str) -> Option<&SampleSet> {
         self.blocks.get(id)
     }

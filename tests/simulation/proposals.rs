@@ -1,5 +1,5 @@
-//! Commands on their way to meta. They are sent again until they are answered or time out, as `pharos_cluster::Meta::propose`
-//! does. So meta may receive a command twice, and late.
+//! Commands on their way to meta. They are sent again until they are answered or time out, as
+//! `pharos_cluster::Meta::propose` does. So meta may receive a command twice, and late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ struct Open<T> {
     then: T,
 }
 
-/// The unanswered commands of a node, each with what to do afterwards.
+/// The unanswered commands of a node, each with its continuation.
 pub struct Proposals<T>(BTreeMap<u64, Open<T>>);
 
 impl<T> Default for Proposals<T> {
@@ -26,7 +26,7 @@ impl<T> Default for Proposals<T> {
 }
 
 impl<T> Proposals<T> {
-    /// Sends a command.
+    /// Sends a command to meta. `then` is its continuation.
     pub fn propose(&mut self, env: &mut Env, me: Node, command: impl Into<Command>, then: T) {
         let (number, command) = (env.number(), Arc::new(command.into()));
         let deadline = env.now + PROPOSE_MS;
@@ -36,12 +36,12 @@ impl<T> Proposals<T> {
         env.wake(me, after, Timer::Retry(number));
     }
 
-    /// Takes the continuation of a command that was answered.
+    /// Removes a command that was answered, and returns its continuation.
     pub fn answered(&mut self, number: u64) -> Option<T> {
         self.0.remove(&number).map(|open| open.then)
     }
 
-    /// Sends a command again, or gives up and returns its continuation.
+    /// Sends a command again. After its deadline, gives up and returns its continuation.
     pub fn retry(&mut self, env: &mut Env, me: Node, number: u64) -> Option<T> {
         let open = self.0.get(&number)?;
         if env.now >= open.deadline {

@@ -1,41 +1,42 @@
-//! Samples in the simulation: (shard, series, timestamp), numbered in the order of their creation; and sets of such numbers.
+//! The samples of a run and compact sets of them. A sample is a (shard, series, timestamp), numbered in the order of
+//! creation.
 
 use std::collections::BTreeMap;
 
 use super::{SHARDS, WINDOW_MS};
 
-/// The number of a sample.
+/// The number of a sample, in the order of creation.
 pub type SampleId = u32;
 
-/// One sample. Its value is of no interest: a series has one value a timestamp.
+/// A sample without a value, because a series has only one value per timestamp.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// Its shard.
+    /// The shard of the series.
     pub shard: u32,
-    /// Its series.
+    /// The number of the series within the shard.
     pub series: u32,
-    /// Milliseconds since the epoch.
+    /// The timestamp, in milliseconds since the epoch.
     pub t: i64,
 }
 
 impl Sample {
-    /// What identifies its series.
+    /// Returns a unique hash of the series.
     pub fn series_hash(&self) -> u64 {
         u64::from(self.shard) << 32 | u64::from(self.series)
     }
 
-    /// The start of its window.
+    /// Returns the start of the sample's window, in milliseconds since the epoch.
     pub fn window(&self) -> i64 {
         self.t.div_euclid(WINDOW_MS) * WINDOW_MS
     }
 }
 
-/// A set of samples.
+/// A set of samples, stored as a bitmap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleSet(Vec<u64>);
 
 impl SampleSet {
-    /// Adds a sample; false if it was there.
+    /// Adds a sample. Returns whether it is new.
     pub fn insert(&mut self, id: SampleId) -> bool {
         let (word, bit) = (id as usize / 64, 1 << (id % 64));
         if word >= self.0.len() {
@@ -46,19 +47,19 @@ impl SampleSet {
         fresh
     }
 
-    /// Takes a sample out.
+    /// Removes a sample if it is present.
     pub fn remove(&mut self, id: SampleId) {
         if let Some(word) = self.0.get_mut(id as usize / 64) {
             *word &= !(1 << (id % 64));
         }
     }
 
-    /// Whether a sample is in it.
+    /// Returns whether the set contains a sample.
     pub fn contains(&self, id: SampleId) -> bool {
         self.0.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
-    /// Adds all of another set.
+    /// Adds all samples of another set.
     pub fn add_all(&mut self, other: &SampleSet) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
@@ -66,7 +67,7 @@ impl SampleSet {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
 
-    /// The samples of this set that are in neither of two others, ascending.
+    /// Returns the samples of this set that are in neither `a` nor `b`, in ascending order.
     pub fn missing_from<'a>(&'a self, a: &'a SampleSet, b: &'a SampleSet) -> impl Iterator<Item = SampleId> + 'a {
         self.0.iter().enumerate().flat_map(move |(at, word)| {
             let there = a.0.get(at).copied().unwrap_or(0) | b.0.get(at).copied().unwrap_or(0);
@@ -74,7 +75,7 @@ impl SampleSet {
         })
     }
 
-    /// All of them, ascending.
+    /// Returns all samples of the set, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = SampleId> + '_ {
         self.0.iter().enumerate().flat_map(|(at, word)| bits(at, *word))
     }
@@ -88,27 +89,27 @@ fn bits(at: usize, mut rest: u64) -> impl Iterator<Item = SampleId> {
     })
 }
 
-/// Every sample that was ever sent, and what was acknowledged.
+/// All samples of a run and the acknowledgements of them.
 #[derive(Default)]
 pub struct Samples {
     all: Vec<Sample>,
-    /// By series and time.
+    /// Sample numbers by series hash and timestamp.
     known: BTreeMap<(u64, i64), SampleId>,
-    /// By shard: the acknowledged ones.
+    /// Acknowledged samples by shard.
     acknowledged: Vec<SampleSet>,
-    /// By shard: those in the order of their acknowledgement, with the epoch that meta had for the shard then.
+    /// Acknowledged samples by shard, in the order of acknowledgement. Each has the shard's epoch in meta at that time.
     history: Vec<Vec<(u64, SampleId)>>,
 }
 
 impl Samples {
-    /// None yet.
+    /// Creates an empty registry.
     pub fn new() -> Self {
         let shards = SHARDS as usize;
         let (acknowledged, history) = (vec![SampleSet::default(); shards], vec![Vec::new(); shards]);
         Samples { all: Vec::new(), known: BTreeMap::new(), acknowledged, history }
     }
 
-    /// Makes a sample, or finds it: of a series there is one at a time.
+    /// Returns the number of a sample, and creates the sample if it is new.
     pub fn add(&mut self, sample: Sample) -> SampleId {
         let next = self.all.len() as u32;
         let id = *self.known.entry((sample.series_hash(), sample.t)).or_insert(next);
@@ -118,17 +119,17 @@ impl Samples {
         id
     }
 
-    /// One of them.
+    /// Returns the sample with a number.
     pub fn get(&self, id: SampleId) -> Sample {
         self.all[id as usize]
     }
 
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// A sample was acknowledged while meta had this epoch for its shard.
+    /// Records that a sample was acknowledged while its shard was at `epoch` in meta.
     pub fn acknowledge(&mut self, id: SampleId, epoch: u64) {
         let shard = self.get(id).shard as usize;
         if self.acknowledged[shard].insert(id) {
@@ -136,12 +137,12 @@ impl Samples {
         }
     }
 
-    /// What was acknowledged of a shard.
+    /// Returns the acknowledged samples of a shard.
     pub fn acknowledged(&self, shard: u32) -> &SampleSet {
         &self.acknowledged[shard as usize]
     }
 
-    /// What was acknowledged of a shard while its epoch was at most this.
+    /// Returns the samples of a shard that were acknowledged while its epoch was at most `epoch`.
     pub fn acknowledged_upto(&self, shard: u32, epoch: u64) -> SampleSet {
         let mut set = SampleSet::default();
         for (_, id) in self.history[shard as usize].iter().take_while(|(at, _)| *at <= epoch) {
@@ -150,7 +151,7 @@ impl Samples {
         set
     }
 
-    /// How many were acknowledged.
+    /// Returns the number of acknowledged samples.
     pub fn count_acknowledged(&self) -> usize {
         self.history.iter().map(Vec::len).sum()
     }

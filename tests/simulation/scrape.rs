@@ -1,8 +1,8 @@
-//! Which agent scrapes a target in which scrape slot: as `pharos_scrape::ownership` and its target loops decide, by the real
+//! The ownership of scrape slots: a model of `pharos_scrape::ownership` and its target loops, which uses the real
 //! assignments of the cluster state.
 //!
-//! The slots of a target are the same for all agents. An agent waits for a view that is new enough before it decides about a
-//! slot, and continues with the view that it has when no newer one arrives.
+//! All agents compute the same slots for a target. An agent decides about a slot once its view is recent enough. If no
+//! recent view arrives in time, it continues with the last one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,39 +14,39 @@ use super::env::{Env, Ms, Node};
 use super::messages::Timer;
 use super::{BASE_MS, TARGETS};
 
-/// Between two scrapes of a target.
+/// Time between two scrapes of a target.
 pub const INTERVAL_MS: Ms = 1000;
-/// How old the view may be for a decision.
+/// Maximum age of a view that is recent enough for a decision.
 const MAX_AGE_MS: Ms = pharos_cluster::HANDOFF_MS as Ms - 200;
-/// How long a decision waits for a newer view.
+/// Maximum time that a decision waits for a newer view.
 const HOLD_MS: Ms = 500;
 
-/// What an agent decided about a scrape slot of a target.
+/// An agent's decision about a scrape slot of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision {
-    /// The target.
+    /// The number of the target.
     pub target: usize,
-    /// The scrape slot, in virtual time.
+    /// The virtual time of the scrape slot.
     pub slot: Ms,
-    /// Whether the agent scrapes.
+    /// Whether the agent scrapes the target in this slot.
     pub scrapes: bool,
-    /// Whether its view was new enough.
+    /// Whether the agent was in contact with meta, so that its view was recent enough.
     pub is_sure: bool,
 }
 
-/// The state of an agent.
+/// The scrape state of an agent.
 #[derive(Default)]
 pub struct Scraping {
-    /// When it sent the last heartbeat whose version its view has reached.
+    /// Time at which the agent sent the newest heartbeat whose version its view has reached.
     contact: Option<Ms>,
-    /// Answers to heartbeats whose versions the view has not reached yet.
+    /// Send times and versions of answered heartbeats whose versions the view has not reached yet.
     reaching: Vec<(Ms, u64)>,
     detached: bool,
-    /// Targets that wait for a newer view, and until when.
+    /// Targets whose decision waits for a newer view, with the deadline.
     held: BTreeMap<usize, Ms>,
-    /// The last slot of each target that was decided.
+    /// The last slot that was decided, by target.
     decided: BTreeMap<usize, Ms>,
-    /// The assignments of the view, and their timeline.
+    /// The timeline of the current assignments, cached with the assignments that it was built from.
     timeline: Option<(Arc<Vec<Assignment>>, Timeline)>,
 }
 
@@ -54,13 +54,13 @@ fn hash(target: usize) -> u64 {
     (target as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The first scrape slot of a target at or after a time.
+/// Returns the first scrape slot of a target at or after `from`.
 fn next_slot(target: usize, from: Ms) -> Ms {
     let offset = hash(target) % INTERVAL_MS;
     (from + INTERVAL_MS - 1 - offset) / INTERVAL_MS * INTERVAL_MS + offset
 }
 
-/// An agent begins to scrape.
+/// Starts the scrape timers of an agent.
 pub fn begin(me: Node, env: &mut Env) {
     (0..TARGETS).for_each(|target| wake_for(me, env, target));
 }
@@ -71,13 +71,13 @@ fn wake_for(me: Node, env: &mut Env, target: usize) {
 }
 
 impl Scraping {
-    /// A heartbeat that was sent at that time was answered: meta had this version.
+    /// Handles the answer to a heartbeat that was sent at `sent`, when meta was at `version`.
     pub fn answered(&mut self, me: Node, env: &mut Env, view: &View, sent: Ms, version: u64) {
         self.reaching.push((sent, version));
         self.view_changed(me, env, view);
     }
 
-    /// The view has changed.
+    /// Decides the waiting slots if the view is recent enough now.
     pub fn view_changed(&mut self, me: Node, env: &mut Env, view: &View) {
         let (reached, reaching) = self.reaching.iter().partition(|(_, version)| *version <= view.version);
         self.reaching = reaching;
@@ -94,7 +94,7 @@ impl Scraping {
         self.contact.is_some_and(|contact| contact + MAX_AGE_MS >= now)
     }
 
-    /// A slot has come, or a decision has waited long enough.
+    /// Handles the timer of a target: a slot is due, or a decision has waited long enough.
     pub fn due(&mut self, me: Node, env: &mut Env, view: &View, target: usize) {
         match self.held.get(&target) {
             Some(until) if env.now >= *until => {
@@ -102,7 +102,7 @@ impl Scraping {
                 self.detached = true;
                 return self.decide(me, env, view, target);
             }
-            // A slot of before still waits: it goes with this one.
+            // The decision about an earlier slot is still waiting. It will cover this slot.
             Some(_) => {}
             None if self.is_new(env.now) => {
                 self.detached = false;
@@ -126,7 +126,7 @@ impl Scraping {
 
     fn decide(&mut self, me: Node, env: &mut Env, view: &View, target: usize) {
         let Node::Agent(agent) = me else { return };
-        // Moments that passed by are skipped; this is the last one.
+        // Only the latest slot is decided. Missed slots are skipped.
         let slot = next_slot(target, env.now + 1) - INTERVAL_MS;
         if self.decided.insert(target, slot) == Some(slot) {
             return;

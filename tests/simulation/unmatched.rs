@@ -1,4 +1,4 @@
-//! Windows whose samples on a replica differ from their blocks: the replica asks the shard leaders, as
+//! Resolves windows whose samples on a replica differ from their blocks. The replica asks the shard leaders, as
 //! `pharos_ingester::flush::unmatched` does.
 
 use std::collections::BTreeMap;
@@ -10,25 +10,25 @@ use super::ingester::Ingester;
 use super::messages::{Message, Unflushed};
 use super::{FORGET_MS, WINDOW_MS};
 
-/// Pause between two questions.
+/// Interval between two requests about a window.
 const PAUSE_MS: Ms = 10_000;
 
-/// What is in window, and what was asked.
+/// The unmatched windows of an ingester and the requests about them.
 #[derive(Default)]
 pub struct Unmatched {
-    /// By start of the window.
+    /// Unmatched windows by their start.
     windows: BTreeMap<i64, UnmatchedWindow>,
-    /// Questions that are not answered: whom, and the shards with their epochs.
+    /// Unanswered requests by number: the leader, and the shards with their epochs.
     asked: BTreeMap<u64, (String, Vec<(u32, u64)>)>,
 }
 
-/// What differs of a window.
+/// The shards of a window whose samples match no blocks.
 struct UnmatchedWindow {
-    /// The cut that ended the epoch.
+    /// The number that ended the epoch. The samples in question are below it.
     number: u32,
     shards: ShardSet,
     ask_at: Ms,
-    /// Whether it was due when the leader was asked.
+    /// Whether the leaders have been asked about the window.
     is_due: bool,
 }
 
@@ -36,7 +36,8 @@ fn leader(node: &Ingester, shard: u32) -> Option<String> {
     node.view.shard(shard).and_then(|s| s.leader.clone()).filter(|leader| *leader != node.identity)
 }
 
-/// Notes windows that have been over for a window's length and match no blocks.
+/// Records windows that ended at least a window's length ago and have unflushed samples in shards that other nodes
+/// lead.
 pub fn note(node: &mut Ingester, env: &mut Env) {
     let windows = node.head.windows(&env.samples);
     let unmatched = &mut node.flush.unmatched.windows;
@@ -62,7 +63,7 @@ pub fn note(node: &mut Ingester, env: &mut Env) {
     }
 }
 
-/// Asks the leaders of what is due.
+/// Asks the shard leaders about the windows that are due.
 pub fn resolve(node: &mut Ingester, env: &mut Env) {
     let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
     let mut due = ShardSet::new();
@@ -76,7 +77,7 @@ pub fn resolve(node: &mut Ingester, env: &mut Env) {
         }
     }
     if !by_leader.is_empty() {
-        // Older questions are about less.
+        // The new requests supersede the older ones.
         node.flush.unmatched.asked.clear();
     }
     for (leader, shards) in by_leader {
@@ -88,7 +89,8 @@ pub fn resolve(node: &mut Ingester, env: &mut Env) {
     }
 }
 
-/// A leader says what is in no block; what it knows in a newer view than this node's is asked again.
+/// Handles a leader's answer: marks the windows that are not unflushed on the leader. An answer by a view newer than
+/// this node's is discarded, and the request is repeated later.
 pub fn answered(node: &mut Ingester, env: &mut Env, number: u64, answer: Result<Unflushed, ()>) {
     let Some((leader, asked)) = node.flush.unmatched.asked.remove(&number) else { return };
     let Some(answer) = answer.ok().filter(|answer| answer.version <= node.view.version) else { return };

@@ -1,4 +1,4 @@
-//! One run: its nodes, what happens to them, and when the invariants are checked.
+//! A run: its nodes, its event loop, the application of faults, and the checks of the invariants.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use super::{CHAOS_UNTIL_MS, CHECK_INTERVAL_MS, SETTLE_UNTIL_MS, WRITES_UNTIL_MS}
 /// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// The hash of everything that happened.
+    /// The hash of the record of events.
     pub hash: u64,
-    /// The first violation.
+    /// The first violation, if any.
     pub violation: Option<String>,
-    /// Number of events by name.
+    /// Number of occurrences, by name.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
-    /// The last lines of the record, if they were kept.
+    /// The last lines of the record, if they are kept.
     pub lines: Vec<String>,
 }
 
@@ -34,13 +34,13 @@ pub struct World {
     pub agents: Vec<Agent>,
     pub plan: Plan,
     pub decisions: invariants::ownership::Decisions,
-    /// When an ingester died for good.
+    /// The time at which an ingester died forever.
     pub died_at: Option<Ms>,
-    /// Nodes that return, and when.
+    /// Nodes that are down or cut off, with the time of their return.
     returns: Vec<(Ms, Node)>,
 }
 
-/// Runs a seed, with a planted bug or without.
+/// Runs a seed, optionally with a planted bug. `keep_lines` keeps the last lines of the record.
 pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Report {
     let mut world = World::new(seed, bug, keep_lines);
     world.go();
@@ -86,7 +86,7 @@ impl World {
         self.ingesters[number].start(&mut self.env);
     }
 
-    /// The views of all that run.
+    /// Returns the distinct views of meta and of all nodes that are running and ready, in ascending order of version.
     pub fn views(&self) -> Vec<View> {
         let mut views = vec![View::new(self.meta.state.clone())];
         let up = |node: Node| self.env.life(node).up;
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// Checks what follows from an event.
+    /// Records the effects of an event and checks the invariants that concern them.
     fn after(&mut self, before: &Arc<pharos_cluster::ClusterState>) {
         for batch in std::mem::take(&mut self.env.acknowledged) {
             for (shard, ids) in batch.iter() {
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// Checks all invariants; true when the run is over.
+    /// Checks the periodic invariants and restores nodes that are due. Returns whether the run is over.
     fn check(&mut self) -> bool {
         let now = self.env.now;
         invariants::look(self);
@@ -197,14 +197,14 @@ impl World {
         back.into_iter().for_each(|node| self.comes_back(node));
     }
 
-    /// One of the ingesters that run.
+    /// Returns a random running ingester.
     fn some_ingester(&mut self) -> Option<usize> {
         let up: Vec<usize> = (0..self.ingesters.len()).filter(|n| self.env.life(Node::Ingester(*n)).up).collect();
         self.env.rng.pick(&up).copied()
     }
 
-    /// Whether all that a node has of acknowledged samples is on another one, too, that is alive, in sync, and not about to be
-    /// lost itself.
+    /// Returns whether the cluster can lose an ingester: each of its shards has two other in-sync replicas that are
+    /// running, so that one is left even if the other is lost as well.
     fn can_do_without(&self, node: usize) -> bool {
         let is_needed = |shard: &Arc<pharos_cluster::Shard>| {
             let id = &self.ingesters[node].identity;
@@ -317,7 +317,7 @@ impl World {
         let wanted = if begin { MemberState::Active } else { MemberState::Draining };
         let fit: Vec<String> =
             state.live(pharos_cluster::Role::Ingester).filter(|m| m.state == wanted).map(|m| m.id.clone()).collect();
-        // Who drains needs somebody to go to.
+        // A draining ingester needs another one to hand its shards to.
         if begin && fit.len() <= self.plan.copies as usize {
             return;
         }
@@ -328,7 +328,7 @@ impl World {
     }
 }
 
-/// The name of a kind of message.
+/// Displays the name of a message kind.
 struct Short(u64);
 
 impl std::fmt::Debug for Short {

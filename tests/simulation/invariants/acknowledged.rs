@@ -1,8 +1,9 @@
-//! **Acknowledged samples are readable** (INV-DURABLE-ACK, INV-ONE-SOURCE): a reader that knows any view and asks any in-sync
-//! replica of a shard that answers, together with the blocks of the newer view of the two, finds every sample that was
-//! acknowledged while the shard's epoch was no newer than in that view.
+//! **Acknowledged samples are readable** (INV-DURABLE-ACK, INV-ONE-SOURCE): a reader may have any view and read from
+//! any in-sync replica of a shard that answers. Together with the blocks of the newer of the two views, it finds every
+//! sample that was acknowledged at the epoch of the shard in the reader's view or at an earlier one.
 //!
-//! A reader takes the recent samples of the replica first, and then blocks by a view that is at least as new as the replica's.
+//! A reader takes the recent samples of the replica first. Then it reads blocks by a view that is at least as new as
+//! the replica's.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::env::Node;
 use crate::samples::SampleSet;
 use crate::world::World;
 
-/// Reads as every node would.
+/// Reads every shard by every view from every in-sync replica that answers.
 pub fn look(world: &mut World) {
     let mut blocks: BTreeMap<u64, SampleSet> = BTreeMap::new();
     for view in world.views() {

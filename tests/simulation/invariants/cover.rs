@@ -1,5 +1,5 @@
-//! **A window of a shard has one main block** (INV-CATALOGUE): for a tenant, shard and window at most one listed block is the main
-//! one, and every listed block is in the object store.
+//! **A window of a shard has one main block** (INV-CATALOGUE): the catalogue lists at most one main block per tenant,
+//! shard and window, and every listed block is in the object store.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use pharos_cluster::{ClusterState, Command};
 use crate::TENANT;
 use crate::env::Env;
 
-/// Meta has carried out a command.
+/// Checks the catalogue after a command that ships blocks.
 pub fn step(env: &mut Env, after: &ClusterState, command: &Command) {
     if !matches!(command, Command::ShipBlocks { .. }) {
         return;

@@ -1,11 +1,11 @@
-//! **Samples leave memory only when a listed block has them** (INV-DROP): whatever an ingester drops as flushed is in a block that
-//! meta lists, or was never acknowledged.
+//! **Samples leave memory only when a listed block has them** (INV-DROP): every sample that an ingester drops as
+//! flushed is in a block that meta lists, or was never acknowledged.
 
 use super::in_blocks;
 use crate::samples::SampleId;
 use crate::world::World;
 
-/// An ingester has freed samples as flushed.
+/// Checks the samples that an ingester has dropped as flushed.
 pub fn dropped(world: &mut World, node: &str, gone: &[SampleId]) {
     let listed = in_blocks(&world.env, &world.meta.state);
     let is_lost = |id: &&SampleId| {

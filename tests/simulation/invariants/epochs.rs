@@ -1,5 +1,5 @@
-//! **Epochs never go back, and a stale writer is never accepted**: the epoch of a shard grows with every change of it, and an
-//! ingester accepts no samples under an epoch older than one that it has seen since its start.
+//! **Epochs never decrease, and no stale writer is accepted**: every change of a shard increases its epoch. An ingester
+//! accepts no samples under an epoch older than one that it has seen since its start.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use pharos_cluster::{ClusterState, Command, View};
 
 use crate::env::{Env, Node};
 
-/// The newest epoch that each ingester was shown of each shard, in this life.
+/// The newest epoch of each shard that each ingester has seen since its last start.
 #[derive(Default)]
 pub struct Known(BTreeMap<(Node, u32), u64>);
 
@@ -19,7 +19,7 @@ impl Known {
     }
 }
 
-/// Meta has carried out a command.
+/// Checks that a command increased the version of the state and the epochs of all shards that it changed.
 pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command: &Command) {
     for (number, (old, new)) in before.shards.iter().zip(after.shards.iter()).enumerate() {
         if old != new && new.epoch <= old.epoch {
@@ -32,24 +32,24 @@ pub fn step(env: &mut Env, before: &ClusterState, after: &ClusterState, command:
     }
 }
 
-/// An ingester has a view.
+/// Records the epochs of a view that an ingester received.
 pub fn seen(env: &mut Env, node: Node, view: &View) {
     for (shard, known) in view.numbered_shards() {
         env.epochs.raise(node, shard, known.epoch);
     }
 }
 
-/// An ingester was told to fence.
+/// Records that an ingester raised its fence for a shard.
 pub fn raised(env: &mut Env, node: Node, shard: u32, epoch: u64) {
     env.epochs.raise(node, shard, epoch);
 }
 
-/// An ingester has begun another life.
+/// Forgets the epochs that an ingester saw before its process died.
 pub fn forget(env: &mut Env, node: Node) {
     env.epochs.0.retain(|(of, _), _| *of != node);
 }
 
-/// An ingester takes samples.
+/// Checks the epoch under which an ingester accepts samples.
 pub fn took(env: &mut Env, node: Node, shard: u32, epoch: u64) {
     let known = env.epochs.raise(node, shard, epoch);
     if epoch < known {

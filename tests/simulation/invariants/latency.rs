@@ -1,12 +1,12 @@
-//! **A write waits for at most one timeout**: with three copies and one node dead, and nothing else wrong, no write fails, and each
-//! is acknowledged within the timeout of a replica and a little more. Once the cluster knows of the death, writes are as fast
-//! as before.
+//! **A write waits for at most one timeout**: if one of the nodes dies and nothing else fails, then with three copies
+//! no write fails. Each write is acknowledged within the timeout of a replica plus some slack. Once the cluster knows
+//! that the node is down, writes are as fast as before its death.
 
 use crate::env::Ms;
 use crate::world::World;
 use crate::{LEASE_MS, REPLICA_TIMEOUT_MS, SLACK_MS};
 
-/// Looks at all writes, if the run is one of those for which this is promised.
+/// Checks all writes, if the plan of the run promises their latency.
 pub fn look(world: &mut World) {
     if !world.plan.promises_latency {
         return;

@@ -1,5 +1,6 @@
-//! **A target has one owner per scrape slot**: among agents in contact with meta, never two scrape a target in the same slot, and
-//! when all of them have decided about a slot, one scrapes. An agent without contact continues with its own targets.
+//! **A target has one owner per scrape slot**: among the agents in contact with meta, at most one scrapes a target in a
+//! slot. If all agents are in contact and have decided about a slot, exactly one scrapes. An agent without contact
+//! continues with its own targets.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,14 @@ use crate::env::Ms;
 use crate::scrape::Decision;
 use crate::world::World;
 
-/// How long decisions are remembered.
+/// Virtual time for which decisions are kept.
 const REMEMBERED_MS: Ms = 5000;
 
-/// The decisions of late, by slot and target.
+/// Recent decisions, by slot and target.
 #[derive(Default)]
 pub struct Decisions(BTreeMap<(Ms, usize), Vec<Decision>>);
 
-/// Agents have decided.
+/// Checks the decisions that agents made in this step, together with earlier ones about the same slots.
 pub fn decided(world: &mut World) {
     for decision in std::mem::take(&mut world.env.decisions) {
         let known = world.decisions.0.entry((decision.slot, decision.target)).or_default();

@@ -1,5 +1,5 @@
-//! **A learner is promoted only with everything**: a replica that gets in sync has every acknowledged sample of the shard, durable or
-//! in a listed block.
+//! **A learner is promoted only when it is complete**: for a replica that becomes in sync, every acknowledged sample of
+//! the shard is durable on the replica or in a listed block.
 
 use pharos_cluster::ClusterState;
 
@@ -7,7 +7,7 @@ use super::in_blocks;
 use crate::env::Node;
 use crate::world::World;
 
-/// Meta's state has changed.
+/// Checks the replicas that a change of the cluster state has made in sync.
 pub fn changed(world: &mut World, before: &ClusterState) {
     let after = world.meta.state.clone();
     for (shard, (old, new)) in (0u32..).zip(before.shards.iter().zip(after.shards.iter())) {
@@ -16,7 +16,7 @@ pub fn changed(world: &mut World, before: &ClusterState) {
         }
         for replica in new.in_sync.iter().filter(|node| !old.is_in_sync(node)) {
             let Some(Node::Ingester(number)) = Node::of(replica) else { continue };
-            // What it lost meanwhile nobody else knows, until it says so.
+            // The replica lost its disk since it asked for promotion. Meta learns of the loss only by its report.
             if world.ingesters[number].has_lost(shard) {
                 continue;
             }

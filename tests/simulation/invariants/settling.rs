@@ -1,5 +1,6 @@
-//! **A repaired cluster settles by itself**: all shards are in sync where they should be, no draining node holds any, every window
-//! that ended long ago is in blocks and has left memory, and every acknowledged sample still exists.
+//! **A repaired cluster settles by itself**: the in-sync replicas of all shards match the goal of the placement, and no
+//! draining node holds a shard. All acknowledged samples of windows that ended long ago are in blocks, and all samples
+//! of those windows have left memory.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use super::in_blocks;
 use crate::world::World;
 use crate::{SHARDS, WINDOW_MS};
 
-/// What is not right yet.
+/// Describes everything that has not settled yet.
 pub fn look(world: &mut World) -> Vec<String> {
     let mut wrong = Vec::new();
     let (meta, env) = (&world.meta, &world.env);
