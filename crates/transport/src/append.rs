@@ -1,7 +1,8 @@
-//! The write path between nodes: an agent's stream of appends to an ingester, both ends of it.
+//! The write path between nodes: both ends of the stream that carries appends from an agent to an ingester.
 //!
-//! Samples are coded once for all replicas, shard by shard, by reference to the series of a [`Dictionary`]; a stream
-//! ([`IngestClient`]) declares what it has not declared yet (`sent`), and [`Declared`] remembers it on the other side.
+//! The sender encodes the samples of a shard once for all replicas. Encoded samples refer to series by their numbers
+//! in a [`Dictionary`]. Each stream ([`IngestClient`]) declares a series before the first sample that refers to it, and
+//! the receiver keeps the declarations in [`Declared`].
 
 mod client;
 mod declared;
@@ -27,50 +28,50 @@ use crate::ingest_v1 as wire;
 /// One shard of a request to a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardTarget {
-    /// The shard.
+    /// The shard's number.
     pub shard: u32,
-    /// Its epoch as the sender knows it.
+    /// The shard's epoch in the sender's view.
     pub epoch: u64,
-    /// Whether this replica counts what becomes of the samples: one replica of each shard does.
+    /// Whether this replica reports the outcome of the samples. Exactly one replica of each shard does.
     pub counted: bool,
 }
 
-/// What is sent to the replicas of some shards: the batch itself for one in this process, the coded shards for others.
+/// A write on its way to replicas. A replica in this process reads the batch; remote replicas get the encoded shards.
 pub struct Shipment<'a> {
-    /// Whose.
+    /// The tenant that owns the samples.
     pub tenant: &'a TenantId,
-    /// All samples.
+    /// All samples of the write.
     pub batch: &'a WriteBatch,
-    /// The same by shard, ascending; at least the shards that a remote replica gets.
+    /// The encoded samples, ascending by shard. Contains at least the shards that have a remote replica.
     pub shards: Vec<EncodedShard>,
 }
 
-/// A replica's answer.
+/// A replica's response to an append.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Appended {
-    /// What became of the samples that it was to count. All of it, and the others, are durable.
+    /// The outcome of the samples in counted targets. All accepted samples are durable, counted or not.
     pub outcome: WriteOutcome,
-    /// What it refused of the others.
+    /// Rejected samples of the targets that this replica does not count.
     pub uncounted: BTreeMap<RejectReason, Rejected>,
-    /// The shards that it did not take because it knows a newer epoch, with that epoch.
+    /// The shards that the replica did not append to because it knows a newer epoch, each with that epoch.
     pub stale: Vec<(u32, u64)>,
 }
 
-/// Why a replica took nothing.
+/// The reason why an append to a replica failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReplicaError {
-    /// It answered that it can't.
+    /// The replica refused the append.
     #[error(transparent)]
     Refused(#[from] WriteError),
-    /// It could not be asked, or did not answer. It may have taken the samples nevertheless.
+    /// The replica could not be reached or did not respond. It may have appended the samples nevertheless.
     #[error("{0}")]
     Unreachable(String),
 }
 
-/// An ingester as agents see it, in this process or behind the network.
+/// An ingester that agents write to, in this process or on another node.
 #[async_trait]
 pub trait Replica: Send + Sync + 'static {
-    /// Appends the samples of `targets` and answers when they are durable.
+    /// Appends the samples of `targets` and returns once they are durable.
     async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError>;
 }
 
@@ -86,7 +87,7 @@ impl From<&WriteOutcome> for wire::WriteOutcome {
     }
 }
 
-/// What was refused, for the network.
+/// Encodes rejected samples for the wire, one message for each reason.
 pub fn rejected_to(rejected: &BTreeMap<RejectReason, Rejected>) -> Vec<wire::Rejected> {
     let to = |(reason, rejected): (&RejectReason, &Rejected)| wire::Rejected {
         reason: reason.as_str().into(),
@@ -106,7 +107,8 @@ fn outcome_from(wire: wire::WriteOutcome) -> WriteOutcome {
     }
 }
 
-/// What was refused, from the network. A reason that this version does not know counts as bad labels: the message tells.
+/// Decodes rejected samples. A reason that this version does not know becomes [`RejectReason::InvalidLabels`]; the
+/// message still carries the details.
 fn rejected_from(wire: Vec<wire::Rejected>) -> BTreeMap<RejectReason, Rejected> {
     let mut all: BTreeMap<RejectReason, Rejected> = BTreeMap::new();
     for wire::Rejected { reason, count, first } in wire {

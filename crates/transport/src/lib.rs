@@ -1,4 +1,4 @@
-//! Wire types generated from proto/ and the clients through which roles call each other.
+//! The wire types that are generated from proto/, and the clients and servers through which roles call each other.
 
 pub mod append;
 pub mod connect;
@@ -9,49 +9,50 @@ pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
 pub use ingest::Ingest;
 pub use query::{Completeness, QueryServices, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 
-/// The calls between agents, and from other roles to agents.
+/// Calls between agents, and calls from other roles to agents.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod agent_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.agent.v1.rs"));
 }
 
-/// The write path between nodes.
+/// Calls of the write path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod ingest_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.ingest.v1.rs"));
 }
 
-/// The calls between members of the Raft group, and from other nodes to them.
+/// Calls between members of the Raft group, and calls from other nodes to members.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod meta_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.meta.v1.rs"));
 }
 
-/// The read path between nodes.
+/// Calls of the read path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod query_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.query.v1.rs"));
 }
 
-/// Remote write 1.0 and remote read.
+/// Messages of remote write 1.0 and remote read.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod prometheus {
     include!(concat!(env!("OUT_DIR"), "/prometheus.rs"));
 }
 
-/// Remote write 2.0.
+/// Messages of remote write 2.0.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod write_v2 {
     include!(concat!(env!("OUT_DIR"), "/io.prometheus.write.v2.rs"));
 }
 
-/// The protobuf exposition of scrape targets.
+/// Messages of the protobuf exposition format that scrape targets serve.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod client {
     include!(concat!(env!("OUT_DIR"), "/io.prometheus.client.rs"));
 }
 
-/// OTLP. The nesting is that of the packages, because the generated types refer to each other through it.
+/// Messages of OTLP. The modules nest like the protobuf packages, because the generated types refer to each other by
+/// relative paths.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod opentelemetry {
     pub mod proto {

@@ -1,4 +1,4 @@
-//! An agent's stream of appends to one ingester: opened when it is needed, opened anew when it broke.
+//! An agent's stream of appends to one ingester. The first append opens it; the next append after a failure reopens it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,29 +18,29 @@ use crate::connect::Connection;
 use crate::ingest_v1 as wire;
 use crate::ingest_v1::ingest_client::IngestClient as Client;
 
-/// Requests that wait to be sent on a stream.
+/// Maximum number of requests that wait to be sent on a stream.
 const QUEUE: usize = 32;
-/// A peer that has not answered after this time may be stuck. Who stops waiting sooner has other reasons, such as a client that hung up.
+/// A peer that has not responded after this time may be stuck, so an abandoned request closes its stream. Requests
+/// that are abandoned earlier say nothing about the peer: their client may have hung up.
 const LATE: Duration = Duration::from_secs(2);
-/// No message is larger, bytes.
+/// Largest message in either direction, bytes.
 pub const MAX_MESSAGE: usize = 512 << 20;
 
-/// An ingester behind the network.
+/// An ingester on another node.
 pub struct IngestClient {
     connection: Connection,
     stream: tokio::sync::Mutex<Option<Arc<Stream>>>,
     openings: Openings,
 }
 
-/// One open stream.
 struct Stream {
     requests: mpsc::Sender<wire::AppendRequest>,
-    /// What was declared. Held while a request is put into the queue, so that declarations are sent in their order.
+    /// The declarations made so far. The lock is held while a request is queued, so that declarations stay in order.
     sent: Mutex<Sent>,
     answers: Answers,
 }
 
-/// Who waits for which answer; none when the stream has ended, with the reason.
+/// The requests that await a response, by request ID. Holds the reason instead once the stream has ended.
 struct Answers {
     waiting: Mutex<Result<HashMap<u64, oneshot::Sender<wire::AppendResponse>>, String>>,
     next: AtomicU64,
@@ -51,24 +51,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl IngestClient {
-    /// A client over a connection, which may be made when the first call needs it.
+    /// Creates a client over a connection, which may be lazy.
     pub fn new(connection: Connection) -> Self {
         IngestClient::of_sender(connection, Openings::default())
     }
 
-    /// As [`IngestClient::new`]; counts the streams that it opens.
+    /// Like [`IngestClient::new`], but counts the streams that it opens in `openings`.
     pub fn of_sender(connection: Connection, openings: Openings) -> Self {
         IngestClient { connection, stream: tokio::sync::Mutex::new(None), openings }
     }
 
-    /// The gRPC client, for what is no stream.
+    /// The gRPC client, for calls other than the append stream.
     pub fn client(&self) -> Client<Connection> {
         Client::new(self.connection.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE)
     }
 
-    /// The open stream, or a new one.
+    /// Returns the open stream, or opens a new one.
     async fn stream(&self) -> Result<Arc<Stream>, ReplicaError> {
         let mut slot = self.stream.lock().await;
         if let Some(stream) = slot.as_ref().filter(|stream| stream.answers.is_open()) {
@@ -85,7 +85,7 @@ impl IngestClient {
         Ok(stream)
     }
 
-    /// Ends a stream, so that the next request opens another.
+    /// Discards a stream, so that the next request opens another.
     async fn give_up(&self, stream: &Arc<Stream>) {
         let mut slot = self.stream.lock().await;
         if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
@@ -101,7 +101,7 @@ fn describe(status: &tonic::Status) -> String {
     }
 }
 
-/// Hands answers to those who wait until the stream ends.
+/// Passes responses to the requests that await them until the stream ends.
 async fn receive(mut incoming: Streaming<wire::AppendResponse>, stream: std::sync::Weak<Stream>) {
     let reason = loop {
         match incoming.message().await {
@@ -126,12 +126,12 @@ impl Answers {
     fn resolve(&self, answer: wire::AppendResponse) {
         let waiting = lock(&self.waiting).as_mut().ok().and_then(|waiting| waiting.remove(&answer.id));
         if let Some(waiting) = waiting {
-            // Who asked may wait no longer.
+            // The requester may have stopped waiting.
             let _ = waiting.send(answer);
         }
     }
 
-    /// A number for a request, and its answer to come.
+    /// Allocates the ID of a request and returns it with the receiver of the response.
     fn expect(&self) -> Result<(u64, oneshot::Receiver<wire::AppendResponse>), ReplicaError> {
         let (sender, receiver) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +153,8 @@ impl Answers {
     }
 }
 
-/// Forgets a request when its sender waits no longer. If that was long, the stream is given up, and all who wait on it hear of it.
+/// Forgets a request when its sender stops waiting. If the request is at least [`LATE`] old, this also ends the stream,
+/// and every request that waits on it fails.
 struct Waiting<'a> {
     stream: &'a Arc<Stream>,
     id: u64,

@@ -1,7 +1,7 @@
-//! The receiving end of a stream of appends: what was declared on it, and chunks made into batches.
+//! The receiving end of a stream of appends: remembers the declared series and decodes chunks into batches.
 //!
-//! Bytes come from another process and are believed in nothing: labels are checked, hashes computed here, references and
-//! sizes bounded.
+//! The bytes come from another process and are not trusted. The receiver validates labels, computes hashes itself, and
+//! bounds references and sizes.
 
 use std::collections::HashMap;
 
@@ -14,35 +14,35 @@ use pharos_model::{Exemplar, Metadata, Sample, TenantId, WriteBatch};
 
 use crate::ingest_v1::ShardChunk;
 
-/// Declarations that one stream may hold, bytes.
+/// Maximum size of the declarations of one stream, bytes.
 const MAX_BYTES: usize = 2 << 30;
-/// What a declared series takes besides its labels, about.
+/// Approximate overhead of a declared series besides its labels, bytes.
 const SERIES_BYTES: usize = 48;
 
-/// Why a stream of appends is ended.
+/// The reason why the receiver ends a stream of appends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeclaredError {
-    /// Bytes that no sender writes.
+    /// A chunk is malformed. No correct sender writes such bytes.
     #[error("shard {shard}: {reason}")]
     Malformed {
-        /// Of which shard.
+        /// The shard of the chunk.
         shard: u32,
-        /// What is wrong.
+        /// Description of the defect.
         reason: String,
     },
-    /// More series than a stream may declare. The sender opens another stream and declares what it still uses.
+    /// The stream declares more series than it may. The sender opens another stream and declares the series in use.
     #[error("the series declared on this stream take more than {MAX_BYTES} bytes")]
     TooMany,
 }
 
-/// What was declared on a stream.
+/// The series that were declared on a stream.
 #[derive(Default)]
 pub struct Declared {
     tables: HashMap<TenantId, HashMap<u32, Table>>,
     bytes: usize,
 }
 
-/// The series of a tenant and shard, by number.
+/// The declared series of a tenant and shard, indexed by number.
 #[derive(Default)]
 struct Table {
     generation: u32,
@@ -50,8 +50,12 @@ struct Table {
 }
 
 impl Declared {
-    /// Takes the declarations of a chunk. Must be called for every chunk of the stream, in order, also for those whose samples are not
-    /// wanted.
+    /// Records the declarations of a chunk.
+    ///
+    /// The caller must pass every chunk of the stream, in order, including chunks whose samples it discards.
+    ///
+    /// # Errors
+    /// The chunk is malformed, or the declarations of the stream take too many bytes.
     pub fn declare(&mut self, tenant: &TenantId, shards: u32, chunk: &ShardChunk) -> Result<(), DeclaredError> {
         if !self.tables.contains_key(tenant) {
             self.tables.insert(tenant.clone(), HashMap::new());
@@ -81,7 +85,10 @@ impl Declared {
         if self.bytes > MAX_BYTES { Err(DeclaredError::TooMany) } else { Ok(()) }
     }
 
-    /// Appends the samples of a chunk to a batch. Call [`Declared::declare`] for it first.
+    /// Appends the samples of a chunk to a batch. The caller must pass the chunk to [`Declared::declare`] first.
+    ///
+    /// # Errors
+    /// The samples are malformed or refer to a series that was not declared.
     pub fn read(&self, tenant: &TenantId, chunk: &ShardChunk, batch: &mut WriteBatch) -> Result<(), DeclaredError> {
         let table = self.tables.get(tenant).and_then(|tables| tables.get(&chunk.shard));
         let series = table.map_or(&[][..], |table| &table.series);
@@ -93,7 +100,7 @@ impl Declared {
     }
 }
 
-/// Reads the batch of a copy: declarations and samples together, numbered from 0.
+/// Decodes a batch of a copied shard, which has declarations and samples in one buffer and numbers series from 0.
 pub fn read_copy(tenant: &TenantId, bytes: &[u8]) -> Result<WriteBatch, Malformed> {
     struct Copied<'a> {
         tenant: &'a TenantId,
@@ -137,11 +144,11 @@ pub fn read_copy(tenant: &TenantId, bytes: &[u8]) -> Result<WriteBatch, Malforme
     Ok(copied.batch)
 }
 
-/// Fills a batch from coded samples.
+/// Fills a batch from encoded samples.
 struct Visitor<'a> {
     series: &'a [(SeriesHash, Box<[u8]>)],
     batch: &'a mut WriteBatch,
-    /// The series that the batch has open.
+    /// The number of the series that the batch has open.
     last: Option<u32>,
 }
 

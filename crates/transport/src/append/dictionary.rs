@@ -1,4 +1,4 @@
-//! The numbers that a sender gives to the series of a tenant and shard, the same on all of its streams.
+//! The numbers that a sender assigns to the series of a tenant and shard. All of its streams use the same numbers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,24 +11,24 @@ use pharos_model::wire::{Malformed, Reader, put_bytes};
 use pharos_model::write::{BatchSeries, HistogramSample};
 use pharos_model::{Exemplar, Metadata, Sample, WriteBatch};
 
-/// A dictionary that takes so many bytes begins anew: series that went away are forgotten by that.
+/// A dictionary whose labels exceed this size starts a new generation, which drops series that are no longer written.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The series of a tenant and shard that a sender has seen.
+/// The numbered series of a tenant and shard.
 #[derive(Default)]
 pub struct Dictionary {
     current: Mutex<Arc<Generation>>,
 }
 
-/// Every numbering of this process has a number of its own, so that no stream takes one for another.
+/// The number of the next generation. Numbers are unique in this process, so a stream never confuses two generations.
 static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// A number that no numbering has, higher than those of all that exist.
+/// Allocates a generation number that is higher than all previous ones.
 pub(super) fn next_generation() -> u32 {
     NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)
 }
 
-/// One numbering of series. Grows only; a chunk that refers to it keeps it alive.
+/// One numbering of series. It only grows, and each [`EncodedShard`] that refers to it keeps it alive.
 struct Generation {
     number: u32,
     series: Mutex<Numbered>,
@@ -36,33 +36,33 @@ struct Generation {
 
 #[derive(Default)]
 struct Numbered {
-    /// Hash, and where the canonical labels with their length before them end, by number.
+    /// The hash of each series and the end of its entry in `bytes`, indexed by number.
     entries: Vec<(u64, u32)>,
-    /// Canonical labels with their lengths, by number.
+    /// The canonical labels of all series in the order of their numbers, each prefixed with its length.
     bytes: Vec<u8>,
     by_hash: HashTable<u32>,
 }
 
-/// Samples of one shard, coded once for all replicas.
+/// The samples of one shard, encoded once for all replicas.
 #[derive(Clone)]
 pub struct EncodedShard {
-    /// The shard.
+    /// The shard's number.
     pub shard: u32,
     generation: Arc<Generation>,
-    /// It refers to series below this number.
+    /// The samples refer only to series below this number.
     series: u32,
     samples: Bytes,
 }
 
-/// Samples of one shard with a numbering of their own, which has no other series.
+/// The samples of one shard in a generation of their own, which contains only their series.
 pub(super) struct Alone {
-    /// The number of the numbering.
+    /// The number of the generation.
     pub(super) generation: u32,
-    /// How many series there are.
+    /// The number of series.
     pub(super) series: u32,
-    /// The declarations of all of them.
+    /// The declarations of all series.
     pub(super) declared: Bytes,
-    /// The coded samples.
+    /// The encoded samples.
     pub(super) samples: Bytes,
 }
 
@@ -77,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Dictionary {
-    /// Codes the samples of some series of a batch, behind what the encoder has already.
+    /// Encodes the samples of `series`, which belong to `batch`. They follow whatever the encoder already holds.
     pub fn encode<'a>(
         &self,
         shard: u32,
@@ -100,7 +100,7 @@ impl Dictionary {
         EncodedShard { shard, generation, series, samples: samples.into() }
     }
 
-    /// The numbering in use; a new one when the last has grown too large.
+    /// Returns the current generation, after replacing it if it has grown too large.
     fn generation(&self) -> Arc<Generation> {
         let mut current = lock(&self.current);
         if lock(&current.series).bytes.len() > MAX_BYTES {
@@ -109,7 +109,7 @@ impl Dictionary {
         current.clone()
     }
 
-    /// About how many bytes it takes.
+    /// Approximate memory use, bytes.
     pub fn bytes(&self) -> usize {
         let generation = lock(&self.current).clone();
         let numbered = lock(&generation.series);
@@ -136,29 +136,29 @@ impl Numbered {
     }
 }
 
-/// Where a series is in the bytes.
+/// The range of a series' entry in [`Numbered::bytes`].
 fn span(entries: &[(u64, u32)], number: u32) -> std::ops::Range<usize> {
     let start = number.checked_sub(1).map_or(0, |before| entries[before as usize].1);
     start as usize..entries[number as usize].1 as usize
 }
 
 impl EncodedShard {
-    /// The number of its generation.
+    /// The number of the generation that the samples refer to.
     pub fn generation(&self) -> u32 {
         self.generation.number
     }
 
-    /// It refers to series below this number.
+    /// The upper bound of the series numbers that the samples refer to, exclusive.
     pub fn series(&self) -> u32 {
         self.series
     }
 
-    /// The coded samples.
+    /// The encoded samples. Cloning them is cheap.
     pub fn samples(&self) -> Bytes {
         self.samples.clone()
     }
 
-    /// The declarations of the series from a number on, as far as this chunk refers to them.
+    /// The declarations of the series from number `from` up to [`EncodedShard::series()`].
     pub fn declarations(&self, from: u32) -> Bytes {
         if from >= self.series {
             return Bytes::new();
@@ -169,7 +169,7 @@ impl EncodedShard {
         Bytes::copy_from_slice(&numbered.bytes[start..end])
     }
 
-    /// The same samples with a numbering of their own, for a stream that does not know this one and shall not.
+    /// Encodes the samples again in a generation of their own, for a stream that must not declare this one.
     pub(super) fn alone(&self) -> Result<Alone, Malformed> {
         let numbered = lock(&self.generation.series);
         let mut anew = Renumbering {
@@ -188,10 +188,10 @@ impl EncodedShard {
     }
 }
 
-/// Codes samples again, their series numbered as they come.
+/// Encodes samples again and numbers their series in the order of appearance.
 struct Renumbering<'a> {
     numbered: &'a Numbered,
-    /// New numbers by old ones.
+    /// The new number of each series, by its old number.
     numbers: HashMap<u32, u32>,
     declared: Vec<u8>,
     encoder: AppendEncoder,

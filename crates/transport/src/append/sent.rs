@@ -1,8 +1,9 @@
-//! What an agent has declared on a stream, and the chunks that follow.
+//! The sending end of a stream of appends: tracks which series an agent has declared, and builds the chunks.
 //!
-//! A stream never declares a numbering that is older than itself, or than another that it has declared already: such a numbering
-//! may hold millions of series, dead ones too, and all of them would be in one message. Samples that refer to one are numbered
-//! anew, by themselves ([`EncodedShard::alone`]); [`Openings`] tells the encoder to begin anew, so that this ends soon.
+//! A stream never declares a generation of a dictionary that is older than the stream, or older than a generation that
+//! it has already declared. Such a generation may hold millions of series, many of them stale, and all of them would go
+//! into one message. Samples that refer to one are encoded again in a generation of their own
+//! ([`EncodedShard::alone`]). [`Openings`] tells the encoder to start new generations, so that this is soon over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,46 +15,47 @@ use super::dictionary::next_generation;
 use super::{EncodedShard, ShardTarget, Shipment};
 use crate::ingest_v1::ShardChunk;
 
-/// Counts the streams that a sender has opened; clones share the count. After each, dictionaries are to begin anew.
+/// Counts the streams that a sender has opened. Clones share the count. The sender replaces its dictionaries whenever
+/// the count has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Openings(Arc<AtomicU64>);
 
 impl Openings {
-    /// How many so far.
+    /// The number of streams opened so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// One more.
+    /// Counts one more stream.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
 }
 
-/// What was declared on one stream.
+/// The series that were declared on one stream.
 pub(super) struct Sent {
-    /// Numberings below this number are older than the stream.
+    /// Generations below this number are older than the stream.
     born: u32,
     tenants: HashMap<TenantId, HashMap<u32, Known>>,
 }
 
-/// What the other side knows of a shard.
+/// The receiver's knowledge of a shard.
 struct Known {
-    /// The newest numbering of a dictionary that was declared; no older one is.
+    /// The newest generation of a dictionary that was declared. Older ones are never declared.
     newest: u32,
-    /// The numbering that the other side has.
+    /// The generation that the receiver holds.
     generation: u32,
-    /// How many of its series were declared.
+    /// The number of its series that were declared.
     declared: u32,
 }
 
 impl Sent {
-    /// Of a stream that is opened now. Who counts it in [`Openings`] does so after this.
+    /// Creates the state of a newly opened stream. The caller must count the stream in [`Openings`] only afterwards.
     pub(super) fn new() -> Sent {
         Sent { born: next_generation(), tenants: HashMap::new() }
     }
 
-    /// The chunks of a request, which must be sent in the order of these calls.
+    /// Builds the chunks of a request. Requests must be sent in the order of these calls.
     pub(super) fn chunks(&mut self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Vec<ShardChunk> {
         let born = self.born;
         let shards = self.tenants.entry(shipment.tenant.clone()).or_default();
@@ -67,7 +69,7 @@ impl Sent {
 }
 
 impl Known {
-    /// A chunk with the declarations that the other side still lacks.
+    /// Builds a chunk with the declarations that the receiver lacks.
     fn chunk(&mut self, shard: &EncodedShard, target: &ShardTarget) -> ShardChunk {
         let of_shard = ShardChunk {
             shard: shard.shard,

@@ -11,7 +11,7 @@ use crate::ingest_v1::ShardChunk;
 
 const SHARDS: u32 = 3;
 
-/// (series, time) of samples, in the order of arrival.
+/// The series and time of samples, in the order of arrival.
 type Arrivals = Vec<(u8, i64)>;
 
 fn labels(series: u8) -> Labels {
@@ -48,7 +48,7 @@ fn dictionaries() -> Vec<Dictionary> {
     (0..SHARDS).map(|_| Dictionary::default()).collect()
 }
 
-/// What a stream sends for a write.
+/// The chunks that a stream sends for a write.
 fn chunks(sent: &mut Sent, shards: &[EncodedShard]) -> Vec<ShardChunk> {
     let (tenant, batch) = (TenantId::default(), WriteBatch::default());
     let shipment = Shipment { tenant: &tenant, batch: &batch, shards: shards.to_vec() };
@@ -65,7 +65,7 @@ fn receive(declared: &mut Declared, chunks: &[ShardChunk]) -> WriteBatch {
     received
 }
 
-/// How many series chunks declare.
+/// The number of series that chunks declare.
 fn count_declared(chunks: &[ShardChunk]) -> usize {
     let count = |chunk: &ShardChunk| {
         let mut reader = pharos_model::wire::Reader::new(&chunk.declared);
@@ -74,7 +74,7 @@ fn count_declared(chunks: &[ShardChunk]) -> usize {
     chunks.iter().map(count).sum()
 }
 
-/// What a stream sends that has declared so many series of each shard.
+/// The chunk that a stream sends after it has declared the first `declared` series of the shard.
 fn chunk(shard: &EncodedShard, declared: &mut u32) -> ShardChunk {
     let first = *declared;
     *declared = first.max(shard.series());
@@ -91,11 +91,11 @@ fn chunk(shard: &EncodedShard, declared: &mut u32) -> ShardChunk {
 
 proptest! {
     #[test]
-    fn what_is_sent_arrives(sent in proptest::collection::vec(
+    fn decoded_batches_equal_the_sent_ones(sent in proptest::collection::vec(
         proptest::collection::vec((any::<u8>(), -1_000i64..1_000), 0..40), 1..6), late in 0usize..6) {
         let tenant = TenantId::default();
         let dictionaries: Vec<Dictionary> = (0..SHARDS).map(|_| Dictionary::default()).collect();
-        // Two streams, of which one opens later: it is told what it missed.
+        // The second stream opens later and must declare the series that it missed.
         let mut streams = [(Declared::default(), [0u32; 3]), (Declared::default(), [0u32; 3])];
         for (number, arrivals) in sent.iter().enumerate() {
             let batch = batch(&tenant, arrivals);
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_numbered_before_or_after_arrives_in_any_order(sent in proptest::collection::vec(
+    fn shards_of_older_and_newer_generations_arrive_in_any_order(sent in proptest::collection::vec(
         (proptest::collection::vec((any::<u8>(), -1_000i64..1_000), 0..40), any::<bool>()), 1..8),
         opened in 0usize..8, first in 0usize..8) {
         let tenant = TenantId::default();
@@ -131,7 +131,7 @@ proptest! {
             let batch = batch(&tenant, arrivals);
             shipments.push((encode(&dictionaries_now, &batch), batch));
         }
-        // Some were coded long before they are sent.
+        // Some shipments were encoded long before they are sent.
         let first = first % shipments.len();
         shipments.rotate_left(first);
         let mut declared = Declared::default();
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_chunks_are_refused_or_harmless(declared in proptest::collection::vec(any::<u8>(), 0..60),
+    fn hostile_chunks_never_panic(declared in proptest::collection::vec(any::<u8>(), 0..60),
         samples in proptest::collection::vec(any::<u8>(), 0..60), first in 0u32..3) {
         let chunk = ShardChunk { shard: 1, epoch: 1, counted: false, generation: 0, first,
             declared: declared.into(), samples: samples.into() };
@@ -155,21 +155,21 @@ proptest! {
 }
 
 #[test]
-fn a_new_stream_is_told_only_of_series_in_use() {
+fn a_new_stream_declares_only_series_in_use() {
     let tenant = TenantId::default();
     let all: Arrivals = (0..200).map(|series| (series, 1)).collect();
     let few: Arrivals = [(3, 2), (7, 2), (8, 2), (3, 3)].into();
     let mut old = Sent::new();
     let before = dictionaries();
     assert_eq!(count_declared(&chunks(&mut old, &encode(&before, &batch(&tenant, &all)))), 200);
-    // A stream of now gets what was coded before, and no series besides.
+    // A new stream carries shards that were encoded earlier, and declares no series besides theirs.
     let (mut stream, mut declared) = (Sent::new(), Declared::default());
     for _ in 0..2 {
         let sent = chunks(&mut stream, &encode(&before, &batch(&tenant, &few)));
         assert_eq!(count_declared(&sent), 3);
         assert_eq!(content(&receive(&mut declared, &sent)), content(&batch(&tenant, &few)));
     }
-    // What is coded from now on is declared once, on all streams.
+    // Each stream declares the series of a newer dictionary once.
     let after = dictionaries();
     for expected in [3, 0] {
         let shards = encode(&after, &batch(&tenant, &few));
@@ -178,13 +178,13 @@ fn a_new_stream_is_told_only_of_series_in_use() {
         assert_eq!(count_declared(&sent), expected);
         assert_eq!(content(&receive(&mut declared, &sent)), content(&batch(&tenant, &few)));
     }
-    // A late one of before does not bring all of before.
+    // A late shard of the previous dictionary does not make the stream declare that whole dictionary.
     assert_eq!(count_declared(&chunks(&mut old, &encode(&before, &batch(&tenant, &few)))), 3);
     assert_eq!(count_declared(&chunks(&mut old, &encode(&after, &batch(&tenant, &few)))), 3);
 }
 
 #[test]
-fn what_is_numbered_anew_is_all_of_it() {
+fn renumbered_shards_keep_samples_and_exemplars() {
     let tenant = TenantId::default();
     let mut batch = batch(&tenant, &vec![(1, 1), (2, 1)]);
     batch.begin_series(&tenant, |out| out.extend_from_slice(labels(3).as_bytes()));
@@ -197,7 +197,7 @@ fn what_is_numbered_anew_is_all_of_it() {
 }
 
 #[test]
-fn outcomes_survive_the_way() {
+fn outcomes_round_trip() {
     let mut outcome = WriteOutcome { samples: 3, new_series: 1, ..WriteOutcome::default() };
     for _ in 0..2 {
         outcome.reject(RejectReason::TooOld, || "first".into());

@@ -1,16 +1,16 @@
-//! Samples on the wire: a [`SeriesBatch`] as an Arrow IPC stream of one record batch, a row a series.
+//! Encodes a [`SeriesBatch`] as an Arrow IPC stream of one record batch, with one row per series.
 //!
-//! | column | type | |
+//! | column | type | content |
 //! |---|---|---|
-//! | `t` | list of int64, null where it is that of the row before | timestamps of floats |
-//! | `v` | list of float64 | floats, as many as timestamps |
-//! | `st` | list of int64, may be left out | start timestamps: none, or as many as floats |
-//! | `ht` | list of int64, may be left out | timestamps of histograms |
-//! | `h` | binary, with `ht` | that many histograms, each against the one before |
-//! | `hst` | list of int64, may be left out | start timestamps: none, or as many as histograms |
+//! | `t` | list of int64, null if equal to the previous row's | timestamps of floats |
+//! | `v` | list of float64 | floats, one per timestamp |
+//! | `st` | optional list of int64 | start timestamps: none, or one per float |
+//! | `ht` | optional list of int64 | timestamps of histograms |
+//! | `h` | binary, present with `ht` | one histogram per timestamp, each as its difference from the previous one |
+//! | `hst` | optional list of int64 | start timestamps: none, or one per histogram |
 //!
-//! What is read comes from the network: every number is checked before it is used, and dictionaries, compression and
-//! columns of other names or types are refused.
+//! The bytes come from the network. The reader checks every number before it uses it, and refuses dictionaries,
+//! compression, and columns of other names or types.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,16 +27,16 @@ use pharos_model::batch::SeriesColumns;
 use pharos_model::wire::{Malformed, Reader, histogram};
 use pharos_model::{Histogram, SeriesBatch};
 
-/// Most rows of a batch.
+/// Maximum number of rows in a batch.
 const MAX_ROWS: usize = 1 << 24;
 
-/// Samples that cannot be coded or read.
+/// The reason why samples cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// Arrow says so.
+    /// Arrow cannot read the record batch.
     #[error("samples: {0}")]
     Arrow(#[from] ArrowError),
-    /// They are not as they should be.
+    /// The stream, a column or a value is malformed.
     #[error("samples: {0}")]
     Malformed(#[from] Malformed),
 }
@@ -45,7 +45,7 @@ fn list(name: &str, item: DataType, nullable: bool) -> Field {
     Field::new(name, DataType::List(Arc::new(Field::new("item", item, false))), nullable)
 }
 
-/// All columns that there may be.
+/// All columns that a batch may have.
 static FIELDS: LazyLock<[Field; 6]> = LazyLock::new(|| {
     [
         list("t", DataType::Int64, true),
@@ -65,7 +65,7 @@ const HT: usize = 3;
 const H: usize = 4;
 const HST: usize = 5;
 
-/// A list column that is being filled.
+/// A list column under construction.
 struct Lists<T> {
     values: Vec<T>,
     ends: Vec<i32>,
@@ -98,7 +98,10 @@ impl<T: Copy + ArrowNativeType> Lists<T> {
     }
 }
 
-/// Codes the series of a batch at positions `rows`.
+/// Encodes the series of a batch at positions `rows`.
+///
+/// # Errors
+/// The samples or histograms are too many for Arrow's 32-bit offsets.
 pub fn write_batch(batch: &SeriesBatch, rows: Range<usize>) -> Result<Vec<u8>, ArrowError> {
     let n = rows.len();
     let (mut t, mut v, mut st) = (Lists::new(n), Lists::new(n), Lists::new(n));
@@ -148,7 +151,10 @@ pub fn write_batch(batch: &SeriesBatch, rows: Range<usize>) -> Result<Vec<u8>, A
     writer.into_inner()
 }
 
-/// Reads what [`write_batch`] wrote and appends its series to `out`; answers how many.
+/// Decodes the output of [`write_batch`] and appends its series to `out`. Returns the number of series.
+///
+/// # Errors
+/// The bytes are malformed. `out` may then hold some of the series.
 pub fn read_batch(bytes: &[u8], out: &mut SeriesBatch) -> Result<usize, BatchError> {
     let mut frames = Frames { rest: bytes };
     let (message, _) = frames.next()?.ok_or(Malformed("no schema"))?;
@@ -156,7 +162,7 @@ pub fn read_batch(bytes: &[u8], out: &mut SeriesBatch) -> Result<usize, BatchErr
     let (message, body) = frames.next()?.ok_or(Malformed("no record batch"))?;
     let header = message.header_as_record_batch().ok_or(Malformed("no record batch"))?;
     check_header(&header, body.len())?;
-    // A copy, which is aligned.
+    // Arrow needs aligned buffers, so copy the body.
     let body = Buffer::from(body);
     let batch = arrow_ipc::reader::read_record_batch(&body, header, schema, &HashMap::new(), None, &message.version())?;
     let mut by_name: [Option<&ArrayRef>; 6] = [None; 6];
@@ -167,7 +173,7 @@ pub fn read_batch(bytes: &[u8], out: &mut SeriesBatch) -> Result<usize, BatchErr
     Ok(batch.num_rows())
 }
 
-/// The messages of a stream.
+/// Iterates over the messages of an Arrow IPC stream.
 struct Frames<'a> {
     rest: &'a [u8],
 }
@@ -185,7 +191,7 @@ impl<'a> Frames<'a> {
         Ok(u32::from_le_bytes(raw))
     }
 
-    /// The next message and its body; none at the end.
+    /// Returns the next message and its body, or `None` at the end of the stream.
     fn next(&mut self) -> Result<Option<(Message<'a>, &'a [u8])>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -203,7 +209,7 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// The schema, and which of [`FIELDS`] each column is.
+/// Decodes the schema. Returns it with the position of each column in [`FIELDS`].
 fn read_schema(message: &Message<'_>) -> Result<(SchemaRef, Vec<usize>), Malformed> {
     let schema = message.header_as_schema().ok_or(Malformed("no schema"))?;
     let fields = schema.fields().ok_or(Malformed("no columns"))?;
@@ -236,7 +242,7 @@ fn read_schema(message: &Message<'_>) -> Result<(SchemaRef, Vec<usize>), Malform
     Ok((Arc::new(Schema::new(fields)), columns))
 }
 
-/// Refuses headers that point beyond the body, before anything follows them.
+/// Refuses headers that point beyond the body, before anything uses their offsets.
 fn check_header(header: &arrow_ipc::RecordBatch<'_>, body: usize) -> Result<(), Malformed> {
     let fits = |number: i64, most: usize| usize::try_from(number).is_ok_and(|number| number <= most);
     if header.compression().is_some() {
@@ -259,7 +265,7 @@ fn check_header(header: &arrow_ipc::RecordBatch<'_>, body: usize) -> Result<(), 
     Ok(())
 }
 
-/// A list column: its values, and where each row's are.
+/// A decoded list column.
 struct Column<'a, A: ArrowPrimitiveType> {
     list: &'a ListArray,
     values: &'a PrimitiveArray<A>,

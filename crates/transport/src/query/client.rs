@@ -1,7 +1,7 @@
 //! The client of the read path: a source on another node.
 //!
-//! Reads take their time and memory from the query's budget, tell the node what is left of both, and end with the query: a
-//! dropped read cancels the work on the node.
+//! Reads take their time and memory from the query's budget and tell the node how much of both remains. A dropped read
+//! cancels its work on the node.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,20 +31,21 @@ use crate::{Connect, Connection};
 /// How often a read checks whether its query was cancelled.
 const CANCELLATION_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Time and memory of reads that have no budget of a query.
+/// Timeout of reads that do not belong to a query with a budget.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum memory of such reads, bytes.
 const DEFAULT_MAX_BYTES: u64 = 512 << 20;
 
-/// The role of a node that is read.
+/// The role of the node that serves a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SourceRole {
-    /// Holds recent samples in memory.
+    /// An ingester, which holds recent samples in memory.
     Ingester,
-    /// Reads blocks.
+    /// A store, which reads blocks.
     Store,
 }
 
-/// A source on another node, read under a view. Its `read_*` calls are asynchronous; those of [`SeriesSource`] block.
+/// A source on another node, read under a view. Its own methods are asynchronous; those of [`SeriesSource`] block.
 #[derive(Clone)]
 pub struct RemoteSource {
     pub(super) connect: Arc<dyn Connect>,
@@ -55,12 +56,13 @@ pub struct RemoteSource {
 }
 
 impl RemoteSource {
-    /// A role of the node at an address. `view` has the epochs of all shards that may be read.
+    /// Creates a client for a role of the node at `address`. `view` must hold the epochs of all shards that it may
+    /// read.
     pub fn new(connect: Arc<dyn Connect>, address: &str, role: SourceRole, view: ReadView, runtime: Handle) -> Self {
         RemoteSource { connect, address: address.into(), role, view, runtime }
     }
 
-    /// The node's address.
+    /// The address of the node.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -97,7 +99,7 @@ impl RemoteSource {
         }
     }
 
-    /// The series that match; their samples are fetched on demand.
+    /// Selects the series that match. The returned set fetches their samples on demand.
     pub async fn select(
         &self,
         scope: &Scope,
@@ -114,7 +116,7 @@ impl RemoteSource {
         within(budget, opened).await
     }
 
-    /// The label sets of series with samples.
+    /// Returns the label sets of matching series that have samples in `range`. A `limit` of 0 means no limit.
     pub async fn read_series(
         &self,
         scope: &Scope,
@@ -143,7 +145,7 @@ impl RemoteSource {
         Ok(found)
     }
 
-    /// The label names, or the values of a label.
+    /// Returns the values of `label`, or all label names if it is `None`.
     pub async fn read_names(
         &self,
         scope: &Scope,
@@ -173,7 +175,7 @@ impl RemoteSource {
         Ok(found)
     }
 
-    /// The exemplars of the matching series.
+    /// Returns the exemplars of the matching series.
     pub async fn read_exemplars(
         &self,
         scope: &Scope,
@@ -205,7 +207,7 @@ impl RemoteSource {
         Ok(found)
     }
 
-    /// What is known of metric families.
+    /// Returns the metadata of all metric families by name.
     pub async fn read_metadata(
         &self,
         scope: &Scope,
@@ -230,7 +232,7 @@ impl RemoteSource {
         Ok(found)
     }
 
-    /// Of which time the source has what.
+    /// Returns from which timestamp the source has every sample, now and until `lasting` has passed.
     pub async fn read_completeness(
         &self,
         scope: &Scope,
@@ -246,7 +248,7 @@ impl RemoteSource {
         .await
     }
 
-    /// The value of a part of a query.
+    /// Evaluates a fragment of a query on the node.
     pub async fn read_fragment(
         &self,
         scope: &Scope,
@@ -293,13 +295,13 @@ impl RemoteSource {
         self.runtime.block_on(future).map_err(ReadError::into_select_error)
     }
 
-    /// A budget for reads that have none.
+    /// A budget for reads that come without one.
     fn default_budget(&self) -> Arc<Budget> {
         Arc::new(Budget::new(Arc::new(pharos_model::SystemClock::new()), DEFAULT_TIMEOUT, DEFAULT_MAX_BYTES))
     }
 }
 
-/// Waits for a response as long as the budget lasts. Dropping it then ends the read on the node.
+/// Waits for a response until the budget is cancelled or out of time. Dropping the response ends the read on the node.
 pub(super) async fn within<T>(
     budget: &Budget,
     answer: impl Future<Output = Result<T, ReadError>>,
@@ -313,7 +315,7 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Memory of received data, taken from a budget until the data is returned.
+/// Memory of received data, which a read takes from a budget until it returns.
 struct Held<'b> {
     budget: &'b Arc<Budget>,
     bytes: u64,
@@ -330,7 +332,7 @@ impl<'b> Held<'b> {
         Ok(())
     }
 
-    /// Counts bytes that came over the network.
+    /// Counts bytes received from the network.
     fn count(&self, bytes: usize) {
         self.budget.count_read(bytes as u64);
     }
@@ -343,7 +345,7 @@ impl Drop for Held<'_> {
 }
 
 impl SeriesSource for RemoteSource {
-    /// The node checks this itself before it answers.
+    /// Always succeeds, because the node checks its coverage before it responds.
     fn covers(&self, _: &Scope, _: Duration) -> Result<(), ReadError> {
         Ok(())
     }

@@ -1,4 +1,6 @@
-//! What is asked and answered, between the wire and the model. Errors keep their kind.
+//! Converts requests, responses and errors of the read path between the wire and the model.
+//!
+//! Errors keep their kind: a status carries an encoded failure, from which the client restores the original error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::query_v1::failure::Kind;
 /// Largest message, bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
-/// The status that says why there is no answer.
+/// Encodes an error as a status whose details hold a `Failure` message.
 pub(super) fn status_of(error: &ReadError) -> Status {
     let (kind, code, limit) = match error {
         ReadError::Failed(failed) => kind_of(failed),
@@ -49,7 +51,8 @@ fn kind_of(error: &FragmentError) -> (Kind, Code, u64) {
     }
 }
 
-/// What a status of a node at an address says.
+/// Decodes the error in a status from the node at `address`. A status without details means that the node is
+/// unreachable, or that it does not support the call.
 pub(super) fn error_of(address: &str, status: &Status) -> ReadError {
     let failure = match wire::Failure::decode(status.details()) {
         Ok(failure) if !failure.message.is_empty() => failure,
@@ -76,7 +79,7 @@ pub(super) fn error_of(address: &str, status: &Status) -> ReadError {
     }
 }
 
-/// A status with what is behind it.
+/// Formats a status together with its chain of source errors.
 fn describe(status: &Status) -> String {
     let mut text = if status.message().is_empty() { status.code().to_string() } else { status.message().to_string() };
     let mut source = std::error::Error::source(status);
@@ -90,7 +93,7 @@ fn describe(status: &Status) -> String {
     text
 }
 
-/// Whole milliseconds, at least one for what is not zero; `u64::MAX` for very long.
+/// Converts a duration to whole milliseconds: at least 1 if it is not zero, and `u64::MAX` if it overflows.
 pub(super) fn millis(time: Duration) -> u64 {
     match u64::try_from(time.as_millis()) {
         Ok(0) if !time.is_zero() => 1,
@@ -99,7 +102,10 @@ pub(super) fn millis(time: Duration) -> u64 {
     }
 }
 
-/// Whom a request is about, and under which view.
+/// Decodes the scope and the view of a request.
+///
+/// # Errors
+/// The tenant is invalid, or a shard is repeated or out of range.
 pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, ReadView), Status> {
     let tenant = TenantId::new(&asked.tenant).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let set: ShardSet = asked.shards.iter().map(|s| s.shard).collect();
@@ -265,7 +271,6 @@ pub(super) fn summary_of(summary: wire::Summary) -> (Vec<Note>, FragmentStats) {
     (notes, stats)
 }
 
-/// Bytes of a message as they are sent.
 pub(super) fn bytes(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes)
 }
@@ -303,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_and_figures_travel() {
+    fn notes_and_statistics_round_trip() {
         let extra = NoteExtra::Monotonicity { t: (1, 2), buckets: (0.5, 1.0), max_diff: 0.1, count: 3 };
         let notes = [(4, NoteExtra::None), (5, NoteExtra::Count(2)), (6, extra)];
         let notes = notes.map(|(pos, extra)| Note { text: "text".into(), pos, extra }).to_vec();
@@ -321,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused() {
+    fn invalid_scopes_and_matchers_are_refused() {
         let asked = |shards: &[u32]| wire::Asked {
             tenant: "a".into(),
             shards: shards.iter().map(|shard| wire::ShardEpoch { shard: *shard, epoch: 1 }).collect(),

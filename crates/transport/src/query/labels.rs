@@ -1,12 +1,12 @@
-//! Label sets on the wire: each as its difference from the previous one.
+//! Encodes label sets, each as its difference from the previous one.
 //!
-//! Each set is the length of the prefix that it shares with the previous set's canonical form, the length of the rest, and
-//! the rest. Sorted sets share most of their bytes.
+//! An encoded set consists of the length of the prefix that its canonical form shares with the previous set's, the
+//! length of the remaining bytes, and these bytes. Sorted sets share most of their bytes.
 
 use pharos_model::Labels;
 use pharos_model::wire::{Malformed, Reader, put_bytes, put_uvarint};
 
-/// Appends label sets one after the other.
+/// Encodes label sets one after the other.
 #[derive(Default)]
 pub struct LabelsWriter {
     out: Vec<u8>,
@@ -14,7 +14,7 @@ pub struct LabelsWriter {
 }
 
 impl LabelsWriter {
-    /// Appends a set.
+    /// Appends a label set.
     pub fn push(&mut self, labels: &Labels) {
         let bytes = labels.as_bytes();
         let same = self.before.iter().zip(bytes).take_while(|(a, b)| a == b).count();
@@ -24,31 +24,36 @@ impl LabelsWriter {
         self.before.extend_from_slice(&bytes[same..]);
     }
 
-    /// The bytes so far.
+    /// The number of bytes written since the last [`LabelsWriter::take`].
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if no label set was written since the last [`LabelsWriter::take`].
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// The bytes; the next set begins anew.
+    /// Takes the encoded bytes. The next set is written in full, so the bytes can be decoded on their own.
     pub fn take(&mut self) -> Vec<u8> {
         self.before.clear();
         std::mem::take(&mut self.out)
     }
 }
 
-/// The bytes of some label sets.
+/// Encodes label sets.
 pub fn write_labels<'a>(labels: impl IntoIterator<Item = &'a Labels>) -> Vec<u8> {
     let mut writer = LabelsWriter::default();
     labels.into_iter().for_each(|labels| writer.push(labels));
     writer.take()
 }
 
-/// Reads label sets to the end. `take` is told how many bytes each needs before it is made, and may refuse.
+/// Decodes label sets until the end of `bytes` and appends them to `out`.
+///
+/// `take` gets the size of each set in bytes before the set is allocated. An error from it ends decoding.
+///
+/// # Errors
+/// The bytes are malformed, or `take` failed.
 pub fn read_labels<E: From<Malformed>>(
     bytes: &[u8],
     out: &mut Vec<Labels>,
@@ -98,7 +103,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_are_errors(mut bytes in prop::collection::vec(any::<u8>(), 0..64), sets in sets(), at in any::<prop::sample::Index>()) {
+        fn corrupt_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..64), sets in sets(), at in any::<prop::sample::Index>()) {
             let _any = read(&bytes, 1 << 16);
             bytes = write_labels(&sets);
             if !bytes.is_empty() {
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_without_bound_is_refused() {
+    fn small_input_cannot_exceed_the_memory_limit() {
         let long = Labels::from_pairs([("a", "x".repeat(1000))]);
         let mut bytes = write_labels([&long]);
         let whole = long.as_bytes().len() as u64;

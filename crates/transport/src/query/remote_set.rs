@@ -1,7 +1,7 @@
-//! A selection on another node: label sets here, samples there until they are fetched.
+//! A selection on another node. The label sets are local; the samples stay on the node until they are fetched.
 //!
-//! One stream of calls is open as long as the set lives. A task takes what comes and gives it to whoever fetched it; what
-//! is prefetching is on its way while other things are computed. Memory of what waits is the query's.
+//! One stream stays open for the lifetime of the set. A task receives the parts of all fetches and passes each to its
+//! fetch. Prefetched samples travel while the query computes. The query's budget pays for parts that wait.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,12 +27,12 @@ use crate::Connection;
 use crate::query_v1 as wire;
 use crate::query_v1::query_client::QueryClient;
 
-/// Requests that wait to be sent.
+/// Maximum number of requests that wait to be sent.
 const QUEUE: usize = 16;
-/// Most fetches that are prefetching and not fetched yet.
+/// Maximum number of prefetches that no fetch has used yet.
 const MAX_PREFETCHING: usize = 2;
 
-/// What a selector matched on another node.
+/// The series that a selector matched on another node.
 pub struct RemoteSet {
     labels: Vec<Labels>,
     requests: mpsc::Sender<wire::SelectRequest>,
@@ -40,24 +40,24 @@ pub struct RemoteSet {
     prefetching: Mutex<Vec<Prefetching>>,
     next: AtomicU64,
     budget: Arc<Budget>,
-    /// What the label sets take of it.
+    /// The memory that the label sets take from the budget, bytes.
     held: u64,
     runtime: Handle,
     source: RemoteSource,
     receiving: AbortHandle,
 }
 
-/// The parts of a fetch.
+/// All parts of a fetch, in order, each an encoded batch.
 type Parts = Result<Vec<Bytes>, ReadError>;
 
-/// A fetch that was asked for before it is needed.
+/// A fetch that was requested before it is needed.
 struct Prefetching {
     series: Range<usize>,
     range: TimeRange,
     parts: oneshot::Receiver<Parts>,
 }
 
-/// Who waits for what; why nothing comes any more.
+/// The pending fetches by ID, or the error that ended the stream.
 struct Waiting {
     fetches: Mutex<Result<HashMap<u64, Fetching>, ReadError>>,
     budget: Arc<Budget>,
@@ -70,7 +70,7 @@ struct Fetching {
 }
 
 impl RemoteSet {
-    /// Opens the stream and takes the label sets.
+    /// Opens the stream and receives the label sets.
     pub(super) async fn open(
         mut client: QueryClient<Connection>,
         source: RemoteSource,
@@ -80,7 +80,7 @@ impl RemoteSet {
     ) -> Result<RemoteSet, ReadError> {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let first = wire::SelectRequest { selector: Some(selector), fetch: None };
-        // There is room for it.
+        // The channel is empty, so it has room for the first request.
         let _sent = requests.try_send(first);
         let opened = client.select(ReceiverStream::new(receiver)).await;
         let mut answers = opened.map_err(|status| source.failed(&status))?.into_inner();
@@ -125,12 +125,12 @@ impl RemoteSet {
         }
     }
 
-    /// The label sets, ascending.
+    /// The label sets of the series, in ascending order.
     pub fn labels(&self) -> &[Labels] {
         &self.labels
     }
 
-    /// Asks for samples.
+    /// Registers a fetch and builds its request.
     fn ask(&self, series: Range<usize>, range: TimeRange) -> Result<Asking, ReadError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (done, parts) = oneshot::channel();
@@ -143,7 +143,7 @@ impl RemoteSet {
         Ok(Asking { id, request: wire::SelectRequest { selector: None, fetch: Some(fetch) }, parts })
     }
 
-    /// The parts of a fetch: of one that was prefetching, or of a new one.
+    /// Waits for the parts of a fetch. Uses a matching prefetch, or else sends a request.
     async fn parts(&self, series: Range<usize>, range: TimeRange) -> Parts {
         let prefetching = {
             let mut prefetching = self.prefetching.lock();
@@ -164,7 +164,7 @@ impl RemoteSet {
         parts.await.map_err(|_| self.why())?
     }
 
-    /// Why nothing comes any more.
+    /// The error that ended the stream.
     fn why(&self) -> ReadError {
         match &*self.waiting.fetches.lock() {
             Err(error) => error.clone(),
@@ -172,7 +172,10 @@ impl RemoteSet {
         }
     }
 
-    /// Fetches as [`SeriesSet::fetch`]; errors say more.
+    /// Like [`SeriesSet::fetch`], but asynchronous.
+    ///
+    /// # Errors
+    /// In contrast to a [`SelectError`], the error tells whether the node refused the read, failed, or was unreachable.
     pub async fn fetch_parts(
         &self,
         series: Range<usize>,
@@ -220,7 +223,7 @@ impl Waiting {
         }
     }
 
-    /// Takes a part of a fetch.
+    /// Accounts for a part and adds it to its fetch. The last part completes the fetch.
     fn take(&self, answer: wire::SelectAnswer) -> Result<(), ReadError> {
         self.budget.count_reads(answer.encoded_len() as u64 + answer.bytes_read, 1 + answer.requests);
         let bytes = answer.samples.len() as u64;
@@ -245,7 +248,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// Tells everyone that nothing comes any more.
+    /// Fails all pending and future fetches with `error`.
     fn end(&self, error: ReadError) {
         let ended = std::mem::replace(&mut *self.fetches.lock(), Err(error.clone()));
         for (_, fetching) in ended.into_iter().flatten() {
@@ -255,7 +258,7 @@ impl Waiting {
     }
 }
 
-/// Takes what comes until the stream ends.
+/// Receives parts until the stream ends.
 async fn receive(mut answers: Streaming<wire::SelectAnswer>, source: RemoteSource, waiting: Arc<Waiting>) {
     let error = loop {
         match answers.message().await {
@@ -298,7 +301,7 @@ impl Drop for RemoteSet {
     fn drop(&mut self) {
         self.receiving.abort();
         self.waiting.end(SelectError::Cancelled.into());
-        // What was received and is not fetched any more.
+        // Return the memory of prefetches that arrived but were never fetched.
         for mut prefetching in std::mem::take(&mut *self.prefetching.lock()) {
             if let Ok(Ok(parts)) = prefetching.parts.try_recv() {
                 self.budget.give_back(parts.iter().map(|part| part.len() as u64).sum());

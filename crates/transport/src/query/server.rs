@@ -1,7 +1,8 @@
-//! The server of the read path: serves the sources of this node to others.
+//! The server of the read path, which serves the sources of this node to other nodes.
 //!
-//! Every read has a budget: what the client has left, within this node's own limits. It is cancelled when the client
-//! disconnects. Responses are streamed in parts, of which only a few wait for the client.
+//! Every read has a budget: the remaining time and memory of the client's query, capped by this node's limits. The
+//! server cancels the budget when the client disconnects. Responses are streamed in parts, of which only a few wait for
+//! a slow client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,21 +24,22 @@ use super::source::{ReadView, Scope, SeriesSource};
 use crate::query_v1 as wire;
 use crate::query_v1::query_server::{Query, QueryServer};
 
-/// Most parts of a response that wait for the client.
+/// Maximum number of parts of a response that wait for the client.
 const PARTS_IN_FLIGHT: usize = 4;
-/// Size of a part of label sets or names, bytes.
+/// Target size of a part of label sets or names, bytes.
 pub(super) const PART_BYTES: usize = 256 << 10;
-/// Samples in a part.
+/// Target number of samples in a part.
 pub(super) const PART_SAMPLES: usize = 64 << 10;
 
-/// Limits of the reads of other nodes.
+/// Limits on reads by other nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
-    /// Most memory of a read, bytes. Default: 2 GiB.
+    /// Maximum memory of a read, bytes. Default: 2 GiB.
     pub max_bytes: u64,
-    /// Longest time of a read. Default: 10 minutes.
+    /// Maximum duration of a read. Default: 10 minutes.
     pub max_time: Duration,
-    /// Most reads at a time; more are refused, so that the client reads another node. Default: 256.
+    /// Maximum number of concurrent reads. The server refuses more, so that the client reads from another node.
+    /// Default: 256.
     pub max_reads: usize,
 }
 
@@ -47,20 +49,20 @@ impl Default for ReadLimits {
     }
 }
 
-/// The sources of this node, to be served to others.
+/// The sources that this node serves to other nodes.
 pub struct QueryServices {
-    /// If this node is an ingester.
+    /// The ingester's source; `None` if this node is not an ingester.
     pub ingester: Option<Arc<dyn SeriesSource>>,
-    /// If this node is a store.
+    /// The store's source; `None` if this node is not a store.
     pub store: Option<Arc<dyn SeriesSource>>,
-    /// Times the budgets.
+    /// The clock that budgets measure their time with.
     pub clock: Arc<dyn Clock>,
-    /// Limits of each read and of all.
+    /// Limits on each read and on their number.
     pub limits: ReadLimits,
 }
 
 impl QueryServices {
-    /// Adds the service that serves the sources.
+    /// Adds the gRPC service to `routes`.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
         let reads = Arc::new(Semaphore::new(self.limits.max_reads));
         let server = QueryServer::new(Served { services: self, reads });
@@ -85,8 +87,10 @@ pub(super) struct ServedRead {
 }
 
 impl ServedRead {
-    /// Checks that the read may be answered: waits for the view, and compares what the source has with what the read requires.
-    /// Blocks.
+    /// Checks whether the source can serve the read. Blocks until the source has reached the read's view.
+    ///
+    /// # Errors
+    /// The budget is exhausted, the source refuses the view, or its data is less complete than the read requires.
     pub(super) fn admit(&self) -> Result<(), ReadError> {
         self.budget.check()?;
         self.source.admit(&self.view)?;
@@ -94,19 +98,19 @@ impl ServedRead {
     }
 }
 
-/// Sends the parts of a response.
+/// The sender of a response's parts.
 pub(super) struct Out<T> {
     sender: mpsc::Sender<Result<T, Status>>,
 }
 
 impl<T> Out<T> {
-    /// Sends a part. Blocks while too many parts wait for the client.
+    /// Sends a part. Blocks while [`PARTS_IN_FLIGHT`] parts wait for the client.
     pub(super) fn send(&self, part: T) -> Result<(), ReadError> {
         self.sender.blocking_send(Ok(part)).map_err(|_| SelectError::Cancelled.into())
     }
 }
 
-/// The response to a call.
+/// A streamed response, or the status that refuses the call.
 type Answer<T> = Result<Response<ReceiverStream<Result<T, Status>>>, Status>;
 
 /// Cancels a budget when it is dropped.
@@ -140,7 +144,7 @@ impl Served {
         Ok(ServedRead { source, scope, view, budget, _turn: turn })
     }
 
-    /// Responds with the parts that blocking work sends.
+    /// Runs `work` on a blocking thread and streams the parts that it sends.
     fn answer<T: Send + 'static>(
         &self,
         asked: Option<wire::Asked>,
@@ -184,7 +188,7 @@ fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), Re
     if part.is_empty() { Ok(()) } else { out.send(wire::NamesAnswer { names: part }) }
 }
 
-/// Sends one value of a fragment in parts.
+/// Sends the value of one expression of a fragment in parts. An empty value takes one part.
 fn send_result(
     expression: u32,
     result: &pharos_model::fragment::FragmentResult,
@@ -203,7 +207,7 @@ fn send_result(
     Ok(())
 }
 
-/// Encodes samples of some rows.
+/// Encodes the samples of the series at positions `rows`.
 pub(super) fn coded(batch: &SeriesBatch, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, ReadError> {
     let coded = write_batch(batch, rows).map_err(|e| SelectError::Storage(format!("encoding samples failed: {e}")))?;
     Ok(bytes(coded))

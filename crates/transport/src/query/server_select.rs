@@ -1,4 +1,4 @@
-//! One selection that is served: its label sets, then the samples that are asked for, until the asker goes away.
+//! Serves one selection: sends its label sets, then the samples of each fetch, until the client disconnects.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use super::labels::LabelsWriter;
 use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, ServedRead, coded};
 use crate::query_v1 as wire;
 
-/// Fetches of a selection that are answered at a time.
+/// Maximum number of fetches of a selection that run at a time.
 const FETCHES_AT_A_TIME: usize = 4;
-/// Series of the first part of a fetch, when nothing is known of their length.
+/// Number of series in the first part of a fetch, whose samples per series are still unknown.
 const FIRST_SERIES: usize = 64;
-/// Most series of a part.
+/// Maximum number of series in a part.
 const MAX_SERIES: usize = 4096;
 
 type Sender = mpsc::Sender<Result<wire::SelectAnswer, Status>>;
 
-/// A selection under way.
+/// A selection in progress.
 struct Selection {
     read: ServedRead,
     set: Arc<dyn SeriesSet>,
     sender: Sender,
-    /// What of the reads was told.
+    /// The bytes and requests that the client was already told about.
     told: Mutex<(u64, u64)>,
 }
 
-/// Answers a stream until either side ends it.
+/// Serves a stream until either side ends it.
 pub(super) async fn serve(
     read: ServedRead,
     request: SelectRequest,
@@ -55,7 +55,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Finds the series and sends their label sets.
+/// Selects the series and sends their label sets.
 fn select(read: ServedRead, request: &SelectRequest, sender: Sender) -> Result<Selection, ReadError> {
     read.admit()?;
     let set = read.source.select(&read.scope, request, &read.budget)?;
@@ -74,7 +74,7 @@ fn select(read: ServedRead, request: &SelectRequest, sender: Sender) -> Result<S
     Ok(Selection { read, set, sender, told: Mutex::default() })
 }
 
-/// Answers what is fetched, several at a time.
+/// Serves fetches, up to [`FETCHES_AT_A_TIME`] of them concurrently.
 async fn fetches(selection: Arc<Selection>, mut requests: Streaming<wire::SelectRequest>) -> Result<(), Status> {
     let turns = Arc::new(Semaphore::new(FETCHES_AT_A_TIME));
     loop {
@@ -82,7 +82,7 @@ async fn fetches(selection: Arc<Selection>, mut requests: Streaming<wire::Select
             request = requests.message() => request,
             () = selection.sender.closed() => return Ok(()),
         };
-        // An asker that says no more, or is gone, wants no more.
+        // The client closed its side of the stream or disconnected.
         let Ok(Some(request)) = request else { return Ok(()) };
         let fetch = request.fetch.ok_or_else(|| Status::invalid_argument("a stream has one selector"))?;
         let (from, to) = (usize::try_from(fetch.from), usize::try_from(fetch.to));
@@ -120,7 +120,7 @@ fn answer(
     }
 }
 
-/// Sends the samples of some series in parts.
+/// Sends the samples of a range of series in parts. Adapts the series per part to the samples per series.
 fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: TimeRange) -> Result<(), ReadError> {
     let budget = &selection.read.budget;
     let mut batch = SeriesBatch::default();
@@ -155,7 +155,7 @@ fn send(selection: &Selection, id: u64, series: std::ops::Range<usize>, range: T
 }
 
 impl Selection {
-    /// What was read since this was asked last.
+    /// Returns the bytes and requests that the source read since the last call.
     fn reads(&self) -> (u64, u64) {
         let mut told = self.told.lock();
         let now = self.read.budget.reads();

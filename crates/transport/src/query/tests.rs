@@ -1,4 +1,4 @@
-//! A source asked over the wire answers as it does when it is asked directly, and questions end when they should.
+//! Tests that a remote source returns the same results as the local one, and that dropped reads end on the node.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{Connect, Connection};
 
-/// A network of one node.
+/// A network with a single node.
 struct Only(Routes);
 
 impl Connect for Only {
@@ -36,14 +36,14 @@ impl Connect for Only {
     }
 }
 
-/// Some series with samples; what is asked can be made to wait or to fail.
+/// A source whose selections can be made to wait or to fail.
 #[derive(Default)]
 struct Fake {
     series: usize,
     samples: usize,
     failure: Option<SelectError>,
     refused: Option<Refused>,
-    /// Whether selecting takes until the budget ends.
+    /// Whether a selection waits until its budget is cancelled or out of time.
     waits: bool,
     is_waiting: AtomicBool,
     was_cancelled: AtomicBool,
@@ -151,7 +151,7 @@ fn scope() -> Scope {
     Scope { tenant: TenantId::new("team").unwrap(), shards, complete_from: None }
 }
 
-/// The source over the wire.
+/// The remote view of a source.
 fn remote(fake: &Arc<Fake>, address: &str) -> RemoteSource {
     let mut routes = RoutesBuilder::default();
     let services = QueryServices {
@@ -181,13 +181,13 @@ fn shown(batch: &SeriesBatch) -> Vec<String> {
     (0..batch.len()).map(|at| format!("{:?}", batch.view(at))).collect()
 }
 
-/// Blocking calls, as the engine makes them.
+/// Runs blocking calls on a blocking thread, like the engine.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_selection_is_the_same_from_far_away() {
+async fn a_remote_selection_equals_the_local_one() {
     let source = fake(7000, 40);
     let far = remote(&source, "node:1");
     blocking(move || {
@@ -228,7 +228,7 @@ async fn a_selection_is_the_same_from_far_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_questions_have_the_same_answers_from_far_away() {
+async fn remote_reads_equal_local_ones() {
     let near = fake(3000, 3);
     let far = remote(&near, "node:1");
     blocking(move || {
@@ -270,7 +270,7 @@ async fn all_questions_have_the_same_answers_from_far_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_says_why() {
+async fn failures_keep_their_reason() {
     let failing = |failure: Option<SelectError>, refused: Option<Refused>| {
         Arc::new(Fake { series: 5, samples: 5, failure, refused, ..Fake::default() })
     };
@@ -307,7 +307,7 @@ async fn memory_is_bounded_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_that_is_dropped_ends_on_the_node() {
+async fn a_dropped_read_ends_on_the_node() {
     for by_budget in [false, true] {
         let slow = Arc::new(Fake { waits: true, ..Fake::default() });
         let (far, budget) = (remote(&slow, "node:1"), budget(u64::MAX));
@@ -346,8 +346,8 @@ async fn roles_that_a_node_does_not_have_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_less_than_is_counted_on_refuses() {
-    // Two shards are complete from -2 on together, each of them from -1 on.
+async fn a_node_with_less_complete_data_refuses_reads() {
+    // Both shards together are complete from -2, each of them alone from -1.
     let near = fake(5, 5);
     let far = remote(&near, "node:1");
     for required_from in [None, Some(-2), Some(0), Some(i64::MAX)] {
