@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SQL over the block files agrees with PromQL: runs the README's statement in DuckDB for every metric.
+"""SQL over the block files agrees with PromQL: runs the documented statement in DuckDB for every metric.
 
   duckdb_check.py [--hosts 10]
 
@@ -32,11 +32,11 @@ def duckdb(folder):
 
 
 def statement(bucket):
-    """The README's statement for this bucket and all metrics."""
-    sql = re.search(r"(?:```sql\n|samples\.sql\n)(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    check(sql, "the README has no SQL statement")
-    text = sql.group(1).replace("data/bucket/", f"{bucket}/")
-    check(str(bucket) in text and "LIKE 'node_load%'" in text, f"the README's statement is not as expected:\n{text}")
+    """The documented statement for this bucket and all metrics."""
+    sql = re.search(r"(?:```sql\n|samples\.sql\n)(.*?)```", (ROOT / "docs/src/getting-started.md").read_text(), re.S)
+    check(sql, "docs/src/getting-started.md has no SQL statement")
+    text = sql.group(1).replace("tour/bucket/", f"{bucket}/")
+    check(str(bucket) in text and "LIKE 'node_load%'" in text, f"the documented statement is not as expected:\n{text}")
     return text.replace("LIKE 'node_load%'", "LIKE '%'")
 
 
@@ -82,7 +82,7 @@ def main():
     args = parser.parse_args()
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="pharos-duckdb-") as folder:
-        checks.run("the README's SQL", same, folder, loadgen(), args.hosts)
+        checks.run("the documented SQL", same, folder, loadgen(), args.hosts)
     checks.finish()
 
 
