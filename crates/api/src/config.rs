@@ -1,4 +1,4 @@
-//! Settings of the API.
+//! The settings of the HTTP API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,30 +9,31 @@ use pharos_querier::LimitsByTenant;
 
 use crate::query_log::QueryLog;
 
-/// Settings of the API; the flags of the same names set them.
+/// The settings of the HTTP API. Each field names the flag or configuration key that sets it.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
-    /// Limits of the queries of each tenant. A reload replaces them.
+    /// Limits on the queries of each tenant. A reload replaces them.
     pub limits: Arc<ArcSwap<LimitsByTenant>>,
-    /// Logs all queries, `global.query_log_file`. A reload sets its file.
+    /// The log of all queries, `global.query_log_file`. A reload sets its file.
     pub query_log: Arc<QueryLog>,
-    /// Most queries that run at a time, `--query.max-concurrency`. Default: 20.
+    /// Maximum number of concurrent queries, `--query.max-concurrency`. Default: 20.
     pub max_concurrency: usize,
-    /// Queries that take at least this long are logged, `--query.slow-log-threshold`; `None` logs none. Default: 10 s.
+    /// Duration from which a query counts as slow and is logged, `--query.slow-log-threshold`. `None` disables the log.
+    /// Default: 10 s.
     pub slow_log_threshold: Option<Duration>,
     /// How far back an instant selector looks for a sample, milliseconds, `--query.lookback-delta`. Default: 5 minutes.
     pub lookback_delta_ms: i64,
-    /// Whether `/-/reload` and `/-/quit` answer, `--web.enable-lifecycle`. Default: no.
+    /// Whether `/-/reload` and `/-/quit` are enabled, `--web.enable-lifecycle`. Default: no.
     pub enable_lifecycle: bool,
-    /// Whether `/api/v1/admin` answers, `--web.enable-admin-api`. Default: no.
+    /// Whether `/api/v1/admin` is enabled, `--web.enable-admin-api`. Default: no.
     pub enable_admin_api: bool,
-    /// Labels that `/federate` adds, `global.external_labels`.
+    /// Labels that `/federate` adds to each series, `global.external_labels`.
     pub external_labels: Vec<(String, String)>,
-    /// Most samples in the answer of a remote read; 0 for no limit. Default: 50 million.
+    /// Maximum number of samples in a remote read that is not streamed. 0 means no limit. Default: 50 million.
     pub remote_read_sample_limit: usize,
-    /// Most remote reads at a time; 0 for no limit. Default: 10.
+    /// Maximum number of concurrent remote reads. 0 means no limit. Default: 10.
     pub remote_read_concurrency: usize,
-    /// Size of a frame of a streamed remote read, bytes; exceeded by at most one chunk. Default: 1 MiB.
+    /// Maximum size of a frame of a streamed remote read, bytes. A frame may exceed it by one chunk. Default: 1 MiB.
     pub remote_read_frame_bytes: usize,
 }
 

@@ -1,5 +1,6 @@
-//! Errors of the HTTP API with their types and status codes, as Prometheus documents them. No other file maps errors to status
-//! codes, but that of remote read, whose codes differ.
+//! Errors of the HTTP API, with the types and status codes that Prometheus documents.
+//!
+//! Only this file maps errors to status codes, except for remote read, whose codes differ.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,24 +8,24 @@ use pharos_model::SelectError;
 use pharos_promql::QueryError;
 use pharos_querier::{AdmissionError, FeatureDisabled};
 
-/// The `errorType` that a client sees.
+/// The kind of an error, which determines its `errorType` and status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request is wrong.
+    /// The request is invalid.
     BadData,
-    /// The query cannot be evaluated, or exceeds a limit.
+    /// The query cannot be evaluated or exceeds a limit.
     Execution,
     /// The query was cancelled, through the API or because the client hung up.
     Canceled,
-    /// The query took too long.
+    /// The query exceeded its timeout.
     Timeout,
-    /// The server failed.
+    /// The server failed, for example because samples are unavailable.
     Internal,
-    /// The tenant has too many queries waiting.
+    /// The tenant's queue of waiting queries is full.
     TooManyRequests,
-    /// The server cannot answer at the moment, or the API is disabled.
+    /// The server cannot respond at the moment, or the API is disabled.
     Unavailable,
-    /// The resource does not exist.
+    /// The requested resource does not exist.
     NotFound,
 }
 
@@ -42,7 +43,7 @@ impl ErrorKind {
         }
     }
 
-    /// The status code that goes with the kind.
+    /// Returns the HTTP status code of the kind.
     pub fn status(self) -> StatusCode {
         match self {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
@@ -55,33 +56,33 @@ impl ErrorKind {
     }
 }
 
-/// An error answer.
+/// An error response.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// Decides the status code.
+    /// The kind, which determines the status code.
     pub kind: ErrorKind,
-    /// The text for the client.
+    /// The message that the client receives.
     pub message: String,
 }
 
 impl ApiError {
-    /// An error of a kind.
+    /// Creates an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         ApiError { kind, message: message.into() }
     }
 
-    /// The request is wrong.
+    /// Creates an error of kind [`ErrorKind::BadData`].
     pub fn bad_data(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::BadData, message)
     }
 
-    /// A parameter of the request is wrong.
+    /// Creates an error of kind [`ErrorKind::BadData`] whose message names the invalid parameter.
     pub fn parameter(name: &str, reason: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter {name:?}: {reason}"))
     }
 
-    /// The server failed.
+    /// Creates an error of kind [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }

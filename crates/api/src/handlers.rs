@@ -1,4 +1,4 @@
-//! The routes. A handler decodes, calls the domain and encodes; nothing else.
+//! The routes of the API. A handler only decodes the request, calls the domain and encodes the response.
 
 mod active;
 mod admin;
@@ -25,7 +25,7 @@ use axum::routing::{any, delete, get, post, put};
 
 use crate::Api;
 
-/// All routes of the API, without prefix.
+/// Builds all routes of the API, without a path prefix.
 pub fn router(api: Arc<Api>) -> Router {
     let v1 = Router::new()
         .route("/query", get(query::instant).post(query::instant))

@@ -1,12 +1,14 @@
-//! Query results as JSON, in exactly the form in which Prometheus writes them: numbers as strings, times in seconds
-//! with at most three decimals, histograms with their buckets. Writes into a byte vector without intermediate trees.
+//! Writes query results as JSON, byte for byte like Prometheus.
+//!
+//! Sample values are strings, times are seconds with three decimals or none, and histograms list their buckets. The
+//! functions append to a byte vector without intermediate trees.
 
 use std::io::Write;
 
 use pharos_model::{Histogram, Labels};
 use pharos_promql::{MatrixSeries, SampleValue, Value, VectorSample};
 
-/// Appends a JSON string.
+/// Appends `text` as a JSON string, with quotes and escapes.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
@@ -34,7 +36,8 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a float as Go prints it with the fewest digits: plain, but with an exponent below 1e-6 and from 1e21 on.
+/// Appends a float with the fewest digits that read back, as Go does. Magnitudes below 1e-6 and from 1e21 on get an
+/// exponent.
 pub fn float(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         out.extend_from_slice(b"NaN");
@@ -48,12 +51,12 @@ pub fn float(out: &mut Vec<u8>, value: f64) {
     } else if value.abs() < 1e-6 || value.abs() >= 1e21 {
         exponent_form(out, value);
     } else {
-        // Rust prints the shortest digits that read back, without an exponent. Writing to a vector cannot fail.
+        // Rust also prints the fewest digits that read back, but never an exponent. Writing to a vector cannot fail.
         let _infallible = write!(out, "{value}");
     }
 }
 
-/// `1e-07`, `1.5e+21`: Go's exponents have a sign and at least two digits.
+/// Appends a float with an exponent, such as `1e-07` or `1.5e+21`. Go's exponents have a sign and at least two digits.
 fn exponent_form(out: &mut Vec<u8>, value: f64) {
     let text = format!("{value:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -61,7 +64,7 @@ fn exponent_form(out: &mut Vec<u8>, value: f64) {
     let _infallible = write!(out, "{mantissa}e{sign}{digits:0>2}");
 }
 
-/// Appends milliseconds as seconds: `1435781430.781`.
+/// Appends a time given in milliseconds as seconds, such as `1435781430.781`.
 pub fn time(out: &mut Vec<u8>, ms: i64) {
     if ms < 0 {
         out.push(b'-');
@@ -76,7 +79,7 @@ pub fn time(out: &mut Vec<u8>, ms: i64) {
     }
 }
 
-/// Appends `[time,"value"]`.
+/// Appends `[time,"value"]`. `t` is in milliseconds.
 pub fn float_sample(out: &mut Vec<u8>, t: i64, value: f64) {
     out.push(b'[');
     time(out, t);
@@ -85,7 +88,7 @@ pub fn float_sample(out: &mut Vec<u8>, t: i64, value: f64) {
     out.extend_from_slice(b"\"]");
 }
 
-/// As [`float_sample`] for a scalar, which Go writes without an exponent.
+/// Like [`float_sample`], but for a scalar, which Go writes without an exponent.
 fn scalar(out: &mut Vec<u8>, t: i64, value: f64) {
     if !value.is_finite() {
         return float_sample(out, t, value);
@@ -95,7 +98,7 @@ fn scalar(out: &mut Vec<u8>, t: i64, value: f64) {
     let _infallible = write!(out, ",\"{value}\"]");
 }
 
-/// Appends `[time,{histogram}]`.
+/// Appends `[time,{histogram}]`. `t` is in milliseconds.
 pub fn histogram_sample(out: &mut Vec<u8>, t: i64, histogram: &Histogram) {
     out.push(b'[');
     time(out, t);
@@ -144,7 +147,7 @@ pub fn labels(out: &mut Vec<u8>, labels: &Labels) {
     out.push(b'}');
 }
 
-/// Appends items separated by commas; `flush` sees the output after each.
+/// Appends items separated by commas. Calls `flush` with the output after each item, and returns its first error.
 pub fn list<T, E>(
     out: &mut Vec<u8>,
     items: impl IntoIterator<Item = T>,
@@ -161,7 +164,7 @@ pub fn list<T, E>(
     Ok(())
 }
 
-/// Appends `"resultType":…,"result":…`; `flush` may send away what is written so far.
+/// Appends `"resultType":…,"result":…`. After each series, `flush` may send the output written so far and clear it.
 pub fn value<E>(out: &mut Vec<u8>, value: &Value, flush: impl FnMut(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     match value {
         Value::Scalar(t, v) => {

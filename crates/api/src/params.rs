@@ -1,4 +1,4 @@
-//! Request parameters, from the form of a POST and the query string, with times and durations as Prometheus reads them.
+//! Request parameters from POST forms and query strings. Times and durations parse as in Prometheus.
 
 use std::time::Duration;
 
@@ -11,25 +11,28 @@ use pharos_promql::syntax;
 
 use crate::error::ApiError;
 
-/// Largest form, bytes.
+/// Maximum size of a form, bytes.
 const MAX_FORM_BYTES: usize = 10 << 20;
 
-/// The parameters of a request, form before query string, as Go's `Request.Form` has them.
+/// The parameters of a request. Those of the form precede those of the query string, as in Go's `Request.Form`.
 #[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Parses `a=b&c=d`.
+    /// Parses URL-encoded parameters such as `a=b&c=d`.
     pub fn parse(text: &[u8]) -> Self {
         Params(url::form_urlencoded::parse(text).into_owned().collect())
     }
 
-    /// The first value of a parameter; an empty one counts as absent.
+    /// Returns the first value of a parameter. An empty value counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
-    /// Whether a parameter is `true`. It may be `false` or absent; anything else is an error.
+    /// Returns whether a parameter is `true`. An absent parameter is `false`.
+    ///
+    /// # Errors
+    /// The value is neither `true` nor `false`.
     pub fn switch(&self, name: &str) -> Result<bool, ApiError> {
         match self.get(name) {
             None | Some("false") => Ok(false),
@@ -38,39 +41,46 @@ impl Params {
         }
     }
 
-    /// All values of a parameter.
+    /// Returns all values of a parameter, including empty ones.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// A time in milliseconds.
+    /// Parses an optional time parameter. Returns milliseconds since the epoch.
     pub fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let invalid = |e| ApiError::parameter(name, format!("invalid time value for '{name}': {e}"));
         self.get(name).map(|text| parse_time(text).map_err(invalid)).transpose()
     }
 
-    /// A time in milliseconds. It is an error when it is absent.
+    /// Parses a required time parameter. Returns milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// The parameter is absent or not a time.
     pub fn required_time(&self, name: &str) -> Result<i64, ApiError> {
         parse_time(self.get(name).unwrap_or("")).map_err(|e| ApiError::parameter(name, e))
     }
 
-    /// A duration in milliseconds.
+    /// Parses an optional duration parameter. Returns milliseconds.
     pub fn duration(&self, name: &str) -> Result<Option<i64>, ApiError> {
         self.get(name).map(|text| parse_seconds_or_duration(text).map_err(|e| ApiError::parameter(name, e))).transpose()
     }
 
-    /// How long the request may take, if it says so. A negative timeout is none at all.
+    /// Parses the parameter `timeout`. A negative timeout becomes zero.
     pub fn timeout(&self) -> Result<Option<Duration>, ApiError> {
         Ok(self.duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64)))
     }
 
-    /// How far back an instant selector looks, milliseconds.
+    /// Parses the parameter `lookback_delta`, which limits how far back an instant selector looks. Returns
+    /// milliseconds.
     pub fn lookback_delta(&self) -> Result<Option<i64>, ApiError> {
         let invalid = |e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}"));
         self.get("lookback_delta").map(|text| parse_seconds_or_duration(text).map_err(invalid)).transpose()
     }
 
-    /// The range from `start` to `end`, each unbounded when absent.
+    /// Parses the range from `start` to `end`. An absent parameter leaves its side unbounded.
+    ///
+    /// # Errors
+    /// A time is invalid, or `end` is before `start`.
     pub fn range(&self) -> Result<TimeRange, ApiError> {
         let range = TimeRange::new(
             self.time("start")?.unwrap_or(TimeRange::ALL.start),
@@ -82,12 +92,12 @@ impl Params {
         Ok(range)
     }
 
-    /// The parameter `limit`; 0 for no limit.
+    /// Parses the parameter `limit`. Returns 0, which means no limit, if it is absent.
     pub fn limit(&self) -> Result<usize, ApiError> {
         self.count("limit")
     }
 
-    /// A number that must not be negative; 0 when absent.
+    /// Parses a parameter as a non-negative number. Returns 0 if it is absent.
     pub fn count(&self, name: &str) -> Result<usize, ApiError> {
         let Some(text) = self.get(name) else { return Ok(0) };
         let number: i64 = text
@@ -96,19 +106,22 @@ impl Params {
         usize::try_from(number).map_err(|_| ApiError::parameter(name, "limit must be non-negative"))
     }
 
-    /// An upper bound; `None` when absent or negative.
+    /// Parses a parameter as an upper bound. Returns `None` if it is absent or negative.
     pub fn bound(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let number: i64 = text.parse().map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
         Ok(usize::try_from(number).ok())
     }
 
-    /// The selectors of `match[]`. Errors name the parameter.
+    /// Like [`Params::selectors`], but errors name the parameter.
     pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
         self.selectors().map_err(|e| ApiError::parameter("match[]", e))
     }
 
-    /// The distinct selectors of `match[]`. Errors do not name the parameter.
+    /// Parses the distinct selectors of `match[]`.
+    ///
+    /// # Errors
+    /// A selector is invalid or matches everything, or the regular expressions are too long in total.
     pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
         let selector = |text| {
             let matchers = syntax::parse_metric_selector(text).map_err(|e| e.to_string())?;
@@ -157,10 +170,10 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     }
 }
 
-/// The largest time and duration that parse, milliseconds: Go's nanoseconds end there.
+/// The largest time and duration that parse, milliseconds. Go's 64-bit nanoseconds overflow beyond it.
 const MAX_TIME_MS: f64 = 9_223_372_036_854_774.0;
 
-/// Reads a time: seconds since the epoch with decimals, or RFC 3339. Returns milliseconds.
+/// Parses a time, which is either seconds since the epoch with decimals or RFC 3339. Returns milliseconds.
 pub fn parse_time(text: &str) -> Result<i64, String> {
     let time = match parse_number(text) {
         Some(seconds) => (seconds.abs() <= MAX_TIME_MS / 1000.0).then(|| milliseconds(seconds)),
@@ -169,14 +182,15 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
     time.ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
 }
 
-/// Rounds the fraction to milliseconds before it truncates nanoseconds, as Prometheus does.
+/// Converts seconds to milliseconds. Rounds the fraction to milliseconds before it truncates nanoseconds, like
+/// Prometheus.
 fn milliseconds(seconds: f64) -> i64 {
     let fraction = (seconds.fract() * 1000.0).round() / 1000.0;
     let nanoseconds = (fraction * 1e9) as i64;
     seconds.trunc() as i64 * 1000 + nanoseconds.div_euclid(1_000_000)
 }
 
-/// The one form that Go accepts: `2006-01-02T15:04:05`, decimals of seconds, then `Z` or `±15:04`.
+/// Parses the only form that Go accepts: `2006-01-02T15:04:05`, optional decimals, then `Z` or an offset like `+07:00`.
 fn rfc3339(text: &str) -> Option<i64> {
     let shape = |at: usize, b: u8| match at {
         4 | 7 => b == b'-',
@@ -209,7 +223,7 @@ fn rfc3339(text: &str) -> Option<i64> {
     Some((days * 86_400 + clock - offset * 60) * 1000 + ms)
 }
 
-/// Reads a duration: seconds with decimals, or `1h30m`. Returns milliseconds.
+/// Parses a duration, which is either seconds with decimals or units such as `1h30m`. Returns milliseconds.
 pub fn parse_seconds_or_duration(text: &str) -> Result<i64, String> {
     if let Some(seconds) = parse_number(text) {
         let ms = seconds * 1000.0;

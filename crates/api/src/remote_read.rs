@@ -1,8 +1,8 @@
-//! `/api/v1/read`: raw series for other Prometheus servers, as samples or as a stream of chunks.
+//! `/api/v1/read`: serves raw series to other Prometheus servers, as samples or as a stream of chunks.
 //!
-//! Selecting and encoding run on a thread that may block. A stream holds a few frames at a time: it goes on when the
-//! reader has taken some, and ends when the reader is gone. Errors before the first frame have a status; later ones
-//! break the stream off, so that no reader takes a part for the whole.
+//! Selection and encoding run on a blocking thread. A stream buffers only a few frames: the thread waits while the
+//! buffer is full, and stops when the reader disconnects. An error before the first frame becomes a status code. A
+//! later error aborts the stream, so that no reader mistakes a part for the whole.
 
 mod bits;
 mod chunks;
@@ -25,25 +25,25 @@ use pharos_transport::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Qu
 use prost::Message;
 use tokio::sync::mpsc;
 
-/// What one remote read may use, and what it adds.
+/// The limits of one remote read, and the labels that it adds.
 #[derive(Clone)]
 pub struct ReadLimits {
-    /// Memory, time and cancellation.
+    /// Memory, timeout and cancellation of the read.
     pub budget: Arc<Budget>,
-    /// Most samples of an answer of type SAMPLES, 0 for no limit (Prometheus: 50,000,000).
+    /// Maximum number of samples in a response of type SAMPLES. 0 means no limit. Prometheus's default: 50,000,000.
     pub max_samples: usize,
-    /// Most series that a query may select, 0 for no limit.
+    /// Maximum number of series that a query may select. 0 means no limit.
     pub max_series: usize,
-    /// Where a frame of chunks ends, bytes; it may be exceeded by one chunk (Prometheus: 1 MiB).
+    /// Maximum size of a frame of chunks, bytes. A frame may exceed it by one chunk. Prometheus's default: 1 MiB.
     pub max_frame_bytes: usize,
-    /// Labels that are added to every series.
+    /// Labels that the read adds to every series.
     pub external_labels: Labels,
-    /// The right to run, held until the answer is written.
+    /// The permit to run, held until the response is written.
     pub turn: Option<Arc<tokio::sync::OwnedSemaphorePermit>>,
 }
 
 impl ReadLimits {
-    /// Prometheus's limits.
+    /// Creates limits with Prometheus's defaults.
     pub fn new(budget: Arc<Budget>) -> Self {
         ReadLimits {
             budget,
@@ -56,22 +56,22 @@ impl ReadLimits {
     }
 }
 
-/// Why a remote read fails.
+/// The reason why a remote read fails.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The request is malformed.
     #[error("{0}")]
     BadRequest(String),
-    /// More samples than allowed.
+    /// The response exceeds the sample limit.
     #[error("exceeded sample limit ({0})")]
     Samples(usize),
-    /// Series could not be had.
+    /// The selection failed.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// A fault of this program.
+    /// A bug in this program.
     #[error("{0}")]
     Internal(String),
-    /// The reader is gone.
+    /// The reader disconnected.
     #[error("the reader is gone")]
     Gone,
 }
@@ -90,15 +90,15 @@ impl IntoResponse for ReadError {
     }
 }
 
-/// Series that are fetched at a time.
+/// Number of series that are fetched at a time.
 const SERIES_AT_A_TIME: usize = 16;
-/// Frames that wait for the reader.
+/// Maximum number of frames that wait for the reader.
 const FRAMES_AHEAD: usize = 4;
 
 const SAMPLES_TYPE: &str = "application/x-protobuf";
 const CHUNKS_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
 
-/// Answers a remote-read request.
+/// Serves a remote-read request. `body` is a snappy-compressed `ReadRequest`.
 pub async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLimits) -> Response {
     let decoded = request::decode(&body).and_then(|request| Ok((request::response_type(&request)?, request)));
     let answer = match decoded {
@@ -145,7 +145,7 @@ async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLim
     tokio::task::spawn_blocking(move || {
         let frame = |bytes| send.blocking_send(Ok(bytes)).map_err(|_| ReadError::Gone);
         if let Err(error) = encode_frames(&request, &*querier, &limits, frame) {
-            // If the reader is gone, nobody wants to know.
+            // If the reader disconnected, nobody is left to receive the error.
             let _ = send.blocking_send(Err(error));
         }
     });
@@ -159,12 +159,12 @@ async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLim
         Some((frame, receive))
     });
     let first = futures::stream::once(async { Ok(first) });
-    // Fused, because compression asks again after the end.
+    // Fused, because the compression layer polls again after the end.
     let frames = futures::StreamExt::fuse(futures::StreamExt::chain(first, rest));
     Ok((headers, Body::from_stream(frames)).into_response())
 }
 
-/// Encodes all queries. A frame holds chunks of one series.
+/// Encodes the results of all queries. A frame holds chunks of one series.
 fn encode_frames(
     request: &ReadRequest,
     querier: &dyn Querier,
@@ -198,7 +198,7 @@ fn encode_frames(
     Ok(())
 }
 
-/// Calls `each` for every series of a query that has samples in its range.
+/// Calls `each` for every selected series that has samples in the range of the query.
 fn each_series(
     query: &Query,
     querier: &dyn Querier,
@@ -226,7 +226,7 @@ fn each_series(
     Ok(())
 }
 
-/// Memory of a query's budget, given back in the end.
+/// Memory taken from a query's budget, returned on drop.
 struct Taken<'a> {
     budget: &'a Budget,
     bytes: u64,

@@ -1,4 +1,4 @@
-//! What the HTTP API shows of the rest of the node, and what it may ask of it. The node implements this.
+//! The interface through which the HTTP API shows and controls the rest of the node. The node implements it.
 
 use std::collections::BTreeMap;
 
@@ -8,63 +8,64 @@ use serde::Serialize;
 /// The rest of the node, as the API sees it.
 #[async_trait::async_trait]
 pub trait Services: Send + Sync + 'static {
-    /// Whether the node can answer; else why not yet.
+    /// Returns `Ok` once the node can serve requests, and otherwise the reason why it cannot yet.
     fn ready(&self) -> Result<(), String>;
-    /// Reads the configuration again.
+    /// Reloads the configuration.
     async fn reload(&self) -> Result<(), String>;
-    /// Ends the process in good order.
+    /// Starts a graceful shutdown of the process.
     fn quit(&self);
-    /// The metrics of the process in the text format.
+    /// Returns the metrics of the process in the text exposition format.
     fn metrics_text(&self) -> String;
-    /// The configuration as YAML with all defaults and without secrets.
+    /// Returns the configuration as YAML, with all defaults and without secrets.
     fn config_yaml(&self) -> String;
-    /// All flags with their values.
+    /// Returns all flags with their values.
     fn flags(&self) -> BTreeMap<String, String>;
-    /// `status/runtimeinfo`.
+    /// Returns the data of `status/runtimeinfo`.
     fn runtime_info(&self) -> RuntimeInfo;
-    /// `status/buildinfo`.
+    /// Returns the data of `status/buildinfo`.
     fn build_info(&self) -> BuildInfo;
-    /// `status/walreplay`.
+    /// Returns the data of `status/walreplay`.
     fn wal_replay(&self) -> WalReplay;
-    /// `status/tsdb`, with at most `limit` rows a list.
+    /// Returns the data of `status/tsdb`, with at most `limit` rows per list.
     fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus;
-    /// The targets of all agents, of one scrape pool when it is named.
+    /// Returns the targets of all agents. `pool` restricts them to one scrape pool.
     async fn targets(&self, pool: Option<&str>) -> Targets;
-    /// What each active target said of its metric families.
+    /// Returns the metadata that each active target exposes.
     async fn target_metadata(&self) -> Vec<TargetMetadata>;
     /// Deletes series in a time range. Blocks.
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String>;
-    /// Rewrites what deletions mask. Blocks.
+    /// Frees the space of deleted samples, at once or when their blocks are merged. Blocks.
     fn clean_tombstones(&self, tenant: &TenantId) -> Result<(), String>;
-    /// Flushes everything and copies the blocks to a folder of its own; returns the folder's name. Blocks.
+    /// Flushes the head, unless `skip_head` is set, and copies all blocks to a new folder. Returns the folder's name.
+    /// Blocks.
     fn snapshot(&self, skip_head: bool) -> Result<String, String>;
 }
 
-/// `status/runtimeinfo`.
+/// The data of `status/runtimeinfo`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeInfo {
-    /// RFC 3339.
+    /// Start of the process, RFC 3339.
     pub start_time: String,
-    /// Working directory.
+    /// Working directory of the process.
     #[serde(rename = "CWD")]
     pub cwd: String,
-    /// Host name.
+    /// Name of the host.
     pub hostname: String,
-    /// RFC 3339.
+    /// Current time of the server, RFC 3339.
     pub server_time: String,
     /// Whether the last reload was successful.
     pub reload_config_success: bool,
-    /// RFC 3339.
+    /// Time of the last successful reload, RFC 3339.
     pub last_config_time: String,
-    /// Damaged WAL records found.
+    /// Number of corrupt WAL records found.
     pub corruption_count: u64,
-    /// Threads of the process; Prometheus shows goroutines here.
+    /// Number of threads. Prometheus shows the number of goroutines here.
     pub goroutine_count: u64,
-    /// Cores.
+    /// Number of CPU cores.
     #[serde(rename = "GOMAXPROCS")]
     pub cores: u64,
-    /// Memory limit of Go; here the head's, bytes.
+    /// Memory limit of the head, bytes. Prometheus shows Go's memory limit here.
     #[serde(rename = "GOMEMLIMIT")]
     pub memory_limit: u64,
     /// Always empty here.
@@ -73,79 +74,79 @@ pub struct RuntimeInfo {
     /// Always empty here.
     #[serde(rename = "GODEBUG")]
     pub godebug: String,
-    /// For example `15d` or `15d or 10GB`.
+    /// Retention, for example `15d` or `15d or 10GB`.
     pub storage_retention: String,
 }
 
-/// `status/buildinfo`.
+/// The data of `status/buildinfo`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildInfo {
-    /// The version of the Prometheus API that is spoken; clients such as Grafana choose features by it.
+    /// The Prometheus version whose API the node implements. Clients such as Grafana choose features by it.
     pub version: String,
-    /// Of this build.
+    /// Git revision of the build.
     pub revision: String,
-    /// Of this build.
+    /// Git branch of the build.
     pub branch: String,
-    /// Of this build.
+    /// User who made the build.
     pub build_user: String,
-    /// Of this build.
+    /// Date of the build.
     pub build_date: String,
-    /// The compiler.
+    /// Version of the compiler. Prometheus shows the Go version here.
     pub go_version: String,
-    /// This program's own version.
+    /// Version of Pharos.
     pub pharos_version: String,
 }
 
-/// `status/walreplay`.
+/// The data of `status/walreplay`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WalReplay {
-    /// First segment.
+    /// Number of the first segment.
     pub min: u64,
-    /// Last segment.
+    /// Number of the last segment.
     pub max: u64,
-    /// The segment that is read now.
+    /// Number of the segment being replayed.
     pub current: u64,
 }
 
-/// `status/tsdb`.
+/// The data of `status/tsdb`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TsdbStatus {
-    /// The head.
+    /// Statistics of the head.
     pub head_stats: HeadStats,
     /// Metric names with the most series.
     pub series_count_by_metric_name: Vec<NameCount>,
     /// Labels with the most values.
     pub label_value_count_by_label_name: Vec<NameCount>,
-    /// Labels whose values take most memory.
+    /// Labels whose values take the most memory, with the memory in bytes.
     pub memory_in_bytes_by_label_name: Vec<NameCount>,
     /// `name=value` pairs with the most series.
     pub series_count_by_label_value_pair: Vec<NameCount>,
 }
 
-/// The head in `status/tsdb`.
+/// Statistics of the head in `status/tsdb`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadStats {
-    /// Series in memory.
+    /// Number of series in memory.
     pub num_series: u64,
-    /// Distinct label pairs.
+    /// Number of distinct label pairs.
     pub num_label_pairs: u64,
-    /// Chunks in memory.
+    /// Number of chunks in memory.
     pub chunk_count: u64,
-    /// First sample, milliseconds.
+    /// Time of the earliest sample, milliseconds.
     pub min_time: i64,
-    /// Last sample, milliseconds.
+    /// Time of the latest sample, milliseconds.
     pub max_time: i64,
 }
 
 /// A row of a list in `status/tsdb`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NameCount {
-    /// What is counted.
+    /// The metric name, label or label pair that the row is about.
     pub name: String,
-    /// How many or how much.
+    /// The count or size of the list that the row is in.
     pub value: u64,
 }
 
@@ -154,17 +155,17 @@ pub struct NameCount {
 pub struct Targets {
     /// The names of the scrape pools.
     pub pools: Vec<String>,
-    /// Those that are scraped, by pool and URL.
+    /// Targets that are scraped, ordered by pool and URL.
     pub active: Vec<ActiveTarget>,
-    /// Those that relabelling dropped.
+    /// Targets that relabelling dropped.
     pub dropped: Vec<DroppedTarget>,
-    /// How many it dropped, by pool, also those that are no longer kept.
+    /// Number of dropped targets by pool. Includes targets that `dropped` omits.
     pub dropped_counts: BTreeMap<String, usize>,
-    /// What is missing, for people.
+    /// Human-readable descriptions of missing data.
     pub warnings: Vec<String>,
 }
 
-/// An active target.
+/// A target that is scraped.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveTarget {
@@ -172,23 +173,23 @@ pub struct ActiveTarget {
     pub discovered_labels: BTreeMap<String, String>,
     /// Labels after relabelling.
     pub labels: BTreeMap<String, String>,
-    /// The job.
+    /// Name of the scrape pool, which is the job name.
     pub scrape_pool: String,
-    /// Where it is scraped.
+    /// URL that is scraped.
     pub scrape_url: String,
-    /// The same as others reach it.
+    /// The scrape URL as seen from other hosts.
     pub global_url: String,
-    /// Why the last scrape failed, or empty.
+    /// Error of the last scrape; empty if it succeeded.
     pub last_error: String,
-    /// When, RFC 3339.
+    /// Time of the last scrape, RFC 3339.
     pub last_scrape: String,
-    /// How long it took, seconds.
+    /// Duration of the last scrape, seconds.
     pub last_scrape_duration: f64,
-    /// `up`, `down` or `unknown`.
+    /// Health of the target: `up`, `down` or `unknown`.
     pub health: String,
-    /// For example `15s`.
+    /// Scrape interval, for example `15s`.
     pub scrape_interval: String,
-    /// For example `10s`.
+    /// Scrape timeout, for example `10s`.
     pub scrape_timeout: String,
 }
 
@@ -198,21 +199,21 @@ pub struct ActiveTarget {
 pub struct DroppedTarget {
     /// Labels before relabelling.
     pub discovered_labels: BTreeMap<String, String>,
-    /// The job.
+    /// Name of the scrape pool, which is the job name.
     pub scrape_pool: String,
 }
 
-/// What a target said of a metric family.
+/// The metadata that a target exposes for a metric family.
 #[derive(Clone, Debug)]
 pub struct TargetMetadata {
-    /// The target's labels.
+    /// Labels of the target.
     pub target: Labels,
-    /// The metric family.
+    /// Name of the metric family.
     pub metric: String,
-    /// Its type.
+    /// Type of the metric family.
     pub kind: MetricType,
-    /// Its help text.
+    /// Help text of the metric family.
     pub help: String,
-    /// Its unit.
+    /// Unit of the metric family.
     pub unit: String,
 }

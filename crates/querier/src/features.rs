@@ -1,27 +1,27 @@
-//! Parts of PromQL that are experimental in Prometheus: on here, unless they are switched off for a tenant.
+//! The parts of PromQL that are experimental in Prometheus. They are enabled unless a tenant's limits disable them.
 
 use pharos_promql::syntax::ast::{AggregateOp, Expr, Pos, TimeModifiers, VectorSelector};
 
-/// A query uses a feature that is switched off for its tenant. The text is Prometheus's.
+/// The error of a query that uses a feature that is disabled for its tenant. The message is Prometheus's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: parse error: {reason}")]
 pub struct FeatureDisabled {
-    /// Line of the expression in the query, from 1.
+    /// Line of the expression in the query, counted from 1.
     pub line: usize,
-    /// Column of the expression in its line, bytes, from 1.
+    /// Column of the expression in its line, in bytes, counted from 1.
     pub column: usize,
-    /// What is not enabled.
+    /// Message that names the disabled feature.
     pub reason: String,
 }
 
-/// Which experimental parts of the language a tenant may use.
+/// The experimental parts of the language that a tenant may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryFeatures {
-    /// Functions and aggregations (`promql-experimental-functions`).
+    /// Experimental functions and aggregations (`promql-experimental-functions`).
     pub functions: bool,
-    /// `anchored` and `smoothed` (`promql-extended-range-selectors`).
+    /// The modifiers `anchored` and `smoothed` (`promql-extended-range-selectors`).
     pub extended_selectors: bool,
-    /// `fill`, `fill_left`, `fill_right` (`promql-binop-fill-modifiers`).
+    /// The modifiers `fill`, `fill_left` and `fill_right` (`promql-binop-fill-modifiers`).
     pub fill_modifiers: bool,
     /// Arithmetic in ranges and offsets (`promql-duration-expr`).
     pub duration_expressions: bool,
@@ -34,7 +34,7 @@ impl Default for QueryFeatures {
 }
 
 impl QueryFeatures {
-    /// The names of the features, as `--enable-feature` of Prometheus takes them.
+    /// The names of the features, as Prometheus's `--enable-feature` accepts them.
     pub const NAMES: [&'static str; 4] = [
         "promql-experimental-functions",
         "promql-extended-range-selectors",
@@ -42,7 +42,7 @@ impl QueryFeatures {
         "promql-duration-expr",
     ];
 
-    /// Switches a feature off; false when there is none of that name.
+    /// Disables a feature. Returns `false` if there is no feature of that name.
     pub fn disable(&mut self, name: &str) -> bool {
         let switches = [
             &mut self.functions,
@@ -59,7 +59,10 @@ impl QueryFeatures {
         }
     }
 
-    /// Refuses an expression that uses what is switched off, in the words of Prometheus.
+    /// Checks that an expression uses no disabled feature. `text` is the source of `expr` and locates the error.
+    ///
+    /// # Errors
+    /// A subexpression uses a disabled feature.
     pub fn check(&self, expr: &Expr, text: &str) -> Result<(), FeatureDisabled> {
         if *self == QueryFeatures::default() {
             return Ok(());
@@ -130,7 +133,7 @@ fn is_computed(time: &TimeModifiers) -> bool {
     time.offset_expr.is_some()
 }
 
-/// Both count from 1.
+/// Returns the line and the column, in bytes, of the offset `at`. Both count from 1.
 fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.as_bytes().get(..at).unwrap_or_default();
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_feature_can_be_switched_off() {
+    fn each_feature_can_be_disabled() {
         for (feature, text, place) in [
             (QueryFeatures::NAMES[0], "sum(mad_over_time(up[5m]))", "1:5: "),
             (QueryFeatures::NAMES[0], "limitk(1, up)", "1:1: "),

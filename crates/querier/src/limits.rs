@@ -1,4 +1,5 @@
-//! What the queries of a tenant may cost. A reload replaces all limits at once; queries that run keep those they began with.
+//! Limits on the queries of each tenant. A reload replaces all limits at once. Queries in flight keep the limits that
+//! they started with.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,26 +8,27 @@ use pharos_model::TenantId;
 
 use crate::features::QueryFeatures;
 
-/// What the queries of one tenant may cost. 0 switches a limit off, unless it says otherwise.
+/// Limits on the queries of one tenant. 0 disables a limit, unless its field says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// Longest time of a query, with its waiting. Default: 2 minutes.
+    /// Maximum duration of a query, including the time in the queue. Default: 2 minutes.
     pub timeout: Duration,
-    /// Most memory of a query, bytes. Default: 2 GiB.
+    /// Maximum memory of a query, bytes. Default: 2 GiB.
     pub max_memory_bytes: u64,
-    /// Most samples that a query holds at a time; never off. Default: 50 million.
+    /// Maximum number of samples that a query holds at a time. Cannot be disabled. Default: 50 million.
     pub max_samples: usize,
-    /// Most series of a selector. Default: off.
+    /// Maximum number of series that a selector matches. Default: no limit.
     pub max_series: usize,
-    /// Most points of a series that a range query may ask for; never off. Default: 11,000.
+    /// Maximum number of points per series of a range query. Cannot be disabled. Default: 11,000.
     pub max_points: i64,
-    /// Most points that a query computes: series times steps of all its selectors. Default: off.
+    /// Maximum number of points that a query computes: series times steps, summed over its selectors.
+    /// Default: no limit.
     pub max_total_points: u64,
-    /// Queries of the tenant that run at a time. Default: off, only that of the process holds.
+    /// Maximum number of the tenant's queries that run at a time. Default: no limit besides that of the process.
     pub max_concurrency: usize,
-    /// Queries of the tenant that wait; more are refused with 429. Default: 256.
+    /// Maximum number of the tenant's queries that wait. More are refused with status 429. Default: 256.
     pub max_queued: usize,
-    /// Parts of the language that are experimental in Prometheus. Default: all.
+    /// Experimental parts of the language that the tenant may use. Default: all.
     pub features: QueryFeatures,
 }
 
@@ -46,17 +48,17 @@ impl Default for QueryLimits {
     }
 }
 
-/// The limits of all tenants: some have their own, the others have the defaults.
+/// The limits of all tenants. Tenants without limits of their own have the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitsByTenant {
-    /// Of tenants that have none of their own.
+    /// The limits of tenants that have none of their own.
     pub defaults: QueryLimits,
-    /// Of single tenants.
+    /// The limits of individual tenants, which replace the defaults entirely.
     pub own: HashMap<TenantId, QueryLimits>,
 }
 
 impl LimitsByTenant {
-    /// The limits of a tenant.
+    /// Returns the limits of a tenant.
     pub fn of(&self, tenant: &TenantId) -> &QueryLimits {
         self.own.get(tenant).unwrap_or(&self.defaults)
     }

@@ -1,7 +1,8 @@
-//! The queue in front of `--query.max-concurrency`: tenants take turns, so that none waits for all the queries of another.
+//! The queue in front of `--query.max-concurrency`. Tenants take turns, so that no tenant waits for all the queries of
+//! another.
 //!
-//! Invariants: a tenant stands in `turns` once, exactly when queries of it wait; `running` is the number of turns that
-//! were granted and not given back.
+//! Invariants: `turns` contains a tenant exactly once if it has waiting queries, and otherwise not at all. `running` is
+//! the number of turns that were granted and not yet returned.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll};
 use pharos_model::TenantId;
 use tokio::sync::oneshot;
 
-/// Queries that wait, and how many run.
+/// A queue that grants turns to the queries of all tenants in round-robin order.
 pub struct FairQueue {
     max_running: usize,
     state: Mutex<State>,
@@ -21,27 +22,27 @@ pub struct FairQueue {
 struct State {
     running: usize,
     lines: HashMap<TenantId, Line>,
-    /// Tenants with waiting queries, the next one first.
+    /// The tenants with waiting queries, in the order of their turns.
     turns: VecDeque<TenantId>,
 }
 
-/// The queries of one tenant.
+/// The queue of one tenant.
 #[derive(Default)]
 struct Line {
     running: usize,
-    /// 0 is no limit.
+    /// Maximum number of running queries. 0 means no limit.
     max_running: usize,
     waiting: VecDeque<oneshot::Sender<()>>,
 }
 
-/// The tenant's line is full.
+/// The error of a query that arrives while its tenant's queue is full.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full {
-    /// Most queries that may wait.
+    /// Maximum number of queries that may wait.
     pub limit: usize,
 }
 
-/// The right to run, given back when it is dropped.
+/// The permit to run one query, returned on drop.
 pub struct Turn {
     queue: Arc<FairQueue>,
     tenant: TenantId,
@@ -53,7 +54,7 @@ impl Drop for Turn {
     }
 }
 
-/// A place in the queue: resolves to the turn. Dropping it leaves the queue.
+/// A place in the queue, which resolves to the turn. Dropping it leaves the queue.
 pub struct Waiting {
     granted: oneshot::Receiver<()>,
     queue: Arc<FairQueue>,
@@ -62,7 +63,7 @@ pub struct Waiting {
 }
 
 impl Future for Waiting {
-    /// None when the queue is gone.
+    /// `None` if the queue dropped the place without granting a turn.
     type Output = Option<Turn>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Turn>> {
@@ -87,15 +88,17 @@ impl Drop for Waiting {
 }
 
 impl FairQueue {
-    /// A queue for `max_running` queries at a time.
+    /// Creates a queue that runs `max_running` queries at a time. 0 counts as 1.
     pub fn new(max_running: usize) -> Arc<Self> {
         Arc::new(FairQueue { max_running: max_running.max(1), state: Mutex::default() })
     }
 
-    /// Takes a place for a query of a tenant that may run `max_running` at a time (0: any number) and let `max_waiting` wait (0: any number).
+    /// Takes a place for a query of a tenant.
+    ///
+    /// The tenant may have `max_running` running and `max_waiting` waiting queries. 0 means no limit in both cases.
     ///
     /// # Errors
-    /// As many wait already.
+    /// `max_waiting` queries of the tenant are waiting already.
     pub fn enter(
         queue: &Arc<Self>,
         tenant: &TenantId,
@@ -115,11 +118,11 @@ impl FairQueue {
         let still_waits = state.lines.get(tenant).map_or(0, |line| line.waiting.len());
         let waiting = Waiting { granted, queue: queue.clone(), tenant: tenant.clone(), done: false };
         drop(state);
-        // Whoever gets a turn at once does not wait.
+        // A query that gets its turn at once does not count as waiting.
         if max_waiting > 0 && still_waits > max_waiting { Err(Full { limit: max_waiting }) } else { Ok(waiting) }
     }
 
-    /// How many queries wait.
+    /// Returns the number of waiting queries of all tenants.
     pub fn waiting(&self) -> usize {
         self.lock().lines.values().map(|line| line.waiting.len()).sum()
     }
@@ -128,7 +131,7 @@ impl FairQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives turns to those that wait, one to each tenant in its order, as long as there are any.
+    /// Grants turns to waiting queries while the queue has capacity, one per tenant in round-robin order.
     fn grant(&self, state: &mut State) {
         let mut passed = 0;
         while state.running < self.max_running && passed < state.turns.len() {
@@ -163,7 +166,7 @@ impl FairQueue {
         self.grant(&mut state);
     }
 
-    /// Takes the places of those who went away out of a tenant's line.
+    /// Removes the places of dropped queries from a tenant's queue.
     fn forget_closed(&self, tenant: &TenantId) {
         let mut state = self.lock();
         let Some(line) = state.lines.get_mut(tenant) else { return };
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_bounded_and_a_tenant_has_its_own_concurrency() {
+    fn queues_are_bounded_and_tenants_have_their_own_concurrency() {
         let queue = FairQueue::new(4);
         let limited = |max_waiting| FairQueue::enter(&queue, &tenant("a"), 1, max_waiting);
         let running = limited(2).unwrap().now_or_never().flatten().unwrap();
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_with_a_turn_gives_it_on() {
+    fn a_query_that_leaves_with_a_turn_passes_it_on() {
         let queue = FairQueue::new(1);
         let turn = enter(&queue, "a").now_or_never().flatten();
         let (leaves, stays) = (enter(&queue, "a"), enter(&queue, "a"));
@@ -243,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_turns_come_back(steps in prop::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
+        fn all_turns_are_returned(steps in prop::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
             let queue = FairQueue::new(2);
             let names = ["a", "b", "c"];
             let (mut places, mut turns) = (Vec::new(), Vec::new());

@@ -1,4 +1,6 @@
-//! The queries that wait, run or are being answered: they can be seen, and each of them can be cancelled.
+//! The registry of active queries, which lists the queries in flight and cancels them on request.
+//!
+//! A query is active from its arrival until its response is written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,24 +13,24 @@ use pharos_promql::Querier;
 use prometheus::IntGaugeVec;
 use tokio::sync::Notify;
 
-/// Times of a query, milliseconds.
+/// The evaluation times of a query, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// At one moment.
+    /// The single time of an instant query.
     At(i64),
-    /// Over a range.
+    /// The steps of a range query.
     Range {
-        /// First step.
+        /// Time of the first step.
         start: i64,
-        /// No step is later.
+        /// Upper bound of the steps, inclusive.
         end: i64,
-        /// Between two steps.
+        /// Distance between two steps.
         step: i64,
     },
 }
 
 impl Times {
-    /// Start, end and step; of a moment, itself twice and 0.
+    /// Returns start, end and step. An instant query starts and ends at its time and has step 0.
     pub fn as_range(self) -> (i64, i64, i64) {
         match self {
             Times::At(t) => (t, t, 0),
@@ -36,7 +38,7 @@ impl Times {
         }
     }
 
-    /// The number of steps.
+    /// Returns the number of steps, which is 1 for an instant query.
     pub fn steps(self) -> i64 {
         match self {
             Times::At(_) => 1,
@@ -45,19 +47,19 @@ impl Times {
     }
 }
 
-/// What a query does at the moment.
+/// The stage that a query has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It waits for its turn.
+    /// The query waits for a permit.
     Queued,
-    /// It is evaluated.
+    /// The engine evaluates the query.
     Evaluating,
-    /// Its answer is being written.
+    /// The response is being written.
     Answering,
 }
 
 impl Stage {
-    /// As it is shown.
+    /// Returns the name of the stage in the API and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Queued => "queued",
@@ -75,29 +77,29 @@ impl Stage {
     }
 }
 
-/// What is known of a query when it begins.
+/// The facts about a query that are known when it starts.
 pub struct QueryStart {
-    /// Whose it is.
+    /// The tenant that sent the query.
     pub tenant: TenantId,
-    /// `query` or `query_range`.
+    /// The endpoint: `query` or `query_range`.
     pub endpoint: &'static str,
-    /// Its text.
+    /// The text of the query.
     pub text: String,
-    /// Its times.
+    /// The evaluation times.
     pub times: Times,
-    /// When it came, milliseconds since the epoch.
+    /// Start on the wall clock, milliseconds since the epoch.
     pub started_ms: i64,
-    /// The same on the monotonic clock.
+    /// Start on the monotonic clock.
     pub began: Duration,
-    /// Its budget.
+    /// The budget, which cancelling the query cancels.
     pub budget: Arc<Budget>,
 }
 
-/// A query under way.
+/// A query in flight.
 pub struct ActiveQuery {
-    /// Its number in this process.
+    /// The ID of the query, unique within this process.
     pub id: u64,
-    /// What it is.
+    /// The facts from the start of the query.
     pub start: QueryStart,
     stage: AtomicU8,
     samples_read: AtomicU64,
@@ -106,17 +108,17 @@ pub struct ActiveQuery {
 }
 
 impl ActiveQuery {
-    /// What it does at the moment.
+    /// Returns the current stage.
     pub fn stage(&self) -> Stage {
         Stage::from_number(self.stage.load(Ordering::Relaxed))
     }
 
-    /// Samples that it has read from its sources so far.
+    /// Returns the number of samples that the query has read so far.
     pub fn samples_read(&self) -> u64 {
         self.samples_read.load(Ordering::Relaxed)
     }
 
-    /// Whether it was cancelled through the API.
+    /// Returns whether the query was cancelled through the API.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -128,7 +130,7 @@ impl ActiveQuery {
     }
 }
 
-/// All queries under way.
+/// All queries in flight.
 pub struct ActiveQueries {
     by_id: Mutex<BTreeMap<u64, Arc<ActiveQuery>>>,
     next_id: AtomicU64,
@@ -136,12 +138,12 @@ pub struct ActiveQueries {
 }
 
 impl ActiveQueries {
-    /// None yet. The gauges count queries by stage.
+    /// Creates an empty registry. `stages` counts the queries by stage.
     pub fn new(stages: IntGaugeVec) -> Arc<Self> {
         Arc::new(ActiveQueries { by_id: Mutex::default(), next_id: AtomicU64::new(1), stages })
     }
 
-    /// Adds a query; it leaves when what is returned is dropped.
+    /// Adds a query. Dropping the returned guard removes it.
     pub fn register(registry: &Arc<Self>, start: QueryStart) -> Registered {
         let query = Arc::new(ActiveQuery {
             id: registry.next_id.fetch_add(1, Ordering::Relaxed),
@@ -156,13 +158,13 @@ impl ActiveQueries {
         Registered { registry: registry.clone(), query }
     }
 
-    /// The queries of a tenant, or of all, the oldest first.
+    /// Returns the queries of `tenant`, or of all tenants if it is `None`, oldest first.
     pub fn list(&self, tenant: Option<&TenantId>) -> Vec<Arc<ActiveQuery>> {
         let of_tenant = |query: &&Arc<ActiveQuery>| tenant.is_none_or(|tenant| *tenant == query.start.tenant);
         self.lock().values().filter(of_tenant).cloned().collect()
     }
 
-    /// Cancels a query of a tenant, or of any; false when there is none of that number.
+    /// Cancels the query `id` of `tenant`, or of any tenant if it is `None`. Returns `false` if there is no such query.
     pub fn cancel(&self, tenant: Option<&TenantId>, id: u64) -> bool {
         let query = self.lock().get(&id).cloned();
         let query = query.filter(|query| tenant.is_none_or(|tenant| *tenant == query.start.tenant));
@@ -178,26 +180,26 @@ impl ActiveQueries {
     }
 }
 
-/// A query's place among those under way.
+/// A guard that keeps a query in the registry.
 pub struct Registered {
     registry: Arc<ActiveQueries>,
     query: Arc<ActiveQuery>,
 }
 
 impl Registered {
-    /// The query.
+    /// Returns the registered query.
     pub fn query(&self) -> &Arc<ActiveQuery> {
         &self.query
     }
 
-    /// Goes on to a stage.
+    /// Moves the query to a stage.
     pub fn enter(&self, stage: Stage) {
         let before = self.query.stage.swap(stage as u8, Ordering::Relaxed);
         self.registry.gauge(Stage::from_number(before)).dec();
         self.registry.gauge(stage).inc();
     }
 
-    /// Resolves when the query is cancelled through the API.
+    /// Waits until the query is cancelled through the API.
     pub async fn cancelled(&self) {
         self.query.wake.notified().await;
     }
@@ -210,11 +212,11 @@ impl Drop for Registered {
     }
 }
 
-/// A source that counts the samples that a query reads from it.
+/// A querier that counts the samples that a query reads from another one.
 pub struct Counted<Q> {
-    /// The source.
+    /// The querier that is read.
     pub querier: Q,
-    /// The query.
+    /// The query that the samples count towards.
     pub query: Arc<ActiveQuery>,
 }
 
@@ -254,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_seen_and_cancelled_by_their_tenant() {
+    fn queries_are_listed_and_cancelled_by_their_tenant() {
         let stages = IntGaugeVec::new(Opts::new("stages", "By stage."), &["stage"]).unwrap();
         let registry = ActiveQueries::new(stages.clone());
         let (a, b) = (TenantId::new("a").unwrap(), TenantId::new("b").unwrap());

@@ -1,7 +1,7 @@
 //! `status/active_queries`: lists the queries in flight and cancels one of them.
 //!
-//! A tenant sees and cancels its own queries. With `all_tenants=true` an operator sees and cancels those of all tenants, if the
-//! admin API is enabled.
+//! A tenant sees and cancels its own queries. If the admin API is enabled, `all_tenants=true` selects the queries of
+//! all tenants.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::query_log::rfc3339;
 use crate::{Api, tenant_of};
 use pharos_querier::registry::{ActiveQuery, Times};
 
-/// `GET /api/v1/status/active_queries`
+/// Handles `GET /api/v1/status/active_queries`.
 pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     match requested_tenant(&api, &headers, &params) {
         Ok(tenant) => {
@@ -30,7 +30,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap, params
     }
 }
 
-/// `DELETE /api/v1/status/active_queries/<id>`
+/// Handles `DELETE /api/v1/status/active_queries/<id>`.
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
@@ -52,7 +52,7 @@ pub(super) async fn cancel(
     }
 }
 
-/// The tenant that a request is about; `None` for all tenants.
+/// Returns the tenant that the request is about, or `None` for all tenants.
 fn requested_tenant(api: &Api, headers: &HeaderMap, params: &Params) -> Result<Option<TenantId>, ApiError> {
     match params.get("all_tenants") {
         None | Some("" | "false") => tenant_of(headers).map(Some),

@@ -1,4 +1,6 @@
-//! `admin/tsdb/*`: deletes series, rewrites blocks with deletions, takes snapshots. Disabled without `--web.enable-admin-api`.
+//! `admin/tsdb/*`: deletes series, cleans tombstones and takes snapshots.
+//!
+//! `--web.enable-admin-api` enables these routes.
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ async fn run<T: Send + 'static>(
     respond::blocking(api, &tenant, &budget, move || work(&shared).map_err(ApiError::internal)).await
 }
 
-/// `POST|PUT /api/v1/admin/tsdb/delete_series`
+/// Handles `POST|PUT /api/v1/admin/tsdb/delete_series`.
 pub(super) async fn delete_series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let done = async {
         enabled(&api)?;
@@ -47,7 +49,7 @@ pub(super) async fn delete_series(State(api): State<Arc<Api>>, headers: HeaderMa
     no_content(done.await)
 }
 
-/// `POST|PUT /api/v1/admin/tsdb/clean_tombstones`
+/// Handles `POST|PUT /api/v1/admin/tsdb/clean_tombstones`.
 pub(super) async fn clean_tombstones(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let done = async {
         enabled(&api)?;
@@ -57,7 +59,7 @@ pub(super) async fn clean_tombstones(State(api): State<Arc<Api>>, headers: Heade
     no_content(done.await)
 }
 
-/// `POST|PUT /api/v1/admin/tsdb/snapshot`
+/// Handles `POST|PUT /api/v1/admin/tsdb/snapshot`.
 pub(super) async fn snapshot(State(api): State<Arc<Api>>, params: Params) -> Response {
     let done = async {
         enabled(&api)?;

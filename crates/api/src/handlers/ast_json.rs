@@ -1,7 +1,7 @@
-//! The syntax tree as JSON, as `/api/v1/parse_query` returns it for tree views.
+//! Converts the syntax tree to JSON, as `/api/v1/parse_query` returns it for tree views.
 //!
-//! `json!` is for leaves only: it copies its values, so using it at every level of a tree would take quadratic
-//! time. [`object`] moves them.
+//! Only leaves use `json!`, because it copies its values: at every level of a tree, it would take quadratic time.
+//! Inner nodes use [`object`], which moves its values.
 
 use pharos_promql::syntax::ast::{
     Aggregate, AtPreprocessor, Binary, Call, Cardinality, DurationExpr, Expr, Subquery, TimeModifiers, Unary,
@@ -9,13 +9,14 @@ use pharos_promql::syntax::ast::{
 };
 use serde_json::{Map, Value, json};
 
-/// Moves members into an object. It is not inlined, which keeps the frames of recursive functions small: trees can be deep.
+/// Moves members into an object. Trees can be deep, so this function is not inlined, which keeps the stack frames of
+/// its recursive callers small.
 #[inline(never)]
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
 }
 
-/// The tree of an expression.
+/// Converts an expression and its subexpressions.
 pub(super) fn tree(expr: &Expr) -> Value {
     match expr {
         Expr::Aggregate(e) => aggregate(e),
@@ -81,7 +82,7 @@ fn subquery(e: &Subquery) -> Value {
     Value::Object(node)
 }
 
-/// A duration that was written as an expression, or nothing.
+/// Converts a duration expression, or returns null if there is none.
 fn written(expr: Option<&DurationExpr>) -> Value {
     expr.map_or(Value::Null, duration)
 }

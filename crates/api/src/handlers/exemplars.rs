@@ -1,4 +1,4 @@
-//! `query_exemplars`.
+//! `query_exemplars`: returns the exemplars of the series that a query selects.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::{Api, json};
 
-/// `GET|POST /api/v1/query_exemplars`
+/// Handles `GET|POST /api/v1/query_exemplars`.
 pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let time = |name: &str, usual| params.time(name).map(|t| t.unwrap_or(usual));
@@ -64,7 +64,7 @@ fn series_exemplars(out: &mut Vec<u8>, series: &SeriesExemplars) {
     out.extend_from_slice(if series.exemplars.is_empty() { b",\"exemplars\":[]}" } else { b"]}" });
 }
 
-/// The matchers of every vector selector in an expression.
+/// Collects the matchers of every vector selector in an expression.
 fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     let (mut found, mut open) = (Vec::new(), vec![expr]);
     while let Some(expr) = open.pop() {

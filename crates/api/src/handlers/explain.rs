@@ -1,16 +1,16 @@
-//! Plans as JSON: `{"operator":…,"details":{…},"pushed":{…},"actual":{…},"children":[…]}`.
+//! Writes query plans as JSON: `{"operator":…,"details":{…},"pushed":{…},"actual":{…},"children":[…]}`.
 
 use pharos_promql::PlanNode;
 
 use crate::json;
 
-/// What is still to be written.
+/// A piece of the output that remains to be written.
 enum Part<'a> {
     Node(&'a PlanNode),
     Text(&'static str),
 }
 
-/// Appends a plan. Written without recursion, since plans can be deep.
+/// Appends a plan. Plans can be deep, so this does not recurse.
 pub(super) fn plan(out: &mut Vec<u8>, root: &PlanNode) {
     let mut open = vec![Part::Node(root)];
     while let Some(part) = open.pop() {
@@ -30,7 +30,7 @@ pub(super) fn plan(out: &mut Vec<u8>, root: &PlanNode) {
     }
 }
 
-/// Writes an operator's fields up to its first child.
+/// Appends an operator's fields up to its first child.
 fn head(out: &mut Vec<u8>, node: &PlanNode) {
     out.extend_from_slice(b"{\"operator\":");
     json::string(out, node.operator);

@@ -1,4 +1,4 @@
-//! `features`: what this server can do, under the names that Prometheus uses.
+//! `features`: lists the features that this server supports, under the names that Prometheus uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const OPERATORS: [&str; 21] = [
 const AGGREGATIONS: [&str; 12] =
     ["avg", "bottomk", "count", "count_values", "group", "max", "min", "quantile", "stddev", "stdvar", "sum", "topk"];
 
-/// `GET /api/v1/features`
+/// Handles `GET /api/v1/features`.
 pub(super) async fn features(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     match tenant_of(&headers) {
         Ok(tenant) => {

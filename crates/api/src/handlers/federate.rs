@@ -1,4 +1,4 @@
-//! `/federate`: the newest sample of each matching series in the text format.
+//! `/federate`: returns the newest sample of each matching series in the text exposition format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,10 +18,10 @@ use crate::params::Params;
 use crate::{Api, ApiError, json, tenant_of};
 use pharos_querier::TenantQuerier;
 
-/// Series that are read at a time.
+/// Number of series that are fetched at a time.
 const BATCH: usize = 256;
 
-/// `GET /federate`
+/// Handles `GET /federate`.
 pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let text = async {
         let selectors = params.selectors().map_err(ApiError::bad_data)?;
@@ -45,10 +45,10 @@ pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, pa
     }
 }
 
-/// Time and value of the newest sample of each series, by metric name and labels.
+/// The time and value of the newest sample of each series, by metric name and labels.
 type Newest = BTreeMap<(String, Labels), (i64, f64)>;
 
-/// The newest float of each series that did not end, ascending by metric name and labels.
+/// Reads the newest sample of each series. Omits series that are stale or whose newest sample is a histogram.
 fn newest_samples(
     querier: &TenantQuerier,
     selectors: &[Vec<Matcher>],

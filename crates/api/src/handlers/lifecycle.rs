@@ -1,4 +1,4 @@
-//! Health, readiness, reload, quit and the metrics of the process.
+//! `/-/*` and `/metrics`: health, readiness, reload, shutdown and the metrics of the process.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 
 use crate::Api;
 
-/// `GET /-/healthy`
+/// Handles `GET /-/healthy`.
 pub(super) async fn healthy() -> &'static str {
     "Pharos is Healthy.\n"
 }
 
-/// `GET /-/ready`
+/// Handles `GET /-/ready`.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     match api.services.ready() {
         Ok(()) => "Pharos is Ready.\n".into_response(),
@@ -21,7 +21,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// `POST|PUT /-/reload`
+/// Handles `POST|PUT /-/reload`.
 pub(super) async fn reload(State(api): State<Arc<Api>>) -> Response {
     if !api.config.enable_lifecycle {
         return disabled();
@@ -32,7 +32,7 @@ pub(super) async fn reload(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// `POST|PUT /-/quit`
+/// Handles `POST|PUT /-/quit`.
 pub(super) async fn quit(State(api): State<Arc<Api>>) -> Response {
     if !api.config.enable_lifecycle {
         return disabled();
@@ -45,7 +45,7 @@ fn disabled() -> Response {
     (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response()
 }
 
-/// `GET /metrics`
+/// Handles `GET /metrics`.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.services.metrics_text()).into_response()
 }

@@ -1,4 +1,4 @@
-//! `metadata`: what is known of metric families.
+//! `metadata`: returns the type, unit and help text of metric families.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::{respond, series};
 use crate::Api;
 use crate::params::Params;
 
-/// `GET /api/v1/metadata`
+/// Handles `GET /api/v1/metadata`.
 pub(super) async fn metadata(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let limit = params.bound("limit")?;

@@ -1,4 +1,4 @@
-//! `query`, `query_range`, `format_query` and `parse_query`.
+//! `query`, `query_range`, `format_query` and `parse_query`: evaluates, explains, formats and parses queries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use pharos_querier::QueryLimits;
 use pharos_querier::admission::Job;
 use pharos_querier::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage, Times};
 
-/// Prometheus's limit of points. Its error has Prometheus's own text.
+/// Prometheus's limit on the points of a series. Exceeding this default gives the error text of Prometheus.
 const DEFAULT_MAX_POINTS: i64 = 11_000;
 
-/// `GET|POST /api/v1/query`
+/// Handles `GET|POST /api/v1/query`.
 pub(super) async fn instant(
     State(api): State<Arc<Api>>,
     client: Client,
@@ -35,23 +35,24 @@ pub(super) async fn instant(
     answer(&api, "query", client, &headers, &params, times).await
 }
 
-/// `GET|POST /api/v1/query_range`
+/// Handles `GET|POST /api/v1/query_range`.
 pub(super) async fn range(State(api): State<Arc<Api>>, client: Client, headers: HeaderMap, params: Params) -> Response {
     let times = range_times(&params);
     answer(&api, "query_range", client, &headers, &params, times).await
 }
 
-/// `GET|POST /api/v1/format_query`
+/// Handles `GET|POST /api/v1/format_query`.
 pub(super) async fn format(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     of_syntax(&api, &headers, params, |expr| respond::success(syntax::pretty(expr))).await
 }
 
-/// `GET|POST /api/v1/parse_query`
+/// Handles `GET|POST /api/v1/parse_query`.
 pub(super) async fn parse(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     of_syntax(&api, &headers, params, |expr| respond::success(ast_json::tree(expr))).await
 }
 
-/// Answers from the text of a query alone. The answer can be many times as large as the text, so it is made under a permit.
+/// Responds from the text of a query alone. The response can be many times larger than the text, so building it takes
+/// a permit.
 async fn of_syntax(
     api: &Arc<Api>,
     headers: &HeaderMap,
@@ -102,7 +103,7 @@ fn check_points(times: Times, limits: &QueryLimits) -> Result<(), ApiError> {
     }))
 }
 
-/// What a request asks for besides the value.
+/// Options of a request that shape the response or the evaluation.
 #[derive(Clone, Copy, Default)]
 struct Extras {
     stats: bool,
@@ -111,7 +112,7 @@ struct Extras {
     analyze: bool,
     /// Whether unavailable data may be omitted.
     partial: bool,
-    /// Whether fragments may be evaluated where the samples are.
+    /// Whether fragments may be evaluated on the nodes that hold the samples.
     push_down: bool,
 }
 
@@ -131,7 +132,8 @@ impl Extras {
     }
 }
 
-/// Longest query that is parsed on the thread of the request, bytes. Longer ones are parsed on a thread that may block.
+/// Maximum length of a query that is parsed on an async worker thread, bytes. Longer ones are parsed on a blocking
+/// thread.
 const MAX_INLINE_BYTES: usize = 16 << 10;
 
 /// A decoded and checked query.
@@ -171,7 +173,7 @@ impl Query {
         let extras = Extras::of(params)?;
         let timeout = params.timeout()?.unwrap_or(Duration::MAX).min(limits.timeout);
         let lookback_delta_ms = params.lookback_delta()?;
-        // The budget starts here, because the time that it takes to parse counts.
+        // The budget starts before parsing, so that parsing counts towards the timeout.
         let budget = Arc::new(Budget::new(api.clock.clone(), timeout, limits.max_memory_bytes));
         let text = params.get("query").unwrap_or("").to_string();
         let expr = parse_expression(params)?;
@@ -186,7 +188,7 @@ impl Query {
         Ok(Query { tenant, limits, expr, times, extras, limit, timeout, options })
     }
 
-    /// The engine with the tenant's limits.
+    /// Creates an engine with the tenant's limits.
     fn engine(&self, api: &Api) -> Engine {
         let defaults = api.engine.options();
         let QueryLimits { max_samples, max_series, max_total_points: max_points, .. } = self.limits;
@@ -194,13 +196,13 @@ impl Query {
     }
 }
 
-/// An answer before it is encoded.
+/// A response before it is encoded.
 struct Answer {
     output: Option<QueryOutput>,
     plan: Option<Explanation>,
     extras: Extras,
     queued: Duration,
-    /// Held until the answer is written, so that the query can be listed and cancelled until then.
+    /// Held until the response is written, so that the query can be listed and cancelled until then.
     registered: Option<Registered>,
 }
 
@@ -232,7 +234,7 @@ fn steps(times: Times) -> Steps {
     Steps { start, end, step }
 }
 
-/// Plans a query without running it. Planning takes a permit, as running does.
+/// Plans a query without running it. Planning takes a permit, like running.
 async fn explained(api: &Arc<Api>, query: Query) -> Result<Answer, ApiError> {
     let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
     let mut limits = query.engine(api).options().clone();
@@ -301,7 +303,7 @@ async fn run(
     Ok(Answer { output: Some(output), plan, extras, queued, registered: Some(registered) })
 }
 
-/// Writes an evaluated query to the query log, and to the slow-query log if it was slow.
+/// Writes a finished query to the query log, and to the slow-query log if it was slow.
 fn ended(
     api: &Arc<Api>,
     registered: &Registered,
@@ -337,7 +339,7 @@ fn ended(
     api.config.query_log.write(&ended);
 }
 
-/// Keeps the first `limit` series, and adds a warning if there were more.
+/// Keeps the first `limit` series and adds a warning if there were more. A `limit` of 0 keeps all.
 fn truncate(output: &mut QueryOutput, limit: usize) {
     let too_many = match &mut output.value {
         Value::Vector(samples) if limit > 0 && samples.len() > limit => {

@@ -1,4 +1,4 @@
-//! `read`: remote read.
+//! `read`: serves remote reads within the tenant's limits.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::error::{ApiError, ErrorKind};
 use crate::remote_read::{self, ReadLimits};
 use crate::{Api, tenant_of};
 
-/// Largest request that is read, bytes.
+/// Maximum size of a compressed request, bytes.
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 
-/// `POST /api/v1/read`
+/// Handles `POST /api/v1/read`.
 pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
     let decoded = async {
         let tenant = tenant_of(&headers)?;

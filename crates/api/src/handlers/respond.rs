@@ -1,4 +1,4 @@
-//! The envelope of answers, streaming, and running blocking work for a handler.
+//! Helpers for handlers: the response envelope, streamed responses, and blocking work.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use tokio::sync::mpsc;
 use crate::error::ApiError;
 use crate::{Api, json};
 
-/// Size of a part of a streamed answer, bytes. Smaller answers are sent whole.
+/// Size of a part of a streamed response, bytes. Smaller responses are sent whole.
 const PART_BYTES: usize = 256 << 10;
-/// Most parts that wait for a slow client.
+/// Maximum number of parts that wait for a slow client.
 const PARTS_IN_FLIGHT: usize = 4;
-/// Most annotations of a kind in an answer, as in Prometheus.
+/// Maximum number of annotations of a kind in a response, as in Prometheus.
 const MAX_ANNOTATIONS: usize = 10;
 
-/// `{"status":"success","data":…}`.
+/// Responds with `{"status":"success","data":…}`.
 pub(super) fn success(data: impl Serialize) -> Response {
     success_with_warnings(data, &[])
 }
 
-/// As [`success`], with warnings.
+/// Like [`success`], but with warnings.
 pub(super) fn success_with_warnings(data: impl Serialize, warnings: &[String]) -> Response {
     let mut body = b"{\"status\":\"success\",\"data\":".to_vec();
     if let Err(error) = serde_json::to_writer(&mut body, &data) {
@@ -42,7 +42,7 @@ fn json_response(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Answers requests to routes that do not exist.
+/// Responds to requests for unknown routes with status 404.
 pub(super) async fn no_such_route() -> Response {
     axum::http::StatusCode::NOT_FOUND.into_response()
 }
@@ -70,7 +70,7 @@ pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[Strin
     }
 }
 
-/// Runs blocking work of a tenant on a thread that may block, under a permit.
+/// Runs a tenant's blocking work on a blocking thread, under a permit.
 pub(super) async fn blocking<T: Send + 'static>(
     api: &Arc<Api>,
     tenant: &TenantId,
@@ -82,16 +82,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     api.admission.run(job, work).await.map(|(done, _)| done)
 }
 
-/// Sends the answer of a blocking writer in parts.
+/// Sends the output of a blocking writer in parts.
 pub(super) struct Parts {
     sender: mpsc::Sender<Bytes>,
 }
 
-/// The client disconnected, or the query was cancelled: writing stops.
+/// The error that stops a writer because the client disconnected or the query was cancelled.
 pub(super) struct Gone;
 
 impl Parts {
-    /// Sends what is written once it fills a part.
+    /// Sends the written output once it fills a part.
     pub(super) fn flush(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
         if out.len() >= PART_BYTES { self.send(out) } else { Ok(()) }
     }
@@ -101,13 +101,13 @@ impl Parts {
     }
 }
 
-/// Streams JSON that `write` writes on a thread that may block.
+/// Streams the JSON that `write` produces on a blocking thread.
 pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static) -> Response {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(PARTS_IN_FLIGHT);
     tokio::task::spawn_blocking(move || {
         let parts = Parts { sender };
         let mut out = Vec::with_capacity(4096);
-        // There is nobody to tell when the client is gone.
+        // If the client disconnected, nobody is left to receive the error.
         let _gone = write(&mut out, &parts).and_then(|()| parts.send(&mut out));
     });
     let Some(first) = receiver.recv().await else {

@@ -1,4 +1,4 @@
-//! `series`, `labels` and `label/<name>/values`.
+//! `series`, `labels` and `label/<name>/values`: lists series, label names and label values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use pharos_querier::TenantQuerier;
 
 const TRUNCATED: &str = "results truncated due to limit";
 
-/// `GET|POST /api/v1/series`
+/// Handles `GET|POST /api/v1/series`.
 pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let selectors = params.matchers()?;
@@ -25,7 +25,7 @@ pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, para
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }
-        // One series more than the limit shows whether there are more.
+        // One series beyond the limit shows whether there are more.
         let max_series = if limit == 0 { 0 } else { limit + 1 };
         let reading = read(&api, &headers, &params, move |querier| querier.series(&selectors, range, max_series));
         Ok((reading.await?, limit))
@@ -36,7 +36,7 @@ pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, para
     }
 }
 
-/// `DELETE /api/v1/series`, which Prometheus 1 had.
+/// Handles `DELETE /api/v1/series`, which only Prometheus 1 implements.
 pub(super) async fn dropped() -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, ApiError::internal("not implemented").message).into_response()
 }
@@ -60,7 +60,7 @@ fn write_series(
     Ok(())
 }
 
-/// `GET|POST /api/v1/labels`
+/// Handles `GET|POST /api/v1/labels`.
 pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
@@ -70,7 +70,7 @@ pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, param
     strings(found.await)
 }
 
-/// `GET /api/v1/label/<name>/values`
+/// Handles `GET /api/v1/label/<name>/values`.
 pub(super) async fn values(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
@@ -90,7 +90,7 @@ pub(super) async fn values(
     strings(found.await)
 }
 
-/// Names with warnings, and the limit of names; 0 for no limit.
+/// Names and warnings, and the limit on names. A limit of 0 means no limit.
 type Names = ((Vec<String>, Vec<String>), usize);
 
 fn strings(found: Result<Names, ApiError>) -> Response {
@@ -106,8 +106,8 @@ fn strings(found: Result<Names, ApiError>) -> Response {
     }
 }
 
-/// Reads the sources on a thread that may block, under a permit. Returns warnings of omitted data as well, if the parameters accept a
-/// partial response.
+/// Reads the sources on a blocking thread, under a permit. If the parameters accept a partial response, also returns
+/// warnings about omitted data.
 pub(super) async fn read<T: Send + 'static>(
     api: &Arc<Api>,
     headers: &HeaderMap,
@@ -126,7 +126,8 @@ pub(super) async fn read<T: Send + 'static>(
     .await
 }
 
-/// Undoes the escaping of names in paths: `U__http_2e_method` is `http.method`. Any other name stands for itself.
+/// Undoes the escaping of names in paths, so that `U__http_2e_method` becomes `http.method`. Returns any other name
+/// unchanged.
 fn unescape_name(name: &str) -> String {
     let Some(escaped) = name.strip_prefix("U__") else { return name.to_string() };
     let mut out = String::with_capacity(escaped.len());

@@ -1,4 +1,6 @@
-//! `status/*`, and the lists of rules, alerts and Alertmanagers, which are empty because there is no ruler yet.
+//! `status/*`: describes the node.
+//!
+//! The lists of rules, alerts and Alertmanagers are empty because there is no ruler yet.
 
 use std::sync::Arc;
 
@@ -12,37 +14,37 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::{Api, tenant_of};
 
-/// Rows of each list of `status/tsdb` when no limit is given.
+/// Default number of rows in each list of `status/tsdb`.
 const DEFAULT_TSDB_ROWS: usize = 10;
-/// Largest limit of rows.
+/// Maximum number of rows that a request may ask for.
 const MAX_TSDB_ROWS: usize = 10_000;
 
-/// `GET /api/v1/status/config`
+/// Handles `GET /api/v1/status/config`.
 pub(super) async fn config(State(api): State<Arc<Api>>) -> Response {
     respond::success(json!({"yaml": api.services.config_yaml()}))
 }
 
-/// `GET /api/v1/status/flags`
+/// Handles `GET /api/v1/status/flags`.
 pub(super) async fn flags(State(api): State<Arc<Api>>) -> Response {
     respond::success(api.services.flags())
 }
 
-/// `GET /api/v1/status/runtimeinfo`
+/// Handles `GET /api/v1/status/runtimeinfo`.
 pub(super) async fn runtime_info(State(api): State<Arc<Api>>) -> Response {
     respond::success(api.services.runtime_info())
 }
 
-/// `GET /api/v1/status/buildinfo`
+/// Handles `GET /api/v1/status/buildinfo`.
 pub(super) async fn build_info(State(api): State<Arc<Api>>) -> Response {
     respond::success(api.services.build_info())
 }
 
-/// `GET /api/v1/status/walreplay`
+/// Handles `GET /api/v1/status/walreplay`.
 pub(super) async fn wal_replay(State(api): State<Arc<Api>>) -> Response {
     respond::success(api.services.wal_replay())
 }
 
-/// `GET /api/v1/status/tsdb`
+/// Handles `GET /api/v1/status/tsdb`.
 pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let status = || -> Result<_, ApiError> {
         let asked = params.count("limit")?;
@@ -58,17 +60,17 @@ pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params
     }
 }
 
-/// `GET /api/v1/rules`
+/// Handles `GET /api/v1/rules`.
 pub(super) async fn rules() -> Response {
     respond::success(json!({"groups": []}))
 }
 
-/// `GET /api/v1/alerts`
+/// Handles `GET /api/v1/alerts`.
 pub(super) async fn alerts() -> Response {
     respond::success(json!({"alerts": []}))
 }
 
-/// `GET /api/v1/alertmanagers`
+/// Handles `GET /api/v1/alertmanagers`.
 pub(super) async fn alertmanagers() -> Response {
     respond::success(json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
 }

@@ -1,4 +1,4 @@
-//! `targets`, `targets/metadata` and `scrape_pools`.
+//! `targets`, `targets/metadata` and `scrape_pools`: lists scrape targets, their metadata and their pools.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::services::TargetMetadata;
 
-/// `GET /api/v1/targets`
+/// Handles `GET /api/v1/targets`.
 pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Response {
     let state = params.get("state").unwrap_or("any").to_lowercase();
     let pool = params.get("scrapePool");
@@ -28,13 +28,13 @@ pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Resp
     respond::success_with_warnings(answer, &targets.warnings)
 }
 
-/// `GET /api/v1/scrape_pools`
+/// Handles `GET /api/v1/scrape_pools`.
 pub(super) async fn pools(State(api): State<Arc<Api>>) -> Response {
     let targets = api.services.targets(None).await;
     respond::success_with_warnings(json!({"scrapePools": targets.pools}), &targets.warnings)
 }
 
-/// `GET /api/v1/targets/metadata`
+/// Handles `GET /api/v1/targets/metadata`.
 pub(super) async fn metadata(State(api): State<Arc<Api>>, params: Params) -> Response {
     let known = api.services.target_metadata().await;
     match target_metadata(known, &params) {

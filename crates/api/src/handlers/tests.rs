@@ -1,4 +1,4 @@
-//! Requests through the router to sources in memory.
+//! Tests that send requests through the router to sources in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use crate::services::{BuildInfo, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay};
 use crate::{Api, ApiConfig, Services, router};
 
-/// The rest of a node, of which nothing is known.
+/// Services of a node that is not ready and has nothing to show.
 struct NoServices;
 
 #[async_trait::async_trait]
@@ -65,14 +65,14 @@ impl Services for NoServices {
     }
 }
 
-/// Metrics `a` and `b` with samples at 10 s and 20 s.
+/// A source with the metrics `a` and `b`, which have samples at 10 s and 20 s.
 fn source() -> Arc<MemorySource> {
     let labels = |name: &str| Labels::from_pairs([("__name__", name), ("job", "test")]);
     let samples = |v: f64| [(10_000, v), (20_000, v + 1.0)];
     Arc::new(MemorySource::new(MemorySeries::new().floats(labels("a"), samples(1.0)).floats(labels("b"), samples(5.0))))
 }
 
-/// Sends a request; the status and the body.
+/// Sends a request. Returns the status and the body.
 async fn send_to(source: Arc<MemorySource>, config: ApiConfig, request: Request<Body>) -> (StatusCode, String) {
     let sources = Fanout::new(vec![source]);
     let clock = Arc::new(ManualClock::at(20_000));
@@ -97,7 +97,7 @@ async fn get(path: &str) -> (StatusCode, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-/// The data of a successful answer.
+/// Sends a request that must succeed. Returns its data.
 async fn data(path: &str) -> Value {
     let (status, body) = get(path).await;
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -105,7 +105,7 @@ async fn data(path: &str) -> Value {
     body["data"].clone()
 }
 
-/// The error of a request that is refused as bad data.
+/// Sends a request that must be refused as bad data. Returns the error message.
 async fn bad_data(path: &str) -> String {
     let (status, body) = get(path).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");

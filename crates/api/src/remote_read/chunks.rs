@@ -1,7 +1,7 @@
-//! Encodes samples as Prometheus's chunks: `XOR` for floats, `HISTOGRAM` and `FLOAT_HISTOGRAM`.
+//! Encodes samples as Prometheus's chunks: `XOR` for floats, `HISTOGRAM` and `FLOAT_HISTOGRAM` for histograms.
 //!
-//! A chunk has at most [`MAX_SAMPLES`]. Within a histogram chunk all samples have the same bucket layout and none is a
-//! counter reset against the one before it; where either is not so, a new chunk begins.
+//! A chunk has at most [`MAX_SAMPLES`] samples. All samples of a histogram chunk have the same bucket layout, and none
+//! is a counter reset relative to the previous one. A change of layout or a reset starts a new chunk.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use pharos_transport::prometheus::chunk::Encoding;
 
 use super::bits::{BitWriter, Xor};
 
-/// Most samples of a chunk.
+/// Maximum number of samples in a chunk.
 pub(super) const MAX_SAMPLES: usize = 120;
 
-/// Encodes a series, in time order. Where floats and histograms alternate, so do chunks.
+/// Encodes a series as chunks in time order. Each switch between floats and histograms starts a new chunk.
 pub(super) fn encode_series(series: &SeriesView<'_>, mut each: impl FnMut(Chunk)) {
     let (mut floats, mut histograms) = (0, 0);
     while floats < series.t.len() || histograms < series.ht.len() {
@@ -73,14 +73,14 @@ fn floats_chunk(times: &[i64], values: &[f64]) -> Chunk {
     chunk(Encoding::Xor, times, out)
 }
 
-/// How many histograms from the first on fit in one chunk; at least one.
+/// Returns how many of the leading histograms fit in one chunk, which is at least one.
 fn histogram_run(histograms: &[Arc<Histogram>]) -> usize {
     let follows = |pair: &&[Arc<Histogram>]| continues(&pair[0], &pair[1]);
     let run = 1 + histograms.windows(2).take_while(follows).count();
     run.min(MAX_SAMPLES).min(histograms.len())
 }
 
-/// Whether a histogram may follow another one in a chunk, which says that it is no counter reset.
+/// Returns whether `b` may follow `a` in a chunk, which implies that `b` is not a counter reset.
 fn continues(a: &Histogram, b: &Histogram) -> bool {
     let same_layout = a.integer == b.integer
         && a.schema == b.schema
@@ -111,7 +111,7 @@ fn continues(a: &Histogram, b: &Histogram) -> bool {
 
 fn histograms_chunk(times: &[i64], histograms: &[Arc<Histogram>]) -> Chunk {
     let Some(first) = histograms.first() else { return Chunk::default() };
-    // A stale marker is nothing but its sum.
+    // A stale marker consists of nothing but its sum.
     let marker = Histogram { integer: first.integer, sum: first.sum, ..Histogram::default() };
     let layout = if first.is_stale() { &marker } else { &**first };
     let [high, low] = (times.len() as u16).to_be_bytes();
@@ -154,7 +154,7 @@ fn write_spans(out: &mut BitWriter, spans: &[Span]) {
     }
 }
 
-/// One byte for zero and for powers of two from 2^-243 to 2^10, else nine.
+/// Appends a zero threshold. Zero and the powers of two from 2^-243 to 2^10 take one byte, other values nine.
 fn write_zero_threshold(out: &mut BitWriter, threshold: f64) {
     let bits = threshold.to_bits();
     let exponent = (bits >> 52) as i64 - 1023;
@@ -169,7 +169,7 @@ fn write_zero_threshold(out: &mut BitWriter, threshold: f64) {
     }
 }
 
-/// A custom bound: thousandths up to 33554.43 as a number, others as they are.
+/// Appends a custom bound. Whole thousandths up to 33554.43 are written as an integer, other values as a float.
 fn write_bound(out: &mut BitWriter, bound: f64) {
     let thousandths = bound * 1000.0;
     let whole = thousandths.round();
@@ -181,7 +181,7 @@ fn write_bound(out: &mut BitWriter, bound: f64) {
     }
 }
 
-/// A whole number of which each change is close to the change before.
+/// Encodes a series of integers as the differences between successive changes.
 #[derive(Clone, Copy)]
 struct Change {
     last: i64,
@@ -196,7 +196,7 @@ impl Change {
     }
 }
 
-/// Integer samples: time, count, zero count, sum and the differences of neighbouring buckets.
+/// Appends integer samples: time, count, zero count, sum, and the differences between adjacent buckets.
 fn write_integers(out: &mut BitWriter, times: &[i64], histograms: &[Arc<Histogram>], layout: &Histogram) {
     let buckets = |h: &Histogram| deltas(&h.positive_buckets).chain(deltas(&h.negative_buckets)).collect::<Vec<i64>>();
     let start = |last| Change { last, step: 0 };
@@ -232,7 +232,7 @@ pub(super) fn deltas(buckets: &[f64]) -> impl Iterator<Item = i64> {
     })
 }
 
-/// Float samples: time, then count, zero count, sum and buckets as differences of their bits.
+/// Appends float samples: time, then count, zero count, sum and buckets, each as the XOR with the previous sample's.
 fn write_floats(out: &mut BitWriter, times: &[i64], histograms: &[Arc<Histogram>], layout: &Histogram) {
     fn values(h: &Histogram) -> impl Iterator<Item = f64> {
         let buckets = h.positive_buckets.iter().chain(&h.negative_buckets).copied();

@@ -1,4 +1,4 @@
-//! Decoders of chunks and frames, for tests: written from the same documents as the encoders, apart from them.
+//! Decoders of chunks and frames for tests. They follow the format's documentation and share no code with the encoders.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use pharos_model::CounterReset;
 use pharos_transport::prometheus::Chunk;
 use pharos_transport::prometheus::chunk::Encoding;
 
-/// Reads bits, most significant first.
+/// Reads bits, most significant bit first.
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -74,7 +74,7 @@ impl Bits<'_> {
     }
 }
 
-/// A float coded against the one before.
+/// Decodes floats that are encoded as the XOR with the previous float.
 struct XorReader {
     bits: u64,
     leading: u32,
@@ -145,7 +145,7 @@ fn bounds(from: &mut Bits<'_>) -> Arc<[f64]> {
         .collect()
 }
 
-/// The histograms of a chunk; all but the first are known to be no reset, unless they are gauges.
+/// Decodes the histograms of a chunk. None but the first can be a counter reset, unless they are gauges.
 pub(super) fn histograms(chunk: &Chunk) -> Vec<(i64, Histogram)> {
     let mut from = Bits { bytes: &chunk.data, at: 0 };
     let count = from.bits(16);

@@ -1,13 +1,13 @@
-//! Frames of a streamed answer: length as LEB128, CRC-32C of the message (big endian), message.
+//! Frames of a streamed response. A frame is the length as LEB128, the CRC-32C as big endian, and the message.
 
-/// Appends a frame to `out`.
+/// Appends a frame with `message` to `out`.
 pub(super) fn append_frame(out: &mut Vec<u8>, message: &[u8]) {
     pharos_model::labels::append_uvarint(out, message.len() as u64);
     out.extend_from_slice(&crc32c(message).to_be_bytes());
     out.extend_from_slice(message);
 }
 
-/// CRC-32 with the Castagnoli polynomial.
+/// Computes the CRC-32 with the Castagnoli polynomial, eight bytes at a time.
 pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;
     let (words, rest) = bytes.as_chunks::<8>();
@@ -24,7 +24,7 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// A byte's contribution to the checksum when 0 to 7 bytes follow it.
+/// Contributions of a byte to the checksum, by the number of bytes that follow it, 0 to 7.
 static TABLES: [[u32; 256]; 8] = tables();
 
 const fn tables() -> [[u32; 256]; 8] {
@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_checksum_is_castagnolis() {
+    fn checksums_match_known_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(b""), 0);

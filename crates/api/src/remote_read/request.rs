@@ -1,4 +1,4 @@
-//! Reads a remote-read request: what is asked for, and which response formats are accepted.
+//! Decodes remote-read requests: their selections and the response formats that they accept.
 
 use pharos_model::{Labels, MatchOp, Matcher, SelectRequest, TimeRange};
 use pharos_transport::prometheus::label_matcher::Type;
@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::ReadError;
 
-/// Largest request after decompression, bytes. It holds matchers only.
+/// Maximum size of a decompressed request, bytes. Requests hold only matchers.
 const MAX_REQUEST_BYTES: usize = 2 << 20;
 
 /// Decompresses and decodes a request.
@@ -23,7 +23,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ReadRequest, ReadError> {
     ReadRequest::decode(&request[..]).map_err(|error| ReadError::BadRequest(format!("proto: {error}")))
 }
 
-/// The first form of answer that the sender accepts and that exists; samples when it names none.
+/// Returns the first supported response type that the sender accepts. Defaults to samples if it names none.
 pub(super) fn response_type(request: &ReadRequest) -> Result<ResponseType, ReadError> {
     let accepted = &request.accepted_response_types;
     if accepted.is_empty() {
@@ -37,7 +37,8 @@ pub(super) fn response_type(request: &ReadRequest) -> Result<ResponseType, ReadE
     })
 }
 
-/// The selection of a query. Series do not carry external labels, so matchers for them match their absence.
+/// Builds the selection of a query. Stored series lack external labels, so a matcher for the value of an external label
+/// becomes a matcher for its absence.
 pub(super) fn selection(query: &Query, external: &Labels, max_series: usize) -> Result<SelectRequest, ReadError> {
     let matchers = query.matchers.iter().map(|matcher| to_matcher(matcher, external)).collect::<Result<_, _>>()?;
     let range = TimeRange::new(query.start_timestamp_ms, query.end_timestamp_ms);

@@ -1,4 +1,4 @@
-//! Answers of type SAMPLES: one snappy-compressed `ReadResponse`.
+//! Responses of type SAMPLES, each a single snappy-compressed `ReadResponse`.
 
 use pharos_histogram::Histogram;
 use pharos_model::{CounterReset, Labels, SeriesView};
@@ -14,7 +14,7 @@ pub(super) struct SamplesResponse {
 }
 
 impl SamplesResponse {
-    /// Appends a series to the result of the query at hand.
+    /// Appends a series to the result of the current query.
     pub(super) fn push(&mut self, labels: &[proto::Label], series: &SeriesView<'_>) {
         let samples = series.t.iter().zip(series.v).map(|(&timestamp, &value)| proto::Sample { value, timestamp });
         let histograms = series.ht.iter().zip(series.h).map(|(&t, h)| histogram(t, h));
@@ -28,7 +28,7 @@ impl SamplesResponse {
         message::encode(1, &series, &mut self.result);
     }
 
-    /// Ends the result of the query at hand.
+    /// Ends the result of the current query.
     pub(super) fn end_query(&mut self) {
         // Field 1 of ReadResponse.
         encode_key(1, WireType::LengthDelimited, &mut self.response);
@@ -36,18 +36,18 @@ impl SamplesResponse {
         self.response.append(&mut self.result);
     }
 
-    /// The bytes so far.
+    /// Returns the number of bytes written so far.
     pub(super) fn len(&self) -> usize {
         self.response.len() + self.result.len()
     }
 
-    /// The message.
+    /// Returns the encoded `ReadResponse`, not yet compressed.
     pub(super) fn finish(self) -> Vec<u8> {
         self.response
     }
 }
 
-/// Labels of a series as they are sent: its own over the external ones.
+/// Merges the labels of a series with the external ones. The series' own labels take precedence.
 pub(super) fn labels(series: &Labels, external: &Labels) -> Vec<proto::Label> {
     let label = |(name, value): (&str, &str)| proto::Label { name: name.into(), value: value.into() };
     if external.is_empty() {

@@ -1,4 +1,4 @@
-//! Tests of remote read from request to answer.
+//! Tests of remote read from the request to the response.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::*;
 
 type MemorySeries = (Labels, Vec<(i64, f64)>, Vec<(i64, Arc<Histogram>)>);
 
-/// Series in memory: labels, floats, histograms.
+/// A series set in memory.
 #[derive(Default)]
 struct Memory {
     series: Vec<MemorySeries>,
@@ -106,7 +106,7 @@ fn frames_of(mut body: &[u8]) -> Vec<ChunkedReadResponse> {
 }
 
 #[tokio::test]
-async fn samples_are_answered_by_query() {
+async fn samples_are_grouped_by_query() {
     let queries = vec![
         query(vec![matcher(Type::Eq, "i", "0001")]),
         query(vec![matcher(Type::Re, "i", "000[12]"), matcher(Type::Neq, "i", "0001")]),
@@ -173,7 +173,7 @@ async fn external_labels_are_added_and_matched_as_absent() {
 }
 
 #[tokio::test]
-async fn limits_and_bad_requests_have_their_status() {
+async fn limits_and_bad_requests_map_to_status_codes() {
     let all = || vec![query(vec![])];
     let few = ReadLimits { max_samples: 10, ..limits() };
     assert_eq!(ask(memory(3, 5), body(all(), &[]), few).await.0, 400);
@@ -194,12 +194,12 @@ async fn limits_and_bad_requests_have_their_status() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_the_stream() {
+async fn a_disconnected_reader_ends_the_stream() {
     let limits = ReadLimits { max_frame_bytes: 100, ..limits() };
     let querier = Arc::new(MemoryQuerier(Arc::new(memory(200, 500))));
     let response = read(body(vec![query(vec![])], &[1]), querier.clone(), limits.clone()).await;
     drop(response);
-    // The producer lets go of the querier when it notices.
+    // The producer drops the querier once it notices that the reader disconnected.
     while Arc::strong_count(&querier) > 1 {
         tokio::task::yield_now().await;
     }

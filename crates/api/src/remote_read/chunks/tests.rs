@@ -1,4 +1,4 @@
-//! Tests of chunks: what was encoded is decoded by decoders of their own, bit for bit.
+//! Tests that independent decoders restore encoded chunks bit for bit.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn chunks_of(series: SeriesView<'_>) -> Vec<Chunk> {
 }
 
 #[test]
-fn a_chunk_is_what_prometheus_documents() {
+fn chunks_have_the_documented_bytes() {
     // One sample: count, zigzag time, value.
     let chunk = floats_chunk(&[1], &[1.0]);
     assert_eq!(chunk.data, [0, 1, 2, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0]);
@@ -35,7 +35,7 @@ fn chunks_have_at_most_120_samples_and_keep_the_order_of_kinds() {
 }
 
 #[test]
-fn resets_layouts_and_stale_markers_begin_chunks() {
+fn resets_layouts_and_stale_markers_start_chunks() {
     let h = |count: f64, f: fn(&mut Histogram)| {
         let mut h = Histogram {
             integer: true,
@@ -68,7 +68,7 @@ fn resets_layouts_and_stale_markers_begin_chunks() {
 }
 
 #[test]
-fn thresholds_and_bounds_survive() {
+fn thresholds_and_bounds_round_trip() {
     for zero_threshold in [0.0, 2f64.powi(-128), 2f64.powi(-243), 2f64.powi(-244), 1024.0, 2048.0, 1e-128, 0.3] {
         let h = Histogram { zero_threshold, ..Default::default() };
         let decoded = decoding::histograms(&histograms_chunk(&[7], &[Arc::new(h)]));
