@@ -1,7 +1,7 @@
 //! Which crate uses which, exactly as `cargo metadata` says, and that the edges point down the layers.
 //!
 //! A new edge is a decision: it is made in the `Cargo.toml` and in the table here. An edge that is no longer used leaves
-//! both. There is no crate for whatever has no place.
+//! both. No crate may be a catch-all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

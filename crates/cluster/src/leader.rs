@@ -196,7 +196,7 @@ pub(crate) fn bootstrap_command(group: &Group) -> Command {
     Command::Bootstrap { settings }
 }
 
-/// Applies a command if this node still leads. A refusal is only logged, because the next round decides anew.
+/// Applies a command if this node still leads. A refusal is only logged, because the next round decides again.
 async fn apply(group: &Group, command: Command) -> Result<(), MetaError> {
     let name = command.name();
     let written = group.raft.client_write(Proposal(Arc::new(command)));

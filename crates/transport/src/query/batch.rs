@@ -273,7 +273,7 @@ struct Column<'a, A: ArrowPrimitiveType> {
 
 impl<'a, A: ArrowPrimitiveType> Column<'a, A> {
     fn of(array: &'a ArrayRef) -> Result<Self, Malformed> {
-        let list = array.as_list_opt::<i32>().ok_or(Malformed("column is no list"))?;
+        let list = array.as_list_opt::<i32>().ok_or(Malformed("column is not a list"))?;
         let values = list.values().as_primitive_opt::<A>().ok_or(Malformed("list of another type"))?;
         if values.null_count() > 0 {
             return Err(Malformed("null in a list"));

@@ -282,7 +282,7 @@ impl RemoteSource {
             Ok(())
         })
         .await?;
-        let broken = || ReadError::Unreachable(format!("node {}: the answer broke off", self.address));
+        let broken = || ReadError::Unreachable(format!("node {}: the response stream ended early", self.address));
         let (notes, stats) = summary_of(summary.ok_or_else(broken)?);
         Ok(FragmentAnswer { results, notes, stats })
     }

@@ -211,7 +211,7 @@ struct Asking {
 }
 
 fn broken_off(source: &RemoteSource) -> ReadError {
-    ReadError::Unreachable(format!("node {}: the answer broke off", source.address()))
+    ReadError::Unreachable(format!("node {}: the response stream ended early", source.address()))
 }
 
 impl Waiting {

@@ -48,7 +48,7 @@ pub(super) async fn serve(
     let failed = match selected {
         Ok(Ok(selection)) => fetches(Arc::new(selection), requests).await,
         Ok(Err(error)) => Err(status_of(&error)),
-        Err(_) => Err(Status::internal("the answer broke off")),
+        Err(_) => Err(Status::internal("the response was aborted")),
     };
     if let Err(status) = failed {
         let _asker_may_be_gone = sender.send(Err(status)).await;
@@ -102,7 +102,7 @@ async fn fetches(selection: Arc<Selection>, mut requests: Streaming<wire::Select
         let working = tokio::task::spawn_blocking(move || answer(&selection, fetch.id, from..to, range, turn));
         tokio::spawn(async move {
             if working.await.is_err() {
-                let _asker_may_be_gone = sender.send(Err(Status::internal("the answer broke off"))).await;
+                let _asker_may_be_gone = sender.send(Err(Status::internal("the response was aborted"))).await;
             }
         });
     }

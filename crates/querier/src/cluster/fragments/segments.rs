@@ -126,6 +126,6 @@ mod tests {
         whole.may_split = false;
         assert_eq!(segments(&whole, TIMES, &COMPLETE, &[store_range()]), None);
         let all = Completeness { from: i64::MIN, ..COMPLETE };
-        assert!(segments(&whole, TIMES, &all, &[store_range()]).is_some(), "one segment is no division");
+        assert!(segments(&whole, TIMES, &all, &[store_range()]).is_some(), "one segment does not divide the steps");
     }
 }
