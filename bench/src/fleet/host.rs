@@ -22,6 +22,26 @@ struct Host {
     series: Vec<Series>,
 }
 
+/// Parts of a node's memory that vary, as the node exporter names them.
+const MEMORY: [&str; 16] = [
+    "MemFree",
+    "MemAvailable",
+    "Buffers",
+    "Cached",
+    "Dirty",
+    "Active",
+    "Inactive",
+    "Mapped",
+    "Shmem",
+    "Slab",
+    "SReclaimable",
+    "KernelStack",
+    "PageTables",
+    "Committed_AS",
+    "AnonPages",
+    "VmallocUsed",
+];
+
 impl Host {
     fn new(number: u64) -> Self {
         let octets = [number >> 16, number >> 8, number].map(|bits| bits & 255);
@@ -60,25 +80,7 @@ impl Host {
         for name in ["SwapTotal", "SwapFree", "HugePages_Total"] {
             self.add(job, &format!("node_memory_{name}_bytes"), Shape::Fixed(0.0), &[]);
         }
-        let memory = [
-            "MemFree",
-            "MemAvailable",
-            "Buffers",
-            "Cached",
-            "Dirty",
-            "Active",
-            "Inactive",
-            "Mapped",
-            "Shmem",
-            "Slab",
-            "SReclaimable",
-            "KernelStack",
-            "PageTables",
-            "Committed_AS",
-            "AnonPages",
-            "VmallocUsed",
-        ];
-        for (index, name) in memory.iter().enumerate() {
+        for (index, name) in MEMORY.iter().enumerate() {
             let around = 1 << (33 - index % 10);
             self.add(job, &format!("node_memory_{name}_bytes"), Shape::Bytes { around }, &[]);
         }
