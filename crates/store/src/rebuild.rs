@@ -15,7 +15,7 @@ pub enum RebuildError {
     /// The bucket could not be listed.
     #[error("listing the bucket: {0}")]
     List(#[from] object_store::Error),
-    /// A block could not be read, perhaps only for now.
+    /// A block could not be read. The cause may be temporary.
     #[error("reading block {folder}: {source}")]
     Read {
         /// Folder of the block.
