@@ -26,7 +26,7 @@ use crate::raft::types::{Answer, Proposal, Types, raft_id};
 use crate::remote::Remote;
 use crate::state::Command;
 
-/// How long a command is retried while there is no leader.
+/// How long a command is retried while the group has no leader.
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Wait before a command is retried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -153,7 +153,7 @@ impl Group {
                 Ok(written) => return Ok(written.data),
                 Err(RaftError::Fatal(fatal)) => return Err(MetaError::Stopped(fatal.to_string())),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,
-                // The entry may still be in another leader's log. Commands are idempotent, so it is sent again.
+                // The entry may still be in another leader's log. Commands are idempotent, so sending it twice is safe.
                 Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward))) => forward,
                 Err(RaftError::APIError(error)) => return Err(MetaError::Unavailable(error.to_string())),
             };

@@ -121,7 +121,7 @@ pub struct BasicAuth {
     /// A file with the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_file: Option<PathBuf>,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub username_ref: String,
     /// The password.
@@ -130,7 +130,7 @@ pub struct BasicAuth {
     /// A file with the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub password_ref: String,
 }
@@ -155,7 +155,7 @@ pub struct Authorization {
     /// A file with the credentials, read for each request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub credentials_ref: String,
 }
@@ -197,13 +197,13 @@ pub struct TlsConfig {
     /// A file with the client key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub ca_ref: String,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub cert_ref: String,
-    /// A name in a secret manager (rejected: there is no secret manager).
+    /// A name in a secret manager (rejected: secret managers are not supported).
     #[serde(skip_serializing)]
     pub key_ref: String,
     /// The name that the server's certificate must have, if it is not the host of the URL.

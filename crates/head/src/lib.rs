@@ -7,7 +7,7 @@
 //! The caller decides when a window leaves memory: it cuts the window ([`Head::cut`]), commits a block of the cut, marks
 //! the cut as flushed ([`Head::mark_flushed`]) and evicts it later ([`Head::evict_flushed`]).
 //!
-//! There is no async runtime. The log has one thread; everything else runs on the threads of the callers.
+//! No async runtime is involved. The log has one thread; everything else runs on the threads of the callers.
 
 mod append;
 mod chunk;

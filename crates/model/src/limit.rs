@@ -8,12 +8,12 @@ impl Limit {
     /// No limit.
     pub const NONE: Limit = Limit(0);
 
-    /// A limit of `max`, where 0 is no limit.
+    /// A limit of `max`, where 0 means unlimited.
     pub const fn new(max: usize) -> Self {
         Limit(max)
     }
 
-    /// The limit as configuration writes it: 0 is no limit.
+    /// The limit as configuration writes it: 0 means unlimited.
     pub const fn as_configured(self) -> usize {
         self.0
     }

@@ -84,7 +84,7 @@ fn server_command(command: &clap::Command) -> &clap::Command {
     command.find_subcommand("server").unwrap_or(command)
 }
 
-/// Inserts `server` when there is no subcommand, and rewrites `--no-switch` to `--switch=false`.
+/// Inserts `server` when the subcommand is missing, and rewrites `--no-switch` to `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
     const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {

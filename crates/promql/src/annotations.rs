@@ -158,7 +158,7 @@ impl Annotations {
         found
     }
 
-    /// Whether there is no annotation.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -206,7 +206,7 @@ impl Extra {
     }
 }
 
-/// `text for metric name "name"`, or only `text` when there is no name.
+/// `text for metric name "name"`, or only `text` without a name.
 pub(crate) fn with_metric(text: &str, name: &str) -> String {
     if name.is_empty() {
         return text.to_string();

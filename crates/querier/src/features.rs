@@ -42,7 +42,7 @@ impl QueryFeatures {
         "promql-duration-expr",
     ];
 
-    /// Disables a feature. Returns `false` if there is no feature of that name.
+    /// Disables a feature. Returns `false` if the name is unknown.
     pub fn disable(&mut self, name: &str) -> bool {
         let switches = [
             &mut self.functions,

@@ -93,7 +93,7 @@ impl Scraper {
 
     /// Waits until other agents scrape everything that this one did, after it was told to drain or has left
     /// ([`pharos_cluster::Meta::leave`]). It keeps scraping until then, and sends them what it knows of its targets.
-    /// Returns false when there is no other agent.
+    /// Returns false when this is the only agent.
     pub async fn hand_off(&self) -> bool {
         if !self.shared.ownership.await_release().await {
             return false;

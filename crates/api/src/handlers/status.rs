@@ -1,6 +1,6 @@
 //! `status/*`: describes the node.
 //!
-//! The lists of rules, alerts and Alertmanagers are empty because there is no ruler yet.
+//! The lists of rules, alerts and Alertmanagers are empty until a ruler exists.
 
 use std::sync::Arc;
 

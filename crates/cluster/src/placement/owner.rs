@@ -33,7 +33,7 @@ impl Owners {
         self.agents.iter().any(|other| other == agent)
     }
 
-    /// The agent that owns a target; none if there is no agent.
+    /// The agent that owns a target; none without agents.
     pub fn owner(&self, target_hash: u64) -> Option<&str> {
         self.agents.get(self.ring.first(target_hash)?).map(String::as_str)
     }

@@ -49,7 +49,7 @@ fn a_failed_replica_holds_up_the_write_until_it_is_out_of_sync() {
     let requests = send(&mut progress, &before);
     progress.appended("b", &requests["b"], &[]);
     progress.appended("c", &requests["c"], &[]);
-    // The previous view still has it in sync, so it is asked again.
+    // The previous view still has it in sync, so the write goes to it again.
     assert_eq!(send(&mut progress, &before).keys().collect::<Vec<_>>(), ["a"]);
     // The new view does not need it. The others confirm the new epoch, and the new leader counts.
     let after = view(8, &["b", "c"], &[]);

@@ -75,7 +75,7 @@ fn of_window(
     }
 }
 
-/// The positions from the last sample at or before `start` on; `None` when there is no sample after `start`.
+/// The positions from the last sample at or before `start` on; `None` when no sample follows `start`.
 fn anchor(s: &SeriesView<'_>, start: i64) -> Option<(Cursor, Cursor)> {
     let (f, h) = (s.t.partition_point(|t| *t <= start), s.ht.partition_point(|t| *t <= start));
     if f >= s.t.len() && h >= s.ht.len() {

@@ -74,7 +74,7 @@ impl Row {
         self.present.set(step);
     }
 
-    /// Whether there is no sample at any step.
+    /// Whether no step has a sample.
     pub(crate) fn is_empty(&self) -> bool {
         self.hists.is_empty() && self.present.is_empty()
     }

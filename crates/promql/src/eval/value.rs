@@ -54,7 +54,7 @@ impl MatrixSeries {
         self.floats.len() + self.histograms.len()
     }
 
-    /// Whether there is no sample.
+    /// Whether it holds no sample.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

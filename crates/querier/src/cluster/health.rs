@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// Reads whose latency is remembered.
 const MAX_LATENCIES: usize = 128;
-/// With fewer latencies than this there is no meaningful percentile.
+/// Fewer latencies than this do not give a meaningful percentile.
 const MIN_LATENCIES: usize = 16;
 /// The percentile until there are enough latencies.
 const DEFAULT_P95: Duration = Duration::from_millis(200);

@@ -58,7 +58,7 @@ pub(crate) struct Excluded {
     pub(crate) nodes: BTreeSet<String>,
     /// Nodes that are excluded for single shards.
     pub(crate) shards: BTreeSet<(String, u32)>,
-    /// Nodes that are asked only when there is no other.
+    /// Nodes that are asked only as a last resort.
     pub(crate) avoided: BTreeSet<String>,
 }
 

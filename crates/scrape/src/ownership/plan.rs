@@ -17,7 +17,7 @@ pub(crate) enum Owner {
     Me,
     /// The agent with this identity.
     Other(String),
-    /// There is no agent.
+    /// No agent exists.
     Nobody,
 }
 

@@ -213,7 +213,7 @@ impl Evaluation<'_, '_, '_> {
         }
     }
 
-    /// Computes a value of the histogram at each step of a round. Where there are both kinds, there is no value.
+    /// Computes a value of the histogram at each step of a round. Steps with both kinds have no value.
     fn emit(
         &self,
         round: &Round,
