@@ -216,7 +216,7 @@ impl Agent {
     /// Advances a write as far as the current view allows.
     fn step(&mut self, env: &mut Env, number: u64) {
         let Some(write) = self.writes.get_mut(&number) else { return };
-        match write.progress.next(&self.view) {
+        match write.progress.next(&self.view, 0) {
             Next::Done => self.acknowledge(env, number),
             Next::Wait(_) => write.phase = Phase::Waiting,
             Next::Send(requests) => {

@@ -219,6 +219,7 @@ fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockE
         resolution_ms: 0,
         cut: Some(CutId { ingester: node.identity.clone(), number: cut.number }),
         digests: digests.into_iter().map(|(shard, held)| BlockDigest { shard, held, whole: None }).collect(),
+        deletions_seen: None,
         meta: String::new(),
     }
 }

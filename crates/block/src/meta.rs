@@ -58,6 +58,10 @@ pub struct BlockMeta {
     pub shards_total: u32,
     /// Where blocks hold different samples of a series for one timestamp, the block with the highest sequence wins.
     pub sequence: u64,
+    /// The number of the tenant's newest deletion before the samples were cut; newer ones mask the block. It is only written
+    /// when there was one, so that versions without it read the blocks of tenants that never deleted anything.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deletions_seen: u64,
     /// The step of a downsampled block, in milliseconds; 0 for raw samples.
     pub resolution: i64,
     /// The blocks that this one was made from; empty for a block that was cut from a head.
@@ -77,6 +81,10 @@ pub struct BlockMeta {
     /// Tells which label values the block does not have.
     #[serde(with = "filter_text")]
     pub filter: LabelFilter,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A file of a block.

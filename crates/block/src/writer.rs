@@ -39,6 +39,8 @@ pub struct WriterOptions {
     pub window_end: i64,
     /// See [`BlockMeta::sequence`].
     pub sequence: u64,
+    /// See [`BlockMeta::deletions_seen`].
+    pub deletions_seen: u64,
     /// How many shards the cluster has.
     pub shards_total: u32,
     /// The shards that the block covers; `None` for the shards of the series that are pushed.
@@ -60,6 +62,7 @@ impl WriterOptions {
             window_start,
             window_end,
             sequence: 0,
+            deletions_seen: 0,
             shards_total: 64,
             shards: None,
             resolution: 0,
@@ -228,6 +231,7 @@ impl BlockWriter {
             shards: options.shards.unwrap_or_else(|| self.series.shards(options.shards_total)),
             shards_total: options.shards_total,
             sequence: options.sequence,
+            deletions_seen: options.deletions_seen,
             resolution: options.resolution,
             sources: options.sources,
             series: self.series.len() as u64,

@@ -1,14 +1,18 @@
-//! The catalogue as a state machine: live blocks, how far each tenant is flushed, and deletions.
+//! The catalogue as a state machine: live blocks, how far each tenant is flushed, and [`deletions`].
 //!
 //! Invariants: a block exists if it is listed here. A tenant, shard and window have one main block and any number of delta
 //! blocks with late samples. `flushed_until` never moves back. Sequences only grow, and of two samples at one timestamp the
 //! one that was committed later wins.
 
+mod deletions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pharos_model::{BlockDigest, Matcher, TenantId, TimeRange};
+use pharos_model::BlockDigest;
 use serde::{Deserialize, Serialize};
+
+pub use deletions::Deletion;
 
 /// A live block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,10 @@ pub struct BlockEntry {
     /// versions without digests, and in rebuilt ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digests: Vec<BlockDigest>,
+    /// The number of the tenant's newest deletion before the samples were cut; newer ones mask the block. None in entries of
+    /// versions that refused a block unless it had seen every deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletions_seen: Option<u64>,
     /// The block's metadata as encoded by the block crate; opaque here.
     pub meta: String,
 }
@@ -57,19 +65,6 @@ pub struct CutId {
     pub number: u32,
 }
 
-/// A deletion of series in a range of time. It masks the blocks up to its own sequence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Deletion {
-    /// The selector as printed by PromQL; all of its matchers must match.
-    pub selector: String,
-    /// First deleted millisecond.
-    pub start: i64,
-    /// Last deleted millisecond.
-    pub end: i64,
-    /// The sequence of the catalogue when it was made.
-    pub sequence: u64,
-}
-
 /// The blocks and deletions of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantCatalogue {
@@ -80,6 +75,21 @@ pub struct TenantCatalogue {
     pub flushed_until: Option<i64>,
     /// Deletions, ascending by sequence.
     pub deletions: Vec<Deletion>,
+    /// The number of the newest deletion that is not listed any more, because it was forgotten or because the catalogue was
+    /// restored from before it; 0 if there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub newest_unlisted: u64,
+    /// The number of the newest deletion that was forgotten; 0 if none was. A block must have seen it, since nothing would
+    /// mask its samples.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub newest_forgotten: u64,
+    /// The ids of the latest deletions, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_ids: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The blocks and deletions of all tenants. Cheap to clone, because blocks are shared.
@@ -125,25 +135,29 @@ pub enum CatalogueCommand {
         start: i64,
         /// Last deleted millisecond.
         end: i64,
+        /// Unique to the request. The same id again changes nothing. Empty in commands of versions without ids.
+        #[serde(default)]
+        id: String,
+    },
+    /// Forgets deletions that mask no block any more.
+    ForgetDeletions {
+        /// Name of the tenant.
+        tenant: String,
+        /// Every replica has applied the deletions up to this number.
+        applied: u64,
+    },
+    /// Raises a tenant's deletion number, after a head knew a higher one than a restored catalogue.
+    RaiseDeletions {
+        /// Name of the tenant.
+        tenant: String,
+        /// The number that the head knows.
+        number: u64,
     },
     /// Records that the catalogue was rebuilt from the bucket.
     Rebuilt {
         /// Time of the rebuild, milliseconds since the epoch.
         at_ms: i64,
     },
-}
-
-impl CatalogueCommand {
-    /// The command that deletes the series that all matchers match.
-    pub fn delete(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> CatalogueCommand {
-        let selector = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        CatalogueCommand::Delete {
-            tenant: tenant.as_str().to_string(),
-            selector: format!("{{{selector}}}"),
-            start: range.start,
-            end: range.end,
-        }
-    }
 }
 
 /// Why a command was refused. The catalogue did not change.
@@ -185,13 +199,16 @@ impl Catalogue {
                 self.tenant_mut(&tenant).blocks.retain(|block| !ids.contains(&block.id));
                 Ok(())
             }
-            CatalogueCommand::Delete { tenant, selector, start, end } => {
-                self.sequence += 1;
-                let sequence = self.sequence;
-                let deletions = &mut self.tenant_mut(&tenant).deletions;
-                // Repeated, it also covers what was written in between.
-                deletions.retain(|known| (&known.selector, known.start, known.end) != (&selector, start, end));
-                deletions.push(Deletion { selector, start, end, sequence });
+            CatalogueCommand::Delete { tenant, selector, start, end, id } => {
+                self.delete(&tenant, Deletion { selector, start, end, sequence: 0 }, id);
+                Ok(())
+            }
+            CatalogueCommand::ForgetDeletions { tenant, applied } => {
+                self.forget_deletions(&tenant, applied);
+                Ok(())
+            }
+            CatalogueCommand::RaiseDeletions { tenant, number } => {
+                self.raise_deletions(&tenant, number);
                 Ok(())
             }
             CatalogueCommand::Rebuilt { at_ms } => {
@@ -199,11 +216,6 @@ impl Catalogue {
                 Ok(())
             }
         }
-    }
-
-    /// The sequence of a tenant's newest deletion; 0 if there is none.
-    pub fn newest_deletion(&self, tenant: &str) -> u64 {
-        self.tenant(tenant).and_then(|known| known.deletions.last()).map_or(0, |deletion| deletion.sequence)
     }
 
     /// Whether all of these blocks are live. Refused if one has the id of a different block.
@@ -258,7 +270,8 @@ impl Catalogue {
             }
         }
         for mut block in fresh {
-            self.sequence += 1;
+            // A rebuilt catalogue never assigns a number that a block has seen.
+            self.sequence = self.sequence.max(block.deletions_seen.unwrap_or(0)) + 1;
             block.sequence = self.sequence;
             self.tenant_mut(tenant).blocks.push(Arc::new(block));
         }

@@ -182,7 +182,13 @@ async fn until(reached: impl Fn() -> bool) {
 }
 
 fn delete(n: usize) -> CatalogueCommand {
-    CatalogueCommand::Delete { tenant: "t".into(), selector: format!("{{a=\"{n}\"}}"), start: 1, end: 2 }
+    CatalogueCommand::Delete {
+        tenant: "t".into(),
+        selector: format!("{{a=\"{n}\"}}"),
+        start: 1,
+        end: 2,
+        id: String::new(),
+    }
 }
 
 fn deletions(view: &View) -> usize {

@@ -9,6 +9,7 @@
 //! node, and the feed, from which watchers in this process and followers elsewhere see it.
 
 mod backend;
+mod barrier;
 mod bootstrap;
 pub mod catalogue;
 pub mod codec;
@@ -30,6 +31,7 @@ pub mod state;
 mod view;
 mod voters;
 
+pub use barrier::DeletionBarrier;
 pub use catalogue::{BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, TenantCatalogue};
 pub use config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 pub use error::MetaError;

@@ -157,7 +157,9 @@ impl ClusterState {
         let incarnation = self.incarnation.max(export.incarnation) + 1;
         let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
         let (members, assignments) = (Arc::new(members), Arc::default());
+        let replaced = self.catalogue.clone();
         *self = ClusterState { version, incarnation, ownership_epoch, members, assignments, ..export.clone() };
+        Arc::make_mut(&mut self.catalogue).keep_deletions_of(&replaced);
         for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
             let shard = Arc::make_mut(shard);
             shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;

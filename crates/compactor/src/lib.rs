@@ -1,8 +1,10 @@
-//! The compactor: removes blocks past their retention and collects garbage in object storage.
+//! The compactor: removes blocks past their retention, forgets deletions that mask nothing any more, and collects garbage in
+//! object storage.
 //!
 //! Invariant: an object is deleted only if the catalogue does not list its block, and only a day after the block was created.
 //! So neither a commit in progress nor a query that started earlier loses it.
 
+pub mod forget;
 pub mod garbage;
 pub mod retention;
 
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pharos_cluster::{Command, Meta, MetaError, Refusal};
-use pharos_model::Clock;
+use pharos_cluster::{Command, DeletionBarrier, Meta, MetaError, Refusal};
+use pharos_model::{Clock, TenantId};
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
 
@@ -50,6 +52,7 @@ pub struct Compactor {
     config: CompactorConfig,
     meta: Arc<Meta>,
     store: Arc<dyn ObjectStore>,
+    barrier: Arc<dyn DeletionBarrier>,
     clock: Arc<dyn Clock>,
     removed: IntCounter,
     collected: IntCounter,
@@ -61,6 +64,7 @@ impl Compactor {
         config: CompactorConfig,
         meta: Arc<Meta>,
         store: Arc<dyn ObjectStore>,
+        barrier: Arc<dyn DeletionBarrier>,
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
@@ -74,7 +78,7 @@ impl Compactor {
         )?;
         registry.register(Box::new(removed.clone()))?;
         registry.register(Box::new(collected.clone()))?;
-        Ok(Compactor { config, meta, store, clock, removed, collected })
+        Ok(Compactor { config, meta, store, barrier, clock, removed, collected })
     }
 
     /// Runs rounds while this node holds the lease, until `shutdown` becomes true.
@@ -102,7 +106,7 @@ impl Compactor {
         }
     }
 
-    /// Runs one round: retention, then garbage collection. Failures are logged and retried in the next round.
+    /// Runs one round: retention, deletions, then garbage collection. Failures are logged and retried in the next round.
     pub async fn round(&self) {
         if let Some(retention) = self.config.retention {
             let horizon = self.clock.now_ms().saturating_sub(retention.as_millis() as i64);
@@ -121,10 +125,23 @@ impl Compactor {
                 }
             }
         }
+        self.forget_deletions().await;
         let created_before = self.clock.now_ms().saturating_sub(self.config.garbage_age.as_millis() as i64);
         match garbage::collect(&*self.store, &self.meta.view().catalogue, created_before).await {
             Ok(count) => self.collected.inc_by(count),
             Err(error) => tracing::warn!(%error, retry_in = ?self.config.interval, "garbage collection failed"),
+        }
+    }
+}
+
+impl Compactor {
+    async fn forget_deletions(&self) {
+        let view = self.meta.view();
+        let with_deletions = view.catalogue.tenants.iter().filter(|(_, known)| !known.deletions.is_empty());
+        for tenant in with_deletions.filter_map(|(name, _)| TenantId::new(name).ok()) {
+            if let Err(error) = forget::forget(&self.meta, &*self.barrier, &tenant).await {
+                tracing::warn!(%tenant, %error, retry_in = ?self.config.interval, "could not forget deletions");
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn block(id: &str, max_t: i64, bytes: u64) -> BlockEntry {
         resolution_ms: 0,
         cut: None,
         digests: Vec::new(),
+        deletions_seen: None,
         meta: String::new(),
     }
 }

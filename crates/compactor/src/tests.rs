@@ -1,9 +1,11 @@
 //! The role: its lease, and what a round does.
 
+use futures::future::BoxFuture;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use pharos_cluster::{BlockEntry, CatalogueCommand, Member, MemberState, Role};
+use pharos_model::WriteError;
 use pharos_model::clock::ManualClock;
 use tempfile::TempDir;
 
@@ -11,6 +13,15 @@ use super::*;
 use crate::test_blocks::block;
 
 const NOW: i64 = 10 * 86_400_000;
+
+/// A cluster in which every deletion is applied everywhere.
+struct NoReplicas;
+
+impl DeletionBarrier for NoReplicas {
+    fn settle<'a>(&'a self, _: &'a TenantId, _: u64) -> BoxFuture<'a, Result<(), WriteError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
 
 struct Fixture {
     _folder: TempDir,
@@ -32,7 +43,8 @@ impl Fixture {
 
     fn compactor(&self, config: CompactorConfig) -> Compactor {
         let clock = Arc::new(ManualClock::at(NOW));
-        Compactor::create(config, self.meta.clone(), self.objects.clone(), clock, &Registry::new()).unwrap()
+        let (meta, objects) = (self.meta.clone(), self.objects.clone());
+        Compactor::create(config, meta, objects, Arc::new(NoReplicas), clock, &Registry::new()).unwrap()
     }
 
     async fn commit(&self, id: &str, max_t: i64, bytes: u64) {

@@ -20,13 +20,21 @@ pub(super) struct Split {
     series: Vec<Vec<u32>>,
     /// For each shard, indices into the batch's metadata.
     metadata: Vec<Vec<u32>>,
+    /// Whether the batch is sent to shards without data, too.
+    is_whole: bool,
 }
 
 impl Split {
-    /// The shards for which the batch has any data, in ascending order.
+    /// All shards, without any data.
+    pub(super) fn whole(shards: u32) -> Split {
+        let nothing = || vec![Vec::new(); shards as usize];
+        Split { series: nothing(), metadata: nothing(), is_whole: true }
+    }
+
+    /// The shards that a batch is sent to, in ascending order: those for which it has any data, or all.
     pub(super) fn shards(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.series.len())
-            .filter(|&shard| !self.series[shard].is_empty() || !self.metadata[shard].is_empty())
+            .filter(|&shard| self.is_whole || !self.series[shard].is_empty() || !self.metadata[shard].is_empty())
             .map(|shard| shard as u32)
     }
 }
@@ -54,8 +62,7 @@ impl Encoder {
 
     /// Finds the shard of each series. Metadata belongs to the shard of its family's name.
     pub(super) fn split(&self, batch: &WriteBatch, shards: u32) -> Split {
-        let mut split =
-            Split { series: vec![Vec::new(); shards as usize], metadata: vec![Vec::new(); shards as usize] };
+        let mut split = Split { is_whole: false, ..Split::whole(shards) };
         if shards == 0 {
             return split;
         }

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
-use pharos_cluster::{Command, Meta, Response, View};
+use futures::future::{BoxFuture, join_all};
+use pharos_cluster::{Command, DeletionBarrier, Meta, Response, View};
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
 use pharos_transport::Ingest;
 use pharos_transport::append::{Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
 
-use encoder::Encoder;
+use encoder::{Encoder, Split};
 use progress::{Next, Progress, is_in_sync, is_written_to, report_again};
 pub use replicas::{Connect, Replicas};
 
@@ -30,6 +30,8 @@ pub struct DistributorConfig {
     pub identity: String,
     /// Time after which a replica that has not answered is reported (default: 4 s).
     pub replica_timeout: Duration,
+    /// Time after which a replica that has not applied a deletion is reported (default: 10 s).
+    pub deletion_timeout: Duration,
     /// Time after which a write that is not durable fails (default: 20 s).
     pub write_timeout: Duration,
 }
@@ -40,6 +42,7 @@ impl DistributorConfig {
         DistributorConfig {
             identity: identity.into(),
             replica_timeout: Duration::from_secs(4),
+            deletion_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(20),
         }
     }
@@ -60,16 +63,38 @@ impl Distributor {
     }
 
     async fn distribute(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<WriteOutcome, WriteError> {
+        let split = self.encoder.split(batch, self.meta.view().shards.len() as u32);
+        let progress = Progress::new(split.shards());
+        self.drive(tenant, batch, &split, progress).await
+    }
+
+    /// Makes every replica apply the deletions up to a number, with an empty write to all shards.
+    async fn distribute_barrier(&self, tenant: &TenantId, number: u64) -> Result<(), WriteError> {
+        let mut watch = self.meta.watch();
+        let has_it = |view: &View| view.catalogue.newest_deletion(tenant.as_str()) >= number;
+        let stopping = |_| WriteError::Unavailable("this node is stopping".into());
+        let shards = watch.wait_for(has_it).await.map_err(stopping)?.shards.len() as u32;
+        let (batch, split) = (WriteBatch::default(), Split::whole(shards));
+        let progress = Progress::barrier(split.shards());
+        self.drive(tenant, &batch, &split, progress).await.map(|_| ())
+    }
+
+    /// Sends a batch, split by shard, until the progress of the write is done.
+    async fn drive(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        split: &Split,
+        mut progress: Progress,
+    ) -> Result<WriteOutcome, WriteError> {
         let mut watch = self.meta.watch();
         let mut outcome = WriteOutcome::default();
         // Rejections by replicas other than the one that counts.
         let mut uncounted = WriteOutcome::default();
         let mut view = watch.borrow_and_update().clone();
-        let split = self.encoder.split(batch, view.shards.len() as u32);
-        let mut progress = Progress::new(split.shards());
-        let mut shipment = Shipment { tenant, batch, shards: Vec::new() };
+        let mut shipment = Shipment { tenant, batch, deletions: None, shards: Vec::new() };
         loop {
-            match progress.next(&view) {
+            match progress.next(&view, view.catalogue.newest_deletion(tenant.as_str())) {
                 Next::Done => {
                     outcome.merge_rejections_of_replica(uncounted.rejected);
                     return Ok(outcome);
@@ -81,8 +106,9 @@ impl Distributor {
                 Next::Send(requests) => {
                     let is_remote = requests.keys().any(|node| !self.replicas.is_local(node));
                     if is_remote && shipment.shards.is_empty() {
-                        shipment.shards = self.encoder.encode(tenant, batch, &split);
+                        shipment.shards = self.encoder.encode(tenant, batch, split);
                     }
+                    shipment.deletions = progress.deletions();
                     for appended in self.send(&view, &shipment, requests, &mut progress).await? {
                         outcome.absorb(appended.outcome);
                         uncounted.merge_rejections_of_replica(appended.uncounted);
@@ -101,12 +127,15 @@ impl Distributor {
         requests: BTreeMap<String, Vec<ShardTarget>>,
         progress: &mut Progress,
     ) -> Result<Vec<Appended>, WriteError> {
-        let sends = requests.iter().map(|(node, targets)| self.send_to(view, shipment, node, targets));
+        let timeouts = &self.config;
+        let timeout = if progress.is_barrier() { timeouts.deletion_timeout } else { timeouts.replica_timeout };
+        let sends = requests.iter().map(|(node, targets)| self.send_to(view, shipment, node, targets, timeout));
         let results = join_all(sends).await;
         let mut appends = Vec::new();
         let mut failed = Vec::new();
         for ((node, targets), result) in requests.iter().zip(results) {
             match result {
+                Ok(Appended { newer_deletion: Some(number), .. }) => progress.deletion_known(number),
                 Ok(appended) => {
                     progress.appended(node, targets, &appended.stale);
                     appends.push(appended);
@@ -130,9 +159,9 @@ impl Distributor {
         shipment: &Shipment<'_>,
         node: &str,
         targets: &[ShardTarget],
+        timeout: Duration,
     ) -> Result<Appended, ReplicaError> {
         let replica: Arc<dyn Replica> = self.replicas.get(view, node)?;
-        let timeout = self.config.replica_timeout;
         match tokio::time::timeout(timeout, replica.append(shipment, targets)).await {
             Ok(result) => result,
             Err(_) => Err(ReplicaError::Unreachable(format!("no answer within {timeout:?}"))),
@@ -173,3 +202,18 @@ impl Ingest for Distributor {
         tokio::time::timeout(timeout, self.distribute(tenant, batch)).await.unwrap_or_else(|_| Err(timed_out()))
     }
 }
+
+impl DeletionBarrier for Distributor {
+    fn settle<'a>(&'a self, tenant: &'a TenantId, number: u64) -> BoxFuture<'a, Result<(), WriteError>> {
+        Box::pin(async move {
+            let timeout = self.config.write_timeout;
+            let timed_out =
+                || WriteError::Unavailable(format!("not every replica applied deletion {number} within {timeout:?}"));
+            let settling = tokio::time::timeout(timeout, self.distribute_barrier(tenant, number));
+            settling.await.unwrap_or_else(|_| Err(timed_out()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 //! A shard is done once every in-sync replica and every learner has its samples durable under the view's epoch, and one of
 //! them has counted them. A replica that fails is reported, after which the view no longer lists it. A response counts only
 //! for its epoch. When the epoch changes, all replicas are asked again, which costs little: a replica may have left and come
-//! back without the samples, even without its disk. A learner of a later epoch gets the samples from the replica that it
+//! back without the samples, even without its disk. So are they when one of them has applied a newer deletion of the tenant:
+//! each sample lies on the same side of each deletion on every replica. A learner of a later epoch gets the samples from the replica that it
 //! copies from, which had them before it raised its fence to that epoch.
 
 use std::collections::BTreeMap;
@@ -26,27 +27,73 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Progress {
     shards: BTreeMap<u32, ShardProgress>,
+    /// The deletion after which the samples are appended.
+    deletions: Option<u64>,
+    /// The number of the newest deletion that a replica has applied.
+    known_deletion: u64,
+    /// Whether there are no samples, but a deletion that every replica must have applied.
+    is_barrier: bool,
 }
 
 #[derive(Debug, Default)]
 struct ShardProgress {
-    /// The replicas that have the samples durable, with the newest epoch for which they confirmed it.
-    durable: BTreeMap<String, u64>,
+    /// The replicas that have the samples durable, with what they confirmed last.
+    durable: BTreeMap<String, Confirmed>,
     /// Whether a replica has counted the samples.
     counted: bool,
     /// The newest epoch that a replica knows.
     known_epoch: u64,
 }
 
+/// What a replica confirmed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Confirmed {
+    epoch: u64,
+    deletions: u64,
+}
+
 impl Progress {
     /// A write to these shards.
     pub fn new(shards: impl IntoIterator<Item = u32>) -> Self {
-        Progress { shards: shards.into_iter().map(|shard| (shard, ShardProgress::default())).collect() }
+        Progress {
+            shards: shards.into_iter().map(|shard| (shard, ShardProgress::default())).collect(),
+            deletions: None,
+            known_deletion: 0,
+            is_barrier: false,
+        }
     }
 
-    /// The next step under a view. Shards that are done are removed.
-    pub fn next(&mut self, view: &View) -> Next {
+    /// A write without samples to these shards, which is done once every replica has applied a deletion. Unlike a write, it
+    /// is content with the replicas that there are.
+    pub fn barrier(shards: impl IntoIterator<Item = u32>) -> Self {
+        let mut progress = Progress { is_barrier: true, ..Progress::new(shards) };
+        progress.shards.values_mut().for_each(|shard| shard.counted = true);
+        progress
+    }
+
+    /// Whether there are no samples, but a deletion that every replica must have applied.
+    pub fn is_barrier(&self) -> bool {
+        self.is_barrier
+    }
+
+    /// The deletion after which the samples are appended, of the last step.
+    pub fn deletions(&self) -> Option<u64> {
+        self.deletions
+    }
+
+    /// The next step under a view, in which the tenant's newest deletion has the number `newest_deletion`. Shards that are
+    /// done are removed.
+    pub fn next(&mut self, view: &View, newest_deletion: u64) -> Next {
         let Some(settings) = &view.settings else { return Next::Wait("the cluster is not bootstrapped yet".into()) };
+        if newest_deletion < self.known_deletion {
+            return Next::Wait(format!(
+                "the view has deletion {newest_deletion} of the tenant, a replica has applied {}",
+                self.known_deletion
+            ));
+        }
+        // Once samples are on their way they keep their place, unless a replica is past it.
+        let deletions = self.deletions.filter(|number| *number >= self.known_deletion).unwrap_or(newest_deletion);
+        self.deletions = Some(deletions);
         let mut requests: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
         let mut reason = None;
         self.shards.retain(|&number, progress| {
@@ -58,13 +105,14 @@ impl Progress {
                 ));
                 return true;
             }
-            if shard.in_sync.len() < settings.min_in_sync() {
+            if shard.in_sync.len() < settings.min_in_sync() && !self.is_barrier {
                 let have = shard.in_sync.len();
                 reason =
                     Some(format!("shard {number} has {have} in-sync replicas, writes need {}", settings.min_in_sync()));
                 return true;
             }
-            let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(|epoch| *epoch >= shard.epoch);
+            let is_current = |had: &Confirmed| had.epoch >= shard.epoch && had.deletions >= deletions;
+            let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(is_current);
             let missing: Vec<&str> = shard.write_targets().filter(|node| !is_durable(node)).collect();
             let counter = shard.leader.as_deref().filter(|_| !progress.counted);
             // The leader has the samples but did not count them under its earlier epoch.
@@ -85,16 +133,22 @@ impl Progress {
         }
     }
 
+    /// Records that a replica has applied a newer deletion than that of the last step, and appended nothing.
+    pub fn deletion_known(&mut self, number: u64) {
+        self.known_deletion = self.known_deletion.max(number);
+    }
+
     /// Records that a replica has the samples of these shards durable, except for `stale` shards, of which it knows a newer
     /// epoch.
     pub fn appended(&mut self, node: &str, targets: &[ShardTarget], stale: &[(u32, u64)]) {
+        let deletions = self.deletions.unwrap_or(0);
         for target in targets {
             let Some(progress) = self.shards.get_mut(&target.shard) else { continue };
             match stale.iter().find(|(shard, _)| *shard == target.shard) {
                 Some((_, epoch)) => progress.known_epoch = progress.known_epoch.max(*epoch),
                 None => {
-                    let newest = progress.durable.entry(node.to_string()).or_default();
-                    *newest = target.epoch.max(*newest);
+                    // Both only grow from step to step.
+                    progress.durable.insert(node.to_string(), Confirmed { epoch: target.epoch, deletions });
                     progress.counted |= target.counted;
                 }
             }

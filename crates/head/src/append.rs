@@ -20,7 +20,7 @@ use crate::wal::record::{SPLIT_BYTES, put_append};
 pub(crate) use checks::Origin;
 use checks::{MAX_LABEL_BYTES, Rejection, TimeBounds, check_histogram, check_labels};
 pub(crate) use outcome::Outcomes;
-pub use outcome::{AppendOutcome, AppendTargets};
+pub use outcome::{AppendError, AppendOutcome, AppendTargets};
 
 /// Appends one batch, while its caller holds the tenant's lock and the log's segment.
 pub(crate) struct Appender<'a> {

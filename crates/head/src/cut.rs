@@ -21,6 +21,7 @@ pub struct WindowCut {
     window: WindowInfo,
     shards: ShardSet,
     number: u32,
+    deletions: u64,
     flushed: FlushedWindows,
     series: Vec<Arc<Series>>,
     exemplars: Vec<SeriesExemplars>,
@@ -70,6 +71,12 @@ impl WindowCut {
     /// [`Head::mark_flushed_cut`].
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// The number of the newest deletion that was applied before the cut; 0 for none. Samples that a newer one deletes may
+    /// be in the cut.
+    pub fn deletions(&self) -> u64 {
+        self.deletions
     }
 
     /// The exemplars of the window that no earlier flushed cut had, by ascending labels.
@@ -128,6 +135,7 @@ impl Head {
         let number = self.start_generation(&tenant, &mut state, start);
         let info = state.windows.get(&start).map(|w| w.info(start, self.config.window_ms));
         let flushed = tenant.flushed.read().clone();
+        let deletions = state.last_deletion;
         drop(state);
         let empty = || WindowState::new(self.config.shards, number).info(start, self.config.window_ms);
         let mut cut = WindowCut {
@@ -135,6 +143,7 @@ impl Head {
             window: info.unwrap_or_else(empty),
             shards: shards.clone(),
             number,
+            deletions,
             flushed,
             series: Vec::new(),
             exemplars: Vec::new(),

@@ -17,6 +17,8 @@ pub struct WindowDigest {
     pub window: i64,
     /// The number to pass to [`Head::mark_flushed_cut`]: the digested samples are those of lower generations.
     pub number: u32,
+    /// The number of the newest deletion that was applied before; 0 for none.
+    pub deletions: u64,
     /// Keyed by shard. Shards without samples are omitted.
     pub shards: BTreeMap<u32, HeldDigest>,
 }
@@ -43,10 +45,11 @@ impl Head {
     /// number is reused and nothing is logged.
     pub fn digest(&self, tenant_id: &TenantId, window: i64, shards: &ShardSet) -> WindowDigest {
         let start = window_start(window, self.config.window_ms);
-        let mut digest = WindowDigest { window: start, number: 0, shards: BTreeMap::new() };
+        let mut digest = WindowDigest { window: start, number: 0, deletions: 0, shards: BTreeMap::new() };
         let Some(tenant) = self.tenants.get(tenant_id) else { return digest };
         let mut state = tenant.append.lock();
         let Some(known) = state.windows.get(&start) else { return digest };
+        digest.deletions = state.last_deletion;
         digest.number = known.newest_cut;
         if known.grew_since_cut(shards) {
             digest.number = self.start_generation(&tenant, &mut state, start);

@@ -146,8 +146,9 @@ impl Head {
         }
     }
 
-    /// Deletes the samples of matching series in a range, at once and in the log. `number` identifies the deletion, see
-    /// [`Head::last_deletion`]; 0 for one without a number.
+    /// Deletes the samples and exemplars of matching series in a range, at once and in the log. `number` identifies the
+    /// deletion, see [`Head::last_deletion`]; 0 for one without a number. A deletion whose number is not above the last one
+    /// was applied before, so it changes nothing.
     pub fn delete(
         &self,
         tenant: &TenantId,
@@ -158,13 +159,17 @@ impl Head {
         self.log.check()?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
+        if number > 0 && number <= state.last_deletion {
+            return Ok(self.commit());
+        }
         let emptied = self.delete_in_memory(&tenant, &mut state, matchers, range);
         let freed = self.remove_series(&tenant, &mut state, &emptied);
         self.grow(-(freed as isize));
-        state.last_deletion = state.last_deletion.max(number);
         let ticket = self.log.ticket();
         state.declare_tenant(&tenant, ticket.segment());
         put_delete(&mut state.wal.staged, tenant.number, range, matchers, number);
+        // After the declaration: if the log ends between the two records, replay must not know the number without the deletion.
+        state.last_deletion = state.last_deletion.max(number);
         let commit = self.log.push(ticket, &state.wal.staged, 0);
         state.wal.staged.clear();
         Ok(commit)
@@ -176,7 +181,7 @@ impl Head {
         self.tenants.get(tenant).map_or(0, |tenant| tenant.append.lock().last_deletion)
     }
 
-    /// Removes samples; returns the series that have none left, by ascending number.
+    /// Removes samples and exemplars; returns the series that have no samples left, by ascending number.
     pub(crate) fn delete_in_memory(
         &self,
         tenant: &Tenant,
@@ -184,6 +189,9 @@ impl Head {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Vec<Arc<Series>> {
+        if range.is_empty() {
+            return Vec::new();
+        }
         let mut emptied = Vec::new();
         let mut freed = 0isize;
         for series in matching_series(tenant, matchers, |_| true) {
@@ -200,6 +208,8 @@ impl Head {
             }
         }
         emptied.sort_by_key(|s: &Arc<Series>| s.id);
+        let matches = |series: &Series| matchers.iter().all(|m| m.matches(series.labels.get(&m.name).unwrap_or("")));
+        tenant.exemplars.lock().remove(range, matches);
         self.grow(-freed);
         emptied
     }

@@ -106,6 +106,22 @@ impl ExemplarRing {
         });
     }
 
+    /// Removes the exemplars in a range of the series that `removed` selects.
+    pub(crate) fn remove(&mut self, range: TimeRange, removed: impl Fn(&Series) -> bool) {
+        let count = self.entries.len();
+        self.entries.retain(|e| !(range.contains(e.exemplar.t) && removed(&e.series)));
+        if self.entries.len() == count {
+            return;
+        }
+        self.series.clear();
+        for Entry { series, exemplar, .. } in &self.entries {
+            let known =
+                self.series.entry(series.id).or_insert_with(|| SeriesEntries { count: 0, newest: exemplar.clone() });
+            known.count += 1;
+            known.newest = exemplar.clone();
+        }
+    }
+
     fn remove_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         if let Some(entries) = self.series.get_mut(&oldest.series.id) {

@@ -8,7 +8,7 @@ use pharos_model::shards::MAX_SHARDS;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
-use crate::append::{AppendOutcome, AppendTargets, Appended, Appender, Origin, Outcomes};
+use crate::append::{AppendError, AppendOutcome, AppendTargets, Appended, Appender, Origin, Outcomes};
 use crate::config::{HeadConfig, SettingsByTenant};
 use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
@@ -137,24 +137,32 @@ impl Head {
     /// Appends a batch to memory and to the log's queue. The outcome tells which samples were rejected and why; an error means
     /// that nothing was appended. Acknowledge the batch only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Sender, None)?;
+        let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Sender, None, None)?;
         Ok((counted, commit))
     }
 
-    /// Like [`Head::append`], for some shards of the batch only. All of its metadata is taken.
+    /// Like [`Head::append`], for some shards of the batch only, and only if the deletion that the targets name was applied
+    /// last. All of the batch's metadata is taken.
     pub fn append_shards(
         &self,
         tenant: &TenantId,
         batch: &WriteBatch,
         targets: AppendTargets<'_>,
-    ) -> Result<AppendOutcome, WriteError> {
-        self.append_from(tenant, batch, Origin::Sender, Some(targets))
+    ) -> Result<AppendOutcome, AppendError> {
+        self.append_from(tenant, batch, Origin::Sender, Some(targets), targets.deletions)
     }
 
     /// Like [`Head::append`], for a batch of [`Head::export`]. Another head has accepted these samples before, so they are
-    /// taken whatever their age, and the limits of the tenant do not apply.
-    pub fn append_copy(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
-        let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Head, None)?;
+    /// taken whatever their age, and the limits of the tenant do not apply. `deletions` is the number of the newest deletion
+    /// that the batch takes into account: the newest that was applied here, or nothing is appended.
+    pub fn append_copy(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        deletions: u64,
+    ) -> Result<(WriteOutcome, Commit), AppendError> {
+        let AppendOutcome { counted, commit, .. } =
+            self.append_from(tenant, batch, Origin::Head, None, Some(deletions))?;
         Ok((counted, commit))
     }
 
@@ -164,10 +172,15 @@ impl Head {
         batch: &WriteBatch,
         origin: Origin,
         targets: Option<AppendTargets<'_>>,
-    ) -> Result<AppendOutcome, WriteError> {
+        deletions: Option<u64>,
+    ) -> Result<AppendOutcome, AppendError> {
         self.check_memory().and_then(|()| self.log.check()).inspect_err(|_| self.metrics.refused.inc())?;
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
+        let applied = state.last_deletion;
+        if let Some(expected) = deletions.filter(|expected| *expected != applied) {
+            return Err(AppendError::Deletions { expected, applied });
+        }
         let ticket = self.log.ticket();
         let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
         let Appended { outcomes, grown } = appender.with_targets(targets).run(batch);

@@ -33,7 +33,7 @@ mod time_digests;
 pub mod wal;
 mod window;
 
-pub use append::{AppendOutcome, AppendTargets};
+pub use append::{AppendError, AppendOutcome, AppendTargets};
 pub use config::{HeadConfig, SettingsByTenant, TenantLimits, TenantSettings};
 pub use cut::{CutSeries, WindowCut};
 pub use digest::{HeldDigest, WindowDigest};

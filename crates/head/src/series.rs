@@ -274,6 +274,10 @@ impl SeriesData {
                 kept.push(sealed);
                 continue;
             }
+            if range.start <= chunk.min_t && chunk.max_t <= range.end {
+                removed(chunk.min_t, chunk.generation, chunk.count.into());
+                continue;
+            }
             let count = if chunk.kind == ChunkKind::Histogram {
                 let mut samples = Vec::new();
                 chunk.histograms(|s| samples.extend((!range.contains(s.t)).then_some(s)));

@@ -3,6 +3,7 @@
 //! [`policy`] decides, purely. [`copy`] does one copy. This file is the loop around them.
 
 mod copy;
+mod filter;
 mod forget;
 pub mod policy;
 

@@ -44,6 +44,7 @@ pub struct Ingester {
     connect: Arc<dyn Connect>,
     metrics: IngesterMetrics,
     fence: Fence,
+    deletions: Arc<deletions::Deletions>,
     /// Copies in progress, by source.
     catch_ups: catchup::Progress,
     /// Shards that the view calls in sync although this node's log lost samples of them. The node answers for none of them
@@ -53,7 +54,7 @@ pub struct Ingester {
     pending_commits: flush::ship::PendingCommits,
     /// What is known about samples in memory that are in blocks of other nodes.
     reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
-    /// Held while a window is flushed and while series are deleted, so that a cut never restores deleted samples.
+    /// Held while a window is flushed.
     flushing: tokio::sync::Mutex<()>,
     /// Number of block ids that were generated; distinguishes blocks of the same millisecond.
     ids: AtomicU32,
@@ -80,6 +81,7 @@ impl Ingester {
             false => Default::default(),
         };
         let catch_ups = catchup::Progress::default();
+        let deletions = deletions::Deletions::new(&config.identity, head.clone(), meta.clone());
         let ingester = Ingester {
             config,
             head,
@@ -89,6 +91,7 @@ impl Ingester {
             connect,
             metrics,
             fence,
+            deletions,
             catch_ups,
             lost: parking_lot::Mutex::new(lost),
             pending_commits: Default::default(),
@@ -97,7 +100,7 @@ impl Ingester {
             ids: AtomicU32::new(0),
         };
         // Before the first append: samples that arrive from now on are not subject to these deletions.
-        if let Err(error) = ingester.apply_all_deletions(&ingester.meta.view()) {
+        if let Err(error) = ingester.deletions.apply_all(&ingester.meta.view()) {
             tracing::warn!(%error, "could not apply deletions at the start; will retry");
         }
         Ok(Arc::new(ingester))

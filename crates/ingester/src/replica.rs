@@ -1,21 +1,49 @@
 //! The write path of a replica in a cluster, called in this process or through [`crate::service`].
+//!
+//! A write names the shard epochs and the tenant's newest deletion in its sender's view. A replica that is past either of
+//! them refuses, and the sender waits for a newer view. One that is behind the deletion applies it first. The head checks the
+//! deletion and appends under one lock, so no deletion slips in between.
 
 use async_trait::async_trait;
-use pharos_head::{AppendTargets, Commit};
+use pharos_head::{AppendError, AppendTargets, Commit};
 use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use crate::Ingester;
 
+/// A write on its way into the head.
+#[derive(Clone, Copy)]
+pub(crate) struct Write<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) batch: &'a WriteBatch,
+    pub(crate) targets: &'a [ShardTarget],
+    /// The number of the deletion after which the samples belong; none takes them at any time.
+    pub(crate) deletions: Option<u64>,
+}
+
+/// What became of a write.
+pub(crate) enum Taken {
+    /// The samples of the targeted shards are in the head, except for what the answer says. They are durable once the commit
+    /// resolves; there is none if nothing was taken.
+    Now(Appended, Option<Commit>),
+    /// The head has not applied the deletion with this number yet.
+    Behind(u64),
+}
+
 impl Ingester {
-    /// Appends the samples of the targeted shards to the head, except for shards whose epoch is stale. They are durable once
-    /// the commit resolves; there is none if nothing was taken.
-    pub(crate) fn take(
-        &self,
-        tenant: &TenantId,
-        batch: &WriteBatch,
-        targets: &[ShardTarget],
-    ) -> Result<(Appended, Option<Commit>), WriteError> {
+    /// Takes a write, after the deletion that it names is applied.
+    pub(crate) async fn take_in_order(&self, write: Write<'_>) -> Result<(Appended, Option<Commit>), WriteError> {
+        loop {
+            match self.take(write)? {
+                Taken::Now(appended, commit) => return Ok((appended, commit)),
+                Taken::Behind(number) => _ = self.deletions.reach(write.tenant, number).await?,
+            }
+        }
+    }
+
+    /// Takes a write, unless the head is behind the deletion that it names.
+    pub(crate) fn take(&self, write: Write<'_>) -> Result<Taken, WriteError> {
+        let Write { tenant, batch, targets, deletions } = write;
         let view = self.meta.view();
         let mut taken = ShardSet::new();
         let mut counted = ShardSet::new();
@@ -32,23 +60,41 @@ impl Ingester {
             }
         }
         if taken.is_empty() {
-            return Ok((appended, None));
+            return Ok(Taken::Now(appended, None));
         }
-        let targets = AppendTargets { taken: &taken, counted: &counted };
-        let outcome = self.head.append_shards(tenant, batch, targets)?;
+        if batch.is_empty() {
+            // A barrier, which takes no memory: it must pass when the head is full.
+            return Ok(match deletions.filter(|number| *number > self.head.last_deletion(tenant)) {
+                Some(number) => Taken::Behind(number),
+                None => Taken::Now(appended, Some(self.head.commit())),
+            });
+        }
+        let targets = AppendTargets { taken: &taken, counted: &counted, deletions };
+        let outcome = match self.head.append_shards(tenant, batch, targets) {
+            Ok(outcome) => outcome,
+            Err(AppendError::Refused(error)) => return Err(error),
+            Err(AppendError::Deletions { expected, applied }) if applied < expected => {
+                return Ok(Taken::Behind(expected));
+            }
+            Err(AppendError::Deletions { applied, .. }) => {
+                appended.newer_deletion = Some(applied);
+                return Ok(Taken::Now(appended, None));
+            }
+        };
         drop(admission);
         appended.outcome = outcome.counted;
         appended.uncounted = outcome.uncounted.rejected;
         // Each replica keeps the exemplars that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
-        Ok((appended, Some(outcome.commit)))
+        Ok(Taken::Now(appended, Some(outcome.commit)))
     }
 }
 
 #[async_trait]
 impl Replica for Ingester {
     async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
-        let (appended, commit) = self.take(shipment.tenant, shipment.batch, targets)?;
+        let Shipment { tenant, batch, deletions, .. } = *shipment;
+        let (appended, commit) = self.take_in_order(Write { tenant, batch, targets, deletions }).await?;
         if let Some(commit) = commit {
             commit.await?;
         }

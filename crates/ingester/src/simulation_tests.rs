@@ -1,8 +1,9 @@
-//! Random runs of a cluster of three, from seeds: writes that all, some or none hear of, crashes at bad moments, leaders that
-//! change while they flush, nodes that learn. `PHAROS_SIM_SEEDS` sets how many.
+//! Random runs of a cluster of three, from seeds: writes that all, some or none hear of, deletions, crashes at bad moments,
+//! leaders that change while they flush, nodes that learn. `PHAROS_SIM_SEEDS` sets how many.
 //!
-//! Invariants, checked during the run: an acknowledged sample is in a block or in the memory of every in-sync replica; what a
-//! replica claims to have completely, it has; a shard and window have one main block. At the end every
+//! Invariants, checked during the run: an acknowledged sample that was not deleted is in a block that shows it or in the memory
+//! of every in-sync replica; a deleted sample is in neither, unless it was written again; what a replica claims to have
+//! completely, it has; a shard and window have one main block. At the end every
 //! acknowledged sample is in a block, and nothing stays in memory forever.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,7 +36,12 @@ impl Dice {
 struct Run {
     cluster: Cluster,
     dice: Dice,
+    /// What was acknowledged, and not deleted since.
     acknowledged: BTreeSet<Key>,
+    /// What was sent to any node since the last deletion of its series.
+    sent: BTreeSet<Key>,
+    /// What was deleted, to be written again.
+    deleted: BTreeSet<Key>,
     /// Blocks that were uploaded and not committed: who, what.
     uploaded: Vec<Command>,
     /// What blocks hold, by their names.
@@ -47,7 +53,15 @@ impl Run {
         let mut cluster = Cluster::of(&NODES, 3).await;
         NODES.iter().for_each(|name| cluster.catch_up(name));
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Run { cluster, dice, acknowledged: BTreeSet::new(), uploaded: Vec::new(), read: HashMap::new() }
+        Run {
+            cluster,
+            dice,
+            acknowledged: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            uploaded: Vec::new(),
+            read: HashMap::new(),
+        }
     }
 
     fn any_node(&mut self) -> &'static str {
@@ -60,13 +74,18 @@ impl Run {
         let behind = [0, 0, 0, WINDOW, 2 * WINDOW][self.dice.below(5) as usize];
         let n = 1 + self.dice.below(12);
         let one = |dice: &mut Dice| (dice.below(12) as u32, now - behind - dice.below(5_000) as i64);
-        let keys: BTreeSet<Key> = (0..n).map(|_| one(&mut self.dice)).collect();
+        let mut keys: BTreeSet<Key> = (0..n).map(|_| one(&mut self.dice)).collect();
+        if self.dice.below(2) == 0 {
+            // They may be too old for the head.
+            keys.extend(self.deleted.iter().copied().filter(|(_, t)| now - t < 3 * WINDOW).take(20));
+        }
+        self.sent.extend(keys.iter().copied());
         keys.into_iter().map(|(series, t)| (series, t, t as f64)).collect()
     }
 
     async fn step(&mut self) {
         let running = |run: &Run, name: &str| run.cluster.nodes.contains_key(name);
-        match self.dice.below(20) {
+        match self.dice.below(22) {
             0..=7 => {
                 let samples = self.samples();
                 for _ in 0..5 {
@@ -110,11 +129,27 @@ impl Run {
                     self.uploaded.extend(ship);
                 }
             }
+            19 | 20 => self.delete().await,
             _ => {
                 if let Some(command) = self.uploaded.pop() {
                     // It may be too late.
                     let _refused = self.cluster.meta.propose(command).await;
                 }
+            }
+        }
+    }
+
+    /// Deletes a series. If that is acknowledged, nothing of it remains.
+    async fn delete(&mut self) {
+        let series = self.dice.below(12) as u32;
+        let of_series: BTreeSet<Key> = self.sent.iter().copied().filter(|(of, _)| *of == series).collect();
+        self.cluster.record_deletion(series, i64::MAX).await;
+        self.acknowledged.retain(|(of, _)| *of != series);
+        for _ in 0..5 {
+            if self.cluster.try_settle().await.is_ok() {
+                self.sent.retain(|(of, _)| *of != series);
+                self.deleted.extend(of_series);
+                return;
             }
         }
     }
@@ -143,9 +178,11 @@ impl Run {
         }
     }
 
-    /// What the live blocks hold.
+    /// What the live blocks show.
     async fn in_blocks(&mut self) -> BTreeSet<Key> {
         let mut all = BTreeSet::new();
+        let view = self.cluster.meta.view();
+        let known = view.catalogue.tenant(TenantId::default().as_str());
         for entry in self.cluster.blocks() {
             if !self.read.contains_key(&entry.id) {
                 let meta = BlockMeta::from_bytes(entry.meta.as_bytes()).unwrap();
@@ -162,7 +199,10 @@ impl Run {
                 }
                 self.read.insert(entry.id.clone(), keys);
             }
-            all.extend(self.read[&entry.id].iter().copied());
+            let masking = known.into_iter().flat_map(|known| &known.deletions).filter(|of| of.masks(&entry));
+            let masking: Vec<&str> = masking.map(|deletion| deletion.selector.as_str()).collect();
+            let is_shown = |(series, _): &&Key| !masking.contains(&&*format!("{{series=\"{series}\"}}"));
+            all.extend(self.read[&entry.id].iter().filter(is_shown).copied());
         }
         all
     }
@@ -171,10 +211,14 @@ impl Run {
         let in_blocks = self.in_blocks().await;
         let shard_of = |key: &Key| shards_of(&batch(&[(key.0, key.1, 0.0)])).iter().next().unwrap() as usize;
         let view = self.cluster.meta.view();
+        assert_eq!(in_blocks.difference(&self.sent).next(), None, "a block shows what was deleted");
         for (name, node) in &self.cluster.nodes {
             // Nothing else happens meanwhile but learning, which only adds.
             let complete = node.completeness(&Scope::all(TenantId::default()), Duration::from_secs(1)).unwrap();
             let memory: BTreeSet<Key> = held(node).into_iter().map(|(series, t, _)| (series, t)).collect();
+            let is_whole = |key: &&Key| view.shards[shard_of(key)].is_in_sync(name);
+            let back = memory.difference(&self.sent).find(is_whole);
+            assert_eq!(back, None, "{name} shows what was deleted");
             for key in self.acknowledged.difference(&in_blocks) {
                 let in_sync = view.shards[shard_of(key)].is_in_sync(name);
                 assert!(!in_sync || memory.contains(key), "{key:?} is neither in a block nor on {name}");

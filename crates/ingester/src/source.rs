@@ -11,7 +11,7 @@ use pharos_cluster::{BlockEntry, View};
 use pharos_head::WindowInfo;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
-    ShardSet, TimeRange,
+    ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
 use pharos_transport::query::{ReadView, Refused};
@@ -23,15 +23,41 @@ use crate::completeness::{Context, complete_from};
 /// How long a request waits until the view has the epochs that the querier knows.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
+impl Ingester {
+    /// Applies the deletions that a read relies on.
+    fn show_deletions(&self, tenant: &TenantId, asked: &ReadView, view: &View) -> Result<(), Refused> {
+        let applied = self.head.last_deletion(tenant);
+        // Nothing is deleted of a tenant that is not in memory.
+        if applied >= asked.deletions || self.head.windows(tenant).is_empty() {
+            return Ok(());
+        }
+        let applying = self.deletions.apply(tenant, view).map_err(|e| e.to_string());
+        let applied = self.head.last_deletion(tenant);
+        if applied >= asked.deletions {
+            return Ok(());
+        }
+        let problem = applying.err().unwrap_or_else(|| format!("its view has version {}", view.version));
+        let reason = format!(
+            "ingester {} has applied deletions of tenant {tenant} up to {applied}, not yet {}: {problem}",
+            self.config.identity, asked.deletions
+        );
+        let shards = asked.epochs.iter().map(|(shard, _)| *shard).collect();
+        Err(Refused { shards, reason, complete: None })
+    }
+}
+
 impl SeriesSource for Ingester {
-    fn admit(&self, asked: &ReadView) -> Result<(), Refused> {
-        // Only the epochs of these shards matter; a newer list of blocks changes nothing in memory.
-        let knows = |view: &View| asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked);
+    fn admit(&self, tenant: &TenantId, asked: &ReadView) -> Result<(), Refused> {
+        // Only the epochs of these shards and deletions matter; a newer list of blocks changes nothing in memory.
+        let knows = |view: &View| {
+            let has_deletions = view.catalogue.newest_deletion(tenant.as_str()) >= asked.deletions;
+            has_deletions && asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked)
+        };
         let (view, identity) = (self.meta.await_view_blocking(VIEW_TIMEOUT, knows), &*self.config.identity);
         let is_refused = |(shard, asked): &&(u32, u64)| view.epoch(*shard) < *asked || !self.is_whole(&view, *shard);
         let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
         if shards.is_empty() {
-            return Ok(());
+            return self.show_deletions(tenant, asked, &view);
         }
         let version = view.version;
         let reason = format!("ingester {identity} is not in sync for shards {shards} as of version {version}");

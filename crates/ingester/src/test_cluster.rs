@@ -8,8 +8,8 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_cluster::{
-    BlockEntry, Command, DEFAULT_WEIGHT, Member, MemberState, Meta, MetaComponents, MetaConfig, Placement, Response,
-    Role, View,
+    BlockEntry, CatalogueCommand, Command, DEFAULT_WEIGHT, Member, MemberState, Meta, MetaComponents, MetaConfig,
+    Placement, Response, Role, View,
 };
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
@@ -17,9 +17,9 @@ use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{
-    Clock, Labels, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
+    Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
 };
-use pharos_transport::append::{Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
+use pharos_transport::append::{Appended, Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
 use pharos_transport::{Channels, Connect, Connection};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -215,11 +215,17 @@ impl Cluster {
         while self.try_write_under(&self.meta.view(), samples).await.is_err() {}
     }
 
-    /// Fails when it is not acknowledged: a replica knows a newer epoch, or the last one in sync has failed.
+    /// Fails when it is not acknowledged: a replica knows a newer epoch or deletion, or the last one in sync has failed.
     pub(crate) async fn try_write_under(&self, view: &View, samples: &[(u32, i64, f64)]) -> Result<(), String> {
-        let (tenant, batch) = (TenantId::default(), batch(samples));
+        let batch = batch(samples);
+        self.try_send(view, &batch, &shards_of(&batch)).await
+    }
+
+    async fn try_send(&self, view: &View, batch: &WriteBatch, shards: &ShardSet) -> Result<(), String> {
+        let tenant = TenantId::default();
+        let deletions = Some(view.catalogue.newest_deletion(tenant.as_str()));
         let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
-        for shard in shards_of(&batch).iter() {
+        for shard in shards.iter() {
             let known = &view.shards[shard as usize];
             for node in known.write_targets() {
                 let counted = known.leader.as_deref() == Some(node);
@@ -227,8 +233,9 @@ impl Cluster {
             }
         }
         for (node, targets) in targets {
-            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            let shipment = Shipment { tenant: &tenant, batch, deletions, shards: encode(batch) };
             match self.client(&node).append(&shipment, &targets).await {
+                Ok(Appended { newer_deletion: Some(number), .. }) => return Err(format!("stale: deletion {number}")),
                 Ok(appended) if appended.stale.is_empty() => {}
                 Ok(appended) => return Err(format!("stale: {:?}", appended.stale)),
                 Err(_) => {
@@ -244,12 +251,33 @@ impl Cluster {
         Ok(())
     }
 
+    /// Records the deletion of a series up to a time, and returns its number. No ingester applies it yet.
+    pub(crate) async fn record_deletion(&self, series: u32, end: i64) -> u64 {
+        let matchers = [Matcher::equal("series", series.to_string())];
+        let range = TimeRange::new(i64::MIN, START.saturating_add(end));
+        let id = self.meta.view().version.to_string();
+        let view = self.propose(CatalogueCommand::delete(id, &TenantId::default(), &matchers, range)).await;
+        view.catalogue.newest_deletion(TenantId::default().as_str())
+    }
+
+    /// Waits until all that receive writes have applied all deletions, as a frontend does.
+    pub(crate) async fn try_settle(&self) -> Result<(), String> {
+        self.try_send(&self.meta.view(), &WriteBatch::default(), &ShardSet::all(SHARDS)).await
+    }
+
+    /// Deletes a series up to a time.
+    pub(crate) async fn delete(&self, series: u32, end: i64) {
+        self.record_deletion(series, end).await;
+        while self.try_settle().await.is_err() {}
+    }
+
     /// Sends samples to one replica only.
     pub(crate) async fn write_to(&self, name: &str, samples: &[(u32, i64, f64)]) {
         let (tenant, batch, view) = (TenantId::default(), batch(samples), self.meta.view());
+        let deletions = Some(view.catalogue.newest_deletion(tenant.as_str()));
         let target = |shard: u32| ShardTarget { shard, epoch: view.epoch(shard), counted: true };
         let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
-        let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+        let shipment = Shipment { tenant: &tenant, batch: &batch, deletions, shards: encode(&batch) };
         // It may know a newer epoch.
         self.client(name).append(&shipment, &targets).await.unwrap();
     }

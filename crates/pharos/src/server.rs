@@ -4,6 +4,7 @@
 //! starts the roles, and installs the router. Shutdown hands targets over, stops scraping, finishes requests in progress,
 //! stops shipping and closes the log. It flushes nothing, because the log has every acknowledged sample.
 
+mod deletions;
 mod departure;
 mod http;
 mod limits;

@@ -18,6 +18,7 @@ use pharos_cluster::{BlockEntry, Meta};
 use pharos_model::SelectError;
 use tokio::runtime::Handle;
 
+use mask::MaskCache;
 use metrics::StoreMetrics;
 
 /// Settings of the store.
@@ -42,6 +43,7 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     cache: Arc<BlockCache>,
     decoded: Cache<String, Arc<BlockMeta>>,
+    masks: MaskCache,
     runtime: Handle,
     metrics: StoreMetrics,
 }
@@ -58,7 +60,7 @@ impl Store {
         let cache = Arc::new(BlockCache::new(config.cache_bytes));
         let metrics = StoreMetrics::register(registry, cache.clone())?;
         let decoded = Cache::new(MAX_DECODED_BLOCKS);
-        Ok(Arc::new(Store { meta, objects, cache, decoded, runtime, metrics }))
+        Ok(Arc::new(Store { meta, objects, cache, decoded, masks: MaskCache::new(), runtime, metrics }))
     }
 
     fn describe(&self, entry: &BlockEntry) -> Result<Arc<BlockMeta>, SelectError> {

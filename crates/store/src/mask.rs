@@ -3,16 +3,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use pharos_cluster::Deletion;
-use pharos_model::{Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TimeRange};
+use moka::sync::Cache;
+use pharos_cluster::{BlockEntry, Deletion, TenantCatalogue};
+use pharos_model::{Exemplar, Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TenantId, TimeRange};
 use pharos_promql::syntax;
+
+/// The number of tenants whose parsed deletions are kept.
+const MAX_PARSED_TENANTS: u64 = 1000;
 
 /// A parsed deletion.
 pub(crate) struct Mask {
     matchers: Vec<Matcher>,
-    range: TimeRange,
-    /// The sequence up to which it masks blocks.
-    sequence: u64,
+    deletion: Deletion,
 }
 
 impl Mask {
@@ -20,31 +22,98 @@ impl Mask {
     pub(crate) fn parse(deletion: &Deletion) -> Result<Self, SelectError> {
         let unreadable = |e| SelectError::Storage(format!("deletion {:?} in the catalogue: {e}", deletion.selector));
         let matchers = syntax::parse_metric_selector(&deletion.selector).map_err(unreadable)?;
-        Ok(Mask { matchers, range: TimeRange::new(deletion.start, deletion.end), sequence: deletion.sequence })
+        Ok(Mask { matchers, deletion: deletion.clone() })
     }
 
-    fn masks(&self, labels: &Labels) -> bool {
+    fn matches(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")))
     }
 }
 
-/// Applies masks to a block's set of series, given the block's sequence and time range. Series without any visible time are
-/// omitted.
-pub(crate) fn apply(set: Arc<dyn SeriesSet>, masks: &[Mask], sequence: u64, block: TimeRange) -> Arc<dyn SeriesSet> {
-    let masks: Vec<&Mask> = masks.iter().filter(|m| m.sequence >= sequence && m.range.overlaps(&block)).collect();
-    if masks.is_empty() {
-        return set;
+/// The deletions of a tenant as of a version of its catalogue, parsed.
+#[derive(Clone)]
+struct Parsed {
+    of: Arc<TenantCatalogue>,
+    masks: Arc<[Mask]>,
+}
+
+/// Parsed deletions by tenant. A query finds those of its view parsed if the tenant's catalogue has not changed since.
+pub(crate) struct MaskCache(Cache<TenantId, Parsed>);
+
+impl MaskCache {
+    pub(crate) fn new() -> MaskCache {
+        MaskCache(Cache::new(MAX_PARSED_TENANTS))
     }
-    let mut kept = Vec::new();
-    for (at, labels) in set.labels().iter().enumerate() {
-        let hidden: Vec<TimeRange> = masks.iter().filter(|m| m.masks(labels)).map(|m| m.range).collect();
-        let whole = hidden.iter().any(|r| r.start <= block.start && block.end <= r.end);
-        if !whole {
-            kept.push((at, hidden));
+
+    pub(crate) fn masks(&self, tenant: &TenantId, of: &Arc<TenantCatalogue>) -> Result<Arc<[Mask]>, SelectError> {
+        if of.deletions.is_empty() {
+            return Ok(Arc::default());
         }
+        if let Some(parsed) = self.0.get(tenant).filter(|parsed| Arc::ptr_eq(&parsed.of, of)) {
+            return Ok(parsed.masks);
+        }
+        let masks: Arc<[Mask]> = of.deletions.iter().map(Mask::parse).collect::<Result<_, _>>()?;
+        self.0.insert(tenant.clone(), Parsed { of: of.clone(), masks: masks.clone() });
+        Ok(masks)
     }
-    let labels = kept.iter().map(|(at, _)| set.labels()[*at].clone()).collect();
-    Arc::new(MaskedSet { set, labels, kept })
+}
+
+/// The masks of one block.
+pub(crate) struct BlockMasks<'a>(Vec<&'a Mask>);
+
+impl<'a> BlockMasks<'a> {
+    pub(crate) fn of(block: &BlockEntry, masks: &'a [Mask]) -> BlockMasks<'a> {
+        BlockMasks(masks.iter().filter(|mask| mask.deletion.masks(block)).collect())
+    }
+
+    /// The hidden time of a series.
+    fn hidden(&self, labels: &Labels) -> Vec<TimeRange> {
+        self.0.iter().filter(|mask| mask.matches(labels)).map(|mask| mask.deletion.range()).collect()
+    }
+
+    /// Whether everything is visible.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Omits hidden samples from the block's set of series, and series without any visible time. `times` has the time of
+    /// the samples of each series.
+    pub(crate) fn apply(&self, set: Arc<dyn SeriesSet>, times: &[TimeRange]) -> Arc<dyn SeriesSet> {
+        if self.is_empty() {
+            return set;
+        }
+        let mut kept = Vec::new();
+        for (at, (labels, time)) in set.labels().iter().zip(times).enumerate() {
+            let hidden = self.hidden(labels);
+            if hidden.is_empty() || !covers(&hidden, *time) {
+                kept.push((at, hidden));
+            }
+        }
+        let labels = kept.iter().map(|(at, _)| set.labels()[*at].clone()).collect();
+        Arc::new(MaskedSet { set, labels, kept })
+    }
+
+    /// Whether an exemplar is visible.
+    pub(crate) fn shows(&self, labels: &Labels, exemplar: &Exemplar) -> bool {
+        !self.0.iter().any(|mask| mask.deletion.range().contains(exemplar.t) && mask.matches(labels))
+    }
+}
+
+/// Whether some ranges together contain all of another one.
+fn covers(ranges: &[TimeRange], all: TimeRange) -> bool {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(|range| range.start);
+    let mut next = all.start;
+    for range in sorted.iter().filter(|range| !range.is_empty()) {
+        if range.start > next || next > all.end {
+            break;
+        }
+        if range.end >= all.end {
+            return true;
+        }
+        next = next.max(range.end.saturating_add(1));
+    }
+    next > all.end
 }
 
 struct MaskedSet {

@@ -88,6 +88,8 @@ async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
         resolution_ms: block.resolution,
         cut: None,
         digests: Vec::new(),
+        // Without a number it was cut before the tenant's first deletion, or by a version that wrote none.
+        deletions_seen: (block.deletions_seen > 0).then_some(block.deletions_seen),
         meta: String::from_utf8_lossy(&block.to_bytes()).into_owned(),
     };
     let tenant = block.tenant.as_str().to_string();

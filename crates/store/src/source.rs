@@ -11,14 +11,14 @@ use pharos_cluster::{BlockEntry, View};
 use pharos_model::hash::shard_of;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
-    SeriesSet, ShardSet, TimeRange,
+    SeriesSet, ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
 use pharos_transport::query::{ReadView, Refused};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
-use crate::mask::{self, Mask};
+use crate::mask::{BlockMasks, Mask};
 use crate::set::{BlockSet, select_error};
 
 /// Number of blocks that one query reads concurrently.
@@ -27,16 +27,16 @@ const MAX_CONCURRENT_BLOCKS: usize = 8;
 /// The blocks of a tenant that may match a query, ascending by sequence, and the deletions that mask them.
 struct OpenBlocks {
     blocks: Vec<(Arc<BlockEntry>, BlockReader)>,
-    masks: Vec<Mask>,
+    masks: Arc<[Mask]>,
 }
 
 impl Store {
     fn open(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<OpenBlocks, SelectError> {
         let view = self.meta.view();
         let Some(catalogue) = view.catalogue.tenant(scope.tenant.as_str()) else {
-            return Ok(OpenBlocks { blocks: Vec::new(), masks: Vec::new() });
+            return Ok(OpenBlocks { blocks: Vec::new(), masks: Arc::default() });
         };
-        let masks = catalogue.deletions.iter().map(Mask::parse).collect::<Result<_, _>>()?;
+        let masks = self.masks.masks(&scope.tenant, catalogue)?;
         let mut wanted = Vec::new();
         let has_asked = |b: &BlockEntry| match &scope.shards {
             Some(shards) => b.shards.iter().any(|shard| shards.contains(*shard)),
@@ -99,9 +99,12 @@ impl Store {
                 return Err(SelectError::Series { limit: max_series });
             }
             self.metrics.series.inc_by(selection.len() as u64);
+            let masks = BlockMasks::of(&entry, &found.masks);
+            let masked = if masks.is_empty() { 0..0 } else { 0..selection.len() };
+            let times: Vec<TimeRange> = masked.map(|at| selection.time(at).intersect(&range)).collect();
             let set: Arc<dyn SeriesSet> =
                 Arc::new(BlockSet { selection, runtime: self.runtime.clone(), budget: budget.cloned() });
-            sets.push(mask::apply(set, &found.masks, entry.sequence, TimeRange::new(entry.min_t, entry.max_t)));
+            sets.push(masks.apply(set, &times));
         }
         Ok(sets)
     }
@@ -117,7 +120,7 @@ impl Store {
 const VIEW_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SeriesSource for Store {
-    fn admit(&self, asked: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, asked: &ReadView) -> Result<(), Refused> {
         let wanted = (asked.incarnation, asked.version);
         let knows = |view: &View| (view.incarnation, view.version) >= wanted;
         let view = self.meta.await_view_blocking(VIEW_TIMEOUT, knows);
@@ -189,7 +192,8 @@ impl SeriesSource for Store {
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
         let found = self.open(scope, matchers, range)?;
         let mut all: Vec<SeriesExemplars> = Vec::new();
-        for (_, reader) in &found.blocks {
+        for (entry, reader) in &found.blocks {
+            let masks = BlockMasks::of(entry, &found.masks);
             let ask = async {
                 let selection = self.in_scope(scope, reader.select(matchers, range, 0).await?);
                 let exemplars = selection.exemplars(0..selection.len(), range).await?;
@@ -198,6 +202,9 @@ impl SeriesSource for Store {
             let (selection, exemplars) = self.runtime.block_on(ask).map_err(select_error)?;
             for (at, exemplar) in exemplars {
                 let labels = &selection.labels()[at];
+                if !masks.shows(labels, &exemplar) {
+                    continue;
+                }
                 match all.last_mut().filter(|last| last.labels == *labels) {
                     Some(last) => last.exemplars.push(exemplar),
                     None => all.push(SeriesExemplars { labels: labels.clone(), exemplars: vec![exemplar] }),

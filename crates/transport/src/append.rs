@@ -40,8 +40,11 @@ pub struct ShardTarget {
 pub struct Shipment<'a> {
     /// The tenant that owns the samples.
     pub tenant: &'a TenantId,
-    /// All samples of the write.
+    /// All samples of the write. An empty batch only makes replicas apply the deletion.
     pub batch: &'a WriteBatch,
+    /// The number of the tenant's newest deletion in the sender's view. A replica appends the samples after exactly this
+    /// deletion. None appends them wherever the replica is, as senders of versions without numbers do.
+    pub deletions: Option<u64>,
     /// The encoded samples, ascending by shard. Contains at least the shards that have a remote replica.
     pub shards: Vec<EncodedShard>,
 }
@@ -55,6 +58,8 @@ pub struct Appended {
     pub uncounted: BTreeMap<RejectReason, Rejected>,
     /// The shards that the replica did not append to because it knows a newer epoch, each with that epoch.
     pub stale: Vec<(u32, u64)>,
+    /// The number of the replica's newest deletion, if that is newer than the shipment's. Nothing was appended.
+    pub newer_deletion: Option<u64>,
 }
 
 /// The reason why an append to a replica failed.

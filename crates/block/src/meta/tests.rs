@@ -15,6 +15,7 @@ fn meta() -> BlockMeta {
         shards: vec![1, 3],
         shards_total: 4,
         sequence: 7,
+        deletions_seen: 0,
         resolution: 0,
         sources: vec![Ulid(1), Ulid(2)],
         series: 2,
@@ -58,6 +59,14 @@ fn files_sources_and_checksums_may_be_absent() {
     assert!(read.sources.is_empty() && read.files.is_empty());
     let older = changed(r#""bytes":900,"tail":100,"crc":9"#, r#""bytes":900"#).unwrap();
     assert_eq!(older.files[DATA], FileMeta { bytes: 900, tail: 0, crc: None });
+}
+
+#[test]
+fn seen_deletions_are_written_only_if_there_were_any() {
+    let seen = BlockMeta { deletions_seen: 9, ..meta() };
+    assert_eq!(BlockMeta::from_bytes(&seen.to_bytes()).unwrap(), seen);
+    assert!(String::from_utf8(seen.to_bytes()).unwrap().contains(r#""sequence":7,"deletions_seen":9,"#));
+    assert!(!String::from_utf8(meta().to_bytes()).unwrap().contains("deletions_seen"));
 }
 
 #[test]

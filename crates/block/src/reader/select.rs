@@ -41,6 +41,12 @@ impl BlockSelection {
         self.selected.table.hashes[self.selected.sids[series] as usize]
     }
 
+    /// The time from the first to the last sample of the series at a position.
+    pub fn time(&self, series: usize) -> TimeRange {
+        let (table, sid) = (&self.selected.table, self.selected.sids[series] as usize);
+        TimeRange::new(table.first_t[sid], table.last_t[sid])
+    }
+
     /// The metadata of the metric of the series at a position.
     pub fn metadata(&self, series: usize) -> Option<Metadata> {
         self.selected.table.metadata(self.selected.sids[series])

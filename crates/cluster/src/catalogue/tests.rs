@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
+pub(super) fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
     BlockEntry {
         id: id.into(),
         window_start: window * 100,
@@ -20,11 +20,12 @@ fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> BlockEntry {
         resolution_ms: 0,
         cut: None,
         digests: Vec::new(),
+        deletions_seen: None,
         meta: String::new(),
     }
 }
 
-fn commit(blocks: Vec<BlockEntry>, flushed_until: i64) -> CatalogueCommand {
+pub(super) fn commit(blocks: Vec<BlockEntry>, flushed_until: i64) -> CatalogueCommand {
     CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: Some(flushed_until) }
 }
 
@@ -75,19 +76,6 @@ fn malformed_blocks_are_refused() {
 }
 
 #[test]
-fn a_repeated_deletion_gets_a_new_sequence() {
-    let mut catalogue = Catalogue::default();
-    let delete = |a: &str| CatalogueCommand::Delete { tenant: "t".into(), selector: a.into(), start: 0, end: 9 };
-    for selector in ["{a=\"1\"}", "{a=\"2\"}", "{a=\"1\"}"] {
-        catalogue.apply(delete(selector)).unwrap();
-    }
-    let known: Vec<_> =
-        catalogue.tenant("t").unwrap().deletions.iter().map(|d| (d.selector.as_str(), d.sequence)).collect();
-    assert_eq!(known, [("{a=\"2\"}", 2), ("{a=\"1\"}", 3)]);
-    assert_eq!(catalogue.newest_deletion("t"), 3);
-}
-
-#[test]
 fn delta_blocks_of_a_covered_window_are_accepted() {
     let mut catalogue = Catalogue::default();
     catalogue.apply(commit(vec![block("A", 0, &[0], false)], 100)).unwrap();
@@ -119,25 +107,6 @@ fn the_time_of_a_rebuild_never_moves_back() {
     catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 9 }).unwrap();
     catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 5 }).unwrap();
     assert_eq!(catalogue.rebuilt_ms, 9);
-}
-
-#[test]
-fn a_tenant_without_deletions_has_no_newest_one() {
-    let mut catalogue = Catalogue::default();
-    assert_eq!(catalogue.newest_deletion("t"), 0);
-    catalogue.apply(commit(vec![block("A", 0, &[0], false)], 100)).unwrap();
-    assert_eq!(catalogue.newest_deletion("t"), 0);
-}
-
-#[test]
-fn a_deletion_is_written_as_a_selector() {
-    let tenant = TenantId::new("t").unwrap();
-    let matchers = [Matcher::equal("__name__", "up"), Matcher::equal("job", "a")];
-    let command = CatalogueCommand::delete(&tenant, &matchers, TimeRange::new(1, 2));
-    let CatalogueCommand::Delete { selector, start, end, .. } = command else { panic!("{command:?}") };
-    assert_eq!(selector, r#"{__name__="up",job="a"}"#);
-    assert_eq!(start, 1);
-    assert_eq!(end, 2);
 }
 
 #[test]

@@ -5,7 +5,13 @@ use crate::catalogue::CatalogueCommand;
 use crate::state::{MemberState, Refusal, Role};
 
 fn delete(n: u64) -> CatalogueCommand {
-    CatalogueCommand::Delete { tenant: "t".into(), selector: format!("{{a=\"{n}\"}}"), start: 1, end: 2 }
+    CatalogueCommand::Delete {
+        tenant: "t".into(),
+        selector: format!("{{a=\"{n}\"}}"),
+        start: 1,
+        end: 2,
+        id: String::new(),
+    }
 }
 
 fn deletions(view: &View) -> usize {

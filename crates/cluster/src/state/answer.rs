@@ -60,7 +60,7 @@ pub enum Refusal {
     NotLeader { shard: u32, node: String, epoch: u64, leader: Option<String>, since: u64 },
     #[error("cut {cut} of node {node} is part of a later cut, which is in block {by}")]
     OldCut { node: String, cut: u32, by: String },
-    #[error("tenant {tenant} has deletion {newest}; the cut only knows deletions up to {seen}")]
+    #[error("deletion {newest} of tenant {tenant} was forgotten; the cut has seen deletions only up to {seen}")]
     Deleted { tenant: String, newest: u64, seen: u64 },
     #[error("node {node} is one of the last in-sync replicas of shard {shard} and must stay")]
     LastInSync { shard: u32, node: String },

@@ -115,7 +115,8 @@ pub enum Command {
         tenant: String,
         /// The uploaded blocks.
         blocks: Vec<BlockEntry>,
-        /// Sequence of the tenant's newest deletion that was applied before the cut; 0 for none.
+        /// Number of the tenant's newest deletion that was applied before the cut; 0 for none. Blocks name it, too
+        /// ([`BlockEntry::deletions_seen`]), except those of versions that did not.
         deletions: u64,
     },
 }

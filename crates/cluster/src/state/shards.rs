@@ -316,12 +316,16 @@ impl ClusterState {
         if let Some((cut, by)) = blocks.iter().find_map(later) {
             return Err(Refusal::OldCut { node: node.into(), cut, by: by.id.clone() });
         }
-        // A block that is committed after a deletion is not masked by it, so the cut must have been made after it, too.
-        let newest = self.catalogue.newest_deletion(tenant);
-        if seen < newest {
-            return Err(Refusal::Deleted { tenant: tenant.into(), newest, seen });
+        // Deletions mask blocks that have not seen them, but only while they are listed.
+        let forgotten = self.catalogue.tenant(tenant).map_or(0, |known| known.newest_forgotten);
+        let mut blocks = blocks.to_vec();
+        for block in &mut blocks {
+            let seen = *block.deletions_seen.get_or_insert(seen);
+            if seen < forgotten {
+                return Err(Refusal::Deleted { tenant: tenant.into(), newest: forgotten, seen });
+            }
         }
-        let (tenant, blocks) = (tenant.to_string(), blocks.to_vec());
+        let tenant = tenant.to_string();
         let flushed_until = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
         Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until })?;
         Ok(Response::Done)

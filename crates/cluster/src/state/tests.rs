@@ -273,7 +273,8 @@ fn a_restored_state_is_newer_than_anything_before() {
     let mut state = ClusterState::default();
     state.apply(&Command::Bootstrap { settings: settings(2, 3) }).unwrap();
     state.apply(&join("N")).unwrap();
-    let command = CatalogueCommand::Delete { tenant: "t".into(), selector: "{}".into(), start: 0, end: 1 };
+    let command =
+        CatalogueCommand::Delete { tenant: "t".into(), selector: "{}".into(), start: 0, end: 1, id: String::new() };
     state.apply(&command.into()).unwrap();
     state.apply(&Command::Restore { state: Box::new(export.clone()) }).unwrap();
     assert!(state.version > export.version && state.incarnation == 1);
@@ -320,6 +321,7 @@ fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -
         resolution_ms: 0,
         cut: Some(crate::catalogue::CutId { ingester: node.into(), number: id.parse().unwrap() }),
         digests: Vec::new(),
+        deletions_seen: None,
         meta: String::new(),
     };
     Command::ShipBlocks { node: node.into(), cut: cut.to_vec(), tenant: "t".into(), blocks: vec![block], deletions }
@@ -350,13 +352,52 @@ fn only_a_leader_since_the_cut_can_ship() {
     assert!(refused(&mut state, &ship("A", "3", &[(1, 9)], false, 0)), "nobody leads it");
 }
 
+fn delete(selector: &str, start: i64, end: i64) -> Command {
+    CatalogueCommand::Delete { tenant: "t".into(), selector: selector.into(), start, end, id: String::new() }.into()
+}
+
 #[test]
-fn a_cut_from_before_a_deletion_is_refused() {
+fn a_cut_from_before_a_deletion_is_shipped_and_masked() {
     let mut state = cluster(1, 3);
-    let delete = CatalogueCommand::Delete { tenant: "t".into(), selector: "{a=\"1\"}".into(), start: 0, end: 9 };
-    state.apply(&Command::Catalogue(delete)).unwrap();
+    state.apply(&delete("{a=\"1\"}", 0, 9)).unwrap();
     let newest = state.catalogue.newest_deletion("t");
+    state.apply(&ship("A", "1", &[(0, 1)], false, newest - 1)).unwrap();
+    state.apply(&ship("A", "2", &[(0, 1)], true, newest)).unwrap();
+    let known = state.catalogue.tenant("t").unwrap();
+    let masked: Vec<bool> = known.blocks.iter().map(|block| known.is_masked(block)).collect();
+    assert_eq!(masked, [true, false]);
+}
+
+#[test]
+fn a_cut_that_has_not_seen_a_forgotten_deletion_is_refused() {
+    let mut state = cluster(1, 3);
+    state.apply(&delete("{a=\"1\"}", 0, 9)).unwrap();
+    let newest = state.catalogue.newest_deletion("t");
+    let forget = CatalogueCommand::ForgetDeletions { tenant: "t".into(), applied: newest };
+    state.apply(&forget.into()).unwrap();
     let late = state.apply(&ship("A", "1", &[(0, 1)], false, newest - 1));
     assert_eq!(late, Err(Refusal::Deleted { tenant: "t".into(), newest, seen: newest - 1 }));
     state.apply(&ship("A", "1", &[(0, 1)], false, newest)).unwrap();
+}
+
+#[test]
+fn a_restore_keeps_later_deletions_and_never_assigns_a_number_again() {
+    let mut state = cluster(1, 3);
+    state.apply(&delete("{a=\"1\"}", 0, 9)).unwrap();
+    let export = state.clone();
+    state.apply(&delete("{a=\"2\"}", 0, 9)).unwrap();
+    let newest = state.catalogue.newest_deletion("t");
+    state.apply(&Command::Restore { state: Box::new(export.clone()) }).unwrap();
+    let known = state.catalogue.tenant("t").unwrap();
+    let listed: Vec<&str> = known.deletions.iter().map(|deletion| deletion.selector.as_str()).collect();
+    assert_eq!(listed, ["{a=\"1\"}", "{a=\"2\"}"]);
+    state.apply(&delete("{a=\"3\"}", 0, 9)).unwrap();
+    assert!(state.catalogue.newest_deletion("t") > newest);
+    // Into a cluster that never knew the second one, a head brings its number.
+    let mut other = cluster(1, 3);
+    other.apply(&Command::Restore { state: Box::new(export) }).unwrap();
+    other.apply(&CatalogueCommand::RaiseDeletions { tenant: "t".into(), number: newest }.into()).unwrap();
+    assert!(other.catalogue.newest_deletion("t") >= newest);
+    other.apply(&delete("{a=\"3\"}", 0, 9)).unwrap();
+    assert!(other.catalogue.newest_deletion("t") > newest);
 }

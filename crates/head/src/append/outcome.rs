@@ -1,8 +1,33 @@
 //! Which shards of a batch are appended, and the outcomes that are reported for them.
 
-use pharos_model::{ShardSet, WriteOutcome};
+use pharos_model::{ShardSet, WriteError, WriteOutcome};
 
 use crate::wal::Commit;
+
+/// Why a batch was not appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The head takes no samples at the moment.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    /// The batch belongs after a certain deletion, and another one was applied last.
+    #[error("the batch belongs after deletion {expected}, the head has applied deletions up to {applied}")]
+    Deletions {
+        /// The number of the deletion that the batch belongs after.
+        expected: u64,
+        /// The number of the newest deletion that was applied.
+        applied: u64,
+    },
+}
+
+impl From<AppendError> for WriteError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Refused(error) => error,
+            AppendError::Deletions { .. } => WriteError::Unavailable(error.to_string()),
+        }
+    }
+}
 
 /// The shards of a batch that are appended, and those that count for the sender.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +37,9 @@ pub struct AppendTargets<'a> {
     /// Shards whose samples are counted in [`AppendOutcome::counted`]. The other shards get an outcome of their own, so that
     /// a batch sent to several replicas is counted once.
     pub counted: &'a ShardSet,
+    /// The number of the deletion after which the samples belong: the newest that was applied, or nothing is appended. None
+    /// appends in any case.
+    pub deletions: Option<u64>,
 }
 
 /// The result of [`Head::append_shards`](crate::Head::append_shards).

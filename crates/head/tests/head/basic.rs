@@ -167,7 +167,7 @@ fn shards_that_do_not_count_have_an_outcome_of_their_own() {
     append(&head, &[(1, 1000, 1.0), (2, 1000, 1.0)]);
     assert_ne!(shard(1), shard(2));
     let counted = ShardSet::from_iter([shard(1)]);
-    let targets = AppendTargets { taken: &all_shards(), counted: &counted };
+    let targets = AppendTargets { taken: &all_shards(), counted: &counted, deletions: None };
     let batch = batch(&[(1, 1000, 1.0), (2, 1000, 2.0), (2, 2000, 2.0)]);
     let outcome = head.append_shards(&tenant(), &batch, targets).unwrap();
     outcome.commit.wait().unwrap();
@@ -181,7 +181,7 @@ fn shards_that_do_not_count_have_an_outcome_of_their_own() {
 fn shards_that_are_not_taken_are_skipped() {
     let head = open(&MemFs::default());
     let taken = ShardSet::from_iter([shard(2)]);
-    let targets = AppendTargets { taken: &taken, counted: &all_shards() };
+    let targets = AppendTargets { taken: &taken, counted: &all_shards(), deletions: None };
     let outcome = head.append_shards(&tenant(), &batch(&[(1, 1000, 1.0), (2, 1000, 2.0)]), targets).unwrap();
     outcome.commit.wait().unwrap();
     assert_eq!(outcome.counted.samples, 1);
@@ -439,7 +439,7 @@ fn copied_samples_ignore_limits_and_age() {
     let limits = TenantLimits { max_series: 1, ..TenantLimits::default() };
     let head = try_open_at(&MemFs::default(), HeadConfig { limits, ..config() }, 10 * HOUR).unwrap();
     append(&head, &[(1, 10 * HOUR, 1.0)]);
-    let (outcome, commit) = head.append_copy(&tenant(), &batch(&[(2, 0, 1.0), (3, 0, 1.0)])).unwrap();
+    let (outcome, commit) = head.append_copy(&tenant(), &batch(&[(2, 0, 1.0), (3, 0, 1.0)]), 0).unwrap();
     commit.wait().unwrap();
     assert_eq!(outcome.samples, 2);
     assert!(outcome.rejected.is_empty());

@@ -5,6 +5,7 @@
 mod basic;
 mod concurrent;
 mod cuts;
+mod deletions;
 mod export;
 mod faults;
 mod golden;

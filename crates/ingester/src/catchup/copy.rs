@@ -3,21 +3,24 @@
 //!
 //! The request carries digests of what this node has, by slice of time, and the source omits slices that are equal. So a
 //! node that was away for seconds receives those seconds. Series arrive in the order of their hashes, so an aborted copy
-//! continues where it stopped, from any source.
+//! continues where it stopped, from any source. Each batch is inserted as if its samples had been written before the
+//! deletions that its source did not know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_cluster::{Command, MetaError};
-use pharos_model::{RejectReason, SeriesHash, ShardSet, TenantId, WriteError};
+use pharos_cluster::{Command, MetaError, View};
+use pharos_head::AppendError;
+use pharos_model::{RejectReason, SeriesHash, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_transport::append::{IngestClient, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
+use super::filter::without_deleted;
 use super::policy::WantedShards;
 use crate::Ingester;
-use crate::deletions::newest;
+use crate::deletions::{deleted_between, newest};
 
 /// Limit of digests in a request. Slices beyond it are copied whole.
 const MAX_DIGESTS: usize = 400_000;
@@ -87,9 +90,8 @@ pub(super) struct Copy {
 impl Copy {
     /// Copies, then asks for promotion.
     pub(super) async fn run(self) -> Result<(), CopyError> {
-        let deletions = self.apply_deletions().await?;
-        self.pull(deletions).await?;
-        self.ingester.reapply_deletions(deletions)?;
+        let view = self.apply_deletions().await?;
+        self.pull(&view).await?;
         self.ingester.head.commit().await?;
         self.positions.forget(&self.shards);
         for (shard, epoch) in &self.shards {
@@ -114,25 +116,31 @@ impl Copy {
         }
     }
 
-    /// Applies all deletions of the view and returns the sequence of the newest.
-    async fn apply_deletions(&self) -> Result<u64, CopyError> {
+    /// Applies all deletions of the view and returns it.
+    async fn apply_deletions(&self) -> Result<View, CopyError> {
         let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
-        let newest = newest(&view);
-        let work = tokio::task::spawn_blocking(move || ingester.apply_deletions_between_cuts(&view));
+        let applied = view.clone();
+        let work = tokio::task::spawn_blocking(move || ingester.deletions.apply_all(&applied));
         work.await.map_err(|e| CopyError::Aborted(e.to_string()))??;
-        Ok(newest)
+        Ok(view)
     }
 
-    async fn pull(&self, deletions: u64) -> Result<(), CopyError> {
+    async fn pull(&self, view: &View) -> Result<(), CopyError> {
         let connection = self.ingester.connect.connect(&self.address)?;
         let mut client = IngestClient::new(connection).client();
         let mut position = self.positions.of(&self.shards);
-        let request = self.request(position.clone(), deletions).await?;
+        let request = self.request(position.clone(), newest(view)).await?;
         let mut stream = in_time(client.copy(request)).await??.into_inner();
         while let Some(part) = in_time(stream.message()).await?? {
             let tenant = TenantId::new(&part.tenant).map_err(|e| CopyError::Source(e.to_string()))?;
             let bytes = part.batch.len();
-            self.append(&tenant, &part).await?;
+            // A source of a version that names none has applied what was asked for.
+            self.append(
+                &tenant,
+                &part,
+                part.deletions.unwrap_or_else(|| view.catalogue.newest_deletion(tenant.as_str())),
+            )
+            .await?;
             match &mut position {
                 Some((last, series)) if *last == tenant => *series = (*series).max(part.position),
                 other => *other = Some((tenant, part.position)),
@@ -168,14 +176,24 @@ impl Copy {
         })
     }
 
-    async fn append(&self, tenant: &TenantId, part: &CopyResponse) -> Result<(), CopyError> {
-        let batch =
-            read_copy(tenant, &part.batch).map_err(|e| CopyError::Source(format!("malformed batch: {}", e.0)))?;
+    /// Inserts a batch that its source read after the deletion with the number `deletions`.
+    pub(super) async fn append(&self, tenant: &TenantId, part: &CopyResponse, deletions: u64) -> Result<(), CopyError> {
+        let read =
+            || read_copy(tenant, &part.batch).map_err(|e| CopyError::Source(format!("malformed batch: {}", e.0)));
+        let mut batch = read()?;
+        let mut applied = deletions;
         let (outcome, commit) = loop {
-            match self.ingester.head.append_copy(tenant, &batch) {
+            match self.ingester.head.append_copy(tenant, &batch, applied) {
                 // Flushing frees memory.
-                Err(WriteError::Overloaded(_)) => tokio::time::sleep(self.ingester.config.interval).await,
-                taken => break taken?,
+                Err(AppendError::Refused(WriteError::Overloaded(_))) => {
+                    tokio::time::sleep(self.ingester.config.interval).await;
+                }
+                Err(AppendError::Refused(error)) => return Err(error.into()),
+                Err(AppendError::Deletions { .. }) => {
+                    applied = self.ingester.deletions.reach(tenant, deletions).await?;
+                    batch = self.without_deleted(tenant, read()?, deletions, applied)?;
+                }
+                Ok(taken) => break taken,
             }
         };
         // Wait for the log, so that it never has more than one batch to write.
@@ -198,6 +216,27 @@ impl Copy {
             catch_up.samples += samples;
         }
         Ok(())
+    }
+}
+
+impl Copy {
+    /// The batch without what deletions delete that its source had not applied and this node has.
+    fn without_deleted(
+        &self,
+        tenant: &TenantId,
+        batch: WriteBatch,
+        source: u64,
+        applied: u64,
+    ) -> Result<WriteBatch, CopyError> {
+        // Read after `applied`, so that it has whatever was applied.
+        let view = self.ingester.meta.view();
+        let Some(known) = view.catalogue.tenant(tenant.as_str()) else { return Ok(batch) };
+        if source < known.newest_forgotten {
+            let forgotten = known.newest_forgotten;
+            let reason = format!("it read a batch of tenant {tenant} before deletion {forgotten}, which was forgotten");
+            return Err(CopyError::Source(reason));
+        }
+        Ok(without_deleted(batch, &deleted_between(tenant, known, source, applied)))
     }
 }
 

@@ -1,7 +1,10 @@
-use pharos_model::Clock;
+use pharos_cluster::CatalogueCommand;
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::{Clock, TenantId};
+use pharos_transport::ingest_v1::CopyResponse;
 
 use super::*;
-use crate::test_cluster::{Cluster, SHARDS, held, in_time, scrape, until};
+use crate::test_cluster::{Cluster, SHARDS, batch, held, in_time, scrape, until};
 
 fn learned(cluster: &Cluster, name: &str) -> u64 {
     cluster.node(name).metrics.catchup.samples.get()
@@ -164,4 +167,46 @@ async fn shards_that_moved_away_are_forgotten_after_a_while() {
     cluster.stop("B").await;
     cluster.start("B").await;
     assert_eq!(held(cluster.node("B")).len(), 0);
+}
+
+/// A batch of a copy with these samples, which its source read after a deletion.
+fn copied(samples: &[(u32, i64, f64)], deletions: u64) -> CopyResponse {
+    let (batch, mut encoder, mut bytes) = (batch(samples), AppendEncoder::default(), Vec::new());
+    for (number, series) in (0u32..).zip(batch.series()) {
+        encoder.series(batch.labels_of(series));
+        batch.samples_of(series).iter().for_each(|s| encoder.sample(number, s));
+    }
+    encoder.finish(&mut bytes);
+    let tenant = TenantId::default().as_str().to_string();
+    CopyResponse { tenant, batch: bytes.into(), position: None, deletions: Some(deletions) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_batch_is_older_than_the_deletions_that_its_source_did_not_know() {
+    let cluster = Cluster::of(&["A", "B"], 2).await;
+    let (tenant, b) = (TenantId::default(), cluster.node("B").clone());
+    let copy = copy::Copy {
+        ingester: b.clone(),
+        source: "A".into(),
+        address: "A".into(),
+        shards: BTreeMap::new(),
+        positions: copy::Positions::default(),
+    };
+    cluster.delete(3, 10).await;
+    let first = b.head().last_deletion(&tenant);
+    // An interrupted copy continues with what was in flight when the deletion came.
+    copy.append(&tenant, &copied(&scrape(1), 0), 0).await.unwrap();
+    assert_eq!(held(&b).len(), 39);
+    copy.append(&tenant, &copied(&[(3, 2, 2.0)], first), first).await.unwrap();
+    assert_eq!(held(&b).len(), 40, "the source had applied the deletion");
+    // The source is ahead.
+    let second = cluster.record_deletion(4, 10).await;
+    copy.append(&tenant, &copied(&[(4, 5, 5.0)], second), second).await.unwrap();
+    assert_eq!(b.head().last_deletion(&tenant), second);
+    assert_eq!(held(&b).len(), 40, "one is deleted, one is new");
+    // What could be deleted is not known any more.
+    let forget = CatalogueCommand::ForgetDeletions { tenant: tenant.as_str().into(), applied: second };
+    cluster.propose(forget).await;
+    let refused = copy.append(&tenant, &copied(&[(3, 6, 6.0)], first), first).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("before deletion {second}, which was forgotten")), "{refused}");
 }

@@ -39,6 +39,7 @@ fn block(number: i64, samples: u64, cut: Option<(&str, u32)>) -> BlockEntry {
         resolution_ms: 0,
         cut: cut.map(|(ingester, number)| CutId { ingester: ingester.into(), number }),
         digests: vec![BlockDigest { shard: 0, held: ShardDigest { samples, sum: 0 }, whole: None }],
+        deletions_seen: None,
         meta: String::new(),
     }
 }

@@ -3,6 +3,8 @@
 //! The catalogue lists a digest of each shard in each block ([`BlockDigest`]). Samples that a replica has not marked as
 //! flushed belong to the newest blocks of the shard and window, those committed since its last mark. If their digest
 //! equals the sum of the newest blocks, then those blocks contain exactly these samples.
+//!
+//! A deletion ends this: a block that it masks contains nothing of what was written after it, even if that is the same again.
 
 use std::sync::Arc;
 
@@ -11,7 +13,15 @@ use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 /// The live blocks of one window, in commit order.
-pub struct WindowBlocks<'a>(Vec<&'a BlockEntry>);
+pub struct WindowBlocks<'a>(Vec<WindowBlock<'a>>);
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct WindowBlock<'a> {
+    entry: &'a BlockEntry,
+    /// Whether a deletion masks it.
+    is_masked: bool,
+}
 
 impl<'a> WindowBlocks<'a> {
     /// The blocks of exactly this window.
@@ -19,7 +29,9 @@ impl<'a> WindowBlocks<'a> {
         let blocks = catalogue.into_iter().flat_map(|tenant| &tenant.blocks).map(Arc::as_ref);
         let same =
             |b: &&BlockEntry| b.window_start == window.start && b.window_end == window.end && b.resolution_ms == 0;
-        WindowBlocks(blocks.filter(same).collect())
+        let is_masked = |entry: &BlockEntry| catalogue.is_some_and(|tenant| tenant.is_masked(entry));
+        let with_mask = |entry| WindowBlock { entry, is_masked: is_masked(entry) };
+        WindowBlocks(blocks.filter(same).map(with_mask).collect())
     }
 
     /// Whether the window has no block.
@@ -29,24 +41,24 @@ impl<'a> WindowBlocks<'a> {
 
     /// The sequence of the newest block; 0 if there is none.
     pub fn newest(&self) -> u64 {
-        self.0.last().map_or(0, |block| block.sequence)
+        self.0.last().map_or(0, |block| block.entry.sequence)
     }
 
     /// The blocks in commit order.
     pub fn iter(&self) -> impl Iterator<Item = &'a BlockEntry> + '_ {
-        self.0.iter().copied()
+        self.0.iter().map(|block| block.entry)
     }
 
     /// The shards with a main block.
     pub fn covered(&self) -> ShardSet {
-        self.0.iter().filter(|block| !block.delta).flat_map(|block| block.shards.iter().copied()).collect()
+        self.iter().filter(|block| !block.delta).flat_map(|block| block.shards.iter().copied()).collect()
     }
 
-    /// The digests of a shard, newest block first, up to a block that lists none.
+    /// The digests of a shard, newest block first, up to a block that lists none or is masked.
     fn newest_first(&self, shard: u32) -> impl Iterator<Item = (u64, BlockDigest)> + '_ {
         let nothing = BlockDigest { shard, held: ShardDigest::default(), whole: None };
-        let of_shard = self.0.iter().rev().filter(move |block| block.shards.contains(&shard));
-        of_shard.map_while(move |block| {
+        let of_shard = self.0.iter().rev().filter(move |block| block.entry.shards.contains(&shard));
+        of_shard.take_while(|block| !block.is_masked).map_while(move |WindowBlock { entry: block, .. }| {
             let known = block.digests.iter().find(|digest| digest.shard == shard).copied();
             let digest = known.or_else(|| (!block.digests.is_empty()).then_some(nothing))?;
             Some((block.sequence, digest))

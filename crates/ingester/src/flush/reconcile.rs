@@ -41,6 +41,7 @@ pub(crate) struct Reconciled {
 #[derive(PartialEq, Eq)]
 struct Tried {
     newest_block: u64,
+    newest_deletion: u64,
     shards: ShardSet,
     unflushed_samples: u64,
     newest_append_ms: i64,
@@ -101,10 +102,16 @@ pub(super) async fn window(
         return Ok(());
     }
     mark_committed_cuts(ingester, tenant, info, &blocks).await?;
+    let newest_deletion = catalogue.map_or(0, |known| known.newest_deletion());
+    if ingester.head.last_deletion(tenant) != newest_deletion {
+        // Memory is about to apply it, or the view to learn of it.
+        return Ok(());
+    }
     let candidates: ShardSet =
         info.shards.iter().filter(|held| blocks.may_cover(held)).map(|held| held.shard).collect();
     let trying = Tried {
         newest_block: blocks.newest(),
+        newest_deletion,
         shards: candidates.clone(),
         unflushed_samples: info.unflushed_samples,
         newest_append_ms: info.newest_append_ms,
@@ -116,6 +123,10 @@ pub(super) async fn window(
     }
     let (shared, of, start) = (ingester.clone(), tenant.clone(), info.start);
     let digest = blocking(move || Ok(shared.head.digest(&of, start, &candidates))).await?;
+    if digest.deletions != newest_deletion {
+        // The view masks blocks by other deletions than those that memory has seen. The next round compares them again.
+        return Ok(());
+    }
     let mut found: BTreeMap<u64, ShardSet> = BTreeMap::new();
     let mut covered = ShardSet::new();
     for (shard, held) in digest.shards {

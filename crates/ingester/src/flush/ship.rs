@@ -6,6 +6,8 @@
 //! A commit names the shards of the cut with the epochs under which this node led them. Meta refuses it if another node
 //! leads one of those shards now, or has led it since. The upload is garbage then, and the new leader flushes the samples. If meta does
 //! not answer a commit, it is repeated before the window is cut again, so that no sample gets into two blocks.
+//!
+//! A block names the newest deletion that its cut has seen. Deletions that are made later mask it, whenever it is committed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -37,7 +39,6 @@ pub(crate) type PendingCommits = parking_lot::Mutex<BTreeMap<(TenantId, i64), Pe
 pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
     let _one_at_a_time = ingester.flushing.lock().await;
     let view = ingester.meta.view();
-    ingester.apply_deletions(tenant, &view)?;
     resolve_pending(ingester, tenant, window).await?;
     let info = || ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
     let catalogue = view.catalogue.tenant(tenant.as_str());
@@ -97,7 +98,7 @@ async fn ship(
         cut: shards.iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: tenant.as_str().to_string(),
         blocks: vec![entry(ingester, &cut, &block, digests, delta)],
-        deletions: view.catalogue.newest_deletion(tenant.as_str()),
+        deletions: cut.deletions(),
     };
     let is_live = commit(ingester, tenant, window, PendingCommit { command, number: cut.number(), shards }).await?;
     if is_live {
@@ -124,7 +125,7 @@ async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: Pend
         }
         Err(MetaError::Refused(refusal)) => {
             ingester.metrics.refused.inc();
-            tracing::info!(%tenant, window, %refusal, "discarding uploaded block: its shards have a new leader");
+            tracing::info!(%tenant, window, %refusal, "discarding uploaded block; its samples stay in memory and are flushed again if this node leads");
             Ok(false)
         }
         Err(error) => {
@@ -155,6 +156,7 @@ fn write_block(
     options.shards_total = ingester.config.shards_total;
     options.shards = Some(cut.shards().iter().collect());
     options.sequence = id.timestamp_ms();
+    options.deletions_seen = cut.deletions();
     let mut writer = BlockWriter::new(options)?;
     let families: HashMap<String, Metadata> = ingester.head.metadata(cut.tenant()).into_iter().collect();
     let mut exemplars: BTreeMap<&Labels, &[Exemplar]> =
@@ -202,6 +204,7 @@ fn entry(
         resolution_ms: meta.resolution,
         cut: Some(CutId { ingester: ingester.config.identity.clone(), number: cut.number() }),
         digests,
+        deletions_seen: Some(cut.deletions()),
         meta: String::from_utf8_lossy(&meta.to_bytes()).into_owned(),
     }
 }

@@ -39,7 +39,7 @@ async fn appends_of_a_stream_are_pipelined() {
         tokio::spawn(async move {
             let batch = batch(&scrape(t));
             let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
-            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
             client.append(&shipment, &targets).await.unwrap()
         })
     });
@@ -62,7 +62,7 @@ async fn a_cancelled_append_does_not_disturb_others() {
         tokio::spawn(async move {
             let batch = batch(&scrape(t));
             let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
-            let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+            let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
             client.append(&shipment, &targets).await.map(|appended| appended.outcome.samples)
         })
     };
@@ -82,7 +82,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
     let tenant = TenantId::default();
     let epoch = cluster.meta.view().epoch(0);
     let some = shards_of(&batch).iter().next().unwrap();
-    let shipment = Shipment { tenant: &tenant, batch: &batch, shards: encode(&batch) };
+    let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
     let mut mixed = targets(&batch, epoch);
     mixed.iter_mut().filter(|t| t.shard == some).for_each(|t| t.epoch = 0);
     let client = cluster.client("A");
@@ -107,7 +107,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
         // What is refused of the others is told apart from it.
         let other =
             crate::test_cluster::batch(&scrape(1).into_iter().map(|(s, t, v)| (s, t, v + 1.0)).collect::<Vec<_>>());
-        let shipment = Shipment { tenant: &tenant, batch: &other, shards: encode(&other) };
+        let shipment = Shipment { tenant: &tenant, batch: &other, deletions: None, shards: encode(&other) };
         let refused = replica.append(&shipment, &uncounted).await.unwrap();
         let duplicates =
             |rejected: &BTreeMap<RejectReason, Rejected>| rejected[&RejectReason::DuplicateTimestamp].count;
@@ -121,16 +121,18 @@ async fn a_malformed_request_closes_only_its_stream() {
     use pharos_transport::ingest_v1::{AppendRequest, ShardChunk};
     let cluster = Cluster::of(&["A"], 1).await;
     let bad = [
-        AppendRequest { id: 1, tenant: "no/such".into(), chunks: Vec::new() },
+        AppendRequest { id: 1, tenant: "no/such".into(), ..AppendRequest::default() },
         AppendRequest {
             id: 1,
             tenant: "t".into(),
             chunks: vec![ShardChunk { shard: SHARDS, ..ShardChunk::default() }],
+            deletions: None,
         },
         AppendRequest {
             id: 1,
             tenant: "t".into(),
             chunks: vec![ShardChunk { samples: b"\xff\xff".as_slice().into(), ..ShardChunk::default() }],
+            deletions: None,
         },
     ];
     for request in bad {

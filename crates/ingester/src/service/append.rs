@@ -13,6 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::MAX_INFLIGHT_KIB;
 use crate::Ingester;
+use crate::replica::{Taken, Write};
 
 /// Limit of unanswered requests of a stream.
 const MAX_INFLIGHT: usize = 256;
@@ -80,11 +81,27 @@ impl Serving {
 
     /// Takes a request. Its answer follows when its samples are durable.
     fn request(&mut self, request: AppendRequest, permits: Permits) -> Result<(), Status> {
-        let id = request.id;
+        let (id, deletions) = (request.id, request.deletions);
         let (tenant, batch, targets) = self.decode(request)?;
-        let taken = self.ingester.take(&tenant, &batch, &targets);
+        let answers = self.answers.clone();
+        let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions };
+        let taken = match self.ingester.take(write) {
+            Ok(Taken::Now(appended, commit)) => Ok((appended, commit)),
+            Err(error) => Err(error),
+            Ok(Taken::Behind(_)) => {
+                // Other requests of the stream need not wait for the view.
+                let ingester = self.ingester.clone();
+                tokio::spawn(async move {
+                    let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions };
+                    let taken = ingester.take_in_order(write).await;
+                    drop(batch);
+                    answer(id, taken, permits, answers).await;
+                });
+                return Ok(());
+            }
+        };
         drop(batch);
-        tokio::spawn(answer(id, taken, permits, self.answers.clone()));
+        tokio::spawn(answer(id, taken, permits, answers));
         Ok(())
     }
 
@@ -121,12 +138,13 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
     };
     drop(permits.kib);
     let response = match done {
-        Ok(Appended { outcome, uncounted, stale }) => AppendResponse {
+        Ok(Appended { outcome, uncounted, stale, newer_deletion }) => AppendResponse {
             id,
             stale: stale.into_iter().map(|(shard, epoch)| ShardEpoch { shard, epoch }).collect(),
             outcome: Some(WriteOutcome::from(&outcome)),
             uncounted: rejected_to(&uncounted),
             failure: None,
+            newer_deletion,
         },
         Err(error) => AppendResponse { id, failure: Some(Failure::from(&error)), ..AppendResponse::default() },
     };

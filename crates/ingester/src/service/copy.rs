@@ -3,6 +3,9 @@
 //! Samples that were acknowledged before the learner's epoch are in this head when the fence is raised, because this replica
 //! is in sync. Samples that are acknowledged under the learner's epoch are also sent to the learner. So the copy and the
 //! writes together are complete.
+//!
+//! Each batch names the newest deletion that was applied before it was read. The learner omits what later ones delete. That
+//! may include samples that were written after them; those were also sent to the learner, since the fence was raised before.
 
 use std::sync::Arc;
 
@@ -84,7 +87,7 @@ pub(super) fn serve(
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         // Samples that the learner has deleted must not return with the copy.
-        if let Err(error) = copy.ingester.apply_deletions_between_cuts(&view) {
+        if let Err(error) = copy.ingester.deletions.apply_all(&view) {
             let failed = Status::unavailable(format!("applying deletions: {error}"));
             let _closed = copy.batches.blocking_send(Err(failed));
             return;
@@ -115,23 +118,28 @@ impl Copy {
                 Some((last, series)) if tenant == *last => *series,
                 _ => None,
             };
+            let deletions = self.ingester.head.last_deletion(&tenant);
             let mut export = self.ingester.head.export(&tenant, &self.shards, after, BATCH_BYTES);
             if let Some((_, held)) = self.held.iter().find(|(of, _)| *of == tenant) {
                 let ours = self.ingester.head.time_digests(&tenant, &self.shards, self.slice_ms);
                 export = export.excluding(held.matching(&ours));
             }
-            self.send_all(&tenant, export)?;
+            self.send_all(&tenant, export, deletions)?;
         }
         Ok(())
     }
 
-    fn send_all(&self, tenant: &TenantId, mut export: Export) -> Result<(), Closed> {
+    fn send_all(&self, tenant: &TenantId, mut export: Export, deletions: u64) -> Result<(), Closed> {
         let mut encoder = AppendEncoder::default();
         while let Some(batch) = export.next() {
             let mut bytes = Vec::new();
             encode(&batch, &mut encoder, &mut bytes);
-            let response =
-                CopyResponse { tenant: tenant.as_str().into(), batch: bytes.into(), position: export.position() };
+            let response = CopyResponse {
+                tenant: tenant.as_str().into(),
+                batch: bytes.into(),
+                position: export.position(),
+                deletions: Some(deletions),
+            };
             self.batches.blocking_send(Ok(response)).map_err(|_| Closed)?;
         }
         Ok(())

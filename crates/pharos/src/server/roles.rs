@@ -4,6 +4,7 @@ mod compaction;
 mod holders;
 mod intake;
 mod queries;
+mod writes;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::deletions::SeriesDeletions;
 use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
@@ -112,7 +114,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     };
     let is_claimed = claim.at_start().await?;
     let holders = Holders::create(&parts, &membership, head, &objects)?;
-    let intake = Intake::create(&parts, &loaded, &membership, holders.ingester.as_ref())?;
+    let intake = Intake::create(&parts, &loaded, &membership, &holders.writes)?;
     let api_config = queries::api_config(args, &loaded)?;
     let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &api_config);
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
@@ -137,7 +139,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
     }
     if args.roles.has(cli::Role::Compactor) {
-        let compactor = compaction::compactor(&parts, &loaded, &membership, objects)?;
+        let compactor = compaction::compactor(&parts, &loaded, &membership, objects, holders.writes.barrier)?;
         let stop = parts.stop.clone();
         let running = compaction::run_once_claimed(claim, is_claimed, compactor, stop, parts.stopped.clone());
         tasks.push(tokio::spawn(running));
@@ -162,7 +164,12 @@ fn services(
     Arc::new(NodeServices {
         config: parts.config.clone(),
         flags: args.flags().clone(),
-        meta: meta.clone(),
+        deletions: SeriesDeletions {
+            meta: meta.clone(),
+            barrier: holders.writes.barrier.clone(),
+            clock: clock.clone(),
+            runtime: Handle::current(),
+        },
         ingester: holders.ingester.clone(),
         agent: agent.clone(),
         receiver: intake.map(|intake| intake.receiver.clone()),

@@ -9,7 +9,6 @@ use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
     BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
-use pharos_cluster::{CatalogueCommand, Meta};
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
 use pharos_ingester::Ingester;
@@ -21,6 +20,7 @@ use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use super::deletions::SeriesDeletions;
 use super::limits;
 use super::snapshot::Snapshots;
 use super::targets::AllTargets;
@@ -36,7 +36,7 @@ const API_VERSION: &str = "3.15.0";
 pub(super) struct NodeServices {
     pub(super) config: Arc<ConfigHandle>,
     pub(super) flags: BTreeMap<String, String>,
-    pub(super) meta: Arc<Meta>,
+    pub(super) deletions: SeriesDeletions,
     pub(super) ingester: Option<Arc<Ingester>>,
     pub(super) agent: Option<Arc<Scraper>>,
     pub(super) receiver: Option<Arc<Receiver>>,
@@ -191,17 +191,11 @@ impl Services for NodeServices {
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {
-        if let Some(ingester) = &self.ingester {
-            return ingester.delete(tenant, matchers, range);
-        }
-        let deletion = CatalogueCommand::delete(tenant, matchers, range);
-        self.meta.propose_blocking(deletion).map(|_| ()).map_err(|e| e.to_string())
+        self.deletions.delete(tenant, matchers, range)
     }
 
     fn clean_tombstones(&self, tenant: &TenantId) -> Result<(), String> {
-        // Deletions take effect at once through masks. A merge of the blocks rewrites them and frees the space.
-        tracing::info!(%tenant, "deleted samples are masked already; merging their blocks frees the space");
-        Ok(())
+        self.deletions.clean(tenant)
     }
 
     fn snapshot(&self, skip_head: bool) -> Result<String, String> {

@@ -52,13 +52,18 @@ impl Folders {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let random = u128::from(random()) << 64 | u128::from(random());
-        let identity = Ulid::from_parts(clock.now_ms().max(0) as u64, random).to_string();
+        let identity = random_id(clock).to_string();
         let temporary = self.root.join("node-id.new");
         std::fs::write(&temporary, &identity).map_err(failed)?;
         std::fs::rename(&temporary, &file).map_err(failed)?;
         Ok(identity)
     }
+}
+
+/// An id that nothing else has.
+pub(super) fn random_id(clock: &dyn Clock) -> Ulid {
+    let random = u128::from(random()) << 64 | u128::from(random());
+    Ulid::from_parts(clock.now_ms().max(0) as u64, random)
 }
 
 /// A random number. The keys of the standard hasher come from the system's random source.

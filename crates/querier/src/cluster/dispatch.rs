@@ -255,7 +255,8 @@ impl Dispatcher {
         let epoch = |shard: u32| (shard, view.epoch(shard));
         let epochs = shards.into_iter().flat_map(|shards| shards.iter().map(epoch)).collect();
         let version = view.version.max(*self.min_store_version.lock());
-        let read_view = ReadView { incarnation: view.incarnation, version, epochs };
+        let deletions = view.catalogue.newest_deletion(self.tenant.as_str());
+        let read_view = ReadView { incarnation: view.incarnation, version, epochs, deletions };
         let scope = Scope { shards: shards.cloned().map(Arc::new), ..Scope::all(self.tenant.clone()) };
         (self.cluster.node(member, role, read_view), scope)
     }

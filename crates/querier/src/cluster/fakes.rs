@@ -118,7 +118,7 @@ impl FakeSource {
 }
 
 impl SeriesSource for FakeSource {
-    fn admit(&self, view: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<(), Refused> {
         self.views.lock().push(view.clone());
         match (*self.fault.lock(), view.epochs.first()) {
             (Fault::Refuses, Some((shard, _))) => {
@@ -254,6 +254,7 @@ fn blocks(flushed_to: i64) -> Command {
         resolution_ms: 0,
         cut: None,
         digests: Vec::new(),
+        deletions_seen: None,
         meta: String::new(),
     };
     let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);

@@ -18,9 +18,40 @@ fn deletion(selector: &str, start: i64, end: i64, sequence: u64) -> Mask {
     Mask::parse(&Deletion { selector: selector.into(), start, end, sequence }).unwrap()
 }
 
+/// The entry of a block with samples from 1 to 3.
+fn block(sequence: u64, deletions_seen: Option<u64>) -> BlockEntry {
+    BlockEntry {
+        id: "B".into(),
+        window_start: 0,
+        window_end: 10,
+        min_t: 1,
+        max_t: 3,
+        shards: vec![0],
+        delta: false,
+        sequence,
+        bytes: 1,
+        series: 3,
+        samples: 9,
+        resolution_ms: 0,
+        cut: None,
+        digests: Vec::new(),
+        deletions_seen,
+        meta: String::new(),
+    }
+}
+
+fn set() -> Arc<dyn SeriesSet> {
+    Arc::new(Fixed(["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)])).to_vec()))
+}
+
+const TIMES: [TimeRange; 3] = [TimeRange { start: 1, end: 3 }; 3];
+
 fn visible(masks: &[Mask], sequence: u64) -> Vec<(String, Vec<i64>)> {
-    let labels = ["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)])).to_vec();
-    let set = apply(Arc::new(Fixed(labels)), masks, sequence, TimeRange::new(1, 3));
+    visible_of(masks, &block(sequence, None))
+}
+
+fn visible_of(masks: &[Mask], block: &BlockEntry) -> Vec<(String, Vec<i64>)> {
+    let set = BlockMasks::of(block, masks).apply(set(), &TIMES);
     let mut out = SeriesBatch::default();
     set.fetch(0..set.labels().len(), TimeRange::ALL, &mut out).unwrap();
     set.labels().iter().enumerate().map(|(i, l)| (l.metric_name().to_string(), out.view(i).t.to_vec())).collect()
@@ -56,6 +87,57 @@ fn a_block_that_was_committed_later_is_not_masked() {
 }
 
 #[test]
+fn a_block_is_masked_by_the_deletions_that_it_has_not_seen() {
+    let masks = [deletion("{__name__=\"a\"}", 0, 9, 7), deletion("{__name__=\"b\"}", 0, 9, 8)];
+    let names = |seen| visible_of(&masks, &block(9, Some(seen))).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(6), ["c"]);
+    assert_eq!(names(7), ["a", "c"]);
+    assert_eq!(names(8), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_series_that_went_in_two_deletions_is_omitted() {
+    let masks = [deletion("{__name__=\"a\"}", 2, 9, 7), deletion("{__name__=~\"a|b\"}", 0, 1, 8)];
+    assert_eq!(visible(&masks, 7), expected(&[("b", &[2, 3]), ("c", &ALL)]));
+    let with_a_gap = [deletion("{__name__=\"a\"}", 3, 9, 7), deletion("{__name__=\"a\"}", 0, 1, 8)];
+    assert_eq!(visible(&with_a_gap, 7)[0], ("a".to_string(), vec![2]));
+}
+
+#[test]
+fn a_series_is_omitted_when_its_own_time_is_deleted() {
+    let masks = [deletion("{__name__=~\"a|b\"}", 2, 3, 7)];
+    let times = [TimeRange::new(2, 3), TimeRange::new(1, 3), TimeRange::new(2, 2)];
+    let set = BlockMasks::of(&block(1, Some(0)), &masks).apply(set(), &times);
+    let names: Vec<&str> = set.labels().iter().map(Labels::metric_name).collect();
+    assert_eq!(names, ["b", "c"]);
+}
+
+#[test]
+fn exemplars_of_masked_time_are_hidden() {
+    let masks = [deletion("{__name__=\"a\"}", 2, 3, 7)];
+    let masks = BlockMasks::of(&block(1, Some(0)), &masks).0;
+    let shows = |name: &str, t: i64| {
+        let labels = Labels::from_pairs([("__name__", name)]);
+        BlockMasks(masks.clone()).shows(&labels, &Exemplar { labels: Labels::default(), value: 1.0, t })
+    };
+    assert!(!shows("a", 2) && shows("a", 1) && shows("b", 2));
+}
+
+#[test]
+fn deletions_are_parsed_again_only_when_the_catalogue_has_changed() {
+    let cache = MaskCache::new();
+    let tenant = TenantId::default();
+    let of = |sequence| {
+        let deletions = vec![Deletion { selector: "{}".into(), start: 0, end: 1, sequence }];
+        Arc::new(TenantCatalogue { deletions, ..TenantCatalogue::default() })
+    };
+    let (before, after) = (of(1), of(2));
+    let first = cache.masks(&tenant, &before).unwrap();
+    assert!(Arc::ptr_eq(&first, &cache.masks(&tenant, &before).unwrap()));
+    assert_eq!(cache.masks(&tenant, &after).unwrap()[0].deletion.sequence, 2);
+}
+
+#[test]
 fn masks_of_one_series_add_up() {
     let masks = [deletion("{__name__=\"a\"}", 1, 1, 7), deletion("{__name__=\"a\"}", 3, 3, 8)];
     assert_eq!(visible(&masks, 7), expected(&[("a", &[2]), ("b", &ALL), ("c", &ALL)]));
@@ -76,8 +158,7 @@ fn a_matcher_for_a_missing_label_matches_the_empty_value() {
 #[test]
 fn a_part_of_a_masked_set_can_be_fetched() {
     let masks = [deletion("{__name__=\"a\"}", 0, 9, 7)];
-    let labels = ["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)])).to_vec();
-    let set = apply(Arc::new(Fixed(labels)), &masks, 7, TimeRange::new(1, 3));
+    let set = BlockMasks::of(&block(7, None), &masks).apply(set(), &TIMES);
     let mut out = SeriesBatch::default();
     set.fetch(1..2, TimeRange::ALL, &mut out).unwrap();
     assert_eq!(out.view(0).v, [2.0; 3], "the series c");

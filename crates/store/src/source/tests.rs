@@ -78,6 +78,7 @@ impl Fixture {
             selector: selector.into(),
             start,
             end,
+            id: String::new(),
         };
         self.runtime.block_on(self.meta.propose(command)).unwrap();
     }
@@ -243,8 +244,8 @@ fn a_cancelled_query_reads_nothing() {
 fn a_known_view_is_admitted_at_once() {
     let fixture = store_of(&[&[UP]]);
     let view = fixture.meta.view();
-    let asked = ReadView { incarnation: view.incarnation, version: view.version, epochs: Arc::default() };
-    assert!(fixture.store.admit(&asked).is_ok());
+    let asked = ReadView { incarnation: view.incarnation, version: view.version, epochs: Arc::default(), deletions: 0 };
+    assert!(fixture.store.admit(&TenantId::default(), &asked).is_ok());
 }
 
 #[test]
@@ -254,8 +255,8 @@ fn an_older_incarnation_is_admitted_whatever_its_version() {
     let export = pharos_cluster::ClusterState::clone(view.state());
     let restore = pharos_cluster::Command::Restore { state: Box::new(export) };
     fixture.runtime.block_on(fixture.meta.propose(restore)).unwrap();
-    let asked = ReadView { incarnation: view.incarnation, version: u64::MAX, epochs: Arc::default() };
-    assert!(fixture.store.admit(&asked).is_ok());
+    let asked = ReadView { incarnation: view.incarnation, version: u64::MAX, epochs: Arc::default(), deletions: 0 };
+    assert!(fixture.store.admit(&TenantId::default(), &asked).is_ok());
 }
 
 #[test]

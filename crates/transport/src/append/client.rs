@@ -187,7 +187,8 @@ impl Stream {
         {
             let mut sent = lock(&self.sent);
             let chunks = sent.chunks(shipment, targets);
-            place.send(wire::AppendRequest { id, tenant: shipment.tenant.as_str().into(), chunks });
+            let (tenant, deletions) = (shipment.tenant.as_str().into(), shipment.deletions);
+            place.send(wire::AppendRequest { id, tenant, chunks, deletions });
         }
         let answer = answer.await.map_err(|_| ended())?;
         waiting.answered = true;
@@ -197,7 +198,7 @@ impl Stream {
         let stale = answer.stale.iter().map(|s| (s.shard, s.epoch)).collect();
         let outcome = outcome_from(answer.outcome.unwrap_or_default());
         let uncounted = rejected_from(answer.uncounted);
-        Ok(Appended { outcome, uncounted, stale })
+        Ok(Appended { outcome, uncounted, stale, newer_deletion: answer.newer_deletion })
     }
 }
 

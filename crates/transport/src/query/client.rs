@@ -90,6 +90,7 @@ impl RemoteSource {
             shards: epochs.map(|(shard, epoch)| wire::ShardEpoch { shard: *shard, epoch: *epoch }).collect(),
             incarnation: self.view.incarnation,
             version: self.view.version,
+            deletions: self.view.deletions,
             remaining_ms: if remaining == Duration::MAX { 0 } else { millis(remaining).max(1) },
             max_bytes: match budget.max_bytes() {
                 u64::MAX => 0,

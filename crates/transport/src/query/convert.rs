@@ -114,7 +114,7 @@ pub(super) fn scope_of(asked: &wire::Asked) -> Result<(Scope, ReadView), Status>
     }
     let shards = (!set.is_empty()).then(|| Arc::new(set));
     let epochs = asked.shards.iter().map(|s| (s.shard, s.epoch)).collect();
-    let view = ReadView { incarnation: asked.incarnation, version: asked.version, epochs };
+    let view = ReadView { incarnation: asked.incarnation, version: asked.version, epochs, deletions: asked.deletions };
     Ok((Scope { tenant, shards, complete_from: asked.complete_from }, view))
 }
 

@@ -93,7 +93,7 @@ impl ServedRead {
     /// The budget is exhausted, the source refuses the view, or its data is less complete than the read requires.
     pub(super) fn admit(&self) -> Result<(), ReadError> {
         self.budget.check()?;
-        self.source.admit(&self.view)?;
+        self.source.admit(&self.scope.tenant, &self.view)?;
         self.source.covers(&self.scope, self.budget.remaining())
     }
 }

@@ -20,6 +20,8 @@ pub struct ReadView {
     pub version: u64,
     /// Shards with their epochs, ascending; empty for a read that is not about shards.
     pub epochs: Arc<[(u32, u64)]>,
+    /// The number of the tenant's newest deletion. An ingester applies it before it answers.
+    pub deletions: u64,
 }
 
 /// The samples that a read is about.
@@ -57,13 +59,13 @@ pub struct SeriesExemplars {
 
 /// A role that holds samples: an ingester for recent ones, a store for those in blocks. All calls block.
 pub trait SeriesSource: Send + Sync + 'static {
-    /// Checks that the source may answer under a view: waits briefly until it knows one that is as new, and refuses the shards
-    /// that it is not in sync for. Called before every read of another node.
+    /// Checks that the source may answer for a tenant under a view: waits briefly until it knows one that is as new, and refuses
+    /// the shards that it is not in sync for. Called before every read of another node.
     ///
     /// # Errors
     /// The refused shards, and why.
-    fn admit(&self, view: &ReadView) -> Result<(), Refused> {
-        let _ = view;
+    fn admit(&self, tenant: &TenantId, view: &ReadView) -> Result<(), Refused> {
+        let _ = (tenant, view);
         Ok(())
     }
 

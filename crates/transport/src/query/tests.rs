@@ -74,7 +74,7 @@ impl SeriesSet for FakeSet {
 }
 
 impl SeriesSource for Fake {
-    fn admit(&self, view: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<(), Refused> {
         assert_eq!((view.incarnation, view.version), (2, 9));
         self.refused.clone().map_or(Ok(()), Err)
     }
@@ -161,7 +161,7 @@ fn remote(fake: &Arc<Fake>, address: &str) -> RemoteSource {
         limits: ReadLimits::default(),
     };
     services.add_to(&mut routes);
-    let view = ReadView { incarnation: 2, version: 9, epochs: (0..8).map(|shard| (shard, 5)).collect() };
+    let view = ReadView { incarnation: 2, version: 9, epochs: (0..8).map(|shard| (shard, 5)).collect(), deletions: 4 };
     RemoteSource::new(Arc::new(Only(routes.routes())), address, SourceRole::Ingester, view, Handle::current())
 }
 

@@ -1,3 +1,4 @@
+use pharos_cluster::Deletion;
 use proptest::prelude::*;
 
 use super::*;
@@ -25,8 +26,13 @@ fn block(sequence: u64, shard: u32, samples: &[i64]) -> BlockEntry {
         resolution_ms: 0,
         cut: None,
         digests: vec![BlockDigest { shard, held, whole: None }],
+        deletions_seen: None,
         meta: String::new(),
     }
+}
+
+fn unmasked(blocks: &[BlockEntry]) -> WindowBlocks<'_> {
+    WindowBlocks(blocks.iter().map(|entry| WindowBlock { entry, is_masked: false }).collect())
 }
 
 fn held(unflushed: &[i64], flushed: &[i64]) -> HeldDigest {
@@ -38,7 +44,7 @@ fn held(unflushed: &[i64], flushed: &[i64]) -> HeldDigest {
 #[test]
 fn what_equals_the_newest_blocks_is_in_them() {
     let blocks = [block(1, 3, &[1, 2]), block(2, 3, &[5]), block(3, 4, &[8])];
-    let blocks = WindowBlocks(blocks.iter().collect());
+    let blocks = unmasked(&blocks);
     assert_eq!(blocks.cover(3, held(&[5], &[])), Some(vec![2]));
     assert_eq!(blocks.cover(3, held(&[1, 2, 5], &[])), Some(vec![2, 1]));
     assert_eq!(blocks.cover(3, held(&[1, 2], &[])), None, "then the delta is missing here");
@@ -53,7 +59,7 @@ fn a_block_that_says_nothing_ends_the_search() {
     let mut old = block(2, 3, &[5]);
     old.digests.clear();
     let blocks = [block(1, 3, &[1, 2]), old, block(3, 3, &[6])];
-    let blocks = WindowBlocks(blocks.iter().collect());
+    let blocks = unmasked(&blocks);
     assert_eq!(blocks.cover(3, held(&[6], &[])), Some(vec![3]));
     assert_eq!(blocks.cover(3, held(&[1, 2, 5, 6], &[])), None);
 }
@@ -63,9 +69,38 @@ fn what_equals_all_that_the_maker_had_is_in_blocks_too() {
     let mut whole = block(2, 3, &[5]);
     whole.digests[0].whole = Some(digest(&[1, 2, 5, 7]));
     let blocks = [block(1, 3, &[1, 2]), whole];
-    let blocks = WindowBlocks(blocks.iter().collect());
+    let blocks = unmasked(&blocks);
     assert_eq!(blocks.cover(3, held(&[1, 5, 7], &[2])), Some(vec![]));
     assert_eq!(blocks.cover(3, held(&[1, 5], &[2])), None);
+}
+
+#[test]
+fn a_masked_block_covers_nothing_that_was_written_after_the_deletion() {
+    let block = |sequence, seen| BlockEntry { deletions_seen: Some(seen), ..block(sequence, 3, &[1, 2]) };
+    let deletion = |start, end, sequence| Deletion { selector: "{a=\"1\"}".into(), start, end, sequence };
+    let window = WindowInfo {
+        start: 0,
+        end: 100,
+        unflushed_samples: 2,
+        flushed_samples: 0,
+        bytes: 0,
+        newest_append_ms: 0,
+        newest_cut: 9,
+        shards: Vec::new(),
+    };
+    let covered_by = |blocks: Vec<BlockEntry>, deletions: Vec<Deletion>| {
+        let blocks = blocks.into_iter().map(Arc::new).collect();
+        let catalogue = Arc::new(TenantCatalogue { blocks, deletions, ..TenantCatalogue::default() });
+        let counts = ShardWindow { shard: 3, unflushed_samples: 2, flushed_samples: 0, flushed_cut: 0 };
+        let blocks = WindowBlocks::of(Some(&catalogue), &window);
+        let covered = blocks.cover(3, held(&[1, 2], &[]));
+        assert_eq!(blocks.may_cover(&counts), covered.is_some());
+        covered
+    };
+    assert_eq!(covered_by(vec![block(1, 0)], vec![deletion(0, 50, 7)]), None);
+    assert_eq!(covered_by(vec![block(1, 7)], vec![deletion(0, 50, 7)]), Some(vec![1]), "it has seen the deletion");
+    assert_eq!(covered_by(vec![block(1, 0)], vec![deletion(100, 150, 7)]), Some(vec![1]), "of another time");
+    assert_eq!(covered_by(vec![block(1, 0), block(2, 7)], vec![deletion(0, 50, 7)]), Some(vec![2]));
 }
 
 proptest! {
@@ -78,7 +113,7 @@ proptest! {
         let mut next = 0i64;
         let parts: Vec<Vec<i64>> = sizes.iter().map(|n| (0..*n).map(|_| { next += 1; next }).collect()).collect();
         let blocks: Vec<BlockEntry> = (1..).zip(&parts).map(|(sequence, part)| block(sequence, 3, part)).collect();
-        let blocks = WindowBlocks(blocks.iter().collect());
+        let blocks = unmasked(&blocks);
         let looked = looked.min(parts.len() - 1);
         let mut unflushed = parts[looked..].concat();
         let flushed = parts[..looked].concat();

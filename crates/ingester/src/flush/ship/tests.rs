@@ -72,7 +72,7 @@ async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: b
         cut: cut.shards().iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: TenantId::default().as_str().into(),
         blocks: vec![entry(ingester, cut, &block, digests, delta)],
-        deletions: 0,
+        deletions: cut.deletions(),
     })
 }
 

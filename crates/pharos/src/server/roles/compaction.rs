@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
+use pharos_cluster::DeletionBarrier;
 use pharos_compactor::{Compactor, CompactorConfig};
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ pub(super) fn compactor(
     loaded: &Loaded,
     membership: &Membership,
     objects: Arc<dyn ObjectStore>,
+    barrier: Arc<dyn DeletionBarrier>,
 ) -> Result<Compactor, String> {
     let config = CompactorConfig {
         node: membership.identity.clone(),
@@ -32,7 +34,8 @@ pub(super) fn compactor(
         max_bytes: max_block_bytes(parts.args, loaded),
         ..CompactorConfig::default()
     };
-    Compactor::create(config, membership.meta.clone(), objects, parts.clock.clone(), &parts.registry).map_err(text)
+    let (meta, clock) = (membership.meta.clone(), parts.clock.clone());
+    Compactor::create(config, meta, objects, barrier, clock, &parts.registry).map_err(text)
 }
 
 /// Runs the compactor once the bucket is claimed, because it deletes objects. Stops the server when the bucket has another

@@ -15,16 +15,18 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
+use super::writes::WritePath;
 use super::{Parts, text};
 use crate::cli::{self, ServerArgs};
 use crate::config::Loaded;
 use crate::server::membership::Membership;
 use crate::server::storage;
 
-/// The roles that hold samples. Each is none if this node does not have it.
+/// The roles that hold samples, and the way to write to those of the cluster. Each role is none if this node does not have it.
 pub(super) struct Holders {
     pub(super) ingester: Option<Arc<Ingester>>,
     store: Option<Arc<Store>>,
+    pub(super) writes: WritePath,
 }
 
 impl Holders {
@@ -52,7 +54,8 @@ impl Holders {
         let runtime = Handle::current();
         let store = has_store
             .then(|| Store::create(StoreConfig::default(), meta.clone(), objects.clone(), runtime, &parts.registry));
-        Ok(Holders { ingester, store: store.transpose().map_err(text)? })
+        let writes = WritePath::create(membership, ingester.as_ref());
+        Ok(Holders { ingester, store: store.transpose().map_err(text)?, writes })
     }
 
     /// The sources of queries: the roles of this process, recent samples first, or all nodes of the cluster.

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use pharos_distributor::{Distributor, DistributorConfig, Replicas};
-use pharos_ingester::Ingester;
 use pharos_receive::{ReceiveConfig, Receiver};
 use pharos_scrape::{Ownership, Scraper, ScraperConfig};
-use pharos_transport::Ingest;
-use pharos_transport::append::{IngestClient, Openings, Replica};
 
+use super::writes::WritePath;
 use super::{Parts, text};
 use crate::cli::{self, ServerArgs};
 use crate::config::Loaded;
@@ -26,7 +23,7 @@ impl Intake {
         parts: &Parts<'_>,
         loaded: &Loaded,
         membership: &Membership,
-        ingester: Option<&Arc<Ingester>>,
+        writes: &WritePath,
     ) -> Result<Option<Intake>, String> {
         let args = parts.args;
         let registry = &parts.registry;
@@ -34,10 +31,7 @@ impl Intake {
         if !args.roles.has(cli::Role::Agent) {
             return Ok(None);
         }
-        let ingest: Arc<dyn Ingest> = match ingester {
-            Some(ingester) if !membership.is_open() => ingester.clone(),
-            local => Arc::new(distributor(membership, local)),
-        };
+        let ingest = writes.ingest.clone();
         let receive = receive_config(args, loaded);
         let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
@@ -49,19 +43,6 @@ impl Intake {
         let agent = Scraper::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
-}
-
-/// The distributor, which sends samples to all replicas of their shards. One replica may be in this process.
-fn distributor(membership: &Membership, local: Option<&Arc<Ingester>>) -> Distributor {
-    let local = local.map(|ingester| (membership.identity.clone(), ingester.clone() as Arc<dyn Replica>));
-    let (connect, openings) = (membership.connect(), Openings::default());
-    let opened = openings.clone();
-    let replica = move |address: &str| -> Result<Arc<dyn Replica>, String> {
-        let connection = connect.connect(address).map_err(|status| status.message().to_string())?;
-        Ok(Arc::new(IngestClient::of_sender(connection, opened.clone())))
-    };
-    let config = DistributorConfig::new(membership.identity.clone());
-    Distributor::new(config, membership.meta.clone(), Replicas::new(local, Box::new(replica)), openings)
 }
 
 fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {

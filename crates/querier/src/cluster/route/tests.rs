@@ -46,6 +46,7 @@ fn commit_block(state: &mut ClusterState, min_t: i64, max_t: i64) {
         resolution_ms: 0,
         cut: None,
         digests: Vec::new(),
+        deletions_seen: None,
         meta: String::new(),
     };
     let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
