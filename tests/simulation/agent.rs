@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
 use pharos_distributor::progress::{Next, Progress, report_again};
-use pharos_transport::append::ShardTarget;
+use pharos_transport::append::{Appended, ShardTarget};
 
 use super::bugs::Bug;
 use super::env::{Env, Ms, Node};
@@ -218,7 +218,8 @@ impl Agent {
         let Some(write) = self.writes.get_mut(&number) else { return };
         match write.progress.next(&self.view, 0) {
             Next::Done => self.acknowledge(env, number),
-            Next::Wait(_) => write.phase = Phase::Waiting,
+            // The heads of this model reject nothing, so there is nothing to repair.
+            Next::Wait(_) | Next::Repair(_) => write.phase = Phase::Waiting,
             Next::Send(requests) => {
                 write.rounds += 1;
                 let round = write.rounds;
@@ -269,8 +270,11 @@ impl Agent {
         let mut failed = Vec::new();
         for (node, targets) in requests {
             match answers.get(&node) {
-                Some(Ok(stale)) => write.progress.appended(&node, &targets, stale),
-                _ if env.has(Bug::SkipReport) => write.progress.appended(&node, &targets, &[]),
+                Some(Ok(stale)) => {
+                    let appended = Appended { stale: stale.clone(), ..Appended::default() };
+                    write.progress.appended(&node, &targets, &appended);
+                }
+                _ if env.has(Bug::SkipReport) => write.progress.appended(&node, &targets, &Appended::default()),
                 _ => failed.push((node, targets)),
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
+use pharos_model::write::BatchSeries;
 use pharos_model::{TenantId, WriteBatch};
 use pharos_transport::append::{Dictionary, EncodedShard, Openings};
 
@@ -36,6 +37,11 @@ impl Split {
         (0..self.series.len())
             .filter(|&shard| self.is_whole || !self.series[shard].is_empty() || !self.metadata[shard].is_empty())
             .map(|shard| shard as u32)
+    }
+
+    /// The series of a shard in the order in which they are encoded.
+    pub(super) fn series<'a>(&'a self, batch: &'a WriteBatch, shard: u32) -> impl Iterator<Item = &'a BatchSeries> {
+        self.series.get(shard as usize).into_iter().flatten().map(|&position| &batch.series()[position as usize])
     }
 }
 
@@ -85,8 +91,7 @@ impl Encoder {
                 let (family, metadata) = &batch.metadata[position as usize];
                 encoder.metadata(family, metadata);
             }
-            let series = split.series[shard as usize].iter().map(|&position| &batch.series()[position as usize]);
-            dictionary.encode(shard, batch, series, &mut encoder)
+            dictionary.encode(shard, batch, split.series(batch, shard), &mut encoder)
         };
         dictionaries.into_iter().map(encode).collect()
     }

@@ -5,6 +5,7 @@
 //! it (invariant 4 of the design): meta removes it from the in-sync set, or ends its catch-up if it is a learner.
 
 mod encoder;
+mod outcome;
 pub mod progress;
 mod replicas;
 
@@ -17,11 +18,15 @@ use futures::future::{BoxFuture, join_all};
 use pharos_cluster::{Command, DeletionBarrier, Meta, Response, View};
 use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
 use pharos_transport::Ingest;
-use pharos_transport::append::{Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_transport::append::{Action, Appended, Openings, Replica, ReplicaError, ShardTarget, Shipment};
 
 use encoder::{Encoder, Split};
-use progress::{Next, Progress, is_in_sync, is_written_to, report_again};
+use outcome::Outcome;
+use progress::{Next, Progress, Repairs, is_in_sync, is_written_to, report_again};
 pub use replicas::{Connect, Replicas};
+
+/// The shards to send to each replica.
+type Requests = BTreeMap<String, Vec<ShardTarget>>;
 
 /// Settings of a distributor.
 #[derive(Clone, Debug)]
@@ -88,58 +93,104 @@ impl Distributor {
         mut progress: Progress,
     ) -> Result<WriteOutcome, WriteError> {
         let mut watch = self.meta.watch();
-        let mut outcome = WriteOutcome::default();
-        // Rejections by replicas other than the one that counts.
-        let mut uncounted = WriteOutcome::default();
+        let mut outcome = Outcome::default();
         let mut view = watch.borrow_and_update().clone();
-        let mut shipment = Shipment { tenant, batch, deletions: None, shards: Vec::new() };
+        let mut shipment = Shipment { action: Action::Append, tenant, batch, deletions: None, shards: Vec::new() };
         loop {
             match progress.next(&view, view.catalogue.newest_deletion(tenant.as_str())) {
-                Next::Done => {
-                    outcome.merge_rejections_of_replica(uncounted.rejected);
-                    return Ok(outcome);
-                }
+                Next::Done => return Ok(outcome.finish(&progress)),
                 Next::Wait(reason) => {
                     let changed = watch.changed().await;
                     changed.map_err(|_| WriteError::Unavailable(format!("{reason}; this node is stopping")))?;
                 }
                 Next::Send(requests) => {
-                    let is_remote = requests.keys().any(|node| !self.replicas.is_local(node));
-                    if is_remote && shipment.shards.is_empty() {
+                    if self.any_remote(&requests) && shipment.shards.is_empty() {
                         shipment.shards = self.encoder.encode(tenant, batch, split);
                     }
                     shipment.deletions = progress.deletions();
-                    for appended in self.send(&view, &shipment, requests, &mut progress).await? {
-                        outcome.absorb(appended.outcome);
-                        uncounted.merge_rejections_of_replica(appended.uncounted);
+                    for (node, appended) in self.send(&view, &shipment, &requests, &mut progress).await? {
+                        progress.appended(node, &requests[node], &appended);
+                        outcome.absorb(appended);
                     }
                 }
+                Next::Repair(repairs) => self.repair(&view, &shipment, split, &repairs, &mut progress).await?,
             }
             view = watch.borrow_and_update().clone();
         }
     }
 
-    /// Sends to all replicas concurrently, and reports those that fail.
-    async fn send(
+    fn any_remote(&self, requests: &Requests) -> bool {
+        requests.keys().any(|node| !self.replicas.is_local(node))
+    }
+
+    /// Makes replicas agree with the leaders of their shards.
+    async fn repair(
+        &self,
+        view: &View,
+        write: &Shipment<'_>,
+        split: &Split,
+        repairs: &Repairs,
+        progress: &mut Progress,
+    ) -> Result<(), WriteError> {
+        let mut stale: BTreeMap<&str, Vec<(u32, u64)>> = repairs.requests.keys().map(|n| (&**n, Vec::new())).collect();
+        for (action, samples) in [(Action::Force, &repairs.force), (Action::Retract, &repairs.retract)] {
+            let mut requests = repairs.requests.clone();
+            requests.values_mut().for_each(|targets| targets.retain(|target| samples.contains_key(&target.shard)));
+            requests.retain(|node, targets| !targets.is_empty() && stale.contains_key(&**node));
+            if requests.is_empty() {
+                continue;
+            }
+            let mut picked = WriteBatch::default();
+            for (shard, samples) in samples {
+                write.batch.pick(split.series(write.batch, *shard), samples, &mut picked);
+            }
+            let mut shipment = Shipment { action, batch: &picked, shards: Vec::new(), ..*write };
+            if self.any_remote(&requests) {
+                let split = self.encoder.split(&picked, view.shards.len() as u32);
+                shipment.shards = self.encoder.encode(write.tenant, &picked, &split);
+            }
+            let mut answers: BTreeMap<&str, Appended> =
+                self.send(view, &shipment, &requests, progress).await?.into_iter().collect();
+            for (node, targets) in &requests {
+                let Some(appended) = answers.remove(&**node) else {
+                    stale.remove(&**node);
+                    continue;
+                };
+                if appended.refused.is_some_and(|refused| !refused.is_empty()) {
+                    let rejected = appended.uncounted.values().next().map_or("", |rejected| &rejected.first);
+                    let error = format!("it cannot store what the shard leader accepted: {rejected}");
+                    self.report(node, targets, &ReplicaError::Unreachable(error)).await?;
+                    stale.remove(&**node);
+                } else if let Some(stale) = stale.get_mut(&**node) {
+                    stale.extend(appended.stale);
+                }
+            }
+        }
+        for (node, stale) in stale {
+            progress.repaired(node, &repairs.requests[node], &stale);
+        }
+        Ok(())
+    }
+
+    /// Sends to all replicas concurrently, and reports those that fail. Returns the answers of the others, except for those
+    /// that are past the deletion of the shipment.
+    async fn send<'a>(
         &self,
         view: &View,
         shipment: &Shipment<'_>,
-        requests: BTreeMap<String, Vec<ShardTarget>>,
+        requests: &'a Requests,
         progress: &mut Progress,
-    ) -> Result<Vec<Appended>, WriteError> {
+    ) -> Result<Vec<(&'a str, Appended)>, WriteError> {
         let timeouts = &self.config;
         let timeout = if progress.is_barrier() { timeouts.deletion_timeout } else { timeouts.replica_timeout };
         let sends = requests.iter().map(|(node, targets)| self.send_to(view, shipment, node, targets, timeout));
         let results = join_all(sends).await;
-        let mut appends = Vec::new();
+        let mut answers = Vec::new();
         let mut failed = Vec::new();
         for ((node, targets), result) in requests.iter().zip(results) {
             match result {
                 Ok(Appended { newer_deletion: Some(number), .. }) => progress.deletion_known(number),
-                Ok(appended) => {
-                    progress.appended(node, targets, &appended.stale);
-                    appends.push(appended);
-                }
+                Ok(appended) => answers.push((node.as_str(), appended)),
                 // An overloaded replica is not at fault: the sender has to slow down. A learner does not hold up the write.
                 Err(ReplicaError::Refused(error @ WriteError::Overloaded(_))) if is_in_sync(view, node, targets) => {
                     return Err(error);
@@ -150,7 +201,7 @@ impl Distributor {
         for (node, targets, error) in failed {
             self.report(node, targets, &error).await?;
         }
-        Ok(appends)
+        Ok(answers)
     }
 
     async fn send_to(

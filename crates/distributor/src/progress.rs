@@ -1,24 +1,33 @@
 //! The progress of a write, decided purely: views and responses go in, requests and reports come out.
 //!
-//! A shard is done once every in-sync replica and every learner has its samples durable under the view's epoch, and one of
-//! them has counted them. A replica that fails is reported, after which the view no longer lists it. A response counts only
-//! for its epoch. When the epoch changes, all replicas are asked again, which costs little: a replica may have left and come
-//! back without the samples, even without its disk. So are they when one of them has applied a newer deletion of the tenant:
-//! each sample lies on the same side of each deletion on every replica. A learner of a later epoch gets the samples from the replica that it
-//! copies from, which had them before it raised its fence to that epoch.
+//! A shard is done once every in-sync replica and every learner has its samples durable under the view's epoch, one of
+//! them has counted them, and all agree which samples are accepted ([`verdicts`]). A replica that fails is reported, after
+//! which the view no longer lists it. A response counts only for its epoch. When the epoch changes, all replicas are asked
+//! again, which costs little: a replica may have left and come back without the samples, even without its disk, and another
+//! leader may decide. So are they when one of them has applied a newer deletion of the tenant: each sample lies on the same
+//! side of each deletion on every replica. A learner of a later epoch gets the samples from the replica that it copies from, which had them
+//! before it raised its fence to that epoch.
 
-use std::collections::BTreeMap;
+mod verdicts;
 
-use pharos_cluster::View;
-use pharos_transport::append::ShardTarget;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pharos_cluster::{Shard, View};
+use pharos_model::write::RefusedSample;
+use pharos_transport::append::{Appended, ShardTarget};
+
+pub use verdicts::{Correction, Repairs};
+use verdicts::{Disagreement, is_same};
 
 /// The next step of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Every shard is durable.
+    /// Every shard is durable, and its replicas agree.
     Done,
     /// Send to these replicas.
     Send(BTreeMap<String, Vec<ShardTarget>>),
+    /// Force and retract samples where replicas disagree with the leader.
+    Repair(Repairs),
     /// Wait for another view, for this reason.
     Wait(String),
 }
@@ -33,23 +42,34 @@ pub struct Progress {
     known_deletion: u64,
     /// Whether there are no samples, but a deletion that every replica must have applied.
     is_barrier: bool,
+    corrections: Vec<Correction>,
+    /// Whether a leader of an older version decided, which does not name the samples that it rejected.
+    has_unnamed_verdicts: bool,
 }
 
 #[derive(Debug, Default)]
 struct ShardProgress {
-    /// The replicas that have the samples durable, with what they confirmed last.
+    /// The replicas that have the samples durable.
     durable: BTreeMap<String, Confirmed>,
-    /// Whether a replica has counted the samples.
-    counted: bool,
+    /// What the replica rejected that has counted the samples; `None` while none has.
+    counted: Option<Verdict>,
+    /// The replicas that were made to agree with the leader since the last confirmation.
+    repaired: BTreeSet<String>,
     /// The newest epoch that a replica knows.
     known_epoch: u64,
 }
 
-/// What a replica confirmed.
-#[derive(Clone, Copy, Debug, Default)]
+/// The samples that a replica rejected; `None` if its version does not name them.
+type Verdict = Option<Vec<RefusedSample>>;
+
+/// The confirmation of a replica that has the samples durable, apart from those that it rejected.
+#[derive(Debug, Default)]
 struct Confirmed {
+    /// The newest epoch for which it was given.
     epoch: u64,
+    /// The deletion after which the replica has the samples.
     deletions: u64,
+    verdict: Verdict,
 }
 
 impl Progress {
@@ -60,6 +80,8 @@ impl Progress {
             deletions: None,
             known_deletion: 0,
             is_barrier: false,
+            corrections: Vec::new(),
+            has_unnamed_verdicts: false,
         }
     }
 
@@ -67,7 +89,7 @@ impl Progress {
     /// is content with the replicas that there are.
     pub fn barrier(shards: impl IntoIterator<Item = u32>) -> Self {
         let mut progress = Progress { is_barrier: true, ..Progress::new(shards) };
-        progress.shards.values_mut().for_each(|shard| shard.counted = true);
+        progress.shards.values_mut().for_each(|shard| shard.counted = Some(None));
         progress
     }
 
@@ -95,8 +117,10 @@ impl Progress {
         let deletions = self.deletions.filter(|number| *number >= self.known_deletion).unwrap_or(newest_deletion);
         self.deletions = Some(deletions);
         let mut requests: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
+        let mut repairs = Repairs::default();
         let mut reason = None;
-        self.shards.retain(|&number, progress| {
+        let Progress { shards, is_barrier, corrections, has_unnamed_verdicts, .. } = self;
+        shards.retain(|&number, progress| {
             let Some(shard) = view.shard(number) else { return true };
             if shard.epoch < progress.known_epoch {
                 reason = Some(format!(
@@ -105,54 +129,117 @@ impl Progress {
                 ));
                 return true;
             }
-            if shard.in_sync.len() < settings.min_in_sync() && !self.is_barrier {
+            if shard.in_sync.len() < settings.min_in_sync() && !*is_barrier {
                 let have = shard.in_sync.len();
                 reason =
                     Some(format!("shard {number} has {have} in-sync replicas, writes need {}", settings.min_in_sync()));
                 return true;
             }
-            let is_current = |had: &Confirmed| had.epoch >= shard.epoch && had.deletions >= deletions;
-            let is_durable = |node: &&str| progress.durable.get(*node).is_some_and(is_current);
-            let missing: Vec<&str> = shard.write_targets().filter(|node| !is_durable(node)).collect();
-            let counter = shard.leader.as_deref().filter(|_| !progress.counted);
-            // The leader has the samples but did not count them under its earlier epoch.
-            let recount = counter.filter(is_durable);
-            if missing.is_empty() && recount.is_none() {
-                return false;
+            let missing = progress.missing(number, shard, deletions);
+            if !missing.is_empty() {
+                missing.into_iter().for_each(|(node, target)| requests.entry(node.into()).or_default().push(target));
+                return true;
             }
-            for node in missing.into_iter().chain(recount) {
-                let target = ShardTarget { shard: number, epoch: shard.epoch, counted: counter == Some(node) };
-                requests.entry(node.to_string()).or_default().push(target);
+            if let Some(disagreement) = progress.disagreement(shard) {
+                repairs.add(number, shard.epoch, disagreement);
+                return true;
             }
-            true
+            match progress.decided(shard) {
+                Some(decided) => corrections.extend(verdicts::corrections(progress.counted.as_ref(), decided)),
+                None => *has_unnamed_verdicts = true,
+            }
+            false
         });
-        match (requests.is_empty(), reason) {
-            (false, _) => Next::Send(requests),
-            (true, Some(reason)) => Next::Wait(reason),
-            (true, None) => Next::Done,
+        match (requests.is_empty(), repairs.is_empty(), reason) {
+            (false, ..) => Next::Send(requests),
+            (true, false, _) => Next::Repair(repairs),
+            (true, true, Some(reason)) => Next::Wait(reason),
+            (true, true, None) => Next::Done,
         }
     }
 
-    /// Records that a replica has applied a newer deletion than that of the last step, and appended nothing.
+    /// Records that a replica has applied a newer deletion than that of the last step, and changed nothing.
     pub fn deletion_known(&mut self, number: u64) {
         self.known_deletion = self.known_deletion.max(number);
     }
 
-    /// Records that a replica has the samples of these shards durable, except for `stale` shards, of which it knows a newer
+    /// Records that a replica has the samples of these shards durable, except for stale shards, of which it knows a newer
     /// epoch.
-    pub fn appended(&mut self, node: &str, targets: &[ShardTarget], stale: &[(u32, u64)]) {
+    pub fn appended(&mut self, node: &str, targets: &[ShardTarget], appended: &Appended) {
         let deletions = self.deletions.unwrap_or(0);
-        for target in targets {
+        for target in self.fresh(targets, &appended.stale) {
             let Some(progress) = self.shards.get_mut(&target.shard) else { continue };
-            match stale.iter().find(|(shard, _)| *shard == target.shard) {
-                Some((_, epoch)) => progress.known_epoch = progress.known_epoch.max(*epoch),
-                None => {
-                    // Both only grow from step to step.
-                    progress.durable.insert(node.to_string(), Confirmed { epoch: target.epoch, deletions });
-                    progress.counted |= target.counted;
-                }
+            let of_shard = |refused: &BTreeMap<u32, Vec<_>>| refused.get(&target.shard).cloned().unwrap_or_default();
+            let verdict = appended.refused.as_ref().map(of_shard);
+            if target.counted && progress.counted.is_none() {
+                progress.counted = Some(verdict.clone());
+            }
+            progress.repaired.clear();
+            // Epoch and deletion only grow from step to step.
+            progress.durable.insert(node.to_string(), Confirmed { epoch: target.epoch, deletions, verdict });
+        }
+    }
+
+    /// Records that a replica has forced and retracted what it had to of these shards, except for stale ones.
+    pub fn repaired(&mut self, node: &str, targets: &[ShardTarget], stale: &[(u32, u64)]) {
+        for target in self.fresh(targets, stale) {
+            if let Some(progress) = self.shards.get_mut(&target.shard) {
+                progress.repaired.insert(node.to_string());
             }
         }
+    }
+
+    /// The targets that are not stale. Notes the epochs of the others.
+    fn fresh<'a>(&mut self, targets: &'a [ShardTarget], stale: &[(u32, u64)]) -> Vec<&'a ShardTarget> {
+        for (shard, epoch) in stale {
+            if let Some(progress) = self.shards.get_mut(shard) {
+                progress.known_epoch = progress.known_epoch.max(*epoch);
+            }
+        }
+        let is_stale = |target: &ShardTarget| stale.iter().any(|(shard, _)| *shard == target.shard);
+        targets.iter().filter(|target| !is_stale(target)).collect()
+    }
+
+    /// How the counted outcome differs from the final one, because another leader decided in the end.
+    pub fn corrections(&self) -> &[Correction] {
+        &self.corrections
+    }
+
+    /// Whether a leader decided that does not name the samples that it rejected. Then its replicas may disagree, and what any
+    /// of them rejected is rejected.
+    pub fn has_unnamed_verdicts(&self) -> bool {
+        self.has_unnamed_verdicts
+    }
+}
+
+impl ShardProgress {
+    /// The replicas that have to be asked.
+    fn missing<'a>(&self, number: u32, shard: &'a Shard, deletions: u64) -> Vec<(&'a str, ShardTarget)> {
+        let is_current = |known: &Confirmed| known.epoch >= shard.epoch && known.deletions >= deletions;
+        let is_durable = |node: &&str| self.durable.get(*node).is_some_and(is_current);
+        let counter = shard.leader.as_deref().filter(|_| self.counted.is_none());
+        // The leader has the samples but did not count them under its earlier epoch.
+        let recount = counter.filter(is_durable);
+        let missing = shard.write_targets().filter(|node| !is_durable(node)).chain(recount);
+        let target = |node: &str| ShardTarget { shard: number, epoch: shard.epoch, counted: counter == Some(node) };
+        missing.map(|node| (node, target(node))).collect()
+    }
+
+    /// What the leader rejected, once it has the samples.
+    fn decided(&self, shard: &Shard) -> Option<&Vec<RefusedSample>> {
+        self.durable.get(shard.leader.as_deref()?)?.verdict.as_ref()
+    }
+
+    /// How the replicas disagree with the leader, once all have the samples; `None` if they agree or were made to.
+    fn disagreement<'a>(&self, shard: &'a Shard) -> Option<Disagreement<'a>> {
+        let decided = self.decided(shard)?;
+        let is_other = |node: &&'a str| shard.leader.as_deref() != Some(*node);
+        let verdict = |node: &'a str| Some((node, self.durable.get(node)?.verdict.as_deref()?));
+        let verdicts = || shard.write_targets().filter(is_other).filter_map(verdict);
+        if verdicts().all(|(_, verdict)| is_same(decided, verdict)) {
+            return None;
+        }
+        Disagreement::of(decided, verdicts(), |node| !self.repaired.contains(node))
     }
 }
 

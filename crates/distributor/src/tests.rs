@@ -1,5 +1,7 @@
 //! Writes and deletions to replicas that record what they receive.
 
+mod verdicts;
+
 use parking_lot::Mutex;
 use pharos_cluster::{
     CatalogueCommand, DEFAULT_WEIGHT, Member, MemberState, MetaComponents, MetaConfig, Placement, Role,

@@ -1,6 +1,7 @@
 //! Appends a batch: finds or creates its series, checks every sample, and stages what is new for the log.
 //!
-//! Appending a batch again changes nothing. A second value for a timestamp in memory is rejected (INV-IDEMPOTENT).
+//! Appending a batch again changes nothing. A second value for a timestamp in memory is rejected (INV-IDEMPOTENT), unless
+//! another head has decided for it: then it replaces the first one.
 
 mod checks;
 mod outcome;
@@ -9,14 +10,15 @@ use std::sync::Arc;
 
 use pharos_model::hash::shard_of;
 use pharos_model::time::window_start;
-use pharos_model::write::{BatchSeries, HistogramSample};
+use pharos_model::wire::append::AppendEncoder;
+use pharos_model::write::{BatchSeries, HistogramSample, SampleIndex};
 use pharos_model::{RejectReason, Sample, WriteBatch};
 
 use crate::config::{HeadConfig, TenantLimits};
 use crate::exemplars::ExemplarInsert;
 use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
-use crate::wal::record::{SPLIT_BYTES, put_append};
+use crate::wal::record::{SPLIT_BYTES, put_append, put_replaced};
 pub(crate) use checks::Origin;
 use checks::{MAX_LABEL_BYTES, Rejection, TimeBounds, check_histogram, check_labels};
 pub(crate) use outcome::Outcomes;
@@ -29,6 +31,7 @@ pub(crate) struct Appender<'a> {
     pub(crate) state: &'a mut AppendState,
     pub(crate) segment: u32,
     pub(crate) now_ms: i64,
+    origin: Origin,
     limits: TenantLimits,
     bounds: TimeBounds,
     newest: i64,
@@ -36,6 +39,8 @@ pub(crate) struct Appender<'a> {
     /// The shard of the series at hand.
     shard: u16,
     targets: Option<AppendTargets<'a>>,
+    /// Samples that took the place of another value. Their record follows that of the other samples.
+    replaced: AppendEncoder,
     outcomes: Outcomes,
     grown: isize,
 }
@@ -76,12 +81,14 @@ impl<'a> Appender<'a> {
             state,
             segment,
             now_ms,
+            origin,
             limits,
             bounds,
             newest,
             window: OpenWindow { at: no_window, last: i64::MIN, samples: 0, bytes: 0 },
             shard: 0,
             targets: None,
+            replaced: AppendEncoder::default(),
             outcomes: Outcomes::default(),
             grown: 0,
         }
@@ -98,7 +105,7 @@ impl<'a> Appender<'a> {
             if self.select_outcome(entry) {
                 self.series(batch, entry);
             }
-            if self.state.wal.encoder.bytes() >= SPLIT_BYTES {
+            if self.state.wal.encoder.bytes() + self.replaced.bytes() >= SPLIT_BYTES {
                 self.write_out();
             }
         }
@@ -135,19 +142,18 @@ impl<'a> Appender<'a> {
             Some(series) => {
                 self.begin_series(series.shard);
                 let mut data = series.data.lock();
-                for s in samples {
-                    self.sample(series, &mut data, AnySample::Float(s));
+                for (at, s) in (entry.samples.start..).zip(samples) {
+                    self.sample(series, &mut data, AnySample::Float(s), at);
                 }
-                for s in histograms {
-                    self.sample(series, &mut data, AnySample::Histogram(s));
+                for (at, s) in (entry.histograms.start..).zip(histograms) {
+                    self.sample(series, &mut data, AnySample::Histogram(s), at);
                 }
             }
             None => {
-                for t in samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)) {
+                for (sample, t) in indexed(entry, samples, histograms) {
                     if let Some((reason, what)) = self.bounds.rejection(t) {
-                        self.outcomes
-                            .current()
-                            .reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
+                        let message = || format!("{what}, series {}", batch.display_labels(entry));
+                        self.outcomes.refuse(sample, reason, message);
                     }
                 }
             }
@@ -161,23 +167,25 @@ impl<'a> Appender<'a> {
     fn write_out(&mut self) {
         let wal = &mut self.state.wal;
         put_append(&mut wal.staged, self.tenant.number, &mut wal.encoder);
+        put_replaced(&mut wal.staged, self.tenant.number, &mut self.replaced);
     }
 
     fn any_in_bounds(&self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
         samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)).any(|t| self.bounds.contain(t))
     }
 
+    /// Appends the sample at a position of its column.
     #[inline]
-    fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>) {
+    fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>, at: u32) {
         let t = sample.t();
         if !self.bounds.contain(t) {
-            return self.accept_resend_or_reject(series, data, sample);
+            return self.accept_resend_or_reject(series, data, sample, at);
         }
         if let AnySample::Histogram(s) = sample
             && let Err(problem) = check_histogram(s)
         {
             let message = || format!("invalid histogram at timestamp {t}: {problem}, series {}", series.labels);
-            return self.outcomes.current().reject(RejectReason::InvalidHistogram, message);
+            return self.outcomes.refuse(sample.index(at), RejectReason::InvalidHistogram, message);
         }
         let window = self.window_of(t);
         match data.insert(sample, window) {
@@ -186,14 +194,12 @@ impl<'a> Appender<'a> {
                 self.window.bytes += grown;
                 self.newest = self.newest.max(t);
                 let reference = self.state.wal_ref(self.tenant, series, data, self.segment);
-                match sample {
-                    AnySample::Float(s) => self.state.wal.encoder.sample(reference, s),
-                    AnySample::Histogram(s) => self.state.wal.encoder.histogram(reference, s),
-                }
+                encode(&mut self.state.wal.encoder, reference, sample);
                 self.taken(sample);
             }
             Insert::Same => self.taken(sample),
-            Insert::Conflict => self.outcomes.current().reject(RejectReason::DuplicateTimestamp, || {
+            Insert::Conflict if self.origin == Origin::Head => self.replace(series, data, sample, window),
+            Insert::Conflict => self.outcomes.refuse(sample.index(at), RejectReason::DuplicateTimestamp, || {
                 format!("duplicate sample for timestamp {t}; overrides not allowed, series {}", series.labels)
             }),
         }
@@ -207,14 +213,30 @@ impl<'a> Appender<'a> {
         }
     }
 
+    /// Replaces the value at the timestamp of a sample. The sample belongs to the current generation and is not flushed, even
+    /// if the replaced value was: it will be in a later block.
+    #[cold]
+    fn replace(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>, window: WindowGeneration) {
+        // The replaced value may be one of this batch.
+        self.close_window();
+        let Some(counts) = self.state.windows.get_mut(&window.start) else { return };
+        let grown = data.replace(sample, window, |generation, count| counts.subtract(generation, series.shard, count));
+        self.window.samples += 1;
+        self.window.bytes += grown;
+        let reference = self.state.wal_ref(self.tenant, series, data, self.segment);
+        encode(&mut self.replaced, reference, sample);
+        self.outcomes.replaced += 1;
+        self.taken(sample);
+    }
+
     /// Handles a sample that is out of bounds. One that is stored already is a resend and is accepted.
     #[cold]
-    fn accept_resend_or_reject(&mut self, series: &Series, data: &SeriesData, sample: AnySample<'_>) {
+    fn accept_resend_or_reject(&mut self, series: &Series, data: &SeriesData, sample: AnySample<'_>, at: u32) {
         if data.find(sample) == Some(Stored::Same) {
             return self.taken(sample);
         }
         if let Some((reason, what)) = self.bounds.rejection(sample.t()) {
-            self.outcomes.current().reject(reason, || format!("{what}, series {}", series.labels));
+            self.outcomes.refuse(sample.index(at), reason, || format!("{what}, series {}", series.labels));
         }
     }
 
@@ -272,9 +294,12 @@ impl<'a> Appender<'a> {
 
     #[cold]
     fn reject_all(&mut self, batch: &WriteBatch, entry: &BatchSeries, (reason, what): Rejection) {
-        let rejected = entry.samples.len() + entry.histograms.len() + entry.exemplars.len();
-        for _ in 0..rejected {
-            self.outcomes.current().reject(reason, || format!("{what}, series {}", batch.display_labels(entry)));
+        let message = || format!("{what}, series {}", batch.display_labels(entry));
+        for (sample, _) in indexed(entry, batch.samples_of(entry), batch.histograms_of(entry)) {
+            self.outcomes.refuse(sample, reason, message);
+        }
+        for _ in batch.exemplars_of(entry) {
+            self.outcomes.current().reject(reason, message);
         }
     }
 
@@ -317,5 +342,25 @@ impl<'a> Appender<'a> {
             self.state.wal.encoder.metadata(family, metadata);
             self.state.metadata.insert(family.clone(), metadata.clone());
         }
+    }
+}
+
+/// The samples of a series with their positions and timestamps.
+fn indexed<'b>(
+    entry: &BatchSeries,
+    samples: &'b [Sample],
+    histograms: &'b [HistogramSample],
+) -> impl Iterator<Item = (SampleIndex, i64)> + 'b {
+    let floats = (entry.samples.start..).zip(samples).map(|(at, s)| (AnySample::Float(s).index(at), s.t));
+    let histograms = (entry.histograms.start..).zip(histograms).map(|(at, s)| (AnySample::Histogram(s).index(at), s.t));
+    floats.chain(histograms)
+}
+
+/// Encodes a sample of the series with this reference.
+#[inline]
+pub(crate) fn encode(encoder: &mut AppendEncoder, reference: u32, sample: AnySample<'_>) {
+    match sample {
+        AnySample::Float(s) => encoder.sample(reference, s),
+        AnySample::Histogram(s) => encoder.histogram(reference, s),
     }
 }

@@ -61,7 +61,8 @@ impl Head {
                 let mut state = tenant.append.lock();
                 self.forget_in_memory(&tenant, &mut state, &shards);
             }
-            Record::Append { .. } => {}
+            // The workers apply them.
+            Record::Append { .. } | Record::Replaced { .. } | Record::Retracted { .. } | Record::Yielded { .. } => {}
         }
         Ok(())
     }

@@ -216,7 +216,7 @@ impl Head {
 
     /// Removes series without samples from table and index, unless that happened already; returns the bytes freed. `empty`
     /// ascends by number.
-    fn remove_series(&self, tenant: &Tenant, state: &mut AppendState, empty: &[Arc<Series>]) -> usize {
+    pub(crate) fn remove_series(&self, tenant: &Tenant, state: &mut AppendState, empty: &[Arc<Series>]) -> usize {
         let mut remove = |series: &&Arc<Series>| {
             state.table.find_entry(series.hash, |s| s.id == series.id).map(|entry| entry.remove()).is_ok()
         };

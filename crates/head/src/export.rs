@@ -9,14 +9,16 @@ use pharos_model::{Exemplar, Labels, Metadata, Sample, SeriesHash, ShardSet, Ten
 
 use crate::head::Head;
 use crate::series::{SampleRun, Series, float_samples};
-use crate::time_digests::MatchingIntervals;
+use crate::time_digests::Intervals;
 use crate::window::FlushedWindows;
 
 /// Iterates over the unflushed samples of some shards of a tenant in batches; see [`Head::export`].
 pub struct Export {
     flushed: FlushedWindows,
     /// Samples in these intervals are skipped.
-    excluded: MatchingIntervals,
+    excluded: Intervals,
+    /// Only flushed samples in these intervals are exported, instead of the unflushed ones.
+    flushed_in: Option<Intervals>,
     max_bytes: usize,
     metadata: IntoIter<(String, Metadata)>,
     exemplars: HashMap<Labels, Vec<Exemplar>>,
@@ -44,7 +46,8 @@ impl Head {
     pub fn export(&self, tenant: &TenantId, shards: &ShardSet, after: Option<SeriesHash>, max_bytes: usize) -> Export {
         let mut export = Export {
             flushed: FlushedWindows::new(self.config.window_ms),
-            excluded: MatchingIntervals::default(),
+            excluded: Intervals::default(),
+            flushed_in: None,
             max_bytes: max_bytes.max(1),
             metadata: Vec::new().into_iter(),
             exemplars: HashMap::new(),
@@ -73,8 +76,16 @@ impl Head {
 
 impl Export {
     /// Skips the samples in intervals that the other head holds already.
-    pub fn excluding(mut self, intervals: MatchingIntervals) -> Self {
+    pub fn excluding(mut self, intervals: Intervals) -> Self {
         self.excluded = intervals;
+        self
+    }
+
+    /// Exports the flushed samples in some intervals that are still in memory, instead of the unflushed ones, without exemplars
+    /// and metadata. Pass the batches to [`Head::yield_to`] of the other head.
+    pub fn flushed_in(mut self, intervals: Intervals) -> Self {
+        self.flushed_in = Some(intervals);
+        (self.metadata, self.exemplars) = (Vec::new().into_iter(), HashMap::new());
         self
     }
 
@@ -88,7 +99,7 @@ impl Export {
         let mut floats = Vec::new();
         let mut histograms = Vec::new();
         series.data.lock().for_each_run(|run| {
-            if self.flushed.is_flushed(run.window_t(), series.shard, run.generation()) {
+            if self.flushed.is_flushed(run.window_t(), series.shard, run.generation()) != self.flushed_in.is_some() {
                 return;
             }
             match run {
@@ -102,8 +113,12 @@ impl Export {
                 }
             }
         });
-        floats.retain(|s| !self.excluded.contains(series.shard, s.t));
-        histograms.retain(|s| !self.excluded.contains(series.shard, s.t));
+        let is_wanted = |t: i64| match &self.flushed_in {
+            Some(intervals) => intervals.contains(series.shard, t),
+            None => !self.excluded.contains(series.shard, t),
+        };
+        floats.retain(|s| is_wanted(s.t));
+        histograms.retain(|s| is_wanted(s.t));
         floats.sort_unstable_by_key(|s| s.t);
         histograms.sort_unstable_by_key(|s| s.t);
         let has_samples = !floats.is_empty() || !histograms.is_empty();

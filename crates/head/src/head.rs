@@ -152,18 +152,27 @@ impl Head {
         self.append_from(tenant, batch, Origin::Sender, Some(targets), targets.deletions)
     }
 
-    /// Like [`Head::append`], for a batch of [`Head::export`]. Another head has accepted these samples before, so they are
-    /// taken whatever their age, and the limits of the tenant do not apply. `deletions` is the number of the newest deletion
-    /// that the batch takes into account: the newest that was applied here, or nothing is appended.
+    /// Like [`Head::append_shards`], for samples that another head has accepted, which decides. They are taken whatever their
+    /// age, and the limits of the tenant do not apply. Where memory has another value for a timestamp, flushed or not, the
+    /// batch wins: its value is a new, unflushed sample.
+    pub fn force(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        targets: AppendTargets<'_>,
+    ) -> Result<AppendOutcome, AppendError> {
+        self.append_from(tenant, batch, Origin::Head, Some(targets), targets.deletions)
+    }
+
+    /// Like [`Head::force`], for a batch of [`Head::export`]. `deletions` is the number of the newest deletion that the batch
+    /// takes into account: the newest that was applied here, or nothing is appended.
     pub fn append_copy(
         &self,
         tenant: &TenantId,
         batch: &WriteBatch,
         deletions: u64,
-    ) -> Result<(WriteOutcome, Commit), AppendError> {
-        let AppendOutcome { counted, commit, .. } =
-            self.append_from(tenant, batch, Origin::Head, None, Some(deletions))?;
-        Ok((counted, commit))
+    ) -> Result<AppendOutcome, AppendError> {
+        self.append_from(tenant, batch, Origin::Head, None, Some(deletions))
     }
 
     fn append_from(
@@ -190,11 +199,11 @@ impl Head {
         wal.staged.shrink_to(MAX_KEPT_STAGING_BYTES);
         drop(state);
         self.grow(grown);
-        let Outcomes { counted, uncounted, .. } = outcomes;
+        let Outcomes { counted, uncounted, refused, replaced, .. } = outcomes;
         self.metrics.count(&counted);
         self.metrics.count(&uncounted);
         self.metrics.series.add((counted.new_series + uncounted.new_series) as i64);
-        Ok(AppendOutcome { counted, uncounted, commit })
+        Ok(AppendOutcome { counted, uncounted, refused, replaced, commit })
     }
 
     /// Replaces the settings of all tenants, present and future.

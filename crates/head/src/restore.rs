@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pharos_model::labels::check_canonical;
+use pharos_model::time::window_start;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, Metadata, Sample, series_hash};
 
-use crate::series::{AnySample, Insert, Series, WindowGeneration};
+use crate::series::{AnySample, Insert, Series, Stored, WindowGeneration};
 use crate::tenant::Tenant;
 use crate::tenants::Tenants;
 use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
 use crate::window::{ShardCounts, WindowState};
-use pharos_model::wire::Malformed;
 use pharos_model::wire::append::{AppendVisitor, read_append};
+use pharos_model::wire::{Malformed, Reader};
 
 const UNDECLARED: Malformed = Malformed("names a tenant or series that its segment does not declare");
 
@@ -70,12 +71,10 @@ impl Sink for Restorer<'_> {
     fn apply(&mut self, segment: u32, record: Record<'_>) -> Result<(), Malformed> {
         match record {
             Record::Tenant(record) => self.declare(segment, record),
-            Record::Append { tenant, body } => {
-                let Some(mut declared) = self.declared.remove(&tenant) else { return Err(UNDECLARED) };
-                let read = read_append(body, &mut Visit { restorer: self, declared: &mut declared });
-                self.declared.insert(tenant, declared);
-                read
-            }
+            Record::Append { tenant, body } => self.read(tenant, body, Change::Append),
+            Record::Replaced { tenant, body } => self.read(tenant, body, Change::Replace),
+            Record::Retracted { tenant, body } => self.read(tenant, body, Change::Remove(Stored::Same)),
+            Record::Yielded { tenant, body } => self.read(tenant, body, Change::Remove(Stored::Other)),
             _ => Ok(()),
         }
     }
@@ -91,6 +90,14 @@ impl Sink for Restorer<'_> {
 }
 
 impl Restorer<'_> {
+    /// Applies the samples of a record.
+    fn read(&mut self, tenant: u32, body: Reader<'_>, change: Change) -> Result<(), Malformed> {
+        let Some(mut declared) = self.declared.remove(&tenant) else { return Err(UNDECLARED) };
+        let read = read_append(body, &mut Visit { restorer: self, declared: &mut declared, change });
+        self.declared.insert(tenant, declared);
+        read
+    }
+
     /// Every worker applies the state of the tenant, since it must precede the first sample of each.
     fn declare(&mut self, segment: u32, record: TenantRecord) -> Result<(), Malformed> {
         let tenant = self.tenants.get_or_create(&record.tenant);
@@ -177,10 +184,20 @@ impl Declared {
     }
 }
 
-/// Feeds one append record to the series that a worker owns.
+/// What a record does with its samples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Append,
+    Replace,
+    /// Removes what the series hold at the timestamps, if it compares like this.
+    Remove(Stored),
+}
+
+/// Feeds one record with samples to the series that a worker owns.
 struct Visit<'a, 'b> {
     restorer: &'a Restorer<'b>,
     declared: &'a mut Declared,
+    change: Change,
 }
 
 impl Visit<'_, '_> {
@@ -188,6 +205,14 @@ impl Visit<'_, '_> {
     fn insert(&mut self, series: u32, sample: AnySample<'_>) -> Result<(), Malformed> {
         let Some(series) = self.declared.own(series)?.cloned() else { return Ok(()) };
         let t = sample.t();
+        match self.change {
+            Change::Append => {}
+            Change::Replace => self.remove(&series, sample, Stored::Other),
+            Change::Remove(unwanted) => {
+                self.remove(&series, sample, unwanted);
+                return Ok(());
+            }
+        }
         let window = self.declared.window_of(t, self.restorer.window_ms);
         let inserted = series.data.lock().insert(sample, window);
         if let (Insert::Added(grown), Some(open)) = (inserted, &mut self.declared.open) {
@@ -197,6 +222,23 @@ impl Visit<'_, '_> {
         }
         self.declared.newest = self.declared.newest.max(t);
         Ok(())
+    }
+
+    /// Removes what a series holds at the timestamp of a sample, if it compares as `unwanted`.
+    fn remove(&mut self, series: &Series, sample: AnySample<'_>, unwanted: Stored) {
+        if series.data.lock().find(sample) != Some(unwanted) {
+            return;
+        }
+        // The removed sample may not be counted in its window yet.
+        self.declared.settle(self.restorer.now_ms, self.restorer.restored);
+        let start = window_start(sample.t(), self.restorer.window_ms);
+        let mut state = self.declared.tenant.append.lock();
+        let freed = series.data.lock().remove(sample.t(), |generation, count| {
+            if let Some(window) = state.windows.get_mut(&start) {
+                window.subtract(generation, series.shard, count);
+            }
+        });
+        self.restorer.restored.bytes.fetch_sub(freed as i64, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ mod run;
 
 use parking_lot::Mutex;
 use pharos_model::wire::histogram::same_sample;
-use pharos_model::write::HistogramSample;
+use pharos_model::write::{HistogramSample, SampleIndex};
 use pharos_model::{Labels, Sample, TimeRange};
 
 use crate::chunk::{self, Chunk, ChunkKind, ChunkRef, OpenFloats, OpenHistograms};
@@ -93,6 +93,11 @@ impl AnySample<'_> {
             AnySample::Histogram(s) => s.t,
         }
     }
+
+    /// Names the sample at a position of the column of its kind.
+    pub(crate) fn index(&self, at: u32) -> SampleIndex {
+        SampleIndex { is_histogram: matches!(self, AnySample::Histogram(_)), at }
+    }
 }
 
 impl SeriesData {
@@ -118,6 +123,27 @@ impl SeriesData {
             Some(Stored::Other) => Insert::Conflict,
             None => Insert::Added(self.insert_late(sample, window)),
         }
+    }
+
+    /// Inserts a sample whose timestamp another value holds, and removes that one; returns by how many bytes the series grew.
+    /// Calls `removed` with the generation of the removed value.
+    pub(crate) fn replace(
+        &mut self,
+        sample: AnySample<'_>,
+        window: WindowGeneration,
+        removed: impl FnMut(u32, u64),
+    ) -> isize {
+        let freed = self.remove(sample.t(), removed);
+        // `newest` still covers the timestamp, so the sample is not appended to the open chunk.
+        self.insert_late(sample, window) - freed
+    }
+
+    /// Removes the sample at a timestamp; returns how many bytes that freed. Calls `removed` with its generation and a count
+    /// of 1, and may call it with a count of 0.
+    pub(crate) fn remove(&mut self, t: i64, mut removed: impl FnMut(u32, u64)) -> isize {
+        let before = self.heap_bytes() as isize;
+        self.remove_samples(TimeRange::new(t, t), |_, generation, count| removed(generation, count));
+        before - self.heap_bytes() as isize
     }
 
     #[inline]
@@ -161,21 +187,27 @@ impl SeriesData {
 
     /// Looks up the timestamp of a sample.
     pub(crate) fn find(&self, sample: AnySample<'_>) -> Option<Stored> {
+        self.locate(sample).map(|(stored, _)| stored)
+    }
+
+    /// Like [`SeriesData::find`], with the generation of the run that holds the timestamp.
+    pub(crate) fn locate(&self, sample: AnySample<'_>) -> Option<(Stored, u32)> {
         let t = sample.t();
         let mut found = None;
         self.for_each_run(|run| match run {
             SampleRun::Chunk(chunk) if chunk.min_t <= t && t <= chunk.max_t && found.is_none() => {
-                found = find_in_chunk(chunk, sample);
+                found = find_in_chunk(chunk, sample).map(|stored| (stored, chunk.generation));
             }
             SampleRun::Late(late) if found.is_none() => {
                 let float = late.floats.binary_search_by_key(&t, |s| s.t).ok().map(|i| &late.floats[i]);
                 let histogram = late.histograms.binary_search_by_key(&t, |s| s.t).ok().map(|i| &late.histograms[i]);
-                found = match (sample, float, histogram) {
+                let stored = match (sample, float, histogram) {
                     (_, None, None) => None,
                     (AnySample::Float(s), Some(had), _) => Some(Stored::compare(s.v.to_bits() == had.v.to_bits())),
                     (AnySample::Histogram(s), _, Some(had)) => Some(Stored::compare(same_sample(&s.h, &had.h))),
                     _ => Some(Stored::Other),
                 };
+                found = stored.map(|stored| (stored, late.generation));
             }
             _ => {}
         });

@@ -14,9 +14,9 @@ pub struct TimeDigests {
     digests: BTreeMap<(u32, i64), ShardDigest>,
 }
 
-/// The intervals in which two heads hold the same samples.
+/// Intervals of shards, such as those in which two heads hold the same samples.
 #[derive(Clone, Debug, Default)]
-pub struct MatchingIntervals {
+pub struct Intervals {
     interval_ms: i64,
     intervals: HashSet<(u32, i64)>,
 }
@@ -38,18 +38,25 @@ impl TimeDigests {
     }
 
     /// The intervals whose digests are equal on both sides; none when the widths differ.
-    pub fn matching(&self, other: &TimeDigests) -> MatchingIntervals {
-        let matches = |at: &(u32, i64), digest: &ShardDigest| other.digests.get(at) == Some(digest);
-        let intervals = match self.interval_ms == other.interval_ms {
-            true => self.digests.iter().filter(|(at, digest)| matches(at, digest)).map(|(at, _)| *at).collect(),
-            false => HashSet::new(),
-        };
-        MatchingIntervals { interval_ms: self.interval_ms, intervals }
+    pub fn matching(&self, other: &TimeDigests) -> Intervals {
+        self.compared(other, true)
+    }
+
+    /// The other intervals of this side; all of them when the widths differ.
+    pub fn differing(&self, other: &TimeDigests) -> Intervals {
+        self.compared(other, false)
+    }
+
+    fn compared(&self, other: &TimeDigests, is_same: bool) -> Intervals {
+        let same_width = self.interval_ms == other.interval_ms;
+        let matches = |at: &(u32, i64), digest: &ShardDigest| same_width && other.digests.get(at) == Some(digest);
+        let wanted = self.digests.iter().filter(|(at, digest)| matches(at, digest) == is_same);
+        Intervals { interval_ms: self.interval_ms, intervals: wanted.map(|(at, _)| *at).collect() }
     }
 }
 
-impl MatchingIntervals {
-    /// Whether timestamp `t` of a shard lies in a matching interval.
+impl Intervals {
+    /// Whether timestamp `t` of a shard lies in one of the intervals.
     pub(crate) fn contains(&self, shard: u16, t: i64) -> bool {
         !self.intervals.is_empty() && self.intervals.contains(&(shard.into(), t.div_euclid(self.interval_ms)))
     }

@@ -3,6 +3,7 @@
 //! [`policy`] decides, purely. [`copy`] does one copy. This file is the loop around them.
 
 mod copy;
+pub(crate) mod decided;
 mod filter;
 mod forget;
 pub mod policy;
@@ -166,6 +167,7 @@ impl CatchUpLoop {
                 }
             }
         }
+        self.ingester.decided.lock().keep_learned(&me, view);
         let learning = view.shards.iter().filter(|shard| shard.learns_since(&me).is_some()).count();
         self.ingester.metrics.catchup.shards.set(learning as i64);
     }

@@ -47,6 +47,8 @@ pub struct Ingester {
     deletions: Arc<deletions::Deletions>,
     /// Copies in progress, by source.
     catch_ups: catchup::Progress,
+    /// What leaders have decided about samples of shards that this node learns.
+    decided: parking_lot::Mutex<catchup::decided::Decided>,
     /// Shards that the view calls in sync although this node's log lost samples of them. The node answers for none of them
     /// until the view agrees.
     lost: parking_lot::Mutex<catchup::policy::WantedShards>,
@@ -93,6 +95,7 @@ impl Ingester {
             fence,
             deletions,
             catch_ups,
+            decided: Default::default(),
             lost: parking_lot::Mutex::new(lost),
             pending_commits: Default::default(),
             reconciled: Default::default(),
@@ -148,3 +151,5 @@ impl Ingester {
 mod simulation_tests;
 #[cfg(test)]
 mod test_cluster;
+#[cfg(test)]
+mod verdict_tests;

@@ -14,6 +14,13 @@ pub(crate) struct IngesterMetrics {
     pub(crate) seconds: Histogram,
     pub(crate) waiting_windows: IntGauge,
     pub(crate) catchup: CatchUpMetrics,
+    pub(crate) verdicts: VerdictMetrics,
+}
+
+/// Metrics of samples for which the leader's verdict differed from this replica's.
+pub(crate) struct VerdictMetrics {
+    pub(crate) forced: IntCounter,
+    pub(crate) retracted: IntCounter,
 }
 
 /// Metrics of catching up.
@@ -57,6 +64,23 @@ impl IngesterMetrics {
             seconds,
             waiting_windows,
             catchup: CatchUpMetrics::register(registry)?,
+            verdicts: VerdictMetrics::register(registry)?,
+        })
+    }
+}
+
+impl VerdictMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| counter(registry, name, help);
+        Ok(VerdictMetrics {
+            forced: counter(
+                "pharos_ingest_forced_samples_total",
+                "Samples stored because the shard's leader accepted them, although replicas rejected them or had other values.",
+            )?,
+            retracted: counter(
+                "pharos_ingest_retracted_samples_total",
+                "Samples removed because the shard's leader rejected them.",
+            )?,
         })
     }
 }
@@ -73,7 +97,7 @@ impl CatchUpMetrics {
             samples: counter("pharos_learn_samples_total", "Samples copied from other ingesters.")?,
             conflicts: counter(
                 "pharos_learn_conflicts_total",
-                "Copied samples whose timestamp had another value in memory.",
+                "Samples in memory that were replaced or removed because the source of a copy had other values.",
             )?,
             failures: counter("pharos_learn_failures_total", "Copies that failed and will be resumed.")?,
             forgotten: counter(

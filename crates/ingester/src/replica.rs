@@ -6,8 +6,9 @@
 
 use async_trait::async_trait;
 use pharos_head::{AppendError, AppendTargets, Commit};
+use pharos_model::write::RefusedByShard;
 use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
-use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_transport::append::{Action, Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use crate::Ingester;
 
@@ -19,6 +20,8 @@ pub(crate) struct Write<'a> {
     pub(crate) targets: &'a [ShardTarget],
     /// The number of the deletion after which the samples belong; none takes them at any time.
     pub(crate) deletions: Option<u64>,
+    /// What becomes of the samples.
+    pub(crate) action: Action,
 }
 
 /// What became of a write.
@@ -43,11 +46,12 @@ impl Ingester {
 
     /// Takes a write, unless the head is behind the deletion that it names.
     pub(crate) fn take(&self, write: Write<'_>) -> Result<Taken, WriteError> {
-        let Write { tenant, batch, targets, deletions } = write;
+        let Write { tenant, batch, targets, deletions, action } = write;
         let view = self.meta.view();
         let mut taken = ShardSet::new();
         let mut counted = ShardSet::new();
-        let mut appended = Appended::default();
+        let mut learned: Vec<(u32, u64)> = Vec::new();
+        let mut appended = Appended { refused: Some(RefusedByShard::new()), ..Appended::default() };
         // Held from the check until the samples are in the head; see `fence`.
         let admission = self.fence.admit();
         for target in targets {
@@ -57,6 +61,9 @@ impl Ingester {
             }
             if target.counted {
                 counted.insert(target.shard);
+            }
+            if action != Action::Append && !self.is_whole(&view, target.shard) {
+                learned.push((target.shard, target.epoch));
             }
         }
         if taken.is_empty() {
@@ -69,8 +76,26 @@ impl Ingester {
                 None => Taken::Now(appended, Some(self.head.commit())),
             });
         }
+        // Held until the decision is in the head, so that no copy undoes it.
+        let mut decided = (!learned.is_empty()).then(|| self.decided.lock());
+        if let Some(decided) = &mut decided {
+            for learned in learned.into_iter().filter(|(shard, _)| taken.contains(*shard)) {
+                decided.remember(batch, action, learned, self.config.shards_total)?;
+            }
+        }
         let targets = AppendTargets { taken: &taken, counted: &counted, deletions };
-        let outcome = match self.head.append_shards(tenant, batch, targets) {
+        let changed = match action {
+            Action::Append => self.head.append_shards(tenant, batch, targets),
+            Action::Force => self.head.force(tenant, batch, targets),
+            Action::Retract => match self.head.retract(tenant, batch, &taken, deletions) {
+                Ok((samples, commit)) => {
+                    self.metrics.verdicts.retracted.inc_by(samples);
+                    return Ok(Taken::Now(appended, Some(commit)));
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let outcome = match changed {
             Ok(outcome) => outcome,
             Err(AppendError::Refused(error)) => return Err(error),
             Err(AppendError::Deletions { expected, applied }) if applied < expected => {
@@ -81,11 +106,17 @@ impl Ingester {
                 return Ok(Taken::Now(appended, None));
             }
         };
+        drop(decided);
         drop(admission);
+        if action == Action::Force {
+            let forced = [&outcome.counted, &outcome.uncounted].iter().map(|o| o.samples + o.histograms).sum();
+            self.metrics.verdicts.forced.inc_by(forced);
+        }
         appended.outcome = outcome.counted;
         appended.uncounted = outcome.uncounted.rejected;
         // Each replica keeps the exemplars that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
+        appended.refused = Some(batch.refused_by_shard(self.config.shards_total, outcome.refused));
         Ok(Taken::Now(appended, Some(outcome.commit)))
     }
 }
@@ -93,8 +124,8 @@ impl Ingester {
 #[async_trait]
 impl Replica for Ingester {
     async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
-        let Shipment { tenant, batch, deletions, .. } = *shipment;
-        let (appended, commit) = self.take_in_order(Write { tenant, batch, targets, deletions }).await?;
+        let Shipment { action, tenant, batch, deletions, .. } = *shipment;
+        let (appended, commit) = self.take_in_order(Write { tenant, batch, targets, deletions, action }).await?;
         if let Some(commit) = commit {
             commit.await?;
         }

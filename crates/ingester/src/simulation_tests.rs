@@ -1,10 +1,11 @@
-//! Random runs of a cluster of three, from seeds: writes that all, some or none hear of, deletions, crashes at bad moments,
-//! leaders that change while they flush, nodes that learn. `PHAROS_SIM_SEEDS` sets how many.
+//! Random runs of a cluster of three, from seeds: writes that all, some or none hear of, different values for a timestamp,
+//! deletions, crashes at bad moments, leaders that change while they flush, nodes that learn. `PHAROS_SIM_SEEDS` sets how
+//! many.
 //!
-//! Invariants, checked during the run: an acknowledged sample that was not deleted is in a block that shows it or in the memory
-//! of every in-sync replica; a deleted sample is in neither, unless it was written again; what a replica claims to have
-//! completely, it has; a shard and window have one main block. At the end every
-//! acknowledged sample is in a block, and nothing stays in memory forever.
+//! Invariants, checked during the run: an acknowledged sample that was not deleted is in a block that shows it or, with its
+//! value, in the memory of every in-sync replica; a deleted sample is in neither, unless it was written again; what a replica
+//! claims to have completely, it has; a shard and window have one main block. At the end every acknowledged sample is in a
+//! block, and nothing stays in memory forever.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use pharos_cluster::Command;
 use pharos_model::{Clock, SeriesBatch, TenantId, TimeRange};
 use pharos_transport::{Scope, SeriesSource};
 
-use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, flushed, held, in_time, shards_of};
+use crate::test_cluster::{Cluster, Point, SHARDS, START, WINDOW, batch, flushed, held, in_time, shards_of};
 
 const NODES: [&str; 3] = ["A", "B", "C"];
 
@@ -37,7 +38,7 @@ struct Run {
     cluster: Cluster,
     dice: Dice,
     /// What was acknowledged, and not deleted since.
-    acknowledged: BTreeSet<Key>,
+    acknowledged: BTreeMap<Key, f64>,
     /// What was sent to any node since the last deletion of its series.
     sent: BTreeSet<Key>,
     /// What was deleted, to be written again.
@@ -45,7 +46,7 @@ struct Run {
     /// Blocks that were uploaded and not committed: who, what.
     uploaded: Vec<Command>,
     /// What blocks hold, by their names.
-    read: HashMap<String, BTreeSet<Key>>,
+    read: HashMap<String, Vec<(Key, f64)>>,
 }
 
 impl Run {
@@ -56,7 +57,7 @@ impl Run {
         Run {
             cluster,
             dice,
-            acknowledged: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
             sent: BTreeSet::new(),
             deleted: BTreeSet::new(),
             uploaded: Vec::new(),
@@ -68,8 +69,10 @@ impl Run {
         NODES[self.dice.below(3) as usize]
     }
 
-    /// New samples, some of them late.
-    fn samples(&mut self) -> Vec<(u32, i64, f64)> {
+    /// New samples, some of them late, and some with other values than before. What left memory may get another value, so
+    /// acknowledged samples in blocks are only repeated.
+    async fn samples(&mut self) -> Vec<Point> {
+        let in_blocks = self.in_blocks().await;
         let now = self.cluster.clock.now_ms() - START;
         let behind = [0, 0, 0, WINDOW, 2 * WINDOW][self.dice.below(5) as usize];
         let n = 1 + self.dice.below(12);
@@ -80,24 +83,29 @@ impl Run {
             keys.extend(self.deleted.iter().copied().filter(|(_, t)| now - t < 3 * WINDOW).take(20));
         }
         self.sent.extend(keys.iter().copied());
-        keys.into_iter().map(|(series, t)| (series, t, t as f64)).collect()
+        let mut value = |key: &Key| match self.acknowledged.get(key).filter(|_| in_blocks.contains_key(key)) {
+            Some(value) => *value,
+            None => self.dice.below(3) as f64,
+        };
+        keys.iter().map(|key| (key.0, key.1, value(key))).collect()
     }
 
     async fn step(&mut self) {
         let running = |run: &Run, name: &str| run.cluster.nodes.contains_key(name);
         match self.dice.below(22) {
             0..=7 => {
-                let samples = self.samples();
+                let samples = self.samples().await;
                 for _ in 0..5 {
-                    if self.cluster.try_write_under(&self.cluster.meta.view(), &samples).await.is_ok() {
-                        self.acknowledged.extend(samples.iter().map(|(series, t, _)| (*series, *t)));
+                    if let Ok(outcome) = self.cluster.try_write_under(&self.cluster.meta.view(), &samples).await {
+                        self.acknowledged.extend(outcome.accepted.iter().map(|(series, t, v)| ((*series, *t), *v)));
                         break;
                     }
                 }
             }
             8 => {
-                let (samples, name) = (self.samples(), self.any_node());
-                if running(self, name) {
+                let (samples, name) = (self.samples().await, self.any_node());
+                let view = self.cluster.meta.view();
+                if running(self, name) && view.shards.iter().all(|shard| shard.is_in_sync(name)) {
                     self.cluster.write_to(name, &samples).await;
                 }
             }
@@ -144,7 +152,7 @@ impl Run {
         let series = self.dice.below(12) as u32;
         let of_series: BTreeSet<Key> = self.sent.iter().copied().filter(|(of, _)| *of == series).collect();
         self.cluster.record_deletion(series, i64::MAX).await;
-        self.acknowledged.retain(|(of, _)| *of != series);
+        self.acknowledged.retain(|(of, _), _| *of != series);
         for _ in 0..5 {
             if self.cluster.try_settle().await.is_ok() {
                 self.sent.retain(|(of, _)| *of != series);
@@ -178,9 +186,9 @@ impl Run {
         }
     }
 
-    /// What the live blocks show.
-    async fn in_blocks(&mut self) -> BTreeSet<Key> {
-        let mut all = BTreeSet::new();
+    /// What the live blocks show. Of two values the one committed later wins.
+    async fn in_blocks(&mut self) -> BTreeMap<Key, f64> {
+        let mut all = BTreeMap::new();
         let view = self.cluster.meta.view();
         let known = view.catalogue.tenant(TenantId::default().as_str());
         for entry in self.cluster.blocks() {
@@ -192,16 +200,16 @@ impl Run {
                 let selection = reader.select(&[], TimeRange::ALL, 0).await.unwrap();
                 let mut out = SeriesBatch::default();
                 selection.fetch(0..selection.len(), TimeRange::ALL, &mut out).await.unwrap();
-                let mut keys = BTreeSet::new();
+                let mut samples = Vec::new();
                 for (at, labels) in selection.labels().iter().enumerate() {
-                    let series = labels.get("series").unwrap().parse().unwrap();
-                    keys.extend(out.view(at).t.iter().map(|t| (series, t - START)));
+                    let (series, view) = (labels.get("series").unwrap().parse().unwrap(), out.view(at));
+                    samples.extend(view.t.iter().zip(view.v).map(|(t, v)| ((series, t - START), *v)));
                 }
-                self.read.insert(entry.id.clone(), keys);
+                self.read.insert(entry.id.clone(), samples);
             }
             let masking = known.into_iter().flat_map(|known| &known.deletions).filter(|of| of.masks(&entry));
             let masking: Vec<&str> = masking.map(|deletion| deletion.selector.as_str()).collect();
-            let is_shown = |(series, _): &&Key| !masking.contains(&&*format!("{{series=\"{series}\"}}"));
+            let is_shown = |((series, _), _): &&(Key, f64)| !masking.contains(&&*format!("{{series=\"{series}\"}}"));
             all.extend(self.read[&entry.id].iter().filter(is_shown).copied());
         }
         all
@@ -211,19 +219,22 @@ impl Run {
         let in_blocks = self.in_blocks().await;
         let shard_of = |key: &Key| shards_of(&batch(&[(key.0, key.1, 0.0)])).iter().next().unwrap() as usize;
         let view = self.cluster.meta.view();
-        assert_eq!(in_blocks.difference(&self.sent).next(), None, "a block shows what was deleted");
+        let back = in_blocks.keys().find(|key| !self.sent.contains(key));
+        assert_eq!(back, None, "a block shows what was deleted");
         for (name, node) in &self.cluster.nodes {
             // Nothing else happens meanwhile but learning, which only adds.
             let complete = node.completeness(&Scope::all(TenantId::default()), Duration::from_secs(1)).unwrap();
-            let memory: BTreeSet<Key> = held(node).into_iter().map(|(series, t, _)| (series, t)).collect();
-            let is_whole = |key: &&Key| view.shards[shard_of(key)].is_in_sync(name);
-            let back = memory.difference(&self.sent).find(is_whole);
+            let memory: BTreeMap<Key, f64> = held(node).into_iter().map(|(series, t, v)| ((series, t), v)).collect();
+            let is_whole = |key: &Key| view.shards[shard_of(key)].is_in_sync(name);
+            let back = memory.keys().find(|key| !self.sent.contains(key) && is_whole(key));
             assert_eq!(back, None, "{name} shows what was deleted");
-            for key in self.acknowledged.difference(&in_blocks) {
-                let in_sync = view.shards[shard_of(key)].is_in_sync(name);
-                assert!(!in_sync || memory.contains(key), "{key:?} is neither in a block nor on {name}");
+            for (key, value) in self.acknowledged.iter().filter(|(key, _)| is_whole(key)) {
+                // Memory wins over blocks.
+                let found = memory.get(key).or(in_blocks.get(key));
+                assert_eq!(found, Some(value), "{key:?} in blocks ({:?}) and on {name}", in_blocks.get(key));
             }
-            let missing = self.acknowledged.iter().find(|key| START + key.1 >= complete.from && !memory.contains(key));
+            let is_missing = |key: &&Key| START + key.1 >= complete.from && !memory.contains_key(key);
+            let missing = self.acknowledged.keys().find(is_missing);
             assert_eq!(missing, None, "{name} says that it has everything from {} on", complete.from - START);
         }
         let mut mains: BTreeMap<(i64, u32), u32> = BTreeMap::new();
@@ -254,7 +265,9 @@ impl Run {
         }
         self.check().await;
         let in_blocks = self.in_blocks().await;
-        assert_eq!(self.acknowledged.difference(&in_blocks).next(), None);
+        for (key, value) in &self.acknowledged {
+            assert_eq!(in_blocks.get(key), Some(value), "{key:?}");
+        }
         for name in NODES {
             assert_eq!(self.cluster.counts(name), flushed(0), "{name}");
         }

@@ -9,17 +9,20 @@ use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_cluster::{
     BlockEntry, CatalogueCommand, Command, DEFAULT_WEIGHT, Member, MemberState, Meta, MetaComponents, MetaConfig,
-    Placement, Response, Role, View,
+    Placement, Role, View,
 };
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::wire::append::AppendEncoder;
+use pharos_model::write::{BatchSeries, RefusedByShard, SampleIndex};
 use pharos_model::{
     Clock, Labels, Matcher, Sample, SelectRequest, SeriesBatch, ShardSet, SystemClock, TenantId, TimeRange, WriteBatch,
 };
-use pharos_transport::append::{Appended, Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment};
+use pharos_transport::append::{
+    Action, Appended, Dictionary, EncodedShard, IngestClient, Replica, ShardTarget, Shipment,
+};
 use pharos_transport::{Channels, Connect, Connection};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -30,6 +33,9 @@ use tower::ServiceExt;
 
 use crate::flush::policy::Waiting;
 use crate::{Ingester, IngesterConfig};
+
+/// Series, time from the start, value.
+pub(crate) type Point = (u32, i64, f64);
 
 pub(crate) const SHARDS: u32 = 4;
 pub(crate) const WINDOW: i64 = 60_000;
@@ -210,45 +216,66 @@ impl Cluster {
     }
 
     /// Writes to all that have to have it, as an agent does, and reports those that fail.
-    pub(crate) async fn write(&self, samples: &[(u32, i64, f64)]) {
+    pub(crate) async fn write(&self, samples: &[Point]) {
         // A stale write is repeated under the next view.
         while self.try_write_under(&self.meta.view(), samples).await.is_err() {}
     }
 
-    /// Fails when it is not acknowledged: a replica knows a newer epoch or deletion, or the last one in sync has failed.
-    pub(crate) async fn try_write_under(&self, view: &View, samples: &[(u32, i64, f64)]) -> Result<(), String> {
-        let batch = batch(samples);
-        self.try_send(view, &batch, &shards_of(&batch)).await
+    /// Fails when no sample is acknowledged: a replica knows a newer epoch or deletion, or the last one in sync has failed.
+    pub(crate) async fn try_write_under(&self, view: &View, samples: &[Point]) -> Result<Written, String> {
+        self.try_write_in_order(view, samples, |_| {}).await
     }
 
-    async fn try_send(&self, view: &View, batch: &WriteBatch, shards: &ShardSet) -> Result<(), String> {
+    /// Like [`Cluster::try_write_under`], to the replicas in an order.
+    pub(crate) async fn try_write_in_order(
+        &self,
+        view: &View,
+        samples: &[Point],
+        order: impl Fn(&mut Vec<(String, Vec<ShardTarget>)>),
+    ) -> Result<Written, String> {
+        let mut verdicts: BTreeMap<String, RefusedByShard> = BTreeMap::new();
+        let mut requests = write_targets(view, &shards_of(&batch(samples))).into_iter().collect();
+        order(&mut requests);
+        for (node, targets) in requests {
+            let appended = self.send(view, &node, &batch(samples), Action::Append, &targets).await?;
+            verdicts.insert(node, appended.refused.unwrap());
+        }
+        let written = decide(view, samples, &verdicts);
+        if is_unanimous(view, samples, &verdicts) {
+            return Ok(written);
+        }
+        for (action, samples) in [(Action::Force, &written.accepted), (Action::Retract, &written.rejected)] {
+            for (node, mut targets) in write_targets(view, &shards_of(&batch(samples))) {
+                targets.retain(|target| !target.counted);
+                self.send(view, &node, &batch(samples), action, &targets).await?;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Sends samples to a replica. One that fails is reported, and the write starts over under the next view.
+    pub(crate) async fn send(
+        &self,
+        view: &View,
+        node: &str,
+        batch: &WriteBatch,
+        action: Action,
+        targets: &[ShardTarget],
+    ) -> Result<Appended, String> {
         let tenant = TenantId::default();
         let deletions = Some(view.catalogue.newest_deletion(tenant.as_str()));
-        let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
-        for shard in shards.iter() {
-            let known = &view.shards[shard as usize];
-            for node in known.write_targets() {
-                let counted = known.leader.as_deref() == Some(node);
-                targets.entry(node.into()).or_default().push(ShardTarget { shard, epoch: known.epoch, counted });
+        let shipment = Shipment { action, tenant: &tenant, batch, deletions, shards: encode(batch) };
+        match self.client(node).append(&shipment, targets).await {
+            Ok(Appended { newer_deletion: Some(number), .. }) => Err(format!("stale: deletion {number}")),
+            Ok(appended) if appended.stale.is_empty() => Ok(appended),
+            Ok(appended) => Err(format!("stale: {:?}", appended.stale)),
+            Err(error) => {
+                let shards = targets.iter().map(|t| (t.shard, t.epoch)).collect();
+                let report = Command::ReportFailed { node: node.into(), shards, reporter: "test".into() };
+                let outcome = self.meta.propose(report).await.map_err(|e| e.to_string())?;
+                Err(format!("{error}; {:?}", outcome.response))
             }
         }
-        for (node, targets) in targets {
-            let shipment = Shipment { tenant: &tenant, batch, deletions, shards: encode(batch) };
-            match self.client(&node).append(&shipment, &targets).await {
-                Ok(Appended { newer_deletion: Some(number), .. }) => return Err(format!("stale: deletion {number}")),
-                Ok(appended) if appended.stale.is_empty() => {}
-                Ok(appended) => return Err(format!("stale: {:?}", appended.stale)),
-                Err(_) => {
-                    let shards = targets.iter().map(|t| (t.shard, t.epoch)).collect();
-                    let report = Command::ReportFailed { node, shards, reporter: "test".into() };
-                    let outcome = self.meta.propose(report).await.map_err(|e| e.to_string())?;
-                    if outcome.response != Response::Unchanged(Vec::new()) {
-                        return Err(format!("{:?}", outcome.response));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Records the deletion of a series up to a time, and returns its number. No ingester applies it yet.
@@ -262,7 +289,11 @@ impl Cluster {
 
     /// Waits until all that receive writes have applied all deletions, as a frontend does.
     pub(crate) async fn try_settle(&self) -> Result<(), String> {
-        self.try_send(&self.meta.view(), &WriteBatch::default(), &ShardSet::all(SHARDS)).await
+        let view = self.meta.view();
+        for (node, targets) in write_targets(&view, &ShardSet::all(SHARDS)) {
+            self.send(&view, &node, &WriteBatch::default(), Action::Append, &targets).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a series up to a time.
@@ -272,12 +303,13 @@ impl Cluster {
     }
 
     /// Sends samples to one replica only.
-    pub(crate) async fn write_to(&self, name: &str, samples: &[(u32, i64, f64)]) {
+    pub(crate) async fn write_to(&self, name: &str, samples: &[Point]) {
         let (tenant, batch, view) = (TenantId::default(), batch(samples), self.meta.view());
         let deletions = Some(view.catalogue.newest_deletion(tenant.as_str()));
         let target = |shard: u32| ShardTarget { shard, epoch: view.epoch(shard), counted: true };
         let targets: Vec<ShardTarget> = shards_of(&batch).iter().map(target).collect();
-        let shipment = Shipment { tenant: &tenant, batch: &batch, deletions, shards: encode(&batch) };
+        let (action, shards) = (Action::Append, encode(&batch));
+        let shipment = Shipment { action, tenant: &tenant, batch: &batch, deletions, shards };
         // It may know a newer epoch.
         self.client(name).append(&shipment, &targets).await.unwrap();
     }
@@ -326,6 +358,60 @@ pub(crate) struct Counts {
     pub(crate) flushed: u64,
 }
 
+/// The replicas that the writes of some shards go to. The leaders count.
+pub(crate) fn write_targets(view: &View, shards: &ShardSet) -> BTreeMap<String, Vec<ShardTarget>> {
+    let mut targets: BTreeMap<String, Vec<ShardTarget>> = BTreeMap::new();
+    for shard in shards.iter() {
+        let known = &view.shards[shard as usize];
+        for node in known.write_targets() {
+            let counted = known.leader.as_deref() == Some(node);
+            targets.entry(node.into()).or_default().push(ShardTarget { shard, epoch: known.epoch, counted });
+        }
+    }
+    targets
+}
+
+/// The shard of each sample with its number there.
+fn numbered(samples: &[Point]) -> Vec<(u32, SampleIndex)> {
+    let mut counts = [0; SHARDS as usize];
+    let number = |series: &BatchSeries| {
+        let shard = shard_of(series.hash, SHARDS);
+        counts[shard as usize] += 1;
+        (shard, SampleIndex { is_histogram: false, at: counts[shard as usize] - 1 })
+    };
+    batch(samples).series().iter().map(number).collect()
+}
+
+fn has_rejected(verdicts: &BTreeMap<String, RefusedByShard>, node: &str, (shard, sample): (u32, SampleIndex)) -> bool {
+    verdicts[node].get(&shard).is_some_and(|refused| refused.iter().any(|refused| refused.sample == sample))
+}
+
+/// What became of the samples of a write.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) accepted: Vec<Point>,
+    pub(crate) rejected: Vec<Point>,
+}
+
+/// What the leaders of their shards decided about samples.
+fn decide(view: &View, samples: &[Point], verdicts: &BTreeMap<String, RefusedByShard>) -> Written {
+    let is_accepted = |(_, numbered): &(&Point, (u32, SampleIndex))| {
+        let leader = view.shards[numbered.0 as usize].leader.as_deref();
+        leader.is_some_and(|leader| !has_rejected(verdicts, leader, *numbered))
+    };
+    let (accepted, rejected): (Vec<_>, Vec<_>) = samples.iter().zip(numbered(samples)).partition(is_accepted);
+    let points = |of: Vec<(&Point, _)>| of.into_iter().map(|(point, _)| *point).collect();
+    Written { accepted: points(accepted), rejected: points(rejected) }
+}
+
+fn is_unanimous(view: &View, samples: &[Point], verdicts: &BTreeMap<String, RefusedByShard>) -> bool {
+    numbered(samples).into_iter().all(|numbered| {
+        let nodes = view.shards[numbered.0 as usize].write_targets();
+        let outcomes: HashSet<bool> = nodes.map(|node| has_rejected(verdicts, node, numbered)).collect();
+        outcomes.len() <= 1
+    })
+}
+
 /// Memory has this many samples, all of them flushed.
 pub(crate) fn flushed(samples: u64) -> Counts {
     Counts { unflushed: 0, flushed: samples }
@@ -354,7 +440,7 @@ pub(crate) fn labels(series: u32) -> Labels {
 }
 
 /// Series, times from the start, values.
-pub(crate) fn batch(samples: &[(u32, i64, f64)]) -> WriteBatch {
+pub(crate) fn batch(samples: &[Point]) -> WriteBatch {
     let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
     for (series, t, v) in samples {
         batch.begin_series(&tenant, |out| out.extend_from_slice(labels(*series).as_bytes()));
@@ -375,7 +461,7 @@ pub(crate) fn encode(batch: &WriteBatch) -> Vec<EncodedShard> {
 }
 
 /// What is in memory: series, times from the start, values.
-pub(crate) fn held(ingester: &Ingester) -> Vec<(u32, i64, f64)> {
+pub(crate) fn held(ingester: &Ingester) -> Vec<Point> {
     let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
     let set = ingester.head().select(&TenantId::default(), &request, None).unwrap();
     let mut out = SeriesBatch::default();
@@ -391,6 +477,6 @@ pub(crate) fn held(ingester: &Ingester) -> Vec<(u32, i64, f64)> {
 }
 
 /// Samples of many series.
-pub(crate) fn scrape(t: i64) -> Vec<(u32, i64, f64)> {
+pub(crate) fn scrape(t: i64) -> Vec<Point> {
     (0..40).map(|series| (series, t, t as f64 + f64::from(series))).collect()
 }

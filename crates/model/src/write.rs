@@ -1,5 +1,9 @@
 //! The batch of the write path, the outcome of a write, and why writes fail.
 
+mod refused;
+
+pub use refused::{RefusedByShard, RefusedSample, SampleIndex};
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;

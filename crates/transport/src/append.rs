@@ -7,6 +7,7 @@
 mod client;
 mod declared;
 mod dictionary;
+mod refused;
 mod sent;
 
 #[cfg(test)]
@@ -15,12 +16,13 @@ mod tests;
 pub use client::{IngestClient, MAX_MESSAGE};
 pub use declared::{Declared, DeclaredError, read_copy};
 pub use dictionary::{Dictionary, EncodedShard};
+pub use refused::refused_to;
 pub use sent::Openings;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use pharos_model::write::Rejected;
+use pharos_model::write::{RefusedByShard, Rejected};
 use pharos_model::{RejectReason, TenantId, WriteBatch, WriteError, WriteOutcome};
 
 use crate::ingest_v1 as wire;
@@ -36,8 +38,22 @@ pub struct ShardTarget {
     pub counted: bool,
 }
 
+/// What becomes of the samples of a shipment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// The replica accepts or rejects each sample.
+    #[default]
+    Append,
+    /// The shard's leader has accepted the samples. They replace other values, whatever their age and the tenant's limits.
+    Force,
+    /// The shard's leader has rejected the samples. The replica removes those that it has accepted.
+    Retract,
+}
+
 /// A write on its way to replicas. A replica in this process reads the batch; remote replicas get the encoded shards.
 pub struct Shipment<'a> {
+    /// What becomes of the samples.
+    pub action: Action,
     /// The tenant that owns the samples.
     pub tenant: &'a TenantId,
     /// All samples of the write. An empty batch only makes replicas apply the deletion.
@@ -60,6 +76,9 @@ pub struct Appended {
     pub stale: Vec<(u32, u64)>,
     /// The number of the replica's newest deletion, if that is newer than the shipment's. Nothing was appended.
     pub newer_deletion: Option<u64>,
+    /// The rejected samples of all targets, by their numbers within the shards. `None` from a replica of an older version, which
+    /// does not name them and knows no other action than [`Action::Append`].
+    pub refused: Option<RefusedByShard>,
 }
 
 /// The reason why an append to a replica failed.
@@ -122,6 +141,26 @@ fn rejected_from(wire: Vec<wire::Rejected>) -> BTreeMap<RejectReason, Rejected> 
         rejected.count = rejected.count.saturating_add(count.max(1));
     }
     all
+}
+
+impl From<Action> for wire::Action {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Append => wire::Action::Append,
+            Action::Force => wire::Action::Force,
+            Action::Retract => wire::Action::Retract,
+        }
+    }
+}
+
+impl From<wire::Action> for Action {
+    fn from(wire: wire::Action) -> Self {
+        match wire {
+            wire::Action::Append => Action::Append,
+            wire::Action::Force => Action::Force,
+            wire::Action::Retract => Action::Retract,
+        }
+    }
 }
 
 impl From<&WriteError> for wire::Failure {

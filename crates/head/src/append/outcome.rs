@@ -1,6 +1,7 @@
 //! Which shards of a batch are appended, and the outcomes that are reported for them.
 
-use pharos_model::{ShardSet, WriteError, WriteOutcome};
+use pharos_model::write::{RefusedSample, SampleIndex};
+use pharos_model::{RejectReason, ShardSet, WriteError, WriteOutcome};
 
 use crate::wal::Commit;
 
@@ -49,6 +50,10 @@ pub struct AppendOutcome {
     pub counted: WriteOutcome,
     /// What became of the samples of other shards.
     pub uncounted: WriteOutcome,
+    /// The rejected floats and histograms, by their positions in the columns of the batch, in no particular order.
+    pub refused: Vec<RefusedSample>,
+    /// How many samples took the place of another value; see [`Head::append_copy`](crate::Head::append_copy).
+    pub replaced: u64,
     /// Resolves when the batch is durable.
     pub commit: Commit,
 }
@@ -58,6 +63,8 @@ pub struct AppendOutcome {
 pub(crate) struct Outcomes {
     pub(crate) counted: WriteOutcome,
     pub(crate) uncounted: WriteOutcome,
+    pub(crate) refused: Vec<RefusedSample>,
+    pub(crate) replaced: u64,
     /// Whether the series at hand is of a shard that is not counted.
     pub(super) is_uncounted: bool,
 }
@@ -67,6 +74,13 @@ impl Outcomes {
     #[inline]
     pub(super) fn current(&mut self) -> &mut WriteOutcome {
         if self.is_uncounted { &mut self.uncounted } else { &mut self.counted }
+    }
+
+    /// Rejects a float or histogram.
+    #[cold]
+    pub(super) fn refuse(&mut self, sample: SampleIndex, reason: RejectReason, message: impl FnOnce() -> String) {
+        self.refused.push(RefusedSample { sample, reason });
+        self.current().reject(reason, message);
     }
 
     pub(super) fn took_samples(&self) -> bool {

@@ -9,6 +9,9 @@
 //! | 5 delete | tenant number, range, matchers, number of the deletion |
 //! | 6 evicted | like flushed: the samples of these shards and of lower generations left memory |
 //! | 7 forget | tenant number, and the shards whose samples were all removed |
+//! | 11 replaced | like append: samples that replace what the series hold at their timestamps |
+//! | 12 retracted | like append: samples that are removed where the series hold exactly them |
+//! | 13 yielded | like append: at the timestamps of these samples, what the series hold is removed where it is something else |
 //!
 //! A set of shards is encoded as its ascending ranges: their number, then for each the distance from the end of the previous
 //! one and its length.
@@ -32,6 +35,9 @@ const FLUSHED: u8 = 4;
 const DELETE: u8 = 5;
 const EVICTED: u8 = 6;
 const FORGET: u8 = 7;
+const REPLACED: u8 = 11;
+const RETRACTED: u8 = 12;
+const YIELDED: u8 = 13;
 
 /// The size at which an append record is closed.
 pub(crate) const SPLIT_BYTES: usize = 1 << 20;
@@ -58,10 +64,13 @@ pub(crate) struct TenantRecord {
     pub(crate) last_deletion: u64,
 }
 
-/// A decoded record. The body of an append is left to `read_append`.
+/// A decoded record. Bodies with samples are left to `read_append`.
 pub(crate) enum Record<'a> {
     Tenant(TenantRecord),
     Append { tenant: u32, body: Reader<'a> },
+    Replaced { tenant: u32, body: Reader<'a> },
+    Retracted { tenant: u32, body: Reader<'a> },
+    Yielded { tenant: u32, body: Reader<'a> },
     Cut { tenant: u32, window: i64, cut: u32 },
     Flushed { tenant: u32, window: i64, cut: u32, shards: ShardSet },
     Evicted { tenant: u32, window: i64, cut: u32, shards: ShardSet },
@@ -87,6 +96,9 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     Ok(match kind {
         TENANT => Record::Tenant(read_tenant(tenant, &mut r)?),
         APPEND => Record::Append { tenant, body: r },
+        REPLACED => Record::Replaced { tenant, body: r },
+        RETRACTED => Record::Retracted { tenant, body: r },
+        YIELDED => Record::Yielded { tenant, body: r },
         CUT => Record::Cut { tenant, window: r.varint()?, cut: r.u32()? },
         FLUSHED => Record::Flushed { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
         EVICTED => Record::Evicted { tenant, window: r.varint()?, cut: r.u32()?, shards: read_shards(&mut r)? },
@@ -122,7 +134,10 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
         fn metadata(&mut self, _: String, _: Metadata) {}
     }
     match read(payload)? {
-        Record::Append { body, .. } => read_append(body, &mut Nothing),
+        Record::Append { body, .. }
+        | Record::Replaced { body, .. }
+        | Record::Retracted { body, .. }
+        | Record::Yielded { body, .. } => read_append(body, &mut Nothing),
         _ => Ok(()),
     }
 }
@@ -233,8 +248,27 @@ fn read_number(r: &mut Reader<'_>) -> Result<u64, Malformed> {
 
 /// Appends an append record with what the encoder has collected, if anything, and resets the encoder.
 pub(crate) fn put_append(out: &mut Vec<u8>, tenant: u32, encoder: &mut AppendEncoder) {
+    put_collected(out, APPEND, tenant, encoder);
+}
+
+/// Like [`put_append`], for samples that replace others. Their series are declared in an append record before.
+pub(crate) fn put_replaced(out: &mut Vec<u8>, tenant: u32, encoder: &mut AppendEncoder) {
+    put_collected(out, REPLACED, tenant, encoder);
+}
+
+/// Like [`put_replaced`], for samples that were removed.
+pub(crate) fn put_retracted(out: &mut Vec<u8>, tenant: u32, encoder: &mut AppendEncoder) {
+    put_collected(out, RETRACTED, tenant, encoder);
+}
+
+/// Like [`put_replaced`], for samples before which others were removed.
+pub(crate) fn put_yielded(out: &mut Vec<u8>, tenant: u32, encoder: &mut AppendEncoder) {
+    put_collected(out, YIELDED, tenant, encoder);
+}
+
+fn put_collected(out: &mut Vec<u8>, kind: u8, tenant: u32, encoder: &mut AppendEncoder) {
     if !encoder.is_empty() {
-        framed(out, APPEND, tenant, |out| encoder.finish(out));
+        framed(out, kind, tenant, |out| encoder.finish(out));
     }
 }
 

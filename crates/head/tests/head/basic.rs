@@ -439,10 +439,10 @@ fn copied_samples_ignore_limits_and_age() {
     let limits = TenantLimits { max_series: 1, ..TenantLimits::default() };
     let head = try_open_at(&MemFs::default(), HeadConfig { limits, ..config() }, 10 * HOUR).unwrap();
     append(&head, &[(1, 10 * HOUR, 1.0)]);
-    let (outcome, commit) = head.append_copy(&tenant(), &batch(&[(2, 0, 1.0), (3, 0, 1.0)]), 0).unwrap();
-    commit.wait().unwrap();
-    assert_eq!(outcome.samples, 2);
-    assert!(outcome.rejected.is_empty());
+    let outcome = head.append_copy(&tenant(), &batch(&[(2, 0, 1.0), (3, 0, 1.0)]), 0).unwrap();
+    outcome.commit.wait().unwrap();
+    assert_eq!(outcome.counted.samples, 2);
+    assert!(outcome.counted.rejected.is_empty());
 }
 
 const NOW: i64 = 100_000;

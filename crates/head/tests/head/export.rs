@@ -16,7 +16,7 @@ fn filled(series: u32, samples: i64) -> Head {
 
 fn copy(from: &Head, to: &Head, shards: &ShardSet, max_bytes: usize) {
     for batch in from.export(&tenant(), shards, None, max_bytes) {
-        to.append_copy(&tenant(), &batch, 0).unwrap().1.wait().unwrap();
+        to.append_copy(&tenant(), &batch, 0).unwrap().commit.wait().unwrap();
     }
 }
 

@@ -12,3 +12,4 @@ mod golden;
 mod model;
 mod support;
 mod torn;
+mod verdicts;

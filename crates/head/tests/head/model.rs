@@ -1,4 +1,4 @@
-//! The head against a map, under random appends, cuts, marks, evictions, deletions, forgotten shards and restarts.
+//! The head against a map, under random appends, copies, retractions, cuts, marks, evictions, deletions, forgotten shards and restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,12 @@ const SERIES: u32 = 8;
 #[derive(Clone, Debug)]
 enum Op {
     Append(Vec<(u32, i64, u8)>),
+    /// Appends samples for which another head has decided.
+    Copy(Vec<(u32, i64, u8)>),
+    /// Takes back samples of some shards.
+    Retract(Vec<(u32, i64, u8)>, ShardSet),
+    /// Removes what differs from what another head has flushed.
+    Yield(Vec<(u32, i64, u8)>),
     Cut(i64, ShardSet),
     Mark(i64, ShardSet),
     /// Digests, and with `true` marks what was digested.
@@ -36,9 +42,12 @@ fn ops() -> impl Strategy<Value = Op> {
     let time = || -10i64..60;
     let shards = || (0u64..1 << SHARDS).prop_map(|bits| (0..SHARDS).filter(|s| bits >> s & 1 == 1).collect());
     let some = move || prop_oneof![Just(ShardSet::all(SHARDS)), shards()];
-    let samples = proptest::collection::vec((0u32..SERIES, time(), 0u8..3), 1..40);
+    let samples = move || proptest::collection::vec((0u32..SERIES, time(), 0u8..3), 1..40);
     prop_oneof![
-        8 => samples.prop_map(Op::Append),
+        8 => samples().prop_map(Op::Append),
+        3 => samples().prop_map(Op::Copy),
+        3 => (samples(), some()).prop_map(|(samples, shards)| Op::Retract(samples, shards)),
+        1 => samples().prop_map(Op::Yield),
         2 => (time(), some()).prop_map(|(t, shards)| Op::Cut(t, shards)),
         2 => (time(), some()).prop_map(|(t, shards)| Op::Mark(t, shards)),
         2 => (time(), some(), any::<bool>()).prop_map(|(t, shards, mark)| Op::Digest(t, shards, mark)),
@@ -52,6 +61,10 @@ fn ops() -> impl Strategy<Value = Op> {
 
 /// Model time is in steps of ten minutes.
 const STEP: i64 = 600_000;
+
+fn in_time(samples: &[(u32, i64, u8)]) -> Vec<(u32, i64, f64)> {
+    samples.iter().map(|&(series, t, v)| (series, t * STEP, f64::from(v))).collect()
+}
 
 fn hash_of(series: u32) -> u64 {
     series_hash(&tenant(), labels(series).as_bytes())
@@ -96,6 +109,34 @@ impl Model {
             }
         }
         taken
+    }
+
+    /// Returns how many samples took the place of another value.
+    fn copy(&mut self, samples: &[(u32, i64, f64)]) -> u64 {
+        let mut replaced = 0;
+        for &(series, t, v) in samples {
+            let held = Held { bits: v.to_bits(), generation: self.cuts.len() };
+            match self.samples.get(&(series, t)).map(|had| had.bits == held.bits) {
+                Some(true) => continue,
+                Some(false) => replaced += 1,
+                None => self.newest = self.newest.max(Some(t)),
+            }
+            self.samples.insert((series, t), held);
+        }
+        replaced
+    }
+
+    /// Removes samples that are held like this, or with another value; returns how many there were.
+    fn remove(&mut self, samples: &[(u32, i64, f64)], shards: &ShardSet, is_same: bool) -> u64 {
+        let mut retracted = 0;
+        for &(series, t, v) in samples.iter().filter(|(series, ..)| shards.contains(shard(*series))) {
+            let held = self.samples.get(&(series, t)).filter(|held| (held.bits == v.to_bits()) == is_same);
+            if held.is_some_and(|held| !self.is_flushed(series, t, held)) {
+                self.samples.remove(&(series, t));
+                retracted += 1;
+            }
+        }
+        retracted
     }
 
     fn is_flushed(&self, series: u32, t: i64, held: &Held) -> bool {
@@ -149,8 +190,27 @@ impl Run {
     fn step(&mut self, op: Op) {
         self.clock.advance(std::time::Duration::from_secs(1));
         match op {
+            Op::Copy(samples) => {
+                let samples = in_time(&samples);
+                let copied = self.head().append_copy(&tenant(), &batch(&samples), 0).unwrap();
+                copied.commit.wait().unwrap();
+                assert_eq!(copied.counted.samples, samples.len() as u64);
+                assert_eq!(copied.replaced, self.model.copy(&samples));
+            }
+            Op::Retract(samples, shards) => {
+                let samples = in_time(&samples);
+                let (retracted, commit) = self.head().retract(&tenant(), &batch(&samples), &shards, None).unwrap();
+                commit.wait().unwrap();
+                assert_eq!(retracted, self.model.remove(&samples, &shards, true));
+            }
+            Op::Yield(samples) => {
+                let samples = in_time(&samples);
+                let (removed, commit) = self.head().yield_to(&tenant(), &batch(&samples), 0).unwrap();
+                commit.wait().unwrap();
+                assert_eq!(removed, self.model.remove(&samples, &ShardSet::all(SHARDS), false));
+            }
             Op::Append(samples) => {
-                let samples: Vec<_> = samples.iter().map(|&(s, t, v)| (s, t * STEP, f64::from(v))).collect();
+                let samples = in_time(&samples);
                 assert_eq!(append(self.head(), &samples).samples, self.model.append(&samples, self.clock.now_ms()));
             }
             Op::Cut(t, shards) => self.cut(window_start(t * STEP, W), &shards),

@@ -5,6 +5,9 @@
 //! node that was away for seconds receives those seconds. Series arrive in the order of their hashes, so an aborted copy
 //! continues where it stopped, from any source. Each batch is inserted as if its samples had been written before the
 //! deletions that its source did not know.
+//!
+//! The source is in sync, so its values win over what this node took before, also those that are in blocks already: of the
+//! slices that differ it also sends what it has flushed, and this node gives up other values for those timestamps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +15,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_cluster::{Command, MetaError, View};
-use pharos_head::AppendError;
-use pharos_model::{RejectReason, SeriesHash, ShardSet, TenantId, WriteBatch, WriteError};
+use pharos_head::{AppendError, AppendOutcome, Commit};
+use pharos_model::{SeriesHash, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_transport::append::{IngestClient, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
@@ -90,6 +93,7 @@ pub(super) struct Copy {
 impl Copy {
     /// Copies, then asks for promotion.
     pub(super) async fn run(self) -> Result<(), CopyError> {
+        self.ingester.decided.lock().begin(&self.shards);
         let view = self.apply_deletions().await?;
         self.pull(&view).await?;
         self.ingester.head.commit().await?;
@@ -173,6 +177,7 @@ impl Copy {
             slice_ms,
             held,
             deletions,
+            takes_flushed: true,
         })
     }
 
@@ -182,8 +187,8 @@ impl Copy {
             || read_copy(tenant, &part.batch).map_err(|e| CopyError::Source(format!("malformed batch: {}", e.0)));
         let mut batch = read()?;
         let mut applied = deletions;
-        let (outcome, commit) = loop {
-            match self.ingester.head.append_copy(tenant, &batch, applied) {
+        let Inserted { samples, overruled, commit } = loop {
+            match self.insert_undecided(tenant, &batch, applied, part.flushed) {
                 // Flushing frees memory.
                 Err(AppendError::Refused(WriteError::Overloaded(_))) => {
                     tokio::time::sleep(self.ingester.config.interval).await;
@@ -193,22 +198,19 @@ impl Copy {
                     applied = self.ingester.deletions.reach(tenant, deletions).await?;
                     batch = self.without_deleted(tenant, read()?, deletions, applied)?;
                 }
-                Ok(taken) => break taken,
+                Ok(inserted) => break inserted,
             }
         };
         // Wait for the log, so that it never has more than one batch to write.
         commit.await?;
-        let (metrics, samples) = (&self.ingester.metrics.catchup, outcome.samples + outcome.histograms);
+        let metrics = &self.ingester.metrics.catchup;
         metrics.bytes.inc_by(part.batch.len() as u64);
         metrics.samples.inc_by(samples);
-        if let Some(differing) = outcome.rejected.get(&RejectReason::DuplicateTimestamp) {
-            // Two senders wrote different values. A query sees the one that its replica accepted.
-            tracing::warn!(
-                first = differing.first,
-                count = differing.count,
-                "copied samples differ from those in memory; keeping the latter"
-            );
-            metrics.conflicts.inc_by(differing.count);
+        if overruled > 0 {
+            // This node took them from writes that failed, or that the shard's leader is about to decide.
+            let source = &self.source;
+            tracing::warn!(%tenant, source, overruled, "samples in memory differed from those of the source; its values replace them");
+            metrics.conflicts.inc_by(overruled);
         }
         if let Some(catch_up) = self.ingester.catch_ups.lock().get_mut(&self.source) {
             catch_up.bytes += part.batch.len() as u64;
@@ -219,7 +221,36 @@ impl Copy {
     }
 }
 
+/// What became of a batch of a copy.
+struct Inserted {
+    samples: u64,
+    /// The number of samples in memory that differed.
+    overruled: u64,
+    commit: Commit,
+}
+
 impl Copy {
+    /// Inserts a batch, apart from samples about which a leader has decided since this node began to learn. Everything else wins
+    /// over what this node took before, because the source is in sync. Samples that the source has flushed are in blocks, so
+    /// this node only gives up what differs from them.
+    fn insert_undecided(
+        &self,
+        tenant: &TenantId,
+        batch: &WriteBatch,
+        applied: u64,
+        is_flushed: bool,
+    ) -> Result<Inserted, AppendError> {
+        let (head, decided) = (&self.ingester.head, self.ingester.decided.lock());
+        let undecided = decided.without(batch, self.ingester.config.shards_total);
+        let batch = undecided.as_ref().unwrap_or(batch);
+        if is_flushed {
+            let (overruled, commit) = head.yield_to(tenant, batch, applied)?;
+            return Ok(Inserted { samples: 0, overruled, commit });
+        }
+        let AppendOutcome { counted, replaced, commit, .. } = head.append_copy(tenant, batch, applied)?;
+        Ok(Inserted { samples: counted.samples + counted.histograms, overruled: replaced, commit })
+    }
+
     /// The batch without what deletions delete that its source had not applied and this node has.
     fn without_deleted(
         &self,

@@ -178,7 +178,7 @@ fn copied(samples: &[(u32, i64, f64)], deletions: u64) -> CopyResponse {
     }
     encoder.finish(&mut bytes);
     let tenant = TenantId::default().as_str().to_string();
-    CopyResponse { tenant, batch: bytes.into(), position: None, deletions: Some(deletions) }
+    CopyResponse { tenant, batch: bytes.into(), position: None, deletions: Some(deletions), flushed: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

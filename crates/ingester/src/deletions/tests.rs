@@ -1,6 +1,6 @@
 use pharos_model::{Clock, WriteBatch};
 use pharos_transport::Ingest;
-use pharos_transport::append::{Appended, ShardTarget};
+use pharos_transport::append::{Action, Appended, ShardTarget};
 use pharos_transport::query::ReadView;
 use pharos_transport::{Scope, SeriesSource};
 
@@ -94,7 +94,8 @@ async fn a_replica_that_does_not_learn_of_a_deletion_refuses_the_write() {
     let number = 1 + cluster.record_deletion(3, 10).await;
     let (tenant, batch) = (TenantId::default(), batch(&scrape(1)));
     let targets = [];
-    let write = crate::replica::Write { tenant: &tenant, batch: &batch, targets: &targets, deletions: Some(number) };
+    let (deletions, action) = (Some(number), Action::Append);
+    let write = crate::replica::Write { tenant: &tenant, batch: &batch, targets: &targets, deletions, action };
     assert!(cluster.node("A").take_in_order(write).await.is_ok(), "it is asked for no shard");
     let late = cluster.node("A").deletions.reach(&tenant, number);
     let error = in_time(late).await.unwrap_err().to_string();
@@ -287,7 +288,8 @@ async fn a_barrier_applies_deletions_and_appends_nothing() {
     let nothing = WriteBatch::default();
     let number = cluster.record_deletion(3, 10).await;
     let (tenant, targets) = (TenantId::default(), [ShardTarget { shard: 0, epoch: u64::MAX, counted: true }]);
-    let write = crate::replica::Write { tenant: &tenant, batch: &nothing, targets: &targets, deletions: Some(number) };
+    let (deletions, action) = (Some(number), Action::Append);
+    let write = crate::replica::Write { tenant: &tenant, batch: &nothing, targets: &targets, deletions, action };
     let (appended, commit) = cluster.node("A").take_in_order(write).await.unwrap();
     assert_eq!(appended, Appended::default());
     commit.unwrap().await.unwrap();

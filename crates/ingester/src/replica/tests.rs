@@ -7,9 +7,13 @@ use pharos_model::hash::shard_of;
 use pharos_model::write::Rejected;
 use pharos_model::{RejectReason, TenantId, WriteBatch};
 use pharos_transport::Ingest;
-use pharos_transport::append::{Appended, Replica, ShardTarget, Shipment};
+use pharos_transport::append::{Action, Appended, Replica, ShardTarget, Shipment};
 
 use crate::test_cluster::{Cluster, SHARDS, batch, encode, held, in_time, scrape, shards_of};
+
+fn shipment_of<'a>(tenant: &'a TenantId, batch: &'a WriteBatch) -> Shipment<'a> {
+    Shipment { action: Action::Append, tenant, batch, deletions: None, shards: encode(batch) }
+}
 
 fn targets(batch: &WriteBatch, epoch: u64) -> Vec<ShardTarget> {
     shards_of(batch).iter().map(|shard| ShardTarget { shard, epoch, counted: true }).collect()
@@ -39,14 +43,15 @@ async fn appends_of_a_stream_are_pipelined() {
         tokio::spawn(async move {
             let batch = batch(&scrape(t));
             let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
-            let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
+            let shipment = shipment_of(&tenant, &batch);
             client.append(&shipment, &targets).await.unwrap()
         })
     });
     let sends: Vec<_> = sends.collect();
     for send in sends {
         let answer = in_time(send).await.unwrap();
-        assert_eq!(answer, Appended { outcome: answer.outcome.clone(), ..Appended::default() });
+        let (outcome, refused) = (answer.outcome.clone(), Some(BTreeMap::new()));
+        assert_eq!(answer, Appended { outcome, refused, ..Appended::default() });
         assert_eq!(answer.outcome.samples, 40);
     }
     assert_eq!(held(cluster.node("A")).len(), 200 * 40);
@@ -62,7 +67,7 @@ async fn a_cancelled_append_does_not_disturb_others() {
         tokio::spawn(async move {
             let batch = batch(&scrape(t));
             let (tenant, targets) = (TenantId::default(), targets(&batch, epoch));
-            let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
+            let shipment = shipment_of(&tenant, &batch);
             client.append(&shipment, &targets).await.map(|appended| appended.outcome.samples)
         })
     };
@@ -82,7 +87,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
     let tenant = TenantId::default();
     let epoch = cluster.meta.view().epoch(0);
     let some = shards_of(&batch).iter().next().unwrap();
-    let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: encode(&batch) };
+    let shipment = shipment_of(&tenant, &batch);
     let mut mixed = targets(&batch, epoch);
     mixed.iter_mut().filter(|t| t.shard == some).for_each(|t| t.epoch = 0);
     let client = cluster.client("A");
@@ -107,7 +112,7 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
         // What is refused of the others is told apart from it.
         let other =
             crate::test_cluster::batch(&scrape(1).into_iter().map(|(s, t, v)| (s, t, v + 1.0)).collect::<Vec<_>>());
-        let shipment = Shipment { tenant: &tenant, batch: &other, deletions: None, shards: encode(&other) };
+        let shipment = shipment_of(&tenant, &other);
         let refused = replica.append(&shipment, &uncounted).await.unwrap();
         let duplicates =
             |rejected: &BTreeMap<RejectReason, Rejected>| rejected[&RejectReason::DuplicateTimestamp].count;
@@ -122,17 +127,18 @@ async fn a_malformed_request_closes_only_its_stream() {
     let cluster = Cluster::of(&["A"], 1).await;
     let bad = [
         AppendRequest { id: 1, tenant: "no/such".into(), ..AppendRequest::default() },
+        AppendRequest { id: 1, tenant: "t".into(), action: 99, ..AppendRequest::default() },
         AppendRequest {
             id: 1,
             tenant: "t".into(),
             chunks: vec![ShardChunk { shard: SHARDS, ..ShardChunk::default() }],
-            deletions: None,
+            ..AppendRequest::default()
         },
         AppendRequest {
             id: 1,
             tenant: "t".into(),
             chunks: vec![ShardChunk { samples: b"\xff\xff".as_slice().into(), ..ShardChunk::default() }],
-            deletions: None,
+            ..AppendRequest::default()
         },
     ];
     for request in bad {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pharos_head::Commit;
 use pharos_model::{TenantId, WriteBatch, WriteError};
-use pharos_transport::append::{Appended, Declared, ShardTarget, rejected_to};
-use pharos_transport::ingest_v1::{AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
+use pharos_transport::append::{Action, Appended, Declared, ShardTarget, refused_to, rejected_to};
+use pharos_transport::ingest_v1::{self as wire, AppendRequest, AppendResponse, Failure, ShardEpoch, WriteOutcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -82,9 +82,13 @@ impl Serving {
     /// Takes a request. Its answer follows when its samples are durable.
     fn request(&mut self, request: AppendRequest, permits: Permits) -> Result<(), Status> {
         let (id, deletions) = (request.id, request.deletions);
+        let action = wire::Action::try_from(request.action).map_err(|_| {
+            Status::invalid_argument(format!("request {id}: action {} is unknown to this version", request.action))
+        })?;
+        let action = Action::from(action);
         let (tenant, batch, targets) = self.decode(request)?;
         let answers = self.answers.clone();
-        let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions };
+        let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions, action };
         let taken = match self.ingester.take(write) {
             Ok(Taken::Now(appended, commit)) => Ok((appended, commit)),
             Err(error) => Err(error),
@@ -92,7 +96,7 @@ impl Serving {
                 // Other requests of the stream need not wait for the view.
                 let ingester = self.ingester.clone();
                 tokio::spawn(async move {
-                    let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions };
+                    let write = Write { tenant: &tenant, batch: &batch, targets: &targets, deletions, action };
                     let taken = ingester.take_in_order(write).await;
                     drop(batch);
                     answer(id, taken, permits, answers).await;
@@ -138,8 +142,10 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
     };
     drop(permits.kib);
     let response = match done {
-        Ok(Appended { outcome, uncounted, stale, newer_deletion }) => AppendResponse {
+        Ok(Appended { outcome, uncounted, stale, newer_deletion, refused }) => AppendResponse {
             id,
+            names_refused: refused.is_some(),
+            refused: refused_to(&refused.unwrap_or_default()),
             stale: stale.into_iter().map(|(shard, epoch)| ShardEpoch { shard, epoch }).collect(),
             outcome: Some(WriteOutcome::from(&outcome)),
             uncounted: rejected_to(&uncounted),

@@ -37,6 +37,8 @@ struct Copy {
     /// Digests of what the learner already has, by tenant.
     held: Vec<(TenantId, TimeDigests)>,
     slice_ms: i64,
+    /// Whether the learner understands batches of flushed samples.
+    takes_flushed: bool,
     batches: mpsc::Sender<Result<CopyResponse, Status>>,
 }
 
@@ -83,7 +85,8 @@ pub(super) fn serve(
     let shards: ShardSet = asked.iter().map(|(shard, _)| *shard).collect();
     tracing::info!(learner = request.learner, %shards, "serving a copy to a learner");
     let (batches, stream) = mpsc::channel(BATCH_BUFFER);
-    let copy = Copy { ingester, shards, after, held, slice_ms, batches };
+    let takes_flushed = request.takes_flushed;
+    let copy = Copy { ingester, shards, after, held, slice_ms, takes_flushed, batches };
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         // Samples that the learner has deleted must not return with the copy.
@@ -118,18 +121,23 @@ impl Copy {
                 Some((last, series)) if tenant == *last => *series,
                 _ => None,
             };
-            let deletions = self.ingester.head.last_deletion(&tenant);
-            let mut export = self.ingester.head.export(&tenant, &self.shards, after, BATCH_BYTES);
+            let head = &self.ingester.head;
+            let deletions = head.last_deletion(&tenant);
+            let mut export = head.export(&tenant, &self.shards, after, BATCH_BYTES);
             if let Some((_, held)) = self.held.iter().find(|(of, _)| *of == tenant) {
-                let ours = self.ingester.head.time_digests(&tenant, &self.shards, self.slice_ms);
+                let ours = head.time_digests(&tenant, &self.shards, self.slice_ms);
                 export = export.excluding(held.matching(&ours));
+                if self.takes_flushed {
+                    let flushed = head.export(&tenant, &self.shards, None, BATCH_BYTES);
+                    self.send_all(&tenant, flushed.flushed_in(held.differing(&ours)), deletions, true)?;
+                }
             }
-            self.send_all(&tenant, export, deletions)?;
+            self.send_all(&tenant, export, deletions, false)?;
         }
         Ok(())
     }
 
-    fn send_all(&self, tenant: &TenantId, mut export: Export, deletions: u64) -> Result<(), Closed> {
+    fn send_all(&self, tenant: &TenantId, mut export: Export, deletions: u64, flushed: bool) -> Result<(), Closed> {
         let mut encoder = AppendEncoder::default();
         while let Some(batch) = export.next() {
             let mut bytes = Vec::new();
@@ -137,8 +145,10 @@ impl Copy {
             let response = CopyResponse {
                 tenant: tenant.as_str().into(),
                 batch: bytes.into(),
-                position: export.position(),
+                // Only unflushed samples are copied.
+                position: export.position().filter(|_| !flushed),
                 deletions: Some(deletions),
+                flushed,
             };
             self.batches.blocking_send(Ok(response)).map_err(|_| Closed)?;
         }

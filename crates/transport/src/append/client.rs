@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use super::refused::refused_from;
 use super::sent::{Openings, Sent};
 use super::{Appended, Replica, ReplicaError, ShardTarget, Shipment, outcome_from, rejected_from};
 use crate::connect::Connection;
@@ -188,7 +189,8 @@ impl Stream {
             let mut sent = lock(&self.sent);
             let chunks = sent.chunks(shipment, targets);
             let (tenant, deletions) = (shipment.tenant.as_str().into(), shipment.deletions);
-            place.send(wire::AppendRequest { id, tenant, chunks, deletions });
+            let action = wire::Action::from(shipment.action).into();
+            place.send(wire::AppendRequest { id, tenant, chunks, deletions, action });
         }
         let answer = answer.await.map_err(|_| ended())?;
         waiting.answered = true;
@@ -198,7 +200,8 @@ impl Stream {
         let stale = answer.stale.iter().map(|s| (s.shard, s.epoch)).collect();
         let outcome = outcome_from(answer.outcome.unwrap_or_default());
         let uncounted = rejected_from(answer.uncounted);
-        Ok(Appended { outcome, uncounted, stale, newer_deletion: answer.newer_deletion })
+        let refused = answer.names_refused.then(|| refused_from(answer.refused));
+        Ok(Appended { outcome, uncounted, stale, newer_deletion: answer.newer_deletion, refused })
     }
 }
 

@@ -51,7 +51,8 @@ fn dictionaries() -> Vec<Dictionary> {
 /// The chunks that a stream sends for a write.
 fn chunks(sent: &mut Sent, shards: &[EncodedShard]) -> Vec<ShardChunk> {
     let (tenant, batch) = (TenantId::default(), WriteBatch::default());
-    let shipment = Shipment { tenant: &tenant, batch: &batch, deletions: None, shards: shards.to_vec() };
+    let (action, shards) = (Action::Append, shards.to_vec());
+    let shipment = Shipment { action, tenant: &tenant, batch: &batch, deletions: None, shards };
     let targets: Vec<ShardTarget> = (0..SHARDS).map(|shard| ShardTarget { shard, epoch: 1, counted: true }).collect();
     sent.chunks(&shipment, &targets)
 }

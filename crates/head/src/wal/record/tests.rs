@@ -60,6 +60,33 @@ fn a_steady_batch_takes_few_bytes_a_sample() {
     assert_eq!(collect(&out).samples.len(), 1000);
 }
 
+#[test]
+fn replaced_and_removed_samples_round_trip() {
+    let sample = Sample { t: 5, v: 1.5, st: 0 };
+    let encoder = || {
+        let mut encoder = AppendEncoder::default();
+        encoder.sample(3, &sample);
+        encoder
+    };
+    let samples = |body: Reader<'_>| {
+        let mut collected = Collected::default();
+        read_append(body, &mut collected).unwrap();
+        collected.samples
+    };
+    let replaced = encoded(|out| put_replaced(out, 7, &mut encoder()));
+    assert!(!is_control(&replaced) && check(&replaced).is_ok());
+    let Ok(Record::Replaced { tenant: 7, body }) = read(&replaced) else { panic!("another record") };
+    assert_eq!(samples(body), [(3, sample.t, sample.v.to_bits(), sample.st)]);
+    let retracted = encoded(|out| put_retracted(out, 7, &mut encoder()));
+    assert!(!is_control(&retracted) && check(&retracted).is_ok());
+    let Ok(Record::Retracted { tenant: 7, body }) = read(&retracted) else { panic!("another record") };
+    assert_eq!(samples(body), [(3, sample.t, sample.v.to_bits(), sample.st)]);
+    let yielded = encoded(|out| put_yielded(out, 7, &mut encoder()));
+    assert!(!is_control(&yielded) && check(&yielded).is_ok());
+    let Ok(Record::Yielded { tenant: 7, body }) = read(&yielded) else { panic!("another record") };
+    assert_eq!(samples(body), [(3, sample.t, sample.v.to_bits(), sample.st)]);
+}
+
 fn encoded(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out);
