@@ -9,7 +9,6 @@ mod outcome;
 use std::sync::Arc;
 
 use pharos_model::hash::shard_of;
-use pharos_model::time::window_start;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::write::{BatchSeries, HistogramSample, SampleIndex};
 use pharos_model::{RejectReason, Sample, WriteBatch};
@@ -18,15 +17,20 @@ use crate::config::{HeadConfig, TenantLimits};
 use crate::exemplars::ExemplarInsert;
 use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
-use crate::wal::record::{SPLIT_BYTES, put_append, put_replaced};
+use crate::wal::record::{SPLIT_BYTES, put_replaced};
+use crate::window::WindowSchedule;
 pub(crate) use checks::Origin;
-use checks::{MAX_LABEL_BYTES, Rejection, TimeBounds, check_histogram, check_labels};
+use checks::{Rejection, TimeBounds, check_histogram, check_labels};
 pub(crate) use outcome::Outcomes;
 pub use outcome::{AppendError, AppendOutcome, AppendTargets};
+
+/// How many floats are encoded before the length of the record is looked at.
+const FLOATS_PER_CHECK: usize = 4096;
 
 /// Appends one batch, while its caller holds the tenant's lock and the log's segment.
 pub(crate) struct Appender<'a> {
     pub(crate) config: &'a HeadConfig,
+    pub(crate) schedule: &'a WindowSchedule,
     pub(crate) tenant: &'a Tenant,
     pub(crate) state: &'a mut AppendState,
     pub(crate) segment: u32,
@@ -42,12 +46,15 @@ pub(crate) struct Appender<'a> {
     /// Samples that took the place of another value. Their record follows that of the other samples.
     replaced: AppendEncoder,
     outcomes: Outcomes,
+    declarable: i64,
     grown: isize,
 }
 
 /// An appended batch, before its commit.
 pub(crate) struct Appended {
     pub(crate) outcomes: Outcomes,
+    /// By how many bytes the labels and metadata grew, which every segment of the log repeats.
+    pub(crate) declarable: i64,
     /// By how many bytes the head grew.
     pub(crate) grown: isize,
 }
@@ -65,6 +72,7 @@ struct OpenWindow {
 impl<'a> Appender<'a> {
     pub(crate) fn new(
         config: &'a HeadConfig,
+        schedule: &'a WindowSchedule,
         tenant: &'a Tenant,
         state: &'a mut AppendState,
         segment: u32,
@@ -77,6 +85,7 @@ impl<'a> Appender<'a> {
         let no_window = WindowGeneration { start: i64::MAX, generation: 0 };
         Appender {
             config,
+            schedule,
             tenant,
             state,
             segment,
@@ -90,6 +99,7 @@ impl<'a> Appender<'a> {
             targets: None,
             replaced: AppendEncoder::default(),
             outcomes: Outcomes::default(),
+            declarable: 0,
             grown: 0,
         }
     }
@@ -105,9 +115,6 @@ impl<'a> Appender<'a> {
             if self.select_outcome(entry) {
                 self.series(batch, entry);
             }
-            if self.state.wal.encoder.bytes() + self.replaced.bytes() >= SPLIT_BYTES {
-                self.write_out();
-            }
         }
         self.outcomes.is_uncounted = false;
         self.metadata(batch);
@@ -115,8 +122,8 @@ impl<'a> Appender<'a> {
         if self.outcomes.took_samples() && self.newest > i64::MIN {
             self.state.newest = Some(self.newest);
         }
-        self.write_out();
-        Appended { outcomes: self.outcomes, grown: self.grown }
+        self.close_records();
+        Appended { outcomes: self.outcomes, declarable: self.declarable, grown: self.grown }
     }
 
     /// Chooses the outcome that a series is reported in; false when its shard is not appended.
@@ -142,11 +149,16 @@ impl<'a> Appender<'a> {
             Some(series) => {
                 self.begin_series(series.shard);
                 let mut data = series.data.lock();
-                for (at, s) in (entry.samples.start..).zip(samples) {
-                    self.sample(series, &mut data, AnySample::Float(s), at);
+                for (number, floats) in (0..).zip(samples.chunks(FLOATS_PER_CHECK)) {
+                    let first = entry.samples.start + number * FLOATS_PER_CHECK as u32;
+                    for (at, s) in (first..).zip(floats) {
+                        self.sample(series, &mut data, AnySample::Float(s), at);
+                    }
+                    self.close_long_records();
                 }
                 for (at, s) in (entry.histograms.start..).zip(histograms) {
                     self.sample(series, &mut data, AnySample::Histogram(s), at);
+                    self.close_long_records();
                 }
             }
             None => {
@@ -163,11 +175,18 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Turns what has been encoded into a log record.
-    fn write_out(&mut self) {
+    /// Turns what has been encoded into log records.
+    fn close_records(&mut self) {
         let wal = &mut self.state.wal;
-        put_append(&mut wal.staged, self.tenant.number, &mut wal.encoder);
+        wal.close_record(self.tenant.number, None);
         put_replaced(&mut wal.staged, self.tenant.number, &mut self.replaced);
+    }
+
+    #[inline]
+    fn close_long_records(&mut self) {
+        if self.state.wal.encoder.bytes() + self.replaced.bytes() >= SPLIT_BYTES {
+            self.close_records();
+        }
     }
 
     fn any_in_bounds(&self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
@@ -247,10 +266,10 @@ impl<'a> Appender<'a> {
             return self.window.at;
         }
         self.close_window();
-        let start = window_start(t, self.config.window_ms);
-        let generation = self.state.begin_window(self.tenant, self.segment, start, self.now_ms);
-        self.window.at = WindowGeneration { start, generation };
-        self.window.last = start.saturating_add(self.config.window_ms - 1);
+        let span = self.schedule.window_of(t);
+        let generation = self.state.begin_window(self.tenant, self.segment, span.start, self.now_ms);
+        self.window.at = WindowGeneration { start: span.start, generation };
+        self.window.last = span.last;
         self.window.at
     }
 
@@ -273,7 +292,7 @@ impl<'a> Appender<'a> {
         window.add_counts(at.generation, &mut self.state.uncounted);
         window.bytes += self.window.bytes as i64;
         window.newest_append_ms = window.newest_append_ms.max(self.now_ms);
-        self.state.note_segment(self.segment, at.start);
+        self.state.segments.note_samples(self.segment, at);
         self.grown += self.window.bytes;
         self.window.bytes = 0;
     }
@@ -288,6 +307,7 @@ impl<'a> Appender<'a> {
         let used_up = || (RejectReason::MaxSeries, format!("tenant {} has used up its series numbers", self.tenant.id));
         let (series, bytes) = self.tenant.create(self.state, canonical, hash).ok_or_else(used_up)?;
         self.grown += bytes as isize;
+        self.declarable += canonical.len() as i64;
         self.outcomes.current().new_series += 1;
         Ok(series)
     }
@@ -309,7 +329,7 @@ impl<'a> Appender<'a> {
                 None => ExemplarInsert::Rejected("unknown series"),
                 Some(_) if self.bounds.are_exceeded_by(exemplar.t) => ExemplarInsert::Rejected("too far in the future"),
                 Some(series) => {
-                    let generation = self.state.window_at(exemplar.t, self.config.window_ms).generation;
+                    let generation = self.state.window_at(exemplar.t, self.schedule).generation;
                     self.tenant.exemplars.lock().add(series, exemplar, generation)
                 }
             };
@@ -323,6 +343,7 @@ impl<'a> Appender<'a> {
                     let mut data = series.data.lock();
                     let reference = self.state.wal_ref(self.tenant, series, &mut data, self.segment);
                     self.state.wal.encoder.exemplar(reference, exemplar);
+                    self.close_long_records();
                     self.outcomes.current().exemplars += 1;
                 }
                 _ => self.outcomes.current().exemplars += 1,
@@ -332,15 +353,11 @@ impl<'a> Appender<'a> {
 
     fn metadata(&mut self, batch: &WriteBatch) {
         for (family, metadata) in &batch.metadata {
-            let known = self.state.metadata.get(family);
-            let full = known.is_none() && self.state.metadata.len() >= self.config.max_metadata;
-            let too_long = family.len() + metadata.unit.len() + metadata.help.len() > MAX_LABEL_BYTES / 16;
-            if full || too_long || known == Some(metadata) {
-                continue;
+            if let Some(grown) = self.state.metadata.set(family, metadata, self.config.max_metadata) {
+                self.grown += grown;
+                self.declarable += grown as i64;
+                self.state.log_metadata(self.tenant, self.segment, family);
             }
-            self.state.declare_tenant(self.tenant, self.segment);
-            self.state.wal.encoder.metadata(family, metadata);
-            self.state.metadata.insert(family.clone(), metadata.clone());
         }
     }
 }

@@ -50,7 +50,8 @@ impl SettingsByTenant {
 pub struct HeadConfig {
     /// The directory of the write-ahead log.
     pub dir: PathBuf,
-    /// The width of a window, in milliseconds. Default: 2 h.
+    /// The width of a window, in milliseconds. The log records it, and windows that exist keep theirs: another width applies
+    /// from the end of the last one on. Default: 2 h.
     pub window_ms: i64,
     /// How many shards the cluster has, at most [`MAX_SHARDS`](pharos_model::shards::MAX_SHARDS). The log records the number,
     /// so it cannot be changed later. Default: 64.
@@ -73,6 +74,9 @@ pub struct HeadConfig {
     pub max_exemplars: usize,
     /// For how many metric families of a tenant metadata is kept. Default: 50,000.
     pub max_metadata: usize,
+    /// Whether other nodes hold the samples of this head, too. A damaged segment is truncated then and the log marked as
+    /// incomplete, instead of refusing to open. Default: false.
+    pub has_replicas: bool,
     /// How many threads replay the log. Default: the number of cores, at most 8.
     pub replay_threads: usize,
 }
@@ -105,6 +109,7 @@ impl HeadConfig {
             max_pending_bytes: 64 << 20,
             max_exemplars: 10_000,
             max_metadata: 50_000,
+            has_replicas: false,
             replay_threads: std::thread::available_parallelism().map_or(2, |n| n.get().min(8)),
         }
     }

@@ -11,7 +11,7 @@ use crate::wal::record::Record;
 use crate::window::FlushedMask;
 
 impl Head {
-    /// Replays a record that concerns a tenant as a whole: its declaration, a cut, flush, eviction or deletion.
+    /// Replays a record that concerns a tenant as a whole, a cut, flush, eviction or deletion, or one that concerns all of them.
     pub(crate) fn control(
         &self,
         segment: u32,
@@ -33,13 +33,13 @@ impl Head {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
                 tenant.raise_newest_cut(&mut state, window, cut);
-                state.note_segment(segment, window);
+                state.segments.note_window(segment, window);
             }
             Record::Flushed { tenant, window, cut, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
                 tenant.raise_flushed_cut(&mut state, window, cut, &shards);
-                state.note_segment(segment, window);
+                state.segments.note_window(segment, window);
             }
             Record::Delete { tenant, range, matchers, number } => {
                 let tenant = tenant_of(tenant)?;
@@ -54,15 +54,21 @@ impl Head {
                 let mut evicted = FlushedMask::default();
                 evicted.raise(&shards, cut);
                 self.evict_replayed(&tenant, &mut state, window, &evicted);
-                state.note_segment(segment, window);
+                state.segments.note_window(segment, window);
             }
             Record::Forget { tenant, shards } => {
                 let tenant = tenant_of(tenant)?;
                 let mut state = tenant.append.lock();
                 self.forget_in_memory(&tenant, &mut state, &shards);
             }
+            Record::Opening { newest_generation, .. } => self.plan.note_generation(newest_generation),
+            Record::Durable => {}
             // The workers apply them.
-            Record::Append { .. } | Record::Replaced { .. } | Record::Retracted { .. } | Record::Yielded { .. } => {}
+            Record::Append { .. }
+            | Record::Survivors { .. }
+            | Record::Replaced { .. }
+            | Record::Retracted { .. }
+            | Record::Yielded { .. } => {}
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use pharos_model::shards::histogram_value;
-use pharos_model::time::window_start;
 use pharos_model::{Labels, SeriesBatch, SeriesView, ShardDigest, ShardSet, TenantId, TimeRange};
 
 use crate::exemplars::SeriesExemplars;
@@ -13,7 +12,7 @@ use crate::series::{SampleRun, Series};
 use crate::tenant::{AppendState, Tenant};
 use crate::wal::Commit;
 use crate::wal::record::{Step, put_step};
-use crate::window::{FlushedWindows, WindowInfo, WindowState, first_generation};
+use crate::window::{FlushedWindows, WindowInfo, WindowState};
 
 /// A stable snapshot of the unflushed samples of some shards of a window. Samples appended after the cut are not in it.
 pub struct WindowCut {
@@ -111,7 +110,7 @@ impl WindowCut {
     fn holds(&self, series: &Series, run: &SampleRun<'_>) -> bool {
         let t = run.window_t();
         let generation = run.generation();
-        window_start(t, self.flushed.width) == self.window.start
+        self.flushed.schedule.start_of(t) == self.window.start
             && generation < self.number
             && !self.flushed.is_flushed(t, series.shard, generation)
     }
@@ -122,7 +121,7 @@ impl Head {
     pub fn windows(&self, tenant: &TenantId) -> Vec<WindowInfo> {
         let Some(tenant) = self.tenants.get(tenant) else { return Vec::new() };
         let state = tenant.append.lock();
-        state.windows.iter().map(|(start, w)| w.info(*start, self.config.window_ms)).collect()
+        state.windows.iter().map(|(start, w)| w.info(*start, self.schedule.end_of(*start))).collect()
     }
 
     /// Cuts some shards of the window that contains `window`, taking a stable snapshot of their unflushed samples. The cut
@@ -130,14 +129,15 @@ impl Head {
     /// first is marked holds the samples of both.
     pub fn cut(&self, tenant_id: &TenantId, window: i64, shards: &ShardSet) -> WindowCut {
         let tenant = self.tenants.get_or_create(tenant_id);
-        let start = window_start(window, self.config.window_ms);
+        let start = self.schedule.start_of(window);
+        let end = self.schedule.end_of(window);
         let mut state = tenant.append.lock();
         let number = self.start_generation(&tenant, &mut state, start);
-        let info = state.windows.get(&start).map(|w| w.info(start, self.config.window_ms));
+        let info = state.windows.get(&start).map(|w| w.info(start, end));
         let flushed = tenant.flushed.read().clone();
         let deletions = state.last_deletion;
         drop(state);
-        let empty = || WindowState::new(self.config.shards, number).info(start, self.config.window_ms);
+        let empty = || WindowState::new(self.config.shards, number).info(start, end);
         let mut cut = WindowCut {
             tenant: tenant_id.clone(),
             window: info.unwrap_or_else(empty),
@@ -155,7 +155,7 @@ impl Head {
             holds
         });
         series.sort_by(|a, b| compare_canonical(a.labels.as_bytes(), b.labels.as_bytes()));
-        let range = TimeRange::new(start, start.saturating_add(self.config.window_ms - 1));
+        let range = TimeRange::new(start, self.schedule.window_of(start).last);
         let wanted = |s: &Series, generation: u32| {
             shards.contains(s.shard.into())
                 && generation < number
@@ -179,7 +179,7 @@ impl Head {
     /// lower numbers are flushed along with it.
     pub fn mark_flushed_cut(&self, tenant: &TenantId, window: i64, number: u32, shards: &ShardSet) -> Commit {
         let tenant = self.tenants.get_or_create(tenant);
-        let start = window_start(window, self.config.window_ms);
+        let start = self.schedule.start_of(window);
         let mut state = tenant.append.lock();
         tenant.raise_flushed_cut(&mut state, start, number, shards);
         self.log_step(&tenant, &mut state, Step::Flushed, start, number, shards)
@@ -190,16 +190,17 @@ impl Head {
     pub fn end_generation(&self, tenant: &TenantId, window: i64) -> u32 {
         let tenant = self.tenants.get_or_create(tenant);
         let mut state = tenant.append.lock();
-        self.start_generation(&tenant, &mut state, window_start(window, self.config.window_ms))
+        self.start_generation(&tenant, &mut state, self.schedule.start_of(window))
     }
 
     /// Starts a new generation of a window and logs it. All runs so far have lower generations than the one returned.
     pub(crate) fn start_generation(&self, tenant: &Tenant, state: &mut AppendState, start: i64) -> u32 {
-        let first = first_generation(self.clock.now_ms());
+        let first = self.plan.first_generation(self.clock.now_ms());
         let new_window = || WindowState::new(self.config.shards, first);
         let window = state.windows.entry(start).or_insert_with(new_window);
         window.newest_cut = window.newest_cut.saturating_add(1);
         let number = window.newest_cut;
+        self.plan.note_generation(number);
         drop(self.log_step(tenant, state, Step::Cut, start, number, &ShardSet::new()));
         number
     }
@@ -217,9 +218,7 @@ impl Head {
         let ticket = self.log.ticket();
         state.declare_tenant(tenant, ticket.segment());
         put_step(&mut state.wal.staged, step, tenant.number, window, cut, shards);
-        state.note_segment(ticket.segment(), window);
-        let commit = self.log.push(ticket, &state.wal.staged, 0);
-        state.wal.staged.clear();
-        commit
+        state.segments.note_window(ticket.segment(), window);
+        self.push(ticket, state)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use pharos_model::time::window_start;
 use pharos_model::{ShardDigest, ShardSet, TenantId};
 
 use crate::head::Head;
@@ -44,7 +43,7 @@ impl Head {
     /// marks exactly what was digested and what is flushed already. If these shards have not grown since the last cut, its
     /// number is reused and nothing is logged.
     pub fn digest(&self, tenant_id: &TenantId, window: i64, shards: &ShardSet) -> WindowDigest {
-        let start = window_start(window, self.config.window_ms);
+        let start = self.schedule.start_of(window);
         let mut digest = WindowDigest { window: start, number: 0, deletions: 0, shards: BTreeMap::new() };
         let Some(tenant) = self.tenants.get(tenant_id) else { return digest };
         let mut state = tenant.append.lock();
@@ -73,7 +72,7 @@ impl Head {
         let mut held = HeldDigest::default();
         series.data.lock().for_each_run(|run| {
             let generation = run.generation();
-            if generation >= of.number || window_start(run.window_t(), self.config.window_ms) != of.window {
+            if generation >= of.number || self.schedule.start_of(run.window_t()) != of.window {
                 return;
             }
             let mut digest = ShardDigest::default();

@@ -4,9 +4,9 @@
 //! Every removal is logged before or together with the change in memory, so that replay repeats it at the same position
 //! among the appends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pharos_model::time::window_start;
 use pharos_model::{Matcher, ShardSet, TenantId, TimeRange, WriteError};
 
 use crate::error::HeadError;
@@ -20,13 +20,15 @@ use crate::window::FlushedMask;
 
 /// Series that are evicted from while the tenant's lock is held once.
 const SERIES_PER_LOCK: usize = 1024;
+/// Series that are removed while the tenant's lock is held once. The index moves the rest of long lists each time.
+const SERIES_PER_SWEEP: usize = 16_384;
 
 impl Head {
     /// Evicts the flushed samples of some shards of a window from memory, along with series that have none left and log
     /// segments that no sample in memory came from. Returns about how many bytes were freed.
     pub fn evict_flushed(&self, tenant: &TenantId, window: i64, shards: &ShardSet) -> Result<u64, HeadError> {
         let Some(tenant) = self.tenants.get(tenant) else { return Ok(0) };
-        let start = window_start(window, self.config.window_ms);
+        let start = self.schedule.start_of(window);
         let mut state = tenant.append.lock();
         let flushed = state.windows.get(&start).map(|w| w.flushed.restricted_to(shards));
         let Some(evicted) = flushed.filter(|flushed| !flushed.is_empty()) else { return Ok(0) };
@@ -37,12 +39,11 @@ impl Head {
         }
         drop(state);
         let mut freed = 0;
-        for series in tenant.series_of(shards).chunks(SERIES_PER_LOCK) {
-            let mut state = tenant.append.lock();
-            freed += self.evict_samples(&mut state, series.iter(), start, &evicted);
-            let empty: Vec<_> = series.iter().filter(|s| s.data.lock().is_empty()).cloned().collect();
-            freed += self.remove_series(&tenant, &mut state, &empty);
+        let series = tenant.series_of(shards);
+        for series in series.chunks(SERIES_PER_LOCK) {
+            freed += self.evict_samples(&mut tenant.append.lock(), series.iter(), start, &evicted);
         }
+        freed += self.remove_empty(&tenant, &series);
         if let Some(window) = tenant.append.lock().windows.get_mut(&start) {
             window.clear_counts(|shard, generation| evicted.covers(shard, generation));
         }
@@ -63,8 +64,7 @@ impl Head {
         let mut freed = 0;
         for series in series {
             freed += series.data.lock().evict_runs(|run| {
-                evicted.covers(series.shard, run.generation())
-                    && window_start(run.window_t(), self.config.window_ms) == start
+                evicted.covers(series.shard, run.generation()) && self.schedule.start_of(run.window_t()) == start
             });
         }
         if let Some(window) = state.windows.get_mut(&start) {
@@ -83,8 +83,8 @@ impl Head {
         self.grow(-(freed as isize));
     }
 
-    /// Removes all samples, exemplars and series of some shards, flushed or not, of one tenant or of all: for shards that
-    /// moved to other nodes. A shard that comes back starts out empty.
+    /// Removes all samples and exemplars of some shards, flushed or not, of one tenant or of all: for shards that moved to
+    /// other nodes. A shard that comes back starts out empty. Their series stay until [`Head::sweep`].
     pub fn forget_shards(&self, tenant: Option<&TenantId>, shards: &ShardSet) -> Result<Commit, WriteError> {
         self.log.check()?;
         let tenants = match tenant {
@@ -97,53 +97,65 @@ impl Head {
             let ticket = self.log.ticket();
             state.declare_tenant(tenant, ticket.segment());
             put_forget(&mut state.wal.staged, tenant.number, shards);
-            drop(self.log.push(ticket, &state.wal.staged, 0));
-            state.wal.staged.clear();
-            let emptied = self.forget_in_memory(tenant, &mut state, shards);
-            let freed = self.remove_series(tenant, &mut state, &emptied);
-            drop(state);
-            self.grow(-(freed as isize));
-        }
-        match self.trim_log() {
-            Ok(first_segment) => tenants.iter().for_each(|tenant| self.remove_idle_windows(tenant, first_segment)),
-            Err(error) => tracing::warn!(%error, "could not remove old write-ahead log segments; will retry"),
+            drop(self.push(ticket, &mut state));
+            self.forget_in_memory(tenant, &mut state, shards);
         }
         Ok(self.commit())
     }
 
-    /// Removes the samples and exemplars of some shards; returns their series by ascending number.
-    pub(crate) fn forget_in_memory(
-        &self,
-        tenant: &Tenant,
-        state: &mut AppendState,
-        shards: &ShardSet,
-    ) -> Vec<Arc<Series>> {
-        let emptied = tenant.series_of(shards);
+    /// Removes the series of some shards that have no samples, and log segments and windows that are not needed, after
+    /// [`Head::forget_shards`].
+    pub fn sweep(&self, shards: &ShardSet) -> Result<(), HeadError> {
+        let tenants = self.tenants.all();
+        for tenant in &tenants {
+            let freed = self.remove_empty(tenant, &tenant.series_of(shards));
+            self.grow(-(freed as isize));
+        }
+        let first_segment = self.trim_log()?;
+        tenants.iter().for_each(|tenant| self.remove_idle_windows(tenant, first_segment));
+        Ok(())
+    }
+
+    /// Removes the samples and exemplars of some shards.
+    pub(crate) fn forget_in_memory(&self, tenant: &Tenant, state: &mut AppendState, shards: &ShardSet) {
         let mut freed = 0;
-        for series in &emptied {
+        for series in tenant.series_of(shards) {
             let mut data = series.data.lock();
-            for (start, window) in &mut state.windows {
-                let is_of_window = |run: &SampleRun<'_>| window_start(run.window_t(), self.config.window_ms) == *start;
-                let bytes = data.evict_runs(is_of_window);
-                window.bytes -= bytes as i64;
+            let mut starts = BTreeSet::new();
+            data.for_each_run(|run| {
+                starts.insert(self.schedule.start_of(run.window_t()));
+            });
+            for start in starts {
+                let bytes = data.evict_runs(|run: &SampleRun<'_>| self.schedule.start_of(run.window_t()) == start);
                 freed += bytes;
+                if let Some(window) = state.windows.get_mut(&start) {
+                    window.bytes -= bytes as i64;
+                }
             }
         }
         state.windows.values_mut().for_each(|window| window.clear_counts(|shard, _| shards.contains(shard.into())));
         tenant.exemplars.lock().remove_series(|series| shards.contains(series.shard.into()));
         self.grow(-(freed as isize));
-        emptied
     }
 
     /// Removes the series that replay left without samples.
     pub(crate) fn remove_empty_series(&self) {
         for tenant in self.tenants.all() {
-            let mut state = tenant.append.lock();
             let all: Vec<Arc<Series>> = tenant.index.read().iter().cloned().collect();
-            let empty: Vec<_> = all.into_iter().filter(|s| s.data.lock().is_empty()).collect();
-            let freed = self.remove_series(&tenant, &mut state, &empty);
+            let freed = self.remove_empty(&tenant, &all);
             self.grow(-(freed as isize));
         }
+    }
+
+    /// Removes those of the series that have no samples; returns the bytes freed. `series` ascends by number.
+    fn remove_empty(&self, tenant: &Tenant, series: &[Arc<Series>]) -> usize {
+        let mut freed = 0;
+        for series in series.chunks(SERIES_PER_SWEEP) {
+            let mut state = tenant.append.lock();
+            let empty: Vec<_> = series.iter().filter(|s| s.data.lock().is_empty()).cloned().collect();
+            freed += self.remove_series(tenant, &mut state, &empty);
+        }
+        freed
     }
 
     /// Deletes the samples and exemplars of matching series in a range, at once and in the log. `number` identifies the
@@ -170,9 +182,7 @@ impl Head {
         put_delete(&mut state.wal.staged, tenant.number, range, matchers, number);
         // After the declaration: if the log ends between the two records, replay must not know the number without the deletion.
         state.last_deletion = state.last_deletion.max(number);
-        let commit = self.log.push(ticket, &state.wal.staged, 0);
-        state.wal.staged.clear();
-        Ok(commit)
+        Ok(self.push(ticket, &mut state))
     }
 
     /// The highest number of the deletions applied to a tenant; 0 for none. A restart keeps it as long as the log mentions
@@ -198,7 +208,7 @@ impl Head {
             let mut data = series.data.lock();
             let before = data.heap_bytes();
             data.remove_samples(range, |t, generation, samples| {
-                if let Some(window) = state.windows.get_mut(&window_start(t, self.config.window_ms)) {
+                if let Some(window) = state.windows.get_mut(&self.schedule.start_of(t)) {
                     window.subtract(generation, series.shard, samples);
                 }
             });
@@ -230,6 +240,7 @@ impl Head {
         let index_bytes = before - index.bytes();
         self.metrics.series_removed.inc_by(removed.len() as u64);
         self.metrics.series.sub(removed.len() as i64);
+        self.log.add_declarable(-removed.iter().map(|s| s.labels.as_bytes().len() as i64).sum::<i64>());
         index_bytes + removed.iter().map(|s| series_bytes(s.labels.as_bytes().len())).sum::<usize>()
     }
 
@@ -237,14 +248,11 @@ impl Head {
     fn remove_idle_windows(&self, tenant: &Tenant, first_segment: u32) {
         let mut state = tenant.append.lock();
         let state = &mut *state;
-        state.segment_windows.retain(|segment, _| *segment >= first_segment);
+        state.segments.forget_before(first_segment);
         let oldest_taken = state.newest.map_or(i64::MIN, |t| t.saturating_sub(state.settings.out_of_order_window_ms));
-        let width = self.config.window_ms;
-        let mentioned = &state.segment_windows;
+        let segments = &state.segments;
         state.windows.retain(|start, w| {
-            w.total() > 0
-                || start.saturating_add(width) > oldest_taken
-                || mentioned.values().any(|windows| windows.contains(start))
+            w.total() > 0 || self.schedule.end_of(*start) > oldest_taken || segments.mention(*start)
         });
         let windows = &state.windows;
         let mut flushed = tenant.flushed.write();

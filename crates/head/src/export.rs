@@ -45,7 +45,7 @@ impl Head {
     /// batches to [`Head::append_copy`] of the other head. Metadata is exported only without `after`.
     pub fn export(&self, tenant: &TenantId, shards: &ShardSet, after: Option<SeriesHash>, max_bytes: usize) -> Export {
         let mut export = Export {
-            flushed: FlushedWindows::new(self.config.window_ms),
+            flushed: FlushedWindows::new(self.schedule.clone()),
             excluded: Intervals::default(),
             flushed_in: None,
             max_bytes: max_bytes.max(1),

@@ -14,27 +14,34 @@ use crate::error::HeadError;
 use crate::fs::{DirLock, Fs};
 use crate::metrics::HeadMetrics;
 use crate::restore::{Restored, Restorer};
-use crate::tenant::Tenant;
+use crate::tenant::{AppendState, Tenant};
 use crate::tenants::Tenants;
+use crate::trim::Retained;
 use crate::wal::lock::lock_dir;
-use crate::wal::record::Record;
-use crate::wal::replay::{ReplayProgress, Segments, replay, segment_path};
-use crate::wal::{Commit, Log, LogConfig, incomplete};
+use crate::wal::record::{Record, put_opening};
+use crate::wal::replay::{ReplayProgress, Segments, Source, replay};
+use crate::wal::{Commit, Log, LogConfig, Ticket, incomplete};
+use crate::window::{WindowPlan, WindowSchedule};
 
 /// A tenant keeps a staging buffer of at most this size between appends.
 const MAX_KEPT_STAGING_BYTES: usize = 4 << 20;
+
+/// A width of windows is remembered for at least this long after it applied, for samples that come late.
+const KEPT_WIDTHS_MS: i64 = 31 * 86_400_000;
 
 /// The newest samples of all tenants, in memory and in the write-ahead log. All methods take `&self`: threads share one head.
 pub struct Head {
     pub(crate) config: HeadConfig,
     pub(crate) clock: Arc<dyn Clock>,
-    fs: Arc<dyn Fs>,
+    pub(crate) fs: Arc<dyn Fs>,
     pub(crate) metrics: Arc<HeadMetrics>,
+    pub(crate) plan: Arc<WindowPlan>,
+    /// The schedule of the plan.
+    pub(crate) schedule: Arc<WindowSchedule>,
     pub(crate) tenants: Tenants,
     pub(crate) log: Log,
     memory: AtomicI64,
-    /// The oldest segment that may still exist.
-    first_segment: parking_lot::Mutex<u32>,
+    pub(crate) retained: parking_lot::Mutex<Retained>,
     is_incomplete: AtomicBool,
     _lock: Box<dyn DirLock>,
 }
@@ -42,10 +49,13 @@ pub struct Head {
 impl Head {
     /// Opens the log in `config.dir`, creating the directory if needed, and replays it, reporting to `progress` on the way.
     ///
+    /// Windows that the log knows keep their width. If `config.window_ms` is another one, it applies from a boundary of windows
+    /// on that lies behind all of them and is not in the past.
+    ///
     /// # Errors
     ///
     /// Fails when another process holds the directory, or when the log is damaged in a place where a crash cannot have
-    /// damaged it.
+    /// damaged it and no other node has its samples.
     pub fn open(
         config: HeadConfig,
         clock: Arc<dyn Clock>,
@@ -77,31 +87,71 @@ impl Head {
         if segments.files.is_empty() {
             incomplete::mark(&*fs, &dir)?;
         }
-        let is_incomplete = incomplete::is_marked(&*fs, &dir)?;
         let next_segment = segments.files.last().map_or(1, |(number, ..)| number + 1);
-        let first_segment = segments.files.first().map_or(next_segment, |(number, ..)| *number);
         let log_config = LogConfig {
             dir: dir.clone(),
             first_segment: next_segment,
             segment_bytes: config.segment_bytes,
             max_pending_bytes: config.max_pending_bytes,
         };
-        let tenants = Tenants::new(&config);
-        let log = Log::open(log_config, fs.clone(), metrics.clone()).map_err(|e| io("start the writer of", e))?;
-        let head = Head {
+        // Logs of version 2 do not say how wide their windows are. They were written with this setting.
+        let schedule = segments.schedule(&*fs).unwrap_or_else(|| WindowSchedule::new(config.window_ms));
+        let plan = Arc::new(WindowPlan::new(schedule));
+        let tenants = Tenants::new(&config, plan.clone());
+        let opened = plan.clone();
+        let opening = move |out: &mut Vec<u8>| put_opening(out, &opened.schedule(), opened.newest_generation());
+        let log = Log::open(log_config, fs.clone(), metrics.clone(), Box::new(opening));
+        let log = log.map_err(|e| io("start the writer of", e))?;
+        let mut head = Head {
             config,
             clock,
             fs,
             metrics,
+            schedule: plan.schedule(),
+            plan,
             tenants,
             log,
             memory: AtomicI64::new(0),
-            first_segment: parking_lot::Mutex::new(first_segment),
-            is_incomplete: AtomicBool::new(is_incomplete),
+            retained: parking_lot::Mutex::new(Retained::of(&segments, next_segment)),
+            is_incomplete: AtomicBool::new(false),
             _lock: lock,
         };
         head.restore(&segments, progress)?;
+        // Only now, since the replay marks a log of which it truncates anything.
+        head.is_incomplete = AtomicBool::new(incomplete::is_marked(&*head.fs, &dir)?);
+        head.plan_windows();
         Ok(head)
+    }
+
+    /// Makes windows as wide as the configuration says, behind those that exist.
+    fn plan_windows(&mut self) {
+        let mut schedule = WindowSchedule::clone(&self.schedule);
+        let now_ms = self.clock.now_ms();
+        let (mut oldest, mut after) = (i64::MAX, now_ms);
+        for tenant in self.tenants.all() {
+            let state = tenant.append.lock();
+            oldest = state.windows.keys().next().map_or(oldest, |start| oldest.min(*start));
+            after = state.windows.keys().next_back().map_or(after, |start| after.max(schedule.end_of(*start)));
+        }
+        let width = self.config.window_ms;
+        let was = schedule.newest();
+        if !schedule.change(width, after) {
+            tracing::warn!(
+                width_ms = was.1,
+                configured_ms = width,
+                "windows keep their width, since there are samples at the end of time; set it again once they are flushed"
+            );
+        } else if schedule.newest() != was {
+            tracing::info!(
+                from_ms = schedule.newest().0,
+                width_ms = width,
+                before_ms = was.1,
+                "the width of windows was changed; windows that exist keep theirs"
+            );
+        }
+        schedule.forget_before(oldest.min(now_ms.saturating_sub(KEPT_WIDTHS_MS)));
+        self.schedule = Arc::new(schedule);
+        self.tenants.set_schedule(&self.schedule);
     }
 
     fn restore(&self, segments: &Segments, progress: &mut dyn FnMut(ReplayProgress)) -> Result<(), HeadError> {
@@ -113,17 +163,19 @@ impl Head {
             restored: &restored,
             worker,
             workers,
-            window_ms: self.config.window_ms,
+            schedule: &self.schedule,
             now_ms: self.clock.now_ms(),
             declared: HashMap::new(),
         };
         // Control records name tenants by number, which the tenant records of the same segment assign.
         let mut numbers: HashMap<(u32, u32), Arc<Tenant>> = HashMap::new();
         let control = |segment: u32, record: Record<'_>| self.control(segment, record, &mut numbers);
-        replay(&*self.fs, &self.config.dir, segments, (0..workers).map(restorer).collect(), control, progress)?;
+        let source = Source { fs: &*self.fs, dir: &self.config.dir, segments, has_replicas: self.config.has_replicas };
+        replay(source, (0..workers).map(restorer).collect(), control, progress)?;
         let samples = restored.samples.load(Ordering::Relaxed);
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
         self.grow(restored.bytes.load(Ordering::Relaxed) as isize);
+        self.log.add_declarable(restored.declarable.load(Ordering::Relaxed));
         self.metrics.replay_seconds.observe(seconds);
         self.metrics.replayed_samples.inc_by(samples);
         self.remove_empty_series();
@@ -191,19 +243,34 @@ impl Head {
             return Err(AppendError::Deletions { expected, applied });
         }
         let ticket = self.log.ticket();
-        let appender = Appender::new(&self.config, &tenant, &mut state, ticket.segment(), self.clock.now_ms(), origin);
-        let Appended { outcomes, grown } = appender.with_targets(targets).run(batch);
-        let wal = &mut state.wal;
-        let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
-        wal.staged.clear();
-        wal.staged.shrink_to(MAX_KEPT_STAGING_BYTES);
+        let (segment, now_ms) = (ticket.segment(), self.clock.now_ms());
+        let appender = Appender::new(&self.config, &self.schedule, &tenant, &mut state, segment, now_ms, origin);
+        let Appended { outcomes, declarable, grown } = appender.with_targets(targets).run(batch);
+        let commit = self.push(ticket, &mut state);
         drop(state);
+        self.log.add_declarable(declarable);
         self.grow(grown);
         let Outcomes { counted, uncounted, refused, replaced, .. } = outcomes;
         self.metrics.count(&counted);
         self.metrics.count(&uncounted);
         self.metrics.series.add((counted.new_series + uncounted.new_series) as i64);
         Ok(AppendOutcome { counted, uncounted, refused, replaced, commit })
+    }
+
+    /// Queues the staged records of a tenant for the log.
+    pub(crate) fn push(&self, ticket: Ticket<'_>, state: &mut AppendState) -> Commit {
+        let wal = &mut state.wal;
+        let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
+        wal.staged.clear();
+        wal.staged.shrink_to(MAX_KEPT_STAGING_BYTES);
+        commit
+    }
+
+    /// Makes cuts that are numbered from now on in windows that begin from now on exceed `number`. Call it before the first
+    /// append with the greatest number of this head's cuts that anyone remembers: after the loss of the log, the numbers
+    /// before it must not be used again.
+    pub fn number_cuts_above(&self, number: u32) {
+        self.plan.note_generation(number);
     }
 
     /// Replaces the settings of all tenants, present and future.
@@ -227,8 +294,8 @@ impl Head {
         self.log.commit()
     }
 
-    /// Whether the log may lack acknowledged samples, because it was created empty, at this start or an earlier one, or a
-    /// repair truncated it. It remains incomplete until [`Head::set_complete`].
+    /// Whether the log may lack acknowledged samples, because it was created empty, at this start or an earlier one, or
+    /// because a start or a repair truncated it. It remains incomplete until [`Head::set_complete`].
     pub fn is_incomplete(&self) -> bool {
         self.is_incomplete.load(Ordering::Relaxed)
     }
@@ -263,30 +330,5 @@ impl Head {
     pub(crate) fn update_gauges(&self) {
         let series: usize = self.tenants.all().iter().map(|t| t.index.read().len()).sum();
         self.metrics.series.set(series as i64);
-    }
-
-    /// Removes the oldest log segments, up to the first that a sample in memory may have come from; returns the oldest one left.
-    pub(crate) fn trim_log(&self) -> Result<u32, HeadError> {
-        let mut first = self.first_segment.lock();
-        let mut keep = self.log.oldest_open();
-        for tenant in self.tenants.all() {
-            let state = tenant.append.lock();
-            let alive = |start: &i64| state.windows.get(start).is_some_and(|w| w.total() > 0);
-            let oldest = state.segment_windows.iter().find(|(_, windows)| windows.iter().any(alive));
-            keep = oldest.map_or(keep, |(segment, _)| keep.min(*segment));
-        }
-        while *first < keep {
-            let path = segment_path(&self.config.dir, *first);
-            let removed = match self.fs.remove(&path) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            };
-            // One at a time, oldest first, each made durable: a crash must not leave a gap.
-            let removed = removed.and_then(|()| self.fs.sync_dir(&self.config.dir));
-            removed.map_err(|source| HeadError::Io { action: "remove", path, source })?;
-            self.metrics.wal_segments_removed.inc();
-            *first += 1;
-        }
-        Ok(*first)
     }
 }

@@ -79,10 +79,10 @@ impl Index {
     /// Removes series, which ascend by number.
     pub(crate) fn remove(&mut self, removed: &[Arc<Series>]) {
         let ids: Vec<u32> = removed.iter().map(|s| s.id).collect();
-        let mut touched: HashMap<&str, std::collections::HashSet<&str>> = HashMap::new();
+        let mut touched: HashMap<&str, HashMap<&str, Vec<u32>>> = HashMap::new();
         for series in removed {
             for (name, value) in LabelsIter::over(series.labels.as_bytes()) {
-                touched.entry(name).or_default().insert(value);
+                touched.entry(name).or_default().entry(value).or_default().push(series.id);
                 if let Some(values) = self.names.get_mut(name) {
                     values.series -= 1;
                 }
@@ -90,7 +90,7 @@ impl Index {
         }
         for (name, touched_values) in touched {
             let Some(values) = self.names.get_mut(name) else { continue };
-            for value in touched_values {
+            for (value, ids) in touched_values {
                 let Some(postings) = values.by_value.get_mut(value) else { continue };
                 let before = postings.heap_bytes();
                 let empty = postings.remove(&ids);

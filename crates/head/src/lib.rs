@@ -12,6 +12,7 @@
 mod append;
 mod chunk;
 mod config;
+mod contents;
 mod control;
 mod cut;
 mod digest;
@@ -19,6 +20,7 @@ mod error;
 mod eviction;
 mod exemplars;
 mod export;
+mod families;
 pub mod fs;
 mod head;
 mod index;
@@ -31,6 +33,7 @@ mod series;
 mod tenant;
 mod tenants;
 mod time_digests;
+mod trim;
 pub mod wal;
 mod window;
 

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pharos_model::labels::check_canonical;
-use pharos_model::time::window_start;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, Metadata, Sample, series_hash};
 
 use crate::series::{AnySample, Insert, Series, Stored, WindowGeneration};
-use crate::tenant::Tenant;
+use crate::tenant::{AppendState, Tenant};
 use crate::tenants::Tenants;
 use crate::wal::record::{Record, TenantRecord};
 use crate::wal::replay::Sink;
-use crate::window::{ShardCounts, WindowState};
+use crate::window::{ShardCounts, WindowSchedule, WindowState};
 use pharos_model::wire::append::{AppendVisitor, read_append};
 use pharos_model::wire::{Malformed, Reader};
 
@@ -25,6 +24,8 @@ const UNDECLARED: Malformed = Malformed("names a tenant or series that its segme
 pub(crate) struct Restored {
     pub(crate) samples: AtomicU64,
     pub(crate) bytes: AtomicI64,
+    /// Bytes of labels and metadata, which every segment of the log repeats.
+    pub(crate) declarable: AtomicI64,
 }
 
 /// One worker, which owns the series whose hash is `worker` modulo `workers`.
@@ -33,7 +34,7 @@ pub(crate) struct Restorer<'a> {
     pub(crate) restored: &'a Restored,
     pub(crate) worker: u64,
     pub(crate) workers: u64,
-    pub(crate) window_ms: i64,
+    pub(crate) schedule: &'a WindowSchedule,
     pub(crate) now_ms: i64,
     /// The tenants that the segment declares, keyed by their number there.
     pub(crate) declared: HashMap<u32, Declared>,
@@ -45,23 +46,25 @@ pub(crate) struct Declared {
     segment: u32,
     /// Indexed by reference; `None` for series that other workers own.
     series: Vec<Option<Arc<Series>>>,
-    windows: BTreeMap<i64, WindowDelta>,
+    /// Keyed by the start of the window and the generation.
+    windows: BTreeMap<(i64, u32), WindowDelta>,
     /// The window of the previous sample, taken out of `windows` while it is in use.
     open: Option<OpenDelta>,
     newest: i64,
+    /// The generation that the record at hand names. Samples of other records are of the current one of their window.
+    generation: Option<u32>,
 }
 
-/// The window of the previous sample: its first and last millisecond, and what was added to it.
+/// The window of the previous sample with its last millisecond, and what was added to it.
 struct OpenDelta {
-    start: i64,
+    at: WindowGeneration,
     last: i64,
     delta: WindowDelta,
 }
 
-/// What a worker has added to a window and not reported yet.
+/// What a worker has added to a generation of a window and not reported yet.
 #[derive(Debug)]
 struct WindowDelta {
-    generation: u32,
     samples: u64,
     counts: ShardCounts,
     bytes: i64,
@@ -71,10 +74,11 @@ impl Sink for Restorer<'_> {
     fn apply(&mut self, segment: u32, record: Record<'_>) -> Result<(), Malformed> {
         match record {
             Record::Tenant(record) => self.declare(segment, record),
-            Record::Append { tenant, body } => self.read(tenant, body, Change::Append),
-            Record::Replaced { tenant, body } => self.read(tenant, body, Change::Replace),
-            Record::Retracted { tenant, body } => self.read(tenant, body, Change::Remove(Stored::Same)),
-            Record::Yielded { tenant, body } => self.read(tenant, body, Change::Remove(Stored::Other)),
+            Record::Append { tenant, body } => self.read(tenant, None, body, Change::Append),
+            Record::Survivors { tenant, generation, body } => self.read(tenant, Some(generation), body, Change::Append),
+            Record::Replaced { tenant, body } => self.read(tenant, None, body, Change::Replace),
+            Record::Retracted { tenant, body } => self.read(tenant, None, body, Change::Remove(Stored::Same)),
+            Record::Yielded { tenant, body } => self.read(tenant, None, body, Change::Remove(Stored::Other)),
             _ => Ok(()),
         }
     }
@@ -90,9 +94,19 @@ impl Sink for Restorer<'_> {
 }
 
 impl Restorer<'_> {
-    /// Applies the samples of a record.
-    fn read(&mut self, tenant: u32, body: Reader<'_>, change: Change) -> Result<(), Malformed> {
+    /// Applies the samples of a record, which may name their generation.
+    fn read(
+        &mut self,
+        tenant: u32,
+        generation: Option<u32>,
+        body: Reader<'_>,
+        change: Change,
+    ) -> Result<(), Malformed> {
         let Some(mut declared) = self.declared.remove(&tenant) else { return Err(UNDECLARED) };
+        if declared.generation != generation {
+            declared.close_window();
+            declared.generation = generation;
+        }
         let read = read_append(body, &mut Visit { restorer: self, declared: &mut declared, change });
         self.declared.insert(tenant, declared);
         read
@@ -112,18 +126,31 @@ impl Restorer<'_> {
             for (cut, shards) in &w.flushed {
                 tenant.raise_flushed_cut(&mut state, w.window, *cut, shards);
             }
-            state.note_segment(segment, w.window);
+            state.segments.note_window(segment, w.window);
         }
         if self.worker == 0 {
-            state.metadata.extend(record.metadata);
+            record.metadata.iter().for_each(|(family, metadata)| self.metadata(&mut state, family, metadata));
         }
         drop(state);
-        let declared =
-            Declared { tenant, segment, series: Vec::new(), windows: BTreeMap::new(), open: None, newest: i64::MIN };
+        let declared = Declared {
+            tenant,
+            segment,
+            series: Vec::new(),
+            windows: BTreeMap::new(),
+            open: None,
+            newest: i64::MIN,
+            generation: None,
+        };
         if let Some(mut before) = self.declared.insert(record.number, declared) {
             before.settle(self.now_ms, self.restored);
         }
         Ok(())
+    }
+
+    fn metadata(&self, state: &mut AppendState, family: &str, metadata: &Metadata) {
+        let grown = state.metadata.set(family, metadata, usize::MAX).unwrap_or(0);
+        self.restored.bytes.fetch_add(grown as i64, Ordering::Relaxed);
+        self.restored.declarable.fetch_add(grown as i64, Ordering::Relaxed);
     }
 }
 
@@ -132,13 +159,14 @@ impl Declared {
     fn settle(&mut self, now_ms: i64, restored: &Restored) {
         self.close_window();
         let mut state = self.tenant.append.lock();
-        for (start, mut delta) in std::mem::take(&mut self.windows) {
-            let new_window = || WindowState::new(self.tenant.shards, delta.generation);
+        for ((start, generation), mut delta) in std::mem::take(&mut self.windows) {
+            self.tenant.plan.note_generation(generation);
+            let new_window = || WindowState::new(self.tenant.shards, generation);
             let window = state.windows.entry(start).or_insert_with(new_window);
-            window.add_counts(delta.generation, &mut delta.counts);
+            window.add_counts(generation, &mut delta.counts);
             window.bytes += delta.bytes;
             window.newest_append_ms = now_ms;
-            state.note_segment(self.segment, start);
+            state.segments.note_samples(self.segment, WindowGeneration { start, generation });
             restored.samples.fetch_add(delta.samples, Ordering::Relaxed);
             restored.bytes.fetch_add(delta.bytes, Ordering::Relaxed);
         }
@@ -149,34 +177,33 @@ impl Declared {
 
     fn close_window(&mut self) {
         if let Some(open) = self.open.take() {
-            self.windows.insert(open.start, open.delta);
+            self.windows.insert((open.at.start, open.at.generation), open.delta);
         }
     }
 
     /// The window of a timestamp, usually that of the previous sample.
     #[inline]
-    fn window_of(&mut self, t: i64, width: i64) -> WindowGeneration {
+    fn window_of(&mut self, t: i64, schedule: &WindowSchedule) -> WindowGeneration {
         match &self.open {
-            Some(open) if open.start <= t && t <= open.last => {
-                WindowGeneration { start: open.start, generation: open.delta.generation }
-            }
-            _ => self.open_window(t, width),
+            Some(open) if open.at.start <= t && t <= open.last => open.at,
+            _ => self.open_window(t, schedule),
         }
     }
 
-    fn open_window(&mut self, t: i64, width: i64) -> WindowGeneration {
+    fn open_window(&mut self, t: i64, schedule: &WindowSchedule) -> WindowGeneration {
         self.close_window();
-        let window = self.tenant.append.lock().window_at(t, width);
-        let known = self.windows.remove(&window.start);
-        let mut delta = known.unwrap_or_else(|| WindowDelta {
-            generation: 0,
-            samples: 0,
-            counts: ShardCounts::new(self.tenant.shards),
-            bytes: 0,
-        });
-        delta.generation = window.generation;
-        self.open = Some(OpenDelta { start: window.start, last: window.start.saturating_add(width - 1), delta });
-        window
+        let at = self.generation_at(t, schedule);
+        let known = self.windows.remove(&(at.start, at.generation));
+        let nothing = || WindowDelta { samples: 0, counts: ShardCounts::new(self.tenant.shards), bytes: 0 };
+        let delta = known.unwrap_or_else(nothing);
+        self.open = Some(OpenDelta { at, last: schedule.window_of(t).last, delta });
+        at
+    }
+
+    /// The window that contains `t`, and the generation of a sample of it in the record at hand.
+    fn generation_at(&self, t: i64, schedule: &WindowSchedule) -> WindowGeneration {
+        let current = self.tenant.append.lock().window_at(t, schedule);
+        WindowGeneration { generation: self.generation.unwrap_or(current.generation), ..current }
     }
 
     fn own(&self, series: u32) -> Result<Option<&Arc<Series>>, Malformed> {
@@ -213,7 +240,7 @@ impl Visit<'_, '_> {
                 return Ok(());
             }
         }
-        let window = self.declared.window_of(t, self.restorer.window_ms);
+        let window = self.declared.window_of(t, self.restorer.schedule);
         let inserted = series.data.lock().insert(sample, window);
         if let (Insert::Added(grown), Some(open)) = (inserted, &mut self.declared.open) {
             open.delta.samples += 1;
@@ -231,7 +258,7 @@ impl Visit<'_, '_> {
         }
         // The removed sample may not be counted in its window yet.
         self.declared.settle(self.restorer.now_ms, self.restorer.restored);
-        let start = window_start(sample.t(), self.restorer.window_ms);
+        let start = self.restorer.schedule.start_of(sample.t());
         let mut state = self.declared.tenant.append.lock();
         let freed = series.data.lock().remove(sample.t(), |generation, count| {
             if let Some(window) = state.windows.get_mut(&start) {
@@ -256,6 +283,7 @@ impl AppendVisitor for Visit<'_, '_> {
                     let created = tenant.create(&mut state, canonical, hash);
                     let (series, bytes) = created.ok_or(Malformed("tenant has used up its series numbers"))?;
                     self.restorer.restored.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
+                    self.restorer.restored.declarable.fetch_add(canonical.len() as i64, Ordering::Relaxed);
                     Some(series)
                 }
             };
@@ -279,7 +307,7 @@ impl AppendVisitor for Visit<'_, '_> {
     fn exemplar(&mut self, series: u32, e: Exemplar) -> Result<(), Malformed> {
         if let Some(series) = self.declared.own(series)?.cloned() {
             let tenant = &self.declared.tenant;
-            let generation = tenant.append.lock().window_at(e.t, self.restorer.window_ms).generation;
+            let generation = self.declared.generation_at(e.t, self.restorer.schedule).generation;
             tenant.exemplars.lock().add(&series, &e, generation);
         }
         Ok(())
@@ -287,7 +315,7 @@ impl AppendVisitor for Visit<'_, '_> {
 
     fn metadata(&mut self, family: String, metadata: Metadata) {
         if self.restorer.worker == 0 {
-            self.declared.tenant.append.lock().metadata.insert(family, metadata);
+            self.restorer.metadata(&mut self.declared.tenant.append.lock(), &family, &metadata);
         }
     }
 }

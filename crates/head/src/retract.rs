@@ -1,7 +1,6 @@
 //! Takes back samples that this head accepted and another one, which decides, rejected or has another value for.
 
 use pharos_model::hash::shard_of;
-use pharos_model::time::window_start;
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{ShardSet, TenantId, WriteBatch};
 
@@ -10,14 +9,15 @@ use crate::head::Head;
 use crate::series::{AnySample, Series, SeriesData, Stored};
 use crate::tenant::{AppendState, Tenant};
 use crate::wal::Commit;
-use crate::wal::record::{SPLIT_BYTES, put_append, put_retracted, put_yielded};
+use crate::wal::record::{SPLIT_BYTES, put_retracted, put_yielded};
+use crate::window::WindowSchedule;
 
 /// A retraction in progress, while its caller holds the tenant's lock and the log's segment.
 struct Retraction<'a> {
     tenant: &'a Tenant,
     state: &'a mut AppendState,
     segment: u32,
-    window_ms: i64,
+    schedule: &'a WindowSchedule,
     /// How a held sample compares with that of the batch if it is removed.
     unwanted: Stored,
     retracted: AppendEncoder,
@@ -72,7 +72,7 @@ impl Head {
             tenant: &tenant,
             state: &mut state,
             segment: ticket.segment(),
-            window_ms: self.config.window_ms,
+            schedule: &self.schedule,
             unwanted,
             retracted: AppendEncoder::default(),
             samples: 0,
@@ -89,15 +89,10 @@ impl Head {
                 drop(data);
                 emptied.push(series);
             }
-            if retraction.retracted.bytes() >= SPLIT_BYTES {
-                retraction.write_out();
-            }
         }
         retraction.write_out();
         let Retraction { samples, freed, .. } = retraction;
-        let wal = &mut state.wal;
-        let commit = self.log.push(ticket, &wal.staged, std::mem::take(&mut wal.declared_bytes));
-        wal.staged.clear();
+        let commit = self.push(ticket, &mut state);
         emptied.sort_by_key(|series| series.id);
         let removed = self.remove_series(&tenant, &mut state, &emptied);
         drop(state);
@@ -110,7 +105,7 @@ impl Retraction<'_> {
     /// Removes what the series holds at the timestamp of a sample, if it is unwanted and not flushed.
     fn remove(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>) {
         let Some((_, generation)) = data.locate(sample).filter(|(held, _)| *held == self.unwanted) else { return };
-        let start = window_start(sample.t(), self.window_ms);
+        let start = self.schedule.start_of(sample.t());
         let Some(window) = self.state.windows.get_mut(&start) else { return };
         if window.flushed.covers(series.shard, generation) {
             return;
@@ -121,12 +116,15 @@ impl Retraction<'_> {
         self.samples += 1;
         let reference = self.state.wal_ref(self.tenant, series, data, self.segment);
         encode(&mut self.retracted, reference, sample);
+        if self.state.wal.encoder.bytes() + self.retracted.bytes() >= SPLIT_BYTES {
+            self.write_out();
+        }
     }
 
     /// Turns what has been encoded into log records: the declarations of the series, then what was removed of them.
     fn write_out(&mut self) {
         let wal = &mut self.state.wal;
-        put_append(&mut wal.staged, self.tenant.number, &mut wal.encoder);
+        wal.close_record(self.tenant.number, None);
         match self.unwanted {
             Stored::Same => put_retracted(&mut wal.staged, self.tenant.number, &mut self.retracted),
             Stored::Other => put_yielded(&mut wal.staged, self.tenant.number, &mut self.retracted),

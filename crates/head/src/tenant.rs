@@ -3,22 +3,25 @@
 //! Locks are taken in this order: `append`, the log's ticket, `index`, `exemplars`, the data of a series. Readers hold `index`
 //! while matchers are resolved and the data of a series while it is decoded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use pharos_model::hash::shard_of;
-use pharos_model::time::window_start;
 use pharos_model::wire::append::AppendEncoder;
-use pharos_model::{Labels, Metadata, ShardSet, TenantId};
+use pharos_model::{Labels, ShardSet, TenantId};
 
 use crate::config::TenantSettings;
+use crate::contents::SegmentContents;
 use crate::exemplars::ExemplarRing;
+use crate::families::Families;
 use crate::index::Index;
 use crate::series::{Series, SeriesData, WindowGeneration};
-use crate::wal::record::{Step, TenantRecord, WindowCuts, put_step, put_tenant};
-use crate::window::{FlushedWindows, ShardCounts, WindowState, first_generation};
+use crate::wal::record::{
+    SPLIT_BYTES, Step, TenantRecord, WindowCuts, put_append, put_step, put_survivors, put_tenant,
+};
+use crate::window::{FlushedWindows, ShardCounts, WindowPlan, WindowSchedule, WindowState};
 
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
@@ -26,6 +29,7 @@ pub(crate) struct Tenant {
     pub(crate) number: u32,
     /// How many shards the cluster has.
     pub(crate) shards: u32,
+    pub(crate) plan: Arc<WindowPlan>,
     pub(crate) append: Mutex<AppendState>,
     pub(crate) index: RwLock<Index>,
     /// A copy of the flushed masks in [`AppendState::windows`], for readers.
@@ -44,11 +48,10 @@ pub(crate) struct AppendState {
     pub(crate) windows: BTreeMap<i64, WindowState>,
     /// Samples of the batch in progress that are not counted in `windows` yet.
     pub(crate) uncounted: ShardCounts,
-    pub(crate) metadata: HashMap<String, Metadata>,
+    pub(crate) metadata: Families,
     /// The number of the newest deletion that was applied; 0 for none.
     pub(crate) last_deletion: u64,
-    /// The windows that each segment of the log mentions.
-    pub(crate) segment_windows: BTreeMap<u32, BTreeSet<i64>>,
+    pub(crate) segments: SegmentContents,
     pub(crate) wal: TenantLog,
 }
 
@@ -62,12 +65,12 @@ pub(crate) struct TenantLog {
     pub(crate) encoder: AppendEncoder,
     /// Complete records that are not pushed to the log yet.
     pub(crate) staged: Vec<u8>,
-    /// How many of the staged bytes declare series.
+    /// How many of the staged bytes declare the tenant and its series.
     pub(crate) declared_bytes: u64,
 }
 
 impl Tenant {
-    pub(crate) fn new(id: TenantId, number: u32, shards: u32, window_ms: i64, settings: TenantSettings) -> Self {
+    pub(crate) fn new(id: TenantId, number: u32, shards: u32, plan: Arc<WindowPlan>, settings: TenantSettings) -> Self {
         Tenant {
             id,
             number,
@@ -78,14 +81,15 @@ impl Tenant {
                 newest: None,
                 windows: BTreeMap::new(),
                 uncounted: ShardCounts::new(shards),
-                metadata: HashMap::new(),
+                metadata: Families::default(),
                 last_deletion: 0,
-                segment_windows: BTreeMap::new(),
+                segments: SegmentContents::default(),
                 wal: TenantLog::default(),
             }),
             index: RwLock::default(),
-            flushed: RwLock::new(FlushedWindows::new(window_ms)),
+            flushed: RwLock::new(FlushedWindows::new(plan.schedule())),
             exemplars: Mutex::new(ExemplarRing::new(settings.max_exemplars)),
+            plan,
         }
     }
 
@@ -115,12 +119,14 @@ impl Tenant {
 
     /// Raises the newest cut of a window.
     pub(crate) fn raise_newest_cut(&self, state: &mut AppendState, window: i64, cut: u32) {
+        self.plan.note_generation(cut);
         let window = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
         window.newest_cut = window.newest_cut.max(cut);
     }
 
     /// Raises the flushed cut of some shards of a window, and makes that visible to readers.
     pub(crate) fn raise_flushed_cut(&self, state: &mut AppendState, start: i64, cut: u32, shards: &ShardSet) {
+        self.plan.note_generation(cut);
         let window = state.windows.entry(start).or_insert_with(|| WindowState::new(self.shards, cut));
         window.newest_cut = window.newest_cut.max(cut);
         window.flushed.raise(shards, cut);
@@ -141,8 +147,8 @@ impl AppendState {
     }
 
     /// The window that contains `t` and its current generation; 0 for a window that is not known.
-    pub(crate) fn window_at(&self, t: i64, width: i64) -> WindowGeneration {
-        let start = window_start(t, width);
+    pub(crate) fn window_at(&self, t: i64, schedule: &WindowSchedule) -> WindowGeneration {
+        let start = schedule.start_of(t);
         WindowGeneration { start, generation: self.windows.get(&start).map_or(0, |w| w.newest_cut) }
     }
 
@@ -162,12 +168,28 @@ impl AppendState {
             newest: self.newest,
             shards: tenant.shards,
             windows: self.windows.iter().filter(|(_, w)| w.newest_cut > 0).map(cuts_of).collect(),
-            metadata: self.metadata.iter().map(|(family, m)| (family.clone(), m.clone())).collect(),
+            metadata: Vec::new(),
             last_deletion: self.last_deletion,
         };
+        let before = self.wal.staged.len();
         put_tenant(&mut self.wal.staged, &record);
         self.wal.segment = segment;
         self.wal.next_ref = 0;
+        for (family, metadata) in self.metadata.take_all(segment) {
+            self.wal.encoder.metadata(family, metadata);
+            self.wal.close_long_record(tenant.number, None);
+        }
+        self.wal.close_record(tenant.number, None);
+        self.wal.declared_bytes += (self.wal.staged.len() - before) as u64;
+    }
+
+    /// Logs the metadata of a family, unless the segment has a record of it.
+    pub(crate) fn log_metadata(&mut self, tenant: &Tenant, segment: u32, family: &str) {
+        self.declare_tenant(tenant, segment);
+        if let Some(metadata) = self.metadata.take_changed(family, segment) {
+            self.wal.encoder.metadata(family, metadata);
+            self.wal.close_long_record(tenant.number, None);
+        }
     }
 
     /// The reference of a series in a segment, declaring it there unless it is.
@@ -190,15 +212,28 @@ impl AppendState {
         if let Some(window) = self.windows.get(&start) {
             return window.newest_cut;
         }
-        let first = first_generation(now_ms);
+        let first = tenant.plan.first_generation(now_ms);
         self.declare_tenant(tenant, segment);
         put_step(&mut self.wal.staged, Step::Cut, tenant.number, start, first, &ShardSet::new());
         self.windows.insert(start, WindowState::new(tenant.shards, first));
         first
     }
+}
 
-    /// Notes that a segment of the log mentions a window.
-    pub(crate) fn note_segment(&mut self, segment: u32, window: i64) {
-        self.segment_windows.entry(segment).or_default().insert(window);
+impl TenantLog {
+    /// Makes a record of what has been encoded, if anything: an append, or survivors of a generation.
+    pub(crate) fn close_record(&mut self, tenant: u32, generation: Option<u32>) {
+        match generation {
+            None => put_append(&mut self.staged, tenant, &mut self.encoder),
+            Some(generation) => put_survivors(&mut self.staged, tenant, generation, &mut self.encoder),
+        }
+    }
+
+    /// Like [`TenantLog::close_record`], once the record is long. To be called after every entry that may be long.
+    #[inline]
+    pub(crate) fn close_long_record(&mut self, tenant: u32, generation: Option<u32>) {
+        if self.encoder.bytes() >= SPLIT_BYTES {
+            self.close_record(tenant, generation);
+        }
     }
 }

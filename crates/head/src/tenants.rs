@@ -9,23 +9,24 @@ use pharos_model::TenantId;
 
 use crate::config::{HeadConfig, SettingsByTenant};
 use crate::tenant::Tenant;
+use crate::window::{WindowPlan, WindowSchedule};
 
 /// The tenants, and what a new one starts out with.
 pub(crate) struct Tenants {
     by_id: RwLock<HashMap<TenantId, Arc<Tenant>>>,
     next_number: AtomicU32,
     shards: u32,
-    window_ms: i64,
+    plan: Arc<WindowPlan>,
     settings: RwLock<SettingsByTenant>,
 }
 
 impl Tenants {
-    pub(crate) fn new(config: &HeadConfig) -> Self {
+    pub(crate) fn new(config: &HeadConfig, plan: Arc<WindowPlan>) -> Self {
         Tenants {
             by_id: RwLock::default(),
             next_number: AtomicU32::new(0),
             shards: config.shards,
-            window_ms: config.window_ms,
+            plan,
             settings: RwLock::new(config.by_tenant()),
         }
     }
@@ -42,13 +43,20 @@ impl Tenants {
         let create = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let settings = self.settings.read().of(id);
-            Arc::new(Tenant::new(id.clone(), number, self.shards, self.window_ms, settings))
+            Arc::new(Tenant::new(id.clone(), number, self.shards, self.plan.clone(), settings))
         };
         by_id.entry(id.clone()).or_insert_with(create).clone()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
         self.by_id.read().values().cloned().collect()
+    }
+
+    /// Replaces the schedule of windows. Windows that exist must be the same in both.
+    pub(crate) fn set_schedule(&self, schedule: &Arc<WindowSchedule>) {
+        let by_id = self.by_id.write();
+        self.plan.set_schedule(schedule.clone());
+        by_id.values().for_each(|tenant| tenant.flushed.write().schedule = schedule.clone());
     }
 
     /// Replaces the settings of all tenants, present and future.

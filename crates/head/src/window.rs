@@ -6,14 +6,22 @@
 //! raises the flushed cut of its shards to `n`: a run is flushed when its generation is below the flushed cut of its shard.
 //! Both numbers are logged, so a restart reaches the same verdict about every sample (INV-CUT-EXACT).
 //!
-//! The first generation of a window is the time at which the window began, in seconds, and is logged too. A window that was
-//! removed from memory and comes back therefore never reuses a number that the catalogue may know.
+//! The first generation of a window is the time at which the window began, in seconds, or the greatest generation of any
+//! window so far if that is greater, and is logged too. A window that was removed from memory and comes back therefore never
+//! reuses a number that the catalogue may know, even if the clock was set back in between.
+//!
+//! Where a window begins and ends follows from the [`WindowSchedule`], and how windows are numbered from the [`WindowPlan`].
+
+mod plan;
+mod schedule;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use pharos_model::ShardSet;
-use pharos_model::time::window_start;
+
+pub(crate) use plan::WindowPlan;
+pub(crate) use schedule::WindowSchedule;
 
 /// A summary of a window of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,12 +163,6 @@ pub(crate) struct WindowState {
     shards: u32,
 }
 
-/// The first generation of a window that begins now.
-pub(crate) fn first_generation(now_ms: i64) -> u32 {
-    // The upper half of the numbers is left for cuts.
-    u32::try_from((now_ms / 1000).max(0)).unwrap_or(u32::MAX).min(u32::MAX / 2)
-}
-
 impl WindowState {
     pub(crate) fn new(shards: u32, newest_cut: u32) -> Self {
         WindowState {
@@ -215,6 +217,12 @@ impl WindowState {
         newest.is_some_and(|(_, counts)| (0u32..).zip(counts).any(|(shard, n)| *n > 0 && shards.contains(shard)))
     }
 
+    /// Samples of a generation in memory.
+    pub(crate) fn held_in(&self, generation: u32) -> u64 {
+        let at = self.samples.binary_search_by_key(&generation, |(other, _)| *other);
+        at.map_or(0, |at| self.samples[at].1.iter().sum())
+    }
+
     /// Samples in memory.
     pub(crate) fn total(&self) -> u64 {
         self.samples.iter().flat_map(|(_, counts)| counts).sum()
@@ -233,13 +241,14 @@ impl WindowState {
         summary
     }
 
-    pub(crate) fn info(&self, start: i64, width: i64) -> WindowInfo {
+    /// The summary of this window, which lasts from `start` to just before `end`.
+    pub(crate) fn info(&self, start: i64, end: i64) -> WindowInfo {
         let shards = (0..self.shards).map(|shard| self.shard(shard as u16));
         let is_known = |s: &ShardWindow| s.unflushed_samples + s.flushed_samples > 0 || s.flushed_cut > 0;
         let shards: Vec<ShardWindow> = shards.filter(is_known).collect();
         WindowInfo {
             start,
-            end: start.saturating_add(width),
+            end,
             unflushed_samples: shards.iter().map(|s| s.unflushed_samples).sum(),
             flushed_samples: shards.iter().map(|s| s.flushed_samples).sum(),
             bytes: self.bytes.max(0) as u64,
@@ -253,21 +262,20 @@ impl WindowState {
 /// The flushed masks of all windows of a tenant, shared by readers.
 #[derive(Clone, Debug)]
 pub(crate) struct FlushedWindows {
-    /// The width of a window, in milliseconds.
-    pub(crate) width: i64,
+    pub(crate) schedule: Arc<WindowSchedule>,
     /// Keyed by the start of the window.
     pub(crate) masks: Arc<BTreeMap<i64, FlushedMask>>,
 }
 
 impl FlushedWindows {
-    pub(crate) fn new(width: i64) -> Self {
-        FlushedWindows { width, masks: Arc::default() }
+    pub(crate) fn new(schedule: Arc<WindowSchedule>) -> Self {
+        FlushedWindows { schedule, masks: Arc::default() }
     }
 
     /// Whether the runs of a shard and generation in the window that contains `t` are flushed.
     pub(crate) fn is_flushed(&self, t: i64, shard: u16, generation: u32) -> bool {
         !self.masks.is_empty()
-            && self.masks.get(&window_start(t, self.width)).is_some_and(|mask| mask.covers(shard, generation))
+            && self.masks.get(&self.schedule.start_of(t)).is_some_and(|mask| mask.covers(shard, generation))
     }
 }
 

@@ -82,6 +82,7 @@ impl Ingester {
             true => catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true),
             false => Default::default(),
         };
+        head.number_cuts_above(newest_cut(&config.identity, &meta.view()));
         let catch_ups = catchup::Progress::default();
         let deletions = deletions::Deletions::new(&config.identity, head.clone(), meta.clone());
         let ingester = Ingester {
@@ -145,6 +146,14 @@ impl Ingester {
         let known = view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)
     }
+}
+
+/// The greatest number of the cuts of an ingester of which blocks are listed; 0 if there are none. Its log knows it, unless the
+/// log was lost.
+fn newest_cut(identity: &str, view: &View) -> u32 {
+    let blocks = view.catalogue.tenants.values().flat_map(|tenant| &tenant.blocks);
+    let cuts = blocks.filter_map(|block| block.cut.as_ref()).filter(|cut| cut.ingester == identity);
+    cuts.map(|cut| cut.number).max().unwrap_or(0)
 }
 
 #[cfg(test)]

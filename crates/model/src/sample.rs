@@ -93,6 +93,13 @@ pub struct Metadata {
     pub help: String,
 }
 
+impl Metadata {
+    /// About how much memory the metadata of `family` takes, in bytes.
+    pub fn bytes(&self, family: &str) -> usize {
+        size_of::<(String, Metadata)>() + family.len() + self.unit.len() + self.help.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

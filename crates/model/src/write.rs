@@ -171,6 +171,7 @@ impl WriteBatch {
             + self.samples.len() * size_of::<Sample>()
             + self.histograms.iter().map(|h| size_of::<HistogramSample>() + h.h.bytes()).sum::<usize>()
             + self.exemplars.iter().map(|e| size_of::<Exemplar>() + e.labels.as_bytes().len()).sum::<usize>()
+            + self.metadata.iter().map(|(family, metadata)| metadata.bytes(family)).sum::<usize>()
     }
 }
 

@@ -7,8 +7,8 @@ use pharos_model::write::HistogramSample;
 use crate::config::{HeadConfig, TenantLimits, TenantSettings};
 
 /// The longest canonical label set, so that it fits into a log record.
-pub(super) const MAX_LABEL_BYTES: usize = 1 << 20;
-/// The most buckets of a histogram, so that it fits into a log record.
+const MAX_LABEL_BYTES: usize = 1 << 20;
+/// The most buckets, bounds and spans of a histogram together, so that it fits into a log record.
 const MAX_BUCKETS: usize = 1 << 16;
 
 /// Why a sample is rejected, and a message without the series.
@@ -134,8 +134,9 @@ pub(super) fn check_labels(canonical: &[u8], limits: &TenantLimits) -> Result<()
 /// Checks that a histogram is valid and fits into a log record.
 pub(super) fn check_histogram(s: &HistogramSample) -> Result<(), String> {
     let buckets = s.h.positive_buckets.len() + s.h.negative_buckets.len() + s.h.custom_values.len();
-    if buckets > MAX_BUCKETS {
-        return Err(format!("{buckets} buckets, more than {MAX_BUCKETS}"));
+    let spans = s.h.positive_spans.len() + s.h.negative_spans.len();
+    if buckets + spans > MAX_BUCKETS {
+        return Err(format!("{buckets} buckets and {spans} spans, more than {MAX_BUCKETS}"));
     }
     s.h.validate().map_err(|e| e.to_string())
 }

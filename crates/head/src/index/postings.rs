@@ -33,7 +33,18 @@ impl Postings {
         match self {
             Postings::One(id) => removed.binary_search(id).is_ok(),
             Postings::Many(ids) => {
-                ids.retain(|id| removed.binary_search(id).is_err());
+                let (Some(first), Some(last)) = (removed.first(), removed.last()) else { return false };
+                let touched = ids.partition_point(|id| id < first)..ids.partition_point(|id| id <= last);
+                let mut kept = touched.start;
+                let mut rest = removed;
+                for at in touched.clone() {
+                    rest = advance(rest, ids[at]);
+                    if rest.first() != Some(&ids[at]) {
+                        ids[kept] = ids[at];
+                        kept += 1;
+                    }
+                }
+                ids.drain(kept..touched.end);
                 if ids.capacity() > 2 * ids.len() {
                     ids.shrink_to_fit();
                 }

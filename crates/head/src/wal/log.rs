@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 use pharos_model::WriteError;
 
 use super::commit::{Commit, Durable};
+use super::record::put_durable;
 use super::segment::{file_name, header};
 use crate::fs::{Fs, LogFile};
 use crate::metrics::HeadMetrics;
@@ -29,6 +31,9 @@ pub(crate) struct LogConfig {
     pub(crate) max_pending_bytes: u64,
 }
 
+/// Appends the first record of a segment, framed.
+pub(crate) type Opening = Box<dyn Fn(&mut Vec<u8>) + Send + Sync>;
+
 /// The log, open for appending.
 pub(crate) struct Log {
     shared: Arc<Shared>,
@@ -39,12 +44,15 @@ struct Shared {
     config: LogConfig,
     fs: Arc<dyn Fs>,
     metrics: Arc<HeadMetrics>,
+    opening: Opening,
     /// The current segment. A read lock is held while a record is encoded and queued, so that its series are declared in the
     /// segment to which it goes.
     segment: RwLock<u32>,
     queue: Mutex<Queue>,
     work: Condvar,
     durable: Arc<Durable>,
+    /// How many bytes a segment that declares everything spends on that.
+    declarable: AtomicI64,
 }
 
 #[derive(Default)]
@@ -56,11 +64,21 @@ struct Queue {
     pushed: u64,
     /// Bytes of the current segment.
     segment_bytes: u64,
-    /// How many bytes of the current segment declare series.
+    /// How many bytes of the current segment declare tenants and series.
     declared_bytes: u64,
+    /// Segments that were closed since [`Log::take_closed`], with their sizes in bytes.
+    closed: Vec<(u32, u64)>,
     /// The last failure of the writer; `None` when the log can be written.
     error: Option<String>,
     closing: bool,
+}
+
+impl Queue {
+    /// Whether the current segment has `min_bytes`. Declarations are repeated in every segment, so it grows until those that
+    /// the next one will repeat, `declarable` bytes at most, are a small part of it.
+    fn is_full(&self, min_bytes: u64, declarable: u64) -> bool {
+        self.segment_bytes >= min_bytes.max(4 * self.declared_bytes.min(declarable))
+    }
 }
 
 /// Encoded records for one segment.
@@ -81,15 +99,23 @@ impl Ticket<'_> {
 }
 
 impl Log {
-    pub(crate) fn open(config: LogConfig, fs: Arc<dyn Fs>, metrics: Arc<HeadMetrics>) -> std::io::Result<Self> {
+    /// Every segment begins with the record that `opening` writes.
+    pub(crate) fn open(
+        config: LogConfig,
+        fs: Arc<dyn Fs>,
+        metrics: Arc<HeadMetrics>,
+        opening: Opening,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             segment: RwLock::new(config.first_segment),
             config,
             fs,
             metrics,
+            opening,
             queue: Mutex::default(),
             work: Condvar::new(),
             durable: Arc::default(),
+            declarable: AtomicI64::new(0),
         });
         let writer = Writer { shared: shared.clone(), file: None };
         let thread = std::thread::Builder::new().name("wal".into()).spawn(move || writer.run())?;
@@ -115,7 +141,7 @@ impl Log {
         Ticket { segment: self.shared.segment.read() }
     }
 
-    /// Queues records, of which `declared` bytes declare series.
+    /// Queues records, of which `declared` bytes declare tenants and series.
     pub(crate) fn push(&self, ticket: Ticket<'_>, records: &[u8], declared: u64) -> Commit {
         let segment = ticket.segment();
         let mut queue = self.shared.queue.lock();
@@ -130,9 +156,8 @@ impl Log {
             self.shared.work.notify_one();
         }
         let commit = Commit::new(self.shared.durable.clone(), queue.pushed);
-        // Declarations are repeated in every segment, so a segment grows until they are a small part of it.
-        let full = self.shared.config.segment_bytes.max(4 * queue.declared_bytes);
-        let rotate = queue.segment_bytes >= full;
+        let full = self.shared.config.segment_bytes;
+        let rotate = queue.is_full(full, self.declarable());
         drop(queue);
         drop(ticket);
         if rotate {
@@ -145,11 +170,26 @@ impl Log {
     pub(crate) fn rotate(&self, min_bytes: u64) {
         let mut segment = self.shared.segment.write();
         let mut queue = self.shared.queue.lock();
-        if queue.segment_bytes >= min_bytes.max(1) {
+        if queue.is_full(min_bytes.max(1), self.declarable()) {
+            let bytes = std::mem::take(&mut queue.segment_bytes);
+            queue.closed.push((*segment, bytes));
             *segment += 1;
-            queue.segment_bytes = 0;
             queue.declared_bytes = 0;
         }
+    }
+
+    /// Notes that a segment has more or fewer bytes to declare.
+    pub(crate) fn add_declarable(&self, bytes: i64) {
+        self.shared.declarable.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn declarable(&self) -> u64 {
+        self.shared.declarable.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// The segments that were closed since the last call, with their sizes in bytes. Some of them may not be written yet.
+    pub(crate) fn take_closed(&self) -> Vec<(u32, u64)> {
+        std::mem::take(&mut self.shared.queue.lock().closed)
     }
 
     /// Resolves when everything pushed so far is durable.
@@ -212,7 +252,20 @@ impl Writer {
                 shared.durable.advance(position);
             }
         }
+        self.end();
         shared.durable.close();
+    }
+
+    /// Records that everything in the open segment is durable, so that damage at its end is not taken for a torn write.
+    fn end(&mut self) {
+        let Some(open) = self.file.as_mut().filter(|open| !open.dirty) else { return };
+        let mut record = Vec::new();
+        put_durable(&mut record, open.durable);
+        let written = write_all(&mut *open.file, &record, open.durable).and_then(|_| open.file.sync());
+        if let Err(error) = written {
+            // What is left of the record looks like a torn write, which it is.
+            tracing::debug!(%error, segment = open.number, "could not record that the write-ahead log was closed");
+        }
     }
 
     /// Waits for records; `None` once the log is closing and everything is written.
@@ -281,11 +334,15 @@ impl Writer {
             open.file.truncate(open.durable)?;
         }
         open.dirty = true;
-        let mut end = open.durable;
-        if end == 0 {
-            end = write_all(&mut *open.file, &header(batch.segment), 0)?;
+        let mut first = Vec::new();
+        if open.durable == 0 {
+            first.extend_from_slice(&header(batch.segment));
+            (self.shared.opening)(&mut first);
+        } else {
+            put_durable(&mut first, open.durable);
         }
-        end = write_all(&mut *open.file, &batch.bytes, end)?;
+        let end = write_all(&mut *open.file, &first, open.durable)?;
+        let end = write_all(&mut *open.file, &batch.bytes, end)?;
         open.file.sync()?;
         if !open.named {
             fs.sync_dir(&config.dir)?;

@@ -2,16 +2,24 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, newest and flushed cuts of its windows, metadata, number of the last deletion |
+//! | 1 tenant | number in this segment, name, shards of the cluster, newest timestamp, newest and flushed cuts of its windows, metadata (none since version 3), number of the last deletion |
 //! | 2 append | tenant number, series declarations, samples, histograms, exemplars, metadata |
 //! | 3 cut | tenant number, window, number of the cut. The first one of a window holds its first generation |
 //! | 4 flushed | like cut, and the shards whose samples of that cut are in a block |
 //! | 5 delete | tenant number, range, matchers, number of the deletion |
 //! | 6 evicted | like flushed: the samples of these shards and of lower generations left memory |
 //! | 7 forget | tenant number, and the shards whose samples were all removed |
+//! | 8 opening | the schedule of windows and their greatest generation: the first record of a segment |
+//! | 9 durable | the offset of this record: everything before it was durable when it was written |
+//! | 10 survivors | tenant number, a generation, then like append: samples of that generation that are only in an older segment otherwise |
 //! | 11 replaced | like append: samples that replace what the series hold at their timestamps |
 //! | 12 retracted | like append: samples that are removed where the series hold exactly them |
 //! | 13 yielded | like append: at the timestamps of these samples, what the series hold is removed where it is something else |
+//!
+//! Kinds from 8 on exist since version 3. Opening and durable records belong to no tenant and have 0 as its number.
+//!
+//! A record stays far below [`MAX_RECORD_BYTES`](super::segment::MAX_RECORD_BYTES). A tenant with many windows is declared
+//! by several tenant records in a row, and appends are closed when they reach [`SPLIT_BYTES`].
 //!
 //! A set of shards is encoded as its ascending ranges: their number, then for each the distance from the end of the previous
 //! one and its length.
@@ -23,10 +31,11 @@ use pharos_model::shards::MAX_SHARDS;
 use pharos_model::write::HistogramSample;
 use pharos_model::{Exemplar, MatchOp, Matcher, Metadata, Sample, ShardSet, TenantId, TimeRange};
 
-use pharos_model::wire::append::{AppendEncoder, AppendVisitor, put_metadata, read_append, read_metadata};
+use pharos_model::wire::append::{AppendEncoder, AppendVisitor, read_append, read_metadata};
 use pharos_model::wire::{Malformed, Reader, put_bytes, put_uvarint, put_varint};
 
-use super::segment::{begin_record, end_record};
+use super::segment::{FRAME_BYTES, MAX_RECORD_BYTES, begin_record, end_record};
+use crate::window::WindowSchedule;
 
 const TENANT: u8 = 1;
 const APPEND: u8 = 2;
@@ -35,11 +44,16 @@ const FLUSHED: u8 = 4;
 const DELETE: u8 = 5;
 const EVICTED: u8 = 6;
 const FORGET: u8 = 7;
+const OPENING: u8 = 8;
+const DURABLE: u8 = 9;
+const SURVIVORS: u8 = 10;
 const REPLACED: u8 = 11;
 const RETRACTED: u8 = 12;
 const YIELDED: u8 = 13;
 
-/// The size at which an append record is closed.
+/// The length of a durable record with its frame.
+pub(crate) const DURABLE_BYTES: usize = FRAME_BYTES + 10;
+/// The size at which a record is closed, unless it is of a kind that is always small.
 pub(crate) const SPLIT_BYTES: usize = 1 << 20;
 
 /// The newest cut and the flushed cuts of a window.
@@ -59,6 +73,7 @@ pub(crate) struct TenantRecord {
     pub(crate) shards: u32,
     pub(crate) newest: Option<i64>,
     pub(crate) windows: Vec<WindowCuts>,
+    /// In records of version 2. Since then metadata has records of its own.
     pub(crate) metadata: Vec<(String, Metadata)>,
     /// The number of the newest deletion that was applied; 0 for none.
     pub(crate) last_deletion: u64,
@@ -68,9 +83,12 @@ pub(crate) struct TenantRecord {
 pub(crate) enum Record<'a> {
     Tenant(TenantRecord),
     Append { tenant: u32, body: Reader<'a> },
+    Survivors { tenant: u32, generation: u32, body: Reader<'a> },
     Replaced { tenant: u32, body: Reader<'a> },
     Retracted { tenant: u32, body: Reader<'a> },
     Yielded { tenant: u32, body: Reader<'a> },
+    Opening { schedule: WindowSchedule, newest_generation: u32 },
+    Durable,
     Cut { tenant: u32, window: i64, cut: u32 },
     Flushed { tenant: u32, window: i64, cut: u32, shards: ShardSet },
     Evicted { tenant: u32, window: i64, cut: u32, shards: ShardSet },
@@ -81,6 +99,11 @@ pub(crate) enum Record<'a> {
 /// Whether a record concerns all series of a tenant, so that replay applies it after everything before it.
 pub(crate) fn is_control(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(&(CUT | FLUSHED | EVICTED | DELETE | FORGET)))
+}
+
+/// Whether a record belongs to no tenant.
+pub(crate) fn is_of_segment(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(&(OPENING | DURABLE)))
 }
 
 /// Whether a record declares a tenant.
@@ -96,6 +119,9 @@ pub(crate) fn read(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     Ok(match kind {
         TENANT => Record::Tenant(read_tenant(tenant, &mut r)?),
         APPEND => Record::Append { tenant, body: r },
+        SURVIVORS => Record::Survivors { tenant, generation: r.u32()?, body: r },
+        OPENING => read_opening(&mut r)?,
+        DURABLE => Record::Durable,
         REPLACED => Record::Replaced { tenant, body: r },
         RETRACTED => Record::Retracted { tenant, body: r },
         YIELDED => Record::Yielded { tenant, body: r },
@@ -135,6 +161,7 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
     }
     match read(payload)? {
         Record::Append { body, .. }
+        | Record::Survivors { body, .. }
         | Record::Replaced { body, .. }
         | Record::Retracted { body, .. }
         | Record::Yielded { body, .. } => read_append(body, &mut Nothing),
@@ -142,27 +169,71 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Appends a tenant record to `out`.
+/// Appends the records that declare a tenant to `out`. Its metadata is not among them.
 pub(crate) fn put_tenant(out: &mut Vec<u8>, record: &TenantRecord) {
-    framed(out, TENANT, record.number, |out| {
-        put_bytes(out, record.tenant.as_str().as_bytes());
-        put_uvarint(out, u64::from(record.shards));
-        out.push(u8::from(record.newest.is_some()));
-        put_varint(out, record.newest.unwrap_or(0));
-        put_uvarint(out, record.windows.len() as u64);
-        for w in &record.windows {
-            put_varint(out, w.window);
-            put_uvarint(out, u64::from(w.newest));
-            put_uvarint(out, w.flushed.len() as u64);
-            for (cut, shards) in &w.flushed {
-                put_uvarint(out, u64::from(*cut));
-                put_shards(out, shards);
+    let mut rest = &record.windows[..];
+    loop {
+        let (windows, others) = rest.split_at(windows_of_a_record(rest));
+        framed(out, TENANT, record.number, |out| {
+            put_bytes(out, record.tenant.as_str().as_bytes());
+            put_uvarint(out, u64::from(record.shards));
+            out.push(u8::from(record.newest.is_some()));
+            put_varint(out, record.newest.unwrap_or(0));
+            put_uvarint(out, windows.len() as u64);
+            for w in windows {
+                put_varint(out, w.window);
+                put_uvarint(out, u64::from(w.newest));
+                put_uvarint(out, w.flushed.len() as u64);
+                for (cut, shards) in &w.flushed {
+                    put_uvarint(out, u64::from(*cut));
+                    put_shards(out, shards);
+                }
             }
+            put_uvarint(out, 0);
+            put_uvarint(out, record.last_deletion);
+        });
+        if others.is_empty() {
+            return;
         }
-        put_uvarint(out, record.metadata.len() as u64);
-        record.metadata.iter().for_each(|(family, metadata)| put_metadata(out, family, metadata));
-        put_uvarint(out, record.last_deletion);
+        rest = others;
+    }
+}
+
+/// How many of these windows go into one record: at least one, and no more than fit.
+fn windows_of_a_record(windows: &[WindowCuts]) -> usize {
+    const LONGEST_NUMBER: usize = 10;
+    let mut bytes = 0;
+    let fits = |w: &&WindowCuts| {
+        bytes += w
+            .flushed
+            .iter()
+            .fold(3 * LONGEST_NUMBER, |bytes, (_, shards)| bytes + (2 + 2 * shards.ranges().count()) * LONGEST_NUMBER);
+        bytes <= SPLIT_BYTES
+    };
+    windows.iter().take_while(fits).count().max(1).min(windows.len())
+}
+
+/// Appends an opening record to `out`.
+pub(crate) fn put_opening(out: &mut Vec<u8>, schedule: &WindowSchedule, newest_generation: u32) {
+    framed(out, OPENING, 0, |out| {
+        put_uvarint(out, schedule.widths().len() as u64);
+        for (from, width) in schedule.widths() {
+            put_varint(out, *from);
+            put_varint(out, *width);
+        }
+        put_uvarint(out, u64::from(newest_generation));
     });
+}
+
+fn read_opening<'a>(r: &mut Reader<'_>) -> Result<Record<'a>, Malformed> {
+    let widths = (0..r.count(2)?).map(|_| Ok((r.varint()?, r.varint()?))).collect::<Result<_, _>>()?;
+    let schedule = WindowSchedule::from_widths(widths).ok_or(Malformed("schedule of windows is not in order"))?;
+    Ok(Record::Opening { schedule, newest_generation: r.u32()? })
+}
+
+/// Appends a durable record that is written at `offset` of its segment to `out`.
+pub(crate) fn put_durable(out: &mut Vec<u8>, offset: u64) {
+    framed(out, DURABLE, 0, |out| out.extend_from_slice(&offset.to_le_bytes()));
 }
 
 /// A step in the life of a cut.
@@ -272,11 +343,24 @@ fn put_collected(out: &mut Vec<u8>, kind: u8, tenant: u32, encoder: &mut AppendE
     }
 }
 
+/// Like [`put_append`], for samples of a generation that are repeated from an older segment.
+pub(crate) fn put_survivors(out: &mut Vec<u8>, tenant: u32, generation: u32, encoder: &mut AppendEncoder) {
+    if !encoder.is_empty() {
+        framed(out, SURVIVORS, tenant, |out| {
+            put_uvarint(out, u64::from(generation));
+            encoder.finish(out);
+        });
+    }
+}
+
+/// Frames a record. Every record passes through here, and none may be longer than replay reads: callers close records in
+/// time, since what is in one entry of a record is bounded.
 fn framed(out: &mut Vec<u8>, kind: u8, tenant: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let start = begin_record(out);
     out.push(kind);
     put_uvarint(out, u64::from(tenant));
     write(out);
+    debug_assert!(out.len() - start <= MAX_RECORD_BYTES, "record of kind {kind} has {} bytes", out.len() - start);
     end_record(out, start);
 }
 

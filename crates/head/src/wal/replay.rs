@@ -4,17 +4,21 @@
 //! that they own by hash, which keeps the samples of a series in order. Records that concern all series (cuts, flushes,
 //! evictions, deletions) and the end of a segment wait until all workers have caught up.
 //!
-//! A torn tail is truncated. Any other damage is an error that names the file and the offset (INV-TORN-TAIL).
+//! A torn tail is truncated. Any other damage is an error that names the file and the offset (INV-TORN-TAIL), unless other
+//! nodes have the samples too. Whatever is truncated marks the log as incomplete.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::damage::durable_behind;
+use super::incomplete;
 use super::log::write_all;
 use super::record::{self, Record};
 use super::segment::{ReadError, SegmentReader, file_name, header, parse_file_name};
 use crate::error::HeadError;
 use crate::fs::Fs;
+use crate::window::WindowSchedule;
 use pharos_model::wire::Malformed;
 
 /// The progress of a replay.
@@ -69,17 +73,37 @@ impl Segments {
     pub(crate) fn gap(&self) -> Option<u32> {
         self.files.windows(2).find(|pair| pair[0].0 + 1 != pair[1].0).map(|pair| pair[0].0 + 1)
     }
+
+    /// The schedule of windows with which the newest segment begins; `None` if no segment says it. Segments that cannot be
+    /// read are skipped, since the replay deals with them.
+    pub(crate) fn schedule(&self, fs: &dyn Fs) -> Option<WindowSchedule> {
+        self.files.iter().rev().find_map(|(number, path, len)| {
+            let mut reader = SegmentReader::new(fs.open_read(path).ok()?, *len, *number).ok()?;
+            match record::read(reader.next().ok()??) {
+                Ok(Record::Opening { schedule, .. }) => Some(schedule),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// What a replay reads.
+pub(crate) struct Source<'a> {
+    pub(crate) fs: &'a dyn Fs,
+    pub(crate) dir: &'a Path,
+    pub(crate) segments: &'a Segments,
+    /// Whether damage is truncated like a torn tail, since other nodes have the samples too.
+    pub(crate) has_replicas: bool,
 }
 
 /// Replays all segments. `control` gets the records that concern all series, while the sinks are idle, and tenant records.
 pub(crate) fn replay<S: Sink>(
-    fs: &dyn Fs,
-    dir: &Path,
-    segments: &Segments,
+    source: Source<'_>,
     sinks: Vec<S>,
     mut control: impl FnMut(u32, Record<'_>) -> Result<(), Malformed>,
     progress: &mut dyn FnMut(ReplayProgress),
 ) -> Result<(), HeadError> {
+    let segments = source.segments;
     let total_bytes = segments.files.iter().map(|(.., len)| len).sum();
     std::thread::scope(|scope| {
         let workers: Vec<SyncSender<Work>> = sinks
@@ -93,7 +117,7 @@ pub(crate) fn replay<S: Sink>(
         let mut done = ReplayProgress { segments: 0, total_segments: segments.files.len(), bytes: 0, total_bytes };
         for (position, (number, path, len)) in segments.files.iter().enumerate() {
             progress(done);
-            let segment = Segment { fs, dir, number: *number, path, len: *len };
+            let segment = Segment { source: &source, number: *number, path, len: *len };
             let last = position + 1 == segments.files.len();
             segment.replay(last, &workers, &mut control, &mut |read| {
                 progress(ReplayProgress { bytes: done.bytes + read, ..done });
@@ -134,8 +158,7 @@ fn settle(workers: &[SyncSender<Work>], end_of_segment: bool) -> Option<(u64, Ma
 }
 
 struct Segment<'a> {
-    fs: &'a dyn Fs,
-    dir: &'a Path,
+    source: &'a Source<'a>,
     number: u32,
     path: &'a Path,
     len: u64,
@@ -149,7 +172,7 @@ impl Segment<'_> {
         control: &mut impl FnMut(u32, Record<'_>) -> Result<(), Malformed>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), HeadError> {
-        let file = self.fs.open_read(self.path).map_err(|source| self.io("open", source))?;
+        let file = self.open()?;
         let mut reader = match SegmentReader::new(file, self.len, self.number) {
             Ok(reader) => reader,
             Err(error) => return self.bad(0, error, last),
@@ -165,7 +188,10 @@ impl Segment<'_> {
                     return self.bad(offset, error, last);
                 }
             };
-            if record::is_control(payload) {
+            if record::is_of_segment(payload) {
+                let applied = record::read(payload).and_then(|r| control(self.number, r));
+                applied.map_err(|e| self.corrupt(offset, e.to_string()))?;
+            } else if record::is_control(payload) {
                 if let Some(failure) = settle(workers, false) {
                     return Err(self.corrupt(failure.0, failure.1.to_string()));
                 }
@@ -193,23 +219,40 @@ impl Segment<'_> {
         settle(workers, true).map_or(Ok(()), |(offset, error)| Err(self.corrupt(offset, error.to_string())))
     }
 
-    /// Handles an unreadable record. In the last segment, where a crash may have torn a write, it ends the log; elsewhere it
-    /// is an error.
+    /// Handles an unreadable record. It ends the segment if a crash may have torn it, or if other nodes have the samples;
+    /// otherwise it is an error.
     fn bad(&self, offset: u64, error: ReadError, last: bool) -> Result<(), HeadError> {
-        match error {
-            ReadError::Io(source) => Err(self.io("read", source)),
-            ReadError::Bad(reason) if last => {
-                tracing::warn!(file = %self.path.display(), offset, lost_bytes = self.len - offset, reason,
-                    "write-ahead log ends in a torn record; truncating it");
-                truncate(self.fs, self.dir, self.path, self.number, offset)
+        let reason = match error {
+            ReadError::Bad(reason) => reason,
+            ReadError::Io(source) => return Err(self.io("read", source)),
+            ReadError::Version(_) => {
+                return Err(HeadError::Version { file: self.path.into(), reason: error.to_string() });
             }
-            ReadError::Bad(reason) => Err(self.corrupt(offset, reason)),
-            ReadError::Version(_) => Err(HeadError::Version { file: self.path.into(), reason: error.to_string() }),
+        };
+        let Source { fs, dir, has_replicas, .. } = *self.source;
+        let (file, lost_bytes) = (self.path.display(), self.len - offset);
+        let durable = if last { durable_behind(self.open()?, offset).map_err(|e| self.io("read", e))? } else { None };
+        let is_torn = last && durable.is_none();
+        if is_torn {
+            tracing::warn!(%file, offset, lost_bytes, reason, "write-ahead log ends in a torn record; truncating it");
+        } else if has_replicas {
+            tracing::error!(%file, offset, lost_bytes, reason,
+                "write-ahead log is damaged; truncating the segment and copying what it lost from other replicas");
+        } else {
+            return Err(self.corrupt(offset, reason));
         }
+        if lost_bytes > 0 {
+            incomplete::mark(fs, dir)?;
+        }
+        truncate(fs, dir, self.path, self.number, offset)
+    }
+
+    fn open(&self) -> Result<Box<dyn std::io::Read + Send>, HeadError> {
+        self.source.fs.open_read(self.path).map_err(|source| self.io("open", source))
     }
 
     fn corrupt(&self, offset: u64, reason: String) -> HeadError {
-        HeadError::Corrupt { file: self.path.into(), offset, reason, dir: self.dir.into() }
+        HeadError::Corrupt { file: self.path.into(), offset, reason, dir: self.source.dir.into() }
     }
 
     fn io(&self, action: &'static str, source: std::io::Error) -> HeadError {

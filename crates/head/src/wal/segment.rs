@@ -12,12 +12,16 @@ use std::io::{self, Read};
 pub(crate) const HEADER_BYTES: usize = 20;
 /// The length of what precedes a payload.
 pub(crate) const FRAME_BYTES: usize = 8;
-/// The longest payload that is read. Writers split records well below it.
-pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
+/// The longest payload that is written. Records are closed well below it.
+pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;
+/// The longest payload that is read. Versions before 3 did not close every record in time.
+const MAX_READ_BYTES: usize = 1 << 30;
 
 const MAGIC: &[u8; 8] = b"PHAROSWL";
-/// Version 2 added shards to the records of cuts.
-const VERSION: u32 = 2;
+/// Version 2 added shards to the records of cuts, version 3 the opening of a segment and durable records.
+const VERSION: u32 = 3;
+/// The oldest version that is read.
+const OLDEST_VERSION: u32 = 2;
 const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// The file name of a segment.
@@ -33,9 +37,13 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
 
 /// The header of a segment.
 pub(crate) fn header(number: u32) -> [u8; HEADER_BYTES] {
+    header_of(VERSION, number)
+}
+
+fn header_of(version: u32, number: u32) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..12].copy_from_slice(&version.to_le_bytes());
     bytes[12..16].copy_from_slice(&number.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..16]);
     bytes[16..].copy_from_slice(&crc.to_le_bytes());
@@ -65,7 +73,7 @@ pub(crate) enum ReadError {
     #[error("{0}")]
     Bad(String),
     /// An incompatible version of Pharos wrote the segment.
-    #[error("format version is {0}, supported is {VERSION}")]
+    #[error("format version is {0}, supported are {OLDEST_VERSION} to {VERSION}")]
     Version(u32),
 }
 
@@ -87,10 +95,11 @@ impl SegmentReader {
             return Err(ReadError::Bad(format!("header is truncated after {len} bytes")));
         }
         let found = &reader.buffer[..HEADER_BYTES];
-        if found != header(number) {
-            let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
+        let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
+        let is_known = (OLDEST_VERSION..=VERSION).contains(&version);
+        if !is_known || found != header_of(version, number) {
             let whole = found[16..] == crc32fast::hash(&found[..16]).to_le_bytes();
-            return Err(if whole && found[..8] == MAGIC[..] && version != VERSION {
+            return Err(if whole && found[..8] == MAGIC[..] && !is_known {
                 ReadError::Version(version)
             } else {
                 ReadError::Bad("header is damaged".into())
@@ -118,7 +127,7 @@ impl SegmentReader {
         };
         let len = word(self.at) as usize;
         let crc = word(self.at + 4);
-        if len == 0 || len > MAX_RECORD_BYTES {
+        if len == 0 || len > MAX_READ_BYTES {
             return Err(ReadError::Bad(format!("record length of {len} bytes is out of range")));
         }
         if !self.fill(FRAME_BYTES + len)? {

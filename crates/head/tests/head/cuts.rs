@@ -1,8 +1,10 @@
 //! Windows: cuts are stable, late samples go into later cuts, marks survive restarts, eviction frees memory and log.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use pharos_head::{Head, HeadConfig, WindowCut};
+use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
 use pharos_model::{Labels, Matcher, ShardSet, TimeRange, series_hash};
 
@@ -101,6 +103,54 @@ fn cut_numbers_ascend_across_restarts() {
     let before = head.cut(&tenant(), 0, &all_shards()).number();
     drop(head);
     assert!(open(&fs).cut(&tenant(), 0, &all_shards()).number() > before);
+}
+
+#[test]
+fn cut_numbers_ascend_when_the_clock_is_set_back_after_the_window_was_forgotten() {
+    let fs = MemFs::default();
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let open = || {
+        let config = HeadConfig { out_of_order_window_ms: 0, ..config() };
+        Head::open(config, clock.clone(), Arc::new(fs.clone()), &prometheus::Registry::new(), &mut |_| {}).unwrap()
+    };
+    let mut head = open();
+    append(&head, &[(1, 100, 1.0)]);
+    let before = flush(&head, 0).number();
+    evict(&head, 0);
+    // The window and the segments that mention it go.
+    for round in 9..12 {
+        (0..200).for_each(|i| drop(append(&head, &[(1, round * W + i, 0.1 * i as f64)])));
+        flush(&head, round * W);
+        evict(&head, round * W);
+    }
+    for now in [1_600_000_000_000, 5_000] {
+        assert!(head.windows(&tenant()).iter().all(|w| w.start > 0), "{:?}", head.windows(&tenant()));
+        clock.set(now);
+        append(&head, &[(2, 100, now as f64)]);
+        let window = head.windows(&tenant()).remove(0);
+        assert_eq!((window.start, window.unflushed_samples), (0, 1));
+        assert!(
+            window.newest_cut >= before,
+            "the block of cut {before} has no sample of generation {}",
+            window.newest_cut
+        );
+        assert!(head.cut(&tenant(), 0, &all_shards()).number() > before);
+        // Next, across a restart of which the log knows nothing of the window.
+        fs.files().iter().for_each(|(path, _)| fs.remove_file(path));
+        drop(head);
+        fs.files().iter().for_each(|(path, _)| fs.remove_file(path));
+        head = open();
+        head.number_cuts_above(before);
+    }
+}
+
+#[test]
+fn cuts_of_a_head_that_lost_its_log_are_numbered_above_those_that_others_remember() {
+    let head = open(&MemFs::default());
+    head.number_cuts_above(1000);
+    append(&head, &[(1, 100, 1.0)]);
+    assert!(head.windows(&tenant())[0].newest_cut >= 1000);
+    assert!(head.cut(&tenant(), 0, &all_shards()).number() > 1000);
 }
 
 #[test]

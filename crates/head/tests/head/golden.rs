@@ -35,8 +35,11 @@ fn write_golden(head: &Head) {
     }
     append(head, &[(7, 2 * HOUR + 1000, 7.0)]);
     let cut = head.cut(&tenant(), 0, &all_shards());
+    // Each record in a round of writes of its own, which is visible in the log.
+    head.commit().wait().unwrap();
     head.mark_flushed(&cut).wait().unwrap();
     head.evict_flushed(&tenant(), 0, &all_shards()).unwrap();
+    head.commit().wait().unwrap();
     head.append(&tenant(), &golden_batch(1500)).unwrap().1.wait().unwrap();
     head.delete(&tenant(), &[Matcher::equal("instance", "2")], TimeRange::new(0, 1500), 9).unwrap().wait().unwrap();
     head.forget_shards(Some(&tenant()), &shards_of(7)).unwrap().wait().unwrap();
@@ -47,20 +50,21 @@ fn shards_of(series: u32) -> pharos_model::ShardSet {
     [pharos_model::hash::shard_of(hash, 64)].into_iter().collect()
 }
 
-const GOLDEN: [(&str, &[u8]); 1] = [("00000001.wal", include_bytes!("golden/00000001.wal"))];
-
-fn golden_log() -> MemFs {
-    let fs = MemFs::default();
-    GOLDEN.iter().for_each(|(name, bytes)| fs.set_file(&Path::new("/wal").join(name), bytes));
-    fs
-}
+/// Logs of the same operations, by version.
+const VERSION_2: &[u8] = include_bytes!("golden/version-2/00000001.wal");
+const VERSION_3: &[u8] = include_bytes!("golden/version-3/00000001.wal");
 
 fn golden_config() -> HeadConfig {
     HeadConfig { segment_bytes: 1 << 20, ..config() }
 }
 
-fn open_golden() -> Head {
-    try_open(&golden_log(), golden_config()).unwrap()
+/// Heads that read the log of each version.
+fn golden_heads() -> impl Iterator<Item = Head> {
+    [VERSION_2, VERSION_3].into_iter().map(|bytes| {
+        let fs = MemFs::default();
+        fs.set_file(Path::new("/wal/00000001.wal"), bytes);
+        try_open(&fs, golden_config()).unwrap()
+    })
 }
 
 fn float(series: u32, t: i64) -> ((Labels, i64), u64) {
@@ -68,40 +72,47 @@ fn float(series: u32, t: i64) -> ((Labels, i64), u64) {
 }
 
 #[test]
-fn samples_of_an_earlier_build_are_read() {
+fn samples_of_earlier_builds_are_read() {
     let late = 2 * HOUR + 1000;
-    assert_eq!(read_all(&open_golden()), Samples::from([float(2, late)]));
+    for head in golden_heads() {
+        assert_eq!(read_all(&head), Samples::from([float(2, late)]));
+    }
 }
 
 #[test]
-fn histograms_of_an_earlier_build_are_read() {
-    let head = open_golden();
-    let matchers = vec![Matcher::equal("instance", "3")];
-    let set = head.select(&tenant(), &SelectRequest { matchers, range: TimeRange::ALL, max_series: 0 }, None).unwrap();
-    let mut out = SeriesBatch::default();
-    set.fetch(0..1, TimeRange::ALL, &mut out).unwrap();
-    assert_eq!(out.view(0).ht, [1500, 2 * HOUR + 1000]);
-    assert_eq!(out.view(0).h[0].sum, 1500.0);
+fn histograms_of_earlier_builds_are_read() {
+    for head in golden_heads() {
+        let matchers = vec![Matcher::equal("instance", "3")];
+        let request = SelectRequest { matchers, range: TimeRange::ALL, max_series: 0 };
+        let set = head.select(&tenant(), &request, None).unwrap();
+        let mut out = SeriesBatch::default();
+        set.fetch(0..1, TimeRange::ALL, &mut out).unwrap();
+        assert_eq!(out.view(0).ht, [1500, 2 * HOUR + 1000]);
+        assert_eq!(out.view(0).h[0].sum, 1500.0);
+    }
 }
 
 #[test]
-fn metadata_and_exemplars_of_an_earlier_build_are_read() {
-    let head = open_golden();
-    assert_eq!(head.metadata(&tenant())["m"].help, "A help.");
-    let found = head.exemplars(&tenant(), &[vec![Matcher::equal("instance", "2")]], TimeRange::ALL, None);
-    // The one at 1000 went in the deletion.
-    assert_eq!(found[0].exemplars.iter().map(|e| e.t).collect::<Vec<_>>(), [2000, 3000, 2 * HOUR + 1000]);
+fn metadata_and_exemplars_of_earlier_builds_are_read() {
+    for head in golden_heads() {
+        assert_eq!(head.metadata(&tenant())["m"].help, "A help.");
+        let found = head.exemplars(&tenant(), &[vec![Matcher::equal("instance", "2")]], TimeRange::ALL, None);
+        let times: Vec<_> = found[0].exemplars.iter().map(|e| e.t).collect();
+        // The one at 1000 went in the deletion.
+        assert_eq!(times, [2000, 3000, 2 * HOUR + 1000]);
+    }
 }
 
 #[test]
-fn cuts_and_deletions_of_an_earlier_build_are_read() {
-    let head = open_golden();
-    assert_eq!(head.last_deletion(&tenant()), 9);
-    let window = head.windows(&tenant()).remove(0);
-    assert_eq!(window.start, 0);
-    assert_eq!(window.newest_cut, 1);
-    assert_eq!(window.flushed_cut(0), 1);
-    assert_eq!(window.unflushed_samples, 1, "the histogram that came after the cut");
+fn cuts_and_deletions_of_earlier_builds_are_read() {
+    for head in golden_heads() {
+        assert_eq!(head.last_deletion(&tenant()), 9);
+        let window = head.windows(&tenant()).remove(0);
+        assert_eq!(window.start, 0);
+        assert_eq!(window.newest_cut, 1);
+        assert_eq!(window.flushed_cut(0), 1);
+        assert_eq!(window.unflushed_samples, 1, "the histogram that came after the cut");
+    }
 }
 
 #[test]
@@ -110,5 +121,7 @@ fn this_build_writes_the_same_bytes() {
     let head = try_open(&fs, golden_config()).unwrap();
     write_golden(&head);
     drop(head);
-    assert_eq!(fs.files(), golden_log().files());
+    let (path, bytes) = fs.files().remove(0);
+    assert_eq!(path, Path::new("/wal/00000001.wal"));
+    assert!(bytes == VERSION_3, "the format of the log has changed: {bytes:?}");
 }

@@ -1,4 +1,4 @@
-//! The head through its public API: semantics, a model under random operations, faults, torn logs, concurrency.
+//! The head through its public API: semantics, a model under random operations, faults, torn logs, sizes, concurrency.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,6 +10,9 @@ mod export;
 mod faults;
 mod golden;
 mod model;
+mod records;
+mod retention;
 mod support;
 mod torn;
 mod verdicts;
+mod widths;

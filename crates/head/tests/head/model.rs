@@ -1,4 +1,5 @@
-//! The head against a map, under random appends, copies, retractions, cuts, marks, evictions, deletions, forgotten shards and restarts.
+//! The head against a map, under random appends, copies, retractions, cuts, marks, evictions, deletions, forgotten shards,
+//! restarts and changes of the width of windows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use pharos_head::{Head, HeadConfig, HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::Clock as _;
 use pharos_model::clock::ManualClock;
 use pharos_model::hash::shard_of;
-use pharos_model::time::window_start;
 use pharos_model::{Labels, Matcher, ShardSet, TimeRange, series_hash};
 use proptest::prelude::*;
 
@@ -35,7 +35,8 @@ enum Op {
     Delete(u32, i64, i64),
     Forget(ShardSet),
     Export(ShardSet, usize),
-    Restart,
+    /// Restarts, perhaps with windows of another width.
+    Restart(i64),
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -55,7 +56,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => (0u32..SERIES, time(), time()).prop_map(|(series, a, b)| Op::Delete(series, a.min(b), a.max(b))),
         1 => shards().prop_map(Op::Forget),
         1 => (some(), 1usize..2000).prop_map(|(shards, bytes)| Op::Export(shards, bytes)),
-        2 => Just(Op::Restart),
+        2 => prop_oneof![3 => Just(W), 1 => Just(HOUR), 1 => Just(3 * HOUR)].prop_map(Op::Restart),
     ]
 }
 
@@ -81,8 +82,9 @@ struct Held {
     generation: usize,
 }
 
-#[derive(Default)]
 struct Model {
+    /// From when on windows have which width, ascending.
+    widths: Vec<(i64, i64)>,
     /// Keyed by series and timestamp.
     samples: BTreeMap<(u32, i64), Held>,
     /// The cuts so far: window, and number in the head.
@@ -93,6 +95,38 @@ struct Model {
 }
 
 impl Model {
+    fn new() -> Self {
+        Model {
+            widths: vec![(i64::MIN, W)],
+            samples: BTreeMap::new(),
+            cuts: Vec::new(),
+            flushed: BTreeMap::new(),
+            newest: None,
+        }
+    }
+
+    /// The start of the window that contains `t`.
+    fn start(&self, t: i64) -> i64 {
+        let (_, width) = self.widths.iter().rfind(|(from, _)| *from <= t).unwrap();
+        t - t.rem_euclid(*width)
+    }
+
+    /// Makes windows this wide behind those that exist, the last of which ends at `end`.
+    fn set_width(&mut self, width: i64, end: i64) {
+        if self.widths.last().unwrap().1 == width {
+            return;
+        }
+        while self.widths.len() > 1 && self.widths.last().unwrap().0 >= end {
+            self.widths.pop();
+        }
+        let before = self.widths.last().unwrap().1;
+        if before != width {
+            let is_boundary = |t: &i64| *t >= end && t % before == 0 && t % width == 0;
+            let from = (end / HOUR..).map(|hour| hour * HOUR).find(is_boundary).unwrap();
+            self.widths.push((from, width));
+        }
+    }
+
     fn append(&mut self, samples: &[(u32, i64, f64)], now: i64) -> u64 {
         let newest = self.newest.map(|t| t.min(now)).filter(|t| *t >= now - W);
         let oldest = newest.map_or(i64::MIN, |t| t - W);
@@ -140,7 +174,7 @@ impl Model {
     }
 
     fn is_flushed(&self, series: u32, t: i64, held: &Held) -> bool {
-        self.flushed.get(&(window_start(t, W), shard(series))).is_some_and(|flushed| held.generation < *flushed)
+        self.flushed.get(&(self.start(t), shard(series))).is_some_and(|flushed| held.generation < *flushed)
     }
 
     fn read(&self, keep: impl Fn(u32, i64, &Held) -> bool) -> Samples {
@@ -176,10 +210,16 @@ struct Run {
 }
 
 impl Run {
-    fn open(&mut self) {
-        let config = HeadConfig { shards: SHARDS, ..config() };
+    fn open(&mut self, window_ms: i64) {
+        let config = HeadConfig { shards: SHARDS, window_ms, ..config() };
+        let had_no_log = self.fs.files().is_empty();
         let registry = prometheus::Registry::new();
         let opened = Head::open(config, self.clock.clone(), Arc::new(self.fs.clone()), &registry, &mut |_| {});
+        if had_no_log {
+            self.model.widths = vec![(i64::MIN, window_ms)];
+        }
+        let ends = opened.as_ref().unwrap().windows(&tenant()).into_iter().map(|w| w.end);
+        self.model.set_width(window_ms, ends.fold(self.clock.now_ms(), i64::max));
         self.head = Some(opened.unwrap());
     }
 
@@ -213,22 +253,23 @@ impl Run {
                 let samples = in_time(&samples);
                 assert_eq!(append(self.head(), &samples).samples, self.model.append(&samples, self.clock.now_ms()));
             }
-            Op::Cut(t, shards) => self.cut(window_start(t * STEP, W), &shards),
+            Op::Cut(t, shards) => self.cut(self.model.start(t * STEP), &shards),
             Op::Mark(t, shards) => {
-                let start = window_start(t * STEP, W);
+                let start = self.model.start(t * STEP);
                 if let Some(number) = self.model.mark(start, &shards) {
                     self.head().mark_flushed_cut(&tenant(), start, number, &shards).wait().unwrap();
                 }
             }
-            Op::Digest(t, shards, mark) => self.digest(window_start(t * STEP, W), &shards, mark),
+            Op::Digest(t, shards, mark) => self.digest(self.model.start(t * STEP), &shards, mark),
             Op::Evict(t, shards) => {
-                let start = window_start(t * STEP, W);
+                let start = self.model.start(t * STEP);
                 self.head().evict_flushed(&tenant(), start, &shards).unwrap();
-                let Model { samples, flushed, .. } = &mut self.model;
+                let mut samples = std::mem::take(&mut self.model.samples);
                 samples.retain(|(series, t), held| {
-                    let below = flushed.get(&(start, shard(*series))).copied().unwrap_or(0);
-                    window_start(*t, W) != start || !shards.contains(shard(*series)) || held.generation >= below
+                    let is_asked = self.model.start(*t) == start && shards.contains(shard(*series));
+                    !is_asked || !self.model.is_flushed(*series, *t, held)
                 });
+                self.model.samples = samples;
             }
             Op::Delete(series, from, to) => {
                 let matchers = [Matcher::equal("instance", series.to_string())];
@@ -244,18 +285,18 @@ impl Run {
             Op::Export(shards, bytes) => {
                 assert_eq!(exported(self.head(), &shards, bytes), self.model.unflushed(&shards))
             }
-            Op::Restart => {
+            Op::Restart(width) => {
                 self.head().commit().wait().unwrap();
                 self.head = None;
                 self.fs.crash(false);
-                self.open();
+                self.open(width);
             }
         }
     }
 
     fn cut(&mut self, start: i64, shards: &ShardSet) {
         let cut = self.head().cut(&tenant(), start, shards);
-        assert_eq!(contents(&cut), of_window(self.model.unflushed(shards), start));
+        assert_eq!(contents(&cut), self.of_window(self.model.unflushed(shards), start));
         self.model.cut(start, cut.number());
     }
 
@@ -265,7 +306,7 @@ impl Run {
         let digest = self.head().digest(&tenant(), start, shards);
         let mut expected: BTreeMap<u32, HeldDigest> = BTreeMap::new();
         for ((series, t), held) in &self.model.samples {
-            if window_start(*t, W) == start && shards.contains(shard(*series)) {
+            if self.model.start(*t) == start && shards.contains(shard(*series)) {
                 let of_shard = expected.entry(shard(*series)).or_default();
                 of_shard.all.add(hash_of(*series), *t, held.bits);
                 if !self.model.is_flushed(*series, *t, held) {
@@ -285,6 +326,10 @@ impl Run {
         }
     }
 
+    fn of_window(&self, samples: Samples, start: i64) -> Samples {
+        samples.into_iter().filter(|((_, t), _)| self.model.start(*t) == start).collect()
+    }
+
     fn check(&self) {
         let head = self.head();
         let model = &self.model;
@@ -300,7 +345,7 @@ impl Run {
     }
 
     fn check_window(&self, window: &WindowInfo) {
-        let of_window = |t: i64| window_start(t, W) == window.start;
+        let of_window = |t: i64| self.model.start(t) == window.start;
         let mut unflushed: BTreeMap<u32, u64> = BTreeMap::new();
         let mut flushed: BTreeMap<u32, u64> = BTreeMap::new();
         for ((series, t), held) in self.model.samples.iter().filter(|((_, t), _)| of_window(*t)) {
@@ -315,10 +360,6 @@ impl Run {
         assert_eq!(window.unflushed_samples, unflushed.values().sum::<u64>());
         assert_eq!(window.flushed_samples, flushed.values().sum::<u64>());
     }
-}
-
-fn of_window(samples: Samples, start: i64) -> Samples {
-    samples.into_iter().filter(|((_, t), _)| window_start(*t, W) == start).collect()
 }
 
 /// The samples of an export that is interrupted every other batch and resumed from its position.
@@ -356,8 +397,8 @@ proptest! {
     #[test]
     fn the_head_equals_a_map(ops in proptest::collection::vec(ops(), 1..40)) {
         let clock = Arc::new(ManualClock::at(30 * STEP));
-        let mut run = Run { fs: MemFs::default(), clock, head: None, model: Model::default() };
-        run.open();
+        let mut run = Run { fs: MemFs::default(), clock, head: None, model: Model::new() };
+        run.open(W);
         for op in ops {
             run.step(op);
             run.check();

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-/// A segment with eleven records of one sample each, and its length before the last record.
+/// The length of a record that says what is durable. One precedes each round of writes but the first of a segment.
+const DURABLE_BYTES: usize = 18;
+
+/// A segment with eleven rounds of one sample each, as a crash leaves it behind, and its length before the last round.
 fn log_with_eleven_records() -> (MemFs, usize) {
     let fs = MemFs::default();
     let head = open(&fs);
@@ -14,8 +17,20 @@ fn log_with_eleven_records() -> (MemFs, usize) {
     }
     let before = fs.files()[0].1.len();
     append(&head, &[(2, 10_000, 1.0)]);
-    drop(head);
+    head.set_complete().unwrap();
+    crash(&fs, head);
     (fs, before)
+}
+
+/// Ends the head without closing its log.
+fn crash(fs: &MemFs, head: pharos_head::Head) {
+    let files = fs.files();
+    drop(head);
+    files.iter().for_each(|(path, bytes)| fs.set_file(path, bytes));
+}
+
+fn with_replicas() -> pharos_head::HeadConfig {
+    pharos_head::HeadConfig { has_replicas: true, ..config() }
 }
 
 #[test]
@@ -27,7 +42,9 @@ fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
         fs.set_file(&path, &whole[..len]);
         let head = open(&fs);
         assert_eq!(read_all(&head).len(), 10, "torn at {len} of {}", whole.len());
-        assert_eq!(fs.files()[0].1.len(), before, "the file is truncated");
+        let left = fs.files()[0].1.len();
+        assert!(left == before || left == before + DURABLE_BYTES, "the file is truncated");
+        assert_eq!(head.is_incomplete(), len > left, "whatever is truncated may have been acknowledged");
         append(&head, &[(2, 10_000, 2.0)]);
         drop(head);
         assert_eq!(read_all(&open(&fs)).len(), 11);
@@ -46,16 +63,87 @@ fn a_header_torn_at_any_byte_is_an_empty_segment() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_record_loses_only_that_record() {
+fn a_flipped_bit_in_the_last_record_loses_only_that_record_and_is_admitted() {
     let (fs, before) = log_with_eleven_records();
     let (path, whole) = fs.files().remove(0);
     for at in before..whole.len() {
         let fs = MemFs::default();
-        let mut bytes = whole.clone();
-        bytes[at] ^= 0x10;
-        fs.set_file(&path, &bytes);
-        assert_eq!(read_all(&open(&fs)).len(), 10, "flipped at {at}");
+        fs.set_file(&path, &flipped(&whole, at));
+        let head = open(&fs);
+        assert_eq!(read_all(&head).len(), 10, "flipped at {at}");
+        assert!(head.is_incomplete());
     }
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 0x10;
+    bytes
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_round_of_the_last_segment_is_damage() {
+    let (fs, before) = log_with_eleven_records();
+    let (path, whole) = fs.files().remove(0);
+    for at in 0..before {
+        let fs = MemFs::default();
+        fs.set_file(&path, &flipped(&whole, at));
+        let error = try_open(&fs, config()).err().unwrap();
+        let names_it =
+            matches!(&error, HeadError::Corrupt { file, offset, .. } if *file == path && *offset <= at as u64);
+        assert!(names_it, "flipped at {at}: {error}");
+        assert_eq!(fs.files()[0].1, flipped(&whole, at), "nothing is changed");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_log_that_was_closed_is_damage() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    (0..3).for_each(|i| drop(append(&head, &[(1, i * 1000, i as f64)])));
+    drop(head);
+    let (path, whole) = fs.files().remove(0);
+    for at in 0..whole.len() - DURABLE_BYTES {
+        fs.set_file(&path, &flipped(&whole, at));
+        assert!(matches!(try_open(&fs, config()), Err(HeadError::Corrupt { .. })), "flipped at {at}");
+    }
+}
+
+#[test]
+fn a_head_with_replicas_opens_what_is_left_of_a_damaged_log_and_knows_that_it_is_incomplete() {
+    let (fs, before) = log_with_eleven_records();
+    let (path, whole) = fs.files().remove(0);
+    for at in 0..before {
+        let fs = MemFs::default();
+        fs.set_file(&path, &flipped(&whole, at));
+        let head = try_open(&fs, with_replicas()).unwrap();
+        assert!(head.is_incomplete() && read_all(&head).len() < 10);
+        append(&head, &[(3, 10_000, 1.0)]);
+        let left = read_all(&head);
+        drop(head);
+        let head = try_open(&fs, config()).unwrap();
+        assert!(head.is_incomplete(), "until it is told otherwise");
+        assert_eq!(read_all(&head), left);
+    }
+}
+
+#[test]
+fn a_head_with_replicas_opens_when_an_earlier_segment_is_damaged() {
+    let fs = log_with_segments();
+    let (path, bytes) = fs.files().remove(1);
+    fs.set_file(&path, &flipped(&bytes, bytes.len() / 2));
+    assert!(matches!(try_open(&fs, config()), Err(HeadError::Corrupt { .. })));
+    let head = try_open(&fs, with_replicas()).unwrap();
+    let found = read_all(&head).len();
+    assert!(head.is_incomplete() && found > 1000 && found < 2000, "{found} samples");
+}
+
+#[test]
+fn a_crash_that_tears_nothing_leaves_the_log_complete() {
+    let (fs, _) = log_with_eleven_records();
+    let head = open(&fs);
+    assert_eq!(read_all(&head).len(), 11);
+    assert!(!head.is_incomplete());
 }
 
 fn log_with_segments() -> MemFs {
@@ -286,14 +374,14 @@ fn record(payload: &[u8]) -> Vec<u8> {
 proptest! {
     #[test]
     fn hostile_records_with_good_checksums_never_panic(
-        payloads in proptest::collection::vec((1u8..8, proptest::collection::vec(any::<u8>(), 0..40)), 1..6),
+        payloads in proptest::collection::vec((1u8..12, proptest::collection::vec(any::<u8>(), 0..40)), 1..6),
         mutate in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
     ) {
         let (fs, before) = log_with_eleven_records();
         let (path, whole) = fs.files().remove(0);
         let mut bytes = whole[..before].to_vec();
         // A real record's payload, damaged, under a good checksum.
-        let mut damaged = whole[before + 8..].to_vec();
+        let mut damaged = whole[before + DURABLE_BYTES + 8..].to_vec();
         for (at, value) in mutate {
             let at = at.index(damaged.len());
             damaged[at] = value;

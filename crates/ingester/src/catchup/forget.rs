@@ -41,7 +41,8 @@ fn held(ingester: &Ingester) -> ShardSet {
     windows.flat_map(|window| window.unflushed().union(&window.evictable()).iter().collect::<Vec<_>>()).collect()
 }
 
-/// Forgets those of the shards that are still orphaned, by the newest view and by the epochs of requests.
+/// Forgets those of the shards that are still orphaned, by the newest view and by the epochs of requests. Appends wait only
+/// until the samples have left memory.
 fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteError> {
     let closed = ingester.fence.close();
     let (view, me) = (ingester.meta.view(), ingester.config.identity.as_str());
@@ -53,5 +54,8 @@ fn forget_now(ingester: &Ingester, due: &ShardSet) -> Result<ShardSet, WriteErro
     let commit = ingester.head.forget_shards(None, &shards)?;
     drop(closed);
     commit.wait()?;
+    if let Err(error) = ingester.head.sweep(&shards) {
+        tracing::warn!(%error, "could not remove old write-ahead log segments; the next flush tries again");
+    }
     Ok(shards)
 }

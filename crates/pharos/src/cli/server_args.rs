@@ -143,7 +143,7 @@ pub struct StorageArgs {
     #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
     pub path: PathBuf,
 
-    /// Length of a window: the time range of a block that is cut from the head
+    /// Length of a window: the time range of a block that is cut from the head. A change applies behind the windows that exist
     #[arg(long = "storage.tsdb.min-block-duration", value_name = "DURATION", default_value = "2h",
           value_parser = positive_duration)]
     pub min_block_duration: Duration,

@@ -82,6 +82,11 @@ impl Membership {
         self.meta.view().settings.as_ref().map_or(DEFAULT_SHARDS, |settings| settings.shards)
     }
 
+    /// Whether the cluster keeps more than one copy of a sample.
+    pub(super) fn has_replicas(&self) -> bool {
+        self.meta.view().settings.as_ref().is_some_and(|settings| settings.replication_factor > 1)
+    }
+
     async fn wait_for_cluster(&self, args: &ServerArgs) {
         let join = &args.cluster.join;
         let expect = args.cluster.founders();

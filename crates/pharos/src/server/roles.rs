@@ -98,11 +98,14 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let objects = object_store(&parts, &loaded)?;
     let is_ingester = args.roles.has(cli::Role::Ingester);
     // A cluster of one opens the head first: its lock gives the best error when another process uses the folder.
-    let first_head = if args.is_alone() { Some(holders::head(&parts, &loaded, DEFAULT_SHARDS).await?) } else { None };
+    let first_head =
+        if args.is_alone() { Some(holders::head(&parts, &loaded, DEFAULT_SHARDS, false).await?) } else { None };
     let membership =
         Membership::begin(args, &parts.folders, &objects, clock, parts.http.clone(), parts.stopped.clone()).await?;
     let head = match first_head {
-        None if is_ingester => Some(holders::head(&parts, &loaded, membership.shards()).await?),
+        None if is_ingester => {
+            Some(holders::head(&parts, &loaded, membership.shards(), membership.has_replicas()).await?)
+        }
         first => first,
     };
     membership.announce().await?;

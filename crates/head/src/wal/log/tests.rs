@@ -67,8 +67,14 @@ impl Fs for MemFs {
 fn open(fs: &MemFs, segment_bytes: u64) -> Log {
     let metrics = HeadMetrics::register(&prometheus::Registry::new()).unwrap();
     let config = LogConfig { dir: "/wal".into(), first_segment: 5, segment_bytes, max_pending_bytes: 1 << 20 };
-    Log::open(config, Arc::new(fs.clone()), Arc::new(metrics)).unwrap()
+    let opening = Box::new(|out: &mut Vec<u8>| out.extend(record(OPENING)));
+    let log = Log::open(config, Arc::new(fs.clone()), Arc::new(metrics), opening).unwrap();
+    log.add_declarable(1 << 30);
+    log
 }
+
+/// What every segment begins with.
+const OPENING: &[u8] = b"opening";
 
 fn record(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -90,8 +96,15 @@ fn contents(fs: &MemFs) -> BTreeMap<u32, Vec<Vec<u8>>> {
         let mut reader =
             SegmentReader::new(Box::new(io::Cursor::new(bytes.clone())), bytes.len() as u64, number).unwrap();
         let payloads: &mut Vec<Vec<u8>> = segments.entry(number).or_default();
+        assert_eq!(reader.next().unwrap(), Some(OPENING));
+        let mut offset = reader.offset();
         while let Some(payload) = reader.next().unwrap() {
-            payloads.push(payload.to_vec());
+            let mut durable = Vec::new();
+            put_durable(&mut durable, offset);
+            if record(payload) != durable {
+                payloads.push(payload.to_vec());
+            }
+            offset = reader.offset();
         }
     }
     segments
@@ -180,4 +193,32 @@ fn the_oldest_open_segment_is_the_current_one_when_nothing_is_queued() {
 fn a_log_accepts_records_while_it_can_be_written() {
     let log = open(&MemFs::default(), 1 << 20);
     assert!(log.check().is_ok());
+}
+
+#[test]
+fn a_segment_does_not_wait_for_declarations_that_the_next_one_will_not_repeat() {
+    let log = open(&MemFs::default(), 20);
+    push(&log, &[1; 22], 20).wait().unwrap();
+    log.add_declarable(-(1 << 30));
+    log.rotate(20);
+    assert_eq!(log.ticket().segment(), 6);
+    assert_eq!(log.take_closed(), [(5, 30)]);
+    assert_eq!(log.take_closed(), []);
+}
+
+#[test]
+fn every_round_but_the_first_of_a_segment_begins_with_a_durable_record_and_the_last_ends_with_one() {
+    let fs = MemFs::default();
+    let log = open(&fs, 1 << 20);
+    push(&log, b"a", 0).wait().unwrap();
+    push(&log, b"b", 0).wait().unwrap();
+    drop(log);
+    let bytes = fs.0.lock().values().next().unwrap().clone();
+    let mut expected = [&header(5)[..], &record(OPENING), &record(b"a")].concat();
+    let at = expected.len() as u64;
+    put_durable(&mut expected, at);
+    expected.extend(record(b"b"));
+    let end = expected.len() as u64;
+    put_durable(&mut expected, end);
+    assert_eq!(bytes, expected);
 }

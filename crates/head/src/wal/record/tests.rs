@@ -90,7 +90,7 @@ fn replaced_and_removed_samples_round_trip() {
 fn encoded(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out);
-    payload(&out).to_vec()
+    if out.is_empty() { out } else { payload(&out).to_vec() }
 }
 
 fn some_shards() -> ShardSet {
@@ -108,7 +108,7 @@ fn tenant_record() -> TenantRecord {
             newest: 3,
             flushed: vec![(2, ShardSet::all(64)), (3, some_shards())],
         }],
-        metadata: vec![("up".into(), Metadata { kind: MetricType::Gauge, unit: "".into(), help: "Is it up?".into() })],
+        metadata: vec![],
         last_deletion: 17,
     }
 }
@@ -123,7 +123,7 @@ fn a_tenant_record_round_trips() {
 
 #[test]
 fn a_tenant_without_samples_round_trips() {
-    let record = TenantRecord { newest: None, windows: vec![], metadata: vec![], last_deletion: 0, ..tenant_record() };
+    let record = TenantRecord { newest: None, windows: vec![], last_deletion: 0, ..tenant_record() };
     let bytes = encoded(|out| put_tenant(out, &record));
     assert!(matches!(read(&bytes), Ok(Record::Tenant(found)) if found == record));
 }
@@ -133,6 +133,87 @@ fn a_tenant_record_of_an_earlier_version_has_no_deletion() {
     let mut bytes = encoded(|out| put_tenant(out, &TenantRecord { last_deletion: 5, ..tenant_record() }));
     bytes.pop();
     assert!(matches!(read(&bytes), Ok(Record::Tenant(found)) if found.last_deletion == 0));
+}
+
+#[test]
+fn a_tenant_record_of_version_2_has_metadata() {
+    let mut bytes = encoded(|out| put_tenant(out, &tenant_record()));
+    let tail = bytes.split_off(bytes.len() - 2);
+    assert_eq!(tail, [0, 17], "no metadata, and the deletion");
+    let metadata = Metadata { kind: MetricType::Gauge, unit: "".into(), help: "Is it up?".into() };
+    bytes.push(1);
+    pharos_model::wire::append::put_metadata(&mut bytes, "up", &metadata);
+    bytes.push(17);
+    let expected = TenantRecord { metadata: vec![("up".into(), metadata)], ..tenant_record() };
+    assert!(matches!(read(&bytes), Ok(Record::Tenant(found)) if found == expected));
+}
+
+#[test]
+fn a_tenant_with_many_windows_is_declared_by_several_records() {
+    let windows = |count: i64| {
+        let flushed = || vec![(2, ShardSet::from_iter((0..MAX_SHARDS).step_by(2))), (3, some_shards())];
+        (0..count).map(|window| WindowCuts { window, newest: 3, flushed: flushed() }).collect::<Vec<_>>()
+    };
+    let record = TenantRecord { windows: windows(1000), ..tenant_record() };
+    let mut out = Vec::new();
+    put_tenant(&mut out, &record);
+    let mut found = Vec::new();
+    let mut rest = &out[..];
+    let mut records = 0;
+    while !rest.is_empty() {
+        let len = u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize;
+        assert!(len < 2 * SPLIT_BYTES);
+        let Ok(Record::Tenant(piece)) = read(&rest[FRAME_BYTES..FRAME_BYTES + len]) else { panic!("another record") };
+        assert_eq!(
+            TenantRecord { windows: vec![], ..piece.clone() },
+            TenantRecord { windows: vec![], ..tenant_record() }
+        );
+        found.extend(piece.windows);
+        rest = &rest[FRAME_BYTES + len..];
+        records += 1;
+    }
+    assert!(records > 1);
+    assert_eq!(found, record.windows);
+}
+
+#[test]
+fn an_opening_round_trips() {
+    let mut schedule = WindowSchedule::new(3_600_000);
+    assert!(schedule.change(7_200_000, -5));
+    let bytes = encoded(|out| put_opening(out, &schedule, 9));
+    assert!(is_of_segment(&bytes) && !is_control(&bytes) && !is_tenant(&bytes));
+    let Ok(Record::Opening { schedule: found, newest_generation: 9 }) = read(&bytes) else { panic!("another record") };
+    assert_eq!(found, schedule);
+}
+
+#[test]
+fn an_opening_without_a_width_is_malformed() {
+    assert!(read(&[OPENING, 0, 0, 9]).is_err());
+}
+
+#[test]
+fn a_durable_record_has_a_fixed_length() {
+    for offset in [0, 1, u64::MAX] {
+        let mut out = Vec::new();
+        put_durable(&mut out, offset);
+        assert_eq!(out.len(), DURABLE_BYTES);
+        assert!(is_of_segment(payload(&out)));
+        assert!(matches!(read(payload(&out)), Ok(Record::Durable)));
+    }
+}
+
+#[test]
+fn survivors_name_their_generation() {
+    let mut encoder = AppendEncoder::default();
+    let bytes = encoded(|out| put_survivors(out, 7, 1 << 30, &mut encoder));
+    assert!(bytes.is_empty(), "there are none");
+    encoder.sample(3, &Sample { t: 5, v: 1.0, st: 0 });
+    let bytes = encoded(|out| put_survivors(out, 7, 1 << 30, &mut encoder));
+    let Ok(Record::Survivors { tenant: 7, generation, body }) = read(&bytes) else { panic!("another record") };
+    assert_eq!(generation, 1 << 30);
+    let mut collected = Collected::default();
+    read_append(body, &mut collected).unwrap();
+    assert_eq!(collected.samples, [(3, 5, 1f64.to_bits(), 0)]);
 }
 
 #[test]
@@ -273,10 +354,10 @@ proptest! {
     }
 
     #[test]
-    fn hostile_payloads_are_malformed_or_read(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..9) {
+    fn hostile_payloads_are_malformed_or_read(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..12) {
         if let Some(first) = bytes.first_mut() { *first = kind; }
         let _ = check(&bytes);
-        if let Ok(Record::Append { body, .. }) = read(&bytes) {
+        if let Ok(Record::Append { body, .. } | Record::Survivors { body, .. }) = read(&bytes) {
             let _ = read_append(body, &mut Collected::default());
         }
     }

@@ -84,17 +84,30 @@ fn a_truncated_header_is_an_error() {
 
 #[test]
 fn a_header_of_another_version_names_it() {
-    let mut bytes = header(1);
-    bytes[8] = 3;
-    let crc = crc32fast::hash(&bytes[..16]);
-    bytes[16..].copy_from_slice(&crc.to_le_bytes());
-    assert!(matches!(open(&bytes, 1), Err(ReadError::Version(3))));
+    for version in [1, 4] {
+        assert!(matches!(open(&header_of(version, 1), 1), Err(ReadError::Version(found)) if found == version));
+    }
+}
+
+#[test]
+fn a_segment_of_version_2_is_read() {
+    let mut bytes = segment(1, &[b"payload"]);
+    bytes[..20].copy_from_slice(&header_of(2, 1));
+    assert_eq!(read(&bytes), (vec![b"payload".to_vec()], None));
+}
+
+#[test]
+fn a_record_longer_than_any_that_is_written_now_is_read() {
+    let long = vec![7u8; MAX_RECORD_BYTES + (33 << 20)];
+    let (payloads, error) = read(&segment(1, &[&long]));
+    assert_eq!(error, None);
+    assert_eq!(payloads[0].len(), long.len());
 }
 
 #[test]
 fn a_damaged_header_is_not_taken_for_another_version() {
     let mut bytes = header(1);
-    bytes[8] = 3;
+    bytes[8] = 4;
     assert!(matches!(open(&bytes, 1), Err(ReadError::Bad(_))));
 }
 
@@ -118,7 +131,7 @@ fn an_empty_record_is_an_error() {
 #[test]
 fn a_length_beyond_the_limit_is_an_error_whatever_the_file_holds() {
     let mut bytes = segment(1, &[b"payload"]);
-    bytes[20..24].copy_from_slice(&(MAX_RECORD_BYTES as u32 + 1).to_le_bytes());
+    bytes[20..24].copy_from_slice(&(MAX_READ_BYTES as u32 + 1).to_le_bytes());
     assert!(error_of(&bytes).contains("is out of range"));
 }
 

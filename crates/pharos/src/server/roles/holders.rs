@@ -99,10 +99,15 @@ impl Holders {
     }
 }
 
-/// Opens the head, which replays the write-ahead log.
-pub(super) async fn head(parts: &Parts<'_>, loaded: &Loaded, shards: u32) -> Result<Arc<Head>, String> {
+/// Opens the head, which replays the write-ahead log. `has_replicas` says whether other nodes have its samples, too.
+pub(super) async fn head(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    shards: u32,
+    has_replicas: bool,
+) -> Result<Arc<Head>, String> {
     let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
-    let config = HeadConfig { shards, ..config };
+    let config = HeadConfig { shards, has_replicas, ..config };
     let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
     let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
     opened.await.map_err(text)?.map(Arc::new)
