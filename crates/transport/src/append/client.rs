@@ -1,4 +1,7 @@
-//! An agent's stream of appends to one ingester. The first append opens it; the next append after a failure reopens it.
+//! An agent's stream of appends to one ingester. The first append opens it.
+//!
+//! A stream may break because its connection is old, which says nothing about the ingester. An append that fails on such a
+//! stream is sent once more on a new one; that is safe, because appends are idempotent.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,8 +46,26 @@ struct Stream {
 
 /// The requests that await a response, by request ID. Holds the reason instead once the stream has ended.
 struct Answers {
-    waiting: Mutex<Result<HashMap<u64, oneshot::Sender<wire::AppendResponse>>, String>>,
+    waiting: Mutex<Result<HashMap<u64, oneshot::Sender<wire::AppendResponse>>, Ended>>,
     next: AtomicU64,
+}
+
+/// Why a stream has ended.
+#[derive(Clone)]
+enum Ended {
+    /// The connection or the peer ended it.
+    Broken(String),
+    /// The peer took too long to respond. A new stream would not change that.
+    Late,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Broken(reason) => f.write_str(reason),
+            Ended::Late => f.write_str("an answer took too long"),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,11 +90,11 @@ impl IngestClient {
             .max_encoding_message_size(MAX_MESSAGE)
     }
 
-    /// Returns the open stream, or opens a new one.
-    async fn stream(&self) -> Result<Arc<Stream>, ReplicaError> {
+    /// Returns the open stream, or opens a new one; and whether it is new.
+    async fn stream(&self) -> Result<(Arc<Stream>, bool), ReplicaError> {
         let mut slot = self.stream.lock().await;
         if let Some(stream) = slot.as_ref().filter(|stream| stream.answers.is_open()) {
-            return Ok(stream.clone());
+            return Ok((stream.clone(), false));
         }
         let (requests, receiver) = mpsc::channel(QUEUE);
         let opened = self.client().append(ReceiverStream::new(receiver)).await;
@@ -83,7 +104,7 @@ impl IngestClient {
         self.openings.add();
         tokio::spawn(receive(incoming, Arc::downgrade(&stream)));
         *slot = Some(stream.clone());
-        Ok(stream)
+        Ok((stream, true))
     }
 
     /// Discards a stream, so that the next request opens another.
@@ -115,7 +136,10 @@ async fn receive(mut incoming: Streaming<wire::AppendResponse>, stream: std::syn
         }
     };
     if let Some(stream) = stream.upgrade() {
-        *lock(&stream.answers.waiting) = Err(reason);
+        let mut waiting = lock(&stream.answers.waiting);
+        if waiting.is_ok() {
+            *waiting = Err(Ended::Broken(reason));
+        }
     }
 }
 
@@ -138,7 +162,7 @@ impl Answers {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         match &mut *lock(&self.waiting) {
             Ok(waiting) => waiting.insert(id, sender),
-            Err(reason) => return Err(ReplicaError::Unreachable(reason.clone())),
+            Err(ended) => return Err(ReplicaError::Unreachable(ended.to_string())),
         };
         Ok((id, receiver))
     }
@@ -150,7 +174,11 @@ impl Answers {
     }
 
     fn why_ended(&self) -> String {
-        lock(&self.waiting).as_ref().err().cloned().unwrap_or_else(|| "the stream ended".into())
+        lock(&self.waiting).as_ref().err().map_or_else(|| "the stream ended".into(), Ended::to_string)
+    }
+
+    fn is_late(&self) -> bool {
+        matches!(&*lock(&self.waiting), Err(Ended::Late))
     }
 }
 
@@ -169,7 +197,7 @@ impl Drop for Waiting<'_> {
         if !self.answered && self.began.elapsed() >= LATE {
             let mut waiting = lock(&self.stream.answers.waiting);
             if waiting.is_ok() {
-                *waiting = Err("an answer took too long".into());
+                *waiting = Err(Ended::Late);
             }
         }
     }
@@ -208,7 +236,16 @@ impl Stream {
 #[async_trait]
 impl Replica for IngestClient {
     async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
-        let stream = self.stream().await?;
+        let (stream, is_new) = self.stream().await?;
+        let appended = stream.append(shipment, targets).await;
+        if !matches!(appended, Err(ReplicaError::Unreachable(_))) {
+            return appended;
+        }
+        self.give_up(&stream).await;
+        if is_new || stream.answers.is_late() {
+            return appended;
+        }
+        let (stream, _) = self.stream().await?;
         let appended = stream.append(shipment, targets).await;
         if matches!(appended, Err(ReplicaError::Unreachable(_))) {
             self.give_up(&stream).await;
@@ -216,3 +253,6 @@ impl Replica for IngestClient {
         appended
     }
 }
+
+#[cfg(test)]
+mod tests;
