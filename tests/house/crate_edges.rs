@@ -44,7 +44,7 @@ const TABLE: &[Row] = &[
     ("promql", Engine, &["gocompat", "histogram", "model"], &[]),
     ("rules", Engine, &["gocompat", "model", "promql"], &[]),
     ("transport", Cluster, &["model"], &[]),
-    ("cluster", Cluster, &["model", "transport"], &[]),
+    ("cluster", Cluster, &["model", "transport"], &["block"]),
     ("config", Configuration, &["gocompat", "model"], &[]),
     ("http-client", Configuration, &["config"], &[]),
     ("discovery", Configuration, &["config", "http-client", "model"], &[]),

@@ -150,7 +150,8 @@ impl Meta {
             return;
         }
         let silent = heartbeats::silent(&self.state, &self.heartbeats(env), Duration::from_millis(HEARTBEAT_MS));
-        let context = PlacementContext { now_ms: env.now_ms(), silent: &silent, settled_for };
+        let now_ms = env.now_ms();
+        let context = PlacementContext { now_ms, silent: &silent, settled_for, ..PlacementContext::default() };
         let steps = placement::propose(&self.state, &self.config, context);
         self.placed = steps.is_empty().then_some((self.state.version, env.now));
         for command in steps {

@@ -18,8 +18,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    pub(crate) async fn heartbeat(&self, node: &str, leaving: bool) -> Result<HeartbeatAnswer, MetaError> {
-        let heartbeat = HeartbeatRequest { node: node.to_string(), forwarded: false, leaving };
+    pub(crate) async fn heartbeat(&self, heartbeat: HeartbeatRequest) -> Result<HeartbeatAnswer, MetaError> {
         match self {
             Backend::Group(group) => {
                 group.heartbeat(heartbeat).await.map_err(|status| MetaError::Unavailable(status.to_string()))

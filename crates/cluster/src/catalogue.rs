@@ -5,14 +5,18 @@
 //! one that was committed later wins.
 
 mod deletions;
+mod merge;
+mod removal;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::BlockDigest;
 use serde::{Deserialize, Serialize};
 
 pub use deletions::Deletion;
+pub(crate) use merge::Merge;
+pub use removal::{REMOVAL_DELAY_MS, Removal, RemovalReason};
 
 /// A live block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +90,12 @@ pub struct TenantCatalogue {
     /// The ids of the latest deletions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_ids: Vec<String>,
+    /// Blocks that were removed and whose objects may still exist, in order of their removal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removal>,
+    /// End of the newest window whose main block retention has removed. Outlives the records.
+    #[serde(default)]
+    pub removed_until: Option<i64>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -120,6 +130,28 @@ pub enum CatalogueCommand {
     },
     /// Removes blocks, for example because their retention has passed.
     RemoveBlocks {
+        /// Name of the tenant.
+        tenant: String,
+        /// Ids of the blocks.
+        ids: Vec<String>,
+        /// Time of the removal, milliseconds since the epoch; 0 in commands of versions that recorded no removals.
+        #[serde(default)]
+        at_ms: i64,
+        /// Why they are removed.
+        #[serde(default)]
+        reason: RemovalReason,
+    },
+    /// Rules that blocks which are not listed are never committed, so that their objects can be deleted.
+    CondemnBlocks {
+        /// Name of the tenant.
+        tenant: String,
+        /// Ids of the blocks. Live ones stay live.
+        ids: Vec<String>,
+        /// Time of the ruling, milliseconds since the epoch.
+        at_ms: i64,
+    },
+    /// Forgets the removal of blocks whose objects are deleted.
+    ForgetRemovals {
         /// Name of the tenant.
         tenant: String,
         /// Ids of the blocks.
@@ -160,6 +192,26 @@ pub enum CatalogueCommand {
     },
 }
 
+impl CatalogueCommand {
+    /// As [`crate::Command::protocol`].
+    pub(crate) fn protocol(&self) -> u32 {
+        match self {
+            CatalogueCommand::CondemnBlocks { .. }
+            | CatalogueCommand::ForgetRemovals { .. }
+            | CatalogueCommand::ForgetDeletions { .. }
+            | CatalogueCommand::RaiseDeletions { .. } => 1,
+            // Earlier versions would delete the objects of a quarantined block.
+            CatalogueCommand::RemoveBlocks { reason, .. } if *reason != RemovalReason::Retention => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether it carries a time, for which the leader's clock counts.
+    pub(crate) fn has_time(&self) -> bool {
+        matches!(self, CatalogueCommand::RemoveBlocks { .. } | CatalogueCommand::CondemnBlocks { .. })
+    }
+}
+
 /// Why a command was refused. The catalogue did not change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
@@ -194,9 +246,16 @@ impl Catalogue {
             CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until } => {
                 self.commit(&tenant, blocks, flushed_until)
             }
-            CatalogueCommand::RemoveBlocks { tenant, ids } => {
-                let ids: BTreeSet<String> = ids.into_iter().collect();
-                self.tenant_mut(&tenant).blocks.retain(|block| !ids.contains(&block.id));
+            CatalogueCommand::RemoveBlocks { tenant, ids, at_ms, reason } => {
+                self.tenant_mut(&tenant).remove(&ids, at_ms, reason);
+                Ok(())
+            }
+            CatalogueCommand::CondemnBlocks { tenant, ids, at_ms } => {
+                self.tenant_mut(&tenant).condemn(ids, at_ms);
+                Ok(())
+            }
+            CatalogueCommand::ForgetRemovals { tenant, ids } => {
+                self.tenant_mut(&tenant).removed.retain(|removal| !ids.contains(&removal.id));
                 Ok(())
             }
             CatalogueCommand::Delete { tenant, selector, start, end, id } => {
@@ -225,7 +284,8 @@ impl Catalogue {
         for block in blocks {
             match live(&block.id) {
                 None => has_all = false,
-                Some(other) if other.cut == block.cut => {}
+                // An entry that was found in the bucket does not know its cut.
+                Some(other) if other.cut == block.cut || other.cut.is_none() => {}
                 Some(_) => {
                     let reason = "its id belongs to another block".into();
                     return Err(Refusal::Malformed { tenant: tenant.into(), id: block.id.clone(), reason });
@@ -261,6 +321,10 @@ impl Catalogue {
         let fresh: Vec<BlockEntry> = blocks.into_iter().filter(|block| !is_live(&block.id)).collect();
         for (at, block) in fresh.iter().enumerate() {
             check(tenant, block)?;
+            if let Some(removal) = known.and_then(|known| known.removal(&block.id)) {
+                let reason = format!("it was removed ({:?}); its objects may be gone", removal.reason);
+                return Err(Refusal::Malformed { tenant: tenant.into(), id: block.id.clone(), reason });
+            }
             let live = known.iter().flat_map(|k| k.blocks.iter().map(Arc::as_ref));
             let covering =
                 live.chain(&fresh[..at]).find_map(|other| shared_cover(block, other).map(|shard| (shard, other)));

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use parking_lot::Mutex;
+use pharos_block::objects::testing::FaultyStore;
 use pharos_model::SystemClock;
 use pharos_transport::{Channels, Connect, Connection};
 use tempfile::TempDir;
@@ -80,6 +83,7 @@ fn config(name: &str, bootstrap: BootstrapMode, join: &[&str]) -> MetaConfig {
         lease: Duration::from_millis(1500),
         round: Duration::from_millis(50),
         replace_voter_after: Duration::from_millis(500),
+        export: Duration::from_millis(50),
         ..Timing::default()
     };
     config.placement = PlacementConfig { settle: Duration::from_secs(60), ..PlacementConfig::default() };
@@ -103,6 +107,8 @@ struct Cluster {
     network: Arc<Network>,
     folders: BTreeMap<String, TempDir>,
     nodes: BTreeMap<String, Arc<Meta>>,
+    /// Where leaders export the state.
+    exports: Option<Arc<dyn ObjectStore>>,
 }
 
 impl Cluster {
@@ -113,7 +119,8 @@ impl Cluster {
     async fn start(&mut self, name: &str, bootstrap: BootstrapMode, join: &[&str]) {
         let folder = self.folders.entry(name.into()).or_insert_with(|| tempfile::tempdir().unwrap());
         let folder = folder.path().to_path_buf();
-        let parts = MetaComponents { clock: Arc::new(SystemClock::new()), connect: self.link(name), exports: None };
+        let (clock, connect, exports) = (Arc::new(SystemClock::new()), self.link(name), self.exports.clone());
+        let parts = MetaComponents { clock, connect, exports };
         let meta = Meta::start(&folder, config(name, bootstrap, join), parts).await.unwrap();
         let mut routes = Routes::builder();
         meta.add_services(&mut routes);
@@ -123,7 +130,12 @@ impl Cluster {
 
     /// Three nodes that find each other.
     async fn of_three() -> Cluster {
-        let mut cluster = Cluster::default();
+        Cluster::of_three_with(None).await
+    }
+
+    /// As [`Cluster::of_three`], with exports to an object store.
+    async fn of_three_with(exports: Option<Arc<dyn ObjectStore>>) -> Cluster {
+        let mut cluster = Cluster { exports, ..Cluster::default() };
         for name in ["A", "B", "C"] {
             cluster.start(name, BootstrapMode::Expect(3), &["A", "B", "C"]).await;
         }
@@ -362,6 +374,83 @@ async fn silent_members_are_down_until_they_are_heard_again() {
     in_time(cluster.node("A").propose(Command::ForgetMember { node: "F".into() })).await.unwrap();
     sees(cluster.node("A"), |view| state(view) == Some(MemberState::Active)).await;
     follower.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_exports_the_state() {
+    let objects = Arc::new(InMemory::new());
+    let cluster = Cluster::of_three_with(Some(objects.clone())).await;
+    let version = in_time(cluster.node("A").propose(delete(0))).await.unwrap().view.version;
+    let exported = async {
+        loop {
+            if let Some(state) = crate::export::read(&*objects).await.unwrap()
+                && state.version >= version
+            {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let exported = in_time(exported).await;
+    assert_eq!(exported.settings, cluster.node("A").view().settings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_that_never_answers_delays_no_decision_of_the_leader() {
+    let objects = FaultyStore::hanging();
+    let cluster = Cluster::of_three_with(Some(Arc::new(objects.clone()))).await;
+    let joined = |name: &'static str| {
+        let follower = Meta::connect(vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        async move {
+            in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
+            follower
+        }
+    };
+    let (first, second, third) = tokio::join!(joined("I1"), joined("I2"), joined("I3"));
+    sees(&first, |view| view.shards.iter().all(|shard| shard.in_sync.len() == 3)).await;
+    until(|| objects.requests() > 0).await;
+    // A replica that failed learns again, and a member that is silent is down.
+    let view = first.view();
+    let shards = view.numbered_shards().map(|(number, shard)| (number, shard.epoch)).collect();
+    let failed = Command::ReportFailed { node: "I2".into(), shards, reporter: "I1".into() };
+    in_time(first.propose(failed)).await.unwrap();
+    sees(&first, |view| view.shards.iter().all(|shard| shard.learns_since("I2").is_some())).await;
+    cluster.network.set_cut_off(&address("I3"), true);
+    sees(&first, |view| view.member("I3").is_some_and(|member| member.state == MemberState::Down)).await;
+    for follower in [first, second, third] {
+        follower.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_cannot_write_leads_and_receives_nothing_and_stays_a_member() {
+    let cluster = Cluster::of_three().await;
+    let mut ingesters = Vec::new();
+    for name in ["I1", "I2", "I3"] {
+        let follower = Meta::connect(vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
+        ingesters.push(follower);
+    }
+    let (full, other) = (&ingesters[0], &ingesters[1]);
+    sees(other, |view| view.shards.iter().all(|shard| shard.in_sync.len() == 3)).await;
+    let leads = |view: &View| view.shards.iter().filter(|shard| shard.leader.as_deref() == Some("I1")).count();
+    assert!(leads(&other.view()) > 0);
+    full.set_writable(false);
+    let view = sees(other, |view| leads(view) == 0).await;
+    assert_eq!(view.member("I1").unwrap().state, MemberState::Active);
+    let shards = view.numbered_shards().map(|(number, shard)| (number, shard.epoch)).collect();
+    let failed = Command::ReportFailed { node: "I1".into(), shards, reporter: "I2".into() };
+    let version = in_time(other.propose(failed)).await.unwrap().view.version;
+    // Long enough for several rounds of the leader, and for its back-off.
+    let learns = |view: &View| view.shards.iter().any(|shard| shard.learns_since("I1").is_some());
+    let mut watch = other.watch();
+    let waited = tokio::time::timeout(Duration::from_secs(4), watch.wait_for(|view| learns(view))).await;
+    assert!(waited.is_err(), "it learns at version {} after {version}", other.view().version);
+    full.set_writable(true);
+    sees(other, learns).await;
+    for ingester in ingesters {
+        ingester.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

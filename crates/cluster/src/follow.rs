@@ -153,6 +153,7 @@ impl Follower {
     where
         F: Future<Output = Result<T, Status>>,
     {
+        let last = Mutex::new(String::new());
         let calling = async {
             loop {
                 let followed = self.current.lock().clone();
@@ -160,14 +161,19 @@ impl Follower {
                 for address in followed.clone().into_iter().chain(others) {
                     match call(self.remote.clone(), address.clone()).await {
                         Ok(answer) => return answer,
-                        Err(status) => tracing::debug!(address, %status, "meta node did not answer; trying the next"),
+                        Err(status) => {
+                            tracing::debug!(address, %status, "meta node did not answer; trying the next");
+                            *last.lock() = format!("; {address} said last: {}", status.message());
+                        }
                     }
                 }
                 tokio::time::sleep(MIN_BACKOFF).await;
             }
         };
-        let late = |_| MetaError::Unavailable(format!("no meta node answered within {PROPOSE_TIMEOUT:?}"));
-        tokio::time::timeout(PROPOSE_TIMEOUT, calling).await.map_err(late)
+        let answered = tokio::time::timeout(PROPOSE_TIMEOUT, calling).await;
+        let late =
+            |_| MetaError::Unavailable(format!("no meta node answered within {PROPOSE_TIMEOUT:?}{}", last.lock()));
+        answered.map_err(late)
     }
 
     pub(crate) async fn propose(&self, command: Arc<Command>) -> Result<Answer, MetaError> {

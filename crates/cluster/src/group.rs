@@ -1,6 +1,6 @@
 //! A node of the Raft group: its Raft instance, and how it takes proposals, heartbeats and pledges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(crate) struct Group {
     pub(crate) remote: Remote,
     /// When the leader last heard of each member, on its monotonic clock.
     pub(crate) heard: Mutex<HashMap<String, Duration>>,
+    /// The members that said in their last heartbeat that they cannot write.
+    pub(crate) unwritable: Mutex<BTreeSet<String>>,
     /// When this node last heard of its leader, on its monotonic clock.
     heard_leader: Mutex<Option<Duration>>,
     /// The candidate that holds this node's pledge, and until when.
@@ -101,6 +103,7 @@ impl Group {
             clock: components.clock.clone(),
             remote: Remote::new(components.connect.clone()),
             heard: Mutex::default(),
+            unwritable: Mutex::default(),
             heard_leader: Mutex::default(),
             pledged: Mutex::default(),
             stop: watch::Sender::new(false),
@@ -147,6 +150,9 @@ impl Group {
 
     async fn propose_until_done(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
         loop {
+            if let Some(refused) = self.refuse_unsupported(&command) {
+                return Ok(refused);
+            }
             let made_now = if self.raft.is_leader() { command.made_at(self.clock.now_ms()) } else { None };
             let proposal = Proposal(made_now.map_or_else(|| command.clone(), Arc::new));
             let forward = match self.raft.client_write(proposal).await {
@@ -175,6 +181,16 @@ impl Group {
         }
     }
 
+    /// The refusal of a command that some member could not read, if this node leads.
+    pub(crate) fn refuse_unsupported(&self, command: &Command) -> Option<Answer> {
+        if command.protocol() == 0 || !self.raft.is_leader() {
+            return None;
+        }
+        let view = self.feed.view();
+        let refusal = view.supports(command.protocol()).err()?;
+        Some(Answer { version: view.version, result: Err(refusal) })
+    }
+
     /// The join addresses while this node is in no group; none afterwards.
     async fn others_to_ask(&self) -> Vec<(String, bool)> {
         let join = if self.is_initialized().await { &[][..] } else { &self.config.join };
@@ -187,6 +203,7 @@ impl Group {
         if self.raft.is_leader() {
             let view = self.feed.view();
             let known = view.member(&beat.node).is_some();
+            self.note_writable(&beat, known);
             let mut heard = self.heard.lock();
             if beat.leaving {
                 heard.remove(&beat.node);
@@ -204,6 +221,18 @@ impl Group {
             return Err(Status::unavailable("no leader is known"));
         };
         self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
+    }
+
+    /// Records whether a member can write. Changes are logged.
+    fn note_writable(&self, beat: &HeartbeatRequest, known: bool) {
+        let mut unwritable = self.unwritable.lock();
+        if known && beat.unwritable && !beat.leaving {
+            if unwritable.insert(beat.node.clone()) {
+                tracing::warn!(node = beat.node, "member cannot write its log; it receives no replicas until it can");
+            }
+        } else if unwritable.remove(&beat.node) {
+            tracing::info!(node = beat.node, "member can write its log again, or is leaving");
+        }
     }
 
     /// Records that the leader has sent a message.

@@ -1,9 +1,11 @@
 //! Keeps this node's membership alive by sending heartbeats to the leader.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pharos_model::Clock;
+use pharos_transport::meta_v1::HeartbeatRequest;
 use tokio::sync::watch;
 
 use crate::backend::Backend;
@@ -21,6 +23,8 @@ pub(crate) struct HeartbeatTask {
     /// When, on the monotonic clock, a heartbeat was sent whose version the view has reached.
     pub(crate) contact: watch::Sender<Option<Duration>>,
     pub(crate) member: Member,
+    /// Whether the node cannot write its log.
+    pub(crate) unwritable: Arc<AtomicBool>,
     pub(crate) interval: Duration,
 }
 
@@ -35,7 +39,12 @@ impl HeartbeatTask {
 
     async fn beat(&self) {
         let sent = self.clock.monotonic();
-        match self.backend.heartbeat(&self.member.id, false).await {
+        let beat = HeartbeatRequest {
+            node: self.member.id.clone(),
+            unwritable: self.unwritable.load(Ordering::Relaxed),
+            ..HeartbeatRequest::default()
+        };
+        match self.backend.heartbeat(beat).await {
             Ok(answer) if answer.known => {
                 // The watch brings the view up to the leader's version. If it does not, the next heartbeat tries again.
                 if tokio::time::timeout(REACH_TIMEOUT, self.feed.reach(answer.version)).await.is_ok() {

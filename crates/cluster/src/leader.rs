@@ -1,20 +1,18 @@
-//! The leader's reconciliation: member leases, voters, shard placement and exports of the state.
+//! The leader's reconciliation: member leases, voters and shard placement.
 //!
-//! Pure functions decide what is due ([`heartbeats`], [`voters`], [`placement`]); this file applies it.
+//! A round waits for nothing but the majority of the group. Pure functions decide what is due ([`heartbeats`], [`voters`], [`placement`]); this file applies it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, ChangeMembers};
 
 use crate::error::MetaError;
-use crate::export;
 use crate::group::Group;
 use crate::heartbeats::{self, Heartbeats};
-use crate::placement::{self, PlacementContext};
+use crate::placement::{self, Backoff, PlacementContext};
 use crate::raft::types::Proposal;
 use crate::state::{Command, Member, Refusal, Settings};
 use crate::view::View;
@@ -30,7 +28,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_LAG: u64 = 256;
 
 /// Reconciles in rounds while this node leads, until it is stopped.
-pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>) {
+pub(crate) async fn run(group: Arc<Group>) {
     let mut stop = group.stop.subscribe();
     let mut term: Option<LeaderTerm> = None;
     loop {
@@ -41,7 +39,7 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
             }
             let now = group.clock.monotonic();
             let term = term.get_or_insert_with(|| LeaderTerm::starting_at(now));
-            if let Err(error) = term.round(&group, exports.as_deref()).await {
+            if let Err(error) = term.round(&group).await {
                 tracing::warn!(%error, retry_in = ?group.config.timing.round, "leader reconciliation failed");
             }
         };
@@ -59,29 +57,26 @@ pub(crate) async fn run(group: Arc<Group>, exports: Option<Arc<dyn ObjectStore>>
 /// What the leader remembers from its election on.
 struct LeaderTerm {
     since: Duration,
-    /// Incarnation and version of the last export.
-    exported: Option<(u64, u64)>,
-    export_due: Duration,
     /// When the first active ingester was seen.
     first_ingester_at: Option<Duration>,
     /// The version for which there was nothing to place, and when that was found.
     settled: Option<(u64, Duration)>,
+    backoff: Backoff,
 }
 
 impl LeaderTerm {
     fn starting_at(now: Duration) -> LeaderTerm {
-        LeaderTerm { since: now, exported: None, export_due: now, first_ingester_at: None, settled: None }
+        LeaderTerm { since: now, first_ingester_at: None, settled: None, backoff: Backoff::default() }
     }
 
-    async fn round(&mut self, group: &Group, exports: Option<&dyn ObjectStore>) -> Result<(), MetaError> {
+    async fn round(&mut self, group: &Group) -> Result<(), MetaError> {
         let view = group.feed.view();
         if view.settings.is_none() {
             return apply(group, bootstrap_command(group)).await;
         }
         self.leases(group, &view).await?;
         self.voters(group, &group.feed.view()).await?;
-        self.placement(group, &group.feed.view()).await?;
-        self.export(group, exports).await
+        self.placement(group, &group.feed.view()).await
     }
 
     async fn leases(&self, group: &Group, view: &View) -> Result<(), MetaError> {
@@ -156,6 +151,7 @@ impl LeaderTerm {
             self.first_ingester_at = Some(now);
         }
         let settled_for = self.first_ingester_at.map_or(Duration::ZERO, |first| now.saturating_sub(first));
+        self.backoff.observe(view, now);
         let just_checked =
             |(version, at): (u64, Duration)| version == view.version && now.saturating_sub(at) < RECHECK_INTERVAL;
         if self.settled.is_some_and(just_checked) {
@@ -165,25 +161,22 @@ impl LeaderTerm {
             let heard = group.heard.lock();
             heartbeats::silent(view, &self.heartbeats(group, &heard), group.config.timing.member_heartbeat)
         };
-        let context = PlacementContext { now_ms: group.clock.now_ms(), silent: &silent, settled_for };
+        let backed_off = self.backoff.waiting(now);
+        let unwritable = group.unwritable.lock().clone();
+        let context = PlacementContext {
+            now_ms: group.clock.now_ms(),
+            silent: &silent,
+            backed_off: &backed_off,
+            unwritable: &unwritable,
+            settled_for,
+        };
         let steps = placement::propose(view, &group.config.placement, context);
         self.settled = steps.is_empty().then_some((view.version, now));
         for command in steps {
             tracing::debug!(?command, "placing shards");
+            self.backoff.note(&command);
             apply(group, command).await?;
         }
-        Ok(())
-    }
-
-    async fn export(&mut self, group: &Group, exports: Option<&dyn ObjectStore>) -> Result<(), MetaError> {
-        let (now, view) = (group.clock.monotonic(), group.feed.view());
-        let version = (view.incarnation, view.version);
-        let Some(objects) = exports.filter(|_| now >= self.export_due && self.exported != Some(version)) else {
-            return Ok(());
-        };
-        self.export_due = now + group.config.timing.export;
-        export::write(objects, &view).await?;
-        self.exported = Some(version);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub mod codec;
 mod config;
 mod error;
 pub mod export;
+mod export_task;
 mod feed;
 mod follow;
 mod group;
@@ -32,14 +33,16 @@ mod view;
 mod voters;
 
 pub use barrier::DeletionBarrier;
-pub use catalogue::{BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, TenantCatalogue};
+pub use catalogue::{
+    BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, REMOVAL_DELAY_MS, Removal, RemovalReason, TenantCatalogue,
+};
 pub use config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 pub use error::MetaError;
 pub use meta::{GroupStatus, Meta, Outcome};
 pub use raft::types::raft_id;
 pub use state::{
-    Assignment, ClusterState, Command, DEFAULT_WEIGHT, HANDOFF_MS, Learner, Lease, Member, MemberState, Placement,
-    Refusal, Response, Role, Settings, Shard,
+    Assignment, ClusterState, Command, DEFAULT_WEIGHT, HANDOFF_MS, Learner, Lease, Member, MemberState, PROTOCOL,
+    Placement, Refusal, Response, Role, Settings, Shard,
 };
 pub use view::View;
 

@@ -3,13 +3,16 @@
 //! Behind it is a node of the Raft group ([`crate::group`]) or a node that follows the group ([`crate::follow`]).
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_model::{Clock, SystemClock};
+use pharos_transport::meta_v1::HeartbeatRequest;
 use pharos_transport::meta_v1::meta_server::MetaServer;
 use pharos_transport::meta_v1::raft_server::RaftServer;
 use pharos_transport::{Channels, Connect};
@@ -21,6 +24,7 @@ use crate::backend::Backend;
 use crate::bootstrap;
 use crate::config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 use crate::error::MetaError;
+use crate::export_task;
 use crate::feed::Feed;
 use crate::follow::Follower;
 use crate::group::{Group, PROPOSE_TIMEOUT};
@@ -32,6 +36,9 @@ use crate::remote::Remote;
 use crate::service::MetaService;
 use crate::state::{Command, Member, MemberState, Response, Role};
 use crate::view::View;
+
+/// Interval of log lines while a start reads the log.
+const RECOVERY_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The result of a command that took effect.
 #[derive(Clone, Debug)]
@@ -70,6 +77,8 @@ pub struct Meta {
     contact: watch::Sender<Option<Duration>>,
     /// Turns true when this node leaves, which ends its heartbeats.
     leaving: watch::Sender<bool>,
+    /// Whether this node cannot write its samples, as its heartbeats say.
+    unwritable: Arc<AtomicBool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -97,7 +106,7 @@ impl Meta {
             let timing = config.timing.clone();
             let group = Group::open(folder, config, &components).await?;
             let founding = bootstrap::run(group.clone());
-            let leading = leader::run(group.clone(), components.exports);
+            let leading = leader::run(group.clone());
             let mut tasks = Vec::new();
             if alone {
                 founding.await?;
@@ -109,6 +118,9 @@ impl Meta {
                 }));
             }
             tasks.push(tokio::spawn(leading));
+            if let Some(objects) = components.exports {
+                tasks.push(tokio::spawn(export_task::run(group.clone(), objects)));
+            }
             let feed = group.feed.clone();
             let meta = Meta::new(Backend::Group(group), feed, components.clock, timing, tasks);
             if alone {
@@ -133,16 +145,29 @@ impl Meta {
         if status.voters.iter().any(|voter| *voter != own) {
             return Ok(());
         }
-        let wait = group.raft.wait(Some(PROPOSE_TIMEOUT));
-        let unavailable = |error: openraft::metrics::WaitError| MetaError::Unavailable(error.to_string());
-        let led = wait.metrics(|metrics| metrics.current_leader == Some(own), "this node leads").await;
-        let last = led.map_err(unavailable)?.last_log_index;
-        wait.applied_index_at_least(last, "the log is applied").await.map_err(unavailable)?;
-        if self.view().settings.is_none() {
-            group.propose(Arc::new(leader::bootstrap_command(group)), false).await?;
+        // However slow the disk is: a start that gave up would begin again. The waits end with an error when Raft fails.
+        let wait = group.raft.wait(None);
+        let stopped = |error: openraft::metrics::WaitError| MetaError::Stopped(error.to_string());
+        let recovering = async {
+            let led = wait.metrics(|metrics| metrics.current_leader == Some(own), "this node leads").await;
+            let last = led.map_err(stopped)?.last_log_index;
+            wait.applied_index_at_least(last, "the log is applied").await.map_err(stopped)?;
+            if self.view().settings.is_none() {
+                group.propose(Arc::new(leader::bootstrap_command(group)), false).await?;
+            }
+            self.ready().await;
+            Ok(())
+        };
+        let mut recovering = pin!(recovering);
+        loop {
+            match tokio::time::timeout(RECOVERY_LOG_INTERVAL, &mut recovering).await {
+                Ok(recovered) => return recovered,
+                Err(_) => tracing::warn!(
+                    applied = self.status().applied,
+                    "still reading the cluster log; waiting until it is applied"
+                ),
+            }
         }
-        self.ready().await;
-        Ok(())
     }
 
     /// Waits until the cluster exists and this node has a view of it.
@@ -204,6 +229,7 @@ impl Meta {
             timing,
             contact: watch::Sender::new(None),
             leaving: watch::Sender::new(false),
+            unwritable: Arc::default(),
             tasks: Mutex::new(tasks),
         }
     }
@@ -223,6 +249,7 @@ impl Meta {
                 clock: self.clock.clone(),
                 contact: self.contact.clone(),
                 member,
+                unwritable: self.unwritable.clone(),
                 interval,
             };
             let mut stop = self.backend.stopped();
@@ -245,7 +272,8 @@ impl Meta {
     pub fn leave<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<View, MetaError>> {
         Box::pin(async move {
             self.leaving.send_replace(true);
-            self.backend.heartbeat(node, true).await?;
+            let leave = HeartbeatRequest { node: node.into(), leaving: true, ..HeartbeatRequest::default() };
+            self.backend.heartbeat(leave).await?;
             let view = self.view();
             let drained =
                 view.member(node).is_some_and(|member| member.draining) && view.shards_of(node).next().is_none();
@@ -259,6 +287,17 @@ impl Meta {
             self.contact.send_replace(Some(Duration::MAX));
             Ok(view)
         })
+    }
+
+    /// Says in heartbeats from now on whether this node can write the samples that it receives. A node that cannot stays a
+    /// member, but receives no replicas and leads no shards that another node can lead.
+    pub fn set_writable(&self, writable: bool) {
+        self.unwritable.store(!writable, Ordering::Relaxed);
+    }
+
+    /// What [`Meta::set_writable`] said last; true before.
+    pub fn is_writable(&self) -> bool {
+        !self.unwritable.load(Ordering::Relaxed)
     }
 
     /// The clock that [`Meta::contact`] reads.

@@ -4,13 +4,16 @@
 //! a time ([`steps`]): missing replicas learn first, and surplus ones leave once everything is in sync. A node that joins
 //! receives its share and nothing else moves. The state machine refuses any step that would be unsafe.
 
+mod backoff;
 mod goal;
 mod owner;
 mod ring;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use backoff::Backoff;
 pub use goal::{Goal, goal};
 pub use owner::{Owners, Timeline, owner};
 
@@ -47,14 +50,35 @@ impl Default for PlacementConfig {
 }
 
 /// What placement needs besides the state: the time, and who is silent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct PlacementContext<'a> {
     /// Milliseconds since the epoch.
     pub now_ms: i64,
     /// Members that missed heartbeats. Nothing is moved to them, so that no write waits for them.
     pub silent: &'a [String],
+    /// Members that failed lately ([`Backoff`]). Nothing is moved to them yet.
+    pub backed_off: &'a [String],
+    /// Members that cannot write their log. Nothing is moved to them, and they should lead nothing.
+    pub unwritable: &'a BTreeSet<String>,
     /// How long there has been an active ingester.
     pub settled_for: Duration,
+}
+
+static NOBODY: BTreeSet<String> = BTreeSet::new();
+
+impl Default for PlacementContext<'_> {
+    fn default() -> Self {
+        let (now_ms, settled_for) = (0, Duration::ZERO);
+        PlacementContext { now_ms, silent: &[], backed_off: &[], unwritable: &NOBODY, settled_for }
+    }
+}
+
+impl PlacementContext<'_> {
+    /// Whether a member may receive replicas now.
+    fn is_ready(&self, node: &str) -> bool {
+        let names = |nodes: &[String]| nodes.iter().any(|other| other == node);
+        !names(self.silent) && !names(self.backed_off) && !self.unwritable.contains(node)
+    }
 }
 
 /// The next steps towards the goal; none if it is reached or enough steps are in progress.
@@ -68,8 +92,8 @@ pub fn propose(state: &ClusterState, config: &PlacementConfig, context: Placemen
     let goal = goal(state, |member| keeps(member, config, context));
     let may_place = active >= copies || context.settled_for >= config.settle;
     let mut steps = if may_place { steps::place(state, &goal) } else { Vec::new() };
-    steps.extend(steps::replicas(state, &goal, config, context.silent));
-    steps.extend(steps::leaders(state, &goal, config));
+    steps.extend(steps::replicas(state, &goal, config, context));
+    steps.extend(steps::leaders(state, &goal, config, context));
     steps
 }
 

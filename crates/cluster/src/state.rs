@@ -15,6 +15,7 @@ mod leases;
 mod member;
 mod members;
 mod ownership;
+mod restore;
 mod shards;
 
 use std::collections::BTreeMap;
@@ -26,15 +27,15 @@ use crate::catalogue::Catalogue;
 pub use answer::{Refusal, Response};
 pub use command::{Command, Placement};
 pub use leases::Lease;
-pub use member::{DEFAULT_WEIGHT, Member, MemberState, Role};
+pub use member::{DEFAULT_WEIGHT, Member, MemberState, PROTOCOL, Role};
 pub use ownership::{Assignment, HANDOFF_MS};
 pub use shards::{Learner, Shard};
 
 /// Number of shards of a new cluster, unless configured.
 pub const DEFAULT_SHARDS: u32 = 64;
 
-/// How far a restore advances the epochs: beyond any that the lost state can have reached since the export.
-const EPOCH_JUMP: u64 = 1 << 20;
+/// Largest width of windows: Prometheus's largest block.
+const MAX_WINDOW_MS: i64 = 31 * 86_400_000;
 
 /// What was fixed when the cluster was bootstrapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,9 @@ pub struct ClusterState {
     /// None before the bootstrap.
     #[serde(default)]
     pub settings: Option<Settings>,
+    /// Width of the windows of ingesters that start from now on, milliseconds; 0 until one has said it.
+    #[serde(default)]
+    pub window_ms: i64,
     /// Members by identity, including removed ones.
     #[serde(default)]
     pub members: Arc<BTreeMap<String, Arc<Member>>>,
@@ -110,7 +114,8 @@ impl ClusterState {
             Command::RemoveReplica { shard, node } => self.remove_replica(*shard, node),
             Command::SetLeader { shard, node } => self.set_leader(*shard, node),
             Command::TakeLease { name, node } => self.take_lease(name, node),
-            Command::Restore { state } => self.restore(state),
+            Command::SetWindow { window_ms } => self.set_window(*window_ms),
+            Command::Restore { state, at_ms } => self.restore(state, *at_ms),
             Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
                 self.ship_blocks(node, cut, tenant, blocks, *deletions)
             }
@@ -137,40 +142,11 @@ impl ClusterState {
         }
     }
 
-    /// Replaces the state by an export. Current members stay; members that only the export knows become down.
-    fn restore(&mut self, export: &ClusterState) -> Result<Response, Refusal> {
-        export.check().map_err(|reason| Refusal::BadExport { reason })?;
-        if let (Some(ours), Some(theirs)) = (&self.settings, &export.settings)
-            && ours.shards != theirs.shards
-        {
-            let reason = format!("it has {} shards, this cluster has {}", theirs.shards, ours.shards);
-            return Err(Refusal::BadExport { reason });
+    fn set_window(&mut self, window_ms: i64) -> Result<Response, Refusal> {
+        if !(1..=MAX_WINDOW_MS).contains(&window_ms) {
+            return Err(Refusal::OutOfBounds { what: "width of windows".into(), value: format!("{window_ms} ms") });
         }
-        let mut members = BTreeMap::clone(&self.members);
-        for (id, member) in export.members.iter() {
-            let down =
-                || Arc::new(Member { state: member.state.unless_removed(MemberState::Down), ..Member::clone(member) });
-            members.entry(id.clone()).or_insert_with(down);
-        }
-        let epochs: Vec<u64> = self.shards.iter().map(|shard| shard.epoch).collect();
-        let version = self.version.max(export.version);
-        let incarnation = self.incarnation.max(export.incarnation) + 1;
-        let ownership_epoch = self.ownership_epoch.max(export.ownership_epoch) + 1;
-        let (members, assignments) = (Arc::new(members), Arc::default());
-        let replaced = self.catalogue.clone();
-        *self = ClusterState { version, incarnation, ownership_epoch, members, assignments, ..export.clone() };
-        Arc::make_mut(&mut self.catalogue).keep_deletions_of(&replaced);
-        for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
-            let shard = Arc::make_mut(shard);
-            shard.epoch = shard.epoch.max(epochs.get(at).copied().unwrap_or(0)) + EPOCH_JUMP;
-            shard.learners.iter_mut().for_each(|learner| learner.since = shard.epoch);
-            shard.led_since = shard.epoch;
-        }
-        let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
-        let dropped: Vec<String> =
-            self.shards.iter().flat_map(|s| &s.replicas).filter(|node| removed(node)).cloned().collect();
-        dropped.iter().for_each(|node| self.drop_from_shards(node));
-        self.check().map_err(|reason| Refusal::BadExport { reason })?;
+        self.window_ms = window_ms;
         Ok(Response::Done)
     }
 

@@ -1,37 +1,161 @@
-//! Garbage collection: deletes the objects of blocks that the catalogue does not list, which are uncommitted uploads and
-//! removed blocks.
+//! Garbage collection: deletes the objects of blocks whose removal the catalogue has recorded.
+//!
+//! Recording comes first, and meta never commits a recorded block. So neither a late commit nor a query that began before the
+//! removal loses objects, whatever the clocks of ingesters say. Uploads that were never committed are found by an audit of
+//! the whole bucket ([`condemn`]), which records them like removals.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use pharos_cluster::Catalogue;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use pharos_cluster::{Catalogue, CatalogueCommand, Meta, MetaError, RemovalReason};
 use ulid::Ulid;
 
-/// Deletes the objects of unlisted blocks that were created before `created_before` (milliseconds since the epoch) and returns
-/// their number. Objects that are not part of a block (`<tenant>/blocks/<ulid>/<file>`) are kept.
-pub async fn collect(
-    store: &dyn ObjectStore,
-    catalogue: &Catalogue,
-    created_before: i64,
-) -> Result<u64, object_store::Error> {
-    let mut deleted = 0;
-    let mut objects = store.list(None);
-    while let Some(object) = objects.try_next().await? {
-        if is_garbage(&object.location, catalogue, created_before) {
-            store.delete(&object.location).await?;
-            deleted += 1;
-        }
-    }
-    Ok(deleted)
+/// Largest number of uploads that one audit condemns. The next audit continues.
+const MAX_CONDEMNED: usize = 1000;
+/// Largest number of ids in one command.
+const MAX_IDS: usize = 1000;
+
+/// Why garbage could not be collected. The next round continues.
+#[derive(Debug, thiserror::Error)]
+pub enum GarbageError {
+    /// The bucket could not be listed, or an object could not be deleted.
+    #[error("object store: {0}")]
+    Store(#[from] object_store::Error),
+    /// The catalogue could not be changed.
+    #[error("catalogue: {0}")]
+    Meta(#[from] MetaError),
 }
 
-fn is_garbage(path: &Path, catalogue: &Catalogue, created_before: i64) -> bool {
+/// The folder of a block.
+fn folder(tenant: &str, id: &str) -> Path {
+    Path::from_iter([tenant, "blocks", id])
+}
+
+/// Deletes the objects of blocks that were removed before `removed_before` (milliseconds since the epoch), forgets their
+/// removal, and returns the number of objects. A block that cannot be deleted does not keep the others.
+pub async fn delete_removed(store: &dyn ObjectStore, meta: &Meta, removed_before: i64) -> Result<u64, GarbageError> {
+    let (mut deleted, mut failed) = (0, None);
+    for (tenant, catalogue) in &meta.view().catalogue.tenants {
+        let is_due = |at_ms: i64, reason| at_ms < removed_before && reason != RemovalReason::Quarantine;
+        let due = catalogue.removed.iter().filter(|removal| is_due(removal.at_ms, removal.reason));
+        let mut gone = Vec::new();
+        for removal in due {
+            // A restore may have listed it again.
+            if meta.view().catalogue.tenant(tenant).is_none_or(|now| now.removal(&removal.id).is_none()) {
+                continue;
+            }
+            match delete_block(store, &folder(tenant, &removal.id)).await {
+                Ok(objects) => {
+                    deleted += objects;
+                    gone.push(removal.id.clone());
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        for ids in gone.chunks(MAX_IDS) {
+            meta.propose(CatalogueCommand::ForgetRemovals { tenant: tenant.clone(), ids: ids.to_vec() }).await?;
+        }
+    }
+    failed.map_or(Ok(deleted), |error| Err(error.into()))
+}
+
+async fn delete_block(store: &dyn ObjectStore, folder: &Path) -> Result<u64, object_store::Error> {
+    let objects: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await?;
+    for object in &objects {
+        match store.delete(&object.location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(objects.len() as u64)
+}
+
+/// Lists the bucket, and records the blocks that are neither listed nor recorded as never to be committed. Their objects are
+/// deleted later, like those of removed blocks. Returns their number.
+///
+/// A block qualifies when the newest of its objects is `age_ms` older than the newest object of the bucket. Both times are of
+/// the object store, so no clock of this cluster matters. Blocks from before a rebuild or restore, and from up to `age_ms`
+/// after it, are kept: the catalogue of that time may lack them.
+pub async fn condemn(store: &dyn ObjectStore, meta: &Meta, age_ms: i64) -> Result<u64, GarbageError> {
+    let mut audit = Audit::of(&meta.view().catalogue);
+    let mut objects = store.list(None);
+    while let Some(object) = objects.try_next().await? {
+        audit.note(&object);
+    }
+    let mut condemned = 0;
+    for (tenant, ids) in audit.uncommitted(age_ms) {
+        condemned += ids.len() as u64;
+        tracing::info!(
+            tenant,
+            blocks = ids.len(),
+            first = ids[0],
+            "condemning uploads that were never committed; their objects will be deleted"
+        );
+        let now_ms = meta.clock().now_ms();
+        meta.propose(CatalogueCommand::CondemnBlocks { tenant, ids, at_ms: now_ms }).await?;
+    }
+    Ok(condemned)
+}
+
+/// What an audit of the bucket has found so far.
+struct Audit {
+    /// Ids of listed and recorded blocks, by tenant.
+    known: BTreeMap<String, BTreeSet<String>>,
+    rebuilt_ms: i64,
+    /// Time of the newest object, milliseconds since the epoch by the clock of the object store.
+    newest_ms: i64,
+    /// The time of the newest object of each unexplained block, by tenant and id.
+    unexplained: BTreeMap<(String, String), i64>,
+}
+
+impl Audit {
+    fn of(catalogue: &Catalogue) -> Audit {
+        let ids = |of: &pharos_cluster::TenantCatalogue| {
+            let listed = of.blocks.iter().map(|block| block.id.clone());
+            listed.chain(of.removed.iter().map(|removal| removal.id.clone())).collect()
+        };
+        let known = catalogue.tenants.iter().map(|(tenant, of)| (tenant.clone(), ids(of))).collect();
+        Audit { known, rebuilt_ms: catalogue.rebuilt_ms, newest_ms: i64::MIN, unexplained: BTreeMap::new() }
+    }
+
+    fn note(&mut self, object: &ObjectMeta) {
+        let modified_ms = object.last_modified.timestamp_millis();
+        self.newest_ms = self.newest_ms.max(modified_ms);
+        let Some((tenant, id)) = block_of(&object.location) else { return };
+        let Some(ids) = self.known.get(&tenant) else { return };
+        let key = (tenant, id);
+        let has_room = self.unexplained.len() < MAX_CONDEMNED || self.unexplained.contains_key(&key);
+        if !ids.contains(&key.1) && has_room {
+            let newest = self.unexplained.entry(key).or_insert(modified_ms);
+            *newest = modified_ms.max(*newest);
+        }
+    }
+
+    /// The blocks that will not be committed any more, by tenant.
+    fn uncommitted(self, age_ms: i64) -> BTreeMap<String, Vec<String>> {
+        let is_old = |modified_ms: i64| modified_ms < self.newest_ms.saturating_sub(age_ms);
+        let is_of_this_catalogue = |modified_ms: i64| modified_ms >= self.rebuilt_ms.saturating_add(age_ms);
+        let mut of_tenant: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((tenant, id), modified_ms) in &self.unexplained {
+            if is_old(*modified_ms) && (self.rebuilt_ms == 0 || is_of_this_catalogue(*modified_ms)) {
+                of_tenant.entry(tenant.clone()).or_default().push(id.clone());
+            }
+        }
+        of_tenant
+    }
+}
+
+/// The tenant and id of the block that an object belongs to.
+fn block_of(path: &Path) -> Option<(String, String)> {
     let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_string()).collect();
-    let [tenant, folder, id, _file] = parts.as_slice() else { return false };
-    let Ok(ulid) = Ulid::from_string(id) else { return false };
-    let listed = || catalogue.tenant(tenant).is_some_and(|t| t.blocks.iter().any(|block| block.id == *id));
-    let is_old = |created: i64| catalogue.rebuilt_ms <= created && created < created_before;
-    folder == "blocks" && i64::try_from(ulid.timestamp_ms()).is_ok_and(is_old) && !listed()
+    match parts.as_slice() {
+        [tenant, folder, id, _file] if folder == "blocks" && Ulid::from_string(id).is_ok() => {
+            Some((tenant.clone(), id.clone()))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The compactor: removes blocks past their retention, forgets deletions that mask nothing any more, and collects garbage in
 //! object storage.
 //!
-//! Invariant: an object is deleted only if the catalogue does not list its block, and only a day after the block was created.
-//! So neither a commit in progress nor a query that started earlier loses it.
+//! Invariant: an object is deleted only if the catalogue has recorded the removal of its block, and only a fixed time after
+//! that. So neither a commit in progress nor a query that started earlier loses it.
 
 pub mod forget;
 pub mod garbage;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pharos_cluster::{Command, DeletionBarrier, Meta, MetaError, Refusal};
+use parking_lot::Mutex;
+use pharos_cluster::{Command, DeletionBarrier, Meta, MetaError, REMOVAL_DELAY_MS, Refusal};
 use pharos_model::{Clock, TenantId};
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
@@ -31,7 +32,12 @@ pub struct CompactorConfig {
     pub max_bytes: Option<u64>,
     /// Interval of rounds. Default: 10 minutes.
     pub interval: Duration,
-    /// Age from which an unlisted block is garbage. Default: one day.
+    /// Time from the removal of a block to the deletion of its objects: longer than any query runs, and at least
+    /// [`REMOVAL_DELAY_MS`]. Default: that and 2 minutes.
+    pub removal_delay: Duration,
+    /// Interval of audits, which list the whole bucket for uploads that were never committed. Default: one day.
+    pub audit_interval: Duration,
+    /// Age from which an upload that was not committed is garbage. Default: one day.
     pub garbage_age: Duration,
 }
 
@@ -42,6 +48,8 @@ impl Default for CompactorConfig {
             retention: None,
             max_bytes: None,
             interval: Duration::from_secs(600),
+            removal_delay: Duration::from_millis(REMOVAL_DELAY_MS as u64) + Duration::from_secs(120),
+            audit_interval: Duration::from_secs(86_400),
             garbage_age: Duration::from_secs(86_400),
         }
     }
@@ -56,6 +64,8 @@ pub struct Compactor {
     clock: Arc<dyn Clock>,
     removed: IntCounter,
     collected: IntCounter,
+    /// When the next audit is due, on the monotonic clock; at once if none.
+    audit_due: Mutex<Option<Duration>>,
 }
 
 impl Compactor {
@@ -74,21 +84,25 @@ impl Compactor {
         )?;
         let collected = IntCounter::new(
             "pharos_compactor_garbage_objects_total",
-            "Objects deleted because the catalogue lists no block for them.",
+            "Objects of removed blocks, and of uploads that were never committed, that were deleted.",
         )?;
         registry.register(Box::new(removed.clone()))?;
         registry.register(Box::new(collected.clone()))?;
-        Ok(Compactor { config, meta, store, barrier, clock, removed, collected })
+        Ok(Compactor { config, meta, store, barrier, clock, removed, collected, audit_due: Mutex::default() })
     }
 
     /// Runs rounds while this node holds the lease, until `shutdown` becomes true.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         loop {
-            if self.has_lease().await {
-                self.round().await;
-            }
+            // Stopping in the middle of a round is safe, like a crash: the next one continues.
+            let working = async {
+                if self.has_lease().await {
+                    self.round().await;
+                }
+                tokio::time::sleep(self.config.interval).await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(self.config.interval) => {}
+                () = working => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
         }
@@ -109,8 +123,7 @@ impl Compactor {
     /// Runs one round: retention, deletions, then garbage collection. Failures are logged and retried in the next round.
     pub async fn round(&self) {
         if let Some(retention) = self.config.retention {
-            let horizon = self.clock.now_ms().saturating_sub(retention.as_millis() as i64);
-            match retention::expire(&self.meta, horizon).await {
+            match retention::expire(&self.meta, self.clock.now_ms(), retention.as_millis() as i64).await {
                 Ok(count) => self.removed.inc_by(count),
                 Err(error) => {
                     tracing::warn!(%error, retry_in = ?self.config.interval, "removing blocks past their retention failed")
@@ -126,10 +139,23 @@ impl Compactor {
             }
         }
         self.forget_deletions().await;
-        let created_before = self.clock.now_ms().saturating_sub(self.config.garbage_age.as_millis() as i64);
-        match garbage::collect(&*self.store, &self.meta.view().catalogue, created_before).await {
+        self.collect_garbage().await;
+    }
+
+    async fn collect_garbage(&self) {
+        let retry_in = self.config.interval;
+        let removed_before = self.clock.now_ms().saturating_sub(self.config.removal_delay.as_millis() as i64);
+        match garbage::delete_removed(&*self.store, &self.meta, removed_before).await {
             Ok(count) => self.collected.inc_by(count),
-            Err(error) => tracing::warn!(%error, retry_in = ?self.config.interval, "garbage collection failed"),
+            Err(error) => tracing::warn!(%error, ?retry_in, "deleting the objects of removed blocks failed"),
+        }
+        let now = self.clock.monotonic();
+        if self.audit_due.lock().is_some_and(|due| now < due) {
+            return;
+        }
+        match garbage::condemn(&*self.store, &self.meta, self.config.garbage_age.as_millis() as i64).await {
+            Ok(_) => *self.audit_due.lock() = Some(now + self.config.audit_interval),
+            Err(error) => tracing::warn!(%error, ?retry_in, "looking for uploads that were never committed failed"),
         }
     }
 }

@@ -3,18 +3,30 @@
 
 use std::collections::BTreeMap;
 
-use pharos_cluster::{CatalogueCommand, Meta, MetaError};
+use pharos_cluster::{CatalogueCommand, Meta, MetaError, RemovalReason};
 
-/// Removes the blocks whose last sample is before `horizon` (milliseconds since the epoch) and returns their number.
-pub async fn expire(meta: &Meta, horizon: i64) -> Result<u64, MetaError> {
+/// Removes the blocks whose last sample is more than `retention_ms` older than `now_ms`, and returns their number.
+///
+/// A clock that is ahead must not remove everything, so time counts only up to the newest sample of all blocks.
+pub async fn expire(meta: &Meta, now_ms: i64, retention_ms: i64) -> Result<u64, MetaError> {
+    let catalogue = meta.view().catalogue.clone();
+    let newest = catalogue.tenants.values().flat_map(|tenant| tenant.blocks.iter().map(|block| block.max_t)).max();
+    let Some(newest) = newest else { return Ok(0) };
+    let horizon = now_ms.min(newest).saturating_sub(retention_ms);
     let mut removed = 0;
-    for (tenant, catalogue) in &meta.view().catalogue.tenants {
+    for (tenant, catalogue) in &catalogue.tenants {
         let ids: Vec<String> =
             catalogue.blocks.iter().filter(|block| block.max_t < horizon).map(|block| block.id.clone()).collect();
         if !ids.is_empty() {
             removed += ids.len() as u64;
             tracing::info!(%tenant, blocks = ids.len(), "removing blocks past their retention");
-            meta.propose(CatalogueCommand::RemoveBlocks { tenant: tenant.clone(), ids }).await?;
+            meta.propose(CatalogueCommand::RemoveBlocks {
+                tenant: tenant.clone(),
+                ids,
+                at_ms: meta.clock().now_ms(),
+                reason: RemovalReason::Retention,
+            })
+            .await?;
         }
     }
     Ok(removed)
@@ -46,7 +58,13 @@ pub async fn shrink(meta: &Meta, max_bytes: u64) -> Result<u64, MetaError> {
             max_bytes,
             "removing the oldest blocks because all blocks together are too large"
         );
-        meta.propose(CatalogueCommand::RemoveBlocks { tenant: tenant.into(), ids }).await?;
+        meta.propose(CatalogueCommand::RemoveBlocks {
+            tenant: tenant.into(),
+            ids,
+            at_ms: meta.clock().now_ms(),
+            reason: RemovalReason::Retention,
+        })
+        .await?;
     }
     Ok(removed)
 }

@@ -1,5 +1,6 @@
 //! The role: its lease, and what a round does.
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
@@ -42,7 +43,10 @@ impl Fixture {
     }
 
     fn compactor(&self, config: CompactorConfig) -> Compactor {
-        let clock = Arc::new(ManualClock::at(NOW));
+        self.compactor_at(config, Arc::new(ManualClock::at(NOW)))
+    }
+
+    fn compactor_at(&self, config: CompactorConfig, clock: Arc<ManualClock>) -> Compactor {
         let (meta, objects) = (self.meta.clone(), self.objects.clone());
         Compactor::create(config, meta, objects, Arc::new(NoReplicas), clock, &Registry::new()).unwrap()
     }
@@ -90,8 +94,9 @@ async fn a_node_that_is_not_a_member_gets_no_lease() {
 async fn without_retention_nothing_is_removed() {
     let fixture = Fixture::new().await;
     fixture.commit("old", 1, 10).await;
+    fixture.commit("new", NOW, 10).await;
     fixture.compactor(config("A")).round().await;
-    assert_eq!(fixture.blocks(), ["old"]);
+    assert_eq!(fixture.blocks(), ["old", "new"]);
 }
 
 #[tokio::test]
@@ -117,16 +122,84 @@ async fn a_round_removes_blocks_over_the_size_limit() {
 }
 
 #[tokio::test]
-async fn a_round_collects_garbage_of_a_day_ago() {
+async fn retention_and_garbage_collection_leave_running_queries_their_objects() {
     let fixture = Fixture::new().await;
-    let id = |age_ms: i64| ulid::Ulid::from_parts((NOW - age_ms) as u64, 1);
-    for age_ms in [2 * 86_400_000, 3_600_000] {
-        let path = Path::from(format!("t/blocks/{}/data.parquet", id(age_ms)));
+    let id = ulid::Ulid::from_parts(1, 1).to_string();
+    fixture.commit(&id, 1, 10).await;
+    fixture.commit("new", NOW, 10).await;
+    let path = Path::from(format!("t/blocks/{id}/data.parquet"));
+    fixture.objects.put(&path, "x".into()).await.unwrap();
+    let clock = Arc::new(ManualClock::at(fixture.meta.clock().now_ms()));
+    let config = CompactorConfig { retention: Some(Duration::from_secs(86_400)), ..config("A") };
+    let delay = config.removal_delay;
+    let compactor = fixture.compactor_at(config, clock.clone());
+    compactor.round().await;
+    assert_eq!(fixture.blocks(), ["new"]);
+    clock.advance(delay - Duration::from_secs(60));
+    compactor.round().await;
+    assert_eq!(compactor.collected.get(), 0, "a query that began before the removal may still read it");
+    clock.advance(Duration::from_secs(120));
+    compactor.round().await;
+    assert_eq!(compactor.collected.get(), 1);
+}
+
+#[tokio::test]
+async fn a_restore_gives_up_no_block_that_was_shipped_after_the_export() {
+    let fixture = Fixture::new().await;
+    let id = |born| ulid::Ulid::from_parts(born, 1).to_string();
+    for born in [1, 2] {
+        let path = Path::from(format!("t/blocks/{}/data.parquet", id(born)));
         fixture.objects.put(&path, "x".into()).await.unwrap();
     }
-    let compactor = fixture.compactor(config("A"));
+    fixture.commit(&id(1), 1, 10).await;
+    let export = pharos_cluster::ClusterState::clone(fixture.meta.view().state());
+    fixture.commit(&id(2), 2, 10).await;
+    fixture.meta.propose(Command::Restore { state: Box::new(export), at_ms: 1 }).await.unwrap();
+    assert_eq!(fixture.blocks(), [id(1), id(2)]);
+    let clock = Arc::new(ManualClock::at(fixture.meta.clock().now_ms()));
+    let config = CompactorConfig { garbage_age: Duration::ZERO, ..config("A") };
+    let compactor = fixture.compactor_at(config, clock.clone());
+    for _ in 0..3 {
+        compactor.round().await;
+        clock.advance(Duration::from_secs(86_400));
+    }
+    assert_eq!(compactor.collected.get(), 0);
+    assert_eq!(fixture.objects.list(None).count().await, 2);
+}
+
+#[tokio::test]
+async fn the_bucket_is_audited_once_a_day() {
+    let fixture = Fixture::new().await;
+    fixture.commit("listed", 1, 10).await;
+    let clock = Arc::new(ManualClock::at(NOW));
+    let config = CompactorConfig { garbage_age: Duration::ZERO, ..config("A") };
+    let compactor = fixture.compactor_at(config, clock.clone());
     compactor.round().await;
-    assert_eq!(compactor.collected.get(), 1, "the other one may still be committed");
+    let orphan = Path::from(format!("t/blocks/{}/data.parquet", ulid::Ulid::from_parts(1, 1)));
+    fixture.objects.put(&orphan, "x".into()).await.unwrap();
+    let mut newer = 0;
+    while fixture.objects.head(&Path::from("newer")).await.map_or(0, |object| object.last_modified.timestamp_millis())
+        <= fixture.objects.head(&orphan).await.unwrap().last_modified.timestamp_millis()
+    {
+        newer += 1;
+        fixture.objects.put(&Path::from("newer"), newer.to_string().into()).await.unwrap();
+    }
+    let condemned = || fixture.meta.view().catalogue.tenant("t").unwrap().removed.len();
+    compactor.round().await;
+    assert_eq!(condemned(), 0, "the next audit is due in a day");
+    clock.advance(Duration::from_secs(86_400));
+    compactor.round().await;
+    assert_eq!(condemned(), 1);
+}
+
+#[tokio::test]
+async fn a_compactor_whose_clock_is_ahead_removes_nothing_that_is_young() {
+    let fixture = Fixture::new().await;
+    fixture.commit("a", 1_000, 10).await;
+    fixture.commit("b", 2_000, 10).await;
+    let config = CompactorConfig { retention: Some(Duration::from_secs(86_400)), ..config("A") };
+    fixture.compactor(config).round().await;
+    assert_eq!(fixture.blocks(), ["a", "b"], "the newest sample is two seconds from the epoch");
 }
 
 #[tokio::test]

@@ -294,6 +294,11 @@ impl Head {
         self.log.commit()
     }
 
+    /// Why the log cannot be written at present; none while it can.
+    pub fn log_failure(&self) -> Option<WriteError> {
+        self.log.failure()
+    }
+
     /// Whether the log may lack acknowledged samples, because it was created empty, at this start or an earlier one, or
     /// because a start or a repair truncated it. It remains incomplete until [`Head::set_complete`].
     pub fn is_incomplete(&self) -> bool {

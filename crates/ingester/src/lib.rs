@@ -13,6 +13,7 @@ mod config;
 mod deletions;
 pub mod fence;
 pub mod flush;
+mod health;
 mod metrics;
 mod replica;
 mod service;
@@ -120,6 +121,7 @@ impl Ingester {
         tokio::join!(
             flush::run(self.clone(), shutdown.clone()),
             deletions::run(self.clone(), shutdown.clone()),
+            health::run(self.clone(), shutdown.clone()),
             catchup::run(self, shutdown),
         );
     }

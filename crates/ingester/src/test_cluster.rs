@@ -1,6 +1,7 @@
 //! Several ingesters in this process, over a network that can be cut; where shards are is said by the test.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,9 +179,11 @@ impl Cluster {
         self.catching_up.insert(name.into(), (stop, task));
     }
 
-    /// Loses what a node that is stopped has on its disk.
-    pub(crate) fn wipe(&self, name: &str) {
-        std::fs::remove_dir_all(self.folder.path().join(name)).unwrap();
+    /// Loses what a node that is stopped has on its disk. Returns the folder.
+    pub(crate) fn wipe(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join(name);
+        std::fs::remove_dir_all(&folder).unwrap();
+        folder
     }
 
     /// Waits until the view is as wanted.

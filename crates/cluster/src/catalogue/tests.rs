@@ -1,5 +1,7 @@
 //! Commits, deletions and what is refused, over entries of windows of 100 milliseconds.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -96,7 +98,9 @@ fn removed_blocks_are_gone_and_unknown_ones_are_ignored() {
     let mut catalogue = Catalogue::default();
     catalogue.apply(commit(vec![block("A", 0, &[0], false), block("B", 1, &[0], false)], 200)).unwrap();
     let ids = vec!["A".to_string(), "Z".to_string()];
-    catalogue.apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids }).unwrap();
+    catalogue
+        .apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids, at_ms: 7, reason: RemovalReason::Retention })
+        .unwrap();
     let left: Vec<&str> = catalogue.tenant("t").unwrap().blocks.iter().map(|block| block.id.as_str()).collect();
     assert_eq!(left, ["B"]);
 }

@@ -134,3 +134,28 @@ async fn a_node_that_leaves_is_down_at_once_and_is_forgotten_if_it_was_drained()
     assert!(meta.leave("B").await.unwrap().member("B").is_none());
     meta.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_command_that_a_member_cannot_read_is_refused_until_it_is_upgraded() {
+    let folder = tempfile::tempdir().unwrap();
+    let meta = Meta::open(folder.path(), "A").await.unwrap();
+    let member = |protocol| Member {
+        id: "B".into(),
+        roles: [Role::Agent].into(),
+        version: "0.1.0".into(),
+        weight: 100,
+        state: MemberState::Active,
+        protocol,
+        ..Member::default()
+    };
+    let new = CatalogueCommand::CondemnBlocks { tenant: "t".into(), ids: vec!["X".into()], at_ms: 0 };
+    meta.propose(Command::Join { member: member(0), at_ms: 1 }).await.unwrap();
+    let refused = meta.propose(new.clone()).await.unwrap_err().to_string();
+    let expected = "node B (version \"0.1.0\") cannot read commands of protocol 1, only up to 0: upgrade it, or remove it from the cluster";
+    assert_eq!(refused, expected);
+    meta.propose(delete(1)).await.unwrap();
+    meta.propose(Command::Join { member: member(crate::PROTOCOL), at_ms: 2 }).await.unwrap();
+    let view = meta.propose(new).await.unwrap().view;
+    assert!(view.catalogue.tenant("t").unwrap().removal("X").unwrap().at_ms > 0, "the leader's clock counts");
+    meta.shutdown().await;
+}

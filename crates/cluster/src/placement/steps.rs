@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Goal, PlacementConfig};
+use super::{Goal, PlacementConfig, PlacementContext};
 use crate::state::{ClusterState, Command, MemberState, Placement, Shard};
 
 /// Places shards without an in-sync replica. Active replicas that are out of sync come first, because they may have samples
@@ -32,7 +32,12 @@ fn is_active(state: &ClusterState, node: &str) -> bool {
 }
 
 /// Adds learners for missing and out-of-sync replicas, and removes surplus replicas of shards whose goal is in sync.
-pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConfig, silent: &[String]) -> Vec<Command> {
+pub(super) fn replicas(
+    state: &ClusterState,
+    goal: &Goal,
+    config: &PlacementConfig,
+    context: PlacementContext<'_>,
+) -> Vec<Command> {
     let mut steps = Vec::new();
     let mut learning: BTreeMap<&str, usize> = BTreeMap::new();
     for learner in state.shards.iter().flat_map(|shard| &shard.learners) {
@@ -45,7 +50,7 @@ pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConf
     pairs.sort_by_key(urgent_first);
     for (number, shard, wanted) in pairs.into_iter().filter(|(_, shard, _)| !shard.in_sync.is_empty()) {
         let in_place = |node: &&String| shard.is_in_sync(node) || shard.learns_since(node).is_some();
-        let answers = |node: &&String| is_active(state, node) && !silent.contains(*node);
+        let answers = |node: &&String| is_active(state, node) && context.is_ready(node);
         for node in wanted.iter().filter(|node| !in_place(node) && answers(node)) {
             let here = learning.entry(node).or_default();
             let returns = shard.has_replica(node);
@@ -67,8 +72,14 @@ pub(super) fn replicas(state: &ClusterState, goal: &Goal, config: &PlacementConf
     steps
 }
 
-/// Moves leaders off nodes that are inactive or not in the goal, and from nodes that lead many shards to nodes that lead few.
-pub(super) fn leaders(state: &ClusterState, goal: &Goal, config: &PlacementConfig) -> Vec<Command> {
+/// Moves leaders off nodes that are inactive, cannot write or are not in the goal, and from nodes that lead many shards to nodes
+/// that lead few.
+pub(super) fn leaders(
+    state: &ClusterState,
+    goal: &Goal,
+    config: &PlacementConfig,
+    context: PlacementContext<'_>,
+) -> Vec<Command> {
     let mut steps = Vec::new();
     let mut led: BTreeMap<String, usize> = state.led().into_iter().map(|(node, led)| (node.to_string(), led)).collect();
     for (number, (shard, wanted)) in (0u32..).zip(state.shards.iter().zip(&goal.shards)) {
@@ -76,7 +87,8 @@ pub(super) fn leaders(state: &ClusterState, goal: &Goal, config: &PlacementConfi
             break;
         }
         let Some(leader) = &shard.leader else { continue };
-        let fit = |node: &&String| wanted.contains(*node) && is_active(state, node);
+        let can_lead = |node: &&String| is_active(state, node) && !context.unwritable.contains(*node);
+        let fit = |node: &&String| wanted.contains(*node) && can_lead(node);
         let load = |node: &str| {
             let weight = state.member(node).map_or(1, |member| member.weight.max(1));
             led.get(node).copied().unwrap_or(0) as f64 / f64::from(weight)

@@ -35,13 +35,13 @@ fn zone(n: usize, zones: usize) -> String {
     if zones == 0 { String::new() } else { format!("z{}", n % zones) }
 }
 
-fn cluster(nodes: usize, zones: usize, shards: u32, copies: u32) -> ClusterState {
+pub(super) fn cluster(nodes: usize, zones: usize, shards: u32, copies: u32) -> ClusterState {
     let mut state = born(shards, copies);
     (0..nodes).for_each(|n| join(&mut state, member(n, &zone(n, zones), &[Role::Ingester])));
     state
 }
 
-fn config() -> PlacementConfig {
+pub(super) fn config() -> PlacementConfig {
     PlacementConfig { max_moves: 64, max_moves_to_node: 64, max_leader_moves: 64, ..PlacementConfig::default() }
 }
 
@@ -273,4 +273,23 @@ proptest! {
             prop_assert!(needed == 0 || state.shards.iter().all(|shard| shard.in_sync.len() == needed));
         }
     }
+}
+
+#[test]
+fn a_node_that_cannot_write_receives_no_replica_and_leads_nothing() {
+    let mut state = cluster(3, 0, 8, 3);
+    settle(&mut state);
+    let unwritable = BTreeSet::from(["N001".to_string()]);
+    let context = PlacementContext { unwritable: &unwritable, ..PlacementContext::default() };
+    for step in propose(&state, &config(), context) {
+        assert!(matches!(step, Command::SetLeader { .. }), "{step:?}");
+        state.apply(&step).unwrap();
+    }
+    assert_eq!(state.led().get("N001"), None);
+    assert_eq!(propose(&state, &config(), context), []);
+    let shards = state.numbered_shards().map(|(number, shard)| (number, shard.epoch)).collect();
+    state.apply(&Command::ReportFailed { node: "N001".into(), shards, reporter: "N000".into() }).unwrap();
+    assert_eq!(propose(&state, &config(), context), [], "it stays a replica and does not learn");
+    let steps = propose(&state, &config(), PlacementContext::default());
+    assert_eq!(steps.iter().filter(|step| matches!(step, Command::AddLearner { .. })).count(), 8);
 }

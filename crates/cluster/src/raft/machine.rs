@@ -122,10 +122,29 @@ impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (disk, state, meta) = (self.disk.clone(), self.state.clone(), self.meta.clone());
         let packed = tokio::task::spawn_blocking(move || {
-            let data = codec::encode(&state)?;
+            let data = match codec::encode(&state) {
+                Ok(data) => data,
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return previous(&disk, error),
+                Err(error) => return Err(error),
+            };
             disk.save_snapshot(&meta, &data)?;
             io::Result::Ok(Snapshot { meta, snapshot: data })
         });
         packed.await.map_err(io::Error::other)?
+    }
+}
+
+/// The previous snapshot, in place of one that could not be read back. The log after it stays, so nothing is lost.
+fn previous(disk: &Disk, error: io::Error) -> io::Result<Snapshot> {
+    match disk.snapshot()? {
+        None => Err(error),
+        Some((meta, snapshot)) => {
+            tracing::error!(
+                %error,
+                "cannot save a snapshot of the cluster state; the log keeps growing: shorten the retention, so that the \
+                 catalogue lists fewer blocks"
+            );
+            Ok(Snapshot { meta, snapshot })
+        }
     }
 }

@@ -72,6 +72,11 @@ pub enum Refusal {
     LeaseHeld { name: String, holder: String },
     #[error("{what} {value:?} is out of bounds")]
     OutOfBounds { what: String, value: String },
+    #[error(
+        "node {node} (version {version:?}) cannot read commands of protocol {needed}, only up to {has}: \
+         upgrade it, or remove it from the cluster"
+    )]
+    Unsupported { needed: u32, node: String, version: String, has: u32 },
     #[error("the export cannot be restored: {reason}")]
     BadExport { reason: String },
 }

@@ -1,7 +1,8 @@
 //! The commands that change the state.
 //!
 //! Commands are in the replicated log as JSON, so names of variants and fields are fixed. Variants and fields are only ever
-//! added, and a new one is proposed only once every node knows it.
+//! added. A node that meets a variant that it does not know can never continue, so the leader takes a new one only once
+//! every member knows it ([`Command::protocol`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -98,10 +99,18 @@ pub enum Command {
         /// Identity of the node.
         node: String,
     },
-    /// Replaces the state by an export.
+    /// Sets the width of windows for ingesters that start from now on.
+    SetWindow {
+        /// The width, milliseconds.
+        window_ms: i64,
+    },
+    /// Merges an export into the state.
     Restore {
         /// The exported state.
         state: Box<ClusterState>,
+        /// Time of the change, milliseconds since the epoch; 0 in commands of versions that replaced the state.
+        #[serde(default)]
+        at_ms: i64,
     },
     /// Changes the catalogue.
     Catalogue(CatalogueCommand),
@@ -125,16 +134,34 @@ impl Command {
     /// The command with its time replaced, if it has one: the leader's clock counts, when it takes the command.
     pub(crate) fn made_at(&self, now_ms: i64) -> Option<Command> {
         let mut command = match self {
-            Command::Join { .. } | Command::SetMemberState { .. } | Command::RemoveMember { .. } => self.clone(),
+            Command::Join { .. }
+            | Command::SetMemberState { .. }
+            | Command::RemoveMember { .. }
+            | Command::Restore { at_ms: 1.., .. } => self.clone(),
+            Command::Catalogue(change) if change.has_time() => self.clone(),
             _ => return None,
         };
         match &mut command {
             Command::Join { at_ms, .. }
             | Command::SetMemberState { at_ms, .. }
-            | Command::RemoveMember { at_ms, .. } => *at_ms = now_ms,
+            | Command::RemoveMember { at_ms, .. }
+            | Command::Restore { at_ms, .. }
+            | Command::Catalogue(
+                CatalogueCommand::RemoveBlocks { at_ms, .. } | CatalogueCommand::CondemnBlocks { at_ms, .. },
+            ) => *at_ms = now_ms,
             _ => {}
         }
         Some(command)
+    }
+
+    /// The protocol from which on a node can read the command. It is proposed only once every member has it.
+    pub fn protocol(&self) -> u32 {
+        match self {
+            Command::Catalogue(change) => change.protocol(),
+            // Earlier versions would replace the state.
+            Command::Restore { at_ms: 1.., .. } | Command::SetWindow { .. } => 1,
+            _ => 0,
+        }
     }
 
     /// The name of the command, for logs.
@@ -152,6 +179,7 @@ impl Command {
             Command::RemoveReplica { .. } => "remove replica",
             Command::SetLeader { .. } => "set leader",
             Command::TakeLease { .. } => "take lease",
+            Command::SetWindow { .. } => "set window",
             Command::Restore { .. } => "restore",
             Command::Catalogue(_) => "catalogue",
             Command::ShipBlocks { .. } => "ship blocks",

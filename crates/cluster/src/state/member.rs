@@ -99,8 +99,11 @@ fn default_weight() -> u32 {
     DEFAULT_WEIGHT
 }
 
+/// Which commands this version of Pharos can read ([`super::Command::protocol`]). Increases with every new command.
+pub const PROTOCOL: u32 = 1;
+
 /// A node of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its identity, a ULID generated at its first start.
     pub id: String,
@@ -129,6 +132,28 @@ pub struct Member {
     /// Time of the last change of its state, milliseconds since the epoch.
     #[serde(default)]
     pub since_ms: i64,
+    /// Which commands it can read; 0 for versions that do not say so.
+    #[serde(default)]
+    pub protocol: u32,
+}
+
+impl Default for Member {
+    /// A member without identity, addresses, roles and weight, of this version of Pharos.
+    fn default() -> Self {
+        Member {
+            id: String::new(),
+            address: String::new(),
+            http_address: String::new(),
+            zone: String::new(),
+            roles: BTreeSet::new(),
+            version: String::new(),
+            weight: 0,
+            state: MemberState::default(),
+            draining: false,
+            since_ms: 0,
+            protocol: PROTOCOL,
+        }
+    }
 }
 
 impl Member {

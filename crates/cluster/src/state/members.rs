@@ -21,6 +21,18 @@ impl ClusterState {
         self.live(Role::Ingester).filter(|member| member.state == MemberState::Active)
     }
 
+    /// Whether every member can read what needs this protocol. The error names one that cannot.
+    pub fn supports(&self, protocol: u32) -> Result<(), Refusal> {
+        let lacks = |member: &&Arc<Member>| member.state != MemberState::Removed && member.protocol < protocol;
+        match self.members.values().find(lacks) {
+            None => Ok(()),
+            Some(member) => {
+                let (node, version) = (member.id.clone(), member.version.clone());
+                Err(Refusal::Unsupported { needed: protocol, node, version, has: member.protocol })
+            }
+        }
+    }
+
     fn known(&self, node: &str) -> Result<Member, Refusal> {
         match self.members.get(node) {
             None => Err(Refusal::NoMember { node: node.into() }),

@@ -19,15 +19,15 @@ fn member(id: &str, roles: &[Role]) -> Member {
     }
 }
 
-fn join(id: &str) -> Command {
+pub(super) fn join(id: &str) -> Command {
     Command::Join { member: member(id, &[Role::Ingester, Role::Agent]), at_ms: 1 }
 }
 
-fn settings(shards: u32, replication_factor: u32) -> Settings {
+pub(super) fn settings(shards: u32, replication_factor: u32) -> Settings {
     Settings { cluster: "c".into(), shards, replication_factor }
 }
 
-fn set_state(node: &str, state: MemberState) -> Command {
+pub(super) fn set_state(node: &str, state: MemberState) -> Command {
     Command::SetMemberState { node: node.into(), state, at_ms: 2 }
 }
 
@@ -36,7 +36,7 @@ fn place(shard: u32, nodes: &[&str]) -> Command {
     Command::PlaceShards { placements: vec![Placement { shard, nodes }] }
 }
 
-fn failed(node: &str, shards: &[(u32, u64)]) -> Command {
+pub(super) fn failed(node: &str, shards: &[(u32, u64)]) -> Command {
     Command::ReportFailed { node: node.into(), shards: shards.to_vec(), reporter: "Z".into() }
 }
 
@@ -53,7 +53,7 @@ fn drop_replica(shard: u32, node: &str) -> Command {
 }
 
 /// A cluster of five ingesters, its first shard on A, B and C.
-fn cluster(shards: u32, replication_factor: u32) -> ClusterState {
+pub(super) fn cluster(shards: u32, replication_factor: u32) -> ClusterState {
     let mut state = ClusterState::default();
     state.apply(&Command::Bootstrap { settings: settings(shards, replication_factor) }).unwrap();
     NODES.iter().for_each(|node| drop(state.apply(&join(node)).unwrap()));
@@ -276,14 +276,14 @@ fn a_restored_state_is_newer_than_anything_before() {
     let command =
         CatalogueCommand::Delete { tenant: "t".into(), selector: "{}".into(), start: 0, end: 1, id: String::new() };
     state.apply(&command.into()).unwrap();
-    state.apply(&Command::Restore { state: Box::new(export.clone()) }).unwrap();
+    state.apply(&Command::Restore { state: Box::new(export.clone()), at_ms: 1 }).unwrap();
     assert!(state.version > export.version && state.incarnation == 1);
     assert!(state.shards.iter().zip(export.shards.iter()).all(|(new, old)| new.epoch > old.epoch + 1000));
     assert_eq!(state.members["A"].state, MemberState::Down);
     assert_eq!(state.members["N"].state, MemberState::Active);
     let mut other = cluster(2, 3);
     other.shards = Arc::new(vec![Arc::default(); 3]);
-    let refused = state.apply(&Command::Restore { state: Box::new(other) }).unwrap_err();
+    let refused = state.apply(&Command::Restore { state: Box::new(other), at_ms: 1 }).unwrap_err();
     assert!(matches!(refused, Refusal::BadExport { .. }));
 }
 
@@ -305,7 +305,7 @@ fn malformed_members_and_settings_are_refused() {
 }
 
 /// The cuts are numbered as the blocks are named.
-fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
+pub(super) fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
     let block = crate::catalogue::BlockEntry {
         id: id.into(),
         window_start: 0,
@@ -387,7 +387,7 @@ fn a_restore_keeps_later_deletions_and_never_assigns_a_number_again() {
     let export = state.clone();
     state.apply(&delete("{a=\"2\"}", 0, 9)).unwrap();
     let newest = state.catalogue.newest_deletion("t");
-    state.apply(&Command::Restore { state: Box::new(export.clone()) }).unwrap();
+    state.apply(&Command::Restore { state: Box::new(export.clone()), at_ms: 1 }).unwrap();
     let known = state.catalogue.tenant("t").unwrap();
     let listed: Vec<&str> = known.deletions.iter().map(|deletion| deletion.selector.as_str()).collect();
     assert_eq!(listed, ["{a=\"1\"}", "{a=\"2\"}"]);
@@ -395,7 +395,7 @@ fn a_restore_keeps_later_deletions_and_never_assigns_a_number_again() {
     assert!(state.catalogue.newest_deletion("t") > newest);
     // Into a cluster that never knew the second one, a head brings its number.
     let mut other = cluster(1, 3);
-    other.apply(&Command::Restore { state: Box::new(export) }).unwrap();
+    other.apply(&Command::Restore { state: Box::new(export), at_ms: 1 }).unwrap();
     other.apply(&CatalogueCommand::RaiseDeletions { tenant: "t".into(), number: newest }.into()).unwrap();
     assert!(other.catalogue.newest_deletion("t") >= newest);
     other.apply(&delete("{a=\"3\"}", 0, 9)).unwrap();

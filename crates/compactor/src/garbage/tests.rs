@@ -1,82 +1,187 @@
-//! Which objects of a bucket are collected.
+//! Which objects of a bucket are deleted, and when.
+
+use std::sync::Arc;
 
 use object_store::memory::InMemory;
-use pharos_cluster::CatalogueCommand;
+use object_store::{PutPayload, Result};
+use tempfile::TempDir;
 
 use super::*;
 use crate::test_blocks::block;
 
-fn ulid(created: u64) -> Ulid {
-    Ulid::from_parts(created, 1)
+const DAY: i64 = 86_400_000;
+
+fn ulid(created: u64) -> String {
+    Ulid::from_parts(created, 1).to_string()
 }
 
-fn object(id: Ulid) -> Path {
-    Path::from(format!("t/blocks/{id}/data.parquet"))
+/// A single node and its bucket.
+struct Fixture {
+    _folder: TempDir,
+    meta: Meta,
+    store: Arc<InMemory>,
 }
 
-/// A catalogue of tenant t that lists these blocks.
-fn listing(ids: &[Ulid]) -> Catalogue {
+impl Fixture {
+    async fn new() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = Meta::open(folder.path(), "node").await.unwrap();
+        Fixture { _folder: folder, meta, store: Arc::default() }
+    }
+
+    /// Uploads a block of tenant t.
+    async fn upload(&self, id: &str) {
+        for file in ["data.parquet", "series.parquet"] {
+            self.put(&format!("t/blocks/{id}/{file}")).await;
+        }
+    }
+
+    async fn put(&self, path: &str) {
+        self.store.put(&Path::from(path), PutPayload::from_static(b"x")).await.unwrap();
+    }
+
+    async fn propose(&self, command: CatalogueCommand) -> Result<(), MetaError> {
+        self.meta.propose(command).await.map(drop)
+    }
+
+    async fn commit(&self, id: &str) -> Result<(), MetaError> {
+        let blocks = vec![block(id, 900, 1)];
+        self.propose(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: None }).await
+    }
+
+    async fn remove(&self, id: &str, reason: RemovalReason) {
+        let ids = vec![id.to_string()];
+        self.propose(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids, at_ms: 0, reason }).await.unwrap();
+    }
+
+    async fn objects(&self) -> usize {
+        self.store.list(None).try_collect::<Vec<_>>().await.unwrap().len()
+    }
+
+    fn removed(&self) -> usize {
+        self.meta.view().catalogue.tenant("t").unwrap().removed.len()
+    }
+
+    fn now(&self) -> i64 {
+        self.meta.clock().now_ms()
+    }
+}
+
+#[tokio::test]
+async fn a_removed_block_is_deleted_once_its_removal_is_old_enough() {
+    let fixture = Fixture::new().await;
+    let (old, kept) = (ulid(1), ulid(2));
+    for id in [&old, &kept] {
+        fixture.upload(id).await;
+        fixture.commit(id).await.unwrap();
+    }
+    let before = fixture.now();
+    fixture.remove(&old, RemovalReason::Retention).await;
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, before).await.unwrap(), 0, "a query may still read it");
+    assert_eq!((fixture.objects().await, fixture.removed()), (4, 1));
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, fixture.now() + 1).await.unwrap(), 2);
+    assert_eq!((fixture.objects().await, fixture.removed()), (2, 0));
+    assert_eq!(
+        fixture.meta.view().catalogue.tenant("t").unwrap().removed_until,
+        None,
+        "a delta block says nothing of others"
+    );
+}
+
+#[tokio::test]
+async fn a_quarantined_block_is_never_deleted() {
+    let fixture = Fixture::new().await;
+    fixture.upload(&ulid(1)).await;
+    fixture.commit(&ulid(1)).await.unwrap();
+    fixture.remove(&ulid(1), RemovalReason::Quarantine).await;
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 0);
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), 0);
+    assert_eq!((fixture.objects().await, fixture.removed()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_late_commit_of_a_condemned_upload_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.upload(&ulid(1)).await;
+    fixture.upload(&ulid(2)).await;
+    fixture.commit(&ulid(2)).await.unwrap();
+    fixture.put("t/newer").await;
+    // As if a day had passed.
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, -1).await.unwrap(), 1);
+    assert_eq!(fixture.objects().await, 5, "it is recorded first");
+    let late = fixture.commit(&ulid(1)).await.unwrap_err().to_string();
+    assert!(late.contains("its objects may be gone"), "{late}");
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 2);
+    assert_eq!(fixture.objects().await, 3);
+}
+
+fn object(path: &str, modified_ms: i64) -> ObjectMeta {
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let at = epoch + std::time::Duration::from_millis(modified_ms as u64);
+    ObjectMeta { location: Path::from(path), last_modified: at.into(), size: 1, e_tag: None, version: None }
+}
+
+/// The ids that an audit of these objects condemns.
+fn audited(catalogue: &Catalogue, objects: &[(&str, i64)]) -> Vec<String> {
+    let mut audit = Audit::of(catalogue);
+    objects.iter().for_each(|(path, modified_ms)| audit.note(&object(path, *modified_ms)));
+    audit.uncommitted(DAY).into_values().flatten().collect()
+}
+
+/// A catalogue of tenant t that lists a block.
+fn listing(id: &str) -> Catalogue {
     let mut catalogue = Catalogue::default();
-    let blocks = ids.iter().map(|id| block(&id.to_string(), 900, 1)).collect();
+    let blocks = vec![block(id, 900, 1)];
     catalogue.apply(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: None }).unwrap();
     catalogue
 }
 
 #[test]
-fn an_old_unlisted_block_is_garbage() {
-    assert!(is_garbage(&object(ulid(10)), &Catalogue::default(), 100));
+fn the_age_of_an_upload_is_measured_by_the_clock_of_the_object_store() {
+    let catalogue = listing(&ulid(1));
+    // Its name says that it was made at the epoch, by an ingester whose clock was wrong.
+    let path = format!("t/blocks/{}/data.parquet", ulid(0));
+    let day_40 = 40 * DAY;
+    assert_eq!(audited(&catalogue, &[(&path, day_40), ("t/other", day_40 + DAY)]), Vec::<String>::new());
+    assert_eq!(audited(&catalogue, &[(&path, day_40), ("t/other", day_40 + DAY + 1)]), [ulid(0)]);
 }
 
 #[test]
-fn a_listed_block_is_not_garbage() {
-    assert!(!is_garbage(&object(ulid(10)), &listing(&[ulid(10)]), 100));
+fn an_upload_in_progress_is_as_young_as_its_newest_object() {
+    let folder = format!("t/blocks/{}", ulid(7));
+    let (first, last) = (format!("{folder}/data.parquet"), format!("{folder}/ts.parquet"));
+    let objects = [(first.as_str(), DAY), (last.as_str(), 3 * DAY), ("t/other", 3 * DAY + 1)];
+    assert_eq!(audited(&listing(&ulid(1)), &objects), Vec::<String>::new());
 }
 
 #[test]
-fn a_young_block_may_still_be_committed() {
-    assert!(!is_garbage(&object(ulid(100)), &Catalogue::default(), 100));
+fn listed_blocks_and_other_objects_are_not_condemned() {
+    let listed = format!("t/blocks/{}/data.parquet", ulid(1));
+    let deeper = format!("t/blocks/{}/a/b", ulid(7));
+    let elsewhere = format!("t/rules/{}/x", ulid(7));
+    let paths = [&listed, &deeper, &elsewhere, "t/blocks/notes/x", "_pharos/state/1.json.zst"];
+    let mut objects: Vec<(&str, i64)> = paths.iter().map(|path| (*path as &str, 1)).collect();
+    objects.push(("t/new", 9 * DAY));
+    assert_eq!(audited(&listing(&ulid(1)), &objects), Vec::<String>::new());
 }
 
 #[test]
-fn a_block_of_another_tenant_is_garbage_even_with_a_listed_id() {
-    let path = Path::from(format!("other/blocks/{}/data.parquet", ulid(10)));
-    assert!(is_garbage(&path, &listing(&[ulid(10)]), 100));
+fn the_folder_of_an_unknown_tenant_is_kept() {
+    let path = format!("other/blocks/{}/data.parquet", ulid(7));
+    assert_eq!(audited(&listing(&ulid(1)), &[(&path, 1), ("t/new", 9 * DAY)]), Vec::<String>::new());
 }
 
 #[test]
-fn blocks_that_a_rebuild_omitted_are_not_garbage() {
-    let rebuilt = Catalogue { rebuilt_ms: 50, ..Catalogue::default() };
-    assert!(!is_garbage(&object(ulid(10)), &rebuilt, 100));
-    assert!(is_garbage(&object(ulid(50)), &rebuilt, 100), "made after the rebuild");
-}
-
-#[test]
-fn objects_outside_of_blocks_are_kept() {
-    for path in ["t/other/file", "t/blocks/notes/x", "_pharos/state/1.json.zst"] {
-        assert!(!is_garbage(&Path::from(path), &Catalogue::default(), i64::MAX), "{path}");
-    }
-    let deeper = Path::from(format!("t/blocks/{}/a/b", ulid(10)));
-    assert!(!is_garbage(&deeper, &Catalogue::default(), 100));
-    let elsewhere = Path::from(format!("t/rules/{}/x", ulid(10)));
-    assert!(!is_garbage(&elsewhere, &Catalogue::default(), 100));
-}
-
-#[tokio::test]
-async fn only_garbage_is_deleted() {
-    let store = InMemory::new();
-    let kept = [object(ulid(20)), object(ulid(500)), Path::from("t/other/file")];
-    for path in kept.iter().chain([&object(ulid(10)), &object(ulid(11))]) {
-        store.put(path, "x".into()).await.unwrap();
-    }
-    assert_eq!(collect(&store, &listing(&[ulid(20)]), 100).await.unwrap(), 2);
-    let mut left: Vec<Path> = store.list(None).map_ok(|object| object.location).try_collect().await.unwrap();
-    left.sort();
-    let mut expected = kept.to_vec();
-    expected.sort();
-    assert_eq!(left, expected);
+fn what_a_rebuild_or_restore_may_have_omitted_is_kept() {
+    let catalogue = Catalogue { rebuilt_ms: 10 * DAY, ..listing(&ulid(1)) };
+    let path = format!("t/blocks/{}/data.parquet", ulid(7));
+    let at = |modified_ms| audited(&catalogue, &[(&path, modified_ms), ("t/new", 90 * DAY)]).len();
+    assert_eq!((at(DAY), at(10 * DAY), at(11 * DAY - 1), at(11 * DAY)), (0, 0, 0, 1));
 }
 
 #[tokio::test]
 async fn an_empty_bucket_has_no_garbage() {
-    assert_eq!(collect(&InMemory::new(), &Catalogue::default(), i64::MAX).await.unwrap(), 0);
+    let fixture = Fixture::new().await;
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), 0);
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 0);
 }

@@ -55,13 +55,21 @@ async fn an_empty_catalogue_cannot_shrink() {
 #[tokio::test]
 async fn blocks_that_end_before_the_horizon_expire() {
     let (_folder, meta) = with_blocks().await;
-    assert_eq!(expire(&meta, 201).await.unwrap(), 2);
+    assert_eq!(expire(&meta, 231, 30).await.unwrap(), 2);
     assert_eq!(left(&meta), ["a2", "b2"]);
 }
 
 #[tokio::test]
 async fn a_block_that_ends_at_the_horizon_stays() {
     let (_folder, meta) = with_blocks().await;
-    assert_eq!(expire(&meta, 100).await.unwrap(), 0);
+    assert_eq!(expire(&meta, 130, 30).await.unwrap(), 0);
     assert_eq!(left(&meta).len(), 4);
+}
+
+#[tokio::test]
+async fn time_counts_up_to_the_newest_sample() {
+    let (_folder, meta) = with_blocks().await;
+    assert_eq!(expire(&meta, i64::MAX, 300).await.unwrap(), 0);
+    assert_eq!(expire(&meta, i64::MAX, 199).await.unwrap(), 2);
+    assert_eq!(left(&meta), ["a2", "b2"]);
 }

@@ -122,6 +122,11 @@ impl Log {
         Ok(Log { shared, writer: Some(thread) })
     }
 
+    /// Why the log cannot be written at present; none while it can.
+    pub(crate) fn failure(&self) -> Option<WriteError> {
+        self.shared.durable.refusal()
+    }
+
     /// Fails while the log cannot be written or too many bytes are not durable yet.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         if let Some(refusal) = self.shared.durable.refusal() {

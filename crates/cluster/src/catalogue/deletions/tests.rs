@@ -1,6 +1,7 @@
 use pharos_model::Matcher;
 use proptest::prelude::*;
 
+use super::super::RemovalReason;
 use super::super::tests::{block, commit};
 use super::*;
 
@@ -105,7 +106,14 @@ fn a_deletion_is_forgotten_once_it_masks_nothing_and_is_applied() {
     assert_eq!(listed(&catalogue).len(), 2, "the first masks a block, the second is not applied everywhere");
     catalogue.apply(forget(newest)).unwrap();
     assert_eq!(listed(&catalogue), [("{a=\"1\"}", newest - 1)]);
-    catalogue.apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids: vec!["A".into()] }).unwrap();
+    catalogue
+        .apply(CatalogueCommand::RemoveBlocks {
+            tenant: "t".into(),
+            ids: vec!["A".into()],
+            at_ms: 0,
+            reason: RemovalReason::Retention,
+        })
+        .unwrap();
     catalogue.apply(forget(newest)).unwrap();
     assert!(listed(&catalogue).is_empty());
     assert_eq!(catalogue.newest_deletion("t"), newest, "its number remains known");
@@ -164,7 +172,7 @@ proptest! {
                 _ => {
                     let oldest = catalogue.tenant("t").and_then(|known| known.blocks.first()).map(|b| b.id.clone());
                     let ids = oldest.into_iter().collect();
-                    catalogue.apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids }).unwrap();
+                    catalogue.apply(CatalogueCommand::RemoveBlocks { tenant: "t".into(), ids, at_ms: 0, reason: RemovalReason::Retention }).unwrap();
                 }
             }
             let Some(known) = catalogue.tenant("t") else { continue };

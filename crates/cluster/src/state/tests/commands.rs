@@ -170,3 +170,31 @@ fn the_leader_stamps_commands_with_its_own_time() {
     assert_eq!(at_ms, 77);
     assert_eq!(promote(0, "A", 1).made_at(77), None);
 }
+
+#[test]
+fn the_width_of_windows_can_be_changed_within_bounds() {
+    let mut state = cluster(1, 1);
+    assert_eq!(state.window_ms, 0, "nobody has said it");
+    state.apply(&Command::SetWindow { window_ms: 60_000 }).unwrap();
+    state.apply(&Command::SetWindow { window_ms: 120_000 }).unwrap();
+    assert_eq!(state.window_ms, 120_000);
+    for bad in [0, -1, i64::MAX] {
+        let refused = state.apply(&Command::SetWindow { window_ms: bad });
+        assert!(matches!(refused, Err(Refusal::OutOfBounds { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_new_command_needs_every_member_to_know_it() {
+    let mut state = cluster(1, 1);
+    assert_eq!(state.supports(PROTOCOL), Ok(()));
+    let old = Member { version: "0.1".into(), protocol: 0, ..member("B", &[Role::Ingester]) };
+    state.apply(&Command::Join { member: old, at_ms: 5 }).unwrap();
+    assert_eq!(state.supports(0), Ok(()));
+    let expected = Refusal::Unsupported { needed: 1, node: "B".into(), version: "0.1".into(), has: 0 };
+    assert_eq!(state.supports(1), Err(expected));
+    state.apply(&Command::RemoveMember { node: "B".into(), force: true, at_ms: 6 }).unwrap();
+    assert_eq!(state.supports(1), Ok(()));
+    let earlier: Member = serde_json::from_str(r#"{"id":"X","address":"x:1","roles":["agent"]}"#).unwrap();
+    assert_eq!(earlier.protocol, 0, "of a version that does not say it");
+}

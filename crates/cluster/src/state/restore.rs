@@ -1,0 +1,106 @@
+//! The restore of an export into a running cluster.
+//!
+//! An export is minutes or weeks old. What happened since is lost to the catalogue only if nobody remembers it, so the restore
+//! merges: blocks and deletions that either side knows stay ([`crate::catalogue::Merge`]). The node that restores then looks in
+//! the bucket for blocks that neither side knows. No number goes back, because nodes, logs and blocks hold numbers that the
+//! export has never seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{ClusterState, Lease, Member, MemberState, Refusal, Response};
+use crate::catalogue::Merge;
+
+/// How far epochs and other counters advance: beyond any that the lost state can have reached since the export.
+const EPOCH_JUMP: u64 = 1 << 20;
+
+impl ClusterState {
+    /// Merges an export into this state. Current members stay; members that only the export knows become down.
+    ///
+    /// Of two states of one cluster the newer one knows which replicas are in sync. A cluster that was founded after the
+    /// loss of the exported one knows nothing of that, so the export's shards are taken.
+    pub(super) fn restore(&mut self, export: &ClusterState, at_ms: i64) -> Result<Response, Refusal> {
+        export.check().map_err(|reason| Refusal::BadExport { reason })?;
+        if let (Some(ours), Some(theirs)) = (&self.settings, &export.settings)
+            && ours.shards != theirs.shards
+        {
+            let reason = format!("it has {} shards, this cluster has {}", theirs.shards, ours.shards);
+            return Err(Refusal::BadExport { reason });
+        }
+        let one_history = self.is_same_cluster(export);
+        let (primary, secondary) = match self.descends_from(export) {
+            true => (&*self, export),
+            false => (export, &*self),
+        };
+        let merge = Merge { primary: &primary.catalogue, secondary: &secondary.catalogue, one_history, at_ms };
+        let mut restored = ClusterState {
+            version: self.version.max(export.version),
+            incarnation: self.incarnation.max(export.incarnation) + 1,
+            ownership_epoch: self.ownership_epoch.max(export.ownership_epoch) + EPOCH_JUMP,
+            members: self.members_with(export),
+            assignments: Arc::default(),
+            catalogue: Arc::new(merge.merged()),
+            leases: advanced_leases(primary, secondary),
+            window_ms: if primary.window_ms == 0 { secondary.window_ms } else { primary.window_ms },
+            ..primary.clone()
+        };
+        restored.advance_epochs(secondary);
+        restored.drop_removed_members();
+        restored.check().map_err(|reason| Refusal::BadExport { reason })?;
+        *self = restored;
+        Ok(Response::Done)
+    }
+
+    fn is_same_cluster(&self, other: &ClusterState) -> bool {
+        let cluster = |state: &ClusterState| state.settings.as_ref().map(|settings| settings.cluster.clone());
+        cluster(self) == cluster(other)
+    }
+
+    /// Whether this state has developed from an export, so that it knows everything that the cluster knew since.
+    pub fn descends_from(&self, export: &ClusterState) -> bool {
+        let age = |state: &ClusterState| (state.incarnation, state.version);
+        self.is_same_cluster(export) && age(self) >= age(export)
+    }
+
+    fn members_with(&self, export: &ClusterState) -> Arc<BTreeMap<String, Arc<Member>>> {
+        let mut members = BTreeMap::clone(&self.members);
+        for (id, member) in export.members.iter() {
+            let down =
+                || Arc::new(Member { state: member.state.unless_removed(MemberState::Down), ..Member::clone(member) });
+            members.entry(id.clone()).or_insert_with(down);
+        }
+        Arc::new(members)
+    }
+
+    fn advance_epochs(&mut self, other: &ClusterState) {
+        for (at, shard) in Arc::make_mut(&mut self.shards).iter_mut().enumerate() {
+            let shard = Arc::make_mut(shard);
+            let reached = other.shards.get(at).map_or(0, |other| other.epoch);
+            shard.epoch = shard.epoch.max(reached) + EPOCH_JUMP;
+            shard.learners.iter_mut().for_each(|learner| learner.since = shard.epoch);
+            shard.led_since = shard.epoch;
+        }
+    }
+
+    fn drop_removed_members(&mut self) {
+        let removed = |node: &String| self.members.get(node).is_none_or(|m| m.state == MemberState::Removed);
+        let dropped: Vec<String> =
+            self.shards.iter().flat_map(|shard| &shard.replicas).filter(|node| removed(node)).cloned().collect();
+        dropped.iter().for_each(|node| self.drop_from_shards(node));
+    }
+}
+
+/// The leases of one state under numbers that neither state has assigned.
+fn advanced_leases(primary: &ClusterState, secondary: &ClusterState) -> Arc<BTreeMap<String, Lease>> {
+    let mut leases = BTreeMap::clone(&secondary.leases);
+    leases.values_mut().for_each(|lease| lease.holder = None);
+    for (name, lease) in primary.leases.iter() {
+        let number = leases.get(name).map_or(0, |other| other.number).max(lease.number);
+        leases.insert(name.clone(), Lease { holder: lease.holder.clone(), number });
+    }
+    leases.values_mut().for_each(|lease| lease.number += EPOCH_JUMP);
+    Arc::new(leases)
+}
+
+#[cfg(test)]
+mod tests;
