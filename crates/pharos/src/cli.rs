@@ -15,9 +15,10 @@ mod values;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use cluster::{ClusterCommand, ClusterCommandArgs};
+pub use cluster::{BlockCommand, ClusterCommand, ClusterCommandArgs};
 pub use cluster_args::ClusterArgs;
 pub use features::Features;
 pub use inert::InertFlags;
@@ -74,6 +75,7 @@ impl Cli {
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let (Command::Server(server), Some(given)) = (&mut cli.command, matches.subcommand_matches("server")) {
             server.values = values_of(server_command(&command), given);
+            server.storage.is_window_given = given.value_source("min_block_duration") == Some(ValueSource::CommandLine);
             server.check().map_err(|reason| command.error(clap::error::ErrorKind::ValueValidation, reason))?;
         }
         Ok(cli)

@@ -2,13 +2,15 @@
 //!
 //! Startup checks flags and configuration, binds the listeners (which answer 503), replays the write-ahead log, creates and
 //! starts the roles, and installs the router. Shutdown hands targets over, stops scraping, finishes requests in progress,
-//! stops shipping and closes the log. It flushes nothing, because the log has every acknowledged sample.
+//! stops shipping and writes the log. It flushes nothing, because the log has every acknowledged sample. A signal during
+//! startup ends the process at once, for the same reason.
 
 mod deletions;
 mod departure;
 mod http;
 mod limits;
 mod membership;
+mod meta_retry;
 mod network;
 mod owner;
 mod roles;
@@ -17,6 +19,7 @@ mod snapshot;
 mod storage;
 mod targets;
 mod web;
+mod window;
 
 use std::sync::Arc;
 
@@ -33,6 +36,10 @@ use crate::reload::{ConfigHandle, ConfigSource, FilesWatch};
 use services::NodeServices;
 use storage::Folders;
 
+/// How long queries may continue after a stop. Shorter than the wait for requests in progress, so that clients receive an
+/// error rather than a broken connection.
+const QUERY_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Runs the server until SIGINT, SIGTERM or `/-/quit`. An error says why it could not start or continue.
 pub fn run(args: ServerArgs) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -43,8 +50,9 @@ pub fn run(args: ServerArgs) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start threads: {e}"))?;
     let outcome = runtime.block_on(serve(args, clock, log));
-    // Only queries whose clients are gone can still be running on blocking threads.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    // Threads may still wait for an object store that does not answer. Their timers panic once the runtime is shut down. All
+    // that must be durable is, so the process ends under them instead.
+    std::mem::forget(runtime);
     outcome
 }
 
@@ -83,7 +91,11 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let mut signals = Signals::new()?;
     let roles = tokio::select! {
         roles = &mut started => roles?,
-        () = signals.stop() => return Err("stopped by a signal during startup".into()),
+        () = signals.stop() => {
+            tracing::info!("stopped by a signal during startup");
+            stop.send_replace(true);
+            return Ok(());
+        }
     };
     router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
     tracing::info!("server is ready to receive web requests");
@@ -102,6 +114,11 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         () = signals.stop() => tracing::warn!("second stop signal; not waiting for the cluster to take over"),
     }
     stop.send_replace(true);
+    let queries = roles.api.active.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(QUERY_GRACE).await;
+        queries.cancel_all();
+    });
     roles.finish().await;
     if let Err(error) = serving.await {
         tracing::error!(%error, "HTTP server ended unexpectedly");

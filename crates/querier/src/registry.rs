@@ -171,6 +171,11 @@ impl ActiveQueries {
         query.inspect(|query| query.cancel()).is_some()
     }
 
+    /// Cancels all queries, because the process is about to end.
+    pub fn cancel_all(&self) {
+        self.lock().values().for_each(|query| query.cancel());
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ActiveQuery>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }

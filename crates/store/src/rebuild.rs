@@ -1,12 +1,15 @@
-//! Rebuilds a lost catalogue from the footers of the blocks. This and garbage collection are the only code that lists the bucket.
+//! Rebuilds a lost catalogue from the footers of the blocks, and completes a restored one. This and garbage collection are the
+//! only code that lists the bucket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use pharos_block::{BlockError, BlockMeta};
-use pharos_cluster::{BlockEntry, CatalogueCommand, Meta, MetaError};
+use pharos_cluster::{
+    BlockEntry, Catalogue, CatalogueCommand, ClusterState, Meta, MetaError, Refusal, RemovalReason, catalogue,
+};
 use ulid::Ulid;
 
 /// Why a catalogue could not be rebuilt.
@@ -28,13 +31,25 @@ pub enum RebuildError {
     Meta(#[from] MetaError),
 }
 
-/// Commits every intact block of the bucket to an empty catalogue, in order of their ULIDs, and returns their number.
-///
-/// Damaged blocks and unfinished uploads are logged and omitted; `now_ms` is recorded so that they are not collected as
-/// garbage. All blocks are read before the first one is committed. So if the bucket cannot be read, the catalogue stays
-/// empty and the rebuild can be repeated. The first of several blocks over the same window becomes its main block.
-pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
-    let mut folders: BTreeMap<Ulid, Path> = BTreeMap::new();
+/// What a recovery has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Blocks of the bucket that were committed.
+    pub committed: usize,
+    /// Listed blocks that the bucket does not have, and that were removed from the catalogue.
+    pub missing: usize,
+}
+
+/// A block in the bucket.
+struct Found {
+    folder: Path,
+    /// Time of its data file by the clock of the object store, milliseconds since the epoch.
+    modified_ms: i64,
+}
+
+/// The blocks in the bucket, in order of their ULIDs.
+async fn list(objects: &dyn ObjectStore) -> Result<BTreeMap<Ulid, Found>, RebuildError> {
+    let mut found = BTreeMap::new();
     let mut listing = objects.list(None);
     while let Some(object) = listing.try_next().await? {
         let parts: Vec<String> = object.location.parts().map(|part| part.as_ref().to_string()).collect();
@@ -43,11 +58,21 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
             && file == "data.parquet"
             && let Ok(ulid) = Ulid::from_string(id)
         {
-            folders.insert(ulid, Path::from_iter([tenant.as_str(), "blocks", id.as_str()]));
+            let folder = Path::from_iter([tenant.as_str(), "blocks", id.as_str()]);
+            let modified_ms = object.last_modified.timestamp_millis();
+            found.insert(ulid, Found { folder, modified_ms });
         }
     }
+    Ok(found)
+}
+
+/// Reads the blocks in these folders. Damaged ones and unfinished uploads are logged and omitted.
+async fn read<'a>(
+    objects: &dyn ObjectStore,
+    folders: impl Iterator<Item = &'a Path>,
+) -> Result<Vec<BlockMeta>, RebuildError> {
     let mut intact = Vec::new();
-    for folder in folders.values() {
+    for folder in folders {
         match BlockMeta::read_from_bucket(objects, folder).await {
             Ok(block) => intact.push(block),
             Err(error @ BlockError::Store(object_store::Error::NotFound { .. })) => {
@@ -57,16 +82,120 @@ pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Res
             Err(error) => tracing::error!(%folder, %error, "omitting damaged block from the catalogue"),
         }
     }
+    Ok(intact)
+}
+
+/// Commits every intact block of the bucket to an empty catalogue, in order of their ULIDs, and returns their number.
+///
+/// Damaged blocks and unfinished uploads are logged and omitted; `now_ms` is recorded so that they are not collected as
+/// garbage. All blocks are read before the first one is committed. So if the bucket cannot be read, the catalogue stays
+/// empty and the rebuild can be repeated. The first of several blocks over the same window becomes its main block.
+pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
+    let found = list(objects).await?;
+    let intact = read(objects, found.values().map(|block| &block.folder)).await?;
     for block in &intact {
         commit(meta, block).await?;
     }
-    if !folders.is_empty() {
+    if !found.is_empty() {
         meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms }).await?;
     }
     Ok(intact.len())
 }
 
+/// How much older than the newest block of an export an upload may be and still count as newer than the export, milliseconds. A
+/// block is uploaded before it is committed, and perhaps long before.
+const EXPORT_SLACK_MS: i64 = 86_400_000;
+
+/// Completes the catalogue after an export was restored: commits the blocks of the bucket that are newer than the export and
+/// that the catalogue neither lists nor has removed, and removes listed blocks that the bucket does not have. It can be repeated.
+///
+/// `before` is the state into which the export was restored. If it had developed from the export without another restore, it
+/// knew every commit, and what it did not list was not committed.
+pub async fn recover(
+    objects: &dyn ObjectStore,
+    meta: &Meta,
+    export: &ClusterState,
+    before: &ClusterState,
+) -> Result<Recovered, RebuildError> {
+    // Read first: what is committed during the listing is in the bucket, but perhaps not in the listing.
+    let catalogue = meta.view().catalogue.clone();
+    let found = list(objects).await?;
+    let knew_all = before.descends_from(export) && before.incarnation == export.incarnation;
+    let committed = match knew_all {
+        true => 0,
+        false => commit_lost(objects, meta, &export.catalogue, &found).await?,
+    };
+    let missing = remove_missing(meta, &catalogue, &found).await?;
+    Ok(Recovered { committed, missing })
+}
+
+/// Commits the blocks that are newer than an export and that the catalogue neither lists nor has removed.
+async fn commit_lost(
+    objects: &dyn ObjectStore,
+    meta: &Meta,
+    export: &Catalogue,
+    found: &BTreeMap<Ulid, Found>,
+) -> Result<usize, RebuildError> {
+    let catalogue = meta.view().catalogue.clone();
+    let exported: BTreeSet<&str> =
+        export.tenants.values().flat_map(|tenant| &tenant.blocks).map(|block| block.id.as_str()).collect();
+    let of_export = found.iter().filter(|(id, _)| exported.contains(id.to_string().as_str()));
+    let newest_of_export = of_export.map(|(_, block)| block.modified_ms).max();
+    let since = newest_of_export.map_or(i64::MIN, |newest| newest.saturating_sub(EXPORT_SLACK_MS));
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    for tenant in catalogue.tenants.values() {
+        known.extend(tenant.blocks.iter().map(|block| block.id.as_str()));
+        known.extend(tenant.removed.iter().map(|removal| removal.id.as_str()));
+    }
+    let is_lost =
+        |(id, block): &(&Ulid, &Found)| block.modified_ms >= since && !known.contains(id.to_string().as_str());
+    let lost: Vec<&Path> = found.iter().filter(is_lost).map(|(_, block)| &block.folder).collect();
+    let intact = read(objects, lost.into_iter()).await?;
+    for block in &intact {
+        commit(meta, block).await?;
+    }
+    Ok(intact.len())
+}
+
+/// Removes blocks that a catalogue listed before the bucket was listed, and that the bucket does not have.
+async fn remove_missing(
+    meta: &Meta,
+    catalogue: &Catalogue,
+    found: &BTreeMap<Ulid, Found>,
+) -> Result<usize, RebuildError> {
+    let mut count = 0;
+    for (tenant, of_tenant) in &catalogue.tenants {
+        let is_there = |id: &str| Ulid::from_string(id).is_ok_and(|id| found.contains_key(&id));
+        let listed = of_tenant.blocks.iter().map(|block| &block.id);
+        let ids: Vec<String> = listed.filter(|id| !is_there(id)).cloned().collect();
+        if ids.is_empty() {
+            continue;
+        }
+        count += ids.len();
+        tracing::warn!(
+            tenant,
+            blocks = ids.len(),
+            first = ids[0],
+            "removing blocks that the object store does not have from the catalogue"
+        );
+        let (tenant, at_ms, reason) = (tenant.clone(), meta.clock().now_ms(), RemovalReason::Missing);
+        meta.propose(CatalogueCommand::RemoveBlocks { tenant, ids, at_ms, reason }).await?;
+    }
+    Ok(count)
+}
+
+/// Commits a block as the main block of its window, or as a delta block if the window has one.
 async fn commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
+    loop {
+        match try_commit(meta, block).await {
+            // An ingester has committed the main block meanwhile.
+            Err(MetaError::Refused(Refusal::Catalogue(catalogue::Refusal::Covered { .. }))) => {}
+            committed => return committed,
+        }
+    }
+}
+
+async fn try_commit(meta: &Meta, block: &BlockMeta) -> Result<(), MetaError> {
     let view = meta.view();
     let known = view.catalogue.tenant(block.tenant.as_str());
     let delta = known.is_some_and(|t| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_block::{BlockError, BlockReader, BlockSelection, accounted};
+use pharos_block::{BlockError, BlockReader, BlockSelection};
 use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_cluster::{BlockEntry, View};
 use pharos_model::hash::shard_of;
@@ -19,7 +19,7 @@ use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
 use crate::mask::{BlockMasks, Mask};
-use crate::set::{BlockSet, select_error};
+use crate::set::{BlockSet, select_error, wait};
 
 /// Number of blocks that one query reads concurrently.
 const MAX_CONCURRENT_BLOCKS: usize = 8;
@@ -31,7 +31,13 @@ struct OpenBlocks {
 }
 
 impl Store {
-    fn open(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<OpenBlocks, SelectError> {
+    fn open(
+        &self,
+        scope: &Scope,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: Option<&Arc<Budget>>,
+    ) -> Result<OpenBlocks, SelectError> {
         let view = self.meta.view();
         let Some(catalogue) = view.catalogue.tenant(scope.tenant.as_str()) else {
             return Ok(OpenBlocks { blocks: Vec::new(), masks: Arc::default() });
@@ -57,7 +63,7 @@ impl Store {
             Ok::<_, BlockError>((entry, reader))
         };
         let opened = stream::iter(wanted).map(open).buffered(MAX_CONCURRENT_BLOCKS).try_collect();
-        let mut blocks: Vec<(Arc<BlockEntry>, BlockReader)> = self.runtime.block_on(opened).map_err(select_error)?;
+        let mut blocks: Vec<(Arc<BlockEntry>, BlockReader)> = wait(&self.runtime, budget, opened)?;
         blocks.sort_by_key(|(entry, _)| entry.sequence);
         Ok(OpenBlocks { blocks, masks })
     }
@@ -78,7 +84,7 @@ impl Store {
         max_series: usize,
         budget: Option<&Arc<Budget>>,
     ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
-        let found = self.open(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range, budget)?;
         // The limit counts the series of the scope, so with shards it is checked after the filter.
         let most = if scope.shards.is_none() { max_series } else { 0 };
         let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
@@ -87,11 +93,7 @@ impl Store {
         };
         let futures: Vec<_> = found.blocks.iter().map(select).collect();
         let selected = stream::iter(futures).buffered(MAX_CONCURRENT_BLOCKS).try_collect::<Vec<_>>();
-        let selected = match budget {
-            Some(budget) => self.runtime.block_on(accounted(budget.clone(), selected)),
-            None => self.runtime.block_on(selected),
-        };
-        let selected = selected.map_err(select_error)?;
+        let selected = wait(&self.runtime, budget, selected)?;
         let mut sets = Vec::with_capacity(selected.len());
         for (entry, selection) in selected {
             let selection = self.in_scope(scope, selection);
@@ -160,7 +162,7 @@ impl SeriesSource for Store {
             let names: BTreeSet<&str> = series.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
             return Ok(names.into_iter().map(str::to_string).collect());
         }
-        let found = self.open(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range, None)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_names(matchers, range));
         let names = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -178,7 +180,7 @@ impl SeriesSource for Store {
             let values: BTreeSet<&str> = series.iter().filter_map(|l| l.get(name)).collect();
             return Ok(values.into_iter().map(str::to_string).collect());
         }
-        let found = self.open(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range, None)?;
         let ask = found.blocks.iter().map(|(_, reader)| reader.label_values(name, matchers, range));
         let values = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
         Ok(values.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -190,7 +192,7 @@ impl SeriesSource for Store {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.open(scope, matchers, range)?;
+        let found = self.open(scope, matchers, range, None)?;
         let mut all: Vec<SeriesExemplars> = Vec::new();
         for (entry, reader) in &found.blocks {
             let masks = BlockMasks::of(entry, &found.masks);

@@ -81,6 +81,24 @@ pub enum ClusterCommand {
         #[arg(long = "from-blocks", conflicts_with = "file")]
         from_blocks: bool,
     },
+    /// Work on one block
+    #[command(subcommand)]
+    Block(BlockCommand),
+}
+
+/// A command about one block.
+#[derive(Debug, Subcommand)]
+pub enum BlockCommand {
+    /// Take a damaged block out of the catalogue, so that queries over its time work again without its samples. Its files are
+    /// kept
+    Quarantine {
+        /// Tenant of the block
+        #[arg(value_name = "TENANT")]
+        tenant: String,
+        /// Id of the block, as shown in the log
+        #[arg(value_name = "BLOCK")]
+        block: String,
+    },
 }
 
 fn server_url(text: &str) -> Result<Url, String> {

@@ -143,10 +143,15 @@ pub struct StorageArgs {
     #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
     pub path: PathBuf,
 
-    /// Length of a window: the time range of a block that is cut from the head. A change applies behind the windows that exist
+    /// Length of a window: the time range of a block that is cut from the head. A change applies behind the windows that exist.
+    /// The ingesters of a cluster agree on one: a node with this flag changes it, a node without it uses the cluster's
     #[arg(long = "storage.tsdb.min-block-duration", value_name = "DURATION", default_value = "2h",
           value_parser = positive_duration)]
     pub min_block_duration: Duration,
+
+    /// Whether the command line has `--storage.tsdb.min-block-duration`.
+    #[arg(skip)]
+    pub is_window_given: bool,
 
     /// Longest time range of a merged block [default: a tenth of the retention, at most 31d]
     #[arg(long = "storage.tsdb.max-block-duration", value_name = "DURATION", value_parser = positive_duration)]

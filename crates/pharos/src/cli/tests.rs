@@ -34,6 +34,7 @@ fn defaults_are_those_of_prometheus() {
         assert_eq!(server.web.listen_address, ["0.0.0.0:9090".parse().unwrap()]);
         assert_eq!(server.storage.path.to_str(), Some("data/"));
         assert_eq!(server.storage.min_block_duration, Duration::from_secs(7200));
+        assert!(!server.storage.is_window_given);
         assert_eq!(server.query.lookback_delta, Duration::from_secs(300));
         assert_eq!(server.query.timeout, Duration::from_secs(120));
         assert_eq!((server.query.max_samples, server.query.max_concurrency), (50_000_000, 20));
@@ -67,6 +68,7 @@ fn flags_of_prometheus_work_without_a_subcommand() {
     assert_eq!(server.config_file.as_deref().unwrap().to_str(), Some("prometheus.yml"));
     assert_eq!(server.storage.path.to_str(), Some("/tmp/x"));
     assert_eq!(server.storage.min_block_duration, Duration::from_secs(60));
+    assert!(server.storage.is_window_given);
     assert_eq!(server.storage.retention_time, Some(Duration::from_secs(15 * 86_400)));
     assert_eq!(server.storage.retention_size, Some(ByteSize(512 << 20)));
     assert_eq!(server.web.listen_address.len(), 2);

@@ -15,7 +15,9 @@ use pharos_api::ApiError;
 use pharos_api::error::ErrorKind;
 use pharos_api::query_log::ClientAddress;
 use pharos_cluster::placement::{self, PlacementConfig, PlacementContext};
-use pharos_cluster::{ClusterState, Command, GroupStatus, MemberState, Meta, MetaError, codec, export};
+use pharos_cluster::{
+    CatalogueCommand, ClusterState, Command, GroupStatus, MemberState, Meta, MetaError, RemovalReason, codec, export,
+};
 use pharos_model::Clock;
 use pharos_transport::connect::TOKEN_HEADER;
 use serde::{Deserialize, Serialize};
@@ -93,6 +95,7 @@ impl ClusterApi {
             .route("/api/v1/cluster/snapshot", post(snapshot))
             .route("/api/v1/cluster/restore", post(restore).layer(DefaultBodyLimit::max(MAX_STATE_BYTES)))
             .route("/api/v1/cluster/rebuild", post(rebuild))
+            .route("/api/v1/cluster/quarantine", post(quarantine))
             .with_state(self)
     }
 
@@ -110,7 +113,7 @@ impl ClusterApi {
         let view = self.meta.view();
         let now_ms = self.clock.now_ms();
         let progress = self.copies.all(&view, &self.node).await;
-        let context = PlacementContext { now_ms, silent: &[], settled_for: Duration::MAX };
+        let context = PlacementContext { now_ms, settled_for: Duration::MAX, ..PlacementContext::default() };
         ClusterStatus::of(&StatusInputs {
             state: &view,
             group: group.as_ref(),
@@ -175,6 +178,10 @@ struct Parameters {
     force: bool,
     /// Restore: use the newest export in the object store instead of the body.
     export: bool,
+    /// Quarantine: the tenant of the block.
+    tenant: String,
+    /// Quarantine: the id of the block.
+    block: String,
 }
 
 impl Parameters {
@@ -262,6 +269,18 @@ async fn exported(api: &ClusterApi) -> Result<ClusterState, ApiError> {
     state.ok_or_else(|| ApiError::new(ErrorKind::NotFound, "the object store has no export"))
 }
 
+/// The outcome of a restore.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Restored {
+    /// Blocks of the object store that were shipped after the snapshot and are listed again.
+    pub(super) committed: usize,
+    /// Blocks of the snapshot that the object store does not have any more.
+    pub(super) missing: usize,
+    /// The status afterwards.
+    #[serde(flatten)]
+    pub(super) status: ClusterStatus,
+}
+
 async fn restore(
     State(api): State<Arc<ClusterApi>>,
     peer: Peer,
@@ -273,8 +292,22 @@ async fn restore(
         api.access.allows(&headers, ip(peer), false)?;
         let state = if parameters.export { exported(&api).await? } else { decode(body).await? };
         tracing::warn!(version = state.version, "restoring the cluster state from a snapshot on request");
-        api.propose(Command::Restore { state: Box::new(state) }).await?;
-        Ok(api.status().await)
+        let before = api.meta.view();
+        let restore = Command::Restore { state: Box::new(state.clone()), at_ms: api.clock.now_ms() };
+        api.propose(restore).await?;
+        let recovered = pharos_store::rebuild::recover(&*api.objects, &api.meta, &state, &before).await;
+        let recovered = recovered.map_err(|error| {
+            let again =
+                "the snapshot is restored, but the blocks shipped after it are not listed yet: run the restore again";
+            ApiError::internal(format!("{again}: {error}"))
+        })?;
+        let (committed, missing) = (recovered.committed, recovered.missing);
+        tracing::warn!(
+            committed,
+            missing,
+            "listed blocks that were shipped after the snapshot, and removed those that are gone"
+        );
+        Ok(Restored { committed, missing, status: api.status().await })
     };
     answer(done.await)
 }
@@ -292,6 +325,33 @@ async fn rebuild(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Header
         let blocks = rebuilt.map_err(|error| ApiError::internal(error.to_string()))?;
         tracing::warn!(blocks, "rebuilt the catalogue from the bucket on request");
         Ok(json!({"blocks": blocks}))
+    };
+    answer(done.await)
+}
+
+/// Takes a damaged block out of the catalogue. Its objects stay, so that it can be repaired.
+async fn quarantine(
+    State(api): State<Arc<ClusterApi>>,
+    peer: Peer,
+    headers: HeaderMap,
+    Query(parameters): Query<Parameters>,
+) -> Response {
+    let done = async {
+        api.access.allows(&headers, ip(peer), false)?;
+        let (tenant, block) = (parameters.tenant, parameters.block);
+        let view = api.meta.view();
+        let known = view.catalogue.tenant(&tenant);
+        let is_listed = known.is_some_and(|known| known.blocks.iter().any(|listed| listed.id == block));
+        if !is_listed {
+            let reason = match known.and_then(|known| known.removal(&block)) {
+                Some(removal) => format!("block {block} of tenant {tenant} was removed already ({:?})", removal.reason),
+                None => format!("the catalogue lists no block {block} of tenant {tenant}"),
+            };
+            return Err(ApiError::new(ErrorKind::NotFound, reason));
+        }
+        tracing::warn!(tenant, block, "quarantining block on request: queries omit its samples, its objects are kept");
+        let (ids, at_ms, reason) = (vec![block], api.clock.now_ms(), RemovalReason::Quarantine);
+        api.propose(CatalogueCommand::RemoveBlocks { tenant, ids, at_ms, reason }.into()).await
     };
     answer(done.await)
 }

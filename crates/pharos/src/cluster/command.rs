@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::api::Restored;
 use super::drain::DrainStatus;
 use super::health::Severity;
 use super::status::ClusterStatus;
 use super::text;
-use crate::cli::{ClusterCommand, ClusterCommandArgs};
+use crate::cli::{BlockCommand, ClusterCommand, ClusterCommandArgs};
 
 /// Pause between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -127,6 +128,12 @@ impl Client {
                 say(out, &format!("removed node {node}"))?;
                 Ok(true)
             }
+            ClusterCommand::Block(BlockCommand::Quarantine { tenant, block }) => {
+                let query = [("tenant", tenant.as_str()), ("block", block.as_str())];
+                self.send(Method::POST, "/quarantine", &query, Vec::new(), REQUEST_TIMEOUT).await?;
+                say(out, &format!("block {block} of tenant {tenant} is no longer listed; its files are kept"))?;
+                Ok(true)
+            }
             ClusterCommand::Rebalance => self.rebalance(out).await,
             ClusterCommand::Snapshot { file } => self.snapshot(file, out).await,
             ClusterCommand::Restore { from_blocks: true, .. } => self.rebuild(out).await,
@@ -221,12 +228,14 @@ impl Client {
             Some(file) => ("false", std::fs::read(file).map_err(CommandError::file(file))?),
         };
         let answer = self.send(Method::POST, "/restore", &[("export", export)], bytes, BULK_TIMEOUT).await?;
-        let status: ClusterStatus = read(&answer)?;
+        let Restored { committed, missing, status } = read(&answer)?;
         let (blocks, tenants) = (status.catalogue.blocks, status.catalogue.tenants.len());
-        say(
-            out,
-            &format!("restored the snapshot: {blocks} blocks of {tenants} tenants, incarnation {}", status.incarnation),
-        )?;
+        let incarnation = status.incarnation;
+        say(out, &format!("restored the snapshot: {blocks} blocks of {tenants} tenants, incarnation {incarnation}"))?;
+        say(out, &format!("{committed} of them were shipped after the snapshot"))?;
+        if missing > 0 {
+            say(out, &format!("{missing} blocks of the snapshot are not in the object store any more"))?;
+        }
         Ok(true)
     }
 

@@ -3,24 +3,23 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::ObjectStore;
 use pharos_cluster::placement::PlacementConfig;
 use pharos_cluster::state::DEFAULT_SHARDS;
-use pharos_cluster::{BootstrapMode, Command, Member, MemberState, Meta, MetaComponents, MetaConfig, Role, Timing};
+use pharos_cluster::{
+    BootstrapMode, Command, Member, MemberState, Meta, MetaComponents, MetaConfig, PROTOCOL, Role, Timing,
+};
 use pharos_model::Clock;
 use pharos_transport::{Channels, Connect};
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 
 use super::http::HttpConfig;
+use super::meta_retry::{WAIT_LOG_INTERVAL, until_answered};
 use super::network::Network;
 use super::storage::{self, Folders};
 use crate::cli::{self, ServerArgs};
-
-/// How often a node that waits for its cluster logs it.
-const WAIT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// This node as a member of its cluster.
 pub(super) struct Membership {
@@ -73,8 +72,8 @@ impl Membership {
     /// relies.
     pub(super) async fn announce(&self) -> Result<(), String> {
         let joining = Member { state: MemberState::Joining, ..self.member.clone() };
-        let join = Command::Join { member: joining, at_ms: self.clock.now_ms() };
-        self.meta.propose(join).await.map(|_| ()).map_err(|e| e.to_string())
+        let join = || self.meta.propose(Command::Join { member: joining.clone(), at_ms: self.clock.now_ms() });
+        until_answered("announcing this node to the cluster", join).await.map(|_| ())
     }
 
     /// The number of shards of the cluster.
@@ -140,7 +139,7 @@ impl Membership {
 
     /// Becomes an active member, to which others send work.
     pub(super) async fn enter(&self) -> Result<(), String> {
-        self.meta.join(self.member.clone()).await.map(|_| ()).map_err(|e| e.to_string())
+        until_answered("joining the cluster", || self.meta.join(self.member.clone())).await.map(|_| ())
     }
 
     /// Waits until this node's part of the Raft group has failed, and returns what to do. The node cannot continue.
@@ -190,6 +189,7 @@ fn member(identity: &str, args: &ServerArgs, address: String) -> Member {
         state: MemberState::Active,
         draining: false,
         since_ms: 0,
+        protocol: PROTOCOL,
     }
 }
 

@@ -7,6 +7,7 @@ mod queries;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use pharos_api::{Api, ApiConfig};
@@ -31,6 +32,7 @@ use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::Folders;
 use super::targets::AllTargets;
+use super::window;
 use crate::cli::{self, ServerArgs};
 use crate::cluster::progress::Copies;
 use crate::cluster::{Access, ClusterApi};
@@ -40,6 +42,9 @@ use crate::reload::ConfigHandle;
 use compaction::{max_block_bytes, retention};
 use holders::Holders;
 use intake::Intake;
+
+/// How long shutdown waits for the disk of the write-ahead log.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the roles are created from.
 pub(super) struct Parts<'a> {
@@ -77,7 +82,7 @@ impl Roles {
         self.membership.failed().await
     }
 
-    /// Waits for all roles to end.
+    /// Waits for all roles to end and for the log to be durable.
     pub(super) async fn finish(self) {
         for task in self.tasks {
             if let Err(error) = task.await {
@@ -85,6 +90,17 @@ impl Roles {
             }
         }
         self.membership.finish().await;
+        if let Some(ingester) = &self.services.ingester {
+            match tokio::time::timeout(LOG_TIMEOUT, ingester.head().commit()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "stopping with records that are not in the log; none was acknowledged")
+                }
+                Err(_) => {
+                    tracing::warn!(waited = ?LOG_TIMEOUT, "stopping with records that are not in the log; none was acknowledged")
+                }
+            }
+        }
     }
 }
 
@@ -98,13 +114,20 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let objects = object_store(&parts, &loaded)?;
     let is_ingester = args.roles.has(cli::Role::Ingester);
     // A cluster of one opens the head first: its lock gives the best error when another process uses the folder.
-    let first_head =
-        if args.is_alone() { Some(holders::head(&parts, &loaded, DEFAULT_SHARDS, false).await?) } else { None };
+    let first_head = match args.is_alone() {
+        true => {
+            let window_ms = args.storage.min_block_duration.as_millis() as i64;
+            Some(holders::head(&parts, &loaded, DEFAULT_SHARDS, false, window_ms).await?)
+        }
+        false => None,
+    };
     let membership =
         Membership::begin(args, &parts.folders, &objects, clock, parts.http.clone(), parts.stopped.clone()).await?;
+    let window_ms = if is_ingester { window::width_ms(args, &membership).await? } else { 0 };
     let head = match first_head {
         None if is_ingester => {
-            Some(holders::head(&parts, &loaded, membership.shards(), membership.has_replicas()).await?)
+            let has_replicas = membership.has_replicas();
+            Some(holders::head(&parts, &loaded, membership.shards(), has_replicas, window_ms).await?)
         }
         first => first,
     };
@@ -116,7 +139,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         take_over: args.storage.take_over_bucket,
     };
     let is_claimed = claim.at_start().await?;
-    let holders = Holders::create(&parts, &membership, head, &objects)?;
+    let holders = Holders::create(&parts, &membership, head, &objects, window_ms)?;
     let intake = Intake::create(&parts, &loaded, &membership, &holders.writes)?;
     let api_config = queries::api_config(args, &loaded)?;
     let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &api_config);

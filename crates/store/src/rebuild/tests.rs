@@ -113,3 +113,84 @@ async fn a_repeated_rebuild_commits_nothing_twice() {
     rebuild(&store, &meta, 6000).await.unwrap();
     assert_eq!(meta.view().catalogue.tenants, before);
 }
+
+/// A catalogue that lists a block of the bucket, exported; and the bucket.
+async fn exported(folder: &tempfile::TempDir, store: &InMemory) -> (Meta, pharos_cluster::ClusterState) {
+    put_block(store, 1000, 0).await;
+    let meta = open_meta(folder).await;
+    rebuild(store, &meta, 5000).await.unwrap();
+    let export = pharos_cluster::ClusterState::clone(meta.view().state());
+    (meta, export)
+}
+
+/// Restores an export and returns the state before.
+async fn restore(meta: &Meta, export: &pharos_cluster::ClusterState) -> pharos_cluster::ClusterState {
+    let before = pharos_cluster::ClusterState::clone(meta.view().state());
+    let state = Box::new(export.clone());
+    meta.propose(pharos_cluster::Command::Restore { state, at_ms: 9000 }).await.unwrap();
+    before
+}
+
+fn listed(meta: &Meta) -> Vec<(String, bool)> {
+    let view = meta.view();
+    let tenant = view.catalogue.tenant("anonymous");
+    tenant.iter().flat_map(|t| &t.blocks).map(|block| (block.id.clone(), block.delta)).collect()
+}
+
+#[tokio::test]
+async fn blocks_that_were_shipped_after_a_restored_export_are_listed_again() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), InMemory::new());
+    let (lost, export) = exported(&folder, &store).await;
+    lost.shutdown().await;
+    // A window of its own, and late samples of the exported one.
+    let next = put_block(&store, 2000, 100).await;
+    let late = put_block(&store, 3000, 0).await;
+    // The disks of meta are lost; another cluster is founded.
+    let founded = tempfile::tempdir().unwrap();
+    let meta = open_meta(&founded).await;
+    let before = restore(&meta, &export).await;
+    let recovered = recover(&store, &meta, &export, &before).await.unwrap();
+    assert_eq!(recovered, Recovered { committed: 2, missing: 0 });
+    let first = Ulid::from_parts(1000, 7).to_string();
+    assert_eq!(listed(&meta), [(first, false), (next.to_string(), false), (late.to_string(), true)]);
+    assert!(meta.view().catalogue.rebuilt_ms > 0, "what was omitted is not garbage");
+    assert_eq!(recover(&store, &meta, &export, &before).await.unwrap(), Recovered::default(), "it can be repeated");
+}
+
+#[tokio::test]
+async fn a_listed_block_that_the_bucket_lost_does_not_fail_queries() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), InMemory::new());
+    let (meta, export) = exported(&folder, &store).await;
+    let before = restore(&meta, &export).await;
+    let recovered = recover(&InMemory::new(), &meta, &export, &before).await.unwrap();
+    assert_eq!(recovered, Recovered { committed: 0, missing: 1 });
+    assert_eq!(listed(&meta), []);
+    let view = meta.view();
+    let tenant = view.catalogue.tenant("anonymous").unwrap();
+    assert_eq!(tenant.removed[0].reason, RemovalReason::Missing);
+    assert!(!tenant.is_removal_known(0, 100, 0), "nobody removed it on purpose");
+}
+
+#[tokio::test]
+async fn a_recovery_brings_back_nothing_that_was_removed() {
+    let (folder, founded, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), InMemory::new());
+    let (lost, export) = exported(&folder, &store).await;
+    lost.shutdown().await;
+    let meta = open_meta(&founded).await;
+    let removed = put_block(&store, 2000, 100).await;
+    let ids = vec![removed.to_string()];
+    let condemn = CatalogueCommand::CondemnBlocks { tenant: "anonymous".into(), ids, at_ms: 1 };
+    meta.propose(condemn).await.unwrap();
+    let before = restore(&meta, &export).await;
+    assert_eq!(recover(&store, &meta, &export, &before).await.unwrap(), Recovered::default());
+}
+
+#[tokio::test]
+async fn an_upload_that_was_never_committed_is_not_listed_by_the_cluster_that_knows() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), InMemory::new());
+    let (meta, export) = exported(&folder, &store).await;
+    put_block(&store, 2000, 100).await;
+    let before = restore(&meta, &export).await;
+    assert_eq!(recover(&store, &meta, &export, &before).await.unwrap(), Recovered::default());
+    assert_eq!(listed(&meta).len(), 1);
+}

@@ -1,6 +1,7 @@
 //! Queries over blocks in memory, whose catalogue is rebuilt from their footers.
 
 use object_store::memory::InMemory;
+use pharos_block::objects::testing::FaultyStore;
 use pharos_block::{BlockWriter, WriterOptions, upload};
 use pharos_cluster::{CatalogueCommand, Meta};
 use pharos_model::hash::series_hash;
@@ -240,6 +241,30 @@ fn a_cancelled_query_reads_nothing() {
     assert!(fixture.store.select(&fixture.scope(), &request, &budget).is_err());
 }
 
+/// A query of a block whose object store never answers.
+fn select_from_silence(budget: &Arc<Budget>) -> SelectError {
+    let fixture = store_of(&[&[UP]]);
+    let objects = Arc::new(FaultyStore::hanging());
+    let (meta, handle) = (fixture.meta.clone(), fixture.runtime.handle().clone());
+    let silent = Store::create(StoreConfig::default(), meta, objects, handle, &prometheus::Registry::new()).unwrap();
+    let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
+    let asked = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| silent.select(&fixture.scope(), &request, budget).map(drop));
+        while !reading.is_finished() && silent.metrics.blocks_asked.get() == 0 {
+            std::thread::yield_now();
+        }
+        budget.cancel();
+        reading.join().unwrap()
+    });
+    asked.unwrap_err()
+}
+
+#[test]
+fn a_query_that_is_cancelled_stops_waiting_for_the_object_store() {
+    let error = select_from_silence(&Arc::new(Budget::unlimited()));
+    assert!(matches!(error, SelectError::Cancelled), "{error}");
+}
+
 #[test]
 fn a_known_view_is_admitted_at_once() {
     let fixture = store_of(&[&[UP]]);
@@ -253,7 +278,7 @@ fn an_older_incarnation_is_admitted_whatever_its_version() {
     let fixture = store_of(&[&[UP]]);
     let view = fixture.meta.view();
     let export = pharos_cluster::ClusterState::clone(view.state());
-    let restore = pharos_cluster::Command::Restore { state: Box::new(export) };
+    let restore = pharos_cluster::Command::Restore { state: Box::new(export), at_ms: 1 };
     fixture.runtime.block_on(fixture.meta.propose(restore)).unwrap();
     let asked = ReadView { incarnation: view.incarnation, version: u64::MAX, epochs: Arc::default(), deletions: 0 };
     assert!(fixture.store.admit(&TenantId::default(), &asked).is_ok());

@@ -66,7 +66,7 @@ async fn everyone_may_read_the_status() {
 async fn changes_need_the_token_or_the_admin_api() {
     let node = Node::start(Access { everyone: false, token: Some("secret".into()) }).await;
     let token = |text| [(TOKEN_HEADER, text)];
-    for path in ["/drain?node=A", "/remove?node=B", "/snapshot", "/restore", "/rebuild"] {
+    for path in ["/drain?node=A", "/remove?node=B", "/snapshot", "/restore", "/rebuild", "/quarantine"] {
         let (status, answer) = node.ask("POST", path, &token("secre"), THERE).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert!(answer["error"].as_str().unwrap().contains("--token-file"), "{answer}");
@@ -119,5 +119,44 @@ async fn a_snapshot_is_restored() {
     let (status, answer) = node.send(post("/rebuild", Body::empty())).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!((status, &answer["data"]["blocks"]), (StatusCode::OK, &0.into()));
+    node.api.meta.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_block_is_taken_out_of_the_catalogue() {
+    let node = Node::start(Access { everyone: true, token: None }).await;
+    let (status, answer) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (StatusCode::NOT_FOUND, &"the catalogue lists no block B of tenant t".into())
+    );
+    let block = pharos_cluster::BlockEntry {
+        id: "B".into(),
+        window_start: 0,
+        window_end: 100,
+        min_t: 0,
+        max_t: 99,
+        shards: vec![0],
+        delta: false,
+        sequence: 0,
+        bytes: 1,
+        series: 1,
+        samples: 1,
+        resolution_ms: 0,
+        cut: None,
+        digests: Vec::new(),
+        deletions_seen: None,
+        meta: String::new(),
+    };
+    let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
+    node.api.meta.propose(commit).await.unwrap();
+    let (status, _) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
+    assert_eq!(status, StatusCode::OK);
+    let view = node.api.meta.view();
+    let tenant = view.catalogue.tenant("t").unwrap();
+    assert!(tenant.blocks.is_empty());
+    assert_eq!(tenant.removal("B").unwrap().reason, RemovalReason::Quarantine);
+    let (_, answer) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
+    assert_eq!(answer["error"], "block B of tenant t was removed already (Quarantine)");
     node.api.meta.shutdown().await;
 }

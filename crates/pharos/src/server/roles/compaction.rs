@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pharos_cluster::DeletionBarrier;
+use pharos_cluster::{DeletionBarrier, REMOVAL_DELAY_MS};
 use pharos_compactor::{Compactor, CompactorConfig};
 use tokio::sync::watch;
 
@@ -32,6 +32,7 @@ pub(super) fn compactor(
         node: membership.identity.clone(),
         retention: retention(parts.args, loaded),
         max_bytes: max_block_bytes(parts.args, loaded),
+        removal_delay: Duration::from_millis(REMOVAL_DELAY_MS as u64) + parts.args.query.timeout,
         ..CompactorConfig::default()
     };
     let (meta, clock) = (membership.meta.clone(), parts.clock.clone());
@@ -52,7 +53,11 @@ pub(super) async fn run_once_claimed(
             () = tokio::time::sleep(CLAIM_RETRY_INTERVAL) => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
-        match claim.now().await {
+        let claimed = tokio::select! {
+            claimed = claim.now() => claimed,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match claimed {
             Ok(()) => is_claimed = true,
             Err(ClaimError::Store(error)) => tracing::warn!(%error, "could not claim the object store; will retry"),
             Err(error) => {

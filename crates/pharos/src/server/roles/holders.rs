@@ -17,7 +17,7 @@ use tonic::service::RoutesBuilder;
 
 use super::writes::WritePath;
 use super::{Parts, text};
-use crate::cli::{self, ServerArgs};
+use crate::cli;
 use crate::config::Loaded;
 use crate::server::membership::Membership;
 use crate::server::storage;
@@ -35,12 +35,13 @@ impl Holders {
         membership: &Membership,
         head: Option<Arc<Head>>,
         objects: &Arc<dyn ObjectStore>,
+        window_ms: i64,
     ) -> Result<Holders, String> {
         let args = parts.args;
         let meta = &membership.meta;
         let clock = &parts.clock;
         let ingester = |head| {
-            let config = IngesterConfig::new(membership.identity.clone(), window_ms(args));
+            let config = IngesterConfig::new(membership.identity.clone(), window_ms);
             let config = IngesterConfig {
                 shards_total: membership.shards(),
                 catchup_bytes_per_second: args.cluster.catch_up_rate.0,
@@ -105,15 +106,11 @@ pub(super) async fn head(
     loaded: &Loaded,
     shards: u32,
     has_replicas: bool,
+    window_ms: i64,
 ) -> Result<Arc<Head>, String> {
-    let config = storage::head_config(parts.folders.wal(), window_ms(parts.args), &loaded.config.limits);
+    let config = storage::head_config(parts.folders.wal(), window_ms, &loaded.config.limits);
     let config = HeadConfig { shards, has_replicas, ..config };
     let (clock, registry) = (parts.clock.clone(), parts.registry.clone());
     let opened = tokio::task::spawn_blocking(move || storage::open_head(config, clock, &registry));
     opened.await.map_err(text)?.map(Arc::new)
-}
-
-/// The length of a window in milliseconds.
-fn window_ms(args: &ServerArgs) -> i64 {
-    args.storage.min_block_duration.as_millis() as i64
 }
