@@ -291,7 +291,7 @@ async fn a_barrier_applies_deletions_and_appends_nothing() {
     let (deletions, action) = (Some(number), Action::Append);
     let write = crate::replica::Write { tenant: &tenant, batch: &nothing, targets: &targets, deletions, action };
     let (appended, commit) = cluster.node("A").take_in_order(write).await.unwrap();
-    assert_eq!(appended, Appended::default());
+    assert_eq!(appended, Appended { refused: Some(Default::default()), ..Appended::default() });
     commit.unwrap().await.unwrap();
     assert_eq!(cluster.node("A").head().last_deletion(&tenant), number);
 }
