@@ -94,7 +94,7 @@ pub struct TenantCatalogue {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Removal>,
     /// End of the newest window whose main block retention has removed. Outlives the records.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_until: Option<i64>,
 }
 
