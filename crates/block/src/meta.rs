@@ -14,8 +14,10 @@ use crate::error::BlockError;
 use crate::filter::LabelFilter;
 use crate::reader::file::ParquetFile;
 
-/// The version of the layout that is written. Newer versions are not read.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The newest version of the layout. Newer ones are not read.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The version from which on a block is in [`TenantId::folder`]; older ones are in [`TenantId::legacy_folder`].
+const ESCAPED_FOLDER: u32 = 2;
 /// The footer key of the metadata.
 pub(crate) const META_KEY: &str = "pharos.block";
 /// The size limit of encoded metadata, in bytes.
@@ -101,6 +103,11 @@ pub struct FileMeta {
 }
 
 impl BlockMeta {
+    /// The version of a new block: the oldest that says where it is, so that older programs read what they can find.
+    pub(crate) fn version_for(tenant: &TenantId, escaped_folder: bool) -> u32 {
+        if escaped_folder && tenant.folder() != tenant.legacy_folder() { ESCAPED_FOLDER } else { 1 }
+    }
+
     /// Encodes the metadata as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Cannot fail: the target is memory and all map keys are strings.
@@ -162,9 +169,12 @@ impl BlockMeta {
         Ok(BlockMeta { files, ..meta })
     }
 
-    /// The folder of the block in the bucket: `<tenant>/blocks/<ulid>`.
+    /// The folder of the block in the bucket: `<tenant's folder>/blocks/<ulid>`.
     pub fn folder(&self) -> Path {
-        Path::from_iter([self.tenant.as_str(), "blocks", &self.id.to_string()])
+        // `Path` turns an asterisk into `%2A`, which makes it the legacy folder.
+        let tenant =
+            if self.version >= ESCAPED_FOLDER { self.tenant.folder() } else { self.tenant.as_str().to_string() };
+        Path::from_iter([tenant.as_str(), "blocks", &self.id.to_string()])
     }
 
     /// The time range of the samples; empty without samples.

@@ -16,7 +16,7 @@ use ulid::Ulid;
 
 use crate::error::BlockError;
 use crate::filter::LabelFilter;
-use crate::meta::{BlockMeta, DATA, EXEMPLARS, FORMAT_VERSION, HISTOGRAMS, META_KEY, SERIES, TS};
+use crate::meta::{BlockMeta, DATA, EXEMPLARS, HISTOGRAMS, META_KEY, SERIES, TS};
 use crate::schema::{self, MAX_ROW_SAMPLES};
 use data::{DataFile, SampleRow};
 use extras::{ExemplarFile, HistogramFile};
@@ -51,6 +51,9 @@ pub struct WriterOptions {
     pub sources: Vec<Ulid>,
     /// Labels that become columns of `data.parquet`, besides the metric name, so that SQL needs no join for them.
     pub promoted: Vec<String>,
+    /// Whether the block is in [`TenantId::folder`], which programs before layout version 2 do not find, or in
+    /// [`TenantId::legacy_folder`]. Default: true.
+    pub escaped_folder: bool,
 }
 
 impl WriterOptions {
@@ -68,6 +71,7 @@ impl WriterOptions {
             resolution: 0,
             sources: Vec::new(),
             promoted: vec!["job".into(), "instance".into()],
+            escaped_folder: true,
         }
     }
 }
@@ -221,7 +225,7 @@ impl BlockWriter {
     pub fn finish(self) -> Result<FinishedBlock, BlockError> {
         let options = self.options;
         let mut meta = BlockMeta {
-            version: FORMAT_VERSION,
+            version: BlockMeta::version_for(&options.tenant, options.escaped_folder),
             id: options.id,
             tenant: options.tenant,
             window_start: options.window_start,

@@ -3,6 +3,10 @@
 //! Recording comes first, and meta never commits a recorded block. So neither a late commit nor a query that began before the
 //! removal loses objects, whatever the clocks of ingesters say. Uploads that were never committed are found by an audit of
 //! the whole bucket ([`condemn`]), which records them like removals.
+//!
+//! The audit takes a block for known if any tenant lists its id, whatever its folder, since no two blocks share an id. Blocks in
+//! the folder of no tenant that the catalogue knows are kept and reported: whoever put them there may be the only one who
+//! knows of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +14,10 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use pharos_cluster::{Catalogue, CatalogueCommand, Meta, MetaError, RemovalReason};
+use pharos_model::TenantId;
 use ulid::Ulid;
 
-/// Largest number of uploads that one audit condemns. The next audit continues.
+/// Largest number of uploads that one audit condemns, and of blocks that it reports. The next audit continues.
 const MAX_CONDEMNED: usize = 1000;
 /// Largest number of ids in one command.
 const MAX_IDS: usize = 1000;
@@ -28,9 +33,21 @@ pub enum GarbageError {
     Meta(#[from] MetaError),
 }
 
-/// The folder of a block.
-fn folder(tenant: &str, id: &str) -> Path {
-    Path::from_iter([tenant, "blocks", id])
+/// The folders in which a block of a tenant may be: today's, and that of earlier versions.
+fn folders(tenant: &str, id: &str) -> Vec<Path> {
+    // `Path` turns an asterisk into `%2A`, as it did for earlier versions.
+    let legacy = Path::from_iter([tenant, "blocks", id]);
+    let escaped = TenantId::new(tenant).ok().map(|tenant| tenant.folder()).filter(|folder| folder != tenant);
+    escaped.map(|folder| Path::from_iter([folder.as_str(), "blocks", id])).into_iter().chain([legacy]).collect()
+}
+
+/// What an audit of the bucket has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// How many uploads were recorded as never to be committed.
+    pub condemned: u64,
+    /// The folders with old blocks that belong to no tenant of the catalogue, each with the number of its blocks. They are kept.
+    pub unknown_folders: BTreeMap<String, u64>,
 }
 
 /// Deletes the objects of blocks that were removed before `removed_before` (milliseconds since the epoch), forgets their
@@ -46,7 +63,7 @@ pub async fn delete_removed(store: &dyn ObjectStore, meta: &Meta, removed_before
             if meta.view().catalogue.tenant(tenant).is_none_or(|now| now.removal(&removal.id).is_none()) {
                 continue;
             }
-            match delete_block(store, &folder(tenant, &removal.id)).await {
+            match delete_block(store, &folders(tenant, &removal.id)).await {
                 Ok(objects) => {
                     deleted += objects;
                     gone.push(removal.id.clone());
@@ -61,8 +78,11 @@ pub async fn delete_removed(store: &dyn ObjectStore, meta: &Meta, removed_before
     failed.map_or(Ok(deleted), |error| Err(error.into()))
 }
 
-async fn delete_block(store: &dyn ObjectStore, folder: &Path) -> Result<u64, object_store::Error> {
-    let objects: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await?;
+async fn delete_block(store: &dyn ObjectStore, folders: &[Path]) -> Result<u64, object_store::Error> {
+    let mut objects: Vec<ObjectMeta> = Vec::new();
+    for folder in folders {
+        objects.extend(store.list(Some(folder)).try_collect::<Vec<_>>().await?);
+    }
     for object in &objects {
         match store.delete(&object.location).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -73,20 +93,20 @@ async fn delete_block(store: &dyn ObjectStore, folder: &Path) -> Result<u64, obj
 }
 
 /// Lists the bucket, and records the blocks that are neither listed nor recorded as never to be committed. Their objects are
-/// deleted later, like those of removed blocks. Returns their number.
+/// deleted later, like those of removed blocks. Reports the folders of unknown tenants.
 ///
 /// A block qualifies when the newest of its objects is `age_ms` older than the newest object of the bucket. Both times are of
 /// the object store, so no clock of this cluster matters. Blocks from before a rebuild or restore, and from up to `age_ms`
 /// after it, are kept: the catalogue of that time may lack them.
-pub async fn condemn(store: &dyn ObjectStore, meta: &Meta, age_ms: i64) -> Result<u64, GarbageError> {
+pub async fn condemn(store: &dyn ObjectStore, meta: &Meta, age_ms: i64) -> Result<Audited, GarbageError> {
     let mut audit = Audit::of(&meta.view().catalogue);
     let mut objects = store.list(None);
     while let Some(object) = objects.try_next().await? {
         audit.note(&object);
     }
-    let mut condemned = 0;
+    let mut audited = Audited { condemned: 0, unknown_folders: audit.unknown_folders(age_ms) };
     for (tenant, ids) in audit.uncommitted(age_ms) {
-        condemned += ids.len() as u64;
+        audited.condemned += ids.len() as u64;
         tracing::info!(
             tenant,
             blocks = ids.len(),
@@ -96,58 +116,86 @@ pub async fn condemn(store: &dyn ObjectStore, meta: &Meta, age_ms: i64) -> Resul
         let now_ms = meta.clock().now_ms();
         meta.propose(CatalogueCommand::CondemnBlocks { tenant, ids, at_ms: now_ms }).await?;
     }
-    Ok(condemned)
+    Ok(audited)
 }
+
+/// The time of the newest object of each of some blocks, by tenant or folder and id.
+type Blocks = BTreeMap<(String, String), i64>;
 
 /// What an audit of the bucket has found so far.
 struct Audit {
-    /// Ids of listed and recorded blocks, by tenant.
-    known: BTreeMap<String, BTreeSet<String>>,
+    /// The tenants of the catalogue.
+    tenants: BTreeSet<String>,
+    /// Ids of listed and recorded blocks of all tenants.
+    ids: BTreeSet<String>,
     rebuilt_ms: i64,
     /// Time of the newest object, milliseconds since the epoch by the clock of the object store.
     newest_ms: i64,
-    /// The time of the newest object of each unexplained block, by tenant and id.
-    unexplained: BTreeMap<(String, String), i64>,
+    /// Unexplained blocks of known tenants, by tenant.
+    unexplained: Blocks,
+    /// Unexplained blocks of no known tenant, by folder.
+    unknown: Blocks,
 }
 
 impl Audit {
     fn of(catalogue: &Catalogue) -> Audit {
-        let ids = |of: &pharos_cluster::TenantCatalogue| {
-            let listed = of.blocks.iter().map(|block| block.id.clone());
-            listed.chain(of.removed.iter().map(|removal| removal.id.clone())).collect()
-        };
-        let known = catalogue.tenants.iter().map(|(tenant, of)| (tenant.clone(), ids(of))).collect();
-        Audit { known, rebuilt_ms: catalogue.rebuilt_ms, newest_ms: i64::MIN, unexplained: BTreeMap::new() }
+        let mut ids = BTreeSet::new();
+        for tenant in catalogue.tenants.values() {
+            ids.extend(tenant.blocks.iter().map(|block| block.id.clone()));
+            ids.extend(tenant.removed.iter().map(|removal| removal.id.clone()));
+        }
+        Audit {
+            tenants: catalogue.tenants.keys().cloned().collect(),
+            ids,
+            rebuilt_ms: catalogue.rebuilt_ms,
+            newest_ms: i64::MIN,
+            unexplained: Blocks::new(),
+            unknown: Blocks::new(),
+        }
     }
 
     fn note(&mut self, object: &ObjectMeta) {
         let modified_ms = object.last_modified.timestamp_millis();
         self.newest_ms = self.newest_ms.max(modified_ms);
-        let Some((tenant, id)) = block_of(&object.location) else { return };
-        let Some(ids) = self.known.get(&tenant) else { return };
-        let key = (tenant, id);
-        let has_room = self.unexplained.len() < MAX_CONDEMNED || self.unexplained.contains_key(&key);
-        if !ids.contains(&key.1) && has_room {
-            let newest = self.unexplained.entry(key).or_insert(modified_ms);
+        let Some((folder, id)) = block_of(&object.location).filter(|(_, id)| !self.ids.contains(id)) else { return };
+        let owner = TenantId::of_folder(&folder).map(|tenant| tenant.as_str().to_string());
+        let (blocks, key) = match owner.filter(|tenant| self.tenants.contains(tenant)) {
+            Some(tenant) => (&mut self.unexplained, (tenant, id)),
+            None => (&mut self.unknown, (folder, id)),
+        };
+        if blocks.len() < MAX_CONDEMNED || blocks.contains_key(&key) {
+            let newest = blocks.entry(key).or_insert(modified_ms);
             *newest = modified_ms.max(*newest);
         }
     }
 
+    fn is_old(&self, modified_ms: i64, age_ms: i64) -> bool {
+        modified_ms < self.newest_ms.saturating_sub(age_ms)
+    }
+
     /// The blocks that will not be committed any more, by tenant.
-    fn uncommitted(self, age_ms: i64) -> BTreeMap<String, Vec<String>> {
-        let is_old = |modified_ms: i64| modified_ms < self.newest_ms.saturating_sub(age_ms);
+    fn uncommitted(&self, age_ms: i64) -> BTreeMap<String, Vec<String>> {
         let is_of_this_catalogue = |modified_ms: i64| modified_ms >= self.rebuilt_ms.saturating_add(age_ms);
         let mut of_tenant: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for ((tenant, id), modified_ms) in &self.unexplained {
-            if is_old(*modified_ms) && (self.rebuilt_ms == 0 || is_of_this_catalogue(*modified_ms)) {
+            if self.is_old(*modified_ms, age_ms) && (self.rebuilt_ms == 0 || is_of_this_catalogue(*modified_ms)) {
                 of_tenant.entry(tenant.clone()).or_default().push(id.clone());
             }
         }
         of_tenant
     }
+
+    /// The folders of no known tenant, each with the number of its old blocks.
+    fn unknown_folders(&self, age_ms: i64) -> BTreeMap<String, u64> {
+        let mut folders = BTreeMap::new();
+        for ((folder, _), _) in self.unknown.iter().filter(|(_, modified_ms)| self.is_old(**modified_ms, age_ms)) {
+            *folders.entry(folder.clone()).or_default() += 1;
+        }
+        folders
+    }
 }
 
-/// The tenant and id of the block that an object belongs to.
+/// The folder of the tenant, and the id, of the block that an object belongs to.
 fn block_of(path: &Path) -> Option<(String, String)> {
     let parts: Vec<String> = path.parts().map(|part| part.as_ref().to_string()).collect();
     match parts.as_slice() {

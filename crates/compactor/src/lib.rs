@@ -2,12 +2,14 @@
 //! object storage.
 //!
 //! Invariant: an object is deleted only if the catalogue has recorded the removal of its block, and only a fixed time after
-//! that. So neither a commit in progress nor a query that started earlier loses it.
+//! that. So neither a commit in progress nor a query that started earlier loses it. Nothing of a tenant that the catalogue does
+//! not know is deleted.
 
 pub mod forget;
 pub mod garbage;
 pub mod retention;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +17,14 @@ use object_store::ObjectStore;
 use parking_lot::Mutex;
 use pharos_cluster::{Command, DeletionBarrier, Meta, MetaError, REMOVAL_DELAY_MS, Refusal};
 use pharos_model::{Clock, TenantId};
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::watch;
 
 /// The lease that makes one compactor work at a time.
 const LEASE: &str = "compactor";
+
+/// Most folders of unknown tenants that an audit logs; a metric counts all.
+const LOGGED_FOLDERS: usize = 10;
 
 /// Settings of the compactor.
 #[derive(Clone, Debug)]
@@ -64,6 +69,7 @@ pub struct Compactor {
     clock: Arc<dyn Clock>,
     removed: IntCounter,
     collected: IntCounter,
+    unknown_folders: IntGauge,
     /// When the next audit is due, on the monotonic clock; at once if none.
     audit_due: Mutex<Option<Duration>>,
 }
@@ -87,8 +93,23 @@ impl Compactor {
             "Objects of removed blocks, and of uploads that were never committed, that were deleted.",
         )?;
         registry.register(Box::new(removed.clone()))?;
+        let unknown_folders = IntGauge::new(
+            "pharos_compactor_unknown_folders",
+            "Folders of the object store with blocks that belong to no tenant of the catalogue. Nothing in them is deleted.",
+        )?;
         registry.register(Box::new(collected.clone()))?;
-        Ok(Compactor { config, meta, store, barrier, clock, removed, collected, audit_due: Mutex::default() })
+        registry.register(Box::new(unknown_folders.clone()))?;
+        Ok(Compactor {
+            config,
+            meta,
+            store,
+            barrier,
+            clock,
+            removed,
+            collected,
+            unknown_folders,
+            audit_due: Mutex::default(),
+        })
     }
 
     /// Runs rounds while this node holds the lease, until `shutdown` becomes true.
@@ -154,8 +175,23 @@ impl Compactor {
             return;
         }
         match garbage::condemn(&*self.store, &self.meta, self.config.garbage_age.as_millis() as i64).await {
-            Ok(_) => *self.audit_due.lock() = Some(now + self.config.audit_interval),
+            Ok(audited) => {
+                *self.audit_due.lock() = Some(now + self.config.audit_interval);
+                self.report(&audited.unknown_folders);
+            }
             Err(error) => tracing::warn!(%error, ?retry_in, "looking for uploads that were never committed failed"),
+        }
+    }
+
+    fn report(&self, unknown_folders: &BTreeMap<String, u64>) {
+        self.unknown_folders.set(unknown_folders.len() as i64);
+        for (folder, blocks) in unknown_folders.iter().take(LOGGED_FOLDERS) {
+            tracing::error!(
+                folder,
+                blocks,
+                "the object store has blocks of a tenant that the catalogue does not know; keeping them: \
+                 restore the catalogue if it lost them, or delete the folder by hand"
+            );
         }
     }
 }

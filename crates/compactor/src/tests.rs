@@ -193,6 +193,31 @@ async fn the_bucket_is_audited_once_a_day() {
 }
 
 #[tokio::test]
+async fn an_audit_reports_folders_of_unknown_tenants_and_keeps_them() {
+    let fixture = Fixture::new().await;
+    let id = ulid::Ulid::from_parts(1, 1);
+    let path = Path::from(format!("lost/blocks/{id}/data.parquet"));
+    fixture.objects.put(&path, "x".into()).await.unwrap();
+    let modified_ms = async |path: &Path| fixture.objects.head(path).await.unwrap().last_modified.timestamp_millis();
+    let newer = Path::from("newer");
+    fixture.objects.put(&newer, "x".into()).await.unwrap();
+    while modified_ms(&newer).await <= modified_ms(&path).await {
+        fixture.objects.put(&newer, "x".into()).await.unwrap();
+    }
+    let compactor = fixture.compactor(CompactorConfig {
+        garbage_age: Duration::ZERO,
+        audit_interval: Duration::ZERO,
+        ..config("A")
+    });
+    compactor.round().await;
+    assert_eq!((compactor.collected.get(), compactor.unknown_folders.get()), (0, 1));
+    fixture.objects.head(&path).await.unwrap();
+    fixture.objects.delete(&path).await.unwrap();
+    compactor.round().await;
+    assert_eq!(compactor.unknown_folders.get(), 0, "nothing is left to report");
+}
+
+#[tokio::test]
 async fn a_compactor_whose_clock_is_ahead_removes_nothing_that_is_young() {
     let fixture = Fixture::new().await;
     fixture.commit("a", 1_000, 10).await;

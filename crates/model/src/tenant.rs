@@ -1,10 +1,14 @@
 //! Tenants: isolated sets of series, named by the `X-Scope-OrgID` header.
 
+mod folder;
+
 use std::fmt;
 use std::sync::Arc;
 
-/// A tenant's name: 1 to 150 bytes of `[a-zA-Z0-9!_.*'()-]`, as Mimir and Cortex allow, but not `.` or `..`,
-/// so that it is safe as a folder name.
+pub use folder::SYSTEM_FOLDER;
+
+/// A tenant's name: 1 to 150 bytes of `[a-zA-Z0-9!_.*'()-]`, as Mimir and Cortex allow, but not `.` or `..`. Its blocks
+/// are in [`TenantId::folder`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TenantId(Arc<str>);
 
@@ -68,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_unsafe_as_folders_are_refused() {
+    fn names_of_other_characters_or_of_paths_are_refused() {
         for name in ["", ".", ".."] {
             assert!(matches!(TenantId::new(name), Err(TenantError::Length(_))), "{name}");
         }

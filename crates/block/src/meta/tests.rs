@@ -5,7 +5,7 @@ use crate::filter::fingerprint;
 
 fn meta() -> BlockMeta {
     BlockMeta {
-        version: FORMAT_VERSION,
+        version: 1,
         id: Ulid(42),
         tenant: TenantId::new("team-a").unwrap(),
         window_start: 0,
@@ -71,8 +71,8 @@ fn seen_deletions_are_written_only_if_there_were_any() {
 
 #[test]
 fn a_newer_version_is_refused() {
-    let error = changed("\"version\":1", "\"version\":2").unwrap_err().to_string();
-    assert!(error.contains("layout version 2 is unknown"), "{error}");
+    let error = changed("\"version\":1", "\"version\":3").unwrap_err().to_string();
+    assert!(error.contains("layout version 3 is unknown"), "{error}");
     assert!(changed("\"version\":1", "\"version\":0").is_err());
 }
 
@@ -120,9 +120,42 @@ fn text_that_is_not_json_is_refused() {
     assert!(BlockMeta::from_bytes(b"[1]").is_err());
 }
 
+/// Metadata of a block of a tenant, as this version writes it.
+fn new_meta(tenant: &str) -> BlockMeta {
+    let tenant = TenantId::new(tenant).unwrap();
+    BlockMeta { version: BlockMeta::version_for(&tenant, true), tenant, ..meta() }
+}
+
 #[test]
 fn the_folder_is_below_the_tenant() {
     assert_eq!(meta().folder().as_ref(), "team-a/blocks/0000000000000000000000001A");
+}
+
+#[test]
+fn a_block_is_in_the_escaped_folder_of_its_tenant() {
+    for (tenant, folder) in
+        [("a*b", "a@5b"), ("Team", "@team"), ("pharos-owner.json", "pharos-owner@0json"), ("con", "@@mnxw4")]
+    {
+        assert_eq!(new_meta(tenant).folder().as_ref(), format!("{folder}/blocks/0000000000000000000000001A"));
+    }
+}
+
+#[test]
+fn a_block_of_an_earlier_version_is_where_that_version_put_it() {
+    for (tenant, folder) in
+        [("a*b", "a%2Ab"), ("Team", "Team"), ("pharos-owner.json", "pharos-owner.json"), ("con", "con")]
+    {
+        let block = BlockMeta { version: 1, ..new_meta(tenant) };
+        assert_eq!(block.folder().as_ref(), format!("{folder}/blocks/0000000000000000000000001A"));
+        assert_eq!(BlockMeta::from_bytes(&block.to_bytes()).unwrap().folder(), block.folder());
+    }
+}
+
+#[test]
+fn a_folder_that_needs_no_escapes_stays_readable_for_earlier_versions() {
+    assert_eq!(new_meta("team-a").version, 1);
+    assert_eq!(new_meta("Team").version, 2);
+    assert_eq!(BlockMeta::version_for(&TenantId::new("Team").unwrap(), false), 1, "while older programs read it");
 }
 
 #[test]

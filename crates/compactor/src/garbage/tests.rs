@@ -95,7 +95,7 @@ async fn a_quarantined_block_is_never_deleted() {
     fixture.commit(&ulid(1)).await.unwrap();
     fixture.remove(&ulid(1), RemovalReason::Quarantine).await;
     assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 0);
-    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), 0);
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), Audited::default());
     assert_eq!((fixture.objects().await, fixture.removed()), (2, 1));
 }
 
@@ -107,7 +107,7 @@ async fn a_late_commit_of_a_condemned_upload_is_refused() {
     fixture.commit(&ulid(2)).await.unwrap();
     fixture.put("t/newer").await;
     // As if a day had passed.
-    assert_eq!(condemn(&*fixture.store, &fixture.meta, -1).await.unwrap(), 1);
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, -1).await.unwrap().condemned, 1);
     assert_eq!(fixture.objects().await, 5, "it is recorded first");
     let late = fixture.commit(&ulid(1)).await.unwrap_err().to_string();
     assert!(late.contains("its objects may be gone"), "{late}");
@@ -118,22 +118,31 @@ async fn a_late_commit_of_a_condemned_upload_is_refused() {
 fn object(path: &str, modified_ms: i64) -> ObjectMeta {
     let epoch = std::time::SystemTime::UNIX_EPOCH;
     let at = epoch + std::time::Duration::from_millis(modified_ms as u64);
-    ObjectMeta { location: Path::from(path), last_modified: at.into(), size: 1, e_tag: None, version: None }
+    ObjectMeta { location: Path::parse(path).unwrap(), last_modified: at.into(), size: 1, e_tag: None, version: None }
+}
+
+fn audit(catalogue: &Catalogue, objects: &[(&str, i64)]) -> Audit {
+    let mut audit = Audit::of(catalogue);
+    objects.iter().for_each(|(path, modified_ms)| audit.note(&object(path, *modified_ms)));
+    audit
 }
 
 /// The ids that an audit of these objects condemns.
 fn audited(catalogue: &Catalogue, objects: &[(&str, i64)]) -> Vec<String> {
-    let mut audit = Audit::of(catalogue);
-    objects.iter().for_each(|(path, modified_ms)| audit.note(&object(path, *modified_ms)));
-    audit.uncommitted(DAY).into_values().flatten().collect()
+    audit(catalogue, objects).uncommitted(DAY).into_values().flatten().collect()
+}
+
+/// A catalogue in which a tenant has a block.
+fn listing_of(tenant: &str, id: &str) -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    let blocks = vec![block(id, 900, 1)];
+    catalogue.apply(CatalogueCommand::CommitBlocks { tenant: tenant.into(), blocks, flushed_until: None }).unwrap();
+    catalogue
 }
 
 /// A catalogue of tenant t that lists a block.
 fn listing(id: &str) -> Catalogue {
-    let mut catalogue = Catalogue::default();
-    let blocks = vec![block(id, 900, 1)];
-    catalogue.apply(CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks, flushed_until: None }).unwrap();
-    catalogue
+    listing_of("t", id)
 }
 
 #[test]
@@ -166,9 +175,53 @@ fn listed_blocks_and_other_objects_are_not_condemned() {
 }
 
 #[test]
-fn the_folder_of_an_unknown_tenant_is_kept() {
-    let path = format!("other/blocks/{}/data.parquet", ulid(7));
-    assert_eq!(audited(&listing(&ulid(1)), &[(&path, 1), ("t/new", 9 * DAY)]), Vec::<String>::new());
+fn blocks_of_tenants_with_any_name_are_known_in_either_folder() {
+    for name in ["a*b", "Team", "pharos-owner.json", "con", "...", &"X".repeat(150)] {
+        let tenant = TenantId::new(name).unwrap();
+        for folder in [tenant.folder(), tenant.legacy_folder()] {
+            let path = |id: u64| format!("{folder}/blocks/{}/data.parquet", ulid(id));
+            let (listed, orphan) = (path(1), path(7));
+            let audit = audit(&listing_of(name, &ulid(1)), &[(&listed, 1), (&orphan, 1), ("t/new", 9 * DAY)]);
+            assert_eq!(audit.uncommitted(DAY), BTreeMap::from([(name.to_string(), vec![ulid(7)])]), "{folder}");
+            assert_eq!(audit.unknown_folders(DAY), BTreeMap::new());
+        }
+    }
+}
+
+#[test]
+fn a_listed_block_is_known_in_a_folder_that_a_disk_without_case_merged() {
+    // Such a disk lists the blocks of `team` below `Team` if that folder was there first.
+    let path = format!("Team/blocks/{}/data.parquet", ulid(1));
+    let audit = audit(&listing_of("team", &ulid(1)), &[(&path, 1), ("t/new", 9 * DAY)]);
+    assert_eq!((audit.uncommitted(DAY).len(), audit.unknown_folders(DAY).len()), (0, 0));
+}
+
+#[test]
+fn the_folder_of_an_unknown_tenant_is_kept_and_reported() {
+    for folder in ["other", "a%2Ab", "@5", "@_pharos", "Lost and found"] {
+        let (old, young) = (format!("{folder}/blocks/{}/x", ulid(7)), format!("{folder}/blocks/{}/x", ulid(8)));
+        let audit = audit(&listing(&ulid(1)), &[(&old, 1), (&young, 9 * DAY), ("t/new", 9 * DAY)]);
+        assert_eq!(audit.uncommitted(DAY), BTreeMap::new());
+        assert_eq!(audit.unknown_folders(DAY), BTreeMap::from([(folder.to_string(), 1)]));
+    }
+}
+
+#[tokio::test]
+async fn a_removed_block_is_deleted_from_either_folder() {
+    let fixture = Fixture::new().await;
+    let id = ulid(1);
+    let command =
+        CatalogueCommand::CommitBlocks { tenant: "a*B".into(), blocks: vec![block(&id, 900, 1)], flushed_until: None };
+    fixture.propose(command).await.unwrap();
+    for folder in ["a@5@b", "a%2AB", "@a@b"] {
+        let path = Path::parse(format!("{folder}/blocks/{id}/data.parquet")).unwrap();
+        fixture.store.put(&path, PutPayload::from_static(b"x")).await.unwrap();
+    }
+    let (tenant, reason) = ("a*B".to_string(), RemovalReason::Retention);
+    let command = CatalogueCommand::RemoveBlocks { tenant, ids: vec![id], at_ms: 0, reason };
+    fixture.propose(command).await.unwrap();
+    assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 2);
+    assert_eq!(fixture.objects().await, 1, "another tenant's folder is not touched");
 }
 
 #[test]
@@ -182,6 +235,6 @@ fn what_a_rebuild_or_restore_may_have_omitted_is_kept() {
 #[tokio::test]
 async fn an_empty_bucket_has_no_garbage() {
     let fixture = Fixture::new().await;
-    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), 0);
+    assert_eq!(condemn(&*fixture.store, &fixture.meta, 0).await.unwrap(), Audited::default());
     assert_eq!(delete_removed(&*fixture.store, &fixture.meta, i64::MAX).await.unwrap(), 0);
 }

@@ -1,5 +1,8 @@
-//! The owner of a bucket. A marker object names the server whose catalogue lists the blocks. Any other server on the same
+//! The owner of a bucket. Marker objects name the server whose catalogue lists the blocks. Any other server on the same
 //! bucket and prefix would delete them as garbage, so it refuses to start.
+//!
+//! The marker is in the system's folder, where no tenant's blocks can be, and in the place where earlier versions look for it.
+//! Both name the same owner: a claim reads both before it writes either.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +12,10 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutP
 use pharos_model::Clock;
 use serde::{Deserialize, Serialize};
 
-/// Key of the marker below the prefix. No tenant's blocks are there.
-const MARKER: &str = "pharos-owner.json";
+/// Key of the marker below the prefix, in [`pharos_model::tenant::SYSTEM_FOLDER`].
+const MARKER: &str = "@_pharos/owner.json";
+/// Key of the marker of earlier versions.
+const LEGACY_MARKER: &str = "pharos-owner.json";
 /// Larger objects, in bytes, are not markers.
 const MAX_MARKER_BYTES: u64 = 64 << 10;
 
@@ -28,11 +33,13 @@ struct Marker {
 pub(super) enum ClaimError {
     /// The bucket has another owner.
     #[error(
-        "the object store belongs to server {theirs} (its {MARKER} says so), this server is {mine} (node-id in its data folder): \
+        "the object store belongs to server {theirs} (its {marker} says so), this server is {mine} (node-id in its data folder): \
          two servers on one bucket and prefix would delete each other's blocks. Give this one a bucket, prefix or directory of its own; \
          to serve the blocks of {theirs} here, and never run it again, start once with --storage.take-over-bucket"
     )]
     Taken {
+        /// Key of the marker.
+        marker: &'static str,
         /// Identity in the marker.
         theirs: String,
         /// Identity of this server.
@@ -43,9 +50,14 @@ pub(super) enum ClaimError {
     Store(#[from] Error),
     /// The marker is not valid.
     #[error(
-        "cannot claim the object store: its {MARKER} is damaged: {0}; remove it if no other server uses this bucket and prefix"
+        "cannot claim the object store: its {marker} is damaged: {reason}; remove it if no other server uses this bucket and prefix"
     )]
-    Damaged(String),
+    Damaged {
+        /// Key of the marker.
+        marker: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// How long startup waits for the bucket.
@@ -90,17 +102,32 @@ pub(super) async fn claim(
     now_ms: i64,
     take_over: bool,
 ) -> Result<(), ClaimError> {
-    let path = Path::from(MARKER);
-    let marker = Marker { owner: identity.to_string(), since_ms: now_ms };
-    let bytes = serde_json::to_vec(&marker).map_err(|e| ClaimError::Damaged(e.to_string()))?;
+    for marker in [MARKER, LEGACY_MARKER] {
+        if let Some(known) = read_for(objects, marker, take_over).await?.filter(|_| !take_over) {
+            known.check(marker, identity)?;
+        }
+    }
+    // The legacy marker comes first, because claims of earlier versions race for that one only.
+    for marker in [LEGACY_MARKER, MARKER] {
+        claim_marker(objects, marker, identity, now_ms, take_over).await?;
+    }
+    Ok(())
+}
+
+async fn claim_marker(
+    objects: &dyn ObjectStore,
+    marker: &'static str,
+    identity: &str,
+    now_ms: i64,
+    take_over: bool,
+) -> Result<(), ClaimError> {
+    let path = Path::from(marker);
+    let damaged = |e: serde_json::Error| ClaimError::Damaged { marker, reason: e.to_string() };
+    let bytes = serde_json::to_vec(&Marker { owner: identity.to_string(), since_ms: now_ms }).map_err(damaged)?;
     let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    let known = match read(objects, &path).await {
-        Err(ClaimError::Damaged(_)) if take_over => None,
-        other => other?,
-    };
-    match known {
+    match read_for(objects, marker, take_over).await? {
         Some(known) if known.owner == identity => return Ok(()),
-        Some(known) if !take_over => return Err(taken(known, identity)),
+        Some(known) if !take_over => return known.check(marker, identity),
         None if !take_over => match objects.put_opts(&path, PutPayload::from(bytes.clone()), create).await {
             Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
             // Without conditional writes, reading the marker back finds most races.
@@ -111,30 +138,46 @@ pub(super) async fn claim(
         },
         known => {
             let from = known.map_or_else(|| "no owner".to_string(), |known| known.owner);
-            tracing::warn!(from, by = identity, "taking over the object store");
+            tracing::warn!(marker, from, by = identity, "taking over the object store");
             objects.put(&path, PutPayload::from(bytes)).await?;
         }
     }
-    match read(objects, &path).await? {
-        Some(known) if known.owner != identity => Err(taken(known, identity)),
-        _ => Ok(()),
+    read(objects, marker).await?.map_or(Ok(()), |known| known.check(marker, identity))
+}
+
+impl Marker {
+    /// Fails if the marker names another owner.
+    fn check(self, marker: &'static str, identity: &str) -> Result<(), ClaimError> {
+        if self.owner == identity {
+            return Ok(());
+        }
+        Err(ClaimError::Taken { marker, theirs: self.owner, mine: identity.to_string() })
     }
 }
 
-fn taken(known: Marker, identity: &str) -> ClaimError {
-    ClaimError::Taken { theirs: known.owner, mine: identity.to_string() }
+/// Reads a marker. One that is taken over may be damaged.
+async fn read_for(
+    objects: &dyn ObjectStore,
+    marker: &'static str,
+    take_over: bool,
+) -> Result<Option<Marker>, ClaimError> {
+    match read(objects, marker).await {
+        Err(ClaimError::Damaged { .. }) if take_over => Ok(None),
+        other => other,
+    }
 }
 
-async fn read(objects: &dyn ObjectStore, path: &Path) -> Result<Option<Marker>, ClaimError> {
-    let found = match objects.get(path).await {
+async fn read(objects: &dyn ObjectStore, marker: &'static str) -> Result<Option<Marker>, ClaimError> {
+    let found = match objects.get(&Path::from(marker)).await {
         Err(Error::NotFound { .. }) => return Ok(None),
         other => other?,
     };
     if found.meta.size > MAX_MARKER_BYTES {
-        return Err(ClaimError::Damaged(format!("{} bytes are too many", found.meta.size)));
+        let reason = format!("{} bytes are too many", found.meta.size);
+        return Err(ClaimError::Damaged { marker, reason });
     }
     let bytes = found.bytes().await?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| ClaimError::Damaged(e.to_string()))
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| ClaimError::Damaged { marker, reason: e.to_string() })
 }
 
 #[cfg(test)]
@@ -153,11 +196,71 @@ mod tests {
         claim(&*objects, "B", 4, true).await.unwrap();
         claim(&*objects, "B", 5, false).await.unwrap();
         assert!(matches!(claim(&*objects, "A", 6, false).await, Err(ClaimError::Taken { .. })));
-        for damaged in [&b"{"[..], b"", &[b' '; 70_000]] {
-            objects.put(&Path::from(MARKER), PutPayload::from(damaged.to_vec())).await.unwrap();
-            assert!(matches!(claim(&*objects, "A", 7, false).await, Err(ClaimError::Damaged(_))));
+        for marker in [MARKER, LEGACY_MARKER] {
+            for damaged in [&b"{"[..], b"", &[b' '; 70_000]] {
+                objects.put(&Path::from(marker), PutPayload::from(damaged.to_vec())).await.unwrap();
+                let refused = claim(&*objects, "A", 7, false).await.unwrap_err().to_string();
+                assert!(refused.contains(marker) && refused.contains("damaged"), "{refused}");
+            }
+            claim(&*objects, "A", 8, true).await.unwrap();
         }
-        claim(&*objects, "A", 8, true).await.unwrap();
+    }
+
+    async fn owner(objects: &dyn ObjectStore, marker: &'static str) -> Option<String> {
+        read(objects, marker).await.unwrap().map(|known| known.owner)
+    }
+
+    /// A bucket that an earlier version claimed for A.
+    async fn of_an_earlier_version() -> InMemory {
+        let objects = InMemory::new();
+        objects.put(&Path::from(LEGACY_MARKER), r#"{"owner":"A","since_ms":1}"#.into()).await.unwrap();
+        objects
+    }
+
+    #[test]
+    fn the_marker_is_where_no_tenant_can_be() {
+        let (folder, _) = MARKER.split_once('/').unwrap();
+        assert_eq!(folder, pharos_model::tenant::SYSTEM_FOLDER);
+        let tenant = pharos_model::TenantId::new(LEGACY_MARKER).unwrap();
+        assert_ne!(tenant.folder(), LEGACY_MARKER);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_with_the_name_of_a_marker_has_a_folder_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        claim(&objects, "A", 1, false).await.unwrap();
+        for name in [LEGACY_MARKER, "_pharos", "owner.json"] {
+            let tenant = pharos_model::TenantId::new(name).unwrap();
+            let path = Path::from_iter([tenant.folder().as_str(), "blocks", "x", "data.parquet"]);
+            objects.put(&path, "x".into()).await.unwrap();
+        }
+        claim(&objects, "A", 2, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_owner_of_an_earlier_version_stays_the_owner() {
+        let objects = of_an_earlier_version().await;
+        let refused = claim(&objects, "B", 2, false).await.unwrap_err().to_string();
+        assert!(refused.contains(LEGACY_MARKER), "{refused}");
+        assert_eq!(owner(&objects, MARKER).await, None, "a refused claim leaves nothing behind");
+        claim(&objects, "A", 3, false).await.unwrap();
+        assert_eq!(owner(&objects, MARKER).await.as_deref(), Some("A"));
+    }
+
+    #[tokio::test]
+    async fn an_earlier_version_sees_the_owner() {
+        let objects = InMemory::new();
+        claim(&objects, "A", 1, false).await.unwrap();
+        assert_eq!(owner(&objects, LEGACY_MARKER).await.as_deref(), Some("A"));
+    }
+
+    #[tokio::test]
+    async fn both_markers_change_when_a_bucket_is_taken_over() {
+        let objects = of_an_earlier_version().await;
+        claim(&objects, "B", 2, true).await.unwrap();
+        assert_eq!(owner(&objects, MARKER).await.as_deref(), Some("B"));
+        assert_eq!(owner(&objects, LEGACY_MARKER).await.as_deref(), Some("B"));
     }
 
     #[tokio::test]

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pharos_cluster::{Meta, View};
+use pharos_block::BlockMeta;
+use pharos_cluster::{BlockEntry, Meta, View};
 use pharos_ingester::Ingester;
 use pharos_model::Clock;
+use pharos_model::tenant::SYSTEM_FOLDER;
 use tokio::runtime::Handle;
 
 /// Takes snapshots of all tenants.
@@ -37,21 +38,24 @@ impl Snapshots {
         let now = jiff::Timestamp::from_millisecond(self.clock.now_ms()).map_err(|e| e.to_string())?;
         let name = format!("{}-{:016x}", now.strftime("%Y%m%dT%H%M%SZ"), self.clock.monotonic().as_nanos() as u64);
         let folder = self.folder.join(&name);
-        for (tenant, catalogue) in &view.catalogue.tenants {
+        for catalogue in view.catalogue.tenants.values() {
             for block in &catalogue.blocks {
-                self.copy_block(&folder, tenant, &block.id).await.map_err(|e| format!("block {}: {e}", block.id))?;
+                self.copy_block(&folder, block).await.map_err(|e| format!("block {}: {e}", block.id))?;
             }
         }
         let catalogue = serde_json::to_vec(&*view.catalogue).map_err(|e| e.to_string())?;
-        tokio::fs::create_dir_all(&folder).await.map_err(|e| e.to_string())?;
-        tokio::fs::write(folder.join("catalogue.json"), catalogue).await.map_err(|e| e.to_string())?;
+        let system = folder.join(SYSTEM_FOLDER);
+        tokio::fs::create_dir_all(&system).await.map_err(|e| e.to_string())?;
+        tokio::fs::write(system.join("catalogue.json"), catalogue).await.map_err(|e| e.to_string())?;
         Ok(name)
     }
 
-    async fn copy_block(&self, folder: &std::path::Path, tenant: &str, id: &str) -> Result<(), String> {
-        let from = Path::from_iter([tenant, "blocks", id]);
+    /// Copies a block to the same place below `folder` that it has in the bucket.
+    async fn copy_block(&self, folder: &std::path::Path, block: &BlockEntry) -> Result<(), String> {
+        let meta = BlockMeta::from_bytes(block.meta.as_bytes()).map_err(|e| e.to_string())?;
+        let from = meta.folder();
         let listed = self.objects.list_with_delimiter(Some(&from)).await.map_err(|e| e.to_string())?;
-        let into = folder.join(tenant).join("blocks").join(id);
+        let into = folder.join(from.as_ref());
         tokio::fs::create_dir_all(&into).await.map_err(|e| e.to_string())?;
         for object in listed.objects {
             let Some(file) = object.location.filename() else { continue };
@@ -62,3 +66,6 @@ impl Snapshots {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
