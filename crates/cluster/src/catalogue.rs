@@ -189,6 +189,10 @@ pub enum CatalogueCommand {
     Rebuilt {
         /// Time of the rebuild, milliseconds since the epoch.
         at_ms: i64,
+        /// A sequence above all that the lost catalogue can have assigned. Later ones are higher; 0 in commands of earlier
+        /// versions.
+        #[serde(default)]
+        sequence: u64,
     },
 }
 
@@ -200,6 +204,8 @@ impl CatalogueCommand {
             | CatalogueCommand::ForgetRemovals { .. }
             | CatalogueCommand::ForgetDeletions { .. }
             | CatalogueCommand::RaiseDeletions { .. } => 1,
+            // Earlier versions would assign other sequences.
+            CatalogueCommand::Rebuilt { sequence: 1.., .. } => 1,
             // Earlier versions would delete the objects of a quarantined block.
             CatalogueCommand::RemoveBlocks { reason, .. } if *reason != RemovalReason::Retention => 1,
             _ => 0,
@@ -270,8 +276,9 @@ impl Catalogue {
                 self.raise_deletions(&tenant, number);
                 Ok(())
             }
-            CatalogueCommand::Rebuilt { at_ms } => {
+            CatalogueCommand::Rebuilt { at_ms, sequence } => {
                 self.rebuilt_ms = self.rebuilt_ms.max(at_ms);
+                self.sequence = self.sequence.max(sequence);
                 Ok(())
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use object_store::path::Path;
+use object_store::path::{Path, PathPart};
 use pharos_block::{BlockError, BlockMeta};
 use pharos_cluster::{
     BlockEntry, Catalogue, CatalogueCommand, ClusterState, Meta, MetaError, Refusal, RemovalReason, catalogue,
@@ -52,18 +52,38 @@ async fn list(objects: &dyn ObjectStore) -> Result<BTreeMap<Ulid, Found>, Rebuil
     let mut found = BTreeMap::new();
     let mut listing = objects.list(None);
     while let Some(object) = listing.try_next().await? {
-        let parts: Vec<String> = object.location.parts().map(|part| part.as_ref().to_string()).collect();
-        if let [tenant, blocks, id, file] = parts.as_slice()
-            && blocks == "blocks"
-            && file == "data.parquet"
-            && let Ok(ulid) = Ulid::from_string(id)
-        {
-            let folder = Path::from_iter([tenant.as_str(), "blocks", id.as_str()]);
+        if let Some((id, folder)) = block_of(&object.location) {
             let modified_ms = object.last_modified.timestamp_millis();
-            found.insert(ulid, Found { folder, modified_ms });
+            found.insert(id, Found { folder, modified_ms });
         }
     }
     Ok(found)
+}
+
+/// The id and folder of the block whose data file an object is, in whichever tenant's folder.
+fn block_of(data_file: &Path) -> Option<(Ulid, Path)> {
+    let parts: Vec<PathPart<'_>> = data_file.parts().collect();
+    let [_tenant, blocks, id, file] = parts.as_slice() else { return None };
+    let is_data = blocks.as_ref() == "blocks" && file.as_ref() == "data.parquet";
+    let id = Ulid::from_string(id.as_ref()).ok().filter(|_| is_data)?;
+    Some((id, Path::from_iter(parts[..3].iter().cloned())))
+}
+
+/// Reads the metadata of the block in a folder. Fails unless queries find the block there, too.
+async fn read_block(objects: &dyn ObjectStore, folder: &Path) -> Result<BlockMeta, BlockError> {
+    let block = BlockMeta::read_from_bucket(objects, folder).await?;
+    let expected = block.folder();
+    if expected == *folder {
+        return Ok(block);
+    }
+    // A disk that ignores case may list it under another name.
+    match BlockMeta::read_from_bucket(objects, &expected).await {
+        Err(BlockError::Store(object_store::Error::NotFound { .. })) => {
+            let reason = format!("its folder is {folder}, but by its metadata it belongs in {expected}; move it there");
+            Err(BlockError::Meta { block: block.id.to_string(), reason })
+        }
+        other => other,
+    }
 }
 
 /// Reads the blocks in these folders. Damaged ones and unfinished uploads are logged and omitted.
@@ -73,7 +93,7 @@ async fn read<'a>(
 ) -> Result<Vec<BlockMeta>, RebuildError> {
     let mut intact = Vec::new();
     for folder in folders {
-        match BlockMeta::read_from_bucket(objects, folder).await {
+        match read_block(objects, folder).await {
             Ok(block) => intact.push(block),
             Err(error @ BlockError::Store(object_store::Error::NotFound { .. })) => {
                 tracing::warn!(%folder, %error, "omitting unfinished upload from the catalogue")
@@ -90,14 +110,19 @@ async fn read<'a>(
 /// Damaged blocks and unfinished uploads are logged and omitted; `now_ms` is recorded so that they are not collected as
 /// garbage. All blocks are read before the first one is committed. So if the bucket cannot be read, the catalogue stays
 /// empty and the rebuild can be repeated. The first of several blocks over the same window becomes its main block.
+///
+/// Deletions that the catalogue has stay. Numbers begin above those of a lost catalogue, because heads skip deletions whose
+/// number is not above the last one that they carried out.
 pub async fn rebuild(objects: &dyn ObjectStore, meta: &Meta, now_ms: i64) -> Result<usize, RebuildError> {
     let found = list(objects).await?;
     let intact = read(objects, found.values().map(|block| &block.folder)).await?;
+    if !found.is_empty() {
+        // No catalogue has assigned a sequence every millisecond since the epoch.
+        let sequence = u64::try_from(now_ms).unwrap_or(0);
+        meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms, sequence }).await?;
+    }
     for block in &intact {
         commit(meta, block).await?;
-    }
-    if !found.is_empty() {
-        meta.propose(CatalogueCommand::Rebuilt { at_ms: now_ms }).await?;
     }
     Ok(intact.len())
 }

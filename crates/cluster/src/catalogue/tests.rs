@@ -108,8 +108,13 @@ fn removed_blocks_are_gone_and_unknown_ones_are_ignored() {
 #[test]
 fn the_time_of_a_rebuild_never_moves_back() {
     let mut catalogue = Catalogue::default();
-    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 9 }).unwrap();
-    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 5 }).unwrap();
+    let of_an_earlier_version = serde_json::from_str(r#"{"Rebuilt":{"at_ms":9}}"#).unwrap();
+    catalogue.apply(of_an_earlier_version).unwrap();
+    assert_eq!(catalogue.sequence, 0);
+    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 5, sequence: 7 }).unwrap();
+    assert_eq!(catalogue.sequence, 7);
+    catalogue.apply(CatalogueCommand::Rebuilt { at_ms: 5, sequence: 3 }).unwrap();
+    assert_eq!(catalogue.sequence, 7);
     assert_eq!(catalogue.rebuilt_ms, 9);
 }
 

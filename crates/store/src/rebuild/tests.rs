@@ -5,19 +5,27 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, PutPayload};
 use pharos_block::objects::testing::FaultyStore;
-use pharos_block::{BlockWriter, WriterOptions, upload};
+use pharos_block::{BlockWriter, FinishedBlock, WriterOptions, upload};
 use pharos_model::{Labels, SeriesView, TenantId};
 
 use super::*;
 
-async fn put_block(store: &InMemory, born: u64, window: i64) -> Ulid {
-    let id = Ulid::from_parts(born, 7);
-    let mut writer = BlockWriter::new(WriterOptions::new(id, TenantId::default(), window, window + 100)).unwrap();
+fn options(tenant: &str, born: u64, window: i64) -> WriterOptions {
+    WriterOptions::new(Ulid::from_parts(born, 7), TenantId::new(tenant).unwrap(), window, window + 100)
+}
+
+fn write_block(options: WriterOptions) -> FinishedBlock {
+    let window = options.window_start;
+    let mut writer = BlockWriter::new(options).unwrap();
     let samples = SeriesView { t: &[window, window + 50], v: &[1.0, 2.0], ..SeriesView::EMPTY };
     writer.push(&Labels::from_pairs([("__name__", "up")]), 1, None, samples).unwrap();
-    let block = writer.finish().unwrap();
+    writer.finish().unwrap()
+}
+
+async fn put_block(store: &InMemory, born: u64, window: i64) -> Ulid {
+    let block = write_block(options("anonymous", born, window));
     upload(store, &block.meta.folder(), &block).await.unwrap();
-    id
+    block.meta.id
 }
 
 #[tokio::test]
@@ -92,6 +100,58 @@ async fn objects_that_are_no_blocks_are_ignored() {
     let catalogue = rebuilt(&store).await;
     assert!(catalogue.tenants.is_empty());
     assert_eq!(catalogue.rebuilt_ms, 0);
+}
+
+#[tokio::test]
+async fn blocks_of_tenants_with_any_name_are_rebuilt() {
+    let names = ["a*b", "Team", "team", "pharos-owner.json", "catalogue.json", "con", "..."];
+    let store = InMemory::new();
+    for (at, name) in (0..).step_by(2).zip(names) {
+        let new = options(name, 1000 + at, 0);
+        let of_an_earlier_version = WriterOptions { escaped_folder: false, ..options(name, 1001 + at, 100) };
+        for block in [new, of_an_earlier_version].map(write_block) {
+            upload(&store, &block.meta.folder(), &block).await.unwrap();
+        }
+    }
+    let catalogue = rebuilt(&store).await;
+    for name in names {
+        let blocks = &catalogue.tenant(name).unwrap_or_else(|| panic!("{name} is missing")).blocks;
+        assert_eq!(blocks.len(), 2, "{name}");
+        for block in blocks {
+            let meta = BlockMeta::from_bytes(block.meta.as_bytes()).unwrap();
+            BlockMeta::read_from_bucket(&store, &meta.folder()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_block_outside_of_its_tenants_folder_is_omitted() {
+    let store = InMemory::new();
+    let block = write_block(options("anonymous", 1000, 0));
+    let elsewhere = Path::from(format!("copy/blocks/{}", block.meta.id));
+    upload(&store, &elsewhere, &block).await.unwrap();
+    let catalogue = rebuilt(&store).await;
+    assert!(catalogue.tenants.is_empty());
+    assert_eq!(catalogue.rebuilt_ms, 5000, "its objects are not garbage");
+}
+
+#[tokio::test]
+async fn a_rebuild_keeps_deletions_and_numbers_above_those_of_the_lost_catalogue() {
+    let store = InMemory::new();
+    put_block(&store, 1000, 0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let meta = open_meta(&folder).await;
+    let deletion = CatalogueCommand::delete(&TenantId::default(), &[], pharos_model::TimeRange::new(0, 10));
+    meta.propose(deletion.clone()).await.unwrap();
+    let kept = meta.view().catalogue.tenant("anonymous").unwrap().deletions.clone();
+    rebuild(&store, &meta, 1_700_000_000_000).await.unwrap();
+    let catalogue = meta.view().catalogue.clone();
+    let tenant = catalogue.tenant("anonymous").unwrap();
+    assert_eq!(tenant.deletions, kept);
+    // A head that has carried out as many deletions as there can have been takes the next one for new.
+    assert!(tenant.blocks[0].sequence > 1_700_000_000_000);
+    rebuild(&store, &meta, 5).await.unwrap();
+    assert!(meta.view().catalogue.sequence >= catalogue.sequence, "no number goes back, also with a clock that does");
 }
 
 #[tokio::test]
