@@ -1,5 +1,7 @@
 //! Groups of several nodes in this process, over a network that can be cut, and over real gRPC on loopback.
 
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,25 +12,27 @@ use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_block::objects::testing::FaultyStore;
 use pharos_model::SystemClock;
-use pharos_transport::{Channels, Connect, Connection};
+use pharos_transport::{Channels, ClusterIdentity, Connect, Connection, Identified, IdentityCheck};
 use tempfile::TempDir;
 use tonic::Status;
 use tonic::service::Routes;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 use crate::placement::PlacementConfig;
 use crate::raft::types::raft_id;
 use crate::state::DEFAULT_WEIGHT;
 use crate::{
-    BootstrapMode, CatalogueCommand, Command, Member, MemberState, Meta, MetaComponents, MetaConfig, MetaError, Role,
-    Timing, View,
+    BootstrapMode, CatalogueCommand, ClusterState, Command, Member, MemberState, Meta, MetaComponents, MetaConfig,
+    MetaError, Role, Timing, View,
 };
 
 /// A network within the process. A node that is cut off neither reaches others nor is reached.
 #[derive(Default)]
 struct Network {
-    nodes: Mutex<BTreeMap<String, Routes>>,
+    nodes: Mutex<BTreeMap<String, (Routes, ClusterIdentity)>>,
     cut_off: Mutex<HashSet<String>>,
+    /// How often each address was called.
+    calls: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Network {
@@ -54,9 +58,13 @@ impl Connect for Link {
                     let cut_off = network.cut_off.lock();
                     !cut_off.contains(&from) && !cut_off.contains(&to)
                 };
+                *network.calls.lock().entry(to.clone()).or_default() += 1;
                 let routes = network.nodes.lock().get(&to).cloned();
                 match routes.filter(|_| reachable) {
-                    Some(routes) => routes.oneshot(request).await.map_err(|never| match never {}),
+                    Some((routes, identity)) => {
+                        let checked = IdentityCheck::new(identity).layer(routes);
+                        checked.oneshot(request).await.map_err(|never| match never {})
+                    }
                     None => Err(Status::unavailable(format!("{from} does not reach {to}"))),
                 }
             }
@@ -116,15 +124,20 @@ impl Cluster {
         Arc::new(Link { network: self.network.clone(), from: address(from) })
     }
 
+    /// As [`Cluster::link`], but calls name the cluster of the node.
+    fn identified(&self, from: &str) -> Arc<dyn Connect> {
+        Arc::new(Identified::new(self.link(from), ClusterIdentity::default()))
+    }
+
     async fn start(&mut self, name: &str, bootstrap: BootstrapMode, join: &[&str]) {
         let folder = self.folders.entry(name.into()).or_insert_with(|| tempfile::tempdir().unwrap());
         let folder = folder.path().to_path_buf();
-        let (clock, connect, exports) = (Arc::new(SystemClock::new()), self.link(name), self.exports.clone());
-        let parts = MetaComponents { clock, connect, exports };
+        let (clock, connect, exports) = (Arc::new(SystemClock::new()), self.identified(name), self.exports.clone());
+        let parts = MetaComponents { clock, connect: connect.clone(), exports };
         let meta = Meta::start(&folder, config(name, bootstrap, join), parts).await.unwrap();
         let mut routes = Routes::builder();
         meta.add_services(&mut routes);
-        self.network.nodes.lock().insert(address(name), routes.routes());
+        self.network.nodes.lock().insert(address(name), (routes.routes(), connect.identity()));
         self.nodes.insert(name.into(), Arc::new(meta));
     }
 

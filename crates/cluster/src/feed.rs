@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pharos_transport::ClusterIdentity;
 use tokio::sync::watch;
 
 use crate::state::ClusterState;
@@ -19,6 +20,8 @@ const MAX_COMMANDS: usize = 16 << 10;
 pub(crate) struct Feed {
     view: watch::Sender<View>,
     recent: Mutex<Recent>,
+    /// Follows the view, so that calls carry the identity of the cluster.
+    identity: ClusterIdentity,
 }
 
 #[derive(Default)]
@@ -37,8 +40,16 @@ pub(crate) enum Backlog {
 }
 
 impl Feed {
-    pub(crate) fn new(state: ClusterState) -> Self {
-        Feed { view: watch::Sender::new(View::new(Arc::new(state))), recent: Mutex::default() }
+    /// Begins with a state. `identity` follows the view.
+    pub(crate) fn new(state: ClusterState, identity: ClusterIdentity) -> Self {
+        let feed = Feed { view: watch::Sender::new(View::default()), recent: Mutex::default(), identity };
+        feed.publish(Arc::new(state));
+        feed
+    }
+
+    /// The identity of the cluster of this node; empty if it has none.
+    pub(crate) fn cluster(&self) -> String {
+        self.identity.get().cluster
     }
 
     pub(crate) fn view(&self) -> View {
@@ -64,13 +75,20 @@ impl Feed {
         for (version, command) in commands {
             recent.push(version, command);
         }
-        self.view.send_replace(View::new(state));
+        self.publish(state);
     }
 
     /// Publishes a state that did not come by commands.
     pub(crate) fn replace(&self, state: Arc<ClusterState>) {
         let mut recent = self.recent.lock();
         *recent = Recent::default();
+        self.publish(state);
+    }
+
+    fn publish(&self, state: Arc<ClusterState>) {
+        if let Some(known) = state.known_cluster() {
+            self.identity.set(known);
+        }
         self.view.send_replace(View::new(state));
     }
 
@@ -128,7 +146,7 @@ mod tests {
 
     /// A feed that began at version 4 and has the commands up to version 30.
     fn at_30() -> Feed {
-        let feed = Feed::new(ClusterState { version: 4, ..ClusterState::default() });
+        let feed = Feed::new(ClusterState { version: 4, ..ClusterState::default() }, ClusterIdentity::default());
         (5..=30).for_each(|version| advance(&feed, version, 1));
         feed
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pharos_transport::meta_v1::{DescribeAnswer, HeartbeatAnswer, HeartbeatRequest, WatchRequest, WatchUpdate};
 use tokio::sync::watch;
-use tonic::Status;
+use tokio::time::Instant;
+use tonic::{Code, Status};
 
 use crate::codec;
 use crate::error::MetaError;
@@ -25,6 +26,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait before the next node is tried.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// Shortest time between two log lines about meta nodes of other clusters.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Keeps a view up to date from another node.
 pub(crate) struct Follower {
@@ -33,15 +36,17 @@ pub(crate) struct Follower {
     seeds: Vec<String>,
     /// The node that is followed, once it has sent something. Calls go to it first.
     current: Mutex<Option<String>>,
+    /// When a meta node of another cluster was last logged.
+    warned: Mutex<Option<Instant>>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Follower {
     /// Starts following, beginning with the nodes at these addresses.
     pub(crate) fn start(remote: Remote, seeds: Vec<String>) -> Arc<Follower> {
-        let feed = Arc::new(Feed::new(ClusterState::default()));
-        let follower =
-            Arc::new(Follower { feed, remote, seeds, current: Mutex::default(), stop: watch::Sender::new(false) });
+        let feed = Arc::new(Feed::new(ClusterState::default(), remote.identity()));
+        let (current, warned, stop) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
+        let follower = Arc::new(Follower { feed, remote, seeds, current, warned, stop });
         let running = follower.clone();
         let mut stop = follower.stop.subscribe();
         tokio::spawn(async move {
@@ -76,7 +81,7 @@ impl Follower {
             if let Some(address) = addresses.get(turn % addresses.len().max(1)) {
                 let before = self.feed.view().version;
                 let Err(status) = self.follow(address).await;
-                tracing::debug!(address, %status, "stopped following this meta node; trying the next");
+                self.report(address, &status);
                 let was_followed = self.current.lock().take().is_some();
                 if was_followed || self.feed.view().version > before {
                     pause = MIN_BACKOFF;
@@ -85,6 +90,22 @@ impl Follower {
             turn += 1;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    /// Logs why a meta node is not followed any more. One of another cluster is a matter for an operator.
+    fn report(&self, address: &str, status: &Status) {
+        let mut warned = self.warned.lock();
+        let is_foreign = status.code() == Code::FailedPrecondition;
+        if is_foreign && warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+            *warned = Some(Instant::now());
+            tracing::error!(
+                address, %status,
+                "this address belongs to a meta node of another cluster; keeping the last view and trying the other meta nodes. \
+                 If they are lost for good, restore their state on the new ones, or restart this node to join those"
+            );
+        } else {
+            tracing::debug!(address, %status, "stopped following this meta node; trying the next");
         }
     }
 
@@ -140,6 +161,7 @@ impl Follower {
         let state = read.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
         let view = self.feed.view();
         let cluster = |state: &ClusterState| state.settings.as_ref().map(|settings| settings.cluster.clone());
+        state.check_taken_by(&self.feed.cluster()).map_err(Status::failed_precondition)?;
         let older = (state.incarnation, state.version) < (view.incarnation, view.version);
         if older && cluster(&state) == cluster(&view) {
             return Err(Status::internal("this node is behind"));

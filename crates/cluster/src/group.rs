@@ -85,10 +85,10 @@ impl Group {
     ) -> Result<Arc<Group>, MetaError> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join("raft.redb");
-        let identity = config.identity.clone();
+        let (identity, cluster) = (config.identity.clone(), components.connect.identity());
         let opened = tokio::task::spawn_blocking(move || {
             let disk = Arc::new(Disk::open(&path, &identity)?);
-            let machine = Machine::open(disk.clone())?;
+            let machine = Machine::open(disk.clone(), cluster)?;
             io::Result::Ok((disk, machine))
         });
         let (disk, machine) = opened.await.map_err(io::Error::other)??;

@@ -22,6 +22,7 @@ mod follow;
 mod group;
 mod heartbeat_task;
 pub mod heartbeats;
+mod identity;
 mod leader;
 mod meta;
 pub mod placement;

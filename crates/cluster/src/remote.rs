@@ -8,7 +8,7 @@ use pharos_transport::meta_v1::{
     DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeRequest, ProposeAnswer, ProposeRequest,
     WatchRequest, WatchUpdate,
 };
-use pharos_transport::{Connect, Connection};
+use pharos_transport::{ClusterIdentity, Connect, Connection};
 use tonic::{Request, Status, Streaming};
 
 use crate::raft::network::MAX_MESSAGE_BYTES;
@@ -64,6 +64,11 @@ async fn within<T>(
 impl Remote {
     pub(crate) fn new(connect: Arc<dyn Connect>) -> Self {
         Remote { connect }
+    }
+
+    /// The identity that the calls carry.
+    pub(crate) fn identity(&self) -> ClusterIdentity {
+        self.connect.identity()
     }
 
     fn client(&self, address: &str) -> Result<MetaClient<Connection>, Status> {

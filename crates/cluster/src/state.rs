@@ -37,6 +37,9 @@ pub const DEFAULT_SHARDS: u32 = 64;
 /// Largest width of windows: Prometheus's largest block.
 const MAX_WINDOW_MS: i64 = 31 * 86_400_000;
 
+/// The protocol from which on nodes name their cluster in every call.
+pub(crate) const IDENTITY_PROTOCOL: u32 = 1;
+
 /// What was fixed when the cluster was bootstrapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -69,6 +72,9 @@ pub struct ClusterState {
     /// Width of the windows of ingesters that start from now on, milliseconds; 0 until one has said it.
     #[serde(default)]
     pub window_ms: i64,
+    /// Identities of the clusters whose exports were restored in this one, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
     /// Members by identity, including removed ones.
     #[serde(default)]
     pub members: Arc<BTreeMap<String, Arc<Member>>>,

@@ -17,6 +17,8 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+use crate::identity::ClusterIdentity;
+
 /// Carries calls to one node. Generated clients wrap it: `MetaClient::new(connection)`.
 pub type Connection = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 
@@ -27,6 +29,11 @@ pub trait Connect: Send + Sync + 'static {
     /// # Errors
     /// The address is malformed.
     fn connect(&self, address: &str) -> Result<Connection, Status>;
+
+    /// The identity that calls over these connections carry. Meta keeps it up to date. One that nobody reads if they carry none.
+    fn identity(&self) -> ClusterIdentity {
+        ClusterIdentity::default()
+    }
 }
 
 /// The header that carries the join token, with which nodes authenticate when they have no certificates.

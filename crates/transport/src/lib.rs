@@ -2,10 +2,12 @@
 
 pub mod append;
 pub mod connect;
+pub mod identity;
 pub mod ingest;
 pub mod query;
 
 pub use connect::{ByteStream, Channels, Connect, Connection, Dial, TokenCheck};
+pub use identity::{ClusterIdentity, Identified, IdentityCheck, KnownCluster};
 pub use ingest::Ingest;
 pub use query::{Completeness, QueryServices, RemoteSource, Scope, SeriesExemplars, SeriesSource};
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use pharos_transport::ClusterIdentity;
 
 use super::disk::Disk;
 use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
@@ -26,13 +27,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts from the last snapshot on disk.
-    pub(crate) fn open(disk: Arc<Disk>) -> io::Result<Machine> {
+    /// Starts from the last snapshot on disk. `identity` follows the state.
+    pub(crate) fn open(disk: Arc<Disk>, identity: ClusterIdentity) -> io::Result<Machine> {
         let (applied, membership, state) = match disk.snapshot()? {
             None => (None, StoredMembership::default(), ClusterState::default()),
             Some((meta, data)) => (meta.last_log_id, meta.last_membership, codec::decode(&data)?),
         };
-        let feed = Arc::new(Feed::new(state.clone()));
+        let feed = Arc::new(Feed::new(state.clone(), identity));
         Ok(Machine { disk, feed, state, applied, membership })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
+use pharos_transport::ClusterIdentity;
 use tempfile::TempDir;
 
 use super::disk::Disk;
@@ -17,7 +18,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<Types>> {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::open(&folder.path().join("raft.redb"), "A").unwrap());
-        let machine = Machine::open(disk.clone()).unwrap();
+        let machine = Machine::open(disk.clone(), ClusterIdentity::default()).unwrap();
         Ok((folder, LogStore::new(disk), machine))
     }
 }

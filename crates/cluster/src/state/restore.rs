@@ -8,14 +8,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ClusterState, Lease, Member, MemberState, Refusal, Response};
+use super::{ClusterState, Lease, Member, MemberState, Refusal, Response, Settings};
 use crate::catalogue::Merge;
 
 /// How far epochs and other counters advance: beyond any that the lost state can have reached since the export.
 const EPOCH_JUMP: u64 = 1 << 20;
+/// Most identities of clusters whose exports were restored that are remembered.
+pub(super) const MAX_FORMER: usize = 16;
 
 impl ClusterState {
-    /// Merges an export into this state. Current members stay; members that only the export knows become down.
+    /// Merges an export into this state. Current members stay; members that only the export knows become down. The cluster
+    /// keeps its identity, by which its nodes know each other, and remembers that of the export.
     ///
     /// Of two states of one cluster the newer one knows which replicas are in sync. A cluster that was founded after the
     /// loss of the exported one knows nothing of that, so the export's shards are taken.
@@ -33,7 +36,10 @@ impl ClusterState {
             false => (export, &*self),
         };
         let merge = Merge { primary: &primary.catalogue, secondary: &secondary.catalogue, one_history, at_ms };
+        let (settings, former) = self.identity_after(export, primary);
         let mut restored = ClusterState {
+            settings,
+            former,
             version: self.version.max(export.version),
             incarnation: self.incarnation.max(export.incarnation) + 1,
             ownership_epoch: self.ownership_epoch.max(export.ownership_epoch) + EPOCH_JUMP,
@@ -51,9 +57,27 @@ impl ClusterState {
         Ok(Response::Done)
     }
 
-    fn is_same_cluster(&self, other: &ClusterState) -> bool {
-        let cluster = |state: &ClusterState| state.settings.as_ref().map(|settings| settings.cluster.clone());
-        cluster(self) == cluster(other)
+    /// The settings, and the former identities, after the restore of an export. `primary` has the other settings.
+    fn identity_after(&self, export: &ClusterState, primary: &ClusterState) -> (Option<Settings>, Vec<String>) {
+        let (Some(ours), Some(theirs), Some(settings)) = (&self.settings, &export.settings, &primary.settings) else {
+            return (primary.settings.clone().or(self.settings.clone()), primary.former.clone());
+        };
+        let mut former: Vec<String> = Vec::new();
+        for cluster in self.former.iter().chain(&export.former).chain([&theirs.cluster]) {
+            if *cluster != ours.cluster && !former.contains(cluster) {
+                former.push(cluster.clone());
+            }
+        }
+        former.drain(..former.len().saturating_sub(MAX_FORMER));
+        (Some(Settings { cluster: ours.cluster.clone(), ..settings.clone() }), former)
+    }
+
+    /// Whether an export is of this cluster, or of one whose export was restored in it, so that its history is part of this one.
+    fn is_same_cluster(&self, export: &ClusterState) -> bool {
+        match (&self.settings, &export.settings) {
+            (Some(ours), Some(theirs)) => ours.cluster == theirs.cluster || self.former.contains(&theirs.cluster),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
     }
 
     /// Whether this state has developed from an export, so that it knows everything that the cluster knew since.

@@ -287,6 +287,49 @@ fn a_restored_state_is_newer_than_anything_before() {
     assert!(matches!(refused, Refusal::BadExport { .. }));
 }
 
+/// A cluster of one node whose identity is `name`.
+fn named(name: &str) -> ClusterState {
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: name.into(), ..settings(2, 3) };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    state
+}
+
+fn restored(mut into: ClusterState, export: &ClusterState) -> ClusterState {
+    into.apply(&Command::Restore { state: Box::new(export.clone()), at_ms: 1 }).unwrap();
+    into
+}
+
+#[test]
+fn a_cluster_keeps_its_identity_and_remembers_those_that_were_restored_in_it() {
+    let second = restored(named("second"), &named("first"));
+    assert_eq!(second.settings.as_ref().unwrap().cluster, "second");
+    assert_eq!(second.former, ["first"]);
+    let third = restored(named("third"), &second);
+    assert_eq!(third.settings.as_ref().unwrap().cluster, "third");
+    assert_eq!(third.former, ["first", "second"]);
+    assert_eq!(restored(third.clone(), &third).former, third.former, "its own export");
+    assert_eq!(restored(third.clone(), &named("first")).former, third.former, "an older one again");
+}
+
+#[test]
+fn the_identities_that_a_cluster_remembers_are_bounded() {
+    let state = (0..40).fold(named("own"), |state, n| restored(state, &named(&format!("c{n}"))));
+    assert_eq!(state.former.len(), restore::MAX_FORMER);
+    assert_eq!(state.former.last().unwrap(), "c39");
+}
+
+#[test]
+fn a_node_takes_only_states_of_its_own_or_a_restored_cluster() {
+    let (first, other) = (named("first"), named("other"));
+    let error = other.check_taken_by("first").unwrap_err();
+    assert!(error.contains("first") && error.contains("other"), "{error}");
+    first.check_taken_by("first").unwrap();
+    restored(named("second"), &first).check_taken_by("first").unwrap();
+    first.check_taken_by("").unwrap();
+    ClusterState::default().check_taken_by("first").unwrap();
+}
+
 #[test]
 fn malformed_members_and_settings_are_refused() {
     let mut state = ClusterState::default();

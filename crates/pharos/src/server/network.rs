@@ -1,5 +1,5 @@
 //! The network between nodes: the advertised address ([`address`]), encryption ([`tls`]), authentication by certificate or
-//! token, and the listener that serves this node's roles.
+//! token, the identity of the cluster in every call, and the listener that serves this node's roles.
 
 mod address;
 pub(super) mod tls;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use pharos_model::Clock;
-use pharos_transport::{Channels, Connect, TokenCheck};
+use pharos_transport::{Channels, ClusterIdentity, Connect, Identified, IdentityCheck, TokenCheck};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -67,7 +67,8 @@ impl Network {
         let acceptor = tls.map(|tls| -> Arc<dyn http::Secure> { tls });
         let serving = http::serve(vec![listener], router.clone(), http_config, acceptor, stopped);
         tasks.push(tokio::spawn(serving));
-        Ok(Network { connect: Arc::new(channels), address, router, token, tasks })
+        let connect = Arc::new(Identified::new(Arc::new(channels), ClusterIdentity::default()));
+        Ok(Network { connect, address, router, token, tasks })
     }
 
     /// The shared secret of the cluster.
@@ -79,8 +80,10 @@ impl Network {
     pub(super) fn serve(&self, services: impl FnOnce(&mut RoutesBuilder)) {
         let mut routes = Routes::builder();
         services(&mut routes);
-        let check = InterceptorLayer::new(TokenCheck::new(self.token.as_deref()));
-        let router = routes.routes().into_axum_router().layer(check);
+        let token = InterceptorLayer::new(TokenCheck::new(self.token.as_deref()));
+        let cluster = IdentityCheck::new(self.connect.identity());
+        // The layer that is added last comes first: a caller without the token learns nothing about the cluster.
+        let router = routes.routes().into_axum_router().layer(cluster).layer(token);
         self.router.store(Some(Arc::new(router)));
     }
 
@@ -120,3 +123,6 @@ fn log_access(listen: &ListenAddress, address: &str, listener: &TcpListener, tls
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

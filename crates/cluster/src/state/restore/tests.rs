@@ -56,6 +56,20 @@ fn no_number_goes_back() {
 }
 
 #[test]
+fn a_cluster_knows_the_history_that_was_restored_in_it() {
+    let export = cluster(2, 3);
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: "another".into(), ..settings(2, 3) };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    restore(&mut state, &export);
+    state.apply(&join("N")).unwrap();
+    state.apply(&failed("B", &[(0, state.epoch(0))])).unwrap();
+    let in_sync = state.shards[0].in_sync.clone();
+    restore(&mut state, &export);
+    assert_eq!(state.shards[0].in_sync, in_sync, "it knows better than the export which replicas are in sync");
+}
+
+#[test]
 fn an_export_founds_the_shards_of_a_cluster_that_knows_nothing_of_it() {
     let mut export = cluster(2, 3);
     export.apply(&ship("A", "1", &[(0, 1)], false, 0)).unwrap();
@@ -66,7 +80,7 @@ fn an_export_founds_the_shards_of_a_cluster_that_knows_nothing_of_it() {
     let placements = vec![Placement { shard: 0, nodes: vec!["A".into()] }];
     state.apply(&Command::PlaceShards { placements }).unwrap();
     restore(&mut state, &export);
-    assert_eq!(state.settings, export.settings);
+    assert_eq!(state.settings.as_ref().unwrap().cluster, "another", "it keeps its identity");
     assert_eq!(state.shards[0].in_sync, ["A", "B", "C"]);
     assert_eq!(blocks(&state), ["1"]);
     assert_eq!(state.members["A"].state, MemberState::Active);
