@@ -25,6 +25,9 @@ use super::error::{FlushError, blocking};
 use super::reconcile;
 use crate::Ingester;
 
+/// The protocol from which on nodes find blocks in escaped folders of tenants.
+const ESCAPED_FOLDER_PROTOCOL: u32 = 1;
+
 /// An uploaded block whose commit may or may not have taken effect.
 pub(crate) struct PendingCommit {
     command: Command,
@@ -157,6 +160,7 @@ fn write_block(
     options.shards = Some(cut.shards().iter().collect());
     options.sequence = id.timestamp_ms();
     options.deletions_seen = cut.deletions();
+    options.escaped_folder = ingester.meta.view().supports(ESCAPED_FOLDER_PROTOCOL).is_ok();
     let mut writer = BlockWriter::new(options)?;
     let families: HashMap<String, Metadata> = ingester.head.metadata(cut.tenant()).into_iter().collect();
     let mut exemplars: BTreeMap<&Labels, &[Exemplar]> =
