@@ -141,7 +141,7 @@ async fn a_rebuild_keeps_deletions_and_numbers_above_those_of_the_lost_catalogue
     put_block(&store, 1000, 0).await;
     let folder = tempfile::tempdir().unwrap();
     let meta = open_meta(&folder).await;
-    let deletion = CatalogueCommand::delete(&TenantId::default(), &[], pharos_model::TimeRange::new(0, 10));
+    let deletion = CatalogueCommand::delete("1".into(), &TenantId::default(), &[], pharos_model::TimeRange::new(0, 10));
     meta.propose(deletion.clone()).await.unwrap();
     let kept = meta.view().catalogue.tenant("anonymous").unwrap().deletions.clone();
     rebuild(&store, &meta, 1_700_000_000_000).await.unwrap();
