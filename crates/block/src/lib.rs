@@ -21,7 +21,7 @@ mod writer;
 pub use error::BlockError;
 pub use meta::{BlockMeta, FileMeta};
 pub use reader::{BlockCache, BlockReader, BlockSelection, accounted};
-pub use upload::upload;
+pub use upload::{is_uploaded, upload};
 pub use writer::{BlockWriter, FinishedBlock, WriterOptions};
 
 #[cfg(test)]

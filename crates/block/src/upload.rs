@@ -1,10 +1,11 @@
-//! Uploads a finished block to an object store.
+//! Uploads a finished block to an object store, and checks that an upload is still there.
 
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use crate::error::BlockError;
+use crate::meta::BlockMeta;
 use crate::writer::FinishedBlock;
 
 /// Larger files are uploaded in parts of this size.
@@ -18,6 +19,19 @@ pub async fn upload(store: &dyn ObjectStore, prefix: &Path, block: &FinishedBloc
         put(store, &prefix.clone().join(name.as_str()), bytes).await?;
     }
     Ok(())
+}
+
+/// Whether the object store has all files of a block with the sizes that the metadata names. Ask before an upload of some
+/// time ago is relied on: garbage collection may have removed what nobody listed.
+pub async fn is_uploaded(store: &dyn ObjectStore, meta: &BlockMeta) -> Result<bool, BlockError> {
+    for (name, file) in &meta.files {
+        match store.head(&meta.folder().join(name.as_str())).await {
+            Ok(object) if object.size == file.bytes => {}
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(!meta.files.is_empty())
 }
 
 async fn put(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<(), BlockError> {

@@ -23,8 +23,9 @@ use extras::{ExemplarFile, HistogramFile};
 use series::{SeriesRow, SeriesTable};
 use ts::TsFile;
 
-/// Maximum samples of a series in a block: eleven days at one sample a second.
-const MAX_SAMPLES: usize = 1_000_000;
+/// The timestamps of a longer series are stored as several vectors, because a reader decodes a vector as a whole. Whole rows
+/// refer to one vector each.
+const MAX_VECTOR_SAMPLES: usize = 500 * MAX_ROW_SAMPLES;
 
 /// The identity and extent of a block that is to be written.
 #[derive(Clone, Debug)]
@@ -157,32 +158,32 @@ impl BlockWriter {
         }
         self.min_t = self.min_t.min(first_t);
         self.max_t = self.max_t.max(last_t);
-        let histograms = samples.ht.len() as i32;
+        let histograms = row_count(labels, samples.ht.len())?;
         self.series.push(labels, metadata, SeriesRow { hash, rows, histograms, exemplars: 0, first_t, last_t });
         self.last = Some(labels.clone());
         Ok(())
     }
 
     fn push_floats(&mut self, sid: i32, labels: &Labels, samples: SeriesView<'_>) -> Result<i32, BlockError> {
-        if samples.t.is_empty() {
-            return Ok(0);
-        }
-        let vector = self.ts.store(samples.t)?;
         let known_st = samples.st.iter().any(|st| *st != 0);
-        for from in (0..samples.t.len()).step_by(MAX_ROW_SAMPLES) {
-            let to = samples.t.len().min(from + MAX_ROW_SAMPLES);
-            let row = SampleRow {
-                sid,
-                first_t: samples.t[from],
-                ts_id: vector.ts_id,
-                ts_off: vector.ts_off + from as i32,
-                values: &samples.v[from..to],
-                st: if known_st { &samples.st[from..to] } else { &[] },
-            };
-            self.data.push(labels, &row)?;
+        for begin in (0..samples.t.len()).step_by(MAX_VECTOR_SAMPLES) {
+            let end = samples.t.len().min(begin + MAX_VECTOR_SAMPLES);
+            let vector = self.ts.store(&samples.t[begin..end])?;
+            for from in (begin..end).step_by(MAX_ROW_SAMPLES) {
+                let to = end.min(from + MAX_ROW_SAMPLES);
+                let row = SampleRow {
+                    sid,
+                    first_t: samples.t[from],
+                    ts_id: vector.ts_id,
+                    ts_off: vector.ts_off + (from - begin) as i32,
+                    values: &samples.v[from..to],
+                    st: if known_st { &samples.st[from..to] } else { &[] },
+                };
+                self.data.push(labels, &row)?;
+            }
         }
         self.samples += samples.t.len() as u64;
-        Ok(samples.t.len().div_ceil(MAX_ROW_SAMPLES) as i32)
+        row_count(labels, samples.t.len().div_ceil(MAX_ROW_SAMPLES))
     }
 
     fn push_histograms(&mut self, sid: i32, samples: SeriesView<'_>) -> Result<(), BlockError> {
@@ -265,13 +266,17 @@ impl BlockWriter {
     }
 }
 
+/// The number of rows of a series in a file, as the series table stores it.
+fn row_count(labels: &Labels, rows: usize) -> Result<i32, BlockError> {
+    i32::try_from(rows).map_err(|_| BlockError::Input(format!("series {labels} has {rows} rows")))
+}
+
 fn check(labels: &Labels, s: SeriesView<'_>) -> Result<(), BlockError> {
     let ascending = |t: &[i64]| t.is_sorted_by(|a, b| a < b);
     let fits = |n: usize, st: &[i64]| st.is_empty() || st.len() == n;
     let shapes = s.t.len() == s.v.len() && s.ht.len() == s.h.len() && fits(s.t.len(), s.st) && fits(s.ht.len(), s.hst);
-    if !shapes || s.t.len().max(s.ht.len()) > MAX_SAMPLES {
-        let problem = format!("differ in length or have more than {MAX_SAMPLES} samples");
-        return Err(BlockError::Input(format!("columns of series {labels} {problem}")));
+    if !shapes {
+        return Err(BlockError::Input(format!("columns of series {labels} differ in length")));
     }
     if !ascending(s.t) || !ascending(s.ht) {
         return Err(BlockError::Input(format!("timestamps of series {labels} do not ascend")));

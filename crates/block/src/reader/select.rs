@@ -55,9 +55,14 @@ impl BlockSelection {
     /// Keeps the series for which `keep` returns true, for example those of some shards.
     pub fn filter(self, mut keep: impl FnMut(&Labels, SeriesHash) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.len()).filter(|at| keep(&self.labels[*at], self.hash(*at))).collect();
-        let sids = kept.iter().map(|at| self.selected.sids[*at]).collect();
-        let labels = kept.iter().map(|at| self.labels[*at].clone()).collect();
-        BlockSelection::new(SelectedSeries { sids, ..self.selected }, labels)
+        self.pick(&kept)
+    }
+
+    /// The series at some positions, which ascend.
+    pub fn pick(&self, positions: &[usize]) -> Self {
+        let sids = positions.iter().map(|at| self.selected.sids[*at]).collect();
+        let labels = positions.iter().map(|at| self.labels[*at].clone()).collect();
+        BlockSelection::new(SelectedSeries { sids, ..self.selected.clone() }, labels)
     }
 
     /// Appends the series at positions `series` to `out`, with their samples in `range`. A series without samples there is

@@ -48,6 +48,22 @@ fn a_failed_upload_is_an_error_and_can_be_completed_later() {
 }
 
 #[test]
+fn an_upload_is_there_only_with_all_files_at_their_sizes() {
+    run(async {
+        let block = block();
+        let store = InMemory::new();
+        assert!(!is_uploaded(&store, &block.meta).await.unwrap(), "nothing was uploaded");
+        upload(&store, &block.meta.folder(), &block).await.unwrap();
+        assert!(is_uploaded(&store, &block.meta).await.unwrap());
+        let path = block.meta.folder().join(block.files[0].0.as_str());
+        store.put(&path, Bytes::from_static(b"cut").into()).await.unwrap();
+        assert!(!is_uploaded(&store, &block.meta).await.unwrap(), "a file is too short");
+        store.delete(&path).await.unwrap();
+        assert!(!is_uploaded(&store, &block.meta).await.unwrap(), "a file is missing");
+    });
+}
+
+#[test]
 fn a_large_file_is_uploaded_in_parts() {
     run(async {
         let metrics = StoreMetrics::new(&prometheus::Registry::new()).unwrap();

@@ -43,8 +43,25 @@ fn columns_of_different_lengths_are_refused() {
 }
 
 #[test]
-fn a_series_with_too_many_samples_is_refused() {
-    assert!(refusal(&one("c", (0..=MAX_SAMPLES as i64).collect())).contains("more than"));
+fn a_series_of_more_than_a_million_samples_is_read_back() {
+    let n = 1_000_001;
+    let long = TestSeries::floats(
+        &[("__name__", "c")],
+        (0..n).map(|t| t * 7).collect(),
+        (0..n).map(|t| (t % 1000) as f64 / 8.0).collect(),
+    );
+    let mut series = [one("b", vec![1, 2]), long.clone(), TestSeries { labels: one("d", vec![]).labels, ..long }];
+    let block = write(options(), &mut series);
+    run(async {
+        let reader = reader(&block).await;
+        let edge = MAX_VECTOR_SAMPLES as i64 * 7;
+        for range in [TimeRange::ALL, TimeRange::new(edge - 8, edge + 8), TimeRange::new(edge, i64::MAX)] {
+            let (labels, batch) = read_all(&reader, range).await;
+            let matched: Vec<TestSeries> = series.iter().filter(|one| labels.contains(&one.labels)).cloned().collect();
+            assert_samples(&matched, &batch, range);
+            assert!(labels.len() >= 2);
+        }
+    });
 }
 
 #[test]
