@@ -18,7 +18,7 @@ use crate::exemplars::ExemplarInsert;
 use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
 use crate::wal::record::{SPLIT_BYTES, put_replaced};
-use crate::window::WindowSchedule;
+use crate::window::{WindowSchedule, WindowState};
 pub(crate) use checks::Origin;
 use checks::{Rejection, TimeBounds, check_histogram, check_labels};
 pub(crate) use outcome::Outcomes;
@@ -40,6 +40,10 @@ pub(crate) struct Appender<'a> {
     bounds: TimeBounds,
     newest: i64,
     window: OpenWindow,
+    /// The windows with unflushed samples, counted once they may be too many.
+    open_windows: Option<usize>,
+    /// The first timestamp whose window could not be opened.
+    refused: Option<i64>,
     /// The shard of the series at hand.
     shard: u16,
     targets: Option<AppendTargets<'a>>,
@@ -57,6 +61,8 @@ pub(crate) struct Appended {
     pub(crate) declarable: i64,
     /// By how many bytes the head grew.
     pub(crate) grown: isize,
+    /// Why some samples were not taken although they are valid. The sender must send the batch again.
+    pub(crate) overload: Option<String>,
 }
 
 /// The window of the previous sample, with what was added to it.
@@ -95,6 +101,8 @@ impl<'a> Appender<'a> {
             bounds,
             newest,
             window: OpenWindow { at: no_window, last: i64::MIN, samples: 0, bytes: 0 },
+            open_windows: None,
+            refused: None,
             shard: 0,
             targets: None,
             replaced: AppendEncoder::default(),
@@ -123,7 +131,13 @@ impl<'a> Appender<'a> {
             self.state.newest = Some(self.newest);
         }
         self.close_records();
-        Appended { outcomes: self.outcomes, declarable: self.declarable, grown: self.grown }
+        let overload = self.refused.map(|t| {
+            format!(
+                "tenant {} has {} windows with samples that are not in blocks yet, its limit; a sample at timestamp {t} would open another; send the request again later",
+                self.tenant.id, self.config.max_open_windows
+            )
+        });
+        Appended { outcomes: self.outcomes, declarable: self.declarable, grown: self.grown, overload }
     }
 
     /// Chooses the outcome that a series is reported in; false when its shard is not appended.
@@ -139,7 +153,7 @@ impl<'a> Appender<'a> {
         let samples = batch.samples_of(entry);
         let histograms = batch.histograms_of(entry);
         let mut found = self.state.find(entry.hash, canonical).cloned();
-        if found.is_none() && self.any_in_bounds(samples, histograms) {
+        if found.is_none() && self.any_takeable(samples, histograms) {
             match self.create(canonical, entry.hash) {
                 Ok(series) => found = Some(series),
                 Err(rejection) => return self.reject_all(batch, entry, rejection),
@@ -163,7 +177,9 @@ impl<'a> Appender<'a> {
             }
             None => {
                 for (sample, t) in indexed(entry, samples, histograms) {
-                    if let Some((reason, what)) = self.bounds.rejection(t) {
+                    if self.bounds.contain(t) {
+                        self.refused.get_or_insert(t);
+                    } else if let Some((reason, what)) = self.bounds.rejection(t) {
                         let message = || format!("{what}, series {}", batch.display_labels(entry));
                         self.outcomes.refuse(sample, reason, message);
                     }
@@ -189,8 +205,10 @@ impl<'a> Appender<'a> {
         }
     }
 
-    fn any_in_bounds(&self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
-        samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t)).any(|t| self.bounds.contain(t))
+    /// Whether any sample is within the bounds and in a window that has room.
+    fn any_takeable(&mut self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
+        let mut times = samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t));
+        times.any(|t| self.bounds.contain(t) && self.has_room_for(self.schedule.start_of(t)))
     }
 
     /// Appends the sample at a position of its column.
@@ -206,7 +224,14 @@ impl<'a> Appender<'a> {
             let message = || format!("invalid histogram at timestamp {t}: {problem}, series {}", series.labels);
             return self.outcomes.refuse(sample.index(at), RejectReason::InvalidHistogram, message);
         }
-        let window = self.window_of(t);
+        let Some(window) = self.window_of(t) else {
+            if data.find(sample) == Some(Stored::Same) {
+                self.taken(sample);
+            } else {
+                self.refused.get_or_insert(t);
+            }
+            return;
+        };
         match data.insert(sample, window) {
             Insert::Added(grown) => {
                 self.window.samples += 1;
@@ -259,18 +284,44 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// The window of a timestamp, usually that of the previous sample.
+    /// The window of a timestamp, usually that of the previous sample; `None` if there are too many open windows.
     #[inline]
-    fn window_of(&mut self, t: i64) -> WindowGeneration {
+    fn window_of(&mut self, t: i64) -> Option<WindowGeneration> {
         if self.window.at.start <= t && t <= self.window.last {
-            return self.window.at;
+            return Some(self.window.at);
         }
+        self.open_window(t)
+    }
+
+    fn open_window(&mut self, t: i64) -> Option<WindowGeneration> {
         self.close_window();
         let span = self.schedule.window_of(t);
+        if !self.has_room_for(span.start) {
+            self.window.at = WindowGeneration { start: i64::MAX, generation: 0 };
+            self.window.last = i64::MIN;
+            return None;
+        }
         let generation = self.state.begin_window(self.tenant, self.segment, span.start, self.now_ms);
         self.window.at = WindowGeneration { start: span.start, generation };
         self.window.last = span.last;
-        self.window.at
+        Some(self.window.at)
+    }
+
+    /// Whether a window is open, or may be opened: every open window becomes a block, so a tenant may have so many only.
+    /// Windows of the present always have room, so that history does not shut out live samples.
+    fn has_room_for(&mut self, start: i64) -> bool {
+        let limit = self.config.max_open_windows;
+        if limit == 0 || self.state.windows.len() < limit || self.origin == Origin::Head {
+            return true;
+        }
+        let width = self.config.window_ms;
+        let distance = start.saturating_sub(self.schedule.start_of(self.now_ms)).saturating_abs();
+        if distance <= width || self.state.windows.get(&start).is_some_and(WindowState::has_unflushed) {
+            return true;
+        }
+        let windows = &self.state.windows;
+        let count = || windows.values().filter(|w| w.has_unflushed()).count();
+        *self.open_windows.get_or_insert_with(count) < limit
     }
 
     /// Counts the samples that follow for this shard.
@@ -289,6 +340,9 @@ impl<'a> Appender<'a> {
         }
         let at = self.window.at;
         let Some(window) = self.state.windows.get_mut(&at.start) else { return };
+        if let Some(open) = &mut self.open_windows {
+            *open += usize::from(!window.has_unflushed());
+        }
         window.add_counts(at.generation, &mut self.state.uncounted);
         window.bytes += self.window.bytes as i64;
         window.newest_append_ms = window.newest_append_ms.max(self.now_ms);

@@ -66,6 +66,9 @@ pub struct HeadConfig {
     pub own_settings: HashMap<TenantId, TenantSettings>,
     /// Writes are refused while the head uses this much memory, in bytes; 0 for no limit. Default: no limit.
     pub max_memory_bytes: u64,
+    /// How many windows of a tenant may have unflushed samples before samples that would open another are refused as an
+    /// overload, except for windows of the present; 0 for no limit. Default: 1,000.
+    pub max_open_windows: usize,
     /// The approximate size at which a log segment is closed, in bytes. Default: 64 MiB.
     pub segment_bytes: u64,
     /// Writes are refused while this much of the log is not durable yet, in bytes. Default: 64 MiB.
@@ -105,6 +108,7 @@ impl HeadConfig {
             limits: TenantLimits::default(),
             own_settings: HashMap::new(),
             max_memory_bytes: 0,
+            max_open_windows: 1_000,
             segment_bytes: 64 << 20,
             max_pending_bytes: 64 << 20,
             max_exemplars: 10_000,

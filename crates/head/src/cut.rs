@@ -1,7 +1,9 @@
 //! Cutting windows and marking cuts as flushed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use pharos_model::shards::histogram_value;
 use pharos_model::{Labels, SeriesBatch, SeriesView, ShardDigest, ShardSet, TenantId, TimeRange};
 
@@ -83,11 +85,25 @@ impl WindowCut {
         &self.exemplars
     }
 
+    /// The number of series that had samples in the cut when it was made.
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
     /// Calls `each` for every series in ascending order of labels, and stops at its first error. Samples of one series at a
     /// time are decoded.
-    pub fn for_each<E>(&self, mut each: impl FnMut(CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each<E>(&self, each: impl FnMut(CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.for_each_in(0..self.series.len(), each)
+    }
+
+    /// Like [`WindowCut::for_each`], for the series at some positions below [`WindowCut::series`].
+    pub fn for_each_in<E>(
+        &self,
+        series: Range<usize>,
+        mut each: impl FnMut(CutSeries<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut batch = SeriesBatch::default();
-        for series in &self.series {
+        for series in &self.series[series] {
             batch.clear();
             self.read(series, &mut batch);
             if batch.samples() > 0 {
@@ -130,16 +146,61 @@ impl Head {
     pub fn cut(&self, tenant_id: &TenantId, window: i64, shards: &ShardSet) -> WindowCut {
         let tenant = self.tenants.get_or_create(tenant_id);
         let start = self.schedule.start_of(window);
-        let end = self.schedule.end_of(window);
         let mut state = tenant.append.lock();
         let number = self.start_generation(&tenant, &mut state, start);
+        let cut = self.snapshot(&tenant, state, start, shards, number, |_| {});
+        self.metrics.cuts.inc();
+        // Small tenants get small segments, so that a flushed segment can be removed early.
+        self.log.rotate((self.config.segment_bytes / 16).min(4 << 20));
+        cut
+    }
+
+    /// Like [`Head::cut`], for the samples below a number that [`Head::end_generation`] returned earlier. What was appended
+    /// since then is not in the cut.
+    pub fn cut_below(&self, tenant: &TenantId, window: i64, shards: &ShardSet, number: u32) -> WindowCut {
+        self.cut_again(tenant, window, shards, number, |_| {})
+    }
+
+    /// Like [`Head::cut_below`], with the samples that are flushed and still in memory.
+    pub fn cut_all_below(&self, tenant: &TenantId, window: i64, shards: &ShardSet, number: u32) -> WindowCut {
+        self.cut_again(tenant, window, shards, number, |flushed| flushed.masks = Arc::default())
+    }
+
+    fn cut_again(
+        &self,
+        tenant: &TenantId,
+        window: i64,
+        shards: &ShardSet,
+        number: u32,
+        change: impl FnOnce(&mut FlushedWindows),
+    ) -> WindowCut {
+        let tenant = self.tenants.get_or_create(tenant);
+        let start = self.schedule.start_of(window);
+        let state = tenant.append.lock();
+        let newest = state.windows.get(&start).map_or(0, |w| w.newest_cut);
+        self.snapshot(&tenant, state, start, shards, number.min(newest), change)
+    }
+
+    /// The samples of some shards of a window below a number, without those that are flushed as far as `change` leaves
+    /// them in the masks. The lock of the tenant is released before series are read.
+    fn snapshot(
+        &self,
+        tenant: &Tenant,
+        state: MutexGuard<'_, AppendState>,
+        start: i64,
+        shards: &ShardSet,
+        number: u32,
+        change: impl FnOnce(&mut FlushedWindows),
+    ) -> WindowCut {
+        let end = self.schedule.end_of(start);
         let info = state.windows.get(&start).map(|w| w.info(start, end));
-        let flushed = tenant.flushed.read().clone();
+        let mut flushed = tenant.flushed.read().clone();
         let deletions = state.last_deletion;
         drop(state);
+        change(&mut flushed);
         let empty = || WindowState::new(self.config.shards, number).info(start, end);
         let mut cut = WindowCut {
-            tenant: tenant_id.clone(),
+            tenant: tenant.id.clone(),
             window: info.unwrap_or_else(empty),
             shards: shards.clone(),
             number,
@@ -163,9 +224,6 @@ impl Head {
         };
         cut.exemplars = tenant.exemplars.lock().select(range, wanted);
         cut.series = series;
-        self.metrics.cuts.inc();
-        // Small tenants get small segments, so that a flushed segment can be removed early.
-        self.log.rotate((self.config.segment_bytes / 16).min(4 << 20));
         cut
     }
 

@@ -186,8 +186,8 @@ impl Head {
         Ok(())
     }
 
-    /// Appends a batch to memory and to the log's queue. The outcome tells which samples were rejected and why; an error means
-    /// that nothing was appended. Acknowledge the batch only when the commit has resolved.
+    /// Appends a batch to memory and to the log's queue. The outcome tells which samples were rejected and why. After an error
+    /// samples are missing, and the sender must send the batch again. Acknowledge the batch only when the commit has resolved.
     pub fn append(&self, tenant: &TenantId, batch: &WriteBatch) -> Result<(WriteOutcome, Commit), WriteError> {
         let AppendOutcome { counted, commit, .. } = self.append_from(tenant, batch, Origin::Sender, None, None)?;
         Ok((counted, commit))
@@ -245,7 +245,7 @@ impl Head {
         let ticket = self.log.ticket();
         let (segment, now_ms) = (ticket.segment(), self.clock.now_ms());
         let appender = Appender::new(&self.config, &self.schedule, &tenant, &mut state, segment, now_ms, origin);
-        let Appended { outcomes, declarable, grown } = appender.with_targets(targets).run(batch);
+        let Appended { outcomes, declarable, grown, overload } = appender.with_targets(targets).run(batch);
         let commit = self.push(ticket, &mut state);
         drop(state);
         self.log.add_declarable(declarable);
@@ -254,6 +254,10 @@ impl Head {
         self.metrics.count(&counted);
         self.metrics.count(&uncounted);
         self.metrics.series.add((counted.new_series + uncounted.new_series) as i64);
+        if let Some(overload) = overload {
+            self.metrics.refused.inc();
+            return Err(WriteError::Overloaded(overload).into());
+        }
         Ok(AppendOutcome { counted, uncounted, refused, replaced, commit })
     }
 

@@ -223,6 +223,13 @@ impl WindowState {
         at.map_or(0, |at| self.samples[at].1.iter().sum())
     }
 
+    /// Whether any sample in memory is not flushed.
+    pub(crate) fn has_unflushed(&self) -> bool {
+        self.samples.iter().any(|(generation, counts)| {
+            (0u16..).zip(counts.iter()).any(|(shard, n)| *n > 0 && !self.flushed.covers(shard, *generation))
+        })
+    }
+
     /// Samples in memory.
     pub(crate) fn total(&self) -> u64 {
         self.samples.iter().flat_map(|(_, counts)| counts).sum()

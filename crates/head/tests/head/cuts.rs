@@ -53,6 +53,40 @@ fn evict(head: &Head, window: i64) -> u64 {
 }
 
 #[test]
+fn a_cut_below_an_earlier_number_leaves_out_what_came_since() {
+    let head = head_with_two_windows(&MemFs::default());
+    let number = head.end_generation(&tenant(), 0);
+    append(&head, &[(1, 300, 5.0), (9, 300, 6.0)]);
+    let cut = head.cut_below(&tenant(), 500, &all_shards(), number);
+    assert_eq!(cut.number(), number);
+    let before = Samples::from([sample(1, 100, 1.0), sample(2, 100, 2.0), sample(1, 200, 3.0)]);
+    assert_eq!(contents(&cut), before);
+    assert_eq!(cut.series(), 2);
+    head.mark_flushed(&cut).wait().unwrap();
+    assert_eq!(contents(&head.cut_below(&tenant(), 0, &all_shards(), number)), Samples::new());
+    assert_eq!(contents(&head.cut_all_below(&tenant(), 0, &all_shards(), number)), before, "they are still in memory");
+    assert_eq!(
+        contents(&head.cut(&tenant(), 0, &all_shards())),
+        Samples::from([sample(1, 300, 5.0), sample(9, 300, 6.0)])
+    );
+}
+
+#[test]
+fn a_cut_is_read_in_parts() {
+    let head = head_with_two_windows(&MemFs::default());
+    let cut = head.cut(&tenant(), 0, &all_shards());
+    let mut parts = Vec::new();
+    for at in 0..cut.series() {
+        cut.for_each_in(at..at + 1, |series| {
+            parts.push(series.labels.clone());
+            Ok::<_, Infallible>(())
+        })
+        .unwrap();
+    }
+    assert_eq!(parts, [labels(1), labels(2)]);
+}
+
+#[test]
 fn a_cut_holds_the_samples_of_its_window() {
     let head = head_with_two_windows(&MemFs::default());
     let cut = head.cut(&tenant(), 500, &all_shards());

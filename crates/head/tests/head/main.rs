@@ -10,6 +10,7 @@ mod export;
 mod faults;
 mod golden;
 mod model;
+mod open_windows;
 mod records;
 mod retention;
 mod support;
