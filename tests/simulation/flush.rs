@@ -247,6 +247,7 @@ pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
         tenant: TENANT.into(),
         blocks: vec![entry],
         deletions: 0,
+        as_replica: false,
     };
     let block = PendingCommit { command: command.clone(), number: cut.number, shards: cut.shards };
     node.flush.step = Step::Committing { view, window: cut.window, block, left };

@@ -122,8 +122,8 @@ impl ClusterState {
             Command::TakeLease { name, node } => self.take_lease(name, node),
             Command::SetWindow { window_ms } => self.set_window(*window_ms),
             Command::Restore { state, at_ms } => self.restore(state, *at_ms),
-            Command::ShipBlocks { node, cut, tenant, blocks, deletions } => {
-                self.ship_blocks(node, cut, tenant, blocks, *deletions)
+            Command::ShipBlocks { node, cut, tenant, blocks, deletions, as_replica } => {
+                self.ship_blocks(node, cut, tenant, blocks, *deletions, *as_replica)
             }
             Command::Catalogue(change) => {
                 Arc::make_mut(&mut self.catalogue).apply(change.clone())?;

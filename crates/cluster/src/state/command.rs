@@ -114,7 +114,8 @@ pub enum Command {
     },
     /// Changes the catalogue.
     Catalogue(CatalogueCommand),
-    /// Commits blocks that a leader has cut, if it has led all of their shards since the cut.
+    /// Commits blocks that a leader has cut, if it has led all of their shards since the cut; or delta blocks that another
+    /// replica has cut, if it is in sync for all of their shards.
     ShipBlocks {
         /// The node that cut them.
         node: String,
@@ -127,6 +128,9 @@ pub enum Command {
         /// Number of the tenant's newest deletion that was applied before the cut; 0 for none. Blocks name it, too
         /// ([`BlockEntry::deletions_seen`]), except those of versions that did not.
         deletions: u64,
+        /// Whether the node ships as an in-sync replica what no listed block had. Such blocks are deltas.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        as_replica: bool,
     },
 }
 
@@ -160,6 +164,8 @@ impl Command {
             Command::Catalogue(change) => change.protocol(),
             // Earlier versions would replace the state.
             Command::Restore { at_ms: 1.., .. } | Command::SetWindow { .. } => 1,
+            // Earlier versions would take it for a leader's.
+            Command::ShipBlocks { as_replica: true, .. } => 1,
             _ => 0,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{BlockEntry, CatalogueCommand};
+use crate::catalogue::{self, BlockEntry, CatalogueCommand};
 
 use super::{ClusterState, MemberState, Placement, Refusal, Response, Role};
 
@@ -290,7 +290,8 @@ impl ClusterState {
         Ok(self.change(number, |shard, _| shard.leader = Some(node.into())))
     }
 
-    /// Commits blocks that a node cut of shards that it has led since before the cut.
+    /// Commits blocks that a node cut of shards that it has led since before the cut. As a replica it ships delta blocks of
+    /// shards that it is in sync for: samples that no listed block had, whoever leads.
     pub(super) fn ship_blocks(
         &mut self,
         node: &str,
@@ -298,18 +299,19 @@ impl ClusterState {
         tenant: &str,
         blocks: &[BlockEntry],
         seen: u64,
+        as_replica: bool,
     ) -> Result<Response, Refusal> {
         if self.catalogue.has_all(tenant, blocks)? {
             return Ok(Response::Done);
         }
-        let epoch_of = |number: u32| cut.iter().find(|(cut, _)| *cut == number).map_or(0, |(_, epoch)| *epoch);
+        if let Some(block) = blocks.iter().find(|block| as_replica && !block.delta) {
+            let (tenant, id, reason) = (tenant.into(), block.id.clone(), "only the leader ships main blocks".into());
+            return Err(catalogue::Refusal::Malformed { tenant, id, reason }.into());
+        }
         let held = blocks.iter().flat_map(|block| &block.shards).copied();
         for number in held.chain(cut.iter().map(|(number, _)| *number)) {
-            let (shard, epoch) = (self.existing_shard(number)?, epoch_of(number));
-            if shard.leader.as_deref() != Some(node) || epoch < shard.led_since {
-                let (leader, since) = (shard.leader.clone(), shard.led_since);
-                return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
-            }
+            let epoch = cut.iter().find(|(cut, _)| *cut == number).map_or(0, |(_, epoch)| *epoch);
+            self.check_may_ship(node, number, epoch, as_replica)?;
         }
         // A cut contains the unmarked samples of all earlier ones.
         let later = |block: &BlockEntry| Some((block.cut.as_ref()?.number, self.catalogue.later_cut(tenant, block)?));
@@ -329,6 +331,20 @@ impl ClusterState {
         let flushed_until = blocks.iter().filter(|block| !block.delta).map(|block| block.window_end).max();
         Arc::make_mut(&mut self.catalogue).apply(CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until })?;
         Ok(Response::Done)
+    }
+
+    /// Checks that a node may ship a shard that it cut at an epoch.
+    fn check_may_ship(&self, node: &str, number: u32, epoch: u64, as_replica: bool) -> Result<(), Refusal> {
+        let shard = self.existing_shard(number)?;
+        if as_replica {
+            let not_in_sync = || Refusal::NotInSync { shard: number, node: node.into() };
+            return shard.is_in_sync(node).then_some(()).ok_or_else(not_in_sync);
+        }
+        if shard.leader.as_deref() != Some(node) || epoch < shard.led_since {
+            let (leader, since) = (shard.leader.clone(), shard.led_since);
+            return Err(Refusal::NotLeader { shard: number, node: node.into(), epoch, leader, since });
+        }
+        Ok(())
     }
 
     /// Moves the leaderships of a member that went down to live in-sync replicas, where there are any.

@@ -349,6 +349,15 @@ fn malformed_members_and_settings_are_refused() {
 
 /// The cuts are numbered as the blocks are named.
 pub(super) fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
+    ship_as(false, node, id, cut, delta, deletions)
+}
+
+/// Ships as an in-sync replica.
+fn ship_difference(node: &str, id: &str, cut: &[(u32, u64)], delta: bool) -> Command {
+    ship_as(true, node, id, cut, delta, 0)
+}
+
+fn ship_as(as_replica: bool, node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
     let block = crate::catalogue::BlockEntry {
         id: id.into(),
         window_start: 0,
@@ -367,7 +376,8 @@ pub(super) fn ship(node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deleti
         deletions_seen: None,
         meta: String::new(),
     };
-    Command::ShipBlocks { node: node.into(), cut: cut.to_vec(), tenant: "t".into(), blocks: vec![block], deletions }
+    let (node, cut, tenant) = (node.into(), cut.to_vec(), "t".into());
+    Command::ShipBlocks { node, cut, tenant, blocks: vec![block], deletions, as_replica }
 }
 
 #[test]
@@ -397,6 +407,38 @@ fn only_a_leader_since_the_cut_can_ship() {
 
 fn delete(selector: &str, start: i64, end: i64) -> Command {
     CatalogueCommand::Delete { tenant: "t".into(), selector: selector.into(), start, end, id: String::new() }.into()
+}
+
+#[test]
+fn an_in_sync_replica_ships_deltas_whoever_leads() {
+    let mut state = cluster(2, 3);
+    state.apply(&ship("A", "1", &[(0, 1)], false, 0)).unwrap();
+    assert_eq!(state.apply(&ship_difference("B", "2", &[(0, 1)], true)), Ok(Response::Done));
+    assert_eq!(state.apply(&ship_difference("B", "2", &[(0, 1)], true)), Ok(Response::Done), "sent again");
+    let blocks = &state.catalogue.tenant("t").unwrap().blocks;
+    assert_eq!(blocks.iter().map(|block| block.delta).collect::<Vec<_>>(), [false, true]);
+    // It does not lead, so it ships no main block, and nothing of shards that it lacks.
+    let main = state.apply(&ship_difference("B", "3", &[(0, 1)], false));
+    assert!(matches!(main, Err(Refusal::Catalogue(_))), "{main:?}");
+    for (node, shard) in [("D", 0), ("B", 1)] {
+        let refused = state.apply(&ship_difference(node, "4", &[(shard, 1)], true));
+        assert_eq!(refused, Err(Refusal::NotInSync { shard, node: node.into() }));
+    }
+    state.apply(&failed("B", &[(0, 1)])).unwrap();
+    let out_of_sync = state.apply(&ship_difference("B", "5", &[(0, 1)], true));
+    assert!(matches!(out_of_sync, Err(Refusal::NotInSync { .. })), "{out_of_sync:?}");
+    let old = state.apply(&ship_difference("C", "2", &[(0, 1)], true));
+    assert!(matches!(old, Err(Refusal::Catalogue(_))), "the id belongs to the block of B: {old:?}");
+}
+
+#[test]
+fn commands_of_earlier_versions_ship_as_the_leader() {
+    let written = serde_json::to_string(&ship("A", "1", &[(0, 1)], false, 0)).unwrap();
+    assert!(!written.contains("as_replica"), "earlier versions read what a leader ships: {written}");
+    assert_eq!(serde_json::from_str::<Command>(&written).unwrap(), ship("A", "1", &[(0, 1)], false, 0));
+    let difference = ship_difference("A", "1", &[(0, 1)], true);
+    let read: Command = serde_json::from_slice(&serde_json::to_vec(&difference).unwrap()).unwrap();
+    assert_eq!(read, difference);
 }
 
 #[test]

@@ -102,6 +102,7 @@ async fn ship(
         tenant: tenant.as_str().to_string(),
         blocks: vec![entry(ingester, &cut, &block, digests, delta)],
         deletions: cut.deletions(),
+        as_replica: false,
     };
     let is_live = commit(ingester, tenant, window, PendingCommit { command, number: cut.number(), shards }).await?;
     if is_live {

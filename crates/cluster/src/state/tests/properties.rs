@@ -14,6 +14,13 @@ fn any_state() -> impl Strategy<Value = MemberState> {
     )
 }
 
+/// A block of one shard, shipped by its leader, by a replica or by somebody else.
+fn any_shipment() -> impl Strategy<Value = Command> {
+    (any_node(), 0u32..3, 1u32..50, any::<bool>(), any::<bool>()).prop_map(|(node, shard, id, delta, as_replica)| {
+        ship_as(as_replica, &node, &id.to_string(), &[(shard, 0)], delta, 0)
+    })
+}
+
 /// Commands with epochs as distances from the present one, so that most of them mean something.
 fn any_command() -> impl Strategy<Value = (Command, u64)> {
     let shard = 0u32..3;
@@ -30,6 +37,7 @@ fn any_command() -> impl Strategy<Value = (Command, u64)> {
         3 => (shard.clone(), any_node()).prop_map(|(shard, node)| drop_replica(shard, &node)),
         2 => (shard, any_node()).prop_map(|(shard, node)| Command::SetLeader { shard, node }),
         1 => any_node().prop_map(|node| Command::TakeLease { name: "l".into(), node }),
+        4 => any_shipment(),
     ];
     (command, prop_oneof![5 => Just(0u64), 1 => 1u64..3])
 }
@@ -45,13 +53,39 @@ fn dated(state: &ClusterState, command: Command, behind: u64) -> Command {
             let since = state.shards[shard as usize].learns_since(&node).unwrap_or(1);
             Command::Promote { shard, epoch: since.saturating_sub(behind), node }
         }
+        Command::ShipBlocks { node, cut, tenant, blocks, deletions, as_replica } => {
+            let cut = cut.iter().map(|(n, _)| (*n, state.epoch(*n).saturating_sub(behind))).collect();
+            Command::ShipBlocks { node, cut, tenant, blocks, deletions, as_replica }
+        }
         other => other,
     }
+}
+
+/// Who may ship what, and what the catalogue lists then.
+fn check_shipment(old: &ClusterState, new: &ClusterState, command: &Command) -> Result<(), TestCaseError> {
+    let Command::ShipBlocks { node, cut, blocks, as_replica, .. } = command else { return Ok(()) };
+    let listed = |state: &ClusterState| state.catalogue.tenant("t").map_or(0, |tenant| tenant.blocks.len());
+    if listed(old) == listed(new) {
+        return Ok(()); // Sent again.
+    }
+    for (number, _) in cut {
+        let shard = &old.shards[*number as usize];
+        let may_ship = match as_replica {
+            true => shard.is_in_sync(node) && blocks.iter().all(|block| block.delta),
+            false => shard.leader.as_ref() == Some(node),
+        };
+        prop_assert!(may_ship, "{command:?}: {shard:?}");
+        let tenant = new.catalogue.tenant("t").unwrap();
+        let mains = tenant.blocks.iter().filter(|block| !block.delta && block.shards.contains(number));
+        prop_assert!(mains.count() <= 1, "{command:?}");
+    }
+    Ok(())
 }
 
 /// What a step may do to a shard.
 fn check_step(old: &ClusterState, new: &ClusterState, command: &Command) -> Result<(), TestCaseError> {
     prop_assert!(new.check().is_ok(), "{:?} after {command:?}", new.check());
+    check_shipment(old, new, command)?;
     prop_assert!(new.ownership_epoch >= old.ownership_epoch && new.version == old.version + 1);
     for (number, (old_shard, shard)) in (0u32..).zip(old.shards.iter().zip(new.shards.iter())) {
         let same = old_shard == shard;

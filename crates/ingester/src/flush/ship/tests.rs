@@ -73,6 +73,7 @@ async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: b
         tenant: TenantId::default().as_str().into(),
         blocks: vec![entry(ingester, cut, &block, digests, delta)],
         deletions: cut.deletions(),
+        as_replica: false,
     })
 }
 
