@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use pharos_block::objects::{Counting, StoreMetrics};
 use pharos_cluster::{Command, DEFAULT_WEIGHT, Member, MemberState, Meta, Placement, Role};
 use pharos_head::fs::RealFs;
 use pharos_head::{Head, HeadConfig};
-use pharos_ingester::flush::policy::Waiting;
 use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_model::clock::ManualClock;
 use pharos_model::{Budget, Labels, Sample, SelectRequest, SeriesBatch, TenantId, TimeRange, WriteBatch};
@@ -42,7 +41,6 @@ struct World {
     meta: Arc<Meta>,
     ingester: Option<Arc<Ingester>>,
     store: Arc<Store>,
-    waiting: HashMap<TenantId, Waiting>,
     model: Model,
 }
 
@@ -90,8 +88,8 @@ impl World {
         // Nothing is cached, so that every use of a block is a request.
         let config = StoreConfig { cache_bytes: 0 };
         let store = Store::create(config, meta.clone(), objects.clone(), runtime.handle().clone(), &registry).unwrap();
-        let (waiting, model) = (HashMap::new(), Model::new());
-        World { folder, runtime, clock, objects, requests, meta, ingester: Some(ingester), store, waiting, model }
+        let model = Model::new();
+        World { folder, runtime, clock, objects, requests, meta, ingester: Some(ingester), store, model }
     }
 
     fn ingester(&self) -> &Arc<Ingester> {
@@ -119,7 +117,7 @@ impl World {
     /// What is due happens: windows are shipped and leave memory.
     fn tick(&mut self) {
         let ingester = self.ingester.clone().unwrap();
-        self.runtime.block_on(ingester.flush_due(&mut self.waiting)).unwrap();
+        self.runtime.block_on(ingester.flush_due()).unwrap();
     }
 
     fn restart(&mut self) {

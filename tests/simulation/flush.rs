@@ -3,10 +3,11 @@
 //! after any step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use pharos_cluster::{BlockEntry, Command, CutId, Refusal, Response, View};
 use pharos_ingester::flush::coverage::WindowBlocks;
-use pharos_ingester::flush::policy::{self, Action, Committed, FlushPolicy, Waiting};
+use pharos_ingester::flush::policy::{self, Blocks, FlushPolicy, Now, Waiting};
 use pharos_model::{BlockDigest, ShardDigest, ShardSet};
 
 use super::bugs::Bug;
@@ -14,7 +15,7 @@ use super::env::{Env, Ms};
 use super::head::Cut;
 use super::ingester::{Ingester, OnDurable, Then};
 use super::messages::Timer;
-use super::samples::SampleId;
+use super::samples::{SampleId, SampleSet};
 use super::unmatched::{self, Unmatched};
 use super::{GRACE, TENANT, WINDOW_MS};
 
@@ -22,6 +23,8 @@ use super::{GRACE, TENANT, WINDOW_MS};
 #[derive(Default)]
 pub struct Flush {
     waiting: Waiting,
+    /// When each block was first seen.
+    seen: BTreeMap<String, Duration>,
     queue: VecDeque<Action>,
     step: Step,
     not_before: Ms,
@@ -30,6 +33,17 @@ pub struct Flush {
     pending_commits: BTreeMap<i64, PendingCommit>,
     /// Windows whose samples differ from their blocks.
     pub unmatched: Unmatched,
+}
+
+/// A step of a round.
+#[derive(Clone, Debug)]
+enum Action {
+    /// Flush the shards of a window that this ingester leads.
+    Flush { window: i64 },
+    /// Free the flushed samples of some shards of a window.
+    Drop { window: i64, shards: ShardSet },
+    /// Compare shards of a window that others lead with blocks.
+    Compare { window: i64 },
 }
 
 /// An uploaded block whose commit may or may not have taken effect.
@@ -49,27 +63,33 @@ enum Step {
     /// The commit of an earlier block is being retried.
     Deciding { window: i64, block: PendingCommit },
     /// The cut is not durable yet. `left` are the parts of the window that follow.
-    Cut { view: View, cut: Cut, delta: bool, left: Parts },
+    Cut { view: View, cut: Cut, kind: Kind, left: Parts },
     /// The block is being uploaded.
-    Uploading { number: u64, view: View, cut: Cut, entry: BlockEntry, left: Parts },
+    Uploading { number: u64, view: View, cut: Cut, entry: BlockEntry, kind: Kind, left: Parts },
     /// The commit was sent to meta.
     Committing { view: View, window: i64, block: PendingCommit, left: Parts },
 }
 
-/// Returns the creation time of a block in milliseconds since the epoch. As in a ULID, the id starts with it.
-fn made_ms(block: &BlockEntry) -> i64 {
-    block.id.get(..13).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+/// The kind of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Main,
+    Delta,
+    /// A delta block of samples that no block has, by a replica.
+    Difference,
 }
 
-fn committed_at(view: &View) -> Committed {
-    let mut newest = Committed::new();
+/// Notes new blocks and returns when the newest one of each shard and window was seen.
+fn note_blocks(seen: &mut BTreeMap<String, Duration>, view: &View, now: Duration) -> Blocks {
+    let mut blocks = Blocks::new();
     for block in view.catalogue.tenant(TENANT).into_iter().flat_map(|t| &t.blocks) {
+        let since = *seen.entry(block.id.clone()).or_insert(now);
         for shard in &block.shards {
-            let entry = newest.entry((block.window_start, *shard)).or_insert(i64::MIN);
-            *entry = made_ms(block).max(*entry);
+            let known = blocks.entry((block.window_start, *shard)).or_default();
+            known.newest_seen = known.newest_seen.max(Some(since));
         }
     }
-    newest
+    blocks
 }
 
 /// Runs the periodic round, unless a flush is in progress or backing off.
@@ -82,10 +102,18 @@ pub fn round(node: &mut Ingester, env: &mut Env) {
     }
     unmatched::note(node, env);
     let windows = node.head.windows(&env.samples);
-    policy::note_waiting(&mut node.flush.waiting, env.now_ms(), &windows);
-    let policy = FlushPolicy::new(WINDOW_MS, GRACE);
-    let due = policy.decide(env.now_ms(), &windows, &node.led(), &committed_at(&node.view), &node.flush.waiting);
-    node.flush.queue = due.into();
+    let now = Now { wall_ms: env.now_ms(), monotonic: Duration::from_millis(env.now) };
+    policy::note_waiting(&mut node.flush.waiting, now.monotonic, &windows);
+    let blocks = note_blocks(&mut node.flush.seen, &node.view, now.monotonic);
+    let policy = FlushPolicy::new(GRACE);
+    let drops = policy.drops(now.monotonic, &windows, &blocks).into_iter();
+    let flushes = policy.flushes(now, &windows, &node.led(), &blocks, &node.flush.waiting).into_iter();
+    let compared = unmatched::due(node, env).into_iter();
+    node.flush.queue = drops
+        .map(|(window, shards)| Action::Drop { window, shards })
+        .chain(flushes.map(|window| Action::Flush { window }))
+        .chain(compared.map(|window| Action::Compare { window }))
+        .collect();
     next(node, env);
 }
 
@@ -93,15 +121,20 @@ fn next(node: &mut Ingester, env: &mut Env) {
     node.flush.step = Step::Idle;
     while let Some(action) = node.flush.queue.pop_front() {
         match action {
-            Action::Drop { window, shards } => drop_window(node, env, window, shards),
-            Action::Flush { window } => {
+            Action::Drop { window, ref shards } => drop_window(node, env, window, shards.clone()),
+            Action::Flush { window } | Action::Compare { window } => {
                 match node.flush.pending_commits.remove(&window) {
                     Some(block) => {
                         let command = block.command.clone();
                         node.flush.step = Step::Deciding { window, block };
                         node.proposals.propose(env, node.me, command, Then::Committed);
                     }
-                    None => flush_window(node, env, window),
+                    None if matches!(action, Action::Flush { .. }) => flush_window(node, env, window),
+                    None => {
+                        if !compare_window(node, env, window) {
+                            return fail(node, env);
+                        }
+                    }
                 }
                 if !matches!(node.flush.step, Step::Idle) {
                     return;
@@ -110,7 +143,39 @@ fn next(node: &mut Ingester, env: &mut Env) {
         }
     }
     node.flush.backoff = 0;
-    unmatched::resolve(node, env);
+}
+
+/// Compares the samples of a window with blocks, marks those that blocks have and begins to ship the others. Returns
+/// false if a block cannot be read.
+fn compare_window(node: &mut Ingester, env: &mut Env, window: i64) -> bool {
+    let view = node.view.clone();
+    let Some((number, shards)) = unmatched::due_shards(node, env, &view, window) else { return true };
+    let Some(info) = node.head.window(window, &env.samples) else { return true };
+    let blocks = WindowBlocks::of(view.catalogue.tenant(TENANT), &info);
+    let mut listed = SampleSet::default();
+    for block in blocks.iter() {
+        match env.objects.read(env.now, &block.id) {
+            Some(samples) => listed.add_all(samples),
+            None => return false,
+        }
+    }
+    let mut ids = node.head.unflushed_below(window, &shards, number, &env.samples);
+    ids.retain(|id| !listed.contains(*id));
+    unmatched::forget(node, window);
+    env.note(&[144, number.into()], || {
+        format!("{} compares {shards} below {number} of {window}: {ids:?}", node.identity)
+    });
+    if ids.is_empty() {
+        env.count("marks by reading blocks");
+        node.head.mark_flushed(window, number, shards, &env.samples);
+        return true;
+    }
+    env.count("differences shipped");
+    let cut = Cut { window, number, shards, ids };
+    node.flush.step = Step::Cut { view, cut, kind: Kind::Difference, left: Parts::new() };
+    let position = node.head.end();
+    node.when_durable(env, position, OnDurable::Cut);
+    true
 }
 
 fn drop_window(node: &mut Ingester, env: &mut Env, window: i64, shards: ShardSet) {
@@ -177,23 +242,24 @@ fn ship(node: &mut Ingester, env: &mut Env, view: View, window: i64, mut parts: 
     let Some((shards, delta)) = parts.pop_front() else { return next(node, env) };
     let cut = node.head.cut(window, &shards, env.now_ms(), &env.samples);
     env.note(&[140, cut.number.into()], || format!("{} cuts {cut:?}", node.identity));
-    node.flush.step = Step::Cut { view, cut, delta, left: parts };
+    let kind = if delta { Kind::Delta } else { Kind::Main };
+    node.flush.step = Step::Cut { view, cut, kind, left: parts };
     let position = node.head.end();
     node.when_durable(env, position, OnDurable::Cut);
 }
 
 /// Writes the block of a durable cut and starts its upload.
 pub fn cut_is_durable(node: &mut Ingester, env: &mut Env) {
-    let Step::Cut { view, cut, delta, left } = std::mem::take(&mut node.flush.step) else { return };
+    let Step::Cut { view, cut, kind, left } = std::mem::take(&mut node.flush.step) else { return };
     if cut.ids.is_empty() {
         node.head.mark_flushed(cut.window, cut.number, cut.shards, &env.samples);
         return ship(node, env, view, cut.window, left);
     }
-    let entry = write_block(node, env, &cut, delta);
+    let entry = write_block(node, env, &cut, kind != Kind::Main);
     let number = env.number();
     let after = env.objects.upload_time();
     env.wake(node.me, after, Timer::Uploaded(number));
-    node.flush.step = Step::Uploading { number, view, cut, entry, left };
+    node.flush.step = Step::Uploading { number, view, cut, entry, kind, left };
 }
 
 fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockEntry {
@@ -226,8 +292,10 @@ fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockE
 
 /// Handles the end of an upload: proposes the commit of the block, or backs off if the upload failed.
 pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
-    let (view, cut, entry, left) = match std::mem::take(&mut node.flush.step) {
-        Step::Uploading { number, view, cut, entry, left } if number == upload_number => (view, cut, entry, left),
+    let (view, cut, entry, kind, left) = match std::mem::take(&mut node.flush.step) {
+        Step::Uploading { number, view, cut, entry, kind, left } if number == upload_number => {
+            (view, cut, entry, kind, left)
+        }
         other => {
             node.flush.step = other;
             return;
@@ -247,7 +315,7 @@ pub fn uploaded(node: &mut Ingester, env: &mut Env, upload_number: u64) {
         tenant: TENANT.into(),
         blocks: vec![entry],
         deletions: 0,
-        as_replica: false,
+        as_replica: kind == Kind::Difference,
     };
     let block = PendingCommit { command: command.clone(), number: cut.number, shards: cut.shards };
     node.flush.step = Step::Committing { view, window: cut.window, block, left };

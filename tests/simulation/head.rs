@@ -216,6 +216,14 @@ impl Head {
         window.samples.iter().filter(wanted).map(|(id, _)| *id).collect()
     }
 
+    /// Returns the unflushed samples of the given shards of a window whose epoch is below `number`, in ascending order.
+    pub fn unflushed_below(&self, start: i64, shards: &ShardSet, number: u32, samples: &Samples) -> Vec<SampleId> {
+        let Some(window) = self.memory.windows.get(&start) else { return Vec::new() };
+        let mut ids = self.unflushed(start, shards, samples);
+        ids.retain(|id| window.samples.get(id).is_some_and(|epoch| *epoch < number));
+        ids
+    }
+
     /// Ends the epoch of a window. Returns the number of the new epoch, which is above that of every present sample.
     pub fn end_epoch(&mut self, start: i64, at_ms: i64, samples: &Samples) -> u32 {
         let number = self.memory.window(start, at_ms).cuts + 1;

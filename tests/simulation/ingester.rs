@@ -14,10 +14,9 @@ use super::env::{Env, Ms, Node};
 use super::flush::{self, Flush};
 use super::head::Head;
 use super::invariants;
-use super::messages::{Batch, Message, Timer, Unflushed};
+use super::messages::{Batch, Message, Timer};
 use super::proposals::Proposals;
 use super::rng::Rng;
-use super::unmatched;
 use super::{HEARTBEAT_MS, ROUND_MS, SHARDS};
 
 /// The continuation of a command to meta.
@@ -146,7 +145,7 @@ impl Ingester {
 
     /// Returns whether the ingester holds all acknowledged samples of a shard, according to its view and the shards
     /// that it knows to be lost.
-    fn is_whole(&self, shard: u32) -> bool {
+    pub fn is_whole(&self, shard: u32) -> bool {
         let known = self.view.shard(shard);
         known.is_some_and(|s| s.is_in_sync(&self.identity)) && (self.lies || !self.catchup.lost.contains_key(&shard))
     }
@@ -189,8 +188,6 @@ impl Ingester {
             Message::Append { number, targets, batch } => self.take(env, from, number, &targets, &batch),
             Message::Copy { number, shards } => self.copy(env, from, number, &shards),
             Message::Copied { number, answer } => catchup::copied(self, env, number, answer),
-            Message::Unflushed { number, shards } => self.say_unflushed(env, from, number, &shards),
-            Message::StillUnflushed { number, answer } => unmatched::answered(self, env, number, answer),
             _ => {}
         }
     }
@@ -314,25 +311,6 @@ impl Ingester {
         let windows = self.head.windows(&env.samples);
         let ids = windows.iter().flat_map(|w| self.head.unflushed(w.start, &shards, &env.samples)).collect();
         env.send(self.me, to, Message::Copied { number, answer: Ok(ids) });
-    }
-
-    fn say_unflushed(&mut self, env: &mut Env, from: Node, number: u64, shards: &[(u32, u64)]) {
-        if !self.joined {
-            return env.send(self.me, from, Message::StillUnflushed { number, answer: Err(()) });
-        }
-        let mut said = Unflushed { version: self.view.version, ..Unflushed::default() };
-        let mut current = ShardSet::new();
-        for (shard, epoch) in shards {
-            match self.fence.admit().check(&self.view, *shard, *epoch) {
-                Ok(()) if !self.catchup.lost.contains_key(shard) => _ = current.insert(*shard),
-                _ => said.stale.push(*shard),
-            }
-        }
-        for window in self.head.windows(&env.samples) {
-            let unflushed = window.unflushed().intersection(&current);
-            said.windows.extend(unflushed.iter().map(|shard| (window.start, shard)));
-        }
-        env.send(self.me, from, Message::StillUnflushed { number, answer: Ok(said) });
     }
 
     /// Returns the shards that the ingester leads, which are those that it cuts and ships.

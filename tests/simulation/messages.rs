@@ -34,21 +34,6 @@ pub enum Message {
     Copy { number: u64, shards: Vec<(u32, u64)> },
     /// From an ingester: the samples of a copy. An error means that it cannot serve the copy.
     Copied { number: u64, answer: Result<Vec<SampleId>, ()> },
-    /// To an ingester: list the windows with unflushed samples of these shards at these epochs.
-    Unflushed { number: u64, shards: Vec<(u32, u64)> },
-    /// From an ingester: its unflushed windows, and the shards that it does not answer for.
-    StillUnflushed { number: u64, answer: Result<Unflushed, ()> },
-}
-
-/// The unflushed windows of an ingester.
-#[derive(Clone, Debug, Default)]
-pub struct Unflushed {
-    /// Shards that are at a newer epoch or were lost, about which the answer says nothing.
-    pub stale: Vec<u32>,
-    /// The start and the shard of each window that has unflushed samples.
-    pub windows: Vec<(i64, u32)>,
-    /// The version of the ingester's view, whose catalogue lists the blocks of all other samples.
-    pub version: u64,
 }
 
 impl Message {
@@ -57,7 +42,6 @@ impl Message {
         match self {
             Message::Append { number, .. } => Some(Message::Appended { number: *number, answer: Err(()) }),
             Message::Copy { number, .. } => Some(Message::Copied { number: *number, answer: Err(()) }),
-            Message::Unflushed { number, .. } => Some(Message::StillUnflushed { number: *number, answer: Err(()) }),
             _ => None,
         }
     }
@@ -68,14 +52,12 @@ impl Message {
             Message::Propose { number, .. } => (1, *number),
             Message::Proposed { number, .. } => (2, *number),
             Message::Heartbeat { version, .. } => (3, *version),
-            Message::Heard { version, .. } => (11, *version),
+            Message::Heard { version, .. } => (9, *version),
             Message::View { state } => (4, state.version),
             Message::Append { number, .. } => (5, *number),
             Message::Appended { number, .. } => (6, *number),
             Message::Copy { number, .. } => (7, *number),
             Message::Copied { number, .. } => (8, *number),
-            Message::Unflushed { number, .. } => (9, *number),
-            Message::StillUnflushed { number, .. } => (10, *number),
         }
     }
 }

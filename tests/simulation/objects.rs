@@ -38,6 +38,11 @@ impl Objects {
         true
     }
 
+    /// Reads the samples of a block, unless there is an outage.
+    pub fn read(&self, now: Ms, id: &str) -> Option<&SampleSet> {
+        self.blocks.get(id).filter(|_| now >= self.away_until)
+    }
+
     /// Returns the samples of a block, if it was uploaded.
     pub fn get(&self, id: &str) -> Option<&SampleSet> {
         self.blocks.get(id)

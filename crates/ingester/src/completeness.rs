@@ -4,7 +4,8 @@
 //! The samples of a shard in a block are all in memory if three conditions hold. The block was made of a cut of this head,
 //! or reconciliation found its samples here ([`crate::flush::reconcile`]). None of them was dropped: memory has as many
 //! flushed samples of the shard and window as the blocks. And they stay until the query is over: the grace period of the
-//! shard's newest block ends later. The head is complete after the last block for which this is not so.
+//! shard's newest block, counted from when this node saw it, ends later. The head is complete after the last block for
+//! which this is not so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,24 +14,23 @@ use pharos_cluster::BlockEntry;
 use pharos_head::{ShardWindow, WindowInfo};
 use pharos_model::ShardSet;
 
-/// Blocks of other nodes whose samples were found in memory: by start of the window and sequence, the shards.
-pub(crate) type Verified = BTreeMap<i64, BTreeMap<u64, ShardSet>>;
+use crate::flush::known::Known;
 
 /// What is the same for all blocks of one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// Identity of this ingester, as the catalogue names it in cuts.
     pub(crate) identity: &'a str,
-    /// Milliseconds since the epoch.
-    pub(crate) now_ms: i64,
+    /// Time on the monotonic clock.
+    pub(crate) now: Duration,
     /// How long the answer must hold.
     pub(crate) lasting: Duration,
     /// How long flushed samples stay in memory.
     pub(crate) grace: Duration,
     /// The shards of the query; none for all.
     pub(crate) shards: Option<&'a ShardSet>,
-    /// Blocks of other nodes that were found in memory.
-    pub(crate) verified: Option<&'a Verified>,
+    /// What flushing has found out about the blocks.
+    pub(crate) known: &'a Known,
 }
 
 /// The blocks of one window together.
@@ -45,8 +45,8 @@ struct WindowBlocks {
 struct ShardBlocks {
     /// Number of samples that are marked as flushed.
     flushed: u64,
-    /// Creation time of the newest block. A grace period later the samples may leave memory.
-    made: i64,
+    /// How long they stay in memory at least, once they are flushed.
+    stay: Duration,
 }
 
 /// Where the samples of a block of a shard are.
@@ -57,11 +57,6 @@ enum Location {
     Unflushed,
     /// Not known to be in memory.
     Elsewhere,
-}
-
-/// Creation time of a block, milliseconds since the epoch, from its ULID.
-pub(crate) fn made_ms(block: &BlockEntry) -> i64 {
-    ulid::Ulid::from_string(&block.id).map_or(0, |id| id.timestamp_ms() as i64)
 }
 
 impl Context<'_> {
@@ -76,7 +71,7 @@ impl Context<'_> {
             None if block.digests.is_empty() => return Location::Elsewhere, // An entry of a version without digests.
             None => return Location::Flushed(0),
         };
-        let verified = self.verified.and_then(|windows| windows.get(&window.start)?.get(&block.sequence));
+        let verified = self.known.verified.get(&window.start).and_then(|blocks| blocks.get(&block.id));
         match &block.cut {
             _ if verified.is_some_and(|shards| shards.contains(shard)) => Location::Flushed(samples),
             Some(cut) if cut.ingester != self.identity || cut.number > window.newest_cut => Location::Elsewhere,
@@ -127,16 +122,14 @@ pub(crate) fn complete_from<'a>(
             if let Some(shards) = &mut known.shards {
                 let of_shard = shards.entry(shard).or_default();
                 of_shard.flushed += flushed;
-                of_shard.made = of_shard.made.max(made_ms(block));
+                of_shard.stay = of_shard.stay.max(context.known.listing.stays(&block.id, context.now, context.grace));
             }
         }
     }
-    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    let until = context.now_ms.saturating_add(ms(context.lasting));
     for (start, blocks) in by_window {
         let stays = |(shard, blocks): (u32, ShardBlocks)| {
             let is_whole = flushed_in(in_memory[&start], shard) >= blocks.flushed;
-            is_whole && until < blocks.made.saturating_add(ms(context.grace))
+            is_whole && context.lasting < blocks.stay
         };
         if !blocks.shards.is_some_and(|shards| shards.into_iter().all(stays)) {
             from = from.max(blocks.max_t.saturating_add(1));

@@ -23,7 +23,6 @@ pub use catchup::CatchUp;
 pub use config::IngesterConfig;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use object_store::ObjectStore;
 use pharos_cluster::{Meta, Shard, View};
@@ -53,14 +52,7 @@ pub struct Ingester {
     /// Shards that the view calls in sync although this node's log lost samples of them. The node answers for none of them
     /// until the view agrees.
     lost: parking_lot::Mutex<catchup::policy::WantedShards>,
-    /// Uploaded blocks whose commit was not answered.
-    pending_commits: flush::ship::PendingCommits,
-    /// What is known about samples in memory that are in blocks of other nodes.
-    reconciled: parking_lot::Mutex<flush::reconcile::Reconciled>,
-    /// Held while a window is flushed.
-    flushing: tokio::sync::Mutex<()>,
-    /// Number of block ids that were generated; distinguishes blocks of the same millisecond.
-    ids: AtomicU32,
+    flusher: flush::Flusher,
 }
 
 impl Ingester {
@@ -99,11 +91,9 @@ impl Ingester {
             catch_ups,
             decided: Default::default(),
             lost: parking_lot::Mutex::new(lost),
-            pending_commits: Default::default(),
-            reconciled: Default::default(),
-            flushing: tokio::sync::Mutex::default(),
-            ids: AtomicU32::new(0),
+            flusher: flush::Flusher::default(),
         };
+        ingester.note_listed_blocks();
         // Before the first append: samples that arrive from now on are not subject to these deletions.
         if let Err(error) = ingester.deletions.apply_all(&ingester.meta.view()) {
             tracing::warn!(%error, "could not apply deletions at the start; will retry");
@@ -131,11 +121,7 @@ impl Ingester {
         &self.head
     }
 
-    /// The shards that this node leads, and therefore cuts and flushes.
-    fn led(&self) -> ShardSet {
-        self.led_in(&self.meta.view())
-    }
-
+    /// The shards that this node leads in a view, and therefore cuts and flushes.
     fn led_in(&self, view: &View) -> ShardSet {
         let (me, lost) = (self.config.identity.as_str(), self.lost.lock());
         let is_led =
@@ -162,5 +148,7 @@ fn newest_cut(identity: &str, view: &View) -> u32 {
 mod simulation_tests;
 #[cfg(test)]
 mod test_cluster;
+#[cfg(test)]
+mod test_objects;
 #[cfg(test)]
 mod verdict_tests;

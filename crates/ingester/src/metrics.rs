@@ -11,6 +11,8 @@ pub(crate) struct IngesterMetrics {
     pub(crate) refused: IntCounter,
     pub(crate) matched: IntCounter,
     pub(crate) differing: IntCounter,
+    pub(crate) difference_samples: IntCounter,
+    pub(crate) missing_windows: IntGauge,
     pub(crate) seconds: Histogram,
     pub(crate) waiting_windows: IntGauge,
     pub(crate) catchup: CatchUpMetrics,
@@ -42,8 +44,13 @@ impl IngesterMetrics {
         )?;
         let waiting_windows =
             IntGauge::new("pharos_flush_waiting_windows", "Ended windows whose samples are not in a block yet.")?;
+        let missing_windows = IntGauge::new(
+            "pharos_flush_missing_windows",
+            "Windows with flushed samples whose block is not listed although nobody removed it; the samples stay in memory.",
+        )?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(waiting_windows.clone()))?;
+        registry.register(Box::new(missing_windows.clone()))?;
         Ok(IngesterMetrics {
             blocks: counter("pharos_flush_blocks_total", "Committed blocks.")?,
             block_bytes: counter("pharos_flush_block_bytes_total", "Bytes of committed blocks.")?,
@@ -51,7 +58,7 @@ impl IngesterMetrics {
             failures: counter("pharos_flush_failures_total", "Flushes that failed and will be retried.")?,
             refused: counter(
                 "pharos_flush_refused_total",
-                "Uploaded blocks that were discarded because another node leads their shards.",
+                "Uploaded blocks that the catalogue refused, mostly because another node leads their shards.",
             )?,
             matched: counter(
                 "pharos_flush_matched_shards_total",
@@ -59,8 +66,13 @@ impl IngesterMetrics {
             )?,
             differing: counter(
                 "pharos_flush_differing_shards_total",
-                "Shards of windows that differ from their blocks and whose leader confirmed that every acknowledged sample is in them.",
+                "Shards of windows that differed from their blocks and were compared with them sample by sample.",
             )?,
+            difference_samples: counter(
+                "pharos_flush_difference_samples_total",
+                "Samples that no block had and that this node shipped as a replica.",
+            )?,
+            missing_windows,
             seconds,
             waiting_windows,
             catchup: CatchUpMetrics::register(registry)?,

@@ -2,7 +2,6 @@
 
 mod append;
 mod copy;
-mod unflushed;
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use pharos_transport::append::MAX_MESSAGE;
 use pharos_transport::ingest_v1::ingest_server::{Ingest, IngestServer};
 use pharos_transport::ingest_v1::{
     AppendRequest, AppendResponse, CopyProgress, CopyRequest, CopyResponse, LearningRequest, LearningResponse,
-    ShardEpoch, UnflushedRequest, UnflushedResponse,
+    ShardEpoch,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,10 +71,6 @@ impl Ingest for IngestService {
         let busy = |_| Status::resource_exhausted(format!("already serving {MAX_COPIES} copies"));
         let permit = self.copies.clone().try_acquire_owned().map_err(busy)?;
         copy::serve(self.ingester.clone(), permit, request.into_inner()).map(Response::new)
-    }
-
-    async fn unflushed(&self, request: Request<UnflushedRequest>) -> Result<Response<UnflushedResponse>, Status> {
-        unflushed::answer(&self.ingester, &request.into_inner()).map(Response::new)
     }
 
     async fn learning(&self, _: Request<LearningRequest>) -> Result<Response<LearningResponse>, Status> {

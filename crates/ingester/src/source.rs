@@ -84,14 +84,15 @@ impl SeriesSource for Ingester {
         let counted_on = scope.complete_from.unwrap_or(i64::MIN);
         let may_matter = |block: &&BlockEntry| block.window_end > counted_on;
         let blocks = catalogue.into_iter().flat_map(|t| &t.blocks).map(Arc::as_ref).filter(may_matter);
-        let reconciled = self.reconciled.lock();
+        let flush = self.flush_of(&scope.tenant);
+        let known = flush.known().lock();
         let context = Context {
             identity: me,
-            now_ms: self.clock.now_ms(),
+            now: self.clock.monotonic(),
             lasting,
             grace: self.config.grace,
             shards: scope.shards.as_deref(),
-            verified: reconciled.verified(&scope.tenant),
+            known: &known,
         };
         Ok(Completeness { from: complete_from(context, blocks, &windows), unflushed_from, version: view.version })
     }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
 use parking_lot::Mutex;
+use pharos_block::{BlockCache, BlockMeta, BlockReader};
 use pharos_cluster::{
     BlockEntry, CatalogueCommand, Command, DEFAULT_WEIGHT, Member, MemberState, Meta, MetaComponents, MetaConfig,
     Placement, Role, View,
@@ -32,7 +31,7 @@ use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use crate::flush::policy::Waiting;
+use crate::test_objects::TestObjects;
 use crate::{Ingester, IngesterConfig};
 
 /// Series, time from the start, value.
@@ -73,12 +72,12 @@ impl Connect for Link {
 /// Ingesters of one cluster, whose meta is a node by itself that places nothing.
 pub(crate) struct Cluster {
     folder: TempDir,
+    window_ms: i64,
     pub(crate) meta: Arc<Meta>,
     pub(crate) network: Arc<Network>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) objects: Arc<TestObjects>,
     pub(crate) nodes: BTreeMap<String, Arc<Ingester>>,
-    waiting: HashMap<String, HashMap<TenantId, Waiting>>,
     /// Ends what they serve.
     serving: HashMap<String, watch::Sender<bool>>,
     catching_up: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)>,
@@ -87,6 +86,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// These ingesters hold all shards; the first one leads.
     pub(crate) async fn of(names: &[&str], copies: u32) -> Cluster {
+        Cluster::with_window(names, copies, WINDOW).await
+    }
+
+    /// As [`Cluster::of`], with windows of another width.
+    pub(crate) async fn with_window(names: &[&str], copies: u32, window_ms: i64) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         let mut config = MetaConfig::alone("meta");
         (config.shards, config.replication_factor) = (SHARDS, copies);
@@ -96,12 +100,12 @@ impl Cluster {
         let meta = Arc::new(Meta::start(&folder.path().join("meta"), config, parts).await.unwrap());
         let mut cluster = Cluster {
             folder,
+            window_ms,
             meta,
             network: Arc::default(),
             clock: Arc::new(ManualClock::at(START)),
-            objects: Arc::new(InMemory::new()),
+            objects: Arc::default(),
             nodes: BTreeMap::new(),
-            waiting: HashMap::new(),
             serving: HashMap::new(),
             catching_up: HashMap::new(),
         };
@@ -125,7 +129,7 @@ impl Cluster {
         self.propose(Command::Join { member, at_ms: START }).await;
         let registry = prometheus::Registry::new();
         let head = HeadConfig {
-            window_ms: WINDOW,
+            window_ms: self.window_ms,
             shards: SHARDS,
             out_of_order_window_ms: 10 * WINDOW,
             ..HeadConfig::new(self.folder.path().join(name))
@@ -134,7 +138,7 @@ impl Cluster {
         let config = IngesterConfig {
             shards_total: SHARDS,
             interval: Duration::from_millis(20),
-            ..IngesterConfig::new(name, WINDOW)
+            ..IngesterConfig::new(name, self.window_ms)
         };
         let (connect, clock) = (Arc::new(Link(self.network.clone())), self.clock.clone());
         let (meta, objects) = (self.meta.clone(), self.objects.clone());
@@ -154,7 +158,6 @@ impl Cluster {
     /// Stops a node; its folder stays.
     pub(crate) async fn stop(&mut self, name: &str) {
         self.network.nodes.lock().remove(name);
-        self.waiting.remove(name);
         if let Some((stop, task)) = self.catching_up.remove(name) {
             stop.send_replace(true);
             in_time(task).await.unwrap();
@@ -330,7 +333,7 @@ impl Cluster {
     /// What is due on a node happens.
     pub(crate) async fn tick(&mut self, name: &str) {
         let ingester = self.nodes[name].clone();
-        ingester.flush_due(self.waiting.entry(name.into()).or_default()).await.unwrap();
+        ingester.flush_due().await.unwrap();
     }
 
     /// Goes to the time at which a window of the start is flushed.
@@ -340,8 +343,32 @@ impl Cluster {
 
     /// The live blocks.
     pub(crate) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
+        self.blocks_of(&TenantId::default())
+    }
+
+    /// The live blocks of a tenant.
+    pub(crate) fn blocks_of(&self, tenant: &TenantId) -> Vec<Arc<BlockEntry>> {
         let view = self.meta.view();
-        view.catalogue.tenant(TenantId::default().as_str()).map_or(Vec::new(), |tenant| tenant.blocks.clone())
+        view.catalogue.tenant(tenant.as_str()).map_or(Vec::new(), |tenant| tenant.blocks.clone())
+    }
+
+    /// What the live blocks of a tenant hold: series, times from the start, values. Without deletions.
+    pub(crate) async fn in_blocks(&self, tenant: &TenantId) -> BTreeMap<(u32, i64), f64> {
+        let mut all = BTreeMap::new();
+        for entry in self.blocks_of(tenant) {
+            let meta = Arc::new(BlockMeta::from_bytes(entry.meta.as_bytes()).unwrap());
+            let (folder, cache) = (meta.folder(), Arc::new(BlockCache::new(0)));
+            let reader = BlockReader::open(self.objects.clone(), folder, meta, cache).await.unwrap();
+            let selection = reader.select(&[], TimeRange::ALL, 0).await.unwrap();
+            let mut out = SeriesBatch::default();
+            selection.fetch(0..selection.len(), TimeRange::ALL, &mut out).await.unwrap();
+            for (at, labels) in selection.labels().iter().enumerate() {
+                let series = labels.get("series").unwrap().parse().unwrap();
+                let view = out.view(at);
+                all.extend(view.t.iter().zip(view.v).map(|(t, v)| ((series, t - START), *v)));
+            }
+        }
+        all
     }
 
     /// The samples in memory of a node.
@@ -444,9 +471,14 @@ pub(crate) fn labels(series: u32) -> Labels {
 
 /// Series, times from the start, values.
 pub(crate) fn batch(samples: &[Point]) -> WriteBatch {
-    let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
+    batch_of(&TenantId::default(), samples)
+}
+
+/// As [`batch`], for a tenant.
+pub(crate) fn batch_of(tenant: &TenantId, samples: &[Point]) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     for (series, t, v) in samples {
-        batch.begin_series(&tenant, |out| out.extend_from_slice(labels(*series).as_bytes()));
+        batch.begin_series(tenant, |out| out.extend_from_slice(labels(*series).as_bytes()));
         batch.samples.push(Sample { t: START + t, v: *v, st: 0 });
     }
     batch.finish_series();

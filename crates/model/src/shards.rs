@@ -274,8 +274,8 @@ pub struct BlockDigest {
     pub shard: u32,
     /// The samples of the shard that the block holds.
     pub held: ShardDigest,
-    /// All samples of the shard and window that the block's writer had in memory, each of which is in this block or an
-    /// earlier one. Present where `held` does not imply it: in blocks that were written because replicas differed.
+    /// The samples of the shard and window that the block's writer compared with earlier blocks: each of them is in this block
+    /// or an earlier one. Present in blocks that were written because replicas differed.
     pub whole: Option<ShardDigest>,
 }
 

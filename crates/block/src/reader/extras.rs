@@ -26,7 +26,7 @@ pub(super) async fn append_histograms(
     selected: &SelectedSeries,
     series: Range<usize>,
     range: TimeRange,
-    out: &mut dyn Iterator<Item = &mut SeriesColumns>,
+    out: &mut (dyn Iterator<Item = &mut SeriesColumns> + Send),
     ht: &mut Vec<i64>,
     h: &mut Vec<Arc<Histogram>>,
     hst: &mut Vec<i64>,

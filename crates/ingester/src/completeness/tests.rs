@@ -4,6 +4,7 @@ use pharos_model::{BlockDigest, ShardDigest};
 use ulid::Ulid;
 
 use super::*;
+use crate::flush::known::{Listing, Verified, made_ms};
 
 const WINDOW: i64 = 7_200_000;
 const HOUR: i64 = 3_600_000;
@@ -44,13 +45,30 @@ fn block(number: i64, samples: u64, cut: Option<(&str, u32)>) -> BlockEntry {
     }
 }
 
+const LASTING: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_secs(3600);
+
 fn from_at(now_ms: i64, blocks: &[BlockEntry], windows: &[WindowInfo]) -> i64 {
-    let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
-    complete_from(context(now_ms, lasting, grace), blocks, windows)
+    complete_from(context(now_ms, &seen(blocks)), blocks, windows)
 }
 
-fn context(now_ms: i64, lasting: Duration, grace: Duration) -> Context<'static> {
-    Context { identity: "me", now_ms, lasting, grace, shards: None, verified: None }
+/// Blocks that were seen when they were made.
+fn seen(blocks: &[BlockEntry]) -> Known {
+    let listing = Listing::seen_at(blocks.iter().map(|block| (block, millis(made_ms(block)))));
+    Known { listing, ..Known::default() }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(ms as u64)
+}
+
+fn context(now_ms: i64, known: &Known) -> Context<'_> {
+    Context { identity: "me", now: millis(now_ms), lasting: LASTING, grace: GRACE, shards: None, known }
+}
+
+/// Samples of some shards of a block of the first window were found in memory.
+fn found_in(block: &BlockEntry, shards: &[u32]) -> Verified {
+    Verified::from([(0, BTreeMap::from([(block.id.clone(), shards.iter().copied().collect())]))])
 }
 
 #[test]
@@ -93,14 +111,14 @@ fn blocks_of_others_are_not_in_memory() {
 #[test]
 fn a_query_without_a_deadline_cannot_be_promised_anything() {
     let blocks = [block(0, 100, Some(("me", 1)))];
-    let context = context(WINDOW, Duration::MAX, Duration::from_secs(3600));
+    let known = seen(&blocks);
+    let context = Context { lasting: Duration::MAX, ..context(WINDOW, &known) };
     assert_eq!(complete_from(context, &blocks, &[window(0, 100, 1, 1)]), i64::MAX);
     assert_eq!(complete_from(context, &[], &[window(0, 0, 0, 0)]), i64::MAX, "what is in no block yet may be soon");
 }
 
 #[test]
 fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
-    let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
     let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 1 };
     let mut held = window(0, 150, 1, 1);
     held.shards = vec![shard(0, 100), shard(1, 50)];
@@ -110,9 +128,8 @@ fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
     let (windows, blocks) = ([held], [other]);
     let of = |shards: &[u32], found: &[u32]| {
         let shards = shards.iter().copied().collect();
-        let verified = Verified::from([(0, BTreeMap::from([(7, found.iter().copied().collect())]))]);
-        let context = Context { shards: Some(&shards), verified: Some(&verified), ..context(WINDOW, lasting, grace) };
-        complete_from(context, &blocks, &windows)
+        let known = Known { verified: found_in(&blocks[0], found), ..seen(&blocks) };
+        complete_from(Context { shards: Some(&shards), ..context(WINDOW, &known) }, &blocks, &windows)
     };
     let behind = WINDOW - 999;
     assert_eq!(of(&[0], &[0]), i64::MIN);
@@ -123,8 +140,9 @@ fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
     assert_eq!(of(&[3], &[]), i64::MIN, "the block has nothing to do with it");
     let mut dropped = windows.clone();
     dropped[0].shards[0].flushed_samples = 99;
-    let (shards, verified) = (ShardSet::of(0), Verified::from([(0, BTreeMap::from([(7, ShardSet::of(0))]))]));
-    let context = Context { shards: Some(&shards), verified: Some(&verified), ..context(WINDOW, lasting, grace) };
+    let shards = ShardSet::of(0);
+    let known = Known { verified: found_in(&blocks[0], &[0]), ..seen(&blocks) };
+    let context = Context { shards: Some(&shards), ..context(WINDOW, &known) };
     assert_eq!(complete_from(context, &blocks, &dropped), behind);
 }
 
@@ -136,8 +154,18 @@ fn entries_without_digests_are_not_known_to_be_in_memory() {
 }
 
 #[test]
+fn a_block_that_was_not_noted_yet_stays_for_a_grace_period_at_least_and_its_date_does_not_matter() {
+    let blocks = [block(0, 100, Some(("me", 1)))];
+    let windows = [window(0, 100, 1, 1)];
+    let known = Known::default();
+    assert_eq!(complete_from(context(100 * WINDOW, &known), &blocks, &windows), i64::MIN);
+    let later = Known { listing: Listing::seen_at([(&blocks[0], millis(50 * WINDOW))]), ..Known::default() };
+    assert_eq!(complete_from(context(50 * WINDOW + HOUR - 120_001, &later), &blocks, &windows), i64::MIN);
+    assert_eq!(complete_from(context(50 * WINDOW + HOUR - 120_000, &later), &blocks, &windows), WINDOW - 999);
+}
+
+#[test]
 fn each_shard_stays_for_its_own_grace_period() {
-    let (lasting, grace) = (Duration::from_secs(120), Duration::from_secs(3600));
     let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 2 };
     let mut held = window(0, 150, 2, 2);
     held.shards = vec![shard(0, 100), shard(1, 50)];
@@ -150,7 +178,8 @@ fn each_shard_stays_for_its_own_grace_period() {
     let (blocks, windows) = ([main, late], [held]);
     let at = |now, asked: &[u32]| {
         let shards = asked.iter().copied().collect();
-        complete_from(Context { shards: Some(&shards), ..context(now, lasting, grace) }, &blocks, &windows)
+        let known = seen(&blocks);
+        complete_from(Context { shards: Some(&shards), ..context(now, &known) }, &blocks, &windows)
     };
     let behind = WINDOW - 999;
     assert_eq!(at(WINDOW + HOUR - 120_001, &[0, 1]), i64::MIN);

@@ -6,6 +6,7 @@ use pharos_transport::{Scope, SeriesSource};
 
 use super::*;
 use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, flushed, held, in_time, scrape, unflushed, until};
+use crate::test_objects::Fault;
 
 fn of_series(ingester: &Ingester, series: u32) -> Vec<i64> {
     held(ingester).into_iter().filter(|(of, ..)| *of == series).map(|(_, t, _)| t).collect()
@@ -106,8 +107,13 @@ async fn a_replica_that_does_not_learn_of_a_deletion_refuses_the_write() {
 async fn deletions_do_not_wait_for_a_flush() {
     let cluster = Cluster::of(&["A"], 1).await;
     cluster.write(&scrape(1)).await;
-    let _flush_in_progress = cluster.node("A").flushing.lock().await;
+    cluster.end_window();
+    cluster.objects.set_all(Fault::Hang);
+    let a = cluster.node("A").clone();
+    let flushing = tokio::spawn(async move { a.flush_due().await });
+    until(|| cluster.objects.hanging() > 0).await;
     in_time(cluster.delete(3, 10)).await;
+    flushing.abort();
     assert_eq!(held(cluster.node("A")).len(), 39);
 }
 

@@ -18,6 +18,18 @@ pub enum FlushError {
         /// The cause.
         source: BlockError,
     },
+    /// A listed block could not be read, so it is not known whether it has the samples of the window.
+    #[error("block {block}, which should have samples of window {window} of tenant {tenant}, cannot be read: {source}")]
+    Unreadable {
+        /// The tenant of the window.
+        tenant: TenantId,
+        /// Start of the window.
+        window: i64,
+        /// Id of the block.
+        block: String,
+        /// The cause.
+        source: BlockError,
+    },
     /// The commit to the catalogue failed.
     #[error("commit to the catalogue: {0}")]
     Meta(#[from] MetaError),
@@ -30,6 +42,17 @@ pub enum FlushError {
     /// A task was cancelled or panicked.
     #[error("aborted: {0}")]
     Aborted(String),
+}
+
+impl FlushError {
+    /// Whether the cause lies in this window, so that the tenant's other windows need not wait.
+    pub(super) fn is_of_window(&self) -> bool {
+        match self {
+            FlushError::Block { source, .. } => !matches!(source, BlockError::Store(_)),
+            FlushError::Unreadable { .. } | FlushError::Aborted(_) => true,
+            FlushError::Meta(_) | FlushError::Log(_) | FlushError::Head(_) => false,
+        }
+    }
 }
 
 /// Runs blocking work on the blocking thread pool.

@@ -9,208 +9,215 @@
 //!
 //! A block names the newest deletion that its cut has seen. Deletions that are made later mask it, whenever it is committed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use pharos_block::{BlockError, BlockWriter, FinishedBlock, WriterOptions};
-use pharos_cluster::{BlockEntry, Command, CutId, MetaError, View};
+use pharos_block::{BlockMeta, is_uploaded};
+use pharos_cluster::state::Refusal;
+use pharos_cluster::{BlockEntry, Command, MetaError, View};
 use pharos_head::WindowCut;
-use pharos_model::hash::name_hash;
-use pharos_model::{BlockDigest, Exemplar, Labels, Metadata, ShardDigest, ShardSet, TenantId};
-use ulid::Ulid;
+use pharos_model::{ShardDigest, ShardSet};
 
+use super::block::{self, WrittenBlock};
 use super::coverage::WindowBlocks;
 use super::error::{FlushError, blocking};
-use super::reconcile;
-use crate::Ingester;
+use super::reconcile::{self, Reconciled};
+use super::tenant::Flushing;
 
-/// The protocol from which on nodes find blocks in escaped folders of tenants.
-const ESCAPED_FOLDER_PROTOCOL: u32 = 1;
+/// An upload that is older than this is looked at before it is committed: by then garbage collection may take it for
+/// abandoned.
+const TRUSTED_UPLOAD_AGE: Duration = Duration::from_secs(120);
 
 /// An uploaded block whose commit may or may not have taken effect.
-pub(crate) struct PendingCommit {
-    command: Command,
-    number: u32,
-    shards: ShardSet,
+pub(super) struct PendingCommit {
+    pub(super) command: Command,
+    pub(super) number: u32,
+    pub(super) shards: ShardSet,
+    /// When its upload began, on the monotonic clock.
+    pub(super) uploaded: Duration,
 }
 
-/// Commits without an answer, by tenant and start of the window.
-pub(crate) type PendingCommits = parking_lot::Mutex<BTreeMap<(TenantId, i64), PendingCommit>>;
+/// Commits without an answer, by start of the window.
+pub(super) type PendingCommits = BTreeMap<i64, PendingCommit>;
+
+/// What became of a window that was due.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Shipped {
+    /// All of it is in blocks.
+    Done,
+    /// Meta refused a block. The next view tells why, and who ships the samples.
+    Refused(Refusal),
+    /// The blocks changed meanwhile; it has to be looked at again.
+    Later,
+}
 
 /// Flushes the unflushed samples of a window in the shards that this node leads.
-pub(super) async fn flush_window(ingester: &Arc<Ingester>, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
-    let _one_at_a_time = ingester.flushing.lock().await;
+pub(super) async fn flush_window(
+    at: &Flushing<'_>,
+    window: i64,
+    pending: &mut PendingCommits,
+    reconciled: &mut Reconciled,
+) -> Result<Shipped, FlushError> {
+    let ingester = at.ingester;
     let view = ingester.meta.view();
-    resolve_pending(ingester, tenant, window).await?;
-    let info = || ingester.head.windows(tenant).into_iter().find(|w| w.start == window);
-    let catalogue = view.catalogue.tenant(tenant.as_str());
-    let Some(known) = info() else { return Ok(()) };
-    reconcile::window(ingester, tenant, catalogue, &known).await?;
+    resolve_pending(at, window, pending).await?;
+    let info = || ingester.head.windows(at.tenant).into_iter().find(|w| w.start == window);
+    let catalogue = view.catalogue.tenant(at.tenant.as_str());
+    let Some(known) = info() else { return Ok(Shipped::Done) };
+    reconcile::window(at, catalogue, &known, reconciled).await?;
     // A shard and window have one main block; later samples go to a delta block.
     let led = ingester.led_in(&view);
     let covered = WindowBlocks::of(catalogue, &known).covered();
-    let Some(unflushed) = info().map(|w| w.unflushed()) else { return Ok(()) };
+    let Some(unflushed) = info().map(|w| w.unflushed()) else { return Ok(Shipped::Done) };
     let main = led.difference(&covered);
     let late = unflushed.intersection(&led).intersection(&covered);
+    let mut shipped = Shipped::Done;
     if !unflushed.is_disjoint(&main) {
-        ship(ingester, &view, tenant, window, main, false).await?;
+        shipped = ship(at, &view, window, main, false, pending).await?;
     }
-    if !late.is_empty() {
-        ship(ingester, &view, tenant, window, late, true).await?;
+    if !late.is_empty() && shipped == Shipped::Done {
+        shipped = ship(at, &view, window, late, true, pending).await?;
     }
-    Ok(())
+    Ok(shipped)
 }
 
 /// Repeats the window's unanswered block commit, if there is one.
-async fn resolve_pending(ingester: &Ingester, tenant: &TenantId, window: i64) -> Result<(), FlushError> {
-    let pending = ingester.pending_commits.lock().remove(&(tenant.clone(), window));
-    match pending {
-        Some(pending) => commit(ingester, tenant, window, pending).await.map(|_| ()),
+pub(super) async fn resolve_pending(
+    at: &Flushing<'_>,
+    window: i64,
+    pending: &mut PendingCommits,
+) -> Result<(), FlushError> {
+    let Some(known) = pending.get(&window) else { return Ok(()) };
+    let is_old = at.now().saturating_sub(known.uploaded) >= TRUSTED_UPLOAD_AGE;
+    if is_old && !is_still_there(at, window, &known.command).await? {
+        pending.remove(&window);
+        tracing::warn!(
+            tenant = %at.tenant, window,
+            "an uploaded block has lost files before its commit was answered; flushing the window again"
+        );
+        return Ok(());
+    }
+    match pending.remove(&window) {
+        Some(known) => commit(at, window, pending, known).await.map(|_| ()),
         None => Ok(()),
     }
 }
 
+/// Whether the object store has every file of the blocks of a commit.
+async fn is_still_there(at: &Flushing<'_>, window: i64, command: &Command) -> Result<bool, FlushError> {
+    let Command::ShipBlocks { blocks, .. } = command else { return Ok(true) };
+    for entry in blocks {
+        let failed = |source| FlushError::Block { tenant: at.tenant.clone(), window, source };
+        let meta = BlockMeta::from_bytes(entry.meta.as_bytes()).map_err(failed)?;
+        if !is_uploaded(&*at.ingester.objects, &meta).await.map_err(failed)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Flushes the unflushed samples of some shards of a window, which this node led in `view`.
-async fn ship(
-    ingester: &Arc<Ingester>,
+pub(super) async fn ship(
+    at: &Flushing<'_>,
     view: &View,
-    tenant: &TenantId,
     window: i64,
     shards: ShardSet,
     delta: bool,
-) -> Result<(), FlushError> {
-    let began = ingester.clock.monotonic();
-    let (shared, id, cut_shards) = (ingester.clone(), new_id(ingester), shards.clone());
-    let of = tenant.clone();
-    let (cut, block, digests) = blocking(move || {
-        let cut = shared.head.cut(&of, window, &cut_shards);
+    pending: &mut PendingCommits,
+) -> Result<Shipped, FlushError> {
+    let began = at.now();
+    let (shared, tenant) = (at.ingester.clone(), at.tenant.clone());
+    let cut = blocking(move || {
+        let cut = shared.head.cut(&tenant, window, &shards);
         shared.head.commit().wait()?;
-        let failed = |source| FlushError::Block { tenant: of.clone(), window, source };
-        let (block, digests) = write_block(&shared, &cut, id).map_err(failed)?;
-        Ok((cut, block, digests))
+        Ok(cut)
     })
     .await?;
-    if block.meta.series == 0 {
-        return Ok(ingester.head.mark_flushed(&cut).await?);
+    let _memory = at.reserve_memory(&cut).await;
+    let (shared, tenant) = (at.ingester.clone(), at.tenant.clone());
+    let (cut, written) = blocking(move || {
+        let written = block::write(&shared, &cut).map_err(|source| FlushError::Block { tenant, window, source })?;
+        Ok((cut, written))
+    })
+    .await?;
+    if written.block.meta.series == 0 {
+        at.ingester.head.mark_flushed(&cut).await?;
+        return Ok(Shipped::Done);
     }
-    let failed = |source| FlushError::Block { tenant: tenant.clone(), window, source };
-    pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.map_err(failed)?;
+    let entry = block::entry(at.ingester, &cut, &written, delta, &BTreeMap::<u32, ShardDigest>::new());
+    upload_and_commit(at, view, Upload { cut: &cut, written, entry, as_replica: false, began }, pending).await
+}
+
+/// A block that is to be uploaded.
+pub(super) struct Upload<'a> {
+    pub(super) cut: &'a WindowCut,
+    pub(super) written: WrittenBlock,
+    pub(super) entry: BlockEntry,
+    pub(super) as_replica: bool,
+    /// When the flush began, on the monotonic clock.
+    pub(super) began: Duration,
+}
+
+/// Uploads a block, commits it and marks its samples as flushed.
+pub(super) async fn upload_and_commit(
+    at: &Flushing<'_>,
+    view: &View,
+    upload: Upload<'_>,
+    pending: &mut PendingCommits,
+) -> Result<Shipped, FlushError> {
+    let Upload { cut, written, entry, as_replica, began } = upload;
+    let (ingester, window, block) = (at.ingester, cut.window().start, &written.block);
+    let uploaded = at.now();
+    let failed = |source| FlushError::Block { tenant: at.tenant.clone(), window, source };
+    pharos_block::upload(&*ingester.objects, &block.meta.folder(), block).await.map_err(failed)?;
     let command = Command::ShipBlocks {
         node: ingester.config.identity.clone(),
-        cut: shards.iter().map(|shard| (shard, view.epoch(shard))).collect(),
-        tenant: tenant.as_str().to_string(),
-        blocks: vec![entry(ingester, &cut, &block, digests, delta)],
+        cut: cut.shards().iter().map(|shard| (shard, view.epoch(shard))).collect(),
+        tenant: at.tenant.as_str().to_string(),
+        blocks: vec![entry],
         deletions: cut.deletions(),
-        as_replica: false,
+        as_replica,
     };
-    let is_live = commit(ingester, tenant, window, PendingCommit { command, number: cut.number(), shards }).await?;
-    if is_live {
-        let metrics = &ingester.metrics;
+    let commit_of = PendingCommit { command, number: cut.number(), shards: cut.shards().clone(), uploaded };
+    let shipped = commit(at, window, pending, commit_of).await?;
+    if shipped == Shipped::Done {
+        let (meta, metrics) = (&block.meta, &ingester.metrics);
         metrics.blocks.inc();
-        metrics.block_bytes.inc_by(block.meta.bytes());
-        metrics.block_samples.inc_by(block.meta.samples + block.meta.histograms);
-        let seconds = (ingester.clock.monotonic() - began).as_secs_f64();
+        metrics.block_bytes.inc_by(meta.bytes());
+        metrics.block_samples.inc_by(meta.samples + meta.histograms);
+        let seconds = at.now().saturating_sub(began).as_secs_f64();
         metrics.seconds.observe(seconds);
         tracing::info!(
-            %tenant, window, block = %block.meta.id, series = block.meta.series, samples = block.meta.samples,
-            bytes = block.meta.bytes(), seconds, "flushed window"
+            tenant = %at.tenant, window, block = %meta.id, series = meta.series, samples = meta.samples,
+            bytes = meta.bytes(), seconds, "flushed window"
         );
     }
-    Ok(())
+    Ok(shipped)
 }
 
-/// Commits an uploaded block and marks its samples as flushed. Returns false if meta refused it for good.
-async fn commit(ingester: &Ingester, tenant: &TenantId, window: i64, block: PendingCommit) -> Result<bool, FlushError> {
-    match ingester.meta.propose(block.command.clone()).await {
-        Ok(_) => {
-            ingester.head.mark_flushed_cut(tenant, window, block.number, &block.shards).await?;
-            Ok(true)
+/// Commits an uploaded block and marks its samples as flushed.
+pub(super) async fn commit(
+    at: &Flushing<'_>,
+    window: i64,
+    pending: &mut PendingCommits,
+    block: PendingCommit,
+) -> Result<Shipped, FlushError> {
+    let (command, number, shards) = (block.command.clone(), block.number, block.shards.clone());
+    // It stays until meta has answered and the answer is in the log, also if the caller stops waiting.
+    pending.insert(window, block);
+    match at.ingester.meta.propose(command).await {
+        Ok(outcome) => {
+            at.ingester.head.mark_flushed_cut(at.tenant, window, number, &shards).await?;
+            pending.remove(&window);
+            at.note_listing(&outcome.view);
+            Ok(Shipped::Done)
         }
         Err(MetaError::Refused(refusal)) => {
-            ingester.metrics.refused.inc();
-            tracing::info!(%tenant, window, %refusal, "discarding uploaded block; its samples stay in memory and are flushed again if this node leads");
-            Ok(false)
+            pending.remove(&window);
+            at.ingester.metrics.refused.inc();
+            Ok(Shipped::Refused(refusal))
         }
-        Err(error) => {
-            ingester.pending_commits.lock().insert((tenant.clone(), window), block);
-            Err(error.into())
-        }
-    }
-}
-
-/// A unique block id. Within a process a counter distinguishes blocks of the same millisecond. Across nodes the
-/// identity does, and across restarts of a node the time since the start.
-fn new_id(ingester: &Ingester) -> Ulid {
-    let counter = ingester.ids.fetch_add(1, Ordering::Relaxed) as u16;
-    let since_start = ingester.clock.monotonic().as_nanos() as u64 & 0xffff_ffff;
-    let node = name_hash(&ingester.config.identity) as u32;
-    let random = u128::from(counter) << 64 | u128::from(since_start) << 32 | u128::from(node);
-    Ulid::from_parts(ingester.clock.now_ms().max(0) as u64, random)
-}
-
-/// Writes the block of a cut, and computes the digest of each of its shards.
-fn write_block(
-    ingester: &Ingester,
-    cut: &WindowCut,
-    id: Ulid,
-) -> Result<(FinishedBlock, Vec<BlockDigest>), BlockError> {
-    let window = cut.window();
-    let mut options = WriterOptions::new(id, cut.tenant().clone(), window.start, window.end);
-    options.shards_total = ingester.config.shards_total;
-    options.shards = Some(cut.shards().iter().collect());
-    options.sequence = id.timestamp_ms();
-    options.deletions_seen = cut.deletions();
-    options.escaped_folder = ingester.meta.view().supports(ESCAPED_FOLDER_PROTOCOL).is_ok();
-    let mut writer = BlockWriter::new(options)?;
-    let families: HashMap<String, Metadata> = ingester.head.metadata(cut.tenant()).into_iter().collect();
-    let mut exemplars: BTreeMap<&Labels, &[Exemplar]> =
-        cut.exemplars().iter().map(|s| (&s.labels, s.exemplars.as_slice())).collect();
-    let mut digests: BTreeMap<u32, ShardDigest> = BTreeMap::new();
-    cut.for_each(|series| {
-        digests.entry(series.shard).or_default().absorb(series.digest());
-        let metadata = family_of(&families, series.labels.metric_name());
-        writer.push(series.labels, series.hash, metadata, series.samples)?;
-        match exemplars.remove(series.labels) {
-            Some(found) => writer.push_exemplars(found),
-            None => Ok(()),
-        }
-    })?;
-    let digests = digests.into_iter().map(|(shard, held)| BlockDigest { shard, held, whole: None });
-    Ok((writer.finish()?, digests.collect()))
-}
-
-/// The metadata of the family of a series. Series of histograms and summaries have suffixes.
-fn family_of<'a>(families: &'a HashMap<String, Metadata>, name: &str) -> Option<&'a Metadata> {
-    let base = || ["_bucket", "_sum", "_count", "_total"].iter().find_map(|s| families.get(name.strip_suffix(s)?));
-    families.get(name).or_else(base)
-}
-
-fn entry(
-    ingester: &Ingester,
-    cut: &WindowCut,
-    block: &FinishedBlock,
-    digests: Vec<BlockDigest>,
-    delta: bool,
-) -> BlockEntry {
-    let meta = &block.meta;
-    BlockEntry {
-        id: meta.id.to_string(),
-        window_start: meta.window_start,
-        window_end: meta.window_end,
-        min_t: meta.min_t,
-        max_t: meta.max_t,
-        shards: meta.shards.clone(),
-        delta,
-        sequence: 0,
-        bytes: meta.bytes(),
-        series: meta.series,
-        samples: meta.samples + meta.histograms,
-        resolution_ms: meta.resolution,
-        cut: Some(CutId { ingester: ingester.config.identity.clone(), number: cut.number() }),
-        digests,
-        deletions_seen: Some(cut.deletions()),
-        meta: String::from_utf8_lossy(&meta.to_bytes()).into_owned(),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,158 +1,202 @@
-//! Windows whose samples on this replica differ from the blocks that should contain them. The shard's leader resolves them.
+//! Windows whose samples on this replica differ from the blocks that should contain them. The replica compares them with the
+//! blocks, sample by sample, and ships what no block shows as a delta block.
 //!
-//! Why the leader's confirmation suffices: this replica started a new cut so long ago that every write below it has been
-//! acknowledged or has failed. Acknowledged samples are at the leader, which is in sync, or were in blocks when the leader
-//! caught up. So if the leader has no unflushed samples of the shard and window, then everything below the cut here is in
-//! blocks or was never acknowledged. The epoch of the shard must be the same here, at the leader and in the view, before
-//! and after the call.
+//! So samples leave memory only when a listed, readable block has them, whatever another node knows or has lost. It takes an
+//! in-sync replica: what it holds is acknowledged, or never was and does no harm. A comparison concerns the
+//! samples below a number that was drawn so long ago that every write of them has succeeded or failed.
+//!
+//! There are two occasions. A window ended long ago, and this replica still has *unflushed* samples of a shard that another node
+//! leads: they match no digest, or the leader has lost them. Or the block of *flushed* samples is not listed any more,
+//! although nobody removed it: after a grace period, in which it may be listed again, they are treated like unflushed ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_cluster::View;
+use pharos_cluster::{BlockEntry, View};
 use pharos_head::WindowInfo;
-use pharos_model::{ShardSet, TenantId};
-use pharos_transport::append::IngestClient;
-use pharos_transport::ingest_v1::{ShardEpoch, UnflushedRequest, UnflushedResponse};
+use pharos_model::ShardSet;
 
-use super::error::FlushError;
-use crate::Ingester;
+use super::block;
+use super::coverage::WindowBlocks;
+use super::difference;
+use super::error::{FlushError, blocking};
+use super::policy::{Blocks, is_comparison_due};
+use super::ship::{PendingCommits, Shipped, Upload, resolve_pending, upload_and_commit};
+use super::tenant::Flushing;
 
-/// Timeout of a call to the leader.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval at which the leader is asked again.
-const ASK_INTERVAL: Duration = Duration::from_secs(10);
+/// Which samples of a window are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Which {
+    /// Those that are not flushed.
+    Unflushed,
+    /// Those whose block is missing, flushed or not.
+    Missing,
+}
 
-/// The shards of a window that match no blocks.
-pub(crate) struct UnmatchedWindow {
-    /// The cut below which samples are marked once the leader confirms.
+/// Some shards of a window that are to be compared with blocks.
+pub(super) struct Comparison {
+    /// The samples below this number are compared.
     number: u32,
     shards: ShardSet,
-    /// When to ask the leader next, on the monotonic clock.
-    ask_at: Duration,
-    /// Whether the wait is over. Before that, an answer about the shard says nothing about this window.
-    is_due: bool,
+    /// When the number was drawn, on the monotonic clock.
+    since: Duration,
 }
 
-/// Records windows that ended at least a window's length ago and still have unflushed samples of shards that others lead.
-pub(super) fn note(ingester: &Ingester, tenant: &TenantId, view: &View, windows: &[WindowInfo]) {
-    let (now_ms, me) = (ingester.clock.now_ms(), ingester.config.identity.as_str());
-    let is_of_another = |shard: &u32| {
-        let leader = view.shard(*shard).and_then(|s| s.leader.as_deref());
-        leader.is_some_and(|leader| leader != me)
-    };
-    let is_old = |w: &&WindowInfo| w.unflushed_samples > 0 && w.end.saturating_add(ingester.config.window_ms) <= now_ms;
-    // Shards that were found in blocks meanwhile are matched.
-    if let Some(unmatched) = ingester.reconciled.lock().unmatched.get_mut(tenant) {
-        for window in windows {
-            if let Some(entry) = unmatched.get_mut(&window.start) {
-                entry.shards = entry.shards.intersection(&window.unflushed());
-            }
-        }
-        unmatched.retain(|_, entry| !entry.shards.is_empty());
-    }
-    for window in windows.iter().filter(is_old) {
-        let shards: ShardSet = window.unflushed().iter().filter(is_of_another).collect();
-        let is_noted = |known: &BTreeMap<i64, UnmatchedWindow>| known.contains_key(&window.start);
-        if shards.is_empty() || ingester.reconciled.lock().unmatched.get(tenant).is_some_and(is_noted) {
-            continue;
-        }
-        let number = ingester.head.end_generation(tenant, window.start);
-        let ask_at = ingester.clock.monotonic() + ingester.config.forget_after;
-        tracing::debug!(%tenant, window = window.start, %shards, "samples match no block; will ask the shard leaders");
-        let entry = UnmatchedWindow { number, shards, ask_at, is_due: false };
-        ingester.reconciled.lock().unmatched.entry(tenant.clone()).or_default().insert(window.start, entry);
+/// By start of the window.
+pub(super) type Comparisons = BTreeMap<(i64, Which), Comparison>;
+
+/// Notes windows that have to be compared, and forgets those that were found in blocks meanwhile.
+pub(super) fn note(
+    at: &Flushing<'_>,
+    view: &View,
+    windows: &[WindowInfo],
+    blocks: &Blocks,
+    comparisons: &mut Comparisons,
+) {
+    let wanted = wanted(at, view, windows, blocks);
+    comparisons.retain(|key, known| {
+        known.shards = wanted.get(key).map_or(ShardSet::new(), |shards| known.shards.intersection(shards));
+        !known.shards.is_empty()
+    });
+    for ((window, which), shards) in wanted {
+        comparisons.entry((window, which)).or_insert_with(|| {
+            tracing::debug!(tenant = %at.tenant, window, %shards, ?which, "samples match no block; will compare them with blocks");
+            let number = at.ingester.head.end_generation(at.tenant, window);
+            Comparison { number, shards, since: at.now() }
+        });
     }
 }
 
-/// Asks the leaders of the windows that are due and marks what they confirm.
-pub(super) async fn resolve(ingester: &Arc<Ingester>) -> Result<(), FlushError> {
-    let view = ingester.meta.view();
-    for (leader, shards) in due(ingester, &view) {
-        let asked: Vec<(u32, u64)> = shards.iter().map(|shard| (shard, view.epoch(shard))).collect();
-        let Some(answer) = ask(ingester, &view, &leader, &asked).await else { continue };
-        let now = ingester.meta.view();
-        let same = |(shard, epoch): &&(u32, u64)| {
-            let known = now.shard(*shard).filter(|s| s.leader.as_ref() == Some(&leader));
-            let is_stale = answer.stale.iter().any(|stale| stale.shard == *shard);
-            known.is_some_and(|s| s.epoch == *epoch) && ingester.fence.raised(*shard) <= *epoch && !is_stale
+/// The shards of windows that differ from their blocks.
+fn wanted(at: &Flushing<'_>, view: &View, windows: &[WindowInfo], blocks: &Blocks) -> BTreeMap<(i64, Which), ShardSet> {
+    let (now_ms, led_by_others) = (at.ingester.clock.now_ms(), at.led_by_others(view));
+    let mut wanted = BTreeMap::new();
+    for window in windows {
+        let width = window.end.saturating_sub(window.start);
+        if window.unflushed_samples > 0 && window.end.saturating_add(width) <= now_ms {
+            wanted.insert((window.start, Which::Unflushed), window.unflushed().intersection(&led_by_others));
+        }
+        let is_missing = |shard: &u32| {
+            let known = blocks.get(&(window.start, *shard));
+            known.is_some_and(|known| known.is_missing) && at.ingester.is_whole(view, *shard)
         };
-        let confirmed: ShardSet = asked.iter().filter(same).map(|(shard, _)| *shard).collect();
-        mark(ingester, &confirmed, &answer).await?;
+        wanted.insert((window.start, Which::Missing), window.evictable().iter().filter(is_missing).collect());
     }
-    Ok(())
+    wanted.retain(|_, shards: &mut ShardSet| !shards.is_empty());
+    wanted
 }
 
-/// The shards that are due, by leader. They are not due again for [`ASK_INTERVAL`].
-fn due(ingester: &Ingester, view: &View) -> BTreeMap<String, ShardSet> {
-    let now = ingester.clock.monotonic();
-    let mut by_leader: BTreeMap<String, ShardSet> = BTreeMap::new();
-    let mut reconciled = ingester.reconciled.lock();
-    for entry in reconciled.unmatched.values_mut().flat_map(BTreeMap::values_mut).filter(|entry| entry.ask_at <= now) {
-        entry.ask_at = now + ASK_INTERVAL;
-        entry.is_due = true;
-        for shard in entry.shards.iter() {
-            let leader = view.shard(shard).and_then(|s| s.leader.clone());
-            if let Some(leader) = leader.filter(|leader| *leader != ingester.config.identity) {
-                by_leader.entry(leader).or_default().insert(shard);
-            }
-        }
-    }
-    by_leader
-}
-
-/// The answer of a leader, after the view has reached the version that the leader knew.
-async fn ask(ingester: &Ingester, view: &View, leader: &str, asked: &[(u32, u64)]) -> Option<UnflushedResponse> {
-    let address = &view.members.get(leader)?.address;
-    let shards = asked.iter().map(|&(shard, epoch)| ShardEpoch { shard, epoch }).collect();
-    let asking = async {
-        let connection = ingester.connect.connect(address).map_err(|e| e.to_string())?;
-        let mut client = IngestClient::new(connection).client();
-        let answer = client.unflushed(UnflushedRequest { shards }).await.map_err(|e| e.to_string())?.into_inner();
-        let mut watch = ingester.meta.watch();
-        let reached = watch.wait_for(|v| v.incarnation == answer.incarnation && v.version >= answer.version);
-        reached.await.map_err(|e| e.to_string())?;
-        Ok::<_, String>(answer)
+/// The comparisons whose wait is over, oldest window first.
+pub(super) fn due(
+    at: &Flushing<'_>,
+    view: &View,
+    windows: &[WindowInfo],
+    comparisons: &Comparisons,
+) -> Vec<(i64, Which)> {
+    let of = |start: i64| windows.iter().find(|w| w.start == start);
+    let is_due = |((start, which), known): &(&(i64, Which), &Comparison)| {
+        of(*start).is_some_and(|window| !due_shards(at, view, window, *which, known).is_empty())
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, asking).await {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) => {
-            tracing::warn!(leader, error, retry_in = ?ASK_INTERVAL, "could not ask the shard leader for its unflushed windows");
-            None
-        }
-        Err(_) => {
-            tracing::warn!(leader, retry_in = ?ASK_INTERVAL, "the shard leader did not list its unflushed windows in time");
-            None
-        }
-    }
+    comparisons.iter().filter(is_due).map(|(key, _)| *key).collect()
 }
 
-/// Marks the shards of unmatched windows of which the leader has no unflushed samples.
-async fn mark(ingester: &Ingester, confirmed: &ShardSet, answer: &UnflushedResponse) -> Result<(), FlushError> {
-    let mut settled: Vec<(TenantId, i64, u32, ShardSet)> = Vec::new();
-    {
-        let mut reconciled = ingester.reconciled.lock();
-        for (tenant, windows) in &mut reconciled.unmatched {
-            for (start, entry) in windows.iter_mut().filter(|(_, entry)| entry.is_due) {
-                let same = |w: &&pharos_transport::ingest_v1::UnflushedWindow| {
-                    w.tenant == tenant.as_str() && w.window == *start
-                };
-                let open: ShardSet =
-                    answer.windows.iter().filter(same).flat_map(|w| w.shards.iter().copied()).collect();
-                let flushed = entry.shards.intersection(confirmed).difference(&open);
-                if !flushed.is_empty() {
-                    entry.shards = entry.shards.difference(&flushed);
-                    settled.push((tenant.clone(), *start, entry.number, flushed));
-                }
-            }
-            windows.retain(|_, entry| !entry.shards.is_empty());
-        }
+fn due_shards(at: &Flushing<'_>, view: &View, window: &WindowInfo, which: Which, known: &Comparison) -> ShardSet {
+    let (config, width) = (&at.ingester.config, window.end.saturating_sub(window.start));
+    if which == Which::Missing {
+        let is_over = at.now() >= known.since.saturating_add(config.forget_after.max(config.grace));
+        return if is_over { known.shards.clone() } else { ShardSet::new() };
     }
-    for (tenant, window, number, shards) in settled {
-        tracing::info!(%tenant, window, %shards, "the shard leader confirmed that every acknowledged sample of this window is in a block; marking it flushed");
-        ingester.head.mark_flushed_cut(&tenant, window, number, &shards).await?;
-        ingester.metrics.differing.inc_by(shards.len() as u64);
+    let is_due = |has_main| is_comparison_due(known.since, config.forget_after, width, has_main, at.now());
+    if !is_due(true) {
+        return ShardSet::new();
     }
-    Ok(())
+    let covered = WindowBlocks::of(view.catalogue.tenant(at.tenant.as_str()), window).covered();
+    known.shards.iter().filter(|shard| is_due(covered.contains(*shard))).collect()
 }
+
+/// Compares a window with the listed blocks, ships what they do not show, and marks all of it as flushed.
+pub(super) async fn resolve(
+    at: &Flushing<'_>,
+    (window, which): (i64, Which),
+    comparisons: &mut Comparisons,
+    pending: &mut PendingCommits,
+) -> Result<Shipped, FlushError> {
+    let (ingester, began) = (at.ingester, at.now());
+    let view = ingester.meta.view();
+    at.apply_deletions(&view).await?;
+    resolve_pending(at, window, pending).await?;
+    let info = ingester.head.windows(at.tenant).into_iter().find(|w| w.start == window);
+    let (Some(known), Some(info)) = (comparisons.get_mut(&(window, which)), info) else { return Ok(Shipped::Done) };
+    let shards = due_shards(at, &view, &info, which, known);
+    let cut = Arc::new(cut(at, window, which, &shards, known.number).await?);
+    let _memory = at.reserve_memory(&cut).await;
+    let catalogue = view.catalogue.tenant(at.tenant.as_str());
+    if cut.deletions() != view.catalogue.newest_deletion(at.tenant.as_str()) {
+        // The view masks blocks by other deletions than those that memory has seen.
+        return Ok(Shipped::Later);
+    }
+    let blocks = WindowBlocks::of(catalogue, &info);
+    let is_of_cut = |block: &&BlockEntry| block.shards.iter().any(|shard| shards.contains(*shard));
+    let blocks: Vec<&BlockEntry> = blocks.iter().filter(is_of_cut).collect();
+    let found = difference::write(at, &cut, catalogue.map(Arc::as_ref), &blocks).await?;
+    let samples: u64 = found.written.digests.values().map(|digest| digest.samples).sum();
+    if !is_listed(&ingester.meta.view(), at, &blocks) {
+        return Ok(Shipped::Later);
+    }
+    let shipped = if samples > 0 {
+        let entry = block::entry(ingester, &cut, &found.written, true, &found.compared);
+        let upload = Upload { cut: &cut, written: found.written, entry, as_replica: true, began };
+        upload_and_commit(at, &view, upload, pending).await?
+    } else {
+        ingester.head.mark_flushed(&cut).await?;
+        Shipped::Done
+    };
+    if shipped != Shipped::Done {
+        // The next comparison draws another number.
+        comparisons.remove(&(window, which));
+        return Ok(shipped);
+    }
+    ingester.metrics.differing.inc_by(shards.len() as u64);
+    ingester.metrics.difference_samples.inc_by(samples);
+    tracing::info!(
+        tenant = %at.tenant, window, %shards, samples, blocks = blocks.len(),
+        "samples differed from their blocks; shipped those that no block had and marked all as flushed"
+    );
+    known.shards = known.shards.difference(&shards);
+    if known.shards.is_empty() {
+        comparisons.remove(&(window, which));
+    }
+    at.known.lock().listing.recovered(&info, &shards);
+    Ok(Shipped::Done)
+}
+
+async fn cut(
+    at: &Flushing<'_>,
+    window: i64,
+    which: Which,
+    shards: &ShardSet,
+    number: u32,
+) -> Result<pharos_head::WindowCut, FlushError> {
+    let (shared, tenant, shards) = (at.ingester.clone(), at.tenant.clone(), shards.clone());
+    blocking(move || {
+        let cut = match which {
+            Which::Unflushed => shared.head.cut_below(&tenant, window, &shards, number),
+            Which::Missing => shared.head.cut_all_below(&tenant, window, &shards, number),
+        };
+        // The number must survive a crash that follows the commit.
+        shared.head.commit().wait()?;
+        Ok(cut)
+    })
+    .await
+}
+
+/// Whether a view still lists blocks.
+fn is_listed(view: &View, at: &Flushing<'_>, blocks: &[&BlockEntry]) -> bool {
+    let listed = view.catalogue.tenant(at.tenant.as_str());
+    let is_live = |id: &str| listed.is_some_and(|known| known.blocks.iter().any(|block| block.id == id));
+    blocks.iter().all(|block| is_live(&block.id))
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,10 @@ fn block(sequence: u64, shard: u32, samples: &[i64]) -> BlockEntry {
     }
 }
 
-fn unmasked(blocks: &[BlockEntry]) -> WindowBlocks<'_> {
-    WindowBlocks(blocks.iter().map(|entry| WindowBlock { entry, is_masked: false }).collect())
+/// The blocks that overlap the window of the blocks above.
+fn over(blocks: &[BlockEntry]) -> WindowBlocks<'_> {
+    let blocks = blocks.iter().map(|entry| WindowBlock { entry, is_masked: false });
+    WindowBlocks { blocks: blocks.collect(), start: 0, end: 100 }
 }
 
 fn held(unflushed: &[i64], flushed: &[i64]) -> HeldDigest {
@@ -44,7 +46,7 @@ fn held(unflushed: &[i64], flushed: &[i64]) -> HeldDigest {
 #[test]
 fn what_equals_the_newest_blocks_is_in_them() {
     let blocks = [block(1, 3, &[1, 2]), block(2, 3, &[5]), block(3, 4, &[8])];
-    let blocks = unmasked(&blocks);
+    let blocks = over(&blocks);
     assert_eq!(blocks.cover(3, held(&[5], &[])), Some(vec![2]));
     assert_eq!(blocks.cover(3, held(&[1, 2, 5], &[])), Some(vec![2, 1]));
     assert_eq!(blocks.cover(3, held(&[1, 2], &[])), None, "then the delta is missing here");
@@ -59,7 +61,7 @@ fn a_block_that_says_nothing_ends_the_search() {
     let mut old = block(2, 3, &[5]);
     old.digests.clear();
     let blocks = [block(1, 3, &[1, 2]), old, block(3, 3, &[6])];
-    let blocks = unmasked(&blocks);
+    let blocks = over(&blocks);
     assert_eq!(blocks.cover(3, held(&[6], &[])), Some(vec![3]));
     assert_eq!(blocks.cover(3, held(&[1, 2, 5, 6], &[])), None);
 }
@@ -69,9 +71,44 @@ fn what_equals_all_that_the_maker_had_is_in_blocks_too() {
     let mut whole = block(2, 3, &[5]);
     whole.digests[0].whole = Some(digest(&[1, 2, 5, 7]));
     let blocks = [block(1, 3, &[1, 2]), whole];
-    let blocks = unmasked(&blocks);
+    let blocks = over(&blocks);
     assert_eq!(blocks.cover(3, held(&[1, 5, 7], &[2])), Some(vec![]));
     assert_eq!(blocks.cover(3, held(&[1, 5], &[2])), None);
+}
+
+#[test]
+fn a_block_of_another_width_covers_what_it_overlaps_and_proves_nothing() {
+    let mut wide = block(1, 3, &[1, 2]);
+    wide.window_end = 200;
+    let catalogue = Arc::new(TenantCatalogue { blocks: vec![Arc::new(wide)], ..TenantCatalogue::default() });
+    let window = |start: i64, end: i64| WindowInfo {
+        start,
+        end,
+        unflushed_samples: 2,
+        flushed_samples: 0,
+        bytes: 0,
+        newest_append_ms: 0,
+        newest_cut: 0,
+        shards: Vec::new(),
+    };
+    for overlapping in [window(0, 100), window(100, 200), window(-50, 50), window(0, 400)] {
+        let blocks = WindowBlocks::of(Some(&catalogue), &overlapping);
+        assert_eq!(blocks.covered(), ShardSet::from_iter([3, 9]), "{overlapping:?}");
+        assert_eq!(blocks.cover(3, held(&[1, 2], &[])), None, "the digest is of another window");
+    }
+    assert_eq!(WindowBlocks::of(Some(&catalogue), &window(0, 200)).cover(3, held(&[1, 2], &[])), Some(vec![1]));
+    assert!(WindowBlocks::of(Some(&catalogue), &window(200, 300)).is_empty());
+}
+
+#[test]
+fn a_replica_that_equals_what_another_compared_with_blocks_is_in_them() {
+    let mut difference = block(2, 3, &[5]);
+    difference.digests[0].whole = Some(digest(&[1, 2, 5]));
+    let blocks = [block(1, 3, &[1, 2, 7]), difference];
+    let blocks = over(&blocks);
+    assert_eq!(blocks.cover(3, held(&[1, 2, 5], &[4])), Some(vec![]), "flushed samples do not matter");
+    let counts = ShardWindow { shard: 3, unflushed_samples: 3, flushed_samples: 1, flushed_cut: 0 };
+    assert!(blocks.may_cover(&counts));
 }
 
 #[test]
@@ -113,7 +150,7 @@ proptest! {
         let mut next = 0i64;
         let parts: Vec<Vec<i64>> = sizes.iter().map(|n| (0..*n).map(|_| { next += 1; next }).collect()).collect();
         let blocks: Vec<BlockEntry> = (1..).zip(&parts).map(|(sequence, part)| block(sequence, 3, part)).collect();
-        let blocks = unmasked(&blocks);
+        let blocks = over(&blocks);
         let looked = looked.min(parts.len() - 1);
         let mut unflushed = parts[looked..].concat();
         let flushed = parts[..looked].concat();

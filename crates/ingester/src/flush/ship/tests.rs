@@ -1,16 +1,16 @@
 //! Flushing in a cluster: leaders ship, others find what they have in blocks, and neither changes of leaders nor crashes lose
 //! anything.
 
-use pharos_model::{Clock, Sample, WriteBatch};
+use std::sync::Arc;
+
+use object_store::ObjectStoreExt;
+use pharos_model::{Clock, Sample, TenantId, WriteBatch};
 use pharos_transport::query::ReadError;
 use pharos_transport::{Scope, SeriesSource};
 
 use super::*;
+use crate::Ingester;
 use crate::test_cluster::{Cluster, SHARDS, START, WINDOW, batch, flushed, held, scrape, unflushed};
-
-fn samples(blocks: &[Arc<BlockEntry>]) -> u64 {
-    blocks.iter().map(|block| block.samples).sum()
-}
 
 /// The sum of what blocks hold, over all shards.
 fn digest_of(blocks: &[Arc<BlockEntry>]) -> ShardDigest {
@@ -38,10 +38,23 @@ fn complete_from(ingester: &Ingester) -> i64 {
 /// Cuts the first window on a node and uploads it, as `ship` does up to the commit.
 async fn uploaded(cluster: &Cluster, name: &str) -> PendingCommit {
     let (ingester, view) = (cluster.node(name), cluster.meta.view());
-    let cut = ingester.head.cut(&TenantId::default(), START, &ingester.led());
+    let cut = ingester.head.cut(&TenantId::default(), START, &ingester.led_in(&view));
     ingester.head.commit().await.unwrap();
     let command = upload(ingester, &view, &cut, !cluster.blocks().is_empty()).await.unwrap();
-    PendingCommit { command, number: cut.number(), shards: cut.shards().clone() }
+    PendingCommit { command, number: cut.number(), shards: cut.shards().clone(), uploaded: ingester.clock.monotonic() }
+}
+
+/// Ships shards of the first window that a node led in a view.
+async fn ship_under(ingester: &Arc<Ingester>, view: &View) -> Shipped {
+    let tenant = TenantId::default();
+    let of = ingester.flush_of(&tenant);
+    let at = Flushing { ingester, tenant: &tenant, known: of.known() };
+    ship(&at, view, START, ingester.led_in(view), false, &mut PendingCommits::new()).await.unwrap()
+}
+
+/// Leaves a commit of the first window unanswered.
+async fn leave_pending(ingester: &Ingester, block: PendingCommit) {
+    ingester.flush_of(&TenantId::default()).work.lock().await.pending.insert(START, block);
 }
 
 /// The command that commits the cut of a window, after it was uploaded; none when there is nothing to ship.
@@ -62,16 +75,16 @@ pub(crate) async fn uploaded_window(cluster: &Cluster, name: &str, window: i64) 
 }
 
 async fn upload(ingester: &Arc<Ingester>, view: &View, cut: &WindowCut, delta: bool) -> Option<Command> {
-    let (block, digests) = write_block(ingester, cut, new_id(ingester)).unwrap();
-    if block.meta.series == 0 {
+    let written = block::write(ingester, cut).unwrap();
+    if written.block.meta.series == 0 {
         return None;
     }
-    pharos_block::upload(&*ingester.objects, &block.meta.folder(), &block).await.unwrap();
+    pharos_block::upload(&*ingester.objects, &written.block.meta.folder(), &written.block).await.unwrap();
     Some(Command::ShipBlocks {
         node: ingester.config.identity.clone(),
         cut: cut.shards().iter().map(|shard| (shard, view.epoch(shard))).collect(),
         tenant: TenantId::default().as_str().into(),
-        blocks: vec![entry(ingester, cut, &block, digests, delta)],
+        blocks: vec![block::entry(ingester, cut, &written, delta, &BTreeMap::new())],
         deletions: cut.deletions(),
         as_replica: false,
     })
@@ -178,13 +191,14 @@ async fn a_flush_by_a_replaced_leader_is_discarded() {
     cluster.end_window();
     let before = cluster.meta.view();
     cluster.lead("B").await;
-    let (a, tenant) = (cluster.node("A").clone(), TenantId::default());
-    ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
+    let a = cluster.node("A").clone();
+    let refused = ship_under(&a, &before).await;
+    assert!(matches!(refused, Shipped::Refused(Refusal::NotLeader { .. })), "{refused:?}");
     assert_eq!(cluster.blocks().len(), 0);
     assert_eq!(cluster.counts("A"), unflushed(40));
     // Nor when it leads again: the other may have shipped in between.
     cluster.lead("A").await;
-    ship(&a, &before, &tenant, START, a.led_in(&before), false).await.unwrap();
+    assert!(matches!(ship_under(&a, &before).await, Shipped::Refused(_)));
     assert_eq!(cluster.blocks().len(), 0);
     assert_eq!(a.metrics.refused.get(), 2);
     cluster.lead("B").await;
@@ -237,14 +251,14 @@ async fn an_unanswered_commit_is_repeated_before_another_cut() {
     // It took effect, and nobody knows.
     let block = uploaded(&cluster, "A").await;
     cluster.propose(block.command.clone()).await;
-    cluster.node("A").pending_commits.lock().insert((TenantId::default(), START), block);
+    leave_pending(cluster.node("A"), block).await;
     cluster.tick("A").await;
     assert_eq!(cluster.blocks().len(), 1);
     assert_eq!(cluster.counts("A"), flushed(40));
     // It did not, and is sent again, before anything else is.
     cluster.write(&scrape(2)).await;
     let block = uploaded(&cluster, "A").await;
-    cluster.node("A").pending_commits.lock().insert((TenantId::default(), START), block);
+    leave_pending(cluster.node("A"), block).await;
     cluster.write(&scrape(3)).await;
     cluster.clock.set(cluster.clock.now_ms() + WINDOW / 4);
     cluster.tick("A").await;
@@ -252,7 +266,32 @@ async fn an_unanswered_commit_is_repeated_before_another_cut() {
     assert_eq!(digest_of(&blocks), digest(&[scrape(1), scrape(2), scrape(3)].concat()));
     assert_eq!(blocks.len(), 3);
     assert_eq!(cluster.counts("A"), flushed(120));
-    assert!(cluster.node("A").pending_commits.lock().is_empty());
+    let flush = cluster.node("A").flush_of(&TenantId::default());
+    assert!(flush.work.lock().await.pending.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_repeated_late_is_made_only_of_files_that_are_still_there() {
+    for lost in [false, true] {
+        let mut cluster = Cluster::of(&["A"], 1).await;
+        cluster.write(&scrape(1)).await;
+        cluster.end_window();
+        let block = uploaded(&cluster, "A").await;
+        let Command::ShipBlocks { blocks, .. } = &block.command else { panic!("{:?}", block.command) };
+        let (id, meta) = (blocks[0].id.clone(), BlockMeta::from_bytes(blocks[0].meta.as_bytes()).unwrap());
+        leave_pending(cluster.node("A"), block).await;
+        cluster.clock.advance(TRUSTED_UPLOAD_AGE);
+        if lost {
+            // Garbage collection took it for abandoned.
+            cluster.objects.inner.delete(&meta.folder().join("series.parquet")).await.unwrap();
+        }
+        cluster.tick("A").await;
+        let blocks = cluster.blocks();
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].id == id, !lost);
+        assert_eq!(cluster.in_blocks(&TenantId::default()).await.len(), 40, "and it can be read");
+        assert_eq!(cluster.counts("A"), flushed(40));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,37 +307,6 @@ async fn a_new_leader_flushes_nothing_that_its_predecessor_flushed() {
         assert_eq!(cluster.counts(name), flushed(40));
     }
     assert_eq!(cluster.blocks().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unacknowledged_samples_do_not_stay_forever_and_acknowledged_ones_are_never_lost() {
-    let mut cluster = Cluster::of(&["A", "B"], 2).await;
-    cluster.write(&scrape(1)).await;
-    // Its sender never heard of it: A does not have it.
-    cluster.write_to("B", &[(1, 7, 7.0)]).await;
-    cluster.end_window();
-    cluster.tick("A").await;
-    cluster.tick("B").await;
-    let unmatched = cluster.counts("B").unflushed;
-    assert!(unmatched > 1 && cluster.counts("A").unflushed == 0, "its shard does not match");
-    // A sample that everyone has comes while B is in doubt.
-    cluster.write(&[(1, 8, 8.0)]).await;
-    let forget_after = cluster.node("B").config.forget_after.as_millis() as i64;
-    cluster.clock.set(cluster.clock.now_ms() + forget_after);
-    cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").unflushed, unmatched + 1, "A has something that is in no block");
-    cluster.tick("A").await;
-    assert_eq!(cluster.counts("A").unflushed, 0);
-    cluster.clock.set(cluster.clock.now_ms() + 10_000);
-    cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").unflushed, 1, "by the word of A");
-    cluster.tick("B").await;
-    assert_eq!(cluster.counts("B").unflushed, 0, "the rest equals the delta");
-    cluster.clock.set(cluster.clock.now_ms() + 2 * WINDOW);
-    cluster.tick("B").await;
-    assert_eq!(held(cluster.node("B")), []);
-    assert_eq!(samples(&cluster.blocks()), 41);
-    assert_eq!(cluster.node("B").metrics.differing.get(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
