@@ -106,7 +106,7 @@ fn a_block_that_vanishes_is_missing_until_it_is_listed_again() {
     let windows = [window(&[0, 1])];
     assert_eq!(listing.note(secs(1), Some(&catalogue(&[&main, &delta], &[])), &windows), [""; 0]);
     // For example after a restore of an older state.
-    assert_eq!(listing.note(secs(2), Some(&catalogue(&[&main], &[])), &windows), [delta.id.clone()]);
+    assert_eq!(listing.note(secs(2), Some(&catalogue(&[&main], &[])), &windows), std::slice::from_ref(&delta.id));
     assert_eq!(listing.note(secs(3), Some(&catalogue(&[&main], &[])), &windows), [""; 0], "said once");
     assert_eq!(of(&listing, 0), ShardBlocks { is_missing: true, ..listed_since(1) });
     assert_eq!(of(&listing, 1), listed_since(1));

@@ -173,7 +173,8 @@ async fn samples_whose_block_is_not_listed_any_more_stay_in_memory_and_are_shipp
     cluster.tick("A").await;
     assert_eq!(cluster.blocks().len(), 1);
     let (id, tenant) = (cluster.blocks()[0].id.clone(), TenantId::default().as_str().to_string());
-    cluster.propose(CatalogueCommand::QuarantineBlock { tenant, id, at_ms: cluster.clock.now_ms() }).await;
+    let (ids, at_ms, reason) = (vec![id], cluster.clock.now_ms(), RemovalReason::Quarantine);
+    cluster.propose(CatalogueCommand::RemoveBlocks { tenant, ids, at_ms, reason }).await;
     assert_eq!(cluster.blocks().len(), 0);
     let a = cluster.node("A").clone();
     cluster.clock.advance(a.config.grace);
