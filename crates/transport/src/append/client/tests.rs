@@ -71,10 +71,6 @@ impl Ingest for Fake {
         Err(Status::unimplemented("not part of the test"))
     }
 
-    async fn unflushed(&self, _: Request<wire::UnflushedRequest>) -> Result<Response<wire::UnflushedResponse>, Status> {
-        Err(Status::unimplemented("not part of the test"))
-    }
-
     async fn learning(&self, _: Request<wire::LearningRequest>) -> Result<Response<wire::LearningResponse>, Status> {
         Err(Status::unimplemented("not part of the test"))
     }
