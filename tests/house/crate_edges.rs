@@ -92,7 +92,20 @@ const TABLE: &[Row] = &[
         "tests",
         Tests,
         &[],
-        &["block", "cluster", "distributor", "head", "ingester", "model", "promql", "querier", "store", "transport"],
+        &[
+            "block",
+            "cluster",
+            "compactor",
+            "distributor",
+            "head",
+            "ingester",
+            "model",
+            "promql",
+            "querier",
+            "store",
+            "testkit",
+            "transport",
+        ],
     ),
 ];
 

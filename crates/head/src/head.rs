@@ -172,6 +172,7 @@ impl Head {
         let control = |segment: u32, record: Record<'_>| self.control(segment, record, &mut numbers);
         let source = Source { fs: &*self.fs, dir: &self.config.dir, segments, has_replicas: self.config.has_replicas };
         replay(source, (0..workers).map(restorer).collect(), control, progress)?;
+        segments.sync_last(&*self.fs, &self.config.dir)?;
         let samples = restored.samples.load(Ordering::Relaxed);
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
         self.grow(restored.bytes.load(Ordering::Relaxed) as isize);

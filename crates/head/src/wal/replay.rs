@@ -74,6 +74,14 @@ impl Segments {
         self.files.windows(2).find(|pair| pair[0].0 + 1 != pair[1].0).map(|pair| pair[0].0 + 1)
     }
 
+    /// Makes durable what a killed process has written without an fsync. Once it is replayed, it counts as durable, and the
+    /// segment is not the last one any more.
+    pub(crate) fn sync_last(&self, fs: &dyn Fs, dir: &Path) -> Result<(), HeadError> {
+        let Some((_, path, _)) = self.files.last() else { return Ok(()) };
+        let synced = fs.open_write(path).and_then(|mut file| file.sync()).and_then(|()| fs.sync_dir(dir));
+        synced.map_err(|source| HeadError::Io { action: "fsync", path: path.clone(), source })
+    }
+
     /// The schedule of windows with which the newest segment begins; `None` if no segment says it. Segments that cannot be
     /// read are skipped, since the replay deals with them.
     pub(crate) fn schedule(&self, fs: &dyn Fs) -> Option<WindowSchedule> {

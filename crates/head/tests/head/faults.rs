@@ -252,3 +252,23 @@ fn an_eviction_whose_segments_cannot_be_removed_is_an_error_and_succeeds_later()
     assert!(fs.files().len() < before);
     assert_eq!(read_all(&head).len(), 1);
 }
+
+#[test]
+fn what_a_killed_process_had_not_fsynced_is_durable_once_the_log_is_open() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, HOUR, 1.0)]);
+    // The write succeeds, the fsync does not.
+    fs.fault_at(2, Fault::Die);
+    let (_, commit) = head.append(&tenant(), &batch(&[(1, HOUR + 1, 2.0)])).unwrap();
+    commit.wait().unwrap_err();
+    drop(head);
+    fs.kill();
+    let head = open(&fs);
+    // A sender that tries again is told that it is there.
+    append(&head, &[(1, HOUR + 1, 2.0)]);
+    append(&head, &[(1, HOUR + 2, 3.0)]);
+    drop(head);
+    fs.crash(false);
+    assert_eq!(read_all(&open(&fs)).len(), 3);
+}

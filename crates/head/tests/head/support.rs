@@ -66,6 +66,12 @@ impl MemFs {
         disk.operations = 0;
     }
 
+    /// Ends the process only. What it wrote without an fsync stays in the page cache.
+    pub(crate) fn kill(&self) {
+        let mut disk = self.0.lock();
+        (disk.locked, disk.dead, disk.failing, disk.fault) = (false, false, false, None);
+    }
+
     /// Injects a fault into an operation, counted from now on.
     pub(crate) fn fault_at(&self, operation: u64, fault: Fault) {
         let mut disk = self.0.lock();

@@ -1,0 +1,113 @@
+//! Bugs that are planted to show that the invariants find them. Each is planted in what surrounds the production code: a disk,
+//! a bucket or a connection that lies, or a command that is changed on its way.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pharos_cluster::{CatalogueCommand, ClusterState, Command};
+use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Reports of failed replicas change nothing, although their senders are told that they do.
+    FailuresAreNotRecorded,
+    /// A learner is put in sync at once.
+    LearnersAreInSync,
+    /// A learner confirms writes that it does not take.
+    LearnersMissWrites,
+    /// An fsync makes nothing durable.
+    DisksForget,
+    /// A node with an empty disk does not notice that its log is gone.
+    EmptyLogsAreComplete,
+    /// Some uploads vanish.
+    UploadsVanish,
+    /// Uploads are garbage at once.
+    GarbageIsYoung,
+    /// A deletion is applied again as another one.
+    DeletionsRepeat,
+    /// A block is masked by no deletion, as if its cut had seen all.
+    BlocksHaveSeenEverything,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Bug; 9] = [
+        Bug::FailuresAreNotRecorded,
+        Bug::LearnersAreInSync,
+        Bug::LearnersMissWrites,
+        Bug::DisksForget,
+        Bug::EmptyLogsAreComplete,
+        Bug::UploadsVanish,
+        Bug::GarbageIsYoung,
+        Bug::DeletionsRepeat,
+        Bug::BlocksHaveSeenEverything,
+    ];
+
+    pub(crate) fn from_name(name: &str) -> Option<Bug> {
+        Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+    }
+
+    /// The theme without which it does not show.
+    pub(crate) fn theme(self) -> Option<&'static str> {
+        match self {
+            Bug::EmptyLogsAreComplete => Some("wipes"),
+            Bug::GarbageIsYoung => Some("garbage"),
+            Bug::DeletionsRepeat | Bug::BlocksHaveSeenEverything => Some("deletions"),
+            _ => None,
+        }
+    }
+
+    /// The commands that are applied in place of one.
+    pub(crate) fn commands(self, state: &ClusterState, command: Command) -> Vec<Command> {
+        match (self, command) {
+            (Bug::FailuresAreNotRecorded, Command::ReportFailed { .. }) => Vec::new(),
+            (Bug::LearnersAreInSync, Command::AddLearner { shard, node }) => {
+                let epoch = state.epoch(shard) + 1;
+                let promote = Command::Promote { shard, node: node.clone(), epoch };
+                vec![Command::AddLearner { shard, node }, promote]
+            }
+            (Bug::BlocksHaveSeenEverything, Command::ShipBlocks { node, cut, tenant, mut blocks, deletions }) => {
+                let newest = state.catalogue.newest_deletion(&tenant);
+                blocks.iter_mut().for_each(|block| block.deletions_seen = Some(newest));
+                vec![Command::ShipBlocks { node, cut, tenant, blocks, deletions }]
+            }
+            (_, command) => vec![command],
+        }
+    }
+
+    /// A command that is applied again after a while.
+    pub(crate) fn repeated(self, command: &Command) -> Option<Command> {
+        match (self, command) {
+            (
+                Bug::DeletionsRepeat,
+                Command::Catalogue(CatalogueCommand::Delete { tenant, selector, start, end, id }),
+            ) => {
+                let (tenant, selector, id) = (tenant.clone(), selector.clone(), format!("{id} again"));
+                Some(CatalogueCommand::Delete { tenant, selector, start: *start, end: *end, id }.into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A connection to a replica that plants a bug.
+pub(crate) struct Lying {
+    pub(crate) bug: Bug,
+    pub(crate) replica: Arc<dyn Replica>,
+    /// Whether the replica is learning a shard.
+    pub(crate) is_learning: Box<dyn Fn(u32) -> bool + Send + Sync>,
+}
+
+#[async_trait]
+impl Replica for Lying {
+    async fn append(&self, shipment: &Shipment<'_>, targets: &[ShardTarget]) -> Result<Appended, ReplicaError> {
+        match self.bug {
+            Bug::LearnersMissWrites => {
+                let is_sent = |target: &&ShardTarget| target.counted || !(self.is_learning)(target.shard);
+                let sent: Vec<ShardTarget> = targets.iter().filter(is_sent).copied().collect();
+                if sent.is_empty() { Ok(Appended::default()) } else { self.replica.append(shipment, &sent).await }
+            }
+            _ => self.replica.append(shipment, targets).await,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Nothing acknowledged is lost: the production code of ingesters, distributors and the cluster state, in one process that
+//! controls its threads and its time, under faults that a seed draws.
+//!
+//! Several nodes run the production `Ingester` with its `Head` over a [`disk`] in memory, a [`network`] between them, a bucket
+//! ([`objects`]) and clocks of their own ([`env`]). They follow the cluster state through the production client of [`meta`],
+//! which is the real state machine with real heartbeats and placement. [`client`]s write through the production `Distributor`
+//! and delete. [`plan`] draws what goes wrong, [`world`] makes it happen. [`model`] is what clients know, and [`invariants`]
+//! compare it with what memory and [`blocks`] hold. [`threads`] makes all of it deterministic, and each run has a
+//! [`process`] of its own.
+//!
+//! `PHAROS_SIM_SEEDS` sets the number of seeds and `PHAROS_SIM_FROM` the first one. To look at one seed:
+//! `PHAROS_SIM_SEED=17 cargo test -p pharos-tests --test durability one_seed -- --nocapture`. [`bugs`] are planted to show that the
+//! invariants find them.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(unreachable_pub, missing_docs, reason = "the modules of a test")]
+
+mod blocks;
+mod bugs;
+mod client;
+mod disk;
+mod env;
+mod invariants;
+mod meta;
+mod model;
+mod network;
+mod node;
+mod objects;
+mod plan;
+mod process;
+mod threads;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bugs::Bug;
+use env::Ms;
+
+/// Number of shards of the cluster.
+const SHARDS: u32 = 3;
+/// Number of series.
+const SERIES: u32 = 6;
+/// Width of a window at the start.
+const WINDOW_MS: i64 = 20_000;
+/// How far a sample may lag behind the newest of its tenant.
+const OUT_OF_ORDER_MS: i64 = 40_000;
+/// Time for which flushed samples stay in memory.
+const GRACE: Duration = Duration::from_secs(10);
+/// Time after which a node forgets a replica that moved away.
+const FORGET_AFTER: Duration = Duration::from_secs(25);
+/// Wall-clock time of the start, which is also the start of a window.
+const BASE_MS: i64 = 1_700_000_000_000;
+/// Time without a heartbeat after which a member is down.
+const LEASE_MS: Ms = 6000;
+/// Time after which the replicas of a node that is down move to other nodes.
+const REPLACE_MS: Ms = 15_000;
+/// Time after which a command is applied again at the latest.
+const LONGEST_REPEAT_MS: Ms = 20_000;
+/// Interval at which all invariants are checked.
+const CHECK_INTERVAL_MS: Ms = 1000;
+/// Virtual time from which faults occur.
+const CHAOS_FROM_MS: Ms = 6000;
+/// Virtual time at which all faults are repaired.
+const CHAOS_UNTIL_MS: Ms = 70_000;
+/// Virtual time at which clients stop writing.
+const WRITES_UNTIL_MS: Ms = 80_000;
+/// Virtual time by which the cluster must have settled.
+const SETTLE_UNTIL_MS: Ms = 400_000;
+
+/// The themes of which no seed is known to break an invariant. `PHAROS_DURABILITY_THEMES` sets others, `all` for all of them.
+const HELD: &str = "wipes,garbage,commands,clocks,deletions";
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// What every other test runs in processes of its own.
+#[test]
+fn a_run() {
+    process::run_if_asked();
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let first = from_environment("PHAROS_SIM_FROM").unwrap_or(1);
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(200);
+    let (counts, bad) = (Mutex::new(BTreeMap::<String, u64>::new()), Mutex::new(BTreeMap::new()));
+    process::run_all(first, seeds, None, |seed, outcome| {
+        let mut counts = counts.lock().unwrap();
+        outcome.counts.iter().for_each(|(name, n)| *counts.entry(name.clone()).or_default() += n);
+        if let Some(violation) = outcome.violation {
+            eprintln!("seed {seed}: {violation}");
+            bad.lock().unwrap().insert(seed, violation);
+        }
+        true
+    });
+    eprintln!("{:#?}", counts.lock().unwrap());
+    let bad = bad.into_inner().unwrap();
+    assert!(bad.is_empty(), "{} of {seeds} seeds: {:?}", bad.len(), bad.keys());
+}
+
+#[test]
+fn a_seed_determines_a_run() {
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(10).min(100);
+    for seed in 1..=seeds {
+        assert_eq!(process::run(seed, None, false), process::run(seed, None, false), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_seed() {
+    let seed = from_environment("PHAROS_SIM_SEED").unwrap_or(1);
+    let is_verbose = std::env::var_os("PHAROS_SIM_SEED").is_some();
+    let outcome = process::run(seed, None, is_verbose);
+    if is_verbose {
+        eprintln!("{:#?}", outcome.counts);
+    }
+    assert_eq!(outcome.violation, None, "seed {seed}");
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(200);
+    for bug in Bug::ALL {
+        let found = Mutex::new(None);
+        process::run_all(1, seeds, Some(bug), |seed, outcome| {
+            let is_found = outcome.violation.is_some();
+            if let Some(violation) = outcome.violation {
+                eprintln!("{bug:?} is found by seed {seed}: {violation}");
+                found.lock().unwrap().get_or_insert(seed);
+            }
+            !is_found
+        });
+        assert_ne!(found.into_inner().unwrap(), None, "{bug:?} is not found by {seeds} seeds");
+    }
+}
