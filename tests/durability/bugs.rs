@@ -66,10 +66,13 @@ impl Bug {
                 let promote = Command::Promote { shard, node: node.clone(), epoch };
                 vec![Command::AddLearner { shard, node }, promote]
             }
-            (Bug::BlocksHaveSeenEverything, Command::ShipBlocks { node, cut, tenant, mut blocks, deletions }) => {
+            (
+                Bug::BlocksHaveSeenEverything,
+                Command::ShipBlocks { node, cut, tenant, mut blocks, deletions, as_replica },
+            ) => {
                 let newest = state.catalogue.newest_deletion(&tenant);
                 blocks.iter_mut().for_each(|block| block.deletions_seen = Some(newest));
-                vec![Command::ShipBlocks { node, cut, tenant, blocks, deletions }]
+                vec![Command::ShipBlocks { node, cut, tenant, blocks, deletions, as_replica }]
             }
             (_, command) => vec![command],
         }

@@ -164,7 +164,7 @@ impl Agent {
         };
         env.note(format!("{} deletes {series:?} from {} to {}", self.name, from.max(0) - BASE_MS, to));
         let matcher = match series {
-            Some(series) => Matcher::equal("series", &series.to_string()),
+            Some(series) => Matcher::equal("series", series.to_string()),
             None => Matcher::equal("__name__", "m"),
         };
         let deleted = self.delete_series(format!("{}{number}", self.name), &[matcher], TimeRange::new(from, to)).await;

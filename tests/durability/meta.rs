@@ -4,7 +4,7 @@
 //! A command may be applied although its sender hears nothing, and be applied again much later, as when a leader that was cut
 //! off proposes an entry of its once more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl Group {
         let mut next = ClusterState::clone(&before);
         let result = next.apply(&command);
         let shown = match &command {
-            Command::Restore { state } => format!("Restore of version {}", state.version),
+            Command::Restore { state, .. } => format!("Restore of version {}", state.version),
             Command::ShipBlocks { node, cut, blocks, .. } => {
                 let shown = |b: &pharos_cluster::BlockEntry| {
                     let (kind, start) = (if b.delta { "delta" } else { "main" }, b.window_start);
@@ -247,7 +247,9 @@ impl Group {
         };
         let steps = self.with_heartbeats(|state, heartbeats, config| {
             let silent = heartbeats::silent(state, heartbeats, Duration::from_secs(1));
-            let context = PlacementContext { now_ms: heartbeats.now_ms, silent: &silent, settled_for };
+            let (now_ms, unwritable) = (heartbeats.now_ms, BTreeSet::new());
+            let context =
+                PlacementContext { now_ms, silent: &silent, backed_off: &[], unwritable: &unwritable, settled_for };
             placement::propose(state, config, context)
         });
         let mut shared = self.shared.lock();
@@ -375,7 +377,7 @@ impl meta_server::Meta for Service {
             shared.heard.insert(beat.node, now);
         }
         let version = shared.state.version;
-        Ok(Response::new(HeartbeatAnswer { known, version, ..HeartbeatAnswer::default() }))
+        Ok(Response::new(HeartbeatAnswer { known, version }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Status>> + Send>>;

@@ -31,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) network: Network,
     pub(crate) bucket: Bucket,
     pub(crate) bug: Option<Bug>,
+    /// Whether each shard has several replicas.
+    pub(crate) has_replicas: bool,
 }
 
 /// A node. Its disk outlives its processes.
@@ -216,6 +218,7 @@ impl Boot {
             out_of_order_window_ms: OUT_OF_ORDER_MS,
             segment_bytes: 4096,
             replay_threads: 1,
+            has_replicas: self.around.has_replicas,
             ..HeadConfig::new(PathBuf::from("/wal"))
         };
         let (fs, clock, registry) =

@@ -127,7 +127,7 @@ impl Plan {
         };
         let mut plan = Plan { copies, nodes, themes, faults: Vec::new() };
         for _ in 0..rng.between(2, 9) {
-            plan.add(rng, |rng| plain(rng));
+            plan.add(rng, plain);
         }
         plan.add_themes(rng);
         plan.faults.sort_by_key(|(at, _)| *at);

@@ -1,6 +1,7 @@
 //! Each run has a process of its own: it controls the time and the threads of the whole process, and nothing that an earlier
 //! run has left behind may change a later one.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub(crate) fn run_if_asked() {
         Err(error) => Outcome { violation: Some(error.to_string()), ..Outcome::default() },
     };
     let line = json!({ "hash": outcome.hash, "violation": outcome.violation, "counts": outcome.counts });
-    println!("\n{MARK}{line}");
+    _ = writeln!(std::io::stdout(), "\n{MARK}{line}");
     // Other threads wait for turns that never come.
     std::process::exit(0);
 }

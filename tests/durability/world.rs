@@ -48,7 +48,8 @@ struct World {
 
 /// Whether a node cannot open its log because of what it holds.
 fn is_damage(failure: &str) -> bool {
-    failure.starts_with("log") && !failure.contains("no space left")
+    let is_passing = failure.contains("no space left") || failure.contains("in use by another process");
+    failure.starts_with("log") && !is_passing
 }
 
 /// The end of a fault.
@@ -80,7 +81,7 @@ impl World {
         let network = Network::new(env.clone());
         let bucket = Bucket::new(env.clone(), bug);
         let group = Group::found(&env, &network, plan.copies, bug);
-        let around = Surroundings { env: env.clone(), network, bucket, bug };
+        let around = Surroundings { env: env.clone(), network, bucket, bug, has_replicas: plan.copies > 1 };
         let model = Model { window_ms: 10_000, lasting: 2 * LONGEST_REPEAT_MS, ..Model::default() };
         let mut world = World {
             env,
@@ -344,7 +345,10 @@ impl World {
         if !exported.numbered_shards().all(was_in_sync_only) {
             return;
         }
-        _ = self.group.apply(Command::Restore { state: Box::new(ClusterState::clone(&exported)) });
+        _ = self.group.apply(Command::Restore {
+            state: Box::new(ClusterState::clone(&exported)),
+            at_ms: crate::BASE_MS + self.env.now() as i64,
+        });
     }
 
     fn end(&mut self, ending: Ending) {
