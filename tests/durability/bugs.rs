@@ -22,8 +22,6 @@ pub(crate) enum Bug {
     EmptyLogsAreComplete,
     /// Some uploads vanish.
     UploadsVanish,
-    /// Uploads are garbage at once.
-    GarbageIsYoung,
     /// A deletion is applied again as another one.
     DeletionsRepeat,
     /// A block is masked by no deletion, as if its cut had seen all.
@@ -31,14 +29,13 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 9] = [
+    pub(crate) const ALL: [Bug; 8] = [
         Bug::FailuresAreNotRecorded,
         Bug::LearnersAreInSync,
         Bug::LearnersMissWrites,
         Bug::DisksForget,
         Bug::EmptyLogsAreComplete,
         Bug::UploadsVanish,
-        Bug::GarbageIsYoung,
         Bug::DeletionsRepeat,
         Bug::BlocksHaveSeenEverything,
     ];
@@ -51,7 +48,6 @@ impl Bug {
     pub(crate) fn theme(self) -> Option<&'static str> {
         match self {
             Bug::EmptyLogsAreComplete => Some("wipes"),
-            Bug::GarbageIsYoung => Some("garbage"),
             Bug::DeletionsRepeat | Bug::BlocksHaveSeenEverything => Some("deletions"),
             _ => None,
         }

@@ -122,7 +122,8 @@ fn one_seed() {
 
 #[test]
 fn planted_bugs_are_found() {
-    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(200);
+    // None of these breaks an invariant without a bug.
+    let seeds = from_environment("PHAROS_SIM_SEEDS").unwrap_or(40).min(40);
     for bug in Bug::ALL {
         let found = Mutex::new(None);
         process::run_all(1, seeds, Some(bug), |seed, outcome| {
