@@ -155,8 +155,8 @@ impl Head {
         cut
     }
 
-    /// Like [`Head::cut`], for the samples below a number that [`Head::end_generation`] returned earlier. What was appended
-    /// since then is not in the cut.
+    /// Like [`Head::cut`], for the samples below a number that [`Head::end_generation`] returned earlier. Samples that
+    /// were appended since then are not in the cut.
     pub fn cut_below(&self, tenant: &TenantId, window: i64, shards: &ShardSet, number: u32) -> WindowCut {
         self.cut_again(tenant, window, shards, number, |_| {})
     }

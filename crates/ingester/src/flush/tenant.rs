@@ -13,7 +13,7 @@ use super::error::{FlushError, blocking};
 use super::known::Known;
 use crate::Ingester;
 
-/// Limit of the blocks that are in memory at the same time, MiB. A larger one is written while there is no other.
+/// Limit of the blocks that are in memory at the same time, MiB. A larger one is written alone.
 pub(crate) const MEMORY_MIB: u32 = 1024;
 
 /// A tenant, the ingester that flushes it, and what queries want to know about it.

@@ -50,7 +50,7 @@ impl TenantId {
     }
 
     /// The tenant whose blocks are in a folder of a bucket, as either [`TenantId::folder`] or [`TenantId::legacy_folder`]
-    /// names it. None if it is no tenant's folder.
+    /// names it. None for any other folder.
     pub fn of_folder(folder: &str) -> Option<TenantId> {
         let name = match folder.strip_prefix("@@") {
             Some(digits) => from_base32(digits)?,
