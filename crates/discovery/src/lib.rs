@@ -6,6 +6,7 @@ mod group;
 mod http_sd;
 mod metrics;
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use pharos_config::{ConfigError, FileSdConfig, HttpSdConfig, ResolvedScrapeConfig, TargetGroup};
@@ -53,22 +54,42 @@ impl DiscoveryManager {
         DiscoveryManager { running: Vec::new(), clock, metrics }
     }
 
-    /// Subscribes to the mechanisms of a section, one receiver each. Starts those that are not running.
+    /// Subscribes to the mechanisms of a section, one receiver each. Starts those that are not running. One that takes the
+    /// place of another of the section's previous version has its targets until it finds its own.
     ///
     /// # Errors
     /// The client of a discovery server cannot be built.
     pub fn subscribe(
         &mut self,
         config: &ResolvedScrapeConfig,
+        previous: Option<&ResolvedScrapeConfig>,
     ) -> Result<Vec<watch::Receiver<DiscoveredTargets>>, ConfigError> {
-        mechanisms(config).into_iter().map(|mechanism| self.run(mechanism)).collect()
+        let wanted = mechanisms(config);
+        let mut replaced = previous.map(mechanisms).unwrap_or_default();
+        replaced.retain(|mechanism| !wanted.contains(mechanism));
+        wanted.into_iter().map(|mechanism| self.run(mechanism, &replaced)).collect()
     }
 
-    fn run(&mut self, mechanism: Mechanism) -> Result<watch::Receiver<DiscoveredTargets>, ConfigError> {
+    /// The targets of the mechanisms of the same kind that a new one replaces; `None` if there are none.
+    fn targets_of_replaced(&self, mechanism: &Mechanism, replaced: &[Mechanism]) -> DiscoveredTargets {
+        let is_replaced = |running: &&RunningMechanism| {
+            discriminant(&running.mechanism) == discriminant(mechanism) && replaced.contains(&running.mechanism)
+        };
+        let found: Vec<_> =
+            self.running.iter().filter(is_replaced).filter_map(|running| running.targets.borrow().clone()).collect();
+        let all = || Arc::new(found.iter().flat_map(|targets| targets.iter().cloned()).collect());
+        (!found.is_empty()).then(all)
+    }
+
+    fn run(
+        &mut self,
+        mechanism: Mechanism,
+        replaced: &[Mechanism],
+    ) -> Result<watch::Receiver<DiscoveredTargets>, ConfigError> {
         if let Some(running) = self.running.iter().find(|running| running.mechanism == mechanism) {
             return Ok(running.targets.clone());
         }
-        let (publish, targets) = watch::channel(None);
+        let (publish, targets) = watch::channel(self.targets_of_replaced(&mechanism, replaced));
         let metrics = self.metrics.clone();
         let task = match mechanism.clone() {
             Mechanism::Static(groups) => {

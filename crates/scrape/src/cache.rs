@@ -5,7 +5,7 @@
 //! predicts the next one ([`SeriesCache::expected`]). Only lines out of order are looked up by hash.
 
 use hashbrown::HashTable;
-use pharos_model::SeriesHash;
+use pharos_model::{SeriesHash, WriteBatch, is_stale_nan};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The index of an entry.
@@ -42,6 +42,19 @@ pub(crate) struct TrackedSeries {
     pub(crate) is_histogram: bool,
 }
 
+/// The series to which a batch adds stale markers.
+fn stale_series(batch: &WriteBatch) -> impl Iterator<Item = TrackedSeries> {
+    batch.series().iter().filter_map(|series| {
+        let is_histogram = batch.histograms_of(series).iter().any(|sample| sample.h.is_stale());
+        let is_float = batch.samples_of(series).iter().any(|sample| is_stale_nan(sample.v));
+        (is_float || is_histogram).then(|| TrackedSeries {
+            canonical: batch.labels_of(series).into(),
+            hash: series.hash,
+            is_histogram,
+        })
+    })
+}
+
 /// The cache of one target.
 #[derive(Default)]
 pub(crate) struct SeriesCache {
@@ -62,6 +75,8 @@ pub(crate) struct SeriesCache {
     created: Vec<EntryId>,
     /// Series that a predecessor of this target tracked, sorted by hash.
     inherited: Vec<TrackedSeries>,
+    /// Those that the last scrape has taken over or marked as stale.
+    settled: Vec<TrackedSeries>,
     scrape: u64,
 }
 
@@ -74,6 +89,7 @@ impl SeriesCache {
         self.next_order.clear();
         self.next_tracked.clear();
         self.created.clear();
+        self.settled.clear();
     }
 
     /// The key of the line that is expected next.
@@ -168,7 +184,8 @@ impl SeriesCache {
                     stale(&entry.canonical, entry.hash, entry.is_histogram);
                 }
             }
-            for series in self.inherited.drain(..).filter(|series| !present.contains(&series.hash)) {
+            self.settled = std::mem::take(&mut self.inherited);
+            for series in self.settled.iter().filter(|series| !present.contains(&series.hash)) {
                 stale(&series.canonical, series.hash, series.is_histogram);
             }
         }
@@ -186,7 +203,8 @@ impl SeriesCache {
                 stale(&entry.canonical, entry.hash, entry.is_histogram);
             }
         }
-        for series in self.inherited.drain(..) {
+        self.settled = std::mem::take(&mut self.inherited);
+        for series in &self.settled {
             stale(&series.canonical, series.hash, series.is_histogram);
         }
         for entry in self.entries.iter_mut().flatten() {
@@ -196,6 +214,21 @@ impl SeriesCache {
         for id in created {
             self.remove(id);
         }
+    }
+
+    /// Takes the last scrape back, because its batch was not stored: series that it added are unknown again, and those that
+    /// it marked as stale still wait for their markers.
+    pub(crate) fn roll_back(&mut self, batch: &WriteBatch) {
+        let created: std::collections::HashSet<EntryId> = std::mem::take(&mut self.created).into_iter().collect();
+        self.order.retain(|id| !created.contains(id));
+        self.tracked.retain(|id| !created.contains(id));
+        for id in created {
+            self.remove(id);
+        }
+        let mut lost = std::mem::take(&mut self.settled);
+        let known: std::collections::HashSet<SeriesHash> = lost.iter().map(|series| series.hash).collect();
+        lost.extend(stale_series(batch).filter(|series| !known.contains(&series.hash)));
+        self.inherit(lost);
     }
 
     fn remove_unseen(&mut self) {

@@ -16,13 +16,15 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use pharos_model::Labels;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use self::pending::Pending;
+pub(crate) use self::pending::Pending;
 use self::record::HandoffRecord;
 use crate::loop_state::EndedLoop;
 use crate::ownership::{Owner, Plan};
 use crate::schedule::sleep_until;
 use crate::shared::{InFlight, Shared};
+use crate::targets::Target;
 
 /// The limit on records that other agents sent and no loop has taken yet, bytes.
 const MAX_RECEIVED_BYTES: usize = 256 << 20;
@@ -35,8 +37,6 @@ pub(crate) struct Handoffs {
     count: AtomicUsize,
     received_bytes: AtomicUsize,
     next_id: AtomicU64,
-    /// Turns true when the process stops.
-    stopped: watch::Sender<bool>,
 }
 
 /// The result of sending pending state to the agent that owns the target.
@@ -67,13 +67,20 @@ impl Handoffs {
             count: 0.into(),
             received_bytes: 0.into(),
             next_id: 0.into(),
-            stopped: watch::Sender::new(false),
         })
     }
 
-    /// Stops all tasks: the process ends, and no marker is written any more.
-    pub(crate) fn stop(&self) {
-        self.stopped.send_replace(true);
+    /// Waits for the end of a loop that has no successor here and takes its state.
+    pub(crate) fn adopt(self: &Arc<Self>, ending: JoinHandle<EndedLoop>) -> JoinHandle<()> {
+        let this = self.clone();
+        let in_flight = this.shared.begin();
+        tokio::spawn(async move {
+            match ending.await {
+                Ok(ended) => this.add(ended),
+                Err(error) => tracing::error!(%error, "scrape loop panicked"),
+            }
+            drop(in_flight);
+        })
     }
 
     /// Takes the state of an ended loop and sees to its stale markers. A loop that never scraped leaves nothing.
@@ -114,7 +121,6 @@ impl Handoffs {
 
     /// Offers a pending state to its owners until it is settled, then transfers it or writes its stale markers.
     async fn watch_over(self: Arc<Self>, watched: Watched, plans: watch::Receiver<Arc<Plan>>, in_flight: InFlight) {
-        let mut stopped = self.stopped.subscribe();
         let settle = async {
             if !self.offer(&watched, plans, in_flight).await {
                 return;
@@ -126,7 +132,7 @@ impl Handoffs {
             }
         };
         tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => {}
+            () = self.shared.stopped() => {}
             () = settle => {}
         }
     }
@@ -157,11 +163,11 @@ impl Handoffs {
     fn own_slot(&self, watched: &Watched, from: i64) -> i64 {
         let all = self.pending.lock();
         let received = match find(&all, watched) {
-            Some(Pending::Received(record)) => Some(record.hash),
+            Some(Pending::Received(record)) => Some(record.placement),
             Some(Pending::Local(_)) | None => None,
         };
         let plan = self.shared.ownership.plan();
-        received.and_then(|hash| plan.next_owned_slot(hash, watched.interval_ms, from)).unwrap_or(from)
+        received.and_then(|placement| plan.next_owned_slot(placement, watched.interval_ms, from)).unwrap_or(from)
     }
 
     /// Sends the state to the agent that owns the target from now on, if that is another one.
@@ -176,10 +182,10 @@ impl Handoffs {
             if matches!(pending, Pending::Received(record) if record.epoch > plan.epoch) {
                 return HandoffOutcome::Unreachable;
             }
-            let hash = pending.hash();
+            let placement = pending.placement();
             let from = watched.next_ms.max(self.shared.clock.now_ms());
-            let next = plan.next_slot(hash, pending.interval_ms(), from);
-            let Owner::Other(to) = plan.owner_at(hash, next) else { return HandoffOutcome::Owned };
+            let next = plan.next_slot(placement, pending.interval_ms(), from);
+            let Owner::Other(to) = plan.owner_at(placement, next) else { return HandoffOutcome::Owned };
             (to, pending.to_record(plan.epoch))
         };
         match self.shared.ownership.hand_off(&to, &record).await {
@@ -228,8 +234,8 @@ impl Handoffs {
             let addressed = all.values().flatten().filter_map(|(_, pending)| {
                 let record = pending.to_record(plan.epoch);
                 // Its markers belong to the first slot in which the next owner would have scraped it.
-                let next_ms = plan.next_slot(record.hash, record.interval_ms, record.next_ms.max(from_ms));
-                match plan.owner_at(record.hash, next_ms) {
+                let next_ms = plan.next_slot(record.placement, record.interval_ms, record.next_ms.max(from_ms));
+                match plan.owner_at(record.placement, next_ms) {
                     Owner::Other(to) => Some((to, HandoffRecord { next_ms, ..record })),
                     Owner::Me | Owner::Nobody => None,
                 }
@@ -248,7 +254,7 @@ impl Handoffs {
         let Some(pending) = self.remove(&watched.labels, |id| id == watched.id) else { return };
         let mut buffers = self.shared.take_buffers();
         let url = pending.write_stale(&self.shared.tenant, watched.next_ms, &mut buffers.batch);
-        self.shared.append(&url, &buffers.batch).await;
+        let _logged = self.shared.append(&url, &buffers.batch).await;
         self.shared.return_buffers(buffers);
     }
 
@@ -260,17 +266,35 @@ impl Handoffs {
         if list.is_empty() {
             all.remove(labels);
         }
-        self.count.fetch_sub(1, Ordering::Release);
-        self.received_bytes.fetch_sub(pending.received_bytes(), Ordering::Relaxed);
+        self.forget(&pending);
         Some(pending)
     }
 
-    /// Takes the state of a target that is about to be scraped.
-    pub(crate) fn take(&self, labels: &Labels) -> Option<Pending> {
+    /// Takes the state of a target that is about to be scraped: what loops of the same target left, and if it was not scraped
+    /// here before, also what one of another target with the same labels left, whose series it continues.
+    pub(crate) fn take(&self, target: &Target, is_first_scrape: bool) -> Vec<Pending> {
         if self.count.load(Ordering::Acquire) == 0 {
-            return None;
+            return Vec::new();
         }
-        self.remove(labels, |_| true)
+        let mut all = self.pending.lock();
+        let Some(list) = all.get_mut(&target.labels) else { return Vec::new() };
+        let is_same = |(_, pending): &mut (u64, Pending)| pending.placement() == target.placement();
+        let mut taken: Vec<Pending> = list.extract_if(.., is_same).map(|(_, pending)| pending).collect();
+        if taken.is_empty() && is_first_scrape && !list.is_empty() {
+            taken.push(list.swap_remove(0).1);
+        }
+        if list.is_empty() {
+            all.remove(&target.labels);
+        }
+        drop(all);
+        taken.iter().for_each(|pending| self.forget(pending));
+        taken
+    }
+
+    /// Stops counting a state that was removed.
+    fn forget(&self, pending: &Pending) {
+        self.count.fetch_sub(1, Ordering::Release);
+        self.received_bytes.fetch_sub(pending.received_bytes(), Ordering::Relaxed);
     }
 }
 

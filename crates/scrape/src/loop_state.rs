@@ -32,7 +32,7 @@ impl LoopState {
         HandoffRecord {
             labels: target.labels.clone(),
             url: target.url.clone(),
-            hash: target.hash,
+            placement: target.placement(),
             interval_ms: target.interval_ms(),
             next_ms,
             extra,

@@ -20,6 +20,7 @@ use pharos_model::Clock;
 use pharos_model::clock::timeout;
 use pharos_transport::Connect;
 use tokio::sync::{Semaphore, watch};
+use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use plan::{Owner, Plan};
 pub(crate) use remote::MAX_MESSAGE_BYTES;
@@ -62,9 +63,10 @@ struct Cluster {
 }
 
 impl Ownership {
-    /// The ownership of an agent that is alone: every target is its own.
-    pub fn everything() -> Arc<Self> {
-        let (static_plan, plan) = watch::channel(Arc::new(Plan::everything()));
+    /// The ownership of an agent that is alone: every target is its own. Its scrape slots follow from `identity`, so that
+    /// servers with different identities scrape a target at different moments.
+    pub fn everything(identity: &str) -> Arc<Self> {
+        let (static_plan, plan) = watch::channel(Arc::new(Plan::everything(xxh3_64(identity.as_bytes()))));
         Arc::new(Ownership { plan, cluster: None, _static_plan: Some(static_plan) })
     }
 

@@ -12,11 +12,10 @@ use pharos_model::Labels;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cache::SeriesCache;
 use crate::handoff::Handoffs;
 use crate::loop_state::EndedLoop;
 use crate::shared::{Fetch, Shared};
-use crate::target_loop::{ForcedError, Stop, TargetLoop};
+use crate::target_loop::{ForcedError, TargetLoop};
 use crate::targets::{Populated, Target, populate};
 
 /// The state of a pool that the HTTP API shows.
@@ -70,29 +69,55 @@ pub(crate) struct ScrapeJob {
     pub(crate) fetch: Arc<dyn Fetch>,
 }
 
+/// What a pool scrapes: a checked section, and the targets that its discoveries publish.
+#[derive(Clone)]
+pub(crate) struct PoolInput {
+    pub(crate) job: ScrapeJob,
+    pub(crate) found: Vec<watch::Receiver<DiscoveredTargets>>,
+}
+
 /// A running pool.
 pub(crate) struct PoolHandle {
-    pub(crate) job: ScrapeJob,
     pub(crate) status: Arc<PoolStatus>,
-    stop: watch::Sender<Stop>,
+    input: watch::Sender<PoolInput>,
+    stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl PoolHandle {
-    /// Stops the pool and waits for its last scrape. After [`Stop::AfterScrape`] the state of its loops is pending in
-    /// [`Handoffs`].
-    pub(crate) async fn stop(self, how: Stop) {
-        self.stop.send_replace(how);
-        if let Err(error) = self.task.await {
-            tracing::error!(job = self.job.config.job_name, %error, "scrape pool panicked");
-        }
+    /// The section that is in force.
+    pub(crate) fn job(&self) -> ScrapeJob {
+        self.input.borrow().job.clone()
+    }
+
+    /// Puts another section in force, for the same job. Each loop is replaced once its scrape in progress is done, and its
+    /// successor continues with what it knew.
+    pub(crate) fn reload(&self, input: PoolInput) {
+        self.input.send_replace(input);
+    }
+
+    /// Tells the pool to end. Scrapes in progress are completed, unless the process stops ([`Shared::stop`]); then the state
+    /// of the loops is pending in [`Handoffs`]. Returns the task that ends with the last loop.
+    pub(crate) fn stop(self) -> JoinHandle<()> {
+        self.stop.send_replace(true);
+        self.task
     }
 }
 
 struct RunningLoop {
     target: Arc<Target>,
-    stop: watch::Sender<Stop>,
+    /// The section that was in force when it started.
+    job: Arc<ResolvedScrapeConfig>,
+    stop: watch::Sender<bool>,
     task: JoinHandle<EndedLoop>,
+}
+
+impl RunningLoop {
+    /// Tells the loop to end after its scrape in progress. Returns the task that yields its state.
+    fn end(self) -> JoinHandle<EndedLoop> {
+        self.stop.send_replace(true);
+        self.task
+    }
 }
 
 struct Pool {
@@ -101,80 +126,91 @@ struct Pool {
     job: ScrapeJob,
     status: Arc<PoolStatus>,
     forced_error: ForcedError,
+    /// The loops by the hash of their targets.
     loops: HashMap<u64, RunningLoop>,
 }
 
-/// Starts a pool over the targets that the discoveries publish.
-pub(crate) fn start(
-    shared: Arc<Shared>,
-    handoffs: Arc<Handoffs>,
-    job: ScrapeJob,
-    found: Vec<watch::Receiver<DiscoveredTargets>>,
-) -> PoolHandle {
-    let (stop, stopped) = watch::channel(Stop::No);
+/// Starts a pool.
+pub(crate) fn start(shared: Arc<Shared>, handoffs: Arc<Handoffs>, input: PoolInput) -> PoolHandle {
+    let (stop, stopped) = watch::channel(false);
+    let job = input.job.clone();
     let status = Arc::new(PoolStatus { job: job.config.job_name.clone(), ..PoolStatus::default() });
-    let pool = Pool {
-        shared,
-        handoffs,
-        job: job.clone(),
-        status: status.clone(),
-        forced_error: ForcedError::default(),
-        loops: HashMap::new(),
-    };
+    let forced_error = ForcedError::default();
+    let pool = Pool { shared, handoffs, job, status: status.clone(), forced_error, loops: HashMap::new() };
     // A pool without targets has a metric too.
-    pool.shared.metrics.targets.with_label_values(&[&job.config.job_name]).set(0);
-    let task = tokio::spawn(pool.run(found, stopped));
-    PoolHandle { job, status, stop, task }
+    pool.shared.metrics.targets.with_label_values(&[&status.job]).set(0);
+    let (input, inputs) = watch::channel(input);
+    let task = tokio::spawn(pool.run(inputs, stopped));
+    PoolHandle { status, input, stop, task }
 }
 
 impl Pool {
-    async fn run(mut self, mut found: Vec<watch::Receiver<DiscoveredTargets>>, mut stopped: watch::Receiver<Stop>) {
+    async fn run(mut self, mut inputs: watch::Receiver<PoolInput>, mut stopped: watch::Receiver<bool>) {
+        let mut found = Vec::new();
+        // The first input is new, too.
+        inputs.mark_changed();
         loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Ok(()) = inputs.changed() => {
+                    let input = inputs.borrow_and_update().clone();
+                    found = input.found;
+                    self.job = input.job;
+                }
+                () = any_changed(&mut found) => {}
+            }
             let all: Vec<DiscoveredTargets> = found.iter_mut().map(|found| found.borrow_and_update().clone()).collect();
             // Before the first discovery has published, targets of a predecessor are not known to be gone.
             if all.iter().any(Option::is_some) || all.is_empty() {
-                self.sync(&all).await;
+                self.sync(&all);
             }
             if all.iter().all(Option::is_some) {
                 self.status.discovered.send_replace(true);
             }
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop != Stop::No) => break,
-                () = any_changed(&mut found) => {}
-            }
         }
         self.status.discovered.send_replace(true);
-        let how = *stopped.borrow();
-        let loops = std::mem::take(&mut self.loops);
-        for ended in end_loops(loops.into_values(), how).await {
-            if how == Stop::AfterScrape {
-                self.handoffs.add(ended);
-            }
-        }
+        join_all(std::mem::take(&mut self.loops).into_values().map(|running| self.release(running))).await;
         let job = &[self.job.config.job_name.as_str()];
         let _ = self.shared.metrics.targets.remove_label_values(job);
         let _ = self.shared.metrics.dropped_targets.remove_label_values(job);
     }
 
-    /// Starts and stops loops so that there is one for each discovered target.
-    async fn sync(&mut self, found: &[DiscoveredTargets]) {
-        let wanted = self.populate(found);
-        let gone: Vec<u64> = self.loops.keys().filter(|hash| !wanted.contains_key(hash)).copied().collect();
-        let gone: Vec<RunningLoop> = gone.iter().filter_map(|hash| self.loops.remove(hash)).collect();
-        for ended in end_loops(gone.into_iter(), Stop::AfterScrape).await {
-            self.handoffs.add(ended);
-        }
+    /// Starts and ends loops so that there is one for each discovered target. A loop that takes the place of another waits for
+    /// its end and continues with its state; nothing else waits for a scrape.
+    fn sync(&mut self, found: &[DiscoveredTargets]) {
+        let mut wanted = self.populate(found);
         self.check_target_limit(wanted.len());
-        for (hash, target) in wanted {
-            if !self.loops.contains_key(&hash) {
-                let running = self.start_loop(Arc::new(target));
-                self.loops.insert(hash, running);
+        let (mut kept, mut ended) = (HashMap::new(), Vec::new());
+        for (hash, running) in std::mem::take(&mut self.loops) {
+            match wanted.remove(&hash) {
+                Some(target) if Arc::ptr_eq(&running.job, &self.job.config) => {
+                    running.target.set_discovered(target.discovered());
+                    kept.insert(hash, running);
+                }
+                Some(target) => {
+                    kept.insert(hash, self.start_loop(target, Some(running)));
+                }
+                None => ended.push(running),
             }
+        }
+        for (hash, target) in wanted {
+            let is_same = |running: &RunningLoop| running.target.labels == target.labels;
+            let predecessor = ended.iter().position(is_same).map(|at| ended.swap_remove(at));
+            kept.insert(hash, self.start_loop(target, predecessor));
+        }
+        self.loops = kept;
+        for running in ended {
+            self.release(running);
         }
         let mut active: Vec<_> = self.loops.values().map(|running| running.target.clone()).collect();
         active.sort_by(|a, b| a.url.cmp(&b.url));
         self.status.state.lock().active = active;
+    }
+
+    /// Ends a loop without a successor here. Its state goes to the handoffs.
+    fn release(&self, running: RunningLoop) -> JoinHandle<()> {
+        self.handoffs.adopt(running.end())
     }
 
     /// The distinct targets by hash; records those that relabelling drops.
@@ -218,31 +254,23 @@ impl Pool {
             is_exceeded.then(|| format!("target_limit exceeded (number of targets: {targets}, limit: {limit})"));
     }
 
-    fn start_loop(&self, target: Arc<Target>) -> RunningLoop {
+    /// Starts the loop of a target. It waits for the end of its predecessor and continues with its state.
+    fn start_loop(&self, mut target: Target, predecessor: Option<RunningLoop>) -> RunningLoop {
         let ScrapeJob { config, fetch } = self.job.clone();
-        let mut cache = SeriesCache::default();
-        if let Some(pending) = self.handoffs.take(&target.labels) {
-            pending.merge_into(&mut cache, &target, &config);
+        if let Some(predecessor) = &predecessor {
+            target.succeed(&predecessor.target);
         }
-        let forced_error = self.forced_error.clone();
-        let target_loop = TargetLoop::new(self.shared.clone(), config, fetch, target.clone(), forced_error, cache);
+        let target = Arc::new(target);
+        let target_loop =
+            TargetLoop::new(self.shared.clone(), config.clone(), fetch, target.clone(), self.forced_error.clone());
         let now_ms = self.shared.clock.now_ms();
-        let owned = self.shared.ownership.plan().next_owned_slot(target.hash, target.interval_ms(), now_ms);
+        let owned = self.shared.ownership.plan().next_owned_slot(target.placement(), target.interval_ms(), now_ms);
         target_loop.set_owned(owned.is_some());
-        let (stop, stopped) = watch::channel(Stop::No);
-        RunningLoop { target, stop, task: tokio::spawn(target_loop.run(self.handoffs.clone(), stopped)) }
+        let (stop, stopped) = watch::channel(false);
+        let predecessor = predecessor.map(RunningLoop::end);
+        let task = tokio::spawn(target_loop.run(self.handoffs.clone(), predecessor, stopped));
+        RunningLoop { target, job: config, stop, task }
     }
-}
-
-async fn end_loops(loops: impl Iterator<Item = RunningLoop>, how: Stop) -> Vec<EndedLoop> {
-    let tasks: Vec<_> = loops
-        .map(|running| {
-            running.stop.send_replace(how);
-            running.task
-        })
-        .collect();
-    let ended = join_all(tasks).await.into_iter();
-    ended.filter_map(|ended| ended.inspect_err(|error| tracing::error!(%error, "scrape loop panicked")).ok()).collect()
 }
 
 /// Waits until one of the discoveries publishes new targets.

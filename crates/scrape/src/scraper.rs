@@ -17,10 +17,9 @@ use tonic::service::RoutesBuilder;
 use crate::handoff::Handoffs;
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::Ownership;
-use crate::pool::{self, PoolHandle, PoolStatus, Pools, ScrapeJob};
+use crate::pool::{self, PoolHandle, PoolInput, PoolStatus, Pools, ScrapeJob};
 use crate::service::{AgentService, parts};
 use crate::shared::Shared;
-use crate::target_loop::Stop;
 
 /// Settings of a scraper.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +117,7 @@ impl Scraper {
         let mut running = BTreeMap::new();
         loop {
             let next = jobs.borrow_and_update().clone();
-            self.apply(next, &mut running, &mut discovery).await;
+            self.apply(next, &mut running, &mut discovery);
             self.started.send_replace(true);
             tokio::select! {
                 biased;
@@ -126,31 +125,43 @@ impl Scraper {
                 changed = jobs.changed() => if changed.is_err() { break },
             }
         }
-        self.handoffs.stop();
-        join_all(running.into_values().map(|pool| pool.stop(Stop::Now))).await;
+        self.shared.stop();
+        for ended in join_all(running.into_values().map(PoolHandle::stop)).await {
+            ended.unwrap_or_else(|error| tracing::error!(%error, "scrape pool panicked"));
+        }
     }
 
-    /// Starts and stops pools so that there is one for each job.
-    async fn apply(
+    /// Starts, reloads and stops pools so that there is one for each job. Waits for no scrape.
+    fn apply(
         &self,
         jobs: Vec<ScrapeJob>,
         running: &mut BTreeMap<String, PoolHandle>,
         discovery: &mut DiscoveryManager,
     ) {
-        let is_kept = |pool: &PoolHandle| jobs.iter().any(|job| Arc::ptr_eq(&job.fetch, &pool.job.fetch));
-        let (kept, removed): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(running).into_iter().partition(|(_, pool)| is_kept(pool));
-        *running = kept;
-        join_all(removed.into_values().map(|pool| pool.stop(Stop::AfterScrape))).await;
-        for job in &jobs {
+        for name in running
+            .keys()
+            .filter(|name| jobs.iter().all(|job| job.config.job_name != **name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            running.remove(&name).map(PoolHandle::stop);
+        }
+        for job in jobs.iter().cloned() {
             let name = job.config.job_name.clone();
-            if running.contains_key(&name) {
+            let current = running.get(&name).map(PoolHandle::job);
+            if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.fetch, &job.fetch)) {
                 continue;
             }
-            match discovery.subscribe(&job.config) {
+            match discovery.subscribe(&job.config, current.as_ref().map(|current| &*current.config)) {
                 Ok(found) => {
-                    let pool = pool::start(self.shared.clone(), self.handoffs.clone(), job.clone(), found);
-                    running.insert(name, pool);
+                    let input = PoolInput { job, found };
+                    match running.get(&name) {
+                        Some(pool) => pool.reload(input),
+                        None => {
+                            let pool = pool::start(self.shared.clone(), self.handoffs.clone(), input);
+                            running.insert(name, pool);
+                        }
+                    }
                 }
                 Err(error) => tracing::error!(job = name, %error, "could not start discovery; the job has no targets"),
             }

@@ -82,7 +82,7 @@ fn encode_target(target: &Target, metadata: bool) -> ActiveTarget {
         Family { name, kind, help: m.help.to_string(), unit: m.unit.to_string() }
     };
     ActiveTarget {
-        discovered: target.discovered.as_bytes().to_vec().into(),
+        discovered: target.discovered().as_bytes().to_vec().into(),
         labels: target.labels.as_bytes().to_vec().into(),
         url: target.url.clone(),
         interval_ms: target.interval.as_millis(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pharos_http_client::{HttpClient, HttpError, ResponseHead};
-use pharos_model::{Clock, TenantId, WriteBatch};
+use pharos_model::{Clock, TenantId, WriteBatch, WriteError};
 use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) tenant: TenantId,
     pub(crate) metrics: ScrapeMetrics,
     pub(crate) ownership: Arc<Ownership>,
+    /// Turns true when the process stops.
+    stop: watch::Sender<bool>,
     /// Scrapes and handoffs in flight.
     in_flight: watch::Sender<usize>,
     buffers: Mutex<Vec<Buffers>>,
@@ -83,14 +85,33 @@ impl Shared {
         metrics: ScrapeMetrics,
         ownership: Arc<Ownership>,
     ) -> Arc<Self> {
+        let stop = watch::Sender::new(false);
         let in_flight = watch::Sender::new(0);
-        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, in_flight, buffers: Mutex::default() })
+        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, stop, in_flight, buffers: Mutex::default() })
+    }
+
+    /// Ends all loops and handoffs at once: the process stops. No stale marker is written any more.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the process stops.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // Cannot fail: the sender lives as long as `self`.
+        let _stopped = stop.wait_for(|stop| *stop).await;
     }
 
     /// Begins a scrape or handoff, which ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.send_modify(|count| *count += 1);
         InFlight(self.clone())
+    }
+
+    /// Whether anything is in flight.
+    #[cfg(test)]
+    pub(crate) fn is_busy(&self) -> bool {
+        *self.in_flight.borrow() > 0
     }
 
     /// Waits until nothing is in flight.
@@ -118,8 +139,11 @@ impl Shared {
         }
     }
 
-    /// Appends a batch; returns false when it was rejected as a whole. Rejections are counted and logged here.
-    pub(crate) async fn append(&self, url: &str, batch: &WriteBatch) -> bool {
+    /// Appends a batch. Rejections are counted and logged here.
+    ///
+    /// # Errors
+    /// The batch was refused as a whole.
+    pub(crate) async fn append(&self, url: &str, batch: &WriteBatch) -> Result<(), WriteError> {
         match self.ingest.append(&self.tenant, batch).await {
             Ok(outcome) => {
                 for (reason, rejected) in &outcome.rejected {
@@ -133,16 +157,16 @@ impl Shared {
                         "dropping scraped samples: rejected by the store"
                     );
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 let reason = match &error {
-                    pharos_model::WriteError::Overloaded(_) => "overloaded",
-                    pharos_model::WriteError::Unavailable(_) => "unavailable",
+                    WriteError::Overloaded(_) => "overloaded",
+                    WriteError::Unavailable(_) => "unavailable",
                 };
                 self.metrics.refused.with_label_values(&[reason]).inc();
                 tracing::warn!(target_url = url, %error, "dropping a scrape: the append failed");
-                false
+                Err(error)
             }
         }
     }

@@ -7,11 +7,12 @@ use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
 use pharos_http_client::{HttpError, ResponseHead};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::append::{Appender, Counts, ExceededLimit, ScrapeContext};
 use crate::cache::SeriesCache;
 use crate::exposition::{ClassicToNative, ExpositionError, Format, HistogramOptions};
-use crate::handoff::Handoffs;
+use crate::handoff::{Handoffs, Pending};
 use crate::loop_state::{EndedLoop, LoopState};
 use crate::ownership::{Owner, Plan};
 use crate::report::{Report, ReportSeries};
@@ -23,15 +24,11 @@ use crate::targets::{Health, Target, TargetStatus};
 const MAX_BODY_BYTES: u64 = 256 << 20;
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// Whether and how a loop should stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Keep running.
-    No,
-    /// Stop once the scrape in progress is done.
-    AfterScrape,
-    /// Stop at once: the process ends.
-    Now,
+/// Waits until a loop is told to stop. A sender that is gone tells nothing.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// The error with which all targets of a pool fail, if they must; shared by the pool's loops.
@@ -55,20 +52,27 @@ impl TargetLoop {
         fetch: Arc<dyn Fetch>,
         target: Arc<Target>,
         forced_error: ForcedError,
-        cache: SeriesCache,
     ) -> Self {
         let report = ReportSeries::new(&target.labels, &shared.tenant, config.extra_scrape_metrics);
         let headers = request_headers(&config, &target);
-        let state = LoopState { cache, report, next_ms: None };
+        let state = LoopState { cache: SeriesCache::default(), report, next_ms: None };
         TargetLoop { shared, config, fetch, target, forced_error, state, headers }
     }
 
-    /// Scrapes in the slots that this agent owns, until it is told to stop.
-    pub(crate) async fn run(mut self, handoffs: Arc<Handoffs>, mut stop: watch::Receiver<Stop>) -> EndedLoop {
+    /// Scrapes in the slots that this agent owns, until it is told to stop. A scrape in progress is completed, unless the
+    /// process stops. First waits for the end of the loop whose place this one takes.
+    pub(crate) async fn run(
+        mut self,
+        handoffs: Arc<Handoffs>,
+        predecessor: Option<JoinHandle<EndedLoop>>,
+        mut stop: watch::Receiver<bool>,
+    ) -> EndedLoop {
         let interval_ms = self.target.interval_ms();
+        let placement = self.target.placement();
         let mut plans = self.shared.ownership.watch();
+        let last_ms = self.succeed(predecessor).await;
         // The first slot that is neither scraped nor skipped.
-        let mut from = self.shared.clock.now_ms();
+        let mut from = self.shared.clock.now_ms().max(last_ms.map_or(i64::MIN, |last_ms| last_ms.saturating_add(1)));
         loop {
             if !self.target.is_owned() {
                 // Slots that passed before this agent learned that it owns them are not made up for: the previous owner
@@ -84,7 +88,8 @@ impl TargetLoop {
             };
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop != Stop::No) => break,
+                () = self.shared.stopped() => break,
+                () = told(&mut stop) => break,
                 Ok(()) = plans.changed() => continue,
                 () = due => {}
             }
@@ -92,22 +97,22 @@ impl TargetLoop {
             let _in_flight = self.shared.begin();
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop == Stop::Now) => break,
+                () = self.shared.stopped() => break,
                 () = self.shared.ownership.await_fresh_view() => {}
             }
             let time = scrape_time(planned, self.shared.clock.now_ms(), interval_ms);
             // Slots that passed during the wait are skipped; this is the last one.
             let slot = time.next_slot - interval_ms;
-            if self.shared.ownership.plan().owner_at(self.target.hash, slot) != Owner::Me {
+            if self.shared.ownership.plan().owner_at(placement, slot) != Owner::Me {
                 from = slot;
                 continue;
             }
-            if let Some(pending) = handoffs.take(&self.target.labels) {
+            for pending in handoffs.take(&self.target, self.state.next_ms.is_none()) {
                 pending.merge_into(&mut self.state.cache, &self.target, &self.config);
             }
             from = time.next_slot;
             self.state.next_ms = Some(time.next_slot);
-            if !self.scrape(time.timestamp, &mut stop).await {
+            if !self.scrape(time.timestamp).await {
                 break;
             }
         }
@@ -115,14 +120,24 @@ impl TargetLoop {
         EndedLoop { config: self.config, target: self.target, state: self.state }
     }
 
+    /// Waits for the end of the predecessor and continues with its state. Returns the last slot that it scraped.
+    async fn succeed(&mut self, predecessor: Option<JoinHandle<EndedLoop>>) -> Option<i64> {
+        let ended = predecessor?.await.inspect_err(|error| tracing::error!(%error, "scrape loop panicked")).ok()?;
+        let next_ms = ended.state.next_ms?;
+        let last_ms = next_ms - ended.target.interval_ms();
+        self.state.next_ms = Some(next_ms);
+        Pending::Local(Box::new(ended)).merge_into(&mut self.state.cache, &self.target, &self.config);
+        Some(last_ms)
+    }
+
     /// The next slot that this agent owns. When another agent scrapes before that, the target is released to it.
     fn plan_next(&mut self, plan: &Plan, from: i64, handoffs: &Arc<Handoffs>) -> Option<i64> {
-        let hash = self.target.hash;
+        let placement = self.target.placement();
         let interval_ms = self.target.interval_ms();
-        let owned = plan.next_owned_slot(hash, interval_ms, from);
-        let next = plan.next_slot(hash, interval_ms, from);
+        let owned = plan.next_owned_slot(placement, interval_ms, from);
+        let next = plan.next_slot(placement, interval_ms, from);
         if owned != Some(next)
-            && let Owner::Other(to) = plan.owner_at(hash, next)
+            && let Owner::Other(to) = plan.owner_at(placement, next)
         {
             self.release(to, plan.epoch, handoffs);
         }
@@ -148,7 +163,7 @@ impl TargetLoop {
     }
 
     /// Scrapes once, at time `t`. Returns false when it was aborted because the process ends.
-    pub(crate) async fn scrape(&mut self, t: i64, stop: &mut watch::Receiver<Stop>) -> bool {
+    pub(crate) async fn scrape(&mut self, t: i64) -> bool {
         let start = self.shared.clock.monotonic();
         let mut buffers = self.shared.take_buffers();
         let forced = self.forced_error.lock().clone();
@@ -157,7 +172,7 @@ impl TargetLoop {
             None => tokio::select! {
                 biased;
                 fetched = self.fetch(&mut buffers.body) => fetched,
-                _ = stop.wait_for(|stop| *stop == Stop::Now) => return false,
+                () = self.shared.stopped() => return false,
             },
         };
         let (counts, outcome) = self.fill(t, &fetched, &mut buffers);
@@ -178,15 +193,16 @@ impl TargetLoop {
         self.count(&report);
         self.state.report.write(&report, t, &mut buffers.batch);
         buffers.batch.finish_series();
-        self.target.set_status(TargetStatus {
-            health: if report.is_up { Health::Up } else { Health::Down },
-            last_error: outcome.err().map_or(String::new(), |e| e.to_string()),
-            last_scrape_ms: Some(t),
-            last_duration: duration,
-        });
-        if !self.shared.append(&self.target.url, &buffers.batch).await {
+        let mut last_error = outcome.err().map_or(String::new(), |e| e.to_string());
+        if let Err(error) = self.shared.append(&self.target.url, &buffers.batch).await {
             self.target.metadata_store().lock().resend();
+            self.state.cache.roll_back(&buffers.batch);
+            if last_error.is_empty() {
+                last_error = format!("the scrape was not stored: {error}");
+            }
         }
+        let health = if last_error.is_empty() { Health::Up } else { Health::Down };
+        self.target.set_status(TargetStatus { health, last_error, last_scrape_ms: Some(t), last_duration: duration });
         self.shared.return_buffers(buffers);
         true
     }

@@ -1,6 +1,7 @@
 //! Targets: how discovered labels become a target, and its current status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -27,8 +28,8 @@ const TO_NHCB: &str = "__convert_classic_histograms_to_nhcb__";
 
 /// An endpoint that is scraped.
 pub struct Target {
-    /// Labels before relabelling, with the defaults of the configuration.
-    pub discovered: Labels,
+    /// Labels before relabelling, with the defaults of the configuration. They may change while the target stays the same.
+    discovered: Mutex<Labels>,
     /// Labels after relabelling, which all its series get.
     pub labels: Labels,
     /// The URL of the request, as the API shows it.
@@ -45,10 +46,29 @@ pub struct Target {
     pub classic_to_nhcb: bool,
     /// Identifies the target: the hash of its labels and URL.
     pub(crate) hash: u64,
+    /// Decides which agent scrapes it: the hash of its job and of the address under which it was discovered, which agents
+    /// agree on even while their configurations differ.
+    pub(crate) owner_hash: u64,
     /// Whether this agent scrapes it.
     owned: AtomicBool,
+    /// Shared with the target that this one replaces.
+    history: Arc<History>,
+}
+
+/// What scrapes of a target have shown.
+#[derive(Default)]
+struct History {
     status: Mutex<TargetStatus>,
     metadata: Mutex<MetadataStore>,
+}
+
+/// What decides when and by whom a target is scraped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// Decides the owner.
+    pub(crate) owner: u64,
+    /// Decides the slot within an interval.
+    pub(crate) slot: u64,
 }
 
 /// The result of the last scrape of a target.
@@ -90,7 +110,25 @@ impl Health {
 impl Target {
     /// The result of the last scrape.
     pub fn status(&self) -> TargetStatus {
-        self.status.lock().clone()
+        self.history.status.lock().clone()
+    }
+
+    /// Labels before relabelling, with the defaults of the configuration.
+    pub fn discovered(&self) -> Labels {
+        self.discovered.lock().clone()
+    }
+
+    pub(crate) fn set_discovered(&self, labels: Labels) {
+        *self.discovered.lock() = labels;
+    }
+
+    /// Takes the place of another target, whose status and metadata stay.
+    pub(crate) fn succeed(&mut self, predecessor: &Target) {
+        self.history = predecessor.history.clone();
+    }
+
+    pub(crate) fn placement(&self) -> Placement {
+        Placement { owner: self.owner_hash, slot: self.hash }
     }
 
     /// The interval in milliseconds.
@@ -109,16 +147,16 @@ impl Target {
     }
 
     pub(crate) fn set_status(&self, status: TargetStatus) {
-        *self.status.lock() = status;
+        *self.history.status.lock() = status;
     }
 
     /// The metadata that the target exposes, by metric family.
     pub fn metadata(&self) -> BTreeMap<String, Metadata> {
-        self.metadata.lock().list()
+        self.history.metadata.lock().list()
     }
 
     pub(crate) fn metadata_store(&self) -> &Mutex<MetadataStore> {
-        &self.metadata
+        &self.history.metadata
     }
 }
 
@@ -181,7 +219,8 @@ pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<
     let all = labels.build().without(|name| name.starts_with(META_PREFIX));
     let url = target_url(&all, &address, config);
     Ok(Populated::Active(Box::new(Target {
-        discovered,
+        owner_hash: owner_hash(&config.job_name, discovered.get(ADDRESS).unwrap_or("")),
+        discovered: Mutex::new(discovered),
         labels: all.without(|name| name.starts_with(RESERVED_PREFIX)),
         hash: xxh3_64_with_seed(all.as_bytes(), xxh3_64_with_seed(url.as_bytes(), 0)),
         url,
@@ -191,9 +230,13 @@ pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<
         always_classic_histograms,
         classic_to_nhcb,
         owned: AtomicBool::new(false),
-        status: Mutex::default(),
-        metadata: Mutex::default(),
+        history: Arc::default(),
     })))
+}
+
+/// The hash of a job and a discovered address.
+fn owner_hash(job: &str, address: &str) -> u64 {
+    xxh3_64_with_seed(address.as_bytes(), xxh3_64_with_seed(job.as_bytes(), 0))
 }
 
 fn interval_and_timeout(labels: &LabelsBuilder) -> Result<(PromDuration, PromDuration), String> {

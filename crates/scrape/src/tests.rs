@@ -11,15 +11,11 @@ use pharos_model::clock::Sleep;
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
 use reqwest::header::{HeaderName, HeaderValue};
-use tokio::sync::watch;
 
-use crate::cache::SeriesCache;
-use crate::handoff::Handoffs;
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::Ownership;
-use crate::pool::{self, ScrapeJob};
 use crate::shared::{Fetch, Shared};
-use crate::target_loop::{ForcedError, Stop, TargetLoop};
+use crate::target_loop::{ForcedError, TargetLoop};
 use crate::targets::tests::{resolved, target};
 use crate::targets::{Health, Target};
 
@@ -143,7 +139,7 @@ fn shared(recorder: &Arc<Recorder>) -> Arc<Shared> {
 /// What the loops of an agent that is alone share.
 pub(crate) fn shared_with(recorder: &Arc<Recorder>, clock: Arc<TokioClock>) -> Arc<Shared> {
     let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-    Shared::new(recorder.clone(), clock, TenantId::default(), metrics, Ownership::everything())
+    Shared::new(recorder.clone(), clock, TenantId::default(), metrics, Ownership::everything(""))
 }
 
 /// What the scrapes of a script wrote.
@@ -161,17 +157,9 @@ async fn scrape_all(yaml: &str, script: Arc<Script>) -> Scraped {
     let recorder = Arc::new(Recorder::default());
     let target = Arc::new(target(&config));
     let scrapes = script.answers.lock().len();
-    let mut target_loop = TargetLoop::new(
-        shared(&recorder),
-        config,
-        script,
-        target.clone(),
-        ForcedError::default(),
-        SeriesCache::default(),
-    );
-    let (_stop, mut stopped) = watch::channel(Stop::No);
+    let mut target_loop = TargetLoop::new(shared(&recorder), config, script, target.clone(), ForcedError::default());
     for number in 1..=scrapes as i64 {
-        assert!(target_loop.scrape(START_MS + number * 1000, &mut stopped).await);
+        assert!(target_loop.scrape(START_MS + number * 1000).await);
     }
     let is_report = |line: &String| line.contains("\"up\"") || line.contains("\"scrape_");
     let mut reports = Vec::new();
@@ -327,117 +315,36 @@ async fn metadata_is_sent_once_and_again_after_a_rejected_append() {
     let script = Script::new(&["# TYPE a counter\n# HELP a text\na 1\n"]);
     let target = Arc::new(target(&config));
     let forced = ForcedError::default();
-    let mut target_loop =
-        TargetLoop::new(shared(&recorder), config, script, target.clone(), forced.clone(), SeriesCache::default());
-    let (_stop, mut stopped) = watch::channel(Stop::No);
+    let mut target_loop = TargetLoop::new(shared(&recorder), config, script, target.clone(), forced.clone());
     *recorder.refuse.lock() = Some(WriteError::Overloaded("full".into()));
     for number in 1..4 {
-        target_loop.scrape(START_MS + number * 1000, &mut stopped).await;
+        target_loop.scrape(START_MS + number * 1000).await;
     }
     assert_eq!(*recorder.metadata.lock(), ["a counter text"]);
     assert_eq!(target.metadata()["a"].help, "text");
     *forced.lock() = Some("target_limit exceeded".into());
-    target_loop.scrape(START_MS + 9000, &mut stopped).await;
+    target_loop.scrape(START_MS + 9000).await;
     assert_eq!(target.status().last_error, "target_limit exceeded");
     assert!(short(&recorder.take()).last().unwrap().contains(&r#"{"a"} stale @9000"#.to_string()));
 }
 
-/// A pool over one published list of addresses.
-struct TestPool {
-    recorder: Arc<Recorder>,
-    shared: Arc<Shared>,
-    handoffs: Arc<Handoffs>,
-}
-
-impl TestPool {
-    fn new() -> Self {
-        let recorder = Arc::new(Recorder::default());
-        let shared = shared(&recorder);
-        TestPool { handoffs: Handoffs::new(shared.clone()), recorder, shared }
-    }
-
-    fn start(
-        &self,
-        yaml: &str,
-        script: &Arc<Script>,
-        found: watch::Receiver<pharos_discovery::DiscoveredTargets>,
-    ) -> pool::PoolHandle {
-        let config = Arc::new(resolved(&format!("job_name: j\nscrape_interval: 10s\nscrape_timeout: 1s\n{yaml}")));
-        let job = ScrapeJob { config, fetch: script.clone() };
-        pool::start(self.shared.clone(), self.handoffs.clone(), job, vec![found])
-    }
-
-    /// All recorded samples of a series.
-    fn lines_of(&self, name: &str) -> Vec<String> {
-        let all = self.recorder.batches.lock();
-        all.iter().flatten().filter(|line| line.contains(&format!("\"{name}\""))).cloned().collect()
-    }
-}
-
-fn addresses(list: &[&str]) -> pharos_discovery::DiscoveredTargets {
-    Some(Arc::new(list.iter().map(|address| Labels::from_pairs([("__address__", *address)])).collect()))
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_target_that_vanishes_is_marked_stale_after_two_intervals() {
-    let test = TestPool::new();
-    let (publish, found) = watch::channel(addresses(&["a:1", "b:1", "a:1"]));
-    let pool = test.start("", &Script::new(&["m 1\n"]), found);
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(pool.status.active().len(), 2);
-    publish.send_replace(addresses(&["a:1"]));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(pool.status.active().len(), 1);
-    assert!(!test.lines_of("m").iter().any(|line| line.contains("stale")), "not yet");
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    let stale: Vec<_> =
-        test.recorder.batches.lock().iter().flatten().filter(|l| l.contains("stale")).cloned().collect();
-    assert_eq!(stale.len(), 6, "{stale:?}");
-    assert!(stale.iter().all(|line| line.contains("b:1")));
-    pool.stop(Stop::Now).await;
+async fn a_scrape_that_the_store_refuses_is_down_and_claims_nothing() {
+    let config = Arc::new(resolved("job_name: j"));
+    let recorder = Arc::new(Recorder::default());
+    let script = Script::new(&["a 1\nb 1\n", "a 2\nc 2\n", "a 3\nc 3\n"]);
+    let target = Arc::new(target(&config));
+    let mut target_loop = TargetLoop::new(shared(&recorder), config, script, target.clone(), ForcedError::default());
+    target_loop.scrape(START_MS + 1000).await;
+    *recorder.refuse.lock() = Some(WriteError::Overloaded("the head is full".into()));
+    target_loop.scrape(START_MS + 2000).await;
+    assert_eq!(target.status().health, Health::Down);
+    assert_eq!(target.status().last_error, "the scrape was not stored: the head is full");
+    target_loop.scrape(START_MS + 3000).await;
+    assert_eq!(target.status().health, Health::Up);
+    let batches = short(&recorder.take());
+    assert_eq!(batches[1][..3], [r#"{"a"} 3 @3000"#, r#"{"c"} 3 @3000"#, r#"{"b"} stale @3000"#]);
+    assert_eq!(batches[1][7], r#"{"scrape_series_added"} 1 @3000"#, "c was not stored before");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_reload_leaves_neither_a_gap_nor_a_stale_marker() {
-    let test = TestPool::new();
-    let script = Script::new(&["m 1\n"]);
-    let (_publish, found) = watch::channel(addresses(&["a:1"]));
-    let pool = test.start("", &script, found.clone());
-    tokio::time::sleep(Duration::from_secs(25)).await;
-    pool.stop(Stop::AfterScrape).await;
-    let pool = test.start("sample_limit: 9", &script, found.clone());
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    pool.stop(Stop::AfterScrape).await;
-    // Samples get another label now: the first scrape ends the old series and starts the new one.
-    let pool = test.start("metric_relabel_configs: [{target_label: x, replacement: y}]", &script, found);
-    tokio::time::sleep(Duration::from_secs(50)).await;
-    let times: Vec<i64> =
-        test.lines_of("up").iter().map(|line| line.rsplit('@').next().unwrap().parse().unwrap()).collect();
-    assert!(times.len() >= 9, "{times:?}");
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 10_000), "{times:?}");
-    let stale: Vec<_> = test.lines_of("m").into_iter().filter(|line| line.contains("stale")).collect();
-    assert_eq!(stale.len(), 1, "{stale:?}");
-    assert!(test.lines_of("up").iter().all(|line| !line.contains("stale")));
-    pool.stop(Stop::Now).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_targets_fail_beyond_the_target_limit() {
-    let test = TestPool::new();
-    let script = Script::new(&["m 1\n"]);
-    let (publish, found) = watch::channel(addresses(&["a:1", "b:1"]));
-    let pool = test.start(
-        "target_limit: 1\nrelabel_configs: [{source_labels: [__address__], regex: 'c:1', action: drop}]",
-        &script,
-        found,
-    );
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    assert!(pool.status.active().iter().all(|target| target.status().last_error.starts_with("target_limit exceeded")));
-    assert!(script.fetched.lock().is_empty());
-    publish.send_replace(addresses(&["a:1", "c:1"]));
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    assert_eq!(pool.status.active()[0].status().health, Health::Up);
-    assert_eq!(pool.status.dropped_count(), 1);
-    assert_eq!(pool.status.dropped().len(), 1);
-    pool.stop(Stop::Now).await;
-}
+mod pools;

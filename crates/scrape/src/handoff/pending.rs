@@ -8,7 +8,7 @@ use crate::append::push_stale;
 use crate::cache::{SeriesCache, TrackedSeries};
 use crate::loop_state::EndedLoop;
 use crate::report::ReportSeries;
-use crate::targets::Target;
+use crate::targets::{Placement, Target};
 
 /// What is known of a target that is waiting for a loop or for its stale markers.
 pub(crate) enum Pending {
@@ -37,10 +37,10 @@ impl Pending {
         }
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(super) fn placement(&self) -> Placement {
         match self {
-            Pending::Local(ended) => ended.target.hash,
-            Pending::Received(record) => record.hash,
+            Pending::Local(ended) => ended.target.placement(),
+            Pending::Received(record) => record.placement,
         }
     }
 

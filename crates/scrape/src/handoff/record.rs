@@ -5,6 +5,7 @@ use pharos_model::{Labels, TenantId, series_hash};
 use pharos_transport::agent_v1 as wire;
 
 use crate::cache::TrackedSeries;
+use crate::targets::Placement;
 
 /// How often a record may be forwarded. Past that, owners change faster than the record travels, and it is dropped.
 const MAX_HOPS: u32 = 16;
@@ -19,8 +20,8 @@ pub(crate) struct HandoffRecord {
     /// Labels that the target's series have in common.
     pub(crate) labels: Labels,
     pub(crate) url: String,
-    /// The target's hash, from which its slots and their owners follow.
-    pub(crate) hash: u64,
+    /// From which the target's slots and their owners follow.
+    pub(crate) placement: Placement,
     pub(crate) interval_ms: i64,
     /// The first slot in which the sender did not scrape.
     pub(crate) next_ms: i64,
@@ -46,7 +47,8 @@ impl HandoffRecord {
         (self.hops < MAX_HOPS).then(|| wire::HandOverRequest {
             labels: self.labels.as_bytes().to_vec().into(),
             url: self.url.clone(),
-            hash: self.hash,
+            hash: self.placement.slot,
+            owner_hash: self.placement.owner,
             interval_ms: self.interval_ms.max(0) as u64,
             next_ms: self.next_ms,
             extra: self.extra,
@@ -79,8 +81,11 @@ impl HandoffRecord {
             Ok(TrackedSeries { canonical: series.labels[..].into(), hash, is_histogram: series.histogram })
         };
         let series = std::mem::take(&mut request.series).into_iter().map(decode).collect::<Result<_, String>>()?;
-        let wire::HandOverRequest { url, hash, next_ms, extra, hops, epoch, .. } = request;
-        Ok(HandoffRecord { labels, url, hash, interval_ms, next_ms, extra, series, hops, epoch })
+        let wire::HandOverRequest { url, hash, owner_hash, next_ms, extra, hops, epoch, .. } = request;
+        // Older agents find owners by the hash of the slots.
+        let owner = if owner_hash == 0 { hash } else { owner_hash };
+        let placement = Placement { owner, slot: hash };
+        Ok(HandoffRecord { labels, url, placement, interval_ms, next_ms, extra, series, hops, epoch })
     }
 }
 

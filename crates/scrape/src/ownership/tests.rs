@@ -3,6 +3,7 @@ use pharos_cluster::{ClusterState, Command, Member, MemberState, Role};
 use pharos_model::Labels;
 
 use super::*;
+use crate::targets::Placement;
 use crate::tests::TokioClock;
 
 /// Records the agents to which handoffs go.
@@ -21,7 +22,7 @@ fn record() -> HandoffRecord {
     HandoffRecord {
         labels: Labels::from_pairs([("job", "j")]),
         url: "http://h:1/metrics".into(),
-        hash: 7,
+        placement: Placement { owner: 7, slot: 7 },
         interval_ms: 5000,
         next_ms: 0,
         extra: false,
@@ -119,7 +120,7 @@ async fn an_agent_waits_again_after_contact_was_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_is_alone_never_waits_and_hands_nothing_off() {
-    let ownership = Ownership::everything();
+    let ownership = Ownership::everything("");
     ownership.await_fresh_view().await;
     assert!(!ownership.await_release().await);
     assert_eq!(ownership.hand_off("agent-1", &record()).await, Err("there is no other agent".into()));

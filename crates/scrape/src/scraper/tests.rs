@@ -44,7 +44,7 @@ async fn a_scraper_scrapes_reloads_and_stops() {
     let scraper = Scraper::create(
         ScraperConfig { scrape: config("/gzip"), ..ScraperConfig::default() },
         recorder.clone(),
-        crate::Ownership::everything(),
+        crate::Ownership::everything(""),
         Arc::new(SystemClock::new()),
         &prometheus::Registry::new(),
     )
@@ -86,7 +86,7 @@ fn create(yaml: &str, registry: &Registry) -> Result<Arc<Scraper>, ScraperError>
     Scraper::create(
         ScraperConfig { scrape: vec![Arc::new(resolved(yaml))], ..ScraperConfig::default() },
         Arc::new(Recorder::default()),
-        Ownership::everything(),
+        Ownership::everything(""),
         Arc::new(SystemClock::new()),
         registry,
     )

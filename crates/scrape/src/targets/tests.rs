@@ -31,8 +31,8 @@ fn labels_of_a_plain_target() {
         .unwrap();
     assert_eq!(target.labels.to_string(), r#"{instance="host:9100", job="node", zone="a"}"#);
     assert_eq!(target.url, "http://host:9100/metrics");
-    assert_eq!(target.discovered.get("__scrape_interval__"), Some("1m"));
-    assert_eq!(target.discovered.get("__meta_x"), Some("y"));
+    assert_eq!(target.discovered().get("__scrape_interval__"), Some("1m"));
+    assert_eq!(target.discovered().get("__meta_x"), Some("y"));
     assert_eq!(target.status().health, Health::Unknown);
 }
 

@@ -38,11 +38,21 @@ impl Intake {
         let config = ScraperConfig { scrape: loaded.scrape.clone(), ..ScraperConfig::default() };
         let ownership = match membership.is_open() {
             true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
-            false => Ownership::everything(),
+            false => Ownership::everything(&replica_identity(loaded)),
         };
         let agent = Scraper::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
+}
+
+/// What tells a server that is alone from its replicas, which run on other hosts or have other external labels.
+fn replica_identity(loaded: &Loaded) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut identity = host.trim().to_string();
+    for (name, value) in &loaded.config.global.external_labels {
+        identity.extend(["\0", name, "\0", value]);
+    }
+    identity
 }
 
 fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {

@@ -8,7 +8,7 @@ fn record() -> HandoffRecord {
     HandoffRecord {
         labels: Labels::from_pairs([("job", "j")]),
         url: "http://h:1/metrics".into(),
-        hash: 7,
+        placement: Placement { owner: 8, slot: 7 },
         interval_ms: 5000,
         next_ms: 1_005_000,
         extra: true,
@@ -93,4 +93,10 @@ fn a_record_takes_more_memory_with_each_series() {
     let mut larger = record();
     larger.series.push(larger.series[0].clone());
     assert!(larger.bytes() > record().bytes());
+}
+
+#[test]
+fn the_record_of_an_older_agent_has_one_hash() {
+    let decoded = decode(wire::HandOverRequest { owner_hash: 0, ..request() }).unwrap();
+    assert_eq!(decoded.placement, Placement { owner: 7, slot: 7 });
 }

@@ -19,9 +19,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::super::*;
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::{Ownership, Peers};
-use crate::pool::{self, PoolHandle, ScrapeJob};
+use crate::pool::{self, PoolHandle, PoolInput, ScrapeJob};
 use crate::shared::Fetch;
-use crate::target_loop::Stop;
 use crate::targets::tests::resolved;
 use crate::tests::TokioClock;
 
@@ -215,7 +214,7 @@ impl Sim {
         let config = Arc::new(resolved("job_name: j\nscrape_interval: 5s\nscrape_timeout: 1s"));
         let (publish, watched) = watch::channel(found(&self.targets));
         let job = ScrapeJob { config, fetch: self.world.clone() };
-        let pool = pool::start(shared.clone(), handoffs.clone(), job, vec![watched]);
+        let pool = pool::start(shared.clone(), handoffs.clone(), PoolInput { job, found: vec![watched] });
         self.agents.insert(id.clone(), SimAgent { views, found: Arc::new(publish), shared, handoffs, pool });
         let roles = [Role::Agent].into();
         let member = Member { id, roles, weight: 100, state: MemberState::Active, ..Member::default() };
@@ -235,8 +234,8 @@ impl Sim {
         self.world.note(self.clock.now_ms(), format!("{id} stops"));
         self.world.agents.lock().remove(id);
         let agent = self.agents.remove(id).unwrap();
-        agent.handoffs.stop();
-        agent.pool.stop(Stop::Now).await;
+        agent.shared.stop();
+        agent.pool.stop().await.unwrap();
     }
 
     async fn kill(&mut self) {

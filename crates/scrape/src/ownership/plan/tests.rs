@@ -3,6 +3,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A target whose owner and slots follow from the same hash.
+fn target(hash: u64) -> Placement {
+    Placement { owner: hash, slot: hash }
+}
+
 /// A membership change: which agent, whether it joins or leaves, and milliseconds since the previous change.
 type Change = (u8, bool, i64);
 
@@ -47,10 +52,10 @@ proptest! {
             publish(&state, at);
         }
         let plan = Plan::of(&state, "");
-        let mut slot = plan.next_slot(hash, interval, START + HANDOFF_MS);
+        let mut slot = plan.next_slot(target(hash), interval, START + HANDOFF_MS);
         while slot < at + 3 * HANDOFF_MS {
             let known = |seen: &Vec<(i64, Plan)>| {
-                seen.iter().rev().find(|(from, _)| *from <= slot).map(|(_, plan)| plan.owner_at(hash, slot))
+                seen.iter().rev().find(|(from, _)| *from <= slot).map(|(_, plan)| plan.owner_at(target(hash), slot))
             };
             let owners = views.iter().filter(|seen| known(seen) == Some(Owner::Me)).count();
             let heard = views.iter().all(|seen| known(seen).is_some());
@@ -74,20 +79,37 @@ proptest! {
         }
         let plan = Plan::of(&state, "agent-1");
         let horizon = at + 2 * HANDOFF_MS + 2 * interval;
-        let mut slot = plan.next_slot(hash, interval, from);
-        while slot < horizon && plan.owner_at(hash, slot) != Owner::Me {
+        let mut slot = plan.next_slot(target(hash), interval, from);
+        while slot < horizon && plan.owner_at(target(hash), slot) != Owner::Me {
             slot += interval;
         }
-        let found = plan.next_owned_slot(hash, interval, from);
+        let found = plan.next_owned_slot(target(hash), interval, from);
         prop_assert_eq!(found.filter(|found| *found < horizon), (slot < horizon).then_some(slot));
     }
 }
 
 #[test]
 fn an_agent_that_is_alone_owns_every_slot() {
-    let plan = Plan::everything();
-    assert_eq!(plan.owner_at(7, 0), Owner::Me);
-    assert_eq!(plan.next_owned_slot(7, 1000, 1500), Some(2007));
+    let plan = Plan::everything(0);
+    assert_eq!(plan.owner_at(target(7), 0), Owner::Me);
+    assert_eq!(plan.next_owned_slot(target(7), 1000, 1500), Some(2007));
+}
+
+#[test]
+fn the_slot_does_not_decide_the_owner() {
+    let mut state = ClusterState::default();
+    for agent in 0..3 {
+        apply(&mut state, (agent, true, 0), 0);
+    }
+    let plan = Plan::of(&state, "agent-0");
+    let owners: Vec<Owner> = (0..50).map(|slot| plan.owner_at(Placement { owner: 7, slot }, 10 * HANDOFF_MS)).collect();
+    assert!(owners.iter().all(|owner| *owner == owners[0]), "{owners:?}");
+}
+
+#[test]
+fn agents_that_are_alone_have_slots_of_their_own() {
+    let slot = |seed| Plan::everything(seed).next_slot(target(7), 60_000, 0);
+    assert_ne!(slot(1), slot(2));
 }
 
 #[test]
@@ -96,7 +118,7 @@ fn clusters_have_different_slots() {
         let settings = pharos_cluster::state::Settings { cluster: cluster.into(), shards: 1, replication_factor: 1 };
         let mut state = ClusterState::default();
         state.apply(&Command::Bootstrap { settings }).unwrap();
-        Plan::of(&state, "a").next_slot(7, 60_000, 0)
+        Plan::of(&state, "a").next_slot(target(7), 60_000, 0)
     };
     assert_ne!(slot("c1"), slot("c2"));
     assert_eq!(slot("c1"), slot("c1"));
@@ -105,8 +127,8 @@ fn clusters_have_different_slots() {
 #[test]
 fn a_cluster_without_agents_has_no_owner() {
     let plan = Plan::of(&ClusterState::default(), "a");
-    assert_eq!(plan.owner_at(7, 0), Owner::Nobody);
-    assert_eq!(plan.next_owned_slot(7, 1000, 0), None);
+    assert_eq!(plan.owner_at(target(7), 0), Owner::Nobody);
+    assert_eq!(plan.next_owned_slot(target(7), 1000, 0), None);
 }
 
 #[test]
@@ -117,8 +139,9 @@ fn a_target_has_the_same_owner_on_every_agent() {
     }
     let slot = 10 * HANDOFF_MS;
     for hash in 0..50 {
-        let owners: Vec<u8> =
-            (0..3).filter(|n| Plan::of(&state, &format!("agent-{n}")).owner_at(hash, slot) == Owner::Me).collect();
+        let owners: Vec<u8> = (0..3)
+            .filter(|n| Plan::of(&state, &format!("agent-{n}")).owner_at(target(hash), slot) == Owner::Me)
+            .collect();
         assert_eq!(owners.len(), 1, "target {hash} is owned by {owners:?}");
     }
 }
@@ -129,6 +152,6 @@ fn an_agent_that_joins_owns_nothing_before_its_epoch() {
     apply(&mut state, (0, true, 0), 0);
     apply(&mut state, (1, true, 0), 100_000);
     let plan = Plan::of(&state, "agent-1");
-    let first = (0..50).filter_map(|hash| plan.next_owned_slot(hash, 1000, 0)).min().unwrap();
+    let first = (0..50).filter_map(|hash| plan.next_owned_slot(target(hash), 1000, 0)).min().unwrap();
     assert!(first >= 100_000 + HANDOFF_MS, "it owns a slot at {first}");
 }
