@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use pharos_head::{HeldDigest, ShardWindow, WindowInfo};
 use pharos_model::ShardSet;
 
-use super::rng::Rng;
 use super::samples::{SampleId, SampleSet, Samples};
 use super::{SHARDS, WINDOW_MS};
+use pharos_testkit::Rng;
 
 /// Digests of the samples in memory, by shard.
 pub type Digests = BTreeMap<u32, HeldDigest>;
@@ -298,8 +298,13 @@ impl Head {
 }
 
 fn info(start: i64, window: &Window, samples: &Samples) -> WindowInfo {
-    let none =
-        |shard| ShardWindow { shard, unflushed_samples: 0, flushed_samples: 0, flushed_cut: window.flushed(shard) };
+    let none = |shard| ShardWindow {
+        shard,
+        unflushed_samples: 0,
+        flushed_samples: 0,
+        flushed_cut: window.flushed(shard),
+        first_generation: 0,
+    };
     let mut shards: Vec<ShardWindow> = (0..SHARDS).map(none).collect();
     for (id, epoch) in &window.samples {
         let shard = &mut shards[samples.get(*id).shard as usize];

@@ -133,7 +133,10 @@ impl Head {
                 }
             }
         }
-        state.windows.values_mut().for_each(|window| window.clear_counts(|shard, _| shards.contains(shard.into())));
+        for window in state.windows.values_mut() {
+            window.clear_counts(|shard, _| shards.contains(shard.into()));
+            window.begin_again(|shard| shards.contains(shard.into()));
+        }
         tenant.exemplars.lock().remove_series(|series| shards.contains(series.shard.into()));
         self.grow(-(freed as isize));
     }

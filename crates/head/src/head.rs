@@ -1,11 +1,12 @@
 //! The head: opening and replay, appends, and state that is shared by all tenants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use parking_lot::Mutex;
 use pharos_model::shards::MAX_SHARDS;
-use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome};
+use pharos_model::{Clock, ShardSet, TenantId, WriteBatch, WriteError, WriteOutcome};
 use prometheus::Registry;
 
 use crate::append::{AppendError, AppendOutcome, AppendTargets, Appended, Appender, Origin, Outcomes};
@@ -18,7 +19,7 @@ use crate::tenant::{AppendState, Tenant};
 use crate::tenants::Tenants;
 use crate::trim::Retained;
 use crate::wal::lock::lock_dir;
-use crate::wal::record::{Record, put_opening};
+use crate::wal::record::{Record, Step, put_opening};
 use crate::wal::replay::{ReplayProgress, Segments, Source, replay};
 use crate::wal::{Commit, Log, LogConfig, Ticket, incomplete};
 use crate::window::{WindowPlan, WindowSchedule};
@@ -41,7 +42,7 @@ pub struct Head {
     pub(crate) tenants: Tenants,
     pub(crate) log: Log,
     memory: AtomicI64,
-    pub(crate) retained: parking_lot::Mutex<Retained>,
+    pub(crate) retained: Mutex<Retained>,
     is_incomplete: AtomicBool,
     _lock: Box<dyn DirLock>,
 }
@@ -112,7 +113,7 @@ impl Head {
             tenants,
             log,
             memory: AtomicI64::new(0),
-            retained: parking_lot::Mutex::new(Retained::of(&segments, next_segment)),
+            retained: Mutex::new(Retained::of(&segments, next_segment)),
             is_incomplete: AtomicBool::new(false),
             _lock: lock,
         };
@@ -170,8 +171,12 @@ impl Head {
         // Control records name tenants by number, which the tenant records of the same segment assign.
         let mut numbers: HashMap<(u32, u32), Arc<Tenant>> = HashMap::new();
         let control = |segment: u32, record: Record<'_>| self.control(segment, record, &mut numbers);
-        let source = Source { fs: &*self.fs, dir: &self.config.dir, segments, has_replicas: self.config.has_replicas };
+        let before_damage = Mutex::new(BTreeMap::new());
+        let damaged = || self.note_deletions(&mut before_damage.lock());
+        let (fs, dir, has_replicas) = (&*self.fs, &*self.config.dir, self.config.has_replicas);
+        let source = Source { fs, dir, segments, has_replicas, damaged: &damaged };
         replay(source, (0..workers).map(restorer).collect(), control, progress)?;
+        self.reset_deletions(&before_damage.into_inner());
         segments.sync_last(&*self.fs, &self.config.dir)?;
         let samples = restored.samples.load(Ordering::Relaxed);
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
@@ -185,6 +190,23 @@ impl Head {
         }
         self.update_gauges();
         Ok(())
+    }
+
+    /// Notes the newest deletion of each tenant, by the tenant's number, unless it is known from earlier damage.
+    fn note_deletions(&self, before_damage: &mut BTreeMap<u32, u64>) {
+        for tenant in self.tenants.all() {
+            before_damage.entry(tenant.number).or_insert_with(|| tenant.append.lock().last_deletion);
+        }
+    }
+
+    /// Goes back to the deletions before the first damage: later ones may have been in what was truncated, and the samples
+    /// before it have not seen them. They are applied again, also to what was behind the damage, which other nodes have.
+    fn reset_deletions(&self, before_damage: &BTreeMap<u32, u64>) {
+        for tenant in self.tenants.all() {
+            if let Some(number) = before_damage.get(&tenant.number) {
+                tenant.append.lock().last_deletion = *number;
+            }
+        }
     }
 
     /// Appends a batch to memory and to the log's queue. The outcome tells which samples were rejected and why. After an error
@@ -271,11 +293,24 @@ impl Head {
         commit
     }
 
-    /// Makes cuts that are numbered from now on in windows that begin from now on exceed `number`. Call it before the first
-    /// append with the greatest number of this head's cuts that anyone remembers: after the loss of the log, the numbers
-    /// before it must not be used again.
+    /// Makes the numbers of all cuts from now on exceed `number`. Call it before the first append with the greatest number of
+    /// this head's cuts that anyone remembers: after the loss of the log, or of a part of it, the numbers before it must not
+    /// be used again.
     pub fn number_cuts_above(&self, number: u32) {
         self.plan.note_generation(number);
+        if !self.is_incomplete() {
+            return;
+        }
+        let number = self.plan.first_generation(self.clock.now_ms());
+        for tenant in self.tenants.all() {
+            let mut state = tenant.append.lock();
+            let lagging = state.windows.iter().filter(|(_, window)| window.newest_cut < number);
+            for (start, newest) in lagging.map(|(start, window)| (*start, window.newest_cut)).collect::<Vec<_>>() {
+                let number = number.max(newest.saturating_add(2));
+                tenant.raise_newest_cut(&mut state, start, number);
+                drop(self.log_step(&tenant, &mut state, Step::Cut, start, number, &ShardSet::new()));
+            }
+        }
     }
 
     /// Replaces the settings of all tenants, present and future.

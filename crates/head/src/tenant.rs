@@ -117,18 +117,22 @@ impl Tenant {
         self.index.read().iter().filter(|s| shards.contains(s.shard.into())).cloned().collect()
     }
 
-    /// Raises the newest cut of a window.
+    /// Raises the newest cut of a window. Cuts are numbered one by one, so a greater step means that the log does not know what
+    /// was cut in between.
     pub(crate) fn raise_newest_cut(&self, state: &mut AppendState, window: i64, cut: u32) {
         self.plan.note_generation(cut);
         let window = state.windows.entry(window).or_insert_with(|| WindowState::new(self.shards, cut));
+        let is_step = cut <= window.newest_cut.saturating_add(1);
         window.newest_cut = window.newest_cut.max(cut);
+        if !is_step {
+            window.begin_again(|_| true);
+        }
     }
 
     /// Raises the flushed cut of some shards of a window, and makes that visible to readers.
     pub(crate) fn raise_flushed_cut(&self, state: &mut AppendState, start: i64, cut: u32, shards: &ShardSet) {
-        self.plan.note_generation(cut);
-        let window = state.windows.entry(start).or_insert_with(|| WindowState::new(self.shards, cut));
-        window.newest_cut = window.newest_cut.max(cut);
+        self.raise_newest_cut(state, start, cut);
+        let Some(window) = state.windows.get_mut(&start) else { return };
         window.flushed.raise(shards, cut);
         let mask = window.flushed.clone();
         Arc::make_mut(&mut self.flushed.write().masks).insert(start, mask);

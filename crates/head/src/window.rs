@@ -55,6 +55,9 @@ pub struct ShardWindow {
     pub flushed_samples: u64,
     /// The number of the newest flushed cut; 0 for none.
     pub flushed_cut: u32,
+    /// The generation of the shard's first samples. Cuts up to this number contained none of the samples in memory: they
+    /// were made before the window came back, before the shard was forgotten, or before the log was lost.
+    pub first_generation: u32,
 }
 
 impl WindowInfo {
@@ -72,6 +75,12 @@ impl WindowInfo {
     pub fn flushed_cut(&self, shard: u32) -> u32 {
         let at = self.shards.binary_search_by_key(&shard, |s| s.shard);
         at.map_or(0, |at| self.shards[at].flushed_cut)
+    }
+
+    /// Whether a cut of a shard with this number contained samples that were in this memory.
+    pub fn has_cut(&self, shard: u32, number: u32) -> bool {
+        let at = self.shards.binary_search_by_key(&shard, |s| s.shard);
+        at.is_ok_and(|at| self.shards[at].first_generation < number && number <= self.newest_cut)
     }
 }
 
@@ -160,6 +169,8 @@ pub(crate) struct WindowState {
     pub(crate) newest_append_ms: i64,
     /// Samples in memory by ascending generation, then by shard.
     samples: VecDeque<(u32, Box<[u64]>)>,
+    /// By shard; see [`ShardWindow::first_generation`].
+    first_generations: Box<[u32]>,
     shards: u32,
 }
 
@@ -171,8 +182,15 @@ impl WindowState {
             bytes: 0,
             newest_append_ms: 0,
             samples: VecDeque::new(),
+            first_generations: vec![newest_cut; shards as usize].into(),
             shards,
         }
+    }
+
+    /// Notes that what was cut of some shards so far is none of what memory has from now on.
+    pub(crate) fn begin_again(&mut self, shards: impl Fn(u16) -> bool) {
+        let begun = (0u16..).zip(self.first_generations.iter_mut()).filter(|(shard, _)| shards(*shard));
+        begun.for_each(|(_, first)| *first = self.newest_cut);
     }
 
     fn counts_of(&mut self, generation: u32) -> &mut [u64] {
@@ -236,8 +254,13 @@ impl WindowState {
     }
 
     fn shard(&self, shard: u16) -> ShardWindow {
-        let flushed_cut = self.flushed.cut_of(shard);
-        let mut summary = ShardWindow { shard: shard.into(), unflushed_samples: 0, flushed_samples: 0, flushed_cut };
+        let mut summary = ShardWindow {
+            shard: shard.into(),
+            unflushed_samples: 0,
+            flushed_samples: 0,
+            flushed_cut: self.flushed.cut_of(shard),
+            first_generation: self.first_generations[shard as usize],
+        };
         for (generation, counts) in &self.samples {
             let count = counts[shard as usize];
             match self.flushed.covers(shard, *generation) {

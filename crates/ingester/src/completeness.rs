@@ -1,8 +1,9 @@
 //! From which time on the head has every sample of some shards, so that no block is needed. Pure: blocks and windows go in, a
 //! timestamp comes out.
 //!
-//! The samples of a shard in a block are all in memory if three conditions hold. The block was made of a cut of this head,
-//! or reconciliation found its samples here ([`crate::flush::reconcile`]). None of them was dropped: memory has as many
+//! The samples of a shard in a block are all in memory if three conditions hold. The block was made of a cut of this memory,
+//! not of an earlier life of it ([`WindowInfo::has_cut`]), or reconciliation found its samples here
+//! ([`crate::flush::reconcile`]). None of them was dropped: memory has as many
 //! flushed samples of the shard and window as the blocks. And they stay until the query is over: the grace period of the
 //! shard's newest block, counted from when this node saw it, ends later. The head is complete after the last block for
 //! which this is not so.
@@ -74,7 +75,7 @@ impl Context<'_> {
         let verified = self.known.verified.get(&window.start).and_then(|blocks| blocks.get(&block.id));
         match &block.cut {
             _ if verified.is_some_and(|shards| shards.contains(shard)) => Location::Flushed(samples),
-            Some(cut) if cut.ingester != self.identity || cut.number > window.newest_cut => Location::Elsewhere,
+            Some(cut) if cut.ingester != self.identity || !window.has_cut(shard, cut.number) => Location::Elsewhere,
             Some(cut) if cut.number <= window.flushed_cut(shard) => Location::Flushed(samples),
             Some(_) => Location::Unflushed,
             None => Location::Elsewhere,

@@ -102,6 +102,8 @@ pub(crate) struct Source<'a> {
     pub(crate) segments: &'a Segments,
     /// Whether damage is truncated like a torn tail, since other nodes have the samples too.
     pub(crate) has_replicas: bool,
+    /// Called when records were damaged, before those behind them are applied.
+    pub(crate) damaged: &'a dyn Fn(),
 }
 
 /// Replays all segments. `control` gets the records that concern all series, while the sinks are idle, and tenant records.
@@ -246,6 +248,7 @@ impl Segment<'_> {
         } else if has_replicas {
             tracing::error!(%file, offset, lost_bytes, reason,
                 "write-ahead log is damaged; truncating the segment and copying what it lost from other replicas");
+            (self.source.damaged)();
         } else {
             return Err(self.corrupt(offset, reason));
         }

@@ -179,12 +179,49 @@ fn cut_numbers_ascend_when_the_clock_is_set_back_after_the_window_was_forgotten(
 }
 
 #[test]
+fn a_window_knows_the_cuts_since_its_shard_was_empty() {
+    let head = open(&MemFs::default());
+    append(&head, &[(1, 100, 1.0)]);
+    let shard = head.windows(&tenant())[0].shards[0].shard;
+    let has = |number| head.windows(&tenant())[0].has_cut(shard, number);
+    let first = head.cut(&tenant(), 0, &all_shards()).number();
+    assert!(has(first) && !has(first - 1) && !has(first + 1));
+    head.forget_shards(None, &all_shards()).unwrap().wait().unwrap();
+    append(&head, &[(1, 200, 1.0)]);
+    assert!(!has(first), "its samples are gone");
+    assert!(has(head.cut(&tenant(), 0, &all_shards()).number()));
+}
+
+#[test]
 fn cuts_of_a_head_that_lost_its_log_are_numbered_above_those_that_others_remember() {
     let head = open(&MemFs::default());
     head.number_cuts_above(1000);
     append(&head, &[(1, 100, 1.0)]);
     assert!(head.windows(&tenant())[0].newest_cut >= 1000);
     assert!(head.cut(&tenant(), 0, &all_shards()).number() > 1000);
+}
+
+#[test]
+fn a_window_that_is_left_of_a_damaged_log_is_numbered_above_what_others_remember() {
+    let fs = MemFs::default();
+    let mut head = open(&fs);
+    assert!(head.is_incomplete());
+    append(&head, &[(1, 100, 1.0)]);
+    let lost = head.windows(&tenant())[0].newest_cut + 7;
+    head.number_cuts_above(lost);
+    append(&head, &[(2, 100, 2.0)]);
+    for _ in 0..2 {
+        let window = head.windows(&tenant()).remove(0);
+        assert!(window.newest_cut >= lost);
+        assert!(window.shards.iter().all(|held| !window.has_cut(held.shard, lost)));
+        head.commit().wait().unwrap();
+        drop(head);
+        head = open(&fs);
+        head.number_cuts_above(lost);
+    }
+    let cut = head.cut(&tenant(), 0, &all_shards());
+    assert!(cut.number() > lost);
+    assert_eq!(contents(&cut).len(), 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Damaged logs: torn tails are truncated, other damage is an error that names its place, and a repair fixes it.
 
-use pharos_head::HeadError;
+use pharos_head::{Head, HeadError};
+use pharos_model::{Matcher, TimeRange};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -136,6 +137,35 @@ fn a_head_with_replicas_opens_when_an_earlier_segment_is_damaged() {
     let head = try_open(&fs, with_replicas()).unwrap();
     let found = read_all(&head).len();
     assert!(head.is_incomplete() && found > 1000 && found < 2000, "{found} samples");
+}
+
+#[test]
+fn deletions_that_a_damaged_log_has_lost_are_applied_again() {
+    let fs = MemFs::default();
+    let head = open(&fs);
+    append(&head, &[(1, 0, 1.0), (2, 0, 2.0)]);
+    let before = fs.files()[0].1.len();
+    let delete = |head: &Head| {
+        let matchers = [Matcher::equal("instance", "1")];
+        head.delete(&tenant(), &matchers, TimeRange::new(0, 10), 5).unwrap().wait().unwrap();
+    };
+    delete(&head);
+    for i in 1..1000 {
+        append(&head, &[(3, i * 1000, 0.1 * i as f64)]);
+    }
+    head.set_complete().unwrap();
+    drop(head);
+    assert!(fs.files().len() > 1, "a later segment names the deletion");
+    let (path, bytes) = fs.files().remove(0);
+    fs.set_file(&path, &flipped(&bytes, before + 5));
+    let head = try_open(&fs, with_replicas()).unwrap();
+    assert_eq!(head.last_deletion(&tenant()), 0);
+    let held = |head: &Head| read_all(head).iter().filter(|((_, t), _)| *t == 0).count();
+    assert_eq!(held(&head), 2);
+    delete(&head);
+    drop(head);
+    let head = try_open(&fs, with_replicas()).unwrap();
+    assert_eq!((head.last_deletion(&tenant()), held(&head)), (5, 1));
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn window(number: i64, flushed_samples: u64, newest_cut: u32, flushed_cut: u32) 
         bytes: 0,
         newest_append_ms: 0,
         newest_cut,
-        shards: vec![ShardWindow { shard: 0, unflushed_samples: 7, flushed_samples, flushed_cut }],
+        shards: vec![ShardWindow { shard: 0, unflushed_samples: 7, flushed_samples, flushed_cut, first_generation: 0 }],
     }
 }
 
@@ -97,6 +97,18 @@ fn dropped_samples_are_noticed_by_their_number() {
 }
 
 #[test]
+fn a_cut_of_an_earlier_life_is_not_in_memory() {
+    let blocks = [block(0, 100, Some(("me", 5)))];
+    // The log was lost, and what was learned since is not flushed, or as many samples as before are.
+    for (flushed_samples, flushed_cut) in [(0, 0), (100, 8)] {
+        let mut since = window(0, flushed_samples, 8, flushed_cut);
+        assert_eq!(from_at(WINDOW, &blocks, &[since.clone()]), i64::MIN);
+        since.shards[0].first_generation = 5;
+        assert_eq!(from_at(WINDOW, &blocks, &[since]), WINDOW - 999);
+    }
+}
+
+#[test]
 fn blocks_of_others_are_not_in_memory() {
     let windows = [window(0, 500, 3, 3), window(1, 100, 1, 1)];
     for other in [None, Some(("other", 1))] {
@@ -119,7 +131,13 @@ fn a_query_without_a_deadline_cannot_be_promised_anything() {
 
 #[test]
 fn blocks_of_others_are_in_memory_where_they_were_found_there_shard_by_shard() {
-    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 1 };
+    let shard = |shard, flushed_samples| ShardWindow {
+        shard,
+        unflushed_samples: 0,
+        flushed_samples,
+        flushed_cut: 1,
+        first_generation: 0,
+    };
     let mut held = window(0, 150, 1, 1);
     held.shards = vec![shard(0, 100), shard(1, 50)];
     let mut other = block(0, 100, Some(("other", 1)));
@@ -166,7 +184,13 @@ fn a_block_that_was_not_noted_yet_stays_for_a_grace_period_at_least_and_its_date
 
 #[test]
 fn each_shard_stays_for_its_own_grace_period() {
-    let shard = |shard, flushed_samples| ShardWindow { shard, unflushed_samples: 0, flushed_samples, flushed_cut: 2 };
+    let shard = |shard, flushed_samples| ShardWindow {
+        shard,
+        unflushed_samples: 0,
+        flushed_samples,
+        flushed_cut: 2,
+        first_generation: 0,
+    };
     let mut held = window(0, 150, 2, 2);
     held.shards = vec![shard(0, 100), shard(1, 50)];
     let mut main = block(0, 100, Some(("me", 1)));

@@ -114,19 +114,18 @@ pub(super) async fn window(
 
 /// Marks cuts of this head that were committed but not marked, because the process crashed in between.
 ///
-/// The head must have been that far already: a head that does not know the cut, because its log was lost, has none of the
-/// cut's samples.
+/// The cut must be one of this memory: after the log was lost, or the window or the shard has come back, memory has none of
+/// the samples of earlier cuts.
 async fn mark_committed_cuts(
     at: &Flushing<'_>,
     info: &WindowInfo,
     blocks: &WindowBlocks<'_>,
 ) -> Result<(), FlushError> {
-    let mine = blocks.of_same_window().filter_map(|block| Some((block, block.cut.as_ref()?)));
-    let is_known =
-        |cut: &pharos_cluster::CutId| cut.ingester == at.ingester.config.identity && cut.number <= info.newest_cut;
-    for (block, cut) in mine.filter(|(_, cut)| is_known(cut)) {
+    let cuts = blocks.of_same_window().filter_map(|block| Some((block, block.cut.as_ref()?)));
+    for (block, cut) in cuts.filter(|(_, cut)| cut.ingester == at.ingester.config.identity) {
         let held = block.shards.iter().copied().collect::<ShardSet>().intersection(&info.unflushed());
-        let shards: ShardSet = held.iter().filter(|shard| info.flushed_cut(*shard) < cut.number).collect();
+        let is_unmarked = |shard: &u32| info.has_cut(*shard, cut.number) && info.flushed_cut(*shard) < cut.number;
+        let shards: ShardSet = held.iter().filter(is_unmarked).collect();
         if !shards.is_empty() {
             tracing::info!(tenant = %at.tenant, window = info.start, cut = cut.number, %shards, "window was committed before a crash; marking it flushed");
             at.ingester.head.mark_flushed_cut(at.tenant, info.start, cut.number, &shards).await?;

@@ -107,7 +107,8 @@ fn a_replica_that_equals_what_another_compared_with_blocks_is_in_them() {
     let blocks = [block(1, 3, &[1, 2, 7]), difference];
     let blocks = over(&blocks);
     assert_eq!(blocks.cover(3, held(&[1, 2, 5], &[4])), Some(vec![]), "flushed samples do not matter");
-    let counts = ShardWindow { shard: 3, unflushed_samples: 3, flushed_samples: 1, flushed_cut: 0 };
+    let counts =
+        ShardWindow { shard: 3, unflushed_samples: 3, flushed_samples: 1, flushed_cut: 0, first_generation: 0 };
     assert!(blocks.may_cover(&counts));
 }
 
@@ -128,7 +129,8 @@ fn a_masked_block_covers_nothing_that_was_written_after_the_deletion() {
     let covered_by = |blocks: Vec<BlockEntry>, deletions: Vec<Deletion>| {
         let blocks = blocks.into_iter().map(Arc::new).collect();
         let catalogue = Arc::new(TenantCatalogue { blocks, deletions, ..TenantCatalogue::default() });
-        let counts = ShardWindow { shard: 3, unflushed_samples: 2, flushed_samples: 0, flushed_cut: 0 };
+        let counts =
+            ShardWindow { shard: 3, unflushed_samples: 2, flushed_samples: 0, flushed_cut: 0, first_generation: 0 };
         let blocks = WindowBlocks::of(Some(&catalogue), &window);
         let covered = blocks.cover(3, held(&[1, 2], &[]));
         assert_eq!(blocks.may_cover(&counts), covered.is_some());
@@ -158,8 +160,7 @@ proptest! {
         let covered = blocks.cover(3, held(&unflushed, &flushed));
         prop_assert_eq!(covered.is_some(), extra == 0);
         let counts = ShardWindow {
-            shard: 3, unflushed_samples: unflushed.len() as u64, flushed_samples: flushed.len() as u64, flushed_cut: 0,
-        };
+            shard: 3, unflushed_samples: unflushed.len() as u64, flushed_samples: flushed.len() as u64, flushed_cut: 0, first_generation: 0 };
         prop_assert!(covered.is_none() || blocks.may_cover(&counts));
     }
 }

@@ -13,7 +13,13 @@ fn secs(seconds: u64) -> Duration {
 
 /// The first window, with flushed samples of some shards.
 fn window(shards: &[u32]) -> WindowInfo {
-    let flushed = |shard: &u32| ShardWindow { shard: *shard, unflushed_samples: 0, flushed_samples: 5, flushed_cut: 1 };
+    let flushed = |shard: &u32| ShardWindow {
+        shard: *shard,
+        unflushed_samples: 0,
+        flushed_samples: 5,
+        flushed_cut: 1,
+        first_generation: 0,
+    };
     WindowInfo {
         start: 0,
         end: WINDOW,

@@ -7,7 +7,13 @@ const WINDOW: i64 = 7_200_000;
 const GRACE: Duration = Duration::from_secs(3600);
 
 fn window(start: i64, unflushed: u64, flushed: u64, newest_append_ms: i64) -> WindowInfo {
-    let shards = vec![ShardWindow { shard: 7, unflushed_samples: unflushed, flushed_samples: flushed, flushed_cut: 0 }];
+    let shards = vec![ShardWindow {
+        shard: 7,
+        unflushed_samples: unflushed,
+        flushed_samples: flushed,
+        flushed_cut: 0,
+        first_generation: 0,
+    }];
     WindowInfo {
         start,
         end: start + WINDOW,
@@ -107,6 +113,7 @@ fn only_led_shards_are_flushed_and_each_is_dropped_in_its_time() {
         unflushed_samples,
         flushed_samples,
         flushed_cut: 0,
+        first_generation: 0,
     };
     w.shards = vec![shard(1, 5, 5), shard(2, 0, 5), shard(3, 0, 5)];
     let blocks = Blocks::from([seen(1, 0), seen(2, 0), seen(3, 5 * WINDOW)]);
