@@ -1,11 +1,13 @@
 //! Catching up: copies shards that this node learns from in-sync replicas, and forgets shards that have moved away.
 //!
-//! [`policy`] decides, purely. [`copy`] does one copy. This file is the loop around them.
+//! [`policy`] decides, purely. [`copy`] does one copy, [`lost`] reports what has to be copied again. This file is the loop
+//! around them.
 
 mod copy;
 pub(crate) mod decided;
 mod filter;
 mod forget;
+pub(crate) mod lost;
 pub mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_cluster::{Command, MetaError, View};
+use pharos_cluster::View;
 use pharos_model::ShardSet;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -86,46 +88,6 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
     tokio::select! {
         () = working => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
-    }
-}
-
-/// Reports that this node is out of sync for the shards that it lost, until the view agrees or no other replica is in sync.
-///
-/// The log stays marked as incomplete until the view leaves nothing to report, so a start that is interrupted reports again.
-pub(crate) async fn report_lost_shards(ingester: &Ingester) {
-    if !ingester.head.is_incomplete() {
-        return;
-    }
-    loop {
-        let shards: Vec<(u32, u64)> = ingester.lost.lock().iter().map(|(shard, epoch)| (*shard, *epoch)).collect();
-        if shards.is_empty() {
-            return set_complete(ingester).await;
-        }
-        tracing::warn!(shards = shards.len(), "write-ahead log is incomplete; copying shards from in-sync replicas");
-        let me = ingester.config.identity.clone();
-        let report = Command::ReportFailed { node: me.clone(), shards, reporter: me.clone() };
-        match ingester.meta.propose(report).await {
-            Ok(outcome) => {
-                // Meta ignores a report whose epoch has passed, so what remains is reported again.
-                let mut lost = ingester.lost.lock();
-                *lost = policy::lost_shards(&me, &outcome.view, |shard| lost.contains_key(&shard));
-            }
-            Err(error @ (MetaError::Refused(_) | MetaError::Stopped(_))) => {
-                tracing::warn!(%error, "lost samples could not be reported; this node stays in sync with an incomplete log");
-                return ingester.lost.lock().clear();
-            }
-            Err(_) => tokio::time::sleep(ingester.config.interval).await,
-        }
-    }
-}
-
-/// Removes the mark from the log. If that fails, the next start reports again, which is harmless.
-async fn set_complete(ingester: &Ingester) {
-    let head = ingester.head.clone();
-    match tokio::task::spawn_blocking(move || head.set_complete()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "write-ahead log stays marked as incomplete until the next start"),
-        Err(error) => tracing::error!(%error, "marking the write-ahead log as complete panicked"),
     }
 }
 

@@ -20,6 +20,7 @@ use pharos_promql::syntax::parse_metric_selector;
 use tokio::sync::watch;
 
 use crate::Ingester;
+use crate::catchup::lost::LostShards;
 
 /// How long a request waits until the view has the deletion that it names. Senders give up on a replica later than that.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,13 +30,14 @@ pub(crate) struct Deletions {
     identity: String,
     head: Arc<Head>,
     meta: Arc<Meta>,
+    lost: LostShards,
     /// Held while deletions are applied.
     applying: Mutex<()>,
 }
 
 impl Deletions {
-    pub(crate) fn new(identity: &str, head: Arc<Head>, meta: Arc<Meta>) -> Arc<Deletions> {
-        Arc::new(Deletions { identity: identity.into(), head, meta, applying: Mutex::default() })
+    pub(crate) fn new(identity: &str, head: Arc<Head>, meta: Arc<Meta>, lost: LostShards) -> Arc<Deletions> {
+        Arc::new(Deletions { identity: identity.into(), head, meta, lost, applying: Mutex::default() })
     }
 
     /// Applies the tenant's deletions up to a number, as soon as the view has them, and returns the number of the newest
@@ -89,12 +91,14 @@ impl Deletions {
     }
 
     /// Removes samples from which deletions may be missing that are not listed any more. Deletions are forgotten when every
-    /// replica has applied them, so this one was out of sync, and copies whatever it lacks.
+    /// replica has applied them, so this one was out of sync, or its log has lost them. It copies whatever it lacks.
     fn drop_missed(&self, tenant: &TenantId, known: &TenantCatalogue, view: &View) -> Result<(), WriteError> {
-        let is_elsewhere =
-            |shard: &pharos_cluster::Shard| !shard.in_sync.is_empty() && !shard.is_in_sync(&self.identity);
-        let shards: ShardSet =
-            view.numbered_shards().filter(|(_, shard)| is_elsewhere(shard)).map(|(number, _)| number).collect();
+        let lost = self.lost.lock().clone();
+        let is_elsewhere = |(number, shard): &(u32, &Arc<pharos_cluster::Shard>)| {
+            let is_mine = shard.is_in_sync(&self.identity) && !lost.contains_key(number);
+            !is_mine && shard.in_sync.iter().any(|node| *node != self.identity)
+        };
+        let shards: ShardSet = view.numbered_shards().filter(is_elsewhere).map(|(number, _)| number).collect();
         let holds = |tenant: &TenantId| {
             self.head.windows(tenant).iter().any(|w| w.shards.iter().any(|s| shards.contains(s.shard)))
         };

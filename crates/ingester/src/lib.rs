@@ -49,9 +49,8 @@ pub struct Ingester {
     catch_ups: catchup::Progress,
     /// What leaders have decided about samples of shards that this node learns.
     decided: parking_lot::Mutex<catchup::decided::Decided>,
-    /// Shards that the view calls in sync although this node's log lost samples of them. The node answers for none of them
-    /// until the view agrees.
-    lost: parking_lot::Mutex<catchup::policy::WantedShards>,
+    /// Shards of which this node's log has lost samples; see [`catchup::lost`].
+    lost: catchup::lost::LostShards,
     flusher: flush::Flusher,
 }
 
@@ -71,13 +70,13 @@ impl Ingester {
     ) -> Result<Arc<Ingester>, prometheus::Error> {
         let metrics = IngesterMetrics::register(registry)?;
         let fence = Fence::new(config.shards_total);
-        let lost = match head.is_incomplete() {
-            true => catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true),
-            false => Default::default(),
-        };
+        let lost = catchup::lost::LostShards::default();
+        if head.is_incomplete() {
+            *lost.lock() = catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true);
+        }
         head.number_cuts_above(newest_cut(&config.identity, &meta.view()));
         let catch_ups = catchup::Progress::default();
-        let deletions = deletions::Deletions::new(&config.identity, head.clone(), meta.clone());
+        let deletions = deletions::Deletions::new(&config.identity, head.clone(), meta.clone(), lost.clone());
         let ingester = Ingester {
             config,
             head,
@@ -90,7 +89,7 @@ impl Ingester {
             deletions,
             catch_ups,
             decided: Default::default(),
-            lost: parking_lot::Mutex::new(lost),
+            lost,
             flusher: flush::Flusher::default(),
         };
         ingester.note_listed_blocks();
@@ -101,9 +100,10 @@ impl Ingester {
         Ok(Arc::new(ingester))
     }
 
-    /// Reports to meta the shards that this node lost with its log, if its log is incomplete. Await it before serving.
+    /// Reports to meta the shards that this node lost with its log, if its log is incomplete and other nodes have them. Await it
+    /// before serving.
     pub async fn report_lost_shards(&self) {
-        catchup::report_lost_shards(self).await;
+        catchup::lost::report(self).await;
     }
 
     /// Flushes windows as they end, applies deletions and catches up, until `shutdown` becomes true.
@@ -112,6 +112,7 @@ impl Ingester {
             flush::run(self.clone(), shutdown.clone()),
             deletions::run(self.clone(), shutdown.clone()),
             health::run(self.clone(), shutdown.clone()),
+            catchup::lost::run(self.clone(), shutdown.clone()),
             catchup::run(self, shutdown),
         );
     }
@@ -129,6 +130,12 @@ impl Ingester {
         view.numbered_shards().filter(is_led).map(|(number, _)| number).collect()
     }
 
+    /// Whether a learner can copy a shard from this node, as of a view: nobody in sync has more than it has.
+    fn is_source(&self, view: &View, shard: u32) -> bool {
+        let me = [&self.config.identity];
+        self.is_whole(view, shard) || view.shard(shard).is_some_and(|known| known.in_sync.iter().eq(me))
+    }
+
     /// Whether this node has every acknowledged sample of a shard, as of a view.
     fn is_whole(&self, view: &View, shard: u32) -> bool {
         let known = view.shard(shard);
@@ -144,8 +151,6 @@ fn newest_cut(identity: &str, view: &View) -> u32 {
     cuts.map(|cut| cut.number).max().unwrap_or(0)
 }
 
-#[cfg(test)]
-mod simulation_tests;
 #[cfg(test)]
 mod test_cluster;
 #[cfg(test)]

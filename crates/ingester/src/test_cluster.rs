@@ -176,6 +176,7 @@ impl Cluster {
             ingester.report_lost_shards().await;
             tokio::join!(
                 crate::catchup::run(ingester.clone(), stopped.clone()),
+                crate::catchup::lost::run(ingester.clone(), stopped.clone()),
                 crate::deletions::run(ingester, stopped)
             );
         });

@@ -79,11 +79,11 @@ pub fn decide(inputs: Inputs<'_>) -> Vec<Action> {
     actions
 }
 
-/// The shards among some that a node lost with its disk, with their epochs: those that it is in sync for while another
-/// replica is, too, and those that it was learning, because an earlier promotion request of it may still be in flight.
+/// The shards among some that a node lost with its log, with their epochs: those that it is in sync for while there is another
+/// replica, in sync or not, and those that it was learning, because an earlier promotion request of it may still be in flight.
 pub fn lost_shards(me: &str, view: &View, among: impl Fn(u32) -> bool) -> WantedShards {
     let is_lost = |(number, shard): &(u32, &Arc<Shard>)| {
-        let in_sync = shard.is_in_sync(me) && shard.in_sync.len() > 1;
+        let in_sync = shard.is_in_sync(me) && shard.replicas.len() > 1;
         among(*number) && (in_sync || shard.learns_since(me).is_some())
     };
     view.numbered_shards().filter(is_lost).map(|(number, shard)| (number, shard.epoch)).collect()

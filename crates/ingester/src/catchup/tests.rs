@@ -1,4 +1,4 @@
-use pharos_cluster::CatalogueCommand;
+use pharos_cluster::{CatalogueCommand, Command};
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{Clock, TenantId};
 use pharos_transport::ingest_v1::CopyResponse;
@@ -139,6 +139,51 @@ async fn a_lost_disk_is_reported_even_after_another_restart() {
     cluster.stop("C").await;
     cluster.start("C").await;
     assert!(cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lost() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    cluster.stop("B").await;
+    cluster.write(&scrape(2)).await;
+    cluster.stop("A").await;
+    cluster.wipe("A");
+    cluster.start("A").await;
+    cluster.catch_up("A");
+    cluster.write(&scrape(3)).await;
+    let a = cluster.node("A").clone();
+    assert!(!a.is_whole(&a.meta.view(), 0), "it answers for nothing that it lost");
+    assert!(a.head().is_incomplete());
+    cluster.start("B").await;
+    cluster.catch_up("B");
+    cluster.add_learner("B").await;
+    cluster.in_sync("B").await;
+    cluster.sees(|view| view.shards.iter().all(|shard| !shard.is_in_sync("A"))).await;
+    until(|| !a.head().is_incomplete()).await;
+    cluster.add_learner("A").await;
+    cluster.in_sync("A").await;
+    let left = [scrape(1), scrape(3)].concat();
+    assert_eq!(held(cluster.node("A")).len(), left.len());
+    assert_eq!(held(cluster.node("A")), held(cluster.node("B")));
+    assert!(a.is_whole(&a.meta.view(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_log_answers_again_once_no_other_replica_is_left() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&scrape(1)).await;
+    cluster.stop("B").await;
+    cluster.write(&scrape(2)).await;
+    cluster.stop("A").await;
+    cluster.wipe("A");
+    cluster.start("A").await;
+    cluster.catch_up("A");
+    let a = cluster.node("A").clone();
+    assert!(!a.is_whole(&a.meta.view(), 0));
+    cluster.propose(Command::RemoveMember { node: "B".into(), force: true, at_ms: 0 }).await;
+    until(|| a.is_whole(&a.meta.view(), 0)).await;
+    until(|| !a.head().is_incomplete()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

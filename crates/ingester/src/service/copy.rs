@@ -104,7 +104,7 @@ pub(super) fn serve(
 /// Only an in-sync replica can be a source.
 fn check_in_sync(ingester: &Ingester, asked: &[(u32, u64)]) -> Result<(), Status> {
     let (view, me) = (ingester.meta.view(), &ingester.config.identity);
-    let lacks = |(shard, _): &&(u32, u64)| !ingester.is_whole(&view, *shard);
+    let lacks = |(shard, _): &&(u32, u64)| !ingester.is_source(&view, *shard);
     match asked.iter().find(lacks) {
         Some((shard, _)) => Err(Status::failed_precondition(format!("{me} is not in sync for shard {shard}"))),
         None => Ok(()),

@@ -1,0 +1,104 @@
+//! Shards of which this node's log has lost samples, although the view calls the node in sync.
+//!
+//! The node answers for none of them and is the source of no copy, until it has reported itself out of sync and has copied them
+//! from another replica. If it is the last one in sync, it gives way to those that are out of sync: they may have what it has
+//! lost. It remains in sync for writes, and is their source, until one of them is in sync, too. Then it reports itself. Once
+//! no other replica is left, nobody can have more than it has.
+//!
+//! The log stays marked as incomplete until nothing is lost any more, so a process that is interrupted begins again.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pharos_cluster::{Command, MetaError, View};
+use tokio::sync::watch;
+
+use super::policy::{self, WantedShards};
+use crate::Ingester;
+
+/// The lost shards, with the epochs under which they are reported.
+pub(crate) type LostShards = Arc<Mutex<WantedShards>>;
+
+/// What there is to do about lost shards.
+enum Due {
+    /// Nothing is lost any more.
+    Nothing,
+    /// These shards have another in-sync replica and are to be reported.
+    Report(Vec<(u32, u64)>),
+    /// No other replica is in sync yet.
+    Wait,
+}
+
+/// Reports the lost shards that another replica is in sync for, until the view agrees.
+pub(crate) async fn report(ingester: &Ingester) {
+    if !ingester.head.is_incomplete() {
+        return;
+    }
+    let mut view = ingester.meta.view();
+    loop {
+        match due(ingester, &view) {
+            Due::Nothing => return set_complete(ingester).await,
+            Due::Wait => return,
+            Due::Report(shards) => match propose(ingester, shards).await {
+                Some(next) => view = next,
+                None => return,
+            },
+        }
+    }
+}
+
+/// Reports lost shards as other replicas come in sync, until nothing is lost or `shutdown` becomes true.
+pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
+    let reporting = async {
+        let mut watch = ingester.meta.watch();
+        while ingester.head.is_incomplete() {
+            watch.mark_unchanged();
+            report(&ingester).await;
+            if !ingester.head.is_incomplete() || watch.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = reporting => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+}
+
+fn due(ingester: &Ingester, view: &View) -> Due {
+    let me = &*ingester.config.identity;
+    let mut lost = ingester.lost.lock();
+    *lost = policy::lost_shards(me, view, |shard| lost.contains_key(&shard));
+    if lost.is_empty() {
+        return Due::Nothing;
+    }
+    let can_be_reported = |shard: &u32| view.shard(*shard).is_some_and(|known| known.in_sync.iter().any(|n| n != me));
+    let shards: Vec<(u32, u64)> =
+        lost.iter().filter(|(shard, _)| can_be_reported(shard)).map(|(shard, epoch)| (*shard, *epoch)).collect();
+    if shards.is_empty() { Due::Wait } else { Due::Report(shards) }
+}
+
+/// Reports shards and returns a view to look at next; none if this node is stopping. Meta ignores a report whose epoch has
+/// passed, so what remains is reported again.
+async fn propose(ingester: &Ingester, shards: Vec<(u32, u64)>) -> Option<View> {
+    tracing::warn!(shards = shards.len(), "write-ahead log is incomplete; copying shards from in-sync replicas");
+    let me = ingester.config.identity.clone();
+    let report = Command::ReportFailed { node: me.clone(), shards, reporter: me };
+    match ingester.meta.propose(report).await {
+        Ok(outcome) => return Some(outcome.view),
+        Err(MetaError::Stopped(_)) => return None,
+        Err(error) => tracing::info!(%error, "lost shards could not be reported yet; will retry"),
+    }
+    tokio::time::sleep(ingester.config.interval).await;
+    Some(ingester.meta.view())
+}
+
+/// Removes the mark from the log. While it is there, a start reports again, which is harmless.
+async fn set_complete(ingester: &Ingester) {
+    let head = ingester.head.clone();
+    match tokio::task::spawn_blocking(move || head.set_complete()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "write-ahead log stays marked as incomplete; will retry"),
+        Err(error) => tracing::error!(%error, "marking the write-ahead log as complete panicked"),
+    }
+}
