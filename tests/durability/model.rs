@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) value: Value,
     pub(crate) began: Ms,
     pub(crate) end: End,
+    /// Whether the only disk that had it was lost.
+    pub(crate) is_lost: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl Model {
     /// Begins a write of some samples.
     pub(crate) fn begin(&mut self, sent: &[(Key, Value)], now: Ms) {
         for (key, value) in sent {
-            let attempt = Attempt { value: *value, began: now, end: End::Pending };
+            let attempt = Attempt { value: *value, began: now, end: End::Pending, is_lost: false };
             self.samples.entry(*key).or_default().push(attempt);
         }
     }
@@ -116,13 +118,25 @@ impl Model {
         }
     }
 
+    /// Notes that a disk was lost. `is_kept` tells what others have, too.
+    pub(crate) fn lose(&mut self, is_kept: impl Fn(Key, &Attempt) -> bool) -> usize {
+        let mut lost = 0;
+        for (key, attempts) in &mut self.samples {
+            for attempt in attempts.iter_mut().filter(|attempt| !attempt.is_lost) {
+                attempt.is_lost = !is_kept(*key, attempt);
+                lost += usize::from(attempt.is_lost);
+            }
+        }
+        lost
+    }
+
     fn fate(&self, key: Key, attempt: &Attempt) -> Fate {
         let acknowledged = match attempt.end {
             End::Acknowledged(at) => at,
             End::Refused(_) => return Fate::MustNot,
             End::Pending | End::Unknown(_) => return Fate::May,
         };
-        let mut fate = Fate::Must;
+        let mut fate = if attempt.is_lost { Fate::May } else { Fate::Must };
         for deletion in self.deletions.iter().filter(|deletion| deletion.covers(key)) {
             match deletion.end {
                 End::Acknowledged(done) if done < attempt.began => {}
@@ -217,6 +231,15 @@ mod tests {
         assert_eq!(model(&acknowledged, &[(1, End::Acknowledged(9))]).allowed(KEY), allowed(&[7], false));
         assert_eq!(model(&acknowledged, &[(1, End::Acknowledged(15))]).allowed(KEY), allowed(&[7], true));
         assert_eq!(model(&acknowledged, &[(1, End::Unknown(5))]).allowed(KEY), allowed(&[7], true));
+    }
+
+    #[test]
+    fn what_was_lost_with_its_only_disk_may_be_missing() {
+        let mut model = model(&[(7, 1, End::Acknowledged(2))], &[]);
+        assert_eq!(model.lose(|key, attempt| key == KEY && attempt.value == 7), 0);
+        assert_eq!(model.allowed(KEY), allowed(&[7], false));
+        assert_eq!(model.lose(|_, _| false), 1);
+        assert_eq!(model.allowed(KEY), allowed(&[7], true));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A node with the ingester role: the production ingester over a simulated disk, bucket, network and clock, started and stopped
 //! in the order of `pharos/src/server`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,8 +18,10 @@ use tonic::service::Routes;
 
 use crate::bugs::Bug;
 use crate::disk::{Disk, DiskFs};
-use crate::env::{Env, NodeClock};
+use crate::env::{Env, Ms, NodeClock};
+use crate::invariants::Memory;
 use crate::meta::ADDRESSES;
+use crate::model::{Key, Value};
 use crate::network::{Network, Process};
 use crate::objects::Bucket;
 use crate::{FORGET_AFTER, GRACE, OUT_OF_ORDER_MS, SHARDS};
@@ -45,6 +47,8 @@ pub(crate) struct Node {
     running: Option<Running>,
     /// The end of a process that was told to stop.
     stopping: Option<JoinHandle<()>>,
+    /// What the last process had in memory when it ended, and when that was.
+    last: Option<(Ms, BTreeMap<Key, Value>)>,
 }
 
 /// A process of a node.
@@ -61,7 +65,8 @@ struct Running {
 
 impl Node {
     pub(crate) fn new(name: String, window_ms: i64) -> Self {
-        Node { name, disk: Disk::default(), ahead_ms: Arc::default(), window_ms, running: None, stopping: None }
+        let (disk, ahead_ms) = (Disk::default(), Arc::default());
+        Node { name, disk, ahead_ms, window_ms, running: None, stopping: None, last: None }
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -71,6 +76,25 @@ impl Node {
     /// The ingester, once it serves.
     pub(crate) fn ingester(&self) -> Option<Arc<Ingester>> {
         self.running.as_ref()?.ingester.lock().clone()
+    }
+
+    /// What is in memory, or was when the last process ended; none if it did not serve.
+    pub(crate) fn held(&self) -> Option<BTreeMap<Key, Value>> {
+        match &self.running {
+            Some(_) => self.ingester().map(|ingester| Memory::of(&self.name, ingester).samples),
+            None => self.last.clone().map(|(_, samples)| samples),
+        }
+    }
+
+    /// When the last process ended.
+    pub(crate) fn ended(&self) -> Option<Ms> {
+        self.last.as_ref().map(|(ended, _)| *ended)
+    }
+
+    /// Ends the process for those that look at the node from outside.
+    fn take_running(&mut self, around: &Surroundings) -> Option<Running> {
+        self.last = self.held().map(|samples| (around.env.now(), samples));
+        self.running.take()
     }
 
     /// Why the running process cannot open its log.
@@ -107,7 +131,7 @@ impl Node {
 
     /// Ends the process at once, as SIGKILL does, or as a power failure, which also loses what was not fsynced.
     pub(crate) fn crash(&mut self, around: &Surroundings, is_power_failure: bool) {
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.take_running(around) else { return };
         running.process.end();
         match is_power_failure {
             true => self.disk.crash(&mut around.env.fork()),
@@ -126,8 +150,8 @@ impl Node {
     }
 
     /// Stops the process in order, which takes a while.
-    pub(crate) fn stop(&mut self) {
-        let Some(running) = self.running.take() else { return };
+    pub(crate) fn stop(&mut self, around: &Surroundings) {
+        let Some(running) = self.take_running(around) else { return };
         let disk = self.disk.clone();
         self.stopping = Some(tokio::spawn(async move {
             // The process is killed when it takes too long.
@@ -207,7 +231,11 @@ impl Boot {
         self.around.network.serve(&self.process, routes.routes());
         *self.ingester.lock() = Some(ingester.clone());
         *self.failure.lock() = None;
-        self.meta.join(member).await.map_err(|e| e.to_string())?;
+        // A node that does not reach meta waits.
+        while let Err(error) = self.meta.join(member.clone()).await {
+            self.around.env.note(format!("{} waits for meta: {error}", self.process.name));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         Ok(ingester)
     }
 

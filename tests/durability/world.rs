@@ -9,13 +9,13 @@ use pharos_cluster::{ClusterState, Command, export};
 use pharos_compactor::{Compactor, CompactorConfig};
 use tokio::sync::watch;
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Stored};
 use crate::bugs::Bug;
 use crate::client::{Agent, connect, tenant};
 use crate::env::{Env, Ms, NodeClock, Outcome};
-use crate::invariants::{Memory, Moment};
+use crate::invariants::{Memory, Moment, shard as shard_of_series};
 use crate::meta::{ADDRESSES, CommandFaults, Group};
-use crate::model::Model;
+use crate::model::{Attempt, End, Key, Model};
 use crate::network::{Network, Process, Weather};
 use crate::node::{Node, Surroundings};
 use crate::objects::{Bucket, ObjectFaults};
@@ -29,6 +29,9 @@ const AGENTS: [&str; 2] = ["x", "y"];
 /// Interval of the exports of the cluster state.
 const EXPORT_INTERVAL_MS: Ms = 10_000;
 
+/// How long a replica may be away before another one may take its place.
+const LONGEST_ABSENCE_MS: Ms = 5_000;
+
 /// The cluster and what clients know about it.
 struct World {
     env: Env,
@@ -38,7 +41,7 @@ struct World {
     /// Nodes whose disks have lost something, until they are whole again.
     damaged: BTreeSet<String>,
     model: Arc<Mutex<Model>>,
-    blocks: Blocks,
+    blocks: tokio::sync::Mutex<Blocks>,
     plan: Plan,
     /// The newest export, as the bucket has it.
     exported: Option<Arc<ClusterState>>,
@@ -90,7 +93,7 @@ impl World {
             nodes: BTreeMap::new(),
             damaged: BTreeSet::new(),
             model: Arc::new(Mutex::new(model)),
-            blocks: Blocks::default(),
+            blocks: tokio::sync::Mutex::default(),
             plan,
             exported: None,
             ending: Vec::new(),
@@ -219,17 +222,45 @@ impl World {
         self.env.pick(&running)
     }
 
-    /// Whether every shard that a node is in sync for has another whole replica that serves. Two copies survive one failure: while
-    /// the other one is down, senders may report it, and the empty disk is all that is left in sync.
-    fn can_be_lost(&self, name: &str) -> bool {
+    /// Whether a node starts again before another one may take its place.
+    fn returns_soon(&self, name: &str) -> bool {
+        let (latest, now) = (self.env.now() + LONGEST_ABSENCE_MS, self.env.now());
+        let away_since = self.nodes.get(name).and_then(Node::ended).unwrap_or(0);
+        self.ending.iter().any(|(at, ending)| {
+            matches!(ending, Ending::Start(starting) if starting == name)
+                && *at <= latest
+                && now <= away_since + LONGEST_ABSENCE_MS
+        })
+    }
+
+    /// Notes what is lost with the disk of a node: what no listed block shows, and neither another in-sync replica nor all of
+    /// the others have. One of them that is out of sync takes the place of the lost one, unless it is away for so long that it
+    /// is replaced.
+    async fn lose(&self, lost: &str) {
         let state = self.group.state();
-        let is_whole = |other: &&String| {
-            let ingester = self.nodes.get(*other).and_then(Node::ingester);
-            *other != name
-                && !self.damaged.contains(*other)
-                && ingester.is_some_and(|ingester| !ingester.head().is_incomplete())
+        let catalogue = state.catalogue.tenant(tenant().as_str());
+        let stored = self.blocks.lock().await.stored(&self.around.bucket, catalogue).await.unwrap_or_default();
+        let others = self.nodes.iter().filter(|(name, node)| {
+            *name != lost && !self.damaged.contains(*name) && (node.is_running() || self.returns_soon(name))
+        });
+        let held: BTreeMap<&String, _> = others.filter_map(|(name, node)| Some((name, node.held()?))).collect();
+        let is_kept = |key: Key, attempt: &Attempt| {
+            let value = attempt.value;
+            let of_shard = state.shard(shard_of_series(key.series));
+            let Some(shard) = of_shard.filter(|shard| shard.has_replica(lost)) else { return true };
+            let has = |node: &String| held.get(node).is_some_and(|samples| samples.get(&key) == Some(&value));
+            if attempt.end == End::Pending {
+                // With others in sync it is not answered by what the lost disk had: the epoch will change.
+                return shard.in_sync.iter().any(|node| node != lost);
+            }
+            let mut others = shard.replicas.iter().filter(|node| *node != lost).peekable();
+            let is_stored = |stored: &Stored| stored.value == value && !stored.is_masked;
+            shard.in_sync.iter().any(|node| node != lost && has(node))
+                || stored.get(&key).into_iter().flatten().any(is_stored)
+                || (others.peek().is_some() && others.all(has))
         };
-        state.shards.iter().all(|shard| !shard.has_replica(name) || shard.in_sync.iter().any(|other| is_whole(&other)))
+        let samples = self.model.lock().lose(is_kept);
+        self.env.note(format!("the disk of {lost} is lost, and {samples} samples with it"));
     }
 
     async fn inject(&mut self, fault: Fault) {
@@ -245,7 +276,8 @@ impl World {
                 }
             }
             Fault::Stop { after } => self.stop(&name, after),
-            Fault::Wipe { after } | Fault::Flip { after } if self.can_be_lost(&name) => {
+            Fault::Wipe { after } | Fault::Flip { after } => {
+                self.lose(&name).await;
                 self.damaged.insert(name.clone());
                 self.crash(&name, true, after);
                 let node = &self.nodes[&name];
@@ -257,7 +289,6 @@ impl World {
                     _ => node.disk.wipe(),
                 }
             }
-            Fault::Wipe { .. } | Fault::Flip { .. } => {}
             Fault::Isolate { some, time } => {
                 let others = self.nodes.keys().map(String::as_str).chain(ADDRESSES).chain(AGENTS);
                 let links = others
@@ -318,7 +349,7 @@ impl World {
     /// Stops a node in order and starts it again a while after it has ended.
     fn stop(&mut self, name: &str, after: Ms) {
         let Some(node) = self.nodes.get_mut(name).filter(|node| node.is_running()) else { return };
-        node.stop();
+        node.stop(&self.around);
         self.later(after, Ending::Start(name.to_string()));
     }
 
@@ -386,7 +417,7 @@ impl World {
     async fn check(&mut self) {
         let state = self.group.state();
         let catalogue = state.catalogue.tenant(tenant().as_str());
-        let stored = match self.blocks.stored(&self.around.bucket, catalogue).await {
+        let stored = match self.blocks.lock().await.stored(&self.around.bucket, catalogue).await {
             Ok(stored) => stored,
             Err(error) => return self.env.violated(error),
         };

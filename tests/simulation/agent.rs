@@ -12,10 +12,10 @@ use super::bugs::Bug;
 use super::env::{Env, Ms, Node};
 use super::messages::{Batch, Message, Timer};
 use super::proposals::Proposals;
-use super::rng::Rng;
 use super::samples::Sample;
 use super::scrape::{self, Scraping};
 use super::{AGENT_HEARTBEAT_MS, REPLICA_TIMEOUT_MS, SHARDS, WINDOW_MS, WRITE_TIMEOUT_MS};
+use pharos_testkit::Rng;
 
 /// Number of series per shard.
 const SERIES: u64 = 3;

@@ -48,9 +48,14 @@ struct Job {
 pub fn begin(node: &mut Ingester, env: &mut Env) {
     let view = node.view.clone();
     if node.head.began_empty() {
-        node.catchup.lost = policy::lost_shards(&node.identity, &view, |_| true);
+        node.catchup.lost = policy::lost_shards(&node.identity, &view, |shard| is_elsewhere(node, shard));
     }
     report_lost_shards(node, env);
+}
+
+/// Whether another node is in sync for a shard. If none is, this model loses the shard for good.
+fn is_elsewhere(node: &Ingester, shard: u32) -> bool {
+    node.view.shard(shard).is_some_and(|known| known.in_sync.iter().any(|other| *other != node.identity))
 }
 
 fn report_lost_shards(node: &mut Ingester, env: &mut Env) {
@@ -70,7 +75,7 @@ pub fn loss_reported(node: &mut Ingester, env: &mut Env, result: Option<Result<R
     node.catchup.lost = match result {
         // Meta ignores the report of a shard whose epoch has increased since, so that shard is reported again.
         Some(Ok(_)) if !env.has(Bug::ReportLossOnce) => {
-            policy::lost_shards(&node.identity, &node.view, |shard| lost.contains_key(&shard))
+            policy::lost_shards(&node.identity, &node.view, |n| lost.contains_key(&n) && is_elsewhere(node, n))
         }
         Some(_) => WantedShards::new(),
         None => lost,

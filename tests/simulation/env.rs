@@ -10,8 +10,8 @@ use super::bugs::Bug;
 use super::messages::{Message, Timer};
 use super::network::{Fate, Network};
 use super::objects::Objects;
-use super::rng::Rng;
 use super::samples::Samples;
+use pharos_testkit::Rng;
 
 /// Virtual milliseconds since the run began.
 pub type Ms = u64;

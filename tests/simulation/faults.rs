@@ -1,8 +1,8 @@
 //! The plan of faults: drawn from the seed before the run starts, applied as virtual time passes.
 
 use super::env::Ms;
-use super::rng::Rng;
 use super::{CHAOS_FROM_MS, CHAOS_UNTIL_MS};
+use pharos_testkit::Rng;
 
 /// The kind of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

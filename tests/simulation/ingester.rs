@@ -16,8 +16,8 @@ use super::head::Head;
 use super::invariants;
 use super::messages::{Batch, Message, Timer};
 use super::proposals::Proposals;
-use super::rng::Rng;
 use super::{HEARTBEAT_MS, ROUND_MS, SHARDS};
+use pharos_testkit::Rng;
 
 /// The continuation of a command to meta.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::env::{Life, Ms, Node};
-use super::rng::Rng;
+use pharos_testkit::Rng;
 
 /// The fate of a message.
 pub enum Fate {

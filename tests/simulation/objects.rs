@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::env::Ms;
-use super::rng::Rng;
 use super::samples::{SampleId, SampleSet};
+use pharos_testkit::Rng;
 
 /// The uploaded blocks, whether the catalogue lists them or not.
 pub struct Objects {
