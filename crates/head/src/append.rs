@@ -17,9 +17,10 @@ use crate::config::{HeadConfig, TenantLimits};
 use crate::exemplars::ExemplarInsert;
 use crate::series::{AnySample, Insert, Series, SeriesData, Stored, WindowGeneration};
 use crate::tenant::{AppendState, Tenant};
+use crate::tenants::share;
 use crate::wal::record::{SPLIT_BYTES, put_replaced};
 use crate::window::{WindowSchedule, WindowState};
-pub(crate) use checks::Origin;
+pub(crate) use checks::{IN_ORDER_WINDOW_MS, Origin};
 use checks::{Rejection, TimeBounds, check_histogram, check_labels};
 pub(crate) use outcome::Outcomes;
 pub use outcome::{AppendError, AppendOutcome, AppendTargets};
@@ -177,7 +178,7 @@ impl<'a> Appender<'a> {
             }
             None => {
                 for (sample, t) in indexed(entry, samples, histograms) {
-                    if self.bounds.contain(t) {
+                    if self.bounds.contain_in_order(t) {
                         self.refused.get_or_insert(t);
                     } else if let Some((reason, what)) = self.bounds.rejection(t) {
                         let message = || format!("{what}, series {}", batch.display_labels(entry));
@@ -205,17 +206,18 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Whether any sample is within the bounds and in a window that has room.
+    /// Whether any sample of a new series is within the bounds and in a window that has room.
     fn any_takeable(&mut self, samples: &[Sample], histograms: &[HistogramSample]) -> bool {
         let mut times = samples.iter().map(|s| s.t).chain(histograms.iter().map(|s| s.t));
-        times.any(|t| self.bounds.contain(t) && self.has_room_for(self.schedule.start_of(t)))
+        times.any(|t| self.bounds.contain_in_order(t) && self.has_room_for(self.schedule.start_of(t)))
     }
 
     /// Appends the sample at a position of its column.
     #[inline]
     fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>, at: u32) {
         let t = sample.t();
-        if !self.bounds.contain(t) {
+        let is_within = self.bounds.contain(t) || (data.is_newer(t) && self.bounds.contain_in_order(t));
+        if !is_within {
             return self.accept_resend_or_reject(series, data, sample, at);
         }
         if let AnySample::Histogram(s) = sample
@@ -353,9 +355,16 @@ impl<'a> Appender<'a> {
 
     fn create(&mut self, canonical: &[u8], hash: u64) -> Result<Arc<Series>, Rejection> {
         check_labels(canonical, &self.limits)?;
-        let max_series = self.limits.max_series;
+        let limit = self.limits.max_series;
+        let max_series = share(limit, self.state.held_shards, self.tenant.shards);
         if max_series > 0 && self.state.table.len() >= max_series {
-            let message = format!("tenant {} has {max_series} series, its limit max_series", self.tenant.id);
+            let message = match max_series == limit {
+                true => format!("tenant {} has {limit} series, its limit max_series", self.tenant.id),
+                false => format!(
+                    "tenant {} has {max_series} series on this node, its share of the limit max_series of {limit}",
+                    self.tenant.id
+                ),
+            };
             return Err((RejectReason::MaxSeries, message));
         }
         let used_up = || (RejectReason::MaxSeries, format!("tenant {} has used up its series numbers", self.tenant.id));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pharos_model::{Matcher, ShardSet, TenantId, TimeRange, WriteError};
 
+use crate::append::IN_ORDER_WINDOW_MS;
 use crate::error::HeadError;
 use crate::head::Head;
 use crate::select::matching_series;
@@ -252,7 +253,8 @@ impl Head {
         let mut state = tenant.append.lock();
         let state = &mut *state;
         state.segments.forget_before(first_segment);
-        let oldest_taken = state.newest.map_or(i64::MIN, |t| t.saturating_sub(state.settings.out_of_order_window_ms));
+        let lag_ms = state.settings.out_of_order_window_ms.max(IN_ORDER_WINDOW_MS);
+        let oldest_taken = state.newest.map_or(i64::MIN, |t| t.saturating_sub(lag_ms));
         let segments = &state.segments;
         state.windows.retain(|start, w| {
             w.total() > 0 || self.schedule.end_of(*start) > oldest_taken || segments.mention(*start)

@@ -1,6 +1,8 @@
-//! The newest exemplars of a tenant, in a bounded ring.
+//! The exemplars of a tenant that arrived last, in a bounded ring.
+//!
+//! They are taken in any order of time: what one request, or several senders, observed is not sorted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use pharos_model::{Exemplar, Labels, TimeRange};
@@ -27,19 +29,29 @@ struct Entry {
     generation: u32,
 }
 
+/// The exemplars in the order in which they arrived, whatever their timestamps.
 #[derive(Debug)]
 pub(crate) struct ExemplarRing {
     entries: VecDeque<Entry>,
-    /// Keyed by series number.
-    series: HashMap<u32, SeriesEntries>,
+    /// The keys of `entries`, so that an exemplar that is sent again is not added again.
+    keys: HashSet<Key>,
     capacity: usize,
 }
 
-/// What the ring knows of a series that has entries.
-#[derive(Debug)]
-struct SeriesEntries {
-    count: usize,
-    newest: Exemplar,
+/// What distinguishes an exemplar from all others. The value is given by its bits.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// The number of the series.
+    series: u32,
+    t: i64,
+    value: u64,
+    labels: Labels,
+}
+
+impl Key {
+    fn of(series: &Series, exemplar: &Exemplar) -> Self {
+        Key { series: series.id, t: exemplar.t, value: exemplar.value.to_bits(), labels: exemplar.labels.clone() }
+    }
 }
 
 /// The result of adding an exemplar.
@@ -53,7 +65,7 @@ pub(crate) enum ExemplarInsert {
 
 impl ExemplarRing {
     pub(crate) fn new(capacity: usize) -> Self {
-        ExemplarRing { entries: VecDeque::new(), series: HashMap::new(), capacity }
+        ExemplarRing { entries: VecDeque::new(), keys: HashSet::new(), capacity }
     }
 
     /// Changes the capacity, removing the oldest exemplars beyond it.
@@ -69,66 +81,36 @@ impl ExemplarRing {
         if chars > MAX_LABEL_CHARS {
             return ExemplarInsert::Rejected("labels are longer than 128 characters");
         }
-        if let Some(SeriesEntries { newest, .. }) = self.series.get(&series.id) {
-            if newest.t == exemplar.t
-                && newest.value.to_bits() == exemplar.value.to_bits()
-                && newest.labels == exemplar.labels
-            {
-                return ExemplarInsert::Ignored;
-            }
-            if exemplar.t < newest.t {
-                return ExemplarInsert::Rejected("out of order");
-            }
-        }
-        if self.capacity == 0 {
+        if self.capacity == 0 || !self.keys.insert(Key::of(series, exemplar)) {
             return ExemplarInsert::Ignored;
         }
         if self.entries.len() >= self.capacity {
             self.remove_oldest();
         }
-        let entries =
-            self.series.entry(series.id).or_insert_with(|| SeriesEntries { count: 0, newest: exemplar.clone() });
-        entries.count += 1;
-        entries.newest = exemplar.clone();
         self.entries.push_back(Entry { series: series.clone(), exemplar: exemplar.clone(), generation });
         ExemplarInsert::Added
     }
 
     /// Removes the exemplars of the series that `removed` selects.
     pub(crate) fn remove_series(&mut self, removed: impl Fn(&Series) -> bool) {
-        let series = &mut self.series;
+        self.remove(TimeRange::ALL, removed);
+    }
+
+    /// Removes the exemplars in a range of the series that `removed` selects.
+    pub(crate) fn remove(&mut self, range: TimeRange, removed: impl Fn(&Series) -> bool) {
+        let keys = &mut self.keys;
         self.entries.retain(|e| {
-            let is_removed = removed(&e.series);
+            let is_removed = range.contains(e.exemplar.t) && removed(&e.series);
             if is_removed {
-                series.remove(&e.series.id);
+                keys.remove(&Key::of(&e.series, &e.exemplar));
             }
             !is_removed
         });
     }
 
-    /// Removes the exemplars in a range of the series that `removed` selects.
-    pub(crate) fn remove(&mut self, range: TimeRange, removed: impl Fn(&Series) -> bool) {
-        let count = self.entries.len();
-        self.entries.retain(|e| !(range.contains(e.exemplar.t) && removed(&e.series)));
-        if self.entries.len() == count {
-            return;
-        }
-        self.series.clear();
-        for Entry { series, exemplar, .. } in &self.entries {
-            let known =
-                self.series.entry(series.id).or_insert_with(|| SeriesEntries { count: 0, newest: exemplar.clone() });
-            known.count += 1;
-            known.newest = exemplar.clone();
-        }
-    }
-
     fn remove_oldest(&mut self) {
-        let Some(oldest) = self.entries.pop_front() else { return };
-        if let Some(entries) = self.series.get_mut(&oldest.series.id) {
-            entries.count -= 1;
-            if entries.count == 0 {
-                self.series.remove(&oldest.series.id);
-            }
+        if let Some(oldest) = self.entries.pop_front() {
+            self.keys.remove(&Key::of(&oldest.series, &oldest.exemplar));
         }
     }
 
@@ -146,6 +128,7 @@ impl ExemplarRing {
             }
         }
         let mut all: Vec<_> = by_series.into_values().collect();
+        all.iter_mut().for_each(|series| series.exemplars.sort_by_key(|e| e.t));
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
         all
     }

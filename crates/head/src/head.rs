@@ -318,6 +318,12 @@ impl Head {
         self.tenants.set_settings(settings);
     }
 
+    /// Sets how many of the cluster's shards this head holds. Its share of `max_series` and `max_exemplars` of each tenant
+    /// follows from it, so that these limits are the tenant's, however many heads there are.
+    pub fn set_held_shards(&self, held_shards: u32) {
+        self.tenants.set_held_shards(held_shards);
+    }
+
     fn check_memory(&self) -> Result<(), WriteError> {
         let limit = self.config.max_memory_bytes;
         if limit > 0 && self.memory_bytes() >= limit {

@@ -105,11 +105,17 @@ impl SeriesData {
         SeriesData { wal_segment: 0, wal_ref: 0, newest: i64::MIN, chunks: Vec::new(), open: Open::None, late: None }
     }
 
+    /// Whether a timestamp is later than all that the series has had.
+    #[inline]
+    pub(crate) fn is_newer(&self, t: i64) -> bool {
+        t > self.newest
+    }
+
     /// Inserts a sample unless its timestamp is taken.
     #[inline]
     pub(crate) fn insert(&mut self, sample: AnySample<'_>, window: WindowGeneration) -> Insert {
         let t = sample.t();
-        if t > self.newest {
+        if self.is_newer(t) {
             self.newest = t;
             return Insert::Added(self.append(sample, window));
         }

@@ -18,6 +18,7 @@ use crate::exemplars::ExemplarRing;
 use crate::families::Families;
 use crate::index::Index;
 use crate::series::{Series, SeriesData, WindowGeneration};
+use crate::tenants::share;
 use crate::wal::record::{
     SPLIT_BYTES, Step, TenantRecord, WindowCuts, put_append, put_step, put_survivors, put_tenant,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Tenant {
 pub(crate) struct AppendState {
     /// Replaced by a reload of the configuration.
     pub(crate) settings: TenantSettings,
+    /// How many of the tenant's shards this head holds.
+    pub(crate) held_shards: u32,
     pub(crate) table: HashTable<Arc<Series>>,
     /// The newest timestamp of the tenant.
     pub(crate) newest: Option<i64>,
@@ -70,13 +73,21 @@ pub(crate) struct TenantLog {
 }
 
 impl Tenant {
-    pub(crate) fn new(id: TenantId, number: u32, shards: u32, plan: Arc<WindowPlan>, settings: TenantSettings) -> Self {
+    /// Creates a tenant of a cluster with some shards, of which this head holds some.
+    pub(crate) fn new(
+        id: TenantId,
+        number: u32,
+        (shards, held_shards): (u32, u32),
+        plan: Arc<WindowPlan>,
+        settings: TenantSettings,
+    ) -> Self {
         Tenant {
             id,
             number,
             shards,
             append: Mutex::new(AppendState {
                 settings,
+                held_shards,
                 table: HashTable::new(),
                 newest: None,
                 windows: BTreeMap::new(),
@@ -88,7 +99,7 @@ impl Tenant {
             }),
             index: RwLock::default(),
             flushed: RwLock::new(FlushedWindows::new(plan.schedule())),
-            exemplars: Mutex::new(ExemplarRing::new(settings.max_exemplars)),
+            exemplars: Mutex::new(ExemplarRing::new(share(settings.max_exemplars, held_shards, shards))),
             plan,
         }
     }

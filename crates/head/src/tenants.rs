@@ -18,6 +18,14 @@ pub(crate) struct Tenants {
     shards: u32,
     plan: Arc<WindowPlan>,
     settings: RwLock<SettingsByTenant>,
+    /// How many of the shards this head holds, which decides its share of the limits of a tenant.
+    held_shards: AtomicU32,
+}
+
+/// The part of a tenant's limit that applies to some of its shards, rounded up. 0 stays 0.
+pub(crate) fn share(limit: usize, held_shards: u32, shards: u32) -> usize {
+    let scaled = (limit as u128 * u128::from(held_shards)).div_ceil(u128::from(shards.max(1)));
+    usize::try_from(scaled).unwrap_or(limit).min(limit)
 }
 
 impl Tenants {
@@ -28,6 +36,7 @@ impl Tenants {
             shards: config.shards,
             plan,
             settings: RwLock::new(config.by_tenant()),
+            held_shards: AtomicU32::new(config.shards),
         }
     }
 
@@ -43,7 +52,8 @@ impl Tenants {
         let create = || {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let settings = self.settings.read().of(id);
-            Arc::new(Tenant::new(id.clone(), number, self.shards, self.plan.clone(), settings))
+            let held = self.held_shards.load(Ordering::Relaxed);
+            Arc::new(Tenant::new(id.clone(), number, (self.shards, held), self.plan.clone(), settings))
         };
         by_id.entry(id.clone()).or_insert_with(create).clone()
     }
@@ -69,8 +79,30 @@ impl Tenants {
         };
         for tenant in tenants {
             let own = settings.of(&tenant.id);
-            tenant.append.lock().settings = own;
-            tenant.exemplars.lock().set_capacity(own.max_exemplars);
+            let held_shards = {
+                let mut state = tenant.append.lock();
+                state.settings = own;
+                state.held_shards
+            };
+            tenant.exemplars.lock().set_capacity(share(own.max_exemplars, held_shards, self.shards));
+        }
+    }
+
+    /// Sets how many shards this head holds, for all tenants, present and future.
+    pub(crate) fn set_held_shards(&self, held_shards: u32) {
+        let held_shards = held_shards.clamp(1, self.shards);
+        let tenants: Vec<_> = {
+            let by_id = self.by_id.write();
+            self.held_shards.store(held_shards, Ordering::Relaxed);
+            by_id.values().cloned().collect()
+        };
+        for tenant in tenants {
+            let max_exemplars = {
+                let mut state = tenant.append.lock();
+                state.held_shards = held_shards;
+                state.settings.max_exemplars
+            };
+            tenant.exemplars.lock().set_capacity(share(max_exemplars, held_shards, self.shards));
         }
     }
 }

@@ -17,6 +17,7 @@ mod health;
 mod metrics;
 mod replica;
 mod service;
+mod share;
 mod source;
 
 pub use catchup::CatchUp;
@@ -113,6 +114,7 @@ impl Ingester {
             deletions::run(self.clone(), shutdown.clone()),
             health::run(self.clone(), shutdown.clone()),
             catchup::lost::run(self.clone(), shutdown.clone()),
+            share::run(self.clone(), shutdown.clone()),
             catchup::run(self, shutdown),
         );
     }

@@ -11,6 +11,10 @@ const MAX_LABEL_BYTES: usize = 1 << 20;
 /// The most buckets, bounds and spans of a histogram together, so that it fits into a log record.
 const MAX_BUCKETS: usize = 1 << 16;
 
+/// How far a sample that is newer than all others of its series may lag behind the newest sample of its tenant, in
+/// milliseconds. A sender that was cut off for a while sends its backlog in order, which needs no out-of-order window.
+pub(crate) const IN_ORDER_WINDOW_MS: i64 = 3_600_000;
+
 /// Why a sample is rejected, and a message without the series.
 pub(super) type Rejection = (RejectReason, String);
 
@@ -25,8 +29,10 @@ pub(crate) enum Origin {
 
 /// The timestamps that are accepted.
 pub(super) struct TimeBounds {
-    /// Earlier timestamps are too old.
+    /// Earlier timestamps are too old for samples that are out of order in their series.
     oldest: i64,
+    /// Earlier timestamps are too old for samples that are in order in their series.
+    oldest_in_order: i64,
     /// Later timestamps are too far in the future.
     latest: i64,
     out_of_order_window_ms: i64,
@@ -42,9 +48,14 @@ impl TimeBounds {
         now_ms: i64,
         origin: Origin,
     ) -> Self {
-        let oldest = match origin {
-            Origin::Head => i64::MIN,
-            Origin::Sender => oldest_taken(settings, newest, now_ms),
+        let (oldest, oldest_in_order) = match origin {
+            Origin::Head => (i64::MIN, i64::MIN),
+            Origin::Sender => {
+                let in_order_ms = IN_ORDER_WINDOW_MS.max(settings.out_of_order_window_ms);
+                let oldest_within = |window_ms| oldest_taken(window_ms, newest, now_ms);
+                let oldest = oldest_within(settings.out_of_order_window_ms);
+                (oldest, oldest.min(oldest_within(in_order_ms)))
+            }
         };
         let latest = match origin {
             Origin::Sender if config.max_future_ms > 0 => now_ms.saturating_add(config.max_future_ms),
@@ -52,6 +63,7 @@ impl TimeBounds {
         };
         TimeBounds {
             oldest,
+            oldest_in_order,
             latest,
             out_of_order_window_ms: settings.out_of_order_window_ms,
             max_future_ms: config.max_future_ms,
@@ -64,37 +76,41 @@ impl TimeBounds {
         self.oldest <= t && t <= self.latest
     }
 
+    /// Whether a sample that is newer than all others of its series is within the bounds.
+    #[inline]
+    pub(super) fn contain_in_order(&self, t: i64) -> bool {
+        self.oldest_in_order <= t && t <= self.latest
+    }
+
     pub(super) fn are_exceeded_by(&self, t: i64) -> bool {
         t > self.latest
     }
 
-    /// Why a timestamp is rejected; `None` when it is within the bounds.
+    /// Why the timestamp of a sample that is out of order is rejected; `None` when it is within the bounds.
     pub(super) fn rejection(&self, t: i64) -> Option<Rejection> {
         if t < self.oldest {
             let window = pharos_gocompat::format_duration(self.out_of_order_window_ms);
             let newest = self.oldest.saturating_add(self.out_of_order_window_ms);
             let message = format!(
-                "too old sample: timestamp {t} is more than the out-of-order window of {window} behind the newest sample at {newest}"
+                "too old sample: timestamp {t} is more than {window}, the limit out_of_order_time_window, behind the newest sample at {newest}"
             );
             return Some((RejectReason::TooOld, message));
         }
         (t > self.latest).then(|| {
             let ahead = pharos_gocompat::format_duration(self.max_future_ms);
             let message =
-                format!("sample too far in the future: timestamp {t} is more than {ahead} ahead of {}", self.now_ms);
+                format!("sample too far in the future: timestamp {t} is more than {ahead}, the limit max_future_time, ahead of {}", self.now_ms);
             (RejectReason::TooFarInFuture, message)
         })
     }
 }
 
-/// The oldest timestamp that is taken: the out-of-order window before the newest sample. A sample from the future counts as
-/// one from now, so that it cannot shut out everybody else's samples. While the newest sample is itself older than the
-/// window, as seen from the clock, history is being loaded, and it may arrive in any order.
-fn oldest_taken(settings: &TenantSettings, newest: Option<i64>, now_ms: i64) -> i64 {
+/// The oldest timestamp that is taken: a window before the newest sample. A sample from the future counts as one from now, so
+/// that it cannot shut out everybody else's samples. While the newest sample is itself older than the window, as seen from the
+/// clock, history is being loaded, and it may arrive in any order.
+fn oldest_taken(window_ms: i64, newest: Option<i64>, now_ms: i64) -> i64 {
     match newest.map(|newest| newest.min(now_ms)) {
-        Some(newest) if newest >= now_ms.saturating_sub(settings.out_of_order_window_ms) => {
-            newest.saturating_sub(settings.out_of_order_window_ms)
-        }
+        Some(newest) if newest >= now_ms.saturating_sub(window_ms) => newest.saturating_sub(window_ms),
         _ => i64::MIN,
     }
 }

@@ -36,23 +36,29 @@ fn a_range_selects_by_timestamp() {
 }
 
 #[test]
-fn the_newest_exemplar_may_be_repeated() {
-    let (mut ring, one) = filled(3, 0..10);
-    assert_eq!(ring.add(&one, &at(9), 0), ExemplarInsert::Ignored);
-    assert_eq!(timestamps(&ring, TimeRange::ALL).len(), 3);
-}
-
-#[test]
 fn a_second_exemplar_at_the_newest_timestamp_is_added() {
     let (mut ring, one) = filled(3, 0..1);
     assert_eq!(ring.add(&one, &Exemplar { value: 2.0, ..at(0) }, 0), ExemplarInsert::Added);
 }
 
 #[test]
-fn an_exemplar_older_than_the_newest_of_its_series_is_rejected() {
-    let (mut ring, one) = filled(3, 0..10);
-    assert_eq!(ring.add(&one, &at(3), 0), ExemplarInsert::Rejected("out of order"));
-    assert_eq!(ring.add(&series(2, 0), &at(3), 0), ExemplarInsert::Added, "another series has an order of its own");
+fn exemplars_are_kept_in_any_order_of_time() {
+    let mut ring = ExemplarRing::new(10);
+    let one = series(1, 0);
+    for t in [5, 9, 3, 7] {
+        assert_eq!(ring.add(&one, &at(t), 0), ExemplarInsert::Added);
+    }
+    assert_eq!(timestamps(&ring, TimeRange::ALL), [3, 5, 7, 9], "oldest first");
+}
+
+#[test]
+fn an_exemplar_that_is_sent_again_is_kept_once() {
+    let (mut ring, one) = filled(10, 0..10);
+    for t in [3, 9, 0] {
+        assert_eq!(ring.add(&one, &at(t), 0), ExemplarInsert::Ignored);
+    }
+    assert_eq!(ring.add(&series(2, 0), &at(3), 0), ExemplarInsert::Added, "of another series");
+    assert_eq!(timestamps(&ring, TimeRange::ALL).len(), 10);
 }
 
 #[test]
@@ -64,10 +70,10 @@ fn labels_over_the_limit_of_openmetrics_are_rejected() {
 }
 
 #[test]
-fn a_series_is_unknown_again_once_its_last_exemplar_was_pushed_out() {
+fn an_exemplar_that_was_pushed_out_may_be_added_again() {
     let (mut ring, one) = filled(1, 5..6);
     assert_eq!(ring.add(&series(2, 0), &at(9), 0), ExemplarInsert::Added);
-    assert_eq!(ring.add(&one, &at(0), 0), ExemplarInsert::Added, "nothing to be out of order with");
+    assert_eq!(ring.add(&one, &at(5), 0), ExemplarInsert::Added);
 }
 
 #[test]
@@ -82,7 +88,7 @@ fn removing_a_series_leaves_the_others() {
 fn a_removed_series_starts_over() {
     let (mut ring, one) = filled(3, 5..9);
     ring.remove_series(|series| series.id == 1);
-    assert_eq!(ring.add(&one, &at(0), 0), ExemplarInsert::Added);
+    assert_eq!(ring.add(&one, &at(5), 0), ExemplarInsert::Added);
 }
 
 #[test]

@@ -116,6 +116,22 @@ fn samples_older_than_the_out_of_order_window_are_rejected() {
 }
 
 #[test]
+fn a_backlog_in_order_is_taken_whatever_the_out_of_order_window() {
+    const MINUTE: i64 = 60_000;
+    let config = HeadConfig { out_of_order_window_ms: 10 * MINUTE, ..config() };
+    let head = try_open_at(&MemFs::default(), config, 10 * HOUR).unwrap();
+    append(&head, &[(1, 10 * HOUR - 41 * MINUTE, 0.0), (2, 10 * HOUR, 0.0)]);
+    let backlog: Vec<_> = (0..41).map(|i| (1, 10 * HOUR - 40 * MINUTE + i * MINUTE, 1.0)).collect();
+    assert_eq!(append(&head, &backlog).samples, 41);
+    let of_a_new_series = append(&head, &[(3, 10 * HOUR - 40 * MINUTE, 1.0), (4, 9 * HOUR - 1, 1.0)]);
+    assert_eq!(of_a_new_series.samples, 1);
+    assert_eq!(count(&of_a_new_series, RejectReason::TooOld), 1);
+    let out_of_order = append(&head, &[(1, 10 * HOUR - 30 * MINUTE + 1, 1.0), (1, 10 * HOUR - MINUTE + 1, 1.0)]);
+    assert_eq!(out_of_order.samples, 1);
+    assert_eq!(count(&out_of_order, RejectReason::TooOld), 1);
+}
+
+#[test]
 fn an_old_sample_may_be_repeated() {
     let head = try_open_at(&MemFs::default(), config(), 10 * HOUR).unwrap();
     append(&head, &[(1, -5_000, 1.0)]);
@@ -537,4 +553,18 @@ fn a_replay_reports_its_progress_up_to_the_end() {
     assert_eq!(last.segments, last.total_segments);
     assert_eq!(last.bytes, last.total_bytes);
     assert!(reports.is_sorted_by_key(|p| p.bytes));
+}
+
+#[test]
+fn a_head_takes_its_share_of_the_series_of_a_tenant() {
+    let config = HeadConfig { own_settings: own_settings(32, 1000 * HOUR), ..config() };
+    let head = try_open(&MemFs::default(), config).unwrap();
+    head.set_held_shards(16);
+    let samples: Vec<_> = (0..40).map(|series| (series, 1000, 1.0)).collect();
+    let outcome = append(&head, &samples);
+    assert_eq!(outcome.new_series, 8, "16 of 64 shards hold a quarter of the series");
+    let message = &outcome.rejected[&RejectReason::MaxSeries].first;
+    assert!(message.contains("8 series on this node, its share of the limit max_series of 32"), "{message}");
+    head.set_held_shards(64);
+    assert_eq!(append(&head, &samples).new_series, 24);
 }

@@ -12,13 +12,15 @@ use pharos_model::{
 
 use crate::support::*;
 
-/// Two series of floats with exemplars, one of histograms, and metadata.
-fn golden_batch(t: i64) -> WriteBatch {
+/// Two series of floats, with exemplars unless they are late, one of histograms, and metadata.
+fn golden_batch(t: i64, is_late: bool) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for series in [1, 2] {
         batch.begin_series(&tenant(), |out| out.extend_from_slice(labels(series).as_bytes()));
         batch.samples.push(Sample { t, v: t as f64 / f64::from(series), st: t / 2 });
-        batch.exemplars.push(Exemplar { labels: Labels::from_pairs([("trace", "x")]), value: 1.5, t });
+        if !is_late {
+            batch.exemplars.push(Exemplar { labels: Labels::from_pairs([("trace", "x")]), value: 1.5, t });
+        }
     }
     batch.begin_series(&tenant(), |out| out.extend_from_slice(labels(3).as_bytes()));
     let h = Arc::new(Histogram { sum: t as f64, count: 3.0, zero_count: 3.0, ..Histogram::default() });
@@ -31,7 +33,7 @@ fn golden_batch(t: i64) -> WriteBatch {
 /// Every kind of record: appends, a cut, a flush, an eviction, a deletion and a forgotten shard, which series 1 and 7 share.
 fn write_golden(head: &Head) {
     for t in [1000, 2000, 3000, 2 * HOUR + 1000] {
-        head.append(&tenant(), &golden_batch(t)).unwrap().1.wait().unwrap();
+        head.append(&tenant(), &golden_batch(t, false)).unwrap().1.wait().unwrap();
     }
     append(head, &[(7, 2 * HOUR + 1000, 7.0)]);
     let cut = head.cut(&tenant(), 0, &all_shards());
@@ -40,7 +42,7 @@ fn write_golden(head: &Head) {
     head.mark_flushed(&cut).wait().unwrap();
     head.evict_flushed(&tenant(), 0, &all_shards()).unwrap();
     head.commit().wait().unwrap();
-    head.append(&tenant(), &golden_batch(1500)).unwrap().1.wait().unwrap();
+    head.append(&tenant(), &golden_batch(1500, true)).unwrap().1.wait().unwrap();
     head.delete(&tenant(), &[Matcher::equal("instance", "2")], TimeRange::new(0, 1500), 9).unwrap().wait().unwrap();
     head.forget_shards(Some(&tenant()), &shards_of(7)).unwrap().wait().unwrap();
 }

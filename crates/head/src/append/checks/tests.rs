@@ -4,7 +4,7 @@ use pharos_model::{Histogram, Labels};
 
 use super::*;
 
-const NOW: i64 = 1_000_000;
+const NOW: i64 = 10_000_000;
 const WINDOW: i64 = 10_000;
 
 fn bounds(newest: Option<i64>, max_future_ms: i64, origin: Origin) -> TimeBounds {
@@ -25,6 +25,14 @@ fn the_out_of_order_window_ends_at_the_newest_sample() {
 }
 
 #[test]
+fn a_sample_in_order_may_lag_behind_by_an_hour_whatever_the_window() {
+    let bounds = bounds(Some(NOW - 500), 0, Origin::Sender);
+    assert!(bounds.contain_in_order(NOW - 500 - IN_ORDER_WINDOW_MS));
+    assert!(!bounds.contain_in_order(NOW - 501 - IN_ORDER_WINDOW_MS));
+    assert!(!bounds.contain(NOW - 501 - WINDOW));
+}
+
+#[test]
 fn a_newest_sample_from_the_future_counts_as_one_from_now() {
     let bounds = bounds(Some(NOW + 50_000), 0, Origin::Sender);
     assert_eq!(reason(&bounds, NOW - WINDOW), None);
@@ -34,7 +42,9 @@ fn a_newest_sample_from_the_future_counts_as_one_from_now() {
 #[test]
 fn nothing_is_too_old_without_a_recent_sample() {
     for newest in [None, Some(NOW - WINDOW - 1), Some(i64::MIN)] {
-        assert_eq!(reason(&bounds(newest, 0, Origin::Sender), i64::MIN), None, "{newest:?}");
+        let bounds = bounds(newest, 0, Origin::Sender);
+        assert_eq!(reason(&bounds, i64::MIN), None, "{newest:?}");
+        assert!(bounds.contain_in_order(i64::MIN), "{newest:?}");
     }
 }
 
@@ -62,9 +72,9 @@ fn samples_of_another_head_have_no_bounds() {
 fn a_rejection_names_the_timestamp_and_the_bound() {
     let bounds = bounds(Some(NOW), 1000, Origin::Sender);
     let (_, message) = bounds.rejection(5).unwrap();
-    assert!(message.contains("timestamp 5 ") && message.contains("1000000"), "{message}");
+    assert!(message.contains("timestamp 5 ") && message.contains("10000000"), "{message}");
     let (_, message) = bounds.rejection(NOW + 5000).unwrap();
-    assert!(message.contains("1005000") && message.contains("1s"), "{message}");
+    assert!(message.contains("10005000") && message.contains("1s"), "{message}");
 }
 
 fn labels(pairs: &[(&str, &str)], limits: &TenantLimits) -> Option<RejectReason> {
