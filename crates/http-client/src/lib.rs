@@ -3,6 +3,7 @@
 //! Scrapes and discovery share it. Bodies have a limit after decompression, and all large bodies of the process share one.
 
 mod bounded;
+mod redirect;
 mod tls;
 
 use std::io::Write as _;
@@ -16,9 +17,9 @@ use reqwest::{Client, RequestBuilder, Response};
 
 use self::bounded::Bounded;
 pub use self::bounded::Share;
+use self::redirect::{Hop, is_sensitive};
 use pharos_config::{ConfigError, HttpClientConfig, Secret};
 
-const MAX_REDIRECTS: usize = 10;
 const USER_AGENT: &str = concat!("Pharos/", env!("CARGO_PKG_VERSION"));
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -59,11 +60,10 @@ impl HttpClient {
     /// Builds a client. Reads the certificates that the section names.
     pub fn new(config: &HttpClientConfig) -> Result<Self, ConfigError> {
         let tls = tls::client_config(&config.tls_config, config.enable_http2)?;
-        let redirects = if config.follow_redirects { Policy::limited(MAX_REDIRECTS) } else { Policy::none() };
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .no_proxy()
-            .redirect(redirects)
+            .redirect(Policy::none())
             .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
             .tls_backend_preconfigured(tls);
         if !config.enable_http2 {
@@ -85,30 +85,39 @@ impl HttpClient {
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
-            let mut request = self.authorized(self.client.get(url)).await?;
-            for (name, value) in headers {
-                request = request.header(name, value);
+            let mut hop = Hop::first(url)?;
+            loop {
+                let mut request = self.authorized(&hop).await?;
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                let response = request.send().await.map_err(|e| failed(url, &e))?;
+                match self.config.follow_redirects.then(|| hop.next(&response)).transpose()?.flatten() {
+                    Some(next) => hop = next,
+                    None => return receive(url, response, limit, body).await,
+                }
             }
-            let response = request.send().await.map_err(|e| failed(url, &e))?;
-            receive(url, response, limit, body).await
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(HttpError::Timeout(url.to_string())))
     }
 
-    async fn authorized(&self, mut request: RequestBuilder) -> Result<RequestBuilder, HttpError> {
-        if let Some(auth) = &self.config.basic_auth {
+    /// A request with the configured headers, and with credentials as long as it stays at its host.
+    async fn authorized(&self, hop: &Hop) -> Result<RequestBuilder, HttpError> {
+        let mut request = self.client.get(hop.url.clone());
+        let is_trusted = !hop.has_left_host;
+        if let Some(auth) = self.config.basic_auth.as_ref().filter(|_| is_trusted) {
             let name = text_or_file(&auth.username, auth.username_file.as_deref()).await?;
             let password = text_or_file(auth.password.reveal(), auth.password_file.as_deref()).await?;
             request = request.basic_auth(name, Some(password));
         }
-        if let Some(auth) = &self.config.authorization {
+        if let Some(auth) = self.config.authorization.as_ref().filter(|_| is_trusted) {
             let credentials = text_or_file(auth.credentials.reveal(), auth.credentials_file.as_deref()).await?;
             let value = HeaderValue::try_from(format!("{} {credentials}", auth.kind));
             let mut value = value.map_err(|_| HttpError::Failed("credentials are not a valid header value".into()))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        for (name, values) in &self.config.http_headers {
+        for (name, values) in self.config.http_headers.iter().filter(|(name, _)| is_trusted || !is_sensitive(name)) {
             let plain = values.values.iter().map(String::as_str).chain(values.secrets.iter().map(Secret::reveal));
             for value in plain {
                 request = request.header(name, value);

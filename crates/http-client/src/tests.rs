@@ -181,6 +181,30 @@ async fn credentials_are_sent() {
 }
 
 #[tokio::test]
+async fn credentials_go_along_to_another_port_of_the_host_but_to_no_other_host() {
+    let private = serve().await;
+    let port = private.rsplit(':').next().unwrap();
+    for (host, expected) in [("127.0.0.1", Ok(b"Bearer abc".to_vec())), ("localhost", Err(()))] {
+        let location = format!("http://{host}:{port}/private");
+        let app = Router::new().route("/", get(move || async move { Redirect::temporary(&location) }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        assert_eq!(fetch("bearer_token: abc", &url, 1000).await.map_err(|_| ()), expected, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_that_never_end_are_an_error() {
+    let app = Router::new().route("/", get(|| async { Redirect::temporary("/") }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let error = fetch("", &url, 1000).await.unwrap_err().to_string();
+    assert!(error.ends_with("stopped after 10 redirects"), "{error}");
+}
+
+#[tokio::test]
 async fn no_credentials_are_sent_unless_they_are_configured() {
     let url = format!("http://{}/private", serve().await);
     assert_eq!(fetch("", &url, 1000).await.unwrap_err().to_string(), "server returned HTTP status 401 Unauthorized");
