@@ -151,16 +151,14 @@ impl<'a> Appender<'a> {
 
     /// Counts a sample that is about to be appended; returns false when it must be left out.
     fn admit(&mut self, t: i64) -> bool {
-        if t > self.context.t.saturating_add(MAX_AHEAD_MS) {
-            self.counts.out_of_bounds += 1;
-            return false;
-        }
         self.appended += 1;
         let limit = self.context.config.sample_limit;
         if limit > 0 && self.appended > limit {
             self.exceeded = Some(ExceededLimit::Samples);
         }
-        self.exceeded.is_none()
+        let is_ahead = t > self.context.t.saturating_add(MAX_AHEAD_MS);
+        self.counts.out_of_bounds += u64::from(is_ahead);
+        self.exceeded.is_none() && !is_ahead
     }
 
     /// Begins a series in the batch, and tracks it if it is to get a stale marker when it vanishes.

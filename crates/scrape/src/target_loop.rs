@@ -306,8 +306,8 @@ fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingScheme) -> Stri
     let mut weight = ScrapeProtocol::ALL.len() + 1;
     let mut values = Vec::with_capacity(protocols.len() + 1);
     for protocol in protocols {
-        let is_escapable =
-            matches!(protocol, ScrapeProtocol::PrometheusText1_0_0 | ScrapeProtocol::OpenMetricsText1_0_0);
+        use ScrapeProtocol::{OpenMetricsText1_0_0, OpenMetricsText2_0_0, PrometheusText1_0_0};
+        let is_escapable = matches!(protocol, PrometheusText1_0_0 | OpenMetricsText1_0_0 | OpenMetricsText2_0_0);
         let escaping = if is_escapable { format!(";escaping={}", escaping.as_str()) } else { String::new() };
         values.push(format!("{}{escaping};q=0.{weight}", protocol.media_type()));
         weight -= 1;

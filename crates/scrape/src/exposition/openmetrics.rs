@@ -145,7 +145,8 @@ impl OpenMetricsParser<'_> {
         let open = at + 3;
         let close = series_end(bytes, open, Dialect::OpenMetrics)?;
         self.labels.clear();
-        read_exemplar_labels(&self.text[open..close], &mut self.labels).map_err(|reason| (open, reason))?;
+        let is_kept =
+            read_exemplar_labels(&self.text[open..close], &mut self.labels).map_err(|reason| (open, reason))?;
         let value_end = self.token(close, "expected a value after the exemplar's labels")?;
         let value = parse_value(&self.text[close + 1..value_end]).map_err(|reason| (close, reason))?;
         let (t, end) = self.optional_timestamp(value_end)?;
@@ -154,8 +155,8 @@ impl OpenMetricsParser<'_> {
             None => return Err((end, "data does not end with # EOF".into())),
             Some(_) => return Err((end, "expected the end of the line after the exemplar".into())),
         }
-        let exemplar = Exemplar { labels: self.labels.build(), value, t: t.unwrap_or(NO_TIMESTAMP) };
-        Ok((Some(exemplar), end + 1))
+        let exemplar = || Exemplar { labels: self.labels.build(), value, t: t.unwrap_or(NO_TIMESTAMP) };
+        Ok((is_kept.then(exemplar), end + 1))
     }
 
     /// Whether metrics of this type have `_created` lines.

@@ -67,6 +67,8 @@ impl LabelSource for KeyLabels<'_> {
 struct Context<'a> {
     family: &'a str,
     metric: &'a client::Metric,
+    /// The metric's own timestamp. 0 means that it has none.
+    t: Option<i64>,
     st: i64,
 }
 
@@ -92,31 +94,34 @@ impl ProtobufParser {
         metric: &client::Metric,
         sink: &mut impl Sink,
     ) -> Result<(), ExpositionError> {
-        let missing = |what: &str| ExpositionError::new(format!("metric has no {what}"));
-        let context = Context { family, metric, st: 0 };
+        // A metric without the value of its type, such as a counter that holds a gauge, reads as the default value.
+        let context = Context { family, metric, t: metric.timestamp_ms.filter(|t| *t != 0), st: 0 };
         match kind {
             MetricType::Counter => {
-                let counter = metric.counter.as_ref().ok_or_else(|| missing("counter"))?;
-                let context = Context { st: millis(&counter.created_timestamp), ..context };
-                let exemplar = counter.exemplar.as_ref().map(exemplar);
-                self.float(context, "", None, counter.value(), exemplar.as_slice(), sink)
+                let counter = metric.counter.as_ref();
+                let context = Context { st: counter.map_or(0, |c| millis(&c.created_timestamp)), ..context };
+                let exemplar = counter.and_then(|c| c.exemplar.as_ref()).and_then(exemplar);
+                let v = counter.map_or(0.0, client::Counter::value);
+                self.float(context, "", None, v, exemplar.as_slice(), sink)
             }
             MetricType::Gauge => {
-                let gauge = metric.gauge.as_ref().ok_or_else(|| missing("gauge"))?;
-                self.float(context, "", None, gauge.value(), &[], sink)
+                let v = metric.gauge.as_ref().map_or(0.0, client::Gauge::value);
+                self.float(context, "", None, v, &[], sink)
             }
             MetricType::Summary => {
-                let summary = metric.summary.as_ref().ok_or_else(|| missing("summary"))?;
+                let (absent, given) = (client::Summary::default(), metric.summary.as_ref());
+                let summary = given.unwrap_or(&absent);
                 self.summary(Context { st: millis(&summary.created_timestamp), ..context }, summary, sink)
             }
             MetricType::Histogram | MetricType::GaugeHistogram => {
-                let histogram = metric.histogram.as_ref().ok_or_else(|| missing("histogram"))?;
+                let (absent, given) = (client::Histogram::default(), metric.histogram.as_ref());
+                let histogram = given.unwrap_or(&absent);
                 let context = Context { st: millis(&histogram.created_timestamp), ..context };
                 self.histogram(context, histogram, kind, sink)
             }
             _ => {
-                let untyped = metric.untyped.as_ref().ok_or_else(|| missing("untyped value"))?;
-                self.float(context, "", None, untyped.value(), &[], sink)
+                let v = metric.untyped.as_ref().map_or(0.0, client::Untyped::value);
+                self.float(context, "", None, v, &[], sink)
             }
         }
     }
@@ -150,7 +155,7 @@ impl ProtobufParser {
             self.write_key(context, "", None);
             let labels = KeyLabels(&self.key);
             let series = SeriesKey { key: &self.key, is_expected: sink.expected() == self.key, labels: &labels };
-            let info = SampleInfo { t: context.metric.timestamp_ms, st: context.st, exemplars: &exemplars };
+            let info = SampleInfo { t: context.t, st: context.st, exemplars: &exemplars };
             sink.histogram(series, native, info)?;
         }
         if !take_native || (self.options.always_classic && !histogram.bucket.is_empty()) {
@@ -171,7 +176,7 @@ impl ProtobufParser {
         for bucket in &histogram.bucket {
             let bound = format_openmetrics(bucket.upper_bound());
             let value = or_float(bucket.cumulative_count(), bucket.cumulative_count_float);
-            let exemplar = bucket.exemplar.as_ref().map(exemplar);
+            let exemplar = bucket.exemplar.as_ref().and_then(exemplar);
             self.float(context, "_bucket", Some(("le", &bound)), value, exemplar.as_slice(), sink)?;
         }
         let has_infinity = histogram.bucket.last().is_some_and(|b| b.upper_bound() == f64::INFINITY);
@@ -194,7 +199,7 @@ impl ProtobufParser {
         let labels = KeyLabels(&self.key);
         let series = SeriesKey { key: &self.key, is_expected: sink.expected() == self.key, labels: &labels };
         let v = if v.is_nan() { NORMAL_NAN } else { v };
-        sink.float(series, v, SampleInfo { t: context.metric.timestamp_ms, st: context.st, exemplars }).map(|_| ())
+        sink.float(series, v, SampleInfo { t: context.t, st: context.st, exemplars }).map(|_| ())
     }
 
     fn write_key(&mut self, context: Context<'_>, suffix: &str, bound: Option<(&str, &str)>) {
@@ -239,18 +244,18 @@ fn or_float(whole: u64, float: Option<f64>) -> f64 {
     }
 }
 
-fn exemplar(exemplar: &client::Exemplar) -> Exemplar {
-    Exemplar {
-        labels: Labels::from_pairs(exemplar.label.iter().map(|pair| (pair.name(), pair.value()))),
-        value: exemplar.value(),
-        t: if exemplar.timestamp.is_some() { millis(&exemplar.timestamp) } else { NO_TIMESTAMP },
-    }
+/// An exemplar; `None` when it has a label twice.
+fn exemplar(exemplar: &client::Exemplar) -> Option<Exemplar> {
+    let labels = Labels::from_pairs(exemplar.label.iter().map(|pair| (pair.name(), pair.value())));
+    let given = exemplar.label.iter().filter(|pair| !pair.value().is_empty()).count();
+    let t = if exemplar.timestamp.is_some() { millis(&exemplar.timestamp) } else { NO_TIMESTAMP };
+    (labels.iter().count() == given).then(|| Exemplar { labels, value: exemplar.value(), t })
 }
 
 /// The exemplars of a native histogram: its own, or else those of its classic buckets. Each needs a timestamp.
 fn native_exemplars(histogram: &client::Histogram) -> Vec<Exemplar> {
-    let of_buckets = || histogram.bucket.iter().filter_map(|b| b.exemplar.as_ref()).map(exemplar).collect::<Vec<_>>();
-    let own: Vec<_> = histogram.exemplars.iter().map(exemplar).collect();
+    let of_buckets = || histogram.bucket.iter().filter_map(|b| exemplar(b.exemplar.as_ref()?)).collect::<Vec<_>>();
+    let own: Vec<_> = histogram.exemplars.iter().filter_map(exemplar).collect();
     let all = if own.is_empty() { of_buckets() } else { own };
     all.into_iter().filter(|e| e.t != NO_TIMESTAMP).collect()
 }

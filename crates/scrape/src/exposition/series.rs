@@ -111,8 +111,8 @@ impl LabelSource for SeriesText<'_> {
     }
 }
 
-/// Reads the labels of an exemplar: a series without a metric name.
-pub(crate) fn read_exemplar_labels(text: &str, out: &mut LabelsBuilder) -> Result<(), String> {
+/// Reads the labels of an exemplar: a series without a metric name. `false`: it has a label twice and is left out.
+pub(crate) fn read_exemplar_labels(text: &str, out: &mut LabelsBuilder) -> Result<bool, String> {
     let mut braces = Braces { text, at: 1, dialect: Dialect::OpenMetrics };
     let mut pairs = Vec::new();
     while let Some(pair) = braces.next()? {
@@ -121,7 +121,7 @@ pub(crate) fn read_exemplar_labels(text: &str, out: &mut LabelsBuilder) -> Resul
             (None, _) => return Err("expected a label name".into()),
         }
     }
-    add_unique(pairs, out)
+    Ok(add_unique(pairs, out).is_ok())
 }
 
 /// Iterates over the labels between braces.

@@ -93,7 +93,11 @@ impl TextParser<'_> {
         let is_type = bytes[word_at] == b'T';
         let family_at = skip_blanks(bytes, word_at + 4);
         let (family, family_end) = family_name(self.text, family_at)?;
-        let text_at = skip_blanks(bytes, family_end);
+        // One blank separates the text of HELP from the name; further ones belong to the text.
+        let text_at = match is_type {
+            true => skip_blanks(bytes, family_end),
+            false => family_end + usize::from(matches!(bytes.get(family_end), Some(b' ' | b'\t'))),
+        };
         let text_end = memchr::memchr(b'\n', &bytes[text_at..]).map_or(bytes.len(), |i| text_at + i);
         let text = &self.text[text_at..text_end];
         if is_type {

@@ -25,6 +25,8 @@ fn formats_are_accepted_in_order_of_preference() {
 fn the_escaping_scheme_is_only_named_for_formats_that_know_it() {
     let accepted = accept_header(&[PrometheusText0_0_4, PrometheusText1_0_0], EscapingScheme::Dots);
     assert_eq!(accepted, "text/plain;version=0.0.4;q=0.7,text/plain;version=1.0.0;escaping=dots;q=0.6,*/*;q=0.5");
+    let openmetrics2 = accept_header(&[ScrapeProtocol::OpenMetricsText2_0_0], EscapingScheme::Dots);
+    assert_eq!(openmetrics2, "application/openmetrics-text;version=2.0.0;escaping=dots;q=0.7,*/*;q=0.6");
 }
 
 #[test]

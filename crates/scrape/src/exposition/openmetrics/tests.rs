@@ -109,3 +109,9 @@ fn a_created_line_with_a_quoted_name_is_recognised() {
     let body = "# TYPE \"a.b\" counter\n{\"a.b_total\",x=\"1\"} 1\n{\"a.b_created\",x=\"1\"} 3\n# EOF\n";
     assert_eq!(read_openmetrics(body).unwrap()[1..], [r#"{__name__="a.b_total", x="1"} 1 st=3000"#]);
 }
+
+#[test]
+fn an_exemplar_with_a_label_twice_is_left_out() {
+    let lines = read_openmetrics("a 1 # {t=\"1\",t=\"2\"} 1 1\nb 2\n# EOF\n").unwrap();
+    assert_eq!(lines, ["{__name__=\"a\"} 1", "{__name__=\"b\"} 2"]);
+}

@@ -144,9 +144,44 @@ fn a_gauge_with_a_stale_marker_has_an_ordinary_nan() {
 }
 
 #[test]
-fn a_metric_without_the_value_of_its_type_is_refused() {
-    let body = family(client::MetricType::Gauge, client::Metric::default());
-    assert_eq!(read(Format::Protobuf, &body), Err("metric family 1 (\"m\"): metric has no gauge".into()));
+fn a_metric_without_the_value_of_its_type_has_the_default_value() {
+    let gauge = client::Metric { gauge: Some(client::Gauge { value: Some(5.0) }), ..Default::default() };
+    for (kind, expected) in [
+        (client::MetricType::Counter, "m 0"),
+        (client::MetricType::Untyped, "m 0"),
+        (client::MetricType::Gauge, "m 5"),
+        (client::MetricType::Summary, "m_count 0 m_sum 0"),
+        (client::MetricType::Histogram, "m_count 0 m_sum 0 m_bucket 0"),
+    ] {
+        let lines = read(Format::Protobuf, &family(kind, gauge.clone())).unwrap();
+        let samples: Vec<_> = lines.iter().filter(|line| !line.starts_with('#')).collect();
+        let names: Vec<_> = expected.split(' ').step_by(2).collect();
+        assert_eq!(samples.len(), names.len(), "{kind:?}: {lines:?}");
+        for (line, name) in samples.iter().zip(names) {
+            assert!(line.starts_with(&format!("{{__name__=\"{name}\"")), "{kind:?}: {line}");
+        }
+        assert!(samples[0].ends_with(expected.split(' ').nth(1).unwrap()), "{kind:?}: {samples:?}");
+    }
+}
+
+#[test]
+fn a_timestamp_of_zero_is_none() {
+    let at = |t| {
+        let gauge = Some(client::Gauge { value: Some(1.0) });
+        let metric = client::Metric { gauge, timestamp_ms: Some(t), ..Default::default() };
+        read(Format::Protobuf, &family(client::MetricType::Gauge, metric)).unwrap().pop()
+    };
+    assert_eq!(at(0).unwrap(), "{__name__=\"m\"} 1");
+    assert_eq!(at(7).unwrap(), "{__name__=\"m\"} 1 @7");
+}
+
+#[test]
+fn an_exemplar_with_a_label_twice_is_left_out() {
+    let exemplar = client::Exemplar { label: vec![pair("a", "1"), pair("a", "2")], ..Default::default() };
+    let counter = client::Counter { value: Some(1.0), exemplar: Some(exemplar), ..Default::default() };
+    let metric = client::Metric { counter: Some(counter), ..Default::default() };
+    let lines = read(Format::Protobuf, &family(client::MetricType::Counter, metric)).unwrap();
+    assert_eq!(lines.last().unwrap(), "{__name__=\"m\"} 1");
 }
 
 #[test]

@@ -135,3 +135,8 @@ fn an_expected_series_is_recognised_but_its_lookalikes_are_not() {
         assert_eq!(sink.lines, read_text(body).unwrap());
     }
 }
+
+#[test]
+fn a_help_text_keeps_its_leading_blanks() {
+    assert_eq!(read_text("# HELP a   text \n").unwrap(), ["# a Help(\"  text \")"]);
+}
