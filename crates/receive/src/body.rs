@@ -21,7 +21,9 @@ pub(super) async fn read(
             frame.map_err(|error| ReceiveError::BadRequest(format!("could not read the request body: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
         if out.len() + data.len() > limit {
-            return Err(ReceiveError::BodyTooLarge(format!("request body exceeds the {limit} bytes limit")));
+            return Err(ReceiveError::BodyTooLarge(format!(
+                "request body exceeds the {limit} bytes limit (limits.max_request_size)"
+            )));
         }
         taken.take(data.len())?;
         out.extend_from_slice(data);
@@ -43,7 +45,9 @@ pub(super) fn snappy<'o>(
     let bad = |error: snap::Error| ReceiveError::BadRequest(format!("snappy: corrupt input: {error}"));
     let declared = snap::raw::decompress_len(block).map_err(bad)?;
     if declared > limit {
-        return Err(ReceiveError::BadRequest(format!("decoded size exceeds the {limit} bytes limit")));
+        return Err(ReceiveError::BadRequest(format!(
+            "decoded size exceeds the {limit} bytes limit (limits.max_decompressed_request_size)"
+        )));
     }
     if declared > block.len() * MAX_SNAPPY_RATIO {
         let text = format!("snappy: corrupt input: {} bytes cannot decompress to {declared}", block.len());
@@ -69,7 +73,9 @@ pub(super) fn gzip(compressed: &[u8], limit: usize, taken: &mut Taken, out: &mut
         let step = decoder.by_ref().take(STEP as u64).read_to_end(out);
         step.map_err(|error| ReceiveError::BadRequest(format!("gzip: corrupt input: {error}")))?;
         if out.len() > limit {
-            return Err(ReceiveError::BadRequest(format!("decoded size exceeds the {limit} bytes limit")));
+            return Err(ReceiveError::BadRequest(format!(
+                "decoded size exceeds the {limit} bytes limit (limits.max_decompressed_request_size)"
+            )));
         }
         if out.len() == before {
             return Ok(());

@@ -41,15 +41,19 @@ impl ReceiveError {
         }
     }
 
-    /// The response: plain text, and `Retry-After` if a retry may succeed.
-    pub(super) fn response(&self, retry_after_seconds: u32) -> Response {
+    /// The description for the sender, of bounded length.
+    pub(super) fn message(&self) -> String {
         let mut text = self.to_string();
         if text.len() > MAX_MESSAGE_BYTES {
             text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
             text.push_str("...");
         }
-        text.push('\n');
-        let mut response = (self.status(), text).into_response();
+        text
+    }
+
+    /// The response: plain text, and `Retry-After` if a retry may succeed.
+    pub(super) fn response(&self, retry_after_seconds: u32) -> Response {
+        let mut response = (self.status(), self.message() + "\n").into_response();
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if matches!(self, ReceiveError::Overloaded(_) | ReceiveError::Unavailable(_)) {

@@ -48,7 +48,7 @@ impl Taken {
                 Ok(())
             }
             Err(used) => Err(ReceiveError::Overloaded(format!(
-                "requests in flight hold {used} bytes and this one needs {bytes} more, over max_inflight_bytes of {limit}"
+                "requests in flight hold {used} bytes and this one needs {bytes} more, over the limit max_inflight_requests_size of {limit}"
             ))),
         }
     }

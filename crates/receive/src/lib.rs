@@ -27,20 +27,26 @@ mod write_v2;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::post;
 
 pub use config::ReceiveConfig;
 pub use receiver::Receiver;
 
-/// The routes of the protocols that are enabled.
+/// The routes of the protocols. Those of a protocol that is disabled say which flag enables it.
 pub fn router(receiver: Arc<Receiver>) -> Router {
-    let mut router = Router::new();
-    if receiver.config.remote_write {
-        router =
-            router.route("/api/v1/write", post(remote_write::handle)).route("/api/v1/push", post(remote_write::handle));
-    }
-    if receiver.config.otlp {
-        router = router.route("/api/v1/otlp/v1/metrics", post(otlp::handle));
-    }
-    router.with_state(receiver)
+    let disabled = |flag: &'static str| post(move || async move { (StatusCode::NOT_FOUND, flag) });
+    let remote_write = || match receiver.config.remote_write {
+        true => post(remote_write::handle),
+        false => disabled("remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n"),
+    };
+    let otlp = match receiver.config.otlp {
+        true => post(otlp::handle),
+        false => disabled("otlp write receiver needs to be enabled with --web.enable-otlp-receiver\n"),
+    };
+    Router::new()
+        .route("/api/v1/write", remote_write())
+        .route("/api/v1/push", remote_write())
+        .route("/api/v1/otlp/v1/metrics", otlp)
+        .with_state(receiver)
 }

@@ -1,6 +1,7 @@
 //! `POST /api/v1/otlp/v1/metrics`: OTLP over HTTP, protobuf or JSON, plain or gzip.
 //!
-//! The response's `partial_success` describes rejected points. If every point was rejected, the status is 400.
+//! The response's `partial_success` describes rejected points. If every point was rejected, the status is 400. The body of a
+//! failed request is a `google.rpc.Status`.
 
 mod exemplars;
 mod json;
@@ -9,6 +10,7 @@ mod naming;
 mod native;
 mod points;
 mod schema;
+mod status;
 mod translate;
 mod values;
 mod walk;
@@ -45,13 +47,13 @@ const INLINE_BYTES: usize = 32 << 10;
 
 pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let started = receiver.clock.monotonic();
-    let written = match encoding_of(request.headers()) {
-        Ok(encoding) => write(&receiver, encoding, request).await.map(|outcome| (encoding, outcome)),
-        Err(error) => Err(error),
-    };
-    let response = match written {
-        Ok((encoding, outcome)) => encoding.respond(&export_response(&outcome)),
-        Err(error) => error.response(receiver.config.retry_after_seconds),
+    let failed = |error, encoding| status::respond(&error, encoding, receiver.config.retry_after_seconds);
+    let response = match encoding_of(request.headers()) {
+        Ok(encoding) => match write(&receiver, encoding, request).await {
+            Ok(outcome) => encoding.respond(&export_response(&outcome)),
+            Err(error) => failed(error, Some(encoding)),
+        },
+        Err(error) => failed(error, None),
     };
     receiver.answered(PROTOCOL, &response, started);
     response

@@ -22,7 +22,12 @@ fn a_snappy_block_that_declares_too_much_allocates_nothing() {
     // Declares 2^32 - 1 bytes.
     let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
     let error = snappy(&bomb, 32 << 20, &mut plenty(), &mut out).unwrap_err();
-    assert_eq!(error, ReceiveError::BadRequest("decoded size exceeds the 33554432 bytes limit".into()));
+    assert_eq!(
+        error,
+        ReceiveError::BadRequest(
+            "decoded size exceeds the 33554432 bytes limit (limits.max_decompressed_request_size)".into()
+        )
+    );
     assert_eq!(out.capacity(), 0);
 }
 

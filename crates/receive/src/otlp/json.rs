@@ -58,7 +58,10 @@ impl Output<'_> {
 
     fn reserve(&mut self, bytes: usize) -> Result<(), ReceiveError> {
         if self.bytes.len() + bytes > self.limit {
-            return Err(ReceiveError::BadRequest(format!("decoded size exceeds the {} bytes limit", self.limit)));
+            return Err(ReceiveError::BadRequest(format!(
+                "decoded size exceeds the {} bytes limit (limits.max_decompressed_request_size)",
+                self.limit
+            )));
         }
         let more = bytes.max(STEP);
         self.taken.take(more)?;

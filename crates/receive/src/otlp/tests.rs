@@ -305,6 +305,38 @@ async fn responses_describe_rejected_points() {
     assert_eq!(receiver.inflight.used(), 0);
 }
 
+#[tokio::test]
+async fn the_body_of_a_failed_request_is_a_status_in_its_encoding() {
+    let receiver = receiver(&Arc::new(Recorder::default()), ReceiveConfig::default());
+    let content_type = |response: &axum::http::Response<()>| response.headers()["content-type"].clone();
+    let protobuf = post(&[("content-type", "application/x-protobuf")], vec![10, 255]);
+    let (code, response, body) = send(&receiver, protobuf).await;
+    assert_eq!((code, content_type(&response)), (400, HeaderValue::from_static(PROTOBUF)));
+    let status = status::Status::decode(&body[..]).unwrap();
+    assert_eq!(status.code, 3);
+    assert!(!status.message.is_empty());
+    for (headers, expected) in [([("content-type", "application/json")], 400), ([("content-type", "text/plain")], 415)]
+    {
+        let (code, response, body) = send(&receiver, post(&headers, b"[]".to_vec())).await;
+        assert_eq!((code, content_type(&response)), (expected, HeaderValue::from_static(JSON)));
+        let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(status["code"], 3);
+        assert!(status["message"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_store_says_when_to_send_again() {
+    let fail = Some(pharos_model::WriteError::Unavailable("no ingester".into()));
+    let receiver = receiver(&Arc::new(Recorder { fail, ..Recorder::default() }), ReceiveConfig::default());
+    let bytes = export(vec![metric("g", "", sum(vec![number(1.0)], 2, false))]).encode_to_vec();
+    let (code, response, body) = send(&receiver, post(&[("content-type", "application/x-protobuf")], bytes)).await;
+    assert_eq!(code, 503);
+    assert!(response.headers().contains_key("retry-after"));
+    let status = status::Status::decode(&body[..]).unwrap();
+    assert_eq!(status, status::Status { code: 14, message: "no ingester".into() });
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_translated_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
