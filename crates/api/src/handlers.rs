@@ -24,6 +24,7 @@ use axum::Router;
 use axum::routing::{any, delete, get, post, put};
 
 use crate::Api;
+pub use respond::{no_such_method, no_such_route};
 
 /// Builds all routes of the API, without a path prefix.
 pub fn router(api: Arc<Api>) -> Router {
@@ -56,7 +57,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
-        .fallback(any(respond::no_such_route));
+        .fallback(any(no_such_route))
+        .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest("/api/v1", v1)
         .route("/federate", get(federate::federate))
@@ -65,5 +67,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/-/ready", get(lifecycle::ready).head(lifecycle::ready))
         .route("/-/reload", post(lifecycle::reload).merge(put(lifecycle::reload)))
         .route("/-/quit", post(lifecycle::quit).merge(put(lifecycle::quit)))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
         .with_state(api)
 }

@@ -15,7 +15,7 @@ pub mod services;
 
 pub use config::ApiConfig;
 pub use error::ApiError;
-pub use handlers::router;
+pub use handlers::{no_such_method, no_such_route, router};
 pub use services::Services;
 
 use std::sync::Arc;

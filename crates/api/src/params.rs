@@ -1,14 +1,16 @@
 //! Request parameters from POST forms and query strings. Times and durations parse as in Prometheus.
 
+mod form;
+
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{Method, header};
+use axum::http::Method;
 use pharos_gocompat::parse_duration;
 use pharos_model::{Matcher, TimeRange};
 use pharos_promql::syntax;
 
+use self::form::FormType;
 use crate::error::ApiError;
 
 /// Maximum size of a form, bytes.
@@ -71,21 +73,30 @@ impl Params {
     }
 
     /// Parses the parameter `lookback_delta`, which limits how far back an instant selector looks. Returns
-    /// milliseconds.
+    /// milliseconds. Zero and less stand for the default.
     pub fn lookback_delta(&self) -> Result<Option<i64>, ApiError> {
         let invalid = |e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}"));
-        self.get("lookback_delta").map(|text| parse_seconds_or_duration(text).map_err(invalid)).transpose()
+        let given = self.get("lookback_delta").map(|text| parse_seconds_or_duration(text).map_err(invalid));
+        Ok(given.transpose()?.filter(|ms| *ms > 0))
     }
 
-    /// Parses the range from `start` to `end`. An absent parameter leaves its side unbounded.
+    /// Parses the range from `start` to `end`, which is empty when `end` is before `start`. An absent parameter leaves
+    /// its side unbounded, as do the bounds of time of Go's client.
+    ///
+    /// # Errors
+    /// A time is invalid.
+    pub fn range(&self) -> Result<TimeRange, ApiError> {
+        let start = self.time("start")?.filter(|start| *start > MIN_TIME_MS);
+        let end = self.time("end")?.filter(|end| *end < MAX_TIME_MS);
+        Ok(TimeRange::new(start.unwrap_or(TimeRange::ALL.start), end.unwrap_or(TimeRange::ALL.end)))
+    }
+
+    /// As [`Params::range`], but refuses an empty range.
     ///
     /// # Errors
     /// A time is invalid, or `end` is before `start`.
-    pub fn range(&self) -> Result<TimeRange, ApiError> {
-        let range = TimeRange::new(
-            self.time("start")?.unwrap_or(TimeRange::ALL.start),
-            self.time("end")?.unwrap_or(TimeRange::ALL.end),
-        );
+    pub fn nonempty_range(&self) -> Result<TimeRange, ApiError> {
+        let range = self.range()?;
         if range.is_empty() {
             return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
         }
@@ -151,33 +162,39 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let query = request.uri().query().unwrap_or("").as_bytes().to_vec();
-        let is_form = request.method() == Method::POST
-            && request
-                .headers()
-                .get(header::CONTENT_TYPE)
-                .and_then(|v| v.to_str().ok())
-                .is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
-        let form: Bytes = if is_form {
-            axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES)
-                .await
-                .map_err(|e| ApiError::bad_data(format!("error parsing form values: {e}")))?
-        } else {
-            Bytes::new()
-        };
-        let mut params = Params::parse(&form);
+        // As in Go, other methods have no form.
+        let has_form = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        let form_type = FormType::of(request.headers()).filter(|_| has_form);
+        let mut params = Params::default();
+        if let Some(form_type) = form_type {
+            let invalid = |e: String| ApiError::bad_data(format!("error parsing form values: {e}"));
+            let read = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await;
+            params.0 = form_type.read(&read.map_err(|e| invalid(e.to_string()))?).map_err(invalid)?;
+        }
         params.0.extend(Params::parse(&query).0);
         Ok(params)
     }
 }
 
-/// The largest time and duration that parse, milliseconds. Go's 64-bit nanoseconds overflow beyond it.
-const MAX_TIME_MS: f64 = 9_223_372_036_854_774.0;
+/// The latest time, milliseconds. Later ones, such as the greatest time of Go's client, count as this one, so that sums
+/// and differences of times do not overflow.
+const MAX_TIME_MS: i64 = 9_223_372_036_854_774;
+/// The earliest time, milliseconds.
+const MIN_TIME_MS: i64 = -MAX_TIME_MS;
+/// The least time of Go's client in RFC 3339, whose year has more digits than that format allows.
+const GO_MIN_TIME: &str = "-292273086-05-16T16:47:06Z";
+/// The greatest time of Go's client.
+const GO_MAX_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
+/// The seconds of these two times, without their sign.
+const GO_MAX_SECONDS: f64 = 9_223_309_901_257_974.0;
 
 /// Parses a time, which is either seconds since the epoch with decimals or RFC 3339. Returns milliseconds.
 pub fn parse_time(text: &str) -> Result<i64, String> {
-    let time = match parse_number(text) {
-        Some(seconds) => (seconds.abs() <= MAX_TIME_MS / 1000.0).then(|| milliseconds(seconds)),
-        None => rfc3339(text),
+    let time = match (text, parse_number(text)) {
+        (GO_MIN_TIME, _) => Some(MIN_TIME_MS),
+        (GO_MAX_TIME, _) => Some(MAX_TIME_MS),
+        (_, Some(seconds)) => (seconds.abs() <= GO_MAX_SECONDS).then(|| milliseconds(seconds)),
+        (_, None) => rfc3339(text),
     };
     time.ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
 }
@@ -185,6 +202,7 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
 /// Converts seconds to milliseconds. Rounds the fraction to milliseconds before it truncates nanoseconds, like
 /// Prometheus.
 fn milliseconds(seconds: f64) -> i64 {
+    let seconds = seconds.clamp(MIN_TIME_MS as f64 / 1000.0, MAX_TIME_MS as f64 / 1000.0);
     let fraction = (seconds.fract() * 1000.0).round() / 1000.0;
     let nanoseconds = (fraction * 1e9) as i64;
     seconds.trunc() as i64 * 1000 + nanoseconds.div_euclid(1_000_000)
@@ -227,7 +245,7 @@ fn rfc3339(text: &str) -> Option<i64> {
 pub fn parse_seconds_or_duration(text: &str) -> Result<i64, String> {
     if let Some(seconds) = parse_number(text) {
         let ms = seconds * 1000.0;
-        if !ms.is_finite() || ms.abs() > MAX_TIME_MS {
+        if !ms.is_finite() || ms.abs() > MAX_TIME_MS as f64 {
             return Err(format!("cannot parse {text:?} to a valid duration. It overflows int64"));
         }
         return Ok(ms as i64);
@@ -268,6 +286,35 @@ mod tests {
         ] {
             assert!(parse_time(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn the_bounds_of_time_of_gos_client_are_taken() {
+        for (text, ms) in [(GO_MIN_TIME, MIN_TIME_MS), (GO_MAX_TIME, MAX_TIME_MS)] {
+            assert_eq!(parse_time(text), Ok(ms));
+        }
+        for (text, ms) in [("-9223309901257974", MIN_TIME_MS), ("9223309901257974", MAX_TIME_MS)] {
+            assert!((parse_time(text).unwrap() - ms).abs() <= 1000, "{text}");
+            assert_eq!(parse_time(&text.replace("974", "974.999999999")), parse_time(text));
+        }
+        assert!(parse_time("9223309901257980").is_err());
+        let all = Params::parse(format!("start={GO_MIN_TIME}&end={GO_MAX_TIME}").as_bytes());
+        assert_eq!(all.range().unwrap(), TimeRange::ALL);
+    }
+
+    #[test]
+    fn an_end_before_the_start_is_an_empty_range() {
+        let params = Params::parse(b"start=2&end=1");
+        assert!(params.range().unwrap().is_empty());
+        assert!(params.nonempty_range().is_err());
+    }
+
+    #[test]
+    fn a_lookback_of_zero_is_the_default() {
+        let lookback = |text: &str| Params::parse(text.as_bytes()).lookback_delta().unwrap();
+        assert_eq!(lookback("lookback_delta=0"), None);
+        assert_eq!(lookback("lookback_delta=-60"), None);
+        assert_eq!(lookback("lookback_delta=1m"), Some(60_000));
     }
 
     #[test]

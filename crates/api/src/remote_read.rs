@@ -206,6 +206,10 @@ fn each_series(
     mut each: impl FnMut(&Labels, &SeriesBatch, usize) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let request: SelectRequest = request::selection(query, &limits.external_labels, limits.max_series)?;
+    if request.matchers.is_empty() {
+        // A query without matchers selects nothing, as in Prometheus.
+        return Ok(());
+    }
     let set: Arc<dyn SeriesSet> = querier.select(&request, &limits.budget)?;
     let labels = set.labels();
     let mut batch = SeriesBatch::default();

@@ -10,8 +10,8 @@ use serde::Serialize;
 pub trait Services: Send + Sync + 'static {
     /// Returns `Ok` once the node can serve requests, and otherwise the reason why it cannot yet.
     fn ready(&self) -> Result<(), String>;
-    /// Reloads the configuration.
-    async fn reload(&self) -> Result<(), String>;
+    /// Reloads the configuration. Returns a notice if a part of it only takes effect after a restart.
+    async fn reload(&self) -> Result<Option<String>, String>;
     /// Starts a graceful shutdown of the process.
     fn quit(&self);
     /// Returns the metrics of the process in the text exposition format.

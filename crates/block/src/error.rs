@@ -31,7 +31,7 @@ pub enum BlockError {
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
     /// A selector matches more series than the limit allows.
-    #[error("query selects more than {0} series")]
+    #[error("query selects more than {0} series (max_query_series)")]
     TooManySeries(usize),
 }
 

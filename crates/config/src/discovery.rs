@@ -20,6 +20,13 @@ pub struct TargetGroup {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Reads `static_configs`, in which no entry may be empty.
+pub(crate) fn static_groups<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<TargetGroup>, D::Error> {
+    let groups = Option::<Vec<Option<TargetGroup>>>::deserialize(deserializer)?.unwrap_or_default();
+    let groups: Option<Vec<_>> = groups.into_iter().collect();
+    groups.ok_or_else(|| serde::de::Error::custom("empty or null section in static_configs"))
+}
+
 impl TargetGroup {
     /// Rejects labels with an empty name.
     pub fn check_labels(&self) -> Result<(), ConfigError> {

@@ -38,16 +38,22 @@ pub struct GlobalConfig {
     #[serde(skip_serializing_if = "ByteSize::is_zero")]
     pub body_size_limit: ByteSize,
     /// The limit on samples of a scrape.
+    #[serde(deserialize_with = "crate::units::count")]
     pub sample_limit: u64,
     /// The limit on targets of a section.
+    #[serde(deserialize_with = "crate::units::count")]
     pub target_limit: u64,
     /// The limit on labels of a sample.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_limit: u64,
     /// The limit on a label name, bytes.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_name_length_limit: u64,
     /// The limit on a label value, bytes.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_value_length_limit: u64,
     /// The number of dropped targets that are kept for each section; 0 keeps all.
+    #[serde(deserialize_with = "crate::units::count")]
     pub keep_dropped_targets: u64,
     /// Which names are valid (default: utf8).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +72,16 @@ pub struct GlobalConfig {
     /// (default: false).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_scrape_metrics: Option<bool>,
+    /// The limit on series of a query, for Prometheus's feature `query-cost`; has no effect in Pharos, whose limits are in the
+    /// section `limits`.
+    #[serde(skip_serializing_if = "crate::units::is_zero", deserialize_with = "crate::units::count")]
+    pub query_max_series: u64,
+    /// The limit on samples that a query reads; has no effect in Pharos.
+    #[serde(skip_serializing_if = "crate::units::is_zero", deserialize_with = "crate::units::count")]
+    pub query_max_samples_read: u64,
+    /// The limit on the duration of a query; has no effect in Pharos.
+    #[serde(skip_serializing_if = "PromDuration::is_zero")]
+    pub query_max_duration: PromDuration,
 }
 
 const DEFAULT_INTERVAL: PromDuration = PromDuration::from_secs(60);
@@ -80,6 +96,9 @@ impl Default for GlobalConfig {
             evaluation_interval: PromDuration::default(),
             rule_query_offset: PromDuration::default(),
             query_log_file: None,
+            query_max_series: 0,
+            query_max_samples_read: 0,
+            query_max_duration: PromDuration::default(),
             scrape_failure_log_file: None,
             external_labels: BTreeMap::new(),
             body_size_limit: ByteSize(0),

@@ -140,8 +140,9 @@ impl ScrapeConfig {
     fn check_discovery(&self) -> Result<(), ConfigError> {
         for group in &self.static_configs {
             group.check_labels()?;
-            let url = group.targets.iter().find(|target| self.relabel_configs.is_empty() && target.contains('/'));
-            if let Some(target) = url {
+            // Relabelling may make an address of anything.
+            let addresses = group.targets.iter().filter(|_| self.relabel_configs.is_empty());
+            if let Some(target) = addresses.into_iter().find(|target| target.is_empty() || target.contains('/')) {
                 return Err(ConfigError::new(format!("{target:?} is not a valid hostname")));
             }
         }

@@ -147,20 +147,27 @@ scrape_config! {
     #[serde(skip_serializing_if = "ByteSize::is_zero")]
     pub body_size_limit: ByteSize,
     /// The limit on samples of a scrape, after relabelling.
+    #[serde(deserialize_with = "crate::units::count")]
     pub sample_limit: u64,
     /// The limit on targets, after relabelling.
+    #[serde(deserialize_with = "crate::units::count")]
     pub target_limit: u64,
     /// The limit on labels of a sample, after relabelling.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_limit: u64,
     /// The limit on a label name, bytes.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_name_length_limit: u64,
     /// The limit on a label value, bytes.
+    #[serde(deserialize_with = "crate::units::count")]
     pub label_value_length_limit: u64,
     /// The limit on buckets of a native histogram, kept by reducing its resolution; 0 means no limit.
+    #[serde(deserialize_with = "crate::units::count")]
     pub native_histogram_bucket_limit: u64,
     /// The least factor from one bucket to the next, kept by reducing the resolution; 0 means no limit.
     pub native_histogram_min_bucket_factor: f64,
     /// The number of dropped targets that are kept; 0 keeps all.
+    #[serde(deserialize_with = "crate::units::count")]
     pub keep_dropped_targets: u64,
     /// Which names are valid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,7 +179,7 @@ scrape_config! {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_scrape_metrics: Option<bool>,
     /// Targets in the configuration file.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::discovery::static_groups")]
     pub static_configs: Vec<TargetGroup>,
     /// Targets in discovery files.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -85,6 +85,7 @@ fn invalid_sections_have_the_messages_of_prometheus() {
             "utf8 metric names requested but",
         ),
         ("job_name: a\nstatic_configs: [{targets: ['http://x/']}]", "\"http://x/\" is not a valid hostname"),
+        ("job_name: a\nstatic_configs: [{targets: ['']}]", "\"\" is not a valid hostname"),
         ("job_name: a\nfile_sd_configs: [{}]", "must contain at least one path name"),
         ("job_name: a\nfile_sd_configs: [{files: [x.txt]}]", "path name \"x.txt\" is not valid for file discovery"),
         ("job_name: a\nhttp_sd_configs: [{}]", "URL is missing"),

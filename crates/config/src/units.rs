@@ -231,5 +231,41 @@ pub(crate) fn maybe_without_password<S: Serializer>(url: &Option<String>, serial
     }
 }
 
+/// Whether a count is zero.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Reads a count as Go's YAML library does: `1e3` and `1000.0` are whole numbers, too.
+pub(crate) fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Count;
+
+    impl serde::de::Visitor<'_> for Count {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a non-negative integer")
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u64, E> {
+            u64::try_from(value).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(value), &self))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
+            match value.fract() == 0.0 && (0.0..9e15).contains(&value) {
+                true => Ok(value as u64),
+                false => Err(E::invalid_value(serde::de::Unexpected::Float(value), &self)),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(Count)
+}
+
 #[cfg(test)]
 mod tests;

@@ -65,13 +65,13 @@ pub enum SelectError {
     #[error("query timed out after {0:?}")]
     Timeout(Duration),
     /// The query needs more memory than its budget.
-    #[error("query needs more memory than its budget of {limit} bytes")]
+    #[error("query needs more memory than its budget of {limit} bytes (max_query_memory)")]
     Memory {
         /// The size of the budget, bytes.
         limit: u64,
     },
     /// The query would select too many series.
-    #[error("query selects more than {limit} series")]
+    #[error("query selects more than {limit} series (max_query_series)")]
     Series {
         /// The most series that a selector may match.
         limit: usize,
@@ -106,7 +106,7 @@ mod tests {
     fn a_request_allows_as_many_series_as_its_limit() {
         assert!(request(2).check_series(2).is_ok());
         let error = request(2).check_series(3).unwrap_err();
-        assert_eq!(error.to_string(), "query selects more than 2 series");
+        assert_eq!(error.to_string(), "query selects more than 2 series (max_query_series)");
     }
 
     #[test]

@@ -61,6 +61,7 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
+  pharos version                                print the version
   pharos cluster status                         show the health of the cluster and what to do about it
   pharos tool check config prometheus.yml       check a configuration before a reload
   pharos tool test rules tests.yml              run unit tests of rules";
@@ -86,11 +87,15 @@ fn server_command(command: &clap::Command) -> &clap::Command {
     command.find_subcommand("server").unwrap_or(command)
 }
 
-/// Inserts `server` when the subcommand is missing, and rewrites `--no-switch` to `--switch=false`.
+/// Inserts `server` when the subcommand is missing, and rewrites `version` to `--version` and `--no-switch` to
+/// `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
     const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {
         args.push("pharos".into());
+    }
+    if args.get(1).is_some_and(|arg| arg == "version") {
+        args[1] = "--version".into();
     }
     let first = args.get(1).and_then(|arg| arg.to_str());
     if !first.is_some_and(|arg| TOP_LEVEL.contains(&arg)) {
@@ -136,6 +141,9 @@ fn values_of(command: &clap::Command, given: &ArgMatches) -> BTreeMap<String, St
         let raw = given.try_get_raw(id).ok().flatten();
         let texts = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
         let mut text = texts.collect::<Vec<_>>().join(",");
+        if text.is_empty() {
+            text = inert::default_of(long).unwrap_or_default().to_string();
+        }
         if SECRETS.contains(&long) && !text.is_empty() {
             text = "<secret>".into();
         }

@@ -141,4 +141,6 @@ impl Config {
 #[cfg(test)]
 mod mistakes;
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ mod membership;
 mod meta_retry;
 mod network;
 mod owner;
+mod request_line;
+mod restart;
 mod roles;
 mod services;
 mod snapshot;
@@ -66,7 +68,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
 
     let mut listeners = Vec::new();
     for address in &args.web.listen_address {
-        let listener = http::bind(&address.to_string()).await?;
+        let listener = http::bind(address).await?;
         tracing::info!(%address, "listening");
         listeners.push(listener);
     }
@@ -100,7 +102,8 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
     tracing::info!("server is ready to receive web requests");
 
-    let auto_reload = args.auto_reload.then_some(args.auto_reload_interval);
+    let is_auto_reload = args.auto_reload || args.features().has("auto-reload-config");
+    let auto_reload = is_auto_reload.then_some(args.auto_reload_interval);
     let failed = tokio::select! {
         () = wait_for_stop(&mut signals, &roles.services, stop.subscribe(), auto_reload) => None,
         error = roles.failed() => Some(error),

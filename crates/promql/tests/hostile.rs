@@ -96,7 +96,11 @@ fn steps_count_towards_the_memory_budget() {
         ["count_over_time(m[1h:1ms])", "max_over_time(vector(1)[1h:1ms])", "max_over_time(rate(m[5m])[1h:1ms])"]
     {
         let error = instant(&engine, &store, query).unwrap_err();
-        assert_eq!(error.to_string(), "query needs more memory than its budget of 16777216 bytes", "{query}");
+        assert_eq!(
+            error.to_string(),
+            "query needs more memory than its budget of 16777216 bytes (max_query_memory)",
+            "{query}"
+        );
     }
 }
 
@@ -183,7 +187,11 @@ fn a_million_series_do_not_fit_into_a_small_budget() {
         "max_over_time(m[5m:1m])",
     ] {
         let error = instant(&small, &source, query).unwrap_err();
-        assert_eq!(error.to_string(), "query needs more memory than its budget of 8388608 bytes", "{query}");
+        assert_eq!(
+            error.to_string(),
+            "query needs more memory than its budget of 8388608 bytes (max_query_memory)",
+            "{query}"
+        );
     }
     // There are only 1013 different values to count.
     assert!(instant(&small, &source, "count_values(\"v\", m * 1.000001 + time())").is_ok());

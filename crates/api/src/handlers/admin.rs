@@ -37,7 +37,7 @@ pub(super) async fn delete_series(State(api): State<Arc<Api>>, headers: HeaderMa
         enabled(&api)?;
         let tenant = tenant_of(&headers)?;
         let selectors = params.matchers()?;
-        let range = params.range()?;
+        let range = params.nonempty_range()?;
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }

@@ -28,7 +28,8 @@ pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, param
         if selectors.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        series::read(&api, &headers, &params, move |querier| querier.exemplars(&selectors, range)).await
+        series::read(&api, "query_exemplars", &headers, &params, move |querier| querier.exemplars(&selectors, range))
+            .await
     };
     match found.await {
         Ok(found) => respond::stream(move |out, parts| write(out, parts, &found)).await,

@@ -1,21 +1,25 @@
-//! `/federate`: returns the newest sample of each matching series in the text exposition format.
+//! `/federate`: returns the newest sample of each matching series, in the exposition format that the client accepts.
+
+mod format;
+mod page;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use pharos_model::labels::{is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::{
-    Budget, Labels, METRIC_NAME, Matcher, Metadata, SelectError, SelectRequest, SeriesBatch, TimeRange, is_stale_nan,
+    Budget, Labels, Matcher, Metadata, MetricType, SelectError, SelectRequest, SeriesBatch, SeriesView, TimeRange,
+    is_stale_nan,
 };
 use pharos_promql::Querier;
 
+use self::format::Format;
+use self::page::{Newest, Page};
 use super::respond;
 use crate::params::Params;
-use crate::{Api, ApiError, json, tenant_of};
+use crate::{Api, ApiError, tenant_of};
 use pharos_querier::TenantQuerier;
 
 /// Number of series that are fetched at a time.
@@ -23,7 +27,8 @@ const BATCH: usize = 256;
 
 /// Handles `GET /federate`.
 pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
-    let text = async {
+    let format = Format::negotiate(&headers);
+    let page = async {
         let selectors = params.selectors().map_err(ApiError::bad_data)?;
         let tenant = tenant_of(&headers)?;
         let now = api.clock.now_ms();
@@ -35,26 +40,26 @@ pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, pa
         respond::blocking(&api, &tenant, &budget, move || {
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
-            Ok(render(&newest, &known, &external))
+            Ok(render(format, &newest, &known, &external))
         })
         .await
     };
-    match text.await {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+    match page.await {
+        Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
         Err(error) => (error.kind.status(), error.message + "\n").into_response(),
     }
 }
 
 /// The time and value of the newest sample of each series, by metric name and labels.
-type Newest = BTreeMap<(String, Labels), (i64, f64)>;
+type NewestSamples = BTreeMap<(String, Labels), (i64, Newest)>;
 
-/// Reads the newest sample of each series. Omits series that are stale or whose newest sample is a histogram.
+/// Reads the newest sample of each series. Omits series that are stale or have no name.
 fn newest_samples(
     querier: &TenantQuerier,
     selectors: &[Vec<Matcher>],
     range: TimeRange,
     budget: &Arc<Budget>,
-) -> Result<Newest, SelectError> {
+) -> Result<NewestSamples, SelectError> {
     let mut newest = BTreeMap::new();
     let mut batch = SeriesBatch::default();
     for matchers in selectors {
@@ -65,11 +70,9 @@ fn newest_samples(
             batch.clear();
             set.fetch(from..to, range, &mut batch)?;
             for (i, labels) in set.labels()[from..to].iter().enumerate() {
-                let view = batch.view(i);
-                let (Some(&t), Some(&v)) = (view.t.last(), view.v.last()) else { continue };
-                let superseded = view.ht.last().is_some_and(|&ht| ht > t);
-                if !is_stale_nan(v) && !superseded {
-                    newest.insert((labels.metric_name().to_string(), labels.clone()), (t, v));
+                let name = labels.metric_name();
+                if let Some(sample) = newest_of(&batch.view(i)).filter(|_| !name.is_empty()) {
+                    newest.insert((name.to_string(), labels.clone()), sample);
                 }
             }
         }
@@ -77,73 +80,29 @@ fn newest_samples(
     Ok(newest)
 }
 
-fn render(newest: &Newest, known: &BTreeMap<String, Metadata>, external: &[(String, String)]) -> String {
-    let mut text = String::new();
-    let mut family = None;
-    for ((name, labels), (t, v)) in newest {
-        if family != Some(name) {
-            let kind = known.get(name).map_or("untyped", |m| match m.kind.as_str() {
-                kind @ ("counter" | "gauge") => kind,
-                _ => "untyped",
-            });
-            let quoted = if is_legacy_metric_name(name) { name.clone() } else { format!("\"{}\"", escaped(name)) };
-            let _infallible = writeln!(text, "# TYPE {quoted} {kind}");
-            family = Some(name);
+/// The newest sample of a series unless it is stale.
+fn newest_of(view: &SeriesView<'_>) -> Option<(i64, Newest)> {
+    let float = view.t.last().zip(view.v.last());
+    let histogram = view.ht.last().zip(view.h.last());
+    match (float, histogram) {
+        (float, Some((&t, h))) if float.is_none_or(|(&float_t, _)| float_t < t) => {
+            (!h.is_stale()).then(|| (t, Newest::Histogram(h.clone())))
         }
-        sample(&mut text, name, labels, external, (*t, *v));
+        (Some((&t, &v)), _) => (!is_stale_nan(v)).then_some((t, Newest::Float(v))),
+        (None, _) => None,
     }
-    text
 }
 
-fn sample(text: &mut String, name: &str, labels: &Labels, external: &[(String, String)], (t, v): (i64, f64)) {
-    let mut pairs: Vec<(&str, &str)> = labels.iter().filter(|(n, _)| *n != METRIC_NAME).collect();
-    pairs.extend(external.iter().filter(|(n, _)| labels.get(n).is_none()).map(|(n, v)| (n.as_str(), v.as_str())));
-    if labels.get("instance").is_none() && !external.iter().any(|(n, _)| n == "instance") {
-        // An empty instance keeps the federating server from adding its own.
-        pairs.push(("instance", ""));
+fn render(
+    format: Format,
+    newest: &NewestSamples,
+    known: &BTreeMap<String, Metadata>,
+    external: &[(String, String)],
+) -> Vec<u8> {
+    let mut page = Page::new(format);
+    for ((name, labels), (t, value)) in newest.iter().filter(|(_, (_, value))| value.fits(format)) {
+        let kind = known.get(name).map_or(MetricType::Unknown, |metadata| metadata.kind);
+        page.add(labels, external, value.family_type(kind), *t, value);
     }
-    pairs.sort_unstable();
-    let quoted_name = !is_legacy_metric_name(name);
-    if !quoted_name {
-        text.push_str(name);
-    }
-    text.push('{');
-    if quoted_name {
-        let _infallible = write!(text, "\"{}\"", escaped(name));
-    }
-    for (i, (n, v)) in pairs.iter().enumerate() {
-        if i > 0 || quoted_name {
-            text.push(',');
-        }
-        let n = if is_legacy_label_name(n) { (*n).to_string() } else { format!("\"{}\"", escaped(n)) };
-        let _infallible = write!(text, "{n}=\"{}\"", escaped(v));
-    }
-    let mut number = Vec::new();
-    json::float(&mut number, v);
-    let _infallible = writeln!(text, "}} {} {t}", String::from_utf8_lossy(&number));
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_are_rendered_with_external_labels_and_escapes() {
-        let labels = Labels::from_pairs([("__name__", "up"), ("job", "a\"b\n")]);
-        let newest = BTreeMap::from([(("up".to_string(), labels), (1000, 1.0))]);
-        let text = render(&newest, &BTreeMap::new(), &[("dc".into(), "x".into()), ("job".into(), "hidden".into())]);
-        assert_eq!(text, "# TYPE up untyped\nup{dc=\"x\",instance=\"\",job=\"a\\\"b\\n\"} 1 1000\n");
-    }
-
-    #[test]
-    fn utf8_names_are_quoted() {
-        let labels = Labels::from_pairs([("__name__", "http.requests"), ("instance", "i")]);
-        let newest = BTreeMap::from([(("http.requests".to_string(), labels), (5, 0.5))]);
-        let text = render(&newest, &BTreeMap::new(), &[]);
-        assert_eq!(text, "# TYPE \"http.requests\" untyped\n{\"http.requests\",instance=\"i\"} 0.5 5\n");
-    }
+    page.finish()
 }

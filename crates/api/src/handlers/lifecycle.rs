@@ -27,7 +27,8 @@ pub(super) async fn reload(State(api): State<Arc<Api>>) -> Response {
         return disabled();
     }
     match api.services.reload().await {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(None) => StatusCode::OK.into_response(),
+        Ok(Some(notice)) => (StatusCode::OK, notice + "\n").into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")).into_response(),
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn metadata(State(api): State<Arc<Api>>, headers: HeaderMap, pa
     let found = async {
         let limit = params.bound("limit")?;
         let per_metric = params.bound("limit_per_metric")?.filter(|most| *most > 0);
-        let (known, warnings) = series::read(&api, &headers, &params, |querier| querier.metadata()).await?;
+        let (known, warnings) = series::read(&api, "metadata", &headers, &params, |querier| querier.metadata()).await?;
         let only = params.get("metric");
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {

@@ -13,13 +13,13 @@ use pharos_promql::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_promql::{Explanation, Value};
 
 use super::{ast_json, explain, respond};
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
 use crate::query_log::{self as log, Client, Ended};
 use crate::{Api, json, tenant_of};
 use pharos_querier::QueryLimits;
 use pharos_querier::admission::Job;
-use pharos_querier::registry::{ActiveQueries, Counted, QueryStart, Registered, Stage, Times};
+use pharos_querier::registry::{ActiveQueries, ActiveQuery, Counted, QueryStart, Registered, Stage, Times};
 
 /// Prometheus's limit on the points of a series. Exceeding this default gives the error text of Prometheus.
 const DEFAULT_MAX_POINTS: i64 = 11_000;
@@ -274,6 +274,7 @@ async fn run(
             budget: budget.clone(),
         },
     );
+    let mut hang_up = HangUp { api: api.clone(), query: registered.query().clone(), client, began, is_armed: true };
     let engine = query.engine(api);
     let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
     let source = api.sources.of_tenant(tenant.clone()).partial(extras.partial);
@@ -291,7 +292,8 @@ async fn run(
         .await;
     let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, queued)| *queued);
     let output = evaluated.as_ref().map(|((output, _, _), _)| output);
-    ended(api, &registered, output, queued, began, &client);
+    hang_up.is_armed = false;
+    ended(api, registered.query(), output, queued, began, &hang_up.client);
     let ((mut output, mut plan, warnings), queued) = evaluated?;
     api.metrics.samples.inc_by(output.stats.samples_read);
     output.warnings.extend(warnings);
@@ -303,10 +305,29 @@ async fn run(
     Ok(Answer { output: Some(output), plan, extras, queued, registered: Some(registered) })
 }
 
-/// Writes a finished query to the query log, and to the slow-query log if it was slow.
+/// Logs a query whose client hangs up while it runs: nobody awaits its answer any more, and it is dropped.
+struct HangUp {
+    api: Arc<Api>,
+    query: Arc<ActiveQuery>,
+    client: Client,
+    began: Duration,
+    /// Whether the query is still running.
+    is_armed: bool,
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        if self.is_armed {
+            let error = ApiError::new(ErrorKind::Canceled, "the client hung up");
+            ended(&self.api, &self.query, Err(&error), Duration::ZERO, self.began, &self.client);
+        }
+    }
+}
+
+/// Writes an ended query to the query log, and to the slow-query log if it was slow.
 fn ended(
     api: &Arc<Api>,
-    registered: &Registered,
+    query: &Arc<ActiveQuery>,
     output: Result<&QueryOutput, &ApiError>,
     queued: Duration,
     began: Duration,
@@ -323,7 +344,7 @@ fn ended(
         Value::Scalar(..) | Value::String(..) => 1,
     });
     let ended = Ended {
-        query: registered.query(),
+        query,
         now_ms: api.clock.now_ms(),
         duration,
         queued,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pharos_model::{Budget, TenantId};
@@ -42,9 +42,18 @@ fn json_response(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Responds to requests for unknown routes with status 404.
-pub(super) async fn no_such_route() -> Response {
-    axum::http::StatusCode::NOT_FOUND.into_response()
+/// Responds to requests for unknown routes with status 404 and the text of Go's server.
+pub async fn no_such_route() -> Response {
+    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// Responds to requests with a method that the route does not have, with status 405 and the text of Prometheus.
+pub async fn no_such_method() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
 }
 
 /// Appends `,"warnings":[…],"infos":[…]`, omitting what is empty.

@@ -6,13 +6,16 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{Labels, SelectError};
+use pharos_model::{Exemplar, Labels, Metadata, SelectError, TimeRange};
+use pharos_transport::SeriesExemplars;
 
 use super::respond;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::{Api, json, tenant_of};
 use pharos_querier::TenantQuerier;
+use pharos_querier::admission::Job;
+use pharos_querier::registry::{ActiveQueries, QueryStart, Times};
 
 const TRUNCATED: &str = "results truncated due to limit";
 
@@ -25,9 +28,13 @@ pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, para
         if selectors.is_empty() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }
+        if range.is_empty() {
+            return Ok(Default::default());
+        }
         // One series beyond the limit shows whether there are more.
         let max_series = if limit == 0 { 0 } else { limit + 1 };
-        let reading = read(&api, &headers, &params, move |querier| querier.series(&selectors, range, max_series));
+        let reading =
+            read(&api, "series", &headers, &params, move |querier| querier.series(&selectors, range, max_series));
         Ok((reading.await?, limit))
     };
     match found.await {
@@ -64,7 +71,11 @@ fn write_series(
 pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let found = read(&api, &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
+        if range.is_empty() {
+            return Ok(Names::default());
+        }
+        let found =
+            read(&api, "labels", &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
         Ok((found, params.limit()?))
     };
     strings(found.await)
@@ -83,7 +94,11 @@ pub(super) async fn values(
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
         let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        let reading = read(&api, &headers, &params, move |querier| querier.label_values(&name, &selectors, range));
+        if range.is_empty() {
+            return Ok(Names::default());
+        }
+        let values = move |querier: &TenantQuerier| querier.label_values(&name, &selectors, range);
+        let reading = read(&api, "label_values", &headers, &params, values);
         let found = reading.await?;
         Ok((found, params.limit()?))
     };
@@ -106,10 +121,42 @@ fn strings(found: Result<Names, ApiError>) -> Response {
     }
 }
 
-/// Reads the sources on a blocking thread, under a permit. If the parameters accept a partial response, also returns
-/// warnings about omitted data.
-pub(super) async fn read<T: Send + 'static>(
+/// Something whose memory counts towards the budget of the request that it answers.
+pub(super) trait Charged: Send + 'static {
+    /// The memory that it takes, bytes.
+    fn bytes(&self) -> usize;
+}
+
+impl Charged for Vec<Labels> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|labels| labels.as_bytes().len() + size_of::<Labels>()).sum()
+    }
+}
+
+impl Charged for Vec<String> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|text| text.len() + size_of::<String>()).sum()
+    }
+}
+
+impl Charged for Vec<(String, Metadata)> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|(family, metadata)| metadata.bytes(family)).sum()
+    }
+}
+
+impl Charged for Vec<SeriesExemplars> {
+    fn bytes(&self) -> usize {
+        let exemplar = |e: &Exemplar| e.labels.as_bytes().len() + size_of::<Exemplar>();
+        self.iter().map(|s| s.labels.as_bytes().len() + s.exemplars.iter().map(exemplar).sum::<usize>()).sum()
+    }
+}
+
+/// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. If the parameters
+/// accept a partial response, also returns warnings about omitted data.
+pub(super) async fn read<T: Charged>(
     api: &Arc<Api>,
+    endpoint: &'static str,
     headers: &HeaderMap,
     params: &Params,
     read: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
@@ -119,11 +166,30 @@ pub(super) async fn read<T: Send + 'static>(
     let budget = api.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
     let querier = api.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
-    respond::blocking(api, &tenant, &budget, move || {
+    let TimeRange { start, end } = params.range()?;
+    let registered = ActiveQueries::register(
+        &api.active,
+        QueryStart {
+            tenant: tenant.clone(),
+            endpoint,
+            text: params
+                .get("query")
+                .map_or_else(|| params.all("match[]").collect::<Vec<_>>().join(", "), str::to_string),
+            times: Times::Range { start, end, step: 0 },
+            started_ms: api.clock.now_ms(),
+            began: api.clock.monotonic(),
+            budget: budget.clone(),
+        },
+    );
+    let timeout = api.config.limits.load().of(&tenant).timeout;
+    let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
+    let charged = budget.clone();
+    let work = move || {
         let found = read(&querier)?;
-        Ok((found, querier.warnings()))
-    })
-    .await
+        charged.take(found.bytes() as u64)?;
+        Ok::<_, ApiError>((found, querier.warnings()))
+    };
+    api.admission.run(job, work).await.map(|(done, _)| done)
 }
 
 /// Undoes the escaping of names in paths, so that `U__http_2e_method` becomes `http.method`. Returns any other name

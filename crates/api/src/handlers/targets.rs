@@ -19,7 +19,11 @@ pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Resp
     let state = params.get("state").unwrap_or("any").to_lowercase();
     let pool = params.get("scrapePool");
     let targets = api.services.targets(pool).await;
-    let (active, dropped) = (state != "dropped", state != "active");
+    // An unknown state selects no targets, as in Prometheus.
+    let (active, dropped) = match state.as_str() {
+        "any" => (true, true),
+        other => (other == "active", other == "dropped"),
+    };
     let answer = json!({
         "activeTargets": if active { targets.active } else { Vec::new() },
         "droppedTargets": if dropped { targets.dropped } else { Vec::new() },

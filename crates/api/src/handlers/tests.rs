@@ -23,7 +23,7 @@ impl Services for NoServices {
     fn ready(&self) -> Result<(), String> {
         Err("replaying the log".into())
     }
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<Option<String>, String> {
         Err("bad configuration".into())
     }
     fn quit(&self) {}
@@ -327,10 +327,80 @@ async fn listing_the_queries_of_all_tenants_needs_the_admin_api() {
 
 #[tokio::test]
 async fn an_unknown_route_is_not_found() {
-    assert_eq!(get_text("/api/v1/nothing").await.0, StatusCode::NOT_FOUND);
+    for path in ["/api/v1/nothing", "/nothing"] {
+        assert_eq!(get_text(path).await, (StatusCode::NOT_FOUND, "404 page not found\n".into()));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_not_allowed() {
+    for path in ["/api/v1/query", "/federate"] {
+        let (status, body) = send_to(source(), ApiConfig::default(), request("DELETE", path)).await;
+        assert_eq!((status, body.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_query_may_be_sent_as_a_multipart_form() {
+    let body = "--b\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\na\r\n--b--\r\n";
+    let post = Request::post("/api/v1/query").header("content-type", "Multipart/Form-Data; boundary=b");
+    let (status, body) = send_to(source(), ApiConfig::default(), post.body(Body::from(body)).unwrap()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(body.contains("\"__name__\":\"a\""), "{body}");
+}
+
+#[tokio::test]
+async fn a_range_that_ends_before_it_starts_has_no_series() {
+    for path in ["series?match[]=a&", "labels?", "label/job/values?"] {
+        assert_eq!(data(&format!("/api/v1/{path}start=30&end=1")).await, json!([]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_bounds_of_time_of_gos_client_are_taken_by_every_endpoint() {
+    let texts = ("-292273086-05-16T16:47:06Z", "292277025-08-18T07:12:54.999999999Z");
+    for (start, end) in [texts, ("-9223309901257974", "9223309901257974")] {
+        for path in ["series?match[]=a", "labels?", "label/job/values?", "query_exemplars?query=a"] {
+            data(&format!("/api/v1/{path}&start={start}&end={end}")).await;
+        }
+        for time in [start, end] {
+            data(&format!("/api/v1/query?query=a&time={time}")).await;
+            data(&format!("/api/v1/query?query=rate(a[5m] offset 5m)&time={time}").replace(' ', "%20")).await;
+        }
+        let range = format!("/api/v1/query_range?query=a&start={start}&end={end}&step=");
+        assert!(bad_data(&format!("{range}15")).await.contains("exceeded maximum resolution"));
+    }
 }
 
 #[tokio::test]
 async fn too_many_rows_of_the_tsdb_status_are_bad_data() {
     assert!(bad_data("/api/v1/status/tsdb?limit=10001").await.contains("limit must not exceed 10000"));
+}
+
+#[tokio::test]
+async fn parameters_of_rules_are_checked() {
+    for (query, parameter) in [
+        ("type=alerts", "type"),
+        ("exclude_alerts=maybe", "exclude_alerts"),
+        ("group_next_token=x", "group_next_token"),
+        ("group_limit=x", "group_limit"),
+        ("group_limit=0", "group_limit"),
+    ] {
+        let message = bad_data(&format!("/api/v1/rules?{query}")).await;
+        assert!(message.starts_with(&format!("invalid parameter {parameter:?}: ")), "{message}");
+    }
+    bad_data("/api/v1/rules?match[]=%7B").await;
+    assert_eq!(data("/api/v1/rules?type=Alert&exclude_alerts=T&group_limit=5").await, json!({"groups": []}));
+}
+
+#[tokio::test]
+async fn series_that_exceed_the_memory_of_a_query_are_refused() {
+    let mut config = ApiConfig::default();
+    let mut limits = pharos_querier::LimitsByTenant::default();
+    limits.defaults.max_memory_bytes = 10;
+    config.limits = Arc::new(arc_swap::ArcSwap::from_pointee(limits));
+    for path in ["/api/v1/series?match[]=a", "/api/v1/labels"] {
+        let (status, body) = send_to(source(), config.clone(), request("GET", path)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
 }

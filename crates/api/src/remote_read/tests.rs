@@ -76,6 +76,10 @@ fn query(matchers: Vec<LabelMatcher>) -> Query {
     Query { start_timestamp_ms: 0, end_timestamp_ms: i64::MAX, matchers, hints: None }
 }
 
+fn everything() -> Query {
+    query(vec![matcher(Type::Re, "__name__", ".+")])
+}
+
 fn limits() -> ReadLimits {
     ReadLimits::new(Arc::new(Budget::unlimited()))
 }
@@ -125,7 +129,7 @@ async fn samples_are_grouped_by_query() {
 async fn chunks_are_streamed_in_frames() {
     let limits = ReadLimits { max_frame_bytes: 1000, ..limits() };
     let (status, kind, bytes) =
-        ask(memory(50, 1000), body(vec![query(vec![]), query(vec![matcher(Type::Eq, "i", "0003")])], &[1, 0]), limits)
+        ask(memory(50, 1000), body(vec![everything(), query(vec![matcher(Type::Eq, "i", "0003")])], &[1, 0]), limits)
             .await;
     assert_eq!((status, kind.as_str()), (200, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"));
     let frames = frames_of(&bytes.unwrap());
@@ -152,10 +156,10 @@ async fn histograms_are_sent_in_both_forms() {
     });
     let labels = Labels::from_pairs([("__name__", "h")]);
     let make = || Memory { series: vec![(labels.clone(), vec![(1, 1.0)], vec![(2, h.clone())])], fail: None };
-    let (_, _, bytes) = ask(make(), body(vec![query(vec![])], &[0]), limits()).await;
+    let (_, _, bytes) = ask(make(), body(vec![everything()], &[0]), limits()).await;
     let series = &samples_of(&bytes.unwrap()).results[0].timeseries[0];
     assert_eq!((&series.histograms[0].positive_deltas[..], series.samples.len()), (&[1, 2][..], 1));
-    let (_, _, bytes) = ask(make(), body(vec![query(vec![])], &[1]), limits()).await;
+    let (_, _, bytes) = ask(make(), body(vec![everything()], &[1]), limits()).await;
     let frames = frames_of(&bytes.unwrap());
     let chunks = &frames[0].chunked_series[0].chunks;
     assert_eq!(decoding::histograms(&chunks[1]), [(2, (*h).clone())]);
@@ -174,7 +178,7 @@ async fn external_labels_are_added_and_matched_as_absent() {
 
 #[tokio::test]
 async fn limits_and_bad_requests_map_to_status_codes() {
-    let all = || vec![query(vec![])];
+    let all = || vec![everything()];
     let few = ReadLimits { max_samples: 10, ..limits() };
     assert_eq!(ask(memory(3, 5), body(all(), &[]), few).await.0, 400);
     let clock = Arc::new(pharos_model::SystemClock::new());
@@ -197,11 +201,18 @@ async fn limits_and_bad_requests_map_to_status_codes() {
 async fn a_disconnected_reader_ends_the_stream() {
     let limits = ReadLimits { max_frame_bytes: 100, ..limits() };
     let querier = Arc::new(MemoryQuerier(Arc::new(memory(200, 500))));
-    let response = read(body(vec![query(vec![])], &[1]), querier.clone(), limits.clone()).await;
+    let response = read(body(vec![everything()], &[1]), querier.clone(), limits.clone()).await;
     drop(response);
     // The producer drops the querier once it notices that the reader disconnected.
     while Arc::strong_count(&querier) > 1 {
         tokio::task::yield_now().await;
     }
     assert_eq!(Arc::strong_count(&limits.budget), 1);
+}
+
+#[tokio::test]
+async fn a_query_without_matchers_selects_nothing() {
+    let (status, _, answer) = ask(memory(3, 2), body(vec![query(vec![])], &[]), limits()).await;
+    assert_eq!(status, 200);
+    assert!(samples_of(&answer.unwrap()).results[0].timeseries.is_empty());
 }

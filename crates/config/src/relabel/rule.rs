@@ -58,11 +58,11 @@ impl RelabelRule {
             }
             RelabelAction::Replace => self.replace(labels),
             RelabelAction::Lowercase => {
-                let value = map_chars(&self.source(labels), |c| single(c.to_lowercase()));
+                let value = map_chars(&self.source(labels), go_lowercase);
                 labels.set(target, &value);
             }
             RelabelAction::Uppercase => {
-                let value = map_chars(&self.source(labels), |c| single(c.to_uppercase()));
+                let value = map_chars(&self.source(labels), go_uppercase);
                 labels.set(target, &value);
             }
             RelabelAction::HashMod => {
@@ -146,9 +146,29 @@ fn md5_tail(bytes: &[u8]) -> u64 {
     digest[8..].iter().fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
-/// Maps characters one to one, as Go does: a character whose other case has several characters stays as it is.
-fn map_chars(text: &str, map: impl Fn(char) -> Option<char>) -> String {
-    text.chars().map(|c| map(c).unwrap_or(c)).collect()
+/// Maps characters one to one, as Go does.
+fn map_chars(text: &str, map: impl Fn(char) -> char) -> String {
+    text.chars().map(map).collect()
+}
+
+/// The simple lower case of a character.
+fn go_lowercase(c: char) -> char {
+    match c {
+        // The only one whose full lower case has two characters.
+        '\u{130}' => 'i',
+        c => single(c.to_lowercase()).unwrap_or(c),
+    }
+}
+
+/// The simple upper case of a character. One whose full upper case has several characters stays as it is, but for Greek
+/// letters with an iota below, which have a title case.
+fn go_uppercase(c: char) -> char {
+    let offset = match c {
+        '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => 8,
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => 9,
+        c => return single(c.to_uppercase()).unwrap_or(c),
+    };
+    char::from_u32(c as u32 + offset).unwrap_or(c)
 }
 
 /// The only character of an iterator; `None` when there are several.

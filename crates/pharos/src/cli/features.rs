@@ -1,46 +1,68 @@
 //! `--enable-feature`: the feature names of Prometheus. Most features are always on; code asks for the others with
-//! [`Features::has`]. An unknown name is a warning, as in Prometheus.
+//! [`Features::has`]. A name that is unknown or does nothing is a warning.
 
 use std::collections::BTreeSet;
 
-/// Names that some version of Prometheus accepts.
-const KNOWN: [&str; 32] = [
-    "agent",
-    "auto-gomaxprocs",
-    "auto-gomemlimit",
-    "auto-reload-config",
-    "concurrent-rule-eval",
-    "created-timestamp-zero-ingestion",
-    "delayed-compaction",
-    "exemplar-storage",
-    "expand-external-labels",
-    "extra-scrape-metrics",
-    "histograms-st-encoding",
-    "memory-snapshot-on-shutdown",
-    "metadata-wal-records",
-    "native-histograms",
-    "new-service-discovery-manager",
-    "no-default-scrape-port",
-    "old-ui",
-    "openmetrics2",
-    "otlp-deltatocumulative",
-    "otlp-native-delta-ingestion",
-    "promql-at-modifier",
-    "promql-binop-fill-modifiers",
-    "promql-delayed-name-removal",
-    "promql-duration-expr",
-    "promql-experimental-functions",
-    "promql-extended-range-selectors",
-    "promql-negative-offset",
-    "promql-per-step-stats",
-    "search-api",
-    "st-storage",
-    "type-and-unit-labels",
-    "use-start-timestamps",
-];
+/// What a name changes.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Something: code asks for it with [`Features::has`].
+    Switch,
+    /// Nothing, as Pharos always does what it enables.
+    AlwaysOn,
+    /// Nothing. Holds the reason.
+    None(&'static str),
+}
 
-/// Names of optimizations inside Prometheus. They have no equivalent here.
-const WITHOUT_EFFECT: [&str; 4] = ["st-synthesis", "use-uncached-io", "xor2-encoding", "zstd-scrape"];
+use Effect::{AlwaysOn, None as Nothing, Switch};
+
+const INTERNAL: Effect = Nothing("it tunes Prometheus's internals");
+const LATER: Effect = Nothing("not supported yet");
+
+/// Names that some version of Prometheus accepts.
+const KNOWN: [(&str, Effect); 41] = [
+    ("agent", Nothing("there is no agent mode yet")),
+    ("auto-gomaxprocs", INTERNAL),
+    ("auto-gomemlimit", INTERNAL),
+    ("auto-reload-config", Switch),
+    ("concurrent-rule-eval", Nothing("rules are not evaluated yet")),
+    ("created-timestamp-zero-ingestion", Nothing("start timestamps are stored with the samples")),
+    ("delayed-compaction", INTERNAL),
+    ("exemplar-storage", AlwaysOn),
+    ("expand-external-labels", AlwaysOn),
+    ("extra-scrape-metrics", Nothing("set extra_scrape_metrics in the configuration instead")),
+    ("fast-startup", INTERNAL),
+    ("histograms-st-encoding", AlwaysOn),
+    ("memory-snapshot-on-shutdown", INTERNAL),
+    ("metadata-wal-records", AlwaysOn),
+    ("native-histograms", Nothing("set scrape_native_histograms in the configuration instead")),
+    ("new-service-discovery-manager", INTERNAL),
+    ("no-default-scrape-port", AlwaysOn),
+    ("old-ui", Nothing("there is no other user interface")),
+    ("ooo-native-histograms", AlwaysOn),
+    ("openmetrics2", LATER),
+    ("otlp-deltatocumulative", Nothing("delta temporality is not supported yet; such metrics are rejected")),
+    ("otlp-native-delta-ingestion", Nothing("delta temporality is not supported yet; such metrics are rejected")),
+    ("promql-at-modifier", AlwaysOn),
+    ("promql-binop-fill-modifiers", AlwaysOn),
+    ("promql-delayed-name-removal", LATER),
+    ("promql-duration-expr", AlwaysOn),
+    ("promql-experimental-functions", AlwaysOn),
+    ("promql-extended-range-selectors", AlwaysOn),
+    ("promql-negative-offset", AlwaysOn),
+    ("promql-per-step-stats", AlwaysOn),
+    ("promql-unquoted-utf8-names", LATER),
+    ("query-cost", Nothing("set limits in the configuration instead")),
+    ("remote-write-receiver", AlwaysOn),
+    ("search-api", LATER),
+    ("st-storage", AlwaysOn),
+    ("st-synthesis", LATER),
+    ("type-and-unit-labels", Switch),
+    ("use-start-timestamps", AlwaysOn),
+    ("use-uncached-io", INTERNAL),
+    ("xor2-encoding", INTERNAL),
+    ("zstd-scrape", LATER),
+];
 
 /// The features that the command line enables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,17 +85,20 @@ impl Features {
         self.0.iter().map(String::as_str)
     }
 
-    /// One warning per unknown name, with the nearest known one.
+    /// One warning per name that does nothing, and per unknown name with the nearest known one.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let known = || KNOWN.into_iter().chain(WITHOUT_EFFECT);
-        let unknown = self.iter().filter(|name| !known().any(|k| k == *name));
-        unknown
-            .map(|name| {
-                let meant = crate::text::nearest(name, known());
+        let warning = |name: &str| match KNOWN.iter().find(|(known, _)| *known == name) {
+            Some((_, Switch | AlwaysOn)) => None,
+            Some((_, Nothing(reason))) => {
+                Some(format!("feature {name:?} in --enable-feature has no effect in Pharos: {reason}"))
+            }
+            None => {
+                let meant = crate::text::nearest(name, KNOWN.iter().map(|(known, _)| *known));
                 let hint = meant.map_or(String::new(), |meant| format!(", did you mean {meant}?"));
-                format!("unknown feature {name:?} in --enable-feature{hint}")
-            })
-            .collect()
+                Some(format!("unknown feature {name:?} in --enable-feature{hint}"))
+            }
+        };
+        self.iter().filter_map(warning).collect()
     }
 }
 
@@ -86,7 +111,18 @@ mod tests {
         let features = Features::new(&["exemplar-storage, native-histograms".into(), "old-ui,".into()]);
         assert!(features.has("old-ui") && features.has("native-histograms"));
         assert_eq!(features.iter().count(), 3);
-        assert!(features.warnings().is_empty());
+    }
+
+    #[test]
+    fn a_name_that_does_nothing_is_a_warning() {
+        let features = Features::new(&["exemplar-storage,type-and-unit-labels,otlp-deltatocumulative".into()]);
+        assert_eq!(
+            features.warnings(),
+            [
+                "feature \"otlp-deltatocumulative\" in --enable-feature has no effect in Pharos: delta temporality is not \
+              supported yet; such metrics are rejected"
+            ]
+        );
     }
 
     #[test]

@@ -24,53 +24,58 @@ const NOTIFIER: Handling = Later("alerts are not sent yet");
 const OPEN_LISTENER: Handling = Refused("the listener has no TLS or authentication yet; put a proxy in front of it");
 const AGENT_MODE: Handling = Refused("there is no agent mode yet; run the server instead");
 
-/// The name, whether it is a switch, and how it is handled.
-const FLAGS: &[(&str, bool, Handling)] = &[
-    ("agent", SWITCH, AGENT_MODE),
-    ("alertmanager.drain-notification-queue-on-shutdown", SWITCH, NOTIFIER),
-    ("alertmanager.notification-batch-size", VALUE, NOTIFIER),
-    ("alertmanager.notification-queue-capacity", VALUE, NOTIFIER),
-    ("auto-gomaxprocs", SWITCH, NoMeaning),
-    ("auto-gomemlimit", SWITCH, NoMeaning),
-    ("auto-gomemlimit.ratio", VALUE, NoMeaning),
-    ("auto-gomemlimit.refresh-interval", VALUE, NoMeaning),
-    ("rules.alert.for-grace-period", VALUE, RULER),
-    ("rules.alert.for-outage-tolerance", VALUE, RULER),
-    ("rules.alert.resend-delay", VALUE, RULER),
-    ("rules.max-concurrent-evals", VALUE, RULER),
-    ("scrape.adjust-timestamps", SWITCH, NoMeaning),
-    ("scrape.discovery-reload-interval", VALUE, NoMeaning),
-    ("scrape.timestamp-tolerance", VALUE, NoMeaning),
-    ("storage.agent.checkpoint-batch-size", VALUE, AGENT_MODE),
-    ("storage.agent.checkpoint-from-in-memory-series", SWITCH, AGENT_MODE),
-    ("storage.agent.no-lockfile", SWITCH, AGENT_MODE),
-    ("storage.agent.path", VALUE, AGENT_MODE),
-    ("storage.agent.retention.max-time", VALUE, AGENT_MODE),
-    ("storage.agent.retention.min-time", VALUE, AGENT_MODE),
-    ("storage.agent.wal-compression", SWITCH, AGENT_MODE),
-    ("storage.agent.wal-compression-type", VALUE, AGENT_MODE),
-    ("storage.agent.wal-segment-size", VALUE, AGENT_MODE),
-    ("storage.agent.wal-truncate-frequency", VALUE, AGENT_MODE),
-    ("storage.remote.flush-deadline", VALUE, Later("samples are not sent to remote_write yet")),
-    ("storage.tsdb.allow-overlapping-blocks", SWITCH, NoMeaning),
-    ("storage.tsdb.allow-overlapping-compaction", SWITCH, NoMeaning),
-    ("storage.tsdb.block-reload-interval", VALUE, NoMeaning),
-    ("storage.tsdb.delay-compact-file.path", VALUE, NoMeaning),
-    ("storage.tsdb.delayed-compaction.max-percent", VALUE, NoMeaning),
-    ("storage.tsdb.head-chunks-write-queue-size", VALUE, NoMeaning),
-    ("storage.tsdb.max-block-chunk-segment-size", VALUE, NoMeaning),
-    ("storage.tsdb.no-lockfile", SWITCH, NoMeaning),
-    ("storage.tsdb.samples-per-chunk", VALUE, NoMeaning),
-    ("storage.tsdb.wal-compression", SWITCH, NoMeaning),
-    ("storage.tsdb.wal-compression-type", VALUE, NoMeaning),
-    ("storage.tsdb.wal-segment-size", VALUE, NoMeaning),
-    ("web.config.file", VALUE, OPEN_LISTENER),
-    ("web.console.libraries", VALUE, NoMeaning),
-    ("web.console.templates", VALUE, NoMeaning),
-    ("web.max-notifications-subscribers", VALUE, NoMeaning),
-    ("web.search.max-limit", VALUE, NoMeaning),
-    ("web.user-assets", VALUE, NoMeaning),
+/// The name, whether it is a switch, the default that Prometheus has, and how it is handled.
+const FLAGS: &[(&str, bool, &str, Handling)] = &[
+    ("agent", SWITCH, "false", AGENT_MODE),
+    ("alertmanager.drain-notification-queue-on-shutdown", SWITCH, "true", NOTIFIER),
+    ("alertmanager.notification-batch-size", VALUE, "256", NOTIFIER),
+    ("alertmanager.notification-queue-capacity", VALUE, "10000", NOTIFIER),
+    ("auto-gomaxprocs", SWITCH, "true", NoMeaning),
+    ("auto-gomemlimit", SWITCH, "true", NoMeaning),
+    ("auto-gomemlimit.ratio", VALUE, "0.9", NoMeaning),
+    ("auto-gomemlimit.refresh-interval", VALUE, "0s", NoMeaning),
+    ("rules.alert.for-grace-period", VALUE, "10m", RULER),
+    ("rules.alert.for-outage-tolerance", VALUE, "1h", RULER),
+    ("rules.alert.resend-delay", VALUE, "1m", RULER),
+    ("rules.max-concurrent-evals", VALUE, "4", RULER),
+    ("scrape.adjust-timestamps", SWITCH, "true", NoMeaning),
+    ("scrape.discovery-reload-interval", VALUE, "5s", NoMeaning),
+    ("scrape.timestamp-tolerance", VALUE, "2ms", NoMeaning),
+    ("storage.agent.checkpoint-batch-size", VALUE, "1000", AGENT_MODE),
+    ("storage.agent.checkpoint-from-in-memory-series", SWITCH, "false", AGENT_MODE),
+    ("storage.agent.no-lockfile", SWITCH, "false", AGENT_MODE),
+    ("storage.agent.path", VALUE, "data-agent/", AGENT_MODE),
+    ("storage.agent.retention.max-time", VALUE, "4h", AGENT_MODE),
+    ("storage.agent.retention.min-time", VALUE, "5m", AGENT_MODE),
+    ("storage.agent.wal-compression", SWITCH, "true", AGENT_MODE),
+    ("storage.agent.wal-compression-type", VALUE, "snappy", AGENT_MODE),
+    ("storage.agent.wal-segment-size", VALUE, "0B", AGENT_MODE),
+    ("storage.agent.wal-truncate-frequency", VALUE, "0s", AGENT_MODE),
+    ("storage.remote.flush-deadline", VALUE, "1m", Later("samples are not sent to remote_write yet")),
+    ("storage.tsdb.allow-overlapping-blocks", SWITCH, "true", NoMeaning),
+    ("storage.tsdb.allow-overlapping-compaction", SWITCH, "true", NoMeaning),
+    ("storage.tsdb.block-reload-interval", VALUE, "1m", NoMeaning),
+    ("storage.tsdb.delay-compact-file.path", VALUE, "", NoMeaning),
+    ("storage.tsdb.delayed-compaction.max-percent", VALUE, "10", NoMeaning),
+    ("storage.tsdb.head-chunks-write-queue-size", VALUE, "0", NoMeaning),
+    ("storage.tsdb.max-block-chunk-segment-size", VALUE, "0B", NoMeaning),
+    ("storage.tsdb.no-lockfile", SWITCH, "false", NoMeaning),
+    ("storage.tsdb.samples-per-chunk", VALUE, "120", NoMeaning),
+    ("storage.tsdb.wal-compression", SWITCH, "true", NoMeaning),
+    ("storage.tsdb.wal-compression-type", VALUE, "snappy", NoMeaning),
+    ("storage.tsdb.wal-segment-size", VALUE, "0B", NoMeaning),
+    ("web.config.file", VALUE, "", OPEN_LISTENER),
+    ("web.console.libraries", VALUE, "console_libraries", NoMeaning),
+    ("web.console.templates", VALUE, "consoles", NoMeaning),
+    ("web.max-notifications-subscribers", VALUE, "16", NoMeaning),
+    ("web.search.max-limit", VALUE, "10000", NoMeaning),
+    ("web.user-assets", VALUE, "", NoMeaning),
 ];
+
+/// The default of an inert flag; `None` for other flags.
+pub(super) fn default_of(name: &str) -> Option<&'static str> {
+    FLAGS.iter().find(|(flag, ..)| *flag == name).map(|(_, _, default, _)| *default)
+}
 
 /// Inert flags on the command line.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +86,7 @@ pub struct InertFlags {
 
 impl Args for InertFlags {
     fn augment_args(mut command: Command) -> Command {
-        for (name, is_switch, _) in FLAGS {
+        for (name, is_switch, ..) in FLAGS {
             let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Set);
             command = command.arg(match *is_switch {
                 SWITCH => arg
@@ -108,7 +113,7 @@ impl FromArgMatches for InertFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for (name, is_switch, handling) in FLAGS {
+        for (name, is_switch, _, handling) in FLAGS {
             let Some(mut raw) = matches.get_raw(name) else { continue };
             let switched_off = *is_switch && matches.get_one::<bool>(name) == Some(&false);
             let empty = raw.next().is_none_or(|value| value.is_empty());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
 use pharos_config::ByteSize;
+use pharos_gocompat::format_duration;
 use regex::Regex;
 use url::Url;
 
@@ -14,6 +15,9 @@ use super::features::Features;
 use super::inert::InertFlags;
 use super::roles::{Role, Roles};
 use super::values::{ListenAddress, byte_size, count, duration, positive_count, positive_duration};
+
+/// The longest time range of a merged block by default, milliseconds.
+const MAX_BLOCK_MS: i64 = 31 * 86_400_000;
 
 const WEB: &str = "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle)";
 const STORAGE: &str = "Storage: where samples live and how long (--storage.path=/var/lib/pharos)";
@@ -80,7 +84,7 @@ pub struct ServerArgs {
 /// Listeners, endpoints and their limits.
 #[derive(Clone, Debug, Args)]
 pub struct WebArgs {
-    /// Address to listen on for the API, pushes and /metrics; :9090 means all IPv4 addresses. Repeatable
+    /// Address to listen on for the API, pushes and /metrics; :9090 and 0.0.0.0:9090 mean all addresses, IPv6 too. Repeatable
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
     pub listen_address: Vec<ListenAddress>,
 
@@ -249,6 +253,33 @@ impl ServerArgs {
     /// The text of every flag's value by its long name, for `/api/v1/status/flags`.
     pub fn flags(&self) -> &BTreeMap<String, String> {
         &self.values
+    }
+
+    /// As [`ServerArgs::flags`], with the values in force of flags that the command line leaves out: the retention, `None`
+    /// for forever, and the size of all blocks, `None` for no limit.
+    pub fn flags_in_force(&self, retention: Option<Duration>, max_bytes: Option<u64>) -> BTreeMap<String, String> {
+        let retention_ms = retention.map_or(0, |time| time.as_millis() as i64);
+        let max_block_ms = match retention_ms {
+            0 => MAX_BLOCK_MS,
+            ms => (ms / 10).min(MAX_BLOCK_MS).max(self.storage.min_block_duration.as_millis() as i64),
+        };
+        let route_prefix = self.web.route_prefix();
+        let in_force = [
+            ("storage.tsdb.retention.time", format_duration(retention_ms)),
+            ("storage.tsdb.retention.size", max_bytes.map_or_else(|| "0B".into(), |bytes| ByteSize(bytes).to_string())),
+            ("storage.tsdb.max-block-duration", format_duration(max_block_ms)),
+            ("web.route-prefix", if route_prefix.is_empty() { "/".into() } else { route_prefix }),
+            ("web.external-url", self.web.external_url()),
+        ];
+        let mut flags = self.values.clone();
+        for (name, value) in in_force {
+            match flags.get_mut(name) {
+                // The configuration may set another retention than the command line.
+                Some(given) if given.is_empty() || name.contains("retention") => *given = value,
+                _ => {}
+            }
+        }
+        flags
     }
 
     /// The features that `--enable-feature` names.

@@ -106,11 +106,28 @@ fn all_flags_have_a_text_for_the_status_page() {
         ("query.timeout", "2m"),
         ("config.file", ""),
         ("log.level", "info"),
-        ("auto-gomemlimit", ""),
+        ("auto-gomemlimit", "true"),
+        ("storage.tsdb.no-lockfile", "false"),
+        ("rules.alert.resend-delay", "1m"),
     ] {
         assert_eq!(flags.get(name).map(String::as_str), Some(value), "{name}");
     }
     assert!(!flags.contains_key("help"));
+}
+
+#[test]
+fn the_status_page_shows_values_in_force_that_the_command_line_leaves_out() {
+    let value = |args: &[&str], retention: Option<u64>, name: &str| {
+        server(args).flags_in_force(retention.map(Duration::from_secs), None)[name].clone()
+    };
+    let fortnight = Some(15 * 86_400);
+    assert_eq!(value(&[], fortnight, "storage.tsdb.retention.time"), "15d");
+    assert_eq!(value(&[], None, "storage.tsdb.retention.time"), "0s");
+    assert_eq!(value(&[], None, "storage.tsdb.retention.size"), "0B");
+    assert_eq!(value(&[], fortnight, "storage.tsdb.max-block-duration"), "1d12h");
+    assert_eq!(value(&["--storage.tsdb.max-block-duration=2h"], None, "storage.tsdb.max-block-duration"), "2h");
+    assert_eq!(value(&[], None, "web.route-prefix"), "/");
+    assert_eq!(value(&["--web.external-url=http://a/b/"], None, "web.route-prefix"), "/b");
 }
 
 #[test]
@@ -236,4 +253,10 @@ fn tool_commands_are_parsed() {
     }
     let cli = Cli::try_parse_from_args(["pharos", "tool", "wal", "repair", "data/wal"]).unwrap();
     assert!(matches!(cli.command, Command::Tool(ToolCommand::Wal(WalCommand::Repair { .. }))));
+}
+
+#[test]
+fn the_version_is_printed_by_a_subcommand_and_by_a_flag() {
+    assert_eq!(help(&["version"]), help(&["--version"]));
+    assert!(help(&["version"]).contains(env!("CARGO_PKG_VERSION")));
 }

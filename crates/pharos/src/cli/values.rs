@@ -46,7 +46,7 @@ pub(super) fn byte_size(text: &str) -> Result<ByteSize, String> {
         .map_err(|_| format!("not a size: {text:?} (expected a number and a unit: B, KB, MB, GB, TB, PB, EB)"))
 }
 
-/// An address to listen on: `host:port`, `[::1]:port`, or `:port` for all IPv4 addresses.
+/// An address to listen on: `host:port`, `[::1]:port`, or `:port` for all addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     /// A host name or an IP address without brackets.

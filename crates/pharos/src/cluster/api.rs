@@ -23,7 +23,7 @@ use pharos_transport::connect::TOKEN_HEADER;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::drain::{DrainStatus, UnknownNode, drain_status};
+use super::drain::{DrainStatus, UnknownNode, drain_status, has_successors};
 use super::progress::Copies;
 use super::status::{ClusterStatus, StatusInputs};
 
@@ -214,6 +214,11 @@ async fn drain(
     let done = async {
         let node = parameters.node(&api).to_string();
         api.access.allows(&headers, ip(peer), node == api.node)?;
+        if !parameters.cancel && !has_successors(&api.meta.view(), &node) {
+            return Err(ApiError::bad_data(format!(
+                "nothing can take over from node {node}: no other node of the cluster is running. Stop it without a drain, which loses nothing, or start other nodes first"
+            )));
+        }
         let state = if parameters.cancel { MemberState::Active } else { MemberState::Draining };
         tracing::info!(node, ?state, "changing member state on request");
         api.propose(Command::SetMemberState { node: node.clone(), state, at_ms: api.clock.now_ms() }).await?;

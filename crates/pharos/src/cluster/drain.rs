@@ -1,6 +1,6 @@
 //! The progress of a drain: what a node still holds, and what blocks it. Pure.
 
-use pharos_cluster::{ClusterState, GroupStatus, MemberState, Role, raft_id};
+use pharos_cluster::{ClusterState, GroupStatus, Member, MemberState, Role, raft_id};
 use serde::{Deserialize, Serialize};
 
 /// The progress of a node's drain.
@@ -27,6 +27,12 @@ pub struct DrainStatus {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("node {0} is not a member of this cluster")]
 pub struct UnknownNode(pub String);
+
+/// Whether another node can take over from a node, now or after it has caught up.
+pub fn has_successors(state: &ClusterState, node: &str) -> bool {
+    let is_other = |member: &Member| member.id != node && member.state.is_live() && !member.draining;
+    state.members.values().any(|member| is_other(member))
+}
 
 /// The progress of a node's drain.
 pub fn drain_status(
@@ -124,7 +130,7 @@ mod tests {
     use std::sync::Arc;
 
     use pharos_cluster::state::Settings;
-    use pharos_cluster::{Assignment, Command, Member, Placement};
+    use pharos_cluster::{Assignment, Command, Placement};
 
     use super::*;
 
@@ -173,6 +179,16 @@ mod tests {
             drain_status(&state, Some(&GroupStatus::default()), "X", 0).unwrap_err().to_string(),
             "node X is not a member of this cluster"
         );
+    }
+
+    #[test]
+    fn a_lone_node_has_no_successors() {
+        let roles: &[Role] = &[Role::Ingester];
+        assert!(!has_successors(&state(&[("A", roles)]), "A"));
+        let mut two = state(&[("A", roles), ("B", roles)]);
+        assert!(has_successors(&two, "A"));
+        drain(&mut two, "B");
+        assert!(!has_successors(&two, "A"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::remote::http_section;
 pub struct AlertingConfig {
     /// Relabelling of alerts, for all Alertmanagers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub alert_relabel_configs: Vec<RelabelConfig>,
+    pub alert_relabel_configs: Vec<Option<RelabelConfig>>,
     /// Alertmanagers to send alerts to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alertmanagers: Vec<AlertmanagerConfig>,
@@ -38,10 +38,10 @@ http_section! {
         pub api_version: String = "v2".into(),
         /// Relabelling of discovered Alertmanagers.
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        pub relabel_configs: Vec<RelabelConfig> = Vec::new(),
+        pub relabel_configs: Vec<Option<RelabelConfig>> = Vec::new(),
         /// Relabelling of alerts, for these Alertmanagers.
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        pub alert_relabel_configs: Vec<RelabelConfig> = Vec::new(),
+        pub alert_relabel_configs: Vec<Option<RelabelConfig>> = Vec::new(),
         /// Addresses in the configuration file.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub static_configs: Vec<TargetGroup> = Vec::new(),

@@ -149,12 +149,12 @@ impl Checked<'_> {
 
     fn relabelling(
         &self,
-        path: &[Step<'_>; 3],
+        path: &[Step<'_>],
         rules: &[Option<&RelabelConfig>],
         scheme: ValidationScheme,
     ) -> Result<(), ConfigError> {
         for (index, rule) in rules.iter().enumerate() {
-            let path = [path[0], path[1], path[2], Item(index)];
+            let path = [path, &[Item(index)]].concat();
             let rule = rule.ok_or_else(|| self.error(&path, "relabelling rule is empty"))?;
             RelabelRule::new(rule.clone(), scheme).map_err(|error| self.error_in(&path, error))?;
         }
@@ -174,6 +174,10 @@ impl Checked<'_> {
         {
             defaults.out_of_order_time_window = window;
         }
+        if !["", "xor", "xor2"].contains(&tsdb.chunk_encoding.floats.as_str()) {
+            let path = [Field("storage"), Field("tsdb"), Field("chunk_encoding"), Field("floats")];
+            return Err(self.error(&path, "must be xor, xor2 or omitted"));
+        }
         if let Some(exemplars) = &config.storage.exemplars {
             defaults.max_exemplars = exemplars.max_exemplars;
         }
@@ -183,6 +187,13 @@ impl Checked<'_> {
         }
         self.query_features(config)?;
         let otlp = pharos_config::OtlpConfig::from(&config.otlp);
+        let is_legacy = config.global.metric_name_validation_scheme == Some(ValidationScheme::Legacy);
+        if is_legacy && !otlp.translation_strategy.escapes() {
+            let path = [Field("otlp"), Field("translation_strategy")];
+            let strategy = config.otlp.translation_strategy;
+            let reason = format!("{strategy:?} is not allowed when global.metric_name_validation_scheme is legacy");
+            return Err(self.error(&path, reason));
+        }
         loaded.otlp = otlp.checked().map_err(|error| self.error_in(&[Field("otlp")], error))?;
         Ok(())
     }
@@ -223,6 +234,9 @@ impl Checked<'_> {
                 let reason = "must be prometheus.WriteRequest or io.prometheus.write.v2.Request";
                 return Err(self.error(&path, reason));
             }
+            if let Some((field, reason)) = remote.queue_config.mistake() {
+                return Err(self.error(&[path[0], path[1], Field("queue_config"), Field(field)], reason));
+            }
             let rules: Vec<_> = remote.write_relabel_configs.iter().map(Some).collect();
             self.relabelling(&[path[0], path[1], Field("write_relabel_configs")], &rules, ValidationScheme::default())?;
         }
@@ -230,7 +244,17 @@ impl Checked<'_> {
         for (index, remote) in config.remote_read.iter().enumerate() {
             self.remote("remote_read", index, &remote.url, &remote.name, &mut names)?;
         }
+        let rules: Vec<_> = config.alerting.alert_relabel_configs.iter().map(Option::as_ref).collect();
+        self.relabelling(&[Field("alerting"), Field("alert_relabel_configs")], &rules, ValidationScheme::default())?;
         for (index, manager) in config.alerting.alertmanagers.iter().enumerate() {
+            for (field, rules) in [
+                ("relabel_configs", &manager.relabel_configs),
+                ("alert_relabel_configs", &manager.alert_relabel_configs),
+            ] {
+                let path = [Field("alerting"), Field("alertmanagers"), Item(index), Field(field)];
+                let rules: Vec<_> = rules.iter().map(Option::as_ref).collect();
+                self.relabelling(&path, &rules, ValidationScheme::default())?;
+            }
             let path = |field| [Field("alerting"), Field("alertmanagers"), Item(index), Field(field)];
             if manager.api_version != "v2" {
                 return Err(self.error(&path("api_version"), "must be v2"));
@@ -254,9 +278,9 @@ impl Checked<'_> {
         if url.is_empty() {
             return Err(self.error(&path, "url is missing or empty"));
         }
-        let is_http = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        if !url::Url::parse(url).is_ok_and(|url| is_http(&url)) {
-            return Err(self.error(&[path[0], path[1], Field("url")], "not an http or https URL"));
+        // Prometheus takes every URL here, even `localhost:9090`, whose scheme is `localhost`.
+        if !url.is_ascii() || url.bytes().any(|b| b.is_ascii_control() || b == b' ') {
+            return Err(self.error(&[path[0], path[1], Field("url")], "not a URL"));
         }
         match names.insert(name.to_string(), index) {
             Some(first) if !name.is_empty() => {
@@ -301,8 +325,20 @@ fn warn_of_unsupported(loaded: &mut Loaded) {
             "failed scrapes are not logged yet",
             config.global.scrape_failure_log_file.is_some(),
         ),
+        (
+            "global.query_max_…",
+            "the limits of queries are in the section limits",
+            config.global.query_max_series > 0
+                || config.global.query_max_samples_read > 0
+                || !config.global.query_max_duration.is_zero(),
+        ),
         ("runtime.gogc", "it tunes the Go runtime", config.runtime.gogc.is_some()),
         ("storage.tsdb.retention.percentage", "it is not supported yet", tsdb.retention.percentage.is_some()),
+        (
+            "storage.tsdb.chunk_encoding",
+            "each chunk is encoded in the best of several ways",
+            tsdb.chunk_encoding != Default::default(),
+        ),
         (
             "storage.tsdb.stale_series_compaction_threshold",
             "stale series leave memory with their window",

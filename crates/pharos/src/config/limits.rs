@@ -28,7 +28,7 @@ pub struct LimitsConfig {
     pub max_decompressed_request_size: ByteSize,
     /// Memory of all pushes in progress. Further pushes are refused with 429. Default 512MiB.
     pub max_inflight_requests_size: ByteSize,
-    /// How far a sample may be in the future. Default 1d; 0 means any distance.
+    /// How far a sample may be in the future. Default 10m, as in Prometheus; 0 means any distance.
     pub max_future_time: PromDuration,
     /// Limits of tenants without overrides.
     pub defaults: TenantLimits,
@@ -45,7 +45,7 @@ impl Default for LimitsConfig {
             max_request_size: ByteSize(32 << 20),
             max_decompressed_request_size: ByteSize(32 << 20),
             max_inflight_requests_size: ByteSize(512 << 20),
-            max_future_time: PromDuration::from_secs(86_400),
+            max_future_time: PromDuration::from_secs(600),
             defaults: TenantLimits::default(),
             overrides: BTreeMap::new(),
         }
@@ -99,8 +99,8 @@ tenant_limits! {
     max_label_name_length: u64 = 0,
     /// Length of a label value in bytes. Default 0: no limit.
     max_label_value_length: u64 = 0,
-    /// How far a sample may be behind the newest sample of its tenant. Default: `storage.tsdb.out_of_order_time_window`,
-    /// or else 2h.
+    /// How far a sample may be behind the newest sample of its tenant. Samples in order in their series may be an hour behind in
+    /// any case. Default: `storage.tsdb.out_of_order_time_window`, or else 2h.
     out_of_order_time_window: PromDuration = DEFAULT_WINDOW,
     /// Exemplars to keep; the oldest are dropped first. Default 10000.
     max_exemplars: u64 = 10_000,

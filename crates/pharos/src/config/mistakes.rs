@@ -50,15 +50,18 @@ fn unknown_fields_and_wrong_types_are_named() {
         ("global: [1]\n".into(), "p.yml:1:9: global: expected fields (a mapping)"),
         ("scrape_configs: {a: b}\n".into(), "p.yml:1:17: scrape_configs: expected a list"),
         (job("honor_labels: maybe"), "p.yml:3:17: scrape_configs[0].honor_labels: expected true or false"),
-        (job("sample_limit: many"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer"),
-        (job("sample_limit: -1"), "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer"),
+        (
+            job("sample_limit: many"),
+            "p.yml:3:3: scrape_configs[0].sample_limit: expected a non-negative integer, found string \"many\"",
+        ),
+        (
+            job("sample_limit: -1"),
+            "p.yml:3:3: scrape_configs[0].sample_limit: expected a non-negative integer, found integer `-1`",
+        ),
         (job("params: {a: b}"), "p.yml:3:15: scrape_configs[0].params.a: expected a list"),
         (job("job_name: b"), "p.yml:3:3: \"job_name\" is set twice"),
         ("rule_files: [{}]\n".into(), "p.yml:1:14: rule_files[0]: expected a single value"),
-        (
-            "scrape_configs:\n- job_name:\n".into(),
-            "p.yml:2:11: scrape_configs[0].job_name: expected a string, found nothing",
-        ),
+        ("scrape_configs:\n- job_name:\n".into(), "p.yml:2:3: scrape_configs[0]: job_name is missing or empty"),
         (
             "otlp: {translation_strategy: None}\n".into(),
             "p.yml:1:30: otlp.translation_strategy: unknown value \"None\"; expected one of UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation",
@@ -168,7 +171,7 @@ fn fields_that_contradict_each_other_are_named() {
             "p.yml:1:23: scrape_config_files[0]: invalid file pattern \"*/b.yml\": '*' is only allowed in the last part",
         ),
         ("remote_write:\n- name: x\n", "p.yml:2:3: remote_write[0]: url is missing or empty"),
-        ("remote_write:\n- url: mimir\n", "p.yml:2:8: remote_write[0].url: not an http or https URL"),
+        ("remote_write:\n- url: 'a b'\n", "p.yml:2:8: remote_write[0].url: not a URL"),
         (
             "remote_write:\n- {url: 'http://a', name: x}\n- {url: 'http://b', name: x}\n",
             "p.yml:3:27: remote_write[1].name: \"x\" is already the name of remote_write[0]",

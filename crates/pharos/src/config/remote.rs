@@ -111,6 +111,9 @@ http_section! {
         /// Whether native histograms are sent. Default false.
         #[serde(skip_serializing_if = "super::is_default")]
         pub send_native_histograms: bool = false,
+        /// Whether native histograms with custom buckets are sent as classic ones. Default false.
+        #[serde(skip_serializing_if = "super::is_default")]
+        pub convert_nhcb_to_classic: bool = false,
         /// Whether each connection resolves the host name again. Default false.
         #[serde(skip_serializing_if = "super::is_default")]
         pub round_robin_dns: bool = false,
@@ -170,6 +173,22 @@ impl Default for QueueConfig {
             retry_on_http_429: false,
             sample_age_limit: PromDuration::default(),
         }
+    }
+}
+
+impl QueueConfig {
+    /// The first mistake: the field and what is wrong with it.
+    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str)> {
+        let positive = "must be positive";
+        let mistakes = [
+            ("max_shards", positive, self.max_shards == 0),
+            ("min_shards", positive, self.min_shards == 0),
+            ("min_shards", "must not be greater than max_shards", self.min_shards > self.max_shards),
+            ("max_samples_per_send", positive, self.max_samples_per_send == 0),
+            ("capacity", positive, self.capacity == 0),
+            ("max_backoff", "must not be less than min_backoff", self.max_backoff < self.min_backoff),
+        ];
+        mistakes.into_iter().find_map(|(field, reason, is_made)| is_made.then_some((field, reason)))
     }
 }
 

@@ -40,9 +40,21 @@ pub struct TsdbConfig {
     /// Share of stale series at which Prometheus compacts its head early; has no effect in Pharos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_series_compaction_threshold: Option<f64>,
+    /// How Prometheus encodes chunks; has no effect in Pharos.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub chunk_encoding: ChunkEncodingConfig,
     /// How long and how much to keep.
     #[serde(skip_serializing_if = "super::is_default")]
     pub retention: RetentionConfig,
+}
+
+/// `storage.tsdb.chunk_encoding`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChunkEncodingConfig {
+    /// Encoding of floats: `xor` or `xor2`; has no effect in Pharos.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub floats: String,
 }
 
 /// `storage.tsdb.retention`. Each field takes precedence over the flag of the same name.

@@ -21,6 +21,7 @@ pub(super) enum Step<'a> {
 /// A value in the file.
 pub(super) enum Node {
     Text(String),
+    Null,
     Other,
     List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
@@ -88,6 +89,23 @@ impl SourceMap {
         find(self.root.as_ref()?, "", &|key, _| key.and_then(is_there)).map(|(path, _)| path)
     }
 
+    /// The positions of the keys whose value is null, in the order of the text.
+    pub(super) fn keys_of_nulls(&self) -> Vec<Place> {
+        fn collect(node: &Spanned<Node>, found: &mut Vec<Place>) {
+            match &node.value {
+                Node::List(items) => items.iter().for_each(|item| collect(item, found)),
+                Node::Map(fields) => fields.iter().for_each(|(key, value)| match value.value {
+                    Node::Null => found.extend(place(key.referenced)),
+                    _ => collect(value, found),
+                }),
+                Node::Text(_) | Node::Null | Node::Other => {}
+            }
+        }
+        let mut found = Vec::new();
+        self.root.iter().for_each(|root| collect(root, &mut found));
+        found
+    }
+
     /// The path and position of the first key with this name at or after `at`.
     pub(super) fn key_named(&self, name: &str, at: Place) -> Option<(String, Place)> {
         let matches = |key: &Spanned<String>| place(key.referenced).filter(|found| key.value == name && *found >= at);
@@ -124,7 +142,7 @@ type Wanted<'a> = &'a dyn Fn(Option<&Spanned<String>>, &Spanned<Node>) -> Option
 /// The path and position of the first node that `wanted` accepts, outermost first.
 fn find(node: &Spanned<Node>, path: &str, wanted: Wanted<'_>) -> Option<(String, Place)> {
     match &node.value {
-        Node::Text(_) | Node::Other => None,
+        Node::Text(_) | Node::Null | Node::Other => None,
         Node::List(items) => items.iter().enumerate().find_map(|(index, item)| {
             let path = format!("{path}[{index}]");
             match wanted(None, item) {
@@ -207,11 +225,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Other)
+        Ok(Node::Null)
     }
 
     fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Other)
+        Ok(Node::Null)
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {

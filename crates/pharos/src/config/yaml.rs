@@ -1,5 +1,7 @@
 //! Parses YAML into sections, with errors that name position and field. Size, nesting and anchors are bounded.
 
+mod nulls;
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -68,7 +70,11 @@ pub(super) fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> R
     if is_empty(text) {
         return Ok(T::default());
     }
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(file, text, &error))
+    let parse = |text: &str| serde_saphyr::from_str_with_options(text, options());
+    parse(text).or_else(|error| match nulls::without_null_fields(text) {
+        Some(text) => parse(&text).map_err(|error| explain(file, &text, &error)),
+        None => Err(explain(file, text, &error)),
+    })
 }
 
 /// Turns a parser error into one that names position and field.

@@ -3,14 +3,15 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +22,9 @@ use pharos_transport::ByteStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
+
+use super::request_line::RequestLines;
+use crate::cli::ListenAddress;
 
 /// How long shutdown waits for requests in progress.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,9 +49,20 @@ pub(super) struct HttpConfig {
     pub(super) read_timeout: Duration,
 }
 
-/// Binds an address. The error names it.
-pub(super) async fn bind(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
+/// Binds an address. 0.0.0.0 stands for all addresses of both families, as in Go. The error names the address.
+pub(super) async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
+    if address.host == "0.0.0.0" && takes_both_families() {
+        // Without IPv6 in the kernel this fails, and IPv4 is all there is.
+        if let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port)).await {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind(address.to_string()).await.map_err(|e| format!("cannot listen on {address}: {e}"))
+}
+
+/// Whether a listener on the IPv6 wildcard takes IPv4 connections, too.
+fn takes_both_families() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|only_ipv6| only_ipv6.trim() == "0")
 }
 
 /// Serves all listeners until `shutdown` becomes true, then waits for requests in progress.
@@ -130,7 +145,7 @@ impl AcceptLoop {
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
             let router = router.load_full();
-            request.extensions_mut().insert(ClientAddress(peer.ip()));
+            request.extensions_mut().insert(ClientAddress(peer.ip().to_canonical()));
             async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
         });
         let secure = self.secure.clone();
@@ -143,10 +158,13 @@ impl AcceptLoop {
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
             let ended = match secure {
-                None => watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service)).await,
+                None => {
+                    let stream = TokioIo::new(RequestLines::new(stream));
+                    watcher.watch(builder.serve_connection_with_upgrades(stream, service)).await
+                }
                 Some(secure) => match secure.secure(stream).await {
                     Ok(secured) => {
-                        let secured = TokioIo::new(secured);
+                        let secured = TokioIo::new(RequestLines::new(secured));
                         watcher.watch(builder.serve_connection_with_upgrades(secured, service)).await
                     }
                     Err(error) => return tracing::warn!(%peer, %error, "TLS handshake failed; closing the connection"),
@@ -160,7 +178,10 @@ impl AcceptLoop {
     }
 }
 
-async fn respond(router: Option<Arc<Router>>, request: Request<Body>) -> Response {
+async fn respond(router: Option<Arc<Router>>, mut request: Request<Body>) -> Response {
+    if let Some(cleaned) = without_repeated_slashes(request.uri()) {
+        *request.uri_mut() = cleaned;
+    }
     match router {
         Some(router) => match Router::clone(&router).oneshot(request).await {
             Ok(response) => response,
@@ -172,5 +193,49 @@ async fn respond(router: Option<Arc<Router>>, request: Request<Body>) -> Respons
             (StatusCode::SERVICE_UNAVAILABLE, retry, "Service Unavailable: the write-ahead log is being replayed\n")
                 .into_response()
         }
+    }
+}
+
+/// The same URI with single slashes in its path, which a client doubles that joins `http://host/` and `/api/v1/query`; `None`
+/// when there is nothing to change.
+fn without_repeated_slashes(uri: &Uri) -> Option<Uri> {
+    if !uri.path().contains("//") {
+        return None;
+    }
+    let mut path = String::with_capacity(uri.path().len());
+    for c in uri.path().chars() {
+        if c != '/' || !path.ends_with('/') {
+            path.push(c);
+        }
+    }
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_slashes_of_a_path_count_as_one() {
+        let cleaned = |uri: &str| without_repeated_slashes(&uri.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(cleaned("//api///v1/query?query=a//b").unwrap(), "/api/v1/query?query=a//b");
+        assert_eq!(cleaned("/api/v1/query?query=a//b"), None);
+    }
+
+    #[tokio::test]
+    async fn the_wildcard_address_takes_both_families() {
+        if !takes_both_families() {
+            return;
+        }
+        let listener = bind(&":0".parse().unwrap()).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+        TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
     }
 }

@@ -176,8 +176,7 @@ fn meta_config(identity: &str, args: &ServerArgs, network: &Network) -> MetaConf
 
 /// The entry of this node in the member list.
 fn member(identity: &str, args: &ServerArgs, address: String) -> Member {
-    let alone = args.is_alone();
-    let roles: BTreeSet<Role> = if alone { Role::ALL.into() } else { args.roles.iter().map(meta_role).collect() };
+    let roles: BTreeSet<Role> = args.roles.iter().map(meta_role).collect();
     Member {
         id: identity.to_string(),
         http_address: http_address(args, &address),
@@ -239,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_of_one_has_all_roles() {
+    fn a_cluster_of_one_has_the_roles_that_the_command_line_knows() {
         let member = member("N", &args(&[]), String::new());
-        assert_eq!(member.roles, Role::ALL.into());
+        assert_eq!(member.roles, cli::Role::ALL.map(meta_role).into());
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Network {
     ) -> Result<Network, String> {
         let everywhere = || ListenAddress { host: "0.0.0.0".into(), port: DEFAULT_PORT };
         let listen = args.listen_address.clone().unwrap_or_else(everywhere);
-        let listener = http::bind(&listen.to_string()).await?;
+        let listener = http::bind(&listen).await?;
         let port = listener
             .local_addr()
             .map_err(|e| format!("cannot read the address of the cluster listener {listen}: {e}"))?

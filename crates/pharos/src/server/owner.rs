@@ -83,7 +83,8 @@ impl Claim {
         match tokio::time::timeout(STARTUP_TIMEOUT, self.now()).await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(ClaimError::Store(error))) => {
-                tracing::warn!(%error, "could not claim the object store; will retry, and delete nothing until then");
+                let advice = super::storage::advice(&error);
+                tracing::error!(%error, advice, "cannot claim the object store; will retry, and delete nothing until then");
                 Ok(false)
             }
             Ok(Err(error)) => Err(error.to_string()),

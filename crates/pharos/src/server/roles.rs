@@ -31,7 +31,7 @@ use super::owner::Claim;
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::Folders;
-use super::targets::AllTargets;
+use super::targets::{AllTargets, ExternalUrl};
 use super::window;
 use crate::cli::{self, ServerArgs};
 use crate::cluster::progress::Copies;
@@ -189,7 +189,8 @@ fn services(
     let agent = intake.map(|intake| intake.agent.clone());
     Arc::new(NodeServices {
         config: parts.config.clone(),
-        flags: args.flags().clone(),
+        config_at_start: parts.config.current(),
+        flags: args.flags_in_force(retention(args, loaded), max_block_bytes(args, loaded)),
         deletions: SeriesDeletions {
             meta: meta.clone(),
             barrier: holders.writes.barrier.clone(),
@@ -203,6 +204,10 @@ fn services(
             node: membership.identity.clone(),
             local: agent,
             others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
+        },
+        external_url: ExternalUrl {
+            url: args.web.external_url(),
+            own_port: args.web.listen_address.first().map_or(9090, |address| address.port),
         },
         snapshots: Snapshots {
             folder: parts.folders.snapshots(),

@@ -22,9 +22,11 @@ use tokio::sync::watch;
 
 use super::deletions::SeriesDeletions;
 use super::limits;
+use super::restart;
 use super::snapshot::Snapshots;
-use super::targets::AllTargets;
+use super::targets::{AllTargets, ExternalUrl};
 use crate::cli::QueryArgs;
+use crate::config::Loaded;
 use crate::logging::LogHandle;
 use crate::metrics::metrics_text;
 use crate::reload::ConfigHandle;
@@ -35,12 +37,15 @@ const API_VERSION: &str = "3.15.0";
 /// The running node, as seen by the API.
 pub(super) struct NodeServices {
     pub(super) config: Arc<ConfigHandle>,
+    /// The configuration that the parts of the server were started with.
+    pub(super) config_at_start: Arc<Loaded>,
     pub(super) flags: BTreeMap<String, String>,
     pub(super) deletions: SeriesDeletions,
     pub(super) ingester: Option<Arc<Ingester>>,
     pub(super) agent: Option<Arc<Scraper>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) targets: AllTargets,
+    pub(super) external_url: ExternalUrl,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -54,8 +59,8 @@ pub(super) struct NodeServices {
 }
 
 impl NodeServices {
-    /// Reloads the configuration. An invalid file changes nothing.
-    pub(super) fn reload_now(&self) -> Result<(), String> {
+    /// Reloads the configuration. An invalid file changes nothing. Returns a notice about changes that need a restart.
+    pub(super) fn reload_now(&self) -> Result<Option<String>, String> {
         let applied = self.config.reload(|_, new| {
             self.query_log.set(new.config.global.query_log_file.as_deref())?;
             let agent = self.agent.as_ref();
@@ -76,7 +81,9 @@ impl NodeServices {
                     self.log.set_level(level);
                 }
                 tracing::info!("reloaded the configuration");
-                Ok(())
+                let notice = restart::notice(&restart::needed_for(&self.config_at_start.config, &loaded.config));
+                notice.iter().for_each(|notice| tracing::warn!("{notice}"));
+                Ok(notice)
             }
             Err(error) => {
                 tracing::error!(%error, "could not reload the configuration; keeping the previous one");
@@ -102,7 +109,7 @@ impl Services for NodeServices {
         if *self.stop.borrow() { Err("the server is stopping".into()) } else { Ok(()) }
     }
 
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<Option<String>, String> {
         tokio::task::block_in_place(|| self.reload_now())
     }
 
@@ -182,7 +189,7 @@ impl Services for NodeServices {
 
     async fn targets(&self, pool: Option<&str>) -> Targets {
         let request = TargetsRequest { pool: pool.unwrap_or_default().into(), metadata: false };
-        self.targets.all(&request).await.into_targets()
+        self.targets.all(&request).await.into_targets(&self.external_url)
     }
 
     async fn target_metadata(&self) -> Vec<TargetMetadata> {

@@ -105,7 +105,24 @@ pub(super) fn open_head(config: HeadConfig, clock: Arc<dyn Clock>, registry: &Re
 }
 
 /// Longest pause between two attempts to rebuild a catalogue.
-const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What an operator can do about an object store that refuses requests.
+pub(super) fn advice(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<object_store::Error>() {
+            Some(object_store::Error::NotFound { .. }) => {
+                return "create the bucket, or correct bucket and endpoint below object_store in --config.file";
+            }
+            Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+                return "correct the keys below object_store in --config.file, or allow them to read, write, list and delete in the bucket";
+            }
+            _ => cause = error.source(),
+        }
+    }
+    "check that the endpoint below object_store in --config.file can be reached from this machine"
+}
 
 /// Opens the catalogue. A missing one is rebuilt from the blocks in the bucket, in a folder that is renamed once it is
 /// complete, so that an interrupted rebuild starts over. Retries until the bucket can be read.
@@ -117,6 +134,7 @@ pub(super) async fn open_meta(
 ) -> Result<Arc<Meta>, String> {
     let failed = |e: std::io::Error| format!("cannot rebuild the catalogue in {}: {e}", folder.display());
     let mut retry_in = Duration::from_millis(500);
+    let mut advised = "";
     while !folder.join("raft.redb").exists() {
         let unfinished = folder.with_extension("rebuild");
         if unfinished.exists() {
@@ -142,7 +160,13 @@ pub(super) async fn open_meta(
                 std::fs::rename(&unfinished, folder).map_err(failed)?;
             }
             Err(error) => {
-                tracing::warn!(%error, ?retry_in, "could not rebuild the missing catalogue from the bucket; will retry");
+                let advice = advice(&error);
+                if advice != advised {
+                    tracing::error!(%error, advice, "cannot read the object store; will retry until it can be read");
+                    advised = advice;
+                } else {
+                    tracing::info!(%error, ?retry_in, "the object store still cannot be read; will retry");
+                }
                 tokio::time::sleep(retry_in).await;
                 retry_in = (retry_in * 2).min(MAX_RETRY_INTERVAL);
             }
@@ -156,6 +180,16 @@ mod tests {
     use pharos_model::clock::ManualClock;
 
     use super::*;
+
+    #[test]
+    fn an_object_store_that_refuses_requests_gets_advice() {
+        let source = || Box::new(std::io::Error::other("refused"));
+        let missing = object_store::Error::NotFound { path: "b".into(), source: source() };
+        assert!(advice(&missing).starts_with("create the bucket"));
+        let denied = object_store::Error::PermissionDenied { path: "b".into(), source: source() };
+        assert!(advice(&pharos_store::rebuild::RebuildError::List(denied)).starts_with("correct the keys"));
+        assert!(advice(&std::io::Error::other("timed out")).starts_with("check that the endpoint"));
+    }
 
     #[test]
     fn an_identity_is_kept_across_restarts() {

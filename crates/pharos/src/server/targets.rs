@@ -19,6 +19,42 @@ pub(super) struct AllTargets {
     pub(super) others: Option<RemoteAgents>,
 }
 
+/// What turns the URL of a target on this machine into one that others can reach.
+pub(super) struct ExternalUrl {
+    /// The URL at which users reach this server.
+    pub(super) url: String,
+    /// The port of the first listener.
+    pub(super) own_port: u16,
+}
+
+impl ExternalUrl {
+    /// The URL of a target as others see it: this server's own becomes the external one, and another port of this machine
+    /// gets the host of the external one.
+    pub(super) fn of_target(&self, target: &str) -> String {
+        let Some((scheme, rest)) = target.split_once("://") else { return target.into() };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (host, port) = split_port(authority);
+        if !["127.0.0.1", "localhost", "[::1]"].contains(&host) {
+            return target.into();
+        }
+        let (own_scheme, own_rest) = self.url.split_once("://").unwrap_or(("http", &self.url));
+        let own_authority = own_rest.split('/').next().unwrap_or(own_rest);
+        match port {
+            Some(port) if port == self.own_port.to_string() => format!("{own_scheme}://{own_authority}{path}"),
+            Some(port) => format!("{scheme}://{}:{port}{path}", split_port(own_authority).0),
+            None => format!("{scheme}://{}{path}", split_port(own_authority).0),
+        }
+    }
+}
+
+/// Splits `host:port`, where an IPv6 host keeps its brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
 /// The merged reports of agents.
 #[derive(Default)]
 pub(super) struct TargetReports {
@@ -77,8 +113,9 @@ impl TargetReports {
     }
 
     /// The response of `/api/v1/targets`.
-    pub(super) fn into_targets(self) -> Targets {
-        let active = self.active.into_iter().map(|((pool, _, labels), target)| active_target(pool, &labels, target));
+    pub(super) fn into_targets(self, external: &ExternalUrl) -> Targets {
+        let shown = |((pool, _, labels), target)| active_target(pool, &labels, target, external);
+        let active = self.active.into_iter().map(shown);
         let mut shown = Targets { active: active.collect(), warnings: self.warnings, ..Targets::default() };
         for (pool, (dropped, count)) in self.dropped {
             let target = |labels| DroppedTarget { discovered_labels: map(&labels), scrape_pool: pool.clone() };
@@ -104,13 +141,18 @@ impl TargetReports {
     }
 }
 
-fn active_target(pool: String, target_labels: &Labels, target: wire::ActiveTarget) -> ActiveTarget {
+fn active_target(
+    pool: String,
+    target_labels: &Labels,
+    target: wire::ActiveTarget,
+    external: &ExternalUrl,
+) -> ActiveTarget {
     let duration = |ms: u64| format_duration(i64::try_from(ms).unwrap_or(i64::MAX));
     ActiveTarget {
         discovered_labels: map(&labels(&target.discovered)),
         labels: map(target_labels),
         scrape_pool: pool,
-        global_url: target.url.clone(),
+        global_url: external.of_target(&target.url),
         scrape_url: target.url,
         last_error: target.last_error,
         last_scrape: target.last_scrape_ms.map_or_else(super::services::never, super::services::rfc3339),
@@ -133,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn the_urls_of_local_targets_are_those_that_others_can_reach() {
+        let external = ExternalUrl { url: "https://metrics.example.com:8443/prom".into(), own_port: 9090 };
+        for (target, global) in [
+            ("http://localhost:9090/metrics", "https://metrics.example.com:8443/metrics"),
+            ("http://127.0.0.1:9100/metrics?a=b", "http://metrics.example.com:9100/metrics?a=b"),
+            ("http://[::1]:9100/metrics", "http://metrics.example.com:9100/metrics"),
+            ("http://localhost/metrics", "http://metrics.example.com/metrics"),
+            ("http://db-1:9090/metrics", "http://db-1:9090/metrics"),
+            ("http://[fe80::1]:9090/metrics", "http://[fe80::1]:9090/metrics"),
+        ] {
+            assert_eq!(external.of_target(target), global);
+        }
+    }
+
+    #[test]
     fn reports_of_agents_are_merged() {
         let dropped = vec![Labels::from_pairs([("x", "y")]).as_bytes().to_vec().into()];
         let part = |active| TargetsPart { pool: "p".into(), active, ..TargetsPart::default() };
@@ -142,7 +199,7 @@ mod tests {
         reports.add(vec![TargetsPart { dropped, dropped_count: 3, ..part(vec![target("http://b/", Some(7))]) }]);
         reports.add(vec![part(vec![target("http://b/", None)])]);
         reports.warnings.push("w".into());
-        let shown = reports.into_targets();
+        let shown = reports.into_targets(&ExternalUrl { url: "http://a/".into(), own_port: 9090 });
         let active: Vec<_> = shown.active.iter().map(|t| (t.scrape_url.as_str(), t.last_scrape.as_str())).collect();
         assert_eq!(active, [("http://a/", "1970-01-01T00:00:00.005Z"), ("http://b/", "1970-01-01T00:00:00.007Z")]);
         assert_eq!((shown.active[0].scrape_interval.as_str(), shown.dropped.len()), ("15s", 1));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, header};
 use axum::response::Redirect;
 use axum::routing::get;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::roles::Roles;
 use crate::cli::WebArgs;
@@ -19,20 +19,21 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
         .allow_methods(Any)
-        .allow_headers(Any)
+        // "*" would not cover Authorization.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::DATE])
         .max_age(Duration::from_secs(600));
     let title = args.page_title.clone();
     let api = pharos_api::router(roles.api.clone());
+    let root = get(move || async move {
+        format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n")
+    });
     let routes = Router::new()
-        .route(
-            "/",
-            get(move || async move {
-                format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n")
-            }),
-        )
+        .route("/", root.clone())
         .merge(api)
         .merge(roles.cluster.clone().router())
         .merge(roles.receiver.clone().map(pharos_receive::router).unwrap_or_default())
+        .method_not_allowed_fallback(pharos_api::no_such_method)
         .layer(CompressionLayer::new().gzip(true).zstd(true))
         .layer(cors);
     let prefix = args.route_prefix();
@@ -40,5 +41,11 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
         return Ok(routes);
     }
     let to_prefix = format!("{prefix}/");
-    Ok(Router::new().route("/", get(move || async move { Redirect::temporary(&to_prefix) })).nest(&prefix, routes))
+    let with_slash = to_prefix.clone();
+    Ok(Router::new()
+        .route("/", get(move || async move { Redirect::temporary(&to_prefix) }))
+        // Nested routes do not match the prefix with a slash.
+        .route(&with_slash, root)
+        .nest(&prefix, routes)
+        .fallback(pharos_api::no_such_route))
 }

@@ -74,7 +74,7 @@ fn limits_end_a_query() {
     assert_eq!(range(&few, &store, "count_values(\"v\", m_total)"), Err(QueryError::TooManySamples));
     let small = engine(|o| o.max_memory_bytes = 10_000);
     let error = range(&small, &store, "m_total").unwrap_err();
-    assert_eq!(error.to_string(), "query needs more memory than its budget of 10000 bytes");
+    assert_eq!(error.to_string(), "query needs more memory than its budget of 10000 bytes (max_query_memory)");
     let budget = Arc::new(Budget::unlimited());
     budget.cancel();
     let options = QueryOptions { budget: Some(budget), ..QueryOptions::default() };

@@ -183,11 +183,11 @@ fn labeldrop_and_labelkeep_filter_by_name() {
 #[test]
 fn lowercase_and_uppercase_map_characters_one_to_one() {
     check(
-        &[("foo", "bAr123Fooß")],
+        &[("foo", "bAr123FooßİΑΣᾳ")],
         &[
             "{source_labels: [foo], target_label: up, action: uppercase}",
             "{source_labels: [foo], target_label: low, action: lowercase}",
         ],
-        Some(r#"{foo="bAr123Fooß", low="bar123fooß", up="BAR123FOOß"}"#),
+        Some(r#"{foo="bAr123FooßİΑΣᾳ", low="bar123fooßiασᾳ", up="BAR123FOOßİΑΣᾼ"}"#),
     );
 }

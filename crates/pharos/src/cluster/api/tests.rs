@@ -83,6 +83,12 @@ async fn changes_need_the_token_or_the_admin_api() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{headers:?}");
     }
     let (status, answer) = node.ask("POST", "/drain", &[], HERE).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["error"].as_str().unwrap().starts_with("nothing can take over from node A"), "{answer}");
+    let roles = [Role::Store].into();
+    let other = Member { id: "B".into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
+    node.api.meta.join(other).await.unwrap();
+    let (status, answer) = node.ask("POST", "/drain", &[], HERE).await;
     assert_eq!(
         (status, &answer["data"]["state"], &answer["data"]["replicas"]),
         (StatusCode::OK, &"draining".into(), &64.into())
