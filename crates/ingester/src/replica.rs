@@ -11,6 +11,7 @@ use pharos_model::{RejectReason, ShardSet, TenantId, WriteBatch, WriteError};
 use pharos_transport::append::{Action, Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 use crate::Ingester;
+use crate::fence::Admission;
 
 /// A write on its way into the head.
 #[derive(Clone, Copy)]
@@ -33,6 +34,17 @@ pub(crate) enum Taken {
     Behind(u64),
 }
 
+/// The targets of a write by what becomes of them.
+#[derive(Default)]
+struct Admitted {
+    taken: ShardSet,
+    counted: ShardSet,
+    /// The taken shards that this node does not have whole, with the epochs at which their leaders have decided.
+    learned: Vec<(u32, u64)>,
+    /// The shards of which this node knows a newer epoch, with that epoch.
+    stale: Vec<(u32, u64)>,
+}
+
 impl Ingester {
     /// Takes a write, after the deletion that it names is applied.
     pub(crate) async fn take_in_order(&self, write: Write<'_>) -> Result<(Appended, Option<Commit>), WriteError> {
@@ -44,28 +56,32 @@ impl Ingester {
         }
     }
 
-    /// Takes a write, unless the head is behind the deletion that it names.
-    pub(crate) fn take(&self, write: Write<'_>) -> Result<Taken, WriteError> {
-        let Write { tenant, batch, targets, deletions, action } = write;
-        let view = self.meta.view();
-        let mut taken = ShardSet::new();
-        let mut counted = ShardSet::new();
-        let mut learned: Vec<(u32, u64)> = Vec::new();
-        let mut appended = Appended { refused: Some(RefusedByShard::new()), ..Appended::default() };
-        // Held from the check until the samples are in the head; see `fence`.
-        let admission = self.fence.admit();
-        for target in targets {
-            match admission.check(&view, target.shard, target.epoch) {
-                Ok(()) => _ = taken.insert(target.shard),
-                Err(known) => appended.stale.push((target.shard, known)),
+    /// Checks the epochs of a write's targets.
+    fn admitted(&self, admission: &Admission<'_>, write: &Write<'_>) -> Admitted {
+        let (view, mut admitted) = (self.meta.view(), Admitted::default());
+        for ShardTarget { shard, epoch, counted } in write.targets.iter().copied() {
+            if counted {
+                admitted.counted.insert(shard);
             }
-            if target.counted {
-                counted.insert(target.shard);
+            if let Err(known) = admission.check(&view, shard, epoch) {
+                admitted.stale.push((shard, known));
+                continue;
             }
-            if action != Action::Append && !self.is_whole(&view, target.shard) {
-                learned.push((target.shard, target.epoch));
+            admitted.taken.insert(shard);
+            if write.action != Action::Append && !self.is_whole(&view, shard) {
+                admitted.learned.push((shard, epoch));
             }
         }
+        admitted
+    }
+
+    /// Takes a write, unless the head is behind the deletion that it names.
+    pub(crate) fn take(&self, write: Write<'_>) -> Result<Taken, WriteError> {
+        let Write { tenant, batch, deletions, action, .. } = write;
+        // Held from the check until the samples are in the head; see `fence`.
+        let admission = self.fence.admit();
+        let Admitted { taken, counted, learned, stale } = self.admitted(&admission, &write);
+        let mut appended = Appended { refused: Some(RefusedByShard::new()), stale, ..Appended::default() };
         if taken.is_empty() {
             return Ok(Taken::Now(appended, None));
         }
@@ -79,7 +95,7 @@ impl Ingester {
         // Held until the decision is in the head, so that no copy undoes it.
         let mut decided = (!learned.is_empty()).then(|| self.decided.lock());
         if let Some(decided) = &mut decided {
-            for learned in learned.into_iter().filter(|(shard, _)| taken.contains(*shard)) {
+            for learned in learned {
                 decided.remember(batch, action, learned, self.config.shards_total)?;
             }
         }

@@ -251,6 +251,24 @@ async fn a_node_that_missed_a_forgotten_deletion_drops_what_it_copies_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_in_sync_node_whose_log_may_have_lost_a_forgotten_deletion_drops_what_it_copies_again() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.stop("B").await;
+    cluster.wipe("B");
+    cluster.start("B").await;
+    cluster.write(&scrape(1)).await;
+    assert_eq!(held(cluster.node("B")).len(), 40);
+    let applied = cluster.record_deletion(3, 10).await;
+    let tenant = TenantId::default();
+    cluster.propose(CatalogueCommand::ForgetDeletions { tenant: tenant.as_str().into(), applied }).await;
+    cluster.stop("B").await;
+    cluster.start("B").await;
+    let view = cluster.meta.view();
+    assert!(view.shards.iter().all(|shard| shard.is_in_sync("B")) && cluster.node("B").head().is_incomplete());
+    assert!(held(cluster.node("B")).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_knows_a_higher_number_than_the_catalogue_raises_it() {
     let mut cluster = Cluster::of(&["A"], 1).await;
     cluster.write(&scrape(1)).await;
