@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pharos_cluster::{CatalogueCommand, ClusterState, Command};
-use pharos_transport::append::{Appended, Replica, ReplicaError, ShardTarget, Shipment};
+use pharos_transport::append::{Action, Appended, Replica, ReplicaError, ShardTarget, Shipment};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,18 @@ pub(crate) enum Bug {
     DeletionsRepeat,
     /// A block is masked by no deletion, as if its cut had seen all.
     BlocksHaveSeenEverything,
+    /// A deletion is forgotten before anyone has applied it.
+    DeletionsAreForgottenAtOnce,
+    /// Replicas that disagree with the leader of a shard are left as they are.
+    RepairsAreDropped,
+    /// A node does not notice that its log was damaged.
+    DamageIsNotNoticed,
+    /// A restore forgets the blocks of later.
+    RestoresForget,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 8] = [
+    pub(crate) const ALL: [Bug; 12] = [
         Bug::FailuresAreNotRecorded,
         Bug::LearnersAreInSync,
         Bug::LearnersMissWrites,
@@ -38,6 +46,10 @@ impl Bug {
         Bug::UploadsVanish,
         Bug::DeletionsRepeat,
         Bug::BlocksHaveSeenEverything,
+        Bug::DeletionsAreForgottenAtOnce,
+        Bug::RepairsAreDropped,
+        Bug::DamageIsNotNoticed,
+        Bug::RestoresForget,
     ];
 
     pub(crate) fn from_name(name: &str) -> Option<Bug> {
@@ -48,7 +60,12 @@ impl Bug {
     pub(crate) fn theme(self) -> Option<&'static str> {
         match self {
             Bug::EmptyLogsAreComplete => Some("wipes"),
-            Bug::DeletionsRepeat | Bug::BlocksHaveSeenEverything => Some("deletions"),
+            Bug::DeletionsRepeat | Bug::BlocksHaveSeenEverything | Bug::DeletionsAreForgottenAtOnce => {
+                Some("deletions")
+            }
+            Bug::RepairsAreDropped => Some("conflicts"),
+            Bug::DamageIsNotNoticed => Some("damage"),
+            Bug::RestoresForget => Some("restore"),
             _ => None,
         }
     }
@@ -69,6 +86,24 @@ impl Bug {
                 let newest = state.catalogue.newest_deletion(&tenant);
                 blocks.iter_mut().for_each(|block| block.deletions_seen = Some(newest));
                 vec![Command::ShipBlocks { node, cut, tenant, blocks, deletions, as_replica }]
+            }
+            (Bug::DeletionsAreForgottenAtOnce, Command::Catalogue(deletion @ CatalogueCommand::Delete { .. })) => {
+                let CatalogueCommand::Delete { tenant, .. } = &deletion else { return Vec::new() };
+                let forget = CatalogueCommand::ForgetDeletions { tenant: tenant.clone(), applied: u64::MAX };
+                vec![deletion.into(), forget.into()]
+            }
+            (Bug::RestoresForget, Command::Restore { state: export, at_ms }) => {
+                let is_exported = |tenant: &str, id: &str| {
+                    export.catalogue.tenant(tenant).is_some_and(|known| known.blocks.iter().any(|block| block.id == id))
+                };
+                let later = state.catalogue.tenants.iter().map(|(tenant, known)| {
+                    let ids = known.blocks.iter().map(|block| block.id.clone());
+                    let ids = ids.filter(|id| !is_exported(tenant, id)).collect();
+                    let reason = pharos_cluster::RemovalReason::Retention;
+                    CatalogueCommand::RemoveBlocks { tenant: tenant.clone(), ids, at_ms: at_ms.max(1), reason }.into()
+                });
+                let later: Vec<Command> = later.collect();
+                std::iter::once(Command::Restore { state: export, at_ms }).chain(later).collect()
             }
             (_, command) => vec![command],
         }
@@ -105,6 +140,9 @@ impl Replica for Lying {
                 let is_sent = |target: &&ShardTarget| target.counted || !(self.is_learning)(target.shard);
                 let sent: Vec<ShardTarget> = targets.iter().filter(is_sent).copied().collect();
                 if sent.is_empty() { Ok(Appended::default()) } else { self.replica.append(shipment, &sent).await }
+            }
+            Bug::RepairsAreDropped if shipment.action != Action::Append => {
+                Ok(Appended { refused: Some(Default::default()), ..Appended::default() })
             }
             _ => self.replica.append(shipment, targets).await,
         }

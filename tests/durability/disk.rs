@@ -198,8 +198,8 @@ impl Fs for DiskFs {
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         self.0.with(|disk| {
             let here = disk.files.iter().filter(|(path, file)| path.parent() == Some(dir) && !file.removed);
-            let is_missed =
-                |path: &PathBuf| self.0.bug == Some(Bug::EmptyLogsAreComplete) && path.extension().is_none();
+            let is_blind = matches!(self.0.bug, Some(Bug::EmptyLogsAreComplete | Bug::DamageIsNotNoticed));
+            let is_missed = |path: &PathBuf| is_blind && path.extension().is_none();
             let here = here.filter(|(path, _)| !is_missed(path));
             let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Ok(here.map(|(path, file)| (name(path), file.bytes.len() as u64)).collect())

@@ -74,10 +74,6 @@ fn try_run(seed: u64, bug: Option<Bug>, is_verbose: bool) -> Result<Outcome, Str
     command.args(["--exact", "a_run", "--nocapture", "--test-threads=1"]).env(SEED, seed.to_string());
     if let Some(bug) = bug {
         command.env(BUG, format!("{bug:?}"));
-        // Some bugs need several faults to show.
-        if std::env::var_os(THEMES).is_none() {
-            command.env(THEMES, "all");
-        }
     }
     if is_verbose {
         command.env(VERBOSE, "1");
