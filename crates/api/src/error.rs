@@ -94,7 +94,7 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
             QueryError::TooManySamples | QueryError::Limit(_) | QueryError::Execution(_) => ErrorKind::Execution,
-            QueryError::Storage(_) => ErrorKind::Internal,
+            QueryError::Storage(_) | QueryError::Damaged(_) => ErrorKind::Internal,
             QueryError::BadData(_) => ErrorKind::BadData,
         };
         match error {
@@ -110,7 +110,7 @@ impl From<SelectError> for ApiError {
             SelectError::Cancelled => ErrorKind::Canceled,
             SelectError::Timeout(_) => ErrorKind::Timeout,
             SelectError::Memory { .. } | SelectError::Series { .. } => ErrorKind::Execution,
-            SelectError::Storage(_) => ErrorKind::Internal,
+            SelectError::Storage(_) | SelectError::Damaged(_) => ErrorKind::Internal,
         };
         ApiError::new(kind, error.to_string())
     }

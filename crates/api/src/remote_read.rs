@@ -1,7 +1,7 @@
 //! `/api/v1/read`: serves raw series to other Prometheus servers, as samples or as a stream of chunks.
 //!
 //! Selection and encoding run on a blocking thread. A stream buffers only a few frames: the thread waits while the
-//! buffer is full, and stops when the reader disconnects. An error before the first frame becomes a status code. A
+//! buffer is full. When the reader disconnects, the read is cancelled, on other nodes as well. An error before the first frame becomes a status code. A
 //! later error aborts the stream, so that no reader mistakes a part for the whole.
 
 mod bits;
@@ -82,9 +82,9 @@ impl IntoResponse for ReadError {
             ReadError::BadRequest(_) | ReadError::Samples(_) => StatusCode::BAD_REQUEST,
             ReadError::Select(SelectError::Memory { .. } | SelectError::Series { .. }) => StatusCode::BAD_REQUEST,
             ReadError::Select(SelectError::Timeout(_) | SelectError::Cancelled) => StatusCode::SERVICE_UNAVAILABLE,
-            ReadError::Select(SelectError::Storage(_)) | ReadError::Internal(_) | ReadError::Gone => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            ReadError::Select(SelectError::Storage(_) | SelectError::Damaged(_))
+            | ReadError::Internal(_)
+            | ReadError::Gone => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, format!("{self}\n")).into_response()
     }
@@ -110,8 +110,11 @@ pub async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLimits) ->
 }
 
 async fn samples(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
+    // This future is dropped when the reader disconnects.
+    let cancel = limits.budget.cancel_on_drop();
     let work = move || encode_samples(&request, &*querier, &limits);
     let done = tokio::task::spawn_blocking(work).await;
+    cancel.disarm();
     let body = done.map_err(|error| ReadError::Internal(format!("a remote read failed: {error}")))??;
     Ok(([(header::CONTENT_TYPE, SAMPLES_TYPE), (header::CONTENT_ENCODING, "snappy")], body).into_response())
 }
@@ -142,6 +145,8 @@ fn encode_samples(request: &ReadRequest, querier: &dyn Querier, limits: &ReadLim
 
 async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
     let (send, mut receive) = mpsc::channel::<Result<Bytes, ReadError>>(FRAMES_AHEAD);
+    // This future, and then the body, is dropped when the reader disconnects.
+    let cancel = limits.budget.cancel_on_drop();
     tokio::task::spawn_blocking(move || {
         let frame = |bytes| send.blocking_send(Ok(bytes)).map_err(|_| ReadError::Gone);
         if let Err(error) = encode_frames(&request, &*querier, &limits, frame) {
@@ -151,12 +156,16 @@ async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLim
     });
     let headers = [(header::CONTENT_TYPE, CHUNKS_TYPE)];
     let first = match receive.recv().await {
-        None => return Ok((headers, Body::empty()).into_response()),
-        Some(first) => first?,
+        Some(Ok(first)) => first,
+        ended => {
+            cancel.disarm();
+            let failed = ended.map_or(Ok(()), |failed| failed.map(drop));
+            return failed.map(|()| (headers, Body::empty()).into_response());
+        }
     };
-    let rest = futures::stream::unfold(receive, |mut receive| async {
+    let rest = futures::stream::unfold((receive, cancel), |(mut receive, cancel)| async {
         let frame = receive.recv().await?;
-        Some((frame, receive))
+        Some((frame, (receive, cancel)))
     });
     let first = futures::stream::once(async { Ok(first) });
     // Fused, because the compression layer polls again after the end.
@@ -218,6 +227,7 @@ fn each_series(
         let part = start..(start + SERIES_AT_A_TIME).min(labels.len());
         batch.clear();
         set.fetch(part.clone(), request.range, &mut batch)?;
+        set.prefetch(part.end..(part.end + SERIES_AT_A_TIME).min(labels.len()), request.range);
         let mut taken = Taken { budget: &limits.budget, bytes: 0 };
         taken.take(batch.bytes())?;
         for (at, series) in labels[part].iter().enumerate().take(batch.len()) {

@@ -41,11 +41,41 @@ impl BlockError {
     }
 }
 
+impl BlockError {
+    /// Whether the block itself is damaged or missing, so that no other attempt or node can read it.
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            BlockError::Damaged { .. }
+                | BlockError::Meta { .. }
+                | BlockError::Store(object_store::Error::NotFound { .. })
+        )
+    }
+}
+
 impl From<BlockError> for SelectError {
     fn from(error: BlockError) -> Self {
         match error {
             BlockError::TooManySeries(limit) => SelectError::Series { limit },
+            damaged if damaged.is_permanent() => SelectError::Damaged(damaged.to_string()),
             other => SelectError::Storage(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_and_absence_are_permanent_and_failed_requests_are_not() {
+        let missing = object_store::Error::NotFound { path: "b/data.parquet".into(), source: "gone".into() };
+        let broken = object_store::Error::Generic { store: "s3", source: "reset by peer".into() };
+        assert!(matches!(BlockError::damaged("f", "checksum").into(), SelectError::Damaged(_)));
+        assert!(
+            matches!(BlockError::from(missing).into(), SelectError::Damaged(text) if text.contains("data.parquet"))
+        );
+        assert!(matches!(BlockError::from(broken).into(), SelectError::Storage(_)));
+        assert!(matches!(BlockError::TooManySeries(3).into(), SelectError::Series { limit: 3 }));
     }
 }

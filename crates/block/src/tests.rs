@@ -1,6 +1,7 @@
 //! Tests over whole blocks: whatever is written is read back, and whatever is damaged is refused.
 
 mod damage;
+mod extras;
 mod fleet;
 mod golden;
 mod model;

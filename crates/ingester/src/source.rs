@@ -14,7 +14,7 @@ use pharos_model::{
     ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
-use pharos_transport::query::{ReadView, Refused};
+use pharos_transport::query::{ReadError, ReadView, Refused, refuse_unless_complete};
 use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
@@ -43,6 +43,24 @@ impl Ingester {
         );
         let shards = asked.epochs.iter().map(|(shard, _)| *shard).collect();
         Err(Refused { shards, reason, complete: None })
+    }
+}
+
+impl Ingester {
+    /// Whether this replica is in sync for the shards of a scope and knows no block that ends after `from`. Then no sample since
+    /// that time has left memory. That is the usual case of queries about recent time, which look at no window.
+    fn has_no_block_since(&self, scope: &Scope, from: i64) -> bool {
+        let (view, identity) = (self.meta.view(), &*self.config.identity);
+        let catalogue = view.catalogue.tenant(scope.tenant.as_str());
+        if catalogue.is_some_and(|tenant| tenant.blocks.iter().any(|block| block.window_end > from)) {
+            return false;
+        }
+        let lost = self.lost.lock();
+        let has = |shard: u32| view.shard(shard).is_some_and(|s| s.is_in_sync(identity)) && !lost.contains_key(&shard);
+        match &scope.shards {
+            Some(shards) => shards.iter().all(has),
+            None => !view.shards.is_empty() && (0..view.shards.len() as u32).all(has),
+        }
     }
 }
 
@@ -97,6 +115,13 @@ impl SeriesSource for Ingester {
         Ok(Completeness { from: complete_from(context, blocks, &windows), unflushed_from, version: view.version })
     }
 
+    fn covers(&self, scope: &Scope, lasting: Duration) -> Result<(), ReadError> {
+        match scope.complete_from {
+            Some(from) if lasting < self.config.grace && self.has_no_block_since(scope, from) => Ok(()),
+            _ => refuse_unless_complete(&|scope| self.completeness(scope, lasting), scope),
+        }
+    }
+
     fn select(
         &self,
         scope: &Scope,
@@ -113,6 +138,7 @@ impl SeriesSource for Ingester {
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
+        _: &Arc<Budget>,
     ) -> Result<Vec<Labels>, SelectError> {
         let mut found = self.head.series(&scope.tenant, matchers, range, scope.shards.as_deref());
         if limit > 0 {
@@ -121,18 +147,19 @@ impl SeriesSource for Ingester {
         Ok(found)
     }
 
-    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_names(&scope.tenant, matchers, range, scope.shards.as_deref()))
-    }
-
-    fn label_values(
+    fn names(
         &self,
         scope: &Scope,
-        name: &str,
+        label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(self.head.label_values(&scope.tenant, name, matchers, range, scope.shards.as_deref()))
+        let shards = scope.shards.as_deref();
+        Ok(match label {
+            Some(label) => self.head.label_values(&scope.tenant, label, matchers, range, shards),
+            None => self.head.label_names(&scope.tenant, matchers, range, shards),
+        })
     }
 
     fn exemplars(
@@ -140,6 +167,7 @@ impl SeriesSource for Ingester {
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
         let found = self.head.exemplars(&scope.tenant, &[matchers.to_vec()], range, scope.shards.as_deref());
         Ok(found.into_iter().map(|s| SeriesExemplars { labels: s.labels, exemplars: s.exemplars }).collect())

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use pharos_histogram::Histogram;
 
+use crate::time::TimeRange;
+
 /// The samples of some series. [`SeriesBatch::clear`] keeps the memory, so that fetches reuse it.
 #[derive(Default, Debug, Clone)]
 pub struct SeriesBatch {
@@ -133,6 +135,26 @@ impl SeriesBatch {
 impl SeriesView<'_> {
     /// A series without samples.
     pub const EMPTY: SeriesView<'static> = SeriesView { t: &[], v: &[], st: &[], ht: &[], h: &[], hst: &[] };
+
+    /// The samples in a range.
+    pub fn within(self, range: TimeRange) -> Self {
+        fn part<T>(all: &[T], part: Range<usize>) -> &[T] {
+            if all.is_empty() { all } else { &all[part] }
+        }
+        let positions = |t: &[i64]| {
+            let start = t.partition_point(|t| *t < range.start);
+            start..t.partition_point(|t| *t <= range.end).max(start)
+        };
+        let (floats, histograms) = (positions(self.t), positions(self.ht));
+        SeriesView {
+            t: part(self.t, floats.clone()),
+            v: part(self.v, floats.clone()),
+            st: part(self.st, floats),
+            ht: part(self.ht, histograms.clone()),
+            h: part(self.h, histograms.clone()),
+            hst: part(self.hst, histograms),
+        }
+    }
 }
 
 #[cfg(test)]

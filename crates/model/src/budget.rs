@@ -65,6 +65,11 @@ impl Budget {
         self.limits.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Cancels the query when the guard is dropped, because nobody waits for it any more.
+    pub fn cancel_on_drop(self: &Arc<Self>) -> CancelOnDrop {
+        CancelOnDrop(Some(self.clone()))
+    }
+
     /// Fails if the query must end.
     ///
     /// # Errors
@@ -139,6 +144,23 @@ impl Budget {
     /// The bytes that sources have read, and the number of their requests.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads.bytes.load(Ordering::Relaxed), self.reads.requests.load(Ordering::Relaxed))
+    }
+}
+
+/// Cancels a budget when it is dropped.
+#[must_use]
+pub struct CancelOnDrop(Option<Arc<Budget>>);
+
+impl CancelOnDrop {
+    /// Keeps the budget: the query has ended, and there is nothing left to cancel.
+    pub fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|budget| budget.cancel());
     }
 }
 

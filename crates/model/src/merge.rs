@@ -12,16 +12,85 @@ use crate::series_set::{EmptySet, SelectError, SeriesSet};
 use crate::time::TimeRange;
 use pharos_histogram::Histogram;
 
-/// A union of series sets.
-pub struct MergedSet {
+/// The series that several sets have together, and where the series of each set are among them.
+pub struct Union {
     labels: Vec<Labels>,
-    sources: Vec<Source>,
+    /// For each set, the position in the union of each of its series, ascending.
+    positions: Vec<Vec<u32>>,
 }
 
-struct Source {
-    set: Arc<dyn SeriesSet>,
-    /// The position in the union of each series of the set, ascending.
-    positions: Vec<u32>,
+impl Union {
+    /// The union of sets, of which each is given by its label sets in ascending order.
+    pub fn of(sets: &[&[Labels]]) -> Self {
+        let mut all: Vec<(&Labels, usize)> =
+            sets.iter().enumerate().flat_map(|(set, labels)| labels.iter().map(move |l| (l, set))).collect();
+        // Each set is sorted, so this stable sort is a merge of runs.
+        all.sort_by(|a, b| a.0.cmp(b.0));
+        let mut labels: Vec<Labels> = Vec::with_capacity(all.len());
+        let mut positions: Vec<Vec<u32>> = sets.iter().map(|labels| Vec::with_capacity(labels.len())).collect();
+        for (label_set, set) in all {
+            if labels.last() != Some(label_set) {
+                labels.push(label_set.clone());
+            }
+            positions[set].push(labels.len() as u32 - 1);
+        }
+        Union { labels, positions }
+    }
+
+    /// The label sets of the union, ascending.
+    pub fn labels(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    /// The positions within a set of those series of the union that it has.
+    pub fn of_set(&self, set: usize, series: &Range<usize>) -> Range<usize> {
+        let before = |end: usize| self.positions[set].partition_point(|&p| (p as usize) < end);
+        before(series.start)..before(series.end)
+    }
+
+    /// Begins to append series of the union to a batch.
+    pub fn merger<'a>(&'a self, series: Range<usize>, out: &'a mut SeriesBatch) -> Merger<'a> {
+        Merger { union: self, parts: vec![Vec::new(); series.len()], series, out }
+    }
+}
+
+/// Merges what is fetched of several sets into a batch.
+pub struct Merger<'a> {
+    union: &'a Union,
+    series: Range<usize>,
+    /// The parts of each series, as columns of `out`'s own memory, in rising order of authority.
+    parts: Vec<Vec<SeriesColumns>>,
+    out: &'a mut SeriesBatch,
+}
+
+impl Merger<'_> {
+    /// Adds the series that a set has, which were fetched from [`Union::of_set`]. Sets are added in rising order of authority.
+    pub fn add(&mut self, set: usize, fetched: &SeriesBatch) {
+        let own = self.union.of_set(set, &self.series);
+        let base = self.out.append_columns(fetched);
+        for (position, columns) in self.union.positions[set][own].iter().zip(&fetched.series) {
+            if !columns.t.is_empty() || !columns.ht.is_empty() {
+                self.parts[*position as usize - self.series.start].push(columns.moved(&base));
+            }
+        }
+    }
+
+    /// Appends the merged series.
+    pub fn finish(self) {
+        for mut columns in self.parts {
+            match columns.len() {
+                0 => self.out.push(SeriesView::EMPTY),
+                1 => self.out.series.extend(columns.pop()),
+                _ => self.out.push_merged(&columns),
+            }
+        }
+    }
+}
+
+/// A union of series sets.
+pub struct MergedSet {
+    union: Union,
+    sets: Vec<Arc<dyn SeriesSet>>,
 }
 
 impl MergedSet {
@@ -31,78 +100,43 @@ impl MergedSet {
         match sets.len() {
             0 => Arc::new(EmptySet),
             1 => sets.swap_remove(0),
-            _ => Arc::new(MergedSet::new(sets)),
-        }
-    }
-
-    fn new(sets: Vec<Arc<dyn SeriesSet>>) -> Self {
-        let mut all: Vec<(&Labels, usize)> =
-            sets.iter().enumerate().flat_map(|(source, set)| set.labels().iter().map(move |l| (l, source))).collect();
-        // Each set is sorted, so this stable sort is a merge of runs.
-        all.sort_by(|a, b| a.0.cmp(b.0));
-        let mut labels: Vec<Labels> = Vec::with_capacity(all.len());
-        let mut positions: Vec<Vec<u32>> = sets.iter().map(|set| Vec::with_capacity(set.labels().len())).collect();
-        for (label_set, source) in all {
-            if labels.last() != Some(label_set) {
-                labels.push(label_set.clone());
+            _ => {
+                let union = Union::of(&sets.iter().map(|set| set.labels()).collect::<Vec<_>>());
+                Arc::new(MergedSet { union, sets })
             }
-            positions[source].push(labels.len() as u32 - 1);
         }
-        let sources = sets.into_iter().zip(positions).map(|(set, positions)| Source { set, positions }).collect();
-        MergedSet { labels, sources }
     }
 }
 
 impl SeriesSet for MergedSet {
     fn labels(&self) -> &[Labels] {
-        &self.labels
+        self.union.labels()
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        // The parts of each series, as columns of `out`'s own memory, in rising order of authority.
-        let mut parts: Vec<Vec<SeriesColumns>> = vec![Vec::new(); series.len()];
-        let mut fetched = SeriesBatch::default();
         // Remote sources send while others are read.
         self.prefetch(series.clone(), range);
-        for source in &self.sources {
-            let own = source.of(&series);
-            if own.is_empty() {
-                continue;
-            }
-            fetched.clear();
-            source.set.fetch(own.clone(), range, &mut fetched)?;
-            let base = out.append_columns(&fetched);
-            for (position, columns) in source.positions[own].iter().zip(&fetched.series) {
-                if !columns.t.is_empty() || !columns.ht.is_empty() {
-                    parts[*position as usize - series.start].push(columns.moved(&base));
-                }
+        let mut merger = self.union.merger(series.clone(), out);
+        let mut fetched = SeriesBatch::default();
+        for (at, set) in self.sets.iter().enumerate() {
+            let own = self.union.of_set(at, &series);
+            if !own.is_empty() {
+                fetched.clear();
+                set.fetch(own, range, &mut fetched)?;
+                merger.add(at, &fetched);
             }
         }
-        for mut columns in parts {
-            match columns.len() {
-                0 => out.push(SeriesView::EMPTY),
-                1 => out.series.extend(columns.pop()),
-                _ => out.push_merged(&columns),
-            }
-        }
+        merger.finish();
         Ok(())
     }
 
     fn prefetch(&self, series: Range<usize>, range: TimeRange) {
-        for source in &self.sources {
-            let own = source.of(&series);
+        for (at, set) in self.sets.iter().enumerate() {
+            let own = self.union.of_set(at, &series);
             if !own.is_empty() {
-                source.set.prefetch(own, range);
+                set.prefetch(own, range);
             }
         }
-    }
-}
-
-impl Source {
-    /// The positions in the set of those series of the union that it has.
-    fn of(&self, series: &Range<usize>) -> Range<usize> {
-        let before = |end: usize| self.positions.partition_point(|&p| (p as usize) < end);
-        before(series.start)..before(series.end)
     }
 }
 

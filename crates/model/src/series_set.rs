@@ -79,6 +79,9 @@ pub enum SelectError {
     /// A source failed.
     #[error("{0}")]
     Storage(String),
+    /// Stored data is damaged or missing. Every source that reads it fails in the same way.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 /// A set that has no series.

@@ -20,6 +20,9 @@ pub enum QueryError {
     /// Its source failed (error type `internal`).
     #[error("expanding series: {0}")]
     Storage(String),
+    /// Samples that it reads are damaged or missing (error type `internal`).
+    #[error("expanding series: {0}")]
+    Damaged(String),
     /// It can't be evaluated (error type `execution`).
     #[error("{0}")]
     Execution(String),
@@ -35,6 +38,7 @@ impl From<SelectError> for QueryError {
             SelectError::Timeout(_) => QueryError::Timeout,
             SelectError::Memory { .. } | SelectError::Series { .. } => QueryError::Limit(error.to_string()),
             SelectError::Storage(reason) => QueryError::Storage(reason),
+            SelectError::Damaged(reason) => QueryError::Damaged(reason),
         }
     }
 }
@@ -69,7 +73,8 @@ mod tests {
 
     #[test]
     fn errors_of_storage_name_their_reason() {
-        let error = QueryError::from(SelectError::Storage("disk failed".into()));
-        assert_eq!(error.to_string(), "expanding series: disk failed");
+        for error in [SelectError::Storage("disk failed".into()), SelectError::Damaged("disk failed".into())] {
+            assert_eq!(QueryError::from(error).to_string(), "expanding series: disk failed");
+        }
     }
 }

@@ -61,15 +61,6 @@ pub struct Admission {
     metrics: QueryMetrics,
 }
 
-/// Cancels a query when the future that waits for it is dropped, because the client went away.
-struct CancelOnDrop(Option<Arc<Budget>>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|budget| budget.cancel());
-    }
-}
-
 impl Admission {
     /// Admits `max_concurrency` jobs at a time, and of each tenant as many as `limits` allow.
     pub fn new(
@@ -95,7 +86,8 @@ impl Admission {
         T: Send + 'static,
         E: From<AdmissionError> + Send + 'static,
     {
-        let mut cancel = CancelOnDrop(Some(job.budget.clone()));
+        // This future is dropped when the client goes away.
+        let cancel = job.budget.cancel_on_drop();
         let waited_from = self.clock.monotonic();
         let turn = self.wait(&job).await?;
         let waited = self.clock.monotonic().saturating_sub(waited_from);
@@ -112,8 +104,7 @@ impl Admission {
             result
         });
         let result = done.await.map_err(|e| AdmissionError::Panicked(e.to_string()))?;
-        // The work has returned: there is nothing left to cancel.
-        cancel.0 = None;
+        cancel.disarm();
         Ok((result?, waited))
     }
 

@@ -16,6 +16,7 @@ use pharos_model::{
 };
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, Explanation, Querier, QueryError, QueryOptions, QueryOutput};
+use pharos_transport::query::{Read, ReadError, ReadExemplars, ReadMetadata, ReadNames, ReadSeries, Sources};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::clip::{before, clipped};
@@ -130,63 +131,17 @@ impl LocalReader {
         Ok(merged)
     }
 
-    fn series(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &Budget,
-    ) -> Result<BTreeSet<Labels>, SelectError> {
-        let mut found = BTreeSet::new();
-        for planned in self.plan(range, RESPONSE_TIMEOUT) {
-            let (source, range) = planned?;
-            for matchers in selectors {
-                budget.check()?;
-                found.extend(source.series(&self.scope, matchers, range, limit)?);
-            }
+    /// The responses of the sources to a read.
+    fn read<R: Read>(&self, read: &R, budget: &Arc<Budget>) -> Result<Vec<R::Found>, SelectError> {
+        let ask = |source: &dyn SeriesSource, read: R| {
+            budget.check()?;
+            read.local(source, &self.scope, budget).map_err(ReadError::into_select_error)
+        };
+        if R::SOURCES != Sources::Samples {
+            return self.sources.iter().map(|source| ask(source.as_ref(), read.clone())).collect();
         }
-        Ok(found)
-    }
-
-    /// Label names, or the values of a label.
-    fn names(
-        &self,
-        label: Option<&str>,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        budget: &Budget,
-    ) -> Result<Vec<String>, SelectError> {
-        let mut found = BTreeSet::new();
-        for planned in self.plan(range, RESPONSE_TIMEOUT) {
-            let (source, range) = planned?;
-            for matchers in selectors {
-                budget.check()?;
-                found.extend(match label {
-                    Some(label) => source.label_values(&self.scope, label, matchers, range)?,
-                    None => source.label_names(&self.scope, matchers, range)?,
-                });
-            }
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    /// Exemplars of all sources for the whole range: no source keeps all exemplars, so none of them is complete.
-    fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let mut found = Vec::new();
-        for source in self.sources.iter() {
-            for matchers in selectors {
-                found.extend(source.exemplars(&self.scope, matchers, range)?);
-            }
-        }
-        Ok(found)
-    }
-
-    fn metadata(&self) -> Result<Vec<(String, Metadata)>, SelectError> {
-        let mut found = Vec::new();
-        for source in self.sources.iter() {
-            found.extend(source.metadata(&self.scope)?);
-        }
-        Ok(found)
+        let planned = self.plan(read.range(), budget.remaining().min(RESPONSE_TIMEOUT));
+        planned.map(|planned| planned.and_then(|(source, part)| ask(source, read.clone().of_part(part)))).collect()
     }
 }
 
@@ -259,6 +214,14 @@ impl TenantQuerier {
         self.budget.clone().unwrap_or_else(default)
     }
 
+    /// The responses of all sources to a read, within the budget of reads that come without one.
+    fn read<R: Read>(&self, read: R) -> Result<Vec<R::Found>, SelectError> {
+        match &self.reader {
+            Reader::Local(local) => local.read(&read, &self.budget()),
+            Reader::Cluster(query) => query.read(read, &self.budget()),
+        }
+    }
+
     /// The label sets that match one of the selectors, ascending; at most `limit`, or all for 0.
     ///
     /// # Errors
@@ -269,10 +232,11 @@ impl TenantQuerier {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, SelectError> {
-        let found = match &self.reader {
-            Reader::Local(local) => local.series(selectors, range, limit, &self.budget())?,
-            Reader::Cluster(query) => query.series(selectors, range, limit, &self.budget())?,
-        };
+        let mut found = BTreeSet::new();
+        for matchers in selectors {
+            let read = ReadSeries { matchers: matchers.clone().into(), range, limit };
+            found.extend(self.read(read)?.into_iter().flatten());
+        }
         let limit = if limit == 0 { usize::MAX } else { limit };
         Ok(found.into_iter().take(limit).collect())
     }
@@ -306,10 +270,13 @@ impl TenantQuerier {
     ) -> Result<Vec<String>, SelectError> {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything } else { selectors };
-        match &self.reader {
-            Reader::Local(local) => local.names(label, selectors, range, &self.budget()),
-            Reader::Cluster(query) => query.names(label, selectors, range, &self.budget()),
+        let label: Option<Arc<str>> = label.map(Into::into);
+        let mut found = BTreeSet::new();
+        for matchers in selectors {
+            let read = ReadNames { label: label.clone(), matchers: matchers.clone().into(), range };
+            found.extend(self.read(read)?.into_iter().flatten());
         }
+        Ok(found.into_iter().collect())
     }
 
     /// The exemplars of the series that match one of the selectors, ascending by series and time.
@@ -317,10 +284,11 @@ impl TenantQuerier {
     /// # Errors
     /// A source failed.
     pub fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let mut found = match &self.reader {
-            Reader::Local(local) => local.exemplars(selectors, range)?,
-            Reader::Cluster(query) => query.exemplars(selectors, range, &self.budget())?,
-        };
+        let mut found = Vec::new();
+        for matchers in selectors {
+            let read = ReadExemplars { matchers: matchers.clone().into(), range };
+            found.extend(self.read(read)?.into_iter().flatten());
+        }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
         found.dedup_by(|later, kept| {
             let is_same = later.labels == kept.labels;
@@ -341,10 +309,7 @@ impl TenantQuerier {
     /// # Errors
     /// A source failed.
     pub fn metadata(&self) -> Result<Vec<(String, Metadata)>, SelectError> {
-        let mut found = match &self.reader {
-            Reader::Local(local) => local.metadata()?,
-            Reader::Cluster(query) => query.metadata(&self.budget())?,
-        };
+        let mut found: Vec<_> = self.read(ReadMetadata)?.into_iter().flatten().collect();
         found.sort_by(|a, b| (&a.0, a.1.kind.as_str(), &a.1.help).cmp(&(&b.0, b.1.kind.as_str(), &b.1.help)));
         found.dedup();
         Ok(found)

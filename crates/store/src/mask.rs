@@ -1,11 +1,11 @@
-//! Hides deleted samples: wraps a set of series and omits the time ranges that deletions mask.
+//! Hides deleted samples: omits the time ranges that deletions mask from the series of a block.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use moka::sync::Cache;
 use pharos_cluster::{BlockEntry, Deletion, TenantCatalogue};
-use pharos_model::{Exemplar, Labels, Matcher, SelectError, SeriesBatch, SeriesSet, SeriesView, TenantId, TimeRange};
+use pharos_model::{Exemplar, Labels, Matcher, SelectError, SeriesBatch, SeriesView, TenantId, TimeRange};
 use pharos_promql::syntax;
 
 /// The number of tenants whose parsed deletions are kept.
@@ -76,21 +76,16 @@ impl<'a> BlockMasks<'a> {
         self.0.is_empty()
     }
 
-    /// Omits hidden samples from the block's set of series, and series without any visible time. `times` has the time of
-    /// the samples of each series.
-    pub(crate) fn apply(&self, set: Arc<dyn SeriesSet>, times: &[TimeRange]) -> Arc<dyn SeriesSet> {
-        if self.is_empty() {
-            return set;
-        }
+    /// What is visible of the block's series. `times` has the time of the samples of each series.
+    pub(crate) fn visible(&self, labels: &[Labels], times: impl Iterator<Item = TimeRange>) -> Visible {
         let mut kept = Vec::new();
-        for (at, (labels, time)) in set.labels().iter().zip(times).enumerate() {
+        for (at, (labels, time)) in labels.iter().zip(times).enumerate() {
             let hidden = self.hidden(labels);
-            if hidden.is_empty() || !covers(&hidden, *time) {
+            if hidden.is_empty() || !covers(&hidden, time) {
                 kept.push((at, hidden));
             }
         }
-        let labels = kept.iter().map(|(at, _)| set.labels()[*at].clone()).collect();
-        Arc::new(MaskedSet { set, labels, kept })
+        Visible { labels: kept.iter().map(|(at, _)| labels[*at].clone()).collect(), kept }
     }
 
     /// Whether an exemplar is visible.
@@ -116,27 +111,31 @@ fn covers(ranges: &[TimeRange], all: TimeRange) -> bool {
     next > all.end
 }
 
-struct MaskedSet {
-    set: Arc<dyn SeriesSet>,
+/// The series of a block that have any visible time.
+pub(crate) struct Visible {
     labels: Vec<Labels>,
-    /// Index in `set` and hidden ranges of each remaining series.
+    /// The position in the block's set and the hidden ranges of each of them.
     kept: Vec<(usize, Vec<TimeRange>)>,
 }
 
-impl SeriesSet for MaskedSet {
-    fn labels(&self) -> &[Labels] {
+impl Visible {
+    /// The label sets of the visible series, ascending.
+    pub(crate) fn labels(&self) -> &[Labels] {
         &self.labels
     }
 
-    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+    /// The positions in the block's set that span some visible series.
+    pub(crate) fn positions(&self, series: Range<usize>) -> Range<usize> {
         let kept = &self.kept[series];
-        let (Some((first, _)), Some((last, _))) = (kept.first(), kept.last()) else { return Ok(()) };
-        let mut all = SeriesBatch::default();
-        self.set.fetch(*first..last + 1, range, &mut all)?;
-        for (at, hidden) in kept {
-            push_visible(out, all.view(at - first), hidden);
+        kept.first().zip(kept.last()).map_or(0..0, |((first, _), (last, _))| *first..last + 1)
+    }
+
+    /// Appends the visible samples of some visible series, given those of their [`Visible::positions`].
+    pub(crate) fn append(&self, series: Range<usize>, fetched: &SeriesBatch, out: &mut SeriesBatch) {
+        let first = self.positions(series.clone()).start;
+        for (at, hidden) in &self.kept[series] {
+            push_visible(out, fetched.view(at - first), hidden);
         }
-        Ok(())
     }
 }
 

@@ -1,42 +1,104 @@
-//! The selected series of one block as a [`SeriesSet`]. The calling thread waits while the runtime reads.
+//! The selected series of blocks as a [`SeriesSet`]. The calling thread waits while the runtime reads.
 
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use pharos_block::{BlockError, BlockSelection, accounted};
-use pharos_model::{Budget, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange};
+use pharos_model::{Budget, EmptySet, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange, Union};
 use tokio::runtime::Handle;
 
-/// The series that a selector matched in a block.
-pub(crate) struct BlockSet {
+use crate::mask::Visible;
+
+/// Number of blocks that one read has requests for at a time. It bounds the fetched samples that wait to be merged, too.
+pub(crate) const MAX_CONCURRENT_BLOCKS: usize = 16;
+
+/// The series that a selector matched in a block, without deleted samples.
+pub(crate) struct BlockSeries {
     pub(crate) selection: BlockSelection,
-    pub(crate) runtime: Handle,
-    /// The budget that reads are charged to.
-    pub(crate) budget: Option<Arc<Budget>>,
+    /// What deletions leave of them, if there are any.
+    pub(crate) visible: Option<Visible>,
 }
 
-impl SeriesSet for BlockSet {
+impl BlockSeries {
+    pub(crate) fn labels(&self) -> &[Labels] {
+        self.visible.as_ref().map_or(self.selection.labels(), Visible::labels)
+    }
+
+    async fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), BlockError> {
+        let Some(visible) = &self.visible else { return self.selection.fetch(series, range, out).await };
+        let mut all = SeriesBatch::default();
+        self.selection.fetch(visible.positions(series.clone()), range, &mut all).await?;
+        visible.append(series, &all, out);
+        Ok(())
+    }
+}
+
+/// The series that a selector matched in blocks, in rising order of authority. The blocks are read side by side.
+struct BlocksSet {
+    union: Union,
+    blocks: Vec<BlockSeries>,
+    runtime: Handle,
+    budget: Arc<Budget>,
+}
+
+/// The union of the series of blocks, which come in rising order of authority. Reads are charged to `budget` and end with it.
+pub(crate) fn union(mut blocks: Vec<BlockSeries>, runtime: Handle, budget: Arc<Budget>) -> Arc<dyn SeriesSet> {
+    blocks.retain(|block| !block.labels().is_empty());
+    if blocks.is_empty() {
+        return Arc::new(EmptySet);
+    }
+    let union = Union::of(&blocks.iter().map(BlockSeries::labels).collect::<Vec<_>>());
+    Arc::new(BlocksSet { union, blocks, runtime, budget })
+}
+
+impl BlocksSet {
+    async fn merge(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), BlockError> {
+        let fetch = |(at, block)| {
+            let own = self.union.of_set(at, &series);
+            async move {
+                let mut fetched = SeriesBatch::default();
+                if !own.is_empty() {
+                    BlockSeries::fetch(block, own, range, &mut fetched).await?;
+                }
+                Ok::<_, BlockError>((at, fetched))
+            }
+        };
+        let mut merger = self.union.merger(series.clone(), out);
+        let mut fetches = stream::iter(self.blocks.iter().enumerate()).map(fetch).buffered(MAX_CONCURRENT_BLOCKS);
+        while let Some((at, fetched)) = fetches.try_next().await? {
+            merger.add(at, &fetched);
+        }
+        merger.finish();
+        Ok(())
+    }
+}
+
+impl SeriesSet for BlocksSet {
     fn labels(&self) -> &[Labels] {
-        self.selection.labels()
+        self.union.labels()
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        wait(&self.runtime, self.budget.as_ref(), self.selection.fetch(series, range, out))
+        match &self.blocks[..] {
+            [block] => wait(&self.runtime, &self.budget, block.fetch(series, range, out)),
+            _ => wait(&self.runtime, &self.budget, self.merge(series, range, out)),
+        }
     }
 }
 
 /// Interval at which a wait for the object store checks whether its query has ended.
-const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits for a read. With a budget, the read is charged to it and ends with it, even if the object store never answers.
+/// Waits for a read, which is charged to the budget and ends with it, even if the object store never answers.
 pub(crate) fn wait<T>(
     runtime: &Handle,
-    budget: Option<&Arc<Budget>>,
+    budget: &Arc<Budget>,
     read: impl Future<Output = Result<T, BlockError>>,
 ) -> Result<T, SelectError> {
-    let Some(budget) = budget else { return runtime.block_on(read).map_err(select_error) };
+    budget.check()?;
     runtime.block_on(async {
         let mut read = pin!(accounted(budget.clone(), read));
         loop {
@@ -49,19 +111,13 @@ pub(crate) fn wait<T>(
 }
 
 /// Converts an error of a block into that of a query. Logs damage, which does not pass by itself.
-pub(crate) fn select_error(error: BlockError) -> SelectError {
-    if let BlockError::Damaged { .. }
-    | BlockError::Meta { .. }
-    | BlockError::Store(object_store::Error::NotFound { .. }) = error
-    {
+fn select_error(error: BlockError) -> SelectError {
+    if error.is_permanent() {
         tracing::error!(
             %error,
             "block cannot be read, so queries over its time fail; repair its files, or run \
              `pharos cluster block quarantine TENANT BLOCK` to answer without its samples"
         );
     }
-    match error {
-        BlockError::TooManySeries(limit) => SelectError::Series { limit },
-        other => SelectError::Storage(other.to_string()),
-    }
+    error.into()
 }

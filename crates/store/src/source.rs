@@ -10,8 +10,8 @@ use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_cluster::{BlockEntry, View};
 use pharos_model::hash::shard_of;
 use pharos_model::{
-    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
-    SeriesSet, ShardSet, TenantId, TimeRange,
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, Metadata, SelectError, SelectRequest, SeriesSet,
+    ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
 use pharos_transport::query::{ReadView, Refused};
@@ -19,10 +19,7 @@ use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
 use crate::mask::{BlockMasks, Mask};
-use crate::set::{BlockSet, select_error, wait};
-
-/// Number of blocks that one query reads concurrently.
-const MAX_CONCURRENT_BLOCKS: usize = 8;
+use crate::set::{BlockSeries, MAX_CONCURRENT_BLOCKS, union, wait};
 
 /// The blocks of a tenant that may match a query, ascending by sequence, and the deletions that mask them.
 struct OpenBlocks {
@@ -36,7 +33,7 @@ impl Store {
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
-        budget: Option<&Arc<Budget>>,
+        budget: &Arc<Budget>,
     ) -> Result<OpenBlocks, SelectError> {
         let view = self.meta.view();
         let Some(catalogue) = view.catalogue.tenant(scope.tenant.as_str()) else {
@@ -68,6 +65,18 @@ impl Store {
         Ok(OpenBlocks { blocks, masks })
     }
 
+    /// Reads opened blocks side by side. Returns what was read in the order of the blocks.
+    fn each<T, F: Future<Output = Result<T, BlockError>>>(
+        &self,
+        blocks: &OpenBlocks,
+        budget: &Arc<Budget>,
+        read: impl FnMut(BlockReader) -> F,
+    ) -> Result<Vec<T>, SelectError> {
+        let readers: Vec<BlockReader> = blocks.blocks.iter().map(|(_, reader)| reader.clone()).collect();
+        let reads = stream::iter(readers).map(read).buffered(MAX_CONCURRENT_BLOCKS);
+        wait(&self.runtime, budget, reads.try_collect())
+    }
+
     /// The series of a selection whose shards are in the scope.
     fn in_scope(&self, scope: &Scope, selection: BlockSelection) -> BlockSelection {
         let Some(shards) = &scope.shards else { return selection };
@@ -76,39 +85,32 @@ impl Store {
     }
 
     /// The matching series of each block, ascending by sequence, without deleted samples.
-    fn sets(
+    fn matching(
         &self,
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         max_series: usize,
-        budget: Option<&Arc<Budget>>,
-    ) -> Result<Vec<Arc<dyn SeriesSet>>, SelectError> {
+        budget: &Arc<Budget>,
+    ) -> Result<Vec<BlockSeries>, SelectError> {
         let found = self.open(scope, matchers, range, budget)?;
         // The limit counts the series of the scope, so with shards it is checked after the filter.
         let most = if scope.shards.is_none() { max_series } else { 0 };
-        let select = |(entry, reader): &(Arc<BlockEntry>, BlockReader)| {
-            let (entry, reader, matchers) = (entry.clone(), reader.clone(), matchers.to_vec());
-            async move { Ok::<_, BlockError>((entry, reader.select(&matchers, range, most).await?)) }
-        };
-        let futures: Vec<_> = found.blocks.iter().map(select).collect();
-        let selected = stream::iter(futures).buffered(MAX_CONCURRENT_BLOCKS).try_collect::<Vec<_>>();
-        let selected = wait(&self.runtime, budget, selected)?;
-        let mut sets = Vec::with_capacity(selected.len());
-        for (entry, selection) in selected {
+        let select = |reader: BlockReader| async move { reader.select(matchers, range, most).await };
+        let selected = self.each(&found, budget, select)?;
+        let mut blocks = Vec::with_capacity(selected.len());
+        for ((entry, _), selection) in found.blocks.iter().zip(selected) {
             let selection = self.in_scope(scope, selection);
             if max_series > 0 && selection.len() > max_series {
                 return Err(SelectError::Series { limit: max_series });
             }
             self.metrics.series.inc_by(selection.len() as u64);
-            let masks = BlockMasks::of(&entry, &found.masks);
-            let masked = if masks.is_empty() { 0..0 } else { 0..selection.len() };
-            let times: Vec<TimeRange> = masked.map(|at| selection.time(at).intersect(&range)).collect();
-            let set: Arc<dyn SeriesSet> =
-                Arc::new(BlockSet { selection, runtime: self.runtime.clone(), budget: budget.cloned() });
-            sets.push(masks.apply(set, &times));
+            let masks = BlockMasks::of(entry, &found.masks);
+            let times = (0..selection.len()).map(|at| selection.time(at).intersect(&range));
+            let visible = (!masks.is_empty()).then(|| masks.visible(selection.labels(), times));
+            blocks.push(BlockSeries { selection, visible });
         }
-        Ok(sets)
+        Ok(blocks)
     }
 
     /// Whether label names and values depend on the series, because shards or deletions restrict them.
@@ -139,8 +141,8 @@ impl SeriesSource for Store {
         request: &SelectRequest,
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
-        budget.check()?;
-        Ok(MergedSet::merge(self.sets(scope, &request.matchers, request.range, request.max_series, Some(budget))?))
+        let blocks = self.matching(scope, &request.matchers, request.range, request.max_series, budget)?;
+        Ok(union(blocks, self.runtime.clone(), budget.clone()))
     }
 
     fn series(
@@ -149,41 +151,39 @@ impl SeriesSource for Store {
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<Labels>, SelectError> {
         let most = if limit == 0 { usize::MAX } else { limit };
-        let sets = self.sets(scope, matchers, range, 0, None)?;
-        let found: BTreeSet<Labels> = sets.iter().flat_map(|set| set.labels().iter().take(most).cloned()).collect();
+        let blocks = self.matching(scope, matchers, range, 0, budget)?;
+        let found: BTreeSet<Labels> = blocks.iter().flat_map(|b| b.labels().iter().take(most).cloned()).collect();
         Ok(found.into_iter().take(most).collect())
     }
 
-    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        if self.depends_on_series(scope) {
-            let series = self.series(scope, matchers, range, 0)?;
-            let names: BTreeSet<&str> = series.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
-            return Ok(names.into_iter().map(str::to_string).collect());
-        }
-        let found = self.open(scope, matchers, range, None)?;
-        let ask = found.blocks.iter().map(|(_, reader)| reader.label_names(matchers, range));
-        let names = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
-        Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
-    }
-
-    fn label_values(
+    fn names(
         &self,
         scope: &Scope,
-        name: &str,
+        label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<String>, SelectError> {
         if self.depends_on_series(scope) {
-            let series = self.series(scope, matchers, range, 0)?;
-            let values: BTreeSet<&str> = series.iter().filter_map(|l| l.get(name)).collect();
-            return Ok(values.into_iter().map(str::to_string).collect());
+            let series = self.series(scope, matchers, range, 0, budget)?;
+            let found: BTreeSet<&str> = match label {
+                Some(label) => series.iter().filter_map(|labels| labels.get(label)).collect(),
+                None => series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect(),
+            };
+            return Ok(found.into_iter().map(str::to_string).collect());
         }
-        let found = self.open(scope, matchers, range, None)?;
-        let ask = found.blocks.iter().map(|(_, reader)| reader.label_values(name, matchers, range));
-        let values = self.runtime.block_on(futures::future::try_join_all(ask)).map_err(select_error)?;
-        Ok(values.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+        let found = self.open(scope, matchers, range, budget)?;
+        let read = |reader: BlockReader| async move {
+            match label {
+                Some(label) => reader.label_values(label, matchers, range).await,
+                None => reader.label_names(matchers, range).await,
+            }
+        };
+        let names = self.each(&found, budget, read)?;
+        Ok(names.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn exemplars(
@@ -191,17 +191,17 @@ impl SeriesSource for Store {
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let found = self.open(scope, matchers, range, None)?;
+        let found = self.open(scope, matchers, range, budget)?;
+        let read = |reader: BlockReader| async move {
+            let selection = self.in_scope(scope, reader.select(matchers, range, 0).await?);
+            let exemplars = selection.exemplars(0..selection.len(), range).await?;
+            Ok((selection, exemplars))
+        };
         let mut all: Vec<SeriesExemplars> = Vec::new();
-        for (entry, reader) in &found.blocks {
+        for ((entry, _), (selection, exemplars)) in found.blocks.iter().zip(self.each(&found, budget, read)?) {
             let masks = BlockMasks::of(entry, &found.masks);
-            let ask = async {
-                let selection = self.in_scope(scope, reader.select(matchers, range, 0).await?);
-                let exemplars = selection.exemplars(0..selection.len(), range).await?;
-                Ok::<_, BlockError>((selection, exemplars))
-            };
-            let (selection, exemplars) = self.runtime.block_on(ask).map_err(select_error)?;
             for (at, exemplar) in exemplars {
                 let labels = &selection.labels()[at];
                 if !masks.shows(labels, &exemplar) {

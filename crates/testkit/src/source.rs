@@ -87,30 +87,28 @@ impl SeriesSource for MemorySource {
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
+        _: &Arc<Budget>,
     ) -> Result<Vec<Labels>, SelectError> {
         self.record(range)?;
         let limit = if limit == 0 { usize::MAX } else { limit };
         Ok(self.series.labels(matchers, range).into_iter().take(limit).collect())
     }
 
-    fn label_names(&self, _: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        self.record(range)?;
-        let series = self.series.labels(matchers, range);
-        let names: BTreeSet<&str> = series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
-        Ok(names.into_iter().map(str::to_string).collect())
-    }
-
-    fn label_values(
+    fn names(
         &self,
         _: &Scope,
-        name: &str,
+        label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<String>, SelectError> {
         self.record(range)?;
         let series = self.series.labels(matchers, range);
-        let values: BTreeSet<&str> = series.iter().filter_map(|labels| labels.get(name)).collect();
-        Ok(values.into_iter().map(str::to_string).collect())
+        let found: BTreeSet<&str> = match label {
+            Some(label) => series.iter().filter_map(|labels| labels.get(label)).collect(),
+            None => series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect(),
+        };
+        Ok(found.into_iter().map(str::to_string).collect())
     }
 
     fn exemplars(
@@ -118,6 +116,7 @@ impl SeriesSource for MemorySource {
         _: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
         self.record(range)?;
         let matches = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")));
@@ -135,6 +134,7 @@ mod tests {
     use pharos_model::TenantId;
 
     use super::*;
+    use crate::budget;
 
     fn source() -> MemorySource {
         let labels = |name: &str, job: &str| Labels::from_pairs([("__name__", name), ("job", job)]);
@@ -150,19 +150,19 @@ mod tests {
     fn names_and_values_are_those_of_the_matching_series() {
         let source = source();
         let range = TimeRange::new(0, 2);
-        assert_eq!(source.label_names(&scope(), &[], range).unwrap(), ["__name__", "job"]);
-        assert_eq!(source.label_values(&scope(), "job", &[], range).unwrap(), ["x"]);
+        assert_eq!(source.names(&scope(), None, &[], range, &budget()).unwrap(), ["__name__", "job"]);
+        assert_eq!(source.names(&scope(), Some("job"), &[], range, &budget()).unwrap(), ["x"]);
         let matchers = [Matcher::equal("__name__", "b")];
-        assert_eq!(source.label_values(&scope(), "job", &matchers, TimeRange::ALL).unwrap(), ["y"]);
+        assert_eq!(source.names(&scope(), Some("job"), &matchers, TimeRange::ALL, &budget()).unwrap(), ["y"]);
     }
 
     #[test]
     fn questions_are_recorded_even_when_they_fail() {
         let source = source();
         source.fail(Some(SelectError::Cancelled));
-        assert!(source.series(&scope(), &[], TimeRange::new(0, 2), 0).is_err());
+        assert!(source.series(&scope(), &[], TimeRange::new(0, 2), 0, &budget()).is_err());
         source.fail(None);
-        assert_eq!(source.series(&scope(), &[], TimeRange::new(0, 9), 1).unwrap().len(), 1);
+        assert_eq!(source.series(&scope(), &[], TimeRange::new(0, 9), 1, &budget()).unwrap().len(), 1);
         assert_eq!(source.asked(), [TimeRange::new(0, 2), TimeRange::new(0, 9)]);
     }
 

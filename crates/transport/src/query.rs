@@ -1,8 +1,7 @@
-//! The read path between nodes: one trait for the roles that hold samples, whether they live in this process or behind the
-//! network.
+//! The read path between nodes.
 //!
-//! [`SeriesSource`] is the trait. [`QueryServices`] serves the sources of a node to others; [`RemoteSource`] is a source on
-//! another node.
+//! [`SeriesSource`] is the trait of the roles that hold samples. [`QueryServices`] serves those of a node to others;
+//! [`RemoteSource`] is one on another node. A [`Read`] is one question, which both kinds of sources answer.
 
 mod batch;
 mod client;
@@ -10,6 +9,7 @@ mod completeness;
 mod convert;
 mod error;
 mod labels;
+mod reads;
 mod remote_set;
 mod server;
 mod server_select;
@@ -23,6 +23,7 @@ pub use client::{RemoteSource, SourceRole};
 pub use completeness::Completeness;
 pub use error::{ReadError, Refused};
 pub use labels::{LabelsWriter, read_labels, write_labels};
+pub use reads::{Read, ReadCompleteness, ReadExemplars, ReadMetadata, ReadNames, ReadSeries, Selected, Sources};
 pub use remote_set::RemoteSet;
 pub use server::{QueryServices, ReadLimits};
-pub use source::{ReadView, Scope, SeriesExemplars, SeriesSource};
+pub use source::{ReadView, Scope, SeriesExemplars, SeriesSource, refuse_unless_complete};

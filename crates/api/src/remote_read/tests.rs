@@ -202,7 +202,9 @@ async fn a_disconnected_reader_ends_the_stream() {
     let limits = ReadLimits { max_frame_bytes: 100, ..limits() };
     let querier = Arc::new(MemoryQuerier(Arc::new(memory(200, 500))));
     let response = read(body(vec![everything()], &[1]), querier.clone(), limits.clone()).await;
+    assert!(limits.budget.check().is_ok());
     drop(response);
+    assert!(limits.budget.check().is_err(), "whatever other nodes still do for it is cancelled");
     // The producer drops the querier once it notices that the reader disconnected.
     while Arc::strong_count(&querier) > 1 {
         tokio::task::yield_now().await;
@@ -215,4 +217,34 @@ async fn a_query_without_matchers_selects_nothing() {
     let (status, _, answer) = ask(memory(3, 2), body(vec![query(vec![])], &[]), limits()).await;
     assert_eq!(status, 200);
     assert!(samples_of(&answer.unwrap()).results[0].timeseries.is_empty());
+}
+
+/// A querier whose selections wait until their budget ends.
+struct Waiting {
+    began: tokio::sync::Notify,
+    ended: tokio::sync::Notify,
+}
+
+impl Querier for Waiting {
+    fn select(&self, _: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        self.began.notify_one();
+        loop {
+            if let Err(error) = budget.check() {
+                self.ended.notify_one();
+                return Err(error);
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_before_the_response_cancels_the_read() {
+    for types in [0, 1] {
+        let querier = Arc::new(Waiting { began: Default::default(), ended: Default::default() });
+        let reading = tokio::spawn(read(body(vec![everything()], &[types]), querier.clone(), limits()));
+        querier.began.notified().await;
+        reading.abort();
+        querier.ended.notified().await;
+    }
 }

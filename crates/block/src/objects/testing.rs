@@ -1,8 +1,9 @@
-//! A store in memory that fails on demand, for tests.
+//! A store in memory that fails or is slow on demand, for tests.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -22,9 +23,11 @@ enum Fault {
     From(u32),
     /// No request is ever answered.
     Hang,
+    /// No request fails, but each takes this long.
+    Slow(Duration),
 }
 
-/// Wraps a store in memory and fails some of the requests that read, write or copy objects. Listings and deletions always
+/// Wraps a store in memory and fails or delays some of the requests that read, write or copy objects. Listings and deletions always
 /// succeed. Clones share the number of requests.
 #[derive(Clone, Debug)]
 pub struct FaultyStore {
@@ -49,6 +52,11 @@ impl FaultyStore {
         FaultyStore { inner: Arc::default(), requests: Arc::default(), fault: Fault::Hang }
     }
 
+    /// A store whose requests take some time each.
+    pub fn slow(inner: Arc<InMemory>, latency: Duration) -> Self {
+        FaultyStore { inner, requests: Arc::default(), fault: Fault::Slow(latency) }
+    }
+
     /// How many requests there have been, failed ones included.
     pub fn requests(&self) -> u32 {
         self.requests.load(Ordering::SeqCst)
@@ -60,6 +68,10 @@ impl FaultyStore {
             Fault::Before(end) => request < end,
             Fault::From(start) => request >= start,
             Fault::Hang => std::future::pending().await,
+            Fault::Slow(latency) => {
+                tokio::time::sleep(latency).await;
+                false
+            }
         };
         if fails {
             return Err(Error::Generic { store: "faulty", source: "injected failure".into() });

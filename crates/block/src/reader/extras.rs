@@ -1,13 +1,14 @@
-//! Reads native histograms and exemplars of selected series, in whole row groups, which are small.
+//! Reads native histograms and exemplars of selected series, in whole row groups, which are small. The row groups of a read
+//! are fetched together, through the cache.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use pharos_model::batch::SeriesColumns;
-use pharos_model::{CounterReset, Exemplar, Histogram, Labels, Span, TimeRange};
+use bytes::Bytes;
+use pharos_model::{CounterReset, Exemplar, Histogram, Labels, SeriesBatch, Span, TimeRange};
 
 use super::file::ParquetFile;
-use super::files::{FileId, SelectedSeries};
+use super::files::{FileId, GroupPages, SelectedSeries};
 use super::pages::{ChunkPages, Texts};
 use super::timestamps::within;
 use crate::error::BlockError;
@@ -21,66 +22,114 @@ struct Histograms {
     h: Vec<Arc<Histogram>>,
 }
 
-/// Appends the histograms of series to columns of a batch to which their floats were appended before.
-pub(super) async fn append_histograms(
+/// The row groups with the histograms of some series, fetched but not decoded.
+pub(super) struct HistogramGroups {
+    file: Arc<ParquetFile>,
+    /// Ascending by number.
+    groups: Vec<(usize, GroupPages)>,
+}
+
+/// Fetches the row groups with the histograms of series, all of them together. `None` if the block has no histograms.
+pub(super) async fn histogram_groups(
     selected: &SelectedSeries,
     series: Range<usize>,
     range: TimeRange,
-    out: &mut (dyn Iterator<Item = &mut SeriesColumns> + Send),
-    ht: &mut Vec<i64>,
-    h: &mut Vec<Arc<Histogram>>,
-    hst: &mut Vec<i64>,
-) -> Result<(), BlockError> {
-    let starts = &selected.table.histograms;
-    if starts.last().is_none_or(|rows| *rows == 0) {
-        return Ok(());
+) -> Result<Option<HistogramGroups>, BlockError> {
+    let table = &selected.table;
+    if table.histograms.last().is_none_or(|rows| *rows == 0) {
+        return Ok(None);
     }
     let file = selected.files.file(FileId::Histograms).await?;
-    let mut current: Option<(usize, Histograms)> = None;
-    for (sid, columns) in selected.sids[series].iter().map(|sid| *sid as usize).zip(out) {
-        let start = ht.len();
-        let hst_start = hst.len();
-        let mut row = u64::from(starts[sid]);
-        let end = u64::from(starts[sid + 1]);
+    let in_range = |sid: &usize| TimeRange::new(table.first_t[*sid], table.last_t[*sid]).overlaps(&range);
+    let sids = selected.sids[series].iter().map(|sid| *sid as usize).filter(in_range);
+    let numbers = group_numbers(&file, &table.histograms, sids)?;
+    let pages = selected.files.groups(FileId::Histograms, &file, &numbers).await?;
+    Ok(Some(HistogramGroups { groups: numbers.into_iter().zip(pages).collect(), file }))
+}
+
+/// The numbers of the row groups that hold the rows of some series, ascending. `starts` has the first row of each series.
+fn group_numbers(
+    file: &ParquetFile,
+    starts: &[u32],
+    sids: impl Iterator<Item = usize>,
+) -> Result<Vec<usize>, BlockError> {
+    let mut numbers: Vec<usize> = Vec::new();
+    for sid in sids.filter(|sid| starts[*sid] < starts[*sid + 1]) {
+        let (start, end) = (u64::from(starts[sid]), u64::from(starts[sid + 1]));
         if end > file.rows() {
             return Err(file.damaged(format!("series {sid} refers to row {end} of {}", file.rows())));
         }
-        let table = &selected.table;
-        if !TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
-            row = end;
-        }
-        while row < end {
-            let number = file.group_of(row);
-            let group = match current.take() {
-                Some((known, group)) if known == number => group,
-                _ => read_group(selected, &file, number).await?,
-            };
-            let from = (row - group.first_row) as usize;
-            let to = group.t.len().min((end - group.first_row) as usize);
-            if to <= from {
-                return Err(file.damaged(format!("row {row} is missing from row group {number}")));
-            }
-            let kept = within(&group.t[from..to], range);
-            let kept = from + kept.start..from + kept.end;
-            ht.extend_from_slice(&group.t[kept.clone()]);
-            hst.extend_from_slice(&group.st[kept.clone()]);
-            h.extend(group.h[kept].iter().cloned());
-            row = group.first_row + to as u64;
-            current = Some((number, group));
-        }
-        let any_st = hst[hst_start..].iter().any(|st| *st != 0);
-        if !any_st {
-            hst.truncate(hst_start);
-        }
-        columns.ht = start..ht.len();
-        columns.h = h.len() - (ht.len() - start);
-        columns.hst = any_st.then_some(hst_start);
+        let next = numbers.last().map_or(0, |last| last + 1);
+        numbers.extend(file.group_of(start).max(next)..=file.group_of(end - 1));
     }
-    Ok(())
+    Ok(numbers)
 }
 
-async fn read_group(selected: &SelectedSeries, file: &ParquetFile, group: usize) -> Result<Histograms, BlockError> {
-    let chunks = selected.files.chunks(file, group, 0..file.columns.len()).await?;
+impl HistogramGroups {
+    /// Appends the histograms of series to a batch to which their floats were appended before, from position `first` on.
+    pub(super) fn append(
+        &self,
+        selected: &SelectedSeries,
+        series: Range<usize>,
+        range: TimeRange,
+        first: usize,
+        out: &mut SeriesBatch,
+    ) -> Result<(), BlockError> {
+        let SeriesBatch { ht, h, hst, series: columns, .. } = out;
+        let table = &selected.table;
+        let mut groups = self.groups.iter();
+        let mut current: Option<(usize, Histograms)> = None;
+        for (sid, columns) in selected.sids[series].iter().map(|sid| *sid as usize).zip(&mut columns[first..]) {
+            let (start, hst_start) = (ht.len(), hst.len());
+            let mut row = u64::from(table.histograms[sid]);
+            let mut end = u64::from(table.histograms[sid + 1]);
+            if !TimeRange::new(table.first_t[sid], table.last_t[sid]).overlaps(&range) {
+                end = row;
+            }
+            while row < end {
+                let number = self.file.group_of(row);
+                let group = match current.take() {
+                    Some((known, group)) if known == number => group,
+                    _ => self.decode(number, &mut groups)?,
+                };
+                let from = (row - group.first_row) as usize;
+                let to = group.t.len().min((end - group.first_row) as usize);
+                if to <= from {
+                    return Err(self.file.damaged(format!("row {row} is missing from row group {number}")));
+                }
+                let kept = within(&group.t[from..to], range);
+                let kept = from + kept.start..from + kept.end;
+                ht.extend_from_slice(&group.t[kept.clone()]);
+                hst.extend_from_slice(&group.st[kept.clone()]);
+                h.extend(group.h[kept].iter().cloned());
+                row = group.first_row + to as u64;
+                current = Some((number, group));
+            }
+            let any_st = hst[hst_start..].iter().any(|st| *st != 0);
+            if !any_st {
+                hst.truncate(hst_start);
+            }
+            columns.ht = start..ht.len();
+            columns.h = h.len() - (ht.len() - start);
+            columns.hst = any_st.then_some(hst_start);
+        }
+        Ok(())
+    }
+
+    /// Decodes a row group, which is not before the last one that was taken from `groups`.
+    fn decode(
+        &self,
+        number: usize,
+        groups: &mut std::slice::Iter<'_, (usize, GroupPages)>,
+    ) -> Result<Histograms, BlockError> {
+        match groups.find(|(known, _)| *known == number) {
+            Some((_, pages)) => decode_histograms(&self.file, number, pages),
+            None => Err(self.file.damaged(format!("row group {number} was not expected"))),
+        }
+    }
+}
+
+fn decode_histograms(file: &ParquetFile, group: usize, chunks: &[Vec<Bytes>]) -> Result<Histograms, BlockError> {
     let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
     let ints = |column: usize| chunk(column).integers();
     let numbers = |column: usize| Ok::<_, BlockError>(chunk(column).doubles()?.0);
@@ -187,17 +236,20 @@ pub(super) async fn exemplars(
         return Ok(out);
     }
     let file = selected.files.file(FileId::Exemplars).await?;
+    let sids = selected.sids[series.clone()].iter().map(|sid| *sid as usize);
+    let numbers = group_numbers(&file, starts, sids)?;
+    let mut groups = numbers.iter().zip(selected.files.groups(FileId::Exemplars, &file, &numbers).await?);
     let mut current: Option<(usize, Vec<Exemplar>)> = None;
     for at in series {
         let sid = selected.sids[at] as usize;
         for row in u64::from(starts[sid])..u64::from(starts[sid + 1]) {
-            if row >= file.rows() {
-                return Err(file.damaged(format!("series {sid} refers to row {row} of {}", file.rows())));
-            }
             let number = file.group_of(row);
             let group = match current.take() {
                 Some((known, group)) if known == number => group,
-                _ => read_exemplars(selected, &file, number).await?,
+                _ => match groups.find(|(known, _)| **known == number) {
+                    Some((_, pages)) => decode_exemplars(&file, number, &pages)?,
+                    None => return Err(file.damaged(format!("row group {number} was not expected"))),
+                },
             };
             let local = (row - file.groups[number].first_row) as usize;
             out.extend(group.get(local).filter(|e| range.contains(e.t)).map(|e| (at, e.clone())));
@@ -207,12 +259,7 @@ pub(super) async fn exemplars(
     Ok(out)
 }
 
-async fn read_exemplars(
-    selected: &SelectedSeries,
-    file: &ParquetFile,
-    group: usize,
-) -> Result<Vec<Exemplar>, BlockError> {
-    let chunks = selected.files.chunks(file, group, 0..file.columns.len()).await?;
+fn decode_exemplars(file: &ParquetFile, group: usize, chunks: &[Vec<Bytes>]) -> Result<Vec<Exemplar>, BlockError> {
     let chunk = |column: usize| ChunkPages { file, group, column, pages: &chunks[column] };
     let t = chunk(exemplar_columns::T).integers()?;
     let (value, _) = chunk(exemplar_columns::VALUE).doubles()?;

@@ -27,15 +27,21 @@ pub(super) async fn fetch(
 ) -> Result<(), BlockError> {
     let files = &selected.files;
     let file = files.file(FileId::Data).await?;
-    let (rows, ends) = plan(selected, &file, series.clone(), range).await?;
-    let mut pages: Vec<PageRef> = rows.iter().flat_map(|row| [row.values, row.st]).flatten().collect();
-    pages.sort_unstable_by_key(|at| (at.group, at.column, at.page));
-    pages.dedup();
-    let vectors = timestamps::load(files, rows.iter().map(|row| row.header.ts_id).collect());
-    let (bytes, vectors) = futures::future::try_join(files.pages(FileId::Data, &file, &pages), vectors).await?;
+    let floats = async {
+        let (rows, ends) = plan(selected, &file, series.clone(), range).await?;
+        let mut pages: Vec<PageRef> = rows.iter().flat_map(|row| [row.values, row.st]).flatten().collect();
+        pages.sort_unstable_by_key(|at| (at.group, at.column, at.page));
+        pages.dedup();
+        let vectors = timestamps::load(files, rows.iter().map(|row| row.header.ts_id).collect());
+        let (bytes, vectors) = futures::future::try_join(files.pages(FileId::Data, &file, &pages), vectors).await?;
+        let bytes: HashMap<PageRef, Bytes> = pages.into_iter().zip(bytes).collect();
+        Ok::<_, BlockError>((rows, ends, bytes, vectors))
+    };
+    let histograms = extras::histogram_groups(selected, series.clone(), range);
+    let ((rows, ends, bytes, vectors), histograms) = futures::future::try_join(floats, histograms).await?;
     let mut decoder = Decoder {
         file: &file,
-        bytes: pages.into_iter().zip(bytes).collect(),
+        bytes,
         vectors,
         ints: Cursor::default(),
         doubles: Cursor::default(),
@@ -49,16 +55,10 @@ pub(super) async fn fetch(
         decoder.append_series(&rows[from..to], range, out)?;
         from = to;
     }
-    extras::append_histograms(
-        selected,
-        series,
-        range,
-        &mut out.series[first..].iter_mut(),
-        &mut out.ht,
-        &mut out.h,
-        &mut out.hst,
-    )
-    .await
+    match histograms {
+        Some(groups) => groups.append(selected, series, range, first, out),
+        None => Ok(()),
+    }
 }
 
 /// Decodes planned rows into samples.

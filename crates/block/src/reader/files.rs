@@ -34,6 +34,9 @@ impl FileId {
     }
 }
 
+/// The pages of a row group, by column.
+pub(super) type GroupPages = Vec<Vec<Bytes>>;
+
 /// The files of one block. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct BlockFiles {
@@ -139,6 +142,22 @@ impl BlockFiles {
             *slot = Some(headers);
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The pages of whole row groups, in the order of `groups`, from the cache or the store.
+    pub(super) async fn groups(
+        &self,
+        id: FileId,
+        file: &ParquetFile,
+        groups: &[usize],
+    ) -> Result<Vec<GroupPages>, BlockError> {
+        let columns = file.columns.len();
+        let chunks = groups.iter().flat_map(|group| (0..columns).map(|column| file.chunk_pages(*group, column)));
+        let chunks: Vec<Vec<PageRef>> = chunks.collect();
+        let mut pages = self.pages(id, file, &chunks.concat()).await?.into_iter();
+        let of_group =
+            |chunks: &[Vec<PageRef>]| chunks.iter().map(|c| pages.by_ref().take(c.len()).collect()).collect();
+        Ok(chunks.chunks(columns.max(1)).map(of_group).collect())
     }
 
     /// Pages from the cache or the store, in the order of `wanted`.

@@ -1,4 +1,4 @@
-use pharos_model::{Clock, WriteBatch};
+use pharos_model::{Budget, Clock, WriteBatch};
 use pharos_transport::Ingest;
 use pharos_transport::append::{Action, Appended, ShardTarget};
 use pharos_transport::query::ReadView;
@@ -295,7 +295,8 @@ async fn a_query_that_knows_a_deletion_does_not_see_what_it_deleted() {
     let asked = ReadView { deletions: number, epochs, ..ReadView::default() };
     let read = move || {
         a.admit(&tenant, &asked).unwrap();
-        let found = a.series(&Scope::all(tenant.clone()), &[], TimeRange::ALL, 0).unwrap().len();
+        let budget = Arc::new(Budget::unlimited());
+        let found = a.series(&Scope::all(tenant.clone()), &[], TimeRange::ALL, 0, &budget).unwrap().len();
         let unknown = ReadView { deletions: number + 1, ..asked };
         (found, a.admit(&tenant, &unknown).unwrap_err())
     };

@@ -61,3 +61,14 @@ fn a_batch_that_was_cleared_keeps_its_memory() {
     assert_eq!(batch.samples(), 0);
     assert_eq!(batch.bytes(), bytes);
 }
+
+#[test]
+fn a_view_within_a_range_has_its_samples_of_both_kinds() {
+    let h: Vec<Arc<Histogram>> = (0..2).map(|_| Arc::default()).collect();
+    let all = SeriesView { t: &[1, 2, 3], v: &[1.0, 2.0, 3.0], st: &[0, 1, 2], ht: &[4, 6], h: &h, hst: &[] };
+    let part = all.within(TimeRange::new(2, 4));
+    assert_eq!((part.t, part.v, part.st), (&[2, 3][..], &[2.0, 3.0][..], &[1, 2][..]));
+    assert_eq!((part.ht, part.h.len(), part.hst), (&[4][..], 1, &[][..]));
+    let nothing = all.within(TimeRange::new(9, 8));
+    assert!(nothing.t.is_empty() && nothing.h.is_empty());
+}

@@ -82,3 +82,12 @@ fn reads_count_for_the_part_and_for_the_whole() {
     assert_eq!(part.reads(), (15, 3));
     assert_eq!(whole.reads(), (16, 4));
 }
+
+#[test]
+fn a_dropped_guard_cancels_the_query_unless_it_was_disarmed() {
+    let budget = Arc::new(Budget::unlimited());
+    budget.cancel_on_drop().disarm();
+    assert!(budget.check().is_ok());
+    drop(budget.cancel_on_drop());
+    assert!(matches!(budget.check(), Err(SelectError::Cancelled)));
+}

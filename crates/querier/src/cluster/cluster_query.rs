@@ -2,22 +2,20 @@
 //!
 //! Invariant: ingesters and stores together cover the query's range. Stores read the time before `Completeness::from`, and
 //! every replica that answers has all samples from then on. A replica that has less refuses; the query then plans again with
-//! what that replica has, so that stores read more.
+//! what that replica has, so that stores read more. So a plan may expect of replicas what they had a moment ago.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_cluster::{Role, View};
-use pharos_model::{
-    Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, ShardSet, TenantId, TimeRange,
-};
-use pharos_transport::{Completeness, SeriesExemplars};
+use pharos_model::{Budget, MergedSet, SelectError, SelectRequest, SeriesSet, ShardSet, TenantId, TimeRange};
+use pharos_transport::Completeness;
+use pharos_transport::query::{Read, ReadCompleteness, Sources};
 use tokio::runtime::Handle;
 
-use super::dispatch::{Dispatcher, NodeRead, ReadFailure, Responses};
-use super::failover::{failover_set, select_read};
+use super::dispatch::{ClusterRead, Dispatcher, ReadFailure, Responses};
+use super::failover::failover_set;
 use super::nodes::Cluster;
 use super::route::{self, StoreRange, Target};
 use crate::clip::{before, clipped};
@@ -38,14 +36,6 @@ pub(crate) struct ClusterQuery {
 /// From when on replicas must have all samples of a range whose time before `from` is read from stores.
 fn required_from(range: TimeRange, from: i64) -> Option<i64> {
     (range.end >= from && from < i64::MAX).then(|| from.max(range.start))
-}
-
-/// Makes a read of shards fail on replicas that lack samples from a timestamp on.
-fn requiring<T: 'static>(from: Option<i64>, read: NodeRead<T>) -> NodeRead<T> {
-    Arc::new(move |node, scope, target| {
-        let from = from.filter(|_| matches!(target, Target::Shards(_)));
-        read(node, scope.requiring_from(from), target)
-    })
 }
 
 impl ClusterQuery {
@@ -105,17 +95,36 @@ impl ClusterQuery {
         if let Some(known) = *self.complete.lock() {
             return Ok(known);
         }
-        let lasting = budget.remaining();
-        let budget = budget.clone();
-        let read: NodeRead<Completeness> = Arc::new(move |node, scope, _| {
-            let budget = budget.clone();
-            Box::pin(async move { node.completeness(scope, lasting, budget).await })
-        });
-        let targets = vec![self.all_shards()];
-        let responses = self.dispatcher.dispatch(targets, |cluster| &cluster.selections, read).await?;
+        let read = ReadCompleteness { lasting: budget.remaining() };
+        let responses = self.reading(read, budget).targets(vec![self.all_shards()]).await?;
         let everything = Completeness { from: i64::MIN, unflushed_from: i64::MAX, version: 0 };
         let together = responses.into_iter().fold(everything, |all, (_, one)| all.and(one));
+        self.dispatcher.cluster.complete_from.insert(&self.dispatcher.tenant, together.from);
         Ok(self.learn_completeness(together))
+    }
+
+    /// What to plan a read from `start` on with. If ingesters recently had all of that time, the plan expects that they still
+    /// have it, which costs no request: each of them checks it before it answers. Otherwise they are asked.
+    pub(super) async fn expected_completeness(
+        &self,
+        start: i64,
+        budget: &Arc<Budget>,
+    ) -> Result<Completeness, ReadFailure> {
+        let Dispatcher { cluster, tenant, .. } = self.dispatcher.as_ref();
+        let is_known = self.complete.lock().is_some();
+        match cluster.complete_from.get(tenant).filter(|from| !is_known && *from <= start) {
+            Some(from) => Ok(Completeness { from, unflushed_from: i64::MIN, version: 0 }),
+            None => self.completeness(budget).await,
+        }
+    }
+
+    /// Remembers that replicas have less than a plan expected.
+    pub(super) fn fell_short(&self, behind: Completeness) {
+        self.dispatcher.cluster.complete_from.remove(&self.dispatcher.tenant);
+        // Nothing is known yet of the replicas that have not refused.
+        if self.complete.lock().is_some() {
+            self.learn_completeness(behind);
+        }
     }
 
     /// Remembers that replicas which may have to answer have no more than this: stores read the rest from now on.
@@ -127,28 +136,44 @@ impl ClusterQuery {
         together
     }
 
-    /// Reads a range from all nodes that may have samples of it. Responses of stores come first, those for later time later.
+    pub(super) fn reading<R: Read>(&self, read: R, budget: &Arc<Budget>) -> ClusterRead<R> {
+        ClusterRead::new(&self.dispatcher, read, budget)
+    }
+
+    /// Reads from all nodes that have a part of the response. Responses of stores come first, those for later time later.
     /// Returns the read as it was answered as well, with what it required of replicas, for reads that are repeated elsewhere.
-    async fn read_all<T: Send + 'static>(
+    async fn read_all<R: Read>(
         &self,
-        range: TimeRange,
+        read: R,
         budget: &Arc<Budget>,
-        read: NodeRead<T>,
-    ) -> Result<(Responses<T>, NodeRead<T>), ReadFailure> {
+    ) -> Result<(Responses<R::Found>, ClusterRead<R>), ReadFailure> {
+        let range = read.range();
+        let reading = self.reading(read, budget);
+        match R::SOURCES {
+            Sources::Ingesters => return Ok((reading.targets(vec![self.all_shards()]).await?, reading)),
+            Sources::All => return Ok((reading.targets(self.targets(range)).await?, reading)),
+            Sources::Samples => {}
+        }
         let mut plans = 0;
         loop {
             plans += 1;
-            let complete = self.completeness(budget).await?;
+            let complete = self.expected_completeness(range.start, budget).await?;
             let targets = self.targets(before(range, complete.from));
-            let read = requiring(required_from(range, complete.from), read.clone());
-            match self.dispatcher.dispatch(targets, |cluster| &cluster.selections, read.clone()).await {
-                Ok(responses) => return Ok((responses, read)),
+            let reading = reading.clone().requiring_from(required_from(range, complete.from));
+            match reading.targets(targets).await {
+                Ok(responses) => return Ok((responses, reading)),
                 Err(failure) => match failure.behind() {
-                    Some(behind) if plans < MAX_PLANS => _ = self.learn_completeness(behind),
+                    Some(behind) if plans < MAX_PLANS => self.fell_short(behind),
                     _ => return Err(failure),
                 },
             }
         }
+    }
+
+    /// The responses of all nodes to a read.
+    pub(crate) fn read<R: Read>(&self, read: R, budget: &Arc<Budget>) -> Result<Vec<R::Found>, SelectError> {
+        let (responses, _) = self.wait(self.read_all(read, budget))?;
+        Ok(responses.into_iter().map(|(_, found)| found).collect())
     }
 
     pub(crate) fn select(
@@ -157,98 +182,16 @@ impl ClusterQuery {
         budget: &Arc<Budget>,
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         budget.check()?;
-        let read = select_read(request, budget);
-        let (responses, read) = self.wait(self.read_all(request.range, budget, read))?;
+        let (responses, reading) = self.wait(self.read_all(request.clone(), budget))?;
         let sets = responses.into_iter().map(|(assignment, selected)| {
             let range = match &assignment.target {
                 Target::Shards(_) => request.range,
                 Target::Blocks(store_range) => store_range.range,
             };
-            clipped(failover_set(&self.dispatcher, &read, assignment, selected), range, request.range)
+            clipped(failover_set(&reading, assignment, selected), range, request.range)
         });
         let merged = MergedSet::merge(sets.collect());
         request.check_series(merged.labels().len())?;
         Ok(merged)
-    }
-
-    pub(crate) fn series(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &Arc<Budget>,
-    ) -> Result<BTreeSet<Labels>, SelectError> {
-        let mut found = BTreeSet::new();
-        for matchers in selectors {
-            let matchers: Arc<[Matcher]> = matchers.clone().into();
-            let of_read = budget.clone();
-            let read: NodeRead<Vec<Labels>> = Arc::new(move |node, scope, target| {
-                let (matchers, budget) = (matchers.clone(), of_read.clone());
-                let range = target.clip(range);
-                Box::pin(async move { node.series(scope, matchers, range, limit, budget).await })
-            });
-            let (responses, _) = self.wait(self.read_all(range, budget, read))?;
-            found.extend(responses.into_iter().flat_map(|(_, labels)| labels));
-        }
-        Ok(found)
-    }
-
-    /// Label names, or the values of a label.
-    pub(crate) fn names(
-        &self,
-        label: Option<&str>,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        budget: &Arc<Budget>,
-    ) -> Result<Vec<String>, SelectError> {
-        let label: Option<Arc<str>> = label.map(Into::into);
-        let mut found = BTreeSet::new();
-        for matchers in selectors {
-            let matchers: Arc<[Matcher]> = matchers.clone().into();
-            let label = label.clone();
-            let of_read = budget.clone();
-            let read: NodeRead<Vec<String>> = Arc::new(move |node, scope, target| {
-                let (matchers, label, budget) = (matchers.clone(), label.clone(), of_read.clone());
-                let range = target.clip(range);
-                Box::pin(async move { node.names(scope, label, matchers, range, budget).await })
-            });
-            let (responses, _) = self.wait(self.read_all(range, budget, read))?;
-            found.extend(responses.into_iter().flat_map(|(_, names)| names));
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    /// Exemplars of ingesters and stores for the whole range: no source keeps all exemplars, so none of them is complete.
-    pub(crate) fn exemplars(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        budget: &Arc<Budget>,
-    ) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let mut found = Vec::new();
-        for matchers in selectors {
-            let matchers: Arc<[Matcher]> = matchers.clone().into();
-            let budget = budget.clone();
-            let read: NodeRead<Vec<SeriesExemplars>> = Arc::new(move |node, scope, target| {
-                let (matchers, budget) = (matchers.clone(), budget.clone());
-                let range = target.clip(range);
-                Box::pin(async move { node.exemplars(scope, matchers, range, budget).await })
-            });
-            let targets = self.targets(range);
-            let responses = self.wait(self.dispatcher.dispatch(targets, |cluster| &cluster.selections, read))?;
-            found.extend(responses.into_iter().flat_map(|(_, exemplars)| exemplars));
-        }
-        Ok(found)
-    }
-
-    pub(crate) fn metadata(&self, budget: &Arc<Budget>) -> Result<Vec<(String, Metadata)>, SelectError> {
-        let budget = budget.clone();
-        let read: NodeRead<Vec<(String, Metadata)>> = Arc::new(move |node, scope, _| {
-            let budget = budget.clone();
-            Box::pin(async move { node.metadata(scope, budget).await })
-        });
-        let targets = vec![self.all_shards()];
-        let responses = self.wait(self.dispatcher.dispatch(targets, |cluster| &cluster.selections, read))?;
-        Ok(responses.into_iter().flat_map(|(_, families)| families).collect())
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::future::{BoxFuture, Either, FutureExt, select, try_join_all};
 use parking_lot::Mutex;
 use pharos_cluster::{Member, View};
-use pharos_model::{SelectError, ShardSet, TenantId, TimeRange};
-use pharos_transport::query::{ReadError, ReadView, SourceRole};
+use pharos_model::{Budget, SelectError, ShardSet, TenantId, TimeRange};
+use pharos_transport::query::{Read, ReadError, ReadView, SourceRole};
 use pharos_transport::{Completeness, Scope};
 
 use super::health::Latencies;
@@ -104,6 +104,16 @@ impl ReadFailure {
 }
 
 impl Unavailable {
+    /// A whole target.
+    fn of(target: Target, prior: PriorFailures) -> Self {
+        match target {
+            Target::Shards(shards) => Unavailable { shards, time: None, prior },
+            Target::Blocks(store_range) => {
+                Unavailable { shards: ShardSet::new(), time: Some(store_range.range), prior }
+            }
+        }
+    }
+
     fn text(&self) -> String {
         let what = match self.time {
             Some(range) => format!("no store can answer for the blocks from {} to {}", range.start, range.end),
@@ -126,25 +136,8 @@ impl From<ReadFailure> for SelectError {
     }
 }
 
-/// A read of one node about one target. It is called again for every node that is asked.
-pub(crate) type NodeRead<T> =
-    Arc<dyn Fn(Node, Scope, Target) -> BoxFuture<'static, Result<T, ReadError>> + Send + Sync>;
-
 /// The responses to a read, each with the node that gave it.
 pub(crate) type Responses<T> = Vec<(Assignment, T)>;
-
-/// What all attempts at a read share.
-struct Attempt<T> {
-    dispatcher: Arc<Dispatcher>,
-    read: NodeRead<T>,
-    latencies: fn(&Cluster) -> &Latencies,
-}
-
-impl<T> Clone for Attempt<T> {
-    fn clone(&self) -> Self {
-        Attempt { dispatcher: self.dispatcher.clone(), read: self.read.clone(), latencies: self.latencies }
-    }
-}
 
 impl Dispatcher {
     pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, partial: bool) -> Self {
@@ -191,36 +184,37 @@ impl Dispatcher {
         self.route(target, &self.excluded())
     }
 
+    /// Whether there are nodes for all of a target besides the excluded ones.
+    pub(super) fn has_route(&self, target: &Target, excluded: &Excluded) -> bool {
+        self.route(target, excluded).is_complete()
+    }
+
     fn route(&self, target: &Target, excluded: &Excluded) -> Routes {
         let view = self.view();
-        route::route(&view, self.tenant.as_str(), &self.cluster.parts.identity, target, excluded)
+        let route = || route::route(&view, self.tenant.as_str(), &self.cluster.parts.identity, target, excluded);
+        let is_usual = matches!(target, Target::Shards(shards) if shards.len() == view.shards.len());
+        if !is_usual || *excluded != Excluded::default() {
+            return route();
+        }
+        let (version, known) = ((view.incarnation, view.version), &self.cluster.routes);
+        if let Some((_, assignments)) = known.get(&self.tenant).filter(|(of, _)| *of == version) {
+            return Routes { assignments: assignments.to_vec(), ..Routes::default() };
+        }
+        let routes = route();
+        if routes.is_complete() {
+            known.insert(&self.tenant, (version, routes.assignments.as_slice().into()));
+        }
+        routes
     }
 
-    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one.
-    pub(crate) async fn dispatch<T: Send + 'static>(
-        self: &Arc<Self>,
-        targets: Vec<Target>,
-        latencies: fn(&Cluster) -> &Latencies,
-        read: NodeRead<T>,
-    ) -> Result<Responses<T>, ReadFailure> {
-        let attempt = Attempt { dispatcher: self.clone(), read, latencies };
-        let each = targets.into_iter().map(|target| {
-            let attempt = attempt.clone();
-            async move { attempt.whole_target(target).await }
-        });
-        Ok(try_join_all(each).await?.into_iter().flatten().collect())
-    }
-
-    /// Reads a target from nodes other than the excluded ones, after the node that had answered failed.
-    pub(crate) async fn dispatch_elsewhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        target: Target,
-        latencies: fn(&Cluster) -> &Latencies,
-        read: NodeRead<T>,
-        excluded: Excluded,
-    ) -> Result<Responses<T>, ReadFailure> {
-        let attempt = Attempt { dispatcher: self.clone(), read, latencies };
-        attempt.spread(target, excluded, PriorFailures::default(), false).await
+    /// Records in a partial response that data is missing. In any other, that is the failure.
+    fn omit(&self, unavailable: Unavailable, is_partial: bool) -> Result<(), ReadFailure> {
+        if !is_partial {
+            return Err(ReadFailure::Unavailable(unavailable));
+        }
+        self.cluster.parts.metrics.missing.inc();
+        self.warnings.lock().insert(unavailable.text());
+        Ok(())
     }
 
     /// Waits briefly for a newer view than the query's, and takes it. False when none came.
@@ -235,7 +229,7 @@ impl Dispatcher {
     }
 
     /// Counts and logs a node's failure. A node that failed, rather than refused, is quarantined.
-    fn record_failure(&self, node: &str, error: &ReadError) {
+    pub(super) fn record_failure(&self, node: &str, error: &ReadError) {
         tracing::debug!(node, %error, "read failed; trying another node");
         let metrics = &self.cluster.parts.metrics;
         if matches!(error, ReadError::Refused(_)) {
@@ -262,10 +256,72 @@ impl Dispatcher {
     }
 }
 
-impl<T: Send + 'static> Attempt<T> {
+/// A read on behalf of a query, which is sent to every node that has a part of the response.
+pub(crate) struct ClusterRead<R> {
+    dispatcher: Arc<Dispatcher>,
+    read: R,
+    budget: Arc<Budget>,
+    /// Replicas must have all samples from this timestamp on.
+    required_from: Option<i64>,
+    latencies: fn(&Cluster) -> &Latencies,
+}
+
+impl<R: Clone> Clone for ClusterRead<R> {
+    fn clone(&self) -> Self {
+        let ClusterRead { dispatcher, read, budget, required_from, latencies } = self;
+        ClusterRead {
+            dispatcher: dispatcher.clone(),
+            read: read.clone(),
+            budget: budget.clone(),
+            required_from: *required_from,
+            latencies: *latencies,
+        }
+    }
+}
+
+impl<R: Read> ClusterRead<R> {
+    pub(crate) fn new(dispatcher: &Arc<Dispatcher>, read: R, budget: &Arc<Budget>) -> Self {
+        ClusterRead {
+            dispatcher: dispatcher.clone(),
+            read,
+            budget: budget.clone(),
+            required_from: None,
+            latencies: |cluster| &cluster.selections,
+        }
+    }
+
+    /// Requires that replicas have all samples from a timestamp on, if there is one.
+    pub(crate) fn requiring_from(self, required_from: Option<i64>) -> Self {
+        ClusterRead { required_from, ..self }
+    }
+
+    /// Compares the time that nodes take with other latencies than those of selections.
+    pub(crate) fn compared_with(self, latencies: fn(&Cluster) -> &Latencies) -> Self {
+        ClusterRead { latencies, ..self }
+    }
+
+    pub(crate) fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
+    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one.
+    pub(crate) async fn targets(&self, targets: Vec<Target>) -> Result<Responses<R::Found>, ReadFailure> {
+        let each = targets.into_iter().map(|target| self.whole_target(target));
+        Ok(try_join_all(each).await?.into_iter().flatten().collect())
+    }
+
+    /// Reads a target from nodes other than the excluded ones.
+    pub(crate) async fn elsewhere(
+        &self,
+        target: Target,
+        excluded: Excluded,
+    ) -> Result<Responses<R::Found>, ReadFailure> {
+        self.spread(target, excluded, PriorFailures::default(), false).await
+    }
+
     /// Reads a whole target, a second time under a newer view if there is one. Replicas that have less than the plan relies on
     /// fail the read even when the query accepts a partial response, because another plan may be complete.
-    async fn whole_target(&self, target: Target) -> Result<Responses<T>, ReadFailure> {
+    async fn whole_target(&self, target: Target) -> Result<Responses<R::Found>, ReadFailure> {
         let dispatcher = &self.dispatcher;
         let excluded = dispatcher.excluded();
         match self.spread(target.clone(), excluded, PriorFailures::default(), false).await {
@@ -290,18 +346,14 @@ impl<T: Send + 'static> Attempt<T> {
         excluded: Excluded,
         prior: PriorFailures,
         partial: bool,
-    ) -> BoxFuture<'static, Result<Responses<T>, ReadFailure>> {
+    ) -> BoxFuture<'static, Result<Responses<R::Found>, ReadFailure>> {
         let attempt = self.clone();
         async move {
             let routes = attempt.dispatcher.route(&target, &excluded);
             if !routes.is_complete() {
                 let unavailable =
                     Unavailable { shards: routes.missing_shards, time: routes.missing_time, prior: prior.clone() };
-                if !partial || prior.behind.is_some() {
-                    return Err(ReadFailure::Unavailable(unavailable));
-                }
-                attempt.dispatcher.cluster.parts.metrics.missing.inc();
-                attempt.dispatcher.warnings.lock().insert(unavailable.text());
+                attempt.dispatcher.omit(unavailable, partial && prior.behind.is_none())?;
             }
             let assignments = routes.assignments.into_iter();
             let each = assignments.map(|a| attempt.one_node(a, excluded.clone(), &prior, partial));
@@ -317,7 +369,7 @@ impl<T: Send + 'static> Attempt<T> {
         excluded: Excluded,
         prior: &PriorFailures,
         partial: bool,
-    ) -> Result<Responses<T>, ReadFailure> {
+    ) -> Result<Responses<R::Found>, ReadFailure> {
         let clock = &self.dispatcher.cluster.parts.clock;
         let latencies = (self.latencies)(&self.dispatcher.cluster);
         let started = clock.monotonic();
@@ -335,6 +387,10 @@ impl<T: Send + 'static> Attempt<T> {
                 let excluded = excluding(&excluded, &assignment, &error);
                 self.spread(assignment.target, excluded, prior.with(&error), partial).await
             }
+            Err(error) if error.is_permanent() && self.dispatcher.partial => {
+                let unavailable = Unavailable::of(assignment.target, prior.with(&error));
+                self.dispatcher.omit(unavailable, partial).map(|()| Vec::new())
+            }
             Err(error) => Err(ReadFailure::Fatal(error)),
         }
     }
@@ -346,16 +402,19 @@ impl<T: Send + 'static> Attempt<T> {
         excluded: &Excluded,
         prior: &PriorFailures,
         latencies: &Latencies,
-    ) -> Result<Hedged<T>, ReadFailure> {
+    ) -> Result<Hedged<R::Found>, ReadFailure> {
         let dispatcher = &self.dispatcher;
         let metrics = &dispatcher.cluster.parts.metrics;
         metrics.asked.inc();
         let (node, scope) = dispatcher.node(member, target);
         let is_local = matches!(node, Node::Local(_));
-        let mut first = (self.read)(node, scope, target.clone());
+        let scope = scope.requiring_from(self.required_from.filter(|_| matches!(target, Target::Shards(_))));
+        let read = self.read.clone().of_part(target.clip(TimeRange::ALL));
+        let mut first = node.read(scope, read, self.budget.clone()).boxed();
+        let started = dispatcher.cluster.parts.clock.monotonic();
         let others = excluded.and(&member.id);
         let hedge_delay = latencies.p95().clamp(latencies.floor, MAX_HEDGE_DELAY);
-        let can_hedge = || !is_local && dispatcher.route(target, &others).is_complete();
+        let can_hedge = || !is_local && dispatcher.has_route(target, &others);
         match tokio::time::timeout(hedge_delay, &mut first).await {
             Ok(response) => return Ok(Hedged::First(response)),
             Err(_) if can_hedge() => metrics.hedged.inc(),
@@ -371,8 +430,11 @@ impl<T: Send + 'static> Attempt<T> {
             Either::Right((Ok(responses), _)) => {
                 metrics.overtaken.inc();
                 dispatcher.quarantine(&member.id);
+                // It would have taken even longer.
+                latencies.add(dispatcher.cluster.parts.clock.monotonic().saturating_sub(started));
                 Ok(Hedged::Others(responses))
             }
+            Either::Right((Err(ReadFailure::Fatal(error)), _)) => Err(ReadFailure::Fatal(error)),
             Either::Right((Err(failure), first)) => {
                 self.await_slow_node(&member.id, first, failure).await.map(Hedged::First)
             }
@@ -384,9 +446,9 @@ impl<T: Send + 'static> Attempt<T> {
     async fn await_slow_node(
         &self,
         node: &str,
-        response: impl Future<Output = Result<T, ReadError>>,
+        response: impl Future<Output = Result<R::Found, ReadError>>,
         failure: ReadFailure,
-    ) -> Result<Result<T, ReadError>, ReadFailure> {
+    ) -> Result<Result<R::Found, ReadError>, ReadFailure> {
         if failure.behind().is_none() {
             return Ok(response.await);
         }

@@ -1,8 +1,9 @@
 //! A cluster of fake nodes in this process: samples in memory, real calls between nodes, faults on demand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,8 +41,12 @@ pub(crate) enum Fault {
     Hangs,
     /// Selects, and fails to fetch.
     FailsToFetch,
+    /// Selects and fetches the first series, and fails to fetch others.
+    FailsToFetchMore,
     /// Selects, and blocks when it fetches.
     HangsToFetch,
+    /// Selects, and finds a damaged block when it fetches.
+    IsDamaged,
     /// Is not in sync for the first shard of every read.
     Refuses,
 }
@@ -60,9 +65,18 @@ pub(crate) struct FakeSource {
     pub(crate) views: Mutex<Vec<ReadView>>,
     /// Fragments that it evaluated.
     pub(crate) fragments: Mutex<usize>,
+    pub(crate) fetches: Arc<Fetches>,
 }
 
-struct FaultySet(Arc<dyn SeriesSet>, Fault, Arc<Budget>);
+struct FaultySet(Arc<dyn SeriesSet>, Fault, Arc<Budget>, Arc<Fetches>);
+
+/// Counts the fetches of a node.
+#[derive(Default)]
+pub(crate) struct Fetches {
+    pub(crate) begun: AtomicUsize,
+    /// Those that hung until their budget ended.
+    pub(crate) ended: AtomicUsize,
+}
 
 fn hang(budget: &Budget) -> SelectError {
     loop {
@@ -79,9 +93,16 @@ impl SeriesSet for FaultySet {
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        self.3.begun.fetch_add(1, Ordering::SeqCst);
         match self.1 {
-            Fault::FailsToFetch => Err(SelectError::Storage("disk unavailable".into())),
-            Fault::HangsToFetch => Err(hang(&self.2)),
+            Fault::FailsToFetchMore if series.start == 0 => self.0.fetch(series, range, out),
+            Fault::FailsToFetch | Fault::FailsToFetchMore => Err(SelectError::Storage("disk unavailable".into())),
+            Fault::HangsToFetch => {
+                let ended = hang(&self.2);
+                self.3.ended.fetch_add(1, Ordering::SeqCst);
+                Err(ended)
+            }
+            Fault::IsDamaged => Err(SelectError::Damaged("block 7 is damaged".into())),
             _ => self.0.fetch(series, range, out),
         }
     }
@@ -144,7 +165,7 @@ impl SeriesSource for FakeSource {
     ) -> Result<Arc<dyn SeriesSet>, SelectError> {
         let fault = self.answer(scope, request.range, Some(budget))?;
         let request = SelectRequest { max_series: 0, ..request.clone() };
-        Ok(Arc::new(FaultySet(self.find(scope, &request, budget), fault, budget.clone())))
+        Ok(Arc::new(FaultySet(self.find(scope, &request, budget), fault, budget.clone(), self.fetches.clone())))
     }
 
     fn series(
@@ -153,28 +174,25 @@ impl SeriesSource for FakeSource {
         matchers: &[Matcher],
         range: TimeRange,
         _: usize,
+        _: &Arc<Budget>,
     ) -> Result<Vec<Labels>, SelectError> {
         self.labels(scope, matchers, range)
     }
 
-    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError> {
-        let found = self.labels(scope, matchers, range)?;
-        let names: std::collections::BTreeSet<_> =
-            found.iter().flat_map(|l| l.iter().map(|(name, _)| name.to_string())).collect();
-        Ok(names.into_iter().collect())
-    }
-
-    fn label_values(
+    fn names(
         &self,
         scope: &Scope,
-        name: &str,
+        label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<String>, SelectError> {
         let found = self.labels(scope, matchers, range)?;
-        let values: std::collections::BTreeSet<_> =
-            found.iter().filter_map(|l| l.get(name)).map(str::to_string).collect();
-        Ok(values.into_iter().collect())
+        let names: BTreeSet<&str> = match label {
+            Some(label) => found.iter().filter_map(|labels| labels.get(label)).collect(),
+            None => found.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect(),
+        };
+        Ok(names.into_iter().map(str::to_string).collect())
     }
 
     fn exemplars(
@@ -182,6 +200,7 @@ impl SeriesSource for FakeSource {
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
+        _: &Arc<Budget>,
     ) -> Result<Vec<SeriesExemplars>, SelectError> {
         let found = self.labels(scope, matchers, range)?;
         Ok(found.into_iter().map(|labels| SeriesExemplars { labels, exemplars: Vec::new() }).collect())
@@ -321,6 +340,7 @@ impl FakeCluster {
                 asked: Mutex::default(),
                 views: Mutex::default(),
                 fragments: Mutex::default(),
+                fetches: Arc::default(),
             });
             let mut routes = RoutesBuilder::default();
             let source_here: Arc<dyn SeriesSource> = source.clone();

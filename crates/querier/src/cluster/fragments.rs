@@ -23,7 +23,7 @@ use pharos_transport::Completeness;
 use pharos_transport::query::ReadError;
 
 use super::cluster_query::ClusterQuery;
-use super::dispatch::{NodeRead, ReadFailure, Responses};
+use super::dispatch::{ReadFailure, Responses};
 use super::route::{Assignment, Target};
 use segments::{Segment, Site, segments};
 
@@ -197,7 +197,10 @@ impl ClusterQuery {
         budget: &Arc<Budget>,
     ) -> Result<(Vec<Precomputed>, FragmentStats), QueryError> {
         let runtime = self.runtime();
-        let complete = runtime.block_on(self.completeness(budget)).map_err(query_error)?;
+        // The first step reads the earliest samples.
+        let first = fragments.iter().map(|fragment| fragment.reads(evaluation.times.start).start).min();
+        let expected = self.expected_completeness(first.unwrap_or(i64::MIN), budget);
+        let complete = runtime.block_on(expected).map_err(query_error)?;
         let mut texts = HashSet::new();
         let distinct = fragments.iter().filter(|fragment| texts.insert(fragment.text.as_str()));
         let evaluating = distinct.map(|fragment| self.evaluate_fragment(evaluation, fragment, &complete, budget));
@@ -289,15 +292,10 @@ impl ClusterQuery {
             Site::Store(store_range) => Target::Blocks(store_range),
         };
         let request = Arc::new(evaluation.request(fragment, steps, is_whole));
-        let account = account.clone();
         // The first step reads the earliest samples.
         let required_from = (!is_whole).then(|| fragment.reads(steps.start).start);
-        let read: NodeRead<FragmentAnswer> = Arc::new(move |node, scope, _| {
-            let (request, account) = (request.clone(), account.clone());
-            let scope = scope.requiring_from(required_from);
-            Box::pin(async move { node.evaluate(scope, request, account).await })
-        });
-        match self.dispatcher().dispatch(vec![target], |cluster| &cluster.fragments, read).await {
+        let reading = self.reading(request, account).requiring_from(required_from);
+        match reading.compared_with(|cluster| &cluster.fragments).targets(vec![target]).await {
             Ok(responses) => {
                 let nodes = responses.iter().map(|(assignment, _)| assignment.clone()).collect();
                 Ok(EvaluatedSegment { steps, value: combine(fragment, is_whole, steps, responses), nodes })
@@ -308,7 +306,7 @@ impl ClusterQuery {
             }
             Err(failure) => {
                 // Fetching reads from stores what the replicas that can answer lack.
-                self.learn_completeness(failure.behind().ok_or(failure)?);
+                self.fell_short(failure.behind().ok_or(failure)?);
                 Ok(EvaluatedSegment::left_to_this_node(steps))
             }
         }

@@ -1,10 +1,12 @@
 //! The nodes of a cluster that hold samples, as one of its nodes reads from them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_cluster::{ClusterState, Member, Role, View};
-use pharos_model::Clock;
+use pharos_model::{Clock, TenantId};
 use pharos_transport::query::{ReadView, SourceRole};
 use pharos_transport::{Connect, RemoteSource, SeriesSource};
 use tokio::runtime::Handle;
@@ -12,6 +14,7 @@ use tokio::sync::watch;
 
 use super::health::{Latencies, Quarantine};
 use super::node::Node;
+use super::route::Assignment;
 use crate::metrics::DispatchMetrics;
 
 /// The components with which a node reads from its cluster.
@@ -44,6 +47,41 @@ pub(crate) struct Cluster {
     /// Latencies of evaluating fragments.
     pub(super) fragments: Latencies,
     pub(super) quarantine: Quarantine,
+    /// From when on ingesters recently had all samples of a tenant.
+    pub(super) complete_from: ByTenant<i64>,
+    /// Where all shards of a tenant go as of a version of the view, if no node is excluded or avoided.
+    pub(super) routes: ByTenant<(ViewVersion, Arc<[Assignment]>)>,
+}
+
+/// The incarnation and the version of a view.
+pub(super) type ViewVersion = (u64, u64);
+
+/// Most tenants of which something is remembered.
+const MAX_TENANTS: usize = 1024;
+
+/// Something that is remembered of tenants. It may be forgotten at any time.
+pub(super) struct ByTenant<T>(Mutex<HashMap<TenantId, T>>);
+
+impl<T: Clone> ByTenant<T> {
+    fn new() -> Self {
+        ByTenant(Mutex::default())
+    }
+
+    pub(super) fn get(&self, tenant: &TenantId) -> Option<T> {
+        self.0.lock().get(tenant).cloned()
+    }
+
+    pub(super) fn insert(&self, tenant: &TenantId, value: T) {
+        let mut known = self.0.lock();
+        if known.len() >= MAX_TENANTS && !known.contains_key(tenant) {
+            known.clear();
+        }
+        known.insert(tenant.clone(), value);
+    }
+
+    pub(super) fn remove(&self, tenant: &TenantId) {
+        self.0.lock().remove(tenant);
+    }
 }
 
 impl Cluster {
@@ -55,6 +93,8 @@ impl Cluster {
             fetches: Latencies::with_floor(Duration::from_millis(500)),
             fragments: Latencies::with_floor(Duration::from_millis(250)),
             quarantine: Quarantine::default(),
+            complete_from: ByTenant::new(),
+            routes: ByTenant::new(),
         }
     }
 
@@ -86,5 +126,21 @@ impl Cluster {
                 Node::Remote(RemoteSource::new(connect, &member.address, role, view, runtime))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_tenants_is_bounded() {
+        let known = ByTenant::new();
+        let tenant = |number: usize| TenantId::new(&format!("t{number}")).unwrap();
+        (0..=MAX_TENANTS).for_each(|number| known.insert(&tenant(number), number));
+        assert!(known.0.lock().len() <= MAX_TENANTS);
+        assert_eq!(known.get(&tenant(MAX_TENANTS)), Some(MAX_TENANTS));
+        known.remove(&tenant(MAX_TENANTS));
+        assert_eq!(known.get(&tenant(MAX_TENANTS)), None);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Assignment {
 }
 
 /// The nodes that a read does not go to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Excluded {
     pub(crate) nodes: BTreeSet<String>,
     /// Nodes that are excluded for single shards.

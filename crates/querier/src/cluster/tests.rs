@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use pharos_cluster::{Command, MemberState};
 use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
@@ -283,10 +284,13 @@ async fn a_replica_that_lacks_older_samples_answers_for_later_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_selection_fails_when_the_other_replicas_have_fewer_samples() {
     for partial in [false, true] {
-        let cluster = cluster();
+        // More samples than come along with a selection.
+        let dense = |(labels, _): Series| (labels, (0..4320).map(|m| (m * 60_000, Value::Float(m as f64))).collect());
+        let series: Vec<Series> = series().into_iter().map(dense).collect();
+        let cluster = FakeCluster::new(&series, 2, 54 * 3_600_000, 66 * 3_600_000);
         let fanout = cluster.frontend("f1");
         cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
-        cluster.set_fault("i1", Fault::FailsToFetch);
+        cluster.set_fault("i1", Fault::FailsToFetchMore);
         let querier = fanout.of_tenant(tenant()).partial(partial);
         let error = blocking(move || read(&querier, TimeRange::new(0, 72 * 3_600_000)).unwrap_err()).await.to_string();
         assert!(error.contains("disk unavailable"), "{error}");
@@ -302,7 +306,7 @@ async fn a_local_source_refuses_as_remote_ones_do() {
     let ask = async |required_from| {
         let scope = Scope { shards: shards.clone(), ..Scope::all(tenant()) }.requiring_from(required_from);
         let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
-        node.select(scope, request, budget()).await.map(|_| ())
+        node.clone().read(scope, request, budget()).await.map(|_| ())
     };
     for required_from in [None, Some(60 * 3_600_000), Some(i64::MAX)] {
         assert!(ask(required_from).await.is_ok(), "{required_from:?}");
@@ -315,4 +319,103 @@ async fn a_local_source_refuses_as_remote_ones_do() {
     let error = ask(Some(54 * 3_600_000)).await.unwrap_err();
     assert!(matches!(&error, ReadError::Refused(refused) if refused.complete.is_none()), "{error:?}");
     assert_eq!(cluster.answers()["i2"], 3);
+}
+
+/// The samples of the first day of `tests::series`, which one of the two stores reads alone.
+async fn read_first_day(cluster: &FakeCluster, fanout: &crate::Fanout) -> Result<(), SelectError> {
+    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    let range = TimeRange::new(0, DAY - 1);
+    blocking(move || {
+        assert_eq!(read(&querier, range)?, read(&all, range)?);
+        Ok(())
+    })
+    .await
+}
+
+/// The store that reads the first day, and the other one.
+async fn stores_of_first_day(cluster: &FakeCluster) -> [String; 2] {
+    read_first_day(cluster, &cluster.frontend("f1")).await.unwrap();
+    let is_first = |name: &str| cluster.sources[name].fetches.begun.load(Ordering::SeqCst) > 0;
+    let (first, other) = if is_first("s1") { ("s1", "s2") } else { ("s2", "s1") };
+    assert!(!is_first(other), "one store reads a day");
+    [first.into(), other.into()]
+}
+
+fn fetches(cluster: &FakeCluster, node: &str) -> usize {
+    cluster.sources[node].fetches.begun.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_come_from_another_store_when_one_is_slow_and_its_work_ends() {
+    let cluster = cluster();
+    let [slow, other] = stores_of_first_day(&cluster).await;
+    cluster.set_fault(&slow, Fault::HangsToFetch);
+    let before = [fetches(&cluster, &slow), fetches(&cluster, &other)];
+    read_first_day(&cluster, &cluster.frontend("f1")).await.unwrap();
+    // The set is read in two halves. The first half is fetched from both stores, the second one from the winner alone.
+    assert_eq!(fetches(&cluster, &slow) - before[0], 1);
+    assert_eq!(fetches(&cluster, &other) - before[1], 2);
+    let ended = cluster.sources[&slow].fetches.clone();
+    blocking(move || {
+        while ended.ended.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_store_is_tried_twice() {
+    let cluster = cluster();
+    for store in ["s1", "s2"] {
+        cluster.set_fault(store, Fault::FailsToFetch);
+    }
+    let error = read_first_day(&cluster, &cluster.frontend("f1")).await.unwrap_err().to_string();
+    assert!(error.contains("disk unavailable"), "{error}");
+    assert_eq!((fetches(&cluster, "s1"), fetches(&cluster, "s2")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_block_is_named_at_once_and_read_by_no_other_store() {
+    let cluster = cluster();
+    let [first, other] = stores_of_first_day(&cluster).await;
+    let before = fetches(&cluster, &other);
+    cluster.set_fault(&first, Fault::IsDamaged);
+    let error = read_first_day(&cluster, &cluster.frontend("f1")).await.unwrap_err();
+    assert!(matches!(&error, SelectError::Damaged(text) if text == "block 7 is damaged"), "{error:?}");
+    assert_eq!(fetches(&cluster, &other), before);
+}
+
+/// Reads a range, and returns how many requests to nodes that took.
+async fn requests_of(cluster: &FakeCluster, fanout: &crate::Fanout, range: TimeRange) -> u64 {
+    let before = cluster.metrics.asked.get();
+    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    blocking(move || assert_eq!(read(&querier, range).unwrap(), read(&all, range).unwrap())).await;
+    cluster.metrics.asked.get() - before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_of_recent_time_asks_each_ingester_once() {
+    let cluster = cluster();
+    let fanout = cluster.frontend("f1");
+    let recent = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
+    assert_eq!(requests_of(&cluster, &fanout, recent).await, 6, "ingesters tell what they have, and are read");
+    assert_eq!(requests_of(&cluster, &fanout, recent).await, 3, "ingesters check what the first read has found");
+    let fetches: usize = ["i1", "i2", "i3"].iter().map(|node| fetches(&cluster, node)).sum();
+    assert!(fetches >= 6, "samples come along with the selections: {fetches}");
+    assert_eq!(cluster.metrics.refused.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ingesters_that_have_less_than_a_moment_ago_are_noticed() {
+    let cluster = cluster();
+    let fanout = cluster.frontend("f1");
+    let recent = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
+    requests_of(&cluster, &fanout, recent).await;
+    for node in ["i1", "i2", "i3"] {
+        *cluster.sources[node].lacks_before.lock() = 62 * 3_600_000;
+    }
+    requests_of(&cluster, &fanout, recent).await;
+    assert!(cluster.metrics.refused.get() > 0, "what was expected is checked");
+    assert!(cluster.answers()["s1"] + cluster.answers()["s2"] > 0, "stores have what left memory");
 }

@@ -2,18 +2,6 @@
 
 use super::*;
 
-struct Fixed(Vec<Labels>);
-
-impl SeriesSet for Fixed {
-    fn labels(&self) -> &[Labels] {
-        &self.0
-    }
-    fn fetch(&self, series: Range<usize>, _: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        series.for_each(|i| out.push(SeriesView { t: &[1, 2, 3], v: &[i as f64; 3], ..SeriesView::EMPTY }));
-        Ok(())
-    }
-}
-
 fn deletion(selector: &str, start: i64, end: i64, sequence: u64) -> Mask {
     Mask::parse(&Deletion { selector: selector.into(), start, end, sequence }).unwrap()
 }
@@ -40,8 +28,17 @@ fn block(sequence: u64, deletions_seen: Option<u64>) -> BlockEntry {
     }
 }
 
-fn set() -> Arc<dyn SeriesSet> {
-    Arc::new(Fixed(["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)])).to_vec()))
+fn labels() -> [Labels; 3] {
+    ["a", "b", "c"].map(|name| Labels::from_pairs([("__name__", name)]))
+}
+
+/// Appends the visible samples of series that are visible.
+fn fetch(visible: &Visible, series: Range<usize>) -> SeriesBatch {
+    let (mut all, mut out) = (SeriesBatch::default(), SeriesBatch::default());
+    let positions = visible.positions(series.clone());
+    positions.for_each(|i| all.push(SeriesView { t: &[1, 2, 3], v: &[i as f64; 3], ..SeriesView::EMPTY }));
+    visible.append(series, &all, &mut out);
+    out
 }
 
 const TIMES: [TimeRange; 3] = [TimeRange { start: 1, end: 3 }; 3];
@@ -51,10 +48,9 @@ fn visible(masks: &[Mask], sequence: u64) -> Vec<(String, Vec<i64>)> {
 }
 
 fn visible_of(masks: &[Mask], block: &BlockEntry) -> Vec<(String, Vec<i64>)> {
-    let set = BlockMasks::of(block, masks).apply(set(), &TIMES);
-    let mut out = SeriesBatch::default();
-    set.fetch(0..set.labels().len(), TimeRange::ALL, &mut out).unwrap();
-    set.labels().iter().enumerate().map(|(i, l)| (l.metric_name().to_string(), out.view(i).t.to_vec())).collect()
+    let visible = BlockMasks::of(block, masks).visible(&labels(), TIMES.into_iter());
+    let out = fetch(&visible, 0..visible.labels().len());
+    visible.labels().iter().enumerate().map(|(i, l)| (l.metric_name().to_string(), out.view(i).t.to_vec())).collect()
 }
 
 const ALL: [i64; 3] = [1, 2, 3];
@@ -107,8 +103,8 @@ fn a_series_that_went_in_two_deletions_is_omitted() {
 fn a_series_is_omitted_when_its_own_time_is_deleted() {
     let masks = [deletion("{__name__=~\"a|b\"}", 2, 3, 7)];
     let times = [TimeRange::new(2, 3), TimeRange::new(1, 3), TimeRange::new(2, 2)];
-    let set = BlockMasks::of(&block(1, Some(0)), &masks).apply(set(), &times);
-    let names: Vec<&str> = set.labels().iter().map(Labels::metric_name).collect();
+    let visible = BlockMasks::of(&block(1, Some(0)), &masks).visible(&labels(), times.into_iter());
+    let names: Vec<&str> = visible.labels().iter().map(Labels::metric_name).collect();
     assert_eq!(names, ["b", "c"]);
 }
 
@@ -158,11 +154,9 @@ fn a_matcher_for_a_missing_label_matches_the_empty_value() {
 #[test]
 fn a_part_of_a_masked_set_can_be_fetched() {
     let masks = [deletion("{__name__=\"a\"}", 0, 9, 7)];
-    let set = BlockMasks::of(&block(7, None), &masks).apply(set(), &TIMES);
-    let mut out = SeriesBatch::default();
-    set.fetch(1..2, TimeRange::ALL, &mut out).unwrap();
-    assert_eq!(out.view(0).v, [2.0; 3], "the series c");
-    set.fetch(0..0, TimeRange::ALL, &mut out).unwrap();
+    let visible = BlockMasks::of(&block(7, None), &masks).visible(&labels(), TIMES.into_iter());
+    assert_eq!(fetch(&visible, 1..2).view(0).v, [2.0; 3], "the series c");
+    assert!(fetch(&visible, 0..0).is_empty());
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn store_of(blocks: &[&[Series<'_>]]) -> Fixture {
     Fixture { runtime, _folder: folder, meta, store }
 }
 
+fn unlimited() -> Arc<Budget> {
+    Arc::new(Budget::unlimited())
+}
+
 fn labels(name: &str, job: &str) -> Labels {
     Labels::from_pairs([("__name__", name), ("job", job)])
 }
@@ -110,11 +114,11 @@ impl Fixture {
     }
 
     fn label_names(&self, scope: &Scope) -> Vec<String> {
-        self.store.label_names(scope, &[], TimeRange::ALL).unwrap()
+        self.store.names(scope, None, &[], TimeRange::ALL, &unlimited()).unwrap()
     }
 
     fn jobs(&self, scope: &Scope) -> Vec<String> {
-        self.store.label_values(scope, "job", &[], TimeRange::ALL).unwrap()
+        self.store.names(scope, Some("job"), &[], TimeRange::ALL, &unlimited()).unwrap()
     }
 }
 
@@ -212,14 +216,14 @@ fn label_values_of_other_shards_are_omitted() {
 #[test]
 fn series_are_limited_and_sorted() {
     let fixture = store_of(&[&[("up", "c", &[(10, 1.0)])], &[UP, ("up", "b", &[(10, 1.0)])]]);
-    let found = fixture.store.series(&fixture.scope(), &[], TimeRange::ALL, 2).unwrap();
+    let found = fixture.store.series(&fixture.scope(), &[], TimeRange::ALL, 2, &unlimited()).unwrap();
     assert_eq!(found, [labels("up", "a"), labels("up", "b")]);
 }
 
 #[test]
 fn a_time_range_without_blocks_is_not_read() {
     let fixture = store_of(&[&[UP]]);
-    let found = fixture.store.series(&fixture.scope(), &[], TimeRange::new(2000, 3000), 0).unwrap();
+    let found = fixture.store.series(&fixture.scope(), &[], TimeRange::new(2000, 3000), 0, &unlimited()).unwrap();
     assert_eq!(found, []);
     assert_eq!(fixture.store.metrics.blocks_asked.get(), 0);
 }

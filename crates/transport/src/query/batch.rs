@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
@@ -164,7 +165,10 @@ pub fn read_batch(bytes: &[u8], out: &mut SeriesBatch) -> Result<usize, BatchErr
     check_header(&header, body.len())?;
     // Arrow needs aligned buffers, so copy the body.
     let body = Buffer::from(body);
-    let batch = arrow_ipc::reader::read_record_batch(&body, header, schema, &HashMap::new(), None, &message.version())?;
+    let read =
+        || arrow_ipc::reader::read_record_batch(&body, header, schema, &HashMap::new(), None, &message.version());
+    // Arrow asserts that buffers have whole numbers of values, which the header does not show.
+    let batch = catch_unwind(AssertUnwindSafe(read)).map_err(|_| Malformed("buffers are inconsistent"))??;
     let mut by_name: [Option<&ArrayRef>; 6] = [None; 6];
     for (column, array) in columns.into_iter().zip(batch.columns()) {
         by_name[column] = Some(array);

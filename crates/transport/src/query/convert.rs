@@ -44,6 +44,7 @@ fn kind_of(error: &FragmentError) -> (Kind, Code, u64) {
         FragmentError::Select(SelectError::Memory { limit }) => (Kind::Memory, Code::ResourceExhausted, *limit),
         FragmentError::Select(SelectError::Series { limit }) => (Kind::Series, Code::ResourceExhausted, *limit as u64),
         FragmentError::Select(SelectError::Storage(_)) => (Kind::Storage, Code::Internal, 0),
+        FragmentError::Select(SelectError::Damaged(_)) => (Kind::Damaged, Code::DataLoss, 0),
         FragmentError::TooManySamples => (Kind::Samples, Code::ResourceExhausted, 0),
         FragmentError::Limit(_) => (Kind::Limit, Code::ResourceExhausted, 0),
         FragmentError::Execution(_) => (Kind::Execution, Code::InvalidArgument, 0),
@@ -64,6 +65,7 @@ pub(super) fn error_of(address: &str, status: &Status) -> ReadError {
     let (message, limit) = (failure.message.clone(), failure.limit);
     match failure.kind() {
         Kind::Storage => SelectError::Storage(message).into(),
+        Kind::Damaged => SelectError::Damaged(message).into(),
         Kind::Cancelled => SelectError::Cancelled.into(),
         Kind::Timeout => SelectError::Timeout(Duration::from_millis(limit)).into(),
         Kind::Memory => SelectError::Memory { limit }.into(),
@@ -283,12 +285,13 @@ mod tests {
     fn errors_keep_their_kind() {
         let refused = Refused { shards: [3, 9].into_iter().collect(), reason: "not in sync".into(), complete: None };
         let complete = Completeness { from: -5, unflushed_from: i64::MAX, version: 7 };
-        let errors: [ReadError; 12] = [
+        let errors: [ReadError; 13] = [
             SelectError::Cancelled.into(),
             SelectError::Timeout(Duration::from_secs(3)).into(),
             SelectError::Memory { limit: 7 }.into(),
             SelectError::Series { limit: 8 }.into(),
             SelectError::Storage("disk".into()).into(),
+            SelectError::Damaged("block".into()).into(),
             FragmentError::TooManySamples.into(),
             FragmentError::Limit("points".into()).into(),
             FragmentError::Execution("no".into()).into(),

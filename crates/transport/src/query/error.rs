@@ -49,6 +49,11 @@ impl ReadError {
             ReadError::Failed(_) => false,
         }
     }
+
+    /// Whether what was asked for is damaged or missing, so that no node can read it.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, ReadError::Failed(FragmentError::Select(SelectError::Damaged(_))))
+    }
 }
 
 impl From<SelectError> for ReadError {
@@ -82,6 +87,7 @@ mod tests {
     fn no_other_node_is_read_when_the_query_is_at_fault() {
         assert!(!ReadError::from(SelectError::Cancelled).is_retryable());
         assert!(!ReadError::from(SelectError::Memory { limit: 1 }).is_retryable());
+        assert!(!ReadError::from(SelectError::Damaged("block".into())).is_retryable());
         assert!(!ReadError::Failed(FragmentError::TooManySamples).is_retryable());
     }
 

@@ -1,6 +1,7 @@
 //! A selection on another node. The label sets are local; the samples stay on the node until they are fetched.
 //!
-//! One stream stays open for the lifetime of the set. A task receives the parts of all fetches and passes each to its
+//! Samples of the first series may come along with the label sets. If these are all, the stream ends; otherwise it stays open
+//! for the lifetime of the set. A task receives the parts of all fetches and passes each to its
 //! fetch. Prefetched samples travel while the query computes. The query's budget pays for parts that wait.
 
 use std::collections::HashMap;
@@ -38,6 +39,8 @@ pub struct RemoteSet {
     requests: mpsc::Sender<wire::SelectRequest>,
     waiting: Arc<Waiting>,
     prefetching: Mutex<Vec<Prefetching>>,
+    /// The samples of the first series in the whole range of the selection, which came along with it.
+    inline: SeriesBatch,
     next: AtomicU64,
     budget: Arc<Budget>,
     /// The memory that the label sets take from the budget, bytes.
@@ -47,8 +50,21 @@ pub struct RemoteSet {
     receiving: AbortHandle,
 }
 
-/// All parts of a fetch, in order, each an encoded batch.
-type Parts = Result<Vec<Bytes>, ReadError>;
+/// The parts of a fetch, in order, each an encoded batch. They take memory from the budget until they are dropped.
+struct Received {
+    parts: Vec<Bytes>,
+    held: u64,
+    budget: Arc<Budget>,
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.budget.give_back(self.held);
+    }
+}
+
+/// All parts of a fetch, or why they did not come.
+type Parts = Result<Received, ReadError>;
 
 /// A fetch that was requested before it is needed.
 struct Prefetching {
@@ -64,8 +80,7 @@ struct Waiting {
 }
 
 struct Fetching {
-    parts: Vec<Bytes>,
-    held: u64,
+    received: Received,
     done: oneshot::Sender<Parts>,
 }
 
@@ -90,6 +105,7 @@ impl RemoteSet {
             requests,
             waiting: waiting.clone(),
             prefetching: Mutex::default(),
+            inline: SeriesBatch::default(),
             next: AtomicU64::new(1),
             budget,
             held: 0,
@@ -98,7 +114,9 @@ impl RemoteSet {
             receiving: runtime.spawn(std::future::ready(())).abort_handle(),
         };
         set.take_labels(&mut answers).await?;
-        set.receiving = runtime.spawn(receive(answers, source, waiting)).abort_handle();
+        if set.inline.len() < set.labels.len() {
+            set.receiving = runtime.spawn(receive(answers, source, waiting)).abort_handle();
+        }
         Ok(set)
     }
 
@@ -120,9 +138,32 @@ impl RemoteSet {
                 return Err(ReadError::Unreachable(format!("node {address}: label sets are out of order")));
             }
             if answer.all_labels {
-                return Ok(());
+                return self.take_inline(&answer);
             }
         }
+    }
+
+    fn take_inline(&mut self, answer: &wire::SelectAnswer) -> Result<(), ReadError> {
+        self.budget.count_reads(answer.bytes_read, answer.requests);
+        if answer.samples.is_empty() {
+            return Ok(());
+        }
+        let address = self.source.address();
+        read_batch(&answer.samples, &mut self.inline)
+            .map_err(|e| ReadError::Unreachable(format!("node {address}: {e}")))?;
+        if self.inline.len() > self.labels.len() {
+            let (found, series) = (self.inline.len(), self.labels.len());
+            return Err(ReadError::Unreachable(format!("node {address}: samples of {found} series of {series}")));
+        }
+        let bytes = self.inline.bytes() as u64;
+        self.budget.take(bytes)?;
+        self.held += bytes;
+        Ok(())
+    }
+
+    /// Whether the samples of series came along with the selection.
+    pub fn has_inline(&self, series: &Range<usize>) -> bool {
+        series.end <= self.inline.len()
     }
 
     /// The label sets of the series, in ascending order.
@@ -134,8 +175,9 @@ impl RemoteSet {
     fn ask(&self, series: Range<usize>, range: TimeRange) -> Result<Asking, ReadError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (done, parts) = oneshot::channel();
+        let received = Received { parts: Vec::new(), held: 0, budget: self.budget.clone() };
         match &mut *self.waiting.fetches.lock() {
-            Ok(fetches) => fetches.insert(id, Fetching { parts: Vec::new(), held: 0, done }),
+            Ok(fetches) => fetches.insert(id, Fetching { received, done }),
             Err(error) => return Err(error.clone()),
         };
         let fetch =
@@ -172,30 +214,36 @@ impl RemoteSet {
         }
     }
 
+    /// Ends the selection on the node. Pending fetches and later ones fail.
+    pub fn close(&self) {
+        self.receiving.abort();
+        self.waiting.end(ReadError::Unreachable(format!("node {}: the selection was closed", self.source.address())));
+    }
+
     /// Like [`SeriesSet::fetch`], but asynchronous.
     ///
     /// # Errors
-    /// In contrast to a [`SelectError`], the error tells whether the node refused the read, failed, or was unreachable.
+    /// In contrast to a [`SelectError`], the error tells whether the node refused the read, failed, or was unreachable. The
+    /// batch is unusable then.
     pub async fn fetch_parts(
         &self,
         series: Range<usize>,
         range: TimeRange,
         out: &mut SeriesBatch,
     ) -> Result<(), ReadError> {
+        let at_hand = series.start..series.end.min(self.inline.len());
+        at_hand.for_each(|at| out.push(self.inline.view(at).within(range)));
+        let series = series.start.max(self.inline.len())..series.end;
         if series.is_empty() {
             return Ok(());
         }
-        let parts = within(&self.budget, self.parts(series.clone(), range)).await?;
-        let held: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let received = within(&self.budget, self.parts(series.clone(), range)).await?;
         let mut read = 0;
-        let outcome: Result<(), ReadError> = parts.iter().try_for_each(|part| {
+        for part in &received.parts {
             read += read_batch(part, out)
                 .map_err(|e| ReadError::Unreachable(format!("node {}: {e}", self.source.address())))?;
-            Ok(())
-        });
-        drop(parts);
-        self.budget.give_back(held);
-        outcome?;
+        }
+        drop(received);
         if read != series.len() {
             let (address, asked) = (self.source.address(), series.len());
             return Err(ReadError::Unreachable(format!("node {address}: {read} series where {asked} were fetched")));
@@ -216,34 +264,25 @@ fn broken_off(source: &RemoteSource) -> ReadError {
 
 impl Waiting {
     fn forget(&self, id: u64) {
-        if let Ok(fetches) = &mut *self.fetches.lock()
-            && let Some(fetching) = fetches.remove(&id)
-        {
-            self.budget.give_back(fetching.held);
+        if let Ok(fetches) = &mut *self.fetches.lock() {
+            fetches.remove(&id);
         }
     }
 
     /// Accounts for a part and adds it to its fetch. The last part completes the fetch.
     fn take(&self, answer: wire::SelectAnswer) -> Result<(), ReadError> {
         self.budget.count_reads(answer.encoded_len() as u64 + answer.bytes_read, 1 + answer.requests);
+        let mut fetches = self.fetches.lock();
+        let Ok(waiting) = &mut *fetches else { return Ok(()) };
+        let Some(fetching) = waiting.get_mut(&answer.fetch) else { return Ok(()) };
         let bytes = answer.samples.len() as u64;
         self.budget.take(bytes)?;
-        let mut fetches = self.fetches.lock();
-        let Ok(waiting) = &mut *fetches else {
-            self.budget.give_back(bytes);
-            return Ok(());
-        };
-        let Some(fetching) = waiting.get_mut(&answer.fetch) else {
-            self.budget.give_back(bytes);
-            return Ok(());
-        };
-        fetching.held += bytes;
-        fetching.parts.push(answer.samples);
+        fetching.received.held += bytes;
+        fetching.received.parts.push(answer.samples);
         if answer.last
             && let Some(fetching) = waiting.remove(&answer.fetch)
-            && fetching.done.send(Ok(fetching.parts)).is_err()
         {
-            self.budget.give_back(fetching.held);
+            let _may_not_wait_any_more = fetching.done.send(Ok(fetching.received));
         }
         Ok(())
     }
@@ -252,7 +291,6 @@ impl Waiting {
     fn end(&self, error: ReadError) {
         let ended = std::mem::replace(&mut *self.fetches.lock(), Err(error.clone()));
         for (_, fetching) in ended.into_iter().flatten() {
-            self.budget.give_back(fetching.held);
             let _may_not_wait_any_more = fetching.done.send(Err(error.clone()));
         }
     }
@@ -284,6 +322,7 @@ impl SeriesSet for RemoteSet {
     }
 
     fn prefetch(&self, series: Range<usize>, range: TimeRange) {
+        let series = series.start.max(self.inline.len())..series.end;
         let mut prefetching = self.prefetching.lock();
         let is_known = prefetching.iter().any(|a| a.series == series && a.range == range);
         if series.is_empty() || is_known || prefetching.len() >= MAX_PREFETCHING {
@@ -301,12 +340,6 @@ impl Drop for RemoteSet {
     fn drop(&mut self) {
         self.receiving.abort();
         self.waiting.end(SelectError::Cancelled.into());
-        // Return the memory of prefetches that arrived but were never fetched.
-        for mut prefetching in std::mem::take(&mut *self.prefetching.lock()) {
-            if let Ok(Ok(parts)) = prefetching.parts.try_recv() {
-                self.budget.give_back(parts.iter().map(|part| part.len() as u64).sum());
-            }
-        }
         self.budget.give_back(self.held);
     }
 }

@@ -31,6 +31,9 @@ pub(super) const PART_BYTES: usize = 256 << 10;
 /// Target number of samples in a part.
 pub(super) const PART_SAMPLES: usize = 64 << 10;
 
+/// Most samples that are sent along with a selection, bytes.
+const MAX_INLINE_BYTES: u64 = 1 << 20;
+
 /// Limits on reads by other nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
@@ -113,15 +116,6 @@ impl<T> Out<T> {
 /// A streamed response, or the status that refuses the call.
 type Answer<T> = Result<Response<ReceiverStream<Result<T, Status>>>, Status>;
 
-/// Cancels a budget when it is dropped.
-pub(super) struct CancelOnDrop(pub(super) Arc<Budget>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 impl Served {
     fn read(&self, asked: Option<wire::Asked>) -> Result<ServedRead, Status> {
         let asked = asked.ok_or_else(|| Status::invalid_argument("the read has no scope"))?;
@@ -160,7 +154,7 @@ impl Served {
             }
         });
         tokio::spawn(async move {
-            let _cancelled = CancelOnDrop(budget);
+            let _cancelled = budget.cancel_on_drop();
             tokio::select! {
                 () = watched.closed() => {}
                 done = working => {
@@ -234,7 +228,8 @@ impl Query for Served {
             max_series: usize::try_from(selector.max_series).unwrap_or(usize::MAX),
         };
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
-        tokio::spawn(server_select::serve(read, request, requests, sender));
+        let inline_bytes = selector.inline_bytes.min(MAX_INLINE_BYTES);
+        tokio::spawn(server_select::serve(read, request, inline_bytes, requests, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -243,7 +238,7 @@ impl Query for Served {
         let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         self.answer(request.asked, move |read, out| {
-            let found = read.source.series(&read.scope, &matchers, range, limit)?;
+            let found = read.source.series(&read.scope, &matchers, range, limit, &read.budget)?;
             let mut part = LabelsWriter::default();
             for labels in &found {
                 part.push(labels);
@@ -259,11 +254,8 @@ impl Query for Served {
         let request = request.into_inner();
         let (matchers, range, label) = (matchers_of(request.matchers)?, range_of(request.range)?, request.label);
         self.answer(request.asked, move |read, out| {
-            let found = match &label {
-                Some(label) => read.source.label_values(&read.scope, label, &matchers, range)?,
-                None => read.source.label_names(&read.scope, &matchers, range)?,
-            };
-            send_names(found, out)
+            let label = label.as_deref();
+            send_names(read.source.names(&read.scope, label, &matchers, range, &read.budget)?, out)
         })
     }
 
@@ -271,7 +263,7 @@ impl Query for Served {
         let request = request.into_inner();
         let (matchers, range) = (matchers_of(request.matchers)?, range_of(request.range)?);
         self.answer(request.asked, move |read, out| {
-            for series in read.source.exemplars(&read.scope, &matchers, range)? {
+            for series in read.source.exemplars(&read.scope, &matchers, range, &read.budget)? {
                 let exemplars = series.exemplars.iter().map(|e| wire::Exemplar {
                     labels: bytes(e.labels.as_bytes().to_vec()),
                     value: e.value,
@@ -308,7 +300,7 @@ impl Query for Served {
         let lasting = Duration::from_millis(request.lasting_ms);
         let lasting = if millis(lasting) == u64::MAX { Duration::MAX } else { lasting };
         let read = self.read(request.asked)?;
-        let _cancelled = CancelOnDrop(read.budget.clone());
+        let _cancelled = read.budget.cancel_on_drop();
         let working = tokio::task::spawn_blocking(move || {
             read.admit()?;
             Ok::<_, ReadError>(read.source.completeness(&read.scope, lasting)?)

@@ -1,7 +1,9 @@
-//! Serves one selection: sends its label sets, then the samples of each fetch, until the client disconnects.
+//! Serves one selection: sends its label sets, with the first samples if they are wanted, then the samples of each fetch, until
+//! the client disconnects.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_model::{SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -10,13 +12,15 @@ use tonic::{Status, Streaming};
 use super::convert::{bytes, range_of, status_of};
 use super::error::ReadError;
 use super::labels::LabelsWriter;
-use super::server::{CancelOnDrop, PART_BYTES, PART_SAMPLES, ServedRead, coded};
+use super::server::{PART_BYTES, PART_SAMPLES, ServedRead, coded};
 use crate::query_v1 as wire;
 
 /// Maximum number of fetches of a selection that run at a time.
 const FETCHES_AT_A_TIME: usize = 4;
 /// Number of series in the first part of a fetch, whose samples per series are still unknown.
 const FIRST_SERIES: usize = 64;
+/// Number of series whose samples are read first to send them along with a selection.
+const FIRST_INLINE_SERIES: usize = 16;
 /// Maximum number of series in a part.
 const MAX_SERIES: usize = 4096;
 
@@ -35,18 +39,21 @@ struct Selection {
 pub(super) async fn serve(
     read: ServedRead,
     request: SelectRequest,
+    inline_bytes: u64,
     requests: Streaming<wire::SelectRequest>,
     sender: Sender,
 ) {
-    let _cancelled = CancelOnDrop(read.budget.clone());
+    let _cancelled = read.budget.cancel_on_drop();
     let out = sender.clone();
-    let working = tokio::task::spawn_blocking(move || select(read, &request, out));
+    let working = tokio::task::spawn_blocking(move || select(read, &request, inline_bytes, out));
     let selected = tokio::select! {
         done = working => done,
         () = sender.closed() => return,
     };
     let failed = match selected {
-        Ok(Ok(selection)) => fetches(Arc::new(selection), requests).await,
+        Ok(Ok(Some(selection))) => fetches(Arc::new(selection), requests).await,
+        // Everything was sent.
+        Ok(Ok(None)) => Ok(()),
         Ok(Err(error)) => Err(status_of(&error)),
         Err(_) => Err(Status::internal("the response was aborted")),
     };
@@ -55,8 +62,14 @@ pub(super) async fn serve(
     }
 }
 
-/// Selects the series and sends their label sets.
-fn select(read: ServedRead, request: &SelectRequest, sender: Sender) -> Result<Selection, ReadError> {
+/// Selects the series and sends their label sets, along with the samples of the first ones. Returns the selection unless these
+/// were all samples.
+fn select(
+    read: ServedRead,
+    request: &SelectRequest,
+    inline_bytes: u64,
+    sender: Sender,
+) -> Result<Option<Selection>, ReadError> {
     read.admit()?;
     let set = read.source.select(&read.scope, request, &read.budget)?;
     let gone = |_| ReadError::from(SelectError::Cancelled);
@@ -69,9 +82,47 @@ fn select(read: ServedRead, request: &SelectRequest, sender: Sender) -> Result<S
             sender.blocking_send(Ok(answer)).map_err(gone)?;
         }
     }
-    let last = wire::SelectAnswer { labels: bytes(part.take()), all_labels: true, ..wire::SelectAnswer::default() };
-    sender.blocking_send(Ok(last)).map_err(gone)?;
-    Ok(Selection { read, set, sender, told: Mutex::default() })
+    let first = first_series(&read, set.as_ref(), request.range, inline_bytes)?;
+    let is_all = first.len() == set.labels().len();
+    let held = first.bytes() as u64;
+    read.budget.take(held)?;
+    let samples = if first.is_empty() { Ok(Bytes::new()) } else { coded(&first, 0..first.len()) };
+    read.budget.give_back(held);
+    let samples = samples?;
+    let selection = Selection { read, set, sender, told: Mutex::default() };
+    let (bytes_read, requests) = selection.reads();
+    let labels = bytes(part.take());
+    let last =
+        wire::SelectAnswer { labels, all_labels: true, samples, bytes_read, requests, ..wire::SelectAnswer::default() };
+    selection.sender.blocking_send(Ok(last)).map_err(gone)?;
+    Ok((!is_all).then_some(selection))
+}
+
+/// Reads the samples of the first series, up to a size that the last of them may exceed.
+fn first_series(
+    read: &ServedRead,
+    set: &dyn SeriesSet,
+    range: TimeRange,
+    inline_bytes: u64,
+) -> Result<SeriesBatch, ReadError> {
+    let mut batch = SeriesBatch::default();
+    let (mut at, mut width) = (0, FIRST_INLINE_SERIES);
+    while at < set.labels().len() && (size_of_samples(&batch) as u64) < inline_bytes {
+        read.budget.check()?;
+        let end = set.labels().len().min(at + width);
+        set.fetch(at..end, range, &mut batch)?;
+        let each = size_of_samples(&batch) as u64 / end as u64;
+        let left = inline_bytes.saturating_sub(size_of_samples(&batch) as u64);
+        width = usize::try_from(left / each.max(1)).unwrap_or(MAX_SERIES).clamp(1, MAX_SERIES);
+        at = end;
+    }
+    Ok(batch)
+}
+
+/// The bytes of the samples of a batch, without unused memory.
+fn size_of_samples(batch: &SeriesBatch) -> usize {
+    let SeriesBatch { t, v, st, ht, h, hst, .. } = batch;
+    8 * (t.len() + v.len() + st.len() + ht.len() + hst.len()) + h.iter().map(|h| h.bytes()).sum::<usize>()
 }
 
 /// Serves fetches, up to [`FETCHES_AT_A_TIME`] of them concurrently.

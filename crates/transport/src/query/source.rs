@@ -85,26 +85,7 @@ pub trait SeriesSource: Send + Sync + 'static {
     /// # Errors
     /// Refuses the shards of which the source has less.
     fn covers(&self, scope: &Scope, lasting: Duration) -> Result<(), ReadError> {
-        let Some(required_from) = scope.complete_from else { return Ok(()) };
-        let complete = self.completeness(scope, lasting)?;
-        if complete.from <= required_from {
-            return Ok(());
-        }
-        let mut lacking = ShardSet::new();
-        for shard in scope.shards.iter().flat_map(|shards| shards.iter()) {
-            let of_shard = Scope { shards: Some(Arc::new(ShardSet::of(shard))), ..scope.clone() };
-            if self.completeness(&of_shard, lasting)?.from > required_from {
-                lacking.insert(shard);
-            }
-        }
-        if lacking.is_empty() && scope.shards.is_some() {
-            return Ok(());
-        }
-        let from = complete.from;
-        // A source that promises nothing is not in sync: no other plan would make it answer.
-        let complete = (from < i64::MAX).then_some(complete);
-        let reason = format!("shards {lacking} are complete only from {from}, not from {required_from}");
-        Err(Refused { shards: lacking, reason, complete }.into())
+        refuse_unless_complete(&|scope| self.completeness(scope, lasting), scope)
     }
 
     /// The series that all matchers of the request match. Their samples are fetched on demand.
@@ -121,42 +102,39 @@ pub trait SeriesSource: Send + Sync + 'static {
     /// The label sets of matching series with samples in `range`, ascending; at most `limit`, or all for 0.
     ///
     /// # Errors
-    /// The samples are unavailable.
+    /// The budget is spent, or the samples are unavailable.
     fn series(
         &self,
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<Labels>, SelectError>;
 
-    /// The label names of the matching series, ascending.
+    /// The values of `label` over the matching series, or the label names of these series if it is `None`. Ascending.
     ///
     /// # Errors
-    /// The samples are unavailable.
-    fn label_names(&self, scope: &Scope, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, SelectError>;
-
-    /// The values of a label over the matching series, ascending.
-    ///
-    /// # Errors
-    /// The samples are unavailable.
-    fn label_values(
+    /// The budget is spent, or the samples are unavailable.
+    fn names(
         &self,
         scope: &Scope,
-        name: &str,
+        label: Option<&str>,
         matchers: &[Matcher],
         range: TimeRange,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<String>, SelectError>;
 
     /// The exemplars of the matching series, ascending by series.
     ///
     /// # Errors
-    /// The exemplars are unavailable.
+    /// The budget is spent, or the exemplars are unavailable.
     fn exemplars(
         &self,
         scope: &Scope,
         matchers: &[Matcher],
         range: TimeRange,
+        budget: &Arc<Budget>,
     ) -> Result<Vec<SeriesExemplars>, SelectError>;
 
     /// The descriptions of metric families, by name. A family may have several.
@@ -178,4 +156,34 @@ pub trait SeriesSource: Send + Sync + 'static {
         let _ = (scope, budget);
         Err(FragmentError::Unsupported(format!("this source does not evaluate {:?}", fragment.expressions)))
     }
+}
+
+/// Checks what [`Scope::complete_from`] requires against what a source tells of its completeness.
+///
+/// # Errors
+/// Refuses the shards of which the source has less.
+pub fn refuse_unless_complete(
+    completeness: &dyn Fn(&Scope) -> Result<Completeness, SelectError>,
+    scope: &Scope,
+) -> Result<(), ReadError> {
+    let Some(required_from) = scope.complete_from else { return Ok(()) };
+    let complete = completeness(scope)?;
+    if complete.from <= required_from {
+        return Ok(());
+    }
+    let mut lacking = ShardSet::new();
+    for shard in scope.shards.iter().flat_map(|shards| shards.iter()) {
+        let of_shard = Scope { shards: Some(Arc::new(ShardSet::of(shard))), ..scope.clone() };
+        if completeness(&of_shard)?.from > required_from {
+            lacking.insert(shard);
+        }
+    }
+    if lacking.is_empty() && scope.shards.is_some() {
+        return Ok(());
+    }
+    let from = complete.from;
+    // A source that promises nothing is not in sync: no other plan would make it answer.
+    let complete = (from < i64::MAX).then_some(complete);
+    let reason = format!("shards {lacking} are complete only from {from}, not from {required_from}");
+    Err(Refused { shards: lacking, reason, complete }.into())
 }

@@ -66,7 +66,7 @@ impl SeriesSet for FakeSet {
             let t: Vec<i64> = (0..self.1 as i64).filter(|t| range.contains(*t)).collect();
             let v: Vec<f64> = t.iter().map(|t| (*t * at as i64) as f64).collect();
             let h = Arc::new(Histogram { count: at as f64, zero_count: at as f64, ..Histogram::default() });
-            let (ht, h) = if at % 3 == 0 { (vec![7], vec![h]) } else { (vec![], vec![]) };
+            let (ht, h) = if at % 3 == 0 && range.contains(7) { (vec![7], vec![h]) } else { (vec![], vec![]) };
             out.push(SeriesView { t: &t, v: &v, ht: &ht, h: &h, ..SeriesView::EMPTY });
         }
         Ok(())
@@ -110,20 +110,39 @@ impl SeriesSource for Fake {
         Ok(Arc::new(FakeSet((0..self.series).map(labels).collect(), self.samples)))
     }
 
-    fn series(&self, _: &Scope, _: &[Matcher], _: TimeRange, limit: usize) -> Result<Vec<Labels>, SelectError> {
+    fn series(
+        &self,
+        _: &Scope,
+        _: &[Matcher],
+        _: TimeRange,
+        limit: usize,
+        _: &Arc<Budget>,
+    ) -> Result<Vec<Labels>, SelectError> {
         let most = if limit == 0 { usize::MAX } else { limit };
         Ok((0..self.series.min(most)).map(labels).collect())
     }
 
-    fn label_names(&self, _: &Scope, matchers: &[Matcher], _: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok(matchers.iter().map(|m| m.to_string()).collect())
+    fn names(
+        &self,
+        _: &Scope,
+        label: Option<&str>,
+        matchers: &[Matcher],
+        _: TimeRange,
+        _: &Arc<Budget>,
+    ) -> Result<Vec<String>, SelectError> {
+        match label {
+            Some(label) => Ok((0..self.series).map(|at| format!("{label}{at}")).collect()),
+            None => Ok(matchers.iter().map(|m| m.to_string()).collect()),
+        }
     }
 
-    fn label_values(&self, _: &Scope, name: &str, _: &[Matcher], _: TimeRange) -> Result<Vec<String>, SelectError> {
-        Ok((0..self.series).map(|at| format!("{name}{at}")).collect())
-    }
-
-    fn exemplars(&self, _: &Scope, _: &[Matcher], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
+    fn exemplars(
+        &self,
+        _: &Scope,
+        _: &[Matcher],
+        range: TimeRange,
+        _: &Arc<Budget>,
+    ) -> Result<Vec<SeriesExemplars>, SelectError> {
         let exemplar = Exemplar { labels: Labels::from_pairs([("trace", "x")]), value: 1.5, t: range.start };
         Ok((0..self.series)
             .map(|at| SeriesExemplars { labels: labels(at), exemplars: vec![exemplar.clone()] })
@@ -189,10 +208,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_remote_selection_equals_the_local_one() {
     let source = fake(7000, 40);
-    let far = remote(&source, "node:1");
+    let budget = budget(u64::MAX);
+    let set = Arc::new(remote(&source, "node:1").select(&scope(), &request(0), &budget).await.unwrap());
     blocking(move || {
-        let budget = budget(u64::MAX);
-        let set = SeriesSource::select(&far, &scope(), &request(0), &budget).unwrap();
         let near = FakeSet((0..7000).map(labels).collect(), 40);
         assert!(set.labels() == near.labels());
         set.prefetch(10..20, TimeRange::new(5, 9));
@@ -227,46 +245,68 @@ async fn a_remote_selection_equals_the_local_one() {
     .await;
 }
 
+/// The response of a node to a read, which must equal that of the same source in this process.
+async fn same<R: Read<Found: std::fmt::Debug>>(near: &Arc<Fake>, read: R) -> R::Found {
+    let budget = budget(u64::MAX);
+    let found = read.remote(&remote(near, "node:1"), &scope(), &budget).await.unwrap();
+    assert_eq!(format!("{found:?}"), format!("{:?}", read.local(near.as_ref(), &scope(), &budget).unwrap()));
+    assert_eq!(budget.used_bytes(), 0, "everything is given back");
+    found
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn remote_reads_equal_local_ones() {
     let near = fake(3000, 3);
-    let far = remote(&near, "node:1");
-    blocking(move || {
-        let (scope, matchers, range) = (scope(), [Matcher::equal("a", "b")], TimeRange::new(-5, 5));
-        assert!(far.series(&scope, &matchers, range, 0).unwrap() == near.series(&scope, &matchers, range, 0).unwrap());
-        assert_eq!(far.series(&scope, &matchers, range, 2).unwrap().len(), 2);
-        assert_eq!(far.label_names(&scope, &matchers, range).unwrap(), ["a=\"b\""]);
-        let values = far.label_values(&scope, "n", &matchers, range).unwrap();
-        assert_eq!(values, near.label_values(&scope, "n", &matchers, range).unwrap());
-        assert_eq!(far.exemplars(&scope, &matchers, range).unwrap(), near.exemplars(&scope, &matchers, range).unwrap());
-        assert_eq!(far.metadata(&scope).unwrap(), near.metadata(&scope).unwrap());
-        let complete = far.completeness(&scope, Duration::from_secs(3)).unwrap();
-        assert_eq!(complete, Completeness { from: -2, unflushed_from: 3000, version: 12 });
-        assert_eq!(far.completeness(&scope, Duration::MAX).unwrap().unflushed_from, i64::MAX);
-        let steps = Steps { start: 1, end: 9, step: 2 };
-        let fragment = Fragment {
-            query: "sum(x)".into(),
-            place: 0..6,
-            expressions: vec!["sum(x)".into(), "count(x)".into()],
-            times: steps,
-            steps: Steps { step: 0, ..steps },
-            lookback_ms: 300_000,
-            max_samples: 10,
-            max_series: 11,
-            type_and_unit_labels: true,
-            use_start_timestamps: true,
-            samples_per_step: true,
-        };
-        let (a, b) = (
-            far.evaluate(&scope, &fragment, &budget(u64::MAX)).unwrap(),
-            near.evaluate(&scope, &fragment, &budget(u64::MAX)).unwrap(),
-        );
-        assert_eq!((a.notes, a.stats), (b.notes, b.stats));
-        for (a, b) in a.results.iter().zip(&b.results) {
-            assert!(a.labels == b.labels && a.names_go == b.names_go && shown(&a.samples) == shown(&b.samples));
-        }
-    })
-    .await;
+    let (matchers, range) = (Arc::from([Matcher::equal("a", "b")]), TimeRange::new(-5, 5));
+    let series = |limit| ReadSeries { matchers: Arc::clone(&matchers), range, limit };
+    assert_eq!(same(&near, series(0)).await.len(), 3000);
+    assert_eq!(same(&near, series(2)).await.len(), 2);
+    let names = |label: Option<&str>| ReadNames { label: label.map(Into::into), matchers: matchers.clone(), range };
+    assert_eq!(same(&near, names(None)).await, ["a=\"b\""]);
+    assert_eq!(same(&near, names(Some("n"))).await.len(), 3000);
+    assert_eq!(same(&near, ReadExemplars { matchers: matchers.clone(), range }).await.len(), 3000);
+    assert_eq!(same(&near, ReadMetadata).await.len(), 3000);
+    let complete = same(&near, ReadCompleteness { lasting: Duration::from_secs(3) }).await;
+    assert_eq!(complete, Completeness { from: -2, unflushed_from: 3000, version: 12 });
+    assert_eq!(same(&near, ReadCompleteness { lasting: Duration::MAX }).await.unflushed_from, i64::MAX);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_fragment_has_the_value_of_the_local_one() {
+    let near = fake(3000, 3);
+    let steps = Steps { start: 1, end: 9, step: 2 };
+    let fragment = Arc::new(Fragment {
+        query: "sum(x)".into(),
+        place: 0..6,
+        expressions: vec!["sum(x)".into(), "count(x)".into()],
+        times: steps,
+        steps: Steps { step: 0, ..steps },
+        lookback_ms: 300_000,
+        max_samples: 10,
+        max_series: 11,
+        type_and_unit_labels: true,
+        use_start_timestamps: true,
+        samples_per_step: true,
+    });
+    let a = fragment.remote(&remote(&near, "node:1"), &scope(), &budget(u64::MAX)).await.unwrap();
+    let b = fragment.local(near.as_ref(), &scope(), &budget(u64::MAX)).unwrap();
+    assert_eq!((a.notes, a.stats), (b.notes, b.stats));
+    for (a, b) in a.results.iter().zip(&b.results) {
+        assert!(a.labels == b.labels && a.names_go == b.names_go && shown(&a.samples) == shown(&b.samples));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_selection_ends_on_the_node_and_fails_its_fetches() {
+    let source = fake(3000, 100);
+    let far = remote(&source, "node:1");
+    let budget = budget(u64::MAX);
+    let set = far.select(&scope(), &request(0), &budget).await.unwrap();
+    set.close();
+    let error = set.fetch_parts(0..3000, TimeRange::ALL, &mut SeriesBatch::default()).await.err().unwrap();
+    assert!(error.is_retryable() && error.to_string().contains("closed"), "{error}");
+    drop(set);
+    assert_eq!(budget.used_bytes(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,17 +318,17 @@ async fn failures_keep_their_reason() {
     let refused = Refused { shards: [3].into_iter().collect(), reason, complete: None };
     for failure in [SelectError::Memory { limit: 5 }, SelectError::Storage("disk".into()), SelectError::Cancelled] {
         let far = remote(&failing(Some(failure.clone()), None), "node:1");
-        let error = RemoteSource::select(&far, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
+        let error = far.select(&scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
         assert_eq!(error.into_select_error().to_string(), failure.to_string());
     }
     let far = remote(&failing(None, Some(refused.clone())), "node:1");
-    let error = RemoteSource::select(&far, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
+    let error = far.select(&scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
     assert!(matches!(&error, ReadError::Refused(r) if *r == refused), "{error:?}");
     let far = remote(&fake(5, 5), "node:1");
-    let error = RemoteSource::select(&far, &scope(), &request(4), &budget(u64::MAX)).await.err().unwrap();
+    let error = far.select(&scope(), &request(4), &budget(u64::MAX)).await.err().unwrap();
     assert!(matches!(error.into_select_error(), SelectError::Series { limit: 4 }));
     let away = remote(&fake(5, 5), "elsewhere:1");
-    let error = RemoteSource::select(&away, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
+    let error = away.select(&scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
     assert!(error.is_retryable() && error.to_string().contains("elsewhere:1"), "{error}");
 }
 
@@ -296,11 +336,11 @@ async fn failures_keep_their_reason() {
 async fn memory_is_bounded_on_both_sides() {
     let far = remote(&fake(4000, 50), "node:1");
     let small = budget(1_200_000);
-    let set = RemoteSource::select(&far, &scope(), &request(0), &small).await.unwrap();
+    let set = far.select(&scope(), &request(0), &small).await.unwrap();
     let error = set.fetch_parts(0..4000, TimeRange::ALL, &mut SeriesBatch::default()).await.err().unwrap();
     assert!(matches!(error.into_select_error(), SelectError::Memory { .. }));
     let none = budget(10_000);
-    let error = RemoteSource::select(&far, &scope(), &request(0), &none).await.err().unwrap();
+    let error = far.select(&scope(), &request(0), &none).await.err().unwrap();
     assert!(matches!(error.into_select_error(), SelectError::Memory { .. }));
     drop(set);
     assert_eq!((small.used_bytes(), none.used_bytes()), (0, 0));
@@ -313,7 +353,7 @@ async fn a_dropped_read_ends_on_the_node() {
         let (far, budget) = (remote(&slow, "node:1"), budget(u64::MAX));
         let asking = tokio::spawn({
             let budget = budget.clone();
-            async move { RemoteSource::select(&far, &scope(), &request(0), &budget).await.map(|_| ()) }
+            async move { far.select(&scope(), &request(0), &budget).await.map(|_| ()) }
         });
         let reached = |flag: fn(&Fake) -> &AtomicBool| {
             let slow = slow.clone();
@@ -340,7 +380,7 @@ async fn roles_that_a_node_does_not_have_are_refused() {
     let near = fake(5, 5);
     let far = remote(&near, "node:1");
     let store = RemoteSource { role: SourceRole::Store, ..far };
-    let error = RemoteSource::select(&store, &scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
+    let error = store.select(&scope(), &request(0), &budget(u64::MAX)).await.err().unwrap();
     assert!(matches!(&error, ReadError::Refused(refused) if refused.shards.is_empty()), "{error:?}");
     assert_eq!(near.fetches.load(Ordering::SeqCst), 0);
 }
@@ -352,15 +392,17 @@ async fn a_node_with_less_complete_data_refuses_reads() {
     let far = remote(&near, "node:1");
     for required_from in [None, Some(-2), Some(0), Some(i64::MAX)] {
         let scope = scope().requiring_from(required_from);
-        assert!(RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.is_ok(), "{required_from:?}");
+        assert!(far.select(&scope, &request(0), &budget(u64::MAX)).await.is_ok(), "{required_from:?}");
     }
     let selected = near.fetches.load(Ordering::SeqCst);
     let scope = scope().requiring_from(Some(-3));
-    let (matchers, range) = ([Matcher::equal("a", "b")], TimeRange::new(-5, 5));
+    let (matchers, range) = (Arc::from([Matcher::equal("a", "b")]), TimeRange::new(-5, 5));
+    let series = ReadSeries { matchers: Arc::clone(&matchers), range, limit: 0 };
+    let names = ReadNames { label: None, matchers, range };
     for error in [
-        RemoteSource::select(&far, &scope, &request(0), &budget(u64::MAX)).await.err().unwrap(),
-        far.read_series(&scope, &matchers, range, 0, &budget(u64::MAX)).await.unwrap_err(),
-        far.read_names(&scope, None, &matchers, range, &budget(u64::MAX)).await.unwrap_err(),
+        far.select(&scope, &request(0), &budget(u64::MAX)).await.err().unwrap(),
+        series.remote(&far, &scope, &budget(u64::MAX)).await.unwrap_err(),
+        names.remote(&far, &scope, &budget(u64::MAX)).await.unwrap_err(),
         near.covers(&scope, Duration::from_secs(1)).unwrap_err(),
     ] {
         let ReadError::Refused(refused) = &error else { panic!("{error:?}") };
@@ -369,4 +411,49 @@ async fn a_node_with_less_complete_data_refuses_reads() {
         assert!(refused.reason.contains("shards 1,3 are complete only from -2, not from -3"), "{}", refused.reason);
     }
     assert_eq!(near.fetches.load(Ordering::SeqCst), selected, "nothing was selected");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_selection_comes_with_its_samples_in_one_response() {
+    let source = fake(100, 20);
+    let budget = budget(u64::MAX);
+    let set = remote(&source, "node:1").select(&scope(), &request(0), &budget).await.unwrap();
+    assert!(set.has_inline(&(0..100)));
+    let (_, responses) = budget.reads();
+    assert_eq!(responses, 1);
+    let near = FakeSet((0..100).map(labels).collect(), 20);
+    for (series, range) in [(0..100, TimeRange::ALL), (7..30, TimeRange::new(5, 9)), (99..100, TimeRange::new(30, 40))]
+    {
+        let (mut a, mut b) = (SeriesBatch::default(), SeriesBatch::default());
+        set.fetch_parts(series.clone(), range, &mut a).await.unwrap();
+        near.fetch(series, range, &mut b).unwrap();
+        assert_eq!(shown(&a), shown(&b));
+    }
+    assert_eq!(budget.reads(), (budget.reads().0, responses), "nothing else was sent");
+    drop(set);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_selection_comes_with_its_first_samples() {
+    let source = fake(3000, 100);
+    let set = remote(&source, "node:1").select(&scope(), &request(0), &budget(u64::MAX)).await.unwrap();
+    assert!(set.has_inline(&(0..16)) && !set.has_inline(&(0..3000)));
+    let (mut a, mut b) = (SeriesBatch::default(), SeriesBatch::default());
+    set.fetch_parts(5..900, TimeRange::ALL, &mut a).await.unwrap();
+    FakeSet((0..3000).map(labels).collect(), 100).fetch(5..900, TimeRange::ALL, &mut b).unwrap();
+    assert_eq!(shown(&a), shown(&b));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_reads_samples_only_when_they_are_fetched() {
+    let source = fake(5, 5);
+    let far = remote(&source, "node:1");
+    let store = RemoteSource { role: SourceRole::Store, ..far };
+    let mut routes = RoutesBuilder::default();
+    let (clock, limits) = (Arc::new(SystemClock::new()), ReadLimits::default());
+    QueryServices { ingester: None, store: Some(source), clock, limits }.add_to(&mut routes);
+    let store = RemoteSource { connect: Arc::new(Only(routes.routes())), ..store };
+    let set = store.select(&scope(), &request(0), &budget(u64::MAX)).await.unwrap();
+    assert!(!set.has_inline(&(0..1)));
 }
