@@ -98,7 +98,12 @@ impl ClusterQuery {
         let read = ReadCompleteness { lasting: budget.remaining() };
         let responses = self.reading(read, budget).targets(vec![self.all_shards()]).await?;
         let everything = Completeness { from: i64::MIN, unflushed_from: i64::MAX, version: 0 };
-        let together = responses.into_iter().fold(everything, |all, (_, one)| all.and(one));
+        let mut together = responses.into_iter().fold(everything, |all, (_, one)| all.and(one));
+        let shards = &self.dispatcher.view().shards;
+        if shards.is_empty() || shards.iter().any(|shard| shard.replicas.is_empty()) {
+            // No ingester has samples of a shard without replicas, but a restored cluster has blocks with some.
+            together.from = i64::MAX;
+        }
         self.dispatcher.cluster.complete_from.insert(&self.dispatcher.tenant, together.from);
         Ok(self.learn_completeness(together))
     }
