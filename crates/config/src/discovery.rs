@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ConfigError;
+use crate::glob::check_pattern;
 use crate::http::with_http_client;
 use crate::units::PromDuration;
 
@@ -16,7 +17,7 @@ pub struct TargetGroup {
     /// Addresses, as `host:port`.
     pub targets: Vec<String>,
     /// Labels that every target of the group gets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable_values")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -25,6 +26,12 @@ pub(crate) fn static_groups<'de, D: serde::Deserializer<'de>>(deserializer: D) -
     let groups = Option::<Vec<Option<TargetGroup>>>::deserialize(deserializer)?.unwrap_or_default();
     let groups: Option<Vec<_>> = groups.into_iter().collect();
     groups.ok_or_else(|| serde::de::Error::custom("empty or null section in static_configs"))
+}
+
+/// Reads labels. A `null` value is empty, which leaves its label out.
+fn nullable_values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
+    Ok(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
 }
 
 impl TargetGroup {
@@ -41,7 +48,8 @@ impl TargetGroup {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileSdConfig {
-    /// Paths of JSON and YAML files. A `*` is only allowed in the last component of a path.
+    /// Paths of JSON and YAML files, which may have the wildcards of Go's `filepath.Glob`: `*`, `?` and `[a-z]`. A `*` is only
+    /// allowed in the last component of a path.
     pub files: Vec<String>,
     /// Time between reads of all files, even when none seems to have changed (default: 5m).
     pub refresh_interval: PromDuration,
@@ -62,7 +70,7 @@ impl FileSdConfig {
         }
         match self.files.iter().find(|name| !is_discovery_file_name(name)) {
             Some(name) => Err(ConfigError::new(format!("path name {name:?} is not valid for file discovery"))),
-            None => Ok(()),
+            None => self.files.iter().try_for_each(|pattern| check_pattern(pattern)),
         }
     }
 

@@ -211,7 +211,7 @@ pub struct TlsConfig {
     pub server_name: String,
     /// Whether to accept any certificate.
     pub insecure_skip_verify: bool,
-    /// The lowest version: `TLS12` or `TLS13`. `TLS10` and `TLS11` mean `TLS12`, the lowest that is supported.
+    /// The lowest version: `TLS12` (the default) or `TLS13`. Older versions are not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
     /// The highest version (default: `TLS13`).
@@ -242,6 +242,12 @@ impl TlsConfig {
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |message: &str| Err(ConfigError::new(message));
+        if self.min_version.is_some_and(|version| version < TlsVersion::Tls12) {
+            return refuse("tls_config: min_version must be TLS12 or TLS13: older versions are not supported");
+        }
+        if self.max_version.is_some_and(|version| version < TlsVersion::Tls12) {
+            return refuse("tls_config: max_version must be TLS12 or TLS13: older versions are not supported");
+        }
         let has_file = |file: &Option<PathBuf>| file.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
         let is_ambiguous = |inline: bool, file: &Option<PathBuf>| inline && has_file(file);
         if !(self.ca_ref.is_empty() && self.cert_ref.is_empty() && self.key_ref.is_empty()) {

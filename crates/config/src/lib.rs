@@ -7,6 +7,7 @@
 
 mod discovery;
 mod error;
+mod glob;
 mod global;
 mod http;
 mod otlp;
@@ -18,6 +19,7 @@ mod units;
 
 pub use discovery::{FileSdConfig, HttpSdConfig, TargetGroup};
 pub use error::ConfigError;
+pub use glob::glob;
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HeaderValues, HttpClientConfig, TlsConfig, TlsVersion};
 pub use otlp::{OtlpConfig, OtlpConfigError, TranslationStrategy};

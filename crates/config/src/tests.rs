@@ -93,6 +93,9 @@ fn invalid_sections_have_the_messages_of_prometheus() {
         ("job_name: a\nbasic_auth: {username: u}\nbearer_token: t", "at most one of basic_auth, oauth2, bearer_token"),
         ("job_name: a\nauthorization: {type: Basic}", "authorization type cannot be set to \"basic\""),
         ("job_name: a\ntls_config: {cert_file: x}", "exactly one of key or key_file must be configured"),
+        ("job_name: a\ntls_config: {min_version: TLS11}", "min_version must be TLS12 or TLS13"),
+        ("job_name: a\ntls_config: {max_version: TLS10}", "max_version must be TLS12 or TLS13"),
+        ("job_name: a\nfile_sd_configs: [{files: ['[x.json']}]", "invalid file pattern"),
         ("job_name: a\nhttp_headers: {Host: {values: [x]}}", "setting header \"Host\" is not allowed"),
         ("job_name: a\nscrape_intervall: 5s", "unknown field"),
     ] {

@@ -1,12 +1,13 @@
 //! Targets in JSON and YAML files. Files are polled every two seconds and read again when their modification time or size
-//! has changed, and at least once a refresh interval. A file that cannot be read keeps its previous targets.
+//! has changed, and at least once a refresh interval. A file that cannot be read keeps its previous targets; one that is gone
+//! has none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pharos_config::{FileSdConfig, TargetGroup};
+use pharos_config::{FileSdConfig, TargetGroup, glob};
 use pharos_model::{Clock, Labels};
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ pub(super) async fn run(
     let refresh = config.refresh_interval.as_duration().max(MIN_REFRESH_INTERVAL);
     let mut ticks = tokio::time::interval(POLL_INTERVAL.min(refresh));
     let mut refreshed = None;
+    let mut is_first = true;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -44,7 +46,7 @@ pub(super) async fn run(
         let Ok(polled) = tokio::task::spawn_blocking(move || known.poll(&patterns, is_due)).await else { return };
         files = polled.files;
         metrics.failures.with_label_values(&["file"]).inc_by(polled.failures);
-        if polled.is_changed || publish.borrow().is_none() {
+        if polled.is_changed || std::mem::take(&mut is_first) {
             publish.send_replace(Some(Arc::new(files.targets())));
         }
     }
@@ -75,7 +77,13 @@ struct File {
 impl Files {
     /// Reads the files that are new or have changed, or all of them with `read_all`.
     pub(super) fn poll(mut self, patterns: &[String], read_all: bool) -> Polled {
-        let paths: Vec<PathBuf> = patterns.iter().flat_map(|pattern| expand(pattern)).collect();
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for pattern in patterns {
+            match glob(Path::new(pattern)) {
+                Ok(found) => paths.extend(found),
+                Err(error) => tracing::error!(pattern, %error, "could not look for discovery files"),
+            }
+        }
         let count_before = self.by_path.len();
         self.by_path.retain(|path, _| paths.contains(path));
         let mut is_changed = count_before != self.by_path.len();
@@ -104,24 +112,6 @@ impl Files {
     pub(super) fn targets(&self) -> Vec<Labels> {
         self.by_path.values().flat_map(|file| file.targets.iter().cloned()).collect()
     }
-}
-
-/// The files that match a pattern, whose last component may contain a `*`.
-fn expand(pattern: &str) -> Vec<PathBuf> {
-    let path = Path::new(pattern);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-    let Some((prefix, suffix)) = name.split_once('*') else { return vec![path.to_path_buf()] };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let matches =
-        |name: &str| name.len() >= prefix.len() + suffix.len() && name.starts_with(prefix) && name.ends_with(suffix);
-    let mut paths: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(matches))
-        .map(|entry| path.with_file_name(entry.file_name()))
-        .collect();
-    paths.sort();
-    paths
 }
 
 /// Reads the targets in a file.

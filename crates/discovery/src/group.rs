@@ -13,6 +13,7 @@ pub type DiscoveredTargets = Option<Arc<Vec<Labels>>>;
 pub(crate) fn group_labels(group: &TargetGroup, meta: &[(&str, &str)]) -> Vec<Labels> {
     let common: BTreeMap<&str, &str> =
         group.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(meta.iter().copied()).collect();
+    let common: Vec<(&str, &str)> = common.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let of_target = |address: &String| {
         let own = [("__address__", address.as_str())];
         Labels::from_pairs(common.iter().map(|(name, value)| (*name, *value)).chain(own))

@@ -55,9 +55,9 @@ async fn unused_mechanisms_are_stopped() {
 
 #[tokio::test]
 async fn a_server_with_a_bad_certificate_cannot_be_subscribed_to() {
-    let yaml = "http_sd_configs: [{url: 'http://h', tls_config: {ca_file: /does/not/exist}}]";
+    let yaml = "http_sd_configs: [{url: 'http://h', tls_config: {ca: nonsense}}]";
     let error = manager().subscribe(&section(yaml), None).unwrap_err();
-    assert!(error.to_string().starts_with("unable to read CA cert file"), "{error}");
+    assert!(error.to_string().starts_with("unable to use specified CA cert"), "{error}");
 }
 
 #[tokio::test]
@@ -72,4 +72,24 @@ async fn manager_task(section: &ResolvedScrapeConfig) -> (DiscoveryManager, watc
     let mut manager = manager();
     let receiver = manager.subscribe(section, None).unwrap().remove(0);
     (manager, receiver)
+}
+
+#[tokio::test]
+async fn a_mechanism_that_replaces_another_begins_with_its_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("a.json"), r#"[{"targets": ["a:1"]}]"#).unwrap();
+    let old = section(&format!("file_sd_configs: [{{files: ['{}']}}]", path("a.json")));
+    let new = section(&format!(
+        "{STATIC}\nhttp_sd_configs: [{{url: 'http://127.0.0.1:1'}}]\nfile_sd_configs: [{{files: ['{}']}}]",
+        path("b.json")
+    ));
+    let (mut manager, mut before) = manager_task(&old).await;
+    before.wait_for(Option::is_some).await.unwrap();
+    let after = manager.subscribe(&new, Some(&old)).unwrap();
+    let [_, file, http] = &after[..] else { panic!("{} receivers", after.len()) };
+    assert_eq!(file.borrow().as_ref().unwrap().len(), 1, "until its own file was read");
+    assert!(http.borrow().is_none(), "there was none of its kind before");
+    let mut file = file.clone();
+    file.wait_for(|targets| targets.as_ref().is_some_and(|targets| targets.is_empty())).await.unwrap();
 }

@@ -1,27 +1,37 @@
 //! The HTTP client that a section of the configuration describes: credentials, headers, TLS and redirects.
 //!
-//! Scrapes and discovery share it. Bodies have a limit after decompression, and all large bodies of the process share one.
+//! Scrapes and discovery share it. It takes servers as Go's client does, so that whatever Prometheus scrapes can be scraped.
+//! Bodies have a limit after decompression, and all large bodies of the process share one.
 
 mod bounded;
-mod redirect;
+mod connections;
 mod tls;
+mod url;
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::write::MultiGzDecoder;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
 
 use self::bounded::Bounded;
 pub use self::bounded::Share;
-use self::redirect::{Hop, is_sensitive};
+use self::connections::{Connections, Exchange, describe};
+use self::tls::Tls;
+use self::url::RequestUrl;
+pub use self::url::without_password;
 use pharos_config::{ConfigError, HttpClientConfig, Secret};
 
-const USER_AGENT: &str = concat!("Pharos/", env!("CARGO_PKG_VERSION"));
-const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+const MAX_REDIRECTS: usize = 10;
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("Pharos/", env!("CARGO_PKG_VERSION")));
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,11 +50,17 @@ pub enum HttpError {
     BodySize,
 }
 
-/// The client of one section of the configuration.
-#[derive(Clone, Debug)]
+/// The client of one section of the configuration. Clones share their connections.
+#[derive(Clone)]
 pub struct HttpClient {
-    client: Client,
+    connections: Arc<Connections>,
     config: HttpClientConfig,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// A response without its body.
@@ -57,22 +73,11 @@ pub struct ResponseHead {
 }
 
 impl HttpClient {
-    /// Builds a client. Reads the certificates that the section names.
+    /// Builds a client. Files that the section names are read for each request, and those with certificates take effect on
+    /// new connections.
     pub fn new(config: &HttpClientConfig) -> Result<Self, ConfigError> {
-        let tls = tls::client_config(&config.tls_config, config.enable_http2)?;
-        let mut builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(Policy::none())
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .tls_backend_preconfigured(tls);
-        if !config.enable_http2 {
-            builder = builder.http1_only();
-        }
-        let client = builder
-            .build()
-            .map_err(|e| ConfigError::new(format!("could not build the HTTP client: {}", root_cause(&e))))?;
-        Ok(HttpClient { client, config: config.clone() })
+        let tls = Tls::new(&config.tls_config, config.enable_http2)?;
+        Ok(HttpClient { connections: Arc::new(Connections::new(tls)), config: config.clone() })
     }
 
     /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails.
@@ -85,116 +90,226 @@ impl HttpClient {
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
-            let mut hop = Hop::first(url)?;
-            loop {
-                let mut request = self.authorized(&hop).await?;
-                for (name, value) in headers {
-                    request = request.header(name, value);
-                }
-                let response = request.send().await.map_err(|e| failed(url, &e))?;
-                match self.config.follow_redirects.then(|| hop.next(&response)).transpose()?.flatten() {
-                    Some(next) => hop = next,
-                    None => return receive(url, response, limit, body).await,
-                }
-            }
+            let exchange = self.follow(url, headers).await.map_err(|error| failed(url, &error))?;
+            self.receive(url, exchange, limit, body).await
         };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(HttpError::Timeout(url.to_string())))
+        let late = || HttpError::Timeout(without_password(url).into_owned());
+        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// A request with the configured headers, and with credentials as long as it stays at its host.
-    async fn authorized(&self, hop: &Hop) -> Result<RequestBuilder, HttpError> {
-        let mut request = self.client.get(hop.url.clone());
-        let is_trusted = !hop.has_left_host;
-        if let Some(auth) = self.config.basic_auth.as_ref().filter(|_| is_trusted) {
-            let name = text_or_file(&auth.username, auth.username_file.as_deref()).await?;
-            let password = text_or_file(auth.password.reveal(), auth.password_file.as_deref()).await?;
-            request = request.basic_auth(name, Some(password));
+    /// Sends a request, and another one to each place to which it is redirected.
+    async fn follow(&self, url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Exchange, RequestError> {
+        let first = RequestUrl::parse(url)?;
+        let mut url = first.clone();
+        // Once a redirect has left the host, credentials stay behind, even if a later one returns to it.
+        let mut is_trusted = true;
+        for _ in 0..=MAX_REDIRECTS {
+            is_trusted &= url.may_have_credentials_of(&first);
+            let request = self.request(&url, headers, is_trusted).await?;
+            let exchange = self.connections.send(&url, request).await?;
+            match self.redirect(&exchange) {
+                Some(location) => url = url.join(&location)?,
+                None => return Ok(exchange),
+            }
         }
-        if let Some(auth) = self.config.authorization.as_ref().filter(|_| is_trusted) {
-            let credentials = text_or_file(auth.credentials.reveal(), auth.credentials_file.as_deref()).await?;
-            let value = HeaderValue::try_from(format!("{} {credentials}", auth.kind));
-            let mut value = value.map_err(|_| HttpError::Failed("credentials are not a valid header value".into()))?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+        Err(format!("stopped after {MAX_REDIRECTS} redirects").into())
+    }
+
+    /// Where a response redirects to.
+    fn redirect(&self, exchange: &Exchange) -> Option<String> {
+        let status = exchange.response.status().as_u16();
+        if !self.config.follow_redirects || !matches!(status, 301..=303 | 307 | 308) {
+            return None;
+        }
+        let location = exchange.response.headers().get(LOCATION)?.as_bytes();
+        (!location.is_empty()).then(|| String::from_utf8_lossy(location).into_owned())
+    }
+
+    async fn request(
+        &self,
+        url: &RequestUrl,
+        given: &[(HeaderName, HeaderValue)],
+        is_trusted: bool,
+    ) -> Result<Request<Empty<Bytes>>, RequestError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, AGENT);
+        let host = HeaderValue::try_from(&url.authority).map_err(|_| format!("invalid host {:?}", url.authority))?;
+        headers.insert(HOST, host.clone());
+        if let Some(credentials) = self.credentials(url).await?.filter(|_| is_trusted) {
+            headers.insert(AUTHORIZATION, credentials);
         }
         for (name, values) in self.config.http_headers.iter().filter(|(name, _)| is_trusted || !is_sensitive(name)) {
-            let plain = values.values.iter().map(String::as_str).chain(values.secrets.iter().map(Secret::reveal));
-            for value in plain {
-                request = request.header(name, value);
-            }
+            let name = HeaderName::try_from(name).map_err(|_| format!("invalid header name {name:?}"))?;
+            let mut add = |value: &str| match HeaderValue::try_from(value) {
+                Ok(value) => {
+                    headers.append(name.clone(), value);
+                    Ok(())
+                }
+                Err(_) => Err(format!("invalid value of header {name:?}")),
+            };
+            values
+                .values
+                .iter()
+                .map(String::as_str)
+                .chain(values.secrets.iter().map(Secret::reveal))
+                .try_for_each(&mut add)?;
             for file in &values.files {
-                request = request.header(name, text_or_file("", Some(file)).await?);
+                add(&text_or_file("", Some(file)).await?)?;
             }
         }
+        headers.extend(given.iter().cloned());
+        let mut request = Request::new(Empty::new());
+        let mut uri = http::uri::Parts::default();
+        // HTTP/2 takes the host from the URI; HTTP/1 sends the path only.
+        uri.path_and_query = Some(url.target.clone());
+        *request.uri_mut() = http::Uri::from_parts(uri).map_err(|e| e.to_string())?;
+        *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// The `Authorization` header. A user in the URL comes before those of the configuration.
+    async fn credentials(&self, url: &RequestUrl) -> Result<Option<HeaderValue>, RequestError> {
+        let basic =
+            |name: &str, password: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")));
+        let value = if let Some((name, password)) = &url.user {
+            basic(name, password)
+        } else if let Some(auth) = &self.config.basic_auth {
+            let name = text_or_file(&auth.username, auth.username_file.as_deref()).await?;
+            let password = text_or_file(auth.password.reveal(), auth.password_file.as_deref()).await?;
+            basic(&name, &password)
+        } else if let Some(auth) = &self.config.authorization {
+            let credentials = text_or_file(auth.credentials.reveal(), auth.credentials_file.as_deref()).await?;
+            format!("{} {credentials}", auth.kind)
+        } else {
+            return Ok(None);
+        };
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_| "credentials are not a valid header value".to_string())?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    async fn receive(
+        &self,
+        url: &str,
+        mut exchange: Exchange,
+        limit: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<ResponseHead, HttpError> {
+        let response = &mut exchange.response;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(HttpError::Status(shown_status(response)));
+        }
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
+        let content_type = header(CONTENT_TYPE);
+        let mut decoder = Decoder::new(&header(CONTENT_ENCODING), Bounded::new(body, limit));
+        while let Some(frame) = response.body_mut().frame().await {
+            let frame = frame.map_err(|e| failed(url, &RequestError::Sent(describe(&e))))?;
+            if let Some(chunk) = frame.data_ref() {
+                decoder.write(chunk)?;
+            }
+        }
+        let share = decoder.finish()?;
+        self.connections.keep(exchange);
+        Ok(ResponseHead { content_type, share })
+    }
+}
+
+/// Code and reason of a response, the latter as the server spells it.
+fn shown_status(response: &http::Response<hyper::body::Incoming>) -> String {
+    let own = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let own = own.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+    let reason = own.unwrap_or_else(|| response.status().canonical_reason().unwrap_or("").to_string());
+    format!("{} {reason}", response.status().as_u16()).trim_end().to_string()
+}
+
+/// Whether a header only goes to the host that it was configured for.
+fn is_sensitive(name: &str) -> bool {
+    let sensitive =
+        ["authorization", "cookie", "cookie2", "proxy-authenticate", "proxy-authorization", "www-authenticate"];
+    sensitive.iter().any(|header| name.eq_ignore_ascii_case(header))
+}
+
+/// Why a request failed before its body.
+enum RequestError {
+    /// A file of the section cannot be read.
+    File(String),
+    /// Everything else, which is about the server.
+    Sent(String),
+}
+
+impl From<String> for RequestError {
+    fn from(error: String) -> Self {
+        RequestError::Sent(error)
     }
 }
 
 /// A setting, or the content of its file.
-async fn text_or_file(text: &str, file: Option<&Path>) -> Result<String, HttpError> {
+async fn text_or_file(text: &str, file: Option<&Path>) -> Result<String, RequestError> {
     let Some(file) = file else { return Ok(text.to_string()) };
     let read = tokio::fs::read_to_string(file).await;
     read.map(|text| text.trim().to_string())
-        .map_err(|e| HttpError::Failed(format!("unable to read file {}: {e}", file.display())))
+        .map_err(|e| RequestError::File(format!("unable to read file {}: {e}", file.display())))
 }
 
-fn failed(url: &str, error: &reqwest::Error) -> HttpError {
-    if error.is_timeout() {
-        return HttpError::Timeout(url.to_string());
+fn failed(url: &str, error: &RequestError) -> HttpError {
+    match error {
+        RequestError::File(error) => HttpError::Failed(error.clone()),
+        RequestError::Sent(error) => HttpError::Failed(format!("Get {:?}: {error}", without_password(url))),
     }
-    HttpError::Failed(format!("Get {url:?}: {}", root_cause(error)))
 }
 
-/// The message of the innermost cause, which says what happened. The outer ones only say where.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-async fn receive(url: &str, mut response: Response, limit: u64, body: &mut Vec<u8>) -> Result<ResponseHead, HttpError> {
-    let status = response.status();
-    if status != reqwest::StatusCode::OK {
-        let reason = status.canonical_reason().unwrap_or("");
-        return Err(HttpError::Status(format!("{} {reason}", status.as_u16()).trim_end().to_string()));
-    }
-    let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
-    let content_type = header(CONTENT_TYPE);
-    let encoding = header(CONTENT_ENCODING);
-    let bounded = Bounded::new(body, limit);
-    let mut decoder = match encoding.as_str() {
-        "gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(bounded))),
-        "" | "identity" => Decoder::Plain(bounded),
-        other => return Err(HttpError::Failed(format!("unsupported Content-Encoding {other:?}"))),
-    };
-    while let Some(chunk) = response.chunk().await.map_err(|e| failed(url, &e))? {
-        decoder.write(&chunk)?;
-    }
-    let share = decoder.finish()?;
-    Ok(ResponseHead { content_type, share })
-}
-
+/// Decompresses a body.
 enum Decoder<'a> {
     Plain(Bounded<'a>),
     Gzip(Box<MultiGzDecoder<Bounded<'a>>>),
+    /// `deflate` before its first byte, which tells which of two formats it is.
+    Undecided(Option<Bounded<'a>>),
+    Zlib(Box<ZlibDecoder<Bounded<'a>>>),
+    Deflate(Box<DeflateDecoder<Bounded<'a>>>),
 }
 
-impl Decoder<'_> {
+impl<'a> Decoder<'a> {
+    /// The decoder of a content encoding. As in Prometheus, a body with an unknown one is taken as it is.
+    fn new(encoding: &str, bounded: Bounded<'a>) -> Self {
+        match encoding.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(bounded))),
+            "deflate" => Decoder::Undecided(Some(bounded)),
+            _ => Decoder::Plain(bounded),
+        }
+    }
+
     fn write(&mut self, chunk: &[u8]) -> Result<(), HttpError> {
+        let Some(first) = chunk.first() else { return Ok(()) };
+        if let Decoder::Undecided(bounded) = self
+            && let Some(bounded) = bounded.take()
+        {
+            *self = match first & 0x0f {
+                8 => Decoder::Zlib(Box::new(ZlibDecoder::new(bounded))),
+                _ => Decoder::Deflate(Box::new(DeflateDecoder::new(bounded))),
+            };
+        }
         match self {
             Decoder::Plain(bounded) => bounded.write_all(chunk),
+            Decoder::Undecided(_) => Ok(()),
             Decoder::Gzip(gzip) => gzip.write_all(chunk),
+            Decoder::Zlib(zlib) => zlib.write_all(chunk),
+            Decoder::Deflate(deflate) => deflate.write_all(chunk),
         }
         .map_err(body_error)
     }
 
     fn finish(self) -> Result<Share, HttpError> {
         match self {
-            Decoder::Plain(bounded) => Ok(bounded.into_share()),
-            Decoder::Gzip(gzip) => gzip.finish().map(Bounded::into_share).map_err(body_error),
+            Decoder::Plain(bounded) => Ok(bounded),
+            Decoder::Undecided(_) => return Ok(None),
+            Decoder::Gzip(gzip) => gzip.finish(),
+            Decoder::Zlib(zlib) => zlib.finish(),
+            Decoder::Deflate(deflate) => deflate.finish(),
         }
+        .map(Bounded::into_share)
+        .map_err(body_error)
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use flate2::Compression;
+use flate2::read::{DeflateEncoder, ZlibEncoder};
 use flate2::write::GzEncoder;
 use pharos_config::{GlobalConfig, ScrapeConfig};
 
@@ -20,6 +21,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The metrics, compressed by an encoder.
+fn deflated<W: std::io::Read>(encoder: impl Fn(&'static [u8], Compression) -> W) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encoder(METRICS.as_bytes(), Compression::best()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
 async fn serve() -> String {
     let text = [("content-type", "text/plain; version=0.0.4")];
     let zipped = [("content-type", "text/plain"), ("content-encoding", "gzip")];
@@ -28,6 +36,8 @@ async fn serve() -> String {
     let app = Router::new()
         .route("/metrics", get(move || async move { (text, METRICS) }))
         .route("/gzip", get(move || async move { (zipped, gzip(METRICS.as_bytes())) }))
+        .route("/zlib", get(|| async { ([("content-encoding", "deflate")], deflated(ZlibEncoder::new)) }))
+        .route("/deflate", get(|| async { ([("content-encoding", "deflate")], deflated(DeflateEncoder::new)) }))
         .route("/bomb", get(move || async move { (zipped, bomb.clone()) }))
         .route("/broken", get(move || async move { (zipped, broken[..broken.len() / 2].to_vec()) }))
         .route("/large", get(move || async move { (text, vec![b'\n'; 100 << 20]) }))
@@ -98,9 +108,16 @@ async fn a_truncated_compressed_body_fails() {
 }
 
 #[tokio::test]
-async fn an_unknown_encoding_fails() {
-    let error = fetch("", &format!("http://{}/brotli", serve().await), 1 << 20).await.unwrap_err();
-    assert_eq!(error.to_string(), "unsupported Content-Encoding \"br\"");
+async fn a_body_with_an_unknown_encoding_is_taken_as_it_is() {
+    assert_eq!(fetch("", &format!("http://{}/brotli", serve().await), 1 << 20).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn both_forms_of_deflate_are_decompressed() {
+    let server = format!("http://{}", serve().await);
+    for path in ["/zlib", "/deflate"] {
+        assert_eq!(fetch("", &format!("{server}{path}"), 1 << 20).await.unwrap(), METRICS.as_bytes(), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -210,11 +227,21 @@ async fn no_credentials_are_sent_unless_they_are_configured() {
     assert_eq!(fetch("", &url, 1000).await.unwrap_err().to_string(), "server returned HTTP status 401 Unauthorized");
 }
 
+#[tokio::test]
+async fn missing_certificates_fail_the_request() {
+    for (yaml, message) in [
+        ("tls_config: {ca_file: /does/not/exist}", "unable to read CA cert file /does/not/exist"),
+        ("tls_config: {cert_file: /does/not/exist, key: x}", "unable to read client certificate file /does/not/exist"),
+    ] {
+        let error = fetch(yaml, "https://127.0.0.1:1/", 1000).await.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
 #[test]
-fn bad_certificates_fail_when_the_client_is_built() {
+fn bad_certificates_in_the_configuration_fail_when_the_client_is_built() {
     for (yaml, message) in [
         ("tls_config: {ca: nonsense}", "unable to use specified CA cert"),
-        ("tls_config: {ca_file: /does/not/exist}", "unable to read CA cert file /does/not/exist"),
         ("tls_config: {min_version: TLS13, max_version: TLS12}", "no supported TLS version"),
     ] {
         let error = client(yaml).unwrap_err();

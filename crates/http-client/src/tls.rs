@@ -1,31 +1,117 @@
-//! The TLS settings of a client, from its section of the configuration.
+//! The TLS settings of a client, from its section of the configuration. Files are read when a connection is made, so that
+//! rotated certificates take effect and a missing one fails the requests that need it.
+
+mod cbc;
+mod certificate;
+mod der;
+mod provider;
+mod verifier;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
+use self::provider::provider;
+use self::verifier::{Roots, Verifier};
 use pharos_config::{ConfigError, TlsConfig, TlsVersion};
 
-/// Builds the client's TLS settings. Reads the files that the section names.
-pub(super) fn client_config(config: &TlsConfig, enable_http2: bool) -> Result<ClientConfig, ConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let failed = |e: rustls::Error| ConfigError::new(format!("tls_config: {e}"));
-    let versions = versions(config)?;
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&versions)
+/// TLS for one client.
+pub(super) struct Tls {
+    config: TlsConfig,
+    enable_http2: bool,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// The settings that follow from the current contents of the files.
+pub(super) struct Loaded {
+    files: Files,
+    /// Changes with the files. Connections of an earlier generation are not used again.
+    pub(super) generation: u64,
+    client: ClientConfig,
+    /// `None` verifies nothing.
+    roots: Option<Arc<Roots>>,
+    server_name: String,
+}
+
+/// The contents of the files, or of the settings that stand for them.
+#[derive(PartialEq)]
+struct Files {
+    ca: Option<Vec<u8>>,
+    certificate: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// Checks what is in the configuration itself. Files are read later.
+    pub(super) fn new(config: &TlsConfig, enable_http2: bool) -> Result<Self, ConfigError> {
+        versions(config)?;
+        if !config.ca.is_empty() {
+            certificates("CA cert", config.ca.as_bytes()).map_err(ConfigError::new)?;
+        }
+        Ok(Tls { config: config.clone(), enable_http2, loaded: Mutex::default() })
+    }
+
+    /// The settings for a new request: those of the last one unless a file has changed.
+    pub(super) async fn load(&self) -> Result<Arc<Loaded>, String> {
+        let config = &self.config;
+        let files = Files {
+            ca: read("CA cert", &config.ca, config.ca_file.as_deref()).await?,
+            certificate: read("client certificate", &config.cert, config.cert_file.as_deref()).await?,
+            key: read("client key", config.key.reveal(), config.key_file.as_deref()).await?,
+        };
+        let mut loaded = self.loaded.lock();
+        if let Some(known) = loaded.as_ref().filter(|known| known.files == files) {
+            return Ok(known.clone());
+        }
+        let generation = loaded.as_ref().map_or(0, |known| known.generation + 1);
+        let client = client_config(config, self.enable_http2, &files)?;
+        let roots = if config.insecure_skip_verify { None } else { Some(roots(&files)?) };
+        let next = Loaded { files, generation, client, roots, server_name: config.server_name.clone() };
+        Ok(loaded.insert(Arc::new(next)).clone())
+    }
+}
+
+impl Loaded {
+    /// The settings of a connection to a host, and the name that the handshake sends.
+    pub(super) fn for_host(&self, host: &str) -> (Arc<ClientConfig>, ServerName<'static>) {
+        let host = if self.server_name.is_empty() { host } else { &self.server_name };
+        let mut client = self.client.clone();
+        let name = ServerName::try_from(host.to_string()).unwrap_or_else(|_| {
+            // Names that end in a number are not sent, but verified.
+            client.enable_sni = false;
+            ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+        });
+        let algorithms = provider().signature_verification_algorithms;
+        let verifier = Verifier { host: host.to_string(), roots: self.roots.clone(), algorithms };
+        client.dangerous().set_certificate_verifier(Arc::new(verifier));
+        (Arc::new(client), name)
+    }
+}
+
+/// Settings without the verification of servers, which follows for each host.
+fn client_config(config: &TlsConfig, enable_http2: bool, files: &Files) -> Result<ClientConfig, String> {
+    let failed = |e: rustls::Error| format!("tls_config: {e}");
+    let algorithms = provider().signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&versions(config).map_err(|e| e.to_string())?)
         .map_err(failed)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(config, provider)?);
-    let mut client = match identity(config)? {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(failed)?,
-        None => builder.with_no_client_auth(),
+        .with_custom_certificate_verifier(Arc::new(Verifier { host: String::new(), roots: None, algorithms }));
+    let mut client = match (&files.certificate, &files.key) {
+        (Some(chain), Some(key)) => {
+            let chain = certificates("client certificate", chain)?;
+            let key =
+                PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("unable to use specified client key: {e}"))?;
+            builder.with_client_auth_cert(chain, key).map_err(failed)?
+        }
+        _ => builder.with_no_client_auth(),
     };
+    // A resumed session would skip the verification of its host.
+    client.resumption = rustls::client::Resumption::disabled();
     let http1 = b"http/1.1".to_vec();
     client.alpn_protocols = if enable_http2 { vec![b"h2".to_vec(), http1] } else { vec![http1] };
     Ok(client)
@@ -45,150 +131,38 @@ fn versions(config: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>
 }
 
 /// Reads PEM data that is inline or in a file; `None` when neither is configured.
-fn read(what: &str, inline: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, ConfigError> {
+async fn read(what: &str, inline: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     let file = file.filter(|path| !path.as_os_str().is_empty());
     match (inline.is_empty(), file) {
         (false, _) => Ok(Some(inline.as_bytes().to_vec())),
         (true, None) => Ok(None),
-        (true, Some(file)) => std::fs::read(file)
-            .map(Some)
-            .map_err(|e| ConfigError::new(format!("unable to read {what} file {}: {e}", file.display()))),
+        (true, Some(file)) => {
+            let read = tokio::fs::read(file).await;
+            read.map(Some).map_err(|e| format!("unable to read {what} file {}: {e}", file.display()))
+        }
     }
 }
 
-fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match parsed {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(ConfigError::new(format!("unable to use specified {what}: it contains no certificate"))),
-        Err(e) => Err(ConfigError::new(format!("unable to use specified {what}: {e}"))),
+        Ok(_) => Err(format!("unable to use specified {what}: it contains no certificate")),
+        Err(e) => Err(format!("unable to use specified {what}: {e}")),
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// The client certificate and its key; `None` when the section has none.
-fn identity(config: &TlsConfig) -> Result<Option<Identity>, ConfigError> {
-    let chain = read("client certificate", &config.cert, config.cert_file.as_deref())?;
-    let key = read("client key", config.key.reveal(), config.key_file.as_deref())?;
-    let (Some(chain), Some(key)) = (chain, key) else { return Ok(None) };
-    let key = PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|e| ConfigError::new(format!("unable to use specified client key: {e}")))?;
-    Ok(Some((certificates("client certificate", &chain)?, key)))
-}
-
-/// Verifies servers against the configured authorities, or else those of the machine.
-fn verifier(config: &TlsConfig, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    match read("CA cert", &config.ca, config.ca_file.as_deref())? {
-        Some(pem) => {
-            roots.add_parsable_certificates(certificates("CA cert", &pem)?);
-        }
-        None if !config.insecure_skip_verify => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        None => {}
-    }
-    if config.insecure_skip_verify || roots.is_empty() {
-        let accepts_any = config.insecure_skip_verify;
-        return Ok(Arc::new(Unverified { provider, accepts_any }));
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|e| ConfigError::new(format!("tls_config: {e}")))?;
-    if config.server_name.is_empty() {
-        return Ok(verifier);
-    }
-    let name = ServerName::try_from(config.server_name.clone())
-        .map_err(|e| ConfigError::new(format!("tls_config: server_name {:?}: {e}", config.server_name)))?;
-    Ok(Arc::new(Named { name, verifier }))
-}
-
-/// Verifies certificates against a configured name instead of the host of the URL.
-#[derive(Debug)]
-struct Named {
-    name: ServerName<'static>,
-    verifier: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for Named {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verifier.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate (`insecure_skip_verify`) or none (a machine without certificate authorities).
-#[derive(Debug)]
-struct Unverified {
-    provider: Arc<CryptoProvider>,
-    accepts_any: bool,
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.accepts_any {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::General("this machine has no certificate authorities".into())),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+/// The configured authorities, or else those of the machine.
+fn roots(files: &Files) -> Result<Arc<Roots>, String> {
+    static MACHINE: LazyLock<Arc<Roots>> =
+        LazyLock::new(|| Arc::new(Roots::new(rustls_native_certs::load_native_certs().certs)));
+    let roots = match &files.ca {
+        Some(pem) => Arc::new(Roots::new(certificates("CA cert", pem)?)),
+        None => MACHINE.clone(),
+    };
+    match (roots.is_empty(), &files.ca) {
+        (false, _) => Ok(roots),
+        (true, None) => Err("this machine has no certificate authorities".into()),
+        (true, Some(_)) => Err("unable to use specified CA cert: it contains no certificate that can be read".into()),
     }
 }

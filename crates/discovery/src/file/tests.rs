@@ -73,10 +73,42 @@ fn a_name_must_be_as_long_as_both_ends_of_the_pattern() {
 }
 
 #[test]
-fn a_missing_file_is_a_failure() {
+fn a_missing_file_has_no_targets() {
     let polled = Folder::new().read("missing.yml");
-    assert_eq!(polled.failures, 1);
-    assert!(!polled.is_changed);
+    assert_eq!(polled.failures, 0);
+    assert!(polled.files.targets().is_empty());
+}
+
+#[test]
+fn a_file_that_is_deleted_loses_its_targets() {
+    let folder = Folder::new();
+    folder.write("sd.json", TWO_TARGETS);
+    let files = folder.read("sd.json").files;
+    fs::remove_file(folder.path("sd.json")).unwrap();
+    let polled = files.poll(&[folder.path("sd.json")], false);
+    assert!(polled.is_changed);
+    assert!(polled.files.targets().is_empty());
+}
+
+#[test]
+fn patterns_have_all_wildcards_of_go() {
+    let folder = Folder::new();
+    folder.write("t1.json", r#"[{"targets": ["a:1"]}]"#);
+    folder.write("t22.json", r#"[{"targets": ["b:1"]}]"#);
+    assert_eq!(addresses(&folder.read("t?.json").files), ["a:1"]);
+    assert_eq!(addresses(&folder.read("t[2-3]*.json").files), ["b:1"]);
+    assert_eq!(addresses(&folder.read("*2*.json").files), ["b:1"]);
+}
+
+#[test]
+fn labels_may_be_null_and_scalars_of_yaml() {
+    let folder = Folder::new();
+    folder.write("sd.json", r#"[{"targets": ["a:1"], "labels": {"team": null, "zone": "z"}}]"#);
+    folder.write("sd.yml", "- targets: ['b:1']\n  labels: {team: ~, port: 9100, on: true, zone: z}\n");
+    let json = folder.read("sd.json").files.targets().remove(0);
+    assert_eq!((json.get("team"), json.get("zone")), (None, Some("z")));
+    let yaml = folder.read("sd.yml").files.targets().remove(0);
+    assert_eq!((yaml.get("team"), yaml.get("port"), yaml.get("on")), (None, Some("9100"), Some("true")));
 }
 
 #[test]

@@ -158,7 +158,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
         tasks.push(tokio::spawn(intake.agent.clone().run(parts.stopped.clone())));
-        departure::discover(&intake.agent).await;
+        if membership.is_open() {
+            departure::discover(&intake.agent).await;
+        }
     }
     membership.enter().await?;
     if let Some(ingester) = &holders.ingester {

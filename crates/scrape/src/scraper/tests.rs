@@ -92,18 +92,40 @@ fn create(yaml: &str, registry: &Registry) -> Result<Arc<Scraper>, ScraperError>
     )
 }
 
-const MISSING_CERTIFICATE: &str = "job_name: bad\ntls_config: {ca_file: /does/not/exist}";
+const BAD_CERTIFICATE: &str = "job_name: bad\ntls_config: {ca: nonsense}";
 
 #[tokio::test]
-async fn a_section_with_a_missing_certificate_is_refused() {
-    let error = create(MISSING_CERTIFICATE, &Registry::new()).err().unwrap().to_string();
-    assert!(error.starts_with("scrape config with job name \"bad\": unable to read CA cert file"), "{error}");
+async fn a_section_with_a_bad_certificate_is_refused() {
+    let error = create(BAD_CERTIFICATE, &Registry::new()).err().unwrap().to_string();
+    assert!(error.starts_with("scrape config with job name \"bad\": unable to use specified CA cert"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_certificate_only_fails_the_targets_of_its_section() {
+    let yaml = "job_name: j\nscheme: https\nscrape_interval: 50ms\nscrape_timeout: 50ms\n\
+                tls_config: {ca_file: /does/not/exist}\nstatic_configs: [{targets: ['127.0.0.1:1']}]";
+    let scraper = create(yaml, &Registry::new()).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(scraper.clone().run(stopped));
+    let down = async {
+        loop {
+            let targets: Vec<_> = scraper.pools().iter().flat_map(|pool| pool.active()).collect();
+            if let Some(target) = targets.iter().find(|target| target.status().health == Health::Down) {
+                return target.status().last_error;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(20), down).await.unwrap();
+    assert!(error.contains("unable to read CA cert file /does/not/exist"), "{error}");
+    stop.send_replace(true);
+    running.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_failed_reload_keeps_the_previous_configuration() {
     let scraper = create("job_name: good", &Registry::new()).unwrap();
-    let config = Arc::new(resolved(MISSING_CERTIFICATE));
+    let config = Arc::new(resolved(BAD_CERTIFICATE));
     assert!(scraper.reload(vec![config]).is_err());
     assert_eq!(scraper.jobs.borrow()[0].config.job_name, "good");
 }
