@@ -182,11 +182,16 @@ impl<'a> Appender<'a> {
         }
     }
 
-    fn push_exemplars(&mut self, info: &SampleInfo<'_>, t: i64) {
+    /// Adds exemplars. Those without a timestamp get that of the sample, once: targets show the last one until there is
+    /// another.
+    fn push_exemplars(&mut self, id: EntryId, info: &SampleInfo<'_>, t: i64) {
         let start = self.batch.exemplars.len();
         for exemplar in info.exemplars {
             let mut exemplar = exemplar.clone();
             if exemplar.t == NO_TIMESTAMP {
+                if !self.cache.is_new_exemplar(id, &exemplar.labels, exemplar.value) {
+                    continue;
+                }
                 exemplar.t = t;
             }
             self.batch.exemplars.push(exemplar);
@@ -212,7 +217,7 @@ impl Sink for Appender<'_> {
         }
         self.begin(id, is_new, has_own_time, false);
         self.batch.samples.push(Sample { t, v, st: info.st });
-        self.push_exemplars(&info, t);
+        self.push_exemplars(id, &info, t);
         Ok(Some(self.batch.samples.len() as u32 - 1))
     }
 
@@ -228,7 +233,7 @@ impl Sink for Appender<'_> {
         }
         self.begin(id, is_new, has_own_time, true);
         self.batch.histograms.push(HistogramSample { t, st: info.st, h: h.into() });
-        self.push_exemplars(&info, t);
+        self.push_exemplars(id, &info, t);
         Ok(())
     }
 

@@ -5,8 +5,11 @@
 //! predicts the next one ([`SeriesCache::expected`]). Only lines out of order are looked up by hash.
 
 use hashbrown::HashTable;
-use pharos_model::{SeriesHash, WriteBatch, is_stale_nan};
+use pharos_model::{Labels, SeriesHash, WriteBatch, is_stale_nan};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// How many lines of failed scrapes are kept, beyond twice those of the last good one.
+const MAX_UNCONFIRMED: usize = 1000;
 
 /// The index of an entry.
 pub(crate) type EntryId = u32;
@@ -25,6 +28,8 @@ pub(crate) struct Entry {
     tracked: u64,
     /// The index of the line in the last scrape that had it.
     position: u32,
+    /// The last exemplar without a timestamp.
+    exemplar: Option<Box<(Labels, f64)>>,
 }
 
 impl Entry {
@@ -122,6 +127,7 @@ impl SeriesCache {
             seen: 0,
             tracked: 0,
             position: 0,
+            exemplar: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -196,7 +202,18 @@ impl SeriesCache {
         }
     }
 
-    /// Ends a failed scrape: passes all series of the last good one to `stale` and removes the lines that it inserted.
+    /// Whether an exemplar without a timestamp is another one than that of the previous scrape.
+    pub(crate) fn is_new_exemplar(&mut self, id: EntryId, labels: &Labels, value: f64) -> bool {
+        let Some(entry) = self.entries[id as usize].as_mut() else { return true };
+        if entry.exemplar.as_ref().is_some_and(|known| known.0 == *labels && known.1.to_bits() == value.to_bits()) {
+            return false;
+        }
+        entry.exemplar = Some(Box::new((labels.clone(), value)));
+        true
+    }
+
+    /// Ends a failed scrape: passes all series of the last good one to `stale`. The lines that it inserted stay until the next
+    /// good one, so that they do not count as added again, unless they are many.
     pub(crate) fn fail(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
         for id in std::mem::take(&mut self.tracked) {
             if let Some(entry) = self.get(id) {
@@ -210,9 +227,10 @@ impl SeriesCache {
         for entry in self.entries.iter_mut().flatten() {
             entry.tracked = 0;
         }
-        let created = std::mem::take(&mut self.created);
-        for id in created {
-            self.remove(id);
+        if self.index.len() > 2 * self.order.len() + MAX_UNCONFIRMED {
+            for id in std::mem::take(&mut self.created) {
+                self.remove(id);
+            }
         }
     }
 
@@ -225,6 +243,7 @@ impl SeriesCache {
         for id in created {
             self.remove(id);
         }
+        self.entries.iter_mut().flatten().for_each(|entry| entry.exemplar = None);
         let mut lost = std::mem::take(&mut self.settled);
         let known: std::collections::HashSet<SeriesHash> = lost.iter().map(|series| series.hash).collect();
         lost.extend(stale_series(batch).filter(|series| !known.contains(&series.hash)));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_http_client::{HttpClient, HttpError, ResponseHead};
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError};
 use pharos_transport::Ingest;
-use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 
 use crate::metrics::ScrapeMetrics;

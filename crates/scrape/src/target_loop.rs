@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
 use pharos_http_client::{HttpError, ResponseHead};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

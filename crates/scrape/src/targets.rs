@@ -1,5 +1,7 @@
 //! Targets: how discovered labels become a target, and its current status.
 
+mod url;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +10,9 @@ use parking_lot::Mutex;
 use pharos_config::relabel;
 use pharos_config::{PromDuration, ResolvedScrapeConfig};
 use pharos_model::{Labels, LabelsBuilder, Metadata};
-use url::Url;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use self::url::target_url;
 use crate::metadata::MetadataStore;
 
 const ADDRESS: &str = "__address__";
@@ -217,7 +219,8 @@ pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<
         flag(&labels, ALWAYS_CLASSIC, "always scrape classic histograms", config.always_classic_histograms)?;
     let classic_to_nhcb = flag(&labels, TO_NHCB, "convert classic histograms to nhcb", config.classic_to_nhcb)?;
     let all = labels.build().without(|name| name.starts_with(META_PREFIX));
-    let url = target_url(&all, &address, config);
+    let (scheme, path) = (all.get(SCHEME).unwrap_or(""), all.get(METRICS_PATH).unwrap_or(""));
+    let url = target_url(scheme, &address, path, &params(&all, config));
     Ok(Populated::Active(Box::new(Target {
         owner_hash: owner_hash(&config.job_name, discovered.get(ADDRESS).unwrap_or("")),
         discovered: Mutex::new(discovered),
@@ -267,8 +270,8 @@ fn flag(labels: &LabelsBuilder, name: &str, what: &str, default: bool) -> Result
     }
 }
 
-/// The URL with its path and query escaped. A `__param_…` label replaces the first configured value of its parameter.
-fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> String {
+/// The query parameters. A `__param_…` label replaces the first configured value of its parameter.
+fn params(labels: &Labels, config: &ResolvedScrapeConfig) -> BTreeMap<String, Vec<String>> {
     let mut params = config.params.clone();
     for (name, value) in labels.iter() {
         let Some(key) = name.strip_prefix(PARAM_PREFIX) else { continue };
@@ -278,19 +281,7 @@ fn target_url(labels: &Labels, address: &str, config: &ResolvedScrapeConfig) -> 
             None => values.push(value.to_string()),
         }
     }
-    let scheme = labels.get(SCHEME).unwrap_or("");
-    let path = labels.get(METRICS_PATH).unwrap_or("");
-    let Ok(mut url) = Url::parse(&format!("{scheme}://{address}/")) else {
-        return format!("{scheme}://{address}{path}");
-    };
-    url.set_path(path);
-    let pairs = params.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
-    if pairs.clone().next().is_some() {
-        url.query_pairs_mut().extend_pairs(pairs);
-    }
-    // The parser omits the scheme's default port, but the address is shown as it was discovered.
-    let rest = &url[url::Position::BeforePath..];
-    format!("{scheme}://{address}{rest}")
+    params
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_http_client::{HttpError, ResponseHead};
 use pharos_model::clock::Sleep;
 use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
-use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::metrics::ScrapeMetrics;
 use crate::ownership::Ownership;
@@ -345,6 +345,29 @@ async fn a_scrape_that_the_store_refuses_is_down_and_claims_nothing() {
     let batches = short(&recorder.take());
     assert_eq!(batches[1][..3], [r#"{"a"} 3 @3000"#, r#"{"c"} 3 @3000"#, r#"{"b"} stale @3000"#]);
     assert_eq!(batches[1][7], r#"{"scrape_series_added"} 1 @3000"#, "c was not stored before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_a_failed_scrape_count_as_added_once() {
+    let script = Script::new(&["a 1\n", "a 1\nb 1\nc oops\n", "a 1\nb 1\n", "a 1\nb 1\nd 1\n"]);
+    let Scraped { samples, reports, .. } = scrape_all("", script).await;
+    assert_eq!(reports, ["1 1 1 1", "0 2 2 1", "1 2 2 0", "1 3 3 1"]);
+    assert_eq!(short(&samples)[1], [r#"{"a"} stale @2000"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exemplar_without_a_timestamp_is_stored_once() {
+    let body = |trace: &str| format!("# TYPE r counter\nr_total 5 # {{t=\"{trace}\"}} 1.5\n# EOF\n");
+    let bodies = [body("a"), body("a"), body("b"), body("b")];
+    let answers = bodies.iter().map(|body| Ok(body.clone())).collect();
+    let script = Arc::new(Script {
+        answers: Mutex::new(answers),
+        content_type: "application/openmetrics-text; version=1.0.0",
+        fetched: Mutex::default(),
+    });
+    let Scraped { samples, .. } = scrape_all("", script).await;
+    let exemplars: Vec<_> = short(&samples).into_iter().flatten().filter(|line| line.contains("exemplar")).collect();
+    assert_eq!(exemplars, [r#"{"r_total"} exemplar {t="a"} 1.5 @1000"#, r#"{"r_total"} exemplar {t="b"} 1.5 @3000"#]);
 }
 
 mod pools;

@@ -56,10 +56,21 @@ fn a_failed_scrape_marks_all_series_of_the_last_good_one() {
     let mut cache = SeriesCache::default();
     scrape(&mut cache, &["a", "b"]);
     assert_eq!(fail(&mut cache, &["a", "new"]), ["a", "b"]);
-    assert_eq!(cache.len(), 2, "lines of a failed scrape are not kept");
+    assert_eq!(cache.len(), 3, "lines of a failed scrape are kept until the next good one");
     assert!(fail(&mut cache, &["a"]).is_empty());
     assert!(scrape(&mut cache, &["a"]).is_empty());
+    assert_eq!(cache.len(), 1);
     assert_eq!(scrape(&mut cache, &[]), ["a"]);
+}
+
+#[test]
+fn many_lines_of_failed_scrapes_are_not_kept() {
+    let mut cache = SeriesCache::default();
+    for round in 0..10 {
+        let keys: Vec<String> = (0..500).map(|n| format!("m{round}_{n}")).collect();
+        fail(&mut cache, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(cache.len() <= MAX_UNCONFIRMED, "{}", cache.len());
+    }
 }
 
 #[test]

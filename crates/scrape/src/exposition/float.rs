@@ -37,13 +37,14 @@ fn parse_small_integer(digits: &[u8]) -> Option<f64> {
     Some(number as f64)
 }
 
-/// Parses a timestamp in seconds, possibly with a fraction, into milliseconds.
+/// Parses a timestamp in seconds, possibly with a fraction, into milliseconds. One that is out of range becomes the last
+/// possible one, which no store takes.
 pub(crate) fn parse_seconds(text: &str) -> Result<i64, String> {
     let seconds = parse_value(text)?;
     if !seconds.is_finite() {
         return Err(format!("invalid timestamp {:?}", excerpt(text)));
     }
-    seconds_to_millis(seconds).ok_or_else(|| format!("timestamp {:?} is out of range", excerpt(text)))
+    Ok(seconds_to_millis(seconds).unwrap_or(i64::MAX))
 }
 
 /// Milliseconds, rounded towards zero; `None` when they do not fit.

@@ -1,6 +1,6 @@
 //! The OpenMetrics text format, versions 0.0.1 and 1.0.0: stricter than Prometheus's, with units, exemplars and `# EOF`.
 //!
-//! A `_created` line says when the metric before it started. It is not stored as a series: its value becomes the start
+//! A `_created` line says when the metric before it started. It is a series like any other, and its value becomes the start
 //! timestamp of the preceding samples of the same metric.
 
 use std::ops::Range;
@@ -96,15 +96,15 @@ impl OpenMetricsParser<'_> {
         let (t, rest) = self.optional_timestamp(value_end)?;
         let (exemplar, next) = self.optional_exemplar(rest)?;
         let series = at..series_end;
-        if self.has_created_lines() && self.is_created(&series) {
+        let is_created = self.has_created_lines() && self.is_created(&series);
+        if is_created {
             self.set_created(&series, v, sink);
-            return Ok(next);
         }
         let source = SeriesText { text: &self.text[series.clone()], dialect: Dialect::OpenMetrics, kind: self.kind };
         let key = SeriesKey { key: source.text.as_bytes(), is_expected, labels: &source };
         let info = SampleInfo { t, st: 0, exemplars: exemplar.as_slice() };
         let index = sink.float(key, v, info).map_err(|e| (at, e.reason))?;
-        if self.has_created_lines() {
+        if self.has_created_lines() && !is_created {
             self.run.push(Unstarted { series, index });
         }
         Ok(next)
@@ -156,7 +156,8 @@ impl OpenMetricsParser<'_> {
             Some(_) => return Err((end, "expected the end of the line after the exemplar".into())),
         }
         let exemplar = || Exemplar { labels: self.labels.build(), value, t: t.unwrap_or(NO_TIMESTAMP) };
-        Ok((is_kept.then(exemplar), end + 1))
+        // One whose time is out of range is left out.
+        Ok(((is_kept && t < Some(i64::MAX)).then(exemplar), end + 1))
     }
 
     /// Whether metrics of this type have `_created` lines.

@@ -113,11 +113,7 @@ pub struct HistogramOptions {
     pub classic_to_nhcb: bool,
 }
 
-/// Checks that a body is UTF-8 without NUL.
+/// Checks that a body is UTF-8.
 pub(super) fn checked_text(body: &[u8]) -> Result<&str, ExpositionError> {
-    let text = std::str::from_utf8(body).map_err(|e| ExpositionError::at(body, e.valid_up_to(), "invalid UTF-8"))?;
-    match memchr::memchr(0, body) {
-        Some(offset) => Err(ExpositionError::at(body, offset, "unexpected NUL byte")),
-        None => Ok(text),
-    }
+    std::str::from_utf8(body).map_err(|e| ExpositionError::at(body, e.valid_up_to(), "invalid UTF-8"))
 }

@@ -6,17 +6,36 @@ use pharos_model::MetricType;
 
 use super::float::{excerpt, parse_value};
 use super::series::{Dialect, SeriesText, name_end, series_end, skip_blanks, unescape};
-use super::sink::{ExpositionError, MetadataField, SampleInfo, SeriesKey, Sink, checked_text};
+use super::sink::{ExpositionError, MetadataField, SampleInfo, SeriesKey, Sink};
 
 /// Parses a body in the text format.
 pub fn parse_text(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionError> {
-    let text = checked_text(body)?;
-    let mut parser = TextParser { text, kind: MetricType::Unknown };
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(with_valid_comments(body)?),
+    };
+    let body = text.as_bytes();
+    let mut parser = TextParser { text: &text, kind: MetricType::Unknown };
     let mut at = 0;
     while at < body.len() {
         at = parser.line(at, sink).map_err(|(offset, reason)| ExpositionError::at(body, offset, reason))?;
     }
     Ok(())
+}
+
+/// The body with replacement characters in comments that are not UTF-8. Anywhere else that is an error.
+fn with_valid_comments(body: &[u8]) -> Result<String, ExpositionError> {
+    let mut valid = String::with_capacity(body.len() + 64);
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        match std::str::from_utf8(line) {
+            Ok(line) => valid.push_str(line),
+            Err(_) if line[skip_blanks(line, 0)..].starts_with(b"#") => valid.push_str(&String::from_utf8_lossy(line)),
+            Err(error) => {
+                return Err(ExpositionError::at(valid.as_bytes(), valid.len() + error.valid_up_to(), "invalid UTF-8"));
+            }
+        }
+    }
+    Ok(valid)
 }
 
 /// The offset of an error and its reason.
@@ -35,6 +54,8 @@ impl TextParser<'_> {
         match bytes.get(at) {
             None => Ok(at),
             Some(b'\n') => Ok(at + 1),
+            // As in Prometheus, the body ends here.
+            Some(0) => Ok(bytes.len()),
             Some(b'#') => self.comment(at, sink),
             Some(_) => self.sample(at, sink),
         }

@@ -27,12 +27,14 @@ g_created 5
             "# foo_seconds Unit(\"seconds\")",
             "# foo_seconds Help(\"Some \\\"help\\\".\")",
             r#"{__name__="foo_seconds_total", a="b"} 17 @1520879607789 # {trace_id="KOO5S4vxi0o"} 0.67 @1520879607123 st=1520430000123"#,
+            r#"{__name__="foo_seconds_created", a="b"} 1520430000.123"#,
             r#"{__name__="foo_seconds_total", a="c"} 1 # {} 3"#,
             "# h Kind(Histogram)",
             r#"{__name__="h_bucket", a="x", le="1.0"} 1 st=1520430000000"#,
             r#"{__name__="h_bucket", a="x", le="+Inf"} 2 st=1520430000000"#,
             r#"{__name__="h_count", a="x"} 2 st=1520430000000"#,
             r#"{__name__="h_sum", a="x"} 3 st=1520430000000"#,
+            r#"{__name__="h_created", a="x"} 1520430000"#,
             "# g Kind(Gauge)",
             r#"{__name__="g_created"} 5"#,
         ]
@@ -71,7 +73,7 @@ fn a_created_line_is_recognised_even_when_a_series_of_that_name_is_expected() {
     let mut sink = Collect { expected: "h_created".into(), ..Collect::default() };
     Format::OpenMetrics.parse(body.as_bytes(), HistogramOptions::default(), &mut sink).unwrap();
     assert_eq!(sink.lines, read_openmetrics(body).unwrap());
-    assert_eq!(sink.expected_hits, 1, "outside a histogram it is a series");
+    assert_eq!(sink.expected_hits, 2, "it is a series besides");
 }
 
 #[test]
@@ -93,21 +95,37 @@ fn a_unit_may_be_empty() {
 fn a_created_line_only_starts_samples_of_its_own_metric() {
     let body = "# TYPE a counter\na_total{x=\"1\"} 1\na_total{x=\"2\"} 2\na_created{x=\"2\"} 3\n# EOF\n";
     let lines = read_openmetrics(body).unwrap();
-    assert_eq!(lines[1..], [r#"{__name__="a_total", x="1"} 1"#, r#"{__name__="a_total", x="2"} 2 st=3000"#]);
+    assert_eq!(lines[1..3], [r#"{__name__="a_total", x="1"} 1"#, r#"{__name__="a_total", x="2"} 2 st=3000"#]);
 }
 
 #[test]
 fn a_created_line_starts_the_quantiles_of_a_summary() {
     let body = "# TYPE s summary\ns{quantile=\"0.5\",x=\"1\"} 1\ns_count{x=\"1\"} 2\ns_created{x=\"1\"} 3\n# EOF\n";
     let lines = read_openmetrics(body).unwrap();
-    assert!(lines[1..].iter().all(|line| line.ends_with("st=3000")), "{lines:?}");
-    assert_eq!(lines.len(), 3);
+    assert!(lines[1..3].iter().all(|line| line.ends_with("st=3000")), "{lines:?}");
+    assert_eq!(lines[3], r#"{__name__="s_created", x="1"} 3"#);
 }
 
 #[test]
 fn a_created_line_with_a_quoted_name_is_recognised() {
     let body = "# TYPE \"a.b\" counter\n{\"a.b_total\",x=\"1\"} 1\n{\"a.b_created\",x=\"1\"} 3\n# EOF\n";
-    assert_eq!(read_openmetrics(body).unwrap()[1..], [r#"{__name__="a.b_total", x="1"} 1 st=3000"#]);
+    assert_eq!(read_openmetrics(body).unwrap()[1..2], [r#"{__name__="a.b_total", x="1"} 1 st=3000"#]);
+}
+
+#[test]
+fn a_timestamp_out_of_range_costs_its_line_only() {
+    let body = "# TYPE a gauge\na{x=\"1\"} 1 12345678901234567890.123\na{x=\"2\"} 2\n# EOF\n";
+    let lines = read_openmetrics(body).unwrap();
+    assert_eq!(
+        lines[1..],
+        [format!("{{__name__=\"a\", x=\"1\"}} 1 @{}", i64::MAX), r#"{__name__="a", x="2"} 2"#.into()]
+    );
+}
+
+#[test]
+fn nul_bytes_may_be_in_help_texts_and_values() {
+    let lines = read_openmetrics("# TYPE a counter\n# HELP a he\0lp\na_total{x=\"\0\"} 1\n# EOF\n").unwrap();
+    assert_eq!(lines[1..], ["# a Help(\"he\\0lp\")", "{__name__=\"a_total\", x=\"\\x00\"} 1"]);
 }
 
 #[test]

@@ -83,6 +83,22 @@ fn negative_timestamps_are_refused() {
 }
 
 #[test]
+fn nul_bytes_may_be_in_values_and_comments() {
+    let lines = read_text("# HELP a x\0y\n# \0\na{b=\"x\0\"} 1\n\0c 1\n").unwrap();
+    assert_eq!(
+        lines,
+        ["# a Help(\"x\\0y\")", "{__name__=\"a\", b=\"x\\x00\"} 1"],
+        "the body ends with a line that begins with one"
+    );
+}
+
+#[test]
+fn comments_need_not_be_utf8() {
+    let lines = read(Format::Text, b"# \xff\n# HELP a x\xff\na 1\n").unwrap();
+    assert_eq!(lines, ["# a Help(\"x\u{fffd}\")", r#"{__name__="a"} 1"#]);
+}
+
+#[test]
 fn invalid_utf8_is_refused() {
     let error = read(Format::Text, b"ok 1\nbad{a=\"\xff\"} 1\n");
     assert_eq!(error, Err("line 2: invalid UTF-8".into()));
@@ -110,7 +126,7 @@ fn errors_name_the_line_and_the_reason() {
         ("{b=\"c\"} 1", "line 1: metric name not set"),
         ("a{\"b\"} 1", "line 1: metric name already set"),
         ("\n\n# TYPE a thing", "line 3: invalid metric type \"thing\""),
-        ("a 1\n\0", "line 2: unexpected NUL byte"),
+        ("a\0b 1", "line 1: invalid number \"\\0b\""),
         ("a\r\n", "line 1: expected a metric name"),
     ] {
         let error = read_text(body).unwrap_err();

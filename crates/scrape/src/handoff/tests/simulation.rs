@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
 use pharos_cluster::state::Settings;
 use pharos_cluster::{ClusterState, Command, Member, MemberState, Role, View};
 use pharos_discovery::DiscoveredTargets;
 use pharos_http_client::{HttpError, ResponseHead};
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
-use reqwest::header::{HeaderName, HeaderValue};
 
 use super::super::*;
 use crate::metrics::ScrapeMetrics;
