@@ -12,6 +12,7 @@ mod extended;
 mod extension;
 mod functions;
 mod hist_window;
+mod integral;
 mod merge;
 mod output;
 mod over_time;

@@ -90,6 +90,7 @@ functions! {
     Idelta => over_range("idelta", RangeFn::Instant { counter: false }),
     Increase => over_range("increase", rate(true, false)).anchored_and_smoothed(),
     Info => vector("info", &[Vector, Vector], Kernel::Info).optional(1).experimental(),
+    Integral => over_range("integral", RangeFn::Integral).args(&[Matrix, Scalar]).optional(1).experimental(),
     Irate => over_range("irate", RangeFn::Instant { counter: true }),
     LabelJoin => vector("label_join", &[Vector, String, String, String], Kernel::LabelJoin).repeated(),
     LabelReplace => vector("label_replace", &[Vector, String, String, String, String], Kernel::LabelReplace),

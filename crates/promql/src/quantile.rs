@@ -238,6 +238,10 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let lower = rank.floor().max(0.0) as usize;
     let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
+    if weight == 0.0 {
+        // Nothing times an infinite neighbour would not be a number.
+        return values[lower];
+    }
     values[lower] * (1.0 - weight) + values[upper] * weight
 }
 

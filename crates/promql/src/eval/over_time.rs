@@ -87,6 +87,10 @@ pub(crate) fn quantile_sorted(q: f64, sorted: &[f64]) -> f64 {
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(n - 1.0);
     let weight = rank - rank.floor();
+    if weight == 0.0 {
+        // Nothing times an infinite neighbour would not be a number.
+        return sorted[lower as usize];
+    }
     sorted[lower as usize] * (1.0 - weight) + sorted[upper as usize] * weight
 }
 

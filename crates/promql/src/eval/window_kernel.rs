@@ -12,7 +12,7 @@ use super::rate::{self, Found};
 use super::row::Row;
 use super::vector_matching::raw_metric_name;
 use super::window::{Cursor, Frame, Fresh, PerTimes, Window};
-use super::{Eval, over_time, regression};
+use super::{Eval, integral, over_time, regression};
 use crate::functions::RangeFn;
 
 /// A call that is ready to evaluate series, with memory that it reuses from one to the next.
@@ -75,6 +75,7 @@ impl WindowKernel<'_, '_, '_> {
             RangeFn::Changes | RangeFn::Resets => return None,
             RangeFn::Derivative if v.len() < 2 => return None,
             RangeFn::Derivative => regression::line(t, v, t[0]).0,
+            RangeFn::Integral => integral::over(t, v, self.integral_rule(w.step)),
             RangeFn::Predict if v.len() < 2 => return None,
             RangeFn::Predict => {
                 let (slope, intercept) = regression::line(t, v, w.step_t);
@@ -91,6 +92,16 @@ impl WindowKernel<'_, '_, '_> {
         if !(0.0..=1.0).contains(&q) {
             self.ev.note(|n| n.quantile_out_of_range(q, self.pos));
         }
+    }
+
+    /// The rule that an integral is computed by. Warns about a strategy that does not exist.
+    fn integral_rule(&self, step: usize) -> integral::Rule {
+        let Some(strategy) = self.args.first().map(|values| values[step]) else { return integral::Rule::default() };
+        integral::Rule::of_strategy(strategy).unwrap_or_else(|| {
+            let got = pharos_gocompat::GoFloat(strategy);
+            self.ev.note(|n| n.warn(format!("strategy should be 0, 1, or 2 (default), using 2, got {got}"), self.pos));
+            integral::Rule::default()
+        })
     }
 
     /// Warns that start timestamps overlap.

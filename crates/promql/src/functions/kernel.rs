@@ -114,6 +114,7 @@ pub(crate) enum RangeFn {
     Changes,
     Resets,
     Derivative,
+    Integral,
     Predict,
     Smooth,
 }

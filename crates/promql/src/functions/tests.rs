@@ -181,6 +181,7 @@ fn functions_behind_a_feature_flag() {
         "end",
         "histogram_quantiles",
         "info",
+        "integral",
         "mad_over_time",
         "max_of",
         "min_of",
