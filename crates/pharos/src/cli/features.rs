@@ -45,7 +45,7 @@ const KNOWN: [(&str, Effect); 41] = [
     ("otlp-native-delta-ingestion", Nothing("delta temporality is not supported yet; such metrics are rejected")),
     ("promql-at-modifier", AlwaysOn),
     ("promql-binop-fill-modifiers", AlwaysOn),
-    ("promql-delayed-name-removal", LATER),
+    ("promql-delayed-name-removal", AlwaysOn),
     ("promql-duration-expr", AlwaysOn),
     ("promql-experimental-functions", AlwaysOn),
     ("promql-extended-range-selectors", AlwaysOn),

@@ -15,6 +15,26 @@ use super::source::SourceMap;
 use super::source::Step::{self, Field, Item};
 use super::{Config, Environment, Loaded, expand, files, limits, yaml};
 
+/// Headers that requests to other servers have already, in lower case.
+const RESERVED_HEADERS: [&str; 16] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "user-agent",
+    "www-authenticate",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-prometheus-remote-read-version",
+    "x-prometheus-remote-write-version",
+];
+
 /// The file that is being checked, for the positions of errors.
 struct Checked<'a> {
     file: &'a Path,
@@ -227,6 +247,7 @@ impl Checked<'_> {
         let mut names = BTreeMap::new();
         for (index, remote) in config.remote_write.iter().enumerate() {
             self.remote("remote_write", index, &remote.url, &remote.name, &mut names)?;
+            self.headers(&[Field("remote_write"), Item(index)], &remote.headers)?;
             let path = [Field("remote_write"), Item(index), Field("protobuf_message")];
             if !["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]
                 .contains(&remote.protobuf_message.as_str())
@@ -243,6 +264,7 @@ impl Checked<'_> {
         names.clear();
         for (index, remote) in config.remote_read.iter().enumerate() {
             self.remote("remote_read", index, &remote.url, &remote.name, &mut names)?;
+            self.headers(&[Field("remote_read"), Item(index)], &remote.headers)?;
         }
         let rules: Vec<_> = config.alerting.alert_relabel_configs.iter().map(Option::as_ref).collect();
         self.relabelling(&[Field("alerting"), Field("alert_relabel_configs")], &rules, ValidationScheme::default())?;
@@ -291,12 +313,26 @@ impl Checked<'_> {
         }
     }
 
+    /// Refuses custom headers that the protocol or the credentials set.
+    fn headers(&self, section: &[Step<'_>], headers: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+        for name in headers.keys() {
+            let reason = match name.to_ascii_lowercase().as_str() {
+                "authorization" => "authorization is set by the fields for credentials",
+                lower if RESERVED_HEADERS.contains(&lower) => "a reserved header, which must not be changed",
+                _ => continue,
+            };
+            return Err(self.error(&[section, &[Field("headers"), Field(name)]].concat(), reason));
+        }
+        Ok(())
+    }
+
     fn tracing(&self, config: &Config) -> Result<(), ConfigError> {
         let Some(tracing) = &config.tracing else { return Ok(()) };
         let field = |name| [Field("tracing"), Field(name)];
         if tracing.endpoint.is_empty() {
             return Err(self.error(&[Field("tracing")], "endpoint is missing or empty"));
         }
+        self.headers(&[Field("tracing")], &tracing.headers)?;
         if !["http", "grpc"].contains(&tracing.client_type.as_str()) {
             return Err(self.error(&field("client_type"), "must be http or grpc"));
         }

@@ -63,6 +63,9 @@ fn what_prometheus_refuses_is_refused() {
             "remote_write: [{url: 'http://x', queue_config: {min_shards: 9, max_shards: 5}}]\n".into(),
             "min_shards: must not be greater than max_shards",
         ),
+        ("remote_read: [{url: 'http://x', headers: {Host: a}}]\n".into(), "headers.Host: a reserved header"),
+        ("remote_write: [{url: 'http://x', headers: {authorization: a}}]\n".into(), "fields for credentials"),
+        ("tracing: {endpoint: 'x:1', headers: {User-Agent: a}}\n".into(), "headers.User-Agent: a reserved header"),
         ("global: {query_max_series: -1}\n".into(), "a non-negative integer"),
     ] {
         let error = load(&text).err().unwrap_or_else(|| panic!("taken: {text}"));
