@@ -73,8 +73,10 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         listeners.push(listener);
     }
     let router: http::SharedRouter = Arc::new(ArcSwapOption::empty());
-    let http_config =
-        http::HttpConfig { max_connections: args.web.max_connections as usize, read_timeout: args.web.read_timeout };
+    let http_config = http::HttpConfig {
+        max_connections: args.web.max_connections as usize,
+        patience: http::Patience::Client(args.web.read_timeout),
+    };
     let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config.clone(), None, stopped.clone()));
 
     let folders = Folders::new(&args.storage.path)?;

@@ -1,9 +1,16 @@
 //! Listeners: accept a limited number of connections, serve them with the router once startup is done, and close them
-//! gracefully.
+//! gracefully. A client that keeps the server waiting loses its connection, see [`connection`] and [`places`].
 
-use std::convert::Infallible;
+mod activity;
+mod body;
+mod connection;
+mod places;
+#[cfg(test)]
+mod tests;
+mod watched;
+
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +21,19 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use pharos_api::query_log::ClientAddress;
 use pharos_transport::ByteStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::request_line::RequestLines;
+use activity::Activity;
+use connection::Connection;
+use places::Places;
+
 use crate::cli::ListenAddress;
 
 /// How long shutdown waits for requests in progress.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pings go to HTTP/2 peers that have been silent for this time. A peer has as much time to answer.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The router; none during startup.
 pub(super) type SharedRouter = Arc<ArcSwapOption<Router>>;
@@ -45,8 +49,17 @@ pub(super) trait Secure: Send + Sync + 'static {
 pub(super) struct HttpConfig {
     /// Maximum number of connections over all listeners.
     pub(super) max_connections: usize,
-    /// How long a client may take to send the head of a request.
-    pub(super) read_timeout: Duration,
+    /// How long a client may keep the server waiting.
+    pub(super) patience: Patience,
+}
+
+/// How long a client may keep the server waiting before its connection is closed.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    /// For the API: this long for the whole of a request, between requests, and while the client reads none of its answer.
+    Client(Duration),
+    /// For other nodes: this long until the first call with the token of the cluster. Calls of nodes may last.
+    Node(Duration),
 }
 
 /// Binds an address. 0.0.0.0 stands for all addresses of both families, as in Go. The error names the address.
@@ -73,12 +86,12 @@ pub(super) async fn serve(
     secure: Option<Arc<dyn Secure>>,
     shutdown: watch::Receiver<bool>,
 ) {
-    let permits = Arc::new(Semaphore::new(config.max_connections));
+    let places = Places::new(config.max_connections);
     let loops = listeners.into_iter().map(|listener| {
         let accept_loop = AcceptLoop {
             router: router.clone(),
-            permits: permits.clone(),
-            config: config.clone(),
+            places: places.clone(),
+            patience: config.patience,
             secure: secure.clone(),
         };
         tokio::spawn(accept_loop.run(listener, shutdown.clone()))
@@ -93,16 +106,16 @@ pub(super) async fn serve(
 /// The accept loop of a listener.
 struct AcceptLoop {
     router: SharedRouter,
-    permits: Arc<Semaphore>,
-    config: HttpConfig,
+    places: Arc<Places>,
+    patience: Patience,
     secure: Option<Arc<dyn Secure>>,
 }
 
 impl AcceptLoop {
     async fn run(self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
-        let graceful = GracefulShutdown::new();
+        // Each connection holds a receiver, so that the sender knows when the last one has ended.
+        let (open, held) = watch::channel(());
         loop {
-            let Ok(permit) = self.permits.clone().acquire_owned().await else { break };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = shutdown.wait_for(|stop| *stop) => break,
@@ -116,64 +129,30 @@ impl AcceptLoop {
                     continue;
                 }
             };
+            let activity = Activity::new();
+            let place = tokio::select! {
+                place = self.places.take(peer.ip(), &activity) => place,
+                _ = shutdown.wait_for(|stop| *stop) => break,
+            };
             // Responses are small, and clients wait for them.
             let _best_effort = stream.set_nodelay(true);
-            tokio::spawn(self.connection(stream, peer, graceful.watcher(), shutdown.clone(), permit));
-        }
-        drop(listener);
-        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-            tracing::warn!("aborting requests that did not finish before shutdown");
-        }
-    }
-
-    /// Serves one connection until it ends.
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        watcher: Watcher,
-        mut shutdown: watch::Receiver<bool>,
-        permit: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + use<> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.config.read_timeout);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_INTERVAL);
-        let router = self.router.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
-            let router = router.load_full();
-            request.extensions_mut().insert(ClientAddress(peer.ip().to_canonical()));
-            async move { Ok::<_, Infallible>(respond(router, request.map(Body::new)).await) }
-        });
-        let secure = self.secure.clone();
-        let timeout = self.config.read_timeout;
-        async move {
-            tokio::select! {
-                asked = tokio::time::timeout(timeout, stream.readable()) => if asked.is_err() {
-                    return tracing::debug!(%peer, "closing a connection that sent nothing");
-                },
-                _ = shutdown.wait_for(|stop| *stop) => return,
-            }
-            let ended = match secure {
-                None => {
-                    let stream = TokioIo::new(RequestLines::new(stream));
-                    watcher.watch(builder.serve_connection_with_upgrades(stream, service)).await
-                }
-                Some(secure) => match secure.secure(stream).await {
-                    Ok(secured) => {
-                        let secured = TokioIo::new(RequestLines::new(secured));
-                        watcher.watch(builder.serve_connection_with_upgrades(secured, service)).await
-                    }
-                    Err(error) => return tracing::warn!(%peer, %error, "TLS handshake failed; closing the connection"),
-                },
+            let connection = Connection {
+                peer,
+                router: self.router.clone(),
+                patience: self.patience,
+                activity,
+                place,
+                shutdown: shutdown.clone(),
             };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "connection ended with an error");
-            }
-            drop(permit);
+            let (secure, held) = (self.secure.clone(), held.clone());
+            tokio::spawn(async move {
+                connection.run(stream, secure).await;
+                drop(held);
+            });
+        }
+        drop((listener, held));
+        if tokio::time::timeout(DRAIN_TIMEOUT, open.closed()).await.is_err() {
+            tracing::warn!("aborting requests that did not finish before shutdown");
         }
     }
 }
@@ -215,27 +194,4 @@ fn without_repeated_slashes(uri: &Uri) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repeated_slashes_of_a_path_count_as_one() {
-        let cleaned = |uri: &str| without_repeated_slashes(&uri.parse().unwrap()).map(|uri| uri.to_string());
-        assert_eq!(cleaned("//api///v1/query?query=a//b").unwrap(), "/api/v1/query?query=a//b");
-        assert_eq!(cleaned("/api/v1/query?query=a//b"), None);
-    }
-
-    #[tokio::test]
-    async fn the_wildcard_address_takes_both_families() {
-        if !takes_both_families() {
-            return;
-        }
-        let listener = bind(&":0".parse().unwrap()).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
-        TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
-    }
 }

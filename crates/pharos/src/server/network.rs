@@ -5,6 +5,7 @@ mod address;
 pub(super) mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pharos_model::Clock;
@@ -14,12 +15,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 
-use super::http::{self, HttpConfig, SharedRouter};
+use super::http::{self, HttpConfig, Patience, SharedRouter};
 use crate::cli::{ClusterArgs, ListenAddress};
 use tls::NodeTls;
 
 /// The default port of the cluster listener.
 const DEFAULT_PORT: u16 = 7946;
+/// How long a caller may take until its first call with the token of the cluster.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// This node's end of the cluster network.
 pub(super) struct Network {
@@ -65,6 +68,7 @@ impl Network {
             tasks.push(tokio::spawn(tls::watch(tls, channels, clock.clone(), stopped.clone())));
         }
         let acceptor = tls.map(|tls| -> Arc<dyn http::Secure> { tls });
+        let http_config = HttpConfig { patience: Patience::Node(STRANGER_TIMEOUT), ..http_config };
         let serving = http::serve(vec![listener], router.clone(), http_config, acceptor, stopped);
         tasks.push(tokio::spawn(serving));
         let connect = Arc::new(Identified::new(Arc::new(channels), ClusterIdentity::default()));

@@ -1,7 +1,5 @@
 //! What the cluster listener asks of a caller before it serves a call.
 
-use std::time::Duration;
-
 use pharos_model::SystemClock;
 use pharos_transport::KnownCluster;
 use tonic::body::Body;
@@ -46,7 +44,7 @@ async fn call(address: &str, from: &dyn Connect) -> Status {
 async fn a_node_of_another_cluster_is_refused_also_with_the_same_token() {
     let (stop, stopped) = watch::channel(false);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let http_config = HttpConfig { max_connections: 16, read_timeout: Duration::from_secs(5) };
+    let http_config = HttpConfig { max_connections: 16, patience: Patience::Client(Duration::from_secs(5)) };
     let network = Network::open(&cluster_args(), http_config, &clock, stopped).await.unwrap();
     network.connect.identity().set(of("ours"));
     network.serve(|_| ());
