@@ -85,6 +85,8 @@ impl World {
             runtime.block_on(meta.propose(command)).unwrap();
         }
         let ingester = open_ingester(folder.path(), &clock, &meta, &objects);
+        // As a server does before it serves: an empty log is incomplete until then.
+        runtime.block_on(ingester.report_lost_shards());
         // Nothing is cached, so that every use of a block is a request.
         let config = StoreConfig { cache_bytes: 0 };
         let store = Store::create(config, meta.clone(), objects.clone(), runtime.handle().clone(), &registry).unwrap();
