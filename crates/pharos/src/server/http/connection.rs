@@ -108,11 +108,12 @@ impl Connection {
 
     fn protocols(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.patience.first());
+        builder.http1().timer(TokioTimer::new());
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_timeout(KEEP_ALIVE_INTERVAL);
         if matches!(self.patience, Patience::Client(_)) {
             http2.max_concurrent_streams(MAX_STREAMS).max_send_buf_size(MAX_SEND_BUFFER);
+            builder.http1().header_read_timeout(self.patience.first());
         }
         builder
     }
@@ -161,8 +162,13 @@ async fn out_of_patience(activity: &Activity, patience: Patience) -> End {
             return std::future::pending().await;
         }
         let waited = activity.waited().unwrap_or_default();
+        let (limit, end) = match activity.is_idle() {
+            true => (limit, End::Idle),
+            // A body that is late is answered first.
+            false => (limit + GRACE, End::Stalled),
+        };
         if waited >= limit {
-            return if activity.is_idle() { End::Idle } else { End::Stalled };
+            return end;
         }
         tokio::time::sleep(limit - waited).await;
     }
