@@ -41,7 +41,7 @@ fn batch(sent: &Sent) -> WriteBatch {
 pub(crate) fn connect(around: &Surroundings, process: &Process) -> (Arc<Meta>, Distributor) {
     let connect = around.network.link(process);
     let addresses = ADDRESSES.iter().map(ToString::to_string).collect();
-    let meta = Arc::new(Meta::connect(addresses, connect.clone(), NodeClock::new(Arc::default())));
+    let meta = Arc::new(Meta::connect(&process.name, addresses, connect.clone(), NodeClock::new(Arc::default())));
     let openings = Openings::default();
     let (opened, bug, learning) = (openings.clone(), around.bug, meta.clone());
     let replica = move |address: &str| {

@@ -19,7 +19,7 @@ use pharos_model::Clock;
 use pharos_transport::meta_v1::meta_server::{self, MetaServer};
 use pharos_transport::meta_v1::{
     DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeAnswer, PledgeRequest, ProposeAnswer,
-    ProposeRequest, WatchRequest, WatchUpdate,
+    ProposeRequest, ReadIndexAnswer, ReadIndexRequest, WatchRequest, WatchUpdate,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,7 +38,7 @@ const ROUND: Duration = Duration::from_millis(500);
 /// Interval at which an unchanged placement is checked again.
 const RECHECK_MS: Ms = 2000;
 /// Interval of empty updates while nothing changes.
-const KEEP_ALIVE: Duration = Duration::from_millis(1500);
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// Size of one part of a state.
 const PART_BYTES: usize = 64 << 10;
 
@@ -378,6 +378,11 @@ impl meta_server::Meta for Service {
         }
         let version = shared.state.version;
         Ok(Response::new(HeartbeatAnswer { known, version }))
+    }
+
+    async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexAnswer>, Status> {
+        self.is_here()?;
+        Ok(Response::new(ReadIndexAnswer { version: self.group.state().version }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Status>> + Send>>;

@@ -112,7 +112,8 @@ impl Node {
         let process = Process::new(&self.name);
         let clock = NodeClock::new(self.ahead_ms.clone());
         let addresses = ADDRESSES.iter().map(ToString::to_string).collect();
-        let meta = Arc::new(Meta::connect(addresses, around.network.link(&process), clock.clone()));
+        let link = around.network.link(&process);
+        let meta = Arc::new(Meta::connect(&self.name, addresses, link, clock.clone()));
         let (stop, stopped) = watch::channel(false);
         let boot = Boot {
             around: around.clone(),

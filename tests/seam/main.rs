@@ -139,7 +139,8 @@ impl World {
     /// Reads a range as a query does, whose samples are fetched `pause` after its series were found; then whatever is due happened.
     fn read(&mut self, range: TimeRange, pause: Duration) -> Model {
         let sources: Vec<Arc<dyn SeriesSource>> = vec![self.ingester().clone(), self.store.clone()];
-        let querier = Fanout::new(sources).of_tenant(TenantId::default());
+        let fanout = Fanout::new(sources);
+        let querier = self.runtime.block_on(fanout.of_tenant(TenantId::default())).unwrap();
         let budget = Arc::new(Budget::new(self.clock.clone(), LASTING, u64::MAX));
         let request = SelectRequest { matchers: Vec::new(), range, max_series: 0 };
         let set = querier.select(&request, &budget).unwrap();

@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pharos_model::SelectError;
 use pharos_promql::QueryError;
-use pharos_querier::{AdmissionError, FeatureDisabled};
+use pharos_querier::{AdmissionError, FeatureDisabled, StaleView};
 
 /// The kind of an error, which determines its `errorType` and status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,12 @@ impl From<AdmissionError> for ApiError {
             AdmissionError::Panicked(_) => ErrorKind::Internal,
         };
         ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<StaleView> for ApiError {
+    fn from(error: StaleView) -> Self {
+        ApiError::new(ErrorKind::Unavailable, error.to_string())
     }
 }
 

@@ -34,6 +34,22 @@ impl Backend {
         }
     }
 
+    /// A version that includes everything agreed on before the call.
+    pub(crate) async fn read_index(&self) -> Result<u64, MetaError> {
+        match self {
+            Backend::Group(group) => group.read_index(false).await,
+            Backend::Follower(follower) => follower.read_index().await,
+        }
+    }
+
+    /// Whether nothing can be agreed on without this node.
+    pub(crate) fn is_alone(&self) -> bool {
+        match self {
+            Backend::Group(group) => group.is_alone(),
+            Backend::Follower(_) => false,
+        }
+    }
+
     /// Turns true when this node stops.
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
         self.stop_sender().subscribe()

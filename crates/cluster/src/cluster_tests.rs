@@ -1,6 +1,7 @@
 //! Groups of several nodes in this process, over a network that can be cut, and over real gRPC on loopback.
 
 mod identity;
+mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -31,6 +32,8 @@ use crate::{
 struct Network {
     nodes: Mutex<BTreeMap<String, (Routes, ClusterIdentity)>>,
     cut_off: Mutex<HashSet<String>>,
+    /// Nodes that answer no call.
+    hanging: Mutex<HashSet<String>>,
     /// How often each address was called.
     calls: Mutex<BTreeMap<String, usize>>,
 }
@@ -39,6 +42,11 @@ impl Network {
     fn set_cut_off(&self, address: &str, cut_off: bool) {
         let mut all = self.cut_off.lock();
         let _as_wanted = if cut_off { all.insert(address.into()) } else { all.remove(address) };
+    }
+
+    fn set_hanging(&self, address: &str, hangs: bool) {
+        let mut all = self.hanging.lock();
+        let _as_wanted = if hangs { all.insert(address.into()) } else { all.remove(address) };
     }
 }
 
@@ -58,6 +66,9 @@ impl Connect for Link {
                     let cut_off = network.cut_off.lock();
                     !cut_off.contains(&from) && !cut_off.contains(&to)
                 };
+                if network.hanging.lock().contains(&to) {
+                    std::future::pending::<()>().await;
+                }
                 *network.calls.lock().entry(to.clone()).or_default() += 1;
                 let routes = network.nodes.lock().get(&to).cloned();
                 match routes.filter(|_| reachable) {
@@ -349,7 +360,7 @@ async fn one_grows_to_three_and_a_dead_voter_is_replaced() {
 async fn followers_see_every_change_and_switch_nodes() {
     let mut cluster = Cluster::of_three().await;
     let clock = Arc::new(SystemClock::new());
-    let follower = Meta::connect(vec![address("A")], cluster.link("F"), clock.clone());
+    let follower = Meta::connect("F", vec![address("A")], cluster.link("F"), clock.clone());
     in_time(follower.ready()).await;
     in_time(follower.join(member("F", &[Role::Agent]))).await.unwrap();
     let outcome = in_time(follower.propose(delete(0))).await.unwrap();
@@ -377,7 +388,7 @@ async fn followers_leave_a_node_without_contact_to_the_leader() {
         let cluster = Cluster::of_three().await;
         let leader = cluster.leader().await;
         let cut_off = ["A", "B", "C"].into_iter().find(|name| (*name == leader) == leads).unwrap();
-        let follower = Meta::connect(vec![address(cut_off)], cluster.link("F"), Arc::new(SystemClock::new()));
+        let follower = Meta::connect("F", vec![address(cut_off)], cluster.link("F"), Arc::new(SystemClock::new()));
         in_time(follower.ready()).await;
         // What is open stays open: the follower hears of nothing and of no error.
         cluster.network.set_cut_off(&address(cut_off), true);
@@ -391,7 +402,7 @@ async fn followers_leave_a_node_without_contact_to_the_leader() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_members_are_down_until_they_are_heard_again() {
     let cluster = Cluster::of_three().await;
-    let follower = Meta::connect(vec![address("B")], cluster.link("F"), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("F", vec![address("B")], cluster.link("F"), Arc::new(SystemClock::new()));
     in_time(follower.join(member("F", &[Role::Ingester]))).await.unwrap();
     let state = |view: &View| view.member("F").map(|member| member.state);
     cluster.network.set_cut_off(&address("F"), true);
@@ -427,7 +438,7 @@ async fn an_object_store_that_never_answers_delays_no_decision_of_the_leader() {
     let objects = FaultyStore::hanging();
     let cluster = Cluster::of_three_with(Some(Arc::new(objects.clone()))).await;
     let joined = |name: &'static str| {
-        let follower = Meta::connect(vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
         async move {
             in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
             follower
@@ -454,7 +465,7 @@ async fn a_member_that_cannot_write_leads_and_receives_nothing_and_stays_a_membe
     let cluster = Cluster::of_three().await;
     let mut ingesters = Vec::new();
     for name in ["I1", "I2", "I3"] {
-        let follower = Meta::connect(vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
         in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
         ingesters.push(follower);
     }
@@ -486,7 +497,7 @@ async fn shards_are_placed_and_move_to_a_node_that_joins() {
     let clock = Arc::new(SystemClock::new());
     let mut ingesters = Vec::new();
     for name in ["I1", "I2", "I3", "I4"] {
-        let follower = Meta::connect(vec![address("A")], cluster.link(name), clock.clone());
+        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), clock.clone());
         in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
         if name == "I3" {
             sees(&follower, |view| view.shards.iter().all(|shard| shard.in_sync.len() == 3)).await;
@@ -545,7 +556,7 @@ async fn a_group_works_over_grpc() {
     for ((name, listener), folder) in ["A", "B", "C"].into_iter().zip(listeners).zip(&folders) {
         nodes.push(on_loopback(folder.path(), name, listener, &join).await);
     }
-    let follower = Meta::connect(join[2..].to_vec(), Arc::new(Channels::new()), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("F", join[2..].to_vec(), Arc::new(Channels::new()), Arc::new(SystemClock::new()));
     in_time(follower.ready()).await;
     for n in 0..20 {
         in_time(nodes[n % 3].propose(delete(n))).await.unwrap();

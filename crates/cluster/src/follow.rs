@@ -1,10 +1,14 @@
 //! A node without the meta role: follows the view of one meta node and switches to another when that one stops answering.
-//! The last view stays readable meanwhile.
+//! The last view stays readable meanwhile. Each node prefers the meta nodes in an order of its own, so that one that hangs does
+//! not hold up all followers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use pharos_model::hash::name_hash;
 use pharos_transport::meta_v1::{DescribeAnswer, HeartbeatAnswer, HeartbeatRequest, WatchRequest, WatchUpdate};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,16 +20,19 @@ use crate::feed::Feed;
 use crate::group::PROPOSE_TIMEOUT;
 use crate::raft::types::Answer;
 use crate::remote::Remote;
-use crate::state::{ClusterState, Command, Role};
+use crate::state::{ClusterState, Command, Member, Role};
 
 /// Maximum size of a compressed state, which comes from another node.
 const MAX_STATE_BYTES: usize = 1 << 30;
-/// Silence after which a meta node is abandoned; it sends a keep-alive every second ([`crate::service`]).
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Silence after which a meta node is abandoned. It sends several keep-alives in that time ([`crate::service`]); those of earlier
+/// versions sent one every second.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Wait before the next node is tried; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
-/// Longest wait before the next node is tried.
-const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// Longest wait before the next node is tried. With the timeouts of calls it bounds how old a view is after a network has healed.
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
+/// Wait for the answer to a read index before another meta node is asked, too.
+const READ_INDEX_HEDGE: Duration = Duration::from_millis(200);
 /// Shortest time between two log lines about meta nodes of other clusters.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -33,6 +40,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct Follower {
     pub(crate) feed: Arc<Feed>,
     remote: Remote,
+    /// Member id of this node.
+    identity: String,
     seeds: Vec<String>,
     /// The node that is followed, once it has sent something. Calls go to it first.
     current: Mutex<Option<String>>,
@@ -42,11 +51,11 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts following, beginning with the nodes at these addresses.
-    pub(crate) fn start(remote: Remote, seeds: Vec<String>) -> Arc<Follower> {
+    /// Starts following for a node, beginning with the meta nodes at these addresses.
+    pub(crate) fn start(remote: Remote, identity: &str, seeds: Vec<String>) -> Arc<Follower> {
         let feed = Arc::new(Feed::new(ClusterState::default(), remote.identity()));
         let (current, warned, stop) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
-        let follower = Arc::new(Follower { feed, remote, seeds, current, warned, stop });
+        let follower = Arc::new(Follower { feed, remote, identity: identity.into(), seeds, current, warned, stop });
         let running = follower.clone();
         let mut stop = follower.stop.subscribe();
         tokio::spawn(async move {
@@ -58,19 +67,32 @@ impl Follower {
         follower
     }
 
-    /// The known meta nodes: live members first, then the configured addresses, then members that are down.
+    /// The known meta nodes: live members first, then the configured addresses, then members that are down; each of these in
+    /// the order in which this node prefers them.
     fn addresses(&self) -> Vec<String> {
         let view = self.feed.view();
-        let meta = || view.members.values().filter(|member| member.has(Role::Meta) && !member.address.is_empty());
-        let live = meta().filter(|member| member.state.is_live()).map(|member| member.address.clone());
-        let rest = meta().filter(|member| !member.state.is_live()).map(|member| member.address.clone());
+        let meta = |live: bool| {
+            let has_address = |member: &&Arc<Member>| member.has(Role::Meta) && !member.address.is_empty();
+            let members = view.members.values().filter(has_address).filter(move |m| m.state.is_live() == live);
+            members.map(|member| member.address.clone()).collect::<Vec<_>>()
+        };
         let mut addresses: Vec<String> = Vec::new();
-        for address in live.chain(self.seeds.iter().cloned()).chain(rest) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
+        for mut group in [meta(true), self.seeds.clone(), meta(false)] {
+            group.sort_by_cached_key(|address| name_hash(&format!("{}/{address}", self.identity)));
+            for address in group {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
             }
         }
         addresses
+    }
+
+    /// The known meta nodes, that which is followed first.
+    fn addresses_to_call(&self) -> Vec<String> {
+        let followed = self.current.lock().clone();
+        let others = self.addresses().into_iter().filter(|address| Some(address) != followed.as_ref());
+        followed.clone().into_iter().chain(others).collect()
     }
 
     async fn run(&self) {
@@ -117,7 +139,10 @@ impl Follower {
         let mut state = ClusterState::clone(view.state());
         let mut packed = Vec::new();
         loop {
-            let silent = |_| Status::deadline_exceeded(format!("silent for {KEEP_ALIVE_TIMEOUT:?}"));
+            let silent = |_| {
+                self.remote.reconnect(address);
+                Status::deadline_exceeded(format!("silent for {KEEP_ALIVE_TIMEOUT:?}"))
+            };
             let update = tokio::time::timeout(KEEP_ALIVE_TIMEOUT, updates.message()).await.map_err(silent)??;
             let update = update.ok_or_else(|| Status::unavailable("the stream ended"))?;
             self.current.lock().get_or_insert_with(|| address.to_string());
@@ -178,9 +203,7 @@ impl Follower {
         let last = Mutex::new(String::new());
         let calling = async {
             loop {
-                let followed = self.current.lock().clone();
-                let others = self.addresses().into_iter().filter(|address| Some(address) != followed.as_ref());
-                for address in followed.clone().into_iter().chain(others) {
+                for address in self.addresses_to_call() {
                     match call(self.remote.clone(), address.clone()).await {
                         Ok(answer) => return answer,
                         Err(status) => {
@@ -206,6 +229,40 @@ impl Follower {
         .await
     }
 
+    /// A version that includes everything agreed on before the call, from the first meta node that answers. A further one is
+    /// asked whenever those that were asked fail or take long.
+    pub(crate) async fn read_index(&self) -> Result<u64, MetaError> {
+        let mut asked = FuturesUnordered::new();
+        let mut reason = "no meta node is known".to_string();
+        let mut addresses = self.addresses_to_call().into_iter();
+        loop {
+            let next = addresses.next();
+            let is_last = next.is_none();
+            if let Some(address) = next {
+                let remote = self.remote.clone();
+                asked.push(async move {
+                    let answer = remote.read_index(&address, false).await;
+                    answer.map_err(|status| format!("{address}: {}", status.message()))
+                });
+            }
+            let answered = async {
+                while let Some(answer) = asked.next().await {
+                    match answer {
+                        Ok(version) => return Some(version),
+                        Err(error) => reason = error,
+                    }
+                }
+                None
+            };
+            let hedge = if is_last { Duration::MAX } else { READ_INDEX_HEDGE };
+            match tokio::time::timeout(hedge, answered).await {
+                Ok(Some(version)) => return Ok(version),
+                Ok(None) if is_last => return Err(MetaError::Unavailable(reason)),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
     /// Describes the group as a meta node sees it.
     pub(crate) async fn describe(&self) -> Result<DescribeAnswer, MetaError> {
         self.call(|remote, address| async move { remote.describe(&address).await }).await
@@ -217,5 +274,29 @@ impl Follower {
             async move { remote.heartbeat(&address, beat).await }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use pharos_transport::Channels;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_node_prefers_the_meta_nodes_in_an_order_of_its_own() {
+        let seeds: Vec<String> = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(String::from).into();
+        let mut first = BTreeSet::new();
+        for node in 0..20 {
+            let remote = Remote::new(Arc::new(Channels::new()));
+            let follower = Follower::start(remote, &format!("N{node}"), seeds.clone());
+            let addresses = follower.addresses();
+            assert_eq!(addresses.iter().collect::<BTreeSet<_>>(), seeds.iter().collect());
+            first.insert(addresses[0].clone());
+            follower.stop.send_replace(true);
+        }
+        assert_eq!(first.len(), 3, "none of them is the first of all nodes");
     }
 }

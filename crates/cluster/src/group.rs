@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
-use openraft::{BasicNode, Config, Instant, SnapshotPolicy};
+use openraft::{BasicNode, Config, Instant, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
@@ -24,12 +24,15 @@ use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::types::{Answer, Proposal, Types, raft_id};
 use crate::remote::Remote;
+use crate::rounds::Rounds;
 use crate::state::Command;
 
 /// How long a command is retried while the group has no leader.
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Wait before a command is retried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest time in which a majority confirms that this node leads.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a pledge to a candidate for founding the cluster holds.
 const PLEDGE_LEASE: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,10 @@ pub(crate) struct Group {
     heard_leader: Mutex<Option<Duration>>,
     /// The candidate that holds this node's pledge, and until when.
     pledged: Mutex<Option<(String, Duration)>>,
+    /// Confirmations that this node leads, each with the version of its view then.
+    confirmations: Rounds<Result<u64, String>>,
+    /// Read indexes from the leader, if that is another node.
+    forwarded: Rounds<Result<u64, String>>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -106,6 +113,8 @@ impl Group {
             unwritable: Mutex::default(),
             heard_leader: Mutex::default(),
             pledged: Mutex::default(),
+            confirmations: Rounds::default(),
+            forwarded: Rounds::default(),
             stop: watch::Sender::new(false),
             config,
         }))
@@ -198,19 +207,54 @@ impl Group {
         others.map(|address| (address.clone(), false)).collect()
     }
 
-    /// Records a member's heartbeat or departure if this node leads; forwards it to the leader otherwise.
-    pub(crate) async fn heartbeat(&self, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
+    /// A version that includes everything agreed on before this call: this node's if it leads, which a majority confirms and
+    /// which includes everything that earlier leaders have committed, or the leader's. A request that was forwarded once is not
+    /// forwarded again.
+    pub(crate) async fn read_index(self: &Arc<Self>, forwarded: bool) -> Result<u64, MetaError> {
+        let group = self.clone();
+        let round = if self.raft.is_leader() || forwarded {
+            self.confirmations.join(|| async move { group.confirm().await })
+        } else {
+            let leader = || self.leader_address().ok_or_else(|| MetaError::Unavailable("no leader is known".into()));
+            let leader = leader()?;
+            self.forwarded.join(|| async move {
+                let asked = group.remote.read_index(&leader, true).await;
+                asked.map_err(|status| format!("leader {leader}: {}", status.message()))
+            })
+        };
+        round.await.map_err(MetaError::Unavailable)
+    }
+
+    /// Has a majority confirm that this node leads, and returns the version of its view, which then includes everything that was
+    /// committed before.
+    async fn confirm(&self) -> Result<u64, String> {
+        let confirming = async {
+            self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
+            // A leader has everything that was committed in its log. After a restart in its own term it does not know how much
+            // of its log that is, so Raft's read index may be too low.
+            let last = self.raft.with_raft_state(|state| state.log_ids.last().map(|id| id.index)).await;
+            let last = last.map_err(|fatal| fatal.to_string())?;
+            let applied = self.raft.wait(None).applied_index_at_least(last, "the leader's log is applied").await;
+            applied.map_err(|error| error.to_string()).map(|_| self.feed.view().version)
+        };
+        let late = |_| Err(format!("no majority confirmed within {CONFIRM_TIMEOUT:?} that this node leads"));
+        tokio::time::timeout(CONFIRM_TIMEOUT, confirming).await.unwrap_or_else(late)
+    }
+
+    /// Whether this node is the only voter, so that nothing is committed without it.
+    pub(crate) fn is_alone(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        // A node that starts has no voters at first.
+        metrics.current_leader == Some(metrics.id)
+            && metrics.membership_config.membership().voter_ids().eq([metrics.id])
+    }
+
+    /// Records a member's heartbeat or departure if this node leads; forwards it to the leader otherwise. A heartbeat is
+    /// answered once a majority has confirmed the leader, because the answer tells the member how new a view has to be.
+    pub(crate) async fn heartbeat(self: &Arc<Self>, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
         if self.raft.is_leader() {
-            let view = self.feed.view();
-            let known = view.member(&beat.node).is_some();
-            self.note_writable(&beat, known);
-            let mut heard = self.heard.lock();
-            if beat.leaving {
-                heard.remove(&beat.node);
-            } else if known {
-                heard.insert(beat.node, self.clock.monotonic());
-            }
-            return Ok(HeartbeatAnswer { known, version: view.version });
+            return self.note_heartbeat(beat).await;
         }
         let Some(leader) = self.leader_address().filter(|_| !beat.forwarded) else {
             for (address, _) in self.others_to_ask().await {
@@ -221,6 +265,22 @@ impl Group {
             return Err(Status::unavailable("no leader is known"));
         };
         self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
+    }
+
+    async fn note_heartbeat(self: &Arc<Self>, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
+        let view = self.feed.view();
+        let known = view.member(&beat.node).is_some();
+        self.note_writable(&beat, known);
+        if beat.leaving {
+            self.heard.lock().remove(&beat.node);
+            return Ok(HeartbeatAnswer { known, version: view.version });
+        }
+        if known {
+            self.heard.lock().insert(beat.node.clone(), self.clock.monotonic());
+        }
+        let version = self.read_index(true).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let known = self.feed.view().member(&beat.node).is_some();
+        Ok(HeartbeatAnswer { known, version })
     }
 
     /// Records whether a member can write. Changes are logged.

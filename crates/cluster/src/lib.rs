@@ -26,8 +26,10 @@ mod identity;
 mod leader;
 mod meta;
 pub mod placement;
+mod proof;
 mod raft;
 mod remote;
+mod rounds;
 mod service;
 pub mod state;
 mod view;
@@ -40,6 +42,7 @@ pub use catalogue::{
 pub use config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 pub use error::MetaError;
 pub use meta::{GroupStatus, Meta, Outcome};
+pub use proof::{ProveView, Unproven};
 pub use raft::types::raft_id;
 pub use state::{
     Assignment, ClusterState, Command, DEFAULT_WEIGHT, HANDOFF_MS, Learner, Lease, Member, MemberState, PROTOCOL,

@@ -30,6 +30,7 @@ use crate::follow::Follower;
 use crate::group::{Group, PROPOSE_TIMEOUT};
 use crate::heartbeat_task::HeartbeatTask;
 use crate::leader;
+use crate::proof::{ProveView, Prover, Unproven};
 use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::service::RaftService;
 use crate::remote::Remote;
@@ -73,6 +74,7 @@ pub struct Meta {
     clock: Arc<dyn Clock>,
     runtime: Handle,
     timing: Timing,
+    prover: Prover,
     /// When, on the monotonic clock, the view was last known to be current.
     contact: watch::Sender<Option<Duration>>,
     /// Turns true when this node leaves, which ends its heartbeats.
@@ -131,8 +133,8 @@ impl Meta {
     }
 
     /// Starts a node without the meta role, which follows the meta nodes at these addresses.
-    pub fn connect(addresses: Vec<String>, connect: Arc<dyn Connect>, clock: Arc<dyn Clock>) -> Meta {
-        let follower = Follower::start(Remote::new(connect), addresses);
+    pub fn connect(identity: &str, addresses: Vec<String>, connect: Arc<dyn Connect>, clock: Arc<dyn Clock>) -> Meta {
+        let follower = Follower::start(Remote::new(connect), identity, addresses);
         let feed = follower.feed.clone();
         Meta::new(Backend::Follower(follower), feed, clock, Timing::default(), Vec::new())
     }
@@ -221,13 +223,15 @@ impl Meta {
         timing: Timing,
         tasks: Vec<tokio::task::JoinHandle<()>>,
     ) -> Meta {
+        let contact = watch::Sender::new(None);
         Meta {
+            prover: Prover::new(backend.clone(), feed.clone(), clock.clone(), contact.subscribe()),
             backend,
             feed,
             clock,
             runtime: Handle::current(),
             timing,
-            contact: watch::Sender::new(None),
+            contact,
             leaving: watch::Sender::new(false),
             unwritable: Arc::default(),
             tasks: Mutex::new(tasks),
@@ -402,6 +406,12 @@ impl Meta {
                 }
             }
         })
+    }
+}
+
+impl ProveView for Meta {
+    fn prove(&self) -> BoxFuture<'_, Result<View, Unproven>> {
+        Box::pin(self.prover.prove())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pharos_transport::meta_v1::meta_client::MetaClient;
 use pharos_transport::meta_v1::{
     DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeRequest, ProposeAnswer, ProposeRequest,
-    WatchRequest, WatchUpdate,
+    ReadIndexRequest, WatchRequest, WatchUpdate,
 };
 use pharos_transport::{ClusterIdentity, Connect, Connection};
 use tonic::{Request, Status, Streaming};
@@ -15,10 +15,14 @@ use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::types::Answer;
 use crate::state::{Command, Response};
 
-/// Timeout of a call; of a stream, until it starts.
+/// Timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a heartbeat, so short that another node is tried well before the lease expires.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout of a read index, for which a query waits.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout of the start of a stream of updates, so short that another node is followed soon.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Calls meta nodes.
 #[derive(Clone)]
@@ -49,18 +53,6 @@ fn from_wire(wire: &ProposeAnswer) -> Result<Answer, Status> {
     Ok(Answer { version: wire.version, result })
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
-    within(CALL_TIMEOUT, call).await
-}
-
-async fn within<T>(
-    time: Duration,
-    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-) -> Result<T, Status> {
-    let late = |_| Status::deadline_exceeded(format!("no answer within {time:?}"));
-    Ok(tokio::time::timeout(time, call).await.map_err(late)??.into_inner())
-}
-
 impl Remote {
     pub(crate) fn new(connect: Arc<dyn Connect>) -> Self {
         Remote { connect }
@@ -71,6 +63,28 @@ impl Remote {
         self.connect.identity()
     }
 
+    /// Waits for an answer of a node. The next call to a node that does not answer in time goes over a new connection: the old
+    /// one may be of a network that has changed since, and would take long to notice.
+    async fn within<T>(
+        &self,
+        time: Duration,
+        address: &str,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        match tokio::time::timeout(time, call).await {
+            Ok(answered) => Ok(answered?.into_inner()),
+            Err(_) => {
+                self.reconnect(address);
+                Err(Status::deadline_exceeded(format!("no answer within {time:?}")))
+            }
+        }
+    }
+
+    /// Makes the next call to a node use a new connection.
+    pub(crate) fn reconnect(&self, address: &str) {
+        self.connect.reconnect(address);
+    }
+
     fn client(&self, address: &str) -> Result<MetaClient<Connection>, Status> {
         let client = MetaClient::new(self.connect.connect(address)?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -78,30 +92,36 @@ impl Remote {
 
     /// Asks a node who it is and how it sees the group.
     pub(crate) async fn describe(&self, address: &str) -> Result<DescribeAnswer, Status> {
-        in_time(self.client(address)?.describe(DescribeRequest {})).await
+        self.within(CALL_TIMEOUT, address, self.client(address)?.describe(DescribeRequest {})).await
     }
 
     /// Asks a node to let a candidate found the cluster.
     pub(crate) async fn pledge(&self, address: &str, candidate: &str) -> Result<bool, Status> {
         let request = PledgeRequest { candidate: candidate.to_string() };
-        Ok(in_time(self.client(address)?.pledge(request)).await?.granted)
+        Ok(self.within(CALL_TIMEOUT, address, self.client(address)?.pledge(request)).await?.granted)
     }
 
     /// Proposes a command through a node.
     pub(crate) async fn propose(&self, address: &str, command: &Command, forwarded: bool) -> Result<Answer, Status> {
         let command = serde_json::to_vec(command).map_err(unreadable)?.into();
         let request = ProposeRequest { command, forwarded };
-        from_wire(&in_time(self.client(address)?.propose(request)).await?)
+        from_wire(&self.within(CALL_TIMEOUT, address, self.client(address)?.propose(request)).await?)
     }
 
     /// Sends a member's heartbeat or departure.
     pub(crate) async fn heartbeat(&self, address: &str, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
-        within(HEARTBEAT_TIMEOUT, self.client(address)?.heartbeat(beat)).await
+        self.within(HEARTBEAT_TIMEOUT, address, self.client(address)?.heartbeat(beat)).await
     }
 
     /// Starts following the view of a node.
     pub(crate) async fn watch(&self, address: &str, from: WatchRequest) -> Result<Streaming<WatchUpdate>, Status> {
         let mut client = self.client(address)?;
-        in_time(client.watch(Request::new(from))).await
+        self.within(WATCH_TIMEOUT, address, client.watch(Request::new(from))).await
+    }
+
+    /// Asks for a version that includes everything agreed on before the call.
+    pub(crate) async fn read_index(&self, address: &str, forwarded: bool) -> Result<u64, Status> {
+        let request = ReadIndexRequest { forwarded };
+        Ok(self.within(READ_INDEX_TIMEOUT, address, self.client(address)?.read_index(request)).await?.version)
     }
 }

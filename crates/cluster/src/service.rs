@@ -10,7 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_transport::meta_v1::{
     DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeAnswer, PledgeRequest, ProposeAnswer,
-    ProposeRequest, WatchRequest, WatchUpdate, meta_server,
+    ProposeRequest, ReadIndexAnswer, ReadIndexRequest, WatchRequest, WatchUpdate, meta_server,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,8 +28,8 @@ use crate::view::View;
 const MAX_COMMANDS_PER_UPDATE: usize = 256;
 /// Size of one part of a state.
 const PART_BYTES: usize = 1 << 20;
-/// Interval of empty updates while nothing changes.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of empty updates while nothing changes. A follower moves on to another node after a few of them are missing.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(300);
 /// Updates that are buffered for a slow watcher.
 const UPDATE_BUFFER: usize = 4;
 
@@ -113,6 +113,11 @@ impl meta_server::Meta for MetaService {
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatAnswer>, Status> {
         self.group.heartbeat(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn read_index(&self, request: Request<ReadIndexRequest>) -> Result<Response<ReadIndexAnswer>, Status> {
+        let version = self.group.read_index(request.into_inner().forwarded).await.map_err(|e| status(&e))?;
+        Ok(Response::new(ReadIndexAnswer { version }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Status>> + Send>>;

@@ -47,6 +47,13 @@ impl Fence {
     pub fn raised(&self, shard: u32) -> u64 {
         self.epochs.read().get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed))
     }
+
+    /// These epochs by shard, or those that requests and copies have named where they are newer.
+    pub fn raised_from(&self, epochs: &[(u32, u64)]) -> Vec<(u32, u64)> {
+        let known = self.epochs.read();
+        let raised = |shard: u32| known.get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed));
+        epochs.iter().map(|(shard, epoch)| (*shard, raised(*shard).max(*epoch))).collect()
+    }
 }
 
 impl Admission<'_> {
@@ -121,6 +128,13 @@ mod tests {
         fence.close().raise(1, 9);
         assert_eq!(fence.raised(0), 0);
         assert_eq!(fence.admit().check(&view(3), 0, 3), Ok(()));
+    }
+
+    #[test]
+    fn epochs_are_raised_to_the_fence() {
+        let fence = Fence::new(2);
+        fence.close().raise(1, 9);
+        assert_eq!(fence.raised_from(&[(0, 3), (1, 8), (1, 10), (7, 1)]), [(0, 3), (1, 9), (1, 10), (7, 1)]);
     }
 
     #[test]

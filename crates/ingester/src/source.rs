@@ -14,7 +14,7 @@ use pharos_model::{
     ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
-use pharos_transport::query::{ReadError, ReadView, Refused, refuse_unless_complete};
+use pharos_transport::query::{Admitted, ReadError, ReadView, Refused, refuse_unless_complete};
 use pharos_transport::{Completeness, Scope, SeriesExemplars, SeriesSource};
 
 use crate::Ingester;
@@ -65,17 +65,21 @@ impl Ingester {
 }
 
 impl SeriesSource for Ingester {
-    fn admit(&self, tenant: &TenantId, asked: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, tenant: &TenantId, asked: &ReadView) -> Result<Admitted, Refused> {
+        // A writer with a newer epoch has told this node that its view is out of date: at that epoch it may not be in sync.
+        let epochs = self.fence.raised_from(&asked.epochs);
         // Only the epochs of these shards and deletions matter; a newer list of blocks changes nothing in memory.
         let knows = |view: &View| {
             let has_deletions = view.catalogue.newest_deletion(tenant.as_str()) >= asked.deletions;
-            has_deletions && asked.epochs.iter().all(|(shard, asked)| view.epoch(*shard) >= *asked)
+            has_deletions && epochs.iter().all(|(shard, epoch)| view.epoch(*shard) >= *epoch)
         };
         let (view, identity) = (self.meta.await_view_blocking(VIEW_TIMEOUT, knows), &*self.config.identity);
-        let is_refused = |(shard, asked): &&(u32, u64)| view.epoch(*shard) < *asked || !self.is_whole(&view, *shard);
-        let shards: ShardSet = asked.epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
+        let is_refused = |(shard, epoch): &&(u32, u64)| view.epoch(*shard) < *epoch || !self.is_whole(&view, *shard);
+        let shards: ShardSet = epochs.iter().filter(is_refused).map(|(shard, _)| *shard).collect();
         if shards.is_empty() {
-            return self.show_deletions(tenant, asked, &view);
+            self.show_deletions(tenant, asked, &view)?;
+            let is_newer = asked.epochs.iter().any(|(shard, asked)| view.epoch(*shard) > *asked);
+            return Ok(Admitted { newer_version: is_newer.then_some(view.version) });
         }
         let version = view.version;
         let reason = format!("ingester {identity} is not in sync for shards {shards} as of version {version}");

@@ -23,7 +23,7 @@ pub use cluster_args::ClusterArgs;
 pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
-pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, WebArgs};
+pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, StalePolicy, WebArgs};
 pub use tool::{CheckCommand, DocsCommand, TestCommand, ToolCommand, WalCommand};
 pub use values::ListenAddress;
 

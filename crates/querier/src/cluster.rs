@@ -22,5 +22,5 @@ mod tests;
 
 pub(crate) use cluster_query::{ClusterQuery, DEFAULT_TIMEOUT};
 pub(crate) use fragments::Evaluation;
-pub(crate) use nodes::Cluster;
 pub use nodes::ClusterParts;
+pub(crate) use nodes::{Cluster, read_view};

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use pharos_model::fragment::Steps;
 use pharos_model::{
     Budget, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest, SeriesSet, SystemClock, TenantId,
@@ -16,11 +17,12 @@ use pharos_model::{
 };
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, Explanation, Querier, QueryError, QueryOptions, QueryOutput};
-use pharos_transport::query::{Read, ReadError, ReadExemplars, ReadMetadata, ReadNames, ReadSeries, Sources};
+use pharos_transport::query::{Read, ReadError, ReadExemplars, ReadMetadata, ReadNames, ReadSeries, ReadView, Sources};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::clip::{before, clipped};
-use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation};
+use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation, read_view};
+use crate::stale::{self, StaleReads, StaleView};
 
 /// How long a source must stay complete for a response that holds all of its data: nothing is fetched later.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,21 +51,51 @@ impl Fanout {
         Fanout { backend: Backend::Cluster(Arc::new(Cluster::new(parts))) }
     }
 
-    /// One tenant's samples, for one query. In a cluster the query keeps the view of this moment.
-    pub fn of_tenant(&self, tenant: TenantId) -> TenantQuerier {
-        let local = |sources: Arc<[_]>| Reader::Local(LocalReader { sources, scope: Scope::all(tenant.clone()) });
-        let reader = match &self.backend {
-            Backend::Local(sources) => local(sources.clone()),
-            Backend::Cluster(cluster) => {
-                let view = cluster.view();
-                match cluster.alone(&view) {
-                    Some(sources) => local(Arc::new(sources)),
-                    None => Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view)),
+    /// One tenant's samples, for a query that begins now. In a cluster this proves the view that the query keeps, so that the
+    /// response has every sample that was acknowledged before; every read goes through here.
+    ///
+    /// # Errors
+    /// The view cannot be proved to be current, and [`StaleReads::Refuse`] is set or there is no view at all.
+    pub fn of_tenant(&self, tenant: TenantId) -> BoxFuture<'_, Result<TenantQuerier, StaleView>> {
+        Box::pin(async move {
+            match &self.backend {
+                Backend::Local(sources) => {
+                    let scope = Scope::all(tenant);
+                    let reader = Reader::Local(LocalReader { sources: sources.clone(), scope, view: None });
+                    Ok(TenantQuerier { reader, budget: None, stale: None })
                 }
+                Backend::Cluster(cluster) => in_cluster(cluster, tenant).await,
             }
-        };
-        TenantQuerier { reader, budget: None }
+        })
     }
+}
+
+/// Begins a query in a cluster.
+async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQuerier, StaleView> {
+    let parts = &cluster.parts;
+    let unproven = match parts.proofs.prove().await {
+        Ok(view) => {
+            let reader = match cluster.alone(&view) {
+                Some(sources) => {
+                    let shards = 0..view.shards.len() as u32;
+                    let read_view = read_view(&view, &tenant, shards);
+                    let (sources, scope) = (Arc::new(sources), Scope::all(tenant));
+                    Reader::Local(LocalReader { sources, scope, view: Some(read_view) })
+                }
+                None => Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, true)),
+            };
+            return Ok(TenantQuerier { reader, budget: None, stale: None });
+        }
+        Err(unproven) => unproven,
+    };
+    parts.metrics.unproven.inc();
+    let view = cluster.view();
+    if parts.stale_reads == StaleReads::Refuse || view.settings.is_none() {
+        return Err(StaleView { reason: unproven.reason });
+    }
+    let stale = Some(stale::warning(&unproven).into());
+    let reader = Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, false));
+    Ok(TenantQuerier { reader, budget: None, stale })
 }
 
 /// One tenant's samples, for one query. Its calls block.
@@ -71,6 +103,8 @@ impl Fanout {
 pub struct TenantQuerier {
     reader: Reader,
     budget: Option<Arc<Budget>>,
+    /// The warning of a query whose view is not proved to be current.
+    stale: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -93,9 +127,18 @@ impl Querier for TenantQuerier {
 struct LocalReader {
     sources: Arc<[Arc<dyn SeriesSource>]>,
     scope: Scope,
+    /// The view under which the sources are read. None if there is no cluster.
+    view: Option<ReadView>,
 }
 
 impl LocalReader {
+    /// Checks that a source may answer under the view.
+    fn admit(&self, source: &dyn SeriesSource) -> Result<(), SelectError> {
+        let Some(view) = &self.view else { return Ok(()) };
+        // A view that became newer since the query began changes nothing.
+        source.admit(&self.scope.tenant, view).map(|_| ()).map_err(|refused| SelectError::Storage(refused.to_string()))
+    }
+
     /// The sources that have samples of a range, each with the part that it is read for. Lazy: a source tells from when on it
     /// is complete, for at least `lasting`, before it is read, and the next one is read after it has answered.
     fn plan(
@@ -109,7 +152,11 @@ impl LocalReader {
             if part.is_empty() && !range.is_empty() {
                 return None;
             }
-            let complete = match source.completeness(&self.scope, lasting) {
+            let completeness = || {
+                self.admit(source.as_ref())?;
+                source.completeness(&self.scope, lasting)
+            };
+            let complete = match completeness() {
                 Ok(complete) => complete,
                 Err(error) => return Some(Err(error)),
             };
@@ -138,7 +185,8 @@ impl LocalReader {
             read.local(source, &self.scope, budget).map_err(ReadError::into_select_error)
         };
         if R::SOURCES != Sources::Samples {
-            return self.sources.iter().map(|source| ask(source.as_ref(), read.clone())).collect();
+            let admitted = self.sources.iter().map(|source| self.admit(source.as_ref()).map(|()| source.as_ref()));
+            return admitted.map(|source| ask(source?, read.clone())).collect();
         }
         let planned = self.plan(read.range(), budget.remaining().min(RESPONSE_TIMEOUT));
         planned.map(|planned| planned.and_then(|(source, part)| ask(source, read.clone().of_part(part)))).collect()
@@ -160,12 +208,13 @@ impl TenantQuerier {
         TenantQuerier { reader, ..self }
     }
 
-    /// What was omitted from a partial response.
+    /// What the response may lack: samples since the view was last current, and what was omitted from a partial response.
     pub fn warnings(&self) -> Vec<String> {
-        match &self.reader {
+        let omitted = match &self.reader {
             Reader::Local(_) => Vec::new(),
             Reader::Cluster(query) => query.warnings(),
-        }
+        };
+        self.stale.iter().map(ToString::to_string).chain(omitted).collect()
     }
 
     /// Evaluates a query, parts of it where the samples are unless `push_down` is false. Samples are fetched through `querier`,

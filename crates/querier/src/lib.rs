@@ -14,6 +14,7 @@ pub mod limits;
 pub mod metrics;
 pub mod queue;
 pub mod registry;
+pub mod stale;
 
 pub use admission::{Admission, AdmissionError};
 pub use cluster::ClusterParts;
@@ -21,3 +22,4 @@ pub use fanout::{Fanout, TenantQuerier};
 pub use features::{FeatureDisabled, QueryFeatures};
 pub use limits::{LimitsByTenant, QueryLimits};
 pub use metrics::{DispatchMetrics, QueryMetrics};
+pub use stale::{StaleReads, StaleView};

@@ -60,6 +60,7 @@ pub struct DispatchMetrics {
     pub(crate) refused: IntCounter,
     pub(crate) unanswered: IntCounter,
     pub(crate) missing: IntCounter,
+    pub(crate) unproven: IntCounter,
 }
 
 impl DispatchMetrics {
@@ -68,8 +69,10 @@ impl DispatchMetrics {
     /// # Errors
     /// The registry has metrics of these names.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let unproven = counter(registry, "unproven_views_total", "Queries under a view that meta had not confirmed.")?;
         let counter = |name: &str, help| counter(registry, &format!("node_{name}_total"), help);
         Ok(DispatchMetrics {
+            unproven,
             asked: counter("requests", "Reads of queries from nodes that hold samples.")?,
             hedged: counter("hedges", "Reads that were sent to a second node because the first was slow.")?,
             overtaken: counter("hedges_won", "Hedged reads that the second node answered first.")?,

@@ -14,7 +14,7 @@ use pharos_model::{
     ShardSet, TenantId, TimeRange,
 };
 use pharos_promql::fragment;
-use pharos_transport::query::{ReadView, Refused};
+use pharos_transport::query::{Admitted, ReadView, Refused};
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::Store;
@@ -124,12 +124,12 @@ impl Store {
 const VIEW_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SeriesSource for Store {
-    fn admit(&self, _: &TenantId, asked: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, asked: &ReadView) -> Result<Admitted, Refused> {
         let wanted = (asked.incarnation, asked.version);
         let knows = |view: &View| (view.incarnation, view.version) >= wanted;
         let view = self.meta.await_view_blocking(VIEW_TIMEOUT, knows);
         if knows(&view) {
-            return Ok(());
+            return Ok(Admitted::default());
         }
         let reason = format!("this store has version {} of the view, not yet {}", view.version, asked.version);
         Err(Refused { shards: ShardSet::new(), reason, complete: None })

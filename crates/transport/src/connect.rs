@@ -30,6 +30,12 @@ pub trait Connect: Send + Sync + 'static {
     /// The address is malformed.
     fn connect(&self, address: &str) -> Result<Connection, Status>;
 
+    /// Makes the next call to an address use a new connection, because the current one does not answer. Calls that run are not
+    /// affected. Does nothing if the current one is new.
+    fn reconnect(&self, address: &str) {
+        let _ = address;
+    }
+
     /// The identity that calls over these connections carry. Meta keeps it up to date. One that nobody reads if they carry none.
     fn identity(&self) -> ClusterIdentity {
         ClusterIdentity::default()
@@ -42,6 +48,11 @@ pub const TOKEN_HEADER: &str = "x-pharos-join-token";
 /// Flow-control windows of a call and of a connection, bytes. They are large because queries send many samples.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Timeout of the establishment of a connection. It is short, so that after a fault of the network a new attempt begins soon.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Age from which a connection that does not answer is replaced.
+const MIN_RECONNECT_AGE: Duration = Duration::from_secs(1);
 
 /// Most cached connections.
 const MAX_CHANNELS: usize = 4096;
@@ -57,10 +68,13 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
 }
 
+/// A connection, and when it was made.
+type Cached = (Channel, tokio::time::Instant);
+
 /// One HTTP/2 connection per address, shared by all callers.
 #[derive(Clone, Default)]
 pub struct Channels {
-    channels: Arc<Mutex<HashMap<String, Channel>>>,
+    channels: Arc<Mutex<HashMap<String, Cached>>>,
     token: Option<MetadataValue<Ascii>>,
     dial: Option<Arc<dyn Dial>>,
 }
@@ -95,13 +109,13 @@ impl Channels {
 
     fn channel(&self, address: &str) -> Result<Channel, Status> {
         let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
+        if let Some((channel, _)) = channels.get(address) {
             return Ok(channel.clone());
         }
         let bad = |reason: &dyn std::fmt::Display| Status::invalid_argument(format!("address {address:?}: {reason}"));
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|e| bad(&e))?
-            .connect_timeout(Duration::from_secs(3))
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -121,7 +135,7 @@ impl Channels {
         if channels.len() >= MAX_CHANNELS {
             channels.clear();
         }
-        channels.insert(address.to_string(), channel.clone());
+        channels.insert(address.to_string(), (channel.clone(), tokio::time::Instant::now()));
         Ok(channel)
     }
 }
@@ -138,6 +152,13 @@ impl Connect for Channels {
             request
         });
         Ok(BoxCloneSyncService::new(with_token))
+    }
+
+    fn reconnect(&self, address: &str) {
+        let mut channels = self.channels.lock();
+        if channels.get(address).is_some_and(|(_, since)| since.elapsed() >= MIN_RECONNECT_AGE) {
+            channels.remove(address);
+        }
     }
 }
 
@@ -223,6 +244,18 @@ mod tests {
         channels.connect("127.0.0.1:1").unwrap();
         channels.connect("127.0.0.1:2").unwrap();
         assert_eq!(channels.channels.lock().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_answer_is_replaced_unless_it_is_new() {
+        let channels = Channels::new();
+        channels.connect("127.0.0.1:1").unwrap();
+        channels.connect("127.0.0.1:2").unwrap();
+        channels.reconnect("127.0.0.1:1");
+        assert_eq!(channels.channels.lock().len(), 2, "it is new");
+        tokio::time::advance(MIN_RECONNECT_AGE).await;
+        channels.reconnect("127.0.0.1:1");
+        assert_eq!(channels.channels.lock().keys().collect::<Vec<_>>(), ["127.0.0.1:2"]);
     }
 
     #[tokio::test]

@@ -136,6 +136,10 @@ impl Connect for Identified {
         Ok(Connection::new(connection))
     }
 
+    fn reconnect(&self, address: &str) {
+        self.inner.reconnect(address);
+    }
+
     fn identity(&self) -> ClusterIdentity {
         self.identity.clone()
     }

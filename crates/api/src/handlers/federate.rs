@@ -34,18 +34,22 @@ pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, pa
         let now = api.clock.now_ms();
         let config = &api.config;
         let budget = api.budget(&tenant);
-        let (querier, external) = (api.sources.of_tenant(tenant.clone()), config.external_labels.clone());
+        let querier = api.sources.of_tenant(tenant.clone()).await?;
+        let external = config.external_labels.clone();
         let range = TimeRange::new(now - config.lookback_delta_ms + 1, now);
         let spent = budget.clone();
         respond::blocking(&api, &tenant, &budget, move || {
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
-            Ok(render(format, &newest, &known, &external))
+            Ok((render(format, &newest, &known, &external), querier.warnings()))
         })
         .await
     };
     match page.await {
-        Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
+        Ok((page, warnings)) => {
+            let headers = [(header::CONTENT_TYPE, format.content_type())];
+            respond::with_warning_headers((headers, page).into_response(), &warnings)
+        }
         Err(error) => (error.kind.status(), error.message + "\n").into_response(),
     }
 }

@@ -17,9 +17,9 @@ use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
 use crate::query_log::{self as log, Client, Ended};
 use crate::{Api, json, tenant_of};
-use pharos_querier::QueryLimits;
 use pharos_querier::admission::Job;
 use pharos_querier::registry::{ActiveQueries, ActiveQuery, Counted, QueryStart, Registered, Stage, Times};
+use pharos_querier::{QueryLimits, TenantQuerier};
 
 /// Prometheus's limit on the points of a series. Exceeding this default gives the error text of Prometheus.
 const DEFAULT_MAX_POINTS: i64 = 11_000;
@@ -215,11 +215,15 @@ async fn answer(
     times: Result<Times, ApiError>,
 ) -> Response {
     let began = api.clock.monotonic();
-    let outcome = match Query::read(api, headers, params, times).await {
-        Ok(query) if query.extras.explain && !query.extras.analyze => explained(api, query).await,
-        Ok(query) => run(api, endpoint, client, query, began).await,
-        Err(error) => Err(error),
+    let answering = async {
+        let query = Query::read(api, headers, params, times).await?;
+        let source = api.sources.of_tenant(query.tenant.clone()).await?;
+        match query.extras.explain && !query.extras.analyze {
+            true => explained(api, query, source).await,
+            false => run(api, endpoint, client, query, source, began).await,
+        }
     };
+    let outcome = answering.await;
     let label = if outcome.is_ok() { "success" } else { "error" };
     api.metrics.queries.with_label_values(&[endpoint, label]).inc();
     api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
@@ -235,11 +239,10 @@ fn steps(times: Times) -> Steps {
 }
 
 /// Plans a query without running it. Planning takes a permit, like running.
-async fn explained(api: &Arc<Api>, query: Query) -> Result<Answer, ApiError> {
+async fn explained(api: &Arc<Api>, query: Query, source: TenantQuerier) -> Result<Answer, ApiError> {
     let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
     let mut limits = query.engine(api).options().clone();
     let Query { tenant, extras, timeout, times, expr, options, .. } = query;
-    let source = api.sources.of_tenant(tenant.clone());
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: None };
     let within = budget.clone();
     let (plan, queued) = api
@@ -259,6 +262,7 @@ async fn run(
     endpoint: &'static str,
     client: Client,
     query: Query,
+    source: TenantQuerier,
     began: Duration,
 ) -> Result<Answer, ApiError> {
     let budget = query.options.budget.clone().unwrap_or_else(|| api.budget(&query.tenant));
@@ -277,7 +281,7 @@ async fn run(
     let mut hang_up = HangUp { api: api.clone(), query: registered.query().clone(), client, began, is_armed: true };
     let engine = query.engine(api);
     let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
-    let source = api.sources.of_tenant(tenant.clone()).partial(extras.partial);
+    let source = source.partial(extras.partial);
     let querier = Counted { querier: source.clone(), query: registered.query().clone() };
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
     let evaluated = api

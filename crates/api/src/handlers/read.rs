@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::Labels;
 
+use super::respond;
 use crate::error::{ApiError, ErrorKind};
 use crate::remote_read::{self, ReadLimits};
 use crate::{Api, tenant_of};
@@ -38,5 +39,12 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
         ..ReadLimits::new(api.budget(&tenant))
     };
-    remote_read::read(body, Arc::new(api.sources.of_tenant(tenant)), limits).await
+    match api.sources.of_tenant(tenant).await {
+        Ok(querier) => {
+            let warnings = querier.warnings();
+            let response = remote_read::read(body, Arc::new(querier), limits).await;
+            respond::with_warning_headers(response, &warnings)
+        }
+        Err(stale) => ApiError::from(stale).into_response(),
+    }
 }

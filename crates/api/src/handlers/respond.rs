@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pharos_model::{Budget, TenantId};
@@ -79,6 +79,19 @@ pub(super) fn annotations(out: &mut Vec<u8>, warnings: &[String], infos: &[Strin
     }
 }
 
+/// Adds warnings to a response whose format has no place for them.
+pub(super) fn with_warning_headers(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings {
+        let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '"' && c != '\\';
+        let text: String = warning.chars().map(|c| if is_plain(c) { c } else { '\'' }).collect();
+        // 199 is the code of a warning for people.
+        if let Ok(value) = HeaderValue::try_from(format!("199 pharos \"{text}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
 /// Runs a tenant's blocking work on a blocking thread, under a permit.
 pub(super) async fn blocking<T: Send + 'static>(
     api: &Arc<Api>,
@@ -138,6 +151,14 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+
+    #[test]
+    fn warnings_become_headers() {
+        let warnings = ["as of 5: \"x\" \u{e9}\n".to_string(), "another".to_string()];
+        let response = with_warning_headers(Body::empty().into_response(), &warnings);
+        let headers: Vec<_> = response.headers().get_all(header::WARNING).iter().collect();
+        assert_eq!(headers, ["199 pharos \"as of 5: 'x' ''\"", "199 pharos \"another\""]);
+    }
 
     #[tokio::test]
     async fn a_streamed_answer_can_be_polled_after_its_end() {

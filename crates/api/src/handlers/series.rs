@@ -152,8 +152,8 @@ impl Charged for Vec<SeriesExemplars> {
     }
 }
 
-/// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. If the parameters
-/// accept a partial response, also returns warnings about omitted data.
+/// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. Also returns
+/// warnings about what the response may lack.
 pub(super) async fn read<T: Charged>(
     api: &Arc<Api>,
     endpoint: &'static str,
@@ -165,7 +165,7 @@ pub(super) async fn read<T: Charged>(
     let timeout = params.timeout()?.unwrap_or(Duration::MAX);
     let budget = api.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
-    let querier = api.sources.of_tenant(tenant.clone()).within(budget.clone()).partial(partial);
+    let querier = api.sources.of_tenant(tenant.clone()).await?.within(budget.clone()).partial(partial);
     let TimeRange { start, end } = params.range()?;
     let registered = ActiveQueries::register(
         &api.active,

@@ -40,7 +40,7 @@ async fn a_follower_never_follows_a_meta_node_of_another_cluster() {
         let (mut ours, theirs) = (of_one("A").await, of_one("A").await);
         in_time(theirs.node("A").propose(delete(7))).await.unwrap();
         let connect = if names_its_cluster { ours.identified("F") } else { ours.link("F") };
-        let follower = Meta::connect(vec![address("A")], connect, Arc::new(SystemClock::new()));
+        let follower = Meta::connect("F", vec![address("A")], connect, Arc::new(SystemClock::new()));
         let before = in_time(follower.ready()).await;
         ours.stop("A").await;
         ours.give_address_to("A", &theirs);
@@ -57,7 +57,7 @@ async fn a_follower_never_follows_a_meta_node_of_another_cluster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nodes_of_a_lost_cluster_move_to_the_one_in_which_it_was_restored() {
     let (lost, new) = (of_one("A").await, of_one("A").await);
-    let follower = Meta::connect(vec![address("A")], lost.identified("F"), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("F", vec![address("A")], lost.identified("F"), Arc::new(SystemClock::new()));
     in_time(follower.ready()).await;
     in_time(follower.propose(delete(1))).await.unwrap();
     let export = lost.node("A").view().state().clone();
@@ -77,7 +77,7 @@ async fn the_nodes_of_a_lost_cluster_move_to_the_one_in_which_it_was_restored() 
 async fn a_voter_takes_no_messages_of_another_cluster_that_has_its_name() {
     let (ours, theirs) = (of_one("A").await, of_one("A").await);
     let connect = ours.identified("B");
-    let follower = Meta::connect(vec![address("A")], connect.clone(), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("F", vec![address("A")], connect.clone(), Arc::new(SystemClock::new()));
     in_time(follower.ready()).await;
     let message = || RaftMessage { to: raft_id("A"), body: "{}".into() };
     let append = async || {
@@ -96,7 +96,7 @@ async fn a_voter_takes_no_messages_of_another_cluster_that_has_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_of_another_cluster_cannot_send_heartbeats_or_commands() {
     let (ours, theirs) = (of_one("A").await, of_one("A").await);
-    let follower = Meta::connect(vec![address("A")], ours.identified("F"), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("F", vec![address("A")], ours.identified("F"), Arc::new(SystemClock::new()));
     in_time(follower.join(member("F", &[Role::Ingester]))).await.unwrap();
     ours.give_address_to("A", &theirs);
     tokio::select! {

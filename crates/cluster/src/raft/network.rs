@@ -94,7 +94,11 @@ impl Peer {
     {
         let message = RaftMessage { to: self.target, body: encode(message)? };
         let sent = tokio::time::timeout(time, send(self.client()?, message)).await;
-        let late = |_| failed(&Status::deadline_exceeded(format!("{} did not answer within {time:?}", self.address)));
+        let late = |_| {
+            // The connection may be of a network that has changed since, and would take long to notice.
+            self.connect.reconnect(&self.address);
+            failed(&Status::deadline_exceeded(format!("{} did not answer within {time:?}", self.address)))
+        };
         let answer = sent.map_err(late)?.map_err(|status| failed(&status))?;
         decode(&answer.into_inner().body)
     }

@@ -209,9 +209,23 @@ pub struct QueryArgs {
     #[arg(long = "query.max-concurrency", value_name = "N", default_value = "20", value_parser = positive_count)]
     pub max_concurrency: u64,
 
+    /// What happens to queries while this node cannot confirm that its view of the cluster is current: they are answered with a
+    /// warning (warn), or fail (refuse)
+    #[arg(long = "query.stale", value_name = "POLICY", default_value = "warn")]
+    pub stale: StalePolicy,
+
     /// Log queries that take longer than this, with their cost; 0s logs none
     #[arg(long = "query.slow-log-threshold", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub slow_log_threshold: Duration,
+}
+
+/// What happens to queries under a view that may be out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StalePolicy {
+    /// They are answered, with a warning that says up to when the response is known to be whole.
+    Warn,
+    /// They fail.
+    Refuse,
 }
 
 /// What is logged, and how.

@@ -56,7 +56,7 @@ impl Membership {
             let parts = MetaComponents { clock: clock.clone(), connect, exports };
             Meta::start(&folders.meta(), config, parts).await.map_err(|e| e.to_string())?
         } else {
-            Meta::connect(args.cluster.join.clone(), network.connect.clone(), clock.clone())
+            Meta::connect(&identity, args.cluster.join.clone(), network.connect.clone(), clock.clone())
         };
         let member = member(&identity, args, network.address.clone());
         let (meta, network, clock) = (Arc::new(meta), Some(network), clock.clone());

@@ -145,7 +145,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &api_config);
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
     let engine = queries::engine(args, &loaded, clock);
-    let sources = holders.sources(&membership, clock, registry).map_err(text)?;
+    let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
     let asked = ReadLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..ReadLimits::default() };
     if let Some(ingester) = &holders.ingester {

@@ -39,15 +39,17 @@ fn required_from(range: TimeRange, from: i64) -> Option<i64> {
 }
 
 impl ClusterQuery {
-    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View) -> Self {
-        let dispatcher = Arc::new(Dispatcher::new(cluster, tenant, view, false));
+    /// A query under a view. `is_proved` says whether the view is proved to be current.
+    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, is_proved: bool) -> Self {
+        let dispatcher = Arc::new(Dispatcher::new(cluster, tenant, view, is_proved, false));
         ClusterQuery { dispatcher, complete: Arc::default() }
     }
 
     /// The same query, with unavailable data omitted.
     pub(crate) fn partial(self) -> Self {
         let whole = &self.dispatcher;
-        let dispatcher = Dispatcher::new(whole.cluster.clone(), whole.tenant.clone(), whole.view(), true);
+        let (cluster, tenant) = (whole.cluster.clone(), whole.tenant.clone());
+        let dispatcher = Dispatcher::new(cluster, tenant, whole.view(), whole.is_proved(), true);
         ClusterQuery { dispatcher: Arc::new(dispatcher), complete: Arc::default() }
     }
 

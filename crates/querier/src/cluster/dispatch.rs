@@ -1,22 +1,24 @@
 //! Sends the reads of a query to nodes: to another node when one fails or refuses, and to a second one when one is slow.
 //!
 //! Invariants: every part of a target is answered by exactly one node, unless the query accepts a partial response; a node
-//! that failed within a read is not asked again within it; a read under a newer view starts over.
+//! that failed within a read is not asked again within it; a read under a newer view starts over. When a response says that an
+//! epoch of a shard that it is about is newer than in the query's view, the read is repeated under a newer view.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt, select, try_join_all};
 use parking_lot::Mutex;
 use pharos_cluster::{Member, View};
 use pharos_model::{Budget, SelectError, ShardSet, TenantId, TimeRange};
-use pharos_transport::query::{Read, ReadError, ReadView, SourceRole};
+use pharos_transport::query::{NewerView, Read, ReadError, SourceRole};
 use pharos_transport::{Completeness, Scope};
 
 use super::health::Latencies;
 use super::node::Node;
-use super::nodes::Cluster;
+use super::nodes::{Cluster, read_view};
 use super::route::{self, Assignment, Excluded, Routes, Target};
 
 /// Longest wait for a node before another one is asked as well.
@@ -24,14 +26,23 @@ const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
 /// Longest wait for a newer view when every replica refuses under the query's own.
 const NEWER_VIEW_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Most times that a read is dispatched, each time under a newer view, because a node named one.
+const MAX_VIEWS: usize = 3;
+
 /// Dispatches the reads of one query, and remembers what it learned about nodes on the way.
 pub(crate) struct Dispatcher {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) tenant: TenantId,
     /// Whether unavailable data becomes a warning instead of an error.
     pub(crate) partial: bool,
-    /// The view of the query; replaced by a newer one when every replica refuses under it.
+    /// The view of the query; replaced by a newer one when every replica refuses under it, or when a node names a newer one.
     view: Mutex<View>,
+    /// Whether the view was proved to be current when the query began.
+    is_proved: bool,
+    /// What nodes have said about newer views.
+    newer: NewerView,
+    /// The newest version that a node has named and that did not reach this node in time.
+    unreached: AtomicU64,
     /// Stores must know at least this version: it lists the blocks that ingesters rely on.
     min_store_version: Mutex<u64>,
     excluded: Mutex<Excluded>,
@@ -140,7 +151,8 @@ impl From<ReadFailure> for SelectError {
 pub(crate) type Responses<T> = Vec<(Assignment, T)>;
 
 impl Dispatcher {
-    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, partial: bool) -> Self {
+    /// `is_proved` says whether the view is proved to be current.
+    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, is_proved: bool, partial: bool) -> Self {
         let avoided = cluster.quarantine.nodes(cluster.parts.clock.monotonic());
         Dispatcher {
             cluster,
@@ -148,9 +160,16 @@ impl Dispatcher {
             partial,
             min_store_version: Mutex::new(view.version),
             view: Mutex::new(view),
+            is_proved,
+            newer: NewerView::default(),
+            unreached: AtomicU64::new(0),
             excluded: Mutex::new(Excluded { avoided, ..Excluded::default() }),
             warnings: Mutex::default(),
         }
+    }
+
+    pub(crate) fn is_proved(&self) -> bool {
+        self.is_proved
     }
 
     pub(crate) fn view(&self) -> View {
@@ -192,6 +211,12 @@ impl Dispatcher {
     fn route(&self, target: &Target, excluded: &Excluded) -> Routes {
         let view = self.view();
         let route = || route::route(&view, self.tenant.as_str(), &self.cluster.parts.identity, target, excluded);
+        if !self.is_proved {
+            // Unplaced shards may have been placed and written to since.
+            let mut routes = route();
+            routes.missing_shards = routes.missing_shards.union(&routes.unplaced_shards);
+            return routes;
+        }
         let is_usual = matches!(target, Target::Shards(shards) if shards.len() == view.shards.len());
         if !is_usual || *excluded != Excluded::default() {
             return route();
@@ -217,11 +242,25 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Waits briefly for a newer view than the query's, and takes it. False when none came.
-    async fn renew_view(&self) -> bool {
-        let version = self.view().version;
+    /// Takes a newer view if a node has named one and it reaches this node soon.
+    async fn follow_named_view(&self) -> bool {
+        let named = self.newer.version();
+        if named <= self.view().version.max(self.unreached.load(Ordering::Relaxed)) {
+            return false;
+        }
+        // A node without contact to meta would wait in vain. Its queries say that their view may be old.
+        let timeout = if self.is_proved { NEWER_VIEW_TIMEOUT } else { Duration::ZERO };
+        let is_reached = self.renew_view(named, timeout).await;
+        if !is_reached {
+            self.unreached.fetch_max(named, Ordering::Relaxed);
+        }
+        is_reached
+    }
+
+    /// Waits for a view of at least this version, and takes it. False when it did not come.
+    async fn renew_view(&self, version: u64, timeout: Duration) -> bool {
         let mut views = self.cluster.parts.views.clone();
-        let newer = tokio::time::timeout(NEWER_VIEW_TIMEOUT, views.wait_for(|view| view.version > version)).await;
+        let newer = tokio::time::timeout(timeout, views.wait_for(|view| view.version >= version)).await;
         let Ok(Ok(newer)) = newer.map(|newer| newer.map(|view| view.clone())) else { return false };
         *self.view.lock() = newer;
         self.excluded.lock().shards.clear();
@@ -246,13 +285,10 @@ impl Dispatcher {
             Target::Shards(shards) => (SourceRole::Ingester, Some(shards)),
             Target::Blocks(_) => (SourceRole::Store, None),
         };
-        let epoch = |shard: u32| (shard, view.epoch(shard));
-        let epochs = shards.into_iter().flat_map(|shards| shards.iter().map(epoch)).collect();
-        let version = view.version.max(*self.min_store_version.lock());
-        let deletions = view.catalogue.newest_deletion(self.tenant.as_str());
-        let read_view = ReadView { incarnation: view.incarnation, version, epochs, deletions };
+        let mut read_view = read_view(&view, &self.tenant, shards.into_iter().flat_map(ShardSet::iter));
+        read_view.version = read_view.version.max(*self.min_store_version.lock());
         let scope = Scope { shards: shards.cloned().map(Arc::new), ..Scope::all(self.tenant.clone()) };
-        (self.cluster.node(member, role, read_view), scope)
+        (self.cluster.node(member, role, read_view, self.newer.clone()), scope)
     }
 }
 
@@ -304,10 +340,18 @@ impl<R: Read> ClusterRead<R> {
         &self.dispatcher
     }
 
-    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one.
+    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one. Repeats the read
+    /// if a node names a newer view, which then has to reach this node soon.
     pub(crate) async fn targets(&self, targets: Vec<Target>) -> Result<Responses<R::Found>, ReadFailure> {
-        let each = targets.into_iter().map(|target| self.whole_target(target));
-        Ok(try_join_all(each).await?.into_iter().flatten().collect())
+        let mut views = 0;
+        loop {
+            views += 1;
+            let each = targets.iter().map(|target| self.whole_target(target.clone()));
+            let responses = try_join_all(each).await?;
+            if views >= MAX_VIEWS || !self.dispatcher.follow_named_view().await {
+                return Ok(responses.into_iter().flatten().collect());
+            }
+        }
     }
 
     /// Reads a target from nodes other than the excluded ones.
@@ -327,7 +371,8 @@ impl<R: Read> ClusterRead<R> {
         match self.spread(target.clone(), excluded, PriorFailures::default(), false).await {
             Err(failure) if failure.behind().is_some() => Err(failure),
             Err(ReadFailure::Unavailable(unavailable))
-                if unavailable.prior.was_refused && dispatcher.renew_view().await =>
+                if unavailable.prior.was_refused
+                    && dispatcher.renew_view(dispatcher.view().version + 1, NEWER_VIEW_TIMEOUT).await =>
             {
                 self.spread(target, dispatcher.excluded(), PriorFailures::default(), dispatcher.partial).await
             }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use pharos_cluster::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, View};
+use pharos_cluster::{
+    ClusterState, Command, Member, MemberState, Placement, ProveView, Role, Settings, Unproven, View,
+};
 use pharos_model::hash::shard_of;
 use pharos_model::{
     Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
@@ -16,7 +19,7 @@ use pharos_model::{
 use pharos_promql::promqltest::MemoryStore;
 use pharos_promql::{Querier, fragment};
 use pharos_testkit::{FakeNetwork, blocking, budget};
-use pharos_transport::query::{ReadLimits, ReadView, Refused};
+use pharos_transport::query::{Admitted, ReadLimits, ReadView, Refused};
 use pharos_transport::{Completeness, QueryServices, Scope, SeriesExemplars, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -24,7 +27,7 @@ use tonic::service::RoutesBuilder;
 
 use super::ClusterParts;
 use crate::clip::clipped;
-use crate::{DispatchMetrics, Fanout};
+use crate::{DispatchMetrics, Fanout, StaleReads};
 
 pub(crate) const SHARDS: u32 = 12;
 
@@ -59,6 +62,8 @@ pub(crate) struct FakeSource {
     /// It has nothing before this time.
     pub(crate) lacks_before: Mutex<i64>,
     pub(crate) fault: Mutex<Fault>,
+    /// The version of its view, if an epoch of every shard is newer there.
+    pub(crate) newest_view: Mutex<Option<u64>>,
     /// The reads that it answered.
     pub(crate) asked: Mutex<Vec<(Option<ShardSet>, TimeRange)>>,
     /// The views of all reads.
@@ -139,14 +144,14 @@ impl FakeSource {
 }
 
 impl SeriesSource for FakeSource {
-    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<Admitted, Refused> {
         self.views.lock().push(view.clone());
         match (*self.fault.lock(), view.epochs.first()) {
             (Fault::Refuses, Some((shard, _))) => {
                 let reason = format!("{} is not in sync for {shard}", self.name);
                 Err(Refused { shards: ShardSet::of(*shard), reason, complete: None })
             }
-            _ => Ok(()),
+            _ => Ok(Admitted { newer_version: self.newest_view.lock().filter(|newest| *newest > view.version) }),
         }
     }
 
@@ -223,11 +228,28 @@ impl SeriesSource for FakeSource {
     }
 }
 
+/// Proves every view, unless it is said to be unproven.
+struct FakeProofs {
+    views: watch::Receiver<View>,
+    unproven: Arc<Mutex<Option<Unproven>>>,
+}
+
+impl ProveView for FakeProofs {
+    fn prove(&self) -> BoxFuture<'_, Result<View, Unproven>> {
+        let unproven = self.unproven.lock().clone();
+        let view = self.views.borrow().clone();
+        Box::pin(std::future::ready(unproven.map_or(Ok(view), Err)))
+    }
+}
+
 /// Ingesters i1 to i3 and stores s1 and s2; a frontend that is none of them.
 pub(crate) struct FakeCluster {
     pub(crate) network: FakeNetwork,
     pub(crate) sources: BTreeMap<String, Arc<FakeSource>>,
     pub(crate) views: watch::Sender<View>,
+    /// Why views cannot be proved.
+    pub(crate) unproven: Arc<Mutex<Option<Unproven>>>,
+    pub(crate) stale_reads: Mutex<StaleReads>,
     /// Shared by all frontends.
     pub(crate) metrics: DispatchMetrics,
     /// All samples.
@@ -337,6 +359,7 @@ impl FakeCluster {
                 complete: Completeness { from: complete_from, unflushed_from: flushed_to, version: 3 },
                 lacks_before: Mutex::new(i64::MIN),
                 fault: Mutex::default(),
+                newest_view: Mutex::default(),
                 asked: Mutex::default(),
                 views: Mutex::default(),
                 fragments: Mutex::default(),
@@ -356,18 +379,27 @@ impl FakeCluster {
         }
         let views = watch::Sender::new(View::new(Arc::new(state)));
         let metrics = DispatchMetrics::register(&prometheus::Registry::new()).unwrap();
-        FakeCluster { network, sources, views, metrics, all }
+        let (unproven, stale_reads) = (Arc::default(), Mutex::default());
+        FakeCluster { network, sources, views, unproven, stale_reads, metrics, all }
     }
 
     /// The fan-out of a node, with that node's roles in its own process.
     pub(crate) fn frontend(&self, identity: &str) -> Fanout {
-        let view = self.views.borrow().clone();
+        let roles = self.views.borrow().member(identity).map(|member| member.roles.clone());
+        self.frontend_with(identity, roles.into_iter().flatten())
+    }
+
+    /// As [`FakeCluster::frontend`], with these roles of the node.
+    pub(crate) fn frontend_with(&self, identity: &str, roles: impl IntoIterator<Item = Role>) -> Fanout {
+        let roles: Vec<Role> = roles.into_iter().collect();
         let local = |role: Role| -> Option<Arc<dyn SeriesSource>> {
             let source: Arc<dyn SeriesSource> = self.sources.get(identity)?.clone();
-            view.member(identity)?.has(role).then_some(source)
+            roles.contains(&role).then_some(source)
         };
         Fanout::of_cluster(ClusterParts {
             views: self.views.subscribe(),
+            proofs: Arc::new(FakeProofs { views: self.views.subscribe(), unproven: self.unproven.clone() }),
+            stale_reads: *self.stale_reads.lock(),
             connect: Arc::new(self.network.clone()),
             identity: identity.into(),
             ingester: local(Role::Ingester),
@@ -385,7 +417,7 @@ impl FakeCluster {
     /// Takes the samples before a time away from a node, and has `fanout` quarantine it, so that others are read first.
     pub(crate) async fn fall_behind(&self, fanout: &Fanout, node: &str, from: i64) {
         self.set_fault(node, Fault::Fails);
-        let querier = fanout.of_tenant(tenant());
+        let querier = fanout.of_tenant(tenant()).await.unwrap();
         let request = SelectRequest { matchers: Vec::new(), range: TimeRange::ALL, max_series: 0 };
         blocking(move || querier.select(&request, &budget()).map(|_| ())).await.unwrap();
         self.set_fault(node, Fault::None);

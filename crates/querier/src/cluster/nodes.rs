@@ -5,22 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_cluster::{ClusterState, Member, Role, View};
+use pharos_cluster::{ClusterState, Member, ProveView, Role, View};
 use pharos_model::{Clock, TenantId};
-use pharos_transport::query::{ReadView, SourceRole};
+use pharos_transport::query::{NewerView, ReadView, SourceRole};
 use pharos_transport::{Connect, RemoteSource, SeriesSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::health::{Latencies, Quarantine};
-use super::node::Node;
+use super::node::{LocalNode, Node};
 use super::route::Assignment;
 use crate::metrics::DispatchMetrics;
+use crate::stale::StaleReads;
 
 /// The components with which a node reads from its cluster.
 pub struct ClusterParts {
     /// The current view of the cluster.
     pub views: watch::Receiver<View>,
+    /// Proves that the view is current.
+    pub proofs: Arc<dyn ProveView>,
+    /// What happens to queries while there is no proof.
+    pub stale_reads: StaleReads,
     /// Connects to other nodes.
     pub connect: Arc<dyn Connect>,
     /// The member id of this node.
@@ -39,7 +44,7 @@ pub struct ClusterParts {
 
 /// The nodes of a cluster that hold samples, and what is known of their health.
 pub(crate) struct Cluster {
-    pub(super) parts: ClusterParts,
+    pub(crate) parts: ClusterParts,
     /// Latencies of selections and other small responses.
     pub(super) selections: Latencies,
     /// Latencies of fetching samples.
@@ -84,6 +89,16 @@ impl<T: Clone> ByTenant<T> {
     }
 }
 
+/// A view as sources see it, with the epochs of these shards.
+pub(crate) fn read_view(view: &View, tenant: &TenantId, shards: impl Iterator<Item = u32>) -> ReadView {
+    ReadView {
+        incarnation: view.incarnation,
+        version: view.version,
+        epochs: shards.map(|shard| (shard, view.epoch(shard))).collect(),
+        deletions: view.catalogue.newest_deletion(tenant.as_str()),
+    }
+}
+
 impl Cluster {
     pub(crate) fn new(parts: ClusterParts) -> Self {
         // Selections are small. The time of the others depends on how much they read, so they get more of it.
@@ -102,7 +117,7 @@ impl Cluster {
         self.parts.views.borrow().clone()
     }
 
-    /// The roles of this process, recent samples first, if no other node holds samples.
+    /// The roles of this process, recent samples first, if no other node holds samples as of a view that is proved to be current.
     pub(crate) fn alone(&self, view: &ClusterState) -> Option<[Arc<dyn SeriesSource>; 2]> {
         let identity = &self.parts.identity;
         let ingester = self.parts.ingester.as_ref()?;
@@ -112,18 +127,21 @@ impl Cluster {
         (only_here(Role::Ingester) && only_here(Role::Store) && holds_all).then(|| [ingester.clone(), store.clone()])
     }
 
-    /// A role of a member, to be read under a view.
-    pub(super) fn node(&self, member: &Member, role: SourceRole, view: ReadView) -> Node {
+    /// A role of a member, to be read under a view. `newer` learns which newer views there are.
+    pub(super) fn node(&self, member: &Member, role: SourceRole, view: ReadView, newer: NewerView) -> Node {
         let local = match role {
             SourceRole::Ingester => &self.parts.ingester,
             SourceRole::Store => &self.parts.store,
         };
         match local {
-            Some(source) if member.id == self.parts.identity => Node::Local(source.clone()),
+            Some(source) if member.id == self.parts.identity => {
+                Node::Local(LocalNode { source: source.clone(), view, newer })
+            }
             _ => {
                 let connect = self.parts.connect.clone();
                 let runtime = self.parts.runtime.clone();
-                Node::Remote(RemoteSource::new(connect, &member.address, role, view, runtime))
+                let source = RemoteSource::new(connect, &member.address, role, view, runtime);
+                Node::Remote(source.reporting_to(newer))
             }
         }
     }

@@ -75,6 +75,8 @@ impl Excluded {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     pub(crate) assignments: Vec<Assignment>,
+    /// Shards that were never placed as of the view, so that nothing was written to them.
+    pub(crate) unplaced_shards: ShardSet,
     pub(crate) missing_shards: ShardSet,
     pub(crate) missing_time: Option<TimeRange>,
 }
@@ -106,8 +108,9 @@ fn route_shards(state: &ClusterState, tenant: &str, local: &str, shards: &ShardS
     let mut routes = Routes::default();
     let mut groups: BTreeMap<&str, (&Arc<Member>, ShardSet)> = BTreeMap::new();
     for shard in shards.iter() {
-        // A shard that was never placed was never written to.
-        let Some(placed) = state.shard(shard).filter(|shard| !shard.replicas.is_empty()) else {
+        // A shard that was placed and has no replicas has lost them.
+        let Some(placed) = state.shard(shard).filter(|shard| shard.epoch > 0) else {
+            routes.unplaced_shards.insert(shard);
             continue;
         };
         let is_candidate =

@@ -3,18 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use pharos_cluster::{Command, MemberState};
-use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
+use pharos_cluster::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, Unproven, View};
+use pharos_model::{Labels, Matcher, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
 use pharos_promql::Querier;
 use pharos_testkit::{blocking, budget};
 use pharos_transport::Scope;
-use pharos_transport::query::ReadError;
+use pharos_transport::query::{
+    NewerView, Read, ReadCompleteness, ReadError, ReadExemplars, ReadMetadata, ReadNames, ReadSeries,
+};
 
 use super::fakes::*;
-use super::node::Node;
-use crate::DispatchMetrics;
+use super::node::{LocalNode, Node};
+use super::nodes::read_view;
 use crate::fanout::TenantQuerier;
+use crate::{DispatchMetrics, StaleReads};
 
 const DAY: i64 = 86_400_000;
 
@@ -32,9 +36,9 @@ fn cluster() -> FakeCluster {
     FakeCluster::new(&series(), 2, 54 * 3_600_000, 66 * 3_600_000)
 }
 
-type Read = Vec<(Labels, Vec<(i64, f64)>)>;
+type Found = Vec<(Labels, Vec<(i64, f64)>)>;
 
-fn read(querier: &dyn Querier, range: TimeRange) -> Result<Read, SelectError> {
+fn read(querier: &dyn Querier, range: TimeRange) -> Result<Found, SelectError> {
     let request = SelectRequest { matchers: Vec::new(), range, max_series: 0 };
     let set = querier.select(&request, &budget())?;
     let mut batch = SeriesBatch::default();
@@ -58,7 +62,7 @@ async fn check_with(cluster: &FakeCluster, fanout: &crate::Fanout) {
     for range in
         [TimeRange::new(0, 72 * 3_600_000), TimeRange::new(60 * 3_600_000, i64::MAX), TimeRange::new(DAY / 2, DAY)]
     {
-        let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+        let (querier, all) = (fanout.of_tenant(tenant()).await.unwrap(), cluster.all.clone());
         blocking(move || {
             let whole = read(&all, range).unwrap();
             let found = read(&querier, range).unwrap();
@@ -75,7 +79,7 @@ async fn check_with(cluster: &FakeCluster, fanout: &crate::Fanout) {
 async fn every_shard_and_store_range_is_read_from_one_node() {
     let cluster = cluster();
     let fanout = cluster.frontend("f1");
-    let querier = fanout.of_tenant(tenant());
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
     blocking(move || read(&querier, TimeRange::new(0, 72 * 3_600_000)).unwrap()).await;
     let mut shards: Vec<u32> = Vec::new();
     let mut time = 0;
@@ -129,7 +133,7 @@ async fn reads_fail_over_to_other_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_are_counted_by_their_outcome() {
     let counts = |cluster: &FakeCluster| {
-        let DispatchMetrics { asked, hedged, overtaken, refused, unanswered, missing } = &cluster.metrics;
+        let DispatchMetrics { asked, hedged, overtaken, refused, unanswered, missing, .. } = &cluster.metrics;
         assert!(
             asked.get() >= 3 + unanswered.get() + refused.get(),
             "a failed read is counted, and so is the one that replaces it"
@@ -169,11 +173,11 @@ async fn without_a_replica_a_read_fails_and_names_the_shards() {
     cluster.set_fault("i2", Fault::Fails);
     let fanout = cluster.frontend("f1");
     let range = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
-    let querier = fanout.of_tenant(tenant());
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
     let error = blocking(move || read(&querier, range).unwrap_err()).await.to_string();
     assert!(error.starts_with("no replica of shards 1,4,7,10 can answer") && error.contains("disk broken"), "{error}");
-    let querier = fanout.of_tenant(tenant()).partial(true);
-    let (found, querier): (Read, TenantQuerier) = blocking(move || (read(&querier, range).unwrap(), querier)).await;
+    let querier = fanout.of_tenant(tenant()).await.unwrap().partial(true);
+    let (found, querier): (Found, TenantQuerier) = blocking(move || (read(&querier, range).unwrap(), querier)).await;
     let warnings = querier.warnings();
     assert!(warnings.iter().any(|w| w.contains("shards 1,4,7,10")), "{warnings:?}");
     let whole = blocking({
@@ -183,7 +187,7 @@ async fn without_a_replica_a_read_fails_and_names_the_shards() {
     .await;
     let recent: Vec<_> = found.iter().filter(|(_, s)| s.last().is_some_and(|(t, _)| *t == 71 * 3_600_000)).collect();
     assert!(!recent.is_empty() && recent.len() < whole.len(), "{} of {}", recent.len(), whole.len());
-    assert!(fanout.of_tenant(tenant()).warnings().is_empty());
+    assert!(fanout.of_tenant(tenant()).await.unwrap().warnings().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,10 +196,10 @@ async fn without_a_store_older_samples_are_unavailable() {
     cluster.network.cut_off("s1:7946");
     cluster.network.cut_off("s2:7946");
     let fanout = cluster.frontend("f1");
-    let querier = fanout.of_tenant(tenant());
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
     let error = blocking(move || read(&querier, TimeRange::new(0, DAY)).unwrap_err()).await.to_string();
     assert!(error.contains("no store can answer") && error.contains("is unreachable"), "{error}");
-    let querier = fanout.of_tenant(tenant());
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
     let recent = TimeRange::new(54 * 3_600_000, 72 * 3_600_000);
     assert_eq!(blocking(move || read(&querier, recent).unwrap()).await.len(), 60, "stores are not read");
 }
@@ -207,7 +211,7 @@ async fn a_read_is_retried_under_a_newer_view_when_all_replicas_refuse() {
         cluster.set_fault(node, Fault::Refuses);
     }
     let fanout = cluster.frontend("f1");
-    let querier = fanout.of_tenant(tenant());
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
     let range = TimeRange::new(0, DAY);
     let dispatcher = tokio::spawn(blocking(move || read(&querier, range)));
     let refused = cluster.clone();
@@ -225,12 +229,36 @@ async fn a_read_is_retried_under_a_newer_view_when_all_replicas_refuse() {
     assert_eq!(found.map(|found| found.len()).map_err(|e| e.to_string()), Ok(60));
 }
 
+/// Hole H2: nobody told the reader that its view is old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_is_repeated_under_the_view_that_a_node_names() {
+    let cluster = Arc::new(cluster());
+    let fanout = cluster.frontend("f1");
+    let old = cluster.views.borrow().version;
+    *cluster.sources["i3"].newest_view.lock() = Some(old + 1);
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
+    let reading = tokio::spawn(blocking(move || read(&querier, TimeRange::new(60 * 3_600_000, 72 * 3_600_000))));
+    let asked = cluster.clone();
+    blocking(move || {
+        while asked.sources["i3"].views.lock().is_empty() {
+            std::thread::yield_now();
+        }
+    })
+    .await;
+    cluster.change(&Command::SetMemberState { node: "f1".into(), state: MemberState::Draining, at_ms: 1 });
+    assert_eq!(reading.await.unwrap().map(|found| found.len()).map_err(|e| e.to_string()), Ok(60));
+    for node in ["i1", "i2", "i3"] {
+        let last = cluster.sources[node].views.lock().last().map(|view| view.version);
+        assert_eq!(last, Some(old + 1), "{node} is read again under the newer view");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_and_series_of_all_nodes_are_merged() {
     let cluster = cluster();
     cluster.set_fault("i3", Fault::Fails);
     let fanout = cluster.frontend("f1");
-    let querier = fanout.of_tenant(tenant()).within(budget());
+    let querier = fanout.of_tenant(tenant()).await.unwrap().within(budget());
     blocking(move || {
         let range = TimeRange::new(0, 72 * 3_600_000);
         let everything = [Vec::new()];
@@ -256,7 +284,7 @@ async fn a_replica_with_fewer_samples_does_not_stand_in_for_one_with_more() {
         cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
         cluster.set_fault("i1", fault);
         let refused = cluster.metrics.refused.get();
-        let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+        let (querier, all) = (fanout.of_tenant(tenant()).await.unwrap(), cluster.all.clone());
         blocking(move || {
             // Stores have what i2 lacks.
             assert_eq!(read(&querier, whole_range).unwrap(), read(&all, whole_range).unwrap(), "{fault:?}");
@@ -276,7 +304,7 @@ async fn a_replica_that_lacks_older_samples_answers_for_later_time() {
     cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
     cluster.set_fault("i1", Fault::FailsToSelect);
     let range = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
-    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    let (querier, all) = (fanout.of_tenant(tenant()).await.unwrap(), cluster.all.clone());
     blocking(move || assert_eq!(read(&querier, range).unwrap(), read(&all, range).unwrap())).await;
     assert_eq!(cluster.metrics.refused.get(), 0);
 }
@@ -291,17 +319,44 @@ async fn a_broken_selection_fails_when_the_other_replicas_have_fewer_samples() {
         let fanout = cluster.frontend("f1");
         cluster.fall_behind(&fanout, "i2", 60 * 3_600_000).await;
         cluster.set_fault("i1", Fault::FailsToFetchMore);
-        let querier = fanout.of_tenant(tenant()).partial(partial);
+        let querier = fanout.of_tenant(tenant()).await.unwrap().partial(partial);
         let error = blocking(move || read(&querier, TimeRange::new(0, 72 * 3_600_000)).unwrap_err()).await.to_string();
         assert!(error.contains("disk unavailable"), "{error}");
     }
+}
+
+/// A role of a node, as that node reads it.
+fn local(cluster: &FakeCluster, node: &str) -> Node {
+    let view = read_view(&cluster.views.borrow(), &tenant(), [1, 3].into_iter());
+    Node::Local(LocalNode { source: cluster.sources[node].clone(), view, newer: NewerView::default() })
+}
+
+/// Hole H7: roles of the same process were read without being asked whether they may answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_source_that_is_not_in_sync_refuses() {
+    let cluster = cluster();
+    cluster.set_fault("i2", Fault::Refuses);
+    let node = local(&cluster, "i2");
+    let (matchers, range): (Arc<[Matcher]>, _) = (Vec::new().into(), TimeRange::ALL);
+    assert_refuses(&node, SelectRequest { matchers: Vec::new(), range, max_series: 0 }).await;
+    assert_refuses(&node, ReadCompleteness { lasting: Duration::ZERO }).await;
+    assert_refuses(&node, ReadSeries { matchers: matchers.clone(), range, limit: 0 }).await;
+    assert_refuses(&node, ReadNames { label: None, matchers: matchers.clone(), range }).await;
+    assert_refuses(&node, ReadExemplars { matchers, range }).await;
+    assert_refuses(&node, ReadMetadata).await;
+}
+
+async fn assert_refuses<R: Read>(node: &Node, read: R) {
+    let scope = Scope { shards: Some(Arc::new([1, 3].into_iter().collect())), ..Scope::all(tenant()) };
+    let error = node.clone().read(scope, read, budget()).await.err();
+    assert!(matches!(&error, Some(ReadError::Refused(refused)) if refused.shards == ShardSet::of(1)), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_source_refuses_as_remote_ones_do() {
     let cluster = cluster();
     *cluster.sources["i2"].lacks_before.lock() = 60 * 3_600_000;
-    let node = Node::Local(cluster.sources["i2"].clone());
+    let node = local(&cluster, "i2");
     let shards = Some(Arc::new([1, 3].into_iter().collect()));
     let ask = async |required_from| {
         let scope = Scope { shards: shards.clone(), ..Scope::all(tenant()) }.requiring_from(required_from);
@@ -323,7 +378,7 @@ async fn a_local_source_refuses_as_remote_ones_do() {
 
 /// The samples of the first day of `tests::series`, which one of the two stores reads alone.
 async fn read_first_day(cluster: &FakeCluster, fanout: &crate::Fanout) -> Result<(), SelectError> {
-    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    let (querier, all) = (fanout.of_tenant(tenant()).await.unwrap(), cluster.all.clone());
     let range = TimeRange::new(0, DAY - 1);
     blocking(move || {
         assert_eq!(read(&querier, range)?, read(&all, range)?);
@@ -389,7 +444,7 @@ async fn a_damaged_block_is_named_at_once_and_read_by_no_other_store() {
 /// Reads a range, and returns how many requests to nodes that took.
 async fn requests_of(cluster: &FakeCluster, fanout: &crate::Fanout, range: TimeRange) -> u64 {
     let before = cluster.metrics.asked.get();
-    let (querier, all) = (fanout.of_tenant(tenant()), cluster.all.clone());
+    let (querier, all) = (fanout.of_tenant(tenant()).await.unwrap(), cluster.all.clone());
     blocking(move || assert_eq!(read(&querier, range).unwrap(), read(&all, range).unwrap())).await;
     cluster.metrics.asked.get() - before
 }
@@ -418,4 +473,92 @@ async fn ingesters_that_have_less_than_a_moment_ago_are_noticed() {
     requests_of(&cluster, &fanout, recent).await;
     assert!(cluster.metrics.refused.get() > 0, "what was expected is checked");
     assert!(cluster.answers()["s1"] + cluster.answers()["s2"] > 0, "stores have what left memory");
+}
+
+/// Holes H1 and H9: what was read under the view of a node that is cut off passed for the whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_under_an_unproven_view_has_a_warning() {
+    let cluster = cluster();
+    let fanout = cluster.frontend("f1");
+    assert!(fanout.of_tenant(tenant()).await.unwrap().warnings().is_empty());
+    let reason = "no leader is known".to_string();
+    *cluster.unproven.lock() = Some(Unproven { as_of_ms: Some(1_700_000_000_000), reason });
+    for partial in [false, true] {
+        let querier = fanout.of_tenant(tenant()).await.unwrap().partial(partial);
+        let warnings = blocking(move || {
+            assert_eq!(read(&querier, TimeRange::new(0, DAY)).unwrap().len(), 60);
+            querier.warnings()
+        });
+        let expected = "as of 2023-11-14T22:13:20.000Z; later samples may be missing: no leader is known";
+        assert_eq!(warnings.await, [expected], "partial: {partial}");
+    }
+    assert_eq!(cluster.metrics.unproven.get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_under_an_unproven_view_fails_if_stale_reads_are_refused() {
+    let cluster = cluster();
+    *cluster.stale_reads.lock() = StaleReads::Refuse;
+    let fanout = cluster.frontend("f1");
+    assert!(fanout.of_tenant(tenant()).await.is_ok());
+    *cluster.unproven.lock() = Some(Unproven { as_of_ms: Some(1), reason: "no leader is known".into() });
+    let error = fanout.of_tenant(tenant()).await.err().unwrap().to_string();
+    assert!(error.contains("cannot confirm") && error.ends_with(": no leader is known"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_never_seen_the_cluster_answers_nothing() {
+    let cluster = cluster();
+    cluster.views.send_replace(View::default());
+    *cluster.unproven.lock() = Some(Unproven { as_of_ms: None, reason: "no leader is known".into() });
+    assert!(cluster.frontend("f1").of_tenant(tenant()).await.is_err());
+}
+
+/// Hole H8: in an old view, shards that have been placed since look as if they were never written to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unplaced_shards_of_an_unproven_view_are_missing() {
+    let cluster = cluster();
+    let mut state = ClusterState::clone(cluster.views.borrow().state());
+    Arc::make_mut(&mut state.shards)[5] = Arc::default();
+    cluster.views.send_replace(View::new(Arc::new(state)));
+    let fanout = cluster.frontend("f1");
+    let recent = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
+    assert!(blocking(move || read(&querier, recent).is_ok()).await, "nothing was ever written to shard 5");
+    *cluster.unproven.lock() = Some(Unproven { as_of_ms: Some(1), reason: "no leader is known".into() });
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
+    let error = blocking(move || read(&querier, recent).unwrap_err()).await.to_string();
+    assert!(error.starts_with("no replica of shard 5 can answer"), "{error}");
+}
+
+/// The roles of the only node that holds samples: under an old view, others may hold them by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_takes_itself_for_the_only_one_only_under_a_proved_view() {
+    let mut state = ClusterState::default();
+    let settings = Settings { cluster: "c".into(), shards: SHARDS, replication_factor: 1 };
+    state.apply(&Command::Bootstrap { settings }).unwrap();
+    let roles = [Role::Ingester, Role::Store].into();
+    let member = Member { id: "i1".into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
+    state.apply(&Command::Join { member, at_ms: 0 }).unwrap();
+    let placements = (0..SHARDS).map(|shard| Placement { shard, nodes: vec!["i1".into()] }).collect();
+    state.apply(&Command::PlaceShards { placements }).unwrap();
+    let cluster = cluster();
+    cluster.views.send_replace(View::new(Arc::new(state)));
+    let fanout = cluster.frontend_with("i1", [Role::Ingester, Role::Store]);
+    let recent = TimeRange::new(60 * 3_600_000, 72 * 3_600_000);
+    // The source of the process is asked whether it may answer, although it is the only one (hole H7).
+    cluster.set_fault("i1", Fault::Refuses);
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
+    let error = blocking(move || read(&querier, recent).unwrap_err()).await.to_string();
+    assert!(error.contains("i1 is not in sync"), "{error}");
+    cluster.set_fault("i1", Fault::None);
+    let asked = |fanout: crate::Fanout| async move {
+        let querier = fanout.of_tenant(tenant()).await.unwrap();
+        blocking(move || read(&querier, recent).unwrap()).await;
+    };
+    asked(fanout.clone()).await;
+    assert_eq!(cluster.metrics.asked.get(), 0, "its roles are read directly");
+    *cluster.unproven.lock() = Some(Unproven { as_of_ms: Some(1), reason: "no leader is known".into() });
+    asked(fanout).await;
+    assert!(cluster.metrics.asked.get() > 0, "its roles are read as those of a cluster");
 }

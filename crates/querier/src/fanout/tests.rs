@@ -1,3 +1,4 @@
+use futures::FutureExt;
 use pharos_model::{Exemplar, MetricType};
 use pharos_testkit::{FloatSeries, MemorySeries, MemorySource, budget, floats_of};
 
@@ -14,7 +15,9 @@ fn source(range: TimeRange, value: f64) -> MemorySource {
 }
 
 fn querier(head: &Arc<MemorySource>, store: &Arc<MemorySource>) -> TenantQuerier {
-    Fanout::new(vec![head.clone(), store.clone()]).of_tenant(TenantId::default())
+    let fanout = Fanout::new(vec![head.clone(), store.clone()]);
+    // Without a cluster there is no view to prove.
+    fanout.of_tenant(TenantId::default()).now_or_never().unwrap().unwrap()
 }
 
 fn read_all(querier: &TenantQuerier, range: TimeRange, budget: &Arc<Budget>) -> Result<Vec<FloatSeries>, SelectError> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use pharos_model::{Budget, SelectError, SelectRequest};
 use tokio::runtime::Handle;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::convert::{MAX_MESSAGE_BYTES, error_of, millis, write_matchers, write_range};
 use super::error::ReadError;
+use super::newer_view::{NewerView, read_admitted};
 use super::remote_set::RemoteSet;
 use super::source::{ReadView, Scope};
 use crate::query_v1 as wire;
@@ -42,13 +43,19 @@ pub struct RemoteSource {
     pub(super) role: SourceRole,
     pub(super) view: ReadView,
     pub(super) runtime: Handle,
+    pub(super) newer: NewerView,
 }
 
 impl RemoteSource {
     /// Creates a client for a role of the node at `address`. `view` must hold the epochs of all shards that it may
     /// read.
     pub fn new(connect: Arc<dyn Connect>, address: &str, role: SourceRole, view: ReadView, runtime: Handle) -> Self {
-        RemoteSource { connect, address: address.into(), role, view, runtime }
+        RemoteSource { connect, address: address.into(), role, view, runtime, newer: NewerView::default() }
+    }
+
+    /// Remembers newer versions of the view that the node names.
+    pub fn reporting_to(self, newer: NewerView) -> Self {
+        RemoteSource { newer, ..self }
     }
 
     /// The address of the node.
@@ -64,6 +71,13 @@ impl RemoteSource {
 
     pub(super) fn failed(&self, status: &Status) -> ReadError {
         error_of(&self.address, status)
+    }
+
+    /// The body of a response, after its header was read.
+    pub(super) fn opened<T>(&self, response: Result<Response<T>, Status>) -> Result<T, ReadError> {
+        let response = response.map_err(|status| self.failed(&status))?;
+        self.newer.note(read_admitted(response.metadata()));
+        Ok(response.into_inner())
     }
 
     /// The head of a request: whose samples are read, under which view, and what remains of the budget.

@@ -98,7 +98,7 @@ impl Read for ReadCompleteness {
         let request = wire::CompletenessRequest { asked, lasting_ms: millis(self.lasting) };
         let mut client = source.client()?;
         within(budget, async {
-            let answer = client.completeness(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let answer = source.opened(client.completeness(request).await)?;
             Ok(answer.into())
         })
         .await
@@ -176,7 +176,7 @@ impl Read for ReadSeries {
         };
         let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
         within(budget, async {
-            let mut answers = client.series(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let mut answers = source.opened(client.series(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
                 held.count(answer.encoded_len());
                 read_labels(&answer.labels, &mut found, |bytes| held.take::<ReadError>(bytes))?;
@@ -229,7 +229,7 @@ impl Read for ReadNames {
         };
         let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
         within(budget, async {
-            let mut answers = client.names(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let mut answers = source.opened(client.names(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
                 held.count(answer.encoded_len());
                 held.take::<ReadError>(answer.encoded_len())?;
@@ -287,7 +287,7 @@ impl Read for ReadExemplars {
         let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
         let labels = |bytes: &[u8]| Labels::from_canonical(bytes).map_err(|_| Malformed("label set is not canonical"));
         within(budget, async {
-            let mut answers = client.exemplars(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let mut answers = source.opened(client.exemplars(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
                 held.count(answer.encoded_len());
                 held.take::<ReadError>(answer.encoded_len())?;
@@ -331,7 +331,7 @@ impl Read for ReadMetadata {
         let request = wire::MetadataRequest { asked: Some(source.asked(scope, budget)) };
         let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
         within(budget, async {
-            let mut answers = client.metadata(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let mut answers = source.opened(client.metadata(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
                 held.count(answer.encoded_len());
                 held.take::<ReadError>(answer.encoded_len())?;
@@ -381,7 +381,7 @@ impl Read for Arc<Fragment> {
         results.resize_with(self.expressions.len(), FragmentResult::default);
         let mut summary = None;
         within(budget, async {
-            let mut answers = client.evaluate(request).await.map_err(|s| source.failed(&s))?.into_inner();
+            let mut answers = source.opened(client.evaluate(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
                 held.count(answer.encoded_len());
                 held.take::<ReadError>(answer.encoded_len())?;

@@ -97,8 +97,7 @@ impl RemoteSet {
         let first = wire::SelectRequest { selector: Some(selector), fetch: None };
         // The channel is empty, so it has room for the first request.
         let _sent = requests.try_send(first);
-        let opened = client.select(ReceiverStream::new(receiver)).await;
-        let mut answers = opened.map_err(|status| source.failed(&status))?.into_inner();
+        let mut answers = source.opened(client.select(ReceiverStream::new(receiver)).await)?;
         let waiting = Arc::new(Waiting { fetches: Mutex::new(Ok(HashMap::new())), budget: budget.clone() });
         let mut set = RemoteSet {
             labels: Vec::new(),

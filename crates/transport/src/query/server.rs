@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, Clock, SelectError, SeriesBatch};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
@@ -19,8 +19,9 @@ use super::convert::{
 };
 use super::error::{ReadError, Refused};
 use super::labels::{LabelsWriter, write_labels};
+use super::newer_view::write_admitted;
 use super::server_select;
-use super::source::{ReadView, Scope, SeriesSource};
+use super::source::{Admitted, ReadView, Scope, SeriesSource};
 use crate::query_v1 as wire;
 use crate::query_v1::query_server::{Query, QueryServer};
 
@@ -94,11 +95,34 @@ impl ServedRead {
     ///
     /// # Errors
     /// The budget is exhausted, the source refuses the view, or its data is less complete than the read requires.
-    pub(super) fn admit(&self) -> Result<(), ReadError> {
+    pub(super) fn admit(&self) -> Result<Admitted, ReadError> {
         self.budget.check()?;
-        self.source.admit(&self.scope.tenant, &self.view)?;
-        self.source.covers(&self.scope, self.budget.remaining())
+        let admitted = self.source.admit(&self.scope.tenant, &self.view)?;
+        self.source.covers(&self.scope, self.budget.remaining())?;
+        Ok(admitted)
     }
+
+    /// As [`ServedRead::admit`]; the outcome also goes to the handler of the call, which answers with it.
+    pub(super) fn admit_for(&self, handler: oneshot::Sender<Result<Admitted, Status>>) -> Result<(), Refusal> {
+        let admitted = self.admit();
+        let is_admitted = admitted.is_ok();
+        let told = handler.send(admitted.map_err(|error| status_of(&error)));
+        if is_admitted && told.is_ok() { Ok(()) } else { Err(Refusal) }
+    }
+}
+
+/// The read does not take place, which its client knows unless it is gone.
+pub(super) struct Refusal;
+
+/// The response to an admitted call.
+async fn admitted_response<T>(
+    admission: oneshot::Receiver<Result<Admitted, Status>>,
+    parts: mpsc::Receiver<Result<T, Status>>,
+) -> Answer<T> {
+    let admitted = admission.await.map_err(|_| Status::internal("the read panicked"))??;
+    let mut response = Response::new(ReceiverStream::new(parts));
+    write_admitted(admitted, response.metadata_mut());
+    Ok(response)
 }
 
 /// The sender of a response's parts.
@@ -139,17 +163,19 @@ impl Served {
     }
 
     /// Runs `work` on a blocking thread and streams the parts that it sends.
-    fn answer<T: Send + 'static>(
+    async fn answer<T: Send + 'static>(
         &self,
         asked: Option<wire::Asked>,
         work: impl FnOnce(&ServedRead, &Out<T>) -> Result<(), ReadError> + Send + 'static,
     ) -> Answer<T> {
         let read = self.read(asked)?;
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
+        let (handler, admission) = oneshot::channel();
         let (watched, budget) = (sender.clone(), read.budget.clone());
         let working = tokio::task::spawn_blocking(move || {
+            let Ok(()) = read.admit_for(handler) else { return };
             let out = Out { sender };
-            if let Err(error) = read.admit().and_then(|()| work(&read, &out)) {
+            if let Err(error) = work(&read, &out) {
                 let _client_may_be_gone = out.sender.blocking_send(Err(status_of(&error)));
             }
         });
@@ -164,7 +190,7 @@ impl Served {
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        admitted_response(admission, receiver).await
     }
 }
 
@@ -229,8 +255,9 @@ impl Query for Served {
         };
         let (sender, receiver) = mpsc::channel(PARTS_IN_FLIGHT);
         let inline_bytes = selector.inline_bytes.min(MAX_INLINE_BYTES);
-        tokio::spawn(server_select::serve(read, request, inline_bytes, requests, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let (handler, admission) = oneshot::channel();
+        tokio::spawn(server_select::serve(read, request, inline_bytes, requests, sender, handler));
+        admitted_response(admission, receiver).await
     }
 
     async fn series(&self, request: Request<wire::SeriesRequest>) -> Answer<wire::SeriesAnswer> {
@@ -248,6 +275,7 @@ impl Query for Served {
             }
             if part.is_empty() { Ok(()) } else { out.send(wire::SeriesAnswer { labels: bytes(part.take()) }) }
         })
+        .await
     }
 
     async fn names(&self, request: Request<wire::NamesRequest>) -> Answer<wire::NamesAnswer> {
@@ -257,6 +285,7 @@ impl Query for Served {
             let label = label.as_deref();
             send_names(read.source.names(&read.scope, label, &matchers, range, &read.budget)?, out)
         })
+        .await
     }
 
     async fn exemplars(&self, request: Request<wire::SeriesRequest>) -> Answer<wire::ExemplarsAnswer> {
@@ -274,6 +303,7 @@ impl Query for Served {
             }
             Ok(())
         })
+        .await
     }
 
     async fn metadata(&self, request: Request<wire::MetadataRequest>) -> Answer<wire::MetadataAnswer> {
@@ -290,6 +320,7 @@ impl Query for Served {
             }
             Ok(())
         })
+        .await
     }
 
     async fn completeness(
@@ -302,12 +333,14 @@ impl Query for Served {
         let read = self.read(request.asked)?;
         let _cancelled = read.budget.cancel_on_drop();
         let working = tokio::task::spawn_blocking(move || {
-            read.admit()?;
-            Ok::<_, ReadError>(read.source.completeness(&read.scope, lasting)?)
+            let admitted = read.admit()?;
+            Ok::<_, ReadError>((admitted, read.source.completeness(&read.scope, lasting)?))
         });
         let broken = |_| Status::internal("the read panicked");
-        let found = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;
-        Ok(Response::new(found.into()))
+        let (admitted, found) = working.await.map_err(broken)?.map_err(|error| status_of(&error))?;
+        let mut response = Response::new(found.into());
+        write_admitted(admitted, response.metadata_mut());
+        Ok(response)
     }
 
     async fn evaluate(&self, request: Request<wire::EvaluateRequest>) -> Answer<wire::EvaluateAnswer> {
@@ -322,5 +355,6 @@ impl Query for Served {
             let summary = Some(write_summary(&answer.notes, &answer.stats));
             out.send(wire::EvaluateAnswer { summary, ..wire::EvaluateAnswer::default() })
         })
+        .await
     }
 }

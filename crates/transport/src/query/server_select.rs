@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_model::{SelectError, SelectRequest, SeriesBatch, SeriesSet, TimeRange};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::convert::{bytes, range_of, status_of};
 use super::error::ReadError;
 use super::labels::LabelsWriter;
 use super::server::{PART_BYTES, PART_SAMPLES, ServedRead, coded};
+use super::source::Admitted;
 use crate::query_v1 as wire;
 
 /// Maximum number of fetches of a selection that run at a time.
@@ -42,10 +43,14 @@ pub(super) async fn serve(
     inline_bytes: u64,
     requests: Streaming<wire::SelectRequest>,
     sender: Sender,
+    handler: oneshot::Sender<Result<Admitted, Status>>,
 ) {
     let _cancelled = read.budget.cancel_on_drop();
     let out = sender.clone();
-    let working = tokio::task::spawn_blocking(move || select(read, &request, inline_bytes, out));
+    let working = tokio::task::spawn_blocking(move || {
+        let Ok(()) = read.admit_for(handler) else { return Err(SelectError::Cancelled.into()) };
+        select(read, &request, inline_bytes, out)
+    });
     let selected = tokio::select! {
         done = working => done,
         () = sender.closed() => return,
@@ -70,7 +75,6 @@ fn select(
     inline_bytes: u64,
     sender: Sender,
 ) -> Result<Option<Selection>, ReadError> {
-    read.admit()?;
     let set = read.source.select(&read.scope, request, &read.budget)?;
     let gone = |_| ReadError::from(SelectError::Cancelled);
     let mut part = LabelsWriter::default();

@@ -24,6 +24,13 @@ pub struct ReadView {
     pub deletions: u64,
 }
 
+/// A source's permission to read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// The version of the source's view, if an epoch of a shard that is read is newer there: the reader's view is out of date.
+    pub newer_version: Option<u64>,
+}
+
 /// The samples that a read is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -60,13 +67,13 @@ pub struct SeriesExemplars {
 /// A role that holds samples: an ingester for recent ones, a store for those in blocks. All calls block.
 pub trait SeriesSource: Send + Sync + 'static {
     /// Checks that the source may answer for a tenant under a view: waits briefly until it knows one that is as new, and refuses
-    /// the shards that it is not in sync for. Called before every read of another node.
+    /// the shards that it is not in sync for. Called before every read, from this process or another node.
     ///
     /// # Errors
     /// The refused shards, and why.
-    fn admit(&self, tenant: &TenantId, view: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, tenant: &TenantId, view: &ReadView) -> Result<Admitted, Refused> {
         let _ = (tenant, view);
-        Ok(())
+        Ok(Admitted::default())
     }
 
     /// From when on the source has all samples, now and until `lasting` has passed. Holds for reads that begin afterwards.

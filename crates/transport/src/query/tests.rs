@@ -43,6 +43,7 @@ struct Fake {
     samples: usize,
     failure: Option<SelectError>,
     refused: Option<Refused>,
+    newer_version: Option<u64>,
     /// Whether a selection waits until its budget is cancelled or out of time.
     waits: bool,
     is_waiting: AtomicBool,
@@ -74,9 +75,9 @@ impl SeriesSet for FakeSet {
 }
 
 impl SeriesSource for Fake {
-    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<(), Refused> {
+    fn admit(&self, _: &TenantId, view: &ReadView) -> Result<Admitted, Refused> {
         assert_eq!((view.incarnation, view.version), (2, 9));
-        self.refused.clone().map_or(Ok(()), Err)
+        self.refused.clone().map_or(Ok(Admitted { newer_version: self.newer_version }), Err)
     }
 
     fn completeness(&self, scope: &Scope, lasting: Duration) -> Result<Completeness, SelectError> {
@@ -188,6 +189,23 @@ fn fake(series: usize, samples: usize) -> Arc<Fake> {
     Arc::new(Fake { series, samples, ..Fake::default() })
 }
 
+fn fragment() -> Fragment {
+    let steps = Steps { start: 1, end: 9, step: 2 };
+    Fragment {
+        query: "sum(x)".into(),
+        place: 0..6,
+        expressions: vec!["sum(x)".into(), "count(x)".into()],
+        times: steps,
+        steps: Steps { step: 0, ..steps },
+        lookback_ms: 300_000,
+        max_samples: 10,
+        max_series: 11,
+        type_and_unit_labels: true,
+        use_start_timestamps: true,
+        samples_per_step: true,
+    }
+}
+
 fn request(max_series: usize) -> SelectRequest {
     SelectRequest { matchers: vec![Matcher::equal("a", "b")], range: TimeRange::new(0, 1 << 40), max_series }
 }
@@ -274,20 +292,7 @@ async fn remote_reads_equal_local_ones() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_remote_fragment_has_the_value_of_the_local_one() {
     let near = fake(3000, 3);
-    let steps = Steps { start: 1, end: 9, step: 2 };
-    let fragment = Arc::new(Fragment {
-        query: "sum(x)".into(),
-        place: 0..6,
-        expressions: vec!["sum(x)".into(), "count(x)".into()],
-        times: steps,
-        steps: Steps { step: 0, ..steps },
-        lookback_ms: 300_000,
-        max_samples: 10,
-        max_series: 11,
-        type_and_unit_labels: true,
-        use_start_timestamps: true,
-        samples_per_step: true,
-    });
+    let fragment = Arc::new(fragment());
     let a = fragment.remote(&remote(&near, "node:1"), &scope(), &budget(u64::MAX)).await.unwrap();
     let b = fragment.local(near.as_ref(), &scope(), &budget(u64::MAX)).unwrap();
     assert_eq!((a.notes, a.stats), (b.notes, b.stats));
@@ -307,6 +312,31 @@ async fn a_closed_selection_ends_on_the_node_and_fails_its_fetches() {
     assert!(error.is_retryable() && error.to_string().contains("closed"), "{error}");
     drop(set);
     assert_eq!(budget.used_bytes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_response_names_a_newer_view() {
+    let near = Arc::new(Fake { series: 5, samples: 5, newer_version: Some(12), ..Fake::default() });
+    let (matchers, range) = (Arc::from([Matcher::equal("a", "b")]), TimeRange::ALL);
+    let names = ReadNames { label: None, matchers: Arc::clone(&matchers), range };
+    assert_eq!(named_by(&near, names).await, 12);
+    assert_eq!(named_by(&near, ReadSeries { matchers: matchers.clone(), range, limit: 0 }).await, 12);
+    assert_eq!(named_by(&near, ReadExemplars { matchers, range }).await, 12);
+    assert_eq!(named_by(&near, ReadMetadata).await, 12);
+    assert_eq!(named_by(&near, ReadCompleteness { lasting: Duration::ZERO }).await, 12);
+    assert_eq!(named_by(&near, Arc::new(fragment())).await, 12);
+    let newer = NewerView::default();
+    let far = remote(&near, "node:1").reporting_to(newer.clone());
+    far.select(&scope(), &request(0), &budget(u64::MAX)).await.unwrap();
+    assert_eq!(newer.version(), 12);
+}
+
+/// The newer version that the response to a read names.
+async fn named_by<R: Read>(near: &Arc<Fake>, read: R) -> u64 {
+    let newer = NewerView::default();
+    let far = remote(near, "node:1").reporting_to(newer.clone());
+    assert!(read.remote(&far, &scope(), &budget(u64::MAX)).await.is_ok());
+    newer.version()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
 use pharos_model::Clock;
-use pharos_querier::{ClusterParts, DispatchMetrics, Fanout};
+use pharos_querier::{ClusterParts, DispatchMetrics, Fanout, StaleReads};
 use pharos_store::{Store, StoreConfig};
 use pharos_transport::SeriesSource;
 use pharos_transport::query::{QueryServices, ReadLimits};
@@ -63,6 +63,7 @@ impl Holders {
     pub(super) fn sources(
         &self,
         membership: &Membership,
+        stale_reads: StaleReads,
         clock: &Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Fanout, prometheus::Error> {
@@ -73,6 +74,8 @@ impl Holders {
         }
         Ok(Fanout::of_cluster(ClusterParts {
             views: membership.meta.watch(),
+            proofs: membership.meta.clone(),
+            stale_reads,
             connect: membership.connect(),
             identity: membership.identity.clone(),
             ingester,

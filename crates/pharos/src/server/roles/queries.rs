@@ -7,8 +7,9 @@ use pharos_api::ApiConfig;
 use pharos_api::query_log::QueryLog;
 use pharos_model::Clock;
 use pharos_promql::{Engine, EngineOptions};
+use pharos_querier::StaleReads;
 
-use crate::cli::ServerArgs;
+use crate::cli::{ServerArgs, StalePolicy};
 use crate::config::Loaded;
 use crate::server::limits;
 
@@ -31,6 +32,14 @@ pub(super) fn api_config(args: &ServerArgs, loaded: &Loaded) -> Result<ApiConfig
         remote_read_concurrency: args.storage.read_concurrent_limit as usize,
         remote_read_frame_bytes: args.storage.read_max_bytes_in_frame as usize,
     })
+}
+
+/// What happens to queries while the view of the cluster may be out of date.
+pub(super) fn stale_reads(args: &ServerArgs) -> StaleReads {
+    match args.query.stale {
+        StalePolicy::Warn => StaleReads::Warn,
+        StalePolicy::Refuse => StaleReads::Refuse,
+    }
 }
 
 /// The engine with its limits.

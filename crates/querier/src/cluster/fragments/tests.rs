@@ -6,10 +6,11 @@ use pharos_model::{Histogram, Labels, Span};
 use pharos_promql::{SampleValue, Value as Answer, syntax};
 
 use pharos_testkit::{Rng, blocking, budget};
+use tokio::runtime::Handle;
 
 use super::*;
 use crate::cluster::fakes::*;
-use crate::fanout::TenantQuerier;
+use crate::fanout::{Fanout, TenantQuerier};
 
 const MINUTE: i64 = 60_000;
 
@@ -192,6 +193,11 @@ fn cluster(seed: u64) -> Arc<FakeCluster> {
     Arc::new(FakeCluster::new(&series(seed), 2, 40 * MINUTE, 45 * MINUTE))
 }
 
+/// Begins a query, on a thread that may block.
+fn begin(fanout: &Fanout) -> TenantQuerier {
+    Handle::current().block_on(fanout.of_tenant(tenant())).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushed_down_queries_give_what_one_process_gives() {
     for (seed, identity) in [(1, "f1"), (2, "i1")] {
@@ -203,7 +209,7 @@ async fn pushed_down_queries_give_what_one_process_gives() {
                 let expr = syntax::parse(text).unwrap();
                 for times in grids() {
                     let alone = || Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
-                    let found = |push_down| evaluate(&fanout.of_tenant(tenant()), text, times, push_down);
+                    let found = |push_down| evaluate(&begin(&fanout), text, times, push_down);
                     assert_eq!(shown(found(false), true), shown(alone(), true), "fetched: {text} {times:?}");
                     assert_eq!(shown(found(true), false), shown(alone(), false), "pushed down: {text} {times:?}");
                 }
@@ -227,7 +233,7 @@ async fn fragments_survive_nodes_that_fail() {
             let times = grids()[2];
             let expr = syntax::parse(text).unwrap();
             let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
-            let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
+            let found = evaluate(&begin(&fanout), text, times, true);
             assert_eq!(shown(found, false), shown(alone, false), "{fault:?}");
         })
         .await;
@@ -247,7 +253,7 @@ async fn replicas_that_lack_samples_do_not_evaluate_fragments() {
             for times in grids().into_iter().rev() {
                 let expr = syntax::parse(text).unwrap();
                 let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
-                let found = evaluate(&fanout.of_tenant(tenant()), text, times, true);
+                let found = evaluate(&begin(&fanout), text, times, true);
                 assert_eq!(shown(found, false), shown(alone, false), "{text} {times:?}");
             }
         }
@@ -262,7 +268,7 @@ async fn plans_show_where_fragments_are_evaluated_and_pushing_down_saves_bytes()
     let fanout = cluster.frontend("f1");
     let text = "sum(rate(hits_total[5m])) / sum(load)";
     blocking(move || {
-        let querier = fanout.of_tenant(tenant());
+        let querier = begin(&fanout);
         let expr = syntax::parse(text).unwrap();
         let times = Steps { start: 46 * MINUTE, end: 58 * MINUTE, step: MINUTE };
         let plan = querier.explain(&Engine::default(), (&expr, times), &options(text), true).unwrap();
@@ -272,7 +278,7 @@ async fn plans_show_where_fragments_are_evaluated_and_pushing_down_saves_bytes()
         let read = |push_down: bool| {
             let (expr, engine) = (syntax::parse(text).unwrap(), Engine::default());
             let options = QueryOptions { samples_per_step: false, analyze: true, ..options(text) };
-            let querier = fanout.of_tenant(tenant());
+            let querier = begin(&fanout);
             let output = querier.evaluate(&engine, &querier, (&expr, times), &options, push_down).unwrap();
             (output.stats.bytes_read, format!("{:?}", output.plan))
         };

@@ -1,4 +1,4 @@
-use pharos_cluster::{BlockEntry, CatalogueCommand, Command, Placement, Settings};
+use pharos_cluster::{BlockEntry, CatalogueCommand, Command, Placement, Settings, Shard};
 
 use super::*;
 
@@ -217,4 +217,16 @@ fn store_ranges_do_not_depend_on_where_a_query_begins() {
         store_of(&state, &Target::Blocks(range), &Excluded::default())
     };
     assert_eq!(owner_at(0), owner_at(STORE_RANGE_MS * 3 + 17));
+}
+
+/// Hole H8: shards without replicas were taken for empty ones.
+#[test]
+fn a_shard_that_has_lost_its_replicas_is_missing_and_one_that_was_never_placed_is_not() {
+    let mut placed = state(0, 3, 4);
+    let lost = Shard { epoch: 9, ..Shard::default() };
+    Arc::make_mut(&mut placed.shards)[2] = Arc::new(lost);
+    let routes = route(&placed, "t", "f", &all_shards(4), &Excluded::default());
+    assert_eq!(routes.missing_shards, ShardSet::of(2));
+    Arc::make_mut(&mut placed.shards)[2] = Arc::default();
+    assert!(route(&placed, "t", "f", &all_shards(4), &Excluded::default()).is_complete());
 }

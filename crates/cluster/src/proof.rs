@@ -1,0 +1,165 @@
+//! Proofs that the view of this node is current (INV-CURRENT-VIEW).
+//!
+//! A view on its own says nothing about what has been agreed on since. A proof asks the leader of meta for its version, which
+//! the leader gives once a majority has confirmed that it still leads, and waits until this node's view has that version.
+//! Callers share proofs ([`Rounds`]). While proofs fail, no caller waits for one: a task keeps trying in the background, and
+//! callers learn at once up to when the view is known to be current.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use pharos_model::Clock;
+use tokio::sync::watch;
+
+use crate::backend::Backend;
+use crate::feed::Feed;
+use crate::rounds::Rounds;
+use crate::view::View;
+
+/// Longest time that a caller waits for a proof.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+/// Wait before the next attempt while proofs fail.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A view could not be proved to be current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// The view includes everything that was agreed on before this time, milliseconds since the epoch. None if it was never
+    /// current as far as this node knows.
+    pub as_of_ms: Option<i64>,
+    /// Why there is no proof.
+    pub reason: String,
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// Proves that views are current. Queries read under proved views.
+pub trait ProveView: Send + Sync + 'static {
+    /// Returns a view that includes everything agreed on before the call. Takes about a second at most.
+    fn prove(&self) -> BoxFuture<'_, Result<View, Unproven>>;
+}
+
+/// Proves the views of one node.
+pub(crate) struct Prover {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: Backend,
+    feed: Arc<Feed>,
+    clock: Arc<dyn Clock>,
+    /// When, on the monotonic clock, a heartbeat was sent whose version the view has reached.
+    contact: watch::Receiver<Option<Duration>>,
+    rounds: Rounds<Result<(), String>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// When, on the monotonic clock, the last successful proof began.
+    proved_at: Option<Duration>,
+    /// Why the last proof failed; none if it succeeded. A task tries again meanwhile.
+    failure: Option<String>,
+}
+
+impl Prover {
+    pub(crate) fn new(
+        backend: Backend,
+        feed: Arc<Feed>,
+        clock: Arc<dyn Clock>,
+        contact: watch::Receiver<Option<Duration>>,
+    ) -> Self {
+        let (rounds, known) = (Rounds::default(), Mutex::default());
+        Prover { shared: Arc::new(Shared { backend, feed, clock, contact, rounds, known }) }
+    }
+
+    pub(crate) async fn prove(&self) -> Result<View, Unproven> {
+        let shared = &self.shared;
+        if shared.backend.is_alone() {
+            // Nothing is agreed on without this node.
+            return Ok(shared.feed.view());
+        }
+        let failure = shared.known.lock().failure.clone();
+        if let Some(reason) = failure {
+            return Err(shared.unproven(reason));
+        }
+        let round = shared.rounds.join(|| shared.clone().round());
+        match tokio::time::timeout(PROOF_TIMEOUT, round).await.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => Ok(shared.feed.view()),
+            Err(reason) => Err(shared.unproven(reason)),
+        }
+    }
+}
+
+fn late() -> String {
+    format!("meta did not confirm the view within {PROOF_TIMEOUT:?}")
+}
+
+impl Shared {
+    /// Tries to prove the view once, and records the outcome.
+    fn round(self: Arc<Self>) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async move {
+            let began = self.clock.monotonic();
+            let proving = async {
+                let version = self.backend.read_index().await.map_err(|error| error.to_string())?;
+                self.feed.reach(version).await;
+                Ok(())
+            };
+            let outcome = tokio::time::timeout(PROOF_TIMEOUT, proving).await.unwrap_or_else(|_| Err(late()));
+            self.record(began, &outcome);
+            outcome
+        })
+    }
+
+    /// Records the outcome of a proof that began at a time. The first failure starts a task that tries again.
+    fn record(self: &Arc<Self>, began: Duration, outcome: &Result<(), String>) {
+        let mut known = self.known.lock();
+        let was_failing = known.failure.is_some();
+        match outcome {
+            Ok(()) => {
+                known.proved_at = known.proved_at.max(Some(began));
+                known.failure = None;
+                if was_failing {
+                    tracing::info!("meta confirms this node's view again; queries are whole");
+                }
+            }
+            Err(reason) => {
+                known.failure = Some(reason.clone());
+                if !was_failing {
+                    tracing::warn!(%reason, "cannot confirm that this node's view is current; retrying, and queries say so until then");
+                    tokio::spawn(keep_proving(Arc::downgrade(self), self.backend.stopped()));
+                }
+            }
+        }
+    }
+
+    fn unproven(&self, reason: String) -> Unproven {
+        // A node that has left waits for nothing any more, which is not contact.
+        let contact = self.contact.borrow().filter(|at| *at != Duration::MAX);
+        let known_at = self.known.lock().proved_at.max(contact);
+        let age = known_at.map(|at| self.clock.monotonic().saturating_sub(at));
+        let as_of_ms = age.map(|age| self.clock.now_ms().saturating_sub(age.as_millis() as i64));
+        Unproven { as_of_ms, reason }
+    }
+}
+
+/// Tries again until a proof succeeds or the node stops.
+async fn keep_proving(shared: Weak<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_INTERVAL) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.rounds.join(|| shared.clone().round()).await.is_ok() {
+            return;
+        }
+    }
+}
