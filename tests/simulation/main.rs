@@ -30,6 +30,7 @@ mod meta;
 mod network;
 mod objects;
 mod proposals;
+mod reader;
 mod samples;
 mod scrape;
 mod unmatched;

@@ -190,3 +190,6 @@ impl SeriesSource for Ingester {
         fragment::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }
+
+#[cfg(test)]
+mod tests;
