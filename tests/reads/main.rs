@@ -14,7 +14,7 @@ use pharos_model::{
     Histogram, Labels, Matcher, SelectRequest, SeriesBatch, SeriesView, SystemClock, TenantId, TimeRange, series_hash,
 };
 use pharos_promql::{Engine, EngineOptions, Querier, QueryOptions, Value, syntax};
-use pharos_querier::{ClusterParts, DispatchMetrics, Fanout, TenantQuerier};
+use pharos_querier::{ClusterParts, DispatchMetrics, Fanout, StaleReads, TenantQuerier};
 use pharos_store::{Store, StoreConfig};
 use pharos_testkit::{FakeNetwork, MemorySeries, MemorySource, blocking, budget};
 use pharos_transport::QueryServices;
@@ -119,6 +119,8 @@ impl World {
         }
         let fanout = Fanout::of_cluster(ClusterParts {
             views,
+            proofs: meta,
+            stale_reads: StaleReads::Warn,
             connect: Arc::new(network),
             identity: "f1".into(),
             ingester: None,
@@ -130,8 +132,8 @@ impl World {
         World { _folder: folder, buckets, fanout }
     }
 
-    fn querier(&self) -> TenantQuerier {
-        self.fanout.of_tenant(TenantId::default())
+    async fn querier(&self) -> TenantQuerier {
+        self.fanout.of_tenant(TenantId::default()).await.unwrap()
     }
 
     fn requests(&self) -> [i64; 2] {
@@ -170,12 +172,12 @@ async fn evaluate(querier: TenantQuerier) -> usize {
 async fn histograms_in_many_blocks_are_read_in_requests_proportional_to_the_blocks() {
     let world = World::new().await;
     let per_block = (WINDOW / MINUTE) as usize * SERIES;
-    assert_eq!(read(world.querier()).await, BLOCKS as usize * per_block);
+    assert_eq!(read(world.querier().await).await, BLOCKS as usize * per_block);
     // A slow store may be raced by the other one, which then reads the same blocks.
     let cold = world.requests();
     assert!(cold.iter().all(|requests| *requests <= BLOCKS * MAX_REQUESTS_PER_BLOCK), "{cold:?}");
     assert!(cold.iter().sum::<i64>() >= BLOCKS * 4, "every block was read: {cold:?}");
-    assert_eq!(read(world.querier()).await, BLOCKS as usize * per_block);
+    assert_eq!(read(world.querier().await).await, BLOCKS as usize * per_block);
     let warm = world.requests();
     assert!(warm.iter().all(|requests| *requests <= BLOCKS * MAX_REQUESTS_PER_BLOCK), "{warm:?}");
 }
@@ -183,7 +185,7 @@ async fn histograms_in_many_blocks_are_read_in_requests_proportional_to_the_bloc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_query_over_many_blocks_of_histograms_ends() {
     let world = World::new().await;
-    assert_eq!(evaluate(world.querier()).await as i64, 2 * BLOCKS - 1);
+    assert_eq!(evaluate(world.querier().await).await as i64, 2 * BLOCKS - 1);
     let requests = world.requests();
     assert!(requests.iter().all(|requests| *requests <= BLOCKS * MAX_REQUESTS_PER_BLOCK), "{requests:?}");
 }
@@ -191,5 +193,5 @@ async fn a_range_query_over_many_blocks_of_histograms_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_are_read_before_any_shard_is_placed() {
     let world = World::with_placement(false).await;
-    assert_eq!(read(world.querier()).await, BLOCKS as usize * (WINDOW / MINUTE) as usize * SERIES);
+    assert_eq!(read(world.querier().await).await, BLOCKS as usize * (WINDOW / MINUTE) as usize * SERIES);
 }
