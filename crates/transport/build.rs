@@ -15,9 +15,9 @@ const FILES: [&str; 9] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
+    let root = format!("{}/../../proto", std::env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed={root}");
-    let descriptors = protox::compile(FILES, [root])?;
+    let descriptors = protox::compile(FILES, [&root])?;
     let mut config = prost_build::Config::new();
     config.bytes([".pharos"]);
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
