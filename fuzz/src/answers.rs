@@ -1,10 +1,11 @@
-//! Answers between nodes: bytes that claim to be samples or label sets are an error, or they can be read and encoded again.
+//! Answers between nodes: bytes that claim to be samples, label sets or columns are an error, or they can be read and encoded again.
 //!
-//! The first byte decides whether the rest is read as samples or as label sets.
+//! The first byte decides as which of them the rest is read.
 
 use std::sync::Arc;
 
-use pharos_model::wire::Malformed;
+use pharos_model::fragment::{FragmentRow, PartialSum};
+use pharos_model::wire::{Malformed, columns};
 use pharos_model::{Histogram, Labels, SeriesBatch, SeriesView, Span};
 use pharos_transport::query::{read_batch, read_labels, write_batch, write_labels};
 
@@ -14,7 +15,26 @@ const MAX_LABEL_BYTES: usize = 16 << 20;
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
-    if kind % 2 == 0 { samples(bytes) } else { labels(bytes) }
+    match kind % 3 {
+        0 => samples(bytes),
+        1 => labels(bytes),
+        _ => rows(bytes),
+    }
+}
+
+/// The first byte is the number of steps.
+fn rows(data: &[u8]) {
+    let Some((steps, bytes)) = data.split_first() else { return };
+    let read = |bytes: &[u8]| columns::decode(bytes, usize::from(*steps), |_| Ok::<_, Malformed>(()));
+    let Ok(found) = read(bytes) else { return };
+    let mut again = Vec::new();
+    columns::encode(&found, &mut again);
+    // NaN differs from itself.
+    assert_eq!(
+        format!("{:?}", read(&again)),
+        format!("{:?}", Ok::<_, Malformed>(found)),
+        "rows change when they are read again"
+    );
 }
 
 fn samples(bytes: &[u8]) {
@@ -73,5 +93,21 @@ pub fn seeds() -> Vec<Vec<u8>> {
         of(&[started, floats, histograms]),
         of(&[]),
         [vec![1], write_labels(&sets)].concat(),
+        [vec![2, 3], encoded(&h)].concat(),
     ]
+}
+
+/// The columns of a row of partial sums over three steps, which also has histograms.
+fn encoded(h: &[Arc<Histogram>]) -> Vec<u8> {
+    let sum = PartialSum { lost: vec![0.25, 0.0, 0.5], special: vec![(2, f64::INFINITY)], ..PartialSum::default() };
+    let row = FragmentRow {
+        present: vec![0b101],
+        values: vec![1.5, 0.0, 3.0],
+        hists: (1..).zip(h.iter().cloned()).collect(),
+        sum: Some(Box::new(sum)),
+        ..FragmentRow::default()
+    };
+    let mut out = Vec::new();
+    columns::encode(&[row], &mut out);
+    out
 }

@@ -1,8 +1,10 @@
 //! Fragments: parts of a query that are evaluated where the samples are. This is what is sent and what comes back.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::batch::SeriesBatch;
+use pharos_histogram::Histogram;
+
 use crate::labels::Labels;
 use crate::series_set::SelectError;
 
@@ -17,6 +19,28 @@ pub struct Steps {
     pub step: i64,
 }
 
+impl Steps {
+    /// The number of steps.
+    pub fn count(&self) -> usize {
+        match self.step {
+            ..=0 => 1,
+            _ if self.end < self.start => 0,
+            step => usize::try_from(self.end.saturating_sub(self.start) / step).map_or(usize::MAX, |n| n + 1),
+        }
+    }
+}
+
+/// What is asked of a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentForm {
+    /// Its value, as if there were no series on other nodes.
+    Whole,
+    /// A partial value, which is merged with those of other nodes.
+    Partial,
+    /// The value of its argument, of which the caller computes the value of the fragment.
+    Argument,
+}
+
 /// A part of a query, sent to a node that holds some of the series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fragment {
@@ -24,8 +48,8 @@ pub struct Fragment {
     pub query: String,
     /// The bytes of the query that the part consists of.
     pub place: Range<usize>,
-    /// The expressions to evaluate: the part itself, or the partial aggregates that it is combined from.
-    pub expressions: Vec<String>,
+    /// What is asked of the part.
+    pub form: FragmentForm,
     /// The steps of the query, to which `@ start()` and `@ end()` refer.
     pub times: Steps,
     /// The steps to evaluate.
@@ -44,15 +68,70 @@ pub struct Fragment {
     pub samples_per_step: bool,
 }
 
-/// The result of one expression.
-#[derive(Clone, Debug, Default)]
-pub struct FragmentResult {
-    /// The series with their names, even if the result will not have names.
-    pub labels: Vec<Labels>,
-    /// The values of each series at the steps.
-    pub samples: SeriesBatch,
-    /// Whether the caller must drop the names.
-    pub names_go: bool,
+/// A series of a fragment's value, with a column of one value for each step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FragmentRow {
+    /// The labels of the series, with its name even if the result will not have names.
+    pub labels: Labels,
+    /// For the group of an aggregation: the first of the group's series in the order of labels. Groups are in the order of
+    /// their first series.
+    pub first: Option<Labels>,
+    /// The place among several groups that begin with the same series; 0 if there is only one.
+    pub rank: u32,
+    /// The steps that have a float, one bit for each.
+    pub present: Vec<u64>,
+    /// One float for each step. Those that are not present have no meaning.
+    pub values: Vec<f64>,
+    /// Steps that have a native histogram, ascending.
+    pub hists: Vec<(u32, Arc<Histogram>)>,
+    /// If the values are partial sums: what their rounding lost.
+    pub sum: Option<Box<PartialSum>>,
+}
+
+impl FragmentRow {
+    /// Whether a step has a float.
+    pub fn has(&self, step: usize) -> bool {
+        self.present.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1)
+    }
+
+    /// The approximate memory that the row holds, bytes.
+    pub fn bytes(&self) -> usize {
+        let histograms: usize = self.hists.iter().map(|(_, h)| 16 + h.bytes()).sum();
+        let lost = self.sum.as_ref().map_or(0, |sum| sum.lost.len() + 2 * sum.special.len());
+        size_of::<Self>()
+            + self.labels.as_bytes().len()
+            + 8 * (self.values.len() + lost)
+            + self.values.len() / 8
+            + histograms
+    }
+}
+
+/// What a column of partial sums has besides the rounded sums. The sum of the finite terms of a step is its value plus what is lost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartialSum {
+    /// What rounding lost, for each step.
+    pub lost: Vec<f64>,
+    /// What is known about the terms.
+    pub terms: Terms,
+    /// Steps with terms that are infinite or NaN, ascending, each with the sum of these terms.
+    pub special: Vec<(u32, f64)>,
+}
+
+/// What is known about the finite terms of sums. It bounds what their rounding may lose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// The most terms of a sum.
+    pub count: u64,
+    /// No sum of absolute values of terms exceeds this.
+    pub magnitude: f64,
+    /// No term other than zero has a smaller absolute value than this.
+    pub smallest: f64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms { count: 0, magnitude: 0.0, smallest: f64::INFINITY }
+    }
 }
 
 /// An annotation about the data.
@@ -101,7 +180,7 @@ pub struct FragmentStats {
     pub bytes_read: u64,
     /// Requests that read those bytes.
     pub requests: u64,
-    /// Samples that all steps of the first expression looked at.
+    /// Samples that all steps looked at.
     pub queryable_samples: u64,
     /// The same for each step, if the fragment asked for it.
     pub queryable_by_step: Vec<u64>,
@@ -110,8 +189,10 @@ pub struct FragmentStats {
 /// The answer of a node to a fragment.
 #[derive(Clone, Debug, Default)]
 pub struct FragmentAnswer {
-    /// The results of the expressions, in their order.
-    pub results: Vec<FragmentResult>,
+    /// The series of the value.
+    pub rows: Vec<FragmentRow>,
+    /// Whether the caller must drop the names.
+    pub names_go: bool,
     /// Annotations of the evaluation.
     pub notes: Vec<Note>,
     /// The cost of the evaluation.
@@ -133,6 +214,9 @@ pub enum FragmentError {
     /// The evaluation failed on this data.
     #[error("{0}")]
     Execution(String),
+    /// The partial values of this node cannot be merged exactly. The caller has to ask for the argument instead.
+    #[error("{0}")]
+    Inexact(String),
     /// This program cannot evaluate the fragment. The caller has to fetch samples instead.
     #[error("{0}")]
     Unsupported(String),

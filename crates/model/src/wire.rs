@@ -1,7 +1,8 @@
 //! The encoding of samples in the write-ahead log and on the network: variable-length integers, a reader of untrusted
-//! bytes, histograms ([`histogram`]) and batches ([`append`]).
+//! bytes, histograms ([`histogram`]), batches ([`append`]) and values of fragments ([`columns`]).
 
 pub mod append;
+pub mod columns;
 pub mod histogram;
 
 use crate::labels::{append_uvarint, read_uvarint};

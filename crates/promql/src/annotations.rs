@@ -119,13 +119,6 @@ impl Annotations {
         self
     }
 
-    /// Adds the annotations that are not known yet, for samples that were annotated before.
-    pub(crate) fn absorb_new(&mut self, other: Annotations) {
-        for (text, detail) in other.found {
-            self.found.entry(text).or_insert(detail);
-        }
-    }
-
     /// The form in which annotations are sent between nodes.
     pub(crate) fn to_notes(&self) -> Vec<Note> {
         let note = |(text, detail): (&String, &Detail)| {

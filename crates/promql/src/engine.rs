@@ -9,16 +9,16 @@ use pharos_model::fragment::Steps;
 use pharos_model::{Budget, FragmentAnswer};
 
 use crate::error::QueryError;
-use crate::eval;
+use crate::eval::{self, FragmentTask, NoValue};
 use crate::explain;
 use crate::explanation::Explanation;
-use crate::fragment::{Precomputed, QueryFragment};
+use crate::fragment::Precomputed;
 use crate::options::{EngineOptions, QueryOptions};
 use crate::output::QueryOutput;
-use crate::plan::{self, MAX_TIME};
+use crate::plan::{self, MAX_TIME, Place};
 use crate::querier::Querier;
 use crate::syntax;
-use crate::syntax::ast::{Expr, Pos, ValueType};
+use crate::syntax::ast::{Expr, ValueType};
 
 /// The number of steps that a range query may have, so that the values of one series always fit into memory. The HTTP API
 /// allows far fewer.
@@ -82,15 +82,15 @@ impl Engine {
         self.run_with(querier, expr, times, options, precomputed)
     }
 
-    /// The values of parts of a query at some of its steps: `times` are those of the query.
-    pub(crate) fn evaluate_expressions(
+    /// The value of a part of a query at some of its steps: `times` are those of the query.
+    pub(crate) fn evaluate_part(
         &self,
         querier: &dyn Querier,
-        exprs: &[Expr],
-        times: Steps,
-        steps: Steps,
+        (expr, precomputed): (&Expr, &[Precomputed]),
+        (times, steps): (Steps, Steps),
         options: &QueryOptions,
-    ) -> Result<FragmentAnswer, QueryError> {
+        task: FragmentTask,
+    ) -> Result<Result<FragmentAnswer, NoValue>, QueryError> {
         let budget = self.budget(options);
         budget.check()?;
         let times = bounded(times);
@@ -99,27 +99,29 @@ impl Engine {
             return Err(QueryError::Limit(format!("the fragment has more than {MAX_STEPS} steps")));
         }
         let lookback = options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).clamp(0, MAX_TIME);
-        let height = exprs.iter().map(syntax::height).max().unwrap_or(0);
+        let height = syntax::height(expr);
         let deep = height > MAX_HEIGHT_ON_CALLER;
         let limits = EngineOptions { threads: if deep { 1 } else { self.options.threads }, ..self.options.clone() };
         let work = || {
-            let plans = plan::build_together(exprs, &times, &budget)?;
-            let shared = eval::Shared::new(querier, budget, &limits, lookback, None);
-            eval::run_expressions(&shared, &plans, &steps, options.samples_per_step)
+            let plan = plan::build_with(expr, &times, &places(precomputed), &budget)?;
+            let mut shared = eval::Shared::new(querier, budget, &limits, lookback, None);
+            shared.precomputed = precomputed.iter().map(|precomputed| &precomputed.value).collect();
+            shared.keeps_empty_groups = task.is_partial;
+            eval::run_fragment(&shared, &plan, &steps, options.samples_per_step, task)
         };
         if deep { on_large_stack(height, work) } else { work() }
     }
 
-    /// The value of a part of a query at some of its steps, where the query is evaluated.
+    /// The value of a part of a query at some of its steps, where the query is evaluated. Some parts of that part may be known.
     pub fn evaluate_fragment(
         &self,
         querier: &dyn Querier,
-        fragment: &QueryFragment,
-        times: Steps,
-        steps: Steps,
+        part: (&Expr, &[Precomputed]),
+        times: (Steps, Steps),
         options: &QueryOptions,
     ) -> Result<FragmentAnswer, QueryError> {
-        self.evaluate_expressions(querier, std::slice::from_ref(&fragment.decomposition.whole), times, steps, options)
+        let answer = self.evaluate_part(querier, part, times, options, FragmentTask::default())?;
+        answer.map_err(|reason| QueryError::Execution(format!("the fragment has no value: {reason:?}")))
     }
 
     /// The plan by which `expr` would be evaluated from the first to the second time at steps of the third, or at the first
@@ -214,8 +216,9 @@ impl Engine {
     }
 }
 
-fn places(precomputed: &[Precomputed]) -> Vec<Pos> {
-    precomputed.iter().map(|precomputed| precomputed.pos).collect()
+fn places(precomputed: &[Precomputed]) -> Vec<Place> {
+    let place = |precomputed: &Precomputed| Place { pos: precomputed.pos, is_invariant: precomputed.is_invariant };
+    precomputed.iter().map(place).collect()
 }
 
 fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
@@ -223,7 +226,7 @@ fn details(precomputed: &[Precomputed]) -> explain::PrecomputedDetails {
 }
 
 /// Clamps times so that arithmetic on them does not overflow.
-fn bounded(times: Steps) -> Steps {
+pub(crate) fn bounded(times: Steps) -> Steps {
     let near = |t: i64| t.clamp(-MAX_TIME, MAX_TIME);
     Steps { start: near(times.start), end: near(times.end), step: near(times.step).max(0) }
 }

@@ -30,6 +30,7 @@ mod shared;
 mod shared_node;
 mod stats_only;
 mod step_ranges;
+mod sums;
 mod track;
 mod value;
 mod vector_matching;
@@ -46,7 +47,7 @@ use pharos_model::SeriesSet;
 pub(crate) use aggregate::Groups;
 #[cfg(test)]
 pub(crate) use output::run_in;
-pub(crate) use output::{run, run_expressions};
+pub(crate) use output::{FragmentTask, NoValue, run, run_fragment};
 pub(crate) use parallel::may_divide;
 pub(crate) use row::Grid;
 pub(crate) use shared::Shared;
@@ -54,6 +55,7 @@ pub(crate) use step_ranges::may_split;
 #[cfg(test)]
 pub(crate) use step_ranges::split_evenly;
 pub(crate) use step_ranges::step_ranges_of;
+pub(crate) use sums::{add, settled, together};
 pub(crate) use track::Tracker;
 pub use value::{MatrixSeries, SampleValue, Value, VectorSample};
 
@@ -234,6 +236,7 @@ impl<'s, 'q> Eval<'s, 'q> {
             }
             out.reset(&row.labels, grid.len);
             out.drop_name = row.drop_name;
+            out.first = row.first.take();
             match row.hists.first() {
                 Some((_, h)) => out.hists.extend((0..grid.len as u32).map(|step| (step, h.clone()))),
                 None => {

@@ -1,25 +1,24 @@
 //! Decomposition of a query into fragments that run where the samples are.
 //!
 //! The series of a query may be spread over several nodes, each series whole on one of them. A fragment is a
-//! subexpression that treats each series by itself, or an aggregation over such a subexpression that decomposes.
-//! [`decompose`] finds the fragments of an expression. Every node evaluates the fragment's [`Decomposition::partials`] over
-//! the series it holds ([`evaluate`]), and [`Combine::apply`] combines the answers.
+//! subexpression that treats each series by itself, or an aggregation over such a subexpression whose partial values can be
+//! merged. [`decompose`] finds the fragments of an expression. Every node evaluates [`Decomposition::partial`] over the series it
+//! holds ([`evaluate`]), and [`Combine::apply`] merges the answers.
 //!
-//! How close the combined value is to that of a single process, with `u = 2^-53` and `S` the sum:
+//! The merged value equals that of a single process to the bit, wherever the series lie:
 //!
-//! | operation | outcome |
+//! | operation | how |
 //! |---|---|
-//! | `count`, `group`, `count_values` | equal |
-//! | `min`, `max` | equal, except for the sign of a zero |
-//! | `topk`, `bottomk` | equal; not combined when series at the edge of the selection have equal values |
-//! | `sum` | both are compensated: at most `u (sum of \|partial sums\| + 2 \|S\|)` apart, so two units in the last place for values of one sign |
-//! | `avg` | as `sum`, plus `u` for each of two divisions; sums that overflow are infinite |
-//! | `stddev`, `stdvar` | a relative `4 u (series + nodes)` |
-//! | sums of native histograms | as `sum`, for each bucket |
+//! | `count`, `group`, `count_values` | counts are added |
+//! | `min`, `max` | the extreme of extremes; not merged when zeros of both signs are extreme, because the first one decides |
+//! | `topk`, `bottomk` | the best of the best; not merged when values are equal that decide what is selected, or in which order |
+//! | `sum` | compensated sums are added with what they lost; not merged when the order of the terms may show, see `eval/sums.rs` |
 //!
-//! A group that mixes floats and histograms is never combined, because a single process would look at all samples of the
-//! group together. [`Combine::apply`] reports that, and the caller evaluates the fragment on fetched series instead.
-//! `quantile`, `limitk`, `limit_ratio` and averages of histograms do not decompose.
+//! Groups are in the order of their first series, as in a single process.
+//!
+//! Where the answers are not merged, nodes send the values of the argument ([`Decomposition::argument`]), and the caller evaluates
+//! the aggregation over them in the order of series. Sums of native histograms take this way, too. `avg`, `stddev`, `stdvar`,
+//! `quantile`, `limitk` and `limit_ratio` round in the order of series or depend on it, so that only their argument is a fragment.
 
 mod combine;
 mod decompose;
@@ -30,7 +29,7 @@ mod value;
 pub use decompose::decompose;
 pub use execute::evaluate;
 pub use query::{QueryFragment, of_query};
-pub use value::{FragmentValue, Precomputed, from_result, to_result};
+pub use value::{FragmentValue, Precomputed};
 
 use std::fmt;
 
@@ -43,10 +42,29 @@ pub struct Decomposition {
     pub pos: Pos,
     /// The fragment itself, for an evaluator that has all series.
     pub whole: Expr,
-    /// The expressions each node evaluates over the series it holds. They travel as text: `to_string()`.
-    pub partials: Vec<Expr>,
+    /// What each node evaluates over the series it holds.
+    pub partial: Expr,
     /// How the nodes' answers are combined.
     pub combine: Combine,
+}
+
+impl Decomposition {
+    /// What the fragment aggregates: an expression that treats each series by itself.
+    pub fn argument(&self) -> Option<&Expr> {
+        match (&self.combine, inside(&self.whole)) {
+            (Combine::Concatenate, _) => None,
+            (_, Expr::Aggregate(aggregate)) => Some(&aggregate.expr),
+            _ => None,
+        }
+    }
+}
+
+/// The expression without the parentheses around it.
+fn inside(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Paren(paren) => inside(&paren.expr),
+        other => other,
+    }
 }
 
 /// How the answers of several nodes become the value of a fragment.
@@ -56,7 +74,7 @@ pub enum Combine {
     Concatenate,
     /// Adds up equal series; for `count` and `count_values`.
     Add,
-    /// Adds up equal series with compensation. The partials are sums, and the counts that tell where a sum is missing.
+    /// Adds up partial sums of equal series.
     Sum,
     /// Takes the smallest of equal series.
     Min,
@@ -64,13 +82,6 @@ pub enum Combine {
     Max,
     /// Takes any of equal series, all of which are one.
     Any,
-    /// Divides sums by counts, which are the two partials.
-    Mean,
-    /// Merges counts, means and variances, which are the three partials.
-    Variance {
-        /// Whether to return the square root, for `stddev`.
-        deviation: bool,
-    },
     /// Selects the `k` largest or smallest series of each group.
     Select {
         /// The number of series per group.
@@ -93,8 +104,6 @@ impl fmt::Display for Combine {
             Combine::Min => f.write_str("min"),
             Combine::Max => f.write_str("max"),
             Combine::Any => f.write_str("any"),
-            Combine::Mean => f.write_str("mean"),
-            Combine::Variance { .. } => f.write_str("variance"),
             Combine::Select { k, largest, .. } => write!(f, "{} {k}", if *largest { "largest" } else { "smallest" }),
         }
     }

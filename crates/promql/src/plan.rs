@@ -27,14 +27,14 @@ pub use node::{
     Aggregate, Binary, Call, Kind, Node, PrecomputedRef, RangeCall, RangeInput, RangeSelector, Reference, Selector,
     SharedNode, Subquery,
 };
-pub(crate) use resolve::check_modifiers;
+pub(crate) use resolve::{Place, check_modifiers};
 pub(crate) use step_invariance::info_reference;
 
 use pharos_model::Budget;
 use pharos_model::fragment::Steps;
 
 use crate::error::QueryError;
-use crate::syntax::ast::{Expr, Pos};
+use crate::syntax::ast::Expr;
 
 /// The plan of an expression as it is written: durations, `@` and offsets resolved, constants folded.
 pub fn resolve(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
@@ -46,16 +46,20 @@ pub fn build(expr: &Expr, times: &Steps) -> Result<Node, QueryError> {
     build_with(expr, times, &[], &Budget::unlimited())
 }
 
-/// Plans an expression whose parts at the given positions are precomputed.
-pub(crate) fn build_with(expr: &Expr, times: &Steps, precomputed: &[Pos], budget: &Budget) -> Result<Node, QueryError> {
+/// Plans an expression whose parts at the given places are precomputed.
+pub(crate) fn build_with(
+    expr: &Expr,
+    times: &Steps,
+    precomputed: &[Place],
+    budget: &Budget,
+) -> Result<Node, QueryError> {
     let node = rewrite(resolve_with(expr, times, precomputed)?, budget)?;
     Ok(cse::share(node))
 }
 
-/// Plans expressions that are evaluated one after the other: what several of them need is read and computed once.
-pub(crate) fn build_together(exprs: &[Expr], times: &Steps, budget: &Budget) -> Result<Vec<Node>, QueryError> {
-    let nodes = exprs.iter().map(|expr| rewrite(resolve(expr, times)?, budget));
-    Ok(cse::share_all(nodes.collect::<Result<_, _>>()?))
+/// Whether an expression has the same value at all steps.
+pub(crate) fn is_invariant(node: &Node) -> bool {
+    matches!(step_invariance::mark(node.clone()), Node::Invariant(_))
 }
 
 /// The plan of an expression without the rewrites that only save work, for comparison.
@@ -64,7 +68,7 @@ pub(crate) fn build_plainly(expr: &Expr, times: &Steps) -> Result<Node, QueryErr
     Ok(step_invariance::mark(histogram_parts::mark(resolve(expr, times)?)))
 }
 
-fn resolve_with(expr: &Expr, times: &Steps, precomputed: &[Pos]) -> Result<Node, QueryError> {
+fn resolve_with(expr: &Expr, times: &Steps, precomputed: &[Place]) -> Result<Node, QueryError> {
     Ok(fold::fold(resolve::resolve(expr, &resolve::Context { times, precomputed })?))
 }
 

@@ -74,19 +74,6 @@ fn annotations_of_other_steps_merge_if_their_places_agree() {
 }
 
 #[test]
-fn annotations_of_known_samples_are_not_added_again() {
-    let mut notes = Annotations::default();
-    notes.warn_counted("overlap", 0, 1);
-    let mut again = Annotations::default();
-    again.warn_counted("overlap", 4, 1);
-    again.info("new", 0);
-    notes.absorb_new(again);
-    let (warnings, infos) = notes.render("x");
-    assert_eq!(warnings, ["PromQL warning: overlap (1:1)"]);
-    assert_eq!(infos, ["PromQL info: new (1:1)"]);
-}
-
-#[test]
 fn annotations_survive_being_sent() {
     let mut notes = Annotations::default();
     notes.warn("plain", NOWHERE);

@@ -13,6 +13,20 @@ impl Bitmap {
         Bitmap { words: vec![0; len.div_ceil(64)], len }
     }
 
+    /// The set over `len` steps with these bits. Bits from `len` on are dropped, and missing words are empty.
+    pub(crate) fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        let mut all = Bitmap { words: vec![0; words.len()], len };
+        all.fill();
+        words.iter_mut().zip(&all.words).for_each(|(word, all)| *word &= all);
+        Bitmap { words, len }
+    }
+
+    /// The bits, 64 in a word.
+    pub(crate) fn into_words(self) -> Vec<u64> {
+        self.words
+    }
+
     /// Empties the set for `len` steps and keeps its memory.
     pub(crate) fn reset(&mut self, len: usize) {
         self.words.clear();

@@ -1,11 +1,13 @@
 //! Turns rows into the value of a query: drops metric names, merges series that became equal, and sorts matrices.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
-use pharos_model::fragment::Steps;
+use pharos_model::fragment::{FragmentRow, FragmentStats, Steps};
 use pharos_model::{FragmentAnswer, Histogram, Labels, SeriesView};
 
+use super::aggregate::partial_sums;
 use super::cancellation::{self, CancellationCheck};
 use super::counts::Counts;
 use super::extension::Extension;
@@ -16,12 +18,11 @@ use super::value::{SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
 use super::window::Fresh;
 use super::{Eval, Outcome, counts, extended, parallel, range_call, read, selector, step_ranges};
-use crate::annotations::Annotations;
 use crate::error::{QueryError, same_labels};
-use crate::fragment::to_result;
 use crate::options::QueryOptions;
 use crate::output::QueryOutput;
 use crate::plan::{Kind, Node, RangeSelector};
+use crate::syntax::ast::AggregateOp;
 
 /// Evaluates a plan. The text in `options` gives annotations their positions.
 pub(crate) fn run(shared: &Shared<'_>, plan: &Node, times: &Steps, options: &QueryOptions) -> Outcome<QueryOutput> {
@@ -61,74 +62,109 @@ pub(crate) fn run_in(
     Ok(QueryOutput { value, warnings, infos, stats, plan: None })
 }
 
-/// Evaluates the expressions of a fragment one after the other, over the same samples.
-pub(crate) fn run_expressions(
+/// How the value of a fragment is computed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FragmentTask {
+    /// Whether the value is merged with those of other nodes.
+    pub(crate) is_partial: bool,
+    /// The most steps of all series together that have a value; 0 for no limit.
+    pub(crate) max_values: usize,
+}
+
+/// Why a fragment has no value that can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    /// Its partial sums cannot be merged with those of other nodes.
+    Inexact,
+    /// There are more values than allowed.
+    TooLarge,
+}
+
+/// Evaluates a fragment.
+pub(crate) fn run_fragment(
     shared: &Shared<'_>,
-    plans: &[Node],
+    plan: &Node,
     steps: &Steps,
     by_step: bool,
-) -> Outcome<FragmentAnswer> {
+    task: FragmentTask,
+) -> Outcome<Result<FragmentAnswer, NoValue>> {
     let grid = match steps.step {
         0 => Grid::single(steps.start),
         step => Grid::between(steps.start, steps.end, step),
     };
-    let mut answer = FragmentAnswer::default();
-    let mut notes = Annotations::default();
-    for (at, plan) in plans.iter().enumerate() {
-        let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
-        let (series, names_go) = fragment(&ev, plan, grid)?;
-        answer.results.push(to_result(series, names_go));
-        notes.absorb_new(ev.take_notes());
-        let counts = ev.take_counts();
-        if at == 0 {
-            answer.stats.queryable_samples = counts.total;
-            answer.stats.queryable_by_step = counts.steps;
+    let plan = match plan {
+        Node::Invariant(inner) if grid.len == 1 => inner,
+        other => other,
+    };
+    let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
+    let rows = match plan {
+        Node::Aggregate(sum) if task.is_partial && sum.op == AggregateOp::Sum => {
+            partial_sums(&ev, sum, grid)?.ok_or(NoValue::Inexact)
         }
-    }
+        _ => fragment(&ev, plan, grid, task.max_values)?.ok_or(NoValue::TooLarge),
+    };
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(reason) => return Ok(Err(reason)),
+    };
     shared.check()?;
-    let stats = shared.stats();
-    answer.notes = notes.to_notes();
-    answer.stats.samples_read = stats.samples_read;
-    answer.stats.peak_samples = stats.peak_samples;
-    answer.stats.series = stats.series;
-    answer.stats.peak_bytes = stats.peak_bytes;
-    answer.stats.bytes_read = stats.bytes_read;
-    answer.stats.requests = stats.requests;
-    Ok(answer)
-}
-
-/// The series of a fragment with their names, in the order of labels unless the expression sorts them, and whether the
-/// expression drops the names.
-fn fragment(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<(Vec<MatrixSeries>, bool)> {
-    let gather = |ev: &Eval<'_, '_>| {
-        let mut series = Vec::new();
-        let mut go = Vec::new();
-        let mut reservation = ev.reserve();
-        ev.vector(plan, grid, &mut |row| {
-            if !row.is_empty() {
-                go.push(row.drop_name);
-                row.drop_name = false;
-                take(row, grid, &mut reservation, &mut series)?;
-            }
-            Ok(())
-        })?;
-        Ok((series, go))
-    };
-    let gathered = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_partition(ev, parts, gather)?,
-        None => vec![gather(ev)?],
-    };
-    let mut series = Vec::new();
-    let mut go = Vec::new();
-    for (some, of_them) in gathered {
-        series.extend(some);
-        go.extend(of_them);
-    }
-    let names_go = go.first().copied().unwrap_or(false);
-    if go.iter().any(|one| *one != names_go) {
+    let names_go = rows.first().is_some_and(|(_, go)| *go);
+    if rows.iter().any(|(_, go)| *go != names_go) {
         return Err(QueryError::Execution("the fragment drops the names of some of its series, but not of all".into()));
     }
-    Ok((series, names_go))
+    let (stats, counts) = (shared.stats(), ev.take_counts());
+    let stats = FragmentStats {
+        samples_read: stats.samples_read,
+        peak_samples: stats.peak_samples,
+        series: stats.series,
+        peak_bytes: stats.peak_bytes,
+        bytes_read: stats.bytes_read,
+        requests: stats.requests,
+        queryable_samples: counts.total,
+        queryable_by_step: counts.steps,
+    };
+    let rows = rows.into_iter().map(|(row, _)| row).collect();
+    Ok(Ok(FragmentAnswer { rows, names_go, notes: ev.take_notes().to_notes(), stats }))
+}
+
+/// The series of a fragment with their names, each with whether the expression drops its name, in the order in which the
+/// expression yields them. `None` when there are more than `max_values` values.
+fn fragment(
+    ev: &Eval<'_, '_>,
+    plan: &Node,
+    grid: Grid,
+    max_values: usize,
+) -> Outcome<Option<Vec<(FragmentRow, bool)>>> {
+    let values = AtomicUsize::new(0);
+    let is_too_large = || max_values > 0 && values.load(Ordering::Relaxed) > max_values;
+    let gather = |ev: &Eval<'_, '_>| {
+        let mut rows = Vec::new();
+        let mut reservation = ev.reserve();
+        ev.vector(plan, grid, &mut |row| {
+            if row.is_empty() && !ev.shared.keeps_empty_groups {
+                return Ok(());
+            }
+            values.fetch_add(row.samples(), Ordering::Relaxed);
+            if is_too_large() {
+                return Err(QueryError::Canceled);
+            }
+            // They become samples of the query where its value is put together.
+            reservation.grow(row.bytes() + row.labels.as_bytes().len(), 0)?;
+            let row = std::mem::take(row);
+            let drop_name = row.drop_name;
+            rows.push((row.into_fragment_row(), drop_name));
+            Ok(())
+        })?;
+        Ok(rows)
+    };
+    let gathered = match parallel::divide(ev, plan, grid)? {
+        Some(parts) => parallel::each_partition(ev, parts, gather),
+        None => gather(ev).map(|rows| vec![rows]),
+    };
+    if is_too_large() {
+        return Ok(None);
+    }
+    Ok(Some(gathered?.into_iter().flatten().collect()))
 }
 
 /// The steps of all ranges.

@@ -1,5 +1,6 @@
 //! Fragments of a query whose value is already known, because other nodes evaluated them.
 
+use super::bitmap::Bitmap;
 use super::cancellation::CancellationCheck;
 use super::counts::Counts;
 use super::row::{Grid, Row};
@@ -9,32 +10,26 @@ use crate::error::QueryError;
 use crate::fragment::FragmentValue;
 use crate::plan::PrecomputedRef;
 
-/// The step of a grid at time `t`, if there is one.
-fn step_at(grid: Grid, t: i64) -> Option<usize> {
-    let since = t.checked_sub(grid.start).filter(|since| *since >= 0 && since % grid.step == 0)?;
-    usize::try_from(since / grid.step).ok().filter(|step| *step < grid.len)
-}
-
-/// Passes the series of a fragment to `sink`, at the steps of a grid.
+/// Passes the series of a fragment to `sink`, at the steps of a grid. The grid is that of the value, or its first step.
 pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sink: Sink<'_>) -> Outcome {
     let Some(value) = ev.shared.precomputed.get(node.index) else {
         return Err(QueryError::Execution(format!("fragment {} of the query has no value", node.index)));
     };
+    if value.steps.start != grid.start || grid.len > value.steps.count() {
+        return Err(QueryError::Execution(format!("fragment {} of the query has no value at its steps", node.index)));
+    }
     ev.note(|notes| notes.absorb(Annotations::from_notes(&value.notes)));
     ev.counted(counts(value, grid));
     let mut row = Row::default();
     let mut check = CancellationCheck::default();
-    for series in &value.series {
-        check.row(ev, series.floats.len() + series.histograms.len())?;
+    for series in &value.rows {
+        check.row(ev, grid.len)?;
         row.reset(&series.labels, grid.len);
         row.drop_name = value.names_go;
-        for (t, v) in &series.floats {
-            if let Some(step) = step_at(grid, *t) {
-                row.put(step, *v);
-            }
-        }
-        let histograms = series.histograms.iter();
-        row.hists.extend(histograms.filter_map(|(t, h)| Some((step_at(grid, *t)? as u32, h.clone()))));
+        let floats = series.values.len().min(grid.len);
+        row.values[..floats].copy_from_slice(&series.values[..floats]);
+        row.present = Bitmap::from_words(series.present.clone(), grid.len);
+        row.hists.extend(series.hists.iter().filter(|(step, _)| (*step as usize) < grid.len).cloned());
         if !row.is_empty() {
             sink(&mut row)?;
         }
@@ -44,14 +39,9 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sin
 
 /// The number of samples that the fragment looked at.
 fn counts(value: &FragmentValue, grid: Grid) -> Counts {
-    let mut counts = Counts { total: value.queryable_samples, steps: Vec::new() };
-    if !value.queryable_by_step.is_empty() {
-        counts.steps = vec![0; grid.len];
-        for (t, n) in &value.queryable_by_step {
-            if let Some(step) = step_at(grid, *t) {
-                counts.steps[step] += n;
-            }
-        }
+    let mut steps = value.queryable_by_step.clone();
+    if !steps.is_empty() {
+        steps.resize(grid.len, 0);
     }
-    counts
+    Counts { total: value.queryable_samples, steps }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pharos_model::fragment::FragmentRow;
 use pharos_model::{Histogram, Labels};
 
 use super::bitmap::Bitmap;
@@ -56,6 +57,10 @@ pub(crate) struct Row {
     pub(crate) present: Bitmap,
     /// The steps with a histogram, ascending.
     pub(crate) hists: Vec<(u32, Arc<Histogram>)>,
+    /// The first series of the group, if an aggregation yielded the row.
+    pub(crate) first: Option<Labels>,
+    /// The place among several groups that begin with the same series.
+    pub(crate) rank: u32,
 }
 
 impl Row {
@@ -63,6 +68,7 @@ impl Row {
     pub(crate) fn reset(&mut self, labels: &Labels, len: usize) {
         self.labels = labels.clone();
         self.drop_name = false;
+        (self.first, self.rank) = (None, 0);
         self.values.resize(len, 0.0);
         self.present.reset(len);
         self.hists.clear();
@@ -100,6 +106,12 @@ impl Row {
     /// The number of samples.
     pub(crate) fn samples(&self) -> usize {
         self.present.count() + self.hists.len()
+    }
+
+    /// The row as the value of a fragment has it.
+    pub(crate) fn into_fragment_row(self) -> FragmentRow {
+        let Row { labels, first, rank, present, values, hists, .. } = self;
+        FragmentRow { labels, first, rank, present: present.into_words(), values, hists, sum: None }
     }
 
     /// The memory that the row holds, bytes.

@@ -19,6 +19,8 @@ pub(crate) struct Shared<'q> {
     querier: &'q dyn Querier,
     /// The values of fragments that other nodes evaluated.
     pub(crate) precomputed: Vec<&'q FragmentValue>,
+    /// Whether aggregations yield groups without values: their first series matters for the order of groups of all nodes.
+    pub(crate) keeps_empty_groups: bool,
     budget: Arc<Budget>,
     /// The lookback of instant selectors, milliseconds.
     pub(crate) lookback: i64,
@@ -62,6 +64,7 @@ impl<'q> Shared<'q> {
         Shared {
             querier,
             precomputed: Vec::new(),
+            keeps_empty_groups: false,
             budget,
             lookback,
             subquery_step: options.default_subquery_step_ms.max(1),

@@ -1,193 +1,214 @@
 //! Combines the answers of several nodes into the value of a fragment.
+//!
+//! Each group gets a number when its labels are first seen. Columns are merged by these numbers, so that labels are looked up
+//! once for each node and group, and never for a value.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use pharos_histogram::{CompensatedHistogram, kahan_inc};
-use pharos_model::{CounterReset, Histogram, Labels};
+use hashbrown::HashMap;
+use pharos_model::Labels;
+use pharos_model::fragment::{FragmentRow, PartialSum};
 
 use super::Combine;
-use crate::eval::{Groups, MatrixSeries};
+use super::value::order;
+use crate::eval::{Groups, add, settled, together};
 
-/// The answer of one node to one partial.
-type Answer = Vec<MatrixSeries>;
-
-/// The values of each series and step, one for each node that has one, in the order of nodes.
-type Cells = BTreeMap<Labels, BTreeMap<i64, Vec<f64>>>;
+/// The answer of one node.
+type Answer = Vec<FragmentRow>;
 
 impl Combine {
-    /// The value of the fragment, in order of labels. `answers` holds the answers of each node, in the order of the partials.
+    /// The value of the fragment over `steps` steps, in the order in which one process would yield it. `answers` are those of the
+    /// nodes, in any order.
     ///
-    /// Returns `None` when the answers cannot be combined into the value that one process would compute: a group mixes
-    /// floats and histograms, histograms are incompatible, or two nodes answered with the same series.
-    pub fn apply(&self, answers: Vec<Vec<Answer>>) -> Option<Answer> {
+    /// Returns `None` when the answers do not decide the value that one process would compute.
+    pub fn apply(&self, answers: Vec<Answer>, steps: usize) -> Option<Answer> {
+        let is_of_floats = |row: &FragmentRow| row.hists.is_empty();
+        if *self != Combine::Concatenate && !answers.iter().flatten().all(is_of_floats) {
+            return None;
+        }
         match self {
             Combine::Concatenate => concatenate(answers),
             Combine::Select { k, largest, grouping, without } => {
-                select(concatenate(answers)?, *k, *largest, Groups::new(grouping, *without))
+                let mut rows = concatenate(answers)?;
+                let groups = by_group(&mut rows, Groups::new(grouping, *without));
+                select(rows, groups, (*k, *largest), steps)
             }
-            Combine::Add => finish(floats(&answers, 0)?, |_, _, counts| Some(total(counts))),
-            Combine::Sum => sum(&answers),
-            Combine::Min => fold(&answers, |a, b| if b < a || a.is_nan() { b } else { a }),
-            Combine::Max => fold(&answers, |a, b| if b > a || a.is_nan() { b } else { a }),
-            Combine::Any => fold(&answers, |a, _| a),
-            Combine::Mean => {
-                let (sums, counts) = (floats(&answers, 0)?, floats(&answers, 1)?);
-                agree(&sums, &counts)?;
-                finish(sums, |labels, t, sums| Some(total(sums) / total(counts.get(labels)?.get(&t)?)))
-            }
-            Combine::Variance { deviation } => {
-                let [counts, means, variances] = [floats(&answers, 0)?, floats(&answers, 1)?, floats(&answers, 2)?];
-                agree(&means, &counts)?;
-                agree(&variances, &counts)?;
-                finish(counts, |labels, t, counts| {
-                    let at = |cells: &Cells| cells.get(labels)?.get(&t).cloned();
-                    let variance = merged_variance(counts, &at(&means)?, &at(&variances)?);
-                    Some(if *deviation { variance.sqrt() } else { variance })
-                })
-            }
+            Combine::Sum => settle(merged(answers, add_sums)?),
+            Combine::Add => merged(answers, |row, other| {
+                unite(row, other, |a, b| a + b);
+                Some(())
+            }),
+            Combine::Any => merged(answers, |row, other| {
+                unite(row, other, |a, _| a);
+                Some(())
+            }),
+            Combine::Min => merged(answers, |row, other| extreme(row, other, |a, b| b < a)),
+            Combine::Max => merged(answers, |row, other| extreme(row, other, |a, b| b > a)),
         }
     }
 }
 
-/// The floats of a partial; `None` when it has histograms.
-fn floats(answers: &[Vec<Answer>], partial: usize) -> Option<Cells> {
-    let mut cells = Cells::new();
-    for series in answers.iter().filter_map(|node| node.get(partial)).flatten() {
-        if !series.histograms.is_empty() {
+/// The groups of all nodes in the order of their first series. `merge` adds the row of a further node to a group.
+fn merged(answers: Vec<Answer>, mut merge: impl FnMut(&mut FragmentRow, FragmentRow) -> Option<()>) -> Option<Answer> {
+    let groups = answers.iter().map(Vec::len).max().unwrap_or(0);
+    let mut index: HashMap<Labels, usize> = HashMap::with_capacity(groups);
+    let mut rows: Answer = Vec::with_capacity(groups);
+    for row in answers.into_iter().flatten() {
+        let group = *index.entry(row.labels.clone()).or_insert(rows.len());
+        let Some(known) = rows.get_mut(group) else {
+            rows.push(row);
+            continue;
+        };
+        if known.values.len() != row.values.len() {
             return None;
         }
-        let steps = cells.entry(series.labels.clone()).or_default();
-        series.floats.iter().for_each(|(t, value)| steps.entry(*t).or_default().push(*value));
+        if (&row.first, row.rank) < (&known.first, known.rank) {
+            (known.first, known.rank) = (row.first.clone(), row.rank);
+        }
+        merge(known, row)?;
     }
-    Some(cells)
+    rows.retain(|row| row.present.iter().any(|word| *word != 0));
+    rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    Some(rows)
 }
 
-/// Fails when fewer nodes have a value than have a count: a node whose group mixes floats and histograms has no value.
-fn agree(values: &Cells, counts: &Cells) -> Option<()> {
-    let answers =
-        |cells: &Cells, labels: &Labels, t: i64| cells.get(labels).and_then(|s| s.get(&t)).map_or(0, Vec::len);
-    let all = counts.iter().all(|(labels, s)| s.iter().all(|(t, c)| answers(values, labels, *t) == c.len()));
-    all.then_some(())
+/// Merges the values of steps that both rows have, and takes over those that only the other one has.
+fn unite(row: &mut FragmentRow, other: FragmentRow, both: impl Fn(f64, f64) -> f64) {
+    let present = std::mem::take(&mut row.present);
+    let has = |words: &[u64], step: usize| words.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1);
+    for (step, value) in row.values.iter_mut().enumerate() {
+        match (has(&present, step), has(&other.present, step)) {
+            (true, true) => *value = both(*value, other.values[step]),
+            (false, true) => *value = other.values[step],
+            _ => {}
+        }
+    }
+    row.present = present;
+    row.present.iter_mut().zip(&other.present).for_each(|(a, b)| *a |= b);
 }
 
-fn finish(cells: Cells, value: impl Fn(&Labels, i64, &[f64]) -> Option<f64>) -> Option<Answer> {
-    let series = cells.into_iter().map(|(labels, steps)| {
-        let floats = steps.iter().filter_map(|(t, values)| Some((*t, value(&labels, *t, values)?))).collect();
-        MatrixSeries { labels, floats, histograms: Vec::new() }
+/// Keeps the better value of each step. Fails when both are zeros of different signs: the first series decides then.
+fn extreme(row: &mut FragmentRow, other: FragmentRow, is_better: impl Fn(f64, f64) -> bool) -> Option<()> {
+    let is_zero = |value: f64, sign: f64| value == 0.0 && value.is_sign_negative() == sign.is_sign_negative();
+    let differ = |step: usize| {
+        let (a, b) = (row.values[step], other.values[step]);
+        row.has(step) && other.has(step) && (is_zero(a, 0.0) && is_zero(b, -0.0) || is_zero(a, -0.0) && is_zero(b, 0.0))
+    };
+    if (0..row.values.len()).any(differ) {
+        return None;
+    }
+    unite(row, other, |a, b| if is_better(a, b) || a.is_nan() { b } else { a });
+    Some(())
+}
+
+fn add_sums(row: &mut FragmentRow, other: FragmentRow) -> Option<()> {
+    let (mut mine, theirs) = (row.sum.take()?, other.sum?);
+    let len = row.values.len();
+    if other.values.len() != len || mine.lost.len() != len || theirs.lost.len() != len {
+        return None;
+    }
+    mine.terms = together(mine.terms, theirs.terms);
+    mine.special = with_specials(&mine.special, &theirs.special);
+    let is_full = |present: &[u64]| present.iter().map(|word| word.count_ones() as usize).sum::<usize>() == len;
+    let both_are_full = is_full(&row.present) && is_full(&other.present);
+    for step in 0..len {
+        let bit = |words: &[u64]| words[step / 64] >> (step % 64) & 1 == 1;
+        let (value, lost) = (other.values[step], theirs.lost[step]);
+        if both_are_full || bit(&row.present) && bit(&other.present) {
+            (row.values[step], mine.lost[step]) = add(value, row.values[step], mine.lost[step] + lost);
+        } else if bit(&other.present) {
+            (row.values[step], mine.lost[step]) = (value, lost);
+        }
+    }
+    row.present.iter_mut().zip(&other.present).for_each(|(a, b)| *a |= b);
+    row.sum = Some(mine);
+    Some(())
+}
+
+/// The sums of infinite and NaN terms of two nodes, by step.
+fn with_specials(mine: &[(u32, f64)], theirs: &[(u32, f64)]) -> Vec<(u32, f64)> {
+    let mut all: Vec<(u32, f64)> = mine.iter().chain(theirs).copied().collect();
+    all.sort_by_key(|(step, _)| *step);
+    all.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 += later.1;
+        }
+        same
     });
-    Some(series.filter(|s| !s.is_empty()).collect())
+    all
 }
 
-fn fold(answers: &[Vec<Answer>], f: impl Fn(f64, f64) -> f64) -> Option<Answer> {
-    finish(floats(answers, 0)?, |_, _, values| values.iter().copied().reduce(&f))
-}
-
-/// A compensated sum.
-fn total(values: &[f64]) -> f64 {
-    let (sum, lost) = values.iter().fold((0.0, 0.0), |(sum, lost), v| kahan_inc(*v, sum, lost));
-    if sum.is_infinite() { sum } else { sum + lost }
-}
-
-/// Sums of floats or of histograms. The partials are sums and counts.
-fn sum(answers: &[Vec<Answer>]) -> Option<Answer> {
-    let counts = floats(answers, 1)?;
-    let mut of_floats = Cells::new();
-    let mut of_histograms: BTreeMap<Labels, BTreeMap<i64, Vec<&Histogram>>> = BTreeMap::new();
-    for series in answers.iter().filter_map(|node| node.first()).flatten() {
-        let steps = of_floats.entry(series.labels.clone()).or_default();
-        series.floats.iter().for_each(|(t, v)| steps.entry(*t).or_default().push(*v));
-        let steps = of_histograms.entry(series.labels.clone()).or_default();
-        series.histograms.iter().for_each(|(t, h)| steps.entry(*t).or_default().push(h));
-    }
-    for (labels, steps) in &counts {
-        for (t, counted) in steps {
-            let floats = of_floats.get(labels).and_then(|s| s.get(t)).map_or(0, Vec::len);
-            let histograms = of_histograms.get(labels).and_then(|s| s.get(t)).map_or(0, Vec::len);
-            if floats + histograms != counted.len() || (floats > 0 && histograms > 0) {
-                return None;
+/// Replaces partial sums by sums, if each is the same in every order of its terms.
+fn settle(mut rows: Answer) -> Option<Answer> {
+    for row in &mut rows {
+        let PartialSum { lost, terms, special } = *row.sum.take()?;
+        let mut special = special.into_iter().peekable();
+        for step in 0..row.values.len() {
+            let special = special.next_if(|(at, _)| *at as usize == step).map(|(_, value)| value);
+            if row.has(step) {
+                row.values[step] = settled(&terms, row.values[step], *lost.get(step)?, special)?;
             }
         }
     }
-    let mut sums = finish(of_floats, |_, _, values| Some(total(values)))?;
-    for (labels, steps) in of_histograms.into_iter().filter(|(_, steps)| !steps.is_empty()) {
-        let summed: Option<Vec<_>> = steps.into_iter().map(|(t, hs)| Some((t, add_histograms(&hs)?))).collect();
-        match sums.binary_search_by(|s| s.labels.cmp(&labels)) {
-            Ok(at) => sums[at].histograms = summed?,
-            Err(at) => sums.insert(at, MatrixSeries { labels, floats: Vec::new(), histograms: summed? }),
-        }
-    }
-    Some(sums)
-}
-
-fn add_histograms(histograms: &[&Histogram]) -> Option<Arc<Histogram>> {
-    let (first, rest) = histograms.split_first()?;
-    let mut sum = CompensatedHistogram::new(first);
-    let reset = |hint: CounterReset| histograms.iter().any(|h| h.counter_reset == hint);
-    if reset(CounterReset::Reset) && reset(CounterReset::NotReset) {
-        // One process would annotate this.
-        return None;
-    }
-    rest.iter().try_for_each(|h| sum.add(h).ok().filter(|combined| !combined.bounds_reconciled).map(|_| ()))?;
-    Some(Arc::new(sum.finish()))
-}
-
-/// The overall variance, from the count, mean and variance of each node (Chan et al.).
-fn merged_variance(counts: &[f64], means: &[f64], variances: &[f64]) -> f64 {
-    let mut n = 0.0;
-    let mut mean = 0.0;
-    let mut squares = 0.0;
-    for ((&m, &node_mean), &variance) in counts.iter().zip(means).zip(variances) {
-        let delta = node_mean - mean;
-        let all = n + m;
-        squares += variance * m + delta * delta * n * m / all;
-        mean += delta * m / all;
-        n = all;
-    }
-    squares / n
+    Some(rows)
 }
 
 /// All series in order of labels; `None` when two nodes answered with the same series.
-fn concatenate(answers: Vec<Vec<Answer>>) -> Option<Answer> {
-    let mut all: Answer = answers.into_iter().filter_map(|node| node.into_iter().next()).flatten().collect();
+fn concatenate(answers: Vec<Answer>) -> Option<Answer> {
+    let mut all: Answer = answers.into_iter().flatten().collect();
     all.sort_by(|a, b| a.labels.cmp(&b.labels));
     all.is_sorted_by(|a, b| a.labels < b.labels).then_some(all)
 }
 
-/// The `k` best series of each group at each step; at a single step, best first. `None` when the last selected value is
-/// tied with one that is not selected.
-fn select(series: Answer, k: usize, largest: bool, mut groups: Groups) -> Option<Answer> {
-    if series.iter().any(|s| !s.histograms.is_empty()) {
-        return None;
-    }
-    let mut cells: BTreeMap<(usize, i64), Vec<(f64, usize)>> = BTreeMap::new();
-    for (at, s) in series.iter().enumerate() {
-        let (group, _) = groups.of(&s.labels, false);
-        s.floats.iter().for_each(|(t, value)| cells.entry((group, *t)).or_default().push((*value, at)));
-    }
-    let mut selected: Answer =
-        series.into_iter().map(|s| MatrixSeries { labels: s.labels, ..MatrixSeries::default() }).collect();
-    let mut steps = BTreeSet::new();
-    let mut order = Vec::new();
-    for ((_, t), mut values) in cells {
-        let better = |a: f64, b: f64| if largest { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
-        // NaN is selected last.
-        values.sort_by(|(a, _), (b, _)| better(*a, *b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
-        if let (Some((last, _)), Some((next, _))) = (values.get(k - 1), values.get(k))
-            && (last == next || last.is_nan() && next.is_nan())
-        {
-            return None;
+/// The `k` best series of each group at each step; at a single step, best first. `None` when equal values decide what is selected,
+/// or in which order.
+fn select(mut rows: Answer, groups: Vec<Vec<usize>>, (k, largest): (usize, bool), steps: usize) -> Option<Answer> {
+    let mut chosen: Vec<Vec<u64>> = rows.iter().map(|_| vec![0; steps.div_ceil(64)]).collect();
+    let mut selected = Vec::new();
+    let better = |a: f64, b: f64| if largest { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
+    for group in &groups {
+        for step in 0..steps {
+            let candidates = group.iter().filter(|at| rows[**at].has(step));
+            let mut values: Vec<(f64, usize)> = candidates.map(|at| (rows[*at].values[step], *at)).collect();
+            // NaN is selected last.
+            values.sort_by(|(a, _), (b, _)| better(*a, *b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+            let is_tie = |pair: &[(f64, usize)]| pair[0].0 == pair[1].0 || pair[0].0.is_nan() && pair[1].0.is_nan();
+            // At a single step, the order of the selected series shows as well.
+            let from = if steps == 1 { 0 } else { k - 1 };
+            if values.get(from..values.len().min(k + 1)).is_some_and(|deciding| deciding.windows(2).any(is_tie)) {
+                return None;
+            }
+            for (_, at) in values.iter().take(k) {
+                chosen[*at][step / 64] |= 1 << (step % 64);
+                selected.push(*at);
+            }
         }
-        steps.insert(t);
-        values.iter().take(k).for_each(|(value, at)| selected[*at].floats.push((t, *value)));
-        order.extend(values.iter().take(k).map(|(_, at)| *at));
     }
-    if steps.len() == 1 {
-        return Some(order.into_iter().map(|at| std::mem::take(&mut selected[at])).collect());
+    if steps > 1 {
+        selected = groups.concat();
     }
-    selected.iter_mut().for_each(|s| s.floats.sort_by_key(|(t, _)| *t));
-    selected.retain(|s| !s.is_empty());
-    Some(selected)
+    let mut take =
+        |at: usize| FragmentRow { present: std::mem::take(&mut chosen[at]), ..std::mem::take(&mut rows[at]) };
+    let selected = selected.into_iter().map(&mut take);
+    Some(selected.filter(|row| row.present.iter().any(|word| *word != 0)).collect())
+}
+
+/// The positions of the rows of each group, groups in the order of their first series. Every row learns the first series of its
+/// group, which may be on another node.
+fn by_group(rows: &mut [FragmentRow], mut groups: Groups) -> Vec<Vec<usize>> {
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let (group, new) = groups.of(&row.labels, false);
+        if new {
+            members.push(Vec::new());
+        }
+        members[group].push(at);
+    }
+    for group in &members {
+        let first = group.iter().filter_map(|at| rows[*at].first.as_ref()).min().cloned();
+        group.iter().for_each(|at| rows[*at].first.clone_from(&first));
+    }
+    members.sort_by(|a, b| rows[a[0]].first.cmp(&rows[b[0]].first));
+    members
 }
 
 #[cfg(test)]

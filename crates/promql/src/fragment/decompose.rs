@@ -2,12 +2,15 @@
 //!
 //! Only the shape of the expression matters here; what a fragment reads is in [`super::query`].
 
-use super::{Combine, Decomposition};
+use super::{Combine, Decomposition, inside};
 use crate::functions::Function;
 use crate::syntax::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Expr};
 
 /// The largest fragments of an expression, from left to right.
 pub fn decompose(expr: &Expr) -> Vec<Decomposition> {
+    if let Expr::Vector(_) = inside(expr) {
+        return vec![by_series(expr)];
+    }
     let mut found = Vec::new();
     collect(expr, &mut found);
     found
@@ -20,7 +23,11 @@ fn collect(expr: &Expr, found: &mut Vec<Decomposition>) {
     }
     match expr {
         Expr::Aggregate(a) => {
-            collect(&a.expr, found);
+            // The values of a selector at the steps are fewer than its samples.
+            match is_local(&a.expr) {
+                true => found.push(by_series(&a.expr)),
+                false => collect(&a.expr, found),
+            }
             a.param.iter().for_each(|param| collect(param, found));
         }
         Expr::Binary(b) => {
@@ -30,24 +37,25 @@ fn collect(expr: &Expr, found: &mut Vec<Decomposition>) {
         Expr::Call(call) => call.args.iter().for_each(|arg| collect(arg, found)),
         Expr::Paren(p) => collect(&p.expr, found),
         Expr::Unary(u) => collect(&u.expr, found),
-        // A subquery has steps of its own, and a bare selector computes nothing.
+        // A subquery has steps of its own. Joins restrict their selectors, and some functions look at how one is written.
         Expr::Subquery(_) | Expr::Vector(_) | Expr::Matrix(_) => {}
         Expr::Number(_) | Expr::String(_) | Expr::Duration(_) => {}
     }
 }
 
+/// A fragment that treats each series by itself.
+fn by_series(expr: &Expr) -> Decomposition {
+    Decomposition { pos: expr.pos(), whole: expr.clone(), partial: expr.clone(), combine: Combine::Concatenate }
+}
+
 fn decomposition_of(expr: &Expr) -> Option<Decomposition> {
-    let pos = expr.pos();
     match expr {
-        Expr::Paren(p) => decomposition_of(&p.expr).map(|inner| Decomposition { pos, whole: expr.clone(), ..inner }),
+        Expr::Paren(p) => {
+            decomposition_of(&p.expr).map(|inner| Decomposition { pos: expr.pos(), whole: expr.clone(), ..inner })
+        }
         Expr::Aggregate(a) if is_local(&a.expr) => decompose_aggregate(a),
         Expr::Vector(_) => None,
-        other if is_local(other) => Some(Decomposition {
-            pos,
-            whole: other.clone(),
-            partials: vec![other.clone()],
-            combine: Combine::Concatenate,
-        }),
+        other if is_local(other) => Some(by_series(other)),
         _ => None,
     }
 }
@@ -56,33 +64,29 @@ fn decompose_aggregate(a: &Aggregate) -> Option<Decomposition> {
     if !a.without && a.grouping.iter().any(|label| label == "__name__") {
         return None;
     }
-    let with = |op| Expr::Aggregate(Box::new(Aggregate { op, ..a.clone() }));
-    let same = |combine| (vec![with(a.op)], combine);
-    let (partials, combine) = match a.op {
-        AggregateOp::Sum => (vec![with(AggregateOp::Sum), with(AggregateOp::Count)], Combine::Sum),
-        AggregateOp::Count | AggregateOp::CountValues => same(Combine::Add),
-        AggregateOp::Min => same(Combine::Min),
-        AggregateOp::Max => same(Combine::Max),
-        AggregateOp::Group => same(Combine::Any),
-        AggregateOp::Avg => (vec![with(AggregateOp::Sum), with(AggregateOp::Count)], Combine::Mean),
-        AggregateOp::Stddev | AggregateOp::Stdvar => {
-            let moments = [AggregateOp::Count, AggregateOp::Avg, AggregateOp::Stdvar];
-            (moments.map(with).to_vec(), Combine::Variance { deviation: a.op == AggregateOp::Stddev })
-        }
+    let whole = Expr::Aggregate(Box::new(a.clone()));
+    let combine = match a.op {
+        AggregateOp::Sum => Combine::Sum,
+        AggregateOp::Count | AggregateOp::CountValues => Combine::Add,
+        AggregateOp::Min => Combine::Min,
+        AggregateOp::Max => Combine::Max,
+        AggregateOp::Group => Combine::Any,
         AggregateOp::Topk | AggregateOp::Bottomk => {
             let Some(Expr::Number(k)) = a.param.as_ref().map(inside) else { return None };
             let k = (k.value >= 1.0 && k.value < 1e6).then_some(k.value as usize)?;
-            let mut grouping = a.grouping.clone();
-            grouping.sort_unstable();
             // One extra series shows whether the last selected value is tied with one that is not selected.
             let next = a.param.as_ref().and_then(next_integer)?;
             let partial = Expr::Aggregate(Box::new(Aggregate { param: Some(next), ..a.clone() }));
-            let select = Combine::Select { k, largest: a.op == AggregateOp::Topk, grouping, without: a.without };
-            (vec![partial], select)
+            let mut grouping = a.grouping.clone();
+            grouping.sort_unstable();
+            let largest = a.op == AggregateOp::Topk;
+            let combine = Combine::Select { k, largest, grouping, without: a.without };
+            return Some(Decomposition { pos: a.pos, whole, partial, combine });
         }
+        AggregateOp::Avg | AggregateOp::Stddev | AggregateOp::Stdvar => return None,
         AggregateOp::Quantile | AggregateOp::Limitk | AggregateOp::LimitRatio => return None,
     };
-    Some(Decomposition { pos: a.pos, whole: Expr::Aggregate(Box::new(a.clone())), partials, combine })
+    Some(Decomposition { pos: a.pos, partial: whole.clone(), whole, combine })
 }
 
 /// The literal `floor(param) + 1`.
@@ -95,13 +99,6 @@ fn next_integer(param: &Expr) -> Option<Expr> {
             Some(Expr::Number(number))
         }
         _ => None,
-    }
-}
-
-fn inside(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Paren(paren) => inside(&paren.expr),
-        other => other,
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use pharos_model::fragment::FragmentForm;
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, SelectError};
 
-use super::decompose;
+use super::{Decomposition, decompose};
 use crate::engine::Engine;
 use crate::error::QueryError;
+use crate::eval::{FragmentTask, NoValue};
 use crate::options::{EngineOptions, QueryOptions};
 use crate::querier::Querier;
-use crate::syntax::{self, ast::Expr};
+use crate::syntax;
 
 impl From<QueryError> for FragmentError {
     fn from(error: QueryError) -> Self {
@@ -31,16 +33,19 @@ impl From<FragmentError> for QueryError {
             FragmentError::Select(error) => error.into(),
             FragmentError::TooManySamples => QueryError::TooManySamples,
             FragmentError::Limit(reason) => QueryError::Limit(reason),
-            FragmentError::Execution(reason) | FragmentError::Unsupported(reason) => QueryError::Execution(reason),
+            FragmentError::Execution(reason) | FragmentError::Inexact(reason) | FragmentError::Unsupported(reason) => {
+                QueryError::Execution(reason)
+            }
         }
     }
 }
 
 /// Threads that the evaluation of a fragment may use.
 const THREADS: usize = 2;
-const MAX_EXPRESSIONS: usize = 8;
-/// How much of an expression an error quotes.
-const MAX_SHOWN_BYTES: usize = 100;
+/// How much of a fragment an error quotes, characters.
+const MAX_SHOWN: usize = 100;
+/// The most values that a node sends for series by themselves. The caller streams their samples instead if there are more.
+const MAX_VALUES: usize = 4_000_000;
 
 /// Evaluates a fragment over the series of a querier.
 ///
@@ -51,7 +56,7 @@ pub fn evaluate(
     fragment: &Fragment,
     budget: &Arc<Budget>,
 ) -> Result<FragmentAnswer, FragmentError> {
-    let expressions = find(fragment)?;
+    let found = find(fragment)?;
     let engine = Engine::new(EngineOptions {
         lookback_delta_ms: fragment.lookback_ms,
         max_samples: usize::try_from(fragment.max_samples).unwrap_or(usize::MAX),
@@ -67,31 +72,33 @@ pub fn evaluate(
         samples_per_step: fragment.samples_per_step,
         ..QueryOptions::default()
     };
-    Ok(engine.evaluate_expressions(querier, &expressions, fragment.times, fragment.steps, &options)?)
+    let expr = match fragment.form {
+        FragmentForm::Whole => &found.whole,
+        FragmentForm::Partial => &found.partial,
+        FragmentForm::Argument => found.argument().ok_or_else(|| unsupported(fragment, "it aggregates nothing"))?,
+    };
+    // One process would not hold these values, so that they must not exceed the limit on samples.
+    let max_values = MAX_VALUES.min(engine.options().max_samples / 2).max(1);
+    let task = FragmentTask { is_partial: fragment.form == FragmentForm::Partial, max_values };
+    let times = (fragment.times, fragment.steps);
+    engine.evaluate_part(querier, (expr, &[]), times, &options, task)?.map_err(|reason| match reason {
+        NoValue::Inexact => FragmentError::Inexact(format!("partial sums of {expr} depend on the order of series")),
+        NoValue::TooLarge => unsupported(fragment, &format!("the value has more than {max_values} points")),
+    })
 }
 
-/// The expressions of a fragment, with their positions in the query.
-fn find(fragment: &Fragment) -> Result<Vec<Expr>, FragmentError> {
-    let unsupported = |reason: &str| {
-        let expressions: Vec<&str> =
-            fragment.expressions.iter().map(|e| e.get(..MAX_SHOWN_BYTES).unwrap_or(e)).collect();
-        FragmentError::Unsupported(format!("{reason}: {expressions:?}"))
-    };
-    let query = syntax::parse(&fragment.query).map_err(|e| unsupported(&e.to_string()))?;
+fn unsupported(fragment: &Fragment, reason: &str) -> FragmentError {
+    let text = fragment.query.get(fragment.place.clone()).unwrap_or_default();
+    let end = text.char_indices().map(|(at, _)| at).nth(MAX_SHOWN).unwrap_or(text.len());
+    FragmentError::Unsupported(format!("{reason}: {:?}", &text[..end]))
+}
+
+/// The fragment in its query.
+fn find(fragment: &Fragment) -> Result<Decomposition, FragmentError> {
+    let query = syntax::parse(&fragment.query).map_err(|e| unsupported(fragment, &e.to_string()))?;
     let is_there = |pos: syntax::ast::Pos| pos.start == fragment.place.start && pos.end == fragment.place.end;
     let found = decompose(&query).into_iter().find(|candidate| is_there(candidate.pos));
-    let found = found.ok_or_else(|| unsupported("the query has no fragment at this position"))?;
-    if fragment.expressions.is_empty() || fragment.expressions.len() > MAX_EXPRESSIONS {
-        let reason = format!("a fragment has 1 to {MAX_EXPRESSIONS} expressions, not {}", fragment.expressions.len());
-        return Err(unsupported(&reason));
-    }
-    let known: Vec<(String, &Expr)> =
-        std::iter::once(&found.whole).chain(&found.partials).map(|expr| (expr.to_string(), expr)).collect();
-    let find = |text: &String| {
-        let found = known.iter().find(|(known, _)| known == text).map(|(_, expr)| Expr::clone(expr));
-        found.ok_or_else(|| unsupported("the fragment does not decompose into this expression"))
-    };
-    fragment.expressions.iter().map(find).collect()
+    found.ok_or_else(|| unsupported(fragment, "the query has no fragment at this position"))
 }
 
 #[cfg(test)]
@@ -101,16 +108,12 @@ mod tests {
     use super::*;
     use crate::promqltest::{GridSeries, GridStore};
 
-    fn evaluate_expressions(
-        query: &str,
-        place: std::ops::Range<usize>,
-        expressions: &[&str],
-    ) -> Result<usize, FragmentError> {
+    fn fragment(query: &str, place: std::ops::Range<usize>, form: FragmentForm) -> Fragment {
         let steps = Steps { start: 1000, end: 1000, step: 0 };
-        let fragment = Fragment {
+        Fragment {
             query: query.into(),
             place,
-            expressions: expressions.iter().map(|e| e.to_string()).collect(),
+            form,
             times: steps,
             steps,
             lookback_ms: 300_000,
@@ -119,66 +122,57 @@ mod tests {
             type_and_unit_labels: false,
             use_start_timestamps: false,
             samples_per_step: false,
-        };
-        let store = GridStore::default().with_metric("x", GridSeries::single_samples("x", 10, 1000, |i| i as f64));
-        let answer = evaluate(&store, &fragment, &Arc::new(Budget::unlimited()))?;
-        Ok(answer.results.iter().map(|result| result.labels.len()).sum())
+        }
     }
 
-    fn refusal(query: &str, place: std::ops::Range<usize>, expressions: &[&str]) -> String {
-        match evaluate_expressions(query, place, expressions) {
+    fn answer(fragment: &Fragment) -> Result<FragmentAnswer, FragmentError> {
+        let store = GridStore::default().with_metric("x", GridSeries::single_samples("x", 10, 1000, |i| i as f64));
+        evaluate(&store, fragment, &Arc::new(Budget::unlimited()))
+    }
+
+    fn refusal(fragment: &Fragment) -> String {
+        match answer(fragment) {
             Err(FragmentError::Unsupported(reason)) => reason,
             other => panic!("not refused: {other:?}"),
         }
     }
 
     #[test]
-    fn the_partials_of_a_fragment_are_evaluated() {
-        assert_eq!(evaluate_expressions("1 + sum(x)", 4..10, &["sum(x)", "count(x)"]).unwrap(), 2);
-        assert_eq!(evaluate_expressions("1 + sum(x)", 4..10, &["sum(x)"]).unwrap(), 1);
+    fn each_form_of_a_fragment_is_evaluated() {
+        let rows = |form| answer(&fragment("1 + sum(x)", 4..10, form)).unwrap().rows;
+        let partial = rows(FragmentForm::Partial);
+        assert_eq!(partial.len(), 1);
+        assert_eq!(partial[0].sum.as_ref().map(|sum| sum.terms.count), Some(10));
+        assert!(rows(FragmentForm::Whole)[0].sum.is_none());
+        assert_eq!(rows(FragmentForm::Argument).len(), 10);
     }
 
     #[test]
     fn a_position_without_a_fragment_is_refused() {
-        let reason = refusal("1 + sum(x)", 0..10, &["sum(x)"]);
-        assert_eq!(reason, "the query has no fragment at this position: [\"sum(x)\"]");
-    }
-
-    #[test]
-    fn an_expression_that_is_not_of_the_fragment_is_refused() {
-        let reason = refusal("1 + sum(x)", 4..10, &["max(x)"]);
-        assert_eq!(reason, "the fragment does not decompose into this expression: [\"max(x)\"]");
+        let reason = refusal(&fragment("1 + sum(x)", 0..10, FragmentForm::Whole));
+        assert_eq!(reason, "the query has no fragment at this position: \"1 + sum(x)\"");
     }
 
     #[test]
     fn a_query_that_does_not_parse_is_refused() {
-        assert!(refusal("sum(", 0..4, &["sum(x)"]).contains("parse error"));
+        assert!(refusal(&fragment("sum(", 0..4, FragmentForm::Whole)).contains("parse error"));
     }
 
     #[test]
-    fn too_few_and_too_many_expressions_are_refused() {
-        assert!(refusal("sum(x)", 0..6, &[]).starts_with("a fragment has 1 to 8 expressions, not 0"));
-        assert!(refusal("sum(x)", 0..6, &["sum(x)"; 9]).starts_with("a fragment has 1 to 8 expressions, not 9"));
+    fn a_fragment_that_aggregates_nothing_has_no_argument() {
+        assert!(refusal(&fragment("abs(x)", 0..6, FragmentForm::Argument)).starts_with("it aggregates nothing"));
     }
 
     #[test]
     fn limits_of_the_query_apply_to_its_fragments() {
-        let steps = Steps { start: 1000, end: 1000, step: 0 };
-        let fragment = Fragment {
-            query: "abs(x)".into(),
-            place: 0..6,
-            expressions: vec!["abs(x)".into()],
-            times: steps,
-            steps,
-            lookback_ms: 300_000,
-            max_samples: 3,
-            max_series: 0,
-            type_and_unit_labels: false,
-            use_start_timestamps: false,
-            samples_per_step: false,
-        };
-        let store = GridStore::default().with_metric("x", GridSeries::single_samples("x", 10, 1000, |i| i as f64));
-        let outcome = evaluate(&store, &fragment, &Arc::new(Budget::unlimited()));
+        let limited = Fragment { max_samples: 3, ..fragment("sum without () (x)", 0..18, FragmentForm::Partial) };
+        let outcome = answer(&limited);
         assert!(matches!(outcome, Err(FragmentError::TooManySamples)), "{outcome:?}");
+    }
+
+    #[test]
+    fn values_beyond_the_limit_on_samples_are_left_to_the_caller() {
+        let limited = Fragment { max_samples: 10, ..fragment("avg(x)", 4..5, FragmentForm::Whole) };
+        assert_eq!(refusal(&limited), "the value has more than 5 points: \"x\"");
     }
 }

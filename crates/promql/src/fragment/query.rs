@@ -4,6 +4,7 @@ use pharos_model::TimeRange;
 use pharos_model::fragment::Steps;
 
 use super::{Decomposition, decompose};
+use crate::engine::bounded;
 use crate::error::QueryError;
 use crate::eval;
 use crate::functions::Function;
@@ -19,6 +20,10 @@ pub struct QueryFragment {
     pub text: String,
     /// Whether some of its steps may be evaluated in one place and the rest in another.
     pub may_split: bool,
+    /// Whether it has the same value at all steps. Such a fragment is evaluated at the first step only.
+    pub is_invariant: bool,
+    /// The steps at which it is evaluated.
+    pub steps: Steps,
     windows: Vec<ReadWindow>,
 }
 
@@ -52,7 +57,10 @@ pub fn of_query(expr: &Expr, times: Steps, lookback_ms: i64) -> Result<Vec<Query
         let node = plan::resolve(&decomposition.whole, &times)?;
         let mut windows = Vec::new();
         collect_windows(&node, lookback_ms, &mut windows);
+        let is_invariant = plan::is_invariant(&node);
         Ok(QueryFragment {
+            is_invariant,
+            steps: bounded(if is_invariant { Steps { end: times.start, step: 0, ..times } } else { times }),
             text: decomposition.whole.to_string(),
             may_split: eval::may_split(&node),
             windows,

@@ -1,26 +1,26 @@
-//! Values of fragments: in memory, and as they travel between nodes.
+//! Values of fragments, as they take part in the evaluation of the rest of the query.
 
-use std::sync::Arc;
+use hashbrown::HashMap;
+use pharos_model::Labels;
+use pharos_model::fragment::{FragmentRow, Note, Steps};
 
-use pharos_model::fragment::{FragmentResult, Note};
-use pharos_model::{Histogram, SeriesBatch, SeriesView};
-
-use crate::eval::MatrixSeries;
 use crate::syntax::ast::Pos;
 
 /// The value of a fragment over the steps of its query.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FragmentValue {
-    /// Its series. Metric names are still there even if the operation drops them.
-    pub series: Vec<MatrixSeries>,
-    /// Whether the operation drops the metric names.
+    /// The steps, of which every row has all.
+    pub steps: Steps,
+    /// Its series, in the order in which one process would yield them.
+    pub rows: Vec<FragmentRow>,
+    /// Whether the operation drops the metric names, which are still there.
     pub names_go: bool,
     /// Annotations.
     pub notes: Vec<Note>,
     /// The number of samples that its steps looked at.
     pub queryable_samples: u64,
-    /// That number by time of step; empty unless the query counts by step.
-    pub queryable_by_step: Vec<(i64, u64)>,
+    /// That number by step; empty unless the query counts by step.
+    pub queryable_by_step: Vec<u64>,
 }
 
 /// A fragment whose value is already known, because other nodes evaluated it.
@@ -28,122 +28,174 @@ pub struct FragmentValue {
 pub struct Precomputed {
     /// The fragment's position in the query.
     pub pos: Pos,
-    /// Its value over the steps of the query.
+    /// Whether the value is the same at all steps. It is known only at the first then.
+    pub is_invariant: bool,
+    /// Its value.
     pub value: FragmentValue,
     /// Names and values that a displayed plan shows for the fragment.
     pub details: Vec<(&'static str, String)>,
 }
 
 impl FragmentValue {
+    /// A value without series.
+    pub fn empty(steps: Steps) -> Self {
+        FragmentValue {
+            steps,
+            rows: Vec::new(),
+            names_go: false,
+            notes: Vec::new(),
+            queryable_samples: 0,
+            queryable_by_step: Vec::new(),
+        }
+    }
+
     /// The approximate memory that it holds, bytes.
     pub fn bytes(&self) -> u64 {
-        let of = |s: &MatrixSeries| {
-            let histograms: usize = s.histograms.iter().map(|(_, h): &(i64, Arc<Histogram>)| 16 + h.bytes()).sum();
-            size_of::<MatrixSeries>() + s.labels.as_bytes().len() + 16 * s.floats.len() + histograms
-        };
-        self.series.iter().map(of).sum::<usize>() as u64
+        self.rows.iter().map(FragmentRow::bytes).sum::<usize>() as u64
     }
 
-    /// Adds the value at further steps, which must not overlap the steps it already has.
-    pub fn extend(&mut self, other: FragmentValue) {
-        self.names_go |= other.names_go;
-        self.notes.extend(other.notes);
-        self.queryable_samples += other.queryable_samples;
-        self.queryable_by_step.extend(other.queryable_by_step);
-        if self.series.is_empty() {
-            self.series = other.series;
-            return;
+    /// The value over `steps` of a fragment that was evaluated in parts, each over a run of these steps.
+    pub fn join(steps: Steps, parts: Vec<FragmentValue>) -> Self {
+        let mut parts = parts;
+        if let [only] = &mut parts[..]
+            && only.steps.count() == steps.count()
+        {
+            let only = std::mem::replace(only, FragmentValue::empty(steps));
+            return FragmentValue { steps, ..only };
         }
-        self.series.extend(other.series);
-        self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        self.series.dedup_by(|later, earlier| {
-            let same = later.labels == earlier.labels;
-            if same {
-                earlier.floats.append(&mut later.floats);
-                earlier.histograms.append(&mut later.histograms);
+        let len = steps.count();
+        let mut joined = FragmentValue::empty(steps);
+        let mut index: HashMap<Labels, usize> = HashMap::new();
+        for part in parts {
+            let since = part.steps.start.saturating_sub(steps.start);
+            let offset = usize::try_from(since / steps.step.max(1)).unwrap_or(usize::MAX);
+            joined.names_go |= part.names_go;
+            joined.notes.extend(part.notes);
+            joined.queryable_samples += part.queryable_samples;
+            if !part.queryable_by_step.is_empty() {
+                joined.queryable_by_step.resize(len, 0);
+                let steps = joined.queryable_by_step.iter_mut().skip(offset);
+                steps.zip(part.queryable_by_step).for_each(|(all, n)| *all += n);
             }
-            same
-        });
-        for series in &mut self.series {
-            series.floats.sort_by_key(|(t, _)| *t);
-            series.histograms.sort_by_key(|(t, _)| *t);
+            for row in part.rows {
+                let at = *index.entry(row.labels.clone()).or_insert(joined.rows.len());
+                if at == joined.rows.len() {
+                    joined.rows.push(blank(&row, offset, len));
+                }
+                copy(row, offset, &mut joined.rows[at]);
+            }
         }
+        joined.rows.sort_by(|a, b| order(a).cmp(&order(b)));
+        joined
     }
 }
 
-/// Encodes series for the wire.
-pub fn to_result(series: Vec<MatrixSeries>, names_go: bool) -> FragmentResult {
-    let mut labels = Vec::with_capacity(series.len());
-    let mut samples = SeriesBatch::default();
-    for one in series {
-        let (t, v): (Vec<i64>, Vec<f64>) = one.floats.into_iter().unzip();
-        let (ht, h): (Vec<i64>, Vec<Arc<Histogram>>) = one.histograms.into_iter().unzip();
-        samples.push(SeriesView { t: &t, v: &v, ht: &ht, h: &h, ..SeriesView::EMPTY });
-        labels.push(one.labels);
-    }
-    FragmentResult { labels, samples, names_go }
+/// The place of a row among others: groups are in the order of their first series.
+pub(super) fn order(row: &FragmentRow) -> (&Labels, u32, &Labels) {
+    (row.first.as_ref().unwrap_or(&row.labels), row.rank, &row.labels)
 }
 
-/// Decodes series from the wire.
-pub fn from_result(result: FragmentResult) -> Vec<MatrixSeries> {
-    let FragmentResult { labels, samples, .. } = result;
-    let series = labels.into_iter().enumerate().map(|(at, labels)| {
-        let view = samples.view(at);
-        MatrixSeries {
-            labels,
-            floats: view.t.iter().copied().zip(view.v.iter().copied()).collect(),
-            histograms: view.ht.iter().copied().zip(view.h.iter().cloned()).collect(),
+/// A row without values for those of another one, which are at the steps from `offset` on.
+fn blank(like: &FragmentRow, offset: usize, len: usize) -> FragmentRow {
+    FragmentRow {
+        labels: like.labels.clone(),
+        first: like.first.clone(),
+        rank: later(like.rank, offset),
+        present: vec![0; len.div_ceil(64)],
+        values: vec![0.0; len],
+        ..FragmentRow::default()
+    }
+}
+
+/// A rank that counts steps, seen from an earlier step. 0 is no rank.
+fn later(rank: u32, offset: usize) -> u32 {
+    if rank == 0 { 0 } else { rank.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)) }
+}
+
+/// Copies a row to the steps from `offset` on of another one. Steps past its end are dropped.
+fn copy(row: FragmentRow, offset: usize, into: &mut FragmentRow) {
+    let rank = later(row.rank, offset);
+    if (&row.first, rank) < (&into.first, into.rank) {
+        (into.first, into.rank) = (row.first.clone(), rank);
+    }
+    for (step, value) in row.values.iter().enumerate().filter(|(step, _)| row.has(*step)) {
+        if let Some(to) = into.values.get_mut(step + offset) {
+            *to = *value;
+            into.present[(step + offset) / 64] |= 1 << ((step + offset) % 64);
         }
-    });
-    series.collect()
+    }
+    into.hists.extend(row.hists.into_iter().filter_map(|(step, h)| {
+        let step = step as usize + offset;
+        (step < into.values.len()).then_some((step as u32, h))
+    }));
+    into.hists.sort_by_key(|(step, _)| *step);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use pharos_model::Labels;
+    use std::sync::Arc;
 
-    fn series(name: &str, times: &[i64]) -> MatrixSeries {
-        let floats = times.iter().map(|t| (*t, *t as f64)).collect();
-        MatrixSeries {
-            labels: Labels::from_pairs([("__name__", name)]),
-            floats,
-            histograms: vec![(99, Arc::default())],
+    use super::*;
+
+    /// The steps 0 to 5.
+    const STEPS: Steps = Steps { start: 0, end: 50, step: 10 };
+
+    fn row(name: &str, first: Option<&str>, values: &[Option<f64>]) -> FragmentRow {
+        let labels = |name: &str| Labels::from_pairs([("__name__", name)]);
+        let mut row = FragmentRow { labels: labels(name), first: first.map(labels), ..FragmentRow::default() };
+        row.present = vec![0];
+        for (step, value) in values.iter().enumerate() {
+            row.values.push(value.unwrap_or(0.0));
+            row.present[0] |= u64::from(value.is_some()) << step;
+        }
+        row
+    }
+
+    fn part(start: i64, end: i64, rows: Vec<FragmentRow>) -> FragmentValue {
+        let steps = Steps { start, end, step: 10 };
+        FragmentValue {
+            rows,
+            queryable_samples: 1,
+            queryable_by_step: vec![7; steps.count()],
+            ..FragmentValue::empty(steps)
         }
     }
 
-    fn value(series: Vec<MatrixSeries>) -> FragmentValue {
-        FragmentValue { series, queryable_samples: 1, queryable_by_step: vec![(0, 1)], ..FragmentValue::default() }
+    #[test]
+    fn values_at_other_steps_are_joined_by_series() {
+        let mut earlier = row("b", None, &[Some(1.0), None]);
+        earlier.hists = vec![(1, Arc::default())];
+        let later = vec![row("a", None, &[Some(3.0); 4]), row("b", None, &[None, Some(2.0), None, None])];
+        let joined = FragmentValue::join(STEPS, vec![part(0, 10, vec![earlier]), part(20, 50, later)]);
+        let shown = |row: &FragmentRow| (0..6).map(|step| row.has(step).then(|| row.values[step])).collect::<Vec<_>>();
+        let names: Vec<&str> = joined.rows.iter().map(|row| row.labels.metric_name()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(shown(&joined.rows[0]), [None, None, Some(3.0), Some(3.0), Some(3.0), Some(3.0)]);
+        assert_eq!(shown(&joined.rows[1]), [Some(1.0), None, None, Some(2.0), None, None]);
+        assert_eq!(joined.rows[1].hists, [(1, Arc::default())]);
+        assert_eq!(joined.queryable_samples, 2);
+        assert_eq!(joined.queryable_by_step, [7; 6]);
     }
 
     #[test]
-    fn series_survive_the_wire() {
-        let all = vec![series("a", &[1, 2]), series("b", &[])];
-        let result = to_result(all.clone(), true);
-        assert!(result.names_go);
-        assert_eq!(from_result(result), all);
+    fn joined_groups_are_in_the_order_of_their_first_series() {
+        let value = [Some(1.0); 3];
+        let earlier = part(0, 20, vec![row("a", Some("y"), &value)]);
+        let later = part(30, 50, vec![row("b", Some("x"), &value), row("a", Some("z"), &value)]);
+        let joined = FragmentValue::join(STEPS, vec![earlier, later]);
+        let names: Vec<&str> = joined.rows.iter().map(|row| row.labels.metric_name()).collect();
+        assert_eq!(names, ["b", "a"]);
     }
 
     #[test]
-    fn values_at_other_steps_are_merged_by_series() {
-        let mut all = value(vec![MatrixSeries { histograms: Vec::new(), ..series("b", &[3]) }]);
-        all.extend(value(vec![series("a", &[1]), series("b", &[1, 2])]));
-        assert_eq!(all.series, [series("a", &[1]), series("b", &[1, 2, 3])]);
-        assert_eq!(all.queryable_samples, 2);
-        assert_eq!(all.queryable_by_step, [(0, 1), (0, 1)]);
+    fn a_single_part_keeps_its_order() {
+        let rows = vec![row("b", None, &[Some(1.0); 6]), row("a", None, &[Some(1.0); 6])];
+        assert_eq!(FragmentValue::join(STEPS, vec![part(0, 50, rows.clone())]).rows, rows);
     }
 
     #[test]
-    fn an_empty_value_takes_over_the_series_as_they_are_ordered() {
-        let mut all = FragmentValue::default();
-        all.extend(value(vec![series("b", &[1]), series("a", &[1])]));
-        assert_eq!(all.series, [series("b", &[1]), series("a", &[1])]);
-    }
-
-    #[test]
-    fn memory_grows_with_samples() {
-        let one = value(vec![series("a", &[1])]).bytes();
-        let two = value(vec![series("a", &[1, 2])]).bytes();
-        assert_eq!(two - one, 16);
+    fn memory_grows_with_steps() {
+        let bytes = |values: &[Option<f64>]| part(0, 50, vec![row("a", None, values)]).bytes();
+        assert_eq!(bytes(&[Some(1.0); 16]) - bytes(&[Some(1.0); 8]), 65);
     }
 }

@@ -23,12 +23,6 @@ pub(super) fn share(node: Node) -> Node {
     node
 }
 
-/// Marks the equal parts of plans that are evaluated one after the other.
-pub(super) fn share_all(mut nodes: Vec<Node>) -> Vec<Node> {
-    share_in(&mut nodes);
-    nodes
-}
-
 fn share_in(nodes: &mut [Node]) {
     if nodes.iter().map(Node::size).sum::<usize>() > MAX_NODES {
         return;

@@ -238,6 +238,8 @@ pub struct PrecomputedRef {
     pub index: usize,
     /// Byte offset in the query.
     pub pos: usize,
+    /// Whether its value is the same at all steps.
+    pub is_invariant: bool,
 }
 
 impl Node {

@@ -14,10 +14,19 @@ use crate::error::QueryError;
 use crate::functions::{Function, Kernel};
 use crate::syntax::ast::{self, AggregateOp, AtPreprocessor, DurationExpr, Expr, Pos, TimeModifiers};
 
-/// The times of a query and the positions of its precomputed parts.
+/// A precomputed part of a query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Its position in the query.
+    pub(crate) pos: Pos,
+    /// Whether its value is the same at all steps.
+    pub(crate) is_invariant: bool,
+}
+
+/// The times of a query and its precomputed parts.
 pub(super) struct Context<'a> {
     pub(super) times: &'a Steps,
-    pub(super) precomputed: &'a [Pos],
+    pub(super) precomputed: &'a [Place],
 }
 
 impl Deref for Context<'_> {
@@ -30,8 +39,9 @@ impl Deref for Context<'_> {
 
 /// The node of an expression. Fails on durations that are out of range and on label names that are not valid.
 pub(super) fn resolve(expr: &Expr, times: &Context<'_>) -> Result<Node, QueryError> {
-    if let Some(index) = times.precomputed.iter().position(|pos| *pos == expr.pos()) {
-        return Ok(Node::Precomputed(PrecomputedRef { index, pos: expr.pos().start }));
+    if let Some(index) = times.precomputed.iter().position(|place| place.pos == expr.pos()) {
+        let is_invariant = times.precomputed[index].is_invariant;
+        return Ok(Node::Precomputed(PrecomputedRef { index, pos: expr.pos().start, is_invariant }));
     }
     match expr {
         Expr::Number(number) => Ok(Node::Number(number.value)),

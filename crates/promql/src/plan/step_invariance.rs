@@ -67,7 +67,10 @@ fn visit(node: Node) -> (Node, Visit) {
         }
         // Neither exists yet: this rewrite adds the first, and parts are shared after it.
         Node::Invariant(_) | Node::Shared(_) => (node, CONSTANT),
-        Node::Precomputed(_) => (node, VARIES),
+        Node::Precomputed(ref p) => {
+            let found = if p.is_invariant { INVARIANT } else { VARIES };
+            (node, found)
+        }
     }
 }
 

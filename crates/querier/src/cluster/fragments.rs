@@ -1,12 +1,13 @@
 //! Evaluates fragments of a query where the samples are.
 //!
 //! The steps of a fragment fall into three kinds. Where ingesters have all samples that a step reads, they evaluate it, each
-//! over the shards that it answers for, and [`Combine`](pharos_promql::fragment::Combine) merges their values. Where all of
-//! these samples are in blocks, the store of the step's time range evaluates it over all shards. This node evaluates steps that
-//! read across the seam, and values that cannot be combined exactly, on fetched samples. The values of fragments then take
-//! part in the evaluation of the rest of the query.
+//! over the shards that it answers for, and [`Combine`](pharos_promql::fragment::Combine) merges their partial values. Where
+//! these do not decide the value, the ingesters send what the fragment aggregates, and this node aggregates it in the order of
+//! series. Where all samples of a step are in blocks, the store of the step's time range evaluates it over all shards. This
+//! node evaluates steps that read across the seam on fetched samples. The values of fragments then take part in the evaluation
+//! of the rest of the query.
 //!
-//! Invariant: a fragment has the value that it has in one process, up to the rounding of sums.
+//! Invariant: a fragment has the value that it has in one process, to the bit.
 
 mod segments;
 
@@ -14,11 +15,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use pharos_model::fragment::{FragmentStats, Note, Steps};
+use pharos_model::fragment::{FragmentForm, FragmentRow, FragmentStats, Note, Steps};
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, SelectError, TimeRange};
-use pharos_promql::fragment::{self, FragmentValue, Precomputed, QueryFragment};
+use pharos_promql::fragment::{self, Combine, FragmentValue, Precomputed, QueryFragment};
 use pharos_promql::syntax::ast::Expr;
-use pharos_promql::{Engine, MatrixSeries, Querier, QueryError, QueryOptions, QueryOutput};
+use pharos_promql::{Engine, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::Completeness;
 use pharos_transport::query::ReadError;
 
@@ -46,14 +47,13 @@ impl Evaluation<'_> {
         fragment::of_query(self.expr, self.times, self.lookback())
     }
 
-    /// The request for some steps of a fragment: for its value, or for the partial values of which it is combined.
-    fn request(&self, fragment: &QueryFragment, steps: Steps, is_whole: bool) -> Fragment {
+    /// The request for a form of a fragment at some of its steps.
+    fn request(&self, fragment: &QueryFragment, steps: Steps, form: FragmentForm) -> Fragment {
         let options = self.engine.options();
-        let partials = || fragment.decomposition.partials.iter().map(ToString::to_string).collect();
         Fragment {
             query: self.options.text.clone(),
             place: fragment.decomposition.pos.start..fragment.decomposition.pos.end,
-            expressions: if is_whole { vec![fragment.text.clone()] } else { partials() },
+            form,
             times: self.times,
             steps,
             lookback_ms: self.lookback(),
@@ -65,52 +65,41 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Evaluates steps of a fragment on fetched samples.
-    fn evaluate_locally(
+    /// Evaluates steps of a fragment: on fetched samples, or on the value of what it aggregates.
+    fn evaluate_here(
         &self,
         fragment: &QueryFragment,
         steps: Steps,
-    ) -> Result<(FragmentValue, FragmentStats), QueryError> {
-        let answer = self.engine.evaluate_fragment(self.querier, fragment, self.times, steps, self.options)?;
-        let NodeValues { mut values, notes, stats } = NodeValues::from(answer);
-        let (series, names_go) = values.pop().unwrap_or_default();
-        Ok((value_of(series, names_go, notes, &stats, steps), stats))
+        argument: Option<Evaluated>,
+    ) -> Result<Evaluated, QueryError> {
+        let whole = &fragment.decomposition.whole;
+        let (known, stats) = match (argument, fragment.decomposition.argument()) {
+            (Some((value, stats)), Some(argument)) => {
+                let known = Precomputed { pos: argument.pos(), is_invariant: false, value, details: Vec::new() };
+                (vec![known], stats)
+            }
+            _ => (Vec::new(), FragmentStats::default()),
+        };
+        let times = (self.times, steps);
+        let answer = self.engine.evaluate_fragment(self.querier, (whole, &known), times, self.options)?;
+        let mut total = FragmentStats { queryable_samples: 0, queryable_by_step: Vec::new(), ..stats };
+        add_stats(&mut total, &answer.stats);
+        Ok((value_of(answer.rows, answer.names_go, answer.notes, &total, steps), total))
     }
 }
 
-/// The answer of one node.
-struct NodeValues {
-    /// By expression, with whether the metric names are dropped.
-    values: Vec<(Vec<MatrixSeries>, bool)>,
-    notes: Vec<Note>,
-    stats: FragmentStats,
-}
-
-impl From<FragmentAnswer> for NodeValues {
-    fn from(answer: FragmentAnswer) -> Self {
-        let values = answer.results.into_iter().map(|result| {
-            let names_go = result.names_go;
-            (fragment::from_result(result), names_go)
-        });
-        NodeValues { values: values.collect(), notes: answer.notes, stats: answer.stats }
-    }
-}
+/// The value of a fragment at some steps, and its cost.
+type Evaluated = (FragmentValue, FragmentStats);
 
 fn value_of(
-    series: Vec<MatrixSeries>,
+    rows: Vec<FragmentRow>,
     names_go: bool,
     notes: Vec<Note>,
     stats: &FragmentStats,
     steps: Steps,
 ) -> FragmentValue {
-    let time = |at: usize| steps.start.saturating_add(steps.step.saturating_mul(at as i64));
-    FragmentValue {
-        series,
-        names_go,
-        notes,
-        queryable_samples: stats.queryable_samples,
-        queryable_by_step: stats.queryable_by_step.iter().enumerate().map(|(at, n)| (time(at), *n)).collect(),
-    }
+    let (queryable_samples, queryable_by_step) = (stats.queryable_samples, stats.queryable_by_step.clone());
+    FragmentValue { steps, rows, names_go, notes, queryable_samples, queryable_by_step }
 }
 
 fn add_stats(total: &mut FragmentStats, one: &FragmentStats) {
@@ -124,18 +113,27 @@ fn add_stats(total: &mut FragmentStats, one: &FragmentStats) {
     total.queryable_by_step.iter_mut().zip(&one.queryable_by_step).for_each(|(a, b)| *a += b);
 }
 
+/// What the nodes gave for a segment.
+enum Found {
+    /// Its value.
+    Value(Evaluated),
+    /// The value of what the fragment aggregates.
+    Argument(Evaluated),
+    /// Nothing. This node has to evaluate the steps.
+    Nothing,
+}
+
 /// A segment after dispatch.
 struct EvaluatedSegment {
     steps: Steps,
-    /// `None` when this node has to evaluate the steps.
-    value: Option<(FragmentValue, FragmentStats)>,
+    found: Found,
     /// The nodes that evaluated it.
     nodes: Vec<Assignment>,
 }
 
 impl EvaluatedSegment {
     fn left_to_this_node(steps: Steps) -> Self {
-        EvaluatedSegment { steps, value: None, nodes: Vec::new() }
+        EvaluatedSegment { steps, found: Found::Nothing, nodes: Vec::new() }
     }
 }
 
@@ -183,7 +181,8 @@ impl ClusterQuery {
         let routes = self.dispatcher().routes(&self.all_shards());
         let described = |fragment: QueryFragment| Precomputed {
             pos: fragment.decomposition.pos,
-            value: FragmentValue::default(),
+            is_invariant: fragment.is_invariant,
+            value: FragmentValue::empty(fragment.steps),
             details: details(&fragment, &routes.assignments),
         };
         Ok(evaluation.fragments()?.into_iter().map(described).collect())
@@ -209,7 +208,11 @@ impl ClusterQuery {
         let mut total = FragmentStats::default();
         for evaluated in evaluated {
             let fragment = evaluated.fragment;
-            let (value, details) = self.complete_locally(evaluation, evaluated, &mut total)?;
+            if evaluated.segments.iter().all(|segment| matches!(segment.found, Found::Nothing)) {
+                // It is evaluated with the rest of the query, which need not hold the value of the whole fragment.
+                continue;
+            }
+            let (value, details) = self.complete_here(evaluation, evaluated, &mut total)?;
             values.insert(fragment.text.as_str(), (fragment.decomposition.pos, value, details));
         }
         let precomputed = fragments.iter().filter_map(|fragment| {
@@ -218,13 +221,14 @@ impl ClusterQuery {
             let offset = fragment.decomposition.pos.start as i64 - pos.start as i64;
             let shift = |note: &mut Note| note.pos = note.pos.checked_add_signed(offset).unwrap_or(note.pos);
             value.notes.iter_mut().for_each(shift);
-            Some(Precomputed { pos: fragment.decomposition.pos, value, details: details.clone() })
+            let (pos, is_invariant) = (fragment.decomposition.pos, fragment.is_invariant);
+            Some(Precomputed { pos, is_invariant, value, details: details.clone() })
         });
         Ok((precomputed.collect(), total))
     }
 
-    /// Evaluates the segments that no other node could, and joins all of them. Adds the cost to `total`.
-    fn complete_locally(
+    /// Evaluates what no other node could, and joins all segments. Adds the cost to `total`.
+    fn complete_here(
         &self,
         evaluation: &Evaluation<'_>,
         evaluated: EvaluatedFragment<'_>,
@@ -232,28 +236,35 @@ impl ClusterQuery {
     ) -> Result<(FragmentValue, Details), QueryError> {
         let EvaluatedFragment { fragment, segments, account } = evaluated;
         let (bytes, requests) = account.reads();
-        let mut value = FragmentValue::default();
+        let mut parts = Vec::new();
         let mut nodes = Vec::new();
-        let mut local_segments = 0;
-        for segment in segments {
-            let (of_segment, stats) = match segment.value {
-                Some(evaluated) => evaluated,
-                None => {
-                    local_segments += 1;
-                    evaluation.evaluate_locally(fragment, segment.steps)?
+        let (mut on_samples, mut on_values) = (0, 0);
+        for EvaluatedSegment { steps, found, nodes: asked } in segments {
+            let (value, stats) = match found {
+                Found::Value(evaluated) => evaluated,
+                Found::Argument(argument) => {
+                    on_values += 1;
+                    evaluation.evaluate_here(fragment, steps, Some(argument))?
+                }
+                Found::Nothing => {
+                    on_samples += 1;
+                    evaluation.evaluate_here(fragment, steps, None)?
                 }
             };
             add_stats(total, &stats);
-            value.extend(of_segment);
-            nodes.extend(segment.nodes);
+            parts.push(value);
+            nodes.extend(asked);
         }
         let mut details = details(fragment, &nodes);
         details.push(("bytes", bytes.to_string()));
         details.push(("requests", requests.to_string()));
-        if local_segments > 0 {
-            details.push(("evaluated here", format!("{local_segments} of the part's runs of steps")));
+        if on_samples > 0 {
+            details.push(("evaluated here", format!("{on_samples} of the part's runs of steps")));
         }
-        Ok((value, details))
+        if on_values > 0 {
+            details.push(("aggregated here", format!("{on_values} of the part's runs of steps")));
+        }
+        Ok((FragmentValue::join(fragment.steps, parts), details))
     }
 
     /// Has the steps of a fragment evaluated by other nodes, as far as possible.
@@ -264,15 +275,12 @@ impl ClusterQuery {
         complete: &Completeness,
         budget: &Arc<Budget>,
     ) -> Result<EvaluatedFragment<'f>, ReadFailure> {
-        let times = evaluation.times;
+        let times = fragment.steps;
         let account = budget.part();
         let store_ranges = self.store_ranges(TimeRange::new(times.start, times.end.max(times.start)));
         let Some(segments) = segments(fragment, times, complete, &store_ranges) else {
-            return Ok(EvaluatedFragment {
-                fragment,
-                segments: vec![EvaluatedSegment::left_to_this_node(times)],
-                account,
-            });
+            let segments = vec![EvaluatedSegment::left_to_this_node(times)];
+            return Ok(EvaluatedFragment { fragment, segments, account });
         };
         let each = segments.into_iter().map(|segment| self.evaluate_segment(evaluation, fragment, segment, &account));
         Ok(EvaluatedFragment { fragment, segments: try_join_all(each).await?, account: account.clone() })
@@ -285,21 +293,17 @@ impl ClusterQuery {
         Segment { site, steps }: Segment,
         account: &Arc<Budget>,
     ) -> Result<EvaluatedSegment, ReadFailure> {
-        let is_whole = site != Site::Ingesters;
-        let target = match site {
+        let evaluated = match site {
             Site::Local => return Ok(EvaluatedSegment::left_to_this_node(steps)),
-            Site::Ingesters => self.all_shards(),
-            Site::Store(store_range) => Target::Blocks(store_range),
-        };
-        let request = Arc::new(evaluation.request(fragment, steps, is_whole));
-        // The first step reads the earliest samples.
-        let required_from = (!is_whole).then(|| fragment.reads(steps.start).start);
-        let reading = self.reading(request, account).requiring_from(required_from);
-        match reading.compared_with(|cluster| &cluster.fragments).targets(vec![target]).await {
-            Ok(responses) => {
-                let nodes = responses.iter().map(|(assignment, _)| assignment.clone()).collect();
-                Ok(EvaluatedSegment { steps, value: combine(fragment, is_whole, steps, responses), nodes })
+            Site::Ingesters => self.evaluate_on_ingesters(evaluation, fragment, steps, account).await,
+            Site::Store(store_range) => {
+                let target = Target::Blocks(store_range);
+                let responses = self.ask(evaluation, (fragment, FragmentForm::Whole), steps, target, account).await;
+                responses.map(|responses| segment_of(responses, steps, |mut rows| rows.pop(), Found::Value))
             }
+        };
+        match evaluated {
+            Ok(evaluated) => Ok(evaluated),
             Err(ReadFailure::Fatal(ReadError::Failed(FragmentError::Unsupported(reason)))) => {
                 tracing::debug!(fragment = %fragment.text, %reason, "evaluating a fragment on fetched samples");
                 Ok(EvaluatedSegment::left_to_this_node(steps))
@@ -311,31 +315,69 @@ impl ClusterQuery {
             }
         }
     }
+
+    /// Has ingesters evaluate a segment: its partial values, and what it aggregates where these do not decide its value.
+    async fn evaluate_on_ingesters(
+        &self,
+        evaluation: &Evaluation<'_>,
+        fragment: &QueryFragment,
+        steps: Steps,
+        account: &Arc<Budget>,
+    ) -> Result<EvaluatedSegment, ReadFailure> {
+        let combine = &fragment.decomposition.combine;
+        let ask = |form| self.ask(evaluation, (fragment, form), steps, self.all_shards(), account);
+        match ask(FragmentForm::Partial).await {
+            Ok(responses) => {
+                let merge = |rows| combine.apply(rows, steps.count());
+                let segment = segment_of(responses, steps, merge, Found::Value);
+                if !matches!(segment.found, Found::Nothing) || fragment.decomposition.argument().is_none() {
+                    return Ok(segment);
+                }
+            }
+            Err(ReadFailure::Fatal(ReadError::Failed(FragmentError::Inexact(_)))) => {}
+            Err(failure) => return Err(failure),
+        }
+        let responses = ask(FragmentForm::Argument).await?;
+        Ok(segment_of(responses, steps, |rows| Combine::Concatenate.apply(rows, steps.count()), Found::Argument))
+    }
+
+    /// Asks the nodes of a target for a form of a fragment.
+    async fn ask(
+        &self,
+        evaluation: &Evaluation<'_>,
+        (fragment, form): (&QueryFragment, FragmentForm),
+        steps: Steps,
+        target: Target,
+        account: &Arc<Budget>,
+    ) -> Result<Responses<FragmentAnswer>, ReadFailure> {
+        // The first step reads the earliest samples.
+        let required_from = matches!(target, Target::Shards(_)).then(|| fragment.reads(steps.start).start);
+        let request = Arc::new(evaluation.request(fragment, steps, form));
+        let reading = self.reading(request, account).requiring_from(required_from);
+        reading.compared_with(|cluster| &cluster.fragments).targets(vec![target]).await
+    }
 }
 
-/// Combines the answers of nodes. `None` when they cannot be combined exactly.
-fn combine(
-    fragment: &QueryFragment,
-    is_whole: bool,
-    steps: Steps,
+/// A segment that nodes answered. `merge` makes one value of theirs, and returns `None` when they do not decide it.
+fn segment_of(
     responses: Responses<FragmentAnswer>,
-) -> Option<(FragmentValue, FragmentStats)> {
+    steps: Steps,
+    merge: impl FnOnce(Vec<Vec<FragmentRow>>) -> Option<Vec<FragmentRow>>,
+    found: fn(Evaluated) -> Found,
+) -> EvaluatedSegment {
     let mut total = FragmentStats::default();
-    let mut notes = Vec::new();
+    let (mut notes, mut nodes) = (Vec::new(), Vec::new());
     let mut names_go = false;
     let mut by_node = Vec::with_capacity(responses.len());
-    for (_, answer) in responses {
-        let of_node = NodeValues::from(answer);
-        add_stats(&mut total, &of_node.stats);
-        notes.extend(of_node.notes);
-        names_go |= of_node.values.iter().any(|(series, names_go)| *names_go && !series.is_empty());
-        by_node.push(of_node.values.into_iter().map(|(series, _)| series).collect::<Vec<_>>());
+    for (assignment, answer) in responses {
+        add_stats(&mut total, &answer.stats);
+        notes.extend(answer.notes);
+        names_go |= answer.names_go;
+        by_node.push(answer.rows);
+        nodes.push(assignment);
     }
-    let series = match is_whole {
-        true => by_node.pop()?.pop()?,
-        false => fragment.decomposition.combine.apply(by_node)?,
-    };
-    Some((value_of(series, names_go, notes, &total, steps), total))
+    let value = merge(by_node).map(|rows| (value_of(rows, names_go, notes, &total, steps), total));
+    EvaluatedSegment { steps, found: value.map_or(Found::Nothing, found), nodes }
 }
 
 /// What a plan shows of a fragment.
@@ -368,5 +410,7 @@ fn query_error(failure: ReadFailure) -> QueryError {
     }
 }
 
+#[cfg(test)]
+mod same_answers;
 #[cfg(test)]
 mod tests;

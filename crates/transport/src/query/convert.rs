@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pharos_model::fragment::{FragmentStats, Note, NoteExtra, Steps};
+use pharos_model::fragment::{FragmentForm, FragmentStats, Note, NoteExtra, Steps};
 use pharos_model::matcher::MatcherError;
 use pharos_model::{Fragment, FragmentError, MatchOp, Matcher, SelectError, ShardSet, TenantId, TimeRange};
 use prost::Message;
@@ -16,6 +16,7 @@ use super::completeness::Completeness;
 use super::error::{ReadError, Refused};
 use super::source::{ReadView, Scope};
 use crate::query_v1 as wire;
+use crate::query_v1::evaluate_request::Form;
 use crate::query_v1::failure::Kind;
 
 /// Largest message, bytes.
@@ -48,6 +49,7 @@ fn kind_of(error: &FragmentError) -> (Kind, Code, u64) {
         FragmentError::TooManySamples => (Kind::Samples, Code::ResourceExhausted, 0),
         FragmentError::Limit(_) => (Kind::Limit, Code::ResourceExhausted, 0),
         FragmentError::Execution(_) => (Kind::Execution, Code::InvalidArgument, 0),
+        FragmentError::Inexact(_) => (Kind::Inexact, Code::Unimplemented, 0),
         FragmentError::Unsupported(_) => (Kind::Unsupported, Code::Unimplemented, 0),
     }
 }
@@ -77,6 +79,7 @@ pub(super) fn error_of(address: &str, status: &Status) -> ReadError {
         Kind::Samples => FragmentError::TooManySamples.into(),
         Kind::Limit => FragmentError::Limit(message).into(),
         Kind::Execution => FragmentError::Execution(message).into(),
+        Kind::Inexact => FragmentError::Inexact(message).into(),
         Kind::Unsupported => FragmentError::Unsupported(message).into(),
     }
 }
@@ -185,7 +188,12 @@ pub(super) fn write_fragment(asked: wire::Asked, fragment: &Fragment) -> wire::E
         query: fragment.query.clone(),
         place_start: fragment.place.start as u64,
         place_end: fragment.place.end as u64,
-        expressions: fragment.expressions.clone(),
+        expressions: Vec::new(),
+        form: match fragment.form {
+            FragmentForm::Whole => Form::Whole.into(),
+            FragmentForm::Partial => Form::Partial.into(),
+            FragmentForm::Argument => Form::Argument.into(),
+        },
         times: Some(fragment.times.into()),
         steps: Some(fragment.steps.into()),
         lookback_ms: fragment.lookback_ms,
@@ -199,10 +207,19 @@ pub(super) fn write_fragment(asked: wire::Asked, fragment: &Fragment) -> wire::E
 
 pub(super) fn fragment_of(request: wire::EvaluateRequest) -> Result<Fragment, Status> {
     let place = |byte: u64| usize::try_from(byte).map_err(|_| Status::invalid_argument("a place beyond the query"));
+    let form = match request.form() {
+        Form::Whole => FragmentForm::Whole,
+        Form::Partial => FragmentForm::Partial,
+        Form::Argument => FragmentForm::Argument,
+        Form::Expressions => {
+            let reason = "this version does not evaluate the expressions of earlier ones";
+            return Err(status_of(&FragmentError::Unsupported(reason.into()).into()));
+        }
+    };
     Ok(Fragment {
         place: place(request.place_start)?..place(request.place_end)?,
         query: request.query,
-        expressions: request.expressions,
+        form,
         times: steps_of(request.times)?,
         steps: steps_of(request.steps)?,
         lookback_ms: request.lookback_ms,
@@ -285,7 +302,7 @@ mod tests {
     fn errors_keep_their_kind() {
         let refused = Refused { shards: [3, 9].into_iter().collect(), reason: "not in sync".into(), complete: None };
         let complete = Completeness { from: -5, unflushed_from: i64::MAX, version: 7 };
-        let errors: [ReadError; 13] = [
+        let errors: [ReadError; 14] = [
             SelectError::Cancelled.into(),
             SelectError::Timeout(Duration::from_secs(3)).into(),
             SelectError::Memory { limit: 7 }.into(),
@@ -295,6 +312,7 @@ mod tests {
             FragmentError::TooManySamples.into(),
             FragmentError::Limit("points".into()).into(),
             FragmentError::Execution("no".into()).into(),
+            FragmentError::Inexact("sums".into()).into(),
             FragmentError::Unsupported("what".into()).into(),
             refused.clone().into(),
             Refused { complete: Some(complete), ..refused.clone() }.into(),

@@ -4,15 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::fragment::FragmentResult;
-use pharos_model::wire::Malformed;
+use pharos_model::fragment::FragmentRow;
+use pharos_model::wire::{Malformed, columns};
 use pharos_model::{
     Budget, Exemplar, Fragment, FragmentAnswer, Labels, Matcher, Metadata, MetricType, SelectRequest, SeriesSet,
     TimeRange,
 };
 use prost::Message;
 
-use super::batch::read_batch;
 use super::client::{Held, RemoteSource, within};
 use super::completeness::Completeness;
 use super::convert::{millis, summary_of, write_fragment, write_matchers, write_range};
@@ -377,9 +376,8 @@ impl Read for Arc<Fragment> {
     ) -> Result<FragmentAnswer, ReadError> {
         let request = write_fragment(source.asked(scope, budget), self);
         let (mut client, mut held) = (source.client()?, Held::new(budget));
-        let mut results: Vec<FragmentResult> = Vec::new();
-        results.resize_with(self.expressions.len(), FragmentResult::default);
-        let mut summary = None;
+        let (mut rows, mut names_go, mut summary) = (Vec::new(), false, None);
+        let steps = self.steps.count();
         within(budget, async {
             let mut answers = source.opened(client.evaluate(request).await)?;
             while let Some(answer) = source.next(&mut answers).await? {
@@ -389,20 +387,34 @@ impl Read for Arc<Fragment> {
                     summary = Some(last);
                     continue;
                 }
-                let result = results.get_mut(answer.expression as usize).ok_or(Malformed("no such expression"))?;
-                result.names_go = answer.names_go;
-                read_labels(&answer.labels, &mut result.labels, |bytes| held.take::<ReadError>(bytes))?;
-                read_batch(&answer.samples, &mut result.samples)
-                    .map_err(|e| ReadError::Unreachable(format!("node {}: {e}", source.address())))?;
-                if result.labels.len() != result.samples.len() {
-                    return Err(Malformed("as many label sets as series were expected").into());
-                }
+                names_go |= answer.names_go;
+                rows.extend(rows_of(&answer, steps, |bytes| held.take::<ReadError>(bytes))?);
             }
             Ok(())
         })
         .await?;
         let broken = || ReadError::Unreachable(format!("node {}: the response stream ended early", source.address()));
         let (notes, stats) = summary_of(summary.ok_or_else(broken)?);
-        Ok(FragmentAnswer { results, notes, stats })
+        Ok(FragmentAnswer { rows, names_go, notes, stats })
     }
+}
+
+/// Decodes a part of a fragment's value over `steps` steps. `take` gets the memory of each piece before it is allocated.
+fn rows_of(
+    answer: &wire::EvaluateAnswer,
+    steps: usize,
+    mut take: impl FnMut(usize) -> Result<(), ReadError>,
+) -> Result<Vec<FragmentRow>, ReadError> {
+    let (mut labels, mut first) = (Vec::new(), Vec::new());
+    read_labels(&answer.labels, &mut labels, &mut take)?;
+    read_labels(&answer.first, &mut first, &mut take)?;
+    let mut rows = columns::decode(&answer.columns, steps, &mut take)?;
+    if labels.len() != rows.len() || !first.is_empty() && first.len() != rows.len() {
+        return Err(Malformed("as many label sets as rows were expected").into());
+    }
+    let mut first = first.into_iter();
+    for (row, labels) in rows.iter_mut().zip(labels) {
+        (row.labels, row.first) = (labels, first.next());
+    }
+    Ok(rows)
 }

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::{Budget, Clock, SelectError, SeriesBatch};
+use pharos_model::fragment::FragmentRow;
+use pharos_model::wire::columns;
+use pharos_model::{Budget, Clock, FragmentAnswer, Labels, SelectError, SeriesBatch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
@@ -208,21 +210,28 @@ fn send_names(names: Vec<String>, out: &Out<wire::NamesAnswer>) -> Result<(), Re
     if part.is_empty() { Ok(()) } else { out.send(wire::NamesAnswer { names: part }) }
 }
 
-/// Sends the value of one expression of a fragment in parts. An empty value takes one part.
-fn send_result(
-    expression: u32,
-    result: &pharos_model::fragment::FragmentResult,
-    out: &Out<wire::EvaluateAnswer>,
-) -> Result<(), ReadError> {
-    let each = result.samples.samples() / result.labels.len().max(1);
-    let width = (PART_SAMPLES / each.max(1)).clamp(1, 4096);
-    let mut at = 0;
-    while at < result.labels.len() || at == 0 {
-        let end = result.labels.len().min(at + width);
-        let samples = coded(&result.samples, at..end)?;
-        let labels = bytes(write_labels(&result.labels[at..end]));
-        out.send(wire::EvaluateAnswer { expression, labels, samples, names_go: result.names_go, summary: None })?;
-        at = end.max(1);
+/// Sends the rows of a fragment's value in parts.
+fn send_rows(answer: &FragmentAnswer, out: &Out<wire::EvaluateAnswer>) -> Result<(), ReadError> {
+    let samples = |row: &FragmentRow| row.values.len() + row.hists.len();
+    let mut rest = &answer.rows[..];
+    while !rest.is_empty() {
+        let mut total = 0;
+        let fit = rest.iter().take_while(|row| {
+            total += samples(row);
+            total <= PART_SAMPLES
+        });
+        let (part, later) = rest.split_at(fit.count().max(1));
+        rest = later;
+        let mut encoded = Vec::new();
+        columns::encode(part, &mut encoded);
+        let first: Option<Vec<&Labels>> = part.iter().map(|row| row.first.as_ref()).collect();
+        out.send(wire::EvaluateAnswer {
+            labels: bytes(write_labels(part.iter().map(|row| &row.labels))),
+            first: bytes(write_labels(first.unwrap_or_default())),
+            columns: bytes(encoded),
+            names_go: answer.names_go,
+            ..wire::EvaluateAnswer::default()
+        })?;
     }
     Ok(())
 }
@@ -349,9 +358,7 @@ impl Query for Served {
         let fragment = fragment_of(request)?;
         self.answer(asked, move |read, out| {
             let answer = read.source.evaluate(&read.scope, &fragment, &read.budget)?;
-            for (result, expression) in answer.results.iter().zip(0u32..) {
-                send_result(expression, result, out)?;
-            }
+            send_rows(&answer, out)?;
             let summary = Some(write_summary(&answer.notes, &answer.stats));
             out.send(wire::EvaluateAnswer { summary, ..wire::EvaluateAnswer::default() })
         })

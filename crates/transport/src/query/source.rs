@@ -161,7 +161,7 @@ pub trait SeriesSource: Send + Sync + 'static {
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, FragmentError> {
         let _ = (scope, budget);
-        Err(FragmentError::Unsupported(format!("this source does not evaluate {:?}", fragment.expressions)))
+        Err(FragmentError::Unsupported(format!("this source evaluates no fragments: {:?}", fragment.query)))
     }
 }
 

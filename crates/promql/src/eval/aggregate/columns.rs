@@ -1,8 +1,10 @@
 //! `sum`, `avg`, `count`, `min`, `max`, `group`, `stddev` and `stdvar`: columns with a few numbers for each group and step.
 
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::ops::Range;
 
 use pharos_histogram::kahan_inc;
+use pharos_model::fragment::{FragmentRow, PartialSum, Terms};
 
 use super::grouping::Groups;
 use super::histograms::HistCells;
@@ -10,6 +12,7 @@ use super::{note_ignored, result_row};
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};
 use crate::eval::shared::Reservation;
+use crate::eval::sums::{self, add};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Aggregate;
 use crate::syntax::ast::AggregateOp;
@@ -35,10 +38,31 @@ pub(super) struct Totals {
     /// By cell, the means whose sums would have overflowed.
     moving: BTreeMap<usize, f64>,
     hists: HistCells,
+    /// For a sum that is merged with others.
+    bounds: Option<Bounds>,
+}
+
+/// What is known about the terms of partial sums.
+#[derive(Default)]
+struct Bounds {
+    /// By group.
+    terms: Vec<Terms>,
+    /// By cell, the sum of its terms that are infinite or NaN.
+    special: BTreeMap<usize, f64>,
+}
+
+/// Whether series of other threads or nodes belong to the same groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All series are added here, in their order.
+    All,
+    /// Others have further series.
+    Part,
 }
 
 impl<'s, 'q> Columns<'s, 'q> {
-    pub(super) fn new(ev: &Eval<'s, 'q>, aggregate: &Aggregate, steps: usize) -> Self {
+    pub(super) fn new(ev: &Eval<'s, 'q>, aggregate: &Aggregate, steps: usize, extent: Extent) -> Self {
+        let is_partial_sum = extent == Extent::Part && aggregate.op == AggregateOp::Sum;
         let totals = Totals {
             op: aggregate.op,
             steps,
@@ -48,6 +72,7 @@ impl<'s, 'q> Columns<'s, 'q> {
             side: Vec::new(),
             moving: Default::default(),
             hists: HistCells::new(aggregate.op == AggregateOp::Avg),
+            bounds: is_partial_sum.then(Bounds::default),
         };
         Columns { totals, expr_pos: aggregate.expr_pos, reservation: ev.reserve() }
     }
@@ -64,6 +89,9 @@ impl<'s, 'q> Columns<'s, 'q> {
             t.side.resize(cells, 0.0);
         }
         let first = group * t.steps;
+        if let Some(bounds) = &mut t.bounds {
+            bounds.add(group, first, row);
+        }
         t.floats(first, row);
         if !row.hists.is_empty() {
             t.histograms(ev, first, row, self.expr_pos);
@@ -145,53 +173,91 @@ impl Totals {
         note_ignored(ev, ignored, pos);
     }
 
-    /// Merges the state of a thread that aggregated later series. False when the result depends on the order of all series.
-    pub(super) fn absorb(&mut self, ev: &Eval<'_, '_>, other: Totals) -> Outcome<bool> {
-        if !(self.hists.is_empty() && other.hists.is_empty() && self.moving.is_empty() && other.moving.is_empty()) {
-            return Ok(false);
-        }
+    /// Merges the state of a thread that aggregated later series.
+    pub(super) fn absorb(&mut self, ev: &Eval<'_, '_>, other: Totals) -> Outcome {
         let mut check = CancellationCheck::default();
         for theirs in 0..other.groups.len() {
             check.row(ev, self.steps)?;
             let (mine, new) = self.groups.of(&other.groups.labels[theirs], other.groups.drop_name[theirs]);
             let from = theirs * self.steps..(theirs + 1) * self.steps;
+            if let (Some(bounds), Some(others)) = (&mut self.bounds, &other.bounds) {
+                bounds.absorb(mine, mine * self.steps, others, theirs, from.clone());
+            }
             if new {
+                self.groups.first[mine] = other.groups.first[theirs].clone();
                 self.count.extend_from_slice(&other.count[from.clone()]);
                 self.main.extend_from_slice(&other.main[from.clone()]);
                 self.side.extend_from_slice(&other.side[from]);
                 continue;
             }
             for (cell, from) in (mine * self.steps..).zip(from) {
-                if !self.absorb_cell(cell, (other.count[from], other.main[from], other.side[from])) {
-                    return Ok(false);
-                }
+                self.absorb_cell(cell, (other.count[from], other.main[from], other.side[from]));
             }
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn absorb_cell(&mut self, cell: usize, (count, main, side): (u32, f64, f64)) -> bool {
+    fn absorb_cell(&mut self, cell: usize, (count, main, side): (u32, f64, f64)) {
         if count == 0 {
-            return true;
+            return;
         }
-        let (n, m) = (f64::from(self.count[cell]), f64::from(count));
         self.count[cell] += count;
-        let (mine, mine_side) = (&mut self.main[cell], &mut self.side[cell]);
+        let mine = &mut self.main[cell];
         match self.op {
-            AggregateOp::Sum | AggregateOp::Avg => {
-                (*mine, *mine_side) = add(main, *mine, *mine_side + side);
-                return self.op == AggregateOp::Sum || mine.is_finite() || mine.is_nan();
+            AggregateOp::Sum => {
+                let lost = &mut self.side[cell];
+                (*mine, *lost) = add(main, *mine, *lost + side);
             }
             AggregateOp::Min if main < *mine || mine.is_nan() => *mine = main,
             AggregateOp::Max if main > *mine || mine.is_nan() => *mine = main,
-            AggregateOp::Stddev | AggregateOp::Stdvar => {
-                let delta = main - *mine;
-                *mine += delta * m / (n + m);
-                *mine_side += side + delta * delta * n * m / (n + m);
-            }
             _ => {}
         }
+    }
+
+    /// Whether no group has histograms, whose aggregation depends on the order of all series.
+    pub(super) fn is_mergeable(&self) -> bool {
+        self.hists.is_empty()
+    }
+
+    /// Replaces merged sums by their values. False when one of them depends on the order of all series.
+    pub(super) fn settle(&mut self) -> bool {
+        let Some(bounds) = self.bounds.take() else { return true };
+        for (cell, (sum, lost)) in self.main.iter_mut().zip(&mut self.side).enumerate() {
+            if self.count[cell] > 0 {
+                let terms = &bounds.terms[cell / self.steps];
+                match sums::settled(terms, *sum, *lost, bounds.special.get(&cell).copied()) {
+                    Some(value) => (*sum, *lost) = (value, 0.0),
+                    None => return false,
+                }
+            }
+        }
         true
+    }
+
+    /// The partial sums of all groups, with whether the names of their series are dropped.
+    pub(super) fn into_partial_sums(self, ev: &Eval<'_, '_>) -> Outcome<Vec<(FragmentRow, bool)>> {
+        let Bounds { terms, special } = self.bounds.unwrap_or_default();
+        let mut check = CancellationCheck::default();
+        let mut rows = Vec::with_capacity(self.groups.len());
+        for (group, terms) in terms.into_iter().enumerate() {
+            check.row(ev, self.steps)?;
+            let cells = group * self.steps..(group + 1) * self.steps;
+            let mut row = result_row(&self.groups, group, self.steps);
+            for (step, count) in self.count[cells.clone()].iter().enumerate() {
+                if *count > 0 {
+                    row.put(step, self.main[cells.start + step]);
+                }
+            }
+            if row.is_empty() {
+                continue;
+            }
+            let special =
+                special.range(cells.clone()).map(|(cell, value)| ((cell - cells.start) as u32, *value)).collect();
+            let sum = PartialSum { lost: self.side[cells].to_vec(), terms, special };
+            let drop_name = row.drop_name;
+            rows.push((FragmentRow { sum: Some(Box::new(sum)), ..row.into_fragment_row() }, drop_name));
+        }
+        Ok(rows)
     }
 
     /// Passes the groups to `sink`.
@@ -202,7 +268,7 @@ impl Totals {
         let mut check = CancellationCheck::default();
         for group in 0..self.groups.len() {
             check.row(ev, grid.len)?;
-            let mut row = result_row(&self.groups.labels[group], self.groups.drop_name[group], grid.len);
+            let mut row = result_row(&self.groups, group, grid.len);
             for step in 0..grid.len {
                 let cell = group * grid.len + step;
                 if self.count[cell] > 0 && !self.hists.has(cell) {
@@ -211,7 +277,7 @@ impl Totals {
                     row.hists.push((step as u32, h));
                 }
             }
-            if !row.is_empty() {
+            if !row.is_empty() || ev.shared.keeps_empty_groups {
                 sink(&mut row)?;
             }
         }
@@ -235,6 +301,37 @@ impl Totals {
     }
 }
 
+impl Bounds {
+    /// Adds the floats of a series, to the cells of its group from `first` on.
+    fn add(&mut self, group: usize, first: usize, row: &Row) {
+        let (terms, all_finite) = sums::terms_of(row);
+        self.grow(group, terms);
+        if !all_finite {
+            let special = row.present.iter().filter(|step| !row.values[*step].is_finite());
+            special.for_each(|step| self.add_special(first + step, row.values[step]));
+        }
+    }
+
+    fn grow(&mut self, group: usize, terms: Terms) {
+        if group == self.terms.len() {
+            self.terms.push(Terms::default());
+        }
+        self.terms[group] = sums::together(self.terms[group], terms);
+    }
+
+    fn add_special(&mut self, cell: usize, value: f64) {
+        *self.special.entry(cell).or_insert(0.0) += value;
+    }
+
+    /// Adds those of another thread's group, whose cells are `theirs`.
+    fn absorb(&mut self, group: usize, first: usize, other: &Bounds, of_group: usize, theirs: Range<usize>) {
+        self.grow(group, other.terms[of_group]);
+        for (cell, value) in other.special.range(theirs.clone()) {
+            self.add_special(first + cell - theirs.start, *value);
+        }
+    }
+}
+
 /// Calls `f(step, value)` for each float and counts it.
 #[inline]
 fn each(row: &Row, count: &mut [u32], mut f: impl FnMut(usize, f64)) {
@@ -248,15 +345,6 @@ fn each(row: &Row, count: &mut [u32], mut f: impl FnMut(usize, f64)) {
         count[i] += 1;
         f(i, row.values[i]);
     }
-}
-
-/// A compensated (Kahan-Neumaier) addition without branches.
-#[inline]
-fn add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
-    let total = sum + value;
-    let (large, small) = if sum.abs() >= value.abs() { (sum, value) } else { (value, sum) };
-    let lost = lost + ((large - total) + small);
-    (total, if total.is_infinite() { 0.0 } else { lost })
 }
 
 /// Adds a value to a mean, which is kept as a sum until that overflows, and as a moving mean from then on.
@@ -281,17 +369,6 @@ fn mean(moving: &mut BTreeMap<usize, f64>, cell: usize, value: f64, before: u32,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn additions_keep_what_rounding_loses() {
-        let (sum, lost) = [1e100, 1.0, -1e100].into_iter().fold((0.0, 0.0), |(sum, lost), v| add(v, sum, lost));
-        assert_eq!(sum + lost, 1.0);
-    }
-
-    #[test]
-    fn an_infinite_sum_has_no_compensation() {
-        assert_eq!(add(f64::INFINITY, 1.0, 0.5), (f64::INFINITY, 0.0));
-    }
 
     /// The mean of values in one cell, and whether it became a moving one.
     fn mean_of(values: &[f64]) -> (f64, bool) {

@@ -16,6 +16,8 @@ use crate::plan::Aggregate;
 const VALUE_WORK: usize = 64;
 /// The work of formatting a histogram and looking it up, in samples.
 const HISTOGRAM_WORK: usize = 64 * VALUE_WORK;
+/// Marks the ranks of groups that begin with a histogram: those of a series come after those of its floats.
+const AFTER_FLOATS: u32 = 1 << 31;
 /// Bytes of a value's buffer in addition to its counts: its header, which exists twice while the list of buffers grows, and the
 /// overhead of the allocator.
 const BUFFER_OVERHEAD: usize = 3 * size_of::<Vec<u32>>() + 16;
@@ -36,9 +38,11 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     let mut value = String::new();
     let mut check = CancellationCheck::default();
     ev.stream(&aggregate.expr, grid, &mut |row| {
-        let mut count = |text: &str, step: usize, labels: &mut LabelsBuilder| -> Outcome {
+        let series = &row.labels;
+        let mut count = |text: &str, (step, rank): (usize, u32), labels: &mut LabelsBuilder| -> Outcome {
             let (group, new) = groups.of(&labels.set(label, text).build(), false);
             if new {
+                (groups.first[group], groups.rank[group]) = (series.clone(), rank);
                 reservation.grow(groups.bytes_of(group) + BUFFER_OVERHEAD + 4 * grid.len, 1)?;
                 counts.push(vec![0; grid.len]);
             }
@@ -50,20 +54,20 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
             check.samples(ev, VALUE_WORK)?;
             value.clear();
             write_decimal(&mut value, row.values[step]);
-            count(&value, step, &mut labels)?;
+            count(&value, (step, step as u32 + 1), &mut labels)?;
         }
         for (step, h) in &row.hists {
             if h.has_custom_buckets() && h.zero_count != 0.0 {
                 return Err(QueryError::Execution("a histogram with custom buckets has a zero bucket".into()));
             }
             check.samples(ev, HISTOGRAM_WORK)?;
-            count(&h.to_string(), *step as usize, &mut labels)?;
+            count(&h.to_string(), (*step as usize, (*step + 1) | AFTER_FLOATS), &mut labels)?;
         }
         Ok(())
     })?;
-    for (labels, counts) in groups.labels.iter().zip(counts) {
+    for (group, counts) in counts.into_iter().enumerate() {
         check.row(ev, grid.len)?;
-        let mut row = result_row(labels, false, grid.len);
+        let mut row = result_row(&groups, group, grid.len);
         for (step, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             row.put(step, f64::from(count));
         }

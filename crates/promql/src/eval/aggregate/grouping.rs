@@ -12,6 +12,10 @@ pub(crate) struct Groups {
     key: Vec<u8>,
     /// The labels of each group.
     pub(crate) labels: Vec<Labels>,
+    /// The first series of each group.
+    pub(crate) first: Vec<Labels>,
+    /// The place of each group among several that begin with the same series.
+    pub(crate) rank: Vec<u32>,
     /// For each group, whether any of its series drops its name.
     pub(crate) drop_name: Vec<bool>,
 }
@@ -27,7 +31,15 @@ impl Groups {
         } else {
             LabelFilter::only(names.to_vec())
         };
-        Groups { filter, index: HashMap::new(), key: Vec::new(), labels: Vec::new(), drop_name: Vec::new() }
+        Groups {
+            filter,
+            index: HashMap::new(),
+            key: Vec::new(),
+            labels: Vec::new(),
+            first: Vec::new(),
+            rank: Vec::new(),
+            drop_name: Vec::new(),
+        }
     }
 
     /// The number of groups.
@@ -46,13 +58,15 @@ impl Groups {
         let group = self.labels.len();
         self.index.insert(self.key.as_slice().into(), group);
         self.labels.push(Labels::from_canonical_unchecked(&self.key));
+        self.first.push(labels.clone());
+        self.rank.push(0);
         self.drop_name.push(drop_name);
         (group, true)
     }
 
     /// The memory that a group takes, bytes.
     pub(crate) fn bytes_of(&self, group: usize) -> usize {
-        2 * self.labels[group].as_bytes().len() + 96
+        2 * self.labels[group].as_bytes().len() + 116
     }
 }
 
@@ -72,6 +86,7 @@ mod tests {
         assert_eq!(groups.of(&labels(&[("a", "2")]), false), (1, true));
         assert_eq!(groups.of(&labels(&[("b", "2")]), false), (2, true));
         assert_eq!(groups.labels[0], labels(&[("a", "1")]));
+        assert_eq!(groups.first[0], labels(&[("__name__", "m"), ("a", "1"), ("b", "1")]));
         assert_eq!(groups.labels[2], Labels::empty());
     }
 

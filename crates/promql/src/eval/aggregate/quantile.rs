@@ -35,7 +35,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     let mut check = CancellationCheck::default();
     for group in 0..groups.len() {
         check.row(ev, grid.len)?;
-        let mut row = result_row(&groups.labels[group], groups.drop_name[group], grid.len);
+        let mut row = result_row(&groups, group, grid.len);
         for (step, q) in q.iter().enumerate() {
             let values = &mut cells[group * grid.len + step];
             if !values.is_empty() {

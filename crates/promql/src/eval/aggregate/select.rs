@@ -156,10 +156,17 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         Ok(())
     })?;
     let mut check = CancellationCheck::default();
-    for heaps in heaps.chunks_mut(grid.len) {
+    for (heaps, first) in heaps.chunks_mut(grid.len).zip(&groups.first) {
         check.row(ev, grid.len)?;
+        if ev.shared.keeps_empty_groups && heaps.iter().all(|heap| heap.entries.is_empty()) {
+            let mut row = Row::default();
+            row.reset(first, grid.len);
+            row.first = Some(first.clone());
+            sink(&mut row)?;
+        }
         emit_group(ev, heaps, &candidates, top, grid, &mut |row| {
             check.row(ev, grid.len)?;
+            row.first = Some(first.clone());
             sink(row)
         })?;
     }

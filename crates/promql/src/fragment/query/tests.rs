@@ -65,3 +65,11 @@ fn fragments_that_depend_on_the_whole_range_may_not_be_split() {
     assert!(fragments("sum(rate(x[5m]))")[0].may_split);
     assert!(!fragments("count_values(\"__name__\", x)")[0].may_split);
 }
+
+#[test]
+fn a_fragment_of_a_fixed_time_is_evaluated_once() {
+    let fixed = &fragments("sum(x @ 120)")[0];
+    assert!(fixed.is_invariant);
+    assert_eq!(fixed.steps, Steps { start: TIMES.start, end: TIMES.start, step: 0 });
+    assert_eq!(fragments("sum(x)")[0].steps, TIMES);
+}

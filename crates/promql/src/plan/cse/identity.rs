@@ -143,8 +143,8 @@ impl Comparison {
     }
 
     fn precomputed(self, a: &PrecomputedRef, b: &PrecomputedRef) -> bool {
-        let PrecomputedRef { index, pos } = a;
-        *index == b.index && self.places(*pos, b.pos)
+        let PrecomputedRef { index, pos, is_invariant } = a;
+        *index == b.index && *is_invariant == b.is_invariant && self.places(*pos, b.pos)
     }
 }
 

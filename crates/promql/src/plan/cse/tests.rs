@@ -97,16 +97,6 @@ fn large_plans_are_left_as_they_are() {
     assert_eq!(shared_parts(&query), []);
 }
 
-#[test]
-fn parts_of_expressions_that_are_planned_together_are_shared() {
-    let exprs = ["sum(x)", "1 + sum(x)", "sum(y)"].map(|query| parse(query).unwrap());
-    let plans = plan::build_together(&exprs, &TIMES, &Budget::unlimited()).unwrap();
-    let mut found = Vec::new();
-    plans.iter().for_each(|plan| collect_shared(plan, &mut found));
-    assert_eq!(found, [(0, 2), (0, 2)]);
-    assert_eq!(plans.len(), 3);
-}
-
 /// How many selectors read the samples of each selector, in the order of the query.
 fn readers(query: &str) -> Vec<usize> {
     let mut plan = plan::build(&parse(query).unwrap(), &TIMES).unwrap();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pharos_model::{Histogram, Labels, Span};
-use pharos_promql::{SampleValue, Value as Answer, syntax};
+use pharos_model::{CounterReset, Histogram, Labels, Span};
+use pharos_promql::{MatrixSeries, SampleValue, Value as Answer, VectorSample, syntax};
 
 use pharos_testkit::{Rng, blocking, budget};
 use tokio::runtime::Handle;
@@ -73,7 +73,7 @@ fn series(seed: u64) -> Vec<Series> {
     all
 }
 
-const QUERIES: [&str; 52] = [
+const QUERIES: [&str; 60] = [
     "sum(rate(hits_total[5m]))",
     "sum by (group) (rate(hits_total[2m]))",
     "sum without (i) (increase(hits_total[3m])) / on (group) count by (group) (load)",
@@ -126,19 +126,25 @@ const QUERIES: [&str; 52] = [
     "deriv(load[5m]) * pi()",
     "{__name__=~\"load|hits_total\"} + 1",
     "sum({__name__=~\"load|hits_total\"})",
+    "load",
+    "avg(avg by (group) (load))",
+    "topk(2, sum by (group) (load))",
+    "topk(2, count by (group) (load))",
+    "limitk(1, sum by (group) (load))",
+    "limit_ratio(0.5, load)",
+    "sort(sum by (group) (load @ 1200))",
+    "stddev by (group) (rate(hits_total[5m]))",
 ];
 
-/// What is compared: the value as text with some digits less, annotations, and samples that were looked at.
-fn shown(output: Result<QueryOutput, QueryError>, exactly: bool) -> String {
+/// What is compared: the value as text to the bit and in its order, annotations, and samples that were looked at. Hints about
+/// resets of histograms are left out: at the seam they depend on the samples before, and no API shows them.
+pub(super) fn shown(output: Result<QueryOutput, QueryError>) -> String {
     let output = match output {
         Ok(output) => output,
         Err(error) => return format!("error: {error}"),
     };
-    let float = |v: f64| if exactly { format!("{v:?}") } else { format!("{v:.9e}") };
-    let hist = |h: &Histogram| {
-        let buckets: Vec<String> = h.positive_buckets.iter().map(|b| float(*b)).collect();
-        format!("{} {} {} {buckets:?}", float(h.count), float(h.sum), float(h.zero_count))
-    };
+    let float = |v: f64| if v.is_nan() { "NaN".to_string() } else { format!("{v:?}") };
+    let hist = |h: &Histogram| format!("{:?}", Histogram { counter_reset: CounterReset::Unknown, ..h.clone() });
     let value = match output.value {
         Answer::Matrix(series) => {
             let one = |s: &MatrixSeries| {
@@ -149,15 +155,11 @@ fn shown(output: Result<QueryOutput, QueryError>, exactly: bool) -> String {
             series.iter().map(one).collect::<Vec<_>>().join("\n")
         }
         Answer::Vector(samples) => {
-            let mut all: Vec<String> = samples
-                .iter()
-                .map(|s| match &s.value {
-                    SampleValue::Float(v) => format!("{} {}", s.labels, float(*v)),
-                    SampleValue::Histogram(h) => format!("{} {}", s.labels, hist(h)),
-                })
-                .collect();
-            all.sort();
-            all.join("\n")
+            let one = |s: &VectorSample| match &s.value {
+                SampleValue::Float(v) => format!("{} {}", s.labels, float(*v)),
+                SampleValue::Histogram(h) => format!("{} {}", s.labels, hist(h)),
+            };
+            samples.iter().map(one).collect::<Vec<_>>().join("\n")
         }
         other => format!("{other:?}"),
     };
@@ -166,7 +168,7 @@ fn shown(output: Result<QueryOutput, QueryError>, exactly: bool) -> String {
     format!("{value}\n{warnings:?}\n{infos:?}\n{looked_at} {by_step:?}")
 }
 
-fn options(text: &str) -> QueryOptions {
+pub(super) fn options(text: &str) -> QueryOptions {
     QueryOptions { text: text.into(), budget: Some(budget()), samples_per_step: true, ..QueryOptions::default() }
 }
 
@@ -183,7 +185,12 @@ fn grids() -> [Steps; 6] {
     ]
 }
 
-fn evaluate(querier: &TenantQuerier, text: &str, times: Steps, push_down: bool) -> Result<QueryOutput, QueryError> {
+pub(super) fn evaluate(
+    querier: &TenantQuerier,
+    text: &str,
+    times: Steps,
+    push_down: bool,
+) -> Result<QueryOutput, QueryError> {
     let (expr, engine) = (syntax::parse(text).unwrap(), Engine::default());
     querier.evaluate(&engine, querier, (&expr, times), &options(text), push_down)
 }
@@ -210,8 +217,8 @@ async fn pushed_down_queries_give_what_one_process_gives() {
                 for times in grids() {
                     let alone = || Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
                     let found = |push_down| evaluate(&begin(&fanout), text, times, push_down);
-                    assert_eq!(shown(found(false), true), shown(alone(), true), "fetched: {text} {times:?}");
-                    assert_eq!(shown(found(true), false), shown(alone(), false), "pushed down: {text} {times:?}");
+                    assert_eq!(shown(found(false)), shown(alone()), "fetched: {text} {times:?}");
+                    assert_eq!(shown(found(true)), shown(alone()), "pushed down: {text} {times:?}");
                 }
             }
         })
@@ -234,7 +241,7 @@ async fn fragments_survive_nodes_that_fail() {
             let expr = syntax::parse(text).unwrap();
             let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
             let found = evaluate(&begin(&fanout), text, times, true);
-            assert_eq!(shown(found, false), shown(alone, false), "{fault:?}");
+            assert_eq!(shown(found), shown(alone), "{fault:?}");
         })
         .await;
     }
@@ -254,7 +261,7 @@ async fn replicas_that_lack_samples_do_not_evaluate_fragments() {
                 let expr = syntax::parse(text).unwrap();
                 let alone = Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]);
                 let found = evaluate(&begin(&fanout), text, times, true);
-                assert_eq!(shown(found, false), shown(alone, false), "{text} {times:?}");
+                assert_eq!(shown(found), shown(alone), "{text} {times:?}");
             }
         }
     })
