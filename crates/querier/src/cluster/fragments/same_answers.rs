@@ -6,7 +6,7 @@ use pharos_model::Labels;
 use pharos_promql::syntax;
 use pharos_testkit::{Rng, blocking};
 
-use super::tests::{evaluate, options, shown};
+use super::tests::{begin, evaluate, options, shown};
 use super::*;
 use crate::cluster::fakes::*;
 
@@ -103,7 +103,7 @@ async fn a_cluster_answers_as_one_process_whatever_its_placement() {
                 for times in [instant, Steps { start: 3 * MINUTE, end: 10 * MINUTE, step: MINUTE }] {
                     let expr = syntax::parse(&text).unwrap();
                     let alone = Engine::default().evaluate_with(&all, &expr, times, &options(&text), &[]);
-                    let found = evaluate(&fanout.of_tenant(tenant()), &text, times, true);
+                    let found = evaluate(&begin(&fanout), &text, times, true);
                     assert_eq!(shown(found), shown(alone), "{replicas} replicas: {text} {times:?}");
                 }
             }

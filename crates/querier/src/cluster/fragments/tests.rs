@@ -201,7 +201,7 @@ fn cluster(seed: u64) -> Arc<FakeCluster> {
 }
 
 /// Begins a query, on a thread that may block.
-fn begin(fanout: &Fanout) -> TenantQuerier {
+pub(super) fn begin(fanout: &Fanout) -> TenantQuerier {
     Handle::current().block_on(fanout.of_tenant(tenant())).unwrap()
 }
 
