@@ -119,7 +119,7 @@ class Probe(Worker):
 
 
 class Reader(Worker):
-    """Queries known samples continuously. Each answer must be right or an explicit error."""
+    """Queries known samples continuously. Each answer must be right, say that it may be out of date, or be an explicit error."""
 
     def before(self):
         self.random, self.right, self.loud, self.wrong, self.events = random.Random(7), 0, {}, [], [time.monotonic()]
@@ -142,6 +142,8 @@ class Reader(Worker):
             return
         if status != 200:
             self.note_loud(str(status))
+        elif is_stale(body):
+            self.note_loud("out of date")
         elif right:
             self.right += 1
             self.events.append(time.monotonic())
@@ -168,6 +170,11 @@ class Reader(Worker):
         status, body = self.ask(url, "query_range", query=f'count({{instance="{round_.instance()}"}})', start=start, end=round_.end, step=INTERVAL)
         expected = [[start + i * INTERVAL, str(self.load.series)] for i in range(STEPS)]
         return status, body, status == 200 and answer_is(body, lambda result: [one["values"] for one in result] == [expected])
+
+
+def is_stale(body):
+    """Whether an answer warns that the node could not confirm its view of the cluster."""
+    return any(warning.startswith("as of ") for warning in json.loads(body).get("warnings", ()))
 
 
 def answer_is(body, right):

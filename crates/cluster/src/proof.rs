@@ -21,8 +21,10 @@ use crate::view::View;
 
 /// Longest time that a caller waits for a proof.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
-/// Wait before the next attempt while proofs fail.
+/// Wait before the next proof while they fail.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// Wait before meta is asked again within a proof. Most changes of the leader are over before the proof is late.
+const ASK_AGAIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A view could not be proved to be current.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,16 +105,22 @@ fn late() -> String {
 }
 
 impl Shared {
-    /// Tries to prove the view once, and records the outcome.
+    /// Tries to prove the view for as long as a caller waits, and records the outcome.
     fn round(self: Arc<Self>) -> BoxFuture<'static, Result<(), String>> {
         Box::pin(async move {
             let began = self.clock.monotonic();
+            let mut failure = None;
             let proving = async {
-                let version = self.backend.read_index().await.map_err(|error| error.to_string())?;
-                self.feed.reach(version).await;
-                Ok(())
+                loop {
+                    match self.backend.read_index().await {
+                        Ok(version) => return self.feed.reach(version).await,
+                        Err(error) => failure = Some(error.to_string()),
+                    }
+                    tokio::time::sleep(ASK_AGAIN_INTERVAL).await;
+                }
             };
-            let outcome = tokio::time::timeout(PROOF_TIMEOUT, proving).await.unwrap_or_else(|_| Err(late()));
+            let proved = tokio::time::timeout(PROOF_TIMEOUT, proving).await;
+            let outcome = proved.map(|_view| ()).map_err(|_| failure.unwrap_or_else(late));
             self.record(began, &outcome);
             outcome
         })
