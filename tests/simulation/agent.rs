@@ -12,7 +12,6 @@ use super::bugs::Bug;
 use super::env::{Env, Ms, Node};
 use super::messages::{Batch, Message, Timer};
 use super::proposals::Proposals;
-use super::reader::Reader;
 use super::samples::Sample;
 use super::scrape::{self, Scraping};
 use super::{AGENT_HEARTBEAT_MS, REPLICA_TIMEOUT_MS, SHARDS, WINDOW_MS, WRITE_TIMEOUT_MS};
@@ -59,7 +58,6 @@ pub struct Agent {
     proposals: Proposals<Then>,
     writes: BTreeMap<u64, Write>,
     scraping: Scraping,
-    reader: Reader,
     rng: Rng,
     /// Batches of failed writes that clients send again, with the earliest time to do so.
     again: Vec<(Ms, Batch)>,
@@ -86,7 +84,6 @@ impl Agent {
             writes: BTreeMap::new(),
             scraping: Scraping::default(),
             rng: env.rng.fork(),
-            reader: Reader::new(env, me),
             again: Vec::new(),
             writes_go_on: true,
             took: Vec::new(),
@@ -100,7 +97,6 @@ impl Agent {
         env.start(self.me);
         (self.view, self.joined, self.scraping) = (View::default(), false, Scraping::default());
         (self.proposals, self.writes) = (Proposals::default(), BTreeMap::new());
-        self.reader.restart();
         self.join(env);
     }
 
@@ -147,9 +143,6 @@ impl Agent {
             Timer::Scrape(target) if self.writes_go_on => {
                 self.scraping.due(self.me, env, &self.view, target);
             }
-            Timer::NextQuery => self.reader.begin(env, &self.view),
-            Timer::ProofTimeout(number) => self.reader.proof_is_late(env, number),
-            Timer::ReadTimeout(number, tries) => self.reader.read_is_late(env, number, tries),
             Timer::WriteTimeout(write) => self.fail(env, write, "it took too long"),
             Timer::ReplicaTimeout(write, round) => self.replicas_are_late(env, write, round),
             _ => {}
@@ -170,14 +163,11 @@ impl Agent {
                         scrape::begin(self.me, env);
                         env.wake(self.me, 0, Timer::Heartbeat);
                         env.wake(self.me, 50, Timer::NextWrite);
-                        env.wake(self.me, 100, Timer::NextQuery);
                     }
                     Some(Then::Reported { write, node, shards }) => self.reported(env, write, node, &shards, result),
                 }
             }
             Message::Appended { number, answer } => self.answered(env, from, number, answer),
-            Message::Index { number, version } => self.reader.proved(env, &self.view, number, version),
-            Message::ReadAnswer { number, read } => self.reader.answered(env, from, number, read),
             _ => {}
         }
     }
@@ -188,7 +178,6 @@ impl Agent {
         }
         self.view = view;
         self.scraping.view_changed(self.me, env, &self.view);
-        self.reader.view_changed(env, &self.view);
         let waiting = self.writes.iter().filter(|(_, w)| matches!(w.phase, Phase::Waiting)).map(|(n, _)| *n);
         for write in waiting.collect::<Vec<_>>() {
             self.step(env, write);

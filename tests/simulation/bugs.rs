@@ -21,17 +21,11 @@ pub enum Bug {
     ReportLossOnce,
     /// The source of a copy does not fence writers with older epochs.
     CopyWithoutFence,
-    /// A query reads under the view that its node happens to have.
-    ReadWithoutProof,
-    /// A replica answers a read whether or not it is in sync.
-    ReadWithoutAdmission,
-    /// A leader of meta proves views without asking a majority.
-    AnswerWithoutMajority,
 }
 
 impl Bug {
     /// All planted bugs.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 9] = [
         Bug::SkipFence,
         Bug::PromoteEarly,
         Bug::DropBeforeCommit,
@@ -41,9 +35,6 @@ impl Bug {
         Bug::AnswerForLostShards,
         Bug::ReportLossOnce,
         Bug::CopyWithoutFence,
-        Bug::ReadWithoutProof,
-        Bug::ReadWithoutAdmission,
-        Bug::AnswerWithoutMajority,
     ];
 
     /// Returns a seed below 1000 that finds the bug.

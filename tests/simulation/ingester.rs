@@ -2,7 +2,6 @@
 //! up ([`super::catchup`]) and flushes windows ([`super::flush`]). Its head and log are a model ([`super::head`]).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use pharos_cluster::{Command, Member, MemberState, Refusal, Response, Role, View};
 use pharos_ingester::fence::Fence;
@@ -141,18 +140,7 @@ impl Ingester {
 
     /// Returns whether the ingester answers for a shard to a reader whose view has this epoch.
     pub fn answers_for(&self, shard: u32, epoch: u64) -> bool {
-        let known = self.fence.raised(shard).max(epoch);
-        self.view.epoch(shard) >= known && self.is_whole(shard)
-    }
-
-    /// Answers a query with everything in memory, if it may answer for the shard.
-    fn read(&mut self, env: &mut Env, from: Node, number: u64, (shard, epoch): (u32, u64)) {
-        let may_answer = self.answers_for(shard, epoch) || env.has(Bug::ReadWithoutAdmission);
-        let read = match self.joined && may_answer {
-            true => Ok((Arc::new(self.head.held().clone()), self.view.state().clone())),
-            false => Err(()),
-        };
-        env.send(self.me, from, Message::ReadAnswer { number, read });
+        self.view.epoch(shard) >= epoch && self.is_whole(shard)
     }
 
     /// Returns whether the ingester holds all acknowledged samples of a shard, according to its view and the shards
@@ -199,7 +187,6 @@ impl Ingester {
             }
             Message::Append { number, targets, batch } => self.take(env, from, number, &targets, &batch),
             Message::Copy { number, shards } => self.copy(env, from, number, &shards),
-            Message::Read { number, shard, epoch } => self.read(env, from, number, (shard, epoch)),
             Message::Copied { number, answer } => catchup::copied(self, env, number, answer),
             _ => {}
         }

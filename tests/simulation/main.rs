@@ -30,7 +30,6 @@ mod meta;
 mod network;
 mod objects;
 mod proposals;
-mod reader;
 mod samples;
 mod scrape;
 mod unmatched;

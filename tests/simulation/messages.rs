@@ -6,7 +6,6 @@ use pharos_cluster::{ClusterState, Command, Refusal, Response};
 use pharos_transport::append::ShardTarget;
 
 use super::env::Ms;
-use super::reader::Read;
 use super::samples::SampleId;
 
 /// The samples of a write, grouped by shard.
@@ -35,14 +34,6 @@ pub enum Message {
     Copy { number: u64, shards: Vec<(u32, u64)> },
     /// From an ingester: the samples of a copy. An error means that it cannot serve the copy.
     Copied { number: u64, answer: Result<Vec<SampleId>, ()> },
-    /// To meta: which version includes everything agreed on before?
-    ReadIndex { number: u64 },
-    /// From meta: a version, in answer to a read index.
-    Index { number: u64, version: u64 },
-    /// To an ingester: read a shard for a query whose view has this epoch of it.
-    Read { number: u64, shard: u32, epoch: u64 },
-    /// From an ingester: its answer to a read.
-    ReadAnswer { number: u64, read: Read },
 }
 
 impl Message {
@@ -51,7 +42,6 @@ impl Message {
         match self {
             Message::Append { number, .. } => Some(Message::Appended { number: *number, answer: Err(()) }),
             Message::Copy { number, .. } => Some(Message::Copied { number: *number, answer: Err(()) }),
-            Message::Read { number, .. } => Some(Message::ReadAnswer { number: *number, read: Err(()) }),
             _ => None,
         }
     }
@@ -68,10 +58,6 @@ impl Message {
             Message::Appended { number, .. } => (6, *number),
             Message::Copy { number, .. } => (7, *number),
             Message::Copied { number, .. } => (8, *number),
-            Message::ReadIndex { number } => (10, *number),
-            Message::Index { number, .. } => (11, *number),
-            Message::Read { number, .. } => (12, *number),
-            Message::ReadAnswer { number, .. } => (13, *number),
         }
     }
 }
@@ -87,12 +73,6 @@ pub enum Timer {
     Round,
     /// The next write of an agent is due.
     NextWrite,
-    /// The next query of an agent's process is due.
-    NextQuery,
-    /// The proof of the view of the query with this number times out.
-    ProofTimeout(u64),
-    /// The query with this number has waited long enough for the replica that it tried as this one.
-    ReadTimeout(u64, usize),
     /// The write with this number times out.
     WriteTimeout(u64),
     /// The requests of a write's attempt to the replicas time out.
@@ -124,9 +104,6 @@ impl Timer {
             Timer::GiveUp(number) => (29, *number),
             Timer::Uploaded(number) => (30, *number),
             Timer::Scrape(target) => (31, *target as u64),
-            Timer::NextQuery => (32, 0),
-            Timer::ProofTimeout(number) => (33, *number),
-            Timer::ReadTimeout(number, _) => (34, *number),
         }
     }
 }

@@ -11,7 +11,6 @@ use pharos_cluster::heartbeats::{self, Heartbeats};
 use pharos_cluster::placement::{self, PlacementConfig, PlacementContext};
 use pharos_cluster::{ClusterState, Command, Refusal, Response, Settings};
 
-use super::bugs::Bug;
 use super::env::{Env, Ms, Node};
 use super::invariants;
 use super::messages::{Message, Timer};
@@ -21,8 +20,6 @@ use super::{AGENT_LEASE_MS, HEARTBEAT_MS, LEASE_MS, REPLACE_MS, SHARDS};
 const ROUND_MS: Ms = 500;
 /// Interval at which an unchanged placement is checked again.
 const RECHECK_INTERVAL_MS: Ms = 2000;
-/// For how long a leader that is cut off from the majority answers from its own view, which is a planted bug.
-const EARLIER_MS: Ms = 10_000;
 
 /// The single node of meta.
 pub struct Meta {
@@ -35,8 +32,6 @@ pub struct Meta {
     config: PlacementConfig,
     /// End of an outage. Meta has no leader before this time.
     pub away_until: Ms,
-    /// A time, and the version that the group had then.
-    earlier: (Ms, u64),
     /// Nodes that receive every new view.
     watchers: Vec<Node>,
 }
@@ -57,7 +52,6 @@ impl Meta {
             placed: None,
             config,
             away_until: 0,
-            earlier: (0, 0),
             watchers: Vec::new(),
         };
         env.start(Node::Meta);
@@ -108,13 +102,6 @@ impl Meta {
                 let result = self.apply(env, &command);
                 env.send(Node::Meta, from, Message::Proposed { number, result, state: self.state.clone() });
             }
-            Message::ReadIndex { number } => {
-                let version = match env.has(Bug::AnswerWithoutMajority) {
-                    true => self.earlier.1,
-                    false => self.state.version,
-                };
-                env.send(Node::Meta, from, Message::Index { number, version });
-            }
             Message::Heartbeat { sent, version } => {
                 env.send(Node::Meta, from, Message::Heard { sent, version: self.state.version });
                 self.heard.insert(from.identity(), Duration::from_millis(env.now));
@@ -129,9 +116,6 @@ impl Meta {
     /// Runs a round of the leader: heartbeats and placement.
     pub fn round(&mut self, env: &mut Env) {
         env.wake(Node::Meta, ROUND_MS, Timer::Round);
-        if env.now - self.earlier.0 > EARLIER_MS {
-            self.earlier = (env.now, self.state.version);
-        }
         if env.now < self.away_until {
             return;
         }

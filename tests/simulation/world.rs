@@ -333,22 +333,8 @@ struct Short(u64);
 
 impl std::fmt::Debug for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 14] = [
-            "",
-            "Propose",
-            "Proposed",
-            "Heartbeat",
-            "View",
-            "Append",
-            "Appended",
-            "Copy",
-            "Copied",
-            "Heard",
-            "ReadIndex",
-            "Index",
-            "Read",
-            "ReadAnswer",
-        ];
+        const NAMES: [&str; 10] =
+            ["", "Propose", "Proposed", "Heartbeat", "View", "Append", "Appended", "Copy", "Copied", "Heard"];
         f.write_str(NAMES.get(self.0 as usize).copied().unwrap_or("?"))
     }
 }

@@ -190,6 +190,3 @@ impl SeriesSource for Ingester {
         fragment::evaluate(&|request: &_, budget: &_| self.select(scope, request, budget), fragment, budget)
     }
 }
-
-#[cfg(test)]
-mod tests;
