@@ -60,6 +60,7 @@ const TABLE: &[Row] = &[
     ("store", Role, &["block", "cluster", "model", "promql", "transport"], &["block"]),
     ("compactor", Role, &["cluster", "model"], &[]),
     ("querier", Role, &["cluster", "model", "promql", "transport"], &["testkit"]),
+    ("web", Role, &[], &[]),
     ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &["testkit"]),
     (
         "pharos",
@@ -82,6 +83,7 @@ const TABLE: &[Row] = &[
             "scrape",
             "store",
             "transport",
+            "web",
         ],
         &[],
     ),

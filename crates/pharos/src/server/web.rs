@@ -1,4 +1,4 @@
-//! The router of the node: API, cluster administration and receivers, with compression, CORS and the route prefix.
+//! The router of the node: web interface, API, cluster administration and receivers, with compression, CORS and the route prefix.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::DATE])
         .max_age(Duration::from_secs(600));
-    let title = args.page_title.clone();
+    let title = &args.page_title;
     let api = pharos_api::router(roles.api.clone());
-    let root = get(move || async move {
-        format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n")
-    });
+    let text = format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n");
+    let site = pharos_web::Site::new(title, text);
     let routes = Router::new()
-        .route("/", root.clone())
+        .route("/", site.root())
+        .merge(site.routes())
         .merge(api)
         .merge(roles.cluster.clone().router())
         .merge(roles.receiver.clone().map(pharos_receive::router).unwrap_or_default())
@@ -45,7 +45,7 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
     Ok(Router::new()
         .route("/", get(move || async move { Redirect::temporary(&to_prefix) }))
         // Nested routes do not match the prefix with a slash.
-        .route(&with_slash, root)
+        .route(&with_slash, site.root())
         .nest(&prefix, routes)
         .fallback(pharos_api::no_such_route))
 }

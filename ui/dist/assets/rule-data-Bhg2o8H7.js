@@ -1,0 +1,1 @@
+var e={firing:`bad`,pending:`warn`,inactive:`good`,unknown:``},t={ok:`good`,err:`bad`,unknown:``};export{e as n,t};

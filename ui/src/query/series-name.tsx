@@ -1,0 +1,24 @@
+/** The name of a series, with its labels set apart by colour. */
+import './result.css';
+import { type LabelMap, labelName, otherLabels, quote } from '../format/series';
+
+export function SeriesName({ labels }: { labels: LabelMap }) {
+  const others = otherLabels(labels);
+  return (
+    <span class="series-name">
+      {labels.__name__}
+      {(others.length > 0 || !labels.__name__) && (
+        <>
+          {'{'}
+          {others.map(([name, value], i) => (
+            <span key={name}>
+              {i > 0 && ', '}
+              <b>{labelName(name)}</b>=<i>{quote(value)}</i>
+            </span>
+          ))}
+          {'}'}
+        </>
+      )}
+    </span>
+  );
+}
