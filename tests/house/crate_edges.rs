@@ -48,6 +48,7 @@ const TABLE: &[Row] = &[
     ("config", Configuration, &["gocompat", "model"], &[]),
     ("http-client", Configuration, &["config"], &[]),
     ("discovery", Configuration, &["config", "http-client", "model"], &[]),
+    ("notify", Configuration, &["config", "gocompat", "http-client"], &[]),
     (
         "scrape",
         Role,

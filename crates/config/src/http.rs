@@ -105,6 +105,45 @@ macro_rules! with_http_client {
 }
 pub(crate) use with_http_client;
 
+with_http_client! {
+    /// A section `http_config`, as of `alertmanager.yml`.
+    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct HttpConfig {}
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            basic_auth: None,
+            authorization: None,
+            oauth2: None,
+            bearer_token: Secret::default(),
+            bearer_token_file: None,
+            tls_config: None,
+            follow_redirects: true,
+            enable_http2: true,
+            proxy_url: None,
+            no_proxy: None,
+            proxy_from_environment: None,
+            proxy_connect_header: None,
+            http_headers: BTreeMap::new(),
+        }
+    }
+}
+
+impl HttpConfig {
+    /// The fields that are set and that Pharos does not support.
+    pub fn unsupported(&self) -> Vec<&'static str> {
+        self.unsupported_http_fields()
+    }
+
+    /// Resolves relative paths against the directory of the configuration file.
+    pub fn set_directory(&mut self, directory: &Path) {
+        self.set_http_directory(directory);
+    }
+}
+
 /// Resolves a relative path against the directory of the configuration file.
 pub(crate) fn join(directory: &Path, file: &mut Option<PathBuf>) {
     if let Some(path) = file.as_mut().filter(|path| !path.as_os_str().is_empty()) {
@@ -234,7 +273,8 @@ pub enum TlsVersion {
 }
 
 impl TlsConfig {
-    pub(crate) fn set_directory(&mut self, directory: &Path) {
+    /// Resolves relative paths against the directory of the configuration file.
+    pub fn set_directory(&mut self, directory: &Path) {
         for file in [&mut self.ca_file, &mut self.cert_file, &mut self.key_file] {
             join(directory, file);
         }

@@ -101,5 +101,50 @@ pub fn go_duration(ns: i64) -> String {
     }
 }
 
+/// Parses a duration as Go's `time.ParseDuration` does, such as `1h15m30.918s` or `-1.5h`. Returns nanoseconds.
+///
+/// # Errors
+/// The text is not a duration, or it is longer than 292 years.
+pub fn parse_go_duration(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration {}", GoQuoted(text));
+    let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total = 0i128;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+        let (whole, fraction) = rest[..digits].split_once('.').unwrap_or((&rest[..digits], ""));
+        if whole.len() + fraction.len() == 0 || fraction.contains('.') || whole.len() > 19 {
+            return Err(invalid());
+        }
+        rest = &rest[digits..];
+        let letters = rest.bytes().take_while(|b| *b != b'.' && !b.is_ascii_digit()).count();
+        let unit = &rest[..letters];
+        let scale: i128 = match unit {
+            "" => return Err(format!("time: missing unit in duration {}", GoQuoted(text))),
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(format!("time: unknown unit {} in duration {}", GoQuoted(unit), GoQuoted(text))),
+        };
+        rest = &rest[letters..];
+        // Digits beyond a tenth of a nanosecond of an hour change nothing.
+        let fraction = &fraction[..fraction.len().min(14)];
+        let part = |digits: &str| if digits.is_empty() { Ok(0) } else { digits.parse::<i128>().map_err(|_| invalid()) };
+        total += part(whole)? * scale + part(fraction)? * scale / 10i128.pow(fraction.len() as u32);
+    }
+    i64::try_from(if is_negative { -total } else { total }).map_err(|_| invalid())
+}
+
 #[cfg(test)]
 mod tests;

@@ -141,5 +141,17 @@ impl fmt::Debug for GoRegex {
     }
 }
 
+/// A regular expression that matches a text and nothing else, as Go's `QuoteMeta` writes it.
+pub fn quote_meta(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! The connections of a client. One that was used stays open for later requests to its server.
 //!
 //! A server may close a connection at the moment when a request arrives. If that happens on a connection that was used
-//! before, and nothing of a response has arrived, the request is sent again on a new one: it is a GET.
+//! before, and nothing of a response has arrived, the request is sent again on a new one, provided that it is a GET or was
+//! not sent at all.
 
 mod dial;
 
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -64,8 +65,8 @@ struct Connection {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Empty<Bytes>>),
-    Http2(http2::SendRequest<Empty<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// A response whose connection is used again once its body has been read.
@@ -81,7 +82,7 @@ impl Connections {
     }
 
     /// Sends a request and returns its response without the body.
-    pub(super) async fn send(&self, url: &RequestUrl, request: Request<Empty<Bytes>>) -> Result<Exchange, String> {
+    pub(super) async fn send(&self, url: &RequestUrl, request: Request<Full<Bytes>>) -> Result<Exchange, String> {
         let tls = if url.is_https { Some(self.tls.load().await?) } else { None };
         let server = Server {
             is_https: url.is_https,
@@ -99,13 +100,17 @@ impl Connections {
             };
             let received = connection.received.load(Ordering::Relaxed);
             let sent = match &mut connection.sender {
-                Sender::Http1(sender) => sender.send_request(request.clone()).await,
-                Sender::Http2(sender) => sender.send_request(for_http2(request.clone(), url)?).await,
+                Sender::Http1(sender) => sender.try_send_request(request.clone()).await,
+                Sender::Http2(sender) => sender.try_send_request(for_http2(request.clone(), url)?).await,
             };
-            match sent {
+            let mut error = match sent {
                 Ok(response) => return Ok(Exchange { response, server, connection }),
-                Err(_) if is_used && connection.can_resend(received) => {}
-                Err(error) => return Err(describe(&error)),
+                Err(error) => error,
+            };
+            let is_unsent = error.take_message().is_some();
+            let may_repeat = is_unsent || request.method() == Method::GET && connection.can_resend(received);
+            if !(is_used && may_repeat) {
+                return Err(describe(error.error()));
             }
         }
     }
@@ -202,7 +207,7 @@ impl Connection {
 }
 
 /// Moves the host from its header to the URI, where HTTP/2 has it.
-fn for_http2(mut request: Request<Empty<Bytes>>, url: &RequestUrl) -> Result<Request<Empty<Bytes>>, String> {
+fn for_http2(mut request: Request<Full<Bytes>>, url: &RequestUrl) -> Result<Request<Full<Bytes>>, String> {
     request.headers_mut().remove(http::header::HOST);
     let uri = http::Uri::builder().scheme("https").authority(url.authority.as_str()).path_and_query(url.target.clone());
     *request.uri_mut() = uri.build().map_err(|e| e.to_string())?;

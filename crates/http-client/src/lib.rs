@@ -1,6 +1,6 @@
 //! The HTTP client that a section of the configuration describes: credentials, headers, TLS and redirects.
 //!
-//! Scrapes and discovery share it. It takes servers as Go's client does, so that whatever Prometheus scrapes can be scraped.
+//! Scrapes, discovery and notifications share it. It takes servers as Go's client does, so that whatever Prometheus scrapes can be scraped.
 //! Bodies have a limit after decompression, and all large bodies of the process share one.
 
 mod bounded;
@@ -19,8 +19,8 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
 
 use self::bounded::Bounded;
 pub use self::bounded::Share;
@@ -72,6 +72,32 @@ pub struct ResponseHead {
     pub share: Share,
 }
 
+/// A request of any method.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// Where it goes.
+    pub url: String,
+    /// What errors say instead of the URL, if the URL is a secret.
+    pub shown_url: Option<&'static str>,
+    /// Headers besides those of the configuration.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A response of any status.
+#[derive(Debug)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The beginning of the body.
+    pub body: Vec<u8>,
+}
+
 impl HttpClient {
     /// Builds a client. Files that the section names are read for each request, and those with certificates take effect on
     /// new connections.
@@ -90,26 +116,69 @@ impl HttpClient {
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
-            let exchange = self.follow(url, headers).await.map_err(|error| failed(url, &error))?;
+            let exchange = self.follow(Method::GET, url, headers, Bytes::new()).await.map_err(|error| failed(url, &error))?;
             self.receive(url, exchange, limit, body).await
         };
         let late = || HttpError::Timeout(without_password(url).into_owned());
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
+    /// Sends a request and returns its response, whatever its status, with up to `limit` bytes of the body. What is beyond is
+    /// left out. Takes as long as the server does: the caller has a deadline.
+    ///
+    /// # Errors
+    /// The request could not be made or sent, or the response was aborted. The message begins as Go's does.
+    pub async fn send(&self, request: HttpRequest, limit: usize) -> Result<HttpResponse, HttpError> {
+        let HttpRequest { method, url, shown_url, headers, body } = request;
+        let shown = shown_url.map_or_else(|| without_password(&url).into_owned(), str::to_string);
+        let fault = |error: &str| HttpError::Failed(format!("{} {shown:?}: {error}", go_method(&method)));
+        let followed = self.follow(method.clone(), &url, &headers, body).await;
+        let mut exchange = followed.map_err(|error| match error {
+            RequestError::File(error) => HttpError::Failed(error),
+            RequestError::Sent(error) => fault(&error),
+        })?;
+        let mut body = Vec::new();
+        let mut is_whole = true;
+        while let Some(frame) = exchange.response.body_mut().frame().await {
+            let frame = frame.map_err(|e| fault(&describe(&e)))?;
+            let chunk = frame.data_ref().map_or(&[][..], |chunk| chunk);
+            let room = limit - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                is_whole = false;
+                break;
+            }
+        }
+        let status = exchange.response.status().as_u16();
+        let headers = std::mem::take(exchange.response.headers_mut());
+        if is_whole {
+            self.connections.keep(exchange);
+        }
+        Ok(HttpResponse { status, headers, body })
+    }
+
     /// Sends a request, and another one to each place to which it is redirected.
-    async fn follow(&self, url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Exchange, RequestError> {
+    async fn follow(
+        &self,
+        mut method: Method,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        mut body: Bytes,
+    ) -> Result<Exchange, RequestError> {
         let first = RequestUrl::parse(url)?;
         let mut url = first.clone();
         // Once a redirect has left the host, credentials stay behind, even if a later one returns to it.
         let mut is_trusted = true;
         for _ in 0..=MAX_REDIRECTS {
             is_trusted &= url.may_have_credentials_of(&first);
-            let request = self.request(&url, headers, is_trusted).await?;
+            let request = self.request(&method, &url, headers, &body, is_trusted).await?;
             let exchange = self.connections.send(&url, request).await?;
-            match self.redirect(&exchange) {
-                Some(location) => url = url.join(&location)?,
-                None => return Ok(exchange),
+            let Some(location) = self.redirect(&exchange) else { return Ok(exchange) };
+            url = url.join(&location)?;
+            // Like browsers, a client fetches the other place unless the status says to send the same there.
+            if matches!(exchange.response.status().as_u16(), 301..=303) && method != Method::GET {
+                method = Method::GET;
+                body = Bytes::new();
             }
         }
         Err(format!("stopped after {MAX_REDIRECTS} redirects").into())
@@ -127,10 +196,12 @@ impl HttpClient {
 
     async fn request(
         &self,
+        method: &Method,
         url: &RequestUrl,
         given: &[(HeaderName, HeaderValue)],
+        body: &Bytes,
         is_trusted: bool,
-    ) -> Result<Request<Empty<Bytes>>, RequestError> {
+    ) -> Result<Request<Full<Bytes>>, RequestError> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, AGENT);
         let host = HeaderValue::try_from(&url.authority).map_err(|_| format!("invalid host {:?}", url.authority))?;
@@ -157,8 +228,15 @@ impl HttpClient {
                 add(&text_or_file("", Some(file)).await?)?;
             }
         }
-        headers.extend(given.iter().cloned());
-        let mut request = Request::new(Empty::new());
+        // Credentials that the caller gives stay behind, too, and headers of a body go with it.
+        let goes_along = |name: &HeaderName| {
+            (is_trusted || !is_sensitive(name.as_str())) && (*name != CONTENT_TYPE || *method != Method::GET)
+        };
+        for (name, value) in given.iter().filter(|(name, _)| goes_along(name)) {
+            headers.insert(name.clone(), value.clone());
+        }
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = method.clone();
         let mut uri = http::uri::Parts::default();
         // HTTP/2 takes the host from the URI; HTTP/1 sends the path only.
         uri.path_and_query = Some(url.target.clone());
@@ -214,6 +292,12 @@ impl HttpClient {
         self.connections.keep(exchange);
         Ok(ResponseHead { content_type, share })
     }
+}
+
+/// The method as the errors of Go's client spell it.
+fn go_method(method: &Method) -> String {
+    let (first, rest) = method.as_str().split_at(1);
+    format!("{first}{}", rest.to_ascii_lowercase())
 }
 
 /// Code and reason of a response, the latter as the server spells it.

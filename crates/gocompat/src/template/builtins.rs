@@ -66,7 +66,7 @@ fn call_known(name: &str, args: &[Value]) -> Result<Value, CallError> {
 fn print(args: &[Value], lines: bool) -> String {
     let mut out = String::new();
     for (i, arg) in args.iter().enumerate() {
-        let is_text = |arg: &Value| matches!(arg, Value::Text(_));
+        let is_text = |arg: &Value| matches!(arg.plain(), Value::Text(_));
         if i > 0 && (lines || !is_text(arg) && !is_text(&args[i - 1])) {
             out.push(' ');
         }
@@ -79,7 +79,7 @@ fn print(args: &[Value], lines: bool) -> String {
 }
 
 fn length(of: &Value) -> Result<usize, String> {
-    match of {
+    match of.plain() {
         Value::Text(text) => Ok(text.len()),
         Value::List(list) => Ok(list.items.len()),
         Value::Texts(map) => Ok(map.len()),
@@ -90,7 +90,7 @@ fn length(of: &Value) -> Result<usize, String> {
 }
 
 fn index(of: &Value, key: &Value) -> Result<Value, String> {
-    match (of, key) {
+    match (of.plain(), key.plain()) {
         (Value::List(list), Value::Int(at)) => usize::try_from(*at)
             .ok()
             .and_then(|at| list.items.get(at).cloned())
@@ -100,7 +100,7 @@ fn index(of: &Value, key: &Value) -> Result<Value, String> {
             .and_then(|at| text.as_bytes().get(at))
             .map(|byte| Value::Int(i64::from(*byte)))
             .ok_or_else(|| format!("index out of range: {at}")),
-        (Value::Texts(_) | Value::Map(_), Value::Text(name)) => of.field(name),
+        (map @ (Value::Texts(_) | Value::Map(_)), Value::Text(name)) => map.field(name),
         (Value::Nil, _) => Err("index of untyped nil".into()),
         (Value::List(_) | Value::Text(_), key) => {
             Err(format!("cannot index slice/array with type {}", key.type_name()))
@@ -125,7 +125,7 @@ fn slice(of: &Value, bounds: &[Value]) -> Result<Value, String> {
     if from > to {
         return Err(format!("invalid slice index: {from} > {to}"));
     }
-    match of {
+    match of.plain() {
         Value::Text(text) => Ok(Value::text(String::from_utf8_lossy(&text.as_bytes()[from..to]))),
         Value::List(list) => Ok(Value::List(List { items: list.items[from..to].into(), ..list.clone() })),
         other => Err(format!("can't slice item of type {}", other.type_name())),
@@ -157,7 +157,7 @@ fn compare(name: &str, args: &[Value]) -> Result<bool, String> {
 
 /// Compares two values. Returns `None` if one of them is NaN. `equality` allows types that have no order.
 fn order(a: &Value, b: &Value, equality: bool) -> Result<Option<Ordering>, String> {
-    match (a, b) {
+    match (a.plain(), b.plain()) {
         (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => Ok(Some(a.cmp(b))),
         (Value::Float(a), Value::Float(b)) => Ok(a.partial_cmp(b)),
         (Value::Text(a), Value::Text(b)) => Ok(Some(a.cmp(b))),

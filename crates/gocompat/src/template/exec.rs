@@ -1,37 +1,37 @@
 //! The executor: walks the nodes of a template and writes its output.
 
-use std::collections::BTreeMap;
-
 use super::builtins;
 use super::functions::{CallError, Functions};
-use super::limits::{MAX_CALLS, MAX_OUTPUT, MAX_STEPS};
-use super::parse::{Command, Node, Nodes, Operand, OperandKind, Parsed, Pipe, Place};
+use super::limits::{Limits, MAX_CALLS};
+use super::output::{Format, Output};
+use super::parse::{Command, Node, Nodes, Operand, OperandKind, Pipe, Place};
 use super::value::Value;
+use super::{Source, Template, Tree};
 
 /// Executes a template.
 ///
 /// # Errors
 /// The position, the node and the reason.
 pub(super) fn run(
-    parsed: &Parsed,
-    name: &str,
-    text: &str,
+    template: &Template,
     data: &Value,
     functions: &dyn Functions,
+    format: Format,
+    limits: Limits,
 ) -> Result<String, String> {
     let mut run = Run {
-        named: &parsed.named,
-        name,
-        text,
+        template,
+        tree: &template.main,
         functions,
-        out: String::new(),
+        out: Output::new(format),
+        limits,
         variables: Vec::new(),
         calls: 0,
         steps: 0,
     };
     run.variables.push((String::new(), data.clone()));
-    run.nodes(&parsed.main, data)?;
-    Ok(run.out)
+    run.nodes(&template.main.nodes, data)?;
+    run.out.finish().map_err(|reason| format!("{}: {reason}", template.main.source.name))
 }
 
 /// How a list of nodes ended.
@@ -42,33 +42,35 @@ enum Flow {
 }
 
 struct Run<'a> {
-    named: &'a BTreeMap<String, Nodes>,
-    name: &'a str,
-    text: &'a str,
+    template: &'a Template,
+    /// The template that is being executed.
+    tree: &'a Tree,
     functions: &'a dyn Functions,
-    out: String,
+    out: Output,
+    limits: Limits,
     /// The variables in scope, the innermost last. The name of `$` is empty.
     variables: Vec<(String, Value)>,
     calls: usize,
     steps: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn error(&self, at: &Place, reason: impl std::fmt::Display) -> String {
-        let before = &self.text.as_bytes()[..at.offset.min(self.text.len())];
+        let Source { name, text } = &*self.tree.source;
+        let before = &text.as_bytes()[..at.offset.min(text.len())];
         let line = before.iter().filter(|b| **b == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|b| **b != b'\n').count();
-        let name = self.name;
-        format!("template: {name}:{line}:{column}: executing {name:?} at <{}>: {reason}", at.text)
+        format!("template: {name}:{line}:{column}: executing {:?} at <{}>: {reason}", self.tree.name, at.text)
     }
 
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return Err(format!("template: {}: more than {MAX_STEPS} steps", self.name));
+        let Limits { steps, output } = self.limits;
+        if self.steps > steps {
+            return Err(format!("template: {}: more than {steps} steps", self.tree.source.name));
         }
-        if self.out.len() > MAX_OUTPUT {
-            return Err(format!("template: {}: more than {MAX_OUTPUT} bytes of output", self.name));
+        if self.out.len() > output {
+            return Err(format!("template: {}: more than {output} bytes of output", self.tree.source.name));
         }
         Ok(())
     }
@@ -89,11 +91,15 @@ impl Run<'_> {
     fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, String> {
         self.step()?;
         match node {
-            Node::Text(text) => self.out.push_str(text),
+            Node::Text(text) => self.out.text(text),
             Node::Action(pipe) => {
                 let value = self.pipe(pipe, dot)?;
                 if pipe.variables.is_empty() {
-                    self.out.push_str(&value.to_string());
+                    let written = self.out.value(&value, pipe.escaper());
+                    written.map_err(|reason| match pipe.commands.first() {
+                        Some(command) => self.error(&command.operands[0].at, reason),
+                        None => reason,
+                    })?;
                 }
             }
             Node::If { condition, then, otherwise } => {
@@ -128,22 +134,24 @@ impl Run<'_> {
             Some(pipe) => self.pipe(pipe, dot)?,
             None => Value::Nil,
         };
-        let named = self.named;
-        let nodes = named.get(name).ok_or_else(|| self.error(at, format!("template {name:?} not defined")))?;
+        let template = self.template;
+        let tree = template.find(name).ok_or_else(|| self.error(at, format!("template {name:?} not defined")))?;
         if self.calls == MAX_CALLS {
             return Err(self.error(at, format!("exceeded maximum template depth ({MAX_CALLS})")));
         }
         self.calls += 1;
+        let caller = std::mem::replace(&mut self.tree, tree);
         let outer = std::mem::replace(&mut self.variables, vec![(String::new(), argument.clone())]);
-        self.nodes(nodes, &argument)?;
+        self.nodes(&tree.nodes, &argument)?;
         self.variables = outer;
+        self.tree = caller;
         self.calls -= 1;
         Ok(())
     }
 
     fn range(&mut self, over: &Pipe, body: &Nodes, otherwise: &Nodes, dot: &Value) -> Result<Flow, String> {
         let value = self.commands(over, dot)?;
-        let items: Vec<(Value, Value)> = match &value {
+        let items: Vec<(Value, Value)> = match value.plain() {
             Value::List(list) => {
                 list.items.iter().enumerate().map(|(i, item)| (Value::Int(i as i64), item.clone())).collect()
             }
@@ -151,7 +159,7 @@ impl Run<'_> {
             Value::Map(map) => map.iter().map(|(name, item)| (Value::text(name), item.clone())).collect(),
             Value::Int(n) => {
                 // Each item is a step, so one more than the steps that are left suffices to exceed the limit.
-                let most = MAX_STEPS.saturating_sub(self.steps) + 1;
+                let most = self.limits.steps.saturating_sub(self.steps) + 1;
                 (0..(*n).clamp(0, most as i64)).map(|i| (Value::Int(i), Value::Int(i))).collect()
             }
             Value::Nil => Vec::new(),
@@ -214,6 +222,12 @@ impl Run<'_> {
             return self.function(name, first, rest, dot, piped);
         }
         if !rest.is_empty() || piped.is_some() {
+            if let Some((method, fields)) = first.fields.split_last() {
+                let receiver = self.base(first, dot)?;
+                let receiver = self.fields_of(receiver, fields, first)?;
+                let args = self.arguments(rest, dot, piped)?;
+                return receiver.method(method, &args).map_err(|error| self.call_error(method, first, error));
+            }
             return Err(self.error(&first.at, format!("can't give argument to non-function {}", first.at.text)));
         }
         if matches!(first.kind, OperandKind::Literal(Value::Nil)) {
@@ -246,17 +260,27 @@ impl Run<'_> {
                 value => self.fields(value, at),
             };
         }
-        let mut values = Vec::with_capacity(arguments.len() + 1);
-        for argument in arguments {
-            values.push(self.operand(argument, dot)?);
+        let values = self.arguments(arguments, dot, piped)?;
+        let value = builtins::call(name, &values).unwrap_or_else(|| self.call_function(name, &values));
+        let value = value.map_err(|error| self.call_error(name, at, error))?;
+        self.fields(value, at)
+    }
+
+    /// The values of a call's arguments, the last of which may come through a pipe.
+    fn arguments(&mut self, operands: &[Operand], dot: &Value, piped: Option<Value>) -> Result<Vec<Value>, String> {
+        let mut values = Vec::with_capacity(operands.len() + 1);
+        for operand in operands {
+            values.push(self.operand(operand, dot)?);
         }
         values.extend(piped);
-        let value = builtins::call(name, &values).unwrap_or_else(|| self.call_function(name, &values));
-        let value = value.map_err(|error| match error {
+        Ok(values)
+    }
+
+    fn call_error(&self, name: &str, at: &Operand, error: CallError) -> String {
+        match error {
             CallError::Arguments(reason) => self.error(&at.at, reason),
             CallError::Failed(reason) => self.error(&at.at, format!("error calling {name}: {reason}")),
-        })?;
-        self.fields(value, at)
+        }
     }
 
     /// Calls a function that is not Go's own.
@@ -268,7 +292,16 @@ impl Run<'_> {
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, String> {
-        let value = match &operand.kind {
+        if let OperandKind::Function(name) = &operand.kind {
+            return self.function(name, operand, &[], dot, None);
+        }
+        let value = self.base(operand, dot)?;
+        self.fields(value, operand)
+    }
+
+    /// The value of an operand without its fields.
+    fn base(&mut self, operand: &Operand, dot: &Value) -> Result<Value, String> {
+        Ok(match &operand.kind {
             OperandKind::Dot => dot.clone(),
             OperandKind::Literal(value) => value.clone(),
             OperandKind::Variable(name) => {
@@ -276,13 +309,16 @@ impl Run<'_> {
                 found.map(|(_, value)| value.clone()).unwrap_or(Value::Nil)
             }
             OperandKind::Pipe(pipe) => self.pipe(pipe, dot)?,
-            OperandKind::Function(name) => return self.function(name, operand, &[], dot, None),
-        };
-        self.fields(value, operand)
+            OperandKind::Function(name) => self.function(name, operand, &[], dot, None)?,
+        })
     }
 
-    fn fields(&self, mut value: Value, of: &Operand) -> Result<Value, String> {
-        for name in &of.fields {
+    fn fields(&self, value: Value, of: &Operand) -> Result<Value, String> {
+        self.fields_of(value, &of.fields, of)
+    }
+
+    fn fields_of(&self, mut value: Value, fields: &[String], of: &Operand) -> Result<Value, String> {
+        for name in fields {
             value = value.field(name).map_err(|reason| {
                 // Go locates the field of a variable after the variable.
                 let behind = if let OperandKind::Variable(name) = &of.kind { name.len() + 1 } else { 0 };

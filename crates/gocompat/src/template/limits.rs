@@ -4,7 +4,18 @@
 pub(super) const MAX_NESTING: usize = 100;
 /// How deep templates may call each other.
 pub(super) const MAX_CALLS: usize = 100;
-/// How many nodes one execution may visit.
-pub(super) const MAX_STEPS: usize = 1_000_000;
-/// How many bytes one execution may write.
-pub(super) const MAX_OUTPUT: usize = 1 << 20;
+
+/// The limits of one execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many nodes it may visit.
+    pub steps: usize,
+    /// How many bytes it may write.
+    pub output: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { steps: 1_000_000, output: 1 << 20 }
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::lex::{Failure, Lexer, Token, TokenKind};
 use super::limits::MAX_NESTING;
+use super::output::Escaper;
 use super::value::Value;
 
 /// Nodes that are executed in order.
@@ -39,6 +40,17 @@ pub(super) struct Pipe {
     pub(super) commands: Vec<Command>,
 }
 
+impl Pipe {
+    /// The escaper of Go's that the pipeline ends with.
+    pub(super) fn escaper(&self) -> Option<Escaper> {
+        match &self.commands.last()?.operands.first()?.kind {
+            OperandKind::Function(name) if name == "html" => Some(Escaper::Html),
+            OperandKind::Function(name) if name == "urlquery" => Some(Escaper::UrlQuery),
+            _ => None,
+        }
+    }
+}
+
 /// An operand and its arguments.
 #[derive(Debug)]
 pub(super) struct Command {
@@ -67,6 +79,11 @@ pub(super) enum OperandKind {
 pub(super) struct Parsed {
     pub(super) main: Nodes,
     pub(super) named: BTreeMap<String, Nodes>,
+}
+
+/// Whether a template consists of space only. Such a template replaces no other.
+pub(super) fn is_blank(nodes: &Nodes) -> bool {
+    nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }
 
 /// The end of a list of nodes.
@@ -283,7 +300,18 @@ impl Parser<'_> {
             return Err((offset, "unexpected {{define}}".into()));
         }
         let nodes = self.body()?;
-        self.parsed.named.insert(name, nodes);
+        self.name_nodes(name, nodes)
+    }
+
+    /// Adds a named template. One without content gives way to another of its name.
+    fn name_nodes(&mut self, name: String, nodes: Nodes) -> Result<(), Failure> {
+        match self.parsed.named.get(&name) {
+            Some(old) if !is_blank(old) && is_blank(&nodes) => {}
+            Some(old) if !is_blank(old) => {
+                return Err((self.lexer.offset(), format!("template: multiple definition of template {name:?}")));
+            }
+            _ => drop(self.parsed.named.insert(name, nodes)),
+        }
         Ok(())
     }
 
@@ -291,7 +319,7 @@ impl Parser<'_> {
         let name = self.name("block clause")?;
         let argument = self.pipe("block clause")?;
         let nodes = self.body()?;
-        self.parsed.named.insert(name.clone(), nodes);
+        self.name_nodes(name.clone(), nodes)?;
         let at = Place { offset: self.lexer.offset(), text: format!("{name:?}") };
         Ok(Node::Template { name, argument: Some(argument), at })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::functions::CallError;
 use crate::duration::go_duration;
 use crate::strconv::GoFloat;
 
@@ -52,13 +53,84 @@ pub struct List {
     pub items: Arc<[Value]>,
 }
 
-/// A value of a type of the program's own. It is true in conditions and prints as its [`Display`](fmt::Display) says.
-pub trait Object: fmt::Debug + fmt::Display + Send + Sync {
+/// A value of a type of the program's own. It prints as its [`Display`](fmt::Display) says.
+pub trait Object: std::any::Any + fmt::Debug + fmt::Display + Send + Sync {
     /// The name of the type in errors.
     fn type_name(&self) -> &'static str;
 
     /// A field of the value, if the type has it.
     fn field(&self, name: &str) -> Option<Value>;
+
+    /// Calls a method of the value, if the type has it.
+    fn method(&self, _name: &str, _args: &[Value]) -> Option<Result<Value, CallError>> {
+        None
+    }
+
+    /// The map, slice or string that the type is defined as. Without one, the value is true in conditions and has no
+    /// elements.
+    fn plain(&self) -> Option<&Value> {
+        None
+    }
+
+    /// The string that the value is in JSON, if it is another than it prints as.
+    fn json(&self) -> Option<String> {
+        None
+    }
+
+    /// What the author of the template vouches for, in templates that write HTML.
+    fn trust(&self) -> Option<Trust> {
+        None
+    }
+}
+
+/// What a text is known to be, so that HTML templates insert it as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// A fragment of HTML.
+    Html,
+    /// A URL.
+    Url,
+}
+
+/// A text that is known to be safe where it is inserted, as of Go's `template.HTML`.
+#[derive(Debug)]
+pub struct Trusted {
+    trust: Trust,
+    text: Value,
+}
+
+impl Trusted {
+    /// Vouches for a text.
+    pub fn new(trust: Trust, text: &str) -> Self {
+        Trusted { trust, text: Value::text(text) }
+    }
+}
+
+impl fmt::Display for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl Object for Trusted {
+    fn type_name(&self) -> &'static str {
+        match self.trust {
+            Trust::Html => "template.HTML",
+            Trust::Url => "template.URL",
+        }
+    }
+
+    fn field(&self, _name: &str) -> Option<Value> {
+        None
+    }
+
+    fn plain(&self) -> Option<&Value> {
+        Some(&self.text)
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        Some(self.trust)
+    }
 }
 
 impl Value {
@@ -67,9 +139,34 @@ impl Value {
         Value::Text(text.as_ref().into())
     }
 
+    /// The value without a type of the program's own, if that is defined as a map, slice or string.
+    pub fn plain(&self) -> &Value {
+        match self {
+            Value::Object(object) => object.plain().unwrap_or(self),
+            value => value,
+        }
+    }
+
+    /// Calls a method.
+    pub(super) fn method(&self, name: &str, args: &[Value]) -> Result<Value, CallError> {
+        if let Value::Object(object) = self
+            && let Some(result) = object.method(name, args)
+        {
+            return result;
+        }
+        let missing = match self.plain() {
+            Value::Texts(_) | Value::Map(_) => format!("{name} is not a method but has arguments"),
+            _ => match self.field(name) {
+                Ok(_) => format!("{name} has arguments but cannot be invoked as function"),
+                Err(reason) => reason,
+            },
+        };
+        Err(CallError::Arguments(missing))
+    }
+
     /// Whether `if` and `with` take the value for true: empty and zero values are false.
     pub fn truth(&self) -> bool {
-        match self {
+        match self.plain() {
             Value::Nil => false,
             Value::Bool(b) => *b,
             Value::Int(n) | Value::Duration(n) => *n != 0,
@@ -99,7 +196,7 @@ impl Value {
         }
     }
 
-    /// A field of a struct, or the value of a key of a map.
+    /// A field of a struct, the value of a key of a map, or what a method without arguments returns.
     ///
     /// # Errors
     /// The type has no such field.
@@ -112,7 +209,19 @@ impl Value {
                 let found = record.fields.iter().find(|(field, _)| *field == name);
                 found.map(|(_, value)| value.clone()).ok_or_else(missing)
             }
-            Value::Object(object) => object.field(name).ok_or_else(missing),
+            Value::Object(object) => {
+                if let Some(result) = object.method(name, &[]) {
+                    return result.map_err(|error| match error {
+                        CallError::Arguments(reason) => reason,
+                        CallError::Failed(reason) => format!("error calling {name}: {reason}"),
+                    });
+                }
+                match object.field(name) {
+                    Some(value) => Ok(value),
+                    None if matches!(object.plain(), Some(Value::Texts(_) | Value::Map(_))) => self.plain().field(name),
+                    None => Err(missing()),
+                }
+            }
             Value::Nil => Err(format!("nil data; no entry for key {name:?}")),
             _ => Err(missing()),
         }

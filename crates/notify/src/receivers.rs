@@ -1,0 +1,93 @@
+//! One file for each kind of integration: its section of the configuration, its payload, and how it is sent.
+
+mod webhook;
+
+use std::sync::Arc;
+
+use pharos_config::{ConfigError, HttpConfig};
+use pharos_http_client::HttpClient;
+
+use crate::config::ReceiverConfig;
+use crate::error::{FailureReason, NotifyError};
+use crate::receiver::{Integration, Notifier};
+use crate::templates::Templates;
+
+pub use webhook::WebhookConfig;
+
+/// The section of an integration.
+pub(crate) trait IntegrationConfig {
+    /// The kind, as metrics and errors name it.
+    const KIND: &'static str;
+
+    /// Whether the integration wants to hear of resolved alerts.
+    fn send_resolved(&self) -> bool;
+
+    /// How long an attempt may take, if that can be configured and is.
+    fn timeout(&self) -> Option<std::time::Duration> {
+        None
+    }
+
+    /// Builds what sends notifications.
+    fn notifier(&self) -> Result<Arc<dyn Notifier>, ConfigError>;
+}
+
+/// Builds the integrations of a receiver.
+pub(crate) fn build(config: &ReceiverConfig, templates: &Templates) -> Result<Vec<Integration>, ConfigError> {
+    let mut integrations = Vec::new();
+    macro_rules! add {
+        ($($list:ident: $config:ident,)*) => {
+            $(add(&config.$list, templates, &mut integrations)?;)*
+        };
+    }
+    crate::config::for_each_list!(add);
+    Ok(integrations)
+}
+
+fn add<C: IntegrationConfig>(
+    configs: &[C],
+    templates: &Templates,
+    integrations: &mut Vec<Integration>,
+) -> Result<(), ConfigError> {
+    for (index, config) in configs.iter().enumerate() {
+        integrations.push(Integration {
+            name: C::KIND,
+            index,
+            send_resolved: config.send_resolved(),
+            timeout: config.timeout(),
+            notifier: config.notifier()?,
+            templates: templates.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// The content of a file with a secret, without space around it. `what` is what errors call reading it.
+async fn read_secret(what: &str, file: &str) -> Result<String, NotifyError> {
+    let read = tokio::fs::read_to_string(file).await;
+    let failed = |e| NotifyError::permanent(FailureReason::Other, format!("{what}: open {file}: {e}"));
+    read.map(|text| text.trim().to_string()).map_err(failed)
+}
+
+/// The HTTP client of a section that has been resolved.
+fn client(config: &Option<HttpConfig>) -> Result<HttpClient, ConfigError> {
+    HttpClient::new(&config.clone().unwrap_or_default().http_client()?)
+}
+
+/// Declares that a section inherits its HTTP client and nothing else.
+macro_rules! http_section {
+    ($config:ident) => {
+        impl crate::config::inherit::Inherit for $config {
+            fn inherit(&mut self, global: &crate::config::GlobalConfig) -> Result<(), String> {
+                crate::config::inherit::http_config(&mut self.http_config, global)
+            }
+
+            fn set_directory(&mut self, directory: &std::path::Path) {
+                crate::config::inherit::set_directory(&mut self.http_config, directory);
+            }
+        }
+    };
+}
+use http_section;
+
+#[cfg(test)]
+mod tests;
