@@ -116,7 +116,8 @@ impl HttpClient {
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
-            let exchange = self.follow(Method::GET, url, headers, Bytes::new()).await.map_err(|error| failed(url, &error))?;
+            let exchange =
+                self.follow(Method::GET, url, headers, Bytes::new()).await.map_err(|error| failed(url, &error))?;
             self.receive(url, exchange, limit, body).await
         };
         let late = || HttpError::Timeout(without_password(url).into_owned());

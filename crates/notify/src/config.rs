@@ -19,6 +19,7 @@ pub use url::{ApiUrl, SecretTemplateUrl, SecretUrl};
 pub(crate) use values::maybe_host_port;
 pub use values::{GoDuration, HostPort};
 
+pub use crate::receivers::*;
 pub(crate) use section::{Section, section};
 
 #[cfg(test)]

@@ -135,12 +135,15 @@ fn common<'a>(mut sets: impl Iterator<Item = &'a Pairs>) -> Pairs {
     common
 }
 
+/// Calls a method of a plain value, if it has it.
+type Methods = fn(&Value, &str, &[Value]) -> Option<Result<Value, CallError>>;
+
 /// A type of the data: a plain value with methods.
 #[derive(Debug)]
 struct Typed {
     type_name: &'static str,
     plain: Value,
-    methods: fn(&Value, &str, &[Value]) -> Option<Result<Value, CallError>>,
+    methods: Methods,
     print: fn(&Value) -> String,
 }
 
@@ -168,12 +171,7 @@ impl Object for Typed {
     }
 }
 
-fn typed(
-    type_name: &'static str,
-    plain: Value,
-    methods: fn(&Value, &str, &[Value]) -> Option<Result<Value, CallError>>,
-    print: fn(&Value) -> String,
-) -> Value {
+fn typed(type_name: &'static str, plain: Value, methods: Methods, print: fn(&Value) -> String) -> Value {
     Value::Object(Arc::new(Typed { type_name, plain, methods, print }))
 }
 
@@ -199,7 +197,11 @@ fn key_values(pairs: Pairs) -> Value {
             },
             ("Remove", [names]) => match string_list(names) {
                 Ok(names) => key_values(
-                    pairs.iter().filter(|(name, _)| !names.contains(name)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+                    pairs
+                        .iter()
+                        .filter(|(name, _)| !names.contains(name))
+                        .map(|(n, v)| (n.clone(), v.clone()))
+                        .collect(),
                 ),
                 Err(error) => return Some(Err(error)),
             },
@@ -232,7 +234,9 @@ fn sorted_pairs(pairs: &Pairs) -> Value {
     fn print(plain: &Value) -> String {
         let Value::List(list) = plain else { return String::new() };
         let show = |pair: &Value| match pair {
-            Value::Record(record) => record.fields.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>().join("="),
+            Value::Record(record) => {
+                record.fields.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>().join("=")
+            }
             other => other.to_string(),
         };
         list.items.iter().map(show).collect::<Vec<_>>().join(", ")
@@ -281,9 +285,8 @@ fn alert_list(type_name: &'static str, items: Vec<Value>) -> Value {
             _ => return None,
         };
         let Value::List(list) = plain else { return None };
-        let has_status = |alert: &&Value| {
-            matches!(alert.field("Status"), Ok(Value::Text(text)) if *text == *status.as_str())
-        };
+        let has_status =
+            |alert: &&Value| matches!(alert.field("Status"), Ok(Value::Text(text)) if *text == *status.as_str());
         let items: Arc<[Value]> = list.items.iter().filter(has_status).cloned().collect();
         Some(count(name, args, 0).map(|()| Value::List(List { type_name: "[]template.Alert", items })))
     }

@@ -1,5 +1,10 @@
 //! One file for each kind of integration: its section of the configuration, its payload, and how it is sent.
 
+mod discord;
+mod msteams;
+mod msteamsv2;
+mod slack;
+mod webex;
 mod webhook;
 
 use std::sync::Arc;
@@ -7,11 +12,16 @@ use std::sync::Arc;
 use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 
-use crate::config::ReceiverConfig;
+use crate::config::{ReceiverConfig, SecretUrl};
 use crate::error::{FailureReason, NotifyError};
 use crate::receiver::{Integration, Notifier};
 use crate::templates::Templates;
 
+pub use discord::DiscordConfig;
+pub use msteams::MsTeamsConfig;
+pub use msteamsv2::MsTeamsV2Config;
+pub use slack::{SlackAction, SlackConfig, SlackConfirmation, SlackField};
+pub use webex::WebexConfig;
 pub use webhook::WebhookConfig;
 
 /// The section of an integration.
@@ -68,6 +78,22 @@ async fn read_secret(what: &str, file: &str) -> Result<String, NotifyError> {
     read.map(|text| text.trim().to_string()).map_err(failed)
 }
 
+/// Checks a webhook that is set here or in a file.
+fn check_webhook_url(url: &Option<SecretUrl>, file: &str) -> Result<(), String> {
+    if url.is_none() && file.is_empty() {
+        return Err("one of webhook_url or webhook_url_file must be configured".into());
+    }
+    crate::config::section::secret_or_file("webhook_url", url.is_some(), file)
+}
+
+/// A webhook that is set here or in a file.
+async fn webhook_url(url: &Option<SecretUrl>, file: &str) -> Result<String, NotifyError> {
+    match url {
+        Some(url) => Ok(url.reveal()),
+        None => read_secret("read webhook_url_file", file).await,
+    }
+}
+
 /// The HTTP client of a section that has been resolved.
 fn client(config: &Option<HttpConfig>) -> Result<HttpClient, ConfigError> {
     HttpClient::new(&config.clone().unwrap_or_default().http_client()?)
@@ -90,4 +116,4 @@ macro_rules! http_section {
 use http_section;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,7 +42,8 @@ impl Templates {
         for pattern in patterns {
             for path in pharos_config::glob(Path::new(pattern))? {
                 let text = std::fs::read_to_string(&path);
-                let text = text.map_err(|e| ConfigError::new(format!("unable to read template {}: {e}", path.display())))?;
+                let text =
+                    text.map_err(|e| ConfigError::new(format!("unable to read template {}: {e}", path.display())))?;
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 add(&mut set, &name, text)?;
             }

@@ -340,7 +340,8 @@ fn runtime_errors_name_line_and_column() {
 
 #[test]
 fn arguments_need_a_function() {
-    assert!(run("{{ .Name 1 }}").ends_with("can't give argument to non-function .Name"));
+    assert!(run("{{ .Name 1 }}").ends_with("Name has arguments but cannot be invoked as function"));
+    assert!(run("{{ .Map.a 1 }}").ends_with("a is not a method but has arguments"));
     assert!(run("{{ nil }}").ends_with("nil is not a command"));
 }
 

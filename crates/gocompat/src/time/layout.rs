@@ -3,7 +3,17 @@
 use super::GoTime;
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub(super) const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -13,24 +23,45 @@ pub(super) const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", 
 pub(super) enum Element {
     LongMonth,
     Month,
-    MonthNumber { padded: bool },
+    MonthNumber {
+        padded: bool,
+    },
     LongWeekday,
     Weekday,
-    Day { pad: Pad },
-    DayOfYear { pad: Pad },
+    Day {
+        pad: Pad,
+    },
+    DayOfYear {
+        pad: Pad,
+    },
     Hour,
-    Hour12 { padded: bool },
-    Minute { padded: bool },
-    Second { padded: bool },
+    Hour12 {
+        padded: bool,
+    },
+    Minute {
+        padded: bool,
+    },
+    Second {
+        padded: bool,
+    },
     LongYear,
     Year,
     UpperHalf,
     LowerHalf,
     ZoneName,
     /// An offset; `zulu` prints UTC as `Z`.
-    Offset { zulu: bool, colon: bool, minutes: bool, seconds: bool },
+    Offset {
+        zulu: bool,
+        colon: bool,
+        minutes: bool,
+        seconds: bool,
+    },
     /// Digits after a point or comma; `exact` keeps zeros at the end.
-    Fraction { digits: usize, exact: bool, comma: bool },
+    Fraction {
+        digits: usize,
+        exact: bool,
+        comma: bool,
+    },
 }
 
 /// How a number of too few digits is filled up.
@@ -100,7 +131,8 @@ fn element_at(rest: &str) -> Option<(usize, Element)> {
         let element = Element::Fraction { digits, exact: digit == '0', comma: rest.starts_with(',') };
         return Some((digits + 1, element));
     }
-    let (text, element) = ELEMENTS.iter().filter(|(text, _)| rest.starts_with(text)).max_by_key(|(text, _)| text.len())?;
+    let (text, element) =
+        ELEMENTS.iter().filter(|(text, _)| rest.starts_with(text)).max_by_key(|(text, _)| text.len())?;
     // `Jan` begins no longer word.
     let is_word = *text == "Jan" && rest[3..].starts_with(|c: char| c.is_ascii_lowercase());
     (!is_word).then_some((text.len(), *element))

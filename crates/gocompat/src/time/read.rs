@@ -57,9 +57,8 @@ pub fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
         rest = parts.read(element, rest).ok_or_else(|| fault(rest, shown))?;
         // Digits after the seconds need no element of their own.
         if matches!(element, Element::Second { .. }) && rest.starts_with(['.', ',']) {
-            let has_own = next_element(after).is_some_and(|(before, next, _)| {
-                before.is_empty() && matches!(next, Element::Fraction { .. })
-            });
+            let has_own = next_element(after)
+                .is_some_and(|(before, next, _)| before.is_empty() && matches!(next, Element::Fraction { .. }));
             if !has_own && let Some((nanosecond, behind)) = fraction(rest) {
                 parts.nanosecond = nanosecond;
                 rest = behind;
@@ -67,7 +66,8 @@ pub fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
         }
         layout_rest = after;
     }
-    parts.time().ok_or_else(|| format!("parsing time {}: day out of range", quoted(text)))
+    let part = if matches!(parts.month, Some(1..=12) | None) { "day" } else { "month" };
+    parts.time().ok_or_else(|| format!("parsing time {}: {part} out of range", quoted(text)))
 }
 
 /// Between `least` and `most` digits, and what is behind them.
@@ -112,7 +112,7 @@ impl Parts {
                 Some(rest)
             }
             Element::MonthNumber { padded } => {
-                let (month, rest) = number(least(padded), 2, 1..=12)?;
+                let (month, rest) = digits(text, least(padded), 2)?;
                 self.month = Some(month as i8);
                 Some(rest)
             }
@@ -131,7 +131,7 @@ impl Parts {
                 self.day_of_year = Some(day as i16);
                 Some(rest)
             }
-            Element::Hour => number(2, 2, 0..=23).map(|(hour, rest)| {
+            Element::Hour => number(1, 2, 0..=23).map(|(hour, rest)| {
                 self.hour = hour as i8;
                 rest
             }),
@@ -204,7 +204,9 @@ impl Parts {
 
     fn time(self) -> Option<GoTime> {
         let date = match self.day_of_year {
-            Some(day) => Date::new(self.year, 1, 1).ok()?.checked_add(jiff::Span::new().days(i64::from(day) - 1)).ok()?,
+            Some(day) => {
+                Date::new(self.year, 1, 1).ok()?.checked_add(jiff::Span::new().days(i64::from(day) - 1)).ok()?
+            }
             None => Date::new(self.year, self.month.unwrap_or(1), self.day.unwrap_or(1)).ok()?,
         };
         let hour = match self.is_afternoon {

@@ -20,7 +20,10 @@ fn alert(ends_at: Option<i64>) -> Alert {
 fn fingerprints_are_those_of_alertmanager() {
     assert_eq!(Fingerprint::of(&labels(&[])).to_string(), "cbf29ce484222325");
     // Computed with model.LabelSet.Fingerprint of prometheus/common.
-    assert_eq!(Fingerprint::of(&labels(&[("alertname", "HighLatency"), ("job", "api")])).to_string(), "144419c8ae624785");
+    assert_eq!(
+        Fingerprint::of(&labels(&[("alertname", "HighLatency"), ("job", "api")])).to_string(),
+        "144419c8ae624785"
+    );
 }
 
 #[test]

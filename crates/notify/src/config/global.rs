@@ -135,4 +135,3 @@ impl GlobalConfig {
         self.http_config.set_directory(directory);
     }
 }
-

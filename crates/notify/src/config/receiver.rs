@@ -17,6 +17,11 @@ macro_rules! for_each_list {
     ($call:ident) => {
         $call! {
             webhook_configs: WebhookConfig,
+            slack_configs: SlackConfig,
+            discord_configs: DiscordConfig,
+            webex_configs: WebexConfig,
+            msteams_configs: MsTeamsConfig,
+            msteamsv2_configs: MsTeamsV2Config,
         }
     };
 }

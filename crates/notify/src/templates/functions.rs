@@ -83,9 +83,7 @@ impl Functions for TemplateFunctions {
                 let passed = self.now.duration_since(TimeObject::of(time)?.moment());
                 Ok(Value::Duration(nanoseconds(passed)))
             }
-            ("routeLabels", [name]) => {
-                Ok(Value::text(self.route_labels.get(text(name)?).map_or("", String::as_str)))
-            }
+            ("routeLabels", [name]) => Ok(Value::text(self.route_labels.get(text(name)?).map_or("", String::as_str))),
             ("list", args) => Ok(list("[]interface {}", args.iter().cloned())),
             ("append", [first, rest @ ..]) => match first.plain() {
                 Value::List(items) => Ok(list(items.type_name, items.items.iter().chain(rest).cloned())),
@@ -222,7 +220,10 @@ fn humanize_duration(value: &Value) -> Result<String, CallError> {
         Value::Int(n) => *n as f64,
         Value::Duration(ns) => *ns as f64 / 1e9,
         Value::Text(text) => parse_float(text).map_err(|_| {
-            CallError::Failed(format!("strconv.ParseFloat: parsing {}: invalid syntax", pharos_gocompat::GoQuoted(text)))
+            CallError::Failed(format!(
+                "strconv.ParseFloat: parsing {}: invalid syntax",
+                pharos_gocompat::GoQuoted(text)
+            ))
         })?,
         other => return Err(CallError::Failed(format!("can't convert {} to float", other.type_name()))),
     };

@@ -26,7 +26,9 @@ pub(super) fn expand(value: &Value, text: Expand<'_>) -> Result<Value, NotifyErr
 fn decoded(text: String) -> Value {
     match serde_saphyr::from_str::<Value>(&text) {
         // A quoted string of JSON loses its quotes. Other strings keep what YAML would remove.
-        Ok(Value::String(inner)) if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => Value::String(inner),
+        Ok(Value::String(inner)) if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => {
+            Value::String(inner)
+        }
         Ok(Value::String(_)) | Err(_) => Value::String(text),
         Ok(value) => value,
     }

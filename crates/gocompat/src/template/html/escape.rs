@@ -14,8 +14,24 @@ pub(super) enum AttributeKind {
 }
 
 const URL_ATTRIBUTES: [&str; 18] = [
-    "action", "archive", "background", "cite", "classid", "codebase", "data", "formaction", "href", "icon", "longdesc",
-    "manifest", "poster", "profile", "src", "srcset", "usemap", "xmlns",
+    "action",
+    "archive",
+    "background",
+    "cite",
+    "classid",
+    "codebase",
+    "data",
+    "formaction",
+    "href",
+    "icon",
+    "longdesc",
+    "manifest",
+    "poster",
+    "profile",
+    "src",
+    "srcset",
+    "usemap",
+    "xmlns",
 ];
 
 /// The kind of an attribute, by its name. Names that look like those of URLs count as such.
@@ -134,7 +150,8 @@ pub(super) fn url(text: &str, normalize: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
-        let is_escape = *byte == b'%' && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let is_escape =
+            *byte == b'%' && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
         let stays = byte.is_ascii_alphanumeric()
             || b"-._~".contains(byte)
             || normalize && (is_escape || b"!#$&*+,/:;=?@[]".contains(byte));

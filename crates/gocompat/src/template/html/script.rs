@@ -179,7 +179,8 @@ pub(super) fn style_text(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\\' => out.push_str("\\\\"),
-            '\0' | '\t' | '\n' | '\x0c' | '\r' | '"' | '&' | '\'' | '(' | ')' | '+' | '/' | ':' | ';' | '<' | '>' | '{' | '}' => {
+            '\0' | '\t' | '\n' | '\x0c' | '\r' | '"' | '&' | '\'' | '(' | ')' | '+' | '/' | ':' | ';' | '<' | '>'
+            | '{' | '}' => {
                 out.push_str(&format!("\\{:x}", u32::from(c)));
                 // A digit or a space that follows would belong to the escape.
                 if chars.peek().is_none_or(|next| next.is_ascii_hexdigit() || next.is_ascii_whitespace()) {
