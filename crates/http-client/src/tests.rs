@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect};
-use axum::routing::get;
+use axum::routing::{any, get};
 use flate2::Compression;
 use flate2::read::{DeflateEncoder, ZlibEncoder};
 use flate2::write::GzEncoder;
@@ -28,6 +28,12 @@ fn deflated<W: std::io::Read>(encoder: impl Fn(&'static [u8], Compression) -> W)
     bytes
 }
 
+/// Answers with what it gets.
+async fn echo(method: Method, headers: HeaderMap, body: String) -> impl IntoResponse {
+    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("-").to_string();
+    (StatusCode::ACCEPTED, format!("{method} {content_type} {body}"))
+}
+
 async fn serve() -> String {
     let text = [("content-type", "text/plain; version=0.0.4")];
     let zipped = [("content-type", "text/plain"), ("content-encoding", "gzip")];
@@ -42,6 +48,9 @@ async fn serve() -> String {
         .route("/broken", get(move || async move { (zipped, broken[..broken.len() / 2].to_vec()) }))
         .route("/large", get(move || async move { (text, vec![b'\n'; 100 << 20]) }))
         .route("/moved", get(|| async { Redirect::temporary("/metrics") }))
+        .route("/echo", any(echo))
+        .route("/keep", any(|| async { Redirect::temporary("/echo") }))
+        .route("/other", any(|| async { Redirect::to("/echo") }))
         .route("/brotli", get(|| async { ([("content-encoding", "br")], "x") }))
         .route(
             "/headers",
@@ -247,4 +256,39 @@ fn bad_certificates_in_the_configuration_fail_when_the_client_is_built() {
         let error = client(yaml).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
+}
+
+/// Posts `x` as text and returns the status and the beginning of the answer.
+async fn post(url: String, shown_url: Option<&'static str>, limit: usize) -> Result<(u16, String), HttpError> {
+    let client = client("").unwrap();
+    let headers = vec![(CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
+    let request = HttpRequest { method: Method::POST, url, shown_url, headers, body: "x".into() };
+    let response = client.send(request, limit).await?;
+    Ok((response.status, String::from_utf8(response.body).unwrap()))
+}
+
+#[tokio::test]
+async fn requests_of_any_method_have_a_body_and_any_status_is_an_answer() {
+    let base = serve().await;
+    assert_eq!(post(format!("{base}/echo"), None, 100).await.unwrap(), (202, "POST text/plain x".into()));
+    assert_eq!(post(format!("{base}/none"), None, 100).await.unwrap().0, 404);
+}
+
+#[tokio::test]
+async fn only_the_beginning_of_a_long_answer_is_read() {
+    let base = serve().await;
+    assert_eq!(post(format!("{base}/echo"), None, 4).await.unwrap().1, "POST");
+}
+
+#[tokio::test]
+async fn a_redirect_says_whether_the_request_is_repeated_or_the_other_place_fetched() {
+    let base = serve().await;
+    assert_eq!(post(format!("{base}/keep"), None, 100).await.unwrap().1, "POST text/plain x");
+    assert_eq!(post(format!("{base}/other"), None, 100).await.unwrap().1, "GET - ");
+}
+
+#[tokio::test]
+async fn the_error_of_a_request_hides_a_url_that_is_a_secret() {
+    let error = post("http://localhost:1/token".into(), Some("<redacted>"), 100).await.unwrap_err().to_string();
+    assert!(error.starts_with("Post \"<redacted>\": "), "{error}");
 }

@@ -82,6 +82,19 @@ async fn a_request_on_a_used_connection_that_the_server_closes_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_changes_something_is_not_sent_twice() {
+    let (url, connections) = serve(|_, number| if number == 0 { Act::Answer(ok("")) } else { Act::Close }).await;
+    let client = client();
+    let post = || {
+        let (method, headers, body) = (Method::POST, Vec::new(), "x".into());
+        client.send(crate::HttpRequest { method, url: url.clone(), shown_url: None, headers, body }, 100)
+    };
+    assert_eq!(post().await.unwrap().status, 200);
+    post().await.unwrap_err();
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_request_on_a_new_connection_that_the_server_closes_fails() {
     let (url, connections) = serve(|_, _| Act::Close).await;
     let error = get(&client(), &url).await.unwrap_err();
@@ -198,7 +211,7 @@ async fn connections_that_have_ended_are_forgotten() {
     let connections = Connections::new(Tls::new(&Default::default(), true).unwrap());
     let parsed = RequestUrl::parse(&url).unwrap();
     for _ in 0..3 {
-        let exchange = connections.send(&parsed, Request::new(Empty::new())).await.unwrap();
+        let exchange = connections.send(&parsed, Request::new(Full::default())).await.unwrap();
         let Connection { sender: Sender::Http1(sender), .. } = &exchange.connection else { panic!("HTTP/2") };
         while !sender.is_closed() {
             tokio::task::yield_now().await;
