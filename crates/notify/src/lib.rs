@@ -12,6 +12,7 @@ pub mod config;
 mod data;
 mod error;
 mod http;
+mod integration;
 mod json;
 mod notification;
 mod receiver;
@@ -20,6 +21,7 @@ mod templates;
 mod text;
 
 pub use error::{FailureReason, NotifyError};
+pub use integration::Integration;
 pub use notification::{Notification, NotificationReason, ReceiverData};
-pub use receiver::{Integration, Receiver};
+pub use receiver::Receiver;
 pub use templates::Templates;

@@ -7,15 +7,11 @@ mod slack;
 mod webex;
 mod webhook;
 
-use std::sync::Arc;
-
 use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 
-use crate::config::{ReceiverConfig, SecretUrl};
+use crate::config::SecretUrl;
 use crate::error::{FailureReason, NotifyError};
-use crate::receiver::{Integration, Notifier};
-use crate::templates::Templates;
 
 pub use discord::DiscordConfig;
 pub use msteams::MsTeamsConfig;
@@ -23,53 +19,6 @@ pub use msteamsv2::MsTeamsV2Config;
 pub use slack::{SlackAction, SlackConfig, SlackConfirmation, SlackField};
 pub use webex::WebexConfig;
 pub use webhook::WebhookConfig;
-
-/// The section of an integration.
-pub(crate) trait IntegrationConfig {
-    /// The kind, as metrics and errors name it.
-    const KIND: &'static str;
-
-    /// Whether the integration wants to hear of resolved alerts.
-    fn send_resolved(&self) -> bool;
-
-    /// How long an attempt may take, if that can be configured and is.
-    fn timeout(&self) -> Option<std::time::Duration> {
-        None
-    }
-
-    /// Builds what sends notifications.
-    fn notifier(&self) -> Result<Arc<dyn Notifier>, ConfigError>;
-}
-
-/// Builds the integrations of a receiver.
-pub(crate) fn build(config: &ReceiverConfig, templates: &Templates) -> Result<Vec<Integration>, ConfigError> {
-    let mut integrations = Vec::new();
-    macro_rules! add {
-        ($($list:ident: $config:ident,)*) => {
-            $(add(&config.$list, templates, &mut integrations)?;)*
-        };
-    }
-    crate::config::for_each_list!(add);
-    Ok(integrations)
-}
-
-fn add<C: IntegrationConfig>(
-    configs: &[C],
-    templates: &Templates,
-    integrations: &mut Vec<Integration>,
-) -> Result<(), ConfigError> {
-    for (index, config) in configs.iter().enumerate() {
-        integrations.push(Integration {
-            name: C::KIND,
-            index,
-            send_resolved: config.send_resolved(),
-            timeout: config.timeout(),
-            notifier: config.notifier()?,
-            templates: templates.clone(),
-        });
-    }
-    Ok(())
-}
 
 /// The content of a file with a secret, without space around it. `what` is what errors call reading it.
 async fn read_secret(what: &str, file: &str) -> Result<String, NotifyError> {

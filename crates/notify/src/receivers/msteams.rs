@@ -7,13 +7,13 @@ use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 use serde::Serialize;
 
-use super::{IntegrationConfig, client, http_section, webhook_url};
+use super::{client, http_section, webhook_url};
 use crate::alert::Status;
 use crate::config::{SecretUrl, Section, section};
 use crate::error::NotifyError;
 use crate::http::post_json;
+use crate::integration::{Call, IntegrationConfig, Notifier};
 use crate::json;
-use crate::receiver::{Call, Notifier};
 
 const RED: &str = "8C1A1A";
 const GREEN: &str = "2DC72D";

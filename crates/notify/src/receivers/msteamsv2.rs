@@ -7,14 +7,14 @@ use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 use serde_json::json;
 
-use super::{IntegrationConfig, client, webhook_url};
+use super::{client, webhook_url};
 use crate::alert::Status;
 use crate::config::inherit::{self, Inherit};
 use crate::config::{GlobalConfig, SecretUrl, Section, section};
 use crate::error::NotifyError;
 use crate::http::post_json;
+use crate::integration::{Call, IntegrationConfig, Notifier};
 use crate::json;
-use crate::receiver::{Call, Notifier};
 
 section! {
     /// An entry of `msteamsv2_configs`.

@@ -9,14 +9,14 @@ use pharos_gocompat::GoQuoted;
 use pharos_http_client::{HttpClient, HttpResponse};
 use serde::{Deserialize, Serialize};
 
-use super::{IntegrationConfig, client, read_secret};
+use super::{client, read_secret};
 use crate::config::inherit::{self, Inherit};
 use crate::config::section::{at_most_one, secret_or_file};
 use crate::config::{ApiUrl, GlobalConfig, GoDuration, SecretUrl, Section, section};
 use crate::error::{FailureReason, NotifyError};
 use crate::http::{check, json_request, quoted, retry_after, send};
+use crate::integration::{Call, IntegrationConfig, Notifier};
 use crate::json;
-use crate::receiver::{Call, Notifier};
 use crate::templates::Renderer;
 use crate::text::truncate_chars;
 

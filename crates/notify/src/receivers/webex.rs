@@ -7,13 +7,13 @@ use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 use serde::Serialize;
 
-use super::{IntegrationConfig, client};
+use super::client;
 use crate::config::inherit::{self, Inherit};
 use crate::config::{ApiUrl, GlobalConfig, Section, section};
 use crate::error::NotifyError;
 use crate::http::{check, json_request, quoted, retry_after, send};
+use crate::integration::{Call, IntegrationConfig, Notifier};
 use crate::json;
-use crate::receiver::{Call, Notifier};
 use crate::text::truncate_bytes;
 
 const MAX_MESSAGE_BYTES: usize = 7439;

@@ -8,15 +8,15 @@ use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
 use serde::Serialize;
 
-use super::{IntegrationConfig, client, http_section, read_secret};
+use super::{client, http_section, read_secret};
 use crate::alert::Alert;
 use crate::config::section::at_most_one;
 use crate::config::{GoDuration, SecretTemplateUrl, Section, section};
 use crate::data::Data;
 use crate::error::{FailureReason, NotifyError};
 use crate::http::post_json;
+use crate::integration::{Call, IntegrationConfig, Notifier};
 use crate::json;
-use crate::receiver::{Call, Notifier};
 
 section! {
     /// An entry of `webhook_configs`.
