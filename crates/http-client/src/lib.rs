@@ -26,6 +26,7 @@ use self::bounded::Bounded;
 pub use self::bounded::Share;
 use self::connections::{Connections, Exchange, describe};
 use self::tls::Tls;
+pub use self::tls::{TlsDialer, TlsStream};
 use self::url::RequestUrl;
 pub use self::url::without_password;
 use pharos_config::{ConfigError, HttpClientConfig, Secret};

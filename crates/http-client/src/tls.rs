@@ -4,6 +4,7 @@
 mod cbc;
 mod certificate;
 mod der;
+mod dialer;
 mod provider;
 mod verifier;
 
@@ -15,6 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 
+pub(crate) use self::dialer::describe_handshake;
+pub use self::dialer::{TlsDialer, TlsStream};
 use self::provider::provider;
 use self::verifier::{Roots, Verifier};
 use pharos_config::{ConfigError, TlsConfig, TlsVersion};

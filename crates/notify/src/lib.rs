@@ -5,8 +5,6 @@
 //! Templates are bounded in steps and output, answers of services in size, and every attempt in time. URLs and tokens that
 //! are secrets stand in no error.
 
-#![allow(dead_code, reason = "the receivers that use the rest follow")]
-
 pub mod alert;
 pub mod config;
 mod data;

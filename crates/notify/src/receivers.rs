@@ -1,11 +1,23 @@
 //! One file for each kind of integration: its section of the configuration, its payload, and how it is sent.
 
 mod discord;
+mod email;
+mod incidentio;
+mod jira;
+mod mattermost;
 mod msteams;
 mod msteamsv2;
+mod opsgenie;
+mod pagerduty;
+mod pushover;
+mod rocketchat;
 mod slack;
+mod sns;
+mod telegram;
+mod victorops;
 mod webex;
 mod webhook;
+mod wechat;
 
 use pharos_config::{ConfigError, HttpConfig};
 use pharos_http_client::HttpClient;
@@ -14,11 +26,23 @@ use crate::config::SecretUrl;
 use crate::error::{FailureReason, NotifyError};
 
 pub use discord::DiscordConfig;
+pub use email::{EmailConfig, Threading};
+pub use incidentio::IncidentioConfig;
+pub use jira::{JiraConfig, JiraField};
+pub use mattermost::{MattermostAttachment, MattermostConfig, MattermostField, MattermostPriority, MattermostProps};
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
+pub use opsgenie::{OpsGenieConfig, OpsGenieResponder};
+pub use pagerduty::{PagerdutyConfig, PagerdutyImage, PagerdutyLink};
+pub use pushover::PushoverConfig;
+pub use rocketchat::{RocketchatAction, RocketchatConfig, RocketchatField};
 pub use slack::{SlackAction, SlackConfig, SlackConfirmation, SlackField};
+pub use sns::{SigV4Config, SnsConfig};
+pub use telegram::TelegramConfig;
+pub use victorops::VictorOpsConfig;
 pub use webex::WebexConfig;
 pub use webhook::WebhookConfig;
+pub use wechat::WechatConfig;
 
 /// The content of a file with a secret, without space around it. `what` is what errors call reading it.
 async fn read_secret(what: &str, file: &str) -> Result<String, NotifyError> {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls::Loaded;
+use crate::tls::{Loaded, describe_handshake};
 use crate::url::RequestUrl;
 
 /// How long the first family of addresses may take before the other is tried as well.
@@ -49,17 +49,6 @@ pub(super) async fn dial(url: &RequestUrl, tls: Option<&Loaded>) -> Result<Strea
         }
     };
     Ok(Stream { inner, received: Arc::default(), is_http2 })
-}
-
-fn describe_handshake(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => other.to_string(),
-        Some(rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)) => {
-            "remote error: tls: handshake failure; the server may have none of the suites with ECDHE and AES or ChaCha20".into()
-        }
-        _ => format!("tls: {error}"),
-    }
 }
 
 /// The addresses of a server, in the order of the resolver.

@@ -17,11 +17,23 @@ macro_rules! for_each_list {
     ($call:ident) => {
         $call! {
             webhook_configs: WebhookConfig,
+            email_configs: EmailConfig,
+            pagerduty_configs: PagerdutyConfig,
+            opsgenie_configs: OpsGenieConfig,
+            wechat_configs: WechatConfig,
             slack_configs: SlackConfig,
+            victorops_configs: VictorOpsConfig,
+            pushover_configs: PushoverConfig,
+            sns_configs: SnsConfig,
+            telegram_configs: TelegramConfig,
             discord_configs: DiscordConfig,
             webex_configs: WebexConfig,
             msteams_configs: MsTeamsConfig,
             msteamsv2_configs: MsTeamsV2Config,
+            jira_configs: JiraConfig,
+            incidentio_configs: IncidentioConfig,
+            rocketchat_configs: RocketchatConfig,
+            mattermost_configs: MattermostConfig,
         }
     };
 }
