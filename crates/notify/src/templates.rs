@@ -3,6 +3,7 @@
 mod functions;
 mod json;
 mod payload;
+mod route_labels;
 pub(crate) mod time;
 
 use std::path::Path;
