@@ -62,11 +62,13 @@ const TABLE: &[Row] = &[
     ("compactor", Role, &["cluster", "model"], &[]),
     ("querier", Role, &["cluster", "model", "promql", "transport"], &["testkit"]),
     ("web", Role, &[], &[]),
+    ("alertmanager", Role, &["config", "gocompat", "http-client", "model", "notify"], &[]),
     ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &["testkit"]),
     (
         "pharos",
         Binary,
         &[
+            "alertmanager",
             "api",
             "block",
             "cluster",
