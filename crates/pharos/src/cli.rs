@@ -1,8 +1,9 @@
-//! The command line: `pharos [server] FLAGS`, `pharos cluster …`, `pharos tool …`. Owns the names of all flags.
+//! The command line: `pharos [server] FLAGS`, `pharos alertmanager FLAGS`, `pharos cluster …`, `pharos tool …`. Owns the names of all flags.
 //!
 //! Flags have the names that Prometheus gives them and two dashes: `--flag=value` or `--flag value`. Switches are `--flag`,
 //! `--no-flag` or `--flag=false`. A wrong command line ends the process with exit code 2.
 
+mod alertmanager_args;
 mod cluster;
 mod cluster_args;
 mod features;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use alertmanager_args::{AlertmanagerArgs, AlertmanagerClusterArgs};
 pub use cluster::{BlockCommand, ClusterCommand, ClusterCommandArgs};
 pub use cluster_args::ClusterArgs;
 pub use features::Features;
@@ -49,6 +51,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: scrape, receive, store and answer PromQL (the default)
     Server(Box<ServerArgs>),
+    /// Run an Alertmanager: group, silence and send alerts. Takes the flags of Alertmanager
+    Alertmanager(Box<AlertmanagerArgs>),
     /// Inspect a running cluster, drain and remove nodes, save and restore its state
     Cluster(ClusterCommandArgs),
     /// Check configurations, test rules and queries, repair a write-ahead log
@@ -61,6 +65,7 @@ Examples:
   pharos                                        scrape itself, listen on :9090, keep data under ./data
   pharos --config.file=prometheus.yml           run with a Prometheus configuration
   pharos server --help                          all flags of the server
+  pharos alertmanager                           run an Alertmanager on :9093 with ./alertmanager.yml
   pharos version                                print the version
   pharos cluster status                         show the health of the cluster and what to do about it
   pharos tool check config prometheus.yml       check a configuration before a reload
@@ -79,6 +84,9 @@ impl Cli {
             server.storage.is_window_given = given.value_source("min_block_duration") == Some(ValueSource::CommandLine);
             server.check().map_err(|reason| command.error(clap::error::ErrorKind::ValueValidation, reason))?;
         }
+        if let Command::Alertmanager(args) = &cli.command {
+            args.inert.check().map_err(|reason| command.error(clap::error::ErrorKind::ValueValidation, reason))?;
+        }
         Ok(cli)
     }
 }
@@ -90,7 +98,8 @@ fn server_command(command: &clap::Command) -> &clap::Command {
 /// Inserts `server` when the subcommand is missing, and rewrites `version` to `--version` and `--no-switch` to
 /// `--switch=false`.
 fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> {
-    const TOP_LEVEL: [&str; 8] = ["server", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
+    const TOP_LEVEL: [&str; 9] =
+        ["server", "alertmanager", "cluster", "tool", "help", "-h", "--help", "-V", "--version"];
     if args.is_empty() {
         args.push("pharos".into());
     }
@@ -101,9 +110,9 @@ fn normalize(command: &clap::Command, mut args: Vec<OsString>) -> Vec<OsString> 
     if !first.is_some_and(|arg| TOP_LEVEL.contains(&arg)) {
         args.insert(1, "server".into());
     }
-    let is_switch = |name: &str| {
-        server_command(command).get_arguments().any(|arg| arg.get_long() == Some(name) && server_args::is_switch(arg))
-    };
+    let given = args.get(1).and_then(|name| command.find_subcommand(name)).unwrap_or(command);
+    let is_switch =
+        |name: &str| given.get_arguments().any(|arg| arg.get_long() == Some(name) && server_args::is_switch(arg));
     for arg in &mut args {
         let switch = arg.to_str().and_then(|arg| arg.strip_prefix("--no-")).filter(|name| is_switch(name));
         if let Some(name) = switch {

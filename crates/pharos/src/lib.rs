@@ -1,6 +1,7 @@
 //! The parts of the `pharos` binary: command line, configuration, wiring of the roles, cluster administration, logging,
 //! process metrics and tools. `main.rs` only dispatches to them.
 
+pub mod alertmanager;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Server(args) => pharos::server::run(*args).map(|()| true),
+        Command::Alertmanager(args) => pharos::alertmanager::run(*args).map(|()| true),
         Command::Cluster(args) => {
             pharos::cluster::command::run(&args, &mut std::io::stdout()).map_err(|error| error.to_string())
         }
@@ -42,6 +43,9 @@ fn run_tool(command: ToolCommand) -> Result<bool, String> {
     let text = |error: std::io::Error| error.to_string();
     match command {
         ToolCommand::Check(CheckCommand::Config { files }) => tool::check_config(&files, out).map_err(text),
+        ToolCommand::Check(CheckCommand::AlertmanagerConfig { files }) => {
+            tool::check_alertmanager_config(&files, out).map_err(text)
+        }
         ToolCommand::Promqltest { files } => tool::promqltest(&files, out, errors).map_err(text),
         ToolCommand::Test(TestCommand::Rules { files, run, ignore_unknown_fields, .. }) => {
             let pattern = (!run.is_empty()).then(|| run.join("|"));

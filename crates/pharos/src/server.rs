@@ -7,11 +7,11 @@
 
 mod deletions;
 mod departure;
-mod http;
+pub(crate) mod http;
 mod limits;
 mod membership;
 mod meta_retry;
-mod network;
+pub(crate) mod network;
 mod owner;
 mod request_line;
 mod restart;

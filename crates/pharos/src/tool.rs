@@ -1,11 +1,13 @@
 //! `pharos tool`: tools that write to the given stream and return whether they found no problem.
 
+mod check_alertmanager_config;
 mod check_config;
 mod docs;
 mod promqltest;
 mod repair_wal;
 mod test_rules;
 
+pub use check_alertmanager_config::check_alertmanager_config;
 pub use check_config::check_config;
 pub use docs::docs;
 pub use promqltest::promqltest;

@@ -245,6 +245,28 @@ fn version_is_printed_in_both_places() {
 }
 
 #[test]
+fn the_alertmanager_takes_the_flags_of_alertmanager() {
+    let parse = |flags: &[&str]| Cli::try_parse_from_args(["pharos", "alertmanager"].iter().chain(flags));
+    let flags = ["--config.file=a.yml", "--storage.path", "/d", "--cluster.peer=b:9094", "--cluster.peer=c:9094"];
+    let more =
+        ["--web.listen-address=127.0.0.1:0", "--cluster.listen-address=", "--no-log.silences", "--log.level=debug"];
+    let cli = parse(&[&flags[..], &more[..], &["--cluster.gossip-interval=1s"]].concat()).unwrap();
+    let Command::Alertmanager(args) = cli.command else { panic!("{:?}", cli.command) };
+    assert_eq!((args.cluster.peers.len(), args.cluster.listen_address.as_str()), (2, ""));
+    assert_eq!((args.data.retention.as_secs(), args.data.log_silences), (120 * 3600, false));
+    assert_eq!(args.inert.without_effect(), ["cluster.gossip-interval"]);
+    for (flag, reason) in [
+        ("--web.config.file=web.yml", "--web.config.file is not supported: the listener has no TLS"),
+        ("--cluster.tls-config=tls.yml", "--cluster.tls-config is not supported"),
+        ("--web.cors.origin=(", "error parsing regexp: missing closing )"),
+        ("--data.retention=soon", "not a valid duration string"),
+    ] {
+        let error = parse(&[flag]).map(drop).unwrap_err().to_string();
+        assert!(error.contains(reason), "{flag}: {error}");
+    }
+}
+
+#[test]
 fn tool_commands_are_parsed() {
     let cli = Cli::try_parse_from_args(["pharos", "tool", "check", "config", "a.yml", "b.yml"]).unwrap();
     match cli.command {

@@ -55,6 +55,13 @@ pub enum CheckCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Check configuration files of the Alertmanager, with their templates. The exit code is 1 when one is invalid
+    #[command(name = "alertmanager-config")]
+    AlertmanagerConfig {
+        /// Files to check, such as alertmanager.yml
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// A kind of unit test.

@@ -36,26 +36,26 @@ use crate::cli::ListenAddress;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The router; none during startup.
-pub(super) type SharedRouter = Arc<ArcSwapOption<Router>>;
+pub(crate) type SharedRouter = Arc<ArcSwapOption<Router>>;
 
 /// Secures accepted connections before anything is read from them.
-pub(super) trait Secure: Send + Sync + 'static {
+pub(crate) trait Secure: Send + Sync + 'static {
     /// Completes the handshake and returns the secured stream.
     fn secure(&self, stream: TcpStream) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
 }
 
 /// Settings of listeners.
 #[derive(Clone)]
-pub(super) struct HttpConfig {
+pub(crate) struct HttpConfig {
     /// Maximum number of connections over all listeners.
-    pub(super) max_connections: usize,
+    pub(crate) max_connections: usize,
     /// How long a client may keep the server waiting.
-    pub(super) patience: Patience,
+    pub(crate) patience: Patience,
 }
 
 /// How long a client may keep the server waiting before its connection is closed.
 #[derive(Clone, Copy)]
-pub(super) enum Patience {
+pub(crate) enum Patience {
     /// For the API: this long for the whole of a request, between requests, and while the client reads none of its answer.
     Client(Duration),
     /// For other nodes: this long until the first call with the token of the cluster. Calls of nodes may last.
@@ -63,7 +63,7 @@ pub(super) enum Patience {
 }
 
 /// Binds an address. 0.0.0.0 stands for all addresses of both families, as in Go. The error names the address.
-pub(super) async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
+pub(crate) async fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
     if address.host == "0.0.0.0" && takes_both_families() {
         // Without IPv6 in the kernel this fails, and IPv4 is all there is.
         if let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port)).await {
@@ -79,7 +79,7 @@ fn takes_both_families() -> bool {
 }
 
 /// Serves all listeners until `shutdown` becomes true, then waits for requests in progress.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     listeners: Vec<TcpListener>,
     router: SharedRouter,
     config: HttpConfig,

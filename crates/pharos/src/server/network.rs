@@ -1,7 +1,7 @@
 //! The network between nodes: the advertised address ([`address`]), encryption ([`tls`]), authentication by certificate or
 //! token, the identity of the cluster in every call, and the listener that serves this node's roles.
 
-mod address;
+pub(crate) mod address;
 pub(super) mod tls;
 
 use std::sync::Arc;
@@ -50,7 +50,11 @@ impl Network {
             .local_addr()
             .map_err(|e| format!("cannot read the address of the cluster listener {listen}: {e}"))?
             .port();
-        let address = address::advertised(args, &ListenAddress { port, ..listen.clone() })?;
+        let address = address::advertised(
+            args.advertise_address.as_deref(),
+            &args.join,
+            &ListenAddress { port, ..listen.clone() },
+        )?;
         let token = token(args)?;
         let tls = NodeTls::load(args)?.map(Arc::new);
         let mut channels = Channels::new();

@@ -18,7 +18,10 @@ const ROOT: &str = "Config";
 /// All sections.
 pub(super) fn reference(files: &[SourceFile]) -> String {
     let mut sections = BTreeMap::new();
-    for file in files.iter().filter(|file| file.path.contains("config")) {
+    // The Alertmanager has a file of its own, whose reference is Alertmanager's.
+    let is_of_this_file =
+        |path: &str| path.contains("config") && !path.starts_with("alertmanager/") && !path.starts_with("notify/");
+    for file in files.iter().filter(|file| is_of_this_file(&file.path)) {
         scan::scan(&file.text, &mut sections);
     }
     let mut writer = Writer { sections: &sections, written: BTreeSet::new(), out: String::new() };

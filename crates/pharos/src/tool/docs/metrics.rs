@@ -10,6 +10,9 @@ use regex::Regex;
 use super::source::SourceFile;
 use super::table;
 
+/// What complete names begin with.
+const PREFIXES: [&str; 3] = ["pharos_", "process_", "alertmanager_"];
+
 /// A metric family.
 #[derive(Debug, PartialEq)]
 struct Metric {
@@ -35,7 +38,7 @@ fn find(text: &str) -> Vec<(String, Metric)> {
     for found in definition.captures_iter(text) {
         let (_, [constructor, name, help]) = found.extract();
         let name = match name {
-            complete if complete.starts_with("pharos_") || complete.starts_with("process_") => complete.to_string(),
+            complete if PREFIXES.iter().any(|prefix| complete.starts_with(prefix)) => complete.to_string(),
             _ if prefix.is_empty() => continue,
             suffix => format!("{prefix}{suffix}"),
         };
