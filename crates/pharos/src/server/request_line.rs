@@ -1,8 +1,8 @@
 //! Request lines as clients write them: `GET /api/v1/query?query=up{job="x"}` has characters that a URL must not have, yet
 //! curl and Prometheus's documentation send them raw, and Go takes them. They are escaped before the HTTP library reads them.
 //!
-//! The stream is followed from request to request by `Content-Length`. Behind anything else (chunked bodies, upgrades,
-//! HTTP/2) it is passed on as it is.
+//! `Content-Length` tells where the next request starts. After anything else that delimits a body or leaves HTTP/1 (chunked
+//! bodies, upgrades, HTTP/2) the rest of the stream is passed on unchanged.
 
 use std::io;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The length of the start of a header line that is looked at.
+/// How many bytes of a line are kept. No header that is read here is longer, unless it is meant to deceive.
 const MAX_LINE_START: usize = 64;
-/// The beginning of an HTTP/2 connection.
-const HTTP2_PREFACE: &[u8] = b"PRI ";
+/// The start of an HTTP/2 connection, in lower case.
+const HTTP2_PREFACE: &[u8] = b"pri ";
 
 /// A stream whose HTTP/1 request lines have no raw quotes and angle brackets.
 pub(super) struct RequestLines<S> {
@@ -92,7 +92,7 @@ enum Part {
     Headers,
     /// This many bytes of the body follow.
     Body(u64),
-    /// Nothing is known of what follows.
+    /// Where the next request starts is unknown.
     Opaque,
 }
 
@@ -103,7 +103,7 @@ struct Scanner {
     /// The start of the current line, in lower case.
     line: Vec<u8>,
     content_length: Option<u64>,
-    /// Whether a header says that the end of the body is not where `Content-Length` says.
+    /// Whether the body may end somewhere else than `content_length` says.
     is_framed_otherwise: bool,
 }
 
@@ -152,23 +152,25 @@ impl Scanner {
             return;
         }
         let line = std::mem::take(&mut self.line);
+        let is_cut = !line.ends_with(b"\n");
         let text = line.trim_ascii();
         match self.part {
             // Empty lines may precede a request.
             Part::RequestLine if text.is_empty() => {}
-            Part::RequestLine if line.starts_with(&HTTP2_PREFACE.to_ascii_lowercase()) => self.part = Part::Opaque,
+            Part::RequestLine if line.starts_with(HTTP2_PREFACE) => self.part = Part::Opaque,
             Part::RequestLine => self.part = Part::Headers,
             _ if text.is_empty() => self.end_of_headers(),
-            _ => self.header(text),
+            _ => self.header(text, is_cut),
         }
     }
 
-    fn header(&mut self, line: &[u8]) {
+    /// Takes a header, of which the end may be missing.
+    fn header(&mut self, line: &[u8], is_cut: bool) {
         let Some(colon) = memchr::memchr(b':', line) else { return };
         match &line[..colon] {
             b"content-length" => {
                 let length = std::str::from_utf8(&line[colon + 1..]).ok().and_then(|text| text.trim().parse().ok());
-                self.is_framed_otherwise |= length.is_none() || self.content_length.is_some();
+                self.is_framed_otherwise |= is_cut || length.is_none() || self.content_length.is_some();
                 self.content_length = length;
             }
             b"transfer-encoding" | b"upgrade" => self.is_framed_otherwise = true,
@@ -246,8 +248,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_behind_a_chunked_body_or_a_preface_of_http2_is_changed() {
+    async fn nothing_is_changed_where_the_next_request_may_start_elsewhere() {
+        let zeros = "0".repeat(MAX_LINE_START);
+        let long_length = format!("POST /w HTTP/1.1\r\nContent-Length: {zeros}3\r\n\r\n\"\"\"");
         for stream in [
+            &long_length,
             "POST /w HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\"\r\n0\r\n\r\nGET /\" HTTP/1.1\r\n\r\n",
             "POST /w HTTP/1.1\r\nContent-Length: 1\r\ncontent-length: 3\r\n\r\n\"\"\"",
             "POST /w HTTP/1.1\r\nContent-Length: x\r\n\r\n\"",
