@@ -30,11 +30,13 @@ use pharos_model::{Clock, SystemClock};
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::cli::ServerArgs;
 use crate::logging;
 use crate::metrics::register_process_metrics;
 use crate::reload::{ConfigHandle, ConfigSource, FilesWatch};
+use roles::Roles;
 use services::NodeServices;
 use storage::Folders;
 
@@ -114,6 +116,14 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         Some(error) => tracing::error!(error, "a role failed; stopping"),
         None => tracing::info!("stopping"),
     }
+    wind_down(roles, serving, &stop, &mut signals).await;
+    tracing::info!("see you next time");
+    // The exit code tells a supervisor to restart the process.
+    failed.map_or(Ok(()), Err)
+}
+
+/// Lets the cluster take over, then stops: queries get [`QUERY_GRACE`] to finish. A second signal cuts the takeover short.
+async fn wind_down(roles: Roles, serving: JoinHandle<()>, stop: &watch::Sender<bool>, signals: &mut Signals) {
     tokio::select! {
         () = roles.depart() => {}
         () = signals.stop() => tracing::warn!("second stop signal; not waiting for the cluster to take over"),
@@ -128,9 +138,6 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     if let Err(error) = serving.await {
         tracing::error!(%error, "HTTP server ended unexpectedly");
     }
-    tracing::info!("see you next time");
-    // The exit code tells a supervisor to restart the process.
-    failed.map_or(Ok(()), Err)
 }
 
 fn load_config(

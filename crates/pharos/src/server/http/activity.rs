@@ -4,6 +4,7 @@
 //! read its answer. How long it has waited decides which connection makes room when all places are taken, and which one is closed as idle.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -64,14 +65,15 @@ impl Activity {
         state.in_progress += 1;
         state.served += 1;
         state.progress = Instant::now();
-        Arc::new(Exchange { activity: self.clone(), is_served: Mutex::new(true) })
+        Arc::new(Exchange { activity: self.clone(), is_served: AtomicBool::new(true) })
     }
 }
 
 /// One request and its answer. Ends when both bodies have been dropped.
 pub(super) struct Exchange {
     activity: Arc<Activity>,
-    is_served: Mutex<bool>,
+    /// Whether the next step is the server's. Changes under the lock of the activity.
+    is_served: AtomicBool,
 }
 
 impl Exchange {
@@ -86,21 +88,17 @@ impl Exchange {
     }
 
     fn set(&self, is_served: bool) {
-        let mut was = self.is_served.lock();
         let mut state = self.activity.state.lock();
-        match (*was, is_served) {
-            (true, false) => state.served -= 1,
-            (false, true) => state.served += 1,
-            _ => {}
-        }
-        *was = is_served;
+        let was_served = self.is_served.swap(is_served, Ordering::Relaxed);
+        state.served -= usize::from(was_served);
+        state.served += usize::from(is_served);
         state.progress = Instant::now();
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let was_served = *self.is_served.lock();
+        let was_served = *self.is_served.get_mut();
         let mut state = self.activity.state.lock();
         state.in_progress -= 1;
         state.served -= usize::from(was_served);

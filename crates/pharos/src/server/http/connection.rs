@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use pharos_transport::ByteStream;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::activity::{Activity, Exchange};
+use super::activity::Activity;
 use super::body::{AnswerBody, RequestBody};
 use super::places::Place;
 use super::watched::Watched;
@@ -26,11 +26,11 @@ use crate::server::request_line::RequestLines;
 
 /// Pings go to HTTP/2 peers that have been silent for this time. A peer has as much time to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a connection that is asked to end may take.
+/// How long a client may delay the end of its connection.
 const GRACE: Duration = Duration::from_secs(1);
-/// Most requests at a time on one HTTP/2 connection of a client.
+/// Maximum number of concurrent requests on an HTTP/2 connection of a client.
 const MAX_STREAMS: u32 = 100;
-/// Most bytes of an answer that wait in an HTTP/2 connection of a client.
+/// Maximum number of bytes that an HTTP/2 connection buffers of an answer to a client.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 
 /// A connection and what serving it needs.
@@ -45,13 +45,13 @@ pub(super) struct Connection {
 
 /// Why the server ends a connection.
 enum End {
-    /// The process stops. Requests in progress may finish.
+    /// The process is shutting down. Requests in progress may finish.
     Shutdown,
-    /// Nothing was asked for long. An HTTP/2 client is told, so that it loses no request.
+    /// No request has arrived for too long. An HTTP/2 client is told, so that it loses no request.
     Idle,
-    /// The client neither sent nor read for too long in the middle of a request.
+    /// The client has sent and read nothing for too long in the middle of a request.
     Stalled,
-    /// The place is needed.
+    /// Another connection needs the place.
     NoRoom,
 }
 
@@ -62,7 +62,7 @@ impl Connection {
         let Some(secure) = secure else { return self.serve(stream).await };
         let secured = tokio::select! {
             secured = tokio::time::timeout(self.patience.first(), secure.secure(stream)) => secured,
-            () = self.place.closing() => return tracing::debug!(%peer, "closing a connection for another one"),
+            () = self.place.closing() => return tracing::debug!(%peer, "closing a connection to make room for another one"),
             _ = self.shutdown.wait_for(|stop| *stop) => return,
         };
         match secured {
@@ -89,19 +89,33 @@ impl Connection {
             End::Shutdown => {}
             End::Idle => tracing::debug!(%peer, "closing an idle connection"),
             End::Stalled => return tracing::debug!(%peer, "closing a connection whose client keeps a request waiting"),
-            End::NoRoom if !self.activity.is_idle() => {
-                return tracing::warn!(%peer, "all --web.max-connections are taken; closing one whose client keeps a request waiting");
+            // A request that is being served by now is answered first.
+            End::NoRoom if !self.activity.is_idle() && self.activity.waited().is_some() => {
+                return tracing::warn!(
+                    %peer,
+                    "--web.max-connections is reached; closing a connection whose client keeps a request waiting"
+                );
             }
-            End::NoRoom => tracing::debug!(%peer, "closing an idle connection for another one"),
+            End::NoRoom => tracing::debug!(%peer, "closing a connection to make room for another one"),
         }
         serving.as_mut().graceful_shutdown();
-        match end {
-            End::Shutdown => log_end(peer, serving.await),
-            // The client may not answer.
-            _ => {
-                if let Ok(ended) = tokio::time::timeout(GRACE, serving).await {
-                    log_end(peer, ended);
-                }
+        let ended = match end {
+            End::Shutdown => Some(serving.await),
+            _ => self.grace(serving).await,
+        };
+        if let Some(ended) = ended {
+            log_end(peer, ended);
+        }
+    }
+
+    /// Waits for a connection that was asked to end. `None` when its client delays the end for too long.
+    async fn grace<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        loop {
+            if let Ok(ended) = tokio::time::timeout(GRACE, serving.as_mut()).await {
+                return Some(ended);
+            }
+            if self.activity.waited().is_some_and(|waited| waited >= GRACE) {
+                return None;
             }
         }
     }
@@ -118,24 +132,26 @@ impl Connection {
         builder
     }
 
-    /// Answers requests with the router, and keeps account of who waits for whom.
+    /// Answers requests with the router, and records whether the client or the server is waited for.
     fn service(
         &self,
     ) -> impl Fn(Request<Incoming>) -> futures::future::BoxFuture<'static, Result<Response<AnswerBody>, Infallible>> + use<>
     {
         let (router, activity, patience, peer) = (self.router.clone(), self.activity.clone(), self.patience, self.peer);
         move |mut request| {
-            let (router, activity) = (router.load_full(), activity.clone());
+            // Counted from here on, so that the connection is not closed as idle before the answer is first polled.
+            let (router, activity, exchange) = (router.load_full(), activity.clone(), activity.begin());
             request.extensions_mut().insert(ClientAddress(peer.ip().to_canonical()));
             Box::pin(async move {
-                let exchange: Arc<Exchange> = activity.begin();
                 let within = match patience {
                     Patience::Client(patience) => Some(patience),
                     Patience::Node(_) => None,
                 };
                 let request = request.map(|body| Body::new(RequestBody::new(body, exchange.clone(), within)));
+                // Without a router nobody has looked at the token.
+                let is_starting = router.is_none();
                 let response = respond(router, request).await;
-                if matches!(patience, Patience::Node(_)) && is_authenticated(response.headers()) {
+                if matches!(patience, Patience::Node(_)) && !is_starting && is_authenticated(response.headers()) {
                     activity.trust();
                 }
                 exchange.serve();
@@ -164,7 +180,7 @@ async fn out_of_patience(activity: &Activity, patience: Patience) -> End {
         let waited = activity.waited().unwrap_or_default();
         let (limit, end) = match activity.is_idle() {
             true => (limit, End::Idle),
-            // A body that is late is answered first.
+            // The handler answers a late body first.
             false => (limit + GRACE, End::Stalled),
         };
         if waited >= limit {

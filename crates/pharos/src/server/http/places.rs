@@ -79,16 +79,18 @@ impl Places {
 }
 
 impl Taken {
-    /// Tells one connection to close, unless one is closing already.
+    /// Tells one connection to close, unless one is closing already. A connection whose request is being served does not count: it
+    /// closes only afterwards, which may take long.
     fn make_room(&mut self) {
-        if self.by_number.values().any(|taker| taker.is_closing) {
+        if self.by_number.values().any(|taker| taker.is_closing && taker.activity.waited().is_some()) {
             return;
         }
         let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
         for taker in self.by_number.values() {
             *of_peer.entry(taker.peer).or_default() += 1;
         }
-        let waiting = self.by_number.values_mut().filter(|taker| !taker.activity.is_trusted()).filter_map(|taker| {
+        let can_close = |taker: &&mut Taker| !taker.is_closing && !taker.activity.is_trusted();
+        let waiting = self.by_number.values_mut().filter(can_close).filter_map(|taker| {
             let waited = taker.activity.waited().filter(|waited| *waited >= PATIENCE)?;
             Some((of_peer.get(&taker.peer).copied().unwrap_or(0), waited, taker))
         });

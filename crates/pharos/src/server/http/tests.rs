@@ -10,32 +10,42 @@ use super::*;
 
 /// Opens an HTTP/2 connection with default settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// An answer that does not fit the buffers of a connection.
+/// The length of an answer that does not fit into the buffers of a connection.
 const LARGE: usize = 64 << 20;
 
 struct Server {
     address: SocketAddr,
+    router: SharedRouter,
     _stop: watch::Sender<bool>,
 }
 
 async fn start(max_connections: usize, patience: Patience) -> Server {
+    let server = start_without_router(max_connections, patience).await;
+    server.router.store(Some(Arc::new(router())));
+    server
+}
+
+fn router() -> Router {
     let large = || async { Bytes::from_static(&[0; LARGE]) };
     let length = |body: Result<Bytes, axum::extract::rejection::BytesRejection>| async move {
         body.map_or_else(|error| error.into_response(), |body| body.len().to_string().into_response())
     };
     let unauthenticated = || async { [("grpc-status", "16")] };
-    let router = Router::new()
+    Router::new()
         .route("/", get(|| async { "here" }))
         .route("/large", get(large))
         .route("/length", post(length))
-        .route("/stranger", get(unauthenticated));
+        .route("/stranger", get(unauthenticated))
+}
+
+async fn start_without_router(max_connections: usize, patience: Patience) -> Server {
     let listener = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let router = Arc::new(ArcSwapOption::from_pointee(router));
+    let router = SharedRouter::default();
     let config = HttpConfig { max_connections, patience };
-    tokio::spawn(serve(vec![listener], router, config, None, stopped));
-    Server { address, _stop: stop }
+    tokio::spawn(serve(vec![listener], router.clone(), config, None, stopped));
+    Server { address, router, _stop: stop }
 }
 
 impl Server {
@@ -136,6 +146,16 @@ async fn nodes_that_have_authenticated_stay_and_strangers_go() {
     while !String::from_utf8_lossy(&answers).contains("405") {
         assert_ne!(node.read_buf(&mut answers).await.unwrap(), 0, "the connection is open");
     }
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_trusted_because_it_came_before_the_router() {
+    let server = start_without_router(8, Patience::Node(Duration::from_millis(200))).await;
+    let mut stranger = server.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(status(&mut stranger).await, "503");
+    server.router.store(Some(Arc::new(router())));
+    // The server closes the connection.
+    rest(stranger).await;
 }
 
 #[test]
