@@ -129,41 +129,42 @@ impl ChunkPages<'_> {
 
     /// A text column whose rows may be null.
     pub(crate) fn texts(&self) -> Result<Texts, BlockError> {
-        let mut out = Texts::default();
-        let mut read = || {
-            let zstd = self.chunk().zstd;
-            let (dictionary, data) = self.split();
-            if let Some(bytes) = dictionary {
-                let page = dictionary_page(bytes, zstd)?;
-                out.values = values::strings(&page.body, page.num_values)?;
-            }
-            for bytes in data {
-                let page = data_page(bytes, zstd)?;
-                let mut body = &page.body[..];
-                let present = levels::presence(&mut body, page.num_values)?;
-                let count = present.as_ref().map_or(page.num_values, |p| p.iter().filter(|p| **p).count());
-                let mut codes = Vec::new();
-                text_codes(&page, body, count, &mut out.values, &mut codes)?;
-                match present {
-                    None => out.codes.append(&mut codes),
-                    Some(present) => {
-                        let mut codes = codes.into_iter();
-                        let code = |has: bool| if has { codes.next().unwrap_or(Texts::NONE) } else { Texts::NONE };
-                        out.codes.extend(present.into_iter().map(code));
-                    }
-                }
-            }
+        let out = self.each_text(|page, out| {
+            let mut body = &page.body[..];
+            let Some(present) = levels::presence(&mut body, page.num_values)? else {
+                return text_codes(page, body, page.num_values, &mut out.values, &mut out.codes);
+            };
+            let mut codes = Vec::new();
+            let count = present.iter().filter(|has| **has).count();
+            text_codes(page, body, count, &mut out.values, &mut codes)?;
+            let mut codes = codes.into_iter();
+            let code = |has: bool| if has { codes.next().unwrap_or(Texts::NONE) } else { Texts::NONE };
+            out.codes.extend(present.into_iter().map(code));
             Ok(())
-        };
-        read().map_err(|e| self.error(e))?;
+        })?;
         self.expect_rows(out.codes.len())?;
         Ok(out)
     }
 
     /// The keys or values of a map column, with the length of each map.
     pub(crate) fn map_texts(&self) -> Result<(Texts, Vec<u32>), BlockError> {
-        let mut out = Texts::default();
         let mut lengths = Vec::new();
+        let out = self.each_text(|page, out| {
+            let mut body = &page.body[..];
+            let lists = Lists::read(&mut body, page.num_values, 1)?;
+            lengths.extend(lists.rows.iter().map(|list| list.len));
+            text_codes(page, body, lists.values, &mut out.values, &mut out.codes)
+        })?;
+        self.expect_rows(lengths.len())?;
+        Ok((out, lengths))
+    }
+
+    /// Reads the dictionary of a text column, and adds each page with `add`.
+    fn each_text(
+        &self,
+        mut add: impl FnMut(&RawPage<'_>, &mut Texts) -> Result<(), PageError>,
+    ) -> Result<Texts, BlockError> {
+        let mut out = Texts::default();
         let mut read = || {
             let zstd = self.chunk().zstd;
             let (dictionary, data) = self.split();
@@ -171,18 +172,10 @@ impl ChunkPages<'_> {
                 let page = dictionary_page(bytes, zstd)?;
                 out.values = values::strings(&page.body, page.num_values)?;
             }
-            for bytes in data {
-                let page = data_page(bytes, zstd)?;
-                let mut body = &page.body[..];
-                let lists = Lists::read(&mut body, page.num_values, 1)?;
-                lengths.extend(lists.rows.iter().map(|list| list.len));
-                text_codes(&page, body, lists.values, &mut out.values, &mut out.codes)?;
-            }
-            Ok(())
+            data.iter().try_for_each(|bytes| add(&data_page(bytes, zstd)?, &mut out))
         };
         read().map_err(|e| self.error(e))?;
-        self.expect_rows(lengths.len())?;
-        Ok((out, lengths))
+        Ok(out)
     }
 
     fn expect_rows(&self, found: usize) -> Result<(), BlockError> {
