@@ -239,6 +239,16 @@ impl FieldValue<'_, '_> {
         }
     }
 
+    /// Writes a whole number.
+    fn whole<E: Error>(self, value: i128) -> Result<(), E> {
+        self.check()?;
+        match self.field.kind {
+            Kind::Double => self.out.double(self.field, value as f64),
+            Kind::Varint | Kind::Zigzag | Kind::Fixed64 | Kind::Enumeration(_) => self.out.integer(self.field, value),
+            _ => Err(self.misfit("a number")),
+        }
+    }
+
     fn misfit<E: Error>(&self, what: &str) -> E {
         E::custom(format_args!("{} is {what}", self.field.name))
     }
@@ -276,25 +286,11 @@ impl<'de> Visitor<'de> for FieldValue<'_, '_> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.check()?;
-        match self.field.kind {
-            Kind::Double => self.out.double(self.field, value as f64),
-            Kind::Varint | Kind::Zigzag | Kind::Fixed64 | Kind::Enumeration(_) => {
-                self.out.integer(self.field, i128::from(value))
-            }
-            _ => Err(self.misfit("a number")),
-        }
+        self.whole(value.into())
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.check()?;
-        match self.field.kind {
-            Kind::Double => self.out.double(self.field, value as f64),
-            Kind::Varint | Kind::Zigzag | Kind::Fixed64 | Kind::Enumeration(_) => {
-                self.out.integer(self.field, i128::from(value))
-            }
-            _ => Err(self.misfit("a number")),
-        }
+        self.whole(value.into())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
