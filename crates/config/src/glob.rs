@@ -18,7 +18,7 @@ pub fn glob(pattern: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 
 /// Refuses a malformed pattern.
 pub(crate) fn check_pattern(pattern: &str) -> Result<(), ConfigError> {
-    match matches(pattern, "") {
+    match Pattern::parse(pattern) {
         Some(_) => Ok(()),
         None => Err(ConfigError::new(format!("invalid file pattern {pattern:?}"))),
     }
@@ -29,9 +29,8 @@ fn expand(pattern: &Path) -> Option<Vec<PathBuf>> {
         let exists = pattern.symlink_metadata().is_ok();
         return Some(if exists { vec![pattern.to_path_buf()] } else { Vec::new() });
     }
-    let Some(name) = pattern.file_name().map(|name| name.to_string_lossy().into_owned()) else {
-        return Some(Vec::new());
-    };
+    let Some(name) = pattern.file_name() else { return Some(Vec::new()) };
+    let name = Pattern::parse(&name.to_string_lossy())?;
     let parent = pattern.parent().unwrap_or(Path::new(""));
     let folders = if is_pattern(&parent.to_string_lossy()) { expand(parent)? } else { vec![parent.to_path_buf()] };
     let mut found = Vec::new();
@@ -41,7 +40,7 @@ fn expand(pattern: &Path) -> Option<Vec<PathBuf>> {
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         names.sort();
         for entry in names {
-            if matches(&name, &entry.to_string_lossy())? {
+            if name.matches(&entry.to_string_lossy()) {
                 found.push(folder.join(entry));
             }
         }
@@ -53,31 +52,40 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '\\'])
 }
 
-/// Whether a name matches a pattern; `None` if the pattern is malformed.
-fn matches(pattern: &str, name: &str) -> Option<bool> {
-    let pattern = tokens(pattern)?;
-    let name: Vec<char> = name.chars().collect();
-    // The position after the last star, and how much of the name that star has taken.
-    let (mut at, mut read, mut star) = (0, 0, None);
-    while read < name.len() {
-        match pattern.get(at) {
-            Some(Token::Star) => {
-                star = Some((at + 1, read));
-                at += 1;
-            }
-            Some(token) if token.takes(name[read]) => {
-                at += 1;
-                read += 1;
-            }
-            _ => {
-                let Some((after, taken)) = star.filter(|(_, taken)| name[*taken] != '/') else { return Some(false) };
-                star = Some((after, taken + 1));
-                at = after;
-                read = taken + 1;
+/// A well-formed pattern.
+struct Pattern(Vec<Token>);
+
+impl Pattern {
+    /// Parses a pattern. Returns `None` if it is malformed.
+    fn parse(pattern: &str) -> Option<Self> {
+        tokens(pattern).map(Pattern)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        let Pattern(tokens) = self;
+        let name: Vec<char> = name.chars().collect();
+        // The position after the last star, and how much of the name that star has taken.
+        let (mut at, mut read, mut star) = (0, 0, None);
+        while read < name.len() {
+            match tokens.get(at) {
+                Some(Token::Star) => {
+                    star = Some((at + 1, read));
+                    at += 1;
+                }
+                Some(token) if token.takes(name[read]) => {
+                    at += 1;
+                    read += 1;
+                }
+                _ => {
+                    let Some((after, taken)) = star.filter(|(_, taken)| name[*taken] != '/') else { return false };
+                    star = Some((after, taken + 1));
+                    at = after;
+                    read = taken + 1;
+                }
             }
         }
+        tokens[at..].iter().all(|token| matches!(token, Token::Star))
     }
-    Some(pattern[at..].iter().all(|token| matches!(token, Token::Star)))
 }
 
 enum Token {
@@ -167,10 +175,10 @@ mod tests {
             ("[\\-x]", "-", true),
             ("*x", "xxx", true),
         ] {
-            assert_eq!(matches(pattern, name), Some(is_match), "{pattern} {name}");
+            assert_eq!(Pattern::parse(pattern).unwrap().matches(name), is_match, "{pattern} {name}");
         }
         for malformed in ["[]a]", "[-]", "[x-]", "[-x]", "[", "[^", "[^bc", "a[", "\\", "[a-b-c]"] {
-            assert_eq!(matches(malformed, "a"), None, "{malformed}");
+            assert!(Pattern::parse(malformed).is_none(), "{malformed}");
         }
     }
 

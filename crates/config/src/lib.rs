@@ -27,7 +27,7 @@ pub use protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme};
 pub use relabel::{RelabelAction, RelabelConfig, RelabelRule, relabel};
 pub use resolved::ResolvedScrapeConfig;
 pub use scrape::ScrapeConfig;
-pub use units::{ByteSize, PromDuration, Secret, without_password};
+pub use units::{ByteSize, PromDuration, Secret, masked_url, without_password};
 
 #[cfg(test)]
 mod tests;

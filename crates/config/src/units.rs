@@ -1,5 +1,6 @@
 //! Scalars of the configuration, read and printed as Prometheus does: durations, byte sizes, secrets and URLs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -214,13 +215,20 @@ impl Serialize for Secret {
     }
 }
 
-/// Serialises a URL with `xxxxx` in place of its password.
-pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let Ok(mut parsed) = url::Url::parse(url) else { return serializer.serialize_str(url) };
-    if parsed.password().is_none() || parsed.set_password(Some("xxxxx")).is_err() {
-        return serializer.serialize_str(url);
+/// A URL with `xxxxx` in place of its password, for logs, errors and labels.
+pub fn masked_url(url: &str) -> Cow<'_, str> {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
+    let Some(at) = url[begin..end].rfind('@').map(|at| begin + at) else { return url.into() };
+    match url[begin..at].find(':').map(|colon| begin + colon) {
+        Some(colon) => format!("{}:xxxxx{}", &url[..colon], &url[at..]).into(),
+        None => url.into(),
     }
-    serializer.collect_str(&parsed)
+}
+
+/// Serialises a URL as [`masked_url`] shows it.
+pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&masked_url(url))
 }
 
 /// Serialises an optional URL as [`without_password`] does.

@@ -2,7 +2,7 @@
 //! has changed, and at least once a refresh interval. A file that cannot be read keeps its previous targets; one that is gone
 //! has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -77,7 +77,7 @@ struct File {
 impl Files {
     /// Reads the files that are new or have changed, or all of them with `read_all`.
     pub(super) fn poll(mut self, patterns: &[String], read_all: bool) -> Polled {
-        let mut paths: Vec<PathBuf> = Vec::new();
+        let mut paths = BTreeSet::new();
         for pattern in patterns {
             match glob(Path::new(pattern)) {
                 Ok(found) => paths.extend(found),

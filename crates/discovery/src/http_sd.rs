@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderName, HeaderValue};
-use pharos_config::{HttpSdConfig, TargetGroup};
-use pharos_http_client::{HttpClient, without_password};
+use pharos_config::{HttpSdConfig, TargetGroup, masked_url};
+use pharos_http_client::HttpClient;
 use pharos_model::Labels;
 use tokio::sync::watch;
 
@@ -45,7 +45,7 @@ pub(super) async fn run(
             Err(error) => {
                 metrics.failures.with_label_values(&["http"]).inc();
                 tracing::error!(
-                    url = %without_password(&config.url),
+                    url = %masked_url(&config.url),
                     error,
                     "could not refresh target groups; keeping the previous targets"
                 );
@@ -67,7 +67,7 @@ async fn fetch(config: &HttpSdConfig, client: &HttpClient, timeout: Duration) ->
         return Err(format!("unsupported content type {:?}", response.content_type));
     }
     let groups: Vec<Option<TargetGroup>> = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
-    checked_labels(groups, &[("__meta_url", &without_password(&config.url))])
+    checked_labels(groups, &[("__meta_url", &masked_url(&config.url))])
 }
 
 #[cfg(test)]

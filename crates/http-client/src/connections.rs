@@ -16,7 +16,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -24,7 +24,12 @@ use self::dial::Stream;
 use crate::tls::Tls;
 use crate::url::RequestUrl;
 
+/// How long an unused connection stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Pings go to HTTP/2 servers that have been silent for this time, as in Prometheus.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum time for the answer to a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Enough for any server; the size of a response's head is limited besides.
 const MAX_HEADERS: usize = 4096;
 /// The limit on the head of a response, bytes.
@@ -140,15 +145,18 @@ impl Connections {
 
     /// Keeps the connection of a response whose body was read to its end.
     pub(super) fn keep(&self, exchange: Exchange) {
-        let Exchange { server, mut connection, .. } = exchange;
+        self.put_back(exchange.server, exchange.connection);
+    }
+
+    fn put_back(&self, server: Server, mut connection: Connection) {
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock();
         let list = idle.by_server.entry(server).or_default();
-        // All requests to a server share a connection of HTTP/2.
-        if matches!(connection.sender, Sender::Http2(_)) && !list.is_empty() {
-            return;
+        match list.last_mut().filter(|_| matches!(connection.sender, Sender::Http2(_))) {
+            // All requests to a server share a connection of HTTP/2, of which this is usually another handle.
+            Some(shared) => return *shared = connection,
+            None => list.push(connection),
         }
-        list.push(connection);
         idle.count += 1;
         if idle.count >= idle.next_sweep {
             idle.sweep();
@@ -220,7 +228,13 @@ async fn open(stream: Stream) -> Result<Connection, String> {
     let is_http2 = stream.is_http2;
     let io = TokioIo::new(stream);
     let sender = if is_http2 {
-        let begun = http2::Builder::new(TokioExecutor::new()).max_header_list_size(MAX_HEAD_BYTES as u32).handshake(io);
+        let begun = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .handshake(io);
         let (sender, connection) = begun.await.map_err(|e| describe(&e))?;
         tokio::spawn(connection);
         Sender::Http2(sender)

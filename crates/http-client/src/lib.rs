@@ -28,8 +28,7 @@ use self::connections::{Connections, Exchange, describe};
 use self::tls::Tls;
 pub use self::tls::{TlsDialer, TlsStream};
 use self::url::RequestUrl;
-pub use self::url::without_password;
-use pharos_config::{ConfigError, HttpClientConfig, Secret};
+use pharos_config::{ConfigError, HttpClientConfig, Secret, masked_url};
 
 const MAX_REDIRECTS: usize = 10;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Pharos/", env!("CARGO_PKG_VERSION")));
@@ -121,7 +120,7 @@ impl HttpClient {
                 self.follow(Method::GET, url, headers, Bytes::new()).await.map_err(|error| failed(url, &error))?;
             self.receive(url, exchange, limit, body).await
         };
-        let late = || HttpError::Timeout(without_password(url).into_owned());
+        let late = || HttpError::Timeout(masked_url(url).into_owned());
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -132,7 +131,7 @@ impl HttpClient {
     /// The request could not be made or sent, or the response was aborted. The message begins as Go's does.
     pub async fn send(&self, request: HttpRequest, limit: usize) -> Result<HttpResponse, HttpError> {
         let HttpRequest { method, url, shown_url, headers, body } = request;
-        let shown = shown_url.map_or_else(|| without_password(&url).into_owned(), str::to_string);
+        let shown = shown_url.map_or_else(|| masked_url(&url).into_owned(), str::to_string);
         let fault = |error: &str| HttpError::Failed(format!("{} {shown:?}: {error}", go_method(&method)));
         let followed = self.follow(method.clone(), &url, &headers, body).await;
         let mut exchange = followed.map_err(|error| match error {
@@ -342,7 +341,7 @@ async fn text_or_file(text: &str, file: Option<&Path>) -> Result<String, Request
 fn failed(url: &str, error: &RequestError) -> HttpError {
     match error {
         RequestError::File(error) => HttpError::Failed(error.clone()),
-        RequestError::Sent(error) => HttpError::Failed(format!("Get {:?}: {error}", without_password(url))),
+        RequestError::Sent(error) => HttpError::Failed(format!("Get {:?}: {error}", masked_url(url))),
     }
 }
 

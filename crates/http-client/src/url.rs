@@ -1,20 +1,7 @@
-//! The URL of a request, read by the rules of Go's `net/url` rather than those of browsers: a host is what stands there, also
-//! if it ends in a number, and a path is sent as it is.
-
-use std::borrow::Cow;
+//! The URL of a request, read by the rules of Go's `net/url` rather than those of browsers: a host is taken literally, even if
+//! it ends in a number, and a path is sent as it is.
 
 use http::uri::PathAndQuery;
-
-/// A URL with `xxxxx` in place of its password, for logs and errors.
-pub fn without_password(url: &str) -> Cow<'_, str> {
-    let begin = url.find("://").map_or(0, |at| at + 3);
-    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
-    let Some(at) = url[begin..end].rfind('@').map(|at| begin + at) else { return url.into() };
-    match url[begin..at].find(':').map(|colon| begin + colon) {
-        Some(colon) => format!("{}:xxxxx{}", &url[..colon], &url[at..]).into(),
-        None => url.into(),
-    }
-}
 
 /// The parts of a URL that a request needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +68,7 @@ impl RequestUrl {
     /// The URL that a redirect names.
     pub(super) fn join(&self, location: &str) -> Result<RequestUrl, String> {
         let scheme = if self.is_https { "https" } else { "http" };
-        if location.contains("://") && !location.starts_with(['/', '?', '.']) {
+        if has_scheme(location) {
             return RequestUrl::parse(location);
         }
         if let Some(rest) = location.strip_prefix("//") {
@@ -105,7 +92,13 @@ impl RequestUrl {
     }
 }
 
-/// The path and query of a request. What cannot be sent as it is, is escaped.
+/// Whether a URL is absolute. A relative one may have `://` in its path or query.
+fn has_scheme(url: &str) -> bool {
+    let is_scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    url.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(is_scheme_byte))
+}
+
+/// The path and query of a request. Bytes that cannot be sent as they are are escaped.
 fn parse_target(target: &str) -> Result<PathAndQuery, String> {
     let mut escaped = String::with_capacity(target.len() + 1);
     if !target.starts_with('/') {

@@ -86,6 +86,19 @@ fn passwords_in_urls_are_not_printed() {
 }
 
 #[test]
+fn passwords_are_masked_whatever_they_contain() {
+    for (url, shown) in [
+        ("http://u:p:@q@h:1/x?y=a:b@c", "http://u:xxxxx@h:1/x?y=a:b@c"),
+        ("http://u@h/", "http://u@h/"),
+        ("http://h/a:b@c", "http://h/a:b@c"),
+        ("http://u:p@h", "http://u:xxxxx@h"),
+        ("nonsense", "nonsense"),
+    ] {
+        assert_eq!(masked_url(url), shown);
+    }
+}
+
+#[test]
 fn a_url_without_a_password_is_printed_as_it_is_written() {
     assert_eq!(printed("http://host"), "\"http://host\"");
     assert_eq!(printed("not a url"), "\"not a url\"");

@@ -221,3 +221,22 @@ async fn connections_that_have_ended_are_forgotten() {
     connections.idle.lock().sweep();
     assert_eq!(connections.idle.lock().count, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_connection_stays_open_while_it_is_used() {
+    let connections = Connections::new(Tls::new(&Default::default(), true).unwrap());
+    let server = Server { is_https: true, host: "h".into(), zone: String::new(), port: 443, generation: 0 };
+    let (near, _far) = tokio::io::duplex(4096);
+    let (sender, running) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+    tokio::spawn(running);
+    let connection = Connection { sender: Sender::Http2(sender), received: Arc::default(), idle_since: Instant::now() };
+    connections.put_back(server.clone(), connection);
+    for _ in 0..3 {
+        tokio::time::advance(IDLE_TIMEOUT * 2 / 3).await;
+        let connection = connections.take(&server).await.expect("it is used");
+        connections.put_back(server.clone(), connection);
+    }
+    assert_eq!(connections.idle.lock().count, 1);
+    tokio::time::advance(IDLE_TIMEOUT).await;
+    assert!(connections.take(&server).await.is_none());
+}

@@ -1,8 +1,8 @@
-//! Verifies servers as Go's clients do, so that whatever Prometheus scrapes can be scraped: a certificate that is itself a
-//! trusted one is good whatever its constraints say, old versions and unusual purposes are judged by the same rules.
+//! Verifies servers as Go's clients do, so that whatever Prometheus scrapes can be scraped: a certificate that is itself
+//! trusted is accepted whatever its constraints say, and old versions and unusual purposes are judged by the same rules.
 //!
-//! A chain is searched from the server's certificate over those that it sent to a trusted one. Every link must be signed by
-//! the next one, which must be an authority. The work is bounded by a number of signatures.
+//! The search for a chain leads from the server's certificate over those that it sent to a trusted one. Each certificate must
+//! be signed by the next one, which must be an authority. The numbers of signatures and of comparisons are limited.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,8 +16,10 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 
 use super::certificate::{Certificate, Subtrees};
 
-/// How many signatures are checked before a chain counts as not found.
+/// Maximum number of signatures that are checked, as in Go.
 const MAX_SIGNATURES: usize = 100;
+/// Maximum number of comparisons of a name with a constraint, as in Go.
+const MAX_COMPARISONS: usize = 250_000;
 /// The longest chain.
 const MAX_CHAIN: usize = 16;
 
@@ -141,7 +143,14 @@ pub(super) fn verify(
     if roots.0.iter().any(|root| root[..] == *leaf) {
         return check_purpose(&[&parsed]);
     }
-    let search = Search { sent: &sent, trusted: &trusted, now, algorithms, left: Cell::new(MAX_SIGNATURES) };
+    let search = Search {
+        sent: &sent,
+        trusted: &trusted,
+        now,
+        algorithms,
+        signatures: Cell::new(MAX_SIGNATURES),
+        comparisons: Cell::new(MAX_COMPARISONS),
+    };
     if search.extend(&mut vec![&parsed], &mut last_error) { Ok(()) } else { Err(last_error) }
 }
 
@@ -152,7 +161,9 @@ struct Search<'c, 'a> {
     now: i64,
     algorithms: &'c WebPkiSupportedAlgorithms,
     /// How many signatures may still be checked.
-    left: Cell<usize>,
+    signatures: Cell<usize>,
+    /// How many names may still be compared with constraints.
+    comparisons: Cell<usize>,
 }
 
 impl<'c, 'a> Search<'c, 'a> {
@@ -197,9 +208,7 @@ impl<'c, 'a> Search<'c, 'a> {
         parent: &Certificate<'_>,
         is_trusted: bool,
     ) -> Result<(), String> {
-        if self.left.replace(self.left.get().saturating_sub(1)) == 0 {
-            return Err("signature check attempts limit reached while verifying certificate chain".into());
-        }
+        spend(&self.signatures, 1).ok_or("signature check attempts limit reached while verifying certificate chain")?;
         let constraints = parent.extensions.authority;
         let is_authority = constraints.is_some_and(|constraints| constraints.is_authority);
         // Certificates of the first versions cannot say that they are authorities.
@@ -216,7 +225,37 @@ impl<'c, 'a> Search<'c, 'a> {
         if constraints.and_then(|constraints| constraints.max_path).is_some_and(|max| below > max) {
             return Err("too many intermediates for path length constraint".into());
         }
-        check_names(chain, parent)
+        self.check_names(chain, parent)
+    }
+
+    /// The names of the certificates below an authority must be within its constraints.
+    fn check_names(&self, chain: &[&Certificate<'_>], authority: &Certificate<'_>) -> Result<(), String> {
+        let (permitted, excluded) = (&authority.extensions.permitted, &authority.extensions.excluded);
+        if permitted.is_none() && excluded.is_none() {
+            return Ok(());
+        }
+        let both = || permitted.iter().chain(excluded);
+        let on_names: usize = both().map(|subtrees| subtrees.dns_names.len()).sum();
+        let on_addresses: usize = both().map(|subtrees| subtrees.addresses.len()).sum();
+        let compare = |constraints| {
+            spend(&self.comparisons, constraints).ok_or("limit on comparisons of names with name constraints reached")
+        };
+        for certificate in chain {
+            for name in &certificate.extensions.dns_names {
+                compare(on_names)?;
+                let within = |subtrees: &Subtrees<'_>| subtrees.dns_names.iter().any(|tree| is_below(name, tree));
+                let is_constrained = |subtrees: &Subtrees<'_>| !subtrees.dns_names.is_empty();
+                check_subtrees(name, permitted, excluded, is_constrained, within)?;
+            }
+            for address in &certificate.extensions.addresses {
+                compare(on_addresses)?;
+                let within = |subtrees: &Subtrees<'_>| subtrees.addresses.iter().any(|net| is_in_network(address, net));
+                let is_constrained = |subtrees: &Subtrees<'_>| !subtrees.addresses.is_empty();
+                let shown = to_address(address).map_or(String::new(), |address| address.to_string());
+                check_subtrees(&shown, permitted, excluded, is_constrained, within)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_signature(&self, child: &Certificate<'_>, parent: &Certificate<'_>) -> Result<(), String> {
@@ -303,26 +342,10 @@ fn matches_host(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// The names of the certificates below an authority must be within its constraints.
-fn check_names(chain: &[&Certificate<'_>], authority: &Certificate<'_>) -> Result<(), String> {
-    let (permitted, excluded) = (&authority.extensions.permitted, &authority.extensions.excluded);
-    if permitted.is_none() && excluded.is_none() {
-        return Ok(());
-    }
-    for certificate in chain {
-        for name in &certificate.extensions.dns_names {
-            let within = |subtrees: &Subtrees<'_>| subtrees.dns_names.iter().any(|tree| is_below(name, tree));
-            let is_constrained = |subtrees: &Subtrees<'_>| !subtrees.dns_names.is_empty();
-            check_subtrees(name, permitted, excluded, is_constrained, within)?;
-        }
-        for address in &certificate.extensions.addresses {
-            let within = |subtrees: &Subtrees<'_>| subtrees.addresses.iter().any(|net| is_in_network(address, net));
-            let is_constrained = |subtrees: &Subtrees<'_>| !subtrees.addresses.is_empty();
-            let shown = to_address(address).map_or(String::new(), |address| address.to_string());
-            check_subtrees(&shown, permitted, excluded, is_constrained, within)?;
-        }
-    }
-    Ok(())
+/// Takes from what is left of a limit. Returns `None` if that is not enough.
+fn spend(left: &Cell<usize>, amount: usize) -> Option<()> {
+    left.set(left.get().checked_sub(amount)?);
+    Some(())
 }
 
 fn check_subtrees(

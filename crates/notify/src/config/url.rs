@@ -90,7 +90,7 @@ impl fmt::Display for ApiUrl {
 
 impl fmt::Debug for ApiUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&pharos_http_client::without_password(&self.to_string()))
+        f.write_str(&pharos_config::masked_url(&self.to_string()))
     }
 }
 

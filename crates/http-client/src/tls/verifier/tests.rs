@@ -190,6 +190,20 @@ fn constraints_on_names_hold() {
 }
 
 #[test]
+fn comparisons_of_names_with_constraints_are_limited() {
+    let trees = (0..600).map(|n| GeneralSubtree::DnsName(format!("other-{n}.example"))).collect();
+    let constraints = NameConstraints { permitted_subtrees: Vec::new(), excluded_subtrees: trees };
+    let root = authority(|p| p.name_constraints = Some(constraints));
+    let leaf = |names: usize| {
+        let names = (0..names).map(|n| SanType::DnsName(format!("host-{n}.example").try_into().unwrap()));
+        root.sign(|params| params.subject_alt_names.extend(names))
+    };
+    assert_eq!(check(&leaf(10), &[], &root.roots(), "host.example"), Ok(()));
+    let error = check(&leaf(600), &[], &root.roots(), "host.example").unwrap_err();
+    assert!(error.contains("limit on comparisons"), "{error}");
+}
+
+#[test]
 fn a_changed_certificate_is_refused() {
     let authority = authority(|_| {});
     let leaf = authority.sign(|_| {});
