@@ -29,7 +29,15 @@ pub(crate) struct Entry {
     /// The index of the line in the last scrape that had it.
     position: u32,
     /// The last exemplar without a timestamp.
-    exemplar: Option<Box<(Labels, f64)>>,
+    exemplar: Option<Box<KnownExemplar>>,
+}
+
+/// An exemplar without a timestamp, which is stored once.
+struct KnownExemplar {
+    labels: Labels,
+    value: f64,
+    /// The first scrape that had it.
+    scrape: u64,
 }
 
 impl Entry {
@@ -202,14 +210,22 @@ impl SeriesCache {
         }
     }
 
-    /// Whether an exemplar without a timestamp is another one than that of the previous scrape.
+    /// Whether an exemplar without a timestamp differs from the last one of its series.
     pub(crate) fn is_new_exemplar(&mut self, id: EntryId, labels: &Labels, value: f64) -> bool {
         let Some(entry) = self.entries[id as usize].as_mut() else { return true };
-        if entry.exemplar.as_ref().is_some_and(|known| known.0 == *labels && known.1.to_bits() == value.to_bits()) {
+        let is_same = |known: &KnownExemplar| known.labels == *labels && known.value.to_bits() == value.to_bits();
+        if entry.exemplar.as_deref().is_some_and(is_same) {
             return false;
         }
-        entry.exemplar = Some(Box::new((labels.clone(), value)));
+        entry.exemplar = Some(Box::new(KnownExemplar { labels: labels.clone(), value, scrape: self.scrape }));
         true
+    }
+
+    /// Forgets the exemplars of the last scrape, because they were not stored.
+    fn forget_exemplars(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.exemplar.take_if(|known| known.scrape == self.scrape);
+        }
     }
 
     /// Ends a failed scrape: passes all series of the last good one to `stale`. The lines that it inserted stay until the next
@@ -227,6 +243,7 @@ impl SeriesCache {
         for entry in self.entries.iter_mut().flatten() {
             entry.tracked = 0;
         }
+        self.forget_exemplars();
         if self.index.len() > 2 * self.order.len() + MAX_UNCONFIRMED {
             for id in std::mem::take(&mut self.created) {
                 self.remove(id);
@@ -243,7 +260,7 @@ impl SeriesCache {
         for id in created {
             self.remove(id);
         }
-        self.entries.iter_mut().flatten().for_each(|entry| entry.exemplar = None);
+        self.forget_exemplars();
         let mut lost = std::mem::take(&mut self.settled);
         let known: std::collections::HashSet<SeriesHash> = lost.iter().map(|series| series.hash).collect();
         lost.extend(stale_series(batch).filter(|series| !known.contains(&series.hash)));

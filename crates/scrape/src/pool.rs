@@ -137,10 +137,12 @@ pub(crate) fn start(shared: Arc<Shared>, handoffs: Arc<Handoffs>, input: PoolInp
     let status = Arc::new(PoolStatus { job: job.config.job_name.clone(), ..PoolStatus::default() });
     let forced_error = ForcedError::default();
     let pool = Pool { shared, handoffs, job, status: status.clone(), forced_error, loops: HashMap::new() };
-    // A pool without targets has a metric too.
-    pool.shared.metrics.targets.with_label_values(&[&status.job]).set(0);
+    let gauges = pool.shared.metrics.of_pool(&status.job);
     let (input, inputs) = watch::channel(input);
-    let task = tokio::spawn(pool.run(inputs, stopped));
+    let task = tokio::spawn(async move {
+        pool.run(inputs, stopped).await;
+        drop(gauges);
+    });
     PoolHandle { status, input, stop, task }
 }
 
@@ -171,9 +173,6 @@ impl Pool {
         }
         self.status.discovered.send_replace(true);
         join_all(std::mem::take(&mut self.loops).into_values().map(|running| self.release(running))).await;
-        let job = &[self.job.config.job_name.as_str()];
-        let _ = self.shared.metrics.targets.remove_label_values(job);
-        let _ = self.shared.metrics.dropped_targets.remove_label_values(job);
     }
 
     /// Starts and ends loops so that there is one for each discovered target. A loop that takes the place of another waits for
@@ -181,7 +180,8 @@ impl Pool {
     fn sync(&mut self, found: &[DiscoveredTargets]) {
         let mut wanted = self.populate(found);
         self.check_target_limit(wanted.len());
-        let (mut kept, mut ended) = (HashMap::new(), Vec::new());
+        let mut kept = HashMap::new();
+        let mut ended: HashMap<Labels, Vec<RunningLoop>> = HashMap::new();
         for (hash, running) in std::mem::take(&mut self.loops) {
             match wanted.remove(&hash) {
                 Some(target) if Arc::ptr_eq(&running.job, &self.job.config) => {
@@ -191,16 +191,15 @@ impl Pool {
                 Some(target) => {
                     kept.insert(hash, self.start_loop(target, Some(running)));
                 }
-                None => ended.push(running),
+                None => ended.entry(running.target.labels.clone()).or_default().push(running),
             }
         }
         for (hash, target) in wanted {
-            let is_same = |running: &RunningLoop| running.target.labels == target.labels;
-            let predecessor = ended.iter().position(is_same).map(|at| ended.swap_remove(at));
+            let predecessor = ended.get_mut(&target.labels).and_then(Vec::pop);
             kept.insert(hash, self.start_loop(target, predecessor));
         }
         self.loops = kept;
-        for running in ended {
+        for running in ended.into_values().flatten() {
             self.release(running);
         }
         let mut active: Vec<_> = self.loops.values().map(|running| running.target.clone()).collect();

@@ -358,7 +358,9 @@ async fn lines_of_a_failed_scrape_count_as_added_once() {
 #[tokio::test(start_paused = true)]
 async fn an_exemplar_without_a_timestamp_is_stored_once() {
     let body = |trace: &str| format!("# TYPE r counter\nr_total 5 # {{t=\"{trace}\"}} 1.5\n# EOF\n");
-    let bodies = [body("a"), body("a"), body("b"), body("b")];
+    // A page that ends early fails the scrape, and its exemplars are not stored.
+    let half = |trace: &str| body(trace).replace("# EOF\n", "");
+    let bodies = [body("a"), body("a"), half("b"), body("b"), body("b"), half("c"), body("b")];
     let answers = bodies.iter().map(|body| Ok(body.clone())).collect();
     let script = Arc::new(Script {
         answers: Mutex::new(answers),
@@ -367,7 +369,15 @@ async fn an_exemplar_without_a_timestamp_is_stored_once() {
     });
     let Scraped { samples, .. } = scrape_all("", script).await;
     let exemplars: Vec<_> = short(&samples).into_iter().flatten().filter(|line| line.contains("exemplar")).collect();
-    assert_eq!(exemplars, [r#"{"r_total"} exemplar {t="a"} 1.5 @1000"#, r#"{"r_total"} exemplar {t="b"} 1.5 @3000"#]);
+    // The failed scrape of "c" took the place of "b".
+    assert_eq!(
+        exemplars,
+        [
+            r#"{"r_total"} exemplar {t="a"} 1.5 @1000"#,
+            r#"{"r_total"} exemplar {t="b"} 1.5 @4000"#,
+            r#"{"r_total"} exemplar {t="b"} 1.5 @7000"#,
+        ]
+    );
 }
 
 mod pools;

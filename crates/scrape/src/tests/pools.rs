@@ -203,6 +203,28 @@ async fn a_target_that_goes_during_its_scrape_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_is_added_again_while_its_scrapes_end_keeps_its_gauge() {
+    let test = TestPool::new();
+    let (_publish, found) = watch::channel(addresses(&["a:1"]));
+    let start = || pool::start(test.shared.clone(), test.handoffs.clone(), slow_input("", &found));
+    let first = start();
+    while !test.shared.is_busy() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let ending = first.stop();
+    let second = start();
+    ending.await.unwrap();
+    second.status.discovered().await;
+    let targets = || {
+        let families = prometheus::core::Collector::collect(&test.shared.metrics.targets);
+        families[0].get_metric().iter().map(|metric| metric.get_gauge().get_value()).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(), [1.0]);
+    test.end(second).await;
+    assert!(targets().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_keeps_health_last_scrape_and_metadata() {
     let test = TestPool::new();
     let (publish, found) = watch::channel(addresses(&["a:1"]));
