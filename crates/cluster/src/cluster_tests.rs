@@ -438,7 +438,7 @@ async fn an_object_store_that_never_answers_delays_no_decision_of_the_leader() {
     let objects = FaultyStore::hanging();
     let cluster = Cluster::of_three_with(Some(Arc::new(objects.clone()))).await;
     let joined = |name: &'static str| {
-        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        let follower = Meta::connect(name, vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
         async move {
             in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
             follower
@@ -465,7 +465,7 @@ async fn a_member_that_cannot_write_leads_and_receives_nothing_and_stays_a_membe
     let cluster = Cluster::of_three().await;
     let mut ingesters = Vec::new();
     for name in ["I1", "I2", "I3"] {
-        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
+        let follower = Meta::connect(name, vec![address("A")], cluster.link(name), Arc::new(SystemClock::new()));
         in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
         ingesters.push(follower);
     }
@@ -497,7 +497,7 @@ async fn shards_are_placed_and_move_to_a_node_that_joins() {
     let clock = Arc::new(SystemClock::new());
     let mut ingesters = Vec::new();
     for name in ["I1", "I2", "I3", "I4"] {
-        let follower = Meta::connect("F", vec![address("A")], cluster.link(name), clock.clone());
+        let follower = Meta::connect(name, vec![address("A")], cluster.link(name), clock.clone());
         in_time(follower.join(member(name, &[Role::Ingester]))).await.unwrap();
         if name == "I3" {
             sees(&follower, |view| view.shards.iter().all(|shard| shard.in_sync.len() == 3)).await;

@@ -31,10 +31,11 @@ use crate::state::Command;
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Wait before a command is retried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
-/// Longest time in which a majority confirms that this node leads.
+/// Maximum time for a majority to confirm that this node leads.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a pledge to a candidate for founding the cluster holds.
 const PLEDGE_LEASE: Duration = Duration::from_secs(10);
+const NO_LEADER: &str = "no leader is known";
 
 /// A running Raft over the state machine of the cluster.
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
@@ -55,9 +56,9 @@ pub(crate) struct Group {
     heard_leader: Mutex<Option<Duration>>,
     /// The candidate that holds this node's pledge, and until when.
     pledged: Mutex<Option<(String, Duration)>>,
-    /// Confirmations that this node leads, each with the version of its view then.
+    /// Confirmations that this node leads. Each returns the version of its view at that time.
     confirmations: Rounds<Result<u64, String>>,
-    /// Read indexes from the leader, if that is another node.
+    /// Read indexes of the leader, if that is another node.
     forwarded: Rounds<Result<u64, String>>,
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -207,16 +208,15 @@ impl Group {
         others.map(|address| (address.clone(), false)).collect()
     }
 
-    /// A version that includes everything agreed on before this call: this node's if it leads, which a majority confirms and
-    /// which includes everything that earlier leaders have committed, or the leader's. A request that was forwarded once is not
-    /// forwarded again.
+    /// Returns a version that includes everything agreed on before this call. A leader returns its own once a majority has
+    /// confirmed that it leads, and its log is applied; any other node asks the leader. A request that was forwarded once is
+    /// not forwarded again.
     pub(crate) async fn read_index(self: &Arc<Self>, forwarded: bool) -> Result<u64, MetaError> {
         let group = self.clone();
         let round = if self.raft.is_leader() || forwarded {
             self.confirmations.join(|| async move { group.confirm().await })
         } else {
-            let leader = || self.leader_address().ok_or_else(|| MetaError::Unavailable("no leader is known".into()));
-            let leader = leader()?;
+            let leader = self.leader_address().ok_or_else(|| MetaError::Unavailable(NO_LEADER.into()))?;
             self.forwarded.join(|| async move {
                 let asked = group.remote.read_index(&leader, true).await;
                 asked.map_err(|status| format!("leader {leader}: {}", status.message()))
@@ -225,13 +225,13 @@ impl Group {
         round.await.map_err(MetaError::Unavailable)
     }
 
-    /// Has a majority confirm that this node leads, and returns the version of its view, which then includes everything that was
-    /// committed before.
+    /// Waits until a majority has confirmed that this node leads, and returns the version of its view, which then includes
+    /// everything that was committed before.
     async fn confirm(&self) -> Result<u64, String> {
         let confirming = async {
             self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
-            // A leader has everything that was committed in its log. After a restart in its own term it does not know how much
-            // of its log that is, so Raft's read index may be too low.
+            // A leader's log contains everything that was committed. After a restart in its own term it does not know how much of
+            // the log that is, so Raft's read index may be too low.
             let last = self.raft.with_raft_state(|state| state.log_ids.last().map(|id| id.index)).await;
             let last = last.map_err(|fatal| fatal.to_string())?;
             let applied = self.raft.wait(None).applied_index_at_least(last, "the leader's log is applied").await;
@@ -262,7 +262,7 @@ impl Group {
                     return Ok(answer);
                 }
             }
-            return Err(Status::unavailable("no leader is known"));
+            return Err(Status::unavailable(NO_LEADER));
         };
         self.remote.heartbeat(&leader, HeartbeatRequest { forwarded: true, ..beat }).await
     }

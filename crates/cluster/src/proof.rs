@@ -1,9 +1,9 @@
 //! Proofs that the view of this node is current (INV-CURRENT-VIEW).
 //!
-//! A view on its own says nothing about what has been agreed on since. A proof asks the leader of meta for its version, which
-//! the leader gives once a majority has confirmed that it still leads, and waits until this node's view has that version.
-//! Callers share proofs ([`Rounds`]). While proofs fail, no caller waits for one: a task keeps trying in the background, and
-//! callers learn at once up to when the view is known to be current.
+//! A view on its own says nothing about what has been agreed on since. For a proof, this node asks the leader of meta for its
+//! version. The leader answers once a majority has confirmed that it still leads, and the proof is complete when this node's
+//! view has reached that version. Callers share proofs ([`Rounds`]). While proofs fail, no caller waits for one: a background
+//! task keeps trying, and callers learn at once up to which time the view is known to be current.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -19,18 +19,18 @@ use crate::feed::Feed;
 use crate::rounds::Rounds;
 use crate::view::View;
 
-/// Longest time that a caller waits for a proof.
+/// Maximum time that a caller waits for a proof.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
-/// Wait before the next proof while they fail.
+/// Wait between proofs while they fail.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// Wait before meta is asked again within a proof. Most changes of the leader are over before the proof is late.
+/// Wait before meta is asked again within a proof. Most elections end before the proof times out.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A view could not be proved to be current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproven {
-    /// The view includes everything that was agreed on before this time, milliseconds since the epoch. None if it was never
-    /// current as far as this node knows.
+    /// The view includes everything that was agreed on before this time, in milliseconds since the epoch. `None` if this node
+    /// does not know that the view was ever current.
     pub as_of_ms: Option<i64>,
     /// Why there is no proof.
     pub reason: String,
@@ -42,9 +42,12 @@ impl fmt::Display for Unproven {
     }
 }
 
-/// Proves that views are current. Queries read under proved views.
+/// Proves that views are current, which queries rely on.
 pub trait ProveView: Send + Sync + 'static {
-    /// Returns a view that includes everything agreed on before the call. Takes about a second at most.
+    /// Returns a view that includes everything agreed on before the call. Takes at most about a second.
+    ///
+    /// # Errors
+    /// Meta has not confirmed the view in that time, or did not confirm the last one.
     fn prove(&self) -> BoxFuture<'_, Result<View, Unproven>>;
 }
 
@@ -57,7 +60,7 @@ struct Shared {
     backend: Backend,
     feed: Arc<Feed>,
     clock: Arc<dyn Clock>,
-    /// When, on the monotonic clock, a heartbeat was sent whose version the view has reached.
+    /// When the newest heartbeat was sent whose version the view has reached, on the monotonic clock.
     contact: watch::Receiver<Option<Duration>>,
     rounds: Rounds<Result<(), String>>,
     known: Mutex<Known>,
@@ -65,9 +68,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Known {
-    /// When, on the monotonic clock, the last successful proof began.
+    /// When the last successful proof began, on the monotonic clock.
     proved_at: Option<Duration>,
-    /// Why the last proof failed; none if it succeeded. A task tries again meanwhile.
+    /// Why the last proof failed; `None` if it succeeded. While it is set, a task keeps trying.
     failure: Option<String>,
 }
 
@@ -92,8 +95,7 @@ impl Prover {
         if let Some(reason) = failure {
             return Err(shared.unproven(reason));
         }
-        let round = shared.rounds.join(|| shared.clone().round());
-        match tokio::time::timeout(PROOF_TIMEOUT, round).await.unwrap_or_else(|_| Err(late())) {
+        match tokio::time::timeout(PROOF_TIMEOUT, shared.next_round()).await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => Ok(shared.feed.view()),
             Err(reason) => Err(shared.unproven(reason)),
         }
@@ -105,6 +107,15 @@ fn late() -> String {
 }
 
 impl Shared {
+    /// Joins the next round. A round runs to its end in a task of its own, because its outcome counts even if its callers leave.
+    fn next_round(self: &Arc<Self>) -> impl Future<Output = Result<(), String>> + use<> {
+        let shared = self.clone();
+        self.rounds.join(|| async move {
+            let proved = tokio::spawn(shared.round()).await;
+            proved.unwrap_or_else(|error| Err(format!("proving the view ended unexpectedly: {error}")))
+        })
+    }
+
     /// Tries to prove the view for as long as a caller waits, and records the outcome.
     fn round(self: Arc<Self>) -> BoxFuture<'static, Result<(), String>> {
         Box::pin(async move {
@@ -126,7 +137,8 @@ impl Shared {
         })
     }
 
-    /// Records the outcome of a proof that began at a time. The first failure starts a task that tries again.
+    /// Records the outcome of a proof. `began` is when it began, on the monotonic clock. The first failure starts a task that
+    /// keeps trying.
     fn record(self: &Arc<Self>, began: Duration, outcome: &Result<(), String>) {
         let mut known = self.known.lock();
         let was_failing = known.failure.is_some();
@@ -135,13 +147,16 @@ impl Shared {
                 known.proved_at = known.proved_at.max(Some(began));
                 known.failure = None;
                 if was_failing {
-                    tracing::info!("meta confirms this node's view again; queries are whole");
+                    tracing::info!("meta confirms this node's view again; responses are complete");
                 }
             }
             Err(reason) => {
                 known.failure = Some(reason.clone());
                 if !was_failing {
-                    tracing::warn!(%reason, "cannot confirm that this node's view is current; retrying, and queries say so until then");
+                    tracing::warn!(
+                        %reason,
+                        "could not confirm that this node's view is current; retrying, and queries warn or fail until then"
+                    );
                     tokio::spawn(keep_proving(Arc::downgrade(self), self.backend.stopped()));
                 }
             }
@@ -149,7 +164,7 @@ impl Shared {
     }
 
     fn unproven(&self, reason: String) -> Unproven {
-        // A node that has left waits for nothing any more, which is not contact.
+        // A node that has left the cluster sets `MAX` so that nobody waits for contact. It is no contact.
         let contact = self.contact.borrow().filter(|at| *at != Duration::MAX);
         let known_at = self.known.lock().proved_at.max(contact);
         let age = known_at.map(|at| self.clock.monotonic().saturating_sub(at));
@@ -158,7 +173,7 @@ impl Shared {
     }
 }
 
-/// Tries again until a proof succeeds or the node stops.
+/// Repeats proofs until one succeeds or the node stops.
 async fn keep_proving(shared: Weak<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
@@ -166,7 +181,7 @@ async fn keep_proving(shared: Weak<Shared>, mut stopped: watch::Receiver<bool>) 
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         let Some(shared) = shared.upgrade() else { return };
-        if shared.rounds.join(|| shared.clone().round()).await.is_ok() {
+        if shared.next_round().await.is_ok() {
             return;
         }
     }

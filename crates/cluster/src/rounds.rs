@@ -1,7 +1,7 @@
-//! Joins calls of one operation: those that wait share one round of it.
+//! Lets concurrent callers of an operation share its rounds.
 //!
-//! A caller gets the outcome of a round that begins after the call, so what the round finds out holds for the call. Rounds
-//! run one after the other, however many callers there are.
+//! A caller gets the outcome of a round that begins after the call, so the outcome is no older than the call. Rounds run one
+//! after the other, however many callers there are.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl<T: Clone + Send + Sync + 'static> Rounds<T> {
         let (work, turn, this) = (work(), self.turn.clone(), Arc::downgrade(&self.next));
         let round = async move {
             let _turn = turn.lock_owned().await;
-            // Who calls from now on needs a round that begins later.
+            // Callers from now on need a round that begins later.
             if let Some(next) = this.upgrade() {
                 *next.lock() = None;
             }

@@ -77,7 +77,7 @@ async fn the_nodes_of_a_lost_cluster_move_to_the_one_in_which_it_was_restored() 
 async fn a_voter_takes_no_messages_of_another_cluster_that_has_its_name() {
     let (ours, theirs) = (of_one("A").await, of_one("A").await);
     let connect = ours.identified("B");
-    let follower = Meta::connect("F", vec![address("A")], connect.clone(), Arc::new(SystemClock::new()));
+    let follower = Meta::connect("B", vec![address("A")], connect.clone(), Arc::new(SystemClock::new()));
     in_time(follower.ready()).await;
     let message = || RaftMessage { to: raft_id("A"), body: "{}".into() };
     let append = async || {

@@ -20,7 +20,7 @@ fn follower(cluster: &Cluster, name: &str) -> Meta {
     Meta::connect(name, join, cluster.link(name), Arc::new(SystemClock::new()))
 }
 
-/// Hole H10: what follows a follower of the leader lags behind it.
+/// Views of followers lag behind the view of the leader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proved_view_includes_everything_that_was_agreed_on_before() {
     let cluster = Cluster::of_three().await;
@@ -41,7 +41,7 @@ async fn a_proved_view_includes_everything_that_was_agreed_on_before() {
     }
 }
 
-/// Holes H4 and H9: a leader without a majority took its view for current, and said so to others.
+/// A leader that is cut off does not know that another one was elected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_a_majority_proves_nothing_and_answers_no_heartbeats() {
     let cluster = Cluster::of_three().await;
@@ -66,7 +66,7 @@ async fn a_leader_without_a_majority_proves_nothing_and_answers_no_heartbeats() 
     assert_eq!(deletions(&proved(cut_off).await), 1);
 }
 
-/// Hole H5: a new leader has not applied everything that its predecessors have committed.
+/// A new leader may have commands of its predecessors in its log that it has not applied yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_leader_proves_only_views_with_all_that_was_committed() {
     let mut cluster = Cluster::of_three().await;
@@ -84,7 +84,7 @@ async fn a_new_leader_proves_only_views_with_all_that_was_committed() {
     }
 }
 
-/// Hole H3: one meta node that hangs aged all views.
+/// A follower may follow the node that hangs, and its view ages meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_meta_node_that_hangs_holds_up_no_proof() {
     let cluster = Cluster::of_three().await;
@@ -114,6 +114,25 @@ async fn proofs_fail_while_no_meta_node_answers_and_succeed_afterwards() {
     proved(&follower).await;
     cluster.network.set_cut_off(&address("F"), true);
     assert!(in_time(follower.prove()).await.unwrap_err().as_of_ms.is_some());
+    follower.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_proof_is_known_although_its_callers_left() {
+    let cluster = Cluster::of_three().await;
+    let follower = follower(&cluster, "F");
+    in_time(follower.ready()).await;
+    cluster.network.set_cut_off(&address("F"), true);
+    // No caller stays until a proof has failed, so only a recorded failure can answer one.
+    let short = || tokio::time::timeout(Duration::from_millis(50), follower.prove());
+    let answered = in_time(async {
+        loop {
+            if let Ok(answer) = short().await {
+                return answer;
+            }
+        }
+    });
+    answered.await.unwrap_err();
     follower.shutdown().await;
 }
 
