@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use pharos_model::TenantId;
 
 use crate::config::{HeadConfig, SettingsByTenant};
-use crate::tenant::Tenant;
+use crate::tenant::{AppendState, Tenant};
 use crate::window::{WindowPlan, WindowSchedule};
 
 /// The tenants, and what a new one starts out with.
@@ -71,36 +71,30 @@ impl Tenants {
 
     /// Replaces the settings of all tenants, present and future.
     pub(crate) fn set_settings(&self, settings: SettingsByTenant) {
-        let tenants: Vec<_> = {
-            // Under the lock that guards the creation of tenants, so that none is created with the old settings after this.
-            let by_id = self.by_id.write();
-            *self.settings.write() = settings.clone();
-            by_id.values().cloned().collect()
-        };
-        for tenant in tenants {
-            let own = settings.of(&tenant.id);
-            let held_shards = {
-                let mut state = tenant.append.lock();
-                state.settings = own;
-                state.held_shards
-            };
-            tenant.exemplars.lock().set_capacity(share(own.max_exemplars, held_shards, self.shards));
-        }
+        let replace = || *self.settings.write() = settings.clone();
+        self.update(replace, |id, state| state.settings = settings.of(id));
     }
 
     /// Sets how many shards this head holds, for all tenants, present and future.
     pub(crate) fn set_held_shards(&self, held_shards: u32) {
         let held_shards = held_shards.clamp(1, self.shards);
+        let replace = || self.held_shards.store(held_shards, Ordering::Relaxed);
+        self.update(replace, |_, state| state.held_shards = held_shards);
+    }
+
+    /// Changes what new tenants start out with, then every tenant.
+    fn update(&self, change_default: impl FnOnce(), change: impl Fn(&TenantId, &mut AppendState)) {
         let tenants: Vec<_> = {
+            // Under the lock that guards the creation of tenants, so that none is created with the old values after this.
             let by_id = self.by_id.write();
-            self.held_shards.store(held_shards, Ordering::Relaxed);
+            change_default();
             by_id.values().cloned().collect()
         };
         for tenant in tenants {
-            let max_exemplars = {
+            let (max_exemplars, held_shards) = {
                 let mut state = tenant.append.lock();
-                state.held_shards = held_shards;
-                state.settings.max_exemplars
+                change(&tenant.id, &mut state);
+                (state.settings.max_exemplars, state.held_shards)
             };
             tenant.exemplars.lock().set_capacity(share(max_exemplars, held_shards, self.shards));
         }
