@@ -199,7 +199,7 @@ fn clip(out: &mut SeriesBatch, from: usize, st_from: Option<usize>, range: TimeR
         return;
     }
     let decoded = times.len();
-    let keep = times.partition_point(|&t| t < range.start)..times.partition_point(|&t| t <= range.end);
+    let keep = range.positions(times);
     let values_from = out.v.len() - decoded;
     keep_only(&mut out.t, from, &keep);
     keep_only(&mut out.v, values_from, &keep);
@@ -210,7 +210,7 @@ fn clip(out: &mut SeriesBatch, from: usize, st_from: Option<usize>, range: TimeR
 
 /// Keeps the positions `keep` of the elements from `from` on.
 fn keep_only<T: Copy>(column: &mut Vec<T>, from: usize, keep: &std::ops::Range<usize>) {
-    column.copy_within(from + keep.start..from + keep.end.max(keep.start), from);
+    column.copy_within(from + keep.start..from + keep.end, from);
     column.truncate(from + keep.len());
 }
 

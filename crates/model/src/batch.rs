@@ -141,11 +141,7 @@ impl SeriesView<'_> {
         fn part<T>(all: &[T], part: Range<usize>) -> &[T] {
             if all.is_empty() { all } else { &all[part] }
         }
-        let positions = |t: &[i64]| {
-            let start = t.partition_point(|t| *t < range.start);
-            start..t.partition_point(|t| *t <= range.end).max(start)
-        };
-        let (floats, histograms) = (positions(self.t), positions(self.ht));
+        let (floats, histograms) = (range.positions(self.t), range.positions(self.ht));
         SeriesView {
             t: part(self.t, floats.clone()),
             v: part(self.v, floats.clone()),

@@ -1,5 +1,7 @@
 //! Time ranges and windows. All times are milliseconds since the Unix epoch, negative before it.
 
+use std::ops::Range;
+
 /// A closed range of time. Both ends belong to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct TimeRange {
@@ -39,6 +41,12 @@ impl TimeRange {
     /// The milliseconds that belong to both ranges.
     pub fn intersect(&self, other: &TimeRange) -> TimeRange {
         TimeRange { start: self.start.max(other.start), end: self.end.min(other.end) }
+    }
+
+    /// The positions of the times in an ascending list that belong to the range.
+    pub fn positions(&self, times: &[i64]) -> Range<usize> {
+        let start = times.partition_point(|t| *t < self.start);
+        start..times.partition_point(|t| *t <= self.end).max(start)
     }
 }
 
@@ -87,6 +95,16 @@ mod tests {
             assert!(!TimeRange::ALL.overlaps(&empty) && !empty.overlaps(&TimeRange::ALL));
         }
         assert!(!TimeRange::ALL.is_empty() && !TimeRange::new(5, 5).is_empty());
+    }
+
+    #[test]
+    fn a_range_has_the_positions_of_its_times() {
+        let times = [-5, 0, 10, 10, 20];
+        assert_eq!(TimeRange::new(0, 10).positions(&times), 1..4);
+        assert_eq!(TimeRange::ALL.positions(&times), 0..5);
+        assert_eq!(TimeRange::new(11, 19).positions(&times), 4..4);
+        assert!(TimeRange::new(10, -5).positions(&times).is_empty());
+        assert_eq!(TimeRange::ALL.positions(&[]), 0..0);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use pharos_model::{CounterReset, Exemplar, Histogram, Labels, SeriesBatch, Span,
 use super::file::ParquetFile;
 use super::files::{FileId, GroupPages, SelectedSeries};
 use super::pages::{ChunkPages, Texts};
-use super::timestamps::within;
 use crate::error::BlockError;
 use crate::schema::{exemplars as exemplar_columns, histograms as columns};
 
@@ -97,7 +96,7 @@ impl HistogramGroups {
                 if to <= from {
                     return Err(self.file.damaged(format!("row {row} is missing from row group {number}")));
                 }
-                let kept = within(&group.t[from..to], range);
+                let kept = range.positions(&group.t[from..to]);
                 let kept = from + kept.start..from + kept.end;
                 ht.extend_from_slice(&group.t[kept.clone()]);
                 hst.extend_from_slice(&group.st[kept.clone()]);

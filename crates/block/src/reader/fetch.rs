@@ -12,7 +12,6 @@ use super::cursor::{Cursor, read_integers};
 use super::file::{PageRef, ParquetFile};
 use super::files::{FileId, SelectedSeries};
 use super::plan::{PlannedRow, plan};
-use super::timestamps::within;
 use super::{extras, timestamps};
 use crate::coding::{self, Mode};
 use crate::error::BlockError;
@@ -94,7 +93,7 @@ impl Decoder<'_> {
             let vector = vector.ok_or_else(|| {
                 self.file.damaged(format!("a row refers to {} timestamps of vector {}", header.n, header.ts_id))
             })?;
-            let kept = within(vector, range);
+            let kept = range.positions(vector);
             if kept.is_empty() {
                 continue;
             }

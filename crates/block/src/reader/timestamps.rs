@@ -1,7 +1,6 @@
 //! Loads timestamp vectors of a block, which are cached one by one.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,6 @@ use super::file::PageRef;
 use super::files::{BlockFiles, FileId};
 use crate::error::BlockError;
 use crate::schema::ts as columns;
-use pharos_model::TimeRange;
 
 /// Loads timestamp vectors by number.
 pub(super) async fn load(files: &BlockFiles, mut ids: Vec<u32>) -> Result<HashMap<u32, Arc<[i64]>>, BlockError> {
@@ -52,11 +50,4 @@ pub(super) async fn load(files: &BlockFiles, mut ids: Vec<u32>) -> Result<HashMa
         vectors.insert(id, vector);
     }
     Ok(vectors)
-}
-
-/// The positions of ascending timestamps that lie in a range.
-pub(super) fn within(t: &[i64], range: TimeRange) -> Range<usize> {
-    let from = t.partition_point(|t| *t < range.start);
-    let to = t.partition_point(|t| *t <= range.end);
-    from..to.max(from)
 }
