@@ -30,8 +30,8 @@ pub trait Connect: Send + Sync + 'static {
     /// The address is malformed.
     fn connect(&self, address: &str) -> Result<Connection, Status>;
 
-    /// Makes the next call to an address use a new connection, because the current one does not answer. Calls that run are not
-    /// affected. Does nothing if the current one is new.
+    /// Makes the next call to an address use a new connection, because the current one does not answer. Calls in progress are not
+    /// affected. Does nothing if the current connection is new.
     fn reconnect(&self, address: &str) {
         let _ = address;
     }
@@ -49,7 +49,7 @@ pub const TOKEN_HEADER: &str = "x-pharos-join-token";
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Timeout of the establishment of a connection. It is short, so that after a fault of the network a new attempt begins soon.
+/// Timeout for opening a connection. It is short, so that a new attempt follows soon after a network fault.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Age from which a connection that does not answer is replaced.
 const MIN_RECONNECT_AGE: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>>;
 }
 
-/// A connection, and when it was made.
+/// A connection, and when it was opened.
 type Cached = (Channel, tokio::time::Instant);
 
 /// One HTTP/2 connection per address, shared by all callers.

@@ -20,7 +20,7 @@ mod source;
 mod tests;
 
 pub use batch::{BatchError, read_batch, write_batch};
-pub use client::{RemoteSource, SourceRole};
+pub use client::{RemoteSource, SourceRole, within};
 pub use completeness::Completeness;
 pub use error::{ReadError, Refused};
 pub use labels::{LabelsWriter, read_labels, write_labels};

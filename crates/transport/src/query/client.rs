@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::{Budget, SelectError, SelectRequest};
+use prost::Message;
 use tokio::runtime::Handle;
 use tonic::{Response, Status, Streaming};
 
@@ -20,7 +21,7 @@ use crate::query_v1 as wire;
 use crate::query_v1::query_client::QueryClient;
 use crate::{Connect, Connection};
 
-/// How often a read checks whether its query was cancelled.
+/// How often a wait checks whether its query was cancelled.
 const CANCELLATION_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Samples that an ingester sends along with a selection, bytes. A small response takes one round trip then.
@@ -123,17 +124,34 @@ impl RemoteSource {
         within(budget, opened).await
     }
 
-    /// The next part of a streamed response.
-    pub(super) async fn next<T>(&self, answers: &mut Streaming<T>) -> Result<Option<T>, ReadError> {
-        answers.message().await.map_err(|status| self.failed(&status))
+    /// Receives a streamed response and passes each part to `take`, with the memory that the read holds.
+    pub(super) async fn receive<T: Message>(
+        &self,
+        budget: &Arc<Budget>,
+        opening: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+        mut take: impl FnMut(T, &mut Held<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut held = Held::new(budget);
+        within(budget, async {
+            let mut answers = self.opened(opening.await)?;
+            while let Some(answer) = answers.message().await.map_err(|status| self.failed(&status))? {
+                budget.count_read(answer.encoded_len() as u64);
+                take(answer, &mut held)?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
-/// Waits for a response until the budget is cancelled or out of time. Dropping the response ends the read on the node.
-pub(super) async fn within<T>(
+/// Waits for a response until the budget is cancelled or out of time. Dropping this ends the wait, and on another node the read.
+///
+/// # Errors
+/// The response's own, or that of the budget.
+pub async fn within<T, E: From<SelectError>>(
     budget: &Budget,
-    answer: impl Future<Output = Result<T, ReadError>>,
-) -> Result<T, ReadError> {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut answer = std::pin::pin!(answer);
     loop {
         match tokio::time::timeout(CANCELLATION_CHECK_INTERVAL, &mut answer).await {
@@ -150,19 +168,14 @@ pub(super) struct Held<'b> {
 }
 
 impl<'b> Held<'b> {
-    pub(super) fn new(budget: &'b Arc<Budget>) -> Self {
+    fn new(budget: &'b Arc<Budget>) -> Self {
         Held { budget, bytes: 0 }
     }
 
-    pub(super) fn take<E: From<SelectError>>(&mut self, bytes: usize) -> Result<(), E> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
         self.budget.take(bytes as u64)?;
         self.bytes += bytes as u64;
         Ok(())
-    }
-
-    /// Counts bytes received from the network.
-    pub(super) fn count(&self, bytes: usize) {
-        self.budget.count_read(bytes as u64);
     }
 }
 

@@ -12,12 +12,12 @@ use pharos_model::{
 };
 use prost::Message;
 
-use super::client::{Held, RemoteSource, within};
+use super::client::{RemoteSource, within};
 use super::completeness::Completeness;
 use super::convert::{millis, summary_of, write_fragment, write_matchers, write_range};
 use super::error::ReadError;
 use super::labels::read_labels;
-use super::remote_set::RemoteSet;
+use super::remote_set::{RemoteSet, broken_off};
 use super::source::{Scope, SeriesExemplars, SeriesSource};
 use crate::query_v1 as wire;
 
@@ -173,16 +173,11 @@ impl Read for ReadSeries {
             range: Some(write_range(self.range)),
             limit: self.limit as u64,
         };
-        let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
-        within(budget, async {
-            let mut answers = source.opened(client.series(request).await)?;
-            while let Some(answer) = source.next(&mut answers).await? {
-                held.count(answer.encoded_len());
-                read_labels(&answer.labels, &mut found, |bytes| held.take::<ReadError>(bytes))?;
-            }
-            Ok(())
-        })
-        .await?;
+        let (mut client, mut found) = (source.client()?, Vec::new());
+        let receiving = source.receive(budget, client.series(request), |answer, held| {
+            read_labels(&answer.labels, &mut found, |bytes| held.take(bytes))
+        });
+        receiving.await?;
         Ok(found)
     }
 }
@@ -226,17 +221,13 @@ impl Read for ReadNames {
             range: Some(write_range(self.range)),
             label: self.label.as_deref().map(str::to_string),
         };
-        let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
-        within(budget, async {
-            let mut answers = source.opened(client.names(request).await)?;
-            while let Some(answer) = source.next(&mut answers).await? {
-                held.count(answer.encoded_len());
-                held.take::<ReadError>(answer.encoded_len())?;
-                found.extend(answer.names);
-            }
+        let (mut client, mut found) = (source.client()?, Vec::new());
+        let receiving = source.receive(budget, client.names(request), |answer, held| {
+            held.take(answer.encoded_len())?;
+            found.extend(answer.names);
             Ok(())
-        })
-        .await?;
+        });
+        receiving.await?;
         Ok(found)
     }
 }
@@ -283,20 +274,16 @@ impl Read for ReadExemplars {
             range: Some(write_range(self.range)),
             limit: 0,
         };
-        let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
+        let (mut client, mut found) = (source.client()?, Vec::new());
         let labels = |bytes: &[u8]| Labels::from_canonical(bytes).map_err(|_| Malformed("label set is not canonical"));
-        within(budget, async {
-            let mut answers = source.opened(client.exemplars(request).await)?;
-            while let Some(answer) = source.next(&mut answers).await? {
-                held.count(answer.encoded_len());
-                held.take::<ReadError>(answer.encoded_len())?;
-                let exemplar = |e: &wire::Exemplar| Ok(Exemplar { labels: labels(&e.labels)?, value: e.value, t: e.t });
-                let exemplars: Result<Vec<Exemplar>, Malformed> = answer.exemplars.iter().map(exemplar).collect();
-                found.push(SeriesExemplars { labels: labels(&answer.labels)?, exemplars: exemplars? });
-            }
+        let receiving = source.receive(budget, client.exemplars(request), |answer, held| {
+            held.take(answer.encoded_len())?;
+            let exemplar = |e: &wire::Exemplar| Ok(Exemplar { labels: labels(&e.labels)?, value: e.value, t: e.t });
+            let exemplars: Result<Vec<Exemplar>, Malformed> = answer.exemplars.iter().map(exemplar).collect();
+            found.push(SeriesExemplars { labels: labels(&answer.labels)?, exemplars: exemplars? });
             Ok(())
-        })
-        .await?;
+        });
+        receiving.await?;
         Ok(found)
     }
 }
@@ -328,20 +315,16 @@ impl Read for ReadMetadata {
         budget: &Arc<Budget>,
     ) -> Result<Self::Found, ReadError> {
         let request = wire::MetadataRequest { asked: Some(source.asked(scope, budget)) };
-        let (mut client, mut held, mut found) = (source.client()?, Held::new(budget), Vec::new());
-        within(budget, async {
-            let mut answers = source.opened(client.metadata(request).await)?;
-            while let Some(answer) = source.next(&mut answers).await? {
-                held.count(answer.encoded_len());
-                held.take::<ReadError>(answer.encoded_len())?;
-                found.extend(answer.families.into_iter().map(|family| {
-                    let kind = MetricType::parse(&family.r#type).unwrap_or_default();
-                    (family.name, Metadata { kind, unit: family.unit, help: family.help })
-                }));
-            }
+        let (mut client, mut found) = (source.client()?, Vec::new());
+        let receiving = source.receive(budget, client.metadata(request), |answer, held| {
+            held.take(answer.encoded_len())?;
+            found.extend(answer.families.into_iter().map(|family| {
+                let kind = MetricType::parse(&family.r#type).unwrap_or_default();
+                (family.name, Metadata { kind, unit: family.unit, help: family.help })
+            }));
             Ok(())
-        })
-        .await?;
+        });
+        receiving.await?;
         Ok(found)
     }
 }
@@ -375,26 +358,21 @@ impl Read for Arc<Fragment> {
         budget: &Arc<Budget>,
     ) -> Result<FragmentAnswer, ReadError> {
         let request = write_fragment(source.asked(scope, budget), self);
-        let (mut client, mut held) = (source.client()?, Held::new(budget));
+        let mut client = source.client()?;
         let (mut rows, mut names_go, mut summary) = (Vec::new(), false, None);
         let steps = self.steps.count();
-        within(budget, async {
-            let mut answers = source.opened(client.evaluate(request).await)?;
-            while let Some(answer) = source.next(&mut answers).await? {
-                held.count(answer.encoded_len());
-                held.take::<ReadError>(answer.encoded_len())?;
-                if let Some(last) = answer.summary {
-                    summary = Some(last);
-                    continue;
-                }
-                names_go |= answer.names_go;
-                rows.extend(rows_of(&answer, steps, |bytes| held.take::<ReadError>(bytes))?);
+        let receiving = source.receive(budget, client.evaluate(request), |answer, held| {
+            held.take(answer.encoded_len())?;
+            if let Some(last) = answer.summary {
+                summary = Some(last);
+                return Ok(());
             }
+            names_go |= answer.names_go;
+            rows.extend(rows_of(&answer, steps, |bytes| held.take(bytes))?);
             Ok(())
-        })
-        .await?;
-        let broken = || ReadError::Unreachable(format!("node {}: the response stream ended early", source.address()));
-        let (notes, stats) = summary_of(summary.ok_or_else(broken)?);
+        });
+        receiving.await?;
+        let (notes, stats) = summary_of(summary.ok_or_else(|| broken_off(source))?);
         Ok(FragmentAnswer { rows, names_go, notes, stats })
     }
 }

@@ -1,8 +1,8 @@
 //! A selection on another node. The label sets are local; the samples stay on the node until they are fetched.
 //!
-//! Samples of the first series may come along with the label sets. If these are all, the stream ends; otherwise it stays open
-//! for the lifetime of the set. A task receives the parts of all fetches and passes each to its
-//! fetch. Prefetched samples travel while the query computes. The query's budget pays for parts that wait.
+//! Samples of the first series may arrive with the label sets. If they are all there are, the stream ends; otherwise it stays
+//! open for the lifetime of the set, and a task receives the parts of all fetches and passes each to its fetch. Prefetched
+//! samples travel while the query computes. Parts that wait are charged to the query's budget.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -47,7 +47,8 @@ pub struct RemoteSet {
     held: u64,
     runtime: Handle,
     source: RemoteSource,
-    receiving: AbortHandle,
+    /// The task that receives samples, if not all came along with the selection.
+    receiving: Option<AbortHandle>,
 }
 
 /// The parts of a fetch, in order, each an encoded batch. They take memory from the budget until they are dropped.
@@ -110,11 +111,11 @@ impl RemoteSet {
             held: 0,
             runtime: runtime.clone(),
             source: source.clone(),
-            receiving: runtime.spawn(std::future::ready(())).abort_handle(),
+            receiving: None,
         };
         set.take_labels(&mut answers).await?;
         if set.inline.len() < set.labels.len() {
-            set.receiving = runtime.spawn(receive(answers, source, waiting)).abort_handle();
+            set.receiving = Some(runtime.spawn(receive(answers, source, waiting)).abort_handle());
         }
         Ok(set)
     }
@@ -215,8 +216,12 @@ impl RemoteSet {
 
     /// Ends the selection on the node. Pending fetches and later ones fail.
     pub fn close(&self) {
-        self.receiving.abort();
-        self.waiting.end(ReadError::Unreachable(format!("node {}: the selection was closed", self.source.address())));
+        self.end(ReadError::Unreachable(format!("node {}: the selection was closed", self.source.address())));
+    }
+
+    fn end(&self, error: ReadError) {
+        self.receiving.iter().for_each(AbortHandle::abort);
+        self.waiting.end(error);
     }
 
     /// Like [`SeriesSet::fetch`], but asynchronous.
@@ -257,7 +262,8 @@ struct Asking {
     parts: oneshot::Receiver<Parts>,
 }
 
-fn broken_off(source: &RemoteSource) -> ReadError {
+/// The error of a response that has no end.
+pub(super) fn broken_off(source: &RemoteSource) -> ReadError {
     ReadError::Unreachable(format!("node {}: the response stream ended early", source.address()))
 }
 
@@ -337,8 +343,7 @@ impl SeriesSet for RemoteSet {
 
 impl Drop for RemoteSet {
     fn drop(&mut self) {
-        self.receiving.abort();
-        self.waiting.end(SelectError::Cancelled.into());
+        self.end(SelectError::Cancelled.into());
         self.budget.give_back(self.held);
     }
 }
