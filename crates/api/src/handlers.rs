@@ -12,6 +12,7 @@ mod metadata;
 mod query;
 mod read;
 mod respond;
+mod rules;
 mod series;
 mod status;
 mod targets;
@@ -41,9 +42,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/targets", get(targets::targets))
         .route("/targets/metadata", get(targets::metadata))
         .route("/scrape_pools", get(targets::pools))
-        .route("/alertmanagers", get(status::alertmanagers))
-        .route("/rules", get(status::rules))
-        .route("/alerts", get(status::alerts))
+        .route("/alertmanagers", get(rules::alertmanagers))
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
         .route("/status/config", get(status::config))
         .route("/status/flags", get(status::flags))
         .route("/status/runtimeinfo", get(status::runtime_info))

@@ -1,6 +1,10 @@
 //! The interface through which the HTTP API shows and controls the rest of the node. The node implements it.
 
+mod rules;
+
 use std::collections::BTreeMap;
+
+pub use rules::{Alert, AlertingRule, Alertmanagers, Rule, RuleGroup, Rules};
 
 use pharos_model::{Labels, Matcher, MetricType, TenantId, TimeRange};
 use serde::Serialize;
@@ -32,6 +36,10 @@ pub trait Services: Send + Sync + 'static {
     async fn targets(&self, pool: Option<&str>) -> Targets;
     /// Returns the metadata that each active target exposes.
     async fn target_metadata(&self) -> Vec<TargetMetadata>;
+    /// Returns the rules of a tenant with their state, from all rulers.
+    async fn rules(&self, tenant: &TenantId) -> Rules;
+    /// Returns the Alertmanagers to which alerts are sent.
+    async fn alertmanagers(&self) -> Alertmanagers;
     /// Deletes series in a time range. Blocks.
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String>;
     /// Frees the space of deleted samples, at once or when their blocks are merged. Blocks.

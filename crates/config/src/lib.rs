@@ -5,6 +5,7 @@
 //! make no sense and compiles the relabelling rules. Fields that Prometheus has and Pharos does not support are accepted;
 //! [`ScrapeConfig::unsupported`] names them.
 
+mod alerting;
 mod discovery;
 mod error;
 mod glob;
@@ -17,6 +18,7 @@ mod resolved;
 mod scrape;
 mod units;
 
+pub use alerting::{AlertingConfig, AlertmanagerConfig, ResolvedAlerting, ResolvedAlertmanagers};
 pub use discovery::{FileSdConfig, HttpSdConfig, TargetGroup};
 pub use error::ConfigError;
 pub use glob::glob;

@@ -9,7 +9,9 @@ mod metrics;
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use pharos_config::{ConfigError, FileSdConfig, HttpSdConfig, ResolvedScrapeConfig, TargetGroup};
+use pharos_config::{
+    ConfigError, FileSdConfig, HttpSdConfig, ResolvedAlertmanagers, ResolvedScrapeConfig, TargetGroup,
+};
 use pharos_http_client::HttpClient;
 use pharos_model::Clock;
 use tokio::sync::watch;
@@ -19,6 +21,31 @@ pub use group::DiscoveredTargets;
 pub use metrics::DiscoveryMetrics;
 
 use group::group_labels;
+
+/// The mechanisms of one section of the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mechanisms<'a> {
+    /// Targets in the configuration file.
+    pub static_configs: &'a [TargetGroup],
+    /// Targets in discovery files.
+    pub file_sd_configs: &'a [FileSdConfig],
+    /// Targets from discovery servers.
+    pub http_sd_configs: &'a [HttpSdConfig],
+}
+
+impl<'a> From<&'a ResolvedScrapeConfig> for Mechanisms<'a> {
+    fn from(config: &'a ResolvedScrapeConfig) -> Self {
+        let ResolvedScrapeConfig { static_configs, file_sd_configs, http_sd_configs, .. } = config;
+        Mechanisms { static_configs, file_sd_configs, http_sd_configs }
+    }
+}
+
+impl<'a> From<&'a ResolvedAlertmanagers> for Mechanisms<'a> {
+    fn from(config: &'a ResolvedAlertmanagers) -> Self {
+        let ResolvedAlertmanagers { static_configs, file_sd_configs, http_sd_configs, .. } = config;
+        Mechanisms { static_configs, file_sd_configs, http_sd_configs }
+    }
+}
 
 /// The settings of a mechanism.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,11 +88,11 @@ impl DiscoveryManager {
     /// The client of a discovery server cannot be built.
     pub fn subscribe(
         &mut self,
-        config: &ResolvedScrapeConfig,
-        previous: Option<&ResolvedScrapeConfig>,
+        section: Mechanisms<'_>,
+        previous: Option<Mechanisms<'_>>,
     ) -> Result<Vec<watch::Receiver<DiscoveredTargets>>, ConfigError> {
-        let wanted = mechanisms(config);
-        let mut replaced = previous.map(mechanisms).unwrap_or_default();
+        let wanted = section.all();
+        let mut replaced = previous.map(Mechanisms::all).unwrap_or_default();
         replaced.retain(|mechanism| !wanted.contains(mechanism));
         wanted.into_iter().map(|mechanism| self.run(mechanism, &replaced)).collect()
     }
@@ -108,17 +135,19 @@ impl DiscoveryManager {
     }
 
     /// Stops the mechanisms that none of these sections uses.
-    pub fn retain(&mut self, configs: &[Arc<ResolvedScrapeConfig>]) {
-        let used: Vec<Mechanism> = configs.iter().flat_map(|config| mechanisms(config)).collect();
+    pub fn retain<'a>(&mut self, sections: impl IntoIterator<Item = Mechanisms<'a>>) {
+        let used: Vec<Mechanism> = sections.into_iter().flat_map(Mechanisms::all).collect();
         self.running.retain(|running| used.contains(&running.mechanism));
     }
 }
 
-fn mechanisms(config: &ResolvedScrapeConfig) -> Vec<Mechanism> {
-    let statics = (!config.static_configs.is_empty()).then(|| Mechanism::Static(config.static_configs.clone()));
-    let files = config.file_sd_configs.iter().cloned().map(Mechanism::File);
-    let servers = config.http_sd_configs.iter().cloned().map(|config| Mechanism::Http(Box::new(config)));
-    statics.into_iter().chain(files).chain(servers).collect()
+impl Mechanisms<'_> {
+    fn all(self) -> Vec<Mechanism> {
+        let statics = (!self.static_configs.is_empty()).then(|| Mechanism::Static(self.static_configs.to_vec()));
+        let files = self.file_sd_configs.iter().cloned().map(Mechanism::File);
+        let servers = self.http_sd_configs.iter().cloned().map(|config| Mechanism::Http(Box::new(config)));
+        statics.into_iter().chain(files).chain(servers).collect()
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const STATIC: &str = "static_configs: [{targets: ['a:1', 'a:2'], labels: {zone: 
 
 #[tokio::test]
 async fn static_targets_are_published_at_once() {
-    let receivers = manager().subscribe(&section(STATIC), None).unwrap();
+    let receivers = manager().subscribe((&*section(STATIC)).into(), None).unwrap();
     let targets = receivers[0].borrow().clone().unwrap();
     let shown: Vec<String> = targets.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -29,14 +29,14 @@ async fn static_targets_are_published_at_once() {
 #[tokio::test]
 async fn each_mechanism_has_a_receiver() {
     let yaml = format!("{STATIC}\nfile_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]");
-    assert_eq!(manager().subscribe(&section(&yaml), None).unwrap().len(), 3);
+    assert_eq!(manager().subscribe((&*section(&yaml)).into(), None).unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn equal_mechanisms_share_a_task() {
     let mut manager = manager();
-    let first = manager.subscribe(&section(STATIC), None).unwrap();
-    let second = manager.subscribe(&section(&format!("{STATIC}\nsample_limit: 5")), None).unwrap();
+    let first = manager.subscribe((&*section(STATIC)).into(), None).unwrap();
+    let second = manager.subscribe((&*section(&format!("{STATIC}\nsample_limit: 5"))).into(), None).unwrap();
     assert_eq!(manager.running.len(), 1);
     assert!(first[0].same_channel(&second[0]));
 }
@@ -44,10 +44,10 @@ async fn equal_mechanisms_share_a_task() {
 #[tokio::test]
 async fn unused_mechanisms_are_stopped() {
     let mut manager = manager();
-    let mut removed = manager.subscribe(&section(STATIC), None).unwrap().remove(0);
+    let mut removed = manager.subscribe((&*section(STATIC)).into(), None).unwrap().remove(0);
     let kept = section("static_configs: [{targets: ['c:1']}]");
-    manager.subscribe(&kept, None).unwrap();
-    manager.retain(&[kept]);
+    manager.subscribe((&*kept).into(), None).unwrap();
+    manager.retain([(&*kept).into()]);
     assert_eq!(manager.running.len(), 1);
     removed.mark_unchanged();
     assert!(removed.changed().await.is_err(), "its task has ended");
@@ -56,7 +56,7 @@ async fn unused_mechanisms_are_stopped() {
 #[tokio::test]
 async fn a_server_with_a_bad_certificate_cannot_be_subscribed_to() {
     let yaml = "http_sd_configs: [{url: 'http://h', tls_config: {ca: nonsense}}]";
-    let error = manager().subscribe(&section(yaml), None).unwrap_err();
+    let error = manager().subscribe((&*section(yaml)).into(), None).unwrap_err();
     assert!(error.to_string().starts_with("unable to use specified CA cert"), "{error}");
 }
 
@@ -70,7 +70,7 @@ async fn missing_files_publish_no_targets() {
 /// A manager with the only receiver of a section.
 async fn manager_task(section: &ResolvedScrapeConfig) -> (DiscoveryManager, watch::Receiver<DiscoveredTargets>) {
     let mut manager = manager();
-    let receiver = manager.subscribe(section, None).unwrap().remove(0);
+    let receiver = manager.subscribe(section.into(), None).unwrap().remove(0);
     (manager, receiver)
 }
 
@@ -86,7 +86,7 @@ async fn a_mechanism_that_replaces_another_begins_with_its_targets() {
     ));
     let (mut manager, mut before) = manager_task(&old).await;
     before.wait_for(Option::is_some).await.unwrap();
-    let after = manager.subscribe(&new, Some(&old)).unwrap();
+    let after = manager.subscribe((&*new).into(), Some((&*old).into())).unwrap();
     let [_, file, http] = &after[..] else { panic!("{} receivers", after.len()) };
     assert_eq!(file.borrow().as_ref().unwrap().len(), 1, "until its own file was read");
     assert!(http.borrow().is_none(), "there was none of its kind before");

@@ -3,7 +3,6 @@
 //! [`Config::load`] reads, checks and completes a file. Every mistake is an error with file, line, column and field.
 //! Sections that a later release implements are checked and reported by a warning. A loaded configuration is immutable.
 
-mod alerting;
 mod check;
 mod error;
 mod expand;
@@ -19,13 +18,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pharos_block::objects::ObjectStoreConfig;
-use pharos_config::{GlobalConfig, PromDuration, ResolvedScrapeConfig, ScrapeConfig, TargetGroup};
+use pharos_config::{
+    AlertingConfig, GlobalConfig, PromDuration, ResolvedAlerting, ResolvedScrapeConfig, ScrapeConfig, TargetGroup,
+};
+use pharos_ruler::RuleFile;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use files::find as find_files;
 pub(crate) use yaml::options as yaml_options;
 
-pub use alerting::{AlertingConfig, AlertmanagerConfig};
 pub use error::{ConfigError, Place};
 pub use limits::{LimitsConfig, TenantLimits, TenantOverrides};
 pub use remote::{MetadataConfig, QueueConfig, RemoteReadConfig, RemoteWriteConfig};
@@ -49,10 +50,10 @@ pub struct Config {
     /// Targets to scrape, and how.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scrape_configs: Vec<ScrapeConfig>,
-    /// Files with recording and alerting rules (not evaluated yet). The last part of a path may contain `*`.
+    /// Files with recording and alerting rules. The last part of a path may contain `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule_files: Vec<String>,
-    /// Where alerts are sent (not supported yet).
+    /// Where alerts are sent.
     #[serde(skip_serializing_if = "is_default")]
     pub alerting: AlertingConfig,
     /// Servers to which samples are forwarded (not supported yet).
@@ -82,6 +83,10 @@ pub struct Loaded {
     pub config: Config,
     /// The scrape sections in the agent's form, in the order of `config.scrape_configs`.
     pub scrape: Vec<Arc<ResolvedScrapeConfig>>,
+    /// The files that `rule_files` names.
+    pub rules: Vec<Arc<RuleFile>>,
+    /// The section `alerting` in the ruler's form.
+    pub alerting: ResolvedAlerting,
     /// The section `otlp` in the receiver's form.
     pub otlp: pharos_config::OtlpConfig,
     /// Warnings for the operator: sections without effect, unset variables.
@@ -93,7 +98,15 @@ pub struct Loaded {
 impl Loaded {
     fn unchecked(config: Config, raw_text: String) -> Self {
         let otlp = pharos_config::OtlpConfig::default();
-        Loaded { config, scrape: Vec::new(), otlp, warnings: Vec::new(), raw_text }
+        Loaded {
+            config,
+            scrape: Vec::new(),
+            rules: Vec::new(),
+            alerting: ResolvedAlerting::default(),
+            otlp,
+            warnings: Vec::new(),
+            raw_text,
+        }
     }
 }
 

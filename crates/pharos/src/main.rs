@@ -20,41 +20,55 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Server(args) => pharos::server::run(*args).map(|()| true),
-        Command::Alertmanager(args) => pharos::alertmanager::run(*args).map(|()| true),
+        Command::Server(args) => pharos::server::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Alertmanager(args) => pharos::alertmanager::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Cluster(args) => {
-            pharos::cluster::command::run(&args, &mut std::io::stdout()).map_err(|error| error.to_string())
+            let is_good = pharos::cluster::command::run(&args, &mut std::io::stdout());
+            is_good.map(exit_code).map_err(|error| error.to_string())
         }
         Command::Tool(command) => run_tool(command),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "pharos: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|reason| {
+        let _ = writeln!(std::io::stderr(), "pharos: {reason}");
+        ExitCode::FAILURE
+    })
 }
 
-/// Runs a tool. `Ok(false)` means that it found a problem.
-fn run_tool(command: ToolCommand) -> Result<bool, String> {
+fn exit_code(is_good: bool) -> ExitCode {
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The exit code when a lint check fails.
+const LINT_FAILURE: u8 = 3;
+
+/// Runs a tool.
+fn run_tool(command: ToolCommand) -> Result<ExitCode, String> {
     let (out, errors) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     let text = |error: std::io::Error| error.to_string();
-    match command {
+    let is_good = match command {
         ToolCommand::Check(CheckCommand::Config { files }) => tool::check_config(&files, out).map_err(text),
         ToolCommand::Check(CheckCommand::AlertmanagerConfig { files }) => {
             tool::check_alertmanager_config(&files, out).map_err(text)
         }
+        ToolCommand::Check(CheckCommand::Rules { files, lint, lint_fatal, ignore_unknown_fields }) => {
+            let options = tool::CheckRulesOptions { lint, lint_fatal, ignore_unknown_fields };
+            let outcome = tool::check_rules(&files, &options, &mut std::io::stdin(), out, errors).map_err(text)?;
+            return Ok(match outcome {
+                tool::CheckOutcome::Good => ExitCode::SUCCESS,
+                tool::CheckOutcome::Lint => ExitCode::from(LINT_FAILURE),
+                tool::CheckOutcome::Bad => ExitCode::FAILURE,
+            });
+        }
         ToolCommand::Promqltest { files } => tool::promqltest(&files, out, errors).map_err(text),
-        ToolCommand::Test(TestCommand::Rules { files, run, ignore_unknown_fields, .. }) => {
+        ToolCommand::Test(TestCommand::Rules { files, run, ignore_unknown_fields, junit, diff, debug, .. }) => {
             let pattern = (!run.is_empty()).then(|| run.join("|"));
             let run =
                 pattern.map(|pattern| regex::Regex::new(&pattern)).transpose().map_err(|error| error.to_string())?;
-            let options = tool::TestRulesOptions { run, ignore_unknown_fields };
+            let options = tool::TestRulesOptions { run, ignore_unknown_fields, junit, diff, debug };
             tool::test_rules(&files, &options, out, errors).map_err(text)
         }
         ToolCommand::Docs(command) => tool::docs(&command, out).map(|()| true).map_err(text),
         ToolCommand::Wal(WalCommand::Repair { dir }) => tool::repair_wal(&dir, out).map(|()| true),
-    }
+    };
+    is_good.map(exit_code)
 }

@@ -16,6 +16,7 @@ mod owner;
 mod request_line;
 mod restart;
 mod roles;
+mod rules;
 mod services;
 mod snapshot;
 mod storage;

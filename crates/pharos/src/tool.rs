@@ -2,6 +2,7 @@
 
 mod check_alertmanager_config;
 mod check_config;
+mod check_rules;
 mod docs;
 mod promqltest;
 mod repair_wal;
@@ -9,6 +10,7 @@ mod test_rules;
 
 pub use check_alertmanager_config::check_alertmanager_config;
 pub use check_config::check_config;
+pub use check_rules::{CheckOutcome, CheckRulesOptions, check_rules};
 pub use docs::docs;
 pub use promqltest::promqltest;
 pub use repair_wal::repair_wal;

@@ -21,6 +21,7 @@ mod pretty;
 mod print;
 mod selector;
 mod token;
+mod visit;
 
 pub use error::ParseError;
 pub use expression::{MAX_HEIGHT, MAX_NESTING, MAX_QUERY_BYTES, MAX_REGEX_BYTES};

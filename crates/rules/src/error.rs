@@ -1,11 +1,16 @@
 //! Why an evaluation of a rule fails. The texts are those of Prometheus.
 
+use crate::group::QueryFailure;
+
 /// Why an evaluation of a rule failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The query failed.
     #[error("{0}")]
-    Query(String),
+    Query(QueryFailure),
+    /// What an earlier process knew cannot be read. The rule is not evaluated, because that would hide it.
+    #[error("restoring the state of the rule: {0}")]
+    Restore(QueryFailure),
     /// The store did not accept the samples.
     #[error("{0}")]
     Append(String),
@@ -31,4 +36,11 @@ pub enum RuleError {
         /// The number that the evaluation produced.
         found: usize,
     },
+}
+
+impl RuleError {
+    /// Whether the evaluation may succeed a moment later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, RuleError::Query(failure) | RuleError::Restore(failure) if failure.is_temporary)
+    }
 }

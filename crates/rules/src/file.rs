@@ -14,14 +14,14 @@ use crate::template::Template;
 pub type Texts = BTreeMap<String, String>;
 
 /// The groups of a rule file that has no errors.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleGroups {
     /// The groups in the order of the file.
     pub groups: Vec<RuleGroup>,
 }
 
 /// Rules that are evaluated together at regular intervals.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleGroup {
     /// The name, unique within the file.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct RuleGroup {
 }
 
 /// A rule as the file has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleSpec {
     /// Whether the rule records or alerts.
     pub kind: RuleKind,
@@ -59,7 +59,7 @@ pub struct RuleSpec {
 }
 
 /// The kind of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleKind {
     /// The result becomes series.
     Recording,

@@ -1,29 +1,58 @@
 //! Groups of rules.
 //!
-//! The rules of a group are evaluated in order, and each one sees what the previous ones wrote. A series that a rule stops
-//! to produce gets a stale marker. A rule that fails keeps its error and does not stop the group.
+//! The rules of a group are evaluated in order, and each one sees what the previous ones wrote; [`Group::batches`] says
+//! which ones may be evaluated at the same time. A series that a rule stops to produce gets a stale marker. A rule that
+//! fails keeps its error and does not stop the group.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pharos_model::{Labels, Limit, STALE_NAN};
-use pharos_promql::syntax::{self, ast::Expr};
+use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{SampleValue, VectorSample};
 
 use crate::alerting::AlertingRule;
-use crate::error::RuleError;
-use crate::file::{RuleGroup, RuleKind, RuleSpec, Texts};
+use crate::dependencies;
+use crate::file::{RuleGroup, RuleKind, Texts};
 use crate::recording::RecordingRule;
-use crate::template::TemplateContext;
+use crate::rule::{Evaluation, GroupRule, Rule};
 
-/// The storage of a group: answers queries and takes samples. Its methods block.
-pub trait RuleStore {
+/// Answers the queries of rules. Its method blocks.
+pub trait RuleQueries {
     /// Evaluates an expression, whose text is `text`, to an instant vector. A scalar is a sample without labels.
+    /// `lookback_ms` replaces the default of the engine.
     ///
     /// # Errors
-    /// The reason why the expression cannot be evaluated.
-    fn query(&self, expr: &Expr, text: &str, t_ms: i64) -> Result<Vec<VectorSample>, String>;
+    /// The reason why the expression cannot be evaluated, or why the result may be incomplete.
+    fn query(
+        &self,
+        expr: &Expr,
+        text: &str,
+        t_ms: i64,
+        lookback_ms: Option<i64>,
+    ) -> Result<Vec<VectorSample>, QueryFailure>;
+}
 
+/// Why a query of a rule has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct QueryFailure {
+    /// The reason.
+    pub reason: String,
+    /// Whether the query may succeed a moment later.
+    pub is_temporary: bool,
+}
+
+impl<T: Into<String>> From<T> for QueryFailure {
+    /// A failure that will last.
+    fn from(reason: T) -> Self {
+        QueryFailure { reason: reason.into(), is_temporary: false }
+    }
+}
+
+/// The storage of a group: answers queries and takes samples. Its methods block.
+pub trait RuleStore: RuleQueries {
     /// Appends samples.
     ///
     /// # Errors
@@ -31,27 +60,8 @@ pub trait RuleStore {
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String>;
 }
 
-/// A rule with its state.
-#[derive(Debug)]
-pub enum Rule {
-    /// A rule whose result becomes series.
-    Recording(RecordingRule),
-    /// A rule whose result becomes alerts.
-    Alerting(AlertingRule),
-}
-
-impl Rule {
-    /// The rule of the file, with the labels of its group.
-    pub fn spec(&self) -> &RuleSpec {
-        match self {
-            Rule::Recording(rule) => &rule.spec,
-            Rule::Alerting(rule) => &rule.spec,
-        }
-    }
-}
-
 /// The settings of a server that apply to all of its groups.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupOptions {
     /// The interval of groups that have none, milliseconds.
     pub interval_ms: i64,
@@ -70,80 +80,146 @@ pub struct Group {
     pub name: String,
     /// The time between evaluations, milliseconds.
     pub interval_ms: i64,
-    options: GroupOptions,
-    query_offset_ms: i64,
-    limit: Limit,
-    rules: Vec<RuleState>,
-}
-
-#[derive(Debug)]
-struct RuleState {
-    rule: Rule,
-    /// The series that the previous evaluation wrote.
-    series: BTreeSet<Labels>,
-    error: Option<RuleError>,
+    /// How long before the time of an evaluation expressions are evaluated, milliseconds.
+    pub query_offset_ms: i64,
+    /// The most series or active alerts of a rule.
+    pub limit: Limit,
+    external_url: String,
+    rules: Vec<Arc<GroupRule>>,
+    /// Series of rules that the group no longer has, which are to get stale markers.
+    abandoned: Mutex<BTreeSet<Labels>>,
 }
 
 impl Group {
     /// A group of a file that was never evaluated.
     pub fn new(group: &RuleGroup, options: &GroupOptions) -> Self {
-        let rule = |spec: &RuleSpec| match spec.kind {
+        let rule = |spec: &crate::file::RuleSpec| match spec.kind {
             RuleKind::Recording => Rule::Recording(RecordingRule::new(spec.clone(), &group.labels)),
             RuleKind::Alerting => {
                 let external = options.external_labels.clone();
                 Rule::Alerting(AlertingRule::new(spec.clone(), &group.labels, external))
             }
         };
-        let state = |spec| RuleState { rule: rule(spec), series: BTreeSet::new(), error: None };
         Group {
             name: group.name.clone(),
             interval_ms: group.interval_ms.unwrap_or(options.interval_ms),
-            options: options.clone(),
             query_offset_ms: group.query_offset_ms.unwrap_or(options.query_offset_ms),
             limit: group.limit,
-            rules: group.rules.iter().map(state).collect(),
+            external_url: options.external_url.clone(),
+            rules: group.rules.iter().map(|spec| Arc::new(GroupRule::new(rule(spec)))).collect(),
+            abandoned: Mutex::default(),
         }
     }
 
-    /// The rules, each with the error of its last evaluation.
-    pub fn rules(&self) -> impl Iterator<Item = (&Rule, Option<&RuleError>)> {
-        self.rules.iter().map(|state| (&state.rule, state.error.as_ref()))
+    /// The rules in the order of the file.
+    pub fn rules(&self) -> &[Arc<GroupRule>] {
+        &self.rules
+    }
+
+    /// The settings of an evaluation at `t_ms`, milliseconds.
+    pub fn evaluation(&self, t_ms: i64) -> Evaluation {
+        Evaluation {
+            t_ms,
+            interval_ms: self.interval_ms,
+            offset_ms: self.query_offset_ms,
+            limit: self.limit,
+            external_url: self.external_url.clone(),
+            restore: None,
+        }
     }
 
     /// Evaluates all rules at `t_ms`, milliseconds, less the query offset.
-    pub fn eval(&mut self, t_ms: i64, store: &mut dyn RuleStore) {
-        let at_ms = t_ms.saturating_sub(self.query_offset_ms);
-        for state in &mut self.rules {
-            let spec = state.rule.spec();
-            let samples = store.query(&spec.expr, &spec.text, at_ms).map_err(RuleError::Query).and_then(|result| {
-                let query = |text: &str| {
-                    let expr = syntax::parse(text).map_err(|error| error.to_string())?;
-                    store.query(&expr, text, t_ms)
-                };
-                let context = TemplateContext { t_ms, external_url: &self.options.external_url, query: &query };
-                match &mut state.rule {
-                    Rule::Recording(rule) => rule.samples(result, self.limit),
-                    Rule::Alerting(rule) => rule.update(t_ms, self.query_offset_ms, &result, &context, self.limit),
-                }
+    pub fn eval(&self, t_ms: i64, store: &mut dyn RuleStore) {
+        let evaluation = self.evaluation(t_ms);
+        for rule in &self.rules {
+            let stored = rule.evaluate(&evaluation, store).and_then(|samples| {
+                let write = rule.write_of(samples, &evaluation);
+                let all: Vec<VectorSample> = write.samples.iter().chain(&write.stale).cloned().collect();
+                store.append(&all).map_err(crate::error::RuleError::Append)?;
+                rule.wrote(write);
+                Ok(())
             });
-            state.error = samples.and_then(|samples| state.keep(samples, at_ms, store)).err();
+            rule.set_outcome(stored);
+        }
+    }
+
+    /// The rules, by their positions, in batches that are evaluated one after another. The rules of one batch do not depend
+    /// on each other. Without batches, whose expressions say too little, rules are evaluated in order.
+    pub fn batches(&self) -> Vec<Vec<usize>> {
+        let specs: Vec<_> = self.rules.iter().map(|rule| rule.spec()).collect();
+        dependencies::batches(&specs)
+    }
+
+    /// Takes over the state of an earlier version of the group. Rules are the same if their names and labels are; among
+    /// equal ones, the first continues the first. The series of rules that are gone are abandoned.
+    pub fn continue_from(&self, earlier: &Group) {
+        let mut left: Vec<&Arc<GroupRule>> = earlier.rules.iter().collect();
+        for rule in &self.rules {
+            let is_same = |other: &&Arc<GroupRule>| {
+                let (a, b) = (rule.spec(), other.spec());
+                a.kind == b.kind && a.name == b.name && a.labels == b.labels
+            };
+            if let Some(position) = left.iter().position(is_same) {
+                rule.continue_from(left.remove(position));
+            }
+        }
+        let mut abandoned = self.abandoned.lock();
+        abandoned.extend(earlier.abandoned.lock().iter().cloned());
+        abandoned.extend(left.into_iter().flat_map(|rule| rule.series()));
+    }
+
+    /// Abandons all series: the group is gone.
+    pub fn abandon(&self) {
+        let series: Vec<Labels> = self.rules.iter().flat_map(|rule| rule.take_series()).collect();
+        self.abandoned.lock().extend(series);
+    }
+
+    /// The stale markers of abandoned series at `at_ms`, milliseconds, except those that are written by a rule of this group
+    /// or of another one (`is_written`).
+    pub fn abandoned(&self, at_ms: i64, is_written: impl Fn(&Labels) -> bool) -> Vec<VectorSample> {
+        let abandoned = self.abandoned.lock();
+        let gone = abandoned.iter().filter(|labels| !self.writes(labels) && !is_written(labels));
+        gone.map(|labels| stale(labels, at_ms)).collect()
+    }
+
+    /// Forgets the abandoned series: they have their stale markers.
+    pub fn forget_abandoned(&self) {
+        self.abandoned.lock().clear();
+    }
+
+    /// Whether the last evaluation of a rule wrote the series.
+    pub fn writes(&self, labels: &Labels) -> bool {
+        self.rules.iter().any(|rule| rule.writes(labels))
+    }
+}
+
+/// The stale marker of a series.
+pub(crate) fn stale(labels: &Labels, at_ms: i64) -> VectorSample {
+    VectorSample { labels: labels.clone(), t: at_ms, value: SampleValue::Float(STALE_NAN) }
+}
+
+/// Finds out which rules could write series of others, and restores the state of those less boldly. `groups` are all
+/// groups of a server.
+pub fn mark_collisions<'a>(groups: impl IntoIterator<Item = &'a Group>) {
+    let mut by_name: std::collections::HashMap<(RuleKind, &str), Vec<&GroupRule>> = std::collections::HashMap::new();
+    for rule in groups.into_iter().flat_map(|group| group.rules()) {
+        by_name.entry((rule.spec().kind, rule.spec().name.as_str())).or_default().push(rule);
+    }
+    for rules in by_name.values() {
+        for (at, rule) in rules.iter().enumerate() {
+            // Whether any of many namesakes collides is not worth a long search.
+            let collides = rules.len() > MAX_NAMESAKES
+                || rules
+                    .iter()
+                    .enumerate()
+                    .any(|(other_at, other)| other_at != at && crate::restore::may_collide(rule.spec(), other.spec()));
+            rule.set_alone(!collides);
         }
     }
 }
 
-impl RuleState {
-    /// Writes the samples, and stale markers for series that the rule does not produce any more.
-    fn keep(&mut self, mut samples: Vec<VectorSample>, at_ms: i64, store: &mut dyn RuleStore) -> Result<(), RuleError> {
-        let series: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
-        let vanished = self.series.difference(&series);
-        let stale =
-            |labels: &Labels| VectorSample { labels: labels.clone(), t: at_ms, value: SampleValue::Float(STALE_NAN) };
-        samples.iter_mut().for_each(|sample| sample.t = at_ms);
-        samples.extend(vanished.map(stale));
-        self.series = series;
-        store.append(&samples).map_err(RuleError::Append)
-    }
-}
+/// The number of rules of one name up to which each is compared with each.
+const MAX_NAMESAKES: usize = 500;
 
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,28 @@
-//! The rules engine: rule files ([`mod@file`]), the evaluation of their groups ([`group`], [`recording`], [`alerting`]) and
-//! the templates of labels and annotations ([`template`]).
+//! The rules engine: rule files ([`mod@file`]), the evaluation of their groups ([`group`], [`rule`], [`recording`],
+//! [`alerting`]), the states of alerts ([`alerts`]) the templates of labels and annotations ([`template`]), and
+//! what is probably a mistake ([`lint`]).
 //!
 //! This is a library without a role. It does no I/O and has no clock: callers pass the text of files, the time of each
-//! evaluation and a [`RuleStore`] that answers queries and takes samples. A [`Group`] holds the state of its rules, which
-//! are the alerts of an [`AlertingRule`] and the series that a rule wrote last.
+//! evaluation and [`RuleQueries`] that answer queries, and write what a [`GroupRule`] returns. A group holds the state of its
+//! rules, which are alerts and the series that a rule wrote last; [`restore`] reads it back from those series.
 
 pub mod alerting;
+pub mod alerts;
+mod dependencies;
 pub mod error;
 pub mod file;
 pub mod group;
+pub mod lint;
 pub mod recording;
+pub mod restore;
+pub mod rule;
 pub mod template;
 
-pub use alerting::{Alert, AlertState, AlertingRule};
+pub use alerting::AlertingRule;
+pub use alerts::{Alert, AlertState, Alerts};
 pub use error::RuleError;
 pub use file::{RuleFileError, RuleGroup, RuleGroups};
-pub use group::{Group, GroupOptions, Rule, RuleStore};
+pub use group::{Group, GroupOptions, QueryFailure, RuleQueries, RuleStore};
 pub use recording::RecordingRule;
+pub use restore::RestorePolicy;
+pub use rule::{Evaluation, GroupRule, Rule, RuleStatus, RuleWrite};

@@ -112,6 +112,11 @@ pub fn alert_data(
     }))
 }
 
+/// The path and query of the page that shows an expression as a table.
+pub fn table_link(expression: &str) -> String {
+    format!("/graph?g0.expr={}&g0.tab=1", template::escape_query(expression))
+}
+
 fn label_map(labels: &Labels) -> Value {
     Value::Texts(Arc::new(labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
 }

@@ -152,7 +152,8 @@ impl Scraper {
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.fetch, &job.fetch)) {
                 continue;
             }
-            match discovery.subscribe(&job.config, current.as_ref().map(|current| &*current.config)) {
+            match discovery.subscribe((&*job.config).into(), current.as_ref().map(|current| (&*current.config).into()))
+            {
                 Ok(found) => {
                     let input = PoolInput { job, found };
                     match running.get(&name) {
@@ -166,8 +167,7 @@ impl Scraper {
                 Err(error) => tracing::error!(job = name, %error, "could not start discovery; the job has no targets"),
             }
         }
-        let configs: Vec<_> = jobs.iter().map(|job| job.config.clone()).collect();
-        discovery.retain(&configs);
+        discovery.retain(jobs.iter().map(|job| (&*job.config).into()));
         self.pools.store(Arc::new(running.values().map(|pool| pool.status.clone()).collect()));
     }
 

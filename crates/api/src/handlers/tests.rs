@@ -12,7 +12,7 @@ use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::services::{BuildInfo, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay};
+use crate::services::{Alertmanagers, BuildInfo, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay};
 use crate::{Api, ApiConfig, Services, router};
 
 /// Services of a node that is not ready and has nothing to show.
@@ -53,6 +53,12 @@ impl Services for NoServices {
     }
     async fn target_metadata(&self) -> Vec<TargetMetadata> {
         Vec::new()
+    }
+    async fn rules(&self, _: &TenantId) -> Rules {
+        Rules::default()
+    }
+    async fn alertmanagers(&self) -> Alertmanagers {
+        Alertmanagers::default()
     }
     fn delete_series(&self, _: &TenantId, _: &[Matcher], _: TimeRange) -> Result<(), String> {
         Ok(())

@@ -25,7 +25,7 @@ const KNOWN: [(&str, Effect); 41] = [
     ("auto-gomaxprocs", INTERNAL),
     ("auto-gomemlimit", INTERNAL),
     ("auto-reload-config", Switch),
-    ("concurrent-rule-eval", Nothing("rules are not evaluated yet")),
+    ("concurrent-rule-eval", Switch),
     ("created-timestamp-zero-ingestion", Nothing("start timestamps are stored with the samples")),
     ("delayed-compaction", INTERNAL),
     ("exemplar-storage", AlwaysOn),

@@ -19,7 +19,6 @@ use Handling::{Later, NoMeaning, Refused};
 
 const SWITCH: bool = true;
 const VALUE: bool = false;
-const RULER: Handling = Later("recording and alerting rules are not evaluated yet");
 const NOTIFIER: Handling = Later("alerts are not sent yet");
 const OPEN_LISTENER: Handling = Refused("the listener has no TLS or authentication yet; put a proxy in front of it");
 const AGENT_MODE: Handling = Refused("there is no agent mode yet; run the server instead");
@@ -34,10 +33,6 @@ const FLAGS: &[(&str, bool, &str, Handling)] = &[
     ("auto-gomemlimit", SWITCH, "true", NoMeaning),
     ("auto-gomemlimit.ratio", VALUE, "0.9", NoMeaning),
     ("auto-gomemlimit.refresh-interval", VALUE, "0s", NoMeaning),
-    ("rules.alert.for-grace-period", VALUE, "10m", RULER),
-    ("rules.alert.for-outage-tolerance", VALUE, "1h", RULER),
-    ("rules.alert.resend-delay", VALUE, "1m", RULER),
-    ("rules.max-concurrent-evals", VALUE, "4", RULER),
     ("scrape.adjust-timestamps", SWITCH, "true", NoMeaning),
     ("scrape.discovery-reload-interval", VALUE, "5s", NoMeaning),
     ("scrape.timestamp-tolerance", VALUE, "2ms", NoMeaning),

@@ -15,13 +15,16 @@ pub enum Role {
     Frontend,
     /// Deletes expired blocks and garbage from object storage.
     Compactor,
+    /// Evaluates rules and sends alerts.
+    Ruler,
     /// Votes in the Raft group that holds members, shard placement and the block catalogue.
     Meta,
 }
 
 impl Role {
     /// Every role, in the order in which they are printed.
-    pub const ALL: [Role; 6] = [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Compactor, Role::Meta];
+    pub const ALL: [Role; 7] =
+        [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Compactor, Role::Ruler, Role::Meta];
 
     /// The name that `--roles` takes.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Role {
             Role::Store => "store",
             Role::Frontend => "frontend",
             Role::Compactor => "compactor",
+            Role::Ruler => "ruler",
             Role::Meta => "meta",
         }
     }
@@ -92,10 +96,12 @@ mod tests {
     fn names() {
         let all: Roles = "all".parse().unwrap();
         assert!(all.is_all() && all.has(Role::Meta));
-        assert_eq!("compactor,meta,frontend,store,ingester,agent".parse(), Ok(all));
+        assert_eq!("ruler,compactor,meta,frontend,store,ingester,agent".parse(), Ok(all));
         let two: Roles = "store, agent,store".parse().unwrap();
         assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
-        let error = "ruler".parse::<Roles>().unwrap_err();
-        assert_eq!(error, r#"unknown role "ruler"; expected all, agent, ingester, store, frontend, compactor, meta"#);
+        let error = "rulers".parse::<Roles>().unwrap_err();
+        let expected =
+            r#"unknown role "rulers"; expected all, agent, ingester, store, frontend, compactor, ruler, meta"#;
+        assert_eq!(error, expected);
     }
 }

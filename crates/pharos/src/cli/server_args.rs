@@ -22,6 +22,7 @@ const MAX_BLOCK_MS: i64 = 31 * 86_400_000;
 const WEB: &str = "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle)";
 const STORAGE: &str = "Storage: where samples live and how long (--storage.path=/var/lib/pharos)";
 const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
+const RULES: &str = "Rules: how rules are evaluated (--rules.alert.resend-delay=5m)";
 const CLUSTER: &str = "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946)";
 const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
 
@@ -46,7 +47,7 @@ pub struct ServerArgs {
           value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
 
-    /// Roles of this process: all, or a comma-separated list of agent, ingester, store, frontend, compactor, meta
+    /// Roles of this process: all, or a comma-separated list of agent, ingester, store, frontend, compactor, ruler, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,
 
@@ -65,6 +66,10 @@ pub struct ServerArgs {
     /// Flags that begin with `--query.`.
     #[command(flatten, next_help_heading = QUERY)]
     pub query: QueryArgs,
+
+    /// Flags that begin with `--rules.`.
+    #[command(flatten, next_help_heading = RULES)]
+    pub rules: RuleArgs,
 
     /// `--join` and the flags that begin with `--cluster.` and `--tls.`.
     #[command(flatten, next_help_heading = CLUSTER)]
@@ -217,6 +222,26 @@ pub struct QueryArgs {
     /// Log queries that take longer than this, with their cost; 0s logs none
     #[arg(long = "query.slow-log-threshold", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub slow_log_threshold: Duration,
+}
+
+/// How rules are evaluated.
+#[derive(Clone, Debug, Args)]
+pub struct RuleArgs {
+    /// How long ago an alert may have been evaluated last for its `for` state to be restored after an outage
+    #[arg(long = "rules.alert.for-outage-tolerance", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub outage_tolerance: Duration,
+
+    /// How long a restored alert stays pending at least. Alerts whose `for` is shorter begin again
+    #[arg(long = "rules.alert.for-grace-period", value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub grace_period: Duration,
+
+    /// Time between two notifications of an alert that goes on
+    #[arg(long = "rules.alert.resend-delay", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub resend_delay: Duration,
+
+    /// Independent rules of groups that may be evaluated concurrently, with --enable-feature=concurrent-rule-eval
+    #[arg(long = "rules.max-concurrent-evals", value_name = "N", default_value = "4", value_parser = positive_count)]
+    pub max_concurrent_evals: u64,
 }
 
 /// What happens to queries under a view that may be out of date.

@@ -62,6 +62,21 @@ pub enum CheckCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Check rule files. The exit code is 1 when one is invalid, and 3 when a lint check fails and --lint-fatal is set
+    Rules {
+        /// Files to check [default: standard input]
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Lint checks, separated by commas: all, duplicate-rules, none
+        #[arg(long, value_name = "CHECK,…", default_value = "duplicate-rules")]
+        lint: String,
+        /// Fail when a lint check does
+        #[arg(long = "lint-fatal")]
+        lint_fatal: bool,
+        /// Ignore unknown fields
+        #[arg(long = "ignore-unknown-fields")]
+        ignore_unknown_fields: bool,
+    },
 }
 
 /// A kind of unit test.
@@ -78,6 +93,15 @@ pub enum TestCommand {
         /// Ignore unknown fields in rule files
         #[arg(long = "ignore-unknown-fields")]
         ignore_unknown_fields: bool,
+        /// File to write the results to as JUnit XML
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+        /// Print how the alerts differ from what is expected, rather than both
+        #[arg(long)]
+        diff: bool,
+        /// Print which test runs, and all samples at its end
+        #[arg(long)]
+        debug: bool,
         /// Accepted for compatibility with promtool; all features are enabled
         #[arg(long = "enable-feature", value_name = "NAME,…", hide = true)]
         enable_feature: Vec<String>,

@@ -1,6 +1,6 @@
 //! Checks across fields and sections, inheritance of defaults, and warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use pharos_config::{GlobalConfig, RelabelConfig, RelabelRule, ResolvedScrapeConfig, ScrapeConfig, ValidationScheme};
 use pharos_model::TenantId;
 use pharos_querier::QueryFeatures;
+use pharos_ruler::RuleFile;
+use pharos_rules::RuleGroups;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
@@ -55,6 +57,8 @@ pub(super) fn complete(loaded: &mut Loaded, file: &Path, environment: Environmen
     checked.global(loaded, environment)?;
     checked.scrape(loaded)?;
     checked.storage_and_limits(loaded)?;
+    checked.rules(loaded)?;
+    checked.alerting(loaded)?;
     checked.unsupported(&loaded.config)?;
     warn_of_unsupported(loaded);
     loaded.raw_text = text;
@@ -238,12 +242,55 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// Checks the sections that have no effect yet.
-    fn unsupported(&self, config: &Config) -> Result<(), ConfigError> {
-        for (index, pattern) in config.rule_files.iter().enumerate() {
+    /// Reads and checks the rule files. A pattern that matches none is no mistake.
+    fn rules(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
+        let mut known = BTreeSet::new();
+        for (index, pattern) in loaded.config.rule_files.iter().enumerate() {
             let path = [Field("rule_files"), Item(index)];
             files::check_pattern(pattern).map_err(|reason| self.error(&path, reason))?;
+            for file in files::find(self.folder(), pattern).map_err(|error| self.error(&path, error))? {
+                if known.insert(file.clone()) {
+                    let groups = rule_groups(&file)?;
+                    loaded.rules.push(Arc::new(RuleFile { path: file.display().to_string(), groups }));
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn alerting(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
+        let scheme = loaded.config.global.metric_name_validation_scheme.unwrap_or_default();
+        let alerting = &mut loaded.config.alerting;
+        let rules: Vec<_> = alerting.alert_relabel_configs.iter().map(Option::as_ref).collect();
+        self.relabelling(&[Field("alerting"), Field("alert_relabel_configs")], &rules, scheme)?;
+        for (index, section) in alerting.alertmanagers.iter().enumerate() {
+            let path = [Field("alerting"), Field("alertmanagers"), Item(index)];
+            for (field, rules) in [
+                ("relabel_configs", &section.relabel_configs),
+                ("alert_relabel_configs", &section.alert_relabel_configs),
+            ] {
+                let rules: Vec<_> = rules.iter().map(Option::as_ref).collect();
+                self.relabelling(&[path[0], path[1], path[2], Field(field)], &rules, scheme)?;
+            }
+            // The first check quotes paths as the file has them. The second one resolves them.
+            section.validate(scheme).map_err(|error| self.error_in(&path, error))?;
+            let names = section.unsupported().join(", ");
+            if !names.is_empty() {
+                let section = printed(&path);
+                loaded.warnings.push(format!("{section}: {names} has no effect: not supported yet"));
+            }
+        }
+        alerting.set_directory(self.folder());
+        let failed = |error: pharos_config::ConfigError| self.error_in(&[Field("alerting")], error);
+        loaded.alerting.alert_relabel = alerting.alert_relabelling(scheme).map_err(failed)?;
+        for section in &alerting.alertmanagers {
+            loaded.alerting.alertmanagers.push(Arc::new(section.validate(scheme).map_err(failed)?));
+        }
+        Ok(())
+    }
+
+    /// Checks the sections that have no effect yet.
+    fn unsupported(&self, config: &Config) -> Result<(), ConfigError> {
         let mut names = BTreeMap::new();
         for (index, remote) in config.remote_write.iter().enumerate() {
             self.remote("remote_write", index, &remote.url, &remote.name, &mut names)?;
@@ -265,25 +312,6 @@ impl Checked<'_> {
         for (index, remote) in config.remote_read.iter().enumerate() {
             self.remote("remote_read", index, &remote.url, &remote.name, &mut names)?;
             self.headers(&[Field("remote_read"), Item(index)], &remote.headers)?;
-        }
-        let rules: Vec<_> = config.alerting.alert_relabel_configs.iter().map(Option::as_ref).collect();
-        self.relabelling(&[Field("alerting"), Field("alert_relabel_configs")], &rules, ValidationScheme::default())?;
-        for (index, manager) in config.alerting.alertmanagers.iter().enumerate() {
-            for (field, rules) in [
-                ("relabel_configs", &manager.relabel_configs),
-                ("alert_relabel_configs", &manager.alert_relabel_configs),
-            ] {
-                let path = [Field("alerting"), Field("alertmanagers"), Item(index), Field(field)];
-                let rules: Vec<_> = rules.iter().map(Option::as_ref).collect();
-                self.relabelling(&path, &rules, ValidationScheme::default())?;
-            }
-            let path = |field| [Field("alerting"), Field("alertmanagers"), Item(index), Field(field)];
-            if manager.api_version != "v2" {
-                return Err(self.error(&path("api_version"), "must be v2"));
-            }
-            if !["http", "https"].contains(&manager.scheme.as_str()) {
-                return Err(self.error(&path("scheme"), "must be http or https"));
-            }
         }
         self.tracing(config)
     }
@@ -346,13 +374,19 @@ impl Checked<'_> {
     }
 }
 
+/// The groups of a rule file. All mistakes are in the error, one a line.
+fn rule_groups(file: &Path) -> Result<RuleGroups, ConfigError> {
+    RuleGroups::parse(&yaml::read(file)?, false).map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        ConfigError::at(file, None, mistakes.join("\n"))
+    })
+}
+
 /// Warns of settings that have no effect.
 fn warn_of_unsupported(loaded: &mut Loaded) {
     let config = &loaded.config;
     let tsdb = &config.storage.tsdb;
     let unsupported = [
-        ("rule_files", "rules are not evaluated yet", !config.rule_files.is_empty()),
-        ("alerting", "alerts are not sent yet", config.alerting != Default::default()),
         ("remote_write", "samples are not forwarded yet", !config.remote_write.is_empty()),
         ("remote_read", "other servers are not queried yet", !config.remote_read.is_empty()),
         ("tracing", "traces are not sent yet", config.tracing.is_some()),

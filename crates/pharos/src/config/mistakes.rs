@@ -187,11 +187,11 @@ fn fields_that_contradict_each_other_are_named() {
         ("remote_read:\n- read_recent: true\n", "p.yml:2:3: remote_read[0]: url is missing or empty"),
         (
             "alerting: {alertmanagers: [{api_version: v1}]}\n",
-            "p.yml:1:42: alerting.alertmanagers[0].api_version: must be v2",
+            "p.yml:1:42: alerting.alertmanagers[0].api_version: api_version must be v2",
         ),
         (
             "alerting: {alertmanagers: [{scheme: ftp}]}\n",
-            "p.yml:1:37: alerting.alertmanagers[0].scheme: must be http or https",
+            "p.yml:1:37: alerting.alertmanagers[0].scheme: scheme must be http or https",
         ),
         ("tracing: {insecure: true}\n", "p.yml:1:10: tracing: endpoint is missing or empty"),
         (

@@ -86,7 +86,6 @@ macro_rules! http_section {
         }
     };
 }
-pub(super) use http_section;
 
 http_section! {
     /// An entry of `remote_write`.

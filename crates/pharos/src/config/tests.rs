@@ -84,8 +84,6 @@ storage:
         loaded.warnings,
         [
             "global.external_labels: the environment variable \"NONE\" is empty or not set",
-            "rule_files has no effect: rules are not evaluated yet",
-            "alerting has no effect: alerts are not sent yet",
             "remote_write has no effect: samples are not forwarded yet",
             "scrape job \"node\": kubernetes_sd_configs has no effect: not supported yet",
         ]

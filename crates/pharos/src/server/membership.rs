@@ -209,6 +209,7 @@ fn meta_role(role: cli::Role) -> Role {
         cli::Role::Store => Role::Store,
         cli::Role::Frontend => Role::Frontend,
         cli::Role::Compactor => Role::Compactor,
+        cli::Role::Ruler => Role::Ruler,
         cli::Role::Meta => Role::Meta,
     }
 }

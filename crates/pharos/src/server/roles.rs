@@ -6,7 +6,7 @@ mod intake;
 mod queries;
 mod writes;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use object_store::ObjectStore;
@@ -28,6 +28,7 @@ use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::Claim;
+use super::rules;
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::Folders;
@@ -147,6 +148,11 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
+    let ruler = rules::ruler(&parts, &loaded, &membership, &api, &holders.writes.ingest)?;
+    if let Some(ruler) = &ruler {
+        // Nobody else sets it.
+        let _first = services.ruler.set(ruler.clone());
+    }
     let asked = ReadLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..ReadLimits::default() };
     if let Some(ingester) = &holders.ingester {
         ingester.report_lost_shards().await;
@@ -171,6 +177,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         let stop = parts.stop.clone();
         let running = compaction::run_once_claimed(claim, is_claimed, compactor, stop, parts.stopped.clone());
         tasks.push(tokio::spawn(running));
+    }
+    if let Some(ruler) = ruler {
+        tasks.push(tokio::spawn(ruler.run(parts.stopped.clone())));
     }
     Ok(Roles { api, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
 }
@@ -207,6 +216,7 @@ fn services(
             local: agent,
             others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
         },
+        ruler: OnceLock::new(),
         external_url: ExternalUrl {
             url: args.web.external_url(),
             own_port: args.web.listen_address.first().map_or(9090, |address| address.port),

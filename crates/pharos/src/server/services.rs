@@ -1,13 +1,13 @@
 //! The node behind the HTTP API: status, reloads, targets, deletions and snapshots.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use pharos_api::Services;
 use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
-    BuildInfo, HeadStats, NameCount, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+    Alertmanagers, BuildInfo, HeadStats, NameCount, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
@@ -15,6 +15,7 @@ use pharos_ingester::Ingester;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use pharos_querier::LimitsByTenant;
 use pharos_receive::Receiver;
+use pharos_ruler::Ruler;
 use pharos_scrape::Scraper;
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use super::deletions::SeriesDeletions;
 use super::limits;
 use super::restart;
+use super::rules;
 use super::snapshot::Snapshots;
 use super::targets::{AllTargets, ExternalUrl};
 use crate::cli::QueryArgs;
@@ -46,6 +48,8 @@ pub(super) struct NodeServices {
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) targets: AllTargets,
     pub(super) external_url: ExternalUrl,
+    /// The ruler of this node. It queries through the API, and is therefore created after it.
+    pub(super) ruler: OnceLock<Arc<Ruler>>,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -74,6 +78,9 @@ impl NodeServices {
                 }
                 if let Some(ingester) = &self.ingester {
                     ingester.head().set_settings(limits::head_settings(limits));
+                }
+                if let Some(ruler) = self.ruler.get() {
+                    ruler.reload(rules::rule_set(&loaded, &self.external_url.url));
                 }
                 self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -195,6 +202,15 @@ impl Services for NodeServices {
     async fn target_metadata(&self) -> Vec<TargetMetadata> {
         let request = TargetsRequest { pool: String::new(), metadata: true };
         self.targets.all(&request).await.into_metadata()
+    }
+
+    async fn rules(&self, _: &TenantId) -> Rules {
+        let groups = self.ruler.get().map(|ruler| ruler.groups()).unwrap_or_default();
+        Rules { groups: groups.into_iter().map(rules::shown).collect(), warnings: Vec::new() }
+    }
+
+    async fn alertmanagers(&self) -> Alertmanagers {
+        Alertmanagers::default()
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {

@@ -49,11 +49,7 @@ mod tests {
         };
         let (all_good, text) = run(std::slice::from_ref(&good));
         assert!(all_good);
-        assert_eq!(
-            text,
-            "Checking good.yml\n  WARNING: rule_files has no effect: rules are not evaluated yet\n \
-             SUCCESS: good.yml is a valid configuration with 0 scrape jobs\n\n"
-        );
+        assert_eq!(text, "Checking good.yml\n SUCCESS: good.yml is a valid configuration with 0 scrape jobs\n\n");
         let (all_good, text) = run(&[bad, good, missing]);
         assert!(!all_good);
         assert!(

@@ -1,6 +1,7 @@
 //! `pharos tool test rules`: unit tests of rules, with promtool's file format, output and exit codes.
 
 mod file;
+mod junit;
 mod run;
 mod show;
 mod store;
@@ -20,6 +21,20 @@ pub struct TestRulesOptions {
     pub run: Option<Regex>,
     /// Ignore unknown fields in rule files.
     pub ignore_unknown_fields: bool,
+    /// Where results are written as JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// Print how alerts differ from what is expected, rather than both.
+    pub diff: bool,
+    /// Print which test runs, and all samples at its end.
+    pub debug: bool,
+}
+
+/// The outcome of one test group.
+struct Case {
+    name: String,
+    failures: Vec<String>,
+    /// What to print for debugging.
+    debug: Vec<String>,
 }
 
 /// Runs the tests of all files and writes progress to `out` and failures to `errors`. `Ok(false)` means that a test failed.
@@ -30,12 +45,24 @@ pub fn test_rules(
     errors: &mut dyn Write,
 ) -> io::Result<bool> {
     let mut all_good = true;
+    let mut report = junit::Report::default();
     for path in files {
+        writeln!(out, "Processing test file: {}", path.display())?;
         let mut warnings = Vec::new();
-        let failures = test_file(path, options, &mut warnings);
+        let tested = test_file(path, options, &mut warnings);
         for warning in &warnings {
             writeln!(errors, "  WARNING: {warning}")?;
         }
+        report.add(&path.display().to_string(), &tested);
+        let failures = match tested {
+            Ok(cases) => {
+                for line in cases.iter().flat_map(|case| &case.debug) {
+                    writeln!(errors, "{line}")?;
+                }
+                cases.into_iter().flat_map(|case| case.failures).collect()
+            }
+            Err(reason) => vec![reason],
+        };
         if failures.is_empty() {
             writeln!(out, "  SUCCESS")?;
         } else {
@@ -48,19 +75,19 @@ pub fn test_rules(
         }
         writeln!(out)?;
     }
+    if let Some(file) = &options.junit {
+        std::fs::write(file, report.xml())?;
+    }
     Ok(all_good)
 }
 
-/// The failures of one file.
-fn test_file(path: &Path, options: &TestRulesOptions, warnings: &mut Vec<String>) -> Vec<String> {
+/// The outcomes of the test groups of one file, or why it cannot be run.
+fn test_file(path: &Path, options: &TestRulesOptions, warnings: &mut Vec<String>) -> Result<Vec<Case>, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return vec![format!("open {}: {error}", path.display())],
+        Err(error) => return Err(format!("open {}: {error}", path.display())),
     };
-    let file = match TestFile::parse(&text) {
-        Ok(file) => file,
-        Err(error) => return vec![error],
-    };
+    let file = TestFile::parse(&text)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut rule_files = Vec::new();
     for pattern in &file.rule_files {
@@ -69,13 +96,13 @@ fn test_file(path: &Path, options: &TestRulesOptions, warnings: &mut Vec<String>
                 warnings.push(format!("no file match pattern {}", folder.join(pattern).display()));
             }
             Ok(found) => rule_files.extend(found),
-            Err(error) => return vec![format!("{}: {error}", folder.join(pattern).display())],
+            Err(error) => return Err(format!("{}: {error}", folder.join(pattern).display())),
         }
     }
     let mut order = std::collections::BTreeMap::new();
     for (at, name) in file.group_eval_order.iter().enumerate() {
         if order.insert(name.as_str(), at).is_some() {
-            return vec![format!("group name repeated in evaluation order: {name}")];
+            return Err(format!("group name repeated in evaluation order: {name}"));
         }
     }
     let context = Context {
@@ -84,9 +111,18 @@ fn test_file(path: &Path, options: &TestRulesOptions, warnings: &mut Vec<String>
         rule_files: &rule_files,
         fuzzy: file.fuzzy_compare,
         ignore_unknown_fields: options.ignore_unknown_fields,
+        diff: options.diff,
+        debug: options.debug,
     };
     let wanted = |name: &str| options.run.as_ref().is_none_or(|run| run.is_match(name));
-    file.tests.iter().filter(|test| wanted(&test.name)).flat_map(|test| run::run(test, &context)).collect()
+    let tests = file.tests.iter().enumerate().filter(|(_, test)| wanted(&test.name));
+    let case = |(at, test): (usize, &file::TestGroup)| {
+        let name = if test.name.is_empty() { format!("unnamed#{at}") } else { test.name.clone() };
+        let mut debug = Vec::new();
+        let failures = run::run(test, &name, &context, &mut debug);
+        Case { name, failures, debug }
+    };
+    Ok(tests.map(case).collect())
 }
 
 #[cfg(test)]

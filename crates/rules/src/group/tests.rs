@@ -1,6 +1,7 @@
 use super::*;
-use crate::alerting::AlertState;
+use crate::alerts::AlertState;
 use crate::file::RuleGroups;
+use crate::restore::RestorePolicy;
 
 /// Answers every query with `up` samples of its instances, and keeps what is written.
 #[derive(Default)]
@@ -9,12 +10,25 @@ struct Store {
     written: Vec<VectorSample>,
     queried: std::cell::RefCell<Vec<(String, i64)>>,
     refuses: bool,
+    fails: bool,
+    /// What the series of earlier evaluations say, by the text of queries.
+    stored: Vec<(&'static str, VectorSample)>,
 }
 
-impl RuleStore for Store {
-    fn query(&self, _: &Expr, text: &str, t_ms: i64) -> Result<Vec<VectorSample>, String> {
+impl RuleQueries for Store {
+    fn query(
+        &self,
+        _: &Expr,
+        text: &str,
+        t_ms: i64,
+        lookback_ms: Option<i64>,
+    ) -> Result<Vec<VectorSample>, QueryFailure> {
+        if lookback_ms.is_some() {
+            let of_query = self.stored.iter().filter(|(query, _)| *query == text);
+            return Ok(of_query.map(|(_, sample)| sample.clone()).collect());
+        }
         self.queried.borrow_mut().push((text.to_string(), t_ms));
-        if text == "broken" {
+        if self.fails || text == "broken" {
             return Err("it is broken".into());
         }
         let sample = |name: &&str| VectorSample {
@@ -24,7 +38,9 @@ impl RuleStore for Store {
         };
         Ok(self.instances.iter().map(sample).collect())
     }
+}
 
+impl RuleStore for Store {
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String> {
         if self.refuses {
             return Err("disk full".into());
@@ -63,7 +79,16 @@ fn group(rules: &str) -> Group {
 }
 
 fn errors(group: &Group) -> Vec<String> {
-    group.rules().map(|(_, error)| error.map(ToString::to_string).unwrap_or_default()).collect()
+    let error = |rule: &Arc<GroupRule>| match rule.status().outcome {
+        Some(Err(error)) => error.to_string(),
+        _ => String::new(),
+    };
+    group.rules().iter().map(error).collect()
+}
+
+/// The first alert of the first rule.
+fn first_alert(group: &Group) -> crate::alerts::Alert {
+    group.rules()[0].alerts().all().next().unwrap().clone()
 }
 
 #[test]
@@ -79,7 +104,7 @@ fn a_recording_rule_writes_its_result() {
 #[test]
 fn labels_of_the_group_are_added() {
     let mut store = Store::with(&["a"]);
-    let mut group = group_with("  - {record: r, expr: up}\n", "  labels: {team: x}\n", &GroupOptions::default());
+    let group = group_with("  - {record: r, expr: up}\n", "  labels: {team: x}\n", &GroupOptions::default());
     group.eval(0, &mut store);
     assert_eq!(store.take(), [r#"{__name__="r", instance="a", team="x"} 1 @0"#]);
 }
@@ -87,7 +112,7 @@ fn labels_of_the_group_are_added() {
 #[test]
 fn the_query_offset_moves_queries_and_samples() {
     let mut store = Store::with(&["a"]);
-    let mut group = group_with("  - {record: r, expr: up}\n", "  query_offset: 1m\n", &GroupOptions::default());
+    let group = group_with("  - {record: r, expr: up}\n", "  query_offset: 1m\n", &GroupOptions::default());
     group.eval(120_000, &mut store);
     assert_eq!(*store.queried.borrow(), [("up".to_string(), 60_000)]);
     assert_eq!(store.take(), [r#"{__name__="r", instance="a"} 1 @60000"#]);
@@ -97,7 +122,7 @@ fn the_query_offset_moves_queries_and_samples() {
 fn groups_without_settings_have_those_of_the_server() {
     let options = GroupOptions { interval_ms: 15_000, query_offset_ms: 5_000, ..GroupOptions::default() };
     let mut store = Store::with(&[]);
-    let mut default = group_with("  - {record: r, expr: up}\n", "", &options);
+    let default = group_with("  - {record: r, expr: up}\n", "", &options);
     assert_eq!(default.interval_ms, 15_000);
     default.eval(60_000, &mut store);
     assert_eq!(store.queried.borrow()[0].1, 55_000);
@@ -107,7 +132,7 @@ fn groups_without_settings_have_those_of_the_server() {
 
 #[test]
 fn a_series_that_vanishes_gets_one_stale_marker() {
-    let mut group = group("  - {record: r, expr: up}\n");
+    let group = group("  - {record: r, expr: up}\n");
     let mut store = Store::with(&["a", "b"]);
     group.eval(0, &mut store);
     store.take();
@@ -123,12 +148,11 @@ fn a_series_that_vanishes_gets_one_stale_marker() {
 
 #[test]
 fn a_failed_query_marks_nothing_as_stale() {
-    let mut group = group("  - {record: r, expr: up}\n");
+    let group = group("  - {record: r, expr: up}\n");
     let mut store = Store::with(&["a"]);
     group.eval(0, &mut store);
     store.take();
-    let RuleState { rule: Rule::Recording(rule), .. } = &mut group.rules[0] else { panic!("it records") };
-    rule.spec.text = "broken".into();
+    store.fails = true;
     group.eval(60_000, &mut store);
     assert_eq!(store.take(), Vec::<String>::new());
     assert_eq!(errors(&group), ["it is broken"]);
@@ -136,7 +160,7 @@ fn a_failed_query_marks_nothing_as_stale() {
 
 #[test]
 fn a_rule_that_fails_does_not_stop_the_next_one() {
-    let mut group = group("  - {record: a, expr: broken}\n  - {record: b, expr: up}\n");
+    let group = group("  - {record: a, expr: broken}\n  - {record: b, expr: up}\n");
     let mut store = Store::with(&["i"]);
     group.eval(0, &mut store);
     assert_eq!(errors(&group), ["it is broken", ""]);
@@ -146,7 +170,7 @@ fn a_rule_that_fails_does_not_stop_the_next_one() {
 #[test]
 fn the_limit_applies_to_each_rule() {
     let rules = "  - {record: a, expr: up}\n  - {alert: B, expr: up}\n";
-    let mut group = group_with(rules, "  limit: 1\n", &GroupOptions::default());
+    let group = group_with(rules, "  limit: 1\n", &GroupOptions::default());
     let mut store = Store::with(&["a", "b"]);
     group.eval(0, &mut store);
     assert_eq!(errors(&group), ["exceeded limit of 1 with 2 series", "exceeded limit of 1 with 2 alerts"]);
@@ -155,14 +179,14 @@ fn the_limit_applies_to_each_rule() {
 
 #[test]
 fn labels_that_make_series_equal_are_an_error() {
-    let mut group = group("  - {record: c, expr: up, labels: {instance: same}}\n");
+    let group = group("  - {record: c, expr: up, labels: {instance: same}}\n");
     group.eval(0, &mut Store::with(&["a", "b"]));
     assert_eq!(errors(&group), ["vector contains metrics with the same labelset after applying rule labels"]);
 }
 
 #[test]
 fn an_error_ends_with_the_next_evaluation_that_succeeds() {
-    let mut group = group("  - {record: a, expr: up}\n");
+    let group = group("  - {record: a, expr: up}\n");
     let mut store = Store { refuses: true, ..Store::with(&["a"]) };
     group.eval(0, &mut store);
     assert_eq!(errors(&group), ["disk full"]);
@@ -174,21 +198,19 @@ fn an_error_ends_with_the_next_evaluation_that_succeeds() {
 #[test]
 fn templates_query_the_store_at_the_time_of_the_evaluation() {
     let rules = "  - alert: A\n    expr: up\n    annotations: {n: '{{ query \"count(up)\" | len }}'}\n";
-    let mut group = group_with(rules, "  query_offset: 1m\n", &GroupOptions::default());
+    let group = group_with(rules, "  query_offset: 1m\n", &GroupOptions::default());
     let mut store = Store::with(&["a"]);
     group.eval(120_000, &mut store);
     assert_eq!(*store.queried.borrow(), [("up".to_string(), 60_000), ("count(up)".to_string(), 120_000)]);
-    let Some((Rule::Alerting(rule), None)) = group.rules().next() else { panic!("it alerts") };
-    assert_eq!(rule.alerts().next().unwrap().annotations["n"], "1");
+    assert_eq!(first_alert(&group).annotations["n"], "1");
 }
 
 #[test]
 fn an_invalid_query_of_a_template_is_in_its_text() {
     let rules = "  - alert: A\n    expr: up\n    annotations: {n: '{{ query \"up ==\" }}'}\n";
-    let mut group = group(rules);
+    let group = group(rules);
     group.eval(0, &mut Store::with(&["a"]));
-    let Some((Rule::Alerting(rule), None)) = group.rules().next() else { panic!("it alerts") };
-    let text = &rule.alerts().next().unwrap().annotations["n"];
+    let text = &first_alert(&group).annotations["n"];
     assert!(text.starts_with("<error expanding template: ") && text.contains("error calling query"), "{text}");
 }
 
@@ -200,15 +222,14 @@ fn templates_see_the_external_labels_and_the_url() {
         ..GroupOptions::default()
     };
     let rules = "  - alert: A\n    expr: up\n    labels: {l: '{{ $externalLabels.region }} {{ externalURL }}'}\n";
-    let mut group = group_with(rules, "", &options);
+    let group = group_with(rules, "", &options);
     group.eval(0, &mut Store::with(&["a"]));
-    let Some((Rule::Alerting(rule), None)) = group.rules().next() else { panic!("it alerts") };
-    assert_eq!(rule.alerts().next().unwrap().labels.get("l"), Some("eu http://pharos.example.org"));
+    assert_eq!(first_alert(&group).labels.get("l"), Some("eu http://pharos.example.org"));
 }
 
 #[test]
 fn an_alert_that_is_resolved_ends_its_series() {
-    let mut group = group("  - {alert: A, expr: up}\n");
+    let group = group("  - {alert: A, expr: up}\n");
     let mut store = Store::with(&["a"]);
     group.eval(0, &mut store);
     assert_eq!(store.take().len(), 2);
@@ -217,14 +238,147 @@ fn an_alert_that_is_resolved_ends_its_series() {
     let written = store.take();
     assert_eq!(written.len(), 2);
     assert!(written.iter().all(|line| line.ends_with("stale @60000")), "{written:?}");
-    let Some((Rule::Alerting(rule), None)) = group.rules().next() else { panic!("it alerts") };
-    assert_eq!(rule.state(), AlertState::Inactive);
+    assert_eq!(group.rules()[0].alerts().state(), AlertState::Inactive);
 }
 
 #[test]
 fn rules_keep_their_order_and_specification() {
     let group = group("  - {record: a, expr: up}\n  - {alert: B, expr: up}\n");
-    let names: Vec<_> = group.rules().map(|(rule, _)| rule.spec().name.as_str()).collect();
+    let names: Vec<_> = group.rules().iter().map(|rule| rule.spec().name.as_str()).collect();
     assert_eq!(names, ["a", "B"]);
     assert_eq!(group.name, "g");
+}
+
+#[test]
+fn a_changed_group_continues_its_rules_and_abandons_those_that_are_gone() {
+    let earlier = group("  - {record: a, expr: up}\n  - {record: b, expr: up}\n  - {alert: C, expr: up, for: 5m}\n");
+    let mut store = Store::with(&["i"]);
+    earlier.eval(0, &mut store);
+    store.take();
+    let later = group("  - {alert: C, expr: up, for: 1m}\n  - {record: a, expr: 'up > 0'}\n");
+    later.continue_from(&earlier);
+    let gone = later.abandoned(60_000, |_| false);
+    assert_eq!(
+        gone.iter().map(|sample| sample.labels.to_string()).collect::<Vec<_>>(),
+        [r#"{__name__="b", instance="i"}"#]
+    );
+    later.eval(60_000, &mut store);
+    assert_eq!(first_alert(&later).state, AlertState::Firing, "its condition holds since the first evaluation");
+    store.instances.clear();
+    store.take();
+    later.eval(120_000, &mut store);
+    assert!(store.take().contains(&r#"{__name__="a", instance="i"} stale @120000"#.to_string()));
+    later.forget_abandoned();
+    assert!(later.abandoned(180_000, |_| false).is_empty());
+}
+
+#[test]
+fn abandoned_series_that_another_group_writes_get_no_stale_marker() {
+    let earlier = group("  - {record: a, expr: up}\n");
+    earlier.eval(0, &mut Store::with(&["i"]));
+    earlier.abandon();
+    assert!(earlier.abandoned(60_000, |_| true).is_empty());
+}
+
+fn stored(text: &'static str, labels: &[(&str, &str)], value: f64) -> (&'static str, VectorSample) {
+    let labels = Labels::from_pairs(labels.iter().copied());
+    (text, VectorSample { labels, t: 0, value: SampleValue::Float(value) })
+}
+
+/// A store with the series of an alert that became active and was seen at these times, seconds.
+fn store_with_alert(instances: &[&'static str], active_s: f64, seen_s: f64, fired: bool) -> Store {
+    let of_alert = [("alertname", "A"), ("instance", "i")];
+    let with = |name: &'static str| [("__name__", name), ("alertname", "A"), ("instance", "i")];
+    let since = r#"{__name__="ALERTS_FOR_STATE", alertname="A"}"#;
+    let seen = r#"timestamp({__name__="ALERTS_FOR_STATE", alertname="A"})"#;
+    let mut store = Store::with(instances);
+    store.stored.push(stored(since, &with("ALERTS_FOR_STATE"), active_s));
+    store.stored.push(stored(seen, &of_alert, seen_s));
+    if fired {
+        let firing = r#"{__name__="ALERTS", alertname="A", alertstate="firing"}"#;
+        store.stored.push(stored(firing, &with("ALERTS"), 1.0));
+    }
+    store
+}
+
+/// Evaluates a restored rule at a time, seconds.
+fn eval_restored(rules: &str, store: &Store, t_s: i64) -> (Group, Vec<VectorSample>) {
+    let group = group(rules);
+    let group = Group { interval_ms: 60_000, ..group };
+    mark_collisions([&group]);
+    let policy = RestorePolicy { outage_tolerance_ms: 3_600_000, grace_period_ms: 600_000 };
+    let evaluation = Evaluation { restore: Some(policy), ..group.evaluation(t_s * 1000) };
+    let samples = group.rules()[0].evaluate(&evaluation, store).unwrap();
+    (group, samples)
+}
+
+#[test]
+fn a_firing_alert_fires_on_after_a_restart() {
+    let store = store_with_alert(&["i"], 1000.0, 2000.0, true);
+    let (group, samples) = eval_restored("  - {alert: A, expr: up, for: 5m}\n", &store, 3000);
+    assert_eq!(first_alert(&group).state, AlertState::Firing);
+    assert_eq!(first_alert(&group).active_at_ms, 1_000_000);
+    assert_eq!(samples[1].value, SampleValue::Float(1000.0));
+}
+
+#[test]
+fn a_pending_alert_begins_again_after_an_outage_if_it_waits_less_than_the_grace_period() {
+    let store = store_with_alert(&["i"], 1000.0, 1100.0, false);
+    let (group, _) = eval_restored("  - {alert: A, expr: up, for: 5m}\n", &store, 3000);
+    assert_eq!(first_alert(&group).active_at_ms, 3_000_000);
+}
+
+#[test]
+fn a_pending_alert_waits_at_least_for_the_grace_period_after_an_outage() {
+    let store = store_with_alert(&["i"], 1000.0, 2100.0, false);
+    let (group, _) = eval_restored("  - {alert: A, expr: up, for: 20m}\n", &store, 3000);
+    assert_eq!(first_alert(&group).active_at_ms, 3_000_000 + 600_000 - 1_200_000);
+}
+
+#[test]
+fn the_time_of_an_outage_does_not_count_for_a_pending_alert() {
+    let store = store_with_alert(&["i"], 1000.0, 1100.0, false);
+    let (group, _) = eval_restored("  - {alert: A, expr: up, for: 20m}\n", &store, 3000);
+    assert_eq!(first_alert(&group).active_at_ms, 1_000_000 + 1_900_000);
+}
+
+#[test]
+fn an_alert_that_was_evaluated_until_now_goes_on() {
+    let store = store_with_alert(&["i"], 1000.0, 1060.0, false);
+    let (group, _) = eval_restored("  - {alert: A, expr: up, for: 2m}\n", &store, 1120);
+    assert_eq!(first_alert(&group).state, AlertState::Firing);
+}
+
+#[test]
+fn an_alert_that_was_evaluated_until_now_is_resolved_when_its_condition_ends() {
+    let store = store_with_alert(&[], 1000.0, 1060.0, true);
+    let (group, samples) = eval_restored("  - {alert: A, expr: up}\n", &store, 1120);
+    assert!(samples.is_empty());
+    let due = group.rules()[0].alerts_due(1_120_000, 60_000, 60_000);
+    assert_eq!(due[0].resolved_at_ms, Some(1_120_000));
+}
+
+#[test]
+fn an_alert_that_may_belong_to_another_rule_is_not_resolved() {
+    let store = store_with_alert(&[], 1000.0, 1060.0, true);
+    let (group, _) =
+        eval_restored("  - {alert: A, expr: up}\n  - {alert: A, expr: up, labels: {a: b}}\n", &store, 1120);
+    assert!(group.rules()[0].alerts_due(1_120_000, 60_000, 60_000).is_empty());
+}
+
+#[test]
+fn the_series_of_an_earlier_process_end_when_the_rule_does_not_produce_them() {
+    let mut store = Store::with(&[]);
+    store.stored.push(stored(r#"{__name__="r"}"#, &[("__name__", "r"), ("instance", "gone")], 1.0));
+    let (group, samples) = eval_restored("  - {record: r, expr: up}\n", &store, 1120);
+    let write = group.rules()[0].write_of(samples, &group.evaluation(1_120_000));
+    assert_eq!(write.stale[0].labels.to_string(), r#"{__name__="r", instance="gone"}"#);
+}
+
+#[test]
+fn rules_with_other_labels_do_not_collide() {
+    let rules = group("  - {alert: A, expr: up, labels: {s: a}}\n  - {alert: A, expr: up, labels: {s: b}}\n");
+    let [a, b] = rules.rules() else { panic!("two rules") };
+    assert!(!crate::restore::may_collide(a.spec(), b.spec()));
+    assert!(crate::restore::may_collide(a.spec(), a.spec()));
 }

@@ -150,7 +150,7 @@ fn of_text(name: &str, text: &str) -> String {
         "toUpper" => text.to_uppercase(),
         "toLower" => text.to_lowercase(),
         "graphLink" => format!("/graph?g0.expr={}&g0.tab=0", escape_query(text)),
-        "tableLink" => format!("/graph?g0.expr={}&g0.tab=1", escape_query(text)),
+        "tableLink" => super::table_link(text),
         "stripPort" => split_host_port(text).map_or(text, |(host, _)| host).to_string(),
         "stripDomain" => strip_domain(text),
         "urlQueryEscape" => escape_query(text),

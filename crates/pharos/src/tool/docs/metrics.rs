@@ -61,7 +61,7 @@ impl Patterns {
         let definition =
             Regex::new(r#"([A-Za-z:_]+)\(\s*(?:[a-z_&.]+,\s*)?"([a-z][a-z0-9_]*)",\s*"([A-Z](?:[^"\\]|\\.|\\\n)*\.)""#)
                 .ok()?;
-        let prefix = Regex::new(r#"format!\("((?:pharos|process)_[a-z_]*)\{name\}"\)"#).ok()?;
+        let prefix = Regex::new(r#"format!\("((?:pharos|process|prometheus)_[a-z_]*)\{name\}"\)"#).ok()?;
         Some(Patterns { definition, prefix })
     }
 }
@@ -69,6 +69,7 @@ impl Patterns {
 fn kind(constructor: &str, name: &str) -> &'static str {
     match constructor.to_lowercase() {
         constructor if constructor.contains("histogram") => "histogram",
+        constructor if constructor.contains("summary") => "summary",
         constructor if constructor.contains("gauge") => "gauge",
         constructor if constructor.contains("counter") => "counter",
         _ if name.ends_with("_total") => "counter",

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pharos_gocompat::{GoQuoted, go_duration};
-use pharos_model::Labels;
+use pharos_model::{Clock, Labels, SystemClock};
 use pharos_promql::promqltest::{SeriesValue, parse_series};
 use pharos_promql::syntax;
 use pharos_promql::{Engine, EngineOptions};
 use pharos_promql::{SampleValue, VectorSample};
 use pharos_rules::alerting::ALERT_NAME;
-use pharos_rules::{AlertState, Group, GroupOptions, Rule, RuleGroups};
+use pharos_rules::file::RuleKind;
+use pharos_rules::{AlertState, Group, GroupOptions, RuleGroups};
 
 use super::file::{AlertTest, ExpectedSample, ExprTest, TestGroup};
 use super::show::{self, ShownAlert, ShownSample};
@@ -25,10 +26,24 @@ pub(super) struct Context<'a> {
     pub(super) rule_files: &'a [PathBuf],
     pub(super) fuzzy: bool,
     pub(super) ignore_unknown_fields: bool,
+    pub(super) diff: bool,
+    pub(super) debug: bool,
 }
 
-/// Runs a group and returns its failures.
-pub(super) fn run(test: &TestGroup, context: &Context<'_>) -> Vec<String> {
+/// Runs a group and returns its failures. What is to be printed for debugging goes to `debug`.
+pub(super) fn run(test: &TestGroup, name: &str, context: &Context<'_>, debug: &mut Vec<String>) -> Vec<String> {
+    let clock = SystemClock::new();
+    if context.debug {
+        debug.push(format!("DEBUG: Starting test {name}"));
+    }
+    let failures = run_group(test, context, debug);
+    if context.debug {
+        debug.push(format!("DEBUG: Test {name} finished, took {:?}", clock.monotonic()));
+    }
+    failures
+}
+
+fn run_group(test: &TestGroup, context: &Context<'_>, debug: &mut Vec<String>) -> Vec<String> {
     let mut run = match Run::new(test, context) {
         Ok(run) => run,
         Err(failures) => return failures,
@@ -43,6 +58,9 @@ pub(super) fn run(test: &TestGroup, context: &Context<'_>) -> Vec<String> {
         for test in &test.promql_expr_test {
             let outcome = run.expression(test);
             run.failures.extend(outcome.err());
+        }
+        if context.debug {
+            run.dump(debug);
         }
     }
     run.failures
@@ -75,19 +93,18 @@ impl<'a> Run<'a> {
 
     /// Evaluates rules up to the last test. Returns false when an evaluation failed, which makes further tests pointless.
     fn rules(&mut self) -> bool {
-        let alerts = self.test.alert_rule_test.iter().map(|test| test.eval_time);
-        let expressions = self.test.promql_expr_test.iter().map(|test| test.eval_time);
-        let last_ms = alerts.chain(expressions).max().unwrap_or_default().as_millis() as i64;
+        let last_ms = self.last_ms();
         let mut since_ms = 0;
         while since_ms <= last_ms {
             let t_ms = self.test.start_timestamp.saturating_add(since_ms);
             self.failures.extend(self.store.advance(t_ms).err());
             let mut errors = Vec::new();
-            for group in &mut self.groups {
+            for group in &self.groups {
                 group.eval(t_ms, &mut self.store);
-                errors.extend(group.rules().filter_map(|(rule, error)| {
+                errors.extend(group.rules().iter().filter_map(|rule| {
+                    let error = rule.status().outcome?.err()?;
                     let (name, time) = (&rule.spec().name, go_duration(t_ms.saturating_mul(1_000_000)));
-                    Some(format!("    rule: {name}, time: {time}, err: {}", error?))
+                    Some(format!("    rule: {name}, time: {time}, err: {error}"))
                 }));
             }
             if !errors.is_empty() {
@@ -107,12 +124,38 @@ impl<'a> Run<'a> {
         true
     }
 
+    /// The time of the last test since the start, milliseconds.
+    fn last_ms(&self) -> i64 {
+        let alerts = self.test.alert_rule_test.iter().map(|test| test.eval_time);
+        let expressions = self.test.promql_expr_test.iter().map(|test| test.eval_time);
+        alerts.chain(expressions).max().unwrap_or_default().as_millis() as i64
+    }
+
+    /// Shows all samples at the time of the last test.
+    fn dump(&self, out: &mut Vec<String>) {
+        let last_ms = self.last_ms();
+        let time = go_duration(last_ms.saturating_mul(1_000_000));
+        out.push(format!("DEBUG: Dump of all data (input_series and rules) at {time}:"));
+        let everything = r#"{__name__!=""}"#;
+        let parsed = syntax::parse(everything).map_err(|error| error.to_string());
+        let t_ms = self.test.start_timestamp.saturating_add(last_ms);
+        match parsed.and_then(|expr| self.store.vector(&expr, everything, t_ms)) {
+            Ok(found) => {
+                let mut lines: Vec<String> = found.into_iter().map(|sample| show::samples(&[shown(sample)])).collect();
+                lines.sort();
+                out.extend(lines);
+            }
+            Err(error) => out.push(error),
+        }
+    }
+
     fn alert(&self, test: &AlertTest) -> Result<(), String> {
         let mut found: Vec<ShownAlert> = Vec::new();
-        for (rule, _) in self.groups.iter().flat_map(Group::rules) {
-            let Rule::Alerting(rule) = rule else { continue };
-            if rule.spec.name == test.alertname {
-                let firing = rule.active().filter(|alert| alert.state == AlertState::Firing);
+        for rule in self.groups.iter().flat_map(Group::rules) {
+            let spec = rule.spec();
+            if spec.kind == RuleKind::Alerting && spec.name == test.alertname {
+                let alerts = rule.alerts();
+                let firing = alerts.active().filter(|alert| alert.state == AlertState::Firing);
                 found.extend(firing.map(|alert| ShownAlert::new(alert.labels.clone(), alert.annotations.clone())));
             }
         }
@@ -130,6 +173,10 @@ impl<'a> Run<'a> {
         let group = if self.test.name.is_empty() { String::new() } else { format!("    name: {},\n", self.test.name) };
         let (name, time) = (&test.alertname, test.eval_time);
         let (expected, found) = (show::alerts(&expected), show::alerts(&found));
+        if self.context.diff {
+            let diff = show::difference(&expected, &found);
+            return Err(format!("{group}    alertname: {name}, time: {time}, \n        diff: {diff}"));
+        }
         Err(format!("{group}    alertname: {name}, time: {time}, \n        exp:{expected}, \n        got:{found}"))
     }
 

@@ -74,3 +74,38 @@ pub(super) fn alerts(alerts: &[ShownAlert]) -> String {
     });
     format!("[\n{}\n{INDENT}]", shown.collect::<Vec<_>>().join(",\n"))
 }
+
+/// The number of lines of a side above which both sides are shown instead of their difference.
+const MAX_DIFF_LINES: usize = 2000;
+
+/// The lines of two texts: those of both, those that are only expected (`-`) and those that are only found (`+`).
+pub(super) fn difference(expected: &str, found: &str) -> String {
+    let (expected, found): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
+    let removed = |line: &&str| format!("- {line}");
+    let added = |line: &&str| format!("+ {line}");
+    if expected.len().max(found.len()) > MAX_DIFF_LINES {
+        return expected.iter().map(removed).chain(found.iter().map(added)).collect::<Vec<_>>().join("\n");
+    }
+    // The length of the longest common subsequence of what is behind each pair of positions.
+    let mut common = vec![vec![0_u32; found.len() + 1]; expected.len() + 1];
+    for (i, a) in expected.iter().enumerate().rev() {
+        for (j, b) in found.iter().enumerate().rev() {
+            common[i][j] = if a == b { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
+    while i < expected.len() || j < found.len() {
+        let is_common = i < expected.len() && j < found.len() && expected[i] == found[j];
+        if is_common {
+            lines.push(format!("  {}", expected[i]));
+            (i, j) = (i + 1, j + 1);
+        } else if j == found.len() || i < expected.len() && common[i + 1][j] >= common[i][j + 1] {
+            lines.push(removed(&expected[i]));
+            i += 1;
+        } else {
+            lines.push(added(&found[j]));
+            j += 1;
+        }
+    }
+    lines.join("\n")
+}

@@ -7,7 +7,7 @@ use pharos_promql::promqltest::{MemoryStore, SeriesValue};
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, QueryOptions};
 use pharos_promql::{SampleValue, Value, VectorSample};
-use pharos_rules::RuleStore;
+use pharos_rules::{QueryFailure, RuleQueries, RuleStore};
 
 /// Samples in memory, and an engine that queries them.
 pub(super) struct TestStore {
@@ -51,7 +51,19 @@ impl TestStore {
 
     /// The instant vector of an expression.
     pub(super) fn vector(&self, expr: &Expr, text: &str, t_ms: i64) -> Result<Vec<VectorSample>, String> {
-        let options = QueryOptions { text: text.to_string(), ..QueryOptions::default() };
+        self.query(expr, text, t_ms, None).map_err(|failure| failure.reason)
+    }
+}
+
+impl RuleQueries for TestStore {
+    fn query(
+        &self,
+        expr: &Expr,
+        text: &str,
+        t_ms: i64,
+        lookback_delta_ms: Option<i64>,
+    ) -> Result<Vec<VectorSample>, QueryFailure> {
+        let options = QueryOptions { text: text.to_string(), lookback_delta_ms, ..QueryOptions::default() };
         let output = self.engine.instant(&self.samples, expr, t_ms, &options).map_err(|error| error.to_string())?;
         match output.value {
             Value::Vector(vector) => Ok(vector),
@@ -62,10 +74,6 @@ impl TestStore {
 }
 
 impl RuleStore for TestStore {
-    fn query(&self, expr: &Expr, text: &str, t_ms: i64) -> Result<Vec<VectorSample>, String> {
-        self.vector(expr, text, t_ms)
-    }
-
     fn append(&mut self, samples: &[VectorSample]) -> Result<(), String> {
         let mut histograms: BTreeMap<&Labels, Vec<_>> = BTreeMap::new();
         let mut refused = None;

@@ -2,13 +2,18 @@ use super::*;
 
 /// Runs a test file next to a rule file. Returns the outcome, the output and the errors.
 fn run(rules: &str, tests: &str, pattern: Option<&str>) -> (bool, String, String) {
+    let run = pattern.map(|p| Regex::new(p).unwrap());
+    let options = TestRulesOptions { run, ignore_unknown_fields: false, junit: None, diff: false, debug: false };
+    run_with(rules, tests, &options)
+}
+
+fn run_with(rules: &str, tests: &str, options: &TestRulesOptions) -> (bool, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
     let file = folder.path().join("tests.yml");
     std::fs::write(&file, tests).unwrap();
-    let options = TestRulesOptions { run: pattern.map(|p| Regex::new(p).unwrap()), ignore_unknown_fields: false };
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let all_good = test_rules(&[file], &options, &mut out, &mut errors).unwrap();
+    let all_good = test_rules(&[file], options, &mut out, &mut errors).unwrap();
     let plain = |bytes| String::from_utf8(bytes).unwrap().replace(&format!("{}/", folder.path().display()), "");
     (all_good, plain(out), plain(errors))
 }
@@ -51,7 +56,10 @@ fn expected_alerts_and_expressions_pass() {
       exp_annotations: {{summary: x is down in eu}}
 "
     );
-    assert_eq!(run(RULES, &tests, None), (true, "  SUCCESS\n\n".into(), String::new()));
+    assert_eq!(
+        run(RULES, &tests, None),
+        (true, "Processing test file: tests.yml\n  SUCCESS\n\n".into(), String::new())
+    );
 }
 
 #[test]
@@ -66,7 +74,7 @@ fn differences_are_printed_like_promtool_does() {
     );
     let (all_good, out, errors) = run(RULES, &tests, None);
     assert!(!all_good);
-    assert_eq!(out, "\n\n\n\n");
+    assert_eq!(out, "Processing test file: tests.yml\n\n\n\n\n");
     let expected = r#"  FAILED:
     name: first,
     alertname: Down, time: 3m, 
@@ -113,4 +121,41 @@ fn groups_are_selected_by_name_and_start_at_their_timestamp() {
     );
     assert!(run(RULES, &tests, Some("^second$")).0);
     assert!(!run(RULES, &tests, Some("first|second")).0);
+}
+
+#[test]
+fn differences_debugging_and_a_report_are_written_on_demand() {
+    let tests = format!("{INPUT}  alert_rule_test:\n  - {{eval_time: 3m, alertname: Down}}\n");
+    let folder = tempfile::tempdir().unwrap();
+    let junit = folder.path().join("junit.xml");
+    let options = TestRulesOptions {
+        run: None,
+        ignore_unknown_fields: false,
+        junit: Some(junit.clone()),
+        diff: true,
+        debug: true,
+    };
+    let (all_good, _, errors) = run_with(RULES, &tests, &options);
+    assert!(!all_good);
+    assert!(
+        errors
+            .contains("\n+               Labels:{alertname=\"Down\", instance=\"x\", job=\"a\", severity=\"page\"}\n"),
+        "{errors}"
+    );
+    assert!(errors.contains("DEBUG: Starting test first\n") && errors.contains("DEBUG: Test first finished, took "));
+    assert!(
+        errors.contains("at 3m0s:\n") && errors.contains("\n{__name__=\"job:up:sum\", job=\"a\"} 0E+00\n"),
+        "{errors}"
+    );
+    let report = std::fs::read_to_string(junit).unwrap();
+    assert!(
+        report.contains("tests=\"1\" failures=\"1\" errors=\"0\"")
+            && report.contains("<testcase name=\"first\"><failure>"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_difference_shows_what_was_expected_and_what_was_found() {
+    assert_eq!(super::show::difference("a\nb\nc", "a\nx\nc\nd"), "  a\n- b\n+ x\n  c\n+ d");
 }

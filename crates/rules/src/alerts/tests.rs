@@ -1,36 +1,57 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::alerting::AlertingRule;
 use crate::file::RuleGroups;
+use crate::template::TemplateContext;
 
 const MINUTE_MS: i64 = 60_000;
 
-fn rule(options: &str) -> AlertingRule {
+/// A rule with its alerts.
+struct Tested {
+    rule: AlertingRule,
+    alerts: Alerts,
+}
+
+impl Tested {
+    fn active(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.active()
+    }
+
+    fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.all()
+    }
+
+    fn state(&self) -> AlertState {
+        self.alerts.state()
+    }
+}
+
+fn rule(options: &str) -> Tested {
     let text = format!("groups:\n- name: g\n  rules:\n  - alert: Down\n    expr: up == 0\n{options}");
     let group = RuleGroups::parse(&text, false).unwrap().groups.remove(0);
-    AlertingRule::new(group.rules[0].clone(), &group.labels, Arc::default())
+    let rule = AlertingRule::new(group.rules[0].clone(), &group.labels, Arc::default());
+    Tested { rule, alerts: Alerts::default() }
 }
 
 fn sample(instance: &str, value: SampleValue) -> VectorSample {
     VectorSample { labels: Labels::from_pairs([("__name__", "up"), ("instance", instance)]), t: 0, value }
 }
 
-fn update(
-    rule: &mut AlertingRule,
-    t_ms: i64,
-    result: &[VectorSample],
-    limit: Limit,
-) -> Result<Vec<VectorSample>, RuleError> {
+fn update(rule: &mut Tested, t_ms: i64, result: &[VectorSample], limit: Limit) -> Result<Vec<VectorSample>, RuleError> {
     let query = |_: &str| Ok(Vec::new());
     let context = TemplateContext { t_ms, external_url: "", query: &query };
-    rule.update(t_ms, 0, result, &context, limit)
+    let found = rule.rule.found(t_ms, result, &context)?;
+    rule.alerts.update(&rule.rule.spec, t_ms, 0, found, limit)
 }
 
 /// Evaluates at a minute, with one sample for each instance.
-fn at(rule: &mut AlertingRule, minute: i64, instances: &[&str]) -> Vec<VectorSample> {
+fn at(rule: &mut Tested, minute: i64, instances: &[&str]) -> Vec<VectorSample> {
     let result: Vec<_> = instances.iter().map(|name| sample(name, SampleValue::Float(0.0))).collect();
     update(rule, minute * MINUTE_MS, &result, Limit::NONE).unwrap()
 }
 
-fn states(rule: &AlertingRule) -> Vec<AlertState> {
+fn states(rule: &Tested) -> Vec<AlertState> {
     rule.active().map(|alert| alert.state).collect()
 }
 
@@ -131,7 +152,7 @@ fn a_longer_duration_makes_a_firing_alert_pending() {
     at(&mut rule, 0, &["a"]);
     at(&mut rule, 1, &["a"]);
     assert_eq!(states(&rule), [AlertState::Firing]);
-    rule.spec.hold_ms = 10 * MINUTE_MS;
+    rule.rule.spec.hold_ms = 10 * MINUTE_MS;
     at(&mut rule, 2, &["a"]);
     assert_eq!(states(&rule), [AlertState::Pending]);
     assert_eq!(rule.active().next().unwrap().fired_at_ms, None);
@@ -228,7 +249,8 @@ fn the_offset_moves_the_samples() {
     let query = |_: &str| Ok(Vec::new());
     let context = TemplateContext { t_ms: MINUTE_MS, external_url: "", query: &query };
     let result = [sample("a", SampleValue::Float(0.0))];
-    let samples = rule.update(MINUTE_MS, 20_000, &result, &context, Limit::NONE).unwrap();
+    let found = rule.rule.found(MINUTE_MS, &result, &context).unwrap();
+    let samples = rule.alerts.update(&rule.rule.spec, MINUTE_MS, 20_000, found, Limit::NONE).unwrap();
     assert!(samples.iter().all(|sample| sample.t == 40_000));
     assert_eq!(rule.active().next().unwrap().active_at_ms, MINUTE_MS, "states have the time of the evaluation");
 }
@@ -260,4 +282,29 @@ fn resolved_alerts_do_not_count_towards_the_limit() {
     let other = [sample("b", SampleValue::Float(0.0))];
     assert!(update(&mut rule, MINUTE_MS, &other, Limit::new(1)).is_ok());
     assert_eq!(rule.alerts().count(), 2);
+}
+
+#[test]
+fn an_alert_is_sent_when_it_fires_and_again_after_the_delay() {
+    let mut rule = rule("    for: 1m\n");
+    let mut sent = Vec::new();
+    for minute in 0..6 {
+        at(&mut rule, minute, &["a"]);
+        sent.push(rule.alerts.due(minute * MINUTE_MS, MINUTE_MS, 2 * MINUTE_MS - 1).len());
+    }
+    assert_eq!(sent, [0, 1, 0, 1, 0, 1]);
+    let alert = rule.active().next().unwrap();
+    assert_eq!(alert.valid_until_ms, 5 * MINUTE_MS + 4 * (2 * MINUTE_MS - 1));
+}
+
+#[test]
+fn a_resolved_alert_is_sent_at_once() {
+    let mut rule = rule("");
+    at(&mut rule, 0, &["a"]);
+    assert_eq!(rule.alerts.due(0, MINUTE_MS, 10 * MINUTE_MS).len(), 1);
+    at(&mut rule, 1, &[]);
+    let due = rule.alerts.due(MINUTE_MS, MINUTE_MS, 10 * MINUTE_MS);
+    assert_eq!(due[0].resolved_at_ms, Some(MINUTE_MS));
+    at(&mut rule, 2, &[]);
+    assert!(rule.alerts.due(2 * MINUTE_MS, MINUTE_MS, 10 * MINUTE_MS).is_empty());
 }

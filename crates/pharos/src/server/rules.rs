@@ -1,0 +1,198 @@
+//! The ruler of this node: how it is created, how it queries, and how the API shows it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pharos_api::Api;
+use pharos_api::services::{Alert, AlertingRule, Rule, RuleGroup};
+use pharos_model::fragment::Steps;
+use pharos_model::{Budget, Labels, TenantId};
+use pharos_promql::syntax::ast::Expr;
+use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions, SampleValue, Value, VectorSample};
+use pharos_querier::admission::Job;
+use pharos_querier::{AdmissionError, QueryLimits, TenantQuerier};
+use pharos_ruler::{AlertSink, AlertView, GroupView, OutgoingAlert, RuleEngine, RuleSet, RuleView, RuleWork};
+use pharos_ruler::{Ruler, RulerComponents, RulerConfig};
+use pharos_rules::{GroupOptions, QueryFailure, RuleQueries};
+use pharos_transport::Ingest;
+use tokio::sync::Semaphore;
+
+use super::membership::Membership;
+use super::roles::Parts;
+use crate::cli;
+use crate::config::Loaded;
+
+/// Creates the ruler; none if this node does not have the role.
+pub(super) fn ruler(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    membership: &Membership,
+    api: &Arc<Api>,
+    ingest: &Arc<dyn Ingest>,
+) -> Result<Option<Arc<Ruler>>, String> {
+    let args = parts.args;
+    if !args.roles.has(cli::Role::Ruler) {
+        return Ok(None);
+    }
+    if membership.is_open() {
+        if !loaded.config.rule_files.is_empty() {
+            tracing::warn!("rules are not evaluated: clusters of several nodes do not support them yet");
+        }
+        return Ok(None);
+    }
+    let is_concurrent = args.features().has("concurrent-rule-eval");
+    let config = RulerConfig {
+        outage_tolerance: args.rules.outage_tolerance,
+        grace_period: args.rules.grace_period,
+        resend_delay: args.rules.resend_delay,
+        max_concurrent_evals: is_concurrent.then_some(args.rules.max_concurrent_evals as usize),
+        tenant: TenantId::default(),
+    };
+    let components = RulerComponents {
+        engine: Arc::new(ApiEngine::new(api.clone())),
+        ingest: ingest.clone(),
+        alerts: Arc::new(NoAlertmanager),
+        clock: parts.clock.clone(),
+        registry: parts.registry.clone(),
+    };
+    let rules = rule_set(loaded, &args.web.external_url());
+    Ruler::create(config, components, rules).map(Some).map_err(|error| error.to_string())
+}
+
+/// The rules of a configuration.
+pub(super) fn rule_set(loaded: &Loaded, external_url: &str) -> RuleSet {
+    let global = &loaded.config.global;
+    let options = GroupOptions {
+        interval_ms: global.evaluation_interval.as_millis() as i64,
+        external_labels: Arc::new(global.external_labels.clone()),
+        external_url: external_url.to_string(),
+        query_offset_ms: global.rule_query_offset.as_millis() as i64,
+    };
+    RuleSet { files: loaded.rules.clone(), options }
+}
+
+/// Takes alerts while none are sent.
+struct NoAlertmanager;
+
+impl AlertSink for NoAlertmanager {
+    fn send(&self, _: &TenantId, _: &[OutgoingAlert]) {}
+}
+
+/// Runs queries of rules as the API runs those of users: admitted in turn, within the limits of the tenant.
+struct ApiEngine {
+    api: Arc<Api>,
+    /// Keeps rules from filling the queue of their tenant, however many are due at a time.
+    permits: Semaphore,
+}
+
+impl ApiEngine {
+    fn new(api: Arc<Api>) -> Self {
+        let permits = api.config.max_concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        ApiEngine { api, permits: Semaphore::new(permits) }
+    }
+}
+
+#[async_trait]
+impl RuleEngine for ApiEngine {
+    async fn run(&self, tenant: &TenantId, work: RuleWork) -> Result<(), QueryFailure> {
+        let api = &self.api;
+        let _permit = self.permits.acquire().await.map_err(|error| error.to_string())?;
+        let source = api.sources.of_tenant(tenant.clone()).await.map_err(|stale| later(stale.to_string()))?;
+        let limits = api.config.limits.load();
+        let QueryLimits { max_samples, max_series, max_total_points: max_points, timeout, .. } = *limits.of(tenant);
+        let engine = EngineOptions { max_samples, max_series, max_points, ..api.engine.options().clone() };
+        let budget = api.budget(tenant);
+        let queries = Queries { source, engine: Engine::new(engine), budget: budget.clone() };
+        let job = Job { tenant, budget: &budget, timeout, registered: None };
+        let admitted = api.admission.run(job, move || {
+            work(&queries);
+            Ok::<_, AdmissionError>(())
+        });
+        admitted.await.map(|_| ()).map_err(|error| error.to_string().into())
+    }
+}
+
+/// The queries of one evaluation of a rule, which share a budget.
+struct Queries {
+    source: TenantQuerier,
+    engine: Engine,
+    budget: Arc<Budget>,
+}
+
+impl RuleQueries for Queries {
+    fn query(
+        &self,
+        expr: &Expr,
+        text: &str,
+        t_ms: i64,
+        lookback_delta_ms: Option<i64>,
+    ) -> Result<Vec<VectorSample>, QueryFailure> {
+        let budget = Some(self.budget.clone());
+        let options = QueryOptions { text: text.to_string(), lookback_delta_ms, budget, ..QueryOptions::default() };
+        let steps = Steps { start: t_ms, end: t_ms, step: 0 };
+        let output = self.source.evaluate(&self.engine, &self.source, (expr, steps), &options, true);
+        let value = output.map_err(failure)?.value;
+        // A result that may lack samples would resolve alerts.
+        if let Some(warning) = self.source.warnings().into_iter().next() {
+            return Err(later(format!("the result may be incomplete: {warning}")));
+        }
+        match value {
+            Value::Vector(vector) => Ok(vector),
+            Value::Scalar(t, v) => Ok(vec![VectorSample { labels: Labels::empty(), t, value: SampleValue::Float(v) }]),
+            Value::Matrix(_) | Value::String(..) => Err("rule result is not a vector or scalar".into()),
+        }
+    }
+}
+
+/// A failure that may pass.
+fn later(reason: String) -> QueryFailure {
+    QueryFailure { reason, is_temporary: true }
+}
+
+fn failure(error: QueryError) -> QueryFailure {
+    QueryFailure { reason: error.to_string(), is_temporary: matches!(error, QueryError::Storage(_)) }
+}
+
+/// A group in the form of the API.
+pub(super) fn shown(group: GroupView) -> RuleGroup {
+    RuleGroup {
+        name: group.name,
+        file: group.file,
+        rules: group.rules.into_iter().map(shown_rule).collect(),
+        interval_ms: group.interval_ms,
+        limit: group.limit,
+        evaluation_seconds: group.evaluation_seconds,
+        last_evaluation_ms: group.last_evaluation_ms,
+    }
+}
+
+fn shown_rule(rule: RuleView) -> Rule {
+    let alerting = rule.is_alerting.then(|| AlertingRule {
+        state: rule.state.into(),
+        hold_ms: rule.hold_ms,
+        keep_firing_ms: rule.keep_firing_ms,
+        annotations: rule.annotations,
+        alerts: rule.alerts.into_iter().map(shown_alert).collect(),
+    });
+    Rule {
+        alerting,
+        name: rule.name,
+        query: rule.query,
+        labels: rule.labels,
+        health: rule.health.into(),
+        last_error: rule.last_error,
+        evaluation_seconds: rule.evaluation_seconds,
+        last_evaluation_ms: rule.last_evaluation_ms,
+    }
+}
+
+fn shown_alert(alert: AlertView) -> Alert {
+    Alert {
+        labels: alert.labels,
+        annotations: alert.annotations,
+        state: alert.state.into(),
+        active_at_ms: alert.active_at_ms,
+        keep_firing_since_ms: alert.keep_firing_since_ms,
+        value: alert.value,
+    }
+}

@@ -1,0 +1,167 @@
+//! The loop of a group: waits for its slots and evaluates its rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pharos_rules::{Group, GroupOptions, RuleGroup};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::evaluation::{self, Shared};
+use crate::schedule::{Schedule, sleep_until};
+use crate::write;
+
+/// A group of a file, with the state of its rules.
+pub(crate) struct RunningGroup {
+    /// The path of the file.
+    pub(crate) file: String,
+    /// The group as the file has it, to tell whether it has changed.
+    spec: RuleGroup,
+    options: GroupOptions,
+    /// The rules with their state.
+    pub(crate) rules: Group,
+    /// The rules that may be evaluated at the same time, by position; empty to evaluate them in order.
+    pub(crate) batches: Vec<Vec<usize>>,
+    schedule: Schedule,
+    last: Mutex<LastEvaluation>,
+}
+
+/// The last evaluation of a group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastEvaluation {
+    /// When it began, milliseconds since the epoch; `None` before the first one.
+    pub(crate) began_ms: Option<i64>,
+    /// How long it took.
+    pub(crate) duration: Duration,
+    /// The slot that it was for.
+    slot_ms: Option<i64>,
+}
+
+/// The loop of a group.
+pub(crate) struct GroupLoop {
+    pub(crate) group: Arc<RunningGroup>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl RunningGroup {
+    /// A group that was never evaluated.
+    pub(crate) fn new(file: &str, spec: &RuleGroup, options: &GroupOptions) -> Arc<Self> {
+        let rules = Group::new(spec, options);
+        Arc::new(RunningGroup {
+            file: file.to_string(),
+            batches: rules.batches(),
+            schedule: Schedule::new(file, &spec.name, rules.interval_ms),
+            spec: spec.clone(),
+            options: options.clone(),
+            rules,
+            last: Mutex::default(),
+        })
+    }
+
+    /// The name of the group in metrics. Names are unique within a file only.
+    pub(crate) fn key(&self) -> String {
+        format!("{};{}", self.file, self.rules.name)
+    }
+
+    /// Whether it is the group of a configuration.
+    pub(crate) fn is(&self, spec: &RuleGroup, options: &GroupOptions) -> bool {
+        self.spec == *spec && self.options == *options
+    }
+
+    pub(crate) fn last(&self) -> LastEvaluation {
+        *self.last.lock()
+    }
+
+    fn continue_from(&self, earlier: &RunningGroup) {
+        self.rules.continue_from(&earlier.rules);
+        *self.last.lock() = earlier.last();
+    }
+
+    /// The slot at which to begin.
+    fn first_slot(&self, now_ms: i64) -> i64 {
+        let fresh = self.schedule.first_after(now_ms);
+        match self.last().slot_ms {
+            // The slots of an earlier version go on if it had the same ones.
+            Some(slot_ms) if self.schedule.first_after(slot_ms - 1) == slot_ms => {
+                self.schedule.following(slot_ms, now_ms).slot_ms.min(fresh)
+            }
+            _ => fresh,
+        }
+    }
+
+    /// Evaluates the group until it is told to stop.
+    async fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        predecessor: Option<GroupLoop>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        if let Some(predecessor) = predecessor {
+            let earlier = predecessor.group.clone();
+            predecessor.end().await;
+            self.continue_from(&earlier);
+        }
+        let key = self.key();
+        let clock = shared.components.clock.clone();
+        let mut slot_ms = self.first_slot(clock.now_ms());
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = shared.stopped() => return,
+                () = sleep_until(&*clock, slot_ms) => {}
+            }
+            let began = clock.monotonic();
+            let began_ms = clock.now_ms();
+            evaluation::iterate(&shared, &self, slot_ms).await;
+            let duration = clock.monotonic().saturating_sub(began);
+            *self.last.lock() = LastEvaluation { began_ms: Some(began_ms), duration, slot_ms: Some(slot_ms) };
+            shared.metrics.iterated(&key, began_ms, duration);
+            let next = self.schedule.following(slot_ms, clock.now_ms());
+            shared.metrics.missed(&key, next.missed);
+            slot_ms = next.slot_ms;
+        }
+    }
+}
+
+impl GroupLoop {
+    /// Starts the loop of a group. It waits for the end of its predecessor and continues with its state.
+    pub(crate) fn start(group: Arc<RunningGroup>, shared: &Arc<Shared>, predecessor: Option<GroupLoop>) -> GroupLoop {
+        let (stop, stopped) = watch::channel(false);
+        shared.metrics.announce(&group.key(), &group.rules);
+        let task = tokio::spawn(group.clone().run(shared.clone(), predecessor, stopped));
+        GroupLoop { group, stop, task }
+    }
+
+    /// Ends the loop after its evaluation in progress.
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(group = self.group.key(), %error, "the loop of a rule group panicked");
+        }
+    }
+
+    /// Ends the loop of a group that the configuration no longer has. Its series get stale markers two intervals later,
+    /// when a group that it was renamed to has taken them over.
+    pub(crate) async fn remove(self, shared: Arc<Shared>, others: impl Fn(&pharos_model::Labels) -> bool + Send) {
+        let group = self.group.clone();
+        self.end().await;
+        shared.metrics.forget(&group.key());
+        group.rules.abandon();
+        let at_ms = shared.components.clock.now_ms().saturating_sub(group.rules.query_offset_ms);
+        let interval = Duration::from_millis(group.rules.interval_ms.max(0) as u64);
+        tokio::select! {
+            biased;
+            () = shared.stopped() => return,
+            () = shared.components.clock.sleep(interval * 2) => {}
+        }
+        let stale = group.rules.abandoned(at_ms, others);
+        let (ingest, clock) = (&*shared.components.ingest, &*shared.components.clock);
+        let until_ms = clock.now_ms().saturating_add(group.rules.interval_ms);
+        if let Err(error) = write::write(ingest, clock, &shared.config.tenant, &stale, until_ms).await {
+            tracing::warn!(group = group.key(), error, "could not end the series of a removed rule group");
+        }
+    }
+}

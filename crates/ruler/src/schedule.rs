@@ -1,0 +1,115 @@
+//! When groups are evaluated. The hash of a group picks its slot within each interval, as in Prometheus, so that samples
+//! keep their timestamps when one replaces the other, and slots survive restarts.
+
+use std::time::Duration;
+
+use pharos_model::Clock;
+use xxhash_rust::xxh64::xxh64;
+
+/// The slots of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    interval_ms: i64,
+    offset_ms: i64,
+}
+
+/// The slot after another one, and how many between them were missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) slot_ms: i64,
+    pub(crate) missed: u64,
+}
+
+impl Schedule {
+    /// The slots of the group `name` of a file.
+    pub(crate) fn new(file: &str, name: &str, interval_ms: i64) -> Self {
+        let interval_ms = interval_ms.max(1);
+        let interval_ns = (interval_ms as u64).saturating_mul(1_000_000);
+        let offset_ns = group_hash(file, name) % interval_ns;
+        Schedule { interval_ms, offset_ms: (offset_ns / 1_000_000) as i64 }
+    }
+
+    /// The first slot after a time.
+    pub(crate) fn first_after(&self, now_ms: i64) -> i64 {
+        let since = (now_ms - self.offset_ms).rem_euclid(self.interval_ms);
+        now_ms - since + self.interval_ms
+    }
+
+    /// The slot that follows `slot_ms` when that evaluation has ended at `now_ms`. An evaluation that ends late delays the
+    /// next one; slots that are over by then are missed.
+    pub(crate) fn following(&self, slot_ms: i64, now_ms: i64) -> Next {
+        let missed = ((now_ms - slot_ms) / self.interval_ms - 1).max(0);
+        Next { slot_ms: slot_ms + (missed + 1) * self.interval_ms, missed: missed as u64 }
+    }
+}
+
+/// The hash of a group, which is Prometheus's.
+pub(crate) fn group_hash(file: &str, name: &str) -> u64 {
+    let mut bytes = Vec::new();
+    for text in ["file", file, "name", name] {
+        match text.len() {
+            short @ 0..255 => bytes.push(short as u8),
+            long => bytes.extend_from_slice(&[255, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
+        }
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    xxh64(&bytes, 0)
+}
+
+/// Waits until the clock shows `deadline_ms`.
+pub(crate) async fn sleep_until(clock: &dyn Clock, deadline_ms: i64) {
+    loop {
+        let left = deadline_ms - clock.now_ms();
+        if left <= 0 {
+            return;
+        }
+        clock.sleep(Duration::from_millis(left as u64)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule { interval_ms: 1000, offset_ms: 300 };
+
+    #[test]
+    fn the_first_slot_comes_after_now() {
+        assert_eq!(SCHEDULE.first_after(10_000), 10_300);
+        assert_eq!(SCHEDULE.first_after(10_299), 10_300);
+        assert_eq!(SCHEDULE.first_after(10_300), 11_300);
+    }
+
+    #[test]
+    fn an_evaluation_that_ends_in_time_is_followed_by_the_next_slot() {
+        assert_eq!(SCHEDULE.following(10_300, 10_400), Next { slot_ms: 11_300, missed: 0 });
+    }
+
+    #[test]
+    fn a_slow_evaluation_delays_the_next_one() {
+        assert_eq!(SCHEDULE.following(10_300, 11_900), Next { slot_ms: 11_300, missed: 0 });
+    }
+
+    #[test]
+    fn slots_that_are_over_are_missed() {
+        assert_eq!(SCHEDULE.following(10_300, 12_400), Next { slot_ms: 12_300, missed: 1 });
+        assert_eq!(SCHEDULE.following(10_300, 14_400), Next { slot_ms: 14_300, missed: 3 });
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_misses_nothing() {
+        assert_eq!(SCHEDULE.following(10_300, 5_000), Next { slot_ms: 11_300, missed: 0 });
+    }
+
+    #[test]
+    fn groups_of_one_interval_have_slots_of_their_own() {
+        let a = Schedule::new("rules.yml", "a", 60_000);
+        assert_ne!(a, Schedule::new("rules.yml", "b", 60_000));
+        assert_eq!(a, Schedule::new("rules.yml", "a", 60_000));
+    }
+
+    #[test]
+    fn long_names_have_a_hash() {
+        assert_ne!(group_hash(&"x".repeat(300), "a"), group_hash(&"x".repeat(301), "a"));
+    }
+}
