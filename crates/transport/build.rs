@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "pharos/agent.proto",
     "pharos/ingest.proto",
     "pharos/meta.proto",
     "pharos/query.proto",
+    "pharos/ruler.proto",
     "prometheus/remote.proto",
     "prometheus/write_v2.proto",
     "prometheus/client.proto",

@@ -32,6 +32,7 @@ check "bad input" 180 bad_input.py
 check "full disk" 120 full_disk.py
 check "object store away and back" 180 object_store.py --only local --hosts 5
 check "lifecycle" 120 lifecycle.py
+check "rules and alerts" 200 rules.py
 check "queries under way" 120 queries.py
 check "a cluster" 240 cluster.py --short
 

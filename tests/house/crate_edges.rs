@@ -55,7 +55,7 @@ const TABLE: &[Row] = &[
         &["cluster", "config", "discovery", "gocompat", "histogram", "http-client", "model", "transport"],
         &[],
     ),
-    ("ruler", Role, &["model", "promql", "rules", "transport"], &[]),
+    ("ruler", Role, &["cluster", "config", "discovery", "http-client", "model", "promql", "rules", "transport"], &[]),
     ("receive", Role, &["config", "gocompat", "histogram", "model", "transport"], &[]),
     ("distributor", Role, &["cluster", "model", "transport"], &[]),
     ("ingester", Role, &["block", "cluster", "head", "model", "promql", "transport"], &[]),

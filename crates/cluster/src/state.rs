@@ -94,6 +94,20 @@ pub struct ClusterState {
     /// the targets then.
     #[serde(default, rename = "eras")]
     pub assignments: Arc<Vec<Assignment>>,
+    /// Increases when the set of live rulers changes. Rule groups are assigned under it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ruler_epoch: u64,
+    /// Assignments of rule groups to rulers, ascending by start. Empty until there are rulers.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub ruler_assignments: Arc<Vec<Assignment>>,
+}
+
+fn is_zero(epoch: &u64) -> bool {
+    *epoch == 0
+}
+
+fn is_empty(assignments: &Arc<Vec<Assignment>>) -> bool {
+    assignments.is_empty()
 }
 
 impl ClusterState {
@@ -173,8 +187,10 @@ impl ClusterState {
 
     /// Checks the invariants; the error names the one that is broken. For tests and for states from outside.
     pub fn check(&self) -> Result<(), String> {
-        if !self.assignments.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
-            return Err("the assignments are not ascending".into());
+        for assignments in [&self.assignments, &self.ruler_assignments] {
+            if !assignments.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
+                return Err("the assignments are not ascending".into());
+            }
         }
         let expected = self.settings.as_ref().map_or(0, |settings| settings.shards as usize);
         if self.shards.len() != expected {

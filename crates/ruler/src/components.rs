@@ -10,6 +10,8 @@ use pharos_rules::{QueryFailure, RuleQueries};
 use pharos_transport::Ingest;
 use prometheus::Registry;
 
+use crate::ownership::Ownership;
+
 /// Settings that only a restart changes.
 #[derive(Clone, Debug)]
 pub struct RulerConfig {
@@ -34,6 +36,8 @@ pub struct RulerComponents {
     pub ingest: Arc<dyn Ingest>,
     /// Takes alerts.
     pub alerts: Arc<dyn AlertSink>,
+    /// Says which groups are this ruler's.
+    pub ownership: Arc<Ownership>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered.

@@ -24,13 +24,25 @@ pub(crate) struct Shared {
     pub(crate) metrics: RulerMetrics,
     concurrent: Option<Arc<Semaphore>>,
     stop: watch::Sender<bool>,
+    /// The number of groups that are being evaluated.
+    in_flight: watch::Sender<usize>,
+}
+
+/// Counts as a group that is being evaluated until it is dropped.
+pub(crate) struct InFlight(Arc<Shared>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Shared {
     pub(crate) fn new(config: RulerConfig, components: RulerComponents, metrics: RulerMetrics) -> Arc<Self> {
         let concurrent =
             config.max_concurrent_evals.map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
-        Arc::new(Shared { config, components, metrics, concurrent, stop: watch::Sender::new(false) })
+        let (stop, in_flight) = (watch::Sender::new(false), watch::Sender::new(0));
+        Arc::new(Shared { config, components, metrics, concurrent, stop, in_flight })
     }
 
     /// Ends all loops after the rules that they evaluate: the process stops.
@@ -43,6 +55,19 @@ impl Shared {
         let mut stop = self.stop.subscribe();
         // Cannot fail: the sender lives as long as `self`.
         let _stopped = stop.wait_for(|stop| *stop).await;
+    }
+
+    /// Begins the evaluation of a group, which ends when the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.send_modify(|count| *count += 1);
+        InFlight(self.clone())
+    }
+
+    /// Waits until no group is being evaluated.
+    pub(crate) async fn await_idle(&self) {
+        let mut in_flight = self.in_flight.subscribe();
+        // Cannot fail: the sender lives as long as `self`.
+        let _idle = in_flight.wait_for(|count| *count == 0).await;
     }
 
     fn is_stopped(&self) -> bool {

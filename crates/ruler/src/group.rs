@@ -1,6 +1,7 @@
 //! The loop of a group: waits for its slots and evaluates its rules.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::evaluation::{self, Shared};
-use crate::schedule::{Schedule, sleep_until};
+use crate::schedule::{Schedule, group_hash, sleep_until};
 use crate::write;
 
 /// A group of a file, with the state of its rules.
@@ -25,6 +26,10 @@ pub(crate) struct RunningGroup {
     pub(crate) batches: Vec<Vec<usize>>,
     schedule: Schedule,
     last: Mutex<LastEvaluation>,
+    /// Decides which ruler evaluates the group.
+    hash: u64,
+    /// Whether this ruler evaluated the group at its last slot.
+    owned: AtomicBool,
 }
 
 /// The last evaluation of a group.
@@ -57,6 +62,8 @@ impl RunningGroup {
             options: options.clone(),
             rules,
             last: Mutex::default(),
+            hash: group_hash(file, &spec.name),
+            owned: AtomicBool::new(false),
         })
     }
 
@@ -70,6 +77,23 @@ impl RunningGroup {
         self.spec == *spec && self.options == *options
     }
 
+    /// Whether this ruler evaluates the group.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether this ruler evaluates the group, from its slot at `slot_ms` on.
+    pub(crate) fn set_owned(&self, shared: &Shared, slot_ms: i64) -> bool {
+        let owns = shared.components.ownership.owns(self.hash, slot_ms);
+        if self.owned.swap(owns, Ordering::Relaxed) && !owns {
+            // Another ruler goes on from the series. What this one knows will be out of date if the group returns.
+            self.rules.forget();
+            *self.last.lock() = LastEvaluation::default();
+            shared.metrics.forget(&self.key());
+        }
+        owns
+    }
+
     pub(crate) fn last(&self) -> LastEvaluation {
         *self.last.lock()
     }
@@ -77,6 +101,7 @@ impl RunningGroup {
     fn continue_from(&self, earlier: &RunningGroup) {
         self.rules.continue_from(&earlier.rules);
         *self.last.lock() = earlier.last();
+        self.owned.store(earlier.is_owned(), Ordering::Relaxed);
     }
 
     /// The slot at which to begin.
@@ -113,6 +138,16 @@ impl RunningGroup {
                 () = shared.stopped() => return,
                 () = sleep_until(&*clock, slot_ms) => {}
             }
+            let in_flight = shared.begin();
+            shared.components.ownership.await_fresh_view().await;
+            let was_owned = self.is_owned();
+            if !self.set_owned(&shared, slot_ms) {
+                slot_ms = self.schedule.following(slot_ms, clock.now_ms()).slot_ms;
+                continue;
+            }
+            if !was_owned {
+                shared.metrics.announce(&key, &self.rules);
+            }
             let began = clock.monotonic();
             let began_ms = clock.now_ms();
             evaluation::iterate(&shared, &self, slot_ms).await;
@@ -122,6 +157,7 @@ impl RunningGroup {
             let next = self.schedule.following(slot_ms, clock.now_ms());
             shared.metrics.missed(&key, next.missed);
             slot_ms = next.slot_ms;
+            drop(in_flight);
         }
     }
 }
@@ -130,7 +166,10 @@ impl GroupLoop {
     /// Starts the loop of a group. It waits for the end of its predecessor and continues with its state.
     pub(crate) fn start(group: Arc<RunningGroup>, shared: &Arc<Shared>, predecessor: Option<GroupLoop>) -> GroupLoop {
         let (stop, stopped) = watch::channel(false);
-        shared.metrics.announce(&group.key(), &group.rules);
+        let now_ms = shared.components.clock.now_ms();
+        if group.set_owned(shared, group.first_slot(now_ms)) {
+            shared.metrics.announce(&group.key(), &group.rules);
+        }
         let task = tokio::spawn(group.clone().run(shared.clone(), predecessor, stopped));
         GroupLoop { group, stop, task }
     }

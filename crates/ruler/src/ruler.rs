@@ -8,14 +8,17 @@ use futures::future::join_all;
 use pharos_model::Labels;
 use pharos_rules::group::mark_collisions;
 use pharos_rules::{GroupOptions, RuleGroups};
+use pharos_transport::ruler_v1 as wire;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::service::RoutesBuilder;
 
 use crate::components::{RulerComponents, RulerConfig};
 use crate::evaluation::Shared;
 use crate::group::{GroupLoop, RunningGroup};
 use crate::metrics::RulerMetrics;
-use crate::view::GroupView;
+use crate::service::RulerService;
+use crate::view;
 
 /// A rule file that was read and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +70,24 @@ impl Ruler {
         self.rules.send_replace(Arc::new(rules));
     }
 
-    /// What this node knows of its groups, sorted by file and name.
-    pub fn groups(&self) -> Vec<GroupView> {
-        self.groups.load().iter().map(|group| GroupView::new(group)).collect()
+    /// The groups that this ruler evaluates, sorted by file and name, in the form that other nodes get.
+    pub fn groups(&self) -> Vec<wire::Group> {
+        self.groups.load().iter().filter(|group| group.is_owned()).map(|group| view::group(group)).collect()
+    }
+
+    /// Adds the gRPC service that other nodes call.
+    pub fn add_services(self: &Arc<Self>, routes: &mut RoutesBuilder) {
+        RulerService(self.clone()).mount(routes);
+    }
+
+    /// Waits until other rulers evaluate everything that this one did, after it was told to drain or has left
+    /// ([`pharos_cluster::Meta::leave`]). It keeps evaluating until then. Returns false when this is the only ruler.
+    pub async fn hand_off(&self) -> bool {
+        if !self.shared.components.ownership.await_release().await {
+            return false;
+        }
+        self.shared.await_idle().await;
+        true
     }
 
     /// Evaluates rules until `stopped` turns true. Evaluations in progress end with their current rule.

@@ -63,6 +63,11 @@ impl Summary {
         observed.last.push_back(value);
     }
 
+    /// Removes the observations of a value of the label.
+    pub(crate) fn remove(&self, label: &str) {
+        self.observed.lock().remove(label);
+    }
+
     fn metric(&self, label: &str, observed: &Observed) -> Metric {
         let mut sorted: Vec<f64> = observed.last.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
@@ -140,6 +145,7 @@ mod tests {
         let summary = Summary::new("s_seconds", "Help.", Some("to"), &[0.5]).unwrap();
         summary.observe("a", 1.0);
         summary.observe("b", 2.0);
+        summary.remove("a");
         let text = text(&summary);
         assert!(text.contains("s_seconds{to=\"b\",quantile=\"0.5\"} 2\n"), "{text}");
     }

@@ -168,6 +168,12 @@ impl Group {
         abandoned.extend(left.into_iter().flat_map(|rule| rule.series()));
     }
 
+    /// Forgets the state of all rules: another node evaluates the group from now on.
+    pub fn forget(&self) {
+        self.rules.iter().for_each(|rule| rule.forget());
+        self.forget_abandoned();
+    }
+
     /// Abandons all series: the group is gone.
     pub fn abandon(&self) {
         let series: Vec<Labels> = self.rules.iter().flat_map(|rule| rule.take_series()).collect();

@@ -35,6 +35,12 @@ pub mod query_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.query.v1.rs"));
 }
 
+/// Calls from other nodes to rulers.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod ruler_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.ruler.v1.rs"));
+}
+
 /// Messages of remote write 1.0 and remote read.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod prometheus {

@@ -51,12 +51,21 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The assignments of a state.
+    /// The assignments of targets to agents of a state.
     pub fn new(state: &ClusterState) -> Timeline {
+        Timeline::of(&state.assignments, || Owners::new(state))
+    }
+
+    /// The assignments of rule groups to rulers of a state.
+    pub fn of_rulers(state: &ClusterState) -> Timeline {
+        Timeline::of(&state.ruler_assignments, || Owners::of(state.ruler_epoch, &state.owning_rulers()))
+    }
+
+    fn of(assignments: &[Assignment], current: impl FnOnce() -> Owners) -> Timeline {
         let of = |assignment: &Assignment| (assignment.from_ms, Owners::of(assignment.epoch, &assignment.agents));
-        let mut assignments: Vec<_> = state.assignments.iter().map(of).collect();
+        let mut assignments: Vec<_> = assignments.iter().map(of).collect();
         if assignments.is_empty() {
-            assignments.push((i64::MIN, Owners::new(state)));
+            assignments.push((i64::MIN, current()));
         }
         Timeline { assignments }
     }

@@ -41,15 +41,15 @@ impl ClusterState {
         }
     }
 
-    /// Inserts or removes a member, and starts a new assignment of targets if the live agents changed.
+    /// Inserts or removes a member, and starts new assignments if the live agents or rulers changed.
     fn put(&mut self, member: Option<Member>, node: &str, at_ms: Option<i64>) {
-        let before = self.owning_agents();
+        let before = self.owners_before();
         let members = Arc::make_mut(&mut self.members);
         match member {
             Some(member) => members.insert(node.to_string(), Arc::new(member)),
             None => members.remove(node),
         };
-        self.agents_changed(before, at_ms);
+        self.owners_changed(before, at_ms);
     }
 
     pub(super) fn join(&mut self, member: &Member, at_ms: i64) -> Result<Response, Refusal> {

@@ -1,4 +1,5 @@
-//! Which agents own the targets, and from what time.
+//! Which agents own the targets, which rulers own the rule groups, and from what time. Both go by the same rules; what is
+//! said of agents and targets here holds for rulers and groups.
 //!
 //! A change of the live agents takes effect a fixed margin after it was made, so that every agent knows it by then.
 //! A scrape slot belongs to the assignment that contains it. So two agents that know the same assignments never both scrape
@@ -21,54 +22,85 @@ const REMEMBERED_MS: i64 = 60_000;
 /// Limit of assignments that are kept.
 const MAX_ASSIGNMENTS: usize = 32;
 
-/// The agents that own the targets from some time until the next assignment starts.
+/// The agents that own the targets, or the rulers that own the rule groups, from some time until the next assignment starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Start, milliseconds since the epoch.
     pub from_ms: i64,
     /// The ownership epoch of the assignment.
     pub epoch: u64,
-    /// Weight of each agent.
+    /// Weight of each agent or ruler.
     pub agents: BTreeMap<String, u32>,
 }
 
 impl ClusterState {
     /// The agents that should own targets, with their weights: the active ones, not those that drain.
     pub fn owning_agents(&self) -> BTreeMap<String, u32> {
-        let active = self.live(Role::Agent).filter(|member| member.state == MemberState::Active);
+        self.owning(Role::Agent)
+    }
+
+    /// The rulers that should own rule groups, with their weights: the active ones, not those that drain.
+    pub fn owning_rulers(&self) -> BTreeMap<String, u32> {
+        self.owning(Role::Ruler)
+    }
+
+    fn owning(&self, role: Role) -> BTreeMap<String, u32> {
+        let active = self.live(role).filter(|member| member.state == MemberState::Active);
         active.map(|member| (member.id.clone(), member.weight)).collect()
     }
 
-    /// Starts a new assignment if the live agents changed at `at_ms`; without a time it takes effect at once.
-    pub(super) fn agents_changed(&mut self, before: BTreeMap<String, u32>, at_ms: Option<i64>) {
-        let agents = self.owning_agents();
-        if agents == before {
-            return;
-        }
-        let first = || vec![Assignment { from_ms: i64::MIN, epoch: self.ownership_epoch, agents: before }];
-        let mut assignments = if self.assignments.is_empty() { first() } else { Vec::clone(&self.assignments) };
-        self.ownership_epoch += 1;
-        let Some(last) = assignments.last().filter(|last| !agents.is_empty() && last.agents != agents) else {
-            self.assignments = Arc::new(assignments);
-            return;
-        };
-        let from_ms = match at_ms {
-            None => last.from_ms.max(i64::MIN + 1),
-            Some(at) => {
-                let in_force = assignments.iter().rev().find(|assignment| assignment.from_ms <= at);
-                // If nobody owns the targets there is nobody to wait for.
-                let margin =
-                    if in_force.is_some_and(|assignment| assignment.agents.is_empty()) { 0 } else { HANDOFF_MS };
-                at.saturating_add(margin)
-            }
-        };
-        assignments.retain(|assignment| assignment.from_ms < from_ms || assignment.from_ms == i64::MIN);
-        assignments.push(Assignment { from_ms, epoch: self.ownership_epoch, agents });
-        let ended = |next: &Assignment| next.from_ms <= from_ms.saturating_sub(REMEMBERED_MS);
-        let past = assignments.iter().skip(1).take_while(|next| ended(next)).count();
-        assignments.drain(..past.max(assignments.len().saturating_sub(MAX_ASSIGNMENTS)));
-        self.assignments = Arc::new(assignments);
+    /// Starts new assignments if the live agents or rulers changed at `at_ms`; without a time they take effect at once.
+    pub(super) fn owners_changed(&mut self, before: OwnersBefore, at_ms: Option<i64>) {
+        let (agents, rulers) = (self.owning_agents(), self.owning_rulers());
+        advance(&mut self.assignments, &mut self.ownership_epoch, before.agents, agents, at_ms);
+        advance(&mut self.ruler_assignments, &mut self.ruler_epoch, before.rulers, rulers, at_ms);
     }
+
+    /// The owners before a change of members.
+    pub(super) fn owners_before(&self) -> OwnersBefore {
+        OwnersBefore { agents: self.owning_agents(), rulers: self.owning_rulers() }
+    }
+}
+
+/// The owners before a change of members.
+pub(super) struct OwnersBefore {
+    agents: BTreeMap<String, u32>,
+    rulers: BTreeMap<String, u32>,
+}
+
+/// Starts a new assignment if the owners changed at `at_ms`.
+fn advance(
+    known: &mut Arc<Vec<Assignment>>,
+    epoch: &mut u64,
+    before: BTreeMap<String, u32>,
+    agents: BTreeMap<String, u32>,
+    at_ms: Option<i64>,
+) {
+    if agents == before {
+        return;
+    }
+    let first = || vec![Assignment { from_ms: i64::MIN, epoch: *epoch, agents: before }];
+    let mut assignments = if known.is_empty() { first() } else { Vec::clone(known) };
+    *epoch += 1;
+    let Some(last) = assignments.last().filter(|last| !agents.is_empty() && last.agents != agents) else {
+        *known = Arc::new(assignments);
+        return;
+    };
+    let from_ms = match at_ms {
+        None => last.from_ms.max(i64::MIN + 1),
+        Some(at) => {
+            let in_force = assignments.iter().rev().find(|assignment| assignment.from_ms <= at);
+            // If nobody owns the targets there is nobody to wait for.
+            let margin = if in_force.is_some_and(|assignment| assignment.agents.is_empty()) { 0 } else { HANDOFF_MS };
+            at.saturating_add(margin)
+        }
+    };
+    assignments.retain(|assignment| assignment.from_ms < from_ms || assignment.from_ms == i64::MIN);
+    assignments.push(Assignment { from_ms, epoch: *epoch, agents });
+    let ended = |next: &Assignment| next.from_ms <= from_ms.saturating_sub(REMEMBERED_MS);
+    let past = assignments.iter().skip(1).take_while(|next| ended(next)).count();
+    assignments.drain(..past.max(assignments.len().saturating_sub(MAX_ASSIGNMENTS)));
+    *known = Arc::new(assignments);
 }
 
 #[cfg(test)]
@@ -178,6 +210,24 @@ mod tests {
         state.apply(&Command::Join { member, at_ms: 1 }).unwrap();
         assert!(state.assignments.is_empty());
         assert_eq!(state.ownership_epoch, 0);
+    }
+
+    #[test]
+    fn rulers_have_assignments_of_their_own() {
+        let mut state = ClusterState::default();
+        let ruler = |id: &str| {
+            let roles = [Role::Ruler].into();
+            Member { id: id.into(), roles, weight: 100, state: MemberState::Active, ..Member::default() }
+        };
+        for (id, at_ms) in [("A", 5000), ("B", 6000)] {
+            state.apply(&Command::Join { member: ruler(id), at_ms }).unwrap();
+        }
+        set(&mut state, "A", MemberState::Down, 20_000);
+        let shown: Vec<_> = state.ruler_assignments.iter().map(|a| (a.from_ms.max(-1), a.agents.len())).collect();
+        assert_eq!(shown, [(-1, 0), (5000, 1), (8000, 2), (22_000, 1)]);
+        assert_eq!((state.ruler_epoch, state.ownership_epoch), (3, 0));
+        assert!(state.assignments.is_empty());
+        state.check().unwrap();
     }
 
     #[test]

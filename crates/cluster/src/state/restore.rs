@@ -45,6 +45,8 @@ impl ClusterState {
             ownership_epoch: self.ownership_epoch.max(export.ownership_epoch) + EPOCH_JUMP,
             members: self.members_with(export),
             assignments: Arc::default(),
+            ruler_epoch: self.ruler_epoch.max(export.ruler_epoch) + EPOCH_JUMP,
+            ruler_assignments: Arc::default(),
             catalogue: Arc::new(merge.merged()),
             leases: advanced_leases(primary, secondary),
             window_ms: if primary.window_ms == 0 { secondary.window_ms } else { primary.window_ms },

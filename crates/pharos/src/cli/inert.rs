@@ -19,16 +19,12 @@ use Handling::{Later, NoMeaning, Refused};
 
 const SWITCH: bool = true;
 const VALUE: bool = false;
-const NOTIFIER: Handling = Later("alerts are not sent yet");
 const OPEN_LISTENER: Handling = Refused("the listener has no TLS or authentication yet; put a proxy in front of it");
 const AGENT_MODE: Handling = Refused("there is no agent mode yet; run the server instead");
 
 /// The name, whether it is a switch, the default that Prometheus has, and how it is handled.
 const FLAGS: &[(&str, bool, &str, Handling)] = &[
     ("agent", SWITCH, "false", AGENT_MODE),
-    ("alertmanager.drain-notification-queue-on-shutdown", SWITCH, "true", NOTIFIER),
-    ("alertmanager.notification-batch-size", VALUE, "256", NOTIFIER),
-    ("alertmanager.notification-queue-capacity", VALUE, "10000", NOTIFIER),
     ("auto-gomaxprocs", SWITCH, "true", NoMeaning),
     ("auto-gomemlimit", SWITCH, "true", NoMeaning),
     ("auto-gomemlimit.ratio", VALUE, "0.9", NoMeaning),

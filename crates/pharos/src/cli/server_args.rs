@@ -22,7 +22,7 @@ const MAX_BLOCK_MS: i64 = 31 * 86_400_000;
 const WEB: &str = "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle)";
 const STORAGE: &str = "Storage: where samples live and how long (--storage.path=/var/lib/pharos)";
 const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
-const RULES: &str = "Rules: how rules are evaluated (--rules.alert.resend-delay=5m)";
+const RULES: &str = "Rules: how rules are evaluated and alerts are sent (--rules.alert.resend-delay=5m)";
 const CLUSTER: &str = "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946)";
 const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
 
@@ -67,7 +67,7 @@ pub struct ServerArgs {
     #[command(flatten, next_help_heading = QUERY)]
     pub query: QueryArgs,
 
-    /// Flags that begin with `--rules.`.
+    /// Flags that begin with `--rules.` and `--alertmanager.`.
     #[command(flatten, next_help_heading = RULES)]
     pub rules: RuleArgs,
 
@@ -242,6 +242,21 @@ pub struct RuleArgs {
     /// Independent rules of groups that may be evaluated concurrently, with --enable-feature=concurrent-rule-eval
     #[arg(long = "rules.max-concurrent-evals", value_name = "N", default_value = "4", value_parser = positive_count)]
     pub max_concurrent_evals: u64,
+
+    /// Alerts that may wait for one Alertmanager. When there are more, the oldest are dropped
+    #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value = "10000",
+          value_parser = positive_count)]
+    pub queue_capacity: u64,
+
+    /// Alerts that are sent to an Alertmanager in one request
+    #[arg(long = "alertmanager.notification-batch-size", value_name = "N", default_value = "256",
+          value_parser = positive_count)]
+    pub batch_size: u64,
+
+    /// Send the alerts that wait for Alertmanagers before the process stops
+    #[arg(long = "alertmanager.drain-notification-queue-on-shutdown", num_args = 0..=1, require_equals = true,
+          value_name = "BOOL", default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
+    pub drain: bool,
 }
 
 /// What happens to queries under a view that may be out of date.

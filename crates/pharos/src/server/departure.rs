@@ -1,8 +1,10 @@
-//! Joining and leaving without missed scrapes: a node takes targets only after it has discovered them, and stops only after
+//! Joining and leaving without missed scrapes and evaluations of rules: a node takes targets only after it has discovered them, and stops only after
 //! other agents have taken them over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_ruler::Ruler;
 use pharos_scrape::Scraper;
 
 use super::membership::Membership;
@@ -22,13 +24,26 @@ pub(super) async fn discover(agent: &Scraper) {
 }
 
 /// Announces that the node leaves and hands its targets over. Gives up after a timeout.
-pub(super) async fn depart(membership: &Membership, agent: Option<&Scraper>) {
+pub(super) async fn depart(membership: &Membership, agent: Option<&Scraper>, ruler: Option<&Arc<Ruler>>) {
     let leaving = membership.meta.leave(&membership.identity);
     match tokio::time::timeout(LEAVE_TIMEOUT, leaving).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return tracing::warn!(%error, "could not tell the cluster that this node is stopping"),
         Err(_) => return tracing::warn!("could not tell the cluster that this node is stopping"),
     }
+    tokio::join!(hand_targets_over(agent), hand_rules_over(ruler));
+}
+
+async fn hand_rules_over(ruler: Option<&Arc<Ruler>>) {
+    let Some(ruler) = ruler else { return };
+    match tokio::time::timeout(HANDOFF_TIMEOUT, ruler.hand_off()).await {
+        Ok(true) => tracing::info!("handed the rule groups over to other rulers"),
+        Ok(false) => tracing::warn!("no other ruler is running; no rule is evaluated until this one returns"),
+        Err(_) => tracing::warn!(waited = ?HANDOFF_TIMEOUT, "other rulers did not take over the rule groups in time"),
+    }
+}
+
+async fn hand_targets_over(agent: Option<&Scraper>) {
     let Some(agent) = agent else { return };
     match tokio::time::timeout(HANDOFF_TIMEOUT, agent.hand_off()).await {
         Ok(true) => tracing::info!("handed the targets over to other agents"),

@@ -16,6 +16,7 @@ use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_ingester::Ingester;
 use pharos_model::Clock;
 use pharos_receive::Receiver;
+use pharos_ruler::RemoteRulers;
 use pharos_scrape::RemoteAgents;
 use pharos_transport::query::ReadLimits;
 use prometheus::Registry;
@@ -28,7 +29,7 @@ use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::Claim;
-use super::rules;
+use super::rules::{self, AllRules};
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::Folders;
@@ -74,7 +75,8 @@ impl Roles {
     /// Announces that this node is stopping, and hands its targets over. The roles keep running meanwhile.
     pub(super) async fn depart(&self) {
         if self.membership.is_open() {
-            departure::depart(&self.membership, self.services.agent.as_deref()).await;
+            let ruler = self.services.rules.local.get().map(|role| &role.ruler);
+            departure::depart(&self.membership, self.services.agent.as_deref(), ruler).await;
         }
     }
 
@@ -151,7 +153,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let ruler = rules::ruler(&parts, &loaded, &membership, &api, &holders.writes.ingest)?;
     if let Some(ruler) = &ruler {
         // Nobody else sets it.
-        let _first = services.ruler.set(ruler.clone());
+        let _first = services.rules.local.set(ruler.clone());
     }
     let asked = ReadLimits { max_bytes: loaded.config.limits.max_query_memory.0, ..ReadLimits::default() };
     if let Some(ingester) = &holders.ingester {
@@ -160,6 +162,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     membership.serve(|routes| {
         holders.add_services(clock, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
+        ruler.iter().for_each(|role| role.ruler.add_services(routes));
     });
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
@@ -216,7 +219,11 @@ fn services(
             local: agent,
             others: membership.is_open().then(|| RemoteAgents::new(meta.watch(), membership.connect())),
         },
-        ruler: OnceLock::new(),
+        rules: AllRules {
+            node: membership.identity.clone(),
+            local: OnceLock::new(),
+            others: membership.is_open().then(|| RemoteRulers::new(meta.watch(), membership.connect())),
+        },
         external_url: ExternalUrl {
             url: args.web.external_url(),
             own_port: args.web.listen_address.first().map_or(9090, |address| address.port),

@@ -1,26 +1,61 @@
 //! The ruler of this node: how it is created, how it queries, and how the API shows it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use pharos_api::Api;
-use pharos_api::services::{Alert, AlertingRule, Rule, RuleGroup};
+use pharos_api::services::{Alert, AlertingRule, Alertmanagers, Rule, RuleGroup, Rules};
 use pharos_model::fragment::Steps;
 use pharos_model::{Budget, Labels, TenantId};
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions, SampleValue, Value, VectorSample};
 use pharos_querier::admission::Job;
 use pharos_querier::{AdmissionError, QueryLimits, TenantQuerier};
-use pharos_ruler::{AlertSink, AlertView, GroupView, OutgoingAlert, RuleEngine, RuleSet, RuleView, RuleWork};
-use pharos_ruler::{Ruler, RulerComponents, RulerConfig};
+use pharos_ruler::{Notifier, NotifierConfig, NotifierRules, PreparedNotifier};
+use pharos_ruler::{Ownership, RemoteRulers, RuleEngine, RuleSet, RuleWork, Ruler, RulerComponents, RulerConfig};
 use pharos_rules::{GroupOptions, QueryFailure, RuleQueries};
-use pharos_transport::Ingest;
-use tokio::sync::Semaphore;
+use pharos_transport::{Ingest, ruler_v1 as wire};
+use tokio::sync::{Semaphore, watch};
 
 use super::membership::Membership;
 use super::roles::Parts;
 use crate::cli;
 use crate::config::Loaded;
+
+/// The ruler of this node, and the notifier that sends its alerts.
+pub(super) struct RulerRole {
+    pub(super) ruler: Arc<Ruler>,
+    notifier: Arc<Notifier>,
+}
+
+impl RulerRole {
+    /// Evaluates rules until `stopped` turns true, and sends alerts until the last rule was evaluated.
+    pub(super) async fn run(self: Arc<Self>, stopped: watch::Receiver<bool>) {
+        let (stop, all_evaluated) = watch::channel(false);
+        let evaluate = async {
+            self.ruler.clone().run(stopped).await;
+            stop.send_replace(true);
+        };
+        tokio::join!(evaluate, self.notifier.clone().run(all_evaluated));
+    }
+
+    /// Prepares a reload, which [`RulerRole::apply`] puts in force.
+    pub(super) fn prepare(&self, loaded: &Loaded) -> Result<PreparedNotifier, String> {
+        self.notifier.prepare(notifier_rules(loaded)).map_err(|error| error.to_string())
+    }
+
+    /// Puts a reload in force.
+    pub(super) fn apply(&self, loaded: &Loaded, external_url: &str, prepared: PreparedNotifier) {
+        self.notifier.apply(prepared);
+        self.ruler.reload(rule_set(loaded, external_url));
+    }
+
+    /// The Alertmanagers that get alerts, and those that relabelling dropped.
+    pub(super) fn alertmanagers(&self) -> Alertmanagers {
+        let known = self.notifier.alertmanagers();
+        Alertmanagers { active: known.active, dropped: known.dropped }
+    }
+}
 
 /// Creates the ruler; none if this node does not have the role.
 pub(super) fn ruler(
@@ -29,15 +64,9 @@ pub(super) fn ruler(
     membership: &Membership,
     api: &Arc<Api>,
     ingest: &Arc<dyn Ingest>,
-) -> Result<Option<Arc<Ruler>>, String> {
+) -> Result<Option<Arc<RulerRole>>, String> {
     let args = parts.args;
     if !args.roles.has(cli::Role::Ruler) {
-        return Ok(None);
-    }
-    if membership.is_open() {
-        if !loaded.config.rule_files.is_empty() {
-            tracing::warn!("rules are not evaluated: clusters of several nodes do not support them yet");
-        }
         return Ok(None);
     }
     let is_concurrent = args.features().has("concurrent-rule-eval");
@@ -48,15 +77,32 @@ pub(super) fn ruler(
         max_concurrent_evals: is_concurrent.then_some(args.rules.max_concurrent_evals as usize),
         tenant: TenantId::default(),
     };
+    let sending = NotifierConfig {
+        queue_capacity: args.rules.queue_capacity as usize,
+        batch_size: args.rules.batch_size as usize,
+        drain: args.rules.drain,
+    };
+    let (clock, registry) = (parts.clock.clone(), &parts.registry);
+    let notifier = Notifier::create(sending, notifier_rules(loaded), None, clock, registry)?;
     let components = RulerComponents {
         engine: Arc::new(ApiEngine::new(api.clone())),
         ingest: ingest.clone(),
-        alerts: Arc::new(NoAlertmanager),
+        alerts: notifier.clone(),
+        ownership: match membership.is_open() {
+            true => Ownership::in_cluster(&membership.identity, &membership.meta),
+            false => Ownership::everything(),
+        },
         clock: parts.clock.clone(),
         registry: parts.registry.clone(),
     };
     let rules = rule_set(loaded, &args.web.external_url());
-    Ruler::create(config, components, rules).map(Some).map_err(|error| error.to_string())
+    let ruler = Ruler::create(config, components, rules).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(RulerRole { ruler, notifier })))
+}
+
+fn notifier_rules(loaded: &Loaded) -> NotifierRules {
+    let external_labels = Arc::new(loaded.config.global.external_labels.clone());
+    NotifierRules { alerting: loaded.alerting.clone(), external_labels }
 }
 
 /// The rules of a configuration.
@@ -69,13 +115,6 @@ pub(super) fn rule_set(loaded: &Loaded, external_url: &str) -> RuleSet {
         query_offset_ms: global.rule_query_offset.as_millis() as i64,
     };
     RuleSet { files: loaded.rules.clone(), options }
-}
-
-/// Takes alerts while none are sent.
-struct NoAlertmanager;
-
-impl AlertSink for NoAlertmanager {
-    fn send(&self, _: &TenantId, _: &[OutgoingAlert]) {}
 }
 
 /// Runs queries of rules as the API runs those of users: admitted in turn, within the limits of the tenant.
@@ -153,46 +192,84 @@ fn failure(error: QueryError) -> QueryFailure {
     QueryFailure { reason: error.to_string(), is_temporary: matches!(error, QueryError::Storage(_)) }
 }
 
+/// The rulers of the cluster.
+pub(super) struct AllRules {
+    /// Identity of this node.
+    pub(super) node: String,
+    /// The ruler of this process. It queries through the API, and is therefore created after it.
+    pub(super) local: OnceLock<Arc<RulerRole>>,
+    /// Rulers of other nodes; none in a cluster of one.
+    pub(super) others: Option<RemoteRulers>,
+}
+
+impl AllRules {
+    /// Asks all rulers concurrently. One that fails adds a warning.
+    pub(super) async fn all(&self) -> Rules {
+        let mut groups = self.local.get().map(|role| role.ruler.groups()).unwrap_or_default();
+        let mut warnings = Vec::new();
+        let answers = match &self.others {
+            Some(others) => others.all_groups(&self.node).await,
+            None => Vec::new(),
+        };
+        for (ruler, answer) in answers {
+            match answer {
+                Ok(more) => groups.extend(more),
+                Err(status) => warnings.push(format!("rules of ruler {ruler} are missing: {}", status.message())),
+            }
+        }
+        // Two rulers may report a group while it moves.
+        groups.sort_by(|a, b| {
+            (&a.file, &a.name).cmp(&(&b.file, &b.name)).then(b.last_evaluation_ms.cmp(&a.last_evaluation_ms))
+        });
+        groups.dedup_by(|a, b| (&a.file, &a.name) == (&b.file, &b.name));
+        Rules { groups: groups.into_iter().map(shown).collect(), warnings }
+    }
+}
+
 /// A group in the form of the API.
-pub(super) fn shown(group: GroupView) -> RuleGroup {
+fn shown(group: wire::Group) -> RuleGroup {
     RuleGroup {
         name: group.name,
         file: group.file,
         rules: group.rules.into_iter().map(shown_rule).collect(),
         interval_ms: group.interval_ms,
-        limit: group.limit,
+        limit: group.limit as usize,
         evaluation_seconds: group.evaluation_seconds,
         last_evaluation_ms: group.last_evaluation_ms,
     }
 }
 
-fn shown_rule(rule: RuleView) -> Rule {
-    let alerting = rule.is_alerting.then(|| AlertingRule {
-        state: rule.state.into(),
+fn shown_rule(rule: wire::Rule) -> Rule {
+    let alerting = rule.alerting.then(|| AlertingRule {
+        state: rule.state,
         hold_ms: rule.hold_ms,
         keep_firing_ms: rule.keep_firing_ms,
-        annotations: rule.annotations,
+        annotations: rule.annotations.into_iter().collect(),
         alerts: rule.alerts.into_iter().map(shown_alert).collect(),
     });
     Rule {
         alerting,
         name: rule.name,
         query: rule.query,
-        labels: rule.labels,
-        health: rule.health.into(),
+        labels: labels(&rule.labels),
+        health: rule.health,
         last_error: rule.last_error,
         evaluation_seconds: rule.evaluation_seconds,
         last_evaluation_ms: rule.last_evaluation_ms,
     }
 }
 
-fn shown_alert(alert: AlertView) -> Alert {
+fn shown_alert(alert: wire::Alert) -> Alert {
     Alert {
-        labels: alert.labels,
-        annotations: alert.annotations,
-        state: alert.state.into(),
+        labels: labels(&alert.labels),
+        annotations: alert.annotations.into_iter().collect(),
+        state: alert.state,
         active_at_ms: alert.active_at_ms,
         keep_firing_since_ms: alert.keep_firing_since_ms,
         value: alert.value,
     }
+}
+
+fn labels(canonical: &[u8]) -> Labels {
+    Labels::from_canonical(canonical).unwrap_or_default()
 }

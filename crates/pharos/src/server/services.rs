@@ -1,7 +1,7 @@
 //! The node behind the HTTP API: status, reloads, targets, deletions and snapshots.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pharos_api::Services;
@@ -15,7 +15,6 @@ use pharos_ingester::Ingester;
 use pharos_model::{Clock, Matcher, TenantId, TimeRange};
 use pharos_querier::LimitsByTenant;
 use pharos_receive::Receiver;
-use pharos_ruler::Ruler;
 use pharos_scrape::Scraper;
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 use super::deletions::SeriesDeletions;
 use super::limits;
 use super::restart;
-use super::rules;
+use super::rules::AllRules;
 use super::snapshot::Snapshots;
 use super::targets::{AllTargets, ExternalUrl};
 use crate::cli::QueryArgs;
@@ -48,8 +47,7 @@ pub(super) struct NodeServices {
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) targets: AllTargets,
     pub(super) external_url: ExternalUrl,
-    /// The ruler of this node. It queries through the API, and is therefore created after it.
-    pub(super) ruler: OnceLock<Arc<Ruler>>,
+    pub(super) rules: AllRules,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -65,7 +63,9 @@ pub(super) struct NodeServices {
 impl NodeServices {
     /// Reloads the configuration. An invalid file changes nothing. Returns a notice about changes that need a restart.
     pub(super) fn reload_now(&self) -> Result<Option<String>, String> {
+        let mut prepared = None;
         let applied = self.config.reload(|_, new| {
+            prepared = self.rules.local.get().map(|ruler| ruler.prepare(new)).transpose()?;
             self.query_log.set(new.config.global.query_log_file.as_deref())?;
             let agent = self.agent.as_ref();
             agent.map_or(Ok(()), |agent| agent.reload(new.scrape.clone()).map_err(|e| e.to_string()))
@@ -79,8 +79,8 @@ impl NodeServices {
                 if let Some(ingester) = &self.ingester {
                     ingester.head().set_settings(limits::head_settings(limits));
                 }
-                if let Some(ruler) = self.ruler.get() {
-                    ruler.reload(rules::rule_set(&loaded, &self.external_url.url));
+                if let (Some(ruler), Some(prepared)) = (self.rules.local.get(), prepared) {
+                    ruler.apply(&loaded, &self.external_url.url, prepared);
                 }
                 self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -205,12 +205,11 @@ impl Services for NodeServices {
     }
 
     async fn rules(&self, _: &TenantId) -> Rules {
-        let groups = self.ruler.get().map(|ruler| ruler.groups()).unwrap_or_default();
-        Rules { groups: groups.into_iter().map(rules::shown).collect(), warnings: Vec::new() }
+        self.rules.all().await
     }
 
     async fn alertmanagers(&self) -> Alertmanagers {
-        Alertmanagers::default()
+        self.rules.local.get().map(|ruler| ruler.alertmanagers()).unwrap_or_default()
     }
 
     fn delete_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<(), String> {

@@ -14,6 +14,7 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::Ownership;
 use crate::components::{AlertSink, OutgoingAlert, RuleEngine, RuleWork};
 
 /// The start of test time, milliseconds.
@@ -174,6 +175,15 @@ struct Running {
 
 impl Running {
     fn start(world: &Arc<World>, groups: &str, max_concurrent_evals: Option<usize>) -> Self {
+        Running::start_owning(world, groups, max_concurrent_evals, None)
+    }
+
+    fn start_owning(
+        world: &Arc<World>,
+        groups: &str,
+        max_concurrent_evals: Option<usize>,
+        ownership: Option<Arc<Ownership>>,
+    ) -> Self {
         let config = RulerConfig {
             outage_tolerance: Duration::from_secs(3600),
             grace_period: Duration::from_secs(600),
@@ -186,6 +196,7 @@ impl Running {
             engine: Arc::new(Engine(world.clone())),
             ingest: Arc::new(Written(world.clone())),
             alerts: Arc::new(Sent(world.clone())),
+            ownership: ownership.unwrap_or_else(Ownership::everything),
             clock: world.clock.clone(),
             registry: registry.clone(),
         };
@@ -263,8 +274,8 @@ async fn a_failed_evaluation_resolves_no_alert_and_is_shown() {
     *world.failing_queries.lock() = 2;
     minutes(1).await;
     let shown = running.ruler.groups().remove(0).rules.remove(0);
-    assert_eq!((shown.health, shown.last_error.as_str()), ("err", "unreachable"));
-    assert_eq!((shown.state, shown.alerts.len()), ("firing", 1));
+    assert_eq!((shown.health.as_str(), shown.last_error.as_str()), ("err", "unreachable"));
+    assert_eq!((shown.state.as_str(), shown.alerts.len()), ("firing", 1));
     assert_eq!(world.count_of("stale"), 0);
     assert_eq!(running.metric("evaluation_failures_total"), 1.0);
     minutes(1).await;
@@ -313,7 +324,7 @@ async fn a_reload_keeps_the_state_of_rules() {
     running.ruler.reload(rule_set(group));
     minutes(1).await;
     let shown = running.ruler.groups().remove(0).rules.remove(0);
-    assert_eq!((shown.state, shown.query.as_str()), ("firing", "up > 0"));
+    assert_eq!((shown.state.as_str(), shown.query.as_str()), ("firing", "up > 0"));
     assert_eq!(running.metric("evaluations_total"), 3.0, "no evaluation is skipped or doubled");
     running.stop().await;
 }
@@ -389,6 +400,101 @@ async fn an_alert_of_an_earlier_process_fires_on() {
     let running = Running::start(&world, "- name: g\n  rules:\n  - {alert: A, expr: up, for: 5m}\n", None);
     minutes(1).await;
     let shown = running.ruler.groups().remove(0).rules.remove(0);
-    assert_eq!((shown.state, shown.alerts[0].active_at_ms), ("firing", since as i64 * 1000));
+    assert_eq!((shown.state.as_str(), shown.alerts[0].active_at_ms), ("firing", since as i64 * 1000));
     running.stop().await;
+}
+
+/// A cluster of rulers, as meta's view shows it.
+struct Cluster {
+    state: pharos_cluster::ClusterState,
+    views: watch::Sender<pharos_cluster::View>,
+    contact: watch::Sender<Option<Duration>>,
+}
+
+impl Cluster {
+    fn of(rulers: &[&str]) -> Self {
+        let mut state = pharos_cluster::ClusterState::default();
+        for id in rulers {
+            let member = pharos_cluster::Member {
+                id: id.to_string(),
+                roles: [pharos_cluster::Role::Ruler].into(),
+                weight: 100,
+                state: pharos_cluster::MemberState::Active,
+                ..pharos_cluster::Member::default()
+            };
+            let at_ms = START_MS - 10_000;
+            state.apply(&pharos_cluster::Command::Join { member, at_ms }).unwrap();
+        }
+        let views = watch::Sender::new(pharos_cluster::View::new(Arc::new(state.clone())));
+        Cluster { state, views, contact: watch::Sender::new(Some(Duration::MAX)) }
+    }
+
+    /// Changes the state of a ruler at a time.
+    fn set(&mut self, ruler: &str, state: pharos_cluster::MemberState, at_ms: i64) {
+        let node = ruler.to_string();
+        self.state.apply(&pharos_cluster::Command::SetMemberState { node, state, at_ms }).unwrap();
+        self.views.send_replace(pharos_cluster::View::new(Arc::new(self.state.clone())));
+    }
+
+    fn start(&self, world: &Arc<World>, ruler: &str, groups: &str) -> Running {
+        let (views, contact) = (self.views.subscribe(), self.contact.subscribe());
+        let ownership = Ownership::from_parts(ruler, views, contact, world.clock.clone());
+        Running::start_owning(world, groups, None, Some(ownership))
+    }
+}
+
+/// The times of the samples of a series, seconds.
+fn times(world: &World, series: &str) -> Vec<i64> {
+    let written = world.written.lock();
+    let of_series = written.iter().filter(|line| line.starts_with(series) && !line.contains("stale"));
+    of_series.map(|line| line.rsplit_once('@').unwrap().1.parse().unwrap()).collect()
+}
+
+fn many_groups() -> String {
+    (0..20).map(|n| format!("- name: g{n}\n  rules:\n  - {{record: r{n}, expr: up}}\n")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_group_is_evaluated_by_one_ruler() {
+    let world = World::new(&["a"]);
+    let cluster = Cluster::of(&["A", "B"]);
+    let (a, b) = (cluster.start(&world, "A", &many_groups()), cluster.start(&world, "B", &many_groups()));
+    minutes(3).await;
+    for n in 0..20 {
+        let times = times(&world, &format!(r#"{{__name__="r{n}", "#));
+        assert_eq!(times.len(), 3, "group {n}: {times:?}");
+    }
+    let (of_a, of_b) = (a.ruler.groups().len(), b.ruler.groups().len());
+    assert!(of_a > 0 && of_b > 0 && of_a + of_b == 20, "{of_a} {of_b}");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ruler_that_drains_hands_its_groups_over_without_a_gap_or_a_double() {
+    let world = World::new(&["a"]);
+    let mut cluster = Cluster::of(&["A", "B"]);
+    let (a, b) = (cluster.start(&world, "A", &many_groups()), cluster.start(&world, "B", &many_groups()));
+    minutes(2).await;
+    cluster.set("A", pharos_cluster::MemberState::Draining, world.clock.now_ms());
+    assert!(a.ruler.hand_off().await);
+    a.stop().await;
+    minutes(3).await;
+    for n in 0..20 {
+        let times = times(&world, &format!(r#"{{__name__="r{n}", "#));
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 60), "group {n}: {times:?}");
+        assert!(times.len() >= 5, "group {n}: {times:?}");
+    }
+    assert_eq!(b.ruler.groups().len(), 20);
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_ruler_hands_nothing_over() {
+    let world = World::new(&["a"]);
+    let mut cluster = Cluster::of(&["A"]);
+    let a = cluster.start(&world, "A", &many_groups());
+    cluster.set("A", pharos_cluster::MemberState::Draining, world.clock.now_ms());
+    assert!(!a.ruler.hand_off().await);
+    a.stop().await;
 }
