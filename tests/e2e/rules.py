@@ -294,8 +294,8 @@ def restart(run):
     before = firing()
     run.ours.kill()
     run.ours.start()
-    wait_for(lambda: any(rule["state"] != "unknown" for group in ask(run.ours.url, "/api/v1/rules")["groups"] for rule in group["rules"] if "state" in rule),
-             60, "no rule was evaluated", run.ours.log)
+    state = lambda: [rule["state"] for group in ask(run.ours.url, "/api/v1/rules")["groups"] for rule in group["rules"] if rule["name"] == "Hot"]
+    wait_for(lambda: state() != ["unknown"], 60, "Hot was not evaluated", run.ours.log)
     check(firing() == before, f"before {before}, after {firing()}")
 
 

@@ -6,19 +6,10 @@ use std::sync::Arc;
 use pharos_model::{LabelsBuilder, METRIC_NAME};
 use pharos_promql::{SampleValue, VectorSample};
 
-use crate::alerts::{Alert, AlertState, FoundAlerts};
+use crate::alerts::{ALERT_NAME, Alert, AlertState, FoundAlerts};
 use crate::error::RuleError;
 use crate::file::{RuleSpec, Texts};
 use crate::template::{Template, TemplateContext, alert_data};
-
-/// The label that has the name of an alert.
-pub const ALERT_NAME: &str = "alertname";
-/// The label that has the state of an alert.
-pub const ALERT_STATE: &str = "alertstate";
-/// The metric of active alerts.
-pub const ALERTS: &str = "ALERTS";
-/// The metric that says since when the conditions of alerts hold, seconds since the epoch.
-pub const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 
 /// An alerting rule.
 #[derive(Debug)]

@@ -4,15 +4,26 @@
 //! it was resolved. States change only in [`Alerts::update`], which takes the time and what the expression found, and by
 //! [`Alerts::restore`].
 
+mod stored;
+
 use std::collections::BTreeMap;
+
+pub use stored::StoredAlert;
 
 use pharos_model::{Labels, LabelsBuilder, Limit, METRIC_NAME};
 use pharos_promql::{SampleValue, VectorSample};
 
-use crate::alerting::{ALERT_NAME, ALERT_STATE, ALERTS, ALERTS_FOR_STATE};
 use crate::error::RuleError;
 use crate::file::{RuleSpec, Texts};
-use crate::restore::StoredAlert;
+
+/// The label that has the name of an alert.
+pub const ALERT_NAME: &str = "alertname";
+/// The label that has the state of an alert.
+pub const ALERT_STATE: &str = "alertstate";
+/// The metric of active alerts.
+pub const ALERTS: &str = "ALERTS";
+/// The metric that says since when the conditions of alerts hold, seconds since the epoch.
+pub const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 
 /// How long a resolved alert stays known, so that nobody misses its end, milliseconds.
 const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;

@@ -6,7 +6,7 @@
 use pharos_model::{METRIC_NAME, Matcher};
 use pharos_promql::syntax::ast::VectorSelector;
 
-use crate::alerting::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE};
+use crate::alerts::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE};
 use crate::file::{RuleKind, RuleSpec};
 
 /// Positions of rules in batches that follow each other. Empty if dependencies are unknown.

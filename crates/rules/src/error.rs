@@ -1,6 +1,6 @@
 //! Why an evaluation of a rule fails. The texts are those of Prometheus.
 
-use crate::group::QueryFailure;
+use crate::store::QueryFailure;
 
 /// Why an evaluation of a rule failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,57 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pharos_model::{Labels, Limit, STALE_NAN};
-use pharos_promql::syntax::ast::Expr;
-use pharos_promql::{SampleValue, VectorSample};
+use pharos_model::{Labels, Limit};
+use pharos_promql::VectorSample;
 
 use crate::alerting::AlertingRule;
 use crate::dependencies;
 use crate::file::{RuleGroup, RuleKind, Texts};
 use crate::recording::RecordingRule;
-use crate::rule::{Evaluation, GroupRule, Rule};
-
-/// Answers the queries of rules. Its method blocks.
-pub trait RuleQueries {
-    /// Evaluates an expression, whose text is `text`, to an instant vector. A scalar is a sample without labels.
-    /// `lookback_ms` replaces the default of the engine.
-    ///
-    /// # Errors
-    /// The reason why the expression cannot be evaluated, or why the result may be incomplete.
-    fn query(
-        &self,
-        expr: &Expr,
-        text: &str,
-        t_ms: i64,
-        lookback_ms: Option<i64>,
-    ) -> Result<Vec<VectorSample>, QueryFailure>;
-}
-
-/// Why a query of a rule has no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct QueryFailure {
-    /// The reason.
-    pub reason: String,
-    /// Whether the query may succeed a moment later.
-    pub is_temporary: bool,
-}
-
-impl<T: Into<String>> From<T> for QueryFailure {
-    /// A failure that will last.
-    fn from(reason: T) -> Self {
-        QueryFailure { reason: reason.into(), is_temporary: false }
-    }
-}
-
-/// The storage of a group: answers queries and takes samples. Its methods block.
-pub trait RuleStore: RuleQueries {
-    /// Appends samples.
-    ///
-    /// # Errors
-    /// The reason why a sample was not accepted.
-    fn append(&mut self, samples: &[VectorSample]) -> Result<(), String>;
-}
+use crate::rule::{Evaluation, GroupRule, Rule, stale};
+use crate::store::RuleStore;
 
 /// The settings of a server that apply to all of its groups.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -197,11 +155,6 @@ impl Group {
     pub fn writes(&self, labels: &Labels) -> bool {
         self.rules.iter().any(|rule| rule.writes(labels))
     }
-}
-
-/// The stale marker of a series.
-pub(crate) fn stale(labels: &Labels, at_ms: i64) -> VectorSample {
-    VectorSample { labels: labels.clone(), t: at_ms, value: SampleValue::Float(STALE_NAN) }
 }
 
 /// Finds out which rules could write series of others, and restores the state of those less boldly. `groups` are all

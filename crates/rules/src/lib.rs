@@ -16,13 +16,15 @@ pub mod lint;
 pub mod recording;
 pub mod restore;
 pub mod rule;
+pub mod store;
 pub mod template;
 
 pub use alerting::AlertingRule;
 pub use alerts::{Alert, AlertState, Alerts};
 pub use error::RuleError;
 pub use file::{RuleFileError, RuleGroup, RuleGroups};
-pub use group::{Group, GroupOptions, QueryFailure, RuleQueries, RuleStore};
+pub use group::{Group, GroupOptions};
 pub use recording::RecordingRule;
 pub use restore::RestorePolicy;
 pub use rule::{Evaluation, GroupRule, Rule, RuleStatus, RuleWrite};
+pub use store::{QueryFailure, RuleQueries, RuleStore};

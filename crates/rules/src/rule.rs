@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_model::{Labels, Limit};
-use pharos_promql::VectorSample;
+use pharos_model::{Labels, Limit, STALE_NAN};
 use pharos_promql::syntax;
+use pharos_promql::{SampleValue, VectorSample};
 
 use crate::alerting::AlertingRule;
 use crate::alerts::{Alert, Alerts};
 use crate::error::RuleError;
 use crate::file::RuleSpec;
-use crate::group::{RuleQueries, stale};
 use crate::recording::RecordingRule;
 use crate::restore::{self, Moment, RestorePolicy};
+use crate::store::RuleQueries;
 use crate::template::TemplateContext;
 
 /// What a rule does.
@@ -92,6 +92,11 @@ struct State {
     status: RuleStatus,
     /// Whether the state is complete: it was restored, taken over, or there was nothing to restore.
     is_known: bool,
+}
+
+/// The stale marker of a series.
+pub(crate) fn stale(labels: &Labels, at_ms: i64) -> VectorSample {
+    VectorSample { labels: labels.clone(), t: at_ms, value: SampleValue::Float(STALE_NAN) }
 }
 
 impl GroupRule {

@@ -186,3 +186,40 @@ fn scrape_config_files_are_relative_to_the_main_file() {
         "more_2.yml:2:29: scrape_configs[0].job_name: \"b\" is already the name of scrape_configs[0] of more_1.yml"
     );
 }
+
+#[test]
+fn rule_files_are_read_once_and_their_mistakes_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("p.yml", "rule_files: ['*.rules', a.rules, none.rules]\n");
+    write("a.rules", "groups: [{name: g, rules: [{record: r, expr: up}]}]\n");
+    write("b.rules", "");
+    let load = || Config::load(&folder.path().join("p.yml"));
+    let loaded = load().unwrap();
+    let shown = |file: &std::sync::Arc<RuleFile>| {
+        let name = file.path.rsplit('/').next().unwrap_or_default().to_string();
+        format!("{name}: {}", file.groups.groups.len())
+    };
+    assert_eq!(loaded.rules.iter().map(shown).collect::<Vec<_>>(), ["a.rules: 1", "b.rules: 0"]);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+
+    write("b.rules", "groups:\n- name: g\n  rules:\n  - {record: r, expr: 'up +'}\n  - {record: '', expr: up}\n");
+    let error = load().unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[0].contains("b.rules: 4:") && lines[0].contains("could not parse expression"), "{error}");
+    assert!(lines[1].contains("one of 'record' or 'alert' must be set"), "{error}");
+}
+
+#[test]
+fn the_section_alerting_is_checked_and_its_files_are_relative_to_the_main_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yml");
+    let text = "alerting:\n  alertmanagers:\n  - {path_prefix: am, timeout: 5s, sigv4: {}, basic_auth: {username: u, password_file: pw}}\n";
+    fs::write(&file, text).unwrap();
+    let loaded = Config::load(&file).unwrap();
+    let [section] = &loaded.alerting.alertmanagers[..] else { panic!("one entry") };
+    assert_eq!((section.path.as_str(), section.timeout), ("/am/api/v2/alerts", PromDuration::from_secs(5)));
+    let password_file = section.http.basic_auth.as_ref().unwrap().password_file.clone().unwrap();
+    assert_eq!(password_file, folder.path().join("pw"));
+    assert_eq!(loaded.warnings, ["alerting.alertmanagers[0]: sigv4 has no effect: not supported yet"]);
+}

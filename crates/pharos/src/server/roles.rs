@@ -4,6 +4,7 @@ mod compaction;
 mod holders;
 mod intake;
 mod queries;
+mod ruling;
 mod writes;
 
 use std::sync::{Arc, OnceLock};
@@ -29,7 +30,7 @@ use super::departure;
 use super::http::HttpConfig;
 use super::membership::Membership;
 use super::owner::Claim;
-use super::rules::{self, AllRules};
+use super::rules::AllRules;
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
 use super::storage::Folders;
@@ -150,7 +151,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
-    let ruler = rules::ruler(&parts, &loaded, &membership, &api, &holders.writes.ingest)?;
+    let ruler = ruling::ruler(&parts, &loaded, &membership, &api, &holders.writes.ingest)?;
     if let Some(ruler) = &ruler {
         // Nobody else sets it.
         let _first = services.rules.local.set(ruler.clone());

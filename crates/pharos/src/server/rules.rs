@@ -1,4 +1,4 @@
-//! The ruler of this node: how it is created, how it queries, and how the API shows it.
+//! The ruler of this node: how it queries and is reloaded, and how the API shows the rules of all rulers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,21 +11,17 @@ use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions, SampleValue, Value, VectorSample};
 use pharos_querier::admission::Job;
 use pharos_querier::{AdmissionError, QueryLimits, TenantQuerier};
-use pharos_ruler::{Notifier, NotifierConfig, NotifierRules, PreparedNotifier};
-use pharos_ruler::{Ownership, RemoteRulers, RuleEngine, RuleSet, RuleWork, Ruler, RulerComponents, RulerConfig};
+use pharos_ruler::{Notifier, NotifierRules, PreparedNotifier, RemoteRulers, RuleEngine, RuleSet, RuleWork, Ruler};
 use pharos_rules::{GroupOptions, QueryFailure, RuleQueries};
-use pharos_transport::{Ingest, ruler_v1 as wire};
+use pharos_transport::ruler_v1 as wire;
 use tokio::sync::{Semaphore, watch};
 
-use super::membership::Membership;
-use super::roles::Parts;
-use crate::cli;
 use crate::config::Loaded;
 
 /// The ruler of this node, and the notifier that sends its alerts.
 pub(super) struct RulerRole {
     pub(super) ruler: Arc<Ruler>,
-    notifier: Arc<Notifier>,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 impl RulerRole {
@@ -57,50 +53,8 @@ impl RulerRole {
     }
 }
 
-/// Creates the ruler; none if this node does not have the role.
-pub(super) fn ruler(
-    parts: &Parts<'_>,
-    loaded: &Loaded,
-    membership: &Membership,
-    api: &Arc<Api>,
-    ingest: &Arc<dyn Ingest>,
-) -> Result<Option<Arc<RulerRole>>, String> {
-    let args = parts.args;
-    if !args.roles.has(cli::Role::Ruler) {
-        return Ok(None);
-    }
-    let is_concurrent = args.features().has("concurrent-rule-eval");
-    let config = RulerConfig {
-        outage_tolerance: args.rules.outage_tolerance,
-        grace_period: args.rules.grace_period,
-        resend_delay: args.rules.resend_delay,
-        max_concurrent_evals: is_concurrent.then_some(args.rules.max_concurrent_evals as usize),
-        tenant: TenantId::default(),
-    };
-    let sending = NotifierConfig {
-        queue_capacity: args.rules.queue_capacity as usize,
-        batch_size: args.rules.batch_size as usize,
-        drain: args.rules.drain,
-    };
-    let (clock, registry) = (parts.clock.clone(), &parts.registry);
-    let notifier = Notifier::create(sending, notifier_rules(loaded), None, clock, registry)?;
-    let components = RulerComponents {
-        engine: Arc::new(ApiEngine::new(api.clone())),
-        ingest: ingest.clone(),
-        alerts: notifier.clone(),
-        ownership: match membership.is_open() {
-            true => Ownership::in_cluster(&membership.identity, &membership.meta),
-            false => Ownership::everything(),
-        },
-        clock: parts.clock.clone(),
-        registry: parts.registry.clone(),
-    };
-    let rules = rule_set(loaded, &args.web.external_url());
-    let ruler = Ruler::create(config, components, rules).map_err(|error| error.to_string())?;
-    Ok(Some(Arc::new(RulerRole { ruler, notifier })))
-}
-
-fn notifier_rules(loaded: &Loaded) -> NotifierRules {
+/// The configuration of the notifier.
+pub(super) fn notifier_rules(loaded: &Loaded) -> NotifierRules {
     let external_labels = Arc::new(loaded.config.global.external_labels.clone());
     NotifierRules { alerting: loaded.alerting.clone(), external_labels }
 }
@@ -118,14 +72,15 @@ pub(super) fn rule_set(loaded: &Loaded, external_url: &str) -> RuleSet {
 }
 
 /// Runs queries of rules as the API runs those of users: admitted in turn, within the limits of the tenant.
-struct ApiEngine {
+pub(super) struct ApiEngine {
     api: Arc<Api>,
     /// Keeps rules from filling the queue of their tenant, however many are due at a time.
     permits: Semaphore,
 }
 
 impl ApiEngine {
-    fn new(api: Arc<Api>) -> Self {
+    /// Queries through the API of this node.
+    pub(super) fn new(api: Arc<Api>) -> Self {
         let permits = api.config.max_concurrency.clamp(1, Semaphore::MAX_PERMITS);
         ApiEngine { api, permits: Semaphore::new(permits) }
     }

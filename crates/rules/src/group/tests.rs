@@ -1,7 +1,12 @@
+use pharos_model::STALE_NAN;
+use pharos_promql::SampleValue;
+use pharos_promql::syntax::ast::Expr;
+
 use super::*;
 use crate::alerts::AlertState;
 use crate::file::RuleGroups;
 use crate::restore::RestorePolicy;
+use crate::store::{QueryFailure, RuleQueries};
 
 /// Answers every query with `up` samples of its instances, and keeps what is written.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use pharos_promql::promqltest::{SeriesValue, parse_series};
 use pharos_promql::syntax;
 use pharos_promql::{Engine, EngineOptions};
 use pharos_promql::{SampleValue, VectorSample};
-use pharos_rules::alerting::ALERT_NAME;
+use pharos_rules::alerts::ALERT_NAME;
 use pharos_rules::file::RuleKind;
 use pharos_rules::{AlertState, Group, GroupOptions, RuleGroups};
 

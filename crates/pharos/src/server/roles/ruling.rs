@@ -1,0 +1,57 @@
+//! The ruler, and the notifier that sends its alerts.
+
+use std::sync::Arc;
+
+use pharos_api::Api;
+use pharos_model::TenantId;
+use pharos_ruler::{Notifier, NotifierConfig, Ownership, Ruler, RulerComponents, RulerConfig};
+use pharos_transport::Ingest;
+
+use super::Parts;
+use crate::cli;
+use crate::config::Loaded;
+use crate::server::membership::Membership;
+use crate::server::rules::{ApiEngine, RulerRole, notifier_rules, rule_set};
+
+/// Creates the ruler; none if this node does not have the role.
+pub(super) fn ruler(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    membership: &Membership,
+    api: &Arc<Api>,
+    ingest: &Arc<dyn Ingest>,
+) -> Result<Option<Arc<RulerRole>>, String> {
+    let args = parts.args;
+    if !args.roles.has(cli::Role::Ruler) {
+        return Ok(None);
+    }
+    let is_concurrent = args.features().has("concurrent-rule-eval");
+    let config = RulerConfig {
+        outage_tolerance: args.rules.outage_tolerance,
+        grace_period: args.rules.grace_period,
+        resend_delay: args.rules.resend_delay,
+        max_concurrent_evals: is_concurrent.then_some(args.rules.max_concurrent_evals as usize),
+        tenant: TenantId::default(),
+    };
+    let sending = NotifierConfig {
+        queue_capacity: args.rules.queue_capacity as usize,
+        batch_size: args.rules.batch_size as usize,
+        drain: args.rules.drain,
+    };
+    let (clock, registry) = (parts.clock.clone(), &parts.registry);
+    let notifier = Notifier::create(sending, notifier_rules(loaded), None, clock, registry)?;
+    let components = RulerComponents {
+        engine: Arc::new(ApiEngine::new(api.clone())),
+        ingest: ingest.clone(),
+        alerts: notifier.clone(),
+        ownership: match membership.is_open() {
+            true => Ownership::in_cluster(&membership.identity, &membership.meta),
+            false => Ownership::everything(),
+        },
+        clock: parts.clock.clone(),
+        registry: parts.registry.clone(),
+    };
+    let rules = rule_set(loaded, &args.web.external_url());
+    let ruler = Ruler::create(config, components, rules).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(RulerRole { ruler, notifier })))
+}
