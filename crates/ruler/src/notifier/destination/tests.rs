@@ -111,12 +111,15 @@ async fn alerts_that_wait_are_sent_at_the_end() {
 async fn alerts_that_wait_are_dropped_at_the_end_if_nothing_is_drained() {
     let (received, registry) = (Received::new(0), Registry::new());
     let destination = start(&received, 10, false, &registry);
-    let ended = {
-        destination.add(&alerts(&["A", "B", "C"]));
-        tokio::spawn(destination.end())
-    };
+    destination.add(&alerts(&["A", "B", "C"]));
+    let mut end = Box::pin(destination.end());
+    tokio::select! {
+        biased;
+        () = &mut end => panic!("it ends before its task does"),
+        () = std::future::ready(()) => {}
+    }
     received.permits.add_permits(10);
-    ended.await.unwrap();
+    end.await;
     assert!(received.names().len() < 2, "{:?}", received.names());
 }
 
