@@ -11,7 +11,7 @@ use super::source::SourceFile;
 use super::table;
 
 /// What complete names begin with.
-const PREFIXES: [&str; 3] = ["pharos_", "process_", "alertmanager_"];
+const PREFIXES: [&str; 4] = ["pharos_", "process_", "prometheus_", "alertmanager_"];
 
 /// A metric family.
 #[derive(Debug, PartialEq)]
