@@ -10,9 +10,13 @@ use std::collections::BTreeMap;
 pub(super) const HTTP_CLIENT: &str = "HTTP client";
 
 /// Macros that add the fields of an HTTP client.
-const HTTP_CLIENT_MACROS: [&str; 3] = ["with_http_client!", "http_section!", "scrape_config!"];
+const HTTP_CLIENT_MACROS: [&str; 4] = ["with_http_client!", "http_section!", "scrape_config!", "alertmanager_config!"];
 /// Macros whose body is the fields of a struct: the macro and the struct.
-const BODY_MACROS: [(&str, &str); 2] = [("scrape_config!", "ScrapeConfig"), ("tenant_limits!", "TenantLimits")];
+const BODY_MACROS: [(&str, &str); 3] = [
+    ("scrape_config!", "ScrapeConfig"),
+    ("alertmanager_config!", "AlertmanagerConfig"),
+    ("tenant_limits!", "TenantLimits"),
+];
 
 /// A struct that a section of the file is read into.
 #[derive(Clone, Debug, Default, PartialEq)]
