@@ -36,6 +36,11 @@ check "rules and alerts" 200 rules.py
 check "queries under way" 120 queries.py
 check "a cluster" 240 cluster.py --short
 
+began=$SECONDS
+printf -- '-- %s\n' "web interface"
+timeout --kill-after=10 600 tests/ui/run.sh --short || failed+=("web interface")
+printf -- '-- %s: %s s\n' "web interface" $((SECONDS - began))
+
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'FAILED: %s\n' "${failed[@]}"
   exit 1

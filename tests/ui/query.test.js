@@ -148,6 +148,16 @@ test('a plan shows what each operator did', async () => {
   await end();
 });
 
+test('the tree of a query opens its parts in panels of their own', async () => {
+  const { page, end } = await openPage(browser, server, 'query?g0.expr=sum+by+(job)+(rate(up[1m]))+/+2&g0.show_tree=1');
+  await page.locator('.tree').getByText('sum by (job)').waitFor();
+  await picture(page, 'query-tree');
+  await page.locator('.tree').getByRole('button', { name: 'rate()' }).click();
+  await page.waitForURL((url) => url.searchParams.get('g1.expr') === 'rate(up[1m])');
+  await page.locator('.panel').nth(1).locator('.table-row').first().waitFor();
+  await end();
+});
+
 test('warnings of an answer stay above it', async () => {
   const warning = 'samples of shard 12 may be missing';
   const routes = {

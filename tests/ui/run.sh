@@ -14,6 +14,6 @@ export CHROMIUM
 [ -d node_modules ] || npm ci --no-audit --no-fund
 if [ "${1:-}" = --short ]; then
   # The query page and the hostile texts break most easily.
-  exec node --test --test-concurrency=1 --test-timeout=300000 --test-name-pattern='query|link|graph|hostile|prefix|alerts' .
+  exec node --test --test-concurrency=1 --test-timeout=300000 --test-name-pattern='query|link|graph|hostile|prefix|alerts|tree' .
 fi
 exec node --test --test-concurrency=1 --test-timeout=300000 "$@" .

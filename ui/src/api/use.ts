@@ -22,20 +22,25 @@ export function useApi<T>(path: string | null, params: Params = {}, everyMs = 0)
   const reload = useCallback(() => setTurn((turn) => turn + 1), []);
   const key = JSON.stringify([path, params, tenant.value]);
   const shown = useRef('');
+  const isBusy = useRef(false);
 
   useEffect(() => {
     if (path === null) return;
     const abort = new AbortController();
     const isOther = shown.current !== key;
+    isBusy.current = true;
     setState((old) => ({ ...old, answer: isOther ? null : old.answer, isLoading: true }));
     get<T>(path, params, abort.signal).then(
       (answer) => {
+        isBusy.current = false;
         shown.current = key;
         setState({ answer, failure: null, isLoading: false, at: Date.now() });
       },
       (error) => {
         const failure = failureOf(error);
-        if (failure.kind !== 'cancelled') setState((old) => ({ ...old, failure, isLoading: false }));
+        if (failure.kind === 'cancelled') return;
+        isBusy.current = false;
+        setState((old) => ({ ...old, failure, isLoading: false }));
       },
     );
     return () => abort.abort();
@@ -43,7 +48,8 @@ export function useApi<T>(path: string | null, params: Params = {}, everyMs = 0)
 
   useEffect(() => {
     if (!everyMs) return;
-    const timer = setInterval(() => document.visibilityState === 'visible' && reload(), everyMs);
+    // A server that is slower than the interval gets the time that it needs.
+    const timer = setInterval(() => document.visibilityState === 'visible' && !isBusy.current && reload(), everyMs);
     return () => clearInterval(timer);
   }, [everyMs]);
 

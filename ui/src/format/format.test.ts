@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { formatDuration, formatSeconds, parseDuration } from './duration';
 import { formatBytes, formatCount, formatShort, parseValue, plural } from './number';
-import { formatSeries, selector } from './series';
+import { type LabelMap, commonLabels, formatSeries, selector } from './series';
 import { formatAgo, formatTime, parseRfc3339, parseTime } from './time';
 
 describe('durations', () => {
@@ -72,6 +72,12 @@ describe('series', () => {
     expect(formatSeries({ __name__: 'up' })).toBe('up');
     expect(formatSeries({ __name__: 'http.requests', 'k8s.pod': 'p' })).toBe('{"http.requests", "k8s.pod"="p"}');
     expect(formatSeries({})).toBe('{}');
+  });
+
+  test('have labels in common that tell none of them apart', () => {
+    const all: LabelMap[] = [{ __name__: 'up', job: 'a', zone: 'x' }, { __name__: 'up', job: 'a', zone: 'y' }, { __name__: 'up', job: 'a' }];
+    expect([...commonLabels(all)]).toEqual(['job']);
+    expect(commonLabels(all.slice(0, 1)).size).toBe(0);
   });
 
   test('are selected by names that need quotes, too', () => {

@@ -17,6 +17,14 @@ export function otherLabels(labels: LabelMap): [string, string][] {
     .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
+/** The names of labels that all of several series have with the same value, except the metric's name. */
+export function commonLabels(all: LabelMap[]): Set<string> {
+  const [first, ...others] = all;
+  if (!first || others.length === 0) return new Set();
+  const isCommon = ([name, value]: [string, string]) => others.every((labels) => labels[name] === value);
+  return new Set(otherLabels(first).filter(isCommon).map(([name]) => name));
+}
+
 /** A selector of exactly these labels; also the name under which a series is shown. */
 export function formatSeries(labels: LabelMap): string {
   const metric = labels.__name__ ?? '';

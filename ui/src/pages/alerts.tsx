@@ -126,7 +126,7 @@ function Linked({ text }: { text: string }) {
 function ActiveAlerts({ alerts }: { alerts: Alert[] }) {
   return (
     <div class="scroll">
-      <table class="grid">
+      <table class="grid narrow">
         <thead><tr><th>State</th><th>Labels</th><th>Active since</th><th class="number">Value</th></tr></thead>
         <tbody>
           {alerts.slice(0, MAX_ALERTS).map((alert) => (

@@ -163,7 +163,7 @@ function Members({ cluster }: { cluster: Cluster }) {
     <section class="card">
       <header><h2>Members</h2></header>
       <div class="scroll">
-        <table class="grid">
+        <table class="grid narrow">
           <thead><tr><th>Node</th><th>State</th><th>Roles</th><th>Zone</th><th>Version</th><th>Addresses</th><th class="number">Replicas</th><th class="number">Leads</th></tr></thead>
           <tbody>
             {cluster.members.map((member) => (
@@ -182,8 +182,8 @@ function Members({ cluster }: { cluster: Cluster }) {
                 <td>{member.zone || <span class="muted">none</span>}</td>
                 <td>{member.version}</td>
                 <td class="mono">{member.httpAddress}<div class="muted">{member.address}</div></td>
-                <td class="number">{member.replicas}</td>
-                <td class="number">{member.leads}</td>
+                <td class="number" title="Replicas">{member.replicas}</td>
+                <td class="number" title="Shards that it leads">{member.leads}</td>
               </tr>
             ))}
           </tbody>

@@ -48,7 +48,7 @@ export default function RunningPage() {
               <div class="card"><Empty title="No query is running"><p>Queries of this tenant on this node appear here while they run. The list refreshes every two seconds.</p></Empty></div>
             ) : (
               <div class="card scroll">
-                <table class="grid">
+                <table class="grid narrow">
                   <thead><tr><th>Query</th><th>Stage</th><th class="number">Time</th><th class="number">Samples read</th><th class="number">Memory</th><th><span class="visually-hidden">Cancel</span></th></tr></thead>
                   <tbody>
                     {queries.map((query) => (

@@ -30,6 +30,11 @@ interface BuildInfo {
   pharosVersion: string;
 }
 
+interface Alertmanagers {
+  activeAlertmanagers: { url: string }[];
+  droppedAlertmanagers: { url: string }[];
+}
+
 type Fact = [name: string, value: ComponentChildren];
 
 function Facts({ facts }: { facts: Fact[] }) {
@@ -97,6 +102,7 @@ export default function StatusPage() {
             </Loadable>
           </div>
         </section>
+        <AlertmanagerList />
         <section class="card">
           <header><h2>Look further</h2></header>
           <div class="body stack">
@@ -105,5 +111,21 @@ export default function StatusPage() {
         </section>
       </div>
     </>
+  );
+}
+
+/** The Alertmanagers that are notified, if the configuration names any. */
+function AlertmanagerList() {
+  const { answer } = useApi<Alertmanagers>('alertmanagers', {}, 30_000);
+  const { activeAlertmanagers: active = [], droppedAlertmanagers: dropped = [] } = answer?.data ?? {};
+  if (active.length + dropped.length === 0) return null;
+  return (
+    <section class="card">
+      <header><h2>Alertmanagers</h2></header>
+      <ul class="rules">
+        {active.map(({ url }) => <li key={url}><span class="row"><span class="badge good">notified</span><code class="wrap">{url}</code></span></li>)}
+        {dropped.map(({ url }) => <li key={url}><span class="row"><span class="badge">dropped</span><code class="wrap">{url}</code></span></li>)}
+      </ul>
+    </section>
   );
 }

@@ -98,7 +98,7 @@ function Pool({ name, all, found }: { name: string; all: ActiveTarget[]; found: 
         {found.length < all.length && <span class="muted">{plural(found.length, 'match', 'matches')}</span>}
       </summary>
       <div class="scroll">
-        <table class="grid">
+        <table class="grid targets narrow">
           <thead><tr><th>Target</th><th>Health</th><th>Labels</th><th>Last scrape</th></tr></thead>
           <tbody>{sorted.slice(0, most).map((target) => <Target key={`${target.scrapeUrl} ${JSON.stringify(target.labels)}`} target={target} />)}</tbody>
         </table>

@@ -4,7 +4,7 @@ import { seriesColor } from '../chart/colors';
 import { Search } from '../components/parts';
 import { Rows } from '../components/rows';
 import { formatCount, formatShort, plural } from '../format/number';
-import { formatSeries } from '../format/series';
+import { commonLabels, formatSeries } from '../format/series';
 import type { Line } from './result';
 import { SeriesName } from './series-name';
 
@@ -46,6 +46,8 @@ export function Legend({ lines, hidden, setHidden, onFocus }: {
   const [filter, setFilter] = useState('');
   const [order, setOrder] = useState<{ by: keyof Statistics; isUp: boolean } | null>(null);
   const figures = useMemo(() => lines.map(({ values }) => statistics(values)), [lines]);
+  // Names are told apart by what differs. What all series have in common is said once.
+  const common = useMemo(() => commonLabels(lines.map(({ labels }) => labels)), [lines]);
   const rows = useMemo(() => {
     const wanted = filter.toLowerCase();
     const numbers = [...lines.keys()].filter((i) => !wanted || formatSeries(lines[i]?.labels ?? {}).toLowerCase().includes(wanted));
@@ -80,6 +82,11 @@ export function Legend({ lines, hidden, setHidden, onFocus }: {
           </button>
         ))}
       </div>
+      {common.size > 0 && lines[0] && (
+        <p class="legend-common muted">
+          All have <SeriesName labels={Object.fromEntries(Object.entries(lines[0].labels).filter(([name]) => common.has(name)))} />
+        </p>
+      )}
       <Rows
         count={rows.length}
         rowHeight={ROW_HEIGHT}
@@ -98,7 +105,7 @@ export function Legend({ lines, hidden, setHidden, onFocus }: {
                 onClick={(event) => toggle(number, !event.ctrlKey && !event.metaKey)}
               >
                 <i class="swatch" style={{ background: seriesColor(number) }} />
-                <SeriesName labels={line.labels} />
+                <SeriesName labels={line.labels} omit={common} />
               </button>
               {COLUMNS.map(([key]) => <span class="number" key={key}>{formatShort(figure[key])}</span>)}
             </div>

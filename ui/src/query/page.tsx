@@ -107,6 +107,7 @@ export default function QueryPage() {
             change={(changes) => change(panel.id, changes)}
             remove={panels.length > 1 ? () => apply(panels.filter(({ id }) => id !== panel.id)) : null}
             duplicate={() => insert(newPanel({ ...panel, id: newPanel().id }), i)}
+            openBeside={(expr) => insert(newPanel({ ...panel, id: newPanel().id, expr, hasTree: false }), i)}
             openHistory={(use) => {
               useQuery.current = use;
               setDialog('history');

@@ -14,6 +14,7 @@ import { type Mode, type Panel, type Tab, tooManyPoints } from './panel';
 import type { QueryResult } from './result';
 import { runInstant, runRange } from './run';
 import { TableView } from './table';
+import { TreeView } from './tree-view';
 
 interface Outcome {
   tab: Tab;
@@ -62,11 +63,13 @@ export interface PanelProps {
   change: (changes: Partial<Panel>) => void;
   remove: (() => void) | null;
   duplicate: () => void;
+  /** Adds a panel with another query after this one. */
+  openBeside: (query: string) => void;
   openHistory: (use: (query: string) => void) => void;
   onActive: () => void;
 }
 
-export function PanelView({ panel, number, refresh, change, remove, duplicate, openHistory, onActive }: PanelProps) {
+export function PanelView({ panel, number, refresh, change, remove, duplicate, openBeside, openHistory, onActive }: PanelProps) {
   const [draft, setDraft] = useState(panel.expr);
   const [given, setGiven] = useState<Given>({ text: panel.expr });
   const [turn, setTurn] = useState(0);
@@ -107,10 +110,12 @@ export function PanelView({ panel, number, refresh, change, remove, duplicate, o
           shouldFocus={number === 1 && !panel.expr}
         />
         <button type="button" class="button plain" title="Earlier queries" onClick={() => openHistory((query) => { write(query); run(query); })}>History</button>
+        <button type="button" class="button plain" title="The parts of the query" aria-pressed={panel.hasTree} onClick={() => change({ hasTree: !panel.hasTree })}>Tree</button>
         <button type="button" class="button plain" title="Lay the query out over several lines" disabled={!draft.trim()} onClick={format}>Format</button>
         <button type="button" class="button primary" onClick={() => run(draft)}>Run</button>
       </div>
       {formatFailure && <div class="panel-notice"><Banner tone="bad">{formatFailure}</Banner></div>}
+      {panel.hasTree && <TreeView query={draft} open={openBeside} />}
       <div class="panel-controls">
         <Segments<Tab> label="View" value={panel.tab} options={[['table', 'Table'], ['graph', 'Graph'], ['explain', 'Explain']]} onChange={(tab) => change({ tab })} />
         {panel.tab !== 'table' && <RangeControl panel={panel} change={change} />}

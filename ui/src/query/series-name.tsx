@@ -2,8 +2,8 @@
 import './result.css';
 import { type LabelMap, labelName, otherLabels, quote } from '../format/series';
 
-export function SeriesName({ labels }: { labels: LabelMap }) {
-  const others = otherLabels(labels);
+export function SeriesName({ labels, omit }: { labels: LabelMap; omit?: ReadonlySet<string> }) {
+  const others = otherLabels(labels).filter(([name]) => !omit?.has(name));
   return (
     <span class="series-name">
       {labels.__name__}

@@ -35,7 +35,6 @@ export function MetricView({ metric }: { metric: string }) {
   const matchers = chosen();
   const by = place.value.params.get('by') ?? '';
   const written = matchers.map(([name, value]) => `${labelName(name)}=${quote(value)}`);
-  const link = (matchers: [string, string][], by: string) => Object.fromEntries(new URLSearchParams(address(metric, matchers, by)));
   const query = info && pictureQuery(metric, info, written, by);
   const shownQuery = query && (by ? `topk(${MAX_LINES}, ${query})` : query);
   return (
@@ -68,7 +67,7 @@ export function MetricView({ metric }: { metric: string }) {
           <div class="body">{shownQuery && <Picture query={shownQuery} rangeMs={RANGES.find(([text]) => text === range)?.[1] ?? 3_600_000} />}</div>
         </section>
         <div class="columns">
-          <LabelList metric={metric} matchers={written} by={by} link={(by) => link(matchers, by)} />
+          <LabelList metric={metric} matchers={written} by={by} searchFor={(by) => address(metric, matchers, by)} />
           {by && <Values metric={metric} matchers={written} by={by} info={info} searchFor={(value) => address(metric, [...matchers.filter(([name]) => name !== by), [by, value]], '')} />}
         </div>
       </div>
@@ -96,7 +95,7 @@ function Picture({ query, rangeMs }: { query: string; rangeMs: number }) {
   return result.result.type === 'graph' ? <GraphView graph={result.result} panel={panel} onZoom={() => {}} /> : null;
 }
 
-function LabelList({ metric, matchers, by, link }: { metric: string; matchers: string[]; by: string; link: (by: string) => Record<string, string> }) {
+function LabelList({ metric, matchers, by, searchFor }: { metric: string; matchers: string[]; by: string; searchFor: (by: string) => string }) {
   const start = useMemo(() => String(Math.floor(Date.now() / 1000) - 3600), [metric]);
   const loaded = useApi<string[]>('labels', { 'match[]': selector(metric, matchers), limit: '200', start });
   return (
@@ -110,7 +109,7 @@ function LabelList({ metric, matchers, by, link }: { metric: string; matchers: s
             <ul class="choices">
               {labels.map((name) => (
                 <li key={name}>
-                  <LabelLink name={name} isChosen={name === by} metric={metric} matchers={matchers} params={link(name === by ? '' : name)} />
+                  <LabelLink name={name} isChosen={name === by} metric={metric} matchers={matchers} search={searchFor(name === by ? '' : name)} />
                 </li>
               ))}
             </ul>
@@ -123,7 +122,7 @@ function LabelList({ metric, matchers, by, link }: { metric: string; matchers: s
 
 type Vector = { result: { metric: Record<string, string>; value: [number, string] }[] };
 
-function LabelLink({ name, isChosen, metric, matchers, params }: { name: string; isChosen: boolean; metric: string; matchers: string[]; params: Record<string, string> }) {
+function LabelLink({ name, isChosen, metric, matchers, search }: { name: string; isChosen: boolean; metric: string; matchers: string[]; search: string }) {
   const [count, setCount] = useState<number | null>(null);
   const query = `count(count by (${labelName(name)}) (${selector(metric, [...matchers, `${labelName(name)}!=""`])}))`;
   useEffect(() => {
@@ -135,10 +134,6 @@ function LabelLink({ name, isChosen, metric, matchers, params }: { name: string;
     );
     return () => abort.abort();
   }, [query]);
-  const keep = place.value.params.getAll('with');
-  const search = new URLSearchParams(params);
-  search.delete('with');
-  for (const pair of keep) search.append('with', pair);
   return (
     <a href={`?${search}`} data-page="explore" aria-current={isChosen ? 'true' : undefined}>
       <span class="mono">{name}</span>
