@@ -1,7 +1,7 @@
 /** A real server with targets, a real browser, and pages that fail the test when something goes wrong in them. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createSocket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import { chromium } from 'playwright-core';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const binary = process.env.PHAROS ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), 'release/pharos');
+if (!existsSync(binary)) throw new Error(`${binary} does not exist; set PHAROS`);
 const chromiumPath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** Where screenshots are kept; nowhere by default. */
 const pictures = process.env.UI_PICTURES;
@@ -91,17 +92,20 @@ scrape_configs:
     if (server.exitCode !== null) throw new Error(`the server exited with ${server.exitCode}:\n${log}`);
     return response?.ok ? Number((await response.json()).data.result[0]?.value[1] ?? 0) : 0;
   };
-  await until(async () => (await value('count(room_temperature_celsius)')) === 40 && (await value('count(count_over_time(up{job="self"}[1m]) >= 3)')) === 1, 'scraping', 90);
+  const stop = async () => {
+    server.kill('SIGKILL');
+    target.close();
+    await new Promise((resolve) => (server.exitCode === null && server.signalCode === null ? server.once('exit', resolve) : resolve()));
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const isScraped = until(async () => (await value('count(room_temperature_celsius)')) === 40 && (await value('count(count_over_time(up{job="self"}[1m]) >= 3)')) === 1, 'scraping', 90);
+  await isScraped.catch(async (error) => {
+    await stop();
+    throw error;
+  });
   return {
     url,
-    pause: () => server.kill('SIGSTOP'),
-    resume: () => server.kill('SIGCONT'),
-    async stop() {
-      server.kill('SIGKILL');
-      target.close();
-      await new Promise((resolve) => (server.exitCode === null && server.signalCode === null ? server.once('exit', resolve) : resolve()));
-      rmSync(folder, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 

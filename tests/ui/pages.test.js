@@ -9,7 +9,8 @@ const test = (name, body) => withoutLimit(name, { timeout: 120_000 }, body);
 let server;
 let browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  browser = await startBrowser();
+  server = await startServer();
 });
 after(async () => {
   await browser?.close();
@@ -186,7 +187,7 @@ test('hostile labels and help texts are text everywhere', async () => {
   await page.goto(`${server.url}explore?metric=hostile_total&by=value`);
   await page.locator('.choices a', { hasText: 'onerror' }).waitFor();
   await page.goto(`${server.url}targets`);
-  await page.getByText('onerror').first().waitFor();
+  await page.locator('.label', { hasText: 'onerror' }).first().waitFor();
   await page.goto(`${server.url}config`);
   await page.getByText('onerror').first().waitFor();
   await end();

@@ -9,7 +9,8 @@ const test = (name, body) => withoutLimit(name, { timeout: 120_000 }, body);
 let server;
 let browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  browser = await startBrowser();
+  server = await startServer();
 });
 after(async () => {
   await browser?.close();
