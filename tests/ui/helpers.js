@@ -116,9 +116,12 @@ async function fromBuild(route, server) {
   const { pathname } = new URL(route.request().url());
   const name = pathname.slice(new URL(server.url).pathname.length);
   const file = /^(assets\/|favicon)/.test(name) ? name : 'index.html';
-  const { headers } = await fetch(`${server.url}query`);
+  const served = await fetch(`${server.url}query`);
+  const { headers } = served;
+  const title = /<title>.*<\/title>/.exec(await served.text())[0];
+  const contents = readFileSync(path.join(build, file), 'utf8');
   await route.fulfill({
-    body: readFileSync(path.join(build, file)),
+    body: file === 'index.html' ? contents.replace(/<title>.*<\/title>/, () => title) : contents,
     contentType: TYPES[file.split('.').pop()],
     headers: { 'Content-Security-Policy': headers.get('content-security-policy') },
   });
