@@ -91,7 +91,9 @@ pub(super) fn classic(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, poi
     }
     to.begin_series(&family.name, "_count", None)?;
     to.sample(header.sample(point.count as f64))?;
-    let mut exemplars = exemplars::of_point(&point.exemplars, header.t).into_iter().peekable();
+    let mut exemplars = exemplars::of_point(&point.exemplars, header.t);
+    exemplars.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let mut exemplars = exemplars.into_iter().peekable();
     let mut below = 0u64;
     for (&bound, &count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
         below = below.saturating_add(count);
