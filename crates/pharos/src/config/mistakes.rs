@@ -99,6 +99,22 @@ fn invalid_values_are_named() {
             job("scrape_timeout: 1x"),
             "p.yml:3:19: scrape_configs[0].scrape_timeout: unknown unit \"x\" in duration \"1x\"",
         ),
+        (
+            job("honor_labels: 'true'"),
+            "p.yml:3:17: scrape_configs[0].honor_labels: expected true or false, found the string \"true\"; remove the quotes",
+        ),
+        (
+            job("static_configs: [{targets: ['a:1'], labels: {a: \"1\", b: 'true'}}]\n  honor_timestamps: \"false\""),
+            "p.yml:4:21: scrape_configs[0].honor_timestamps: expected true or false, found the string \"false\"; remove the quotes",
+        ),
+        (
+            job("native_histogram_min_bucket_factor: '1.1'"),
+            "p.yml:3:39: scrape_configs[0].native_histogram_min_bucket_factor: expected a number, found the string \"1.1\"; remove the quotes",
+        ),
+        (
+            job("sample_limit: \"10\""),
+            "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer, found string \"10\"",
+        ),
         (job("scrape_timeout: ''"), "p.yml:3:19: scrape_configs[0].scrape_timeout: empty duration string"),
         (job("body_size_limit: 5"), "p.yml:3:20: scrape_configs[0].body_size_limit: units: unknown unit  in 5"),
         ("limits: {max_head_memory: lots}\n".into(), "p.yml:1:27: limits.max_head_memory: units: invalid lots"),

@@ -106,6 +106,23 @@ impl SourceMap {
         found
     }
 
+    /// The values that are text although a predicate is true of them, with their positions.
+    pub(super) fn texts(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(Place, String)> {
+        fn collect(node: &Spanned<Node>, is_wanted: &dyn Fn(&str) -> bool, found: &mut Vec<(Place, String)>) {
+            match &node.value {
+                Node::List(items) => items.iter().for_each(|item| collect(item, is_wanted, found)),
+                Node::Map(fields) => fields.iter().for_each(|(_, value)| collect(value, is_wanted, found)),
+                Node::Text(text) if is_wanted(text) => {
+                    found.extend(place(node.referenced).map(|place| (place, text.clone())));
+                }
+                Node::Text(_) | Node::Null | Node::Other => {}
+            }
+        }
+        let mut found = Vec::new();
+        self.root.iter().for_each(|root| collect(root, &is_wanted, &mut found));
+        found
+    }
+
     /// The path and position of the first key with this name at or after `at`.
     pub(super) fn key_named(&self, name: &str, at: Place) -> Option<(String, Place)> {
         let matches = |key: &Spanned<String>| place(key.referenced).filter(|found| key.value == name && *found >= at);

@@ -1,6 +1,7 @@
 //! Parses YAML into sections, with errors that name position and field. Size, nesting and anchors are bounded.
 
 mod nulls;
+mod quotes;
 
 use std::path::Path;
 
@@ -70,11 +71,29 @@ pub(super) fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> R
     if is_empty(text) {
         return Ok(T::default());
     }
-    let parse = |text: &str| serde_saphyr::from_str_with_options(text, options());
-    parse(text).or_else(|error| match nulls::without_null_fields(text) {
-        Some(text) => parse(&text).map_err(|error| explain(file, &text, &error)),
-        None => Err(explain(file, text, &error)),
-    })
+    match serde_saphyr::from_str_with_options(text, options()) {
+        Ok(parsed) => unquoted(file, text, parsed),
+        Err(error) => match nulls::without_null_fields(text) {
+            Some(text) => match serde_saphyr::from_str_with_options(&text, options()) {
+                Ok(parsed) => unquoted(file, &text, parsed),
+                Err(error) => Err(explain(file, &text, &error)),
+            },
+            None => Err(explain(file, text, &error)),
+        },
+    }
+}
+
+/// What was parsed, unless a number or boolean in the text is quoted.
+fn unquoted<T: DeserializeOwned>(file: &Path, text: &str, parsed: T) -> Result<T, ConfigError> {
+    let Some(quoted) = quotes::quoted_value::<T>(text) else { return Ok(parsed) };
+    let path = SourceMap::new(text, options()).value_at(quoted.place);
+    let path = path.map_or(String::new(), |path| format!("{path}: "));
+    let (wanted, found) = (in_words(quoted.wanted), clip(&quoted.text, 64));
+    Err(ConfigError::at(
+        file,
+        Some(quoted.place),
+        format!("{path}expected {wanted}, found the string {found:?}; remove the quotes"),
+    ))
 }
 
 /// Turns a parser error into one that names position and field.
