@@ -24,6 +24,8 @@ use super::watched::Watched;
 use super::{Patience, Secure, SharedRouter, respond};
 use crate::server::request_line::RequestLines;
 
+/// The limit on the headers of a request. Proxies and service meshes add dozens; their size is limited besides.
+const MAX_HEADERS: usize = 2048;
 /// Pings go to HTTP/2 peers that have been silent for this time. A peer has as much time to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a client may delay the end of its connection.
@@ -122,7 +124,7 @@ impl Connection {
 
     fn protocols(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new());
+        builder.http1().timer(TokioTimer::new()).max_headers(MAX_HEADERS);
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_timeout(KEEP_ALIVE_INTERVAL);
         if matches!(self.patience, Patience::Client(_)) {

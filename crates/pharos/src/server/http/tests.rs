@@ -175,3 +175,12 @@ async fn the_wildcard_address_takes_both_families() {
     TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
     TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_request_may_have_a_thousand_headers() {
+    let server = start(8, long()).await;
+    let headers: String = (0..1000).map(|n| format!("X-Header-{n}: value {n}\r\n")).collect();
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let answer = rest(server.send(request.as_bytes()).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+}
