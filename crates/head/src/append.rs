@@ -47,6 +47,8 @@ pub(crate) struct Appender<'a> {
     refused: Option<i64>,
     /// The shard of the series at hand.
     shard: u16,
+    /// Whether stale markers behind newer samples are rejected.
+    stale_in_order: bool,
     targets: Option<AppendTargets<'a>>,
     /// Samples that took the place of another value. Their record follows that of the other samples.
     replaced: AppendEncoder,
@@ -105,6 +107,7 @@ impl<'a> Appender<'a> {
             open_windows: None,
             refused: None,
             shard: 0,
+            stale_in_order: false,
             targets: None,
             replaced: AppendEncoder::default(),
             outcomes: Outcomes::default(),
@@ -120,6 +123,7 @@ impl<'a> Appender<'a> {
     }
 
     pub(crate) fn run(mut self, batch: &WriteBatch) -> Appended {
+        self.stale_in_order = batch.stale_in_order && self.origin != Origin::Head;
         for entry in batch.series() {
             if self.select_outcome(entry) {
                 self.series(batch, entry);
@@ -216,6 +220,9 @@ impl<'a> Appender<'a> {
     #[inline]
     fn sample(&mut self, series: &Series, data: &mut SeriesData, sample: AnySample<'_>, at: u32) {
         let t = sample.t();
+        if self.stale_in_order && !data.is_newer(t) && sample.is_stale() {
+            return self.accept_resend_or_reject_marker(series, data, sample, at);
+        }
         let is_within = self.bounds.contain(t) || (data.is_newer(t) && self.bounds.contain_in_order(t));
         if !is_within {
             return self.accept_resend_or_reject(series, data, sample, at);
@@ -284,6 +291,18 @@ impl<'a> Appender<'a> {
         if let Some((reason, what)) = self.bounds.rejection(sample.t()) {
             self.outcomes.refuse(sample.index(at), reason, || format!("{what}, series {}", series.labels));
         }
+    }
+
+    /// Handles a stale marker of a series that has a sample as new as the marker. One that is stored already is a resend and is
+    /// accepted.
+    #[cold]
+    fn accept_resend_or_reject_marker(&mut self, series: &Series, data: &SeriesData, sample: AnySample<'_>, at: u32) {
+        if data.find(sample) == Some(Stored::Same) {
+            return self.taken(sample);
+        }
+        self.outcomes.refuse(sample.index(at), RejectReason::OutOfOrder, || {
+            format!("stale marker at timestamp {} behind newer samples, series {}", sample.t(), series.labels)
+        });
     }
 
     /// The window of a timestamp, usually that of the previous sample; `None` if there are too many open windows.

@@ -9,7 +9,7 @@ mod run;
 use parking_lot::Mutex;
 use pharos_model::wire::histogram::same_sample;
 use pharos_model::write::{HistogramSample, SampleIndex};
-use pharos_model::{Labels, Sample, TimeRange};
+use pharos_model::{Labels, Sample, TimeRange, is_stale_nan};
 
 use crate::chunk::{self, Chunk, ChunkKind, ChunkRef, OpenFloats, OpenHistograms};
 pub(crate) use run::{LateBuffer, SampleRun, float_samples};
@@ -91,6 +91,14 @@ impl AnySample<'_> {
         match self {
             AnySample::Float(s) => s.t,
             AnySample::Histogram(s) => s.t,
+        }
+    }
+
+    /// Whether it says that the series has ended.
+    pub(crate) fn is_stale(&self) -> bool {
+        match self {
+            AnySample::Float(s) => is_stale_nan(s.v),
+            AnySample::Histogram(s) => s.h.is_stale(),
         }
     }
 

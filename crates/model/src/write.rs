@@ -41,6 +41,9 @@ pub struct WriteBatch {
     pub exemplars: Vec<Exemplar>,
     /// Metadata by name of the metric family.
     pub metadata: Vec<(String, Metadata)>,
+    /// Whether a stale marker is rejected unless it is newer than all samples of its series. It says that a target no longer has
+    /// the series, which another target may have continued since.
+    pub stale_in_order: bool,
 }
 
 /// Where the parts of a series are in a [`WriteBatch`]. A series may occur more than once in a batch.
@@ -162,6 +165,7 @@ impl WriteBatch {
         self.histograms.clear();
         self.exemplars.clear();
         self.metadata.clear();
+        self.stale_in_order = false;
     }
 
     /// The size of the contents, bytes. Limits on requests in flight count it.
@@ -184,6 +188,8 @@ pub enum RejectReason {
     TooFarInFuture,
     /// The series has another value at this timestamp.
     DuplicateTimestamp,
+    /// A stale marker of a series that has newer samples, if that is asked for ([`WriteBatch::stale_in_order`]).
+    OutOfOrder,
     /// The labels are not those of a series: there are none, the metric name is missing or invalid, or names repeat.
     InvalidLabels,
     /// A native histogram that contradicts itself.
@@ -207,6 +213,7 @@ impl RejectReason {
             RejectReason::TooOld => "too_old",
             RejectReason::TooFarInFuture => "too_far_in_future",
             RejectReason::DuplicateTimestamp => "duplicate_timestamp",
+            RejectReason::OutOfOrder => "out_of_order",
             RejectReason::InvalidLabels => "invalid_labels",
             RejectReason::InvalidHistogram => "invalid_histogram",
             RejectReason::InvalidExemplar => "invalid_exemplar",
@@ -224,6 +231,7 @@ impl RejectReason {
             TooOld,
             TooFarInFuture,
             DuplicateTimestamp,
+            OutOfOrder,
             InvalidLabels,
             InvalidHistogram,
             InvalidExemplar,

@@ -246,6 +246,8 @@ impl Sink for Appender<'_> {
 
 /// Adds a stale marker to a batch.
 pub(crate) fn push_stale(batch: &mut WriteBatch, canonical: &[u8], hash: SeriesHash, is_histogram: bool, t: i64) {
+    // Another target may have continued the series.
+    batch.stale_in_order = true;
     batch.begin_known_series(canonical, hash);
     if is_histogram {
         let h = Histogram { sum: STALE_NAN, ..Histogram::default() };

@@ -69,6 +69,7 @@ impl ReportSeries {
 
     /// Adds stale markers to the batch.
     pub(crate) fn write_stale(&self, t: i64, batch: &mut WriteBatch) {
+        batch.stale_in_order = true;
         self.write_values(&[STALE_NAN; NAMES.len()], t, batch);
     }
 

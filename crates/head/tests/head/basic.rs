@@ -7,8 +7,8 @@ use pharos_head::{AppendTargets, HeadConfig, HeadError, SettingsByTenant, Tenant
 use pharos_model::hash::shard_of;
 use pharos_model::write::HistogramSample;
 use pharos_model::{
-    Exemplar, Histogram, Labels, MatchOp, Matcher, Metadata, MetricType, RejectReason, Sample, SelectRequest,
-    SeriesBatch, ShardSet, TenantId, TimeRange, WriteBatch, WriteError, WriteOutcome, series_hash,
+    Exemplar, Histogram, Labels, MatchOp, Matcher, Metadata, MetricType, RejectReason, STALE_NAN, Sample,
+    SelectRequest, SeriesBatch, ShardSet, TenantId, TimeRange, WriteBatch, WriteError, WriteOutcome, series_hash,
 };
 
 use crate::support::*;
@@ -84,6 +84,30 @@ fn a_second_value_for_a_timestamp_is_rejected() {
         r#"duplicate sample for timestamp 1000; overrides not allowed, series {__name__="m", instance="1", job="job-1"}"#
     );
     assert_eq!(read_all(&head).len(), 3);
+}
+
+#[test]
+fn a_stale_marker_behind_newer_samples_is_rejected_on_request() {
+    let head = open(&MemFs::default());
+    let markers = |stale_in_order: bool, samples: &[(u32, i64, f64)]| {
+        let mut markers = batch(samples);
+        markers.stale_in_order = stale_in_order;
+        let (outcome, commit) = head.append(&tenant(), &markers).unwrap();
+        commit.wait().unwrap();
+        outcome
+    };
+    append(&head, &[(1, 1000, 1.0), (1, 2000, 2.0), (2, 1000, 1.0)]);
+    let outcome = markers(true, &[(1, 1500, STALE_NAN), (1, 2000, STALE_NAN), (2, 1500, STALE_NAN), (3, 5, STALE_NAN)]);
+    assert_eq!((outcome.samples, count(&outcome, RejectReason::OutOfOrder)), (2, 2));
+    assert_eq!(
+        outcome.rejected[&RejectReason::OutOfOrder].first,
+        r#"stale marker at timestamp 1500 behind newer samples, series {__name__="m", instance="1", job="job-1"}"#
+    );
+    append(&head, &[(2, 2000, 3.0)]);
+    let again = markers(true, &[(2, 1500, STALE_NAN), (2, 1700, 1.0)]);
+    assert_eq!((again.samples, again.rejected.len()), (2, 0), "a resend, and a sample that is not stale");
+    assert_eq!(markers(false, &[(1, 1500, STALE_NAN)]).samples, 1, "a backlog may have markers between samples");
+    assert_eq!(read_all(&head).len(), 8);
 }
 
 #[test]

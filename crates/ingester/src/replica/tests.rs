@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pharos_model::hash::shard_of;
 use pharos_model::write::Rejected;
-use pharos_model::{RejectReason, TenantId, WriteBatch};
+use pharos_model::{RejectReason, STALE_NAN, TenantId, WriteBatch};
 use pharos_transport::Ingest;
 use pharos_transport::append::{Action, Appended, Replica, ShardTarget, Shipment};
 
@@ -118,6 +118,22 @@ async fn older_epochs_are_fenced_in_process_and_by_grpc() {
             |rejected: &BTreeMap<RejectReason, Rejected>| rejected[&RejectReason::DuplicateTimestamp].count;
         assert_eq!(duplicates(&refused.outcome.rejected) as usize, of_shard(some));
         assert_eq!(duplicates(&refused.uncounted) as usize, 40 - of_shard(some));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_markers_behind_newer_samples_are_rejected_in_process_and_by_grpc() {
+    let cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&[(1, 20, 1.0)]).await;
+    let (tenant, epoch) = (TenantId::default(), cluster.meta.view().epoch(0));
+    let client = cluster.client("A");
+    let replicas: [&dyn Replica; 2] = [&client, &**cluster.node("B")];
+    for replica in replicas {
+        let mut marker = batch(&[(1, 10, STALE_NAN)]);
+        marker.stale_in_order = true;
+        let answer = replica.append(&shipment_of(&tenant, &marker), &targets(&marker, epoch)).await.unwrap();
+        assert_eq!(answer.outcome.rejected[&RejectReason::OutOfOrder].count, 1);
+        assert_eq!(answer.refused.unwrap().len(), 1, "so that others retract it if the leader rejects it");
     }
 }
 

@@ -116,6 +116,7 @@ impl Serving {
         let tenant = TenantId::new(&request.tenant).map_err(|e| bad(&e))?;
         let shards = self.ingester.config.shards_total;
         let mut batch = WriteBatch::default();
+        batch.stale_in_order = request.stale_in_order;
         for chunk in &request.chunks {
             if chunk.shard >= shards {
                 return Err(bad(&format!("shard {} does not exist; the cluster has {shards}", chunk.shard)));

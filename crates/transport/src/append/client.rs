@@ -218,7 +218,8 @@ impl Stream {
             let chunks = sent.chunks(shipment, targets);
             let (tenant, deletions) = (shipment.tenant.as_str().into(), shipment.deletions);
             let action = wire::Action::from(shipment.action).into();
-            place.send(wire::AppendRequest { id, tenant, chunks, deletions, action });
+            let stale_in_order = shipment.batch.stale_in_order;
+            place.send(wire::AppendRequest { id, tenant, chunks, deletions, action, stale_in_order });
         }
         let answer = answer.await.map_err(|_| ended())?;
         waiting.answered = true;

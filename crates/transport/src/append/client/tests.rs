@@ -74,6 +74,13 @@ impl Ingest for Fake {
     async fn learning(&self, _: Request<wire::LearningRequest>) -> Result<Response<wire::LearningResponse>, Status> {
         Err(Status::unimplemented("not part of the test"))
     }
+
+    async fn statistics(
+        &self,
+        _: Request<wire::StatisticsRequest>,
+    ) -> Result<Response<wire::StatisticsResponse>, Status> {
+        Err(Status::unimplemented("not part of the test"))
+    }
 }
 
 fn client_of(plan: &[Behaviour]) -> (IngestClient, Fake) {
