@@ -7,6 +7,7 @@
 mod dial;
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,7 +51,9 @@ struct Server {
 
 /// The connections of a client.
 pub(super) struct Connections {
-    tls: Tls,
+    tls: Arc<Tls>,
+    /// The Unix socket that all requests go to, instead of the server of their URL.
+    socket: Option<PathBuf>,
     idle: Mutex<Idle>,
 }
 
@@ -83,7 +86,12 @@ pub(super) struct Exchange {
 
 impl Connections {
     pub(super) fn new(tls: Tls) -> Self {
-        Connections { tls, idle: Mutex::default() }
+        Connections { tls: Arc::new(tls), socket: None, idle: Mutex::default() }
+    }
+
+    /// Connections with the same settings that all go to a Unix socket.
+    pub(super) fn over_socket(&self, path: &Path) -> Self {
+        Connections { tls: self.tls.clone(), socket: Some(path.to_path_buf()), idle: Mutex::default() }
     }
 
     /// Sends a request and returns its response without the body.
@@ -101,7 +109,7 @@ impl Connections {
             let is_used = used.is_some();
             let mut connection = match used {
                 Some(connection) => connection,
-                None => open(dial::dial(url, tls.as_deref()).await?).await?,
+                None => open(dial::dial(url, self.socket.as_deref(), tls.as_deref()).await?).await?,
             };
             let received = connection.received.load(Ordering::Relaxed);
             let sent = match &mut connection.sender {

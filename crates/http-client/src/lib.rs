@@ -106,6 +106,11 @@ impl HttpClient {
         Ok(HttpClient { connections: Arc::new(Connections::new(tls)), config: config.clone() })
     }
 
+    /// A client with the same settings whose requests all go to a Unix socket, whatever the host of their URL.
+    pub fn over_socket(&self, path: &Path) -> Self {
+        HttpClient { connections: Arc::new(self.connections.over_socket(path)), config: self.config.clone() }
+    }
+
     /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails.
     pub async fn get(
         &self,

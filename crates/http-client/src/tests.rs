@@ -292,3 +292,24 @@ async fn the_error_of_a_request_hides_a_url_that_is_a_secret() {
     let error = post("http://localhost:1/token".into(), Some("<redacted>"), 100).await.unwrap_err().to_string();
     assert!(error.starts_with("Post \"<redacted>\": "), "{error}");
 }
+
+#[tokio::test]
+async fn a_client_over_a_socket_sends_every_request_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let app = Router::new()
+        .route("/metrics", get(|headers: HeaderMap| async move { headers["host"].as_bytes().to_vec() }))
+        .route("/moved", get(|| async { Redirect::temporary("http://elsewhere.invalid/metrics") }));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = client("").unwrap().over_socket(&path);
+    for (url, host) in [("http://app:1/metrics", "app:1"), ("http://app:1/moved", "elsewhere.invalid")] {
+        let mut body = Vec::new();
+        client.get(url, &[], Duration::from_secs(5), 1000, &mut body).await.unwrap();
+        assert_eq!(String::from_utf8(body).unwrap(), host);
+    }
+    let missing = client.over_socket(&folder.path().join("none"));
+    let error = missing.get("http://app:1/", &[], Duration::from_secs(5), 1000, &mut Vec::new()).await.unwrap_err();
+    let HttpError::Failed(error) = error else { panic!("{error:?}") };
+    assert!(error.starts_with("Get \"http://app:1/\": dial unix "), "{error}");
+}

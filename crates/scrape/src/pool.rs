@@ -256,6 +256,8 @@ impl Pool {
     /// Starts the loop of a target. It waits for the end of its predecessor and continues with its state.
     fn start_loop(&self, mut target: Target, predecessor: Option<RunningLoop>) -> RunningLoop {
         let ScrapeJob { config, fetch } = self.job.clone();
+        let through_socket = target.unix_socket.as_deref().and_then(|path| fetch.over_socket(path));
+        let fetch = through_socket.unwrap_or(fetch);
         if let Some(predecessor) = &predecessor {
             target.succeed(&predecessor.target);
         }

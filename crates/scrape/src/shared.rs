@@ -1,5 +1,6 @@
 //! What all scrape loops of an agent share: the way to the store, buffers, metrics, and the count of work in flight.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_http_client::{HttpClient, HttpError, ResponseHead};
-use pharos_model::{Clock, TenantId, WriteBatch, WriteError};
+use pharos_model::{Clock, RejectReason, TenantId, WriteBatch, WriteError};
 use pharos_transport::Ingest;
 use tokio::sync::watch;
 
@@ -31,6 +32,13 @@ pub(crate) trait Fetch: Send + Sync + 'static {
         limit: u64,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError>;
+
+    /// A client with the same settings that fetches from a Unix socket, whatever the host of a URL; none if it knows no sockets,
+    /// like those of most tests.
+    fn over_socket(&self, path: &Path) -> Option<Arc<dyn Fetch>> {
+        let _ = path;
+        None
+    }
 }
 
 #[async_trait]
@@ -44,6 +52,10 @@ impl Fetch for HttpClient {
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         self.get(url, headers, timeout, limit, body).await
+    }
+
+    fn over_socket(&self, path: &Path) -> Option<Arc<dyn Fetch>> {
+        Some(Arc::new(HttpClient::over_socket(self, path)))
     }
 }
 
@@ -147,6 +159,10 @@ impl Shared {
         match self.ingest.append(&self.tenant, batch).await {
             Ok(outcome) => {
                 for (reason, rejected) in &outcome.rejected {
+                    // The series did not vanish: another target has it.
+                    if *reason == RejectReason::OutOfOrder {
+                        continue;
+                    }
                     self.metrics.rejected.with_label_values(&[reason.as_str()]).inc_by(rejected.count);
                     let (reason, count) = (reason.as_str(), rejected.count);
                     tracing::warn!(

@@ -3,6 +3,7 @@
 mod url;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,7 @@ const META_PREFIX: &str = "__meta_";
 const RESERVED_PREFIX: &str = "__";
 const NATIVE_HISTOGRAMS: &str = "__scrape_native_histograms__";
 const ALWAYS_CLASSIC: &str = "__always_scrape_classic_histograms__";
+const UNIX_SOCKET: &str = "__unix_socket__";
 const TO_NHCB: &str = "__convert_classic_histograms_to_nhcb__";
 
 /// An endpoint that is scraped.
@@ -46,6 +48,8 @@ pub struct Target {
     pub always_classic_histograms: bool,
     /// Whether classic histograms are stored as native ones with custom buckets.
     pub classic_to_nhcb: bool,
+    /// The Unix socket that it is scraped through, instead of the host of its URL.
+    pub(crate) unix_socket: Option<PathBuf>,
     /// Identifies the target: the hash of its labels and URL.
     pub(crate) hash: u64,
     /// Decides which agent scrapes it: the hash of its job and of the address under which it was discovered, which agents
@@ -227,6 +231,7 @@ pub(crate) fn populate(found: &Labels, config: &ResolvedScrapeConfig) -> Result<
         labels: all.without(|name| name.starts_with(RESERVED_PREFIX)),
         hash: xxh3_64_with_seed(all.as_bytes(), xxh3_64_with_seed(url.as_bytes(), 0)),
         url,
+        unix_socket: all.get(UNIX_SOCKET).map(PathBuf::from),
         interval,
         timeout,
         native_histograms,

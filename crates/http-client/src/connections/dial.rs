@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -30,20 +31,35 @@ pub(super) struct Stream {
 }
 
 enum Inner {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Transport),
+    Tls(Box<TlsStream<Transport>>),
 }
 
-/// Connects to the server of a URL.
-pub(super) async fn dial(url: &RequestUrl, tls: Option<&Loaded>) -> Result<Stream, String> {
-    let tcp = connect(look_up(url).await?).await?;
-    // Only a hint to the kernel: requests are short.
-    let _ignored = tcp.set_nodelay(true);
+enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Connects to the server of a URL, or to a Unix socket in its place.
+pub(super) async fn dial(url: &RequestUrl, socket: Option<&Path>, tls: Option<&Loaded>) -> Result<Stream, String> {
+    let transport = match socket {
+        Some(path) => {
+            let failed = |error: io::Error| format!("dial unix {}: connect: {error}", path.display());
+            Transport::Unix(UnixStream::connect(path).await.map_err(failed)?)
+        }
+        None => {
+            let tcp = connect(look_up(url).await?).await?;
+            // Only a hint to the kernel: requests are short.
+            let _ignored = tcp.set_nodelay(true);
+            Transport::Tcp(tcp)
+        }
+    };
     let (inner, is_http2) = match tls {
-        None => (Inner::Plain(tcp), false),
+        None => (Inner::Plain(transport), false),
         Some(tls) => {
             let (config, name) = tls.for_host(&url.host);
-            let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| describe_handshake(&e))?;
+            let stream =
+                TlsConnector::from(config).connect(name, transport).await.map_err(|e| describe_handshake(&e))?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             (Inner::Tls(Box::new(stream)), is_http2)
         }
@@ -170,6 +186,38 @@ impl AsyncWrite for Stream {
         match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
