@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use pharos_gocompat::strconv::parse_float;
 use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
 
@@ -73,7 +74,7 @@ impl<'s, S: Sink> ClassicToNative<'s, S> {
         self.labels.clear();
         series.labels.read(&mut self.labels).ok()?;
         let component = match self.labels.get(METRIC_NAME).strip_prefix(family)? {
-            "_bucket" => Component::Bucket(self.labels.get("le").parse().ok()?),
+            "_bucket" => Component::Bucket(parse_float(self.labels.get("le")).ok().filter(|bound| !bound.is_nan())?),
             "_sum" => Component::Sum,
             "_count" => Component::Count,
             _ => return None,
@@ -98,7 +99,8 @@ impl<'s, S: Sink> ClassicToNative<'s, S> {
         current.exemplars.extend(info.exemplars.iter().filter(|e| e.t != NO_TIMESTAMP).cloned());
         match component {
             Component::Bucket(bound) if current.buckets.len() < MAX_BUCKETS => {
-                current.buckets.insert(ordered_bits(bound), v);
+                // Of two spellings of a bound the first counts. Both zeros are the same bound.
+                current.buckets.entry(ordered_bits(bound + 0.0)).or_insert(v);
             }
             Component::Bucket(_) => return Err(ExpositionError::new(format!("more than {MAX_BUCKETS} buckets"))),
             Component::Sum => current.sum = v,

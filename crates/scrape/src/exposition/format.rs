@@ -23,7 +23,16 @@ impl Format {
     pub fn negotiate(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Format, ExpositionError> {
         let mut parts = content_type.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let is_openmetrics2 = media_type == "application/openmetrics-text"
+            && parts.filter_map(|part| part.split_once('=')).any(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("version") && value.trim().trim_matches('"') == "2.0.0"
+            });
         match (media_type.as_str(), fallback) {
+            // As in Prometheus without the feature openmetrics2.
+            _ if is_openmetrics2 && fallback.is_none() => Err(ExpositionError::new(format!(
+                "received OpenMetrics 2.0 Content-Type {content_type:?}, which is experimental and not supported yet, and no fallback_scrape_protocol specified for target"
+            ))),
+            (_, Some(fallback)) if is_openmetrics2 => Ok(Format::of(fallback)),
             ("text/plain", _) => Ok(Format::Text),
             ("application/openmetrics-text", _) => Ok(Format::OpenMetrics),
             ("application/vnd.google.protobuf", _) => Ok(Format::Protobuf),

@@ -1,6 +1,6 @@
 //! The part of a line that identifies a series: `name{label="value",…}` or `{"name",label="value",…}`.
 
-use pharos_gocompat::strconv::format_openmetrics;
+use pharos_gocompat::strconv::{format_openmetrics, parse_float};
 use pharos_model::{LabelsBuilder, METRIC_NAME, MetricType};
 
 use super::float::excerpt;
@@ -264,8 +264,8 @@ pub(crate) fn unescape(text: &str, is_quoted: bool) -> String {
 /// Gives bounds of classic histograms and quantiles of summaries one form, so that `le="1"` and `le="1.0"` are one series.
 fn canonical_bound(kind: MetricType, name: &str, value: String) -> String {
     let is_bound = matches!((kind, name), (MetricType::Histogram, "le") | (MetricType::Summary, "quantile"));
-    match value.parse::<f64>() {
-        Ok(bound) if is_bound => format_openmetrics(bound),
+    match is_bound.then(|| parse_float(&value)) {
+        Some(Ok(bound)) => format_openmetrics(bound),
         _ => value,
     }
 }

@@ -107,3 +107,20 @@ fn ordered_bits_sort_as_floats_do() {
     assert!(floats.windows(2).all(|pair| ordered_bits(pair[0]) < ordered_bits(pair[1])));
     assert!(floats.iter().all(|v| from_ordered_bits(ordered_bits(*v)) == *v));
 }
+
+#[test]
+fn of_two_spellings_of_a_bound_the_first_counts() {
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 7\nh_bucket{le=\"+Inf\"} 3\nh_count 3\n";
+    let histogram = &converted(body, false).histograms[0];
+    assert_eq!((&histogram.custom_values[..], &histogram.positive_buckets[..]), (&[1.0][..], &[1.0, 2.0][..]));
+}
+
+#[test]
+fn bounds_are_read_as_go_reads_numbers() {
+    let body = "# TYPE h histogram\nh_bucket{le=\"0x1p-1\"} 1\nh_bucket{le=\"1_0\"} 2\nh_bucket{le=\"NaN\"} 9\n\
+                h_bucket{le=\"infinity\"} 3\nh_count 3\n";
+    let collected = converted(body, false);
+    let histograms: Vec<_> = collected.histograms.iter().map(|h| h.custom_values.to_vec()).collect();
+    assert_eq!(collected.lines.iter().filter(|line| line.contains("NaN")).count(), 1, "{:?}", collected.lines);
+    assert_eq!(histograms.concat(), [0.5, 10.0]);
+}

@@ -36,3 +36,15 @@ fn the_fallback_protocol_replaces_a_missing_or_unknown_type() {
 fn a_known_content_type_wins_over_the_fallback_protocol() {
     assert_eq!(Format::negotiate("text/plain", Some(ScrapeProtocol::PrometheusProto)), Ok(Format::Text));
 }
+
+#[test]
+fn openmetrics_2_needs_a_fallback_protocol() {
+    for content_type in
+        ["application/openmetrics-text; version=2.0.0", "application/openmetrics-text;Version=\"2.0.0\""]
+    {
+        let error = Format::negotiate(content_type, None).unwrap_err().reason;
+        assert!(error.starts_with("received OpenMetrics 2.0 Content-Type"), "{error}");
+        let fallback = Some(ScrapeProtocol::PrometheusText0_0_4);
+        assert_eq!(Format::negotiate(content_type, fallback), Ok(Format::Text));
+    }
+}
