@@ -12,7 +12,6 @@ use pharos_model::{Matcher, ShardSet, TenantId, TimeRange, WriteError};
 use crate::append::IN_ORDER_WINDOW_MS;
 use crate::error::HeadError;
 use crate::head::Head;
-use crate::select::matching_series;
 use crate::series::{SampleRun, Series};
 use crate::tenant::{AppendState, Tenant, series_bytes};
 use crate::wal::Commit;
@@ -179,14 +178,17 @@ impl Head {
             return Ok(self.commit());
         }
         let emptied = self.delete_in_memory(&tenant, &mut state, matchers, range);
-        let freed = self.remove_series(&tenant, &mut state, &emptied);
-        self.grow(-(freed as isize));
         let ticket = self.log.ticket();
         state.declare_tenant(&tenant, ticket.segment());
         put_delete(&mut state.wal.staged, tenant.number, range, matchers, number);
         // After the declaration: if the log ends between the two records, replay must not know the number without the deletion.
         state.last_deletion = state.last_deletion.max(number);
-        Ok(self.push(ticket, &mut state))
+        let commit = self.push(ticket, &mut state);
+        drop(state);
+        // Series without samples harm nobody, so appends need not wait until all of them have left.
+        let freed = self.remove_empty(&tenant, &emptied);
+        self.grow(-(freed as isize));
+        Ok(commit)
     }
 
     /// The highest number of the deletions applied to a tenant; 0 for none. A restart keeps it as long as the log mentions
@@ -208,7 +210,11 @@ impl Head {
         }
         let mut emptied = Vec::new();
         let mut freed = 0isize;
-        for series in matching_series(tenant, matchers, |_| true) {
+        let matching: Vec<Arc<Series>> = {
+            let index = tenant.index.read();
+            index.matching(matchers).iter().filter_map(|&id| index.get(id).cloned()).collect()
+        };
+        for series in matching {
             let mut data = series.data.lock();
             let before = data.heap_bytes();
             data.remove_samples(range, |t, generation, samples| {

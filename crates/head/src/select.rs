@@ -46,11 +46,7 @@ pub(crate) fn series_with_samples(
 }
 
 /// The series of a tenant that satisfy matchers and a predicate, by ascending labels.
-pub(crate) fn matching_series(
-    tenant: &Tenant,
-    matchers: &[Matcher],
-    mut keep: impl FnMut(&Series) -> bool,
-) -> Vec<Arc<Series>> {
+fn matching_series(tenant: &Tenant, matchers: &[Matcher], mut keep: impl FnMut(&Series) -> bool) -> Vec<Arc<Series>> {
     let index = tenant.index.read();
     let ids = index.matching(matchers);
     let mut series: Vec<Arc<Series>> = ids.iter().filter_map(|&id| index.get(id).cloned()).collect();
