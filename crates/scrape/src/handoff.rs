@@ -59,6 +59,30 @@ struct Watched {
     interval_ms: i64,
 }
 
+/// Room for a record of which parts have arrived. It is given back when this is dropped.
+pub(crate) struct Room {
+    handoffs: Arc<Handoffs>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Reserves room for more bytes of the record.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), String> {
+        let waiting = self.handoffs.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        match waiting + bytes > MAX_RECEIVED_BYTES {
+            true => Err(format!("{waiting} bytes of handoff records are waiting, the limit is {MAX_RECEIVED_BYTES}")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.handoffs.received_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Handoffs {
     pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Handoffs {
@@ -91,12 +115,17 @@ impl Handoffs {
         self.insert(labels, Pending::Local(Box::new(ended)), next_ms, interval_ms);
     }
 
+    /// Reserves room for a record that another agent is sending.
+    pub(crate) fn room(self: &Arc<Self>, bytes: usize) -> Result<Room, String> {
+        let mut room = Room { handoffs: self.clone(), bytes: 0 };
+        room.grow(bytes)?;
+        Ok(room)
+    }
+
     /// Takes a record from another agent. It is refused when too many records are waiting.
     pub(crate) fn receive(self: &Arc<Self>, record: HandoffRecord) -> Result<(), String> {
-        let waiting = self.received_bytes.load(Ordering::Relaxed);
-        if waiting + record.bytes() > MAX_RECEIVED_BYTES {
-            return Err(format!("{waiting} bytes of handoff records are waiting, the limit is {MAX_RECEIVED_BYTES}"));
-        }
+        // Given back here, and taken again by the record that is waiting then.
+        drop(self.room(record.bytes())?);
         let labels = record.labels.clone();
         let next_ms = record.next_ms;
         let interval_ms = record.interval_ms;
@@ -289,6 +318,17 @@ impl Handoffs {
         drop(all);
         taken.iter().for_each(|pending| self.forget(pending));
         taken
+    }
+
+    /// The records that other agents sent.
+    #[cfg(test)]
+    pub(crate) fn received(&self) -> Vec<HandoffRecord> {
+        let all = self.pending.lock();
+        let received = all.values().flatten().filter_map(|(_, pending)| match pending {
+            Pending::Received(record) => Some(record.clone()),
+            Pending::Local(_) => None,
+        });
+        received.collect()
     }
 
     /// Stops counting a state that was removed.

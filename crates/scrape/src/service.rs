@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
+use pharos_model::clock::timeout;
 use pharos_transport::agent_v1::agent_server::{self, AgentServer};
 use pharos_transport::agent_v1::{ActiveTarget, Family, HandOverAnswer, HandOverRequest, TargetsPart, TargetsRequest};
 use tonic::service::RoutesBuilder;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::handoff::Handoffs;
 use crate::handoff::record::HandoffRecord;
@@ -18,6 +20,9 @@ use crate::targets::Target;
 
 /// The number of targets in one part of an answer.
 const TARGETS_PER_PART: usize = 256;
+
+/// How long a sender may take for the next part of a record.
+const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service of one agent.
 pub(crate) struct AgentService {
@@ -36,12 +41,40 @@ impl AgentService {
     }
 }
 
+impl AgentService {
+    /// The next part of a record; none after the last.
+    async fn next_part(&self, parts: &mut Streaming<HandOverRequest>) -> Result<Option<HandOverRequest>, Status> {
+        let next = timeout(&*self.shared.clock, PART_TIMEOUT, parts.message()).await;
+        next.map_err(|_| Status::deadline_exceeded(format!("no part of the record in {PART_TIMEOUT:?}")))?
+    }
+}
+
 #[tonic::async_trait]
 impl agent_server::Agent for AgentService {
     async fn hand_over(&self, request: Request<HandOverRequest>) -> Result<Response<HandOverAnswer>, Status> {
         let now_ms = self.shared.clock.now_ms();
         let record = HandoffRecord::from_request(request.into_inner(), &self.shared.tenant, now_ms)
             .map_err(Status::invalid_argument)?;
+        self.handoffs.receive(record).map_err(Status::resource_exhausted)?;
+        Ok(Response::new(HandOverAnswer {}))
+    }
+
+    async fn hand_over_in_parts(
+        &self,
+        request: Request<Streaming<HandOverRequest>>,
+    ) -> Result<Response<HandOverAnswer>, Status> {
+        let mut parts = request.into_inner();
+        let first =
+            self.next_part(&mut parts).await?.ok_or_else(|| Status::invalid_argument("a record without parts"))?;
+        let (tenant, now_ms) = (&self.shared.tenant, self.shared.clock.now_ms());
+        let mut record = HandoffRecord::from_request(first, tenant, now_ms).map_err(Status::invalid_argument)?;
+        // The parts count towards the limit as they arrive.
+        let mut room = self.handoffs.room(record.bytes()).map_err(Status::resource_exhausted)?;
+        while let Some(part) = self.next_part(&mut parts).await? {
+            room.grow(HandoffRecord::bytes_of(&part)).map_err(Status::resource_exhausted)?;
+            record.add(part, tenant).map_err(Status::invalid_argument)?;
+        }
+        drop(room);
         self.handoffs.receive(record).map_err(Status::resource_exhausted)?;
         Ok(Response::new(HandOverAnswer {}))
     }
@@ -94,3 +127,6 @@ fn encode_target(target: &Target, metadata: bool) -> ActiveTarget {
         metadata: families.into_iter().map(family).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use crate::targets::Placement;
 
 /// How often a record may be forwarded. Past that, owners change faster than the record travels, and it is dropped.
 const MAX_HOPS: u32 = 16;
+/// What the encoding of a series adds to its labels at most, bytes.
+const ENCODED_OVERHEAD: usize = 16;
 /// How far the next slot may be from now, beyond one interval, milliseconds.
 const MAX_SLOT_DISTANCE_MS: i64 = 600_000;
 /// The exclusive bound of an interval, milliseconds: about 34 years.
@@ -42,9 +44,10 @@ impl HandoffRecord {
         series + self.labels.as_bytes().len() + self.url.len() + size_of::<HandoffRecord>()
     }
 
-    /// Encodes the record for its next hop; `None` when it has used up its hops.
-    pub(crate) fn to_request(&self) -> Option<wire::HandOverRequest> {
-        (self.hops < MAX_HOPS).then(|| wire::HandOverRequest {
+    /// Encodes the record for its next hop, in parts with series of about `part_bytes` each. There is at least one part, which
+    /// has everything but the series that follow in others; none if the record has used up its hops.
+    pub(crate) fn to_parts(&self, part_bytes: usize) -> impl Iterator<Item = wire::HandOverRequest> + '_ {
+        let mut first = (self.hops < MAX_HOPS).then(|| wire::HandOverRequest {
             labels: self.labels.as_bytes().to_vec().into(),
             url: self.url.clone(),
             hash: self.placement.slot,
@@ -52,10 +55,46 @@ impl HandoffRecord {
             interval_ms: self.interval_ms.max(0) as u64,
             next_ms: self.next_ms,
             extra: self.extra,
-            series: self.series.iter().map(encode_series).collect(),
+            series: Vec::new(),
             hops: self.hops + 1,
             epoch: self.epoch,
+        });
+        let mut rest = if first.is_some() { &self.series[..] } else { &[] };
+        std::iter::from_fn(move || {
+            let header = first.take();
+            if header.is_none() && rest.is_empty() {
+                return None;
+            }
+            let mut bytes = 0;
+            let fits = |series: &&TrackedSeries| {
+                bytes += series.canonical.len() + ENCODED_OVERHEAD;
+                bytes <= part_bytes
+            };
+            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (part, others) = rest.split_at(count);
+            rest = others;
+            Some(wire::HandOverRequest {
+                series: part.iter().map(encode_series).collect(),
+                ..header.unwrap_or_default()
+            })
         })
+    }
+
+    /// The memory that the series of a part will take, bytes, approximately.
+    pub(crate) fn bytes_of(part: &wire::HandOverRequest) -> usize {
+        part.series.iter().map(|series| series.labels.len() + size_of::<TrackedSeries>()).sum()
+    }
+
+    /// Adds the series of another part.
+    pub(crate) fn add(&mut self, part: wire::HandOverRequest, tenant: &TenantId) -> Result<(), String> {
+        self.series.reserve(part.series.len());
+        for series in part.series {
+            check_canonical(&series.labels).map_err(|error| format!("series labels of {}: {error}", self.labels))?;
+            let hash = series_hash(tenant, &series.labels);
+            let canonical = series.labels[..].into();
+            self.series.push(TrackedSeries { canonical, hash, is_histogram: series.histogram });
+        }
+        Ok(())
     }
 
     /// Decodes and checks what another agent sent. The error names the field that cannot be right.
@@ -75,17 +114,15 @@ impl HandoffRecord {
         if request.hops > MAX_HOPS {
             return Err(format!("record of {labels} was forwarded {} times, the limit is {MAX_HOPS}", request.hops));
         }
-        let decode = |series: wire::HandedSeries| {
-            check_canonical(&series.labels).map_err(|error| format!("series labels of {labels}: {error}"))?;
-            let hash = series_hash(tenant, &series.labels);
-            Ok(TrackedSeries { canonical: series.labels[..].into(), hash, is_histogram: series.histogram })
-        };
-        let series = std::mem::take(&mut request.series).into_iter().map(decode).collect::<Result<_, String>>()?;
+        let series = wire::HandOverRequest { series: std::mem::take(&mut request.series), ..Default::default() };
         let wire::HandOverRequest { url, hash, owner_hash, next_ms, extra, hops, epoch, .. } = request;
         // Older agents find owners by the hash of the slots.
         let owner = if owner_hash == 0 { hash } else { owner_hash };
-        let placement = Placement { owner, slot: hash };
-        Ok(HandoffRecord { labels, url, placement, interval_ms, next_ms, extra, series, hops, epoch })
+        let (placement, none) = (Placement { owner, slot: hash }, Vec::new());
+        let mut record =
+            HandoffRecord { labels, url, placement, interval_ms, next_ms, extra, series: none, hops, epoch };
+        record.add(series, tenant)?;
+        Ok(record)
     }
 }
 

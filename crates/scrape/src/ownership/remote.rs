@@ -1,23 +1,27 @@
 //! Other agents, reached over the network.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
 use futures::future::join_all;
+use futures::{Stream, TryStreamExt, stream};
 use pharos_cluster::{Role, View};
 use pharos_transport::agent_v1::agent_client::AgentClient;
-use pharos_transport::agent_v1::{TargetsPart, TargetsRequest};
+use pharos_transport::agent_v1::{HandOverRequest, TargetsPart, TargetsRequest};
 use pharos_transport::{Connect, Connection};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::Peers;
 use crate::handoff::record::HandoffRecord;
 
-/// The limit on a message, bytes: enough for about a hundred thousand series of a target.
+/// The limit on a message, bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// How many bytes of series one part of a record has.
+const PART_BYTES: usize = 8 << 20;
+/// How long another agent may take for an answer, or for a part of a record.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Calls agents by their identities.
@@ -72,10 +76,48 @@ fn timed_out(agent: &str) -> Status {
 #[async_trait]
 impl Peers for RemoteAgents {
     async fn hand_off(&self, to: &str, record: &HandoffRecord) -> Result<(), String> {
-        let request = record.to_request().ok_or("the record was forwarded too often")?;
-        let mut client = self.client(to).map_err(|status| status.to_string())?;
-        let response =
-            tokio::time::timeout(REQUEST_TIMEOUT, client.hand_over(request)).await.map_err(|_| timed_out(to));
-        response.and_then(|answer| answer).map(|_| ()).map_err(|status| status.to_string())
+        let client = self.client(to).map_err(|status| status.to_string())?;
+        let mut parts = record.to_parts(PART_BYTES).peekable();
+        let first = parts.next().ok_or("the record was forwarded too often")?;
+        let sent = match parts.peek() {
+            None => send_whole(client, to, first).await,
+            Some(_) => send_parts(client, to, std::iter::once(first).chain(parts)).await,
+        };
+        sent.map_err(|status| status.to_string())
     }
+}
+
+async fn send_whole(mut client: AgentClient<Connection>, to: &str, request: HandOverRequest) -> Result<(), Status> {
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, client.hand_over(request)).await;
+    answer.map_err(|_| timed_out(to))?.map(|_| ())
+}
+
+fn received(receiver: mpsc::Receiver<HandOverRequest>) -> impl Stream<Item = HandOverRequest> {
+    stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|part| (part, receiver)) })
+}
+
+/// Sends a record part by part. It takes as long as it needs while the other agent keeps taking parts.
+async fn send_parts(
+    mut client: AgentClient<Connection>,
+    to: &str,
+    parts: impl Iterator<Item = HandOverRequest>,
+) -> Result<(), Status> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut exchange = pin!(client.hand_over_in_parts(received(receiver)));
+    let sending = async move {
+        for part in parts {
+            match tokio::time::timeout(REQUEST_TIMEOUT, sender.send(part)).await {
+                Ok(Ok(())) => {}
+                // The other agent has answered before the end, with an error.
+                Ok(Err(_closed)) => break,
+                Err(_) => return Err(timed_out(to)),
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        answer = &mut exchange => return answer.map(|_| ()),
+        sent = sending => sent?,
+    }
+    tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| timed_out(to))?.map(|_| ())
 }

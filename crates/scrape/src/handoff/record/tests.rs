@@ -19,7 +19,7 @@ fn record() -> HandoffRecord {
 }
 
 fn request() -> wire::HandOverRequest {
-    record().to_request().unwrap()
+    record().to_parts(usize::MAX).next().unwrap()
 }
 
 fn decode(request: wire::HandOverRequest) -> Result<HandoffRecord, String> {
@@ -33,12 +33,12 @@ fn a_record_survives_the_wire_and_counts_its_hop() {
 
 #[test]
 fn a_record_without_hops_left_is_not_sent() {
-    assert_eq!(HandoffRecord { hops: MAX_HOPS, ..record() }.to_request(), None);
+    assert_eq!(HandoffRecord { hops: MAX_HOPS, ..record() }.to_parts(usize::MAX).count(), 0);
 }
 
 #[test]
 fn the_last_hop_is_accepted() {
-    let last = HandoffRecord { hops: MAX_HOPS - 1, ..record() }.to_request().unwrap();
+    let last = HandoffRecord { hops: MAX_HOPS - 1, ..record() }.to_parts(usize::MAX).next().unwrap();
     assert_eq!(decode(last).unwrap().hops, MAX_HOPS);
 }
 
@@ -99,4 +99,34 @@ fn a_record_takes_more_memory_with_each_series() {
 fn the_record_of_an_older_agent_has_one_hash() {
     let decoded = decode(wire::HandOverRequest { owner_hash: 0, ..request() }).unwrap();
     assert_eq!(decoded.placement, Placement { owner: 7, slot: 7 });
+}
+
+#[test]
+fn a_large_record_survives_the_wire_in_parts() {
+    let mut record = record();
+    for n in 0..1000 {
+        let canonical = Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())]).as_bytes().to_vec();
+        let hash = series_hash(&TenantId::default(), &canonical);
+        record.series.push(TrackedSeries { canonical: canonical.into(), hash, is_histogram: false });
+    }
+    let mut parts = record.to_parts(1000);
+    let mut decoded = decode(parts.next().unwrap()).unwrap();
+    for part in parts {
+        assert!(prost::Message::encoded_len(&part) <= 1000);
+        decoded.add(part, &TenantId::default()).unwrap();
+    }
+    assert_eq!(decoded, HandoffRecord { hops: 1, ..record });
+}
+
+#[test]
+fn a_series_larger_than_a_part_has_one_of_its_own() {
+    let mut record = record();
+    record.series.push(record.series[0].clone());
+    let series: Vec<usize> = record.to_parts(1).map(|part| part.series.len()).collect();
+    assert_eq!(series, [1, 1]);
+}
+
+#[test]
+fn a_record_without_series_has_one_part() {
+    assert_eq!(HandoffRecord { series: Vec::new(), ..record() }.to_parts(1).count(), 1);
 }
