@@ -377,7 +377,7 @@ impl meta_server::Meta for Service {
             shared.heard.insert(beat.node, now);
         }
         let version = shared.state.version;
-        Ok(Response::new(HeartbeatAnswer { known, version }))
+        Ok(Response::new(HeartbeatAnswer { known, version, ..HeartbeatAnswer::default() }))
     }
 
     async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexAnswer>, Status> {

@@ -1,5 +1,6 @@
 //! Groups of several nodes in this process, over a network that can be cut, and over real gRPC on loopback.
 
+mod clocks;
 mod identity;
 mod proofs;
 
@@ -12,7 +13,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use pharos_block::objects::testing::FaultyStore;
-use pharos_model::SystemClock;
+use pharos_model::{Clock, SystemClock};
 use pharos_transport::{Channels, ClusterIdentity, Connect, Connection, Identified, IdentityCheck};
 use tempfile::TempDir;
 use tonic::Status;
@@ -141,9 +142,13 @@ impl Cluster {
     }
 
     async fn start(&mut self, name: &str, bootstrap: BootstrapMode, join: &[&str]) {
+        self.start_with(name, bootstrap, join, Arc::new(SystemClock::new())).await;
+    }
+
+    async fn start_with(&mut self, name: &str, bootstrap: BootstrapMode, join: &[&str], clock: Arc<dyn Clock>) {
         let folder = self.folders.entry(name.into()).or_insert_with(|| tempfile::tempdir().unwrap());
         let folder = folder.path().to_path_buf();
-        let (clock, connect, exports) = (Arc::new(SystemClock::new()), self.identified(name), self.exports.clone());
+        let (connect, exports) = (self.identified(name), self.exports.clone());
         let parts = MetaComponents { clock, connect: connect.clone(), exports };
         let meta = Meta::start(&folder, config(name, bootstrap, join), parts).await.unwrap();
         let mut routes = Routes::builder();

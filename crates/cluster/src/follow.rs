@@ -39,7 +39,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// Keeps a view up to date from another node.
 pub(crate) struct Follower {
     pub(crate) feed: Arc<Feed>,
-    remote: Remote,
+    pub(crate) remote: Remote,
     /// Member id of this node.
     identity: String,
     seeds: Vec<String>,

@@ -15,7 +15,9 @@ use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::config::{MetaComponents, MetaConfig};
+use crate::clocks::{Clocks, Crossing};
+use crate::cluster_clock::ClusterClock;
+use crate::config::{BootstrapMode, MetaComponents, MetaConfig};
 use crate::error::MetaError;
 use crate::feed::Feed;
 use crate::raft::disk::Disk;
@@ -26,6 +28,7 @@ use crate::raft::types::{Answer, Proposal, Types, raft_id};
 use crate::remote::Remote;
 use crate::rounds::Rounds;
 use crate::state::Command;
+use crate::view::View;
 
 /// How long a command is retried while the group has no leader.
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -47,11 +50,17 @@ pub(crate) struct Group {
     pub(crate) disk: Arc<Disk>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The time with which this node stamps commands while it leads.
+    pub(crate) time: Arc<ClusterClock>,
     pub(crate) remote: Remote,
     /// When the leader last heard of each member, on its monotonic clock.
     pub(crate) heard: Mutex<HashMap<String, Duration>>,
     /// The members that said in their last heartbeat that they cannot write.
     pub(crate) unwritable: Mutex<BTreeSet<String>>,
+    /// What members reported of their clocks while this node led.
+    clocks: Mutex<Clocks>,
+    /// Identifies this process's monotonic clock.
+    clock_id: u64,
     /// When this node last heard of its leader, on its monotonic clock.
     heard_leader: Mutex<Option<Duration>>,
     /// The candidate that holds this node's pledge, and until when.
@@ -61,6 +70,11 @@ pub(crate) struct Group {
     /// Read indexes of the leader, if that is another node.
     forwarded: Rounds<Result<u64, String>>,
     pub(crate) stop: watch::Sender<bool>,
+}
+
+/// A number that tells the monotonic clock of this process from those of others. Never 0.
+fn clock_id(identity: &str, clock: &dyn Clock) -> u64 {
+    raft_id(&format!("{identity} since {}", clock.now_ms())).max(1)
 }
 
 fn raft_config(config: &MetaConfig) -> Result<Arc<Config>, MetaError> {
@@ -90,6 +104,7 @@ impl Group {
         folder: &Path,
         config: MetaConfig,
         components: &MetaComponents,
+        time: Arc<ClusterClock>,
     ) -> Result<Arc<Group>, MetaError> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join("raft.redb");
@@ -108,10 +123,13 @@ impl Group {
             raft: raft.map_err(|fatal| MetaError::Stopped(fatal.to_string()))?,
             disk,
             feed,
+            clock_id: clock_id(&config.identity, &*components.clock),
             clock: components.clock.clone(),
+            time,
             remote: Remote::new(components.connect.clone()),
             heard: Mutex::default(),
             unwritable: Mutex::default(),
+            clocks: Mutex::default(),
             heard_leader: Mutex::default(),
             pledged: Mutex::default(),
             confirmations: Rounds::default(),
@@ -163,7 +181,7 @@ impl Group {
             if let Some(refused) = self.refuse_unsupported(&command) {
                 return Ok(refused);
             }
-            let made_now = if self.raft.is_leader() { command.made_at(self.clock.now_ms()) } else { None };
+            let made_now = if self.raft.is_leader() { command.made_at(self.time.now_ms()) } else { None };
             let proposal = Proposal(made_now.map_or_else(|| command.clone(), Arc::new));
             let forward = match self.raft.client_write(proposal).await {
                 Ok(written) => return Ok(written.data),
@@ -269,18 +287,62 @@ impl Group {
 
     async fn note_heartbeat(self: &Arc<Self>, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
         let view = self.feed.view();
+        let received = self.clock.monotonic();
         let known = view.member(&beat.node).is_some();
         self.note_writable(&beat, known);
         if beat.leaving {
             self.heard.lock().remove(&beat.node);
-            return Ok(HeartbeatAnswer { known, version: view.version });
+            return Ok(HeartbeatAnswer { known, version: view.version, ..HeartbeatAnswer::default() });
         }
         if known {
-            self.heard.lock().insert(beat.node.clone(), self.clock.monotonic());
+            self.heard.lock().insert(beat.node.clone(), received);
         }
         let version = self.read_index(true).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let known = self.feed.view().member(&beat.node).is_some();
-        Ok(HeartbeatAnswer { known, version })
+        let answer = HeartbeatAnswer { known, version, ..HeartbeatAnswer::default() };
+        if self.config.bootstrap == BootstrapMode::Alone {
+            return Ok(answer);
+        }
+        Ok(HeartbeatAnswer {
+            clock: self.clock_id,
+            received_ms: received.as_millis() as u64,
+            time_ms: self.note_clock(&beat, &view),
+            answered_ms: self.clock.monotonic().as_millis() as u64,
+            ..answer
+        })
+    }
+
+    /// Takes what a member measured of its wall clock. Returns the cluster's time minus this node's monotonic clock.
+    fn note_clock(&self, beat: &HeartbeatRequest, view: &View) -> Option<i64> {
+        let mut clocks = self.clocks.lock();
+        let is_live = |node: &str| view.member(node).is_some_and(|member| member.state.is_live());
+        clocks.retain(is_live);
+        if beat.clock == self.clock_id && is_live(&beat.node) {
+            clocks.note(&beat.node, beat.wall_ms);
+        }
+        let live = view.members.values().filter(|member| member.state.is_live()).count();
+        let time = clocks.time(live, self.time.base_ms())?;
+        let node = &beat.node;
+        match clocks.crossed(node, time) {
+            Some(Crossing::Far(ahead_ms)) => {
+                tracing::warn!(
+                    node,
+                    ahead_ms,
+                    "the wall clock of a member is wrong; its scrapes go by the cluster's time"
+                )
+            }
+            Some(Crossing::Near) => tracing::info!(node, "the wall clock of a member is right again"),
+            None => {}
+        }
+        Some(time)
+    }
+
+    /// How far the members' wall clocks are ahead of the cluster's time, milliseconds; nothing while another node leads.
+    pub(crate) fn clock_offsets(&self) -> BTreeMap<String, i64> {
+        match self.raft.is_leader() {
+            true => self.clocks.lock().offsets(self.time.base_ms()),
+            false => BTreeMap::new(),
+        }
     }
 
     /// Records whether a member can write. Changes are logged.

@@ -9,6 +9,7 @@ use pharos_transport::meta_v1::HeartbeatRequest;
 use tokio::sync::watch;
 
 use crate::backend::Backend;
+use crate::cluster_clock::{ClusterClock, Report};
 use crate::feed::Feed;
 use crate::state::{Command, Member};
 
@@ -19,7 +20,8 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct HeartbeatTask {
     pub(crate) backend: Backend,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// The cluster's time, which heartbeats measure.
+    pub(crate) time: Arc<ClusterClock>,
     /// When, on the monotonic clock, a heartbeat was sent whose version the view has reached.
     pub(crate) contact: watch::Sender<Option<Duration>>,
     pub(crate) member: Member,
@@ -31,20 +33,26 @@ pub(crate) struct HeartbeatTask {
 impl HeartbeatTask {
     /// Runs until it is dropped.
     pub(crate) async fn run(self) {
+        let mut report = None;
         loop {
-            self.beat().await;
+            report = self.beat(report).await;
             tokio::time::sleep(self.interval).await;
         }
     }
 
-    async fn beat(&self) {
-        let sent = self.clock.monotonic();
+    /// Sends a heartbeat with what the previous one measured. Returns what this one has measured.
+    async fn beat(&self, report: Option<Report>) -> Option<Report> {
+        let sent = self.time.monotonic();
         let beat = HeartbeatRequest {
             node: self.member.id.clone(),
             unwritable: self.unwritable.load(Ordering::Relaxed),
+            clock: report.map_or(0, |report| report.clock),
+            wall_ms: report.map_or(0, |report| report.wall_ms),
             ..HeartbeatRequest::default()
         };
-        match self.backend.heartbeat(beat).await {
+        let answer = self.backend.heartbeat(beat).await;
+        let measured = answer.as_ref().ok().and_then(|answer| self.time.learn(sent, answer));
+        match answer {
             Ok(answer) if answer.known => {
                 // The watch brings the view up to the leader's version. If it does not, the next heartbeat tries again.
                 if tokio::time::timeout(REACH_TIMEOUT, self.feed.reach(answer.version)).await.is_ok() {
@@ -52,12 +60,13 @@ impl HeartbeatTask {
                 }
             }
             Ok(_) => {
-                let join = Command::Join { member: self.member.clone(), at_ms: self.clock.now_ms() };
+                let join = Command::Join { member: self.member.clone(), at_ms: self.time.now_ms() };
                 if let Err(error) = self.backend.propose(Arc::new(join)).await {
                     tracing::warn!(%error, retry_in = ?self.interval, "the cluster has forgotten this node and rejoining failed");
                 }
             }
             Err(error) => tracing::debug!(%error, retry_in = ?self.interval, "heartbeat failed"),
         }
+        measured
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, ChangeMembers};
+use pharos_model::Clock;
 
 use crate::error::MetaError;
 use crate::group::Group;
@@ -99,7 +100,7 @@ impl LeaderTerm {
             heard,
             leading_since: self.since,
             now: group.clock.monotonic(),
-            now_ms: group.clock.now_ms(),
+            now_ms: group.time.now_ms(),
             lease: timing.lease,
             agent_lease: timing.agent_lease,
             forget_after: timing.forget_after,
@@ -109,7 +110,7 @@ impl LeaderTerm {
     async fn voters(&self, group: &Group, view: &View) -> Result<(), MetaError> {
         let membership = self.raft_membership(group);
         let replace_after = group.config.timing.replace_voter_after.as_millis() as i64;
-        let now_ms = group.clock.now_ms();
+        let now_ms = group.time.now_ms();
         let long_down = |member: &Member| now_ms.saturating_sub(member.since_ms) >= replace_after;
         let Some(change) = voters::next(view, &membership, long_down) else { return Ok(()) };
         tracing::info!(?change, "changing the Raft group");
@@ -164,7 +165,7 @@ impl LeaderTerm {
         let backed_off = self.backoff.waiting(now);
         let unwritable = group.unwritable.lock().clone();
         let context = PlacementContext {
-            now_ms: group.clock.now_ms(),
+            now_ms: group.time.now_ms(),
             silent: &silent,
             backed_off: &backed_off,
             unwritable: &unwritable,

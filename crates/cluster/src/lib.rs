@@ -12,6 +12,8 @@ mod backend;
 mod barrier;
 mod bootstrap;
 pub mod catalogue;
+mod clocks;
+mod cluster_clock;
 pub mod codec;
 mod config;
 mod error;
@@ -39,6 +41,8 @@ pub use barrier::DeletionBarrier;
 pub use catalogue::{
     BlockEntry, Catalogue, CatalogueCommand, CutId, Deletion, REMOVAL_DELAY_MS, Removal, RemovalReason, TenantCatalogue,
 };
+pub use clocks::MAX_CLOCK_OFFSET_MS;
+pub use cluster_clock::ClusterClock;
 pub use config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 pub use error::MetaError;
 pub use meta::{GroupStatus, Meta, Outcome};

@@ -2,6 +2,7 @@
 //!
 //! Behind it is a node of the Raft group ([`crate::group`]) or a node that follows the group ([`crate::follow`]).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_model::{Clock, SystemClock};
-use pharos_transport::meta_v1::HeartbeatRequest;
 use pharos_transport::meta_v1::meta_server::MetaServer;
 use pharos_transport::meta_v1::raft_server::RaftServer;
+use pharos_transport::meta_v1::{DescribeAnswer, HeartbeatRequest};
 use pharos_transport::{Channels, Connect};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tonic::service::RoutesBuilder;
 
 use crate::backend::Backend;
 use crate::bootstrap;
+use crate::cluster_clock::ClusterClock;
 use crate::config::{BootstrapMode, MetaComponents, MetaConfig, Timing};
 use crate::error::MetaError;
 use crate::export_task;
@@ -33,6 +35,7 @@ use crate::leader;
 use crate::proof::{ProveView, Prover, Unproven};
 use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::service::RaftService;
+use crate::raft::types::raft_id;
 use crate::remote::Remote;
 use crate::service::MetaService;
 use crate::state::{Command, Member, MemberState, Response, Role};
@@ -40,6 +43,9 @@ use crate::view::View;
 
 /// Interval of log lines while a start reads the log.
 const RECOVERY_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the leader may take to say what it knows of the clocks. The rest of the status does not wait longer for it.
+const CLOCKS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The result of a command that took effect.
 #[derive(Clone, Debug)]
@@ -65,6 +71,8 @@ pub struct GroupStatus {
     pub term: u64,
     /// Index of the last log entry that was applied on this node.
     pub applied: u64,
+    /// How far the members' wall clocks are ahead of the cluster's time, milliseconds. Empty when the leader does not answer.
+    pub clocks: BTreeMap<String, i64>,
 }
 
 /// A node's access to the cluster state. Every role reads it, watches it and proposes changes to it.
@@ -72,6 +80,7 @@ pub struct Meta {
     backend: Backend,
     feed: Arc<Feed>,
     clock: Arc<dyn Clock>,
+    time: Arc<ClusterClock>,
     runtime: Handle,
     timing: Timing,
     prover: Prover,
@@ -106,7 +115,8 @@ impl Meta {
         Box::pin(async move {
             let alone = config.bootstrap == BootstrapMode::Alone;
             let timing = config.timing.clone();
-            let group = Group::open(folder, config, &components).await?;
+            let time = ClusterClock::new(components.clock.clone());
+            let group = Group::open(folder, config, &components, time.clone()).await?;
             let founding = bootstrap::run(group.clone());
             let leading = leader::run(group.clone());
             let mut tasks = Vec::new();
@@ -124,7 +134,7 @@ impl Meta {
                 tasks.push(tokio::spawn(export_task::run(group.clone(), objects)));
             }
             let feed = group.feed.clone();
-            let meta = Meta::new(Backend::Group(group), feed, components.clock, timing, tasks);
+            let meta = Meta::new(Backend::Group(group), feed, components.clock, time, timing, tasks);
             if alone {
                 meta.recovered().await?;
             }
@@ -136,7 +146,8 @@ impl Meta {
     pub fn connect(identity: &str, addresses: Vec<String>, connect: Arc<dyn Connect>, clock: Arc<dyn Clock>) -> Meta {
         let follower = Follower::start(Remote::new(connect), identity, addresses);
         let feed = follower.feed.clone();
-        Meta::new(Backend::Follower(follower), feed, clock, Timing::default(), Vec::new())
+        let time = ClusterClock::new(clock.clone());
+        Meta::new(Backend::Follower(follower), feed, clock, time, Timing::default(), Vec::new())
     }
 
     /// Waits until the log that was on disk at the start is applied, if this node is the only voter.
@@ -220,6 +231,7 @@ impl Meta {
         backend: Backend,
         feed: Arc<Feed>,
         clock: Arc<dyn Clock>,
+        time: Arc<ClusterClock>,
         timing: Timing,
         tasks: Vec<tokio::task::JoinHandle<()>>,
     ) -> Meta {
@@ -229,6 +241,7 @@ impl Meta {
             backend,
             feed,
             clock,
+            time,
             runtime: Handle::current(),
             timing,
             contact,
@@ -250,7 +263,7 @@ impl Meta {
             let heartbeats = HeartbeatTask {
                 backend: self.backend.clone(),
                 feed: self.feed.clone(),
-                clock: self.clock.clone(),
+                time: self.time.clone(),
                 contact: self.contact.clone(),
                 member,
                 unwritable: self.unwritable.clone(),
@@ -309,6 +322,11 @@ impl Meta {
         &self.clock
     }
 
+    /// The time that the cluster goes by, to which heartbeats keep this node.
+    pub fn cluster_clock(&self) -> &Arc<ClusterClock> {
+        &self.time
+    }
+
     /// The latest time on the monotonic clock for which the view is known to contain everything agreed on before it. Advances
     /// with every heartbeat of this node; none before the first.
     pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
@@ -352,22 +370,25 @@ impl Meta {
             learners: membership.learner_ids().collect(),
             term: metrics.current_term,
             applied: metrics.last_applied.map_or(0, |applied| applied.index),
+            clocks: group.clock_offsets(),
         }
     }
 
-    /// As [`Meta::status`], but a node without the meta role asks one that has it.
+    /// As [`Meta::status`], but a node without the meta role asks one that has it, and the clocks are asked of the leader.
     pub fn group(&self) -> BoxFuture<'_, Result<GroupStatus, MetaError>> {
         Box::pin(async move {
-            let Backend::Follower(follower) = &self.backend else { return Ok(self.status()) };
-            let answer = follower.describe().await?;
-            Ok(GroupStatus {
-                leader: (answer.leader != 0).then_some(answer.leader),
-                leads: false,
-                voters: answer.voters,
-                learners: answer.learners,
-                term: answer.term,
-                applied: answer.applied,
-            })
+            let (remote, mut status) = match &self.backend {
+                Backend::Group(group) => (&group.remote, self.status()),
+                Backend::Follower(follower) => (&follower.remote, described(&follower.describe().await?)),
+            };
+            if !status.leads
+                && let Some(leader) = status.leader
+                && let Some(member) = self.view().members.values().find(|member| raft_id(&member.id) == leader).cloned()
+                && let Ok(Ok(answer)) = tokio::time::timeout(CLOCKS_TIMEOUT, remote.describe(&member.address)).await
+            {
+                status.clocks = described(&answer).clocks;
+            }
+            Ok(status)
         })
     }
 
@@ -406,6 +427,18 @@ impl Meta {
                 }
             }
         })
+    }
+}
+
+fn described(answer: &DescribeAnswer) -> GroupStatus {
+    GroupStatus {
+        leader: (answer.leader != 0).then_some(answer.leader),
+        leads: false,
+        voters: answer.voters.clone(),
+        learners: answer.learners.clone(),
+        term: answer.term,
+        applied: answer.applied,
+        clocks: answer.clocks.iter().map(|clock| (clock.node.clone(), clock.ahead_ms)).collect(),
     }
 }
 

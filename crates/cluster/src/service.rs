@@ -9,8 +9,8 @@ use futures::Stream;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use pharos_transport::meta_v1::{
-    DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeAnswer, PledgeRequest, ProposeAnswer,
-    ProposeRequest, ReadIndexAnswer, ReadIndexRequest, WatchRequest, WatchUpdate, meta_server,
+    ClockOffset, DescribeAnswer, DescribeRequest, HeartbeatAnswer, HeartbeatRequest, PledgeAnswer, PledgeRequest,
+    ProposeAnswer, ProposeRequest, ReadIndexAnswer, ReadIndexRequest, WatchRequest, WatchUpdate, meta_server,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -81,6 +81,7 @@ impl meta_server::Meta for MetaService {
         let group = &self.group;
         let initialized = group.is_initialized().await;
         let view = group.feed.view();
+        let clocks = group.clock_offsets().into_iter().map(|(node, ahead_ms)| ClockOffset { node, ahead_ms }).collect();
         let metrics = group.raft.metrics();
         let metrics = metrics.borrow_watched();
         Ok(Response::new(DescribeAnswer {
@@ -95,6 +96,7 @@ impl meta_server::Meta for MetaService {
             term: metrics.current_term,
             applied: metrics.last_applied.as_ref().map_or(0, |applied| applied.index),
             learners: metrics.membership_config.membership().learner_ids().collect(),
+            clocks,
         }))
     }
 

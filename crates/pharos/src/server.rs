@@ -5,6 +5,7 @@
 //! stops shipping and writes the log. It flushes nothing, because the log has every acknowledged sample. A signal during
 //! startup ends the process at once, for the same reason.
 
+mod clock_metric;
 mod deletions;
 mod departure;
 pub(crate) mod http;
@@ -19,6 +20,7 @@ mod roles;
 mod rules;
 mod services;
 mod snapshot;
+mod statistics;
 mod storage;
 mod targets;
 mod web;

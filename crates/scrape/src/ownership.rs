@@ -70,10 +70,12 @@ impl Ownership {
         Arc::new(Ownership { plan, cluster: None, _static_plan: Some(static_plan) })
     }
 
-    /// The ownership that meta's view assigns to the agent with this identity.
+    /// The ownership that meta's view assigns to the agent with this identity. Slots and assignments go by the cluster's time,
+    /// so the agent's loops must read [`Meta::cluster_clock`].
     pub fn in_cluster(identity: &str, meta: &Meta, connect: Arc<dyn Connect>) -> Arc<Self> {
         let peers = Arc::new(RemoteAgents::new(meta.watch(), connect));
-        Ownership::from_parts(identity, meta.watch(), meta.contact(), meta.clock().clone(), peers)
+        let (clock, steps) = (meta.cluster_clock().clone(), meta.cluster_clock().steps());
+        Ownership::from_parts(identity, meta.watch(), meta.contact(), clock, steps, peers)
     }
 
     /// As [`Ownership::in_cluster`], with the parts of meta's handle.
@@ -82,9 +84,10 @@ impl Ownership {
         views: watch::Receiver<View>,
         contact: watch::Receiver<Option<Duration>>,
         clock: Arc<dyn Clock>,
+        steps: watch::Receiver<Option<i64>>,
         peers: Arc<dyn Peers>,
     ) -> Arc<Self> {
-        let plan = follow(identity.to_string(), views.clone());
+        let plan = follow(identity.to_string(), views.clone(), steps);
         let cluster = Cluster {
             identity: identity.to_string(),
             views,
@@ -163,8 +166,13 @@ impl Ownership {
     }
 }
 
-/// Publishes the plan of each view until nobody listens.
-fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver<Arc<Plan>> {
+/// Publishes the plan of each view until nobody listens, and again whenever the cluster's time steps, so that loops look
+/// anew when their next slots are.
+fn follow(
+    identity: String,
+    mut views: watch::Receiver<View>,
+    mut steps: watch::Receiver<Option<i64>>,
+) -> watch::Receiver<Arc<Plan>> {
     let mut view = views.borrow_and_update().clone();
     let (publish, plan) = watch::channel(Arc::new(Plan::of(&view, &identity)));
     tokio::spawn(async move {
@@ -175,6 +183,7 @@ fn follow(identity: String, mut views: watch::Receiver<View>) -> watch::Receiver
                     publish.closed().await;
                     return;
                 },
+                Ok(()) = steps.changed() => publish.send_modify(|_same| ()),
                 () = publish.closed() => return,
             }
             let next = views.borrow_and_update().clone();

@@ -33,6 +33,48 @@ pub(crate) fn scrape_time(planned_ms: i64, now_ms: i64, interval_ms: i64) -> Scr
     ScrapeTime { timestamp, next_slot: slot + interval_ms }
 }
 
+/// A difference between wall clock and monotonic clock that counts as a step, milliseconds. Smaller ones are corrections by NTP.
+const STEP_MS: u64 = 100;
+
+/// Notices steps of a wall clock by comparing it with the monotonic clock.
+pub(crate) struct StepDetector {
+    /// Wall-clock time minus monotonic time when it was last looked at, milliseconds.
+    base_ms: i64,
+}
+
+impl StepDetector {
+    pub(crate) fn new(clock: &dyn Clock) -> Self {
+        StepDetector { base_ms: base_ms(clock) }
+    }
+
+    /// Whether the clock has stepped since the last look.
+    pub(crate) fn has_stepped(&mut self, clock: &dyn Clock) -> bool {
+        let before = std::mem::replace(&mut self.base_ms, base_ms(clock));
+        before.abs_diff(self.base_ms) > STEP_MS
+    }
+}
+
+fn base_ms(clock: &dyn Clock) -> i64 {
+    let monotonic = i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
+    clock.now_ms().saturating_sub(monotonic)
+}
+
+/// Where a loop continues after the clock was set back, so that its next slot no longer is within an interval: half an
+/// interval after its last scrape, which began `since` ago. The slots stay where they are in each interval.
+pub(crate) fn after_step_back(now_ms: i64, interval_ms: i64, since: Duration) -> i64 {
+    let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    now_ms.max(now_ms.saturating_add(interval_ms / 2).saturating_sub(since_ms))
+}
+
+/// Waits for as long as it should take until the clock shows `deadline_ms`. A clock that is set back meanwhile does not make
+/// the wait longer, so it may end early.
+pub(crate) async fn sleep_towards(clock: &dyn Clock, deadline_ms: i64) {
+    let left = deadline_ms.saturating_sub(clock.now_ms());
+    if left > 0 {
+        clock.sleep(Duration::from_millis(left as u64)).await;
+    }
+}
+
 /// Waits until the clock shows `deadline_ms`.
 pub(crate) async fn sleep_until(clock: &dyn Clock, deadline_ms: i64) {
     loop {

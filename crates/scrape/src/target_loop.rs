@@ -16,7 +16,7 @@ use crate::handoff::{Handoffs, Pending};
 use crate::loop_state::{EndedLoop, LoopState};
 use crate::ownership::{Owner, Plan};
 use crate::report::{Report, ReportSeries};
-use crate::schedule::{scrape_time, sleep_until};
+use crate::schedule::{StepDetector, after_step_back, scrape_time, sleep_towards};
 use crate::shared::{Buffers, Fetch, Shared};
 use crate::targets::{Health, Target, TargetStatus};
 
@@ -71,18 +71,27 @@ impl TargetLoop {
         let placement = self.target.placement();
         let mut plans = self.shared.ownership.watch();
         let last_ms = self.succeed(predecessor).await;
+        // The time up to which slots are scraped, and when the last scrape began.
+        let mut done = last_ms.map_or(i64::MIN, |last_ms| last_ms.saturating_add(1));
+        let mut began = self.shared.clock.monotonic();
         // The first slot that is neither scraped nor skipped.
-        let mut from = self.shared.clock.now_ms().max(last_ms.map_or(i64::MIN, |last_ms| last_ms.saturating_add(1)));
+        let mut from = self.shared.clock.now_ms().max(done);
+        let mut steps = StepDetector::new(&*self.shared.clock);
         loop {
-            if !self.target.is_owned() {
+            let now_ms = self.shared.clock.now_ms();
+            let has_stepped = steps.has_stepped(&*self.shared.clock);
+            if has_stepped && done > now_ms.saturating_add(interval_ms) {
+                done = i64::MIN;
+                from = after_step_back(now_ms, interval_ms, self.shared.clock.monotonic().saturating_sub(began));
+            } else if has_stepped || !self.target.is_owned() {
                 // Slots that passed before this agent learned that it owns them are not made up for: the previous owner
-                // did not know either, and scraped them.
-                from = from.max(self.shared.clock.now_ms());
+                // did not know either, and scraped them. Nor are those that a step of the clock has left out.
+                from = done.max(now_ms);
             }
             let planned = self.plan_next(&plans.borrow_and_update().clone(), from, &handoffs);
             let due = async {
                 match planned {
-                    Some(planned) => sleep_until(&*self.shared.clock, planned).await,
+                    Some(planned) => sleep_towards(&*self.shared.clock, planned).await,
                     None => std::future::pending().await,
                 }
             };
@@ -93,14 +102,19 @@ impl TargetLoop {
                 Ok(()) = plans.changed() => continue,
                 () = due => {}
             }
-            let Some(planned) = planned else { continue };
+            let Some(planned) = planned.filter(|planned| *planned <= self.shared.clock.now_ms()) else { continue };
             let _in_flight = self.shared.begin();
             tokio::select! {
                 biased;
                 () = self.shared.stopped() => break,
                 () = self.shared.ownership.await_fresh_view() => {}
             }
-            let time = scrape_time(planned, self.shared.clock.now_ms(), interval_ms);
+            let now_ms = self.shared.clock.now_ms();
+            if now_ms < planned {
+                // The clock was set back during the wait.
+                continue;
+            }
+            let time = scrape_time(planned, now_ms, interval_ms);
             // Slots that passed during the wait are skipped; this is the last one.
             let slot = time.next_slot - interval_ms;
             if self.shared.ownership.plan().owner_at(placement, slot) != Owner::Me {
@@ -110,7 +124,8 @@ impl TargetLoop {
             for pending in handoffs.take(&self.target, self.state.next_ms.is_none()) {
                 pending.merge_into(&mut self.state.cache, &self.target, &self.config);
             }
-            from = time.next_slot;
+            (from, done) = (time.next_slot, time.next_slot);
+            began = self.shared.clock.monotonic();
             self.state.next_ms = Some(time.next_slot);
             if !self.scrape(time.timestamp).await {
                 break;

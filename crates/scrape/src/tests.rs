@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,20 +21,31 @@ use crate::targets::tests::{resolved, target};
 use crate::targets::{Health, Target};
 
 /// A clock that follows tokio's, which is paused and advances when all tasks wait.
-pub(crate) struct TokioClock(tokio::time::Instant);
+/// Its wall clock can be set.
+pub(crate) struct TokioClock(tokio::time::Instant, AtomicI64);
 
 /// The start of test time, a multiple of all intervals.
 pub(crate) const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
 
 impl TokioClock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(TokioClock(tokio::time::Instant::now()))
+        Arc::new(TokioClock(tokio::time::Instant::now(), AtomicI64::new(0)))
+    }
+
+    /// The same clock, with a wall clock that is ahead by some time.
+    pub(crate) fn ahead_by(&self, ms: i64) -> Arc<Self> {
+        Arc::new(TokioClock(self.0, AtomicI64::new(self.1.load(Ordering::Relaxed) + ms)))
+    }
+
+    /// Moves the wall clock, and nothing else.
+    pub(crate) fn step(&self, by_ms: i64) {
+        self.1.fetch_add(by_ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for TokioClock {
     fn now_ms(&self) -> i64 {
-        START_MS + self.0.elapsed().as_millis() as i64
+        START_MS + self.0.elapsed().as_millis() as i64 + self.1.load(Ordering::Relaxed)
     }
 
     fn monotonic(&self) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pharos_cluster::{ClusterState, GroupStatus, Member, MemberState, Role, Shard, raft_id};
+use pharos_cluster::{ClusterState, GroupStatus, MAX_CLOCK_OFFSET_MS, Member, MemberState, Role, Shard, raft_id};
 use pharos_gocompat::format_duration;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,7 @@ pub(super) fn problems(state: &ClusterState, group: Option<&GroupStatus>, now_ms
     problems.extend(of_shards(state));
     problems.extend(of_roles(state));
     problems.extend(of_members(state, now_ms));
+    problems.extend(group.map_or_else(Vec::new, |group| of_clocks(state, group)));
     problems.extend(of_versions(state));
     problems.extend(of_catalogue(state));
     problems.sort_by_key(|problem| problem.severity);
@@ -221,6 +222,24 @@ fn describe(member: &Member) -> String {
     let roles: Vec<&str> = member.roles.iter().map(|role| role.name()).collect();
     let zone = if member.zone.is_empty() { String::new() } else { format!(", zone {}", member.zone) };
     format!("{} ({} at {}{zone})", member.id, roles.join("+"), member.address)
+}
+
+/// Wall clocks that are far from the cluster's time.
+fn of_clocks(state: &ClusterState, group: &GroupStatus) -> Vec<Problem> {
+    let far = |ahead_ms: i64| ahead_ms.unsigned_abs() > MAX_CLOCK_OFFSET_MS as u64;
+    let clocks = group.clocks.iter().filter(|(_, ahead_ms)| far(**ahead_ms));
+    let found = clocks.filter_map(|(node, ahead_ms)| {
+        let (size, side) = (ahead_ms.saturating_abs(), if *ahead_ms > 0 { "ahead of" } else { "behind" });
+        let what = format!(
+            "the clock of node {} is {} {side} the cluster's time, the median of all clocks",
+            describe(state.member(node)?),
+            format_duration(size)
+        );
+        let advice = "synchronize it (NTP, chrony); targets are scraped by the cluster's time meanwhile, but queries, \
+                      limits on late samples and logs of this node go by its clock";
+        Some(problem(Severity::Warning, what, advice))
+    });
+    found.collect()
 }
 
 /// Different versions, which must be at most one minor version apart.

@@ -89,6 +89,9 @@ pub struct MemberStatus {
     pub replicas: usize,
     /// Number of shards that it leads.
     pub leads: usize,
+    /// How far its wall clock is ahead of the cluster's time, in milliseconds; none when it has not reported or meta's leader
+    /// does not answer.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// The replicas of a shard.
@@ -204,7 +207,11 @@ impl ClusterStatus {
         let StatusInputs { state, group, node, progress, moves, now_ms } = *inputs;
         let settings = state.settings.as_ref();
         let led = state.led();
-        let member = |member: &Member| member_status(state, member, led.get(member.id.as_str()).copied().unwrap_or(0));
+        let member = |member: &Member| MemberStatus {
+            leads: led.get(member.id.as_str()).copied().unwrap_or(0),
+            clock_offset_ms: group.and_then(|group| group.clocks.get(&member.id).copied()),
+            ..member_status(state, member)
+        };
         let leases = state.leases.iter().filter_map(|(name, lease)| Some((name.clone(), lease.holder.clone()?)));
         ClusterStatus {
             cluster: settings.map(|settings| settings.cluster.clone()).unwrap_or_default(),
@@ -255,7 +262,7 @@ pub(super) fn state_name(state: MemberState) -> &'static str {
     }
 }
 
-fn member_status(state: &ClusterState, member: &Member, leads: usize) -> MemberStatus {
+fn member_status(state: &ClusterState, member: &Member) -> MemberStatus {
     MemberStatus {
         node: member.id.clone(),
         state: state_name(member.state).into(),
@@ -268,7 +275,7 @@ fn member_status(state: &ClusterState, member: &Member, leads: usize) -> MemberS
         address: member.address.clone(),
         http_address: member.http_address.clone(),
         replicas: state.shards_of(&member.id).count(),
-        leads,
+        ..MemberStatus::default()
     }
 }
 

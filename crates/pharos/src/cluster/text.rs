@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use pharos_config::ByteSize;
+use pharos_gocompat::format_duration;
 
 use super::drain::DrainStatus;
 use super::health::{Severity, ranges};
@@ -79,9 +80,26 @@ pub(super) fn status(status: &ClusterStatus, all_shards: bool) -> String {
     out
 }
 
+/// How far a clock is ahead, with its sign: `+12ms`, `-10s`.
+fn clock_offset(ahead_ms: i64) -> String {
+    let sign = if ahead_ms < 0 { '-' } else { '+' };
+    format!("{sign}{}", format_duration(ahead_ms.saturating_abs()))
+}
+
 fn members(status: &ClusterStatus) -> String {
-    let mut rows =
-        vec![row(&["NODE", "STATE", "SINCE", "ROLES", "ZONE", "VERSION", "SHARDS", "LEADS", "CLUSTER ADDRESS", "API"])];
+    let mut rows = vec![row(&[
+        "NODE",
+        "STATE",
+        "SINCE",
+        "ROLES",
+        "ZONE",
+        "VERSION",
+        "SHARDS",
+        "LEADS",
+        "CLOCK",
+        "CLUSTER ADDRESS",
+        "API",
+    ])];
     for member in &status.members {
         rows.push(row(&[
             &member.node,
@@ -92,6 +110,7 @@ fn members(status: &ClusterStatus) -> String {
             or_dash(&member.version),
             &member.replicas.to_string(),
             &member.leads.to_string(),
+            &member.clock_offset_ms.map_or_else(|| "-".into(), clock_offset),
             or_dash(&member.address),
             or_dash(&member.http_address),
         ]));
@@ -192,6 +211,7 @@ mod tests {
             version: "0.1.0".into(),
             address: format!("{node}:7946"),
             replicas,
+            clock_offset_ms: (node == "B").then_some(-10_250),
             ..MemberStatus::default()
         };
         let shard = |shard, lagging: &[&str]| ShardStatus {
@@ -226,7 +246,11 @@ mod tests {
     fn a_status_shows_members_shards_and_problems() {
         let text = status(&example(), false);
         assert!(text.starts_with("cluster c, view 0, as seen by node A\nmeta    A leads, 1 vote: A; term 0"), "{text}");
-        assert!(text.contains("A     active  2023-11-14T22:13:20Z  ingester,meta  -     0.1.0    2"), "{text}");
+        assert!(
+            text.contains("A     active  2023-11-14T22:13:20Z  ingester,meta  -     0.1.0    2       0      -  "),
+            "{text}"
+        );
+        assert!(text.contains("  -10s250ms  B:7946"), "{text}");
         assert!(text.contains("shards  1 of 2 have 1 copies in sync"), "{text}");
         assert!(
             text.contains(

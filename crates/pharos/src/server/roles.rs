@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::clock_metric;
 use super::deletions::SeriesDeletions;
 use super::departure;
 use super::http::HttpConfig;
@@ -33,6 +34,7 @@ use super::owner::Claim;
 use super::rules::AllRules;
 use super::services::{NodeServices, retention_text};
 use super::snapshot::Snapshots;
+use super::statistics::Statistics;
 use super::storage::Folders;
 use super::targets::{AllTargets, ExternalUrl};
 use super::window;
@@ -135,6 +137,9 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         }
         first => first,
     };
+    if membership.is_open() {
+        clock_metric::register(registry, membership.meta.cluster_clock().clone()).map_err(text)?;
+    }
     membership.announce().await?;
     let claim = Claim {
         objects: objects.clone(),
@@ -213,6 +218,12 @@ fn services(
             runtime: Handle::current(),
         },
         ingester: holders.ingester.clone(),
+        statistics: membership.is_open().then(|| Statistics {
+            meta: meta.clone(),
+            node: membership.identity.clone(),
+            ingester: holders.ingester.clone(),
+            connect: membership.connect(),
+        }),
         agent: agent.clone(),
         receiver: intake.map(|intake| intake.receiver.clone()),
         targets: AllTargets {

@@ -38,6 +38,7 @@ struct Fixture {
     state: ClusterState,
     views: watch::Sender<View>,
     contact: watch::Sender<Option<Duration>>,
+    steps: watch::Sender<Option<i64>>,
     peers: Arc<RecordingPeers>,
     ownership: Arc<Ownership>,
 }
@@ -52,9 +53,10 @@ impl Fixture {
         let views = watch::Sender::new(View::new(Arc::new(state.clone())));
         let contact = watch::Sender::new(Some(clock.monotonic()));
         let peers = Arc::new(RecordingPeers::default());
-        let ownership =
-            Ownership::from_parts("agent-0", views.subscribe(), contact.subscribe(), clock.clone(), peers.clone());
-        Fixture { clock, state, views, contact, peers, ownership }
+        let steps = watch::Sender::new(None);
+        let (seen, heard, stepped) = (views.subscribe(), contact.subscribe(), steps.subscribe());
+        let ownership = Ownership::from_parts("agent-0", seen, heard, clock.clone(), stepped, peers.clone());
+        Fixture { clock, state, views, contact, steps, peers, ownership }
     }
 
     fn apply(&mut self, command: &Command) {
@@ -159,4 +161,13 @@ async fn a_new_view_publishes_a_new_plan() {
     plans.changed().await.unwrap();
     assert_ne!(plans.borrow_and_update().epoch, epoch);
     assert!(fixture.ownership.plan().epoch > epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_clusters_time_publishes_the_plan_again() {
+    let fixture = Fixture::new(1);
+    let mut plans = fixture.ownership.watch();
+    plans.mark_unchanged();
+    fixture.steps.send_replace(Some(7));
+    plans.changed().await.unwrap();
 }

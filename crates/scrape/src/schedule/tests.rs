@@ -38,6 +38,14 @@ fn an_interval_of_zero_counts_as_one_millisecond() {
     assert_eq!(scrape_time(5, 5, 0), time(5, 6));
 }
 
+#[test]
+fn after_a_step_back_the_next_slot_is_half_an_interval_or_more_after_the_last_scrape() {
+    let seconds = Duration::from_secs;
+    assert_eq!(after_step_back(100_000, 10_000, seconds(1)), 104_000);
+    assert_eq!(after_step_back(100_000, 10_000, seconds(10)), 100_000);
+    assert_eq!(after_step_back(100_000, 10_000, Duration::MAX), 100_000);
+}
+
 proptest! {
     #[test]
     fn slots_keep_their_place_in_the_interval(now in 0i64..1 << 45, interval in 1i64..100_000, hash: u64) {

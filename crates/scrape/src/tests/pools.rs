@@ -9,6 +9,7 @@ use crate::pool::{self, PoolInput, ScrapeJob};
 /// A pool over one published list of addresses.
 struct TestPool {
     recorder: Arc<Recorder>,
+    clock: Arc<TokioClock>,
     shared: Arc<Shared>,
     handoffs: Arc<Handoffs>,
 }
@@ -16,8 +17,9 @@ struct TestPool {
 impl TestPool {
     fn new() -> Self {
         let recorder = Arc::new(Recorder::default());
-        let shared = shared(&recorder);
-        TestPool { handoffs: Handoffs::new(shared.clone()), recorder, shared }
+        let clock = TokioClock::new();
+        let shared = shared_with(&recorder, clock.clone());
+        TestPool { handoffs: Handoffs::new(shared.clone()), recorder, clock, shared }
     }
 
     fn start(
@@ -307,5 +309,23 @@ async fn targets_with_equal_labels_keep_their_own_series() {
     let stale: Vec<String> =
         ["one", "two"].iter().flat_map(|name| test.lines_of(name)).filter(|l| l.contains("stale")).collect();
     assert!(stale.is_empty(), "{stale:?}");
+    test.end(pool).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_stops_no_scrape() {
+    let test = TestPool::new();
+    let (_publish, found) = watch::channel(addresses(&["a:1"]));
+    let script = Script::new(&["m 1\n"]);
+    let pool = test.start("", &script, found);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    // For an hour it is one hour behind, and half an interval; then it is right again.
+    for step_ms in [-3_605_000, 3_605_000] {
+        test.clock.step(step_ms);
+        let before = script.fetched.lock().len();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let scrapes = script.fetched.lock().len() - before;
+        assert!((9..=11).contains(&scrapes), "{scrapes} scrapes in ten intervals after a step of {step_ms} ms");
+    }
     test.end(pool).await;
 }

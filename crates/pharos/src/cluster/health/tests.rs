@@ -54,6 +54,18 @@ fn a_cluster_that_is_not_bootstrapped_has_one_problem() {
 }
 
 #[test]
+fn a_clock_that_is_wrong_is_reported_with_its_offset() {
+    let state = state(3, &["A", "B", "C"]);
+    let clocks = [("A".into(), 900), ("B".into(), -10_250), ("gone".into(), 5000)].into();
+    let group = GroupStatus { clocks, ..group(&["A", "B", "C"], Some("A")) };
+    let problems = problems(&state, Some(&group), 120_000);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].what.starts_with("the clock of node B (agent+ingester+store+compactor at B:1) is 10s250ms behind")
+    );
+}
+
+#[test]
 fn a_node_that_is_down_is_reported_with_its_replicas() {
     let mut state = state(3, &["A", "B", "C"]);
     set(&mut state, "C", MemberState::Down);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pharos_model::Clock;
 use pharos_receive::{ReceiveConfig, Receiver};
 use pharos_scrape::{Ownership, Scraper, ScraperConfig};
 
@@ -36,11 +37,14 @@ impl Intake {
         let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
         let config = ScraperConfig { scrape: loaded.scrape.clone(), ..ScraperConfig::default() };
-        let ownership = match membership.is_open() {
-            true => Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect()),
-            false => Ownership::everything(&replica_identity(loaded)),
+        let (ownership, clock): (_, Arc<dyn Clock>) = match membership.is_open() {
+            true => {
+                let ownership = Ownership::in_cluster(&membership.identity, &membership.meta, membership.connect());
+                (ownership, membership.meta.cluster_clock().clone())
+            }
+            false => (Ownership::everything(&replica_identity(loaded)), clock.clone()),
         };
-        let agent = Scraper::create(config, ingest, ownership, clock.clone(), registry).map_err(text)?;
+        let agent = Scraper::create(config, ingest, ownership, clock, registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
 }

@@ -117,7 +117,7 @@ struct SimPeers(Arc<World>, Arc<TokioClock>);
 #[async_trait]
 impl Peers for SimPeers {
     async fn hand_off(&self, to: &str, record: &HandoffRecord) -> Result<(), String> {
-        let request = record.to_request().ok_or("too many hops")?;
+        let request = record.to_parts(usize::MAX).next().ok_or("too many hops")?;
         self.0.pause(80).await;
         let handoffs = self.0.agents.lock().get(to).cloned().ok_or("the agent is dead")?;
         self.0.note(self.1.now_ms(), format!("{} to {to}, hop {}, for {}", record.url, record.hops, record.next_ms));
@@ -204,11 +204,21 @@ impl Sim {
         let views = Arc::new(watch::Sender::new(View::new(Arc::new(self.state.lock().clone()))));
         let contact = watch::Sender::new(None);
         let known = if self.trusts_stale_views { Arc::default() } else { self.state.clone() };
-        tokio::spawn(stay_in_contact(contact.clone(), views.subscribe(), known, self.clock.clone()));
-        let peers = Arc::new(SimPeers(self.world.clone(), self.clock.clone()));
-        let ownership = Ownership::from_parts(&id, views.subscribe(), contact.subscribe(), self.clock.clone(), peers);
+        // The agent's clock is wrong until its first heartbeat corrects it.
+        let ahead_ms = self.world.below(40_000) as i64 - 20_000;
+        let (clock, steps) = (self.clock.ahead_by(ahead_ms), watch::Sender::new(None));
+        let peers = Arc::new(SimPeers(self.world.clone(), clock.clone()));
+        let (seen, heard, stepped) = (views.subscribe(), contact.subscribe(), steps.subscribe());
+        let ownership = Ownership::from_parts(&id, seen, heard, clock.clone(), stepped, peers);
         let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-        let shared = Shared::new(self.world.clone(), self.clock.clone(), TenantId::default(), metrics, ownership);
+        let shared = Shared::new(self.world.clone(), clock.clone(), TenantId::default(), metrics, ownership);
+        let (world, beats, seen) = (self.world.clone(), contact.clone(), views.subscribe());
+        tokio::spawn(async move {
+            world.pause(MAX_DELAY_MS / 2).await;
+            clock.step(-ahead_ms);
+            steps.send_replace(Some(-ahead_ms));
+            stay_in_contact(beats, seen, known, clock).await;
+        });
         let handoffs = Handoffs::new(shared.clone());
         self.world.agents.lock().insert(id.clone(), handoffs.clone());
         let config = Arc::new(resolved("job_name: j\nscrape_interval: 5s\nscrape_timeout: 1s"));
