@@ -30,8 +30,9 @@ pub trait Services: Send + Sync + 'static {
     fn build_info(&self) -> BuildInfo;
     /// Returns the data of `status/walreplay`.
     fn wal_replay(&self) -> WalReplay;
-    /// Returns the data of `status/tsdb`, with at most `limit` rows per list.
-    fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus;
+    /// Returns the data of `status/tsdb`, with at most `limit` rows per list. In a cluster it is that of all ingesters. Fails when
+    /// some do not answer.
+    async fn tsdb(&self, tenant: &TenantId, limit: usize) -> Result<TsdbStatus, String>;
     /// Returns the targets of all agents. `pool` restricts them to one scrape pool.
     async fn targets(&self, pool: Option<&str>) -> Targets;
     /// Returns the metadata that each active target exposes.

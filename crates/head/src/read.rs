@@ -190,7 +190,7 @@ fn stats_of(tenant: &Tenant, limit: usize) -> HeadStats {
 }
 
 impl HeadStats {
-    fn add_run(&mut self, run: SampleRun<'_>) {
+    pub(crate) fn add_run(&mut self, run: SampleRun<'_>) {
         let mut widen = |from: i64, to: i64| {
             self.min_t = Some(self.min_t.map_or(from, |t| t.min(from)));
             self.max_t = Some(self.max_t.map_or(to, |t| t.max(to)));
@@ -210,12 +210,12 @@ impl HeadStats {
 }
 
 /// Sorts by descending count, then by ascending name, and keeps the first `limit`.
-fn keep_top<N: Ord>(counts: &mut Vec<(u64, N)>, limit: usize) {
+pub(crate) fn keep_top<N: Ord>(counts: &mut Vec<(u64, N)>, limit: usize) {
     counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     counts.truncate(limit);
 }
 
-fn top(mut counts: Vec<(u64, String)>, limit: usize) -> Vec<LabelCount> {
+pub(crate) fn top(mut counts: Vec<(u64, String)>, limit: usize) -> Vec<LabelCount> {
     keep_top(&mut counts, limit);
     counts.into_iter().map(|(value, name)| LabelCount { name, value }).collect()
 }

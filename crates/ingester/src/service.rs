@@ -2,6 +2,7 @@
 
 mod append;
 mod copy;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use pharos_transport::append::MAX_MESSAGE;
 use pharos_transport::ingest_v1::ingest_server::{Ingest, IngestServer};
 use pharos_transport::ingest_v1::{
     AppendRequest, AppendResponse, CopyProgress, CopyRequest, CopyResponse, LearningRequest, LearningResponse,
-    ShardEpoch,
+    ShardEpoch, StatisticsRequest, StatisticsResponse,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -84,5 +85,11 @@ impl Ingest for IngestService {
         };
         let copies = self.ingester.progress().into_iter().map(copy).collect();
         Ok(Response::new(LearningResponse { copies }))
+    }
+
+    async fn statistics(&self, request: Request<StatisticsRequest>) -> Result<Response<StatisticsResponse>, Status> {
+        let ingester = self.ingester.clone();
+        let counting = tokio::task::spawn_blocking(move || statistics::answer(&ingester, request.get_ref()));
+        counting.await.map_err(|error| Status::internal(error.to_string()))?.map(Response::new)
     }
 }

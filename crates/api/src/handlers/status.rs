@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::respond;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
 use crate::{Api, tenant_of};
 
@@ -44,16 +44,19 @@ pub(super) async fn wal_replay(State(api): State<Arc<Api>>) -> Response {
 
 /// Handles `GET /api/v1/status/tsdb`.
 pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
-    let status = || -> Result<_, ApiError> {
+    let asked = || -> Result<_, ApiError> {
         let asked = params.count("limit")?;
         if asked > MAX_TSDB_ROWS {
             return Err(ApiError::parameter("limit", format!("limit must not exceed {MAX_TSDB_ROWS}")));
         }
-        let limit = if asked == 0 { DEFAULT_TSDB_ROWS } else { asked };
-        Ok(api.services.tsdb(&tenant_of(&headers)?, limit))
+        Ok((tenant_of(&headers)?, if asked == 0 { DEFAULT_TSDB_ROWS } else { asked }))
     };
-    match status() {
+    let (tenant, limit) = match asked() {
+        Ok(asked) => asked,
+        Err(error) => return error.into_response(),
+    };
+    match api.services.tsdb(&tenant, limit).await {
         Ok(status) => respond::success(status),
-        Err(error) => error.into_response(),
+        Err(error) => ApiError::new(ErrorKind::Unavailable, error).into_response(),
     }
 }

@@ -45,8 +45,8 @@ impl Services for NoServices {
     fn wal_replay(&self) -> WalReplay {
         WalReplay::default()
     }
-    fn tsdb(&self, _: &TenantId, _: usize) -> TsdbStatus {
-        TsdbStatus::default()
+    async fn tsdb(&self, _: &TenantId, _: usize) -> Result<TsdbStatus, String> {
+        Ok(TsdbStatus::default())
     }
     async fn targets(&self, _: Option<&str>) -> Targets {
         Targets::default()

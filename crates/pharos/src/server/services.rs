@@ -25,6 +25,7 @@ use super::limits;
 use super::restart;
 use super::rules::AllRules;
 use super::snapshot::Snapshots;
+use super::statistics::Statistics;
 use super::targets::{AllTargets, ExternalUrl};
 use crate::cli::QueryArgs;
 use crate::config::Loaded;
@@ -43,6 +44,8 @@ pub(super) struct NodeServices {
     pub(super) flags: BTreeMap<String, String>,
     pub(super) deletions: SeriesDeletions,
     pub(super) ingester: Option<Arc<Ingester>>,
+    /// Statistics of all ingesters, if this node belongs to a cluster.
+    pub(super) statistics: Option<Statistics>,
     pub(super) agent: Option<Arc<Scraper>>,
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) targets: AllTargets,
@@ -173,13 +176,18 @@ impl Services for NodeServices {
         WalReplay::default()
     }
 
-    fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus {
-        let Some(ingester) = &self.ingester else { return TsdbStatus::default() };
-        let stats = ingester.head().stats(tenant, limit);
+    async fn tsdb(&self, tenant: &TenantId, limit: usize) -> Result<TsdbStatus, String> {
+        let stats = match &self.statistics {
+            Some(statistics) => statistics.of(tenant, limit).await?,
+            None => match &self.ingester {
+                Some(ingester) => tokio::task::block_in_place(|| ingester.head().stats(tenant, limit)),
+                None => pharos_head::HeadStats::default(),
+            },
+        };
         let rows = |counts: Vec<pharos_head::LabelCount>| {
             counts.into_iter().map(|c| NameCount { name: c.name, value: c.value }).collect()
         };
-        TsdbStatus {
+        Ok(TsdbStatus {
             head_stats: HeadStats {
                 num_series: stats.series,
                 num_label_pairs: stats.label_pairs,
@@ -191,7 +199,7 @@ impl Services for NodeServices {
             label_value_count_by_label_name: rows(stats.values_by_label),
             memory_in_bytes_by_label_name: rows(stats.bytes_by_label),
             series_count_by_label_value_pair: rows(stats.series_by_pair),
-        }
+        })
     }
 
     async fn targets(&self, pool: Option<&str>) -> Targets {
