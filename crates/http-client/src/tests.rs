@@ -269,20 +269,20 @@ async fn post(url: String, shown_url: Option<&'static str>, limit: usize) -> Res
 
 #[tokio::test]
 async fn requests_of_any_method_have_a_body_and_any_status_is_an_answer() {
-    let base = serve().await;
+    let base = format!("http://{}", serve().await);
     assert_eq!(post(format!("{base}/echo"), None, 100).await.unwrap(), (202, "POST text/plain x".into()));
     assert_eq!(post(format!("{base}/none"), None, 100).await.unwrap().0, 404);
 }
 
 #[tokio::test]
 async fn only_the_beginning_of_a_long_answer_is_read() {
-    let base = serve().await;
+    let base = format!("http://{}", serve().await);
     assert_eq!(post(format!("{base}/echo"), None, 4).await.unwrap().1, "POST");
 }
 
 #[tokio::test]
 async fn a_redirect_says_whether_the_request_is_repeated_or_the_other_place_fetched() {
-    let base = serve().await;
+    let base = format!("http://{}", serve().await);
     assert_eq!(post(format!("{base}/keep"), None, 100).await.unwrap().1, "POST text/plain x");
     assert_eq!(post(format!("{base}/other"), None, 100).await.unwrap().1, "GET - ");
 }
