@@ -10,7 +10,7 @@ const UNITS: [name: string, ms: number][] = [
   ['ms', 1],
 ];
 
-/** Reads a duration. Returns null if it is none, or if it is zero. */
+/** Reads a duration above zero. Returns null for anything else. */
 export function parseDuration(text: string): number | null {
   const match = /^(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/.exec(text.trim());
   if (!match) return null;

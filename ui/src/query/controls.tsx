@@ -48,7 +48,7 @@ function Parsed<T>({ text, read, onValue, label, list, placeholder, size }: {
       size={size}
       aria-label={label}
       aria-invalid={isBad}
-      title={isBad ? `This is no ${label.toLowerCase()}` : label}
+      title={isBad ? `Not a valid ${label.toLowerCase()}` : label}
       placeholder={placeholder}
       spellcheck={false}
       autocomplete="off"
