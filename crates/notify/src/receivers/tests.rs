@@ -1,5 +1,6 @@
 //! Each receiver against a server of the test.
 
+mod recorded;
 mod server;
 
 use std::collections::BTreeMap;

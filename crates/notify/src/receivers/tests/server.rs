@@ -65,9 +65,13 @@ impl Answer {
     }
 }
 
-#[derive(Default)]
+/// What a server answers to a method and a path.
+type Reply = fn(&str, &str) -> Answer;
+
 struct Shared {
     answers: Mutex<VecDeque<Answer>>,
+    /// What is answered once the others are used up.
+    reply: Reply,
     received: Mutex<Vec<Received>>,
 }
 
@@ -81,7 +85,17 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server that gives these answers in turn, and 200 after them.
     pub(super) async fn start(answers: &[Answer]) -> Self {
-        let shared = Arc::new(Shared { answers: Mutex::new(answers.iter().cloned().collect()), ..Shared::default() });
+        Server::serve(answers, |_, _| Answer::text("")).await
+    }
+
+    /// Starts a server whose answers depend on the request.
+    pub(super) async fn start_with(reply: Reply) -> Self {
+        Server::serve(&[], reply).await
+    }
+
+    async fn serve(answers: &[Answer], reply: Reply) -> Self {
+        let answers = Mutex::new(answers.iter().cloned().collect());
+        let shared = Arc::new(Shared { answers, reply, received: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = Router::new().fallback(receive).with_state(shared.clone());
@@ -92,6 +106,11 @@ impl Server {
     /// The requests that have arrived.
     pub(super) fn requests(&self) -> Vec<Received> {
         self.shared.received.lock().clone()
+    }
+
+    /// The requests that have arrived since the last call.
+    pub(super) fn take(&self) -> Vec<Received> {
+        std::mem::take(&mut *self.shared.received.lock())
     }
 
     /// The request that has arrived, if it is the only one.
@@ -105,13 +124,15 @@ impl Server {
 async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
-    shared.received.lock().push(Received {
+    let received = Received {
         method: head.method.to_string(),
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
-    });
-    let answer = shared.answers.lock().pop_front().unwrap_or_else(|| Answer::text(""));
+    };
+    let answer = shared.answers.lock().pop_front();
+    let answer = answer.unwrap_or_else(|| (shared.reply)(&received.method, &received.path));
+    shared.received.lock().push(received);
     if answer.never {
         std::future::pending::<()>().await;
     }
