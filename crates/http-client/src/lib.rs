@@ -175,9 +175,10 @@ impl HttpClient {
         let mut url = first.clone();
         // Once a redirect has left the host, credentials stay behind, even if a later one returns to it.
         let mut is_trusted = true;
+        let mut headers = headers.to_vec();
         for _ in 0..=MAX_REDIRECTS {
             is_trusted &= url.may_have_credentials_of(&first);
-            let request = self.request(&method, &url, headers, &body, is_trusted).await?;
+            let request = self.request(&method, &url, &headers, &body, is_trusted).await?;
             let exchange = self.connections.send(&url, request).await?;
             let Some(location) = self.redirect(&exchange) else { return Ok(exchange) };
             url = url.join(&location)?;
@@ -185,6 +186,7 @@ impl HttpClient {
             if matches!(exchange.response.status().as_u16(), 301..=303) && method != Method::GET {
                 method = Method::GET;
                 body = Bytes::new();
+                headers.retain(|(name, _)| *name != CONTENT_TYPE);
             }
         }
         Err(format!("stopped after {MAX_REDIRECTS} redirects").into())
@@ -234,11 +236,8 @@ impl HttpClient {
                 add(&text_or_file("", Some(file)).await?)?;
             }
         }
-        // Credentials that the caller gives stay behind, too, and headers of a body go with it.
-        let goes_along = |name: &HeaderName| {
-            (is_trusted || !is_sensitive(name.as_str())) && (*name != CONTENT_TYPE || *method != Method::GET)
-        };
-        for (name, value) in given.iter().filter(|(name, _)| goes_along(name)) {
+        // Credentials that the caller gives stay behind, too.
+        for (name, value) in given.iter().filter(|(name, _)| is_trusted || !is_sensitive(name.as_str())) {
             headers.insert(name.clone(), value.clone());
         }
         let mut request = Request::new(Full::new(body.clone()));

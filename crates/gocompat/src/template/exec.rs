@@ -226,7 +226,8 @@ impl<'a> Run<'a> {
                 let receiver = self.base(first, dot)?;
                 let receiver = self.fields_of(receiver, fields, first)?;
                 let args = self.arguments(rest, dot, piped)?;
-                return receiver.method(method, &args).map_err(|error| self.call_error(method, first, error));
+                let called = receiver.method(method, &args);
+                return called.map_err(|error| self.call_error(method, &field_place(first), rest, &args, error));
             }
             return Err(self.error(&first.at, format!("can't give argument to non-function {}", first.at.text)));
         }
@@ -262,7 +263,7 @@ impl<'a> Run<'a> {
         }
         let values = self.arguments(arguments, dot, piped)?;
         let value = builtins::call(name, &values).unwrap_or_else(|| self.call_function(name, &values));
-        let value = value.map_err(|error| self.call_error(name, at, error))?;
+        let value = value.map_err(|error| self.call_error(name, &at.at, arguments, &values, error))?;
         self.fields(value, at)
     }
 
@@ -276,10 +277,22 @@ impl<'a> Run<'a> {
         Ok(values)
     }
 
-    fn call_error(&self, name: &str, at: &Operand, error: CallError) -> String {
-        match error {
-            CallError::Arguments(reason) => self.error(&at.at, reason),
-            CallError::Failed(reason) => self.error(&at.at, format!("error calling {name}: {reason}")),
+    /// The error of a call. One about an argument is located there, unless the argument came through a pipe.
+    fn call_error(&self, name: &str, at: &Place, operands: &[Operand], values: &[Value], error: CallError) -> String {
+        let CallError::Type { expected, got } = &error else { return self.error(at, error.reason(name)) };
+        let is_it = |value: &Value| value.type_name() == *got;
+        // Functions take their texts first.
+        let index = match expected.as_str() {
+            "string" => values.iter().position(is_it),
+            _ => values.iter().rposition(is_it),
+        };
+        match index.and_then(|index| operands.get(index)) {
+            None => self.error(at, error.reason(name)),
+            Some(Operand { kind: OperandKind::Literal(_), at, .. }) => match expected.as_str() {
+                "string" => self.error(at, format!("expected string; found {}", at.text)),
+                other => self.error(at, format!("can't handle {} for arg of type {other}", at.text)),
+            },
+            Some(operand) => self.error(&operand.at, error.reason(name)),
         }
     }
 
@@ -319,12 +332,23 @@ impl<'a> Run<'a> {
 
     fn fields_of(&self, mut value: Value, fields: &[String], of: &Operand) -> Result<Value, String> {
         for name in fields {
-            value = value.field(name).map_err(|reason| {
-                // Go locates the field of a variable after the variable.
-                let behind = if let OperandKind::Variable(name) = &of.kind { name.len() + 1 } else { 0 };
-                self.error(&Place { offset: of.at.offset + behind, ..of.at.clone() }, reason)
-            })?;
+            value = value.field(name).map_err(|reason| self.error(&field_place(of), reason))?;
         }
         Ok(value)
     }
+}
+
+/// Where Go locates an error about the fields of an operand: at the second one, at the one behind a variable, or where the
+/// evaluation of a parenthesis ended.
+fn field_place(of: &Operand) -> Place {
+    let behind = match (&of.kind, of.fields.as_slice()) {
+        (OperandKind::Variable(name), [_, ..]) => name.len() + 1,
+        (OperandKind::Dot, [first, _, ..]) => first.len() + 1,
+        (OperandKind::Pipe(pipe), [_, ..]) => {
+            let last = pipe.commands.last().and_then(|command| command.operands.last());
+            return last.map_or(of.at.clone(), |operand| operand.at.clone());
+        }
+        _ => 0,
+    };
+    Place { offset: of.at.offset + behind, text: of.at.text.clone() }
 }

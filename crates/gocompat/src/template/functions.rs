@@ -42,6 +42,13 @@ impl Arity {
 pub enum CallError {
     /// The function does not take these arguments.
     Arguments(String),
+    /// The function does not take an argument of a type.
+    Type {
+        /// The type that it takes.
+        expected: String,
+        /// The type of the argument.
+        got: &'static str,
+    },
     /// The function failed; messages say `error calling` before the reason.
     Failed(String),
 }
@@ -49,7 +56,16 @@ pub enum CallError {
 impl CallError {
     /// An argument of a type that the function does not take.
     pub fn wrong_type(expected: &str, got: &Value) -> Self {
-        CallError::Arguments(format!("wrong type for value; expected {expected}; got {}", got.type_name()))
+        CallError::Type { expected: expected.to_string(), got: got.type_name() }
+    }
+
+    /// What is wrong with the call of the function or method `name`.
+    pub fn reason(&self, name: &str) -> String {
+        match self {
+            CallError::Arguments(reason) => reason.clone(),
+            CallError::Type { expected, got } => format!("wrong type for value; expected {expected}; got {got}"),
+            CallError::Failed(reason) => format!("error calling {name}: {reason}"),
+        }
     }
 }
 

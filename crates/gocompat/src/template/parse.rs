@@ -286,11 +286,20 @@ impl Parser<'_> {
         let at = Place { offset: self.peek()?.offset, text: String::new() };
         let name = self.name("template clause")?;
         self.skip_space()?;
+        let begin = self.peek()?.offset;
         let argument = match self.peek()?.kind {
             TokenKind::Close => self.next().map(|_| None)?,
             _ => Some(self.pipe("template clause")?),
         };
-        Ok(Node::Template { at: Place { text: format!("{name:?}"), ..at }, name, argument })
+        let shown = match &argument {
+            Some(_) => {
+                let text = self.lexer.text_from(begin, self.lexer.offset());
+                format!(" {}", text.trim_end_matches('}').trim_end_matches(['-', ' ', '\n', '\t', '\r']))
+            }
+            None => String::new(),
+        };
+        let at = Place { text: format!("{{{{template {name:?}{shown}}}}}"), ..at };
+        Ok(Node::Template { at, name, argument })
     }
 
     fn define(&mut self, offset: usize) -> Result<(), Failure> {
@@ -320,7 +329,7 @@ impl Parser<'_> {
         let argument = self.pipe("block clause")?;
         let nodes = self.body()?;
         self.name_nodes(name.clone(), nodes)?;
-        let at = Place { offset: self.lexer.offset(), text: format!("{name:?}") };
+        let at = Place { offset: self.lexer.offset(), text: format!("{{{{template {name:?}}}}}") };
         Ok(Node::Template { name, argument: Some(argument), at })
     }
 

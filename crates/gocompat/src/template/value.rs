@@ -211,10 +211,7 @@ impl Value {
             }
             Value::Object(object) => {
                 if let Some(result) = object.method(name, &[]) {
-                    return result.map_err(|error| match error {
-                        CallError::Arguments(reason) => reason,
-                        CallError::Failed(reason) => format!("error calling {name}: {reason}"),
-                    });
+                    return result.map_err(|error| error.reason(name));
                 }
                 match object.field(name) {
                     Some(value) => Ok(value),

@@ -51,16 +51,12 @@ fn times_have_the_methods_of_go() {
 
 #[test]
 fn misuse_is_explained_as_in_go() {
-    let error = |reason: &str| format!("template: :1:3: executing \"\" at <{reason}");
-    assert_eq!(render("{{ .Nope }}"), error(".Nope>: can't evaluate field Nope in type *template.Data"));
-    assert_eq!(
-        render("{{ .CommonLabels.Names 1 }}"),
-        error(".CommonLabels.Names>: wrong number of args for Names: want 0 got 1")
-    );
-    assert_eq!(
-        render("{{ .CommonLabels.Remove }}"),
-        error(".CommonLabels.Remove>: wrong number of args for Remove: want 1 got 0")
-    );
+    let error = |column: usize, reason: &str| format!("template: :1:{column}: executing \"\" at <{reason}");
+    assert_eq!(render("{{ .Nope }}"), error(3, ".Nope>: can't evaluate field Nope in type *template.Data"));
+    let names = ".CommonLabels.Names>: wrong number of args for Names: want 0 got 1";
+    assert_eq!(render("{{ .CommonLabels.Names 1 }}"), error(16, names));
+    let remove = ".CommonLabels.Remove>: wrong number of args for Remove: want 1 got 0";
+    assert_eq!(render("{{ .CommonLabels.Remove }}"), error(16, remove));
 }
 
 #[test]

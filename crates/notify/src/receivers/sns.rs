@@ -130,7 +130,8 @@ impl Notifier for Sns {
             true => format!("https://sns.{region}.amazonaws.com/"),
             false => url,
         };
-        let url = ApiUrl::parse(&url).map_err(|e| NotifyError::temporary(FailureReason::Other, e))?.as_folder();
+        let url = ApiUrl::parse(&url).map_err(|e| NotifyError::temporary(FailureReason::Other, e))?;
+        let url = if url.path().is_empty() { url.as_folder() } else { url };
         let parameters = self.parameters(call, &renderer)?;
         let now = call.notification.now;
         let credentials = self.credentials.get(&self.client, &region, now).await?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
+use base64::{DecodeError, Engine as _};
 use jiff::Timestamp;
 use pharos_gocompat::strconv::{format_general, parse_float};
 use pharos_gocompat::template::{Arity, CallError, Functions, List, Trust, Trusted, Value};
@@ -123,7 +123,13 @@ fn of_texts(name: &str, args: &[&str]) -> Result<Value, String> {
         ("urlUnescape", [text]) => Value::text(unescape_query(text)?),
         ("base64encode", [text]) => Value::text(BASE64_URL_SAFE.encode(text)),
         ("base64decode", [text]) => {
-            let decoded = BASE64_URL_SAFE.decode(text).map_err(|_| "illegal base64 data".to_string())?;
+            let decoded = BASE64_URL_SAFE.decode(text).map_err(|error| {
+                let at = match error {
+                    DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. } => at,
+                    _ => text.len(),
+                };
+                format!("illegal base64 data at input byte {at}")
+            })?;
             Value::text(String::from_utf8_lossy(&decoded))
         }
         ("toDate", [layout, text]) => TimeObject::value(parse_time(layout, text).unwrap_or_else(|_| GoTime::zero())),
@@ -176,7 +182,7 @@ fn title(text: &str) -> String {
     let mut is_inside = false;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        if c.is_alphanumeric() {
+        if c.is_alphabetic() {
             match is_inside {
                 true => out.extend(c.to_lowercase()),
                 false => out.extend(c.to_uppercase()),
@@ -185,6 +191,10 @@ fn title(text: &str) -> String {
             continue;
         }
         out.push(c);
+        // A word begins with its first letter, even behind digits.
+        if c.is_numeric() {
+            continue;
+        }
         // These join the letters around them to one word.
         let joins = "'’.:·".contains(c) && chars.peek().is_some_and(|next| next.is_alphanumeric());
         is_inside = c == '_' || is_inside && joins;

@@ -64,7 +64,7 @@ fn functions_work_as_in_alertmanager() {
 fn functions_fail_as_in_alertmanager() {
     let cases = [
         ("{{ dict 1 }}", "error calling dict: dict requires an even number of arguments"),
-        ("{{ toUpper 1 }}", "wrong type for value; expected string; got int"),
+        ("{{ toUpper 1 }}", "at <1>: expected string; found 1"),
         ("{{ tz \"Nowhere\" now }}", "error calling tz: unknown time zone Nowhere"),
         ("{{ join \",\" 1 }}", "error calling join: join expects a slice or array, got int"),
     ];

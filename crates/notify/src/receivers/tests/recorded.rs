@@ -44,15 +44,22 @@ fn alert(instance: &str, severity: &str, starts_at: &str, ends_at: Option<&str>,
     }
 }
 
-/// The notifications that the script provokes: the group fires, and later is resolved.
+/// The notifications that the script provokes: two alerts fire, one is resolved, both are resolved.
 fn phase(index: usize, send_resolved: bool) -> Option<Notification> {
-    let a = |end| alert("a", "critical", "2026-03-07T04:00:00.123Z", end, "http://prom/graph?g0.expr=up%3D%3D0");
-    let b = alert("b", "warning", "2026-03-07T04:01:00Z", Some("2026-03-07T04:05:00Z"), "http://prom/graph?g0.expr=1");
+    let (up, one) = ("http://prom/graph?g0.expr=up%3D%3D0", "http://prom/graph?g0.expr=1");
+    let a = || alert("a", "critical", "2030-01-01T00:00:00.123Z", None, up);
+    let b = || alert("b", "warning", "2030-01-01T00:01:00Z", None, one);
     let (alerts, reason) = match (index, send_resolved) {
-        (0, true) => (vec![a(None), b], NotificationReason::FirstNotification),
-        (0, false) => (vec![a(None)], NotificationReason::FirstNotification),
-        (_, true) => (vec![a(Some("2026-03-07T04:30:00Z"))], NotificationReason::AllAlertsResolved),
+        (0, _) => (vec![a(), b()], NotificationReason::FirstNotification),
         (_, false) => return None,
+        (1, true) => {
+            let b = alert("b", "warning", "2026-03-07T04:01:00Z", Some("2026-03-07T04:05:00Z"), one);
+            (vec![a(), b], NotificationReason::NewResolvedAlerts)
+        }
+        (_, true) => {
+            let a = alert("a", "critical", "2026-03-07T04:00:00.123Z", Some("2026-03-07T04:30:00Z"), up);
+            (vec![a], NotificationReason::AllAlertsResolved)
+        }
     };
     Some(Notification {
         receiver: "all".into(),
@@ -196,7 +203,7 @@ async fn all_receivers_get_what_a_real_alertmanager_sends() {
     let receiver = receiver(&server.address, &smtp);
     let recorded = recorded();
     let mut differences = Vec::new();
-    for index in 0..2 {
+    for index in 0..3 {
         for integration in &receiver.integrations {
             if let Some(notification) = phase(index, integration.send_resolved()) {
                 let sent = integration.notify(&notification).await;
