@@ -47,6 +47,12 @@ PHASES = [
 ]
 
 
+# The error of an integration in the log.
+QUOTED = r"((?:\\.|[^\"\\])*)"
+THEIR_ERROR = r"all/webhook\[(\d+)\]: notify retry canceled due to unrecoverable error after 1 attempts: " + QUOTED
+OUR_ERROR = r"integration=webhook\[(\d+)\] .* error=\"" + QUOTED + '"'
+
+
 class Sink:
     """An HTTP server and an SMTP server that keep what they get."""
 
@@ -243,10 +249,11 @@ def errors_of(folder, name, command):
             alertmanager.post(FIRING)
 
             def read():
-                # The errors of all integrations are one text, joined by line breaks.
-                for index, text in re.findall(r"all/webhook\[(\d+)\]: notify retry canceled due to unrecoverable error after 1 attempts: ((?:\\.|[^\"\\])*)", alertmanager.log()):
-                    text = text.split("\\nall/webhook[")[0]
-                    errors[templates[int(index)]] = json.loads(f'"{text}"')
+                for line in alertmanager.log().splitlines():
+                    for pattern in THEIR_ERROR, OUR_ERROR:
+                        for index, text in re.findall(pattern, line):
+                            # A real Alertmanager joins the errors of all integrations by line breaks.
+                            errors[templates[int(index)]] = json.loads(f'"{text}"').split("\nall/webhook[")[0]
                 return len(errors) == len(templates)
             try:
                 wait_for(read, 40, "some templates do not fail")
