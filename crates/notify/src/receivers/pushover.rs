@@ -162,3 +162,47 @@ impl Notifier for Pushover {
         check(&send(&self.client, request).await?, &[], quoted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Data;
+    use crate::receivers::tests::notification;
+    use crate::templates::Templates;
+
+    /// The parameters of a message, as a query would have them.
+    fn parameters(settings: &str) -> String {
+        let config: PushoverConfig = serde_saphyr::from_str(settings).unwrap();
+        let pushover = Pushover { client: client(&None).unwrap(), config };
+        let templates = Templates::load(&[], "http://am.example").unwrap();
+        let notification = notification();
+        let data = Data::new(&notification, &notification.alerts, templates.external_url());
+        let renderer = Renderer::new(&templates, data, notification.now);
+        let parameters = pushover.parameters(&renderer).unwrap();
+        parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    }
+
+    #[test]
+    fn emergencies_are_repeated() {
+        let url = "http://am.example/#/alerts?receiver=team%5C.x";
+        let expected = format!(
+            "title=[FIRING:1] Down (api)&message=firing&url={url}&url_title=&priority=2&retry=60&expire=3600&device=&sound="
+        );
+        assert_eq!(parameters("{user_key: u, token: t, message: ' {{ .Status }} '}"), expected);
+    }
+
+    #[test]
+    fn messages_are_html_if_they_should_be_and_never_empty() {
+        let html =
+            parameters("{user_key: u, token: t, html: true, message: '{{ .CommonAnnotations.summary }}', ttl: 90s}");
+        assert!(html.contains("message=It is &lt;down&gt;&") && html.ends_with("&html=1&ttl=90"), "{html}");
+        let empty = parameters("{user_key: u, token: t, message: ' ', monospace: true}");
+        assert!(empty.contains("message=(no details)&") && empty.ends_with("&monospace=1"), "{empty}");
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let long = parameters("{user_key: u, token: t, message: '{{ range 2000 }}x{{ end }}'}");
+        assert!(long.contains(&format!("message={}…&", "x".repeat(1023))), "{long}");
+    }
+}

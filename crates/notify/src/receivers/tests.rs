@@ -253,6 +253,19 @@ async fn pagerduty_gets_a_long_event_without_details() {
     assert_eq!(*details, json!({ "error": expected }));
 }
 
+#[test]
+fn a_receiver_has_its_integrations_in_the_order_of_alertmanager() {
+    let text = "{name: x, slack_configs: [{api_url: 'http://s/'}], webhook_configs: [{url: 'http://a/'}, {url: 'http://b/'}], \
+                pagerduty_configs: [{service_key: k}]}";
+    let mut config: ReceiverConfig = serde_saphyr::from_str(text).unwrap();
+    config.resolve(&GlobalConfig::default()).unwrap();
+    let receiver = Receiver::new(&config, &Templates::load(&[], "").unwrap()).unwrap();
+    let names: Vec<_> = receiver.integrations.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["webhook[0]", "webhook[1]", "pagerduty[0]", "slack[0]"]);
+    let of_resolved: Vec<_> = receiver.integrations.iter().map(|integration| integration.send_resolved()).collect();
+    assert_eq!(of_resolved, [true, true, true, false]);
+}
+
 #[tokio::test]
 async fn telegram_gets_html() {
     let server = Server::start(&[Answer::json(json!({ "ok": true }))]).await;
