@@ -170,8 +170,7 @@ impl Handoffs {
     /// it any more. Returns false once it was taken or transferred.
     async fn offer(&self, watched: &Watched, mut plans: watch::Receiver<Arc<Plan>>, in_flight: InFlight) -> bool {
         let clock = &*self.shared.clock;
-        // Whoever may still appear scrapes within an interval from now.
-        let from = watched.next_ms.max(clock.now_ms());
+        let began = clock.monotonic();
         let mut in_flight = Some(in_flight);
         loop {
             if let Some(_until_offered) = in_flight.take()
@@ -179,6 +178,10 @@ impl Handoffs {
             {
                 return false;
             }
+            // Whoever may still appear scrapes within an interval from the beginning, which is another time after the clock has
+            // stepped.
+            let since_ms = clock.monotonic().saturating_sub(began).as_millis() as i64;
+            let from = watched.next_ms.max(clock.now_ms().saturating_sub(since_ms));
             let settled = self.own_slot(watched, from) + watched.interval_ms + watched.interval_ms / 10;
             tokio::select! {
                 () = sleep_until(clock, settled) => return true,
