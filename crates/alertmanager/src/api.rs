@@ -65,10 +65,25 @@ pub(crate) struct Api {
     metrics: MetricsText,
 }
 
-/// The interface below its prefix.
+/// The interface below the prefix of its settings.
 pub fn router(engine: Arc<Engine>, settings: ApiSettings, reload: Reload, metrics: MetricsText) -> Router {
-    let limits = limits::Limits::new(engine.clone(), settings.get_concurrency, settings.timeout);
     let prefix = settings.route_prefix.clone();
+    let routes = routes(engine, settings, reload, metrics);
+    if prefix.is_empty() {
+        return routes;
+    }
+    let to_prefix = format!("{prefix}/");
+    let with_slash = to_prefix.clone();
+    Router::new()
+        .route("/", get(async move || Redirect::to(&to_prefix)))
+        // Nested routes do not match the prefix with a slash.
+        .route(&with_slash, get(root))
+        .nest(&prefix, routes)
+}
+
+/// The interface without a prefix.
+pub fn routes(engine: Arc<Engine>, settings: ApiSettings, reload: Reload, metrics: MetricsText) -> Router {
+    let limits = limits::Limits::new(engine.clone(), settings.get_concurrency, settings.timeout);
     let cors = settings.cors_origin.clone().map(cors);
     let api = Arc::new(Api { engine, settings, reload, metrics });
     let mut v2 = Router::new()
@@ -85,7 +100,7 @@ pub fn router(engine: Arc<Engine>, settings: ApiSettings, reload: Reload, metric
     }
     let v1 = ["/status", "/receivers", "/alerts", "/silences", "/silence/{id}"];
     let v1 = v1.into_iter().fold(Router::new(), |v1, path| v1.route(path, get(gone).post(gone).delete(gone)));
-    let routes = Router::new()
+    Router::new()
         .nest("/api/v2", v2)
         .nest("/api/v1", v1)
         .route("/", get(root))
@@ -94,22 +109,7 @@ pub fn router(engine: Arc<Engine>, settings: ApiSettings, reload: Reload, metric
         .route("/-/reload", post(reload_now))
         .route("/metrics", get(metrics_text))
         .layer(from_fn_with_state(limits, limits::enforce))
-        .with_state(api);
-    if prefix.is_empty() {
-        return routes;
-    }
-    let to_prefix = format!("{prefix}/");
-    Router::new()
-        .route(
-            "/",
-            get({
-                let to_prefix = to_prefix.clone();
-                async move || Redirect::to(&to_prefix)
-            }),
-        )
-        // Nested routes do not match the prefix with a slash.
-        .route(&to_prefix, get(root))
-        .nest(&prefix, routes)
+        .with_state(api)
 }
 
 fn cors(origins: GoRegex) -> CorsLayer {
@@ -154,7 +154,6 @@ async fn reload_now(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn metrics_text(State(api): State<Arc<Api>>) -> Response {
-    api.engine.update_gauges();
     let content_type: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     ([content_type], (api.metrics)()).into_response()
 }

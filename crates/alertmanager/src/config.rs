@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pharos_notify::Templates;
 use pharos_notify::config::{GlobalConfig, ReceiverConfig};
 use serde_saphyr::{Location, Spanned};
 
@@ -119,14 +120,28 @@ impl Config {
         parsed.map_err(|Mistake { place, reason }| ConfigError { file: file.to_path_buf(), place, reason })
     }
 
+    /// Loads the template files. Blocks while it reads them.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no template.
+    pub fn load_templates(&self, external_url: &str) -> Result<Templates, String> {
+        let patterns: Vec<String> = self.templates.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        Templates::load(&patterns, external_url).map_err(|error| format!("failed to parse templates: {error}"))
+    }
+
     /// How long an alert without an end is taken to be firing after it was received last.
     pub fn resolve_timeout(&self) -> Duration {
         self.global.resolve_timeout.into()
     }
 
     fn check(mut written: Written, folder: &Path, syntax: Syntax) -> Result<Config, Mistake> {
-        let mut global = written.global.take().unwrap_or_default();
-        global.check().map_err(Mistake::nowhere)?;
+        let mut global = match written.global.take() {
+            Some(Spanned { value, referenced, .. }) => {
+                value.check().map_err(|reason| Mistake::at(referenced, reason))?;
+                value
+            }
+            None => GlobalConfig::default(),
+        };
         let printed = written.print(&global);
         let mut receivers = receivers(written.receivers.unwrap_or_default(), &global)?;
         receivers.iter_mut().for_each(|receiver| receiver.set_directory(folder));

@@ -16,7 +16,8 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use pharos_model::Clock;
-use pharos_notify::alert::{Alert, Status};
+pub use pharos_notify::alert::Alert;
+use pharos_notify::alert::Status;
 use pharos_notify::{Notification, NotificationReason, Receiver, ReceiverData, Templates};
 use tokio::sync::{Notify, watch};
 
@@ -80,9 +81,7 @@ impl Active {
     /// # Errors
     /// A template or a receiver is invalid.
     pub fn build(config: Config, external_url: &str) -> Result<Self, String> {
-        let patterns: Vec<String> = config.templates.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        let templates =
-            Templates::load(&patterns, external_url).map_err(|error| format!("failed to parse templates: {error}"))?;
+        let templates = config.load_templates(external_url)?;
         let is_used = |name: &str| config.routes.0.iter().any(|route| route.receiver == name);
         let mut receivers = HashMap::new();
         for receiver in &config.receivers {
@@ -258,6 +257,19 @@ impl Engine {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Counts alerts that were checked as received, and takes them.
+    pub fn receive(&self, alerts: Vec<Alert>) {
+        let now = self.now();
+        for alert in &alerts {
+            let status = match alert.status(now) {
+                Status::Firing => "firing",
+                Status::Resolved => "resolved",
+            };
+            self.metrics.received.with_label_values(&[status, "v2"]).inc();
+        }
+        self.put(alerts);
     }
 
     /// Takes alerts that were checked. Those beyond a limit are dropped, and counted.
@@ -459,12 +471,4 @@ fn random_uuid() -> Result<String, String> {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
-}
-
-/// Whether alerts count as firing or resolved when they are received.
-pub(crate) fn received_status(alert: &Alert, now: Timestamp) -> &'static str {
-    match alert.status(now) {
-        Status::Firing => "firing",
-        Status::Resolved => "resolved",
-    }
 }

@@ -1,6 +1,7 @@
 //! The metrics, under Alertmanager's names: its mixin's alerts and dashboards read them.
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -87,12 +88,30 @@ pub struct Metrics {
     pub cluster_failed_peers: IntGauge,
     /// The position among the replicas.
     pub peer_position: IntGauge,
-    /// Score of health: 0 is healthy.
-    pub cluster_health: IntGauge,
     /// Messages to other replicas.
     pub messages_sent: IntCounterVec,
     /// Messages from other replicas.
     pub messages_received: IntCounterVec,
+}
+
+/// Metrics that are computed when they are read; registered by [`Metrics::register_computed`].
+type ComputeThem = Box<dyn Fn() + Send + Sync>;
+
+/// Computes metrics and returns them.
+struct Computed {
+    compute: ComputeThem,
+    metrics: Vec<Box<dyn Collector>>,
+}
+
+impl Collector for Computed {
+    fn desc(&self) -> Vec<&Desc> {
+        self.metrics.iter().flat_map(|metric| metric.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        (self.compute)();
+        self.metrics.iter().flat_map(|metric| metric.collect()).collect()
+    }
 }
 
 /// Metrics of the maintenance of one set of records.
@@ -143,8 +162,41 @@ impl Registrar<'_> {
     }
 }
 
+fn computed_int_gauge(name: &str, help: &str) -> Registered<IntGauge> {
+    IntGauge::new(name, help)
+}
+
+fn computed_int_gauges(name: &str, help: &str, labels: &[&str]) -> Registered<IntGaugeVec> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
+}
+
+fn computed_gauge(name: &str, help: &str) -> Registered<Gauge> {
+    Gauge::new(name, help)
+}
+
 impl Metrics {
-    /// Registers all metrics.
+    /// Registers the metrics that `compute` sets whenever they are read.
+    ///
+    /// # Errors
+    /// A metric is registered already.
+    pub fn register_computed(
+        &self,
+        registry: &Registry,
+        compute: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        let metrics: Vec<Box<dyn Collector>> = vec![
+            Box::new(self.groups.clone()),
+            Box::new(self.alerts.clone()),
+            Box::new(self.silences.clone()),
+            Box::new(self.cluster_enabled.clone()),
+            Box::new(self.cluster_members.clone()),
+            Box::new(self.cluster_failed_peers.clone()),
+            Box::new(self.peer_position.clone()),
+        ];
+        registry.register(Box::new(Computed { compute: Box::new(compute), metrics }))
+    }
+
+    /// Registers all metrics but those that are computed.
     ///
     /// # Errors
     /// A metric is registered already.
@@ -161,7 +213,7 @@ impl Metrics {
             invalid: r.counters("alertmanager_alerts_invalid_total", "The total number of received alerts that were invalid.", &["version"])?,
             limited: r.counter("alertmanager_alerts_limited_total", "The total number of alerts that were dropped due to the limit per alert name.")?,
             per_name_limit: r.int_gauge("alertmanager_alerts_per_alert_limit", "The limit on alerts of a name; 0 is no limit.")?,
-            groups: r.int_gauge("alertmanager_dispatcher_aggregation_groups", "Number of active aggregation groups.")?,
+            groups: computed_int_gauge("alertmanager_dispatcher_aggregation_groups", "Number of active aggregation groups.")?,
             processing: {
                 let options = HistogramOpts::new("alertmanager_dispatcher_alert_processing_duration_seconds", "Time to route an alert and to put it into its groups.");
                 r.add(Histogram::with_opts(options.buckets(vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]))?)?
@@ -172,8 +224,8 @@ impl Metrics {
             receivers: r.int_gauge("alertmanager_receivers", "Number of configured receivers.")?,
             integrations: r.int_gauge("alertmanager_integrations", "Number of configured integrations.")?,
             inhibition_rules: r.int_gauge("alertmanager_inhibition_rules", "Number of configured inhibition rules.")?,
-            alerts: r.int_gauges("alertmanager_alerts", "How many alerts by state.", &["state"])?,
-            silences: r.int_gauges("alertmanager_silences", "How many silences by state.", &["state"])?,
+            alerts: computed_int_gauges("alertmanager_alerts", "How many alerts by state.", &["state"])?,
+            silences: computed_int_gauges("alertmanager_silences", "How many silences by state.", &["state"])?,
             maintenance: [
                 Maintenance {
                     total: r.counter("alertmanager_silences_maintenance_total", "How many maintenances were executed for silences.")?,
@@ -189,11 +241,10 @@ impl Metrics {
             request_duration: r.histograms("alertmanager_http_request_duration_seconds", "Histogram of latencies for HTTP requests.", &["handler", "method", "code"], prometheus::DEFAULT_BUCKETS)?,
             in_flight: r.int_gauges("alertmanager_http_requests_in_flight", "Current number of HTTP requests being processed.", &["method"])?,
             concurrency_exceeded: r.counters("alertmanager_http_concurrency_limit_exceeded_total", "Total number of times an HTTP request failed because the concurrency limit was reached.", &["method"])?,
-            cluster_enabled: r.gauge("alertmanager_cluster_enabled", "Indicates whether the clustering is enabled or not.")?,
-            cluster_members: r.int_gauge("alertmanager_cluster_members", "Number indicating current number of members in cluster.")?,
-            cluster_failed_peers: r.int_gauge("alertmanager_cluster_failed_peers", "Number indicating the current number of failed peers in the cluster.")?,
-            peer_position: r.int_gauge("alertmanager_peer_position", "Position the Alertmanager instance believes it's in. The position determines a peer's behavior in the cluster.")?,
-            cluster_health: r.int_gauge("alertmanager_cluster_health_score", "Health score of the cluster. Lower values are better and zero means 'totally healthy'.")?,
+            cluster_enabled: computed_gauge("alertmanager_cluster_enabled", "Indicates whether the clustering is enabled or not.")?,
+            cluster_members: computed_int_gauge("alertmanager_cluster_members", "Number indicating current number of members in cluster.")?,
+            cluster_failed_peers: computed_int_gauge("alertmanager_cluster_failed_peers", "Number indicating the current number of failed peers in the cluster.")?,
+            peer_position: computed_int_gauge("alertmanager_peer_position", "Position the Alertmanager instance believes it's in. The position determines a peer's behavior in the cluster.")?,
             messages_sent: r.counters("alertmanager_cluster_messages_sent_total", "Total number of cluster messages sent.", &["msg_type"])?,
             messages_received: r.counters("alertmanager_cluster_messages_received_total", "Total number of cluster messages received.", &["msg_type"])?,
         };

@@ -1,5 +1,6 @@
 //! `pharos alertmanager`: wires the Alertmanager of `pharos-alertmanager` with flags, listeners, signals and metrics.
 
+mod built_in;
 mod configuration;
 
 use std::path::Path;
@@ -26,10 +27,13 @@ use crate::logging;
 use crate::metrics::{REVISION, VERSION, metrics_text, register_process_metrics};
 use crate::server::http::{self, HttpConfig, Patience, SharedRouter};
 use crate::server::network::address::advertised;
+pub(crate) use built_in::{AlertmanagerHandle, BuiltIn, PATH, Surroundings};
 use configuration::Configuration;
 
 /// Connections over all listeners of one kind.
 const MAX_CONNECTIONS: usize = 2048;
+/// GET requests that are answered at once by default.
+const GET_CONCURRENCY: usize = 8;
 /// How long a client may keep the server waiting.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Features of Alertmanager, and the syntax of matchers that each stands for.
@@ -81,6 +85,7 @@ async fn serve(args: AlertmanagerArgs, clock: Arc<dyn Clock>) -> Result<(), Stri
         None => Arc::new(Alone),
     };
     let engine = Engine::open(settings(&args, syntax), metrics.clone(), replicas, clock.clone())?;
+    measure(&engine, &registry)?;
     let configuration =
         Arc::new(Configuration::start(engine.clone(), &args.config_file, config, external_url.clone())?);
     let mut tasks = Vec::new();
@@ -90,7 +95,7 @@ async fn serve(args: AlertmanagerArgs, clock: Arc<dyn Clock>) -> Result<(), Stri
 
     let settings = ApiSettings {
         cors_origin: args.web.cors_origin.clone(),
-        get_concurrency: usize::try_from(args.web.get_concurrency).ok().filter(|n| *n > 0).unwrap_or(8),
+        get_concurrency: usize::try_from(args.web.get_concurrency).ok().filter(|n| *n > 0).unwrap_or(GET_CONCURRENCY),
         timeout: Some(args.web.timeout).filter(|timeout| !timeout.is_zero()),
         route_prefix,
         started: engine.now(),
@@ -119,6 +124,17 @@ async fn serve(args: AlertmanagerArgs, clock: Arc<dyn Clock>) -> Result<(), Stri
     }
     tracing::info!("see you next time");
     Ok(())
+}
+
+/// Registers the metrics that the engine computes when they are read.
+fn measure(engine: &Arc<Engine>, registry: &Registry) -> Result<(), String> {
+    let measured = Arc::downgrade(engine);
+    let compute = move || {
+        if let Some(engine) = measured.upgrade() {
+            engine.update_gauges();
+        }
+    };
+    engine.metrics.register_computed(registry, compute).map_err(|error| error.to_string())
 }
 
 fn settings(args: &AlertmanagerArgs, syntax: Syntax) -> Settings {

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use alertmanager_args::{AlertmanagerArgs, AlertmanagerClusterArgs};
+pub use alertmanager_args::{AlertmanagerArgs, AlertmanagerClusterArgs, BuiltInAlertmanagerArgs};
 pub use cluster::{BlockCommand, ClusterCommand, ClusterCommandArgs};
 pub use cluster_args::ClusterArgs;
 pub use features::Features;

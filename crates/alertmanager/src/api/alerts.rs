@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::params::{self, Filter, Pairs};
 use super::{Api, ApiError, time};
-use crate::engine::{Active, AlertView, Muting, received_status};
+use crate::engine::{Active, AlertView, Muting};
 
 #[derive(Serialize)]
 struct ReceiverName<'v> {
@@ -209,11 +209,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<Sta
     let mut valid = Vec::with_capacity(posted.len());
     for posted in posted {
         match accept(posted, &api) {
-            Ok(alert) => {
-                let status = received_status(&alert, engine.now());
-                engine.metrics.received.with_label_values(&[status, "v2"]).inc();
-                valid.push(alert);
-            }
+            Ok(alert) => valid.push(alert),
             Err(failure) => {
                 engine.metrics.invalid.with_label_values(&["v2"]).inc();
                 failures.push(failure);
@@ -221,7 +217,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<Sta
         }
     }
     let engine = engine.clone();
-    let put = tokio::task::spawn_blocking(move || engine.put(valid)).await;
+    let put = tokio::task::spawn_blocking(move || engine.receive(valid)).await;
     put.map_err(|error| ApiError::Internal(error.to_string()))?;
     match failures.is_empty() {
         true => Ok(StatusCode::OK),

@@ -95,7 +95,7 @@ fn mistakes_are_refused_with_their_line() {
         ),
         ("route: {receiver: team, group_interval: 0s}\n", "2:41: group_interval cannot be zero"),
         ("route: {receiver: team, group_wait: 5}\n", "2:37: not a valid duration string: \"5\""),
-        ("route: {receiver: team, routes: [{matchers: ['a==b']}]}\n", "2:46: "),
+        ("route: {receiver: team, routes: [{matchers: ['a']}]}\n", "2:46: bad matcher format: a"),
         ("route: {receiver: team, routes: [{match_re: {a: }}]}\n", "2:34: invalid regexp value for \"a\""),
         (
             "route: {receiver: team, routes: [{match_re: {a: '('}}]}\n",
@@ -115,6 +115,10 @@ fn mistakes_are_refused_with_their_line() {
         ("route: {receiver: team}\nroutes: []\n", "3:1: field routes not found"),
         ("route: {receiver: team}\nroute: {receiver: team}\n", "3:1: field route already set"),
         ("route: {receiver: team, grup_by: [a]}\n", "2:25: field grup_by not found"),
+        (
+            "route: {receiver: team}\nglobal: {opsgenie_api_key: a, opsgenie_api_key_file: b}\n",
+            "3:9: at most one of opsgenie_api_key & opsgenie_api_key_file must be configured",
+        ),
         ("templates: []\n", " no routes provided"),
     ] {
         let found = with(text).map(drop).unwrap_err();

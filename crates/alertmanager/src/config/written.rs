@@ -26,7 +26,7 @@ pub(super) type Regexes = Option<BTreeMap<String, Option<String>>>;
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) global: Option<GlobalConfig>,
+    pub(super) global: Option<Spanned<GlobalConfig>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) route: Option<Spanned<WrittenRoute>>,
     #[serde(skip_serializing_if = "Option::is_none")]

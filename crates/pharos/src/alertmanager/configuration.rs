@@ -88,6 +88,6 @@ impl Configuration {
 pub(super) fn check(file: &Path) -> Result<String, String> {
     let config = Config::load(file, Syntax::Both).map_err(|error| error.to_string())?;
     let (rules, receivers, templates) = (config.inhibit_rules.len(), config.receivers.len(), config.templates.len());
-    Active::build(config, "http://localhost:9093")?;
+    config.load_templates("http://localhost:9093")?;
     Ok(format!("{rules} inhibit rules, {receivers} receivers, {templates} templates"))
 }

@@ -175,6 +175,19 @@ pub struct AlertmanagerClusterArgs {
     pub label: String,
 }
 
+/// The Alertmanager inside of the server.
+#[derive(Clone, Debug, Args)]
+pub struct BuiltInAlertmanagerArgs {
+    /// Configuration file in the format of alertmanager.yml. With it, the server is an Alertmanager, too, whose API is below
+    /// /alertmanager
+    #[arg(long = "alertmanager.config-file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Address on which that Alertmanager is served by itself, such as :9093. Repeatable
+    #[arg(long = "alertmanager.listen-address", value_name = "HOST:PORT", requires = "config_file")]
+    pub listen_address: Vec<ListenAddress>,
+}
+
 /// Flags that are accepted without effect, or refused because ignoring them would be dangerous.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InertAlertmanagerArgs {

@@ -10,6 +10,7 @@ use pharos_gocompat::format_duration;
 use regex::Regex;
 use url::Url;
 
+use super::alertmanager_args::BuiltInAlertmanagerArgs;
 use super::cluster_args::ClusterArgs;
 use super::features::Features;
 use super::inert::InertFlags;
@@ -24,6 +25,7 @@ const STORAGE: &str = "Storage: where samples live and how long (--storage.path=
 const QUERY: &str = "Query: what one query may cost (--query.timeout=30s)";
 const RULES: &str = "Rules: how rules are evaluated and alerts are sent (--rules.alert.resend-delay=5m)";
 const CLUSTER: &str = "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946)";
+const ALERTMANAGER: &str = "Alertmanager: notify receivers (--alertmanager.config-file=alertmanager.yml)";
 const LOG: &str = "Log: what is written to stderr (--log.level=debug --log.format=json)";
 
 /// The flags of the server. Durations and sizes are checked and converted; [`ServerArgs::flags`] has the original text.
@@ -74,6 +76,10 @@ pub struct ServerArgs {
     /// `--join` and the flags that begin with `--cluster.` and `--tls.`.
     #[command(flatten, next_help_heading = CLUSTER)]
     pub cluster: ClusterArgs,
+
+    /// Flags of the Alertmanager inside of the server.
+    #[command(flatten, next_help_heading = ALERTMANAGER)]
+    pub alertmanager: BuiltInAlertmanagerArgs,
 
     /// Flags that begin with `--log.`.
     #[command(flatten, next_help_heading = LOG)]

@@ -38,6 +38,7 @@ use super::statistics::Statistics;
 use super::storage::Folders;
 use super::targets::{AllTargets, ExternalUrl};
 use super::window;
+use crate::alertmanager::AlertmanagerHandle;
 use crate::cli::{self, ServerArgs};
 use crate::cluster::progress::Copies;
 use crate::cluster::{Access, ClusterApi};
@@ -60,6 +61,8 @@ pub(super) struct Parts<'a> {
     pub(super) log: LogHandle,
     pub(super) folders: Folders,
     pub(super) http: HttpConfig,
+    /// The built-in Alertmanager, which is reloaded with the server and gets the alerts of its rules.
+    pub(super) alertmanager: Option<AlertmanagerHandle>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -251,6 +254,7 @@ fn services(
         registry: parts.registry.clone(),
         clock: clock.clone(),
         log: parts.log.clone(),
+        alertmanager: parts.alertmanager.clone(),
         stop: parts.stop.clone(),
         started_ms: clock.now_ms(),
         retention: retention_text(retention(args, loaded), max_block_bytes(args, loaded)),

@@ -27,6 +27,7 @@ use super::rules::AllRules;
 use super::snapshot::Snapshots;
 use super::statistics::Statistics;
 use super::targets::{AllTargets, ExternalUrl};
+use crate::alertmanager::AlertmanagerHandle;
 use crate::cli::QueryArgs;
 use crate::config::Loaded;
 use crate::logging::LogHandle;
@@ -55,6 +56,7 @@ pub(super) struct NodeServices {
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogHandle,
+    pub(super) alertmanager: Option<AlertmanagerHandle>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) started_ms: i64,
     pub(super) retention: String,
@@ -73,6 +75,8 @@ impl NodeServices {
             let agent = self.agent.as_ref();
             agent.map_or(Ok(()), |agent| agent.reload(new.scrape.clone()).map_err(|e| e.to_string()))
         });
+        // Its file is another one, so a mistake in one of them does not keep the other one from being reloaded.
+        let alertmanager = self.alertmanager.as_ref().map_or(Ok(()), AlertmanagerHandle::reload);
         match applied {
             Ok(loaded) => {
                 let limits = &loaded.config.limits;
@@ -93,6 +97,7 @@ impl NodeServices {
                 tracing::info!("reloaded the configuration");
                 let notice = restart::notice(&restart::needed_for(&self.config_at_start.config, &loaded.config));
                 notice.iter().for_each(|notice| tracing::warn!("{notice}"));
+                alertmanager?;
                 Ok(notice)
             }
             Err(error) => {

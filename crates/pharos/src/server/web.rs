@@ -10,10 +10,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::roles::Roles;
+use crate::alertmanager::{BuiltIn, PATH};
 use crate::cli::WebArgs;
 
 /// Builds the router.
-pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
+pub(super) fn router(args: &WebArgs, roles: &Roles, alertmanager: Option<&BuiltIn>) -> Result<Router, String> {
     let origins = args.cors_origin.clone();
     let allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| origins.is_match(origin));
     let cors = CorsLayer::new()
@@ -27,7 +28,11 @@ pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
     let api = pharos_api::router(roles.api.clone());
     let text = format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n");
     let site = pharos_web::Site::new(title, text);
-    let routes = Router::new()
+    let mut own = Router::new();
+    if let Some(alertmanager) = alertmanager {
+        own = own.nest(PATH, alertmanager.routes());
+    }
+    let routes = own
         .route("/", site.root())
         .merge(site.routes())
         .merge(api)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pharos_api::Api;
 use pharos_model::TenantId;
-use pharos_ruler::{Notifier, NotifierConfig, Ownership, Ruler, RulerComponents, RulerConfig};
+use pharos_ruler::{AlertSink, Notifier, NotifierConfig, Ownership, Ruler, RulerComponents, RulerConfig};
 use pharos_transport::Ingest;
 
 use super::Parts;
@@ -39,7 +39,8 @@ pub(super) fn ruler(
         drain: args.rules.drain,
     };
     let (clock, registry) = (parts.clock.clone(), &parts.registry);
-    let notifier = Notifier::create(sending, notifier_rules(loaded), None, clock, registry)?;
+    let built_in = parts.alertmanager.clone().map(|handle| Arc::new(handle) as Arc<dyn AlertSink>);
+    let notifier = Notifier::create(sending, notifier_rules(loaded), built_in, clock, registry)?;
     let components = RulerComponents {
         engine: Arc::new(ApiEngine::new(api.clone())),
         ingest: ingest.clone(),
