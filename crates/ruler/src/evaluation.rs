@@ -70,7 +70,7 @@ impl Shared {
         let _idle = in_flight.wait_for(|count| *count == 0).await;
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
 
@@ -182,10 +182,13 @@ impl RuleTask {
         let components = &self.shared.components;
         let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.shared.config.tenant);
         let until_ms = self.evaluation.t_ms.saturating_add(self.evaluation.interval_ms);
+        let is_stopped = || self.shared.is_stopped();
         let write = rule.write_of(samples, &self.evaluation);
-        let outcome = write::write(ingest, clock, tenant, &write.samples, until_ms).await.map_err(RuleError::Append)?;
+        let outcome = write::write(ingest, clock, tenant, &write.samples, until_ms, is_stopped)
+            .await
+            .map_err(RuleError::Append)?;
         // Markers of series that another rule has taken over are rejected.
-        write::write(ingest, clock, tenant, &write.stale, until_ms).await.map_err(RuleError::Append)?;
+        write::write(ingest, clock, tenant, &write.stale, until_ms, is_stopped).await.map_err(RuleError::Append)?;
         rule.wrote(write);
         write::rejection(&outcome).map_or(Ok(count), |reason| Err(RuleError::Append(reason)))
     }
@@ -213,7 +216,14 @@ impl RuleTask {
         let work = Box::new(move |queries: &dyn pharos_rules::RuleQueries| {
             *slot.lock() = Some(rule.evaluate(&evaluation, queries));
         });
-        self.shared.components.engine.run(&self.shared.config.tenant, work).await.map_err(RuleError::Query)?;
+        let running = self.shared.components.engine.run(&self.shared.config.tenant, work);
+        let ran = tokio::select! {
+            biased;
+            ran = running => ran,
+            // Dropping the query cancels it.
+            () = self.shared.stopped() => Err("the server is stopping".into()),
+        };
+        ran.map_err(RuleError::Query)?;
         let evaluated = result.lock().take();
         evaluated.unwrap_or_else(|| Err(RuleError::Query("the evaluation was abandoned".into())))
     }
@@ -236,7 +246,7 @@ impl RuleTask {
         let components = &self.shared.components;
         let until_ms = self.evaluation.t_ms.saturating_add(self.evaluation.interval_ms);
         let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.shared.config.tenant);
-        match write::write(ingest, clock, tenant, &stale, until_ms).await {
+        match write::write(ingest, clock, tenant, &stale, until_ms, || self.shared.is_stopped()).await {
             Ok(_) => self.group.rules.forget_abandoned(),
             Err(error) => {
                 tracing::warn!(

@@ -199,7 +199,9 @@ impl GroupLoop {
         let stale = group.rules.abandoned(at_ms, others);
         let (ingest, clock) = (&*shared.components.ingest, &*shared.components.clock);
         let until_ms = clock.now_ms().saturating_add(group.rules.interval_ms);
-        if let Err(error) = write::write(ingest, clock, &shared.config.tenant, &stale, until_ms).await {
+        if let Err(error) =
+            write::write(ingest, clock, &shared.config.tenant, &stale, until_ms, || shared.is_stopped()).await
+        {
             tracing::warn!(group = group.key(), error, "could not end the series of a removed rule group");
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn batch(tenant: &TenantId, samples: &[VectorSample]) -> WriteBatch {
     batch
 }
 
-/// Writes samples. A write that fails is repeated until the clock shows `until_ms`.
+/// Writes samples. A write that fails is repeated until the clock shows `until_ms` or `is_stopped` says so.
 ///
 /// # Errors
 /// The samples are not durable.
@@ -37,6 +37,7 @@ pub(crate) async fn write(
     tenant: &TenantId,
     samples: &[VectorSample],
     until_ms: i64,
+    is_stopped: impl Fn() -> bool + Send,
 ) -> Result<WriteOutcome, String> {
     if samples.is_empty() {
         return Ok(WriteOutcome::default());
@@ -49,7 +50,7 @@ pub(crate) async fn write(
             Err(error) => error,
         };
         let left_ms = until_ms - clock.now_ms();
-        if left_ms <= wait.as_millis() as i64 {
+        if left_ms <= wait.as_millis() as i64 || is_stopped() {
             return Err(error.to_string());
         }
         clock.sleep(wait).await;

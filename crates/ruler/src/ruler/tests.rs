@@ -498,3 +498,23 @@ async fn the_only_ruler_hands_nothing_over() {
     assert!(!a.ruler.hand_off().await);
     a.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_no_query_and_no_write() {
+    let world = World::new(&["a"]);
+    *world.slow.lock() = Duration::from_secs(3600);
+    let running = Running::start(&world, RECORD, None);
+    minutes(1).await;
+    assert_eq!(*world.running.lock(), 1);
+    let began = world.clock.monotonic();
+    running.stop().await;
+    assert!(world.clock.monotonic() - began < Duration::from_secs(1));
+
+    let world = World::new(&["a"]);
+    *world.failing_writes.lock() = usize::MAX;
+    let running = Running::start(&world, RECORD, None);
+    minutes(1).await;
+    let began = world.clock.monotonic();
+    running.stop().await;
+    assert!(world.clock.monotonic() - began < Duration::from_secs(6));
+}
