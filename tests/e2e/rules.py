@@ -113,7 +113,7 @@ class Target:
             check(seconds(alert["endsAt"]) >= seconds(alert["startsAt"]), f"an alert ends before it starts: {alert}")
             check(alert["generatorURL"].startswith("http://monitor.example.org:9090/graph?g0.expr="), f"{alert}")
             key = (json.dumps(alert["labels"], sort_keys=True), alert["startsAt"][:23])
-            seen.setdefault(key, set()).add(json.dumps(alert["annotations"], sort_keys=True))
+            seen.setdefault(key, set()).add(json.dumps(alert.get("annotations", {}), sort_keys=True))
         return seen
 
 

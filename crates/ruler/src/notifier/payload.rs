@@ -10,6 +10,7 @@ use crate::components::OutgoingAlert;
 
 #[derive(Serialize)]
 struct PostableAlert<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
     #[serde(rename = "endsAt")]
     ends_at: Time,
