@@ -40,6 +40,18 @@ const EXPOSITION = [
   '',
 ].join('\n');
 
+const RULES = `
+groups:
+  - name: rooms
+    rules:
+      - {record: 'floor:room_temperature_celsius:avg', expr: 'avg by (floor) (room_temperature_celsius)'}
+      - alert: TargetDown
+        expr: up == 0
+        labels: {severity: page}
+        annotations: {summary: ${JSON.stringify(`{{ $labels.job }} is down ${HOSTILE}`)}}
+      - {alert: NeverFires, expr: vector(0) > 1}
+`;
+
 function freePort() {
   return new Promise((resolve, reject) => {
     const socket = createSocket();
@@ -68,8 +80,10 @@ export async function startServer(flags = [], prefix = '') {
   const target = createServer((_, response) => response.setHeader('Content-Type', 'text/plain; version=0.0.4').end(EXPOSITION));
   await new Promise((resolve) => target.listen(0, '127.0.0.1', resolve));
   const port = await freePort();
+  writeFileSync(path.join(folder, 'rules.yml'), RULES);
   const configuration = `
-global: {scrape_interval: 1s, scrape_timeout: 1s}
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: [rules.yml]
 scrape_configs:
   - job_name: self
     metrics_path: ${prefix}/metrics

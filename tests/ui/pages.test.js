@@ -268,3 +268,17 @@ test('a path without a page says so', async () => {
   await page.getByText('There is no such page').waitFor();
   await end();
 });
+test('rules of the server are evaluated, and their alerts are shown', async () => {
+  const { page, end } = await openPage(browser, server, 'alerts');
+  const rule = page.locator('.rules > li', { hasText: 'TargetDown' });
+  await rule.getByText('1 active alert').waitFor();
+  await rule.getByText(`closed is down ${HOSTILE}`).first().waitFor();
+  await page.getByRole('button', { name: /^Inactive/ }).click();
+  await page.locator('.rules > li', { hasText: 'NeverFires' }).waitFor();
+  assert.equal(await page.locator('.rules > li').count(), 1);
+  await page.goto(`${server.url}rules`);
+  await page.getByRole('link', { name: 'floor:room_temperature_celsius:avg' }).click();
+  await page.locator('.legend-row').nth(3).waitFor();
+  await end();
+});
+
