@@ -4,7 +4,7 @@
   rulers.py [--groups 40] [--interval 5] [--rounds 1]
 
 Each group records one series, and one of them has an alert that fires from the beginning. What is looked at, by PromQL over the whole run: each series has one sample an
-interval; after a drain none is missing, after a kill at most one a group. The alert fires in every sample, and has been active since the same moment.
+interval; after a drain none is missing, after a kill those of a few seconds. The alert fires in every sample, and has been active since the same moment.
 """
 import argparse
 import tempfile
@@ -13,7 +13,9 @@ import time
 from cluster_nodes import Cluster
 from pharos import Checks, check, seeded, wait_for
 
-LAYOUT = {"meta": 1, "ingester": 1, "ruler": 3, "frontend": 1}
+LAYOUT = {"meta": 1, "ingester": 1, "store": 1, "ruler": 3, "frontend": 1}
+# Until a killed ruler is missed and others own its groups, seconds: two of heartbeats, two of margin, and some for a busy machine.
+TAKEN_OVER = 6
 
 
 def config(cluster_folder, rules):
@@ -78,7 +80,7 @@ def evaluations(run):
             after_kill += gaps if killed else 0
             if later - earlier < interval * 0.9:
                 twice.append((series["metric"]["__name__"], earlier, later))
-            if gaps > (1 if killed else 0):
+            if gaps > (TAKEN_OVER // interval + 1 if killed else 0):
                 missed.append((series["metric"]["__name__"], earlier, gaps, "kill" if killed else "no kill"))
     print(f"     {sum(len(s['values']) for s in found)} evaluations; {after_kill} missed after {len(kills)} kills of {run.options.groups} groups", flush=True)
     check(not twice, f"evaluated twice: {twice[:5]}")

@@ -59,7 +59,7 @@ impl RulerMetrics {
             registry.register(Box::new(summary.clone()))?;
             Ok::<_, prometheus::Error>(summary)
         };
-        let groups_owned = Gauge::new("pharos_ruler_groups", "Rule groups that this node evaluates.")?;
+        let groups_owned = Gauge::new("pharos_ruler_groups", "Rule groups that this node knows.")?;
         registry.register(Box::new(groups_owned.clone()))?;
         Ok(RulerMetrics {
             rule_duration: summary("evaluation_duration_seconds", "Time to evaluate a rule.", &[0.5, 0.9, 0.99])?,
@@ -159,7 +159,7 @@ impl RulerMetrics {
         self.iterations.with_label_values(&[key]).inc_by(missed);
     }
 
-    /// Sets the number of groups that this node evaluates.
+    /// Sets the number of groups that this node knows.
     pub(crate) fn set_groups(&self, groups: usize) {
         self.groups_owned.set(groups as f64);
     }
