@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
-use openraft::{BasicNode, Config, Instant, ReadPolicy, SnapshotPolicy};
+use openraft::{BasicNode, Config, Instant, RaftMetrics, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use pharos_transport::meta_v1::{HeartbeatAnswer, HeartbeatRequest};
@@ -36,6 +36,8 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum time for a majority to confirm that this node leads.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a leader that stops waits for its successor.
+const STEP_DOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a pledge to a candidate for founding the cluster holds.
 const PLEDGE_LEASE: Duration = Duration::from_secs(10);
 const NO_LEADER: &str = "no leader is known";
@@ -364,7 +366,7 @@ impl Group {
 
     /// Whether this node sees changes: its leader sent something recently, or it leads and a majority answers.
     pub(crate) fn is_in_touch(&self) -> bool {
-        let lately = 2 * self.config.timing.election;
+        let lately = 5 * self.config.timing.election;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.current_leader == Some(metrics.id) {
@@ -398,6 +400,30 @@ impl Group {
                 return Fatal::<Types>::Panicked.to_string();
             }
         }
+    }
+
+    /// Passes leadership on if this node leads and another voter can take over, and waits until it has.
+    pub(crate) async fn step_down(&self) {
+        let Some(successor) = self.successor() else { return };
+        if let Err(fatal) = self.raft.trigger().transfer_leader(successor).await {
+            return tracing::warn!(%fatal, "cannot pass leadership of meta on");
+        }
+        let another_leads = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some_and(|leader| leader != metrics.id);
+        match self.raft.wait(Some(STEP_DOWN_TIMEOUT)).metrics(another_leads, "another voter leads").await {
+            Ok(_) => tracing::info!("passed leadership of meta on"),
+            Err(_) => tracing::warn!(waited = ?STEP_DOWN_TIMEOUT, "no voter took over leadership of meta; the others elect one"),
+        }
+    }
+
+    /// The voter with the longest log besides this node; none if this node does not lead.
+    fn successor(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        // Only a leader knows how far the logs of others are.
+        let logs = metrics.replication.iter().flatten();
+        let others = logs.filter(|(id, _)| **id != metrics.id && voters.contains(id));
+        others.max_by_key(|(_, log)| log.as_ref().map(|log| log.index)).map(|(id, _)| *id)
     }
 
     /// Stops Raft and closes the log, so that the folder can be opened again.

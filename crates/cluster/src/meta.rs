@@ -284,7 +284,7 @@ impl Meta {
 
     /// Announces that this node is about to stop and ends its heartbeats.
     ///
-    /// It counts as down at once, so its targets and leaders move; when it returns it takes up its old place. A drained
+    /// It counts as down at once, so its targets and leaders move, and if it leads meta, another voter takes over; when it returns it takes up its old place. A drained
     /// node is forgotten instead, and takes its share again when it returns.
     pub fn leave<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<View, MetaError>> {
         Box::pin(async move {
@@ -300,6 +300,9 @@ impl Meta {
                 false => Command::SetMemberState { node, state: MemberState::Down, at_ms: self.clock.now_ms() },
             };
             let view = self.propose(command).await?.view;
+            if let Backend::Group(group) = &self.backend {
+                group.step_down().await;
+            }
             // The others know. Nobody in this process needs to wait for a newer view any more.
             self.contact.send_replace(Some(Duration::MAX));
             Ok(view)

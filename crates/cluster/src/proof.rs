@@ -19,8 +19,8 @@ use crate::feed::Feed;
 use crate::rounds::Rounds;
 use crate::view::View;
 
-/// Maximum time that a caller waits for a proof.
-const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time that a caller waits for a proof, which is about as long as meta takes to elect another leader.
+const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Wait between proofs while they fail.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Wait before meta is asked again within a proof. Most elections end before the proof times out.

@@ -145,3 +145,15 @@ async fn a_cluster_of_one_needs_no_proof() {
     meta.shutdown().await;
     assert_eq!(meta.prove().await.map(|view| view.version), Ok(version), "Raft is not asked");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leaves_passes_leadership_on_so_that_proofs_go_on() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    in_time(cluster.node(&leader).leave(&leader)).await.unwrap();
+    assert!(!cluster.node(&leader).status().leads);
+    assert_ne!(cluster.leader().await, leader);
+    for (name, meta) in &cluster.nodes {
+        in_time(meta.prove()).await.unwrap_or_else(|unproven| panic!("{name}: {unproven}"));
+    }
+}
