@@ -3,6 +3,7 @@
 
   differential.py --queries 20000 --seed 1            # against a real Prometheus (in $PEERS)
   differential.py --record 1500 --seed 1              # writes the corpus: data, queries and Prometheus's answers
+  differential.py --cluster --queries 20000 --seed 1  # one process against a cluster of three replicas, to the bit
   differential.py                                     # replays the corpus, needs no Prometheus
 
 Series and queries are made from the seed (differential/data.py, grammar.py) and go to both servers by remote write. What differs is made
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 
+from cluster_nodes import Cluster
 from pharos import Checks, Pharos, Service, check, free_port, peer
 from wire import HEADERS, snappy
 
@@ -63,8 +65,20 @@ def pharos(folder, bodies):
         yield loaded(server.url, bodies)
 
 
+@contextlib.contextmanager
+def cluster(folder, bodies):
+    """Starts a cluster. Where its shards are placed is random."""
+    folder = pathlib.Path(folder) / "cluster"
+    folder.mkdir()
+    config = f"object_store: {{type: filesystem, directory: {folder}/bucket}}\nlimits: {{max_future_time: 0s}}\n"
+    layout = {"meta": 1, "ingester": 3, "agent": 1, "store": 1, "frontend": 1}
+    with Cluster(folder, layout, config=config, flags=[f"--enable-feature={FEATURES}"], window="2h").start() as nodes:
+        loaded(nodes["agent-1"].url, bodies)
+        yield Server(nodes["frontend-1"].url)
+
+
 def loaded(url, bodies):
-    """Starts Pharos and loads the data. The first body is OTLP, the others are remote write."""
+    """Loads the data. The first body is OTLP, the others are remote write."""
     server = Server(url)
     for number, body in enumerate(bodies):
         if number == 0:
@@ -175,8 +189,10 @@ def bodies_of(seed):
 def differential(args, seed):
     with tempfile.TemporaryDirectory(prefix="pharos-differential-") as folder:
         bodies = bodies_of(seed)
-        with prometheus(folder, bodies) as theirs, pharos(folder, bodies) as ours:
-            comparison = Comparison(theirs, ours, Known(HERE / "known.jsonl"))
+        # Nothing excuses a difference between a cluster and one process.
+        other, known = (cluster, Known()) if args.cluster else (prometheus, Known(HERE / "known.jsonl"))
+        with other(folder, bodies) as theirs, pharos(folder, bodies) as ours:
+            comparison = Comparison(theirs, ours, known)
             ranges = [range(at, min(at + BATCH, args.queries)) for at in range(0, args.queries, BATCH)]
             with concurrent.futures.ThreadPoolExecutor(args.threads) as pool:
                 findings = merged(pool.map(lambda numbers: comparison.run(seed, numbers, args.wild), ranges))
@@ -186,6 +202,7 @@ def differential(args, seed):
                     for text, params, found in findings.different:
                         out.write(json.dumps({"seed": seed, "query": text, "params": params, "difference": found}, ensure_ascii=False) + "\n")
             check(not findings.different, f"{len(findings.different)} queries differ")
+            check(not args.cluster or not findings.near, f"{findings.near} numbers of the cluster are only almost equal")
 
 
 def record(args):
@@ -229,7 +246,8 @@ def replay(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, help="random queries a seed, against a real Prometheus")
+    parser.add_argument("--queries", type=int, help="random queries a seed, against a real Prometheus or a cluster")
+    parser.add_argument("--cluster", action="store_true", help="compare one process with a cluster instead of with Prometheus")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from --seed on")
     parser.add_argument("--wild", type=float, default=0.01, help="how often types are mistaken")
