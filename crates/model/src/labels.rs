@@ -5,12 +5,16 @@
 //! label with an empty value is the same as no label in PromQL, so none is stored.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use pharos_gocompat::GoQuoted;
 
 use crate::METRIC_NAME;
+
+/// The longest canonical form that is stored, bytes. It fits into a record of the log.
+pub const MAX_LABEL_BYTES: usize = 1 << 20;
 
 /// An immutable label set, sorted by name, without duplicates and without empty values. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -252,40 +256,62 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
 #[derive(Default, Clone, Debug)]
 pub struct LabelsBuilder {
     pairs: Vec<(String, String)>,
+    /// The positions of all names, unless there are few or the order of the pairs has changed since.
+    index: HashMap<String, usize>,
 }
+
+/// Up to this number of labels, comparing a name with all others is faster than looking it up.
+const FEW: usize = 64;
 
 impl LabelsBuilder {
     /// A builder with the labels of a set.
     pub fn from_labels(labels: &Labels) -> Self {
-        LabelsBuilder { pairs: labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
+        let pairs = labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        LabelsBuilder { pairs, index: HashMap::new() }
     }
 
     /// Sets a label. An empty value removes it.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
-        match self.pairs.iter_mut().find(|(n, _)| n == name) {
-            Some(pair) => {
-                pair.1.clear();
-                pair.1.push_str(value);
-            }
-            None => self.pairs.push((name.to_string(), value.to_string())),
+        let old = self.value_mut(name);
+        old.clear();
+        old.push_str(value);
+        self
+    }
+
+    /// Appends to the value of a label, after a separator unless the value is empty so far.
+    pub fn append(&mut self, name: &str, separator: char, more: &str) -> &mut Self {
+        let value = self.value_mut(name);
+        if !value.is_empty() {
+            value.push(separator);
         }
+        value.push_str(more);
         self
     }
 
     /// Removes a label.
     pub fn remove(&mut self, name: &str) -> &mut Self {
-        self.pairs.retain(|(n, _)| n != name);
+        match self.index.remove(name) {
+            Some(at) => {
+                self.pairs.swap_remove(at);
+                if let Some((moved, _)) = self.pairs.get(at)
+                    && let Some(position) = self.index.get_mut(moved)
+                {
+                    *position = at;
+                }
+            }
+            None => self.pairs.retain(|(n, _)| n != name),
+        }
         self
     }
 
     /// The value of a label, or the empty string.
     pub fn get(&self, name: &str) -> &str {
-        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+        self.position(name).map_or("", |at| &self.pairs[at].1)
     }
 
     /// Whether a label was set, even to the empty value.
     pub fn contains(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(n, _)| n == name)
+        self.position(name).is_some()
     }
 
     /// The labels so far in any order, without those that an empty value removed.
@@ -296,6 +322,7 @@ impl LabelsBuilder {
     /// Removes all labels. The memory stays allocated.
     pub fn clear(&mut self) {
         self.pairs.clear();
+        self.index.clear();
     }
 
     /// The set of the labels so far.
@@ -308,9 +335,33 @@ impl LabelsBuilder {
     /// Appends the canonical form to `out`.
     pub fn write_canonical(&mut self, out: &mut Vec<u8>) {
         self.pairs.sort_unstable();
+        self.index.clear();
         for (name, value) in self.pairs.iter().filter(|(_, v)| !v.is_empty()) {
             append_canonical(out, name, value);
         }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        match self.index.len() == self.pairs.len() {
+            true => self.index.get(name).copied(),
+            false => self.pairs.iter().position(|(n, _)| n == name),
+        }
+    }
+
+    /// The value of a label, which is added if it is new.
+    fn value_mut(&mut self, name: &str) -> &mut String {
+        if self.pairs.len() > FEW && self.index.len() < self.pairs.len() {
+            self.index = self.pairs.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+        }
+        let at = self.position(name).unwrap_or_else(|| {
+            let at = self.pairs.len();
+            if at > FEW {
+                self.index.insert(name.to_string(), at);
+            }
+            self.pairs.push((name.to_string(), String::new()));
+            at
+        });
+        &mut self.pairs[at].1
     }
 }
 

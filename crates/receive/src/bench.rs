@@ -3,6 +3,7 @@
 use pharos_model::{TenantId, WriteBatch};
 
 use crate::decode::Decoder;
+use crate::inflight::{Inflight, Taken};
 use crate::{write_v1, write_v2};
 
 /// A reused batch.
@@ -16,7 +17,8 @@ impl Bench {
     /// Decodes a decompressed request of remote write 1.0; returns the number of series in the batch.
     pub fn decode_v1(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
-        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX);
+        let mut taken = Taken::none(&Inflight::new(usize::MAX));
+        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &mut taken);
         let decoded = write_v1::decode(request, &mut decoder);
         decoded.map_or(0, |()| self.batch.series().len())
     }
@@ -24,7 +26,8 @@ impl Bench {
     /// Decodes a decompressed request of remote write 2.0; returns the number of series in the batch.
     pub fn decode_v2(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
-        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX);
+        let mut taken = Taken::none(&Inflight::new(usize::MAX));
+        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &mut taken);
         let decoded = write_v2::decode(request, &mut decoder);
         decoded.map_or(0, |()| self.batch.series().len())
     }

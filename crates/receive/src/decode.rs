@@ -5,6 +5,7 @@ use pharos_model::{
 };
 
 use crate::histogram;
+use crate::inflight::{Full, Taken};
 use crate::series_labels::LabelError;
 use crate::wire::{Reader, WireError};
 
@@ -17,6 +18,9 @@ pub(super) enum DecodeError {
     /// The decoded request exceeds its memory limit.
     #[error("the decoded request needs more than {limit} bytes")]
     TooLarge { limit: usize },
+    /// All requests in flight together exceed their memory limit.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// A generated decoder failed.
     #[error("{0}")]
     Message(String),
@@ -33,19 +37,39 @@ pub(super) struct Decoder<'a> {
     pub(super) rejections: WriteOutcome,
     limit: usize,
     used: usize,
+    taken: &'a mut Taken,
+    /// The bytes that were reserved in `taken` for the batch.
+    reserved: usize,
 }
 
 impl<'a> Decoder<'a> {
-    /// Creates a decoder that fills an empty `batch` with at most `limit` bytes.
-    pub(super) fn new(tenant: &'a TenantId, batch: &'a mut WriteBatch, limit: usize) -> Self {
-        Decoder { tenant, batch, rejections: WriteOutcome::default(), limit, used: 0 }
+    /// Creates a decoder that fills an empty `batch` with at most `limit` bytes. They count as in flight while the batch
+    /// grows.
+    pub(super) fn new(tenant: &'a TenantId, batch: &'a mut WriteBatch, limit: usize, taken: &'a mut Taken) -> Self {
+        Decoder { tenant, batch, rejections: WriteOutcome::default(), limit, used: 0, taken, reserved: 0 }
     }
 
-    /// Counts memory towards the limit.
+    /// Counts memory towards the limits.
     #[inline]
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), DecodeError> {
         self.used += bytes;
-        if self.used > self.limit { Err(DecodeError::TooLarge { limit: self.limit }) } else { Ok(()) }
+        if self.used > self.limit {
+            return Err(DecodeError::TooLarge { limit: self.limit });
+        }
+        self.reserve(0)
+    }
+
+    /// Counts memory that a step of the decoding needs for a moment, besides the batch.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        // Vectors have room for more than what is in them.
+        let needed = self.used + self.used / 2 + bytes;
+        if needed > self.reserved {
+            // Each reservation is larger than the one before, so that there are few.
+            let more = (needed - self.reserved).max(self.reserved / 2);
+            self.taken.take(more)?;
+            self.reserved += more;
+        }
+        Ok(())
     }
 
     /// Appends a float sample to the current series. `message` is a `Sample` of either version.

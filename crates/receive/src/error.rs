@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use pharos_model::WriteError;
 
 use crate::decode::DecodeError;
+use crate::inflight::Full;
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,15 @@ impl From<WriteError> for ReceiveError {
 
 impl From<DecodeError> for ReceiveError {
     fn from(error: DecodeError) -> Self {
-        ReceiveError::BadRequest(error.to_string())
+        match error {
+            DecodeError::Full(full) => full.into(),
+            error => ReceiveError::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<Full> for ReceiveError {
+    fn from(full: Full) -> Self {
+        ReceiveError::Overloaded(full.to_string())
     }
 }

@@ -4,7 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::ReceiveError;
+/// The requests in flight hold as much memory as they may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "requests in flight hold {used} bytes and this one needs {more} more, over the limit max_inflight_requests_size of {limit}"
+)]
+pub(super) struct Full {
+    used: usize,
+    more: usize,
+    limit: usize,
+}
 
 /// The bytes of all requests in flight.
 #[derive(Debug)]
@@ -39,7 +48,7 @@ impl Taken {
     }
 
     /// Reserves more bytes; fails when that would exceed the limit.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), ReceiveError> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Full> {
         let limit = self.inflight.limit;
         let add = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= limit);
         match self.inflight.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
@@ -47,9 +56,7 @@ impl Taken {
                 self.bytes += bytes;
                 Ok(())
             }
-            Err(used) => Err(ReceiveError::Overloaded(format!(
-                "requests in flight hold {used} bytes and this one needs {bytes} more, over the limit max_inflight_requests_size of {limit}"
-            ))),
+            Err(used) => Err(Full { used, more: bytes, limit }),
         }
     }
 }
@@ -57,6 +64,14 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.inflight.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Taken {
+    /// A reservation that never fails.
+    pub(super) fn unlimited() -> Self {
+        Taken::none(&Inflight::new(usize::MAX))
     }
 }
 
@@ -70,7 +85,7 @@ mod tests {
         let mut first = Taken::none(&inflight);
         first.take(60).unwrap();
         let mut second = Taken::none(&inflight);
-        assert!(matches!(second.take(41), Err(ReceiveError::Overloaded(_))));
+        assert_eq!(second.take(41), Err(Full { used: 60, more: 41, limit: 100 }));
         second.take(40).unwrap();
         assert_eq!(inflight.used(), 100);
     }

@@ -44,6 +44,8 @@ enum Encoding {
 
 /// The largest body that is translated on the async runtime, bytes. Larger ones go to a blocking thread.
 const INLINE_BYTES: usize = 32 << 10;
+/// The same for a compressed body, which may become a thousand times as long.
+const INLINE_COMPRESSED_BYTES: usize = 512;
 
 pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let started = receiver.clock.monotonic();
@@ -80,7 +82,8 @@ async fn decode(
     mut buffers: Lease,
     mut taken: Taken,
 ) -> Result<(Lease, WriteOutcome, Taken), ReceiveError> {
-    if buffers.body.len() <= INLINE_BYTES {
+    let inline_bytes = if encoding.1 { INLINE_COMPRESSED_BYTES } else { INLINE_BYTES };
+    if buffers.body.len() <= inline_bytes {
         let rejections = decode_now(receiver, encoding, tenant, &mut buffers, &mut taken)?;
         return Ok((buffers, rejections, taken));
     }
@@ -116,11 +119,9 @@ fn decode_now(
     };
     let request = transcoded.as_deref().unwrap_or(request);
     batch.clear();
-    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes);
+    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, taken);
     translate::translate(&receiver.otlp.load(), request, &mut decoder)?;
-    let rejections = decoder.rejections;
-    taken.take(batch.bytes())?;
-    Ok(rejections)
+    Ok(decoder.rejections)
 }
 
 /// The response about rejected points. Exemplars are not points.

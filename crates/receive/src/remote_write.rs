@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use pharos_model::{RejectReason, TenantId, WriteOutcome};
 
 use crate::buffers::{Buffers, Lease};
-use crate::decode::{DecodeError, Decoder};
+use crate::decode::Decoder;
 use crate::error::ReceiveError;
 use crate::inflight::Taken;
 use crate::receiver::{Receiver, tenant_of};
@@ -112,20 +112,8 @@ fn decode_now(
     let Buffers { body, plain, batch } = buffers;
     let request = body::snappy(body, receiver.config.max_decompressed_bytes, taken, plain)?;
     receiver.metrics.body(message.protocol(), body.len(), request.len());
-    let rejections = decode_message(message, tenant, request, receiver.config.max_decoded_bytes, batch)?;
-    taken.take(batch.bytes())?;
-    Ok(rejections)
-}
-
-fn decode_message(
-    message: Message,
-    tenant: &TenantId,
-    request: &[u8],
-    limit: usize,
-    batch: &mut pharos_model::WriteBatch,
-) -> Result<WriteOutcome, DecodeError> {
     batch.clear();
-    let mut decoder = Decoder::new(tenant, batch, limit);
+    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, taken);
     match message {
         Message::V1 => write_v1::decode(request, &mut decoder)?,
         Message::V2 => write_v2::decode(request, &mut decoder)?,

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use pharos_model::METRIC_NAME;
-use pharos_model::labels::{LabelsIter, append_uvarint};
+use pharos_model::labels::{LabelsIter, MAX_LABEL_BYTES, append_uvarint};
 
 use crate::wire::PlainLabel;
 
@@ -19,6 +19,9 @@ pub(super) enum LabelError {
     /// A name is repeated.
     #[error("invalid labels for series, labels {labels}, duplicated label {name}")]
     Duplicate { labels: String, name: String },
+    /// The labels are longer than a series may have them.
+    #[error("labels take {bytes} bytes, more than {MAX_LABEL_BYTES}, series {labels}")]
+    TooLong { bytes: usize, labels: String },
     /// A reference points outside of the table of symbols.
     #[error("parsing labels for series: {0}")]
     Reference(String),
@@ -204,7 +207,7 @@ pub(super) fn write_any_order<'a>(
 }
 
 /// Formats labels for a message, at most [`MAX_SHOWN_BYTES`] of them.
-fn display(pairs: &[(&[u8], &[u8])]) -> String {
+pub(super) fn display(pairs: &[(&[u8], &[u8])]) -> String {
     use std::fmt::Write;
     let mut text = String::from("{");
     for (i, (name, value)) in pairs.iter().enumerate() {

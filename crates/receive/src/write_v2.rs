@@ -5,11 +5,12 @@
 
 use std::collections::HashSet;
 
+use pharos_model::labels::MAX_LABEL_BYTES;
 use pharos_model::write::BatchSeries;
 use pharos_model::{Labels, METRIC_NAME, Metadata, MetricType, RejectReason};
 
 use crate::decode::{DecodeError, Decoder, exemplar_labels, metric_type, reject_series};
-use crate::series_labels::{CanonicalWriter, LabelError, write_any_order};
+use crate::series_labels::{CanonicalWriter, LabelError, display, write_any_order};
 use crate::wire::{Reader, WireError};
 
 /// Decodes a request. On an error the batch must not be used.
@@ -106,8 +107,11 @@ impl<'a> RequestDecoder<'a, '_, '_> {
             return Ok(Err(LabelError::Reference(error)));
         }
         let pairs = || pairs(symbols, &self.refs);
-        // Counted before anything is copied, because references may repeat a long symbol.
-        let bytes: usize = pairs().map(|(name, value)| name.len() + value.len() + 4).sum();
+        // Checked before anything is copied, because references may repeat a long symbol.
+        let bytes: usize = pairs().map(|(name, value)| name.len() + value.len() + 2).sum();
+        if bytes > MAX_LABEL_BYTES {
+            return Ok(Err(LabelError::TooLong { bytes, labels: display(&pairs().collect::<Vec<_>>()) }));
+        }
         self.decoder.take(bytes + size_of::<BatchSeries>())?;
         if contents.samples == 0 {
             return Ok(Err(no_samples(pairs())));

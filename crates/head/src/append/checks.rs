@@ -1,13 +1,11 @@
 //! What is checked before a sample is appended: its timestamp, the labels of a new series, and histograms.
 
 use pharos_model::RejectReason;
-use pharos_model::labels::{LabelsIter, check_canonical};
+use pharos_model::labels::{LabelsIter, MAX_LABEL_BYTES, check_canonical};
 use pharos_model::write::HistogramSample;
 
 use crate::config::{HeadConfig, TenantLimits, TenantSettings};
 
-/// The longest canonical label set, so that it fits into a log record.
-const MAX_LABEL_BYTES: usize = 1 << 20;
 /// The most buckets, bounds and spans of a histogram together, so that it fits into a log record.
 const MAX_BUCKETS: usize = 1 << 16;
 

@@ -148,3 +148,31 @@ proptest! {
         }
     }
 }
+
+/// The builder looks names up by an index once there are many labels.
+#[test]
+fn a_builder_with_many_labels_behaves_as_one_with_few() {
+    for count in [FEW - 1, FEW, FEW + 1, FEW + 2, 3 * FEW] {
+        let mut builder = LabelsBuilder::default();
+        let mut expected = std::collections::BTreeMap::new();
+        for n in (0..count).rev() {
+            builder.set(&format!("l{n}"), "1");
+            expected.insert(format!("l{n}"), "1".to_string());
+        }
+        builder.build();
+        for n in (0..count).step_by(3) {
+            builder.append(&format!("l{n}"), ';', "2");
+            expected.insert(format!("l{n}"), "1;2".to_string());
+        }
+        for n in (0..count).step_by(5) {
+            builder.remove(&format!("l{n}"));
+            expected.remove(&format!("l{n}"));
+            assert!(!builder.contains(&format!("l{n}")));
+        }
+        builder.append("new", ';', "3").set("newer", "4").set("newer", "");
+        expected.insert("new".into(), "3".into());
+        assert_eq!(builder.get("new"), "3");
+        assert!(builder.contains("newer"));
+        assert_eq!(builder.build(), Labels::from_pairs(&expected), "{count} labels");
+    }
+}

@@ -119,15 +119,7 @@ fn add_attributes(
     let mut sorted: Vec<&KeyValue> = attributes.iter().filter(|a| !ignored(&a.key)).collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     for attribute in sorted {
-        let name = label_name(config, &attribute.key)?;
-        let value = text(attribute.value.as_ref());
-        match labels.get(&name) {
-            "" => labels.set(&name, &value),
-            present => {
-                let joined = format!("{present};{value}");
-                labels.set(&name, &joined)
-            }
-        };
+        labels.append(&label_name(config, &attribute.key)?, ';', &text(attribute.value.as_ref()));
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) fn number(
     point: &[u8],
     with_exemplars: bool,
 ) -> Result<(), DecodeError> {
-    let point: proto::NumberDataPoint = part(point)?;
+    let point: proto::NumberDataPoint = part(to.decoder, point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
         return Ok(());
@@ -62,7 +62,7 @@ pub(super) fn number(
 
 /// A point of a summary: sum, count and a series for each quantile.
 pub(super) fn summary(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, point: &[u8]) -> Result<(), DecodeError> {
-    let point: proto::SummaryDataPoint = part(point)?;
+    let point: proto::SummaryDataPoint = part(to.decoder, point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
         return Ok(());
@@ -80,7 +80,7 @@ pub(super) fn summary(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, poi
 
 /// A point of a histogram with explicit bounds, as a classic histogram.
 pub(super) fn classic(to: &mut Translation<'_, '_, '_>, family: &Family<'_>, point: &[u8]) -> Result<(), DecodeError> {
-    let point: proto::HistogramDataPoint = part(point)?;
+    let point: proto::HistogramDataPoint = part(to.decoder, point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
         return Ok(());
@@ -113,7 +113,7 @@ pub(super) fn custom_buckets(
     family: &Family<'_>,
     point: &[u8],
 ) -> Result<(), DecodeError> {
-    let point: proto::HistogramDataPoint = part(point)?;
+    let point: proto::HistogramDataPoint = part(to.decoder, point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
         return Ok(());
@@ -128,7 +128,7 @@ pub(super) fn exponential(
     family: &Family<'_>,
     point: &[u8],
 ) -> Result<(), DecodeError> {
-    let point: proto::ExponentialHistogramDataPoint = part(point)?;
+    let point: proto::ExponentialHistogramDataPoint = part(to.decoder, point)?;
     let header = Header::new(point.time_unix_nano, point.start_time_unix_nano, point.flags);
     if !to.begin_point(family, &point.attributes, header.t) {
         return Ok(());

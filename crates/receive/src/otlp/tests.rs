@@ -63,7 +63,8 @@ fn sum(points: Vec<proto::NumberDataPoint>, temporality: i32, is_monotonic: bool
 fn translated_bytes(config: &OtlpConfig, bytes: &[u8]) -> Result<(WriteBatch, WriteOutcome), DecodeError> {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
-    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20);
+    let mut taken = Taken::unlimited();
+    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20, &mut taken);
     translate::translate(config, bytes, &mut decoder)?;
     let refused = decoder.rejections;
     Ok((batch, refused))
@@ -355,4 +356,22 @@ proptest! {
             }
         }
     }
+}
+
+/// Both take time in proportion to their size. They took minutes when each attribute was compared with all others.
+#[test]
+fn points_with_very_many_attributes_are_translated() {
+    let point = |attributes: Vec<(String, String)>| {
+        let attributes = attributes.iter().map(|(n, v)| attribute(n, v)).collect();
+        let point = proto::NumberDataPoint { attributes, ..number(1.0) };
+        Data::Gauge(proto::Gauge { data_points: vec![point] })
+    };
+    let distinct = (0..30_000).map(|n| (format!("a{n}"), "x".to_string())).collect();
+    let (batch, _) = translated(&OtlpConfig::default(), vec![metric("m", "", point(distinct))]);
+    let labels = batch.display_labels(&batch.series()[0]);
+    assert_eq!(labels.iter().filter(|(name, _)| name.starts_with('a')).count(), 30_000);
+    let same = vec![("a".to_string(), "x".repeat(30)); 15_000];
+    let (batch, _) = translated(&OtlpConfig::default(), vec![metric("m", "", point(same))]);
+    let labels = batch.display_labels(&batch.series()[0]);
+    assert_eq!(labels.get("a").map(str::len), Some(15_000 * 31 - 1));
 }

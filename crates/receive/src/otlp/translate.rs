@@ -62,7 +62,7 @@ pub(super) struct Family<'a> {
 
 impl Translation<'_, '_, '_> {
     fn resource(&mut self, resource_metrics: &[u8]) -> Result<(), DecodeError> {
-        let attributes = resource_of(resource_metrics)?.attributes;
+        let attributes = resource_of(self.decoder, resource_metrics)?.attributes;
         self.times = None;
         let resource = match ResourceLabels::new(self.config, &attributes) {
             Ok(resource) => resource,
@@ -84,7 +84,7 @@ impl Translation<'_, '_, '_> {
     }
 
     fn scope(&mut self, scope_metrics: &[u8], resource: &ResourceLabels) -> Result<(), DecodeError> {
-        let (scope, schema_url) = scope_of(scope_metrics)?;
+        let (scope, schema_url) = scope_of(self.decoder, scope_metrics)?;
         let scope = match ScopeLabels::new(self.config, &scope, &schema_url) {
             Ok(scope) => scope,
             Err(error) => {

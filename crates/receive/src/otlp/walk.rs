@@ -5,17 +5,20 @@ use pharos_transport::otlp::common::v1::InstrumentationScope;
 use pharos_transport::otlp::resource::v1::Resource;
 use prost::Message;
 
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, Decoder};
 use crate::wire::{Reader, WireError};
 
 /// The limit on one data point, resource or scope, bytes.
 const MAX_PART_BYTES: usize = 1 << 20;
+/// How many times the size of a part its decoded form may take. An attribute of two bytes becomes a structure.
+const PART_RATIO: usize = 32;
 
 /// Decodes a part with its generated type.
-pub(super) fn part<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeError> {
+pub(super) fn part<M: Message + Default>(decoder: &mut Decoder<'_>, bytes: &[u8]) -> Result<M, DecodeError> {
     if bytes.len() > MAX_PART_BYTES {
         return Err(DecodeError::PartTooLarge { bytes: bytes.len(), limit: MAX_PART_BYTES });
     }
+    decoder.reserve(PART_RATIO * bytes.len())?;
     M::decode(bytes).map_err(|error| DecodeError::Message(error.to_string()))
 }
 
@@ -37,21 +40,24 @@ pub(super) fn each_message<'a>(
 }
 
 /// The resource of a `ResourceMetrics`, empty when it has none.
-pub(super) fn resource_of(resource_metrics: &[u8]) -> Result<Resource, DecodeError> {
+pub(super) fn resource_of(decoder: &mut Decoder<'_>, resource_metrics: &[u8]) -> Result<Resource, DecodeError> {
     let mut resource = Resource::default();
     each_message(resource_metrics, 1, |bytes| {
-        resource = part(bytes)?;
+        resource = part(decoder, bytes)?;
         Ok(())
     })?;
     Ok(resource)
 }
 
 /// The scope of a `ScopeMetrics` and its schema URL.
-pub(super) fn scope_of(scope_metrics: &[u8]) -> Result<(InstrumentationScope, String), DecodeError> {
+pub(super) fn scope_of(
+    decoder: &mut Decoder<'_>,
+    scope_metrics: &[u8],
+) -> Result<(InstrumentationScope, String), DecodeError> {
     let mut scope = InstrumentationScope::default();
     let mut schema_url = String::new();
     each_message(scope_metrics, 1, |bytes| {
-        scope = part(bytes)?;
+        scope = part(decoder, bytes)?;
         Ok(())
     })?;
     each_message(scope_metrics, 3, |bytes| {

@@ -222,3 +222,24 @@ fn sizes_beyond_what_a_batch_can_address_are_reduced() {
     assert_eq!(config.max_body_bytes, 1 << 30);
     assert_eq!(config.max_decoded_bytes, 1);
 }
+
+/// References repeat a symbol, so that a short request becomes a long batch. It counts while it grows, not afterwards.
+#[tokio::test]
+async fn a_batch_counts_as_in_flight_while_it_is_decoded() {
+    let recorder = Arc::new(Recorder::default());
+    let receiver = receiver(&recorder, ReceiveConfig { max_inflight_bytes: 4 << 20, ..ReceiveConfig::default() });
+    let symbols = vec![String::new(), "__name__".into(), "m".into(), "a".into(), "x".repeat(100_000)];
+    let samples = vec![v2::Sample { value: 1.0, timestamp: 5, start_timestamp: 0 }];
+    let series = v2::TimeSeries { labels_refs: vec![1, 2, 3, 4], samples, ..Default::default() };
+    let body = |count| {
+        let request = v2::Request { symbols: symbols.clone(), timeseries: vec![series.clone(); count] };
+        compress(&request.encode_to_vec())
+    };
+    let headers = [("content-type", V2_TYPE)];
+    let (code, _, text) = send(&receiver, post("/api/v1/write", &headers, body(100))).await;
+    assert_eq!(code, 429, "{}", String::from_utf8_lossy(&text));
+    assert!(String::from_utf8_lossy(&text).contains("max_inflight_requests_size"));
+    assert_eq!(receiver.inflight.used(), 0);
+    let (code, _, text) = send(&receiver, post("/api/v1/write", &headers, body(10))).await;
+    assert_eq!(code, 204, "{}", String::from_utf8_lossy(&text));
+}

@@ -7,11 +7,13 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::inflight::Taken;
 
 fn decode_bytes(bytes: &[u8], limit: usize) -> Result<(WriteBatch, WriteOutcome), DecodeError> {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
-    let mut decoder = Decoder::new(&tenant, &mut batch, limit);
+    let mut taken = Taken::unlimited();
+    let mut decoder = Decoder::new(&tenant, &mut batch, limit, &mut taken);
     decode(bytes, &mut decoder)?;
     let refused = decoder.rejections;
     Ok((batch, refused))
@@ -165,6 +167,28 @@ fn symbols_may_come_last_and_references_may_be_unpacked() {
     let (batch, _) = decode_bytes(&bytes, 1 << 20).unwrap();
     assert_eq!(batch.display_labels(&batch.series()[0]).to_string(), r#"{__name__="up"}"#);
     assert_eq!(batch.samples[0].t, 5);
+}
+
+/// Ten symbols of a megabyte in each of many series take no memory: the series is not copied.
+#[test]
+fn labels_longer_than_a_series_may_have_are_rejected_before_they_are_copied() {
+    let symbols = vec![String::new(), "__name__".into(), "m".into(), "a".into(), "b".into(), "x".repeat(600_000)];
+    let long = proto::TimeSeries {
+        labels_refs: vec![1, 2, 3, 5, 4, 5],
+        samples: vec![sample(1, 1.0, 0)],
+        ..Default::default()
+    };
+    let short = proto::TimeSeries { labels_refs: vec![1, 2], samples: vec![sample(1, 1.0, 0)], ..Default::default() };
+    let request = proto::Request { symbols, timeseries: vec![long; 20].into_iter().chain([short]).collect() };
+    let (batch, refused) = decode_bytes(&request.encode_to_vec(), 1 << 20).unwrap();
+    assert_eq!(batch.series().len(), 1);
+    let rejected = &refused.rejected[&RejectReason::InvalidLabels];
+    assert_eq!(rejected.count, 20);
+    assert!(
+        rejected.first.starts_with("labels take 1200017 bytes, more than 1048576, series {__name__=\"m\""),
+        "{}",
+        rejected.first
+    );
 }
 
 proptest! {
