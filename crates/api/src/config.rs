@@ -35,6 +35,8 @@ pub struct ApiConfig {
     pub remote_read_concurrency: usize,
     /// Maximum size of a frame of a streamed remote read, bytes. A frame may exceed it by one chunk. Default: 1 MiB.
     pub remote_read_frame_bytes: usize,
+    /// Maximum size of all responses that wait for their clients, bytes, `--web.max-unsent-bytes`. Default: 512 MiB.
+    pub max_unsent_bytes: usize,
 }
 
 impl Default for ApiConfig {
@@ -51,6 +53,7 @@ impl Default for ApiConfig {
             remote_read_sample_limit: 50_000_000,
             remote_read_concurrency: 10,
             remote_read_frame_bytes: 1 << 20,
+            max_unsent_bytes: 512 << 20,
         }
     }
 }

@@ -10,8 +10,9 @@ mod handlers;
 pub mod json;
 pub mod params;
 pub mod query_log;
-pub mod remote_read;
+mod remote_read;
 pub mod services;
+mod unsent;
 
 pub use config::ApiConfig;
 pub use error::ApiError;
@@ -25,7 +26,9 @@ use pharos_model::{Budget, Clock, TenantId};
 use pharos_promql::Engine;
 use pharos_querier::registry::ActiveQueries;
 use pharos_querier::{Admission, Fanout, QueryMetrics};
-use tokio::sync::Semaphore;
+
+use crate::remote_read::RemoteReads;
+use crate::unsent::Unsent;
 
 /// What the handlers share.
 pub struct Api {
@@ -46,7 +49,9 @@ pub struct Api {
     /// Queries in flight.
     pub active: Arc<ActiveQueries>,
     /// Remote reads that may run at a time.
-    pub reads: Arc<Semaphore>,
+    reads: RemoteReads,
+    /// Responses that wait for their clients.
+    unsent: Arc<Unsent>,
 }
 
 impl Api {
@@ -63,14 +68,11 @@ impl Api {
         registry: &prometheus::Registry,
     ) -> Result<Arc<Api>, prometheus::Error> {
         let metrics = QueryMetrics::register(registry)?;
-        let reads = match config.remote_read_concurrency {
-            0 => Semaphore::MAX_PERMITS,
-            n => n.min(Semaphore::MAX_PERMITS),
-        };
         Ok(Arc::new(Api {
             admission: Admission::new(config.max_concurrency, config.limits.clone(), clock.clone(), metrics.clone()),
             active: ActiveQueries::new(metrics.active.clone()),
-            reads: Arc::new(Semaphore::new(reads)),
+            reads: RemoteReads::new(config.remote_read_concurrency),
+            unsent: Unsent::new(config.max_unsent_bytes, clock.clone()),
             config,
             engine,
             sources,

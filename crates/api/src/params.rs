@@ -15,6 +15,8 @@ use crate::error::ApiError;
 
 /// Maximum size of a form, bytes.
 const MAX_FORM_BYTES: usize = 10 << 20;
+/// Maximum number of parameters, as in Go.
+const MAX_PARAMETERS: usize = 10_000;
 
 /// The parameters of a request. Those of the form precede those of the query string, as in Go's `Request.Form`.
 #[derive(Clone, Debug, Default)]
@@ -157,6 +159,21 @@ impl Params {
     }
 }
 
+/// Checks the number of parameters before they are decoded, because each takes much more memory than its text.
+///
+/// # Errors
+/// There are more than [`MAX_PARAMETERS`].
+fn check_count(encoded: &[u8]) -> Result<(), String> {
+    match memchr::memchr_iter(b'&', encoded).nth(MAX_PARAMETERS - 1) {
+        Some(_) => Err(too_many()),
+        None => Ok(()),
+    }
+}
+
+fn too_many() -> String {
+    format!("there are more than {MAX_PARAMETERS} parameters")
+}
+
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
 
@@ -171,6 +188,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             let read = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await;
             params.0 = form_type.read(&read.map_err(|e| invalid(e.to_string()))?).map_err(invalid)?;
         }
+        check_count(&query).map_err(ApiError::bad_data)?;
         params.0.extend(Params::parse(&query).0);
         Ok(params)
     }

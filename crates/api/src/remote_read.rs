@@ -1,7 +1,7 @@
 //! `/api/v1/read`: serves raw series to other Prometheus servers, as samples or as a stream of chunks.
 //!
-//! Selection and encoding run on a blocking thread. A stream buffers only a few frames: the thread waits while the
-//! buffer is full. When the reader disconnects, the read is cancelled, on other nodes as well. An error before the first frame becomes a status code. A
+//! Selection and encoding run on a blocking thread. A stream is encoded a few frames ahead of its reader, and aborted when the
+//! reader takes none for a while. When the reader disconnects, the read is cancelled, on other nodes as well. An error before the first frame becomes a status code. A
 //! later error aborts the stream, so that no reader mistakes a part for the whole.
 
 mod bits;
@@ -9,7 +9,8 @@ mod chunks;
 #[cfg(test)]
 mod decoding;
 mod frames;
-mod request;
+mod permits;
+pub(crate) mod request;
 mod samples;
 
 use std::sync::Arc;
@@ -20,13 +21,15 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet};
 use pharos_promql::Querier;
+use pharos_querier::queue::Turn;
 use pharos_transport::prometheus::read_request::ResponseType;
 use pharos_transport::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Query, ReadRequest};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::unsent::Unsent;
 
 /// The limits of one remote read, and the labels that it adds.
-#[derive(Clone)]
 pub struct ReadLimits {
     /// Memory, timeout and cancellation of the read.
     pub budget: Arc<Budget>,
@@ -38,13 +41,15 @@ pub struct ReadLimits {
     pub max_frame_bytes: usize,
     /// Labels that the read adds to every series.
     pub external_labels: Labels,
-    /// The permit to run, held until the response is written.
-    pub turn: Option<Arc<tokio::sync::OwnedSemaphorePermit>>,
+    /// The permit to run, held until the response is encoded.
+    pub(crate) turn: Option<Turn>,
+    /// Responses that wait for their clients.
+    pub(crate) unsent: Arc<Unsent>,
 }
 
 impl ReadLimits {
     /// Creates limits with Prometheus's defaults.
-    pub fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<Budget>, unsent: Arc<Unsent>) -> Self {
         ReadLimits {
             budget,
             max_samples: 50_000_000,
@@ -52,6 +57,7 @@ impl ReadLimits {
             max_frame_bytes: 1 << 20,
             external_labels: Labels::empty(),
             turn: None,
+            unsent,
         }
     }
 }
@@ -68,6 +74,9 @@ pub(crate) enum ReadError {
     /// The selection failed.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The server cannot take the read at the moment.
+    #[error("{0}")]
+    Unavailable(String),
     /// A bug in this program.
     #[error("{0}")]
     Internal(String),
@@ -81,7 +90,9 @@ impl IntoResponse for ReadError {
         let status = match &self {
             ReadError::BadRequest(_) | ReadError::Samples(_) => StatusCode::BAD_REQUEST,
             ReadError::Select(SelectError::Memory { .. } | SelectError::Series { .. }) => StatusCode::BAD_REQUEST,
-            ReadError::Select(SelectError::Timeout(_) | SelectError::Cancelled) => StatusCode::SERVICE_UNAVAILABLE,
+            ReadError::Unavailable(_) | ReadError::Select(SelectError::Timeout(_) | SelectError::Cancelled) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ReadError::Select(SelectError::Storage(_) | SelectError::Damaged(_))
             | ReadError::Internal(_)
             | ReadError::Gone => StatusCode::INTERNAL_SERVER_ERROR,
@@ -90,16 +101,16 @@ impl IntoResponse for ReadError {
     }
 }
 
+pub(crate) use self::permits::RemoteReads;
+
 /// Number of series that are fetched at a time.
 const SERIES_AT_A_TIME: usize = 16;
-/// Maximum number of frames that wait for the reader.
-const FRAMES_AHEAD: usize = 4;
 
 const SAMPLES_TYPE: &str = "application/x-protobuf";
 const CHUNKS_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
 
 /// Serves a remote-read request. `body` is a snappy-compressed `ReadRequest`.
-pub async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLimits) -> Response {
+pub(crate) async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLimits) -> Response {
     let decoded = request::decode(&body).and_then(|request| Ok((request::response_type(&request)?, request)));
     let answer = match decoded {
         Ok((ResponseType::Samples, request)) => samples(request, querier, limits).await,
@@ -144,33 +155,40 @@ fn encode_samples(request: &ReadRequest, querier: &dyn Querier, limits: &ReadLim
 }
 
 async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
-    let (send, mut receive) = mpsc::channel::<Result<Bytes, ReadError>>(FRAMES_AHEAD);
+    let (writer, unread) = limits.unsent.begin();
+    let (failed, failure) = oneshot::channel();
     // This future, and then the body, is dropped when the reader disconnects.
     let cancel = limits.budget.cancel_on_drop();
     tokio::task::spawn_blocking(move || {
-        let frame = |bytes| send.blocking_send(Ok(bytes)).map_err(|_| ReadError::Gone);
-        if let Err(error) = encode_frames(&request, &*querier, &limits, frame) {
-            // If the reader disconnected, nobody is left to receive the error.
-            let _ = send.blocking_send(Err(error));
+        let frame = |bytes| writer.send(bytes).map_err(|_| ReadError::Gone);
+        match encode_frames(&request, &*querier, &limits, frame) {
+            Ok(()) => writer.complete(),
+            // Without a complete end, the stream is aborted. If the reader disconnected, nobody receives the error.
+            Err(error) => drop(failed.send(error)),
         }
     });
     let headers = [(header::CONTENT_TYPE, CHUNKS_TYPE)];
-    let first = match receive.recv().await {
-        Some(Ok(first)) => first,
-        ended => {
-            cancel.disarm();
-            let failed = ended.map_or(Ok(()), |failed| failed.map(drop));
-            return failed.map(|()| (headers, Body::empty()).into_response());
+    match unread.first().await {
+        Ok(size) => {
+            if size.is_some() {
+                cancel.disarm();
+                return Ok((headers, Body::from_stream(unread)).into_response());
+            }
+            let frames = futures::stream::unfold((unread, cancel), |(mut unread, cancel)| async {
+                let frame = futures::StreamExt::next(&mut unread).await?;
+                Some((frame, (unread, cancel)))
+            });
+            // Fused, because the compression layer polls again after the end.
+            Ok((headers, Body::from_stream(futures::StreamExt::fuse(frames))).into_response())
         }
-    };
-    let rest = futures::stream::unfold((receive, cancel), |(mut receive, cancel)| async {
-        let frame = receive.recv().await?;
-        Some((frame, (receive, cancel)))
-    });
-    let first = futures::stream::once(async { Ok(first) });
-    // Fused, because the compression layer polls again after the end.
-    let frames = futures::StreamExt::fuse(futures::StreamExt::chain(first, rest));
-    Ok((headers, Body::from_stream(frames)).into_response())
+        Err(full) => {
+            cancel.disarm();
+            Err(match full {
+                Some(full) => ReadError::Unavailable(full.to_string()),
+                None => failure.await.unwrap_or_else(|_| ReadError::Internal("a remote read failed".into())),
+            })
+        }
+    }
 }
 
 /// Encodes the results of all queries. A frame holds chunks of one series.

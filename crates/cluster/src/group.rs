@@ -408,10 +408,13 @@ impl Group {
         if let Err(fatal) = self.raft.trigger().transfer_leader(successor).await {
             return tracing::warn!(%fatal, "cannot pass leadership of meta on");
         }
-        let another_leads = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some_and(|leader| leader != metrics.id);
+        let another_leads =
+            |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some_and(|leader| leader != metrics.id);
         match self.raft.wait(Some(STEP_DOWN_TIMEOUT)).metrics(another_leads, "another voter leads").await {
             Ok(_) => tracing::info!("passed leadership of meta on"),
-            Err(_) => tracing::warn!(waited = ?STEP_DOWN_TIMEOUT, "no voter took over leadership of meta; the others elect one"),
+            Err(_) => {
+                tracing::warn!(waited = ?STEP_DOWN_TIMEOUT, "no voter took over leadership of meta; the others elect one")
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod limits;
 mod membership;
 mod meta_retry;
 pub(crate) mod network;
+mod open_files;
 mod owner;
 mod request_line;
 mod restart;
@@ -80,7 +81,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     }
     let router: http::SharedRouter = Arc::new(ArcSwapOption::empty());
     let http_config = http::HttpConfig {
-        max_connections: args.web.max_connections as usize,
+        max_connections: open_files::connections(args.web.max_connections as usize),
         patience: http::Patience::Client(args.web.read_timeout),
     };
     let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config.clone(), None, stopped.clone()));

@@ -52,6 +52,13 @@ pub struct Job<'a> {
     pub registered: Option<&'a Registered>,
 }
 
+/// The permit of work that was admitted, returned when it is dropped.
+pub struct Admitted {
+    /// How long the work waited for it.
+    pub waited: Duration,
+    _turn: Turn,
+}
+
 /// Admits blocking work, within the limits of its tenant and of the process.
 #[derive(Clone)]
 pub struct Admission {
@@ -72,8 +79,8 @@ impl Admission {
         Admission { queue: FairQueue::new(max_concurrency), limits, clock, metrics }
     }
 
-    /// Runs blocking work on a thread of its own as soon as its tenant has a permit. Returns the result of the work and how
-    /// long it waited.
+    /// Runs blocking work on a thread of its own as soon as its tenant has a permit. Returns the result of the work and its
+    /// permit, for those who still have to write the result.
     ///
     /// # Errors
     /// The work's own, or an [`AdmissionError`] when it was not run to its end.
@@ -81,7 +88,7 @@ impl Admission {
         &self,
         job: Job<'_>,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,
-    ) -> Result<(T, Duration), E>
+    ) -> Result<(T, Admitted), E>
     where
         T: Send + 'static,
         E: From<AdmissionError> + Send + 'static,
@@ -100,12 +107,11 @@ impl Admission {
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             running.dec();
-            drop(turn);
-            result
+            result.map(|result| (result, Admitted { waited, _turn: turn }))
         });
         let result = done.await.map_err(|e| AdmissionError::Panicked(e.to_string()))?;
         cancel.disarm();
-        Ok((result?, waited))
+        result
     }
 
     async fn wait(&self, job: &Job<'_>) -> Result<Turn, AdmissionError> {

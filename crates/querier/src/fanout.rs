@@ -331,24 +331,20 @@ impl TenantQuerier {
     /// The exemplars of the series that match one of the selectors, ascending by series and time.
     ///
     /// # Errors
-    /// A source failed.
+    /// A source failed, or the budget is spent.
     pub fn exemplars(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<SeriesExemplars>, SelectError> {
-        let mut found = Vec::new();
+        let budget = self.budget();
+        let mut found: Vec<SeriesExemplars> = Vec::new();
         for matchers in selectors {
+            budget.check()?;
             let read = ReadExemplars { matchers: matchers.clone().into(), range };
             found.extend(self.read(read)?.into_iter().flatten());
-        }
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        found.dedup_by(|later, kept| {
-            let is_same = later.labels == kept.labels;
-            if is_same {
-                kept.exemplars.append(&mut later.exemplars);
-            }
-            is_same
-        });
-        for series in &mut found {
-            series.exemplars.sort_by_key(|e| e.t);
-            series.exemplars.dedup();
+            // Charged while two selectors' exemplars are in memory, and joined before the next ones are read, as many
+            // selectors may match the same series.
+            let bytes = found.iter().map(SeriesExemplars::bytes).sum::<usize>() as u64;
+            budget.take(bytes)?;
+            join_exemplars(&mut found);
+            budget.give_back(bytes);
         }
         Ok(found)
     }
@@ -362,6 +358,22 @@ impl TenantQuerier {
         found.sort_by(|a, b| (&a.0, a.1.kind.as_str(), &a.1.help).cmp(&(&b.0, b.1.kind.as_str(), &b.1.help)));
         found.dedup();
         Ok(found)
+    }
+}
+
+/// Sorts series and joins the exemplars of those that occur several times, in the order of time.
+fn join_exemplars(found: &mut Vec<SeriesExemplars>) {
+    found.sort_by(|a, b| a.labels.cmp(&b.labels));
+    found.dedup_by(|later, kept| {
+        let is_same = later.labels == kept.labels;
+        if is_same {
+            kept.exemplars.append(&mut later.exemplars);
+        }
+        is_same
+    });
+    for series in found {
+        series.exemplars.sort_by_key(|e| e.t);
+        series.exemplars.dedup();
     }
 }
 

@@ -22,17 +22,15 @@ pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, param
         if range.is_empty() {
             return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
-        let query = params.get("query").unwrap_or("");
-        let expr = syntax::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
-        let selectors = selectors(&expr);
-        if selectors.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        series::read(&api, "query_exemplars", &headers, &params, move |querier| querier.exemplars(&selectors, range))
-            .await
+        series::read(&api, "query_exemplars", &headers, params, move |querier, params| {
+            let query = params.get("query").unwrap_or("");
+            let expr = syntax::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
+            Ok(querier.exemplars(&selectors(&expr), range)?)
+        })
+        .await
     };
     match found.await {
-        Ok(found) => respond::stream(move |out, parts| write(out, parts, &found)).await,
+        Ok(read) => respond::stream(&api, move |out, parts| write(out, parts, &read)).await,
         Err(error) => error.into_response(),
     }
 }
@@ -40,12 +38,12 @@ pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, param
 fn write(
     out: &mut Vec<u8>,
     parts: &respond::Parts,
-    (found, warnings): &(Vec<SeriesExemplars>, Vec<String>),
+    read: &series::Read<Vec<SeriesExemplars>>,
 ) -> Result<(), respond::Gone> {
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
-    json::list(out, found, series_exemplars, |out| parts.flush(out))?;
+    json::list(out, &read.found, series_exemplars, |out| parts.flush(out))?;
     out.push(b']');
-    respond::annotations(out, warnings, &[]);
+    respond::annotations(out, &read.warnings, &[]);
     out.push(b'}');
     Ok(())
 }
@@ -65,16 +63,21 @@ fn series_exemplars(out: &mut Vec<u8>, series: &SeriesExemplars) {
     out.extend_from_slice(if series.exemplars.is_empty() { b",\"exemplars\":[]}" } else { b"]}" });
 }
 
-/// Collects the matchers of every vector selector in an expression.
+/// Collects the matchers of every vector selector in an expression, once each.
 fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     let (mut found, mut open) = (Vec::new(), vec![expr]);
+    let mut add = |matchers: &Vec<Matcher>| {
+        if !found.contains(matchers) {
+            found.push(matchers.clone());
+        }
+    };
     while let Some(expr) = open.pop() {
         match expr {
             Expr::Aggregate(e) => open.extend(e.param.iter().chain([&e.expr])),
             Expr::Binary(e) => open.extend([&e.lhs, &e.rhs]),
             Expr::Call(e) => open.extend(&e.args),
-            Expr::Matrix(e) => found.push(e.selector.matchers.clone()),
-            Expr::Vector(e) => found.push(e.matchers.clone()),
+            Expr::Matrix(e) => add(&e.selector.matchers),
+            Expr::Vector(e) => add(&e.matchers),
             Expr::Subquery(e) => open.push(&e.expr),
             Expr::Paren(e) => open.push(&e.expr),
             Expr::Unary(e) => open.push(&e.expr),
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn selectors_are_found_everywhere() {
-        let expr = syntax::parse("sum(rate(a[5m])) / on () (b offset 1m) > bool max_over_time(c[1h:1m])").unwrap();
+        let expr = syntax::parse("sum(rate(a[5m])) / on () (b offset 1m) > bool max_over_time(c[1h:1m]) + a").unwrap();
         let mut names: Vec<_> = selectors(&expr).iter().map(|m| m[0].value.clone()).collect();
         names.sort();
         assert_eq!(names, ["a", "b", "c"]);

@@ -29,7 +29,6 @@ const BATCH: usize = 256;
 pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let format = Format::negotiate(&headers);
     let page = async {
-        let selectors = params.selectors().map_err(ApiError::bad_data)?;
         let tenant = tenant_of(&headers)?;
         let now = api.clock.now_ms();
         let config = &api.config;
@@ -39,6 +38,7 @@ pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, pa
         let range = TimeRange::new(now - config.lookback_delta_ms + 1, now);
         let spent = budget.clone();
         respond::blocking(&api, &tenant, &budget, move || {
+            let selectors = params.selectors().map_err(ApiError::bad_data)?;
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
             Ok((render(format, &newest, &known, &external), querier.warnings()))

@@ -17,10 +17,11 @@ pub(super) async fn metadata(State(api): State<Arc<Api>>, headers: HeaderMap, pa
     let found = async {
         let limit = params.bound("limit")?;
         let per_metric = params.bound("limit_per_metric")?.filter(|most| *most > 0);
-        let (known, warnings) = series::read(&api, "metadata", &headers, &params, |querier| querier.metadata()).await?;
-        let only = params.get("metric");
+        let only = params.get("metric").map(str::to_string);
+        let read = series::read(&api, "metadata", &headers, params, |querier, _| Ok(querier.metadata()?)).await?;
+        let series::Read { found: known, warnings, admitted: _admitted } = read;
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (name, m) in known.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {
+        for (name, m) in known.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
             if limit.is_some_and(|most| families.len() >= most) && !families.contains_key(&name) {
                 break;
             }

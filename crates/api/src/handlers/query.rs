@@ -17,7 +17,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
 use crate::query_log::{self as log, Client, Ended};
 use crate::{Api, json, tenant_of};
-use pharos_querier::admission::Job;
+use pharos_querier::admission::{Admitted, Job};
 use pharos_querier::registry::{ActiveQueries, ActiveQuery, Counted, QueryStart, Registered, Stage, Times};
 use pharos_querier::{QueryLimits, TenantQuerier};
 
@@ -132,8 +132,8 @@ impl Extras {
     }
 }
 
-/// Maximum length of a query that is parsed on an async worker thread, bytes. Longer ones are parsed on a blocking
-/// thread.
+/// Maximum length of a query that is parsed on an async worker thread, bytes. Longer ones take a permit to be parsed, as do
+/// those with regular expressions, which take long to compile.
 const MAX_INLINE_BYTES: usize = 16 << 10;
 
 /// A decoded and checked query.
@@ -156,12 +156,14 @@ impl Query {
         params: &Params,
         times: Result<Times, ApiError>,
     ) -> Result<Self, ApiError> {
-        if params.get("query").map_or(0, str::len) <= MAX_INLINE_BYTES {
+        let text = params.get("query").unwrap_or("");
+        if text.len() <= MAX_INLINE_BYTES && !text.contains("=~") && !text.contains("!~") {
             return Query::new(api, headers, params, times);
         }
-        let (api, headers, params) = (api.clone(), headers.clone(), params.clone());
-        let reading = tokio::task::spawn_blocking(move || Query::new(&api, &headers, &params, times));
-        reading.await.map_err(|e| ApiError::internal(format!("reading the query failed: {e}")))?
+        let tenant = tenant_of(headers)?;
+        let budget = api.budget(&tenant);
+        let (shared, headers, params) = (api.clone(), headers.clone(), params.clone());
+        respond::blocking(api, &tenant, &budget, move || Query::new(&shared, &headers, &params, times)).await
     }
 
     fn new(api: &Api, headers: &HeaderMap, params: &Params, times: Result<Times, ApiError>) -> Result<Self, ApiError> {
@@ -201,8 +203,9 @@ struct Answer {
     output: Option<QueryOutput>,
     plan: Option<Explanation>,
     extras: Extras,
-    queued: Duration,
-    /// Held until the response is written, so that the query can be listed and cancelled until then.
+    /// The permit of the query, held until the response is encoded.
+    admitted: Admitted,
+    /// Held until the response is encoded, so that the query can be listed and cancelled until then.
     registered: Option<Registered>,
 }
 
@@ -228,7 +231,7 @@ async fn answer(
     api.metrics.queries.with_label_values(&[endpoint, label]).inc();
     api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
     match outcome {
-        Ok(answer) => respond::stream(move |out, parts| write(out, parts, &answer)).await,
+        Ok(answer) => respond::stream(api, move |out, parts| write(out, parts, &answer)).await,
         Err(error) => error.into_response(),
     }
 }
@@ -245,7 +248,7 @@ async fn explained(api: &Arc<Api>, query: Query, source: TenantQuerier) -> Resul
     let Query { tenant, extras, timeout, times, expr, options, .. } = query;
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: None };
     let within = budget.clone();
-    let (plan, queued) = api
+    let (plan, admitted) = api
         .admission
         .run(job, move || {
             within.check()?;
@@ -254,7 +257,7 @@ async fn explained(api: &Arc<Api>, query: Query, source: TenantQuerier) -> Resul
             Ok::<_, ApiError>(source.explain(&Engine::new(limits), asked, &options, extras.push_down)?)
         })
         .await?;
-    Ok(Answer { output: None, plan: Some(plan), extras, queued, registered: None })
+    Ok(Answer { output: None, plan: Some(plan), extras, admitted, registered: None })
 }
 
 async fn run(
@@ -294,11 +297,11 @@ async fn run(
             Ok::<_, ApiError>((output?, plan, source.warnings()))
         })
         .await;
-    let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, queued)| *queued);
+    let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, admitted)| admitted.waited);
     let output = evaluated.as_ref().map(|((output, _, _), _)| output);
     hang_up.is_armed = false;
     ended(api, registered.query(), output, queued, began, &hang_up.client);
-    let ((mut output, mut plan, warnings), queued) = evaluated?;
+    let ((mut output, mut plan, warnings), admitted) = evaluated?;
     api.metrics.samples.inc_by(output.stats.samples_read);
     output.warnings.extend(warnings);
     truncate(&mut output, limit);
@@ -306,7 +309,7 @@ async fn run(
         plan.physical = analyzed;
     }
     registered.enter(Stage::Answering);
-    Ok(Answer { output: Some(output), plan, extras, queued, registered: Some(registered) })
+    Ok(Answer { output: Some(output), plan, extras, admitted, registered: Some(registered) })
 }
 
 /// Logs a query whose client hangs up while it runs: nobody awaits its answer any more, and it is dropped.
@@ -388,7 +391,7 @@ fn write(out: &mut Vec<u8>, parts: &respond::Parts, answer: &Answer) -> Result<(
         let is_cancelled = || answer.registered.as_ref().is_some_and(|registered| registered.query().is_cancelled());
         json::value(out, &output.value, |out| if is_cancelled() { Err(respond::Gone) } else { parts.flush(out) })?;
         if answer.extras.stats {
-            let stats = log::stats_json(&output.stats, answer.queued, answer.extras.stats_by_step);
+            let stats = log::stats_json(&output.stats, answer.admitted.waited, answer.extras.stats_by_step);
             out.extend_from_slice(format!(",\"stats\":{stats}").as_bytes());
         }
     }

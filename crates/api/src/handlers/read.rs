@@ -9,12 +9,10 @@ use axum::response::{IntoResponse, Response};
 use pharos_model::Labels;
 
 use super::respond;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
+use crate::remote_read::request::MAX_REQUEST_BYTES;
 use crate::remote_read::{self, ReadLimits};
 use crate::{Api, tenant_of};
-
-/// Maximum size of a compressed request, bytes.
-const MAX_REQUEST_BYTES: usize = 32 << 20;
 
 /// Handles `POST /api/v1/read`.
 pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
@@ -28,16 +26,18 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
         Err(error) => return error.into_response(),
     };
     let config = &api.config;
-    let Ok(turn) = api.reads.clone().acquire_owned().await else {
-        return ApiError::new(ErrorKind::Unavailable, "the server is stopping").into_response();
+    let tenants_limits = api.config.limits.load().of(&tenant).clone();
+    let turn = match api.reads.admit(&tenant, tenants_limits.max_queued, tenants_limits.timeout).await {
+        Ok(turn) => turn,
+        Err(error) => return ApiError::from(error).into_response(),
     };
     let limits = ReadLimits {
         max_samples: config.remote_read_sample_limit,
-        max_series: api.config.limits.load().of(&tenant).max_series,
+        max_series: tenants_limits.max_series,
         max_frame_bytes: config.remote_read_frame_bytes,
-        turn: Some(Arc::new(turn)),
+        turn: Some(turn),
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
-        ..ReadLimits::new(api.budget(&tenant))
+        ..ReadLimits::new(api.budget(&tenant), api.unsent.clone())
     };
     match api.sources.of_tenant(tenant).await {
         Ok(querier) => {

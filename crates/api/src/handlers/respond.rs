@@ -1,24 +1,19 @@
 //! Helpers for handlers: the response envelope, streamed responses, and blocking work.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 use pharos_model::{Budget, TenantId};
 use pharos_querier::admission::Job;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
+pub(super) use crate::unsent::Gone;
+use crate::unsent::{PART_BYTES, Writer};
 use crate::{Api, json};
 
-/// Size of a part of a streamed response, bytes. Smaller responses are sent whole.
-const PART_BYTES: usize = 256 << 10;
-/// Maximum number of parts that wait for a slow client.
-const PARTS_IN_FLIGHT: usize = 4;
 /// Maximum number of annotations of a kind in a response, as in Prometheus.
 const MAX_ANNOTATIONS: usize = 10;
 
@@ -106,11 +101,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// Sends the output of a blocking writer in parts.
 pub(super) struct Parts {
-    sender: mpsc::Sender<Bytes>,
+    writer: Writer,
 }
-
-/// The error that stops a writer because the client disconnected or the query was cancelled.
-pub(super) struct Gone;
 
 impl Parts {
     /// Sends the written output once it fills a part.
@@ -119,37 +111,40 @@ impl Parts {
     }
 
     fn send(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
-        self.sender.blocking_send(Bytes::from(std::mem::take(out))).map_err(|_| Gone)
+        self.writer.send(Bytes::from(std::mem::take(out)))
     }
 }
 
-/// Streams the JSON that `write` produces on a blocking thread.
-pub(super) async fn stream(write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static) -> Response {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(PARTS_IN_FLIGHT);
+/// Streams the JSON that `write` produces on a blocking thread. What `write` owns, such as the permit of a query, lives until
+/// the response is encoded.
+pub(super) async fn stream(
+    api: &Api,
+    write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static,
+) -> Response {
+    let (writer, unread) = api.unsent.begin();
     tokio::task::spawn_blocking(move || {
-        let parts = Parts { sender };
+        let parts = Parts { writer };
         let mut out = Vec::with_capacity(4096);
-        // If the client disconnected, nobody is left to receive the error.
-        let _gone = write(&mut out, &parts).and_then(|()| parts.send(&mut out));
+        // An error leaves the response incomplete, which aborts it.
+        if write(&mut out, &parts).and_then(|()| parts.send(&mut out)).is_ok() {
+            parts.writer.complete();
+        }
     });
-    let Some(first) = receiver.recv().await else {
-        return ApiError::internal("the answer could not be written").into_response();
-    };
-    if first.len() < PART_BYTES {
-        return json_response(Body::from(first));
+    match unread.first().await {
+        Ok(size) => {
+            let mut response = json_response(Body::from_stream(unread));
+            if let Some(size) = size {
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+            }
+            response
+        }
+        Err(Some(full)) => ApiError::new(ErrorKind::Unavailable, full.to_string()).into_response(),
+        Err(None) => ApiError::internal("the answer could not be written").into_response(),
     }
-    let rest = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|part| (Ok::<_, Infallible>(part), receiver))
-    });
-    let first = futures::stream::once(std::future::ready(Ok::<_, Infallible>(first)));
-    // Fused, because the compression layer polls again after the end.
-    json_response(Body::from_stream(first.chain(rest).fuse()))
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
     #[test]
@@ -158,23 +153,5 @@ mod tests {
         let response = with_warning_headers(Body::empty().into_response(), &warnings);
         let headers: Vec<_> = response.headers().get_all(header::WARNING).iter().collect();
         assert_eq!(headers, ["199 pharos \"as of 5: 'x' ''\"", "199 pharos \"another\""]);
-    }
-
-    #[tokio::test]
-    async fn a_streamed_answer_can_be_polled_after_its_end() {
-        let answer = stream(|out, parts| {
-            for _ in 0..3 {
-                out.resize(PART_BYTES, b' ');
-                parts.flush(out)?;
-            }
-            Ok(())
-        });
-        let mut body = answer.await.into_body();
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            bytes += frame.unwrap().into_data().unwrap().len();
-        }
-        assert_eq!(bytes, 3 * PART_BYTES);
-        assert!(body.frame().await.is_none(), "the end is final");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{Exemplar, Labels, Metadata, SelectError, TimeRange};
+use pharos_model::{Labels, Metadata, TimeRange};
 use pharos_transport::SeriesExemplars;
 
 use super::respond;
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::{Api, json, tenant_of};
 use pharos_querier::TenantQuerier;
-use pharos_querier::admission::Job;
+use pharos_querier::admission::{Admitted, Job};
 use pharos_querier::registry::{ActiveQueries, QueryStart, Times};
 
 const TRUNCATED: &str = "results truncated due to limit";
@@ -22,23 +22,23 @@ const TRUNCATED: &str = "results truncated due to limit";
 /// Handles `GET|POST /api/v1/series`.
 pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let selectors = params.matchers()?;
         let range = params.range()?;
         let limit = params.limit()?;
-        if selectors.is_empty() {
+        if params.all("match[]").next().is_none() {
             return Err(ApiError::bad_data("no match[] parameter provided"));
-        }
-        if range.is_empty() {
-            return Ok(Default::default());
         }
         // One series beyond the limit shows whether there are more.
         let max_series = if limit == 0 { 0 } else { limit + 1 };
-        let reading =
-            read(&api, "series", &headers, &params, move |querier| querier.series(&selectors, range, max_series));
+        let reading = read(&api, "series", &headers, params, move |querier, params| {
+            let selectors = params.matchers()?;
+            Ok(if range.is_empty() { Vec::new() } else { querier.series(&selectors, range, max_series)? })
+        });
         Ok((reading.await?, limit))
     };
     match found.await {
-        Ok((found, limit)) => respond::stream(move |out, parts| write_series(out, parts, found, limit)).await,
+        Ok((found, limit)) => {
+            respond::stream(&api, move |out, parts| write_list(out, parts, found, limit, json::labels)).await
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -48,18 +48,21 @@ pub(super) async fn dropped() -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, ApiError::internal("not implemented").message).into_response()
 }
 
-fn write_series(
+/// Writes at most `limit` items, or all for 0.
+fn write_list<T>(
     out: &mut Vec<u8>,
     parts: &respond::Parts,
-    (mut found, mut warnings): (Vec<Labels>, Vec<String>),
+    read: Read<Vec<T>>,
     limit: usize,
+    item: impl Fn(&mut Vec<u8>, &T),
 ) -> Result<(), respond::Gone> {
+    let Read { mut found, mut warnings, .. } = read;
     let truncated = limit > 0 && found.len() > limit;
     if truncated {
         found.truncate(limit);
     }
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":[");
-    json::list(out, &found, json::labels, |out| parts.flush(out))?;
+    json::list(out, &found, item, |out| parts.flush(out))?;
     out.push(b']');
     warnings.extend(truncated.then(|| TRUNCATED.to_string()));
     respond::annotations(out, &warnings, &[]);
@@ -70,15 +73,14 @@ fn write_series(
 /// Handles `GET|POST /api/v1/labels`.
 pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
     let found = async {
-        let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        if range.is_empty() {
-            return Ok(Names::default());
-        }
-        let found =
-            read(&api, "labels", &headers, &params, move |querier| querier.label_names(&selectors, range)).await?;
-        Ok((found, params.limit()?))
+        let (range, limit) = (params.range()?, params.limit()?);
+        let reading = read(&api, "labels", &headers, params, move |querier, params| {
+            let selectors = params.selectors().map_err(ApiError::bad_data)?;
+            Ok(if range.is_empty() { Vec::new() } else { querier.label_names(&selectors, range)? })
+        });
+        Ok((reading.await?, limit))
     };
-    strings(found.await)
+    strings(&api, found.await).await
 }
 
 /// Handles `GET /api/v1/label/<name>/values`.
@@ -93,30 +95,21 @@ pub(super) async fn values(
         if name.is_empty() {
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
-        let (selectors, range) = (params.selectors().map_err(ApiError::bad_data)?, params.range()?);
-        if range.is_empty() {
-            return Ok(Names::default());
-        }
-        let values = move |querier: &TenantQuerier| querier.label_values(&name, &selectors, range);
-        let reading = read(&api, "label_values", &headers, &params, values);
-        let found = reading.await?;
-        Ok((found, params.limit()?))
+        let (range, limit) = (params.range()?, params.limit()?);
+        let reading = read(&api, "label_values", &headers, params, move |querier, params| {
+            let selectors = params.selectors().map_err(ApiError::bad_data)?;
+            Ok(if range.is_empty() { Vec::new() } else { querier.label_values(&name, &selectors, range)? })
+        });
+        Ok((reading.await?, limit))
     };
-    strings(found.await)
+    strings(&api, found.await).await
 }
 
-/// Names and warnings, and the limit on names. A limit of 0 means no limit.
-type Names = ((Vec<String>, Vec<String>), usize);
-
-fn strings(found: Result<Names, ApiError>) -> Response {
-    match found {
-        Ok(((mut found, mut warnings), limit)) => {
-            if limit > 0 && found.len() > limit {
-                found.truncate(limit);
-                warnings.push(TRUNCATED.to_string());
-            }
-            respond::success_with_warnings(found, &warnings)
-        }
+/// Responds with names, of which `limit` are sent. A limit of 0 means no limit.
+async fn strings(api: &Api, read: Result<(Read<Vec<String>>, usize), ApiError>) -> Response {
+    let text = |out: &mut Vec<u8>, text: &String| json::string(out, text);
+    match read {
+        Ok((read, limit)) => respond::stream(api, move |out, parts| write_list(out, parts, read, limit, text)).await,
         Err(error) => error.into_response(),
     }
 }
@@ -147,20 +140,28 @@ impl Charged for Vec<(String, Metadata)> {
 
 impl Charged for Vec<SeriesExemplars> {
     fn bytes(&self) -> usize {
-        let exemplar = |e: &Exemplar| e.labels.as_bytes().len() + size_of::<Exemplar>();
-        self.iter().map(|s| s.labels.as_bytes().len() + s.exemplars.iter().map(exemplar).sum::<usize>()).sum()
+        self.iter().map(SeriesExemplars::bytes).sum()
     }
 }
 
-/// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. Also returns
-/// warnings about what the response may lack.
+/// What was read.
+pub(super) struct Read<T> {
+    pub(super) found: T,
+    /// What the response may lack.
+    pub(super) warnings: Vec<String>,
+    /// The permit, to be held until the response is encoded.
+    pub(super) admitted: Admitted,
+}
+
+/// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. Selectors are
+/// parsed there, too, because their regular expressions may take long to compile.
 pub(super) async fn read<T: Charged>(
     api: &Arc<Api>,
     endpoint: &'static str,
     headers: &HeaderMap,
-    params: &Params,
-    read: impl FnOnce(&TenantQuerier) -> Result<T, SelectError> + Send + 'static,
-) -> Result<(T, Vec<String>), ApiError> {
+    params: Params,
+    read: impl FnOnce(&TenantQuerier, &Params) -> Result<T, ApiError> + Send + 'static,
+) -> Result<Read<T>, ApiError> {
     let tenant = tenant_of(headers)?;
     let timeout = params.timeout()?.unwrap_or(Duration::MAX);
     let budget = api.budget_within(&tenant, timeout);
@@ -185,11 +186,12 @@ pub(super) async fn read<T: Charged>(
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
     let charged = budget.clone();
     let work = move || {
-        let found = read(&querier)?;
+        let found = read(&querier, &params)?;
         charged.take(found.bytes() as u64)?;
         Ok::<_, ApiError>((found, querier.warnings()))
     };
-    api.admission.run(job, work).await.map(|(done, _)| done)
+    let ((found, warnings), admitted) = api.admission.run(job, work).await?;
+    Ok(Read { found, warnings, admitted })
 }
 
 /// Undoes the escaping of names in paths, so that `U__http_2e_method` becomes `http.method`. Returns any other name

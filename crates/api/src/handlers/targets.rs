@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use pharos_model::Labels;
+use pharos_model::{Labels, TenantId};
 use pharos_promql::syntax;
 use serde_json::{Value, json};
 
@@ -41,7 +41,11 @@ pub(super) async fn pools(State(api): State<Arc<Api>>) -> Response {
 /// Handles `GET /api/v1/targets/metadata`.
 pub(super) async fn metadata(State(api): State<Arc<Api>>, params: Params) -> Response {
     let known = api.services.target_metadata().await;
-    match target_metadata(known, &params) {
+    // Under a permit, because the regular expressions of the selector may take long to compile.
+    let tenant = TenantId::default();
+    let budget = api.budget(&tenant);
+    let rows = respond::blocking(&api, &tenant, &budget, move || target_metadata(known, &params));
+    match rows.await {
         Ok(rows) => respond::success(rows),
         Err(error) => error.into_response(),
     }

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use super::{MAX_PARAMETERS, check_count, too_many};
+
 /// The encoding of a form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FormType {
@@ -29,7 +31,10 @@ impl FormType {
     /// The parts are malformed.
     pub(super) fn read(&self, body: &[u8]) -> Result<Vec<(String, String)>, String> {
         match self {
-            FormType::UrlEncoded => Ok(url::form_urlencoded::parse(body).into_owned().collect()),
+            FormType::UrlEncoded => {
+                check_count(body)?;
+                Ok(url::form_urlencoded::parse(body).into_owned().collect())
+            }
             FormType::Multipart { boundary } => multipart(body, boundary),
         }
     }
@@ -51,6 +56,9 @@ fn multipart(body: &[u8], boundary: &str) -> Result<Vec<(String, String)>, Strin
     while !rest.starts_with(b"--") {
         let end = finder.find(rest).ok_or("multipart: unexpected end of the form")?;
         fields.extend(field(&rest[..end])?);
+        if fields.len() > MAX_PARAMETERS {
+            return Err(too_many());
+        }
         rest = &rest[end + delimiter.len()..];
     }
     Ok(fields)
@@ -146,6 +154,19 @@ mod tests {
     fn files_are_left_out() {
         let body = "--b\r\nContent-Disposition: form-data; name=f; filename=\"x\"\r\n\r\nup\r\n--b--";
         assert_eq!(multipart_form(body), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_form_of_very_many_fields_is_refused() {
+        let form = FormType::UrlEncoded;
+        assert_eq!(
+            form.read("&a".repeat(MAX_PARAMETERS - 1).as_bytes()).map(|fields| fields.len()),
+            Ok(MAX_PARAMETERS - 1)
+        );
+        let error = form.read("&a".repeat(MAX_PARAMETERS).as_bytes()).unwrap_err();
+        assert_eq!(error, "there are more than 10000 parameters");
+        let field = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n";
+        assert_eq!(multipart_form(&(field.repeat(MAX_PARAMETERS + 1) + "--b--")), Err(error));
     }
 
     #[test]

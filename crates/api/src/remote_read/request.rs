@@ -1,6 +1,7 @@
 //! Decodes remote-read requests: their selections and the response formats that they accept.
 
 use pharos_model::{Labels, MatchOp, Matcher, SelectRequest, TimeRange};
+use pharos_promql::syntax::MAX_REGEX_BYTES;
 use pharos_transport::prometheus::label_matcher::Type;
 use pharos_transport::prometheus::read_request::ResponseType;
 use pharos_transport::prometheus::{LabelMatcher, Query, ReadRequest};
@@ -8,8 +9,9 @@ use prost::Message;
 
 use super::ReadError;
 
-/// Maximum size of a decompressed request, bytes. Requests hold only matchers.
-const MAX_REQUEST_BYTES: usize = 2 << 20;
+/// Maximum size of a request, bytes, decompressed and, because snappy hardly makes anything longer, also compressed. Requests
+/// hold only matchers.
+pub(crate) const MAX_REQUEST_BYTES: usize = 2 << 20;
 
 /// Decompresses and decodes a request.
 pub(super) fn decode(body: &[u8]) -> Result<ReadRequest, ReadError> {
@@ -40,7 +42,18 @@ pub(super) fn response_type(request: &ReadRequest) -> Result<ResponseType, ReadE
 /// Builds the selection of a query. Stored series lack external labels, so a matcher for the value of an external label
 /// becomes a matcher for its absence.
 pub(super) fn selection(query: &Query, external: &Labels, max_series: usize) -> Result<SelectRequest, ReadError> {
-    let matchers = query.matchers.iter().map(|matcher| to_matcher(matcher, external)).collect::<Result<_, _>>()?;
+    let mut matchers = Vec::with_capacity(query.matchers.len());
+    let mut regex_bytes = 0;
+    for matcher in &query.matchers {
+        let matcher = to_matcher(matcher, external)?;
+        regex_bytes += matcher.regex_bytes();
+        if regex_bytes > MAX_REGEX_BYTES {
+            let text =
+                format!("the regular expressions of a query may take no more than {MAX_REGEX_BYTES} bytes together");
+            return Err(ReadError::BadRequest(text));
+        }
+        matchers.push(matcher);
+    }
     let range = TimeRange::new(query.start_timestamp_ms, query.end_timestamp_ms);
     Ok(SelectRequest { matchers, range, max_series })
 }

@@ -81,7 +81,8 @@ fn everything() -> Query {
 }
 
 fn limits() -> ReadLimits {
-    ReadLimits::new(Arc::new(Budget::unlimited()))
+    let clock = Arc::new(pharos_model::SystemClock::new());
+    ReadLimits::new(Arc::new(Budget::unlimited()), Unsent::new(usize::MAX, clock))
 }
 
 async fn ask(memory: Memory, body: Bytes, limits: ReadLimits) -> (u16, String, Result<Vec<u8>, axum::Error>) {
@@ -182,9 +183,10 @@ async fn limits_and_bad_requests_map_to_status_codes() {
     let few = ReadLimits { max_samples: 10, ..limits() };
     assert_eq!(ask(memory(3, 5), body(all(), &[]), few).await.0, 400);
     let clock = Arc::new(pharos_model::SystemClock::new());
-    let poor = ReadLimits::new(Arc::new(Budget::new(clock, std::time::Duration::MAX, 100)));
     for types in [0, 1] {
-        assert_eq!(ask(memory(3, 500), body(all(), &[types]), poor.clone()).await.0, 400);
+        let budget = Arc::new(Budget::new(clock.clone(), std::time::Duration::MAX, 100));
+        let poor = ReadLimits { budget, ..limits() };
+        assert_eq!(ask(memory(3, 500), body(all(), &[types]), poor).await.0, 400);
     }
     assert_eq!(ask(memory(1, 1), body(all(), &[7]), limits()).await.0, 400);
     assert_eq!(ask(memory(1, 1), body(all(), &[7, 1]), limits()).await.0, 200);
@@ -197,19 +199,52 @@ async fn limits_and_bad_requests_map_to_status_codes() {
     }
 }
 
+/// A querier whose series after the first ones are only there once the budget ends.
+struct Stuck {
+    first: MemoryQuerier,
+    budget: Arc<Budget>,
+}
+
+struct StuckSet {
+    first: Arc<dyn SeriesSet>,
+    budget: Arc<Budget>,
+}
+
+impl Querier for Stuck {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Arc<dyn SeriesSet>, SelectError> {
+        let first = self.first.select(request, budget)?;
+        Ok(Arc::new(StuckSet { first, budget: self.budget.clone() }))
+    }
+}
+
+impl SeriesSet for StuckSet {
+    fn labels(&self) -> &[Labels] {
+        self.first.labels()
+    }
+
+    fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
+        while series.start > 0 {
+            self.budget.check()?;
+            std::thread::yield_now();
+        }
+        self.first.fetch(series, range, out)
+    }
+}
+
 #[tokio::test]
 async fn a_disconnected_reader_ends_the_stream() {
-    let limits = ReadLimits { max_frame_bytes: 100, ..limits() };
-    let querier = Arc::new(MemoryQuerier(Arc::new(memory(200, 500))));
-    let response = read(body(vec![everything()], &[1]), querier.clone(), limits.clone()).await;
-    assert!(limits.budget.check().is_ok());
+    let limits = limits();
+    let budget = limits.budget.clone();
+    let first = MemoryQuerier(Arc::new(memory(2 * SERIES_AT_A_TIME, 20_000)));
+    let querier = Arc::new(Stuck { first, budget: budget.clone() });
+    let response = read(body(vec![everything()], &[1]), querier.clone(), limits).await;
+    assert!(budget.check().is_ok());
     drop(response);
-    assert!(limits.budget.check().is_err(), "whatever other nodes still do for it is cancelled");
+    assert!(budget.check().is_err(), "whatever other nodes still do for it is cancelled");
     // The producer drops the querier once it notices that the reader disconnected.
     while Arc::strong_count(&querier) > 1 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(Arc::strong_count(&limits.budget), 1);
 }
 
 #[tokio::test]
@@ -246,5 +281,19 @@ async fn a_reader_that_leaves_before_the_response_cancels_the_read() {
         querier.began.notified().await;
         reading.abort();
         querier.ended.notified().await;
+    }
+}
+
+#[tokio::test]
+async fn the_regular_expressions_of_a_query_are_bounded_together() {
+    let regex = |n: usize| LabelMatcher {
+        r#type: Type::Re as i32,
+        name: "a".into(),
+        value: format!("{}{n}", "x{1000}".repeat(40)),
+    };
+    for (count, expected) in [(2, 200), (200, 400)] {
+        let request = body(vec![query((0..count).map(regex).collect())], &[]);
+        let (status, _, answer) = ask(memory(1, 1), request, limits()).await;
+        assert_eq!(status, expected, "{count} regular expressions: {}", String::from_utf8_lossy(&answer.unwrap()));
     }
 }

@@ -141,6 +141,10 @@ pub struct WebArgs {
     #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
     pub read_timeout: Duration,
 
+    /// Memory of all responses that wait for their clients to read them
+    #[arg(long = "web.max-unsent-bytes", value_name = "SIZE", default_value = "512MB", value_parser = byte_size)]
+    pub max_unsent_bytes: ByteSize,
+
     /// Title of the web pages
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -93,7 +93,7 @@ impl ClusterApi {
             .route("/api/v1/cluster/drain", get(drain_progress).post(drain))
             .route("/api/v1/cluster/remove", post(remove))
             .route("/api/v1/cluster/snapshot", post(snapshot))
-            .route("/api/v1/cluster/restore", post(restore).layer(DefaultBodyLimit::max(MAX_STATE_BYTES)))
+            .route("/api/v1/cluster/restore", post(restore))
             .route("/api/v1/cluster/rebuild", post(rebuild))
             .route("/api/v1/cluster/quarantine", post(quarantine))
             .with_state(self)
@@ -261,8 +261,9 @@ async fn snapshot(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: Heade
     }
 }
 
-/// Decodes a snapshot.
-async fn decode(body: Bytes) -> Result<ClusterState, ApiError> {
+/// The snapshot in the body of a request.
+async fn sent(body: Body) -> Result<ClusterState, ApiError> {
+    let body = to_bytes(body, MAX_STATE_BYTES).await.map_err(|error| ApiError::bad_data(error.to_string()))?;
     let read = tokio::task::spawn_blocking(move || codec::decode(&body)).await;
     let malformed = |error: String| ApiError::bad_data(format!("not a snapshot: {error}"));
     read.map_err(|e| malformed(e.to_string()))?.map_err(|e| malformed(e.to_string()))
@@ -291,11 +292,12 @@ async fn restore(
     peer: Peer,
     headers: HeaderMap,
     Query(parameters): Query<Parameters>,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     let done = async {
+        // Before the body is read, which may be large.
         api.access.allows(&headers, ip(peer), false)?;
-        let state = if parameters.export { exported(&api).await? } else { decode(body).await? };
+        let state = if parameters.export { exported(&api).await? } else { sent(body).await? };
         tracing::warn!(version = state.version, "restoring the cluster state from a snapshot on request");
         let before = api.meta.view();
         let restore = Command::Restore { state: Box::new(state.clone()), at_ms: api.clock.now_ms() };

@@ -64,6 +64,14 @@ pub struct SeriesExemplars {
     pub exemplars: Vec<Exemplar>,
 }
 
+impl SeriesExemplars {
+    /// The memory that this takes.
+    pub fn bytes(&self) -> usize {
+        let exemplar = |e: &Exemplar| e.labels.as_bytes().len() + size_of::<Exemplar>();
+        self.labels.as_bytes().len() + size_of::<Self>() + self.exemplars.iter().map(exemplar).sum::<usize>()
+    }
+}
+
 /// A role that holds samples: an ingester for recent ones, a store for those in blocks. All calls block.
 pub trait SeriesSource: Send + Sync + 'static {
     /// Checks that the source may answer for a tenant under a view: waits briefly until it knows one that is as new, and refuses

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use axum::body::Bytes;
 use axum::http::Request;
 use object_store::memory::InMemory;
 use pharos_cluster::{Member, Role};
@@ -164,5 +165,14 @@ async fn a_damaged_block_is_taken_out_of_the_catalogue() {
     assert_eq!(tenant.removal("B").unwrap().reason, RemovalReason::Quarantine);
     let (_, answer) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
     assert_eq!(answer["error"], "block B of tenant t was removed already (Quarantine)");
+    node.api.meta.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_is_refused_before_its_body_is_read() {
+    let node = Node::start(Access::default()).await;
+    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let (status, _) = node.send(Request::post("/api/v1/cluster/restore").body(never).unwrap()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     node.api.meta.shutdown().await;
 }

@@ -1,0 +1,284 @@
+//! What responses hold until their clients have read it.
+//!
+//! A response is encoded on a blocking thread, ahead of its client by [`WINDOW`] at most, so that the thread is free again soon
+//! however slowly the client reads. The bytes that wait are bounded over all responses. Where they do not fit, the responses
+//! whose clients have stopped reading are aborted, the longest stalled one first, and only then is a new response refused.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::Stream;
+use futures::task::AtomicWaker;
+use parking_lot::{Condvar, Mutex};
+use pharos_model::Clock;
+
+/// Size of a part of a response, bytes. Smaller responses are sent whole.
+pub(crate) const PART_BYTES: usize = 256 << 10;
+/// How far a response is encoded ahead of its client, bytes.
+const WINDOW: usize = 16 << 20;
+/// How long a client may take nothing of a response that is further ahead than [`WINDOW`].
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// From when on a client that takes nothing has to give way to others.
+const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
+
+/// The responses that are not sent yet, and their size.
+pub(crate) struct Unsent {
+    limit: usize,
+    clock: Arc<dyn Clock>,
+    responses: Mutex<Responses>,
+}
+
+#[derive(Default)]
+struct Responses {
+    bytes: usize,
+    next: u64,
+    waiting: HashMap<u64, Arc<Outbox>>,
+}
+
+/// What one response has encoded and not sent yet.
+struct Outbox {
+    queue: Mutex<Queue>,
+    /// Wakes the writer once the client has taken a part.
+    taken: Condvar,
+    /// Wakes the reader once there is a part.
+    encoded: AtomicWaker,
+}
+
+struct Queue {
+    parts: VecDeque<Bytes>,
+    bytes: usize,
+    state: State,
+    /// When the client took a part last, on the monotonic clock.
+    moved: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Encoding,
+    /// Everything is encoded.
+    Complete,
+    /// The response ends before its end: its client left or stalled, or its query was cancelled.
+    Aborted,
+    /// There was no room for the first part.
+    Refused(Full),
+}
+
+/// Responses hold as much memory as they may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "responses that wait for their clients hold {held} bytes, and this one needs {more} more, over the limit --web.max-unsent-bytes of {limit}"
+)]
+pub(crate) struct Full {
+    held: usize,
+    more: usize,
+    limit: usize,
+}
+
+/// Nobody reads the response any more.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl Unsent {
+    pub(crate) fn new(limit: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Unsent { limit, clock, responses: Mutex::default() })
+    }
+
+    /// Begins a response.
+    pub(crate) fn begin(self: &Arc<Self>) -> (Writer, Unread) {
+        let moved = self.clock.monotonic();
+        let queue = Queue { parts: VecDeque::new(), bytes: 0, state: State::Encoding, moved };
+        let outbox = Arc::new(Outbox { queue: Mutex::new(queue), taken: Condvar::new(), encoded: AtomicWaker::new() });
+        let mut responses = self.responses.lock();
+        let id = responses.next;
+        responses.next += 1;
+        responses.waiting.insert(id, outbox.clone());
+        drop(responses);
+        let writer = Writer { unsent: self.clone(), outbox: outbox.clone() };
+        (writer, Unread { unsent: self.clone(), outbox, id })
+    }
+
+    /// The bytes that wait for their clients.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.responses.lock().bytes
+    }
+
+    /// Makes room for bytes, at the cost of responses whose clients have stopped reading.
+    fn take(&self, more: usize) -> Result<(), Full> {
+        let mut responses = self.responses.lock();
+        while responses.bytes + more > self.limit {
+            let idle = responses.waiting.values().filter_map(|outbox| {
+                let queue = outbox.queue.lock();
+                let idle = self.clock.monotonic().saturating_sub(queue.moved);
+                (queue.bytes > 0 && idle >= GIVES_WAY_AFTER).then(|| (idle, outbox.clone()))
+            });
+            let Some((_, longest)) = idle.max_by_key(|(idle, _)| *idle) else {
+                return Err(Full { held: responses.bytes, more, limit: self.limit });
+            };
+            responses.bytes -= longest.abort();
+        }
+        responses.bytes += more;
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.responses.lock().bytes -= bytes;
+    }
+}
+
+impl Outbox {
+    /// Ends the response and returns the bytes that it held.
+    fn abort(&self) -> usize {
+        let mut queue = self.queue.lock();
+        if queue.state != State::Complete || !queue.parts.is_empty() {
+            queue.state = State::Aborted;
+        }
+        queue.parts.clear();
+        let held = std::mem::take(&mut queue.bytes);
+        drop(queue);
+        self.taken.notify_all();
+        self.encoded.wake();
+        held
+    }
+}
+
+/// Encodes a response, on a blocking thread. Dropped without [`Writer::complete`], it aborts the response.
+pub(crate) struct Writer {
+    unsent: Arc<Unsent>,
+    outbox: Arc<Outbox>,
+}
+
+impl Writer {
+    /// Adds a part. Waits while the client is too far behind.
+    ///
+    /// # Errors
+    /// The client left or stalled, or there is no room.
+    pub(crate) fn send(&self, part: Bytes) -> Result<(), Gone> {
+        let bytes = part.len();
+        let is_first = {
+            let mut queue = self.outbox.queue.lock();
+            while queue.bytes >= WINDOW && queue.state == State::Encoding {
+                let idle = self.unsent.clock.monotonic().saturating_sub(queue.moved);
+                if idle >= STALL_TIMEOUT {
+                    return Err(Gone);
+                }
+                self.outbox.taken.wait_for(&mut queue, STALL_TIMEOUT - idle);
+            }
+            if queue.state != State::Encoding {
+                return Err(Gone);
+            }
+            queue.bytes == 0
+        };
+        if let Err(full) = self.unsent.take(bytes) {
+            let mut queue = self.outbox.queue.lock();
+            if queue.state == State::Encoding && is_first {
+                queue.state = State::Refused(full);
+            }
+            return Err(Gone);
+        }
+        let mut queue = self.outbox.queue.lock();
+        if queue.state != State::Encoding {
+            drop(queue);
+            self.unsent.give_back(bytes);
+            return Err(Gone);
+        }
+        queue.parts.push_back(part);
+        queue.bytes += bytes;
+        if is_first {
+            // A client that had taken everything has had nothing to take until now.
+            queue.moved = self.unsent.clock.monotonic();
+        }
+        drop(queue);
+        self.outbox.encoded.wake();
+        Ok(())
+    }
+
+    /// Ends the response.
+    pub(crate) fn complete(self) {
+        let mut queue = self.outbox.queue.lock();
+        if queue.state == State::Encoding {
+            queue.state = State::Complete;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut queue = self.outbox.queue.lock();
+        if queue.state == State::Encoding {
+            queue.state = State::Aborted;
+        }
+        drop(queue);
+        self.outbox.encoded.wake();
+    }
+}
+
+/// The parts of a response, for its client.
+pub(crate) struct Unread {
+    unsent: Arc<Unsent>,
+    outbox: Arc<Outbox>,
+    id: u64,
+}
+
+impl Unread {
+    /// Waits for the first part. Returns the size of the response if it is complete by then.
+    ///
+    /// # Errors
+    /// There was no room for the response, or none if it could not be encoded.
+    pub(crate) async fn first(&self) -> Result<Option<usize>, Option<Full>> {
+        std::future::poll_fn(|context| {
+            self.outbox.encoded.register(context.waker());
+            let queue = self.outbox.queue.lock();
+            match &queue.state {
+                State::Complete => Poll::Ready(Ok(Some(queue.bytes))),
+                State::Aborted => Poll::Ready(Err(None)),
+                State::Refused(full) => Poll::Ready(Err(Some(full.clone()))),
+                State::Encoding if queue.bytes >= PART_BYTES => Poll::Ready(Ok(None)),
+                State::Encoding => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// The error that aborts a response.
+#[derive(Debug, thiserror::Error)]
+#[error("the response was aborted")]
+pub(crate) struct Aborted;
+
+impl Stream for Unread {
+    type Item = Result<Bytes, Aborted>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.outbox.encoded.register(context.waker());
+        let mut queue = self.outbox.queue.lock();
+        if let Some(part) = queue.parts.pop_front() {
+            queue.bytes -= part.len();
+            queue.moved = self.unsent.clock.monotonic();
+            drop(queue);
+            self.unsent.give_back(part.len());
+            self.outbox.taken.notify_all();
+            return Poll::Ready(Some(Ok(part)));
+        }
+        match queue.state {
+            State::Complete => Poll::Ready(None),
+            State::Encoding => Poll::Pending,
+            State::Aborted | State::Refused(_) => Poll::Ready(Some(Err(Aborted))),
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let mut responses = self.unsent.responses.lock();
+        responses.waiting.remove(&self.id);
+        responses.bytes -= self.outbox.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;
