@@ -167,7 +167,8 @@ pub(super) async fn read<T: Charged>(
     let budget = api.budget_within(&tenant, timeout);
     let partial = params.switch("partial_response")?;
     let querier = api.sources.of_tenant(tenant.clone()).await?.within(budget.clone()).partial(partial);
-    let TimeRange { start, end } = params.range()?;
+    // Endpoints that take a range have checked it. The others ignore it, as in Prometheus.
+    let TimeRange { start, end } = params.range().unwrap_or(TimeRange::ALL);
     let registered = ActiveQueries::register(
         &api.active,
         QueryStart {

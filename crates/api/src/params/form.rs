@@ -12,7 +12,7 @@ pub(super) enum FormType {
 }
 
 impl FormType {
-    /// The encoding that the headers name; `None` when the body is no form. Media types are the same in any case.
+    /// The encoding that the headers name; `None` if the body is not a form. Media types are case-insensitive.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         let (media, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
@@ -25,7 +25,7 @@ impl FormType {
         Some(FormType::Multipart { boundary })
     }
 
-    /// Reads the fields of a form. Files are left out, as no endpoint takes any.
+    /// Reads the fields of a form. Files are skipped, because no endpoint takes any.
     ///
     /// # Errors
     /// The parts are malformed.
@@ -44,7 +44,7 @@ fn multipart(body: &[u8], boundary: &str) -> Result<Vec<(String, String)>, Strin
     let delimiter = format!("\r\n--{boundary}");
     let first = &delimiter.as_bytes()[2..];
     let finder = memchr::memmem::Finder::new(delimiter.as_bytes());
-    // A line break precedes every delimiter but one at the start.
+    // A line break precedes every delimiter, except one at the start of the body.
     let mut rest = match body.strip_prefix(first) {
         Some(rest) => rest,
         None => {
@@ -64,7 +64,7 @@ fn multipart(body: &[u8], boundary: &str) -> Result<Vec<(String, String)>, Strin
     Ok(fields)
 }
 
-/// The name and value of a part that begins behind its delimiter; `None` for a file.
+/// The name and value of a part, given without its delimiter; `None` for a file.
 fn field(part: &[u8]) -> Result<Option<(String, String)>, String> {
     let head_end = memchr::memmem::find(part, b"\r\n\r\n").ok_or("multipart: a part has no end of its headers")?;
     let head = String::from_utf8_lossy(&part[..head_end]);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_left_out() {
+    fn files_are_skipped() {
         let body = "--b\r\nContent-Disposition: form-data; name=f; filename=\"x\"\r\n\r\nup\r\n--b--";
         assert_eq!(multipart_form(body), Ok(Vec::new()));
     }

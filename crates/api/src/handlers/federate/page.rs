@@ -145,15 +145,9 @@ fn native(h: &Histogram) -> client::Histogram {
 /// The classic form of a histogram with custom buckets. The bucket of +Inf is left out.
 fn classic(h: &Histogram) -> client::Histogram {
     let mut counts = vec![0.0; h.custom_values.len()];
-    let mut index = 0i64;
-    let mut filled = h.positive_buckets.iter();
-    for span in &h.positive_spans {
-        index += i64::from(span.offset);
-        for count in filled.by_ref().take(span.length as usize) {
-            if let Some(slot) = usize::try_from(index).ok().and_then(|index| counts.get_mut(index)) {
-                *slot = *count;
-            }
-            index += 1;
+    for bucket in h.positive() {
+        if let Some(slot) = usize::try_from(bucket.index).ok().and_then(|index| counts.get_mut(index)) {
+            *slot = bucket.count;
         }
     }
     let mut below = 0.0;
