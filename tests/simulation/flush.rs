@@ -278,15 +278,12 @@ fn write_block(node: &Ingester, env: &mut Env, cut: &Cut, delta: bool) -> BlockE
         max_t: times.iter().copied().max().unwrap_or(cut.window),
         shards: cut.shards.iter().collect(),
         delta,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: cut.ids.len() as u64,
-        resolution_ms: 0,
         cut: Some(CutId { ingester: node.identity.clone(), number: cut.number }),
         digests: digests.into_iter().map(|(shard, held)| BlockDigest { shard, held, whole: None }).collect(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }
 

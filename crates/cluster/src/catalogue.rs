@@ -19,7 +19,7 @@ pub(crate) use merge::Merge;
 pub use removal::{REMOVAL_DELAY_MS, Removal, RemovalReason};
 
 /// A live block.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockEntry {
     /// Its ULID, which is also the name of its folder.
     pub id: String,

@@ -6,20 +6,12 @@ use pharos_cluster::BlockEntry;
 pub(crate) fn block(id: &str, max_t: i64, bytes: u64) -> BlockEntry {
     BlockEntry {
         id: id.into(),
-        window_start: 0,
         window_end: 1000,
-        min_t: 0,
         max_t,
-        shards: vec![],
         delta: true,
-        sequence: 0,
         bytes,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }

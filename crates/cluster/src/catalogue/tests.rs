@@ -15,15 +15,10 @@ pub(super) fn block(id: &str, window: i64, shards: &[u32], delta: bool) -> Block
         max_t: window * 100 + 99,
         shards: shards.to_vec(),
         delta,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }
 

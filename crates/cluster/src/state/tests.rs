@@ -360,21 +360,15 @@ fn ship_difference(node: &str, id: &str, cut: &[(u32, u64)], delta: bool) -> Com
 fn ship_as(as_replica: bool, node: &str, id: &str, cut: &[(u32, u64)], delta: bool, deletions: u64) -> Command {
     let block = crate::catalogue::BlockEntry {
         id: id.into(),
-        window_start: 0,
         window_end: 100,
-        min_t: 0,
         max_t: 99,
         shards: cut.iter().map(|(shard, _)| *shard).collect(),
         delta,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
         cut: Some(crate::catalogue::CutId { ingester: node.into(), number: id.parse().unwrap() }),
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..Default::default()
     };
     let (node, cut, tenant) = (node.into(), cut.to_vec(), "t".into());
     Command::ShipBlocks { node, cut, tenant, blocks: vec![block], deletions, as_replica }

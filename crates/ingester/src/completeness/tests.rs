@@ -32,16 +32,13 @@ fn block(number: i64, samples: u64, cut: Option<(&str, u32)>) -> BlockEntry {
         min_t: number * WINDOW,
         max_t: end - 1000,
         shards: vec![0],
-        delta: false,
         sequence: 1,
         bytes: 1,
         series: 1,
         samples,
-        resolution_ms: 0,
         cut: cut.map(|(ingester, number)| CutId { ingester: ingester.into(), number }),
         digests: vec![BlockDigest { shard: 0, held: ShardDigest { samples, sum: 0 }, whole: None }],
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }
 

@@ -282,21 +282,13 @@ pub(crate) fn tenant() -> TenantId {
 fn blocks(flushed_to: i64) -> Command {
     let block = pharos_cluster::BlockEntry {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
-        window_start: 0,
         window_end: flushed_to,
-        min_t: 0,
         max_t: flushed_to - 1,
         shards: (0..SHARDS).collect(),
-        delta: false,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..pharos_cluster::BlockEntry::default()
     };
     let (tenant, blocks) = (tenant().as_str().to_string(), vec![block]);
     Command::Catalogue(pharos_cluster::CatalogueCommand::CommitBlocks { tenant, blocks, flushed_until: None })

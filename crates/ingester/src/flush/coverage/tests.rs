@@ -13,9 +13,7 @@ fn block(sequence: u64, shard: u32, samples: &[i64]) -> BlockEntry {
     let held = digest(samples);
     BlockEntry {
         id: format!("B{sequence}"),
-        window_start: 0,
         window_end: 100,
-        min_t: 0,
         max_t: 99,
         shards: vec![shard, 9],
         delta: sequence > 1,
@@ -23,11 +21,8 @@ fn block(sequence: u64, shard: u32, samples: &[i64]) -> BlockEntry {
         bytes: 1,
         series: 1,
         samples: held.samples,
-        resolution_ms: 0,
-        cut: None,
         digests: vec![BlockDigest { shard, held, whole: None }],
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }
 

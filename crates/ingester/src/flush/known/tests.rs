@@ -36,21 +36,14 @@ fn window(shards: &[u32]) -> WindowInfo {
 fn block(made_ms: i64, number: u128, shards: &[u32], delta: bool) -> BlockEntry {
     BlockEntry {
         id: Ulid::from_parts(made_ms as u64, number).to_string(),
-        window_start: 0,
         window_end: WINDOW,
-        min_t: 0,
         max_t: 1,
         shards: shards.to_vec(),
         delta,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     }
 }
 

@@ -139,21 +139,13 @@ async fn a_damaged_block_is_taken_out_of_the_catalogue() {
     );
     let block = pharos_cluster::BlockEntry {
         id: "B".into(),
-        window_start: 0,
         window_end: 100,
-        min_t: 0,
         max_t: 99,
         shards: vec![0],
-        delta: false,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..pharos_cluster::BlockEntry::default()
     };
     let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
     node.api.meta.propose(commit).await.unwrap();
