@@ -48,7 +48,7 @@ impl Fence {
         self.epochs.read().get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed))
     }
 
-    /// These epochs by shard, or those that requests and copies have named where they are newer.
+    /// The given epochs by shard, raised to those that requests and copies have named.
     pub fn raised_from(&self, epochs: &[(u32, u64)]) -> Vec<(u32, u64)> {
         let known = self.epochs.read();
         let raised = |shard: u32| known.get(shard as usize).map_or(0, |epoch| epoch.load(Ordering::Relaxed));

@@ -140,8 +140,15 @@ impl Ingester {
 
     /// Whether this node has every acknowledged sample of a shard, as of a view.
     fn is_whole(&self, view: &View, shard: u32) -> bool {
-        let known = view.shard(shard);
-        known.is_some_and(|s| s.is_in_sync(&self.config.identity)) && !self.lost.lock().contains_key(&shard)
+        self.whole_in(view)(shard)
+    }
+
+    /// Tells of each shard whether this node has every acknowledged sample of it, as of a view. Holds the lock of the lost shards.
+    fn whole_in<'a>(&'a self, view: &'a View) -> impl Fn(u32) -> bool + 'a {
+        let lost = self.lost.lock();
+        move |shard| {
+            view.shard(shard).is_some_and(|s| s.is_in_sync(&self.config.identity)) && !lost.contains_key(&shard)
+        }
     }
 }
 

@@ -44,29 +44,26 @@ impl Ingester {
         let shards = asked.epochs.iter().map(|(shard, _)| *shard).collect();
         Err(Refused { shards, reason, complete: None })
     }
-}
 
-impl Ingester {
     /// Whether this replica is in sync for the shards of a scope and knows no block that ends after `from`. Then no sample since
-    /// that time has left memory. That is the usual case of queries about recent time, which look at no window.
+    /// that time has left memory. So queries about recent time usually need not look at windows.
     fn has_no_block_since(&self, scope: &Scope, from: i64) -> bool {
-        let (view, identity) = (self.meta.view(), &*self.config.identity);
+        let view = self.meta.view();
         let catalogue = view.catalogue.tenant(scope.tenant.as_str());
         if catalogue.is_some_and(|tenant| tenant.blocks.iter().any(|block| block.window_end > from)) {
             return false;
         }
-        let lost = self.lost.lock();
-        let has = |shard: u32| view.shard(shard).is_some_and(|s| s.is_in_sync(identity)) && !lost.contains_key(&shard);
+        let is_whole = self.whole_in(&view);
         match &scope.shards {
-            Some(shards) => shards.iter().all(has),
-            None => !view.shards.is_empty() && (0..view.shards.len() as u32).all(has),
+            Some(shards) => shards.iter().all(is_whole),
+            None => !view.shards.is_empty() && (0..view.shards.len() as u32).all(is_whole),
         }
     }
 }
 
 impl SeriesSource for Ingester {
     fn admit(&self, tenant: &TenantId, asked: &ReadView) -> Result<Admitted, Refused> {
-        // A writer with a newer epoch has told this node that its view is out of date: at that epoch it may not be in sync.
+        // A writer may have named a newer epoch than this node's view has. At that epoch this replica may be out of sync.
         let epochs = self.fence.raised_from(&asked.epochs);
         // Only the epochs of these shards and deletions matter; a newer list of blocks changes nothing in memory.
         let knows = |view: &View| {

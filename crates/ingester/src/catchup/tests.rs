@@ -141,8 +141,8 @@ async fn a_lost_disk_is_reported_even_after_another_restart() {
     assert!(cluster.node("C").is_whole(&cluster.node("C").meta.view(), 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lost() {
+/// A cluster whose last replica in sync, A, has lost its disk. B is stopped and has an older copy.
+async fn one_that_lost_its_disk() -> Cluster {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&scrape(1)).await;
     cluster.stop("B").await;
@@ -151,6 +151,12 @@ async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lo
     cluster.wipe("A");
     cluster.start("A").await;
     cluster.catch_up("A");
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lost() {
+    let mut cluster = one_that_lost_its_disk().await;
     cluster.write(&scrape(3)).await;
     let a = cluster.node("A").clone();
     assert!(!a.is_whole(&a.meta.view(), 0), "it answers for nothing that it lost");
@@ -171,14 +177,7 @@ async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lost_its_log_answers_again_once_no_other_replica_is_left() {
-    let mut cluster = Cluster::of(&["A", "B"], 2).await;
-    cluster.write(&scrape(1)).await;
-    cluster.stop("B").await;
-    cluster.write(&scrape(2)).await;
-    cluster.stop("A").await;
-    cluster.wipe("A");
-    cluster.start("A").await;
-    cluster.catch_up("A");
+    let cluster = one_that_lost_its_disk().await;
     let a = cluster.node("A").clone();
     assert!(!a.is_whole(&a.meta.view(), 0));
     cluster.propose(Command::RemoveMember { node: "B".into(), force: true, at_ms: 0 }).await;
