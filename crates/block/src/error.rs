@@ -39,9 +39,7 @@ impl BlockError {
     pub(crate) fn damaged(file: &str, reason: impl std::fmt::Display) -> Self {
         BlockError::Damaged { file: file.to_string(), reason: reason.to_string() }
     }
-}
 
-impl BlockError {
     /// Whether the block itself is damaged or missing, so that no other attempt or node can read it.
     pub fn is_permanent(&self) -> bool {
         matches!(

@@ -45,15 +45,10 @@ impl SeriesSet for GridSeries {
     }
 
     fn fetch(&self, series: Range<usize>, range: TimeRange, out: &mut SeriesBatch) -> Result<(), SelectError> {
-        let from = self.times.partition_point(|t| *t < range.start);
-        let to = self.times.partition_point(|t| *t <= range.end).max(from);
+        let read = range.positions(&self.times);
         for at in series {
-            let first = at * self.times.len();
-            out.push(SeriesView {
-                t: &self.times[from..to],
-                v: &self.values[first + from..first + to],
-                ..SeriesView::EMPTY
-            });
+            let values = &self.values[at * self.times.len()..];
+            out.push(SeriesView { t: &self.times[read.clone()], v: &values[read.clone()], ..SeriesView::EMPTY });
         }
         Ok(())
     }

@@ -99,11 +99,7 @@ impl Samples {
     }
 
     fn view(&self, range: TimeRange) -> SeriesView<'_> {
-        let within = |times: &[i64]| {
-            let start = times.partition_point(|t| *t < range.start);
-            start..times.partition_point(|t| *t <= range.end).max(start)
-        };
-        let (floats, histograms) = (within(&self.t), within(&self.ht));
+        let (floats, histograms) = (range.positions(&self.t), range.positions(&self.ht));
         let starts = |st: &'_ [i64]| st.iter().any(|st| *st != 0);
         SeriesView {
             t: &self.t[floats.clone()],
