@@ -1,13 +1,12 @@
 //! The selected series of blocks as a [`SeriesSet`]. The calling thread waits while the runtime reads.
 
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use pharos_block::{BlockError, BlockSelection, accounted};
 use pharos_model::{Budget, EmptySet, Labels, SelectError, SeriesBatch, SeriesSet, TimeRange, Union};
+use pharos_transport::query::within;
 use tokio::runtime::Handle;
 
 use crate::mask::Visible;
@@ -89,9 +88,6 @@ impl SeriesSet for BlocksSet {
     }
 }
 
-/// Interval at which a wait for the object store checks whether its query has ended.
-const BUDGET_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-
 /// Waits for a read, which is charged to the budget and ends with it, even if the object store never answers.
 pub(crate) fn wait<T>(
     runtime: &Handle,
@@ -99,15 +95,8 @@ pub(crate) fn wait<T>(
     read: impl Future<Output = Result<T, BlockError>>,
 ) -> Result<T, SelectError> {
     budget.check()?;
-    runtime.block_on(async {
-        let mut read = pin!(accounted(budget.clone(), read));
-        loop {
-            match tokio::time::timeout(BUDGET_CHECK_INTERVAL, &mut read).await {
-                Ok(done) => return done.map_err(select_error),
-                Err(_) => budget.check()?,
-            }
-        }
-    })
+    let read = accounted(budget.clone(), read.map_err(select_error));
+    runtime.block_on(within(budget, read))
 }
 
 /// Converts an error of a block into that of a query. Logs damage, which does not pass by itself.
