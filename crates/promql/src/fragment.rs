@@ -7,18 +7,20 @@
 //!
 //! The merged value equals that of a single process to the bit, wherever the series lie:
 //!
-//! | operation | how |
-//! |---|---|
-//! | `count`, `group`, `count_values` | counts are added |
-//! | `min`, `max` | the extreme of extremes; not merged when zeros of both signs are extreme, because the first one decides |
-//! | `topk`, `bottomk` | the best of the best; not merged when values are equal that decide what is selected, or in which order |
-//! | `sum` | compensated sums are added with what they lost; not merged when the order of the terms may show, see `eval/sums.rs` |
+//! | operation | merged by | not merged if |
+//! |---|---|---|
+//! | `count`, `count_values` | adding counts | |
+//! | `group` | taking any | |
+//! | `min`, `max` | taking the extreme of the partial values | zeros of both signs are extreme, because the first one decides |
+//! | `topk`, `bottomk` | selecting from the partial selections | equal values decide what is selected, or in which order |
+//! | `sum` | adding compensated sums and their rounding errors | the order of the terms may change the sum, see `eval/sums.rs` |
 //!
 //! Groups are in the order of their first series, as in a single process.
 //!
-//! Where the answers are not merged, nodes send the values of the argument ([`Decomposition::argument`]), and the caller evaluates
-//! the aggregation over them in the order of series. Sums of native histograms take this way, too. `avg`, `stddev`, `stdvar`,
-//! `quantile`, `limitk` and `limit_ratio` round in the order of series or depend on it, so that only their argument is a fragment.
+//! Instead of answers that cannot be merged, nodes send the values of the argument ([`Decomposition::argument`]), and the caller
+//! aggregates them in the order of series. Sums of native histograms always take this path. `avg`, `stddev`, `stdvar`,
+//! `quantile`, `limitk` and `limit_ratio` depend on the order of series or round in that order, so only their argument is a
+//! fragment.
 
 mod combine;
 mod decompose;
@@ -80,7 +82,7 @@ pub enum Combine {
     Min,
     /// Takes the largest of equal series.
     Max,
-    /// Takes any of equal series, all of which are one.
+    /// Takes any of equal series, whose values are all 1.
     Any,
     /// Selects the `k` largest or smallest series of each group.
     Select {

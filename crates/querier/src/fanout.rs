@@ -51,8 +51,8 @@ impl Fanout {
         Fanout { backend: Backend::Cluster(Arc::new(Cluster::new(parts))) }
     }
 
-    /// One tenant's samples, for a query that begins now. In a cluster this proves the view that the query keeps, so that the
-    /// response has every sample that was acknowledged before; every read goes through here.
+    /// The samples of a tenant, for a query that begins now. Every read begins here: in a cluster, the view that the query keeps is
+    /// proved to be current, so that the response has every sample that was acknowledged before.
     ///
     /// # Errors
     /// The view cannot be proved to be current, and [`StaleReads::Refuse`] is set or there is no view at all.
@@ -127,12 +127,12 @@ impl Querier for TenantQuerier {
 struct LocalReader {
     sources: Arc<[Arc<dyn SeriesSource>]>,
     scope: Scope,
-    /// The view under which the sources are read. None if there is no cluster.
+    /// The view under which the sources are read; `None` without a cluster.
     view: Option<ReadView>,
 }
 
 impl LocalReader {
-    /// Checks that a source may answer under the view.
+    /// Checks whether a source may answer under the view.
     fn admit(&self, source: &dyn SeriesSource) -> Result<(), SelectError> {
         let Some(view) = &self.view else { return Ok(()) };
         // A view that became newer since the query began changes nothing.

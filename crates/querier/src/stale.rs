@@ -5,21 +5,21 @@ use pharos_cluster::Unproven;
 /// What happens to a query whose view is not proved to be current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StaleReads {
-    /// It is answered from the last view, with a warning that says up to when the answer is known to be whole.
+    /// It is answered under the last view, with a warning that names the time up to which the response is known to be complete.
     #[default]
     Warn,
     /// It fails.
     Refuse,
 }
 
-/// A query is refused because its view may be out of date.
+/// The error of a query that is refused because its view may be out of date.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot confirm that this node's view of the cluster is current, so the response might lack samples: {reason}")]
 pub struct StaleView {
     pub(crate) reason: String,
 }
 
-/// The warning of a response that was given under an unproven view.
+/// The warning in a response under an unproven view.
 pub(crate) fn warning(unproven: &Unproven) -> String {
     let time = unproven.as_of_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     match time {
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn the_warning_names_the_time_up_to_which_the_response_is_whole() {
+    fn the_warning_names_the_time_up_to_which_the_response_is_complete() {
         let expected = "as of 2023-11-14T22:13:20.125Z; later samples may be missing: no leader is known";
         assert_eq!(warning(&unproven(Some(1_700_000_000_125))), expected);
     }

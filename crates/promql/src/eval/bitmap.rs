@@ -13,13 +13,12 @@ impl Bitmap {
         Bitmap { words: vec![0; len.div_ceil(64)], len }
     }
 
-    /// The set over `len` steps with these bits. Bits from `len` on are dropped, and missing words are empty.
-    pub(crate) fn from_words(mut words: Vec<u64>, len: usize) -> Self {
-        words.resize(len.div_ceil(64), 0);
-        let mut all = Bitmap { words: vec![0; words.len()], len };
-        all.fill();
-        words.iter_mut().zip(&all.words).for_each(|(word, all)| *word &= all);
-        Bitmap { words, len }
+    /// Replaces the steps of the set. The words have a bit for each step; bits past the end of the set are dropped, and missing
+    /// words are empty.
+    pub(crate) fn copy_words(&mut self, words: &[u64]) {
+        self.fill();
+        let copied = words.iter().chain(std::iter::repeat(&0));
+        self.words.iter_mut().zip(copied).for_each(|(word, copied)| *word &= copied);
     }
 
     /// The bits, 64 in a word.
@@ -174,6 +173,16 @@ mod tests {
         assert!(set.get(62));
         assert!(!set.get(63));
         assert!(set.get(64));
+    }
+
+    #[test]
+    fn copied_words_replace_all_steps_and_end_with_the_set() {
+        let mut set = steps(&[1, 70, 129]);
+        set.copy_words(&[1 << 5]);
+        assert_eq!(set, steps(&[5]));
+        set.copy_words(&[u64::MAX; 4]);
+        assert!(set.is_full());
+        assert_eq!(set.count(), LEN);
     }
 
     #[test]

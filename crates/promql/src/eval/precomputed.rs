@@ -1,6 +1,5 @@
 //! Fragments of a query whose value is already known, because other nodes evaluated them.
 
-use super::bitmap::Bitmap;
 use super::cancellation::CancellationCheck;
 use super::counts::Counts;
 use super::row::{Grid, Row};
@@ -28,7 +27,7 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, node: &PrecomputedRef, grid: Grid, sin
         row.drop_name = value.names_go;
         let floats = series.values.len().min(grid.len);
         row.values[..floats].copy_from_slice(&series.values[..floats]);
-        row.present = Bitmap::from_words(series.present.clone(), grid.len);
+        row.present.copy_words(&series.present);
         row.hists.extend(series.hists.iter().filter(|(step, _)| (*step as usize) < grid.len).cloned());
         if !row.is_empty() {
             sink(&mut row)?;

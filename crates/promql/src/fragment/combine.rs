@@ -15,10 +15,10 @@ use crate::eval::{Groups, add, settled, together};
 type Answer = Vec<FragmentRow>;
 
 impl Combine {
-    /// The value of the fragment over `steps` steps, in the order in which one process would yield it. `answers` are those of the
-    /// nodes, in any order.
+    /// Merges the answers of the nodes, in any order, into the value of the fragment over `steps` steps. Its rows are in the order
+    /// in which one process would yield them.
     ///
-    /// Returns `None` when the answers do not decide the value that one process would compute.
+    /// Returns `None` if the answers do not determine the value that one process would compute.
     pub fn apply(&self, answers: Vec<Answer>, steps: usize) -> Option<Answer> {
         let is_of_floats = |row: &FragmentRow| row.hists.is_empty();
         if *self != Combine::Concatenate && !answers.iter().flatten().all(is_of_floats) {
@@ -46,7 +46,7 @@ impl Combine {
     }
 }
 
-/// The groups of all nodes in the order of their first series. `merge` adds the row of a further node to a group.
+/// Merges the groups of all nodes, in the order of their first series. `merge` adds another node's row to a group.
 fn merged(answers: Vec<Answer>, mut merge: impl FnMut(&mut FragmentRow, FragmentRow) -> Option<()>) -> Option<Answer> {
     let groups = answers.iter().map(Vec::len).max().unwrap_or(0);
     let mut index: HashMap<Labels, usize> = HashMap::with_capacity(groups);
@@ -70,22 +70,15 @@ fn merged(answers: Vec<Answer>, mut merge: impl FnMut(&mut FragmentRow, Fragment
     Some(rows)
 }
 
-/// Merges the values of steps that both rows have, and takes over those that only the other one has.
+/// Merges the values of steps that both rows have, and adopts the values of steps that only the other one has.
 fn unite(row: &mut FragmentRow, other: FragmentRow, both: impl Fn(f64, f64) -> f64) {
-    let present = std::mem::take(&mut row.present);
-    let has = |words: &[u64], step: usize| words.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1);
-    for (step, value) in row.values.iter_mut().enumerate() {
-        match (has(&present, step), has(&other.present, step)) {
-            (true, true) => *value = both(*value, other.values[step]),
-            (false, true) => *value = other.values[step],
-            _ => {}
-        }
+    for (step, value) in other.values.iter().enumerate().filter(|(step, _)| other.has(*step)) {
+        row.values[step] = if row.has(step) { both(row.values[step], *value) } else { *value };
     }
-    row.present = present;
     row.present.iter_mut().zip(&other.present).for_each(|(a, b)| *a |= b);
 }
 
-/// Keeps the better value of each step. Fails when both are zeros of different signs: the first series decides then.
+/// Keeps the better value of each step. Returns `None` if both are zeros of different signs, where the first series decides.
 fn extreme(row: &mut FragmentRow, other: FragmentRow, is_better: impl Fn(f64, f64) -> bool) -> Option<()> {
     let is_zero = |value: f64, sign: f64| value == 0.0 && value.is_sign_negative() == sign.is_sign_negative();
     let differ = |step: usize| {
@@ -99,8 +92,8 @@ fn extreme(row: &mut FragmentRow, other: FragmentRow, is_better: impl Fn(f64, f6
     Some(())
 }
 
-fn add_sums(row: &mut FragmentRow, other: FragmentRow) -> Option<()> {
-    let (mut mine, theirs) = (row.sum.take()?, other.sum?);
+fn add_sums(row: &mut FragmentRow, mut other: FragmentRow) -> Option<()> {
+    let (mut mine, theirs) = (row.sum.take()?, other.sum.take()?);
     let len = row.values.len();
     if other.values.len() != len || mine.lost.len() != len || theirs.lost.len() != len {
         return None;
@@ -110,11 +103,10 @@ fn add_sums(row: &mut FragmentRow, other: FragmentRow) -> Option<()> {
     let is_full = |present: &[u64]| present.iter().map(|word| word.count_ones() as usize).sum::<usize>() == len;
     let both_are_full = is_full(&row.present) && is_full(&other.present);
     for step in 0..len {
-        let bit = |words: &[u64]| words[step / 64] >> (step % 64) & 1 == 1;
         let (value, lost) = (other.values[step], theirs.lost[step]);
-        if both_are_full || bit(&row.present) && bit(&other.present) {
+        if both_are_full || row.has(step) && other.has(step) {
             (row.values[step], mine.lost[step]) = add(value, row.values[step], mine.lost[step] + lost);
-        } else if bit(&other.present) {
+        } else if other.has(step) {
             (row.values[step], mine.lost[step]) = (value, lost);
         }
     }
@@ -137,7 +129,7 @@ fn with_specials(mine: &[(u32, f64)], theirs: &[(u32, f64)]) -> Vec<(u32, f64)> 
     all
 }
 
-/// Replaces partial sums by sums, if each is the same in every order of its terms.
+/// Replaces partial sums by sums. Returns `None` if the order of the terms might change one.
 fn settle(mut rows: Answer) -> Option<Answer> {
     for row in &mut rows {
         let PartialSum { lost, terms, special } = *row.sum.take()?;
@@ -152,15 +144,15 @@ fn settle(mut rows: Answer) -> Option<Answer> {
     Some(rows)
 }
 
-/// All series in order of labels; `None` when two nodes answered with the same series.
+/// All series in the order of their labels. Returns `None` if two nodes answered with the same series.
 fn concatenate(answers: Vec<Answer>) -> Option<Answer> {
     let mut all: Answer = answers.into_iter().flatten().collect();
     all.sort_by(|a, b| a.labels.cmp(&b.labels));
     all.is_sorted_by(|a, b| a.labels < b.labels).then_some(all)
 }
 
-/// The `k` best series of each group at each step; at a single step, best first. `None` when equal values decide what is selected,
-/// or in which order.
+/// Selects the `k` best series of each group at each step; at a single step, best first. Returns `None` if equal values decide what
+/// is selected, or in which order.
 fn select(mut rows: Answer, groups: Vec<Vec<usize>>, (k, largest): (usize, bool), steps: usize) -> Option<Answer> {
     let mut chosen: Vec<Vec<u64>> = rows.iter().map(|_| vec![0; steps.div_ceil(64)]).collect();
     let mut selected = Vec::new();

@@ -9,17 +9,17 @@ use crate::syntax::ast::Pos;
 /// The value of a fragment over the steps of its query.
 #[derive(Clone, Debug)]
 pub struct FragmentValue {
-    /// The steps, of which every row has all.
+    /// The steps. Every row covers all of them.
     pub steps: Steps,
     /// Its series, in the order in which one process would yield them.
     pub rows: Vec<FragmentRow>,
-    /// Whether the operation drops the metric names, which are still there.
+    /// Whether the operation drops metric names. The rows still have them.
     pub names_go: bool,
-    /// Annotations.
+    /// The annotations of its evaluation.
     pub notes: Vec<Note>,
     /// The number of samples that its steps looked at.
     pub queryable_samples: u64,
-    /// That number by step; empty unless the query counts by step.
+    /// The same for each step; empty unless the query asks for it.
     pub queryable_by_step: Vec<u64>,
 }
 
@@ -28,7 +28,7 @@ pub struct FragmentValue {
 pub struct Precomputed {
     /// The fragment's position in the query.
     pub pos: Pos,
-    /// Whether the value is the same at all steps. It is known only at the first then.
+    /// Whether the value is the same at all steps. If so, it has only the first step.
     pub is_invariant: bool,
     /// Its value.
     pub value: FragmentValue,
@@ -54,7 +54,7 @@ impl FragmentValue {
         self.rows.iter().map(FragmentRow::bytes).sum::<usize>() as u64
     }
 
-    /// The value over `steps` of a fragment that was evaluated in parts, each over a run of these steps.
+    /// Joins the values of a fragment over consecutive runs of steps into its value over `steps`.
     pub fn join(steps: Steps, parts: Vec<FragmentValue>) -> Self {
         let mut parts = parts;
         if let [only] = &mut parts[..]
@@ -90,12 +90,12 @@ impl FragmentValue {
     }
 }
 
-/// The place of a row among others: groups are in the order of their first series.
+/// The key by which rows are sorted: groups are in the order of their first series.
 pub(super) fn order(row: &FragmentRow) -> (&Labels, u32, &Labels) {
     (row.first.as_ref().unwrap_or(&row.labels), row.rank, &row.labels)
 }
 
-/// A row without values for those of another one, which are at the steps from `offset` on.
+/// A row without values for the series of another row, whose first step is the step `offset` of the new one.
 fn blank(like: &FragmentRow, offset: usize, len: usize) -> FragmentRow {
     FragmentRow {
         labels: like.labels.clone(),
@@ -107,12 +107,12 @@ fn blank(like: &FragmentRow, offset: usize, len: usize) -> FragmentRow {
     }
 }
 
-/// A rank that counts steps, seen from an earlier step. 0 is no rank.
+/// Converts a rank, which counts steps, for rows that begin `offset` steps earlier. 0 stands for no rank.
 fn later(rank: u32, offset: usize) -> u32 {
     if rank == 0 { 0 } else { rank.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)) }
 }
 
-/// Copies a row to the steps from `offset` on of another one. Steps past its end are dropped.
+/// Copies the values of a row into another one from the step `offset` on. Values past its end are dropped.
 fn copy(row: FragmentRow, offset: usize, into: &mut FragmentRow) {
     let rank = later(row.rank, offset);
     if (&row.first, rank) < (&into.first, into.rank) {

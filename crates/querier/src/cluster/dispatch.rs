@@ -1,8 +1,8 @@
 //! Sends the reads of a query to nodes: to another node when one fails or refuses, and to a second one when one is slow.
 //!
 //! Invariants: every part of a target is answered by exactly one node, unless the query accepts a partial response; a node
-//! that failed within a read is not asked again within it; a read under a newer view starts over. When a response says that an
-//! epoch of a shard that it is about is newer than in the query's view, the read is repeated under a newer view.
+//! that failed within a read is not asked again within it; a read under a newer view starts over. A response names a newer view if
+//! the epoch of a shard that it covers is higher there than in the query's view; the read is then repeated under that view.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
 /// Longest wait for a newer view when every replica refuses under the query's own.
 const NEWER_VIEW_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most times that a read is dispatched, each time under a newer view, because a node named one.
+/// Maximum number of views under which a read is dispatched while nodes keep naming newer ones.
 const MAX_VIEWS: usize = 3;
 
 /// Dispatches the reads of one query, and remembers what it learned about nodes on the way.
@@ -39,12 +39,12 @@ pub(crate) struct Dispatcher {
     view: Mutex<View>,
     /// Whether the view was proved to be current when the query began.
     is_proved: bool,
-    /// What nodes have said about newer views.
+    /// The newest view that a node has named.
     newer: NewerView,
     /// The newest version that a node has named and that did not reach this node in time.
     unreached: AtomicU64,
     /// Stores must know at least this version: it lists the blocks that ingesters rely on.
-    min_store_version: Mutex<u64>,
+    min_store_version: AtomicU64,
     excluded: Mutex<Excluded>,
     /// Describes what was unavailable, for a partial response.
     warnings: Mutex<BTreeSet<String>>,
@@ -158,7 +158,7 @@ impl Dispatcher {
             cluster,
             tenant,
             partial,
-            min_store_version: Mutex::new(view.version),
+            min_store_version: AtomicU64::new(view.version),
             view: Mutex::new(view),
             is_proved,
             newer: NewerView::default(),
@@ -183,8 +183,7 @@ impl Dispatcher {
 
     /// Requires stores to know this version of the view.
     pub(crate) fn require_store_version(&self, version: u64) {
-        let mut required = self.min_store_version.lock();
-        *required = (*required).max(version);
+        self.min_store_version.fetch_max(version, Ordering::Relaxed);
     }
 
     /// Ranks a node last for a while, in this query and in others, because it failed or was slower than another.
@@ -242,13 +241,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Takes a newer view if a node has named one and it reaches this node soon.
+    /// Switches to a newer view if a node has named one and it reaches this node soon.
     async fn follow_named_view(&self) -> bool {
         let named = self.newer.version();
         if named <= self.view().version.max(self.unreached.load(Ordering::Relaxed)) {
             return false;
         }
-        // A node without contact to meta would wait in vain. Its queries say that their view may be old.
+        // Without contact to meta there is nothing to wait for, and the response carries a warning already.
         let timeout = if self.is_proved { NEWER_VIEW_TIMEOUT } else { Duration::ZERO };
         let is_reached = self.renew_view(named, timeout).await;
         if !is_reached {
@@ -257,7 +256,7 @@ impl Dispatcher {
         is_reached
     }
 
-    /// Waits for a view of at least this version, and takes it. False when it did not come.
+    /// Waits for a view of at least this version and switches to it. Returns false if it did not arrive in time.
     async fn renew_view(&self, version: u64, timeout: Duration) -> bool {
         let mut views = self.cluster.parts.views.clone();
         let newer = tokio::time::timeout(timeout, views.wait_for(|view| view.version >= version)).await;
@@ -286,13 +285,14 @@ impl Dispatcher {
             Target::Blocks(_) => (SourceRole::Store, None),
         };
         let mut read_view = read_view(&view, &self.tenant, shards.into_iter().flat_map(ShardSet::iter));
-        read_view.version = read_view.version.max(*self.min_store_version.lock());
+        read_view.version = read_view.version.max(self.min_store_version.load(Ordering::Relaxed));
         let scope = Scope { shards: shards.cloned().map(Arc::new), ..Scope::all(self.tenant.clone()) };
         (self.cluster.node(member, role, read_view, self.newer.clone()), scope)
     }
 }
 
 /// A read on behalf of a query, which is sent to every node that has a part of the response.
+#[derive(Clone)]
 pub(crate) struct ClusterRead<R> {
     dispatcher: Arc<Dispatcher>,
     read: R,
@@ -300,19 +300,6 @@ pub(crate) struct ClusterRead<R> {
     /// Replicas must have all samples from this timestamp on.
     required_from: Option<i64>,
     latencies: fn(&Cluster) -> &Latencies,
-}
-
-impl<R: Clone> Clone for ClusterRead<R> {
-    fn clone(&self) -> Self {
-        let ClusterRead { dispatcher, read, budget, required_from, latencies } = self;
-        ClusterRead {
-            dispatcher: dispatcher.clone(),
-            read: read.clone(),
-            budget: budget.clone(),
-            required_from: *required_from,
-            latencies: *latencies,
-        }
-    }
 }
 
 impl<R: Read> ClusterRead<R> {
@@ -340,8 +327,8 @@ impl<R: Read> ClusterRead<R> {
         &self.dispatcher
     }
 
-    /// Reads targets. Every part of every target is in one response, unless the query accepts a partial one. Repeats the read
-    /// if a node names a newer view, which then has to reach this node soon.
+    /// Reads targets. Every part of every target is in exactly one response, unless the query accepts a partial one. Repeats the
+    /// read if a node names a newer view and that view reaches this node soon.
     pub(crate) async fn targets(&self, targets: Vec<Target>) -> Result<Responses<R::Found>, ReadFailure> {
         let mut views = 0;
         loop {

@@ -1,11 +1,11 @@
 //! Evaluates fragments of a query where the samples are.
 //!
-//! The steps of a fragment fall into three kinds. Where ingesters have all samples that a step reads, they evaluate it, each
-//! over the shards that it answers for, and [`Combine`](pharos_promql::fragment::Combine) merges their partial values. Where
-//! these do not decide the value, the ingesters send what the fragment aggregates, and this node aggregates it in the order of
-//! series. Where all samples of a step are in blocks, the store of the step's time range evaluates it over all shards. This
-//! node evaluates steps that read across the seam on fetched samples. The values of fragments then take part in the evaluation
-//! of the rest of the query.
+//! The steps of a fragment fall into three kinds. If ingesters have all samples that a step reads, they evaluate it, each
+//! over the shards that it answers for, and [`Combine`](pharos_promql::fragment::Combine) merges their partial values. If those
+//! do not determine the value, the ingesters send what the fragment aggregates, and this node aggregates it in the order of
+//! series. If all samples of a step are in blocks, the store of the step's time range evaluates it over all shards. Steps that
+//! read both are evaluated by this node on fetched samples. The rest of the query is then evaluated with the values of its
+//! fragments.
 //!
 //! Invariant: a fragment has the value that it has in one process, to the bit.
 
@@ -18,7 +18,7 @@ use futures::future::try_join_all;
 use pharos_model::fragment::{FragmentForm, FragmentRow, FragmentStats, Note, Steps};
 use pharos_model::{Budget, Fragment, FragmentAnswer, FragmentError, SelectError, TimeRange};
 use pharos_promql::fragment::{self, Combine, FragmentValue, Precomputed, QueryFragment};
-use pharos_promql::syntax::ast::Expr;
+use pharos_promql::syntax::ast::{Expr, Pos};
 use pharos_promql::{Engine, Querier, QueryError, QueryOptions, QueryOutput};
 use pharos_transport::Completeness;
 use pharos_transport::query::ReadError;
@@ -204,7 +204,8 @@ impl ClusterQuery {
         let distinct = fragments.iter().filter(|fragment| texts.insert(fragment.text.as_str()));
         let evaluating = distinct.map(|fragment| self.evaluate_fragment(evaluation, fragment, &complete, budget));
         let evaluated = runtime.block_on(try_join_all(evaluating)).map_err(query_error)?;
-        let mut values = HashMap::new();
+        let (mut values, mut uses) = (HashMap::new(), HashMap::new());
+        fragments.iter().for_each(|fragment| *uses.entry(fragment.text.as_str()).or_insert(0usize) += 1);
         let mut total = FragmentStats::default();
         for evaluated in evaluated {
             let fragment = evaluated.fragment;
@@ -216,13 +217,17 @@ impl ClusterQuery {
             values.insert(fragment.text.as_str(), (fragment.decomposition.pos, value, details));
         }
         let precomputed = fragments.iter().filter_map(|fragment| {
-            let (pos, value, details) = values.get(fragment.text.as_str())?;
-            let mut value = value.clone();
+            let text = fragment.text.as_str();
+            let left = uses.get_mut(text)?;
+            *left -= 1;
+            // Values may be large, so the last use takes the value itself.
+            let known = if *left == 0 { values.remove(text) } else { values.get(text).cloned() };
+            let (pos, mut value, details): (Pos, FragmentValue, Details) = known?;
             let offset = fragment.decomposition.pos.start as i64 - pos.start as i64;
             let shift = |note: &mut Note| note.pos = note.pos.checked_add_signed(offset).unwrap_or(note.pos);
             value.notes.iter_mut().for_each(shift);
             let (pos, is_invariant) = (fragment.decomposition.pos, fragment.is_invariant);
-            Some(Precomputed { pos, is_invariant, value, details: details.clone() })
+            Some(Precomputed { pos, is_invariant, value, details })
         });
         Ok((precomputed.collect(), total))
     }

@@ -52,7 +52,7 @@ pub(crate) struct Cluster {
     /// Latencies of evaluating fragments.
     pub(super) fragments: Latencies,
     pub(super) quarantine: Quarantine,
-    /// From when on ingesters recently had all samples of a tenant.
+    /// The time from which ingesters recently had all samples of a tenant.
     pub(super) complete_from: ByTenant<i64>,
     /// Where all shards of a tenant go as of a version of the view, if no node is excluded or avoided.
     pub(super) routes: ByTenant<(ViewVersion, Arc<[Assignment]>)>,
@@ -61,10 +61,10 @@ pub(crate) struct Cluster {
 /// The incarnation and the version of a view.
 pub(super) type ViewVersion = (u64, u64);
 
-/// Most tenants of which something is remembered.
+/// Maximum number of tenants that are remembered.
 const MAX_TENANTS: usize = 1024;
 
-/// Something that is remembered of tenants. It may be forgotten at any time.
+/// What is remembered about tenants. An entry may be forgotten at any time.
 pub(super) struct ByTenant<T>(Mutex<HashMap<TenantId, T>>);
 
 impl<T: Clone> ByTenant<T> {
@@ -101,7 +101,7 @@ pub(crate) fn read_view(view: &View, tenant: &TenantId, shards: impl Iterator<It
 
 impl Cluster {
     pub(crate) fn new(parts: ClusterParts) -> Self {
-        // Selections are small. The time of the others depends on how much they read, so they get more of it.
+        // Selections are small. The latency of the others depends on how much they read, so they get a higher floor.
         Cluster {
             parts,
             selections: Latencies::with_floor(Duration::from_millis(20)),
@@ -117,7 +117,7 @@ impl Cluster {
         self.parts.views.borrow().clone()
     }
 
-    /// The roles of this process, recent samples first, if no other node holds samples as of a view that is proved to be current.
+    /// The roles of this process, recent samples first, if no other node holds samples. The view must be proved to be current.
     pub(crate) fn alone(&self, view: &ClusterState) -> Option<[Arc<dyn SeriesSource>; 2]> {
         let identity = &self.parts.identity;
         let ingester = self.parts.ingester.as_ref()?;
@@ -127,7 +127,7 @@ impl Cluster {
         (only_here(Role::Ingester) && only_here(Role::Store) && holds_all).then(|| [ingester.clone(), store.clone()])
     }
 
-    /// A role of a member, to be read under a view. `newer` learns which newer views there are.
+    /// A role of a member, for reads under a view. If the node names a newer view, `newer` records it.
     pub(super) fn node(&self, member: &Member, role: SourceRole, view: ReadView, newer: NewerView) -> Node {
         let local = match role {
             SourceRole::Ingester => &self.parts.ingester,

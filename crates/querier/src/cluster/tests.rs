@@ -229,7 +229,6 @@ async fn a_read_is_retried_under_a_newer_view_when_all_replicas_refuse() {
     assert_eq!(found.map(|found| found.len()).map_err(|e| e.to_string()), Ok(60));
 }
 
-/// Hole H2: nobody told the reader that its view is old.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_is_repeated_under_the_view_that_a_node_names() {
     let cluster = Arc::new(cluster());
@@ -331,7 +330,6 @@ fn local(cluster: &FakeCluster, node: &str) -> Node {
     Node::Local(LocalNode { source: cluster.sources[node].clone(), view, newer: NewerView::default() })
 }
 
-/// Hole H7: roles of the same process were read without being asked whether they may answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_source_that_is_not_in_sync_refuses() {
     let cluster = cluster();
@@ -475,7 +473,6 @@ async fn ingesters_that_have_less_than_a_moment_ago_are_noticed() {
     assert!(cluster.answers()["s1"] + cluster.answers()["s2"] > 0, "stores have what left memory");
 }
 
-/// Holes H1 and H9: what was read under the view of a node that is cut off passed for the whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_under_an_unproven_view_has_a_warning() {
     let cluster = cluster();
@@ -514,7 +511,7 @@ async fn a_node_that_has_never_seen_the_cluster_answers_nothing() {
     assert!(cluster.frontend("f1").of_tenant(tenant()).await.is_err());
 }
 
-/// Hole H8: in an old view, shards that have been placed since look as if they were never written to.
+/// In an old view, shards that have been placed since look as if they had never been written to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unplaced_shards_of_an_unproven_view_are_missing() {
     let cluster = cluster();

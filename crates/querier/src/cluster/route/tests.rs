@@ -38,16 +38,10 @@ fn commit_block(state: &mut ClusterState, min_t: i64, max_t: i64) {
         min_t,
         max_t,
         shards: vec![0],
-        delta: false,
-        sequence: 0,
         bytes: 1,
         series: 1,
         samples: 1,
-        resolution_ms: 0,
-        cut: None,
-        digests: Vec::new(),
-        deletions_seen: None,
-        meta: String::new(),
+        ..BlockEntry::default()
     };
     let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
     state.apply(&Command::Catalogue(commit)).unwrap();
@@ -219,7 +213,6 @@ fn store_ranges_do_not_depend_on_where_a_query_begins() {
     assert_eq!(owner_at(0), owner_at(STORE_RANGE_MS * 3 + 17));
 }
 
-/// Hole H8: shards without replicas were taken for empty ones.
 #[test]
 fn a_shard_that_has_lost_its_replicas_is_missing_and_one_that_was_never_placed_is_not() {
     let mut placed = state(0, 3, 4);
