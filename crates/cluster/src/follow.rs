@@ -1,6 +1,6 @@
 //! A node without the meta role: follows the view of one meta node and switches to another when that one stops answering.
-//! The last view stays readable meanwhile. Each node prefers the meta nodes in an order of its own, so that one that hangs does
-//! not hold up all followers.
+//! The last view stays readable meanwhile. Each node prefers the meta nodes in an order of its own, so that one that hangs holds
+//! up only some followers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,15 @@ use crate::state::{ClusterState, Command, Member, Role};
 
 /// Maximum size of a compressed state, which comes from another node.
 const MAX_STATE_BYTES: usize = 1 << 30;
-/// Silence after which a meta node is abandoned. It sends several keep-alives in that time ([`crate::service`]); those of earlier
-/// versions sent one every second.
+/// Silence after which a node stops following a meta node, which sends several keep-alives in that time ([`crate::service`]).
+/// Earlier versions send one every second.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Wait before the next node is tried; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
-/// Longest wait before the next node is tried. With the timeouts of calls it bounds how old a view is after a network has healed.
+/// Longest wait before the next node is tried. Together with the timeouts of calls, it bounds how long a view stays out of date
+/// after a network has healed.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
-/// Wait for the answer to a read index before another meta node is asked, too.
+/// Wait for a read index before another meta node is asked as well.
 const READ_INDEX_HEDGE: Duration = Duration::from_millis(200);
 /// Shortest time between two log lines about meta nodes of other clusters.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts following for a node, beginning with the meta nodes at these addresses.
+    /// Starts to follow on behalf of a node, beginning with the meta nodes at these addresses.
     pub(crate) fn start(remote: Remote, identity: &str, seeds: Vec<String>) -> Arc<Follower> {
         let feed = Arc::new(Feed::new(ClusterState::default(), remote.identity()));
         let (current, warned, stop) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
@@ -67,8 +68,8 @@ impl Follower {
         follower
     }
 
-    /// The known meta nodes: live members first, then the configured addresses, then members that are down; each of these in
-    /// the order in which this node prefers them.
+    /// The known meta nodes: live members first, then the configured addresses, then members that are down. Within each group they
+    /// are in the order in which this node prefers them.
     fn addresses(&self) -> Vec<String> {
         let view = self.feed.view();
         let meta = |live: bool| {
@@ -88,7 +89,7 @@ impl Follower {
         addresses
     }
 
-    /// The known meta nodes, that which is followed first.
+    /// The known meta nodes, beginning with the one that is followed.
     fn addresses_to_call(&self) -> Vec<String> {
         let followed = self.current.lock().clone();
         let others = self.addresses().into_iter().filter(|address| Some(address) != followed.as_ref());
@@ -229,8 +230,8 @@ impl Follower {
         .await
     }
 
-    /// A version that includes everything agreed on before the call, from the first meta node that answers. A further one is
-    /// asked whenever those that were asked fail or take long.
+    /// Returns a version that includes everything agreed on before the call, from the first meta node that answers. Another one is
+    /// asked whenever all that were asked have failed or take long.
     pub(crate) async fn read_index(&self) -> Result<u64, MetaError> {
         let mut asked = FuturesUnordered::new();
         let mut reason = "no meta node is known".to_string();

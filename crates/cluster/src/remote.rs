@@ -21,7 +21,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout of a read index, for which a query waits.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
-/// Timeout of the start of a stream of updates, so short that another node is followed soon.
+/// Timeout for opening a stream of updates. It is short, so that another node is followed soon.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Calls meta nodes.
@@ -63,8 +63,8 @@ impl Remote {
         self.connect.identity()
     }
 
-    /// Waits for an answer of a node. The next call to a node that does not answer in time goes over a new connection: the old
-    /// one may be of a network that has changed since, and would take long to notice.
+    /// Waits for the answer of a node. If there is none in time, the next call uses a new connection: the network may have changed
+    /// since the current one was opened, which TCP takes long to notice.
     async fn within<T>(
         &self,
         time: Duration,

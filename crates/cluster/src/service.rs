@@ -28,7 +28,7 @@ use crate::view::View;
 const MAX_COMMANDS_PER_UPDATE: usize = 256;
 /// Size of one part of a state.
 const PART_BYTES: usize = 1 << 20;
-/// Interval of empty updates while nothing changes. A follower moves on to another node after a few of them are missing.
+/// Interval of empty updates while nothing changes. A follower that misses a few of them switches to another node.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(300);
 /// Updates that are buffered for a slow watcher.
 const UPDATE_BUFFER: usize = 4;

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-/// What a name changes.
+/// What naming a feature changes.
 #[derive(Clone, Copy)]
 enum Effect {
-    /// Something: code asks for it with [`Features::has`].
+    /// The feature is off unless it is named. Code asks for it with [`Features::has`].
     Switch,
-    /// Nothing, as Pharos always does what it enables.
+    /// The feature is on, whether it is named or not.
     AlwaysOn,
-    /// Nothing. Holds the reason.
-    None(&'static str),
+    /// Nothing, for the reason given.
+    Nothing(&'static str),
 }
 
-use Effect::{AlwaysOn, None as Nothing, Switch};
+use Effect::{AlwaysOn, Nothing, Switch};
 
 const INTERNAL: Effect = Nothing("it tunes Prometheus's internals");
 const LATER: Effect = Nothing("not supported yet");

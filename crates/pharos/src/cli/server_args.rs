@@ -272,7 +272,7 @@ pub struct RuleArgs {
 /// What happens to queries under a view that may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StalePolicy {
-    /// They are answered, with a warning that says up to when the response is known to be whole.
+    /// They are answered, with a warning that names the time up to which the response is known to be complete.
     Warn,
     /// They fail.
     Refuse,

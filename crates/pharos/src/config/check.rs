@@ -17,7 +17,7 @@ use super::source::SourceMap;
 use super::source::Step::{self, Field, Item};
 use super::{Config, Environment, Loaded, expand, files, limits, yaml};
 
-/// Headers that requests to other servers have already, in lower case.
+/// Headers that custom headers must not replace, in lower case.
 const RESERVED_HEADERS: [&str; 16] = [
     "accept-encoding",
     "connection",

@@ -1,12 +1,13 @@
-//! The URL of a target, written as Go's `net/url` writes it from a scheme, host, path and parameters.
+//! The URL of a target, formatted as Go's `net/url` does from a scheme, host, path and parameters.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The URL with its path and query escaped. The address is shown as it was discovered.
+/// The URL with its path and query escaped. The host appears as it was discovered.
 pub(super) fn target_url(scheme: &str, address: &str, path: &str, params: &BTreeMap<String, Vec<String>>) -> String {
     let mut url = format!("{scheme}://");
-    // A percent sign begins the zone of an address. Others cannot be part of a host and are refused by the client.
+    // A percent sign introduces the zone of an address, and anything else that is escaped here is invalid in a host, so the client
+    // refuses it.
     escape(&mut url, address, |byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte));
     if !path.is_empty() && !path.starts_with('/') {
         url.push('/');
@@ -27,7 +28,7 @@ fn escape(url: &mut String, text: &str, is_plain: impl Fn(u8) -> bool) {
     for byte in text.bytes() {
         match is_plain(byte) {
             true => url.push(char::from(byte)),
-            // Cannot fail: it is written to a string.
+            // Writing to a string cannot fail.
             false => drop(write!(url, "%{byte:02X}")),
         }
     }
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_stay_what_they_are() {
+    fn hosts_are_not_changed() {
         for (address, shown) in [
             ("web.1:9100", "http://web.1:9100/"),
             ("2130706433", "http://2130706433/"),
