@@ -30,14 +30,14 @@ impl Steps {
     }
 }
 
-/// What is asked of a fragment.
+/// What a node computes for a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FragmentForm {
     /// Its value, as if there were no series on other nodes.
     Whole,
     /// A partial value, which is merged with those of other nodes.
     Partial,
-    /// The value of its argument, of which the caller computes the value of the fragment.
+    /// The value of its argument, from which the caller computes the value of the fragment.
     Argument,
 }
 
@@ -48,7 +48,7 @@ pub struct Fragment {
     pub query: String,
     /// The bytes of the query that the part consists of.
     pub place: Range<usize>,
-    /// What is asked of the part.
+    /// What to compute for the part.
     pub form: FragmentForm,
     /// The steps of the query, to which `@ start()` and `@ end()` refer.
     pub times: Steps,
@@ -71,20 +71,20 @@ pub struct Fragment {
 /// A series of a fragment's value, with a column of one value for each step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FragmentRow {
-    /// The labels of the series, with its name even if the result will not have names.
+    /// The labels of the series, including its name even if the result has no names.
     pub labels: Labels,
     /// For the group of an aggregation: the first of the group's series in the order of labels. Groups are in the order of
     /// their first series.
     pub first: Option<Labels>,
-    /// The place among several groups that begin with the same series; 0 if there is only one.
+    /// The position among several groups with the same first series; 0 if there is only one.
     pub rank: u32,
     /// The steps that have a float, one bit for each.
     pub present: Vec<u64>,
-    /// One float for each step. Those that are not present have no meaning.
+    /// One float for each step, meaningful only at steps that are present.
     pub values: Vec<f64>,
     /// Steps that have a native histogram, ascending.
     pub hists: Vec<(u32, Arc<Histogram>)>,
-    /// If the values are partial sums: what their rounding lost.
+    /// The rounding errors and bounds of partial sums; `None` for other values.
     pub sum: Option<Box<PartialSum>>,
 }
 
@@ -106,10 +106,10 @@ impl FragmentRow {
     }
 }
 
-/// What a column of partial sums has besides the rounded sums. The sum of the finite terms of a step is its value plus what is lost.
+/// What a column of partial sums has besides the rounded sums. At each step, the sum of the finite terms is the value plus `lost`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartialSum {
-    /// What rounding lost, for each step.
+    /// The rounding error of each step.
     pub lost: Vec<f64>,
     /// What is known about the terms.
     pub terms: Terms,
@@ -117,10 +117,10 @@ pub struct PartialSum {
     pub special: Vec<(u32, f64)>,
 }
 
-/// What is known about the finite terms of sums. It bounds what their rounding may lose.
+/// What is known about the finite terms of sums. It bounds their rounding errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
-    /// The most terms of a sum.
+    /// Maximum number of terms of a sum.
     pub count: u64,
     /// No sum of absolute values of terms exceeds this.
     pub magnitude: f64,
@@ -214,10 +214,10 @@ pub enum FragmentError {
     /// The evaluation failed on this data.
     #[error("{0}")]
     Execution(String),
-    /// The partial values of this node cannot be merged exactly. The caller has to ask for the argument instead.
+    /// The partial values of this node cannot be merged exactly. The caller must request the argument instead.
     #[error("{0}")]
     Inexact(String),
-    /// This program cannot evaluate the fragment. The caller has to fetch samples instead.
+    /// This version cannot evaluate the fragment. The caller must fetch samples instead.
     #[error("{0}")]
     Unsupported(String),
 }

@@ -1,4 +1,4 @@
-//! The encoding of the columns of fragment values: presence, floats, histograms, and what partial sums lost.
+//! The encoding of the columns of fragment values: presence, floats, histograms, and rounding errors of partial sums.
 //!
 //! A row is `flags | rank | [presence] | floats | [lost floats, terms, special floats] | [histograms]`. Presence has one bit for each
 //! step, and is omitted if every step has a float. Floats are little-endian doubles of the present steps. Labels are encoded

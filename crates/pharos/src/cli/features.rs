@@ -38,7 +38,7 @@ const KNOWN: [(&str, Effect); 41] = [
     ("native-histograms", Nothing("set scrape_native_histograms in the configuration instead")),
     ("new-service-discovery-manager", INTERNAL),
     ("no-default-scrape-port", AlwaysOn),
-    ("old-ui", Nothing("there is no other user interface")),
+    ("old-ui", Nothing("Pharos never had another user interface")),
     ("ooo-native-histograms", AlwaysOn),
     ("openmetrics2", LATER),
     ("otlp-deltatocumulative", Nothing("delta temporality is not supported yet; such metrics are rejected")),

@@ -67,7 +67,7 @@ pub(crate) fn run_in(
 pub(crate) struct FragmentTask {
     /// Whether the value is merged with those of other nodes.
     pub(crate) is_partial: bool,
-    /// The most steps of all series together that have a value; 0 for no limit.
+    /// Maximum number of values of all series together; 0 for no limit.
     pub(crate) max_values: usize,
 }
 
@@ -148,7 +148,7 @@ fn fragment(
             if is_too_large() {
                 return Err(QueryError::Canceled);
             }
-            // They become samples of the query where its value is put together.
+            // They count as samples of the query on the node that merges the value.
             reservation.grow(row.bytes() + row.labels.as_bytes().len(), 0)?;
             let row = std::mem::take(row);
             let drop_name = row.drop_name;

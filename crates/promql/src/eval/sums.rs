@@ -1,16 +1,17 @@
 //! Compensated sums whose terms are added in parts: by several threads, or on several nodes.
 //!
-//! Prometheus adds the terms in the order of series and compensates the rounding (Kahan and Neumaier). [`add`] does the same.
+//! Prometheus adds the terms in the order of series and compensates for rounding (Kahan and Neumaier), and so does [`add`].
 //! The rounded result depends on that order, so parts of a sum must not simply be added. [`rounded`] returns a result only if
 //! every order leads to it, which [`Terms`] decides. Otherwise the caller adds the terms in their order.
 //!
-//! Let `n` be the number of terms `x`, `M = sum |x|` and `u = 2^-53`. An addition of `s` loses a multiple of the last place of the
-//! smallest `|x|`, at most `u |s| <= u M (1 + n u)`. `lost` adds up what `2 n` additions lose, and rounds each time.
+//! Let `n` be the number of terms `x`, `M = sum |x|` and `u = 2^-53`. The rounding error of an addition with the result `s` is a
+//! multiple of the last place of the smallest `|x|`, and at most `u |s| <= u M (1 + n u)`. `lost` adds up the errors of `2 n`
+//! additions, and is rounded itself each time.
 //!
-//! - If `16 n M <= 2^52 min |x|`, all that is lost together is less than `2^53` of these last places, so that `lost` is exact. The
-//!   result is the exact sum, rounded once, in every order.
-//! - Else `lost` is off by at most `8 n^2 u^2 M`, here and in any other order. If all numbers that are so close to the sum
-//!   round to the same one, that is the result in every order.
+//! - If `16 n M <= 2^52 min |x|`, the errors together are less than `2^53` of these last places, so `lost` is exact. In every
+//!   order, the result is the exact sum, rounded once.
+//! - Otherwise `lost` is off by at most `8 n^2 u^2 M`, in this and in any other order. If all numbers that close to the sum round
+//!   to the same double, that is the result in every order.
 //! - Additions cannot overflow in any order if `4 M` is finite.
 
 use pharos_model::fragment::Terms;
@@ -29,7 +30,7 @@ pub(crate) fn add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
     (total, if total.is_infinite() { 0.0 } else { lost })
 }
 
-/// What is known about the terms of two sums together.
+/// What is known about the terms of two sums taken together.
 pub(crate) fn together(a: Terms, b: Terms) -> Terms {
     Terms {
         count: a.count.saturating_add(b.count),
@@ -62,8 +63,8 @@ fn extent(values: impl Iterator<Item = f64>) -> (Terms, bool) {
     (Terms { count: 1, magnitude: largest, smallest }, all_finite)
 }
 
-/// The value of a sum that was added in parts, if it is the same in every order. `special` is the sum of the terms that are
-/// infinite or NaN, if there are any.
+/// The value of a sum that was added in parts, if it is the same in every order of its terms. `special` is the sum of the infinite
+/// and NaN terms, if there are any.
 pub(crate) fn settled(terms: &Terms, sum: f64, lost: f64, special: Option<f64>) -> Option<f64> {
     let may_overflow = !(4.0 * terms.magnitude).is_finite();
     match special {

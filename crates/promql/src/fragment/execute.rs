@@ -42,9 +42,10 @@ impl From<FragmentError> for QueryError {
 
 /// Threads that the evaluation of a fragment may use.
 const THREADS: usize = 2;
-/// How much of a fragment an error quotes, characters.
+/// Maximum length of a fragment in an error, characters.
 const MAX_SHOWN: usize = 100;
-/// The most values that a node sends for series by themselves. The caller streams their samples instead if there are more.
+/// Maximum number of values that a node sends for a fragment that is not an aggregation. If there are more, the caller streams the
+/// samples instead.
 const MAX_VALUES: usize = 4_000_000;
 
 /// Evaluates a fragment over the series of a querier.
@@ -77,7 +78,7 @@ pub fn evaluate(
         FragmentForm::Partial => &found.partial,
         FragmentForm::Argument => found.argument().ok_or_else(|| unsupported(fragment, "it aggregates nothing"))?,
     };
-    // One process would not hold these values, so that they must not exceed the limit on samples.
+    // One process would not hold these values, so the limit on samples applies to them.
     let max_values = MAX_VALUES.min(engine.options().max_samples / 2).max(1);
     let task = FragmentTask { is_partial: fragment.form == FragmentForm::Partial, max_values };
     let times = (fragment.times, fragment.steps);
