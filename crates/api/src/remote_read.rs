@@ -30,19 +30,19 @@ use tokio::sync::oneshot;
 use crate::unsent::Unsent;
 
 /// The limits of one remote read, and the labels that it adds.
-pub struct ReadLimits {
+pub(crate) struct ReadLimits {
     /// Memory, timeout and cancellation of the read.
-    pub budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
     /// Maximum number of samples in a response of type SAMPLES. 0 means no limit. Prometheus's default: 50,000,000.
-    pub max_samples: usize,
+    pub(crate) max_samples: usize,
     /// Maximum number of series that a query may select. 0 means no limit.
-    pub max_series: usize,
+    pub(crate) max_series: usize,
     /// Maximum size of a frame of chunks, bytes. A frame may exceed it by one chunk. Prometheus's default: 1 MiB.
-    pub max_frame_bytes: usize,
+    pub(crate) max_frame_bytes: usize,
     /// Labels that the read adds to every series.
-    pub external_labels: Labels,
+    pub(crate) external_labels: Labels,
     /// The permit to run, held until the response is encoded.
-    pub(crate) turn: Option<Turn>,
+    pub(crate) _turn: Option<Turn>,
     /// Responses that wait for their clients.
     pub(crate) unsent: Arc<Unsent>,
 }
@@ -56,7 +56,7 @@ impl ReadLimits {
             max_series: 0,
             max_frame_bytes: 1 << 20,
             external_labels: Labels::empty(),
-            turn: None,
+            _turn: None,
             unsent,
         }
     }

@@ -35,7 +35,7 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
         max_samples: config.remote_read_sample_limit,
         max_series: tenants_limits.max_series,
         max_frame_bytes: config.remote_read_frame_bytes,
-        turn: Some(turn),
+        _turn: Some(turn),
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
         ..ReadLimits::new(api.budget(&tenant), api.unsent.clone())
     };
