@@ -180,11 +180,16 @@ pub struct AlertmanagerClusterArgs {
 pub struct BuiltInAlertmanagerArgs {
     /// Configuration file in the format of alertmanager.yml. With it, the server is an Alertmanager, too, whose API is below
     /// /alertmanager
-    #[arg(long = "alertmanager.config-file", value_name = "FILE")]
+    #[arg(id = "alertmanager.config-file", long = "alertmanager.config-file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
     /// Address on which that Alertmanager is served by itself, such as :9093. Repeatable
-    #[arg(long = "alertmanager.listen-address", value_name = "HOST:PORT", requires = "config_file")]
+    #[arg(
+        id = "alertmanager.listen-address",
+        long = "alertmanager.listen-address",
+        value_name = "HOST:PORT",
+        requires = "alertmanager.config-file"
+    )]
     pub listen_address: Vec<ListenAddress>,
 }
 
