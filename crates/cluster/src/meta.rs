@@ -363,6 +363,8 @@ impl Meta {
     /// The state of the Raft group; empty on a node without the meta role.
     pub fn status(&self) -> GroupStatus {
         let Backend::Group(group) = &self.backend else { return GroupStatus::default() };
+        // Before the metrics are borrowed: a thread that borrows them twice waits forever for a change that waits for it.
+        let clocks = group.clock_offsets();
         let metrics = group.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -373,7 +375,7 @@ impl Meta {
             learners: membership.learner_ids().collect(),
             term: metrics.current_term,
             applied: metrics.last_applied.map_or(0, |applied| applied.index),
-            clocks: group.clock_offsets(),
+            clocks,
         }
     }
 

@@ -113,7 +113,7 @@ fn invalid_values_are_named() {
         ),
         (
             job("sample_limit: \"10\""),
-            "p.yml:3:17: scrape_configs[0].sample_limit: expected a non-negative integer, found string \"10\"",
+            "p.yml:3:3: scrape_configs[0].sample_limit: expected a non-negative integer, found string \"10\"",
         ),
         (job("scrape_timeout: ''"), "p.yml:3:19: scrape_configs[0].scrape_timeout: empty duration string"),
         (job("body_size_limit: 5"), "p.yml:3:20: scrape_configs[0].body_size_limit: units: unknown unit  in 5"),

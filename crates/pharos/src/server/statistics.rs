@@ -147,7 +147,7 @@ mod tests {
         state.apply(&Command::Bootstrap { settings }).unwrap();
         for id in ["A", "B", "C"] {
             let roles = [Role::Ingester].into();
-            let member = Member { id: id.into(), roles, state: MemberState::Active, ..Member::default() };
+            let member = Member { id: id.into(), roles, weight: 100, state: MemberState::Active, ..Member::default() };
             state.apply(&Command::Join { member, at_ms: 0 }).unwrap();
         }
         let nodes = |shard: u32| if shard < 2 { ["A", "B"] } else { ["B", "C"] };
