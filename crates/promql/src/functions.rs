@@ -50,7 +50,7 @@ functions! {
     Atanh => math("atanh", |v| each(v, f64::atanh)),
     AvgOverTime => over_range("avg_over_time", RangeFn::Avg),
     Ceil => math("ceil", |v| each(v, f64::ceil)),
-    Changes => over_range("changes", RangeFn::Changes).silent().anchored().reads(Buckets),
+    Changes => over_range("changes", RangeFn::Changes).silent().anchored(),
     Clamp => vector("clamp", &[Vector, Scalar, Scalar], Kernel::Clamp { lower: true, upper: true }).by_series(),
     ClampMax => vector("clamp_max", &[Vector, Scalar], Kernel::Clamp { lower: false, upper: true }).by_series(),
     ClampMin => vector("clamp_min", &[Vector, Scalar], Kernel::Clamp { lower: true, upper: false }).by_series(),

@@ -126,7 +126,7 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     let rank = if from_below { q * h.count } else { (1.0 - q) * h.count };
     let found =
         if from_below { find_rank(h.buckets(), rank, h.count) } else { find_rank(h.buckets().rev(), rank, h.count) };
-    let Found { mut bucket, mut count, all } = found;
+    let Found { mut bucket, mut count, all, last } = found;
     if h.has_custom_buckets() {
         if bucket.lower == f64::NEG_INFINITY {
             if bucket.upper <= 0.0 {
@@ -147,6 +147,10 @@ pub fn histogram_quantile(q: f64, h: &Histogram) -> (f64, Option<NanNote>) {
     }
     let rank_in_bucket = if from_below { rank - (count - bucket.count) } else { count - rank };
     let note = (h.sum.is_nan() && all < h.count).then_some(NanNote::Skew);
+    if let Some(last) = last.filter(|_| h.sum.is_nan()) {
+        // Prometheus walks on to the last bucket to count NaN observations, and then interpolates in that bucket.
+        bucket = last;
+    }
     (interpolate(&bucket, rank_in_bucket / bucket.count, h.has_custom_buckets()), note)
 }
 
@@ -169,15 +173,11 @@ pub fn histogram_fraction(lower: f64, upper: f64, h: &Histogram) -> (f64, bool) 
         if done {
             continue;
         }
-        let is_custom = h.has_custom_buckets();
-        let is_zero = !is_custom && b.lower <= 0.0 && b.upper >= 0.0;
-        if is_zero {
+        let zero_bucket = b.lower <= 0.0 && b.upper >= 0.0;
+        if zero_bucket {
             clip_zero_bucket(&mut b, h);
-        } else if is_custom && b.lower == f64::NEG_INFINITY && b.upper > 0.0 {
-            // As in classic histograms.
-            b.lower = 0.0;
         }
-        let linear = is_custom || is_zero;
+        let linear = h.has_custom_buckets() || zero_bucket;
         done = ranks.visit(b.lower, b.upper, rank, |at| match linear && b.lower == f64::NEG_INFINITY {
             true => b.count,
             false => rank + b.count * b.fraction_below(at, linear),
@@ -320,15 +320,18 @@ struct Found {
     count: f64,
     /// Number of observations in all buckets. The part up to `bucket` is capped at the count of the histogram.
     all: f64,
+    /// The last bucket, if it comes after `bucket`.
+    last: Option<Bucket>,
 }
 
 fn find_rank(buckets: impl Iterator<Item = Bucket>, rank: f64, most: f64) -> Found {
     let none = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0, index: 0 };
-    let mut found = Found { bucket: none, count: 0.0, all: 0.0 };
+    let mut found = Found { bucket: none, count: 0.0, all: 0.0, last: None };
     let mut reached = false;
     for b in buckets {
         if reached {
             found.all += b.count;
+            found.last = Some(b);
             continue;
         }
         found.bucket = b;

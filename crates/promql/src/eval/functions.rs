@@ -8,7 +8,7 @@ mod math;
 mod sort;
 mod time;
 
-use pharos_model::{Labels, LabelsBuilder, MatchOp, Matcher};
+use pharos_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::bitmap::Bitmap;
 use super::row::{Grid, Row};
@@ -16,7 +16,6 @@ use super::{Eval, Outcome, Sink};
 use crate::annotations::Annotations;
 use crate::error::QueryError;
 use crate::eval::binary::left_first;
-use crate::eval::vector_matching::METADATA;
 use crate::functions::Kernel;
 use crate::plan::{Call, Node};
 
@@ -111,7 +110,7 @@ fn absent_labels(matchers: &[Matcher]) -> Labels {
         |m: &Matcher| !needed(&m.name) || matches!(m.op, MatchOp::NotEqual | MatchOp::NotRegex) && m.matches("");
     let (last, first): (Vec<&Matcher>, _) = matchers.iter().partition(|m| excludes(m));
     let mut seen: Vec<&str> = Vec::new();
-    for matcher in first.into_iter().chain(last).filter(|m| !METADATA.contains(&m.name.as_str())) {
+    for matcher in first.into_iter().chain(last).filter(|m| m.name != METRIC_NAME) {
         if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
             builder.set(&matcher.name, &matcher.value);
             seen.push(&matcher.name);

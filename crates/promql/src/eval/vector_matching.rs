@@ -5,9 +5,6 @@ use pharos_model::{Labels, METRIC_NAME};
 
 use crate::syntax::ast::VectorMatching;
 
-/// The labels that identify a metric, sorted.
-pub(crate) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
-
 /// Iterates over encoded labels without decoding their text.
 #[derive(Clone, Copy)]
 pub(crate) struct RawLabels<'a> {
@@ -78,7 +75,7 @@ impl LabelFilter {
     pub(crate) fn of(matching: &VectorMatching) -> Self {
         let mut names = matching.labels.clone();
         if !matching.on {
-            names.extend(METADATA.map(String::from));
+            names.push(METRIC_NAME.to_string());
         }
         names.sort_unstable();
         names.dedup();
@@ -127,7 +124,7 @@ pub(crate) fn prometheus_bytes(labels: &Labels, out: &mut Vec<u8>) {
 
 /// The labels without those that identify the metric: name, type and unit.
 pub(crate) fn without_metadata(labels: &Labels) -> Labels {
-    LabelFilter::without(METADATA.map(String::from).to_vec()).apply(labels)
+    LabelFilter::without(["__name__", "__type__", "__unit__"].map(String::from).to_vec()).apply(labels)
 }
 
 #[cfg(test)]
@@ -165,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn matching_ignores_metadata_unless_on_names_it() {
-        let labels = Labels::from_pairs([("__name__", "m"), ("__unit__", "u"), ("a", "1"), ("b", "2")]);
+    fn matching_ignores_the_name_unless_on_names_it() {
+        let labels = Labels::from_pairs([("__name__", "m"), ("a", "1"), ("b", "2")]);
         let matching = |on: bool, names: &[&str]| {
             let labels = names.iter().map(|name| name.to_string()).collect();
             LabelFilter::of(&VectorMatching { on, labels, ..VectorMatching::default() })

@@ -5,16 +5,11 @@
 
 use super::node::{Node, RangeInput};
 use crate::functions::HistogramParts;
-use crate::syntax::ast::{AggregateOp, BinaryOp};
+use crate::syntax::ast::BinaryOp;
 
 /// Marks the selectors of which only count and sum are read.
 pub(super) fn mark(node: Node) -> Node {
     visit(node, false)
-}
-
-/// Whether an operator looks at the buckets of histograms.
-fn reads_buckets(op: BinaryOp) -> bool {
-    matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower | BinaryOp::Eql | BinaryOp::Neq)
 }
 
 /// `stats_only`: a function above reads count and sum only.
@@ -23,9 +18,7 @@ fn visit(mut node: Node, stats_only: bool) -> Node {
         // No selector below these is marked.
         Node::Subquery(_) => return node,
         Node::Call(call) if call.func.histogram_parts() == Some(HistogramParts::Buckets) => return node,
-        Node::Range(call) if call.func.histogram_parts() == Some(HistogramParts::Buckets) => return node,
-        Node::Aggregate(a) if a.op == AggregateOp::CountValues => return node,
-        Node::Binary(b) if reads_buckets(b.op) => return node,
+        Node::Binary(b) if matches!(b.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) => return node,
         Node::Range(call) => match &mut call.input {
             RangeInput::Subquery(_) => return node,
             RangeInput::Selector(s) => {

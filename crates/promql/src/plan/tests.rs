@@ -191,15 +191,6 @@ fn buckets_are_read_for_quantiles_and_for_whole_histograms() {
 }
 
 #[test]
-fn buckets_are_read_where_whole_histograms_are_compared() {
-    assert!(!reads_no_buckets("histogram_count(x == y)"));
-    assert!(!reads_no_buckets("histogram_sum(x != y)"));
-    assert!(!reads_no_buckets("histogram_count(x and changes(y[5m]) > 0)"));
-    assert!(!reads_no_buckets("histogram_count(count_values(\"v\", x))"));
-    assert!(reads_no_buckets("histogram_count(x and y)"));
-}
-
-#[test]
 fn buckets_are_read_below_subqueries_and_trims() {
     assert!(!reads_no_buckets("histogram_count(sum_over_time(x[5m:1m]))"));
     assert!(!reads_no_buckets("histogram_count(x </ 3)"));

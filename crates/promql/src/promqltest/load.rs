@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pharos_gocompat::strconv::parse_float;
 use pharos_histogram::CUSTOM_BUCKETS_SCHEMA;
 use pharos_model::{Histogram, Labels, LabelsBuilder, METRIC_NAME};
 
@@ -91,7 +90,7 @@ fn custom_histograms(command: &Load) -> Result<CustomSeries, ScriptError> {
 fn classic_component(labels: &Labels) -> Option<(Labels, Component)> {
     let name = labels.metric_name();
     let (base, component) = if let Some(base) = name.strip_suffix("_bucket") {
-        let le: f64 = parse_float(labels.get("le")?).ok()?;
+        let le: f64 = labels.get("le")?.parse().ok()?;
         (base, Component::Bucket(le))
     } else if let Some(base) = name.strip_suffix("_sum") {
         (base, Component::Sum)

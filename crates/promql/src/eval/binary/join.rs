@@ -15,7 +15,7 @@ use crate::eval::row::{Grid, Row};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Binary;
-use crate::syntax::ast::{Cardinality, VectorMatching};
+use crate::syntax::ast::Cardinality;
 
 /// Labels that, like the name, identify the metric and are dropped when an operator changes it.
 const METADATA: [&str; 2] = ["__type__", "__unit__"];
@@ -213,8 +213,7 @@ impl<'a> Join<'a> {
                 }
             }
         }
-        let (fill_one, _) = self.fills();
-        let Some(value) = fill_one.filter(|_| !rest.is_empty()) else { return Ok(()) };
+        let Some(value) = self.binary.matching.fill_right.filter(|_| !rest.is_empty()) else { return Ok(()) };
         let group = match found {
             Some(group) => group,
             None => self.add_group(Vec::new()),
@@ -223,15 +222,9 @@ impl<'a> Join<'a> {
         self.combine(group, row, &other, rest, sink)
     }
 
-    /// The values in place of missing series of the "one" side and of the "many" side.
-    fn fills(&self) -> (Option<f64>, Option<f64>) {
-        let VectorMatching { fill_left, fill_right, .. } = self.binary.matching;
-        if self.swapped { (fill_left, fill_right) } else { (fill_right, fill_left) }
-    }
-
     /// Matches the unmatched steps of the "one" side with the fill value.
     fn fill_many(&mut self, ev: &Eval<'_, '_>, sink: Sink<'_>) -> Outcome {
-        let (_, Some(value)) = self.fills() else { return Ok(()) };
+        let Some(value) = self.binary.matching.fill_left else { return Ok(()) };
         for group in 0..self.groups.len() {
             for at in 0..self.groups[group].rows.len() {
                 self.check.row(ev, self.grid.len)?;

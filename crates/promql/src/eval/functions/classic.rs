@@ -159,7 +159,7 @@ impl Found {
             return;
         }
         let bound = row.labels.get("le").unwrap_or("");
-        let Some(upper) = parse_float(bound).ok().filter(|bound| !bound.is_nan()) else {
+        let Ok(upper) = parse_float(bound) else {
             let text = format!("bucket label \"le\" is missing or has a malformed value of {}", GoQuoted(bound));
             let text = with_metric(&text, row.labels.metric_name());
             self.notes.warn(text, pos);
