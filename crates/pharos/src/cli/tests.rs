@@ -145,7 +145,7 @@ fn errors_name_the_flag_and_what_was_meant() {
         (&["--web.external-url=ftp://x"], &["unsupported scheme \"ftp\""]),
         (&["--web.cors.origin=("], &["regex parse error"]),
         (&["--storage.tsdb.retention.size=5"], &["not a size: \"5\""]),
-        (&["--roles=ruler"], &["unknown role \"ruler\""]),
+        (&["--roles=scraper"], &["unknown role \"scraper\""]),
         (&["--roles=agent"], &["without the meta role", "--join=HOST:PORT"]),
         (&["--join=a"], &["\"a\" is not a cluster address"]),
         (&["--tls.cert-file=a"], &["--tls.key-file", "--tls.ca-file"]),
@@ -169,7 +169,6 @@ fn inert_flags_are_accepted_with_a_warning() {
         "--auto-gomemlimit.ratio=0.8",
         "--no-auto-gomemlimit",
         "--storage.tsdb.wal-compression",
-        "--rules.alert.resend-delay=1m",
         "--web.config.file=",
         "--no-agent",
         "--enable-feature=nonsense",
@@ -179,7 +178,6 @@ fn inert_flags_are_accepted_with_a_warning() {
         [
             "--auto-gomemlimit has no effect in Pharos",
             "--auto-gomemlimit.ratio has no effect in Pharos",
-            "--rules.alert.resend-delay has no effect in this release: recording and alerting rules are not evaluated yet",
             "--storage.tsdb.wal-compression has no effect in Pharos",
             "unknown feature \"nonsense\" in --enable-feature",
         ]
@@ -228,7 +226,9 @@ fn help_has_headings_and_hides_inert_flags() {
             "Web: addresses and endpoints (--web.listen-address=:9090 --web.enable-lifecycle):",
             "Storage: where samples live and how long (--storage.path=/var/lib/pharos):",
             "Query: what one query may cost (--query.timeout=30s):",
+            "Rules: how rules are evaluated and alerts are sent (--rules.alert.resend-delay=5m):",
             "Cluster: how nodes find and trust each other (--roles=ingester --join=meta-1:7946):",
+            "Alertmanager: notify receivers (--alertmanager.config-file=alertmanager.yml):",
             "Log: what is written to stderr (--log.level=debug --log.format=json):",
         ]
     );
