@@ -239,7 +239,7 @@ tests:
     (folder / "s.test").write_text("load 1m\n  m 1 2\n\neval instant at 1m m\n  m 2\n")
     run = lambda *args: subprocess.run([BINARY, "tool", *args], cwd=folder, capture_output=True, text=True)
     done = run("test", "rules", "good.yml")
-    check((done.returncode, done.stdout) == (0, "  SUCCESS\n\n"), f"{done}")
+    check((done.returncode, done.stdout) == (0, "Processing test file: good.yml\n  SUCCESS\n\n"), f"{done}")
     done = run("test", "rules", "good.yml", "bad.yml")
     check(done.returncode == 1 and 'Labels:{alertname="Down"}' in done.stderr, f"{done}")
     done = run("promqltest", "s.test")
