@@ -40,7 +40,7 @@ class Run:
 
     def all(self):
         frontend, interval = self.cluster["frontend-1"], self.options.interval
-        # A range of two intervals: a group that is late by one is no reason to wait longer.
+        # A range of two intervals: a group that is late by one interval needs no longer wait.
         wait_for(lambda: frontend.scalar('count(ALERTS{alertstate="firing"})') == self.options.groups, 12 * interval + 60, "not all alerts fire")
         self.began = time.time()
         for _ in range(self.options.rounds):

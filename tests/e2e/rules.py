@@ -20,7 +20,7 @@ import urllib.request
 
 from pharos import Checks, Pharos, Service, Skipped, check, free_port, peer, request, wait_for
 
-# What each series has in each phase; None is no series.
+# What each series has in each phase; None where the series is absent.
 DATA = {
     'load{host="a"}': [1, 9, 9, 9, 1, 9],
     'load{host="b"}': [1, 1, 9, 9, 9, 1],

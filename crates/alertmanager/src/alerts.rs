@@ -32,7 +32,7 @@ pub struct Alerts {
 pub struct Limited;
 
 impl Alerts {
-    /// No alerts. At most `per_name` alerts of one name are kept; zero is no limit.
+    /// No alerts. At most `per_name` alerts of one name are kept; zero means no limit.
     pub fn new(per_name: usize) -> Self {
         Alerts { by_fingerprint: HashMap::new(), limit: PerName { capacity: per_name, buckets: HashMap::new() } }
     }

@@ -45,7 +45,7 @@ pub struct ApiSettings {
     pub cors_origin: Option<GoRegex>,
     /// GET requests that are answered at once.
     pub get_concurrency: usize,
-    /// How long a request may take; none is no limit.
+    /// Timeout of a request; `None` disables it.
     pub timeout: Option<Duration>,
     /// Prefix of all paths, without a slash at its end.
     pub route_prefix: String,

@@ -123,7 +123,7 @@ impl Config {
     /// Loads the template files. Blocks while it reads them.
     ///
     /// # Errors
-    /// A file cannot be read or is no template.
+    /// A file cannot be read or is not a template.
     pub fn load_templates(&self, external_url: &str) -> Result<Templates, String> {
         let patterns: Vec<String> = self.templates.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         Templates::load(&patterns, external_url).map_err(|error| format!("failed to parse templates: {error}"))

@@ -118,7 +118,7 @@ struct Delivery<'d> {
     integration: &'d Integration,
 }
 
-/// Why there is no further attempt.
+/// Why nothing is attempted again.
 struct GivenUp {
     attempts: u32,
     error: NotifyError,

@@ -51,7 +51,7 @@ pub struct Settings {
     pub maintenance_interval: Duration,
     /// Time between two removals of resolved alerts.
     pub alert_gc_interval: Duration,
-    /// Limit on alerts of a name; zero is no limit.
+    /// Limit on alerts of a name; zero means no limit.
     pub per_name_limit: usize,
     /// Limits on silences.
     pub silence_limits: SilenceLimits,

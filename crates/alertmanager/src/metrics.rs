@@ -212,7 +212,7 @@ impl Metrics {
             received: r.counters("alertmanager_alerts_received_total", "The total number of received alerts.", &["status", "version"])?,
             invalid: r.counters("alertmanager_alerts_invalid_total", "The total number of received alerts that were invalid.", &["version"])?,
             limited: r.counter("alertmanager_alerts_limited_total", "The total number of alerts that were dropped due to the limit per alert name.")?,
-            per_name_limit: r.int_gauge("alertmanager_alerts_per_alert_limit", "The limit on alerts of a name; 0 is no limit.")?,
+            per_name_limit: r.int_gauge("alertmanager_alerts_per_alert_limit", "The limit on alerts of a name; 0 means no limit.")?,
             groups: computed_int_gauge("alertmanager_dispatcher_aggregation_groups", "Number of active aggregation groups.")?,
             processing: {
                 let options = HistogramOpts::new("alertmanager_dispatcher_alert_processing_duration_seconds", "Time to route an alert and to put it into its groups.");

@@ -28,7 +28,7 @@ pub struct Entry {
     pub group_key: String,
     /// Who was told.
     pub integration: IntegrationKey,
-    /// When.
+    /// When the entry was made.
     pub timestamp: Timestamp,
     /// Hashes of the alerts that were firing.
     pub firing: Vec<u64>,

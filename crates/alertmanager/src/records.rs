@@ -24,7 +24,7 @@ pub trait Record: Sized {
     /// Reads what [`Record::encode`] wrote, without the length.
     ///
     /// # Errors
-    /// The bytes are no such record; the text says why.
+    /// The bytes are not such a record; the text says why.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 

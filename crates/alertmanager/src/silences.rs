@@ -104,7 +104,7 @@ pub enum SilenceError {
     NotDurable(String),
 }
 
-/// Limits on silences. Zero is no limit.
+/// Limits on silences. Zero means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SilenceLimits {
     /// How many there may be, expired ones included.

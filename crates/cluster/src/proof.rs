@@ -164,7 +164,7 @@ impl Shared {
     }
 
     fn unproven(&self, reason: String) -> Unproven {
-        // A node that has left the cluster sets `MAX` so that nobody waits for contact. It is no contact.
+        // A node that has left the cluster sets `MAX` so that nobody waits for contact. That does not count as contact.
         let contact = self.contact.borrow().filter(|at| *at != Duration::MAX);
         let known_at = self.known.lock().proved_at.max(contact);
         let age = known_at.map(|at| self.clock.monotonic().saturating_sub(at));

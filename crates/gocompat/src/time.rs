@@ -47,7 +47,7 @@ impl GoTime {
     /// The same moment in the location `name`; `UTC` and the empty name are UTC.
     ///
     /// # Errors
-    /// There is no location of that name.
+    /// The time zone database has no such location.
     pub fn in_location(&self, name: &str) -> Result<Self, String> {
         let zone = match name {
             "" | "UTC" => TimeZone::UTC,

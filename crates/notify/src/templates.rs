@@ -34,7 +34,7 @@ impl Templates {
     /// Loads the default templates, and over them the files that the patterns name. A pattern may match nothing.
     ///
     /// # Errors
-    /// A pattern is malformed, or a file cannot be read or is no template. The message names the file.
+    /// A pattern is malformed, or a file cannot be read or is not a template. The message names the file.
     pub fn load(patterns: &[String], external_url: &str) -> Result<Self, ConfigError> {
         let mut set = TemplateSet::default();
         for text in DEFAULTS {

@@ -195,7 +195,7 @@ struct PostedAlert {
     generator_url: Option<String>,
 }
 
-/// Takes alerts. Those that are valid are taken even if others are not.
+/// Takes the valid alerts of a request, even if others are invalid.
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<StatusCode, ApiError> {
     let posted: Vec<PostedAlert> = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Unreadable(format!("parsing alerts body from \"\" failed, because {error}")))?;

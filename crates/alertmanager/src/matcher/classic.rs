@@ -12,7 +12,7 @@ pub(super) fn matchers(input: &str) -> Result<Vec<Matcher>, String> {
     split(inner).into_iter().map(matcher).collect()
 }
 
-/// Splits at commas outside quotes. A blank text behind the last comma is no matcher.
+/// Splits at commas outside quotes. Blank text after the last comma is ignored.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);

@@ -115,7 +115,7 @@ impl Letter {
     /// Reads what [`Letter::encode`] wrote.
     ///
     /// # Errors
-    /// The bytes are no letter; the text says why.
+    /// The bytes are not a letter; the text says why.
     pub(super) fn decode(bytes: &[u8]) -> Result<Letter, String> {
         let record = MessageRecord::decode(bytes).map_err(|error| error.to_string())?;
         let member = |record: MemberRecord| ReplicaInfo { name: record.name, address: record.address };

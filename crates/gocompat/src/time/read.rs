@@ -24,7 +24,7 @@ struct Parts {
 /// Reads a time in a layout. A time without a zone is in UTC.
 ///
 /// # Errors
-/// The text does not follow the layout, or there is no such time. The message is Go's.
+/// The text does not follow the layout, or the time does not exist. The message is Go's.
 pub fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
     let mut parts = Parts {
         year: 0,

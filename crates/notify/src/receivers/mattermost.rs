@@ -259,7 +259,7 @@ impl Mattermost {
         })
     }
 
-    /// The attachment that the settings describe if there is no list of them.
+    /// The attachment that the settings describe, for a configuration without a list of attachments.
     fn own_attachment(&self) -> MattermostAttachment {
         let config = self.config.clone();
         MattermostAttachment {

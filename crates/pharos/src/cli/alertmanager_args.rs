@@ -63,11 +63,11 @@ pub struct AlertmanagerDataArgs {
           value_parser = positive_duration)]
     pub maintenance_interval: Duration,
 
-    /// Maximum number of silences, including expired ones; 0 is no limit
+    /// Maximum number of silences, including expired ones; 0 means no limit
     #[arg(long = "silences.max-silences", value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub max_silences: i64,
 
-    /// Maximum size of a silence in bytes; 0 is no limit
+    /// Maximum size of a silence in bytes; 0 means no limit
     #[arg(
         long = "silences.max-silence-size-bytes",
         value_name = "N",
@@ -85,7 +85,7 @@ pub struct AlertmanagerDataArgs {
     #[arg(long = "alerts.gc-interval", value_name = "DURATION", default_value = "30m", value_parser = positive_duration)]
     pub alert_gc_interval: Duration,
 
-    /// Maximum number of alerts of one name; 0 is no limit
+    /// Maximum number of alerts of one name; 0 means no limit
     #[arg(long = "alerts.per-alertname-limit", value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub per_name_limit: i64,
 
@@ -117,7 +117,7 @@ pub struct AlertmanagerWebArgs {
     #[arg(long = "web.get-concurrency", value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub get_concurrency: i64,
 
-    /// How long a request may take; 0 is no limit
+    /// How long a request may take; 0 means no limit
     #[arg(long = "web.timeout", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub timeout: Duration,
 }

@@ -242,7 +242,7 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// Reads and checks the rule files. A pattern that matches none is no mistake.
+    /// Reads and checks the rule files. A pattern may match no file.
     fn rules(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
         let mut known = BTreeSet::new();
         for (index, pattern) in loaded.config.rule_files.iter().enumerate() {

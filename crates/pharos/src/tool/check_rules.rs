@@ -23,7 +23,7 @@ pub struct CheckRulesOptions {
 /// What the check found, over all files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckOutcome {
-    /// Nothing, or only what lint checks found while that is no error.
+    /// Nothing, or only findings of lint checks that are not fatal.
     Good,
     /// Something that a lint check found.
     Lint,

@@ -3,7 +3,7 @@
 /// The addresses of a list, without the names.
 ///
 /// # Errors
-/// The list is empty, or an entry is no address.
+/// The list is empty, or an entry is not an address.
 pub(super) fn addresses(list: &str) -> Result<Vec<String>, String> {
     entries(list)?.into_iter().map(address).collect()
 }

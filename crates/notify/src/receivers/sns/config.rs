@@ -39,7 +39,7 @@ section! {
 }
 
 section! {
-    /// How requests to AWS are signed. What is not set is taken from the environment and from the profile.
+    /// How requests to AWS are signed. Unset values come from the environment and the profile.
     pub struct SigV4Config {
         /// The region.
         pub region: String,

@@ -30,7 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) debug: bool,
 }
 
-/// Runs a group and returns its failures. What is to be printed for debugging goes to `debug`.
+/// Runs a group and returns its failures. Writes debugging output to `debug`.
 pub(super) fn run(test: &TestGroup, name: &str, context: &Context<'_>, debug: &mut Vec<String>) -> Vec<String> {
     let clock = SystemClock::new();
     if context.debug {
