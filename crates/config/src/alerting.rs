@@ -1,10 +1,8 @@
 //! The section `alerting`: where alerts are sent.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{FileSdConfig, HttpSdConfig, TargetGroup};
@@ -26,120 +24,42 @@ pub struct AlertingConfig {
     pub alertmanagers: Vec<AlertmanagerConfig>,
 }
 
-/// Declares `AlertmanagerConfig` with the fields that are accepted but not supported.
-macro_rules! alertmanager_config {
-    (unsupported: [$($field:ident),* $(,)?], $($body:tt)*) => {
-        with_http_client! {
-            /// An entry of `alerting.alertmanagers`.
-            #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-            #[serde(default, deny_unknown_fields)]
-            pub struct AlertmanagerConfig {
-                $($body)*
-                $(
-                    /// Not supported.
-                    #[serde(skip_serializing)]
-                    pub $field: Option<IgnoredAny>,
-                )*
-            }
-        }
-
-        impl AlertmanagerConfig {
-            fn unsupported_fields(&self) -> Vec<&'static str> {
-                [$((stringify!($field), self.$field.is_some())),*]
-                    .into_iter()
-                    .filter_map(|(name, is_set)| is_set.then_some(name))
-                    .collect()
-            }
-        }
-
-        impl Default for AlertmanagerConfig {
-            fn default() -> Self {
-                AlertmanagerConfig {
-                    $($field: None,)*
-                    scheme: "http".into(),
-                    path_prefix: String::new(),
-                    timeout: PromDuration::from_secs(10),
-                    api_version: "v2".into(),
-                    relabel_configs: Vec::new(),
-                    alert_relabel_configs: Vec::new(),
-                    static_configs: Vec::new(),
-                    file_sd_configs: Vec::new(),
-                    http_sd_configs: Vec::new(),
-                    basic_auth: None,
-                    authorization: None,
-                    oauth2: None,
-                    bearer_token: Default::default(),
-                    bearer_token_file: None,
-                    tls_config: None,
-                    follow_redirects: true,
-                    enable_http2: true,
-                    proxy_url: None,
-                    no_proxy: None,
-                    proxy_from_environment: None,
-                    proxy_connect_header: None,
-                    http_headers: BTreeMap::new(),
-                }
-            }
-        }
-    };
-}
-
-alertmanager_config! {
+with_http_client! {
+    /// An entry of `alerting.alertmanagers`.
+    pub struct AlertmanagerConfig {
+        /// The scheme of requests, `http` or `https` (default: `http`).
+        pub scheme: String = "http".into(),
+        /// The path below which the Alertmanager serves its API.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub path_prefix: String,
+        /// The limit on the duration of a request (default: 10s).
+        pub timeout: PromDuration = PromDuration::from_secs(10),
+        /// The version of the API. Only `v2` is supported.
+        pub api_version: String = "v2".into(),
+        /// Relabelling of discovered Alertmanagers.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub relabel_configs: Vec<Option<RelabelConfig>>,
+        /// Relabelling of alerts, for these Alertmanagers.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub alert_relabel_configs: Vec<Option<RelabelConfig>>,
+        /// Addresses in the configuration file.
+        #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::discovery::static_groups")]
+        pub static_configs: Vec<TargetGroup>,
+        /// Addresses in discovery files.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub file_sd_configs: Vec<FileSdConfig>,
+        /// Addresses from HTTP discovery servers.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub http_sd_configs: Vec<HttpSdConfig>,
+    }
     unsupported: [
-        sigv4,
-        aws_sd_configs,
-        azure_sd_configs,
-        consul_sd_configs,
-        digitalocean_sd_configs,
-        dns_sd_configs,
-        docker_sd_configs,
-        dockerswarm_sd_configs,
-        ec2_sd_configs,
-        eureka_sd_configs,
-        gce_sd_configs,
-        hetzner_sd_configs,
-        ionos_sd_configs,
-        kubernetes_sd_configs,
-        kuma_sd_configs,
-        lightsail_sd_configs,
-        linode_sd_configs,
-        marathon_sd_configs,
-        nerve_sd_configs,
-        nomad_sd_configs,
-        openstack_sd_configs,
-        ovhcloud_sd_configs,
-        puppetdb_sd_configs,
-        scaleway_sd_configs,
-        serverset_sd_configs,
-        stackit_sd_configs,
-        triton_sd_configs,
-        uyuni_sd_configs,
-        vultr_sd_configs,
-    ],
-    /// The scheme of requests, `http` or `https` (default: `http`).
-    pub scheme: String,
-    /// The path below which the Alertmanager serves its API.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub path_prefix: String,
-    /// The limit on the duration of a request (default: 10s).
-    pub timeout: PromDuration,
-    /// The version of the API. Only `v2` is supported.
-    pub api_version: String,
-    /// Relabelling of discovered Alertmanagers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub relabel_configs: Vec<Option<RelabelConfig>>,
-    /// Relabelling of alerts, for these Alertmanagers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub alert_relabel_configs: Vec<Option<RelabelConfig>>,
-    /// Addresses in the configuration file.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::discovery::static_groups")]
-    pub static_configs: Vec<TargetGroup>,
-    /// Addresses in discovery files.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub file_sd_configs: Vec<FileSdConfig>,
-    /// Addresses from HTTP discovery servers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub http_sd_configs: Vec<HttpSdConfig>,
+        sigv4, aws_sd_configs, azure_sd_configs, consul_sd_configs, digitalocean_sd_configs, dns_sd_configs,
+        docker_sd_configs, dockerswarm_sd_configs, ec2_sd_configs, eureka_sd_configs, gce_sd_configs,
+        hetzner_sd_configs, ionos_sd_configs, kubernetes_sd_configs, kuma_sd_configs, lightsail_sd_configs,
+        linode_sd_configs, marathon_sd_configs, nerve_sd_configs, nomad_sd_configs, openstack_sd_configs,
+        ovhcloud_sd_configs, puppetdb_sd_configs, scaleway_sd_configs, serverset_sd_configs, stackit_sd_configs,
+        triton_sd_configs, uyuni_sd_configs, vultr_sd_configs,
+    ]
 }
 
 /// A checked section `alerting`.
@@ -225,7 +145,6 @@ impl AlertmanagerConfig {
     /// The names of fields that are set but not supported.
     pub fn unsupported(&self) -> Vec<&'static str> {
         let mut names = self.unsupported_fields();
-        names.extend(self.unsupported_http_fields());
         names.extend(self.http_sd_configs.iter().flat_map(HttpSdConfig::unsupported));
         names
     }
@@ -278,7 +197,7 @@ mod tests {
 
     #[test]
     fn fields_that_have_no_effect_are_named() {
-        let section = AlertmanagerConfig { sigv4: Some(IgnoredAny), ..AlertmanagerConfig::default() };
+        let section = AlertmanagerConfig { sigv4: Some(serde::de::IgnoredAny), ..AlertmanagerConfig::default() };
         assert_eq!(section.unsupported(), ["sigv4"]);
     }
 }

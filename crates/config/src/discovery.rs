@@ -92,36 +92,12 @@ fn is_discovery_file_name(name: &str) -> bool {
 
 with_http_client! {
     /// An entry of `http_sd_configs`.
-    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-    #[serde(default, deny_unknown_fields)]
     pub struct HttpSdConfig {
         /// The URL that answers with target groups as JSON.
         #[serde(serialize_with = "crate::units::without_password")]
         pub url: String,
         /// Time between requests (default: 1m).
-        pub refresh_interval: PromDuration,
-    }
-}
-
-impl Default for HttpSdConfig {
-    fn default() -> Self {
-        HttpSdConfig {
-            url: String::new(),
-            refresh_interval: PromDuration::from_secs(60),
-            basic_auth: None,
-            authorization: None,
-            oauth2: None,
-            bearer_token: Default::default(),
-            bearer_token_file: None,
-            tls_config: None,
-            follow_redirects: true,
-            enable_http2: true,
-            proxy_url: None,
-            no_proxy: None,
-            proxy_from_environment: None,
-            proxy_connect_header: None,
-            http_headers: BTreeMap::new(),
-        }
+        pub refresh_interval: PromDuration = PromDuration::from_secs(60),
     }
 }
 
@@ -145,6 +121,6 @@ impl HttpSdConfig {
     }
 
     pub(crate) fn unsupported(&self) -> Vec<&'static str> {
-        self.unsupported_http_fields()
+        self.unsupported_fields()
     }
 }

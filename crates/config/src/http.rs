@@ -11,12 +11,23 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::units::Secret;
 
-/// Declares a section with its own fields and those of an HTTP client.
+/// Declares a section with its own fields, whose defaults follow `=` where they differ from those of their types, with those
+/// of an HTTP client, and with fields that are accepted but not supported.
 macro_rules! with_http_client {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+    (
+        $(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty $(= $default:expr)?,)* }
+        $(unsupported: [$($unsupported:ident),* $(,)?])?
+    ) => {
         $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+        #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
+            $($(
+                /// Not supported.
+                #[serde(skip_serializing)]
+                pub $unsupported: Option<serde::de::IgnoredAny>,
+            )*)?
             /// Basic authentication.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub basic_auth: Option<$crate::http::BasicAuth>,
@@ -59,6 +70,28 @@ macro_rules! with_http_client {
             pub http_headers: std::collections::BTreeMap<String, $crate::http::HeaderValues>,
         }
 
+        impl Default for $name {
+            fn default() -> Self {
+                $name {
+                    $($field: with_http_client!(@default $($default)?),)*
+                    $($($unsupported: None,)*)?
+                    basic_auth: None,
+                    authorization: None,
+                    oauth2: None,
+                    bearer_token: $crate::units::Secret::default(),
+                    bearer_token_file: None,
+                    tls_config: None,
+                    follow_redirects: true,
+                    enable_http2: true,
+                    proxy_url: None,
+                    no_proxy: None,
+                    proxy_from_environment: None,
+                    proxy_connect_header: None,
+                    http_headers: std::collections::BTreeMap::new(),
+                }
+            }
+        }
+
         impl $name {
             /// Checks the fields of the HTTP client.
             pub fn http_client(&self) -> Result<$crate::http::HttpClientConfig, $crate::error::ConfigError> {
@@ -73,8 +106,10 @@ macro_rules! with_http_client {
                 .checked(&self.bearer_token, self.bearer_token_file.as_deref(), self.oauth2.is_some())
             }
 
-            fn unsupported_http_fields(&self) -> Vec<&'static str> {
+            /// The names of this section's fields that are set but not supported.
+            fn unsupported_fields(&self) -> Vec<&'static str> {
                 [
+                    $($((stringify!($unsupported), self.$unsupported.is_some()),)*)?
                     ("oauth2", self.oauth2.is_some()),
                     ("proxy_url", self.proxy_url.is_some()),
                     ("proxy_from_environment", self.proxy_from_environment == Some(true)),
@@ -102,40 +137,20 @@ macro_rules! with_http_client {
             }
         }
     };
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
 }
 pub(crate) use with_http_client;
 
 with_http_client! {
     /// A section `http_config`, as of `alertmanager.yml`.
-    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-    #[serde(default, deny_unknown_fields)]
     pub struct HttpConfig {}
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        HttpConfig {
-            basic_auth: None,
-            authorization: None,
-            oauth2: None,
-            bearer_token: Secret::default(),
-            bearer_token_file: None,
-            tls_config: None,
-            follow_redirects: true,
-            enable_http2: true,
-            proxy_url: None,
-            no_proxy: None,
-            proxy_from_environment: None,
-            proxy_connect_header: None,
-            http_headers: BTreeMap::new(),
-        }
-    }
 }
 
 impl HttpConfig {
     /// The fields that are set and that Pharos does not support.
     pub fn unsupported(&self) -> Vec<&'static str> {
-        self.unsupported_http_fields()
+        self.unsupported_fields()
     }
 
     /// Resolves relative paths against the directory of the configuration file.

@@ -10,13 +10,9 @@ use std::collections::BTreeMap;
 pub(super) const HTTP_CLIENT: &str = "HTTP client";
 
 /// Macros that add the fields of an HTTP client.
-const HTTP_CLIENT_MACROS: [&str; 4] = ["with_http_client!", "http_section!", "scrape_config!", "alertmanager_config!"];
-/// Macros whose body is the fields of a struct: the macro and the struct.
-const BODY_MACROS: [(&str, &str); 3] = [
-    ("scrape_config!", "ScrapeConfig"),
-    ("alertmanager_config!", "AlertmanagerConfig"),
-    ("tenant_limits!", "TenantLimits"),
-];
+const HTTP_CLIENT_MACROS: [&str; 2] = ["with_http_client!", "http_section!"];
+/// The macro whose body is the fields of a struct, and that struct.
+const BODY_MACRO: (&str, &str) = ("tenant_limits!", "TenantLimits");
 
 /// A struct that a section of the file is read into.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -110,8 +106,9 @@ impl Scanner<'_> {
         if HTTP_CLIENT_MACROS.iter().any(|name| line == format!("{name} {{")) {
             self.http_client_until = Some(indent);
         }
-        if let Some((_, name)) = BODY_MACROS.iter().find(|(name, _)| line == format!("{name} {{")) {
-            self.open(name, indent, *name != "TenantLimits");
+        let (body_macro, name) = BODY_MACRO;
+        if line == format!("{body_macro} {{") {
+            self.open(name, indent, false);
         } else if let Some(name) = between(line, "pub struct ", " {").or_else(|| between(line, "pub enum ", " {")) {
             self.open(if name == "$name" { HTTP_CLIENT } else { name }, indent, true);
         } else {
