@@ -63,6 +63,25 @@ pub struct Settings {
     pub syntax: Syntax,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// The settings of an engine in a test: nothing happens by itself within an hour.
+    pub(crate) fn of_test(folder: &std::path::Path) -> Self {
+        let hour = Duration::from_secs(3600);
+        Settings {
+            folder: folder.to_path_buf(),
+            retention: hour,
+            maintenance_interval: hour,
+            alert_gc_interval: hour,
+            per_name_limit: 0,
+            silence_limits: SilenceLimits::default(),
+            logs_silences: false,
+            start_delay: Duration::ZERO,
+            syntax: Syntax::Both,
+        }
+    }
+}
+
 /// The configuration that is in force, with what was built from it.
 pub struct Active {
     /// The configuration.

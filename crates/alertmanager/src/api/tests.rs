@@ -10,7 +10,6 @@ use super::*;
 use crate::engine::{Active, Settings};
 use crate::metrics::Metrics;
 use crate::replicas::Alone;
-use crate::silences::SilenceLimits;
 use crate::{Config, Syntax};
 
 /// An API at 2026-11-30T20:00:00Z. No group is flushed.
@@ -35,17 +34,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-30T20:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::at(start.as_millisecond()));
-        let settings = Settings {
-            folder: folder.path().to_path_buf(),
-            retention: Duration::from_secs(3600),
-            maintenance_interval: Duration::from_secs(900),
-            alert_gc_interval: Duration::from_secs(900),
-            per_name_limit: 0,
-            silence_limits: SilenceLimits::default(),
-            logs_silences: true,
-            start_delay: Duration::ZERO,
-            syntax: Syntax::Both,
-        };
+        let settings = Settings { logs_silences: true, ..Settings::of_test(folder.path()) };
         let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
         let engine = Engine::open(settings, metrics, Arc::new(Alone), clock.clone()).unwrap();
         let config = Config::parse(CONFIG, Path::new("alertmanager.yml"), Syntax::Both).unwrap();

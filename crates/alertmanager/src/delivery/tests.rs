@@ -15,7 +15,7 @@ use super::*;
 use crate::engine::Settings;
 use crate::metrics::Metrics;
 use crate::replicas::Alone;
-use crate::silences::{Silence, SilenceLimits};
+use crate::silences::Silence;
 use crate::{Config, Syntax};
 
 /// A webhook that keeps what it got.
@@ -74,19 +74,9 @@ const FAST: &str = "group_by: [alertname], group_wait: 1ms, group_interval: 50ms
 
 impl World {
     async fn start(webhook: &Webhook, folder: &Path, route: &str, more: &str) -> World {
-        let settings = Settings {
-            folder: folder.to_path_buf(),
-            retention: Duration::from_secs(3600),
-            maintenance_interval: Duration::from_secs(3600),
-            alert_gc_interval: Duration::from_secs(3600),
-            per_name_limit: 0,
-            silence_limits: SilenceLimits::default(),
-            logs_silences: false,
-            start_delay: Duration::ZERO,
-            syntax: Syntax::Both,
-        };
         let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-        let engine = Engine::open(settings, metrics, Arc::new(Alone), Arc::new(SystemClock::new())).unwrap();
+        let engine =
+            Engine::open(Settings::of_test(folder), metrics, Arc::new(Alone), Arc::new(SystemClock::new())).unwrap();
         let url = webhook.listen().await;
         let text = format!(
             "route: {{receiver: team, {route}}}\nreceivers: [{{name: team, webhook_configs: [{{url: '{url}'}}]}}]\n{more}"

@@ -7,7 +7,7 @@ use crate::engine::Settings;
 use crate::matcher::Syntax;
 use crate::metrics::Metrics;
 use crate::notification_log::{Entry, IntegrationKey};
-use crate::silences::{Silence, SilenceLimits};
+use crate::silences::Silence;
 
 /// A replica that listens on loopback.
 struct Replica {
@@ -35,19 +35,8 @@ impl Replica {
         };
         let cluster = Cluster::new(settings, clock.clone()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            folder: folder.path().to_path_buf(),
-            retention: Duration::from_secs(3600),
-            maintenance_interval: Duration::from_secs(3600),
-            alert_gc_interval: Duration::from_secs(3600),
-            per_name_limit: 0,
-            silence_limits: SilenceLimits::default(),
-            logs_silences: false,
-            start_delay: Duration::ZERO,
-            syntax: Syntax::Both,
-        };
         let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-        let engine = Engine::open(settings, metrics, cluster.clone(), clock).unwrap();
+        let engine = Engine::open(Settings::of_test(folder.path()), metrics, cluster.clone(), clock).unwrap();
         cluster.attach(&engine);
         let router = cluster.router();
         let (stop, mut stopped) = watch::channel(false);
