@@ -289,8 +289,8 @@ def main():
     options = parser.parse_args()
     checks = Checks()
     folder = tempfile.mkdtemp(prefix="pharos-receivers-")
-    theirs = [peer("alertmanager")]
     if options.record:
+        theirs = [peer("alertmanager")]
         recorded = {"phases": sent_by(folder, "theirs", theirs), "errors": errors_of(folder, "their-errors", theirs)}
         (FOLDER / "recorded.json").write_text(json.dumps(recorded, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
         print(f"recorded {[len(phase['requests']) for phase in recorded['phases']]} requests and {len(recorded['errors'])} errors")
@@ -298,9 +298,11 @@ def main():
     ours = options.ours.split()
 
     def receivers():
+        theirs = [peer("alertmanager")]
         compare(sent_by(folder, "ours", ours), sent_by(folder, "theirs", theirs))
 
     def misuse():
+        theirs = [peer("alertmanager")]
         our, their = errors_of(folder, "our-errors", ours), errors_of(folder, "their-errors", theirs)
         different = {template: (our[template], their[template]) for template in their if our[template] != their[template]}
         check(not different, "\n".join(f"{template}\n  ours   {pair[0]}\n  theirs {pair[1]}" for template, pair in different.items()))
