@@ -20,6 +20,8 @@ use crate::schedule::{StepDetector, after_step_back, scrape_time, sleep_towards}
 use crate::shared::{Buffers, Fetch, Shared};
 use crate::targets::{Health, Target, TargetStatus};
 
+/// Longer bodies are parsed on a blocking thread, because they would keep the async threads for milliseconds. Bytes.
+const LONG_BODY_BYTES: usize = 256 << 10;
 /// The limit on a body when none is configured, bytes, so that no target can exhaust the memory.
 const MAX_BODY_BYTES: u64 = 256 << 20;
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -190,7 +192,7 @@ impl TargetLoop {
                 () = self.shared.stopped() => return false,
             },
         };
-        let (counts, outcome) = self.fill(t, &fetched, &mut buffers);
+        let (counts, outcome) = self.fill(t, &fetched, &mut buffers).await;
         let duration = self.shared.clock.monotonic().saturating_sub(start).as_secs_f64();
         let body_bytes = match &fetched {
             Ok(_) => buffers.body.len() as i64,
@@ -232,31 +234,55 @@ impl TargetLoop {
     }
 
     /// Parses the fetched body into the batch and adds stale markers.
-    fn fill(
+    async fn fill(
         &mut self,
         t: i64,
         fetched: &Result<ResponseHead, HttpError>,
         buffers: &mut Buffers,
     ) -> (Counts, Result<(), ExpositionError>) {
-        let context = ScrapeContext { tenant: &self.shared.tenant, config: &self.config, target: &self.target, t };
-        let Buffers { body, batch } = buffers;
-        let mut appender = Appender::new(context, &mut self.state.cache, batch);
-        let outcome = match fetched {
-            Err(error) => Err(ExpositionError::new(error.to_string())),
-            // A target without metrics may send any content type.
-            Ok(_) if body.is_empty() => Ok(()),
-            Ok(answer) => parse(&answer.content_type, body, &self.config, &self.target, &mut appender),
-        };
         if matches!(fetched, Err(HttpError::BodySize)) {
             self.shared.metrics.exceeded.with_label_values(&["body_size"]).inc();
         }
-        if let Some(exceeded) = appender.exceeded {
+        let fetched = fetched.as_ref().map(|answer| answer.content_type.clone()).map_err(HttpError::to_string);
+        let (shared, config, target) = (self.shared.clone(), self.config.clone(), self.target.clone());
+        let fill = move |buffers: &mut Buffers, cache: &mut SeriesCache| {
+            fill(ScrapeContext { tenant: &shared.tenant, config: &config, target: &target, t }, fetched, buffers, cache)
+        };
+        let filled = match buffers.body.len() > LONG_BODY_BYTES {
+            true => self.fill_long(fill, buffers).await,
+            false => fill(buffers, &mut self.state.cache),
+        };
+        if let Some(exceeded) = filled.exceeded {
             self.shared.metrics.exceeded.with_label_values(&[limit_name(exceeded)]).inc();
         }
-        if let Err(error) = &outcome {
+        if let Err(error) = &filled.outcome {
             tracing::debug!(target_url = self.target.url, %error, "scrape failed");
         }
-        appender.finish(outcome)
+        (filled.counts, filled.outcome)
+    }
+
+    /// Fills the batch on a blocking thread.
+    async fn fill_long(
+        &mut self,
+        fill: impl FnOnce(&mut Buffers, &mut SeriesCache) -> Filled + Send + 'static,
+        buffers: &mut Buffers,
+    ) -> Filled {
+        let (mut own_buffers, mut cache) = (std::mem::take(buffers), std::mem::take(&mut self.state.cache));
+        let filled = tokio::task::spawn_blocking(move || {
+            let filled = fill(&mut own_buffers, &mut cache);
+            (filled, own_buffers, cache)
+        });
+        match filled.await {
+            Ok((filled, own_buffers, cache)) => {
+                (*buffers, self.state.cache) = (own_buffers, cache);
+                filled
+            }
+            Err(error) => {
+                tracing::error!(target_url = self.target.url, %error, "parsing a scraped body panicked");
+                let outcome = Err(ExpositionError::new("the body could not be parsed"));
+                Filled { counts: Counts::default(), outcome, exceeded: None }
+            }
+        }
     }
 
     fn count(&self, report: &Report) {
@@ -275,6 +301,34 @@ impl TargetLoop {
             }
         }
     }
+}
+
+/// What became of a body.
+struct Filled {
+    counts: Counts,
+    outcome: Result<(), ExpositionError>,
+    exceeded: Option<ExceededLimit>,
+}
+
+/// Parses the body into the batch and adds stale markers. `fetched` is the body's content type, or why there is none.
+fn fill(
+    context: ScrapeContext<'_>,
+    fetched: Result<String, String>,
+    buffers: &mut Buffers,
+    cache: &mut SeriesCache,
+) -> Filled {
+    let Buffers { body, batch } = buffers;
+    let (config, target) = (context.config, context.target);
+    let mut appender = Appender::new(context, cache, batch);
+    let outcome = match fetched {
+        Err(error) => Err(ExpositionError::new(error)),
+        // A target without metrics may send any content type.
+        Ok(_) if body.is_empty() => Ok(()),
+        Ok(content_type) => parse(&content_type, body, config, target, &mut appender),
+    };
+    let exceeded = appender.exceeded;
+    let (counts, outcome) = appender.finish(outcome);
+    Filled { counts, outcome, exceeded }
 }
 
 fn limit_name(exceeded: ExceededLimit) -> &'static str {

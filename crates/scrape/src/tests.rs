@@ -209,6 +209,15 @@ async fn a_series_that_vanishes_gets_a_stale_marker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_body_is_parsed_elsewhere_and_its_series_are_known_afterwards() {
+    let comment = "# ".to_string() + &"x".repeat(300 << 10) + "\n";
+    let script = Script::new(&[&format!("{comment}a 1\nb 2\n"), "a 3\n", &format!("{comment}a 4\n")]);
+    let Scraped { samples, reports, .. } = scrape_all("", script).await;
+    assert_eq!(short(&samples)[1..], [vec![r#"{"a"} 3 @2000"#, r#"{"b"} stale @2000"#], vec![r#"{"a"} 4 @3000"#]]);
+    assert_eq!(reports, ["1 2 2 2", "1 1 1 0", "1 1 1 0"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_scrape_stores_no_samples_and_marks_all_series_stale() {
     let answers = [
         Ok("a 1\nb 1\n".to_string()),

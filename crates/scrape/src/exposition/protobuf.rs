@@ -2,49 +2,60 @@
 //!
 //! It is the only format with native histograms. Classic histograms and summaries become the series that the text formats
 //! have. The key of a series is the byte 0xff followed by its length-prefixed labels.
+//!
+//! The format says once what the text formats repeat in every line. Labels are bounded as in those, and so is the length that the
+//! body would have in them.
+
+mod family;
 
 use pharos_gocompat::strconv::format_openmetrics;
 use pharos_model::labels::{LabelsIter, append_canonical};
 use pharos_model::sample::NORMAL_NAN;
 use pharos_model::{CounterReset, Exemplar, Histogram, Labels, LabelsBuilder, METRIC_NAME, MetricType, Span};
 use pharos_transport::client;
-use prost::Message;
 
+use self::family::{FamilyHead, Metrics};
 use super::float::excerpt;
+use super::series::MAX_LABELS;
 use super::sink::{
     ExpositionError, HistogramOptions, LabelSource, MetadataField, NO_TIMESTAMP, SampleInfo, SeriesKey, Sink,
 };
 
 const KEY_PREFIX: u8 = 0xff;
+/// The most bytes of keys in a body: what a body in a text format may have.
+const MAX_KEY_BYTES: usize = 256 << 20;
 
 /// Parses a body of length-delimited protobuf messages.
 pub fn parse_protobuf(body: &[u8], options: HistogramOptions, sink: &mut impl Sink) -> Result<(), ExpositionError> {
     let mut rest = body;
-    let mut parser = ProtobufParser { options, key: Vec::new() };
+    let mut parser = ProtobufParser { options, key: Vec::new(), key_bytes: 0 };
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
-        let family = take_family(&mut rest)
+        let (head, metrics) = take_family(&mut rest)
             .map_err(|reason| ExpositionError::new(format!("metric family {number}: {reason}")))?;
-        parser.family(&family, sink).map_err(|e| {
-            let name = excerpt(family.name());
+        parser.family(&head, metrics, sink).map_err(|e| {
+            let name = excerpt(&head.name);
             ExpositionError::new(format!("metric family {number} ({name:?}): {}", e.reason))
         })?;
     }
     Ok(())
 }
 
-fn take_family(rest: &mut &[u8]) -> Result<client::MetricFamily, String> {
+fn take_family<'a>(rest: &mut &'a [u8]) -> Result<(FamilyHead, Metrics<'a>), String> {
     let length = prost::decode_length_delimiter(&mut *rest).map_err(|e| e.to_string())?;
     let (message, after) =
         rest.split_at_checked(length).ok_or_else(|| format!("message of {length} bytes is truncated"))?;
     *rest = after;
-    client::MetricFamily::decode(message).map_err(|e| e.to_string())
+    let head = prost::Message::decode(message).map_err(|e: prost::DecodeError| e.to_string())?;
+    Ok((head, Metrics::of(message)))
 }
 
 struct ProtobufParser {
     options: HistogramOptions,
     key: Vec<u8>,
+    /// The bytes of all keys so far.
+    key_bytes: usize,
 }
 
 /// The labels in a key.
@@ -73,18 +84,23 @@ struct Context<'a> {
 }
 
 impl ProtobufParser {
-    fn family(&mut self, family: &client::MetricFamily, sink: &mut impl Sink) -> Result<(), ExpositionError> {
-        let name = family.name();
+    fn family(
+        &mut self,
+        family: &FamilyHead,
+        mut metrics: Metrics<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<(), ExpositionError> {
+        let name = family.name.as_str();
         if name.is_empty() {
             return Err(ExpositionError::new("metric family without a name"));
         }
         let kind = metric_type(family);
-        sink.metadata(name, MetadataField::Help(family.help()));
+        sink.metadata(name, MetadataField::Help(&family.help));
         sink.metadata(name, MetadataField::Kind(kind));
-        if !family.unit().is_empty() {
-            sink.metadata(name, MetadataField::Unit(family.unit()));
+        if !family.unit.is_empty() {
+            sink.metadata(name, MetadataField::Unit(&family.unit));
         }
-        family.metric.iter().try_for_each(|metric| self.metric(name, kind, metric, sink))
+        metrics.try_for_each(|metric| self.metric(name, kind, &metric.map_err(ExpositionError::new)?, sink))
     }
 
     fn metric(
@@ -94,6 +110,9 @@ impl ProtobufParser {
         metric: &client::Metric,
         sink: &mut impl Sink,
     ) -> Result<(), ExpositionError> {
+        if metric.label.len() > MAX_LABELS {
+            return Err(ExpositionError::new(format!("more than {MAX_LABELS} labels")));
+        }
         // A metric without the value of its type, such as a counter that holds a gauge, reads as the default value.
         let context = Context { family, metric, t: metric.timestamp_ms.filter(|t| *t != 0), st: 0 };
         match kind {
@@ -152,7 +171,7 @@ impl ProtobufParser {
             let exemplars = native_exemplars(histogram);
             let native = native_histogram(histogram, kind)
                 .map_err(|reason| ExpositionError::new(format!("native histogram: {reason}")))?;
-            self.write_key(context, "", None);
+            self.write_key(context, "", None)?;
             let labels = KeyLabels(&self.key);
             let series = SeriesKey { key: &self.key, is_expected: sink.expected() == self.key, labels: &labels };
             let info = SampleInfo { t: context.t, st: context.st, exemplars: &exemplars };
@@ -195,14 +214,19 @@ impl ProtobufParser {
         exemplars: &[Exemplar],
         sink: &mut impl Sink,
     ) -> Result<(), ExpositionError> {
-        self.write_key(context, suffix, bound);
+        self.write_key(context, suffix, bound)?;
         let labels = KeyLabels(&self.key);
         let series = SeriesKey { key: &self.key, is_expected: sink.expected() == self.key, labels: &labels };
         let v = if v.is_nan() { NORMAL_NAN } else { v };
         sink.float(series, v, SampleInfo { t: context.t, st: context.st, exemplars }).map(|_| ())
     }
 
-    fn write_key(&mut self, context: Context<'_>, suffix: &str, bound: Option<(&str, &str)>) {
+    fn write_key(
+        &mut self,
+        context: Context<'_>,
+        suffix: &str,
+        bound: Option<(&str, &str)>,
+    ) -> Result<(), ExpositionError> {
         let key = &mut self.key;
         key.clear();
         key.push(KEY_PREFIX);
@@ -217,11 +241,16 @@ impl ProtobufParser {
         if let Some((name, value)) = bound {
             append_canonical(key, name, value);
         }
+        self.key_bytes += key.len();
+        match self.key_bytes > MAX_KEY_BYTES {
+            true => Err(ExpositionError::new(format!("labels of all series take more than {MAX_KEY_BYTES} bytes"))),
+            false => Ok(()),
+        }
     }
 }
 
-fn metric_type(family: &client::MetricFamily) -> MetricType {
-    match family.r#type() {
+fn metric_type(family: &FamilyHead) -> MetricType {
+    match family.kind() {
         client::MetricType::Counter => MetricType::Counter,
         client::MetricType::Gauge => MetricType::Gauge,
         client::MetricType::Summary => MetricType::Summary,

@@ -7,7 +7,7 @@ use super::float::excerpt;
 use super::sink::LabelSource;
 
 /// The limit on labels of a series. It is far above any sensible use and bounds the cost of a hostile line.
-const MAX_LABELS: usize = 2048;
+pub(super) const MAX_LABELS: usize = 2048;
 
 /// The text formats, which differ in how they write a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@ use pharos_transport::client;
 use prost::Message;
 
 use super::*;
-use crate::exposition::Format;
 use crate::exposition::collect::{Collect, read};
+use crate::exposition::{Format, SampleIndex};
 
 fn pair(name: &str, value: &str) -> client::LabelPair {
     client::LabelPair { name: Some(name.into()), value: Some(value.into()) }
@@ -117,28 +117,26 @@ fn a_summary_has_a_series_for_each_quantile() {
     );
 }
 
+/// Records the bits of floats and forgets everything else.
+#[derive(Default)]
+struct Bits(Vec<u64>);
+impl Sink for Bits {
+    fn metadata(&mut self, _: &str, _: MetadataField<'_>) {}
+    fn float(&mut self, _: SeriesKey<'_>, v: f64, _: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
+        self.0.push(v.to_bits());
+        Ok(None)
+    }
+    fn histogram(&mut self, _: SeriesKey<'_>, _: Histogram, _: SampleInfo<'_>) -> Result<(), ExpositionError> {
+        Ok(())
+    }
+    fn set_start(&mut self, _: SampleIndex, _: i64) {}
+}
+
 #[test]
 fn a_gauge_with_a_stale_marker_has_an_ordinary_nan() {
     let gauge = client::Gauge { value: Some(pharos_model::STALE_NAN) };
     let body = family(client::MetricType::Gauge, client::Metric { gauge: Some(gauge), ..Default::default() });
-    struct Bits(Vec<u64>);
-    impl Sink for Bits {
-        fn metadata(&mut self, _: &str, _: MetadataField<'_>) {}
-        fn float(
-            &mut self,
-            _: SeriesKey<'_>,
-            v: f64,
-            _: SampleInfo<'_>,
-        ) -> Result<crate::exposition::SampleIndex, ExpositionError> {
-            self.0.push(v.to_bits());
-            Ok(None)
-        }
-        fn histogram(&mut self, _: SeriesKey<'_>, _: Histogram, _: SampleInfo<'_>) -> Result<(), ExpositionError> {
-            Ok(())
-        }
-        fn set_start(&mut self, _: crate::exposition::SampleIndex, _: i64) {}
-    }
-    let mut sink = Bits(Vec::new());
+    let mut sink = Bits::default();
     parse_protobuf(&body, HistogramOptions::default(), &mut sink).unwrap();
     assert_eq!(sink.0, [NORMAL_NAN.to_bits()]);
 }
@@ -240,4 +238,60 @@ fn spans_without_buckets_are_refused() {
     };
     let error = read(Format::Protobuf, &histogram_family(histogram)).unwrap_err();
     assert!(error.contains("native histogram"), "{error}");
+}
+
+#[test]
+fn a_metric_has_as_few_labels_as_in_the_text_formats() {
+    let labelled = |count: usize| {
+        let label = (0..count).map(|i| pair(&format!("l{i}"), "v")).collect();
+        let gauge = Some(client::Gauge { value: Some(1.0) });
+        read(
+            Format::Protobuf,
+            &family(client::MetricType::Gauge, client::Metric { label, gauge, ..Default::default() }),
+        )
+    };
+    assert_eq!(labelled(MAX_LABELS).unwrap().len(), 3);
+    let error = labelled(50_000).unwrap_err();
+    assert!(error.ends_with("more than 2048 labels"), "{error}");
+}
+
+#[test]
+fn a_metric_of_many_megabytes_is_refused() {
+    let label = vec![client::LabelPair::default(); 2 << 20];
+    let error =
+        read(Format::Protobuf, &family(client::MetricType::Gauge, client::Metric { label, ..Default::default() }));
+    let error = error.unwrap_err();
+    assert!(error.ends_with("a metric of 4194304 bytes, the limit is 2097152"), "{error}");
+}
+
+#[test]
+fn labels_that_every_bucket_repeats_are_bounded() {
+    let bucket = |i: i32| client::Bucket { upper_bound: Some(f64::from(i)), ..Default::default() };
+    let histogram = client::Histogram { bucket: (0..500).map(bucket).collect(), ..Default::default() };
+    let label = vec![pair("long", &"x".repeat(1 << 20))];
+    let body = family(
+        client::MetricType::Histogram,
+        client::Metric { label, histogram: Some(histogram), ..Default::default() },
+    );
+    let mut sink = Bits::default();
+    let error = parse_protobuf(&body, HistogramOptions::default(), &mut sink).unwrap_err().reason;
+    assert!(error.ends_with("labels of all series take more than 268435456 bytes"), "{error}");
+    assert_eq!(sink.0.len(), 255);
+}
+
+#[test]
+fn metrics_may_come_before_the_name_of_their_family() {
+    let gauge = Some(client::Gauge { value: Some(1.0) });
+    let metric =
+        client::MetricFamily { metric: vec![client::Metric { gauge, ..Default::default() }], ..Default::default() };
+    let head = client::MetricFamily {
+        name: Some("m".into()),
+        r#type: Some(client::MetricType::Gauge as i32),
+        ..Default::default()
+    };
+    let message = [metric.encode_to_vec(), head.encode_to_vec()].concat();
+    let mut body = Vec::new();
+    prost::encode_length_delimiter(message.len(), &mut body).unwrap();
+    body.extend(message);
+    assert_eq!(read(Format::Protobuf, &body).unwrap().pop().unwrap(), "{__name__=\"m\"} 1");
 }
