@@ -41,3 +41,12 @@ fn every_file_but_tests_says_what_it_is() {
 fn no_file_has_more_than_six_hundred_lines() {
     assert_eq!(offenders(|_, text| text.lines().count() > 600), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn crates_forbid_unsafe_code() {
+    let is_root = |path: &Path| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs");
+    let permits_unsafe = |path: &Path, text: &str| {
+        path.starts_with("crates") && is_root(path) && !text.contains("\n#![forbid(unsafe_code)]\n")
+    };
+    assert_eq!(offenders(permits_unsafe), Vec::<PathBuf>::new());
+}

@@ -7,6 +7,8 @@
 //! - [`journal`] makes silences and the notification log durable, and [`replicas`] shares them with other processes, before a
 //!   change is answered or a notification counts as sent.
 
+#![forbid(unsafe_code)]
+
 pub mod alerts;
 pub mod api;
 mod busy;

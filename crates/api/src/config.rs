@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use pharos_querier::LimitsByTenant;
 
 use crate::query_log::QueryLog;
+use crate::viewer::TenantDetails;
 
 /// The settings of the HTTP API. Each field names the flag or configuration key that sets it.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct ApiConfig {
     pub enable_lifecycle: bool,
     /// Whether `/api/v1/admin` is enabled, `--web.enable-admin-api`. Default: no.
     pub enable_admin_api: bool,
+    /// Who may see what concerns other tenants, `--web.tenant-details`. Default: the same machine.
+    pub tenant_details: TenantDetails,
     /// Labels that `/federate` adds to each series, `global.external_labels`.
     pub external_labels: Vec<(String, String)>,
     /// Maximum number of samples in a remote read that is not streamed. 0 means no limit. Default: 50 million.
@@ -49,6 +52,7 @@ impl Default for ApiConfig {
             lookback_delta_ms: 300_000,
             enable_lifecycle: false,
             enable_admin_api: false,
+            tenant_details: TenantDetails::default(),
             external_labels: Vec::new(),
             remote_read_sample_limit: 50_000_000,
             remote_read_concurrency: 10,

@@ -4,6 +4,8 @@
 //! encodes the answer in the shape that Prometheus documents. What the API shows of other parts of the node (targets,
 //! configuration, flags, lifecycle) comes through [`services`]. [`error`] is the only place that maps errors to status codes.
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod error;
 mod handlers;
@@ -13,6 +15,7 @@ pub mod query_log;
 mod remote_read;
 pub mod services;
 mod unsent;
+pub mod viewer;
 
 pub use config::ApiConfig;
 pub use error::ApiError;
@@ -25,7 +28,7 @@ use std::time::Duration;
 use pharos_model::{Budget, Clock, TenantId};
 use pharos_promql::Engine;
 use pharos_querier::registry::ActiveQueries;
-use pharos_querier::{Admission, Fanout, QueryMetrics};
+use pharos_querier::{Admission, Fanout, IsKnown, QueryMetrics};
 
 use crate::remote_read::RemoteReads;
 use crate::unsent::Unsent;
@@ -68,8 +71,16 @@ impl Api {
         registry: &prometheus::Registry,
     ) -> Result<Arc<Api>, prometheus::Error> {
         let metrics = QueryMetrics::register(registry)?;
+        let of_node = services.clone();
+        let is_known: IsKnown = Arc::new(move |tenant| of_node.is_known(tenant));
         Ok(Arc::new(Api {
-            admission: Admission::new(config.max_concurrency, config.limits.clone(), clock.clone(), metrics.clone()),
+            admission: Admission::new(
+                config.max_concurrency,
+                config.limits.clone(),
+                is_known,
+                clock.clone(),
+                metrics.clone(),
+            ),
             active: ActiveQueries::new(metrics.active.clone()),
             reads: RemoteReads::new(config.remote_read_concurrency),
             unsent: Unsent::new(config.max_unsent_bytes, clock.clone()),

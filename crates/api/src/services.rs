@@ -12,6 +12,8 @@ use serde::Serialize;
 /// The rest of the node, as the API sees it.
 #[async_trait::async_trait]
 pub trait Services: Send + Sync + 'static {
+    /// Whether this node knows of samples or own limits of a tenant. Other tenants share one place in the queue of queries.
+    fn is_known(&self, tenant: &TenantId) -> bool;
     /// Returns `Ok` once the node can serve requests, and otherwise the reason why it cannot yet.
     fn ready(&self) -> Result<(), String>;
     /// Reloads the configuration. Returns a notice if a part of it only takes effect after a restart.
@@ -20,8 +22,9 @@ pub trait Services: Send + Sync + 'static {
     fn quit(&self);
     /// Returns the metrics of the process in the text exposition format.
     fn metrics_text(&self) -> String;
-    /// Returns the configuration as YAML, with all defaults and without secrets.
-    fn config_yaml(&self) -> String;
+    /// Returns the configuration as YAML, with all defaults and without secrets. Settings of single tenants are left out unless
+    /// `with_tenants`.
+    fn config_yaml(&self, with_tenants: bool) -> String;
     /// Returns all flags with their values.
     fn flags(&self) -> BTreeMap<String, String>;
     /// Returns the data of `status/runtimeinfo`.
@@ -37,8 +40,8 @@ pub trait Services: Send + Sync + 'static {
     async fn targets(&self, pool: Option<&str>) -> Targets;
     /// Returns the metadata that each active target exposes.
     async fn target_metadata(&self) -> Vec<TargetMetadata>;
-    /// Returns the rules of a tenant with their state, from all rulers.
-    async fn rules(&self, tenant: &TenantId) -> Rules;
+    /// Returns the rules with their state, from all rulers.
+    async fn rules(&self) -> Rules;
     /// Returns the Alertmanagers to which alerts are sent.
     async fn alertmanagers(&self) -> Alertmanagers;
     /// Deletes series in a time range. Blocks.

@@ -7,6 +7,8 @@
 //! Invariants: a read returns exactly what was written, to the bit (INV-BIT-EXACT). Every number read from a file is checked before it is used
 //! as a size or an index. A damaged block is an error that names the file, never a panic.
 
+#![forbid(unsafe_code)]
+
 mod coding;
 mod error;
 mod filter;

@@ -8,6 +8,8 @@
 //! The path of a command: `propose` on any node, the leader's log, the disks of a majority, the state machine of every
 //! node, and the feed, from which watchers in this process and followers elsewhere see it.
 
+#![forbid(unsafe_code)]
+
 mod backend;
 mod barrier;
 mod bootstrap;

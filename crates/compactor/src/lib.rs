@@ -5,6 +5,8 @@
 //! that. So neither a commit in progress nor a query that started earlier loses it. Nothing of a tenant that the catalogue does
 //! not know is deleted.
 
+#![forbid(unsafe_code)]
+
 pub mod forget;
 pub mod garbage;
 pub mod retention;

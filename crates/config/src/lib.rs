@@ -5,6 +5,8 @@
 //! make no sense and compiles the relabelling rules. Fields that Prometheus has and Pharos does not support are accepted;
 //! [`ScrapeConfig::unsupported`] names them.
 
+#![forbid(unsafe_code)]
+
 mod alerting;
 mod discovery;
 mod error;

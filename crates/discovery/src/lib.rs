@@ -1,6 +1,8 @@
 //! Discovery: where targets come from. Each mechanism runs as a task that publishes all targets it finds. Sections with
 //! equal settings share a task.
 
+#![forbid(unsafe_code)]
+
 mod file;
 mod group;
 mod http_sd;

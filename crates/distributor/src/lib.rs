@@ -4,6 +4,8 @@
 //! [`progress`] decides, [`Distributor`] sends. A replica that fails is reported to meta before the write continues without
 //! it (invariant 4 of the design): meta removes it from the in-sync set, or ends its catch-up if it is a learner.
 
+#![forbid(unsafe_code)]
+
 mod encoder;
 mod outcome;
 pub mod progress;

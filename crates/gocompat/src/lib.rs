@@ -4,6 +4,8 @@
 //!
 //! Pure functions without I/O, clock or globals. Each rule of Go stands here once; callers add no rules of their own.
 
+#![forbid(unsafe_code)]
+
 pub mod duration;
 pub mod regexp;
 pub mod strconv;

@@ -368,6 +368,11 @@ impl Head {
         self.log.pending_bytes()
     }
 
+    /// Whether a tenant has had samples in memory since the start.
+    pub fn has_tenant(&self, tenant: &TenantId) -> bool {
+        self.tenants.get(tenant).is_some()
+    }
+
     /// All tenants, in no particular order.
     pub fn tenants(&self) -> Vec<TenantId> {
         self.tenants.all().iter().map(|t| t.id.clone()).collect()

@@ -9,6 +9,8 @@
 //!
 //! No async runtime is involved. The log has one thread; everything else runs on the threads of the callers.
 
+#![forbid(unsafe_code)]
+
 mod append;
 mod chunk;
 mod config;

@@ -6,6 +6,8 @@
 //! Results equal those of Prometheus's float histograms to the bit, also where the order of additions matters. Nothing
 //! trusts its input: where spans and buckets contradict each other, both are read up to the end of the shorter.
 
+#![forbid(unsafe_code)]
+
 mod bounds;
 mod buckets;
 mod combine;

@@ -3,6 +3,8 @@
 //! Scrapes, discovery and notifications share it. It takes servers as Go's client does, so that whatever Prometheus scrapes can be scraped.
 //! Bodies have a limit after decompression, and all large bodies of the process share one.
 
+#![forbid(unsafe_code)]
+
 mod bounded;
 mod connections;
 mod tls;

@@ -6,6 +6,8 @@
 //! period. In a cluster the ingester holds replicas of shards: [`replica`] takes appends under the epochs that [`fence`]
 //! guards, [`catchup`] copies what a replica lacks, and [`service`] answers other nodes.
 
+#![forbid(unsafe_code)]
+
 mod append;
 pub mod catchup;
 mod completeness;

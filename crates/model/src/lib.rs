@@ -3,6 +3,8 @@
 //!
 //! No I/O. The only futures are those of [`clock`], on which everything that waits depends.
 
+#![forbid(unsafe_code)]
+
 pub mod batch;
 pub mod budget;
 pub mod clock;

@@ -5,6 +5,8 @@
 //! Templates are bounded in steps and output, answers of services in size, and every attempt in time. URLs and tokens that
 //! are secrets stand in no error.
 
+#![forbid(unsafe_code)]
+
 pub mod alert;
 pub mod config;
 mod data;

@@ -1,6 +1,8 @@
 //! The parts of the `pharos` binary: command line, configuration, wiring of the roles, cluster administration, logging,
 //! process metrics and tools. `main.rs` only dispatches to them.
 
+#![forbid(unsafe_code)]
+
 pub mod alertmanager;
 pub mod cli;
 pub mod cluster;

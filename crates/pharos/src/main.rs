@@ -1,5 +1,7 @@
 //! The `pharos` binary: parses the command line and dispatches.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 

@@ -1,5 +1,7 @@
 //! PromQL: lexer, parser, printer, planner and a columnar evaluator over its own [`Querier`] trait.
 
+#![forbid(unsafe_code)]
+
 pub mod annotations;
 mod arithmetic;
 mod civil;

@@ -12,18 +12,18 @@ use pharos_model::{Budget, Clock, TenantId};
 
 use crate::limits::LimitsByTenant;
 use crate::metrics::QueryMetrics;
-use crate::queue::{FairQueue, Full, Turn};
+use crate::queue::{FairQueue, Full, Party, Turn};
 use crate::registry::{Registered, Stage};
 
 /// Why a query was not run, or did not return.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
     /// As many queries of the tenant wait as its limit allows.
-    #[error("too many queries of tenant {tenant} wait: the limit max_queued_queries is {limit}")]
+    #[error("too many queries of {party} wait: the limit max_queued_queries is {limit}")]
     QueueFull {
-        /// The tenant whose queue is full.
-        tenant: TenantId,
-        /// The tenant's `max_queued_queries`.
+        /// Whose queue is full.
+        party: Party,
+        /// Its `max_queued_queries`.
         limit: usize,
     },
     /// The query got no permit within its timeout.
@@ -59,24 +59,35 @@ pub struct Admitted {
     _turn: Turn,
 }
 
+/// Whether a tenant has samples or limits of its own. Asked for every query.
+pub type IsKnown = Arc<dyn Fn(&TenantId) -> bool + Send + Sync>;
+
 /// Admits blocking work, within the limits of its tenant and of the process.
 #[derive(Clone)]
 pub struct Admission {
     queue: Arc<FairQueue>,
     limits: Arc<ArcSwap<LimitsByTenant>>,
+    is_known: IsKnown,
     clock: Arc<dyn Clock>,
     metrics: QueryMetrics,
 }
 
 impl Admission {
-    /// Admits `max_concurrency` jobs at a time, and of each tenant as many as `limits` allow.
+    /// Admits `max_concurrency` jobs at a time, and of each tenant as many as `limits` allow. Tenants that are not known count as
+    /// one.
     pub fn new(
         max_concurrency: usize,
         limits: Arc<ArcSwap<LimitsByTenant>>,
+        is_known: IsKnown,
         clock: Arc<dyn Clock>,
         metrics: QueryMetrics,
     ) -> Self {
-        Admission { queue: FairQueue::new(max_concurrency), limits, clock, metrics }
+        Admission { queue: FairQueue::new(max_concurrency), limits, is_known, clock, metrics }
+    }
+
+    /// The party as which a tenant takes turns.
+    pub fn party(&self, tenant: &TenantId) -> Party {
+        if (self.is_known)(tenant) { Party::Tenant(tenant.clone()) } else { Party::Unknown }
     }
 
     /// Runs blocking work on a thread of its own as soon as its tenant has a permit. Returns the result of the work and its
@@ -117,10 +128,11 @@ impl Admission {
     async fn wait(&self, job: &Job<'_>) -> Result<Turn, AdmissionError> {
         let limits = self.limits.load();
         let limits = limits.of(job.tenant);
-        let waiting = FairQueue::enter(&self.queue, job.tenant, limits.max_concurrency, limits.max_queued);
+        let party = self.party(job.tenant);
+        let waiting = FairQueue::enter(&self.queue, &party, limits.max_concurrency, limits.max_queued);
         let waiting = waiting.map_err(|Full { limit }| {
             self.metrics.refused.inc();
-            AdmissionError::QueueFull { tenant: job.tenant.clone(), limit }
+            AdmissionError::QueueFull { party, limit }
         })?;
         let queued = Gauged::new(&self.metrics.queued);
         let cancelled = async {
@@ -152,5 +164,34 @@ impl Gauged {
 impl Drop for Gauged {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use pharos_model::SystemClock;
+
+    use super::*;
+    use crate::limits::QueryLimits;
+
+    #[tokio::test]
+    async fn tenants_that_are_not_known_have_one_queue_together() {
+        let defaults = QueryLimits { max_queued: 1, ..QueryLimits::default() };
+        let limits = Arc::new(ArcSwap::from_pointee(LimitsByTenant { defaults, ..LimitsByTenant::default() }));
+        let metrics = QueryMetrics::register(&prometheus::Registry::new()).unwrap();
+        let is_known: IsKnown = Arc::new(|tenant| tenant.as_str() == "known");
+        let admission = Admission::new(1, limits, is_known, Arc::new(SystemClock::new()), metrics);
+        let budget = Arc::new(Budget::unlimited());
+        let tenants = ["known", "invented-1", "invented-2"].map(|name| TenantId::new(name).unwrap());
+        let job = |tenant| Job { tenant, budget: &budget, timeout: Duration::from_secs(60), registered: None };
+        let idle = || Ok::<_, AdmissionError>(());
+        let (_done, running) = admission.run(job(&tenants[0]), idle).await.unwrap();
+        let mut waiting = Box::pin(admission.run(job(&tenants[1]), idle));
+        assert!((&mut waiting).now_or_never().is_none());
+        let refused = admission.run(job(&tenants[2]), idle).await.err();
+        assert_eq!(refused, Some(AdmissionError::QueueFull { party: Party::Unknown, limit: 1 }));
+        drop(running);
+        assert!(waiting.await.is_ok());
     }
 }

@@ -1,10 +1,12 @@
 //! The queue in front of `--query.max-concurrency`. Tenants take turns, so that no tenant waits for all the queries of
-//! another.
+//! another. Names of tenants cost nothing, so those without samples share one line: a client that invents tenants gets the turns
+//! of one.
 //!
-//! Invariants: `turns` contains a tenant exactly once if it has waiting queries, and otherwise not at all. `running` is
+//! Invariants: `turns` contains a party exactly once if it has waiting queries, and otherwise not at all. `running` is
 //! the number of turns that were granted and not yet returned.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,7 +14,25 @@ use std::task::{Context, Poll};
 use pharos_model::TenantId;
 use tokio::sync::oneshot;
 
-/// A queue that grants turns to the queries of all tenants in round-robin order.
+/// Who takes turns in a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// A tenant with samples or limits of its own.
+    Tenant(TenantId),
+    /// All other tenants together.
+    Unknown,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Party::Unknown => f.write_str("tenants without samples"),
+        }
+    }
+}
+
+/// A queue that grants turns to the queries of all parties in round-robin order.
 pub struct FairQueue {
     max_running: usize,
     state: Mutex<State>,
@@ -21,12 +41,12 @@ pub struct FairQueue {
 #[derive(Default)]
 struct State {
     running: usize,
-    lines: HashMap<TenantId, Line>,
-    /// The tenants with waiting queries, in the order of their turns.
-    turns: VecDeque<TenantId>,
+    lines: HashMap<Party, Line>,
+    /// The parties with waiting queries, in the order of their turns.
+    turns: VecDeque<Party>,
 }
 
-/// The queue of one tenant.
+/// The queue of one party.
 #[derive(Default)]
 struct Line {
     running: usize,
@@ -35,7 +55,7 @@ struct Line {
     waiting: VecDeque<oneshot::Sender<()>>,
 }
 
-/// The error of a query that arrives while its tenant's queue is full.
+/// The error of a query that arrives while its party's queue is full.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full {
     /// Maximum number of queries that may wait.
@@ -45,12 +65,12 @@ pub struct Full {
 /// The permit to run one query, returned on drop.
 pub struct Turn {
     queue: Arc<FairQueue>,
-    tenant: TenantId,
+    party: Party,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.queue.give_back(&self.tenant);
+        self.queue.give_back(&self.party);
     }
 }
 
@@ -58,7 +78,7 @@ impl Drop for Turn {
 pub struct Waiting {
     granted: oneshot::Receiver<()>,
     queue: Arc<FairQueue>,
-    tenant: TenantId,
+    party: Party,
     done: bool,
 }
 
@@ -69,7 +89,7 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Turn>> {
         let granted = std::task::ready!(Pin::new(&mut self.granted).poll(context));
         self.done = true;
-        Poll::Ready(granted.ok().map(|()| Turn { queue: self.queue.clone(), tenant: self.tenant.clone() }))
+        Poll::Ready(granted.ok().map(|()| Turn { queue: self.queue.clone(), party: self.party.clone() }))
     }
 }
 
@@ -80,9 +100,9 @@ impl Drop for Waiting {
         }
         self.granted.close();
         if self.granted.try_recv().is_ok() {
-            self.queue.give_back(&self.tenant);
+            self.queue.give_back(&self.party);
         } else {
-            self.queue.forget_closed(&self.tenant);
+            self.queue.forget_closed(&self.party);
         }
     }
 }
@@ -93,36 +113,31 @@ impl FairQueue {
         Arc::new(FairQueue { max_running: max_running.max(1), state: Mutex::default() })
     }
 
-    /// Takes a place for a query of a tenant.
+    /// Takes a place for a query of a party.
     ///
-    /// The tenant may have `max_running` running and `max_waiting` waiting queries. 0 means no limit in both cases.
+    /// The party may have `max_running` running and `max_waiting` waiting queries. 0 means no limit in both cases.
     ///
     /// # Errors
-    /// `max_waiting` queries of the tenant are waiting already.
-    pub fn enter(
-        queue: &Arc<Self>,
-        tenant: &TenantId,
-        max_running: usize,
-        max_waiting: usize,
-    ) -> Result<Waiting, Full> {
+    /// `max_waiting` queries of the party are waiting already.
+    pub fn enter(queue: &Arc<Self>, party: &Party, max_running: usize, max_waiting: usize) -> Result<Waiting, Full> {
         let (sender, granted) = oneshot::channel();
         let mut state = queue.lock();
-        let line = state.lines.entry(tenant.clone()).or_default();
+        let line = state.lines.entry(party.clone()).or_default();
         line.max_running = max_running;
         line.waiting.push_back(sender);
         let waits = line.waiting.len();
         if waits == 1 {
-            state.turns.push_back(tenant.clone());
+            state.turns.push_back(party.clone());
         }
         queue.grant(&mut state);
-        let still_waits = state.lines.get(tenant).map_or(0, |line| line.waiting.len());
-        let waiting = Waiting { granted, queue: queue.clone(), tenant: tenant.clone(), done: false };
+        let still_waits = state.lines.get(party).map_or(0, |line| line.waiting.len());
+        let waiting = Waiting { granted, queue: queue.clone(), party: party.clone(), done: false };
         drop(state);
         // A query that gets its turn at once does not count as waiting.
         if max_waiting > 0 && still_waits > max_waiting { Err(Full { limit: max_waiting }) } else { Ok(waiting) }
     }
 
-    /// Returns the number of waiting queries of all tenants.
+    /// Returns the number of waiting queries of all parties.
     pub fn waiting(&self) -> usize {
         self.lock().lines.values().map(|line| line.waiting.len()).sum()
     }
@@ -131,14 +146,14 @@ impl FairQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Grants turns to waiting queries while the queue has capacity, one per tenant in round-robin order.
+    /// Grants turns to waiting queries while the queue has capacity, one per party in round-robin order.
     fn grant(&self, state: &mut State) {
         let mut passed = 0;
         while state.running < self.max_running && passed < state.turns.len() {
-            let Some(tenant) = state.turns.pop_front() else { return };
-            let Some(line) = state.lines.get_mut(&tenant) else { continue };
+            let Some(party) = state.turns.pop_front() else { return };
+            let Some(line) = state.lines.get_mut(&party) else { continue };
             if line.max_running > 0 && line.running >= line.max_running {
-                state.turns.push_back(tenant);
+                state.turns.push_back(party);
                 passed += 1;
                 continue;
             }
@@ -146,38 +161,38 @@ impl FairQueue {
             line.running += usize::from(granted);
             state.running += usize::from(granted);
             if !line.waiting.is_empty() {
-                state.turns.push_back(tenant);
+                state.turns.push_back(party);
             } else if line.running == 0 {
-                state.lines.remove(&tenant);
+                state.lines.remove(&party);
             }
             passed = 0;
         }
     }
 
-    fn give_back(&self, tenant: &TenantId) {
+    fn give_back(&self, party: &Party) {
         let mut state = self.lock();
         state.running -= 1;
-        if let Some(line) = state.lines.get_mut(tenant) {
+        if let Some(line) = state.lines.get_mut(party) {
             line.running -= 1;
             if line.running == 0 && line.waiting.is_empty() {
-                state.lines.remove(tenant);
+                state.lines.remove(party);
             }
         }
         self.grant(&mut state);
     }
 
-    /// Removes the places of dropped queries from a tenant's queue.
-    fn forget_closed(&self, tenant: &TenantId) {
+    /// Removes the places of dropped queries from a party's queue.
+    fn forget_closed(&self, party: &Party) {
         let mut state = self.lock();
-        let Some(line) = state.lines.get_mut(tenant) else { return };
+        let Some(line) = state.lines.get_mut(party) else { return };
         line.waiting.retain(|waiter| !waiter.is_closed());
         if !line.waiting.is_empty() {
             return;
         }
         if line.running == 0 {
-            state.lines.remove(tenant);
+            state.lines.remove(party);
         }
-        state.turns.retain(|other| other != tenant);
+        state.turns.retain(|other| other != party);
     }
 }
 
@@ -188,8 +203,8 @@ mod tests {
 
     use super::*;
 
-    fn tenant(name: &str) -> TenantId {
-        TenantId::new(name).unwrap()
+    fn tenant(name: &str) -> Party {
+        Party::Tenant(TenantId::new(name).unwrap())
     }
 
     fn enter(queue: &Arc<FairQueue>, name: &str) -> Waiting {
@@ -216,6 +231,17 @@ mod tests {
         assert_eq!(order, [0, 3, 4, 1, 2]);
         drop(turn);
         assert!(queue.lock().lines.is_empty() && queue.lock().turns.is_empty() && queue.lock().running == 0);
+    }
+
+    #[test]
+    fn tenants_without_samples_take_the_turns_of_one() {
+        let queue = FairQueue::new(1);
+        let running = enter(&queue, "a").now_or_never().flatten();
+        let unknown = || FairQueue::enter(&queue, &Party::Unknown, 0, 100).unwrap();
+        let (first, mut second, known) = (unknown(), unknown(), enter(&queue, "a"));
+        drop(running);
+        drop(first.now_or_never().flatten().unwrap());
+        assert!((&mut second).now_or_never().is_none() && known.now_or_never().flatten().is_some());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! its samples are durable. Handlers decode, call and encode. Decoders reject malformed series and histograms; the head
 //! rejects samples that are too old or out of order.
 
+#![forbid(unsafe_code)]
+
 #[doc(hidden)]
 pub mod bench;
 mod body;

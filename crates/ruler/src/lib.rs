@@ -10,6 +10,8 @@
 //! An evaluation that fails changes nothing and resolves no alert. A write that fails is repeated until the group's next
 //! slot.
 
+#![forbid(unsafe_code)]
+
 mod components;
 mod evaluation;
 mod group;

@@ -6,6 +6,8 @@
 //! evaluation and [`RuleQueries`] that answer queries, and write what a [`GroupRule`] returns. A group holds the state of its
 //! rules, which are alerts and the series that a rule wrote last; [`restore`] reads it back from those series.
 
+#![forbid(unsafe_code)]
+
 pub mod alerting;
 pub mod alerts;
 mod dependencies;

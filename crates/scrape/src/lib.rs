@@ -9,6 +9,8 @@
 //! [`handoff::Handoffs`] for about two intervals: a target that comes back (after a reload, or under another URL)
 //! continues without a gap, and one that does not gets stale markers.
 
+#![forbid(unsafe_code)]
+
 mod append;
 mod buckets;
 mod cache;

@@ -3,6 +3,8 @@
 //! The catalogue lists live blocks and deletions; the bucket is never listed for a query. A query opens the blocks whose time
 //! range and label filter match, reads only the byte ranges it needs, and merges the blocks in order of their sequences.
 
+#![forbid(unsafe_code)]
+
 mod mask;
 mod metrics;
 pub mod rebuild;

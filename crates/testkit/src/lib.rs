@@ -11,6 +11,8 @@
 //! The crates below this one, `model` and `transport`, cannot use it in their unit tests: their types would exist twice,
 //! once with and once without `cfg(test)`.
 
+#![forbid(unsafe_code)]
+
 mod network;
 mod rng;
 mod series;

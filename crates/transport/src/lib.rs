@@ -1,5 +1,7 @@
 //! The wire types that are generated from proto/, and the clients and servers through which roles call each other.
 
+#![forbid(unsafe_code)]
+
 pub mod append;
 pub mod connect;
 pub mod identity;

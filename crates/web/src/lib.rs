@@ -4,6 +4,8 @@
 //! API say that a browser may load nothing from elsewhere. Files below `assets/` have names that change with their contents,
 //! so browsers keep them; the others are asked for again, and answered with 304 while they are the same.
 
+#![forbid(unsafe_code)]
+
 mod accept;
 mod files;
 #[cfg(test)]

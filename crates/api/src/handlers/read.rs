@@ -27,10 +27,11 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
     };
     let config = &api.config;
     let tenants_limits = api.config.limits.load().of(&tenant).clone();
-    let turn = match api.reads.admit(&tenant, tenants_limits.max_queued, tenants_limits.timeout).await {
-        Ok(turn) => turn,
-        Err(error) => return ApiError::from(error).into_response(),
-    };
+    let turn =
+        match api.reads.admit(&api.admission.party(&tenant), tenants_limits.max_queued, tenants_limits.timeout).await {
+            Ok(turn) => turn,
+            Err(error) => return ApiError::from(error).into_response(),
+        };
     let limits = ReadLimits {
         max_samples: config.remote_read_sample_limit,
         max_series: tenants_limits.max_series,

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_gocompat::strconv::GoFloat;
 use pharos_model::{Labels, Matcher};
@@ -12,32 +11,33 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::respond;
+use crate::Api;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::services::{Alert, Rule, RuleGroup};
-use crate::{Api, tenant_of};
+use crate::services::{Alert, Rule, RuleGroup, Rules};
+use crate::viewer::Viewer;
 
 /// Handles `GET /api/v1/rules`.
-pub(super) async fn rules(State(api): State<Arc<Api>>, headers: HeaderMap, params: Params) -> Response {
-    let asked = tenant_of(&headers).and_then(|tenant| Ok((tenant, Selection::read(&params)?)));
-    let (tenant, selection) = match asked {
-        Ok(asked) => asked,
+pub(super) async fn rules(State(api): State<Arc<Api>>, viewer: Viewer, params: Params) -> Response {
+    let selection = match Selection::read(&params) {
+        Ok(selection) => selection,
         Err(error) => return error.into_response(),
     };
-    let rules = api.services.rules(&tenant).await;
+    let rules = shown(&api, &viewer).await;
     match selection.page(&rules.groups) {
         Ok(page) => respond::success_with_warnings(page, &rules.warnings),
         Err(error) => error.into_response(),
     }
 }
 
+/// The rules that a request may see.
+async fn shown(api: &Api, viewer: &Viewer) -> Rules {
+    if viewer.sees_configured() { api.services.rules().await } else { Rules::default() }
+}
+
 /// Handles `GET /api/v1/alerts`.
-pub(super) async fn alerts(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
-    let tenant = match tenant_of(&headers) {
-        Ok(tenant) => tenant,
-        Err(error) => return error.into_response(),
-    };
-    let rules = api.services.rules(&tenant).await;
+pub(super) async fn alerts(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
+    let rules = shown(&api, &viewer).await;
     let alerting = rules.groups.iter().flat_map(|group| &group.rules).filter_map(|rule| rule.alerting.as_ref());
     let alerts: Vec<AlertJson<'_>> = alerting.flat_map(|rule| &rule.alerts).map(AlertJson::new).collect();
     respond::success_with_warnings(json!({"alerts": alerts}), &rules.warnings)

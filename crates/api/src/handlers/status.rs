@@ -10,6 +10,7 @@ use serde_json::json;
 use super::respond;
 use crate::error::{ApiError, ErrorKind};
 use crate::params::Params;
+use crate::viewer::Viewer;
 use crate::{Api, tenant_of};
 
 /// Default number of rows in each list of `status/tsdb`.
@@ -18,13 +19,19 @@ const DEFAULT_TSDB_ROWS: usize = 10;
 const MAX_TSDB_ROWS: usize = 10_000;
 
 /// Handles `GET /api/v1/status/config`.
-pub(super) async fn config(State(api): State<Arc<Api>>) -> Response {
-    respond::success(json!({"yaml": api.services.config_yaml()}))
+pub(super) async fn config(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
+    match viewer.check_configured() {
+        Ok(()) => respond::success(json!({"yaml": api.services.config_yaml(viewer.sees_all)})),
+        Err(error) => error.into_response(),
+    }
 }
 
 /// Handles `GET /api/v1/status/flags`.
-pub(super) async fn flags(State(api): State<Arc<Api>>) -> Response {
-    respond::success(api.services.flags())
+pub(super) async fn flags(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
+    match viewer.check_configured() {
+        Ok(()) => respond::success(api.services.flags()),
+        Err(error) => error.into_response(),
+    }
 }
 
 /// Handles `GET /api/v1/status/runtimeinfo`.

@@ -12,13 +12,19 @@ use super::respond;
 use crate::Api;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::services::TargetMetadata;
+use crate::services::{TargetMetadata, Targets};
+use crate::viewer::Viewer;
+
+/// The targets that a request may see.
+async fn shown(api: &Api, viewer: &Viewer, pool: Option<&str>) -> Targets {
+    if viewer.sees_configured() { api.services.targets(pool).await } else { Targets::default() }
+}
 
 /// Handles `GET /api/v1/targets`.
-pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Response {
+pub(super) async fn targets(State(api): State<Arc<Api>>, viewer: Viewer, params: Params) -> Response {
     let state = params.get("state").unwrap_or("any").to_lowercase();
     let pool = params.get("scrapePool");
-    let targets = api.services.targets(pool).await;
+    let targets = shown(&api, &viewer, pool).await;
     // An unknown state selects no targets, as in Prometheus.
     let (active, dropped) = match state.as_str() {
         "any" => (true, true),
@@ -33,14 +39,14 @@ pub(super) async fn targets(State(api): State<Arc<Api>>, params: Params) -> Resp
 }
 
 /// Handles `GET /api/v1/scrape_pools`.
-pub(super) async fn pools(State(api): State<Arc<Api>>) -> Response {
-    let targets = api.services.targets(None).await;
+pub(super) async fn pools(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
+    let targets = shown(&api, &viewer, None).await;
     respond::success_with_warnings(json!({"scrapePools": targets.pools}), &targets.warnings)
 }
 
 /// Handles `GET /api/v1/targets/metadata`.
-pub(super) async fn metadata(State(api): State<Arc<Api>>, params: Params) -> Response {
-    let known = api.services.target_metadata().await;
+pub(super) async fn metadata(State(api): State<Arc<Api>>, viewer: Viewer, params: Params) -> Response {
+    let known = if viewer.sees_configured() { api.services.target_metadata().await } else { Vec::new() };
     // Under a permit, because the regular expressions of the selector may take long to compile.
     let tenant = TenantId::default();
     let budget = api.budget(&tenant);

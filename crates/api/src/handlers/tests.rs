@@ -20,6 +20,9 @@ struct NoServices;
 
 #[async_trait::async_trait]
 impl Services for NoServices {
+    fn is_known(&self, tenant: &TenantId) -> bool {
+        *tenant == TenantId::default()
+    }
     fn ready(&self) -> Result<(), String> {
         Err("replaying the log".into())
     }
@@ -30,8 +33,8 @@ impl Services for NoServices {
     fn metrics_text(&self) -> String {
         "up 1\n".into()
     }
-    fn config_yaml(&self) -> String {
-        "global: {}\n".into()
+    fn config_yaml(&self, with_tenants: bool) -> String {
+        if with_tenants { "limits: {overrides: {a: {}}}\n".into() } else { "global: {}\n".into() }
     }
     fn flags(&self) -> BTreeMap<String, String> {
         BTreeMap::from([("a".into(), "b".into())])
@@ -49,12 +52,12 @@ impl Services for NoServices {
         Ok(TsdbStatus::default())
     }
     async fn targets(&self, _: Option<&str>) -> Targets {
-        Targets::default()
+        Targets { pools: vec!["node".into()], ..Targets::default() }
     }
     async fn target_metadata(&self) -> Vec<TargetMetadata> {
         Vec::new()
     }
-    async fn rules(&self, _: &TenantId) -> Rules {
+    async fn rules(&self) -> Rules {
         Rules::default()
     }
     async fn alertmanagers(&self) -> Alertmanagers {
@@ -413,5 +416,40 @@ async fn series_that_exceed_the_memory_of_a_query_are_refused() {
     for path in ["/api/v1/series?match[]=a", "/api/v1/labels"] {
         let (status, body) = send_to(source(), config.clone(), request("GET", path)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+}
+
+/// Sends a request of a tenant from an address. Returns the status and the body.
+async fn get_as(tenant: &str, from: [u8; 4], path: &str) -> (StatusCode, Value) {
+    let mut request = request("GET", path);
+    request.headers_mut().insert("x-scope-orgid", tenant.parse().unwrap());
+    request.extensions_mut().insert(crate::query_log::ClientAddress(from.into()));
+    let (status, body) = send_to(source(), ApiConfig::default(), request).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const THERE: [u8; 4] = [10, 0, 0, 7];
+
+#[tokio::test]
+async fn targets_are_shown_to_their_tenant_and_to_the_machine() {
+    for (tenant, from, pools) in
+        [("anonymous", THERE, json!(["node"])), ("a", HERE, json!(["node"])), ("a", THERE, json!([]))]
+    {
+        let (_, body) = get_as(tenant, from, "/api/v1/scrape_pools").await;
+        assert_eq!(body["data"]["scrapePools"], pools, "{tenant} from {from:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_shows_other_tenants_only_to_the_machine() {
+    let (_, body) = get_as("anonymous", HERE, "/api/v1/status/config").await;
+    assert!(body["data"]["yaml"].as_str().unwrap().contains("overrides"));
+    let (_, body) = get_as("anonymous", THERE, "/api/v1/status/config").await;
+    assert_eq!(body["data"]["yaml"], "global: {}\n");
+    for path in ["/api/v1/status/config", "/api/v1/status/flags"] {
+        let (status, body) = get_as("a", THERE, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert!(body["error"].as_str().unwrap().contains("--web.tenant-details"), "{body}");
     }
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::TenantId;
 use pharos_querier::AdmissionError;
-use pharos_querier::queue::{FairQueue, Full, Turn};
+use pharos_querier::queue::{FairQueue, Full, Party, Turn};
 
-/// Grants permits to remote reads. Tenants take turns, and none has all permits.
+/// Grants permits to remote reads. Parties take turns, and none has all permits.
 pub(crate) struct RemoteReads {
     queue: Arc<FairQueue>,
-    /// The most permits that a tenant has at a time; 0 means no limit.
+    /// The most permits that a party has at a time; 0 means no limit.
     of_a_tenant: usize,
 }
 
@@ -24,15 +23,15 @@ impl RemoteReads {
     /// Waits for a permit.
     ///
     /// # Errors
-    /// There was none within `timeout`, or too many reads of the tenant wait.
+    /// There was none within `timeout`, or too many reads of the party wait.
     pub(crate) async fn admit(
         &self,
-        tenant: &TenantId,
+        party: &Party,
         max_waiting: usize,
         timeout: Duration,
     ) -> Result<Turn, AdmissionError> {
-        let waiting = FairQueue::enter(&self.queue, tenant, self.of_a_tenant, max_waiting);
-        let waiting = waiting.map_err(|Full { limit }| AdmissionError::QueueFull { tenant: tenant.clone(), limit })?;
+        let waiting = FairQueue::enter(&self.queue, party, self.of_a_tenant, max_waiting);
+        let waiting = waiting.map_err(|Full { limit }| AdmissionError::QueueFull { party: party.clone(), limit })?;
         match tokio::time::timeout(timeout, waiting).await {
             Ok(turn) => turn.ok_or(AdmissionError::Stopping),
             Err(_) => Err(AdmissionError::TimedOut),
@@ -42,12 +41,15 @@ impl RemoteReads {
 
 #[cfg(test)]
 mod tests {
+    use pharos_model::TenantId;
+
     use super::*;
 
     #[tokio::test]
     async fn slow_reads_of_one_tenant_leave_permits_to_others() {
         let reads = RemoteReads::new(10);
-        let (slow, other) = (TenantId::new("slow").unwrap(), TenantId::new("other").unwrap());
+        let party = |name| Party::Tenant(TenantId::new(name).unwrap());
+        let (slow, other) = (party("slow"), party("other"));
         let soon = Duration::from_millis(10);
         let mut held = Vec::new();
         while let Ok(turn) = reads.admit(&slow, 0, soon).await {

@@ -50,7 +50,8 @@ pub struct ClusterArgs {
     #[arg(long = "cluster.catch-up-rate", value_name = "SIZE", default_value = "64MB", value_parser = byte_size)]
     pub catch_up_rate: ByteSize,
 
-    /// Shared secret by which nodes authenticate to each other
+    /// Shared secret by which nodes authenticate to each other. Other users of the machine can read it on the command line:
+    /// prefer --cluster.token-file
     #[arg(long = "cluster.token", value_name = "TEXT", conflicts_with = "token_file")]
     pub token: Option<String>,
 
@@ -88,6 +89,13 @@ impl ClusterArgs {
         named.dedup();
         let default = if named.is_empty() { 1 } else { named.len().max(2) };
         self.expect.map_or(default, |expect| expect as usize)
+    }
+
+    /// A warning if the command line shows the shared secret.
+    pub(super) fn warning(&self) -> Option<String> {
+        let reason = "--cluster.token shows the secret to every user of this machine who lists its processes: put it into a \
+                      file and pass --cluster.token-file";
+        self.token.as_ref().map(|_| reason.into())
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

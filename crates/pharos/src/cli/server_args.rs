@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
+use pharos_api::viewer::TenantDetails;
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
 use regex::Regex;
@@ -149,6 +150,10 @@ pub struct WebArgs {
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,
 
+    /// Who may see targets, rules, settings and blocks of other tenants than the one that a request names by X-Scope-OrgID
+    #[arg(long = "web.tenant-details", value_name = "WHO", default_value = "loopback")]
+    pub tenant_details: TenantDetailsArg,
+
     /// Regular expression, fully anchored, for the origins that may call the API from a browser
     #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*", value_parser = anchored_regex)]
     pub cors_origin: Regex,
@@ -269,6 +274,27 @@ pub struct RuleArgs {
     pub drain: bool,
 }
 
+/// Who may see what concerns other tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TenantDetailsArg {
+    /// Requests from the same machine, unless a proxy or a page of another origin sent them.
+    Loopback,
+    /// Every request.
+    Everyone,
+    /// No request.
+    Nobody,
+}
+
+impl From<TenantDetailsArg> for TenantDetails {
+    fn from(arg: TenantDetailsArg) -> Self {
+        match arg {
+            TenantDetailsArg::Loopback => TenantDetails::Loopback,
+            TenantDetailsArg::Everyone => TenantDetails::Everyone,
+            TenantDetailsArg::Nobody => TenantDetails::Nobody,
+        }
+    }
+}
+
 /// What happens to queries under a view that may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StalePolicy {
@@ -360,6 +386,7 @@ impl ServerArgs {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.inert.warnings.clone();
         warnings.extend(self.features().warnings());
+        warnings.extend(self.cluster.warning());
         warnings
     }
 

@@ -47,6 +47,14 @@ fn defaults_are_those_of_prometheus() {
 }
 
 #[test]
+fn a_secret_on_the_command_line_is_warned_of() {
+    let warnings = server(&["--cluster.token=secret"]).warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("--cluster.token-file") && !warnings[0].contains("secret:"), "{warnings:?}");
+    assert!(server(&["--cluster.token-file=token"]).warnings().is_empty());
+}
+
+#[test]
 fn flags_of_prometheus_work_without_a_subcommand() {
     let server = server(&[
         "--config.file=prometheus.yml",

@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 use pharos_api::ApiError;
 use pharos_api::error::ErrorKind;
 use pharos_api::query_log::ClientAddress;
+use pharos_api::viewer::{TenantDetails, is_from_this_machine};
 use pharos_cluster::placement::{self, PlacementConfig, PlacementContext};
 use pharos_cluster::{
     CatalogueCommand, ClusterState, Command, GroupStatus, MemberState, Meta, MetaError, RemovalReason, codec, export,
@@ -32,13 +33,15 @@ const GROUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest snapshot that a request may restore, in bytes.
 const MAX_STATE_BYTES: usize = 1 << 30;
 
-/// Who may change the cluster over HTTP. Everyone may read.
+/// Who may change the cluster over HTTP. Everyone may read, except what concerns other tenants.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Whether everyone who reaches the API may (`--web.enable-admin-api`).
     pub everyone: bool,
     /// The shared secret of the cluster. Requests that carry it may.
     pub token: Option<String>,
+    /// Who else may see the tenants.
+    pub tenant_details: TenantDetails,
 }
 
 impl Access {
@@ -51,9 +54,7 @@ impl Access {
         if self.everyone || self.token.as_ref().is_some_and(knows) {
             return Ok(());
         }
-        let foreign = [header::ORIGIN.as_str(), header::FORWARDED.as_str(), "x-forwarded-for"];
-        let is_here = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
-        if drains_itself && is_here && !foreign.iter().any(|name| headers.contains_key(*name)) {
+        if drains_itself && is_from_this_machine(headers, peer) {
             return Ok(());
         }
         let needed = match self.token {
@@ -61,6 +62,11 @@ impl Access {
             None => "start the node with --web.enable-admin-api, or all nodes with --cluster.token-file",
         };
         Err(ApiError::new(ErrorKind::Unavailable, format!("not allowed to change the cluster: {needed}")))
+    }
+
+    /// Whether a request may see all tenants.
+    fn shows_tenants(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
+        self.tenant_details.are_shown_to(headers, peer) || self.allows(headers, peer, false).is_ok()
     }
 }
 
@@ -197,8 +203,16 @@ fn ip(peer: Peer) -> Option<IpAddr> {
     peer.map(|Extension(ClientAddress(ip))| ip)
 }
 
-async fn status(State(api): State<Arc<ClusterApi>>) -> Response {
-    success(api.status().await)
+async fn status(State(api): State<Arc<ClusterApi>>, peer: Peer, headers: HeaderMap) -> Response {
+    let shown = async {
+        let tenant = pharos_api::tenant_of(&headers)?;
+        let mut status = api.status().await;
+        if !api.access.shows_tenants(&headers, ip(peer)) {
+            status.catalogue = status.catalogue.of_tenant(tenant.as_str());
+        }
+        Ok(status)
+    };
+    answer(shown.await)
 }
 
 async fn drain_progress(State(api): State<Arc<ClusterApi>>, Query(parameters): Query<Parameters>) -> Response {

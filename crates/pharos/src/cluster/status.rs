@@ -182,6 +182,16 @@ pub struct TenantStatus {
     pub deletions: usize,
 }
 
+impl CatalogueStatus {
+    /// The summary as one tenant may see it.
+    pub(super) fn of_tenant(mut self, tenant: &str) -> Self {
+        self.tenants.retain(|name, _| name == tenant);
+        self.blocks = self.tenants.values().map(|tenant| tenant.blocks).sum();
+        self.bytes = self.tenants.values().map(|tenant| tenant.bytes).sum();
+        self
+    }
+}
+
 /// What replicas have copied so far, by shard and node.
 pub type Progress = BTreeMap<(u32, String), Copied>;
 

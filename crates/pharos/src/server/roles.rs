@@ -277,7 +277,11 @@ fn cluster_api(
         node: membership.identity.clone(),
         objects: objects.clone(),
         clock: clock.clone(),
-        access: Access { everyone: args.web.enable_admin_api, token: membership.token() },
+        access: Access {
+            everyone: args.web.enable_admin_api,
+            token: membership.token(),
+            tenant_details: args.web.tenant_details.into(),
+        },
         copies: Copies { ingester: ingester.cloned(), connect: membership.connect() },
     }
 }

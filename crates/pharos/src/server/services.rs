@@ -120,6 +120,13 @@ pub(super) fn never() -> String {
 
 #[async_trait::async_trait]
 impl Services for NodeServices {
+    fn is_known(&self, tenant: &TenantId) -> bool {
+        *tenant == TenantId::default()
+            || self.ingester.as_ref().is_some_and(|ingester| ingester.head().has_tenant(tenant))
+            || self.query_limits.load().own.contains_key(tenant)
+            || self.deletions.meta.view().catalogue.tenant(tenant.as_str()).is_some()
+    }
+
     fn ready(&self) -> Result<(), String> {
         if *self.stop.borrow() { Err("the server is stopping".into()) } else { Ok(()) }
     }
@@ -136,8 +143,12 @@ impl Services for NodeServices {
         metrics_text(&self.registry)
     }
 
-    fn config_yaml(&self) -> String {
-        self.config.current().config.to_yaml()
+    fn config_yaml(&self, with_tenants: bool) -> String {
+        let mut config = self.config.current().config.clone();
+        if !with_tenants {
+            config.limits.overrides.clear();
+        }
+        config.to_yaml()
     }
 
     fn flags(&self) -> BTreeMap<String, String> {
@@ -217,7 +228,7 @@ impl Services for NodeServices {
         self.targets.all(&request).await.into_metadata()
     }
 
-    async fn rules(&self, _: &TenantId) -> Rules {
+    async fn rules(&self) -> Rules {
         self.rules.all().await
     }
 

@@ -31,6 +31,21 @@ impl Node {
         Node { _folder: folder, api }
     }
 
+    async fn commit_block(&self, tenant: &str, id: &str) {
+        let block = pharos_cluster::BlockEntry {
+            id: id.into(),
+            window_end: 100,
+            max_t: 99,
+            shards: vec![0],
+            bytes: 1,
+            series: 1,
+            samples: 1,
+            ..pharos_cluster::BlockEntry::default()
+        };
+        let commit = CatalogueCommand::CommitBlocks { tenant: tenant.into(), blocks: vec![block], flushed_until: None };
+        self.api.meta.propose(commit).await.unwrap();
+    }
+
     async fn send(&self, request: Request<Body>) -> (StatusCode, Bytes) {
         let answer = self.api.clone().router().oneshot(request).await.unwrap();
         let status = answer.status();
@@ -64,8 +79,29 @@ async fn everyone_may_read_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_elsewhere_sees_only_its_own_blocks() {
+    let node = Node::start(Access { token: Some("secret".into()), ..Access::default() }).await;
+    node.commit_block("a", "A").await;
+    node.commit_block("b", "B").await;
+    let as_a = ("x-scope-orgid", "a");
+    for (headers, from, tenants) in [
+        (&[as_a][..], THERE, vec!["a"]),
+        (&[], THERE, vec![]),
+        (&[as_a, (TOKEN_HEADER, "secret")], THERE, vec!["a", "b"]),
+        (&[as_a], HERE, vec!["a", "b"]),
+        (&[as_a, ("x-forwarded-for", "10.0.0.7")], HERE, vec!["a"]),
+    ] {
+        let (_, answer) = node.ask("GET", "", headers, from).await;
+        let shown: ClusterStatus = serde_json::from_value(answer["data"].clone()).unwrap();
+        assert_eq!(shown.catalogue.tenants.keys().collect::<Vec<_>>(), tenants, "{headers:?} from {from:?}");
+        assert_eq!(shown.catalogue.blocks, tenants.len());
+    }
+    node.api.meta.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_need_the_token_or_the_admin_api() {
-    let node = Node::start(Access { everyone: false, token: Some("secret".into()) }).await;
+    let node = Node::start(Access { token: Some("secret".into()), ..Access::default() }).await;
     let token = |text| [(TOKEN_HEADER, text)];
     for path in ["/drain?node=A", "/remove?node=B", "/snapshot", "/restore", "/rebuild", "/quarantine"] {
         let (status, answer) = node.ask("POST", path, &token("secre"), THERE).await;
@@ -105,7 +141,7 @@ async fn changes_need_the_token_or_the_admin_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_restored() {
-    let node = Node::start(Access { everyone: true, token: None }).await;
+    let node = Node::start(Access { everyone: true, ..Access::default() }).await;
     let post = |path: &str, body: Body| {
         Request::builder().method("POST").uri(format!("/api/v1/cluster{path}")).body(body).unwrap()
     };
@@ -131,24 +167,13 @@ async fn a_snapshot_is_restored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_block_is_taken_out_of_the_catalogue() {
-    let node = Node::start(Access { everyone: true, token: None }).await;
+    let node = Node::start(Access { everyone: true, ..Access::default() }).await;
     let (status, answer) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
     assert_eq!(
         (status, &answer["error"]),
         (StatusCode::NOT_FOUND, &"the catalogue lists no block B of tenant t".into())
     );
-    let block = pharos_cluster::BlockEntry {
-        id: "B".into(),
-        window_end: 100,
-        max_t: 99,
-        shards: vec![0],
-        bytes: 1,
-        series: 1,
-        samples: 1,
-        ..pharos_cluster::BlockEntry::default()
-    };
-    let commit = CatalogueCommand::CommitBlocks { tenant: "t".into(), blocks: vec![block], flushed_until: None };
-    node.api.meta.propose(commit).await.unwrap();
+    node.commit_block("t", "B").await;
     let (status, _) = node.ask("POST", "/quarantine?tenant=t&block=B", &[], THERE).await;
     assert_eq!(status, StatusCode::OK);
     let view = node.api.meta.view();
