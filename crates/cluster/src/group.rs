@@ -236,13 +236,30 @@ impl Group {
         let round = if self.raft.is_leader() || forwarded {
             self.confirmations.join(|| async move { group.confirm().await })
         } else {
-            let leader = self.leader_address().ok_or_else(|| MetaError::Unavailable(NO_LEADER.into()))?;
-            self.forwarded.join(|| async move {
-                let asked = group.remote.read_index(&leader, true).await;
-                asked.map_err(|status| format!("leader {leader}: {}", status.message()))
-            })
+            self.forwarded.join(|| async move { group.ask_leader().await })
         };
         round.await.map_err(MetaError::Unavailable)
+    }
+
+    /// Asks the leader for its version, and gives up as soon as it no longer leads, because a dead leader does not answer.
+    async fn ask_leader(&self) -> Result<u64, String> {
+        let leader = self.leader_address().ok_or(NO_LEADER)?;
+        tokio::select! {
+            asked = self.remote.read_index(&leader, true) => {
+                asked.map_err(|status| format!("leader {leader}: {}", status.message()))
+            }
+            () = self.deposed(&leader) => Err(format!("{leader} no longer leads")),
+        }
+    }
+
+    /// Waits until the node at an address no longer leads, as far as this node knows.
+    async fn deposed(&self, leader: &str) {
+        let mut metrics = self.raft.metrics();
+        while self.leader_address().as_deref() == Some(leader) {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until a majority has confirmed that this node leads, and returns the version of its view, which then includes

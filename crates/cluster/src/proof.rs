@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::sync::watch;
@@ -19,12 +21,14 @@ use crate::feed::Feed;
 use crate::rounds::Rounds;
 use crate::view::View;
 
-/// Maximum time that a caller waits for a proof, which is about as long as meta takes to elect another leader.
-const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Maximum time that a caller waits for a proof: longer than meta takes to elect another leader (1.2 to 1.6 s).
+const PROOF_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Wait between proofs while they fail.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// Wait before meta is asked again within a proof. Most elections end before the proof times out.
+/// Wait after a failed question to meta before the next one within a proof.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a question to meta stays unanswered before another one is asked beside it: its leader may just have been replaced.
+const HEDGE_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A view could not be proved to be current.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl fmt::Display for Unproven {
 
 /// Proves that views are current, which queries rely on.
 pub trait ProveView: Send + Sync + 'static {
-    /// Returns a view that includes everything agreed on before the call. Takes at most about a second.
+    /// Returns a view that includes everything agreed on before the call. Takes at most [`PROOF_TIMEOUT`].
     ///
     /// # Errors
     /// Meta has not confirmed the view in that time, or did not confirm the last one.
@@ -122,19 +126,34 @@ impl Shared {
             let began = self.clock.monotonic();
             let mut failure = None;
             let proving = async {
-                loop {
-                    match self.backend.read_index().await {
-                        Ok(version) => return self.feed.reach(version).await,
-                        Err(error) => failure = Some(error.to_string()),
-                    }
-                    tokio::time::sleep(ASK_AGAIN_INTERVAL).await;
-                }
+                let version = self.ask_meta(&mut failure).await;
+                self.feed.reach(version).await
             };
             let proved = tokio::time::timeout(PROOF_TIMEOUT, proving).await;
             let outcome = proved.map(|_view| ()).map_err(|_| failure.unwrap_or_else(late));
             self.record(began, &outcome);
             outcome
         })
+    }
+
+    /// Asks meta for a version that includes everything agreed on before the call, until it answers. `failure` is why the last
+    /// question failed.
+    async fn ask_meta(&self, failure: &mut Option<String>) -> u64 {
+        let mut asked = FuturesUnordered::new();
+        loop {
+            asked.push(self.backend.read_index());
+            let mut wait = HEDGE_INTERVAL;
+            while let Ok(Some(answer)) = tokio::time::timeout(wait, asked.next()).await {
+                match answer {
+                    Ok(version) => return version,
+                    Err(error) => *failure = Some(error.to_string()),
+                }
+                wait = ASK_AGAIN_INTERVAL;
+            }
+            if asked.is_empty() {
+                tokio::time::sleep(ASK_AGAIN_INTERVAL).await;
+            }
+        }
     }
 
     /// Records the outcome of a proof. `began` is when it began, on the monotonic clock. The first failure starts a task that
