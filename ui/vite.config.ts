@@ -1,4 +1,5 @@
-import { defineConfig, loadEnv } from 'vite';
+import { loadEnv } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 /** The server that `npm run dev` asks; set PHAROS_URL for another one. */
 const server = loadEnv('', '.', 'PHAROS_').PHAROS_URL ?? 'http://127.0.0.1:9090';
@@ -14,5 +15,6 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   worker: { format: 'es' },
+  test: { setupFiles: ['src/test-setup.ts'] },
   server: { proxy: { '/api': server, '/-': server, '/metrics': server } },
 });

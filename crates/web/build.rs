@@ -1,4 +1,4 @@
-//! Compresses the built web interface and lists its files as Rust, so that the binary carries them.
+//! Compresses the built web interface and the dashboards and lists their files as Rust, so that the binary carries them.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -10,24 +10,30 @@ use flate2::write::GzEncoder;
 use xxhash_rust::xxh3::xxh3_64;
 
 fn main() -> io::Result<()> {
+    embed("../../ui/dist", "files.rs")?;
+    embed("../../deploy/dashboards", "dashboards.rs")
+}
+
+/// Compresses the files of a folder, whose path is relative to the crate, and writes their list to `list_name`.
+fn embed(folder: &str, list_name: &str) -> io::Result<()> {
     let missing = |name: &str| io::Error::other(format!("{name} is not set"));
     let crate_folder = env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| missing("CARGO_MANIFEST_DIR"))?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| missing("OUT_DIR"))?);
-    let built = Path::new(&crate_folder).join("../../ui/dist");
+    let built = Path::new(&crate_folder).join(folder);
     println!("cargo::rerun-if-changed={}", built.display());
 
     let mut list = String::from("&[\n");
     for path in files(&built)? {
         let contents = fs::read(&path)?;
         let name = path.strip_prefix(&built).map_err(io::Error::other)?.to_string_lossy().replace('\\', "/");
-        let packed = out.join(format!("{}.gz", name.replace('/', "+")));
+        let packed = out.join(format!("{list_name}+{}.gz", name.replace('/', "+")));
         fs::write(&packed, gzip(&contents)?)?;
         let hash = xxh3_64(&contents);
         writeln!(list, "    File {{ path: {name:?}, hash: {hash:#x}, gzip: include_bytes!({packed:?}) }},")
             .map_err(io::Error::other)?;
     }
-    list.push_str("]\n");
-    fs::write(out.join("files.rs"), list)
+    list.push(']');
+    fs::write(out.join(list_name), list)
 }
 
 /// All files below a folder, sorted.

@@ -37,6 +37,16 @@ const EXPOSITION = [
   'answer_seconds_bucket{le="+Inf"} 10',
   'answer_seconds_sum 3.5',
   'answer_seconds_count 10',
+  // What kube-state-metrics and the kubelet would say of two pods.
+  'kube_namespace_status_phase{namespace="shop",phase="Active"} 1',
+  'kube_pod_status_phase{namespace="shop",phase="Running"} 2',
+  'kube_pod_status_phase{namespace="shop",phase="Pending"} 0',
+  ...['cart-1', 'pay-1'].flatMap((pod, i) => [
+    `kube_pod_info{namespace="shop",pod="${pod}",node="node-${i}"} 1`,
+    `kube_pod_ready{namespace="shop",pod="${pod}"} ${i}`,
+    `kube_pod_requests{namespace="shop",pod="${pod}",resource="cpu"} 0.5`,
+    `container_cpu_usage{namespace="shop",pod="${pod}",container="app"} 0.${i + 1}`,
+  ]),
   '',
 ].join('\n');
 

@@ -20,6 +20,7 @@ after(async () => {
 const PAGES = {
   query: 'Query',
   explore: 'Explore',
+  dashboards: 'Dashboards',
   alerts: 'Alerts',
   rules: 'Rules',
   targets: 'Targets',

@@ -11,6 +11,7 @@ export interface Page {
 export const PAGES: Page[] = [
   { path: 'query', title: 'Query', group: 'Data', load: () => import('./query/page') },
   { path: 'explore', title: 'Explore', group: 'Data', load: () => import('./pages/explore') },
+  { path: 'dashboards', title: 'Dashboards', group: 'Data', load: () => import('./dashboards/page') },
   { path: 'alerts', title: 'Alerts', group: 'Alerting', load: () => import('./pages/alerts') },
   { path: 'rules', title: 'Rules', group: 'Alerting', load: () => import('./pages/rules') },
   { path: 'targets', title: 'Targets', group: 'Scraping', load: () => import('./pages/targets') },

@@ -20,6 +20,9 @@ pub(crate) struct File {
 
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
+/// The dashboards of `deploy/dashboards`.
+static DASHBOARDS: &[File] = include!(concat!(env!("OUT_DIR"), "/dashboards.rs"));
+
 /// A page may load nothing from other servers, run no script that is not a file of this one, and be framed by no other site.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
@@ -34,6 +37,11 @@ const TITLE: &str = "<title>Pharos</title>";
 /// Finds a file by its path.
 pub(crate) fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
+}
+
+/// The built-in dashboards with their names.
+pub(crate) fn dashboards() -> impl Iterator<Item = (&'static str, &'static File)> {
+    DASHBOARDS.iter().filter_map(|file| Some((file.path.strip_suffix(".json")?, file)))
 }
 
 /// The response to a request for a file that does not exist.

@@ -3,10 +3,13 @@
 //! All pages are one HTML file, in which a script shows the page that the path names. The file and the responses of the
 //! API say that a browser may load nothing from elsewhere. Files below `assets/` have names that change with their contents,
 //! so browsers keep them; the others are asked for again, and answered with 304 while they are the same.
+//!
+//! Dashboards, which the pages show, are listed and sent below `/api/v1/dashboards`.
 
 #![forbid(unsafe_code)]
 
 mod accept;
+mod dashboards;
 mod files;
 #[cfg(test)]
 mod tests;
@@ -19,13 +22,15 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
+pub use dashboards::Dashboards;
 use files::{Document, not_found};
 
 /// The paths of the pages. `ui/src/pages.ts` lists the same ones.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "query",
     "graph",
     "explore",
+    "dashboards",
     "alerts",
     "rules",
     "targets",
@@ -44,18 +49,19 @@ const PAGES: [&str; 14] = [
 pub struct Site {
     document: Arc<Document>,
     text: Arc<str>,
+    dashboards: Dashboards,
 }
 
 impl Site {
     /// Prepares the pages. `title` is what they call the server. `text` is the response at `/` for clients that do not
     /// ask for HTML.
-    pub fn new(title: &str, text: String) -> Self {
-        Site { document: Arc::new(Document::with_title(title)), text: text.into() }
+    pub fn new(title: &str, text: String, dashboards: Dashboards) -> Self {
+        Site { document: Arc::new(Document::with_title(title)), text: text.into(), dashboards }
     }
 
     /// The handler of `/`: the first page for browsers, and the text for others.
     pub fn root<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
-        let Site { document, text } = self.clone();
+        let Site { document, text, .. } = self.clone();
         get(move |headers: HeaderMap| async move {
             match accept::wants_html(&headers) {
                 true => document.response(&headers),
@@ -64,13 +70,13 @@ impl Site {
         })
     }
 
-    /// The routes of all pages and their files, except `/`.
+    /// The routes of all pages, their files and the dashboards, except `/`.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let pages = PAGES.iter().fold(Router::new(), |routes, page| {
             let document = self.document.clone();
             routes.route(&format!("/{page}"), get(move |headers: HeaderMap| async move { document.response(&headers) }))
         });
-        pages.route("/favicon.svg", get(|headers: HeaderMap| async move { file("favicon.svg", &headers) })).route(
+        pages.merge(self.dashboards.routes()).route("/favicon.svg", get(|headers: HeaderMap| async move { file("favicon.svg", &headers) })).route(
             "/assets/{name}",
             get(
                 |Path(name): Path<String>, headers: HeaderMap| async move { file(&format!("assets/{name}"), &headers) },

@@ -5,10 +5,10 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::{PAGES, Site};
+use super::{Dashboards, PAGES, Site};
 
 fn site() -> Router {
-    let site = Site::new("A <b>\"title\"</b> & more", "the old text\n".into());
+    let site = Site::new("A <b>\"title\"</b> & more", "the old text\n".into(), Dashboards::default());
     Router::new().route("/", site.root()).merge(site.routes())
 }
 

@@ -1,27 +1,44 @@
 import { describe, expect, test } from 'vitest';
 import { timeLabels } from './axis';
-import { extent, nearestLine, nearestStep, padded, stack } from './geometry';
+import { type Area, extent, nearestLine, nearestStep, padded, scaleOf, stack, yOf } from './geometry';
 import { heatOf } from './heat';
+import { type Look, plainLook } from './look';
 
+const plain = (number: number) => plainLook(number, false, 1);
+const stacked = (number: number) => plainLook(number, true, 1);
 const line = (...values: number[]) => ({ labels: {}, values: Float64Array.from(values) });
 
 describe('scales', () => {
   const lines = [line(1, 2, NaN), line(10, Infinity, 30)];
 
   test('ignore what cannot be drawn', () => {
-    expect(extent(lines, [0, 1], false, 3)).toEqual([1, 30]);
-    expect(extent([line(NaN)], [0], false, 1)).toBeNull();
+    expect(extent(lines, [0, 1], plain, 0, 3)).toEqual([1, 30]);
+    expect(extent([line(NaN)], [0], plain, 0, 1)).toBeNull();
   });
 
   test('of stacked lines reach the highest sum', () => {
-    expect(extent(lines, [0, 1], true, 3)).toEqual([0, 30]);
+    expect(extent(lines, [0, 1], stacked, 0, 3)).toEqual([0, 30]);
   });
 
   test('begin at zero where it is near, and where the user says', () => {
-    expect(padded([1, 10], null)[0]).toBe(0);
-    expect(padded([100, 101], null)[0]).toBeGreaterThan(99);
-    expect(padded([5, 5], null)[0]).toBe(0);
-    expect(padded([1, 10], -5)[0]).toBe(-5);
+    const free = { min: null, max: null };
+    expect(padded([1, 10], free)[0]).toBe(0);
+    expect(padded([100, 101], free)[0]).toBeGreaterThan(99);
+    expect(padded([5, 5], free)[0]).toBe(0);
+    expect(padded([1, 10], { min: -5, max: 50 })).toEqual([-5, 50]);
+  });
+
+  test('of an axis ignore the lines of the other one', () => {
+    const looks = (number: number): Look => ({ ...plain(number), axis: number === 1 ? 1 : 0 });
+    expect(extent(lines, [0, 1], looks, 0, 3)).toEqual([1, 2]);
+    expect(extent(lines, [0, 1], looks, 1, 3)).toEqual([10, 30]);
+  });
+
+  test('of logarithms end at powers of ten, above what a logarithm does not have', () => {
+    const axis = { min: null, max: null, isLog: true, format: String, label: '' };
+    expect(scaleOf([0, 300], axis, () => [0, 0.02, 300])).toEqual({ low: 0.01, high: 1000, isLog: true });
+    const area: Area = { width: 1, height: 100, xs: new Float32Array(), scales: [{ low: 1, high: 100, isLog: true }, { low: 0, high: 1, isLog: false }] };
+    expect([1, 10, 100, 0].map((value) => Math.round(yOf(area, value)))).toEqual([100, 50, 0, 100]);
   });
 });
 
@@ -31,13 +48,21 @@ test('stacked lines lie on each other, and gaps count as nothing', () => {
   expect(tops).toEqual([[1, 0], [3, 3]]);
 });
 
+test('values below zero are stacked downwards', () => {
+  const spans: number[][] = [];
+  stack([line(1), line(-2), line(-3), line(4)], [0, 1, 2, 3], 1, (_, [from = NaN], [to = NaN]) => spans.push([from, to]));
+  expect(spans).toEqual([[0, 1], [0, -2], [-2, -5], [1, 5]]);
+});
+
 test('the pointer finds the nearest step and line', () => {
   expect(nearestStep(Float32Array.of(0, 10, 20), 14)).toBe(1);
   expect(nearestStep(Float32Array.of(0, 10, 20), 99)).toBe(2);
   const lines = [line(1), line(5), line(NaN)];
-  expect(nearestLine(lines, [0, 1, 2], false, 0, 4)).toEqual({ line: 1, at: 5 });
-  expect(nearestLine(lines, [0, 1], true, 0, 4)).toEqual({ line: 1, at: 6 });
-  expect(nearestLine(lines, [2], false, 0, 4)).toBeNull();
+  const scale = { low: 0, high: 10, isLog: false };
+  const area: Area = { width: 1, height: 10, xs: new Float32Array(), scales: [scale, scale] };
+  expect(nearestLine(lines, [0, 1, 2], plain, area, 0, 6)).toBe(1);
+  expect(nearestLine(lines, [0, 1], stacked, area, 0, 9.5)).toBe(0);
+  expect(nearestLine(lines, [2], plain, area, 0, 6)).toBeNull();
 });
 
 describe('heatmaps', () => {

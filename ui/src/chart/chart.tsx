@@ -11,9 +11,10 @@ import type { LabelMap } from '../format/series';
 import type { Graph } from '../query/result';
 import { zone } from '../settings';
 import { timeLabels } from './axis';
-import { cssColor, dark, seriesColor } from './colors';
-import { type Area, extent, nearestLine, nearestStep, padded, yOf } from './geometry';
+import { cssColor, dark } from './colors';
+import { type Area, type Scale, extent, nearestLine, nearestStep, scaleOf, yOf } from './geometry';
 import { type Heat, heatOf, paintHeat } from './heat';
+import { type Limit, type Look, type ValueAxis, plainLook } from './look';
 import { paint, stroke } from './paint';
 import { type Pointed, Tooltip } from './tooltip';
 
@@ -33,17 +34,26 @@ export interface ChartProps {
   /** The line that stands out, or -1. */
   focused: number;
   exemplars: Exemplar[];
-  yMin: number | null;
+  /** The left axis, and the right one if lines use it. Without any, the left one fits all values. */
+  axes?: ValueAxis[];
+  /** How the lines look, by number. By default they have the colours of their order. */
+  looks?: Look[];
+  /** Lines across the chart. */
+  limits?: Limit[];
   height: number;
+  /** Charts with the same key show the pointer at the same time. */
+  syncKey?: string;
   /** Called with the range that was selected by dragging, milliseconds. */
   onZoom: (startMs: number, endMs: number) => void;
 }
 
 /** How near the pointer must be to an exemplar, CSS pixels. */
 const EXEMPLAR_REACH = 9;
+/** Distances of marks for bytes. */
+const POWERS_OF_TWO = Array.from({ length: 70 }, (_, power) => 2 ** power);
 
 export function Chart(props: ChartProps) {
-  const { graph, mode, shown, exemplars, yMin, height } = props;
+  const { graph, mode, shown, exemplars, axes, looks, height } = props;
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<View | null>(null);
   const [pointed, setPointed] = useState<Pointed | null>(null);
@@ -58,7 +68,7 @@ export function Chart(props: ChartProps) {
       created.destroy();
       setPointed(null);
     };
-  }, [graph, mode, shown, exemplars, yMin, height, dark.value, zone.value]);
+  }, [graph, mode, shown, exemplars, axes, looks, height, dark.value, zone.value]);
 
   useEffect(() => view.current?.drawFocus(), [props.focused]);
 
@@ -77,7 +87,9 @@ class View {
   private readonly resize: ResizeObserver;
   private readonly heat: Heat | null;
   private readonly accent = cssColor('--accent');
-  private area: Area = { width: 0, height: 0, low: 0, high: 1, xs: new Float32Array() };
+  private readonly looks: Look[];
+  private readonly scales: [Scale, Scale];
+  private area: Area;
   private stop = () => {};
   private isOver = false;
   private nearest = -1;
@@ -89,12 +101,15 @@ class View {
   ) {
     const { graph, mode } = latest.current;
     this.heat = mode === 'heatmap' ? heatOf(graph) : null;
+    this.looks = latest.current.looks ?? graph.lines.map((_, line) => plainLook(line, mode === 'stacked', graph.lines.length));
+    this.scales = [this.scale(0), this.scale(1)];
+    this.area = { width: 0, height: 0, scales: this.scales, xs: new Float32Array() };
     this.series = document.createElement('canvas');
     this.focus = document.createElement('canvas');
     this.series.className = 'chart-layer';
     this.focus.className = 'chart-layer';
     const nothing = new Array<null>(graph.times.length).fill(null);
-    this.plot = new uPlot(this.options(), [graph.times as unknown as number[], nothing], host);
+    this.plot = new uPlot(this.options(), [graph.times as unknown as number[], nothing, nothing], host);
     this.plot.over.before(this.series, this.focus);
     this.plot.over.addEventListener('mouseenter', this.enter);
     this.plot.over.addEventListener('mouseleave', this.leave);
@@ -119,16 +134,25 @@ class View {
     this.drawFocus();
   };
 
-  private yRange(): [number, number] {
-    const { graph, shown, mode, yMin } = this.latest.current;
-    if (this.heat) return [0, this.heat.bounds.length - 1];
-    return padded(extent(graph.lines, shown, mode === 'stacked', graph.times.length) ?? [0, 1], yMin);
+  private look = (line: number): Look => this.looks[line] ?? plainLook(line, false, 1);
+
+  private axis(number: 0 | 1): ValueAxis {
+    return this.latest.current.axes?.[number] ?? { min: null, max: null, isLog: false, format: formatShort, label: '' };
+  }
+
+  private scale(number: 0 | 1): Scale {
+    const { graph, shown } = this.latest.current;
+    if (this.heat) return { low: 0, high: this.heat.bounds.length - 1, isLog: false };
+    const values = function* () {
+      for (const line of shown) yield* graph.lines[line]?.values ?? [];
+    };
+    return scaleOf(extent(graph.lines, shown, this.look, number, graph.times.length), this.axis(number), values);
   }
 
   private options(): uPlot.Options {
     const { graph, height, onZoom } = this.latest.current;
     const { times } = graph;
-    const range = this.yRange();
+    const hasRight = !this.heat && this.latest.current.shown.some((line) => this.look(line).axis === 1);
     const text = cssColor('--muted');
     const grid = { stroke: cssColor('--grid'), width: 1 };
     const font = '12px system-ui, sans-serif';
@@ -142,22 +166,19 @@ class View {
       padding: [10, 14, 0, 0],
       scales: {
         x: { range: () => (last > first ? [first, last] : [first - 1, first + 1]) },
-        y: { range: () => range },
+        y: this.plotScale(0),
+        right: this.plotScale(1),
       },
       axes: [
-        { ...axis, size: 44, values: (_, splits, __, ___, incr) => timeLabels(splits, incr, zone.value) },
-        {
-          ...axis,
-          values: (_, splits) => splits.map((split) => this.yLabel(split)),
-          incrs: this.heat ? [1, 2, 5, 10, 20, 50, 100, 200, 500] : undefined,
-          size: (_, values) => 18 + 7 * Math.max(3, ...(values ?? []).map((value) => value.length)),
-        } as uPlot.Axis,
+        { ...axis, size: 44, space: 68, values: (_, splits, __, ___, incr) => timeLabels(splits, incr, zone.value) },
+        this.valueAxis(0, axis),
+        ...(hasRight ? [this.valueAxis(1, axis)] : []),
       ],
-      series: [{}, { paths: () => null, points: { show: false } }],
+      series: [{}, { paths: () => null, points: { show: false } }, { paths: () => null, points: { show: false }, scale: 'right' }],
       cursor: {
         y: false,
         points: { show: false },
-        sync: { key: 'query', setSeries: false },
+        sync: { key: this.latest.current.syncKey ?? 'query', setSeries: false },
         drag: { x: true, y: false, setScale: false, dist: 5 },
       },
       hooks: {
@@ -174,16 +195,38 @@ class View {
     };
   }
 
-  private yLabel(split: number): string {
-    if (!this.heat) return formatShort(split);
+  private plotScale(number: 0 | 1): uPlot.Scale {
+    const { low, high, isLog } = this.scales[number];
+    return { range: () => [low, high], distr: isLog ? 3 : 1 };
+  }
+
+  private valueAxis(number: 0 | 1, common: uPlot.Axis): uPlot.Axis {
+    const { label, isBinary } = this.axis(number);
+    return {
+      ...common,
+      scale: number === 0 ? 'y' : 'right',
+      side: number === 0 ? 3 : 1,
+      grid: number === 0 ? common.grid : { show: false },
+      values: (_, splits) => splits.map((split) => this.yLabel(split, number)),
+      incrs: this.heat ? [1, 2, 5, 10, 20, 50, 100, 200, 500] : isBinary ? POWERS_OF_TWO : undefined,
+      size: (_, values) => 18 + 7.2 * Math.max(3, ...(values ?? []).map((value) => value?.length ?? 0)),
+      ...(label ? { label, labelSize: 18, labelFont: common.font } : {}),
+    } as uPlot.Axis;
+  }
+
+  private yLabel(split: number | null, axis: 0 | 1): string {
+    // A logarithmic axis has marks without a label.
+    if (split === null) return '';
+    const { format } = this.axis(axis);
+    if (!this.heat) return format(split);
     const bound = this.heat.bounds[split];
-    return bound === undefined ? '' : formatShort(bound);
+    return bound === undefined ? '' : format(bound);
   }
 
   /** Places the layers over the plotting area and draws the series again. uPlot calls this whenever it has drawn. */
   private layOut() {
     if (!this.plot) return;
-    const { graph, mode, shown } = this.latest.current;
+    const { graph, shown, limits = [] } = this.latest.current;
     const ratio = devicePixelRatio || 1;
     const { left, top, width, height } = this.plot.bbox;
     for (const canvas of [this.series, this.focus]) {
@@ -191,15 +234,14 @@ class View {
       canvas.height = Math.round(height);
       Object.assign(canvas.style, { left: `${left / ratio}px`, top: `${top / ratio}px`, width: `${width / ratio}px`, height: `${height / ratio}px` });
     }
-    const [low, high] = this.yRange();
     const xs = Float32Array.from(graph.times, (time) => this.plot.valToPos(time, 'x', true) - left);
-    this.area = { width, height, low, high, xs };
+    this.area = { width, height, scales: this.scales, xs };
     this.stop();
     if (this.heat) {
       paintHeat(this.series, this.heat, xs, this.accent);
     } else {
       this.series.dataset.drawn = '';
-      const picture = { lines: graph.lines, shown, isStacked: mode === 'stacked', area: this.area, pixelRatio: ratio, color: seriesColor };
+      const picture = { lines: graph.lines, shown, look: this.look, area: this.area, pixelRatio: ratio, limits };
       this.stop = paint(this.series, picture, () => { this.series.dataset.drawn = String(shown.length); });
     }
     this.drawFocus();
@@ -212,9 +254,10 @@ class View {
     const { graph, mode, focused, exemplars } = this.latest.current;
     const ratio = devicePixelRatio || 1;
     context.clearRect(0, 0, this.focus.width, this.focus.height);
-    const line = graph.lines[focused >= 0 ? focused : this.nearest];
-    if (line && mode === 'lines') {
-      stroke(context, line.values, this.area, seriesColor(graph.lines.indexOf(line)), 3 * ratio);
+    const number = focused >= 0 ? focused : this.nearest;
+    const line = graph.lines[number];
+    if (line && mode !== 'heatmap' && this.look(number).stack === null && this.look(number).draw === 'line') {
+      stroke(context, line.values, this.area, this.look(number), 3 * ratio);
     }
     if (mode === 'heatmap') return;
     context.fillStyle = cssColor('--warn');
@@ -239,7 +282,7 @@ class View {
     const { left = -1, top = -1 } = this.plot.cursor;
     if (left < 0) return;
     const ratio = devicePixelRatio || 1;
-    const { graph, shown, mode, exemplars } = this.latest.current;
+    const { graph, shown, exemplars } = this.latest.current;
     const step = nearestStep(this.area.xs, left * ratio);
     const time = (graph.times[step] ?? 0) * 1000;
     const over = this.plot.over;
@@ -250,15 +293,16 @@ class View {
       return Math.hypot(x - left * ratio, y - top * ratio) < EXEMPLAR_REACH * ratio;
     });
     if (exemplar) return this.show({ ...at, title: 'Exemplar', time: exemplar.time * 1000, value: exemplar.value, labels: exemplar.labels });
-    const value = this.plot.posToVal(top, 'y');
-    const found = nearestLine(graph.lines, shown, mode === 'stacked', step, value);
-    if (found?.line !== this.nearest) {
-      this.nearest = found?.line ?? -1;
+    const found = nearestLine(graph.lines, shown, this.look, this.area, step, top * ratio) ?? -1;
+    if (found !== this.nearest) {
+      this.nearest = found;
       this.drawFocus();
     }
-    const line = found && graph.lines[found.line];
+    const line = graph.lines[found];
     if (!line) return this.show({ ...at, title: 'No value here', time });
-    this.show({ ...at, color: seriesColor(found.line), time, value: line.values[step] ?? NaN, labels: line.labels });
+    const { color, name, axis } = this.look(found);
+    const value = line.values[step] ?? NaN;
+    this.show({ ...at, color, time, value, shown: this.latest.current.axes ? this.axis(axis).format(value) : undefined, ...(name ? { title: name } : { labels: line.labels }) });
   }
 
   private cellAt(step: number, top: number): { title: string } {
@@ -267,6 +311,7 @@ class View {
     const low = heat?.bounds[row] ?? NaN;
     const high = heat?.bounds[row + 1] ?? NaN;
     const cell = heat?.columns.find(({ index }) => index === step)?.cells.find((cell) => cell.low <= low && cell.high >= high);
-    return { title: `${formatShort(cell?.count ?? 0)} between ${formatShort(cell?.low ?? low)} and ${formatShort(cell?.high ?? high)}` };
+    const { format } = this.axis(0);
+    return { title: `${formatShort(cell?.count ?? 0)} between ${format(cell?.low ?? low)} and ${format(cell?.high ?? high)}` };
   }
 }

@@ -14,12 +14,14 @@ export interface Pointed {
   title?: string;
   color?: string;
   value?: number;
+  /** The value as text; a short form of the number by default. */
+  shown?: string;
   labels?: LabelMap;
 }
 
 const MAX_LABELS = 14;
 
-export function Tooltip({ x, y, isRight, time, title, color, value, labels }: Pointed) {
+export function Tooltip({ x, y, isRight, time, title, color, value, shown, labels }: Pointed) {
   const others = labels ? otherLabels(labels) : [];
   const place = isRight ? { right: `calc(100% - ${x - 14}px)` } : { left: `${x + 14}px` };
   return (
@@ -29,7 +31,7 @@ export function Tooltip({ x, y, isRight, time, title, color, value, labels }: Po
       {value !== undefined && (
         <div>
           {color && <i class="swatch" style={{ background: color }} />}
-          <strong>{formatShort(value, 6)}</strong> {labels?.__name__}
+          <strong>{shown ?? formatShort(value, 6)}</strong> {labels?.__name__}
         </div>
       )}
       <dl>

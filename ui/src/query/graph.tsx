@@ -3,8 +3,9 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { get } from '../api/client';
 import { Chart, type Exemplar } from '../chart/chart';
 import { heatOf } from '../chart/heat';
+import type { ValueAxis } from '../chart/look';
 import { Banner, Notices } from '../components/feedback';
-import { parseValue } from '../format/number';
+import { formatShort, parseValue } from '../format/number';
 import type { LabelMap } from '../format/series';
 import { Legend } from './legend';
 import type { Panel } from './panel';
@@ -47,6 +48,7 @@ export function GraphView({ graph, panel, onZoom }: { graph: Graph; panel: Panel
   const names = useMemo(() => JSON.stringify(graph.lines.map(({ labels }) => labels)), [graph]);
   useEffect(() => setHidden(new Set()), [names]);
   const shown = useMemo(() => [...graph.lines.keys()].filter((line) => !hidden.has(line)), [graph, hidden]);
+  const axes = useMemo((): ValueAxis[] => [{ min: panel.yMin, max: null, isLog: false, format: (value) => formatShort(value), label: '' }], [panel.yMin]);
   const { exemplars, warnings } = useExemplars(panel, graph);
   const canHeat = useMemo(() => panel.mode === 'heatmap' && heatOf(graph) !== null, [graph, panel.mode]);
 
@@ -61,7 +63,7 @@ export function GraphView({ graph, panel, onZoom }: { graph: Graph; panel: Panel
         <Banner tone="info">A heatmap needs native histograms, or the buckets of a classic one, like <code>sum by (le) (rate(name_bucket[5m]))</code>. Lines are shown instead.</Banner>
       )}
       {mode !== 'heatmap' && graph.heat.length > 0 && <Banner tone="info">Some series are histograms, which lines cannot show. Choose the heatmap to see them.</Banner>}
-      <Chart graph={graph} mode={mode} shown={shown} focused={focused} exemplars={exemplars} yMin={panel.yMin} height={340} onZoom={onZoom} />
+      <Chart graph={graph} mode={mode} shown={shown} focused={focused} exemplars={exemplars} axes={axes} height={340} onZoom={onZoom} />
       {mode !== 'heatmap' && <Legend lines={graph.lines} hidden={hidden} setHidden={setHidden} onFocus={setFocused} />}
     </>
   );

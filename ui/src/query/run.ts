@@ -48,15 +48,18 @@ export function gridOf(panel: Panel, nowMs: number): NonNullable<Job['grid']> {
   return { start: startMs / 1000, step: stepMs / 1000, count: Math.floor(panel.rangeMs / stepMs) + 1 };
 }
 
-export function runRange(panel: Panel, signal: AbortSignal): Promise<QueryResult> {
-  const grid = gridOf(panel, Date.now());
+/** Runs a range query on a grid of times, seconds. */
+export function runGrid(query: string, grid: NonNullable<Job['grid']>, limit: number, signal: AbortSignal): Promise<QueryResult> {
   const { start, step, count } = grid;
   const end = start + (count - 1) * step;
-  const params = { query: panel.expr, start: String(start), end: end.toFixed(3), step: String(step), stats: 'true', limit: String(MAX_SERIES) };
-  return send('query_range', params, grid, signal);
+  return send('query_range', { query, start: String(start), end: end.toFixed(3), step: String(step), stats: 'true', limit: String(limit) }, grid, signal);
 }
 
-export function runInstant(panel: Panel, signal: AbortSignal): Promise<QueryResult> {
-  const time = ((panel.endMs ?? Date.now()) / 1000).toFixed(3);
-  return send('query', { query: panel.expr, time, stats: 'true', limit: String(MAX_ROWS) }, null, signal);
+/** Runs a query at one moment, milliseconds. */
+export function runAt(query: string, timeMs: number, limit: number, signal: AbortSignal): Promise<QueryResult> {
+  return send('query', { query, time: (timeMs / 1000).toFixed(3), stats: 'true', limit: String(limit) }, null, signal);
 }
+
+export const runRange = (panel: Panel, signal: AbortSignal): Promise<QueryResult> => runGrid(panel.expr, gridOf(panel, Date.now()), MAX_SERIES, signal);
+
+export const runInstant = (panel: Panel, signal: AbortSignal): Promise<QueryResult> => runAt(panel.expr, panel.endMs ?? Date.now(), MAX_ROWS, signal);

@@ -146,6 +146,10 @@ pub struct WebArgs {
     #[arg(long = "web.max-unsent-bytes", value_name = "SIZE", default_value = "512MB", value_parser = byte_size)]
     pub max_unsent_bytes: ByteSize,
 
+    /// Folder with dashboards in Grafana's JSON, which the web interface lists and shows
+    #[arg(long = "web.dashboards", value_name = "DIR")]
+    pub dashboards: Option<PathBuf>,
+
     /// Title of the web pages
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,

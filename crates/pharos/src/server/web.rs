@@ -27,7 +27,9 @@ pub(super) fn router(args: &WebArgs, roles: &Roles, alertmanager: Option<&BuiltI
     let title = &args.page_title;
     let api = pharos_api::router(roles.api.clone());
     let text = format!("{title}. The API is below /api/v1, see the README; metrics of this process are at /metrics.\n");
-    let site = pharos_web::Site::new(title, text);
+    let dashboards = pharos_web::Dashboards::open(args.dashboards.clone())
+        .map_err(|e| format!("--web.dashboards: cannot read the folder: {e}"))?;
+    let site = pharos_web::Site::new(title, text, dashboards);
     let mut own = Router::new();
     if let Some(alertmanager) = alertmanager {
         own = own.nest(PATH, alertmanager.routes());

@@ -2,13 +2,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { failureOf, get, type Failure } from '../../api/client';
 import { search } from '../../api/search';
+import { inTurn } from '../../api/turns';
 import { Empty, FailureBanner, Loading } from '../../components/feedback';
 import { PageLink, Search } from '../../components/parts';
 import { formatShort, parseValue, plural } from '../../format/number';
 import { selector } from '../../format/series';
 import { place, setParams } from '../../router';
 import { tenant } from '../../settings';
-import { type MetricInfo, inTurn, lookUp, pictureQuery, pictureTitle } from './metric-info';
+import { type MetricInfo, lookUp, pictureQuery, pictureTitle } from './metric-info';
 import { Spark } from './spark';
 
 const TYPING_MS = 200;

@@ -52,20 +52,3 @@ export function pictureTitle(metric: string, info: MetricInfo): string {
   if ((info.type === 'histogram' && !/_(count|sum)$/.test(metric)) || metric.endsWith('_bucket')) return '95% are below';
   return isCounter(metric, info) ? 'Rate per second, sum' : 'Average';
 }
-
-/** Runs a few tasks at a time, so that a page full of pictures leaves the server room for others. */
-const waiting: (() => void)[] = [];
-let running = 0;
-const MAX_RUNNING = 4;
-
-export async function inTurn<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-  if (running >= MAX_RUNNING) await new Promise<void>((resolve) => waiting.push(resolve));
-  running++;
-  try {
-    signal.throwIfAborted();
-    return await task();
-  } finally {
-    running--;
-    waiting.shift()?.();
-  }
-}

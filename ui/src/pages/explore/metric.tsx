@@ -1,6 +1,7 @@
 /** One metric: its picture, its labels, and the breakdown by one of them. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { type Failure, failureOf, get } from '../../api/client';
+import { inTurn } from '../../api/turns';
 import { useApi } from '../../api/use';
 import { Empty, FailureBanner, Loadable, Loading } from '../../components/feedback';
 import { PageLink, QueryLink, Segments } from '../../components/parts';
@@ -12,7 +13,7 @@ import type { QueryResult } from '../../query/result';
 import { runRange } from '../../query/run';
 import { place, setParams } from '../../router';
 import { tenant } from '../../settings';
-import { type MetricInfo, inTurn, pictureQuery, pictureTitle, useMetricInfo } from './metric-info';
+import { type MetricInfo, pictureQuery, pictureTitle, useMetricInfo } from './metric-info';
 
 const RANGES: [text: string, ms: number][] = [['1h', 3_600_000], ['6h', 21_600_000], ['1d', 86_400_000], ['1w', 604_800_000]];
 const MAX_VALUES = 50;
