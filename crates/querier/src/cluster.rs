@@ -2,7 +2,7 @@
 //!
 //! [`route`] decides, purely and from a view, which node reads what. [`dispatch`] sends the reads, and sends them to other
 //! nodes when one fails or is slow. [`cluster_query`] merges the responses of a query. [`fragments`] evaluates parts of a
-//! query where the samples are. A query keeps the view that it began with; nodes answer under that view or refuse.
+//! query where the samples are. [`timing`] measures it all for `analyze`. A query keeps the view that it began with; nodes answer under that view or refuse.
 //!
 //! None of this runs on the only node that holds samples: [`Cluster::alone`] gives its roles to the fan-out directly.
 
@@ -14,6 +14,7 @@ mod health;
 mod node;
 mod nodes;
 mod route;
+mod timing;
 
 #[cfg(test)]
 mod fakes;
@@ -24,3 +25,4 @@ pub(crate) use cluster_query::{ClusterQuery, DEFAULT_TIMEOUT};
 pub(crate) use fragments::Evaluation;
 pub use nodes::ClusterParts;
 pub(crate) use nodes::{Cluster, read_view};
+pub use timing::{NodeTiming, QueryTiming};

@@ -21,7 +21,7 @@ use pharos_transport::query::{Read, ReadError, ReadExemplars, ReadMetadata, Read
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::clip::{before, clipped};
-use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation, read_view};
+use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation, QueryTiming, read_view};
 use crate::stale::{self, StaleReads, StaleView};
 
 /// How long a source must stay complete for a response that holds all of its data: nothing is fetched later.
@@ -62,7 +62,7 @@ impl Fanout {
                 Backend::Local(sources) => {
                     let scope = Scope::all(tenant);
                     let reader = Reader::Local(LocalReader { sources: sources.clone(), scope, view: None });
-                    Ok(TenantQuerier { reader, budget: None, stale: None })
+                    Ok(TenantQuerier { reader, budget: None, stale: None, proving: Duration::ZERO })
                 }
                 Backend::Cluster(cluster) => in_cluster(cluster, tenant).await,
             }
@@ -73,7 +73,10 @@ impl Fanout {
 /// Begins a query in a cluster.
 async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQuerier, StaleView> {
     let parts = &cluster.parts;
-    let unproven = match parts.proofs.prove().await {
+    let began = parts.clock.monotonic();
+    let proof = parts.proofs.prove().await;
+    let proving = parts.clock.monotonic().saturating_sub(began);
+    let unproven = match proof {
         Ok(view) => {
             let reader = match cluster.alone(&view) {
                 Some(sources) => {
@@ -84,7 +87,7 @@ async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQu
                 }
                 None => Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, true)),
             };
-            return Ok(TenantQuerier { reader, budget: None, stale: None });
+            return Ok(TenantQuerier { reader, budget: None, stale: None, proving });
         }
         Err(unproven) => unproven,
     };
@@ -95,7 +98,7 @@ async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQu
     }
     let stale = Some(stale::warning(&unproven).into());
     let reader = Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, false));
-    Ok(TenantQuerier { reader, budget: None, stale })
+    Ok(TenantQuerier { reader, budget: None, stale, proving })
 }
 
 /// One tenant's samples, for one query. Its calls block.
@@ -105,6 +108,8 @@ pub struct TenantQuerier {
     budget: Option<Arc<Budget>>,
     /// The warning of a query whose view is not proved to be current.
     stale: Option<Arc<str>>,
+    /// Time until the view was proved to be current, or was found not to be.
+    proving: Duration,
 }
 
 #[derive(Clone)]
@@ -206,6 +211,23 @@ impl TenantQuerier {
             reader => reader,
         };
         TenantQuerier { reader, ..self }
+    }
+
+    /// Measures where the time of the query goes from now on, for [`TenantQuerier::timing`].
+    #[must_use]
+    pub fn measured(self) -> Self {
+        if let Reader::Cluster(query) = &self.reader {
+            query.measure();
+        }
+        self
+    }
+
+    /// Where the time of the query went besides its operators, if that was measured. `None` for a query within one process.
+    pub fn timing(&self) -> Option<QueryTiming> {
+        match &self.reader {
+            Reader::Local(_) => None,
+            Reader::Cluster(query) => query.timing().map(|timing| QueryTiming { proving: self.proving, ..timing }),
+        }
     }
 
     /// What the response may lack: samples since the view was last current, and what was omitted from a partial response.

@@ -19,7 +19,7 @@ pub mod registry;
 pub mod stale;
 
 pub use admission::{Admission, AdmissionError, IsKnown};
-pub use cluster::ClusterParts;
+pub use cluster::{ClusterParts, NodeTiming, QueryTiming};
 pub use fanout::{Fanout, TenantQuerier};
 pub use features::{FeatureDisabled, QueryFeatures};
 pub use limits::{LimitsByTenant, QueryLimits};

@@ -1,6 +1,10 @@
-//! Writes query plans as JSON: `{"operator":…,"details":{…},"pushed":{…},"actual":{…},"children":[…]}`.
+//! Writes query plans as JSON: `{"operator":…,"details":{…},"pushed":{…},"actual":{…},"children":[…]}`, and where time went
+//! besides the operators: `{"proofSeconds":…,"planningSeconds":…,"mergeSeconds":…,"nodes":[…]}`.
+
+use std::time::Duration;
 
 use pharos_promql::PlanNode;
+use pharos_querier::QueryTiming;
 
 use crate::json;
 
@@ -62,6 +66,27 @@ fn head(out: &mut Vec<u8>, node: &PlanNode) {
         out.extend_from_slice(format!(",\"actual\":{figures}").as_bytes());
     }
     out.extend_from_slice(b",\"children\":[");
+}
+
+/// Where the time of a query went besides its operators, in seconds. `preparation` is what the engine spent on planning.
+pub(super) fn timing(timing: &QueryTiming, preparation: Duration) -> serde_json::Value {
+    let nodes = timing.nodes.iter().map(|node| {
+        serde_json::json!({
+            "node": node.node,
+            "role": node.role,
+            "requests": node.requests,
+            "unusedRequests": node.unused,
+            "waitSeconds": node.waiting.as_secs_f64(),
+            "longestWaitSeconds": node.longest.as_secs_f64(),
+            "bytes": node.bytes,
+        })
+    });
+    serde_json::json!({
+        "proofSeconds": timing.proving.as_secs_f64(),
+        "planningSeconds": (timing.planning + preparation).as_secs_f64(),
+        "mergeSeconds": timing.merging.as_secs_f64(),
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]

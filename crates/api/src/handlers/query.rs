@@ -19,7 +19,7 @@ use crate::query_log::{self as log, Client, Ended};
 use crate::{Api, json, tenant_of};
 use pharos_querier::admission::{Admitted, Job};
 use pharos_querier::registry::{ActiveQueries, ActiveQuery, Counted, QueryStart, Registered, Stage, Times};
-use pharos_querier::{QueryLimits, TenantQuerier};
+use pharos_querier::{QueryLimits, QueryTiming, TenantQuerier};
 
 /// Prometheus's limit on the points of a series. Exceeding this default gives the error text of Prometheus.
 const DEFAULT_MAX_POINTS: i64 = 11_000;
@@ -202,6 +202,8 @@ impl Query {
 struct Answer {
     output: Option<QueryOutput>,
     plan: Option<Explanation>,
+    /// Where the time went besides the operators of the plan, in a cluster.
+    timing: Option<QueryTiming>,
     extras: Extras,
     /// The permit of the query, held until the response is encoded.
     admitted: Admitted,
@@ -257,7 +259,7 @@ async fn explained(api: &Arc<Api>, query: Query, source: TenantQuerier) -> Resul
             Ok::<_, ApiError>(source.explain(&Engine::new(limits), asked, &options, extras.push_down)?)
         })
         .await?;
-    Ok(Answer { output: None, plan: Some(plan), extras, admitted, registered: None })
+    Ok(Answer { output: None, plan: Some(plan), timing: None, extras, admitted, registered: None })
 }
 
 async fn run(
@@ -285,6 +287,7 @@ async fn run(
     let engine = query.engine(api);
     let Query { tenant, extras, limit, timeout, times, expr, options, .. } = query;
     let source = source.partial(extras.partial);
+    let source = if extras.analyze { source.measured() } else { source };
     let querier = Counted { querier: source.clone(), query: registered.query().clone() };
     let job = Job { tenant: &tenant, budget: &budget, timeout, registered: Some(&registered) };
     let evaluated = api
@@ -294,14 +297,14 @@ async fn run(
             let explain = || source.explain(&engine, (&expr, steps), &options, extras.push_down);
             let plan = extras.analyze.then(explain).transpose()?;
             let output = source.evaluate(&engine, &querier, (&expr, steps), &options, extras.push_down);
-            Ok::<_, ApiError>((output?, plan, source.warnings()))
+            Ok::<_, ApiError>((output?, plan, source.timing(), source.warnings()))
         })
         .await;
     let queued = evaluated.as_ref().map_or(Duration::ZERO, |(_, admitted)| admitted.waited);
-    let output = evaluated.as_ref().map(|((output, _, _), _)| output);
+    let output = evaluated.as_ref().map(|((output, ..), _)| output);
     hang_up.is_armed = false;
     ended(api, registered.query(), output, queued, began, &hang_up.client);
-    let ((mut output, mut plan, warnings), admitted) = evaluated?;
+    let ((mut output, mut plan, timing, warnings), admitted) = evaluated?;
     api.metrics.samples.inc_by(output.stats.samples_read);
     output.warnings.extend(warnings);
     truncate(&mut output, limit);
@@ -309,7 +312,7 @@ async fn run(
         plan.physical = analyzed;
     }
     registered.enter(Stage::Answering);
-    Ok(Answer { output: Some(output), plan, extras, admitted, registered: Some(registered) })
+    Ok(Answer { output: Some(output), plan, timing, extras, admitted, registered: Some(registered) })
 }
 
 /// Logs a query whose client hangs up while it runs: nobody awaits its answer any more, and it is dropped.
@@ -401,6 +404,10 @@ fn write(out: &mut Vec<u8>, parts: &respond::Parts, answer: &Answer) -> Result<(
         explain::plan(out, &plan.logical);
         out.extend_from_slice(b",\"physical\":");
         explain::plan(out, &plan.physical);
+        if let Some(timing) = &answer.timing {
+            let preparation = answer.output.as_ref().map_or(Duration::ZERO, |output| output.stats.timings.preparation);
+            out.extend_from_slice(format!(",\"timing\":{}", explain::timing(timing, preparation)).as_bytes());
+        }
         out.push(b'}');
     }
     out.push(b'}');

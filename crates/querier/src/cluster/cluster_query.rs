@@ -18,6 +18,7 @@ use super::dispatch::{ClusterRead, Dispatcher, ReadFailure, Responses};
 use super::failover::failover_set;
 use super::nodes::Cluster;
 use super::route::{self, StoreRange, Target};
+use super::timing::{QueryTiming, Timing};
 use crate::clip::{before, clipped};
 
 /// Most plans for one read: a new one is made when no replica has what the previous one relies on.
@@ -51,6 +52,16 @@ impl ClusterQuery {
         let (cluster, tenant) = (whole.cluster.clone(), whole.tenant.clone());
         let dispatcher = Dispatcher::new(cluster, tenant, whole.view(), whole.is_proved(), true);
         ClusterQuery { dispatcher: Arc::new(dispatcher), complete: Arc::default() }
+    }
+
+    /// Measures where the time of the query goes from now on.
+    pub(crate) fn measure(&self) {
+        self.dispatcher.measure();
+    }
+
+    /// Where the time of the query went, if that was measured.
+    pub(crate) fn timing(&self) -> Option<QueryTiming> {
+        self.dispatcher.timing().map(Timing::total)
     }
 
     /// What was omitted from a partial response.
@@ -197,7 +208,7 @@ impl ClusterQuery {
             };
             clipped(failover_set(&reading, assignment, selected), range, request.range)
         });
-        let merged = MergedSet::merge(sets.collect());
+        let merged = self.dispatcher.merging(|| MergedSet::merge(sets.collect()));
         request.check_series(merged.labels().len())?;
         Ok(merged)
     }

@@ -5,8 +5,8 @@
 //! the epoch of a shard that it covers is higher there than in the query's view; the read is then repeated under that view.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt, select, try_join_all};
@@ -20,6 +20,7 @@ use super::health::Latencies;
 use super::node::Node;
 use super::nodes::{Cluster, read_view};
 use super::route::{self, Assignment, Excluded, Routes, Target};
+use super::timing::{Timing, Waiting};
 
 /// Longest wait for a node before another one is asked as well.
 const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
@@ -48,6 +49,8 @@ pub(crate) struct Dispatcher {
     excluded: Mutex<Excluded>,
     /// Describes what was unavailable, for a partial response.
     warnings: Mutex<BTreeSet<String>>,
+    /// Where the time goes, if that is measured.
+    timing: OnceLock<Timing>,
 }
 
 /// Why a read has no response.
@@ -165,6 +168,24 @@ impl Dispatcher {
             unreached: AtomicU64::new(0),
             excluded: Mutex::new(Excluded { avoided, ..Excluded::default() }),
             warnings: Mutex::default(),
+            timing: OnceLock::new(),
+        }
+    }
+
+    /// Measures where the time of the query goes from now on.
+    pub(crate) fn measure(&self) {
+        self.timing.get_or_init(|| Timing::new(self.cluster.parts.clock.clone()));
+    }
+
+    pub(crate) fn timing(&self) -> Option<&Timing> {
+        self.timing.get()
+    }
+
+    /// Merges responses, which is measured if the query is.
+    pub(crate) fn merging<T>(&self, merge: impl FnOnce() -> T) -> T {
+        match self.timing() {
+            Some(timing) => timing.merging(merge),
+            None => merge(),
         }
     }
 
@@ -442,7 +463,17 @@ impl<R: Read> ClusterRead<R> {
         let is_local = matches!(node, Node::Local(_));
         let scope = scope.requiring_from(self.required_from.filter(|_| matches!(target, Target::Shards(_))));
         let read = self.read.clone().of_part(target.clip(TimeRange::ALL));
-        let mut first = node.read(scope, read, self.budget.clone()).boxed();
+        let account = dispatcher.timing().map(|_| self.budget.part());
+        let reading = node.read(scope, read, account.clone().unwrap_or_else(|| self.budget.clone()));
+        let mut first = async {
+            let waiting = dispatcher.timing().map(|timing| timing.waiting(&member.id, target, account));
+            let response = reading.await;
+            if response.is_ok() {
+                waiting.map(Waiting::used);
+            }
+            response
+        }
+        .boxed();
         let started = dispatcher.cluster.parts.clock.monotonic();
         let others = excluded.and(&member.id);
         let hedge_delay = latencies.p95().clamp(latencies.floor, MAX_HEDGE_DELAY);

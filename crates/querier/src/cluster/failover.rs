@@ -17,6 +17,7 @@ use pharos_transport::query::{ReadError, RemoteSet, Selected};
 use super::dispatch::{ClusterRead, ReadFailure};
 use super::nodes::Cluster;
 use super::route::{Assignment, Excluded};
+use super::timing::Waiting;
 
 /// Longest wait for samples before other nodes are asked for them as well.
 const MAX_HEDGE_DELAY: Duration = Duration::from_secs(30);
@@ -175,7 +176,11 @@ impl FailoverSet {
     ) -> Result<SeriesBatch, ReadError> {
         let clock = &self.cluster().parts.clock;
         let started = clock.monotonic();
+        // The bytes count for the selection, in whose name they come.
+        let timing = self.reading.dispatcher().timing();
+        let waiting = timing.map(|timing| timing.waiting(&self.assignment.member.id, &self.assignment.target, None));
         self.first.fetch_parts(series, range, &mut batch).await?;
+        waiting.map(Waiting::used);
         self.cluster().fetches.add(clock.monotonic().saturating_sub(started));
         Ok(batch)
     }

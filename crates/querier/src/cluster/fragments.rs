@@ -153,7 +153,10 @@ impl ClusterQuery {
     pub(crate) fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<QueryOutput, QueryError> {
         let Evaluation { engine, querier, expr, times, options } = *evaluation;
         let fragments = match &options.budget {
-            Some(_) if !options.text.is_empty() => evaluation.fragments()?,
+            Some(_) if !options.text.is_empty() => match self.dispatcher().timing() {
+                Some(timing) => timing.planning(|| evaluation.fragments())?,
+                None => evaluation.fragments()?,
+            },
             _ => Vec::new(),
         };
         let Some(budget) = options.budget.clone().filter(|_| !fragments.is_empty()) else {
@@ -333,7 +336,7 @@ impl ClusterQuery {
         let ask = |form| self.ask(evaluation, (fragment, form), steps, self.all_shards(), account);
         match ask(FragmentForm::Partial).await {
             Ok(responses) => {
-                let merge = |rows| combine.apply(rows, steps.count());
+                let merge = |rows| self.dispatcher().merging(|| combine.apply(rows, steps.count()));
                 let segment = segment_of(responses, steps, merge, Found::Value);
                 if !matches!(segment.found, Found::Nothing) || fragment.decomposition.argument().is_none() {
                     return Ok(segment);
@@ -343,7 +346,8 @@ impl ClusterQuery {
             Err(failure) => return Err(failure),
         }
         let responses = ask(FragmentForm::Argument).await?;
-        Ok(segment_of(responses, steps, |rows| Combine::Concatenate.apply(rows, steps.count()), Found::Argument))
+        let merge = |rows| self.dispatcher().merging(|| Combine::Concatenate.apply(rows, steps.count()));
+        Ok(segment_of(responses, steps, merge, Found::Argument))
     }
 
     /// Asks the nodes of a target for a form of a fragment.

@@ -295,3 +295,31 @@ async fn plans_show_where_fragments_are_evaluated_and_pushing_down_saves_bytes()
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measured_query_tells_how_long_it_waited_for_each_node() {
+    let cluster = cluster(5);
+    let fanout = cluster.frontend("f1");
+    let times = Steps { start: 30 * MINUTE, end: 58 * MINUTE, step: MINUTE };
+    let timing = |push_down: bool, measured: bool| {
+        let fanout = fanout.clone();
+        blocking(move || {
+            let querier = if measured { begin(&fanout).measured() } else { begin(&fanout) };
+            evaluate(&querier, "sum by (group) (rate(hits_total[5m]))", times, push_down).unwrap();
+            querier.timing()
+        })
+    };
+    for push_down in [true, false] {
+        let measured = timing(push_down, true).await.unwrap();
+        let roles: Vec<_> = measured.nodes.iter().map(|node| (node.node.as_str(), node.role)).collect();
+        assert!(roles.is_sorted() && roles.iter().any(|(_, role)| *role == "store"), "{roles:?}");
+        let ingesters: Vec<_> = measured.nodes.iter().filter(|node| node.role == "ingester").collect();
+        assert!(ingesters.len() > 1, "{roles:?}");
+        for node in ingesters {
+            assert!(node.requests > 0 && node.unused == 0 && node.bytes > 0, "{node:?}");
+            assert!(node.waiting >= node.longest && !node.longest.is_zero(), "{node:?}");
+        }
+        assert!(!measured.merging.is_zero());
+    }
+    assert_eq!(timing(true, false).await, None);
+}
