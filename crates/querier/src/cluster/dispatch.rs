@@ -20,7 +20,7 @@ use super::health::Latencies;
 use super::node::Node;
 use super::nodes::{Cluster, read_view};
 use super::route::{self, Assignment, Excluded, Routes, Target};
-use super::timing::{Timing, Waiting};
+use super::timing::Timing;
 
 /// Longest wait for a node before another one is asked as well.
 const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
@@ -468,8 +468,8 @@ impl<R: Read> ClusterRead<R> {
         let mut first = async {
             let waiting = dispatcher.timing().map(|timing| timing.waiting(&member.id, target, account));
             let response = reading.await;
-            if response.is_ok() {
-                waiting.map(Waiting::used);
+            if let (Some(waiting), Ok(_)) = (waiting, &response) {
+                waiting.used();
             }
             response
         }

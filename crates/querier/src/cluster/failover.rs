@@ -17,7 +17,6 @@ use pharos_transport::query::{ReadError, RemoteSet, Selected};
 use super::dispatch::{ClusterRead, ReadFailure};
 use super::nodes::Cluster;
 use super::route::{Assignment, Excluded};
-use super::timing::Waiting;
 
 /// Longest wait for samples before other nodes are asked for them as well.
 const MAX_HEDGE_DELAY: Duration = Duration::from_secs(30);
@@ -180,7 +179,9 @@ impl FailoverSet {
         let timing = self.reading.dispatcher().timing();
         let waiting = timing.map(|timing| timing.waiting(&self.assignment.member.id, &self.assignment.target, None));
         self.first.fetch_parts(series, range, &mut batch).await?;
-        waiting.map(Waiting::used);
+        if let Some(waiting) = waiting {
+            waiting.used();
+        }
         self.cluster().fetches.add(clock.monotonic().saturating_sub(started));
         Ok(batch)
     }
