@@ -2,7 +2,8 @@
 //!
 //! [`route`] decides, purely and from a view, which node reads what. [`dispatch`] sends the reads, and sends them to other
 //! nodes when one fails or is slow. [`cluster_query`] merges the responses of a query. [`fragments`] evaluates parts of a
-//! query where the samples are. [`timing`] measures it all for `analyze`. A query keeps the view that it began with; nodes answer under that view or refuse.
+//! query where the samples are. [`timing`] measures it all for `analyze`. A query keeps the view that it began with, which
+//! [`view_proof`] proves to be current; nodes answer under that view or refuse.
 //!
 //! None of this runs on the only node that holds samples: [`Cluster::alone`] gives its roles to the fan-out directly.
 
@@ -15,6 +16,7 @@ mod node;
 mod nodes;
 mod route;
 mod timing;
+mod view_proof;
 
 #[cfg(test)]
 mod fakes;
@@ -26,3 +28,4 @@ pub(crate) use fragments::Evaluation;
 pub use nodes::ClusterParts;
 pub(crate) use nodes::{Cluster, read_view};
 pub use timing::{NodeTiming, QueryTiming};
+pub(crate) use view_proof::ViewProof;

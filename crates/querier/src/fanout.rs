@@ -21,8 +21,10 @@ use pharos_transport::query::{Read, ReadError, ReadExemplars, ReadMetadata, Read
 use pharos_transport::{Scope, SeriesExemplars, SeriesSource};
 
 use crate::clip::{before, clipped};
-use crate::cluster::{Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation, QueryTiming, read_view};
-use crate::stale::{self, StaleReads, StaleView};
+use crate::cluster::{
+    Cluster, ClusterParts, ClusterQuery, DEFAULT_TIMEOUT, Evaluation, QueryTiming, ViewProof, read_view,
+};
+use crate::stale::{StaleReads, StaleView};
 
 /// How long a source must stay complete for a response that holds all of its data: nothing is fetched later.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +54,7 @@ impl Fanout {
     }
 
     /// The samples of a tenant, for a query that begins now. Every read begins here: in a cluster, the view that the query keeps is
-    /// proved to be current, so that the response has every sample that was acknowledged before.
+    /// proved to be current while it reads, so that the response has every sample that was acknowledged before.
     ///
     /// # Errors
     /// The view cannot be proved to be current, and [`StaleReads::Refuse`] is set or there is no view at all.
@@ -62,7 +64,7 @@ impl Fanout {
                 Backend::Local(sources) => {
                     let scope = Scope::all(tenant);
                     let reader = Reader::Local(LocalReader { sources: sources.clone(), scope, view: None });
-                    Ok(TenantQuerier { reader, budget: None, stale: None, proving: Duration::ZERO })
+                    Ok(TenantQuerier { reader, budget: None })
                 }
                 Backend::Cluster(cluster) => in_cluster(cluster, tenant).await,
             }
@@ -72,33 +74,29 @@ impl Fanout {
 
 /// Begins a query in a cluster.
 async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQuerier, StaleView> {
-    let parts = &cluster.parts;
-    let began = parts.clock.monotonic();
-    let proof = parts.proofs.prove().await;
-    let proving = parts.clock.monotonic().saturating_sub(began);
-    let unproven = match proof {
-        Ok(view) => {
-            let reader = match cluster.alone(&view) {
-                Some(sources) => {
-                    let shards = 0..view.shards.len() as u32;
-                    let read_view = read_view(&view, &tenant, shards);
-                    let (sources, scope) = (Arc::new(sources), Scope::all(tenant));
-                    Reader::Local(LocalReader { sources, scope, view: Some(read_view) })
+    let refuses = cluster.parts.stale_reads == StaleReads::Refuse;
+    let mut view = cluster.view();
+    let proof = ViewProof::begin(&cluster.parts);
+    if refuses || view.settings.is_none() || cluster.alone(&view).is_some() {
+        // What such a query does depends on the proof.
+        match proof.settle().await {
+            Ok(proved) => view = proved,
+            Err(unproven) => {
+                view = cluster.view();
+                if refuses || view.settings.is_none() {
+                    return Err(StaleView { reason: unproven.reason });
                 }
-                None => Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, true)),
-            };
-            return Ok(TenantQuerier { reader, budget: None, stale: None, proving });
+            }
         }
-        Err(unproven) => unproven,
-    };
-    parts.metrics.unproven.inc();
-    let view = cluster.view();
-    if parts.stale_reads == StaleReads::Refuse || view.settings.is_none() {
-        return Err(StaleView { reason: unproven.reason });
+        if let Some(sources) = cluster.alone(&view).filter(|_| proof.failure().is_none()) {
+            let read_view = read_view(&view, &tenant, 0..view.shards.len() as u32);
+            let (sources, scope) = (Arc::new(sources), Scope::all(tenant));
+            let reader = Reader::Local(LocalReader { sources, scope, view: Some(read_view) });
+            return Ok(TenantQuerier { reader, budget: None });
+        }
     }
-    let stale = Some(stale::warning(&unproven).into());
-    let reader = Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, false));
-    Ok(TenantQuerier { reader, budget: None, stale, proving })
+    let reader = Reader::Cluster(ClusterQuery::new(cluster.clone(), tenant, view, proof));
+    Ok(TenantQuerier { reader, budget: None })
 }
 
 /// One tenant's samples, for one query. Its calls block.
@@ -106,10 +104,6 @@ async fn in_cluster(cluster: &Arc<Cluster>, tenant: TenantId) -> Result<TenantQu
 pub struct TenantQuerier {
     reader: Reader,
     budget: Option<Arc<Budget>>,
-    /// The warning of a query whose view is not proved to be current.
-    stale: Option<Arc<str>>,
-    /// Time until the view was proved to be current, or was found not to be.
-    proving: Duration,
 }
 
 #[derive(Clone)]
@@ -226,17 +220,24 @@ impl TenantQuerier {
     pub fn timing(&self) -> Option<QueryTiming> {
         match &self.reader {
             Reader::Local(_) => None,
-            Reader::Cluster(query) => query.timing().map(|timing| QueryTiming { proving: self.proving, ..timing }),
+            Reader::Cluster(query) => query.timing(),
+        }
+    }
+
+    /// Waits until the view of the query is proved to be current, or known not to be, as reads do. Afterwards
+    /// [`TenantQuerier::warnings`] says so before anything was read.
+    pub async fn settle(&self) {
+        if let Reader::Cluster(query) = &self.reader {
+            query.settle().await;
         }
     }
 
     /// What the response may lack: samples since the view was last current, and what was omitted from a partial response.
     pub fn warnings(&self) -> Vec<String> {
-        let omitted = match &self.reader {
+        match &self.reader {
             Reader::Local(_) => Vec::new(),
             Reader::Cluster(query) => query.warnings(),
-        };
-        self.stale.iter().map(ToString::to_string).chain(omitted).collect()
+        }
     }
 
     /// Evaluates a query, parts of it where the samples are unless `push_down` is false. Samples are fetched through `querier`,

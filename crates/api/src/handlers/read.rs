@@ -42,6 +42,8 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
     };
     match api.sources.of_tenant(tenant).await {
         Ok(querier) => {
+            // The headers go out before the samples are read.
+            querier.settle().await;
             let warnings = querier.warnings();
             let response = remote_read::read(body, Arc::new(querier), limits).await;
             respond::with_warning_headers(response, &warnings)

@@ -18,7 +18,8 @@ use super::dispatch::{ClusterRead, Dispatcher, ReadFailure, Responses};
 use super::failover::failover_set;
 use super::nodes::Cluster;
 use super::route::{self, StoreRange, Target};
-use super::timing::{QueryTiming, Timing};
+use super::timing::QueryTiming;
+use super::view_proof::ViewProof;
 use crate::clip::{before, clipped};
 
 /// Most plans for one read: a new one is made when no replica has what the previous one relies on.
@@ -40,9 +41,9 @@ fn required_from(range: TimeRange, from: i64) -> Option<i64> {
 }
 
 impl ClusterQuery {
-    /// A query under a view. `is_proved` says whether the view is proved to be current.
-    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, is_proved: bool) -> Self {
-        let dispatcher = Arc::new(Dispatcher::new(cluster, tenant, view, is_proved, false));
+    /// A query under a view, with the proof that the view is current.
+    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, proof: ViewProof) -> Self {
+        let dispatcher = Arc::new(Dispatcher::new(cluster, tenant, view, proof, false));
         ClusterQuery { dispatcher, complete: Arc::default() }
     }
 
@@ -50,8 +51,13 @@ impl ClusterQuery {
     pub(crate) fn partial(self) -> Self {
         let whole = &self.dispatcher;
         let (cluster, tenant) = (whole.cluster.clone(), whole.tenant.clone());
-        let dispatcher = Dispatcher::new(cluster, tenant, whole.view(), whole.is_proved(), true);
+        let dispatcher = Dispatcher::new(cluster, tenant, whole.view(), whole.proof().clone(), true);
         ClusterQuery { dispatcher: Arc::new(dispatcher), complete: Arc::default() }
+    }
+
+    /// Waits until the view is proved to be current, or known not to be.
+    pub(crate) async fn settle(&self) {
+        self.dispatcher.settle().await;
     }
 
     /// Measures where the time of the query goes from now on.
@@ -61,10 +67,11 @@ impl ClusterQuery {
 
     /// Where the time of the query went, if that was measured.
     pub(crate) fn timing(&self) -> Option<QueryTiming> {
-        self.dispatcher.timing().map(Timing::total)
+        let timing = self.dispatcher.timing()?.total();
+        Some(QueryTiming { proving: self.dispatcher.proof().took(), ..timing })
     }
 
-    /// What was omitted from a partial response.
+    /// What the response may lack: samples since the view was last current, and what was omitted from a partial response.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.dispatcher.warnings()
     }

@@ -5,6 +5,7 @@
 //! the epoch of a shard that it covers is higher there than in the query's view; the read is then repeated under that view.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use super::node::Node;
 use super::nodes::{Cluster, read_view};
 use super::route::{self, Assignment, Excluded, Routes, Target};
 use super::timing::Timing;
+use super::view_proof::{ViewProof, read_alike};
+use crate::stale;
 
 /// Longest wait for a node before another one is asked as well.
 const MAX_HEDGE_DELAY: Duration = Duration::from_secs(2);
@@ -38,8 +41,8 @@ pub(crate) struct Dispatcher {
     pub(crate) partial: bool,
     /// The view of the query; replaced by a newer one when every replica refuses under it, or when a node names a newer one.
     view: Mutex<View>,
-    /// Whether the view was proved to be current when the query began.
-    is_proved: bool,
+    /// Proves that the view was current when the query began.
+    proof: ViewProof,
     /// The newest view that a node has named.
     newer: NewerView,
     /// The newest version that a node has named and that did not reach this node in time.
@@ -154,8 +157,7 @@ impl From<ReadFailure> for SelectError {
 pub(crate) type Responses<T> = Vec<(Assignment, T)>;
 
 impl Dispatcher {
-    /// `is_proved` says whether the view is proved to be current.
-    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, is_proved: bool, partial: bool) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, tenant: TenantId, view: View, proof: ViewProof, partial: bool) -> Self {
         let avoided = cluster.quarantine.nodes(cluster.parts.clock.monotonic());
         Dispatcher {
             cluster,
@@ -163,7 +165,7 @@ impl Dispatcher {
             partial,
             min_store_version: AtomicU64::new(view.version),
             view: Mutex::new(view),
-            is_proved,
+            proof,
             newer: NewerView::default(),
             unreached: AtomicU64::new(0),
             excluded: Mutex::new(Excluded { avoided, ..Excluded::default() }),
@@ -189,17 +191,37 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) fn is_proved(&self) -> bool {
-        self.is_proved
+    pub(crate) fn proof(&self) -> &ViewProof {
+        &self.proof
+    }
+
+    /// Waits until the view is proved to be current, or known not to be. Switches to the view that is proved if it is newer.
+    pub(crate) async fn settle(&self) {
+        let Ok(proved) = self.proof.settle().await else { return };
+        let mut view = self.view.lock();
+        if (proved.incarnation, proved.version) > (view.incarnation, view.version) {
+            *view = proved;
+            self.excluded.lock().shards.clear();
+        }
+    }
+
+    /// Whether reads that began under `used` count, now that the proof is settled. `was_failed` says whether it was known then that
+    /// there is none.
+    fn counts(&self, used: &View, was_failed: bool) -> bool {
+        // Shards without replicas were taken for empty.
+        let may_lack_shards = || used.shards.iter().any(|shard| shard.epoch == 0);
+        let is_failure_new = !was_failed && self.proof.failure().is_some();
+        read_alike(self.tenant.as_str(), used, &self.view()) && !(is_failure_new && may_lack_shards())
     }
 
     pub(crate) fn view(&self) -> View {
         self.view.lock().clone()
     }
 
-    /// What was unavailable, for a partial response.
+    /// What the response may lack: samples since the view was last current, and what was unavailable for a partial response.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().iter().cloned().collect()
+        let stale = self.proof.failure().map(stale::warning);
+        stale.into_iter().chain(self.warnings.lock().iter().cloned()).collect()
     }
 
     /// Requires stores to know this version of the view.
@@ -231,7 +253,7 @@ impl Dispatcher {
     fn route(&self, target: &Target, excluded: &Excluded) -> Routes {
         let view = self.view();
         let route = || route::route(&view, self.tenant.as_str(), &self.cluster.parts.identity, target, excluded);
-        if !self.is_proved {
+        if self.proof.failure().is_some() {
             // Unplaced shards may have been placed and written to since.
             let mut routes = route();
             routes.missing_shards = routes.missing_shards.union(&routes.unplaced_shards);
@@ -269,7 +291,7 @@ impl Dispatcher {
             return false;
         }
         // Without contact to meta there is nothing to wait for, and the response carries a warning already.
-        let timeout = if self.is_proved { NEWER_VIEW_TIMEOUT } else { Duration::ZERO };
+        let timeout = if self.proof.failure().is_none() { NEWER_VIEW_TIMEOUT } else { Duration::ZERO };
         let is_reached = self.renew_view(named, timeout).await;
         if !is_reached {
             self.unreached.fetch_max(named, Ordering::Relaxed);
@@ -348,15 +370,29 @@ impl<R: Read> ClusterRead<R> {
         &self.dispatcher
     }
 
-    /// Reads targets. Every part of every target is in exactly one response, unless the query accepts a partial one. Repeats the
-    /// read if a node names a newer view and that view reaches this node soon.
+    /// Reads targets, while the view of the query is proved to be current. Every part of every target is in exactly one response,
+    /// unless the query accepts a partial one. Repeats the read if the view was not current, or if a node names a newer one that
+    /// reaches this node soon.
     pub(crate) async fn targets(&self, targets: Vec<Target>) -> Result<Responses<R::Found>, ReadFailure> {
         let mut views = 0;
         loop {
             views += 1;
+            let dispatcher = &self.dispatcher;
+            let (used, was_failed) = (dispatcher.view(), dispatcher.proof.failure().is_some());
             let each = targets.iter().map(|target| self.whole_target(target.clone()));
-            let responses = try_join_all(each).await?;
-            if views >= MAX_VIEWS || !self.dispatcher.follow_named_view().await {
+            let responses = match select(pin!(try_join_all(each)), pin!(dispatcher.settle())).await {
+                Either::Left((responses, settling)) => {
+                    settling.await;
+                    responses
+                }
+                Either::Right(((), reading)) if dispatcher.counts(&used, was_failed) => reading.await,
+                Either::Right(_) => continue,
+            };
+            if views < MAX_VIEWS && !dispatcher.counts(&used, was_failed) {
+                continue;
+            }
+            let responses = responses?;
+            if views >= MAX_VIEWS || !dispatcher.follow_named_view().await {
                 return Ok(responses.into_iter().flatten().collect());
             }
         }

@@ -232,13 +232,17 @@ impl SeriesSource for FakeSource {
 struct FakeProofs {
     views: watch::Receiver<View>,
     unproven: Arc<Mutex<Option<Unproven>>>,
+    /// Whether meta answers.
+    answering: watch::Receiver<bool>,
 }
 
 impl ProveView for FakeProofs {
     fn prove(&self) -> BoxFuture<'_, Result<View, Unproven>> {
-        let unproven = self.unproven.lock().clone();
-        let view = self.views.borrow().clone();
-        Box::pin(std::future::ready(unproven.map_or(Ok(view), Err)))
+        Box::pin(async {
+            self.answering.clone().wait_for(|answering| *answering).await.unwrap();
+            let unproven = self.unproven.lock().clone();
+            unproven.map_or_else(|| Ok(self.views.borrow().clone()), Err)
+        })
     }
 }
 
@@ -249,6 +253,8 @@ pub(crate) struct FakeCluster {
     pub(crate) views: watch::Sender<View>,
     /// Why views cannot be proved.
     pub(crate) unproven: Arc<Mutex<Option<Unproven>>>,
+    /// Whether proofs come to an end.
+    pub(crate) proving: watch::Sender<bool>,
     pub(crate) stale_reads: Mutex<StaleReads>,
     /// Shared by all frontends.
     pub(crate) metrics: DispatchMetrics,
@@ -372,7 +378,8 @@ impl FakeCluster {
         let views = watch::Sender::new(View::new(Arc::new(state)));
         let metrics = DispatchMetrics::register(&prometheus::Registry::new()).unwrap();
         let (unproven, stale_reads) = (Arc::default(), Mutex::default());
-        FakeCluster { network, sources, views, unproven, stale_reads, metrics, all }
+        let proving = watch::Sender::new(true);
+        FakeCluster { network, sources, views, unproven, proving, stale_reads, metrics, all }
     }
 
     /// The fan-out of a node, with that node's roles in its own process.
@@ -390,7 +397,11 @@ impl FakeCluster {
         };
         Fanout::of_cluster(ClusterParts {
             views: self.views.subscribe(),
-            proofs: Arc::new(FakeProofs { views: self.views.subscribe(), unproven: self.unproven.clone() }),
+            proofs: Arc::new(FakeProofs {
+                views: self.views.subscribe(),
+                unproven: self.unproven.clone(),
+                answering: self.proving.subscribe(),
+            }),
             stale_reads: *self.stale_reads.lock(),
             connect: Arc::new(self.network.clone()),
             identity: identity.into(),

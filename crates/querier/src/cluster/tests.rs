@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pharos_cluster::{ClusterState, Command, Member, MemberState, Placement, Role, Settings, Unproven, View};
+use pharos_cluster::{
+    CatalogueCommand, ClusterState, Command, Member, MemberState, Placement, Role, Settings, Unproven, View,
+};
 use pharos_model::{Labels, Matcher, SelectError, SelectRequest, SeriesBatch, ShardSet, TimeRange};
 use pharos_promql::Querier;
 use pharos_testkit::{blocking, budget};
@@ -250,6 +252,42 @@ async fn a_read_is_repeated_under_the_view_that_a_node_names() {
         let last = cluster.sources[node].views.lock().last().map(|view| view.version);
         assert_eq!(last, Some(old + 1), "{node} is read again under the newer view");
     }
+}
+
+/// Reads while the view is not proved yet, changes the cluster, and lets the proof end. Returns how often each ingester was read.
+async fn read_while_the_cluster_changes(command: &Command) -> Vec<usize> {
+    let cluster = Arc::new(cluster());
+    let fanout = cluster.frontend("f1");
+    cluster.proving.send_replace(false);
+    let querier = fanout.of_tenant(tenant()).await.unwrap();
+    let reading = tokio::spawn(blocking(move || read(&querier, TimeRange::new(60 * 3_600_000, 72 * 3_600_000))));
+    let asked = cluster.clone();
+    let is_read = move |node: &str| !asked.sources[node].views.lock().is_empty();
+    blocking(move || {
+        while !["i1", "i2", "i3"].into_iter().all(&is_read) {
+            std::thread::yield_now();
+        }
+    })
+    .await;
+    assert!(!reading.is_finished(), "no response leaves before the view is proved");
+    cluster.change(command);
+    cluster.proving.send_replace(true);
+    assert_eq!(reading.await.unwrap().map(|found| found.len()).map_err(|e| e.to_string()), Ok(60));
+    ["i1", "i2", "i3"].iter().map(|node| cluster.sources[*node].views.lock().len()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_under_a_view_that_turns_out_to_be_old_is_repeated() {
+    let (tenant, selector) = (tenant().as_str().to_string(), "{i=\"none\"}".to_string());
+    let deletion = CatalogueCommand::Delete { tenant, selector, start: 0, end: 1, id: "d".into() };
+    let reads = read_while_the_cluster_changes(&deletion.into()).await;
+    assert_eq!(reads, [3, 3, 3], "completeness twice, then the series");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_is_not_repeated_if_nothing_changed_that_it_depends_on() {
+    let draining = Command::SetMemberState { node: "f1".into(), state: MemberState::Draining, at_ms: 1 };
+    assert_eq!(read_while_the_cluster_changes(&draining).await, [2, 2, 2], "completeness, then the series");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
