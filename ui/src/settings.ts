@@ -33,6 +33,9 @@ export const zone = stored<Zone>('zone', 'local', (value): value is Zone => valu
 /** Queries that were run, the latest first. */
 export const queryHistory = stored<string[]>('history', [], areTexts);
 
+/** Who makes silences. */
+export const author = stored('author', '', isText);
+
 const MAX_HISTORY = 200;
 const MAX_TENANTS = 10;
 

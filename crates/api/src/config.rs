@@ -38,6 +38,8 @@ pub struct ApiConfig {
     pub remote_read_concurrency: usize,
     /// Maximum size of a frame of a streamed remote read, bytes. A frame may exceed it by one chunk. Default: 1 MiB.
     pub remote_read_frame_bytes: usize,
+    /// Maximum number of results of a search, `--web.search.max-limit`. 0 means no limit. Default: 10,000.
+    pub max_search_limit: usize,
     /// Maximum size of all responses that wait for their clients, bytes, `--web.max-unsent-bytes`. Default: 512 MiB.
     pub max_unsent_bytes: usize,
 }
@@ -57,6 +59,7 @@ impl Default for ApiConfig {
             remote_read_sample_limit: 50_000_000,
             remote_read_concurrency: 10,
             remote_read_frame_bytes: 1 << 20,
+            max_search_limit: 10_000,
             max_unsent_bytes: 512 << 20,
         }
     }

@@ -13,6 +13,7 @@ mod query;
 mod read;
 mod respond;
 mod rules;
+mod search;
 mod series;
 mod status;
 mod targets;
@@ -38,6 +39,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/series", get(series::series).post(series::series).delete(series::dropped))
         .route("/labels", get(series::names).post(series::names))
         .route("/label/{name}/values", get(series::values))
+        .route("/search/metric_names", get(search::metric_names).post(search::metric_names))
+        .route("/search/label_names", get(search::label_names).post(search::label_names))
+        .route("/search/label_values", get(search::label_values).post(search::label_values))
         .route("/metadata", get(metadata::metadata))
         .route("/targets", get(targets::targets))
         .route("/targets/metadata", get(targets::metadata))

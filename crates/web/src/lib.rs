@@ -26,13 +26,15 @@ pub use dashboards::Dashboards;
 use files::{Document, not_found};
 
 /// The paths of the pages. `ui/src/pages.ts` lists the same ones.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 17] = [
     "query",
     "graph",
     "explore",
     "dashboards",
     "alerts",
     "rules",
+    "notifications",
+    "silences",
     "targets",
     "service-discovery",
     "cluster",

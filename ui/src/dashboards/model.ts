@@ -166,6 +166,8 @@ export interface Chosen {
   options: Option[];
   /** Whether there are more options than are listed. */
   isTruncated: boolean;
+  /** Asks the server for options that match what is typed, where not all are listed. */
+  search?: (typed: string, signal: AbortSignal) => Promise<Option[]>;
 }
 
 export const emptyField = (): FieldConfig => ({

@@ -1,7 +1,7 @@
 /** The variables of a dashboard above its panels. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Search } from '../components/parts';
-import { ALL, type Chosen } from './model';
+import { ALL, type Chosen, type Option } from './model';
 import { changeState } from './state';
 
 const MAX_SHOWN = 200;
@@ -33,6 +33,22 @@ function summary({ values, options }: Chosen): string {
   return texts.length === 0 ? 'None' : texts.length > 3 ? `${texts.length} chosen` : texts.join(' + ');
 }
 
+/** Options that the server finds for what is typed, where it has more than are listed. */
+function useFurther({ search }: Chosen, typed: string): Option[] {
+  const [found, setFound] = useState<Option[]>([]);
+  useEffect(() => {
+    setFound([]);
+    if (!search || !typed) return;
+    const abort = new AbortController();
+    const timer = setTimeout(() => search(typed, abort.signal).then(setFound, () => {}), 200);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [search, typed]);
+  return found;
+}
+
 /** A list of options that is searched. Several can be chosen if the variable allows it. */
 function Picker({ of }: { of: Chosen }) {
   const { variable, values, options, isTruncated } = of;
@@ -48,7 +64,9 @@ function Picker({ of }: { of: Chosen }) {
   }, []);
   const wanted = filter.toLowerCase();
   const all = variable.hasAll && !options.some(({ value }) => value === ALL) ? [{ text: 'All', value: ALL }, ...options] : options;
-  const found = all.filter(({ text }) => text.toLowerCase().includes(wanted));
+  const further = useFurther(of, filter);
+  const listed = all.filter(({ text }) => text.toLowerCase().includes(wanted));
+  const found = [...listed, ...further.filter(({ value }) => !listed.some((other) => other.value === value))];
   const isExact = found.some(({ text }) => text === filter);
   const click = (value: string) => {
     if (!variable.isMulti) {
@@ -75,7 +93,7 @@ function Picker({ of }: { of: Chosen }) {
         </ul>
         {found.length === 0 && <p class="muted">No option matches.</p>}
         {found.length > MAX_SHOWN && <p class="muted">and {found.length - MAX_SHOWN} more: type to find them.</p>}
-        {isTruncated && <p class="muted">The server has more than {options.length} values. Others can be typed.</p>}
+        {isTruncated && <p class="muted">The server has more than {options.length} values: type to search them.</p>}
       </div>
     </details>
   );

@@ -1,7 +1,10 @@
 /** Alerting rules with the alerts that are active. */
+import { useState } from 'preact/hooks';
 import { useApi } from '../api/use';
 import { Banner, Empty, Loadable } from '../components/feedback';
-import { Ago, Labels, QueryLink, Search, Segments } from '../components/parts';
+import { RuleHistory } from '../alerting/history';
+import { matchersOf, writeMatcher } from '../alerting/matchers';
+import { Ago, Labels, PageLink, QueryLink, Search, Segments } from '../components/parts';
 import { formatSeconds } from '../format/duration';
 import { formatShort, parseValue, plural } from '../format/number';
 import type { LabelMap } from '../format/series';
@@ -83,9 +86,10 @@ function GroupCard({ group, rules }: { group: Group; rules: Rule[] }) {
 function AlertingRule({ rule }: { rule: Rule }) {
   const alerts = rule.alerts ?? [];
   const state = stateOf(rule);
+  const [isOpen, setOpen] = useState(state === 'firing');
   return (
     <li>
-      <details open={state === 'firing' || undefined}>
+      <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>
           <span class={`badge ${STATE_TONES[state]}`}>{state}</span>
           <strong>{rule.name}</strong>
@@ -102,6 +106,7 @@ function AlertingRule({ rule }: { rule: Rule }) {
             {rule.duration ? `Fires when it holds for ${formatSeconds(rule.duration)}.` : 'Fires as soon as it holds.'}
             {rule.keepFiringFor ? ` Keeps firing for ${formatSeconds(rule.keepFiringFor)}.` : ''} Evaluated <Ago at={parseRfc3339(rule.lastEvaluation)} /> in {formatSeconds(rule.evaluationTime)}.
           </p>
+          {isOpen && <RuleHistory name={rule.name} labels={rule.labels ?? {}} />}
           {Object.keys(rule.labels ?? {}).length > 0 && <Labels of={rule.labels ?? {}} />}
           <Annotations of={rule.annotations ?? {}} />
           {alerts.length > 0 && <ActiveAlerts alerts={alerts} />}
@@ -127,7 +132,7 @@ function ActiveAlerts({ alerts }: { alerts: Alert[] }) {
   return (
     <div class="scroll">
       <table class="grid narrow">
-        <thead><tr><th>State</th><th>Labels</th><th>Active since</th><th class="number">Value</th></tr></thead>
+        <thead><tr><th>State</th><th>Labels</th><th>Active since</th><th class="number">Value</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
         <tbody>
           {alerts.slice(0, MAX_ALERTS).map((alert) => (
             <tr key={JSON.stringify(alert.labels)}>
@@ -138,6 +143,7 @@ function ActiveAlerts({ alerts }: { alerts: Alert[] }) {
               </td>
               <td class="nowrap"><Ago at={parseRfc3339(alert.activeAt ?? '0001-')} /></td>
               <td class="number" title={alert.value}>{formatShort(parseValue(alert.value))}</td>
+              <td><PageLink page="silences" class="button" params={{ new: matchersOf(alert.labels).map(writeMatcher).join(', ') }}>Silence</PageLink></td>
             </tr>
           ))}
         </tbody>

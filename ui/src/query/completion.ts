@@ -8,7 +8,7 @@ import { type CompleteStrategy, type PrometheusClient, newCompleteStrategy } fro
 import type { Matcher } from '@prometheus-io/codemirror-promql/dist/esm/types';
 import { EqlRegex, EqlSingle, Neq, NeqRegex } from '@prometheus-io/lezer-promql';
 import { get } from '../api/client';
-import { recent, search } from '../api/search';
+import { type Matches, find } from '../api/search';
 import { labelName, quote } from '../format/series';
 import { queryHistory } from '../settings';
 
@@ -19,13 +19,12 @@ class Client implements PrometheusClient {
   typed = '';
 
   metricNames(): Promise<string[]> {
-    return this.guarded(search('label/__name__/values', '__name__', this.typed, []));
+    return this.guarded(find({ names: 'metric' }, this.typed, undefined));
   }
 
   labelNames(metric?: string): Promise<string[]> {
     const selector = metric ? `{__name__=${quote(metric)}}` : undefined;
-    const names = get<string[]>('labels', { 'match[]': selector, limit: '1000', start: recent() });
-    return this.guarded(names.then(({ data }) => data.filter((name) => name !== '__name__')));
+    return this.guarded(find({ names: 'label' }, this.typed, selector)).then((names) => names.filter((name) => name !== '__name__'));
   }
 
   labelValues(label: string, metric?: string, matchers: Matcher[] = []): Promise<string[]> {
@@ -35,7 +34,7 @@ class Client implements PrometheusClient {
       .map(written)
       .filter((matcher) => matcher !== null);
     if (metric) others.unshift(`__name__=${quote(metric)}`);
-    return this.guarded(search(`label/${encodeURIComponent(label)}/values`, label, this.typed, others));
+    return this.guarded(find({ valuesOf: label }, this.typed, others.length > 0 ? `{${others.join(', ')}}` : undefined));
   }
 
   series(): Promise<Map<string, string>[]> {
@@ -51,8 +50,8 @@ class Client implements PrometheusClient {
   }
 
   /** Without the server there is still the completion of PromQL's own words. */
-  private guarded(found: Promise<string[]>): Promise<string[]> {
-    return found.catch(() => []);
+  private guarded(found: Promise<Matches>): Promise<string[]> {
+    return found.then(({ texts }) => texts).catch(() => []);
   }
 }
 

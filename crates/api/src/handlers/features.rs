@@ -48,6 +48,9 @@ fn api_features(api: &Api) -> Group {
         ("lifecycle", api.config.enable_lifecycle),
         ("query_stats", true),
         ("query_warnings", true),
+        ("search", true),
+        ("search_fuzz_alg_jarowinkler", true),
+        ("search_fuzz_alg_subsequence", true),
         ("time_range_labels", true),
         ("time_range_series", true),
     ])

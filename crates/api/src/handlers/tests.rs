@@ -97,7 +97,7 @@ fn request(method: &str, path: &str) -> Request<Body> {
     Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
 }
 
-async fn get_text(path: &str) -> (StatusCode, String) {
+pub(super) async fn get_text(path: &str) -> (StatusCode, String) {
     send_to(source(), ApiConfig::default(), request("GET", path)).await
 }
 

@@ -54,7 +54,7 @@ const KNOWN: [(&str, Effect); 41] = [
     ("promql-unquoted-utf8-names", LATER),
     ("query-cost", Nothing("set limits in the configuration instead")),
     ("remote-write-receiver", AlwaysOn),
-    ("search-api", LATER),
+    ("search-api", AlwaysOn),
     ("st-storage", AlwaysOn),
     ("st-synthesis", LATER),
     ("type-and-unit-labels", Switch),

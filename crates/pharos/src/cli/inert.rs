@@ -59,7 +59,6 @@ const FLAGS: &[(&str, bool, &str, Handling)] = &[
     ("web.console.libraries", VALUE, "console_libraries", NoMeaning),
     ("web.console.templates", VALUE, "consoles", NoMeaning),
     ("web.max-notifications-subscribers", VALUE, "16", NoMeaning),
-    ("web.search.max-limit", VALUE, "10000", NoMeaning),
     ("web.user-assets", VALUE, "", NoMeaning),
 ];
 

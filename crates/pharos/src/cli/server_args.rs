@@ -150,6 +150,10 @@ pub struct WebArgs {
     #[arg(long = "web.dashboards", value_name = "DIR")]
     pub dashboards: Option<PathBuf>,
 
+    /// Results of one search of names or values; 0 means no limit
+    #[arg(long = "web.search.max-limit", value_name = "N", default_value = "10000", value_parser = count)]
+    pub max_search_limit: u64,
+
     /// Title of the web pages
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,

@@ -1,6 +1,6 @@
 /** Finds the options of variables, of which queries ask the server for a limited number. */
 import { get } from '../../api/client';
-import { recent } from '../../api/search';
+import { type Searched, find, recent } from '../../api/search';
 import { parseValue } from '../../format/number';
 import { formatSeries, type LabelMap } from '../../format/series';
 import { ALL, type Chosen, type Option, type Variable } from '../model';
@@ -41,9 +41,20 @@ export function readVariableQuery(query: string): Asked {
   }
 }
 
+/** What the server searches for further values of a variable; null if it is not searched. */
+export function searchedBy(asked: Asked): { what: Searched; selector: string | undefined } | null {
+  switch (asked.kind) {
+    case 'values': return { what: { valuesOf: asked.label }, selector: asked.selector || undefined };
+    case 'names': return { what: { names: 'label' }, selector: asked.selector || undefined };
+    case 'metrics': return { what: { names: 'metric' }, selector: undefined };
+    default: return null;
+  }
+}
+
 interface Found {
   options: Option[];
   isTruncated: boolean;
+  search?: Chosen['search'];
 }
 
 interface Vector { resultType: string; result: { metric: LabelMap; value: [number, string] }[] | [number, string] }
@@ -108,7 +119,10 @@ async function optionsOf(variable: Variable, scope: Scope, range: TimeRange, sig
     case 'query': {
       const asked = readVariableQuery(interpolate(variable.query, scope, 'query'));
       const { texts, isTruncated } = await ask(asked, range, signal);
-      return { options: sortOptions(applyRegex(texts, interpolate(variable.regex, scope, 'query')), variable.sort), isTruncated };
+      const regex = interpolate(variable.regex, scope, 'query');
+      const by = isTruncated ? searchedBy(asked) : null;
+      const search = by && ((typed: string, signal: AbortSignal) => find(by.what, typed, by.selector, signal, String(Math.floor(range.fromMs / 1000))).then((matches) => applyRegex(matches.texts, regex)));
+      return { options: sortOptions(applyRegex(texts, regex), variable.sort), isTruncated, ...(search ? { search } : {}) };
     }
     case 'custom':
     case 'interval':

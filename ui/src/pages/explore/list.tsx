@@ -1,7 +1,7 @@
 /** The metrics that match what is typed, each with what it is, how many series it has, and a small picture. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { failureOf, get, type Failure } from '../../api/client';
-import { search } from '../../api/search';
+import { find } from '../../api/search';
 import { inTurn } from '../../api/turns';
 import { Empty, FailureBanner, Loading } from '../../components/feedback';
 import { PageLink, Search } from '../../components/parts';
@@ -21,9 +21,9 @@ export function MetricList() {
   useEffect(() => {
     const abort = new AbortController();
     const timer = setTimeout(() => {
-      search('label/__name__/values', '__name__', typed.trim(), [], abort.signal).then(
-        (names) => {
-          setNames(names);
+      find({ names: 'metric' }, typed.trim(), undefined, abort.signal).then(
+        ({ texts }) => {
+          setNames(texts);
           setFailure(null);
         },
         (error) => abort.signal.aborted || setFailure(failureOf(error)),
