@@ -30,7 +30,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    fn name(self) -> &'static str {
+    /// The name in responses and metrics.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             ErrorKind::BadData => "bad_data",
             ErrorKind::Execution => "execution",

@@ -229,7 +229,7 @@ async fn answer(
         }
     };
     let outcome = answering.await;
-    let label = if outcome.is_ok() { "success" } else { "error" };
+    let label = outcome.as_ref().map_or_else(|error| error.kind.name(), |_| "success");
     api.metrics.queries.with_label_values(&[endpoint, label]).inc();
     api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
     match outcome {
