@@ -250,6 +250,9 @@ async fn open(stream: Stream) -> Result<Connection, String> {
         let begun = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)
+            // Some devices know headers only in their usual spelling.
+            .title_case_headers(true)
+            .ignore_invalid_headers_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .handshake(io);

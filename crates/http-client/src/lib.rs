@@ -20,7 +20,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
@@ -183,7 +183,12 @@ impl HttpClient {
             let request = self.request(&method, &url, &headers, &body, is_trusted).await?;
             let exchange = self.connections.send(&url, request).await?;
             let Some(location) = self.redirect(&exchange) else { return Ok(exchange) };
-            url = url.join(&location)?;
+            let next = url
+                .join(&location)
+                .map_err(|error| format!("failed to parse Location header {location:?}: {error}"))?;
+            headers.retain(|(name, _)| *name != REFERER);
+            headers.extend(url.referer_for(&next).map(|referer| (REFERER, referer)));
+            url = next;
             // Like browsers, a client fetches the other place unless the status says to send the same there.
             if matches!(exchange.response.status().as_u16(), 301..=303) && method != Method::GET {
                 method = Method::GET;
@@ -201,7 +206,11 @@ impl HttpClient {
             return None;
         }
         let location = exchange.response.headers().get(LOCATION)?.as_bytes();
-        (!location.is_empty()).then(|| String::from_utf8_lossy(location).into_owned())
+        let escaped = |byte: &u8| match byte.is_ascii() {
+            true => char::from(*byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        (!location.is_empty()).then(|| location.iter().map(escaped).collect())
     }
 
     async fn request(
@@ -286,9 +295,12 @@ impl HttpClient {
         if status != StatusCode::OK {
             return Err(HttpError::Status(shown_status(response)));
         }
-        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
+        let header = |name| {
+            let value = response.headers().get(name).map_or(&b""[..], |value| value.as_bytes());
+            String::from_utf8_lossy(value).into_owned()
+        };
         let content_type = header(CONTENT_TYPE);
-        let mut decoder = Decoder::new(&header(CONTENT_ENCODING), Bounded::new(body, limit));
+        let mut decoder = Decoder::new(&header(CONTENT_ENCODING), Bounded::new(body, limit))?;
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(|e| failed(url, &RequestError::Sent(describe(&e))))?;
             if let Some(chunk) = frame.data_ref() {
@@ -363,12 +375,15 @@ enum Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     /// The decoder of a content encoding. As in Prometheus, a body with an unknown one is taken as it is.
-    fn new(encoding: &str, bounded: Bounded<'a>) -> Self {
-        match encoding.to_ascii_lowercase().as_str() {
+    fn new(encoding: &str, bounded: Bounded<'a>) -> Result<Self, HttpError> {
+        Ok(match encoding.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(bounded))),
             "deflate" => Decoder::Undecided(Some(bounded)),
+            "zstd" => {
+                return Err(HttpError::Failed("received a zstd-compressed response, which was not asked for".into()));
+            }
             _ => Decoder::Plain(bounded),
-        }
+        })
     }
 
     fn write(&mut self, chunk: &[u8]) -> Result<(), HttpError> {

@@ -51,6 +51,7 @@ async fn serve() -> String {
         .route("/echo", any(echo))
         .route("/keep", any(|| async { Redirect::temporary("/echo") }))
         .route("/other", any(|| async { Redirect::to("/echo") }))
+        .route("/zstd", get(|| async { ([("content-encoding", "zstd")], "x") }))
         .route("/brotli", get(|| async { ([("content-encoding", "br")], "x") }))
         .route(
             "/headers",
@@ -119,6 +120,12 @@ async fn a_truncated_compressed_body_fails() {
 #[tokio::test]
 async fn a_body_with_an_unknown_encoding_is_taken_as_it_is() {
     assert_eq!(fetch("", &format!("http://{}/brotli", serve().await), 1 << 20).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_body_compressed_by_zstd_is_refused() {
+    let error = fetch("", &format!("http://{}/zstd", serve().await), 1 << 20).await.unwrap_err();
+    assert!(error.to_string().contains("zstd"), "{error}");
 }
 
 #[tokio::test]

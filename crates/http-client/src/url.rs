@@ -1,6 +1,7 @@
 //! The URL of a request, read by the rules of Go's `net/url` rather than those of browsers: a host is taken literally, even if
 //! it ends in a number, and a path is sent as it is.
 
+use http::HeaderValue;
 use http::uri::PathAndQuery;
 
 /// The parts of a URL that a request needs.
@@ -69,19 +70,36 @@ impl RequestUrl {
     pub(super) fn join(&self, location: &str) -> Result<RequestUrl, String> {
         let scheme = if self.is_https { "https" } else { "http" };
         if has_scheme(location) {
-            return RequestUrl::parse(location);
+            return RequestUrl::parse(location)?.without_dots();
         }
         if let Some(rest) = location.strip_prefix("//") {
-            return RequestUrl::parse(&format!("{scheme}://{rest}"));
+            return RequestUrl::parse(&format!("{scheme}://{rest}"))?.without_dots();
         }
         let location = location.split_once('#').map_or(location, |(location, _)| location);
         let target = match location {
-            absolute if absolute.starts_with('/') => absolute.to_string(),
             query if query.starts_with('?') => format!("{}{query}", self.target.path()),
             "" => self.target.to_string(),
-            relative => resolve(self.target.path(), relative),
+            absolute if absolute.starts_with('/') => absolute.to_string(),
+            relative => format!("{}/{relative}", self.target.path().rsplit_once('/').map_or("", |(folder, _)| folder)),
         };
-        Ok(RequestUrl { target: parse_target(&target)?, ..self.clone() })
+        RequestUrl { target: parse_target(&target)?, ..self.clone() }.without_dots()
+    }
+
+    /// The URL with the `.` and `..` of its path resolved.
+    fn without_dots(self) -> Result<RequestUrl, String> {
+        let target = self
+            .target
+            .query()
+            .map_or_else(|| resolved(self.target.path()), |query| format!("{}?{query}", resolved(self.target.path())));
+        Ok(RequestUrl { target: parse_target(&target)?, ..self })
+    }
+
+    /// What a request to `next`, to which this one was redirected, says about where it comes from. Pages read over TLS are not
+    /// told to other servers in the clear.
+    pub(super) fn referer_for(&self, next: &RequestUrl) -> Option<HeaderValue> {
+        let scheme = if self.is_https { "https" } else { "http" };
+        let is_kept = !self.is_https || next.is_https;
+        is_kept.then(|| HeaderValue::try_from(format!("{scheme}://{}{}", self.authority, self.target)).ok()).flatten()
     }
 
     /// Whether a request that began at `first` may send its credentials here: to the same host or one below it, on any port.
@@ -110,31 +128,36 @@ fn parse_target(target: &str) -> Result<PathAndQuery, String> {
             _ => escaped.push(char::from(byte)),
         }
     }
+    let path = escaped.split_once('?').map_or(escaped.as_str(), |(path, _)| path);
+    for (at, _) in path.match_indices('%') {
+        let escape = path.get(at..at + 3).unwrap_or(&path[at..]);
+        if escape.len() < 3 || !escape[1..].bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(format!("invalid URL escape {escape:?}"));
+        }
+    }
     PathAndQuery::try_from(escaped).map_err(|e| format!("invalid path {target:?}: {e}"))
 }
 
-/// Resolves a relative path against that of the page that names it.
-fn resolve(base: &str, relative: &str) -> String {
-    let (relative, query) = relative.split_at(relative.find('?').unwrap_or(relative.len()));
-    let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut parts: Vec<&str> = folder.split('/').skip(1).collect();
-    let mut segments = relative.split('/').peekable();
+/// A path without `.` and `..`.
+fn resolved(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         match segment {
             ".." => {
-                parts.pop();
+                kept.pop();
             }
             "." => {}
             segment => {
-                parts.push(segment);
+                kept.push(segment);
                 continue;
             }
         }
         if segments.peek().is_none() {
-            parts.push("");
+            kept.push("");
         }
     }
-    format!("/{}{query}", parts.join("/"))
+    format!("/{}", kept.join("/"))
 }
 
 /// The host, zone and port of an authority.

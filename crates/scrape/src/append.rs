@@ -110,8 +110,12 @@ impl<'a> Appender<'a> {
 
     /// Finds the entry of a series, or makes one.
     fn resolve(&mut self, series: SeriesKey<'_>, has_own_time: bool) -> Result<Resolved, ExpositionError> {
-        self.counts.scraped += 1;
         let known = if series.is_expected { self.cache.expected_id() } else { self.cache.find(series.key) };
+        if known.is_none() {
+            self.labels.clear();
+            series.labels.read(&mut self.labels).map_err(ExpositionError::new)?;
+        }
+        self.counts.scraped += 1;
         let (id, is_new) = match known {
             Some(id) => (id, false),
             None => (self.prepare(series)?, true),
@@ -128,10 +132,8 @@ impl<'a> Appender<'a> {
         Ok(Resolved::Append { id, is_new })
     }
 
-    /// Prepares the labels of a series that is not in the cache.
+    /// Prepares the labels of a series that is not in the cache, as the body has them.
     fn prepare(&mut self, series: SeriesKey<'_>) -> Result<EntryId, ExpositionError> {
-        self.labels.clear();
-        series.labels.read(&mut self.labels).map_err(ExpositionError::new)?;
         let config = self.context.config;
         add_target_labels(&mut self.labels, self.context.target, config.honor_labels);
         let keep = relabel(&config.metric_relabel, &mut self.labels) && self.labels.iter().next().is_some();
@@ -149,8 +151,9 @@ impl<'a> Appender<'a> {
         Ok(self.cache.insert(series.key, &self.canonical, hash))
     }
 
-    /// Counts a sample that is about to be appended; returns false when it must be left out.
-    fn admit(&mut self, t: i64) -> bool {
+    /// Counts a sample that is about to be appended; returns false when it must be left out. A new series beyond the limit stays
+    /// unknown, so that it counts as added once there is room.
+    fn admit(&mut self, t: i64, id: EntryId, is_new: bool) -> bool {
         self.appended += 1;
         let limit = self.context.config.sample_limit;
         if limit > 0 && self.appended > limit {
@@ -158,6 +161,9 @@ impl<'a> Appender<'a> {
         }
         let is_ahead = t > self.context.t.saturating_add(MAX_AHEAD_MS);
         self.counts.out_of_bounds += u64::from(is_ahead);
+        if is_new && self.exceeded.is_some() {
+            self.cache.remove(id);
+        }
         self.exceeded.is_none() && !is_ahead
     }
 
@@ -212,7 +218,7 @@ impl Sink for Appender<'_> {
     fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
         let (t, has_own_time) = self.time_of(&info);
         let Resolved::Append { id, is_new } = self.resolve(series, has_own_time)? else { return Ok(None) };
-        if !self.admit(t) {
+        if !self.admit(t, id, is_new) {
             return Ok(None);
         }
         self.begin(id, is_new, has_own_time, false);
@@ -228,7 +234,7 @@ impl Sink for Appender<'_> {
             self.exceeded = self.exceeded.or(Some(ExceededLimit::Buckets));
             return Ok(());
         };
-        if !self.admit(t) {
+        if !self.admit(t, id, is_new) {
             return Ok(());
         }
         self.begin(id, is_new, has_own_time, true);

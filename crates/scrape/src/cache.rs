@@ -275,7 +275,8 @@ impl SeriesCache {
         }
     }
 
-    fn remove(&mut self, id: EntryId) {
+    /// Removes a line. If the running scrape has seen it, the scrape must fail.
+    pub(crate) fn remove(&mut self, id: EntryId) {
         let Some(entry) = self.entries[id as usize].take() else { return };
         if let Ok(found) = self.index.find_entry(xxh3_64(&entry.key), |other| *other == id) {
             found.remove();

@@ -8,6 +8,7 @@
 mod convert;
 mod float;
 mod format;
+mod media_type;
 mod openmetrics;
 mod protobuf;
 mod series;

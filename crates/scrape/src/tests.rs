@@ -377,6 +377,19 @@ async fn lines_of_a_failed_scrape_count_as_added_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn series_beyond_the_limit_of_samples_count_as_added_once_there_is_room() {
+    let script = Script::new(&["a 1\nb 1\nc 1\n", "c 1\n"]);
+    let Scraped { reports, .. } = scrape_all("sample_limit: 2", script).await;
+    assert_eq!(reports, ["0 3 3 2", "1 1 1 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_series_whose_labels_are_malformed_does_not_count() {
+    let Scraped { reports, .. } = scrape_all("", Script::new(&["a 1\nb{c=} 1\n"])).await;
+    assert_eq!(reports, ["0 1 1 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exemplar_without_a_timestamp_is_stored_once() {
     let body = |trace: &str| format!("# TYPE r counter\nr_total 5 # {{t=\"{trace}\"}} 1.5\n# EOF\n");
     // A page that ends early fails the scrape, and its exemplars are not stored.

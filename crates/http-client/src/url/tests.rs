@@ -46,6 +46,8 @@ fn malformed_urls_are_refused() {
         ("http://[::1/", "missing ']'"),
         ("http://a%20b/", "invalid URL escape \"%20\""),
         ("http://h/\n", "invalid control character"),
+        ("http://h/%zz", "invalid URL escape \"%zz\""),
+        ("http://h/%2", "invalid URL escape \"%2\""),
     ] {
         let found = RequestUrl::parse(url).unwrap_err();
         assert!(found.contains(error), "{url}: {found}");
@@ -68,12 +70,24 @@ fn redirects_are_resolved() {
         ("../x", "/x"),
         ("..", "/"),
         ("?d", "/a/b?d"),
+        ("/x/./y/..", "/x/"),
+        ("/x//y/../z?a=../b", "/x//z?a=../b"),
+        ("caf%C3%A9/../d", "/a/d"),
+        ("#part", "/a/b?c"),
     ] {
         let url = base.join(location).unwrap();
         assert_eq!((url.target.as_str(), url.authority.as_str()), (target, "h:1"), "{location}");
     }
     assert_eq!(base.join("//other/x").unwrap().authority, "other");
     assert!(!base.join("http://other/x").unwrap().is_https);
+}
+
+#[test]
+fn a_page_read_over_tls_is_not_named_in_the_clear() {
+    let (secure, clear) = (parsed("https://u:p@h:1/a?b"), parsed("http://h/"));
+    assert_eq!(secure.referer_for(&secure).unwrap(), "https://h:1/a?b");
+    assert_eq!(secure.referer_for(&clear), None);
+    assert_eq!(clear.referer_for(&secure).unwrap(), "http://h/");
 }
 
 #[test]

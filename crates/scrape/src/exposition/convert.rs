@@ -69,19 +69,22 @@ impl<'s, S: Sink> ClassicToNative<'s, S> {
     }
 
     /// The role of a series in a classic histogram, if it has one. Leaves the histogram's labels in `self.labels`.
-    fn component_of(&mut self, series: &SeriesKey<'_>) -> Option<Component> {
-        let family = self.family.as_deref()?;
+    fn component_of(&mut self, series: &SeriesKey<'_>) -> Result<Option<Component>, ExpositionError> {
+        let Some(family) = self.family.as_deref() else { return Ok(None) };
         self.labels.clear();
-        series.labels.read(&mut self.labels).ok()?;
-        let component = match self.labels.get(METRIC_NAME).strip_prefix(family)? {
-            "_bucket" => Component::Bucket(parse_float(self.labels.get("le")).ok().filter(|bound| !bound.is_nan())?),
-            "_sum" => Component::Sum,
-            "_count" => Component::Count,
-            _ => return None,
+        series.labels.read(&mut self.labels).map_err(ExpositionError::new)?;
+        let bound = || parse_float(self.labels.get("le")).ok().filter(|bound| !bound.is_nan());
+        let component = match self.labels.get(METRIC_NAME).strip_prefix(family) {
+            Some("_bucket") => bound().map(Component::Bucket),
+            Some("_sum") => Some(Component::Sum),
+            Some("_count") => Some(Component::Count),
+            _ => None,
         };
-        let family = family.to_string();
-        self.labels.set(METRIC_NAME, &family).remove("le");
-        Some(component)
+        if component.is_some() {
+            let family = family.to_string();
+            self.labels.set(METRIC_NAME, &family).remove("le");
+        }
+        Ok(component)
     }
 
     fn collect(&mut self, component: Component, v: f64, info: SampleInfo<'_>) -> Result<bool, ExpositionError> {
@@ -203,7 +206,7 @@ impl<S: Sink> Sink for ClassicToNative<'_, S> {
     }
 
     fn float(&mut self, series: SeriesKey<'_>, v: f64, info: SampleInfo<'_>) -> Result<SampleIndex, ExpositionError> {
-        let is_collected = match self.component_of(&series) {
+        let is_collected = match self.component_of(&series)? {
             Some(component) => self.collect(component, v, info)?,
             None => {
                 self.finish()?;

@@ -2,6 +2,7 @@
 
 use pharos_config::ScrapeProtocol;
 
+use super::media_type::parse_media_type;
 use super::openmetrics::parse_openmetrics;
 use super::protobuf::parse_protobuf;
 use super::sink::{ExpositionError, HistogramOptions, Sink};
@@ -21,28 +22,34 @@ pub enum Format {
 impl Format {
     /// The format of a body with this `Content-Type`, or of the fallback protocol when the type is missing or unknown.
     pub fn negotiate(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Format, ExpositionError> {
-        let mut parts = content_type.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let is_openmetrics2 = media_type == "application/openmetrics-text"
-            && parts.filter_map(|part| part.split_once('=')).any(|(name, value)| {
-                name.trim().eq_ignore_ascii_case("version") && value.trim().trim_matches('"') == "2.0.0"
-            });
-        match (media_type.as_str(), fallback) {
+        let fall_back = |reason: &str| match fallback {
+            Some(protocol) => Ok(Format::of(protocol)),
+            None => Err(ExpositionError::new(reason)),
+        };
+        if content_type.is_empty() {
+            return fall_back(
+                "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target",
+            );
+        }
+        let media_type = match parse_media_type(content_type) {
+            Ok(media_type) => media_type,
+            Err(error) => {
+                return fall_back(&format!(
+                    "cannot parse Content-Type {content_type:?} and no fallback_scrape_protocol for target: {error}"
+                ));
+            }
+        };
+        match (media_type.name.as_str(), media_type.version.as_str()) {
             // As in Prometheus without the feature openmetrics2.
-            _ if is_openmetrics2 && fallback.is_none() => Err(ExpositionError::new(format!(
+            ("application/openmetrics-text", "2.0.0") => fall_back(&format!(
                 "received OpenMetrics 2.0 Content-Type {content_type:?}, which is experimental and not supported yet, and no fallback_scrape_protocol specified for target"
-            ))),
-            (_, Some(fallback)) if is_openmetrics2 => Ok(Format::of(fallback)),
+            )),
             ("text/plain", _) => Ok(Format::Text),
             ("application/openmetrics-text", _) => Ok(Format::OpenMetrics),
             ("application/vnd.google.protobuf", _) => Ok(Format::Protobuf),
-            (_, Some(fallback)) => Ok(Format::of(fallback)),
-            ("", None) => Err(ExpositionError::new(
-                "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target",
-            )),
-            _ => Err(ExpositionError::new(format!(
+            _ => fall_back(&format!(
                 "received unsupported Content-Type {content_type:?} and no fallback_scrape_protocol specified for target"
-            ))),
+            )),
         }
     }
 

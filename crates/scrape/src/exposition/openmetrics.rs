@@ -10,19 +10,24 @@ use pharos_model::{Exemplar, LabelsBuilder, MetricType};
 use super::float::{excerpt, parse_seconds, parse_value, seconds_to_millis};
 use super::series::{Dialect, SeriesText, read_exemplar_labels, series_end, unescape};
 use super::sink::{
-    ExpositionError, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink, checked_text,
+    ExpositionError, MetadataField, NO_TIMESTAMP, SampleIndex, SampleInfo, SeriesKey, Sink, valid_lines,
 };
 use super::text::{SyntaxError, expected_end, family_name};
 
 /// Parses a body in the OpenMetrics text format.
 pub fn parse_openmetrics(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionError> {
-    let text = checked_text(body)?;
+    let (text, invalid) = valid_lines(body);
     let mut parser =
         OpenMetricsParser { text, kind: MetricType::Unknown, run: Vec::new(), labels: LabelsBuilder::default() };
     let mut at = 0;
     let locate = |(offset, reason): SyntaxError| ExpositionError::at(body, offset, reason);
     loop {
-        match &body[at..] {
+        if at == text.len()
+            && let Some(error) = invalid
+        {
+            return Err(error);
+        }
+        match &text.as_bytes()[at..] {
             b"# EOF" | b"# EOF\n" => return Ok(()),
             rest if rest.starts_with(b"# EOF\n") => return Err(locate((at + 6, "unexpected data after # EOF".into()))),
             b"" => return Err(locate((at, "data does not end with # EOF".into()))),

@@ -192,17 +192,17 @@ impl ProtobufParser {
         let count = or_float(histogram.sample_count(), histogram.sample_count_float);
         self.float(context, "_count", None, count, &[], sink)?;
         self.float(context, "_sum", None, histogram.sample_sum(), &[], sink)?;
+        // Buckets behind that of infinity are ignored, and a missing one is added.
         for bucket in &histogram.bucket {
             let bound = format_openmetrics(bucket.upper_bound());
             let value = or_float(bucket.cumulative_count(), bucket.cumulative_count_float);
             let exemplar = bucket.exemplar.as_ref().and_then(exemplar);
             self.float(context, "_bucket", Some(("le", &bound)), value, exemplar.as_slice(), sink)?;
+            if bucket.upper_bound() == f64::INFINITY {
+                return Ok(());
+            }
         }
-        let has_infinity = histogram.bucket.last().is_some_and(|b| b.upper_bound() == f64::INFINITY);
-        if !has_infinity {
-            self.float(context, "_bucket", Some(("le", "+Inf")), count, &[], sink)?;
-        }
-        Ok(())
+        self.float(context, "_bucket", Some(("le", "+Inf")), count, &[], sink)
     }
 
     fn float(

@@ -104,10 +104,7 @@ impl LabelSource for SeriesText<'_> {
             let mut braces = Braces { text: self.text, at: brace + 1, dialect: self.dialect };
             braces.read(self.kind, out)?;
         }
-        match out.get(METRIC_NAME) {
-            "" => Err("metric name not set".into()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -150,6 +147,10 @@ impl Braces<'_> {
                 }
                 None => return Err(format!("metric name already set, found {:?}", excerpt(&value))),
             }
+        }
+        // A label `__name__` does not replace the name.
+        if out.get(METRIC_NAME).is_empty() {
+            return Err("metric name not set".into());
         }
         add_unique(pairs, out)
     }

@@ -113,7 +113,14 @@ pub struct HistogramOptions {
     pub classic_to_nhcb: bool,
 }
 
-/// Checks that a body is UTF-8.
-pub(super) fn checked_text(body: &[u8]) -> Result<&str, ExpositionError> {
-    std::str::from_utf8(body).map_err(|e| ExpositionError::at(body, e.valid_up_to(), "invalid UTF-8"))
+/// The lines of a body up to the first one that is not UTF-8, and the error that this line is.
+pub(super) fn valid_lines(body: &[u8]) -> (&str, Option<ExpositionError>) {
+    match str::from_utf8(body) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let valid = str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default();
+            let lines = &valid[..valid.rfind('\n').map_or(0, |end| end + 1)];
+            (lines, Some(ExpositionError::at(body, error.valid_up_to(), "invalid UTF-8")))
+        }
+    }
 }

@@ -10,9 +10,12 @@ use super::sink::{ExpositionError, MetadataField, SampleInfo, SeriesKey, Sink};
 
 /// Parses a body in the text format.
 pub fn parse_text(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionError> {
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(with_valid_comments(body)?),
+    let (text, invalid) = match str::from_utf8(body) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(_) => {
+            let (text, invalid) = with_valid_comments(body);
+            (Cow::Owned(text), invalid)
+        }
     };
     let body = text.as_bytes();
     let mut parser = TextParser { text: &text, kind: MetricType::Unknown };
@@ -20,22 +23,37 @@ pub fn parse_text(body: &[u8], sink: &mut impl Sink) -> Result<(), ExpositionErr
     while at < body.len() {
         at = parser.line(at, sink).map_err(|(offset, reason)| ExpositionError::at(body, offset, reason))?;
     }
-    Ok(())
+    invalid.map_or(Ok(()), Err)
 }
 
-/// The body with replacement characters in comments that are not UTF-8. Anywhere else that is an error.
-fn with_valid_comments(body: &[u8]) -> Result<String, ExpositionError> {
+/// The body with replacement characters in comments that are not UTF-8. It ends before any other line that is not, which is
+/// an error.
+fn with_valid_comments(body: &[u8]) -> (String, Option<ExpositionError>) {
     let mut valid = String::with_capacity(body.len() + 64);
     for line in body.split_inclusive(|byte| *byte == b'\n') {
         match std::str::from_utf8(line) {
             Ok(line) => valid.push_str(line),
-            Err(_) if line[skip_blanks(line, 0)..].starts_with(b"#") => valid.push_str(&String::from_utf8_lossy(line)),
-            Err(error) => {
-                return Err(ExpositionError::at(valid.as_bytes(), valid.len() + error.valid_up_to(), "invalid UTF-8"));
+            Err(_) if is_comment(line) => valid.push_str(&String::from_utf8_lossy(line)),
+            Err(_) => {
+                let error = ExpositionError::at(valid.as_bytes(), valid.len(), "invalid UTF-8");
+                return (valid, Some(error));
             }
         }
     }
-    Ok(valid)
+    (valid, None)
+}
+
+fn is_comment(line: &[u8]) -> bool {
+    let at = skip_blanks(line, 0);
+    line.get(at) == Some(&b'#') && metadata_word(line, at).is_none()
+}
+
+/// Where the word `HELP` or `TYPE` of a line that begins with a number sign is, if it has one.
+fn metadata_word(bytes: &[u8], sign_at: usize) -> Option<usize> {
+    let word_at = skip_blanks(bytes, sign_at + 1);
+    let is_word = matches!(bytes.get(word_at..word_at + 4), Some(b"HELP" | b"TYPE"));
+    let is_apart = word_at > sign_at + 1 && matches!(bytes.get(word_at + 4), Some(b' ' | b'\t'));
+    (is_word && is_apart).then_some(word_at)
 }
 
 /// The offset of an error and its reason.
@@ -99,13 +117,9 @@ impl TextParser<'_> {
 
     fn comment(&mut self, at: usize, sink: &mut impl Sink) -> Result<usize, SyntaxError> {
         let bytes = self.text.as_bytes();
-        let next = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |i| at + i + 1);
-        let word_at = skip_blanks(bytes, at + 1);
-        let word_end = (word_at + 4).min(bytes.len());
-        let has_word = word_at > at + 1 && matches!(bytes.get(word_end), Some(b' ' | b'\t'));
-        match &bytes[word_at..word_end] {
-            b"HELP" | b"TYPE" if has_word => self.metadata(word_at, sink),
-            _ => Ok(next),
+        match metadata_word(bytes, at) {
+            Some(word_at) => self.metadata(word_at, sink),
+            None => Ok(memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |i| at + i + 1)),
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) fn target_url(scheme: &str, address: &str, path: &str, params: &BTree
     if !path.is_empty() && !path.starts_with('/') {
         url.push('/');
     }
-    escape(&mut url, path, |byte| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@!'()*".contains(&byte));
+    escape(&mut url, path, |byte| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte));
     let mut separator = '?';
     for (name, value) in params.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))) {
         url.push(separator);
@@ -63,7 +63,8 @@ mod tests {
             ("/a?b#c", "http://h/a%3Fb%23c"),
             ("/ü", "http://h/%C3%BC"),
             ("//x", "http://h//x"),
-            ("/a(b)!*'", "http://h/a(b)!*'"),
+            ("/a(b)!*'", "http://h/a%28b%29%21%2A%27"),
+            ("/$&+,;=:@~", "http://h/$&+,;=:@~"),
         ] {
             assert_eq!(url("h", path), shown);
         }

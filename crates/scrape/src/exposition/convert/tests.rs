@@ -53,6 +53,15 @@ fn the_native_form_has_the_buckets_of_the_classic_one() {
 }
 
 #[test]
+fn a_malformed_series_ends_the_body_before_the_histogram_in_front_of_it() {
+    let mut sink = Collect::default();
+    let mut converter = ClassicToNative::new(&mut sink, false);
+    let body = b"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n{a=\"b\"} 1\n";
+    parse_text(body, &mut converter).unwrap_err();
+    assert_eq!(sink.lines, ["# h Kind(Histogram)"]);
+}
+
+#[test]
 fn classic_series_are_kept_on_demand() {
     let lines = converted(TWO_HISTOGRAMS, true).lines;
     assert_eq!(lines.len(), 5 + 9, "{lines:?}");

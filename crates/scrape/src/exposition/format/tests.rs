@@ -33,6 +33,17 @@ fn the_fallback_protocol_replaces_a_missing_or_unknown_type() {
 }
 
 #[test]
+fn a_malformed_content_type_is_refused_unless_there_is_a_fallback_protocol() {
+    for content_type in
+        ["text/plain; =x", "text/plain; version=1; version=2", "application/openmetrics-text; version=\"1.0.0"]
+    {
+        let error = Format::negotiate(content_type, None).unwrap_err().reason;
+        assert!(error.starts_with("cannot parse Content-Type"), "{error}");
+        assert_eq!(Format::negotiate(content_type, Some(ScrapeProtocol::PrometheusProto)), Ok(Format::Protobuf));
+    }
+}
+
+#[test]
 fn a_known_content_type_wins_over_the_fallback_protocol() {
     assert_eq!(Format::negotiate("text/plain", Some(ScrapeProtocol::PrometheusProto)), Ok(Format::Text));
 }

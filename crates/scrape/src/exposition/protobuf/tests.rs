@@ -63,6 +63,19 @@ fn a_native_histogram_precedes_its_classic_form() {
     assert_eq!(h.count, 6.0);
 }
 
+#[test]
+fn buckets_behind_that_of_infinity_are_ignored() {
+    let bucket =
+        |bound, count| client::Bucket { cumulative_count: Some(count), upper_bound: Some(bound), ..Default::default() };
+    let bucket = vec![bucket(1.0, 3), bucket(f64::INFINITY, 4), bucket(2.0, 5)];
+    let found = lines(HistogramOptions::default(), client::Histogram { bucket, ..Default::default() });
+    let buckets: Vec<_> = found.iter().filter(|line| line.contains("h_bucket")).collect();
+    assert_eq!(
+        buckets,
+        [r#"{__name__="h_bucket", a="2", le="1.0", z="1"} 3"#, r#"{__name__="h_bucket", a="2", le="+Inf", z="1"} 4"#]
+    );
+}
+
 fn lines(options: HistogramOptions, histogram: client::Histogram) -> Vec<String> {
     let mut sink = Collect::default();
     parse_protobuf(&histogram_family(histogram), options, &mut sink).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
-use crate::exposition::Format;
 use crate::exposition::collect::{Collect, read, read_text};
+use crate::exposition::{Format, HistogramOptions};
 
 /// The labels, value and timestamp of the single sample of a body.
 fn sample(body: &str) -> String {
@@ -94,14 +94,35 @@ fn nul_bytes_may_be_in_values_and_comments() {
 
 #[test]
 fn comments_need_not_be_utf8() {
-    let lines = read(Format::Text, b"# \xff\n# HELP a x\xff\na 1\n").unwrap();
-    assert_eq!(lines, ["# a Help(\"x\u{fffd}\")", r#"{__name__="a"} 1"#]);
+    let lines = read(Format::Text, b"# \xff\n#HELP a x\xff\na 1\n").unwrap();
+    assert_eq!(lines, [r#"{__name__="a"} 1"#]);
 }
 
 #[test]
 fn invalid_utf8_is_refused() {
     let error = read(Format::Text, b"ok 1\nbad{a=\"\xff\"} 1\n");
     assert_eq!(error, Err("line 2: invalid UTF-8".into()));
+    let error = read(Format::Text, b"# \xff\n# HELP a x\xff\na 1\n");
+    assert_eq!(error, Err("line 2: invalid UTF-8".into()));
+}
+
+#[test]
+fn lines_before_one_that_is_not_utf8_are_read() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let mut sink = Collect::default();
+        let error =
+            format.parse(b"a 1\nb 2\nc{d=\"\xff\"} 3\n# EOF\n", HistogramOptions::default(), &mut sink).unwrap_err();
+        assert_eq!(error.to_string(), "line 3: invalid UTF-8");
+        assert_eq!(sink.lines, [r#"{__name__="a"} 1"#, r#"{__name__="b"} 2"#]);
+    }
+}
+
+#[test]
+fn a_label_does_not_replace_the_name() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let error = read(format, b"{__name__=\"a\"} 1\n# EOF\n").unwrap_err();
+        assert_eq!(error, "line 1: metric name not set");
+    }
 }
 
 #[test]
