@@ -34,6 +34,8 @@ check "object store away and back" 180 object_store.py --only local --hosts 5
 check "lifecycle" 120 lifecycle.py
 check "rules and alerts" 200 rules.py
 check "queries under way" 120 queries.py
+check "scrapes" 120 scrapes.py --recorded
+check "pushes" 60 pushes.py --recorded
 check "receivers of notifications" 180 receivers.py
 check "a cluster" 240 cluster.py --short
 

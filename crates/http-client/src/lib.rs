@@ -178,7 +178,7 @@ impl HttpClient {
         // Once a redirect has left the host, credentials stay behind, even if a later one returns to it.
         let mut is_trusted = true;
         let mut headers = headers.to_vec();
-        for _ in 0..=MAX_REDIRECTS {
+        for _ in 0..MAX_REDIRECTS {
             is_trusted &= url.may_have_credentials_of(&first);
             let request = self.request(&method, &url, &headers, &body, is_trusted).await?;
             let exchange = self.connections.send(&url, request).await?;

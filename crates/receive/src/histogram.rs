@@ -55,6 +55,10 @@ pub(super) fn decode(message: &[u8]) -> Result<HistogramSample, WireError> {
 pub(super) fn check(sample: &mut HistogramSample) -> Result<(), String> {
     if (EXPONENTIAL_SCHEMA_MAX + 1..=RESERVED_SCHEMA_MAX).contains(&sample.h.schema) {
         let h = Arc::make_mut(&mut sample.h);
+        // Faults of fine buckets would not show in coarse ones.
+        let schema = std::mem::replace(&mut h.schema, EXPONENTIAL_SCHEMA_MAX);
+        h.validate().map_err(|error| error.to_string())?;
+        h.schema = schema;
         h.reduce_resolution(EXPONENTIAL_SCHEMA_MAX).map_err(|error| error.to_string())?;
     }
     sample.h.validate().map_err(|error| error.to_string())

@@ -152,7 +152,7 @@ fn encoding_of(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
     match media {
         protobuf if protobuf.eq_ignore_ascii_case(PROTOBUF) => Ok(Encoding::Protobuf),
         json if json.eq_ignore_ascii_case(JSON) => Ok(Encoding::Json),
-        _ => Err(ReceiveError::UnsupportedMediaType(format!(
+        _ => Err(ReceiveError::BadRequest(format!(
             "unsupported content type: {}, supported: [{JSON}, {PROTOBUF}]",
             given.as_deref().unwrap_or("")
         ))),
@@ -182,7 +182,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, ReceiveError> {
     match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => Ok(false),
         Some(b"gzip") => Ok(true),
-        Some(other) => Err(ReceiveError::UnsupportedMediaType(format!(
+        Some(other) => Err(ReceiveError::BadRequest(format!(
             "unsupported compression: {}. Only \"gzip\" or no compression supported",
             String::from_utf8_lossy(other)
         ))),

@@ -89,8 +89,12 @@ impl<'a> Appender<'a> {
     }
 
     /// Ends the scrape. A good one adds stale markers for the series that vanished; a failed one discards its samples and
-    /// adds stale markers for all series of the last good one.
-    pub(crate) fn finish(self, outcome: Result<(), ExpositionError>) -> (Counts, Result<(), ExpositionError>) {
+    /// adds stale markers for all series of the last good one. So does an empty page: what comes back after it is not new.
+    pub(crate) fn finish(
+        self,
+        outcome: Result<(), ExpositionError>,
+        is_empty: bool,
+    ) -> (Counts, Result<(), ExpositionError>) {
         let outcome = outcome.and_then(|()| match self.exceeded {
             Some(ExceededLimit::Samples) => Err(ExpositionError::new("sample limit exceeded")),
             Some(ExceededLimit::Buckets) => Err(ExpositionError::new("histogram bucket limit exceeded")),
@@ -98,12 +102,14 @@ impl<'a> Appender<'a> {
         });
         let batch = self.batch;
         let t = self.context.t;
-        if outcome.is_err() {
-            batch.clear();
-            self.cache.fail(|canonical, hash, is_histogram| push_stale(batch, canonical, hash, is_histogram, t));
-        } else {
-            self.context.target.metadata_store().lock().commit(&mut batch.metadata);
-            self.cache.commit(|canonical, hash, is_histogram| push_stale(batch, canonical, hash, is_histogram, t));
+        match outcome {
+            Ok(()) => self.context.target.metadata_store().lock().commit(&mut batch.metadata),
+            Err(_) => batch.clear(),
+        }
+        let add_marker = |canonical: &[u8], hash, is_histogram| push_stale(batch, canonical, hash, is_histogram, t);
+        match outcome.is_ok() && !is_empty {
+            true => self.cache.commit(add_marker),
+            false => self.cache.fail(add_marker),
         }
         (self.counts, outcome)
     }

@@ -228,7 +228,7 @@ impl SeriesCache {
         }
     }
 
-    /// Ends a failed scrape: passes all series of the last good one to `stale`. The lines that it inserted stay until the next
+    /// Ends a scrape that failed or was empty: passes all series of the last good one to `stale`. The lines that it inserted stay until the next
     /// good one, so that they do not count as added again, unless they are many.
     pub(crate) fn fail(&mut self, mut stale: impl FnMut(&[u8], SeriesHash, bool)) {
         for id in std::mem::take(&mut self.tracked) {

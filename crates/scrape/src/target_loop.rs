@@ -319,15 +319,16 @@ fn fill(
 ) -> Filled {
     let Buffers { body, batch } = buffers;
     let (config, target) = (context.config, context.target);
+    let is_empty = body.is_empty();
     let mut appender = Appender::new(context, cache, batch);
     let outcome = match fetched {
         Err(error) => Err(ExpositionError::new(error)),
         // A target without metrics may send any content type.
-        Ok(_) if body.is_empty() => Ok(()),
+        Ok(_) if is_empty => Ok(()),
         Ok(content_type) => parse(&content_type, body, config, target, &mut appender),
     };
     let exceeded = appender.exceeded;
-    let (counts, outcome) = appender.finish(outcome);
+    let (counts, outcome) = appender.finish(outcome, is_empty);
     Filled { counts, outcome, exceeded }
 }
 

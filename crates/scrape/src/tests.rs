@@ -384,6 +384,14 @@ async fn series_beyond_the_limit_of_samples_count_as_added_once_there_is_room() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn series_that_come_back_after_an_empty_page_are_not_new() {
+    let Scraped { samples, reports, .. } = scrape_all("", Script::new(&["a 1\n", "", "a 2\n", "\n", "a 3\n"])).await;
+    assert_eq!(reports, ["1 1 1 1", "1 0 0 0", "1 1 1 0", "1 0 0 0", "1 1 1 1"]);
+    let stale = [r#"{"a"} stale @2000"#, r#"{"a"} stale @4000"#];
+    assert_eq!([&short(&samples)[1][0], &short(&samples)[3][0]], stale);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_series_whose_labels_are_malformed_does_not_count() {
     let Scraped { reports, .. } = scrape_all("", Script::new(&["a 1\nb{c=} 1\n"])).await;
     assert_eq!(reports, ["0 1 1 1"]);

@@ -104,11 +104,12 @@ impl TimeBounds {
 }
 
 /// The oldest timestamp that is taken: a window before the newest sample. A sample from the future counts as one from now, so
-/// that it cannot shut out everybody else's samples. While the newest sample is itself older than the window, as seen from the
-/// clock, history is being loaded, and it may arrive in any order.
+/// that it cannot shut out everybody else's samples. While the newest sample is itself older than the window and than an hour, as
+/// seen from the clock, history is being loaded, and it may arrive in any order.
 fn oldest_taken(window_ms: i64, newest: Option<i64>, now_ms: i64) -> i64 {
+    let recent_ms = window_ms.max(IN_ORDER_WINDOW_MS);
     match newest.map(|newest| newest.min(now_ms)) {
-        Some(newest) if newest >= now_ms.saturating_sub(window_ms) => newest.saturating_sub(window_ms),
+        Some(newest) if newest >= now_ms.saturating_sub(recent_ms) => newest.saturating_sub(window_ms),
         _ => i64::MIN,
     }
 }

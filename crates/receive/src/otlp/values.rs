@@ -1,11 +1,12 @@
 //! Attribute values as label values: strings as they are, numbers and booleans in Go's format, arrays and maps as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pharos_transport::otlp::common::v1::AnyValue;
 use pharos_transport::otlp::common::v1::any_value::Value;
-use pharos_transport::otlp::common::v1::{AnyValue, KeyValue};
 
 /// The label value of an attribute; empty when it has no value.
 pub(super) fn text(value: Option<&AnyValue>) -> String {
@@ -59,14 +60,15 @@ fn append_json(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::KvlistValue(map) => {
-            let mut entries: Vec<&KeyValue> = map.values.iter().collect();
-            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            // Of entries with the same key the last one counts.
+            let entries: BTreeMap<&str, _> =
+                map.values.iter().map(|entry| (entry.key.as_str(), entry.value.as_ref())).collect();
             out.push('{');
-            for (i, entry) in entries.iter().enumerate() {
+            for (i, (key, value)) in entries.into_iter().enumerate() {
                 out.push_str(if i > 0 { "," } else { "" });
-                append_quoted(&entry.key, out);
+                append_quoted(key, out);
                 out.push(':');
-                append_any(entry.value.as_ref(), out);
+                append_any(value, out);
             }
             out.push('}');
         }
@@ -114,7 +116,7 @@ fn append_quoted(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pharos_transport::otlp::common::v1::{ArrayValue, KeyValueList};
+    use pharos_transport::otlp::common::v1::{ArrayValue, KeyValue, KeyValueList};
 
     fn any(value: Value) -> AnyValue {
         AnyValue { value: Some(value) }
@@ -146,8 +148,9 @@ mod tests {
     #[test]
     fn arrays_and_maps_are_json_with_sorted_keys() {
         let entry = |key: &str, value| KeyValue { key: key.into(), value };
-        let map =
-            KeyValueList { values: vec![entry("z", None), entry("a", Some(any(Value::StringValue("<\n".into()))))] };
+        let first = entry("a", Some(any(Value::BoolValue(true))));
+        let last = entry("a", Some(any(Value::StringValue("<\n".into()))));
+        let map = KeyValueList { values: vec![entry("z", None), first, last] };
         let array = ArrayValue { values: vec![any(Value::IntValue(1)), any(Value::KvlistValue(map))] };
         assert_eq!(text(Some(&any(Value::ArrayValue(array)))), r#"[1,{"a":"\u003c\n","z":null}]"#);
     }

@@ -141,6 +141,25 @@ fn float_histograms_custom_buckets_and_stale_markers_are_decoded() {
 }
 
 #[test]
+fn a_histogram_that_is_too_fine_is_checked_before_it_is_reduced() {
+    let overlapping = proto::Histogram {
+        count: Some(proto::histogram::Count::CountFloat(3.0)),
+        schema: 9,
+        positive_spans: vec![proto::BucketSpan { offset: 0, length: 2 }, proto::BucketSpan { offset: -2, length: 1 }],
+        positive_counts: vec![1.0; 3],
+        ..Default::default()
+    };
+    let apart = proto::BucketSpan { offset: 2, length: 1 };
+    let fine = proto::Histogram { positive_spans: vec![overlapping.positive_spans[0], apart], ..overlapping.clone() };
+    let mut one = series(&[("__name__", "h")], &[]);
+    one.histograms = vec![overlapping, fine];
+    let (batch, refused) = decode_bytes(&request(vec![one])).unwrap();
+    assert!(refused.rejected[&RejectReason::InvalidHistogram].first.contains("negative"), "{refused:?}");
+    assert_eq!(batch.histograms.len(), 1);
+    assert_eq!(batch.histograms[0].h.schema, 8);
+}
+
+#[test]
 fn spans_of_absurd_length_allocate_nothing() {
     let mut one = series(&[("__name__", "h")], &[]);
     one.histograms = vec![proto::Histogram {

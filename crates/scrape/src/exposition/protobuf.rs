@@ -87,9 +87,14 @@ impl ProtobufParser {
     fn family(
         &mut self,
         family: &FamilyHead,
-        mut metrics: Metrics<'_>,
+        metrics: Metrics<'_>,
         sink: &mut impl Sink,
     ) -> Result<(), ExpositionError> {
+        let mut metrics = metrics.peekable();
+        // A family without metrics says nothing, whatever its name.
+        if metrics.peek().is_none() {
+            return Ok(());
+        }
         let name = family.name.as_str();
         if name.is_empty() {
             return Err(ExpositionError::new("metric family without a name"));

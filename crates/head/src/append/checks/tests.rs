@@ -41,11 +41,19 @@ fn a_newest_sample_from_the_future_counts_as_one_from_now() {
 
 #[test]
 fn nothing_is_too_old_without_a_recent_sample() {
-    for newest in [None, Some(NOW - WINDOW - 1), Some(i64::MIN)] {
+    for newest in [None, Some(NOW - IN_ORDER_WINDOW_MS - 1), Some(i64::MIN)] {
         let bounds = bounds(newest, 0, Origin::Sender);
         assert_eq!(reason(&bounds, i64::MIN), None, "{newest:?}");
         assert!(bounds.contain_in_order(i64::MIN), "{newest:?}");
     }
+}
+
+#[test]
+fn the_window_applies_when_samples_are_further_apart_than_it_is_wide() {
+    let newest = NOW - WINDOW - 1;
+    let bounds = bounds(Some(newest), 0, Origin::Sender);
+    assert_eq!(reason(&bounds, newest - WINDOW), None);
+    assert_eq!(reason(&bounds, newest - WINDOW - 1), Some(RejectReason::TooOld));
 }
 
 #[test]

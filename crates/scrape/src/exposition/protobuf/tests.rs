@@ -196,9 +196,11 @@ fn an_exemplar_with_a_label_twice_is_left_out() {
 }
 
 #[test]
-fn a_family_without_a_name_is_refused() {
-    let body = client::MetricFamily::default().encode_length_delimited_to_vec();
-    let error = read(Format::Protobuf, &body).unwrap_err();
+fn a_family_without_a_name_is_refused_unless_it_is_empty() {
+    let empty = client::MetricFamily::default();
+    assert!(read(Format::Protobuf, &empty.encode_length_delimited_to_vec()).unwrap().is_empty());
+    let nameless = client::MetricFamily { metric: vec![client::Metric::default()], ..empty };
+    let error = read(Format::Protobuf, &nameless.encode_length_delimited_to_vec()).unwrap_err();
     assert!(error.ends_with("metric family without a name"), "{error}");
 }
 
