@@ -26,7 +26,7 @@ ERRORS = [
 def ask(url, path, **params):
     query = "?" + urllib.parse.urlencode(params, doseq=True) if params else ""
     with urllib.request.urlopen(f"{url}{path}{query}", timeout=60) as reply:
-        return json.loads(reply.read())["data"]
+        return json.loads(reply.read().decode(errors="backslashreplace"))["data"]
 
 
 def error_class(text):

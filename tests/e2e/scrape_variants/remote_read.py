@@ -83,6 +83,11 @@ def float_text(raw):
     return "stale" if bits == STALE else "NaN"
 
 
+def text_of(raw):
+    """Text, of which Prometheus stores some that is not UTF-8."""
+    return raw.decode(errors="backslashreplace")
+
+
 def varints(data):
     at = 0
     while at < len(data):
@@ -145,7 +150,7 @@ def read_all(url, label, start, end, headers=None):
             for number, value in fields(series):
                 if number == 1:
                     pair = dict(fields(value))
-                    labels[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+                    labels[text_of(pair.get(1, b""))] = text_of(pair.get(2, b""))
                 elif number == 2:
                     sample = dict(fields(value))
                     samples.append((signed(sample.get(2, 0)), float_text(sample.get(1, bytes(8)))))
