@@ -31,11 +31,13 @@ def configuration(variants, targets, scraper):
     return json.dumps({"storage": STORAGE, "scrape_configs": [variant.with_target(targets.ports, scraper) for variant in variants]}, ensure_ascii=False)
 
 
-def start_ours(folder, config):
+def start_ours(folder, config, base):
+    # Prometheus waits for five seconds before it scrapes. What timestamps of targets are in order depends on when scrapes are.
+    time.sleep(max(0, base / 1000 + 6 - time.time()))
     return Pharos(f"{folder}/ours", config).start()
 
 
-def start_theirs(folder, config):
+def start_theirs(folder, config, _):
     home = pathlib.Path(folder) / "theirs"
     home.mkdir(parents=True)
     (home / "prometheus.yml").write_text(config)
@@ -44,7 +46,7 @@ def start_theirs(folder, config):
     return Service(folder, "theirs", command, f"http://127.0.0.1:{port}").start("/-/ready")
 
 
-STARTS = {"ours": start_ours, "theirs": start_theirs}
+STARTS = {"theirs": start_theirs, "ours": start_ours}
 
 
 def run_round(folder, seed, indexes, scrapers):
@@ -59,12 +61,12 @@ def run_round(folder, seed, indexes, scrapers):
     running, outcomes = {}, {}
     try:
         for scraper in scrapers:
-            running[scraper] = STARTS[scraper](folder, configuration(variants.values(), targets, scraper))
+            running[scraper] = STARTS[scraper](folder, configuration(variants.values(), targets, scraper), base)
         for scraper in scrapers:
             def complete():
                 outcomes[scraper] = outcome.read(running[scraper].url, targets, scraper, base)
                 return all(map(outcome.is_complete, outcomes[scraper].values()))
-            time.sleep(max(0, base / 1000 + 2 * SCRAPES + 3 - time.time()))
+            time.sleep(max(0, base / 1000 + 2 * SCRAPES + 8 - time.time()))
             wait_for(complete, 60, f"{scraper} has not scraped all targets")
     finally:
         for process in running.values():
@@ -75,7 +77,7 @@ def run_round(folder, seed, indexes, scrapers):
 
 def compare(folder, seed, indexes):
     """The variants and their differences, by index."""
-    variants, outcomes = run_round(f"{folder}/{indexes[0]}", seed, indexes, ["ours", "theirs"])
+    variants, outcomes = run_round(f"{folder}/{indexes[0]}", seed, indexes, list(STARTS))
     return variants, all_differences(variants, outcomes)
 
 
@@ -108,7 +110,7 @@ def beside_prometheus(folder, options):
 def record(folder, options):
     """Keeps what Prometheus does with the first variants of the seed that both take alike."""
     indexes = list(range(options.first, options.first + options.variants))
-    variants, outcomes = run_round(f"{folder}/record", options.seed, indexes, ["ours", "theirs"])
+    variants, outcomes = run_round(f"{folder}/record", options.seed, indexes, list(STARTS))
     kept = copy.deepcopy(outcomes["theirs"])
     different = all_differences(variants, outcomes)
     recorded = {"seed": options.seed, "outcomes": {index: outcome for index, outcome in kept.items() if int(index) not in different}}

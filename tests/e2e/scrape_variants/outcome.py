@@ -26,7 +26,7 @@ ERRORS = [
 def ask(url, path, **params):
     query = "?" + urllib.parse.urlencode(params, doseq=True) if params else ""
     with urllib.request.urlopen(f"{url}{path}{query}", timeout=60) as reply:
-        return json.loads(reply.read().decode(errors="backslashreplace"))["data"]
+        return json.loads(reply.read().decode(errors="replace"))["data"]
 
 
 def error_class(text):
@@ -138,6 +138,8 @@ def settle_markers(ours, theirs):
 def settle_counts(ours, theirs, variant):
     """Removes differences of counts that are intended: those of pages that cannot be read, and of samples that are refused for their time."""
     failed = False
+    if variant.is_odd_page and any(map(is_down, theirs["scrapes"])):
+        ours["metadata"] = theirs["metadata"]
     for our, their in zip(ours["scrapes"], theirs["scrapes"]):
         is_malformed = is_down(our) and is_down(their) and variant.is_odd_page
         left_out = COUNTS if is_malformed else COUNTS[2:] if variant.has_times or failed else ()
@@ -146,10 +148,13 @@ def settle_counts(ours, theirs, variant):
             scrape["samples"] = [line for line in scrape["samples"] if not any(line.startswith(f'{{__name__="{name}"') for name in left_out)]
     if variant.has_times:
         for our, their in zip(ours["scrapes"], theirs["scrapes"]):
-            their["samples"] = [line for line in their["samples"] if not is_marker(line) or line in our["samples"]]
+            both = {*our["samples"]} & {*their["samples"]}
+            for scrape in (our, their):
+                scrape["samples"] = [line for line in scrape["samples"] if not is_marker(line) or line in both]
         for our, their in [*zip([scrape["exemplars"] for scrape in ours["scrapes"]], [scrape["exemplars"] for scrape in theirs["scrapes"]]), (ours["exemplars with times"], theirs["exemplars with times"])]:
             our[:] = [line for line in our if line in their]
-    if variant.is_odd_page and ours["target"] and theirs["target"] and "none" not in (ours["target"]["error"], theirs["target"]["error"]):
+    # Go reads where a redirect leads even if it is not followed.
+    if (variant.is_odd_page or not variant.follows) and ours["target"] and theirs["target"] and "none" not in (ours["target"]["error"], theirs["target"]["error"]):
         ours["target"]["error"] = theirs["target"]["error"]
 
 

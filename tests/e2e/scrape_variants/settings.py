@@ -76,6 +76,8 @@ def make_settings(rng, index, native):
     if rng.random() < 0.12:
         scheme = rng.choice(["legacy", "utf8"])
         job["metric_name_validation_scheme"] = scheme
+        if scheme == "legacy":
+            job["metric_relabel_configs"] = [rule for rule in job.get("metric_relabel_configs", []) if rule.get("target_label", "").isascii()]
         job["metric_name_escaping_scheme"] = rng.choice(["underscores", "dots", "values"] if scheme == "legacy" else ["allow-utf-8", "underscores", "dots", "values"])
     if rng.random() < 0.1:
         job |= rng.choice(CREDENTIALS)

@@ -22,7 +22,7 @@ class Variant:
         self.ends_reuse = rng.choice([transports.CLOSE, transports.RESET]) if rng.random() < 0.05 else None
         self.job = settings.make_settings(rng, index, exporter.format == bodies.PROTOBUF)
         if self.job.get("convert_classic_histograms_to_nhcb"):
-            exporter.drop_times_of_histograms()
+            exporter.simplify_histograms()
         if self.tls:
             self.job |= {"scheme": "https", "tls_config": made_certificates.client_settings(rng, self.tls)}
         usual = rng.choice(transports.USUAL)
@@ -37,6 +37,7 @@ class Variant:
             else:
                 self.replies.append(usual(rng, exporter.type, body))
             self.finals.append(transports.plain(rng, exporter.type, body))
+        self.follows = self.job.get("follow_redirects", True)
         self.is_odd_page = exporter.oddity is not None
         # What Prometheus refuses because of its time does not count there; nor do its exemplars.
         self.has_times = exporter.oddity in ("numbers", "lines", "moved", "bytes") or any(metric.timestamp is not None for family in exporter.families for metric in family.metrics)
