@@ -86,9 +86,18 @@ def read_samples(outcome, series, base, neutral):
         for at, value in samples:
             if labels["__name__"] == "scrape_duration_seconds" and value != "stale":
                 value = "any"
-            add_timed(outcome, at, f"{name} {value}", "samples", base)
+            add_timed(outcome, at, f"{name} {relative(value, base)}", "samples", base)
     for scrape in outcome["scrapes"]:
         scrape["samples"].sort()
+
+
+def relative(value, base):
+    """A value; one that is a time as the distance from `base`, because recordings are compared at other times."""
+    try:
+        seconds = float(value) - base / 1000
+    except ValueError:
+        return value
+    return f"base{seconds:+.3f}" if abs(seconds) < 100_000 else value
 
 
 def add_timed(outcome, at, text, kind, base):
