@@ -87,7 +87,7 @@ fi
 grafana=$(sed -n 's/.*image: \(grafana.*\)/\1/p' deploy/docker-compose.yml)
 stand_in "$grafana" <<'DOCKERFILE'
 FROM python:3.11-slim
-WORKDIR /etc/grafana/provisioning
+WORKDIR /
 USER 472
 CMD ["python3", "-c", "import http.server as h; h.ThreadingHTTPServer(('', 3000), h.SimpleHTTPRequestHandler).serve_forever()"]
 DOCKERFILE
