@@ -449,6 +449,7 @@ impl Group {
     /// Stops Raft and closes the log, so that the folder can be opened again.
     pub(crate) async fn shutdown(&self) {
         self.stop.send_replace(true);
+        self.disk.stop_waiting();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "stopping Raft failed");
         }

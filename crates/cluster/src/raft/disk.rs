@@ -2,13 +2,17 @@
 //!
 //! Invariant: every write is fsynced when the call returns. Entries and metadata are JSON; the state in a snapshot is
 //! compressed JSON ([`crate::codec`]).
+//!
+//! While the disk is full, a write waits instead of failing: a failed write would end Raft on this node, and with it the
+//! process. The node answers nothing meanwhile, and the others go on without it.
 
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,10 +33,32 @@ const PURGED: &str = "purged";
 const SNAPSHOT_META: &str = "snapshot-meta";
 const SNAPSHOT_DATA: &str = "snapshot-data";
 
+/// Wait before a full disk is tried again.
+const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+/// A full disk is logged every 10 s.
+const ATTEMPTS_PER_COMPLAINT: u32 = 20;
+
+/// Opens the file.
+type Open = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
+
 /// The file. Only one process can open it at a time.
 pub(crate) struct Disk {
+    open: Open,
     /// None after [`Disk::close`].
     database: RwLock<Option<Database>>,
+    /// Whether writes no longer wait for space.
+    is_stopping: Mutex<bool>,
+    stopping: Condvar,
+}
+
+/// Whether an error says that the disk is full.
+fn is_full(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<redb::Error>());
+    let kind = match inner {
+        Some(redb::Error::Io(error)) => error.kind(),
+        _ => error.kind(),
+    };
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn failed(error: impl Into<redb::Error>) -> io::Error {
@@ -56,8 +82,9 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> io::Result<T> {
 impl Disk {
     /// Opens or creates the file. It belongs to the node that created it forever.
     pub(crate) fn open(path: &Path, identity: &str) -> io::Result<Disk> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(failed)?;
-        let disk = Disk { database: RwLock::new(Some(database)) };
+        let file = path.to_path_buf();
+        let open = move || Database::builder().set_cache_size(CACHE_BYTES).create(&file);
+        let disk = Disk::opened_by(Box::new(open))?;
         let known: Option<String> = match disk.is_new()? {
             true => None,
             false => disk.fact(IDENTITY)?,
@@ -78,8 +105,25 @@ impl Disk {
         }
     }
 
+    fn opened_by(open: Open) -> io::Result<Disk> {
+        let database = open().map_err(failed)?;
+        Ok(Disk {
+            open,
+            database: RwLock::new(Some(database)),
+            is_stopping: Mutex::new(false),
+            stopping: Condvar::new(),
+        })
+    }
+
+    /// Ends the wait of writes for space, and has later ones fail at once. Raft can only be stopped after this.
+    pub(crate) fn stop_waiting(&self) {
+        *self.is_stopping.lock() = true;
+        self.stopping.notify_all();
+    }
+
     /// Closes the file once running calls are done, even if handles to it remain.
     pub(crate) fn close(&self) {
+        self.stop_waiting();
         *self.database.write() = None;
     }
 
@@ -95,12 +139,63 @@ impl Disk {
         })
     }
 
-    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
+    /// Runs a transaction, again and again while the disk is full.
+    fn write<T>(&self, work: impl Fn(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
+        let mut attempts = 0;
+        loop {
+            let error = match self.try_write(&work) {
+                Err(error) if is_full(&error) => error,
+                outcome => {
+                    if attempts > 0 && outcome.is_ok() {
+                        tracing::info!("the disk of the cluster log has space again");
+                    }
+                    return outcome;
+                }
+            };
+            if attempts % ATTEMPTS_PER_COMPLAINT == 0 {
+                tracing::error!(
+                    %error,
+                    "the disk of the cluster log is full; this node takes no part in decisions until there is space"
+                );
+            }
+            attempts += 1;
+            if !self.reopen_later()? {
+                return Err(error);
+            }
+        }
+    }
+
+    fn try_write<T>(&self, work: impl Fn(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
         let database = self.database.read();
         let write = database.as_ref().ok_or_else(closed)?.begin_write().map_err(failed)?;
         let done = work(&write)?;
         write.commit().map_err(failed)?;
         Ok(done)
+    }
+
+    /// Opens the file again after a while, because the database refuses everything after a failed write. Readers wait meanwhile.
+    /// Returns false if the node stops first.
+    fn reopen_later(&self) -> io::Result<bool> {
+        let mut database = self.database.write();
+        *database = None;
+        loop {
+            let mut is_stopping = self.is_stopping.lock();
+            if !*is_stopping {
+                self.stopping.wait_for(&mut is_stopping, SPACE_INTERVAL);
+            }
+            if *is_stopping {
+                return Ok(false);
+            }
+            drop(is_stopping);
+            match (self.open)().map_err(failed) {
+                Ok(opened) => {
+                    *database = Some(opened);
+                    return Ok(true);
+                }
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn raw(&self, name: &str) -> io::Result<Option<Bytes>> {
@@ -207,7 +302,95 @@ fn put<T: Serialize>(write: &WriteTransaction, name: &str, value: &T) -> io::Res
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
     use super::*;
+
+    /// A file in memory, on a disk that may be full.
+    #[derive(Clone, Debug, Default)]
+    struct File {
+        content: Arc<InMemoryBackend>,
+        is_full: Arc<AtomicBool>,
+        refused: Arc<AtomicBool>,
+    }
+
+    impl File {
+        fn check(&self) -> io::Result<()> {
+            if self.is_full.load(Ordering::Relaxed) {
+                self.refused.store(true, Ordering::Relaxed);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+
+        fn disk(&self) -> Disk {
+            let file = self.clone();
+            Disk::opened_by(Box::new(move || Database::builder().create_with_backend(file.clone()))).unwrap()
+        }
+    }
+
+    impl StorageBackend for File {
+        fn len(&self) -> io::Result<u64> {
+            self.content.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.content.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.check()?;
+            self.content.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.check()?;
+            self.content.write(offset, data)
+        }
+    }
+
+    fn write_vote(disk: &Arc<Disk>, term: u64) -> std::thread::JoinHandle<io::Result<()>> {
+        let disk = disk.clone();
+        std::thread::spawn(move || disk.save_vote(&Vote::new(term, 1)))
+    }
+
+    #[test]
+    fn a_write_waits_while_the_disk_is_full() {
+        let file = File::default();
+        let disk = Arc::new(file.disk());
+        disk.save_vote(&Vote::new(1, 1)).unwrap();
+        file.is_full.store(true, Ordering::Relaxed);
+        let writing = write_vote(&disk, 2);
+        while !file.refused.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        assert!(!writing.is_finished());
+        file.is_full.store(false, Ordering::Relaxed);
+        writing.join().unwrap().unwrap();
+        assert_eq!(disk.vote().unwrap(), Some(Vote::new(2, 1)));
+    }
+
+    #[test]
+    fn a_write_to_a_full_disk_fails_when_the_node_stops() {
+        let file = File::default();
+        let disk = Arc::new(file.disk());
+        disk.save_vote(&Vote::new(1, 1)).unwrap();
+        file.is_full.store(true, Ordering::Relaxed);
+        let writing = write_vote(&disk, 2);
+        disk.stop_waiting();
+        assert!(is_full(&writing.join().unwrap().unwrap_err()));
+        disk.close();
+        file.is_full.store(false, Ordering::Relaxed);
+        assert_eq!(file.disk().vote().unwrap(), Some(Vote::new(1, 1)), "what was written before is there");
+    }
 
     #[test]
     fn a_file_belongs_to_one_node() {
